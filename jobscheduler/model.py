@@ -1,0 +1,175 @@
+"""The values that every room shares: frozen, compared by content, no I/O.
+
+A job is one definition; a slot is one nominal instant at which a job is due; a run is what a slot leads to, with
+one or more attempts; a record is the one final line about a slot.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+Value = str | int | float | bool | datetime
+"""What a log line may carry: rendered by `runlog`, so nobody else needs to escape anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cron:
+    """A repeating schedule: a crontab expression or macro, read in the wall-clock time of an IANA zone."""
+
+    expression: str
+    timezone: str
+
+
+@dataclass(frozen=True, slots=True)
+class Once:
+    """A one-time schedule: an instant in UTC; `text` is how the user wrote it."""
+
+    at: datetime
+    text: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSpec:
+    """What to do: the name of a task type and that type's own fields as canonical JSON.
+
+    The text, not a dict, because equality is the change test and in Python `1 == True == 1.0`.
+    """
+
+    type: str
+    text: str
+
+    @classmethod
+    def of(cls, type_: str, own: Mapping[str, Any]) -> TaskSpec:
+        """Build one from the task's own fields (without `type`)."""
+        return cls(type_, json.dumps(own, sort_keys=True, ensure_ascii=True, separators=(",", ":")))
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The task's own fields, a fresh dict each time."""
+        decoded: dict[str, Any] = json.loads(self.text)
+        return decoded
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One valid definition: its schedule can be computed, its task type is known and accepts its fields.
+
+    Durations are seconds. `origin` is the name of the source item (a file name) and no part of the definition:
+    moving a file is not a change of the job.
+    """
+
+    id: str
+    schedule: Cron | Once
+    task: TaskSpec
+    description: str = ""
+    enabled: bool = True
+    catch_up: float = 60.0
+    jitter: float = 0.0
+    not_before: datetime | None = None
+    not_after: datetime | None = None
+    origin: str = field(default="", compare=False)
+
+    def changed_fields(self, other: Job) -> tuple[str, ...]:
+        """Names of the fields, as in a job file, in which two versions of a definition differ."""
+        changed = [f.name for f in fields(self) if f.compare and getattr(self, f.name) != getattr(other, f.name)]
+        if isinstance(self.schedule, Cron) and isinstance(other.schedule, Cron) and "schedule" in changed:
+            parts = {"schedule": "expression", "timezone": "timezone"}
+            at = changed.index("schedule")
+            changed[at : at + 1] = [
+                name for name, part in parts.items() if getattr(self.schedule, part) != getattr(other.schedule, part)
+            ]
+        return tuple(changed)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something wrong with an input, as shown to its author: what, where, note, help; only the help suggests.
+
+    `line` and `column` count from 1, columns in characters; `excerpt` is the offending line and `width` how many
+    of its characters are meant. `host` marks a finding that depends on this host or user (an unknown user, a
+    missing extra, an untrusted mode) and not on the text alone: it is judged again when nothing was edited.
+    """
+
+    message: str
+    file: str = ""
+    line: int | None = None
+    column: int | None = None
+    excerpt: str | None = None
+    width: int = 1
+    notes: tuple[str, ...] = ()
+    help: str | None = None
+    host: bool = False
+
+
+class Status(StrEnum):
+    """How a slot ended."""
+
+    SUCCESS = "SUCCESS"
+    FAILURE = "FAILURE"
+    SKIPPED = "SKIPPED"
+    MISSED = "MISSED"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """The one final line about a slot (or about a run by hand, which has `scheduled=None`).
+
+    `at` is when it was decided; `duration` is seconds; `details` are the task's own findings, such as `exit_code`;
+    `output` is the end of what a failed task printed.
+    """
+
+    at: datetime
+    status: Status
+    job_id: str
+    run_id: str | None = None
+    scheduled: datetime | None = None
+    started: datetime | None = None
+    duration: float | None = None
+    reason: str | None = None
+    details: tuple[tuple[str, Value], ...] = ()
+    output: str | None = None
+
+    def pairs(self) -> Iterator[tuple[str, Value]]:
+        """The keys and values of the line, in its order; what is unknown is left out."""
+        known = (
+            ("job_id", self.job_id),
+            ("run_id", self.run_id),
+            ("scheduled", self.scheduled),
+            ("started", self.started),
+            ("duration", self.duration),
+            ("reason", self.reason),
+            *self.details,
+            ("output", self.output),
+        )
+        return ((key, value) for key, value in known if value is not None)
+
+
+class Level(StrEnum):
+    """How much an event matters."""
+
+    INFO = "INFO"
+    WARNING = "WARNING"
+    ERROR = "ERROR"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A line of the log that is not about the end of a slot: a stable name, then keys and values."""
+
+    at: datetime
+    level: Level
+    name: str
+    values: tuple[tuple[str, Value], ...] = ()
+
+    def pairs(self) -> Iterator[tuple[str, Value]]:
+        """The keys and values of the line, in its order."""
+        return iter(self.values)
+
+
+Entry = Record | Event
+"""One line of the log."""

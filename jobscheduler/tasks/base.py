@@ -1,0 +1,114 @@
+"""What a task type is: a class that says which fields it takes and runs once, with a context.
+
+A task's author writes `run(context)` and raises `TaskFailed`. Timing, attempts, limits, catching and records belong
+to the runner.
+"""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, ClassVar
+
+from jobscheduler.model import Value
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a task found: details for the record (`exit_code`) and what it printed, as kept."""
+
+    details: tuple[tuple[str, Value], ...] = ()
+    output: bytes = b""
+
+
+class TaskFailed(Exception):  # noqa: N818 - the task's word for its end, read in `except TaskFailed`
+    """Raised by a task to end its attempt as a failure, without a traceback.
+
+    The message is for people; `reason` is one of the words of a FAILURE record (`exit`, `start`, `http`, `task`).
+    """
+
+    def __init__(self, message: str, *, reason: str = "task", outcome: Outcome | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.outcome = outcome or Outcome()
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """What a task type has against its fields: where (a path below `task`), what, and the way out.
+
+    `host` is true for findings that depend on this host or user and may heal without an edit.
+    """
+
+    path: tuple[str | int, ...]
+    message: str
+    help: str | None = None
+    host: bool = False
+
+
+@dataclass(slots=True)
+class Context:
+    """What a task is told about its run, and how it learns that it has to stop.
+
+    `deadline` is an instant of `time.monotonic()`, or None. When the run must end (time limit, replaced, shutdown)
+    the runner calls `stop`: `stopping` is set and the callbacks given to `on_stop` are called, each once.
+    """
+
+    job_id: str
+    run_id: str
+    scheduled: datetime | None
+    attempt: int = 1
+    deadline: float | None = None
+    stopping: threading.Event = field(default_factory=threading.Event)
+    _callbacks: list[Callable[[], None]] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def on_stop(self, callback: Callable[[], None]) -> None:
+        """Have `callback` called when the run has to stop; at once if it already has to.
+
+        It is called on another thread, must not block and must not raise.
+        """
+        with self._lock:
+            if not self.stopping.is_set():
+                self._callbacks.append(callback)
+                return
+        callback()
+
+    def stop(self) -> None:
+        """Tell the task to end (for the runner). The second call does nothing."""
+        with self._lock:
+            if self.stopping.is_set():
+                return
+            self.stopping.set()
+            callbacks = tuple(self._callbacks)
+        for callback in callbacks:
+            callback()
+
+
+class Task(ABC):
+    """One task type. A new one is a subclass in its own file plus one line in the table of `tasks`.
+
+    `schema` is a JSON Schema (2020-12) of the type's own fields, without `type`.
+    """
+
+    schema: ClassVar[Mapping[str, Any]] = {"type": "object"}
+
+    @classmethod
+    def check(cls, fields: Mapping[str, Any]) -> Iterator[Complaint]:
+        """Say what is wrong with fields that fit the schema; nothing by default."""
+        del fields
+        return iter(())
+
+    def __init__(self, fields: Mapping[str, Any]) -> None:
+        """Take fields that fit the schema and passed `check`."""
+        self.fields = fields
+
+    @abstractmethod
+    def run(self, context: Context) -> Outcome | None:
+        """Do the work once. Returning is success; raise `TaskFailed` to fail.
+
+        Called on a pool thread, several at a time for several jobs, each on an instance of its own.
+        """

@@ -1,0 +1,6 @@
+"""Run the scheduler from a checkout: `python main.py [VERB] [OPTIONS]`."""
+
+from jobscheduler import cli
+
+if __name__ == "__main__":
+    raise SystemExit(cli.main())

@@ -1,0 +1,1 @@
+"""The public contract of a job file, carried inside the wheel."""
