@@ -16,6 +16,9 @@ from typing import Any
 Value = str | int | float | bool | datetime
 """What a log line may carry: rendered by `runlog`, so nobody else needs to escape anything."""
 
+Signature = tuple[int, ...] | None
+"""What tells one state of a source's item from another without reading it; equal signatures mean equal content."""
+
 
 @dataclass(frozen=True, slots=True)
 class Cron:
@@ -56,6 +59,16 @@ class TaskSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Retry:
+    """Further attempts after a failed one: `attempts` in all; delays in seconds, each `backoff` times the last."""
+
+    attempts: int
+    delay: float = 30.0
+    backoff: float = 2.0
+    max_delay: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """One valid definition: its schedule can be computed, its task type is known and accepts its fields.
 
@@ -68,6 +81,9 @@ class Job:
     task: TaskSpec
     description: str = ""
     enabled: bool = True
+    timeout: float | None = None
+    overlap: str = "skip"
+    retry: Retry | None = None
     catch_up: float = 60.0
     jitter: float = 0.0
     not_before: datetime | None = None
@@ -90,8 +106,8 @@ class Job:
 class Problem:
     """Something wrong with an input, as shown to its author: what, where, note, help; only the help suggests.
 
-    `line` and `column` count from 1, columns in characters; `excerpt` is the offending line and `width` how many
-    of its characters are meant. `host` marks a finding that depends on this host or user (an unknown user, a
+    `line` and `column` count from 1, columns in characters; `excerpt` is the offending line (cut if long), and of
+    it the `width` characters from `caret` (which counts from 0) are meant. `host` marks a finding that depends on this host or user (an unknown user, a
     missing extra, an untrusted mode) and not on the text alone: it is judged again when nothing was edited.
     """
 
@@ -100,6 +116,7 @@ class Problem:
     line: int | None = None
     column: int | None = None
     excerpt: str | None = None
+    caret: int = 0
     width: int = 1
     notes: tuple[str, ...] = ()
     help: str | None = None
@@ -135,7 +152,7 @@ class Record:
     output: str | None = None
 
     def pairs(self) -> Iterator[tuple[str, Value]]:
-        """The keys and values of the line, in its order; what is unknown is left out."""
+        """List the keys and values of the line, in its order; what is unknown is left out."""
         known = (
             ("job_id", self.job_id),
             ("run_id", self.run_id),
@@ -167,7 +184,7 @@ class Event:
     values: tuple[tuple[str, Value], ...] = ()
 
     def pairs(self) -> Iterator[tuple[str, Value]]:
-        """The keys and values of the line, in its order."""
+        """List the keys and values of the line, in its order."""
         return iter(self.values)
 
 

@@ -1,0 +1,55 @@
+"""The command: one file a verb. Exit status: 0 fine, 1 problems or a failed run, 2 wrong usage, 3 no service, 70 died."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from jobscheduler import __version__
+from jobscheduler.cli import serve, validate
+from jobscheduler.config import BadSetting
+
+VERBS = {"serve": serve, "validate": validate}
+"""Each verb is a module with `SUMMARY`, `EXAMPLES`, `add_arguments(parser)` and `run(arguments) -> exit status`."""
+
+DEFAULT = "serve"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb; return the exit status."""
+    given = list(sys.argv[1:] if argv is None else argv)
+    if not given or (given[0].startswith("-") and given[0] not in {"-h", "--help", "--version"}):
+        given.insert(0, DEFAULT)
+    arguments = _parser().parse_args(given)
+    try:
+        return int(VERBS[arguments.verb].run(arguments))
+    except BadSetting as error:
+        print(f"jobscheduler: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left: nothing more to say
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="jobscheduler",
+        description="A job scheduler for Linux hosts: files in, runs out, an honest log.",
+        epilog="Without a verb the service runs, as with `serve`. `jobscheduler VERB --help` tells more.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"jobscheduler {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for name, module in VERBS.items():
+        verb = verbs.add_parser(
+            name,
+            help=module.SUMMARY,
+            description=f"{module.SUMMARY[0].upper()}{module.SUMMARY[1:]}.",
+            epilog=module.EXAMPLES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        module.add_arguments(verb)
+    return parser

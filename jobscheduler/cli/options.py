@@ -1,0 +1,31 @@
+"""Settings on the command line: the table of `config`, as arguments."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Container
+
+from jobscheduler.config import OPTIONS, Settings, default_of, settings_from
+
+
+def add_options(parser: argparse.ArgumentParser, names: Container[str] | None = None) -> None:
+    """Add the options of these names (all by default); their help tells default and environment variable."""
+    for option in OPTIONS:
+        if names is None or option.name in names:
+            parser.add_argument(
+                option.flag,
+                metavar=option.metavar,
+                help=f"{option.help} (default: {default_of(option)}; {option.variable})".replace("%", "%%"),
+            )
+
+
+def settings_of(arguments: argparse.Namespace) -> Settings:
+    """Build the settings from the arguments and the environment.
+
+    Raises:
+        BadSetting: a value cannot be read.
+
+    """
+    flags = {option.name: getattr(arguments, option.name, None) for option in OPTIONS}
+    return settings_from(flags, os.environ)

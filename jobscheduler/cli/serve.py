@@ -1,0 +1,34 @@
+"""`serve`: run the service."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from jobscheduler.cli.options import add_options, settings_of
+from jobscheduler.cli.problems import show
+
+SUMMARY = "run the service (the default)"
+EXAMPLES = """examples:
+  jobscheduler serve
+  jobscheduler --jobs-dir ./jobs.d --log-file ./scheduler.log
+  JOBSCHEDULER_TIMEZONE=Europe/Berlin jobscheduler serve
+
+It runs until SIGTERM or SIGINT, and then lets running jobs finish for as long as --drain-timeout says.
+Exit status: 0 stopped as told, 1 it could not start, 2 wrong usage, 70 an internal part died."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add every option of the service."""
+    add_options(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the service until it is told to stop."""
+    from jobscheduler.service import CannotStart, serve  # noqa: PLC0415 - what other verbs do not need
+
+    try:
+        return serve(settings_of(arguments))
+    except CannotStart as cannot:
+        show(cannot.problem, sys.stderr)
+        return 1

@@ -1,0 +1,140 @@
+"""The settings of the service: one table of options, each a flag and an environment variable, into one frozen value."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jobscheduler import durations
+
+PREFIX = "JOBSCHEDULER_"
+"""What the name of every environment variable begins with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How the service runs. Durations are seconds, sizes bytes; `timezone` None means the host's zone."""
+
+    jobs_dir: Path = Path("/etc/scheduler/jobs.d")
+    log_file: Path = Path("/var/log/scheduler/scheduler.log")
+    log_format: str = "text"
+    log_max_bytes: int = 50 * 1024 * 1024
+    log_backups: int = 7
+    timezone: str | None = None
+    max_workers: int = 32
+    drain_timeout: float = 30.0
+    rescan_interval: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One setting as people write it: `--log-file` and `JOBSCHEDULER_LOG_FILE`."""
+
+    name: str
+    read: Callable[[str], Any]
+    metavar: str
+    help: str
+
+    @property
+    def flag(self) -> str:
+        """The option on the command line."""
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def variable(self) -> str:
+        """The environment variable."""
+        return PREFIX + self.name.upper()
+
+
+class BadSetting(ValueError):  # noqa: N818 - read in `except BadSetting`
+    """A setting that cannot be read; the message names it and says what it takes."""
+
+
+def _path(text: str) -> Path:
+    if not text or "\0" in text:
+        raise ValueError("a path is expected")
+    return Path(text)
+
+
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not re.fullmatch(r"\d{1,9}", text, re.ASCII) or not least <= int(text) <= most:
+            raise ValueError(f"a whole number from {least} to {most} is expected")
+        return int(text)
+
+    return read
+
+
+_SIZE = re.compile(r"(\d{1,15})(?:([KMG])i?B?)?", re.ASCII | re.IGNORECASE)
+
+
+def _size(text: str) -> int:
+    found = _SIZE.fullmatch(text)
+    size = int(found[1]) * 1024 ** " KMG".index((found[2] or " ").upper()) if found else 0
+    if size < 64 * 1024:
+        raise ValueError("a size of at least 64K is expected, such as `50M`")
+    return size
+
+
+def _seconds(least: float) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        plain = re.fullmatch(r"\d+(?:\.\d+)?", text, re.ASCII)
+        value = durations.seconds(float(text) if plain else text)
+        if value < least:
+            raise ValueError(f"at least {least:g} seconds are expected")
+        return value
+
+    return read
+
+
+def _format(text: str) -> str:
+    if text not in {"text", "json"}:
+        raise ValueError("`text` or `json` is expected")
+    return text
+
+
+OPTIONS = (
+    Option("jobs_dir", _path, "DIR", "the directory of job files"),
+    Option("log_file", _path, "FILE", "the log file; rotated copies stand beside it"),
+    Option("log_format", _format, "FORMAT", "`text`, or `json` for one object per line"),
+    Option("log_max_bytes", _size, "SIZE", "rotate the log before it grows beyond this, such as `50M`"),
+    Option("log_backups", _whole(1, 1000), "N", "how many rotated log files to keep"),
+    Option("timezone", str, "ZONE", "the zone of jobs that name none, such as `Europe/Berlin`; the host's by default"),
+    Option("max_workers", _whole(1, 1000), "N", "how many runs may be going on at once"),
+    Option("drain_timeout", _seconds(0), "DURATION", "how long running jobs may go on when the service stops"),
+    Option("rescan_interval", _seconds(0.1), "DURATION", "how often everything is looked at again"),
+)
+"""Every option of `serve`."""
+
+
+def settings_from(flags: Mapping[str, str | None], environ: Mapping[str, str]) -> Settings:
+    """Build the settings: a flag wins over its variable, and that over the default. An empty variable counts as unset.
+
+    Raises:
+        BadSetting: a value cannot be read.
+
+    """
+    given = {}
+    for option in OPTIONS:
+        text = flags.get(option.name)
+        name = option.flag
+        if text is None:
+            text, name = environ.get(option.variable) or None, option.variable
+        if text is None:
+            continue
+        try:
+            given[option.name] = option.read(text)
+        except ValueError as error:
+            raise BadSetting(f"{name}: `{text}`: {error}") from None
+    return Settings(**given)
+
+
+def default_of(option: Option) -> str:
+    """Return an option's default as people would write it, for the help text."""
+    value = getattr(Settings(), option.name)
+    if option.name == "log_max_bytes":
+        return f"{value // 1024**2}M"
+    return "the host's" if value is None else f"{value:g}s" if isinstance(value, float) else str(value)

@@ -1,0 +1,30 @@
+"""Durations as people write them: a number of seconds, or text such as `90s`, `15m`, `1h30m`, `2d`."""
+
+from __future__ import annotations
+
+import re
+
+LONGEST = 3650 * 86400.0
+"""The longest duration that may be named, in seconds: ten years."""
+
+HELP = 'write seconds, or text such as `"90s"`, `"15m"`, `"1h30m"`, `"2d"`'
+
+_UNITS = (86400, 3600, 60, 1)
+_FORM = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?", re.ASCII)
+
+
+def seconds(value: float | str) -> float:
+    """Return the seconds in a duration.
+
+    Raises:
+        ValueError: the text is no duration, or it is negative or longer than ten years.
+
+    """
+    if isinstance(value, str):
+        found = _FORM.fullmatch(value) if 0 < len(value) <= 40 else None
+        if found is None:
+            raise ValueError(f"`{value[:40]}` is no duration")
+        value = sum(float(part or 0) * unit for part, unit in zip(found.groups(), _UNITS, strict=True))
+    if not 0 <= value <= LONGEST:
+        raise ValueError("a duration lies between 0 and ten years (`3650d`)")
+    return float(value)

@@ -1,0 +1,296 @@
+"""Bytes to a JSON value, strictly; and a path in that value back to its line and column.
+
+Python's decoder takes more than JSON (the last of two equal keys wins, `NaN`, UTF-16, lone surrogates) and falls over
+deep nesting with a RecursionError. A job file gets none of that. Positions are only computed for a refusal.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+MAX_BYTES = 1024 * 1024
+"""The largest job file, in bytes."""
+
+MAX_DEPTH = 32
+"""How deep objects and lists may be nested."""
+
+EXCERPT = 100
+"""The longest part of an offending line that is shown, in characters."""
+
+Path = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A spot in a text: line and column from 1 (in characters), the line, and where the carets go under it."""
+
+    line: int
+    column: int
+    excerpt: str
+    caret: int
+    width: int
+
+
+class Malformed(ValueError):
+    """The bytes are not the JSON that a job file may hold: what, where (if anywhere) and the way out."""
+
+    def __init__(self, message: str, place: Place | None = None, help: str | None = None) -> None:  # noqa: A002
+        super().__init__(message)
+        self.place = place
+        self.help = help
+
+
+class _Doubled(ValueError):
+    """An object has a key twice; where is only found out afterwards."""
+
+
+class _NotJson(ValueError):
+    """A number or word that Python takes and JSON does not have."""
+
+
+def decode(raw: bytes) -> tuple[Any, str]:
+    """Read one JSON value. Return it with the text it was read from (for `place_of`).
+
+    Raises:
+        Malformed: not UTF-8, too large, too deep, not JSON, a key twice, a number out of range, NUL or half a
+            surrogate pair in a text.
+
+    """
+    text = _text(raw)
+    if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH:
+        _refuse_depth(text)
+    try:
+        value = _DECODER.decode(text)
+    except json.JSONDecodeError as error:
+        _refuse_syntax(text, error)
+    except _Doubled:
+        _refuse_doubled(text)
+    except ValueError as error:
+        _refuse_number(text, error)
+    if "\\u" in text:
+        _check_escapes(text)
+    return value, text
+
+
+def _text(raw: bytes) -> str:
+    if len(raw) > MAX_BYTES:
+        raise Malformed("the file is larger than 1 MiB", help="a job file holds one definition; put data elsewhere")
+    if raw[:2] in {b"\xff\xfe", b"\xfe\xff"}:
+        raise Malformed("the file is UTF-16, not UTF-8", help="save it as UTF-8")
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = raw[: error.start].decode("utf-8-sig", "replace")
+        shown = before + "\N{REPLACEMENT CHARACTER}" + raw[error.end :].decode("utf-8", "replace")
+        raise Malformed(
+            f"the byte 0x{raw[error.start]:02x} is not UTF-8", place_at(shown, len(before)), "save the file as UTF-8"
+        ) from None
+    if "\0" in text:
+        raise Malformed("the file contains NUL bytes", place_at(text, text.index("\0")), "is it a text file at all?")
+    return text
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise _Doubled
+    return made
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise _NotJson(text)
+    return value
+
+
+def _constant(name: str) -> NoReturn:
+    raise _NotJson(name)
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_pairs, parse_float=_number, parse_constant=_constant)
+
+
+# --- refusals: everything below runs only when a file is bad ---------------------------------------------------------
+
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"?|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
+_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
+
+
+def _refuse_depth(text: str) -> None:
+    """Raise if nesting goes deeper than allowed; brackets inside texts do not count."""
+    depth = 0
+    for token in _TOKEN.finditer(text):
+        if token[0] in "{[":
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise Malformed(f"nested more than {MAX_DEPTH} levels deep", place_at(text, token.start()))
+        elif token[0] in "}]":
+            depth -= 1
+
+
+def _refuse_number(text: str, error: ValueError) -> NoReturn:
+    """Name the number that Python would not turn into a value, or that JSON does not have."""
+    for token in _TOKEN.finditer(text):
+        word = token[0]
+        if word in {"NaN", "Infinity", "-Infinity"}:
+            raise Malformed(f"`{word}` is not JSON", place_at(text, token.start(), len(word)), "write a number")
+        if word[0] in "-0123456789" and (len(word) > 300 or isinstance(error, _NotJson) and word == str(error)):
+            place = place_at(text, token.start(), len(word))
+            raise Malformed("the number is too large", place) from None
+    raise Malformed(f"not JSON: {error}")
+
+
+def _refuse_doubled(text: str) -> NoReturn:
+    seen: set[Path] = set()
+    for path, start, _, key in _walk(text):
+        if key is not None:
+            if path in seen:
+                name = path[-1]
+                raise Malformed(
+                    f"the key `{name}` stands here a second time",
+                    place_at(text, start, len(json.dumps(name, ensure_ascii=False))),
+                    "keep one of the two",
+                )
+            seen.add(path)
+    raise Malformed("a key stands twice in one object")
+
+
+def _check_escapes(text: str) -> None:
+    r"""Refuse `\u0000` and half surrogate pairs: no program that a job starts could be given them."""
+    high: re.Match[str] | None = None
+    for escape in _ESCAPE.finditer(text):
+        code = int(escape[1], 16) if escape[1] else -1
+        if high is not None and not (0xDC00 <= code <= 0xDFFF and escape.start() == high.end()):
+            break
+        if code == 0:
+            raise Malformed(r"a text contains `\u0000`", place_at(text, escape.start(), 6), "leave the NUL out")
+        if 0xDC00 <= code <= 0xDFFF and high is None:
+            high = escape
+            break
+        high = escape if 0xD800 <= code <= 0xDBFF else None
+    if high is not None:
+        raise Malformed(
+            f"`{high[0]}` is half a surrogate pair", place_at(text, high.start(), 6), "write the character itself"
+        )
+
+
+_WORDS = {"True": "true", "False": "false", "None": "null", "TRUE": "true", "FALSE": "false", "NULL": "null"}
+
+
+def _refuse_syntax(text: str, error: json.JSONDecodeError) -> NoReturn:
+    """Say what a person most likely did, at the place where they did it."""
+    if not text.strip():
+        raise Malformed("the file is empty", help="write a job definition, or delete the file") from None
+    at = error.pos
+    rest = text[at:].lstrip()
+    if error.msg == "Extra data":
+        raise Malformed(
+            "unexpected text after the end of the definition",
+            place_at(text, at),
+            "one job per file; is there a bracket too many?",
+        ) from None
+    if not rest or error.msg.startswith("Unterminated string"):
+        raise Malformed(
+            "the text is not closed" if rest else "the file ends in the middle of the definition",
+            place_at(text, at if rest else len(text.rstrip()) - 1),
+            'close it with `"`' if rest else "is the rest missing, or a closing `}`?",
+        ) from None
+    at = len(text) - len(rest) if error.msg.startswith("Expecting") else at
+    message, help_, width = _syntax(text, at, error.msg)
+    if message.startswith("a comma"):
+        at = len(text[:at].rstrip()) - 1
+    raise Malformed(message, place_at(text, at, width), help_) from None
+
+
+def _syntax(text: str, at: int, told: str) -> tuple[str, str | None, int]:  # noqa: PLR0911
+    """Return message, help and width for a syntax error at `at`, where the decoder said `told`."""
+    rest = text[at:]
+    before = text[:at].rstrip()
+    token = _TOKEN.match(rest)
+    word = token[0] if token else rest[:1]
+    if rest.startswith(("//", "/*", "#")):
+        return "JSON has no comments", "put the remark into `description`", len(rest.splitlines()[0])
+    if before.endswith(",") and rest[0] in "}]":
+        return f"a comma with nothing after it before `{rest[0]}`", "remove the comma", 1
+    if rest.startswith("'"):
+        return "texts stand in double quotes", 'write `"` instead of `\'`', 1
+    if word in _WORDS:
+        return f"`{word}` is not JSON", f"write `{_WORDS[word]}`", len(word)
+    if told.startswith("Invalid control"):
+        return "a line break or control character inside a text", r"write `\n` for a line break", 1
+    if "escape" in told:
+        return "a backslash that begins no escape", r"write `\\` for a backslash", 2
+    if told.startswith("Expecting property name"):
+        return f"expected a key in double quotes, found `{word[:40]}`", None, min(len(word), 40)
+    if told.startswith("Expecting ',' delimiter"):
+        return f"expected `,` or a closing bracket, found `{word[:40]}`", "is a comma missing before it?", 1
+    if told.startswith("Expecting ':' delimiter"):
+        return f"expected `:` after the key, found `{word[:40]}`", None, 1
+    return f"expected a value, found `{word[:40]}`", None, min(len(word), 40)
+
+
+def _walk(text: str) -> Iterator[tuple[Path, int, int, str | None]]:
+    """Yield (path, start, end, key) of every key (`key` is its name) and value (`key` is None) of a JSON text.
+
+    Containers are yielded at their opening bracket. The text must have been accepted by the decoder, but for
+    doubled keys.
+    """
+    path: list[str | int] = []
+    expects_key: list[bool] = []
+    awaiting_key = False
+    for token in _TOKEN.finditer(text):
+        word = token[0]
+        if word == ",":
+            if expects_key[-1]:
+                awaiting_key = True
+            else:
+                path[-1] = int(path[-1]) + 1
+        elif word == ":":
+            continue
+        elif word in "}]":
+            path.pop()
+            expects_key.pop()
+            awaiting_key = False
+        elif awaiting_key and word.startswith('"'):
+            path[-1] = json.loads(word)
+            awaiting_key = False
+            yield tuple(path), token.start(), token.end(), str(path[-1])
+        else:
+            yield tuple(path), token.start(), token.start() + 1 if word in "{[" else token.end(), None
+            if word in "{[":
+                path.append("" if word == "{" else 0)
+                expects_key.append(word == "{")
+                awaiting_key = word == "{"
+
+
+def place_of(text: str, path: Path, *, key: bool = False) -> Place | None:
+    """Find the value at `path` (or, with `key`, the key that names it) in a text that `decode` accepted."""
+    for found, start, end, name in _walk(text):
+        if found == path and (name is not None) == key:
+            return place_at(text, start, end - start)
+    return None
+
+
+def place_at(text: str, offset: int, width: int = 1) -> Place:
+    """Turn an offset in characters into a place; long lines are cut around it, control characters made visible."""
+    offset = max(0, min(offset, len(text)))
+    start = text.rfind("\n", 0, offset) + 1
+    end = text.find("\n", offset)
+    line = text[start : end if end >= 0 else len(text)].rstrip("\r")
+    caret = offset - start
+    left = max(0, caret - EXCERPT // 2) if len(line) > EXCERPT else 0
+    shown = line[left : left + EXCERPT]
+    excerpt = "".join(c if c.isprintable() else " " if c == "\t" else "\N{REPLACEMENT CHARACTER}" for c in shown)
+    return Place(
+        line=text.count("\n", 0, offset) + 1,
+        column=caret + 1,
+        excerpt=("…" if left else "") + excerpt + ("…" if left + EXCERPT < len(line) else ""),
+        caret=caret - left + bool(left),
+        width=max(1, min(width, left + EXCERPT - caret, len(line) - caret)),
+    )

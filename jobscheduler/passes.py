@@ -1,0 +1,217 @@
+"""One pass brings the schedule in line with the source: look, parse, compare, apply, and tell what has changed.
+
+Passes come from the Observer's thread (what may have changed), from the main thread (what has settled, everything) and
+never overlap: one lock is held from the look to the last word about it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import Protocol
+
+from jobscheduler.catalog import Catalog, Report, State
+from jobscheduler.model import Job, Level, Problem, Value
+from jobscheduler.parse import Rules, conflict, parse
+from jobscheduler.reconcile import Plan, plan
+from jobscheduler.sources import Read, Source, SourceUnavailable, View
+
+
+class Schedule(Protocol):
+    """As much of the scheduler as a pass needs."""
+
+    def put(self, job: Job, now: datetime) -> datetime | None: ...  # noqa: D102
+    def drop(self, job_id: str, now: datetime) -> None: ...  # noqa: D102
+    def next_slot(self, job_id: str) -> datetime | None: ...  # noqa: D102
+
+
+class Tell(Protocol):
+    """Writes an event to the log (see `runlog.RunLog.event`)."""
+
+    def __call__(self, level: Level, name: str, /, **values: Value | None) -> None: ...  # noqa: D102
+
+
+class Reconciler:
+    """Keeps one schedule in line with one source."""
+
+    def __init__(
+        self,
+        source: Source,
+        schedule: Schedule,
+        rules: Rules,
+        tell: Tell,
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._source = source
+        self._schedule = schedule
+        self._rules = rules
+        self._tell = tell
+        self._now = now
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._catalog = Catalog()
+        self._applied: dict[str, Job] = {}
+        self._unapplied: set[str] = set()
+        self._lost = False
+        self._is_first = True
+
+    def look_at(self, names: Iterable[str]) -> None:
+        """Look at these items, and at what has settled; at everything if the source is another place than before."""
+        with self._lock:
+            self._pass(set(names))
+
+    def look_at_everything(self) -> None:
+        """Look at every item that is not, by its signature, as it was."""
+        with self._lock:
+            self._pass(None)
+
+    def settle_at(self) -> float | None:
+        """Say when bad news will have settled and `look_at(())` should be called, on the monotonic clock."""
+        return self._catalog.settle_at()
+
+    def counts(self) -> tuple[int, int]:
+        """Return how many definitions are in force, and how many items are refused."""
+        refused = sum(condition.state is State.REFUSED for condition in self._catalog.told().values())
+        return len(self._applied), refused
+
+    # -- one pass
+
+    def _pass(self, names: set[str] | None) -> None:
+        now = self._monotonic()
+        try:
+            with self._source.look() as view:
+                self._see(view, names, now)
+                self._catalog.settle(now)
+        except SourceUnavailable as reason:
+            self._lose(reason)
+            return
+        self._find()
+        self._apply(everything=names is None)
+        self._report(now)
+        self._is_first = False
+
+    def _see(self, view: View, names: set[str] | None, now: float) -> None:
+        if names is None or not view.is_same():
+            names = self._differing(view)
+        names.update(self._catalog.unsettled(now))
+        for name in sorted(names):
+            found = view.read(name)
+            self._catalog.see(name, found.signature, self._verdict(found), now)
+
+    def _differing(self, view: View) -> set[str]:
+        listing, known = view.listing(), self._catalog.signatures()
+        differing = {name for name, signature in listing.items() if known.get(name) != signature}
+        gone = {name for name, signature in known.items() if name not in listing and signature is not None}
+        return differing | gone | set(self._catalog.rejudged())
+
+    def _verdict(self, found: Read) -> Job | tuple[Problem, ...] | None:
+        if found.problem is not None:
+            return (found.problem,)
+        return None if found.raw is None else parse(found.raw, found.name, self._rules)
+
+    def _apply(self, *, everything: bool) -> None:
+        """Apply the difference. Only what succeeded goes into the ledger, so what failed is seen again."""
+        now = self._now()
+        self._unapplied |= self._catalog.take_touched()
+        ids = self._catalog.desired.keys() | self._applied.keys() if everything else self._unapplied
+        todo = plan(self._catalog.desired, self._applied, now, ids)
+        self._drop(todo, now)
+        for job in todo.put:
+            self._put(job, now)
+        for job in todo.expire:
+            self._expire(job, now)
+        self._unapplied.clear()
+
+    def _put(self, job: Job, now: datetime) -> None:
+        before = self._applied.get(job.id)
+        next_before = self._schedule.next_slot(job.id) if before else None
+        upcoming = self._schedule.put(job, now)
+        self._applied[job.id] = job
+        if before is not None:
+            self._tell(
+                Level.INFO,
+                "job.updated",
+                job_id=job.id,
+                file=job.origin,
+                changed=",".join(job.changed_fields(before)),
+                next_before=next_before,
+                next_after=upcoming,
+            )
+        elif not self._is_first:
+            self._tell(Level.INFO, "job.added", job_id=job.id, file=job.origin, next=upcoming)
+
+    def _expire(self, job: Job, now: datetime) -> None:
+        """Take note of a one-time job that is over. It is told once, and not at all if it is one that was in force."""
+        before = self._applied.get(job.id)
+        if before is not None:
+            self._schedule.drop(job.id, now)
+        self._applied[job.id] = job
+        if before is None or before.schedule != job.schedule:
+            self._tell(Level.WARNING, "job.expired", job_id=job.id, file=job.origin, scheduled=_instant(job))
+
+    def _drop(self, todo: Plan, now: datetime) -> None:
+        for job_id in todo.drop:
+            self._schedule.drop(job_id, now)
+            gone = self._applied.pop(job_id)
+            self._tell(Level.INFO, "job.removed", job_id=job_id, file=gone.origin)
+
+    # -- what is told
+
+    def _report(self, now: float) -> None:
+        for report in self._catalog.reports(now):
+            if report.after.state in {State.GOOD, State.GONE}:
+                job_id = report.job.id if report.job else None
+                how = "deleted" if report.after.state is State.GONE else None
+                self._tell(Level.INFO, "job.mended", job_id=job_id, file=report.name, how=how)
+            else:
+                self._report_problems(report)
+
+    def _report_problems(self, report: Report) -> None:
+        problems = report.after.problems or self._conflict(report)
+        stale = report.after.state is State.STALE
+        first, *rest = problems
+        self._tell(
+            Level.ERROR,
+            "job.stale" if stale else "job.refused",
+            job_id=report.job.id if report.job and (stale or report.after.incumbent) else None,
+            file=report.name,
+            line=first.line,
+            column=first.column,
+            problem=first.message,
+            help=first.help,
+            also="; ".join(_brief(problem) for problem in rest) or None,
+        )
+
+    def _conflict(self, report: Report) -> tuple[Problem, ...]:
+        """Say that an id is taken, at its place in the file as that is now."""
+        assert report.job is not None  # noqa: S101 - only a valid definition can lack nothing but its id
+        incumbent = report.after.incumbent or ""
+        try:
+            with self._source.look() as view:
+                raw = view.read(report.name).raw
+        except SourceUnavailable:
+            raw = None
+        return (conflict(raw or b"", report.name, report.job.id, incumbent),)
+
+    def _lose(self, reason: SourceUnavailable) -> None:
+        if not self._lost:
+            self._tell(Level.ERROR, "directory.lost", problem=str(reason), help=reason.help, jobs=len(self._applied))
+        self._lost = True
+
+    def _find(self) -> None:
+        if self._lost:
+            self._tell(Level.INFO, "directory.found")
+        self._lost = False
+
+
+def _instant(job: Job) -> datetime | None:
+    return getattr(job.schedule, "at", None)
+
+
+def _brief(problem: Problem) -> str:
+    place = f"line {problem.line}, column {problem.column}: " if problem.line else ""
+    return place + problem.message

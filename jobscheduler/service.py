@@ -1,0 +1,270 @@
+"""Who owns what, started and stopped in order; and the loop that supervises it. No rules of its own."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from queue import Empty, SimpleQueue
+
+from jobscheduler import systemd, tasks
+from jobscheduler.config import Settings
+from jobscheduler.model import Level, Problem
+from jobscheduler.parse import Rules
+from jobscheduler.passes import Reconciler
+from jobscheduler.runlog import LogFile, RunLog
+from jobscheduler.runner import Runner
+from jobscheduler.scheduler import Scheduler
+from jobscheduler.sources import SourceUnavailable
+from jobscheduler.sources.directory import DirectorySource, is_job_file
+from jobscheduler.watch import Watch
+from jobscheduler.zone import ZoneUnknown, service_zone
+
+TEND = 1.0
+"""How often the directory's identity and the threads are looked at, in seconds."""
+
+WAKE = 5.0
+"""How often the scheduling thread is made to look at the clock, in seconds."""
+
+INTERNAL_FAILURE = 70
+"""The exit status when an internal part died."""
+
+
+class CannotStart(Exception):  # noqa: N818 - read in `except CannotStart`
+    """The service cannot start; the problem says why and what to do."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
+
+
+def serve(settings: Settings) -> int:
+    """Run the service until it is told to stop; return its exit status.
+
+    Raises:
+        CannotStart: something that it needs is not there.
+
+    """
+    source = DirectorySource(settings.jobs_dir)
+    _check_paths(settings, source)
+    rules = _rules(settings)
+    with ExitStack() as stack:
+        mailbox = _signals(stack)
+        log = stack.enter_context(_log(settings))
+        stack.enter_context(_library_warnings(log))
+        runner = stack.enter_context(Runner(record=log.write, started=log.write_through, emit=log.write))
+        scheduler = stack.enter_context(
+            Scheduler(perform=runner.perform, record=log.write, max_workers=settings.max_workers, host=_host())
+        )
+        reconciler = Reconciler(source, scheduler, rules, log.event)
+        watch = stack.enter_context(
+            Watch(
+                settings.jobs_dir,
+                _looking(reconciler, mailbox),
+                is_relevant=is_job_file,
+                on_fault=lambda error: log.event(Level.ERROR, "watch.degraded", problem=_text(error)),
+            )
+        )
+        service = Service(settings, log, scheduler, reconciler, watch, mailbox)
+        service.start()
+        return service.run()
+
+
+class Service:
+    """The supervising loop on the main thread: `step` once in a while, and when something asks for it."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        log: RunLog,
+        scheduler: Scheduler,
+        reconciler: Reconciler,
+        watch: Watch,
+        mailbox: SimpleQueue[str],
+    ) -> None:
+        self._settings = settings
+        self._log = log
+        self._scheduler = scheduler
+        self._reconciler = reconciler
+        self._watch = watch
+        self._mailbox = mailbox
+        self._notifier = systemd.Notifier()
+        self._blind = False
+        self._next_tend = self._next_wake = self._next_rescan = 0.0
+
+    def start(self) -> None:
+        """Arm the watch, read every file, and only then begin to schedule: nothing is due before all is known."""
+        self._tend()
+        self._reconciler.look_at_everything()
+        jobs, refused = self._reconciler.counts()
+        self._scheduler.start()
+        now = time.monotonic()
+        self._next_rescan = now + self._settings.rescan_interval
+        self._next_tend, self._next_wake = now + TEND, now + WAKE
+        self._log.event(Level.INFO, "service.started", jobs=jobs, refused=refused, pid=os.getpid())
+        self._notifier.notify("READY=1", f"STATUS={jobs} jobs, {refused} files refused")
+
+    def run(self) -> int:
+        """Supervise until a signal or a dead part ends the service; return the exit status."""
+        while True:
+            message = self._next_message()
+            if message in {"SIGTERM", "SIGINT"}:
+                return self._stop(message)
+            if not self._scheduler.is_alive() or not self._log.is_alive():
+                return self._die()
+            self.step(time.monotonic())
+
+    def step(self, now: float) -> None:
+        """Do what is due at `now` (monotonic seconds): what has settled, the watch, the clock, the full rescan."""
+        settles = self._reconciler.settle_at()
+        if settles is not None and settles <= now:
+            self._reconciler.look_at(())
+        if now >= self._next_tend:
+            self._next_tend = now + TEND
+            self._tend()
+        if now >= self._next_wake:
+            self._next_wake = now + WAKE
+            self._scheduler.wakeup()
+        if now >= self._next_rescan:
+            self._next_rescan = now + self._settings.rescan_interval
+            self._reconciler.look_at_everything()
+
+    def _next_message(self) -> str | None:
+        """Wait for a message until the next thing is due."""
+        due = min(self._next_tend, self._next_wake, self._next_rescan)
+        settles = self._reconciler.settle_at()
+        if settles is not None:
+            due = min(due, settles)
+        try:
+            return self._mailbox.get(timeout=max(0.0, due - time.monotonic()))
+        except Empty:
+            return None
+
+    def _tend(self) -> None:
+        """Keep the watch on the right directory; while it cannot be, the rescan has to do, and that is said once."""
+        try:
+            armed_anew = self._watch.tend()
+        except OSError as error:
+            if not self._blind:
+                self._log.event(Level.WARNING, "watch.degraded", problem=_text(error))
+            self._blind = True
+            self._next_rescan = min(self._next_rescan, time.monotonic() + TEND)
+            return
+        if self._blind:
+            self._log.event(Level.INFO, "watch.restored")
+        self._blind = False
+        if armed_anew:
+            self._next_rescan = 0.0
+
+    def _stop(self, cause: str) -> int:
+        self._notifier.notify("STOPPING=1")
+        self._log.event(Level.INFO, "service.stopping", cause=cause)
+        self._scheduler.stop(self._settings.drain_timeout, self._is_hurried)
+        self._log.event(Level.INFO, "service.stopped")
+        return 0
+
+    def _is_hurried(self) -> bool:
+        """Tell whether a second signal came."""
+        return not self._mailbox.empty() and self._mailbox.get() in {"SIGTERM", "SIGINT"}
+
+    def _die(self) -> int:
+        part = "log writer" if self._scheduler.is_alive() else "scheduling thread"
+        self._log.event(Level.ERROR, "service.stopping", cause=f"the {part} died")
+        return INTERNAL_FAILURE
+
+
+def _check_paths(settings: Settings, source: DirectorySource) -> None:
+    """Refuse to start without the jobs directory or a place for the log, in one problem.
+
+    Raises:
+        CannotStart: one or both are missing.
+
+    """
+    wanting = []
+    try:
+        with source.look():
+            pass
+    except SourceUnavailable as reason:
+        wanting.append((settings.jobs_dir, str(reason)))
+    folder = settings.log_file.absolute().parent
+    if not folder.is_dir():
+        wanting.append((folder, f"the log's directory `{folder}` does not exist"))
+    elif not _may_write(settings.log_file):
+        wanting.append((folder, f"the log file `{settings.log_file}` cannot be written"))
+    if wanting:
+        make = " ".join(str(path) for path, _ in wanting)
+        problem = Problem(
+            "; ".join(message for _, message in wanting),
+            help=f"make it so with `mkdir -p {make}`, or name others with `--jobs-dir DIR --log-file FILE`",
+        )
+        raise CannotStart(problem)
+
+
+def _may_write(file: Path) -> bool:
+    return os.access(file if file.exists() else file.absolute().parent, os.W_OK) and not file.is_dir()
+
+
+def _rules(settings: Settings) -> Rules:
+    try:
+        zone = service_zone(settings.timezone, os.environ)
+    except ZoneUnknown as unknown:
+        raise CannotStart(Problem(str(unknown), help=unknown.help)) from None
+    return Rules(zone, tasks.task_type, tasks.names())
+
+
+def _log(settings: Settings) -> RunLog:
+    file = LogFile(settings.log_file, settings.log_max_bytes, settings.log_backups)
+    return RunLog(file, form=settings.log_format, priorities=systemd.is_journal())
+
+
+def _signals(stack: ExitStack) -> SimpleQueue[str]:
+    """Turn signals into messages; the handlers do nothing else, and `SimpleQueue.put` may be called in them."""
+    mailbox: SimpleQueue[str] = SimpleQueue()
+    for one in (signal.SIGTERM, signal.SIGINT):
+        former = signal.signal(one, lambda number, _: mailbox.put(signal.Signals(number).name))
+        stack.callback(signal.signal, one, former)
+    return mailbox
+
+
+def _looking(reconciler: Reconciler, mailbox: SimpleQueue[str]) -> Callable[[frozenset[str]], None]:
+    """Return what the Observer's thread calls: a pass, and a word to the main thread if something has to settle."""
+
+    def look(names: frozenset[str]) -> None:
+        reconciler.look_at(names)
+        if reconciler.settle_at() is not None:
+            mailbox.put("settle")
+
+    return look
+
+
+def _library_warnings(log: RunLog) -> ExitStack:
+    """Have what the libraries warn of appear in the log, as one line each."""
+
+    class Forward(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            level = Level.ERROR if record.levelno >= logging.ERROR else Level.WARNING
+            error = record.exc_info[1] if record.exc_info else None
+            problem = record.getMessage() + (f": {_text(error)}" if error else "")
+            log.event(level, "library.warning", library=record.name.partition(".")[0], problem=problem)
+
+    handler = Forward(logging.WARNING)
+    logging.getLogger().addHandler(handler)
+    stack = ExitStack()
+    stack.callback(logging.getLogger().removeHandler, handler)
+    return stack
+
+
+def _text(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _host() -> str:
+    """Return what tells this host from others, for `jitter`."""
+    try:
+        return Path("/etc/machine-id").read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return os.uname().nodename

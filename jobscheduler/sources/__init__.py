@@ -1,0 +1,68 @@
+"""Where definitions come from. A source answers completely, or says that it cannot: unknown is never empty."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from jobscheduler.model import Problem, Signature
+
+
+class SourceUnavailable(Exception):  # noqa: N818 - a state of the world, not a mistake
+    """The source cannot be read now, so nothing is known; what was known stands. `help` is the way out."""
+
+    def __init__(self, message: str, help: str | None = None) -> None:  # noqa: A002
+        super().__init__(message)
+        self.help = help
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """One item as found: its bytes, or the problem that kept them from being read, or neither when it is gone."""
+
+    name: str
+    signature: Signature = None
+    raw: bytes | None = None
+    problem: Problem | None = None
+
+    @property
+    def gone(self) -> bool:
+        """Whether there is no such item."""
+        return self.raw is None and self.problem is None
+
+
+class View(Protocol):
+    """One consistent look at a source."""
+
+    def is_same(self) -> bool:
+        """Tell whether this is the place that was last listed, so that what is not in it is gone from it."""
+
+    def listing(self) -> Mapping[str, Signature]:
+        """List all items, completely.
+
+        Raises:
+            SourceUnavailable: it could not be listed.
+
+        """
+
+    def read(self, name: str) -> Read:
+        """Read one item.
+
+        Raises:
+            SourceUnavailable: it cannot be told what the item is.
+
+        """
+
+
+class Source(Protocol):
+    """A place that holds definitions."""
+
+    def look(self) -> AbstractContextManager[View]:
+        """Open it for one pass.
+
+        Raises:
+            SourceUnavailable: it is not there or cannot be read.
+
+        """
