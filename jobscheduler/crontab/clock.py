@@ -1,0 +1,150 @@
+"""Wall clocks: which offset a zone has when, and the instants at which its clock shows or reaches a time.
+
+All times are whole seconds since 1970: `instant` counts real seconds (UTC), `wall` is what the zone's clock shows,
+read as if it were UTC. A zone's history is a row of *pieces*, each with one constant offset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+DAY = 86_400
+_WEEK = 7 * DAY
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - wall-clock times have no zone of their own
+_EPOCH_UTC = datetime(1970, 1, 1, tzinfo=UTC)
+_SECOND = timedelta(seconds=1)
+
+FIRST = (datetime(1, 1, 15, tzinfo=UTC) - _EPOCH_UTC) // _SECOND
+"""The earliest instant that is reckoned with; two weeks of room below keep the arithmetic inside `datetime`."""
+END = (datetime(2201, 1, 1, tzinfo=UTC) - _EPOCH_UTC) // _SECOND
+"""Where time ends: no slot is looked for at or after this instant."""
+
+_STEP = 3 * 3600  # the zone database has no two changes of one zone less than 95 hours apart
+_PROBES = tuple(timedelta(seconds=s) for s in range(-DAY, _WEEK + DAY + 1, _STEP))
+
+
+class Piece(NamedTuple):
+    """A stretch of time, `start <= instant < end`, in which the zone's offset is constant (seconds east of UTC)."""
+
+    start: int
+    end: int
+    offset: int
+
+
+def instant_of(moment: datetime) -> int:
+    """Give the whole second in which an aware moment lies. Raises ValueError for a naive one."""
+    offset = moment.utcoffset()
+    if offset is None:
+        raise ValueError("a moment needs a time zone")
+    # Subtracting the offset afterwards, from a timedelta, cannot overflow at year 1 or 9999.
+    return (moment.replace(tzinfo=None) - _EPOCH - offset) // _SECOND
+
+
+def moment_of(instant: int) -> datetime:
+    """Give an instant as a `datetime` in UTC."""
+    return _EPOCH_UTC + timedelta(seconds=instant)
+
+
+def shown(wall: int) -> datetime:
+    """Give a wall-clock time as a naive `datetime`."""
+    return _EPOCH + timedelta(seconds=wall)
+
+
+def wall_of(shown_time: datetime) -> int:
+    """Give a naive `datetime` as a wall-clock time in seconds."""
+    return (shown_time - _EPOCH) // _SECOND
+
+
+def pieces(zone: ZoneInfo, instant: int) -> Iterator[Piece]:
+    """Yield the piece that holds `instant`, then those after it; neighbours may have the same offset."""
+    week = instant // _WEEK
+    while True:
+        for piece in _pieces_of_week(zone, week):
+            if piece.end > instant:
+                yield piece
+        week += 1
+
+
+@lru_cache(maxsize=16_384)
+def _pieces_of_week(zone: ZoneInfo, week: int) -> tuple[Piece, ...]:
+    """Cut one week (counted from 1970) into pieces.
+
+    Asking for the offset of a wall-clock time is twenty times cheaper than converting an instant, so a week without
+    a change, a day of margin included, is recognised that way; only the other ones are searched exactly.
+    """
+    start = week * _WEEK
+    monday = _EPOCH + timedelta(seconds=start)
+    offsets = {zone.utcoffset(monday + probe) for probe in _PROBES}
+    if len(offsets) == 1:
+        return (Piece(start, start + _WEEK, offset_at(zone, start)),)
+    return tuple(_searched(zone, start, start + _WEEK))
+
+
+def _searched(zone: ZoneInfo, start: int, end: int) -> Iterator[Piece]:
+    """Find the changes between `start` and `end` by looking every few hours and halving where two looks differ."""
+    begun = start
+    for look in range(start, end, _STEP):
+        until = min(look + _STEP, end)
+        for change in _changes(zone, look, until):
+            yield Piece(begun, change, offset_at(zone, begun))
+            begun = change
+    if begun < end:
+        yield Piece(begun, end, offset_at(zone, begun))
+
+
+def _changes(zone: ZoneInfo, low: int, high: int) -> Iterator[int]:
+    """Yield each instant in (low, high] from which on the offset is another one."""
+    if offset_at(zone, low) == offset_at(zone, high):
+        return
+    if high - low == 1:
+        yield high
+        return
+    middle = (low + high) // 2
+    yield from _changes(zone, low, middle)
+    yield from _changes(zone, middle, high)
+
+
+def offset_at(zone: ZoneInfo, instant: int) -> int:
+    """Give the zone's offset at an instant, in seconds east of UTC."""
+    offset = datetime.fromtimestamp(instant, zone).utcoffset()
+    return offset // _SECOND if offset is not None else 0
+
+
+def high_water(zone: ZoneInfo, instant: int) -> int:
+    """Give the latest time that the zone's clock has shown up to and including `instant`.
+
+    After the clock was set back this is ahead of what it shows. Two days are enough to look back: offsets are less
+    than a day, so the clock is never set back by more than that.
+    """
+    latest = -(10**15)
+    for piece in pieces(zone, instant - 2 * DAY):
+        if piece.start > instant:
+            break
+        latest = max(latest, min(piece.end - 1, instant) + piece.offset)
+    return latest
+
+
+def reached(zone: ZoneInfo, wall: int) -> int:
+    """Give the first instant at which the zone's clock shows `wall` or later.
+
+    For a time that is shown twice that is the first pass, for one that is skipped the first instant after the gap.
+    """
+    for piece in pieces(zone, wall - DAY):
+        if piece.end + piece.offset > wall:
+            return max(piece.start, wall - piece.offset)
+    raise AssertionError("pieces never end")
+
+
+def readings(zone: ZoneInfo, wall: int) -> tuple[int, ...]:
+    """Give the instants at which the zone's clock shows `wall`: none in a gap, two in a repeated hour, else one."""
+    found: list[int] = []
+    for piece in pieces(zone, wall - DAY):
+        if piece.start > wall + DAY:
+            return tuple(found)
+        if piece.start <= wall - piece.offset < piece.end:
+            found.append(wall - piece.offset)
+    raise AssertionError("pieces never end")

@@ -1,0 +1,206 @@
+"""The grammar of crontab expressions: text -> `Crontab`.
+
+It is that of Debian's cron (`entry.c`: `get_list`, `get_range`, `get_number`) without what that accepts and then
+never runs or half ignores, and with a leading field of seconds, `L`, `5L`, `5#3` and weekday ranges that end in
+Sunday. Reading is strict and short; what was probably meant is worked out in `mending`, only when reading failed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+from jobscheduler.crontab.value import Crontab, DayRule
+
+MACROS = {
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+    "@monthly": "0 0 1 * *",
+    "@weekly": "0 0 * * 0",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@hourly": "0 * * * *",
+}
+MONTH_NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+WEEKDAY_NAMES = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+LONGEST = 1000
+"""Characters of the longest text that is read; Debian's cron has the same bound for a field (`MAX_TEMPSTR`)."""
+LARGEST_STEP = 2**31 - 1
+
+
+class Field(NamedTuple):
+    """One field: its name, its smallest and largest number, and what the names in it stand for."""
+
+    name: str
+    low: int
+    high: int
+    names: dict[str, int]
+
+
+SECOND = Field("second", 0, 59, {})
+MINUTE = Field("minute", 0, 59, {})
+HOUR = Field("hour", 0, 23, {})
+DAY = Field("day of the month", 1, 31, {})
+MONTH = Field("month", 1, 12, {name: number for number, name in enumerate(MONTH_NAMES, 1)})
+WEEKDAY = Field("weekday", 0, 7, {name: number for number, name in enumerate(WEEKDAY_NAMES)})
+FIELDS = (SECOND, MINUTE, HOUR, DAY, MONTH, WEEKDAY)
+
+
+class Word(NamedTuple):
+    """A piece of the text and where it starts."""
+
+    text: str
+    start: int
+
+
+class Fault(Exception):  # noqa: N818 - never leaves the package; `parse` turns it into `Refused`
+    """Why reading stopped: a message and the word it is about; `field` is None when it is about the whole line."""
+
+    def __init__(self, kind: str, word: Word, field: Field | None = None) -> None:
+        super().__init__(kind)
+        self.kind = kind
+        self.word = word
+        self.field = field
+
+
+@dataclass
+class _Days:
+    """What the items of the two day fields ask for beyond plain numbers."""
+
+    last_day: bool = False
+    last_weekdays: int = 0
+    nth_weekdays: tuple[int, ...] = (0, 0, 0, 0, 0)
+
+
+AT_BOOT = Crontab(0, 0, 0, 0, DayRule(0, False, 0, 0, (0, 0, 0, 0, 0), True), False, at_boot=True)
+
+_ITEM = re.compile(
+    r"(?:(?P<star>\*)|(?P<low>[0-9]+|[A-Za-z]{3})(?:-(?P<high>[0-9]+|[A-Za-z]{3}))?)(?:/(?P<step>[0-9]+))?"
+)
+_LAST = re.compile(r"(?P<day>[0-9]+|[A-Za-z]{3})[Ll]")
+_NTH = re.compile(r"(?P<day>[0-9]+|[A-Za-z]{3})#(?P<nth>[0-9]+)")
+_ODD = re.compile(r"[^\t -~]")
+_WORD = re.compile(r"[^ \t]+")
+
+
+def words_of(text: str) -> list[Word]:
+    """Split a line at its blanks."""
+    return [Word(found.group(), found.start()) for found in _WORD.finditer(text)]
+
+
+@lru_cache(maxsize=16_384)
+def read(text: str) -> Crontab:
+    """Read an expression or macro. Raises `Fault`."""
+    if len(text) > LONGEST:
+        raise Fault("long", Word(text, 0))
+    if odd := _ODD.search(text):
+        raise Fault("character", Word(odd.group(), odd.start()))
+    words = words_of(text)
+    if words and words[0].text.startswith("@"):
+        return _macro(words)
+    if len(words) not in (5, 6):
+        raise Fault("count", Word(text.strip(" \t"), words[0].start if words else 0))
+    return _expression([Word("0", words[0].start), *words] if len(words) == 5 else words)
+
+
+def _macro(words: list[Word]) -> Crontab:
+    name = words[0].text
+    if len(words) > 1 or name not in (*MACROS, "@reboot"):
+        raise Fault("macro", Word(name, words[0].start))
+    return AT_BOOT if name == "@reboot" else read(MACROS[name])
+
+
+def _expression(words: list[Word]) -> Crontab:
+    days = _Days()
+    masks = [_list(word, field, days) for word, field in zip(words, FIELDS, strict=True)]
+    second, minute, hour, day, month, weekday = masks
+    stars = [word.text.startswith("*") for word in words]
+    rule = DayRule(
+        days=day,
+        last_day=days.last_day,
+        weekdays=_sunday_once(weekday),
+        last_weekdays=days.last_weekdays,
+        nth_weekdays=days.nth_weekdays,  # type: ignore[arg-type]
+        both=stars[3] or stars[5],
+    )
+    crontab = Crontab(second, minute, hour, month, rule, real_time=stars[1] or stars[2])
+    if not crontab.ever():
+        first, last = words[3], words[5]
+        raise Fault("never", Word("", first.start)._replace(text=" " * (last.start + len(last.text) - first.start)))
+    return crontab
+
+
+def _sunday_once(mask: int) -> int:
+    return (mask | mask >> 7) & 0b1111111
+
+
+def _list(word: Word, field: Field, days: _Days) -> int:
+    mask = 0
+    for item in items_of(word):
+        if not item.text:
+            raise Fault("empty", word, field)
+        mask |= _item(item, field, days)
+    return mask
+
+
+def items_of(word: Word) -> Iterator[Word]:
+    """Split a field at its commas."""
+    start = word.start
+    for text in word.text.split(","):
+        yield Word(text, start)
+        start += len(text) + 1
+
+
+def _item(item: Word, field: Field, days: _Days) -> int:
+    if field is DAY and item.text in ("L", "l"):
+        days.last_day = True
+        return 0
+    if field is WEEKDAY and (found := _LAST.fullmatch(item.text)):
+        days.last_weekdays |= 1 << _number(found["day"], item, field) % 7
+        return 0
+    if field is WEEKDAY and (found := _NTH.fullmatch(item.text)):
+        return _nth(found, item, days)
+    if not (found := _ITEM.fullmatch(item.text)):
+        raise Fault("form", item, field)
+    if found["step"] and not found["star"] and not found["high"]:
+        raise Fault("single step", item, field)
+    return _range(found, item, field)
+
+
+def _nth(found: re.Match[str], item: Word, days: _Days) -> int:
+    weekday = _number(found["day"], item, WEEKDAY) % 7
+    if found["nth"] not in ("1", "2", "3", "4", "5"):
+        raise Fault("nth", item, WEEKDAY)
+    masks = list(days.nth_weekdays)
+    masks[int(found["nth"]) - 1] |= 1 << weekday
+    days.nth_weekdays = tuple(masks)
+    return 0
+
+
+def _range(found: re.Match[str], item: Word, field: Field) -> int:
+    if found["star"]:
+        low, high = field.low, field.high
+    else:
+        low = _number(found["low"], item, field)
+        high = _number(found["high"] or found["low"], item, field)
+    if field is WEEKDAY and high == 0 < low:
+        high = 7
+    if low > high:
+        raise Fault("backwards", item, field)
+    step = int(found["step"] or 1)
+    if not 1 <= step <= LARGEST_STEP:
+        raise Fault("step", item, field)
+    return sum(1 << number for number in range(low, high + 1, step))
+
+
+def _number(text: str, item: Word, field: Field) -> int:
+    if not text.isdigit():
+        if text.lower() not in field.names:
+            raise Fault("name", item, field)
+        return field.names[text.lower()]
+    if not field.low <= int(text) <= field.high:
+        raise Fault("range", item, field)
+    return int(text)

@@ -1,0 +1,137 @@
+"""One-time schedules: ISO 8601 text -> an instant in UTC.
+
+Read are the forms of ISO 8601 that people write: calendar, ordinal and week dates, basic and extended, `T` or one
+blank before the time, hours alone or with minutes and seconds, a decimal fraction of the seconds, `24:00` as the end
+of a day, `Z` or an offset. Without an offset the text is a wall-clock time of the zone.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from jobscheduler.crontab.clock import DAY, moment_of, offset_at, reached, readings, shown, wall_of
+from jobscheduler.crontab.refused import Refused, quoted
+
+LONGEST = 100
+"""Characters of the longest text that is read."""
+FIRST_YEAR, LAST_YEAR = 1970, 2200
+
+_DATE = r"""(?P<year>[0-9]{4})(?:
+    -(?P<month>[0-9]{2})-(?P<day>[0-9]{2}) | (?P<month_>[0-9]{2})(?P<day_>[0-9]{2})
+    | -?[Ww](?P<week>[0-9]{2})-?(?P<weekday>[0-9]) | -?(?P<ordinal>[0-9]{3}))"""
+_TIME = r"""(?P<hour>[0-9]{2})(?:(?P<colon>:?)(?P<minute>[0-9]{2})(?:(?P=colon)(?P<second>[0-9]{2})
+    (?:[.,](?P<fraction>[0-9]+))?)?)?"""
+_OFFSET = r"(?P<offset>[Zz]|(?P<sign>[+-])(?P<off_hour>[0-9]{2})(?::?(?P<off_minute>[0-9]{2}))?)?"
+_INSTANT = re.compile(rf"{_DATE}(?:[Tt ]{_TIME}{_OFFSET})?", re.VERBOSE)
+_ONE_TIME = re.compile(r"[ \t]*(?:[+-]?[0-9]{4,}[-/.WwTt]|[0-9]{8,}[ \t]*$|[0-9]{1,2}[./-][0-9]{1,2}[./-][0-9]{2,4})")
+
+
+def is_one_time(text: str) -> bool:
+    """Say whether a schedule looks like an instant and not like a crontab expression, so that it is refused as one."""
+    return bool(_ONE_TIME.match(text)) and len(text[:LONGEST].split()) < 5
+
+
+def parse_instant(text: str, zone: ZoneInfo) -> datetime:
+    """Read an ISO 8601 date and time; without an offset it is a wall-clock time of `zone`. Gives UTC.
+
+    Raises `Refused` for anything else, also for a wall-clock time that does not exist or is ambiguous in the zone,
+    and for years outside 1970 to 2200.
+    """
+    found = _INSTANT.fullmatch(text) if len(text) <= LONGEST else None
+    if found is None or not text.isascii():
+        raise _malformed(text)
+    day = _date(found, text)
+    if not FIRST_YEAR <= day.year <= LAST_YEAR:
+        raise _refused(f"the year of {quoted(text)} is not between {FIRST_YEAR} and {LAST_YEAR}", text)
+    if found["hour"] is None:
+        raise _refused(f"{quoted(text)} has no time of day", text, f"{text}T00:00")
+    wall = wall_of(datetime(day.year, day.month, day.day)) + _time_of_day(found, text)  # noqa: DTZ001
+    instant = wall - _offset(found, text) if found["offset"] else _in_zone(wall, text, zone)
+    return _in_bounds(moment_of(instant), text) + timedelta(microseconds=_microseconds(found))
+
+
+def _refused(message: str, text: str, instead: str | None = None, way_out: str | None = None) -> Refused:
+    return Refused(message, start=0, end=len(text), instead=instead, help=way_out)
+
+
+def _malformed(text: str) -> Refused:
+    return _refused(
+        f"{quoted(text)} is not an ISO 8601 date and time",
+        text,
+        way_out="write it like `2026-12-01T10:00:00Z`, or without `Z` for the time of the job's zone",
+    )
+
+
+def _date(found: re.Match[str], text: str) -> date:
+    year = int(found["year"])
+    try:
+        if found["week"]:
+            return date.fromisocalendar(year, int(found["week"]), int(found["weekday"]))
+        if found["ordinal"]:
+            day = date(year, 1, 1) + timedelta(days=int(found["ordinal"]) - 1)
+            if day.year == year:
+                return day
+            raise ValueError("day is out of range for year")
+        return date(year, int(found["month"] or found["month_"]), int(found["day"] or found["day_"]))
+    except (ValueError, OverflowError) as error:
+        raise _refused(f"there is no such date as in {quoted(text)}", text) from error
+
+
+def _time_of_day(found: re.Match[str], text: str) -> int:
+    hour, minute, second = (int(found[part] or 0) for part in ("hour", "minute", "second"))
+    if (hour, minute, second, _microseconds(found)) == (24, 0, 0, 0):
+        return DAY
+    if hour > 23 or minute > 59 or second > 59:
+        raise _refused(f"there is no such time of day as in {quoted(text)}", text)
+    return hour * 3600 + minute * 60 + second
+
+
+def _microseconds(found: re.Match[str]) -> int:
+    return int((found["fraction"] or "0")[:6].ljust(6, "0"))
+
+
+def _offset(found: re.Match[str], text: str) -> int:
+    if found["sign"] is None:
+        return 0
+    hours, minutes = int(found["off_hour"]), int(found["off_minute"] or 0)
+    if hours > 15 or minutes > 59:
+        raise _refused(f"there is no offset like that of {quoted(text)}", text)
+    return (-1 if found["sign"] == "-" else 1) * (hours * 3600 + minutes * 60)
+
+
+def _in_zone(wall: int, text: str, zone: ZoneInfo) -> int:
+    instants = readings(zone, wall)
+    if len(instants) == 1:
+        return instants[0]
+    if instants:
+        passes = [_written(instant, zone) for instant in instants]
+        raise _refused(
+            f"{quoted(text)} comes more than once in {zone.key}, because the clock is set back",
+            text,
+            instead=passes[0],
+            way_out=f"write `{passes[0]}` for the first time, `{passes[-1]}` for the last",
+        )
+    after = reached(zone, wall)
+    raise _refused(
+        f"{quoted(text)} does not exist in {zone.key}, because the clock is set forward",
+        text,
+        instead=_written(after, zone),
+        way_out=f"write `{_written(after, zone)}`, the first instant after the gap",
+    )
+
+
+def _written(instant: int, zone: ZoneInfo) -> str:
+    """Give an instant as text that can be read back, with the zone's offset unless that has seconds."""
+    offset = offset_at(zone, instant)
+    if offset % 60:
+        return shown(instant).isoformat() + "Z"
+    hours, minutes = divmod(abs(offset) // 60, 60)
+    return shown(instant + offset).isoformat() + f"{'-' if offset < 0 else '+'}{hours:02}:{minutes:02}"
+
+
+def _in_bounds(moment: datetime, text: str) -> datetime:
+    if not datetime(FIRST_YEAR, 1, 1, tzinfo=UTC) <= moment < datetime(LAST_YEAR + 1, 1, 1, tzinfo=UTC):
+        raise _refused(f"{quoted(text)} is outside the years {FIRST_YEAR} to {LAST_YEAR} of UTC", text)
+    return moment

@@ -1,0 +1,38 @@
+"""The one way in which a schedule is refused: what is wrong, where in the text, and what to write instead."""
+
+from __future__ import annotations
+
+_KEPT = 60
+
+
+class Refused(ValueError):  # noqa: N818 - a refusal, read in `except Refused`
+    """A schedule that is not accepted.
+
+    `message` says what is wrong, `start` and `end` are the characters of the text it is about, `instead` is a
+    schedule that is accepted and most likely meant (None when there is no guess), `help` says to write it, and
+    `notes` give the background.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        start: int = 0,
+        end: int = 0,
+        instead: str | None = None,
+        help: str | None = None,  # noqa: A002 - the word of a Problem
+        notes: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.start = start
+        self.end = end
+        self.instead = instead
+        self.help = help or (f"write `{instead}`" if instead is not None else "")
+        self.notes = notes
+
+
+def quoted(text: str) -> str:
+    """Give a user's text in backticks, shortened and with everything unprintable escaped."""
+    short = text if len(text) <= _KEPT else text[: _KEPT - 3] + "..."
+    return "`" + "".join(c if c.isprintable() and c != "`" else ascii(c)[1:-1] for c in short) + "`"

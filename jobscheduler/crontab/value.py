@@ -1,0 +1,180 @@
+"""The value of a crontab expression and its slots.
+
+How the next slot is found, after Debian's cron (`cron.c`, the loop in `main`), with its clock rules as they hold for
+changes of the zone's offset:
+
+1. A *fixed* job (neither minute nor hour starts with a star) belongs to the times that the clock reaches. Its slot
+   for a wall-clock time is the first instant at which the clock shows that time or a later one. So a time in a gap
+   runs at the end of the gap, several such times together once, and a time that is shown twice only in the first
+   pass. "Strictly after" means: times later than the latest one that the clock has shown so far.
+2. A *real-time* job (minute or hour starts with a star) belongs to the times that the clock shows, each time it
+   shows them: none in a gap, both passes of a repeated hour.
+3. Days are found by month: the days of a month that match depend only on its length and on the weekday of its first
+   day, so 28 bit masks per expression hold every month there is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+from jobscheduler.crontab.clock import DAY, END, FIRST, high_water, instant_of, moment_of, pieces, reached
+
+_EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
+_LENGTHS = (0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+_LAST_YEAR = 2200
+NTH_WEEKS = range(1, 6)
+
+
+@dataclass(frozen=True, slots=True)
+class DayRule:
+    """Which days of a month match. Masks have one bit a day (1 to 31) or a weekday (0, Sunday, to 6).
+
+    `last_day` is `L`; `last_weekdays` are those of `5L`; `nth_weekdays` those of `5#3`, one mask for each of first to
+    fifth. `both` says that the day of the month and the weekday must match, else either will do.
+    """
+
+    days: int
+    last_day: bool
+    weekdays: int
+    last_weekdays: int
+    nth_weekdays: tuple[int, int, int, int, int]
+    both: bool
+
+    def in_month(self, length: int, first: int) -> int:
+        """Give the mask of matching days for a month of that length whose first day is that weekday."""
+        by_date = self.days | (1 << length if self.last_day else 0)
+        by_weekday = sum(1 << day for day in range(1, length + 1) if self._has_weekday(day, length, first))
+        matching = by_date & by_weekday if self.both else by_date | by_weekday
+        return matching & ((2 << length) - 2)
+
+    def _has_weekday(self, day: int, length: int, first: int) -> bool:
+        wanted = self.weekdays | self.nth_weekdays[(day - 1) // 7]
+        if day > length - 7:
+            wanted |= self.last_weekdays
+        return bool(wanted >> (first + day - 1) % 7 & 1)
+
+
+@lru_cache(maxsize=4096)
+def months_of(rule: DayRule) -> tuple[int, ...]:
+    """Give the matching days of all 28 kinds of month: lengths 28 to 31, each beginning on Sunday to Saturday."""
+    return tuple(rule.in_month(length, first) for length in range(28, 32) for first in range(7))
+
+
+@dataclass(frozen=True, slots=True)
+class Crontab:
+    """A parsed expression; two texts that mean the same are equal. Masks have one bit for each value of a field.
+
+    `real_time` marks a job that follows real time through clock changes (minute or hour starts with a star);
+    `at_boot` is `@reboot`, which has no slots of its own.
+    """
+
+    seconds: int
+    minutes: int
+    hours: int
+    months: int
+    day_rule: DayRule
+    real_time: bool
+    at_boot: bool = False
+    _days: tuple[int, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_days", months_of(self.day_rule))
+
+    def next(self, after: datetime, zone: ZoneInfo) -> datetime | None:
+        """Give the first slot strictly after an aware moment, in UTC; None when there is none before 2201.
+
+        Raises ValueError when `after` is naive, and nothing else.
+        """
+        instant = max(instant_of(after), FIRST)
+        if instant >= END or self.at_boot:
+            return None
+        slot = self._next_real(instant, zone) if self.real_time else self._next_fixed(instant, zone)
+        return None if slot is None or slot >= END else moment_of(slot)
+
+    def _next_fixed(self, after: int, zone: ZoneInfo) -> int | None:
+        wall = self.first_wall(high_water(zone, after) + 1)
+        return None if wall is None else reached(zone, wall)
+
+    def _next_real(self, after: int, zone: ZoneInfo) -> int | None:
+        """Walk the zone's pieces, skipping those that cannot hold the slot.
+
+        No time up to `wall` matches. Within two days the clock may still be set back to times before that, so only
+        beyond them may pieces be skipped, up to two days before `wall` is due.
+        """
+        at = after + 1
+        while at < END:
+            piece = next(pieces(zone, at))
+            wall = self.first_wall(at + piece.offset)
+            if wall is None:
+                return None
+            if wall - piece.offset < piece.end:
+                return wall - piece.offset
+            near = piece.end - at < 2 * DAY
+            at = piece.end if near else max(piece.end, wall - piece.offset - 2 * DAY)
+        return None
+
+    def first_wall(self, wall: int) -> int | None:
+        """Give the first matching wall-clock time at or after one, zones aside; None when there is none."""
+        day, second = divmod(wall, DAY)
+        today = date.fromordinal(day + _EPOCH_ORDINAL)
+        if self._days_of(today.year, today.month) >> today.day & 1:
+            time = self._first_time(second)
+            if time is not None:
+                return day * DAY + time
+        following = self._first_day(today.year, today.month, today.day + 1)
+        midnight = self._first_time(0)
+        return None if following is None or midnight is None else following * DAY + midnight
+
+    def _first_day(self, year: int, month: int, day: int) -> int | None:
+        """Give the first matching day at or after a date, counted from 1970; `day` may be past the month's end."""
+        while year <= _LAST_YEAR:
+            ahead = self._days_of(year, month) >> day
+            if ahead:
+                return date(year, month, day + _lowest(ahead)).toordinal() - _EPOCH_ORDINAL
+            day = 1
+            later = self.months >> (month + 1)
+            if later:
+                month += 1 + _lowest(later)
+            else:
+                year, month = year + 1, _lowest(self.months)
+        return None
+
+    def _days_of(self, year: int, month: int) -> int:
+        if not self.months >> month & 1:
+            return 0
+        length = _LENGTHS[month]
+        if month == 2 and year % 4 == 0 and (year % 100 != 0 or year % 400 == 0):
+            length = 29
+        return self._days[(length - 28) * 7 + date(year, month, 1).toordinal() % 7]
+
+    def _first_time(self, second_of_day: int) -> int | None:
+        """Give the first matching time of day at or after one, both in seconds since midnight."""
+        minute_of_day, second = divmod(second_of_day, 60)
+        hour, minute = divmod(minute_of_day, 60)
+        hours, minutes, seconds = self.hours >> hour, self.minutes >> minute, self.seconds >> second
+        if hours & 1:
+            if minutes & 1 and seconds:
+                return second_of_day + _lowest(seconds)
+            minutes &= ~1
+            if minutes:
+                return hour * 3600 + (minute + _lowest(minutes)) * 60 + _lowest(self.seconds)
+        hours &= ~1
+        if not hours:
+            return None
+        return (hour + _lowest(hours)) * 3600 + _lowest(self.minutes) * 60 + _lowest(self.seconds)
+
+    def ever(self) -> bool:
+        """Say whether there is any date that matches; the calendar's 400 years hold every kind of month."""
+        return any(self._days_in_some(month) for month in range(1, 13) if self.months >> month & 1)
+
+    def _days_in_some(self, month: int) -> bool:
+        lengths = (28, 29) if month == 2 else (_LENGTHS[month],)
+        return any(self._days[(length - 28) * 7 + first] for length in lengths for first in range(7))
+
+
+def _lowest(mask: int) -> int:
+    """Give the number of the lowest bit that is set."""
+    return (mask & -mask).bit_length() - 1

@@ -1,0 +1,153 @@
+"""The nominal slots of one job, and when each of them starts: schedule, bounds and jitter together.
+
+A slot is a nominal instant. Its start is later by the jitter, which is always the same for one job, slot and host
+and ends before the following slot; so starts are in the order of their slots, and each start has one slot.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from itertools import islice, takewhile
+from zoneinfo import ZoneInfo
+
+from jobscheduler.crontab import Crontab, parse
+from jobscheduler.model import Cron, Job, Once
+from jobscheduler.zone import named_zone
+
+_TICK = timedelta(microseconds=1)
+_SECOND = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """A summary of slots: the first, the last, how many, and whether counting stopped before the end."""
+
+    first: datetime
+    last: datetime
+    count: int
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Timetable:
+    """The slots of one schedule within its bounds (both inclusive); `jitter` is seconds, `seed` names job and host.
+
+    Equal timetables give equal slots and starts. It holds no state and may be shared by threads.
+    """
+
+    schedule: Crontab | datetime
+    zone: ZoneInfo
+    not_before: datetime | None = None
+    not_after: datetime | None = None
+    jitter: float = 0.0
+    seed: str = ""
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        parts = (self.schedule, self.zone, self.not_before, self.not_after, self.jitter, self.seed)
+        object.__setattr__(self, "_hash", hash(parts))  # shared objects are looked up often
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @property
+    def at_boot(self) -> bool:
+        """Whether this is `@reboot`, which has no slots here: its one slot a boot is the service's to make."""
+        return isinstance(self.schedule, Crontab) and self.schedule.at_boot
+
+    def next(self, after: datetime) -> datetime | None:
+        """Give the first slot strictly after an aware moment, in UTC, or None. Raises ValueError if it is naive."""
+        if self.not_before is not None and after < self.not_before:
+            after = self.not_before - _TICK
+        slot = self._unbounded(after)
+        return None if slot is None or (self.not_after is not None and slot > self.not_after) else slot
+
+    def _unbounded(self, after: datetime) -> datetime | None:
+        if isinstance(self.schedule, Crontab):
+            return self.schedule.next(after, self.zone)
+        if after.utcoffset() is None:
+            raise ValueError("a moment needs a time zone")
+        return self.schedule if self.schedule > after else None
+
+    def slots(self, after: datetime, until: datetime, limit: int) -> Iterator[datetime]:
+        """List the slots with `after < slot <= until`, at most `limit` of them."""
+        return islice(takewhile(lambda slot: slot <= until, self._following(after)), limit)
+
+    def _following(self, after: datetime) -> Iterator[datetime]:
+        slot = self.next(after)
+        while slot is not None:
+            yield slot
+            slot = self.next(slot)
+
+    def last(self, after: datetime, until: datetime) -> datetime | None:
+        """Give the latest slot with `after < slot <= until`, or None, in a few steps however many there are."""
+        found = self.next(after)
+        if found is None or found > until:
+            return None
+        low, high = found, until
+        while high - low >= _SECOND:
+            middle = low + (high - low) / 2
+            slot = self.next(middle)
+            if slot is not None and slot <= until:
+                low = slot
+            else:
+                high = middle
+        return low
+
+    def tally(self, after: datetime, until: datetime, limit: int) -> Tally | None:
+        """Sum up the slots with `after < slot <= until`, counting at most `limit` of them; None if there are none."""
+        first, last = self.next(after), self.last(after, until)
+        if first is None or last is None:
+            return None
+        count = sum(1 for _ in self.slots(after, until, limit + 1))
+        return Tally(first, last, min(count, limit), count > limit)
+
+    def start_of(self, slot: datetime) -> datetime:
+        """Give the moment at which a slot starts: itself, or up to `jitter` later but before the following slot."""
+        if self.jitter <= 0:
+            return slot
+        span, following = self.jitter, self.next(slot)
+        if following is not None:
+            span = min(span, (following - slot).total_seconds())
+        return slot + timedelta(microseconds=int(span * 1_000_000 * self._share(slot)))
+
+    def _share(self, slot: datetime) -> float:
+        """Give a number in [0, 1) that is always the same for job, host and slot (`hash` differs between runs)."""
+        text = f"{self.seed}\0{slot.astimezone(UTC).isoformat()}"
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6]) / 2**48
+
+    def slot_of(self, start: datetime) -> datetime | None:
+        """Give the slot that has begun to be due at `start`: the latest one at most `jitter` before it."""
+        return self.last(start - timedelta(seconds=self.jitter) - _TICK, start)
+
+    def next_start(self, after: datetime) -> datetime | None:
+        """Give the first start strictly after a moment: that of a slot whose jitter is still running, or the next."""
+        if self.jitter > 0:
+            current = self.slot_of(after)
+            if current is not None and (start := self.start_of(current)) > after:
+                return start
+        slot = self.next(after)
+        return None if slot is None else self.start_of(slot)
+
+
+def timetable_of(job: Job, host: str = "") -> Timetable:
+    """Give the timetable of a job; jobs with the same schedule, bounds and no jitter share one object.
+
+    `host` identifies the host (its machine id), so that hosts spread their starts differently. A valid job has a
+    timetable; raises `Refused` or `ZoneUnknown` for one that was not checked.
+    """
+    seed = f"{host}\0{job.id}" if job.jitter > 0 else ""
+    return _timetable(job.schedule, job.not_before, job.not_after, job.jitter, seed)
+
+
+@lru_cache(maxsize=65_536)
+def _timetable(
+    schedule: Cron | Once, not_before: datetime | None, not_after: datetime | None, jitter: float, seed: str
+) -> Timetable:
+    if isinstance(schedule, Cron):
+        return Timetable(parse(schedule.expression), named_zone(schedule.timezone), not_before, not_after, jitter, seed)
+    return Timetable(schedule.at.astimezone(UTC), ZoneInfo("UTC"), not_before, not_after, jitter, seed)

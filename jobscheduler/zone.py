@@ -1,0 +1,222 @@
+"""Time zones by name: a job's own, and the one of the service, which is the host's unless it is told.
+
+The host's zone is found as glibc finds it: `TZ`, else `/etc/localtime`, else UTC. Where glibc would silently fall
+back to UTC because something is broken, this refuses: a schedule that is hours off is worse than an error.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib.resources
+import re
+import zoneinfo
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from zoneinfo import ZoneInfo
+
+_NAME = re.compile(r"[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+)*")
+_POSIX = re.compile(r"(?:[A-Za-z]{3,}|<[A-Za-z0-9+-]+>)[+-]?[0-9].*", re.DOTALL)
+_OFFSET = re.compile(r"(?:UTC|GMT)?(?P<sign>[+-])0?(?P<hours>[0-9]{1,2})(?::?00)?", re.IGNORECASE)
+_LONGEST = 255
+_LARGEST = 1 << 20
+_MOST_LINKS = 40  # as the kernel
+_TELL = "use `--timezone NAME`, for example `--timezone Europe/Berlin`"
+_REGIONS = ("Etc", "Africa", "America", "Asia", "Atlantic", "Australia", "Europe", "Indian", "Pacific")
+
+
+class ZoneUnknown(ValueError):  # noqa: N818 - a refusal, read in `except ZoneUnknown`
+    """A time zone that cannot be had: `message` says why, `help` what to do."""
+
+    def __init__(self, message: str, help: str) -> None:  # noqa: A002 - the word of a Problem
+        super().__init__(message)
+        self.message = message
+        self.help = help
+
+
+def named_zone(name: str) -> ZoneInfo:
+    """Give the zone of an IANA name, exactly as it is spelled there. Raises `ZoneUnknown`, and nothing else."""
+    if not name:
+        raise ZoneUnknown("the time zone is empty", "write a name such as `Europe/Berlin`")
+    if len(name) > _LONGEST or not _NAME.fullmatch(name) or _prefixed(name) or name in ("localtime", "posixrules"):
+        raise _unknown(name)
+    try:
+        return ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        raise _unknown(name) from None
+
+
+def service_zone(name: str | None, environ: Mapping[str, str], root: Path = Path("/")) -> ZoneInfo:
+    """Give the zone of the service: by name when there is one, else from `TZ`, else from `etc/localtime` below `root`.
+
+    Raises `ZoneUnknown` when that cannot be read or names no zone, and nothing else.
+    """
+    if name is not None:
+        return named_zone(name)
+    setting = environ.get("TZ")
+    try:
+        return _local_zone(root) if setting is None else _zone_of_setting(setting, root)
+    except OSError as error:
+        raise ZoneUnknown(f"the host's time zone cannot be read: {error}", _TELL) from error
+
+
+def _zone_of_setting(setting: str, root: Path) -> ZoneInfo:
+    """Read `TZ`: empty is UTC, a leading colon means nothing, a path or name is looked up (tzset(3))."""
+    value = setting.removeprefix(":")
+    if not value:
+        return named_zone("UTC")
+    if value == "localtime" or value.startswith("/"):
+        return _zone_of_file(root / (value.lstrip("/") if value != "localtime" else "etc/localtime"), root)
+    try:
+        return named_zone(_without_prefix(value))
+    except ZoneUnknown as unknown:
+        if _POSIX.fullmatch(value):
+            message = f"`TZ` is {_quoted(value)}, which gives rules and names no zone"
+            raise ZoneUnknown(message, _TELL) from None
+        raise ZoneUnknown(f"`TZ` is {_quoted(value)}: {unknown.message}", f"{_TELL}, or mend `TZ`") from None
+
+
+def _local_zone(root: Path) -> ZoneInfo:
+    file = root / "etc/localtime"
+    if not file.is_symlink() and not file.exists():
+        return named_zone("UTC")
+    return _zone_of_file(file, root)
+
+
+def _zone_of_file(file: Path, root: Path) -> ZoneInfo:
+    """Follow links until one names a zone; a regular file is told by its content."""
+    at = file
+    for _ in range(_MOST_LINKS):
+        if name := _name_in(at):
+            return named_zone(name)
+        if not at.is_symlink():
+            return _zone_of_content(at, root)
+        target = at.readlink()
+        at = root / target.relative_to("/") if target.is_absolute() else Path(_plain(at.parent / target))
+    raise ZoneUnknown(f"{_quoted(str(file))} is a symbolic link that leads to itself", _TELL)
+
+
+def _plain(path: Path) -> str:
+    """Take the dots out of a path, as text: the directories on the way need not exist to name a zone."""
+    parts: list[str] = []
+    for part in PurePosixPath(path).parts:
+        if part == "..":
+            parts = parts[:-1] or parts
+        elif part != ".":
+            parts.append(part)
+    return str(PurePosixPath(*parts))
+
+
+def _name_in(path: Path) -> str | None:
+    """Give the zone that a path into the zone data names; the data's own `localtime` link names none."""
+    _, found, name = str(path).rpartition("/zoneinfo/")
+    name = _without_prefix(name)
+    return name if found and name not in ("localtime", "posixrules") and _NAME.fullmatch(name) else None
+
+
+def _zone_of_content(file: Path, root: Path) -> ZoneInfo:
+    if not file.exists():
+        raise ZoneUnknown(f"{_quoted(str(file))} does not exist", _TELL)
+    if not file.is_file():
+        raise ZoneUnknown(f"{_quoted(str(file))} is not a file", _TELL)
+    with file.open("rb") as opened:
+        content = opened.read(_LARGEST)
+    if not content.startswith(b"TZif"):
+        raise ZoneUnknown(f"{_quoted(str(file))} holds no time zone data", _TELL)
+    return named_zone(_name_of_content(content, root, file))
+
+
+def _name_of_content(content: bytes, root: Path, file: Path) -> str:
+    """Tell a zone by its data: the one named in `etc/timezone` if it fits, else the likeliest of those that do.
+
+    A copy may be older than the zone data; the name in `etc/timezone` is then believed if today's rule is the same,
+    which is the last line of the data (RFC 9636, 3.3).
+    """
+    told = _told(root)
+    named = _data_of(told) if told else None
+    if named is not None and (named == content or named.split(b"\n")[-2:] == content.split(b"\n")[-2:]):
+        return told
+    fitting = [name for name in known() if _data_of(name) == content]
+    if not fitting:
+        raise ZoneUnknown(f"{_quoted(str(file))} is a copy of time zone data that has no name on this host", _TELL)
+    return min(fitting, key=_likeliness)
+
+
+def _told(root: Path) -> str:
+    try:
+        told = (root / "etc/timezone").read_text(encoding="ascii", errors="replace").strip()
+    except OSError:
+        return ""
+    return told if _NAME.fullmatch(told) else ""
+
+
+def _likeliness(name: str) -> tuple[bool, bool, str]:
+    region, _, place = name.partition("/")
+    return name != "Etc/UTC", not place or region not in _REGIONS, name
+
+
+def _data_of(name: str) -> bytes | None:
+    """Give the zone data of a name as `ZoneInfo` would read it, or None."""
+    for directory in zoneinfo.TZPATH:
+        file = Path(directory, name)
+        if file.is_file():
+            return file.read_bytes()
+    try:
+        return importlib.resources.files("tzdata.zoneinfo").joinpath(name).read_bytes()
+    except (ImportError, OSError):
+        return None
+
+
+def known() -> tuple[str, ...]:
+    """Give the names of all zones that the host has data for, sorted; empty when it has none."""
+    names = _listed() or _listed.__wrapped__()  # data that was installed a moment ago is found
+    return tuple(name for name in names if name not in ("localtime", "posixrules"))
+
+
+@lru_cache(maxsize=1)
+def _listed() -> tuple[str, ...]:
+    return tuple(sorted(zoneinfo.available_timezones()))
+
+
+def _unknown(name: str) -> ZoneUnknown:
+    names = known()
+    if not names:
+        return ZoneUnknown("this host has no time zone data", "install the package `tzdata`")
+    guess = _guess(name[:_LONGEST], names)
+    help_ = f"did you mean `{guess}`?" if guess else "write an IANA name such as `Europe/Berlin`"
+    return ZoneUnknown(f"unknown time zone {_quoted(name)}", help_)
+
+
+def _guess(name: str, names: tuple[str, ...]) -> str | None:
+    """Find the zone that was probably meant: other case, a place without its region, a region, an offset, a typo."""
+    if found := _OFFSET.fullmatch(name):
+        sign = "-" if found["sign"] == "+" else "+"  # the names in Etc have the sign of POSIX: west is positive
+        etc = f"Etc/GMT{sign}{found['hours']}"
+        return etc if etc in names else None
+    wanted = _without_prefix(name.rpartition("zoneinfo/")[2]).strip(" /.:").replace(" ", "_").lower()
+    by_lower = {known_name.lower(): known_name for known_name in reversed(names)}
+    places = {lower.rpartition("/")[2]: known_name for lower, known_name in by_lower.items() if "/" in lower}
+    below = next((known_name for known_name in names if known_name.lower().startswith(f"{wanted}/")), None)
+    close = difflib.get_close_matches(wanted, list(by_lower), 1, 0.75)
+    close_place = difflib.get_close_matches(wanted, list(places), 1, 0.75)
+    return (
+        by_lower.get(wanted)
+        or places.get(wanted)
+        or below
+        or (by_lower[close[0]] if close else None)
+        or (places[close_place[0]] if close_place else None)
+    )
+
+
+def _prefixed(name: str) -> bool:
+    return name.startswith(("posix/", "right/"))
+
+
+def _without_prefix(name: str) -> str:
+    """Take off `posix/` and `right/`: the same zones in other directories, the latter with leap seconds."""
+    return name[6:] if _prefixed(name) else name
+
+
+def _quoted(text: str) -> str:
+    short = text if len(text) <= 60 else text[:57] + "..."
+    return "`" + "".join(c if c.isprintable() and c != "`" else ascii(c)[1:-1] for c in short) + "`"
