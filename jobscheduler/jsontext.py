@@ -116,7 +116,7 @@ def _constant(name: str) -> NoReturn:
 _DECODER = json.JSONDecoder(object_pairs_hook=_pairs, parse_float=_number, parse_constant=_constant)
 
 
-# --- refusals: everything below runs only when a file is bad ---------------------------------------------------------
+# --- refusals: everything below runs only when a file is bad ---------------------------------------------
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"?|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
@@ -140,7 +140,7 @@ def _refuse_number(text: str, error: ValueError) -> NoReturn:
         word = token[0]
         if word in {"NaN", "Infinity", "-Infinity"}:
             raise Malformed(f"`{word}` is not JSON", place_at(text, token.start(), len(word)), "write a number")
-        if word[0] in "-0123456789" and (len(word) > 300 or isinstance(error, _NotJson) and word == str(error)):
+        if word[0] in "-0123456789" and (len(word) > 300 or (isinstance(error, _NotJson) and word == str(error))):
             place = place_at(text, token.start(), len(word))
             raise Malformed("the number is too large", place) from None
     raise Malformed(f"not JSON: {error}")
@@ -208,7 +208,7 @@ def _refuse_syntax(text: str, error: json.JSONDecodeError) -> NoReturn:
     raise Malformed(message, place_at(text, at, width), help_) from None
 
 
-def _syntax(text: str, at: int, told: str) -> tuple[str, str | None, int]:  # noqa: PLR0911
+def _syntax(text: str, at: int, told: str) -> tuple[str, str | None, int]:
     """Return message, help and width for a syntax error at `at`, where the decoder said `told`."""
     rest = text[at:]
     before = text[:at].rstrip()
@@ -219,7 +219,7 @@ def _syntax(text: str, at: int, told: str) -> tuple[str, str | None, int]:  # no
     if before.endswith(",") and rest[0] in "}]":
         return f"a comma with nothing after it before `{rest[0]}`", "remove the comma", 1
     if rest.startswith("'"):
-        return "texts stand in double quotes", 'write `"` instead of `\'`', 1
+        return "texts stand in double quotes", "write `\"` instead of `'`", 1
     if word in _WORDS:
         return f"`{word}` is not JSON", f"write `{_WORDS[word]}`", len(word)
     if told.startswith("Invalid control"):

@@ -24,6 +24,7 @@ from jsonschema.validators import extend
 from jobscheduler import crontab, durations, jsontext, zone
 from jobscheduler.model import Cron, Job, Once, Problem, Retry, TaskSpec
 
+
 class TaskComplaint(Protocol):
     """What a task type has against its fields (see `tasks.base.Complaint`)."""
 
@@ -40,9 +41,10 @@ class TaskComplaint(Protocol):
 class TaskType(Protocol):
     """As much of a task type as parsing needs (see `tasks.base.Task`)."""
 
-    schema: Mapping[str, Any]
-
+    @property
+    def schema(self) -> Mapping[str, Any]: ...  # noqa: D102
     def check(self, fields: Mapping[str, Any]) -> Iterator[TaskComplaint]: ...  # noqa: D102
+    def __hash__(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -91,15 +93,7 @@ def schema() -> dict[str, Any]:
     return decoded
 
 
-_INSTANT = re.compile(r"\s*(?:[+-]?\d{4,}-|\d{4}W|\d{7,8}(?:[Tt]|\s*$|\s\d{4}))", re.ASCII)
-
-
-def is_instant(text: str) -> bool:
-    """Tell whether a schedule's text is meant as a date and time rather than as a crontab expression."""
-    return _INSTANT.match(text) is not None
-
-
-# --- one file ----------------------------------------------------------------------------------------------------------
+# --- one file --------------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -126,7 +120,7 @@ class _Parsing:
 
     def assemble(self, value: dict[str, Any], task: TaskSpec | None) -> Job | None:
         schedule = self.schedule(value)
-        given = {name: value[name] for name in ("description", "enabled", "overlap") if name in value}
+        given: dict[str, Any] = {name: value[name] for name in ("description", "enabled", "overlap") if name in value}
         for name in ("catch_up", "jitter", "timeout"):
             if name in value:
                 given[name] = self.duration(value[name], (name,))
@@ -149,7 +143,7 @@ class _Parsing:
         if first and last and first > last:
             self.say("`not_after` lies before `not_before`", ("not_after",), help="is one of the two mistyped?")
         elif isinstance(job.schedule, Once) and (
-            first and job.schedule.at < first or last and job.schedule.at > last
+            (first and job.schedule.at < first) or (last and job.schedule.at > last)
         ):
             name = "not_before" if first and job.schedule.at < first else "not_after"
             self.say(f"`{name}` rules out the only slot of this job", (name,), help="leave it out")
@@ -188,7 +182,7 @@ class _Parsing:
         if not isinstance(text, str) or local is None:
             return None
         try:
-            if is_instant(text):
+            if crontab.is_one_time(text):
                 return Once(crontab.parse_instant(text, local), text), local
             crontab.parse(text)
         except crontab.Refused as refused:
@@ -220,9 +214,7 @@ class _Parsing:
             return None
 
     def retry(self, value: dict[str, Any]) -> Retry:
-        given = {
-            name: self.duration(value[name], ("retry", name)) for name in ("delay", "max_delay") if name in value
-        }
+        given = {name: self.duration(value[name], ("retry", name)) for name in ("delay", "max_delay") if name in value}
         return Retry(attempts=int(value["attempts"]), backoff=float(value.get("backoff", 2)), **given)
 
     # -- problems
@@ -247,23 +239,21 @@ class _Parsing:
 
     def refuse_text(self, refused: crontab.Refused, path: jsontext.Path) -> None:
         """Add a problem about a part of the text at `path`, with the place of that very part."""
-        self.say(str(refused), path, notes=tuple(refused.notes), help=refused.help)
+        self.say(str(refused), path, notes=refused.notes, help=refused.help or None)
         last = self.problems[-1]
         whole = jsontext.place_of(self.text, path)
         if whole and refused.end > refused.start and "\\" not in whole.excerpt:
             shift = 1 + refused.start
             width = min(refused.end, whole.width - 2) - refused.start
             if width > 0 and last.column is not None:
-                self.problems[-1] = replace(
-                    last, column=last.column + shift, caret=last.caret + shift, width=width
-                )
+                self.problems[-1] = replace(last, column=last.column + shift, caret=last.caret + shift, width=width)
 
     def refuse(self, error: ValidationError, base: jsontext.Path, top: Mapping[str, Any]) -> None:
         """Turn one finding of the schema into problems."""
         path = (*base, *error.absolute_path)
         if error.validator == "required":
             for name in error.validator_value:
-                if name not in error.instance and error.message.startswith(repr(name)):
+                if error.message.startswith(repr(name)) and not self.is_misspelt(name, error):
                     self.refuse_missing(name, error, path)
         elif error.validator == "additionalProperties":
             known = tuple(error.schema.get("properties", {}))
@@ -280,9 +270,13 @@ class _Parsing:
         shown = json.dumps(examples[0], ensure_ascii=False)
         self.say(f"missing field `{_label((*path, name))}`", path, help=f'add it, for example `"{name}": {shown}`')
 
-    def refuse_unknown(
-        self, name: str, known: tuple[str, ...], path: jsontext.Path, top: Mapping[str, Any]
-    ) -> None:
+    def is_misspelt(self, name: str, error: ValidationError) -> bool:
+        """Tell whether a missing key is there under a wrong name, so that one problem says it all."""
+        known = tuple(error.schema.get("properties", ()))
+        unknown = [one for one in error.instance if one not in known]
+        return any(_nearest(one, known) == name for one in unknown)
+
+    def refuse_unknown(self, name: str, known: tuple[str, ...], path: jsontext.Path, top: Mapping[str, Any]) -> None:
         help_ = _did_you_mean(name, known)
         task = top.get("task")
         if not path and isinstance(task, dict) and name in self.fields_of(task.get("type")):
@@ -303,7 +297,7 @@ class _Parsing:
             return ()
 
 
-# --- the schema's findings in words ------------------------------------------------------------------------------------
+# --- the schema's findings in words ----------------------------------------------------------------------
 
 _TYPES = {
     "object": "an object",
@@ -360,9 +354,13 @@ def _short(text: str) -> str:
     return shown + ("…" if len(text) > 60 else "")
 
 
+def _nearest(name: str, known: Iterable[str]) -> str | None:
+    return next(iter(difflib.get_close_matches(name[:60].lower(), known, n=1)), None)
+
+
 def _did_you_mean(name: str, known: Iterable[str]) -> str | None:
-    close = difflib.get_close_matches(name[:60].lower(), known, n=1)
-    return f"did you mean `{close[0]}`?" if close else None
+    nearest = _nearest(name, known)
+    return f"did you mean `{nearest}`?" if nearest else None
 
 
 def _placed(problem: Problem, place: jsontext.Place | None) -> Problem:
@@ -378,7 +376,7 @@ def _placed(problem: Problem, place: jsontext.Place | None) -> Problem:
     )
 
 
-# --- compiled validators -----------------------------------------------------------------------------------------------
+# --- compiled validators ---------------------------------------------------------------------------------
 
 
 def _pattern(validator: Any, pattern: str, instance: Any, _: Any) -> Iterator[ValidationError]:

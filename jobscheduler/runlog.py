@@ -42,7 +42,7 @@ RETRY = 1.0
 BATCH = 500
 """How many entries are written at once at most."""
 
-# --- entries to lines --------------------------------------------------------------------------------------------------
+# --- entries to lines ------------------------------------------------------------------------------------
 
 _PLAIN = re.compile(r"[A-Za-z0-9!#$%&()*+,./:;<>?@^_{|}~\[\]-]+")
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
@@ -142,7 +142,7 @@ def _shortened(entry: Entry, allowed: int) -> Entry:
     return replace(entry, output=output, details=tuple((key, cut(value)) for key, value in entry.details))
 
 
-# --- the file ----------------------------------------------------------------------------------------------------------
+# --- the file --------------------------------------------------------------------------------------------
 
 
 class LogFile:
@@ -222,7 +222,7 @@ class LogFile:
         return self.path.with_name(f"{self.path.name}.{number}")
 
 
-# --- the writer --------------------------------------------------------------------------------------------------------
+# --- the writer ------------------------------------------------------------------------------------------
 
 
 class RunLog:

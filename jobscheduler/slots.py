@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Protocol
 
 PUNCTUAL = timedelta(seconds=10)
-"""A slot that is decided later than this after its time fell into an outage. Clock steps and sleep are noticed sooner."""
+"""A slot decided later than this after its start fell into an outage; clock steps and sleep are noticed sooner."""
 
 MOST = 100_000
 """How many slots of one outage are counted."""
@@ -130,5 +130,3 @@ def _acts(due: list[datetime], situation: Situation) -> tuple[tuple[datetime, Ac
             act = Act.SKIP
         acts.append((slot, act))
     return tuple(acts)
-
-

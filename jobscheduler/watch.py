@@ -64,7 +64,7 @@ class Hints(FileSystemEventHandler):
             if self._names and (self.is_quiet() or time.monotonic() - self._oldest > GATHER):
                 self._on_change(frozenset(self._names))
                 self._names.clear()
-        except Exception as error:  # noqa: BLE001 - the hints stay, the next event or rescan repairs
+        except Exception as error:
             self._on_fault(error)
 
     def _take(self, event: FileSystemEvent) -> None:
