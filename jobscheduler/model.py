@@ -107,8 +107,9 @@ class Problem:
     """Something wrong with an input, as shown to its author: what, where, note, help; only the help suggests.
 
     `line` and `column` count from 1, columns in characters; `excerpt` is the offending line (cut if long), and of
-    it the `width` characters from `caret` (which counts from 0) are meant. `host` marks a finding that depends on this host or user (an unknown user, a
-    missing extra, an untrusted mode) and not on the text alone: it is judged again when nothing was edited.
+    it the `width` characters from `caret` (which counts from 0) are meant. `host` marks a finding that depends on
+    this host or user (an unknown user, a missing extra, an untrusted mode) and not on the text alone: it is judged
+    again when nothing was edited.
     """
 
     message: str

@@ -34,7 +34,7 @@ INTERNAL_FAILURE = 70
 """The exit status when an internal part died."""
 
 
-class CannotStart(Exception):  # noqa: N818 - read in `except CannotStart`
+class CannotStart(Exception):
     """The service cannot start; the problem says why and what to do."""
 
     def __init__(self, problem: Problem) -> None:

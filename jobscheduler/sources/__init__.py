@@ -10,7 +10,7 @@ from typing import Protocol
 from jobscheduler.model import Problem, Signature
 
 
-class SourceUnavailable(Exception):  # noqa: N818 - a state of the world, not a mistake
+class SourceUnavailable(Exception):
     """The source cannot be read now, so nothing is known; what was known stands. `help` is the way out."""
 
     def __init__(self, message: str, help: str | None = None) -> None:  # noqa: A002

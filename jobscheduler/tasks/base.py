@@ -24,7 +24,7 @@ class Outcome:
     output: bytes = b""
 
 
-class TaskFailed(Exception):  # noqa: N818 - the task's word for its end, read in `except TaskFailed`
+class TaskFailed(Exception):
     """Raised by a task to end its attempt as a failure, without a traceback.
 
     The message is for people; `reason` is one of the words of a FAILURE record (`exit`, `start`, `http`, `task`).
