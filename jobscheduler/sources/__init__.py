@@ -20,12 +20,16 @@ class SourceUnavailable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """One item as found: its bytes, or the problem that kept them from being read, or neither when it is gone."""
+    """One item as found: its bytes, or the problem that kept them from being read, or neither when it is gone.
+
+    `written` is when it was last changed, in seconds since the epoch.
+    """
 
     name: str
     signature: Signature = None
     raw: bytes | None = None
     problem: Problem | None = None
+    written: float = 0.0
 
     @property
     def gone(self) -> bool:

@@ -43,7 +43,7 @@ GROUP = "jobscheduler.tasks"
 """The group of entry points in which other packages offer task types."""
 
 
-class UnknownTask(LookupError):  # noqa: N818 - read in `except UnknownTask`
+class UnknownTask(LookupError):
     """No task type has this name. `known` are the names that exist, `nearest` the one that was perhaps meant."""
 
     def __init__(self, name: str, known: Iterable[str]) -> None:
@@ -55,7 +55,7 @@ class UnknownTask(LookupError):  # noqa: N818 - read in `except UnknownTask`
         super().__init__(f"unknown task type `{name}`{meant} (known types: {names})")
 
 
-class UnusableTask(LookupError):  # noqa: N818 - read in `except UnusableTask`
+class UnusableTask(LookupError):
     """The name is known, but its class cannot be had on this host: a plug-in that is broken."""
 
     def __init__(self, name: str, where: str, why: str) -> None:

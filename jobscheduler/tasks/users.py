@@ -29,7 +29,7 @@ _CHECKED = tuple(
 )
 
 
-class NoSuchAccount(LookupError):  # noqa: N818 - read in `except NoSuchAccount`
+class NoSuchAccount(LookupError):
     """The host knows no user or group of this name; the message says which."""
 
 
