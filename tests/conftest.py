@@ -46,6 +46,7 @@ class Service:
     def __init__(self, base: Path, *options: str, env: dict[str, str] | None = None) -> None:
         self.jobs = base / "jobs.d"
         self.log = base / "scheduler.log"
+        self.errors = base / "stderr"
         self.jobs.mkdir(mode=0o755, exist_ok=True)
         self.options = options
         self.env = {**os.environ, "TZ": "UTC", **(env or {})}
@@ -55,10 +56,10 @@ class Service:
         """Start it; wait until it has read every file."""
         before = len(self.words("service.started"))
         command = [sys.executable, str(ROOT / "main.py"), "--jobs-dir", str(self.jobs), "--log-file", str(self.log)]
-        self.process = subprocess.Popen(
-            [*command, *self.options], env=self.env, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL
-        )
-        os.set_blocking(self.process.stderr.fileno(), False)
+        with self.errors.open("ab") as errors:
+            self.process = subprocess.Popen(
+                [*command, *self.options], env=self.env, stderr=errors, stdin=subprocess.DEVNULL
+            )
         if wait:
             wait_until(lambda: len(self.words("service.started")) > before, why="the service has started")
         return self
@@ -66,7 +67,7 @@ class Service:
     def lines(self) -> list[dict[str, str]]:
         """All complete lines of the log so far."""
         text = self.log.read_text("utf-8") if self.log.exists() else ""
-        return [parse_line(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+        return [parse_line(line[:-1]) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
     def words(self, word: str, **values: str) -> list[dict[str, str]]:
         """The lines with this status or event and these values."""
@@ -99,17 +100,14 @@ class Service:
         return self.process.wait(seconds)
 
     def stderr(self) -> str:
-        """Return what it wrote to standard error since the last call."""
-        assert self.process is not None
-        assert self.process.stderr is not None
-        return (self.process.stderr.read() or b"").decode()
+        """Return what it wrote to standard error."""
+        return self.errors.read_text("utf-8")
 
     def close(self) -> None:
         """End it, whatever it does."""
         if self.process is not None:
             self.process.kill()
             self.process.wait()
-            self.process.stderr.close()
 
 
 @pytest.fixture

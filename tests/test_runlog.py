@@ -239,6 +239,19 @@ def test_the_echo_has_priorities_for_the_journal(tmp_path: Path) -> None:
     assert (tmp_path / "log").read_text().startswith("2026")
 
 
+def test_an_echo_that_nobody_takes_does_not_hold_up_the_log(tmp_path: Path) -> None:
+    """Standard error is a pipe whose reader sleeps: every line is in the file all the same, and leaving ends."""
+    read, write = os.pipe()
+    with RunLog(LogFile(tmp_path / "log", 10**9, 1), echo=write) as runlog:
+        for number in range(3000):
+            runlog.write(Event(AT, Level.INFO, "x", (("number", number), ("p", "p" * 2000))))
+        assert runlog.write_through(SUCCESS, 10)
+
+    assert len((tmp_path / "log").read_text().splitlines()) == 3001
+    os.close(read)
+    os.close(write)
+
+
 def test_an_echo_that_nobody_reads_any_more_is_no_trouble(tmp_path: Path) -> None:
     """The file has it all."""
     read, write = os.pipe()
