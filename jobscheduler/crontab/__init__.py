@@ -1,5 +1,6 @@
 """Crontab text -> a value; wall-clock times -> instants; the words for it. Pure: zone data comes as `ZoneInfo`."""
 
+from jobscheduler.crontab.explaining import refusal
 from jobscheduler.crontab.grammar import Fault, read
 from jobscheduler.crontab.instant import is_one_time, parse_instant
 from jobscheduler.crontab.refused import Refused
@@ -9,12 +10,11 @@ __all__ = ["Crontab", "Refused", "is_one_time", "parse", "parse_instant"]
 
 
 def parse(text: str) -> Crontab:
-    """Read a crontab expression or macro.
+    """Read a crontab expression or macro; equal schedules give equal values.
 
     Raises `Refused` for anything that is not accepted, and nothing else, whatever the text.
     """
     try:
         return read(text)
     except Fault as fault:
-        word = fault.word
-        raise Refused(fault.kind, start=word.start, end=word.start + len(word.text)) from None
+        raise refusal(text, fault) from None
