@@ -15,7 +15,7 @@ _NEVER = "Debian's cron accepts this and never runs it"
 def refusal(text: str, fault: Fault) -> Refused:
     """Turn a fault of reading `text` into the refusal that its author sees."""
     message, notes = _said(text, fault)
-    start, instead = fault.word.start, mended(text, fault)
+    start, instead = fault.word.start, _guess(text, fault)
     return Refused(
         message,
         start=start,
@@ -24,6 +24,14 @@ def refusal(text: str, fault: Fault) -> Refused:
         help=None if instead else f"write five fields, for example `{_EXAMPLE}` for 01:00 every day",
         notes=notes,
     )
+
+
+def _guess(text: str, fault: Fault) -> str | None:
+    """Mend the line, if that is possible. It is a courtesy: should a rule of it fail, the refusal stands without."""
+    try:
+        return mended(text, fault)
+    except Exception:
+        return None
 
 
 def _said(text: str, fault: Fault) -> tuple[str, tuple[str, ...]]:

@@ -211,8 +211,8 @@ def _range(text: str, fault: Fault) -> str:
 class _Form(NamedTuple):
     """An item of a form that is not known here: how it looks, what is said, what is written instead, notes.
 
-    `instead` may use the groups of the pattern and `{low}` and `{high}` of the field; None means that the item
-    belongs to the weekday.
+    `instead` may use the groups of the pattern, and `{low}`, `{high}` and `{last}` of the field; None means that the
+    item belongs to the weekday.
     """
 
     pattern: str
@@ -222,6 +222,7 @@ class _Form(NamedTuple):
 
 
 _FORMS = (
+    _Form(r"(?:[0-9]+|[A-Za-z]{3})(?:[Ll]|#[0-9]+)", "it belongs to the weekday", None),
     _Form(r"\?", "`?` is Quartz's", "*", (_QUARTZ,)),
     _Form(r"(?i:h)(?:\(.*\))?/([0-9]+)", "`H` is Jenkins's", r"*/\1", (_JITTER,)),
     _Form(r"(?i:h)(?:\(.*\))?", "`H` is Jenkins's", "{low}", (_JITTER,)),
@@ -239,7 +240,6 @@ _FORMS = (
     _Form(r"([0-9]+|[A-Za-z]{3})(?:[Ll]|#(?:[Ll]|-1))/.*", "it has no steps", r"\1L"),
     _Form(r"([0-9]+|[A-Za-z]{3})#(?:[Ll]|-1)", "the last one of a month is written with `L`", r"\1L"),
     _Form(r"([0-9]+|[A-Za-z]{3})#+([1-5]).*", "it has neither ranges nor steps", r"\1#\2", (IGNORES,)),
-    _Form(r"(?:[0-9]+|[A-Za-z]{3})(?:[Ll]|#[0-9]+)", "it belongs to the weekday", None),
     _Form(r"([0-9]+|[A-Za-z]{3})#.*", "after `#` comes 1 to 5", r"\1", (IGNORES,)),
     _Form(r"[+-]([0-9]+)", "numbers have no sign", r"\1"),
     _Form(r"\*([0-9]+)", "the step has a slash before it", r"*/\1", (IGNORES,)),
@@ -272,7 +272,9 @@ def _form(text: str, fault: Fault) -> str:
     last = "L" if field is DAY else "6" if field is WEEKDAY else str(field.high)
     new = re.fullmatch(form.pattern, item, re.DOTALL)
     written = new.expand(form.instead) if new else form.instead
-    return _swapped(text, fault.word, written.format(low=field.low, high=field.high, last=last))
+    for name, value in {"{low}": str(field.low), "{high}": str(field.high), "{last}": last}.items():
+        written = written.replace(name, value)
+    return _swapped(text, fault.word, written)
 
 
 _FULL_NAMES = (
