@@ -81,13 +81,17 @@ class Catalog:
         """List the items with findings that may heal without an edit."""
         return [name for name, held in self._items.items() if any(problem.host for problem in held.problems)]
 
-    def see(self, name: str, signature: Signature, verdict: Verdict, now: float) -> None:
-        """Take note of what a look at an item gave. Items of a first load are to be seen in the order of names."""
+    def see(self, name: str, signature: Signature, verdict: Verdict, now: float, age: float = 0.0) -> None:
+        """Take note of what a look at an item gave. Items of a first load are to be seen in the order of names.
+
+        `age` is how long ago the item was last written: a new item that is old enough has settled already.
+        """
         held = self._items.get(name)
         if held is None:
             if verdict is None:
                 return
-            held = self._items[name] = _Held(signature, now)
+            held = self._items[name] = _Held(signature, now - age)
+        is_new = held.job is None and not held.problems
         was = (held.signature, held.gone, held.problems)
         held.signature, held.gone = signature, verdict is None
         if isinstance(verdict, Job):
@@ -95,7 +99,7 @@ class Catalog:
             self._define(name, held, verdict)
         elif verdict is not None:
             held.problems = verdict
-        if was != (held.signature, held.gone, held.problems):
+        if not is_new and was != (held.signature, held.gone, held.problems):
             held.since = now
         self._doubtful.add(name)
 

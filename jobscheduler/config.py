@@ -49,7 +49,7 @@ class Option:
         return PREFIX + self.name.upper()
 
 
-class BadSetting(ValueError):  # noqa: N818 - read in `except BadSetting`
+class BadSetting(ValueError):
     """A setting that cannot be read; the message names it and says what it takes."""
 
 

@@ -60,20 +60,33 @@ class TaskSpec:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Further attempts after a failed one: `attempts` in all; delays in seconds, each `backoff` times the last."""
+    """Further attempts after a failed one: `attempts` in all, the first one included.
+
+    The pause after the first failure is `delay` seconds and grows by the factor `backoff` up to `max_delay` seconds.
+    """
 
     attempts: int
     delay: float = 30.0
     backoff: float = 2.0
     max_delay: float = 600.0
 
+    def pause(self, attempt: int) -> float | None:
+        """Seconds to wait after attempt number `attempt` (from 1) has failed; None when it was the last one."""
+        if attempt >= self.attempts:
+            return None
+        try:
+            return min(self.delay * self.backoff ** (attempt - 1), self.max_delay)
+        except OverflowError:
+            return self.max_delay
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
     """One valid definition: its schedule can be computed, its task type is known and accepts its fields.
 
-    Durations are seconds. `origin` is the name of the source item (a file name) and no part of the definition:
-    moving a file is not a change of the job.
+    Durations are seconds. `timeout` bounds each attempt; `overlap` (`skip`, `queue`, `replace`, `allow`) says what
+    becomes of a slot while the last run is still going on. `origin` is the name of the source item (a file name)
+    and no part of the definition: moving a file is not a change of the job.
     """
 
     id: str
@@ -107,8 +120,9 @@ class Problem:
     """Something wrong with an input, as shown to its author: what, where, note, help; only the help suggests.
 
     `line` and `column` count from 1, columns in characters; `excerpt` is the offending line (cut if long), and of
-    it the `width` characters from `caret` (which counts from 0) are meant. `host` marks a finding that depends on this host or user (an unknown user, a
-    missing extra, an untrusted mode) and not on the text alone: it is judged again when nothing was edited.
+    it the `width` characters from `caret` (which counts from 0) are meant. `host` marks a finding that depends on
+    this host or user (an unknown user, a missing extra, an untrusted mode) and not on the text alone: it is judged
+    again when nothing was edited.
     """
 
     message: str

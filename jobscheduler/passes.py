@@ -100,7 +100,8 @@ class Reconciler:
         names.update(self._catalog.unsettled(now))
         for name in sorted(names):
             found = view.read(name)
-            self._catalog.see(name, found.signature, self._verdict(found), now)
+            age = max(0.0, self._now().timestamp() - found.written)
+            self._catalog.see(name, found.signature, self._verdict(found), now, age)
 
     def _differing(self, view: View) -> set[str]:
         listing, known = view.listing(), self._catalog.signatures()

@@ -1,4 +1,4 @@
-"""The heart: what has to change so that the schedule is what the definitions say. Pure; its tests are its truth table."""
+"""What has to change so that the schedule is what the definitions say. Pure; its tests are its truth table."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -23,22 +24,13 @@ from apscheduler.jobstores.base import JobLookupError
 from apscheduler.jobstores.memory import MemoryJobStore
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from jobscheduler.model import Job, Once, Record, Status
+from jobscheduler.model import Entry, Event, Job, Once, Record, Status
+from jobscheduler.runner import Again, Run, Runner
 from jobscheduler.slots import Act, Decision, Missed, Overlap, Situation, decide
 from jobscheduler.timetable import Timetable, timetable_of
 from jobscheduler.triggers import trigger_for
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-@dataclass(slots=True, eq=False)
-class Going:
-    """A slot that became a run and has not ended yet: it waits for a worker, runs, or waits for a further attempt."""
-
-    job: Job
-    scheduled: datetime
-    begun: bool = False
-    stop: Callable[[str], None] | None = None
 
 
 @dataclass(slots=True)
@@ -52,8 +44,8 @@ class _Entry:
     timetable: Timetable
     cursor: datetime
     in_force: bool = True
-    going: list[Going] = field(default_factory=list)
-    waiting: Going | None = None
+    going: list[Run] = field(default_factory=list)
+    waiting: Run | None = None
 
 
 class _Pool(ThreadPoolExecutor):  # type: ignore[misc]
@@ -78,23 +70,27 @@ class Scheduler:
     def __init__(
         self,
         *,
-        perform: Callable[[Going, Callable[[Going], None]], None],
-        record: Callable[[Record], None],
+        write: Callable[[Entry], object],
+        write_started: Callable[[Event], object],
         max_workers: int,
         host: str = "",
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`host` is what `jitter` is derived from, so that two hosts differ and one host does not change."""
-        self._perform = perform
-        self._record = record
+        """`write` takes records and events and does not wait; `write_started` may, for the line before a run begins.
+
+        `host` is what `jitter` is derived from, so that two hosts differ and one host does not change.
+        """
+        self._write = write
+        self._write_started = write_started
         self._host = host
         self._clock = clock
         self._lock = threading.Lock()
         self._idle = threading.Condition(self._lock)
         self._entries: dict[str, _Entry] = {}
         self._last: dict[str, datetime] = {}
-        self._going: set[Going] = set()
+        self._retries: dict[Run, float] = {}
         self._stopping = False
+        self._runner = Runner(self._finished, self._emit, clock=clock)
         self._pool = _Pool(max_workers, self._on_due)
         self._scheduler = BackgroundScheduler(
             timezone=UTC,
@@ -137,7 +133,7 @@ class Scheduler:
         moment of a slot neither loses nor doubles it. Runs in progress go on.
         """
         self._on_due(job.id, now)
-        timetable = timetable_of(job)
+        timetable = timetable_of(job, self._host)
         with self._lock:
             last = self._last.get(job.id, EPOCH)
             cursor = last if isinstance(job.schedule, Once) else max(now, last)
@@ -157,12 +153,10 @@ class Scheduler:
                 return
             entry.in_force = False
             waiting, entry.waiting = entry.waiting, None
-            if waiting is not None:
-                self._going.discard(waiting)
             if not entry.going:
                 del self._entries[job_id]
-        if waiting is not None:
-            self._end(waiting, Status.MISSED, "deleted")
+        if waiting is not None and waiting.withdraw():
+            self._settle(job_id, waiting.scheduled, Status.MISSED, "deleted")
 
     def next_slot(self, job_id: str) -> datetime | None:
         """Return the next slot of a job in force; None if it has none, is disabled or unknown."""
@@ -208,94 +202,116 @@ class Scheduler:
         for step in work:
             step()
         if decision.missed is not None:
-            self._record(_missed(job_id, decision.missed, now))
+            self._write(_missed(job_id, decision.missed, now))
 
     def _enlist(self, entry: _Entry, decision: Decision) -> list[Callable[[], None]]:
         """Note down what a decision starts; return what is to be called once the lock is given back."""
         steps: list[Callable[[], None]] = []
         for slot, act in decision.acts:
-            going = Going(entry.job, slot)
             if act is Act.SKIP:
-                steps.append(lambda going=going: self._end(going, Status.SKIPPED, "overlap"))  # type: ignore[misc]
+                steps.append(partial(self._settle, entry.job.id, slot, Status.SKIPPED, "overlap"))
                 continue
-            self._going.add(going)
+            run = self._runner.begin(entry.job, slot)
             if act is Act.RUN:
-                entry.going.append(going)
-                steps.append(lambda going=going: self._submit(going))  # type: ignore[misc]
+                entry.going.append(run)
+                steps.append(partial(self._submit, run))
                 continue
-            displaced, entry.waiting = entry.waiting, going
-            if displaced is not None:
-                self._going.discard(displaced)
-                steps.append(lambda one=displaced: self._end(one, Status.SKIPPED, "overlap"))  # type: ignore[misc]
-            if act is Act.REPLACE:
-                steps += [lambda one=one: _stop(one, "replaced") for one in entry.going]  # type: ignore[misc]
+            ended = [*entry.going, entry.waiting] if act is Act.REPLACE else []
+            entry.waiting = run
+            steps += [partial(old.stop, "replaced") for old in ended if old is not None]
         return steps
 
-    def _submit(self, going: Going) -> None:
-        self._pool.submit(lambda: self._run(going))
+    def _settle(self, job_id: str, slot: datetime | None, status: Status, reason: str) -> None:
+        """Write the record of a slot that does not run."""
+        self._write(Record(self._clock(), status, job_id, scheduled=slot, reason=reason))
 
-    def _run(self, going: Going) -> None:
-        """On a pool thread: execute a run, unless the service stops; then the next start accounts for the slot."""
-        if self._stopping:
-            self._ended(going)
+    # -- runs, on pool threads but for the submitting
+
+    def _submit(self, run: Run) -> None:
+        """Hand a run to the pool. Lateness for want of a worker is no miss, so the pool's queue has no bound."""
+        self._retries.pop(run, None)
+        if self._stopping and run.withdraw():
             return
-        going.begun = True
-        self._perform(going, self._ended)
+        try:
+            self._pool.submit(partial(self._work, run))
+        except RuntimeError:  # the pool is closed, or the host has no thread left
+            if not run.withdraw() or not self._stopping:
+                run.stop("start")
 
-    def _ended(self, going: Going) -> None:
-        """Let go of a run that has ended, and begin the one that waited for that."""
+    def _work(self, run: Run) -> None:
+        if self._stopping and run.withdraw():
+            return  # the slot gets no record: the next start accounts for it
+        end = run.attempt()
+        if isinstance(end, Again):
+            due = time.monotonic() + end.delay
+            self._retries[run] = due
+            self._runner.timer.at(due, partial(self._submit, run))
+
+    def _emit(self, event: Event) -> None:
+        if event.name == "run.started":
+            self._write_started(event)
+        else:
+            self._write(event)
+
+    def _finished(self, record: Record) -> None:
+        """Take the record of a run that has ended, and begin the one that waited for that."""
+        self._write(record)
         with self._lock:
-            self._going.discard(going)
-            entry = self._entries.get(going.job.id)
-            waiting = None
-            if entry is not None and going in entry.going:
-                entry.going.remove(going)
-                if not entry.going and entry.waiting is not None:
-                    waiting, entry.waiting = entry.waiting, None
-                    entry.going.append(waiting)
-                if not entry.in_force and not entry.going:
-                    del self._entries[going.job.id]
-            if not self._going:
-                self._idle.notify_all()
+            waiting = self._let_go(record)
+            self._idle.notify_all()
         if waiting is not None:
             self._submit(waiting)
 
-    def _end(self, going: Going, status: Status, reason: str) -> None:
-        self._record(Record(self._clock(), status, going.job.id, scheduled=going.scheduled, reason=reason))
+    def _let_go(self, record: Record) -> Run | None:
+        entry = self._entries.get(record.job_id)
+        if entry is None:
+            return None
+        entry.going = [run for run in entry.going if run.run_id != record.run_id]
+        if entry.going:
+            return None
+        waiting, entry.waiting = entry.waiting, None
+        if waiting is not None:
+            entry.going.append(waiting)
+        elif not entry.in_force:
+            del self._entries[record.job_id]
+        return waiting
 
     # -- the end
 
-    def stop(self, drain: float, hurry: Callable[[], bool] = lambda: False) -> None:
-        """Start no more runs; let those in progress go on for `drain` seconds (or until `hurry`), then stop them."""
+    def stop(self, drain: float, is_hurried: Callable[[], bool] = lambda: False) -> None:
+        """Start no more runs; let those in progress go on for `drain` seconds (or until `is_hurried`), then stop them.
+
+        A slot that waits, or comes due from now on, gets no record.
+        """
         if self._stopping:
             return
         self._stopping = True
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
-        self._wait_until_idle(drain, hurry)
-        with self._lock:
-            left = [going for going in self._going if going.begun]
-        for going in left:
-            _stop(going, "shutdown")
-        self._wait_until_idle(10.0, lambda: False)
+        deadline = time.monotonic() + drain
+        for run in self._runner.going:
+            if not run.withdraw() and self._retries.get(run, 0.0) > deadline:
+                run.stop("shutdown")
+        self._wait_until_idle(deadline, is_hurried)
+        self._runner.stop("shutdown")
+        self._wait_until_idle(time.monotonic() + self._runner.grace + 1, lambda: False)
+        self._runner.close()
 
-    def _wait_until_idle(self, seconds: float, hurry: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + seconds
+    def _wait_until_idle(self, deadline: float, is_hurried: Callable[[], bool]) -> None:
         with self._lock:
-            while any(going.begun for going in self._going) and not hurry():
+            while self._runner.going and not is_hurried():
                 left = deadline - time.monotonic()
                 if left <= 0:
                     return
                 self._idle.wait(min(left, 0.2))
 
+    def lost_threads(self) -> int:
+        """Return how many pool threads are held by tasks that did not end when told to."""
+        return self._runner.lost
+
 
 def _never_called() -> None:
     """Stand in as the function of an APScheduler job: the executor does not call it."""
-
-
-def _stop(going: Going, reason: str) -> None:
-    if going.stop is not None:
-        going.stop(reason)
 
 
 def _is_live(entry: _Entry) -> bool:

@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
@@ -17,7 +18,6 @@ from jobscheduler.model import Level, Problem
 from jobscheduler.parse import Rules
 from jobscheduler.passes import Reconciler
 from jobscheduler.runlog import LogFile, RunLog
-from jobscheduler.runner import Runner
 from jobscheduler.scheduler import Scheduler
 from jobscheduler.sources import SourceUnavailable
 from jobscheduler.sources.directory import DirectorySource, is_job_file
@@ -30,11 +30,14 @@ TEND = 1.0
 WAKE = 5.0
 """How often the scheduling thread is made to look at the clock, in seconds."""
 
+STARTED = 1.0
+"""How long a run waits for its `run.started` to be written, in seconds."""
+
 INTERNAL_FAILURE = 70
 """The exit status when an internal part died."""
 
 
-class CannotStart(Exception):  # noqa: N818 - read in `except CannotStart`
+class CannotStart(Exception):
     """The service cannot start; the problem says why and what to do."""
 
     def __init__(self, problem: Problem) -> None:
@@ -56,9 +59,13 @@ def serve(settings: Settings) -> int:
         mailbox = _signals(stack)
         log = stack.enter_context(_log(settings))
         stack.enter_context(_library_warnings(log))
-        runner = stack.enter_context(Runner(record=log.write, started=log.write_through, emit=log.write))
         scheduler = stack.enter_context(
-            Scheduler(perform=runner.perform, record=log.write, max_workers=settings.max_workers, host=_host())
+            Scheduler(
+                write=log.write,
+                write_started=partial(log.write_through, timeout=STARTED),
+                max_workers=settings.max_workers,
+                host=_host(),
+            )
         )
         reconciler = Reconciler(source, scheduler, rules, log.event)
         watch = stack.enter_context(
@@ -213,7 +220,7 @@ def _rules(settings: Settings) -> Rules:
         zone = service_zone(settings.timezone, os.environ)
     except ZoneUnknown as unknown:
         raise CannotStart(Problem(str(unknown), help=unknown.help)) from None
-    return Rules(zone, tasks.task_type, tasks.names())
+    return Rules(zone, tasks.task_type, tasks.task_names())
 
 
 def _log(settings: Settings) -> RunLog:

@@ -25,7 +25,7 @@ _TELL = "use `--timezone NAME`, for example `--timezone Europe/Berlin`"
 _REGIONS = ("Etc", "Africa", "America", "Asia", "Atlantic", "Australia", "Europe", "Indian", "Pacific")
 
 
-class ZoneUnknown(ValueError):  # noqa: N818 - a refusal, read in `except ZoneUnknown`
+class ZoneUnknown(ValueError):
     """A time zone that cannot be had: `message` says why, `help` what to do."""
 
     def __init__(self, message: str, help: str) -> None:  # noqa: A002 - the word of a Problem

@@ -1,4 +1,4 @@
-"""The command: one file a verb. Exit status: 0 fine, 1 problems or a failed run, 2 wrong usage, 3 no service, 70 died."""
+"""The command: one file a verb. Exit: 0 fine, 1 problems or a failed run, 2 wrong usage, 3 no service, 70 died."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     except ZoneUnknown as unknown:
         show(Problem(str(unknown), help=unknown.help), sys.stderr)
         return 1
-    rules = Rules(zone, tasks.task_type, tasks.names())
+    rules = Rules(zone, tasks.task_type, tasks.task_names())
     files, bad, errors = 0, 0, 0
     for path in [Path(one) for one in arguments.paths] or [settings.jobs_dir]:
         for problems in _problems_of(path, rules):

@@ -56,7 +56,7 @@ class Word(NamedTuple):
     start: int
 
 
-class Fault(Exception):  # noqa: N818 - never leaves the package; `parse` turns it into `Refused`
+class Fault(Exception):
     """Why reading stopped: a message and the word it is about; `field` is None when it is about the whole line."""
 
     def __init__(self, kind: str, word: Word, field: Field | None = None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 _KEPT = 60
 
 
-class Refused(ValueError):  # noqa: N818 - a refusal, read in `except Refused`
+class Refused(ValueError):
     """A schedule that is not accepted.
 
     `message` says what is wrong, `start` and `end` are the characters of the text it is about, `instead` is a

@@ -10,7 +10,7 @@ from typing import Protocol
 from jobscheduler.model import Problem, Signature
 
 
-class SourceUnavailable(Exception):  # noqa: N818 - a state of the world, not a mistake
+class SourceUnavailable(Exception):
     """The source cannot be read now, so nothing is known; what was known stands. `help` is the way out."""
 
     def __init__(self, message: str, help: str | None = None) -> None:  # noqa: A002
@@ -20,12 +20,16 @@ class SourceUnavailable(Exception):  # noqa: N818 - a state of the world, not a 
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """One item as found: its bytes, or the problem that kept them from being read, or neither when it is gone."""
+    """One item as found: its bytes, or the problem that kept them from being read, or neither when it is gone.
+
+    `written` is when it was last changed, in seconds since the epoch.
+    """
 
     name: str
     signature: Signature = None
     raw: bytes | None = None
     problem: Problem | None = None
+    written: float = 0.0
 
     @property
     def gone(self) -> bool:

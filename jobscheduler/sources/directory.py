@@ -135,7 +135,7 @@ class _OpenDirectory:
         raw = bytearray()
         while len(raw) <= MAX_BYTES and (part := os.read(descriptor, MAX_BYTES + 1 - len(raw))):
             raw += part
-        return Read(name, signature, bytes(raw))
+        return Read(name, signature, bytes(raw), written=found.st_ctime)
 
     def _unreadable(self, name: str, error: OSError) -> Read:
         if error.errno in {errno.ENOENT, errno.ENOTDIR}:

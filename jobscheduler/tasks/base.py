@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar
@@ -24,10 +24,11 @@ class Outcome:
     output: bytes = b""
 
 
-class TaskFailed(Exception):  # noqa: N818 - the task's word for its end, read in `except TaskFailed`
+class TaskFailed(Exception):
     """Raised by a task to end its attempt as a failure, without a traceback.
 
-    The message is for people; `reason` is one of the words of a FAILURE record (`exit`, `start`, `http`, `task`).
+    The message is for people and goes into the record as `error=`; leave it empty when the details of the outcome
+    say it all (`exit_code=1`). `reason` is one of the words of a FAILURE record (`exit`, `start`, `http`, `task`).
     """
 
     def __init__(self, message: str, *, reason: str = "task", outcome: Outcome | None = None) -> None:
@@ -49,12 +50,13 @@ class Complaint:
     host: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Context:
     """What a task is told about its run, and how it learns that it has to stop.
 
-    `deadline` is an instant of `time.monotonic()`, or None. When the run must end (time limit, replaced, shutdown)
-    the runner calls `stop`: `stopping` is set and the callbacks given to `on_stop` are called, each once.
+    `deadline` is an instant of `time.monotonic()`, or None. When the run must end the runner calls `stop`: `reason`
+    says why (`timeout`, `replaced`, `shutdown`), `stopping` is set and the callbacks given to `on_stop` are called,
+    each once.
     """
 
     job_id: str
@@ -63,13 +65,15 @@ class Context:
     attempt: int = 1
     deadline: float | None = None
     stopping: threading.Event = field(default_factory=threading.Event)
+    reason: str | None = None
     _callbacks: list[Callable[[], None]] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def on_stop(self, callback: Callable[[], None]) -> None:
         """Have `callback` called when the run has to stop; at once if it already has to.
 
-        It is called on another thread, must not block and must not raise.
+        It is called on another thread, must not block and must not raise. It may also come when the task has
+        just ended by itself, and must then do nothing.
         """
         with self._lock:
             if not self.stopping.is_set():
@@ -77,15 +81,29 @@ class Context:
                 return
         callback()
 
-    def stop(self) -> None:
-        """Tell the task to end (for the runner). The second call does nothing."""
+    def stop(self, reason: str = "shutdown") -> None:
+        """Tell the task to end, and why (for the runner). The second call does nothing.
+
+        Every callback is called even if an earlier one raises; what they raised comes as one `ExceptionGroup`.
+        """
         with self._lock:
             if self.stopping.is_set():
                 return
+            self.reason = reason
             self.stopping.set()
             callbacks = tuple(self._callbacks)
-        for callback in callbacks:
+        _call_each(callbacks)
+
+
+def _call_each(callbacks: Iterable[Callable[[], None]]) -> None:
+    raised: list[Exception] = []
+    for callback in callbacks:
+        try:
             callback()
+        except Exception as error:
+            raised.append(error)
+    if raised:
+        raise ExceptionGroup("callbacks of on_stop failed", raised)
 
 
 class Task(ABC):
@@ -105,6 +123,10 @@ class Task(ABC):
     def __init__(self, fields: Mapping[str, Any]) -> None:
         """Take fields that fit the schema and passed `check`."""
         self.fields = fields
+
+    def secrets(self) -> Iterator[str]:
+        """Texts that must not stand in a log; the runner blots them out of messages and tracebacks. None by default."""
+        return iter(())
 
     @abstractmethod
     def run(self, context: Context) -> Outcome | None:

@@ -1,0 +1,239 @@
+"""Bytes to a Job, or to every problem in them: the one gate, for the service and for `validate` alike.
+
+A `Job` that comes out can be scheduled and run: its schedule has slots or had one, its zone exists, its task type is
+known and has accepted its fields. Problems are values, all of them at once, each with its place in the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from jobscheduler import crontab, durations, jsontext, zone
+from jobscheduler.model import Cron, Job, Once, Problem, Retry, TaskSpec
+from jobscheduler.parse import schema
+from jobscheduler.parse.schema import Finding
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a definition is held against besides the schema.
+
+    `zone` is the service's zone, for jobs without `timezone`. `task_type` looks a task type up by name: it returns
+    what has the `schema` and the `check` of a `tasks.Task`, or raises LookupError, whose text is the problem; an
+    attribute `host` of that tells whether it may heal without an edit. `task_names` lists the known types.
+    """
+
+    zone: ZoneInfo
+    task_type: Callable[[str], Any]
+    task_names: tuple[str, ...] = ()
+
+
+def parse(raw: bytes, origin: str, rules: Rules) -> Job | tuple[Problem, ...]:
+    """Read one definition. `origin` is the name that its problems and the Job carry."""
+    try:
+        value, text = jsontext.decode(raw)
+    except jsontext.Malformed as error:
+        return (_placed(Problem(str(error), file=origin, help=error.help), error.place),)
+    parsing = _Parsing(text, origin, rules)
+    job = parsing.job(value)
+    return job if job is not None else tuple(sorted(parsing.problems, key=lambda p: (p.line or 0, p.column or 0)))
+
+
+def conflict(raw: bytes, origin: str, job_id: str, incumbent: str) -> Problem:
+    """Say that another item already has this id, at the place of the id in the definition."""
+    problem = Problem(
+        f"the id `{job_id}` already belongs to `{incumbent}`",
+        file=origin,
+        help=f"give one of the two another `job_id`, or delete `{origin}`",
+    )
+    try:
+        return _placed(problem, jsontext.place_of(jsontext.decode(raw)[1], ("job_id",)))
+    except jsontext.Malformed:
+        return problem
+
+
+# --- one file --------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Parsing:
+    """The reading of one file: collects problems; a Job only comes out when there are none."""
+
+    text: str
+    origin: str
+    rules: Rules
+    problems: list[Problem] = field(default_factory=list)
+    fields_of_task: frozenset[str | int] = frozenset()
+
+    def job(self, value: Any) -> Job | None:
+        if not isinstance(value, dict):
+            self.say("a job file holds one object", (), help='write `{ "job_id": ..., "schedule": ..., "task": ... }`')
+            return None
+        task = self.task(value.get("task"))
+        for finding in schema.of_job(value):
+            self.take(finding)
+        if self.problems:
+            self.schedule(value)
+            return None
+        job = self.assemble(value, task)
+        return None if self.problems else job
+
+    def assemble(self, value: dict[str, Any], task: TaskSpec | None) -> Job | None:
+        schedule = self.schedule(value)
+        given: dict[str, Any] = {name: value[name] for name in ("description", "enabled", "overlap") if name in value}
+        for name in ("catch_up", "jitter", "timeout"):
+            if name in value:
+                given[name] = self.duration(value[name], (name,))
+        if given.get("timeout") == 0:
+            self.say("`timeout` must be longer than 0", ("timeout",), help="leave it out for no limit")
+        local = schedule[1] if schedule else self.rules.zone
+        for name in ("not_before", "not_after"):
+            if name in value:
+                given[name] = self.instant(value[name], local, (name,))
+        if "retry" in value:
+            given["retry"] = self.retry(value["retry"])
+        if schedule is None or task is None or self.problems:
+            return None
+        job = Job(id=value["job_id"], schedule=schedule[0], task=task, origin=self.origin, **given)
+        self.check_bounds(job)
+        return job
+
+    def check_bounds(self, job: Job) -> None:
+        first, last = job.not_before, job.not_after
+        if first and last and first > last:
+            self.say("`not_after` lies before `not_before`", ("not_after",), help="is one of the two mistyped?")
+        elif isinstance(job.schedule, Once) and (
+            (first and job.schedule.at < first) or (last and job.schedule.at > last)
+        ):
+            name = "not_before" if first and job.schedule.at < first else "not_after"
+            self.say(f"`{name}` rules out the only slot of this job", (name,), help="leave it out")
+
+    def task(self, value: Any) -> TaskSpec | None:
+        if not isinstance(value, dict) or not isinstance(value.get("type"), str):
+            return None
+        name = value["type"]
+        try:
+            type_ = self.rules.task_type(name)
+        except LookupError as unknown:
+            self.refuse_type(name, unknown)
+            return None
+        own = {key: one for key, one in value.items() if key != "type"}
+        self.fields_of_task = frozenset(type_.schema.get("properties", ()))
+        findings = list(schema.of_task(type_, own))
+        for finding in findings:
+            self.take(finding)
+        if not findings:
+            for complaint in type_.check(own):
+                path = ("task", *complaint.path)
+                self.say(complaint.message, path, help=complaint.help, host=complaint.host)
+        return TaskSpec.of(name, own)
+
+    def refuse_type(self, name: str, error: LookupError) -> None:
+        """Say that a task type is not known, or that it cannot be used on this host."""
+        known = self.rules.task_names
+        path = ("task", "type")
+        if name in known:
+            self.say(str(error), path, host=True)
+            return
+        listed = ", ".join(f"`{one}`" for one in known)
+        message = f"unknown task type `{schema.shortened(name)}`"
+        self.say(message, path, notes=(f"known types are {listed}",), help=schema.did_you_mean(name, known))
+
+    # -- schedule, durations, instants
+
+    def schedule(self, value: dict[str, Any]) -> tuple[Cron | Once, ZoneInfo] | None:
+        local = self.zone(value.get("timezone"))
+        text = value.get("schedule")
+        if not isinstance(text, str) or local is None:
+            return None
+        try:
+            if crontab.is_one_time(text):
+                return Once(crontab.parse_instant(text, local), text), local
+            crontab.parse(text)
+        except crontab.Refused as refused:
+            self.refuse_text(refused, ("schedule",))
+            return None
+        return Cron(" ".join(text.split()), local.key), local
+
+    def zone(self, name: Any) -> ZoneInfo | None:
+        if not isinstance(name, str):
+            return self.rules.zone
+        try:
+            return zone.named_zone(name)
+        except zone.ZoneUnknown as unknown:
+            self.say(str(unknown), ("timezone",), help=unknown.help)
+            return None
+
+    def duration(self, value: float | str, path: jsontext.Path) -> float:
+        try:
+            return durations.seconds(value)
+        except ValueError as error:
+            self.say(str(error), path, help=durations.HELP)
+            return 0.0
+
+    def instant(self, text: str, local: ZoneInfo, path: jsontext.Path) -> datetime | None:
+        try:
+            return crontab.parse_instant(text, local)
+        except crontab.Refused as refused:
+            self.refuse_text(refused, path)
+            return None
+
+    def retry(self, value: dict[str, Any]) -> Retry:
+        given = {name: self.duration(value[name], ("retry", name)) for name in ("delay", "max_delay") if name in value}
+        return Retry(attempts=int(value["attempts"]), backoff=float(value.get("backoff", 2)), **given)
+
+    # -- problems
+
+    def say(
+        self,
+        message: str,
+        path: jsontext.Path,
+        *,
+        key: bool = False,
+        notes: tuple[str, ...] = (),
+        help: str | None = None,  # noqa: A002 - the word under which it is shown
+        host: bool = False,
+    ) -> None:
+        """Add a problem at the value (or `key`) at `path`; a path that is not there is cut back to one that is."""
+        place = jsontext.place_of(self.text, path, key=key)
+        while place is None and path:
+            path = path[:-1]
+            place = jsontext.place_of(self.text, path)
+        problem = Problem(message, file=self.origin, notes=notes, help=help, host=host)
+        self.problems.append(_placed(problem, place))
+
+    def refuse_text(self, refused: crontab.Refused, path: jsontext.Path) -> None:
+        """Add a problem about a part of the text at `path`, with the place of that very part."""
+        self.say(str(refused), path, notes=refused.notes, help=refused.help or None)
+        last = self.problems[-1]
+        whole = jsontext.place_of(self.text, path)
+        if whole and refused.end > refused.start and "\\" not in whole.excerpt:
+            shift = 1 + refused.start
+            width = min(refused.end, whole.width - 2) - refused.start
+            if width > 0 and last.column is not None:
+                self.problems[-1] = replace(last, column=last.column + shift, caret=last.caret + shift, width=width)
+
+    def take(self, finding: Finding) -> None:
+        """Turn what a schema found into a problem."""
+        help_ = finding.help
+        if finding.key and len(finding.path) == 1 and finding.path[0] in self.fields_of_task:
+            help_ = f"`{finding.path[0]}` belongs inside `task`"
+        notes = finding.notes if help_ == finding.help else ()
+        self.say(finding.message, finding.path, key=finding.key, notes=notes, help=help_)
+
+
+def _placed(problem: Problem, place: jsontext.Place | None) -> Problem:
+    if place is None:
+        return problem
+    return replace(
+        problem,
+        line=place.line,
+        column=place.column,
+        excerpt=place.excerpt,
+        caret=place.caret,
+        width=place.width,
+    )

@@ -1,0 +1,196 @@
+"""What the JSON Schemas say about a definition, in words that its author understands. The one door to jsonschema."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
+from jsonschema.validators import extend
+
+from jobscheduler.jsontext import Path as JsonPath
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a schema has against a value: where, what, and the way out. With `key`, the key itself is meant."""
+
+    path: JsonPath
+    message: str
+    help: str | None = None
+    notes: tuple[str, ...] = ()
+    key: bool = False
+
+
+def public_schema() -> dict[str, Any]:
+    """Return the public schema of a job file."""
+    package = Path(__file__).parent.parent
+    inside, beside = package / "schemas", package.parent / "schemas"
+    decoded: dict[str, Any] = json.loads(((inside if inside.is_dir() else beside) / "job.schema.json").read_bytes())
+    return decoded
+
+
+def of_job(value: Mapping[str, Any]) -> Iterator[Finding]:
+    """Yield what the public schema has against a definition, its task's own fields left out."""
+    for error in _job_validator().iter_errors(value):
+        yield from _findings(error, ())
+
+
+def of_task(type_: Any, own: Mapping[str, Any]) -> Iterator[Finding]:
+    """Yield what the schema of a task type has against a task's own fields; paths begin with `task`."""
+    for error in _validator_of(type_).iter_errors(own):
+        yield from _findings(error, ("task",))
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that was most likely meant, if any."""
+    return next(iter(difflib.get_close_matches(name[:60].lower(), known, n=1)), None)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str | None:
+    """Return the help for a name that is not known, if one is near."""
+    near = nearest(name, known)
+    return f"did you mean `{near}`?" if near else None
+
+
+# --- one finding ---------------------------------------------------------------------------------------
+
+_TYPES = {
+    "object": "an object",
+    "array": "a list",
+    "string": "text",
+    "number": "a number",
+    "integer": "a whole number",
+    "boolean": "true or false",
+    "null": "null",
+}
+
+
+def _findings(error: ValidationError, base: JsonPath) -> Iterator[Finding]:
+    """Turn one error into findings: one for each field, where an error is about several."""
+    path: JsonPath = (*base, *error.absolute_path)
+    rules: Any = error.schema
+    value: Any = error.instance
+    fields: Mapping[str, Any] = rules.get("properties", {})
+    if error.validator == "required":
+        limit: Any = error.validator_value
+        wanting = [name for name in limit if error.message.startswith(repr(name))]
+        yield from (_missing(path, name, fields) for name in wanting if not _is_misspelt(name, value, fields))
+    elif error.validator == "additionalProperties":
+        yield from (_unknown(path, name, fields) for name in value if name not in fields)
+    else:
+        yield _other(path, str(error.validator), error.validator_value, value, rules)
+
+
+def _missing(path: JsonPath, name: str, fields: Mapping[str, Any]) -> Finding:
+    examples = fields.get(name, {}).get("examples") or ["..."]
+    shown = json.dumps(examples[0], ensure_ascii=False)
+    return Finding(path, f"missing field `{_label((*path, name))}`", f'add it, for example `"{name}": {shown}`')
+
+
+def _is_misspelt(name: str, value: Iterable[str], fields: Mapping[str, Any]) -> bool:
+    """Tell whether a missing key is there under a wrong name, so that one problem says it all."""
+    return any(nearest(one, fields) == name for one in value if one not in fields)
+
+
+def _unknown(path: JsonPath, name: str, fields: Mapping[str, Any]) -> Finding:
+    help_ = did_you_mean(name, fields)
+    listed = ", ".join(f"`{one}`" for one in fields)
+    notes = () if help_ else (f"known fields are {listed}",)
+    return Finding((*path, name), f"unknown field `{shortened(name)}`", help_, notes, key=True)
+
+
+def _other(path: JsonPath, rule: str, limit: Any, value: Any, rules: Mapping[str, Any]) -> Finding:
+    examples = rules.get("examples")
+    example = f"for example `{json.dumps(examples[0], ensure_ascii=False)}`" if examples else None
+    message, help_ = _in_words(_label(path), rule, limit, value)
+    about = rules.get("description") if rule in {"pattern", "anyOf", "oneOf"} else None
+    return Finding(path, message, help_ or example, (about,) if about else ())
+
+
+def _in_words(label: str, rule: str, limit: Any, value: Any) -> tuple[str, str | None]:
+    """Return message and help. The value itself is only quoted where that gives no secret away."""
+    match rule:
+        case "type":
+            wanted = " or ".join(_TYPES[one] for one in ([limit] if isinstance(limit, str) else limit))
+            return f"`{label}` must be {wanted}, not {_type_name(value)}", None
+        case "enum":
+            choices = tuple(str(one) for one in limit)
+            listed = ", ".join(f"`{one}`" for one in choices)
+            return f"`{label}` must be one of {listed}", did_you_mean(str(value), choices)
+        case "const":
+            return f"`{label}` must be `{json.dumps(limit)}`", None
+        case "pattern" if label == "job_id":
+            return f"`{shortened(value)}` is no valid `{label}`", None
+        case "pattern":
+            return f"`{label}` does not have the form that it must have", None
+        case "minLength" | "minItems" | "minProperties" if limit == 1:
+            return f"`{label}` must not be empty", None
+        case _ if rule in _LIMITS:
+            return f"`{label}` must be {_LIMITS[rule]} {limit}", None
+        case "maxLength" | "maxItems" | "maxProperties":
+            return f"`{label}` is too long: at most {limit}", None
+        case _:
+            return f"`{label}` does not satisfy the rule `{rule}` of its schema", None
+
+
+_LIMITS = {
+    "minimum": "at least",
+    "exclusiveMinimum": "more than",
+    "maximum": "at most",
+    "exclusiveMaximum": "less than",
+}
+
+
+def _type_name(value: Any) -> str:
+    for check, name in ((bool, "boolean"), (str, "string"), (int, "number"), (float, "number"), (dict, "object")):
+        if isinstance(value, check):
+            return _TYPES[name]
+    return _TYPES["null"] if value is None else _TYPES["array"]
+
+
+def _label(path: JsonPath) -> str:
+    return ".".join(str(part) for part in path) or "the definition"
+
+
+def shortened(text: str) -> str:
+    """Return a user's text as it can stand in a message."""
+    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[:60])
+    return shown + ("…" if len(text) > 60 else "")
+
+
+# --- compiled validators -------------------------------------------------------------------------------
+
+
+def _pattern(validator: Any, pattern: str, instance: Any, _: Any) -> Iterator[ValidationError]:
+    """ECMA 262's `$`, which JSON Schema means, is the very end; Python's also matches before a last newline."""
+    if validator.is_type(instance, "string") and not _ecma(pattern).search(instance):
+        yield ValidationError(f"does not match {pattern!r}")
+
+
+@cache
+def _ecma(pattern: str) -> re.Pattern[str]:
+    return re.compile(re.sub(r"(?<!\\)\$$", r"\\Z", pattern), re.ASCII)
+
+
+_Validator = extend(Draft202012Validator, {"pattern": _pattern})  # type: ignore[no-untyped-call]
+
+
+@cache
+def _job_validator() -> Any:
+    """Compile the public schema, once, without its conditions on `task`: each task type validates its own fields."""
+    whole = public_schema()
+    whole["properties"]["task"].pop("allOf", None)
+    return _Validator(whole)
+
+
+@cache
+def _validator_of(type_: Any) -> Any:
+    return _Validator(dict(type_.schema))

@@ -1,0 +1,16 @@
+"""One run: its attempts, its time limit, its end as a record; nothing in here raises.
+
+1. `Runner.begin` makes a `Run`, a handle that goes on until its record exists: while it waits for a worker, while an
+   attempt goes on, and while it waits for a further attempt.
+2. A worker calls `Run.attempt`, which returns the record, or `Again` with the seconds after which a worker is to call
+   it again: waiting holds no worker.
+3. `Run.stop` ends it from any thread, and so does its time limit: the task is told through its context.
+4. A task that has not ended `grace` seconds after it was told is *lost*: its record is written by the timer thread,
+   the thread that it holds is counted, and what it returns one day is ignored.
+"""
+
+from jobscheduler.runner.limits import Timer
+from jobscheduler.runner.outputs import OutputRing, tail
+from jobscheduler.runner.run import Again, Run, Runner, end_leftovers, run_once
+
+__all__ = ["Again", "OutputRing", "Run", "Runner", "Timer", "end_leftovers", "run_once", "tail"]

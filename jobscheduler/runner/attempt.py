@@ -1,0 +1,78 @@
+"""One attempt: from the task's name to how it ended, as a value."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass
+from datetime import datetime
+
+from jobscheduler.model import TaskSpec, Value
+from jobscheduler.tasks import Context, Outcome, Task, TaskFailed, UnknownTask, UnusableTask, task_type
+
+BLOT = "[secret]"
+"""What stands in a message in place of a secret."""
+
+_SHORTEST = 4  # shorter secrets are not looked for: blotting out every `1` would hide more than them
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How an attempt ended: no `reason` is success. `traceback` is that of a task that crashed."""
+
+    reason: str | None = None
+    details: tuple[tuple[str, Value], ...] = ()
+    output: bytes = b""
+    traceback: str | None = None
+
+
+def carry_out(spec: TaskSpec, context: Context) -> Ending:
+    """Make the task and run it. Whatever it raises, also to end this thread or process, becomes its ending."""
+    task: Task | None = None
+    try:
+        task = task_type(spec.type)(spec.fields)
+        return _ended(None, task.run(context))
+    except BaseException as raised:
+        try:
+            return _explained(raised, task)
+        except Exception as crash:  # a `TaskFailed` that holds what it should not
+            return _crashed(crash, task)
+
+
+def _explained(raised: BaseException, task: Task | None) -> Ending:
+    if isinstance(raised, TaskFailed):
+        return _ended(raised.reason, raised.outcome, _blotted(str(raised), task))
+    if isinstance(raised, UnknownTask | UnusableTask):
+        return Ending("start", (("error", str(raised)),))
+    return _crashed(raised, task)
+
+
+def _ended(reason: str | None, outcome: Outcome | None, message: str = "") -> Ending:
+    outcome = Outcome() if outcome is None else outcome
+    if not isinstance(outcome, Outcome):
+        raise TypeError(f"run() returned {type(outcome).__name__}, not an Outcome")
+    error = (("error", message),) if message else ()
+    return Ending(reason, (*map(_plain, outcome.details), *error), bytes(outcome.output))
+
+
+def _plain(pair: tuple[str, Value]) -> tuple[str, Value]:
+    """A pair that a log line can carry, whatever a task of another package put there."""
+    key, value = pair
+    return str(key), value if isinstance(value, str | int | float | datetime) else str(value)
+
+
+def _crashed(crash: BaseException, task: Task | None) -> Ending:
+    error = _blotted("".join(traceback.format_exception_only(crash)).strip(), task)
+    whole = _blotted("".join(traceback.format_exception(crash)), task)
+    return Ending("task", (("error", error),), traceback=whole)
+
+
+def _blotted(text: str, task: Task | None) -> str:
+    """`text` without the secrets of the task."""
+    try:
+        secrets = () if task is None else tuple(task.secrets())
+    except Exception:  # the class of another package
+        return "the task cannot tell its secrets, so its message is not shown"
+    for secret in sorted(secrets, key=len, reverse=True):
+        if len(secret) >= _SHORTEST:
+            text = text.replace(secret, BLOT)
+    return text

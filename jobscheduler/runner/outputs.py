@@ -1,0 +1,45 @@
+"""What runs printed: all that was kept, in one ring for all runs, and its end, for a record."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+
+from jobscheduler.tasks.output import whole_start
+
+RING = 16 * 1024 * 1024
+"""Bytes kept of all runs together."""
+
+TAIL = 2048
+"""Bytes of a failed run's output that stand in its record."""
+
+
+class OutputRing:
+    """The output of the latest runs, by run id; the oldest goes when more than `limit` bytes are held."""
+
+    def __init__(self, limit: int = RING) -> None:
+        self._limit = limit
+        self._size = 0
+        self._kept: OrderedDict[str, bytes] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def put(self, run_id: str, output: bytes) -> None:
+        """Keep the output of a run, in place of what an earlier attempt of it printed."""
+        with self._lock:
+            self._size += len(output) - len(self._kept.pop(run_id, b""))
+            self._kept[run_id] = output
+            while self._size > self._limit or len(self._kept) > self._limit // 256:
+                self._size -= len(self._kept.popitem(last=False)[1])
+
+    def get(self, run_id: str) -> bytes | None:
+        """What the run printed, None if that is no longer kept."""
+        with self._lock:
+            return self._kept.get(run_id)
+
+
+def tail(output: bytes, most: int = TAIL) -> str:
+    """The last bytes of an output as text: no character is cut, and what is not UTF-8 is shown in hexadecimal."""
+    end = output[-most:]
+    if len(output) > most:
+        end = whole_start(end)
+    return end.decode("utf-8", "backslashreplace").rstrip("\n")

@@ -1,0 +1,318 @@
+"""Runs and the runner that begins them."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+
+from jobscheduler.model import Entry, Event, Job, Level, Record, Status, Value
+from jobscheduler.runner.attempt import Ending, carry_out
+from jobscheduler.runner.limits import Timer
+from jobscheduler.runner.outputs import OutputRing, tail
+from jobscheduler.tasks.base import Context
+from jobscheduler.tasks.processes import end_tree
+
+GRACE = 10.0
+"""Seconds that a task has to end after it was told to. More than TERM and KILL take in `execute_command`."""
+
+Pairs = tuple[tuple[str, Value], ...]
+
+
+def utc_now() -> datetime:
+    """The host's time."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """The attempt failed; attempt number `attempt` is due in `delay` seconds, if nobody stops the run before."""
+
+    delay: float
+    attempt: int
+
+
+class Runner:
+    """Begins runs, and knows those that go on.
+
+    `record` gets the one record of each run, from the thread that ends it (a worker, the timer, or who called
+    `stop`); `emit` gets events, and `run.started` before the task begins. `clock` tells the time in records, in UTC;
+    limits are measured by the monotonic clock. What `record` and `emit` raise is ignored: a run is not their fault.
+    """
+
+    def __init__(
+        self,
+        record: Callable[[Record], object],
+        emit: Callable[[Event], object],
+        *,
+        clock: Callable[[], datetime] = utc_now,
+        outputs: OutputRing | None = None,
+        grace: float = GRACE,
+    ) -> None:
+        self.clock = clock
+        self.outputs = outputs or OutputRing()
+        self.grace = grace
+        self.timer = Timer(self._complain)
+        self._record = record
+        self._emit = emit
+        self._lock = threading.Lock()
+        self._going: dict[str, Run] = {}
+        self._lost: set[Context] = set()
+
+    @property
+    def going(self) -> tuple[Run, ...]:
+        """The runs that have no record yet, in the order in which they began."""
+        with self._lock:
+            return tuple(self._going.values())
+
+    @property
+    def lost(self) -> int:
+        """How many threads are held by tasks that did not end when they were told to."""
+        with self._lock:
+            return len(self._lost)
+
+    def begin(self, job: Job, scheduled: datetime | None, extra: Pairs = ()) -> Run:
+        """Make the run of a slot, or one by hand without a slot; `extra` goes into its events and its record."""
+        run = Run(self, job, scheduled, extra)
+        with self._lock:
+            self._going[run.run_id] = run
+        return run
+
+    def stop(self, reason: str = "shutdown") -> None:
+        """Stop all runs that go on; does not wait for them. Those that never began are withdrawn, without a record."""
+        for run in self.going:
+            if not run.withdraw():
+                run.stop(reason)
+
+    def close(self) -> None:
+        """End the timer thread; runs that still go on have no limit any more."""
+        self.timer.close()
+
+    def _end(self, run: Run, record: Record) -> None:
+        self._forget(run)
+        self.tell(record)
+
+    def _forget(self, run: Run) -> None:
+        with self._lock:
+            self._going.pop(run.run_id, None)
+
+    def _lose(self, context: Context) -> None:
+        with self._lock:
+            self._lost.add(context)
+
+    def _found(self, context: Context) -> None:
+        with self._lock:
+            self._lost.discard(context)
+
+    def tell(self, entry: Entry) -> None:
+        """Pass on a record or an event."""
+        with suppress(Exception):  # the log itself is in trouble and says so by its own means
+            _ = self._record(entry) if isinstance(entry, Record) else self._emit(entry)
+
+    def _complain(self, error: Exception) -> None:
+        values: Pairs = (("error", f"{type(error).__name__}: {error}"),)
+        self.tell(Event(self.clock(), Level.ERROR, "task.crashed", values))
+
+
+class Run:
+    """What a slot leads to. All its methods may be called from any thread; none raises."""
+
+    def __init__(self, runner: Runner, job: Job, scheduled: datetime | None, extra: Pairs = ()) -> None:
+        self.run_id = os.urandom(6).hex()
+        self.job = job
+        self.scheduled = scheduled
+        self.attempts = 0
+        self.started: datetime | None = None
+        self._runner = runner
+        self._extra = extra
+        self._lock = threading.Lock()
+        self._context: Context | None = None
+        self._record: Record | None = None
+        self._stopped_for: str | None = None
+        self._withdrawn = False
+        self._began = 0.0
+
+    @property
+    def record(self) -> Record | None:
+        """The record, None while the run goes on."""
+        return self._record
+
+    def attempt(self) -> Record | Again | None:
+        """Make the next attempt, on the calling thread; returns the record, or when to call this again.
+
+        A run that was stopped while it waited has its record already, which is returned; None if it was withdrawn.
+        """
+        context = self._open()
+        if context is None:
+            return self._record
+        self._tell(Level.INFO, "run.started", (("attempt", context.attempt),))
+        limit = self._limit(context)
+        began = time.monotonic()
+        ending = carry_out(self.job.task, context)
+        if limit is not None:
+            self._runner.timer.cancel(limit)
+        return self._close(context, ending, time.monotonic() - began)
+
+    def stop(self, reason: str) -> None:
+        """End the run as a failure for this reason (`replaced`, `shutdown`); does nothing if it has ended.
+
+        One that waits ends at once; one whose task is at work when that has ended, or after the grace.
+        """
+        with self._lock:
+            if self._record is not None:
+                return
+            self._stopped_for = self._stopped_for or reason
+            context = self._context
+            record = self._finish(reason) if context is None else None
+        if record is not None:
+            self._runner._end(self, record)
+        elif context is not None:
+            self._tell_to_end(context, reason)
+
+    def withdraw(self) -> bool:
+        """Take back a run that has not begun, so that its slot stays without a record; False if it has begun."""
+        with self._lock:
+            if self.attempts or self._record is not None:
+                return False
+            self._withdrawn = True
+        self._runner._forget(self)
+        return True
+
+    def _open(self) -> Context | None:
+        """The context of the next attempt, None if the run has ended."""
+        with self._lock:
+            if self._record is not None or self._withdrawn:
+                return None
+            self.attempts += 1
+            if self.attempts == 1:
+                self.started = self._runner.clock()
+                self._began = time.monotonic()
+            self._context = Context(self.job.id, self.run_id, self.scheduled, self.attempts)
+            return self._context
+
+    def _limit(self, context: Context) -> int | None:
+        if self.job.timeout is None:
+            return None
+        context.deadline = time.monotonic() + self.job.timeout
+        return self._runner.timer.at(context.deadline, partial(self._tell_to_end, context, "timeout"))
+
+    def _tell_to_end(self, context: Context, reason: str) -> None:
+        if not context.stopping.is_set():
+            self._runner.timer.at(time.monotonic() + self._runner.grace, partial(self._give_up, context))
+        try:
+            context.stop(reason)
+        except Exception as error:
+            self._runner._complain(error)
+
+    def _give_up(self, context: Context) -> None:
+        """Write the record of a task that did not end (on the timer thread)."""
+        why = f"the task did not end within {self._runner.grace:g} s of being told to; its thread is lost"
+        self._runner._lose(context)  # before the thread can be found again
+        with self._lock:
+            lost = self._context is context
+            if lost:
+                self._context = None
+                record = self._finish(context.reason, (("error", why),))
+        if lost:
+            self._runner._end(self, record)
+        else:
+            self._runner._found(context)
+
+    def _close(self, context: Context, ending: Ending, seconds: float) -> Record | Again | None:
+        """Take the end of an attempt: another one, or the record."""
+        self._tell_crash(ending)
+        with self._lock:
+            lost = self._context is not context
+            reason = context.reason or (ending.reason and (self._stopped_for or ending.reason))
+            pause = None if lost else self._pause(reason)
+            record = None
+            if not lost:
+                self._context = None
+                record = self._finish(reason, ending.details, ending.output) if pause is None else None
+        if lost:
+            self._runner._found(context)
+            return self._record
+        self._runner.outputs.put(self.run_id, ending.output)
+        if pause is not None:
+            return self._again(pause, reason or "", ending, seconds)
+        if record is not None:
+            self._runner._end(self, record)
+        return record
+
+    def _pause(self, reason: str | None) -> float | None:
+        """Seconds until a further attempt, None if there is none."""
+        if self.job.retry is None or reason is None or self._stopped_for:
+            return None
+        return self.job.retry.pause(self.attempts)
+
+    def _again(self, pause: float, reason: str, ending: Ending, seconds: float) -> Again:
+        said = (("output", tail(ending.output)),) if ending.output else ()
+        values = (
+            ("attempt", self.attempts),
+            ("duration", round(seconds, 3)),
+            ("reason", reason),
+            *ending.details,
+            ("retry_in", round(pause, 3)),
+            *said,
+        )
+        self._tell(Level.WARNING, "run.attempt_failed", values)
+        return Again(pause, self.attempts + 1)
+
+    def _finish(self, reason: str | None, details: Pairs = (), output: bytes = b"") -> Record:
+        """Make the record; to be called under the lock, and passed on without it."""
+        attempts: Pairs = (("attempts", self.attempts),) if self.attempts > 1 else ()
+        self._record = Record(
+            at=self._runner.clock(),
+            status=Status.SUCCESS if reason is None else Status.FAILURE,
+            job_id=self.job.id,
+            run_id=self.run_id,
+            scheduled=self.scheduled,
+            started=self.started,
+            duration=round(time.monotonic() - self._began, 3) if self.started else None,
+            reason=reason,
+            details=(*self._extra, *attempts, *details),
+            output=tail(output) if reason is not None and output else None,
+        )
+        return self._record
+
+    def _tell_crash(self, ending: Ending) -> None:
+        if ending.traceback:
+            self._tell(Level.ERROR, "task.crashed", (("traceback", ending.traceback),))
+
+    def _tell(self, level: Level, name: str, values: Pairs) -> None:
+        slot: Pairs = () if self.scheduled is None else (("scheduled", self.scheduled),)
+        who: Pairs = (("job_id", self.job.id), ("run_id", self.run_id), *slot, *self._extra)
+        self._runner.tell(Event(self._runner.clock(), level, name, (*who, *values)))
+
+
+def run_once(
+    job: Job,
+    scheduled: datetime | None,
+    record: Callable[[Record], object],
+    emit: Callable[[Event], object],
+    *,
+    clock: Callable[[], datetime] = utc_now,
+) -> Record:
+    """Run a job on the calling thread, pauses between attempts included: for tests and small programs."""
+    runner = Runner(record, emit, clock=clock)
+    try:
+        run = runner.begin(job, scheduled)
+        while isinstance(end := run.attempt(), Again):
+            time.sleep(end.delay)
+        assert end is not None  # noqa: S101 - nobody else knows the run, so nobody withdrew it
+        return end
+    finally:
+        runner.close()
+
+
+def end_leftovers(run_ids: Iterable[str]) -> int:
+    """End what is left of the processes of runs that were interrupted by a crash; returns how many resisted.
+
+    Takes up to seven seconds, and no longer if there are many.
+    """
+    return len(end_tree(run_ids))

@@ -1,0 +1,146 @@
+"""The task type `execute_command`: runs a program, keeps the ends of its output, and owns its process tree."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from datetime import UTC
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+from jobscheduler.model import Value
+from jobscheduler.tasks.base import Complaint, Context, Outcome, Task, TaskFailed
+from jobscheduler.tasks.execute_command_child import Child, Plan, Wake
+from jobscheduler.tasks.execute_command_errors import in_words, is_transient, of_a_helper
+from jobscheduler.tasks.execute_command_fields import SCHEMA, complaints
+from jobscheduler.tasks.processes import MARK, end_tree
+from jobscheduler.tasks.users import NoSuchAccount, account, environment, wrapped
+
+PERSIST = 5.0
+"""Seconds for which a start is tried again that fails for want of processes, memory or descriptors."""
+
+
+class ExecuteCommand(Task):
+    """Runs a command: text for the shell, or a list run without one."""
+
+    schema: ClassVar[Mapping[str, Any]] = SCHEMA
+
+    @classmethod
+    def check(cls, fields: Mapping[str, Any]) -> Iterator[Complaint]:
+        """Say what the schema cannot: NUL, relative paths, names of accounts."""
+        return complaints(fields)
+
+    def secrets(self) -> Iterator[str]:
+        """The values of `env`, and what is written to the command."""
+        yield from self.fields.get("env", {}).values()
+        if "stdin" in self.fields:
+            yield self.fields["stdin"]
+
+    def run(self, context: Context) -> Outcome:
+        """Run the command until its main process has ended.
+
+        Raises `TaskFailed` with the reason `start` if it could not be started, `exit` if it ended with a status that
+        is not among `success_exit_codes`.
+        """
+        try:
+            plan = self._plan(context)
+            wake = Wake()
+        except (OSError, ValueError, NoSuchAccount) as error:
+            raise TaskFailed(in_words(error), reason="start") from error
+        with closing(wake):
+            context.on_stop(wake.set)
+            child = _start(plan, context)
+            left = _see_through(child, wake, context.run_id)
+        return self._judge(child.close(), child.output.kept(), left)
+
+    def _plan(self, context: Context) -> Plan:
+        fields = self.fields
+        who = account(fields.get("user"), fields.get("group"))
+        directory = fields.get("cwd") or who.directory()
+        stdin = fields.get("stdin")
+        return Plan(
+            wrapped(self._command(), who, nice=fields.get("nice"), directory=directory),
+            environment(who, _marks(context), fields.get("env", {})),
+            directory if who.is_ours else "/",
+            int(fields.get("umask", "022"), 8),
+            None if stdin is None else stdin.encode(),
+        )
+
+    def _command(self) -> list[bytes]:
+        command = self.fields["command"]
+        if isinstance(command, str):
+            command = [self.fields.get("shell", "/bin/sh"), "-c", command]
+        return [word.encode() for word in command]
+
+    def _judge(self, status: int | None, output: bytes, left: int) -> Outcome:
+        """Success, or the `TaskFailed` that says what became of the command."""
+        if status is None:
+            why = f"{left} of its processes could not be ended" if left else "its exit status was lost"
+            raise TaskFailed(why, reason="exit", outcome=Outcome((), output))
+        if status < 0:
+            details: tuple[tuple[str, Value], ...] = (("signal", _signal_name(-status)),)
+            raise TaskFailed("", reason="exit", outcome=Outcome(details, output))
+        outcome = Outcome((("exit_code", status),), output)
+        if status in self.fields.get("success_exit_codes", (0,)):
+            return outcome
+        if words := of_a_helper(status, output):
+            raise TaskFailed(words, reason="start", outcome=outcome)
+        raise TaskFailed(_hint(status), reason="exit", outcome=outcome)
+
+
+def _marks(context: Context) -> Mapping[str, str]:
+    marks = {
+        "JOB_ID": context.job_id,
+        MARK: context.run_id,
+        "JOB_ATTEMPT": str(context.attempt),
+    }
+    if context.scheduled is not None:
+        marks["JOB_SCHEDULED_TIME"] = context.scheduled.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return MappingProxyType(marks)
+
+
+def _start(plan: Plan, context: Context) -> Child:
+    """Start the command; what may heal within moments is tried again."""
+    until = time.monotonic() + PERSIST
+    pause = 0.05
+    while True:
+        if context.stopping.is_set():
+            raise TaskFailed("stopped before it could be started", reason="start")
+        try:
+            return Child.start(plan)
+        except (OSError, ValueError) as error:
+            if not is_transient(error) or time.monotonic() + pause > until:
+                raise TaskFailed(in_words(error, plan.directory, plan.command), reason="start") from error
+        context.stopping.wait(pause)
+        pause *= 2
+
+
+def _see_through(child: Child, wake: Wake, run_id: str) -> int:
+    """Wait until the command has ended, or end its tree when told to; returns how many could not be ended."""
+    try:
+        if child.wait(wake):
+            return 0
+        return len(end_tree([run_id], child.pid, pause=child.listen_for))
+    except BaseException:
+        child.close()
+        raise
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"SIG{number}"
+
+
+def _hint(status: int) -> str:
+    """What is worth saying about an exit status besides its number."""
+    if status == 127:
+        return "a shell that ends with 127 did not find a command"
+    if status == 126:
+        return "a shell that ends with 126 was not permitted to run a command, or it is no program"
+    if status > 128 and status - 128 < signal.NSIG:
+        return f"a shell that ends with {status} saw its command killed by {_signal_name(status - 128)}"
+    return ""

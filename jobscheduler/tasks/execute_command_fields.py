@@ -1,0 +1,184 @@
+"""The fields of `execute_command`: their schema, and what a schema cannot say about them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from jobscheduler.tasks.base import Complaint
+from jobscheduler.tasks.processes import MARK
+from jobscheduler.tasks.users import NoSuchAccount, account, helper
+
+SCHEMA: Mapping[str, Any] = MappingProxyType(
+    {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "execute_command",
+        "description": "Runs a command in a session of its own, with an environment that is made and not inherited.",
+        "type": "object",
+        "required": ["command"],
+        "additionalProperties": False,
+        "properties": {
+            "command": {
+                "description": "What to run: text for the shell, or a list of a program and its arguments, run "
+                "without a shell.",
+                "oneOf": [
+                    {"type": "string", "minLength": 1},
+                    {"type": "array", "minItems": 1, "items": {"type": "string"}},
+                ],
+                "examples": ["/usr/bin/find /srv/old -delete", ["/usr/bin/find", "/srv/old", "-delete"]],
+            },
+            "shell": {
+                "description": "Path of the shell that gets a `command` that is text, as `SHELL -c TEXT`.",
+                "type": "string",
+                "default": "/bin/sh",
+                "examples": ["/bin/bash"],
+            },
+            "cwd": {
+                "description": "The directory to run in, an absolute path. Without it: the user's home, or `/` if "
+                "that does not exist.",
+                "type": "string",
+                "examples": ["/var/lib/reports"],
+            },
+            "env": {
+                "description": "Further environment variables; one that the scheduler sets itself is replaced.",
+                "type": "object",
+                "additionalProperties": {"type": "string"},
+                "examples": [{"PGHOST": "db.example.org", "MAILTO": ""}],
+            },
+            "user": {
+                "description": "Name of the user to run as, with the user's groups. Needs a scheduler that runs as "
+                "root. Without it: the scheduler's own.",
+                "type": "string",
+                "minLength": 1,
+                "examples": ["www-data"],
+            },
+            "group": {
+                "description": "Name of the group to run as, in place of the user's first group.",
+                "type": "string",
+                "minLength": 1,
+                "examples": ["backup"],
+            },
+            "umask": {
+                "description": "Permissions that new files do not get, in octal.",
+                "type": "string",
+                "default": "022",
+                "examples": ["027", "0077"],
+            },
+            "nice": {
+                "description": "Added to the scheduler's own niceness: 19 yields to everybody, negative goes first.",
+                "type": "integer",
+                "minimum": -20,
+                "maximum": 19,
+                "default": 0,
+                "examples": [10],
+            },
+            "stdin": {
+                "description": "Text that the command can read. Without it: nothing (`/dev/null`).",
+                "type": "string",
+                "examples": ["yes\n"],
+            },
+            "success_exit_codes": {
+                "description": "The exit statuses that mean success.",
+                "type": "array",
+                "minItems": 1,
+                "uniqueItems": True,
+                "items": {"type": "integer", "minimum": 0, "maximum": 255},
+                "default": [0],
+                "examples": [[0, 1]],
+            },
+        },
+    }
+)
+"""JSON Schema 2020-12 of the fields, without `type`."""
+
+_UMASK = re.compile(r"0?[0-7]{1,3}")
+
+
+def complaints(fields: Mapping[str, Any]) -> Iterator[Complaint]:
+    """What is wrong with fields that fit the schema."""
+    yield from _about_texts(fields)
+    yield from _about_command(fields)
+    yield from _about_environment(fields.get("env", {}))
+    if "cwd" in fields and not fields["cwd"].startswith("/"):
+        yield Complaint(("cwd",), f"`{fields['cwd']}` is not an absolute path", "write the path from `/` on")
+    if "umask" in fields and not _UMASK.fullmatch(fields["umask"]):
+        yield Complaint(("umask",), f"`{fields['umask']}` is not an octal mask", 'write one such as "022" or "0077"')
+    yield from _about_this_host(fields)
+
+
+def _about_texts(fields: Mapping[str, Any]) -> Iterator[Complaint]:
+    """What the kernel or UTF-8 cannot carry. `stdin` may hold NUL: it is no argument."""
+    for path, text in _texts(fields):
+        if "\0" in text and path != ("stdin",):
+            yield Complaint(path, "a NUL character cannot be passed to a program")
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            yield Complaint(path, "half a surrogate pair is not a character", "write both halves, or the character")
+
+
+def _texts(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _texts(item, (*path, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _texts(item, (*path, index))
+
+
+def _about_command(fields: Mapping[str, Any]) -> Iterator[Complaint]:
+    command = fields["command"]
+    if isinstance(command, str) and not command.strip():
+        yield Complaint(("command",), "the command is empty")
+    if isinstance(command, list) and not command[0]:
+        yield Complaint(("command", 0), "the name of the program is empty")
+    if "shell" not in fields:
+        return
+    if isinstance(command, list):
+        yield Complaint(
+            ("shell",), "a command that is a list is run without a shell", "write the command as one text, or drop it"
+        )
+    if not fields["shell"].startswith("/"):
+        yield Complaint(("shell",), f"`{fields['shell']}` is not an absolute path", "write one such as /bin/bash")
+
+
+def _about_environment(env: Mapping[str, str]) -> Iterator[Complaint]:
+    for name in env:
+        if not name or "=" in name or "\0" in name:
+            yield Complaint(("env", name), f"`{name}` cannot be the name of an environment variable")
+        if name == MARK:
+            yield Complaint(("env", name), f"`{MARK}` is how the scheduler knows the processes of a run", "drop it")
+
+
+def _about_this_host(fields: Mapping[str, Any]) -> Iterator[Complaint]:
+    """Findings that may heal without an edit."""
+    for field in ("user", "group"):
+        if field in fields:
+            yield from _about_account(field, fields)
+    if fields.get("nice", 0) < 0 and os.geteuid() != 0:
+        yield Complaint(("nice",), "only a scheduler that runs as root can set a negative niceness", host=True)
+
+
+def _about_account(field: str, fields: Mapping[str, Any]) -> Iterator[Complaint]:
+    name = fields[field]
+    try:
+        who = account(**{field: name}) if "\0" not in name else account()
+    except (NoSuchAccount, UnicodeError) as error:
+        yield Complaint((field,), str(error), f"create it, or drop `{field}`", host=True)
+        return
+    if who.is_ours:
+        return
+    if os.geteuid() != 0:
+        yield Complaint(
+            (field,),
+            f"`{name}` is not who the scheduler runs as, and only root can start commands as another {field}",
+            f"run the scheduler as root, or drop `{field}`",
+            host=True,
+        )
+    elif helper("setpriv") is None:
+        yield Complaint(
+            (field,), "starting commands as another user needs `setpriv`", "apt install util-linux", host=True
+        )

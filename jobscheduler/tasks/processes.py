@@ -1,0 +1,182 @@
+"""The process tree of a run: found in /proc, and ended.
+
+1. A tree is: the main process, all of its session, every process that carries the run's mark (`JOB_RUN_ID`) in the
+   environment it was started with, and the descendants of all these. The mark finds what left the session after its
+   parent had died.
+2. It is ended in two steps: TERM (and CONT, so that a stopped process hears it), after a grace KILL. Each step looks
+   again until it finds nobody new, because a process may have been forked between looking and signalling.
+3. A process is known by its pid *and* its start time, and is signalled through a pidfd opened before that pair is
+   checked: a pid that was given to somebody else meanwhile is never hit.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+MARK = "JOB_RUN_ID"
+"""The environment variable by which the processes of a run are known."""
+
+GRACE = 5.0
+"""Seconds between TERM and KILL."""
+
+KILL_WITHIN = 2.0
+"""Seconds for which KILL is repeated before a tree that does not die (a hanging disk) is given up."""
+
+_PAUSE = 0.05  # between two looks at a tree that is ending
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process as /proc shows it; `start` is its start time in clock ticks since boot."""
+
+    pid: int
+    start: int
+    parent: int
+    session: int
+    state: str
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is only a zombie."""
+        return self.state in "ZX"
+
+
+def look_at(pid: int) -> Process | None:
+    """The process with this pid, None if there is none."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return None
+    rest = text[text.rindex(b")") + 2 :].split()  # the name before it may hold blanks and parentheses
+    return Process(pid, int(rest[19]), int(rest[1]), int(rest[3]), rest[0].decode("ascii"))
+
+
+def everybody() -> Iterator[Process]:
+    """All processes that are visible."""
+    for name in os.listdir("/proc"):  # noqa: PTH208 - a name is all that is wanted, on a host with many processes
+        if name.isdigit() and (process := look_at(int(name))):
+            yield process
+
+
+def marked(pid: int, run_ids: Iterable[str]) -> bool:
+    """Whether the process was started with the mark of one of these runs."""
+    try:
+        environment = b"\0%b\0" % Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:  # gone, or not ours to read: then it is not ours to signal either
+        return False
+    return any(b"\0%b=%b\0" % (MARK.encode(), run_id.encode()) in environment for run_id in run_ids)
+
+
+def tree(run_ids: Iterable[str], main: int | None = None) -> tuple[Process, ...]:
+    """Who belongs to these runs and has not ended. `main` is the pid of a main process that is not yet reaped."""
+    wanted = tuple(run_ids)
+    protected = _ourselves()
+    found = {process.pid: process for process in everybody()}
+    roots = {
+        process.pid
+        for process in found.values()
+        if process.pid not in protected
+        and (main in (process.pid, process.session) if main else False or marked(process.pid, wanted))
+    }
+    members = _with_descendants(roots, found) - protected
+    return tuple(found[pid] for pid in sorted(members) if not found[pid].ended)
+
+
+def _ourselves() -> frozenset[int]:
+    """This process, those that started it, and init: never part of a tree, whatever mark they carry."""
+    pids, pid = {0, 1}, os.getpid()
+    while pid not in pids:
+        pids.add(pid)
+        process = look_at(pid)
+        pid = process.parent if process else 0
+    return frozenset(pids)
+
+
+def _with_descendants(roots: set[int], found: dict[int, Process]) -> set[int]:
+    children: dict[int, list[int]] = {}
+    for process in found.values():
+        children.setdefault(process.parent, []).append(process.pid)
+    members: set[int] = set()
+    waiting = list(roots)
+    while waiting:
+        pid = waiting.pop()
+        if pid not in members:
+            members.add(pid)
+            waiting += children.get(pid, ())
+    return members
+
+
+def send(process: Process, *signals: signal.Signals) -> bool:
+    """Signal this very process; False if it is gone or not ours to signal."""
+    try:
+        handle = os.pidfd_open(process.pid)
+    except OSError:
+        return False
+    try:
+        return _send(handle, process, signals)
+    finally:
+        os.close(handle)
+
+
+def _send(handle: int, process: Process, signals: tuple[signal.Signals, ...]) -> bool:
+    now = look_at(process.pid)
+    if now is None or now.start != process.start:
+        return False
+    try:
+        for number in signals:
+            signal.pidfd_send_signal(handle, number)
+    except OSError:
+        return False
+    return True
+
+
+def alive(process: Process) -> bool:
+    """Whether this very process still runs."""
+    now = look_at(process.pid)
+    return now is not None and now.start == process.start and not now.ended
+
+
+def end_tree(
+    run_ids: Iterable[str],
+    main: int | None = None,
+    *,
+    grace: float = GRACE,
+    pause: Callable[[float], object] = time.sleep,
+) -> tuple[Process, ...]:
+    """End all processes of these runs: TERM, `grace` seconds, KILL. Returns those that could not be ended.
+
+    `pause` is called with seconds to wait between two looks: a caller that has something to do meanwhile (to read
+    what the dying still write) does it there.
+    """
+    wanted = tuple(run_ids)
+    left = _end_with((signal.SIGTERM, signal.SIGCONT), wanted, main, grace, pause)
+    return _end_with((signal.SIGKILL,), wanted, main, KILL_WITHIN, pause) if left else ()
+
+
+def _end_with(
+    signals: tuple[signal.Signals, ...],
+    run_ids: tuple[str, ...],
+    main: int | None,
+    seconds: float,
+    pause: Callable[[float], object],
+) -> tuple[Process, ...]:
+    """Signal everybody once, also those who appear meanwhile; returns who is left after `seconds`."""
+    until = time.monotonic() + seconds
+    told: set[tuple[int, int]] = set()
+    while left := tree(run_ids, main):
+        for process in left:
+            if (process.pid, process.start) not in told:
+                told.add((process.pid, process.start))
+                with suppress(OSError):
+                    send(process, *signals)
+        while any(map(alive, left)):
+            if time.monotonic() >= until:
+                return left
+            pause(_PAUSE)
+    return ()

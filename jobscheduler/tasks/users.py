@@ -1,0 +1,150 @@
+"""Who a command runs as: the account, the environment made from it, and the programs that switch to it.
+
+The switch is made by small programs that exec one another (`nice`, `setpriv`, `env`) and not by the service between
+fork and exec: that would make each start copy the service's page tables, and run Python code in a child of a process
+with many threads.
+"""
+
+from __future__ import annotations
+
+import functools
+import grp
+import os
+import pwd
+import shutil
+import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""The search path of a command, and of the programs that start it."""
+
+_KEPT = (b"LANG", b"TZ")  # what a command gets as the service has it
+
+_RESTORED = (signal.SIGPIPE, signal.SIGXFSZ)  # by Popen; KILL and STOP cannot be changed
+_CHECKED = tuple(
+    number
+    for number in range(1, 32)
+    if number not in (signal.SIGKILL, signal.SIGSTOP, *_RESTORED) and number in signal.valid_signals()
+)
+
+
+class NoSuchAccount(LookupError):
+    """The host knows no user or group of this name; the message says which."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A user of this host, and the group its processes get."""
+
+    name: str
+    uid: int
+    gid: int
+    home: str
+    shell: str
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the service already runs as this user and group."""
+        return (self.uid, self.gid) == (os.geteuid(), os.getegid())
+
+    def directory(self) -> str:
+        """The home directory, `/` if it does not exist."""
+        try:
+            os.stat(self.home)  # noqa: PTH116 - runs at every start
+        except (FileNotFoundError, NotADirectoryError, ValueError):
+            return "/"
+        except OSError:  # there, but not for the service (a home on NFS): its user may enter it
+            pass
+        return self.home
+
+
+def account(user: str | None = None, group: str | None = None) -> Account:
+    """The account of `user` (the service's own if None), with `group` in place of its first group.
+
+    Raises `NoSuchAccount`.
+    """
+    entry = _user(user)
+    gid = _group(group) if group is not None else entry.pw_gid if user is not None else os.getegid()
+    return Account(entry.pw_name, entry.pw_uid, gid, entry.pw_dir or "/", entry.pw_shell or "/bin/sh")
+
+
+def _user(name: str | None) -> pwd.struct_passwd:
+    try:
+        return pwd.getpwuid(os.geteuid()) if name is None else pwd.getpwnam(name)
+    except KeyError:
+        if name is None:  # a container that runs with a number nobody has an entry for
+            return pwd.struct_passwd((str(os.geteuid()), "", os.geteuid(), os.getegid(), "", "/", "/bin/sh"))
+    raise NoSuchAccount(f"this host knows no user `{name}`")
+
+
+def _group(name: str) -> int:
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise NoSuchAccount(f"this host knows no group `{name}`") from None
+
+
+def environment(who: Account, marks: Mapping[str, str], own: Mapping[str, str]) -> dict[bytes, bytes]:
+    """The whole environment of a command: made, not inherited. `marks` are the run's variables, `own` the job's."""
+    made = {
+        "PATH": PATH,
+        "HOME": who.home,
+        "LOGNAME": who.name,
+        "USER": who.name,
+        "SHELL": who.shell,
+    }
+    kept = {name: os.environb[name] for name in _KEPT if name in os.environb}
+    return {**_encoded(made), **kept, **_encoded(marks), **_encoded(own)}
+
+
+def _encoded(variables: Mapping[str, str]) -> dict[bytes, bytes]:
+    """In UTF-8, as job files are, whatever the locale of the service."""
+    return {name.encode(): value.encode() for name, value in variables.items()}
+
+
+@functools.cache
+def helper(name: str) -> str | None:
+    """The path of one of the programs that prepare a command, None if this host does not have it."""
+    return shutil.which(name, path=PATH)
+
+
+def wrapped(
+    command: Sequence[bytes], who: Account, *, nice: int | None = None, directory: str | None = None
+) -> list[bytes]:
+    """`command` behind the programs that must run before it; as it is when nothing needs them.
+
+    `directory` is entered as the user of the command, who may be able to where root is not (a home on NFS).
+    """
+    before: list[str] = []
+    if nice:
+        before += [_needed("nice"), "-n", str(nice), "--"]
+    if not who.is_ours:
+        before += [_needed("setpriv"), *_identity(who), "--"]
+    before += _env_options(None if who.is_ours else directory)
+    if before and b"=" in command[0]:  # env would take it for an assignment
+        before += [_needed("setpriv"), "--"]
+    return [*(word.encode() for word in before), *command]
+
+
+def _env_options(directory: str | None) -> list[str]:
+    ignored = [signal.Signals(number).name for number in _CHECKED if signal.getsignal(number) is signal.SIG_IGN]
+    options = [f"--default-signal={','.join(name.removeprefix('SIG') for name in ignored)}"] if ignored else []
+    options += [f"--chdir={directory}"] if directory else []
+    return [_needed("env"), *options] if options else []
+
+
+def _identity(who: Account) -> tuple[str, ...]:
+    groups = "--init-groups" if _has_entry(who) else "--clear-groups"
+    return f"--reuid={who.name}", f"--regid={who.gid}", groups
+
+
+def _has_entry(who: Account) -> bool:
+    return who.name != str(who.uid)
+
+
+def _needed(name: str) -> str:
+    path = helper(name)
+    if path is None:
+        raise FileNotFoundError(2, "no such program", name)
+    return path
