@@ -1,0 +1,79 @@
+# What one does with a checkout. `make` alone lists the targets.
+#
+# Nothing is assumed but make, python3 (3.11 or later) and python3-venv; a missing one is named with its package.
+# The virtual environment is made once and changed only when the requirements change.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?=
+ARGS ?=
+PREFIX ?= /opt/jobscheduler
+UNITDIR ?= /usr/lib/systemd/system
+DESTDIR ?=
+
+VENV := .venv
+IN_VENV := $(VENV)/bin/python
+PIP := $(IN_VENV) -m pip --quiet --disable-pip-version-check
+
+# An environment whose interpreter is gone (the system's Python was upgraded, the checkout was copied) is made anew.
+ifneq ($(shell $(IN_VENV) -c 'import pip; print("works")' 2>/dev/null),works)
+.PHONY: $(VENV)/made
+endif
+
+.PHONY: help
+help: ## list the targets
+	@echo "make TARGET, where TARGET is one of"
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='	' read -r name text; do \
+		printf '  %-10s %s\n' "$$name" "$$text"; done
+	@echo "PYTHON=... names the interpreter, PREFIX=... and DESTDIR=... say where to install, ARGS=... goes to pytest."
+
+.PHONY: run
+run: $(VENV)/requirements ## run the service in the foreground on var/jobs.d; Ctrl-C stops it
+	@umask 022; mkdir -p var; if [ ! -e var/jobs.d ]; then \
+		rm -rf var/jobs.d.new && cp -R examples/jobs.d var/jobs.d.new && mv var/jobs.d.new var/jobs.d; fi
+	@echo "The jobs are in var/jobs.d, the log is var/scheduler.log and is shown here too. Ctrl-C stops the service." >&2
+	@exec $(IN_VENV) main.py serve --jobs-dir var/jobs.d --log-file var/scheduler.log
+
+.PHONY: test
+test: $(VENV)/requirements-dev ## run the tests, all but the ones that take minutes
+	@$(IN_VENV) -m pytest $(ARGS)
+
+.PHONY: test-deep
+test-deep: $(VENV)/requirements-dev ## run the tests that take minutes
+	@$(IN_VENV) -m pytest -m deep --timeout 3600 $(ARGS)
+
+.PHONY: check
+check: $(VENV)/requirements-dev ## check style and types
+	@$(IN_VENV) -m ruff check .
+	@$(IN_VENV) -m ruff format --check .
+	@$(IN_VENV) -m mypy
+
+.PHONY: wheels
+wheels: ## fill wheels/ with every package that `make install` needs, for hosts without internet
+	@PYTHON='$(PYTHON)' systemd/install.sh wheels
+
+.PHONY: install
+install: ## install the service, or upgrade it; keeps jobs, logs and settings
+	@PYTHON='$(PYTHON)' PREFIX='$(PREFIX)' UNITDIR='$(UNITDIR)' DESTDIR='$(DESTDIR)' systemd/install.sh install
+
+.PHONY: uninstall
+uninstall: ## remove what `make install` made; keeps jobs and logs
+	@PREFIX='$(PREFIX)' UNITDIR='$(UNITDIR)' DESTDIR='$(DESTDIR)' systemd/install.sh uninstall
+
+.PHONY: clean
+clean: ## remove the virtual environment, caches and build products; keeps var/
+	@rm -rf $(VENV) build dist wheels *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/made:
+	@python=$$(scripts/suitable-python $(PYTHON)) && "$$python" -m venv --clear $(VENV)
+	@touch $@
+
+$(VENV)/requirements: $(VENV)/made requirements.txt
+	@$(PIP) install -r requirements.txt
+	@touch $@
+
+$(VENV)/requirements-dev: $(VENV)/made requirements.txt requirements-dev.txt
+	@$(PIP) install -r requirements-dev.txt
+	@touch $(VENV)/requirements $@

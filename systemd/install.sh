@@ -1,0 +1,264 @@
+#!/bin/sh
+# install.sh install | uninstall | wheels
+#
+# Installs the scheduler of this checkout as a systemd service, upgrades it, or removes it. `make install`,
+# `make uninstall` and `make wheels` call it.
+#
+#   PREFIX/releases/RELEASE    a virtual environment with the scheduler in it; one per install
+#   PREFIX/current             a link to the release in force
+#   PREFIX/schemas             a link to its schema, for editors
+#   /usr/local/bin/jobscheduler
+#   UNITDIR/jobscheduler.service
+#   /etc/default/jobscheduler  settings; kept once edited
+#   /etc/scheduler/jobs.d, /var/log/scheduler    made if missing, never removed
+#
+# A release is made and tried beside the one in force, and one rename of a link puts it in force: an install that
+# fails, wherever it fails, leaves the old one working. The release before stays, because a service that has not been
+# restarted yet may still read files of it.
+#
+# Environment: PREFIX (/opt/jobscheduler), DESTDIR (put in front of every path that is written; nothing of the host
+# is touched), PYTHON (the interpreter), UNITDIR. The unit stands in /usr/lib/systemd/system, because everything in
+# /etc/systemd/system belongs to the administrator: what `systemctl edit` writes there wins, and survives an upgrade.
+set -eu
+umask 022
+cd "$(dirname "$0")/.."
+
+PREFIX=${PREFIX:-/opt/jobscheduler}
+UNITDIR=${UNITDIR:-/usr/lib/systemd/system}
+DESTDIR=${DESTDIR:-}
+PYTHON=${PYTHON:-}
+UNIT=jobscheduler.service
+LINK=/usr/local/bin/jobscheduler
+SETTINGS=/etc/default/jobscheduler
+JOBS=/etc/scheduler/jobs.d
+LOGS=/var/log/scheduler
+
+fail() {
+    echo "error: $1" >&2
+    shift
+    for line; do echo "  help: $line" >&2; done
+    exit 1
+}
+
+say() { echo "$*"; }
+
+# --- before anything is written ---------------------------------------------------------------------------
+
+check_paths() {
+    for path in "$PREFIX" "$UNITDIR"; do
+        case $path in
+            *[!A-Za-z0-9/._-]* | *..* | //* | /) fail "\`$path\` will not do as PREFIX or UNITDIR" ;;
+            /*) ;;
+            *) fail "PREFIX and UNITDIR have to be absolute paths, and \`$path\` is not" ;;
+        esac
+    done
+    PREFIX=${PREFIX%/}
+    case $DESTDIR in
+        '' | /*) ;;
+        *) DESTDIR=$PWD/$DESTDIR ;;
+    esac
+    DESTDIR=${DESTDIR%/}
+}
+
+check_user() {
+    [ -n "$DESTDIR" ] || [ "$(id -u)" = 0 ] || fail "\`make $1\` writes to $PREFIX, /etc and ${UNITDIR%/*}, and only root may" \
+        "sudo make $1" "or set DESTDIR to a directory of yours, to make a package or to look at what it would do"
+}
+
+# The system's own interpreter first: a service should not depend on one that lives in somebody's home.
+choose_python() {
+    if [ -n "$PYTHON" ]; then
+        PYTHON=$(scripts/suitable-python "$PYTHON")
+    else
+        PYTHON=$(scripts/suitable-python /usr/bin/python3 python3 python3.14 python3.13 python3.12 python3.11)
+    fi
+}
+
+is_ours() { case $(readlink "$1" 2>/dev/null) in "$PREFIX"/*) return 0 ;; *) return 1 ;; esac; }
+
+# --- building ---------------------------------------------------------------------------------------------
+
+pip() {
+    python=$1
+    shift
+    PIP_ROOT_USER_ACTION=ignore "$python" -m pip --quiet --disable-pip-version-check --no-input "$@"
+}
+
+# Where packages come from: wheels/ and nothing else if it is filled.
+has_wheels() { ls wheels/*.whl >/dev/null 2>&1; }
+
+pip_offline_if_filled() {
+    python=$1 verb=$2
+    shift 2
+    if has_wheels; then
+        pip "$python" "$verb" --no-index --find-links "$PWD/wheels" "$@" || fail \
+            "the packages in wheels/ do not suffice" \
+            "\`make wheels\`, on a machine with the same Python ($("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')) and the same architecture"
+    else
+        pip "$python" "$verb" "$@" || fail "a package could not be had" \
+            "without internet: run \`make wheels\` elsewhere and copy the checkout with its wheels/ here"
+    fi
+}
+
+# Built from a copy: a build leaves directories behind, and in a checkout that other builds have used it would pack
+# files that are no longer in the sources.
+copy_sources() {
+    mkdir "$1"
+    cp -R pyproject.toml requirements.txt README.md LICENSE jobscheduler schemas "$1"
+    find "$1" -name __pycache__ -type d -prune -exec rm -rf {} +
+}
+
+# --- install ----------------------------------------------------------------------------------------------
+
+install_() {
+    check_paths
+    check_user install
+    choose_python
+    at=$DESTDIR$PREFIX
+    if [ -e "$DESTDIR$LINK" ] || [ -L "$DESTDIR$LINK" ]; then
+        is_ours "$DESTDIR$LINK" || fail "\`$LINK\` is there and belongs to something else" "move it away"
+    fi
+    name=$(date -u +%Y%m%dT%H%M%SZ)-$$
+    release=$at/releases/$name
+    former=$(readlink "$at/current" 2>/dev/null || true)
+    work=$(mktemp -d)
+    trap 'rm -rf "$work" ${release:+"$release"}' EXIT
+    trap 'exit 1' HUP INT TERM
+
+    mkdir -p "$at/releases"
+    make_release
+    make_directories
+    put_in_force
+    release=
+    remove_old_releases
+    tell_systemd
+    report
+}
+
+make_release() {
+    "$PYTHON" -m venv "$release"
+    copy_sources "$work/sources"
+    pip_offline_if_filled "$release/bin/python" wheel --no-deps --wheel-dir "$work/built" "$work/sources"
+    pip_offline_if_filled "$release/bin/python" install "$work"/built/jobscheduler-*.whl
+    cp -R schemas README.md RUNNING.md CHANGELOG.md LICENSE systemd/jobscheduler.default "$release"
+    rm -rf "$release/schemas/__init__.py" "$release/schemas/__pycache__"
+    # It has to work before it replaces what works. All of it is loaded, and the command runs.
+    (cd / && "$release/bin/python" -c 'import jobscheduler.service' && "$release/bin/jobscheduler" --version >/dev/null)
+    [ -z "$DESTDIR" ] || settle_paths
+}
+
+# A virtual environment knows where it stands; below DESTDIR that is not where it is going to be.
+settle_paths() {
+    "$PYTHON" - "$release" "$DESTDIR" <<'PYTHON_PROGRAM'
+import pathlib, sys
+
+release, staging = pathlib.Path(sys.argv[1]), sys.argv[2].encode()
+for file in [release / "pyvenv.cfg", *(release / "bin").iterdir()]:
+    if file.is_file() and not file.is_symlink() and staging in (data := file.read_bytes()):
+        file.write_bytes(data.replace(staging, b""))
+PYTHON_PROGRAM
+    "$release/bin/python" -m compileall -q -f -s "$DESTDIR" "$release/lib"
+    find "$release" -name direct_url.json -delete
+}
+
+make_directories() {
+    # Ones that are there keep the owner and mode that somebody gave them.
+    for path in "$JOBS" "$LOGS" /usr/local/bin "$UNITDIR" "${SETTINGS%/*}"; do
+        [ -d "$DESTDIR$path" ] || mkdir -p "$DESTDIR$path"
+    done
+}
+
+# Everything is prepared under other names, so that what remains are renames.
+put_in_force() {
+    rm -f "$at/.current" "$at/.schemas" "$DESTDIR$LINK.new"
+    ln -s "releases/$name" "$at/.current"
+    ln -s current/schemas "$at/.schemas"
+    ln -s "$PREFIX/current/bin/jobscheduler" "$DESTDIR$LINK.new"
+    sed "s|/opt/jobscheduler|$PREFIX|g" systemd/$UNIT >"$DESTDIR$UNITDIR/.$UNIT.new"
+    keep_settings="$SETTINGS has been edited and is kept as it is"
+    if [ ! -e "$DESTDIR$SETTINGS" ] || cmp -s "$DESTDIR$SETTINGS" "$at/current/jobscheduler.default"; then
+        cp systemd/jobscheduler.default "$DESTDIR$SETTINGS.new"
+        keep_settings=
+    fi
+    mv -T "$at/.current" "$at/current"
+    mv -T "$at/.schemas" "$at/schemas"
+    mv -T "$DESTDIR$LINK.new" "$DESTDIR$LINK"
+    mv "$DESTDIR$UNITDIR/.$UNIT.new" "$DESTDIR$UNITDIR/$UNIT"
+    [ -n "$keep_settings" ] || mv "$DESTDIR$SETTINGS.new" "$DESTDIR$SETTINGS"
+}
+
+remove_old_releases() {
+    for old in "$at"/releases/*; do
+        case releases/${old##*/} in "releases/$name" | "$former") continue ;; esac
+        is_in_use "$PREFIX/releases/${old##*/}" || rm -rf "$old"
+    done
+}
+
+# A process of a release has its path in the command line, because the script names the interpreter there.
+is_in_use() { [ -z "$DESTDIR" ] && grep -qsF -- "$1/" /proc/[0-9]*/cmdline; }
+
+systemd_runs() { [ -z "$DESTDIR" ] && [ -d /run/systemd/system ]; }
+
+tell_systemd() {
+    if systemd_runs; then systemctl daemon-reload; fi
+}
+
+report() {
+    say "installed $("$PYTHON" -c 'import sys, tomllib; print(tomllib.load(open("pyproject.toml", "rb"))["project"]["version"])') in $PREFIX"
+    [ -z "$keep_settings" ] || say "$keep_settings"
+    if ! systemd_runs; then
+        [ -n "$DESTDIR" ] || say "systemd does not run here; the service is $PREFIX/current/bin/jobscheduler serve"
+    elif systemctl --quiet is-active $UNIT; then
+        say "the service still runs the former release: systemctl restart jobscheduler"
+    elif systemctl --quiet is-enabled $UNIT 2>/dev/null; then
+        say "start it: systemctl start jobscheduler"
+    else
+        say "start it, now and at boot: systemctl enable --now jobscheduler"
+    fi
+}
+
+# --- uninstall --------------------------------------------------------------------------------------------
+
+uninstall() {
+    check_paths
+    check_user uninstall
+    at=$DESTDIR$PREFIX
+    [ -e "$at/releases" ] || [ -e "$DESTDIR$UNITDIR/$UNIT" ] || fail "nothing is installed in $PREFIX" \
+        "name the place with PREFIX=... if it was installed elsewhere"
+    if systemd_runs && [ -e "$UNITDIR/$UNIT" ]; then systemctl --quiet disable --now $UNIT; fi
+    if cmp -s "$DESTDIR$SETTINGS" "$at/current/jobscheduler.default"; then rm -f "$DESTDIR$SETTINGS"; fi
+    if is_ours "$DESTDIR$LINK"; then rm -f "$DESTDIR$LINK"; fi
+    rm -f "$DESTDIR$UNITDIR/$UNIT" "$at/current" "$at/schemas"
+    rm -rf "$at/releases"
+    [ ! -d "$at" ] || rmdir "$at" 2>/dev/null || say "kept $PREFIX, which holds other files"
+    tell_systemd
+    say "removed the scheduler"
+    for path in "$JOBS" "$LOGS" "$SETTINGS" "/etc/systemd/system/$UNIT" "/etc/systemd/system/$UNIT.d"; do
+        [ ! -e "$DESTDIR$path" ] || say "kept $path"
+    done
+}
+
+# --- wheels -----------------------------------------------------------------------------------------------
+
+wheels() {
+    choose_python
+    work=$(mktemp -d)
+    trap 'rm -rf "$work" wheels.new' EXIT
+    trap 'exit 1' HUP INT TERM
+    "$PYTHON" -m venv "$work/venv"
+    copy_sources "$work/sources"
+    rm -rf wheels.new
+    # What `pip wheel` needs to build the project on the other side, from where that is written.
+    "$PYTHON" -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], "wheel", sep="\n")' >"$work/build.txt"
+    pip "$work/venv/bin/python" wheel --wheel-dir wheels.new -r requirements.txt -r "$work/build.txt" "$work/sources"
+    rm -rf wheels
+    mv wheels.new wheels
+    say "wheels/ holds $(ls wheels | wc -l) packages"
+}
+
+case ${1:-} in
+    install) install_ ;;
+    uninstall) uninstall ;;
+    wheels) wheels ;;
+    *) fail "unknown verb \`${1:-}\`" "$0 install | uninstall | wheels" ;;
+esac
