@@ -246,15 +246,24 @@ def test_the_public_schema_explains_every_field() -> None:
 
 
 def test_the_fields_of_the_task_types_in_the_public_schema_are_those_of_their_classes() -> None:
-    """An editor and the service know the same fields."""
+    """An editor and the service know the same fields; `scripts/update-schema` brings them in line."""
     defined = public_schema()["$defs"]
 
     assert defined.keys() == tasks.TASK_TYPES.keys()
     for name, schema in defined.items():
-        assert schema == {
-            **tasks.task_type(name).schema,
-            "properties": {"type": {"const": name}, **tasks.task_type(name).schema["properties"]},
-        }
+        assert schema["properties"].pop("type")["const"] == name
+        assert schema == tasks.task_type(name).schema
+
+
+def test_an_editor_that_follows_the_public_schema_accepts_what_the_service_accepts() -> None:
+    """The whole schema, conditions on the task included."""
+    from jsonschema import Draft202012Validator
+
+    editor = Draft202012Validator(public_schema())
+
+    assert editor.is_valid(job())
+    assert not editor.is_valid({**job(), "task": {"type": "execute_command", "comand": "x"}})
+    assert editor.is_valid({**job(), "task": {"type": "of_another_package", "anything": 1}})
 
 
 def test_every_example_is_a_good_job() -> None:

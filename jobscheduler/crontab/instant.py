@@ -51,7 +51,7 @@ def parse_instant(text: str, zone: ZoneInfo) -> datetime:
         raise Refused(fault.message, end=len(text), instead=instead, help=help_) from None
 
 
-class _Fault(Exception):  # noqa: N818 - never leaves this module
+class _Fault(Exception):
     """Why reading stopped; `instead` is a better text, `final` when it is known to be read, `way_out` says more."""
 
     def __init__(self, message: str, instead: str | None = None, way_out: str | None = None) -> None:
