@@ -227,5 +227,5 @@ def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
         ["bash", "-o", "pipefail", "-c", command], check=False, capture_output=True, text=True, timeout=30
     )
 
-    assert done.stderr == b""
+    assert done.stderr == ""
     assert done.returncode == 0
