@@ -23,7 +23,7 @@ class Schedule(Protocol):
     """As much of the scheduler as a pass needs."""
 
     def put(self, job: Job, now: datetime) -> datetime | None: ...  # noqa: D102
-    def drop(self, job_id: str, now: datetime) -> None: ...  # noqa: D102
+    def drop(self, job_id: str, now: datetime) -> None: ...  # noqa: D102 - nothing if it is not in force
     def next_slot(self, job_id: str) -> datetime | None: ...  # noqa: D102
 
 

@@ -222,6 +222,55 @@ class LogFile:
         return self.path.with_name(f"{self.path.name}.{number}")
 
 
+class Echo:
+    """Copies lines to standard error, on a thread of its own: whoever does not read there must not hold up the log.
+
+    What it has not taken after `BOUND` bytes is left out, and how many lines that were is said there when it goes on.
+    """
+
+    BOUND = 4 * 1024 * 1024
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._queue: SimpleQueue[bytes | None] = SimpleQueue()
+        self._size = 0
+        self._left_out = 0
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._work, name="echo", daemon=True)
+        self._thread.start()
+
+    def put(self, data: bytes) -> None:
+        """Have lines copied; never waits."""
+        with self._lock:
+            if self._size + len(data) > self.BOUND:
+                self._left_out += data.count(b"\n")
+                return
+            self._size += len(data)
+        self._queue.put(data)
+
+    def close(self, seconds: float = 1.0) -> None:
+        """Copy what is left, unless nobody takes it in this time."""
+        self._queue.put(None)
+        self._thread.join(seconds)
+
+    def _work(self) -> None:
+        while (data := self._queue.get()) is not None:
+            with suppress(OSError):  # nobody listens any more; the file has it all
+                self._copy(data)
+
+    def _copy(self, data: bytes) -> None:
+        size = len(data)
+        try:
+            while data:
+                data = data[os.write(self._descriptor, data) :]
+        finally:
+            with self._lock:
+                self._size -= size
+                left_out, self._left_out = self._left_out, 0
+        if left_out:
+            os.write(self._descriptor, f"... {left_out} lines left out here, see the log file\n".encode())
+
+
 # --- the writer ------------------------------------------------------------------------------------------
 
 
@@ -241,6 +290,7 @@ class RunLog:
         self._file = file
         self._form = as_json if form == "json" else as_text
         self._echo_to = echo
+        self._echo: Echo | None = None
         self._priorities = priorities
         self._clock = clock
         self._queue: SimpleQueue[tuple[Entry | None, threading.Lock | None]] = SimpleQueue()
@@ -253,6 +303,7 @@ class RunLog:
         self._thread = threading.Thread(target=self._write_all, name="log", daemon=True)
 
     def __enter__(self) -> Self:
+        self._echo = None if self._echo_to is None else Echo(self._echo_to)
         self._thread.start()
         return self
 
@@ -260,6 +311,8 @@ class RunLog:
         self._queue.put((None, None))
         self._thread.join()
         self._file.close()
+        if self._echo is not None:
+            self._echo.close()
 
     def write(self, entry: Entry) -> None:
         """Have an entry written. Never waits."""
@@ -332,15 +385,9 @@ class RunLog:
             lines.append(line)
             word = entry.status.value if isinstance(entry, Record) else entry.level.value
             echoed.append(_PRIORITY.get(word, _LOUDEST) + line if self._priorities else line)
-        self._echo(b"".join(echoed))
+        if self._echo is not None and echoed:
+            self._echo.put(b"".join(echoed))
         return lines
-
-    def _echo(self, data: bytes) -> None:
-        if self._echo_to is None:
-            return
-        with suppress(OSError):  # nobody listens any more; the file has it all
-            while data:
-                data = data[os.write(self._echo_to, data) :]
 
     def _keep(self, data: bytes) -> None:
         if self._pending_bytes + len(data) > KEPT:

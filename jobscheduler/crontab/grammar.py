@@ -103,7 +103,10 @@ def read(text: str) -> Crontab:
         return _macro(words)
     if len(words) not in (5, 6):
         raise Fault("count", Word(text.strip(" \t"), words[0].start if words else 0))
-    return _expression([Word("0", words[0].start), *words] if len(words) == 5 else words)
+    crontab = _expression([Word("0", words[0].start), *words] if len(words) == 5 else words)
+    if not crontab.ever():
+        raise Fault("never", Word(text[words[-3].start :].rstrip(" \t"), words[-3].start))
+    return crontab
 
 
 def _macro(words: list[Word]) -> Crontab:
@@ -126,11 +129,7 @@ def _expression(words: list[Word]) -> Crontab:
         nth_weekdays=days.nth_weekdays,  # type: ignore[arg-type]
         both=stars[3] or stars[5],
     )
-    crontab = Crontab(second, minute, hour, month, rule, real_time=stars[1] or stars[2])
-    if not crontab.ever():
-        first, last = words[3], words[5]
-        raise Fault("never", Word("", first.start)._replace(text=" " * (last.start + len(last.text) - first.start)))
-    return crontab
+    return Crontab(second, minute, hour, month, rule, real_time=stars[1] or stars[2])
 
 
 def _sunday_once(mask: int) -> int:

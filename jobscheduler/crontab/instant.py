@@ -8,6 +8,8 @@ of a day, `Z` or an offset. Without an offset the text is a wall-clock time of t
 from __future__ import annotations
 
 import re
+import unicodedata
+from calendar import monthrange
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -17,15 +19,17 @@ from jobscheduler.crontab.refused import Refused, quoted
 LONGEST = 100
 """Characters of the longest text that is read."""
 FIRST_YEAR, LAST_YEAR = 1970, 2200
+_MOST_FAULTS = 5
+_EXAMPLE = "write it like `2026-12-01T10:00:00Z`, or without `Z` for the time of the job's zone"
 
-_DATE = r"""(?P<year>[0-9]{4})(?:
+_DATE = r"""(?P<date>(?P<year>[0-9]{4})(?:
     -(?P<month>[0-9]{2})-(?P<day>[0-9]{2}) | (?P<month_>[0-9]{2})(?P<day_>[0-9]{2})
-    | -?[Ww](?P<week>[0-9]{2})-?(?P<weekday>[0-9]) | -?(?P<ordinal>[0-9]{3}))"""
+    | -?[Ww](?P<week>[0-9]{2})-?(?P<weekday>[0-9]) | -?(?P<ordinal>[0-9]{3})))"""
 _TIME = r"""(?P<hour>[0-9]{2})(?:(?P<colon>:?)(?P<minute>[0-9]{2})(?:(?P=colon)(?P<second>[0-9]{2})
     (?:[.,](?P<fraction>[0-9]+))?)?)?"""
 _OFFSET = r"(?P<offset>[Zz]|(?P<sign>[+-])(?P<off_hour>[0-9]{2})(?::?(?P<off_minute>[0-9]{2}))?)?"
 _INSTANT = re.compile(rf"{_DATE}(?:[Tt ]{_TIME}{_OFFSET})?", re.VERBOSE)
-_ONE_TIME = re.compile(r"[ \t]*(?:[+-]?[0-9]{4,}[-/.WwTt]|[0-9]{8,}[ \t]*$|[0-9]{1,2}[./-][0-9]{1,2}[./-][0-9]{2,4})")
+_ONE_TIME = re.compile(r"[ \t]*(?:[+-]?[0-9]{4,}[-/.WwTt]|[0-9]{8,}([ \t]|$)|[0-9]{1,2}[./-][0-9]{1,2}[./-][0-9]{4})")
 
 
 def is_one_time(text: str) -> bool:
@@ -37,31 +41,57 @@ def parse_instant(text: str, zone: ZoneInfo) -> datetime:
     """Read an ISO 8601 date and time; without an offset it is a wall-clock time of `zone`. Gives UTC.
 
     Raises `Refused` for anything else, also for a wall-clock time that does not exist or is ambiguous in the zone,
-    and for years outside 1970 to 2200.
+    and for years outside 1970 to 2200; nothing else, whatever the text.
     """
+    try:
+        return _read(text, zone)
+    except _Fault as fault:
+        instead = fault.instead if fault.final else _mended(text, fault.instead, zone)
+        help_ = fault.way_out or (None if instead else _EXAMPLE)
+        raise Refused(fault.message, end=len(text), instead=instead, help=help_) from None
+
+
+class _Fault(Exception):
+    """Why reading stopped; `instead` is a better text, `final` when it is known to be read, `way_out` says more."""
+
+    def __init__(self, message: str, instead: str | None = None, way_out: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.instead = instead
+        self.way_out = way_out
+
+    @property
+    def final(self) -> bool:
+        return self.way_out is not None
+
+
+def _mended(text: str, instead: str | None, zone: ZoneInfo) -> str | None:
+    """Mend fault after fault until the text is read; None when there is nothing to go by."""
+    for _ in range(_MOST_FAULTS):
+        if instead is None or instead == text:
+            return None
+        text = instead
+        try:
+            _read(text, zone)
+        except _Fault as fault:
+            instead = fault.instead
+        else:
+            return text
+    return None
+
+
+def _read(text: str, zone: ZoneInfo) -> datetime:
     found = _INSTANT.fullmatch(text) if len(text) <= LONGEST else None
-    if found is None or not text.isascii():
-        raise _malformed(text)
+    if found is None:
+        raise _Fault(f"{quoted(text)} is not an ISO 8601 date and time", better_form(text))
     day = _date(found, text)
     if not FIRST_YEAR <= day.year <= LAST_YEAR:
-        raise _refused(f"the year of {quoted(text)} is not between {FIRST_YEAR} and {LAST_YEAR}", text)
+        raise _Fault(f"the year of {quoted(text)} is not between {FIRST_YEAR} and {LAST_YEAR}")
     if found["hour"] is None:
-        raise _refused(f"{quoted(text)} has no time of day", text, f"{text}T00:00")
-    wall = wall_of(datetime(day.year, day.month, day.day)) + _time_of_day(found, text)  # noqa: DTZ001
+        raise _Fault(f"{quoted(text)} has no time of day", f"{text}T00:00")
+    wall = wall_of(datetime(day.year, day.month, day.day)) + _time_of_day(found, day, text)  # noqa: DTZ001
     instant = wall - _offset(found, text) if found["offset"] else _in_zone(wall, text, zone)
     return _in_bounds(moment_of(instant), text) + timedelta(microseconds=_microseconds(found))
-
-
-def _refused(message: str, text: str, instead: str | None = None, way_out: str | None = None) -> Refused:
-    return Refused(message, start=0, end=len(text), instead=instead, help=way_out)
-
-
-def _malformed(text: str) -> Refused:
-    return _refused(
-        f"{quoted(text)} is not an ISO 8601 date and time",
-        text,
-        way_out="write it like `2026-12-01T10:00:00Z`, or without `Z` for the time of the job's zone",
-    )
 
 
 def _date(found: re.Match[str], text: str) -> date:
@@ -76,15 +106,28 @@ def _date(found: re.Match[str], text: str) -> date:
             raise ValueError("day is out of range for year")
         return date(year, int(found["month"] or found["month_"]), int(found["day"] or found["day_"]))
     except (ValueError, OverflowError) as error:
-        raise _refused(f"there is no such date as in {quoted(text)}", text) from error
+        raise _Fault(f"{quoted(text)} has no such date: {error}", _nearest_date(found, text)) from None
 
 
-def _time_of_day(found: re.Match[str], text: str) -> int:
+def _nearest_date(found: re.Match[str], text: str) -> str | None:
+    """Give the text with the month's last day, or with month and day the other way round."""
+    if not (found["month"] or found["month_"]):
+        return None
+    year, month, day = int(found["year"]), int(found["month"] or found["month_"]), int(found["day"] or found["day_"])
+    if month > 12 >= day:
+        month, day = day, month
+    if not (year and 1 <= month <= 12 and day):
+        return None
+    return f"{year:04}-{month:02}-{min(day, monthrange(year, month)[1]):02}{text[found.end('date') :]}"
+
+
+def _time_of_day(found: re.Match[str], day: date, text: str) -> int:
     hour, minute, second = (int(found[part] or 0) for part in ("hour", "minute", "second"))
     if (hour, minute, second, _microseconds(found)) == (24, 0, 0, 0):
         return DAY
     if hour > 23 or minute > 59 or second > 59:
-        raise _refused(f"there is no such time of day as in {quoted(text)}", text)
+        carried = datetime(day.year, day.month, day.day) + timedelta(hours=hour, minutes=minute, seconds=second)  # noqa: DTZ001
+        raise _Fault(f"{quoted(text)} has no such time of day", carried.isoformat() + (found["offset"] or ""))
     return hour * 3600 + minute * 60 + second
 
 
@@ -97,7 +140,7 @@ def _offset(found: re.Match[str], text: str) -> int:
         return 0
     hours, minutes = int(found["off_hour"]), int(found["off_minute"] or 0)
     if hours > 15 or minutes > 59:
-        raise _refused(f"there is no offset like that of {quoted(text)}", text)
+        raise _Fault(f"no place is as far from UTC as {quoted(text)} says")
     return (-1 if found["sign"] == "-" else 1) * (hours * 3600 + minutes * 60)
 
 
@@ -107,18 +150,16 @@ def _in_zone(wall: int, text: str, zone: ZoneInfo) -> int:
         return instants[0]
     if instants:
         passes = [_written(instant, zone) for instant in instants]
-        raise _refused(
+        raise _Fault(
             f"{quoted(text)} comes more than once in {zone.key}, because the clock is set back",
-            text,
-            instead=passes[0],
-            way_out=f"write `{passes[0]}` for the first time, `{passes[-1]}` for the last",
+            passes[0],
+            f"write `{passes[0]}` for the first time, `{passes[-1]}` for the last",
         )
     after = reached(zone, wall)
-    raise _refused(
+    raise _Fault(
         f"{quoted(text)} does not exist in {zone.key}, because the clock is set forward",
-        text,
-        instead=_written(after, zone),
-        way_out=f"write `{_written(after, zone)}`, the first instant after the gap",
+        _written(after, zone),
+        f"write `{_written(after, zone)}`, the first instant after the gap",
     )
 
 
@@ -133,5 +174,35 @@ def _written(instant: int, zone: ZoneInfo) -> str:
 
 def _in_bounds(moment: datetime, text: str) -> datetime:
     if not datetime(FIRST_YEAR, 1, 1, tzinfo=UTC) <= moment < datetime(LAST_YEAR + 1, 1, 1, tzinfo=UTC):
-        raise _refused(f"{quoted(text)} is outside the years {FIRST_YEAR} to {LAST_YEAR} of UTC", text)
+        raise _Fault(f"{quoted(text)} is outside the years {FIRST_YEAR} to {LAST_YEAR} of UTC")
     return moment
+
+
+_LOOSE = re.compile(
+    r"""(?P<year>[0-9]{4})[-/.](?P<month>[0-9]{1,2})[-/.](?P<day>[0-9]{1,2})
+    (?:[\sTt,_]+(?P<hour>[0-9]{1,2})(?::(?P<minute>[0-9]{1,2})(?::(?P<second>[0-9]{1,2})(?P<fraction>[.,][0-9]+)?)?)?
+    \s*(?P<offset>[Zz]|UTC|GMT|[+-][0-9]{1,2}:?(?:[0-9]{2})?)?)?(?:\[.*\])?""",
+    re.VERBOSE | re.ASCII,
+)
+
+
+def better_form(text: str) -> str | None:
+    """Give the ISO 8601 form of a date and time that is written in another common way, or None."""
+    plain = unicodedata.normalize("NFKC", text[:LONGEST]).replace("\u2212", "-").strip()
+    if re.fullmatch(r"[0-9]{9,10}(?:\.[0-9]*)?", plain, re.ASCII):
+        return shown(int(plain.partition(".")[0])).isoformat() + "Z"
+    found = _LOOSE.fullmatch(plain)
+    if found is None:
+        return plain if plain != text and plain.isascii() else None
+    day = f"{found['year']}-{int(found['month']):02}-{int(found['day']):02}"
+    if not found["hour"]:
+        return day
+    clock = ":".join(f"{int(found[unit] or 0):02}" for unit in ("hour", "minute", "second"))
+    return f"{day}T{clock}{found['fraction'] or ''}{_plain_offset(found['offset'] or '')}"
+
+
+def _plain_offset(offset: str) -> str:
+    if offset in ("Z", "z", "UTC", "GMT"):
+        return "Z"
+    digits = offset[1:].replace(":", "")
+    return f"{offset[0]}{digits[:-2] or digits:0>2}:{digits[-2:] if len(digits) > 2 else '00'}" if offset else ""

@@ -143,8 +143,14 @@ class Crontab:
         return None
 
     def _days_of(self, year: int, month: int) -> int:
-        if not self.months >> month & 1:
-            return 0
+        return self._days_if(year, month) if self.months >> month & 1 else 0
+
+    def has_day(self, year: int, month: int, day: int) -> bool:
+        """Say whether a date matches both day fields by their rule; the month field aside."""
+        return bool(self._days_if(year, month) >> day & 1)
+
+    def _days_if(self, year: int, month: int) -> int:
+        """Give the mask of the days that would match in a month, whether or not that month does."""
         length = _LENGTHS[month]
         if month == 2 and year % 4 == 0 and (year % 100 != 0 or year % 400 == 0):
             length = 29

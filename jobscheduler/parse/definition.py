@@ -23,8 +23,7 @@ class Rules:
     """What a definition is held against besides the schema.
 
     `zone` is the service's zone, for jobs without `timezone`. `task_type` looks a task type up by name: it returns
-    what has the `schema` and the `check` of a `tasks.Task`, or raises LookupError, whose text is the problem; an
-    attribute `host` of that tells whether it may heal without an edit. `task_names` lists the known types.
+    what has the `schema` and the `check` of a `tasks.Task`, or raises LookupError. `task_names` lists the known types.
     """
 
     zone: ZoneInfo

@@ -38,7 +38,7 @@ class OutputRing:
 
 
 def tail(output: bytes, most: int = TAIL) -> str:
-    """The last bytes of an output as text: no character is cut, and what is not UTF-8 is shown in hexadecimal."""
+    """The last bytes of an output as text: no character is cut, and bytes that are not UTF-8 show in hexadecimal."""
     end = output[-most:]
     if len(output) > most:
         end = whole_start(end)

@@ -16,7 +16,7 @@ from jobscheduler.runner.attempt import Ending, carry_out
 from jobscheduler.runner.limits import Timer
 from jobscheduler.runner.outputs import OutputRing, tail
 from jobscheduler.tasks.base import Context
-from jobscheduler.tasks.processes import end_tree
+from jobscheduler.tasks.processes import End
 
 GRACE = 10.0
 """Seconds that a task has to end after it was told to. More than TERM and KILL take in `execute_command`."""
@@ -315,4 +315,4 @@ def end_leftovers(run_ids: Iterable[str]) -> int:
 
     Takes up to seven seconds, and no longer if there are many.
     """
-    return len(end_tree(run_ids))
+    return len(End(tuple(run_ids))())

@@ -19,16 +19,16 @@ import os
 import select
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from jobscheduler.tasks.processes import MARK, everybody, look_at
+from jobscheduler.tasks.processes import MARK, Process, everybody, look_at
 
 TICK = 1.0
 """Seconds between two looks at the orphans."""
 
-PATIENCE = 60.0
+PATIENCE = 5.0
 """Seconds after which a zombie is reaped that might have been started by a plug-in but for which nobody waits."""
 
 _PR_SET_CHILD_SUBREAPER = 36
@@ -46,7 +46,7 @@ class Aftermath:
         self._pipes: set[int] = set()
         self._starts = 0
         self._ours: set[int] = set()
-        self._orphans: set[int] = set()
+        self._orphans: set[tuple[int, int]] = set()
         self._zombies: dict[int, float] = {}
         self._subreaper = False
 
@@ -70,6 +70,11 @@ class Aftermath:
         with self._lock:
             self._ours.discard(pid)
 
+    def recognise(self, processes: Iterable[Process]) -> None:
+        """These processes belong to runs: those that are or become orphans may be reaped as soon as they end."""
+        with self._lock:
+            self._orphans.update(process.known for process in processes if process.pid not in self._ours)
+
     def inherit(self, pipe: int | None) -> None:
         """A run has reaped its main process; `pipe` is its output if somebody may still write, and now ours."""
         if pipe is not None or self._look_for_orphans():
@@ -84,7 +89,6 @@ class Aftermath:
     def _register(self, pid: int) -> None:
         with self._lock:
             self._ours.add(pid)
-            self._orphans.discard(pid)
 
     def _watch(self, pipe: int | None) -> None:
         with self._lock:
@@ -148,11 +152,14 @@ class Aftermath:
         """Reap the orphans that have ended; whether there are others."""
         with self._lock:
             strangers = [pid for pid in _children() if pid not in self._ours]
-            self._orphans.intersection_update(strangers)
-            for gone in self._zombies.keys() - set(strangers):
-                del self._zombies[gone]
+            self._forget_the_gone(set(strangers))
             left = [pid for pid in strangers if not self._reap(pid)]
             return bool(left)
+
+    def _forget_the_gone(self, strangers: set[int]) -> None:
+        self._orphans = {known for known in self._orphans if known[0] in strangers or look_at(known[0])}
+        for gone in self._zombies.keys() - strangers:
+            del self._zombies[gone]
 
     def _reap(self, pid: int) -> bool:
         with suppress(ChildProcessError):
@@ -166,8 +173,9 @@ class Aftermath:
 
     def _know(self, pid: int) -> None:
         """Recognise an orphan by its mark while it lives: a zombie has no environment any more."""
-        if pid not in self._orphans and _carries_a_mark(pid):
-            self._orphans.add(pid)
+        process = look_at(pid)
+        if process and process.known not in self._orphans and _carries_a_mark(pid):
+            self._orphans.add(process.known)
 
     def _is_orphan(self, pid: int) -> bool:
         """Whether this zombie was adopted, and not started here by somebody who will want its status."""
@@ -176,7 +184,7 @@ class Aftermath:
             return True
         if process.session == pid and self._starts:  # perhaps a main process that is not yet registered
             return False
-        if pid in self._orphans or process.session not in (pid, os.getsid(0)):
+        if process.known in self._orphans or process.session not in (pid, os.getsid(0)):
             return True
         return time.monotonic() - self._zombies.setdefault(pid, time.monotonic()) > PATIENCE
 

@@ -11,11 +11,12 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 from jobscheduler.model import Value
+from jobscheduler.tasks.aftermath import AFTERMATH
 from jobscheduler.tasks.base import Complaint, Context, Outcome, Task, TaskFailed
 from jobscheduler.tasks.execute_command_child import Child, Plan, Wake
 from jobscheduler.tasks.execute_command_errors import in_words, is_transient, of_a_helper
 from jobscheduler.tasks.execute_command_fields import SCHEMA, complaints
-from jobscheduler.tasks.processes import MARK, end_tree
+from jobscheduler.tasks.processes import MARK, End
 from jobscheduler.tasks.users import NoSuchAccount, account, environment, wrapped
 
 PERSIST = 5.0
@@ -77,7 +78,11 @@ class ExecuteCommand(Task):
     def _judge(self, status: int | None, output: bytes, left: int) -> Outcome:
         """Success, or the `TaskFailed` that says what became of the command."""
         if status is None:
-            why = f"{left} of its processes could not be ended" if left else "its exit status was lost"
+            why = (
+                f"{left} of its processes could not be ended"
+                if left
+                else "its exit status was lost (is SIGCHLD ignored?)"
+            )
             raise TaskFailed(why, reason="exit", outcome=Outcome((), output))
         if status < 0:
             details: tuple[tuple[str, Value], ...] = (("signal", _signal_name(-status)),)
@@ -122,7 +127,7 @@ def _see_through(child: Child, wake: Wake, run_id: str) -> int:
     try:
         if child.wait(wake):
             return 0
-        return len(end_tree([run_id], child.pid, pause=child.listen_for))
+        return len(End((run_id,), child.pid, child.listen_for, AFTERMATH.recognise)())
     except BaseException:
         child.close()
         raise

@@ -103,9 +103,10 @@ class Child:
     def listen_for(self, seconds: float) -> None:
         """Wait for so long, and take the output that comes meanwhile."""
         until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0 and not self.has_ended():
+        while (left := until - time.monotonic()) > 0:
+            if self._pidfd is not None and self.has_ended():
+                self._drop_pidfd()  # it would be news for ever
             self.listen(left)
-        time.sleep(max(0.0, until - time.monotonic()) if self._pipe is None else 0.0)
 
     def has_ended(self) -> bool:
         """Whether the main process has ended; it is not reaped by this, so that its pid stays its own."""
@@ -122,11 +123,16 @@ class Child:
         took the status away.
         """
         self._read_the_rest()
-        if self._pidfd is not None:
-            os.close(self._pidfd)
+        self._drop_pidfd()
         status = self._reap()
         AFTERMATH.inherit(self._pipe)
         return status
+
+    def _drop_pidfd(self) -> None:
+        if self._pidfd is not None:
+            self._poll.unregister(self._pidfd)
+            os.close(self._pidfd)
+            self._pidfd = None
 
     def _reap(self) -> int | None:
         AFTERMATH.release(self.pid)

@@ -15,7 +15,6 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +39,11 @@ class Process:
     parent: int
     session: int
     state: str
+
+    @property
+    def known(self) -> tuple[int, int]:
+        """Pid and start time: what nobody else ever has."""
+        return self.pid, self.start
 
     @property
     def ended(self) -> bool:
@@ -81,8 +85,7 @@ def tree(run_ids: Iterable[str], main: int | None = None) -> tuple[Process, ...]
     roots = {
         process.pid
         for process in found.values()
-        if process.pid not in protected
-        and (main in (process.pid, process.session) if main else False or marked(process.pid, wanted))
+        if process.pid not in protected and (main in (process.pid, process.session) or marked(process.pid, wanted))
     }
     members = _with_descendants(roots, found) - protected
     return tuple(found[pid] for pid in sorted(members) if not found[pid].ended)
@@ -142,41 +145,39 @@ def alive(process: Process) -> bool:
     return now is not None and now.start == process.start and not now.ended
 
 
-def end_tree(
-    run_ids: Iterable[str],
-    main: int | None = None,
-    *,
-    grace: float = GRACE,
-    pause: Callable[[float], object] = time.sleep,
-) -> tuple[Process, ...]:
-    """End all processes of these runs: TERM, `grace` seconds, KILL. Returns those that could not be ended.
+@dataclass(frozen=True, slots=True)
+class End:
+    """How to end all processes of some runs.
 
-    `pause` is called with seconds to wait between two looks: a caller that has something to do meanwhile (to read
-    what the dying still write) does it there.
+    `main` is the pid of a main process that is not yet reaped. `pause` is called with the seconds to wait between two
+    looks: a caller that has something to do meanwhile (to read what the dying still write) does it there. `notice` is
+    called with the processes that are found.
     """
-    wanted = tuple(run_ids)
-    left = _end_with((signal.SIGTERM, signal.SIGCONT), wanted, main, grace, pause)
-    return _end_with((signal.SIGKILL,), wanted, main, KILL_WITHIN, pause) if left else ()
 
+    run_ids: tuple[str, ...]
+    main: int | None = None
+    pause: Callable[[float], object] = time.sleep
+    notice: Callable[[Iterable[Process]], object] = tuple
 
-def _end_with(
-    signals: tuple[signal.Signals, ...],
-    run_ids: tuple[str, ...],
-    main: int | None,
-    seconds: float,
-    pause: Callable[[float], object],
-) -> tuple[Process, ...]:
-    """Signal everybody once, also those who appear meanwhile; returns who is left after `seconds`."""
-    until = time.monotonic() + seconds
-    told: set[tuple[int, int]] = set()
-    while left := tree(run_ids, main):
-        for process in left:
-            if (process.pid, process.start) not in told:
-                told.add((process.pid, process.start))
-                with suppress(OSError):
+    def __call__(self, grace: float = GRACE) -> tuple[Process, ...]:
+        """TERM, `grace` seconds, KILL. Returns those that could not be ended."""
+        left = self._with((signal.SIGTERM, signal.SIGCONT), grace)
+        return self._with((signal.SIGKILL,), KILL_WITHIN) if left else ()
+
+    def _with(self, signals: tuple[signal.Signals, ...], seconds: float) -> tuple[Process, ...]:
+        """Signal everybody once, also those who appear meanwhile; returns who is left after `seconds`."""
+        until = time.monotonic() + seconds
+        told: set[tuple[int, int]] = set()
+        while left := tree(self.run_ids, self.main):
+            self.notice(left)
+            for process in left:
+                if process.known not in told:
+                    told.add(process.known)
                     send(process, *signals)
-        while any(map(alive, left)):
+            while any(map(alive, left)):
+                if time.monotonic() >= until:
+                    return left
+                self.pause(_PAUSE)
             if time.monotonic() >= until:
-                return left
-            pause(_PAUSE)
-    return ()
+                return tree(self.run_ids, self.main)
+        return ()

@@ -1,0 +1,121 @@
+"""What a clock change does to single slots, and why an instant is no slot: for people who ask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from zoneinfo import ZoneInfo
+
+from jobscheduler.crontab.clock import DAY, high_water, instant_of, offset_at, readings, shown
+from jobscheduler.crontab.value import Crontab
+from jobscheduler.crontab.words import MONTHS, WEEKDAYS, numbers_in, ranged
+
+
+class Kind(StrEnum):
+    """What happened to a slot: moved out of a gap, merged there with others, shown twice and run once or twice."""
+
+    MOVED = "moved"
+    MERGED = "merged"
+    ONCE = "once"
+    TWICE = "twice"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A slot that a clock change concerns, and the words for it.
+
+    `first` and `last` are the wall-clock times that it stands for (naive), `count` how many they are.
+    """
+
+    kind: Kind
+    text: str
+    first: datetime
+    last: datetime
+    count: int = 1
+
+
+def change_at(crontab: Crontab, slot: datetime, zone: ZoneInfo) -> Change | None:
+    """Say what a clock change does to a slot of `crontab`; None for an ordinary one."""
+    instant = instant_of(slot)
+    wall = instant + offset_at(zone, instant)
+    passes = readings(zone, wall)
+    if crontab.real_time:
+        return _twice(wall, passes.index(instant), len(passes)) if len(passes) > 1 else None
+    walls = _walls_of(crontab, high_water(zone, instant - 1) + 1, wall)
+    if walls and walls[0] < wall:
+        return _skipped(walls)
+    return _once(wall, len(passes)) if len(passes) > 1 else None
+
+
+def _walls_of(crontab: Crontab, first: int, last: int) -> list[int]:
+    """List the matching wall-clock times from `first` to `last`, which are no further apart than a gap is long."""
+    walls = []
+    wall = crontab.first_wall(first)
+    while wall is not None and wall <= last:
+        walls.append(wall)
+        wall = crontab.first_wall(wall + 1)
+    return walls
+
+
+def _skipped(walls: list[int]) -> Change:
+    first, last = shown(walls[0]), shown(walls[-1])
+    if len(walls) == 1:
+        return Change(Kind.MOVED, f"the clock skips {_clock(walls[0])}; runs right after the gap", first, last)
+    text = f"the clock skips {_clock(walls[0])}; the {len(walls)} times up to {_clock(walls[-1])} run once, together"
+    return Change(Kind.MERGED, text, first, last, len(walls))
+
+
+def _once(wall: int, passes: int) -> Change:
+    text = f"the clock shows {_clock(wall)} {_often(passes)}; runs the first time only"
+    return Change(Kind.ONCE, text, shown(wall), shown(wall))
+
+
+def _twice(wall: int, index: int, passes: int) -> Change:
+    nth = ("first", "second", "third", "fourth")[min(index, 3)]
+    text = f"the clock shows {_clock(wall)} {_often(passes)}; this is the {nth} time"
+    return Change(Kind.TWICE, text, shown(wall), shown(wall))
+
+
+def _often(passes: int) -> str:
+    return "twice" if passes == 2 else f"{passes} times"
+
+
+def _clock(wall: int) -> str:
+    second = wall % DAY
+    clock = f"{second // 3600:02}:{second // 60 % 60:02}"
+    return clock if second % 60 == 0 else f"{clock}:{second % 60:02}"
+
+
+def why_not(crontab: Crontab, moment: datetime, zone: ZoneInfo) -> tuple[str, ...]:
+    """Say, field by field, why the second in which `moment` lies is no slot of `crontab`; empty when it is one."""
+    instant = instant_of(moment)
+    if crontab.at_boot:
+        return ("it is due only when the service first starts after a boot",)
+    wall = instant + offset_at(zone, instant)
+    reasons = tuple(_unmatched(crontab, wall))
+    if crontab.real_time:
+        return reasons
+    walls = _walls_of(crontab, high_water(zone, instant - 1) + 1, wall)
+    if walls:
+        return ()  # its own time, or one that the clock has just skipped
+    return reasons or (f"the clock has shown {_clock(wall)} before; it ran then",)
+
+
+def _unmatched(crontab: Crontab, wall: int) -> list[str]:
+    day, second = shown(wall), wall % DAY
+    units = (
+        ("second", second % 60, crontab.seconds),
+        ("minute", second // 60 % 60, crontab.minutes),
+        ("hour", second // 3600, crontab.hours),
+    )
+    reasons = [f"the {name} is {now}, not {_or(mask)}" for name, now, mask in units if not mask >> now & 1]
+    if not crontab.months >> day.month & 1:
+        reasons.append(f"the month is {MONTHS[day.month]}, not {_or(crontab.months, MONTHS)}")
+    if not crontab.has_day(day.year, day.month, day.day):
+        reasons.append(f"{WEEKDAYS[day.isoweekday() % 7]} {day:%Y-%m-%d} is not one of its days")
+    return reasons
+
+
+def _or(mask: int, names: tuple[str, ...] = ()) -> str:
+    return ranged(numbers_in(mask), names, "or")

@@ -1,0 +1,179 @@
+"""The task type `http_request`: one request, an expected status. Needs the extra `http`.
+
+urllib3 is imported when the first request is made, so that the type can be listed and its fields judged without it.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import json
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import SplitResult, parse_qsl, unquote, urljoin, urlsplit
+
+from jobscheduler.tasks.base import Complaint, Context, Outcome, Task, TaskFailed, seconds
+from jobscheduler.tasks.http_request_errors import in_words
+from jobscheduler.tasks.http_request_fields import SCHEMA, TIMEOUT, complaints
+
+if TYPE_CHECKING:
+    from jobscheduler.tasks.http_request_client import Answer, Request
+
+MOST_REDIRECTS = 10
+
+_REDIRECTS = (301, 302, 303, 307, 308)
+_HARMLESS = frozenset({"accept", "accept-language", "cache-control", "content-type", "user-agent"})
+_SHORTEST = 4  # shorter secrets are not looked for in an answer
+
+
+class HttpRequest(Task):
+    """Makes one HTTP request and expects a certain status."""
+
+    schema: ClassVar[Mapping[str, Any]] = SCHEMA
+
+    @classmethod
+    def check(cls, fields: Mapping[str, Any]) -> Iterator[Complaint]:
+        """Say what the schema cannot, and whether the HTTP client is installed."""
+        yield from complaints(fields)
+        if not has_client():
+            yield Complaint((), "`http_request` needs an HTTP client", "pip install 'jobscheduler[http]'", host=True)
+
+    def secrets(self) -> Iterator[str]:
+        """The values of headers, and the user, password and query of the URL, as written and as sent."""
+        url = urlsplit(self.fields["url"])
+        for name, value in self._headers(url).items():
+            if name.lower() not in _HARMLESS:
+                yield from (value, value.partition(" ")[2])
+        for text in (url.password, url.username, url.query, *(value for _, value in parse_qsl(url.query))):
+            yield from (text or "", unquote(text or ""))
+
+    def run(self, context: Context) -> Outcome:
+        """Make the request.
+
+        Raises `TaskFailed` with the reason `http` if there is no complete answer or its status is not expected,
+        `timeout` if the run's own limit came first.
+        """
+        if not has_client():
+            raise TaskFailed("the HTTP client is not installed: pip install 'jobscheduler[http]'", reason="start")
+        answer = self._ask(context)
+        outcome = Outcome((("status", answer.status),), self._blotted(answer.output))
+        if not self._expects(answer.status):
+            raise TaskFailed(self._unexpected(answer.status), reason="http", outcome=outcome)
+        return outcome
+
+    def _ask(self, context: Context) -> Answer:
+        from jobscheduler.tasks.http_request_client import Lever, Limit  # noqa: PLC0415 - an extra
+
+        until = time.monotonic() + seconds(self.fields.get("timeout", TIMEOUT))
+        limit = Limit(until if context.deadline is None else min(until, context.deadline))
+        request = self._request()
+        with closing(Lever()) as lever:
+            context.on_stop(lever.pull)
+            try:
+                return self._follow(request, limit, lever)
+            except Exception as error:
+                words = in_words(error, urlsplit(self.fields["url"]), limit.is_up())
+                if words is None:
+                    raise
+                late = context.stopping.is_set() or (limit.until < until and limit.is_up())
+                raise TaskFailed(words, reason=(context.reason or "timeout") if late else "http") from None
+
+    def _follow(self, request: Request, limit: Any, lever: Any) -> Answer:
+        from jobscheduler.tasks.http_request_client import exchange  # noqa: PLC0415 - an extra
+
+        answer = exchange(request, limit, lever)
+        for _ in range(MOST_REDIRECTS):
+            if not (self.fields.get("follow_redirects") and answer.status in _REDIRECTS and answer.location):
+                return answer
+            request = _redirected(request, answer.status, answer.location)
+            answer = exchange(request, limit, lever)
+        raise TaskFailed(f"redirected more than {MOST_REDIRECTS} times", reason="http")
+
+    def _request(self) -> Request:
+        from jobscheduler.tasks.http_request_client import Request  # noqa: PLC0415 - an extra
+
+        url = urlsplit(self.fields["url"])
+        headers = self._headers(url)
+        method = self.fields.get("method", "GET")
+        return Request(url, method, headers, self._body(), self.fields.get("verify", True))
+
+    def _headers(self, url: SplitResult) -> dict[str, str]:
+        headers = {"User-Agent": "jobscheduler", "Accept": "*/*", "Accept-Encoding": "identity"}
+        if "json" in self.fields:
+            headers["Content-Type"] = "application/json"
+        elif "body" in self.fields:
+            headers["Content-Type"] = "text/plain; charset=utf-8"
+        if url.username is not None:
+            pair = f"{unquote(url.username)}:{unquote(url.password or '')}".encode()
+            headers["Authorization"] = f"Basic {base64.b64encode(pair).decode('ascii')}"
+        own = self.fields.get("headers", {})
+        given = {name.lower() for name in own}
+        return {**{name: value for name, value in headers.items() if name.lower() not in given}, **own}
+
+    def _body(self) -> bytes | None:
+        if "json" in self.fields:
+            return json.dumps(self.fields["json"], ensure_ascii=False).encode()
+        body = self.fields.get("body")
+        return None if body is None else str(body).encode()
+
+    def _expects(self, status: int) -> bool:
+        expected = self.fields.get("expected_status")
+        if expected is None:
+            return 200 <= status <= 299
+        return status in (expected if isinstance(expected, list) else (expected,))
+
+    def _unexpected(self, status: int) -> str:
+        if status in _REDIRECTS and not self.fields.get("follow_redirects"):
+            return "the server redirects; `follow_redirects` would go there"
+        return "the status is not the expected one"
+
+    def _blotted(self, output: bytes) -> bytes:
+        """The answer without our secrets: error pages like to repeat the request."""
+        for secret in sorted(set(self.secrets()), key=len, reverse=True):
+            if len(secret) >= _SHORTEST:
+                output = output.replace(secret.encode(), b"[secret]")
+        return output
+
+
+def _redirected(request: Request, status: int, location: str) -> Request:
+    """The request that follows a redirect; another server gets no header of the job and no body."""
+    url = _joined(request.url, location)
+    if (request.url.scheme, url.scheme) == ("https", "http"):
+        raise TaskFailed("redirected from https to http, which is not followed", reason="http")
+    headers = request.headers
+    if _origin(url) != _origin(request.url):
+        headers = {name: value for name, value in headers.items() if name.lower() in _HARMLESS | {"accept-encoding"}}
+    if status == 303 or (status in (301, 302) and request.method == "POST"):
+        bare = {name: value for name, value in headers.items() if name.lower() != "content-type"}
+        method = "HEAD" if request.method == "HEAD" else "GET"
+        return replace(request, url=url, method=method, headers=bare, body=None)
+    if request.body is not None and _origin(url) != _origin(request.url):
+        raise TaskFailed("redirected to another server, which is not sent the body", reason="http")
+    return replace(request, url=url, headers=headers)
+
+
+def _joined(base: SplitResult, location: str) -> SplitResult:
+    try:
+        url = urlsplit(urljoin(base.geturl(), location))
+        if url.scheme in ("http", "https") and url.hostname and url.port != 0:
+            return url
+    except ValueError:
+        pass
+    raise TaskFailed("redirected to something that is no HTTP address", reason="http")
+
+
+def _origin(url: SplitResult) -> tuple[str, str | None, int]:
+    return url.scheme, url.hostname, url.port or (443 if url.scheme == "https" else 80)
+
+
+@functools.cache
+def has_client() -> bool:
+    """Whether urllib3 2 or later is installed. The answer holds until the scheduler is restarted."""
+    try:
+        return int(version("urllib3").partition(".")[0]) >= 2
+    except (PackageNotFoundError, ValueError):
+        return False

@@ -1,0 +1,249 @@
+"""One exchange over HTTP, bounded in time and size. The only importer of urllib3.
+
+1. There is one bound in time for the whole exchange: before each operation of the socket its timeout is set to what
+   is left, so that a server that sends a byte now and then does not prolong it.
+2. A run that has to stop shuts the connection down through a duplicate of its descriptor, which is there from before
+   it connects until the exchange is over; whoever waits in `connect`, in the TLS handshake or in `recv` wakes up.
+3. Connections are made here and not by a pool: no proxy from the environment, no retry, nothing kept open.
+"""
+
+from __future__ import annotations
+
+import functools
+import socket
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any
+from urllib.parse import SplitResult, quote
+
+from urllib3 import BaseHTTPResponse
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from jobscheduler.tasks.output import Output
+
+CONNECT = 10.0
+"""Seconds for a connection to one address of the server."""
+
+MOST = 16 * 1024 * 1024
+"""Bytes that are read of one answer."""
+
+_CHUNK = 64 * 1024
+
+
+class Limit:
+    """The bound in time of an exchange: an instant of `time.monotonic()`."""
+
+    def __init__(self, until: float) -> None:
+        self.until = until
+
+    def left(self) -> float:
+        """Seconds that are left; raises `TimeoutError` when there are none."""
+        seconds = self.until - time.monotonic()
+        if seconds <= 0:
+            raise TimeoutError("the time is up")
+        return seconds
+
+    def is_up(self) -> bool:
+        """Whether the time is over; a socket's clock may be a little ahead."""
+        return time.monotonic() >= self.until - 0.01
+
+
+class Lever:
+    """Shuts a connection down from another thread; harmless when it comes late."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._hold: socket.socket | None = None
+        self._pulled = False
+
+    def attach(self, sock: socket.socket) -> None:
+        """Hold this connection from now on, and no other."""
+        with self._lock:
+            self._let_go()
+            self._hold = sock.dup()
+            if self._pulled:
+                raise ConnectionAbortedError("stopped")
+
+    def pull(self) -> None:
+        """Shut the connection down, and every later one."""
+        with self._lock:
+            self._pulled = True
+            if self._hold is not None:
+                with suppress(OSError):
+                    self._hold.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        with self._lock:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        if self._hold is not None:
+            self._hold.close()
+            self._hold = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to send, and to whom."""
+
+    url: SplitResult
+    method: str
+    headers: Mapping[str, str]
+    body: bytes | None
+    verify: bool | str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back: `location` is where a redirect points to."""
+
+    status: int
+    output: bytes
+    location: str | None
+
+
+def exchange(request: Request, limit: Limit, lever: Lever) -> Answer:
+    """Send the request and read the answer.
+
+    Raises `OSError` (`TimeoutError`, `ssl.SSLError` among them), `http.client.HTTPException` or
+    `urllib3.exceptions.HTTPError`.
+    """
+    connection = _connection(request, limit, lever)
+    try:
+        connection.connect()
+        connection.request(
+            request.method,
+            _target(request.url),
+            body=request.body,
+            headers=dict(request.headers),
+            preload_content=False,
+            decode_content=False,
+        )
+        return _read(connection.getresponse())
+    finally:
+        connection.close()
+
+
+def _target(url: SplitResult) -> str:
+    """What follows the method on the wire; characters that a URL cannot hold are percent-encoded."""
+    query = f"?{url.query}" if url.query else ""
+    return quote((url.path or "/") + query, safe="%/:=&?~+!$,;'@()*[]")
+
+
+def _read(response: BaseHTTPResponse) -> Answer:
+    output = Output()
+    try:
+        while output.total < MOST and (chunk := response.read(_CHUNK)):
+            output.add(chunk)
+    finally:
+        response.close()
+    return Answer(response.status, output.kept(), response.headers.get("Location"))
+
+
+def _connection(request: Request, limit: Limit, lever: Lever) -> HTTPConnection:
+    url = request.url
+    host = url.hostname or ""
+    if url.scheme == "http":
+        return _made(_Plain(host, url.port or 80, timeout=None), limit, lever)
+    context = _trust(request.verify, int(time.monotonic() // 600))
+    return _made(_Secure(host, url.port or 443, timeout=None, ssl_context=context), limit, lever)
+
+
+def _made(connection: _Plain | _Secure, limit: Limit, lever: Lever) -> HTTPConnection:
+    connection.open_socket = functools.partial(_open, limit=limit, lever=lever)
+    connection.limit = limit
+    return connection
+
+
+@functools.lru_cache(maxsize=16)
+def _trust(verify: bool | str, epoch: int) -> ssl.SSLContext:
+    """Whom to trust. Reading a host's certificates takes some 20 ms, so they are read again every ten minutes only."""
+    del epoch
+    context = ssl.create_default_context(cafile=verify if isinstance(verify, str) else None)
+    if verify is False:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    context.sslsocket_class = _TlsSocket
+    return context
+
+
+def _open(host: str, port: int, limit: Limit, lever: Lever) -> socket.socket:
+    """Connect to the first address of the server that answers."""
+    last: OSError = OSError("the name has no address")
+    for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+        sock = _PlainSocket(family, kind, protocol)
+        try:
+            lever.attach(sock)
+            sock.settimeout(min(CONNECT, limit.left()))
+            sock.connect(address)
+        except OSError as error:
+            sock.close()
+            last = error
+            continue
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.settimeout(limit.left())
+        sock.limit = limit
+        return sock
+    raise last
+
+
+class _Bounded(socket.socket):
+    """A socket that waits no longer than its limit, over all operations together."""
+
+    limit: Limit | None = None
+
+    def recv_into(self, *arguments: Any) -> int:
+        self._bound()
+        return super().recv_into(*arguments)
+
+    def send(self, *arguments: Any) -> int:
+        self._bound()
+        return super().send(*arguments)
+
+    def sendall(self, data: Any, flags: int = 0) -> None:
+        rest = memoryview(data).cast("B")
+        while rest:
+            rest = rest[self.send(rest[:_CHUNK], flags) :]
+
+    def _bound(self) -> None:
+        if self.limit is not None:
+            self.settimeout(self.limit.left())
+
+
+class _PlainSocket(_Bounded):
+    pass
+
+
+class _TlsSocket(_Bounded, ssl.SSLSocket):
+    pass
+
+
+class _Opened:
+    """A connection of urllib3 that gets its socket from here."""
+
+    host: str
+    port: int
+    sock: socket.socket | None
+    open_socket: Callable[[str, int], socket.socket]
+    limit: Limit
+
+    def _new_conn(self) -> socket.socket:
+        return self.open_socket(self.host, self.port)
+
+    def connect(self) -> None:
+        super().connect()  # type: ignore[misc]
+        if isinstance(self.sock, _Bounded):  # TLS made a new one
+            self.sock.limit = self.limit
+
+
+class _Plain(_Opened, HTTPConnection):
+    pass
+
+
+class _Secure(_Opened, HTTPSConnection):
+    pass

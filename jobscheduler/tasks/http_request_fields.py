@@ -1,0 +1,156 @@
+"""The fields of `http_request`: their schema, and what a schema cannot say about them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import urlsplit
+
+from jobscheduler.tasks.base import Complaint, seconds
+
+TIMEOUT = 60.0
+"""Seconds for the whole request, if the job does not say."""
+
+SCHEMA: Mapping[str, Any] = MappingProxyType(
+    {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "http_request",
+        "description": "Makes one HTTP request; an expected status is success.",
+        "type": "object",
+        "required": ["url"],
+        "additionalProperties": False,
+        "dependentSchemas": {"json": {"not": {"required": ["body"]}}},
+        "properties": {
+            "url": {
+                "description": "The address, with `http://` or `https://`. A user and password in it become an "
+                "`Authorization` header.",
+                "type": "string",
+                "examples": ["https://example.org/hooks/nightly"],
+            },
+            "method": {
+                "description": "The method, in capitals.",
+                "type": "string",
+                "default": "GET",
+                "examples": ["POST", "PUT"],
+            },
+            "headers": {
+                "description": "Headers to send. Their values are never logged.",
+                "type": "object",
+                "additionalProperties": {"type": "string"},
+                "examples": [{"Authorization": "Bearer 0123456789"}],
+            },
+            "body": {
+                "description": "Text to send, in UTF-8. Not together with `json`.",
+                "type": "string",
+                "examples": ["state=done"],
+            },
+            "json": {
+                "description": "A value to send as JSON, with its content type. Not together with `body`.",
+                "examples": [{"state": "done"}],
+            },
+            "expected_status": {
+                "description": "The status, or the list of them, that means success. Without it: 200 to 299.",
+                "oneOf": [
+                    {"type": "integer", "minimum": 100, "maximum": 599},
+                    {
+                        "type": "array",
+                        "minItems": 1,
+                        "uniqueItems": True,
+                        "items": {"type": "integer", "minimum": 100, "maximum": 599},
+                    },
+                ],
+                "examples": [204, [200, 409]],
+            },
+            "timeout": {
+                "description": "How long the whole request may take: seconds, or text such as `90s`.",
+                "type": ["number", "string"],
+                "default": TIMEOUT,
+                "examples": [10, "2m"],
+            },
+            "verify": {
+                "description": "Path of a file of certificates to trust in place of the host's; false trusts any.",
+                "type": ["boolean", "string"],
+                "default": True,
+                "examples": ["/etc/ssl/example-ca.pem"],
+            },
+            "follow_redirects": {
+                "description": "Whether to go where the server points to, up to ten times. Headers of the job are "
+                "not sent to another server.",
+                "type": "boolean",
+                "default": False,
+                "examples": [True],
+            },
+        },
+    }
+)
+"""JSON Schema 2020-12 of the fields, without `type`."""
+
+_METHOD = re.compile(r"[A-Z]{1,32}")
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token of RFC 9110
+_VALUE = re.compile(r"[\t\x20-\x7e\xa0-\xff]*")
+_SPACE = re.compile(r"[\x00-\x20\x7f\ud800-\udfff]")
+_OURS = ("content-length", "transfer-encoding", "connection")
+_LONGEST = 86400.0
+
+
+def complaints(fields: Mapping[str, Any]) -> Iterator[Complaint]:
+    """What is wrong with fields that fit the schema."""
+    yield from _about_url(fields["url"])
+    if not _METHOD.fullmatch(fields.get("method", "GET")):
+        yield Complaint(("method",), f"`{fields['method']}` is not a method", "write one such as GET or POST")
+    for name, value in fields.get("headers", {}).items():
+        yield from _about_header(name, value)
+    yield from _about_timeout(fields.get("timeout", TIMEOUT))
+    verify = fields.get("verify", True)
+    if isinstance(verify, str) and (not verify.startswith("/") or "\0" in verify):
+        yield Complaint(("verify",), f"`{verify}` is not an absolute path", "write the path from `/` on")
+    for name in ("body", "json"):
+        if _has_half_pair(fields.get(name)):
+            yield Complaint((name,), "half a surrogate pair is not a character", "write both halves")
+
+
+def _about_url(url: str) -> Iterator[Complaint]:
+    """The text itself is not repeated: it may hold a password."""
+    where = ("url",)
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        yield Complaint(where, "this is not a URL: its host or its port cannot be read")
+        return
+    if _SPACE.search(url):
+        yield Complaint(where, "a URL holds no blanks and no control characters", "write %20 for a blank")
+    elif parts.scheme not in ("http", "https"):
+        yield Complaint(where, "the URL does not start with http:// or https://")
+    elif not parts.hostname or port == 0:
+        yield Complaint(where, "the URL names no server")
+    elif not parts.hostname.isascii():
+        yield Complaint(where, "the name of the server is not ASCII", "write its `xn--` form")
+
+
+def _about_header(name: str, value: str) -> Iterator[Complaint]:
+    where = ("headers", name)
+    if not _HEADER.fullmatch(name):
+        yield Complaint(where, f"`{name}` cannot be the name of a header")
+    elif name.lower() in _OURS:
+        yield Complaint(where, f"`{name}` is set by the scheduler", "drop it")
+    if not _VALUE.fullmatch(value):
+        yield Complaint(where, "the value holds characters that a header cannot carry")
+
+
+def _about_timeout(timeout: float | str) -> Iterator[Complaint]:
+    try:
+        if not 0 < seconds(timeout) <= _LONGEST:
+            yield Complaint(("timeout",), f"`{timeout}` is not more than 0 and at most a day")
+    except ValueError as error:
+        yield Complaint(("timeout",), str(error), 'write seconds, or text such as "90s"')
+
+
+def _has_half_pair(value: Any) -> bool:
+    if isinstance(value, str):
+        return any("\ud800" <= character <= "\udfff" for character in value)
+    if isinstance(value, Mapping):
+        return any(map(_has_half_pair, (*value.keys(), *value.values())))
+    return isinstance(value, list) and any(map(_has_half_pair, value))

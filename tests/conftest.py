@@ -1,0 +1,123 @@
+"""What many tests need: a service as a process, and waiting on conditions instead of sleeping."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 15.0, why: str = "") -> Any:
+    """Return what `condition` gives as soon as it is true; fail if it does not become so."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        if time.monotonic() > deadline:
+            pytest.fail(f"not within {seconds} s: {why or condition}")
+        time.sleep(0.005)
+    return found
+
+
+LINE = re.compile(r"(\S+) (?:(SUCCESS|FAILURE|SKIPPED|MISSED)|(INFO|WARNING|ERROR) (\S+))(?: (.*))?")
+PAIR = re.compile(r'([a-z_]+)=("(?:[^"\\]|\\.)*"|\S*)')
+
+
+def parse_line(line: str) -> dict[str, str]:
+    """Take a line of the log apart: `word` is its status or event, the rest its keys and values."""
+    found = LINE.fullmatch(line)
+    assert found, f"not a line of the log: {line!r}"
+    pairs = {key: json.loads(value) if value.startswith('"') else value for key, value in PAIR.findall(found[5] or "")}
+    return {"time": found[1], "level": found[3] or found[2], "word": found[2] or found[4], **pairs}
+
+
+class Service:
+    """The real service as a process, on a directory and a log of its own."""
+
+    def __init__(self, base: Path, *options: str, env: dict[str, str] | None = None) -> None:
+        self.jobs = base / "jobs.d"
+        self.log = base / "scheduler.log"
+        self.errors = base / "stderr"
+        self.jobs.mkdir(mode=0o755, exist_ok=True)
+        self.options = options
+        self.env = {**os.environ, "TZ": "UTC", **(env or {})}
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *, wait: bool = True) -> Service:
+        """Start it; wait until it has read every file."""
+        before = len(self.words("service.started"))
+        command = [sys.executable, str(ROOT / "main.py"), "--jobs-dir", str(self.jobs), "--log-file", str(self.log)]
+        with self.errors.open("ab") as errors:
+            self.process = subprocess.Popen(
+                [*command, *self.options], env=self.env, stderr=errors, stdin=subprocess.DEVNULL
+            )
+        if wait:
+            wait_until(lambda: len(self.words("service.started")) > before, why="the service has started")
+        return self
+
+    def lines(self) -> list[dict[str, str]]:
+        """All complete lines of the log so far."""
+        text = self.log.read_text("utf-8") if self.log.exists() else ""
+        return [parse_line(line[:-1]) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+    def words(self, word: str, **values: str) -> list[dict[str, str]]:
+        """The lines with this status or event and these values."""
+        return [
+            line
+            for line in self.lines()
+            if line["word"] == word and all(line.get(key) == value for key, value in values.items())
+        ]
+
+    def wait_for(self, word: str, count: int = 1, **values: str) -> list[dict[str, str]]:
+        """Wait until there are so many such lines."""
+        return wait_until(
+            lambda: found if len(found := self.words(word, **values)) >= count else None,
+            why=f"{count} x {word} {values}; the log has {[line['word'] for line in self.lines()][-30:]}",
+        )
+
+    def write(self, name: str, definition: Any) -> Path:
+        """Put a job file in place, at once and complete."""
+        text = definition if isinstance(definition, str | bytes) else json.dumps(definition)
+        raw = text.encode() if isinstance(text, str) else text
+        temporary = self.jobs / f".{name}.tmp"
+        temporary.write_bytes(raw)
+        temporary.chmod(0o644)
+        return temporary.rename(self.jobs / name)
+
+    def stop(self, number: int = signal.SIGTERM, seconds: float = 20.0) -> int:
+        """Signal it and return its exit status."""
+        assert self.process is not None
+        self.process.send_signal(number)
+        return self.process.wait(seconds)
+
+    def stderr(self) -> str:
+        """Return what it wrote to standard error."""
+        return self.errors.read_text("utf-8")
+
+    def close(self) -> None:
+        """End it, whatever it does."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    """A service that has not been started yet."""
+    made = Service(tmp_path)
+    yield made
+    made.close()
+
+
+def job(job_id: str = "a", schedule: str = "* * * * * *", command: Any = "true", **fields: Any) -> dict[str, Any]:
+    """A definition that runs a command."""
+    return {"job_id": job_id, "schedule": schedule, "task": {"type": "execute_command", "command": command}, **fields}

@@ -1,0 +1,124 @@
+"""What the tests of tasks and runner share: contexts, jobs, and ways to wait for processes."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobscheduler.model import Cron, Entry, Event, Job, Record, TaskSpec
+from jobscheduler.tasks import Context, Outcome, TaskFailed
+from jobscheduler.tasks.execute_command import ExecuteCommand
+from jobscheduler.tasks.processes import look_at
+
+SLOT = datetime(2026, 11, 22, 1, 0, tzinfo=UTC)
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can start commands as another user")
+
+
+def context(run_id: str = "", **more: Any) -> Context:
+    return Context("report-001", run_id or os.urandom(6).hex(), SLOT, **more)
+
+
+def execute(command: str | list[str], told: Context | None = None, **fields: Any) -> Outcome:
+    """Run a command to its end; raises `TaskFailed`."""
+    return ExecuteCommand({"command": command, **fields}).run(told or context())
+
+
+def failure(command: str | list[str], told: Context | None = None, **fields: Any) -> TaskFailed:
+    """Run a command that must fail, and return how it did."""
+    with pytest.raises(TaskFailed) as caught:
+        execute(command, told, **fields)
+    return caught.value
+
+
+def text(command: str | list[str], **fields: Any) -> str:
+    return execute(command, **fields).output.decode()
+
+
+def job(task: str = "execute_command", own: dict[str, Any] | None = None, **more: Any) -> Job:
+    return Job("report-001", Cron("0 1 * * *", "UTC"), TaskSpec.of(task, own or {"command": "true"}), **more)
+
+
+def eventually(true: Callable[[], object], seconds: float = 20.0) -> None:
+    """Wait for something that no event tells; how long it takes is not judged, only that it comes."""
+    until = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < until, "it did not come"
+        time.sleep(0.005)
+
+
+def is_alive(pid: int) -> bool:
+    process = look_at(pid)
+    return process is not None and not process.ended
+
+
+def is_gone(pid: int) -> bool:
+    """Neither alive nor a zombie."""
+    return look_at(pid) is None
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def children() -> set[int]:
+    """All children of this process, zombies too."""
+    found: set[int] = set()
+    for task in Path("/proc/self/task").iterdir():
+        found |= set(map(int, (task / "children").read_text().split()))
+    return found
+
+
+@contextmanager
+def in_thread(work: Callable[[], object]) -> Iterator[threading.Thread]:
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield thread
+    finally:
+        thread.join()
+
+
+class Pipe:
+    """A named pipe between a command and a test: reading it waits for the command."""
+
+    def __init__(self, directory: Path, name: str = "pipe") -> None:
+        self.path = directory / name
+        os.mkfifo(self.path)
+        self.path.chmod(0o666)
+
+    def read(self) -> str:
+        return self.path.read_text().strip()
+
+    def pids(self) -> list[int]:
+        return [int(word) for word in self.read().split()]
+
+
+class Log:
+    """Takes records and events."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self.recorded = threading.Event()
+
+    def record(self, record: Record) -> None:
+        self.entries.append(record)
+        self.recorded.set()
+
+    def emit(self, event: Event) -> None:
+        self.entries.append(event)
+
+    @property
+    def records(self) -> list[Record]:
+        return [entry for entry in self.entries if isinstance(entry, Record)]
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        return [dict(entry.pairs()) for entry in self.entries if isinstance(entry, Event) and entry.name == name]

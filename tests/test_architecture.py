@@ -1,0 +1,122 @@
+"""The walls of the house: which room may import which, and through which door a library comes in."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parent.parent / "jobscheduler"
+
+ALLOWED = {
+    "model": set(),
+    "config": {"durations"},
+    "durations": set(),
+    "systemd": set(),
+    "jsontext": set(),
+    "sources": {"model"},
+    "watch": {"model"},
+    "crontab": {"model"},
+    "zone": {"model"},
+    "reconcile": {"model"},
+    "catalog": {"model"},
+    "slots": set(),
+    "tasks": {"model"},
+    "runlog": {"model"},
+    "timetable": {"crontab", "zone", "model"},
+    "runner": {"tasks", "model"},
+    "parse": {"crontab", "durations", "jsontext", "zone", "model"},
+    "triggers": {"timetable", "model"},
+    "scheduler": {"triggers", "timetable", "slots", "runner", "model"},
+    "passes": {"catalog", "reconcile", "parse", "sources", "model"},
+    "service": {
+        "passes",
+        "parse",
+        "scheduler",
+        "sources",
+        "watch",
+        "runlog",
+        "systemd",
+        "config",
+        "tasks",
+        "zone",
+        "model",
+    },
+    "cli": {
+        "config",
+        "crontab",
+        "service",
+        "sources",
+        "parse",
+        "runner",
+        "runlog",
+        "tasks",
+        "timetable",
+        "zone",
+        "model",
+    },
+}
+"""For each room the rooms that it may import. Only downwards: a room stands below all that may import it."""
+
+DOORS = {
+    "apscheduler": {"scheduler", "triggers"},
+    "watchdog": {"watch"},
+    "jsonschema": {"parse"},
+    "subprocess": {"tasks"},
+    "argparse": {"cli"},
+    "signal": {"service", "tasks"},
+    "tzlocal": set(),
+}
+"""For each library the rooms through which it comes in."""
+
+
+def files() -> list[Path]:
+    """Every module of the package."""
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def room_of(path: Path) -> str:
+    """The room that a file belongs to."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Every dotted name that a file imports, wherever in the file."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+        elif isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+
+
+@pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_room_imports_only_the_rooms_below_it(path: Path) -> None:
+    """Each import of the package's own is on the list of its room."""
+    room = room_of(path)
+    if room == "__init__":
+        return
+    ours = {name.split(".")[1] for name in imported(path) if name.startswith("jobscheduler.")}
+    assert ours - ALLOWED[room] - {room, "__version__"} == set()
+
+
+def test_the_lists_of_rooms_are_in_an_order_without_circles() -> None:
+    """No room can reach itself through what it may import."""
+    reached: dict[str, set[str]] = {}
+    while len(reached) < len(ALLOWED):
+        ready = [room for room, below in ALLOWED.items() if room not in reached and below <= reached.keys()]
+        assert ready, f"a circle among {ALLOWED.keys() - reached.keys()}"
+        reached |= {room: ALLOWED[room] for room in ready}
+
+
+@pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_library_comes_in_through_its_door(path: Path) -> None:
+    """Each library that has a door is imported nowhere else."""
+    used = {name.split(".")[0] for name in imported(path)}
+    assert {library for library in used & DOORS.keys() if room_of(path) not in DOORS[library]} == set()
+
+
+def test_every_room_is_on_the_list() -> None:
+    """A new room has to say what it may import."""
+    assert {room_of(path) for path in files()} - {"__init__"} == ALLOWED.keys()

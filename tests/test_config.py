@@ -1,0 +1,82 @@
+"""Settings: flags, variables, defaults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from jobscheduler.config import OPTIONS, BadSetting, Settings, default_of, settings_from
+
+
+def test_without_anything_the_defaults_hold() -> None:
+    """The ones of SPEC section 5."""
+    assert settings_from({}, {}) == Settings(
+        jobs_dir=Path("/etc/scheduler/jobs.d"),
+        log_file=Path("/var/log/scheduler/scheduler.log"),
+        log_format="text",
+        log_max_bytes=52428800,
+        log_backups=7,
+        timezone=None,
+        max_workers=32,
+        drain_timeout=30,
+        rescan_interval=30,
+    )
+
+
+def test_a_flag_wins_over_its_variable_and_that_over_the_default() -> None:
+    """An empty variable counts as unset."""
+    environ = {"JOBSCHEDULER_MAX_WORKERS": "5", "JOBSCHEDULER_LOG_BACKUPS": "3", "JOBSCHEDULER_TIMEZONE": ""}
+
+    made = settings_from({"max_workers": "8", "log_backups": None}, environ)
+
+    assert (made.max_workers, made.log_backups, made.timezone) == (8, 3, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("log_max_bytes", "1M", 1048576),
+        ("log_max_bytes", "2GiB", 2147483648),
+        ("log_max_bytes", "100000", 100000),
+        ("drain_timeout", "0", 0),
+        ("drain_timeout", "1m30s", 90),
+        ("rescan_interval", "0.5", 0.5),
+        ("log_format", "json", "json"),
+    ],
+)
+def test_values_are_read_as_people_write_them(name: str, text: str, value: object) -> None:
+    """Sizes with units, durations as in job files or as plain seconds."""
+    assert getattr(settings_from({name: text}, {}), name) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("max_workers", "0"),
+        ("max_workers", "many"),
+        ("max_workers", "٣"),
+        ("log_max_bytes", "1K"),
+        ("log_max_bytes", "50X"),
+        ("log_format", "xml"),
+        ("drain_timeout", "-1"),
+        ("rescan_interval", "0"),
+        ("jobs_dir", ""),
+    ],
+)
+def test_what_cannot_be_read_is_refused_by_name(name: str, text: str) -> None:
+    """The message names the flag or the variable, whichever was used."""
+    (option,) = [one for one in OPTIONS if one.name == name]
+    with pytest.raises(BadSetting, match=f"^{option.flag}: "):
+        settings_from({name: text}, {})
+    if text:
+        with pytest.raises(BadSetting, match=f"^{option.variable}: "):
+            settings_from({}, {option.variable: text})
+
+
+def test_every_setting_is_an_option_whose_default_can_be_written() -> None:
+    """Flag, variable and default agree for each."""
+    assert [option.name for option in OPTIONS] == list(Settings.__dataclass_fields__)
+    for option in OPTIONS:
+        if option.name != "timezone":
+            assert option.read(default_of(option)) == getattr(Settings(), option.name)

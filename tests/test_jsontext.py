@@ -1,0 +1,134 @@
+"""Strict JSON: what is refused, in which words, and where."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobscheduler.jsontext import MAX_BYTES, MAX_DEPTH, Malformed, decode, place_at, place_of
+
+REFUSED = [
+    (b"", "the file is empty", None),
+    (b" \n\t ", "the file is empty", None),
+    (b"{", "the file ends in the middle of the definition", (1, 1)),
+    (b'{"a": 1', "the file ends in the middle of the definition", (1, 7)),
+    (b'{"a": "x', "the text is not closed", (1, 7)),
+    (b'{"a": 1,}', "a comma with nothing after it before `}`", (1, 8)),
+    (b'{"a": [1,\n]}', "a comma with nothing after it before `]`", (1, 9)),
+    (b'{"a": 1\n "b": 2}', 'expected `,` or a closing bracket, found `"b"`', (2, 2)),
+    (b"{'a': 1}", "texts stand in double quotes", (1, 2)),
+    (b"{a: 1}", "expected a key in double quotes, found `a`", (1, 2)),
+    (b'{"a" 1}', "expected `:` after the key, found `1`", (1, 6)),
+    (b'{"a": True}', "`True` is not JSON", (1, 7)),
+    (b'{"a": NaN}', "`NaN` is not JSON", (1, 7)),
+    (b'{"a": -Infinity}', "`-Infinity` is not JSON", (1, 7)),
+    (b'{"a": 1e999}', "the number is too large", (1, 7)),
+    (b'{"a": ' + b"9" * 5000 + b"}", "the number is too large", (1, 7)),
+    (b'{"a": 1} x', "unexpected text after the end of the definition", (1, 10)),
+    (b"// a\n{}", "JSON has no comments", (1, 1)),
+    (b'{"a": "x\ny"}', "a line break or control character inside a text", (1, 9)),
+    (b'{"a": "\\q"}', "a backslash that begins no escape", (1, 8)),
+    (b'{"a": 1,\n "a": 2}', "the key `a` stands here a second time", (2, 2)),
+    (b'{"x": {"a": 1}, "a": {"a": 1, "a": 2}}', "the key `a` stands here a second time", (1, 31)),
+    (b'{"a": "\\u0000"}', "a text contains `\\u0000`", (1, 8)),
+    (b'{"a": "\\ud800"}', "`\\ud800` is half a surrogate pair", (1, 8)),
+    (b'{"a": "\\udc00"}', "`\\udc00` is half a surrogate pair", (1, 8)),
+    (b'{"a": "\\ud800\\u0041"}', "`\\ud800` is half a surrogate pair", (1, 8)),
+    (b'{"a": "\xff"}', "the byte 0xff is not UTF-8", (1, 8)),
+    (b'{"a": "\xc3\xa4", "b": "\xc3"}', "the byte 0xc3 is not UTF-8", (1, 18)),
+    (b"\xff\xfe{\x00", "the file is UTF-16, not UTF-8", None),
+    (b'{"a": "\x00"}', "the file contains NUL bytes", (1, 8)),
+    (b"\x7fELF\x02\x01\x01\x00\x00", "the file contains NUL bytes", (1, 8)),
+    (b"[" * 5000, f"nested more than {MAX_DEPTH} levels deep", (1, MAX_DEPTH + 1)),
+    (b'{"a":' * 200000, f"nested more than {MAX_DEPTH} levels deep", (1, 5 * MAX_DEPTH + 1)),
+    (b" " * (MAX_BYTES + 1), "the file is larger than 1 MiB", None),
+]
+
+
+@pytest.mark.parametrize(("raw", "message", "place"), REFUSED, ids=lambda value: repr(value)[:40])
+def test_what_is_not_a_job_files_json_is_refused_in_words_and_with_its_place(
+    raw: bytes, message: str, place: tuple[int, int] | None
+) -> None:
+    """One row for each thing that people or machines do to a file."""
+    with pytest.raises(Malformed) as refused:
+        decode(raw)
+
+    found = refused.value.place
+    assert str(refused.value) == message
+    assert (found and (found.line, found.column)) == place
+
+
+@pytest.mark.parametrize(
+    ("raw", "value"),
+    [
+        (b'{"a": 1}', {"a": 1}),
+        (b'\xef\xbb\xbf{"a": "\xc3\xa4"}', {"a": "ä"}),
+        (b'{"a": "\\ud83d\\ude00 \\\\u0000"}', {"a": "😀 \\u0000"}),
+        (b'{"a": "' + b"[" * 100 + b'"}', {"a": "[" * 100}),
+        (b'\n{"a": 1.5}\n', {"a": 1.5}),
+    ],
+)
+def test_good_json_is_read(raw: bytes, value: object) -> None:
+    """A BOM, any character, and brackets inside texts are fine."""
+    assert decode(raw)[0] == value
+
+
+def test_a_path_leads_back_to_its_place() -> None:
+    """Keys and values have lines and columns, counted in characters from 1."""
+    text = '{\n  "ä": {"b": [1, {"c": "x,]}"}]},\n  "d": 2\n}'
+
+    def place(*path: str | int, key: bool = False) -> tuple[int, int, int] | None:
+        found = place_of(text, path, key=key)
+        return found and (found.line, found.column, found.width)
+
+    assert place() == (1, 1, 1)
+    assert place("ä", "b", 1, "c") == (2, 24, 6)
+    assert place("d", key=True) == (3, 3, 3)
+    assert place("d") == (3, 8, 1)
+    assert place("ä", "b", 0) == (2, 15, 1)
+    assert place("nowhere") is None
+
+
+def test_a_long_line_is_cut_around_its_place() -> None:
+    """The carets stay under what they mean, and the excerpt fits a terminal."""
+    place = place_at("x" * 500 + "HERE" + "y" * 500, 500, 4)
+
+    assert place.column == 501
+    assert place.excerpt[place.caret : place.caret + place.width] == "HERE"
+    assert len(place.excerpt) <= 102
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_read_or_refused(raw: bytes) -> None:
+    """Nothing but the refusal is raised, and a refusal has words."""
+    try:
+        decode(raw)
+    except Malformed as refused:
+        assert str(refused)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text('ab"\\{,}é'),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text('xyz"\\:', max_size=3), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(JSON, st.sampled_from([None, 1]))
+def test_every_value_of_any_json_is_found_at_its_place(value: object, indent: int | None) -> None:
+    """What stands at the place of a path is the value at that path."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+
+    def check(part: object, path: tuple[str | int, ...]) -> None:
+        place = place_of(text, path)
+        assert place is not None
+        offset = sum(len(line) + 1 for line in text.split("\n")[: place.line - 1]) + place.column - 1
+        assert json.JSONDecoder().raw_decode(text[offset:])[0] == part
+        inner = part.items() if isinstance(part, dict) else enumerate(part) if isinstance(part, list) else ()
+        for key, one in inner:
+            check(one, (*path, key))
+
+    check(value, ())

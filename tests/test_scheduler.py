@@ -1,0 +1,330 @@
+"""The one door to APScheduler: slots become runs and records, and nothing is lost or doubled on the way."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar
+
+import pytest
+
+from jobscheduler import tasks
+from jobscheduler.model import Cron, Entry, Event, Job, Once, Record, Retry, TaskSpec
+from jobscheduler.scheduler import Scheduler
+from jobscheduler.tasks import Context, Outcome, Task, TaskFailed
+from tests.conftest import wait_until
+
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+class Gate(Task):
+    """A task that the test holds: it begins, and ends when it may (or must)."""
+
+    begun: ClassVar[list[Context]] = []
+    may_end = threading.Event()
+
+    def run(self, context: Context) -> Outcome | None:
+        """Begin; end when the gate is open."""
+        Gate.begun.append(context)
+        context.on_stop(Gate.may_end.set)
+        assert Gate.may_end.wait(30)
+        if self.fields.get("fails"):
+            raise TaskFailed("as told")
+        return Outcome()
+
+
+class World:
+    """A scheduler whose clock the test moves, and everything that it wrote."""
+
+    def __init__(self, workers: int = 4) -> None:
+        self.now = NOON
+        self.written: list[Entry] = []
+        self.scheduler = Scheduler(
+            write=self.written.append,
+            write_started=self.written.append,
+            max_workers=workers,
+            clock=lambda: self.now,
+        )
+
+    def put(self, job: Job) -> datetime | None:
+        """Put a job in force now."""
+        return self.scheduler.put(job, self.now)
+
+    def due(self, job_id: str, seconds: float) -> None:
+        """Let it be so many seconds after noon, and a wake-up for the job come."""
+        self.now = NOON + timedelta(seconds=seconds)
+        self.scheduler._on_due(job_id, self.now)
+
+    def records(self, job_id: str | None = None) -> list[tuple[int, str, str | None]]:
+        """Each record as seconds after noon of its slot, status, and reason."""
+        return [
+            (int((one.scheduled - NOON).total_seconds()), one.status.value, one.reason)
+            for one in self.written
+            if isinstance(one, Record) and job_id in {None, one.job_id} and one.scheduled
+        ]
+
+    def wait_for_records(self, count: int) -> list[tuple[int, str, str | None]]:
+        """Wait until there are so many records."""
+        wait_until(lambda: len(self.records()) >= count, why=f"{count} records, have {self.records()}")
+        return self.records()
+
+
+@pytest.fixture(autouse=True)
+def gate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task type of the test's own, and its gate open."""
+    Gate.begun, Gate.may_end = [], threading.Event()
+    Gate.may_end.set()
+    monkeypatch.setitem(tasks._loaded, "gate", Gate)
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    """A scheduler that was not started: the test is what wakes it."""
+    made = World()
+    yield made
+    Gate.may_end.set()
+    made.scheduler.stop(5)
+
+
+def job(
+    job_id: str = "x", schedule: Cron | Once | None = None, task: Mapping[str, Any] | None = None, **fields: Any
+) -> Job:
+    """A job each minute that passes the gate."""
+    return Job(job_id, schedule or Cron("* * * * *", "UTC"), TaskSpec.of("gate", task or {}), **fields)
+
+
+def test_a_slot_becomes_one_run_and_one_record(world: World) -> None:
+    """However often somebody wakes up for it."""
+    assert world.put(job()) == NOON + timedelta(minutes=1)
+    world.due("x", 59)
+    for _ in range(3):
+        world.due("x", 60)
+
+    assert world.wait_for_records(1) == [(60, "SUCCESS", None)]
+    started = [one for one in world.written if isinstance(one, Event)]
+    assert [one.name for one in started] == ["run.started"]
+    assert world.scheduler.next_slot("x") == NOON + timedelta(minutes=2)
+
+
+def test_jobs_that_are_due_together_run_at_the_same_time(world: World) -> None:
+    """Four workers hold four runs at once."""
+    Gate.may_end.clear()
+    for number in range(4):
+        world.put(job(f"x{number}"))
+    for number in range(4):
+        world.due(f"x{number}", 60)
+
+    wait_until(lambda: len(Gate.begun) == 4)
+
+
+def test_a_busy_pool_makes_runs_late_and_never_drops_them(world: World) -> None:
+    """Twenty runs on four workers: all have their record."""
+    Gate.may_end.clear()
+    for number in range(20):
+        world.put(job(f"x{number}"))
+    for number in range(20):
+        world.due(f"x{number}", 60)
+    wait_until(lambda: len(Gate.begun) == 4)
+    Gate.may_end.set()
+
+    assert world.wait_for_records(20) == [(60, "SUCCESS", None)] * 20
+
+
+@pytest.mark.parametrize(
+    ("overlap", "expected"),
+    [
+        ("skip", [(60, "SUCCESS", None), (120, "SKIPPED", "overlap"), (180, "SKIPPED", "overlap")]),
+        ("queue", [(60, "SUCCESS", None), (120, "SUCCESS", None), (180, "SKIPPED", "overlap")]),
+        ("replace", [(60, "FAILURE", "replaced"), (120, "FAILURE", "replaced"), (180, "SUCCESS", None)]),
+        ("allow", [(60, "SUCCESS", None), (120, "SUCCESS", None), (180, "SUCCESS", None)]),
+    ],
+)
+def test_overlap(world: World, overlap: str, expected: list[tuple[int, str, str | None]]) -> None:
+    """Three slots, of which the first is still going on when the others come: one record for each."""
+    Gate.may_end.clear()
+    world.put(job(overlap=overlap))
+    for seconds in (60, 120, 180):
+        world.due("x", seconds)
+        wait_until(lambda: Gate.begun)
+    Gate.may_end.set()
+
+    world.wait_for_records(3)
+    assert sorted(world.records()) == expected
+
+
+def test_a_run_that_waits_for_a_further_attempt_is_still_going_on(world: World) -> None:
+    """It holds no worker, and the next slot overlaps with it."""
+    world.put(job(task={"fails": True}, retry=Retry(2, delay=3600)))
+    world.due("x", 60)
+    wait_until(lambda: any(isinstance(one, Event) and one.name == "run.attempt_failed" for one in world.written))
+    world.due("x", 120)
+
+    assert world.wait_for_records(1) == [(120, "SKIPPED", "overlap")]
+
+
+def test_an_edit_at_the_moment_of_a_slot_neither_loses_nor_doubles_it(world: World) -> None:
+    """What the former definition was due for is decided before the new one counts from now."""
+    world.put(job())
+    world.now = NOON + timedelta(seconds=60.001)
+    world.put(job(description="edited"))
+    world.due("x", 60.002)
+
+    assert world.wait_for_records(1) == [(60, "SUCCESS", None)]
+    world.due("x", 120)
+    assert world.wait_for_records(2) == [(60, "SUCCESS", None), (120, "SUCCESS", None)]
+
+
+def test_a_changed_schedule_counts_from_now(world: World) -> None:
+    """Slots of the new schedule that lie in the past are nobody's."""
+    world.put(job(schedule=Cron("0 13 * * *", "UTC")))
+    world.due("x", 1800)
+    assert world.put(job(schedule=Cron("*/20 * * * *", "UTC"))) == NOON + timedelta(minutes=40)
+    world.due("x", 2400)
+
+    assert world.wait_for_records(1) == [(2400, "SUCCESS", None)]
+
+
+def test_a_one_time_job_runs_once_however_often_it_is_put(world: World) -> None:
+    """Edited, taken away and put back: its slot never runs twice."""
+    once = job(schedule=Once(NOON + timedelta(seconds=2)))
+    assert world.put(once) == NOON + timedelta(seconds=2)
+    world.due("x", 2)
+    world.wait_for_records(1)
+    for number in range(3):
+        assert world.put(job(schedule=once.schedule, description=str(number))) is None
+        world.due("x", 3 + number)
+        world.scheduler.drop("x", world.now)
+    assert world.put(once) is None
+    world.due("x", 30)
+
+    assert world.records() == [(2, "SUCCESS", None)]
+
+
+def test_a_one_time_job_that_is_a_little_late_runs(world: World) -> None:
+    """Its file came two seconds after its instant: it is not older than `catch_up`, so it runs at once."""
+    world.now = NOON + timedelta(seconds=4)
+    assert world.put(job(schedule=Once(NOON + timedelta(seconds=2)))) == NOON + timedelta(seconds=2)
+    world.due("x", 4)
+
+    assert world.wait_for_records(1) == [(2, "SUCCESS", None)]
+
+
+def test_a_disabled_job_is_never_due_and_counts_from_when_it_is_enabled(world: World) -> None:
+    """Switched off over a slot: that slot is nobody's, and the next one runs."""
+    world.put(job())
+    world.put(job(enabled=False))
+    assert world.scheduler.next_slot("x") is None
+    world.due("x", 60)
+    world.now = NOON + timedelta(seconds=90)
+    world.put(job())
+    world.due("x", 120)
+
+    assert world.wait_for_records(1) == [(120, "SUCCESS", None)]
+
+
+def test_a_removed_job_lets_its_run_finish_and_overlaps_with_it_when_it_is_back(world: World) -> None:
+    """What goes on does not belong to the file."""
+    Gate.may_end.clear()
+    world.put(job())
+    world.due("x", 60)
+    wait_until(lambda: Gate.begun)
+    world.scheduler.drop("x", world.now)
+    world.due("x", 120)
+    world.put(job())
+    world.due("x", 180)
+    Gate.may_end.set()
+
+    world.wait_for_records(2)
+    assert sorted(world.records()) == [(60, "SUCCESS", None), (180, "SKIPPED", "overlap")]
+
+
+def test_a_slot_that_waits_when_its_file_goes_is_missed(world: World) -> None:
+    """With the reason."""
+    Gate.may_end.clear()
+    world.put(job(overlap="queue"))
+    for seconds in (60, 120):
+        world.due("x", seconds)
+        wait_until(lambda: Gate.begun)
+    world.scheduler.drop("x", world.now)
+    Gate.may_end.set()
+
+    world.wait_for_records(2)
+    assert sorted(world.records()) == [(60, "SUCCESS", None), (120, "MISSED", "deleted")]
+
+
+def test_a_clock_set_back_repeats_nothing(world: World) -> None:
+    """Ten minutes back: slots that were decided are not decided again, and it goes on after them."""
+    world.put(job())
+    world.due("x", 600)
+    world.due("x", 0)
+    world.due("x", 600)
+    world.due("x", 660)
+
+    assert [slot for slot, status, _ in world.wait_for_records(3) if status == "SUCCESS"] == [600, 660]
+
+
+def test_an_outage_is_accounted_for(world: World) -> None:
+    """An hour of sleep: the latest slot runs, the others are one record."""
+    world.put(job())
+    world.due("x", 3600)
+
+    world.wait_for_records(2)
+    assert sorted(world.records()) == [(60, "MISSED", "clock"), (3600, "SUCCESS", None)]
+    (missed,) = [one for one in world.written if isinstance(one, Record) and one.status == "MISSED"]
+    assert dict(missed.details) == {"last": NOON + timedelta(minutes=59), "count": 59}
+
+
+def test_a_stop_lets_runs_finish_and_gives_no_record_to_what_waits() -> None:
+    """What has begun may end in its time; what waits for a worker is left to the next start."""
+    world = World(workers=1)
+    Gate.may_end.clear()
+    for name in ("x", "y"):
+        world.put(job(name))
+    for name in ("x", "y"):
+        world.due(name, 60)
+    wait_until(lambda: Gate.begun)
+    threading.Timer(0.2, Gate.may_end.set).start()
+    world.scheduler.stop(10)
+
+    assert world.records() == [(60, "SUCCESS", None)]
+    world.due("x", 120)
+    assert len(world.records()) == 1
+
+
+@pytest.mark.parametrize("hurried", [False, True])
+def test_a_stop_ends_what_does_not_finish_in_its_time(hurried: bool) -> None:
+    """After the drain, or at once when there was a second signal."""
+    world = World()
+    Gate.may_end.clear()
+    world.put(job(task={"fails": True}))
+    world.due("x", 60)
+    wait_until(lambda: Gate.begun)
+    world.scheduler.stop(600 if hurried else 0.05, lambda: hurried)
+
+    assert world.records() == [(60, "FAILURE", "shutdown")]
+
+
+def real(seconds: float = 1.0) -> tuple[datetime, Callable[[], datetime]]:
+    """A clock that runs, and an instant that is soon."""
+    return datetime.now(UTC) + timedelta(seconds=seconds), lambda: datetime.now(UTC)
+
+
+def test_the_real_scheduler_wakes_at_the_time() -> None:
+    """APScheduler's thread, its store and its pool: a one-time and an every-second job run when they are due."""
+    soon, clock = real()
+    written: list[Entry] = []
+    scheduler = Scheduler(write=written.append, write_started=written.append, max_workers=2, clock=clock)
+    with scheduler:
+        scheduler.put(job("once", Once(soon)), clock())
+        scheduler.put(job("each", Cron("* * * * * *", "UTC")), clock())
+        scheduler.start()
+        assert scheduler.is_alive()
+        wait_until(lambda: sum(isinstance(one, Record) for one in written) >= 4)
+
+    runs = [one for one in written if isinstance(one, Record)]
+    assert {one.status.value for one in runs} == {"SUCCESS"}
+    assert sum(one.job_id == "once" for one in runs) == 1
+    assert len({(one.job_id, one.scheduled) for one in runs}) == len(runs)
+    assert all(one.started >= one.scheduled for one in runs)
+    assert not scheduler.is_alive()

@@ -1,0 +1,128 @@
+"""The truth table of slots: what becomes of each, in every situation."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from jobscheduler.slots import MOST, Act, Decision, Missed, Overlap, Situation, decide
+
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+class Every:
+    """A slot every so many seconds, each starting `late` after its time."""
+
+    def __init__(self, seconds: int, late: float = 0.0) -> None:
+        self.seconds = seconds
+        self.late = timedelta(seconds=late)
+
+    def next(self, after: datetime) -> datetime:
+        """The first multiple after a moment."""
+        return datetime.fromtimestamp((int(after.timestamp()) // self.seconds + 1) * self.seconds, UTC)
+
+    def start_of(self, slot: datetime) -> datetime:
+        """When a slot starts."""
+        return slot + self.late
+
+
+def at(seconds: float) -> datetime:
+    """So many seconds from noon."""
+    return NOON + timedelta(seconds=seconds)
+
+
+def test_nothing_is_due_before_its_time() -> None:
+    """A wake-up too early decides nothing and leaves the cursor."""
+    assert decide(Every(60), NOON, at(59.9), Situation()) == Decision(NOON)
+
+
+def test_a_slot_is_run_at_its_time_and_never_twice() -> None:
+    """The cursor stands on the slot afterwards, so the same moment decides nothing more."""
+    first = decide(Every(60), NOON, at(60), Situation())
+
+    assert first == Decision(at(60), acts=((at(60), Act.RUN),))
+    assert decide(Every(60), first.cursor, at(60), Situation()) == Decision(at(60))
+
+
+def test_a_clock_set_back_decides_nothing_again() -> None:
+    """Slots that were decided stay decided when their time comes a second time."""
+    assert decide(Every(60), at(60), at(-3600), Situation()) == Decision(at(60))
+
+
+def test_jitter_delays_the_start_and_not_the_slot() -> None:
+    """A slot is decided at its start; what is recorded is its nominal time."""
+    assert decide(Every(60, late=7), NOON, at(66.9), Situation()).acts == ()
+    assert decide(Every(60, late=7), NOON, at(67), Situation()).acts == ((at(60), Act.RUN),)
+
+
+@pytest.mark.parametrize(
+    ("overlap", "going", "waiting", "acts"),
+    [
+        (Overlap.SKIP, False, False, (Act.RUN,)),
+        (Overlap.SKIP, True, False, (Act.SKIP,)),
+        (Overlap.QUEUE, False, False, (Act.RUN,)),
+        (Overlap.QUEUE, True, False, (Act.WAIT,)),
+        (Overlap.QUEUE, True, True, (Act.SKIP,)),
+        (Overlap.REPLACE, False, False, (Act.RUN,)),
+        (Overlap.REPLACE, True, False, (Act.REPLACE,)),
+        (Overlap.REPLACE, True, True, (Act.REPLACE,)),
+        (Overlap.ALLOW, False, False, (Act.RUN,)),
+        (Overlap.ALLOW, True, False, (Act.RUN,)),
+    ],
+)
+def test_overlap_decides_what_a_slot_does_while_the_last_run_goes_on(
+    overlap: Overlap, going: bool, waiting: bool, acts: tuple[Act, ...]
+) -> None:
+    """One row for each rule and situation."""
+    made = decide(Every(60), NOON, at(60), Situation(overlap, going, waiting))
+
+    assert tuple(act for _, act in made.acts) == acts
+
+
+@pytest.mark.parametrize(
+    ("overlap", "acts"),
+    [
+        (Overlap.SKIP, (Act.RUN, Act.SKIP, Act.SKIP)),
+        (Overlap.QUEUE, (Act.RUN, Act.WAIT, Act.SKIP)),
+        (Overlap.REPLACE, (Act.RUN, Act.REPLACE, Act.REPLACE)),
+        (Overlap.ALLOW, (Act.RUN, Act.RUN, Act.RUN)),
+    ],
+)
+def test_slots_that_are_a_little_late_are_decided_one_by_one(overlap: Overlap, acts: tuple[Act, ...]) -> None:
+    """Merged wake-ups of a busy scheduler lose nothing: each slot gets its own answer."""
+    made = decide(Every(1), NOON, at(3), Situation(overlap))
+
+    assert made == Decision(at(3), tuple(zip((at(1), at(2), at(3)), acts, strict=True)))
+
+
+@pytest.mark.parametrize(
+    ("catch_up", "now", "runs", "missed"),
+    [
+        (60, 200, at(180), Missed(at(60), at(120), 2)),
+        (20, 200, at(180), Missed(at(60), at(120), 2)),
+        (19, 200, None, Missed(at(60), at(180), 3)),
+        (0, 180, None, Missed(at(60), at(180), 3)),
+        (60, 90, at(60), None),
+        (0, 90, None, Missed(at(60), at(60), 1)),
+    ],
+)
+def test_of_an_outage_the_latest_runs_if_it_is_young_enough(
+    catch_up: float, now: float, runs: datetime | None, missed: Missed | None
+) -> None:
+    """The others make one entry with first, last and count."""
+    made = decide(Every(60), NOON, at(now), Situation(catch_up=timedelta(seconds=catch_up)))
+
+    assert made.missed == missed
+    assert made.acts == (() if runs is None else ((runs, Act.RUN),))
+
+
+def test_counting_an_outage_of_years_is_bounded() -> None:
+    """Counting stops, says so, and still the latest slot runs and the cursor is where it must be."""
+    now = at(MOST * 10)
+
+    made = decide(Every(1), NOON, now, Situation())
+
+    assert made.missed == Missed(at(1), at(MOST), MOST, more=True)
+    assert made.acts == ((now, Act.RUN),)
+    assert decide(Every(1), made.cursor, now, Situation()).acts == ()

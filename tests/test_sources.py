@@ -1,0 +1,102 @@
+"""The jobs directory as a source: complete answers, or none."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from jobscheduler.sources import SourceUnavailable
+from jobscheduler.sources.directory import DirectorySource, is_job_file
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Act as an ordinary user; one that already is stays who it is."""
+    former = os.geteuid()
+    if former == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if former == 0:
+            os.seteuid(0)
+
+
+@pytest.mark.parametrize(
+    ("name", "is_one"),
+    [("a.json", True), (".a.json", False), ("a.json~", False), ("a.JSON", False), ("a.txt", False), (".json", False)],
+)
+def test_only_visible_json_files_are_jobs(name: str, is_one: bool) -> None:
+    """Editors' temporary files and backups are nobody's."""
+    assert is_job_file(name) is is_one
+
+
+def test_a_listing_tells_states_apart(tmp_path: Path) -> None:
+    """Equal signatures for what was not changed, different ones for every change of content or mode."""
+    path = tmp_path / "a.json"
+    path.write_text("one")
+    (tmp_path / "b.json").write_text("b")
+    source = DirectorySource(tmp_path)
+
+    def signatures() -> dict[str, object]:
+        with source.look() as view:
+            return dict(view.listing())
+
+    first = signatures()
+    assert signatures() == first
+    path.write_text("two")
+    second = signatures()
+    assert second["a.json"] != first["a.json"]
+    assert second["b.json"] == first["b.json"]
+    path.chmod(0o600)
+    assert signatures()["a.json"] != second["a.json"]
+
+
+def test_a_file_that_may_not_be_read_is_a_problem_of_its_own(tmp_path: Path) -> None:
+    """With the command that mends it; and it may heal without an edit."""
+    path = tmp_path / "a.json"
+    path.write_text("{}")
+    path.chmod(0)
+    tmp_path.chmod(0o755)
+    with DirectorySource(tmp_path).look() as view, as_nobody():
+        found = view.read("a.json")
+
+    assert found.problem is not None
+    assert found.problem.message == "the service may not read the file"
+    assert found.problem.help is not None
+    assert f"chmod a+r {path}" in found.problem.help
+    assert found.problem.host
+
+
+@pytest.mark.parametrize("kind", ["missing", "file", "unreadable"])
+def test_a_directory_that_cannot_be_read_is_unavailable(tmp_path: Path, kind: str) -> None:
+    """The reason says what is the matter."""
+    path = tmp_path / "jobs.d"
+    if kind == "file":
+        path.write_text("")
+    elif kind == "unreadable":
+        path.mkdir(mode=0)
+    with as_nobody(), pytest.raises(SourceUnavailable, match=str(path)), DirectorySource(path).look():
+        pass
+
+
+def test_a_deleted_directory_is_unavailable_and_not_empty(tmp_path: Path) -> None:
+    """Also when it was open before it went."""
+    path = tmp_path / "jobs.d"
+    path.mkdir()
+    with DirectorySource(path).look() as view:
+        path.rmdir()
+        with pytest.raises(SourceUnavailable):
+            view.listing()
+        with pytest.raises(SourceUnavailable):
+            view.read("a.json")
+
+
+def test_what_is_gone_is_gone(tmp_path: Path) -> None:
+    """No problem and no content."""
+    with DirectorySource(tmp_path).look() as view:
+        assert view.read("a.json").gone

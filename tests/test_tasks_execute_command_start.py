@@ -1,0 +1,158 @@
+"""`execute_command`: when a command cannot be started."""
+
+import errno
+import os
+import resource
+import subprocess
+import threading
+
+import pytest
+from tasks_support import as_root, children, context, descriptors, eventually, execute, failure
+
+from jobscheduler.tasks import execute_command
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"command": ["no-such-command-at-all"]}, "no such command: `no-such-command-at-all`"),
+        ({"command": ["/etc/passwd"]}, "no permission to execute `/etc/passwd`"),
+        ({"command": ["/etc"]}, "no permission to execute `/etc`"),
+        ({"command": ["true"], "cwd": "/no/such/directory"}, "no such directory: `/no/such/directory`"),
+        ({"command": ["true"], "cwd": "/etc/passwd"}, "cannot enter the directory `/etc/passwd`: not a directory"),
+        ({"command": ["echo", "x" * 200_000]}, "too long"),
+        ({"command": ["true"], "env": {"A": "x" * 200_000}}, "too long"),
+        ({"command": ["echo", "\0"]}, "null byte"),
+        ({"command": "true", "shell": "/no/such/shell"}, "no such command: `/no/such/shell`"),
+        ({"command": ["true"], "user": "no-such-user"}, "this host knows no user `no-such-user`"),
+        ({"command": ["true"], "group": "no-such-group"}, "this host knows no group `no-such-group`"),
+    ],
+)
+def test_the_reason_is_told_in_words(fields, words):
+    """Each failure has the reason `start` and says what is wrong."""
+    failed = failure(**fields)
+    assert failed.reason == "start"
+    assert words in str(failed)
+
+
+def test_a_missing_interpreter_is_named(tmp_path):
+    """The kernel only says that there is no such file."""
+    script = tmp_path / "script"
+    script.write_text("#!/no/such/interpreter\n")
+    script.chmod(0o755)
+    assert "the interpreter named in the first line" in str(failure([str(script)]))
+
+
+def test_a_file_that_is_no_program_is_explained(tmp_path):
+    """A script without its first line is not run by a shell behind one's back."""
+    script = tmp_path / "script"
+    script.write_text("echo hello\n")
+    script.chmod(0o755)
+    assert "is not a program" in str(failure([str(script)]))
+
+
+class Scarce:
+    """Popen on a host that lacks something for the first few starts."""
+
+    def __init__(self, number: int, times: int) -> None:
+        self.number = number
+        self.left = times
+        self.asked = threading.Event()
+
+    def __call__(self, *arguments, **options):
+        self.asked.set()
+        if self.left:
+            self.left -= 1
+            raise OSError(self.number, os.strerror(self.number))
+        return subprocess.Popen(*arguments, **options)
+
+
+@pytest.fixture
+def scarce(monkeypatch):
+    def make(number: int, times: int) -> Scarce:
+        popen = Scarce(number, times)
+        module = type("subprocess", (), {"Popen": popen, "DEVNULL": subprocess.DEVNULL})
+        monkeypatch.setattr("jobscheduler.tasks.execute_command_child.subprocess", module)
+        return popen
+
+    return make
+
+
+@pytest.mark.parametrize("number", [errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ETXTBSY])
+def test_what_may_heal_is_tried_again(scarce, number):
+    """A moment later there is a process or a descriptor again."""
+    scarce(number, 2)
+    assert execute("true").details == (("exit_code", 0),)
+
+
+@pytest.mark.parametrize(
+    ("number", "word"),
+    [
+        (errno.EAGAIN, "no process left"),
+        (errno.EMFILE, "no file descriptor left"),
+        (errno.ENFILE, "no file descriptor left"),
+        (errno.ENOMEM, "memory"),
+    ],
+)
+def test_what_does_not_heal_is_told(scarce, monkeypatch, number, word):
+    """After a few seconds of trying."""
+    monkeypatch.setattr(execute_command, "PERSIST", 0.1)
+    scarce(number, 1000)
+    failed = failure("true")
+    assert failed.reason == "start"
+    assert word in str(failed)
+
+
+def test_a_stop_ends_the_trying(scarce):
+    """A run that must end does not go on knocking."""
+    popen = scarce(errno.EAGAIN, 1000)
+    told = context()
+
+    def stop():
+        popen.asked.wait()
+        told.stop("shutdown")
+
+    thread = threading.Thread(target=stop)
+    thread.start()
+    assert "stopped before it could be started" in str(failure("true", told))
+    thread.join()
+
+
+def test_a_service_without_descriptors_says_so_and_recovers(monkeypatch):
+    """With the real limit: nothing leaks, and the next start works."""
+    monkeypatch.setattr(execute_command, "PERSIST", 0.1)
+    execute("true")
+    before = descriptors()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
+    taken = []
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            while True:
+                taken.append(os.open("/dev/null", os.O_RDONLY))
+        failed = failure("true")
+    finally:
+        for fd in taken:
+            os.close(fd)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert "no file descriptor left" in str(failed)
+    assert execute("true").details == (("exit_code", 0),)
+    assert descriptors() == before
+
+
+def test_a_failed_start_leaves_nothing():
+    """No descriptor and no zombie."""
+    execute("true")
+    before = descriptors()
+    for _ in range(20):
+        failure(["no-such-command-at-all"])
+    assert descriptors() == before
+    eventually(lambda: not children())
+
+
+@as_root
+def test_a_missing_helper_is_told(monkeypatch):
+    """A host without setpriv: never an attempt to run as root instead."""
+    monkeypatch.setattr("jobscheduler.tasks.users.helper", lambda name: None)
+    failed = failure("true", user="nobody")
+    assert (failed.reason, str(failed)) == ("start", "no such command: `setpriv`")

@@ -1,0 +1,164 @@
+"""The Observer only hints: it gathers names, never dies, and stays on the directory that the path means."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from watchdog.events import FileClosedEvent, FileMovedEvent
+
+from jobscheduler.sources.directory import is_job_file
+from jobscheduler.watch import Hints, Watch
+from tests.conftest import wait_until
+
+
+class Looks:
+    """What a watch asked to be looked at."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+        self.passes: list[frozenset[str]] = []
+        self.faults: list[BaseException] = []
+        self.fail = 0
+
+    def __call__(self, names: frozenset[str]) -> None:
+        """Take note of a pass; fail as often as the test wants."""
+        self.passes.append(names)
+        if self.fail:
+            self.fail -= 1
+            raise RuntimeError("a pass that fails")
+        self.names |= names
+
+
+@pytest.fixture
+def looks() -> Looks:
+    """Nothing seen yet."""
+    return Looks()
+
+
+@pytest.fixture
+def watch(tmp_path: Path, looks: Looks) -> Iterator[Callable[[Path], Watch]]:
+    """Makes a watch on a path; it ends with the test."""
+    with ExitStack() as stack:
+        yield lambda path: stack.enter_context(
+            Watch(path, looks, is_relevant=is_job_file, on_fault=looks.faults.append)
+        )
+
+
+def test_what_changes_is_looked_at(tmp_path: Path, looks: Looks, watch: Callable[[Path], Watch]) -> None:
+    """Writing, renaming in and out, linking and deleting give hints; reading and other names do not."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    jobs = tmp_path / "jobs.d"
+    jobs.mkdir()
+    assert watch(jobs).tend()
+
+    (jobs / "written.json").write_text("{}")
+    (elsewhere / "in").write_text("{}")
+    (elsewhere / "in").rename(jobs / "renamed-in.json")
+    (jobs / "linked.json").hardlink_to(jobs / "written.json")
+    (jobs / "symlinked.json").symlink_to(elsewhere)
+    (jobs / "note.txt").write_text("x")
+    (jobs / ".hidden.json").write_text("x")
+    wait_until(lambda: looks.names == {"written.json", "renamed-in.json", "linked.json", "symlinked.json"})
+    looks.names.clear()
+    (jobs / "written.json").unlink()
+    (jobs / "renamed-in.json").rename(elsewhere / "out")
+    wait_until(lambda: looks.names == {"written.json", "renamed-in.json"})
+
+    passes = len(looks.passes)
+    (jobs / "linked.json").read_text()
+    (jobs / "last.json").write_text("x")
+    wait_until(lambda: "last.json" in looks.names)
+    assert frozenset({"linked.json"}) not in looks.passes[passes:]
+
+
+def test_a_pass_that_fails_is_told_and_made_up_for(looks: Looks) -> None:
+    """The Observer lives on, and the hints of the failed pass come with the next one."""
+    looks.fail = 1
+    hints = Hints(looks, is_job_file, looks.faults.append)
+
+    hints.on_any_event(FileClosedEvent("/d/a.json"))
+    hints.on_any_event(FileMovedEvent("/d/b.tmp", "/d/b.json"))
+
+    assert [str(fault) for fault in looks.faults] == ["a pass that fails"]
+    assert looks.passes == [frozenset({"a.json"}), frozenset({"a.json", "b.json"})]
+
+
+def test_a_burst_is_gathered_into_few_passes(looks: Looks) -> None:
+    """While more events wait, nothing is looked at until the oldest hint is old enough."""
+    hints = Hints(looks, is_job_file, looks.faults.append)
+    hints.is_quiet = lambda: False
+    for number in range(100):
+        hints.on_any_event(FileClosedEvent(f"/d/{number}.json"))
+    gathered = len(looks.passes)
+    hints.is_quiet = lambda: True
+    hints.on_any_event(FileClosedEvent("/d/last.json"))
+
+    assert gathered < 5
+    assert looks.names == {*(f"{number}.json" for number in range(100)), "last.json"}
+
+
+def test_a_watch_follows_the_directory_that_the_path_means(
+    tmp_path: Path, looks: Looks, watch: Callable[[Path], Watch]
+) -> None:
+    """Deleted and made again, renamed and replaced, a link that is set to another place: all are noticed."""
+    jobs = tmp_path / "jobs.d"
+    jobs.mkdir()
+    one = watch(jobs)
+    assert one.tend()
+    assert not one.tend()
+
+    def changes_are_seen(name: str) -> None:
+        (jobs / name).write_text("{}")
+        wait_until(lambda: name in looks.names)
+
+    changes_are_seen("first.json")
+    jobs.rename(tmp_path / "old")
+    with pytest.raises(FileNotFoundError):
+        one.tend()
+    jobs.mkdir()
+    assert one.tend()
+    changes_are_seen("second.json")
+
+    jobs.rename(tmp_path / "older")
+    jobs.symlink_to(tmp_path / "old")
+    assert one.tend()
+    changes_are_seen("third.json")
+    jobs.unlink()
+    jobs.symlink_to(tmp_path / "older")
+    assert one.tend()
+    changes_are_seen("fourth.json")
+
+
+def test_a_dead_observer_is_replaced(tmp_path: Path, looks: Looks, watch: Callable[[Path], Watch]) -> None:
+    """Its thread ends for whatever reason; the next look arms another one."""
+    one = watch(tmp_path)
+    one.tend()
+    one._observer.stop()
+    one._observer.join()
+
+    assert not one.is_alive()
+    assert one.tend()
+    assert one.is_alive()
+
+
+def test_arming_again_and_again_leaks_nothing(tmp_path: Path, looks: Looks, watch: Callable[[Path], Watch]) -> None:
+    """Neither descriptors nor threads grow while a directory is missing or comes and goes."""
+    one = watch(tmp_path / "jobs.d")
+    for _ in range(3):
+        with pytest.raises(FileNotFoundError):
+            one.tend()
+    before = len(list(Path("/proc/self/fd").iterdir())), threading.active_count()
+    for _ in range(20):
+        (tmp_path / "jobs.d").mkdir()
+        one.tend()
+        (tmp_path / "jobs.d").rmdir()
+        with pytest.raises(FileNotFoundError):
+            one.tend()
+        one._disarm()
+
+    assert (len(list(Path("/proc/self/fd").iterdir())), threading.active_count()) == before
