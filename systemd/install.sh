@@ -78,26 +78,26 @@ is_ours() { case $(readlink "$1" 2>/dev/null) in "$PREFIX"/*) return 0 ;; *) ret
 
 # --- building ---------------------------------------------------------------------------------------------
 
-pip() {
-    python=$1
-    shift
-    PIP_ROOT_USER_ACTION=ignore "$python" -m pip --quiet --disable-pip-version-check --no-input "$@"
+# The environments of releases carry no pip, they are never changed. The interpreter's own pip fills them, if it is
+# new enough to fill another environment than its own (22.3); otherwise one in an environment made for the purpose.
+choose_pip() {
+    tools=$PYTHON
+    if ! "$PYTHON" -m pip --python "$PYTHON" --version >/dev/null 2>&1; then
+        "$PYTHON" -m venv "$work/tools"
+        tools=$work/tools/bin/python
+    fi
 }
 
-# Where packages come from: wheels/ and nothing else if it is filled.
-has_wheels() { ls wheels/*.whl >/dev/null 2>&1; }
+pip() { PIP_ROOT_USER_ACTION=ignore "$tools" -m pip --quiet --disable-pip-version-check --no-input "$@"; }
 
-pip_offline_if_filled() {
-    python=$1 verb=$2
-    shift 2
-    if has_wheels; then
-        pip "$python" "$verb" --no-index --find-links "$PWD/wheels" "$@" || fail \
-            "the packages in wheels/ do not suffice" \
-            "\`make wheels\`, on a machine with the same Python ($("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')) and the same architecture"
-    else
-        pip "$python" "$verb" "$@" || fail "a package could not be had" \
-            "without internet: run \`make wheels\` elsewhere and copy the checkout with its wheels/ here"
-    fi
+# Where packages come from: wheels/ and nothing else if it is filled.
+packages() { if ls wheels/*.whl >/dev/null 2>&1; then echo "--no-index --find-links wheels"; fi; }
+
+no_packages() {
+    [ -n "$(packages)" ] || fail "a package could not be had" \
+        "without internet: run \`make wheels\` elsewhere and copy the checkout with its wheels/ here"
+    fail "the packages in wheels/ do not suffice" \
+        "\`make wheels\` again, with $("$PYTHON" --version) on the same architecture, or remove wheels/"
 }
 
 # Built from a copy: a build leaves directories behind, and in a checkout that other builds have used it would pack
@@ -118,6 +118,7 @@ install_() {
     if [ -e "$DESTDIR$LINK" ] || [ -L "$DESTDIR$LINK" ]; then
         is_ours "$DESTDIR$LINK" || fail "\`$LINK\` is there and belongs to something else" "move it away"
     fi
+    # In order of time, so that the newest is the last one listed.
     name=$(date -u +%Y%m%dT%H%M%SZ)-$$
     release=$at/releases/$name
     former=$(readlink "$at/current" 2>/dev/null || true)
@@ -136,10 +137,13 @@ install_() {
 }
 
 make_release() {
-    "$PYTHON" -m venv "$release"
+    "$PYTHON" -m venv --without-pip "$release"
+    choose_pip
     copy_sources "$work/sources"
-    pip_offline_if_filled "$release/bin/python" wheel --no-deps --wheel-dir "$work/built" "$work/sources"
-    pip_offline_if_filled "$release/bin/python" install "$work"/built/jobscheduler-*.whl
+    # shellcheck disable=SC2046 # `packages` gives words
+    pip wheel $(packages) --no-deps --wheel-dir "$work/built" "$work/sources" || no_packages
+    # shellcheck disable=SC2046
+    pip --python "$release/bin/python" install $(packages) "$work"/built/jobscheduler-*.whl || no_packages
     cp -R schemas README.md RUNNING.md CHANGELOG.md LICENSE systemd/jobscheduler.default "$release"
     rm -rf "$release/schemas/__init__.py" "$release/schemas/__pycache__"
     # It has to work before it replaces what works. All of it is loaded, and the command runs.
@@ -157,6 +161,7 @@ for file in [release / "pyvenv.cfg", *(release / "bin").iterdir()]:
     if file.is_file() and not file.is_symlink() and staging in (data := file.read_bytes()):
         file.write_bytes(data.replace(staging, b""))
 PYTHON_PROGRAM
+    # Compiled modules carry their paths too, and pip notes where it found the package.
     "$release/bin/python" -m compileall -q -f -s "$DESTDIR" "$release/lib"
     find "$release" -name direct_url.json -delete
 }
@@ -245,12 +250,12 @@ wheels() {
     work=$(mktemp -d)
     trap 'rm -rf "$work" wheels.new' EXIT
     trap 'exit 1' HUP INT TERM
-    "$PYTHON" -m venv "$work/venv"
+    choose_pip
     copy_sources "$work/sources"
     rm -rf wheels.new
     # What `pip wheel` needs to build the project on the other side, from where that is written.
     "$PYTHON" -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], "wheel", sep="\n")' >"$work/build.txt"
-    pip "$work/venv/bin/python" wheel --wheel-dir wheels.new -r requirements.txt -r "$work/build.txt" "$work/sources"
+    pip wheel --wheel-dir wheels.new -r requirements.txt -r "$work/build.txt" "$work/sources"
     rm -rf wheels
     mv wheels.new wheels
     say "wheels/ holds $(ls wheels | wc -l) packages"
