@@ -10,7 +10,7 @@ import pytest
 from tasks_support import as_root, context, execute, failure, text
 
 from jobscheduler.tasks import Context
-from jobscheduler.tasks.users import PATH
+from jobscheduler.tasks.users import PATH, ignored_signals
 
 
 def variables(output: str) -> dict[str, str]:
@@ -152,6 +152,7 @@ def test_signals_are_at_their_defaults():
     ignored = (signal.SIGHUP, signal.SIGUSR1, signal.SIGTSTP)
     before = [signal.signal(number, signal.SIG_IGN) for number in ignored]
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGUSR2])
+    ignored_signals.cache_clear()
     try:
         shown = text("grep -E 'Sig(Blk|Ign)' /proc/self/status")
         still = signal.pthread_sigmask(signal.SIG_BLOCK, ())
@@ -159,6 +160,7 @@ def test_signals_are_at_their_defaults():
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         for number, handler in zip(ignored, before, strict=True):
             signal.signal(number, handler)
+        ignored_signals.cache_clear()
     assert shown.split() == ["SigBlk:", "0" * 16, "SigIgn:", "0" * 16]
     assert still >= {signal.SIGTERM, signal.SIGUSR2}
 
