@@ -202,6 +202,19 @@ def test_the_status_of_another_child_is_not_taken_away():
     eventually(lambda: not children())
 
 
+def test_a_main_process_that_was_seen_before_it_was_registered_is_not_taken_for_an_orphan():
+    """Another thread may look between the start of a process and its registration, and again just before its end."""
+    with AFTERMATH.start() as register:
+        main = subprocess.Popen(["sleep", "1000"], env={"JOB_RUN_ID": "5f3c2a9d0000"}, start_new_session=True)
+        AFTERMATH.inherit(None)
+        register(main.pid)
+    main.kill()
+    os.waitid(os.P_PID, main.pid, os.WEXITED | os.WNOWAIT)
+    AFTERMATH.release(main.pid)
+    AFTERMATH.inherit(None)
+    assert main.wait() == -signal.SIGKILL
+
+
 def test_runs_at_the_same_time_do_not_take_each_others_status():
     """Each of many threads gets the exit code of its own command while orphans come and go."""
     wrong = []

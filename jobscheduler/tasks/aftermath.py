@@ -89,6 +89,7 @@ class Aftermath:
     def _register(self, pid: int) -> None:
         with self._lock:
             self._ours.add(pid)
+            self._orphans = {known for known in self._orphans if known[0] != pid}  # seen before it was ours
 
     def _watch(self, pipe: int | None) -> None:
         with self._lock:
