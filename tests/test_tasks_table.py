@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import pytest
 from tasks_support import SLOT, job
@@ -32,24 +33,8 @@ def plug_in(monkeypatch, tmp_path):
     sys.modules.pop("other_package", None)
 
 
-GREET = '''
-from jobscheduler.tasks import Complaint, Outcome, Task, TaskFailed
-
-class Greet(Task):
-    """Greets somebody."""
-
-    schema = {"type": "object", "required": ["whom"], "properties": {"whom": {"type": "string"}}}
-
-    @classmethod
-    def check(cls, fields):
-        if not fields["whom"].strip():
-            yield Complaint(("whom",), "there is nobody to greet")
-
-    def run(self, context):
-        if self.fields["whom"] == "nobody":
-            raise TaskFailed("nobody answered")
-        return Outcome((("greeted", self.fields["whom"]),), b"hello")
-'''
+CHAPTER = (Path(__file__).parent.parent / "docs" / "own-task-type.md").read_text()
+GREET = CHAPTER.split("```python\n")[1].split("```")[0]
 
 
 def test_the_names_can_be_listed():
@@ -94,7 +79,8 @@ def test_the_list_says_what_each_type_does():
 
 
 def test_a_type_of_another_package_is_one_class_and_one_entry_point(plug_in):
-    """Nothing else is needed for it to be known, judged, run and recorded."""
+    """As the documentation has it: nothing else is needed for it to be known, judged, run and recorded."""
+    assert len(GREET.splitlines()) <= 20
     plug_in(GREET, greet="other_package:Greet")
     assert "greet" in task_names()
     assert [complaint.message for complaint in task_type("greet").check({"whom": " "})] == ["there is nobody to greet"]
