@@ -108,11 +108,22 @@ def test_a_dying_command_that_prints_a_lot_is_read(tmp_path):
     assert failed.outcome.details == (("exit_code", 7),)
 
 
-def test_a_stopped_process_is_ended_by_term(tmp_path):
-    """It is continued, so that it hears."""
-    pipe = Pipe(tmp_path)
-    failed, _ = stopped_when_ready(pipe, f"sh -c 'echo $$ > {pipe.path}; kill -STOP $$' & {FOREVER}")
+def test_a_stopped_process_hears_term(tmp_path):
+    """It is continued, so that it may clean up before it would be killed."""
+    pipe, cleaned = Pipe(tmp_path), tmp_path / "cleaned"
+    stopped = f"trap 'touch {cleaned}; exit' TERM; echo $$ > {pipe.path}; kill -STOP $$; while :; do sleep 0.01; done"
+    failed, _ = stopped_when_ready(pipe, f'sh -c "{stopped.replace("$", chr(92) + "$")}" & {FOREVER}')
     assert failed.outcome.details == (("signal", "SIGTERM"),)
+    assert cleaned.exists()
+    eventually(lambda: not children())
+
+
+def test_orphans_become_children_of_the_service(tmp_path):
+    """Also one that has left its session: so it is reaped, whatever the first process of the host does."""
+    pipe, pid = Pipe(tmp_path), tmp_path / "pid"
+    execute(f"setsid -f sh -c 'echo $$ > {pid}; read line < {pipe.path}' >/dev/null 2>&1")
+    eventually(lambda: pid.exists() and pid.read_text() and look_at(int(pid.read_text())).parent == os.getpid())
+    pipe.path.write_text("go\n")
     eventually(lambda: not children())
 
 
