@@ -182,13 +182,15 @@ def _unknown(name: str) -> ZoneUnknown:
     names = known()
     if not names:
         return ZoneUnknown("this host has no time zone data", "install the package `tzdata`")
+    if below := next((known_name for known_name in names if known_name.startswith(f"{name}/")), None):
+        return ZoneUnknown(f"{_quoted(name)} is a region, not a time zone", f"write a zone of it such as `{below}`")
     guess = _guess(name[:_LONGEST], names)
     help_ = f"did you mean `{guess}`?" if guess else "write an IANA name such as `Europe/Berlin`"
     return ZoneUnknown(f"unknown time zone {_quoted(name)}", help_)
 
 
 def _guess(name: str, names: tuple[str, ...]) -> str | None:
-    """Find the zone that was probably meant: other case, a place without its region, a region, an offset, a typo."""
+    """Find the zone that was probably meant: other case, a place without its region, an offset, a typo."""
     if found := _OFFSET.fullmatch(name):
         sign = "-" if found["sign"] == "+" else "+"  # the names in Etc have the sign of POSIX: west is positive
         etc = f"Etc/GMT{sign}{found['hours']}"
@@ -196,16 +198,12 @@ def _guess(name: str, names: tuple[str, ...]) -> str | None:
     wanted = _without_prefix(name.rpartition("zoneinfo/")[2]).strip(" /.:").replace(" ", "_").lower()
     by_lower = {known_name.lower(): known_name for known_name in reversed(names)}
     places = {lower.rpartition("/")[2]: known_name for lower, known_name in by_lower.items() if "/" in lower}
-    below = next((known_name for known_name in names if known_name.lower().startswith(f"{wanted}/")), None)
+    exact = by_lower.get(wanted) or places.get(wanted)
+    if exact or len(wanted) < 5:  # an abbreviation such as CEST is no typo of another
+        return exact
     close = difflib.get_close_matches(wanted, list(by_lower), 1, 0.75)
     close_place = difflib.get_close_matches(wanted, list(places), 1, 0.75)
-    return (
-        by_lower.get(wanted)
-        or places.get(wanted)
-        or below
-        or (by_lower[close[0]] if close else None)
-        or (places[close_place[0]] if close_place else None)
-    )
+    return by_lower[close[0]] if close else places[close_place[0]] if close_place else None
 
 
 def _prefixed(name: str) -> bool:

@@ -211,6 +211,6 @@ def window(random: Random, zone: ZoneInfo, at: list[datetime]) -> tuple[datetime
         after = change - timedelta(minutes=random.randint(-90, 1600), seconds=random.choice((0, 0, 30)))
         hour = (change - timedelta(minutes=random.choice((0, 1, 60)))).astimezone(zone).hour
     else:
-        after = datetime(2000, 1, 1, tzinfo=UTC) + timedelta(minutes=random.randint(0, 40 * 365 * 1440))
+        after = datetime(2006, 1, 1, tzinfo=UTC) + timedelta(minutes=random.randint(0, 26 * 365 * 1440))
         hour = None
     return after, after + timedelta(hours=random.randint(4, 20)), hour

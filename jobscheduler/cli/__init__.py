@@ -8,10 +8,14 @@ import sys
 from collections.abc import Sequence
 
 from jobscheduler import __version__
+from jobscheduler.cli import next as next_
 from jobscheduler.cli import serve, validate
+from jobscheduler.cli.problems import show
 from jobscheduler.config import BadSetting
+from jobscheduler.model import Problem
+from jobscheduler.zone import ZoneUnknown
 
-VERBS = {"serve": serve, "validate": validate}
+VERBS = {"serve": serve, "validate": validate, "next": next_}
 """Each verb is a module with `SUMMARY`, `EXAMPLES`, `add_arguments(parser)` and `run(arguments) -> exit status`."""
 
 DEFAULT = "serve"
@@ -28,6 +32,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BadSetting as error:
         print(f"jobscheduler: {error}", file=sys.stderr)
         return 2
+    except ZoneUnknown as unknown:
+        show(Problem(str(unknown), help=unknown.help), sys.stderr)
+        return 1
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left: nothing more to say
         return 0

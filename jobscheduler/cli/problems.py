@@ -19,13 +19,14 @@ def lines_of(problem: Problem, *, level: str = "error", colour: bool = False) ->
     """Lay out one problem."""
     red, bold, plain = ("\x1b[31m" if level == "error" else "\x1b[33m", "\x1b[1m", "\x1b[0m") if colour else ("",) * 3
     yield f"{red}{bold}{level}{plain}: {bold}{printable(problem.message)}{plain}"
-    margin = " " * len(str(problem.line or ""))
+    number = str(problem.line or "")
+    margin = " " * len(number)
     if problem.file:
         place = f":{problem.line}:{problem.column}" if problem.line else ""
         yield f"{margin} --> {printable(problem.file)}{place}"
     if problem.excerpt is not None:
         yield f"{margin} |"
-        yield f"{problem.line} | {problem.excerpt}"
+        yield f"{number} | {problem.excerpt}"
         yield f"{margin} | {' ' * problem.caret}{red}{'^' * problem.width}{plain}"
     for note in problem.notes:
         yield f"{margin} note: {printable(note)}"

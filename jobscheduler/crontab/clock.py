@@ -24,7 +24,7 @@ END = (datetime(2201, 1, 1, tzinfo=UTC) - _EPOCH_UTC) // _SECOND
 """Where time ends: no slot is looked for at or after this instant."""
 
 _STEP = 3 * 3600  # the zone database has no two changes of one zone less than 95 hours apart
-_PROBES = tuple(timedelta(seconds=s) for s in range(-DAY, _WEEK + DAY + 1, _STEP))
+_PROBES = tuple(timedelta(seconds=s) for s in range(-3 * DAY, _WEEK + 3 * DAY + 1, _STEP))
 
 
 class Piece(NamedTuple):
@@ -40,6 +40,8 @@ def instant_of(moment: datetime) -> int:
     offset = moment.utcoffset()
     if offset is None:
         raise ValueError("a moment needs a time zone")
+    if moment.tzinfo is UTC:
+        return (moment - _EPOCH_UTC) // _SECOND
     # Subtracting the offset afterwards, from a timedelta, cannot overflow at year 1 or 9999.
     return (moment.replace(tzinfo=None) - _EPOCH - offset) // _SECOND
 
@@ -70,18 +72,28 @@ def pieces(zone: ZoneInfo, instant: int) -> Iterator[Piece]:
 
 
 @lru_cache(maxsize=16_384)
-def _pieces_of_week(zone: ZoneInfo, week: int) -> tuple[Piece, ...]:
-    """Cut one week (counted from 1970) into pieces.
+def calm(zone: ZoneInfo, week: int) -> int | None:
+    """Give the offset of a week (counted from 1970) if the clock is not changed in it, nor two days before or after.
 
-    Asking for the offset of a wall-clock time is twenty times cheaper than converting an instant, so a week without
-    a change, a day of margin included, is recognised that way; only the other ones are searched exactly.
+    Most weeks are calm, and in them everything is a subtraction. To ask for the offset of a wall-clock time is many
+    times cheaper than to convert an instant; a third day on both sides makes up for the difference between the two.
     """
-    start = week * _WEEK
-    monday = _EPOCH + timedelta(seconds=start)
-    offsets = {zone.utcoffset(monday + probe) for probe in _PROBES}
-    if len(offsets) == 1:
-        return (Piece(start, start + _WEEK, offset_at(zone, start)),)
-    return tuple(_searched(zone, start, start + _WEEK))
+    start = _EPOCH + timedelta(seconds=week * _WEEK)
+    offsets = {zone.utcoffset(start + probe) for probe in _PROBES}
+    return offset_at(zone, week * _WEEK) if len(offsets) == 1 else None
+
+
+@lru_cache(maxsize=4_096)
+def _pieces_of_week(zone: ZoneInfo, week: int) -> tuple[Piece, ...]:
+    start, end, offset = week * _WEEK, (week + 1) * _WEEK, calm(zone, week)
+    return tuple(_searched(zone, start, end)) if offset is None else (Piece(start, end, offset),)
+
+
+def piece_at(zone: ZoneInfo, instant: int) -> Piece:
+    """Give the piece that holds `instant`."""
+    week = instant // _WEEK
+    offset = calm(zone, week)
+    return next(pieces(zone, instant)) if offset is None else Piece(week * _WEEK, (week + 1) * _WEEK, offset)
 
 
 def _searched(zone: ZoneInfo, start: int, end: int) -> Iterator[Piece]:
@@ -120,6 +132,9 @@ def high_water(zone: ZoneInfo, instant: int) -> int:
     After the clock was set back this is ahead of what it shows. Two days are enough to look back: offsets are less
     than a day, so the clock is never set back by more than that.
     """
+    offset = calm(zone, instant // _WEEK)
+    if offset is not None:
+        return instant + offset
     latest = -(10**15)
     for piece in pieces(zone, instant - 2 * DAY):
         if piece.start > instant:
@@ -133,6 +148,9 @@ def reached(zone: ZoneInfo, wall: int) -> int:
 
     For a time that is shown twice that is the first pass, for one that is skipped the first instant after the gap.
     """
+    offset = calm(zone, wall // _WEEK)  # the instant is less than a day away from that week
+    if offset is not None:
+        return wall - offset
     for piece in pieces(zone, wall - DAY):
         if piece.end + piece.offset > wall:
             return max(piece.start, wall - piece.offset)

@@ -20,7 +20,7 @@ from datetime import date, datetime
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from jobscheduler.crontab.clock import DAY, END, FIRST, high_water, instant_of, moment_of, pieces, reached
+from jobscheduler.crontab.clock import DAY, END, FIRST, high_water, instant_of, moment_of, piece_at, reached
 
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 _LENGTHS = (0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
@@ -106,7 +106,7 @@ class Crontab:
         """
         at = after + 1
         while at < END:
-            piece = next(pieces(zone, at))
+            piece = piece_at(zone, at)
             wall = self.first_wall(at + piece.offset)
             if wall is None:
                 return None

@@ -1,0 +1,74 @@
+"""What the next slot costs: medians per schedule, warm (as in service) and cold (zone never asked before).
+
+Run: python -m benchmarks.bench_slots
+The budget is 15 us for common schedules and 200 us for the rarest one, 29 February.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+from jobscheduler.crontab import Crontab, parse
+from jobscheduler.crontab.clock import calm
+from jobscheduler.crontab.grammar import read
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+SCHEDULES = {
+    "* * * * *": 2000,
+    "*/5 * * * *": 2000,
+    "0 1 * * *": 1000,
+    "30 2 * * 1-5": 1000,
+    "0 0 1 * *": 400,
+    "*/10 * * * * *": 2000,
+    "0 0 * * friL": 400,
+    "0 0 29 2 *": 40,
+    "0 0 29 2 */7": 5,
+}
+ROUNDS = 7
+
+
+def walk(crontab: Crontab, zone: ZoneInfo, count: int) -> float:
+    """Find so many slots, one after the other; gives microseconds for each."""
+    moment, found = START, 0
+    began = time.perf_counter()
+    while found < count and (following := crontab.next(moment, zone)) is not None:
+        moment, found = following, found + 1
+    return (time.perf_counter() - began) / found * 1e6
+
+
+def measured(text: str, count: int) -> tuple[float, float]:
+    """Give the medians of a warm and a cold walk."""
+    zone, crontab = ZoneInfo("Europe/Berlin"), parse(text)
+    cold = []
+    for _ in range(ROUNDS):
+        calm.cache_clear()
+        cold.append(walk(crontab, zone, count))
+    return statistics.median(walk(crontab, zone, count) for _ in range(ROUNDS)), statistics.median(cold)
+
+
+def parsing() -> float:
+    """Give the median cost of reading an expression that was not read before, in microseconds."""
+    costs = []
+    for number in range(300):
+        text = f"{number % 60} {number % 24} * * 1-5"
+        read.cache_clear()
+        began = time.perf_counter()
+        parse(text)
+        costs.append((time.perf_counter() - began) * 1e6)
+    return statistics.median(costs)
+
+
+def main() -> None:
+    """Print one line for each schedule."""
+    print(f"{'schedule':<18} {'warm us':>9} {'cold us':>9}")
+    for text, count in SCHEDULES.items():
+        warm, cold = measured(text, count)
+        print(f"{text:<18} {warm:>9.1f} {cold:>9.1f}")
+    print(f"reading an expression: {parsing():.1f} us")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,199 @@
+"""`next`: the next slots of jobs or of one crontab expression, in words, local time and UTC. Needs no service."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from jobscheduler import crontab
+from jobscheduler.cli.files import definitions, rules_of
+from jobscheduler.cli.options import add_options, settings_of
+from jobscheduler.cli.problems import show
+from jobscheduler.cli.validate import level_of
+from jobscheduler.crontab import Crontab, Refused
+from jobscheduler.model import Cron, Job, Problem
+from jobscheduler.timetable import Timetable, timetable_of
+from jobscheduler.zone import named_zone
+
+SUMMARY = "show the next slots of job files or of a crontab expression"
+EXAMPLES = """examples:
+  jobscheduler next /etc/scheduler/jobs.d
+  jobscheduler next -n 10 report.json
+  jobscheduler next --cron '30 2 * * mon-fri' --timezone Europe/Berlin
+  jobscheduler next --cron '30 1 * * *' --timezone America/New_York --after 2026-10-30T00:00 --until 2026-11-03T00:00
+
+A note stands beside a slot that a clock change moves, merges, or doubles. Times without an offset are read in the
+zone of --timezone. Exit status: 0 fine, 1 problems, 2 wrong usage."""
+
+MOST = 100_000
+
+
+_Noted = tuple[datetime, str | None]
+"""A slot, and what a clock change does to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """What is shown of one job or expression."""
+
+    job_id: str | None
+    schedule: str
+    sentence: str
+    timetable: Timetable
+    zone: ZoneInfo
+    remarks: tuple[str, ...] = ()
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the paths, the bounds and the options."""
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("paths", nargs="*", metavar="PATH", default=[], help="files or directories of jobs")
+    what.add_argument("--cron", metavar="EXPR", help="a crontab expression or macro instead of jobs")
+    parser.add_argument("-n", type=_count, default=5, metavar="N", help="how many slots each (default: 5)")
+    parser.add_argument("--after", metavar="TIME", help="slots later than this ISO 8601 time (default: now)")
+    parser.add_argument("--until", metavar="TIME", help="no slots later than this ISO 8601 time")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per job")
+    add_options(parser, {"jobs_dir", "timezone"})
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= MOST:
+        raise argparse.ArgumentTypeError(f"a whole number from 1 to {MOST} is expected, not `{text}`")
+    return int(text)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the slots; problems go to standard error."""
+    settings = settings_of(arguments)
+    rules = rules_of(settings)
+    try:
+        after = _time(arguments.after, "--after", rules.zone) or datetime.now(UTC)
+        until = _time(arguments.until, "--until", rules.zone)
+        found = [_of_expression(arguments.cron, rules.zone)] if arguments.cron is not None else []
+    except _Wrong as wrong:
+        show(wrong.problem, sys.stderr)
+        return 1
+    status = 0
+    if arguments.cron is None:
+        for path in [Path(one) for one in arguments.paths] or [settings.jobs_dir]:
+            for verdict in definitions(path, rules):
+                if isinstance(verdict, Job):
+                    found.append(_of_job(verdict, rules.zone))
+                else:
+                    status = max(status, _show_all(verdict))
+    _print_all(found, after, until, arguments)
+    return status
+
+
+class _Wrong(Exception):
+    """An argument that cannot be read."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
+
+
+def _time(text: str | None, flag: str, zone: ZoneInfo) -> datetime | None:
+    try:
+        return None if text is None else crontab.parse_instant(text, zone)
+    except Refused as refused:
+        raise _Wrong(_about(refused, text or "", flag)) from None
+
+
+def _about(refused: Refused, text: str, flag: str) -> Problem:
+    place = {"excerpt": f"{flag} '{text}'", "caret": len(flag) + 2 + refused.start} if text.isprintable() else {}
+    width = max(1, refused.end - refused.start)
+    return Problem(str(refused), width=width, notes=refused.notes, help=refused.help or None, **place)  # type: ignore[arg-type]
+
+
+def _show_all(problems: Iterable[Problem]) -> int:
+    levels = [level_of(problem) for problem in problems]
+    for problem, level in zip(problems, levels, strict=True):
+        show(problem, sys.stderr, level=level)
+    return 1 if "error" in levels else 0
+
+
+# --- what is listed ------------------------------------------------------------------------------------
+
+
+def _of_expression(text: str, zone: ZoneInfo) -> _Listing:
+    try:
+        value = crontab.parse(text)
+    except Refused as refused:
+        raise _Wrong(_about(refused, text, "--cron")) from None
+    return _Listing(None, " ".join(text.split()), crontab.sentence(value), Timetable(value, zone), zone)
+
+
+def _of_job(job: Job, zone: ZoneInfo) -> _Listing:
+    remarks = [] if job.enabled else ["disabled: none of these will run"]
+    if job.jitter:
+        remarks.append(f"each starts up to {job.jitter:g} s later")
+    timetable = timetable_of(job)
+    if isinstance(job.schedule, Cron):
+        zone = named_zone(job.schedule.timezone)
+        sentence = crontab.sentence(crontab.parse(job.schedule.expression))
+        return _Listing(job.id, job.schedule.expression, sentence, timetable, zone, tuple(remarks))
+    return _Listing(job.id, job.schedule.text, "Once", timetable, zone, tuple(remarks))
+
+
+def _slots(
+    listing: _Listing, after: datetime, until: datetime | None, most: int
+) -> Iterator[tuple[datetime, str | None]]:
+    slot = listing.timetable.next(after)
+    while slot is not None and most > 0 and (until is None or slot <= until):
+        schedule = listing.timetable.schedule
+        change = crontab.change_at(schedule, slot, listing.zone) if isinstance(schedule, Crontab) else None
+        yield slot, change.text if change else None
+        most -= 1
+        slot = listing.timetable.next(slot)
+
+
+# --- how it is printed ---------------------------------------------------------------------------------
+
+
+def _print_all(found: list[_Listing], after: datetime, until: datetime | None, arguments: argparse.Namespace) -> None:
+    for number, listing in enumerate(found):
+        slots = _slots(listing, after, until, arguments.n)
+        if arguments.json:
+            print(json.dumps(_as_object(listing, slots), ensure_ascii=False))
+            continue
+        if number:
+            print()
+        for line in _as_text(listing, slots):
+            print(line)
+
+
+def _as_object(listing: _Listing, slots: Iterable[_Noted]) -> dict[str, object]:
+    return {
+        "job_id": listing.job_id,
+        "schedule": listing.schedule,
+        "timezone": listing.zone.key,
+        "sentence": listing.sentence,
+        "slots": [
+            {"utc": _utc(slot), "local": slot.astimezone(listing.zone).isoformat(), "note": note}
+            for slot, note in slots
+        ],
+    }
+
+
+def _as_text(listing: _Listing, slots: Iterable[_Noted]) -> Iterator[str]:
+    yield f"{listing.job_id or 'crontab'}: {listing.schedule} ({listing.zone.key})"
+    yield f"  {listing.sentence}"
+    yield from (f"  {remark}" for remark in listing.remarks)
+    none = True
+    for slot, note in slots:
+        none = False
+        local = slot.astimezone(listing.zone)
+        yield f"  {local:%a %Y-%m-%d %H:%M:%S %Z}  {_utc(slot)}" + (f"  {note}" if note else "")
+    if none:
+        yield "  no slots in this time"
+
+
+def _utc(slot: datetime) -> str:
+    return slot.astimezone(UTC).isoformat().replace("+00:00", "Z")

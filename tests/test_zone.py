@@ -1,0 +1,298 @@
+"""Time zones by name, and the host's: whatever is odd about it is a clear error and never a crash."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jobscheduler import zone as zones
+from jobscheduler.zone import ZoneUnknown, named_zone, service_zone
+
+DATA = "/usr/share/zoneinfo"
+
+
+def refusal(name: str) -> ZoneUnknown:
+    with pytest.raises(ZoneUnknown) as refused:
+        named_zone(name)
+    return refused.value
+
+
+@pytest.mark.parametrize("name", ["Europe/Berlin", "UTC", "Etc/GMT+12", "America/Argentina/Ushuaia", "EST5EDT", "GMT0"])
+def test_a_zone_has_its_iana_name(name):
+    """And keeps it as its key; the same name gives the same object."""
+    assert named_zone(name).key == name
+    assert named_zone(name) is named_zone(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("europe/berlin", "Europe/Berlin"),
+        ("utc ", "UTC"),
+        ("Berlin", "Europe/Berlin"),
+        ("America/New York", "America/New_York"),
+        ("new york", "America/New_York"),
+        ("Europe/Berlim", "Europe/Berlin"),
+        ("Europe/Berlin/", "Europe/Berlin"),
+        ("./Europe/Berlin", "Europe/Berlin"),
+        ("posix/Europe/Berlin", "Europe/Berlin"),
+        ("right/Europe/Berlin", "Europe/Berlin"),
+        (f"{DATA}/Europe/Berlin", "Europe/Berlin"),
+        (":Europe/Berlin", "Europe/Berlin"),
+        ("UTC+2", "Etc/GMT-2"),
+        ("GMT-03:00", "Etc/GMT+3"),
+        ("+01:00", "Etc/GMT-1"),
+        ("Europe", None),
+        ("America/Argentina", None),
+        ("CEST", None),
+        ("", None),
+        (" ", None),
+        ("localtime", None),
+        ("posixrules", None),
+        ("../../../etc/passwd", None),
+        ("..", None),
+        ("/etc/passwd", None),
+        ("/", None),
+        ("zone.tab", None),
+        ("tzdata.zi", None),
+        ("Europe/Berlin\0", None),
+        ("Europe/Berlin\n", None),
+        ("\u0415urope/Berlin", None),
+        ("\ud800", None),
+        ("+99", None),
+        ("CET-1CEST,M3.5.0,M10.5.0/3", None),
+        ("x" * 1_000_000, None),
+        ("a/" * 500_000, None),
+    ],
+    ids=lambda value: ascii(value)[:30],
+)
+def test_an_unknown_name_is_refused_with_the_one_that_was_meant(name, meant):
+    """Case, missing regions, blanks, typos, offsets; and nothing is suggested that is no zone."""
+    refused = refusal(name)
+    suggested = re.findall(r"`([^`]+)`", refused.help)
+    assert suggested
+    assert [named_zone(suggestion).key for suggestion in suggested] == suggested
+    assert meant is None or suggested == [meant]
+    assert len(refused.message) < 200
+    assert refused.message.isprintable()
+
+
+@given(st.text(max_size=30) | st.text(st.sampled_from(list("EuropeBrlin/._-+ 12\0")), max_size=20))
+@settings(max_examples=150, deadline=None)
+def test_no_name_raises_anything_but_the_refusal(name):
+    """Any text is a zone or a refusal; so is any value of TZ."""
+    for attempt in (lambda: named_zone(name), lambda: service_zone(None, {"TZ": name}, Path("/nowhere"))):
+        with suppress(ZoneUnknown):
+            assert isinstance(attempt(), ZoneInfo)
+
+
+def test_a_region_is_said_to_be_one():
+    """With a zone of it as an example."""
+    assert refusal("Europe").message == "`Europe` is a region, not a time zone"
+
+
+def test_a_host_without_zone_data_is_told_to_install_it():
+    """In a process that has no zone data at all, the error names the package; for UTC as well."""
+    program = """
+import sys, zoneinfo
+sys.modules["tzdata"] = None
+zoneinfo.reset_tzpath([])
+from jobscheduler.zone import ZoneUnknown, named_zone, service_zone
+for attempt in (lambda: named_zone("Europe/Berlin"), lambda: named_zone("UTC"), lambda: service_zone(None, {"TZ": ""})):
+    try:
+        print(attempt())
+    except ZoneUnknown as unknown:
+        print(unknown.message, "|", unknown.help)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["this host has no time zone data | install the package `tzdata`"] * 3
+
+
+# The service's zone.
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Make an empty host."""
+    (tmp_path / "etc").mkdir()
+    return tmp_path
+
+
+def test_an_explicit_name_wins(root):
+    """Over TZ and over the host; and an unknown one is not replaced by them."""
+    assert service_zone("Asia/Tokyo", {"TZ": "Europe/Berlin"}, root).key == "Asia/Tokyo"
+    for name in ("", "Nowhere"):
+        with pytest.raises(ZoneUnknown):
+            service_zone(name, {"TZ": "Europe/Berlin"}, root)
+
+
+@pytest.mark.parametrize(
+    ("setting", "name"),
+    [
+        ("Europe/Berlin", "Europe/Berlin"),
+        (":Europe/Berlin", "Europe/Berlin"),
+        (f"{DATA}/Europe/Berlin", "Europe/Berlin"),
+        (f":{DATA}/posix/Europe/Berlin", "Europe/Berlin"),
+        ("posix/Europe/Berlin", "Europe/Berlin"),
+        ("right/Europe/Berlin", "Europe/Berlin"),
+        ("EST5EDT", "EST5EDT"),
+        ("", "UTC"),
+        (":", "UTC"),
+        ("localtime", "Asia/Kolkata"),
+        (":/etc/localtime", "Asia/Kolkata"),
+    ],
+)
+def test_tz_is_read_as_glibc_reads_it(root, setting, name):
+    """A name, a leading colon, a path into the zone data, nothing for UTC; it wins over /etc/localtime."""
+    (root / "etc/localtime").symlink_to(f"{DATA}/Asia/Kolkata")
+    assert service_zone(None, {"TZ": setting}, root).key == name
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "CET-1CEST",
+        "UTC0",
+        "<+03>-3",
+        "CET-1CEST,M3.5.0,M10.5.0/3",
+        "EST5EDT,J60,J300",
+        "Foo/Bar",
+        "/nope",
+        "/etc",
+        "/a\0",
+        "/" + "a" * 10_000,
+        "\0",
+        "a\0",
+    ],
+)
+def test_a_tz_that_names_no_zone_is_refused(root, setting):
+    """Rules in POSIX form, unknown names, paths to nothing: the way out is to give a name."""
+    with pytest.raises(ZoneUnknown) as refused:
+        service_zone(None, {"TZ": setting}, root)
+    assert "--timezone" in refused.value.help
+
+
+def test_rules_in_tz_are_told_from_a_typo(root):
+    """`CET-1CEST` is understood, and that it has no name is said."""
+    with pytest.raises(ZoneUnknown, match="gives rules and names no zone"):
+        service_zone(None, {"TZ": "CET-1CEST"}, root)
+
+
+def test_a_host_without_any_setting_is_in_utc(root):
+    """No TZ and no /etc/localtime, as in small containers."""
+    assert service_zone(None, {}, root).key == "UTC"
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        f"{DATA}/Europe/Berlin",
+        "../usr/share/zoneinfo/Europe/Berlin",
+        "../usr/share/zoneinfo/posix/Europe/Berlin",
+        f"{DATA}/right/Europe/Berlin",
+        "/etc/zoneinfo/Europe/Berlin",
+        "/usr/lib/zoneinfo/../zoneinfo/./Europe/Berlin",
+    ],
+)
+def test_a_link_names_the_zone(root, target):
+    """Absolute, relative, with a prefix, from another directory of zone data; its target need not be there."""
+    (root / "etc/localtime").symlink_to(target)
+    assert service_zone(None, {}, root).key == "Europe/Berlin"
+
+
+def test_a_link_to_a_link_is_followed(root):
+    """Also through the zone data's own `localtime`, and through a link that leads there from elsewhere."""
+    (root / "etc/localtime").symlink_to("mine")
+    (root / "etc/mine").symlink_to("/usr/share/zoneinfo/localtime")
+    (root / "usr/share/zoneinfo").mkdir(parents=True)
+    (root / "usr/share/zoneinfo/localtime").symlink_to("/etc/real")
+    (root / "etc/real").symlink_to("../usr/share/zoneinfo/Asia/Tokyo")
+    assert service_zone(None, {}, root).key == "Asia/Tokyo"
+
+
+def content(name: str) -> bytes:
+    data = zones._data_of(name)
+    assert data is not None
+    return data
+
+
+def test_a_copy_is_told_by_its_content(root):
+    """By /etc/timezone among those that fit, else by the likeliest name."""
+    (root / "etc/localtime").write_bytes(content("Europe/Berlin"))
+    told = service_zone(None, {}, root).key
+    assert content(told) == content("Europe/Berlin")
+    (root / "etc/timezone").write_text("Europe/Berlin\n")
+    assert service_zone(None, {}, root).key == "Europe/Berlin"
+    (root / "etc/timezone").write_text("Asia/Tokyo\n")  # stale: the data counts
+    assert content(service_zone(None, {}, root).key) == content("Europe/Berlin")
+    (root / "etc/timezone").write_bytes(b"\xff\0../..\n")
+    assert content(service_zone(None, {}, root).key) == content("Europe/Berlin")
+
+
+def test_a_copy_of_utc_is_utc(root):
+    """Of its eight names, the usual one."""
+    (root / "etc/localtime").write_bytes(content("UTC"))
+    assert service_zone(None, {}, root).key == "Etc/UTC"
+
+
+def test_an_old_copy_is_believed_when_its_rule_is_todays(root):
+    """/etc/localtime copied from older zone data, with /etc/timezone beside it."""
+    data = content("Europe/Berlin")
+    (root / "etc/localtime").write_bytes(b"TZif2 other history\n" + data.split(b"\n")[-2] + b"\n")
+    (root / "etc/timezone").write_text("Europe/Berlin\n")
+    assert service_zone(None, {}, root).key == "Europe/Berlin"
+    (root / "etc/timezone").write_text("Asia/Tokyo\n")
+    with pytest.raises(ZoneUnknown, match="has no name on this host"):
+        service_zone(None, {}, root)
+
+
+@pytest.mark.parametrize("kind", ["dangling", "loop", "directory", "garbage", "empty", "unknown zone", "fifo", "long"])
+def test_an_odd_localtime_is_refused(root, kind):
+    """Where glibc would silently be in UTC, the service says what is wrong."""
+    import os
+
+    file = root / "etc/localtime"
+    if kind == "dangling":
+        file.symlink_to("/etc/nothing")
+    elif kind == "loop":
+        file.symlink_to("localtime")
+    elif kind == "directory":
+        file.mkdir()
+    elif kind == "garbage":
+        file.write_bytes(b"\0" * 100)
+    elif kind == "empty":
+        file.touch()
+    elif kind == "unknown zone":
+        file.symlink_to(f"{DATA}/Europe/Atlantis")
+    elif kind == "fifo":
+        os.mkfifo(file)
+    else:
+        file.write_bytes(b"TZif" + b"x" * 3_000_000)
+    with pytest.raises(ZoneUnknown) as refused:
+        service_zone(None, {}, root)
+    assert refused.value.help
+
+
+def test_a_host_that_cannot_be_read_is_refused(root, monkeypatch):
+    """An error of the system becomes the refusal, with what the system said."""
+
+    def denied(_):
+        raise PermissionError(13, "Permission denied", "localtime")
+
+    (root / "etc/localtime").symlink_to("/etc/other")
+    monkeypatch.setattr(Path, "readlink", denied)
+    with pytest.raises(ZoneUnknown, match="Permission denied"):
+        service_zone(None, {}, root)
+
+
+def test_this_host_has_a_zone():
+    """The real thing."""
+    assert service_zone(None, {}).key
