@@ -16,6 +16,9 @@ VENV := .venv
 IN_VENV := $(VENV)/bin/python
 PIP := $(IN_VENV) -m pip --quiet --disable-pip-version-check
 
+INSTALL := PYTHON='$(PYTHON)' PREFIX='$(PREFIX)' UNITDIR='$(UNITDIR)' DESTDIR='$(DESTDIR)' systemd/install.sh
+# EXTRAS and PACKAGES reach it by themselves: make exports what is set on its command line or in the environment.
+
 # An environment whose interpreter is gone (the system's Python was upgraded, the checkout was copied) is made anew.
 ifneq ($(shell $(IN_VENV) -c 'import pip; print("works")' 2>/dev/null),works)
 .PHONY: $(VENV)/made
@@ -51,15 +54,15 @@ check: $(VENV)/requirements-dev ## check style and types
 
 .PHONY: wheels
 wheels: ## fill wheels/ with every package that `make install` needs, for hosts without internet
-	@PYTHON='$(PYTHON)' systemd/install.sh wheels
+	@$(INSTALL) wheels
 
 .PHONY: install
 install: ## install the service, or upgrade it; keeps jobs, logs and settings
-	@PYTHON='$(PYTHON)' PREFIX='$(PREFIX)' UNITDIR='$(UNITDIR)' DESTDIR='$(DESTDIR)' systemd/install.sh install
+	@$(INSTALL) install
 
 .PHONY: uninstall
 uninstall: ## remove what `make install` made; keeps jobs and logs
-	@PREFIX='$(PREFIX)' UNITDIR='$(UNITDIR)' DESTDIR='$(DESTDIR)' systemd/install.sh uninstall
+	@$(INSTALL) uninstall
 
 .PHONY: clean
 clean: ## remove the virtual environment, caches and build products; keeps var/

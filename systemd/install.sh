@@ -17,7 +17,8 @@
 # restarted yet may still read files of it.
 #
 # Environment: PREFIX (/opt/jobscheduler), DESTDIR (put in front of every path that is written; nothing of the host
-# is touched), PYTHON (the interpreter), UNITDIR. The unit stands in /usr/lib/systemd/system, because everything in
+# is touched), PYTHON (the interpreter), UNITDIR; EXTRAS (`http`, of pyproject.toml) and PACKAGES (further ones with task
+# types, as pip takes them), both remembered by later installs unless they are set again, to nothing if need be. The unit stands in /usr/lib/systemd/system, because everything in
 # /etc/systemd/system belongs to the administrator: what `systemctl edit` writes there wins, and survives an upgrade.
 set -eu
 umask 022
@@ -122,6 +123,8 @@ install_() {
     name=$(date -u +%Y%m%dT%H%M%SZ)-$$
     release=$at/releases/$name
     former=$(readlink "$at/current" 2>/dev/null || true)
+    extras=${EXTRAS-$(cat "$at/current/extras" 2>/dev/null || true)}
+    further=${PACKAGES-$(cat "$at/current/packages" 2>/dev/null || true)}
     work=$(mktemp -d)
     trap 'rm -rf "$work" ${release:+"$release"}' EXIT
     trap 'exit 1' HUP INT TERM
@@ -143,7 +146,9 @@ make_release() {
     # shellcheck disable=SC2046 # `packages` gives words
     pip wheel $(packages) --no-deps --wheel-dir "$work/built" "$work/sources" || no_packages
     # shellcheck disable=SC2046
-    pip --python "$release/bin/python" install $(packages) "$work"/built/jobscheduler-*.whl || no_packages
+    pip --python "$release/bin/python" install $(packages) "$(ls "$work"/built/*.whl)${extras:+[$extras]}" $further || no_packages
+    echo "$extras" >"$release/extras"
+    echo "$further" >"$release/packages"
     cp -R schemas README.md RUNNING.md CHANGELOG.md LICENSE systemd/jobscheduler.default "$release"
     rm -rf "$release/schemas/__init__.py" "$release/schemas/__pycache__"
     # It has to work before it replaces what works. All of it is loaded, and the command runs.
@@ -253,9 +258,17 @@ wheels() {
     choose_pip
     copy_sources "$work/sources"
     rm -rf wheels.new
-    # What `pip wheel` needs to build the project on the other side, from where that is written.
-    "$PYTHON" -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], "wheel", sep="\n")' >"$work/build.txt"
-    pip wheel --wheel-dir wheels.new -r requirements.txt -r "$work/build.txt" "$work/sources"
+    # Also what building the project on the other side takes, and every extra, from where both are written.
+    "$PYTHON" - >"$work/more.txt" <<'PYTHON_PROGRAM'
+import tomllib
+
+with open("pyproject.toml", "rb") as file:
+    project = tomllib.load(file)
+extras = project["project"].get("optional-dependencies", {})
+print(*project["build-system"]["requires"], "wheel", *(one for extra in extras.values() for one in extra), sep="\n")
+PYTHON_PROGRAM
+    # shellcheck disable=SC2086 # PACKAGES is a list of words
+    pip wheel --wheel-dir wheels.new -r requirements.txt -r "$work/more.txt" "$work/sources" ${PACKAGES:-}
     rm -rf wheels
     mv wheels.new wheels
     say "wheels/ holds $(ls wheels | wc -l) packages"

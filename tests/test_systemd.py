@@ -1,0 +1,243 @@
+"""The service under the real systemd: installed, started, killed, upgraded, stopped, removed.
+
+One machine is booted for all of it, and the tests follow one another as an administrator's day does. Each needs what
+the one before left; so the first failure ends the day.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.booted import Machine, booted, filled_checkout
+from tests.conftest import ROOT, job, wait_until
+
+__all__ = ["filled_checkout"]
+pytestmark = pytest.mark.systemd
+
+EVERY_SECOND = "* * * * * *"
+
+
+@pytest.fixture(scope="module")
+def machine(filled_checkout: Path) -> Iterator[Machine]:
+    """The one machine of this module."""
+    with booted(filled_checkout) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def failed_before(request: pytest.FixtureRequest) -> int:
+    """How many tests had failed when this module began."""
+    return request.session.testsfailed
+
+
+@pytest.fixture(autouse=True)
+def _one_after_another(request: pytest.FixtureRequest, failed_before: int) -> None:
+    """Skip what builds on a test that failed."""
+    if request.session.testsfailed > failed_before:
+        pytest.skip("an earlier test of this day failed")
+
+
+def drop(machine: Machine, name: str, definition: dict[str, object]) -> None:
+    """Put a job file into the machine, complete at once."""
+    machine(
+        f"cat > /etc/scheduler/jobs.d/.new <<'END'\n{json.dumps(definition)}\nEND\n"
+        f"mv /etc/scheduler/jobs.d/.new /etc/scheduler/jobs.d/{name}"
+    )
+
+
+def records(machine: Machine, word: str, **values: str) -> list[dict[str, str]]:
+    return [
+        line
+        for line in machine.log()
+        if line["word"] == word and all(line.get(key) == value for key, value in values.items())
+    ]
+
+
+def processes(machine: Machine, *words: str) -> list[str]:
+    """The command lines of the machine that contain one of these words."""
+    every = machine("for one in /proc/[0-9]*/cmdline; do tr '\\0' ' ' < $one; echo; done 2>/dev/null")
+    return [line for line in every.splitlines() if any(word in line for word in words)]
+
+
+def main_pid(machine: Machine) -> str:
+    return machine("systemctl show --value --property MainPID jobscheduler").strip()
+
+
+def test_make_install_without_a_network_puts_everything_in_place(machine: Machine, filled_checkout: Path) -> None:
+    """Environment, command, schema, unit, settings and directories, with root as owner and nobody else to write."""
+    said = machine("make install", cwd=filled_checkout)
+
+    assert "systemctl enable --now jobscheduler" in said
+    assert machine("jobscheduler --version") == "jobscheduler 0.1.0\n"
+    assert json.loads(machine("cat /opt/jobscheduler/schemas/job.schema.json"))["title"] == "A job of jobscheduler"
+    for path in ("/etc/scheduler/jobs.d", "/var/log/scheduler", "/opt/jobscheduler/current/"):
+        assert machine(f"stat -c '%U:%G %a' {path}") == "root:root 755\n"
+    assert machine("find /opt/jobscheduler -perm /022 ! -type l") == ""
+    assert machine("systemctl is-enabled jobscheduler; true") == "disabled\n"
+
+
+def test_the_unit_is_what_systemd_expects(machine: Machine) -> None:
+    """`systemd-analyze verify` has nothing to say about it, and every directive has its reason above it."""
+    done = machine.run("systemd-analyze verify --man=no jobscheduler.service")
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+    lines = (ROOT / "systemd/jobscheduler.service").read_text("utf-8").split("[Service]")[1].split("[Install]")[0]
+    for block in lines.strip().split("\n\n"):
+        assert block.startswith("#"), block
+
+
+def test_a_job_dropped_into_the_started_service_leaves_its_record_in_log_and_journal(machine: Machine) -> None:
+    """`systemctl start` returns when the service is ready; failures are errors in the journal, successes are not."""
+    machine("systemctl enable --now jobscheduler")
+    assert [line["word"] for line in machine.log()] == ["service.started"]
+
+    drop(machine, "good.json", job("good", EVERY_SECOND, "echo fine"))
+    drop(machine, "bad.json", job("bad", EVERY_SECOND, "echo broken; exit 3"))
+    machine.wait("a success in the log", lambda: records(machine, "SUCCESS", job_id="good"))
+    machine.wait("a failure in the log", lambda: records(machine, "FAILURE", job_id="bad", output="broken"))
+
+    journal = "journalctl --no-pager --unit jobscheduler --output cat --priority {} | grep -E ' (SUCCESS|FAILURE) '"
+    errors = machine(journal.format("0..4")).splitlines()
+    assert {line.split()[1] for line in errors} == {"FAILURE"}
+    everything = machine(journal.format("0..7")).splitlines()
+    assert {line.split()[1] for line in everything} == {"SUCCESS", "FAILURE"}
+    log = machine("cat /var/log/scheduler/scheduler.log").splitlines()
+    assert set(everything) <= set(log)
+    assert machine("stat -c '%U:%G %a' /var/log/scheduler/scheduler.log") == "root:root 640\n"
+
+
+def test_after_kill_9_systemd_starts_it_again_and_the_jobs_go_on(machine: Machine) -> None:
+    """A new process, and further records of the same job."""
+    former = main_pid(machine)
+    machine(f"kill -9 {former}")
+
+    machine.wait("a second start", lambda: len(records(machine, "service.started")) == 2)
+    (*_, started) = records(machine, "service.started")
+    assert started["pid"] == main_pid(machine) != former
+    machine.wait(
+        "a run after the second start",
+        lambda: [r for r in records(machine, "SUCCESS", job_id="good") if r["started"] > started["time"]],
+    )
+    assert machine("systemctl is-active jobscheduler") == "active\n"
+
+
+def test_a_wrong_setting_is_not_tried_again(machine: Machine) -> None:
+    """Exit status 2: it fails once, with the setting's name in the journal."""
+    machine("mkdir -p /run/systemd/system/jobscheduler.service.d")
+    machine(
+        "printf '[Service]\\nEnvironment=JOBSCHEDULER_MAX_WORKERS=many\\n' "
+        "> /run/systemd/system/jobscheduler.service.d/wrong.conf; systemctl daemon-reload"
+    )
+    assert machine.run("systemctl restart jobscheduler").returncode != 0
+    assert machine.run("systemctl is-failed jobscheduler").stdout == "failed\n"
+    assert "JOBSCHEDULER_MAX_WORKERS: `many`" in machine("journalctl --no-pager --unit jobscheduler --output cat")
+
+    machine("rm -r /run/systemd/system/jobscheduler.service.d; systemctl daemon-reload; systemctl start jobscheduler")
+
+
+def test_an_upgrade_keeps_jobs_log_and_settings_and_does_not_disturb_the_running_service(
+    machine: Machine, filled_checkout: Path
+) -> None:
+    """The process goes on in its own release until it is restarted; edited settings stay as they are."""
+    machine("echo JOBSCHEDULER_LOG_BACKUPS=3 >> /etc/default/jobscheduler")
+    jobs = machine("sha256sum /etc/scheduler/jobs.d/* /etc/default/jobscheduler")
+    lines, former, release = len(machine.log()), main_pid(machine), machine("readlink /opt/jobscheduler/current")
+
+    said = machine("make install", cwd=filled_checkout)
+
+    assert "systemctl restart jobscheduler" in said
+    assert "/etc/default/jobscheduler has been edited" in said
+    assert machine("readlink /opt/jobscheduler/current") != release
+    assert machine("sha256sum /etc/scheduler/jobs.d/* /etc/default/jobscheduler") == jobs
+    assert main_pid(machine) == former
+    assert release.strip() in machine(f"tr '\\0' ' ' < /proc/{former}/cmdline")
+
+    machine("systemctl restart jobscheduler")
+    log = machine.log()
+    assert len(log) > lines
+    assert log[0]["word"] == "service.started"
+    assert release.strip() not in machine(f"tr '\\0' ' ' < /proc/{main_pid(machine)}/cmdline")
+
+
+def test_an_install_that_fails_leaves_the_old_one_working(machine: Machine, filled_checkout: Path) -> None:
+    """Here a package is missing: the message says what to do, and nothing has changed."""
+    before = machine("readlink /opt/jobscheduler/current; ls /opt/jobscheduler/releases /usr/local/bin")
+    (wheel,) = (filled_checkout / "wheels").glob("watchdog-*")
+    away = wheel.rename(filled_checkout / wheel.name)
+    try:
+        done = machine.run("make install", cwd=filled_checkout)
+    finally:
+        away.rename(wheel)
+
+    assert done.returncode != 0
+    assert "the packages in wheels/ do not suffice" in done.stderr
+    assert machine("readlink /opt/jobscheduler/current; ls /opt/jobscheduler/releases /usr/local/bin") == before
+    assert machine("jobscheduler --version; systemctl is-active jobscheduler") == "jobscheduler 0.1.0\nactive\n"
+
+
+def test_stop_leaves_nothing_behind(machine: Machine) -> None:
+    """No process of the service or of a job that would run for an hour, and nothing in /run; the stop is in the log."""
+    drop(machine, "long.json", job("long", EVERY_SECOND, "sleep 3601 & exec sleep 3602"))
+    machine("echo JOBSCHEDULER_DRAIN_TIMEOUT=0 >> /etc/default/jobscheduler; systemctl restart jobscheduler")
+    machine.wait("the long job runs", lambda: processes(machine, "sleep 3602"))
+
+    machine("systemctl stop jobscheduler")
+
+    assert processes(machine, "sleep 360", "jobscheduler") == []
+    assert machine.run("ls -d /run/scheduler").stdout == ""
+    assert machine.log()[-1]["word"] == "service.stopped"
+    assert machine("systemctl show --value --property Result jobscheduler") == "success\n"
+
+
+def test_uninstall_keeps_jobs_and_logs_and_says_so(machine: Machine, filled_checkout: Path) -> None:
+    """Unit, command and /opt/jobscheduler are gone, also when the service runs; edited settings are somebody's work."""
+    machine("systemctl start jobscheduler")
+    jobs = machine("sha256sum /etc/scheduler/jobs.d/*")
+
+    said = machine("make uninstall", cwd=filled_checkout)
+
+    for kept in ("/etc/scheduler/jobs.d", "/var/log/scheduler", "/etc/default/jobscheduler"):
+        assert f"kept {kept}\n" in said
+    assert machine("sha256sum /etc/scheduler/jobs.d/*") == jobs
+    assert machine.log()[-1]["word"] == "service.stopped"
+    assert processes(machine, "jobscheduler") == []
+    assert machine.run("systemctl cat jobscheduler").returncode != 0
+    left = "ls -d /opt/jobscheduler /usr/local/bin/jobscheduler /etc/systemd/system/*/jobscheduler.service"
+    assert machine.run(left).stdout == ""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_a_machine_leaves_nothing_on_the_host_however_it_ends(
+    machine: Machine, tmp_path: Path, number: signal.Signals
+) -> None:
+    """Its systemd dies with the tool that booted it, whatever ends that; mounts were only ever in its namespace.
+
+    Only control groups outlive a SIGKILL; the next machine removes them.
+    """
+    mounts = Path("/proc/self/mounts").read_text("utf-8")
+    process = subprocess.Popen(
+        [sys.executable, ROOT / "tests/systemd/boot", "--share", tmp_path, "--hold"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin
+    assert process.stdout
+    with process.stdin, process.stdout:
+        init = int(process.stdout.readline())
+        process.send_signal(number)
+        process.wait(20)
+        wait_until(lambda: not Path(f"/proc/{init}").exists(), why="its systemd is gone")
+
+    assert Path("/proc/self/mounts").read_text("utf-8") == mounts
+    groups = re.findall(r"^\S+ (\S+) cgroup2? ", mounts, re.MULTILINE)
+    left = [path.name for group in groups for path in Path(group).glob("throwaway-*") if path.name != machine.groups]
+    assert set(left) <= ({f"throwaway-{process.pid}"} if number is signal.SIGKILL else set())
