@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -24,6 +25,7 @@ class Schedule(Protocol):
 
     def put(self, job: Job, now: datetime) -> datetime | None: ...  # noqa: D102
     def drop(self, job_id: str, now: datetime) -> None: ...  # noqa: D102 - nothing if it is not in force
+    def expire(self, job: Job, now: datetime) -> bool: ...  # noqa: D102 - whether it just got a record
     def next_slot(self, job_id: str) -> datetime | None: ...  # noqa: D102
 
 
@@ -58,6 +60,7 @@ class Reconciler:
         self._unapplied: set[str] = set()
         self._lost = False
         self._is_first = True
+        self.changes = 0
 
     def look_at(self, names: Iterable[str]) -> None:
         """Look at these items, and at what has settled; at everything if the source is another place than before."""
@@ -124,7 +127,12 @@ class Reconciler:
     def _verdict(self, found: Read) -> Job | tuple[Problem, ...] | None:
         if found.problem is not None:
             return (found.problem,)
-        return None if found.raw is None else parse(found.raw, found.name, self._rules)
+        if found.raw is None:
+            return None
+        verdict = parse(found.raw, found.name, self._rules)
+        if isinstance(verdict, Job):
+            return replace(verdict, written=datetime.fromtimestamp(found.written, UTC))
+        return verdict
 
     def _apply(self, *, everything: bool) -> None:
         """Apply the difference. Only what succeeded goes into the ledger, so what failed is seen again."""
@@ -144,6 +152,7 @@ class Reconciler:
         next_before = self._schedule.next_slot(job.id) if before else None
         upcoming = self._schedule.put(job, now)
         self._applied[job.id] = job
+        self.changes += 1
         if before is not None:
             self._tell(
                 Level.INFO,
@@ -162,14 +171,17 @@ class Reconciler:
         before = self._applied.get(job.id)
         if before is not None:
             self._schedule.drop(job.id, now)
+        is_told = self._schedule.expire(job, now)
         self._applied[job.id] = job
-        if before is None or before.schedule != job.schedule:
+        self.changes += 1
+        if not is_told and (before is None or before.schedule != job.schedule):
             self._tell(Level.WARNING, "job.expired", job_id=job.id, file=job.origin, scheduled=_instant(job))
 
     def _drop(self, todo: Plan, now: datetime) -> None:
         for job_id in todo.drop:
             self._schedule.drop(job_id, now)
             gone = self._applied.pop(job_id)
+            self.changes += 1
             self._tell(Level.INFO, "job.removed", job_id=job_id, file=gone.origin)
 
     # -- what is told

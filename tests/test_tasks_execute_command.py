@@ -163,7 +163,9 @@ def test_signals_are_at_their_defaults():
         for number, handler in zip(ignored, before, strict=True):
             signal.signal(number, handler)
         ignored_signals.cache_clear()
-    assert shown.split() == ["SigBlk:", "0" * 16, "SigIgn:", "0" * 16]
+    _, block, _, ignore = shown.split()
+    ours = ~(1 << 31 | 1 << 32)  # 32 and 33 are the C library's own, which nobody can set
+    assert (int(block, 16) & ours, int(ignore, 16) & ours) == (0, 0)
     assert still >= {signal.SIGTERM, signal.SIGUSR2}
 
 

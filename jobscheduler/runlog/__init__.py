@@ -1,0 +1,8 @@
+"""The log: one writer, one file that rotates, and reading back what it says of the time before."""
+
+from jobscheduler.runlog.back import read_back
+from jobscheduler.runlog.file import LogFile, holder_of, lock
+from jobscheduler.runlog.lines import as_json, as_text
+from jobscheduler.runlog.writer import RunLog
+
+__all__ = ["LogFile", "RunLog", "as_json", "as_text", "holder_of", "lock", "read_back"]
