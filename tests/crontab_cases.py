@@ -202,15 +202,15 @@ def _offset(zone: ZoneInfo, now: datetime) -> timedelta | None:
 
 
 def window(random: Random, zone: ZoneInfo, at: list[datetime]) -> tuple[datetime, datetime, int | None]:
-    """Draw a window of up to two days: around one of the changes if there are any, else anywhere.
+    """Draw a window of some hours: around one of the changes if there are any, else anywhere.
 
     Gives its start, its end and the local hour that the change concerns.
     """
     if at and random.random() < 0.75:
         change = random.choice(at)
-        after = change - timedelta(minutes=random.randint(-90, 1600), seconds=random.choice((0, 0, 30)))
+        after = change - timedelta(minutes=random.randint(-90, 720), seconds=random.choice((0, 0, 30)))
         hour = (change - timedelta(minutes=random.choice((0, 1, 60)))).astimezone(zone).hour
     else:
         after = datetime(2006, 1, 1, tzinfo=UTC) + timedelta(minutes=random.randint(0, 26 * 365 * 1440))
         hour = None
-    return after, after + timedelta(hours=random.randint(4, 20)), hour
+    return after, after + timedelta(hours=random.randint(2, 14)), hour
