@@ -181,19 +181,21 @@ def _minutes(latest: datetime, wall: datetime) -> Iterator[datetime]:
 
 
 def changes(zone: ZoneInfo, first_year: int, last_year: int) -> list[datetime]:
-    """Find the instants at which a zone's offset changed, to the minute, by looking at each hour's half."""
+    """Find the instants at which a zone's offset changed, to the minute, by looking at each day."""
     found = []
     now = datetime(first_year, 1, 1, tzinfo=UTC)
     end = datetime(last_year + 1, 1, 1, tzinfo=UTC)
-    step = timedelta(hours=12)
+    step = timedelta(days=1)
+    offset = _offset(zone, now)
     while now < end:
-        if _offset(zone, now) != _offset(zone, now + step):
+        following = _offset(zone, now + step)
+        if following != offset:
             low, high = now, now + step
             while high - low > timedelta(minutes=1):
                 middle = low + timedelta(minutes=(high - low) // timedelta(minutes=2))
-                low, high = (middle, high) if _offset(zone, middle) == _offset(zone, low) else (low, middle)
+                low, high = (middle, high) if _offset(zone, middle) == offset else (low, middle)
             found.append(high)
-        now += step
+        now, offset = now + step, following
     return found
 
 
