@@ -69,6 +69,18 @@ class Reconciler:
         with self._lock:
             self._pass(None)
 
+    def check(self) -> None:
+        """See whether the source is there and the same as before; if not, everything is looked at. Cheap if it is."""
+        with self._lock:
+            try:
+                with self._source.look() as view:
+                    if view.is_same() and not self._lost:
+                        return
+            except SourceUnavailable as reason:
+                self._lose(reason)
+                return
+            self._pass(None)
+
     def settle_at(self) -> float | None:
         """Say when bad news will have settled and `look_at(())` should be called, on the monotonic clock."""
         return self._catalog.settle_at()

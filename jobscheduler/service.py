@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import signal
 import time
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from jobscheduler.runlog import LogFile, RunLog
 from jobscheduler.scheduler import Scheduler
 from jobscheduler.sources import SourceUnavailable
 from jobscheduler.sources.directory import DirectorySource, is_job_file
-from jobscheduler.watch import Watch
+from jobscheduler.watch import State, Watch
 from jobscheduler.zone import ZoneUnknown, service_zone
 
 TEND = 1.0
@@ -72,8 +73,9 @@ def serve(settings: Settings) -> int:
             Watch(
                 settings.jobs_dir,
                 _looking(reconciler, mailbox),
-                is_relevant=is_job_file,
-                on_fault=lambda error: log.event(Level.ERROR, "watch.degraded", problem=_text(error)),
+                identity=source.identity,
+                is_relevant=source.is_relevant,
+                on_trouble=partial(mailbox.put, "tend"),
             )
         )
         service = Service(settings, log, scheduler, reconciler, watch, mailbox)
@@ -106,7 +108,6 @@ class Service:
     def start(self) -> None:
         """Arm the watch, read every file, and only then begin to schedule: nothing is due before all is known."""
         self._tend()
-        self._reconciler.look_at_everything()
         jobs, refused = self._reconciler.counts()
         self._scheduler.start()
         now = time.monotonic()
@@ -121,6 +122,8 @@ class Service:
             message = self._next_message()
             if message in {"SIGTERM", "SIGINT"}:
                 return self._stop(message)
+            if message == "tend":
+                self._next_tend = 0.0
             if not self._scheduler.is_alive() or not self._log.is_alive():
                 return self._die()
             self.step(time.monotonic())
@@ -152,20 +155,21 @@ class Service:
             return None
 
     def _tend(self) -> None:
-        """Keep the watch on the right directory; while it cannot be, the rescan has to do, and that is said once."""
-        try:
-            armed_anew = self._watch.tend()
-        except OSError as error:
-            if not self._blind:
-                self._log.event(Level.WARNING, "watch.degraded", problem=_text(error))
+        """Keep the watch on the right directory, and see whether that is there at all.
+
+        While it cannot be watched, everything is looked at each second; the trouble and its end are told once.
+        """
+        state, problem = self._watch.tend()
+        if state is not State.CLEAR and problem and not self._blind:
+            self._log.event(Level.WARNING, "watch.degraded", problem=problem)
             self._blind = True
-            self._next_rescan = min(self._next_rescan, time.monotonic() + TEND)
-            return
-        if self._blind:
+        if state is State.CLEAR:
+            self._reconciler.check()
+        else:
+            self._reconciler.look_at_everything()
+        if self._blind and (state is not State.BLIND or not problem):
             self._log.event(Level.INFO, "watch.restored")
-        self._blind = False
-        if armed_anew:
-            self._next_rescan = 0.0
+            self._blind = False
 
     def _stop(self, cause: str) -> int:
         self._notifier.notify("STOPPING=1")
@@ -191,24 +195,26 @@ def _check_paths(settings: Settings, source: DirectorySource) -> None:
         CannotStart: one or both are missing.
 
     """
-    wanting = []
+    folder = settings.log_file.absolute().parent
+    make, problems = [], []
     try:
         with source.look():
             pass
     except SourceUnavailable as reason:
-        wanting.append((settings.jobs_dir, str(reason)))
-    folder = settings.log_file.absolute().parent
+        problems.append(Problem(str(reason), help=reason.help))
+        make += [] if settings.jobs_dir.exists() else [settings.jobs_dir]
     if not folder.is_dir():
-        wanting.append((folder, f"the log's directory `{folder}` does not exist"))
+        problems.append(Problem(f"the log's directory `{folder}` does not exist"))
+        make.append(folder)
     elif not _may_write(settings.log_file):
-        wanting.append((folder, f"the log file `{settings.log_file}` cannot be written"))
-    if wanting:
-        make = " ".join(str(path) for path, _ in wanting)
-        problem = Problem(
-            "; ".join(message for _, message in wanting),
-            help=f"make it so with `mkdir -p {make}`, or name others with `--jobs-dir DIR --log-file FILE`",
-        )
-        raise CannotStart(problem)
+        help_ = "let the service's user write there, or name another with `--log-file FILE`"
+        problems.append(Problem(f"the log file `{settings.log_file}` cannot be written", help=help_))
+    if make:
+        paths = " ".join(shlex.quote(str(path)) for path in make)
+        help_ = f"make it so with `mkdir -p {paths}`, or name others with `--jobs-dir DIR --log-file FILE`"
+        raise CannotStart(Problem("; ".join(problem.message for problem in problems), help=help_))
+    if problems:
+        raise CannotStart(problems[0])
 
 
 def _may_write(file: Path) -> bool:
@@ -241,7 +247,10 @@ def _looking(reconciler: Reconciler, mailbox: SimpleQueue[str]) -> Callable[[fro
     """Return what the Observer's thread calls: a pass, and a word to the main thread if something has to settle."""
 
     def look(names: frozenset[str]) -> None:
-        reconciler.look_at(names)
+        if all(map(is_job_file, names)):
+            reconciler.look_at(names)
+        else:  # something that links lead through, as in a ConfigMap
+            reconciler.look_at_everything()
         if reconciler.settle_at() is not None:
             mailbox.put("settle")
 

@@ -122,7 +122,11 @@ class Timetable:
 
     def slot_of(self, start: datetime) -> datetime | None:
         """Give the slot that has begun to be due at `start`: the latest one at most `jitter` before it."""
-        return self.last(start - timedelta(seconds=self.jitter) - _TICK, start)
+        try:
+            earliest = start - timedelta(seconds=self.jitter) - _TICK
+        except OverflowError:  # in the first days of year 1
+            return None
+        return self.last(earliest, start)
 
     def next_start(self, after: datetime) -> datetime | None:
         """Give the first start strictly after a moment: that of a slot whose jitter is still running, or the next."""

@@ -7,12 +7,16 @@ or was never readable, so what is watched is compared with what the path means, 
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
+from typing import Self
 
 from watchdog.events import (
+    FileAttribEvent,
     FileClosedEvent,
     FileCreatedEvent,
     FileDeletedEvent,
@@ -28,6 +32,7 @@ GATHER = 0.02
 """How old the oldest hint may become while more events keep coming, in seconds."""
 
 _EVENTS: list[type[FileSystemEvent]] = [
+    FileAttribEvent,
     FileClosedEvent,
     FileCreatedEvent,
     FileDeletedEvent,
@@ -76,53 +81,86 @@ class Hints(FileSystemEventHandler):
                 self._names.add(name)
 
 
+class State(StrEnum):
+    """What a look at the watch gave."""
+
+    CLEAR = "clear"
+    ANEW = "anew"
+    BLIND = "blind"
+
+
 class Watch:
-    """Watches one directory for as long as it stands under the path. A context manager: it ends the Observer."""
+    """Watches one directory for as long as it stands under its path. A context manager: it ends the Observer.
+
+    `identity` tells the directory that the path means now from every other, and raises if there is none.
+    `on_trouble` is called, on any thread, when somebody should call `tend` soon.
+    """
 
     def __init__(
         self,
         path: Path,
         on_change: Callable[[frozenset[str]], None],
         *,
+        identity: Callable[[], object],
         is_relevant: Callable[[str], bool],
-        on_fault: Callable[[BaseException], None],
+        on_trouble: Callable[[], None] = lambda: None,
     ) -> None:
         self._path = path
         self._on_change = on_change
+        self._identity = identity
         self._is_relevant = is_relevant
-        self._on_fault = on_fault
+        self._on_trouble = on_trouble
         self._observer: BaseObserver | None = None
-        self._armed: tuple[int, int] | None = None
+        self._armed: object = None
+        self._lost: str | None = None
+        self._overflows = _Overflows(self._lose)
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> Self:
+        logging.getLogger(_OVERFLOWS).addHandler(self._overflows)
         return self
 
     def __exit__(self, *_: object) -> None:
+        logging.getLogger(_OVERFLOWS).removeHandler(self._overflows)
         self._disarm()
 
-    def tend(self) -> bool:
-        """Arm the watch if it is not, or is on something else than what the path means now.
+    def tend(self) -> tuple[State, str]:
+        """Arm the watch if it is not armed, or is on something else than what the path means now.
 
-        Returns whether it was armed anew, so that everything has to be looked at once more.
-
-        Raises:
-            OSError: it cannot be armed: no such directory, or the system's limits on inotify are exhausted.
-
+        ANEW: it was, or events were lost, so that everything has to be looked at once more; the text says what was
+        wrong, if that is worth telling. BLIND: it cannot be armed, for the reason in the text, and everything has
+        to be looked at again and again; the text is empty if the directory itself is what is wanting.
         """
-        found = self._path.stat()
-        identity = (found.st_dev, found.st_ino)
-        if self._observer is not None and self._observer.is_alive() and identity == self._armed:
-            return False
+        lost, self._lost = self._lost, None
+        try:
+            identity = self._identity()
+        except Exception:
+            self._disarm()
+            return State.BLIND, ""
+        if identity == self._armed and self.is_alive():
+            return (State.CLEAR if lost is None else State.ANEW), lost or ""
+        died = identity == self._armed
         self._disarm()
-        self._arm(identity)
-        return True
+        try:
+            self._arm(identity)
+        except OSError as error:
+            return State.BLIND, f"the directory cannot be watched: {os.strerror(error.errno or 0).lower()}"
+        return State.ANEW, lost or ("the watching thread had died" if died else "")
 
     def is_alive(self) -> bool:
-        """Tell whether the Observer's thread runs."""
-        return self._observer is not None and self._observer.is_alive()
+        """Tell whether the Observer's thread, and the one that reads inotify, run."""
+        observer = self._observer
+        return observer is not None and observer.is_alive() and all(one.is_alive() for one in observer.emitters)
 
-    def _arm(self, identity: tuple[int, int]) -> None:
-        hints = Hints(self._on_change, self._is_relevant, self._on_fault)
+    def _lose(self, reason: str) -> None:
+        """Take note, on any thread, that hints were lost."""
+        self._lost = reason
+        self._on_trouble()
+
+    def _fail(self, error: BaseException) -> None:
+        self._lose(f"a pass failed: {type(error).__name__}: {error}")
+
+    def _arm(self, identity: object) -> None:
+        hints = Hints(self._on_change, self._is_relevant, self._fail)
         observer = Observer()
         hints.is_quiet = observer.event_queue.empty
         try:
@@ -137,6 +175,21 @@ class Watch:
         observer, self._observer, self._armed = self._observer, None, None
         if observer is not None:
             _stop(observer)
+
+
+_OVERFLOWS = "watchdog.observers.inotify_c"
+
+
+class _Overflows(logging.Handler):
+    """Hears of an overflow of inotify's queue, for which watchdog has no event, only a warning in its log."""
+
+    def __init__(self, lose: Callable[[str], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._lose_events = lose
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take a warning; any one from there means that events may be lost."""
+        self._lose_events(f"inotify: {record.getMessage()}")
 
 
 def _stop(observer: BaseObserver) -> None:

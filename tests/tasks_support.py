@@ -66,7 +66,7 @@ def is_gone(pid: int) -> bool:
 
 
 def descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
 def children() -> set[int]:
@@ -96,9 +96,11 @@ class Pipe:
         self.path.chmod(0o666)
 
     def read(self) -> str:
+        """What one writer wrote; waits for it."""
         return self.path.read_text().strip()
 
     def pids(self) -> list[int]:
+        """The numbers that one writer wrote; waits for it."""
         return [int(word) for word in self.read().split()]
 
 
@@ -110,15 +112,19 @@ class Log:
         self.recorded = threading.Event()
 
     def record(self, record: Record) -> None:
+        """Take a record."""
         self.entries.append(record)
         self.recorded.set()
 
     def emit(self, event: Event) -> None:
+        """Take an event."""
         self.entries.append(event)
 
     @property
     def records(self) -> list[Record]:
+        """The records so far."""
         return [entry for entry in self.entries if isinstance(entry, Record)]
 
     def events(self, name: str) -> list[dict[str, Any]]:
+        """The pairs of the events of this name so far."""
         return [dict(entry.pairs()) for entry in self.entries if isinstance(entry, Event) and entry.name == name]

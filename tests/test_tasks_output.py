@@ -1,6 +1,7 @@
 """What is kept of an output."""
 
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -100,13 +101,12 @@ def test_a_ring_of_empty_outputs_does_not_grow_for_ever():
 
 def memory() -> int:
     """Peak resident memory of this process since the last reset, in bytes."""
-    with open("/proc/self/status") as status:
-        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 
 
 def reset_peak() -> None:
-    with open("/proc/self/clear_refs", "w") as file:
-        file.write("5")
+    Path("/proc/self/clear_refs").write_text("5")
 
 
 @pytest.mark.parametrize("mebibytes", [64, pytest.param(1024, marks=pytest.mark.deep)])

@@ -108,11 +108,22 @@ def test_a_dying_command_that_prints_a_lot_is_read(tmp_path):
     assert failed.outcome.details == (("exit_code", 7),)
 
 
-def test_a_stopped_process_is_ended_by_term(tmp_path):
-    """It is continued, so that it hears."""
-    pipe = Pipe(tmp_path)
-    failed, _ = stopped_when_ready(pipe, f"sh -c 'echo $$ > {pipe.path}; kill -STOP $$' & {FOREVER}")
+def test_a_stopped_process_hears_term(tmp_path):
+    """It is continued, so that it may clean up before it would be killed."""
+    pipe, cleaned = Pipe(tmp_path), tmp_path / "cleaned"
+    stopped = f"trap 'touch {cleaned}; exit' TERM; echo $$ > {pipe.path}; kill -STOP $$; while :; do sleep 0.01; done"
+    failed, _ = stopped_when_ready(pipe, f'sh -c "{stopped.replace("$", chr(92) + "$")}" & {FOREVER}')
     assert failed.outcome.details == (("signal", "SIGTERM"),)
+    assert cleaned.exists()
+    eventually(lambda: not children())
+
+
+def test_orphans_become_children_of_the_service(tmp_path):
+    """Also one that has left its session: so it is reaped, whatever the first process of the host does."""
+    pipe, pid = Pipe(tmp_path), tmp_path / "pid"
+    execute(f"setsid -f sh -c 'echo $$ > {pid}; read line < {pipe.path}' >/dev/null 2>&1")
+    eventually(lambda: pid.exists() and pid.read_text() and look_at(int(pid.read_text())).parent == os.getpid())
+    pipe.path.write_text("go\n")
     eventually(lambda: not children())
 
 
@@ -200,6 +211,19 @@ def test_the_status_of_another_child_is_not_taken_away():
     AFTERMATH.inherit(None)
     assert [process.wait() for process in own] == [3, 3]
     eventually(lambda: not children())
+
+
+def test_a_main_process_that_was_seen_before_it_was_registered_is_not_taken_for_an_orphan():
+    """Another thread may look between the start of a process and its registration, and again just before its end."""
+    with AFTERMATH.start() as register:
+        main = subprocess.Popen(["sleep", "1000"], env={"JOB_RUN_ID": "5f3c2a9d0000"}, start_new_session=True)
+        AFTERMATH.inherit(None)
+        register(main.pid)
+    main.kill()
+    os.waitid(os.P_PID, main.pid, os.WEXITED | os.WNOWAIT)
+    AFTERMATH.release(main.pid)
+    AFTERMATH.inherit(None)
+    assert main.wait() == -signal.SIGKILL
 
 
 def test_runs_at_the_same_time_do_not_take_each_others_status():

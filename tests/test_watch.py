@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -10,8 +11,8 @@ from pathlib import Path
 import pytest
 from watchdog.events import FileClosedEvent, FileMovedEvent
 
-from jobscheduler.sources.directory import is_job_file
-from jobscheduler.watch import Hints, Watch
+from jobscheduler.sources.directory import DirectorySource, is_job_file
+from jobscheduler.watch import Hints, State, Watch
 from tests.conftest import wait_until
 
 
@@ -44,7 +45,7 @@ def watch(tmp_path: Path, looks: Looks) -> Iterator[Callable[[Path], Watch]]:
     """Makes a watch on a path; it ends with the test."""
     with ExitStack() as stack:
         yield lambda path: stack.enter_context(
-            Watch(path, looks, is_relevant=is_job_file, on_fault=looks.faults.append)
+            Watch(path, looks, identity=DirectorySource(path).identity, is_relevant=is_job_file)
         )
 
 
@@ -54,7 +55,7 @@ def test_what_changes_is_looked_at(tmp_path: Path, looks: Looks, watch: Callable
     elsewhere.mkdir()
     jobs = tmp_path / "jobs.d"
     jobs.mkdir()
-    assert watch(jobs).tend()
+    assert watch(jobs).tend() == (State.ANEW, "")
 
     (jobs / "written.json").write_text("{}")
     (elsewhere / "in").write_text("{}")
@@ -109,56 +110,77 @@ def test_a_watch_follows_the_directory_that_the_path_means(
     jobs = tmp_path / "jobs.d"
     jobs.mkdir()
     one = watch(jobs)
-    assert one.tend()
-    assert not one.tend()
 
     def changes_are_seen(name: str) -> None:
+        assert one.tend() == (State.ANEW, "")
+        assert one.tend() == (State.CLEAR, "")
         (jobs / name).write_text("{}")
         wait_until(lambda: name in looks.names)
 
     changes_are_seen("first.json")
     jobs.rename(tmp_path / "old")
-    with pytest.raises(FileNotFoundError):
-        one.tend()
+    assert one.tend() == (State.BLIND, "")
     jobs.mkdir()
-    assert one.tend()
     changes_are_seen("second.json")
-
+    (jobs / "second.json").unlink()
+    jobs.rmdir()
+    jobs.mkdir()
+    changes_are_seen("again.json")
     jobs.rename(tmp_path / "older")
     jobs.symlink_to(tmp_path / "old")
-    assert one.tend()
     changes_are_seen("third.json")
     jobs.unlink()
     jobs.symlink_to(tmp_path / "older")
-    assert one.tend()
     changes_are_seen("fourth.json")
 
 
-def test_a_dead_observer_is_replaced(tmp_path: Path, looks: Looks, watch: Callable[[Path], Watch]) -> None:
-    """Its thread ends for whatever reason; the next look arms another one."""
+@pytest.mark.parametrize("part", ["observer", "emitter"])
+def test_a_dead_thread_is_replaced(tmp_path: Path, looks: Looks, watch: Callable[[Path], Watch], part: str) -> None:
+    """The Observer's or the one that reads inotify; the next look arms another one, and says so."""
     one = watch(tmp_path)
     one.tend()
-    one._observer.stop()
-    one._observer.join()
+    thread = one._observer if part == "observer" else next(iter(one._observer.emitters))
+    thread.stop()
+    thread.join()
 
     assert not one.is_alive()
-    assert one.tend()
+    assert one.tend() == (State.ANEW, "the watching thread had died")
     assert one.is_alive()
+
+
+def test_a_warning_of_watchdog_about_inotify_means_a_look_at_everything(
+    tmp_path: Path, looks: Looks, watch: Callable[[Path], Watch]
+) -> None:
+    """It has no event for lost events, only this warning (`test_files_watching.py` has a real overflow)."""
+    one = watch(tmp_path)
+    one.tend()
+    logging.getLogger("watchdog.observers.inotify_c").warning("inotify queue overflowed")
+
+    assert one.tend() == (State.ANEW, "inotify: inotify queue overflowed")
+    assert one.tend() == (State.CLEAR, "")
+
+
+def test_a_pass_that_fails_is_made_up_for(tmp_path: Path, looks: Looks, watch: Callable[[Path], Watch]) -> None:
+    """The failure asks for a look at everything, and the watch goes on."""
+    one = watch(tmp_path)
+    one.tend()
+    looks.fail = 1
+    (tmp_path / "a.json").write_text("{}")
+
+    assert wait_until(lambda: one.tend()[1]) == "a pass failed: RuntimeError: a pass that fails"
+    assert one.tend() == (State.CLEAR, "")
 
 
 def test_arming_again_and_again_leaks_nothing(tmp_path: Path, looks: Looks, watch: Callable[[Path], Watch]) -> None:
     """Neither descriptors nor threads grow while a directory is missing or comes and goes."""
     one = watch(tmp_path / "jobs.d")
     for _ in range(3):
-        with pytest.raises(FileNotFoundError):
-            one.tend()
+        assert one.tend() == (State.BLIND, "")
     before = len(list(Path("/proc/self/fd").iterdir())), threading.active_count()
     for _ in range(20):
         (tmp_path / "jobs.d").mkdir()
-        one.tend()
+        assert one.tend() == (State.ANEW, "")
         (tmp_path / "jobs.d").rmdir()
-        with pytest.raises(FileNotFoundError):
-            one.tend()
-        one._disarm()
+        assert one.tend() == (State.BLIND, "")
 
     assert (len(list(Path("/proc/self/fd").iterdir())), threading.active_count()) == before

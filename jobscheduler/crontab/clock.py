@@ -48,7 +48,7 @@ def instant_of(moment: datetime) -> int:
 
 def moment_of(instant: int) -> datetime:
     """Give an instant as a `datetime` in UTC."""
-    return _EPOCH_UTC + timedelta(seconds=instant)
+    return datetime.fromtimestamp(instant, UTC)
 
 
 def shown(wall: int) -> datetime:
@@ -98,14 +98,15 @@ def piece_at(zone: ZoneInfo, instant: int) -> Piece:
 
 def _searched(zone: ZoneInfo, start: int, end: int) -> Iterator[Piece]:
     """Find the changes between `start` and `end` by looking every few hours and halving where two looks differ."""
-    begun = start
-    for look in range(start, end, _STEP):
-        until = min(look + _STEP, end)
-        for change in _changes(zone, look, until):
-            yield Piece(begun, change, offset_at(zone, begun))
-            begun = change
+    begun, offset = start, offset_at(zone, start)
+    for look in range(start + _STEP, end + 1, _STEP):
+        if offset_at(zone, look) == offset:
+            continue
+        for change in _changes(zone, look - _STEP, look):
+            yield Piece(begun, change, offset)
+            begun, offset = change, offset_at(zone, change)
     if begun < end:
-        yield Piece(begun, end, offset_at(zone, begun))
+        yield Piece(begun, end, offset)
 
 
 def _changes(zone: ZoneInfo, low: int, high: int) -> Iterator[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,7 +16,6 @@ from jobscheduler.runner.attempt import Ending, carry_out
 from jobscheduler.runner.limits import Timer
 from jobscheduler.runner.outputs import OutputRing, tail
 from jobscheduler.tasks.base import Context
-from jobscheduler.tasks.processes import End
 
 GRACE = 10.0
 """Seconds that a task has to end after it was told to. More than TERM and KILL take in `execute_command`."""
@@ -288,31 +287,3 @@ class Run:
         slot: Pairs = () if self.scheduled is None else (("scheduled", self.scheduled),)
         who: Pairs = (("job_id", self.job.id), ("run_id", self.run_id), *slot, *self._extra)
         self._runner.tell(Event(self._runner.clock(), level, name, (*who, *values)))
-
-
-def run_once(
-    job: Job,
-    scheduled: datetime | None,
-    record: Callable[[Record], object],
-    emit: Callable[[Event], object],
-    *,
-    clock: Callable[[], datetime] = utc_now,
-) -> Record:
-    """Run a job on the calling thread, pauses between attempts included: for tests and small programs."""
-    runner = Runner(record, emit, clock=clock)
-    try:
-        run = runner.begin(job, scheduled)
-        while isinstance(end := run.attempt(), Again):
-            time.sleep(end.delay)
-        assert end is not None  # noqa: S101 - nobody else knows the run, so nobody withdrew it
-        return end
-    finally:
-        runner.close()
-
-
-def end_leftovers(run_ids: Iterable[str]) -> int:
-    """End what is left of the processes of runs that were interrupted by a crash; returns how many resisted.
-
-    Takes up to seven seconds, and no longer if there are many.
-    """
-    return len(End(tuple(run_ids))())

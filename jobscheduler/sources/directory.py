@@ -7,20 +7,31 @@ opened once for a pass, files are opened in it, and type and size are those of t
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
+import struct
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from jobscheduler.model import Problem, Signature
-from jobscheduler.sources import Read, SourceUnavailable
+from jobscheduler.sources import Read, SourceUnavailable, trust
 
 MAX_BYTES = 1024 * 1024
 """Files larger than this are not read."""
 
+FRESH = 0.1
+"""A file changed less than this before it was read may change again without its times telling, in seconds."""
+
+Identity = tuple[int, int, int]
+"""Device, inode and generation: what tells a directory from another one under the same name."""
+
 _BROKEN = (0,)
 """The signature of a name behind which there is nothing that can be looked at."""
+
+_FS_IOC_GETVERSION = 0x80087601  # linux/fs.h, 64-bit; the number of times that an inode was used again
 
 
 def is_job_file(name: str) -> bool:
@@ -33,7 +44,8 @@ class DirectorySource:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._listed: tuple[int, int] | None = None
+        self._listed: Identity | None = None
+        self._waypoints: frozenset[str] = frozenset()
 
     @contextmanager
     def look(self) -> Iterator[_OpenDirectory]:
@@ -43,22 +55,43 @@ class DirectorySource:
             SourceUnavailable: it is not there, is no directory, or may not be read.
 
         """
+        descriptor = self._open()
         try:
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError as error:
-            raise _unavailable(self.path, error) from None
-        try:
+            self._check(descriptor)
             yield _OpenDirectory(self, descriptor)
         finally:
             os.close(descriptor)
 
-    def identity(self) -> tuple[int, int] | None:
-        """Return device and inode of what the path means now, or None."""
+    def identity(self) -> Identity:
+        """Return what tells the directory that the path means now from every other.
+
+        Raises:
+            SourceUnavailable: there is none, or it may not be read.
+
+        """
+        descriptor = self._open()
         try:
-            found = self.path.stat()
-        except OSError:
-            return None
-        return found.st_dev, found.st_ino
+            return identity_of(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def is_relevant(self, name: str) -> bool:
+        """Tell whether a name in the directory matters: a job file, or something that a linked one leads through."""
+        return is_job_file(name) or name in self._waypoints
+
+    def _open(self) -> int:
+        try:
+            return os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise _unavailable(self.path, error) from None
+
+    def _check(self, descriptor: int) -> None:
+        read_only = trust.is_read_only(descriptor)
+        verdict = trust.distrusted(os.fstat(descriptor), str(self.path), read_only=read_only)
+        if verdict is None and self.path.is_symlink():
+            verdict = trust.of_links(str(self.path.parent.resolve()), self.path.name)
+        if verdict is not None:
+            raise SourceUnavailable(verdict.message, verdict.help)
 
 
 class _OpenDirectory:
@@ -67,9 +100,7 @@ class _OpenDirectory:
     def __init__(self, source: DirectorySource, descriptor: int) -> None:
         self._source = source
         self._descriptor = descriptor
-        found = os.fstat(descriptor)
-        self._identity = (found.st_dev, found.st_ino)
-        self._deleted = found.st_nlink == 0
+        self._identity = identity_of(descriptor)
 
     def is_same(self) -> bool:
         return self._identity == self._source._listed
@@ -97,10 +128,8 @@ class _OpenDirectory:
         return found
 
     def _signature(self, name: str) -> Signature:
-        try:
-            return signature_of(os.stat(name, dir_fd=self._descriptor))
-        except OSError:
-            return _BROKEN
+        found = self._stat(name)
+        return _BROKEN if found is None else signature_of(found)
 
     def read(self, name: str) -> Read:
         """Read one file; never blocks on a FIFO and never opens a device.
@@ -112,7 +141,7 @@ class _OpenDirectory:
         try:
             before = os.stat(name, dir_fd=self._descriptor)
             if not stat.S_ISREG(before.st_mode):
-                return self._refused(name, f"{_kind(before.st_mode)}, not a regular file", signature_of(before))
+                return _refused(name, f"{_kind(before.st_mode)}, not a regular file", before)
             flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
             descriptor = os.open(name, flags, dir_fd=self._descriptor)
         except OSError as error:
@@ -128,47 +157,77 @@ class _OpenDirectory:
         found = os.fstat(descriptor)
         signature = signature_of(found)
         if not stat.S_ISREG(found.st_mode):
-            return self._refused(name, f"{_kind(found.st_mode)}, not a regular file", signature)
+            return _refused(name, f"{_kind(found.st_mode)}, not a regular file", found)
+        distrust = self._distrust(name, descriptor, found)
+        if distrust is not None:
+            return _refused(name, distrust.message, found, distrust.help, host=True)
         if found.st_size > MAX_BYTES:
             help_ = "a job file holds one definition; put data elsewhere"
-            return self._refused(name, "the file is larger than 1 MiB", signature, help_)
+            return _refused(name, "the file is larger than 1 MiB", found, help_)
         raw = bytearray()
         while len(raw) <= MAX_BYTES and (part := os.read(descriptor, MAX_BYTES + 1 - len(raw))):
             raw += part
+        if time.time() - found.st_ctime < FRESH:
+            signature = (*(signature or ()), 0)  # not the signature of any listing: it is read once more next time
         return Read(name, signature, bytes(raw), written=found.st_ctime)
+
+    def _distrust(self, name: str, descriptor: int, found: os.stat_result) -> trust.Distrust | None:
+        """Judge the open file, its place in the directory, and the way there if it is a link."""
+        path = str(self._source.path / name)
+        read_only = trust.is_read_only(descriptor)
+        verdict = trust.distrusted(found, path, read_only=read_only)
+        if verdict is not None:
+            return verdict
+        entry = os.stat(name, dir_fd=self._descriptor, follow_symlinks=False)
+        if not stat.S_ISLNK(entry.st_mode):
+            return None
+        here = os.path.realpath(f"/proc/self/fd/{self._descriptor}")
+        for holder, waypoint in trust.passed(here, name):
+            if holder == here:
+                self._source._waypoints |= {waypoint}
+        return trust.of_links(here, name)
 
     def _unreadable(self, name: str, error: OSError) -> Read:
         if error.errno in {errno.ENOENT, errno.ENOTDIR}:
             return self._gone(name)
-        signature = self._signature(name)
+        found = self._stat(name)
         if error.errno in {errno.EACCES, errno.EPERM}:
-            shown = self._source.path / name
-            help_ = f"make it readable for the service's user, for example `chmod a+r {shown}`"
-            return self._refused(name, "the service may not read the file", signature, help_, host=True)
+            help_ = f"make it readable for the service's user, for example `chmod a+r {self._source.path / name}`"
+            return _refused(name, "the service may not read the file", found, help_, host=True)
         if error.errno == errno.ELOOP:
-            return self._refused(name, "the symbolic link leads in a circle", signature, host=True)
+            return _refused(name, "the symbolic link leads in a circle", found, host=True)
         reason = os.strerror(error.errno or 0).lower()
-        return self._refused(name, f"the file cannot be read: {reason}", signature, host=True)
+        return _refused(name, f"the file cannot be read: {reason}", found, host=True)
 
     def _gone(self, name: str) -> Read:
         try:
-            os.lstat(name, dir_fd=self._descriptor)  # type: ignore[call-overload,unused-ignore]
+            os.stat(name, dir_fd=self._descriptor, follow_symlinks=False)
         except OSError:
             if os.fstat(self._descriptor).st_nlink == 0:
                 raise SourceUnavailable(f"`{self._source.path}` has been deleted") from None
             return Read(name)
-        return self._refused(name, "the symbolic link points to nothing", _BROKEN, host=True)
+        return _refused(name, "the symbolic link points to nothing", None, host=True)
 
-    def _refused(
-        self,
-        name: str,
-        message: str,
-        signature: Signature,
-        help: str | None = None,  # noqa: A002
-        *,
-        host: bool = False,
-    ) -> Read:
-        return Read(name, signature, problem=Problem(message, file=name, help=help, host=host))
+    def _stat(self, name: str) -> os.stat_result | None:
+        try:
+            return os.stat(name, dir_fd=self._descriptor)
+        except OSError:
+            return None
+
+
+def _refused(
+    name: str,
+    message: str,
+    found: os.stat_result | None,
+    help: str | None = None,  # noqa: A002 - the word under which it is shown
+    *,
+    host: bool = False,
+) -> Read:
+    """Return what is known of a file that is not to be read; what could not even be looked at may be quite new."""
+    problem = Problem(message, file=name, help=help, host=host)
+    if found is None:
+        return Read(name, _BROKEN, problem=problem, written=time.time())
+    return Read(name, signature_of(found), problem=problem, written=found.st_ctime)
 
 
 def signature_of(found: os.stat_result) -> Signature:
@@ -183,6 +242,16 @@ def signature_of(found: os.stat_result) -> Signature:
         found.st_uid,
         found.st_gid,
     )
+
+
+def identity_of(descriptor: int) -> Identity:
+    """Return the identity of an open directory. The generation is 0 where the file system does not tell it."""
+    found = os.fstat(descriptor)
+    try:
+        (generation,) = struct.unpack("=q", fcntl.ioctl(descriptor, _FS_IOC_GETVERSION, bytes(8)))
+    except OSError:
+        generation = 0
+    return found.st_dev, found.st_ino, generation
 
 
 def _kind(mode: int) -> str:

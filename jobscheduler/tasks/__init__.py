@@ -100,8 +100,15 @@ def task_type(name: str) -> type[Task]:
 
 
 def listing() -> tuple[Listing, ...]:
-    """All task types as a printable list; a broken one is a line with its problem and never an exception."""
-    return tuple(_listed(name) for name in task_names())
+    """All task types as a printable list; what is broken is a line with its problem and never an exception."""
+    offers, trouble = _offers()
+    effective = _offered()
+    hidden = [offer for offer in offers if offer.name in TASK_TYPES or effective[offer.name] != offer]
+    return (
+        *(_listed(name) for name in task_names()),
+        *(Listing(offer.name, offer.value, "", "the name is taken") for offer in hidden),
+        *((Listing("?", f"entry points {GROUP}", "", trouble),) if trouble else ()),
+    )
 
 
 def _listed(name: str) -> Listing:
@@ -124,16 +131,26 @@ def _where(name: str) -> str:
 
 
 def _offered() -> dict[str, EntryPoint]:
-    """The entry points of other packages; of two with one name the package whose name sorts first has it."""
-    found = sorted(entry_points(group=GROUP), key=lambda point: (point.dist.name if point.dist else "", point.value))
-    return {point.name: point for point in reversed(found)}
+    """What other packages offer; of two with one name the package whose name sorts first has it."""
+    return {point.name: point for point in reversed(_offers()[0])}
+
+
+def _offers() -> tuple[list[EntryPoint], str | None]:
+    """All entry points of the group, and what is wrong with the installed packages if they cannot be read."""
+    try:
+        found = entry_points(group=GROUP)
+        return sorted(found, key=lambda point: (point.dist.name if point.dist else "", point.value)), None
+    except Exception as error:  # metadata of any package on this host
+        return [], f"cannot be read: {type(error).__name__}: {error}"
 
 
 def _load(name: str, where: str) -> type[Task]:
     module, _, attribute = where.partition(":")
     try:
         found = getattr(importlib.import_module(module.strip()), attribute.partition("[")[0].strip())
-    except Exception as error:  # another package's code: whatever it raises is its problem and not the service's
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # another package's code, SystemExit too: its problem and not the service's
         raise UnusableTask(name, where, f"cannot be imported: {type(error).__name__}: {error}") from error
     if not (isinstance(found, type) and issubclass(found, Task)):
         raise UnusableTask(name, where, "is not a subclass of jobscheduler.tasks.Task")

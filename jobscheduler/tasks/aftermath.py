@@ -77,7 +77,7 @@ class Aftermath:
 
     def inherit(self, pipe: int | None) -> None:
         """A run has reaped its main process; `pipe` is its output if somebody may still write, and now ours."""
-        if pipe is not None or self._look_for_orphans():
+        if pipe is not None or (_has_children() and self._look_for_orphans()):
             self._watch(pipe)
 
     def _become_subreaper(self) -> None:
@@ -89,6 +89,7 @@ class Aftermath:
     def _register(self, pid: int) -> None:
         with self._lock:
             self._ours.add(pid)
+            self._orphans = {known for known in self._orphans if known[0] != pid}  # seen before it was ours
 
     def _watch(self, pipe: int | None) -> None:
         with self._lock:
@@ -197,6 +198,15 @@ def _discard(pipe: int) -> bool:
         return True
     except OSError:
         return False
+
+
+def _has_children() -> bool:
+    """Cheaper than to list them, and after most runs the answer is no."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
 
 
 def _children() -> Iterator[int]:

@@ -128,10 +128,19 @@ def wrapped(
 
 
 def _env_options(directory: str | None) -> list[str]:
-    ignored = [signal.Signals(number).name for number in _CHECKED if signal.getsignal(number) is signal.SIG_IGN]
-    options = [f"--default-signal={','.join(name.removeprefix('SIG') for name in ignored)}"] if ignored else []
+    options = [f"--default-signal={','.join(ignored_signals())}"] if ignored_signals() else []
     options += [f"--chdir={directory}"] if directory else []
     return [_needed("env"), *options] if options else []
+
+
+@functools.cache
+def ignored_signals() -> tuple[str, ...]:
+    """Signals that this process ignores and a command would ignore too (after `nohup`, say), without `SIG`.
+
+    Asked once: a service sets its signals before it runs anything.
+    """
+    names = (signal.Signals(number).name for number in _CHECKED if signal.getsignal(number) is signal.SIG_IGN)
+    return tuple(name.removeprefix("SIG") for name in names)
 
 
 def _identity(who: Account) -> tuple[str, ...]:

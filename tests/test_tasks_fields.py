@@ -1,0 +1,197 @@
+"""What task types say about the fields of a job: their schemas and their checks."""
+
+import os
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from jobscheduler.tasks import TASK_TYPES, http_request, task_type
+from jobscheduler.tasks.base import seconds
+from jobscheduler.tasks.execute_command import ExecuteCommand
+from jobscheduler.tasks.http_request import HttpRequest
+
+URL = "https://example.org/"
+
+
+def fits(kind, fields) -> bool:
+    return Draft202012Validator(dict(kind.schema)).is_valid(fields)
+
+
+def complaints(kind, **fields):
+    assert fits(kind, fields)
+    return [(complaint.path, complaint.message, complaint.host) for complaint in kind.check(fields)]
+
+
+@pytest.mark.parametrize("name", TASK_TYPES)
+def test_a_schema_is_valid_and_explains_each_field(name):
+    """With a description and an example that fits, and no room for unknown fields."""
+    schema = dict(task_type(name).schema)
+    Draft202012Validator.check_schema(schema)
+    assert schema["additionalProperties"] is False
+    for field in schema["properties"].values():
+        assert field["description"].endswith(".")
+        assert all(Draft202012Validator(field).is_valid(example) for example in field["examples"])
+        assert field.get("default") is None or Draft202012Validator(field).is_valid(field["default"])
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"command": ""},
+        {"command": []},
+        {"command": [1]},
+        {"command": "x", "umask": 22},
+        {"command": "x", "env": {"A": 1}},
+        {"command": "x", "nice": 20},
+        {"command": "x", "success_exit_codes": []},
+        {"command": "x", "success_exit_codes": [256]},
+        {"command": "x", "comand": "y"},
+    ],
+)
+def test_the_schema_of_execute_command_refuses(fields):
+    """What can be said without looking closer."""
+    assert not fits(ExecuteCommand, fields)
+
+
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        (("command",), {"command": "a\0b"}),
+        (("command",), {"command": " "}),
+        (("command", 1), {"command": ["a", "b\0"]}),
+        (("command", 0), {"command": ["", "b"]}),
+        (("command",), {"command": "\ud800"}),
+        (("env", "A"), {"command": "x", "env": {"A": "\0"}}),
+        (("env", "A=B"), {"command": "x", "env": {"A=B": ""}}),
+        (("env", ""), {"command": "x", "env": {"": ""}}),
+        (("env", "JOB_RUN_ID"), {"command": "x", "env": {"JOB_RUN_ID": "1"}}),
+        (("cwd",), {"command": "x", "cwd": "relative"}),
+        (("cwd",), {"command": "x", "cwd": ""}),
+        (("shell",), {"command": "x", "shell": "bash"}),
+        (("shell",), {"command": ["x"], "shell": "/bin/sh"}),
+        (("umask",), {"command": "x", "umask": "888"}),
+        (("umask",), {"command": "x", "umask": "022\n"}),
+        (("umask",), {"command": "x", "umask": "7777"}),
+    ],
+)
+def test_the_check_of_execute_command_refuses(path, fields):
+    """What a schema cannot say, each in its place; none of it depends on the host."""
+    assert [(where, host) for where, _, host in complaints(ExecuteCommand, **fields)] == [(path, False)]
+
+
+def test_good_fields_have_no_complaint():
+    """All of them at once; stdin may even hold a NUL."""
+    good = {
+        "command": "x\ny",
+        "shell": "/bin/bash",
+        "cwd": "/",
+        "env": {"A b": "é"},
+        "umask": "0077",
+        "nice": 5,
+        "stdin": "a\0b",
+        "success_exit_codes": [0, 1],
+    }
+    assert complaints(ExecuteCommand, **good) == []
+
+
+@pytest.mark.parametrize("field", ["user", "group"])
+def test_an_unknown_account_is_a_finding_about_this_host(field):
+    """It may be created without an edit of the job."""
+    (found,) = complaints(ExecuteCommand, command="x", **{field: "no-such-name"})
+    assert found == ((field,), f"this host knows no {field} `no-such-name`", True)
+
+
+def test_only_root_can_change_the_user(monkeypatch):
+    """One's own user is fine; so is everybody's for root."""
+    import pwd
+
+    assert complaints(ExecuteCommand, command="x", user=pwd.getpwuid(os.geteuid()).pw_name) == []
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    (found,) = complaints(ExecuteCommand, command="x", user="daemon")
+    assert (found[0], found[2]) == (("user",), True)
+    assert "only root" in found[1]
+    (found,) = complaints(ExecuteCommand, command="x", nice=-1)
+    assert (found[0], found[2]) == (("nice",), True)
+
+
+def test_a_host_without_setpriv_is_told(monkeypatch):
+    """With the package that has it."""
+    monkeypatch.setattr("jobscheduler.tasks.execute_command_fields.helper", lambda name: None)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    (found,) = ExecuteCommand.check({"command": "x", "user": "daemon"})
+    assert (found.host, found.help) == (True, "apt install util-linux")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"url": 1},
+        {"url": URL, "body": "", "json": 1},
+        {"url": URL, "headers": {"A": 1}},
+        {"url": URL, "expected_status": []},
+        {"url": URL, "expected_status": 99},
+        {"url": URL, "verify": 1},
+        {"url": URL, "x": 1},
+    ],
+)
+def test_the_schema_of_http_request_refuses(fields):
+    """What can be said without looking closer."""
+    assert not fits(HttpRequest, fields)
+
+
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        (("url",), {"url": "ftp://example.org/"}),
+        (("url",), {"url": "example.org"}),
+        (("url",), {"url": "http://"}),
+        (("url",), {"url": "http://[::1"}),
+        (("url",), {"url": "http://h:99999/"}),
+        (("url",), {"url": "http://h/a b"}),
+        (("url",), {"url": "http://h/\r\nX: y"}),
+        (("url",), {"url": "http://bücher.example/"}),
+        (("method",), {"url": URL, "method": "GET /\r\n"}),
+        (("headers", "A b"), {"url": URL, "headers": {"A b": "c"}}),
+        (("headers", "A"), {"url": URL, "headers": {"A": "b\r\nC: d"}}),
+        (("headers", "Content-Length"), {"url": URL, "headers": {"Content-Length": "1"}}),
+        (("timeout",), {"url": URL, "timeout": "soon"}),
+        (("timeout",), {"url": URL, "timeout": 0}),
+        (("timeout",), {"url": URL, "timeout": 1e300}),
+        (("verify",), {"url": URL, "verify": "ca.pem"}),
+        (("body",), {"url": URL, "body": "\ud800"}),
+        (("json",), {"url": URL, "json": [{"\ud800": 1}]}),
+    ],
+)
+def test_the_check_of_http_request_refuses(path, fields):
+    """What a schema cannot say, each in its place."""
+    assert [(where, host) for where, _, host in complaints(HttpRequest, **fields)] == [(path, False)]
+
+
+def test_a_complaint_about_a_url_does_not_repeat_it():
+    """It may hold a password."""
+    (found,) = complaints(HttpRequest, url="ftp://me:letmein@example.org/")
+    assert "letmein" not in found[1]
+
+
+def test_a_missing_client_is_told_with_the_command_that_installs_it(monkeypatch):
+    """As a finding about this host: installing heals it without an edit."""
+    monkeypatch.setattr(http_request, "has_client", lambda: False)
+    (found,) = HttpRequest.check({"url": URL})
+    assert (found.host, found.help) == (True, "pip install 'jobscheduler[http]'")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("90s", 90), ("15m", 900), ("1h30m", 5400), ("2d", 172800), (1.5, 1.5), (3, 3)]
+)
+def test_durations_are_those_of_a_job_file(text, value):
+    """A number of seconds, or text."""
+    assert seconds(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "s", "1", "1m1h", "1.5h", "-1s", "1S", "1s\n", "\u0661s"])
+def test_what_is_no_duration_is_refused(text):
+    """Nothing is guessed."""
+    with pytest.raises(ValueError, match="is not a duration"):
+        seconds(text)
