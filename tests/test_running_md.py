@@ -26,7 +26,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.booted import Machine, booted, copy_of_the_checkout
+from tests.booted import Machine, booted, copy_of_the_checkout, filled, without_make
 from tests.conftest import ROOT, parse_line, wait_until
 
 PAGE = (ROOT / "RUNNING.md").read_text("utf-8")
@@ -109,7 +109,7 @@ class FirstTerminal:
     def __init__(self, checkout: Path) -> None:
         self._seen = checkout.parent / "terminal"
         with self._seen.open("wb") as output:
-            environment = {**os.environ, "TZ": "UTC"}
+            environment = {**without_make(), "TZ": "UTC"}
             self.process = subprocess.Popen(
                 ["make", "run"],
                 cwd=checkout,
@@ -195,16 +195,19 @@ def test_from_a_clone_to_a_job_that_fired_and_one_that_was_broken(tmp_path: Path
 
 
 @pytest.mark.systemd
-def test_as_a_service_of_the_host(tmp_path: Path) -> None:
+def test_as_a_service_of_the_host(tmp_path_factory: pytest.TempPathFactory) -> None:
     """The second half: what needs the internet is done here, the rest as root in a machine that has none."""
-    checkout = copy_of_the_checkout(tmp_path / "clone")
-    with booted(checkout) as machine:
+    wheels = filled(tmp_path_factory.getbasetemp())
+    with booted(wheels.checkout) as machine:
         for block in blocks(PAGE.partition(CUT)[2]):
             if block.kind == "json":
                 machine(f"cat > {file_of(block)} <<'END'\n{block.text}END")
             for prompt, command, shown in commands(block):
-                run = in_directory(checkout) if prompt == "$" else in_machine(machine, checkout)
-                run_as_shown(run, command, shown)
+                if prompt == "$":
+                    assert command == "make wheels"  # was done in this very directory, once for all tests
+                    assert is_as_shown(wheels.said, shown), wheels.said
+                else:
+                    run_as_shown(in_machine(machine, wheels.checkout), command, shown)
 
 
 def in_machine(machine: Machine, directory: Path) -> Callable[[str], tuple[int, str]]:

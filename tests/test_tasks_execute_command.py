@@ -163,7 +163,9 @@ def test_signals_are_at_their_defaults():
         for number, handler in zip(ignored, before, strict=True):
             signal.signal(number, handler)
         ignored_signals.cache_clear()
-    assert shown.split() == ["SigBlk:", "0" * 16, "SigIgn:", "0" * 16]
+    _, blocked_there, _, ignored_there = shown.split()
+    libc_own = 0b11 << 31  # signals 32 and 33, which make leaves ignored and nobody but the C library can change
+    assert (int(blocked_there, 16), int(ignored_there, 16) & ~libc_own) == (0, 0)
     assert still >= {signal.SIGTERM, signal.SIGUSR2}
 
 
