@@ -72,6 +72,13 @@ class Reconciler:
         with self._lock:
             self._pass(None)
 
+    def reload(self, rules: Rules) -> None:
+        """Hold every definition against other rules (the service's zone may have changed); look at everything."""
+        with self._lock:
+            self._rules = rules
+            self._catalog.forget_signatures()
+            self._pass(None)
+
     def check(self) -> None:
         """See whether the source is there and the same as before; if not, everything is looked at. Cheap if it is."""
         with self._lock:

@@ -185,7 +185,7 @@ def _may_run(slot: datetime, outage: Outage, situation: Situation) -> bool:
 
 
 def _counted(slots: Slots, known: datetime, last: datetime, runs: datetime | None, outage: Outage) -> Iterator[Missed]:
-    """Count the slots after `known` until `last`, but for the one that runs; those in the unknown time by themselves."""
+    """Count the slots after `known` until `last` but for the one that runs; those in the unknown time by themselves."""
     until = last - _TICK if runs == last else last
     edges = [known]
     if outage.unknown is not None:

@@ -383,6 +383,14 @@ class Scheduler:
             self._told_full = True
             self._write(Event(self._clock(), Level.WARNING, "pool.full", (("waiting", len(waiting)),)))
 
+    def running(self) -> int:
+        """Return how many runs are going on, waiting ones included."""
+        return len(self._runner.going)
+
+    def earliest(self) -> datetime | None:
+        """Return the start of the next slot of all."""
+        return self._wakes.earliest()
+
     def lost_threads(self) -> int:
         """Return how many pool threads are held by tasks that did not end when told to."""
         return self._runner.lost
