@@ -168,14 +168,14 @@ class Record:
 
     def pairs(self) -> Iterator[tuple[str, Value]]:
         """List the keys and values of the line, in its order; what is unknown is left out."""
+        reason = (("reason", self.reason),)
         known = (
             ("job_id", self.job_id),
             ("run_id", self.run_id),
             ("scheduled", self.scheduled),
             ("started", self.started),
             ("duration", self.duration),
-            ("reason", self.reason),
-            *self.details,
+            *((*self.details, *reason) if self.status is Status.MISSED else (*reason, *self.details)),
             ("output", self.output),
         )
         return ((key, value) for key, value in known if value is not None)

@@ -38,23 +38,28 @@ def read_back(path: Path, backups: int) -> Past | None:
 
     """
     since: list[Line] = []
+    held: list[Line] = []  # a mark whose parts are not all there yet, as read: backwards
     until: datetime | None = None
-    parts: list[Line] = []
-    last: Line | None = None
     for line in _lines(path, backups):
-        until = until or _instant(line.get("time"))
-        if last is None and not (line["word"] == NAME and "settled" in line):
+        until = until or datetime.fromisoformat(line["time"])
+        if held and not _is_part(line):
+            since += held
+            held = []
+        if held or _is_mark(line):
+            held.append(line)
+            if len(held) > int(held[0].get("parts", "0")):
+                return _past(held[0], held[:0:-1], since[::-1], until)
+        else:
             since.append(line)
-            continue
-        if last is None:
-            last = line
-        elif line["word"] == NAME and "settled" not in line:
-            parts.append(line)
-        if len(parts) >= int(last.get("parts", "0")):
-            break
-    if last is None or until is None:
-        return None
-    return _past(last, parts, list(reversed(since)), until)
+    return None
+
+
+def _is_mark(line: Line) -> bool:
+    return line["word"] == NAME and "settled" in line
+
+
+def _is_part(line: Line) -> bool:
+    return line["word"] == NAME and "settled" not in line
 
 
 def _past(last: Line, parts: Iterable[Line], since: list[Line], until: datetime) -> Past | None:
@@ -136,8 +141,14 @@ def _raw_lines(path: Path) -> Iterator[bytes]:
 def parse_line(raw: bytes) -> dict[str, str] | None:
     """Take a line of either format apart: `time`, `word` (status or event) and its pairs; None for anything else."""
     text = raw.decode("utf-8", "replace")
-    if text.startswith("{"):
-        return _parse_json(text)
+    pairs = _parse_json(text) if text.startswith("{") else _parse_text(text)
+    try:
+        return pairs if pairs and datetime.fromisoformat(pairs["time"]).tzinfo else None
+    except (ValueError, KeyError):
+        return None
+
+
+def _parse_text(text: str) -> dict[str, str] | None:
     found = _TEXT.fullmatch(text)
     if found is None:
         return None

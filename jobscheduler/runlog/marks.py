@@ -10,7 +10,7 @@ from jobscheduler.runlog.lines import instant_text
 
 NAME = "service.alive"
 
-_A_LINE = 15  # runs or slots told in one line: well below the length that a value may have
+_A_LINE = 8  # runs or slots told in one line: with the longest ids still below the length that a value may have
 _NONE = "-"
 
 
