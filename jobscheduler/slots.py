@@ -6,10 +6,12 @@ however often somebody looks and whatever the clock does in between.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from operator import itemgetter
 from typing import Protocol
 
 PUNCTUAL = timedelta(seconds=10)
@@ -149,7 +151,7 @@ def after_outage(slots: Slots, outage: Outage, situation: Situation) -> Decision
     cursor = latest or known
     if latest is None and gaps:
         latest = gaps[-1]
-    runs = latest if latest is not None and _may_run(latest, outage, situation) else None
+    runs = latest if latest is not None and _may_run(slots, latest, outage, situation) else None
     missed = [Missed(slot, slot, 1, reason=_reason(slot, outage)) for slot in gaps if slot != runs]
     if cursor != known:
         missed += _counted(slots, known, cursor, runs, outage)
@@ -158,16 +160,27 @@ def after_outage(slots: Slots, outage: Outage, situation: Situation) -> Decision
 
 
 def _unaccounted(slots: Slots, outage: Outage, known: datetime) -> list[datetime]:
-    """List the slots until `known` that are not accounted for; after a mark of the log that is a minute's worth."""
-    found = set(outage.waits)
+    """List the slots until `known` that are not accounted for; after a mark of the log that is a minute's worth.
+
+    Accounted ranges are stepped over: a start that crashed may have left one that is years long.
+    """
+    ranges = sorted(outage.accounted)
+    found = {slot for slot in outage.waits if _covering(slot, ranges) is None}
     slot = slots.next(outage.after) if known > outage.after else None
     for _ in range(MOST):
         if slot is None or slot > known:
             break
-        if not any(first <= slot <= last for first, last in outage.accounted):
+        covering = _covering(slot, ranges)
+        if covering is None:
             found.add(slot)
-        slot = slots.next(slot)
-    return sorted(slot for slot in found if not any(first <= slot <= last for first, last in outage.accounted))
+        slot = slots.next(slot if covering is None else covering[1])
+    return sorted(found)
+
+
+def _covering(slot: datetime, ranges: Sequence[Range]) -> Range | None:
+    """Find the range that a slot lies in, of sorted ones; of several that begin alike the longest."""
+    candidates = ranges[: bisect_right(ranges, slot, key=itemgetter(0))]
+    return next((one for one in reversed(candidates) if slot <= one[1]), None)
 
 
 def _last_due(slots: Slots, after: datetime, now: datetime) -> datetime | None:
@@ -178,8 +191,9 @@ def _last_due(slots: Slots, after: datetime, now: datetime) -> datetime | None:
     return latest
 
 
-def _may_run(slot: datetime, outage: Outage, situation: Situation) -> bool:
-    if situation.catch_up <= timedelta(0) or outage.until - slot > situation.catch_up:
+def _may_run(slots: Slots, slot: datetime, outage: Outage, situation: Situation) -> bool:
+    """A slot is as old as its start: jitter alone makes none too old."""
+    if situation.catch_up <= timedelta(0) or outage.until - slots.start_of(slot) > situation.catch_up:
         return False
     return outage.unknown is None or not outage.unknown[0] <= slot <= outage.unknown[1]
 

@@ -14,6 +14,7 @@ from jobscheduler import tasks
 from jobscheduler.model import Begun, Cron, Entry, Event, Job, Mark, Once, Past, Record, Retry, TaskSpec
 from jobscheduler.scheduler import Scheduler
 from jobscheduler.tasks import Context, Outcome, Task, TaskFailed
+from jobscheduler.timetable import timetable_of
 from tests.conftest import wait_until
 
 NOON = datetime(2096, 11, 22, 12, tzinfo=UTC)
@@ -49,6 +50,7 @@ class World:
             clock=lambda: self.now,
             cause=lambda: "asleep",
         )
+        self.scheduler._wakes.start = lambda: None  # the host's clock is not the test's
 
     def put(self, job: Job) -> datetime | None:
         """Put a job in force now."""
@@ -489,3 +491,155 @@ def test_runs_that_wait_for_a_worker_are_told_once(world: World) -> None:
 
     told = [one for one in world.written if isinstance(one, Event) and one.name == "pool.full"]
     assert [dict(one.values)["waiting"] for one in told] == [3]
+
+
+def jittered(**fields: Any) -> Job:
+    """A job each hour whose start comes up to 50 minutes late."""
+    return job(schedule=Cron("0 * * * *", "UTC"), jitter=3000, **fields)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda world: world.put(jittered(description="edited")), []),
+        (lambda world: world.put(jittered(catch_up=5, description="edited")), []),
+        (lambda world: world.put(job(schedule=Cron("30 * * * *", "UTC"))), [(3600, "SUCCESS", None)]),
+        (lambda world: world.put(jittered(enabled=False)), [(3600, "MISSED", "disabled")]),
+        (lambda world: world.scheduler.drop("x", world.now), [(3600, "MISSED", "deleted")]),
+    ],
+)
+def test_a_slot_whose_jitter_is_running_is_not_lost_by_a_change_of_its_file(
+    world: World, change: Callable[[World], object], expected: list[tuple[int, str, str | None]]
+) -> None:
+    """An edit that leaves the times alone leaves it alone, another one starts it at once; without a job it is missed."""
+    world.scheduler.start()
+    world.put(jittered())
+    start = timetable_of(jittered()).start_of(NOON + timedelta(hours=1)) - NOON
+    assert start > timedelta(hours=1, seconds=20)
+    world.now = NOON + timedelta(hours=1, seconds=15)
+    change(world)
+
+    assert world.wait_for_records(len(expected)) == expected
+    if not expected:
+        world.due("x", start.total_seconds())
+        assert world.wait_for_records(1) == [(3600, "SUCCESS", None)]
+
+
+def test_a_slot_whose_jitter_was_running_when_the_service_crashed_starts_when_it_is_due(world: World) -> None:
+    """It had not begun, so it is no part of the outage."""
+    world.now = NOON + timedelta(hours=1, seconds=15)
+    recalled(world, jittered(), mark=Mark(NOON + timedelta(minutes=59), "boot-1"))
+    start = timetable_of(jittered()).start_of(NOON + timedelta(hours=1)) - NOON
+    world.due("x", start.total_seconds())
+
+    assert world.wait_for_records(1) == [(3600, "SUCCESS", None)]
+
+
+@pytest.mark.parametrize(
+    ("boot", "ahead", "given", "expected"),
+    [
+        ("boot-1", 0, [job(enabled=False)], [(60, "MISSED", "disabled")]),
+        ("boot-2", 0, [job(schedule=Cron("@reboot", "UTC"))], [(60, "MISSED", "down"), (100, "SUCCESS", None)]),
+        ("boot-1", 4, [job()], [(60, "MISSED", "clock")]),
+    ],
+)
+def test_no_slot_that_waited_is_forgotten_at_a_start(
+    world: World, boot: str, ahead: int, given: list[Job], expected: list[tuple[int, str, str | None]]
+) -> None:
+    """Its job was switched off meanwhile, the host has booted, or the clock is another one."""
+    world.now = NOON + timedelta(seconds=100)
+    mark = Mark(NOON + timedelta(seconds=90, hours=ahead), boot, (), (("x", NOON + timedelta(seconds=60)),))
+    recalled(world, *given, mark=mark, waits=mark.waits, stopped=True)
+
+    assert sorted(world.wait_for_records(len(expected))) == expected
+
+
+def test_a_waiting_one_time_job_whose_file_was_touched_meanwhile_keeps_its_account(world: World) -> None:
+    """It had been decided, whatever the file's time says; now it is too old."""
+    world.now = NOON + timedelta(seconds=300)
+    slot = NOON + timedelta(seconds=10)
+    world.scheduler.recall(Past(Mark(NOON + timedelta(seconds=20)), NOON, True, waits=(("x", slot),)), world.now)
+    assert world.scheduler.expire(job(schedule=Once(slot), written=NOON + timedelta(seconds=200)), world.now)
+    world.scheduler.start()
+
+    assert world.records() == [(10, "MISSED", "down")]
+
+
+def test_a_start_marks_what_it_begins_before_it_begins(world: World) -> None:
+    """A crash right after the first line of an `@reboot` run must not make it run once more in this boot."""
+    marks: list[tuple[Mark, int]] = []
+    world.scheduler._write_mark = lambda mark: marks.append((mark, len(world.written)))
+    recalled(world, job(schedule=Cron("@reboot", "UTC")), mark=Mark(NOON, "boot-0"), stopped=True)
+
+    assert marks == [(Mark(NOON, "boot-1", (), (("x", NOON),)), 0)]
+    world.wait_for_records(1)
+
+
+def test_a_mark_never_goes_back_with_the_clock(world: World) -> None:
+    """Two hours back: a start must not run again what has run. Five hours back: the new time counts."""
+    marks: list[Mark] = []
+    world.scheduler._write_mark = marks.append
+    world.put(job())
+    for hours in (0, -2, -5):
+        world.now = NOON + timedelta(hours=hours)
+        if hours == -5:
+            world.scheduler.accept_clock(world.now)
+        world.scheduler.mark()
+
+    assert [mark.settled for mark in marks] == [NOON, NOON, NOON - timedelta(hours=5)]
+
+
+def test_a_one_time_job_that_has_run_does_not_run_again_when_the_clock_is_believed(world: World) -> None:
+    """Also if its file is edited then."""
+    once = job(schedule=Once(NOON + timedelta(seconds=5)))
+    world.put(once)
+    world.due("x", 5)
+    world.wait_for_records(1)
+    world.now = NOON - timedelta(days=1)
+    world.scheduler.accept_clock(world.now)
+    world.put(job(schedule=once.schedule, description="edited"))
+    world.due("x", 6)
+
+    assert world.records() == [(5, "SUCCESS", None)]
+
+
+def test_a_further_attempt_within_the_drain_is_made() -> None:
+    """A run in progress may finish in its time, also if that takes another attempt; the pool is still there for it."""
+    world = World()
+    world.put(job(task={"fails": True}, retry=Retry(2, delay=0.3)))
+    world.due("x", 60)
+    wait_until(lambda: any(isinstance(one, Event) and one.name == "run.attempt_failed" for one in world.written))
+    world.scheduler.stop(10)
+
+    (record,) = [one for one in world.written if isinstance(one, Record)]
+    assert (record.reason, dict(record.details)["attempts"]) == ("task", 2)
+
+
+def test_a_pool_that_cannot_start_a_thread_says_so_and_with_one_thread_only_makes_runs_late(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The host has no thread to give: without any the run fails with its reason, with one it waits for that."""
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name.startswith(("run", "ThreadPool")):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    world.put(job())
+    world.due("x", 60)
+    assert world.wait_for_records(1) == [(60, "FAILURE", "start")]
+
+    monkeypatch.undo()
+    Gate.begun, Gate.may_end = [], threading.Event()
+    monkeypatch.setitem(tasks._loaded, "gate", Gate)
+    world.put(job("y"))
+    world.due("y", 120)
+    wait_until(lambda: Gate.begun)
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    world.put(job("z"))
+    world.due("z", 180)
+    Gate.may_end.set()
+    world.wait_for_records(3)
+    assert world.records("z") == [(180, "SUCCESS", None)]

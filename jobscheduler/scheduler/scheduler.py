@@ -34,6 +34,8 @@ UNSURE = timedelta(seconds=2)
 ACCEPTED = timedelta(hours=3)
 """A clock that is set back by more than this is believed, as Debian's cron does."""
 
+_TICK = timedelta(microseconds=1)
+
 Step = Callable[[], object]
 """Something to do when the lock has been given back."""
 
@@ -93,7 +95,11 @@ class Scheduler:
         self._queued: dict[Run, float] = {}
         self._told_full = False
         self._past: Past | None = None
+        self._waits: dict[str, list[datetime]] = {}
+        self._interrupted: dict[str, list[datetime]] = {}
         self._floor = EPOCH
+        self._settled_to = EPOCH
+        self._being_put: dict[str, datetime] = {}
         self._before_start: list[Step] | None = []
         self._stopped_at: datetime | None = None
         self.activity = 0
@@ -109,10 +115,11 @@ class Scheduler:
     def start(self) -> None:
         """Begin to wake up for due jobs; what became due since it was put is decided at once."""
         steps, self._before_start = self._before_start or [], None
+        self._account_for_the_gone()
         self._wakes.start()
+        self.mark()  # with what begins now in it, so that a crash from here on does not make `@reboot` run once more
         for step in steps:
             step()
-        self._account_for_the_gone()
 
     @property
     def rounds(self) -> int:
@@ -142,9 +149,15 @@ class Scheduler:
             end_leftovers(interrupted)
         for one in past.begun:
             self._write(_interrupted(one, now))
+            if one.scheduled is not None:
+                self._interrupted.setdefault(one.job_id, []).append(one.scheduled)
+        for job_id, slot in past.waits:
+            self._waits.setdefault(job_id, []).append(slot)
         ahead = max(past.until, past.mark.settled) - now
         if ahead > ACCEPTED:
             self._write(Event(now, Level.WARNING, "clock.accepted", (("log_ahead_by", ahead.total_seconds()),)))
+            for job_id in list(self._waits):
+                self._miss_waits(job_id, "clock")
             return
         self._past = past
         self._floor = past.mark.settled
@@ -153,8 +166,8 @@ class Scheduler:
 
     def _outage(self, job: Job, after: datetime, now: datetime, past: Past) -> Outage:
         """Describe the time in which nobody decided the slots of a job."""
-        settled = [(one.scheduled, one.scheduled) for one in past.begun if one.job_id == job.id and one.scheduled]
-        waits = tuple(slot for job_id, slot in past.waits if job_id == job.id)
+        settled = [(slot, slot) for slot in self._interrupted.get(job.id, ())]
+        waits = tuple(self._waits.pop(job.id, ()))
         is_unclean = past.mark.boot != self._boot and not past.stopped
         unknown = (past.until, past.until + UNSURE) if is_unclean else None
         return Outage(after, now, "down", (*past.accounted.get(job.id, ()), *settled), waits, unknown)
@@ -165,17 +178,23 @@ class Scheduler:
         if job.written is not None and not isinstance(job.schedule, Once):
             after = max(after, min(job.written, now))
         situation = Situation(Overlap(job.overlap), catch_up=timedelta(seconds=job.catch_up))
-        decision = after_outage(timetable, self._outage(job, after, now, past), situation)
-        if isinstance(job.schedule, Once) and job.written is not None and job.written > job.schedule.at:
+        outage = self._outage(job, after, now, past)
+        decision = after_outage(timetable, outage, situation)
+        is_late = isinstance(job.schedule, Once) and job.written is not None and job.written > job.schedule.at
+        if is_late and not outage.waits:
             return Decision(decision.cursor, decision.acts)  # its file came too late for its slot: that is no miss
         return decision
 
     def _account_for_the_gone(self) -> None:
         """Write the record of each slot that waited and whose job is not there any more."""
-        past, self._past = self._past, None
-        for job_id, slot in past.waits if past else ():
-            if job_id not in self._entries:
-                self._settle(job_id, slot, Status.MISSED, "deleted")
+        self._past = None
+        for job_id in list(self._waits):
+            self._miss_waits(job_id, "disabled" if job_id in self._entries else "deleted")
+
+    def _miss_waits(self, job_id: str, reason: str) -> None:
+        """Write the records of slots that waited when the service ended and are not going to run."""
+        for slot in self._waits.pop(job_id, ()):
+            self._settle(job_id, slot, Status.MISSED, reason)
 
     # -- what is in force
 
@@ -187,25 +206,61 @@ class Scheduler:
         """
         self._on_due(job.id, now)
         timetable = timetable_of(job, self._host)
-        steps: list[Step] = []
         with self._lock:
             cursor = self._cursor_of(job, now)
             entry = self._entries.setdefault(job.id, _Entry(job, timetable, cursor))
-            entry.job, entry.timetable, entry.cursor, entry.in_force = job, timetable, cursor, True
-            (self._jittered.add if job.jitter else self._jittered.discard)(job.id)
+            steps = self._change(entry, job, timetable, now)
             if self._before_start is not None:
                 self._recall(entry, now)
-            elif not job.enabled:
-                steps = self._give_up(entry, "disabled")
-            cursor = entry.cursor
-        for step in steps:
-            step()
+            cursor = self._being_put[job.id] = entry.cursor
+        try:
+            for step in steps:
+                step()
+            return self._wake_for(job, timetable, cursor)
+        finally:
+            with self._lock:
+                del self._being_put[job.id]
+
+    def _wake_for(self, job: Job, timetable: Timetable, cursor: datetime) -> datetime | None:
         upcoming = timetable.next(cursor) if job.enabled else None
         if upcoming is None:
             self._wakes.drop(job.id)
         else:
             self._wakes.put(job.id, trigger_for(timetable), timetable.start_of(upcoming))
         return upcoming
+
+    def _change(self, entry: _Entry, job: Job, timetable: Timetable, now: datetime) -> list[Step]:
+        """Let a definition take the place of the former one, under the lock.
+
+        If the timetable is the same, nothing has changed for its slots, also not for one whose jitter is running.
+        """
+        steps: list[Step] = []
+        if not job.enabled:
+            self._give_up(entry, "disabled", now)
+        if not (entry.is_live and job.enabled and entry.timetable == timetable):
+            steps = self._begin_early(entry, now)
+            entry.cursor = self._cursor_of(job, now)
+        entry.job, entry.timetable, entry.in_force = job, timetable, True
+        (self._jittered.add if job.jitter else self._jittered.discard)(job.id)
+        return steps
+
+    def _begin_early(self, entry: _Entry, now: datetime) -> list[Step]:
+        """Begin the slot whose jitter is running, as it was defined, before its definition changes."""
+        slot = self._take_delayed(entry, now)
+        if slot is None:
+            return []
+        decision = decide(entry.timetable.nominal, slot - _TICK, slot, _situation(entry))
+        return self._enlist(entry, decision, now)
+
+    def _take_delayed(self, entry: _Entry, now: datetime) -> datetime | None:
+        """Take the slot that only jitter has not let start yet, if there is one; jitter ends before the next slot."""
+        if entry.job.jitter <= 0 or not entry.is_live or self._before_start is not None:
+            return None
+        slot = entry.timetable.next(entry.cursor)
+        if slot is None or slot > now:
+            return None
+        entry.cursor = self._last[entry.job.id] = slot
+        return slot
 
     def _cursor_of(self, job: Job, now: datetime) -> datetime:
         last = max(self._last.get(job.id, EPOCH), self._floor)
@@ -217,12 +272,13 @@ class Scheduler:
         if self._before_start is None or not job.enabled:
             return
         if entry.timetable.at_boot and (past is None or past.mark.boot != self._boot):
+            self._miss_waits(job.id, "down")
             decision = Decision(entry.cursor, ((now, Act.RUN),))
         elif past is not None:
             decision = self._account(job, entry.timetable, now, past)
         else:
             return
-        entry.cursor = decision.cursor if isinstance(job.schedule, Once) else max(now, decision.cursor)
+        entry.cursor = decision.cursor  # not `now`: of what has begun nothing is left, but jitter may be running
         self._before_start += self._enlist(entry, decision, now)
 
     def expire(self, job: Job, now: datetime) -> bool:
@@ -243,19 +299,19 @@ class Scheduler:
             entry = self._entries.get(job_id)
             if entry is None:
                 return
+            self._give_up(entry, "deleted", now)
             entry.in_force = False
-            steps = self._give_up(entry, "deleted")
             if not entry.going:
                 del self._entries[job_id]
-        for step in steps:
-            step()
 
-    def _give_up(self, entry: _Entry, reason: str) -> list[Step]:
-        """Let a slot that waits for its turn be missed."""
+    def _give_up(self, entry: _Entry, reason: str, now: datetime) -> None:
+        """Let a slot that waits for its turn, or for its jitter, be missed. Under the lock, as every deciding is."""
         waiting, entry.waiting = entry.waiting, None
-        if waiting is None or not waiting.withdraw():
-            return []
-        return [partial(self._settle, entry.job.id, waiting.scheduled, Status.MISSED, reason)]
+        if waiting is not None and waiting.withdraw():
+            self._settle(entry.job.id, waiting.scheduled, Status.MISSED, reason)
+        delayed = self._take_delayed(entry, now)
+        if delayed is not None:
+            self._settle(entry.job.id, delayed, Status.MISSED, reason)
 
     def next_slot(self, job_id: str) -> datetime | None:
         """Return the next slot of a job in force; None if it has none, is disabled or unknown."""
@@ -269,13 +325,14 @@ class Scheduler:
     def accept_clock(self, now: datetime) -> None:
         """Believe a clock that was set back: slots that lie before those already decided are due again."""
         with self._lock:
-            self._last.clear()
-            self._floor = EPOCH
+            self._floor, self._settled_to = min(self._floor, now), EPOCH
             entries = [entry for entry in self._entries.values() if entry.in_force and entry.cursor > now]
-            for entry in entries:
-                if not isinstance(entry.job.schedule, Once):
-                    entry.cursor = now
-        for entry in entries:
+            repeating = [entry for entry in entries if not isinstance(entry.job.schedule, Once)]
+            for entry in repeating:
+                entry.cursor = now
+            once = {entry.job.id for entry in self._entries.values() if isinstance(entry.job.schedule, Once)}
+            self._last = {job_id: slot for job_id, slot in self._last.items() if slot <= now or job_id in once}
+        for entry in repeating:
             self.put(entry.job, now)
 
     # -- what is due
@@ -329,10 +386,10 @@ class Scheduler:
         self._queued[run] = time.monotonic()
         try:
             self._wakes.submit(partial(self._work, run))
-        except RuntimeError:  # the pool is closed, or the host has no thread left
+        except RuntimeError:  # the host has no thread left, or the service has stopped
             self._queued.pop(run, None)
             if self._stopped_at is None or not run.withdraw():
-                run.stop("start")
+                run.stop("start" if self._stopped_at is None else "shutdown")
 
     def _work(self, run: Run) -> None:
         self._queued.pop(run, None)
@@ -353,9 +410,9 @@ class Scheduler:
     def _finished(self, record: Record) -> None:
         """Take the record of a run that has ended, and begin the one that waited for that."""
         with self._lock:
+            waiting = self._let_go(record)
             self._write(record)
             self.activity += 1
-            waiting = self._let_go(record)
             self._idle.notify_all()
         if waiting is not None:
             self._submit(waiting)
@@ -414,17 +471,22 @@ class Scheduler:
         return Mark(self._stopped_at or self._settled(), self._boot, tuple(begun), tuple(waits))
 
     def _settled(self) -> datetime:
-        """Return up to when every slot has been decided, under the lock."""
+        """Return up to when every slot has been decided, under the lock.
+
+        While a clock that was set back catches up, that is ahead of it: what has run must not run again after a start.
+        """
         settled = self._clock()
         earliest = self._wakes.earliest()
         if earliest is not None and earliest <= settled:
-            settled = earliest - timedelta(microseconds=1)
+            settled = earliest - _TICK
+        settled = min([settled, *self._being_put.values()])
         for job_id in self._jittered:  # their slots are earlier than the times that we wake up for them
             entry = self._entries[job_id]
             slot = entry.timetable.next(entry.cursor) if entry.is_live else None
             if slot is not None and slot <= settled:
-                settled = slot - timedelta(microseconds=1)
-        return settled
+                settled = slot - _TICK
+        self._settled_to = max(settled, self._settled_to)
+        return self._settled_to
 
     # -- the end
 
@@ -446,6 +508,7 @@ class Scheduler:
         self._runner.stop("shutdown")
         self._wait_until_idle(time.monotonic() + self._runner.grace + 1, lambda: False)
         self._runner.close()
+        self._wakes.close()
 
     def _wait_until_idle(self, deadline: float, is_hurried: Callable[[], bool]) -> None:
         with self._lock:

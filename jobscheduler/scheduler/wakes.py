@@ -36,8 +36,24 @@ class _Pool(ThreadPoolExecutor):  # type: ignore[misc]
         self._on_due(job.id, run_times[-1])
 
     def submit(self, work: Callable[[], None]) -> None:
-        """Have something executed when a worker is free."""
-        self._pool.submit(work)
+        """Have something executed when a worker is free.
+
+        Raises:
+            RuntimeError: the pool is closed, or it has no thread and the host none to give.
+
+        """
+        try:
+            self._pool.submit(work)
+        except RuntimeError:  # it is in the queue all the same, unless the pool is closed
+            if self._pool._shutdown or not any(thread.is_alive() for thread in self._pool._threads):
+                raise
+
+    def shutdown(self, wait: bool = True) -> None:
+        """Do nothing: when APScheduler ends, runs in progress may still want a worker for their next attempt."""
+
+    def close(self) -> None:
+        """Take no more work."""
+        self._pool.shutdown(wait=False)
 
 
 class _Store(MemoryJobStore):  # type: ignore[misc]
@@ -96,6 +112,10 @@ class Wakes:
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
 
+    def close(self) -> None:
+        """End the pool; what it is at goes on."""
+        self._pool.close()
+
     def is_alive(self) -> bool:
         """Tell whether the thread runs (APScheduler's `running` stays true when it died)."""
         thread = getattr(self._scheduler, "_thread", None)
@@ -126,7 +146,7 @@ class Wakes:
         """Have something executed on a thread of the pool, late if all are busy.
 
         Raises:
-            RuntimeError: the pool is closed, or the host has no thread left.
+            RuntimeError: the pool is closed, or it has no thread and the host none to give.
 
         """
         self._pool.submit(work)
