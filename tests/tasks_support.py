@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -63,6 +64,13 @@ def is_alive(pid: int) -> bool:
 def is_gone(pid: int) -> bool:
     """Neither alive nor a zombie."""
     return look_at(pid) is None
+
+
+def open_to_all(directory: Path) -> None:
+    """Let other users into a directory of the test: pytest's own are closed to them."""
+    top = Path(tempfile.gettempdir())
+    for one in (directory, *(parent for parent in directory.parents if top in parent.parents)):
+        one.chmod(0o755)
 
 
 def descriptors() -> int:
