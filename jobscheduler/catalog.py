@@ -58,6 +58,7 @@ class _Held:
     job: Job | None = None
     problems: tuple[Problem, ...] = ()
     gone: bool = False
+    again: bool = False
     told: Condition = GOOD
 
 
@@ -74,17 +75,27 @@ class Catalog:
     _left: list[Report] = field(default_factory=list)
 
     def signatures(self) -> dict[str, Signature]:
-        """Return the signature of each item at its last look; None for one that was gone."""
-        return {name: None if held.gone else held.signature for name, held in self._items.items()}
+        """Return the signature of each item at its last look: None for one that was gone, () to have it read again."""
+        return {name: None if held.gone else () if held.again else held.signature for name, held in self._items.items()}
 
     def rejudged(self) -> list[str]:
         """List the items with findings that may heal without an edit."""
         return [name for name, held in self._items.items() if any(problem.host for problem in held.problems)]
 
-    def see(self, name: str, signature: Signature, verdict: Verdict, now: float, age: float = 0.0) -> None:
+    def see(
+        self,
+        name: str,
+        signature: Signature,
+        verdict: Verdict,
+        now: float,
+        *,
+        age: float = 0.0,
+        again: bool = False,
+    ) -> None:
         """Take note of what a look at an item gave. Items of a first load are to be seen in the order of names.
 
-        `age` is how long ago the item was last written: a new item that is old enough has settled already.
+        `age` is how long ago an item was last written that is seen for the first time: if long enough, it has settled
+        already. `again` says that it has to be read once more, even if its signature stays as it is.
         """
         held = self._items.get(name)
         if held is None:
@@ -93,10 +104,10 @@ class Catalog:
             held = self._items[name] = _Held(signature, now - age)
         is_new = held.job is None and not held.problems
         was = (held.signature, held.gone, held.problems)
-        held.signature, held.gone = signature, verdict is None
+        held.signature, held.gone, held.again = signature, verdict is None, again
         if isinstance(verdict, Job):
             held.problems = ()
-            self._define(name, held, verdict)
+            self._define(name, held, verdict, now)
         elif verdict is not None:
             held.problems = verdict
         if not is_new and was != (held.signature, held.gone, held.problems):
@@ -156,11 +167,11 @@ class Catalog:
     def _is_settled(self, name: str, now: float) -> bool:
         return now - self._items[name].since >= SETTLED
 
-    def _define(self, name: str, held: _Held, job: Job) -> None:
+    def _define(self, name: str, held: _Held, job: Job, now: float) -> None:
         """Put a new definition into an item: it gives its former id free and claims its new one."""
         former, held.job = held.job, job
         if former is not None and former.id != job.id:
-            self._release(name, former.id, held.since)
+            self._release(name, former.id, now)
         self._claims.setdefault(job.id, set()).add(name)
         owner = self._owner.get(job.id)
         if owner is None or (owner != name and self._items[owner].gone):

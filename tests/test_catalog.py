@@ -78,6 +78,31 @@ def test_a_file_that_is_being_written_is_not_reported() -> None:
     assert desk.later(0.1) == [("a.json", State.GOOD, State.REFUSED)]
 
 
+def test_reading_a_fresh_file_once_more_does_not_begin_another_quiet_second() -> None:
+    """What may still change without its times telling is read again; if it is as it was, it has been quiet."""
+    catalog = Catalog()
+    catalog.see("a.json", (1,), X, 0.0)
+    catalog.see("a.json", (2,), BAD, 5.0, again=True)
+    assert catalog.signatures() == {"a.json": ()}
+    catalog.see("a.json", (2,), BAD, 6.0)
+
+    assert catalog.signatures() == {"a.json": (2,)}
+    assert [one.after.state for one in catalog.reports(6.0)] == [State.STALE]
+
+
+def test_who_waits_for_an_id_that_goes_from_hand_to_hand_is_not_told_at_once() -> None:
+    """That its incumbent is another one now is news that has to settle, too."""
+    desk = Desk()
+    for name in ("a.json", "b.json", "c.json"):
+        desk.see(name, X)
+    assert len(desk.later(1)) == 2
+    desk.now += 60
+    desk.see("a.json", Y)
+
+    assert desk.later(0) == [("b.json", State.REFUSED, State.GOOD)]
+    assert desk.later(1) == [("c.json", State.REFUSED, State.REFUSED)]
+
+
 def test_a_file_that_was_bad_long_before_it_was_first_seen_has_settled() -> None:
     """At a start, files that nobody is writing are reported at once."""
     catalog = Catalog()
