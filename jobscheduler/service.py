@@ -162,17 +162,17 @@ class Service:
         told once.
         """
         state, problem = self._watch.tend()
-        self._degrade(problem or self._fault)
-        self._fault = ""
-        self._look(self._reconciler.check if state is State.CLEAR else self._reconciler.look_at_everything)
+        fault, self._fault = self._fault, ""
+        self._degrade(problem or fault)
+        is_clear = state is State.CLEAR and not fault
+        self._look(self._reconciler.check if is_clear else self._reconciler.look_at_everything)
         self._degrade(self._fault)
         if self._blind and state is not State.BLIND and not problem and not self._fault:
             self._log.event(Level.INFO, "watch.restored")
             self._blind = False
-        self._fault = ""
 
     def _look(self, look: Callable[[], None]) -> None:
-        """Have a pass made. One that fails is told by `_tend`, and everything is looked at again there."""
+        """Have a pass made. One that fails is told by the next `_tend`, which looks at everything."""
         try:
             look()
         except Exception as error:

@@ -10,6 +10,7 @@ import ctypes
 import errno
 import fcntl
 import os
+import shlex
 import stat
 import struct
 import time
@@ -59,9 +60,9 @@ class DirectorySource:
             SourceUnavailable: it is not there, is no directory, or may not be read.
 
         """
-        descriptor = self._open()
+        descriptor, is_link = self._open()
         try:
-            self._check(descriptor)
+            self._check(descriptor, is_link=is_link)
             yield _OpenDirectory(self, descriptor)
         finally:
             os.close(descriptor)
@@ -73,7 +74,7 @@ class DirectorySource:
             SourceUnavailable: there is none, or it may not be read.
 
         """
-        descriptor = self._open()
+        descriptor, _ = self._open()
         try:
             return identity_of(descriptor)
         finally:
@@ -83,17 +84,28 @@ class DirectorySource:
         """Tell whether a name in the directory matters: a job file, or something that a linked one leads through."""
         return is_job_file(name) or name in self._waypoints
 
-    def _open(self) -> int:
+    def _open(self) -> tuple[int, bool]:
+        """Return a descriptor of the directory, and whether it was a link that led there."""
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
         try:
-            return os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            return os.open(self.path, flags | os.O_NOFOLLOW), False
+        except OSError as error:
+            if error.errno not in {errno.ELOOP, errno.ENOTDIR}:
+                raise _unavailable(self.path, error) from None
+        try:
+            return os.open(self.path, flags), True
         except OSError as error:
             raise _unavailable(self.path, error) from None
 
-    def _check(self, descriptor: int) -> None:
-        read_only = trust.is_read_only(descriptor)
-        verdict = trust.distrusted(os.fstat(descriptor), str(self.path), read_only=read_only)
-        if verdict is None and self.path.is_symlink():
-            verdict = trust.of_links(str(self.path.parent.resolve()), self.path.name)
+    def _check(self, descriptor: int, *, is_link: bool) -> None:
+        """Judge the open directory, and the way there if a link led to it."""
+        try:
+            read_only = trust.is_read_only(descriptor)
+            verdict = trust.distrusted(os.fstat(descriptor), str(self.path), read_only=read_only)
+            if verdict is None and is_link:
+                verdict = trust.of_links(os.path.realpath(self.path.parent), self.path.name)
+        except OSError as error:
+            raise _unavailable(self.path, error) from None
         if verdict is not None:
             raise SourceUnavailable(verdict.message, verdict.help)
 
@@ -194,12 +206,18 @@ class _OpenDirectory:
             return self._gone(name)
         found = self._stat(name)
         if error.errno in {errno.EACCES, errno.EPERM}:
-            help_ = f"make it readable for the service's user, for example `chmod a+r {self._source.path / name}`"
-            return _refused(name, "the service may not read the file", found, help_, host=True)
+            verdict = self._barred(name)
+            return _refused(name, verdict.message, found, verdict.help, host=True)
         if error.errno == errno.ELOOP:
             return _refused(name, "the symbolic link leads in a circle", found, host=True)
         reason = os.strerror(error.errno or 0).lower()
         return _refused(name, f"the file cannot be read: {reason}", found, host=True)
+
+    def _barred(self, name: str) -> trust.Distrust:
+        path = str(self._source.path / name)
+        if os.path.islink(path):  # noqa: PTH114 - raises nothing
+            return trust.barred(path, "a+r")
+        return trust.Distrust("the service may not read the file", f"`chmod a+r {shlex.quote(path)}`")
 
     def _gone(self, name: str) -> Read:
         try:
@@ -296,13 +314,14 @@ def _unavailable(path: Path, error: OSError) -> SourceUnavailable:
     user = f"uid {os.geteuid()}"
     match error.errno:
         case errno.ENOENT:
-            return SourceUnavailable(f"the jobs directory `{path}` does not exist", f"make it: `mkdir -p {path}`")
+            return SourceUnavailable(
+                f"the jobs directory `{path}` does not exist", f"make it: `mkdir -p {shlex.quote(str(path))}`"
+            )
         case errno.ENOTDIR:
             return SourceUnavailable(f"`{path}` is not a directory", "name the directory that holds the job files")
         case errno.EACCES | errno.EPERM:
-            return SourceUnavailable(
-                f"the jobs directory `{path}` may not be read by {user}", f"let it: `chmod a+rx {path}`"
-            )
+            help_ = trust.barred(str(path), "a+rx").help
+            return SourceUnavailable(f"the jobs directory `{path}` may not be read by {user}", help_)
         case _:
             reason = os.strerror(error.errno or 0).lower()
             return SourceUnavailable(f"the jobs directory `{path}` cannot be read: {reason}")
