@@ -70,6 +70,7 @@ class Catalog:
     _items: dict[str, _Held] = field(default_factory=dict)
     _owner: dict[str, str] = field(default_factory=dict)
     _claims: dict[str, set[str]] = field(default_factory=dict)
+    _leaving: dict[str, tuple[Job, float]] = field(default_factory=dict)
     _doubtful: set[str] = field(default_factory=set)
     _touched: set[str] = field(default_factory=set)
     _left: list[Report] = field(default_factory=list)
@@ -115,7 +116,10 @@ class Catalog:
         self._doubtful.add(name)
 
     def settle(self, now: float) -> None:
-        """Let go of every item that has been gone for long enough."""
+        """Let go of every item that has been gone for long enough, and of ids that nobody took from who left them."""
+        for job_id in [one for one, (_, since) in self._leaving.items() if now - since >= SETTLED]:
+            del self._leaving[job_id]
+            self._refresh(job_id)
         for name in [one for one in self._doubtful if self._items[one].gone and self._is_settled(one, now)]:
             held = self._items.pop(name)
             self._doubtful.discard(name)
@@ -130,7 +134,9 @@ class Catalog:
 
     def settle_at(self) -> float | None:
         """Say when the next bad news will have settled; None if there is none."""
-        return min((self._items[name].since + SETTLED for name in self._doubtful), default=None)
+        doubts = [self._items[name].since for name in self._doubtful]
+        doubts += [since for _, since in self._leaving.values()]
+        return min(doubts) + SETTLED if doubts else None
 
     def take_touched(self) -> set[str]:
         """Return the ids whose desired definition may have changed since the last call."""
@@ -168,15 +174,25 @@ class Catalog:
         return now - self._items[name].since >= SETTLED
 
     def _define(self, name: str, held: _Held, job: Job, now: float) -> None:
-        """Put a new definition into an item: it gives its former id free and claims its new one."""
+        """Put a new definition into an item: it gives its former id free and claims its new one.
+
+        If that is taken, the two may be about to swap: its former job stays in force until somebody takes its id, or
+        it has settled that nobody does.
+        """
         former, held.job = held.job, job
         if former is not None and former.id != job.id:
+            if self._is_taken(job.id, name):
+                self._leaving[former.id] = former, now
             self._release(name, former.id, now)
         self._claims.setdefault(job.id, set()).add(name)
-        owner = self._owner.get(job.id)
-        if owner is None or (owner != name and self._items[owner].gone):
+        if not self._is_taken(job.id, name):
             self._owner[job.id] = name
         self._refresh(job.id)
+
+    def _is_taken(self, job_id: str, name: str) -> bool:
+        """Tell whether an id belongs to another item that is there."""
+        owner = self._owner.get(job_id)
+        return owner is not None and owner != name and not self._items[owner].gone
 
     def _release(self, name: str, job_id: str, now: float) -> None:
         """Give an id free: of those that wait for it, the one whose name sorts first takes over."""
@@ -200,6 +216,10 @@ class Catalog:
     def _refresh(self, job_id: str) -> None:
         owner = self._owner.get(job_id)
         job = self._items[owner].job if owner is not None else None
+        if job is not None:
+            self._leaving.pop(job_id, None)
+        elif job_id in self._leaving:
+            job, _ = self._leaving[job_id]
         if job is None:
             self.desired.pop(job_id, None)
         else:

@@ -197,27 +197,56 @@ def test_a_renamed_file_keeps_its_job_without_a_gap() -> None:
 
 
 def test_a_definition_gives_its_former_id_free_even_when_its_new_one_is_taken() -> None:
-    """The job of the old id is no longer wanted by anybody."""
+    """For others at once; when it has settled that nobody wants it, its job is gone."""
     desk = Desk()
     desk.see("a.json", X)
     desk.see("b.json", Y)
     desk.see("a.json", Y)
 
-    assert desk.desired == {"y": "b.json"}
+    assert desk.desired == {"x": "a.json", "y": "b.json"}
+    assert desk.catalog.settle_at() == 1.0
     assert desk.later(1) == [("a.json", State.GOOD, State.REFUSED)]
+    assert desk.desired == {"y": "b.json"}
+    assert desk.catalog.settle_at() is None
 
 
 def test_two_files_may_swap_their_ids() -> None:
-    """Whatever lies between, both are in force in the end and nothing is reported."""
+    """Both are in force all the time, and nothing is reported."""
     desk = Desk()
     desk.see("a.json", X)
     desk.see("b.json", Y)
     desk.see("a.json", Y)
     desk.later(0.2)
+    assert desk.desired.keys() == {"x", "y"}
     desk.see("b.json", X)
 
     assert desk.later(5) == []
     assert desk.desired == {"x": "b.json", "y": "a.json"}
+
+
+def test_three_files_may_pass_their_ids_round() -> None:
+    """Beginning with one whose new id is taken, none is ever out of force."""
+    desk = Desk()
+    z = replace(X, id="z")
+    for name, one in (("a.json", X), ("b.json", Y), ("c.json", z)):
+        desk.see(name, one)
+    for name, one in (("a.json", Y), ("b.json", z), ("c.json", X)):
+        desk.see(name, one)
+        desk.later(0.3)
+        assert desk.desired.keys() == {"x", "y", "z"}
+
+    assert desk.later(5) == []
+    assert desk.desired == {"x": "c.json", "y": "a.json", "z": "b.json"}
+    assert desk.catalog.settle_at() is None
+
+
+def test_a_plain_new_id_takes_the_old_job_away_at_once() -> None:
+    """Otherwise what is the same job to its author might run under both ids."""
+    desk = Desk()
+    desk.see("a.json", X)
+    desk.see("a.json", Y)
+
+    assert desk.desired == {"y": "a.json"}
 
 
 def test_a_stale_file_still_owns_its_id() -> None:

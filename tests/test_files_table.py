@@ -218,16 +218,18 @@ def test_an_id_that_is_taken_stays_where_it_is(service: Service) -> None:
 
 
 def test_a_refused_definition_gives_its_former_id_free(service: Service) -> None:
-    """Renamed to an id that another file has, its old job is gone at once, and free for others."""
+    """Given an id that another file has, its own one is free for others at once, and else gone after a second."""
     service.write("first.json", job("first", YEARLY))
-    service.write("second.json", job("second", YEARLY))
-    service.wait_for("job.added", job_id="second")
-    service.write("second.json", job("first", YEARLY))
+    for name in ("second", "third"):
+        service.write(f"{name}.json", job(name, YEARLY))
+        service.wait_for("job.added", job_id=name)
+        service.write(f"{name}.json", job("first", YEARLY))
+    service.write("other.json", job("third", "0 0 2 1 *"))
+    service.wait_for("job.updated", job_id="third")
     service.wait_for("job.removed", job_id="second")
-    service.write("third.json", job("second", YEARLY))
-
-    service.wait_for("job.added", 2, job_id="second")
     service.wait_for("job.refused", file="second.json")
+
+    assert words_of(service, "third") == ["job.added", "job.updated"]
 
 
 def test_at_a_start_the_file_whose_name_sorts_first_has_the_id(tmp_path: Path) -> None:

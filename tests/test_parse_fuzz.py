@@ -23,7 +23,7 @@ from tests.conftest import ROOT, job
 RULES = Rules(ZoneInfo("Europe/Berlin"), tasks.task_type, tasks.task_names())
 MIB = 1024 * 1024
 
-LONGEST = 2.0
+LONGEST = 4.0
 """No file takes longer to be judged, in seconds of this process (a typical one takes 0.0001)."""
 
 MOST = 256 * MIB

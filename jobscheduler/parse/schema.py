@@ -163,7 +163,7 @@ def _type_name(value: Any) -> str:
 
 
 def _label(path: JsonPath) -> str:
-    return ".".join(str(part) for part in path) or "the definition"
+    return ".".join(shortened(str(part)) for part in path) or "the definition"
 
 
 def shortened(text: str) -> str:
