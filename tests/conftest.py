@@ -65,11 +65,13 @@ class Service:
         self.options = options
         self.env = {**os.environ, "TZ": "UTC", **(env or {})}
         self.process: subprocess.Popen[bytes] | None = None
+        self.program = [sys.executable, str(ROOT / "main.py")]
+        self._read: tuple[int, int, list[dict[str, str]]] = (0, 0, [])
 
     def start(self, *, wait: bool = True) -> Service:
         """Start it; wait until it has read every file."""
         before = len(self.words("service.started"))
-        command = [sys.executable, str(ROOT / "main.py"), "--jobs-dir", str(self.jobs), "--log-file", str(self.log)]
+        command = [*self.program, "--jobs-dir", str(self.jobs), "--log-file", str(self.log)]
         with self.errors.open("ab") as errors:
             self.process = subprocess.Popen(
                 [*command, *self.options], env=self.env, stderr=errors, stdin=subprocess.DEVNULL
@@ -79,9 +81,19 @@ class Service:
         return self
 
     def lines(self) -> list[dict[str, str]]:
-        """All complete lines of the log so far."""
-        text = self.log.read_text("utf-8") if self.log.exists() else ""
-        return [parse_line(line[:-1]) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+        """All complete lines of the log so far; only what was added is read again."""
+        if not self.log.exists():
+            return []
+        with self.log.open("rb") as file:
+            inode, at, known = self._read
+            if inode != (inode := os.fstat(file.fileno()).st_ino):
+                at, known = 0, []
+            file.seek(at)
+            text = file.read()
+        text = text[: text.rfind(b"\n") + 1]
+        known = [*known, *(parse_line(line) for line in text.decode("utf-8").split("\n")[:-1])]
+        self._read = (inode, at + len(text), known)
+        return known
 
     def words(self, word: str, **values: str) -> list[dict[str, str]]:
         """The lines with this status or event and these values."""
