@@ -22,6 +22,7 @@ HOST = ("test_running_md", "test_systemd", "test_packaging")
 """Files of tests that change the host or count on it being left alone: they run one after the other."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before the plug-in that reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests of a file together when they run in several processes, and begin with what takes longest."""
     for item in items:
