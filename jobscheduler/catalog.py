@@ -79,6 +79,11 @@ class Catalog:
         """Return the signature of each item at its last look: None for one that was gone, () to have it read again."""
         return {name: None if held.gone else () if held.again else held.signature for name, held in self._items.items()}
 
+    def forget_signatures(self) -> None:
+        """Have every item read again at the next look, whatever its signature says."""
+        for held in self._items.values():
+            held.signature = ()
+
     def rejudged(self) -> list[str]:
         """List the items with findings that may heal without an edit."""
         return [name for name, held in self._items.items() if any(problem.host for problem in held.problems)]

@@ -85,8 +85,8 @@ class Job:
     """One valid definition: its schedule can be computed, its task type is known and accepts its fields.
 
     Durations are seconds. `timeout` bounds each attempt; `overlap` (`skip`, `queue`, `replace`, `allow`) says what
-    becomes of a slot while the last run is still going on. `origin` is the name of the source item (a file name)
-    and no part of the definition: moving a file is not a change of the job.
+    becomes of a slot while the last run is still going on. `origin` is the name of the source item (a file name) and
+    `written` when that was put there; they are no part of the definition: moving a file is not a change of the job.
     """
 
     id: str
@@ -102,6 +102,7 @@ class Job:
     not_before: datetime | None = None
     not_after: datetime | None = None
     origin: str = field(default="", compare=False)
+    written: datetime | None = field(default=None, compare=False)
 
     def changed_fields(self, other: Job) -> tuple[str, ...]:
         """Names of the fields, as in a job file, in which two versions of a definition differ."""
@@ -167,14 +168,14 @@ class Record:
 
     def pairs(self) -> Iterator[tuple[str, Value]]:
         """List the keys and values of the line, in its order; what is unknown is left out."""
+        reason = (("reason", self.reason),)
         known = (
             ("job_id", self.job_id),
             ("run_id", self.run_id),
             ("scheduled", self.scheduled),
             ("started", self.started),
             ("duration", self.duration),
-            ("reason", self.reason),
-            *self.details,
+            *((*self.details, *reason) if self.status is Status.MISSED else (*reason, *self.details)),
             ("output", self.output),
         )
         return ((key, value) for key, value in known if value is not None)
@@ -204,3 +205,47 @@ class Event:
 
 Entry = Record | Event
 """One line of the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A run that has begun and has no record yet; `scheduled` is None for one by hand."""
+
+    job_id: str
+    run_id: str
+    scheduled: datetime | None
+    started: datetime
+
+
+Wait = tuple[str, datetime]
+"""A slot (job id, nominal instant) that was decided to run and has not begun: it waits for a worker or for its turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A point up to which the log is a full account: every slot up to `settled` has its record, is in `begun` or waits.
+
+    `boot` tells one boot of the host from another.
+    """
+
+    settled: datetime
+    boot: str = ""
+    begun: tuple[Begun, ...] = ()
+    waits: tuple[Wait, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What the log says of the time before: its last mark, and what became of slots since.
+
+    `until` is the time of the last line, `stopped` whether the service stopped in order. `begun` are the runs that
+    were going on at the end; `accounted` are, for each job, the slots since the mark that need nothing more, as
+    ranges (first and last, both inclusive).
+    """
+
+    mark: Mark
+    until: datetime
+    stopped: bool
+    begun: tuple[Begun, ...] = ()
+    waits: tuple[Wait, ...] = ()
+    accounted: Mapping[str, tuple[tuple[datetime, datetime], ...]] = field(default_factory=dict)

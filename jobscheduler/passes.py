@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Protocol
@@ -25,6 +26,7 @@ class Schedule(Protocol):
 
     def put(self, job: Job, now: datetime) -> datetime | None: ...  # noqa: D102
     def drop(self, job_id: str, now: datetime) -> None: ...  # noqa: D102 - nothing if it is not in force
+    def expire(self, job: Job, now: datetime) -> bool: ...  # noqa: D102 - whether it just got a record
     def next_slot(self, job_id: str) -> datetime | None: ...  # noqa: D102
 
 
@@ -59,6 +61,7 @@ class Reconciler:
         self._unapplied: set[str] = set()
         self._lost = False
         self._is_first = True
+        self.changes = 0
         self._is_whole = False
         self._settles: float | None = None
 
@@ -70,6 +73,13 @@ class Reconciler:
     def look_at_everything(self) -> None:
         """Look at every item that is not, by its signature, as it was."""
         with self._lock:
+            self._pass(None)
+
+    def reload(self, rules: Rules) -> None:
+        """Hold every definition against other rules (the service's zone may have changed); look at everything."""
+        with self._lock:
+            self._rules = rules
+            self._catalog.forget_signatures()
             self._pass(None)
 
     def check(self) -> None:
@@ -139,12 +149,17 @@ class Reconciler:
         """Judge one item. A fault of ours, or of a task type from elsewhere, is a problem of this item alone."""
         if found.problem is not None:
             return (found.problem,)
+        if found.raw is None:
+            return None
         try:
-            return None if found.raw is None else parse(found.raw, found.name, self._rules)
+            verdict = parse(found.raw, found.name, self._rules)
         except Exception as fault:
             message = f"the definition cannot be judged: {type(fault).__name__}: {fault}"
             help_ = "this is a fault of the scheduler or of the task type, not of the file; please report it"
             return (Problem(message, file=found.name, help=help_, host=True),)
+        if isinstance(verdict, Job):
+            return replace(verdict, written=datetime.fromtimestamp(found.written, UTC))
+        return verdict
 
     def _apply(self, *, everything: bool) -> None:
         """Apply the difference. Only what succeeded goes into the ledger, so what failed is seen again.
@@ -182,6 +197,7 @@ class Reconciler:
         next_before = self._schedule.next_slot(job.id) if before else None
         upcoming = self._schedule.put(job, now)
         self._applied[job.id] = job
+        self.changes += 1
         if before is not None:
             self._tell(
                 Level.INFO,
@@ -200,13 +216,16 @@ class Reconciler:
         before = self._applied.get(job.id)
         if before is not None:
             self._schedule.drop(job.id, now)
+        is_told = self._schedule.expire(job, now)
         self._applied[job.id] = job
-        if before is None or before.schedule != job.schedule:
+        self.changes += 1
+        if not is_told and (before is None or before.schedule != job.schedule):
             self._tell(Level.WARNING, "job.expired", job_id=job.id, file=job.origin, scheduled=_instant(job))
 
     def _drop(self, job_id: str, now: datetime) -> None:
         self._schedule.drop(job_id, now)
         gone = self._applied.pop(job_id)
+        self.changes += 1
         self._tell(Level.INFO, "job.removed", job_id=job_id, file=gone.origin)
 
     # -- what is told

@@ -39,4 +39,6 @@ def plan(desired: Mapping[str, Job], applied: Mapping[str, Job], now: datetime, 
 
 def is_past(job: Job, now: datetime) -> bool:
     """Tell whether a job's only slot is too long ago to be caught up."""
-    return isinstance(job.schedule, Once) and job.schedule.at + timedelta(seconds=job.catch_up) < now
+    if not isinstance(job.schedule, Once):
+        return False
+    return job.schedule.at + timedelta(seconds=job.jitter) + timedelta(seconds=job.catch_up) < now

@@ -9,17 +9,19 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from jobscheduler import systemd, tasks
 from jobscheduler.config import Settings
-from jobscheduler.model import Level, Problem
+from jobscheduler.hostclock import HostClock
+from jobscheduler.model import Level, Past, Problem
 from jobscheduler.parse import Rules
 from jobscheduler.passes import Reconciler
-from jobscheduler.runlog import LogFile, RunLog
-from jobscheduler.scheduler import Scheduler
+from jobscheduler.runlog import LogFile, RunLog, events_of, holder_of, lock, read_back
+from jobscheduler.scheduler import ACCEPTED, Scheduler
 from jobscheduler.sources import SourceUnavailable
 from jobscheduler.sources.directory import DirectorySource, is_job_file
 from jobscheduler.watch import State, Watch
@@ -33,6 +35,12 @@ WAKE = 5.0
 
 STARTED = 1.0
 """How long a run waits for its `run.started` to be written, in seconds."""
+
+MARK = 60.0
+"""How often the log gets a mark while anything runs, in seconds."""
+
+STUCK = 6
+"""How many wake-ups, `WAKE` seconds apart, the scheduling thread may leave unanswered."""
 
 INTERNAL_FAILURE = 70
 """The exit status when an internal part died."""
@@ -50,22 +58,30 @@ def serve(settings: Settings) -> int:
     """Run the service until it is told to stop; return its exit status.
 
     Raises:
-        CannotStart: something that it needs is not there.
+        CannotStart: something that it needs is not there, or another service has it.
 
     """
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, as some parents leave it, no exit status would be told
     source = DirectorySource(settings.jobs_dir)
     _check_paths(settings, source)
     rules = _rules(settings)
     with ExitStack() as stack:
         mailbox = _signals(stack)
-        log = stack.enter_context(_log(settings))
+        file = LogFile(settings.log_file, settings.log_max_bytes, settings.log_backups)
+        past = read_back(settings.log_file, settings.log_backups)
+        _claim(settings, file, stack)
+        log = stack.enter_context(RunLog(file, form=settings.log_format, priorities=systemd.is_journal()))
         stack.enter_context(_library_warnings(log))
+        clock = HostClock()
         scheduler = stack.enter_context(
             Scheduler(
                 write=log.write,
                 write_started=partial(log.write_through, timeout=STARTED),
+                write_mark=lambda mark: log.write(*events_of(mark, _now())),
                 max_workers=settings.max_workers,
-                host=_host(),
+                host=_first_line(Path("/etc/machine-id")) or os.uname().nodename,
+                boot=_first_line(Path("/proc/sys/kernel/random/boot_id")),
+                cause=clock.cause,
             )
         )
         reconciler = Reconciler(source, scheduler, rules, log.event)
@@ -78,9 +94,12 @@ def serve(settings: Settings) -> int:
                 on_trouble=partial(mailbox.put, "tend"),
             )
         )
-        service = Service(settings, log, scheduler, reconciler, watch, mailbox)
-        service.start()
-        return service.run()
+        service = Service(settings, log, file, clock, scheduler, reconciler, watch, mailbox)
+        service.start(past)
+        status = service.run()
+    if scheduler.lost_threads():
+        os._exit(status)  # a thread that does not heed its end would hold up the interpreter's for ever
+    return status
 
 
 class Service:
@@ -90,6 +109,8 @@ class Service:
         self,
         settings: Settings,
         log: RunLog,
+        file: LogFile,
+        clock: HostClock,
         scheduler: Scheduler,
         reconciler: Reconciler,
         watch: Watch,
@@ -97,25 +118,33 @@ class Service:
     ) -> None:
         self._settings = settings
         self._log = log
+        self._file = file
+        self._clock = clock
         self._scheduler = scheduler
         self._reconciler = reconciler
         self._watch = watch
         self._mailbox = mailbox
         self._notifier = systemd.Notifier()
+        self._health = Health(scheduler, log)
         self._blind = False
         self._fault = ""
         self._next_tend = self._next_wake = self._next_rescan = 0.0
+        self._marked = (0, 0, 0)
+        self._next_mark = 0.0
 
-    def start(self) -> None:
+    def start(self, past: Past | None) -> None:
         """Arm the watch, read every file, and only then begin to schedule: nothing is due before all is known."""
+        self._scheduler.recall(past, _now())
         self._tend()
         jobs, refused = self._reconciler.counts()
         self._scheduler.start()
         now = time.monotonic()
         self._next_rescan = now + self._settings.rescan_interval
         self._next_tend, self._next_wake = now + TEND, now + WAKE
-        self._log.event(Level.INFO, "service.started", jobs=jobs, refused=refused, pid=os.getpid())
-        self._notifier.notify("READY=1", f"STATUS={jobs} jobs, {refused} files refused")
+        self._mark(now)
+        since = past.mark.settled if past else "nothing is known of the time before"
+        self._log.event(Level.INFO, "service.started", jobs=jobs, refused=refused, pid=os.getpid(), settled=since)
+        self._notifier.notify("READY=1", f"STATUS={self._status()}")
 
     def run(self) -> int:
         """Supervise until a signal or a dead part ends the service; return the exit status."""
@@ -123,10 +152,13 @@ class Service:
             message = self._next_message()
             if message in {"SIGTERM", "SIGINT"}:
                 return self._stop(message)
-            if message == "tend":
+            if message == "SIGHUP":
+                self._reload()
+            elif message == "tend":
                 self._next_tend = 0.0
-            if not self._scheduler.is_alive() or not self._log.is_alive():
-                return self._die()
+            fault = self._health.fault()
+            if fault:
+                return self._die(fault)
             self.step(time.monotonic())
 
     def step(self, now: float) -> None:
@@ -137,12 +169,16 @@ class Service:
         if now >= self._next_tend:
             self._next_tend = now + TEND
             self._tend()
+            self._look_at_clock()
+            self._scheduler.look_at_pool(now)
+            self._notifier.notify("WATCHDOG=1", f"STATUS={self._status()}")
         if now >= self._next_wake:
             self._next_wake = now + WAKE
-            self._scheduler.wakeup()
+            self._health.wake()
         if now >= self._next_rescan:
             self._next_rescan = now + self._settings.rescan_interval
             self._look(self._reconciler.look_at_everything)
+        self._mark_if_due(now)
 
     def _next_message(self) -> str | None:
         """Wait for a message until the next thing is due."""
@@ -183,21 +219,96 @@ class Service:
             self._log.event(Level.WARNING, "watch.degraded", problem=problem)
             self._blind = True
 
+    def _look_at_clock(self) -> None:
+        """Have slots decided at once when the clock was set or the host has slept; say so."""
+        jump = self._clock.look()
+        if jump is None:
+            return
+        self._log.event(Level.WARNING, "clock.stepped", set_by=jump.set_by or None, slept=jump.slept or None)
+        if jump.set_by < -ACCEPTED.total_seconds():
+            self._log.event(Level.WARNING, "clock.accepted", set_by=jump.set_by)
+            self._scheduler.accept_clock(_now())
+        self._scheduler.wakeup()
+
+    def _mark_if_due(self, now: float) -> None:
+        """Write a mark after changes of jobs and rotations, and once a minute while anything runs."""
+        state = self._state()
+        if state == self._marked or now < self._next_mark - (MARK - TEND if state[:2] != self._marked[:2] else 0):
+            return
+        self._mark(now)
+
+    def _mark(self, now: float) -> None:
+        self._marked = self._state()
+        self._next_mark = now + MARK
+        self._scheduler.mark()
+
+    def _state(self) -> tuple[int, int, int]:
+        return self._reconciler.changes, self._file.rotations, self._scheduler.activity
+
+    def _reload(self) -> None:
+        """Look at everything again, also at the host's zone. The log follows its name by itself."""
+        self._notifier.notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        try:
+            self._reconciler.reload(_rules(self._settings))
+        except CannotStart as cannot:
+            self._log.event(Level.ERROR, "service.reload_failed", problem=cannot.problem.message)
+        jobs, refused = self._reconciler.counts()
+        self._log.event(Level.INFO, "service.reloaded", jobs=jobs, refused=refused)
+        self._notifier.notify("READY=1")
+
+    def _status(self) -> str:
+        jobs, refused = self._reconciler.counts()
+        upcoming = self._scheduler.earliest()
+        slot = f", next {upcoming:%Y-%m-%d %H:%M:%S}Z" if upcoming else ""
+        return f"{jobs} jobs, {self._scheduler.running()} running, {refused} files refused{slot}"
+
     def _stop(self, cause: str) -> int:
         self._notifier.notify("STOPPING=1")
         self._log.event(Level.INFO, "service.stopping", cause=cause)
         self._scheduler.stop(self._settings.drain_timeout, self._is_hurried)
+        self._scheduler.mark()
         self._log.event(Level.INFO, "service.stopped")
         return 0
 
     def _is_hurried(self) -> bool:
-        """Tell whether a second signal came."""
-        return not self._mailbox.empty() and self._mailbox.get() in {"SIGTERM", "SIGINT"}
+        """Tell whether a second signal came; keep the watchdog content meanwhile."""
+        self._notifier.notify("WATCHDOG=1")
+        try:
+            return self._mailbox.get_nowait() in {"SIGTERM", "SIGINT"}
+        except Empty:
+            return False
 
-    def _die(self) -> int:
-        part = "log writer" if self._scheduler.is_alive() else "scheduling thread"
-        self._log.event(Level.ERROR, "service.stopping", cause=f"the {part} died")
+    def _die(self, fault: str) -> int:
+        self._log.event(Level.ERROR, "service.stopping", cause=fault)
         return INTERNAL_FAILURE
+
+
+class Health:
+    """Whether the parts that everything depends on are alive and on time."""
+
+    def __init__(self, scheduler: Scheduler, log: RunLog) -> None:
+        self._scheduler = scheduler
+        self._log = log
+        self._rounds = -1
+        self._wakes = 0
+
+    def wake(self) -> None:
+        """Wake the scheduling thread, and count the wake-ups that it did not answer.
+
+        Counted by our own rounds and not by a clock, so that a process that was held as a whole is not blamed.
+        """
+        rounds = self._scheduler.rounds
+        self._wakes = 0 if rounds != self._rounds else self._wakes + 1
+        self._rounds = rounds
+        self._scheduler.wakeup()
+
+    def fault(self) -> str | None:
+        """Say what has died or is stuck, if anything."""
+        if not self._scheduler.is_alive():
+            return "the scheduling thread died"
+        if self._wakes > STUCK:
+            return "the scheduling thread is stuck"
+        return None if self._log.is_alive() else "the log writer died"
 
 
 def _check_paths(settings: Settings, source: DirectorySource) -> None:
@@ -241,15 +352,34 @@ def _rules(settings: Settings) -> Rules:
     return Rules(zone, tasks.task_type, tasks.task_names())
 
 
-def _log(settings: Settings) -> RunLog:
-    file = LogFile(settings.log_file, settings.log_max_bytes, settings.log_backups)
-    return RunLog(file, form=settings.log_format, priorities=systemd.is_journal())
+def _claim(settings: Settings, file: LogFile, stack: ExitStack) -> None:
+    """Take the jobs directory and the log for this service alone.
+
+    Raises:
+        CannotStart: another service has one of them.
+
+    """
+    descriptor = os.open(settings.jobs_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    stack.callback(os.close, descriptor)
+    try:
+        holder = None if lock(descriptor) else holder_of(descriptor)
+        what = f"the jobs directory `{settings.jobs_dir}`"
+        if holder is None:
+            holder, what = file.claim(), f"the log `{settings.log_file}`"
+    except OSError as error:
+        raise CannotStart(Problem(f"the log file `{settings.log_file}` cannot be opened: {error.strerror}")) from None
+    if holder is not None:
+        who = f"process {holder}" if holder else "another process"
+        help_ = (
+            f"stop that service first, or name others with `--jobs-dir DIR --log-file FILE`; see `ps {holder or ''}`"
+        )
+        raise CannotStart(Problem(f"{what} is in use by {who}", help=help_))
 
 
 def _signals(stack: ExitStack) -> SimpleQueue[str]:
     """Turn signals into messages; the handlers do nothing else, and `SimpleQueue.put` may be called in them."""
     mailbox: SimpleQueue[str] = SimpleQueue()
-    for one in (signal.SIGTERM, signal.SIGINT):
+    for one in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         former = signal.signal(one, lambda number, _: mailbox.put(signal.Signals(number).name))
         stack.callback(signal.signal, one, former)
     return mailbox
@@ -290,9 +420,12 @@ def _text(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _host() -> str:
-    """Return what tells this host from others, for `jitter`."""
+def _first_line(path: Path) -> str:
     try:
-        return Path("/etc/machine-id").read_text(encoding="ascii").strip()
+        return path.read_text(encoding="ascii").strip()
     except (OSError, ValueError):
-        return os.uname().nodename
+        return ""
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

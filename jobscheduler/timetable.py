@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from itertools import islice, takewhile
 from zoneinfo import ZoneInfo
 
-from jobscheduler.crontab import Crontab, parse
+from jobscheduler.crontab import Crontab, count_slots, instant_of, parse
 from jobscheduler.model import Cron, Job, Once
 from jobscheduler.zone import named_zone
 
@@ -88,7 +88,7 @@ class Timetable:
         found = self.next(after)
         if found is None or found > until:
             return None
-        low, high = found, until
+        low, high = self._shortly_before(until, found), until
         while high - low >= _SECOND:
             middle = low + (high - low) / 2
             slot = self.next(middle)
@@ -98,13 +98,29 @@ class Timetable:
                 high = middle
         return low
 
+    def _shortly_before(self, until: datetime, earliest: datetime) -> datetime:
+        """Give a slot not later than `until`: one of the last minute, hour, day… or else the earliest there is."""
+        back = 60
+        while back < (until - earliest).total_seconds():
+            slot = self.next(until - timedelta(seconds=back))
+            if slot is not None and slot <= until:
+                return slot
+            back *= 24
+        return earliest
+
     def tally(self, after: datetime, until: datetime, limit: int) -> Tally | None:
         """Sum up the slots with `after < slot <= until`, counting at most `limit` of them; None if there are none."""
         first, last = self.next(after), self.last(after, until)
         if first is None or last is None:
             return None
-        count = sum(1 for _ in self.slots(after, until, limit + 1))
+        count = self._count(first, last)
         return Tally(first, last, min(count, limit), count > limit)
+
+    def _count(self, first: datetime, last: datetime) -> int:
+        """Count the slots from one to another, both inclusive."""
+        if not isinstance(self.schedule, Crontab):
+            return 1
+        return _count(self.schedule, self.zone, instant_of(first) - 1, instant_of(last))
 
     def start_of(self, slot: datetime) -> datetime:
         """Give the moment at which a slot starts: itself, or up to `jitter` later but before the following slot."""
@@ -114,6 +130,11 @@ class Timetable:
         if following is not None:
             span = min(span, (following - slot).total_seconds())
         return slot + timedelta(microseconds=int(span * 1_000_000 * self._share(slot)))
+
+    @property
+    def nominal(self) -> Timetable:
+        """The same slots, each starting at its nominal time."""
+        return self if self.jitter <= 0 else replace(self, jitter=0.0, seed="")
 
     def _share(self, slot: datetime) -> float:
         """Give a number in [0, 1) that is always the same for job, host and slot (`hash` differs between runs)."""
@@ -146,6 +167,12 @@ def timetable_of(job: Job, host: str = "") -> Timetable:
     """
     seed = f"{host}\0{job.id}" if job.jitter > 0 else ""
     return _timetable(job.schedule, job.not_before, job.not_after, job.jitter, seed)
+
+
+@lru_cache(maxsize=1024)
+def _count(schedule: Crontab, zone: ZoneInfo, after: int, until: int) -> int:
+    """Count once for all jobs that share a schedule: after an outage everybody asks for the same stretch of time."""
+    return count_slots(schedule, zone, after, until)
 
 
 @lru_cache(maxsize=65_536)

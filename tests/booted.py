@@ -8,6 +8,8 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -98,12 +100,42 @@ def cannot(reason: str) -> None:
     pytest.skip(reason)
 
 
-@pytest.fixture(scope="session")
-def filled_checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the checkout whose `wheels/` is filled, so that it can be installed without a network."""
-    if os.geteuid() != 0:
-        cannot("boot: needs root")
-    checkout = copy_of_the_checkout(tmp_path_factory.mktemp("filled") / "checkout")
-    done = subprocess.run(["make", "wheels"], check=False, cwd=checkout, capture_output=True, text=True, timeout=110)
+@dataclass(frozen=True)
+class Filled:
+    """A copy of the checkout whose `wheels/` is filled, and what `make wheels` said when it filled them."""
+
+    checkout: Path
+    said: str
+
+
+@cache
+def filled(base: Path) -> Filled:
+    """Fill the wheels, once a session: what it takes is the internet, and several seconds."""
+    checkout = copy_of_the_checkout(base / "filled" / "checkout")
+    done = make("wheels", cwd=checkout)
     assert done.returncode == 0, done.stdout + done.stderr
-    return checkout
+    return Filled(checkout, done.stdout)
+
+
+@pytest.fixture(scope="module")
+def filled_checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the checkout that can be installed without a network."""
+    return filled(tmp_path_factory.getbasetemp()).checkout
+
+
+def make(*arguments: str, cwd: Path = ROOT, user: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    """Run make, as if from a terminal: the tests may themselves have been started by a make."""
+    return subprocess.run(
+        [*user, "make", *arguments],
+        cwd=cwd,
+        env=without_make(),
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+
+
+def without_make() -> dict[str, str]:
+    """The environment without what a make above tells a make below."""
+    return {name: value for name, value in os.environ.items() if name not in {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}}

@@ -18,6 +18,20 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 
+HOST = ("test_running_md", "test_systemd", "test_packaging")
+"""Files of tests that change the host or count on it being left alone: they run one after the other."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a file together when they run in several processes, and begin with what takes longest."""
+    for item in items:
+        name = item.path.stem
+        item.add_marker(pytest.mark.xdist_group("host" if name in HOST or "host" in item.keywords else name))
+    items.sort(
+        key=lambda item: (item.get_closest_marker("xdist_group").args[0] != "host", "service" not in item.path.stem)
+    )
+
+
 def wait_until(condition: Callable[[], Any], seconds: float = 15.0, why: str = "") -> Any:
     """Return what `condition` gives as soon as it is true; fail if it does not become so."""
     deadline = time.monotonic() + seconds

@@ -181,19 +181,21 @@ def _minutes(latest: datetime, wall: datetime) -> Iterator[datetime]:
 
 
 def changes(zone: ZoneInfo, first_year: int, last_year: int) -> list[datetime]:
-    """Find the instants at which a zone's offset changed, to the minute, by looking at each hour's half."""
+    """Find the instants at which a zone's offset changed, to the minute, by looking at each day."""
     found = []
     now = datetime(first_year, 1, 1, tzinfo=UTC)
     end = datetime(last_year + 1, 1, 1, tzinfo=UTC)
-    step = timedelta(hours=12)
+    step = timedelta(days=1)
+    offset = _offset(zone, now)
     while now < end:
-        if _offset(zone, now) != _offset(zone, now + step):
+        following = _offset(zone, now + step)
+        if following != offset:
             low, high = now, now + step
             while high - low > timedelta(minutes=1):
                 middle = low + timedelta(minutes=(high - low) // timedelta(minutes=2))
-                low, high = (middle, high) if _offset(zone, middle) == _offset(zone, low) else (low, middle)
+                low, high = (middle, high) if _offset(zone, middle) == offset else (low, middle)
             found.append(high)
-        now += step
+        now, offset = now + step, following
     return found
 
 
@@ -202,15 +204,15 @@ def _offset(zone: ZoneInfo, now: datetime) -> timedelta | None:
 
 
 def window(random: Random, zone: ZoneInfo, at: list[datetime]) -> tuple[datetime, datetime, int | None]:
-    """Draw a window of up to two days: around one of the changes if there are any, else anywhere.
+    """Draw a window of some hours: around one of the changes if there are any, else anywhere.
 
     Gives its start, its end and the local hour that the change concerns.
     """
     if at and random.random() < 0.75:
         change = random.choice(at)
-        after = change - timedelta(minutes=random.randint(-90, 1600), seconds=random.choice((0, 0, 30)))
+        after = change - timedelta(minutes=random.randint(-90, 720), seconds=random.choice((0, 0, 30)))
         hour = (change - timedelta(minutes=random.choice((0, 1, 60)))).astimezone(zone).hour
     else:
         after = datetime(2006, 1, 1, tzinfo=UTC) + timedelta(minutes=random.randint(0, 26 * 365 * 1440))
         hour = None
-    return after, after + timedelta(hours=random.randint(4, 20)), hour
+    return after, after + timedelta(hours=random.randint(2, 14)), hour

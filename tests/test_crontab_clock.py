@@ -344,7 +344,7 @@ def schedules(draw: st.DrawFn) -> str:
 
 
 @given(schedules(), NAMED, MOMENTS, st.timedeltas(timedelta(0), timedelta(days=3)))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_slots_increase_and_do_not_depend_on_where_one_starts(text, zone, start, ahead):
     """Listed from anywhere, slots strictly increase, and an earlier start finds the same ones."""
     crontab = parse(text)
@@ -361,7 +361,7 @@ def test_slots_increase_and_do_not_depend_on_where_one_starts(text, zone, start,
 
 
 @given(schedules(), NAMED, MOMENTS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_every_slot_shows_a_matching_time_or_stands_for_one_in_a_gap(text, zone, start):
     """The clock shows a matching time at each slot, unless the slot is that of a gap, and then it says so."""
     crontab, moment = parse(text), start

@@ -81,6 +81,7 @@ def test_days_are_those_of_debians_table(text, expected):
         ("0 0 1,L * *", [1, 30]),
         ("0 0 * * 5L", [27]),
         ("0 0 * * friL", [27]),
+        ("0 0 * * monL", [30]),
         ("0 0 * * FRIL,0l", [27, 29]),
         ("0 0 * * 7L", [29]),
         ("0 0 * * 5#3", [20]),
@@ -336,7 +337,7 @@ LINES = st.one_of(
 @example("0 0 * * 99999999999999999999999999#1")
 @example("0 0 * * sun#" + "1" * 900)
 @example("9" * 990 + " * * * *")
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=400, deadline=None)
 def test_no_text_raises_anything_but_the_refusal(text):
     """Any text is a value or a refusal, and what a refusal suggests is accepted."""
     try:
@@ -349,7 +350,7 @@ def test_mangled_schedules_are_mended_or_at_least_refused_well():
     """Schedules with a few characters changed, as typing makes them: every suggestion is accepted."""
     draw = random.Random(5)
     seeds = [text for text in REFUSED if len(text) < 40] + ["*/5 9-17 * jan-mar mon,fri#3", "0 0 1,L 2 5L"]
-    for _ in range(4000):
+    for _ in range(2000):
         text = list(draw.choice(seeds))
         for _ in range(draw.randint(1, 3)):
             place = draw.randint(0, len(text))

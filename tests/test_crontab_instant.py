@@ -184,7 +184,7 @@ INSTANTS = st.one_of(
 @given(INSTANTS, st.sampled_from(["UTC", "Europe/Berlin", "Pacific/Apia", "Africa/Monrovia"]))
 @example("1970-01-01T00:00", "Pacific/Apia")
 @example("9999-12-31T23:59-15:59", "UTC")
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=400, deadline=None)
 def test_no_text_raises_anything_but_the_refusal(text, zone):
     """Any text is an instant within bounds or a refusal, and what a refusal suggests is accepted."""
     try:

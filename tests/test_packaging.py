@@ -19,8 +19,10 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from jobscheduler.config import OPTIONS, default_of
-from tests.booted import copy_of_the_checkout
+from tests.booted import copy_of_the_checkout, filled_checkout, make
 from tests.conftest import ROOT
+
+__all__ = ["filled_checkout"]
 
 EXAMPLES = sorted((ROOT / "examples/jobs.d").glob("*.json"))
 
@@ -147,20 +149,14 @@ def test_every_script_is_executable_and_parses(script: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def staged(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Path:
-    """What `make install DESTDIR=…` makes, with another prefix, by an interpreter that has no pip."""
-    base = tmp_path_factory.mktemp("staged")
-    checkout = copy_of_the_checkout(base / "checkout")
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", base / "bare"], check=True)
-    arguments = [f"DESTDIR={base}/root", "PREFIX=/srv/scheduler", f"PYTHON={base}/bare/bin/python"]
-    done = subprocess.run(["make", "install", *arguments], cwd=checkout, capture_output=True, text=True, check=False)
+def staged(tmp_path_factory: pytest.TempPathFactory, filled_checkout: Path) -> Path:
+    """What `make install DESTDIR=…` makes, with another prefix."""
+    before = sorted(filled_checkout.rglob("*"))
+    root = tmp_path_factory.mktemp("staged")
+    done = make("install", f"DESTDIR={root}", "PREFIX=/srv/scheduler", cwd=filled_checkout)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert sorted(path.name for path in checkout.iterdir()) == sorted(
-        path.name
-        for path in (wheel.parent / "checkout").iterdir()
-        if path.name not in {"build", "jobscheduler.egg-info"}
-    ), "an install leaves nothing in the checkout"
-    return base / "root"
+    assert sorted(filled_checkout.rglob("*")) == before, "an install leaves nothing in the checkout"
+    return root
 
 
 def test_destdir_is_written_to_and_named_nowhere(staged: Path) -> None:
@@ -191,19 +187,30 @@ def test_prefix_is_where_command_and_unit_lead(staged: Path) -> None:
 def test_uninstall_below_destdir_keeps_jobs_logs_and_nothing_else(staged: Path) -> None:
     """Nothing on the host is touched."""
     arguments = [f"DESTDIR={staged}", "PREFIX=/srv/scheduler"]
-    subprocess.run(["make", "uninstall", *arguments], cwd=ROOT, capture_output=True, check=True)
+    assert make("uninstall", *arguments).returncode == 0
     left = {path.relative_to(staged).as_posix() for path in staged.rglob("*") if not any(path.iterdir())}
     assert {"etc/scheduler/jobs.d", "var/log/scheduler"} <= left
     assert not [path for path in staged.rglob("*") if not path.is_dir()]
 
 
+@pytest.mark.deep
+def test_an_interpreter_without_pip_will_do(filled_checkout: Path, tmp_path: Path) -> None:
+    """Debian's has none unless python3-pip is installed; the install makes itself one, which does not stay."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "bare"], check=True)
+    done = make("install", f"DESTDIR={tmp_path}/root", f"PYTHON={tmp_path}/bare/bin/python", cwd=filled_checkout)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (release,) = (tmp_path / "root/opt/jobscheduler/releases").iterdir()
+    assert (release / "bin/jobscheduler").exists()
+    assert not (release / "bin/pip").exists()
+
+
 def test_nothing_is_installed_by_a_user_who_may_not() -> None:
     """A clear message instead of a `Permission denied` half way."""
-    user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.geteuid() == 0 else []
+    user = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups") if os.geteuid() == 0 else ()
     with TemporaryDirectory() as base:
         Path(base).chmod(0o755)
         checkout = copy_of_the_checkout(Path(base) / "checkout")
-        done = subprocess.run([*user, "make", "install"], cwd=checkout, capture_output=True, text=True, check=False)
+        done = make("install", cwd=checkout, user=user)
     assert done.returncode != 0
     assert "only root may" in done.stderr
     assert "help: sudo make install" in done.stderr
@@ -229,13 +236,7 @@ def test_a_python_that_will_not_do_is_named_with_the_package_to_install(
     if body is not None:
         python.write_text(f"#!/bin/sh\n{body}\n")
         python.chmod(0o755)
-    done = subprocess.run(
-        ["make", f"PYTHON={python}", f"VENV={tmp_path}/venv", f"{tmp_path}/venv/made"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = make(f"PYTHON={python}", f"VENV={tmp_path}/venv", f"{tmp_path}/venv/made")
     assert done.returncode != 0
     assert message.format(python) in done.stderr
     assert package in done.stderr
@@ -244,7 +245,7 @@ def test_a_python_that_will_not_do_is_named_with_the_package_to_install(
 
 def test_every_target_of_the_makefile_is_listed_by_make() -> None:
     """`make` alone explains itself."""
-    listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    listed = make().stdout
     phony = re.findall(r"^\.PHONY: ([a-z-]+)$", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
     assert phony == re.findall(r"^  ([a-z-]+) ", listed, re.MULTILINE)
     assert set(phony) >= {"help", "run", "test", "test-deep", "check", "wheels", "install", "uninstall", "clean"}

@@ -13,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobscheduler.model import Event, Level, Record, Status
-from jobscheduler.runlog import KEPT, MAX_LINE, LogFile, RunLog, as_json, as_text
+from jobscheduler.runlog import LogFile, RunLog, as_json, as_text
+from jobscheduler.runlog.lines import MAX_LINE
+from jobscheduler.runlog.writer import KEPT
 from tests.conftest import parse_line, wait_until
 
 AT = datetime(2026, 11, 22, 1, 0, 1, 216000, tzinfo=UTC)

@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 from functools import partial
 
 import pytest
-from tasks_support import SLOT, Log, Pipe, eventually, in_thread, is_gone, job
 
 from jobscheduler import tasks
 from jobscheduler.model import Retry, Status
 from jobscheduler.runner import Again, Runner, Timer, run_once
 from jobscheduler.tasks import Outcome, Task, TaskFailed
+from tests.tasks_support import SLOT, Log, Pipe, eventually, in_thread, is_gone, job
 
 NOW = datetime(2026, 11, 22, 1, 0, 0, 12000, tzinfo=UTC)
 
@@ -121,7 +121,7 @@ def test_a_later_success_is_a_success(runner, log, task):
             raise TaskFailed("not yet")
 
     own = task(second_time)
-    run = runner.begin(type(own)(own.id, own.schedule, own.task, retry=Retry(5)), SLOT)
+    run = runner.begin(type(own)(own.id, own.schedule, own.task, retry=Retry(5, delay=0)), SLOT)
     assert run.attempt() == Again(0, 2)
     assert (run.attempt().status, run.record.details) == (Status.SUCCESS, (("attempts", 2),))
 
@@ -164,7 +164,7 @@ def test_each_attempt_has_the_whole_limit(runner, task):
         context.stopping.wait()
 
     own = task(heed)
-    run = runner.begin(type(own)(own.id, own.schedule, own.task, timeout=0.01, retry=Retry(2)), SLOT)
+    run = runner.begin(type(own)(own.id, own.schedule, own.task, timeout=0.01, retry=Retry(2, delay=0)), SLOT)
     assert run.attempt() == Again(0, 2)
     assert run.attempt().reason == "timeout"
     assert told[1] > told[0]
@@ -187,7 +187,7 @@ def test_a_run_can_be_stopped_from_outside(runner, log, task, reason):
         context.stopping.wait()
 
     own = task(heed)
-    run = runner.begin(type(own)(own.id, own.schedule, own.task, retry=Retry(9)), SLOT)
+    run = runner.begin(type(own)(own.id, own.schedule, own.task, retry=Retry(9, delay=0)), SLOT)
     with in_thread(run.attempt):
         begun.wait()
         run.stop(reason)
@@ -236,7 +236,7 @@ def test_a_stop_that_comes_with_the_end_of_an_attempt_is_not_lost(runner, log, t
         raise TaskFailed("by itself")
 
     own = task(stubborn)
-    run = runner.begin(type(own)(own.id, own.schedule, own.task, retry=Retry(9)), SLOT)
+    run = runner.begin(type(own)(own.id, own.schedule, own.task, retry=Retry(9, delay=0)), SLOT)
     run._tell_to_end = lambda context, reason: None  # the moment before the task is told
     with in_thread(run.attempt):
         begun.wait()
@@ -259,7 +259,7 @@ def test_a_task_that_does_not_heed_its_limit_is_recorded_and_counted(log, task):
     runner = Runner(log.record, log.emit, grace=0.05)
     let_go = threading.Event()
     own = task(lambda context: let_go.wait() and Outcome((("late", 1),)))
-    run = runner.begin(type(own)(own.id, own.schedule, own.task, timeout=0.05, retry=Retry(5)), SLOT)
+    run = runner.begin(type(own)(own.id, own.schedule, own.task, timeout=0.05, retry=Retry(5, delay=0)), SLOT)
     ended = []
     with in_thread(lambda: ended.append(run.attempt())):
         log.recorded.wait()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
@@ -10,12 +11,14 @@ from typing import Any, ClassVar
 import pytest
 
 from jobscheduler import tasks
-from jobscheduler.model import Cron, Entry, Event, Job, Once, Record, Retry, TaskSpec
+from jobscheduler.model import Begun, Cron, Entry, Event, Job, Mark, Once, Past, Record, Retry, TaskSpec
 from jobscheduler.scheduler import Scheduler
 from jobscheduler.tasks import Context, Outcome, Task, TaskFailed
+from jobscheduler.timetable import timetable_of
 from tests.conftest import wait_until
 
-NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+NOON = datetime(2096, 11, 22, 12, tzinfo=UTC)
+"""So far ahead that APScheduler, which has the host's clock, wakes up for nothing by itself."""
 
 
 class Gate(Task):
@@ -45,7 +48,9 @@ class World:
             write_started=self.written.append,
             max_workers=workers,
             clock=lambda: self.now,
+            cause=lambda: "asleep",
         )
+        self.scheduler._wakes.start = lambda: None  # the host's clock is not the test's
 
     def put(self, job: Job) -> datetime | None:
         """Put a job in force now."""
@@ -270,7 +275,7 @@ def test_an_outage_is_accounted_for(world: World) -> None:
     world.due("x", 3600)
 
     world.wait_for_records(2)
-    assert sorted(world.records()) == [(60, "MISSED", "clock"), (3600, "SUCCESS", None)]
+    assert sorted(world.records()) == [(60, "MISSED", "asleep"), (3600, "SUCCESS", None)]
     (missed,) = [one for one in world.written if isinstance(one, Record) and one.status == "MISSED"]
     assert dict(missed.details) == {"last": NOON + timedelta(minutes=59), "count": 59}
 
@@ -328,3 +333,313 @@ def test_the_real_scheduler_wakes_at_the_time() -> None:
     assert len({(one.job_id, one.scheduled) for one in runs}) == len(runs)
     assert all(one.started >= one.scheduled for one in runs)
     assert not scheduler.is_alive()
+
+
+def recalled(world: World, *jobs: Job, **past: Any) -> None:
+    """Start a scheduler that finds a log whose last mark is from noon."""
+    given = {"mark": Mark(NOON, "boot-1"), "until": NOON, "stopped": False, **past}
+    world.scheduler._boot = "boot-1"
+    world.scheduler.recall(Past(**given), world.now)
+    for one in jobs:
+        world.put(one)
+    world.scheduler.start()
+
+
+def test_after_a_stop_the_latest_slot_is_caught_up_and_the_others_are_one_record(world: World) -> None:
+    """The service was down for ten minutes."""
+    world.now = NOON + timedelta(seconds=630)
+    recalled(world, job())
+
+    assert sorted(world.wait_for_records(2)) == [(60, "MISSED", "down"), (600, "SUCCESS", None)]
+    assert world.scheduler.next_slot("x") == NOON + timedelta(seconds=660)
+
+
+def test_an_interrupted_run_is_a_failure_and_is_not_repeated(world: World) -> None:
+    """Its slot has its account."""
+    world.now = NOON + timedelta(seconds=90)
+    slot = NOON + timedelta(seconds=60)
+    recalled(world, job(), begun=(Begun("x", "abc", slot, slot),))
+    world.due("x", 120)
+
+    assert world.wait_for_records(2) == [(60, "FAILURE", "interrupted"), (120, "SUCCESS", None)]
+
+
+def test_slots_before_the_file_was_put_there_are_nobodys(world: World) -> None:
+    """The file is newer than the mark, so only slots after it count."""
+    world.now = NOON + timedelta(seconds=330)
+    recalled(world, job(written=NOON + timedelta(seconds=150)))
+
+    assert sorted(world.wait_for_records(2)) == [(180, "MISSED", "down"), (300, "SUCCESS", None)]
+
+
+def test_what_was_accounted_for_stays_so(world: World) -> None:
+    """Slots with a record after the mark are neither run nor missed."""
+    world.now = NOON + timedelta(seconds=200)
+    slot = NOON + timedelta(seconds=120)
+    recalled(world, job(), accounted={"x": ((slot, slot),)})
+
+    assert sorted(world.wait_for_records(2)) == [(60, "MISSED", "down"), (180, "SUCCESS", None)]
+
+
+@pytest.mark.parametrize(
+    ("jobs", "expected"),
+    [
+        ([job(catch_up=600)], [(60, "SUCCESS", None)]),
+        ([job(catch_up=5)], [(60, "MISSED", "down")]),
+        ([], [(60, "MISSED", "deleted")]),
+    ],
+)
+def test_a_slot_that_waited_when_the_service_stopped_gets_its_account(
+    world: World, jobs: list[Job], expected: list[tuple[int, str, str | None]]
+) -> None:
+    """It is part of the outage; without its file it is missed."""
+    world.now = NOON + timedelta(seconds=100)
+    mark = Mark(NOON + timedelta(seconds=90), "boot-1", (), (("x", NOON + timedelta(seconds=60)),))
+    recalled(world, *jobs, mark=mark, waits=mark.waits)
+
+    assert world.wait_for_records(1) == expected
+
+
+def test_after_an_unclean_boot_nothing_runs_where_lines_may_be_lost(world: World) -> None:
+    """Two seconds after the last line that survived."""
+    world.now = NOON + timedelta(seconds=30)
+    recalled(world, job(schedule=Cron("* * * * * *", "UTC"), catch_up=20), mark=Mark(NOON, "another boot"))
+
+    assert sorted(world.wait_for_records(3)) == [(1, "MISSED", "unknown"), (3, "MISSED", "down"), (30, "SUCCESS", None)]
+
+
+def test_a_one_time_job_of_the_outage_runs_if_it_is_young_enough_and_else_is_missed(world: World) -> None:
+    """And one whose file came too late for it is neither: it is expired, which is not told here."""
+    world.now = NOON + timedelta(seconds=300)
+    young = job("young", Once(NOON + timedelta(seconds=290)), written=NOON)
+    old = job("old", Once(NOON + timedelta(seconds=100)), written=NOON)
+    late = job("late", Once(NOON + timedelta(seconds=100)), written=NOON + timedelta(seconds=200))
+    world.scheduler.recall(Past(Mark(NOON), NOON, stopped=True), world.now)
+    world.put(young)
+    assert world.scheduler.expire(old, world.now)
+    assert not world.scheduler.expire(late, world.now)
+    world.scheduler.start()
+
+    assert sorted(world.wait_for_records(2)) == [(100, "MISSED", "down"), (290, "SUCCESS", None)]
+
+
+@pytest.mark.parametrize(("boot", "runs"), [("boot-1", 0), ("boot-2", 1)])
+def test_at_reboot_means_once_a_boot(world: World, boot: str, runs: int) -> None:
+    """A restart within the same boot does not run it again; a new boot does."""
+    world.now = NOON + timedelta(seconds=30)
+    recalled(world, job(schedule=Cron("@reboot", "UTC")), job("y"), mark=Mark(NOON, boot), stopped=True)
+    world.due("y", 60)
+    world.wait_for_records(1 + runs)
+
+    assert [record[0] for record in world.records("x")] == [30] * runs
+    assert world.put(job("later", schedule=Cron("@reboot", "UTC"))) is None
+
+
+def test_a_log_that_is_a_little_ahead_of_the_clock_holds_and_one_that_is_far_ahead_does_not(world: World) -> None:
+    """Up to three hours nothing that has run is run again; beyond, the new time is accepted, and that is told."""
+    recalled(world, job(), mark=Mark(NOON + timedelta(hours=2), "boot-1"))
+    assert world.scheduler.next_slot("x") == NOON + timedelta(hours=2, minutes=1)
+
+    other = World()
+    recalled(other, job(), mark=Mark(NOON + timedelta(hours=4), "boot-1"))
+    assert other.scheduler.next_slot("x") == NOON + timedelta(minutes=1)
+    assert [one.name for one in other.written if isinstance(one, Event)] == ["clock.accepted"]
+    other.scheduler.stop(0)
+
+
+def test_a_clock_that_was_set_back_far_is_accepted(world: World) -> None:
+    """A day back: the next slot is that of the new time."""
+    world.put(job())
+    world.due("x", 60)
+    world.wait_for_records(1)
+    world.now = NOON - timedelta(days=1)
+    world.scheduler.accept_clock(world.now)
+
+    assert world.scheduler.next_slot("x") == world.now + timedelta(minutes=1)
+
+
+def test_a_mark_claims_no_more_than_is_so(world: World) -> None:
+    """What runs and what waits is in it, and it ends before the first slot that nobody has decided."""
+    marks: list[Mark] = []
+    world.scheduler._write_mark = marks.append
+    Gate.may_end.clear()
+    world.put(job(overlap="queue"))
+    world.put(job("jittered", jitter=50))
+    for seconds in (60, 120):
+        world.due("x", seconds)
+        wait_until(lambda: Gate.begun)
+    world.now = NOON + timedelta(seconds=150)
+    world.scheduler.mark()
+
+    (mark,) = marks
+    assert [(one.job_id, one.scheduled) for one in mark.begun] == [("x", NOON + timedelta(seconds=60))]
+    assert mark.waits == (("x", NOON + timedelta(seconds=120)),)
+    assert mark.settled == NOON + timedelta(seconds=60) - timedelta(microseconds=1)
+
+
+def test_runs_that_wait_for_a_worker_are_told_once(world: World) -> None:
+    """With their number, when the first has waited for more than a second; and again the next time."""
+    Gate.may_end.clear()
+    for number in range(7):
+        world.put(job(f"x{number}"))
+    for number in range(7):
+        world.due(f"x{number}", 60)
+    wait_until(lambda: len(Gate.begun) == 4)
+    now = time.monotonic()
+    for later in (0.0, 2.0, 3.0):
+        world.scheduler.look_at_pool(now + later)
+
+    told = [one for one in world.written if isinstance(one, Event) and one.name == "pool.full"]
+    assert [dict(one.values)["waiting"] for one in told] == [3]
+
+
+def jittered(**fields: Any) -> Job:
+    """A job each hour whose start comes up to 50 minutes late."""
+    return job(schedule=Cron("0 * * * *", "UTC"), jitter=3000, **fields)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda world: world.put(jittered(description="edited")), []),
+        (lambda world: world.put(jittered(catch_up=5, description="edited")), []),
+        (lambda world: world.put(job(schedule=Cron("30 * * * *", "UTC"))), [(3600, "SUCCESS", None)]),
+        (lambda world: world.put(jittered(enabled=False)), [(3600, "MISSED", "disabled")]),
+        (lambda world: world.scheduler.drop("x", world.now), [(3600, "MISSED", "deleted")]),
+    ],
+)
+def test_a_slot_whose_jitter_is_running_is_not_lost_by_a_change_of_its_file(
+    world: World, change: Callable[[World], object], expected: list[tuple[int, str, str | None]]
+) -> None:
+    """An edit that leaves the times alone leaves it alone, another starts it at once; without a job it is missed."""
+    world.scheduler.start()
+    world.put(jittered())
+    start = timetable_of(jittered()).start_of(NOON + timedelta(hours=1)) - NOON
+    assert start > timedelta(hours=1, seconds=20)
+    world.now = NOON + timedelta(hours=1, seconds=15)
+    change(world)
+
+    assert world.wait_for_records(len(expected)) == expected
+    if not expected:
+        world.due("x", start.total_seconds())
+        assert world.wait_for_records(1) == [(3600, "SUCCESS", None)]
+
+
+def test_a_slot_whose_jitter_was_running_when_the_service_crashed_starts_when_it_is_due(world: World) -> None:
+    """It had not begun, so it is no part of the outage."""
+    world.now = NOON + timedelta(hours=1, seconds=15)
+    recalled(world, jittered(), mark=Mark(NOON + timedelta(minutes=59), "boot-1"))
+    start = timetable_of(jittered()).start_of(NOON + timedelta(hours=1)) - NOON
+    world.due("x", start.total_seconds())
+
+    assert world.wait_for_records(1) == [(3600, "SUCCESS", None)]
+
+
+@pytest.mark.parametrize(
+    ("boot", "ahead", "given", "expected"),
+    [
+        ("boot-1", 0, [job(enabled=False)], [(60, "MISSED", "disabled")]),
+        ("boot-2", 0, [job(schedule=Cron("@reboot", "UTC"))], [(60, "MISSED", "down"), (100, "SUCCESS", None)]),
+        ("boot-1", 4, [job()], [(60, "MISSED", "clock")]),
+    ],
+)
+def test_no_slot_that_waited_is_forgotten_at_a_start(
+    world: World, boot: str, ahead: int, given: list[Job], expected: list[tuple[int, str, str | None]]
+) -> None:
+    """Its job was switched off meanwhile, the host has booted, or the clock is another one."""
+    world.now = NOON + timedelta(seconds=100)
+    mark = Mark(NOON + timedelta(seconds=90, hours=ahead), boot, (), (("x", NOON + timedelta(seconds=60)),))
+    recalled(world, *given, mark=mark, waits=mark.waits, stopped=True)
+
+    assert sorted(world.wait_for_records(len(expected))) == expected
+
+
+def test_a_waiting_one_time_job_whose_file_was_touched_meanwhile_keeps_its_account(world: World) -> None:
+    """It had been decided, whatever the file's time says; now it is too old."""
+    world.now = NOON + timedelta(seconds=300)
+    slot = NOON + timedelta(seconds=10)
+    world.scheduler.recall(Past(Mark(NOON + timedelta(seconds=20)), NOON, True, waits=(("x", slot),)), world.now)
+    assert world.scheduler.expire(job(schedule=Once(slot), written=NOON + timedelta(seconds=200)), world.now)
+    world.scheduler.start()
+
+    assert world.records() == [(10, "MISSED", "down")]
+
+
+def test_a_start_marks_what_it_begins_before_it_begins(world: World) -> None:
+    """A crash right after the first line of an `@reboot` run must not make it run once more in this boot."""
+    marks: list[tuple[Mark, int]] = []
+    world.scheduler._write_mark = lambda mark: marks.append((mark, len(world.written)))
+    recalled(world, job(schedule=Cron("@reboot", "UTC")), mark=Mark(NOON, "boot-0"), stopped=True)
+
+    assert marks == [(Mark(NOON, "boot-1", (), (("x", NOON),)), 0)]
+    world.wait_for_records(1)
+
+
+def test_a_mark_never_goes_back_with_the_clock(world: World) -> None:
+    """Two hours back: a start must not run again what has run. Five hours back: the new time counts."""
+    marks: list[Mark] = []
+    world.scheduler._write_mark = marks.append
+    world.put(job())
+    for hours in (0, -2, -5):
+        world.now = NOON + timedelta(hours=hours)
+        if hours == -5:
+            world.scheduler.accept_clock(world.now)
+        world.scheduler.mark()
+
+    assert [mark.settled for mark in marks] == [NOON, NOON, NOON - timedelta(hours=5)]
+
+
+def test_a_one_time_job_that_has_run_does_not_run_again_when_the_clock_is_believed(world: World) -> None:
+    """Also if its file is edited then."""
+    once = job(schedule=Once(NOON + timedelta(seconds=5)))
+    world.put(once)
+    world.due("x", 5)
+    world.wait_for_records(1)
+    world.now = NOON - timedelta(days=1)
+    world.scheduler.accept_clock(world.now)
+    world.put(job(schedule=once.schedule, description="edited"))
+    world.due("x", 6)
+
+    assert world.records() == [(5, "SUCCESS", None)]
+
+
+def test_a_further_attempt_within_the_drain_is_made() -> None:
+    """A run in progress may finish in its time, also if that takes another attempt; the pool is still there for it."""
+    world = World()
+    world.put(job(task={"fails": True}, retry=Retry(2, delay=0.3)))
+    world.due("x", 60)
+    wait_until(lambda: any(isinstance(one, Event) and one.name == "run.attempt_failed" for one in world.written))
+    world.scheduler.stop(10)
+
+    (record,) = [one for one in world.written if isinstance(one, Record)]
+    assert (record.reason, dict(record.details)["attempts"]) == ("task", 2)
+
+
+def test_a_pool_that_cannot_start_a_thread_says_so_and_with_one_thread_only_makes_runs_late(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The host has no thread to give: without any the run fails with its reason, with one it waits for that."""
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name.startswith(("run", "ThreadPool")):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    world.put(job())
+    world.due("x", 60)
+    assert world.wait_for_records(1) == [(60, "FAILURE", "start")]
+
+    monkeypatch.undo()
+    Gate.begun, Gate.may_end = [], threading.Event()
+    monkeypatch.setitem(tasks._loaded, "gate", Gate)
+    world.put(job("y"))
+    world.due("y", 120)
+    wait_until(lambda: Gate.begun)
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    world.put(job("z"))
+    world.due("z", 180)
+    Gate.may_end.set()
+    world.wait_for_records(3)
+    assert world.records("z") == [(180, "SUCCESS", None)]

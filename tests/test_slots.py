@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from jobscheduler.slots import MOST, Act, Decision, Missed, Overlap, Situation, decide
+from jobscheduler.slots import MOST, Act, Decision, Missed, Outage, Overlap, Situation, after_outage, decide
+from jobscheduler.timetable import Tally
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -26,10 +27,28 @@ class Every:
         """When a slot starts."""
         return slot + self.late
 
+    def last(self, after: datetime, until: datetime) -> datetime | None:
+        """The last multiple in a time."""
+        slot = datetime.fromtimestamp(int(until.timestamp()) // self.seconds * self.seconds, UTC)
+        return slot if slot > after else None
+
+    def tally(self, after: datetime, until: datetime, limit: int) -> Tally | None:
+        """Count without listing."""
+        last = self.last(after, until)
+        if last is None:
+            return None
+        count = int((last - self.next(after)).total_seconds()) // self.seconds + 1
+        return Tally(self.next(after), last, min(count, limit), count > limit)
+
 
 def at(seconds: float) -> datetime:
     """So many seconds from noon."""
     return NOON + timedelta(seconds=seconds)
+
+
+def missed(first: float, last: float, count: int, reason: str = "down") -> Missed:
+    """A group of missed slots, in seconds from noon."""
+    return Missed(at(first), at(last), count, reason=reason)
 
 
 def test_nothing_is_due_before_its_time() -> None:
@@ -97,32 +116,82 @@ def test_slots_that_are_a_little_late_are_decided_one_by_one(overlap: Overlap, a
 
 
 @pytest.mark.parametrize(
-    ("catch_up", "now", "runs", "missed"),
+    ("catch_up", "now", "runs", "lost"),
     [
-        (60, 200, at(180), Missed(at(60), at(120), 2)),
-        (20, 200, at(180), Missed(at(60), at(120), 2)),
-        (19, 200, None, Missed(at(60), at(180), 3)),
-        (0, 180, None, Missed(at(60), at(180), 3)),
+        (60, 200, at(180), missed(60, 120, 2)),
+        (20, 200, at(180), missed(60, 120, 2)),
+        (19, 200, None, missed(60, 180, 3)),
+        (0, 180, None, missed(60, 180, 3)),
         (60, 90, at(60), None),
-        (0, 90, None, Missed(at(60), at(60), 1)),
+        (0, 90, None, missed(60, 60, 1)),
     ],
 )
 def test_of_an_outage_the_latest_runs_if_it_is_young_enough(
-    catch_up: float, now: float, runs: datetime | None, missed: Missed | None
+    catch_up: float, now: float, runs: datetime | None, lost: Missed | None
 ) -> None:
     """The others make one entry with first, last and count."""
     made = decide(Every(60), NOON, at(now), Situation(catch_up=timedelta(seconds=catch_up)))
 
-    assert made.missed == missed
+    assert made.missed == (() if lost is None else (lost,))
     assert made.acts == (() if runs is None else ((runs, Act.RUN),))
 
 
 def test_counting_an_outage_of_years_is_bounded() -> None:
-    """Counting stops, says so, and still the latest slot runs and the cursor is where it must be."""
+    """Counting stops and says so; the last slot is named all the same, the latest runs, and the cursor is there."""
     now = at(MOST * 10)
 
-    made = decide(Every(1), NOON, now, Situation())
+    made = decide(Every(1), NOON, now, Situation(), "asleep")
 
-    assert made.missed == Missed(at(1), at(MOST), MOST, more=True)
+    assert made.missed == (Missed(at(1), at(MOST * 10 - 1), MOST, more=True, reason="asleep"),)
     assert made.acts == ((now, Act.RUN),)
     assert decide(Every(1), made.cursor, now, Situation()).acts == ()
+
+
+def ranges(*pairs: tuple[float, float]) -> tuple[tuple[datetime, datetime], ...]:
+    """Accounted ranges, in seconds from noon."""
+    return tuple((at(first), at(last)) for first, last in pairs)
+
+
+@pytest.mark.parametrize(
+    ("outage", "runs", "groups"),
+    [
+        # nothing accounted: the latest runs, the others are one group
+        (Outage(NOON, at(200)), 180, [missed(60, 120, 2)]),
+        # up to 120 accounted: only what follows
+        (Outage(NOON, at(200), accounted=ranges((60, 60), (120, 120))), 180, []),
+        (Outage(NOON, at(320), accounted=ranges((60, 120))), 300, [missed(180, 240, 2)]),
+        # a slot that waited while a later one was accounted: a group of its own, that spans no accounted slot
+        (
+            Outage(NOON, at(320), accounted=ranges((60, 60), (180, 180))),
+            300,
+            [missed(120, 120, 1), missed(240, 240, 1)],
+        ),
+        (Outage(NOON, at(130), accounted=ranges((120, 120)), waits=(at(60),)), None, [missed(60, 60, 1)]),
+        (Outage(NOON, at(100), accounted=ranges((60, 60))), None, []),
+        # a wait from before the mark; it is the latest, and young enough
+        (Outage(at(60), at(100), waits=(at(60),)), 60, []),
+        (Outage(at(60), at(130), waits=(at(60),)), 120, [missed(60, 60, 1)]),
+        # where lines may have been lost nothing runs, and that is the reason
+        (Outage(NOON, at(100), unknown=(at(59), at(61))), None, [missed(60, 60, 1, "unknown")]),
+        (
+            Outage(NOON, at(320), unknown=(at(119), at(121))),
+            300,
+            [missed(60, 60, 1), missed(120, 120, 1, "unknown"), missed(180, 240, 2)],
+        ),
+        # the log is ahead of the clock: nothing is due until the clock is there
+        (Outage(at(600), at(200), accounted=ranges((660, 660))), None, []),
+    ],
+)
+def test_every_slot_of_an_outage_has_exactly_one_account(
+    outage: Outage, runs: float | None, groups: list[Missed]
+) -> None:
+    """One row for each way in which a log can end; a job each minute, that catches up a minute."""
+    made = after_outage(Every(60), outage, Situation())
+
+    assert made.acts == (() if runs is None else ((at(runs), Act.RUN),))
+    assert list(made.missed) == groups
+    due = {at(seconds) for seconds in range(60, 3600, 60) if outage.after < at(seconds) <= outage.until}
+    accounts = [slot for slot, _ in made.acts]
+    for first, last in [*outage.accounted, *((one.first, one.last) for one in made.missed)]:
+        accounts += [slot for slot in due | set(outage.waits) if first <= slot <= last]
+    assert sorted(accounts) == sorted(due | set(outage.waits))

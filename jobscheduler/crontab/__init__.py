@@ -1,6 +1,8 @@
 """Crontab text -> a value; wall-clock times -> instants; the words for it. Pure: zone data comes as `ZoneInfo`."""
 
 from jobscheduler.crontab.changes import Change, Kind, change_at, why_not
+from jobscheduler.crontab.clock import instant_of
+from jobscheduler.crontab.counting import count_slots
 from jobscheduler.crontab.explaining import refusal
 from jobscheduler.crontab.grammar import Fault, read
 from jobscheduler.crontab.instant import is_one_time, parse_instant
@@ -14,6 +16,8 @@ __all__ = [
     "Kind",
     "Refused",
     "change_at",
+    "count_slots",
+    "instant_of",
     "is_one_time",
     "parse",
     "parse_instant",

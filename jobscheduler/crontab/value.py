@@ -120,7 +120,7 @@ class Crontab:
         """Give the first matching wall-clock time at or after one, zones aside; None when there is none."""
         day, second = divmod(wall, DAY)
         today = date.fromordinal(day + _EPOCH_ORDINAL)
-        if self._days_of(today.year, today.month) >> today.day & 1:
+        if self.days_of(today.year, today.month) >> today.day & 1:
             time = self._first_time(second)
             if time is not None:
                 return day * DAY + time
@@ -131,7 +131,7 @@ class Crontab:
     def _first_day(self, year: int, month: int, day: int) -> int | None:
         """Give the first matching day at or after a date, counted from 1970; `day` may be past the month's end."""
         while year <= _LAST_YEAR:
-            ahead = self._days_of(year, month) >> day
+            ahead = self.days_of(year, month) >> day
             if ahead:
                 return date(year, month, day + _lowest(ahead)).toordinal() - _EPOCH_ORDINAL
             day = 1
@@ -142,7 +142,8 @@ class Crontab:
                 year, month = year + 1, _lowest(self.months)
         return None
 
-    def _days_of(self, year: int, month: int) -> int:
+    def days_of(self, year: int, month: int) -> int:
+        """Give the mask of the matching days of a month, one bit a day."""
         return self._days_if(year, month) if self.months >> month & 1 else 0
 
     def has_day(self, year: int, month: int, day: int) -> bool:

@@ -1,0 +1,167 @@
+"""Reading the log back at a start: from the end to the last mark, through rotated files, and no further.
+
+1. Lines are taken from the end backwards, until one is a mark whose parts are all there.
+2. From there forwards, each `run.started` and each record is applied: what has begun and has no record is what a crash
+   interrupted; the slots of records are accounted for.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+
+from jobscheduler.model import Begun, Past, Wait
+from jobscheduler.runlog.marks import NAME, mark_of
+
+BLOCK = 256 * 1024
+
+_RECORDS = frozenset({"SUCCESS", "FAILURE", "SKIPPED", "MISSED"})
+_WORDS = _RECORDS | {NAME, "run.started", "service.stopped"}
+_TEXT = re.compile(r"(\S+) (?:(SUCCESS|FAILURE|SKIPPED|MISSED)|(?:INFO|WARNING|ERROR) (\S+))(?: (.*))?")
+_PAIR = re.compile(r'([a-z_]+)=("(?:[^"\\]|\\.)*"|\S*)')
+
+Line = Mapping[str, str]
+
+
+def read_back(path: Path, backups: int) -> Past | None:
+    """Return what the log says of the time before, None if there is no mark in it.
+
+    `backups` is how many rotated files there may be.
+
+    Raises:
+        OSError: a file is there and cannot be read.
+
+    """
+    since: list[Line] = []
+    held: list[Line] = []  # a mark whose parts are not all there yet, as read: backwards
+    until: datetime | None = None
+    for line in _lines(path, backups):
+        until = until or datetime.fromisoformat(line["time"])
+        if held and not _is_part(line):
+            since += held
+            held = []
+        if held or _is_mark(line):
+            held.append(line)
+            if len(held) > int(held[0].get("parts", "0")):
+                return _past(held[0], held[:0:-1], since[::-1], until)
+        else:
+            since.append(line)
+    return None
+
+
+def _is_mark(line: Line) -> bool:
+    return line["word"] == NAME and "settled" in line
+
+
+def _is_part(line: Line) -> bool:
+    return line["word"] == NAME and "settled" not in line
+
+
+def _past(last: Line, parts: Iterable[Line], since: list[Line], until: datetime) -> Past | None:
+    try:
+        mark = mark_of(last, parts)
+    except (ValueError, KeyError):
+        return None
+    begun = {one.run_id: one for one in mark.begun}
+    waits = dict.fromkeys(mark.waits)
+    accounted: dict[str, list[tuple[datetime, datetime]]] = {}
+    for line in since:
+        with suppress(ValueError, KeyError):
+            _apply(line, begun, waits, accounted)
+    stopped = bool(since) and since[-1]["word"] == "service.stopped"
+    settled = {job_id: tuple(ranges) for job_id, ranges in accounted.items()}
+    return Past(mark, until, stopped, tuple(begun.values()), tuple(waits), settled)
+
+
+def _apply(
+    line: Line, begun: dict[str, Begun], waits: dict[Wait, None], accounted: dict[str, list[tuple[datetime, datetime]]]
+) -> None:
+    """Take one line into the account."""
+    word = line["word"]
+    if word not in _RECORDS and word != "run.started":
+        return
+    job_id, slot = line["job_id"], _instant(line.get("scheduled"))
+    if word == "run.started":
+        started = datetime.fromisoformat(line["time"])
+        begun.setdefault(line["run_id"], Begun(job_id, line["run_id"], slot, started))
+    else:
+        begun.pop(line.get("run_id", ""), None)
+    if slot is not None:
+        waits.pop((job_id, slot), None)
+        accounted.setdefault(job_id, []).append((slot, _instant(line.get("last")) or slot))
+
+
+def _instant(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
+
+
+# --- lines, from the end ---------------------------------------------------------------------------------
+
+
+def _lines(path: Path, backups: int) -> Iterator[Line]:
+    """Yield the lines that matter, and the very last one, from the end of the log backwards."""
+    files = [path, *(path.with_name(f"{path.name}.{number}") for number in range(1, backups + 1))]
+    is_last = True
+    for file in files:
+        for raw in _raw_lines(file):
+            line = parse_line(raw)
+            if line is not None and (is_last or line["word"] in _WORDS):
+                is_last = False
+                yield line
+
+
+def _raw_lines(path: Path) -> Iterator[bytes]:
+    """Yield the complete lines of a file, the last one first. A last line without its end was cut by a crash."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return
+    try:
+        position, rest, complete = os.fstat(descriptor).st_size, b"", False
+        while position > 0:
+            size = min(BLOCK, position)
+            position -= size
+            first, *lines = (os.pread(descriptor, size, position) + rest).split(b"\n")
+            for line in reversed(lines):
+                if complete:
+                    yield line
+                complete = True
+            rest = first
+        if complete:
+            yield rest
+    finally:
+        os.close(descriptor)
+
+
+def parse_line(raw: bytes) -> dict[str, str] | None:
+    """Take a line of either format apart: `time`, `word` (status or event) and its pairs; None for anything else."""
+    text = raw.decode("utf-8", "replace")
+    pairs = _parse_json(text) if text.startswith("{") else _parse_text(text)
+    try:
+        return pairs if pairs and datetime.fromisoformat(pairs["time"]).tzinfo else None
+    except (ValueError, KeyError):
+        return None
+
+
+def _parse_text(text: str) -> dict[str, str] | None:
+    found = _TEXT.fullmatch(text)
+    if found is None:
+        return None
+    pairs = {"time": found[1], "word": found[2] or found[3]}
+    with suppress(ValueError):
+        for key, value in _PAIR.findall(found[4] or ""):
+            pairs[key] = json.loads(value) if value.startswith('"') else value
+    return pairs
+
+
+def _parse_json(text: str) -> dict[str, str] | None:
+    try:
+        found = json.loads(text)
+        return {**{key: str(value) for key, value in found.items()}, "word": found.get("status") or found["event"]}
+    except (ValueError, KeyError, AttributeError, RecursionError):
+        return None

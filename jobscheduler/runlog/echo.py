@@ -1,0 +1,57 @@
+"""The copy of the log's lines on standard error."""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import suppress
+from queue import SimpleQueue
+
+
+class Echo:
+    """Copies lines to standard error, on a thread of its own: whoever does not read there must not hold up the log.
+
+    What it has not taken after `BOUND` bytes is left out, and how many lines that were is said there when it goes on.
+    """
+
+    BOUND = 4 * 1024 * 1024
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._queue: SimpleQueue[bytes | None] = SimpleQueue()
+        self._size = 0
+        self._left_out = 0
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._work, name="echo", daemon=True)
+        self._thread.start()
+
+    def put(self, data: bytes) -> None:
+        """Have lines copied; never waits."""
+        with self._lock:
+            if self._size + len(data) > self.BOUND:
+                self._left_out += data.count(b"\n")
+                return
+            self._size += len(data)
+        self._queue.put(data)
+
+    def close(self, seconds: float = 1.0) -> None:
+        """Copy what is left, unless nobody takes it in this time."""
+        self._queue.put(None)
+        self._thread.join(seconds)
+
+    def _work(self) -> None:
+        while (data := self._queue.get()) is not None:
+            with suppress(OSError):  # nobody listens any more; the file has it all
+                self._copy(data)
+
+    def _copy(self, data: bytes) -> None:
+        size = len(data)
+        try:
+            while data:
+                data = data[os.write(self._descriptor, data) :]
+        finally:
+            with self._lock:
+                self._size -= size
+                left_out, self._left_out = self._left_out, 0
+        if left_out:
+            os.write(self._descriptor, f"... {left_out} lines left out here, see the log file\n".encode())

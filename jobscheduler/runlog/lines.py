@@ -1,0 +1,119 @@
+"""Entries as lines: for people, or as JSON objects for machines; and nothing in a value can forge a line."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from jobscheduler.model import Entry, Event, Record, Value
+
+MAX_LINE = 16 * 1024
+"""The longest line, in bytes."""
+
+MAX_VALUE = 2048
+"""The longest text that a value may carry, in characters; more is cut at the front, where it matters less."""
+
+_PLAIN = re.compile(r"[A-Za-z0-9!#$%&()*+,./:;<>?@^_{|}~\[\]-]+")
+_UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
+_PRIORITY = {"INFO": b"<6>", "SUCCESS": b"<6>", "WARNING": b"<4>", "SKIPPED": b"<5>", "MISSED": b"<4>"}
+_LOUDEST = b"<3>"
+
+
+def instant_text(at: datetime, *, exact: bool = False) -> str:
+    """Write an instant in UTC; milliseconds are left out where they are zero, unless `exact`."""
+    if at.tzinfo is not UTC:
+        at = at.astimezone(UTC)
+    if not exact and at.microsecond == 0:
+        return at.isoformat()[:-6] + "Z"
+    return at.isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+def as_text(entry: Entry) -> str:
+    """Return the line of an entry in the form that people read, without its end."""
+    word = entry.status.value if isinstance(entry, Record) else f"{entry.level.value} {entry.name}"
+    pairs = [f"{key}={_quoted(_plain(value))}" for key, value in entry.pairs()]
+    return " ".join((instant_text(entry.at, exact=True), word, *pairs))
+
+
+def as_json(entry: Entry) -> str:
+    """Return the line of an entry as one JSON object, without its end."""
+    head: dict[str, Value] = {"time": instant_text(entry.at, exact=True)}
+    if isinstance(entry, Record):
+        head["status"] = entry.status.value
+    else:
+        head |= {"level": entry.level.value, "event": entry.name}
+    return json.dumps(head | {key: _native(value) for key, value in entry.pairs()}, ensure_ascii=True)
+
+
+def _plain(value: Value) -> str:
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case datetime():
+            return instant_text(value)
+        case float():
+            return f"{value:.3f}"
+        case str():
+            return _clipped(value)
+        case _:
+            return str(value)
+
+
+def _native(value: Value) -> Value:
+    match value:
+        case datetime():
+            return instant_text(value)
+        case float():
+            return round(value, 3)
+        case str():
+            return _clipped(value)
+        case _:
+            return value
+
+
+def _clipped(text: str) -> str:
+    return text if len(text) <= MAX_VALUE else "…" + text[1 - MAX_VALUE :]
+
+
+def _quoted(text: str) -> str:
+    """Write a text bare if nothing in it can be taken for something else, otherwise as a JSON string.
+
+    What does not print (control characters, half surrogates from odd file names, right-to-left marks) is escaped in
+    either form, so nothing that a job prints or is called can forge a line.
+    """
+    if _PLAIN.fullmatch(text):
+        return text
+    quoted = json.dumps(text, ensure_ascii=False)
+    return quoted if quoted.isascii() and quoted.isprintable() else _UNPRINTABLE.sub(_escaped, quoted)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1]
+
+
+def line_of(entry: Entry, form: Callable[[Entry], str]) -> bytes:
+    """Return the bytes of a line; one that would be too long loses its longest values' beginnings."""
+    line = form(entry).encode("utf-8", "backslashreplace")
+    allowed = MAX_VALUE
+    while len(line) >= MAX_LINE:
+        allowed //= 2
+        line = form(_shortened(entry, allowed)).encode("utf-8", "backslashreplace")
+    return line + b"\n"
+
+
+def _shortened(entry: Entry, allowed: int) -> Entry:
+    def cut(value: Value) -> Value:
+        return "…" + value[-allowed:] if isinstance(value, str) and len(value) > allowed else value
+
+    if isinstance(entry, Event):
+        return replace(entry, values=tuple((key, cut(value)) for key, value in entry.values))
+    output = entry.output and str(cut(entry.output))
+    return replace(entry, output=output, details=tuple((key, cut(value)) for key, value in entry.details))
+
+
+def priority_of(entry: Entry) -> bytes:
+    """Return the syslog priority of an entry, as systemd takes it at the start of a line (sd-daemon(3))."""
+    return _PRIORITY.get(entry.status.value if isinstance(entry, Record) else entry.level.value, _LOUDEST)

@@ -1,0 +1,256 @@
+"""The one writer of the log: lines from many threads, in order, and nobody waits for a disk.
+
+Who writes an entry only puts it into a queue. The writer's thread takes what is there, a batch at a time, turns it
+into lines, echoes them to standard error and appends them to the file; another thread has the system put them onto the
+disk, within a second. When the file cannot be written, the lines are kept (up to a bound) and follow when it can; the
+trouble is said once, and so is its end.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from datetime import UTC, datetime
+from itertools import chain
+from queue import Empty, SimpleQueue
+from types import TracebackType
+from typing import Self
+
+from jobscheduler.model import Entry, Event, Level, Value
+from jobscheduler.runlog.echo import Echo
+from jobscheduler.runlog.file import LogFile
+from jobscheduler.runlog.lines import as_json, as_text, line_of, priority_of
+
+QUEUE = 100_000
+"""How many entries may wait for the writer before further ones are counted instead of kept."""
+
+KEPT = 16 * 1024 * 1024
+"""How many bytes of lines are kept while the file cannot be written."""
+
+RETRY = 1.0
+"""How long after a failed write the next is tried, in seconds."""
+
+BATCH = 500
+"""How many entries are written at once at most."""
+
+SYNC = 0.5
+"""How long after a write the disk is asked to have it, in seconds."""
+
+_Item = tuple[tuple[Entry, ...], "threading.Lock | None"]
+
+
+class RunLog:
+    """The one writer of the log. A context manager: leaving it writes what is waiting and closes the file."""
+
+    def __init__(
+        self,
+        file: LogFile,
+        *,
+        form: str = "text",
+        echo: int | None = 2,
+        priorities: bool = False,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """`echo` is the descriptor that gets the same lines, with syslog priorities in front if so asked."""
+        self._file = file
+        self._form = as_json if form == "json" else as_text
+        self._echo_to = echo
+        self._echo: Echo | None = None
+        self._priorities = priorities
+        self._clock = clock
+        self._queue: SimpleQueue[_Item | None] = SimpleQueue()
+        self._dropped = 0
+        self._behind = False
+        self._pending: deque[bytes] = deque()
+        self._pending_bytes = 0
+        self._unwritten = 0
+        self._failed_at: float | None = None
+        self._told_rotation = False
+        self._taken = 0.0
+        self._closing = threading.Event()
+        self._unsynced = threading.Event()
+        self._thread = threading.Thread(target=self._write_all, name="log", daemon=True)
+        self._syncer = threading.Thread(target=self._sync_all, name="log-sync", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._echo = None if self._echo_to is None else Echo(self._echo_to)
+        self._thread.start()
+        self._syncer.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._queue.put(None)
+        self._thread.join()
+        self._closing.set()
+        self._unsynced.set()
+        self._syncer.join(5.0)
+        self._file.close()
+        if self._echo is not None:
+            self._echo.close()
+
+    def write(self, *entries: Entry) -> None:
+        """Have entries written, one after the other with nothing in between. Never waits."""
+        if self._queue.qsize() >= QUEUE:
+            self._dropped += len(entries)
+        else:
+            self._queue.put((entries, None))
+
+    def write_through(self, entry: Entry, timeout: float) -> bool:
+        """Have an entry written and wait for that, `timeout` seconds at most; tell whether it was written by then.
+
+        When it was not, the log says so, once until the writer has caught up.
+        """
+        done = threading.Lock()
+        done.acquire()
+        if self._queue.qsize() >= QUEUE:
+            self._dropped += 1
+        else:
+            self._queue.put(((entry,), done))
+            if done.acquire(timeout=timeout):
+                self._behind = False
+                return True
+        if not self._behind:
+            self._behind = True
+            self.event(Level.WARNING, "log.behind", problem="a run did not wait any longer for its line to be written")
+        return False
+
+    def event(self, level: Level, name: str, /, **values: Value | None) -> None:
+        """Have an event written, with the present time; values that are None are left out."""
+        self.write(self._told(level, name, **values))
+
+    def is_alive(self) -> bool:
+        """Tell whether the writer's thread runs."""
+        return self._thread.is_alive()
+
+    def stuck_for(self) -> float:
+        """Return for how many seconds the writer has been at one batch; 0 when it waits for work."""
+        taken = self._taken
+        return time.monotonic() - taken if taken else 0.0
+
+    # -- on the writer's thread
+
+    def _write_all(self) -> None:
+        running = True
+        while running:
+            batch, waiting, running = self._take()
+            self._taken = time.monotonic()
+            self._put_out(batch)
+            for done in waiting:
+                done.release()
+            self._taken = 0.0
+        for _ in range(2):  # the second time for what the first had to say about the log itself
+            self._flush_pending(final=True)
+
+    def _take(self) -> tuple[list[Entry], list[threading.Lock], bool]:
+        """Wait for an entry, then take what else is there. The third value is False when the log is to end."""
+        items: list[_Item] = []
+        running = True
+        try:
+            item = self._queue.get(timeout=RETRY if self._pending else None)
+            while item is not None and len(items) < BATCH - 1:
+                items.append(item)
+                item = self._queue.get_nowait()
+            if item is not None:
+                items.append(item)
+            running = item is not None
+        except Empty:
+            pass
+        return list(chain.from_iterable(entries for entries, _ in items)), [one for _, one in items if one], running
+
+    def _put_out(self, batch: list[Entry]) -> None:
+        lines = self._lines(batch)
+        if self._dropped:
+            lost, self._dropped = self._dropped, 0
+            lines += self._lines([self._told(Level.WARNING, "log.behind", lost=lost)])
+        self._keep(b"".join(lines))
+        self._flush_pending()
+
+    def _lines(self, batch: Iterable[Entry]) -> list[bytes]:
+        """Turn entries into lines, and echo those at once."""
+        lines, echoed = [], []
+        for entry in batch:
+            line = line_of(entry, self._form)
+            lines.append(line)
+            echoed.append(priority_of(entry) + line if self._priorities else line)
+        if self._echo is not None and echoed:
+            self._echo.put(b"".join(echoed))
+        return lines
+
+    def _keep(self, data: bytes) -> None:
+        if self._pending_bytes + len(data) > KEPT:
+            self._unwritten += data.count(b"\n")
+        elif data:
+            self._pending.append(data)
+            self._pending_bytes += len(data)
+
+    def _flush_pending(self, *, final: bool = False) -> None:
+        """Append what is waiting; say when that fails, and when it works again (those lines follow in a second)."""
+        if self._failed_at is not None and not final and time.monotonic() - self._failed_at < RETRY:
+            return
+        try:
+            self._append_pending()
+        except OSError as error:
+            self._fail(error)
+        else:
+            self._restore()
+        self._tell_rotation()
+
+    def _append_pending(self) -> None:
+        while self._pending:
+            data = self._pending.popleft()
+            try:
+                written = self._file.append(data)
+            except OSError:
+                self._pending.appendleft(data)
+                raise
+            self._unsynced.set()
+            self._pending_bytes -= written
+            if written < len(data):
+                self._pending.appendleft(data[written:])
+
+    def _fail(self, error: OSError) -> None:
+        first = self._failed_at is None
+        self._failed_at = time.monotonic()
+        if first:
+            self._say(Level.ERROR, "log.lost", file=str(self._file.path), error=_reason(error))
+
+    def _restore(self) -> None:
+        if self._failed_at is None:
+            return
+        self._failed_at = None
+        lost, self._unwritten = self._unwritten, 0
+        self._say(Level.INFO, "log.restored", file=str(self._file.path), lines_not_kept=lost)
+
+    def _tell_rotation(self) -> None:
+        error = self._file.rotation_error
+        if error is not None and not self._told_rotation:
+            self._say(Level.ERROR, "log.lost", file=str(self._file.path), error=f"cannot rotate: {_reason(error)}")
+        elif error is None and self._told_rotation:
+            self._say(Level.INFO, "log.restored", file=str(self._file.path), lines_not_kept=0)
+        self._told_rotation = error is not None
+
+    def _say(self, level: Level, name: str, **values: Value) -> None:
+        """Put out an event about the log itself, from the writer's own thread."""
+        self._keep(b"".join(self._lines([self._told(level, name, **values)])))
+
+    def _told(self, level: Level, name: str, **values: Value | None) -> Event:
+        given = tuple((key, value) for key, value in values.items() if value is not None)
+        return Event(self._clock(), level, name, given)
+
+    # -- on the syncing thread
+
+    def _sync_all(self) -> None:
+        while not self._closing.is_set():
+            self._unsynced.wait()
+            self._closing.wait(SYNC)  # what is written meanwhile goes with it
+            self._unsynced.clear()
+            with suppress(OSError):  # the writer will hear of it, and say so
+                self._file.sync()
+
+
+def _reason(error: OSError) -> str:
+    return os.strerror(error.errno or 0).lower()

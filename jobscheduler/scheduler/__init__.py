@@ -1,0 +1,5 @@
+"""The one door to APScheduler: what is in force, and what becomes of its slots."""
+
+from jobscheduler.scheduler.scheduler import ACCEPTED, Scheduler
+
+__all__ = ["ACCEPTED", "Scheduler"]

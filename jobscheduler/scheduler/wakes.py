@@ -1,0 +1,156 @@
+"""APScheduler, asked for nothing but to wake us when a job may be due, and for its pool of threads.
+
+It drops and merges runs in ways that leave no trace (a late run past its grace time, several due times made into one),
+so grace and instances are without limit, coalescing is on, and the executor does not call the job but hands its id on.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.jobstores.base import JobLookupError
+from apscheduler.jobstores.memory import MemoryJobStore
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.base import BaseTrigger
+
+PORTION = 100
+"""How many due jobs are handed out at a time: in between, somebody else may change what is in force."""
+
+OnDue = Callable[[str, datetime], None]
+"""Called on APScheduler's thread, with its locks held: a job's id, and the time for which it meant to wake us."""
+
+
+class _Pool(ThreadPoolExecutor):  # type: ignore[misc]
+    """APScheduler's thread pool, but a due job is handed to `on_due` instead of being called."""
+
+    def __init__(self, workers: int, on_due: OnDue) -> None:
+        super().__init__(workers, {"thread_name_prefix": "run"})
+        self._on_due = on_due
+
+    def submit_job(self, job: Any, run_times: list[datetime]) -> None:
+        """Have the slots of a due job decided. No instances are counted: overlap is ours to decide."""
+        self._on_due(job.id, run_times[-1])
+
+    def submit(self, work: Callable[[], None]) -> None:
+        """Have something executed when a worker is free.
+
+        Raises:
+            RuntimeError: the pool is closed, or it has no thread and the host none to give.
+
+        """
+        try:
+            self._pool.submit(work)
+        except RuntimeError:  # it is in the queue all the same, unless the pool is closed
+            if self._pool._shutdown or not any(thread.is_alive() for thread in self._pool._threads):
+                raise
+
+    def shutdown(self, wait: bool = True) -> None:
+        """Do nothing: when APScheduler ends, runs in progress may still want a worker for their next attempt."""
+
+    def close(self) -> None:
+        """Take no more work."""
+        self._pool.shutdown(wait=False)
+
+
+class _Store(MemoryJobStore):  # type: ignore[misc]
+    """APScheduler's store in memory, in portions."""
+
+    def get_due_jobs(self, now: datetime) -> list[Any]:
+        """Return the jobs that are due, the first of them at least; the scheduler comes back for the others."""
+        due, until = [], now.timestamp()
+        for job, at in self._jobs[:PORTION]:
+            if at is None or at > until:
+                break
+            due.append(job)
+        return due
+
+
+class _Scheduler(BackgroundScheduler):  # type: ignore[misc]
+    """APScheduler's background scheduler, which also counts how often its thread went round."""
+
+    rounds = 0
+
+    def _process_jobs(self) -> Any:
+        wait = super()._process_jobs()
+        self.rounds += 1
+        return wait
+
+
+class Wakes:
+    """When to wake up for which job, and a pool of threads for the runs."""
+
+    def __init__(self, workers: int, on_due: OnDue) -> None:
+        self._pool = _Pool(workers, on_due)
+        self._store = _Store()
+        self._scheduler = _Scheduler(
+            timezone=UTC,
+            jobstores={"default": self._store},
+            executors={"default": self._pool},
+            job_defaults={
+                "misfire_grace_time": None,  # a late run is late, not gone
+                "coalesce": True,  # one wake-up is enough: slots are listed from the timetable
+                "max_instances": 1_000_000,  # overlap is decided by slots.py
+            },
+        )
+        logging.getLogger("apscheduler").setLevel(logging.WARNING)
+
+    @property
+    def rounds(self) -> int:
+        """How often the thread has looked for due jobs; it grows after every `wakeup` unless the thread is stuck."""
+        return self._scheduler.rounds
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._scheduler.start()
+
+    def stop(self) -> None:
+        """End the thread; what the pool is at goes on."""
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=False)
+
+    def close(self) -> None:
+        """End the pool; what it is at goes on."""
+        self._pool.close()
+
+    def is_alive(self) -> bool:
+        """Tell whether the thread runs (APScheduler's `running` stays true when it died)."""
+        thread = getattr(self._scheduler, "_thread", None)
+        return bool(thread is not None and thread.is_alive())
+
+    def wakeup(self) -> None:
+        """Have the thread look at the clock now: it may have been set, or the host may have slept."""
+        if self.is_alive():
+            self._scheduler.wakeup()
+
+    def put(self, job_id: str, trigger: BaseTrigger, at: datetime) -> None:
+        """Wake up for a job at this time, and then when its trigger says."""
+        self._scheduler.add_job(_never_called, trigger, id=job_id, next_run_time=at, replace_existing=True)
+
+    def drop(self, job_id: str) -> None:
+        """Do not wake up for a job any more."""
+        try:
+            self._scheduler.remove_job(job_id)
+        except JobLookupError:
+            return  # a one-time job leaves APScheduler's store when it fires
+
+    def earliest(self) -> datetime | None:
+        """Return the next time for which a wake-up is set; it is past while there is more due than was handed out."""
+        found: datetime | None = self._store.get_next_run_time()
+        return found
+
+    def submit(self, work: Callable[[], None]) -> None:
+        """Have something executed on a thread of the pool, late if all are busy.
+
+        Raises:
+            RuntimeError: the pool is closed, or it has no thread and the host none to give.
+
+        """
+        self._pool.submit(work)
+
+
+def _never_called() -> None:
+    """Stand in as the function of an APScheduler job: the executor does not call it."""

@@ -1,0 +1,66 @@
+"""Which of the host's clocks moved, and what that says."""
+
+from __future__ import annotations
+
+import pytest
+
+from jobscheduler.hostclock import REMEMBERED, HostClock, Jump, Reading
+
+
+class Clocks:
+    """Three clocks that the test moves."""
+
+    def __init__(self) -> None:
+        self.reading = Reading(1000.0, 100.0, 100.0)
+
+    def __call__(self) -> Reading:
+        return self.reading
+
+    def move(self, wall: float, monotonic: float, boottime: float) -> None:
+        """Let so many seconds pass on each."""
+        last = self.reading
+        self.reading = Reading(last.wall + wall, last.monotonic + monotonic, last.boottime + boottime)
+
+
+@pytest.mark.parametrize(
+    ("wall", "monotonic", "boottime", "jump", "cause"),
+    [
+        (5, 5, 5, None, "down"),
+        (95, 95, 95, None, "down"),  # the process was held: every clock went on
+        (5.5, 5, 5, None, "down"),  # drift
+        (3605, 5, 3605, Jump(slept=3600), "asleep"),
+        (3605, 5, 5, Jump(set_by=3600), "clock"),
+        (-3595, 5, 5, Jump(set_by=-3600), "clock"),
+        (10, 5, 3605, Jump(set_by=-3595, slept=3600), "asleep"),
+    ],
+)
+def test_what_happened_is_read_from_the_differences(
+    wall: float, monotonic: float, boottime: float, jump: Jump | None, cause: str
+) -> None:
+    """One row for each thing that can happen to a host; the cause is the same before and after the look."""
+    clocks = Clocks()
+    clock = HostClock(clocks)
+    clocks.move(wall, monotonic, boottime)
+
+    assert clock.cause() == cause
+    assert clock.look() == jump
+    assert clock.cause() == cause
+    assert clock.look() is None
+
+
+def test_a_jump_is_the_cause_for_a_minute() -> None:
+    """Slots that come late long afterwards have another one."""
+    clocks = Clocks()
+    clock = HostClock(clocks)
+    clocks.move(3605, 5, 5)
+    clock.look()
+    clocks.move(REMEMBERED, REMEMBERED, REMEMBERED)
+    assert clock.cause() == "clock"
+    clocks.move(1, 1, 1)
+
+    assert clock.cause() == "down"
+
+
+def test_the_host_has_these_clocks() -> None:
+    """Two looks in a row see no jump."""
+    assert HostClock().look() is None

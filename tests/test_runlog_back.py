@@ -1,0 +1,153 @@
+"""Reading the log back: what the last mark says, and what became of slots since."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from jobscheduler.model import Begun, Entry, Event, Level, Mark, Past, Record, Status
+from jobscheduler.runlog import LogFile, RunLog, events_of, read_back
+
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+def at(seconds: float) -> datetime:
+    """So many seconds from noon."""
+    return NOON + timedelta(seconds=seconds)
+
+
+def started(run_id: str, slot: float | None, when: float, job_id: str = "x") -> Event:
+    """A line that says that a run begins."""
+    scheduled = () if slot is None else (("scheduled", at(slot)),)
+    return Event(
+        at(when), Level.INFO, "run.started", (("job_id", job_id), ("run_id", run_id), *scheduled, ("attempt", 1))
+    )
+
+
+def success(run_id: str, slot: float, when: float, job_id: str = "x") -> Record:
+    """A record of a run."""
+    return Record(at(when), Status.SUCCESS, job_id, run_id, at(slot), at(slot), 1.0)
+
+
+def missed(first: float, last: float, when: float) -> Record:
+    """A record of an outage."""
+    details = (("last", at(last)), ("count", 3))
+    return Record(at(when), Status.MISSED, "x", scheduled=at(first), reason="down", details=details)
+
+
+@pytest.fixture(params=["text", "json"])
+def form(request: pytest.FixtureRequest) -> str:
+    """Both formats."""
+    return str(request.param)
+
+
+def write(path: Path, form: str, *entries: Entry, max_bytes: int = 10**9) -> None:
+    """Write a log of these entries."""
+    for entry in entries:
+        with RunLog(LogFile(path, max_bytes, 50), form=form, echo=None) as log:
+            log.write(entry)
+
+
+MARK = Mark(at(0), "boot-1")
+
+
+def test_a_log_without_a_mark_says_nothing(tmp_path: Path, form: str) -> None:
+    """Neither does one that is not there."""
+    assert read_back(tmp_path / "log", 7) is None
+    write(tmp_path / "log", form, started("a", 1, 1), success("a", 1, 2))
+    assert read_back(tmp_path / "log", 7) is None
+
+
+def test_what_came_after_the_last_mark_is_applied(tmp_path: Path, form: str) -> None:
+    """Begun without a record: interrupted. With one: accounted for. Before the mark: nobody asks."""
+    write(
+        tmp_path / "log",
+        form,
+        started("old", -5, -5),
+        *events_of(MARK, at(0)),
+        started("a", 1, 1),
+        success("a", 1, 2),
+        started("b", 2, 2),
+        Record(at(3), Status.SKIPPED, "x", scheduled=at(3), reason="overlap"),
+        missed(4, 6, 7),
+        started("by-hand", None, 8),
+    )
+
+    assert read_back(tmp_path / "log", 7) == Past(
+        MARK,
+        until=at(8),
+        stopped=False,
+        begun=(Begun("x", "b", at(2), at(2)), Begun("x", "by-hand", None, at(8))),
+        accounted={"x": ((at(1), at(1)), (at(1), at(1)), (at(2), at(2)), (at(3), at(3)), (at(4), at(6)))},
+    )
+
+
+def test_what_went_on_at_the_mark_is_in_it(tmp_path: Path, form: str) -> None:
+    """Many runs and waiting slots take lines of their own; their records afterwards settle them."""
+    begun = tuple(Begun("long-name-" + "x" * 100, f"run{number}", at(-number), at(0.123456)) for number in range(40))
+    mark = Mark(at(0.5), "boot-1", begun, (("x", at(-1)), ("y", at(-2))))
+    write(tmp_path / "log", form, *events_of(MARK, at(0)), *events_of(mark, at(1)))
+    write(tmp_path / "log", form, success("run7", -7, 2, begun[0].job_id), started("z", -1, 3))
+
+    past = read_back(tmp_path / "log", 7)
+    assert past is not None
+    assert past.mark == mark
+    assert past.begun == (*begun[:7], *begun[8:], Begun("x", "z", at(-1), at(3)))
+    assert past.waits == (("y", at(-2)),)
+
+
+def test_a_mark_without_its_parts_does_not_count(tmp_path: Path, form: str) -> None:
+    """The mark before it does, where its lines were lost."""
+    full = Mark(at(5), "boot-1", (Begun("x", "a", at(1), at(1)),))
+    write(tmp_path / "log", form, *events_of(MARK, at(0)), started("a", 1, 1), events_of(full, at(6))[-1])
+
+    past = read_back(tmp_path / "log", 7)
+    assert past is None or past.mark == MARK
+
+
+def test_it_reads_through_rotated_files(tmp_path: Path, form: str) -> None:
+    """However many files lie between the mark and the end."""
+    events = [started(f"r{number}", number, number) for number in range(60)]
+    write(tmp_path / "log", form, *events_of(MARK, at(0)), *events, max_bytes=1000)
+
+    past = read_back(tmp_path / "log", 50)
+    assert len(list(tmp_path.glob("log.*"))) > 5
+    assert past is not None
+    assert [one.run_id for one in past.begun] == [f"r{number}" for number in range(60)]
+
+
+def test_a_service_that_stopped_in_order_is_told_from_one_that_crashed(tmp_path: Path, form: str) -> None:
+    """By its last word."""
+    write(tmp_path / "log", form, *events_of(MARK, at(0)), Event(at(1), Level.INFO, "service.stopped"))
+    past = read_back(tmp_path / "log", 7)
+    assert past is not None
+    assert past.stopped
+    write(tmp_path / "log", form, started("a", 2, 2))
+    past = read_back(tmp_path / "log", 7)
+    assert past is not None
+    assert not past.stopped
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"2026-11-22T12:00:09Z SUCC",
+        b"\xff\xfe\x00\n",
+        b"{\n",
+        b'{"event": 1}\n',
+        b"2026 SUCCESS job_id\n",
+        b"\n\n\n",
+        b"x" * 600_000,
+    ],
+)
+def test_garbage_in_a_log_is_passed_over(tmp_path: Path, form: str, garbage: bytes) -> None:
+    """A line cut by a crash, or written by somebody else."""
+    write(tmp_path / "log", form, *events_of(MARK, at(0)), started("a", 1, 1))
+    with (tmp_path / "log").open("ab") as log:
+        log.write(garbage)
+
+    past = read_back(tmp_path / "log", 7)
+    assert past is not None
+    assert [one.run_id for one in past.begun] == ["a"]
