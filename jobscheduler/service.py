@@ -249,7 +249,7 @@ class Service:
         """Look at everything again, also at the host's zone. The log follows its name by itself."""
         self._notifier.notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         try:
-            self._reconciler.reload(_rules(self._settings))
+            self._look(partial(self._reconciler.reload, _rules(self._settings)))
         except CannotStart as cannot:
             self._log.event(Level.ERROR, "service.reload_failed", problem=cannot.problem.message)
         jobs, refused = self._reconciler.counts()

@@ -132,7 +132,9 @@ BULK = {
 }
 
 
-@pytest.mark.parametrize("name", BULK)
+@pytest.mark.parametrize(
+    "name", ["rsync", *(pytest.param(name, marks=pytest.mark.deep) for name in BULK if name != "rsync")]
+)
 def test_many_files_at_once(service: Service, tmp_path: Path, name: str) -> None:
     """Copied, moved, installed, synchronised, unpacked; then again with another version; then deleted."""
     tool, command = BULK[name]
@@ -196,7 +198,7 @@ def test_git_changes_between_branches(tmp_path: Path) -> None:
         service.wait_for("job.added", job_id="tick")
         since = len(service.lines())
         before = {name: definition["schedule"] for name, definition in by_id(other).items()}
-        for branch, files in (("one", main), ("two", other), ("one", main), ("two", other)):
+        for branch, files in (("one", main), ("two", other)):
             began = now()
             run(f'cd "$jobs"; git checkout -q {branch}', jobs=service.jobs)
             wanted = {name: definition["schedule"] for name, definition in by_id(files).items()}
