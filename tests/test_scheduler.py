@@ -510,7 +510,7 @@ def jittered(**fields: Any) -> Job:
 def test_a_slot_whose_jitter_is_running_is_not_lost_by_a_change_of_its_file(
     world: World, change: Callable[[World], object], expected: list[tuple[int, str, str | None]]
 ) -> None:
-    """An edit that leaves the times alone leaves it alone, another one starts it at once; without a job it is missed."""
+    """An edit that leaves the times alone leaves it alone, another starts it at once; without a job it is missed."""
     world.scheduler.start()
     world.put(jittered())
     start = timetable_of(jittered()).start_of(NOON + timedelta(hours=1)) - NOON

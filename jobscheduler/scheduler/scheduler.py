@@ -510,6 +510,17 @@ class Scheduler:
         self._runner.close()
         self._wakes.close()
 
+    def abandon(self, seconds: float) -> None:
+        """End what runs without the scheduling thread, which may be stuck with any lock; the next start does the rest.
+
+        May itself be held up for ever: to be called on a thread that nobody has to wait for.
+        """
+        self._stopped_at = self._stopped_at or self._clock()
+        self._runner.stop("shutdown")
+        deadline = time.monotonic() + seconds
+        while self._runner.going and time.monotonic() < deadline:
+            time.sleep(0.02)
+
     def _wait_until_idle(self, deadline: float, is_hurried: Callable[[], bool]) -> None:
         with self._lock:
             while self._runner.going and not is_hurried():
