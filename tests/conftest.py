@@ -33,7 +33,12 @@ PAIR = re.compile(r'([a-z_]+)=("(?:[^"\\]|\\.)*"|\S*)')
 
 
 def parse_line(line: str) -> dict[str, str]:
-    """Take a line of the log apart: `word` is its status or event, the rest its keys and values."""
+    """Take a line of either format apart: `word` is its status or event, the rest its keys and values, as text."""
+    if line.startswith("{"):
+        told = json.loads(line)
+        level = told.get("level") or told["status"]
+        word = told.get("status") or told["event"]
+        return {**{key: str(value) for key, value in told.items()}, "level": level, "word": word}
     found = LINE.fullmatch(line)
     assert found, f"not a line of the log: {line!r}"
     pairs = {key: json.loads(value) if value.startswith('"') else value for key, value in PAIR.findall(found[5] or "")}
