@@ -130,7 +130,7 @@ def test_every_slot_has_one_record_and_runs_once_however_often_the_service_is_ki
     assert len(list(campaign.base.glob("scheduler.log.*"))) >= rounds // 10
 
 
-@pytest.mark.parametrize("rounds", [3, pytest.param(30, marks=[pytest.mark.deep, pytest.mark.timeout(900)])])
+@pytest.mark.parametrize("rounds", [2, pytest.param(30, marks=[pytest.mark.deep, pytest.mark.timeout(900)])])
 def test_every_slot_has_one_record_when_the_service_is_stopped_and_started(campaign: Campaign, rounds: int) -> None:
     """SIGTERM at a random moment: what waits and what comes due meanwhile is the next start's."""
     campaign.start(wait=True)

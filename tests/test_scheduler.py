@@ -597,6 +597,18 @@ def test_a_mark_never_goes_back_with_the_clock(world: World) -> None:
     assert [mark.settled for mark in marks] == [NOON, NOON, NOON - timedelta(hours=5)]
 
 
+def test_a_mark_after_a_step_back_covers_what_ran_since_the_mark_before(world: World) -> None:
+    """Otherwise a crash then would run that slot once more."""
+    marks: list[Mark] = []
+    world.scheduler._write_mark = marks.append
+    recalled(world, job(), mark=Mark(NOON - timedelta(seconds=30), "boot-1"))
+    world.due("x", 60)
+    world.now = NOON - timedelta(hours=2)
+    world.scheduler.mark()
+
+    assert marks[-1].settled == NOON + timedelta(seconds=60)
+
+
 def test_a_one_time_job_that_has_run_does_not_run_again_when_the_clock_is_believed(world: World) -> None:
     """Also if its file is edited then."""
     once = job(schedule=Once(NOON + timedelta(seconds=5)))

@@ -163,7 +163,7 @@ class Scheduler:
             return
         self._past = past
         self._late = dict(past.mark.late)
-        self._floor = past.mark.settled
+        self._floor = self._settled_to = past.mark.settled
         for job_id, ranges in past.accounted.items():
             self._last[job_id] = max(last for _, last in ranges)
 
@@ -352,6 +352,7 @@ class Scheduler:
             if decision.cursor == entry.cursor:
                 return
             entry.cursor = self._last[job_id] = decision.cursor
+            self._settled_to = max(self._settled_to, decision.cursor)
             steps = self._enlist(entry, decision, now)
         for step in steps:
             step()
