@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -54,19 +56,31 @@ class Service:
         self.errors = base / "stderr"
         self.jobs.mkdir(mode=0o755, exist_ok=True)
         self.options = options
+        self.program = ROOT / "main.py"
+        self.limits: dict[int, int] = {}
         self.env = {**os.environ, "TZ": "UTC", **(env or {})}
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, *, wait: bool = True) -> Service:
         """Start it; wait until it has read every file."""
         before = len(self.words("service.started"))
-        command = [sys.executable, str(ROOT / "main.py"), "--jobs-dir", str(self.jobs), "--log-file", str(self.log)]
+        command = [sys.executable, str(self.program), "--jobs-dir", str(self.jobs), "--log-file", str(self.log)]
         with self.errors.open("ab") as errors:
             self.process = subprocess.Popen(
                 [*command, *self.options], env=self.env, stderr=errors, stdin=subprocess.DEVNULL
             )
+        for what, most in self.limits.items():
+            resource.prlimit(self.process.pid, what, (most, most))
         if wait:
             wait_until(lambda: len(self.words("service.started")) > before, why="the service has started")
+        return self
+
+    def patched(self, code: str) -> Service:
+        """Have the program run with this code before it: a fault, injected where it cannot be had otherwise."""
+        self.program = self.jobs.parent / "patched.py"
+        head = f"import sys\nsys.path.insert(0, {str(ROOT)!r})\n"
+        tail = "\nfrom jobscheduler import cli\nraise SystemExit(cli.main())\n"
+        self.program.write_text(head + textwrap.dedent(code) + tail, "utf-8")
         return self
 
     def lines(self) -> list[dict[str, str]]:
