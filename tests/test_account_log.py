@@ -111,12 +111,12 @@ def test_a_directory_made_unwritable_and_writable_again_costs_no_line(service: S
     service.write("noisy.json", job("noisy", EACH_SECOND, "head -c 2000 /dev/zero | tr '\\0' x; exit 1"))
     service.start()
     service.wait_for("SUCCESS", job_id="tick")
-    with service.log.open("ab", buffering=0) as opened:
-        opened.write(b"2026-01-01T00:00:00.000Z INFO padding\n" * 1750)
-    with mounted(where, "--bind", str(where)):
-        subprocess.run(["mount", "-o", "remount,bind,ro", where], check=True)
-        world.wait_for_echo("cannot rotate: read-only file system")
-        world.wait_for_runs(2)
+    with mounted(where.with_name("read-only"), "--bind", str(where)) as read_only:
+        subprocess.run(["mount", "-o", "remount,bind,ro", read_only], check=True)
+        with service.log.open("ab", buffering=0) as opened, mounted(where, "--bind", str(read_only)):
+            opened.write(b"2026-01-01T00:00:00.000Z INFO padding\n" * 1750)
+            world.wait_for_echo("cannot rotate: read-only file system")
+            world.wait_for_runs(2)
     wait_until(lambda: service.log.with_name("scheduler.log.1").exists())
     service.wait_for("log.restored")
     assert service.stop() == 0
