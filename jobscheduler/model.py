@@ -225,13 +225,15 @@ Wait = tuple[str, datetime]
 class Mark:
     """A point up to which the log is a full account: every slot up to `settled` has its record, is in `begun` or waits.
 
-    `boot` tells one boot of the host from another.
+    Of the jobs in `late` that holds only up to the instant that stands with them: their next slot was due and not yet
+    decided. No other job has a slot decided that is later. `boot` tells one boot of the host from another.
     """
 
     settled: datetime
     boot: str = ""
     begun: tuple[Begun, ...] = ()
     waits: tuple[Wait, ...] = ()
+    late: tuple[Wait, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

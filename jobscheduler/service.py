@@ -6,9 +6,11 @@ import logging
 import os
 import shlex
 import signal
+import threading
 import time
+import traceback
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -16,8 +18,9 @@ from queue import Empty, SimpleQueue
 
 from jobscheduler import systemd, tasks
 from jobscheduler.config import Settings
+from jobscheduler.health import Health
 from jobscheduler.hostclock import HostClock
-from jobscheduler.model import Level, Past, Problem
+from jobscheduler.model import Event, Level, Past, Problem
 from jobscheduler.parse import Rules
 from jobscheduler.passes import Reconciler
 from jobscheduler.runlog import LogFile, RunLog, events_of, holder_of, lock, read_back
@@ -25,7 +28,7 @@ from jobscheduler.scheduler import ACCEPTED, Scheduler
 from jobscheduler.sources import SourceUnavailable
 from jobscheduler.sources.directory import DirectorySource, is_job_file
 from jobscheduler.watch import State, Watch
-from jobscheduler.zone import ZoneUnknown, service_zone
+from jobscheduler.zone import ZoneUnknown, service_zone, zone_signature
 
 TEND = 1.0
 """How often the directory's identity and the threads are looked at, in seconds."""
@@ -39,8 +42,8 @@ STARTED = 1.0
 MARK = 60.0
 """How often the log gets a mark while anything runs, in seconds."""
 
-STUCK = 6
-"""How many wake-ups, `WAKE` seconds apart, the scheduling thread may leave unanswered."""
+ENDING = 15.0
+"""How long the end after an internal failure may take, in seconds."""
 
 INTERNAL_FAILURE = 70
 """The exit status when an internal part died."""
@@ -67,9 +70,10 @@ def serve(settings: Settings) -> int:
     rules = _rules(settings)
     with ExitStack() as stack:
         mailbox = _signals(stack)
-        file = LogFile(settings.log_file, settings.log_max_bytes, settings.log_backups)
+        told = partial(mailbox.put, "mark")
+        file = LogFile(settings.log_file, settings.log_max_bytes, settings.log_backups, on_beginning=told)
+        _claim(settings, file, stack)  # before reading: what another service still writes would be missing
         past = read_back(settings.log_file, settings.log_backups)
-        _claim(settings, file, stack)
         log = stack.enter_context(RunLog(file, form=settings.log_format, priorities=systemd.is_journal()))
         stack.enter_context(_library_warnings(log))
         clock = HostClock()
@@ -94,12 +98,25 @@ def serve(settings: Settings) -> int:
                 on_trouble=partial(mailbox.put, "tend"),
             )
         )
-        service = Service(settings, log, file, clock, scheduler, reconciler, watch, mailbox)
+        service = Service(settings, rules, log, file, clock, scheduler, reconciler, watch, mailbox)
+        stack.callback(service.close)
         service.start(past)
         status = service.run()
+        if status == INTERNAL_FAILURE:
+            _abandon(scheduler, log)
     if scheduler.lost_threads():
         os._exit(status)  # a thread that does not heed its end would hold up the interpreter's for ever
     return status
+
+
+def _abandon(scheduler: Scheduler, log: RunLog) -> None:
+    """End the process although a part of it is dead or stuck, with whatever lock it holds; wait for nothing long."""
+    ending = threading.Thread(target=scheduler.abandon, args=(ENDING,), daemon=True)
+    with suppress(RuntimeError):  # no thread left
+        ending.start()
+        ending.join(ENDING)
+    log.write_through(Event(_now(), Level.ERROR, "service.died", (("status", INTERNAL_FAILURE),)), timeout=STARTED)
+    os._exit(INTERNAL_FAILURE)
 
 
 class Service:
@@ -108,6 +125,7 @@ class Service:
     def __init__(
         self,
         settings: Settings,
+        rules: Rules,
         log: RunLog,
         file: LogFile,
         clock: HostClock,
@@ -117,6 +135,7 @@ class Service:
         mailbox: SimpleQueue[str],
     ) -> None:
         self._settings = settings
+        self._rules = rules
         self._log = log
         self._file = file
         self._clock = clock
@@ -125,7 +144,10 @@ class Service:
         self._watch = watch
         self._mailbox = mailbox
         self._notifier = systemd.Notifier()
-        self._health = Health(scheduler, log)
+        self._health = Health(scheduler, log, watch)
+        self._zone_seen = zone_signature(os.environ)
+        self._told_zone = rules.zone.key
+        self._late = False
         self._blind = False
         self._fault = ""
         self._next_tend = self._next_wake = self._next_rescan = 0.0
@@ -141,13 +163,24 @@ class Service:
         now = time.monotonic()
         self._next_rescan = now + self._settings.rescan_interval
         self._next_tend, self._next_wake = now + TEND, now + WAKE
-        self._mark(now)
+        self._note_mark(now)
         since = past.mark.settled if past else "nothing is known of the time before"
         self._log.event(Level.INFO, "service.started", jobs=jobs, refused=refused, pid=os.getpid(), settled=since)
         self._notifier.notify("READY=1", f"STATUS={self._status()}")
 
+    def close(self) -> None:
+        """Stop talking to the manager."""
+        self._notifier.close()
+
     def run(self) -> int:
         """Supervise until a signal or a dead part ends the service; return the exit status."""
+        try:
+            return self._supervise()
+        except Exception as error:
+            traceback.print_exc()
+            return self._die(f"the supervising loop failed: {_text(error)}")
+
+    def _supervise(self) -> int:
         while True:
             message = self._next_message()
             if message in {"SIGTERM", "SIGINT"}:
@@ -170,8 +203,9 @@ class Service:
             self._next_tend = now + TEND
             self._tend()
             self._look_at_clock()
+            self._look_at_zone()
             self._scheduler.look_at_pool(now)
-            self._notifier.notify("WATCHDOG=1", f"STATUS={self._status()}")
+            self._ping()
         if now >= self._next_wake:
             self._next_wake = now + WAKE
             self._health.wake()
@@ -219,6 +253,30 @@ class Service:
             self._log.event(Level.WARNING, "watch.degraded", problem=problem)
             self._blind = True
 
+    def _ping(self) -> None:
+        """Tell systemd how it goes, and that all is well only if every part is on time; say what is not, once."""
+        late = self._health.late()
+        if late and not self._late:
+            self._log.event(Level.WARNING, "service.late", part=late)
+        self._late = bool(late)
+        status = f"STATUS={self._status()}{f'; {late} is late' if late else ''}"
+        self._notifier.notify(*([status] if late else ["WATCHDOG=1", status]))
+
+    def _look_at_zone(self) -> None:
+        """Say so, once, when the host's zone was changed. It is not applied: SIGHUP does that."""
+        seen = zone_signature(os.environ)
+        if seen == self._zone_seen:
+            return
+        self._zone_seen = seen
+        try:
+            zone = service_zone(self._settings.timezone, os.environ).key
+        except ZoneUnknown as unknown:
+            zone = unknown.message
+        if zone not in {self._told_zone, self._rules.zone.key}:
+            help_ = "`systemctl reload jobscheduler`, or SIGHUP, to apply it"
+            self._log.event(Level.WARNING, "zone.changed", zone=zone, in_force=self._rules.zone.key, help=help_)
+        self._told_zone = zone
+
     def _look_at_clock(self) -> None:
         """Have slots decided at once when the clock was set or the host has slept; say so."""
         jump = self._clock.look()
@@ -229,6 +287,7 @@ class Service:
             self._log.event(Level.WARNING, "clock.accepted", set_by=jump.set_by)
             self._scheduler.accept_clock(_now())
         self._scheduler.wakeup()
+        self._mark(time.monotonic())
 
     def _mark_if_due(self, now: float) -> None:
         """Write a mark after changes of jobs and rotations, and once a minute while anything runs."""
@@ -238,23 +297,30 @@ class Service:
         self._mark(now)
 
     def _mark(self, now: float) -> None:
-        self._marked = self._state()
-        self._next_mark = now + MARK
+        self._note_mark(now)
         self._scheduler.mark()
 
+    def _note_mark(self, now: float) -> None:
+        self._marked = self._state()
+        self._next_mark = now + MARK
+
     def _state(self) -> tuple[int, int, int]:
-        return self._reconciler.changes, self._file.rotations, self._scheduler.activity
+        return self._reconciler.changes, self._file.beginnings, self._scheduler.activity
 
     def _reload(self) -> None:
-        """Look at everything again, also at the host's zone. The log follows its name by itself."""
+        """Look at everything again, also at the host's zone, and open the log anew."""
         self._notifier.notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        self._log.reopen()
         try:
-            self._look(partial(self._reconciler.reload, _rules(self._settings)))
+            self._rules = _rules(self._settings)
         except CannotStart as cannot:
-            self._log.event(Level.ERROR, "service.reload_failed", problem=cannot.problem.message)
+            problem, help_ = cannot.problem.message, cannot.problem.help
+            self._log.event(Level.ERROR, "zone.kept", problem=problem, in_force=self._rules.zone.key, help=help_)
+        self._look(partial(self._reconciler.reload, self._rules))
+        self._zone_seen, self._told_zone = zone_signature(os.environ), self._rules.zone.key
         jobs, refused = self._reconciler.counts()
-        self._log.event(Level.INFO, "service.reloaded", jobs=jobs, refused=refused)
-        self._notifier.notify("READY=1")
+        self._log.event(Level.INFO, "service.reloaded", jobs=jobs, refused=refused, timezone=self._rules.zone.key)
+        self._notifier.notify("READY=1", f"STATUS={self._status()}")
 
     def _status(self) -> str:
         jobs, refused = self._reconciler.counts()
@@ -279,36 +345,9 @@ class Service:
             return False
 
     def _die(self, fault: str) -> int:
+        self._notifier.notify("STOPPING=1", f"STATUS={fault}")
         self._log.event(Level.ERROR, "service.stopping", cause=fault)
         return INTERNAL_FAILURE
-
-
-class Health:
-    """Whether the parts that everything depends on are alive and on time."""
-
-    def __init__(self, scheduler: Scheduler, log: RunLog) -> None:
-        self._scheduler = scheduler
-        self._log = log
-        self._rounds = -1
-        self._wakes = 0
-
-    def wake(self) -> None:
-        """Wake the scheduling thread, and count the wake-ups that it did not answer.
-
-        Counted by our own rounds and not by a clock, so that a process that was held as a whole is not blamed.
-        """
-        rounds = self._scheduler.rounds
-        self._wakes = 0 if rounds != self._rounds else self._wakes + 1
-        self._rounds = rounds
-        self._scheduler.wakeup()
-
-    def fault(self) -> str | None:
-        """Say what has died or is stuck, if anything."""
-        if not self._scheduler.is_alive():
-            return "the scheduling thread died"
-        if self._wakes > STUCK:
-            return "the scheduling thread is stuck"
-        return None if self._log.is_alive() else "the log writer died"
 
 
 def _check_paths(settings: Settings, source: DirectorySource) -> None:

@@ -60,10 +60,12 @@ class Hints(FileSystemEventHandler):
         self._on_fault = on_fault
         self._names: set[str] = set()
         self._oldest = 0.0
+        self.busy_since = 0.0
         self.is_quiet: Callable[[], bool] = lambda: True
 
     def on_any_event(self, event: FileSystemEvent) -> None:
         """Take a hint, and act on what has gathered. Nothing may be raised here: it would end the Observer."""
+        self.busy_since = time.monotonic()
         try:
             self._take(event)
             if self._names and (self.is_quiet() or time.monotonic() - self._oldest > GATHER):
@@ -71,6 +73,8 @@ class Hints(FileSystemEventHandler):
                 self._names.clear()
         except Exception as error:
             self._on_fault(error)
+        finally:
+            self.busy_since = 0.0
 
     def _take(self, event: FileSystemEvent) -> None:
         for path in (event.src_path, event.dest_path):
@@ -111,6 +115,7 @@ class Watch:
         self._is_relevant = is_relevant
         self._on_trouble = on_trouble
         self._observer: BaseObserver | None = None
+        self._hints: Hints | None = None
         self._armed: object = None
         self._lost: str | None = None
         self._overflows = _Overflows(self._lose)
@@ -155,6 +160,11 @@ class Watch:
         observer = self._observer
         return observer is not None and observer.is_alive() and all(one.is_alive() for one in observer.emitters)
 
+    def stuck_for(self) -> float:
+        """Return for how many seconds the Observer has been at one event; 0 when it waits for the next."""
+        since = self._hints.busy_since if self._hints is not None else 0.0
+        return time.monotonic() - since if since else 0.0
+
     def _lose(self, reason: str) -> None:
         """Take note, on any thread, that hints were lost."""
         self._lost = reason
@@ -173,10 +183,10 @@ class Watch:
         except BaseException:
             _stop(observer)
             raise
-        self._observer, self._armed = observer, identity
+        self._observer, self._hints, self._armed = observer, hints, identity
 
     def _disarm(self) -> None:
-        observer, self._observer, self._armed = self._observer, None, None
+        observer, self._observer, self._hints, self._armed = self._observer, None, None, None
         if observer is not None:
             _stop(observer)
 

@@ -60,6 +60,21 @@ def service_zone(name: str | None, environ: Mapping[str, str], root: Path = Path
         raise ZoneUnknown(f"the host's time zone cannot be read: {error}", _TELL) from error
 
 
+def zone_signature(environ: Mapping[str, str], root: Path = Path("/")) -> object:
+    """Give what changes when the host's zone is set; cheap, for asking again and again. Never raises."""
+    setting = environ.get("TZ", "").removeprefix(":")
+    files = (root / (setting if setting.startswith("/") else "etc/localtime").lstrip("/"), root / "etc/timezone")
+    return tuple(_state_of(file) for file in files)
+
+
+def _state_of(file: Path) -> object:
+    try:
+        found = file.stat()
+        return file.resolve(), found.st_dev, found.st_ino, found.st_mtime_ns
+    except (OSError, RuntimeError) as error:
+        return type(error), error.args
+
+
 def _zone_of_setting(setting: str, root: Path) -> ZoneInfo:
     """Read `TZ`: empty is UTC, a leading colon means nothing, a path or name is looked up (tzset(3))."""
     value = setting.removeprefix(":")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -48,7 +50,12 @@ PAIR = re.compile(r'([a-z_]+)=("(?:[^"\\]|\\.)*"|\S*)')
 
 
 def parse_line(line: str) -> dict[str, str]:
-    """Take a line of the log apart: `word` is its status or event, the rest its keys and values."""
+    """Take a line of either format apart: `word` is its status or event, the rest its keys and values, as text."""
+    if line.startswith("{"):
+        told = json.loads(line)
+        level = told.get("level") or told["status"]
+        word = told.get("status") or told["event"]
+        return {**{key: str(value) for key, value in told.items()}, "level": level, "word": word}
     found = LINE.fullmatch(line)
     assert found, f"not a line of the log: {line!r}"
     pairs = {key: json.loads(value) if value.startswith('"') else value for key, value in PAIR.findall(found[5] or "")}
@@ -64,6 +71,7 @@ class Service:
         self.errors = base / "stderr"
         self.jobs.mkdir(mode=0o755, exist_ok=True)
         self.options = options
+        self.limits: dict[int, int] = {}
         self.env = {**os.environ, "TZ": "UTC", **(env or {})}
         self.process: subprocess.Popen[bytes] | None = None
         self.program = [sys.executable, str(ROOT / "main.py")]
@@ -77,8 +85,19 @@ class Service:
             self.process = subprocess.Popen(
                 [*command, *self.options], env=self.env, stderr=errors, stdin=subprocess.DEVNULL
             )
+        for what, most in self.limits.items():
+            resource.prlimit(self.process.pid, what, (most, most))
         if wait:
             wait_until(lambda: len(self.words("service.started")) > before, why="the service has started")
+        return self
+
+    def patched(self, code: str) -> Service:
+        """Have the program run with this code before it: a fault, injected where it cannot be had otherwise."""
+        script = self.jobs.parent / "patched.py"
+        head = f"import sys\nsys.path.insert(0, {str(ROOT)!r})\n"
+        tail = "\nfrom jobscheduler import cli\nraise SystemExit(cli.main())\n"
+        script.write_text(head + textwrap.dedent(code) + tail, "utf-8")
+        self.program = [sys.executable, str(script)]
         return self
 
     def lines(self) -> list[dict[str, str]]:

@@ -156,7 +156,7 @@ def test_a_line_that_a_crash_cut_short_is_not_continued(tmp_path: Path) -> None:
     log.write_bytes(b"whole\ncut sho")
     LogFile(log, 1000, 1).append(b"next\n")
 
-    assert log.read_bytes() == b"whole\ncut sho\nnext\n"
+    assert log.read_bytes() == b"whole\ncut sho [cut short]\nnext\n"
 
 
 def test_a_rotation_that_fails_loses_nothing_and_is_told_once(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def test_what_came_after_the_last_mark_is_applied(tmp_path: Path, form: str) -> 
 def test_what_went_on_at_the_mark_is_in_it(tmp_path: Path, form: str) -> None:
     """Many runs and waiting slots take lines of their own; their records afterwards settle them."""
     begun = tuple(Begun("long-name-" + "x" * 100, f"run{number}", at(-number), at(0.123456)) for number in range(40))
-    mark = Mark(at(0.5), "boot-1", begun, (("x", at(-1)), ("y", at(-2))))
+    mark = Mark(at(0.5), "boot-1", begun, (("x", at(-1)), ("y", at(-2))), (("z", at(-9)),))
     write(tmp_path / "log", form, *events_of(MARK, at(0)), *events_of(mark, at(1)))
     write(tmp_path / "log", form, success("run7", -7, 2, begun[0].job_id), started("z", -1, 3))
 

@@ -381,6 +381,15 @@ def test_what_was_accounted_for_stays_so(world: World) -> None:
     assert sorted(world.wait_for_records(2)) == [(60, "MISSED", "down"), (180, "SUCCESS", None)]
 
 
+def test_a_job_that_was_late_at_the_mark_is_accounted_for_from_where_it_stood(world: World) -> None:
+    """The others have run slots of the same time, which the mark covers; this one has not."""
+    world.now = NOON + timedelta(seconds=100)
+    mark = Mark(NOON + timedelta(seconds=90), "boot-1", late=(("late", NOON),))
+    recalled(world, job("late"), job("others"), mark=mark)
+
+    assert world.wait_for_records(1) == world.records("late") == [(60, "SUCCESS", None)]
+
+
 @pytest.mark.parametrize(
     ("jobs", "expected"),
     [
@@ -459,7 +468,7 @@ def test_a_clock_that_was_set_back_far_is_accepted(world: World) -> None:
 
 
 def test_a_mark_claims_no_more_than_is_so(world: World) -> None:
-    """What runs and what waits is in it, and it ends before the first slot that nobody has decided."""
+    """What runs and what waits is in it, and up to where that holds for a job whose slot nobody has decided."""
     marks: list[Mark] = []
     world.scheduler._write_mark = marks.append
     Gate.may_end.clear()
@@ -474,7 +483,7 @@ def test_a_mark_claims_no_more_than_is_so(world: World) -> None:
     (mark,) = marks
     assert [(one.job_id, one.scheduled) for one in mark.begun] == [("x", NOON + timedelta(seconds=60))]
     assert mark.waits == (("x", NOON + timedelta(seconds=120)),)
-    assert mark.settled == NOON + timedelta(seconds=60) - timedelta(microseconds=1)
+    assert (mark.settled, mark.late) == (world.now, (("jittered", NOON),))
 
 
 def test_runs_that_wait_for_a_worker_are_told_once(world: World) -> None:
@@ -587,6 +596,18 @@ def test_a_mark_never_goes_back_with_the_clock(world: World) -> None:
         world.scheduler.mark()
 
     assert [mark.settled for mark in marks] == [NOON, NOON, NOON - timedelta(hours=5)]
+
+
+def test_a_mark_after_a_step_back_covers_what_ran_since_the_mark_before(world: World) -> None:
+    """Otherwise a crash then would run that slot once more."""
+    marks: list[Mark] = []
+    world.scheduler._write_mark = marks.append
+    recalled(world, job(), mark=Mark(NOON - timedelta(seconds=30), "boot-1"))
+    world.due("x", 60)
+    world.now = NOON - timedelta(hours=2)
+    world.scheduler.mark()
+
+    assert marks[-1].settled == NOON + timedelta(seconds=60)
 
 
 def test_a_one_time_job_that_has_run_does_not_run_again_when_the_clock_is_believed(world: World) -> None:

@@ -16,6 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from jobscheduler.model import Cron, Job, TaskSpec
+from jobscheduler.timetable import timetable_of
+from tests.accounting import MARKING, Account
 from tests.booted import Machine, booted, filled_checkout
 from tests.conftest import ROOT, job, wait_until
 
@@ -97,7 +100,7 @@ def test_the_unit_is_what_systemd_expects(machine: Machine) -> None:
 def test_a_job_dropped_into_the_started_service_leaves_its_record_in_log_and_journal(machine: Machine) -> None:
     """`systemctl start` returns when the service is ready; failures are errors in the journal, successes are not."""
     machine("systemctl enable --now jobscheduler")
-    assert [line["word"] for line in machine.log()] == ["service.started"]
+    assert [line["word"] for line in machine.log()] == ["service.alive", "service.started"]
 
     drop(machine, "good.json", job("good", EVERY_SECOND, "echo fine"))
     drop(machine, "bad.json", job("bad", EVERY_SECOND, "echo broken; exit 3"))
@@ -127,6 +130,129 @@ def test_after_kill_9_systemd_starts_it_again_and_the_jobs_go_on(machine: Machin
         lambda: [r for r in records(machine, "SUCCESS", job_id="good") if r["started"] > started["time"]],
     )
     assert machine("systemctl is-active jobscheduler") == "active\n"
+
+
+def test_reload_looks_again_without_a_restart(machine: Machine) -> None:
+    """`systemctl reload` is SIGHUP; the unit is active again when the service says so."""
+    former = main_pid(machine)
+    machine("systemctl reload jobscheduler")
+
+    machine.wait("the reload is over", lambda: records(machine, "service.reloaded"))
+    machine.wait("active", lambda: machine.run("systemctl is-active jobscheduler").stdout == "active\n")
+    assert main_pid(machine) == former
+
+
+def drop_in(machine: Machine, text: str) -> None:
+    """Change the unit until the next boot and restart it; an empty text takes the change back."""
+    place = "/run/systemd/system/jobscheduler.service.d"
+    machine(f"rm -rf {place}")
+    if text:
+        machine(f"mkdir -p {place}; cat > {place}/test.conf <<'END'\n{text}\nEND")
+    machine("systemctl daemon-reload; systemctl restart jobscheduler")
+
+
+def test_a_frozen_service_is_ended_by_the_watchdog_and_started_again(machine: Machine) -> None:
+    """SIGSTOP: it cannot ping, whatever it would like to say; the account goes on where it stopped."""
+    assert machine("systemctl show --value --property WatchdogUSec jobscheduler") == "1min\n"
+    drop_in(machine, "[Service]\nWatchdogSec=2s")
+    former, starts = main_pid(machine), len(records(machine, "service.started"))
+    machine(f"kill -STOP {former}")
+
+    machine.wait("a start after the freeze", lambda: len(records(machine, "service.started")) > starts)
+    assert main_pid(machine) != former
+    assert "Watchdog timeout" in machine("journalctl --no-pager --unit jobscheduler")
+    runs = len(records(machine, "SUCCESS", job_id="good"))
+    machine.wait("runs", lambda: len(records(machine, "SUCCESS", job_id="good")) > runs)
+
+
+FAULTY = """
+import os, sys
+from jobscheduler import cli
+from jobscheduler.scheduler.wakes import _Scheduler
+real = _Scheduler._process_jobs
+def process(self):
+    if os.path.exists("/run/fault"):
+        os.unlink("/run/fault")
+        raise RuntimeError("injected")
+    return real(self)
+_Scheduler._process_jobs = process
+raise SystemExit(cli.main())
+"""
+
+
+def test_a_service_whose_scheduling_thread_died_is_started_again(machine: Machine) -> None:
+    """It ends with 70, by itself."""
+    machine(f"cat > /run/faulty.py <<'END'\n{FAULTY}\nEND")
+    drop_in(machine, "[Service]\nExecStart=\nExecStart=/opt/jobscheduler/current/bin/python /run/faulty.py serve")
+    starts = len(records(machine, "service.started"))
+    machine("touch /run/fault")
+
+    machine.wait("a start after the death", lambda: len(records(machine, "service.started")) > starts)
+    assert records(machine, "service.died")[-1]["status"] == "70"
+    assert "status=70" in machine("journalctl --no-pager --unit jobscheduler")
+    drop_in(machine, "")
+
+
+def test_restarts_in_the_middle_of_slots_and_runs_lose_and_double_nothing(machine: Machine) -> None:
+    """Three of them: what was under way ends in its time, and what came due meanwhile is caught up."""
+    drop(machine, "exact.json", job("exact", EVERY_SECOND, MARKING.format("/run/marks") + "; sleep 0.6"))
+    machine.wait("it runs", lambda: records(machine, "SUCCESS", job_id="exact"))
+    for _ in range(3):
+        machine("systemctl restart jobscheduler")
+    machine.wait(
+        "it runs again", lambda: records(machine, "SUCCESS", job_id="exact")[-1]["scheduled"] > settled(machine)
+    )
+    machine("systemctl stop jobscheduler")
+
+    log = machine.log()
+    added = next(number for number, line in enumerate(log) if line["word"] == "job.added" and line["job_id"] == "exact")
+    lines = [line for line in log[added:] if line.get("job_id") in {None, "exact"}]
+    timetable = timetable_of(Job("exact", Cron(EVERY_SECOND, "UTC"), TaskSpec("x", "{}")))
+    Account(lines, {"exact": timetable}).check()
+    missed = [line for line in lines if line["word"] == "MISSED"]
+    assert all(line["reason"] == "down" for line in missed)
+    marks = [line.split()[1] for line in machine("cat /run/marks").splitlines()]
+    assert len(marks) == len(set(marks))
+    machine("rm /etc/scheduler/jobs.d/exact.json; systemctl start jobscheduler")
+
+
+def settled(machine: Machine) -> str:
+    """When the last start was over."""
+    return records(machine, "service.started")[-1]["time"]
+
+
+def exposure(machine: Machine) -> str:
+    """What `systemd-analyze security` gives the service, from 0 (safe) to 10."""
+    (line,) = [
+        one for one in machine.run("systemd-analyze security --no-pager jobscheduler").stdout.splitlines() if "→" in one
+    ]
+    return line.split(":")[1].split()[0]
+
+
+def test_the_hardened_drop_in_lets_some_jobs_run_and_stops_others(machine: Machine) -> None:
+    """One that works in /tmp as its user runs; one of root that writes to /usr does not. The numbers are documented."""
+    before = exposure(machine)
+    place = "/etc/systemd/system/jobscheduler.service.d/hardened.conf"
+    machine(f"install -D -m 644 /opt/jobscheduler/current/hardened.conf {place}")
+    assert machine.run("systemd-analyze verify --man=no jobscheduler.service").stderr == ""
+    machine("systemctl daemon-reload; systemctl restart jobscheduler")
+    allowed = job(
+        "allowed", EVERY_SECOND, "test $(id -un) = nobody && echo x > /tmp/mine && cat /tmp/mine", user="nobody"
+    )
+    allowed["task"]["user"] = allowed.pop("user")  # type: ignore[index]
+    drop(machine, "allowed.json", allowed)
+    drop(machine, "stopped.json", job("stopped", EVERY_SECOND, "touch /usr/changed"))
+
+    machine.wait("the allowed job", lambda: records(machine, "SUCCESS", job_id="allowed"))
+    failure = machine.wait("the stopped job", lambda: records(machine, "FAILURE", job_id="stopped"))[0]  # type: ignore[index]
+    assert "Read-only file system" in failure["output"]
+    assert not records(machine, "SUCCESS", job_id="stopped")
+    after = exposure(machine)
+    told = re.findall(r"exposure (\S+) ", (ROOT / "systemd/README.md").read_text("utf-8"))
+    assert told == [before, after]
+
+    machine(f"rm -r {place.rpartition('/')[0]} /etc/scheduler/jobs.d/allowed.json /etc/scheduler/jobs.d/stopped.json")
+    machine("systemctl daemon-reload; systemctl restart jobscheduler")
 
 
 def test_a_wrong_setting_is_not_tried_again(machine: Machine) -> None:
@@ -163,7 +289,7 @@ def test_an_upgrade_keeps_jobs_log_and_settings_and_does_not_disturb_the_running
     machine("systemctl restart jobscheduler")
     log = machine.log()
     assert len(log) > lines
-    assert log[0]["word"] == "service.started"
+    assert log[0]["word"] == "service.alive"
     assert release.strip() not in machine(f"tr '\\0' ' ' < /proc/{main_pid(machine)}/cmdline")
 
 
@@ -184,8 +310,8 @@ def test_an_install_that_fails_leaves_the_old_one_working(machine: Machine, fill
 
 
 def test_stop_leaves_nothing_behind(machine: Machine) -> None:
-    """No process of the service or of a job that would run for an hour, and nothing in /run; the stop is in the log."""
-    drop(machine, "long.json", job("long", EVERY_SECOND, "sleep 3601 & exec sleep 3602"))
+    """No process of the service or of a job that ignores TERM for an hour, nothing in /run; the stop is in the log."""
+    drop(machine, "long.json", job("long", EVERY_SECOND, "trap '' TERM; sleep 3601 & sleep 3602; sleep 3602"))
     machine("echo JOBSCHEDULER_DRAIN_TIMEOUT=0 >> /etc/default/jobscheduler; systemctl restart jobscheduler")
     machine.wait("the long job runs", lambda: processes(machine, "sleep 3602"))
 
@@ -194,6 +320,7 @@ def test_stop_leaves_nothing_behind(machine: Machine) -> None:
     assert processes(machine, "sleep 360", "jobscheduler") == []
     assert machine.run("ls -d /run/scheduler").stdout == ""
     assert machine.log()[-1]["word"] == "service.stopped"
+    assert records(machine, "FAILURE", job_id="long")[-1]["reason"] == "shutdown"
     assert machine("systemctl show --value --property Result jobscheduler") == "success\n"
 
 

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,6 +17,7 @@ from datetime import datetime
 from pathlib import Path
 
 from jobscheduler.model import Begun, Past, Wait
+from jobscheduler.runlog.file import CUT
 from jobscheduler.runlog.marks import NAME, mark_of
 
 BLOCK = 256 * 1024
@@ -37,10 +39,13 @@ def read_back(path: Path, backups: int) -> Past | None:
         OSError: a file is there and cannot be read.
 
     """
+    files = [path, *(path.with_name(f"{path.name}.{number}") for number in range(1, backups + 1))]
+    if not any(map(_names_a_mark, files)):
+        return None  # also the log of a version that wrote none: all of it would be gone through for nothing
     since: list[Line] = []
     held: list[Line] = []  # a mark whose parts are not all there yet, as read: backwards
     until: datetime | None = None
-    for line in _lines(path, backups):
+    for line in _lines(files):
         until = until or datetime.fromisoformat(line["time"])
         if held and not _is_part(line):
             since += held
@@ -52,6 +57,14 @@ def read_back(path: Path, backups: int) -> Past | None:
         else:
             since.append(line)
     return None
+
+
+def _names_a_mark(file: Path) -> bool:
+    try:
+        with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return content.rfind(NAME.encode()) >= 0
+    except (FileNotFoundError, ValueError):  # an empty file cannot be mapped
+        return False
 
 
 def _is_mark(line: Line) -> bool:
@@ -97,15 +110,17 @@ def _apply(
 
 
 def _instant(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)
+    found = None if text is None else datetime.fromisoformat(text)
+    if found is not None and found.tzinfo is None:
+        raise ValueError("an instant without its zone was cut short")
+    return found
 
 
 # --- lines, from the end ---------------------------------------------------------------------------------
 
 
-def _lines(path: Path, backups: int) -> Iterator[Line]:
+def _lines(files: Iterable[Path]) -> Iterator[Line]:
     """Yield the lines that matter, and the very last one, from the end of the log backwards."""
-    files = [path, *(path.with_name(f"{path.name}.{number}") for number in range(1, backups + 1))]
     is_last = True
     for file in files:
         for raw in _raw_lines(file):
@@ -140,6 +155,8 @@ def _raw_lines(path: Path) -> Iterator[bytes]:
 
 def parse_line(raw: bytes) -> dict[str, str] | None:
     """Take a line of either format apart: `time`, `word` (status or event) and its pairs; None for anything else."""
+    if raw.endswith(CUT):
+        return None
     text = raw.decode("utf-8", "replace")
     pairs = _parse_json(text) if text.startswith("{") else _parse_text(text)
     try:

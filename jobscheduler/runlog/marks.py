@@ -18,7 +18,8 @@ def events_of(mark: Mark, at: datetime) -> tuple[Event, ...]:
     """Return the lines of a mark. They are to be written together; the one with `settled` is the last."""
     begun = [_begun_text(one) for one in mark.begun]
     waits = [f"{job_id},{_exact(slot)}" for job_id, slot in mark.waits]
-    parts = [*_parts(at, "going", begun), *_parts(at, "waits", waits)]
+    late = [f"{job_id},{_exact(until)}" for job_id, until in mark.late]
+    parts = [*_parts(at, "going", begun), *_parts(at, "waits", waits), *_parts(at, "late", late)]
     values = [("settled", _exact(mark.settled)), ("boot", mark.boot)]
     if parts:
         values.append(("parts", str(len(parts))))
@@ -34,10 +35,12 @@ def mark_of(last: Mapping[str, str], parts: Iterable[Mapping[str, str]]) -> Mark
     """
     begun: list[Begun] = []
     waits: list[Wait] = []
+    late: list[Wait] = []
     for part in parts:
         begun += [_begun(text) for text in part.get("going", "").split()]
         waits += [_wait(text) for text in part.get("waits", "").split()]
-    return Mark(datetime.fromisoformat(last["settled"]), last.get("boot", ""), tuple(begun), tuple(waits))
+        late += [_wait(text) for text in part.get("late", "").split()]
+    return Mark(datetime.fromisoformat(last["settled"]), last.get("boot", ""), tuple(begun), tuple(waits), tuple(late))
 
 
 def _parts(at: datetime, key: str, texts: Sequence[str]) -> list[Event]:

@@ -8,19 +8,20 @@ trouble is said once, and so is its end.
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import chain
 from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Self
 
-from jobscheduler.model import Entry, Event, Level, Value
+from jobscheduler.model import Entry, Event, Level, Record, Value
 from jobscheduler.runlog.echo import Echo
 from jobscheduler.runlog.file import LogFile
 from jobscheduler.runlog.lines import as_json, as_text, line_of, priority_of
@@ -37,8 +38,17 @@ RETRY = 1.0
 BATCH = 500
 """How many entries are written at once at most."""
 
+HANGING = 10.0
+"""How long the end waits for a disk that takes nothing, in seconds."""
+
+LATE = 1.0
+"""A batch that took longer to write than this was late, in seconds."""
+
 SYNC = 0.5
 """How long after a write the disk is asked to have it, in seconds."""
+
+_NO_DISK = frozenset({errno.EBADF, errno.EINVAL, errno.EROFS, errno.EMFILE})
+"""What asking for a sync gives when there is nothing to sync: no file is open at the moment, or it is a pipe."""
 
 _Item = tuple[tuple[Entry, ...], "threading.Lock | None"]
 
@@ -70,6 +80,7 @@ class RunLog:
         self._unwritten = 0
         self._failed_at: float | None = None
         self._told_rotation = False
+        self._told_sync = False
         self._taken = 0.0
         self._closing = threading.Event()
         self._unsynced = threading.Event()
@@ -84,11 +95,12 @@ class RunLog:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self._queue.put(None)
-        self._thread.join()
+        self._thread.join(HANGING)
         self._closing.set()
         self._unsynced.set()
         self._syncer.join(5.0)
-        self._file.close()
+        if not self._thread.is_alive():
+            self._file.close()
         if self._echo is not None:
             self._echo.close()
 
@@ -111,7 +123,6 @@ class RunLog:
         else:
             self._queue.put(((entry,), done))
             if done.acquire(timeout=timeout):
-                self._behind = False
                 return True
         if not self._behind:
             self._behind = True
@@ -121,6 +132,10 @@ class RunLog:
     def event(self, level: Level, name: str, /, **values: Value | None) -> None:
         """Have an event written, with the present time; values that are None are left out."""
         self.write(self._told(level, name, **values))
+
+    def reopen(self) -> None:
+        """Have the file opened anew before the next line."""
+        self._file.reopen()
 
     def is_alive(self) -> bool:
         """Tell whether the writer's thread runs."""
@@ -141,6 +156,8 @@ class RunLog:
             self._put_out(batch)
             for done in waiting:
                 done.release()
+            if self._queue.empty() and time.monotonic() - self._taken < LATE:
+                self._behind = False
             self._taken = 0.0
         for _ in range(2):  # the second time for what the first had to say about the log itself
             self._flush_pending(final=True)
@@ -173,12 +190,21 @@ class RunLog:
         """Turn entries into lines, and echo those at once."""
         lines, echoed = [], []
         for entry in batch:
-            line = line_of(entry, self._form)
+            line = self._line(entry)
             lines.append(line)
             echoed.append(priority_of(entry) + line if self._priorities else line)
         if self._echo is not None and echoed:
             self._echo.put(b"".join(echoed))
         return lines
+
+    def _line(self, entry: Entry) -> bytes:
+        try:
+            return line_of(entry, self._form)
+        except Exception as error:  # a value of some task that nobody can write; the rest of the line is needed
+            why = (("unwritable", f"{type(error).__name__}: {error}"),)
+            if isinstance(entry, Record):
+                return line_of(replace(entry, details=why, output=None), self._form)
+            return line_of(replace(entry, values=why), self._form)
 
     def _keep(self, data: bytes) -> None:
         if self._pending_bytes + len(data) > KEPT:
@@ -248,8 +274,22 @@ class RunLog:
             self._unsynced.wait()
             self._closing.wait(SYNC)  # what is written meanwhile goes with it
             self._unsynced.clear()
-            with suppress(OSError):  # the writer will hear of it, and say so
-                self._file.sync()
+            self._sync()
+
+    def _sync(self) -> None:
+        """Have the system put the file onto the disk; say when it cannot, and when it can again."""
+        try:
+            self._file.sync()
+        except OSError as error:
+            if error.errno in _NO_DISK:
+                return
+            if not self._told_sync:
+                self._told_sync = True
+                self.event(Level.ERROR, "log.lost", file=str(self._file.path), error=f"cannot sync: {_reason(error)}")
+        else:
+            if self._told_sync:
+                self._told_sync = False
+                self.event(Level.INFO, "log.restored", file=str(self._file.path), lines_not_kept=0)
 
 
 def _reason(error: OSError) -> str:

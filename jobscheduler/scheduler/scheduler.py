@@ -16,7 +16,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
-from jobscheduler.model import Begun, Entry, Event, Job, Level, Mark, Once, Past, Record, Status
+from jobscheduler.model import Begun, Entry, Event, Job, Level, Mark, Once, Past, Record, Status, Wait
 from jobscheduler.runner import Again, Run, Runner, end_leftovers
 from jobscheduler.scheduler.wakes import Wakes
 from jobscheduler.slots import Act, Decision, Missed, Outage, Overlap, Situation, after_outage, decide
@@ -99,9 +99,11 @@ class Scheduler:
         self._interrupted: dict[str, list[datetime]] = {}
         self._floor = EPOCH
         self._settled_to = EPOCH
-        self._being_put: dict[str, datetime] = {}
+        self._being_put: set[str] = set()
+        self._late: dict[str, datetime] = {}
         self._before_start: list[Step] | None = []
         self._stopped_at: datetime | None = None
+        self._stopped: tuple[datetime, tuple[Wait, ...]] | None = None
         self.activity = 0
         self._runner = Runner(self._finished, self._emit, clock=clock)
         self._wakes = Wakes(max_workers, self._on_due)
@@ -160,7 +162,8 @@ class Scheduler:
                 self._miss_waits(job_id, "clock")
             return
         self._past = past
-        self._floor = past.mark.settled
+        self._late = dict(past.mark.late)
+        self._floor = self._settled_to = past.mark.settled
         for job_id, ranges in past.accounted.items():
             self._last[job_id] = max(last for _, last in ranges)
 
@@ -174,7 +177,7 @@ class Scheduler:
 
     def _account(self, job: Job, timetable: Timetable, now: datetime, past: Past) -> Decision:
         """Decide what is due of a job that was not looked at while the service was down."""
-        after = past.mark.settled
+        after = self._late.get(job.id, past.mark.settled)
         if job.written is not None and not isinstance(job.schedule, Once):
             after = max(after, min(job.written, now))
         situation = Situation(Overlap(job.overlap), catch_up=timedelta(seconds=job.catch_up))
@@ -212,14 +215,15 @@ class Scheduler:
             steps = self._change(entry, job, timetable, now)
             if self._before_start is not None:
                 self._recall(entry, now)
-            cursor = self._being_put[job.id] = entry.cursor
+            cursor = entry.cursor
+            self._being_put.add(job.id)
         try:
             for step in steps:
                 step()
             return self._wake_for(job, timetable, cursor)
         finally:
             with self._lock:
-                del self._being_put[job.id]
+                self._being_put.discard(job.id)
 
     def _wake_for(self, job: Job, timetable: Timetable, cursor: datetime) -> datetime | None:
         upcoming = timetable.next(cursor) if job.enabled else None
@@ -348,6 +352,7 @@ class Scheduler:
             if decision.cursor == entry.cursor:
                 return
             entry.cursor = self._last[job_id] = decision.cursor
+            self._settled_to = max(self._settled_to, decision.cursor)
             steps = self._enlist(entry, decision, now)
         for step in steps:
             step()
@@ -468,25 +473,20 @@ class Scheduler:
                     begun.append(Begun(job_id, run.run_id, run.scheduled, run.started or self._clock()))
                 elif run.scheduled is not None:
                     waits.append((job_id, run.scheduled))
-        return Mark(self._stopped_at or self._settled(), self._boot, tuple(begun), tuple(waits))
+        settled, late = self._stopped or self._settled()
+        return Mark(settled, self._boot, tuple(begun), tuple(waits), late)
 
-    def _settled(self) -> datetime:
-        """Return up to when every slot has been decided, under the lock.
+    def _settled(self) -> tuple[datetime, tuple[Wait, ...]]:
+        """Return up to when every slot has been decided, and for which jobs only up to another instant; under the lock.
 
-        While a clock that was set back catches up, that is ahead of it: what has run must not run again after a start.
+        1. While a clock that was set back catches up, that is ahead of it: what has run must not run after a start.
+        2. What nobody has decided yet of a job that is due follows its cursor. Without telling these apart from the
+           others, of which slots at the same instant have run, a start would either lose some or run others again.
         """
-        settled = self._clock()
-        earliest = self._wakes.earliest()
-        if earliest is not None and earliest <= settled:
-            settled = earliest - _TICK
-        settled = min([settled, *self._being_put.values()])
-        for job_id in self._jittered:  # their slots are earlier than the times that we wake up for them
-            entry = self._entries[job_id]
-            slot = entry.timetable.next(entry.cursor) if entry.is_live else None
-            if slot is not None and slot <= settled:
-                settled = slot - _TICK
-        self._settled_to = max(settled, self._settled_to)
-        return self._settled_to
+        settled = self._settled_to = max(self._clock(), self._settled_to)
+        undecided = {*self._being_put, *self._wakes.due(settled), *self._jittered}
+        entries = [(job_id, self._entries[job_id]) for job_id in undecided if job_id in self._entries]
+        return settled, tuple((job_id, one.cursor) for job_id, one in entries if _is_late(one, settled))
 
     # -- the end
 
@@ -498,7 +498,8 @@ class Scheduler:
         with self._lock:
             if self._stopped_at is not None:
                 return
-            self._stopped_at = self._settled()
+            self._stopped = self._settled()
+            self._stopped_at = self._clock()
         self._wakes.stop()
         deadline = time.monotonic() + drain
         for run in self._runner.going:
@@ -510,6 +511,17 @@ class Scheduler:
         self._runner.close()
         self._wakes.close()
 
+    def abandon(self, seconds: float) -> None:
+        """End what runs without the scheduling thread, which may be stuck with any lock; the next start does the rest.
+
+        May itself be held up for ever: to be called on a thread that nobody has to wait for.
+        """
+        self._stopped_at = self._stopped_at or self._clock()
+        self._runner.stop("shutdown")
+        deadline = time.monotonic() + seconds
+        while self._runner.going and time.monotonic() < deadline:
+            time.sleep(0.02)
+
     def _wait_until_idle(self, deadline: float, is_hurried: Callable[[], bool]) -> None:
         with self._lock:
             while self._runner.going and not is_hurried():
@@ -517,6 +529,11 @@ class Scheduler:
                 if left <= 0:
                     return
                 self._idle.wait(min(left, 0.2))
+
+
+def _is_late(entry: _Entry, settled: datetime) -> bool:
+    slot = entry.timetable.next(entry.cursor) if entry.is_live else None
+    return slot is not None and slot <= settled
 
 
 def _situation(entry: _Entry) -> Situation:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
+from itertools import takewhile
 from typing import Any
 
 from apscheduler.executors.pool import ThreadPoolExecutor
@@ -141,6 +142,11 @@ class Wakes:
         """Return the next time for which a wake-up is set; it is past while there is more due than was handed out."""
         found: datetime | None = self._store.get_next_run_time()
         return found
+
+    def due(self, until: datetime) -> list[str]:
+        """List the jobs for which a wake-up is set not later than this."""
+        every = list(self._store._jobs)  # in order; whoever changes it meanwhile has been or will be heard by others
+        return [job.id for job, _ in takewhile(lambda one: one[1] is not None and one[1] <= until.timestamp(), every)]
 
     def submit(self, work: Callable[[], None]) -> None:
         """Have something executed on a thread of the pool, late if all are busy.

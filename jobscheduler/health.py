@@ -1,0 +1,70 @@
+"""Whether the parts that everything depends on are alive and on time. It asks them; it knows none of them."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+STUCK = 6
+"""How many wake-ups, a few seconds apart, the scheduling thread may leave unanswered."""
+
+LATE = 15.0
+"""How long the log writer may be at one batch, or the watcher at one event, before that is late, in seconds."""
+
+
+class Scheduling(Protocol):
+    """As much of the scheduler as is asked (see `scheduler.Scheduler`)."""
+
+    @property
+    def rounds(self) -> int: ...  # noqa: D102
+    def is_alive(self) -> bool: ...  # noqa: D102
+    def wakeup(self) -> None: ...  # noqa: D102
+
+
+class Writing(Protocol):
+    """As much of the log as is asked (see `runlog.RunLog`)."""
+
+    def is_alive(self) -> bool: ...  # noqa: D102
+    def stuck_for(self) -> float: ...  # noqa: D102
+
+
+class Watching(Protocol):
+    """As much of the watch as is asked (see `watch.Watch`)."""
+
+    def stuck_for(self) -> float: ...  # noqa: D102
+
+
+class Health:
+    """Whether the parts that everything depends on are alive and on time."""
+
+    def __init__(self, scheduler: Scheduling, log: Writing, watch: Watching) -> None:
+        self._scheduler = scheduler
+        self._log = log
+        self._watch = watch
+        self._rounds = -1
+        self._wakes = 0
+
+    def wake(self) -> None:
+        """Wake the scheduling thread, and count the wake-ups that it did not answer.
+
+        Counted by our own rounds and not by a clock, so that a process that was held as a whole is not blamed.
+        """
+        rounds = self._scheduler.rounds
+        self._wakes = 0 if rounds != self._rounds else self._wakes + 1
+        self._rounds = rounds
+        self._scheduler.wakeup()
+
+    def fault(self) -> str | None:
+        """Say what has died or is stuck, if anything, so that only a new process helps."""
+        if not self._scheduler.is_alive():
+            return "the scheduling thread died"
+        if self._wakes > STUCK:
+            return "the scheduling thread is stuck"
+        return None if self._log.is_alive() else "the log writer died"
+
+    def late(self) -> str | None:
+        """Say which part is not on time, if any; it may still come back. A dead watcher has been replaced by then."""
+        if self._wakes > 1:
+            return "the scheduling thread"
+        if self._log.stuck_for() > LATE:
+            return "the log writer"
+        return "the watcher" if self._watch.stuck_for() > LATE else None
