@@ -359,3 +359,52 @@ def test_mangled_schedules_are_mended_or_at_least_refused_well():
             parse("".join(text))
         except Refused as refused:
             check_refusal("".join(text), refused)
+
+
+@pytest.mark.parametrize(
+    ("text", "instead"),
+    [
+        ("CRON_TZ=Europe/Berlin 0 3 * * *", "0 3 * * *"),
+        ("0 0 * * * # nightly", "0 0 * * *"),
+        ("# 0 0 * * *", "0 0 * * *"),
+        ("'0 0 * * *'", "0 0 * * *"),
+        ("0 15 10 ? * 6L", "0 15 10 * * 5L"),
+        ("0 0 9 ? * 2-6", "0 0 9 * * 1-5"),
+        ("0 0 9 ? * 2#1", "0 0 9 * * 1#1"),
+        ("0 12 * mon jan", "0 12 * jan mon"),
+        ("0 0 last * *", "0 0 L * *"),
+        ("0 0 * * fri#last", "0 0 * * friL"),
+        ("08:30", "30 8 * * *"),
+        ("08:30 * * * *", "30 8 * * *"),
+        ("every 5 minutes", "*/5 * * * *"),
+        ("@every 2h", "0 */2 * * *"),
+    ],
+)
+def test_whole_lines_from_elsewhere_are_written_as_crontab(text: str, instead: str) -> None:
+    """Quartz counts weekdays from 1; variables, comments and quotes are no fields; some lines are English."""
+    with pytest.raises(Refused) as refused:
+        parse(text)
+
+    assert refused.value.instead == instead
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "@every 90s",
+        "@every 1h30m",
+        "0 0 * * Mo-Fr",
+        "0 0 * * !mon",
+        "0 0 * * mon.fri",
+        "a b c d e",
+        "(1) * * * *",
+        "25:99",
+    ],
+)
+def test_where_nothing_can_be_told_nothing_is_suggested(text: str) -> None:
+    """A schedule that is wider than what was meant does harm."""
+    with pytest.raises(Refused) as refused:
+        parse(text)
+
+    assert refused.value.instead is None
+    assert refused.value.help

@@ -28,7 +28,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         given.insert(0, DEFAULT)
     arguments = _parser().parse_args(given)
     try:
-        return int(VERBS[arguments.verb].run(arguments))
+        status = int(VERBS[arguments.verb].run(arguments))
+        sys.stdout.flush()
+        return status
     except BadSetting as error:
         print(f"jobscheduler: {error}", file=sys.stderr)
         return 2
@@ -36,8 +38,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         show(Problem(str(unknown), help=unknown.help), sys.stderr)
         return 1
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left: nothing more to say
+        _silence()  # the reader left: nothing more to say
         return 0
+    except OSError as error:
+        _silence()
+        print(f"jobscheduler: {error.strerror or error}", file=sys.stderr)
+        return 1
+
+
+def _silence() -> None:
+    """Have nothing more written to standard output, not even at the interpreter's end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:

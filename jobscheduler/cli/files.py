@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +34,9 @@ def definitions(path: Path, rules: Rules) -> Iterator[Verdict]:
 
     In a directory an id belongs to the file whose name sorts first, as at a start of the service.
     """
+    if not path.parent.is_dir():
+        yield _missing(path)
+        return
     try:
         with DirectorySource(path if path.is_dir() else path.parent).look() as view:
             yield from _directory(view, path, rules) if path.is_dir() else [_file(view, path, rules)]
@@ -56,12 +60,17 @@ def _directory(view: View, path: Path, rules: Rules) -> Iterator[Verdict]:
 def _file(view: View, path: Path, rules: Rules) -> Verdict:
     found = view.read(path.name)
     if found.gone:
-        return (Problem(f"there is no file or directory `{path}`", file=str(path)),)
+        return _missing(path)
     verdict = _verdict(found, rules)
     if isinstance(verdict, Job) and not is_job_file(path.name):
         help_ = "name it `*.json`, without a dot in front"
         return (Problem("the service ignores a file of this name", file=str(path), help=help_),)
     return _located(verdict, path)
+
+
+def _missing(path: Path) -> tuple[Problem, ...]:
+    help_ = None if is_job_file(path.name) else f"a jobs directory is made with `mkdir -p {shlex.quote(str(path))}`"
+    return (Problem(f"there is no file or directory `{path}`", file=str(path), help=help_),)
 
 
 def _verdict(found: Read, rules: Rules) -> Verdict:

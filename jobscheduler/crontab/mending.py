@@ -12,6 +12,7 @@ import unicodedata
 from collections.abc import Callable
 from typing import NamedTuple
 
+from jobscheduler.crontab.foreign import NoGuess, rewritten
 from jobscheduler.crontab.grammar import (
     DAY,
     FIELDS,
@@ -36,16 +37,25 @@ _JITTER = "to spread jobs over time, give them a `jitter`"
 
 def mended(text: str, fault: Fault) -> str | None:
     """Mend fault after fault until the line is read; None when there is nothing to go by."""
-    for _ in range(_MOST_FAULTS):
-        if fault.kind == "long" or (fault.kind == "count" and not fault.word.text):
-            return None
-        text = _without_extra(text, fault) or _MEND[fault.kind](text, fault)
-        try:
-            read(text)
-        except Fault as further:
-            fault = further
-        else:
-            return text
+    if fault.kind == "long" or (fault.kind == "count" and not fault.word.text):
+        return None
+    try:
+        text = rewritten(text)
+        for _ in range(_MOST_FAULTS):
+            further = _fault_of(text)
+            if further is None:
+                return text
+            text = _without_extra(text, further) or _MEND[further.kind](text, further)
+    except NoGuess:
+        return None
+    return None
+
+
+def _fault_of(text: str) -> Fault | None:
+    try:
+        read(text)
+    except Fault as fault:
+        return fault
     return None
 
 
@@ -89,11 +99,10 @@ def _plain_character(character: str) -> str:
 
 
 def _macro(text: str, fault: Fault) -> str:
-    name = fault.word.text.lower()
-    every = re.search(r"@every[ \t]+([0-9]{1,2})([smh])", text)
-    if every and every[1].strip("0"):
-        return {"s": "*/{} * * * * *", "m": "*/{} * * * *", "h": "0 */{} * * *"}[every[2]].format(every[1])
-    close = difflib.get_close_matches(name[:20], [*MACROS, "@reboot"], 1, 0)
+    """Take the macro that is spelled most like it."""
+    close = difflib.get_close_matches(fault.word.text.lower()[:20], [*MACROS, "@reboot"], 1)
+    if not close:
+        raise NoGuess
     return close[0]
 
 
@@ -103,6 +112,8 @@ def _count(text: str, _: Fault) -> str:
     if len(words) == 1 and f"@{words[0].lower()}" in MACROS:
         return f"@{words[0].lower()}"
     if len(words) < 5:
+        if not all(_FIELD_LIKE.fullmatch(word) for word in words):
+            raise NoGuess
         return " ".join([*words, *"*****"][:5])
     with_seconds = len(words) > 6 and all(_FIELD_LIKE.fullmatch(word) for word in words[:6])
     return " ".join(words[:6] if with_seconds else words[:5])
@@ -116,7 +127,10 @@ def _never(text: str, _: Fault) -> str:
 
 
 def _empty(text: str, fault: Fault) -> str:
-    return _swapped(text, fault.word, ",".join(filter(None, fault.word.text.split(","))) or "*")
+    items = ",".join(filter(None, fault.word.text.split(",")))
+    if not items:
+        raise NoGuess
+    return _swapped(text, fault.word, items)
 
 
 def _single_step(text: str, fault: Fault) -> str:
@@ -177,21 +191,22 @@ def _name(text: str, fault: Fault) -> str:
     if other is not None:
         return _moved(text, fault, other)
     if not field.names:
-        return _swapped(text, fault.word, "*")
+        raise NoGuess
     wrong = next(name for name in names if name.lower() not in field.names)
     close = difflib.get_close_matches(wrong.lower(), list(field.names), 1, 0.5)
-    new = fault.word.text.replace(wrong, close[0]) if close else "*"
-    return _swapped(text, fault.word, new)
+    if not close:
+        raise NoGuess
+    return _swapped(text, fault.word, fault.word.text.replace(wrong, close[0]))
 
 
 def _moved(text: str, fault: Fault, to: Field) -> str:
-    """Put an item into another field if that is free, and a star where it was."""
+    """Put an item into another field if that is free, and what was there, a star, where it was."""
     words = [word.text for word in words_of(text)]
     target = FIELDS.index(to) - len(FIELDS)
     source = next(n for n, word in enumerate(words_of(text)) if word.start + len(word.text) > fault.word.start)
-    if words[target] == "*":
-        words[target] = fault.word.text
-    words[source] = "*"
+    if words[target] not in ("*", words[source]) or words[source] != fault.word.text:
+        raise NoGuess
+    words[target], words[source] = words[source], "*"
     return " ".join(words)
 
 
@@ -248,11 +263,17 @@ _FORMS = (
     _Form(r"(.*)/", "the step is missing", r"\1"),
     _Form(r"([0-9]+)\.\.+([0-9]+)", "a range is written with one `-`", r"\1-\2", (IGNORES,)),
     _Form(r"([0-9]+)-{2,}([0-9]+)", "a range is written with one `-`", r"\1-\2"),
-    _Form(r"([0-9]+)[.:;|&+]([0-9]+)", "a list is written with commas", r"\1,\2", (IGNORES,)),
+    _Form(r"([0-9]+)(?:[.;|&+]|:(?=[0-9]$))([0-9]+)", "a list is written with commas", r"\1,\2", (IGNORES,)),
+    _Form(r"([0-9]+)(?:x|st|nd|rd|th)", "what follows is not understood", r"\1"),
     _Form(r"([0-9]+)~([0-9]*)", "`~` is cronie's random time", r"\1", (IGNORES, _JITTER)),
-    _Form(r"(\*(?:/[0-9]+)?|[0-9]+(?:-[0-9]+(?:/[0-9]+)?)?).+", "what follows is not understood", r"\1", (IGNORES,)),
+    _Form(
+        r"(\*(?:/[0-9]+)?|[0-9]+(?:-[0-9]+(?:/[0-9]+)?)?)[^0-9A-Za-z]+",
+        "what follows is not understood",
+        r"\1",
+        (IGNORES,),
+    ),
 )
-_NO_FORM = _Form("", "", "*")
+_NO_FORM = _Form("", "", None)
 
 
 def form_of(item: str) -> _Form:
@@ -267,6 +288,8 @@ def _form(text: str, fault: Fault) -> str:
     if (shorter := _shortened(item)) != item:
         return _swapped(text, fault.word, shorter)
     form = form_of(item)
+    if form is _NO_FORM:
+        raise NoGuess
     if form.instead is None:
         return _moved(text, fault, WEEKDAY)
     last = "L" if field is DAY else "6" if field is WEEKDAY else str(field.high)

@@ -93,7 +93,7 @@ class _Parsing:
         for name in ("catch_up", "jitter", "timeout"):
             if name in value:
                 given[name] = self.duration(value[name], (name,))
-        if given.get("timeout") == 0:
+        if given.get("timeout") == 0 and not self.problems:
             self.say("`timeout` must be longer than 0", ("timeout",), help="leave it out for no limit")
         local = schedule[1] if schedule else self.rules.zone
         for name in ("not_before", "not_after"):

@@ -88,10 +88,24 @@ def _findings(error: ValidationError, base: JsonPath) -> Iterator[Finding]:
             yield _missing(path, wanting, fields)
         elif rules.get("additionalProperties") is not False:  # otherwise that is an error of its own
             yield _unknown(path, wrong, fields)
+    elif error.validator in {"anyOf", "oneOf"} and (meant := _meant(error)):
+        for one in meant:
+            yield from _findings(one, base)
     elif error.validator == "additionalProperties" and not rules.get("patternProperties"):
         yield from (_unknown(path, name, fields) for name in value if name not in fields)
     else:
         yield _other(path, str(error.validator), error.validator_value, value, rules)
+
+
+def _meant(error: ValidationError) -> list[ValidationError]:
+    """Of a value that fits none of several forms, return what is wrong with it in the one form of its type."""
+    forms: dict[Any, list[ValidationError]] = {}
+    for one in error.context or ():
+        forms.setdefault(one.relative_schema_path[0], []).append(one)
+    of_its_type = [
+        found for found in forms.values() if not any(one.validator == "type" and not one.relative_path for one in found)
+    ]
+    return of_its_type[0] if len(of_its_type) == 1 else []
 
 
 def _missing(path: JsonPath, name: str, fields: Mapping[str, Any]) -> Finding:
@@ -131,6 +145,9 @@ def _in_words(label: str, rule: str, limit: Any, value: Any) -> tuple[str, str |
             choices = tuple(str(one) for one in limit)
             listed = ", ".join(f"`{one}`" for one in choices)
             return f"`{label}` must be one of {listed}", did_you_mean(str(value), choices)
+        case "anyOf" | "oneOf":
+            kinds = dict.fromkeys(_TYPES.get(str(form.get("type")), "of another form") for form in limit)
+            return f"`{label}` must be {' or '.join(kinds)}, not {_type_name(value)}", None
         case "const":
             return f"`{label}` must be `{json.dumps(limit)}`", None
         case "pattern" if label == "job_id":

@@ -209,7 +209,7 @@ class _OpenDirectory:
             verdict = self._barred(name)
             return _refused(name, verdict.message, found, verdict.help, host=True)
         if error.errno == errno.ELOOP:
-            return _refused(name, "the symbolic link leads in a circle", found, host=True)
+            return self._broken(name, "the symbolic link leads in a circle")
         reason = os.strerror(error.errno or 0).lower()
         return _refused(name, f"the file cannot be read: {reason}", found, host=True)
 
@@ -226,7 +226,16 @@ class _OpenDirectory:
             if os.fstat(self._descriptor).st_nlink == 0:
                 raise SourceUnavailable(f"`{self._source.path}` has been deleted") from None
             return Read(name)
-        return _refused(name, "the symbolic link points to nothing", None, host=True)
+        return self._broken(name, "the symbolic link points to nothing")
+
+    def _broken(self, name: str, message: str) -> Read:
+        """Return what is known of a link that leads nowhere; it is as old as the link itself."""
+        problem = Problem(message, file=name, host=True)
+        try:
+            written = os.stat(name, dir_fd=self._descriptor, follow_symlinks=False).st_ctime
+        except OSError:
+            written = time.time()
+        return Read(name, _BROKEN, problem=problem, written=written)
 
     def _stat(self, name: str) -> os.stat_result | None:
         try:

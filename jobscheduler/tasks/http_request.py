@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 MOST_REDIRECTS = 10
 
+INSTALL = "`make install EXTRAS=http`, or `pip install 'urllib3>=2,<3'` into the service's own environment"
+"""How to get the HTTP client."""
+
 _REDIRECTS = (301, 302, 303, 307, 308)
 _HARMLESS = frozenset({"accept", "accept-language", "cache-control", "content-type", "user-agent"})
 _SHORTEST = 4  # shorter secrets are not looked for in an answer
@@ -40,7 +43,7 @@ class HttpRequest(Task):
         """Say what the schema cannot, and whether the HTTP client is installed."""
         yield from complaints(fields)
         if not has_client():
-            yield Complaint((), "`http_request` needs an HTTP client", "pip install 'jobscheduler[http]'", host=True)
+            yield Complaint((), "`http_request` needs an HTTP client", INSTALL, host=True)
 
     def secrets(self) -> Iterator[str]:
         """The values of headers, and the user, password and query of the URL, as written and as sent."""
@@ -58,7 +61,7 @@ class HttpRequest(Task):
         `timeout` if the run's own limit came first.
         """
         if not has_client():
-            raise TaskFailed("the HTTP client is not installed: pip install 'jobscheduler[http]'", reason="start")
+            raise TaskFailed(f"the HTTP client is not installed: {INSTALL}", reason="start")
         answer = self._ask(context)
         outcome = Outcome((("status", answer.status),), self._blotted(answer.output))
         if not self._expects(answer.status):
