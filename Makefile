@@ -8,6 +8,8 @@
 
 PYTHON ?=
 ARGS ?=
+# How many processes the tests run in: most of their time is waiting, so a few more than there are cores.
+JOBS ?= 4
 PREFIX ?= /opt/jobscheduler
 UNITDIR ?= /usr/lib/systemd/system
 DESTDIR ?=
@@ -40,7 +42,7 @@ run: $(VENV)/requirements ## run the service in the foreground on var/jobs.d; Ct
 
 .PHONY: test
 test: $(VENV)/requirements-dev ## run the tests, all but the ones that take minutes
-	@$(IN_VENV) -m pytest $(ARGS)
+	@$(IN_VENV) -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 .PHONY: test-deep
 test-deep: $(VENV)/requirements-dev ## run the tests that take minutes

@@ -58,6 +58,7 @@ class _Held:
     job: Job | None = None
     problems: tuple[Problem, ...] = ()
     gone: bool = False
+    again: bool = False
     told: Condition = GOOD
 
 
@@ -69,13 +70,14 @@ class Catalog:
     _items: dict[str, _Held] = field(default_factory=dict)
     _owner: dict[str, str] = field(default_factory=dict)
     _claims: dict[str, set[str]] = field(default_factory=dict)
+    _leaving: dict[str, tuple[Job, float]] = field(default_factory=dict)
     _doubtful: set[str] = field(default_factory=set)
     _touched: set[str] = field(default_factory=set)
     _left: list[Report] = field(default_factory=list)
 
     def signatures(self) -> dict[str, Signature]:
-        """Return the signature of each item at its last look; None for one that was gone."""
-        return {name: None if held.gone else held.signature for name, held in self._items.items()}
+        """Return the signature of each item at its last look: None for one that was gone, () to have it read again."""
+        return {name: None if held.gone else () if held.again else held.signature for name, held in self._items.items()}
 
     def forget_signatures(self) -> None:
         """Have every item read again at the next look, whatever its signature says."""
@@ -86,10 +88,20 @@ class Catalog:
         """List the items with findings that may heal without an edit."""
         return [name for name, held in self._items.items() if any(problem.host for problem in held.problems)]
 
-    def see(self, name: str, signature: Signature, verdict: Verdict, now: float, age: float = 0.0) -> None:
+    def see(
+        self,
+        name: str,
+        signature: Signature,
+        verdict: Verdict,
+        now: float,
+        *,
+        age: float = 0.0,
+        again: bool = False,
+    ) -> None:
         """Take note of what a look at an item gave. Items of a first load are to be seen in the order of names.
 
-        `age` is how long ago the item was last written: a new item that is old enough has settled already.
+        `age` is how long ago an item was last written that is seen for the first time: if long enough, it has settled
+        already. `again` says that it has to be read once more, even if its signature stays as it is.
         """
         held = self._items.get(name)
         if held is None:
@@ -98,10 +110,10 @@ class Catalog:
             held = self._items[name] = _Held(signature, now - age)
         is_new = held.job is None and not held.problems
         was = (held.signature, held.gone, held.problems)
-        held.signature, held.gone = signature, verdict is None
+        held.signature, held.gone, held.again = signature, verdict is None, again
         if isinstance(verdict, Job):
             held.problems = ()
-            self._define(name, held, verdict)
+            self._define(name, held, verdict, now)
         elif verdict is not None:
             held.problems = verdict
         if not is_new and was != (held.signature, held.gone, held.problems):
@@ -109,7 +121,10 @@ class Catalog:
         self._doubtful.add(name)
 
     def settle(self, now: float) -> None:
-        """Let go of every item that has been gone for long enough."""
+        """Let go of every item that has been gone for long enough, and of ids that nobody took from who left them."""
+        for job_id in [one for one, (_, since) in self._leaving.items() if now - since >= SETTLED]:
+            del self._leaving[job_id]
+            self._refresh(job_id)
         for name in [one for one in self._doubtful if self._items[one].gone and self._is_settled(one, now)]:
             held = self._items.pop(name)
             self._doubtful.discard(name)
@@ -124,7 +139,9 @@ class Catalog:
 
     def settle_at(self) -> float | None:
         """Say when the next bad news will have settled; None if there is none."""
-        return min((self._items[name].since + SETTLED for name in self._doubtful), default=None)
+        doubts = [self._items[name].since for name in self._doubtful]
+        doubts += [since for _, since in self._leaving.values()]
+        return min(doubts) + SETTLED if doubts else None
 
     def take_touched(self) -> set[str]:
         """Return the ids whose desired definition may have changed since the last call."""
@@ -161,16 +178,26 @@ class Catalog:
     def _is_settled(self, name: str, now: float) -> bool:
         return now - self._items[name].since >= SETTLED
 
-    def _define(self, name: str, held: _Held, job: Job) -> None:
-        """Put a new definition into an item: it gives its former id free and claims its new one."""
+    def _define(self, name: str, held: _Held, job: Job, now: float) -> None:
+        """Put a new definition into an item: it gives its former id free and claims its new one.
+
+        If that is taken, the two may be about to swap: its former job stays in force until somebody takes its id, or
+        it has settled that nobody does.
+        """
         former, held.job = held.job, job
         if former is not None and former.id != job.id:
-            self._release(name, former.id, held.since)
+            if self._is_taken(job.id, name):
+                self._leaving[former.id] = former, now
+            self._release(name, former.id, now)
         self._claims.setdefault(job.id, set()).add(name)
-        owner = self._owner.get(job.id)
-        if owner is None or (owner != name and self._items[owner].gone):
+        if not self._is_taken(job.id, name):
             self._owner[job.id] = name
         self._refresh(job.id)
+
+    def _is_taken(self, job_id: str, name: str) -> bool:
+        """Tell whether an id belongs to another item that is there."""
+        owner = self._owner.get(job_id)
+        return owner is not None and owner != name and not self._items[owner].gone
 
     def _release(self, name: str, job_id: str, now: float) -> None:
         """Give an id free: of those that wait for it, the one whose name sorts first takes over."""
@@ -194,6 +221,10 @@ class Catalog:
     def _refresh(self, job_id: str) -> None:
         owner = self._owner.get(job_id)
         job = self._items[owner].job if owner is not None else None
+        if job is not None:
+            self._leaving.pop(job_id, None)
+        elif job_id in self._leaving:
+            job, _ = self._leaving[job_id]
         if job is None:
             self.desired.pop(job_id, None)
         else:

@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, NoReturn
 
 MAX_BYTES = 1024 * 1024
@@ -18,6 +19,9 @@ MAX_BYTES = 1024 * 1024
 
 MAX_DEPTH = 32
 """How deep objects and lists may be nested."""
+
+MAX_VALUES = 20_000
+"""How many values and keys a job file may hold in all, so that judging one cannot keep the others waiting."""
 
 EXCERPT = 100
 """The longest part of an offending line that is shown, in characters."""
@@ -57,8 +61,8 @@ def decode(raw: bytes) -> tuple[Any, str]:
     """Read one JSON value. Return it with the text it was read from (for `place_of`).
 
     Raises:
-        Malformed: not UTF-8, too large, too deep, not JSON, a key twice, a number out of range, NUL or half a
-            surrogate pair in a text.
+        Malformed: not UTF-8, too large, too deep, too many values, not JSON, a key twice, a number out of range, NUL
+            or half a surrogate pair in a text.
 
     """
     text = _text(raw)
@@ -72,6 +76,8 @@ def decode(raw: bytes) -> tuple[Any, str]:
         _refuse_doubled(text)
     except ValueError as error:
         _refuse_number(text, error)
+    if raw.count(b",") >= MAX_VALUES:
+        _refuse_many(text)
     if "\\u" in text:
         _check_escapes(text)
     return value, text
@@ -134,6 +140,15 @@ def _refuse_depth(text: str) -> None:
             depth -= 1
 
 
+def _refuse_many(text: str) -> None:
+    """Raise if there are more values than allowed; commas inside texts do not count."""
+    commas = (token for token in _TOKEN.finditer(text) if token[0] == ",")
+    last = next(islice(commas, MAX_VALUES, None), None)
+    if last is not None:
+        help_ = "a job file holds one definition; put data elsewhere"
+        raise Malformed(f"more than {MAX_VALUES} values", place_at(text, last.start()), help_)
+
+
 def _refuse_number(text: str, error: ValueError) -> NoReturn:
     """Name the number that Python would not turn into a value, or that JSON does not have."""
     for token in _TOKEN.finditer(text):
@@ -153,7 +168,7 @@ def _refuse_doubled(text: str) -> NoReturn:
             if path in seen:
                 name = path[-1]
                 raise Malformed(
-                    f"the key `{name}` stands here a second time",
+                    f"the key `{_shown(str(name))}` stands here a second time",
                     place_at(text, start, len(json.dumps(name, ensure_ascii=False))),
                     "keep one of the two",
                 )
@@ -178,6 +193,11 @@ def _check_escapes(text: str) -> None:
         raise Malformed(
             f"`{high[0]}` is half a surrogate pair", place_at(text, high.start(), 6), "write the character itself"
         )
+
+
+def _shown(word: str) -> str:
+    """Return the beginning of a word, as it can stand in a message."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in word[:40])
 
 
 _WORDS = {"True": "true", "False": "false", "None": "null", "TRUE": "true", "FALSE": "false", "NULL": "null"}
@@ -213,7 +233,7 @@ def _syntax(text: str, at: int, told: str) -> tuple[str, str | None, int]:
     rest = text[at:]
     before = text[:at].rstrip()
     token = _TOKEN.match(rest)
-    word = token[0] if token else rest[:1]
+    word = _shown(token[0] if token else rest[:1])
     if rest.startswith(("//", "/*", "#")):
         return "JSON has no comments", "put the remark into `description`", len(rest.splitlines()[0])
     if before.endswith(",") and rest[0] in "}]":
@@ -227,12 +247,12 @@ def _syntax(text: str, at: int, told: str) -> tuple[str, str | None, int]:
     if "escape" in told:
         return "a backslash that begins no escape", r"write `\\` for a backslash", 2
     if told.startswith("Expecting property name"):
-        return f"expected a key in double quotes, found `{word[:40]}`", None, min(len(word), 40)
+        return f"expected a key in double quotes, found `{word}`", None, len(word)
     if told.startswith("Expecting ',' delimiter"):
-        return f"expected `,` or a closing bracket, found `{word[:40]}`", "is a comma missing before it?", 1
+        return f"expected `,` or a closing bracket, found `{word}`", "is a comma missing before it?", 1
     if told.startswith("Expecting ':' delimiter"):
-        return f"expected `:` after the key, found `{word[:40]}`", None, 1
-    return f"expected a value, found `{word[:40]}`", None, min(len(word), 40)
+        return f"expected `:` after the key, found `{word}`", None, 1
+    return f"expected a value, found `{word}`", None, len(word)
 
 
 def _walk(text: str) -> Iterator[tuple[Path, int, int, str | None]]:

@@ -11,12 +11,13 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Protocol
 
 from jobscheduler.catalog import Catalog, Report, State
 from jobscheduler.model import Job, Level, Problem, Value
 from jobscheduler.parse import Rules, conflict, parse
-from jobscheduler.reconcile import Plan, plan
+from jobscheduler.reconcile import plan
 from jobscheduler.sources import Read, Source, SourceUnavailable, View
 
 
@@ -61,6 +62,8 @@ class Reconciler:
         self._lost = False
         self._is_first = True
         self.changes = 0
+        self._is_whole = False
+        self._settles: float | None = None
 
     def look_at(self, names: Iterable[str]) -> None:
         """Look at these items, and at what has settled; at everything if the source is another place than before."""
@@ -80,50 +83,61 @@ class Reconciler:
             self._pass(None)
 
     def check(self) -> None:
-        """See whether the source is there and the same as before; if not, everything is looked at. Cheap if it is."""
+        """See whether the source is there and the same, and the last pass was whole; if not, look at everything."""
         with self._lock:
             try:
                 with self._source.look() as view:
-                    if view.is_same() and not self._lost:
+                    if self._is_whole and view.is_same():
                         return
             except SourceUnavailable as reason:
+                self._is_whole, self._settles = False, None
                 self._lose(reason)
                 return
             self._pass(None)
 
     def settle_at(self) -> float | None:
-        """Say when bad news will have settled and `look_at(())` should be called, on the monotonic clock."""
-        return self._catalog.settle_at()
+        """Say when bad news will have settled and `look_at(())` should be called, on the monotonic clock.
+
+        None while the source is lost: nothing settles until it is looked at again. Any thread may ask at any time.
+        """
+        return self._settles
 
     def counts(self) -> tuple[int, int]:
         """Return how many definitions are in force, and how many items are refused."""
-        refused = sum(condition.state is State.REFUSED for condition in self._catalog.told().values())
-        return len(self._applied), refused
+        with self._lock:
+            refused = sum(condition.state is State.REFUSED for condition in self._catalog.told().values())
+            return len(self._applied), refused
 
     # -- one pass
 
     def _pass(self, names: set[str] | None) -> None:
+        """Make a pass; after one that failed half-way, or lost the source, the next one looks at everything."""
+        everything = names is None or not self._is_whole
+        self._is_whole, self._settles = False, None
         now = self._monotonic()
         try:
             with self._source.look() as view:
-                self._see(view, names, now)
+                self._see(view, None if everything else names, now)
                 self._catalog.settle(now)
         except SourceUnavailable as reason:
             self._lose(reason)
             return
         self._find()
-        self._apply(everything=names is None)
-        self._report(now)
-        self._is_first = False
+        try:
+            self._apply(everything=everything)
+        finally:
+            self._report(now)
+        self._settles = self._catalog.settle_at()
+        self._is_first, self._is_whole = False, True
 
     def _see(self, view: View, names: set[str] | None, now: float) -> None:
         if names is None or not view.is_same():
             names = self._differing(view)
-        names.update(self._catalog.unsettled(now))
-        for name in sorted(names):
+        for name in sorted(names | set(self._catalog.unsettled(now))):
             found = view.read(name)
-            age = max(0.0, self._now().timestamp() - found.written)
-            self._catalog.see(name, found.signature, self._verdict(found), now, age)
+            # Only what is there at the start is old news; what comes later is given its quiet second, whatever its age.
+            age = max(0.0, self._now().timestamp() - found.written) if self._is_first else 0.0
+            self._catalog.see(name, found.signature, self._verdict(found), now, age=age, again=found.again)
 
     def _differing(self, view: View) -> set[str]:
         listing, known = view.listing(), self._catalog.signatures()
@@ -132,27 +146,51 @@ class Reconciler:
         return differing | gone | set(self._catalog.rejudged())
 
     def _verdict(self, found: Read) -> Job | tuple[Problem, ...] | None:
+        """Judge one item. A fault of ours, or of a task type from elsewhere, is a problem of this item alone."""
         if found.problem is not None:
             return (found.problem,)
         if found.raw is None:
             return None
-        verdict = parse(found.raw, found.name, self._rules)
+        try:
+            verdict = parse(found.raw, found.name, self._rules)
+        except Exception as fault:
+            message = f"the definition cannot be judged: {type(fault).__name__}: {fault}"
+            help_ = "this is a fault of the scheduler or of the task type, not of the file; please report it"
+            return (Problem(message, file=found.name, help=help_, host=True),)
         if isinstance(verdict, Job):
             return replace(verdict, written=datetime.fromtimestamp(found.written, UTC))
         return verdict
 
     def _apply(self, *, everything: bool) -> None:
-        """Apply the difference. Only what succeeded goes into the ledger, so what failed is seen again."""
+        """Apply the difference. Only what succeeded goes into the ledger, so what failed is seen again.
+
+        Raises:
+            Exception: the first of those that kept a job from being put or dropped; the other jobs were.
+
+        """
         now = self._now()
         self._unapplied |= self._catalog.take_touched()
         ids = self._catalog.desired.keys() | self._applied.keys() if everything else self._unapplied
         todo = plan(self._catalog.desired, self._applied, now, ids)
-        self._drop(todo, now)
-        for job in todo.put:
-            self._put(job, now)
-        for job in todo.expire:
-            self._expire(job, now)
+        steps = [
+            *(partial(self._drop, job_id, now) for job_id in todo.drop),
+            *(partial(self._put, job, now) for job in todo.put),
+            *(partial(self._expire, job, now) for job in todo.expire),
+        ]
+        faults: list[Exception] = []
+        for step in steps:
+            try:
+                step()
+            except Exception as fault:
+                faults.append(fault)
+        if faults:
+            raise faults[0]
+        self._note_origins(self._unapplied)
         self._unapplied.clear()
+
+    def _note_origins(self, ids: Iterable[str]) -> None:
+        """Take note of the files that definitions are from now: a file that was renamed changes nothing else."""
+        self._applied |= {job_id: self._catalog.desired[job_id] for job_id in ids if job_id in self._catalog.desired}
 
     def _put(self, job: Job, now: datetime) -> None:
         before = self._applied.get(job.id)
@@ -184,12 +222,11 @@ class Reconciler:
         if not is_told and (before is None or before.schedule != job.schedule):
             self._tell(Level.WARNING, "job.expired", job_id=job.id, file=job.origin, scheduled=_instant(job))
 
-    def _drop(self, todo: Plan, now: datetime) -> None:
-        for job_id in todo.drop:
-            self._schedule.drop(job_id, now)
-            gone = self._applied.pop(job_id)
-            self.changes += 1
-            self._tell(Level.INFO, "job.removed", job_id=job_id, file=gone.origin)
+    def _drop(self, job_id: str, now: datetime) -> None:
+        self._schedule.drop(job_id, now)
+        gone = self._applied.pop(job_id)
+        self.changes += 1
+        self._tell(Level.INFO, "job.removed", job_id=job_id, file=gone.origin)
 
     # -- what is told
 
@@ -232,7 +269,7 @@ class Reconciler:
     def _lose(self, reason: SourceUnavailable) -> None:
         if not self._lost:
             self._tell(Level.ERROR, "directory.lost", problem=str(reason), help=reason.help, jobs=len(self._applied))
-        self._lost = True
+        self._lost, self._is_first = True, False
 
     def _find(self) -> None:
         if self._lost:

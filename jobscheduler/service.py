@@ -149,6 +149,7 @@ class Service:
         self._told_zone = rules.zone.key
         self._late = False
         self._blind = False
+        self._fault = ""
         self._next_tend = self._next_wake = self._next_rescan = 0.0
         self._marked = (0, 0, 0)
         self._next_mark = 0.0
@@ -197,7 +198,7 @@ class Service:
         """Do what is due at `now` (monotonic seconds): what has settled, the watch, the clock, the full rescan."""
         settles = self._reconciler.settle_at()
         if settles is not None and settles <= now:
-            self._reconciler.look_at(())
+            self._look(partial(self._reconciler.look_at, ()))
         if now >= self._next_tend:
             self._next_tend = now + TEND
             self._tend()
@@ -210,7 +211,7 @@ class Service:
             self._health.wake()
         if now >= self._next_rescan:
             self._next_rescan = now + self._settings.rescan_interval
-            self._reconciler.look_at_everything()
+            self._look(self._reconciler.look_at_everything)
         self._mark_if_due(now)
 
     def _next_message(self) -> str | None:
@@ -227,19 +228,30 @@ class Service:
     def _tend(self) -> None:
         """Keep the watch on the right directory, and see whether that is there at all.
 
-        While it cannot be watched, everything is looked at each second; the trouble and its end are told once.
+        While it cannot be watched, or a pass fails, everything is looked at each second; the trouble and its end are
+        told once.
         """
         state, problem = self._watch.tend()
-        if state is not State.CLEAR and problem and not self._blind:
-            self._log.event(Level.WARNING, "watch.degraded", problem=problem)
-            self._blind = True
-        if state is State.CLEAR:
-            self._reconciler.check()
-        else:
-            self._reconciler.look_at_everything()
-        if self._blind and (state is not State.BLIND or not problem):
+        fault, self._fault = self._fault, ""
+        self._degrade(problem or fault)
+        is_clear = state is State.CLEAR and not fault
+        self._look(self._reconciler.check if is_clear else self._reconciler.look_at_everything)
+        self._degrade(self._fault)
+        if self._blind and state is not State.BLIND and not problem and not self._fault:
             self._log.event(Level.INFO, "watch.restored")
             self._blind = False
+
+    def _look(self, look: Callable[[], None]) -> None:
+        """Have a pass made. One that fails is told by the next `_tend`, which looks at everything."""
+        try:
+            look()
+        except Exception as error:
+            self._fault = f"a pass failed: {_text(error)}"
+
+    def _degrade(self, problem: str) -> None:
+        if problem and not self._blind:
+            self._log.event(Level.WARNING, "watch.degraded", problem=problem)
+            self._blind = True
 
     def _ping(self) -> None:
         """Tell systemd how it goes, and that all is well only if every part is on time; say what is not, once."""
@@ -304,7 +316,7 @@ class Service:
         except CannotStart as cannot:
             problem, help_ = cannot.problem.message, cannot.problem.help
             self._log.event(Level.ERROR, "zone.kept", problem=problem, in_force=self._rules.zone.key, help=help_)
-        self._reconciler.reload(self._rules)
+        self._look(partial(self._reconciler.reload, self._rules))
         self._zone_seen, self._told_zone = zone_signature(os.environ), self._rules.zone.key
         jobs, refused = self._reconciler.counts()
         self._log.event(Level.INFO, "service.reloaded", jobs=jobs, refused=refused, timezone=self._rules.zone.key)

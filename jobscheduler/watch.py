@@ -121,11 +121,15 @@ class Watch:
         self._overflows = _Overflows(self._lose)
 
     def __enter__(self) -> Self:
-        logging.getLogger(_OVERFLOWS).addHandler(self._overflows)
+        logger = logging.getLogger(_OVERFLOWS)
+        logger.addHandler(self._overflows)
+        logger.propagate = False  # it is told once, with what it means
         return self
 
     def __exit__(self, *_: object) -> None:
-        logging.getLogger(_OVERFLOWS).removeHandler(self._overflows)
+        logger = logging.getLogger(_OVERFLOWS)
+        logger.removeHandler(self._overflows)
+        logger.propagate = True
         self._disarm()
 
     def tend(self) -> tuple[State, str]:
@@ -147,8 +151,8 @@ class Watch:
         self._disarm()
         try:
             self._arm(identity)
-        except OSError as error:
-            return State.BLIND, f"the directory cannot be watched: {os.strerror(error.errno or 0).lower()}"
+        except (OSError, RuntimeError) as error:  # the latter if no thread can be started
+            return State.BLIND, f"the directory cannot be watched: {getattr(error, 'strerror', None) or error}"
         return State.ANEW, lost or ("the watching thread had died" if died else "")
 
     def is_alive(self) -> bool:

@@ -20,6 +20,21 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 
+HOST = ("test_running_md", "test_systemd", "test_packaging")
+"""Files of tests that change the host or count on it being left alone: they run one after the other."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before the plug-in that reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a file together when they run in several processes, and begin with what takes longest."""
+    for item in items:
+        name = item.path.stem
+        item.add_marker(pytest.mark.xdist_group("host" if name in HOST or "host" in item.keywords else name))
+    items.sort(
+        key=lambda item: (item.get_closest_marker("xdist_group").args[0] != "host", "service" not in item.path.stem)
+    )
+
+
 def wait_until(condition: Callable[[], Any], seconds: float = 15.0, why: str = "") -> Any:
     """Return what `condition` gives as soon as it is true; fail if it does not become so."""
     deadline = time.monotonic() + seconds
@@ -56,15 +71,16 @@ class Service:
         self.errors = base / "stderr"
         self.jobs.mkdir(mode=0o755, exist_ok=True)
         self.options = options
-        self.program = ROOT / "main.py"
         self.limits: dict[int, int] = {}
         self.env = {**os.environ, "TZ": "UTC", **(env or {})}
         self.process: subprocess.Popen[bytes] | None = None
+        self.program = [sys.executable, str(ROOT / "main.py")]
+        self._read: tuple[int, int, list[dict[str, str]]] = (0, 0, [])
 
     def start(self, *, wait: bool = True) -> Service:
         """Start it; wait until it has read every file."""
         before = len(self.words("service.started"))
-        command = [sys.executable, str(self.program), "--jobs-dir", str(self.jobs), "--log-file", str(self.log)]
+        command = [*self.program, "--jobs-dir", str(self.jobs), "--log-file", str(self.log)]
         with self.errors.open("ab") as errors:
             self.process = subprocess.Popen(
                 [*command, *self.options], env=self.env, stderr=errors, stdin=subprocess.DEVNULL
@@ -77,16 +93,27 @@ class Service:
 
     def patched(self, code: str) -> Service:
         """Have the program run with this code before it: a fault, injected where it cannot be had otherwise."""
-        self.program = self.jobs.parent / "patched.py"
+        script = self.jobs.parent / "patched.py"
         head = f"import sys\nsys.path.insert(0, {str(ROOT)!r})\n"
         tail = "\nfrom jobscheduler import cli\nraise SystemExit(cli.main())\n"
-        self.program.write_text(head + textwrap.dedent(code) + tail, "utf-8")
+        script.write_text(head + textwrap.dedent(code) + tail, "utf-8")
+        self.program = [sys.executable, str(script)]
         return self
 
     def lines(self) -> list[dict[str, str]]:
-        """All complete lines of the log so far."""
-        text = self.log.read_text("utf-8") if self.log.exists() else ""
-        return [parse_line(line[:-1]) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+        """All complete lines of the log so far; only what was added is read again."""
+        if not self.log.exists():
+            return []
+        with self.log.open("rb") as file:
+            inode, at, known = self._read
+            if inode != (inode := os.fstat(file.fileno()).st_ino):
+                at, known = 0, []
+            file.seek(at)
+            text = file.read()
+        text = text[: text.rfind(b"\n") + 1]
+        known = [*known, *(parse_line(line) for line in text.decode("utf-8").split("\n")[:-1])]
+        self._read = (inode, at + len(text), known)
+        return known
 
     def words(self, word: str, **values: str) -> list[dict[str, str]]:
         """The lines with this status or event and these values."""

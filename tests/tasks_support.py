@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,13 @@ def is_gone(pid: int) -> bool:
     return look_at(pid) is None
 
 
+def open_to_all(directory: Path) -> None:
+    """Let other users into a directory of the test: pytest's own are closed to them."""
+    top = Path(tempfile.gettempdir())
+    for one in (directory, *(parent for parent in directory.parents if top in parent.parents)):
+        one.chmod(0o755)
+
+
 def descriptors() -> int:
     return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
@@ -73,7 +81,8 @@ def children() -> set[int]:
     """All children of this process, zombies too."""
     found: set[int] = set()
     for task in Path("/proc/self/task").iterdir():
-        found |= set(map(int, (task / "children").read_text().split()))
+        with suppress(OSError):  # a thread that has just ended
+            found |= set(map(int, (task / "children").read_text().split()))
     return found
 
 

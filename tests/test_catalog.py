@@ -78,6 +78,31 @@ def test_a_file_that_is_being_written_is_not_reported() -> None:
     assert desk.later(0.1) == [("a.json", State.GOOD, State.REFUSED)]
 
 
+def test_reading_a_fresh_file_once_more_does_not_begin_another_quiet_second() -> None:
+    """What may still change without its times telling is read again; if it is as it was, it has been quiet."""
+    catalog = Catalog()
+    catalog.see("a.json", (1,), X, 0.0)
+    catalog.see("a.json", (2,), BAD, 5.0, again=True)
+    assert catalog.signatures() == {"a.json": ()}
+    catalog.see("a.json", (2,), BAD, 6.0)
+
+    assert catalog.signatures() == {"a.json": (2,)}
+    assert [one.after.state for one in catalog.reports(6.0)] == [State.STALE]
+
+
+def test_who_waits_for_an_id_that_goes_from_hand_to_hand_is_not_told_at_once() -> None:
+    """That its incumbent is another one now is news that has to settle, too."""
+    desk = Desk()
+    for name in ("a.json", "b.json", "c.json"):
+        desk.see(name, X)
+    assert len(desk.later(1)) == 2
+    desk.now += 60
+    desk.see("a.json", Y)
+
+    assert desk.later(0) == [("b.json", State.REFUSED, State.GOOD)]
+    assert desk.later(1) == [("c.json", State.REFUSED, State.REFUSED)]
+
+
 def test_a_file_that_was_bad_long_before_it_was_first_seen_has_settled() -> None:
     """At a start, files that nobody is writing are reported at once."""
     catalog = Catalog()
@@ -172,27 +197,56 @@ def test_a_renamed_file_keeps_its_job_without_a_gap() -> None:
 
 
 def test_a_definition_gives_its_former_id_free_even_when_its_new_one_is_taken() -> None:
-    """The job of the old id is no longer wanted by anybody."""
+    """For others at once; when it has settled that nobody wants it, its job is gone."""
     desk = Desk()
     desk.see("a.json", X)
     desk.see("b.json", Y)
     desk.see("a.json", Y)
 
-    assert desk.desired == {"y": "b.json"}
+    assert desk.desired == {"x": "a.json", "y": "b.json"}
+    assert desk.catalog.settle_at() == 1.0
     assert desk.later(1) == [("a.json", State.GOOD, State.REFUSED)]
+    assert desk.desired == {"y": "b.json"}
+    assert desk.catalog.settle_at() is None
 
 
 def test_two_files_may_swap_their_ids() -> None:
-    """Whatever lies between, both are in force in the end and nothing is reported."""
+    """Both are in force all the time, and nothing is reported."""
     desk = Desk()
     desk.see("a.json", X)
     desk.see("b.json", Y)
     desk.see("a.json", Y)
     desk.later(0.2)
+    assert desk.desired.keys() == {"x", "y"}
     desk.see("b.json", X)
 
     assert desk.later(5) == []
     assert desk.desired == {"x": "b.json", "y": "a.json"}
+
+
+def test_three_files_may_pass_their_ids_round() -> None:
+    """Beginning with one whose new id is taken, none is ever out of force."""
+    desk = Desk()
+    z = replace(X, id="z")
+    for name, one in (("a.json", X), ("b.json", Y), ("c.json", z)):
+        desk.see(name, one)
+    for name, one in (("a.json", Y), ("b.json", z), ("c.json", X)):
+        desk.see(name, one)
+        desk.later(0.3)
+        assert desk.desired.keys() == {"x", "y", "z"}
+
+    assert desk.later(5) == []
+    assert desk.desired == {"x": "c.json", "y": "a.json", "z": "b.json"}
+    assert desk.catalog.settle_at() is None
+
+
+def test_a_plain_new_id_takes_the_old_job_away_at_once() -> None:
+    """Otherwise what is the same job to its author might run under both ids."""
+    desk = Desk()
+    desk.see("a.json", X)
+    desk.see("a.json", Y)
+
+    assert desk.desired == {"y": "a.json"}
 
 
 def test_a_stale_file_still_owns_its_id() -> None:

@@ -296,3 +296,23 @@ def test_any_value_is_a_job_or_problems_with_places(value: dict[str, Any]) -> No
     assert isinstance(found, Job) or all(
         one.message and (one.line or "JSON" in one.message or "large" in one.message) for one in found
     )
+
+
+@pytest.mark.parametrize("wrong", ["tpye", "Type", "typ", "types"])
+def test_a_misspelt_type_of_the_task_is_a_problem(wrong: str) -> None:
+    """Which fields a task may have is not known without its type, so nothing else would tell."""
+    definition = job()
+    definition["task"] = {wrong: "execute_command", "command": "true"}
+
+    assert problems(definition) == [(f"unknown field `{wrong}`", "did you mean `type`?")]
+
+
+def test_only_the_first_problems_of_many_are_told() -> None:
+    """More would help nobody, and would keep the other files waiting."""
+    assert len(problems({**job(), **{f"x{number}": 1 for number in range(1000)}})) == 20
+
+
+def test_what_is_shown_of_a_file_is_one_printable_line() -> None:
+    """Also of a token that goes on over lines, and of a key with a line break in it."""
+    assert problems('{"job_id": "x" "\n,"}')[0][0] == 'expected `,` or a closing bracket, found `"\ufffd,"`'
+    assert problems('{"a\\nb": 1, "a\\nb": 2}')[0][0] == "the key `a\ufffdb` stands here a second time"

@@ -338,3 +338,81 @@ def test_a_failed_call_heals_on_the_next_pass(world: World, nth: int) -> None:
     assert world.schedule.jobs.keys() == {"a", "d"}
     assert json.loads(world.schedule.jobs["a"].task.text) == {"command": "changed"}
     assert world.look(after=30) == []
+
+
+def test_a_job_that_cannot_be_put_keeps_no_other_from_it(world: World) -> None:
+    """The fault comes out in the end, so that it is told and made up for."""
+    for name in ("a", "b", "c"):
+        world.write(f"{name}.json", job(name))
+    world.schedule.fail = 2
+    with pytest.raises(RuntimeError, match="put b fails"):
+        world.look("a.json", "b.json", "c.json")
+
+    assert world.schedule.jobs.keys() == {"a", "c"}
+    assert world.settle(0) == ["job.added"]
+
+
+def test_a_definition_that_cannot_be_judged_harms_only_itself(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task type of another package may raise what it likes; the file is judged again at every full look."""
+    from jobscheduler.tasks.execute_command import ExecuteCommand
+
+    honest = ExecuteCommand.check
+
+    def check(fields: dict[str, Any]) -> Any:
+        if fields["command"] == "explode":
+            raise ZeroDivisionError("ouch")
+        return honest(fields)
+
+    monkeypatch.setattr(ExecuteCommand, "check", check)
+    world.write("a.json", job("a", command="explode"))
+    world.write("b.json", job("b"))
+    assert world.look() == ["job.added"]
+    assert world.settle() == ["job.refused"]
+    assert world.told[-1][1]["problem"] == "the definition cannot be judged: ZeroDivisionError: ouch"
+    monkeypatch.setattr(ExecuteCommand, "check", honest)
+
+    assert world.look(after=30) == ["job.added", "job.mended"]
+
+
+def test_after_a_pass_that_failed_everything_is_looked_at(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However the next look comes about: nothing that the failed one had in its hands is lost."""
+    read = type(world.reconciler._catalog).see
+    monkeypatch.setattr(type(world.reconciler._catalog), "see", lambda *_, **__: 1 / 0)
+    world.write("a.json", job("x"))
+    with pytest.raises(ZeroDivisionError):
+        world.look("a.json")
+    monkeypatch.setattr(type(world.reconciler._catalog), "see", read)
+    world.reconciler.check()
+
+    assert world.schedule.jobs.keys() == {"x"}
+
+
+def test_a_lost_directory_lets_nothing_settle_and_nobody_wait_for_it(world: World) -> None:
+    """Whoever waits for bad news to settle would be called again at once, for ever."""
+    world.write("a.json", job("x"))
+    world.look()
+    shutil.rmtree(world.directory)
+    assert world.look("a.json") == ["directory.lost"]
+    assert world.reconciler.settle_at() is None
+    world.directory.mkdir()
+    world.write("a.json", "{")
+    world.look()
+    assert world.reconciler.settle_at() == world.seconds + 1
+    shutil.rmtree(world.directory)
+    world.reconciler.check()
+
+    assert world.reconciler.settle_at() is None
+
+
+def test_what_is_removed_is_named_by_the_file_that_it_was_last_in(world: World) -> None:
+    """A rename is no change of the job, but its name is remembered."""
+    world.write("a.json", job("x"))
+    world.look()
+    (world.directory / "a.json").rename(world.directory / "b.json")
+    world.look()
+    world.settle(2)
+    (world.directory / "b.json").unlink()
+    world.look()
+
+    assert world.settle() == ["job.removed"]
+    assert world.told[-1][1]["file"] == "b.json"

@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 from functools import partial
 
 import pytest
-from tasks_support import SLOT, Log, Pipe, eventually, in_thread, is_gone, job
 
 from jobscheduler import tasks
 from jobscheduler.model import Retry, Status
 from jobscheduler.runner import Again, Runner, Timer, run_once
 from jobscheduler.tasks import Outcome, Task, TaskFailed
+from tests.tasks_support import SLOT, Log, Pipe, eventually, in_thread, is_gone, job
 
 NOW = datetime(2026, 11, 22, 1, 0, 0, 12000, tzinfo=UTC)
 

@@ -191,7 +191,7 @@ def test_from_a_clone_to_a_job_that_fired_and_one_that_was_broken(tmp_path: Path
     first = next(line for line in lines if line["word"] == "SUCCESS")
     waited = datetime.fromisoformat(first["time"]) - datetime.fromisoformat(lines[0]["time"])
     assert waited.total_seconds() < 10
-    assert (lines[0]["word"], lines[-1]["word"]) == ("service.started", "service.stopped")
+    assert (lines[0]["word"], lines[-1]["word"]) == ("service.alive", "service.stopped")
 
 
 @pytest.mark.systemd

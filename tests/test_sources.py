@@ -100,3 +100,28 @@ def test_what_is_gone_is_gone(tmp_path: Path) -> None:
     """No problem and no content."""
     with DirectorySource(tmp_path).look() as view:
         assert view.read("a.json").gone
+
+
+def test_a_directory_made_again_with_the_same_inode_is_another_one(tmp_path: Path) -> None:
+    """File systems give the inode of what was deleted to what is made next; an empty one is still not believed."""
+    path = tmp_path / "jobs.d"
+    path.mkdir()
+    (path / "a.json").write_text("{}")
+    source = DirectorySource(path)
+    with source.look() as view:
+        view.listing()
+    before, inode = source.identity(), path.stat().st_ino
+    (path / "a.json").unlink()
+    path.rmdir()
+    for number in range(300):
+        made = tmp_path / str(number)
+        made.mkdir()
+        if made.stat().st_ino == inode:
+            break
+    else:
+        pytest.skip("this file system did not use the inode again")
+    made.rename(path)
+
+    assert source.identity() != before
+    with source.look() as view, pytest.raises(SourceUnavailable, match="another directory and empty"):
+        view.listing()

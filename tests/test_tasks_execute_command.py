@@ -8,10 +8,10 @@ import threading
 from pathlib import Path
 
 import pytest
-from tasks_support import as_root, context, execute, failure, text
 
 from jobscheduler.tasks import Context
 from jobscheduler.tasks.users import PATH, ignored_signals
+from tests.tasks_support import as_root, context, execute, failure, open_to_all, text
 
 
 def variables(output: str) -> dict[str, str]:
@@ -295,8 +295,7 @@ class TestAnotherUser:
     def test_everything_at_once(self, tmp_path):
         """All fields work together."""
         tmp_path.chmod(0o755)
-        for parent in tmp_path.parents[:2]:
-            parent.chmod(0o755)
+        open_to_all(tmp_path)
         shown = text(
             "id -un; nice; umask; pwd; cat", user="daemon", nice=2, umask="077", cwd=str(tmp_path), stdin="end"
         )

@@ -8,9 +8,9 @@ import threading
 from contextlib import suppress
 
 import pytest
-from tasks_support import as_root, children, context, descriptors, eventually, execute, failure
 
 from jobscheduler.tasks import execute_command
+from tests.tasks_support import as_root, children, context, descriptors, eventually, execute, failure
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,10 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 
 import pytest
-from tasks_support import context, descriptors, eventually, in_thread
 
 from jobscheduler.tasks import Outcome, TaskFailed
 from jobscheduler.tasks.http_request import HttpRequest
+from tests.tasks_support import context, descriptors, eventually, in_thread
 
 pytest.importorskip("urllib3", reason="the extra `http` is not installed")
 

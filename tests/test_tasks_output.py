@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tasks_support import execute
 
 from jobscheduler.runner import OutputRing, tail
 from jobscheduler.tasks.output import LIMIT, Output, whole_end, whole_start
+from tests.tasks_support import execute
 
 
 def kept(*chunks: bytes, limit: int = LIMIT) -> bytes:

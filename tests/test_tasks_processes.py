@@ -8,7 +8,11 @@ import threading
 import time
 
 import pytest
-from tasks_support import (
+
+from jobscheduler.runner import end_leftovers
+from jobscheduler.tasks.aftermath import AFTERMATH
+from jobscheduler.tasks.processes import GRACE, End, look_at, marked, send, tree
+from tests.tasks_support import (
     Pipe,
     as_root,
     children,
@@ -19,11 +23,8 @@ from tasks_support import (
     failure,
     in_thread,
     is_gone,
+    open_to_all,
 )
-
-from jobscheduler.runner import end_leftovers
-from jobscheduler.tasks.aftermath import AFTERMATH
-from jobscheduler.tasks.processes import GRACE, End, look_at, marked, send, tree
 
 FOREVER = "sleep 1000"
 
@@ -130,8 +131,7 @@ def test_orphans_become_children_of_the_service(tmp_path):
 @as_root
 def test_the_tree_of_another_user_is_ended(tmp_path):
     """Root may."""
-    for parent in (tmp_path, *tmp_path.parents[:2]):
-        parent.chmod(0o755)
+    open_to_all(tmp_path)
     pipe = Pipe(tmp_path)
     _, pids = stopped_when_ready(
         pipe, f"setsid -f sh -c 'echo $$ > {pipe.path}; exec {FOREVER}'; {FOREVER}", user="nobody"

@@ -6,12 +6,12 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
-from tasks_support import SLOT, job
 
 from jobscheduler import tasks
 from jobscheduler.model import Status
 from jobscheduler.runner import run_once
 from jobscheduler.tasks import TASK_TYPES, UnknownTask, UnusableTask, listing, task_names, task_type
+from tests.tasks_support import SLOT, job
 
 
 @pytest.fixture

@@ -61,7 +61,7 @@ def _said(text: str, fault: Fault) -> tuple[str, tuple[str, ...]]:
 
 
 def _said_of_count(text: str) -> tuple[str, tuple[str, ...]]:
-    count = len(words_of(text))
+    count = len(words_of(text[:LONGEST]))  # what is longer is refused for its length
     if not count:
         return "the schedule is empty", ()
     notes = ("the order is minute, hour, day of the month, month, weekday; a sixth field of seconds goes first",)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import islice
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -16,6 +17,9 @@ from jobscheduler import crontab, durations, jsontext, zone
 from jobscheduler.model import Cron, Job, Once, Problem, Retry, TaskSpec
 from jobscheduler.parse import schema
 from jobscheduler.parse.schema import Finding
+
+MOST = 20
+"""So many problems of one file are told; more would help nobody, and each costs a walk through the file."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,9 @@ def parse(raw: bytes, origin: str, rules: Rules) -> Job | tuple[Problem, ...]:
         return (_placed(Problem(str(error), file=origin, help=error.help), error.place),)
     parsing = _Parsing(text, origin, rules)
     job = parsing.job(value)
-    return job if job is not None else tuple(sorted(parsing.problems, key=lambda p: (p.line or 0, p.column or 0)))
+    return (
+        job if job is not None else tuple(sorted(parsing.problems, key=lambda p: (p.line or 0, p.column or 0))[:MOST])
+    )
 
 
 def conflict(raw: bytes, origin: str, job_id: str, incumbent: str) -> Problem:
@@ -73,7 +79,7 @@ class _Parsing:
             self.say("a job file holds one object", (), help='write `{ "job_id": ..., "schedule": ..., "task": ... }`')
             return None
         task = self.task(value.get("task"))
-        for finding in schema.of_job(value):
+        for finding in islice(schema.of_job(value), MOST):
             self.take(finding)
         if self.problems:
             self.schedule(value)
@@ -122,11 +128,11 @@ class _Parsing:
             return None
         own = {key: one for key, one in value.items() if key != "type"}
         self.fields_of_task = frozenset(type_.schema.get("properties", ()))
-        findings = list(schema.of_task(type_, own))
+        findings = list(islice(schema.of_task(type_, own), MOST))
         for finding in findings:
             self.take(finding)
         if not findings:
-            for complaint in type_.check(own):
+            for complaint in islice(type_.check(own), MOST):
                 path = ("task", *complaint.path)
                 self.say(complaint.message, path, help=complaint.help, host=complaint.host)
         return TaskSpec.of(name, own)

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -81,9 +82,13 @@ def _findings(error: ValidationError, base: JsonPath) -> Iterator[Finding]:
     fields: Mapping[str, Any] = rules.get("properties", {})
     if error.validator == "required":
         limit: Any = error.validator_value
-        wanting = [name for name in limit if error.message.startswith(repr(name))]
-        yield from (_missing(path, name, fields) for name in wanting if not _is_misspelt(name, value, fields))
-    elif error.validator == "additionalProperties":
+        wanting = next(name for name in limit if error.message.startswith(repr(name)))
+        wrong = _misspelling(wanting, value, fields)
+        if wrong is None:
+            yield _missing(path, wanting, fields)
+        elif rules.get("additionalProperties") is not False:  # otherwise that is an error of its own
+            yield _unknown(path, wrong, fields)
+    elif error.validator == "additionalProperties" and not rules.get("patternProperties"):
         yield from (_unknown(path, name, fields) for name in value if name not in fields)
     else:
         yield _other(path, str(error.validator), error.validator_value, value, rules)
@@ -95,9 +100,10 @@ def _missing(path: JsonPath, name: str, fields: Mapping[str, Any]) -> Finding:
     return Finding(path, f"missing field `{_label((*path, name))}`", f'add it, for example `"{name}": {shown}`')
 
 
-def _is_misspelt(name: str, value: Iterable[str], fields: Mapping[str, Any]) -> bool:
-    """Tell whether a missing key is there under a wrong name, so that one problem says it all."""
-    return any(nearest(one, fields) == name for one in value if one not in fields)
+def _misspelling(name: str, value: Iterable[str], fields: Mapping[str, Any]) -> str | None:
+    """Return what a missing key was written as, so that one problem says it all."""
+    unknown = islice((one for one in value if one not in fields), 20)
+    return next((one for one in unknown if nearest(one, fields) == name), None)
 
 
 def _unknown(path: JsonPath, name: str, fields: Mapping[str, Any]) -> Finding:
@@ -157,7 +163,7 @@ def _type_name(value: Any) -> str:
 
 
 def _label(path: JsonPath) -> str:
-    return ".".join(str(part) for part in path) or "the definition"
+    return ".".join(shortened(str(part)) for part in path) or "the definition"
 
 
 def shortened(text: str) -> str:

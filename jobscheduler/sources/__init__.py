@@ -22,7 +22,8 @@ class SourceUnavailable(Exception):
 class Read:
     """One item as found: its bytes, or the problem that kept them from being read, or neither when it is gone.
 
-    `written` is when it was last changed, in seconds since the epoch.
+    `written` is when it was last changed, in seconds since the epoch. `again` says that it may change once more without
+    its signature telling, so that it has to be read again at the next look at everything.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Read:
     raw: bytes | None = None
     problem: Problem | None = None
     written: float = 0.0
+    again: bool = False
 
     @property
     def gone(self) -> bool:

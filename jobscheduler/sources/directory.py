@@ -6,9 +6,11 @@ opened once for a pass, files are opened in it, and type and size are those of t
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
 import os
+import shlex
 import stat
 import struct
 import time
@@ -26,12 +28,15 @@ FRESH = 0.1
 """A file changed less than this before it was read may change again without its times telling, in seconds."""
 
 Identity = tuple[int, int, int]
-"""Device, inode and generation: what tells a directory from another one under the same name."""
+"""Device, inode and generation (or birth): what tells a directory from another one under the same name."""
 
 _BROKEN = (0,)
 """The signature of a name behind which there is nothing that can be looked at."""
 
-_FS_IOC_GETVERSION = 0x80087601  # linux/fs.h, 64-bit; the number of times that an inode was used again
+_FS_IOC_GETVERSION = 0x80087601  # linux/fs.h, 64-bit; drawn anew each time that an inode is used again
+_AT_EMPTY_PATH, _STATX_BTIME = 0x1000, 0x800  # linux/fcntl.h, linux/stat.h
+_ANY = os.O_PATH | os.O_CLOEXEC
+_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
 def is_job_file(name: str) -> bool:
@@ -55,9 +60,9 @@ class DirectorySource:
             SourceUnavailable: it is not there, is no directory, or may not be read.
 
         """
-        descriptor = self._open()
+        descriptor, is_link = self._open()
         try:
-            self._check(descriptor)
+            self._check(descriptor, is_link=is_link)
             yield _OpenDirectory(self, descriptor)
         finally:
             os.close(descriptor)
@@ -69,7 +74,7 @@ class DirectorySource:
             SourceUnavailable: there is none, or it may not be read.
 
         """
-        descriptor = self._open()
+        descriptor, _ = self._open()
         try:
             return identity_of(descriptor)
         finally:
@@ -79,17 +84,28 @@ class DirectorySource:
         """Tell whether a name in the directory matters: a job file, or something that a linked one leads through."""
         return is_job_file(name) or name in self._waypoints
 
-    def _open(self) -> int:
+    def _open(self) -> tuple[int, bool]:
+        """Return a descriptor of the directory, and whether it was a link that led there."""
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
         try:
-            return os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            return os.open(self.path, flags | os.O_NOFOLLOW), False
+        except OSError as error:
+            if error.errno not in {errno.ELOOP, errno.ENOTDIR}:
+                raise _unavailable(self.path, error) from None
+        try:
+            return os.open(self.path, flags), True
         except OSError as error:
             raise _unavailable(self.path, error) from None
 
-    def _check(self, descriptor: int) -> None:
-        read_only = trust.is_read_only(descriptor)
-        verdict = trust.distrusted(os.fstat(descriptor), str(self.path), read_only=read_only)
-        if verdict is None and self.path.is_symlink():
-            verdict = trust.of_links(str(self.path.parent.resolve()), self.path.name)
+    def _check(self, descriptor: int, *, is_link: bool) -> None:
+        """Judge the open directory, and the way there if a link led to it."""
+        try:
+            read_only = trust.is_read_only(descriptor)
+            verdict = trust.distrusted(os.fstat(descriptor), str(self.path), read_only=read_only)
+            if verdict is None and is_link:
+                verdict = trust.of_links(os.path.realpath(self.path.parent), self.path.name)
+        except OSError as error:
+            raise _unavailable(self.path, error) from None
         if verdict is not None:
             raise SourceUnavailable(verdict.message, verdict.help)
 
@@ -134,53 +150,51 @@ class _OpenDirectory:
     def read(self, name: str) -> Read:
         """Read one file; never blocks on a FIFO and never opens a device.
 
+        The name is looked up once, for a descriptor that can do nothing but tell what it is of; that is judged, and
+        that very file is then opened, whatever the name means by now.
+
         Raises:
             SourceUnavailable: the directory went away, so that nothing can be said about the file.
 
         """
         try:
-            before = os.stat(name, dir_fd=self._descriptor)
-            if not stat.S_ISREG(before.st_mode):
-                return _refused(name, f"{_kind(before.st_mode)}, not a regular file", before)
-            flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-            descriptor = os.open(name, flags, dir_fd=self._descriptor)
+            pinned, is_link = self._pin(name)
         except OSError as error:
             return self._unreadable(name, error)
         try:
-            return self._read_open(name, descriptor)
+            return self._read_pinned(name, pinned, is_link=is_link)
         except OSError as error:
             return self._unreadable(name, error)
         finally:
-            os.close(descriptor)
+            os.close(pinned)
 
-    def _read_open(self, name: str, descriptor: int) -> Read:
-        found = os.fstat(descriptor)
-        signature = signature_of(found)
+    def _pin(self, name: str) -> tuple[int, bool]:
+        """Return a descriptor of what a name means, and whether it is a link that led there."""
+        pinned = os.open(name, _ANY | os.O_NOFOLLOW, dir_fd=self._descriptor)
+        if not stat.S_ISLNK(os.fstat(pinned).st_mode):
+            return pinned, False
+        os.close(pinned)
+        return os.open(name, _ANY, dir_fd=self._descriptor), True
+
+    def _read_pinned(self, name: str, pinned: int, *, is_link: bool) -> Read:
+        found = os.fstat(pinned)
         if not stat.S_ISREG(found.st_mode):
             return _refused(name, f"{_kind(found.st_mode)}, not a regular file", found)
-        distrust = self._distrust(name, descriptor, found)
+        distrust = self._distrust(name, pinned, found, is_link=is_link)
         if distrust is not None:
             return _refused(name, distrust.message, found, distrust.help, host=True)
         if found.st_size > MAX_BYTES:
             help_ = "a job file holds one definition; put data elsewhere"
             return _refused(name, "the file is larger than 1 MiB", found, help_)
-        raw = bytearray()
-        while len(raw) <= MAX_BYTES and (part := os.read(descriptor, MAX_BYTES + 1 - len(raw))):
-            raw += part
-        if time.time() - found.st_ctime < FRESH:
-            signature = (*(signature or ()), 0)  # not the signature of any listing: it is read once more next time
-        return Read(name, signature, bytes(raw), written=found.st_ctime)
+        again = time.time() - found.st_ctime < FRESH
+        return Read(name, signature_of(found), _content(pinned), written=found.st_ctime, again=again)
 
-    def _distrust(self, name: str, descriptor: int, found: os.stat_result) -> trust.Distrust | None:
-        """Judge the open file, its place in the directory, and the way there if it is a link."""
+    def _distrust(self, name: str, pinned: int, found: os.stat_result, *, is_link: bool) -> trust.Distrust | None:
+        """Judge the file, and the way there if a link led to it."""
         path = str(self._source.path / name)
-        read_only = trust.is_read_only(descriptor)
-        verdict = trust.distrusted(found, path, read_only=read_only)
-        if verdict is not None:
+        verdict = trust.distrusted(found, path, read_only=trust.is_read_only(pinned))
+        if verdict is not None or not is_link:
             return verdict
-        entry = os.stat(name, dir_fd=self._descriptor, follow_symlinks=False)
-        if not stat.S_ISLNK(entry.st_mode):
-            return None
         here = os.path.realpath(f"/proc/self/fd/{self._descriptor}")
         for holder, waypoint in trust.passed(here, name):
             if holder == here:
@@ -192,12 +206,18 @@ class _OpenDirectory:
             return self._gone(name)
         found = self._stat(name)
         if error.errno in {errno.EACCES, errno.EPERM}:
-            help_ = f"make it readable for the service's user, for example `chmod a+r {self._source.path / name}`"
-            return _refused(name, "the service may not read the file", found, help_, host=True)
+            verdict = self._barred(name)
+            return _refused(name, verdict.message, found, verdict.help, host=True)
         if error.errno == errno.ELOOP:
             return _refused(name, "the symbolic link leads in a circle", found, host=True)
         reason = os.strerror(error.errno or 0).lower()
         return _refused(name, f"the file cannot be read: {reason}", found, host=True)
+
+    def _barred(self, name: str) -> trust.Distrust:
+        path = str(self._source.path / name)
+        if os.path.islink(path):  # noqa: PTH114 - raises nothing
+            return trust.barred(path, "a+r")
+        return trust.Distrust("the service may not read the file", f"`chmod a+r {shlex.quote(path)}`")
 
     def _gone(self, name: str) -> Read:
         try:
@@ -213,6 +233,18 @@ class _OpenDirectory:
             return os.stat(name, dir_fd=self._descriptor)
         except OSError:
             return None
+
+
+def _content(pinned: int) -> bytes:
+    """Return the beginning of a file, as much as can be a job; one byte more tells that it is too large."""
+    descriptor = os.open(f"/proc/self/fd/{pinned}", _READ)
+    try:
+        raw = bytearray()
+        while len(raw) <= MAX_BYTES and (part := os.read(descriptor, MAX_BYTES + 1 - len(raw))):
+            raw += part
+        return bytes(raw)
+    finally:
+        os.close(descriptor)
 
 
 def _refused(
@@ -245,13 +277,24 @@ def signature_of(found: os.stat_result) -> Signature:
 
 
 def identity_of(descriptor: int) -> Identity:
-    """Return the identity of an open directory. The generation is 0 where the file system does not tell it."""
+    """Return the identity of an open directory."""
     found = os.fstat(descriptor)
     try:
         (generation,) = struct.unpack("=q", fcntl.ioctl(descriptor, _FS_IOC_GETVERSION, bytes(8)))
     except OSError:
-        generation = 0
+        generation = _birth(descriptor)
     return found.st_dev, found.st_ino, generation
+
+
+def _birth(descriptor: int) -> int:
+    """Return when an inode was made, in nanoseconds, for file systems without generations; 0 where it is not known."""
+    found = ctypes.create_string_buffer(256)
+    try:
+        failed = ctypes.CDLL(None).statx(descriptor, b"", _AT_EMPTY_PATH, _STATX_BTIME, found)
+    except AttributeError:  # a C library from before 2018
+        return 0
+    known, seconds, nanoseconds = struct.unpack_from("=I76xqI", found)
+    return 0 if failed or not known & _STATX_BTIME else seconds * 1_000_000_000 + nanoseconds
 
 
 def _kind(mode: int) -> str:
@@ -271,13 +314,14 @@ def _unavailable(path: Path, error: OSError) -> SourceUnavailable:
     user = f"uid {os.geteuid()}"
     match error.errno:
         case errno.ENOENT:
-            return SourceUnavailable(f"the jobs directory `{path}` does not exist", f"make it: `mkdir -p {path}`")
+            return SourceUnavailable(
+                f"the jobs directory `{path}` does not exist", f"make it: `mkdir -p {shlex.quote(str(path))}`"
+            )
         case errno.ENOTDIR:
             return SourceUnavailable(f"`{path}` is not a directory", "name the directory that holds the job files")
         case errno.EACCES | errno.EPERM:
-            return SourceUnavailable(
-                f"the jobs directory `{path}` may not be read by {user}", f"let it: `chmod a+rx {path}`"
-            )
+            help_ = trust.barred(str(path), "a+rx").help
+            return SourceUnavailable(f"the jobs directory `{path}` may not be read by {user}", help_)
         case _:
             reason = os.strerror(error.errno or 0).lower()
             return SourceUnavailable(f"the jobs directory `{path}` cannot be read: {reason}")

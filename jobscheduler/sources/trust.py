@@ -13,6 +13,7 @@ import shlex
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 MOST_LINKS = 40
 """How many links in a row are followed; the kernel stops there, too."""
@@ -62,8 +63,25 @@ def of_entry(holder: os.stat_result, entry: os.stat_result, path: str) -> Distru
     """Judge an entry of a directory: in a sticky one that others may write, it must belong to someone trusted."""
     if _is_sticky(holder) and entry.st_uid not in {0, os.geteuid()}:
         message = f"`{path}` belongs to `{_name(entry.st_uid)}` and stands in a directory that everybody may write"
-        return Distrust(message, "put it into a directory of its own")
+        help_ = f"`chown -h {_name(os.geteuid())}: {shlex.quote(path)}`, if it is what it should be"
+        return Distrust(message, help_)
     return None
+
+
+def barred(path: str, mode: str) -> Distrust:
+    """Say why this process was denied a path that leads through a link; `mode` is what the end of it needs.
+
+    Also root is: Linux does not follow a stranger's link in a sticky directory (fs.protected_symlinks).
+    """
+    try:
+        for parent in reversed(Path(os.path.realpath(path)).parents):
+            if not os.access(parent, os.X_OK, effective_ids=True):
+                return Distrust(f"`{parent}` may not be searched", f"`chmod a+x {shlex.quote(str(parent))}`")
+        directory, name = os.path.split(path)
+        verdict = of_links(os.path.realpath(directory or "."), name)
+    except OSError:  # it is being exchanged just now
+        verdict = None
+    return verdict or Distrust(f"`{path}` may not be read", f"`chmod {mode} {shlex.quote(path)}`")
 
 
 def passed(directory: str, name: str) -> Iterator[tuple[str, str]]:
