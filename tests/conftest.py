@@ -106,7 +106,8 @@ class Service:
             return []
         with self.log.open("rb") as file:
             inode, at, known = self._read
-            if inode != (inode := os.fstat(file.fileno()).st_ino):
+            found = os.fstat(file.fileno())
+            if inode != (inode := found.st_ino) or found.st_size < at:
                 at, known = 0, []
             file.seek(at)
             text = file.read()

@@ -150,6 +150,7 @@ def test_a_log_that_is_renamed_or_emptied_by_others_gets_its_mark_at_once(servic
     ):
         service.wait_for("SUCCESS", 2, job_id="tick")
         way(saved[0] if not saved[0].exists() else saved[1])
+        service._read = (0, 0, [])
         wait_until(lambda: service.log.exists() and any("settled" in line for line in service.words("service.alive")))
         service.process.send_signal(signal.SIGKILL)
         service.process.wait()

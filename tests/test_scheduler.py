@@ -664,3 +664,25 @@ def test_a_pool_that_cannot_start_a_thread_says_so_and_with_one_thread_only_make
     Gate.may_end.set()
     world.wait_for_records(3)
     assert world.records("z") == [(180, "SUCCESS", None)]
+
+
+def test_a_start_after_years_costs_no_more_than_one_after_minutes(world: World) -> None:
+    """A thousand jobs, half of which waited and half of which a crash interrupted: nothing listed, nothing squared."""
+    world.now = NOON + timedelta(days=3 * 365, seconds=30)
+    slot = NOON - timedelta(seconds=60)
+    begun = tuple(Begun(f"x{number}", f"run{number}", slot, slot) for number in range(0, 1000, 2))
+    waits = tuple((f"x{number}", slot) for number in range(1, 1000, 2))
+    began = time.perf_counter()
+    recalled(
+        world,
+        *(job(f"x{number}", Cron(f"{number % 60} * * * *", "Europe/Berlin"), catch_up=0) for number in range(1000)),
+        mark=Mark(NOON, "boot-0", begun, waits),
+        stopped=True,
+        begun=begun,
+        waits=waits,
+    )
+
+    assert time.perf_counter() - began < 10
+    counted = [dict(one.details) for one in world.written if isinstance(one, Record) and "count" in dict(one.details)]
+    assert len(counted) == 1000
+    assert {one["count"] for one in counted} <= {26280, 26281}
