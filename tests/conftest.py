@@ -24,15 +24,15 @@ HOST = ("test_running_md", "test_systemd", "test_packaging")
 """Files of tests that change the host or count on it being left alone: they run one after the other."""
 
 
-@pytest.hookimpl(tryfirst=True)  # before the plug-in that reads the groups
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Keep the tests of a file together when they run in several processes, and those that change the host."""
+    name = item.path.stem
+    item.add_marker(pytest.mark.xdist_group("host" if name in HOST or "host" in item.keywords else name))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file together when they run in several processes, and begin with what takes longest."""
-    for item in items:
-        name = item.path.stem
-        item.add_marker(pytest.mark.xdist_group("host" if name in HOST or "host" in item.keywords else name))
-    items.sort(
-        key=lambda item: (item.get_closest_marker("xdist_group").args[0] != "host", "service" not in item.path.stem)
-    )
+    """Begin with what takes longest."""
+    items.sort(key=lambda item: (item.path.stem not in HOST, "service" not in item.path.stem))
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = 15.0, why: str = "") -> Any:

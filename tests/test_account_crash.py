@@ -91,7 +91,7 @@ class Campaign:
     def finish(self) -> Account:
         """Start a last time, stop in order, and look at the account."""
         self.start(wait=True)
-        self.pause(1.0, 2.0)
+        self.pause(0.6, 1.2)
         return self.stop()
 
     def stop(self) -> Account:
@@ -119,7 +119,7 @@ def test_every_slot_has_one_record_and_runs_once_however_often_the_service_is_ki
     """At a random moment of each round, also while it starts; the log rotates and changes its format meanwhile."""
     campaign.start(wait=True)
     for _ in range(rounds):
-        campaign.pause(0.0, 2.6)
+        campaign.pause(0.0, 1.9)
         campaign.kill()
         campaign.start(wait=campaign.random.random() < 0.6)
     campaign.kill()
@@ -135,7 +135,7 @@ def test_every_slot_has_one_record_when_the_service_is_stopped_and_started(campa
     """SIGTERM at a random moment: what waits and what comes due meanwhile is the next start's."""
     campaign.start(wait=True)
     for _ in range(rounds):
-        campaign.pause(0.2, 2.6)
+        campaign.pause(0.2, 2.0)
         assert campaign.service.stop() == 0
         campaign.start(wait=True)
     account = campaign.stop()

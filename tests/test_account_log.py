@@ -60,7 +60,7 @@ class Marked:
         """How often the command ran."""
         return len(self.marks.read_text("ascii").splitlines())
 
-    def wait_for_runs(self, more: int = 3) -> None:
+    def wait_for_runs(self, more: int = 2) -> None:
         """Wait until it ran some more times."""
         before = self.runs()
         wait_until(lambda: self.runs() >= before + more)

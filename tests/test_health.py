@@ -131,9 +131,9 @@ def test_a_process_that_was_held_is_not_taken_for_a_stuck_one(service: Service) 
     service.start()
     service.wait_for("SUCCESS", job_id="tick")
     service.process.send_signal(signal.SIGSTOP)
-    threading.Event().wait(0.2 * STUCK * 2 + 1)
+    threading.Event().wait(0.2 * STUCK + 1.5)
     service.process.send_signal(signal.SIGCONT)
-    service.wait_for("SUCCESS", len(service.words("SUCCESS")) + 3, job_id="tick")
+    service.wait_for("SUCCESS", len(service.words("SUCCESS")) + 2, job_id="tick")
 
     assert service.process.poll() is None
     assert service.stop() == 0
