@@ -42,7 +42,7 @@ run: $(VENV)/requirements ## run the service in the foreground on var/jobs.d; Ct
 
 .PHONY: test
 test: $(VENV)/requirements-dev ## run the tests, all but the ones that take minutes
-	@$(IN_VENV) -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder $(ARGS)
+	@$(IN_VENV) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: test-deep
 test-deep: $(VENV)/requirements-dev ## run the tests that take minutes

@@ -20,19 +20,13 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 
-HOST = ("test_running_md", "test_systemd", "test_packaging")
-"""Files of tests that change the host or count on it being left alone: they run one after the other."""
-
-
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Keep the tests of a file together when they run in several processes, and those that change the host."""
-    name = item.path.stem
-    item.add_marker(pytest.mark.xdist_group("host" if name in HOST or "host" in item.keywords else name))
+LONGEST = ("test_running_md", "test_systemd", "test_packaging", "test_account_crash", "test_account_clock")
+"""Files whose tests take longest: begun first, they do not keep the others waiting at the end."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest."""
-    items.sort(key=lambda item: (item.path.stem not in HOST, "service" not in item.path.stem))
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = 15.0, why: str = "") -> Any:
