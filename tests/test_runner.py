@@ -2,6 +2,7 @@
 
 import threading
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
@@ -348,6 +349,29 @@ def test_a_callback_that_raises_does_not_keep_others_from_hearing(runner, log, t
         record = runner.begin(type(own)(own.id, own.schedule, own.task, timeout=0.01), SLOT).attempt()
         assert record.reason == "timeout"
     eventually(lambda: len(log.events("task.crashed")) == 2)
+
+
+def test_a_callback_that_blocks_holds_neither_the_limits_of_others_nor_who_stops_the_run(runner, task):
+    """The timer thread serves all runs, and the thread that replaces a run serves all slots."""
+    release, began = threading.Event(), threading.Event()
+
+    def stubborn(context):
+        context.on_stop(release.wait)
+        began.set()
+        context.stopping.wait(20)
+
+    first = runner.begin(task(stubborn), SLOT)
+    with in_thread(first.attempt):
+        try:
+            began.wait(20)
+            first.stop("replaced")
+            assert not release.is_set()
+            limited = replace(task(stubborn), timeout=0.05)
+            ends = [runner.begin(limited, SLOT).attempt() for _ in range(2)]
+        finally:
+            release.set()
+    assert [end.reason for end in ends] == ["timeout", "timeout"]
+    assert first.record.reason == "replaced"
 
 
 def test_a_task_type_that_is_gone_fails_its_runs(runner):

@@ -203,10 +203,7 @@ class Run:
     def _tell_to_end(self, context: Context, reason: str) -> None:
         if not context.stopping.is_set():
             self._runner.timer.at(time.monotonic() + self._runner.grace, partial(self._give_up, context))
-        try:
-            context.stop(reason)
-        except Exception as error:
-            self._runner._complain(error)
+        context.stop(reason, self._runner._complain)
 
     def _give_up(self, context: Context) -> None:
         """Write the record of a task that did not end (on the timer thread)."""
