@@ -1,15 +1,17 @@
 """The runner: attempts, limits, and exactly one record for each run."""
 
+import json
 import threading
 import time
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from functools import partial
 
 import pytest
 
 from jobscheduler import tasks
 from jobscheduler.model import Retry, Status
+from jobscheduler.runlog import as_json, as_text
 from jobscheduler.runner import Again, Runner, Timer, run_once
 from jobscheduler.tasks import Outcome, Task, TaskFailed
 from tests.tasks_support import SLOT, Log, Pipe, eventually, in_thread, is_gone, job
@@ -324,6 +326,36 @@ def test_details_that_a_line_cannot_carry_become_text(runner, task):
     """A task of another package may put anything there."""
     own = task(lambda context: Outcome(((1, None), ("b", [2]), ("c", 3))))
     assert runner.begin(own, SLOT).attempt().details == (("1", "None"), ("b", "[2]"), ("c", 3))
+
+
+def test_no_detail_can_forge_a_line_or_stand_for_what_the_runner_says(runner, task):
+    """Its key has no blank and no reserved word, its value fits both forms of the log, and there are not too many."""
+    # The last instant of the calendar in a zone west of Greenwich is none in UTC.
+    forged = "x\n2026-11-22T01:00:00.000Z SUCCESS job_id=forged"
+    given = (
+        (forged, 1),
+        ("status", 200),
+        ("ratio", float("nan")),
+        ("huge", 10**5000),
+        ("", datetime.max.replace(tzinfo=timezone(timedelta(hours=-1)))),
+    )
+    record = runner.begin(task(lambda context: Outcome(given + (("more", 1),) * 100)), SLOT).attempt()
+    names = [name for name, _ in record.details]
+    assert names[:5] == ["x_2026_11_22t01_00_00_000z_success_job_i", "task_status", "ratio", "huge", "_"]
+    assert (len(names), set(names[5:])) == (32, {"task_more"})
+    assert as_text(record).count("job_id=") == 1
+    assert json.loads(as_json(record), parse_constant=pytest.fail)["status"] == "SUCCESS"
+
+
+@pytest.mark.parametrize("reason", [None, "", "overlap", [], "exit "])
+def test_a_failure_without_a_known_reason_is_a_failure(runner, task, reason):
+    """Never a success."""
+
+    def run(context):
+        raise TaskFailed("m", reason=reason)
+
+    record = runner.begin(task(run), SLOT).attempt()
+    assert (record.status, record.reason, record.details) == (Status.FAILURE, "task", (("error", "m"),))
 
 
 def test_a_log_in_trouble_does_not_fail_a_run(task):

@@ -20,7 +20,11 @@ from jobscheduler.model import Value
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a task found: details for the record (`exit_code`) and what it printed, as kept."""
+    """What a task found: details for the record (`exit_code`) and what it printed, as kept.
+
+    The runner takes up to 32 details. It writes their keys in `a-z0-9_`, at most 40, and puts `task_` before one that
+    has its own meaning in a log line (`status`, `output`).
+    """
 
     details: tuple[tuple[str, Value], ...] = ()
     output: bytes = b""
@@ -30,7 +34,8 @@ class TaskFailed(Exception):
     """Raised by a task to end its attempt as a failure, without a traceback.
 
     The message is for people and goes into the record as `error=`; leave it empty when the details of the outcome
-    say it all (`exit_code=1`). `reason` is one of the words of a FAILURE record (`exit`, `start`, `http`, `task`).
+    say it all (`exit_code=1`). `reason` is one of the words of a FAILURE record (`exit`, `start`, `http`, `task`);
+    anything else is recorded as `task`.
     """
 
     def __init__(self, message: str, *, reason: str = "task", outcome: Outcome | None = None) -> None:
