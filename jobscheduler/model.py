@@ -7,6 +7,7 @@ one or more attempts; a record is the one final line about a slot.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
@@ -136,6 +137,15 @@ class Problem:
     notes: tuple[str, ...] = ()
     help: str | None = None
     host: bool = False
+
+
+_KEY = re.compile(r"[a-z0-9_]{1,40}")
+_NO_KEY = re.compile(r"[^a-z0-9_]+")
+
+
+def log_key(text: str) -> str:
+    """`text` as the key of a pair in a log line, where a blank or a line's end would forge what follows it."""
+    return text if _KEY.fullmatch(text) else _NO_KEY.sub("_", text.lower())[:40] or "_"
 
 
 class Status(StrEnum):

@@ -326,7 +326,9 @@ class Service:
         jobs, refused = self._reconciler.counts()
         upcoming = self._scheduler.earliest()
         slot = f", next {upcoming:%Y-%m-%d %H:%M:%S}Z" if upcoming else ""
-        return f"{jobs} jobs, {self._scheduler.running()} running, {refused} files refused{slot}"
+        lost = self._scheduler.lost_threads()
+        held = f", {lost} threads lost" if lost else ""
+        return f"{jobs} jobs, {self._scheduler.running()} running, {refused} files refused{held}{slot}"
 
     def _stop(self, cause: str) -> int:
         self._notifier.notify("STOPPING=1")

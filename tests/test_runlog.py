@@ -69,6 +69,14 @@ def test_json_lines_have_the_same_keys() -> None:
     }
 
 
+def test_no_key_can_forge_a_line() -> None:
+    """Whoever wrote the entry: what is no key becomes one, and what a line begins with cannot be overwritten."""
+    record = Record(AT, Status.FAILURE, "x", details=(("a=1\nb", float("inf")), ("status", "SUCCESS")))
+
+    assert as_text(record).endswith("FAILURE job_id=x a_1_b=inf status=SUCCESS")
+    assert json.loads(as_json(record), parse_constant=pytest.fail)["status"] == "FAILURE"
+
+
 @given(st.text(max_size=300))
 def test_no_value_can_forge_a_line(text: str) -> None:
     """Whatever a job prints or is called, it comes back as it was, on one line of printable characters."""

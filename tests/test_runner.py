@@ -1,14 +1,17 @@
 """The runner: attempts, limits, and exactly one record for each run."""
 
+import json
 import threading
 import time
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
 from functools import partial
 
 import pytest
 
 from jobscheduler import tasks
 from jobscheduler.model import Retry, Status
+from jobscheduler.runlog import as_json, as_text
 from jobscheduler.runner import Again, Runner, Timer, run_once
 from jobscheduler.tasks import Outcome, Task, TaskFailed
 from tests.tasks_support import SLOT, Log, Pipe, eventually, in_thread, is_gone, job
@@ -325,6 +328,36 @@ def test_details_that_a_line_cannot_carry_become_text(runner, task):
     assert runner.begin(own, SLOT).attempt().details == (("1", "None"), ("b", "[2]"), ("c", 3))
 
 
+def test_no_detail_can_forge_a_line_or_stand_for_what_the_runner_says(runner, task):
+    """Its key has no blank and no reserved word, its value fits both forms of the log, and there are not too many."""
+    # The last instant of the calendar in a zone west of Greenwich is none in UTC.
+    forged = "x\n2026-11-22T01:00:00.000Z SUCCESS job_id=forged"
+    given = (
+        (forged, 1),
+        ("status", 200),
+        ("ratio", float("nan")),
+        ("huge", 10**5000),
+        ("", datetime.max.replace(tzinfo=timezone(timedelta(hours=-1)))),
+    )
+    record = runner.begin(task(lambda context: Outcome(given + (("more", 1),) * 100)), SLOT).attempt()
+    names = [name for name, _ in record.details]
+    assert names[:5] == ["x_2026_11_22t01_00_00_000z_success_job_i", "task_status", "ratio", "huge", "_"]
+    assert (len(names), set(names[5:])) == (32, {"task_more"})
+    assert as_text(record).count("job_id=") == 1
+    assert json.loads(as_json(record), parse_constant=pytest.fail)["status"] == "SUCCESS"
+
+
+@pytest.mark.parametrize("reason", [None, "", "overlap", [], "exit "])
+def test_a_failure_without_a_known_reason_is_a_failure(runner, task, reason):
+    """Never a success."""
+
+    def run(context):
+        raise TaskFailed("m", reason=reason)
+
+    record = runner.begin(task(run), SLOT).attempt()
+    assert (record.status, record.reason, record.details) == (Status.FAILURE, "task", (("error", "m"),))
+
+
 def test_a_log_in_trouble_does_not_fail_a_run(task):
     """What `record` and `emit` raise stays there."""
 
@@ -348,6 +381,29 @@ def test_a_callback_that_raises_does_not_keep_others_from_hearing(runner, log, t
         record = runner.begin(type(own)(own.id, own.schedule, own.task, timeout=0.01), SLOT).attempt()
         assert record.reason == "timeout"
     eventually(lambda: len(log.events("task.crashed")) == 2)
+
+
+def test_a_callback_that_blocks_holds_neither_the_limits_of_others_nor_who_stops_the_run(runner, task):
+    """The timer thread serves all runs, and the thread that replaces a run serves all slots."""
+    release, began = threading.Event(), threading.Event()
+
+    def stubborn(context):
+        context.on_stop(release.wait)
+        began.set()
+        context.stopping.wait(20)
+
+    first = runner.begin(task(stubborn), SLOT)
+    with in_thread(first.attempt):
+        try:
+            began.wait(20)
+            first.stop("replaced")
+            assert not release.is_set()
+            limited = replace(task(stubborn), timeout=0.05)
+            ends = [runner.begin(limited, SLOT).attempt() for _ in range(2)]
+        finally:
+            release.set()
+    assert [end.reason for end in ends] == ["timeout", "timeout"]
+    assert first.record.reason == "replaced"
 
 
 def test_a_task_type_that_is_gone_fails_its_runs(runner):

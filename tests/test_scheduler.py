@@ -666,6 +666,31 @@ def test_a_pool_that_cannot_start_a_thread_says_so_and_with_one_thread_only_make
     assert world.records("z") == [(180, "SUCCESS", None)]
 
 
+def test_a_lost_thread_is_told_and_replaced_until_it_is_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One worker, and a task that ignores its limit: the jobs that wait behind it run all the same."""
+    world, hold = World(workers=1), threading.Event()
+    world.scheduler._runner.grace = 0.05
+    run = Gate.run
+    monkeypatch.setattr(Gate, "run", lambda self, told: hold.wait(30) if self.fields.get("deaf") else run(self, told))
+    world.put(job(task={"deaf": True}, timeout=0.05))
+    world.put(job("y"))
+    world.due("x", 60)
+    try:
+        world.due("y", 60)
+        world.wait_for_records(2)
+        assert {(one.job_id, one.reason) for one in world.written if isinstance(one, Record)} == {
+            ("x", "timeout"),
+            ("y", None),
+        }
+        told = [dict(one.values) for one in world.written if isinstance(one, Event) and one.name == "pool.lost"]
+        assert (told, world.scheduler.lost_threads()) == ([{"lost": 1}], 1)
+    finally:
+        hold.set()
+    wait_until(lambda: world.scheduler._wakes._pool._pool._max_workers == 1)
+    assert world.scheduler.lost_threads() == 0
+    world.scheduler.stop(5)
+
+
 def test_a_start_after_years_costs_no_more_than_one_after_minutes(world: World) -> None:
     """A thousand jobs, half of which waited and half of which a crash interrupted: nothing listed, nothing squared."""
     world.now = NOON + timedelta(days=3 * 365, seconds=30)

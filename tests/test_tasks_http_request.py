@@ -125,7 +125,7 @@ def failure(url: str, told=None, **fields) -> TaskFailed:
 def test_a_good_answer_is_a_success(serve):
     """With the status in the record and the body as output."""
     server = serve(respond(200, b"hello"))
-    assert request(server.url("/path?a=b%20c")) == Outcome((("status", 200),), b"hello")
+    assert request(server.url("/path?a=b%20c")) == Outcome((("http_status", 200),), b"hello")
     assert (server.asked[0].method, server.asked[0].target) == ("GET", "/path?a=b%20c")
     assert server.asked[0].headers["host"] == f"127.0.0.1:{server.port}"
 
@@ -173,10 +173,10 @@ def test_the_expected_status_decides(serve, expected, status, good):
     server = serve(respond(status, b"" if status == 204 else b"body"))
     fields = {} if expected is None else {"expected_status": expected}
     if good:
-        assert request(server.url(), **fields).details == (("status", status),)
+        assert request(server.url(), **fields).details == (("http_status", status),)
     else:
         failed = failure(server.url(), **fields)
-        assert (failed.reason, failed.outcome) == ("http", Outcome((("status", status),), b"body"))
+        assert (failed.reason, failed.outcome) == ("http", Outcome((("http_status", status),), b"body"))
 
 
 def test_a_redirect_is_not_followed_unless_asked(serve):
@@ -397,7 +397,7 @@ def test_a_huge_answer_is_read_up_to_a_bound(serve):
             connection.sendall(b"x" * 1_000_000)
 
     outcome = request(serve(flood).url())
-    assert outcome.details == (("status", 200),)
+    assert outcome.details == (("http_status", 200),)
     assert len(outcome.output) <= 64 * 1024
     assert b"bytes left out" in outcome.output
 

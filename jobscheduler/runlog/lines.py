@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from jobscheduler.model import Entry, Event, Record, Value
+from jobscheduler.model import Entry, Event, Record, Value, log_key
 
 MAX_LINE = 16 * 1024
 """The longest line, in bytes."""
@@ -34,7 +35,7 @@ def instant_text(at: datetime, *, exact: bool = False) -> str:
 def as_text(entry: Entry) -> str:
     """Return the line of an entry in the form that people read, without its end."""
     word = entry.status.value if isinstance(entry, Record) else f"{entry.level.value} {entry.name}"
-    pairs = [f"{key}={_quoted(_plain(value))}" for key, value in entry.pairs()]
+    pairs = [f"{log_key(key)}={_quoted(_plain(value))}" for key, value in entry.pairs()]
     return " ".join((instant_text(entry.at, exact=True), word, *pairs))
 
 
@@ -45,7 +46,8 @@ def as_json(entry: Entry) -> str:
         head["status"] = entry.status.value
     else:
         head |= {"level": entry.level.value, "event": entry.name}
-    return json.dumps(head | {key: _native(value) for key, value in entry.pairs()}, ensure_ascii=True)
+    pairs = {log_key(key): _native(value) for key, value in entry.pairs()}
+    return json.dumps(head | pairs | head, ensure_ascii=True)  # head comes first, and no pair takes its place
 
 
 def _plain(value: Value) -> str:
@@ -67,7 +69,7 @@ def _native(value: Value) -> Value:
         case datetime():
             return instant_text(value)
         case float():
-            return round(value, 3)
+            return round(value, 3) if math.isfinite(value) else str(value)  # JSON has no NaN
         case str():
             return _clipped(value)
         case _:

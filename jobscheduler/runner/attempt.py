@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+import math
 import traceback
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
-from jobscheduler.model import TaskSpec, Value
+from jobscheduler.model import TaskSpec, Value, log_key
 from jobscheduler.tasks import Context, Outcome, Task, TaskFailed, UnknownTask, UnusableTask, task_type
 
 BLOT = "[secret]"
 """What stands in a message in place of a secret."""
 
 _SHORTEST = 4  # shorter secrets are not looked for: blotting out every `1` would hide more than them
+
+_MOST_DETAILS = 32  # a line has its bound, and only values can be cut
+
+_REASONS = frozenset({"exit", "start", "http", "task", "timeout", "replaced", "shutdown"})
+"""The words by which a task may fail; the last three are for one that heeds its end."""
+
+# fmt: off
+_RESERVED = frozenset({
+    "job_id", "run_id", "scheduled", "started", "duration", "reason", "output", "time", "status", "level",
+    "event", "word", "last", "count", "more", "attempt", "attempts", "retry_in", "trigger", "by", "settled",
+    "parts", "going", "waits",
+})
+# fmt: on
+"""Keys that say something else in a line; the account of slots is read back from them."""
+
+_DIGITS = 2**63  # longer integers cost time to write out, and from some length on Python refuses to
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +57,15 @@ def carry_out(spec: TaskSpec, context: Context) -> Ending:
 
 def _explained(raised: BaseException, task: Task | None) -> Ending:
     if isinstance(raised, TaskFailed):
-        return _ended(raised.reason, raised.outcome, _blotted(str(raised), task))
+        return _ended(_reason(raised.reason), raised.outcome, _blotted(str(raised), task))
     if isinstance(raised, UnknownTask | UnusableTask):
         return Ending("start", (("error", str(raised)),))
     return _crashed(raised, task)
+
+
+def _reason(given: object) -> str:
+    """The word for a failure: `task` for what is none, above all for None, which would be success."""
+    return given if isinstance(given, str) and given in _REASONS else "task"
 
 
 def _ended(reason: str | None, outcome: Outcome | None, message: str = "") -> Ending:
@@ -51,13 +73,35 @@ def _ended(reason: str | None, outcome: Outcome | None, message: str = "") -> En
     if not isinstance(outcome, Outcome):
         raise TypeError(f"run() returned {type(outcome).__name__}, not an Outcome")
     error = (("error", message),) if message else ()
-    return Ending(reason, (*map(_plain, outcome.details), *error), bytes(outcome.output))
+    return Ending(reason, (*map(_plain, outcome.details[:_MOST_DETAILS]), *error), bytes(outcome.output))
 
 
 def _plain(pair: tuple[str, Value]) -> tuple[str, Value]:
     """A pair that a log line can carry, whatever a task of another package put there."""
     key, value = pair
-    return str(key), value if isinstance(value, str | int | float | datetime) else str(value)
+    name = log_key(str(key))
+    return f"task_{name}" if name in _RESERVED else name, _plain_value(value)
+
+
+def _plain_value(value: object) -> Value:
+    match value:
+        case str():
+            return value
+        case int():
+            return value if abs(value) < _DIGITS else hex(value)
+        case float():
+            return value if math.isfinite(value) else str(value)
+        case datetime():
+            return _plain_instant(value)
+        case _:
+            return str(value)
+
+
+def _plain_instant(at: datetime) -> Value:
+    try:
+        return at.astimezone(UTC)
+    except (OverflowError, ValueError):  # the first and the last day of the calendar, in most zones
+        return str(at)
 
 
 def _crashed(crash: BaseException, task: Task | None) -> Ending:

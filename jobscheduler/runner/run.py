@@ -42,6 +42,7 @@ class Runner:
     `record` gets the one record of each run, from the thread that ends it (a worker, the timer, or who called
     `stop`); `emit` gets events, and `run.started` before the task begins. `clock` tells the time in records, in UTC;
     limits are measured by the monotonic clock. What `record` and `emit` raise is ignored: a run is not their fault.
+    `on_lost` is called, on any thread and with no lock held, when `lost` may have changed.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Runner:
         clock: Callable[[], datetime] = utc_now,
         outputs: OutputRing | None = None,
         grace: float = GRACE,
+        on_lost: Callable[[], object] = lambda: None,
     ) -> None:
         self.clock = clock
         self.outputs = outputs or OutputRing()
@@ -59,6 +61,7 @@ class Runner:
         self.timer = Timer(self._complain)
         self._record = record
         self._emit = emit
+        self._on_lost = on_lost
         self._lock = threading.Lock()
         self._going: dict[str, Run] = {}
         self._lost: set[Context] = set()
@@ -107,6 +110,12 @@ class Runner:
     def _found(self, context: Context) -> None:
         with self._lock:
             self._lost.discard(context)
+
+    def _tell_lost(self) -> None:
+        try:
+            self._on_lost()
+        except Exception as error:  # neither the timer thread nor a worker is to end for it
+            self._complain(error)
 
     def tell(self, entry: Entry) -> None:
         """Pass on a record or an event."""
@@ -203,10 +212,7 @@ class Run:
     def _tell_to_end(self, context: Context, reason: str) -> None:
         if not context.stopping.is_set():
             self._runner.timer.at(time.monotonic() + self._runner.grace, partial(self._give_up, context))
-        try:
-            context.stop(reason)
-        except Exception as error:
-            self._runner._complain(error)
+        context.stop(reason, self._runner._complain)
 
     def _give_up(self, context: Context) -> None:
         """Write the record of a task that did not end (on the timer thread)."""
@@ -218,6 +224,7 @@ class Run:
                 self._context = None
                 record = self._finish(context.reason, (("error", why),))
         if lost:
+            self._runner._tell_lost()  # first, so that what waited for this run finds a worker
             self._runner._end(self, record)
         else:
             self._runner._found(context)
@@ -235,6 +242,7 @@ class Run:
                 record = self._finish(reason, ending.details, ending.output) if pause is None else None
         if lost:
             self._runner._found(context)
+            self._runner._tell_lost()
             return self._record
         self._runner.outputs.put(self.run_id, ending.output)
         if pause is not None:

@@ -105,7 +105,9 @@ class Scheduler:
         self._stopped_at: datetime | None = None
         self._stopped: tuple[datetime, tuple[Wait, ...]] | None = None
         self.activity = 0
-        self._runner = Runner(self._finished, self._emit, clock=clock)
+        self._lost = 0
+        self._lost_lock = threading.Lock()
+        self._runner = Runner(self._finished, self._emit, clock=clock, on_lost=self._lost_changed)
         self._wakes = Wakes(max_workers, self._on_due)
 
     def __enter__(self) -> Self:
@@ -444,6 +446,14 @@ class Scheduler:
         elif not self._told_full and now - waiting[0] > LATE:
             self._told_full = True
             self._write(Event(self._clock(), Level.WARNING, "pool.full", (("waiting", len(waiting)),)))
+
+    def _lost_changed(self) -> None:
+        """Replace each thread that is lost, and say so. The count is read under a lock, so that none is outrun."""
+        with self._lost_lock:
+            before, self._lost = self._lost, self._runner.lost
+            self._wakes.make_up_for(self._lost)
+            if self._lost > before:
+                self._write(Event(self._clock(), Level.WARNING, "pool.lost", (("lost", self._lost),)))
 
     def running(self) -> int:
         """Return how many runs are going on, waiting ones included."""

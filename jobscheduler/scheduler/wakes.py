@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import takewhile
 from typing import Any
@@ -30,6 +31,7 @@ class _Pool(ThreadPoolExecutor):  # type: ignore[misc]
 
     def __init__(self, workers: int, on_due: OnDue) -> None:
         super().__init__(workers, {"thread_name_prefix": "run"})
+        self._workers = workers
         self._on_due = on_due
 
     def submit_job(self, job: Any, run_times: list[datetime]) -> None:
@@ -48,6 +50,18 @@ class _Pool(ThreadPoolExecutor):  # type: ignore[misc]
         except RuntimeError:  # it is in the queue all the same, unless the pool is closed
             if self._pool._shutdown or not any(thread.is_alive() for thread in self._pool._threads):
                 raise
+
+    def make_up_for(self, lost: int) -> None:
+        """Let there be so many more threads, in place of those that are held for good.
+
+        1. concurrent.futures offers no way to replace a thread, but looks at `_max_workers` whenever work comes in,
+           and only then: what waits in the queue already would wait on, so a piece of no work is put behind it.
+        2. When a thread was found again the bound falls; its surplus thread stays, and serves for the next one lost.
+        """
+        before, self._pool._max_workers = self._pool._max_workers, self._workers + lost
+        if self._pool._max_workers > before:
+            with suppress(RuntimeError):  # closed, or the host has no thread left: the next run tries again
+                self.submit(_nothing)
 
     def shutdown(self, wait: bool = True) -> None:
         """Do nothing: when APScheduler ends, runs in progress may still want a worker for their next attempt."""
@@ -156,6 +170,14 @@ class Wakes:
 
         """
         self._pool.submit(work)
+
+    def make_up_for(self, lost: int) -> None:
+        """Have a further thread in the pool for each of those that are held by a task that does not end."""
+        self._pool.make_up_for(lost)
+
+
+def _nothing() -> None:
+    """Have the pool look whether it wants a further thread."""
 
 
 def _never_called() -> None:

@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any, ClassVar
 
 from jobscheduler.model import Value
@@ -19,7 +20,11 @@ from jobscheduler.model import Value
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a task found: details for the record (`exit_code`) and what it printed, as kept."""
+    """What a task found: details for the record (`exit_code`) and what it printed, as kept.
+
+    The runner takes up to 32 details. It writes their keys in `a-z0-9_`, at most 40, and puts `task_` before one that
+    has its own meaning in a log line (`status`, `output`).
+    """
 
     details: tuple[tuple[str, Value], ...] = ()
     output: bytes = b""
@@ -29,7 +34,8 @@ class TaskFailed(Exception):
     """Raised by a task to end its attempt as a failure, without a traceback.
 
     The message is for people and goes into the record as `error=`; leave it empty when the details of the outcome
-    say it all (`exit_code=1`). `reason` is one of the words of a FAILURE record (`exit`, `start`, `http`, `task`).
+    say it all (`exit_code=1`). `reason` is one of the words of a FAILURE record (`exit`, `start`, `http`, `task`);
+    anything else is recorded as `task`.
     """
 
     def __init__(self, message: str, *, reason: str = "task", outcome: Outcome | None = None) -> None:
@@ -73,8 +79,9 @@ class Context:
     def on_stop(self, callback: Callable[[], None]) -> None:
         """Have `callback` called when the run has to stop; at once if it already has to.
 
-        It is called on another thread, must not block and must not raise. It may also come when the task has
-        just ended by itself, and must then do nothing.
+        It is called on a thread made for the stop, should be quick (the callbacks after it wait for it, and the grace
+        runs meanwhile) and must not raise. It may also come when the task has just ended by itself, and must then do
+        nothing.
         """
         with self._lock:
             if not self.stopping.is_set():
@@ -82,10 +89,11 @@ class Context:
                 return
         callback()
 
-    def stop(self, reason: str = "shutdown") -> None:
-        """Tell the task to end, and why (for the runner). The second call does nothing.
+    def stop(self, reason: str = "shutdown", complain: Callable[[Exception], object] = lambda _: None) -> None:
+        """Tell the task to end, and why (for the runner); does not wait for callbacks. The second call does nothing.
 
-        Every callback is called even if an earlier one raises; what they raised comes as one `ExceptionGroup`.
+        Every callback is called even if an earlier one raises; what they raised goes to `complain`, as one
+        `ExceptionGroup`, on the thread of the callbacks.
         """
         with self._lock:
             if self.stopping.is_set():
@@ -93,10 +101,22 @@ class Context:
             self.reason = reason
             self.stopping.set()
             callbacks = tuple(self._callbacks)
-        _call_each(callbacks)
+        if callbacks:
+            _aside(partial(_call_each, callbacks, complain))
 
 
-def _call_each(callbacks: Iterable[Callable[[], None]]) -> None:
+def _aside(work: Callable[[], None]) -> None:
+    """Do something on a thread of its own: who stops a run has the limits or the slots of all others in hand.
+
+    When the host has no thread left it is done here, late limits being better than a run that nobody ends.
+    """
+    try:
+        threading.Thread(target=work, name="stopping", daemon=True).start()
+    except RuntimeError:
+        work()
+
+
+def _call_each(callbacks: Iterable[Callable[[], None]], complain: Callable[[Exception], object]) -> None:
     raised: list[Exception] = []
     for callback in callbacks:
         try:
@@ -104,7 +124,7 @@ def _call_each(callbacks: Iterable[Callable[[], None]]) -> None:
         except Exception as error:
             raised.append(error)
     if raised:
-        raise ExceptionGroup("callbacks of on_stop failed", raised)
+        complain(ExceptionGroup("callbacks of on_stop failed", raised))
 
 
 _DURATION = re.compile(r"(?=[0-9])(?:([0-9]+)d)?(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+)s)?")

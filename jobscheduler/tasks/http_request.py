@@ -63,7 +63,7 @@ class HttpRequest(Task):
         if not has_client():
             raise TaskFailed(f"the HTTP client is not installed: {INSTALL}", reason="start")
         answer = self._ask(context)
-        outcome = Outcome((("status", answer.status),), self._blotted(answer.output))
+        outcome = Outcome((("http_status", answer.status),), self._blotted(answer.output))
         if not self._expects(answer.status):
             raise TaskFailed(self._unexpected(answer.status), reason="http", outcome=outcome)
         return outcome
