@@ -316,3 +316,18 @@ def test_what_is_shown_of_a_file_is_one_printable_line() -> None:
     """Also of a token that goes on over lines, and of a key with a line break in it."""
     assert problems('{"job_id": "x" "\n,"}')[0][0] == 'expected `,` or a closing bracket, found `"\ufffd,"`'
     assert problems('{"a\\nb": 1, "a\\nb": 2}')[0][0] == "the key `a\ufffdb` stands here a second time"
+
+
+@pytest.mark.parametrize("fault", [SystemExit(1), KeyboardInterrupt(), LookupError("what?"), RecursionError("deep")])
+def test_whatever_a_task_type_raises_while_it_judges_is_a_problem_of_this_file(
+    fault: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also what would end the whole service; it depends on the host, because another version may be installed."""
+
+    def check(_: Any) -> Any:
+        raise fault
+
+    monkeypatch.setattr(tasks.task_type("execute_command"), "check", check)
+    (problem,) = parsed(job("a", "0 1 * * *"))  # type: ignore[misc]
+    assert problem.message == f"the definition cannot be judged: {type(fault).__name__}: {fault}"
+    assert problem.host

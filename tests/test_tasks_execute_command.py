@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import re
 import signal
 import subprocess
 import threading
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from jobscheduler.tasks import Context
+from jobscheduler.tasks.execute_command_child import Child
 from jobscheduler.tasks.users import PATH, ignored_signals
 from tests.tasks_support import as_root, context, execute, failure, open_to_all, text
 
@@ -261,6 +263,22 @@ class TestAnotherUser:
             daemon.pw_shell,
         ]
         assert not found.keys() & {"PWD", "OLDPWD", "SUDO_USER"}
+
+    def test_the_variables_of_a_job_never_reach_a_program_that_is_still_root(self, monkeypatch):
+        """`setpriv` would load LD_PRELOAD as root; the command gets it all the same, and no argument shows a value."""
+        plans = []
+        start = Child.start
+        monkeypatch.setattr(Child, "start", lambda plan: (plans.append(plan), start(plan))[1])
+        names = ["LD_PRELOAD", "LD_LIBRARY_PATH", "GLIBC_TUNABLES", "PATH", "it's $odd\\", "-i", "EMPTY", "a b"]
+        env = {name: "" if name == "EMPTY" else f"/no such/${{HOME}} '\"\\{n}" for n, name in enumerate(names)}
+        output = execute(["/usr/bin/env", "-0"], user="nobody", env=env).output  # the loader complains on a line
+        shown = output.replace(b"\n", b"\0").split(b"\0")
+        assert {f"{name}={value}".encode() for name, value in env.items()} <= set(shown)
+        (plan,) = plans
+        assert plan.environment[b"PATH"] == PATH.encode()
+        assert all(re.fullmatch(rb"PATH|LC_ALL|JOB_(RUN_ID|ATTEMPT|VARIABLE_\d+)", name) for name in plan.environment)
+        assert b"/no such" not in b"".join(plan.command)
+        assert not any(line.startswith((b"LC_ALL", b"JOB_VARIABLE")) for line in shown)
 
     def test_a_home_that_does_not_exist_is_replaced_by_the_root_directory(self):
         """As for `nobody`."""

@@ -78,6 +78,16 @@ def test_a_child_with_another_environment_is_ended_as_long_as_its_parents_live(t
     eventually(lambda: is_gone(pids[0]))
 
 
+def test_who_was_told_term_is_killed_although_its_parent_has_died_of_it(tmp_path, monkeypatch):
+    """Without mark, session and parent nothing ties it to the run any more but that it was once seen in its tree."""
+    end = End.__call__
+    monkeypatch.setattr(End, "__call__", lambda self, grace=GRACE: end(self, 0.3))
+    pipe = Pipe(tmp_path)
+    deaf = f'trap "" TERM; echo $$ > {pipe.path}; while :; do sleep 0.01; done'
+    _, pids = stopped_when_ready(pipe, f"env -i /usr/bin/setsid /bin/sh -c '{deaf}' & wait")
+    eventually(lambda: is_gone(pids[0]), 5)
+
+
 def test_who_does_not_hear_term_is_killed(tmp_path, monkeypatch):
     """After the grace, and not before."""
     asked = []

@@ -97,6 +97,7 @@ def test_a_type_of_another_package_is_one_class_and_one_entry_point(plug_in):
         ("raise RuntimeError('boom')", "other_package:X", "cannot be imported: RuntimeError: boom"),
         ("import no_such_module", "other_package:X", "No module named 'no_such_module'"),
         ("raise SystemExit(1)", "other_package:X", "cannot be imported: SystemExit"),
+        ("raise KeyboardInterrupt", "other_package:X", "cannot be imported: KeyboardInterrupt"),
         ("", "other_package:X", "has no attribute 'X'"),
         ("", "no_such_module:X", "No module named 'no_such_module'"),
         ("X = 1", "other_package:X", "is not a subclass"),

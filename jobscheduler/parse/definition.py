@@ -121,12 +121,29 @@ class _Parsing:
         if not isinstance(value, dict) or not isinstance(value.get("type"), str):
             return None
         name = value["type"]
+        own = {key: one for key, one in value.items() if key != "type"}
         try:
-            type_ = self.rules.task_type(name)
+            type_ = self.type_named(name)
+            if type_ is None:
+                return None
+            self.judge_task(type_, own)
+        except BaseException as fault:  # a plug-in's SystemExit or KeyboardInterrupt must not end the service
+            message = f"the definition cannot be judged: {type(fault).__name__}: {fault}"
+            help_ = "this is a fault of the scheduler or of the task type, not of the file; please report it"
+            self.say(message, ("task", "type"), help=help_, host=True)
+            return None
+        return TaskSpec.of(name, own)
+
+    def type_named(self, name: str) -> Any:
+        """Look a task type up; None, with its problem said, if it cannot be had."""
+        try:
+            return self.rules.task_type(name)
         except LookupError as unknown:
             self.refuse_type(name, unknown)
             return None
-        own = {key: one for key, one in value.items() if key != "type"}
+
+    def judge_task(self, type_: Any, own: dict[str, Any]) -> None:
+        """Hold a task's own fields against its type."""
         self.fields_of_task = frozenset(type_.schema.get("properties", ()))
         findings = list(islice(schema.of_task(type_, own), MOST))
         for finding in findings:
@@ -135,7 +152,6 @@ class _Parsing:
             for complaint in islice(type_.check(own), MOST):
                 path = ("task", *complaint.path)
                 self.say(complaint.message, path, help=complaint.help, host=complaint.host)
-        return TaskSpec.of(name, own)
 
     def refuse_type(self, name: str, error: LookupError) -> None:
         """Say that a task type is not known, or that it cannot be used on this host."""

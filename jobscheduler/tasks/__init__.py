@@ -148,9 +148,7 @@ def _load(name: str, where: str) -> type[Task]:
     module, _, attribute = where.partition(":")
     try:
         found = getattr(importlib.import_module(module.strip()), attribute.partition("[")[0].strip())
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # another package's code, SystemExit too: its problem and not the service's
+    except BaseException as error:  # another package's code, SystemExit and the like too: not the service's problem
         raise UnusableTask(name, where, f"cannot be imported: {type(error).__name__}: {error}") from error
     if not (isinstance(found, type) and issubclass(found, Task)):
         raise UnusableTask(name, where, "is not a subclass of jobscheduler.tasks.Task")

@@ -61,9 +61,9 @@ class ExecuteCommand(Task):
         who = account(fields.get("user"), fields.get("group"))
         directory = fields.get("cwd") or who.directory()
         stdin = fields.get("stdin")
+        variables = environment(who, _marks(context), fields.get("env", {}))
         return Plan(
-            wrapped(self._command(), who, nice=fields.get("nice"), directory=directory),
-            environment(who, _marks(context), fields.get("env", {})),
+            *wrapped(self._command(), variables, who, nice=fields.get("nice"), directory=directory),
             directory if who.is_ours else "/",
             int(fields.get("umask", "022"), 8),
             None if stdin is None else stdin.encode(),

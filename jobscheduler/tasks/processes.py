@@ -4,7 +4,8 @@
    environment it was started with, and the descendants of all these. The mark finds what left the session after its
    parent had died.
 2. It is ended in two steps: TERM (and CONT, so that a stopped process hears it), after a grace KILL. Each step looks
-   again until it finds nobody new, because a process may have been forked between looking and signalling.
+   again until it finds nobody new, because a process may have been forked between looking and signalling. Who was
+   told TERM stays in the tree, also when the parent that tied it to the run has died of it.
 3. A process is known by its pid *and* its start time, and is signalled through a pidfd opened before that pair is
    checked: a pid that was given to somebody else meanwhile is never hit.
 """
@@ -14,7 +15,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,15 +78,21 @@ def marked(pid: int, run_ids: Iterable[str]) -> bool:
     return any(b"\0%b=%b\0" % (MARK.encode(), run_id.encode()) in environment for run_id in run_ids)
 
 
-def tree(run_ids: Iterable[str], main: int | None = None) -> tuple[Process, ...]:
-    """Who belongs to these runs and has not ended. `main` is the pid of a main process that is not yet reaped."""
+def tree(
+    run_ids: Iterable[str], main: int | None = None, known: Container[tuple[int, int]] = ()
+) -> tuple[Process, ...]:
+    """Who belongs to these runs and has not ended. `main` is the pid of a main process that is not yet reaped.
+
+    `known` are pid and start time of those that are known to belong to them.
+    """
     wanted = tuple(run_ids)
     protected = _ourselves()
     found = {process.pid: process for process in everybody()}
     roots = {
         process.pid
         for process in found.values()
-        if process.pid not in protected and (main in (process.pid, process.session) or marked(process.pid, wanted))
+        if process.pid not in protected
+        and (main in (process.pid, process.session) or process.known in known or marked(process.pid, wanted))
     }
     members = _with_descendants(roots, found) - protected
     return tuple(found[pid] for pid in sorted(members) if not found[pid].ended)
@@ -161,14 +168,17 @@ class End:
 
     def __call__(self, grace: float = GRACE) -> tuple[Process, ...]:
         """TERM, `grace` seconds, KILL. Returns those that could not be ended."""
-        left = self._with((signal.SIGTERM, signal.SIGCONT), grace)
-        return self._with((signal.SIGKILL,), KILL_WITHIN) if left else ()
+        members: dict[tuple[int, int], Process] = {}
+        left = self._with((signal.SIGTERM, signal.SIGCONT), grace, members)
+        return self._with((signal.SIGKILL,), KILL_WITHIN, members) if left else ()
 
-    def _with(self, signals: tuple[signal.Signals, ...], seconds: float) -> tuple[Process, ...]:
+    def _with(
+        self, signals: tuple[signal.Signals, ...], seconds: float, members: dict[tuple[int, int], Process]
+    ) -> tuple[Process, ...]:
         """Signal everybody once, also those who appear meanwhile; returns who is left after `seconds`."""
         until = time.monotonic() + seconds
         told: set[tuple[int, int]] = set()
-        while left := tree(self.run_ids, self.main):
+        while left := self._look(members):
             self.notice(left)
             for process in left:
                 if process.known not in told:
@@ -179,5 +189,15 @@ class End:
                     return left
                 self.pause(_PAUSE)
             if time.monotonic() >= until:
-                return tree(self.run_ids, self.main)
+                return self._look(members)
         return ()
+
+    def _look(self, members: dict[tuple[int, int], Process]) -> tuple[Process, ...]:
+        """Who belongs to the tree and has not ended. Who once belonged to it stays in it, and brings its children.
+
+        The death of a parent, which TERM itself brings about, may cut the only tie to a child without the mark.
+        """
+        members.update((process.known, process) for process in tree(self.run_ids, self.main, members))
+        for known in [known for known, process in members.items() if not alive(process)]:
+            del members[known]
+        return tuple(members.values())

@@ -21,6 +21,8 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 _KEPT = (b"LANG", b"TZ")  # what a command gets as the service has it
 
+_MARKS = (b"JOB_RUN_ID", b"JOB_ATTEMPT")  # by which a process tree is found
+
 _RESTORED = (signal.SIGPIPE, signal.SIGXFSZ)  # by Popen; KILL and STOP cannot be changed
 _CHECKED = tuple(
     number
@@ -110,27 +112,56 @@ def helper(name: str) -> str | None:
 
 
 def wrapped(
-    command: Sequence[bytes], who: Account, *, nice: int | None = None, directory: str | None = None
-) -> list[bytes]:
-    """`command` behind the programs that must run before it; as it is when nothing needs them.
+    command: Sequence[bytes],
+    variables: Mapping[bytes, bytes],
+    who: Account,
+    *,
+    nice: int | None = None,
+    directory: str | None = None,
+) -> tuple[list[bytes], Mapping[bytes, bytes]]:
+    """`command` behind the programs that must run before it, and what they get as environment.
 
-    `directory` is entered as the user of the command, who may be able to where root is not (a home on NFS).
+    Both are as they were when nothing needs such a program. `directory` is entered as the user of the command, who
+    may be able to where root is not (a home on NFS). `variables` are set by the last of the programs, which is the
+    user already: LD_PRELOAD of a job would else be loaded by `setpriv` while it is root.
     """
     before: list[str] = []
     if nice:
         before += [_needed("nice"), "-n", str(nice), "--"]
     if not who.is_ours:
         before += [_needed("setpriv"), *_identity(who), "--"]
-    before += _env_options(None if who.is_ours else directory)
-    if before and b"=" in command[0]:  # env would take it for an assignment
-        before += [_needed("setpriv"), "--"]
-    return [*(word.encode() for word in before), *command]
+    options = _env_options(None if who.is_ours else directory)
+    if not before and not options:
+        return list(command), variables
+    before += [_needed("env"), *options, "-S"]
+    assignment = [_needed("setpriv").encode(), b"--"] if b"=" in command[0] else []  # env would take it for one
+    return [*(word.encode() for word in before), _setting(variables), *assignment, *command], _hidden(variables)
+
+
+def _hidden(variables: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+    """The environment of the programs that prepare a command: its variables under names that mean nothing to them.
+
+    In the environment, which only their user may read, and not in arguments, which everybody sees. The marks keep
+    their names, so that also a run that is still being prepared can be found and ended.
+    """
+    under = {b"JOB_VARIABLE_%d" % number: value for number, value in enumerate(variables.values())}
+    marks = {name: variables[name] for name in _MARKS if name in variables}
+    return {b"PATH": PATH.encode(), b"LC_ALL": b"C", **marks, **under}
+
+
+def _setting(variables: Mapping[bytes, bytes]) -> bytes:
+    """What `env -S` needs to give `_hidden` values their names back, and to drop all else."""
+    words = (b"'%b'=\"${JOB_VARIABLE_%d}\"" % (_quoted(name), number) for number, name in enumerate(variables))
+    return b" ".join((b"-i", b"--", *words))
+
+
+def _quoted(name: bytes) -> bytes:
+    return name.replace(b"\\", b"\\\\").replace(b"'", b"\\'")
 
 
 def _env_options(directory: str | None) -> list[str]:
     options = [f"--default-signal={','.join(ignored_signals())}"] if ignored_signals() else []
-    options += [f"--chdir={directory}"] if directory else []
-    return [_needed("env"), *options] if options else []
+    return [*options, f"--chdir={directory}"] if directory else options
 
 
 @functools.cache
