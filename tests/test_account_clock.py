@@ -108,7 +108,8 @@ def test_a_clock_set_far_back_is_believed(simulated: Simulated, hours: int) -> N
     simulated.set(timedelta(hours=hours))
     simulated.live(600)
 
-    assert sorted(simulated.slots("minute")[before:]) == [(NOON + timedelta(hours=2 + hours, minutes=m)) for m in range(1, 11)]
+    again = sorted(simulated.slots("minute")[before:])
+    assert again == [NOON + timedelta(hours=2 + hours, minutes=minute) for minute in range(1, 11)]
 
 
 def test_a_clock_set_forward_by_decades_is_one_line_and_back_again_nothing_hangs(simulated: Simulated) -> None:
