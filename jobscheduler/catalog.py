@@ -74,6 +74,7 @@ class Catalog:
     _doubtful: set[str] = field(default_factory=set)
     _touched: set[str] = field(default_factory=set)
     _left: list[Report] = field(default_factory=list)
+    _bad: dict[str, Condition] = field(default_factory=dict)
 
     def signatures(self) -> dict[str, Signature]:
         """Return the signature of each item at its last look: None for one that was gone, () to have it read again."""
@@ -128,6 +129,7 @@ class Catalog:
         for name in [one for one in self._doubtful if self._items[one].gone and self._is_settled(one, now)]:
             held = self._items.pop(name)
             self._doubtful.discard(name)
+            self._bad.pop(name, None)
             if held.told != GOOD:
                 self._left.append(Report(name, held.told, Condition(State.GONE), None))
             if held.job is not None:
@@ -158,6 +160,10 @@ class Catalog:
             elif condition.state is State.GOOD or (condition.state is not State.GONE and self._is_settled(name, now)):
                 told.append(Report(name, held.told, condition, held.job))
                 held.told = condition
+                if condition == GOOD:
+                    self._bad.pop(name, None)
+                else:
+                    self._bad[name] = condition
                 self._doubtful.discard(name)
         return told
 
@@ -173,7 +179,7 @@ class Catalog:
 
     def told(self) -> dict[str, Condition]:
         """Return the items that were last told to be stale or refused."""
-        return {name: held.told for name, held in self._items.items() if held.told.state is not State.GOOD}
+        return dict(self._bad)
 
     def _is_settled(self, name: str, now: float) -> bool:
         return now - self._items[name].since >= SETTLED
