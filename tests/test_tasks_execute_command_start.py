@@ -87,6 +87,21 @@ def test_what_may_heal_is_tried_again(scarce, number):
     assert execute("true").details == (("exit_code", 0),)
 
 
+def test_a_wake_up_without_a_descriptor_is_tried_again(monkeypatch):
+    """It is the first descriptor that a start needs, and so the likeliest to be missing."""
+    answers = [OSError(errno.EMFILE, "Too many open files")] * 2
+    make = os.eventfd
+
+    def scarce(*arguments):
+        if answers:
+            raise answers.pop()
+        return make(*arguments)
+
+    monkeypatch.setattr("jobscheduler.tasks.execute_command_child.os.eventfd", scarce)
+    assert execute("true").details == (("exit_code", 0),)
+    assert answers == []
+
+
 @pytest.mark.parametrize(
     ("number", "word"),
     [
