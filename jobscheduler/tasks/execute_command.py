@@ -55,7 +55,10 @@ class ExecuteCommand(Task):
             context.on_stop(wake.set)
             child = _persistently(lambda: Child.start(plan), plan, context)
             left = _see_through(child, wake, context.run_id)
-        return self._judge(child.close(), child.output.kept(), left)
+        status, output = child.close(), child.output.kept()
+        if status is not None and plan.program is not None and (words := of_a_helper(status, output)):
+            raise TaskFailed(words, reason="start", outcome=Outcome((("exit_code", status),), output))
+        return self._judge(status, output, left)
 
     def _plan(self, context: Context) -> Plan:
         fields = self.fields
@@ -63,11 +66,16 @@ class ExecuteCommand(Task):
         directory = fields.get("cwd") or who.directory()
         stdin = fields.get("stdin")
         variables = environment(who, _marks(context), fields.get("env", {}))
+        own = self._command()
+        command, hidden = wrapped(own, variables, who, nice=fields.get("nice"), directory=directory)
         return Plan(
-            *wrapped(self._command(), variables, who, nice=fields.get("nice"), directory=directory),
+            command,
+            hidden,
             directory if who.is_ours else "/",
             int(fields.get("umask", "022"), 8),
             None if stdin is None else stdin.encode(),
+            own[0] if command != own else None,
+            directory,
         )
 
     def _command(self) -> list[bytes]:
@@ -91,8 +99,6 @@ class ExecuteCommand(Task):
         outcome = Outcome((("exit_code", status),), output)
         if status in self.fields.get("success_exit_codes", (0,)):
             return outcome
-        if words := of_a_helper(status, output):
-            raise TaskFailed(words, reason="start", outcome=outcome)
         raise TaskFailed(_hint(status), reason="exit", outcome=outcome)
 
 
