@@ -87,6 +87,21 @@ def test_what_may_heal_is_tried_again(scarce, number):
     assert execute("true").details == (("exit_code", 0),)
 
 
+def test_a_wake_up_without_a_descriptor_is_tried_again(monkeypatch):
+    """It is the first descriptor that a start needs, and so the likeliest to be missing."""
+    answers = [OSError(errno.EMFILE, "Too many open files")] * 2
+    make = os.eventfd
+
+    def scarce(*arguments):
+        if answers:
+            raise answers.pop()
+        return make(*arguments)
+
+    monkeypatch.setattr("jobscheduler.tasks.execute_command_child.os.eventfd", scarce)
+    assert execute("true").details == (("exit_code", 0),)
+    assert answers == []
+
+
 @pytest.mark.parametrize(
     ("number", "word"),
     [
@@ -158,3 +173,15 @@ def test_a_missing_helper_is_told(monkeypatch):
     monkeypatch.setattr("jobscheduler.tasks.users.helper", lambda name: None)
     failed = failure("true", user="nobody")
     assert (failed.reason, str(failed)) == ("start", "no such command: `setpriv`")
+
+
+def test_a_failed_start_is_no_success_whatever_the_status_means_to_the_job():
+    """The programs that prepare a command end with 125 to 127, which a job may call a success of its own."""
+    assert failure(["/no/such/program"], nice=1, success_exit_codes=[0, 125, 126, 127]).reason == "start"
+    assert execute("exit 127", nice=1, success_exit_codes=[127]).details == (("exit_code", 127),)
+
+
+@pytest.mark.parametrize("fields", [{}, {"nice": 1}])
+def test_a_command_that_speaks_like_a_helper_is_not_taken_for_one(fields):
+    """It was started, and ended with 127 by itself."""
+    assert failure("echo 'env: no such thing'; exit 127", **fields).reason == "exit"

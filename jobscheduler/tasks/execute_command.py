@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from datetime import UTC
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from jobscheduler.model import Value
 from jobscheduler.tasks.aftermath import AFTERMATH
@@ -21,6 +21,8 @@ from jobscheduler.tasks.users import NoSuchAccount, account, environment, wrappe
 
 PERSIST = 5.0
 """Seconds for which a start is tried again that fails for want of processes, memory or descriptors."""
+
+Made = TypeVar("Made")
 
 
 class ExecuteCommand(Task):
@@ -47,14 +49,16 @@ class ExecuteCommand(Task):
         """
         try:
             plan = self._plan(context)
-            wake = Wake()
         except (OSError, ValueError, NoSuchAccount) as error:
             raise TaskFailed(in_words(error), reason="start") from error
-        with closing(wake):
+        with closing(_persistently(Wake, plan, context)) as wake:
             context.on_stop(wake.set)
-            child = _start(plan, context)
+            child = _persistently(lambda: Child.start(plan), plan, context)
             left = _see_through(child, wake, context.run_id)
-        return self._judge(child.close(), child.output.kept(), left)
+        status, output = child.close(), child.output.kept()
+        if status is not None and plan.program is not None and (words := of_a_helper(status, output)):
+            raise TaskFailed(words, reason="start", outcome=Outcome((("exit_code", status),), output))
+        return self._judge(status, output, left)
 
     def _plan(self, context: Context) -> Plan:
         fields = self.fields
@@ -62,11 +66,16 @@ class ExecuteCommand(Task):
         directory = fields.get("cwd") or who.directory()
         stdin = fields.get("stdin")
         variables = environment(who, _marks(context), fields.get("env", {}))
+        own = self._command()
+        command, hidden = wrapped(own, variables, who, nice=fields.get("nice"), directory=directory)
         return Plan(
-            *wrapped(self._command(), variables, who, nice=fields.get("nice"), directory=directory),
+            command,
+            hidden,
             directory if who.is_ours else "/",
             int(fields.get("umask", "022"), 8),
             None if stdin is None else stdin.encode(),
+            own[0] if command != own else None,
+            directory,
         )
 
     def _command(self) -> list[bytes]:
@@ -90,8 +99,6 @@ class ExecuteCommand(Task):
         outcome = Outcome((("exit_code", status),), output)
         if status in self.fields.get("success_exit_codes", (0,)):
             return outcome
-        if words := of_a_helper(status, output):
-            raise TaskFailed(words, reason="start", outcome=outcome)
         raise TaskFailed(_hint(status), reason="exit", outcome=outcome)
 
 
@@ -106,15 +113,15 @@ def _marks(context: Context) -> Mapping[str, str]:
     return MappingProxyType(marks)
 
 
-def _start(plan: Plan, context: Context) -> Child:
-    """Start the command; what may heal within moments is tried again."""
+def _persistently(make: Callable[[], Made], plan: Plan, context: Context) -> Made:
+    """Make what a start of the command needs; what may heal within moments is tried again."""
     until = time.monotonic() + PERSIST
     pause = 0.05
     while True:
         if context.stopping.is_set():
             raise TaskFailed("stopped before it could be started", reason="start")
         try:
-            return Child.start(plan)
+            return make()
         except (OSError, ValueError) as error:
             if not is_transient(error) or time.monotonic() + pause > until:
                 raise TaskFailed(in_words(error, plan.directory, plan.command), reason="start") from error

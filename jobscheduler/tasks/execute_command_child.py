@@ -26,13 +26,18 @@ _UNWATCHED = 0.05  # seconds between two looks when there is no pidfd
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All that is needed to start a command: `stdin` is what it reads, None for nothing."""
+    """All that is needed to start a command: `stdin` is what it reads, None for nothing.
+
+    `program` is what the command itself runs, and `home` where, if other programs prepare that; else None.
+    """
 
     command: Sequence[bytes]
     environment: Mapping[bytes, bytes]
     directory: str
     umask: int
     stdin: bytes | None = None
+    program: bytes | None = None
+    home: str = ""
 
 
 class Wake:

@@ -22,7 +22,8 @@ _WORDS: Mapping[int, str] = MappingProxyType(
     }
 )
 
-_HELPER = re.compile(rb"(?:/[^\n: ]*/)?(?:setpriv|env|nice): ([^\n]+)\n?")
+# `env` and `nice` call themselves by the whole path under which the scheduler starts them, unlike those of a shell.
+_HELPER = re.compile(rb"(?:setpriv|/[^\n: ]*/(?:env|nice)): ([^\n]+)\n?(?:/[^\n: ]*/env: use -[^\n]*\n)?")
 _HELPERS_STATUS = (125, 126, 127)
 
 
@@ -64,7 +65,8 @@ def _about_program(number: int, name: str) -> str:
 def of_a_helper(status: int, output: bytes) -> str | None:
     """What a program that prepares the command said when it could not go on; None if none of them did.
 
-    They end with 125 to 127 after one line that starts with their own name.
+    They end with 125 to 127 after one line that starts with their own name. To be asked only where there are any: a
+    command may print the like itself.
     """
     said = _HELPER.fullmatch(output)
     if status not in _HELPERS_STATUS or said is None:
