@@ -152,6 +152,8 @@ def test_the_schema_of_http_request_refuses(fields):
         (("url",), {"url": "http://h/a b"}),
         (("url",), {"url": "http://h/\r\nX: y"}),
         (("url",), {"url": "http://bücher.example/"}),
+        (("url",), {"url": "http://a..b/"}),
+        (("url",), {"url": f"http://{'a' * 70}.example/"}),
         (("method",), {"url": URL, "method": "GET /\r\n"}),
         (("headers", "A b"), {"url": URL, "headers": {"A b": "c"}}),
         (("headers", "A"), {"url": URL, "headers": {"A": "b\r\nC: d"}}),

@@ -221,7 +221,9 @@ def test_another_server_gets_no_body(serve):
     assert other.asked == []
 
 
-@pytest.mark.parametrize("to", ["ftp://example.org/", "http://[", "file:///etc/passwd", "http://h:99999/"])
+@pytest.mark.parametrize(
+    "to", ["ftp://example.org/", "http://[", "file:///etc/passwd", "http://h:99999/", "http://a..b/"]
+)
 def test_a_redirect_to_nowhere_is_a_failure(serve, to):
     """In words."""
     server = serve(redirecting(302, to))
@@ -370,10 +372,17 @@ def test_a_stop_during_the_connection_ends_it():
         (b"", "closed the connection without an answer"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort", "before its answer was complete"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "before its answer was complete"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\nx", "garbled it"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"f" * 40 + b"\r\nx", "garbled it"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nshort", "garbled it"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5, 9\r\n\r\nshort", "garbled it"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\nshort", "garbled it"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 18 + b"\r\n\r\nshort", "before its answer was complete"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nshort", "before its answer was complete"),
     ],
 )
 def test_a_broken_answer_is_told(serve, text, words):
-    """Garbage, too much, nothing, and less than announced."""
+    """Garbage, too much, nothing, less than announced, and sizes that are none."""
     failed = failure(serve(say(text)).url())
     assert failed.reason == "http"
     assert words in str(failed)

@@ -18,7 +18,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urljoin, urlsplit
 
 from jobscheduler.tasks.base import Complaint, Context, Outcome, Task, TaskFailed, seconds
 from jobscheduler.tasks.http_request_errors import in_words
-from jobscheduler.tasks.http_request_fields import SCHEMA, TIMEOUT, complaints
+from jobscheduler.tasks.http_request_fields import SCHEMA, TIMEOUT, can_be_host, complaints
 
 if TYPE_CHECKING:
     from jobscheduler.tasks.http_request_client import Answer, Request
@@ -162,7 +162,7 @@ def _redirected(request: Request, status: int, location: str) -> Request:
 def _joined(base: SplitResult, location: str) -> SplitResult:
     try:
         url = urlsplit(urljoin(base.geturl(), location))
-        if url.scheme in ("http", "https") and url.hostname and url.port != 0:
+        if url.scheme in ("http", "https") and url.hostname and can_be_host(url.hostname) and url.port != 0:
             return url
     except ValueError:
         pass

@@ -10,18 +10,21 @@
 from __future__ import annotations
 
 import functools
+import re
 import socket
 import ssl
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from http.client import HTTPResponse
 from threading import Lock
 from typing import Any
 from urllib.parse import SplitResult, quote
 
 from urllib3 import BaseHTTPResponse
 from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import ProtocolError
 
 from jobscheduler.tasks.output import Output
 
@@ -32,6 +35,7 @@ MOST = 16 * 1024 * 1024
 """Bytes that are read of one answer."""
 
 _CHUNK = 64 * 1024
+_LENGTH = re.compile(r"[0-9]{1,18}")  # an exabyte: what is longer overflows the operations of a socket
 
 
 class Limit:
@@ -124,7 +128,7 @@ def exchange(request: Request, limit: Limit, lever: Lever) -> Answer:
             preload_content=False,
             decode_content=False,
         )
-        return _read(connection.getresponse())
+        return _answer(connection, request.method)
     finally:
         connection.close()
 
@@ -135,14 +139,52 @@ def _target(url: SplitResult) -> str:
     return quote((url.path or "/") + query, safe="%/:=&?~+!$,;'@()*[]")
 
 
-def _read(response: BaseHTTPResponse) -> Answer:
+def _answer(connection: HTTPConnection, method: str) -> Answer:
+    """Read the answer. What urllib3 and http.client stumble over in it is the server's fault and no crash.
+
+    1. They raise plain errors for a size of a chunk or of a body below zero or beyond what memory could hold.
+    2. When urllib3 refuses a header nobody closes what http.client had begun to read, and its descriptor stays open.
+    """
+    begun: list[HTTPResponse] = []
+
+    def begin(*arguments: Any, **more: Any) -> HTTPResponse:
+        begun.append(HTTPResponse(*arguments, **more))
+        return begun[-1]
+
+    connection.response_class = begin  # type: ignore[assignment]
+    try:
+        return _read(connection.getresponse(), method)
+    except (ValueError, OverflowError, MemoryError) as error:
+        raise ProtocolError("a garbled answer") from error
+    finally:
+        for response in begun:
+            response.close()
+
+
+def _read(response: BaseHTTPResponse, method: str) -> Answer:
     output = Output()
     try:
+        announced = _announced(response, method)
         while output.total < MOST and (chunk := response.read(_CHUNK)):
             output.add(chunk)
     finally:
         response.close()
+    if announced is not None and output.total < min(announced, MOST):
+        raise ProtocolError("the answer is shorter than announced")
     return Answer(response.status, output.kept(), response.headers.get("Location"))
+
+
+def _announced(response: BaseHTTPResponse, method: str) -> int | None:
+    """How long the body says it is, None if nothing does.
+
+    The libraries take a `Content-Length` that they cannot read for none, and then any body for a whole one.
+    """
+    lengths = {one.strip() for value in response.headers.getlist("Content-Length") for one in value.split(",")}
+    if len(lengths) > 1 or not all(map(_LENGTH.fullmatch, lengths)):
+        raise ProtocolError("a garbled Content-Length")
+    if method == "HEAD" or response.status in (204, 304) or "Transfer-Encoding" in response.headers:
+        return None
+    return int(lengths.pop()) if lengths else None
 
 
 def _connection(request: Request, limit: Limit, lever: Lever) -> HTTPConnection:

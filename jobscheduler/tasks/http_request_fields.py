@@ -128,6 +128,17 @@ def _about_url(url: str) -> Iterator[Complaint]:
         yield Complaint(where, "the URL names no server")
     elif not parts.hostname.isascii():
         yield Complaint(where, "the name of the server is not ASCII", "write its `xn--` form")
+    elif not can_be_host(parts.hostname):
+        yield Complaint(where, "the name of the server has an empty part, or one of more than 63 characters")
+
+
+def can_be_host(name: str) -> bool:
+    """Whether the resolver takes the name at all: for what is no name it raises `ValueError`, not `OSError`."""
+    try:
+        name.encode("idna")
+    except UnicodeError:
+        return False
+    return not _SPACE.search(name)
 
 
 def _about_header(name: str, value: str) -> Iterator[Complaint]:
