@@ -24,6 +24,7 @@ _WORDS: Mapping[int, str] = MappingProxyType(
 
 # `env` and `nice` call themselves by the whole path under which the scheduler starts them, unlike those of a shell.
 _HELPER = re.compile(rb"(?:setpriv|/[^\n: ]*/(?:env|nice)): ([^\n]+)\n?(?:/[^\n: ]*/env: use -[^\n]*\n)?")
+_NUMBERS: Mapping[str, int] = MappingProxyType({os.strerror(number): number for number in errno.errorcode})
 _HELPERS_STATUS = (125, 126, 127)
 
 
@@ -62,16 +63,20 @@ def _about_program(number: int, name: str) -> str:
     return f"cannot execute `{name}`: {os.strerror(number).lower()}"
 
 
-def of_a_helper(status: int, output: bytes) -> str | None:
-    """What a program that prepares the command said when it could not go on; None if none of them did.
+def of_a_helper(status: int, output: bytes, program: bytes) -> OSError | ValueError | None:
+    """Why a program that prepares the command could not go on to `program`; None if none of them gave up.
 
     They end with 125 to 127 after one line that starts with their own name. To be asked only where there are any: a
-    command may print the like itself.
+    command may print the like itself. `OSError` stands for what the scheduler itself would have met without them.
     """
     said = _HELPER.fullmatch(output)
     if status not in _HELPERS_STATUS or said is None:
         return None
-    return said[1].decode("utf-8", "backslashreplace")
+    words = _text(said[1])
+    number = _NUMBERS.get(words.rpartition(": ")[2])
+    if number in _TRANSIENT:
+        return OSError(number, os.strerror(number), program)
+    return ValueError(words)
 
 
 def _text(name: object) -> str:
