@@ -16,7 +16,7 @@ from jobscheduler.tasks.base import Complaint, Context, Outcome, Task, TaskFaile
 from jobscheduler.tasks.execute_command_child import Child, Plan, Wake
 from jobscheduler.tasks.execute_command_errors import in_words, is_transient, of_a_helper
 from jobscheduler.tasks.execute_command_fields import SCHEMA, complaints
-from jobscheduler.tasks.processes import MARK, End
+from jobscheduler.tasks.processes import ATTEMPT, MARK, End
 from jobscheduler.tasks.users import NoSuchAccount, account, environment, wrapped
 
 PERSIST = 5.0
@@ -103,7 +103,7 @@ def _marks(context: Context) -> Mapping[str, str]:
     marks = {
         "JOB_ID": context.job_id,
         MARK: context.run_id,
-        "JOB_ATTEMPT": str(context.attempt),
+        ATTEMPT: str(context.attempt),
     }
     if context.scheduled is not None:
         marks["JOB_SCHEDULED_TIME"] = context.scheduled.astimezone(UTC).isoformat().replace("+00:00", "Z")
@@ -134,7 +134,7 @@ def _started(plan: Plan, wake: Wake, context: Context) -> tuple[int | None, byte
     until = time.monotonic() + PERSIST
     while True:
         child = _persistently(lambda: Child.start(plan), plan, context)
-        left = _see_through(child, wake, context.run_id)
+        left = _see_through(child, wake, context)
         status, output = child.close(), child.output.kept()
         error = None if status is None or plan.program is None else of_a_helper(status, output, plan.program)
         if status is None or error is None:
@@ -145,12 +145,13 @@ def _started(plan: Plan, wake: Wake, context: Context) -> tuple[int | None, byte
         context.stopping.wait(_AGAIN)
 
 
-def _see_through(child: Child, wake: Wake, run_id: str) -> int:
+def _see_through(child: Child, wake: Wake, context: Context) -> int:
     """Wait until the command has ended, or end its tree when told to; returns how many could not be ended."""
     try:
         if child.wait(wake):
             return 0
-        return len(End((run_id,), child.pid, child.listen_for, AFTERMATH.recognise)())
+        end = End((context.run_id,), child.pid, child.listen_for, AFTERMATH.recognise, context.attempt)
+        return len(end())
     except BaseException:
         child.close()
         raise
