@@ -211,3 +211,24 @@ def test_a_busy_program_is_not_waited_for_without_end(tmp_path, monkeypatch):
     with program.open("a"):
         failed = failure([str(program)], nice=1)
     assert (failed.reason, str(failed)) == ("start", "the program file is still being written")
+
+
+@pytest.mark.parametrize("fields", [{}, {"nice": 1}, pytest.param({"user": "nobody"}, marks=as_root)])
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [
+        ("./script", "the interpreter named in the first line of `./script` does not exist"),
+        ("./a=b", "the interpreter named in the first line of `./a=b` does not exist"),
+        ("./closed", "no permission to execute `./closed`"),
+        ("./it's not", "no such command: `./it's not`"),
+        ("nowhere", "no such command: `nowhere`"),
+    ],
+)
+def test_the_words_are_the_same_behind_the_programs_that_prepare_a_command(tmp_path, fields, program, words):
+    """A relative name counts from the directory of the command, not from the service's."""
+    open_to_all(tmp_path)
+    for name, mode in (("script", 0o755), ("a=b", 0o755), ("closed", 0o644)):
+        (tmp_path / name).write_text("#!/no/such/interpreter\n")
+        (tmp_path / name).chmod(mode)
+    failed = failure([program], cwd=str(tmp_path), **fields)
+    assert (failed.reason, str(failed)) == ("start", words)

@@ -141,7 +141,9 @@ def _started(plan: Plan, wake: Wake, context: Context) -> tuple[int | None, byte
             return status, output, left
         if not is_transient(error) or time.monotonic() > until:
             outcome = Outcome((("exit_code", status),), output)
-            raise TaskFailed(in_words(error), reason="start", outcome=outcome) from error
+            raise TaskFailed(
+                in_words(error, plan.home, [plan.program or b""]), reason="start", outcome=outcome
+            ) from error
         context.stopping.wait(_AGAIN)
 
 
