@@ -10,7 +10,7 @@ from contextlib import suppress
 import pytest
 
 from jobscheduler.tasks import execute_command
-from tests.tasks_support import as_root, children, context, descriptors, eventually, execute, failure
+from tests.tasks_support import as_root, children, context, descriptors, eventually, execute, failure, open_to_all
 
 
 @pytest.mark.parametrize(
@@ -185,3 +185,50 @@ def test_a_failed_start_is_no_success_whatever_the_status_means_to_the_job():
 def test_a_command_that_speaks_like_a_helper_is_not_taken_for_one(fields):
     """It was started, and ended with 127 by itself."""
     assert failure("echo 'env: no such thing'; exit 127", **fields).reason == "exit"
+
+
+@pytest.mark.parametrize("fields", [{}, {"nice": 1}, pytest.param({"user": "nobody"}, marks=as_root)])
+def test_a_program_that_is_still_being_written_is_waited_for(tmp_path, fields):
+    """Whether the scheduler itself finds it busy or a program that prepares the command."""
+    open_to_all(tmp_path)
+    program = tmp_path / "program"
+    program.write_text("#!/bin/sh\necho hello\n")
+    program.chmod(0o755)
+    told = context()
+    with program.open("a") as still:
+        timer = threading.Timer(0.3, still.close)
+        timer.start()
+        assert execute([str(program)], told, **fields).output == b"hello\n"
+        timer.join()
+
+
+def test_a_busy_program_is_not_waited_for_without_end(tmp_path, monkeypatch):
+    """It is told in the words of a plain start."""
+    monkeypatch.setattr(execute_command, "PERSIST", 0.1)
+    program = tmp_path / "program"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    with program.open("a"):
+        failed = failure([str(program)], nice=1)
+    assert (failed.reason, str(failed)) == ("start", "the program file is still being written")
+
+
+@pytest.mark.parametrize("fields", [{}, {"nice": 1}, pytest.param({"user": "nobody"}, marks=as_root)])
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [
+        ("./script", "the interpreter named in the first line of `./script` does not exist"),
+        ("./a=b", "the interpreter named in the first line of `./a=b` does not exist"),
+        ("./closed", "no permission to execute `./closed`"),
+        ("./it's not", "no such command: `./it's not`"),
+        ("nowhere", "no such command: `nowhere`"),
+    ],
+)
+def test_the_words_are_the_same_behind_the_programs_that_prepare_a_command(tmp_path, fields, program, words):
+    """A relative name counts from the directory of the command, not from the service's."""
+    open_to_all(tmp_path)
+    for name, mode in (("script", 0o755), ("a=b", 0o755), ("closed", 0o644)):
+        (tmp_path / name).write_text("#!/no/such/interpreter\n")
+        (tmp_path / name).chmod(mode)
+    failed = failure([program], cwd=str(tmp_path), **fields)
+    assert (failed.reason, str(failed)) == ("start", words)

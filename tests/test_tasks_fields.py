@@ -66,6 +66,7 @@ def test_the_schema_of_execute_command_refuses(fields):
         (("env", "A=B"), {"command": "x", "env": {"A=B": ""}}),
         (("env", ""), {"command": "x", "env": {"": ""}}),
         (("env", "JOB_RUN_ID"), {"command": "x", "env": {"JOB_RUN_ID": "1"}}),
+        (("env", "JOB_ATTEMPT"), {"command": "x", "env": {"JOB_ATTEMPT": "1"}}),
         (("cwd",), {"command": "x", "cwd": "relative"}),
         (("cwd",), {"command": "x", "cwd": ""}),
         (("shell",), {"command": "x", "shell": "bash"}),

@@ -88,6 +88,22 @@ def test_who_was_told_term_is_killed_although_its_parent_has_died_of_it(tmp_path
     eventually(lambda: is_gone(pids[0]), 5)
 
 
+def test_what_an_earlier_attempt_left_in_the_background_is_spared(tmp_path):
+    """It was allowed to stay when its attempt ended, and is no part of the one that is stopped; a crash ends both."""
+    first, pipe = Pipe(tmp_path, "first"), Pipe(tmp_path)
+    run_id = os.urandom(6).hex()
+    with in_thread(lambda: execute(f"setsid -f sh -c 'echo $$ > {first.path}; exec {FOREVER}'", context(run_id))):
+        (left,) = first.pids()
+    told = context(run_id, attempt=2)
+    with in_thread(lambda: failure(f"setsid -f sh -c 'echo $$ > {pipe.path}; exec {FOREVER}'; {FOREVER}", told)):
+        (second,) = pipe.pids()
+        told.stop("timeout")
+    eventually(lambda: is_gone(second))
+    assert not look_at(left).ended
+    assert end_leftovers([run_id]) == 0
+    eventually(lambda: is_gone(left))
+
+
 def test_who_does_not_hear_term_is_killed(tmp_path, monkeypatch):
     """After the grace, and not before."""
     asked = []

@@ -16,11 +16,13 @@ from jobscheduler.tasks.base import Complaint, Context, Outcome, Task, TaskFaile
 from jobscheduler.tasks.execute_command_child import Child, Plan, Wake
 from jobscheduler.tasks.execute_command_errors import in_words, is_transient, of_a_helper
 from jobscheduler.tasks.execute_command_fields import SCHEMA, complaints
-from jobscheduler.tasks.processes import MARK, End
+from jobscheduler.tasks.processes import ATTEMPT, MARK, End
 from jobscheduler.tasks.users import NoSuchAccount, account, environment, wrapped
 
 PERSIST = 5.0
 """Seconds for which a start is tried again that fails for want of processes, memory or descriptors."""
+
+_AGAIN = 0.2  # seconds before another start after a program that prepares the command had to give up
 
 Made = TypeVar("Made")
 
@@ -53,12 +55,7 @@ class ExecuteCommand(Task):
             raise TaskFailed(in_words(error), reason="start") from error
         with closing(_persistently(Wake, plan, context)) as wake:
             context.on_stop(wake.set)
-            child = _persistently(lambda: Child.start(plan), plan, context)
-            left = _see_through(child, wake, context.run_id)
-        status, output = child.close(), child.output.kept()
-        if status is not None and plan.program is not None and (words := of_a_helper(status, output)):
-            raise TaskFailed(words, reason="start", outcome=Outcome((("exit_code", status),), output))
-        return self._judge(status, output, left)
+            return self._judge(*_started(plan, wake, context))
 
     def _plan(self, context: Context) -> Plan:
         fields = self.fields
@@ -106,7 +103,7 @@ def _marks(context: Context) -> Mapping[str, str]:
     marks = {
         "JOB_ID": context.job_id,
         MARK: context.run_id,
-        "JOB_ATTEMPT": str(context.attempt),
+        ATTEMPT: str(context.attempt),
     }
     if context.scheduled is not None:
         marks["JOB_SCHEDULED_TIME"] = context.scheduled.astimezone(UTC).isoformat().replace("+00:00", "Z")
@@ -129,12 +126,34 @@ def _persistently(make: Callable[[], Made], plan: Plan, context: Context) -> Mad
         pause *= 2
 
 
-def _see_through(child: Child, wake: Wake, run_id: str) -> int:
+def _started(plan: Plan, wake: Wake, context: Context) -> tuple[int | None, bytes, int]:
+    """Start the command and see it through; returns its status, its output, and how many could not be ended.
+
+    The programs that prepare it may meet what heals within moments, too: nothing of the job has run then.
+    """
+    until = time.monotonic() + PERSIST
+    while True:
+        child = _persistently(lambda: Child.start(plan), plan, context)
+        left = _see_through(child, wake, context)
+        status, output = child.close(), child.output.kept()
+        error = None if status is None or plan.program is None else of_a_helper(status, output, plan.program)
+        if status is None or error is None:
+            return status, output, left
+        if not is_transient(error) or time.monotonic() > until:
+            outcome = Outcome((("exit_code", status),), output)
+            raise TaskFailed(
+                in_words(error, plan.home, [plan.program or b""]), reason="start", outcome=outcome
+            ) from error
+        context.stopping.wait(_AGAIN)
+
+
+def _see_through(child: Child, wake: Wake, context: Context) -> int:
     """Wait until the command has ended, or end its tree when told to; returns how many could not be ended."""
     try:
         if child.wait(wake):
             return 0
-        return len(End((run_id,), child.pid, child.listen_for, AFTERMATH.recognise)())
+        end = End((context.run_id,), child.pid, child.listen_for, AFTERMATH.recognise, context.attempt)
+        return len(end())
     except BaseException:
         child.close()
         raise

@@ -23,7 +23,8 @@ _WORDS: Mapping[int, str] = MappingProxyType(
 )
 
 # `env` and `nice` call themselves by the whole path under which the scheduler starts them, unlike those of a shell.
-_HELPER = re.compile(rb"(?:setpriv|/[^\n: ]*/(?:env|nice)): ([^\n]+)\n?(?:/[^\n: ]*/env: use -[^\n]*\n)?")
+_HELPER = re.compile(rb"(?:setpriv|/[^\n: ]*/(env|nice)): ([^\n]+)\n?(?:/[^\n: ]*/env: use -[^\n]*\n)?")
+_NUMBERS: Mapping[str, int] = MappingProxyType({os.strerror(number): number for number in errno.errorcode})
 _HELPERS_STATUS = (125, 126, 127)
 
 
@@ -41,7 +42,7 @@ def in_words(error: Exception, directory: str = "", command: Sequence[bytes] = (
         return _WORDS[error.errno]
     if directory and name == directory:
         return _about_directory(error.errno, name)
-    return _about_program(error.errno, name or _text(command[0] if command else ""))
+    return _about_program(error.errno, name or _text(command[0] if command else ""), directory)
 
 
 def _about_directory(number: int, name: str) -> str:
@@ -50,8 +51,8 @@ def _about_directory(number: int, name: str) -> str:
     return f"cannot enter the directory `{name}`: {os.strerror(number).lower()}"
 
 
-def _about_program(number: int, name: str) -> str:
-    if number == errno.ENOENT and "/" in name and Path(name).exists():
+def _about_program(number: int, name: str, directory: str) -> str:
+    if number == errno.ENOENT and "/" in name and Path(directory, name).exists():
         return f"the interpreter named in the first line of `{name}` does not exist"
     if number == errno.ENOENT:
         return f"no such command: `{name}`"
@@ -62,16 +63,28 @@ def _about_program(number: int, name: str) -> str:
     return f"cannot execute `{name}`: {os.strerror(number).lower()}"
 
 
-def of_a_helper(status: int, output: bytes) -> str | None:
-    """What a program that prepares the command said when it could not go on; None if none of them did.
+def of_a_helper(status: int, output: bytes, program: bytes) -> OSError | ValueError | None:
+    """Why a program that prepares the command could not go on to `program`; None if none of them gave up.
 
     They end with 125 to 127 after one line that starts with their own name. To be asked only where there are any: a
-    command may print the like itself.
+    command may print the like itself. `OSError` stands for what the scheduler itself would have met without them.
     """
     said = _HELPER.fullmatch(output)
     if status not in _HELPERS_STATUS or said is None:
         return None
-    return said[1].decode("utf-8", "backslashreplace")
+    words = _text(said[2])
+    number = _NUMBERS.get(words.rpartition(": ")[2])
+    if number in _TRANSIENT or (number and _is_about(program, said[1], words)):
+        return OSError(number, os.strerror(number), program)
+    return ValueError(words)
+
+
+def _is_about(program: bytes, by: bytes | None, words: str) -> bool:
+    """Whether `by` (None for setpriv) says that it could not execute `program`, and not another helper.
+
+    `env` is the last before the program, and puts nothing in front of its name, which it may quote in its own way.
+    """
+    return words.startswith("'") if by == b"env" else words.startswith(f"failed to execute {_text(program)}: ")
 
 
 def _text(name: object) -> str:

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from jobscheduler.tasks.base import Complaint
-from jobscheduler.tasks.processes import MARK
+from jobscheduler.tasks.processes import ATTEMPT, MARK
 from jobscheduler.tasks.users import NoSuchAccount, account, helper
 
 SCHEMA: Mapping[str, Any] = MappingProxyType(
@@ -149,8 +149,8 @@ def _about_environment(env: Mapping[str, str]) -> Iterator[Complaint]:
     for name in env:
         if not name or "=" in name or "\0" in name:
             yield Complaint(("env", name), f"`{name}` cannot be the name of an environment variable")
-        if name == MARK:
-            yield Complaint(("env", name), f"`{MARK}` is how the scheduler knows the processes of a run", "drop it")
+        if name in (MARK, ATTEMPT):
+            yield Complaint(("env", name), f"`{name}` is how the scheduler knows the processes of a run", "drop it")
 
 
 def _about_this_host(fields: Mapping[str, Any]) -> Iterator[Complaint]:

@@ -2,7 +2,7 @@
 
 1. A tree is: the main process, all of its session, every process that carries the run's mark (`JOB_RUN_ID`) in the
    environment it was started with, and the descendants of all these. The mark finds what left the session after its
-   parent had died.
+   parent had died. While a run goes on only its present attempt (`JOB_ATTEMPT`) is meant, after a crash all of them.
 2. It is ended in two steps: TERM (and CONT, so that a stopped process hears it), after a grace KILL. Each step looks
    again until it finds nobody new, because a process may have been forked between looking and signalling. Who was
    told TERM stays in the tree, also when the parent that tied it to the run has died of it.
@@ -21,6 +21,9 @@ from pathlib import Path
 
 MARK = "JOB_RUN_ID"
 """The environment variable by which the processes of a run are known."""
+
+ATTEMPT = "JOB_ATTEMPT"
+"""The one by which those of one attempt are told from what an earlier one left in the background."""
 
 GRACE = 5.0
 """Seconds between TERM and KILL."""
@@ -69,21 +72,27 @@ def everybody() -> Iterator[Process]:
             yield process
 
 
-def marked(pid: int, run_ids: Iterable[str]) -> bool:
-    """Whether the process was started with the mark of one of these runs."""
+def marked(pid: int, run_ids: Iterable[str], attempt: int | None = None) -> bool:
+    """Whether the process was started with the mark of one of these runs, and of this attempt (None: of any)."""
     try:
         environment = b"\0%b\0" % Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:  # gone, or not ours to read: then it is not ours to signal either
+        return False
+    if attempt is not None and b"\0%b=%d\0" % (ATTEMPT.encode(), attempt) not in environment:
         return False
     return any(b"\0%b=%b\0" % (MARK.encode(), run_id.encode()) in environment for run_id in run_ids)
 
 
 def tree(
-    run_ids: Iterable[str], main: int | None = None, known: Container[tuple[int, int]] = ()
+    run_ids: Iterable[str],
+    main: int | None = None,
+    known: Container[tuple[int, int]] = (),
+    attempt: int | None = None,
 ) -> tuple[Process, ...]:
     """Who belongs to these runs and has not ended. `main` is the pid of a main process that is not yet reaped.
 
-    `known` are pid and start time of those that are known to belong to them.
+    `known` are pid and start time of those that are known to belong to them; `attempt` leaves those out that carry
+    the mark of another attempt.
     """
     wanted = tuple(run_ids)
     protected = _ourselves()
@@ -92,7 +101,7 @@ def tree(
         process.pid
         for process in found.values()
         if process.pid not in protected
-        and (main in (process.pid, process.session) or process.known in known or marked(process.pid, wanted))
+        and (main in (process.pid, process.session) or process.known in known or marked(process.pid, wanted, attempt))
     }
     members = _with_descendants(roots, found) - protected
     return tuple(found[pid] for pid in sorted(members) if not found[pid].ended)
@@ -158,13 +167,15 @@ class End:
 
     `main` is the pid of a main process that is not yet reaped. `pause` is called with the seconds to wait between two
     looks: a caller that has something to do meanwhile (to read what the dying still write) does it there. `notice` is
-    called with the processes that are found.
+    called with the processes that are found. With `attempt`, what another attempt left in the background is spared,
+    as it was when that attempt ended.
     """
 
     run_ids: tuple[str, ...]
     main: int | None = None
     pause: Callable[[float], object] = time.sleep
     notice: Callable[[Iterable[Process]], object] = tuple
+    attempt: int | None = None
 
     def __call__(self, grace: float = GRACE) -> tuple[Process, ...]:
         """TERM, `grace` seconds, KILL. Returns those that could not be ended."""
@@ -197,7 +208,7 @@ class End:
 
         The death of a parent, which TERM itself brings about, may cut the only tie to a child without the mark.
         """
-        members.update((process.known, process) for process in tree(self.run_ids, self.main, members))
+        members.update((process.known, process) for process in tree(self.run_ids, self.main, members, self.attempt))
         for known in [known for known, process in members.items() if not alive(process)]:
             del members[known]
         return tuple(members.values())

@@ -16,12 +16,14 @@ import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from jobscheduler.tasks.processes import ATTEMPT, MARK
+
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """The search path of a command, and of the programs that start it."""
 
 _KEPT = (b"LANG", b"TZ")  # what a command gets as the service has it
 
-_MARKS = (b"JOB_RUN_ID", b"JOB_ATTEMPT")  # by which a process tree is found
+_MARKS = (MARK.encode(), ATTEMPT.encode())  # by which a process tree is found
 
 _RESTORED = (signal.SIGPIPE, signal.SIGXFSZ)  # by Popen; KILL and STOP cannot be changed
 _CHECKED = tuple(
