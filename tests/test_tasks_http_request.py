@@ -433,6 +433,18 @@ def test_an_answer_that_repeats_secrets_is_kept_without_them(serve):
     assert b"[secret]" in failed.outcome.output
 
 
+def test_a_key_in_the_path_and_a_value_as_sent_are_blotted_out(serve):
+    """The address of a web hook is its password; and a server repeats a query as it came, part by part."""
+
+    def echo(connection, asked):
+        path, _, query = asked.target.partition("?")
+        shown = [path, *(part.partition("=")[2] for part in query.split("&"))]
+        respond(500, "\n".join(shown).encode())(connection, asked)
+
+    failed = failure(serve(echo).url("/services/T0000/xoxb4hunter4swordfish?a=pässword&b=let%7Cme+in"))
+    assert failed.outcome.output == b"/services/T0000/[secret]\n[secret]\n[secret]"
+
+
 def test_nothing_is_left_open(serve):
     """After answers, failures and timeouts."""
     good, bad = serve(respond(200, b"x")), serve(say(b"garbage\r\n\r\n"))

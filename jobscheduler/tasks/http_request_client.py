@@ -20,12 +20,13 @@ from dataclasses import dataclass
 from http.client import HTTPResponse
 from threading import Lock
 from typing import Any
-from urllib.parse import SplitResult, quote
+from urllib.parse import SplitResult
 
 from urllib3 import BaseHTTPResponse
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ProtocolError
 
+from jobscheduler.tasks.http_request_fields import as_sent
 from jobscheduler.tasks.output import Output
 
 CONNECT = 10.0
@@ -134,9 +135,9 @@ def exchange(request: Request, limit: Limit, lever: Lever) -> Answer:
 
 
 def _target(url: SplitResult) -> str:
-    """What follows the method on the wire; characters that a URL cannot hold are percent-encoded."""
+    """What follows the method on the wire."""
     query = f"?{url.query}" if url.query else ""
-    return quote((url.path or "/") + query, safe="%/:=&?~+!$,;'@()*[]")
+    return as_sent((url.path or "/") + query)
 
 
 def _answer(connection: HTTPConnection, method: str) -> Answer:
