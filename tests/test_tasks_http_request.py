@@ -250,6 +250,27 @@ def test_an_unknown_host_is_told():
     assert "the host of http://no-such-host.invalid is not known" in str(failure("http://no-such-host.invalid/"))
 
 
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_name_that_is_not_resolved_does_not_hold_the_run(monkeypatch, stopped):
+    """No name server answers, and nothing interrupts the question: the run goes on without it."""
+    asked, over, resolve = threading.Event(), threading.Event(), socket.getaddrinfo
+
+    def silent(*arguments, **more):
+        if more.get("flags"):
+            return resolve(*arguments, **more)
+        asked.set()
+        over.wait()
+        raise socket.gaierror(socket.EAI_AGAIN, "nobody answers")
+
+    monkeypatch.setattr(socket, "getaddrinfo", silent)
+    told = context()
+    with in_thread(lambda: stopped and asked.wait() and told.stop("replaced")):
+        failed = failure("http://example.invalid/", told, timeout=30 if stopped else 0.1)
+    over.set()
+    assert failed.reason == ("replaced" if stopped else "http")
+    assert stopped or str(failed) == "http://example.invalid did not answer completely in time"
+
+
 def hanging(serve, first: bytes = b"") -> Server:
     def answer(connection, _):
         connection.sendall(first)
