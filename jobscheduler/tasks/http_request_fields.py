@@ -21,7 +21,6 @@ SCHEMA: Mapping[str, Any] = MappingProxyType(
         "type": "object",
         "required": ["url"],
         "additionalProperties": False,
-        "dependentSchemas": {"json": {"not": {"required": ["body"]}}},
         "properties": {
             "url": {
                 "description": "The address, with `http://` or `https://`. A user and password in it become an "
@@ -107,6 +106,8 @@ def complaints(fields: Mapping[str, Any]) -> Iterator[Complaint]:
     verify = fields.get("verify", True)
     if isinstance(verify, str) and (not verify.startswith("/") or "\0" in verify):
         yield Complaint(("verify",), f"`{verify}` is not an absolute path", "write the path from `/` on")
+    if "body" in fields and "json" in fields:  # the schema could say so too, but not in words for people
+        yield Complaint(("json",), "`json` and `body` are both what to send", "drop one of them")
     for name in ("body", "json"):
         if _has_half_pair(fields.get(name)):
             yield Complaint((name,), "half a surrogate pair is not a character", "write both halves")
