@@ -129,7 +129,6 @@ def test_a_host_without_setpriv_is_told(monkeypatch):
     [
         {},
         {"url": 1},
-        {"url": URL, "body": "", "json": 1},
         {"url": URL, "headers": {"A": 1}},
         {"url": URL, "expected_status": []},
         {"url": URL, "expected_status": 99},
@@ -170,6 +169,13 @@ def test_the_schema_of_http_request_refuses(fields):
 def test_the_check_of_http_request_refuses(path, fields):
     """What a schema cannot say, each in its place."""
     assert [(where, host) for where, _, host in complaints(HttpRequest, **fields)] == [(path, False)]
+
+
+def test_two_bodies_are_refused_in_words():
+    """A `not` of the schema could only be told by its name."""
+    (found,) = HttpRequest.check({"url": URL, "body": "", "json": None})
+    assert (found.path, found.message) == (("json",), "`json` and `body` are both what to send")
+    assert found.help == "drop one of them"
 
 
 def test_a_complaint_about_a_url_does_not_repeat_it():

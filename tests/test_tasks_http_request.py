@@ -250,6 +250,27 @@ def test_an_unknown_host_is_told():
     assert "the host of http://no-such-host.invalid is not known" in str(failure("http://no-such-host.invalid/"))
 
 
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_name_that_is_not_resolved_does_not_hold_the_run(monkeypatch, stopped):
+    """No name server answers, and nothing interrupts the question: the run goes on without it."""
+    asked, over, resolve = threading.Event(), threading.Event(), socket.getaddrinfo
+
+    def silent(*arguments, **more):
+        if more.get("flags"):
+            return resolve(*arguments, **more)
+        asked.set()
+        over.wait()
+        raise socket.gaierror(socket.EAI_AGAIN, "nobody answers")
+
+    monkeypatch.setattr(socket, "getaddrinfo", silent)
+    told = context()
+    with in_thread(lambda: stopped and asked.wait() and told.stop("replaced")):
+        failed = failure("http://example.invalid/", told, timeout=30 if stopped else 0.1)
+    over.set()
+    assert failed.reason == ("replaced" if stopped else "http")
+    assert stopped or str(failed) == "http://example.invalid did not answer completely in time"
+
+
 def hanging(serve, first: bytes = b"") -> Server:
     def answer(connection, _):
         connection.sendall(first)
@@ -431,6 +452,18 @@ def test_an_answer_that_repeats_secrets_is_kept_without_them(serve):
     for secret in (b"hunter2", b"letmein", b"swordfish", b"bWU6"):
         assert secret not in failed.outcome.output
     assert b"[secret]" in failed.outcome.output
+
+
+def test_a_key_in_the_path_and_a_value_as_sent_are_blotted_out(serve):
+    """The address of a web hook is its password; and a server repeats a query as it came, part by part."""
+
+    def echo(connection, asked):
+        path, _, query = asked.target.partition("?")
+        shown = [path, *(part.partition("=")[2] for part in query.split("&"))]
+        respond(500, "\n".join(shown).encode())(connection, asked)
+
+    failed = failure(serve(echo).url("/services/T0000/xoxb4hunter4swordfish?a=pässword&b=let%7Cme+in"))
+    assert failed.outcome.output == b"/services/T0000/[secret]\n[secret]\n[secret]"
 
 
 def test_nothing_is_left_open(serve):

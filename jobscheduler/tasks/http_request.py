@@ -14,11 +14,11 @@ from contextlib import closing
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, ClassVar
-from urllib.parse import SplitResult, parse_qsl, unquote, urljoin, urlsplit
+from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 from jobscheduler.tasks.base import Complaint, Context, Outcome, Task, TaskFailed, seconds
 from jobscheduler.tasks.http_request_errors import in_words
-from jobscheduler.tasks.http_request_fields import SCHEMA, TIMEOUT, can_be_host, complaints
+from jobscheduler.tasks.http_request_fields import SCHEMA, TIMEOUT, can_be_host, complaints, secrets_of
 
 if TYPE_CHECKING:
     from jobscheduler.tasks.http_request_client import Answer, Request
@@ -46,13 +46,12 @@ class HttpRequest(Task):
             yield Complaint((), "`http_request` needs an HTTP client", INSTALL, host=True)
 
     def secrets(self) -> Iterator[str]:
-        """The values of headers, and the user, password and query of the URL, as written and as sent."""
+        """The values of headers, and of the URL user, password, query and long steps of the path; also as sent."""
         url = urlsplit(self.fields["url"])
         for name, value in self._headers(url).items():
             if name.lower() not in _HARMLESS:
                 yield from (value, value.partition(" ")[2])
-        for text in (url.password, url.username, url.query, *(value for _, value in parse_qsl(url.query))):
-            yield from (text or "", unquote(text or ""))
+        yield from secrets_of(url)
 
     def run(self, context: Context) -> Outcome:
         """Make the request.

@@ -1,7 +1,7 @@
 """One exchange over HTTP, bounded in time and size. The only importer of urllib3.
 
 1. There is one bound in time for the whole exchange: before each operation of the socket its timeout is set to what
-   is left, so that a server that sends a byte now and then does not prolong it.
+   is left, so that a server that sends a byte now and then does not prolong it. Names are resolved on another thread.
 2. A run that has to stop shuts the connection down through a duplicate of its descriptor, which is there from before
    it connects until the exchange is over; whoever waits in `connect`, in the TLS handshake or in `recv` wakes up.
 3. Connections are made here and not by a pool: no proxy from the environment, no retry, nothing kept open.
@@ -9,23 +9,26 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import re
 import socket
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPResponse
-from threading import Lock
+from queue import Empty, SimpleQueue
+from threading import Lock, Thread
 from typing import Any
-from urllib.parse import SplitResult, quote
+from urllib.parse import SplitResult
 
 from urllib3 import BaseHTTPResponse
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ProtocolError
 
+from jobscheduler.tasks.http_request_fields import as_sent
 from jobscheduler.tasks.output import Output
 
 CONNECT = 10.0
@@ -36,6 +39,10 @@ MOST = 16 * 1024 * 1024
 
 _CHUNK = 64 * 1024
 _LENGTH = re.compile(r"[0-9]{1,18}")  # an exabyte: what is longer overflows the operations of a socket
+
+
+Addresses = Sequence[tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]]
+"""What `getaddrinfo` returns."""
 
 
 class Limit:
@@ -57,9 +64,13 @@ class Limit:
 
 
 class Lever:
-    """Shuts a connection down from another thread; harmless when it comes late."""
+    """Shuts a connection down from another thread; harmless when it comes late.
+
+    `resolved` is where the addresses of the server come in, or the error in their place, also that of a pull.
+    """
 
     def __init__(self) -> None:
+        self.resolved: SimpleQueue[Addresses | Exception] = SimpleQueue()
         self._lock = Lock()
         self._hold: socket.socket | None = None
         self._pulled = False
@@ -76,6 +87,7 @@ class Lever:
         """Shut the connection down, and every later one."""
         with self._lock:
             self._pulled = True
+            self.resolved.put(ConnectionAbortedError("stopped"))
             if self._hold is not None:
                 with suppress(OSError):
                     self._hold.shutdown(socket.SHUT_RDWR)
@@ -134,9 +146,9 @@ def exchange(request: Request, limit: Limit, lever: Lever) -> Answer:
 
 
 def _target(url: SplitResult) -> str:
-    """What follows the method on the wire; characters that a URL cannot hold are percent-encoded."""
+    """What follows the method on the wire."""
     query = f"?{url.query}" if url.query else ""
-    return quote((url.path or "/") + query, safe="%/:=&?~+!$,;'@()*[]")
+    return as_sent((url.path or "/") + query)
 
 
 def _answer(connection: HTTPConnection, method: str) -> Answer:
@@ -217,7 +229,7 @@ def _trust(verify: bool | str, epoch: int) -> ssl.SSLContext:
 def _open(host: str, port: int, limit: Limit, lever: Lever) -> socket.socket:
     """Connect to the first address of the server that answers."""
     last: OSError = OSError("the name has no address")
-    for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+    for family, kind, protocol, _, address in _addresses(host, port, limit, lever):
         sock = _PlainSocket(family, kind, protocol)
         try:
             lever.attach(sock)
@@ -232,6 +244,34 @@ def _open(host: str, port: int, limit: Limit, lever: Lever) -> socket.socket:
         sock.limit = limit
         return sock
     raise last
+
+
+def _addresses(host: str, port: int, limit: Limit, lever: Lever) -> Addresses:
+    """The addresses of a server, within the limit.
+
+    Nothing interrupts `getaddrinfo`, which takes minutes when no name server answers. So it is called on a thread that
+    nobody has to wait for; the resolver's own limits end it. Addresses that are written out need none.
+    """
+    with suppress(socket.gaierror):
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+
+    def resolve() -> None:
+        try:
+            lever.resolved.put(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except Exception as error:
+            lever.resolved.put(error)
+
+    try:
+        Thread(target=resolve, name="resolving", daemon=True).start()
+    except RuntimeError as none_left:
+        raise OSError(errno.EAGAIN, "the host has no thread left") from none_left
+    try:
+        found = lever.resolved.get(timeout=limit.left())
+    except Empty:
+        raise TimeoutError("the name was not resolved in time") from None
+    if isinstance(found, Exception):
+        raise found
+    return found
 
 
 class _Bounded(socket.socket):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, quote, quote_plus, unquote, unquote_plus, urlsplit
 
 from jobscheduler.tasks.base import Complaint, seconds
 
@@ -21,7 +21,6 @@ SCHEMA: Mapping[str, Any] = MappingProxyType(
         "type": "object",
         "required": ["url"],
         "additionalProperties": False,
-        "dependentSchemas": {"json": {"not": {"required": ["body"]}}},
         "properties": {
             "url": {
                 "description": "The address, with `http://` or `https://`. A user and password in it become an "
@@ -93,6 +92,7 @@ _VALUE = re.compile(r"[\t\x20-\x7e\xa0-\xff]*")
 _SPACE = re.compile(r"[\x00-\x20\x7f\ud800-\udfff]")
 _OURS = ("content-length", "transfer-encoding", "connection")
 _LONGEST = 86400.0
+_LONG_STEP = 16  # characters of a step of a path from which on it may be a key
 
 
 def complaints(fields: Mapping[str, Any]) -> Iterator[Complaint]:
@@ -106,6 +106,8 @@ def complaints(fields: Mapping[str, Any]) -> Iterator[Complaint]:
     verify = fields.get("verify", True)
     if isinstance(verify, str) and (not verify.startswith("/") or "\0" in verify):
         yield Complaint(("verify",), f"`{verify}` is not an absolute path", "write the path from `/` on")
+    if "body" in fields and "json" in fields:  # the schema could say so too, but not in words for people
+        yield Complaint(("json",), "`json` and `body` are both what to send", "drop one of them")
     for name in ("body", "json"):
         if _has_half_pair(fields.get(name)):
             yield Complaint((name,), "half a surrogate pair is not a character", "write both halves")
@@ -130,6 +132,23 @@ def _about_url(url: str) -> Iterator[Complaint]:
         yield Complaint(where, "the name of the server is not ASCII", "write its `xn--` form")
     elif not can_be_host(parts.hostname):
         yield Complaint(where, "the name of the server has an empty part, or one of more than 63 characters")
+
+
+def as_sent(part: str) -> str:
+    """A part of a URL as it goes over the wire; characters that a URL cannot hold are percent-encoded."""
+    return quote(part, safe="%/:=&?~+!$,;'@()*[]", errors="replace")
+
+
+def secrets_of(url: SplitResult) -> Iterator[str]:
+    """What of a URL must not be shown, in each form in which a server may repeat it: written, sent, and decoded.
+
+    Of the path that is what is too long for a word, as in the addresses of web hooks.
+    """
+    values = [value for part in re.split("[&;]", url.query) for value in (part, part.partition("=")[2])]
+    steps = [step for step in url.path.split("/") if len(step) >= _LONG_STEP]
+    for text in (url.password or "", url.username or "", url.query, *values, *steps):
+        plain, form = unquote(text), unquote_plus(text)
+        yield from (text, as_sent(text), plain, form, quote(plain, safe=""), quote_plus(form))
 
 
 def can_be_host(name: str) -> bool:
