@@ -16,9 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parent.parent
 
+
+settings.register_profile(
+    "everyday", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
+)
+settings.load_profile("everyday")  # the same cases every time, however busy the machine is
 
 LONGEST = ("test_running_md", "test_systemd", "test_packaging", "test_account_crash", "test_account_clock")
 """Files whose tests take longest: begun first, they do not keep the others waiting at the end."""
