@@ -46,7 +46,7 @@ test: $(VENV)/requirements-dev ## run the tests, all but the ones that take minu
 
 .PHONY: test-deep
 test-deep: $(VENV)/requirements-dev ## run the tests that take minutes
-	@$(IN_VENV) -m pytest -m deep --timeout 3600 $(ARGS)
+	@$(IN_VENV) -m pytest -m deep --timeout 3600 -n $(JOBS) --dist load $(ARGS)
 
 .PHONY: check
 check: $(VENV)/requirements-dev ## check style and types
