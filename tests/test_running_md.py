@@ -118,6 +118,7 @@ class FirstTerminal:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
+                preexec_fn=_hearing_ctrl_c,  # noqa: PLW1509 - a test without threads
             )
         self._from = 0
 
@@ -148,6 +149,11 @@ class FirstTerminal:
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(20)
+
+
+def _hearing_ctrl_c() -> None:
+    """Begin as in a terminal: what a shell starts in the background has Ctrl-C ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def in_directory(directory: Path) -> Callable[[str], tuple[int, str]]:
