@@ -194,6 +194,26 @@ def test_a_service_with_few_descriptors_runs_what_it_can_and_records_the_rest(se
     assert "Traceback" not in service.stderr()
 
 
+def test_a_lasting_shortage_of_descriptors_leaves_some_for_the_edit_that_ends_it(service: Service) -> None:
+    """However many runs wait for descriptors, the service can look at its files: jobs that are deleted go at once."""
+    service.limits = {resource.RLIMIT_NOFILE: 34}
+    names = [f"job{number}" for number in range(14)]
+    for name in names:
+        service.write(f"{name}.json", job(name, EACH_SECOND, "sleep 0.6", overlap="allow"))
+    service.start()
+    service.wait_for("FAILURE", 3, reason="start")
+    for name in names[2:]:
+        (service.jobs / f"{name}.json").unlink()
+    service.wait_for("job.removed", len(names) - 2)
+    for name in names[:2]:
+        service.wait_for("SUCCESS", len(service.words("SUCCESS", job_id=name)) + 2, job_id=name)
+    assert service.stop() == 0
+
+    Account([one for one in service.lines() if one.get("job_id") not in names[2:]], each_second(*names[:2])).check()
+    assert not service.words("directory.lost")
+    assert "Traceback" not in service.stderr()
+
+
 def test_a_host_without_processes_or_threads_to_give_makes_records_and_ends_nothing(service: Service) -> None:
     """No fork and no thread succeeds for a while: each slot of that time fails with its reason; then all is well."""
     none_left = service.jobs.parent / "none-left"

@@ -229,7 +229,7 @@ def test_a_status_that_was_taken_away_is_no_success():
         return True
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("jobscheduler.tasks.execute_command.Child.wait", lambda child, _: steal(child))
+        patch.setattr("jobscheduler.tasks.execute_command.Child.wait", steal)
         failed = failure("exit 3", told)
     assert "exit status was lost" in str(failed)
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
 from datetime import UTC
 from types import MappingProxyType
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 from jobscheduler.model import Value
 from jobscheduler.tasks.aftermath import AFTERMATH
 from jobscheduler.tasks.base import Complaint, Context, Outcome, Task, TaskFailed
-from jobscheduler.tasks.execute_command_child import Child, Plan, Wake
+from jobscheduler.tasks.execute_command_child import Child, Plan
 from jobscheduler.tasks.execute_command_errors import in_words, is_transient, of_a_helper
 from jobscheduler.tasks.execute_command_fields import SCHEMA, complaints
 from jobscheduler.tasks.processes import ATTEMPT, MARK, End
@@ -23,8 +22,6 @@ PERSIST = 5.0
 """Seconds for which a start is tried again that fails for want of processes, memory or descriptors."""
 
 _AGAIN = 0.2  # seconds before another start after a program that prepares the command had to give up
-
-Made = TypeVar("Made")
 
 
 class ExecuteCommand(Task):
@@ -53,9 +50,7 @@ class ExecuteCommand(Task):
             plan = self._plan(context)
         except (OSError, ValueError, NoSuchAccount) as error:
             raise TaskFailed(in_words(error), reason="start") from error
-        with closing(_persistently(Wake, plan, context)) as wake:
-            context.on_stop(wake.set)
-            return self._judge(*_started(plan, wake, context))
+        return self._judge(*_carried_out(plan, context))
 
     def _plan(self, context: Context) -> Plan:
         fields = self.fields
@@ -110,31 +105,15 @@ def _marks(context: Context) -> Mapping[str, str]:
     return MappingProxyType(marks)
 
 
-def _persistently(make: Callable[[], Made], plan: Plan, context: Context) -> Made:
-    """Make what a start of the command needs; what may heal within moments is tried again."""
-    until = time.monotonic() + PERSIST
-    pause = 0.05
-    while True:
-        if context.stopping.is_set():
-            raise TaskFailed("stopped before it could be started", reason="start")
-        try:
-            return make()
-        except (OSError, ValueError) as error:
-            if not is_transient(error) or time.monotonic() + pause > until:
-                raise TaskFailed(in_words(error, plan.directory, plan.command), reason="start") from error
-        context.stopping.wait(pause)
-        pause *= 2
-
-
-def _started(plan: Plan, wake: Wake, context: Context) -> tuple[int | None, bytes, int]:
+def _carried_out(plan: Plan, context: Context) -> tuple[int | None, bytes, int]:
     """Start the command and see it through; returns its status, its output, and how many could not be ended.
 
     The programs that prepare it may meet what heals within moments, too: nothing of the job has run then.
     """
     until = time.monotonic() + PERSIST
     while True:
-        child = _persistently(lambda: Child.start(plan), plan, context)
-        left = _see_through(child, wake, context)
+        child = _start_persistently(plan, context)
+        left = _see_through(child, context)
         status, output = child.close(), child.output.kept()
         error = None if status is None or plan.program is None else of_a_helper(status, output, plan.program)
         if status is None or error is None:
@@ -147,10 +126,27 @@ def _started(plan: Plan, wake: Wake, context: Context) -> tuple[int | None, byte
         context.stopping.wait(_AGAIN)
 
 
-def _see_through(child: Child, wake: Wake, context: Context) -> int:
+def _start_persistently(plan: Plan, context: Context) -> Child:
+    """Start the command; what may heal within moments is tried again, and nothing is held meanwhile."""
+    until = time.monotonic() + PERSIST
+    pause = 0.05
+    while True:
+        if context.stopping.is_set():
+            raise TaskFailed("stopped before it could be started", reason="start")
+        try:
+            return Child.start(plan)
+        except (OSError, ValueError) as error:
+            if not is_transient(error) or time.monotonic() + pause > until:
+                raise TaskFailed(in_words(error, plan.directory, plan.command), reason="start") from error
+        context.stopping.wait(pause)
+        pause *= 2
+
+
+def _see_through(child: Child, context: Context) -> int:
     """Wait until the command has ended, or end its tree when told to; returns how many could not be ended."""
     try:
-        if child.wait(wake):
+        context.on_stop(child.wake)
+        if child.wait():
             return 0
         end = End((context.run_id,), child.pid, child.listen_for, AFTERMATH.recognise, context.attempt)
         return len(end())

@@ -12,11 +12,12 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from threading import Lock
 
 from jobscheduler.tasks.aftermath import AFTERMATH
+from jobscheduler.tasks.descriptors import room_for_a_start
 from jobscheduler.tasks.output import Output
 
 _CHUNK = 64 * 1024
@@ -54,45 +55,51 @@ class Wake:
                 os.eventfd_write(self.fd, 1)
 
     def close(self) -> None:
-        """Give the descriptor back."""
+        """Give the descriptor back; the second call does nothing."""
         with self._lock:
-            os.close(self.fd)
+            if self.fd >= 0:
+                os.close(self.fd)
             self.fd = -1
 
 
 class Child:
     """The main process of a run. `start` makes one; `close` must follow, once it has ended or was given up."""
 
-    def __init__(self, process: subprocess.Popen[bytes], pipe: int) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], pipe: int, wake: Wake) -> None:
         self._process = process
         self._pipe: int | None = pipe
+        self._wake = wake
         self.pid = process.pid
         self.output = Output()
         self._pidfd = _pidfd(self.pid)
         self._poll = select.poll()
         self._poll.register(pipe, select.POLLIN)
+        self._poll.register(wake.fd, select.POLLIN)
         if self._pidfd is not None:
             self._poll.register(self._pidfd, select.POLLIN)
 
     @classmethod
     def start(cls, plan: Plan) -> Child:
         """Start the command. Raises `OSError` if that is impossible."""
-        with ExitStack() as stack:
+        with room_for_a_start(), ExitStack() as stack, ExitStack() as kept:
             stdin = _stdin(plan.stdin, stack)
             ours, theirs = os.pipe()
             stack.callback(os.close, theirs)
-            try:
-                return cls(_start(plan, stdin, theirs), ours)
-            except BaseException:
-                os.close(ours)
-                raise
+            kept.callback(os.close, ours)
+            wake = kept.enter_context(closing(Wake()))
+            child = cls(_start(plan, stdin, theirs), ours, wake)
+            kept.pop_all()
+            return child
 
-    def wait(self, wake: Wake) -> bool:
+    def wake(self) -> None:
+        """End `wait`, from any thread; does nothing once that is over."""
+        self._wake.set()
+
+    def wait(self) -> bool:
         """Read the output until the main process has ended; False if woken before."""
-        self._poll.register(wake.fd, select.POLLIN)
         while not self.has_ended():
-            if any(fd == wake.fd for fd, _ in self.listen()):
-                self._poll.unregister(wake.fd)
+            if any(fd == self._wake.fd for fd, _ in self.listen()):
+                self._poll.unregister(self._wake.fd)
                 return False
         return True
 
@@ -129,6 +136,7 @@ class Child:
         """
         self._read_the_rest()
         self._drop_pidfd()
+        self._wake.close()
         status = self._reap()
         AFTERMATH.inherit(self._pipe)
         return status
