@@ -194,6 +194,19 @@ def _read(path: Path) -> bytes:
         return b""
 
 
+def test_what_runs_left_in_the_background_writes_on_when_the_service_has_stopped(service: Service) -> None:
+    """Its output leads nowhere by then, but it does not break."""
+    go, survived = service.jobs.parent / "go", service.jobs.parent / "survived"
+    writer = f"until [ -e {go} ]; do sleep 0.05; done; head -c 300000 /dev/zero && echo more && touch {survived}"
+    service.write("leaves.json", job("leaves", "* * * * * *", f"[ -e {go}.begun ] || {{ >{go}.begun; ({writer}) & }}"))
+    service.start()
+    service.wait_for("SUCCESS", job_id="leaves")
+    assert service.stop() == 0
+
+    go.touch()
+    wait_until(survived.exists)
+
+
 def test_a_second_signal_stops_at_once(service: Service) -> None:
     """Without waiting for the drain."""
     service.write("a.json", job("slow", command="sleep 1000"))

@@ -10,8 +10,8 @@
 """
 
 from jobscheduler.runner.limits import Timer
-from jobscheduler.runner.once import end_leftovers, run_once
+from jobscheduler.runner.once import end_leftovers, hand_over_leftovers, run_once
 from jobscheduler.runner.outputs import OutputRing, tail
 from jobscheduler.runner.run import Again, Run, Runner
 
-__all__ = ["Again", "OutputRing", "Run", "Runner", "Timer", "end_leftovers", "run_once", "tail"]
+__all__ = ["Again", "OutputRing", "Run", "Runner", "Timer", "end_leftovers", "hand_over_leftovers", "run_once", "tail"]

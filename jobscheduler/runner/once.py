@@ -1,4 +1,4 @@
-"""What is done outside the service's pool: one run on the calling thread, and what a crash has left."""
+"""What is done outside the service's pool: one run on the calling thread, and what runs or a crash have left."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from datetime import datetime
 
 from jobscheduler.model import Event, Job, Record
 from jobscheduler.runner.run import Again, Runner, utc_now
+from jobscheduler.tasks.aftermath import AFTERMATH
 from jobscheduler.tasks.processes import End
 
 
@@ -37,3 +38,8 @@ def end_leftovers(run_ids: Iterable[str]) -> int:
     Takes up to seven seconds, and no longer if there are many.
     """
     return len(End(tuple(run_ids))())
+
+
+def hand_over_leftovers() -> None:
+    """Let what runs left in the background write on undisturbed when this process ends, which it is about to do."""
+    AFTERMATH.hand_over()

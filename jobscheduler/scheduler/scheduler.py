@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from jobscheduler.model import Begun, Entry, Event, Job, Level, Mark, Once, Past, Record, Status, Wait
-from jobscheduler.runner import Again, Run, Runner, end_leftovers
+from jobscheduler.runner import Again, Run, Runner, end_leftovers, hand_over_leftovers
 from jobscheduler.scheduler.wakes import Wakes
 from jobscheduler.slots import Act, Decision, Missed, Outage, Overlap, Situation, after_outage, decide
 from jobscheduler.timetable import Timetable, timetable_of
@@ -519,6 +519,7 @@ class Scheduler:
         self._runner.stop("shutdown")
         self._wait_until_idle(time.monotonic() + self._runner.grace + 1, lambda: False)
         self._runner.close()
+        hand_over_leftovers()
         self._wakes.close()
 
     def abandon(self, seconds: float) -> None:

@@ -3,7 +3,7 @@
 One thread for all runs, which exists only while there is something to look after.
 
 1. A background process may write to the pipe of its ended run for ever. The thread reads and throws away, so that
-   the write neither blocks nor breaks.
+   the write neither blocks nor breaks. When the service ends, a small program takes its place for each pipe.
 2. The service is a *child subreaper*: a process whose parent has died becomes its child, wherever it went, and must
    be reaped when it ends. Reaping by `waitpid(-1)` would steal the exit status of processes that somebody here
    waits for, so the thread looks at single children and leaves those alone that were started from here: the
@@ -79,6 +79,18 @@ class Aftermath:
         """A run has reaped its main process; `pipe` is its output if somebody may still write, and now ours."""
         if pipe is not None or (_has_children() and self._look_for_orphans()):
             self._watch(pipe)
+
+    def hand_over(self) -> None:
+        """Give every pipe that is still written to a reader that outlives this process, which is about to end."""
+        with self._lock:
+            pipes, self._pipes = self._pipes, set()
+            if self._epoll is not None:
+                for pipe in pipes:
+                    self._epoll.unregister(pipe)
+        for pipe in pipes:
+            with suppress(OSError):  # no process left, or no `cat`: nothing better can be done
+                _start_reader(pipe)
+            os.close(pipe)
 
     def _become_subreaper(self) -> None:
         if not self._subreaper:
@@ -188,6 +200,12 @@ class Aftermath:
         if process.known in self._orphans or process.session not in (pid, os.getsid(0)):
             return True
         return time.monotonic() - self._zombies.setdefault(pid, time.monotonic()) > PATIENCE
+
+
+def _start_reader(pipe: int) -> None:
+    """Start a program that throws away what comes through a pipe, until nobody can write any more."""
+    null = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_WRONLY, 0) for number in (1, 2)]
+    os.posix_spawn("/bin/cat", ["cat"], {}, file_actions=[(os.POSIX_SPAWN_DUP2, pipe, 0), *null], setsid=True)
 
 
 def _discard(pipe: int) -> bool:
