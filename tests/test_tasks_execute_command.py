@@ -297,6 +297,10 @@ class TestAnotherUser:
         assert text(["id", "-gn"], user="nobody", group="mail") == "mail\n"
         assert text("id -un; id -gn", group="mail") == "root\nmail\n"
 
+    def test_a_command_of_another_user_can_open_its_output_by_name(self):
+        """Scripts write to `/dev/stderr`, which opens the pipe anew."""
+        assert text("echo out >/dev/stdout; echo err >/dev/stderr", user="nobody") == "out\nerr\n"
+
     def test_nothing_of_root_is_left(self):
         """Neither capabilities nor the right to come back."""
         assert text("grep -E 'Cap(Eff|Prm)' /proc/self/status", user="nobody").split()[1::2] == ["0" * 16] * 2

@@ -68,6 +68,7 @@ class ExecuteCommand(Task):
             None if stdin is None else stdin.encode(),
             own[0] if command != own else None,
             directory,
+            None if who.is_ours else who.uid,
         )
 
     def _command(self) -> list[bytes]:

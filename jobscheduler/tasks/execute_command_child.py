@@ -29,7 +29,8 @@ _UNWATCHED = 0.05  # seconds between two looks when there is no pidfd
 class Plan:
     """All that is needed to start a command: `stdin` is what it reads, None for nothing.
 
-    `program` is what the command itself runs, and `home` where, if other programs prepare that; else None.
+    `program` is what the command itself runs, and `home` where, if other programs prepare that; else None. `owner` is
+    the user who must be able to open `/dev/stderr`, None if that is the service's own.
     """
 
     command: Sequence[bytes]
@@ -39,6 +40,7 @@ class Plan:
     stdin: bytes | None = None
     program: bytes | None = None
     home: str = ""
+    owner: int | None = None
 
 
 class Wake:
@@ -86,6 +88,8 @@ class Child:
             ours, theirs = os.pipe()
             stack.callback(os.close, theirs)
             kept.callback(os.close, ours)
+            if plan.owner is not None:
+                os.fchown(theirs, plan.owner, -1)
             wake = kept.enter_context(closing(Wake()))
             child = cls(_start(plan, stdin, theirs), ours, wake)
             kept.pop_all()
