@@ -25,6 +25,7 @@ ALLOWED = {
     "reconcile": {"model"},
     "catalog": {"model"},
     "slots": set(),
+    "status": {"model"},
     "tasks": {"model"},
     "runlog": {"model"},
     "timetable": {"crontab", "zone", "model"},

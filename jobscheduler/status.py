@@ -1,0 +1,234 @@
+"""How everything stands at one moment, as values, and their JSON. What shows it (tables, a page, metrics) only reads.
+
+A snapshot is made when somebody asks, and is nobody's to change: several ways to show it cannot disagree.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from jobscheduler.model import Cron, Job, Problem, Record
+
+
+class State(StrEnum):
+    """How a job stands, in one word; of several that are true the first of these."""
+
+    REFUSED = "refused"
+    RUNNING = "running"
+    WAITING = "waiting"
+    PAUSED = "paused"
+    DISABLED = "disabled"
+    STALE = "stale"
+    EXPIRED = "expired"
+    SCHEDULED = "scheduled"
+    DONE = "done"
+
+
+@dataclass(frozen=True, slots=True)
+class Going:
+    """A run that has no record yet. `waits` is what for: a `worker`, a `retry`, its `turn`; None while it is at work.
+
+    `scheduled` is None for a run by hand, `started` until its first attempt begins; `attempt` counts from 1.
+    """
+
+    run_id: str
+    scheduled: datetime | None
+    started: datetime | None
+    attempt: int
+    waits: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobStatus:
+    """One job, or (`job` None) a file that is refused; then `id` is the one that it claims, if that can be told.
+
+    `next` is the next slot, `last` the last record. A stale job is in force as it was before its file became bad;
+    `problems` say what is wrong with the file.
+    """
+
+    id: str | None
+    state: State
+    file: str
+    job: Job | None = None
+    next: datetime | None = None
+    going: tuple[Going, ...] = ()
+    last: Record | None = None
+    paused: bool = False
+    stale: bool = False
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceStatus:
+    """The service itself. Durations are seconds; `ticked` is how long ago the scheduling loop went round.
+
+    `running` are runs at work, `queued` those that wait for a worker. `late` names a part that is not on time,
+    `trouble` are the present troubles in words (a directory that is lost, a log that cannot be written).
+    """
+
+    version: str
+    pid: int
+    started: datetime
+    timezone: str
+    jobs_dir: str
+    log_file: str
+    workers: int
+    running: int
+    queued: int
+    lost_threads: int
+    ticked: float
+    late: str | None = None
+    trouble: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """How everything stands at `at`. Jobs come in the order of their ids, refused files after them."""
+
+    at: datetime
+    service: ServiceStatus
+    jobs: tuple[JobStatus, ...]
+
+    def count(self) -> Mapping[State, int]:
+        """How many jobs are in each state; every state is there."""
+        found = Counter(one.state for one in self.jobs)
+        return {state: found[state] for state in State}
+
+    def find(self, job_id: str) -> JobStatus | None:
+        """The job of this id that is in force, or else a refused file that claims it."""
+        return next((one for one in self.jobs if one.id == job_id), None)
+
+
+def state_of(
+    *,
+    enabled: bool,
+    going: tuple[Going, ...],
+    paused: bool,
+    stale: bool,
+    expired: bool,
+    upcoming: bool,
+) -> State:
+    """The word for a job that is in force (or has expired); one without any further slot is done."""
+    if going:
+        return State.RUNNING if any(one.waits is None for one in going) else State.WAITING
+    words = ((paused, State.PAUSED), (not enabled, State.DISABLED), (stale, State.STALE), (expired, State.EXPIRED))
+    return next((word for is_so, word in words if is_so), State.SCHEDULED if upcoming else State.DONE)
+
+
+# --- as JSON ---------------------------------------------------------------------------------------------
+
+
+def job_json(one: JobStatus) -> dict[str, Any]:
+    """One job as the verbs and the socket give it; instants are UTC."""
+    return {
+        "job_id": one.id,
+        "state": one.state.value,
+        "file": one.file,
+        "schedule": schedule_text(one.job),
+        "timezone": one.job.schedule.timezone if one.job and isinstance(one.job.schedule, Cron) else None,
+        "description": one.job.description if one.job else "",
+        "next": instant(one.next),
+        "stale": one.stale,
+        "paused": one.paused,
+        "last": record_json(one.last) if one.last else None,
+        "going": [going_json(run) for run in one.going],
+        "problems": [problem_json(problem) for problem in one.problems],
+    }
+
+
+def service_json(snapshot: Snapshot) -> dict[str, Any]:
+    """The service itself as JSON, with how many jobs are in each state."""
+    service = snapshot.service
+    upcoming = min((one.next for one in snapshot.jobs if one.next), default=None)
+    return {
+        "version": service.version,
+        "pid": service.pid,
+        "now": instant(snapshot.at),
+        "started": instant(service.started),
+        "timezone": service.timezone,
+        "jobs_dir": service.jobs_dir,
+        "log_file": service.log_file,
+        "jobs": {state.value: count for state, count in snapshot.count().items()},
+        "next": instant(upcoming),
+        "running": service.running,
+        "queued": service.queued,
+        "workers": service.workers,
+        "lost_threads": service.lost_threads,
+        "last_tick": round(service.ticked, 3),
+        "late": service.late,
+        "trouble": list(service.trouble),
+    }
+
+
+def going_json(run: Going) -> dict[str, Any]:
+    """A run that goes on as JSON."""
+    return {
+        "run_id": run.run_id,
+        "scheduled": instant(run.scheduled),
+        "started": instant(run.started),
+        "attempt": run.attempt,
+        "waits": run.waits,
+    }
+
+
+def record_json(record: Record) -> dict[str, Any]:
+    """A record as JSON, with the keys that it has in the log."""
+    pairs = {key: instant(value) if isinstance(value, datetime) else value for key, value in record.pairs()}
+    return {"time": instant(record.at), "status": record.status.value, **pairs}
+
+
+def problem_json(problem: Problem) -> dict[str, Any]:
+    """A problem as JSON; the offending line itself stays in the file, it may hold a secret."""
+    return {
+        "message": problem.message,
+        "file": problem.file,
+        "line": problem.line,
+        "column": problem.column,
+        "notes": list(problem.notes),
+        "help": problem.help,
+    }
+
+
+def definition_json(job: Job) -> dict[str, Any]:
+    """A job as in a job file, with its defaults spelled out where they are not nothing."""
+    fields: dict[str, Any] = {
+        "job_id": job.id,
+        "description": job.description,
+        "schedule": schedule_text(job),
+        "timezone": job.schedule.timezone if isinstance(job.schedule, Cron) else None,
+        "enabled": job.enabled,
+        "timeout": job.timeout,
+        "overlap": job.overlap,
+        "catch_up": job.catch_up,
+        "jitter": job.jitter,
+        "not_before": instant(job.not_before),
+        "not_after": instant(job.not_after),
+        "task": {"type": job.task.type, **job.task.fields},
+    }
+    return {key: value for key, value in fields.items() if value is not None}
+
+
+def schedule_text(job: Job | None) -> str | None:
+    """The schedule as its author wrote it."""
+    if job is None:
+        return None
+    return job.schedule.expression if isinstance(job.schedule, Cron) else job.schedule.text or instant(job.schedule.at)
+
+
+def instant(at: datetime | None) -> str | None:
+    """An instant as text in UTC, with milliseconds where there are some."""
+    if at is None:
+        return None
+    at = at.astimezone(UTC)
+    return at.isoformat(timespec="milliseconds" if at.microsecond else "seconds").replace("+00:00", "Z")
+
+
+def as_line(value: Mapping[str, Any]) -> str:
+    """A JSON object on one line."""
+    return json.dumps(value, ensure_ascii=True)
