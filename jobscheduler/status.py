@@ -45,6 +45,16 @@ class Going:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """How a definition stands with the scheduler: its next slot, and the runs that have no record yet."""
+
+    job: Job
+    next: datetime | None
+    going: tuple[Going, ...] = ()
+    paused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class JobStatus:
     """One job, or (`job` None) a file that is refused; then `id` is the one that it claims, if that can be told.
 

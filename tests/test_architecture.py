@@ -32,7 +32,7 @@ ALLOWED = {
     "runner": {"tasks", "model"},
     "parse": {"crontab", "durations", "jsontext", "zone", "model"},
     "triggers": {"timetable", "model"},
-    "scheduler": {"triggers", "timetable", "slots", "runner", "model"},
+    "scheduler": {"triggers", "timetable", "slots", "runner", "status", "model"},
     "passes": {"catalog", "reconcile", "parse", "sources", "model"},
     "service": {
         "passes",
