@@ -150,6 +150,11 @@ class Run:
         """The record, None while the run goes on."""
         return self._record
 
+    @property
+    def is_withdrawn(self) -> bool:
+        """Whether it was taken back before it began."""
+        return self._withdrawn
+
     def attempt(self) -> Record | Again | None:
         """Make the next attempt, on the calling thread; returns the record, or when to call this again.
 

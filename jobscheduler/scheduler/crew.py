@@ -127,9 +127,10 @@ class Crew:
 
     def _withdraw(self, run: Run) -> bool:
         """Take back a run that has not begun: the next start accounts for its slot, and nobody for a run by hand."""
+        is_known = run.is_withdrawn
         if not run.withdraw():
             return False
-        if run.scheduled is None:
+        if run.scheduled is None and not is_known:
             self._write(withdrawn_record(run, "shutdown", self._clock()))
         return True
 
