@@ -27,6 +27,7 @@ class Settings:
     max_workers: int = 32
     drain_timeout: float = 30.0
     rescan_interval: float = 30.0
+    socket: Path = Path("/run/scheduler/control.sock")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,7 @@ OPTIONS = (
     Option("max_workers", _whole(1, 1000), "N", "how many runs may be going on at once"),
     Option("drain_timeout", _seconds(0), "DURATION", "how long running jobs may go on when the service stops"),
     Option("rescan_interval", _seconds(0.1), "DURATION", "how often everything is looked at again"),
+    Option("socket", _path, "FILE", "the control socket, over which verbs ask the service"),
 )
 """Every option of `serve`."""
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Protocol
 
-from jobscheduler.catalog import Catalog, Report, State
+from jobscheduler.catalog import Catalog, Condition, Report, State
 from jobscheduler.model import Job, Level, Problem, Value
 from jobscheduler.parse import Rules, conflict, parse
 from jobscheduler.reconcile import plan
@@ -107,6 +107,15 @@ class Reconciler:
         with self._lock:
             refused = sum(condition.state is State.REFUSED for condition in self._catalog.told().values())
             return len(self._applied), refused
+
+    def holdings(self) -> tuple[dict[str, Job], dict[str, Condition]]:
+        """Return the definitions that are known to be valid, by id, and the files that are stale or refused."""
+        with self._lock:
+            return dict(self._applied), self._catalog.told()
+
+    def is_lost(self) -> bool:
+        """Tell whether the source cannot be read at present."""
+        return self._lost
 
     # -- one pass
 

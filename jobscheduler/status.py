@@ -16,6 +16,22 @@ from typing import Any
 from jobscheduler.model import Cron, Job, Problem, Record
 
 
+class Unknown(LookupError):
+    """There is no such job or run; the problem says so, and which may have been meant."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
+
+
+class Impossible(Exception):
+    """What was asked for cannot be done now; the problem says why, and the way out."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
+
+
 class State(StrEnum):
     """How a job stands, in one word; of several that are true the first of these."""
 
@@ -72,6 +88,19 @@ class JobStatus:
     paused: bool = False
     stale: bool = False
     problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """What is worth knowing of one job besides its status: its definition without secrets, and its next slots.
+
+    `upcoming` are slots with their starts, which are later by the jitter; `sentence` is the schedule in words.
+    """
+
+    definition: Mapping[str, Any]
+    sentence: str
+    timezone: str | None
+    upcoming: tuple[tuple[datetime, datetime], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +203,14 @@ def service_json(snapshot: Snapshot) -> dict[str, Any]:
         "late": service.late,
         "trouble": list(service.trouble),
     }
+
+
+def detail_json(one: JobStatus, detail: Detail | None) -> dict[str, Any]:
+    """One job with all that is known of it."""
+    if detail is None:
+        return {**job_json(one), "definition": None, "sentence": None, "upcoming": []}
+    upcoming = [{"scheduled": instant(slot), "start": instant(start)} for slot, start in detail.upcoming]
+    return {**job_json(one), "definition": detail.definition, "sentence": detail.sentence, "upcoming": upcoming}
 
 
 def going_json(run: Going) -> dict[str, Any]:

@@ -21,8 +21,9 @@ from tests.conftest import Service, job, wait_until
 
 QUICK = """
 import os, threading
-from jobscheduler import health, service
-service.WAKE, service.ENDING, health.LATE = 0.2, 1.0, 0.5
+from jobscheduler import health
+from jobscheduler.service import serving, supervisor
+supervisor.WAKE, serving.ENDING, health.LATE = 0.2, 1.0, 0.5
 def told(): return os.path.exists({flag!r})
 def hang(): threading.Event().wait()
 """
@@ -55,8 +56,8 @@ real = scheduler.decide
 scheduler.decide = lambda *args: hang() if told() else real(*args)
 """,
     "the supervising loop failed: ZeroDivisionError": """
-real = service.Service._look_at_zone
-service.Service._look_at_zone = lambda self: 1 / 0 if told() else real(self)
+real = supervisor.Supervisor._look_at_zone
+supervisor.Supervisor._look_at_zone = lambda self: 1 / 0 if told() else real(self)
 """,
 }
 

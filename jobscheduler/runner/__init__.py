@@ -9,9 +9,21 @@
    the thread that it holds is counted, and what it returns one day is ignored.
 """
 
+from jobscheduler.runner.attempt import BLOT
 from jobscheduler.runner.limits import Timer
 from jobscheduler.runner.once import end_leftovers, hand_over_leftovers, run_once
 from jobscheduler.runner.outputs import OutputRing, tail
 from jobscheduler.runner.run import Again, Run, Runner
 
-__all__ = ["Again", "OutputRing", "Run", "Runner", "Timer", "end_leftovers", "hand_over_leftovers", "run_once", "tail"]
+__all__ = [
+    "BLOT",
+    "Again",
+    "OutputRing",
+    "Run",
+    "Runner",
+    "Timer",
+    "end_leftovers",
+    "hand_over_leftovers",
+    "run_once",
+    "tail",
+]

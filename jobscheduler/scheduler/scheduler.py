@@ -109,6 +109,10 @@ class Scheduler:
         """How often the scheduling thread went round."""
         return self._wakes.rounds
 
+    def idle_for(self) -> float:
+        """Return for how many seconds the scheduling thread has not gone round; each `wakeup` makes it."""
+        return self._wakes.idle_for()
+
     def is_alive(self) -> bool:
         """Tell whether the scheduling thread runs."""
         return self._wakes.is_alive()
