@@ -51,6 +51,7 @@ ALLOWED = {
     "cli": {
         "config",
         "crontab",
+        "durations",
         "service",
         "sources",
         "parse",

@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator
 
 BLOCK = 256 * 1024
+_LINE = 32 * 1024  # longer than nearly every line
 
 
 def blocks_back(descriptor: int, size: int) -> Iterator[bytes]:
@@ -57,7 +58,7 @@ def lines_of(block: bytes) -> list[bytes]:
 def _after_line_before(descriptor: int, position: int) -> int:
     """Return where the last line that is complete at `position` ends; 0 if there is none."""
     while position > 0:
-        start = max(0, position - BLOCK)
+        start = max(0, position - _LINE)
         found = os.pread(descriptor, position - start, start).rfind(b"\n")
         if found >= 0:
             return start + found + 1
