@@ -31,6 +31,7 @@ ALLOWED = {
     "runner": {"tasks", "model"},
     "parse": {"crontab", "durations", "jsontext", "zone", "model"},
     "triggers": {"timetable", "model"},
+    "explain": {"crontab", "timetable", "model"},
     "scheduler": {"triggers", "timetable", "slots", "runner", "model"},
     "passes": {"catalog", "reconcile", "parse", "sources", "model"},
     "service": {
@@ -52,6 +53,7 @@ ALLOWED = {
         "config",
         "crontab",
         "durations",
+        "explain",
         "service",
         "sources",
         "parse",

@@ -134,7 +134,7 @@ def big(path: Path, hours: range) -> int:
 
 def test_the_last_lines_are_found_without_reading_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two blocks do for fifty."""
-    size = big(tmp_path / "log", range(90))
+    size = big(tmp_path / "log", range(120))
     read = counted(monkeypatch)
 
     assert len(history.last_of(tmp_path / "log", 7, history.EVERYTHING, 50)) == 50

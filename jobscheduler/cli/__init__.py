@@ -8,14 +8,14 @@ import sys
 from collections.abc import Sequence
 
 from jobscheduler import __version__
-from jobscheduler.cli import history, serve, validate
+from jobscheduler.cli import explain, history, serve, validate
 from jobscheduler.cli import next as next_
 from jobscheduler.cli.problems import show
 from jobscheduler.config import BadSetting
 from jobscheduler.model import Problem
 from jobscheduler.zone import ZoneUnknown
 
-VERBS = {"serve": serve, "validate": validate, "next": next_, "history": history}
+VERBS = {"serve": serve, "validate": validate, "next": next_, "history": history, "explain": explain}
 """Each verb is a module with `SUMMARY`, `EXAMPLES`, `add_arguments(parser)` and `run(arguments) -> exit status`."""
 
 DEFAULT = "serve"
