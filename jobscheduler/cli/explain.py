@@ -83,10 +83,22 @@ def run(arguments: argparse.Namespace) -> int:
         return 1
     question = Question(arguments.job, now, at, notes)
     answer = explain(question, _with_the_log(known.facts, question, settings, known.last))
-    _print(question, answer, as_json=arguments.json)
-    if known.unreachable is not None and not answer.is_settled:
-        show(Problem(str(known.unreachable), help=known.unreachable.help), sys.stderr)
+    if arguments.json:
+        print(json.dumps(_as_object(question, answer)))
+    elif answer.word != "unknown":
+        _print(answer)
+    return _status(answer, None if answer.is_settled else known.unreachable)
+
+
+def _status(answer: Answer, lacking: Unreachable | None) -> int:
+    """Return the exit status; say on standard error what is in the way of a better answer."""
+    is_unknown = answer.word == "unknown"
+    if lacking is not None:
+        show(Problem(str(lacking), notes=answer.sentences if is_unknown else (), help=lacking.help), sys.stderr)
         return 3
+    if is_unknown:
+        headline, *notes = answer.sentences
+        show(Problem(headline, notes=tuple(notes), help=answer.help), sys.stderr)
     return 1 if answer.word in {"unknown", "refused"} else 0
 
 
@@ -273,14 +285,8 @@ def _ids(settings: Settings) -> tuple[str, ...]:
 # --- how it is printed ---------------------------------------------------------------------------------
 
 
-def _print(question: Question, answer: Answer, *, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(_as_object(question, answer)))
-        return
+def _print(answer: Answer) -> None:
     headline, *others = answer.sentences
-    if answer.word == "unknown":
-        show(Problem(headline, notes=tuple(others), help=answer.help), sys.stderr)
-        return
     _say([headline, *(f"  {sentence}" for sentence in others)])
     if answer.help:
         _say([f"  help: {answer.help}"])

@@ -50,7 +50,7 @@ def explain(question: Question, facts: Facts) -> Answer:
 
 def _then(question: Question, facts: Facts, at: datetime) -> Answer:
     story, job = facts.story, facts.job
-    if story.record is not None:
+    if story.record is not None and _is_meant(story.record, facts, at):
         return _recorded(question, facts, at, story.record)
     for run in facts.live.going if facts.live else ():
         if instant(run, "scheduled") == at:
@@ -60,17 +60,28 @@ def _then(question: Question, facts: Facts, at: datetime) -> Answer:
     if job is None:
         return _undefined(question, facts)
     timetable = timetable_of(job).nominal
-    if timetable.next(at - _TICK) != at:
+    if not _is_slot(job, at):
         return _not_due(question, facts, job, timetable, at)
     if at + timedelta(seconds=job.jitter) + SOON > question.now:
         return _to_come(question, facts, job, timetable, at)
     return _without_record(question, facts, job, at)
 
 
+def _is_meant(record: Mapping[str, str], facts: Facts, at: datetime) -> bool:
+    """Tell whether a record is about a slot at this time, and not only about slots before and after it."""
+    if facts.job is None or facts.story.rescheduled is not None:
+        return True
+    return at in {instant(record, "scheduled"), instant(record, "last")} or _is_slot(facts.job, at)
+
+
+def _is_slot(job: Job, at: datetime) -> bool:
+    return timetable_of(job).nominal.next(at - _TICK) == at
+
+
 def _recorded(question: Question, facts: Facts, at: datetime, record: Mapping[str, str]) -> Answer:
     headline = f"`{question.job_id}` {result(record, facts.zone)}"
     more = [*background(record, at, facts.job, facts.zone), *_change_of_clock(facts.job, at)]
-    if facts.job is not None and timetable_of(facts.job).nominal.next(at - _TICK) != at:
+    if facts.job is not None and not _is_slot(facts.job, at):
         more.append(_rescheduled(facts) or "by the definition of now it is not due at such a time")
     return Answer(word_of(record), (headline, *more), record, is_settled=True)
 
@@ -190,7 +201,7 @@ def _without_record(question: Question, facts: Facts, job: Job, at: datetime) ->
         return Answer(word, (f"{headline}: {why}", *_change_of_clock(job, at)))
     return Answer(
         "no_record",
-        (f"{headline}, although it was due by the definition of now; the log does not say why",),
+        (f"{headline}, although it was due by the definition of now", *_change_of_clock(job, at)),
         help=f"look at everything about it: `jobscheduler history {question.job_id} --all`",
     )
 
@@ -245,10 +256,9 @@ def _change_of_clock(job: Job | None, at: datetime) -> Iterator[str]:
     if job is None or not isinstance(job.schedule, Cron):
         return
     timetable = timetable_of(job)
-    schedule = timetable.schedule
-    if not isinstance(schedule, Crontab) or timetable.at_boot or timetable.nominal.next(at - _TICK) != at:
+    if not isinstance(timetable.schedule, Crontab) or not _is_slot(job, at):
         return
-    change = crontab.change_at(schedule, at, timetable.zone)
+    change = crontab.change_at(timetable.schedule, at, timetable.zone)
     if change is not None:
         yield change.text
 

@@ -26,9 +26,10 @@ _OF_THE_SLOTS = frozenset({"schedule", "timezone", "enabled", "not_before", "not
 class Story:
     """Lines that matter for one slot; None where there is no such line.
 
-    `record` is about the slot itself, `started` says that its run began, `failed` is its last attempt that failed.
-    `first_change` is the first thing that happened to the definition after it (added, updated, removed),
-    `rescheduled` the last change of what decides its slots, `expired` says that its one time was over.
+    `record` is about the slot itself, or about several among which it would be; `started` says that its run began,
+    `failed` is its last attempt that failed. `first_change` is the first thing that happened to the definition after
+    it (added, updated, removed), `rescheduled` the last change of what decides its slots, `expired` says that its one
+    time was over.
     `last_change` and `last` are the latest change and the latest record of the job, whichever slot that is about.
     `service` is the first thing that the service did after the slot, `last_service` the last one. `begins` is the
     time of the oldest line that there still is.
@@ -74,6 +75,9 @@ def story_of(
         found.setdefault("last_service", line)
         if _is_after(line, slot):
             found["service"] = line
+    if "group" in found:
+        found.setdefault("record", found.pop("group"))
+    found.pop("group", None)
     return Story(begins=begins, **found)
 
 
@@ -92,7 +96,7 @@ def _places(line: Line, slot: datetime | None) -> Iterator[tuple[str, bool]]:
     if word in RECORDS:
         yield "last", True
         if slot is not None and _covers(line, slot):
-            yield "record", True
+            yield "record" if instant(line, "scheduled") == slot else "group", True
     elif word in {"run.started", "run.attempt_failed"}:
         if slot is not None and instant(line, "scheduled") == slot:
             yield "started" if word == "run.started" else "failed", True
