@@ -202,6 +202,11 @@ def service_json(snapshot: Snapshot) -> dict[str, Any]:
         "last_tick": round(service.ticked, 3),
         "late": service.late,
         "trouble": list(service.trouble),
+        "problems": [
+            {"state": "stale" if one.stale else one.state.value, **problem_json(problem)}
+            for one in snapshot.jobs
+            for problem in one.problems
+        ],
     }
 
 
