@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, Protocol
-from urllib.parse import parse_qs, unquote
+from urllib.parse import parse_qs
 
 from jobscheduler.model import Problem
 from jobscheduler.status import Impossible, Unknown
@@ -66,24 +66,32 @@ def application(desk: Desk, complain: Callable[[str], object]) -> Callable[..., 
 
 
 def _answer(desk: Desk, environ: Mapping[str, Any]) -> Answer:
-    parts = [unquote(part) for part in str(environ.get("PATH_INFO", "")).split("/")[1:]]
-    by = str(environ.get("control.uid", "unknown"))
+    """Find who answers. An id comes as it was asked for, whatever it holds: it is known, or it is not."""
+    path = (
+        str(environ.get("PATH_INFO", "")).encode("latin-1", "replace").decode("utf-8", "replace")
+    )  # as PEP 3333 has it
+    parts = path.split("/")[1:]
     match environ.get("REQUEST_METHOD"), parts:
         case "GET", ["v1", "status"]:
             return HTTPStatus.OK, desk.status()
         case "GET", ["v1", "jobs"]:
             return HTTPStatus.OK, desk.jobs()
-        case "GET", ["v1", "jobs", job_id]:
-            return HTTPStatus.OK, desk.job(job_id)
-        case "POST", ["v1", "jobs", job_id, "run"]:
-            return HTTPStatus.ACCEPTED, desk.run(job_id, by)
-        case "POST", ["v1", "jobs", job_id, "pause"]:
-            return HTTPStatus.OK, desk.pause(job_id, by)
-        case "POST", ["v1", "jobs", job_id, "resume"]:
-            return HTTPStatus.OK, desk.resume(job_id, by)
+        case "GET", ["v1", "jobs", *name]:
+            return HTTPStatus.OK, desk.job("/".join(name))
         case "GET", ["v1", "runs", run_id]:
             return HTTPStatus.OK, desk.outcome(run_id, _wait(str(environ.get("QUERY_STRING", ""))))
+        case "POST", ["v1", "jobs", *name, "run" | "pause" | "resume" as what]:
+            return _done(desk, what, "/".join(name), str(environ.get("control.uid", "unknown")))
     raise _unknown(str(environ.get("REQUEST_METHOD")), parts)
+
+
+def _done(desk: Desk, what: str, job_id: str, by: str) -> Answer:
+    match what:
+        case "run":
+            return HTTPStatus.ACCEPTED, desk.run(job_id, by)
+        case "pause":
+            return HTTPStatus.OK, desk.pause(job_id, by)
+    return HTTPStatus.OK, desk.resume(job_id, by)
 
 
 def _unknown(method: str, parts: list[str]) -> _Wrong:
