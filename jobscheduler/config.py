@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,7 +17,10 @@ PREFIX = "JOBSCHEDULER_"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How the service runs. Durations are seconds, sizes bytes; `timezone` None means the host's zone."""
+    """How the service runs. Durations are seconds, sizes bytes; `timezone` None means the host's zone.
+
+    `http` is where the page is served, None for nowhere; `http_token_file` holds what its readers have to know.
+    """
 
     jobs_dir: Path = Path("/etc/scheduler/jobs.d")
     log_file: Path = Path("/var/log/scheduler/scheduler.log")
@@ -28,6 +32,8 @@ class Settings:
     drain_timeout: float = 30.0
     rescan_interval: float = 30.0
     socket: Path = Path("/run/scheduler/control.sock")
+    http: tuple[str, int] | None = None
+    http_token_file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +103,18 @@ def _format(text: str) -> str:
     return text
 
 
+def _address(text: str) -> tuple[str, int]:
+    """Read an address and a port; the port is told from an IPv6 address by its brackets."""
+    host, _, port = text.rpartition(":")
+    host = "127.0.0.1" if host == "localhost" else host
+    is_six = host.startswith("[") and host.endswith("]")
+    try:
+        address = ipaddress.IPv6Address(host[1:-1]) if is_six else ipaddress.IPv4Address(host)
+        return str(address), _whole(1, 65535)(port)
+    except ValueError:
+        raise ValueError("an address and a port are expected, such as `127.0.0.1:9080` or `[::1]:9080`") from None
+
+
 OPTIONS = (
     Option("jobs_dir", _path, "DIR", "the directory of job files"),
     Option("log_file", _path, "FILE", "the log file; rotated copies stand beside it"),
@@ -108,6 +126,8 @@ OPTIONS = (
     Option("drain_timeout", _seconds(0), "DURATION", "how long running jobs may go on when the service stops"),
     Option("rescan_interval", _seconds(0.1), "DURATION", "how often everything is looked at again"),
     Option("socket", _path, "FILE", "the control socket, over which verbs ask the service"),
+    Option("http", _address, "ADDRESS:PORT", "serve the page, metrics and health there, such as `127.0.0.1:9080`"),
+    Option("http_token_file", _path, "FILE", "the file with the token that readers of `--http` have to give"),
 )
 """Every option of `serve`."""
 
@@ -139,4 +159,6 @@ def default_of(option: Option) -> str:
     value = getattr(Settings(), option.name)
     if option.name == "log_max_bytes":
         return f"{value // 1024**2}M"
-    return "the host's" if value is None else f"{value:g}s" if isinstance(value, float) else str(value)
+    if value is None:
+        return "the host's" if option.name == "timezone" else "none"
+    return f"{value:g}s" if isinstance(value, float) else str(value)

@@ -144,6 +144,20 @@ class Snapshot:
         return next((one for one in self.jobs if one.id == job_id), None)
 
 
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """What is shown of one job that is in force, beside how it stands.
+
+    `definition` is as in a job file, with secrets blotted out; `sentence` says its schedule in words. `upcoming` are
+    its next slots, in UTC.
+    """
+
+    definition: Mapping[str, Any]
+    sentence: str
+    timezone: str
+    upcoming: tuple[datetime, ...] = ()
+
+
 def state_of(
     *,
     enabled: bool,

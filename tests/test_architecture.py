@@ -26,6 +26,8 @@ ALLOWED = {
     "catalog": {"model"},
     "slots": set(),
     "status": {"model"},
+    "results": {"model"},
+    "web": {"status", "results", "zone", "model"},
     "tasks": {"model"},
     "runlog": {"model"},
     "timetable": {"crontab", "zone", "model"},
@@ -83,6 +85,9 @@ DOORS = {
     "subprocess": {"tasks"},
     "argparse": {"cli"},
     "signal": {"service", "tasks"},
+    "waitress": {"web"},
+    "jinja2": {"web"},
+    "prometheus_client": {"web"},
     "tzlocal": set(),
 }
 """For each library the rooms through which it comes in."""

@@ -18,7 +18,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from jobscheduler.config import OPTIONS, default_of
+from jobscheduler.config import OPTIONS, Settings, default_of
 from tests.booted import copy_of_the_checkout, filled_checkout, make
 from tests.conftest import ROOT
 
@@ -50,6 +50,7 @@ def test_the_wheel_has_every_module_and_the_schema(wheel: Path) -> None:
     """The list of packages is written by hand, so a new one can be forgotten; tests and scripts stay at home."""
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "jobscheduler").rglob("*.py")}
     extra = {"jobscheduler/py.typed", "jobscheduler/schemas/__init__.py", "jobscheduler/schemas/job.schema.json"}
+    extra |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "jobscheduler/web/files").iterdir()}
     with zipfile.ZipFile(wheel) as archive:
         packed = {name for name in archive.namelist() if ".dist-info/" not in name}
         assert packed == modules | extra
@@ -126,7 +127,10 @@ def test_the_settings_file_shows_every_option_with_its_default() -> None:
     text = (ROOT / "systemd/jobscheduler.default").read_text("utf-8")
     shown = dict(re.findall(r"^#(JOBSCHEDULER_[A-Z_]+)=(.*)$", text, re.MULTILINE))
     assert shown.pop("JOBSCHEDULER_TIMEZONE") == "Europe/Berlin"
-    assert shown == {option.variable: default_of(option) for option in OPTIONS if option.name != "timezone"}
+    assert shown.pop("JOBSCHEDULER_HTTP") == "127.0.0.1:9080"
+    assert shown.pop("JOBSCHEDULER_HTTP_TOKEN_FILE") == "/etc/scheduler/http-token"
+    with_default = [option for option in OPTIONS if getattr(Settings(), option.name) is not None]
+    assert shown == {option.variable: default_of(option) for option in with_default}
     assert [line for line in text.splitlines() if line and not line.startswith("#")] == []
 
 

@@ -1,0 +1,209 @@
+"""What has become of runs since the service started: for each job in force, and summed up for all of them.
+
+`take` gets every line as it is written, often under somebody's lock: it only counts. Everything else may be asked
+from any thread. Nothing here is kept over a restart; that is what the log is for.
+"""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import lru_cache
+
+from jobscheduler.model import Entry, Event, Record, Status, Value
+
+DURATION = (0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0)
+"""Upper bounds of the classes in which durations of runs are counted, in seconds."""
+
+LATENESS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0)
+"""Upper bounds of the classes in which the lateness of runs is counted, in seconds."""
+
+LATENCY = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
+"""Upper bounds of the classes in which the time from a file's change to its being in force is counted, in seconds."""
+
+Pairs = tuple[tuple[str, Value], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """How a quantity was spread: `counts` has one number for each class and one for what is beyond the last bound."""
+
+    bounds: tuple[float, ...]
+    counts: tuple[int, ...]
+    sum: float
+
+
+@dataclass(frozen=True, slots=True)
+class JobResult:
+    """What has become of one job's slots: how many had each status, when it last succeeded, and its last record.
+
+    `is_failing` is whether the last run of all failed; None while none has ended. A slot that was skipped or missed
+    changes nothing about that.
+    """
+
+    last: Record
+    success: datetime | None
+    is_failing: bool | None
+    counts: Mapping[Status, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What has become of all jobs' slots together, also of jobs that are gone by now."""
+
+    counts: Mapping[Status, int]
+    attempts_failed: int
+    duration: Spread
+    lateness: Spread
+    latency: Spread
+
+
+class Results:
+    """Counts what has become of slots. `take` and `took` never raise."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._jobs: dict[str, _Of] = {}
+        self._counts: Counter[Status] = Counter()
+        self._attempts_failed = 0
+        self._duration = _Classes(DURATION)
+        self._lateness = _Classes(LATENESS)
+        self._latency = _Classes(LATENCY)
+
+    def take(self, entry: Entry) -> None:
+        """Count one line of the log: a record, or an attempt that failed; any other event means nothing here.
+
+        Lateness is from the slot to the start of its run, so that for a job with `jitter` it includes the jitter.
+        """
+        with suppress(Exception), self._lock:  # the caller holds a lock, and has more important things to do
+            if isinstance(entry, Event):
+                self._attempts_failed += entry.name == "run.attempt_failed"
+                return
+            slots = _slots_of(entry)
+            self._note(entry, slots)
+            self._counts[entry.status] += slots
+            if entry.duration is not None:
+                self._duration.add(entry.duration)
+            if entry.started is not None and entry.scheduled is not None:
+                self._lateness.add(max(0.0, (entry.started - entry.scheduled).total_seconds()))
+
+    def recall(self, record: Record) -> None:
+        """Take a record of the time before this start as a job's last; it is not counted. To be told oldest first."""
+        with suppress(Exception), self._lock:
+            self._note(record, 0)
+
+    def took(self, seconds: float) -> None:
+        """Count how long it took from the change of a file to its being in force."""
+        with self._lock:
+            self._latency.add(seconds)
+
+    def last(self, job_id: str) -> Record | None:
+        """Return a job's last record; its output is not kept here, but in the log."""
+        with self._lock:
+            found = self._jobs.get(job_id)
+            return found.last if found else None
+
+    def of(self, job_id: str) -> JobResult | None:
+        """Return what has become of one job's slots, None if none has a record."""
+        with self._lock:
+            found = self._jobs.get(job_id)
+            return found.value() if found else None
+
+    def jobs(self) -> dict[str, JobResult]:
+        """Return what has become of the slots of each job that has a record."""
+        with self._lock:
+            found = list(self._jobs.items())
+        return {job_id: one.value() for job_id, one in found}
+
+    def totals(self) -> Totals:
+        """Return what has become of all slots together."""
+        with self._lock:
+            spreads = (one.value() for one in (self._duration, self._lateness, self._latency))
+            counts = {status: self._counts[status] for status in Status}
+            return Totals(counts, self._attempts_failed, *spreads)
+
+    def forget(self, job_ids: Iterable[str]) -> None:
+        """Forget these jobs, which are not in force any more; they stay counted in the totals."""
+        with self._lock:
+            for job_id in job_ids:
+                self._jobs.pop(job_id, None)
+
+    def _note(self, record: Record, slots: int) -> None:
+        found = self._jobs.get(record.job_id)
+        if found is None:
+            found = self._jobs[record.job_id] = _Of(record)
+        found.note(record, slots)
+
+
+def _slots_of(record: Record) -> int:
+    """How many slots a record is about: a `MISSED` may sum up several."""
+    if record.status is not Status.MISSED:
+        return 1
+    count = dict(record.details).get("count", 1)
+    return count if isinstance(count, int) else 1
+
+
+class _Of:
+    """What is kept of one job. There are thousands of them, so they are made small."""
+
+    __slots__ = ("failures", "is_failing", "last", "missed", "skipped", "success", "successes")
+
+    def __init__(self, record: Record) -> None:
+        self.last = record
+        self.success: datetime | None = None
+        self.is_failing: bool | None = None
+        self.successes = self.failures = self.skipped = self.missed = 0
+
+    def note(self, record: Record, slots: int) -> None:
+        """Take a record as the last one."""
+        self.last = replace(record, details=_shared(record.details), output=None)
+        match record.status:
+            case Status.SUCCESS:
+                self.success, self.is_failing = record.at, False
+                self.successes += slots
+            case Status.FAILURE:
+                self.is_failing = True
+                self.failures += slots
+            case Status.SKIPPED:
+                self.skipped += slots
+            case Status.MISSED:
+                self.missed += slots
+
+    def value(self) -> JobResult:
+        """Return it for others to keep."""
+        counts = (self.successes, self.failures, self.skipped, self.missed)
+        return JobResult(self.last, self.success, self.is_failing, dict(zip(Status, counts, strict=True)))
+
+
+class _Classes:
+    """A quantity, counted in classes."""
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
+        self._sum = 0.0
+
+    def add(self, value: float) -> None:
+        """Count one value; one that equals a bound is within it."""
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self._sum += value
+
+    def value(self) -> Spread:
+        """Return it for others to keep."""
+        return Spread(self._bounds, tuple(self._counts), self._sum)
+
+
+@lru_cache(maxsize=1024)
+def _known(details: Pairs, types: tuple[type, ...]) -> Pairs:
+    del types  # tells `1` from `True`, which are equal
+    return details
+
+
+def _shared(details: Pairs) -> Pairs:
+    """Give the same object for the same details: `exit_code=0` is there thousands of times."""
+    return _known(details, tuple(type(value) for _, value in details))

@@ -1,0 +1,98 @@
+"""Whether the page may be served at all: the extra is installed, the address is safe, the token is a secret."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import shlex
+import stat
+from importlib.util import find_spec
+from pathlib import Path
+
+from jobscheduler.model import Problem
+
+INSTALL = (
+    "`make install EXTRAS=web`, or `pip install 'waitress>=3.0.1,<4' 'Jinja2>=3.1.6,<4' 'prometheus-client>=0.21,<1'` "
+    "into the service's own environment"
+)
+"""How to get what the page is made with."""
+
+SHORTEST = 16
+"""The least number of characters that a token has."""
+
+_LIBRARIES = ("waitress", "jinja2", "prometheus_client")
+_TOKEN = re.compile(r"[\x21-\x7e]+")
+_LARGEST = 4096
+
+
+class CannotServe(Exception):
+    """The page cannot be served as it was asked for; the problem says why and what to do."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
+
+
+def token_for(address: tuple[str, int], token_file: Path | None) -> str | None:
+    """Return the token that readers have to give, None if they need none.
+
+    Raises:
+        CannotServe: the extra is missing, other hosts would need no token, or the file holds none that is a secret.
+
+    """
+    if not has_extra():
+        raise CannotServe(Problem("`--http` needs the extra `web`", help=INSTALL))
+    if token_file is None and not ipaddress.ip_address(address[0]).is_loopback:
+        raise CannotServe(_unguarded(address))
+    return None if token_file is None else _token_in(token_file)
+
+
+def has_extra() -> bool:
+    """Whether everything that the page is made with is installed."""
+    return all(find_spec(library) is not None for library in _LIBRARIES)
+
+
+def _unguarded(address: tuple[str, int]) -> Problem:
+    host, port = address
+    return Problem(
+        f"`--http` on `{host}` would show jobs and their output to other hosts, to anybody",
+        notes=("without a token the page is served to this host only",),
+        help=f"name a file with a token with `--http-token-file FILE`, or use `--http 127.0.0.1:{port}`",
+    )
+
+
+def _token_in(file: Path) -> str:
+    """Read the token: the file's only line.
+
+    Raises:
+        CannotServe: the file is not there, others may read it, or there is no token in it.
+
+    """
+    make = f"make one with `(umask 077; openssl rand -hex 32 > {shlex.quote(str(file))})`"
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with open(descriptor, "rb") as opened:
+            _check_secret(file, os.fstat(descriptor))
+            raw = opened.read(_LARGEST + 1)
+    except OSError as error:
+        problem = Problem(f"the token file `{file}` cannot be read: {error.strerror}", help=make)
+        raise CannotServe(problem) from None
+    token = raw.decode("latin-1").strip()
+    if len(raw) > _LARGEST or not _TOKEN.fullmatch(token):
+        raise CannotServe(Problem(f"the token file `{file}` does not hold one line of printable ASCII", help=make))
+    if len(token) < SHORTEST:
+        raise CannotServe(Problem(f"the token in `{file}` has fewer than {SHORTEST} characters", help=make))
+    return token
+
+
+def _check_secret(file: Path, found: os.stat_result) -> None:
+    """See to it that only the service's user, root and a group may read the file, and nobody else write it."""
+    name = shlex.quote(str(file))
+    if not stat.S_ISREG(found.st_mode):
+        raise CannotServe(Problem(f"the token file `{file}` is no regular file"))
+    if found.st_uid not in {0, os.geteuid()}:
+        who = "root" if os.geteuid() == 0 else "root or the service's user"
+        raise CannotServe(Problem(f"the token file `{file}` does not belong to {who}", help=f"`chown root {name}`"))
+    if found.st_mode & 0o027:
+        raise CannotServe(Problem(f"the token file `{file}` is open to others", help=f"`chmod 600 {name}`"))

@@ -1,0 +1,142 @@
+"""The WSGI application: which path shows what, and the headers that keep what is shown harmless."""
+
+from __future__ import annotations
+
+import gzip
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qs
+
+from jobscheduler.web.face import Face
+from jobscheduler.web.gate import Environ, Gate
+from jobscheduler.web.metrics import Metrics
+from jobscheduler.web.pages import Pages
+
+_log = logging.getLogger("web")
+
+HTML, TEXT = "text/html; charset=utf-8", "text/plain; charset=utf-8"
+
+SAFE = (
+    (
+        "Content-Security-Policy",
+        "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
+        "base-uri 'none'; frame-ancestors 'none'",
+    ),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    ("Cache-Control", "no-store"),
+)
+"""What goes with every answer: nothing is executed, embedded, guessed, passed on or kept."""
+
+WORTH = 1400
+"""The least number of bytes that is worth compressing: less fits into one packet."""
+
+LONGEST_QUERY = 2000
+
+StartResponse = Callable[[str, list[tuple[str, str]]], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a request gets: an HTTP status, a content type and the bytes."""
+
+    status: str
+    kind: str
+    body: bytes
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class App:
+    """Answers GET and HEAD; it has no way to change anything."""
+
+    def __init__(self, face: Face, gate: Gate) -> None:
+        self._face = face
+        self._gate = gate
+        self._pages = Pages(face)
+        self._metrics = Metrics(face)
+
+    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        answer = self._answer(environ)
+        body, packed = _packed(answer.body, environ)
+        length = ("Content-Length", str(len(body)))
+        start_response(answer.status, [("Content-Type", answer.kind), length, *packed, *answer.headers, *SAFE])
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+
+    def _answer(self, environ: Environ) -> Answer:
+        """Answer a request. A fault is told to the log, and to the reader only that there was one."""
+        try:
+            refusal = self._gate.refusal(environ)
+            if refusal is not None:
+                return Answer(refusal.status, TEXT, f"{refusal.text}\n".encode(), refusal.headers)
+            return self._route(environ)
+        except Exception as error:
+            _log.error("the page `%s` could not be made: %s", environ.get("PATH_INFO", "")[:200], _place(error))
+            return Answer("500 Internal Server Error", TEXT, b"This could not be made. The log says why.\n")
+
+    def _route(self, environ: Environ) -> Answer:
+        path = environ.get("PATH_INFO", "") or "/"
+        room, _, name = path.removeprefix("/").partition("/")
+        match room, name:
+            case ("healthz", ""):
+                return self._health()
+            case ("metrics", ""):
+                body, kind = self._metrics.text(environ.get("HTTP_ACCEPT", ""))
+                return Answer("200 OK", kind, body)
+            case ("style.css", ""):
+                return Answer("200 OK", "text/css; charset=utf-8", self._pages.style)
+            case ("icon.svg", ""):
+                return Answer("200 OK", "image/svg+xml", self._pages.icon)
+            case ("output", run_id) if run_id:
+                return self._output(run_id)
+        page = self._page(room, name, _query(environ))
+        if page is not None:
+            return Answer("200 OK", HTML, page.encode("utf-8", "backslashreplace"))
+        root = "../" * path.removeprefix("/").count("/")
+        return Answer("404 Not Found", HTML, self._pages.nothing(root).encode())
+
+    def _page(self, room: str, name: str, query: dict[str, str]) -> str | None:
+        match room, name:
+            case ("", ""):
+                return self._pages.index(query)
+            case ("files", ""):
+                return self._pages.files(query)
+            case ("job", job_id):
+                return self._pages.job(job_id)
+        return None
+
+    def _health(self) -> Answer:
+        wrong = self._face.health()
+        if wrong is None:
+            return Answer("200 OK", TEXT, b"ok\n")
+        return Answer("503 Service Unavailable", TEXT, f"{wrong}\n".encode("utf-8", "backslashreplace"))
+
+    def _output(self, run_id: str) -> Answer:
+        output = self._face.output(run_id)
+        if output is None:
+            return Answer("404 Not Found", TEXT, b"The output of this run is no longer kept.\n")
+        return Answer("200 OK", TEXT, output)
+
+
+def _query(environ: Environ) -> dict[str, str]:
+    text = environ.get("QUERY_STRING", "")[:LONGEST_QUERY]
+    found = parse_qs(text, errors="replace", max_num_fields=None)
+    return {key: values[-1] for key, values in found.items()}
+
+
+def _packed(body: bytes, environ: Environ) -> tuple[bytes, tuple[tuple[str, str], ...]]:
+    """Compress a long body for a reader who takes that."""
+    if len(body) < WORTH or "gzip" not in environ.get("HTTP_ACCEPT_ENCODING", ""):
+        return body, ()
+    return gzip.compress(body, compresslevel=1, mtime=0), (("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding"))
+
+
+def _place(error: BaseException) -> str:
+    """Say what a fault was, and in which line of which file: the log has one line for it."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = f" ({trace.tb_frame.f_code.co_filename}:{trace.tb_lineno})" if trace else ""
+    return f"{type(error).__name__}: {error}{where}"

@@ -1,0 +1,46 @@
+"""What the page is given to show. It asks, on threads of its own and often at the same time; it changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Protocol
+
+from jobscheduler.results import Results
+from jobscheduler.status import Detail, Snapshot
+
+
+class Face(Protocol):
+    """The service, as far as it is shown. Every method may be called from any thread."""
+
+    @property
+    def results(self) -> Results:
+        """What has become of runs since the start."""
+        ...
+
+    def snapshot(self) -> Snapshot:
+        """How everything stands; at most about a second old."""
+        ...
+
+    def detail(self, job_id: str) -> Detail | None:
+        """More about one job, None if no job of this id is in force."""
+        ...
+
+    def upcoming(self, job_ids: Sequence[str], until: datetime, most: int) -> Mapping[str, Sequence[datetime]]:
+        """The slots of these jobs from now to `until`, in order, at most the next `most` of each."""
+        ...
+
+    def records(self, job_id: str | None, since: datetime, most: int) -> Sequence[Mapping[str, Any]]:
+        """The newest `most` records in the log since then, newest first, with the keys of JSON log lines.
+
+        Of one job, or of all. Values may be text, as in a text log.
+        """
+        ...
+
+    def output(self, run_id: str) -> bytes | None:
+        """All that was kept of what a run printed, None if that is no longer kept."""
+        ...
+
+    def health(self) -> str | None:
+        """What is wrong with the scheduling loop or the watcher, None if both are alive and on time."""
+        ...

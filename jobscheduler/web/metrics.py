@@ -1,0 +1,126 @@
+"""The same values as metrics, through a collector of the official client library.
+
+Labels by job only where an alert has to name the job: with ten thousand jobs each of them costs ten thousand lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import accumulate
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from jobscheduler.model import Status
+from jobscheduler.results import JobResult, Spread, Totals
+from jobscheduler.status import Snapshot, State
+from jobscheduler.web.face import Face
+
+
+class Metrics:
+    """Writes the metrics down for whoever scrapes them."""
+
+    def __init__(self, face: Face) -> None:
+        self._registry = CollectorRegistry()
+        self._registry.register(FaceCollector(face))
+        ProcessCollector(registry=self._registry)
+
+    def text(self, accept: str) -> tuple[bytes, str]:
+        """Return all metrics in the form that a reader accepts, and that form's content type."""
+        encode, kind = choose_encoder(accept)
+        return encode(self._registry), kind
+
+
+class FaceCollector(Collector):
+    """Asks the service when it is scraped; nothing is counted here."""
+
+    def __init__(self, face: Face) -> None:
+        self._face = face
+
+    def describe(self) -> Iterable[Metric]:
+        """Say nothing: registering should not ask the service, which is not up yet."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every metric."""
+        snapshot = self._face.snapshot()
+        yield from _of_service(snapshot, self._face.health())
+        yield from _of_jobs(snapshot)
+        yield from _of_totals(self._face.results.totals())
+        yield from _of_each(self._face.results.jobs())
+
+
+def _of_service(snapshot: Snapshot, wrong: str | None) -> Iterator[Metric]:
+    service = snapshot.service
+    info = {"version": service.version, "timezone": service.timezone}
+    yield InfoMetricFamily("jobscheduler", "The service.", info)
+    yield _gauge("start_time_seconds", "When the service started, in Unix time.", service.started.timestamp())
+    yield _gauge("healthy", "1 while the scheduling loop and the watcher are alive and on time, else 0.", wrong is None)
+    yield _gauge("troubles", "How many troubles the service has now, such as a lost directory.", len(service.trouble))
+    yield _gauge("scheduling_loop_age_seconds", "Seconds since the scheduling loop went round.", service.ticked)
+    yield _gauge("running_runs", "How many runs are at work.", service.running)
+    yield _gauge("queued_runs", "How many runs wait for a worker.", service.queued)
+    yield _gauge("workers", "How many runs may be at work at once.", service.workers)
+    yield _gauge("lost_threads", "Threads held by tasks that did not end when told to.", service.lost_threads)
+
+
+def _of_jobs(snapshot: Snapshot) -> Iterator[Metric]:
+    jobs = GaugeMetricFamily("jobscheduler_jobs", "How many jobs are in each state.", labels=["state"])
+    for state, count in snapshot.count().items():
+        jobs.add_metric([state.value], count)
+    yield jobs
+    help_ = "How many files are refused, or stale: their job is in force as it was before."
+    files = GaugeMetricFamily("jobscheduler_bad_files", help_, labels=["kind"])
+    files.add_metric(["refused"], sum(one.state is State.REFUSED for one in snapshot.jobs))
+    files.add_metric(["stale"], sum(one.stale for one in snapshot.jobs))
+    yield files
+
+
+def _of_totals(totals: Totals) -> Iterator[Metric]:
+    slots = CounterMetricFamily("jobscheduler_slots", "Slots by what became of them.", labels=["status"])
+    for status, count in totals.counts.items():
+        slots.add_metric([status.value], count)
+    yield slots
+    help_ = "Attempts that failed and were followed by another."
+    yield CounterMetricFamily("jobscheduler_failed_attempts", help_, totals.attempts_failed)
+    yield _histogram("run_duration_seconds", "How long runs took.", totals.duration)
+    help_ = "How long after their slots runs started; for jobs with jitter that is part of it."
+    yield _histogram("run_lateness_seconds", help_, totals.lateness)
+    yield _histogram("reload_latency_seconds", "From the change of a file to its being in force.", totals.latency)
+
+
+def _of_each(jobs: dict[str, JobResult]) -> Iterator[Metric]:
+    help_ = "A job's slots by what became of them."
+    slots = CounterMetricFamily("jobscheduler_job_slots", help_, labels=["job_id", "status"])
+    failing = _by_job("failing", "1 if the last run of a job failed, 0 if it succeeded.")
+    success = _by_job("last_success_timestamp_seconds", "When a run of a job last succeeded, in Unix time.")
+    duration = _by_job("last_duration_seconds", "How long the last run of a job took.")
+    for job_id, job in jobs.items():
+        for status, count in job.counts.items():
+            if count or status in {Status.SUCCESS, Status.FAILURE}:
+                slots.add_metric([job_id, status.value], count)
+        if job.is_failing is not None:
+            failing.add_metric([job_id], job.is_failing)
+        if job.success is not None:
+            success.add_metric([job_id], job.success.timestamp())
+        if job.last.duration is not None:
+            duration.add_metric([job_id], round(job.last.duration, 6))
+    yield from (slots, failing, success, duration)
+
+
+def _by_job(name: str, help_: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"jobscheduler_job_{name}", help_, labels=["job_id"])
+
+
+def _gauge(name: str, help_: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"jobscheduler_{name}", help_, value)
+
+
+def _histogram(name: str, help_: str, spread: Spread) -> HistogramMetricFamily:
+    """Write the classes as Prometheus has them: each holds those below it, too."""
+    bounds = (*map(str, spread.bounds), "+Inf")
+    buckets = list(zip(bounds, accumulate(map(float, spread.counts)), strict=True))
+    return HistogramMetricFamily(f"jobscheduler_{name}", help_, buckets, spread.sum)

@@ -1,0 +1,152 @@
+"""The door to waitress: sockets, threads and limits around the application."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Self
+
+from jobscheduler.web.face import Face
+from jobscheduler.web.gate import Gate
+
+THREADS = 4
+"""How many requests are worked on at once."""
+
+CONNECTIONS = 64
+"""How many connections there may be at once."""
+
+PATIENCE = 20
+"""Seconds after which a connection without traffic is closed."""
+
+ENDING = 1.0
+"""Seconds that closing may take."""
+
+QUIET = 600.0
+"""Seconds for which one and the same complaint of waitress is not repeated."""
+
+_log = logging.getLogger("web")
+
+
+class Web:
+    """Serves the page on `address` (an IP address and a port, 0 for any) while it is entered.
+
+    If that cannot be had, one warning is logged, `problem` says why, and nothing is served: runs matter more than
+    their page. `bound` is where it listens.
+    """
+
+    def __init__(self, address: tuple[str, int], face: Face, *, token: str | None) -> None:
+        self._address = address
+        self._face = face
+        self._token = token
+        self._server: Any = None
+        self._loop: threading.Thread | None = None
+        self._is_closing = False
+        self._filter = _Seldom(time.monotonic)
+        self.bound = address
+        self.problem: str | None = None
+
+    def __enter__(self) -> Self:
+        try:
+            listener = _listener(self._address)
+        except OSError as error:
+            host, port = self._address
+            self.problem = f"the page cannot be served on `{host}`, port {port}: {error.strerror or error}"
+            _log.warning(self.problem)
+            return self
+        self.bound = listener.getsockname()[:2]
+        for name in ("waitress", "waitress.queue"):
+            logging.getLogger(name).addFilter(self._filter)
+        self._server = self._serve_on(listener)
+        self._loop = threading.Thread(target=self._run, name="web", daemon=True)
+        self._loop.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._server is None or self._loop is None:
+            return
+        self._is_closing = True
+        with suppress(OSError):
+            self._server.trigger.pull_trigger(self._end)  # sockets belong to the loop's thread
+        self._loop.join(ENDING)
+        for name in ("waitress", "waitress.queue"):
+            logging.getLogger(name).removeFilter(self._filter)
+
+    def _serve_on(self, listener: socket.socket) -> Any:
+        from waitress import create_server  # noqa: PLC0415 - an extra
+
+        from jobscheduler.web.app import App  # noqa: PLC0415 - an extra
+
+        return create_server(
+            App(self._face, Gate(socket.gethostname(), self._token)),
+            sockets=[listener],
+            threads=THREADS,
+            connection_limit=CONNECTIONS,
+            channel_timeout=PATIENCE,
+            cleanup_interval=5,
+            max_request_header_size=16 * 1024,
+            max_request_body_size=1024,
+            asyncore_use_poll=True,  # the service may have more descriptors than select takes
+            asyncore_loop_timeout=5,
+            ident=None,
+            clear_untrusted_proxy_headers=True,
+        )
+
+    def _run(self) -> None:
+        """Serve until the end; what breaks the loop itself is told, and the loop goes on."""
+        while not self._is_closing:
+            try:
+                self._server.run()
+            except Exception:
+                _log.warning("serving was interrupted", exc_info=True)
+                time.sleep(1)
+
+    def _end(self) -> None:
+        """Close every socket, on the loop's thread, which ends for want of any; threads at work end by themselves."""
+        from waitress.wasyncore import close_all  # noqa: PLC0415 - an extra
+
+        self._server.task_dispatcher.set_thread_count(0)
+        close_all(self._server._map, ignore_all=True)
+
+
+def _listener(address: tuple[str, int]) -> socket.socket:
+    """Bind the address.
+
+    Raises:
+        OSError: it is taken, or not this host's, or the port is for root only.
+
+    """
+    made = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind(address)
+        made.listen(CONNECTIONS)
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
+class _Seldom(logging.Filter):
+    """Lets each complaint through once in a while: under load waitress has one for every request."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        super().__init__()
+        self._clock = clock
+        self._told: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether this kind of complaint has not been heard for a while."""
+        if record.name == "waitress.queue":
+            return False  # more requests than threads: they wait, and that is all
+        now, kind = self._clock(), str(record.msg)[:24]  # what follows may be anybody's text
+        if now - self._told.get(kind, -QUIET) < QUIET:
+            return False
+        self._told[kind] = now
+        return True

@@ -1,0 +1,354 @@
+"""A day back and a day ahead, laid out: what ran, failed, was skipped or missed, and what is due. Pure.
+
+1. Places are percent of the width, so the drawing stretches to any screen. Now is in the middle.
+2. A job has one row. Its runs are bars; ones that overlap go on two lanes. Runs that succeeded, one close behind the
+   other, become one bar: at this scale a job of every minute is a line.
+3. What went wrong gets a mark of its own shape on top, and is never merged with what went well. Marks too close to be
+   told apart become one, which says how many.
+4. Rows with trouble come first, then what ran, then what is due; beyond `MOST_ROWS` they are only counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from zoneinfo import ZoneInfo
+
+from jobscheduler.model import Status
+from jobscheduler.status import JobStatus
+from jobscheduler.web.looks import clock, human, numbers
+from jobscheduler.web.told import Told
+
+SIDE = timedelta(days=1)
+"""How far it reaches, back and ahead."""
+
+MOST_ROWS = 40
+"""How many jobs are shown."""
+
+MOST_SLOTS = 100
+"""How many slots ahead are shown of one job."""
+
+CELL = 0.1
+"""What is less than this apart (percent; three minutes) is one bar."""
+
+APART = 1.2
+"""What is less than this apart is one mark."""
+
+LEAST = 0.06
+"""The least width of a bar: one without any would not be drawn."""
+
+CELLS = 240
+"""Into how many parts the past is divided where runs at the same time are counted: six minutes each."""
+
+WORDS = {
+    Status.SUCCESS: "succeeded",
+    Status.FAILURE: "failed",
+    Status.SKIPPED: "skipped",
+    Status.MISSED: "missed",
+}
+_WORST = (Status.FAILURE, Status.MISSED, Status.SKIPPED)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of time on a row; `kind` is a status in lower case, `going` or `more` (slots too many to show)."""
+
+    left: float
+    width: float
+    kind: str
+    title: str
+    lane: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """An instant on a row: of trouble (`failure`, `skipped`, `missed`), or a `slot` ahead, `idle` if it is paused."""
+
+    at: float
+    kind: str
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One job. `summary` says in words what is drawn."""
+
+    job_id: str
+    spans: tuple[Span, ...]
+    marks: tuple[Mark, ...]
+    summary: str
+    lanes: int
+    has_trouble: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Hour:
+    """A line of the scale: local time, the same in UTC, and the day where one begins."""
+
+    at: float
+    local: str
+    utc: str
+    day: str
+    is_minor: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How many runs there were at once, in one part of the past; `share` is percent of the most there were."""
+
+    left: float
+    width: float
+    share: float
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """Everything that is drawn. `unread` is up to where (percent) the log was not read, 0 if all of it was.
+
+    `left_out` counts jobs beyond the last row, `left_out_trouble` those of them that had trouble.
+    """
+
+    rows: tuple[Row, ...]
+    hours: tuple[Hour, ...]
+    load: tuple[Load, ...]
+    peak: int
+    unread: float
+    left_out: int
+    left_out_trouble: int
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Where instants are on the drawing, and in which zone they are told."""
+
+    now: datetime
+    zone: ZoneInfo
+
+    def place(self, at: datetime) -> float:
+        """Give the place of an instant in percent; what is beyond an edge is at that edge."""
+        share = (at - self.now) / (2 * SIDE)
+        return round(min(1.0, max(0.0, 0.5 + share)) * 100, 2)
+
+    def clock(self, at: datetime) -> str:
+        """Give the local time of an instant."""
+        return clock(at, self.zone, self.now)
+
+
+def chosen(records: Sequence[Told], jobs: Iterable[JobStatus], now: datetime) -> list[str]:
+    """Give the ids of the jobs that have a row, in order, and of those beyond the last row."""
+    worst: dict[str, tuple[int, float]] = {}
+    for one in records:
+        rank = (_WORST.index(one.status) if one.status in _WORST else len(_WORST), -one.at.timestamp())
+        worst[one.job_id] = min(worst.get(one.job_id, rank), rank)
+    troubled = sorted((one for one, rank in worst.items() if rank[0] < len(_WORST)), key=worst.__getitem__)
+    busy = {one.id for one in jobs if one.id and one.going}
+    ran = sorted(busy.union(worst).difference(troubled))
+    known = {*troubled, *ran}
+    due = [(one.next, one.id) for one in jobs if one.next and one.next <= now + SIDE and one.id and one.id not in known]
+    return [*troubled, *ran, *(job_id for _, job_id in sorted(due))]
+
+
+def timeline(
+    view: View,
+    records: Sequence[Told],
+    jobs: Mapping[str, JobStatus],
+    order: Sequence[str],
+    upcoming: Mapping[str, Sequence[datetime]],
+    read_from: datetime,
+) -> Timeline:
+    """Lay it out: `records` newest first, `order` from `chosen`, `upcoming` for those that have a row.
+
+    `read_from` is from when on the records are complete.
+    """
+    shown = order[:MOST_ROWS]
+    mine: dict[str, list[Told]] = {job_id: [] for job_id in shown}
+    troubled = set()
+    for one in reversed(records):
+        if one.status in _WORST:
+            troubled.add(one.job_id)
+        if one.job_id in mine:
+            mine[one.job_id].append(one)
+    load, peak = _load(view, records)
+    rest = order[MOST_ROWS:]
+    return Timeline(
+        rows=tuple(row(view, one, mine[one], jobs.get(one), upcoming.get(one, ())) for one in shown),
+        hours=tuple(_hours(view)),
+        load=load,
+        peak=peak,
+        unread=view.place(read_from),
+        left_out=len(rest),
+        left_out_trouble=sum(job_id in troubled for job_id in rest),
+    )
+
+
+def row(
+    view: View, job_id: str, records: Sequence[Told], job: JobStatus | None, upcoming: Sequence[datetime]
+) -> Row:
+    """Lay out one job; `records` oldest first."""
+    begin = view.now - SIDE
+    records = [one for one in records if one.end >= begin]
+    runs = sorted((one for one in records if one.started is not None), key=lambda one: one.begin)
+    spans = [*_runs(view, runs), *_going(view, job), *_missed(view, records), *_beyond(view, upcoming)]
+    is_paused = job is not None and job.paused
+    marks = [*_slots(view, upcoming, is_paused=is_paused), *_troubles(view, records)]
+    lanes = 2 if any(one.lane for one in spans) else 1
+    has_trouble = any(one.status in _WORST for one in records)
+    return Row(job_id, tuple(spans), tuple(marks), _summary(job_id, records, upcoming), lanes, has_trouble)
+
+
+def _runs(view: View, runs: Iterable[Told]) -> Iterator[Span]:
+    """Draw runs, in the order of their starts: each on the first lane that is free, close ones together."""
+    lanes: list[list[list[Told]]] = [[], []]
+    for one in runs:
+        lane = lanes[0] if not lanes[0] or lanes[0][-1][-1].end <= one.begin else lanes[1]
+        if lane and _is_close(view, lane[-1][-1], one):
+            lane[-1].append(one)
+        else:
+            lane.append([one])
+    for number, groups in enumerate(lanes):
+        for group in groups:
+            left, right = view.place(group[0].begin), view.place(max(one.end for one in group))
+            kind = group[0].status.value.lower()
+            yield Span(left, _width(left, right), kind, _of_group(view, group), number)
+
+
+def _width(left: float, right: float) -> float:
+    return max(LEAST, round(right - left, 2))
+
+
+def _is_close(view: View, before: Told, after: Told) -> bool:
+    return before.status is after.status and view.place(after.begin) - view.place(before.end) < CELL
+
+
+def _of_group(view: View, group: Sequence[Told]) -> str:
+    first, last = group[0], group[-1]
+    if first is last:
+        took = "" if first.duration is None else f", {human(first.duration)}"
+        why = f": {first.reason}" if first.reason else ""
+        return f"{view.clock(first.begin)} {WORDS[first.status]}{why}{took}"
+    longest = human(max(one.duration or 0.0 for one in group))
+    runs = numbers(len(group), "run")
+    return f"{view.clock(first.begin)} to {view.clock(last.end)}: {runs} {WORDS[first.status]}, up to {longest}"
+
+
+def _going(view: View, job: JobStatus | None) -> Iterator[Span]:
+    for run in job.going if job else ():
+        if run.started is not None:
+            left = view.place(run.started)
+            since = human((view.now - run.started).total_seconds())
+            yield Span(left, _width(left, 50), "going", f"{view.clock(run.started)} running for {since}")
+
+
+def _missed(view: View, records: Iterable[Told]) -> Iterator[Span]:
+    for one in records:
+        if one.status is Status.MISSED and one.last is not None:
+            left = view.place(one.begin)
+            yield Span(left, _width(left, view.place(one.last)), "missed", _of_trouble(view, one))
+
+
+def _beyond(view: View, upcoming: Sequence[datetime]) -> Iterator[Span]:
+    """Say that there are more slots than are shown."""
+    if len(upcoming) >= MOST_SLOTS:
+        left = view.place(upcoming[-1])
+        yield Span(left, _width(left, 100), "more", f"after {view.clock(upcoming[-1])} it goes on")
+
+
+def _troubles(view: View, records: Iterable[Told]) -> Iterator[Mark]:
+    for status in reversed(_WORST):
+        marks = [(view.place(_instant_of(one)), one) for one in records if one.status is status]
+        group: list[tuple[float, Told]] = []
+        for found in sorted(marks, key=lambda mark: mark[0]):
+            if group and found[0] - group[0][0] >= APART:
+                yield _mark(view, group)
+                group = []
+            group.append(found)
+        if group:
+            yield _mark(view, group)
+
+
+def _instant_of(one: Told) -> datetime:
+    """Give where the mark of trouble is: where a run failed, else where its slot was."""
+    return one.end if one.status is Status.FAILURE else one.begin
+
+
+def _mark(view: View, group: Sequence[tuple[float, Told]]) -> Mark:
+    first, last = group[0][1], group[-1][1]
+    count = sum(one.count for _, one in group)
+    kind = first.status.value.lower()
+    at = round((group[0][0] + group[-1][0]) / 2, 2)
+    if first is last:
+        return Mark(at, kind, _of_trouble(view, first))
+    reasons = ", ".join(sorted({one.reason for _, one in group if one.reason}))
+    title = f"{view.clock(first.begin)} to {view.clock(last.begin)}: {count:,} {WORDS[first.status]}"
+    return Mark(at, kind, f"{title}: {reasons}" if reasons else title)
+
+
+def _of_trouble(view: View, one: Told) -> str:
+    why = f": {one.reason}" if one.reason else ""
+    if one.count > 1 and one.last:
+        slots = numbers(one.count, "slot")
+        return f"{view.clock(one.begin)} to {view.clock(one.last)}: {slots} {WORDS[one.status]}{why}"
+    return f"{view.clock(one.begin)} {WORDS[one.status]}{why}"
+
+
+def _slots(view: View, upcoming: Sequence[datetime], *, is_paused: bool) -> Iterator[Mark]:
+    """Draw the slots ahead; those at one place are one line."""
+    for place, slots in groupby(upcoming[:MOST_SLOTS], key=lambda slot: round(view.place(slot) / CELL)):
+        first, *more = slots
+        count = f" and {len(more)} more" if more else ""
+        kind, paused = ("idle", ", but paused") if is_paused else ("slot", "")
+        yield Mark(round(place * CELL, 2), kind, f"due {view.clock(first)}{count}{paused}")
+
+
+def _summary(job_id: str, records: Sequence[Told], upcoming: Sequence[datetime]) -> str:
+    counts = {status: sum(one.count for one in records if one.status is status) for status in Status}
+    parts = [f"{count:,} {WORDS[status]}" for status, count in counts.items() if count]
+    due = f"{len(upcoming)}{' or more' if len(upcoming) >= MOST_SLOTS else ''} due"
+    return f"{job_id}: {', '.join(parts) or 'nothing ran'}, {due}"
+
+
+def _load(view: View, records: Iterable[Told]) -> tuple[tuple[Load, ...], int]:
+    """Count the runs that there were at once, in each part of the past at its busiest."""
+    begin, size = view.now - SIDE, SIDE / CELLS
+    steps = sorted(
+        step
+        for one in records
+        if one.started is not None and one.end > begin
+        for step in ((max(one.begin, begin), 1), (max(one.end, one.begin), -1))
+    )
+    most, going, reached = [0] * CELLS, 0, 0
+    for at, change in steps:
+        cell = min(CELLS - 1, max(0, int((at - begin) / size)))
+        for quiet in range(reached, cell + 1):
+            most[quiet] = max(most[quiet], going)
+        going, reached = going + change, cell
+        most[cell] = max(most[cell], going)
+    peak = max(most)
+    return tuple(_loads(view, most, peak)), peak
+
+
+def _loads(view: View, most: Sequence[int], peak: int) -> Iterator[Load]:
+    size = SIDE / CELLS
+    for count, cells in groupby(range(CELLS), key=most.__getitem__):
+        first, *others = cells
+        if count:
+            begin = view.now - SIDE + first * size
+            end = begin + (len(others) + 1) * size
+            title = f"{view.clock(begin)} to {view.clock(end)}: up to {numbers(count, 'run')} at once"
+            left = view.place(begin)
+            yield Load(left, round(view.place(end) - left, 2), round(100 * count / peak, 1), title)
+
+
+def _hours(view: View) -> Iterator[Hour]:
+    """Draw a line at each sixth hour of local time, whatever the zone's distance from UTC."""
+    quarter = timedelta(minutes=15)
+    at = (view.now - SIDE).astimezone(UTC)
+    at -= timedelta(minutes=at.minute % 15, seconds=at.second, microseconds=at.microsecond)
+    while (at := at + quarter) < view.now + SIDE:
+        local = at.astimezone(view.zone)
+        if local.minute == 0 and local.hour % 6 == 0:
+            day = f"{local:%a} {local.day} {local:%b}" if local.hour == 0 else ""
+            yield Hour(view.place(at), f"{local:%H:%M}", f"{at:%H:%M}", day, local.hour % 12 != 0)

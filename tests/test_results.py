@@ -1,0 +1,151 @@
+"""Results: what has become of runs, for each job and summed up."""
+
+from __future__ import annotations
+
+import os
+import tracemalloc
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from jobscheduler.model import Event, Level, Record, Status
+from jobscheduler.results import Results
+
+SLOT = datetime(2026, 11, 22, 1, 0, tzinfo=UTC)
+
+
+def record(status: Status = Status.SUCCESS, job_id: str = "a", *, late: float = 0.004, **more: Any) -> Record:
+    """What is written about a run that took 1.2 seconds."""
+    if status in {Status.SKIPPED, Status.MISSED}:
+        return Record(SLOT, status, job_id, scheduled=SLOT, **more)
+    started = SLOT + timedelta(seconds=late)
+    known = {"run_id": "5f3c2a9d41b7", "scheduled": SLOT, "started": started, "duration": 1.2, **more}
+    return Record(started + timedelta(seconds=1.2), status, job_id, **known)
+
+
+def taken(*entries: Record | Event) -> Results:
+    results = Results()
+    for entry in entries:
+        results.take(entry)
+    return results
+
+
+def test_each_status_is_counted_for_its_job_and_for_all() -> None:
+    """A job without a record has nothing."""
+    found = taken(record(), record(Status.FAILURE), record(), record(Status.SKIPPED, "b"))
+    of_a, of_b = found.of("a"), found.of("b")
+    assert of_a
+    assert of_b
+    assert (of_a.counts[Status.SUCCESS], of_a.counts[Status.FAILURE], of_b.counts[Status.SKIPPED]) == (2, 1, 1)
+    assert found.totals().counts == {"SUCCESS": 2, "FAILURE": 1, "SKIPPED": 1, "MISSED": 0}
+    assert found.of("c") is None
+    assert found.jobs().keys() == {"a", "b"}
+
+
+def test_a_record_that_sums_up_missed_slots_counts_for_each_of_them() -> None:
+    """One line stands for an outage."""
+    found = taken(record(Status.MISSED, details=(("last", SLOT), ("count", 59))), record(Status.MISSED))
+    assert found.totals().counts[Status.MISSED] == 60
+
+
+def test_the_last_record_is_kept_without_its_output() -> None:
+    """That may be long, and is in the log."""
+    found = taken(record(), record(Status.FAILURE, reason="exit", details=(("exit_code", 1),), output="no such file"))
+    last = found.last("a")
+    assert last == record(Status.FAILURE, reason="exit", details=(("exit_code", 1),))
+    assert found.last("b") is None
+
+
+def test_details_that_only_look_equal_stay_apart() -> None:
+    """In Python `1 == True`, and equal details are kept as one object."""
+    found = taken(record(job_id="a", details=(("more", 1),)), record(job_id="b", details=(("more", True),)))
+    assert [repr(found.last(one).details) for one in "ab"] == ["(('more', 1),)", "(('more', True),)"]  # type: ignore[union-attr]
+
+
+def test_a_skip_or_a_miss_changes_nothing_about_failing_and_the_last_success() -> None:
+    """A job that failed is failing until a run of it succeeds."""
+    found = taken(record(), record(Status.FAILURE), record(Status.SKIPPED), record(Status.MISSED))
+    job = found.of("a")
+    assert job
+    assert (job.is_failing, job.success, job.last.status) == (True, record().at, Status.MISSED)
+    found.take(record())
+    assert found.of("a").is_failing is False  # type: ignore[union-attr]
+    assert taken(record(Status.SKIPPED)).of("a").is_failing is None  # type: ignore[union-attr]
+
+
+def test_durations_and_lateness_are_counted_in_classes() -> None:
+    """A value that equals a bound is within it; what did not run has neither."""
+    runs = [record(duration=seconds) for seconds in (0.1, 0.11, 90_000.0)]
+    found = taken(*runs, record(late=2.0), record(Status.SKIPPED)).totals()
+    assert found.duration.counts == (1, 1, 0, 1, 0, 0, 0, 0, 0, 0, 1)
+    assert round(found.duration.sum, 3) == 90_001.41
+    assert dict(zip(found.lateness.bounds, found.lateness.counts, strict=False))[5.0] == 1
+    assert sum(found.lateness.counts) == 4
+
+
+def test_a_run_by_hand_is_not_late_and_a_clock_that_was_set_back_makes_none_negative() -> None:
+    """Without a slot there is nothing to be late for."""
+    found = taken(record(scheduled=None), record(late=-5)).totals().lateness
+    assert (sum(found.counts), found.counts[0], found.sum) == (1, 1, 0.0)
+
+
+def test_attempts_that_failed_are_counted_and_other_events_are_not() -> None:
+    """They have no record of their own."""
+    names = ("run.attempt_failed", "run.started", "run.attempt_failed")
+    assert taken(*(Event(SLOT, Level.WARNING, name) for name in names)).totals().attempts_failed == 2
+
+
+def test_the_time_until_a_change_is_in_force_is_counted() -> None:
+    """Told by whoever puts it in force."""
+    found = Results()
+    found.took(0.012)
+    assert dict(zip(found.totals().latency.bounds, found.totals().latency.counts, strict=False))[0.025] == 1
+
+
+def test_a_job_that_is_forgotten_stays_in_the_totals() -> None:
+    """Counters never go back; and an id that nobody knows is no trouble."""
+    found = taken(record(), record(job_id="b"))
+    found.forget(["a", "nobody"])
+    assert found.jobs().keys() == {"b"}
+    assert found.totals().counts[Status.SUCCESS] == 2
+
+
+def test_what_was_before_this_start_is_recalled_and_not_counted() -> None:
+    """So that a job that failed is shown as failing after a restart."""
+    found = Results()
+    found.recall(record())
+    found.recall(record(Status.FAILURE))
+    job = found.of("a")
+    assert job
+    assert (job.is_failing, job.success, sum(job.counts.values())) == (True, record().at, 0)
+    assert sum(found.totals().duration.counts) == 0
+
+
+def test_nothing_that_is_told_makes_it_raise() -> None:
+    """It is called under the scheduler's lock."""
+    results = Results()
+    results.take(None)  # type: ignore[arg-type]
+    results.take(record(scheduled=SLOT.replace(tzinfo=None)))
+    results.take(record(job_id="b"))
+    assert results.last("b")
+
+
+def test_a_job_takes_less_than_500_bytes() -> None:
+    """Ten thousand of them are nothing; measured on records as the runner makes them."""
+    ids = [f"job-{number}" for number in range(10_000)]
+    results = Results()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for number, job_id in enumerate(ids):
+            slot = SLOT + timedelta(seconds=number)
+            started = slot + timedelta(microseconds=4000 + number)
+            run_id, code = os.urandom(6).hex(), int(str(number % 3))
+            status = Status.FAILURE if code else Status.SUCCESS
+            details, at = (("exit_code", code),), started + timedelta(seconds=1)
+            done = Record(at, status, job_id, run_id, slot, started, number * 0.1, None, details, "x" * 2000)
+            results.take(done)
+        del done, slot, started, run_id, details, at
+        size = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert size / len(ids) < 500
