@@ -16,7 +16,10 @@ PREFIX = "JOBSCHEDULER_"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How the service runs. Durations are seconds, sizes bytes; `timezone` None means the host's zone."""
+    """How the service runs. Durations are seconds, sizes bytes; `timezone` None means the host's zone.
+
+    `on_failure` and `on_recovery` are files with what is done when a job's result changes; None is nothing.
+    """
 
     jobs_dir: Path = Path("/etc/scheduler/jobs.d")
     log_file: Path = Path("/var/log/scheduler/scheduler.log")
@@ -27,6 +30,8 @@ class Settings:
     max_workers: int = 32
     drain_timeout: float = 30.0
     rescan_interval: float = 30.0
+    on_failure: Path | None = None
+    on_recovery: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +111,8 @@ OPTIONS = (
     Option("max_workers", _whole(1, 1000), "N", "how many runs may be going on at once"),
     Option("drain_timeout", _seconds(0), "DURATION", "how long running jobs may go on when the service stops"),
     Option("rescan_interval", _seconds(0.1), "DURATION", "how often everything is looked at again"),
+    Option("on_failure", _path, "FILE", "JSON file with the task to run when a job without `on_failure` begins to fail"),
+    Option("on_recovery", _path, "FILE", "JSON file with the task to run when a job without `on_recovery` works again"),
 )
 """Every option of `serve`."""
 
@@ -137,4 +144,6 @@ def default_of(option: Option) -> str:
     value = getattr(Settings(), option.name)
     if option.name == "log_max_bytes":
         return f"{value // 1024**2}M"
-    return "the host's" if value is None else f"{value:g}s" if isinstance(value, float) else str(value)
+    if value is None:
+        return "the host's" if option.name == "timezone" else "none"
+    return f"{value:g}s" if isinstance(value, float) else str(value)

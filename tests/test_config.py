@@ -21,6 +21,8 @@ def test_without_anything_the_defaults_hold() -> None:
         max_workers=32,
         drain_timeout=30,
         rescan_interval=30,
+        on_failure=None,
+        on_recovery=None,
     )
 
 
@@ -78,5 +80,5 @@ def test_every_setting_is_an_option_whose_default_can_be_written() -> None:
     """Flag, variable and default agree for each."""
     assert [option.name for option in OPTIONS] == list(Settings.__dataclass_fields__)
     for option in OPTIONS:
-        if option.name != "timezone":
+        if getattr(Settings(), option.name) is not None:
             assert option.read(default_of(option)) == getattr(Settings(), option.name)

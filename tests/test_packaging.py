@@ -18,7 +18,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from jobscheduler.config import OPTIONS, default_of
+from jobscheduler.config import OPTIONS, Settings, default_of
 from tests.booted import copy_of_the_checkout, filled_checkout, make
 from tests.conftest import ROOT
 
@@ -126,7 +126,10 @@ def test_the_settings_file_shows_every_option_with_its_default() -> None:
     text = (ROOT / "systemd/jobscheduler.default").read_text("utf-8")
     shown = dict(re.findall(r"^#(JOBSCHEDULER_[A-Z_]+)=(.*)$", text, re.MULTILINE))
     assert shown.pop("JOBSCHEDULER_TIMEZONE") == "Europe/Berlin"
-    assert shown == {option.variable: default_of(option) for option in OPTIONS if option.name != "timezone"}
+    assert shown.pop("JOBSCHEDULER_ON_FAILURE") == "/etc/scheduler/on-failure.json"
+    assert shown.pop("JOBSCHEDULER_ON_RECOVERY") == "/etc/scheduler/on-recovery.json"
+    with_default = [option for option in OPTIONS if getattr(Settings(), option.name) is not None]
+    assert shown == {option.variable: default_of(option) for option in with_default}
     assert [line for line in text.splitlines() if line and not line.startswith("#")] == []
 
 
