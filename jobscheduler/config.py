@@ -111,8 +111,8 @@ OPTIONS = (
     Option("max_workers", _whole(1, 1000), "N", "how many runs may be going on at once"),
     Option("drain_timeout", _seconds(0), "DURATION", "how long running jobs may go on when the service stops"),
     Option("rescan_interval", _seconds(0.1), "DURATION", "how often everything is looked at again"),
-    Option("on_failure", _path, "FILE", "JSON file with the task to run when a job without `on_failure` begins to fail"),
-    Option("on_recovery", _path, "FILE", "JSON file with the task to run when a job without `on_recovery` works again"),
+    Option("on_failure", _path, "FILE", "a JSON file: the task to run when a job without `on_failure` begins to fail"),
+    Option("on_recovery", _path, "FILE", "a JSON file: the task to run when a job without `on_recovery` works again"),
 )
 """Every option of `serve`."""
 

@@ -91,8 +91,9 @@ class Job:
 
     Durations are seconds. `timeout` bounds each attempt; `overlap` (`skip`, `queue`, `replace`, `allow`) says what
     becomes of a slot while the last run is still going on. `on_failure` and `on_recovery` are what is done when the
-    result changes; None leaves it to the service, `NO_TASK` is nothing. `origin` is the name of the source item (a file name) and
-    `written` when that was put there; they are no part of the definition: moving a file is not a change of the job.
+    result changes; None leaves it to the service, `NO_TASK` is nothing. `origin` is the name of the source item (a
+    file name) and `written` when that was put there; they are no part of the definition: moving a file is not a change
+    of the job.
     """
 
     id: str

@@ -108,6 +108,10 @@ class Reconciler:
             refused = sum(condition.state is State.REFUSED for condition in self._catalog.told().values())
             return len(self._applied), refused
 
+    def definition(self, job_id: str) -> Job | None:
+        """Return the definition that was applied last under this id, if any. Any thread may ask; nobody waits."""
+        return self._applied.get(job_id)
+
     # -- one pass
 
     def _pass(self, names: set[str] | None) -> None:

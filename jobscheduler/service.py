@@ -17,13 +17,14 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from jobscheduler import systemd, tasks
+from jobscheduler.alerts import Alerts, BadDefault, Defaults, read_defaults
 from jobscheduler.config import Settings
 from jobscheduler.health import Health
 from jobscheduler.hostclock import HostClock
 from jobscheduler.model import Event, Level, Past, Problem
 from jobscheduler.parse import Rules
 from jobscheduler.passes import Reconciler
-from jobscheduler.runlog import LogFile, RunLog, events_of, holder_of, lock, read_back
+from jobscheduler.runlog import LogFile, RunLog, events_of, holder_of, last_results, lock, read_back
 from jobscheduler.scheduler import ACCEPTED, Scheduler
 from jobscheduler.sources import SourceUnavailable
 from jobscheduler.sources.directory import DirectorySource, is_job_file
@@ -68,6 +69,7 @@ def serve(settings: Settings) -> int:
     source = DirectorySource(settings.jobs_dir)
     _check_paths(settings, source)
     rules = _rules(settings)
+    defaults = _defaults(settings, rules)
     with ExitStack() as stack:
         mailbox = _signals(stack)
         told = partial(mailbox.put, "mark")
@@ -77,9 +79,11 @@ def serve(settings: Settings) -> int:
         log = stack.enter_context(RunLog(file, form=settings.log_format, priorities=systemd.is_journal()))
         stack.enter_context(_library_warnings(log))
         clock = HostClock()
+        former = partial(last_results, settings.log_file, settings.log_backups)
+        alerts = Alerts(log.write, former, defaults, host=os.uname().nodename)
         scheduler = stack.enter_context(
             Scheduler(
-                write=log.write,
+                write=alerts.write,
                 write_started=partial(log.write_through, timeout=STARTED),
                 write_mark=lambda mark: log.write(*events_of(mark, _now())),
                 max_workers=settings.max_workers,
@@ -98,7 +102,7 @@ def serve(settings: Settings) -> int:
                 on_trouble=partial(mailbox.put, "tend"),
             )
         )
-        service = Service(settings, rules, log, file, clock, scheduler, reconciler, watch, mailbox)
+        service = Service(settings, rules, log, file, clock, scheduler, reconciler, alerts, watch, mailbox)
         stack.callback(service.close)
         service.start(past)
         status = service.run()
@@ -131,6 +135,7 @@ class Service:
         clock: HostClock,
         scheduler: Scheduler,
         reconciler: Reconciler,
+        alerts: Alerts,
         watch: Watch,
         mailbox: SimpleQueue[str],
     ) -> None:
@@ -141,13 +146,14 @@ class Service:
         self._clock = clock
         self._scheduler = scheduler
         self._reconciler = reconciler
+        self._alerts = alerts
         self._watch = watch
         self._mailbox = mailbox
         self._notifier = systemd.Notifier()
         self._health = Health(scheduler, log, watch)
         self._zone_seen = zone_signature(os.environ)
         self._told_zone = rules.zone.key
-        self._late = False
+        self._late = self._hurried = False
         self._blind = False
         self._fault = ""
         self._next_tend = self._next_wake = self._next_rescan = 0.0
@@ -160,6 +166,7 @@ class Service:
         self._tend()
         jobs, refused = self._reconciler.counts()
         self._scheduler.start()
+        self._alerts.start(self._reconciler.definition)
         now = time.monotonic()
         self._next_rescan = now + self._settings.rescan_interval
         self._next_tend, self._next_wake = now + TEND, now + WAKE
@@ -316,11 +323,21 @@ class Service:
         except CannotStart as cannot:
             problem, help_ = cannot.problem.message, cannot.problem.help
             self._log.event(Level.ERROR, "zone.kept", problem=problem, in_force=self._rules.zone.key, help=help_)
+        self._reload_alerts()
         self._look(partial(self._reconciler.reload, self._rules))
         self._zone_seen, self._told_zone = zone_signature(os.environ), self._rules.zone.key
         jobs, refused = self._reconciler.counts()
         self._log.event(Level.INFO, "service.reloaded", jobs=jobs, refused=refused, timezone=self._rules.zone.key)
         self._notifier.notify("READY=1", f"STATUS={self._status()}")
+
+    def _reload_alerts(self) -> None:
+        """Read the service's own alerts again; those that cannot be used are said, and the former stay."""
+        try:
+            self._alerts.defaults = _defaults(self._settings, self._rules)
+        except CannotStart as cannot:
+            bad = cannot.problem
+            where = {"file": bad.file, "line": bad.line, "column": bad.column}
+            self._log.event(Level.ERROR, "alert.kept", **where, problem=bad.message, help=bad.help)
 
     def _status(self) -> str:
         jobs, refused = self._reconciler.counts()
@@ -333,7 +350,9 @@ class Service:
     def _stop(self, cause: str) -> int:
         self._notifier.notify("STOPPING=1")
         self._log.event(Level.INFO, "service.stopping", cause=cause)
+        drained = time.monotonic() + self._settings.drain_timeout
         self._scheduler.stop(self._settings.drain_timeout, self._is_hurried)
+        self._alerts.stop(drained - time.monotonic(), self._is_hurried)
         self._scheduler.mark()
         self._log.event(Level.INFO, "service.stopped")
         return 0
@@ -341,10 +360,9 @@ class Service:
     def _is_hurried(self) -> bool:
         """Tell whether a second signal came; keep the watchdog content meanwhile."""
         self._notifier.notify("WATCHDOG=1")
-        try:
-            return self._mailbox.get_nowait() in {"SIGTERM", "SIGINT"}
-        except Empty:
-            return False
+        with suppress(Empty):
+            self._hurried |= self._mailbox.get_nowait() in {"SIGTERM", "SIGINT"}
+        return self._hurried
 
     def _die(self, fault: str) -> int:
         self._notifier.notify("STOPPING=1", f"STATUS={fault}")
@@ -391,6 +409,13 @@ def _rules(settings: Settings) -> Rules:
     except ZoneUnknown as unknown:
         raise CannotStart(Problem(str(unknown), help=unknown.help)) from None
     return Rules(zone, tasks.task_type, tasks.task_names())
+
+
+def _defaults(settings: Settings, rules: Rules) -> Defaults:
+    try:
+        return read_defaults(settings.on_failure, settings.on_recovery, rules)
+    except BadDefault as bad:
+        raise CannotStart(bad.problem) from None
 
 
 def _claim(settings: Settings, file: LogFile, stack: ExitStack) -> None:

@@ -30,10 +30,12 @@ ALLOWED = {
     "timetable": {"crontab", "zone", "model"},
     "runner": {"tasks", "model"},
     "parse": {"crontab", "durations", "jsontext", "zone", "model"},
+    "alerts": {"runner", "tasks", "runlog", "parse", "sources", "model"},
     "triggers": {"timetable", "model"},
     "scheduler": {"triggers", "timetable", "slots", "runner", "model"},
     "passes": {"catalog", "reconcile", "parse", "sources", "model"},
     "service": {
+        "alerts",
         "passes",
         "parse",
         "scheduler",

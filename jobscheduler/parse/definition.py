@@ -107,8 +107,8 @@ class _Parsing:
 
     def assemble(self, value: dict[str, Any], task: TaskSpec | None, alerts: dict[str, TaskSpec]) -> Job | None:
         schedule = self.schedule(value)
-        plain = {name: value[name] for name in ("description", "enabled", "overlap") if name in value}
-        given: dict[str, Any] = {**plain, **alerts}
+        given: dict[str, Any] = {name: value[name] for name in ("description", "enabled", "overlap") if name in value}
+        given |= alerts
         for name in ("catch_up", "jitter", "timeout"):
             if name in value:
                 given[name] = self.duration(value[name], (name,))
