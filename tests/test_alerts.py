@@ -16,6 +16,7 @@ from jobscheduler.alerts import Alerts, Defaults, Due, On, Sender, alert_of, cha
 from jobscheduler.model import NO_TASK, Cron, Entry, Event, Job, Record, Status, TaskSpec
 from jobscheduler.tasks import Context, Outcome, Task, TaskFailed
 from tests.conftest import wait_until
+from tests.tasks_support import as_root
 
 AT = datetime(2026, 11, 22, 1, 0, 1, 500000, tzinfo=UTC)
 S, F, K, M = Status.SUCCESS, Status.FAILURE, Status.SKIPPED, Status.MISSED
@@ -115,6 +116,19 @@ def test_a_command_gets_the_record_and_marks_of_its_own() -> None:
     assert (shown["JOB_ID"], shown["JOB_RUN_ID"], shown["JOB_RECORD_RUN_ID"]) == ("a", "0123456789ab", "5f3c2a9d")
     assert (shown["JOB_ALERT"], shown["JOB_HOST"], shown["JOB_RECORD"]) == ("failure", "mine", alert.text)
     assert shown["JOB_SCHEDULED_TIME"] == "2026-11-22T01:00:01.500000Z"
+
+
+@as_root
+def test_a_command_of_another_user_gets_the_same() -> None:
+    """Also what only quotes and line breaks would make trouble of."""
+    from jobscheduler.tasks.execute_command import ExecuteCommand
+
+    text = 'it\'s "$HOME" `id` \\ ${x}\nend'
+    alert = alert_of(On.FAILURE, record(output=text), description=text, host="h")
+    fields = {"command": 'printf %s "$JOB_OUTPUT$JOB_RECORD"; id -un', "user": "nobody", "cwd": "/"}
+    context = Context("a", "0123456789ab", AT, alert=alert)
+
+    assert ExecuteCommand(fields).run(context).output.decode() == text + alert.text + "nobody\n"
 
 
 # --- the room --------------------------------------------------------------------------------------------

@@ -262,11 +262,13 @@ def test_a_run_that_the_stop_itself_ends_is_told(host: Host) -> None:
 
 
 def test_a_second_signal_stops_alerts_at_once(host: Host) -> None:
-    """As it does runs; their processes are ended, and the log says so."""
+    """Although it was a run that it stopped; their processes are ended, and the log says so."""
     service = host.service
+    service.write("slow.json", job("slow", command="sleep 60"))
     service.write("a.json", host.job(on_failure=host.note("exec sleep 60")))
     service.start()
     wait_until(host.told)
+    service.wait_for("run.started", job_id="slow")
     began = time.monotonic()
     assert service.process is not None
     service.process.send_signal(signal.SIGTERM)
