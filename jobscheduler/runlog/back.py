@@ -123,14 +123,14 @@ def _lines(files: Iterable[Path]) -> Iterator[Line]:
     """Yield the lines that matter, and the very last one, from the end of the log backwards."""
     is_last = True
     for file in files:
-        for raw in raw_lines(file):
+        for raw in _raw_lines(file):
             line = parse_line(raw)
             if line is not None and (is_last or line["word"] in _WORDS):
                 is_last = False
                 yield line
 
 
-def raw_lines(path: Path) -> Iterator[bytes]:
+def _raw_lines(path: Path) -> Iterator[bytes]:
     """Yield the complete lines of a file, the last one first. A last line without its end was cut by a crash."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
