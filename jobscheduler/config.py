@@ -20,6 +20,7 @@ class Settings:
     """How the service runs. Durations are seconds, sizes bytes; `timezone` None means the host's zone.
 
     `http` is where the page is served, None for nowhere; `http_token_file` holds what its readers have to know.
+    `on_failure` and `on_recovery` are files with what is done when a job's result changes; None is nothing.
     """
 
     jobs_dir: Path = Path("/etc/scheduler/jobs.d")
@@ -34,6 +35,8 @@ class Settings:
     socket: Path = Path("/run/scheduler/control.sock")
     http: tuple[str, int] | None = None
     http_token_file: Path | None = None
+    on_failure: Path | None = None
+    on_recovery: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +131,8 @@ OPTIONS = (
     Option("socket", _path, "FILE", "the control socket, over which verbs ask the service"),
     Option("http", _address, "ADDRESS:PORT", "serve the page, metrics and health there, such as `127.0.0.1:9080`"),
     Option("http_token_file", _path, "FILE", "the file with the token that readers of `--http` have to give"),
+    Option("on_failure", _path, "FILE", "a JSON file: the task to run when a job without `on_failure` begins to fail"),
+    Option("on_recovery", _path, "FILE", "a JSON file: the task to run when a job without `on_recovery` works again"),
 )
 """Every option of `serve`."""
 

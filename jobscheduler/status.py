@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from jobscheduler.model import Cron, Job, Problem, Record
+from jobscheduler.model import NO_TASK, Cron, Job, Problem, Record, TaskSpec
 
 
 class Unknown(LookupError):
@@ -88,19 +88,6 @@ class JobStatus:
     paused: bool = False
     stale: bool = False
     problems: tuple[Problem, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Detail:
-    """What is worth knowing of one job besides its status: its definition without secrets, and its next slots.
-
-    `upcoming` are slots with their starts, which are later by the jitter; `sentence` is the schedule in words.
-    """
-
-    definition: Mapping[str, Any]
-    sentence: str
-    timezone: str | None
-    upcoming: tuple[tuple[datetime, datetime], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,12 +211,14 @@ def service_json(snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
-def detail_json(one: JobStatus, detail: Detail | None) -> dict[str, Any]:
-    """One job with all that is known of it."""
-    if detail is None:
-        return {**job_json(one), "definition": None, "sentence": None, "upcoming": []}
-    upcoming = [{"scheduled": instant(slot), "start": instant(start)} for slot, start in detail.upcoming]
-    return {**job_json(one), "definition": detail.definition, "sentence": detail.sentence, "upcoming": upcoming}
+def detail_json(one: JobStatus, detail: Detail | None, starts: Iterable[tuple[datetime, datetime]]) -> dict[str, Any]:
+    """One job with all that is known of it; `starts` are its next slots, each with its start."""
+    return {
+        **job_json(one),
+        "definition": detail.definition if detail else None,
+        "sentence": detail.sentence if detail else None,
+        "upcoming": [{"scheduled": instant(slot), "start": instant(start)} for slot, start in starts],
+    }
 
 
 def going_json(run: Going) -> dict[str, Any]:
@@ -275,9 +264,16 @@ def definition_json(job: Job) -> dict[str, Any]:
         "jitter": job.jitter,
         "not_before": instant(job.not_before),
         "not_after": instant(job.not_after),
-        "task": {"type": job.task.type, **job.task.fields},
+        "task": task_json(job.task),
+        "on_failure": job.on_failure and task_json(job.on_failure),
+        "on_recovery": job.on_recovery and task_json(job.on_recovery),
     }
     return {key: value for key, value in fields.items() if value is not None}
+
+
+def task_json(task: TaskSpec) -> dict[str, Any] | None:
+    """A task as in a job file; None for `null`, which stands for no alert whatever the service's own are."""
+    return None if task == NO_TASK else {"type": task.type, **task.fields}
 
 
 def schedule_text(job: Job | None) -> str | None:

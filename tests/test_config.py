@@ -23,6 +23,8 @@ def test_without_anything_the_defaults_hold() -> None:
         rescan_interval=30,
         http=None,
         http_token_file=None,
+        on_failure=None,
+        on_recovery=None,
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -225,7 +224,13 @@ def hostile() -> FakeFace:
     """Everything that somebody can name or print is an attempt to be executed."""
     face = FakeFace()
     face.add("0 * * * *", "hostile", HOSTILE, command=f"echo {HOSTILE!r}", file=f"{HOSTILE}.json")
-    face.ran("hostile", local("22 12:00"), 1.0, reason="exit", output=HOSTILE.encode() + b"</pre>\x1b]0;t\x07\n" + b"W" * 3000)
+    face.ran(
+        "hostile",
+        local("22 12:00"),
+        1.0,
+        reason="exit",
+        output=HOSTILE.encode() + b"</pre>\x1b]0;t\x07\n" + b"W" * 3000,
+    )
     problem = Problem(HOSTILE, line=1, column=1, notes=(HOSTILE,), help=f"javascript:{HOSTILE}")
     face.refuse(f"{HOSTILE}'\"-\u202e.json", problem, HOSTILE)
     face.service = replace(SERVICE, trouble=(HOSTILE,), jobs_dir=f"/{HOSTILE}", log_file=f"/{HOSTILE}.log")

@@ -13,18 +13,21 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from jobscheduler import systemd
+from jobscheduler.alerts import Alerts
 from jobscheduler.claim import Claim, check_paths, claim_log
 from jobscheduler.config import Settings
 from jobscheduler.control import CannotListen, Control, application
-from jobscheduler.desk import Desk
+from jobscheduler.desk import Desk, ServiceFace, Snapshots
 from jobscheduler.hostclock import HostClock
-from jobscheduler.model import Event, Level
-from jobscheduler.passes import Reconciler
-from jobscheduler.runlog import LogFile, RunLog, events_of, read_back
+from jobscheduler.model import Entry, Event, Level, Value
+from jobscheduler.passes import Reconciler, Tell
+from jobscheduler.results import Results
+from jobscheduler.runlog import LogFile, RunLog, events_of, last_results, read_back
 from jobscheduler.scheduler import Scheduler
-from jobscheduler.service.supervisor import Supervisor, rules_of, text_of, utc_now
+from jobscheduler.service.supervisor import Supervisor, defaults_of, rules_of, text_of, token_of, utc_now
 from jobscheduler.sources.directory import DirectorySource, is_job_file
 from jobscheduler.watch import Watch
+from jobscheduler.web import Web
 
 STARTED = 1.0
 """How long a run waits for its `run.started` to be written, in seconds."""
@@ -47,6 +50,8 @@ def serve(settings: Settings) -> int:
     source = DirectorySource(settings.jobs_dir)
     check_paths(settings, source)
     rules = rules_of(settings)
+    defaults = defaults_of(settings, rules)
+    token = token_of(settings)
     with ExitStack() as stack:
         mailbox = _signals(stack)
         file = LogFile(
@@ -57,15 +62,20 @@ def serve(settings: Settings) -> int:
         past = read_back(settings.log_file, settings.log_backups)
         log = stack.enter_context(RunLog(file, form=settings.log_format, priorities=systemd.is_journal()))
         stack.enter_context(_library_warnings(log))
-        clock = HostClock()
-        scheduler = stack.enter_context(_scheduler(settings, log, clock))
-        reconciler = Reconciler(source, scheduler, rules, log.event)
+        clock, results = HostClock(), Results()
+        former = partial(last_results, settings.log_file, settings.log_backups)
+        alerts = Alerts(log.write, former, defaults, host=os.uname().nodename)
+        scheduler = stack.enter_context(_scheduler(settings, log, _each(results.take, alerts.write), clock))
+        reconciler = Reconciler(source, scheduler, rules, _telling(log, results), took=results.took)
         watch = stack.enter_context(_watch(settings, source, reconciler, mailbox))
-        supervisor = Supervisor(settings, rules, log, file, claim, clock, scheduler, reconciler, watch, mailbox)
+        supervisor = Supervisor(settings, rules, log, file, claim, clock, scheduler, reconciler, alerts, watch, mailbox)
         stack.callback(supervisor.close)
         supervisor.start(past)
-        desk = Desk(settings, scheduler, reconciler, log.event, zone=supervisor.zone, health=supervisor.health)
-        supervisor.control = _control(settings, desk, log, stack)
+        snapshots = Snapshots(settings, scheduler, reconciler, results, supervisor)
+        supervisor.control = _control(settings, Desk(snapshots, scheduler, reconciler, log.event), log, stack)
+        if settings.http is not None:
+            face = ServiceFace(settings, snapshots, scheduler, results, supervisor)
+            stack.enter_context(Web(settings.http, face, token=token))
         supervisor.ready()
         if supervisor.run() is not None:
             _abandon(scheduler, log)
@@ -74,9 +84,28 @@ def serve(settings: Settings) -> int:
     return 0
 
 
-def _scheduler(settings: Settings, log: RunLog, clock: HostClock) -> Scheduler:
+def _each(*takers: Callable[[Entry], object]) -> Callable[[Entry], object]:
+    def take(entry: Entry) -> None:
+        for taker in takers:
+            taker(entry)
+
+    return take
+
+
+def _telling(log: RunLog, results: Results) -> Tell:
+    """Return what a pass tells its changes to: the log, and whoever keeps something of each job."""
+
+    def tell(level: Level, name: str, /, **values: Value | None) -> None:
+        log.event(level, name, **values)
+        if name == "job.removed":
+            results.forget([str(values["job_id"])])
+
+    return tell
+
+
+def _scheduler(settings: Settings, log: RunLog, write: Callable[[Entry], object], clock: HostClock) -> Scheduler:
     return Scheduler(
-        write=log.write,
+        write=write,
         write_started=partial(log.write_through, timeout=STARTED),
         write_mark=lambda mark: log.write(*events_of(mark, utc_now())),
         max_workers=settings.max_workers,

@@ -6,11 +6,13 @@ import os
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from queue import Empty, SimpleQueue
 
 from jobscheduler import systemd, tasks
+from jobscheduler.alerts import Alerts, BadDefault, Defaults, read_defaults
 from jobscheduler.claim import CannotStart, Claim
 from jobscheduler.config import Settings
 from jobscheduler.control import Control
@@ -22,6 +24,7 @@ from jobscheduler.passes import Reconciler
 from jobscheduler.runlog import LogFile, RunLog
 from jobscheduler.scheduler import ACCEPTED, Scheduler
 from jobscheduler.watch import State, Watch
+from jobscheduler.web import CannotServe, token_for
 from jobscheduler.zone import ZoneUnknown, service_zone, zone_signature
 
 TEND = 1.0
@@ -47,6 +50,7 @@ class Supervisor:
         clock: HostClock,
         scheduler: Scheduler,
         reconciler: Reconciler,
+        alerts: Alerts,
         watch: Watch,
         mailbox: SimpleQueue[str],
     ) -> None:
@@ -59,13 +63,14 @@ class Supervisor:
         self._clock = clock
         self._scheduler = scheduler
         self._reconciler = reconciler
+        self._alerts = alerts
         self._watch = watch
         self._mailbox = mailbox
         self._notifier = systemd.Notifier()
         self._health = Health(scheduler, log, watch)
         self._zone_seen = zone_signature(os.environ)
         self._told_zone = rules.zone.key
-        self._late = False
+        self._late = self._hurried = False
         self._blind = False
         self._fault = ""
         self._told_holder: int | None = None
@@ -79,6 +84,7 @@ class Supervisor:
         self._tend()
         jobs, refused = self._reconciler.counts()
         self._scheduler.start()
+        self._alerts.start(self._reconciler.definition)
         now = time.monotonic()
         self._next_rescan = now + self._settings.rescan_interval
         self._next_tend, self._next_wake = now + TEND, now + WAKE
@@ -94,16 +100,19 @@ class Supervisor:
         """Name the zone that is in force."""
         return self._rules.zone.key
 
-    def health(self) -> tuple[str | None, tuple[str, ...]]:
-        """Name a part that is not on time, if any, and say in words what else is wrong."""
-        late = self._health.late()
+    def late(self) -> str | None:
+        """Name a part that is not on time, if any."""
+        return self._health.late()
+
+    def troubles(self) -> tuple[str, ...]:
+        """Say in words what is wrong."""
         troubles = (
             (self._reconciler.is_lost(), "the jobs directory cannot be read: the last known jobs are in force"),
             (self._blind, "changes of files are not watched: everything is looked at again and again"),
             (self._log.is_failing(), "the log file cannot be written: lines are kept, and go to standard error"),
             (self._told_holder is not None, "another service uses the same jobs directory"),
         )
-        return late, tuple(text for is_so, text in troubles if is_so)
+        return tuple(text for is_so, text in troubles if is_so)
 
     def close(self) -> None:
         """Stop talking to the manager."""
@@ -266,11 +275,21 @@ class Supervisor:
         except CannotStart as cannot:
             problem, help_ = cannot.problem.message, cannot.problem.help
             self._log.event(Level.ERROR, "zone.kept", problem=problem, in_force=self._rules.zone.key, help=help_)
+        self._reload_alerts()
         self._look(partial(self._reconciler.reload, self._rules))
         self._zone_seen, self._told_zone = zone_signature(os.environ), self._rules.zone.key
         jobs, refused = self._reconciler.counts()
         self._log.event(Level.INFO, "service.reloaded", jobs=jobs, refused=refused, timezone=self._rules.zone.key)
         self._notifier.notify("READY=1", f"STATUS={self._status()}")
+
+    def _reload_alerts(self) -> None:
+        """Read the service's own alerts again; those that cannot be used are said, and the former stay."""
+        try:
+            self._alerts.defaults = defaults_of(self._settings, self._rules)
+        except CannotStart as cannot:
+            bad = cannot.problem
+            where = {"file": bad.file, "line": bad.line, "column": bad.column}
+            self._log.event(Level.ERROR, "alert.kept", **where, problem=bad.message, help=bad.help)
 
     def _status(self) -> str:
         jobs, refused = self._reconciler.counts()
@@ -283,17 +302,18 @@ class Supervisor:
     def _stop(self, cause: str) -> None:
         self._notifier.notify("STOPPING=1")
         self._log.event(Level.INFO, "service.stopping", cause=cause)
+        drained = time.monotonic() + self._settings.drain_timeout
         self._scheduler.stop(self._settings.drain_timeout, self._is_hurried)
+        self._alerts.stop(drained - time.monotonic(), self._is_hurried)
         self._scheduler.mark()
         self._log.event(Level.INFO, "service.stopped")
 
     def _is_hurried(self) -> bool:
         """Tell whether a second signal came; keep the watchdog content meanwhile."""
         self._notifier.notify("WATCHDOG=1")
-        try:
-            return self._mailbox.get_nowait() in {"SIGTERM", "SIGINT"}
-        except Empty:
-            return False
+        with suppress(Empty):
+            self._hurried |= self._mailbox.get_nowait() in {"SIGTERM", "SIGINT"}
+        return self._hurried
 
     def _die(self, fault: str) -> str:
         self._notifier.notify("STOPPING=1", f"STATUS={fault}")
@@ -313,6 +333,32 @@ def rules_of(settings: Settings) -> Rules:
     except ZoneUnknown as unknown:
         raise CannotStart(Problem(str(unknown), help=unknown.help)) from None
     return Rules(zone, tasks.task_type, tasks.task_names())
+
+
+def defaults_of(settings: Settings, rules: Rules) -> Defaults:
+    """Read what is done when a job's result changes that does not say it itself.
+
+    Raises:
+        CannotStart: a file cannot be read, or what is in it is no task.
+
+    """
+    try:
+        return read_defaults(settings.on_failure, settings.on_recovery, rules)
+    except BadDefault as bad:
+        raise CannotStart(bad.problem) from None
+
+
+def token_of(settings: Settings) -> str | None:
+    """Return what readers of the page have to know, None if nothing or if there is no page.
+
+    Raises:
+        CannotStart: the page cannot be served as it is asked for.
+
+    """
+    try:
+        return None if settings.http is None else token_for(settings.http, settings.http_token_file)
+    except CannotServe as cannot:
+        raise CannotStart(cannot.problem) from None
 
 
 def text_of(error: BaseException) -> str:
