@@ -43,7 +43,8 @@ SLOW = 1.0
 
 _COLOURS = {"SUCCESS": "green", "FAILURE": "red", "MISSED": "yellow", "SKIPPED": "yellow", "ERROR": "red"}
 _SHOWN_APART = frozenset(
-    {"time", "word", "job_id", "run_id", "scheduled", "started", "duration", "reason", "exit_code", "output", "trigger"}
+    {"time", "word", "status", "level", "event", "job_id", "run_id", "scheduled", "started", "duration", "trigger"}
+    | {"reason", "exit_code", "output"}
 )
 
 
