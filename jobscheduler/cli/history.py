@@ -20,8 +20,8 @@ from jobscheduler.cli.table import Column, in_colour, room, table
 from jobscheduler.config import Settings
 from jobscheduler.model import Problem, Status
 from jobscheduler.runlog import history
-from jobscheduler.runlog.history import Found, Wanted
 from jobscheduler.runlog.parsing import RECORDS
+from jobscheduler.runlog.wanted import Found, Wanted
 from jobscheduler.zone import ZoneUnknown, service_zone
 
 SUMMARY = "show what became of slots, from the log files"
