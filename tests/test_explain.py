@@ -139,7 +139,7 @@ HOUR = timedelta(hours=1)
             "no_record",
             "although it was due by the definition of now",
         ),
-        (facts(written=SLOT + HOUR), "not_there", "its file was put there at Sun 2026-11-22 02:00:00 CET"),
+        (facts(written=SLOT + HOUR), "not_there", "its file was put there or changed at Sun 2026-11-22 02:00:00"),
         (
             facts(line("job.updated", SLOT + HOUR, changed="schedule,catch_up")),
             "changed",

@@ -13,8 +13,9 @@ import pytest
 
 from jobscheduler.model import Entry, Event, Level, Record, Status
 from jobscheduler.runlog import LogFile, RunLog, as_json, as_text, blocks, history
-from jobscheduler.runlog.history import Wanted, back, forward, lines_back
+from jobscheduler.runlog.history import back, forward, lines_back
 from jobscheduler.runlog.parsing import RECORDS
+from jobscheduler.runlog.wanted import Wanted
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 

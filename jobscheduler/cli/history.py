@@ -20,8 +20,8 @@ from jobscheduler.cli.table import Column, in_colour, room, table
 from jobscheduler.config import Settings
 from jobscheduler.model import Problem, Status
 from jobscheduler.runlog import history
-from jobscheduler.runlog.history import Found, Wanted
 from jobscheduler.runlog.parsing import RECORDS
+from jobscheduler.runlog.wanted import Found, Wanted
 from jobscheduler.zone import ZoneUnknown, service_zone
 
 SUMMARY = "show what became of slots, from the log files"
@@ -43,7 +43,8 @@ SLOW = 1.0
 
 _COLOURS = {"SUCCESS": "green", "FAILURE": "red", "MISSED": "yellow", "SKIPPED": "yellow", "ERROR": "red"}
 _SHOWN_APART = frozenset(
-    {"time", "word", "job_id", "run_id", "scheduled", "started", "duration", "reason", "exit_code", "output", "trigger"}
+    {"time", "word", "status", "level", "event", "job_id", "run_id", "scheduled", "started", "duration", "trigger"}
+    | {"reason", "exit_code", "output"}
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -43,8 +44,8 @@ def in_colour(to: TextIO) -> bool:
 
 
 def room() -> int | None:
-    """Return how many columns standard output shows (`COLUMNS` wins), None if there is no bound, as in a pipe."""
-    return shutil.get_terminal_size((0, 0)).columns or None
+    """Return how many columns the terminal on standard output shows, None if that is none: nothing is cut in a pipe."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def printable(text: str) -> str:

@@ -6,6 +6,7 @@ they say.
 
 from jobscheduler.desk.desk import Desk
 from jobscheduler.desk.face import ServiceFace
+from jobscheduler.desk.recall import Recall
 from jobscheduler.desk.snapshots import Snapshots
 
-__all__ = ["Desk", "ServiceFace", "Snapshots"]
+__all__ = ["Desk", "Recall", "ServiceFace", "Snapshots"]

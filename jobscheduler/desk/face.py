@@ -12,8 +12,9 @@ from typing import Any
 from jobscheduler.config import Settings
 from jobscheduler.desk.snapshots import Snapshots, Supervising
 from jobscheduler.results import Results
-from jobscheduler.runlog.history import Wanted, lines_back
+from jobscheduler.runlog.history import lines_back
 from jobscheduler.runlog.parsing import RECORDS
+from jobscheduler.runlog.wanted import Wanted
 from jobscheduler.scheduler import Scheduler
 from jobscheduler.status import Detail, Snapshot
 

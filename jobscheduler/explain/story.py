@@ -6,10 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from jobscheduler.model import Status
+
 Line = Mapping[str, str]
 """A line of the log: `time`, `word` (status or event), and its pairs, as text."""
 
-RECORDS = frozenset({"SUCCESS", "FAILURE", "SKIPPED", "MISSED"})
+RECORDS = frozenset(status.value for status in Status)
 JOB_WORDS = RECORDS | {
     *("run.started", "run.attempt_failed"),
     *("job.added", "job.updated", "job.removed", "job.expired", "job.refused", "job.stale", "job.mended"),

@@ -13,57 +13,24 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
-from jobscheduler.runlog.blocks import blocks_back, blocks_forward, lines_of
-from jobscheduler.runlog.lines import instant_text
-from jobscheduler.runlog.parsing import object_of, parse_line
-
-SLACK = timedelta(hours=3)
-"""By how much a line may be earlier than the ones before it."""
+from jobscheduler.runlog.blocks import blocks_back, blocks_forward
+from jobscheduler.runlog.wanted import File, Found, Sieve, Wanted
 
 RECENT = 64 * 1024 * 1024
 """How many bytes from the end are looked through for ids of jobs."""
 
 _TRIES = 5
-_TIME = re.compile(rb'(?:\{"time": ?")?(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z)')
 _ID = re.compile(rb'\bjob_id(?:=|": ?")([A-Za-z0-9._-]+)')
 
 Progress = Callable[[int, int], object]
 """Told now and then how many bytes of how many have been looked through."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which lines are wanted: of one job, with one of these words (statuses or events), of a time (both inclusive).
-
-    What is None or empty excludes nothing. `words` are exact; those of records are in `parsing.RECORDS`.
-    """
-
-    job_id: str | None = None
-    words: frozenset[str] = frozenset()
-    since: datetime | None = None
-    until: datetime | None = None
-
-
 EVERYTHING = Wanted()
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """One line: its keys and values as text (`time`, `word` and its pairs), and its bytes."""
-
-    pairs: dict[str, str]
-    raw: bytes = field(repr=False)
-
-    @property
-    def object(self) -> dict[str, Any]:
-        """The line as an object of the JSON format, values with their types."""
-        return object_of(self.raw)
 
 
 def lines_back(path: Path, backups: int, wanted: Wanted = EVERYTHING) -> Iterator[dict[str, str]]:
@@ -85,10 +52,10 @@ def back(path: Path, backups: int, wanted: Wanted = EVERYTHING, progress: Progre
         OSError: a file is there and cannot be read.
 
     """
-    test = _Test(wanted)
+    sieve = Sieve(wanted)
     with _opened(path, backups) as files:
-        for block in _told(_blocks_back(files, test), files, progress):
-            yield from test.of(reversed(test.lines(block)))
+        for block in _told(_blocks_back(files, sieve), files, progress):
+            yield from sieve.of(reversed(sieve.lines(block)))
 
 
 def forward(path: Path, backups: int, wanted: Wanted = EVERYTHING, progress: Progress | None = None) -> Iterator[Found]:
@@ -98,10 +65,10 @@ def forward(path: Path, backups: int, wanted: Wanted = EVERYTHING, progress: Pro
         OSError: a file is there and cannot be read.
 
     """
-    test = _Test(wanted)
+    sieve = Sieve(wanted)
     with _opened(path, backups) as files:
-        for block in _told(_blocks_forward(files, test), files, progress):
-            yield from test.of(test.lines(block))
+        for block in _told(_blocks_forward(files, sieve), files, progress):
+            yield from sieve.of(sieve.lines(block))
 
 
 def last_of(path: Path, backups: int, wanted: Wanted, most: int, progress: Progress | None = None) -> list[Found]:
@@ -157,12 +124,9 @@ def begins_at(path: Path, backups: int) -> datetime | None:
 
 # --- files -----------------------------------------------------------------------------------------------
 
-_File = tuple[int, int]
-"""A descriptor, and how many bytes of it are looked at."""
-
 
 @contextmanager
-def _opened(path: Path, backups: int) -> Iterator[list[_File]]:
+def _opened(path: Path, backups: int) -> Iterator[list[File]]:
     """Hold every file of the log open, the newest first."""
     names = [path, *(path.with_name(f"{path.name}.{number}") for number in range(1, backups + 1))]
     for tries_left in reversed(range(_TRIES)):
@@ -196,121 +160,31 @@ def _identity_at(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def _head(file: _File) -> bytes:
-    """Read as much of the first line as tells its time."""
-    return os.pread(file[0], 64, 0)
-
-
-def _blocks_back(files: Iterable[_File], test: _Test) -> Iterator[bytes]:
+def _blocks_back(files: Iterable[File], sieve: Sieve) -> Iterator[bytes]:
     for file in files:
-        if test.is_all_later(file):
+        if sieve.is_all_later(file):
             continue
         for block in blocks_back(*file):
             yield block
-            if test.is_earlier(block):
+            if sieve.is_earlier(block):
                 return
 
 
-def _blocks_forward(files: Iterable[_File], test: _Test) -> Iterator[bytes]:
+def _blocks_forward(files: Iterable[File], sieve: Sieve) -> Iterator[bytes]:
     relevant = []
     for file in files:
-        if not test.is_all_later(file):
+        if not sieve.is_all_later(file):
             relevant.append(file)
-        if test.is_earlier(_head(file)):
+        if sieve.begins_earlier(file):
             break
     for file in reversed(relevant):
         yield from blocks_forward(*file)
 
 
-def _told(blocks: Iterable[bytes], files: Iterable[_File], progress: Progress | None) -> Iterator[bytes]:
+def _told(blocks: Iterable[bytes], files: Iterable[File], progress: Progress | None) -> Iterator[bytes]:
     done, whole = 0, sum(size for _, size in files)
     for block in blocks:
         if progress is not None:
             progress(done, whole)
         yield block
         done += len(block)
-
-
-# --- what is wanted ----------------------------------------------------------------------------------------
-
-
-class _Test:
-    """Tells what is wanted, by the bytes as far as possible."""
-
-    def __init__(self, wanted: Wanted) -> None:
-        self._wanted = wanted
-        self._needles = [
-            *([_needles("job_id", wanted.job_id)] if wanted.job_id is not None else []),
-            *([tuple(word.encode() for word in sorted(wanted.words))] if wanted.words else []),
-        ]
-        self._since = _bytes(wanted.since)
-        self._until = _bytes(wanted.until)
-        self._long_before = _bytes(wanted.since, -SLACK)
-        self._long_after = _bytes(wanted.until, SLACK)
-
-    def lines(self, block: bytes) -> list[bytes]:
-        """Return the lines of a block, none if nothing in it can be wanted."""
-        return lines_of(block) if self._may_hold(block) else []
-
-    def of(self, lines: Iterable[bytes]) -> Iterator[Found]:
-        """Yield those of these lines that are wanted."""
-        for raw in lines:
-            if self._may_hold(raw) and self._is_in_time(raw):
-                pairs = parse_line(raw)
-                if pairs is not None and self._is_wanted(pairs):
-                    yield Found(pairs, raw)
-
-    def is_earlier(self, block: bytes) -> bool:
-        """Tell whether everything before the first line of a block is earlier than what is wanted."""
-        first = _time_of(block)
-        return first is not None and self._long_before is not None and first < self._long_before
-
-    def is_all_later(self, file: _File) -> bool:
-        """Tell whether a file begins and ends later than what is wanted."""
-        if self._long_after is None:
-            return False
-        last = next((lines_of(block)[-1] for block in blocks_back(*file)), b"")
-        ends = [_time_of(_head(file)), _time_of(last)]
-        return all(end is not None and end > self._long_after for end in ends)
-
-    def _may_hold(self, data: bytes) -> bool:
-        return all(any(needle in data for needle in needles) for needles in self._needles)
-
-    def _is_in_time(self, raw: bytes) -> bool:
-        if self._since is None and self._until is None:
-            return True
-        if (time := _time_of(raw)) is None:
-            return True
-        return (self._since is None or self._since <= time) and (self._until is None or time <= self._until)
-
-    def _is_wanted(self, pairs: dict[str, str]) -> bool:
-        wanted = self._wanted
-        if wanted.job_id is not None and pairs.get("job_id") != wanted.job_id:
-            return False
-        if wanted.words and pairs["word"] not in wanted.words:
-            return False
-        at = datetime.fromisoformat(pairs["time"])
-        return (wanted.since is None or wanted.since <= at) and (wanted.until is None or at <= wanted.until)
-
-
-def _needles(key: str, value: str) -> tuple[bytes, ...]:
-    """How a pair stands in a line of either format; the value is an id, which needs no quotes."""
-    return tuple(text.encode("utf-8", "replace") for text in (f"{key}={value}", f'"{key}": "{value}"'))
-
-
-def _bytes(at: datetime | None, later: timedelta = timedelta(0)) -> bytes | None:
-    """How an instant stands at the beginning of a line, where such texts are in the order of time.
-
-    Milliseconds are all that a line has; what is finer is decided when the line has been taken apart.
-    """
-    if at is None:
-        return None
-    try:
-        return instant_text(at.astimezone(UTC) + later, exact=True).encode()
-    except OverflowError:
-        return None
-
-
-def _time_of(line: bytes) -> bytes | None:
-    found = _TIME.match(line)
-    return found[1] if found else None

@@ -8,9 +8,10 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
+from jobscheduler.model import Status
 from jobscheduler.runlog.file import CUT
 
-RECORDS = frozenset({"SUCCESS", "FAILURE", "SKIPPED", "MISSED"})
+RECORDS = frozenset(status.value for status in Status)
 """What stands second in a line that is the record of a slot or of a run by hand."""
 
 _TEXT = re.compile(r"(\S+) (?:(SUCCESS|FAILURE|SKIPPED|MISSED)|(INFO|WARNING|ERROR) (\S+))(?: (.*))?")

@@ -17,7 +17,7 @@ from jobscheduler.alerts import Alerts
 from jobscheduler.claim import Claim, check_paths, claim_log
 from jobscheduler.config import Settings
 from jobscheduler.control import CannotListen, Control, application
-from jobscheduler.desk import Desk, ServiceFace, Snapshots
+from jobscheduler.desk import Desk, Recall, ServiceFace, Snapshots
 from jobscheduler.hostclock import HostClock
 from jobscheduler.model import Entry, Event, Level, Value
 from jobscheduler.passes import Reconciler, Tell
@@ -71,7 +71,8 @@ def serve(settings: Settings) -> int:
         supervisor = Supervisor(settings, rules, log, file, claim, clock, scheduler, reconciler, alerts, watch, mailbox)
         stack.callback(supervisor.close)
         supervisor.start(past)
-        snapshots = Snapshots(settings, scheduler, reconciler, results, supervisor)
+        recall = Recall(settings.log_file, settings.log_backups, results)
+        snapshots = Snapshots(settings, scheduler, reconciler, results, supervisor, recall)
         supervisor.control = _control(settings, Desk(snapshots, scheduler, reconciler, log.event), log, stack)
         if settings.http is not None:
             face = ServiceFace(settings, snapshots, scheduler, results, supervisor)
