@@ -267,7 +267,7 @@ def test_without_a_service_the_file_answers_as_far_as_it_can(tmp_path: Path) -> 
     assert done.returncode == 3
     assert "`report` was not due at Sun 2026-03-01 11:00:00 UTC: the hour is 11, not 12" in done.stdout
     assert "the service was not asked: this is what the log and the file say" in done.stdout
-    assert "systemctl start" in done.stderr
+    assert "systemctl status jobscheduler" in done.stderr
 
 
 def test_without_a_service_and_a_file_there_is_no_answer(tmp_path: Path) -> None:
