@@ -150,6 +150,7 @@ HOUR = timedelta(hours=1)
             "no_record",
             "although it was due by the definition",
         ),
+        (facts(line("job.updated", SLOT + HOUR, changed="task"), written=SLOT + HOUR), "no_record", "it was due"),
         (facts(job=replace(JOB, enabled=False)), "disabled", "the job is disabled"),
         (
             facts(service=(line("service.started", SLOT + HOUR), line("service.stopped", SLOT - HOUR))),
