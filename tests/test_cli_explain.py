@@ -77,14 +77,17 @@ def ask(
 
 def test_a_slot_is_explained_by_its_record(tmp_path: Path) -> None:
     """Found in either format; the time is one of the job's zone."""
-    failed = record(1, Status.FAILURE, reason="exit", details=(("exit_code", 7),), output="no space\n")
+    failed = record(1, Status.FAILURE, reason="exit", details=(("exit_code", 7),), output="no space\n\x1b[2Jleft\n")
     log_of(tmp_path / "log", record(0), failed, record(2))
     service = {"report": told(job("report", "0 13 * * *", timezone="Europe/Berlin"))}
     done = ask(tmp_path, "report", "--at", "2026-03-02 13:00", service=service)
 
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == (
-        "`report` ran and failed: the command failed (exit code 7)\n  the end of its output: no space\n"
+        "`report` ran and failed: the command failed (exit code 7)\n"
+        "  the end of its output:\n"
+        "    no space\n"
+        "    \\x1b[2Jleft\n"
     )
 
 

@@ -82,7 +82,7 @@ HOUR = timedelta(hours=1)
         (facts(record("MISSED", reason="deleted"), job=None), "missed", "the file was deleted before it could begin"),
         (facts(record("MISSED", reason="unknown")), "missed", "so it may have begun"),
         (facts(record("MISSED", reason="of the future")), "missed", "was missed: of the future"),
-        (facts(record("FAILURE", reason="exit", output="no\nspace\n")), "failed", "the end of its output: no\nspace"),
+        (facts(record("FAILURE", reason="exit", output="no\nspace\n")), "failed", "the end of its output:\nno\nspace"),
         (facts(record("SUCCESS", attempts="3")), "ran", "it took 3 attempts"),
         # ... whatever the definition is by now
         (facts(record("SUCCESS"), job=replace(JOB, enabled=False)), "ran", "ran and succeeded"),
@@ -150,6 +150,7 @@ HOUR = timedelta(hours=1)
             "no_record",
             "although it was due by the definition",
         ),
+        (facts(line("job.updated", SLOT + HOUR, changed="task"), written=SLOT + HOUR), "no_record", "it was due"),
         (facts(job=replace(JOB, enabled=False)), "disabled", "the job is disabled"),
         (
             facts(service=(line("service.started", SLOT + HOUR), line("service.stopped", SLOT - HOUR))),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from jobscheduler.model import Begun, Entry, Event, Level, Mark, Past, Record, Status
-from jobscheduler.runlog import LogFile, RunLog, events_of, read_back
+from jobscheduler.runlog import LogFile, RunLog, as_text, events_of, read_back
 from jobscheduler.runlog.parsing import object_of, parse_line
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -179,6 +179,15 @@ def test_no_key_of_a_value_takes_the_place_of_what_a_line_is(tmp_path: Path, key
     past = read_back(tmp_path / "log", 7)
     assert past is not None
     assert past.begun == ()
+
+
+def test_a_key_may_have_digits() -> None:
+    """Or its text would be looked through for pairs."""
+    record = Record(at(2), Status.SUCCESS, "x", "a", details=(("x2", "trigger=manual"),))
+    line = parse_line(as_text(record).encode()) or {}
+
+    assert line["x2"] == "trigger=manual"
+    assert "trigger" not in line
 
 
 def test_an_event_with_a_status_of_its_own_is_still_an_event(tmp_path: Path, form: str) -> None:

@@ -110,6 +110,8 @@ def test_a_clock_that_was_set_back_hides_no_line(tmp_path: Path) -> None:
 
     assert len(runs(tmp_path / "log", Wanted(since=at(hour)))) == 21
     assert len(runs(tmp_path / "log", Wanted(until=at(hour - 1)))) == 20
+    write(tmp_path / "log.1", record(hour), record(1), record(hour + 1))
+    assert len(runs(tmp_path / "log", Wanted(until=at(hour - 1)))) == 21
 
 
 def counted(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
@@ -195,15 +197,23 @@ def test_files_that_are_rotated_while_they_are_opened_lose_and_double_nothing(
     file.close()
 
 
+def test_a_file_with_two_names_is_read_once(tmp_path: Path) -> None:
+    """As it is met when it is rotated each time that opening is tried."""
+    write(tmp_path / "log", record(1))
+    (tmp_path / "log.1").hardlink_to(tmp_path / "log")
+
+    assert runs(tmp_path / "log") == ["r1"]
+
+
 def test_a_file_that_is_emptied_while_it_is_read_ends_the_reading_of_it(tmp_path: Path) -> None:
     """As copytruncate of logrotate does."""
     log = tmp_path / "log"
     big(log, range(30))
     found = back(log, 3)
     next(found)
-    log.write_bytes(b"")
+    write(log, record(0, "new"))
 
-    assert all(one.pairs["word"] == "SUCCESS" for one in found)
+    assert all(one.pairs["job_id"] == "x" for one in found)
 
 
 @pytest.mark.parametrize("garbage", [b"\0" * 3000, b"x" * 3000 + b"\n", b"{}\n[1]\n{\n", b"\xff" * 700 + b"\n" * 9])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -125,17 +124,22 @@ def _is_complete(text: str) -> bool:
 
 def _print(answer: Answer) -> None:
     headline, *others = answer.sentences
-    _say([headline, *(f"  {sentence}" for sentence in others)])
+    _say(headline)
+    for sentence in others:
+        _say(sentence, "  ")
     if answer.help:
-        _say([f"  help: {answer.help}"])
+        _say(f"help: {answer.help}", "  ")
     for problem in answer.problems:
         print()
         show(problem, sys.stdout)
 
 
-def _say(lines: Iterable[str]) -> None:
-    for line in lines:
-        print(printable(line))
+def _say(sentence: str, margin: str = "") -> None:
+    """Print a sentence; the lines of what a job printed stand below it."""
+    first, *others = sentence.splitlines()
+    print(margin + printable(first))
+    for line in others:
+        print(f"{margin}  {printable(line)}")
 
 
 def _as_object(question: Question, answer: Answer) -> dict[str, Any]:

@@ -84,7 +84,8 @@ def background(record: Line, slot: datetime, job: Job | None, zone: ZoneInfo) ->
     if record.get("attempts"):
         said.append(f"it took {record['attempts']} attempts")
     if record.get("output"):
-        said.append(f"the end of its output: {record['output'].strip()}")
+        output = record["output"].strip()
+        said.append("the end of its output:" + ("\n" if "\n" in output else " ") + output)
     return tuple(said)
 
 

@@ -39,9 +39,9 @@ def blocks_forward(descriptor: int, size: int) -> Iterator[bytes]:
 
     The rest of what was too long for a block comes as if it were a line.
     """
-    start, end = 0, _after_line_before(descriptor, size)
-    while start < end:
-        data = os.pread(descriptor, min(BLOCK, end - start), start)
+    start = 0
+    while start < size:
+        data = os.pread(descriptor, min(BLOCK, size - start), start)
         if not data:
             return
         whole = data.rfind(b"\n") + 1
