@@ -199,7 +199,7 @@ class _Classes:
 
 
 def _small(one: Record) -> Record:
-    """Give a record without its output, and with details that others share: `exit_code=0` is there thousands of times."""
+    """Give a record without its output, and with details that others share: most of them are `exit_code=0`."""
     details = _known(one.details, tuple(type(value) for _, value in one.details))
     known = (one.run_id, one.scheduled, one.started, one.duration, one.reason)
     return Record(one.at, one.status, one.job_id, *known, details)
@@ -209,4 +209,3 @@ def _small(one: Record) -> Record:
 def _known(details: Pairs, types: tuple[type, ...]) -> Pairs:
     del types  # tells `1` from `True`, which are equal
     return details
-

@@ -225,7 +225,9 @@ def test_colours_of_an_output_are_left_out_and_other_control_characters_spelled_
     """Nothing that a job prints can hide something on the page."""
     face = FakeFace()
     face.add("0 * * * *", "a")
-    face.ran("a", local("22 12:00"), 1, reason="exit", output="\x1b[1;31mred\x1b[0m \x07 \u202egpj.exe\r\nfine\ttab".encode())
+    face.ran(
+        "a", local("22 12:00"), 1, reason="exit", output="\x1b[1;31mred\x1b[0m \x07 \u202egpj.exe\r\nfine\ttab".encode()
+    )
     text = get(face, "/job/a").text
     assert "<pre>red \\x07 \\u202egpj.exe\nfine\ttab</pre>" in text
 

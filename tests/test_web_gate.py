@@ -32,7 +32,9 @@ def test_this_host_is_known_by_its_names_and_by_any_address(host: str) -> None:
     assert status(Gate("build7", None), host=host) == ""
 
 
-@pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "build7.evil.example", "127.0.0.1.evil.example"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "localhost.evil.example", "build7.evil.example", "127.0.0.1.evil.example"]
+)
 def test_another_name_is_turned_away(host: str) -> None:
     """A web site whose name suddenly means this host must not read the page through its visitor's browser."""
     assert status(Gate("build7", None), host=host).startswith("421 ")

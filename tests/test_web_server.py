@@ -86,11 +86,11 @@ def test_the_token_is_needed_over_the_socket_too() -> None:
             assert ask(web, path=path, Authorization=f"Bearer {TOKEN}")[0].status == 200
 
 
-def test_a_fault_shows_no_trace(web: Web, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_fault_shows_no_trace(caplog: pytest.LogCaptureFixture) -> None:
     """500, and one line in the log."""
     face = FakeFace(broken=True)
-    with Web(("127.0.0.1", 0), face, token=None) as web:
-        answer, body = ask(web)
+    with Web(("127.0.0.1", 0), face, token=None) as broken:
+        answer, body = ask(broken)
     assert answer.status == 500
     assert b"Traceback" not in body
     assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == 1
@@ -230,6 +230,7 @@ def test_the_package_itself_needs_nothing_of_the_extra() -> None:
     """A service without the page does not pay for it."""
     import subprocess
 
-    code = "import sys, jobscheduler.web; print([m for m in ('waitress', 'jinja2', 'prometheus_client') if m in sys.modules])"
+    extra = ("waitress", "jinja2", "prometheus_client")
+    code = f"import sys, jobscheduler.web; print([one for one in {extra} if one in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

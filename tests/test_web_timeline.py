@@ -35,7 +35,9 @@ def one(*records: Told, upcoming: tuple[datetime, ...] = (), job: JobStatus | No
     return row(VIEW, "a", records, job, upcoming)
 
 
-def status(job_id: str, due: timedelta | None = None, *, paused: bool = False, going: tuple[Going, ...] = ()) -> JobStatus:
+def status(
+    job_id: str, due: timedelta | None = None, *, paused: bool = False, going: tuple[Going, ...] = ()
+) -> JobStatus:
     job = Job(job_id, Cron("@daily", "UTC"), TaskSpec.of("x", {}))
     upcoming = None if due is None else NOW + due
     return JobStatus(job_id, State.SCHEDULED, "f", job, upcoming, going, paused=paused)
@@ -169,7 +171,12 @@ def test_rows_with_trouble_come_first_then_what_ran_then_what_is_due() -> None:
         ran(2 * HOUR, job_id="skipped"),
     ]
     going = (Going("9e1c", NOW, NOW, 1),)
-    jobs = [status("soon", HOUR), status("later", 5 * HOUR), status("next-week", 170 * HOUR), status("busy", going=going)]
+    jobs = [
+        status("soon", HOUR),
+        status("later", 5 * HOUR),
+        status("next-week", 170 * HOUR),
+        status("busy", going=going),
+    ]
     assert [found.job_id for found in whole(records, jobs).rows] == [
         *("failed-late", "failed-early", "missed", "skipped"),
         *("busy", "ran"),
@@ -190,7 +197,12 @@ def test_runs_at_once_are_counted_over_all_jobs() -> None:
     records = [ran(6 * HOUR, 3 * HOUR, "a"), ran(5 * HOUR, HOUR, "b"), ran(5 * HOUR, HOUR / 2, "c")]
     found = whole(records, [])
     assert found.peak == 3
-    assert [(load.left, load.share) for load in found.load] == [(37.5, 33.3), (39.58, 100), (40.83, 66.7), (41.88, 33.3)]
+    assert [(load.left, load.share) for load in found.load] == [
+        (37.5, 33.3),
+        (39.58, 100),
+        (40.83, 66.7),
+        (41.88, 33.3),
+    ]
     assert found.load[1].title == "07:00:00 to 07:36:00: up to 3 runs at once"
     assert (whole([], []).peak, whole([], []).load) == (0, ())
 

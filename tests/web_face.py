@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -213,7 +212,13 @@ def _troubled_jobs(face: FakeFace) -> None:
 def _bad_files(face: FakeFace) -> None:
     unknown = Problem("unknown field `shedule`", line=4, column=3, help="did you mean `schedule`?")
     face.refuse("newsletter.json", unknown, "newsletter")
-    stale = Problem("`0 0 30 2 *` never happens: February has no day 30", "prune-logs.json", 4, 15, help="a day it has")
+    stale = Problem(
+        "`0 0 30 2 *` never happens: February has no day 30",
+        "prune-logs.json",
+        4,
+        15,
+        help="write a day that the month has, such as `28`",
+    )
     face.add("40 5 * * *", "prune-logs", "Delete what is older than a year.", stale=True, problems=(stale,))
     face.ran("prune-logs", local("22 04:40"), 44.0)
 
@@ -225,7 +230,13 @@ def hostile() -> FakeFace:
     """Everything that somebody can name or print is an attempt to be executed."""
     face = FakeFace()
     face.add("0 * * * *", "hostile", HOSTILE, command=f"echo {HOSTILE!r}", file=f"{HOSTILE}.json")
-    face.ran("hostile", local("22 12:00"), 1.0, reason="exit", output=HOSTILE.encode() + b"</pre>\x1b]0;t\x07\n" + b"W" * 3000)
+    face.ran(
+        "hostile",
+        local("22 12:00"),
+        1.0,
+        reason="exit",
+        output=HOSTILE.encode() + b"</pre>\x1b]0;t\x07\n" + b"W" * 3000,
+    )
     problem = Problem(HOSTILE, line=1, column=1, notes=(HOSTILE,), help=f"javascript:{HOSTILE}")
     face.refuse(f"{HOSTILE}'\"-\u202e.json", problem, HOSTILE)
     face.service = replace(SERVICE, trouble=(HOSTILE,), jobs_dir=f"/{HOSTILE}", log_file=f"/{HOSTILE}.log")

@@ -184,9 +184,7 @@ def timeline(
     )
 
 
-def row(
-    view: View, job_id: str, records: Sequence[Told], job: JobStatus | None, upcoming: Sequence[datetime]
-) -> Row:
+def row(view: View, job_id: str, records: Sequence[Told], job: JobStatus | None, upcoming: Sequence[datetime]) -> Row:
     """Lay out one job; `records` oldest first."""
     begin = view.now - SIDE
     records = [one for one in records if one.end >= begin]
