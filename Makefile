@@ -48,6 +48,10 @@ test: $(VENV)/requirements-dev ## run the tests, all but the ones that take minu
 test-deep: $(VENV)/requirements-dev ## run the tests that take minutes
 	@$(IN_VENV) -m pytest -m deep --timeout 3600 -n $(JOBS) --dist load $(ARGS)
 
+.PHONY: test-web
+test-web: $(VENV)/requirements-dev ## run the tests of the page in a real browser (Debian's chromium)
+	@$(IN_VENV) -m pytest -m web $(ARGS)
+
 .PHONY: check
 check: $(VENV)/requirements-dev ## check style and types
 	@$(IN_VENV) -m ruff check .

@@ -11,7 +11,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 
@@ -161,7 +161,7 @@ class _Of:
 
     def note(self, record: Record, slots: int) -> None:
         """Take a record as the last one."""
-        self.last = replace(record, details=_shared(record.details), output=None)
+        self.last = _small(record)
         match record.status:
             case Status.SUCCESS:
                 self.success, self.is_failing = record.at, False
@@ -198,12 +198,14 @@ class _Classes:
         return Spread(self._bounds, tuple(self._counts), self._sum)
 
 
+def _small(one: Record) -> Record:
+    """Give a record without its output, and with details that others share: most of them are `exit_code=0`."""
+    details = _known(one.details, tuple(type(value) for _, value in one.details))
+    known = (one.run_id, one.scheduled, one.started, one.duration, one.reason)
+    return Record(one.at, one.status, one.job_id, *known, details)
+
+
 @lru_cache(maxsize=1024)
 def _known(details: Pairs, types: tuple[type, ...]) -> Pairs:
     del types  # tells `1` from `True`, which are equal
     return details
-
-
-def _shared(details: Pairs) -> Pairs:
-    """Give the same object for the same details: `exit_code=0` is there thousands of times."""
-    return _known(details, tuple(type(value) for _, value in details))

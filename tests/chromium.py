@@ -7,6 +7,7 @@ import json
 import os
 import select
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,9 +20,20 @@ PATIENCE = 60.0
 """How long an answer may take, in seconds."""
 
 
-def program() -> str | None:
-    """The name of the browser, None if there is none."""
-    return which("chromium") or which("chromium-browser")
+PLUG = """
+import os, sys
+ends = [os.dup(int(one)) for one in sys.argv[1:3]]
+for number, end in enumerate(ends, 3):
+    os.dup2(end, number)
+    os.set_inheritable(number, True)
+os.execvp(sys.argv[3], sys.argv[3:])
+"""
+"""Starts a program with two descriptors as its third and fourth, where Chromium looks for them."""
+
+
+def program() -> str:
+    """The name of the browser."""
+    return which("chromium") or "chromium-browser"
 
 
 class Chromium:
@@ -72,8 +84,12 @@ class Chromium:
         """Go to a page and wait until all of it is there."""
         self.events.clear()
         self.ask("Page.navigate", url=url)
+        self.wait_for("Page.loadEventFired")
+
+    def wait_for(self, method: str) -> None:
+        """Wait until it tells this."""
         until = time.monotonic() + PATIENCE
-        while not self.told("Page.loadEventFired"):
+        while not self.told(method):
             self.events.append(self._hear(until))
         self.evaluate("0")  # what was told before that answer has been heard
 
@@ -125,21 +141,15 @@ class Chromium:
 def chromium() -> Iterator[Chromium]:
     """Start a browser with a profile of its own, and end it."""
     (read_to, to), (back, write_back) = os.pipe(), os.pipe()
-
-    def as_three_and_four() -> None:
-        first, second = os.dup(read_to), os.dup(write_back)
-        os.dup2(first, 3)
-        os.dup2(second, 4)
-
     with TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run"]
+        as_three_and_four = (sys.executable, "-c", PLUG, str(read_to), str(write_back))
         process = subprocess.Popen(
-            [program() or "chromium", *options, f"--user-data-dir={profile}", "--remote-debugging-pipe"],
+            [*as_three_and_four, program(), *options, f"--user-data-dir={profile}", "--remote-debugging-pipe"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            preexec_fn=as_three_and_four,
-            pass_fds=(3, 4),
+            pass_fds=(read_to, write_back),
         )
         os.close(read_to)
         os.close(write_back)

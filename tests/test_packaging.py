@@ -256,7 +256,18 @@ def test_every_target_of_the_makefile_is_listed_by_make() -> None:
     listed = make().stdout
     phony = re.findall(r"^\.PHONY: ([a-z-]+)$", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
     assert phony == re.findall(r"^  ([a-z-]+) ", listed, re.MULTILINE)
-    assert set(phony) >= {"help", "run", "test", "test-deep", "check", "wheels", "install", "uninstall", "clean"}
+    assert set(phony) >= {
+        "help",
+        "run",
+        "test",
+        "test-deep",
+        "test-web",
+        "check",
+        "wheels",
+        "install",
+        "uninstall",
+        "clean",
+    }
 
 
 def test_the_build_requirements_are_those_that_wheels_reads() -> None:

@@ -212,7 +212,13 @@ def _troubled_jobs(face: FakeFace) -> None:
 def _bad_files(face: FakeFace) -> None:
     unknown = Problem("unknown field `shedule`", line=4, column=3, help="did you mean `schedule`?")
     face.refuse("newsletter.json", unknown, "newsletter")
-    stale = Problem("`0 0 30 2 *` never happens: February has no day 30", "prune-logs.json", 4, 15, help="a day it has")
+    stale = Problem(
+        "`0 0 30 2 *` never happens: February has no day 30",
+        "prune-logs.json",
+        4,
+        15,
+        help="write a day that the month has, such as `28`",
+    )
     face.add("40 5 * * *", "prune-logs", "Delete what is older than a year.", stale=True, problems=(stale,))
     face.ran("prune-logs", local("22 04:40"), 44.0)
 

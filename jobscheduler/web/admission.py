@@ -71,8 +71,8 @@ def _token_in(file: Path) -> str:
     """
     make = f"make one with `(umask 077; openssl rand -hex 32 > {shlex.quote(str(file))})`"
     try:
-        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with open(descriptor, "rb") as opened:
+        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe is not waited for
+        with os.fdopen(descriptor, "rb") as opened:
             _check_secret(file, os.fstat(descriptor))
             raw = opened.read(_LARGEST + 1)
     except OSError as error:

@@ -59,6 +59,7 @@ class App:
         self._metrics = Metrics(face)
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        """Answer one request (PEP 3333)."""
         answer = self._answer(environ)
         body, packed = _packed(answer.body, environ)
         length = ("Content-Length", str(len(body)))

@@ -87,12 +87,13 @@ def _is_address(name: str) -> bool:
 def _token_in(environ: Environ) -> bytes:
     """Give the token of a request, from either scheme; empty if there is none."""
     scheme, _, value = environ.get("HTTP_AUTHORIZATION", "").strip().partition(" ")
-    given = value.strip().encode("latin-1", "replace")
+    given: bytes = value.strip().encode("latin-1", "replace")
     if scheme.lower() == "bearer":
         return given
     if scheme.lower() != "basic":
         return b""
     try:
-        return base64.b64decode(given, validate=True).partition(b":")[2]
+        decoded = base64.b64decode(given, validate=True)
     except binascii.Error:
         return b""
+    return decoded.partition(b":")[2]

@@ -18,7 +18,7 @@ def human(seconds: float) -> str:
         return f"{seconds:.2f} s"
     if seconds < 59.95:
         return f"{seconds:.1f} s"
-    left, parts = round(seconds), []
+    left, parts = round(seconds), list[str]()
     if left >= 3600:
         left = round(left / 60) * 60  # `1 h`, and not `1 h 0 min 2 s`
     for size, unit in _UNITS:

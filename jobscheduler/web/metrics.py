@@ -14,7 +14,6 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from jobscheduler.model import Status
 from jobscheduler.results import JobResult, Spread, Totals
 from jobscheduler.status import Snapshot, State
 from jobscheduler.web.face import Face
@@ -97,18 +96,15 @@ def _of_each(jobs: dict[str, JobResult]) -> Iterator[Metric]:
     slots = CounterMetricFamily("jobscheduler_job_slots", help_, labels=["job_id", "status"])
     failing = _by_job("failing", "1 if the last run of a job failed, 0 if it succeeded.")
     success = _by_job("last_success_timestamp_seconds", "When a run of a job last succeeded, in Unix time.")
-    duration = _by_job("last_duration_seconds", "How long the last run of a job took.")
     for job_id, job in jobs.items():
         for status, count in job.counts.items():
-            if count or status in {Status.SUCCESS, Status.FAILURE}:
+            if count:
                 slots.add_metric([job_id, status.value], count)
         if job.is_failing is not None:
             failing.add_metric([job_id], job.is_failing)
         if job.success is not None:
             success.add_metric([job_id], job.success.timestamp())
-        if job.last.duration is not None:
-            duration.add_metric([job_id], round(job.last.duration, 6))
-    yield from (slots, failing, success, duration)
+    yield from (slots, failing, success)
 
 
 def _by_job(name: str, help_: str) -> GaugeMetricFamily:

@@ -103,6 +103,7 @@ class Pages:
         text, state = query.get("q", "").strip()[:100], query.get("state", "")
         found = [one for one in snapshot.jobs if _matches(one, text.lower(), state)]
         found.sort(key=_rank)
+        failing = sum(map(is_failing, snapshot.jobs))
         bad = [one for one in snapshot.jobs if one.problems]
         is_refreshing = "refresh" in query
         return self._render(
@@ -112,7 +113,8 @@ class Pages:
             sheet=_sheet(found, query),
             text=text,
             state=state,
-            chips=_chips(snapshot),
+            failing=failing,
+            chips=_chips(snapshot, failing),
             bad=bad[:FIRST_FILES],
             bad_count=len(bad),
             timeline=self._recent(snapshot).timeline,
@@ -231,9 +233,8 @@ def _rank(one: JobStatus) -> tuple[bool, bool, bool, str]:
     return not needs, one.state is State.REFUSED, not one.going, one.id or one.file
 
 
-def _chips(snapshot: Snapshot) -> list[tuple[str, int]]:
+def _chips(snapshot: Snapshot, failing: int) -> list[tuple[str, int]]:
     """Give the words to filter by, and how many jobs each of them finds."""
-    failing = sum(map(is_failing, snapshot.jobs))
     states = [(state.value, count) for state, count in snapshot.count().items() if count]
     return [*([("failing", failing)] if failing else []), *states]
 

@@ -23,6 +23,9 @@ CONNECTIONS = 64
 PATIENCE = 20
 """Seconds after which a connection without traffic is closed."""
 
+CLEANING = 5
+"""How often such connections are looked for, in seconds."""
+
 ENDING = 1.0
 """Seconds that closing may take."""
 
@@ -89,7 +92,7 @@ class Web:
             threads=THREADS,
             connection_limit=CONNECTIONS,
             channel_timeout=PATIENCE,
-            cleanup_interval=5,
+            cleanup_interval=CLEANING,
             max_request_header_size=16 * 1024,
             max_request_body_size=1024,
             asyncore_use_poll=True,  # the service may have more descriptors than select takes

@@ -1,4 +1,4 @@
-"""Records as the log tells them, made values again: for the page, which looks further back than the service remembers."""
+"""Records as the log tells them, made values again: the page looks further back than the service remembers."""
 
 from __future__ import annotations
 

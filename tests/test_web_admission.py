@@ -1,0 +1,98 @@
+"""Whether the page may be served: the extra, the address, the token file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from jobscheduler.model import Problem
+from jobscheduler.web import CannotServe, admission, token_for
+
+HERE, ABROAD = ("127.0.0.1", 9080), ("0.0.0.0", 9080)
+TOKEN = "0123456789abcdef" * 2
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A token file as it should be."""
+    made = tmp_path / "token"
+    made.write_text(f"{TOKEN}\n")
+    made.chmod(0o600)
+    return made
+
+
+def problem(address: tuple[str, int], file: Path | None) -> Problem:
+    with pytest.raises(CannotServe) as caught:
+        token_for(address, file)
+    return caught.value.problem
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1"])
+def test_this_host_alone_needs_no_token(host: str, file: Path) -> None:
+    """A token that is given holds all the same."""
+    assert token_for((host, 9080), None) is None
+    assert token_for((host, 9080), file) == TOKEN
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::", "2001:db8::1"])
+def test_an_address_that_others_reach_is_refused_without_a_token(host: str, file: Path) -> None:
+    """With the reason, and both ways out."""
+    told = problem((host, 9080), None)
+    assert "other hosts" in told.message
+    assert told.help
+    assert "--http-token-file" in told.help
+    assert "--http 127.0.0.1:9080" in told.help
+    assert token_for((host, 9080), file) == TOKEN
+
+
+def test_without_the_extra_the_command_that_installs_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything else, and at the start, not when somebody looks."""
+    monkeypatch.setattr(admission, "_LIBRARIES", ("waitress", "not_there"))
+    told = problem(HERE, None)
+    assert told.help
+    assert "make install EXTRAS=web" in told.help
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o604, 0o620, 0o602, 0o601])
+def test_a_token_that_others_may_read_or_write_is_none(file: Path, mode: int) -> None:
+    """The help mends it."""
+    file.chmod(mode)
+    assert problem(ABROAD, file).help == f"`chmod 600 {file}`"
+
+
+def test_a_group_may_read_the_token(file: Path) -> None:
+    """The scraper's, for example."""
+    file.chmod(0o640)
+    assert token_for(ABROAD, file) == TOKEN
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_token_of_another_user_is_none(file: Path) -> None:
+    """Who could change it could also read the page."""
+    os.chown(file, 65534, -1)
+    assert problem(ABROAD, file).help == f"`chown root {file}`"
+
+
+@pytest.mark.parametrize("text", ["", "\n", "two words and more", "a" * 16 + "\n" + "b" * 16, "é" * 16, "a" * 5000])
+def test_what_is_no_token_is_refused_with_the_command_that_makes_one(file: Path, text: str) -> None:
+    """The text itself is not shown."""
+    file.write_text(text)
+    told = problem(ABROAD, file)
+    assert told.help == f"make one with `(umask 077; openssl rand -hex 32 > {file})`"
+    assert text.strip() == "" or text.strip() not in told.message
+
+
+def test_a_short_token_is_refused(file: Path) -> None:
+    """It could be guessed."""
+    file.write_text("secret")
+    assert "fewer than 16 characters" in problem(ABROAD, file).message
+
+
+def test_a_file_that_is_not_there_or_is_no_file_is_refused(tmp_path: Path) -> None:
+    """A pipe that nobody writes to would hold up the start."""
+    assert "No such file" in problem(HERE, tmp_path / "none").message
+    os.mkfifo(tmp_path / "pipe", 0o600)
+    assert "no regular file" in problem(HERE, tmp_path / "pipe").message
+    assert problem(HERE, tmp_path).message

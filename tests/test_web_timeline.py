@@ -1,0 +1,292 @@
+"""The timeline: what is drawn where, what is merged, and what is left out."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from jobscheduler.model import Cron, Job, Status, TaskSpec
+from jobscheduler.status import Going, JobStatus, State
+from jobscheduler.web.looks import clock, distance, human, visible
+from jobscheduler.web.timeline import MOST_ROWS, MOST_SLOTS, SIDE, Row, Timeline, View, chosen, row, timeline
+from jobscheduler.web.told import Told, told
+
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+MINUTE = timedelta(minutes=1)
+VIEW = View(NOW, ZoneInfo("UTC"))
+
+
+def ran(ago: timedelta, took: timedelta = MINUTE, job_id: str = "a", status: Status = Status.SUCCESS) -> Told:
+    begin = NOW - ago
+    reason = "exit" if status is Status.FAILURE else None
+    return Told(begin + took, status, job_id, "5f3c", begin, begin, took.total_seconds(), reason)
+
+
+def did_not(ago: timedelta, status: Status, job_id: str = "a", last: timedelta | None = None, count: int = 1) -> Told:
+    reason = "overlap" if status is Status.SKIPPED else "down"
+    ended = None if last is None else NOW - last
+    return Told(NOW, status, job_id, scheduled=NOW - ago, reason=reason, last=ended, count=count)
+
+
+def one(*records: Told, upcoming: tuple[datetime, ...] = (), job: JobStatus | None = None) -> Row:
+    return row(VIEW, "a", records, job, upcoming)
+
+
+def status(
+    job_id: str, due: timedelta | None = None, *, paused: bool = False, going: tuple[Going, ...] = ()
+) -> JobStatus:
+    job = Job(job_id, Cron("@daily", "UTC"), TaskSpec.of("x", {}))
+    upcoming = None if due is None else NOW + due
+    return JobStatus(job_id, State.SCHEDULED, "f", job, upcoming, going, paused=paused)
+
+
+def whole(records: list[Told], jobs: list[JobStatus], read_from: datetime = NOW - SIDE) -> Timeline:
+    newest_first = sorted(records, key=lambda one: one.at, reverse=True)
+    return timeline(VIEW, newest_first, {}, chosen(newest_first, jobs, NOW), {}, read_from)
+
+
+def test_now_is_in_the_middle_and_the_edges_are_a_day_away() -> None:
+    """What lies beyond is at the edge."""
+    places = [VIEW.place(NOW + hours * HOUR) for hours in (-30, -24, -12, 0, 12, 24, 30)]
+    assert places == [0, 0, 25, 50, 75, 100, 100]
+
+
+def test_a_run_is_a_bar_as_long_as_it_took() -> None:
+    """With its time, result and duration to be read."""
+    (span,) = one(ran(12 * HOUR, 6 * HOUR)).spans
+    assert (span.left, span.width, span.kind, span.lane) == (25, 12.5, "success", 0)
+    assert span.title == "00:00:00 succeeded, 6 h"
+
+
+def test_a_run_of_no_length_is_seen_all_the_same() -> None:
+    """A rectangle without width is not drawn."""
+    (span,) = one(ran(HOUR, timedelta(0))).spans
+    assert span.width > 0
+
+
+def test_a_run_that_began_before_the_left_edge_begins_there() -> None:
+    """And one that ended before is not shown."""
+    (span,) = one(ran(30 * HOUR, HOUR), ran(25 * HOUR, 2 * HOUR)).spans
+    assert (span.left, span.width) == (0, 2.08)
+
+
+def test_runs_that_succeeded_one_close_behind_the_other_are_one_bar() -> None:
+    """A job of every minute is a line; a gap, or a failure, ends it."""
+    minutes = [ran(step * MINUTE, 2 * MINUTE / 60) for step in range(60, 0, -1)]
+    (span,) = one(*minutes).spans
+    assert span.title == "11:00:00 to 11:59:02: 60 runs succeeded, up to 2.00 s"
+    assert len(one(ran(3 * HOUR), ran(2 * HOUR)).spans) == 2
+    minutes[30] = ran(30 * MINUTE, MINUTE / 60, status=Status.FAILURE)
+    assert [span.kind for span in one(*minutes).spans] == ["success", "failure", "success"]
+
+
+def test_runs_of_one_job_that_overlap_are_on_two_lanes() -> None:
+    """A row without any has one."""
+    both = one(ran(5 * HOUR, 3 * HOUR), ran(3 * HOUR, HOUR), ran(HOUR))
+    assert [(span.left, span.lane) for span in both.spans] == [(39.58, 0), (47.92, 0), (43.75, 1)]
+    assert (both.lanes, one(ran(5 * HOUR), ran(3 * HOUR)).lanes) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("record", "kind", "title"),
+    [
+        (ran(12 * HOUR, timedelta(0), status=Status.FAILURE), "failure", "00:00:00 failed: exit"),
+        (did_not(12 * HOUR, Status.SKIPPED), "skipped", "00:00:00 skipped: overlap"),
+        (did_not(12 * HOUR, Status.MISSED), "missed", "00:00:00 missed: down"),
+    ],
+)
+def test_each_kind_of_trouble_has_a_mark_with_its_reason(record: Told, kind: str, title: str) -> None:
+    """Where it happened; success has none."""
+    (mark,) = one(record).marks
+    assert (mark.at, mark.kind, mark.title) == (25, kind, title)
+    assert one(record).has_trouble
+    assert not one(ran(HOUR)).marks
+    assert not one(ran(HOUR)).has_trouble
+
+
+def test_marks_too_close_to_be_told_apart_are_one_that_says_how_many() -> None:
+    """Different kinds are never merged."""
+    failures = [ran(step * MINUTE, status=Status.FAILURE) for step in (63, 62, 61)]
+    (mark,) = one(*failures).marks
+    assert mark.title == "10:57:00 to 10:59:00: 3 failed: exit"
+    assert len(one(*failures, did_not(62 * MINUTE, Status.SKIPPED)).marks) == 2
+    assert len(one(*failures, ran(3 * HOUR, status=Status.FAILURE)).marks) == 2
+
+
+def test_an_outage_is_drawn_from_its_first_slot_to_its_last() -> None:
+    """And says how many slots it was."""
+    found = one(did_not(12 * HOUR, Status.MISSED, last=6 * HOUR, count=73))
+    (span,), (mark,) = found.spans, found.marks
+    assert (span.left, span.width, span.kind) == (25, 12.5, "missed")
+    assert mark.title == span.title == "00:00:00 to 06:00:00: 73 slots missed: down"
+
+
+def test_a_run_that_goes_on_reaches_until_now() -> None:
+    """One that waits has no bar yet."""
+    going = Going("9e1c", NOW - 6 * HOUR, NOW - 6 * HOUR, 1)
+    waiting = Going("77b0", NOW, None, 1, waits="worker")
+    (span,) = one(job=status("a", going=(going, waiting))).spans
+    assert (span.left, span.width, span.kind) == (37.5, 12.5, "going")
+    assert span.title == "06:00:00 running for 6 h"
+
+
+def test_slots_ahead_are_lines_and_too_many_are_said_to_go_on() -> None:
+    """Those at one place are one line."""
+    slots = tuple(NOW + step * HOUR for step in (6, 12))
+    assert [(mark.at, mark.kind, mark.title) for mark in one(upcoming=slots).marks] == [
+        (62.5, "slot", "due 18:00:00"),
+        (75.0, "slot", "due Mon 23 Nov 00:00:00"),
+    ]
+    dense = one(upcoming=tuple(NOW + step * MINUTE for step in range(1, MOST_SLOTS + 1)))
+    (span,) = dense.spans
+    assert (span.kind, span.left + span.width) == ("more", 100)
+    assert len(dense.marks) < MOST_SLOTS
+    assert "100 or more due" in dense.summary
+
+
+def test_slots_of_a_paused_job_look_as_if_nothing_will_come_of_them() -> None:
+    """They will be skipped."""
+    (mark,) = one(upcoming=(NOW + HOUR,), job=status("a", HOUR, paused=True)).marks
+    assert (mark.kind, mark.title) == ("idle", "due 13:00:00, but paused")
+
+
+def test_a_row_is_told_in_words_too() -> None:
+    """For those who do not see it."""
+    told_ = one(ran(HOUR), ran(2 * HOUR), did_not(HOUR, Status.MISSED, last=HOUR, count=5), upcoming=(NOW + HOUR,))
+    assert told_.summary == "a: 2 succeeded, 5 missed, 1 due"
+    assert one().summary == "a: nothing ran, 0 due"
+
+
+def test_rows_with_trouble_come_first_then_what_ran_then_what_is_due() -> None:
+    """A failure before a miss before a skip, the latest first; what is due later than tomorrow has none."""
+    records = [
+        ran(HOUR, job_id="ran"),
+        ran(5 * HOUR, job_id="failed-early", status=Status.FAILURE),
+        ran(HOUR, job_id="failed-late", status=Status.FAILURE),
+        did_not(HOUR, Status.SKIPPED, "skipped"),
+        did_not(HOUR, Status.MISSED, "missed"),
+        ran(2 * HOUR, job_id="skipped"),
+    ]
+    going = (Going("9e1c", NOW, NOW, 1),)
+    jobs = [
+        status("soon", HOUR),
+        status("later", 5 * HOUR),
+        status("next-week", 170 * HOUR),
+        status("busy", going=going),
+    ]
+    assert [found.job_id for found in whole(records, jobs).rows] == [
+        *("failed-late", "failed-early", "missed", "skipped"),
+        *("busy", "ran"),
+        *("soon", "later"),
+    ]
+
+
+def test_jobs_beyond_the_last_row_are_counted_with_their_trouble() -> None:
+    """Nothing is left out in silence."""
+    records = [ran(step * MINUTE, job_id=f"job-{step}", status=Status.FAILURE) for step in range(1, MOST_ROWS + 4)]
+    found = whole([*records, ran(HOUR, job_id="fine")], [])
+    assert len(found.rows) == MOST_ROWS
+    assert (found.left_out, found.left_out_trouble) == (4, 3)
+
+
+def test_runs_at_once_are_counted_over_all_jobs() -> None:
+    """Also those that have no row; a part of the day has the most that there were in it."""
+    records = [ran(6 * HOUR, 3 * HOUR, "a"), ran(5 * HOUR, HOUR, "b"), ran(5 * HOUR, HOUR / 2, "c")]
+    found = whole(records, [])
+    assert found.peak == 3
+    assert [(load.left, load.share) for load in found.load] == [
+        (37.5, 33.3),
+        (39.58, 100),
+        (40.83, 66.7),
+        (41.88, 33.3),
+    ]
+    assert found.load[1].title == "07:00:00 to 07:36:00: up to 3 runs at once"
+    assert (whole([], []).peak, whole([], []).load) == (0, ())
+
+
+def test_runs_that_follow_each_other_are_not_at_once() -> None:
+    """The end of one is the start of the next."""
+    assert whole([ran(2 * HOUR, HOUR, "a"), ran(HOUR, HOUR, "b")], []).peak == 1
+
+
+def test_what_was_not_read_is_said() -> None:
+    """A busy log has more records than are read."""
+    assert whole([], []).unread == 0
+    assert whole([], [], read_from=NOW - 6 * HOUR).unread == 37.5
+
+
+@pytest.mark.parametrize(
+    ("zone", "hours"),
+    [
+        ("UTC", ["18:00", "00:00", "06:00", "12:00", "18:00", "00:00", "06:00"]),
+        ("Asia/Kathmandu", ["18:00", "00:00", "06:00", "12:00", "18:00", "00:00", "06:00", "12:00"]),
+    ],
+)
+def test_the_scale_has_each_sixth_hour_of_local_time(zone: str, hours: list[str]) -> None:
+    """In any zone, with the day at its beginning."""
+    view = View(NOW, ZoneInfo(zone))
+    found = timeline(view, [], {}, [], {}, NOW).hours
+    assert [hour.local for hour in found] == hours
+    assert [hour.day for hour in found if hour.day] == ["Sun 22 Nov", "Mon 23 Nov"]
+    assert all(0 < hour.at < 100 for hour in found)
+
+
+def test_the_scale_follows_a_change_of_the_clocks() -> None:
+    """Two midnights are 23 hours apart when clocks go forward."""
+    view = View(datetime(2026, 3, 29, 12, 0, tzinfo=UTC), ZoneInfo("Europe/Berlin"))
+    first, second = (hour.at for hour in timeline(view, [], {}, [], {}, view.now).hours if hour.day)
+    assert second - first == pytest.approx(23 / 48 * 100, abs=0.02)
+
+
+# --- how values look ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 ms"),
+        (0.0042, "4 ms"),
+        (0.9999, "1.00 s"),
+        (1.204, "1.20 s"),
+        (9.999, "10.0 s"),
+        (59.97, "1 min"),
+        (125, "2 min 5 s"),
+        (3600, "1 h"),
+        (3629, "1 h"),
+        (3659.9, "1 h 1 min"),
+        (86_400 * 3 + 4 * 3600 + 59, "3 d 4 h"),
+        (86_400 + 59, "1 d"),
+    ],
+)
+def test_durations_are_written_for_people(seconds: float, text: str) -> None:
+    """In at most two units."""
+    assert human(seconds) == text
+
+
+def test_distances_are_told_from_now() -> None:
+    """Rounded down."""
+    found = [distance(NOW + timedelta(seconds=seconds), NOW) for seconds in (0.5, 59, 60, 7199, -86400)]
+    assert found == ["now", "in 59 s", "in 1 min", "in 1 h", "1 d ago"]
+
+
+def test_an_instant_has_as_much_date_as_it_needs() -> None:
+    """Today none, around today the day, else all of it; by the local calendar."""
+    zone = ZoneInfo("Europe/Berlin")
+    found = [clock(NOW + hours * HOUR, zone, NOW) for hours in (0, 11, -24 * 8)]
+    assert found == ["13:00:00", "Mon 23 Nov 00:00:00", "2026-11-14 13:00:00"]
+
+
+def test_nothing_hides_in_a_text() -> None:
+    """Direction marks and control characters are spelled out; line ends and tabs stay."""
+    assert visible("a\u202eb\x00\x1b[0m\x1b[2J\r\n\tä\ud800") == "a\\u202eb\\x00\\x1b[2J\n\tä\\ud800"
+
+
+def test_what_is_no_record_is_left_out() -> None:
+    """Lines that were cut short, and what a newer version may write."""
+    good = {"time": "2026-11-22T01:00:01.216Z", "status": "SUCCESS", "job_id": "a", "duration": "1.204"}
+    bad = [{}, {**good, "status": "ODD"}, {**good, "time": "2026-11-22T01"}, {**good, "duration": "x"}]
+    (found,) = told([*bad, good])
+    assert (found.job_id, found.duration) == ("a", 1.204)
