@@ -107,13 +107,13 @@ def _format(text: str) -> str:
 
 
 def _address(text: str) -> tuple[str, int]:
-    """Read an address and a port; the port is told from an IPv6 address by its brackets."""
+    """Read an address and a port (0: any that is free); the port is told from an IPv6 address by its brackets."""
     host, _, port = text.rpartition(":")
     host = "127.0.0.1" if host == "localhost" else host
     is_six = host.startswith("[") and host.endswith("]")
     try:
         address = ipaddress.IPv6Address(host[1:-1]) if is_six else ipaddress.IPv4Address(host)
-        return str(address), _whole(1, 65535)(port)
+        return str(address), _whole(0, 65535)(port)
     except ValueError:
         raise ValueError("an address and a port are expected, such as `127.0.0.1:9080` or `[::1]:9080`") from None
 

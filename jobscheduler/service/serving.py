@@ -76,13 +76,20 @@ def serve(settings: Settings) -> int:
         supervisor.control = _control(settings, Desk(snapshots, scheduler, reconciler, log.event), log, stack)
         if settings.http is not None:
             face = ServiceFace(settings, snapshots, scheduler, results, supervisor)
-            stack.enter_context(Web(settings.http, face, token=token))
+            _page(stack.enter_context(Web(settings.http, face, token=token)), log)
         supervisor.ready()
         if supervisor.run() is not None:
             _abandon(scheduler, log)
     if scheduler.lost_threads():
         os._exit(0)  # a thread that does not heed its end would hold up the interpreter's for ever
     return 0
+
+
+def _page(web: Web, log: RunLog) -> None:
+    """Say where the page is served; that it cannot be is a warning that `Web` gives."""
+    if web.problem is None:
+        host, port = web.bound
+        log.event(Level.INFO, "page.served", url=f"http://{f'[{host}]' if ':' in host else host}:{port}/")
 
 
 def _each(*takers: Callable[[Entry], object]) -> Callable[[Entry], object]:
