@@ -16,7 +16,10 @@ from typing import Any
 
 import pytest
 
-from jobscheduler.control import CannotListen, Control, Refusal, Unreachable, application, ask, server
+from jobscheduler.control import server
+from jobscheduler.control.app import application
+from jobscheduler.control.client import Refusal, Unreachable, ask
+from jobscheduler.control.server import CannotListen, Control
 from jobscheduler.model import Problem
 from jobscheduler.status import Impossible, Unknown
 from tests.conftest import wait_until

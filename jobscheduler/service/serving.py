@@ -16,7 +16,8 @@ from jobscheduler import systemd
 from jobscheduler.alerts import Alerts
 from jobscheduler.claim import Claim, check_paths, claim_log
 from jobscheduler.config import Settings
-from jobscheduler.control import CannotListen, Control, application
+from jobscheduler.control.app import application
+from jobscheduler.control.server import CannotListen, Control
 from jobscheduler.desk import Desk, Recall, ServiceFace, Snapshots
 from jobscheduler.hostclock import HostClock
 from jobscheduler.model import Entry, Event, Level, Value

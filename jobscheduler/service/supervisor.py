@@ -15,7 +15,7 @@ from jobscheduler import systemd, tasks
 from jobscheduler.alerts import Alerts, BadDefault, Defaults, read_defaults
 from jobscheduler.claim import CannotStart, Claim
 from jobscheduler.config import Settings
-from jobscheduler.control import Control
+from jobscheduler.control.server import Control
 from jobscheduler.health import Health
 from jobscheduler.hostclock import HostClock
 from jobscheduler.model import Level, Past, Problem
