@@ -10,7 +10,8 @@ import pytest
 from jobscheduler.model import Cron, Job, Status, TaskSpec
 from jobscheduler.status import Going, JobStatus, State
 from jobscheduler.web.looks import clock, distance, human, visible
-from jobscheduler.web.timeline import MOST_ROWS, MOST_SLOTS, SIDE, Row, Timeline, View, chosen, row, timeline
+from jobscheduler.web.scale import SIDE, View
+from jobscheduler.web.timeline import MOST_ROWS, MOST_SLOTS, Row, Timeline, chosen, row, timeline
 from jobscheduler.web.told import Told, told
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)

@@ -20,7 +20,8 @@ from jobscheduler.model import Status
 from jobscheduler.status import JobStatus, Snapshot, State, schedule_text
 from jobscheduler.web import looks
 from jobscheduler.web.face import Face
-from jobscheduler.web.timeline import MOST_ROWS, MOST_SLOTS, SIDE, WORDS, Timeline, View, chosen, row, timeline
+from jobscheduler.web.scale import SIDE, View
+from jobscheduler.web.timeline import MOST_ROWS, MOST_SLOTS, WORDS, Timeline, chosen, row, timeline
 from jobscheduler.web.told import Told, told
 from jobscheduler.zone import ZoneUnknown, named_zone
 
