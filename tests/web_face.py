@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -73,9 +73,12 @@ class FakeFace:
         wanted = {one.id: one.job for one in self.jobs if one.id in job_ids and one.job and one.next}
         return {job_id: list(timetable_of(job).slots(NOW, until, most)) for job_id, job in wanted.items() if job_id}
 
-    def records(self, job_id: str | None, since: datetime, most: int) -> Sequence[Mapping[str, Any]]:
+    def records(
+        self, job_id: str | None, since: datetime, most: int, statuses: Collection[Status] = tuple(Status)
+    ) -> Sequence[Mapping[str, Any]]:
         self.reads += 1
         found = [one for one in self.log if job_id in {None, one["job_id"]} and one["time"] >= since.isoformat()]
+        found = [one for one in found if one["status"] in statuses]
         return sorted(found, key=lambda one: one["time"], reverse=True)[:most]
 
     def output(self, run_id: str) -> bytes | None:

@@ -42,7 +42,8 @@ WORDS = {
     Status.SKIPPED: "skipped",
     Status.MISSED: "missed",
 }
-_WORST = (Status.FAILURE, Status.MISSED, Status.SKIPPED)
+TROUBLE = (Status.FAILURE, Status.MISSED, Status.SKIPPED)
+"""What needs to be seen, the worst first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """Everything that is drawn. `unread` is up to where (percent) the log was not read, 0 if all of it was.
+    """Everything that is drawn. `unread` is up to where (percent) only trouble was read, 0 if all was.
 
     `left_out` counts jobs beyond the last row, `left_out_trouble` those of them that had trouble.
     """
@@ -97,9 +98,9 @@ def chosen(records: Sequence[Told], jobs: Iterable[JobStatus], now: datetime) ->
     """Give the ids of the jobs that have a row, in order, and of those beyond the last row."""
     worst: dict[str, tuple[int, float]] = {}
     for one in records:
-        rank = (_WORST.index(one.status) if one.status in _WORST else len(_WORST), -one.at.timestamp())
+        rank = (TROUBLE.index(one.status) if one.status in TROUBLE else len(TROUBLE), -one.at.timestamp())
         worst[one.job_id] = min(worst.get(one.job_id, rank), rank)
-    troubled = sorted((one for one, rank in worst.items() if rank[0] < len(_WORST)), key=worst.__getitem__)
+    troubled = sorted((one for one, rank in worst.items() if rank[0] < len(TROUBLE)), key=worst.__getitem__)
     busy = {one.id for one in jobs if one.id and one.going}
     ran = sorted(busy.union(worst).difference(troubled))
     known = {*troubled, *ran}
@@ -123,7 +124,7 @@ def timeline(
     mine: dict[str, list[Told]] = {job_id: [] for job_id in shown}
     troubled = set()
     for one in reversed(records):
-        if one.status in _WORST:
+        if one.status in TROUBLE:
             troubled.add(one.job_id)
         if one.job_id in mine:
             mine[one.job_id].append(one)
@@ -149,7 +150,7 @@ def row(view: View, job_id: str, records: Sequence[Told], job: JobStatus | None,
     is_paused = job is not None and job.paused
     marks = [*_slots(view, upcoming, is_paused=is_paused), *_troubles(view, records)]
     lanes = 2 if any(one.lane for one in spans) else 1
-    has_trouble = any(one.status in _WORST for one in records)
+    has_trouble = any(one.status in TROUBLE for one in records)
     return Row(job_id, tuple(spans), tuple(marks), _summary(job_id, records, upcoming), lanes, has_trouble)
 
 
@@ -211,7 +212,7 @@ def _beyond(view: View, upcoming: Sequence[datetime]) -> Iterator[Span]:
 
 
 def _troubles(view: View, records: Iterable[Told]) -> Iterator[Mark]:
-    for status in reversed(_WORST):
+    for status in reversed(TROUBLE):
         marks = [(view.place(_instant_of(one)), one) for one in records if one.status is status]
         group: list[tuple[float, Told]] = []
         for found in sorted(marks, key=lambda mark: mark[0]):
