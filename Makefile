@@ -38,7 +38,7 @@ run: $(VENV)/requirements ## run the service in the foreground on var/jobs.d; Ct
 	@umask 022; mkdir -p var; if [ ! -e var/jobs.d ]; then \
 		rm -rf var/jobs.d.new && cp -R examples/jobs.d var/jobs.d.new && mv var/jobs.d.new var/jobs.d; fi
 	@echo "The jobs are in var/jobs.d, the log is var/scheduler.log and is shown here too. Ctrl-C stops the service." >&2
-	@exec $(IN_VENV) main.py serve --jobs-dir var/jobs.d --log-file var/scheduler.log
+	@exec $(IN_VENV) main.py serve --jobs-dir var/jobs.d --log-file var/scheduler.log --socket var/control.sock
 
 .PHONY: test
 test: $(VENV)/requirements-dev ## run the tests, all but the ones that take minutes

@@ -20,6 +20,7 @@ class Settings:
     """How the service runs. Durations are seconds, sizes bytes; `timezone` None means the host's zone.
 
     `http` is where the page is served, None for nowhere; `http_token_file` holds what its readers have to know.
+    `on_failure` and `on_recovery` are files with what is done when a job's result changes; None is nothing.
     """
 
     jobs_dir: Path = Path("/etc/scheduler/jobs.d")
@@ -31,8 +32,11 @@ class Settings:
     max_workers: int = 32
     drain_timeout: float = 30.0
     rescan_interval: float = 30.0
+    socket: Path = Path("/run/scheduler/control.sock")
     http: tuple[str, int] | None = None
     http_token_file: Path | None = None
+    on_failure: Path | None = None
+    on_recovery: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +107,13 @@ def _format(text: str) -> str:
 
 
 def _address(text: str) -> tuple[str, int]:
-    """Read an address and a port; the port is told from an IPv6 address by its brackets."""
+    """Read an address and a port (0: any that is free); the port is told from an IPv6 address by its brackets."""
     host, _, port = text.rpartition(":")
     host = "127.0.0.1" if host == "localhost" else host
     is_six = host.startswith("[") and host.endswith("]")
     try:
         address = ipaddress.IPv6Address(host[1:-1]) if is_six else ipaddress.IPv4Address(host)
-        return str(address), _whole(1, 65535)(port)
+        return str(address), _whole(0, 65535)(port)
     except ValueError:
         raise ValueError("an address and a port are expected, such as `127.0.0.1:9080` or `[::1]:9080`") from None
 
@@ -124,8 +128,11 @@ OPTIONS = (
     Option("max_workers", _whole(1, 1000), "N", "how many runs may be going on at once"),
     Option("drain_timeout", _seconds(0), "DURATION", "how long running jobs may go on when the service stops"),
     Option("rescan_interval", _seconds(0.1), "DURATION", "how often everything is looked at again"),
+    Option("socket", _path, "FILE", "the control socket, over which verbs ask the service"),
     Option("http", _address, "ADDRESS:PORT", "serve the page, metrics and health there, such as `127.0.0.1:9080`"),
     Option("http_token_file", _path, "FILE", "the file with the token that readers of `--http` have to give"),
+    Option("on_failure", _path, "FILE", "a JSON file: the task to run when a job without `on_failure` begins to fail"),
+    Option("on_recovery", _path, "FILE", "a JSON file: the task to run when a job without `on_recovery` works again"),
 )
 """Every option of `serve`."""
 

@@ -59,6 +59,10 @@ class TaskSpec:
         return decoded
 
 
+NO_TASK = TaskSpec("", "{}")
+"""Nothing to do, said expressly: what `null` means where a definition may also leave a task to the service."""
+
+
 @dataclass(frozen=True, slots=True)
 class Retry:
     """Further attempts after a failed one: `attempts` in all, the first one included.
@@ -86,8 +90,10 @@ class Job:
     """One valid definition: its schedule can be computed, its task type is known and accepts its fields.
 
     Durations are seconds. `timeout` bounds each attempt; `overlap` (`skip`, `queue`, `replace`, `allow`) says what
-    becomes of a slot while the last run is still going on. `origin` is the name of the source item (a file name) and
-    `written` when that was put there; they are no part of the definition: moving a file is not a change of the job.
+    becomes of a slot while the last run is still going on. `on_failure` and `on_recovery` are what is done when the
+    result changes; None leaves it to the service, `NO_TASK` is nothing. `origin` is the name of the source item (a
+    file name) and `written` when that was put there; they are no part of the definition: moving a file is not a change
+    of the job.
     """
 
     id: str
@@ -102,6 +108,8 @@ class Job:
     jitter: float = 0.0
     not_before: datetime | None = None
     not_after: datetime | None = None
+    on_failure: TaskSpec | None = None
+    on_recovery: TaskSpec | None = None
     origin: str = field(default="", compare=False)
     written: datetime | None = field(default=None, compare=False)
 

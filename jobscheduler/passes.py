@@ -10,15 +10,18 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Protocol
 
-from jobscheduler.catalog import Catalog, Report, State
+from jobscheduler.catalog import Catalog, Condition, Report, State
 from jobscheduler.model import Job, Level, Problem, Value
 from jobscheduler.parse import Rules, conflict, parse
 from jobscheduler.reconcile import plan
 from jobscheduler.sources import Read, Source, SourceUnavailable, View
+
+LONG_AGO = timedelta(minutes=1)
+"""A file older than this was not what made a pass take its definition."""
 
 
 class Schedule(Protocol):
@@ -46,6 +49,7 @@ class Reconciler:
         rules: Rules,
         tell: Tell,
         *,
+        took: Callable[[float], object] = lambda _: None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -53,6 +57,7 @@ class Reconciler:
         self._schedule = schedule
         self._rules = rules
         self._tell = tell
+        self._took = took
         self._now = now
         self._monotonic = monotonic
         self._lock = threading.Lock()
@@ -107,6 +112,19 @@ class Reconciler:
         with self._lock:
             refused = sum(condition.state is State.REFUSED for condition in self._catalog.told().values())
             return len(self._applied), refused
+
+    def holdings(self) -> tuple[dict[str, Job], dict[str, Condition]]:
+        """Return the definitions that are known to be valid, by id, and the files that are stale or refused."""
+        with self._lock:
+            return dict(self._applied), self._catalog.told()
+
+    def is_lost(self) -> bool:
+        """Tell whether the source cannot be read at present."""
+        return self._lost
+
+    def definition(self, job_id: str) -> Job | None:
+        """Return the definition that was applied last under this id, if any. Any thread may ask; nobody waits."""
+        return self._applied.get(job_id)
 
     # -- one pass
 
@@ -198,6 +216,8 @@ class Reconciler:
         upcoming = self._schedule.put(job, now)
         self._applied[job.id] = job
         self.changes += 1
+        if not self._is_first and job.written is not None:
+            self._note_latency(self._now() - job.written)
         if before is not None:
             self._tell(
                 Level.INFO,
@@ -210,6 +230,11 @@ class Reconciler:
             )
         elif not self._is_first:
             self._tell(Level.INFO, "job.added", job_id=job.id, file=job.origin, next=upcoming)
+
+    def _note_latency(self, since: timedelta) -> None:
+        """Say how long a change took; what was put there long ago, and had its turn only now, tells nothing."""
+        if timedelta(0) <= since < LONG_AGO:
+            self._took(since.total_seconds())
 
     def _expire(self, job: Job, now: datetime) -> None:
         """Take note of a one-time job that is over. It is told once, and not at all if it is one that was in force."""

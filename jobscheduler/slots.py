@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from operator import itemgetter
 from typing import Protocol
@@ -61,6 +61,7 @@ class Act(StrEnum):
     WAIT = "wait"
     REPLACE = "replace"
     SKIP = "skip"
+    PAUSE = "pause"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,7 @@ class Situation:
     going: bool = False
     waiting: bool = False
     catch_up: timedelta = field(default=timedelta(seconds=60))
+    paused: bool = False
 
 
 def decide(slots: Slots, cursor: datetime, now: datetime, situation: Situation, cause: str = "down") -> Decision:
@@ -232,12 +234,20 @@ def _joined(slots: Slots, missed: list[Missed]) -> Iterator[Missed]:
 # --- overlap ---------------------------------------------------------------------------------------------
 
 
+def act_by_hand(situation: Situation) -> Act:
+    """Say what to do about a run that somebody asks for: overlap counts for it as for a slot, a pause does not."""
+    ((_, act),) = _acts((datetime.max.replace(tzinfo=UTC),), replace(situation, paused=False))
+    return act
+
+
 def _acts(due: tuple[datetime, ...], situation: Situation) -> tuple[tuple[datetime, Act], ...]:
     """Apply the overlap rule to slots in order; each may be what the next one overlaps with."""
     going, waiting = situation.going, situation.waiting
     acts = []
     for slot in due:
-        if not going or situation.overlap is Overlap.ALLOW:
+        if situation.paused:
+            act = Act.PAUSE
+        elif not going or situation.overlap is Overlap.ALLOW:
             act, going = Act.RUN, True
         elif situation.overlap is Overlap.REPLACE:
             act, waiting = Act.REPLACE, True

@@ -7,13 +7,29 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from jobscheduler.model import Cron, Job, Problem, Record
+from jobscheduler.model import NO_TASK, Cron, Job, Problem, Record, TaskSpec
+
+
+class Unknown(LookupError):
+    """There is no such job or run; the problem says so, and which may have been meant."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
+
+
+class Impossible(Exception):
+    """What was asked for cannot be done now; the problem says why, and the way out."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
 
 
 class State(StrEnum):
@@ -42,6 +58,16 @@ class Going:
     started: datetime | None
     attempt: int
     waits: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a definition stands with the scheduler: its next slot, and the runs that have no record yet."""
+
+    job: Job
+    next: datetime | None
+    going: tuple[Going, ...] = ()
+    paused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +203,21 @@ def service_json(snapshot: Snapshot) -> dict[str, Any]:
         "last_tick": round(service.ticked, 3),
         "late": service.late,
         "trouble": list(service.trouble),
+        "problems": [
+            {"state": "stale" if one.stale else one.state.value, **problem_json(problem)}
+            for one in snapshot.jobs
+            for problem in one.problems
+        ],
+    }
+
+
+def detail_json(one: JobStatus, detail: Detail | None, starts: Iterable[tuple[datetime, datetime]]) -> dict[str, Any]:
+    """One job with all that is known of it; `starts` are its next slots, each with its start."""
+    return {
+        **job_json(one),
+        "definition": detail.definition if detail else None,
+        "sentence": detail.sentence if detail else None,
+        "upcoming": [{"scheduled": instant(slot), "start": instant(start)} for slot, start in starts],
     }
 
 
@@ -223,9 +264,16 @@ def definition_json(job: Job) -> dict[str, Any]:
         "jitter": job.jitter,
         "not_before": instant(job.not_before),
         "not_after": instant(job.not_after),
-        "task": {"type": job.task.type, **job.task.fields},
+        "task": task_json(job.task),
+        "on_failure": job.on_failure and task_json(job.on_failure),
+        "on_recovery": job.on_recovery and task_json(job.on_recovery),
     }
     return {key: value for key, value in fields.items() if value is not None}
+
+
+def task_json(task: TaskSpec) -> dict[str, Any] | None:
+    """A task as in a job file; None for `null`, which stands for no alert whatever the service's own are."""
+    return None if task == NO_TASK else {"type": task.type, **task.fields}
 
 
 def schedule_text(job: Job | None) -> str | None:

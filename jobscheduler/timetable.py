@@ -75,9 +75,10 @@ class Timetable:
 
     def slots(self, after: datetime, until: datetime, limit: int) -> Iterator[datetime]:
         """List the slots with `after < slot <= until`, at most `limit` of them."""
-        return islice(takewhile(lambda slot: slot <= until, self._following(after)), limit)
+        return islice(takewhile(lambda slot: slot <= until, self.following(after)), limit)
 
-    def _following(self, after: datetime) -> Iterator[datetime]:
+    def following(self, after: datetime) -> Iterator[datetime]:
+        """List all slots after a moment."""
         slot = self.next(after)
         while slot is not None:
             yield slot

@@ -69,6 +69,7 @@ class Service:
         self.jobs = base / "jobs.d"
         self.log = base / "scheduler.log"
         self.errors = base / "stderr"
+        self.socket = base / "control.sock"
         self.jobs.mkdir(mode=0o755, exist_ok=True)
         self.options = options
         self.limits: dict[int, int] = {}
@@ -81,6 +82,7 @@ class Service:
         """Start it; wait until it has read every file."""
         before = len(self.words("service.started"))
         command = [*self.program, "--jobs-dir", str(self.jobs), "--log-file", str(self.log)]
+        command += ["--socket", str(self.socket)]
         with self.errors.open("ab") as errors:
             self.process = subprocess.Popen(
                 [*command, *self.options], env=self.env, stderr=errors, stdin=subprocess.DEVNULL

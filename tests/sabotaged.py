@@ -59,7 +59,7 @@ class Breakable(passes.Reconciler):
 
 
 if __name__ == "__main__":
-    import jobscheduler.service as built
+    import jobscheduler.service.serving as built
 
     assert parse is passes.parse
     built.Reconciler = Breakable  # type: ignore[misc]

@@ -18,7 +18,9 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
+from jobscheduler.alerts.room import LEAST
 from jobscheduler.config import OPTIONS, Settings, default_of
+from jobscheduler.tasks.processes import GRACE, KILL_WITHIN
 from tests.booted import copy_of_the_checkout, filled_checkout, make
 from tests.conftest import ROOT
 
@@ -129,17 +131,19 @@ def test_the_settings_file_shows_every_option_with_its_default() -> None:
     assert shown.pop("JOBSCHEDULER_TIMEZONE") == "Europe/Berlin"
     assert shown.pop("JOBSCHEDULER_HTTP") == "127.0.0.1:9080"
     assert shown.pop("JOBSCHEDULER_HTTP_TOKEN_FILE") == "/etc/scheduler/http-token"
+    assert shown.pop("JOBSCHEDULER_ON_FAILURE") == "/etc/scheduler/on-failure.json"
+    assert shown.pop("JOBSCHEDULER_ON_RECOVERY") == "/etc/scheduler/on-recovery.json"
     with_default = [option for option in OPTIONS if getattr(Settings(), option.name) is not None]
     assert shown == {option.variable: default_of(option) for option in with_default}
     assert [line for line in text.splitlines() if line and not line.startswith("#")] == []
 
 
 def test_the_unit_gives_more_time_to_stop_than_the_drain_takes() -> None:
-    """The drain, and the five seconds between TERM and KILL of a run."""
+    """The drain, and twice what TERM and KILL take: for runs, and for the alerts about those that were stopped."""
     unit = (ROOT / "systemd/jobscheduler.service").read_text("utf-8")
     (seconds,) = re.findall(r"^TimeoutStopSec=(\d+)s$", unit, re.MULTILINE)
     (drain,) = [default_of(option) for option in OPTIONS if option.name == "drain_timeout"]
-    assert int(seconds) > int(drain.removesuffix("s")) + 5
+    assert int(seconds) > int(drain.removesuffix("s")) + 2 * (GRACE + KILL_WITHIN) + LEAST
 
 
 @pytest.mark.parametrize("script", ["scripts/suitable-python", "systemd/install.sh", ".ci/run"])

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobscheduler import durations, tasks
-from jobscheduler.model import Cron, Job, Once, Problem, Retry, TaskSpec
-from jobscheduler.parse import Rules, conflict, parse, public_schema
+from jobscheduler.model import NO_TASK, Cron, Job, Once, Problem, Retry, TaskSpec
+from jobscheduler.parse import Rules, conflict, parse, parse_task, public_schema
 from tests.conftest import job
 
 TASK = '{"type": "execute_command", "command": "/usr/local/bin/backup --all"}'
@@ -72,6 +72,8 @@ def test_every_field_has_a_place_in_the_job() -> None:
             jitter=1.5,
             not_before="2027-01-01T00:00",
             not_after="2027-12-31T00:00Z",
+            on_failure={"type": "execute_command", "command": "tell"},
+            on_recovery=None,
             **{"$schema": "x"},
         )
     )
@@ -89,6 +91,8 @@ def test_every_field_has_a_place_in_the_job() -> None:
         jitter=1.5,
         not_before=datetime(2026, 12, 31, 15, tzinfo=UTC),
         not_after=datetime(2027, 12, 31, tzinfo=UTC),
+        on_failure=TaskSpec.of("execute_command", {"command": "tell"}),
+        on_recovery=NO_TASK,
     )
 
 
@@ -223,6 +227,69 @@ def test_what_is_no_duration_is_refused(text: Any) -> None:
         durations.seconds(text)
 
 
+EXAMPLE = '`{"type": "execute_command", "command": "/usr/local/bin/tell-somebody"}`'
+
+
+@pytest.mark.parametrize(
+    ("alert", "place", "message", "help_"),
+    [
+        ('{"type": "execute_comand"}', 9, "unknown task type `execute_comand`", "did you mean `execute_command`?"),
+        (
+            '{"type": "execute_command", "comand": "x"}',
+            28,
+            "unknown field `comand`",
+            "did you mean `command`?",
+        ),
+        (
+            '{"type": "execute_command", "command": " "}',
+            39,
+            "the command is empty",
+            None,
+        ),
+        ("{}", 0, "missing field `on_failure.type`", 'add it, for example `"type": "execute_command"`'),
+        ('{"type": 5}', 9, "`on_failure.type` must be text, not a number", 'for example `"execute_command"`'),
+        ('"mail root"', 0, "`on_failure` must be an object or null, not text", f"for example {EXAMPLE}"),
+    ],
+)
+def test_an_alert_is_held_against_the_rules_of_a_task(alert: str, place: int, message: str, help_: str | None) -> None:
+    """Unknown type, that type's schema and complaints, each with its place; and nothing is said twice."""
+    head = '{"job_id": "a", "schedule": "@daily", "task": {"type": "execute_command", "command": "x"}, "on_failure": '
+    found = parsed(head + alert + "}")
+
+    assert isinstance(found, tuple)
+    assert [(one.message, one.help) for one in found] == [(message, help_)]
+    assert found[0].column == len(head) + place + 1
+
+
+def test_an_alert_changes_nothing_but_itself() -> None:
+    """A definition with another alert differs in that field alone; absent is not null."""
+    plain, none = parsed(job()), parsed(job(on_failure=None))
+    told = parsed(job(on_failure={"type": "execute_command", "command": "x"}))
+    assert isinstance(plain, Job)
+    assert isinstance(none, Job)
+    assert isinstance(told, Job)
+
+    assert told.changed_fields(plain) == told.changed_fields(none) == none.changed_fields(plain) == ("on_failure",)
+
+
+def test_a_task_in_a_file_of_its_own_is_read_by_the_same_rules() -> None:
+    """As the service's own alerts are: a task, or every problem with its place in that file."""
+    good = parse_task(b'{"type": "execute_command", "command": "x"}', "alert.json", BERLIN)
+    assert good == TaskSpec.of("execute_command", {"command": "x"})
+    for raw, line, column, message in [
+        (b'{"type": "execute_command",\n "comand": "x"}', 2, 2, "unknown field `comand`"),
+        (b'{"type": "execute_comand"}', 1, 10, "unknown task type `execute_comand`"),
+        (b'{"command": "x"}', 1, 1, "missing field `type`"),
+        (b"[]", 1, 1, "`the definition` must be an object, not a list"),
+        (b'{"type": "execute_command", "command": "x"', 1, 42, "the file ends in the middle of the definition"),
+    ]:
+        found = parse_task(raw, "alert.json", BERLIN)
+        assert isinstance(found, tuple)
+        assert [(one.file, one.line, one.column, one.message) for one in found] == [
+            ("alert.json", line, column, message)
+        ]
+
+
 def test_the_public_schema_explains_every_field() -> None:
     """Description and examples everywhere, and every example is accepted by the very schema."""
     from jsonschema import Draft202012Validator
@@ -249,6 +316,7 @@ def test_the_fields_of_the_task_types_in_the_public_schema_are_those_of_their_cl
     """An editor and the service know the same fields; `scripts/update-schema` brings them in line."""
     defined = public_schema()["$defs"]
 
+    del defined["task"]
     assert defined.keys() == tasks.TASK_TYPES.keys()
     for name, schema in defined.items():
         assert schema["properties"].pop("type")["const"] == name
@@ -263,6 +331,8 @@ def test_an_editor_that_follows_the_public_schema_accepts_what_the_service_accep
 
     assert editor.is_valid(job())
     assert not editor.is_valid({**job(), "task": {"type": "execute_command", "comand": "x"}})
+    assert editor.is_valid({**job(), "on_failure": None})
+    assert not editor.is_valid({**job(), "on_failure": {"type": "execute_command", "comand": "x"}})
     assert editor.is_valid({**job(), "task": {"type": "of_another_package", "anything": 1}})
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from jobscheduler.model import Begun, Entry, Event, Level, Mark, Past, Record, Status
-from jobscheduler.runlog import LogFile, RunLog, events_of, read_back
+from jobscheduler.runlog import LogFile, RunLog, as_text, events_of, read_back
+from jobscheduler.runlog.parsing import object_of, parse_line
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -151,3 +153,62 @@ def test_garbage_in_a_log_is_passed_over(tmp_path: Path, form: str, garbage: byt
     past = read_back(tmp_path / "log", 7)
     assert past is not None
     assert [one.run_id for one in past.begun] == ["a"]
+
+
+def test_a_line_of_garbage_longer_than_any_block_is_passed_over(tmp_path: Path, form: str) -> None:
+    """What was before it is still found."""
+    write(tmp_path / "log", form, *events_of(MARK, at(0)), started("a", 1, 1))
+    with (tmp_path / "log").open("ab") as log:
+        log.write(b"x" * 1_000_000 + b"\n")
+    write(tmp_path / "log", form, started("b", 2, 2))
+
+    past = read_back(tmp_path / "log", 7)
+    assert past is not None
+    assert [one.run_id for one in past.begun] == ["a", "b"]
+
+
+@pytest.mark.parametrize("key", ["time", "word", "job_id", "scheduled", "status", "event", "level", "x2"])
+def test_no_key_of_a_value_takes_the_place_of_what_a_line_is(tmp_path: Path, key: str) -> None:
+    """Neither one that has the same name nor one whose text looks like a pair."""
+    details = ((key, "job_id=other"),)
+    record = Record(at(2), Status.SUCCESS, "x", "a", at(1), at(1), 1.0, details=details)
+    write(tmp_path / "log", "text", *events_of(MARK, at(0)), started("a", 1, 1), record)
+
+    line = parse_line((tmp_path / "log").read_bytes().splitlines()[-1]) or {}
+    assert (line["time"], line["word"], line["job_id"]) == ("2026-11-22T12:00:02.000Z", "SUCCESS", "x")
+    past = read_back(tmp_path / "log", 7)
+    assert past is not None
+    assert past.begun == ()
+
+
+def test_a_key_may_have_digits() -> None:
+    """Or its text would be looked through for pairs."""
+    record = Record(at(2), Status.SUCCESS, "x", "a", details=(("x2", "trigger=manual"),))
+    line = parse_line(as_text(record).encode()) or {}
+
+    assert line["x2"] == "trigger=manual"
+    assert "trigger" not in line
+
+
+def test_an_event_with_a_status_of_its_own_is_still_an_event(tmp_path: Path, form: str) -> None:
+    """As the last word of a service whose part died."""
+    write(tmp_path / "log", form, Event(at(1), Level.ERROR, "service.died", (("status", 70),)))
+
+    line = parse_line((tmp_path / "log").read_bytes().rstrip())
+    assert line == {**(line or {}), "word": "service.died", "status": "70"}
+
+
+def test_a_line_is_the_same_object_from_either_format(tmp_path: Path) -> None:
+    """Numbers are numbers, and what looks like one and is none remains text."""
+    details = (("last", at(3)), ("count", 3), ("more", True))
+    entries = (
+        Record(at(2), Status.SUCCESS, "x", "12345678", at(1), at(1.25), 0.75, details=(("exit_code", 0),)),
+        Record(at(2), Status.MISSED, "7", scheduled=at(1), reason="down", details=details),
+        Record(at(2), Status.FAILURE, "x", "a", None, at(1), 1.0, "exit", output='1\n"é\x1b'),
+        Event(at(1), Level.ERROR, "service.died", (("status", 70),)),
+    )
+    for form in ("text", "json"):
+        write(tmp_path / form, form, *entries)
+    text, objects = ((tmp_path / form).read_bytes().splitlines() for form in ("text", "json"))
+
+    assert [object_of(line) for line in text] == [object_of(line) for line in objects] == [*map(json.loads, objects)]

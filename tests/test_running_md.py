@@ -160,9 +160,8 @@ def in_directory(directory: Path) -> Callable[[str], tuple[int, str]]:
     """Running shell commands in a directory."""
 
     def run(command: str) -> tuple[int, str]:
-        done = subprocess.run(
-            ["sh", "-c", command], cwd=directory, capture_output=True, text=True, timeout=100, check=False
-        )
+        shell = ["sh", "-c", f"{{ {command}\n}} 2>&1"]
+        done = subprocess.run(shell, cwd=directory, capture_output=True, text=True, timeout=100, check=False)
         return done.returncode, done.stdout
 
     return run

@@ -668,7 +668,7 @@ def test_a_pool_that_cannot_start_a_thread_says_so_and_with_one_thread_only_make
 def test_a_lost_thread_is_told_and_replaced_until_it_is_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """One worker, and a task that ignores its limit: the jobs that wait behind it run all the same."""
     world, hold = World(workers=1), threading.Event()
-    world.scheduler._runner.grace = 0.05
+    world.scheduler._crew._runner.grace = 0.05
     run = Gate.run
     monkeypatch.setattr(Gate, "run", lambda self, told: hold.wait(30) if self.fields.get("deaf") else run(self, told))
     world.put(job(task={"deaf": True}, timeout=0.05))

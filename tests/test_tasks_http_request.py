@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from jobscheduler.tasks import Outcome, TaskFailed
+from jobscheduler.model import Record, Status
+from jobscheduler.tasks import Alert, Outcome, TaskFailed
 from jobscheduler.tasks.http_request import HttpRequest
-from tests.tasks_support import context, descriptors, eventually, in_thread
+from tests.tasks_support import SLOT, context, descriptors, eventually, in_thread
 
 pytest.importorskip("urllib3", reason="the extra `http` is not installed")
 
@@ -147,6 +148,29 @@ def test_a_value_is_sent_as_json(serve):
     assert json.loads(server.asked[0].body) == {"a": [1, None, "é"]}
     assert [asked.headers["content-type"] for asked in server.asked] == ["application/json", "application/x"]
     assert server.asked[1].body == b"null"
+
+
+@pytest.mark.parametrize(
+    ("fields", "method", "body", "kind"),
+    [
+        ({}, "POST", b'{"status": "FAILURE"}', "application/json"),
+        ({"method": "PUT"}, "PUT", b'{"status": "FAILURE"}', "application/json"),
+        ({"headers": {"content-type": "text/x"}}, "POST", b'{"status": "FAILURE"}', "text/x"),
+        ({"body": "mine"}, "GET", b"mine", "text/plain; charset=utf-8"),
+        ({"json": None, "method": "PATCH"}, "PATCH", b"null", "application/json"),
+        ({"method": "GET"}, "GET", b"", None),
+    ],
+)
+def test_an_alert_that_says_nothing_sends_the_record(serve, fields, method, body, kind):
+    """What a job says comes first, and a run that is no alert sends nothing of its own."""
+    server = serve(respond())
+    alert = Alert("failure", Record(SLOT, Status.FAILURE, "a"), '{"status": "FAILURE"}', {})
+    request(server.url(), context(alert=alert), **fields)
+    request(server.url())
+
+    (told, plain) = server.asked
+    assert (told.method, told.body, told.headers.get("content-type")) == (method, body, kind)
+    assert (plain.method, plain.body) == ("GET", b"")
 
 
 def test_the_user_in_the_url_becomes_a_header(serve):

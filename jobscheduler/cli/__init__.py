@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
 
 from jobscheduler import __version__
+from jobscheduler.cli import explain, history, listing, pause, resume, run, serve, status, validate
 from jobscheduler.cli import next as next_
-from jobscheduler.cli import serve, validate
 from jobscheduler.cli.problems import show
 from jobscheduler.config import BadSetting
+from jobscheduler.control import Refusal, Unreachable
 from jobscheduler.model import Problem
 from jobscheduler.zone import ZoneUnknown
 
-VERBS = {"serve": serve, "validate": validate, "next": next_}
+VERBS = {
+    "serve": serve,
+    "validate": validate,
+    "next": next_,
+    "list": listing,
+    "history": history,
+    "explain": explain,
+    "run": run,
+    "pause": pause,
+    "resume": resume,
+    "status": status,
+}
 """Each verb is a module with `SUMMARY`, `EXAMPLES`, `add_arguments(parser)` and `run(arguments) -> exit status`."""
 
 DEFAULT = "serve"
@@ -23,20 +36,31 @@ DEFAULT = "serve"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; return the exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that knows no `…` is no reason to end
     given = list(sys.argv[1:] if argv is None else argv)
     if not given or (given[0].startswith("-") and given[0] not in {"-h", "--help", "--version"}):
         given.insert(0, DEFAULT)
     arguments = _parser().parse_args(given)
     try:
-        status = int(VERBS[arguments.verb].run(arguments))
+        ended = int(VERBS[arguments.verb].run(arguments))
         sys.stdout.flush()
-        return status
+        return ended
     except BadSetting as error:
         print(f"jobscheduler: {error}", file=sys.stderr)
         return 2
     except ZoneUnknown as unknown:
         show(Problem(str(unknown), help=unknown.help), sys.stderr)
         return 1
+    except Unreachable as unreachable:
+        show(unreachable.problem, sys.stderr)
+        return 3
+    except Refusal as refusal:
+        show(refusal.problem, sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130  # as a shell has it for a program that Ctrl-C ended
     except BrokenPipeError:
         _silence()  # the reader left: nothing more to say
         return 0

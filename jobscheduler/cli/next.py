@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 from jobscheduler import crontab
 from jobscheduler.cli.files import definitions, rules_of
+from jobscheduler.cli.instants import Wrong, about, instant
 from jobscheduler.cli.options import add_options, settings_of
 from jobscheduler.cli.problems import show
 from jobscheduler.cli.validate import level_of
@@ -73,10 +74,10 @@ def run(arguments: argparse.Namespace) -> int:
     settings = settings_of(arguments)
     rules = rules_of(settings)
     try:
-        after = _time(arguments.after, "--after", rules.zone) or datetime.now(UTC)
-        until = _time(arguments.until, "--until", rules.zone)
+        after = instant(arguments.after, "--after", rules.zone) or datetime.now(UTC)
+        until = instant(arguments.until, "--until", rules.zone)
         found = [_of_expression(arguments.cron, rules.zone)] if arguments.cron is not None else []
-    except _Wrong as wrong:
+    except Wrong as wrong:
         show(wrong.problem, sys.stderr)
         return 1
     status = 0
@@ -89,27 +90,6 @@ def run(arguments: argparse.Namespace) -> int:
                     status = max(status, _show_all(verdict))
     _print_all(found, after, until, arguments)
     return status
-
-
-class _Wrong(Exception):
-    """An argument that cannot be read."""
-
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.message)
-        self.problem = problem
-
-
-def _time(text: str | None, flag: str, zone: ZoneInfo) -> datetime | None:
-    try:
-        return None if text is None else crontab.parse_instant(text, zone)
-    except Refused as refused:
-        raise _Wrong(_about(refused, text or "", flag)) from None
-
-
-def _about(refused: Refused, text: str, flag: str) -> Problem:
-    place = {"excerpt": f"{flag} '{text}'", "caret": len(flag) + 2 + refused.start} if text.isprintable() else {}
-    width = max(1, refused.end - refused.start)
-    return Problem(str(refused), width=width, notes=refused.notes, help=refused.help or None, **place)  # type: ignore[arg-type]
 
 
 def _show_all(problems: Iterable[Problem]) -> int:
@@ -126,7 +106,7 @@ def _of_expression(text: str, zone: ZoneInfo) -> _Listing:
     try:
         value = crontab.parse(text)
     except Refused as refused:
-        raise _Wrong(_about(refused, text, "--cron")) from None
+        raise Wrong(about(refused, text, "--cron")) from None
     return _Listing(None, " ".join(text.split()), crontab.sentence(value), Timetable(value, zone), zone)
 
 

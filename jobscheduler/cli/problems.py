@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import Any, TextIO
 
+from jobscheduler.cli.table import in_colour, printable
 from jobscheduler.model import Problem
 
 
 def show(problem: Problem, to: TextIO, *, level: str = "error") -> None:
     """Print one problem, in colour on a terminal unless `NO_COLOR` is set."""
-    colour = to.isatty() and not os.environ.get("NO_COLOR")
-    print("\n".join(lines_of(problem, level=level, colour=colour)), file=to)
+    print("\n".join(lines_of(problem, level=level, colour=in_colour(to))), file=to)
 
 
 def lines_of(problem: Problem, *, level: str = "error", colour: bool = False) -> Iterator[str]:
@@ -45,8 +44,3 @@ def as_object(problem: Problem, level: str) -> dict[str, Any]:
         "notes": list(problem.notes),
         "help": problem.help,
     }
-
-
-def printable(text: str) -> str:
-    """Return a text that cannot disturb a terminal, whatever a file is called or holds."""
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)

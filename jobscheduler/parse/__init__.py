@@ -1,6 +1,6 @@
 """Bytes to a Job, or to every problem in them."""
 
-from jobscheduler.parse.definition import Rules, conflict, parse
+from jobscheduler.parse.definition import Rules, conflict, parse, parse_task
 from jobscheduler.parse.schema import public_schema
 
-__all__ = ["Rules", "conflict", "parse", "public_schema"]
+__all__ = ["Rules", "conflict", "parse", "parse_task", "public_schema"]

@@ -14,12 +14,14 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from jobscheduler import crontab, durations, jsontext, zone
-from jobscheduler.model import Cron, Job, Once, Problem, Retry, TaskSpec
+from jobscheduler.model import NO_TASK, Cron, Job, Once, Problem, Retry, TaskSpec
 from jobscheduler.parse import schema
 from jobscheduler.parse.schema import Finding
 
 MOST = 20
 """So many problems of one file are told; more would help nobody, and each costs a walk through the file."""
+
+_ALERTS = ("on_failure", "on_recovery")
 
 
 @dataclass(frozen=True)
@@ -43,9 +45,20 @@ def parse(raw: bytes, origin: str, rules: Rules) -> Job | tuple[Problem, ...]:
         return (_placed(Problem(str(error), file=origin, help=error.help), error.place),)
     parsing = _Parsing(text, origin, rules)
     job = parsing.job(value)
-    return (
-        job if job is not None else tuple(sorted(parsing.problems, key=lambda p: (p.line or 0, p.column or 0))[:MOST])
-    )
+    return job if job is not None else parsing.told()
+
+
+def parse_task(raw: bytes, origin: str, rules: Rules) -> TaskSpec | tuple[Problem, ...]:
+    """Read a task that stands in a file of its own: `type` and the fields of that type."""
+    try:
+        value, text = jsontext.decode(raw)
+    except jsontext.Malformed as error:
+        return (_placed(Problem(str(error), file=origin, help=error.help), error.place),)
+    parsing = _Parsing(text, origin, rules)
+    task = parsing.task(value, ())
+    for finding in islice(schema.of_task_object(value), MOST):
+        parsing.take(finding)
+    return task if task is not None and not parsing.problems else parsing.told()
 
 
 def conflict(raw: bytes, origin: str, job_id: str, incumbent: str) -> Problem:
@@ -79,17 +92,23 @@ class _Parsing:
             self.say("a job file holds one object", (), help='write `{ "job_id": ..., "schedule": ..., "task": ... }`')
             return None
         task = self.task(value.get("task"))
+        alerts = {name: self.task(value[name], (name,)) or NO_TASK for name in _ALERTS if name in value}
         for finding in islice(schema.of_job(value), MOST):
             self.take(finding)
         if self.problems:
             self.schedule(value)
             return None
-        job = self.assemble(value, task)
+        job = self.assemble(value, task, alerts)
         return None if self.problems else job
 
-    def assemble(self, value: dict[str, Any], task: TaskSpec | None) -> Job | None:
+    def told(self) -> tuple[Problem, ...]:
+        """Return the problems in the order of their places, no more than anybody reads."""
+        return tuple(sorted(self.problems, key=lambda p: (p.line or 0, p.column or 0))[:MOST])
+
+    def assemble(self, value: dict[str, Any], task: TaskSpec | None, alerts: dict[str, TaskSpec]) -> Job | None:
         schedule = self.schedule(value)
         given: dict[str, Any] = {name: value[name] for name in ("description", "enabled", "overlap") if name in value}
+        given |= alerts
         for name in ("catch_up", "jitter", "timeout"):
             if name in value:
                 given[name] = self.duration(value[name], (name,))
@@ -117,46 +136,50 @@ class _Parsing:
             name = "not_before" if first and job.schedule.at < first else "not_after"
             self.say(f"`{name}` rules out the only slot of this job", (name,), help="leave it out")
 
-    def task(self, value: Any) -> TaskSpec | None:
+    def task(self, value: Any, at: jsontext.Path = ("task",)) -> TaskSpec | None:
+        """Judge the task at this place of the file; None if it is none, or has problems that kept it from being judged.
+
+        What the public schema has against it is not said here.
+        """
         if not isinstance(value, dict) or not isinstance(value.get("type"), str):
             return None
         name = value["type"]
         own = {key: one for key, one in value.items() if key != "type"}
         try:
-            type_ = self.type_named(name)
+            type_ = self.type_named(name, at)
             if type_ is None:
                 return None
-            self.judge_task(type_, own)
+            self.judge_task(type_, own, at)
         except BaseException as fault:  # a plug-in's SystemExit or KeyboardInterrupt must not end the service
             message = f"the definition cannot be judged: {type(fault).__name__}: {fault}"
             help_ = "this is a fault of the scheduler or of the task type, not of the file; please report it"
-            self.say(message, ("task", "type"), help=help_, host=True)
+            self.say(message, (*at, "type"), help=help_, host=True)
             return None
         return TaskSpec.of(name, own)
 
-    def type_named(self, name: str) -> Any:
+    def type_named(self, name: str, at: jsontext.Path) -> Any:
         """Look a task type up; None, with its problem said, if it cannot be had."""
         try:
             return self.rules.task_type(name)
         except LookupError as unknown:
-            self.refuse_type(name, unknown)
+            self.refuse_type(name, unknown, at)
             return None
 
-    def judge_task(self, type_: Any, own: dict[str, Any]) -> None:
+    def judge_task(self, type_: Any, own: dict[str, Any], at: jsontext.Path) -> None:
         """Hold a task's own fields against its type."""
-        self.fields_of_task = frozenset(type_.schema.get("properties", ()))
-        findings = list(islice(schema.of_task(type_, own), MOST))
+        if at == ("task",):
+            self.fields_of_task = frozenset(type_.schema.get("properties", ()))
+        findings = list(islice(schema.of_task(type_, own, at), MOST))
         for finding in findings:
             self.take(finding)
         if not findings:
             for complaint in islice(type_.check(own), MOST):
-                path = ("task", *complaint.path)
-                self.say(complaint.message, path, help=complaint.help, host=complaint.host)
+                self.say(complaint.message, (*at, *complaint.path), help=complaint.help, host=complaint.host)
 
-    def refuse_type(self, name: str, error: LookupError) -> None:
+    def refuse_type(self, name: str, error: LookupError, at: jsontext.Path) -> None:
         """Say that a task type is not known, or that it cannot be used on this host."""
         known = self.rules.task_names
-        path = ("task", "type")
+        path = (*at, "type")
         if name in known:
             self.say(str(error), path, host=True)
             return

@@ -44,10 +44,16 @@ def of_job(value: Mapping[str, Any]) -> Iterator[Finding]:
         yield from _findings(error, ())
 
 
-def of_task(type_: Any, own: Mapping[str, Any]) -> Iterator[Finding]:
-    """Yield what the schema of a task type has against a task's own fields; paths begin with `task`."""
+def of_task(type_: Any, own: Mapping[str, Any], at: JsonPath) -> Iterator[Finding]:
+    """Yield what the schema of a task type has against a task's own fields; `at` is where the task stands."""
     for error in _validator_of(type_).iter_errors(own):
-        yield from _findings(error, ("task",))
+        yield from _findings(error, at)
+
+
+def of_task_object(value: Any) -> Iterator[Finding]:
+    """Yield what the public schema has against a task that is a definition by itself, its own fields left out."""
+    for error in _task_validator().iter_errors(value):
+        yield from _findings(error, ())
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
@@ -208,10 +214,17 @@ _Validator = extend(Draft202012Validator, {"pattern": _pattern})  # type: ignore
 
 @cache
 def _job_validator() -> Any:
-    """Compile the public schema, once, without its conditions on `task`: each task type validates its own fields."""
+    """Compile the public schema, once, without its conditions on tasks: each task type validates its own fields."""
     whole = public_schema()
-    whole["properties"]["task"].pop("allOf", None)
+    whole["$defs"]["task"].pop("allOf", None)
     return _Validator(whole)
+
+
+@cache
+def _task_validator() -> Any:
+    task = public_schema()["$defs"]["task"]
+    task.pop("allOf", None)
+    return _Validator(task)
 
 
 @cache

@@ -7,25 +7,21 @@
 
 from __future__ import annotations
 
-import json
 import mmap
 import os
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
 from jobscheduler.model import Begun, Past, Wait
-from jobscheduler.runlog.file import CUT
+from jobscheduler.runlog.blocks import blocks_back, lines_of
 from jobscheduler.runlog.marks import NAME, mark_of
+from jobscheduler.runlog.parsing import RECORDS, parse_line
 
-BLOCK = 256 * 1024
+__all__ = ["Line", "parse_line", "read_back"]
 
-_RECORDS = frozenset({"SUCCESS", "FAILURE", "SKIPPED", "MISSED"})
-_WORDS = _RECORDS | {NAME, "run.started", "service.stopped"}
-_TEXT = re.compile(r"(\S+) (?:(SUCCESS|FAILURE|SKIPPED|MISSED)|(?:INFO|WARNING|ERROR) (\S+))(?: (.*))?")
-_PAIR = re.compile(r'([a-z_]+)=("(?:[^"\\]|\\.)*"|\S*)')
+_WORDS = RECORDS | {NAME, "run.started", "service.stopped"}
 
 Line = Mapping[str, str]
 
@@ -96,7 +92,7 @@ def _apply(
 ) -> None:
     """Take one line into the account."""
     word = line["word"]
-    if word not in _RECORDS and word != "run.started":
+    if word not in RECORDS and word != "run.started":
         return
     job_id, slot = line["job_id"], _instant(line.get("scheduled"))
     if word == "run.started":
@@ -137,48 +133,7 @@ def _raw_lines(path: Path) -> Iterator[bytes]:
     except FileNotFoundError:
         return
     try:
-        position, rest, complete = os.fstat(descriptor).st_size, b"", False
-        while position > 0:
-            size = min(BLOCK, position)
-            position -= size
-            first, *lines = (os.pread(descriptor, size, position) + rest).split(b"\n")
-            for line in reversed(lines):
-                if complete:
-                    yield line
-                complete = True
-            rest = first
-        if complete:
-            yield rest
+        for block in blocks_back(descriptor, os.fstat(descriptor).st_size):
+            yield from reversed(lines_of(block))
     finally:
         os.close(descriptor)
-
-
-def parse_line(raw: bytes) -> dict[str, str] | None:
-    """Take a line of either format apart: `time`, `word` (status or event) and its pairs; None for anything else."""
-    if raw.endswith(CUT):
-        return None
-    text = raw.decode("utf-8", "replace")
-    pairs = _parse_json(text) if text.startswith("{") else _parse_text(text)
-    try:
-        return pairs if pairs and datetime.fromisoformat(pairs["time"]).tzinfo else None
-    except (ValueError, KeyError):
-        return None
-
-
-def _parse_text(text: str) -> dict[str, str] | None:
-    found = _TEXT.fullmatch(text)
-    if found is None:
-        return None
-    pairs = {"time": found[1], "word": found[2] or found[3]}
-    with suppress(ValueError):
-        for key, value in _PAIR.findall(found[4] or ""):
-            pairs[key] = json.loads(value) if value.startswith('"') else value
-    return pairs
-
-
-def _parse_json(text: str) -> dict[str, str] | None:
-    try:
-        found = json.loads(text)
-        return {**{key: str(value) for key, value in found.items()}, "word": found.get("status") or found["event"]}
-    except (ValueError, KeyError, AttributeError, RecursionError):
-        return None

@@ -146,6 +146,10 @@ class RunLog:
         taken = self._taken
         return time.monotonic() - taken if taken else 0.0
 
+    def is_failing(self) -> bool:
+        """Tell whether the file cannot be written at present, so that lines are kept for later."""
+        return self._failed_at is not None
+
     # -- on the writer's thread
 
     def _write_all(self) -> None:

@@ -9,9 +9,24 @@
    the thread that it holds is counted, and what it returns one day is ignored.
 """
 
+from jobscheduler.runner.attempt import BLOT, Ending, carry_out
 from jobscheduler.runner.limits import Timer
 from jobscheduler.runner.once import end_leftovers, hand_over_leftovers, run_once
 from jobscheduler.runner.outputs import OutputRing, tail
-from jobscheduler.runner.run import Again, Run, Runner
+from jobscheduler.runner.run import GRACE, Again, Run, Runner
 
-__all__ = ["Again", "OutputRing", "Run", "Runner", "Timer", "end_leftovers", "hand_over_leftovers", "run_once", "tail"]
+__all__ = [
+    "BLOT",
+    "GRACE",
+    "Again",
+    "Ending",
+    "OutputRing",
+    "Run",
+    "Runner",
+    "Timer",
+    "carry_out",
+    "end_leftovers",
+    "hand_over_leftovers",
+    "run_once",
+    "tail",
+]

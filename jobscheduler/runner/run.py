@@ -137,7 +137,7 @@ class Run:
         self.attempts = 0
         self.started: datetime | None = None
         self._runner = runner
-        self._extra = extra
+        self.extra = extra
         self._lock = threading.Lock()
         self._context: Context | None = None
         self._record: Record | None = None
@@ -149,6 +149,11 @@ class Run:
     def record(self) -> Record | None:
         """The record, None while the run goes on."""
         return self._record
+
+    @property
+    def is_withdrawn(self) -> bool:
+        """Whether it was taken back before it began."""
+        return self._withdrawn
 
     def attempt(self) -> Record | Again | None:
         """Make the next attempt, on the calling thread; returns the record, or when to call this again.
@@ -282,7 +287,7 @@ class Run:
             started=self.started,
             duration=round(time.monotonic() - self._began, 3) if self.started else None,
             reason=reason,
-            details=(*self._extra, *attempts, *details),
+            details=(*self.extra, *attempts, *details),
             output=tail(output) if reason is not None and output else None,
         )
         return self._record
@@ -293,5 +298,5 @@ class Run:
 
     def _tell(self, level: Level, name: str, values: Pairs) -> None:
         slot: Pairs = () if self.scheduled is None else (("scheduled", self.scheduled),)
-        who: Pairs = (("job_id", self.job.id), ("run_id", self.run_id), *slot, *self._extra)
+        who: Pairs = (("job_id", self.job.id), ("run_id", self.run_id), *slot, *self.extra)
         self._runner.tell(Event(self._runner.clock(), level, name, (*who, *values)))

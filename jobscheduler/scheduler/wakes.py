@@ -7,6 +7,7 @@ so grace and instances are without limit, coalescing is on, and the executor doe
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -88,10 +89,12 @@ class _Scheduler(BackgroundScheduler):  # type: ignore[misc]
     """APScheduler's background scheduler, which also counts how often its thread went round."""
 
     rounds = 0
+    went_round = 0.0
 
     def _process_jobs(self) -> Any:
         wait = super()._process_jobs()
         self.rounds += 1
+        self.went_round = time.monotonic()
         return wait
 
 
@@ -117,6 +120,10 @@ class Wakes:
     def rounds(self) -> int:
         """How often the thread has looked for due jobs; it grows after every `wakeup` unless the thread is stuck."""
         return self._scheduler.rounds
+
+    def idle_for(self) -> float:
+        """Return for how many seconds the thread has not gone round."""
+        return time.monotonic() - self._scheduler.went_round if self._scheduler.went_round else 0.0
 
     def start(self) -> None:
         """Start the thread."""

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
 
-from jobscheduler.tasks.base import Complaint, Context, Outcome, Task, TaskFailed
+from jobscheduler.tasks.base import Alert, Complaint, Context, Outcome, Task, TaskFailed
 
 __all__ = [
     "TASK_TYPES",
+    "Alert",
     "Complaint",
     "Context",
     "Listing",

@@ -15,7 +15,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, ClassVar
 
-from jobscheduler.model import Value
+from jobscheduler.model import Record, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +57,28 @@ class Complaint:
     host: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """What a task is told when it is an alert: that the result of a job has changed.
+
+    `on` is `failure` or `recovery`, and `record` is that of the run which changed it. `text` is the record as one line
+    of JSON, as the log writes it. `variables` are the environment variables of an alert (`JOB_STATUS` and so on), for a
+    type that starts programs.
+    """
+
+    on: str
+    record: Record
+    text: str
+    variables: Mapping[str, str]
+
+
 @dataclass(slots=True, eq=False)
 class Context:
     """What a task is told about its run, and how it learns that it has to stop.
 
     `deadline` is an instant of `time.monotonic()`, or None. When the run must end the runner calls `stop`: `reason`
     says why (`timeout`, `replaced`, `shutdown`), `stopping` is set and the callbacks given to `on_stop` are called,
-    each once.
+    each once. `alert` is None but for a task that is an alert; `run_id` is then its own, not that of the run.
     """
 
     job_id: str
@@ -73,6 +88,7 @@ class Context:
     deadline: float | None = None
     stopping: threading.Event = field(default_factory=threading.Event)
     reason: str | None = None
+    alert: Alert | None = None
     _callbacks: list[Callable[[], None]] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 

@@ -103,7 +103,8 @@ def _marks(context: Context) -> Mapping[str, str]:
     }
     if context.scheduled is not None:
         marks["JOB_SCHEDULED_TIME"] = context.scheduled.astimezone(UTC).isoformat().replace("+00:00", "Z")
-    return MappingProxyType(marks)
+    told = {} if context.alert is None else context.alert.variables
+    return MappingProxyType({**told, **marks})
 
 
 def _carried_out(plan: Plan, context: Context) -> tuple[int | None, bytes, int]:

@@ -16,7 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
-from jobscheduler.tasks.base import Complaint, Context, Outcome, Task, TaskFailed, seconds
+from jobscheduler.tasks.base import Alert, Complaint, Context, Outcome, Task, TaskFailed, seconds
 from jobscheduler.tasks.http_request_errors import in_words
 from jobscheduler.tasks.http_request_fields import SCHEMA, TIMEOUT, can_be_host, complaints, secrets_of
 
@@ -61,6 +61,7 @@ class HttpRequest(Task):
         """
         if not has_client():
             raise TaskFailed(f"the HTTP client is not installed: {INSTALL}", reason="start")
+        self.fields = _with_record(self.fields, context.alert)
         answer = self._ask(context)
         outcome = Outcome((("http_status", answer.status),), self._blotted(answer.output))
         if not self._expects(answer.status):
@@ -139,6 +140,19 @@ class HttpRequest(Task):
             if len(secret) >= _SHORTEST:
                 output = output.replace(secret.encode(), b"[secret]")
         return output
+
+
+def _with_record(fields: Mapping[str, Any], alert: Alert | None) -> Mapping[str, Any]:
+    """The fields of a request; an alert that does not say what to send sends the record, by POST if it names no method.
+
+    Methods that ask for something and tell nothing stay without a body.
+    """
+    if alert is None or "body" in fields or "json" in fields or fields.get("method") in ("GET", "HEAD"):
+        return fields
+    own = fields.get("headers", {})
+    is_typed = any(name.lower() == "content-type" for name in own)
+    headers = own if is_typed else {"Content-Type": "application/json", **own}
+    return {"method": "POST", **fields, "headers": headers, "body": alert.text}
 
 
 def _redirected(request: Request, status: int, location: str) -> Request:

@@ -1,33 +1,30 @@
-"""Who owns what, started and stopped in order; and the loop that supervises it. No rules of its own."""
+"""The supervising loop on the main thread: signals, what has settled, the watch, the clock, health, marks."""
 
 from __future__ import annotations
 
-import logging
 import os
-import shlex
-import signal
-import threading
 import time
 import traceback
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from jobscheduler import systemd, tasks
+from jobscheduler.alerts import Alerts, BadDefault, Defaults, read_defaults
+from jobscheduler.claim import CannotStart, Claim
 from jobscheduler.config import Settings
+from jobscheduler.control import Control
 from jobscheduler.health import Health
 from jobscheduler.hostclock import HostClock
-from jobscheduler.model import Event, Level, Past, Problem
+from jobscheduler.model import Level, Past, Problem
 from jobscheduler.parse import Rules
 from jobscheduler.passes import Reconciler
-from jobscheduler.runlog import LogFile, RunLog, events_of, holder_of, lock, read_back
+from jobscheduler.runlog import LogFile, RunLog
 from jobscheduler.scheduler import ACCEPTED, Scheduler
-from jobscheduler.sources import SourceUnavailable
-from jobscheduler.sources.directory import DirectorySource, is_job_file
 from jobscheduler.watch import State, Watch
+from jobscheduler.web import CannotServe, token_for
 from jobscheduler.zone import ZoneUnknown, service_zone, zone_signature
 
 TEND = 1.0
@@ -36,91 +33,12 @@ TEND = 1.0
 WAKE = 5.0
 """How often the scheduling thread is made to look at the clock, in seconds."""
 
-STARTED = 1.0
-"""How long a run waits for its `run.started` to be written, in seconds."""
-
 MARK = 60.0
 """How often the log gets a mark while anything runs, in seconds."""
 
-ENDING = 15.0
-"""How long the end after an internal failure may take, in seconds."""
 
-INTERNAL_FAILURE = 70
-"""The exit status when an internal part died."""
-
-
-class CannotStart(Exception):
-    """The service cannot start; the problem says why and what to do."""
-
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.message)
-        self.problem = problem
-
-
-def serve(settings: Settings) -> int:
-    """Run the service until it is told to stop; return its exit status.
-
-    Raises:
-        CannotStart: something that it needs is not there, or another service has it.
-
-    """
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, as some parents leave it, no exit status would be told
-    source = DirectorySource(settings.jobs_dir)
-    _check_paths(settings, source)
-    rules = _rules(settings)
-    with ExitStack() as stack:
-        mailbox = _signals(stack)
-        told = partial(mailbox.put, "mark")
-        file = LogFile(settings.log_file, settings.log_max_bytes, settings.log_backups, on_beginning=told)
-        _claim(settings, file, stack)  # before reading: what another service still writes would be missing
-        past = read_back(settings.log_file, settings.log_backups)
-        log = stack.enter_context(RunLog(file, form=settings.log_format, priorities=systemd.is_journal()))
-        stack.enter_context(_library_warnings(log))
-        clock = HostClock()
-        scheduler = stack.enter_context(
-            Scheduler(
-                write=log.write,
-                write_started=partial(log.write_through, timeout=STARTED),
-                write_mark=lambda mark: log.write(*events_of(mark, _now())),
-                max_workers=settings.max_workers,
-                host=_first_line(Path("/etc/machine-id")) or os.uname().nodename,
-                boot=_first_line(Path("/proc/sys/kernel/random/boot_id")),
-                cause=clock.cause,
-            )
-        )
-        reconciler = Reconciler(source, scheduler, rules, log.event)
-        watch = stack.enter_context(
-            Watch(
-                settings.jobs_dir,
-                _looking(reconciler, mailbox),
-                identity=source.identity,
-                is_relevant=source.is_relevant,
-                on_trouble=partial(mailbox.put, "tend"),
-            )
-        )
-        service = Service(settings, rules, log, file, clock, scheduler, reconciler, watch, mailbox)
-        stack.callback(service.close)
-        service.start(past)
-        status = service.run()
-        if status == INTERNAL_FAILURE:
-            _abandon(scheduler, log)
-    if scheduler.lost_threads():
-        os._exit(status)  # a thread that does not heed its end would hold up the interpreter's for ever
-    return status
-
-
-def _abandon(scheduler: Scheduler, log: RunLog) -> None:
-    """End the process although a part of it is dead or stuck, with whatever lock it holds; wait for nothing long."""
-    ending = threading.Thread(target=scheduler.abandon, args=(ENDING,), daemon=True)
-    with suppress(RuntimeError):  # no thread left
-        ending.start()
-        ending.join(ENDING)
-    log.write_through(Event(_now(), Level.ERROR, "service.died", (("status", INTERNAL_FAILURE),)), timeout=STARTED)
-    os._exit(INTERNAL_FAILURE)
-
-
-class Service:
-    """The supervising loop on the main thread: `step` once in a while, and when something asks for it."""
+class Supervisor:
+    """The loop: `step` once in a while, and when something asks for it. `control` is tended, if there is one."""
 
     def __init__(
         self,
@@ -128,9 +46,11 @@ class Service:
         rules: Rules,
         log: RunLog,
         file: LogFile,
+        claim: Claim,
         clock: HostClock,
         scheduler: Scheduler,
         reconciler: Reconciler,
+        alerts: Alerts,
         watch: Watch,
         mailbox: SimpleQueue[str],
     ) -> None:
@@ -138,53 +58,80 @@ class Service:
         self._rules = rules
         self._log = log
         self._file = file
+        self._claim = claim
+        self.control: Control | None = None
         self._clock = clock
         self._scheduler = scheduler
         self._reconciler = reconciler
+        self._alerts = alerts
         self._watch = watch
         self._mailbox = mailbox
         self._notifier = systemd.Notifier()
         self._health = Health(scheduler, log, watch)
         self._zone_seen = zone_signature(os.environ)
         self._told_zone = rules.zone.key
-        self._late = False
+        self._late = self._hurried = False
         self._blind = False
         self._fault = ""
+        self._told_holder: int | None = None
         self._next_tend = self._next_wake = self._next_rescan = 0.0
         self._marked = (0, 0, 0)
         self._next_mark = 0.0
 
     def start(self, past: Past | None) -> None:
         """Arm the watch, read every file, and only then begin to schedule: nothing is due before all is known."""
-        self._scheduler.recall(past, _now())
+        self._scheduler.recall(past, utc_now())
         self._tend()
         jobs, refused = self._reconciler.counts()
         self._scheduler.start()
+        self._alerts.start(self._reconciler.definition)
         now = time.monotonic()
         self._next_rescan = now + self._settings.rescan_interval
         self._next_tend, self._next_wake = now + TEND, now + WAKE
         self._note_mark(now)
         since = past.mark.settled if past else "nothing is known of the time before"
         self._log.event(Level.INFO, "service.started", jobs=jobs, refused=refused, pid=os.getpid(), settled=since)
+
+    def ready(self) -> None:
+        """Tell the manager that the service can be used."""
         self._notifier.notify("READY=1", f"STATUS={self._status()}")
+
+    def zone(self) -> str:
+        """Name the zone that is in force."""
+        return self._rules.zone.key
+
+    def late(self) -> str | None:
+        """Name a part that is not on time, if any."""
+        return self._health.late()
+
+    def troubles(self) -> tuple[str, ...]:
+        """Say in words what is wrong."""
+        troubles = (
+            (self._reconciler.is_lost(), "the jobs directory cannot be read: the last known jobs are in force"),
+            (self._blind, "changes of files are not watched: everything is looked at again and again"),
+            (self._log.is_failing(), "the log file cannot be written: lines are kept, and go to standard error"),
+            (self._told_holder is not None, "another service uses the same jobs directory"),
+        )
+        return tuple(text for is_so, text in troubles if is_so)
 
     def close(self) -> None:
         """Stop talking to the manager."""
         self._notifier.close()
 
-    def run(self) -> int:
-        """Supervise until a signal or a dead part ends the service; return the exit status."""
+    def run(self) -> str | None:
+        """Supervise until a signal ends the service (None), or something in it died: then say what."""
         try:
             return self._supervise()
         except Exception as error:
             traceback.print_exc()
-            return self._die(f"the supervising loop failed: {_text(error)}")
+            return self._die(f"the supervising loop failed: {text_of(error)}")
 
-    def _supervise(self) -> int:
+    def _supervise(self) -> str | None:
         while True:
             message = self._next_message()
             if message in {"SIGTERM", "SIGINT"}:
-                return self._stop(message)
+                self._stop(message)
+                return None
             if message == "SIGHUP":
                 self._reload()
             elif message == "tend":
@@ -206,6 +153,8 @@ class Service:
             self._look_at_zone()
             self._scheduler.look_at_pool(now)
             self._ping()
+            if self.control is not None:
+                self.control.tend(now)
         if now >= self._next_wake:
             self._next_wake = now + WAKE
             self._health.wake()
@@ -232,6 +181,8 @@ class Service:
         told once.
         """
         state, problem = self._watch.tend()
+        if state is not State.CLEAR:
+            self._claim_anew()
         fault, self._fault = self._fault, ""
         self._degrade(problem or fault)
         is_clear = state is State.CLEAR and not fault
@@ -241,12 +192,20 @@ class Service:
             self._log.event(Level.INFO, "watch.restored")
             self._blind = False
 
+    def _claim_anew(self) -> None:
+        """Lock the directory that the path means now; if another service has that, both would run its jobs."""
+        holder = self._claim.renew()
+        if holder is not None and holder != self._told_holder:
+            help_ = "two services on one directory run every job twice: stop one of them"
+            self._log.event(Level.ERROR, "directory.shared", pid=holder or None, help=help_)
+        self._told_holder = holder
+
     def _look(self, look: Callable[[], None]) -> None:
         """Have a pass made. One that fails is told by the next `_tend`, which looks at everything."""
         try:
             look()
         except Exception as error:
-            self._fault = f"a pass failed: {_text(error)}"
+            self._fault = f"a pass failed: {text_of(error)}"
 
     def _degrade(self, problem: str) -> None:
         if problem and not self._blind:
@@ -285,7 +244,7 @@ class Service:
         self._log.event(Level.WARNING, "clock.stepped", set_by=jump.set_by or None, slept=jump.slept or None)
         if jump.set_by < -ACCEPTED.total_seconds():
             self._log.event(Level.WARNING, "clock.accepted", set_by=jump.set_by)
-            self._scheduler.accept_clock(_now())
+            self._scheduler.accept_clock(utc_now())
         self._scheduler.wakeup()
         self._mark(time.monotonic())
 
@@ -312,15 +271,25 @@ class Service:
         self._notifier.notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         self._log.reopen()
         try:
-            self._rules = _rules(self._settings)
+            self._rules = rules_of(self._settings)
         except CannotStart as cannot:
             problem, help_ = cannot.problem.message, cannot.problem.help
             self._log.event(Level.ERROR, "zone.kept", problem=problem, in_force=self._rules.zone.key, help=help_)
+        self._reload_alerts()
         self._look(partial(self._reconciler.reload, self._rules))
         self._zone_seen, self._told_zone = zone_signature(os.environ), self._rules.zone.key
         jobs, refused = self._reconciler.counts()
         self._log.event(Level.INFO, "service.reloaded", jobs=jobs, refused=refused, timezone=self._rules.zone.key)
         self._notifier.notify("READY=1", f"STATUS={self._status()}")
+
+    def _reload_alerts(self) -> None:
+        """Read the service's own alerts again; those that cannot be used are said, and the former stay."""
+        try:
+            self._alerts.defaults = defaults_of(self._settings, self._rules)
+        except CannotStart as cannot:
+            bad = cannot.problem
+            where = {"file": bad.file, "line": bad.line, "column": bad.column}
+            self._log.event(Level.ERROR, "alert.kept", **where, problem=bad.message, help=bad.help)
 
     def _status(self) -> str:
         jobs, refused = self._reconciler.counts()
@@ -330,62 +299,35 @@ class Service:
         held = f", {lost} threads lost" if lost else ""
         return f"{jobs} jobs, {self._scheduler.running()} running, {refused} files refused{held}{slot}"
 
-    def _stop(self, cause: str) -> int:
+    def _stop(self, cause: str) -> None:
         self._notifier.notify("STOPPING=1")
         self._log.event(Level.INFO, "service.stopping", cause=cause)
+        drained = time.monotonic() + self._settings.drain_timeout
         self._scheduler.stop(self._settings.drain_timeout, self._is_hurried)
+        self._alerts.stop(drained - time.monotonic(), self._is_hurried)
         self._scheduler.mark()
         self._log.event(Level.INFO, "service.stopped")
-        return 0
 
     def _is_hurried(self) -> bool:
         """Tell whether a second signal came; keep the watchdog content meanwhile."""
         self._notifier.notify("WATCHDOG=1")
-        try:
-            return self._mailbox.get_nowait() in {"SIGTERM", "SIGINT"}
-        except Empty:
-            return False
+        with suppress(Empty):
+            self._hurried |= self._mailbox.get_nowait() in {"SIGTERM", "SIGINT"}
+        return self._hurried
 
-    def _die(self, fault: str) -> int:
+    def _die(self, fault: str) -> str:
         self._notifier.notify("STOPPING=1", f"STATUS={fault}")
         self._log.event(Level.ERROR, "service.stopping", cause=fault)
-        return INTERNAL_FAILURE
+        return fault
 
 
-def _check_paths(settings: Settings, source: DirectorySource) -> None:
-    """Refuse to start without the jobs directory or a place for the log, in one problem.
+def rules_of(settings: Settings) -> Rules:
+    """Return what definitions are held against.
 
     Raises:
-        CannotStart: one or both are missing.
+        CannotStart: the service's zone cannot be told.
 
     """
-    folder = settings.log_file.absolute().parent
-    make, problems = [], []
-    try:
-        with source.look():
-            pass
-    except SourceUnavailable as reason:
-        problems.append(Problem(str(reason), help=reason.help))
-        make += [] if settings.jobs_dir.exists() else [settings.jobs_dir]
-    if not folder.is_dir():
-        problems.append(Problem(f"the log's directory `{folder}` does not exist"))
-        make.append(folder)
-    elif not _may_write(settings.log_file):
-        help_ = "let the service's user write there, or name another with `--log-file FILE`"
-        problems.append(Problem(f"the log file `{settings.log_file}` cannot be written", help=help_))
-    if make:
-        paths = " ".join(shlex.quote(str(path)) for path in make)
-        help_ = f"make it so with `mkdir -p {paths}`, or name others with `--jobs-dir DIR --log-file FILE`"
-        raise CannotStart(Problem("; ".join(problem.message for problem in problems), help=help_))
-    if problems:
-        raise CannotStart(problems[0])
-
-
-def _may_write(file: Path) -> bool:
-    return os.access(file if file.exists() else file.absolute().parent, os.W_OK) and not file.is_dir()
-
-
-def _rules(settings: Settings) -> Rules:
     try:
         zone = service_zone(settings.timezone, os.environ)
     except ZoneUnknown as unknown:
@@ -393,80 +335,37 @@ def _rules(settings: Settings) -> Rules:
     return Rules(zone, tasks.task_type, tasks.task_names())
 
 
-def _claim(settings: Settings, file: LogFile, stack: ExitStack) -> None:
-    """Take the jobs directory and the log for this service alone.
+def defaults_of(settings: Settings, rules: Rules) -> Defaults:
+    """Read what is done when a job's result changes that does not say it itself.
 
     Raises:
-        CannotStart: another service has one of them.
+        CannotStart: a file cannot be read, or what is in it is no task.
 
     """
-    descriptor = os.open(settings.jobs_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    stack.callback(os.close, descriptor)
     try:
-        holder = None if lock(descriptor) else holder_of(descriptor)
-        what = f"the jobs directory `{settings.jobs_dir}`"
-        if holder is None:
-            holder, what = file.claim(), f"the log `{settings.log_file}`"
-    except OSError as error:
-        raise CannotStart(Problem(f"the log file `{settings.log_file}` cannot be opened: {error.strerror}")) from None
-    if holder is not None:
-        who = f"process {holder}" if holder else "another process"
-        help_ = (
-            f"stop that service first, or name others with `--jobs-dir DIR --log-file FILE`; see `ps {holder or ''}`"
-        )
-        raise CannotStart(Problem(f"{what} is in use by {who}", help=help_))
+        return read_defaults(settings.on_failure, settings.on_recovery, rules)
+    except BadDefault as bad:
+        raise CannotStart(bad.problem) from None
 
 
-def _signals(stack: ExitStack) -> SimpleQueue[str]:
-    """Turn signals into messages; the handlers do nothing else, and `SimpleQueue.put` may be called in them."""
-    mailbox: SimpleQueue[str] = SimpleQueue()
-    for one in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        former = signal.signal(one, lambda number, _: mailbox.put(signal.Signals(number).name))
-        stack.callback(signal.signal, one, former)
-    return mailbox
+def token_of(settings: Settings) -> str | None:
+    """Return what readers of the page have to know, None if nothing or if there is no page.
+
+    Raises:
+        CannotStart: the page cannot be served as it is asked for.
+
+    """
+    try:
+        return None if settings.http is None else token_for(settings.http, settings.http_token_file)
+    except CannotServe as cannot:
+        raise CannotStart(cannot.problem) from None
 
 
-def _looking(reconciler: Reconciler, mailbox: SimpleQueue[str]) -> Callable[[frozenset[str]], None]:
-    """Return what the Observer's thread calls: a pass, and a word to the main thread if something has to settle."""
-
-    def look(names: frozenset[str]) -> None:
-        if all(map(is_job_file, names)):
-            reconciler.look_at(names)
-        else:  # something that links lead through, as in a ConfigMap
-            reconciler.look_at_everything()
-        if reconciler.settle_at() is not None:
-            mailbox.put("settle")
-
-    return look
-
-
-def _library_warnings(log: RunLog) -> ExitStack:
-    """Have what the libraries warn of appear in the log, as one line each."""
-
-    class Forward(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            level = Level.ERROR if record.levelno >= logging.ERROR else Level.WARNING
-            error = record.exc_info[1] if record.exc_info else None
-            problem = record.getMessage() + (f": {_text(error)}" if error else "")
-            log.event(level, "library.warning", library=record.name.partition(".")[0], problem=problem)
-
-    handler = Forward(logging.WARNING)
-    logging.getLogger().addHandler(handler)
-    stack = ExitStack()
-    stack.callback(logging.getLogger().removeHandler, handler)
-    return stack
-
-
-def _text(error: BaseException) -> str:
+def text_of(error: BaseException) -> str:
+    """Write an error on one line."""
     return f"{type(error).__name__}: {error}"
 
 
-def _first_line(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii").strip()
-    except (OSError, ValueError):
-        return ""
-
-
-def _now() -> datetime:
+def utc_now() -> datetime:
+    """The host's time."""
     return datetime.now(UTC)

@@ -1,0 +1,57 @@
+"""The service's own alerts: each a task in a file of its own, under the same rules as a job file."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from jobscheduler.alerts.room import Defaults
+from jobscheduler.model import Problem, TaskSpec
+from jobscheduler.parse import Rules, parse_task
+from jobscheduler.sources import Read, SourceUnavailable
+from jobscheduler.sources.directory import DirectorySource
+
+
+class BadDefault(Exception):
+    """A file with an alert cannot be used; the problem says why and what to do."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
+
+
+def read_defaults(on_failure: Path | None, on_recovery: Path | None, rules: Rules) -> Defaults:
+    """Read the files; None is a file that nobody named.
+
+    Raises:
+        BadDefault: one is not there, is not trusted, or holds no task that can be run.
+
+    """
+    return Defaults(
+        on_failure=None if on_failure is None else _task(on_failure, rules),
+        on_recovery=None if on_recovery is None else _task(on_recovery, rules),
+    )
+
+
+def _task(path: Path, rules: Rules) -> TaskSpec:
+    found = _read(path)
+    if found.problem is not None:
+        raise BadDefault(replace(found.problem, file=str(path)))
+    if found.raw is None:
+        raise BadDefault(Problem("there is no such file", file=str(path), help="make it, or do not name it"))
+    task = parse_task(found.raw, str(path), rules)
+    if isinstance(task, TaskSpec):
+        return task
+    first, *rest = task
+    also = (f"{len(rest)} more in this file",) if rest else ()
+    raise BadDefault(replace(first, notes=(*first.notes, *also)))
+
+
+def _read(path: Path) -> Read:
+    """Read a file as job files are read: its directory and the way that links lead are judged, too."""
+    try:
+        with DirectorySource(path.parent).look() as view:
+            return view.read(path.name)
+    except SourceUnavailable as reason:
+        message = str(reason).replace("the jobs directory", "the directory", 1)
+        return Read(path.name, problem=Problem(message, help=reason.help))

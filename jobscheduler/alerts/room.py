@@ -1,0 +1,146 @@
+"""Alerts: every record comes by, and a change of a job's result makes a task run that tells somebody.
+
+A job never waits for its alerts, and nothing that they do becomes part of its account: who writes a record only puts
+it into a queue. One thread takes it from there, knows the last result of each job and decides; the `Sender` does the
+rest. What was before this start stands in the log, which is read once, when the first job that has an alert ends.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from queue import Empty, SimpleQueue
+
+from jobscheduler.alerts.changes import On, change, is_result
+from jobscheduler.alerts.sender import Due, Sender
+from jobscheduler.alerts.telling import alert_of
+from jobscheduler.model import NO_TASK, Entry, Event, Job, Level, Record, Status, TaskSpec
+
+QUEUE = 100_000
+"""How many records may wait to be looked at before further ones are counted instead of kept."""
+
+RETRY = 1.0
+"""How often a thread is asked for that the host did not give, in seconds."""
+
+LEAST, MOST = 2.0, 10.0
+"""How long alerts may go on when the service stops: what is left of its drain, within these bounds, in seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """The service's own alerts, for jobs that do not say; None is nothing."""
+
+    on_failure: TaskSpec | None = None
+    on_recovery: TaskSpec | None = None
+
+
+class Alerts:
+    """Watches the records on their way to the log, and has alerts given.
+
+    `write` puts entries into the log. `former` says how each job ended last before an instant, None for as much as is
+    not known; it may take its time. `defaults` may be replaced at any time.
+    """
+
+    def __init__(
+        self,
+        write: Callable[[Entry], object],
+        former: Callable[[datetime], Mapping[str, Status]],
+        defaults: Defaults,
+        *,
+        host: str = "",
+        sender: Sender | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.defaults = defaults
+        self._write = write
+        self._lookup = former
+        self._host = host
+        self._sender = sender or Sender(write, clock=clock)
+        self._clock = clock
+        self._since = clock()
+        self._former: dict[str, Status] = {}
+        self._recalled = False
+        self._find: Callable[[str], Job | None] = lambda _: None
+        self._records: SimpleQueue[Record | None] = SimpleQueue()
+        self._dropped = 0
+        self._thread = threading.Thread(target=self._work, name="alerts", daemon=True)
+
+    def write(self, entry: Entry) -> None:
+        """Put an entry into the log, and a result aside for the thread that looks at it. Never waits."""
+        self._write(entry)
+        if not isinstance(entry, Record) or not is_result(entry.status):
+            return
+        if self._records.qsize() < QUEUE:
+            self._records.put(entry)
+        else:
+            self._dropped += 1
+
+    def start(self, find: Callable[[str], Job | None]) -> None:
+        """Begin to look at records; `find` gives the definition in force. To be called once all files were read."""
+        self._find = find
+        self._thread.start()
+
+    def stop(self, seconds: float, is_hurried: Callable[[], bool] = lambda: False) -> None:
+        """Look at what is left, and let alerts go on for so long, within bounds; returns when none does any more."""
+        until = time.monotonic() + min(max(seconds, LEAST), MOST)
+        self._records.put(None)
+        while self._thread.is_alive() and time.monotonic() < until and not is_hurried():
+            self._thread.join(0.05)
+        self._sender.stop(max(0.0, until - time.monotonic()), is_hurried)
+
+    # -- on the thread
+
+    def _work(self) -> None:
+        can_give = True
+        while True:
+            try:
+                record = self._records.get(timeout=None if can_give else RETRY)
+                if record is None:
+                    return
+                self._look_at(record)
+            except Empty:
+                pass
+            except Exception as error:  # one record is not to keep the others from being looked at
+                self._complain(f"{type(error).__name__}: {error}")
+            can_give = self._sender.tend()
+            self._tell_dropped()
+
+    def _look_at(self, record: Record) -> None:
+        job = self._find(record.job_id)
+        tasks = {on: self._task(job, on) for on in On} if job is not None else {}
+        if any(tasks.values()) and not self._recalled and record.job_id not in self._former:
+            self._recall()
+        on = change(self._former.get(record.job_id), record.status)
+        self._former[record.job_id] = record.status
+        task = tasks.get(on) if on is not None else None
+        if on is not None and task is not None and job is not None:
+            self._sender.put(Due(task, alert_of(on, record, description=job.description, host=self._host)))
+
+    def _task(self, job: Job, on: On) -> TaskSpec | None:
+        """Return what is done for a job: its own task, or the service's if it does not say."""
+        own, default = (
+            (job.on_failure, self.defaults.on_failure)
+            if on is On.FAILURE
+            else (job.on_recovery, self.defaults.on_recovery)
+        )
+        task = default if own is None else own
+        return None if task == NO_TASK else task
+
+    def _recall(self) -> None:
+        """Read in the log what was before this start; what has ended since is known better."""
+        self._recalled = True
+        try:
+            self._former = {**self._lookup(self._since), **self._former}
+        except OSError as error:
+            self._complain(f"the results before this start cannot be read: {error.strerror}")
+
+    def _tell_dropped(self) -> None:
+        if self._dropped:
+            dropped, self._dropped = self._dropped, 0
+            self._complain(f"{dropped} results came too fast to be looked at")
+
+    def _complain(self, problem: str) -> None:
+        self._write(Event(self._clock(), Level.WARNING, "alert.trouble", (("problem", problem),)))

@@ -1,0 +1,72 @@
+"""What the verbs that ask the running service have in common."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import quote
+
+from jobscheduler.cli.options import add_options
+from jobscheduler.config import Settings
+from jobscheduler.control import Refusal, Unreachable, ask
+
+STATUSES = "Exit status: 0 fine, 1 the service says no, 2 wrong usage, 3 service not reachable."
+
+
+def add_common(parser: argparse.ArgumentParser) -> None:
+    """Add what every such verb takes."""
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    add_options(parser, {"socket"})
+
+
+def target(*parts: str) -> str:
+    """Return the path of a request; parts may hold anything."""
+    return "/v1/" + "/".join(quote(part, safe="") for part in parts)
+
+
+def as_the_service_has_it(settings: Settings) -> Settings:
+    """Return the settings with the paths of the running service, if there is one: the caller's may be other ones."""
+    try:
+        told = ask(settings.socket, "GET", target("status"))
+    except (Unreachable, Refusal):
+        return settings
+    return replace(settings, jobs_dir=Path(told["jobs_dir"]), log_file=Path(told["log_file"]))
+
+
+def local(text: str | None, now: datetime) -> str:
+    """Write an instant in the host's time, without the day if that is today; `-` for none."""
+    if text is None:
+        return "-"
+    at, today = datetime.fromisoformat(text).astimezone(), now.astimezone().date()
+    return f"{at:%H:%M:%S}" if at.date() == today else f"{at:%Y-%m-%d %H:%M:%S}"
+
+
+def utc_now() -> datetime:
+    """The host's time."""
+    return datetime.now(UTC)
+
+
+def lasted(seconds: float | None) -> str:
+    """Write a duration for people; `-` for none."""
+    if seconds is None:
+        return "-"
+    if seconds < 60:
+        return f"{seconds:.1f}s" if seconds < 10 else f"{seconds:.0f}s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}m{rest:02}s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02}m" if hours < 48 else f"{hours // 24}d{hours % 24:02}h"
+
+
+def plural(count: int, noun: str) -> str:
+    """Write how many there are of something."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def words(parts: Iterable[str]) -> str:
+    """Write a list in one line; `none` for an empty one."""
+    return ", ".join(parts) or "none"

@@ -1,0 +1,159 @@
+"""`explain`: why a job did or did not run at a time, or when it will run next."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from jobscheduler import crontab
+from jobscheduler.cli.asking import as_the_service_has_it, target
+from jobscheduler.cli.facts import found_in_files, told_by_the_service, with_the_log
+from jobscheduler.cli.instants import Wrong, about
+from jobscheduler.cli.options import add_options, settings_of
+from jobscheduler.cli.problems import as_object, show
+from jobscheduler.cli.table import printable
+from jobscheduler.config import Settings
+from jobscheduler.control import Refusal, Unreachable, ask
+from jobscheduler.crontab import Refused
+from jobscheduler.explain import Answer, Facts, Question, explain
+from jobscheduler.model import Problem
+
+SUMMARY = "say why a job did or did not run at a time, or when it will run next"
+EXAMPLES = """examples:
+  jobscheduler explain report-001
+  jobscheduler explain report-001 --at '2026-11-22 01:00'
+  jobscheduler explain report-001 --at 2026-11-22T00:00:00Z --json
+
+A time without an offset is one of the job's zone. The answer comes from the running service and from the log. When
+the service cannot be reached, a slot that has a record in the log is explained all the same; for anything else what
+the job file and the log say is shown, and the exit status is 3.
+Exit status: 0 answered, 1 there is no such job or its definition is refused, 2 wrong usage, 3 service not reachable."""
+
+
+def live(job_id: str, settings: Settings) -> dict[str, Any] | None:
+    """Return what the running service says of a job, None if it knows no such job.
+
+    Raises:
+        Unreachable: no service answers.
+
+    """
+    try:
+        told = ask(settings.socket, "GET", target("jobs", job_id))
+    except Refusal:
+        return None
+    return {**told, "next": told["upcoming"]}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the job, the time and the options."""
+    parser.add_argument("job", metavar="JOB", help="the id of the job")
+    parser.add_argument("--at", metavar="TIME", help="the time that is asked about, in ISO 8601 (default: from now on)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    add_options(parser, {"jobs_dir", "log_file", "log_backups", "timezone", "socket"})
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the answer; that there is none goes to standard error."""
+    settings, now = as_the_service_has_it(settings_of(arguments)), datetime.now(UTC)
+    facts, unreachable = _asked(arguments.job, settings)
+    try:
+        at, notes = _time(arguments.at, facts.zone)
+    except Wrong as wrong:
+        show(wrong.problem, sys.stderr)
+        return 1
+    question = Question(arguments.job, now, at, notes)
+    answer = explain(question, with_the_log(facts, question, settings))
+    if arguments.json:
+        print(json.dumps(_as_object(question, answer)))
+    elif answer.word != "unknown":
+        _print(answer)
+    return _status(answer, None if answer.is_settled else unreachable)
+
+
+def _asked(job_id: str, settings: Settings) -> tuple[Facts, Unreachable | None]:
+    """Ask the service, and the job files where that knows nothing."""
+    try:
+        told = live(job_id, settings)
+    except Unreachable as reason:
+        return found_in_files(job_id, settings, was_asked=False), reason
+    if told is not None:
+        return told_by_the_service(told, settings), None
+    return found_in_files(job_id, settings, was_asked=True), None
+
+
+def _status(answer: Answer, lacking: Unreachable | None) -> int:
+    """Return the exit status; say on standard error what is in the way of a better answer."""
+    is_unknown = answer.word == "unknown"
+    if lacking is not None:
+        show(replace(lacking.problem, notes=answer.sentences if is_unknown else ()), sys.stderr)
+        return 3
+    if is_unknown:
+        headline, *notes = answer.sentences
+        show(Problem(headline, notes=tuple(notes), help=answer.help), sys.stderr)
+    return 1 if answer.word in {"unknown", "refused"} else 0
+
+
+def _time(text: str | None, zone: ZoneInfo) -> tuple[datetime | None, tuple[str, ...]]:
+    """Read the time; one that the clock skips or shows twice is taken for the first instant it can mean, and said."""
+    if text is None:
+        return None, ()
+    try:
+        return crontab.parse_instant(text, zone), ()
+    except Refused as refused:
+        if refused.instead is None or not _is_complete(text):
+            raise Wrong(about(refused, text, "--at")) from None
+        return crontab.parse_instant(refused.instead, zone), (f"{refused}; this is about `{refused.instead}`",)
+
+
+def _is_complete(text: str) -> bool:
+    """Tell whether only the zone stands against a time, which it would not if it had an offset."""
+    try:
+        crontab.parse_instant(f"{text}Z", ZoneInfo("UTC"))
+    except Refused:
+        return False
+    return True
+
+
+# --- how it is printed ---------------------------------------------------------------------------------
+
+
+def _print(answer: Answer) -> None:
+    headline, *others = answer.sentences
+    _say(headline)
+    for sentence in others:
+        _say(sentence, "  ")
+    if answer.help:
+        _say(f"help: {answer.help}", "  ")
+    for problem in answer.problems:
+        print()
+        show(problem, sys.stdout)
+
+
+def _say(sentence: str, margin: str = "") -> None:
+    """Print a sentence; the lines of what a job printed stand below it."""
+    first, *others = sentence.splitlines()
+    print(margin + printable(first))
+    for line in others:
+        print(f"{margin}  {printable(line)}")
+
+
+def _as_object(question: Question, answer: Answer) -> dict[str, Any]:
+    return {
+        "job_id": question.job_id,
+        "at": _utc(question.at),
+        "answer": answer.word,
+        "sentences": list(answer.sentences),
+        "record": answer.record,
+        "next": [_utc(slot) for slot in answer.next],
+        "problems": [as_object(problem, "error") for problem in answer.problems],
+        "help": answer.help,
+    }
+
+
+def _utc(at: datetime | None) -> str | None:
+    return None if at is None else at.astimezone(UTC).isoformat().replace("+00:00", "Z")

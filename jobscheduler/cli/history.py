@@ -1,0 +1,273 @@
+"""`history`: the records of the log files. Needs no service."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+from jobscheduler.cli.instants import Wrong, instant_or_ago
+from jobscheduler.cli.options import add_options, settings_of
+from jobscheduler.cli.problems import show
+from jobscheduler.cli.table import Column, in_colour, room, table
+from jobscheduler.config import Settings
+from jobscheduler.model import Problem, Status
+from jobscheduler.runlog import history
+from jobscheduler.runlog.parsing import RECORDS
+from jobscheduler.runlog.wanted import Found, Wanted
+from jobscheduler.zone import ZoneUnknown, service_zone
+
+SUMMARY = "show what became of slots, from the log files"
+EXAMPLES = """examples:
+  jobscheduler history
+  jobscheduler history report-001 -n 10
+  jobscheduler history --status failure,missed --since 1d
+  jobscheduler history report-001 --since 2026-11-20 --until 2026-11-22T12:00 -n 0
+  jobscheduler history report-001 --all --since 2h
+  jobscheduler history --json --since 1d -n 0 | jq -r 'select(.duration > 60) | .job_id'
+
+A line is found by its own time, which is when a run ended or a slot was decided. --since and --until take ISO 8601
+times, dates (their beginning) and durations back from now; without an offset they are in the zone of this host, as
+the times that are shown. The oldest line comes first. Exit status: 0 fine, 1 problems, 2 wrong usage."""
+
+LIMIT = 50
+SLOW = 1.0
+"""After this many seconds a terminal is told how far reading has come."""
+
+_COLOURS = {"SUCCESS": "green", "FAILURE": "red", "MISSED": "yellow", "SKIPPED": "yellow", "ERROR": "red"}
+_SHOWN_APART = frozenset(
+    {"time", "word", "status", "level", "event", "job_id", "run_id", "scheduled", "started", "duration", "trigger"}
+    | {"reason", "exit_code", "output"}
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the job, what to leave out, and the options."""
+    parser.add_argument("job", nargs="?", metavar="JOB", help="only this job (default: all)")
+    statuses = ", ".join(one.value.lower() for one in Status)
+    parser.add_argument(
+        "--status", action="append", type=_statuses, metavar="STATUS", help=f"only these, with commas: {statuses}"
+    )
+    parser.add_argument("--since", metavar="TIME", help="nothing before this time or date, or this long ago (`2h`)")
+    parser.add_argument("--until", metavar="TIME", help="nothing after this time or date, or this long ago")
+    parser.add_argument(
+        "-n", "--limit", type=_count, default=LIMIT, metavar="N", help=f"the last N (default: {LIMIT}; 0: all)"
+    )
+    parser.add_argument("--all", action="store_true", help="every line of the log about JOB, not only its records")
+    parser.add_argument("--json", action="store_true", help="print one JSON object a line, as in the log")
+    add_options(parser, {"log_file", "log_backups"})
+
+
+def _statuses(text: str) -> frozenset[str]:
+    words = {word.strip().upper() for word in text.split(",")} - {""}
+    wrong = sorted(words - RECORDS)
+    if wrong or not words:
+        known = ", ".join(one.value.lower() for one in Status)
+        raise argparse.ArgumentTypeError(f"`{text}` is no list of statuses, which are {known}")
+    return frozenset(words)
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 9:
+        raise argparse.ArgumentTypeError(f"a whole number is expected, not `{text}`")
+    return int(text)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the records; problems go to standard error."""
+    settings, zone = settings_of(arguments), zone_of_host()
+    try:
+        wanted = _wanted(arguments, zone, datetime.now(UTC))
+        check_log(settings)
+    except Wrong as wrong:
+        show(wrong.problem, sys.stderr)
+        return 1
+    progress = Progress()
+    found = progress.over(_found(settings, wanted, arguments.limit, progress))
+    first = next(found, None)
+    if first is not None:
+        _print(_with(first, found), arguments, zone)
+        return 0
+    problem = None if arguments.job is None else unknown_job(settings, arguments.job)
+    if problem is not None:
+        show(problem, sys.stderr)
+        return 1
+    print(f"no such {'lines' if arguments.all else 'records'}{_reach(settings, zone)}", file=sys.stderr)
+    return 0
+
+
+def _reach(settings: Settings, zone: ZoneInfo) -> str:
+    begins = history.begins_at(settings.log_file, settings.log_backups)
+    return "" if begins is None else f"; the log reaches back to {local(begins.isoformat(), zone)}"
+
+
+def _with(first: Found, others: Iterator[Found]) -> Iterator[Found]:
+    yield first
+    yield from others
+
+
+def _wanted(arguments: argparse.Namespace, zone: ZoneInfo, now: datetime) -> Wanted:
+    since = instant_or_ago(arguments.since, "--since", zone, now)
+    until = instant_or_ago(arguments.until, "--until", zone, now)
+    if arguments.all and arguments.job is None:
+        raise Wrong(Problem("`--all` is for one job", help="name it, or read the log file itself"))
+    if since and until and since > until:
+        raise Wrong(Problem("`--until` lies before `--since`", help="is one of the two mistyped?"))
+    words = frozenset[str]().union(*arguments.status) if arguments.status else frozenset[str]()
+    return Wanted(arguments.job, words or (frozenset() if arguments.all else RECORDS), since, until)
+
+
+def _found(settings: Settings, wanted: Wanted, limit: int, progress: Progress) -> Iterator[Found]:
+    if limit:
+        return iter(history.last_of(settings.log_file, settings.log_backups, wanted, limit, progress))
+    return history.forward(settings.log_file, settings.log_backups, wanted, progress)
+
+
+def zone_of_host() -> ZoneInfo:
+    """Return the zone in which times are shown: the host's, or UTC where that cannot be told."""
+    try:
+        return service_zone(None, os.environ)
+    except ZoneUnknown:
+        return ZoneInfo("UTC")
+
+
+def check_log(settings: Settings) -> None:
+    """See whether there is a log that can be read.
+
+    Raises:
+        Wrong: there is none, or it cannot be read.
+
+    """
+    path = settings.log_file
+    try:
+        if history.exists(path, settings.log_backups):
+            return
+        help_ = "name it with `--log-file`; a service that has never run has none"
+        raise Wrong(Problem(f"there is no log `{path}`", help=help_))
+    except PermissionError as error:
+        help_ = "ask as root, or as a member of the group that the file belongs to"
+        raise Wrong(Problem(f"the log `{error.filename}` cannot be read by this user", help=help_)) from None
+
+
+def unknown_job(settings: Settings, job_id: str) -> Problem | None:
+    """Return the problem that the log knows no such job, with the id that may be meant; None if it does."""
+    known = history.recent_ids(settings.log_file, settings.log_backups)
+    if job_id in known or any(history.back(settings.log_file, settings.log_backups, Wanted(job_id))):
+        return None
+    close = difflib.get_close_matches(job_id, sorted(known), 1)
+    return Problem(
+        f"the log has nothing about a job `{job_id}`", help=f"did you mean `{close[0]}`?" if close else _known(known)
+    )
+
+
+def _known(ids: Iterable[str]) -> str | None:
+    first = sorted(ids)[:5]
+    return f"it has records of `{'`, `'.join(first)}`" + (" and others" if len(first) == 5 else "") if first else None
+
+
+class Progress:
+    """Tells a terminal how far reading has come, when it takes long."""
+
+    def __init__(self) -> None:
+        self._begun = self._told = time.monotonic()
+        self._is_wanted = sys.stderr.isatty()
+        self._is_shown = False
+
+    def __call__(self, done: int, whole: int) -> None:
+        """Show how far it is, not too often."""
+        now = time.monotonic()
+        if self._is_wanted and now - self._begun > SLOW and now - self._told > 0.2:
+            self._told, self._is_shown = now, True
+            sys.stderr.write(f"\rreading the log: {100 * done // max(1, whole)} % ")
+            sys.stderr.flush()
+
+    def over(self, found: Iterator[Found]) -> Iterator[Found]:
+        """Yield these; from the first one on there is something better to look at."""
+        for one in found:
+            self.end()
+            yield one
+        self.end()
+
+    def end(self) -> None:
+        """Take away what was shown."""
+        self._is_wanted = False
+        if self._is_shown:
+            self._is_shown = False
+            sys.stderr.write("\r" + " " * 30 + "\r")
+            sys.stderr.flush()
+
+
+# --- how it is printed ---------------------------------------------------------------------------------
+
+
+def _print(found: Iterable[Found], arguments: argparse.Namespace, zone: ZoneInfo) -> None:
+    if arguments.json:
+        for one in found:
+            print(json.dumps(one.object))
+        return
+    columns = (
+        Column(f"TIME ({zone.key})", whole=True),
+        *(() if arguments.job else (Column("JOB"),)),
+        Column("STATUS", whole=True, paint=_COLOURS.get),
+        Column("SLOT", whole=True),
+        Column("TOOK", right=True, whole=True),
+        Column("DETAILS"),
+    )
+    rows = (_row(one.pairs, zone, with_job=not arguments.job) for one in found)
+    for line in table(columns, rows, width=room(), colour=in_colour(sys.stdout)):
+        print(line)
+
+
+def _row(pairs: dict[str, str], zone: ZoneInfo, *, with_job: bool) -> list[str]:
+    at = local(pairs["time"], zone)
+    slot = "by hand" if pairs.get("trigger") == "manual" else local(pairs.get("scheduled", ""), zone)
+    job = [pairs.get("job_id", "")] if with_job else []
+    return [at, *job, pairs["word"], _short(slot, at), took(pairs.get("duration", "")), details(pairs, zone)]
+
+
+def local(text: str, zone: ZoneInfo) -> str:
+    """Write an instant of the log as people on this host would, to the second; what is none remains."""
+    try:
+        return f"{datetime.fromisoformat(text).astimezone(zone):%Y-%m-%d %H:%M:%S}"
+    except (ValueError, OverflowError):
+        return text
+
+
+def _short(at: str, beside: str) -> str:
+    """Leave out a date that stands beside it already."""
+    return at[11:] if len(at) == 19 and at[:11] == beside[:11] else at
+
+
+def took(duration: str) -> str:
+    """Write seconds so that they can be taken in."""
+    try:
+        seconds = float(duration)
+    except ValueError:
+        return duration
+    if seconds < 60:
+        return f"{seconds:.3g} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02}m" if hours else f"{minutes}m{seconds:02}s"
+
+
+def details(pairs: dict[str, str], zone: ZoneInfo) -> str:
+    """Say in one line why it ended so: the reason, the exit code, what else there is, and the end of the output."""
+    parts = [pairs[key] for key in ("reason",) if pairs.get(key)]
+    if pairs.get("exit_code", "0") != "0":
+        parts.append(f"exit code {pairs['exit_code']}")
+    if pairs["word"] == "MISSED" and pairs.get("count", "1") != "1":
+        more = "more than " if pairs.get("more") == "true" else ""
+        parts.append(f"{more}{pairs['count']} slots until {local(pairs.get('last', ''), zone)}")
+        pairs = {key: value for key, value in pairs.items() if key not in {"count", "last", "more"}}
+    parts += [f"{key}={value}" for key, value in pairs.items() if key not in _SHOWN_APART]
+    with suppress(KeyError):
+        parts.append(pairs["output"].strip().replace("\n", " ⏎ "))
+    return ", ".join(parts)

@@ -1,0 +1,65 @@
+"""Times as options take them, and how a schedule or a time that is refused is shown."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from jobscheduler import crontab, durations
+from jobscheduler.crontab import Refused
+from jobscheduler.model import Problem
+
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+
+class Wrong(Exception):
+    """An argument that cannot be read."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
+
+
+def instant(text: str | None, flag: str, zone: ZoneInfo) -> datetime | None:
+    """Read an ISO 8601 time, in `zone` if it has no offset; None for None. Gives UTC.
+
+    Raises:
+        Wrong: it cannot be read, or does not exist or is ambiguous in that zone.
+
+    """
+    try:
+        return None if text is None else crontab.parse_instant(text, zone)
+    except Refused as refused:
+        raise Wrong(about(refused, text or "", flag)) from None
+
+
+def instant_or_ago(text: str | None, flag: str, zone: ZoneInfo, now: datetime) -> datetime | None:
+    """Read a time like `instant`, or a date (its beginning), or a duration such as `2h` (so long before `now`).
+
+    Raises:
+        Wrong: it is none of these.
+
+    """
+    if text is None:
+        return None
+    try:
+        return now - timedelta(seconds=durations.seconds(text))
+    except ValueError:
+        pass
+    return _midnight(text, flag, zone) if _DATE.fullmatch(text) else instant(text, flag, zone)
+
+
+def about(refused: Refused, text: str, flag: str) -> Problem:
+    """Return the problem with an argument, its text below it as it was given."""
+    place = {"excerpt": f"{flag} '{text}'", "caret": len(flag) + 2 + refused.start} if text.isprintable() else {}
+    width = max(1, refused.end - refused.start)
+    return Problem(str(refused), width=width, notes=refused.notes, help=refused.help or None, **place)  # type: ignore[arg-type]
+
+
+def _midnight(date: str, flag: str, zone: ZoneInfo) -> datetime | None:
+    """Give the first instant of a date, also where the clock skips midnight or shows it twice."""
+    try:
+        return crontab.parse_instant(f"{date}T00:00", zone)
+    except Refused as refused:
+        return instant(refused.instead or f"{date}T00:00", flag, zone)

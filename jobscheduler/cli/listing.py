@@ -1,0 +1,117 @@
+"""`list`: every job with its state, its next slot and its last result, as the running service knows them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from fnmatch import fnmatchcase
+from typing import Any
+
+from jobscheduler.cli.asking import STATUSES, add_common, lasted, local, plural, target, utc_now
+from jobscheduler.cli.options import settings_of
+from jobscheduler.cli.problems import show
+from jobscheduler.cli.table import Column, in_colour, room, table
+from jobscheduler.control import ask
+from jobscheduler.model import Problem
+from jobscheduler.status import State
+
+SUMMARY = "show all jobs: state, next slot, last result"
+EXAMPLES = f"""examples:
+  jobscheduler list
+  jobscheduler list 'report-*' --state running,waiting
+  jobscheduler list --json | jq -r 'select(.stale) | .job_id'
+
+Times are the host's. A stale job is in force as it was before its file became bad; of a file that is refused the
+name is shown. --json prints one object per job, with times in UTC.
+{STATUSES}"""
+
+_PAINT = {
+    "running": "green",
+    "waiting": "yellow",
+    "paused": "yellow",
+    "stale": "red",
+    "refused": "red",
+    "SUCCESS": "green",
+    "FAILURE": "red",
+    "MISSED": "red",
+    "SKIPPED": "yellow",
+}
+_COLUMNS = (
+    Column("JOB"),
+    Column("STATE", paint=lambda text: _PAINT.get(text.partition(" ")[0])),
+    Column("NEXT", whole=True),
+    Column("LAST", paint=lambda text: _PAINT.get(text.partition(" ")[0])),
+    Column("AT", whole=True),
+    Column("TOOK", right=True, whole=True),
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the patterns and the options."""
+    parser.add_argument("jobs", nargs="*", metavar="JOB", help="ids, or patterns such as `report-*` (default: all)")
+    parser.add_argument("--state", type=_states, metavar="STATE,...", help=f"only these: {', '.join(State)}")
+    add_common(parser)
+
+
+def _states(text: str) -> frozenset[str]:
+    asked = frozenset(word.strip().lower() for word in text.split(","))
+    wrong = sorted(asked - set(State))
+    if wrong:
+        raise argparse.ArgumentTypeError(f"no such state: {', '.join(f'`{word}`' for word in wrong)}")
+    return asked
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the table."""
+    told = ask(settings_of(arguments).socket, "GET", target("jobs"))["jobs"]
+    found = [one for one in told if _is_meant(one, arguments.jobs, arguments.state)]
+    if arguments.json:
+        for one in found:
+            print(json.dumps(one))
+    elif found:
+        for line in table(_COLUMNS, _rows(found, utc_now()), width=room(), colour=in_colour(sys.stdout)):
+            print(line)
+        _summarise(told)
+    if not found and arguments.jobs:
+        names = ", ".join(f"`{one}`" for one in arguments.jobs)
+        show(Problem(f"no job is meant by {names}", help="`jobscheduler list` shows all jobs"), sys.stderr)
+        return 1
+    return 0
+
+
+def _is_meant(one: Mapping[str, Any], patterns: Iterable[str], states: frozenset[str] | None) -> bool:
+    names = [name for name in (one["job_id"], one["file"]) if name]
+    is_meant = not patterns or any(fnmatchcase(name, pattern) for name in names for pattern in patterns)
+    return is_meant and (states is None or one["state"] in states or ("stale" in states and one["stale"]))
+
+
+def _rows(jobs: Iterable[Mapping[str, Any]], now: datetime) -> Iterator[tuple[str, ...]]:
+    for one in jobs:
+        last = one["last"] or {}
+        result = " ".join(filter(None, (last.get("status"), last.get("reason")))) or "-"
+        yield (
+            one["job_id"] or one["file"],
+            _state(one, now),
+            local(one["next"], now),
+            result,
+            local(last.get("time"), now),
+            lasted(last.get("duration")),
+        )
+
+
+def _state(one: Mapping[str, Any], now: datetime) -> str:
+    """The state, for how long a run has been going on, and what else is worth knowing at a glance."""
+    begun = [datetime.fromisoformat(run["started"]) for run in one["going"] if run["started"] and not run["waits"]]
+    more = [lasted((now - min(begun)).total_seconds())] if begun else []
+    more += [word for word in ("stale", "paused") if one[word] and word != one["state"]]
+    return " ".join((one["state"], *more))
+
+
+def _summarise(told: Iterable[Mapping[str, Any]]) -> None:
+    """Say on standard error that files need a hand, whatever was asked for."""
+    bad = [one for one in told if one["problems"]]
+    if bad:
+        print(f"{plural(len(bad), 'file')} with problems: `jobscheduler status` shows them", file=sys.stderr)

@@ -1,0 +1,34 @@
+"""`pause`: let no slot of a job run until it is resumed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from jobscheduler.cli.asking import STATUSES, add_common, target
+from jobscheduler.cli.options import settings_of
+from jobscheduler.control import ask
+
+SUMMARY = "let no slot of a job run until it is resumed"
+EXAMPLES = f"""examples:
+  jobscheduler pause report-001
+
+A pause ends with `resume`, or when the service restarts; an edit of the job file does not end it. Slots that come due
+meanwhile are recorded as SKIPPED reason=paused. A run in progress goes on, and `run` works as ever.
+{STATUSES}"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the job and the options."""
+    parser.add_argument("job", metavar="JOB", help="the id of the job")
+    add_common(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Ask for it, and say what that means."""
+    told = ask(settings_of(arguments).socket, "POST", target("jobs", arguments.job, "pause"))
+    text = (
+        "is paused until `jobscheduler resume` or a restart of the service" if told["changed"] else "was paused already"
+    )
+    print(json.dumps(told) if arguments.json else f"`{arguments.job}` {text}")
+    return 0

@@ -1,0 +1,81 @@
+"""`run`: run a job now, by hand."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jobscheduler.cli.asking import add_common, lasted, target
+from jobscheduler.cli.options import settings_of
+from jobscheduler.cli.table import coloured, in_colour
+from jobscheduler.control import ask
+
+SUMMARY = "run a job now, whatever its schedule says"
+EXAMPLES = """examples:
+  jobscheduler run report-001
+  jobscheduler run report-001 --wait
+
+The run has a record with `trigger=manual` and is no slot: the next slot stays what it is. Jobs that are disabled,
+paused or done can be run; overlap counts as for a slot. --wait prints what the job printed when it has ended; Ctrl-C
+stops the waiting, not the job.
+Exit status: 0 started (with --wait: success), 1 skipped, failed or no such job, 2 wrong usage, 3 service not
+reachable."""
+
+_WAIT = 25  # seconds for which one question waits
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the job and the options."""
+    parser.add_argument("job", metavar="JOB", help="the id of the job")
+    parser.add_argument("--wait", action="store_true", help="wait for the end; show the output, exit 0 or 1")
+    add_common(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Ask for the run, and wait for its end if that is wanted."""
+    socket = settings_of(arguments).socket
+    begun = ask(socket, "POST", target("jobs", arguments.job, "run"))
+    if begun["run_id"] is None:
+        _say(begun, arguments.json, f"`{arguments.job}` was not run: {begun['note']}")
+        return 1
+    if not arguments.wait:
+        note = f"; it {begun['note']}" if begun["note"] else ""
+        _say(begun, arguments.json, f"run {begun['run_id']} of `{arguments.job}`{note}")
+        return 0
+    ended = _wait_for(socket, begun["run_id"])
+    if arguments.json:
+        print(json.dumps(ended))
+    else:
+        _show(ended)
+    return 0 if (ended["record"] or {}).get("status") == "SUCCESS" else 1
+
+
+def _say(told: Mapping[str, Any], as_json: bool, text: str) -> None:
+    print(json.dumps(told) if as_json else text)
+
+
+def _wait_for(socket: Path, run_id: str) -> Mapping[str, Any]:
+    while True:
+        told = ask(socket, "GET", f"{target('runs', run_id)}?wait={_WAIT}")
+        if told["record"] is not None or told["withdrawn"]:
+            return told
+
+
+def _show(ended: Mapping[str, Any]) -> None:
+    """Print the output to standard output, and how the run ended to standard error."""
+    output, record = ended["output"], ended["record"]
+    if output:
+        print(output, end="" if output.endswith("\n") else "\n")
+    sys.stdout.flush()
+    if record is None:
+        print("the service stopped before the run began", file=sys.stderr)
+        return
+    colour = "green" if record["status"] == "SUCCESS" else "red"
+    word = coloured(record["status"], colour if in_colour(sys.stderr) else None)
+    known = ("reason", "exit_code", "signal", "http_status", "error")
+    more = "".join(f" {key}={record[key]}" for key in known if record.get(key) is not None)
+    print(f"{word} after {lasted(record.get('duration'))}{more}", file=sys.stderr)

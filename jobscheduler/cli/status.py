@@ -1,0 +1,65 @@
+"""`status`: the service itself, and everything that is wrong with it or with job files."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from jobscheduler.cli.asking import add_common, lasted, local, plural, target, utc_now, words
+from jobscheduler.cli.options import settings_of
+from jobscheduler.cli.table import printable
+from jobscheduler.control import ask
+
+SUMMARY = "show how the service is, and what is wrong"
+EXAMPLES = """examples:
+  jobscheduler status
+  jobscheduler status --json
+
+As a check of health: the exit status is 0 only if scheduling, watching and logging work and every job file is in
+force as it stands.
+Exit status: 0 all is well, 1 something is wrong, 2 wrong usage, 3 service not reachable."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    add_common(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print how it is."""
+    told = ask(settings_of(arguments).socket, "GET", target("status"))
+    if arguments.json:
+        print(json.dumps(told))
+    else:
+        for line in _lines(told, utc_now()):
+            print(printable(line))
+    return 1 if told["trouble"] or told["late"] or told["problems"] else 0
+
+
+def _lines(told: Mapping[str, Any], now: datetime) -> Iterator[str]:
+    up = lasted((now - datetime.fromisoformat(told["started"])).total_seconds())
+    yield f"jobscheduler {told['version']}, process {told['pid']}, up for {up}"
+    yield f"jobs       {words(f'{count} {state}' for state, count in told['jobs'].items() if count)}"
+    lost = f", {plural(told['lost_threads'], 'thread')} lost" if told["lost_threads"] else ""
+    yield f"runs       {told['running']} going on, {told['queued']} waiting for one of {told['workers']} workers{lost}"
+    yield f"next slot  {local(told['next'], now)}"
+    yield f"last tick  {lasted(told['last_tick'])} ago"
+    yield f"directory  {told['jobs_dir']}"
+    yield f"log        {told['log_file']}"
+    yield f"time zone  {told['timezone']}"
+    if told["late"]:
+        yield f"wrong      {told['late']} is not on time"
+    for trouble in told["trouble"]:
+        yield f"wrong      {trouble}"
+    for problem in told["problems"]:
+        yield from _problem(problem)
+
+
+def _problem(problem: Mapping[str, Any]) -> Iterator[str]:
+    place = f":{problem['line']}:{problem['column']}" if problem["line"] else ""
+    yield f"{problem['state']:9}  {problem['file']}{place}: {problem['message']}"
+    if problem["help"]:
+        yield f"           help: {problem['help']}"

@@ -1,0 +1,115 @@
+"""The WSGI application behind the control socket: a few paths, JSON in and out.
+
+`GET /v1/status`, `GET /v1/jobs`, `GET /v1/jobs/ID`, `POST /v1/jobs/ID/run`, `…/pause`, `…/resume`, and
+`GET /v1/runs/RUN_ID?wait=SECONDS`. See docs/control.md.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from http import HTTPStatus
+from typing import Any, Protocol
+from urllib.parse import parse_qs
+
+from jobscheduler.model import Problem
+from jobscheduler.status import Impossible, Unknown
+
+LONGEST_WAIT = 30.0
+"""How long one request may wait for the end of a run, in seconds."""
+
+Answer = tuple[HTTPStatus, Mapping[str, Any]]
+
+
+class Desk(Protocol):
+    """Who answers. Each raises `Unknown` for a job or run that there is not, `Impossible` for what cannot be now."""
+
+    def status(self) -> Mapping[str, Any]: ...  # noqa: D102
+    def jobs(self) -> Mapping[str, Any]: ...  # noqa: D102
+    def job(self, job_id: str) -> Mapping[str, Any]: ...  # noqa: D102
+    def run(self, job_id: str, by: str) -> Mapping[str, Any]: ...  # noqa: D102
+    def pause(self, job_id: str, by: str) -> Mapping[str, Any]: ...  # noqa: D102
+    def resume(self, job_id: str, by: str) -> Mapping[str, Any]: ...  # noqa: D102
+    def outcome(self, run_id: str, wait: float) -> Mapping[str, Any]: ...  # noqa: D102
+
+
+class _Wrong(Exception):
+    """A request that makes no sense."""
+
+    def __init__(self, status: HTTPStatus, problem: Problem) -> None:
+        super().__init__(problem.message)
+        self.status = status
+        self.problem = problem
+
+
+def application(desk: Desk, complain: Callable[[str], object]) -> Callable[..., Iterable[bytes]]:
+    """Return the application; faults of ours go to `complain`, and the client learns only that there was one."""
+
+    def answer(environ: Mapping[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        try:
+            status, value = _answer(desk, environ)
+        except _Wrong as wrong:
+            status, value = wrong.status, _error(wrong.problem)
+        except Unknown as unknown:
+            status, value = HTTPStatus.NOT_FOUND, _error(unknown.problem)
+        except Impossible as impossible:
+            status, value = HTTPStatus.CONFLICT, _error(impossible.problem)
+        except Exception as fault:
+            complain(f"{environ.get('PATH_INFO')}: {type(fault).__name__}: {fault}")
+            status, value = HTTPStatus.INTERNAL_SERVER_ERROR, _error(Problem("the service failed to answer; see log"))
+        body = json.dumps(value).encode() + b"\n"
+        headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+        start_response(f"{status.value} {status.phrase}", headers)
+        return [body]
+
+    return answer
+
+
+def _answer(desk: Desk, environ: Mapping[str, Any]) -> Answer:
+    """Find who answers. An id comes as it was asked for, whatever it holds: it is known, or it is not."""
+    path = (
+        str(environ.get("PATH_INFO", "")).encode("latin-1", "replace").decode("utf-8", "replace")
+    )  # as PEP 3333 has it
+    parts = path.split("/")[1:]
+    match environ.get("REQUEST_METHOD"), parts:
+        case "GET", ["v1", "status"]:
+            return HTTPStatus.OK, desk.status()
+        case "GET", ["v1", "jobs"]:
+            return HTTPStatus.OK, desk.jobs()
+        case "GET", ["v1", "jobs", *name]:
+            return HTTPStatus.OK, desk.job("/".join(name))
+        case "GET", ["v1", "runs", run_id]:
+            return HTTPStatus.OK, desk.outcome(run_id, _wait(str(environ.get("QUERY_STRING", ""))))
+        case "POST", ["v1", "jobs", *name, "run" | "pause" | "resume" as what]:
+            return _done(desk, what, "/".join(name), str(environ.get("control.uid", "unknown")))
+    raise _unknown(str(environ.get("REQUEST_METHOD")), parts)
+
+
+def _done(desk: Desk, what: str, job_id: str, by: str) -> Answer:
+    match what:
+        case "run":
+            return HTTPStatus.ACCEPTED, desk.run(job_id, by)
+        case "pause":
+            return HTTPStatus.OK, desk.pause(job_id, by)
+    return HTTPStatus.OK, desk.resume(job_id, by)
+
+
+def _unknown(method: str, parts: list[str]) -> _Wrong:
+    known = ("status", "jobs", "runs")
+    if len(parts) > 1 and parts[0] == "v1" and parts[1] in known:
+        return _Wrong(HTTPStatus.METHOD_NOT_ALLOWED, Problem(f"`{method}` is not what this path takes", help=__doc__))
+    return _Wrong(
+        HTTPStatus.NOT_FOUND, Problem(f"there is nothing at `/{'/'.join(parts)}`", help="see docs/control.md")
+    )
+
+
+def _wait(query: str) -> float:
+    try:
+        asked = float(parse_qs(query).get("wait", ["0"])[0])
+    except ValueError:
+        raise _Wrong(HTTPStatus.BAD_REQUEST, Problem("`wait` is a number of seconds")) from None
+    return min(max(0.0, asked), LONGEST_WAIT) if asked == asked else 0.0  # noqa: PLR0124 - NaN
+
+
+def _error(problem: Problem) -> Mapping[str, Any]:
+    return {"error": {"message": problem.message, "help": problem.help}}

@@ -1,0 +1,82 @@
+"""What became of jobs before this start: their last records, from the end of the log, when somebody first asks."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+
+from jobscheduler.model import Record, Status, Value
+from jobscheduler.results import Results
+from jobscheduler.runlog.history import lines_back
+from jobscheduler.runlog.parsing import RECORDS
+from jobscheduler.runlog.wanted import Wanted
+
+FAR = 50_000
+"""How many records are looked at: a moment's work. What is older is in `history`."""
+
+_APART = frozenset(
+    {"time", "word", "status", "level", "job_id", "run_id", "scheduled", "started", "duration", "reason"}
+)
+
+
+class Recall:
+    """Tells `results` the last record that each job has in the log; the first call does it, the others wait for that.
+
+    What has ended since the start is newer, and stays.
+    """
+
+    def __init__(self, log: Path, backups: int, results: Results) -> None:
+        self._log = log, backups
+        self._results = results
+        self._lock = threading.Lock()
+        self._is_done = False
+
+    def __call__(self) -> None:
+        """Do it, if nobody has."""
+        with self._lock:
+            if not self._is_done:
+                self._is_done = True
+                with suppress(OSError):  # the log is in trouble, and says so itself
+                    for record in self._newest():
+                        self._results.recall(record)
+
+    def _newest(self) -> Iterator[Record]:
+        seen: set[str] = set()
+        for line in islice(lines_back(*self._log, Wanted(words=RECORDS)), FAR):
+            job_id = line.get("job_id", "")
+            if job_id in seen:
+                continue
+            seen.add(job_id)
+            if self._results.last(job_id) is None:
+                with suppress(ValueError, KeyError):
+                    yield record_of(line)
+
+
+def record_of(line: Mapping[str, str]) -> Record:
+    """Make a record of a line of the log; its output stays there.
+
+    Raises:
+        ValueError: a value is not what it should be.
+        KeyError: one is missing.
+
+    """
+    details: tuple[tuple[str, Value], ...] = tuple((key, value) for key, value in line.items() if key not in _APART)
+    return Record(
+        at=datetime.fromisoformat(line["time"]),
+        status=Status(line["word"]),
+        job_id=line["job_id"],
+        run_id=line.get("run_id"),
+        scheduled=_instant(line.get("scheduled")),
+        started=_instant(line.get("started")),
+        duration=float(line["duration"]) if "duration" in line else None,
+        reason=line.get("reason"),
+        details=details,
+    )
+
+
+def _instant(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)

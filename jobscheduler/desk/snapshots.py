@@ -1,0 +1,151 @@
+"""How everything stands, put together from what the scheduler, the last pass and the records say."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Protocol
+
+from jobscheduler import __version__, crontab
+from jobscheduler.catalog import Condition
+from jobscheduler.catalog import State as FileState
+from jobscheduler.config import Settings
+from jobscheduler.desk.secrets import without_secrets
+from jobscheduler.model import Job, Once, Problem, Record, Status
+from jobscheduler.results import Results
+from jobscheduler.scheduler import Scheduler
+from jobscheduler.status import Detail, JobStatus, ServiceStatus, Snapshot, Standing, State, state_of
+
+SHOWN = 10
+"""How many of its next slots are told of a job."""
+
+
+class Holder(Protocol):
+    """Who knows the definitions (see `passes.Reconciler`)."""
+
+    def holdings(self) -> tuple[dict[str, Job], dict[str, Condition]]: ...  # noqa: D102
+    def definition(self, job_id: str) -> Job | None: ...  # noqa: D102
+
+
+class Supervising(Protocol):
+    """Who knows how the service is (see `service.supervisor.Supervisor`)."""
+
+    def zone(self) -> str: ...  # noqa: D102
+    def late(self) -> str | None: ...  # noqa: D102
+    def troubles(self) -> tuple[str, ...]: ...  # noqa: D102
+
+
+class Snapshots:
+    """Makes snapshots. May be asked by any thread."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        scheduler: Scheduler,
+        holder: Holder,
+        results: Results,
+        supervising: Supervising,
+        recall: Callable[[], object] = lambda: None,
+    ) -> None:
+        """`recall` is called before the first snapshot, to have `results` know what was before this start."""
+        self._settings = settings
+        self._scheduler = scheduler
+        self._holder = holder
+        self._results = results
+        self._supervising = supervising
+        self._recall = recall
+        self._started = datetime.now(UTC)
+
+    def take(self) -> Snapshot:
+        """Say how everything stands now."""
+        self._recall()
+        jobs, conditions = self._holder.holdings()
+        standings = {one.job.id: one for one in self._scheduler.standings()}
+        stale = {name: one for name, one in conditions.items() if one.state is FileState.STALE}
+        known = [
+            *(self._status_of(jobs[job_id], standings.get(job_id), stale) for job_id in sorted(jobs)),
+            *(self._deleted(standings[job_id]) for job_id in sorted(standings.keys() - jobs.keys())),
+        ]
+        refused = [_refused(name, one) for name, one in sorted(conditions.items()) if name not in stale]
+        return Snapshot(datetime.now(UTC), self._service(), (*known, *refused))
+
+    def detail(self, job_id: str) -> Detail | None:
+        """Tell more about a job that has a valid definition; None for any other."""
+        job = self._holder.definition(job_id)
+        if job is None:
+            return None
+        upcoming = tuple(slot for slot, _ in self._scheduler.upcoming(job_id, SHOWN))
+        if isinstance(job.schedule, Once):
+            return Detail(without_secrets(job), "once, at this instant", self._supervising.zone(), upcoming)
+        sentence = crontab.sentence(crontab.parse(job.schedule.expression))
+        return Detail(without_secrets(job), sentence, job.schedule.timezone, upcoming)
+
+    def _status_of(self, job: Job, standing: Standing | None, stale: Mapping[str, Condition]) -> JobStatus:
+        condition = stale.get(job.origin)
+        last = self._results.last(job.id)
+        going = standing.going if standing else ()
+        paused = standing.paused if standing else False
+        upcoming = standing.next if standing else None
+        state = state_of(
+            enabled=job.enabled,
+            going=going,
+            paused=paused,
+            stale=condition is not None,
+            expired=standing is None and not _has_run(job, last),
+            upcoming=upcoming is not None,
+        )
+        problems = condition.problems if condition else ()
+        return JobStatus(
+            job.id,
+            state,
+            job.origin,
+            job,
+            upcoming,
+            going,
+            last,
+            paused,
+            stale=condition is not None,
+            problems=problems,
+        )
+
+    def _deleted(self, standing: Standing) -> JobStatus:
+        """A job whose file is gone, and of which a run goes on."""
+        state = state_of(enabled=True, going=standing.going, paused=False, stale=False, expired=False, upcoming=False)
+        last = self._results.last(standing.job.id)
+        return JobStatus(standing.job.id, state, "", standing.job, going=standing.going, last=last)
+
+    def _service(self) -> ServiceStatus:
+        queued = self._scheduler.queued()
+        return ServiceStatus(
+            version=__version__,
+            pid=os.getpid(),
+            started=self._started,
+            timezone=self._supervising.zone(),
+            jobs_dir=str(self._settings.jobs_dir.absolute()),
+            log_file=str(self._settings.log_file.absolute()),
+            workers=self._settings.max_workers,
+            running=max(0, self._scheduler.running() - queued),
+            queued=queued,
+            lost_threads=self._scheduler.lost_threads(),
+            ticked=self._scheduler.idle_for(),
+            late=self._supervising.late(),
+            trouble=self._supervising.troubles(),
+        )
+
+
+def _has_run(job: Job, last: Record | None) -> bool:
+    """Whether the last record is of the one slot of a one-time job."""
+    if last is None or not isinstance(job.schedule, Once) or last.scheduled is None:
+        return False
+    return abs((last.scheduled - job.schedule.at).total_seconds()) < 1 and last.status in {
+        Status.SUCCESS,
+        Status.FAILURE,
+    }
+
+
+def _refused(name: str, condition: Condition) -> JobStatus:
+    problems = condition.problems
+    if condition.incumbent is not None:
+        problems = (Problem(f"its `job_id` belongs to the file `{condition.incumbent}`", file=name),)
+    return JobStatus(None, State.REFUSED, name, problems=problems)

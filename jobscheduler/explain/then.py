@@ -1,0 +1,191 @@
+"""The reasoning about a time: the first that holds is the answer.
+
+1. The slot has a record: that says it all, whatever the definition is by now.
+2. Its run goes on, or began and has no record.
+3. There is no definition: the job is refused, was removed, or nobody knows it.
+4. By the definition of now it is no slot: outside the bounds, or field by field.
+5. It is a slot to come, or of just now: whether it will run.
+6. It is a slot that has no record: the first reason that can be shown from the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+
+from jobscheduler import crontab
+from jobscheduler.crontab import Crontab
+from jobscheduler.explain.aspects import (
+    DISABLED,
+    TICK,
+    age_limit,
+    change_of_clock,
+    hindrance,
+    is_slot,
+    jitter,
+    rescheduled,
+    rule,
+    said_of_going,
+    state_now,
+    undefined,
+)
+from jobscheduler.explain.facts import Answer, Facts, Question
+from jobscheduler.explain.story import instant
+from jobscheduler.explain.words import background, moment, result, time_of, word_of
+from jobscheduler.model import Job
+from jobscheduler.timetable import Timetable, timetable_of
+
+SOON = timedelta(seconds=15)
+"""A slot may be decided so much later than it is due, on a host that is busy or has slept."""
+
+
+def about(question: Question, facts: Facts, at: datetime) -> Answer:
+    """Answer what became of a job, or will, at a time."""
+    story, job = facts.story, facts.job
+    if story.record is not None and _is_meant(story.record, facts, at):
+        return _recorded(question, facts, at, story.record)
+    for run in facts.live.going if facts.live else ():
+        if instant(run, "scheduled") == at:
+            return _going(question, facts, run)
+    if story.started is not None:
+        return _begun(question, facts, story.started)
+    if job is None:
+        return undefined(question, facts)
+    timetable = timetable_of(job).nominal
+    if not is_slot(job, at):
+        return _not_due(question, facts, job, timetable, at)
+    excuse = next(_excuses(facts, job, at), None) if at <= question.now else None
+    if excuse is None and at + timedelta(seconds=job.jitter) + SOON > question.now:
+        return _to_come(question, facts, job, timetable, at)
+    return _without_record(question, facts, job, at, excuse)
+
+
+def _is_meant(record: Mapping[str, str], facts: Facts, at: datetime) -> bool:
+    """Tell whether a record is about a slot at this time, and not only about slots before and after it."""
+    if facts.job is None or facts.story.rescheduled is not None:
+        return True
+    return at in {instant(record, "scheduled"), instant(record, "last")} or is_slot(facts.job, at)
+
+
+def _recorded(question: Question, facts: Facts, at: datetime, record: Mapping[str, str]) -> Answer:
+    headline = f"`{question.job_id}` {result(record, facts.zone)}"
+    more = [*background(record, at, facts.job, facts.zone), *change_of_clock(facts.job, at)]
+    if facts.job is not None and not is_slot(facts.job, at):
+        more.append(rescheduled(facts) or "by the definition of now it is not due at such a time")
+    return Answer(word_of(record), (headline, *more), record, is_settled=True)
+
+
+def _going(question: Question, facts: Facts, run: Mapping[str, str]) -> Answer:
+    return Answer("going", (said_of_going(question, facts, run),), is_settled=True)
+
+
+def _begun(question: Question, facts: Facts, started: Mapping[str, str]) -> Answer:
+    headline = f"`{question.job_id}` began at {time_of(started, facts.zone)}, and there is no record of its end yet"
+    more = []
+    if facts.story.failed is not None:
+        attempt = facts.story.failed.get("attempt", "?")
+        more.append(f"attempt {attempt} failed at {time_of(facts.story.failed, facts.zone)}")
+    if facts.live is None:
+        more.append("it goes on, or the service ended before it did; then the next start gives it its record")
+    return Answer("begun", (headline, *more))
+
+
+def _not_due(question: Question, facts: Facts, job: Job, timetable: Timetable, at: datetime) -> Answer:
+    headline = f"`{question.job_id}` {'was' if at <= question.now else 'is'} not due at {moment(at, facts.zone)}"
+    reasons = tuple(_why_not_due(job, timetable, facts, at))
+    around = tuple(_around(timetable, facts, at))
+    changed = rescheduled(facts) if at <= question.now else None
+    following = tuple(filter(None, (timetable.next(at),)))
+    return Answer("not_due", (f"{headline}: {'; '.join(reasons)}", *around, *filter(None, (changed,))), next=following)
+
+
+def _why_not_due(job: Job, timetable: Timetable, facts: Facts, at: datetime) -> Iterator[str]:
+    if job.not_before is not None and at < job.not_before:
+        yield f"that is before `not_before`, {moment(job.not_before, facts.zone)}"
+    elif job.not_after is not None and at > job.not_after:
+        yield f"that is after `not_after`, {moment(job.not_after, facts.zone)}"
+    if not isinstance(timetable.schedule, Crontab):
+        yield f"its only time is {moment(timetable.schedule, facts.zone)}"
+        return
+    reasons = crontab.why_not(timetable.schedule, at, timetable.zone)
+    yield from reasons
+    if not reasons and at.microsecond:
+        yield "slots are at whole seconds"
+
+
+def _around(timetable: Timetable, facts: Facts, at: datetime) -> Iterator[str]:
+    """Tell the slots before and after."""
+    if not isinstance(timetable.schedule, Crontab) or timetable.at_boot:
+        return
+    before, after = _last_before(timetable, at), timetable.next(at)
+    yield from rule(timetable)
+    if before is not None:
+        yield f"the slot before is {moment(before, facts.zone)}"
+    yield f"the slot after is {moment(after, facts.zone)}" if after else "there is no slot after that"
+
+
+def _last_before(timetable: Timetable, at: datetime) -> datetime | None:
+    for days in (1, 40, 370, 3700):
+        found = timetable.last(at - timedelta(days=days), at - TICK)
+        if found is not None:
+            return found
+    return None
+
+
+def _to_come(question: Question, facts: Facts, job: Job, timetable: Timetable, at: datetime) -> Answer:
+    when = moment(at, facts.zone)
+    hindered = hindrance(facts, job)
+    if hindered is not None:
+        word, why = hindered
+        return Answer(word, (f"`{question.job_id}` has a slot at {when}, which will not run: {why}",), next=(at,))
+    verb = "is due" if at > question.now else "has been due since"
+    headline = f"`{question.job_id}` {verb} {'at ' if at > question.now else ''}{when}"
+    more = [*change_of_clock(job, at), *jitter(job), *state_now(question, facts)]
+    return Answer("due", (headline, *more), next=(at,), problems=facts.problems)
+
+
+def _without_record(question: Question, facts: Facts, job: Job, at: datetime, excuse: tuple[str, str] | None) -> Answer:
+    """A slot, by the definition of now, that nothing became of."""
+    headline = f"`{question.job_id}` has no record for {moment(at, facts.zone)}"
+    notes = tuple(change_of_clock(job, at))
+    if excuse is not None:
+        word, why = excuse
+        return Answer(word, (f"{headline}: {why}", *notes))
+    return Answer(
+        "no_record",
+        (f"{headline}, although it was due by the definition of now", *notes),
+        help=f"look at everything about it: `jobscheduler history {question.job_id} --all`",
+    )
+
+
+def _excuses(facts: Facts, job: Job, at: datetime) -> Iterator[tuple[str, str]]:
+    """List what can be shown from the log to have kept a slot from being one, a word and a sentence each."""
+    story, zone = facts.story, facts.zone
+    if story.begins is None:
+        yield "log_gone", "there is no log to look at"
+    elif story.begins > at:
+        yield "log_gone", f"the log no longer reaches back so far, it begins at {moment(story.begins, zone)}"
+    if story.expired is not None and instant(story.expired, "scheduled") == at:
+        yield "expired", f"that was over when its file was read at {time_of(story.expired, zone)}; {age_limit(job)}"
+    first = story.first_change
+    if first is not None and first["word"] == "job.added":
+        yield "not_there", f"its file was put there at {time_of(first, zone)}, after that time"
+    if (changed := rescheduled(facts)) is not None:
+        yield "changed", changed
+    if not job.enabled:
+        yield "disabled", DISABLED
+    if first is None and facts.written is not None and facts.written > at:
+        yield "not_there", f"its file was put there or changed at {moment(facts.written, zone)}, after that time"
+    yield from _outage(facts)
+
+
+def _outage(facts: Facts) -> Iterator[tuple[str, str]]:
+    """Say whether the service was down: it started after the slot, or has not come back since it ended."""
+    story, zone = facts.story, facts.zone
+    if story.service is not None and story.service["word"] == "service.started":
+        when = time_of(story.service, zone)
+        yield "down", f"the service was not running then; it started at {when}"
+    last = story.last_service
+    if facts.live is None and last is not None and last["word"] != "service.started":
+        when = time_of(last, zone)
+        yield "down", f"the service ended at {when}; its next start runs it if it is young enough, else it is missed"

@@ -1,0 +1,91 @@
+"""The reasoning from now on: the next slots, and what stands in their way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from itertools import islice
+
+from jobscheduler.crontab import Crontab
+from jobscheduler.explain.aspects import (
+    age_limit,
+    change_of_clock,
+    hindrance,
+    jitter,
+    last_record,
+    rule,
+    state_now,
+    undefined,
+)
+from jobscheduler.explain.facts import Answer, Facts, Question
+from jobscheduler.explain.words import moment
+from jobscheduler.model import Job
+from jobscheduler.timetable import Timetable, timetable_of
+
+SHOWN = 3
+"""How many slots to come are told."""
+
+
+def from_now_on(question: Question, facts: Facts) -> Answer:
+    """Answer when a job will run next, and how it is now."""
+    job = facts.job
+    if job is None:
+        return undefined(question, facts)
+    timetable = timetable_of(job).nominal
+    slots = tuple(_upcoming(facts, timetable, question.now))
+    word, headline = _headline(question, facts, job, timetable, slots)
+    more = [
+        *rule(timetable),
+        *_listed(facts, job, slots),
+        *jitter(job),
+        *state_now(question, facts),
+        *last_record(facts),
+    ]
+    return Answer(word, (headline, *more), facts.story.last, slots, facts.problems)
+
+
+def _upcoming(facts: Facts, timetable: Timetable, now: datetime) -> Iterator[datetime]:
+    if facts.live is not None and facts.live.next:
+        yield from (slot for slot, _ in islice(facts.live.next, SHOWN))
+        return
+    slot = timetable.next(now)
+    for _ in range(SHOWN):
+        if slot is None:
+            return
+        yield slot
+        slot = timetable.next(slot)
+
+
+def _headline(
+    question: Question, facts: Facts, job: Job, timetable: Timetable, slots: tuple[datetime, ...]
+) -> tuple[str, str]:
+    name = f"`{question.job_id}`"
+    hindered = hindrance(facts, job)
+    if hindered is not None:
+        return hindered[0], f"{name} will not run: {hindered[1]}"
+    if timetable.at_boot:
+        return "due", f"{name} runs when the service first starts after the host booted"
+    if slots:
+        return "due", f"{name} is due next at {moment(slots[0], facts.zone)}"
+    if not isinstance(timetable.schedule, Crontab):
+        return _over(name, facts, job, timetable.schedule)
+    if job.not_after is not None:
+        return "over", f"{name} is not due any more: `not_after` was {moment(job.not_after, facts.zone)}"
+    return "over", f"{name} is not due any more before the year 2201"
+
+
+def _over(name: str, facts: Facts, job: Job, only: datetime) -> tuple[str, str]:
+    """Say that a one-time job is over: it had its time, or its file came too late for it."""
+    when = moment(only, facts.zone)
+    if facts.live is None or facts.live.state != "expired":
+        return "done", f"{name} had its only time at {when}"
+    return "expired", f"{name} will not run: its only time, {when}, was over when its file was read; {age_limit(job)}"
+
+
+def _listed(facts: Facts, job: Job, slots: tuple[datetime, ...]) -> Iterator[str]:
+    """Tell the slots after the next one, and what a change of the clock does to any of them."""
+    if slots:
+        yield from change_of_clock(job, slots[0])
+    for slot in slots[1:]:
+        notes = "".join(f": {note}" for note in change_of_clock(job, slot))
+        yield f"then at {moment(slot, facts.zone)}{notes}"

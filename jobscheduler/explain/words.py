@@ -1,0 +1,132 @@
+"""What a record says, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from jobscheduler.explain.story import Line, instant
+from jobscheduler.model import Job
+
+_FAILED: Mapping[str, str] = {
+    "timeout": "it was stopped at its time limit",
+    "replaced": "its next slot was due and took its place",
+    "interrupted": "the service or the host went down while it ran",
+    "shutdown": "the service was stopped and did not wait for it any longer",
+    "start": "it could not be started",
+    "http": "the answer was not the one that was expected",
+    "task": "the task failed",
+    "exit": "the command failed",
+}
+_SKIPPED: Mapping[str, str] = {
+    "overlap": "its last run was still going on",
+    "paused": "the job was paused",
+}
+_MISSED: Mapping[str, str] = {
+    "down": "the service was not running",
+    "asleep": "the host was asleep",
+    "clock": "the clock was set past it",
+    "shutdown": "the service was stopping",
+    "deleted": "the file was deleted before it could begin",
+    "disabled": "the job was disabled before it could begin",
+    "unknown": "the host went down at that very time, so it may have begun; it was not run again",
+}
+_OUTAGES = frozenset({"down", "asleep", "clock"})
+
+
+def moment(at: datetime, zone: ZoneInfo) -> str:
+    """Write an instant in the time of a zone: `Sun 2026-11-22 01:00:00 CET`."""
+    local = at.astimezone(zone)
+    fraction = f"{local.microsecond // 1000:03}" if local.microsecond >= 1000 else ""
+    return f"{local:%a %Y-%m-%d %H:%M:%S}{'.' if fraction else ''}{fraction} {local:%Z}"
+
+
+def time_of(line: Line, zone: ZoneInfo, key: str = "time") -> str:
+    """Write an instant of a line in the time of a zone; what is none as it stands there."""
+    at = instant(line, key)
+    return line.get(key, "?") if at is None else moment(at, zone)
+
+
+def length(seconds: float) -> str:
+    """Write a duration: `90 s`, `15 min`, `1.5 h`, `2 d`."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds:.3g} s"
+
+
+def word_of(record: Line) -> str:
+    """Give the word for machines that says what became of a slot."""
+    return {"SUCCESS": "ran", "FAILURE": "failed"}.get(record["word"], record["word"].lower())
+
+
+def result(record: Line, zone: ZoneInfo) -> str:
+    """Say what a record says: `ran and succeeded: began …, took 1.2 s`."""
+    match record["word"]:
+        case "SUCCESS":
+            return f"ran and succeeded{_course(record, zone)}"
+        case "FAILURE":
+            return f"ran and failed: {_why_failed(record)}{_course(record, zone)}"
+        case "SKIPPED":
+            return f"was skipped: {_reason(_SKIPPED, record)}"
+        case _:
+            return f"was missed: {_reason(_MISSED, record)}"
+
+
+def background(record: Line, slot: datetime, job: Job | None, zone: ZoneInfo) -> tuple[str, ...]:
+    """Say what else belongs to a record, for who wonders about it."""
+    said = []
+    if record["word"] == "SKIPPED" and record.get("reason") == "overlap":
+        said.append("`overlap` says what happens then: `skip`, `queue`, `replace` or `allow`")
+    if record["word"] == "MISSED" and record.get("reason") in _OUTAGES:
+        said.append(_why_not_caught_up(record, slot, job, zone))
+    if record.get("attempts"):
+        said.append(f"it took {record['attempts']} attempts")
+    if record.get("output"):
+        output = record["output"].strip()
+        said.append("the end of its output:" + ("\n" if "\n" in output else " ") + output)
+    return tuple(said)
+
+
+def _why_not_caught_up(record: Line, slot: datetime, job: Job | None, zone: ZoneInfo) -> str:
+    """Of the slots of an outage only the latest may run, and not if it is too old."""
+    first, last, decided = instant(record, "scheduled"), instant(record, "last"), instant(record, "time")
+    among = (
+        f"one of {record.get('count')} slots from {moment(first, zone)} to {moment(last, zone)}; "
+        if (first and last and last > first)
+        else ""
+    )
+    if job is None or decided is None:
+        return f"{among}the service was back at {time_of(record, zone)}"
+    if decided - slot > timedelta(seconds=job.catch_up):
+        age = length((decided - slot).total_seconds())
+        limit = f"`catch_up` allows {length(job.catch_up)}" if job.catch_up else "`catch_up` is 0"
+        return f"{among}it was {age} old when the service could decide about it, and {limit}"
+    return f"{among}of the slots of an outage only the latest may still run"
+
+
+def _reason(words: Mapping[str, str], record: Line) -> str:
+    reason = record.get("reason", "")
+    return words.get(reason, reason or "the log does not say why")
+
+
+def _why_failed(record: Line) -> str:
+    found = _reason(_FAILED, record)
+    more = [
+        f"{name} {record[key]}"
+        for key, name in (("exit_code", "exit code"), ("signal", "signal"), ("http_status", "HTTP status"))
+        if key in record
+    ]
+    more += [record["error"]] if record.get("error") else []
+    return f"{found} ({', '.join(more)})" if more else found
+
+
+def _course(record: Line, zone: ZoneInfo) -> str:
+    began = f"began {time_of(record, zone, 'started')}" if "started" in record else ""
+    try:
+        took = f"took {length(float(record['duration']))}"
+    except (KeyError, ValueError):
+        took = ""
+    said = ", ".join(filter(None, (began, took)))
+    return f"; {said}" if said else ""

@@ -1,0 +1,190 @@
+"""The history that the log files hold: lines of one job, of some kind or of some time, newest or oldest first.
+
+1. All files are opened at once, by name from the newest on, and held: what is rotated or removed afterwards is read
+   as it was. If the newest file is another one by then, opening is repeated; so no file is left out or read twice.
+2. They are read in blocks. A block or a line that cannot matter is told by its bytes; only the rest is taken apart.
+3. Times in a log go back when the clock is set back, by up to `SLACK` without anybody being told. So reading stops,
+   and a file is left out, only beyond that.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+
+from jobscheduler.runlog.blocks import blocks_back, blocks_forward
+from jobscheduler.runlog.wanted import File, Found, Sieve, Wanted
+
+RECENT = 64 * 1024 * 1024
+"""How many bytes from the end are looked through for ids of jobs."""
+
+_TRIES = 5
+_ID = re.compile(rb'\bjob_id(?:=|": ?")([A-Za-z0-9._-]+)')
+
+Progress = Callable[[int, int], object]
+"""Told now and then how many bytes of how many have been looked through."""
+
+
+EVERYTHING = Wanted()
+
+
+def lines_back(path: Path, backups: int, wanted: Wanted = EVERYTHING) -> Iterator[dict[str, str]]:
+    """Yield the wanted lines, newest first: `time`, `word` (status or event) and their pairs, all as text.
+
+    `path` is the log file and `backups` how many rotated ones there may be beside it.
+
+    Raises:
+        OSError: a file is there and cannot be read.
+
+    """
+    return (found.pairs for found in back(path, backups, wanted))
+
+
+def back(path: Path, backups: int, wanted: Wanted = EVERYTHING, progress: Progress | None = None) -> Iterator[Found]:
+    """Yield the wanted lines, newest first; files are open while this goes on, so close it or exhaust it.
+
+    Raises:
+        OSError: a file is there and cannot be read.
+
+    """
+    sieve = Sieve(wanted)
+    with _opened(path, backups) as files:
+        for block in _told(_blocks_back(files, sieve), files, progress):
+            yield from sieve.of(reversed(sieve.lines(block)))
+
+
+def forward(path: Path, backups: int, wanted: Wanted = EVERYTHING, progress: Progress | None = None) -> Iterator[Found]:
+    """Yield the wanted lines, oldest first, in bounded memory however many they are; else like `back`.
+
+    Raises:
+        OSError: a file is there and cannot be read.
+
+    """
+    sieve = Sieve(wanted)
+    with _opened(path, backups) as files:
+        for block in _told(_blocks_forward(files, sieve), files, progress):
+            yield from sieve.of(sieve.lines(block))
+
+
+def last_of(path: Path, backups: int, wanted: Wanted, most: int, progress: Progress | None = None) -> list[Found]:
+    """Return the last `most` wanted lines, oldest first.
+
+    Raises:
+        OSError: a file is there and cannot be read.
+
+    """
+    return list(islice(back(path, backups, wanted, progress), most))[::-1]
+
+
+def exists(path: Path, backups: int) -> bool:
+    """Tell whether there is any file of this log.
+
+    Raises:
+        OSError: a file is there and cannot be read.
+
+    """
+    with _opened(path, backups) as files:
+        return bool(files)
+
+
+def recent_ids(path: Path, backups: int) -> set[str]:
+    """Return the ids of jobs that occur in the last part of the log, as far as that is quickly looked through.
+
+    Raises:
+        OSError: a file is there and cannot be read.
+
+    """
+    left, found = RECENT, set[bytes]()
+    with _opened(path, backups) as files:
+        for file in files:
+            for block in blocks_back(*file):
+                found.update(_ID.findall(block))
+                left -= len(block)
+                if left < 0:
+                    break
+            if left < 0:
+                break
+    return {one.decode("ascii") for one in found}
+
+
+def begins_at(path: Path, backups: int) -> datetime | None:
+    """Return the time of the oldest line that the log still has; None if there is none.
+
+    Raises:
+        OSError: a file is there and cannot be read.
+
+    """
+    return next((datetime.fromisoformat(one.pairs["time"]) for one in forward(path, backups)), None)
+
+
+# --- files -----------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _opened(path: Path, backups: int) -> Iterator[list[File]]:
+    """Hold every file of the log open, the newest first."""
+    names = [path, *(path.with_name(f"{path.name}.{number}") for number in range(1, backups + 1))]
+    for tries_left in reversed(range(_TRIES)):
+        with ExitStack() as held:
+            files = dict(_open_all(names, held))
+            if not tries_left or _identity_at(path) in {next(iter(files), None), None}:
+                yield [(descriptor, os.fstat(descriptor).st_size) for descriptor in files.values()]
+                return
+
+
+def _open_all(names: Iterable[Path], held: ExitStack) -> Iterator[tuple[tuple[int, int], int]]:
+    """Open each file once: one that is rotated meanwhile is met again under the next name."""
+    known = set()
+    for name in names:
+        try:
+            descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+        except FileNotFoundError:
+            continue
+        held.callback(os.close, descriptor)
+        status = os.fstat(descriptor)
+        if (identity := (status.st_dev, status.st_ino)) not in known:
+            known.add(identity)
+            yield identity, descriptor
+
+
+def _identity_at(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _blocks_back(files: Iterable[File], sieve: Sieve) -> Iterator[bytes]:
+    for file in files:
+        if sieve.is_all_later(file):
+            continue
+        for block in blocks_back(*file):
+            yield block
+            if sieve.is_earlier(block):
+                return
+
+
+def _blocks_forward(files: Iterable[File], sieve: Sieve) -> Iterator[bytes]:
+    relevant = []
+    for file in files:
+        if not sieve.is_all_later(file):
+            relevant.append(file)
+        if sieve.begins_earlier(file):
+            break
+    for file in reversed(relevant):
+        yield from blocks_forward(*file)
+
+
+def _told(blocks: Iterable[bytes], files: Iterable[File], progress: Progress | None) -> Iterator[bytes]:
+    done, whole = 0, sum(size for _, size in files)
+    for block in blocks:
+        if progress is not None:
+            progress(done, whole)
+        yield block
+        done += len(block)

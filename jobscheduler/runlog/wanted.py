@@ -1,0 +1,156 @@
+"""Which lines of the log are wanted, and how that is told from their bytes before they are taken apart."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from jobscheduler.runlog.blocks import blocks_back, lines_of
+from jobscheduler.runlog.lines import instant_text
+from jobscheduler.runlog.parsing import object_of, parse_line
+
+SLACK = timedelta(hours=3)
+"""By how much a line may be earlier than the ones before it."""
+
+_TIME = re.compile(rb'(?:\{"time": ?")?(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z)')
+
+File = tuple[int, int]
+"""A descriptor, and how many bytes of it are looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which lines are wanted: of one job, with one of these words (statuses or events), of a time (both inclusive).
+
+    What is None or empty excludes nothing. `words` are exact; those of records are in `parsing.RECORDS`.
+    """
+
+    job_id: str | None = None
+    words: frozenset[str] = frozenset()
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One line: its keys and values as text (`time`, `word` and its pairs), and its bytes."""
+
+    pairs: dict[str, str]
+    raw: bytes = field(repr=False)
+
+    @property
+    def object(self) -> dict[str, Any]:
+        """The line as an object of the JSON format, values with their types."""
+        return object_of(self.raw)
+
+
+class Sieve:
+    """Tells what is wanted, by the bytes as far as possible."""
+
+    def __init__(self, wanted: Wanted) -> None:
+        self._wanted = wanted
+        self._needles = [
+            *([_needles("job_id", wanted.job_id)] if wanted.job_id is not None else []),
+            *([tuple(word.encode() for word in sorted(wanted.words))] if wanted.words else []),
+        ]
+        self._since = _bytes(wanted.since)
+        self._until = _bytes(wanted.until)
+        self._long_before = _bytes(wanted.since, -SLACK)
+        self._long_after = _bytes(wanted.until, SLACK)
+
+    def lines(self, block: bytes) -> list[bytes]:
+        """Return the lines of a block that may be wanted, as far as that is quickly told."""
+        if not self._needles:
+            return lines_of(block)
+        if not all(any(needle in block for needle in needles) for needles in self._needles):
+            return []
+        first, *others = self._needles
+        lines = _cut_out(first, block)
+        for needles in others:
+            lines = [line for line in lines if any(needle in line for needle in needles)]
+        return lines
+
+    def of(self, lines: Iterable[bytes]) -> Iterator[Found]:
+        """Yield those of these lines that are wanted."""
+        for raw in lines:
+            if self._is_in_time(raw):
+                pairs = parse_line(raw)
+                if pairs is not None and self._is_wanted(pairs):
+                    yield Found(pairs, raw)
+
+    def is_earlier(self, block: bytes) -> bool:
+        """Tell whether everything before the first line of a block is earlier than what is wanted."""
+        first = _time_of(block)
+        return first is not None and self._long_before is not None and first < self._long_before
+
+    def begins_earlier(self, file: File) -> bool:
+        """Tell whether everything before a file is earlier than what is wanted."""
+        return self.is_earlier(_head(file))
+
+    def is_all_later(self, file: File) -> bool:
+        """Tell whether a file begins and ends later than what is wanted."""
+        if self._long_after is None:
+            return False
+        last = next((lines_of(block)[-1] for block in blocks_back(*file)), b"")
+        ends = [_time_of(_head(file)), _time_of(last)]
+        return all(end is not None and end > self._long_after for end in ends)
+
+    def _is_in_time(self, raw: bytes) -> bool:
+        if self._since is None and self._until is None:
+            return True
+        if (time := _time_of(raw)) is None:
+            return True
+        return (self._since is None or self._since <= time) and (self._until is None or time <= self._until)
+
+    def _is_wanted(self, pairs: dict[str, str]) -> bool:
+        wanted = self._wanted
+        if wanted.job_id is not None and pairs.get("job_id") != wanted.job_id:
+            return False
+        if wanted.words and pairs["word"] not in wanted.words:
+            return False
+        at = datetime.fromisoformat(pairs["time"])
+        return (wanted.since is None or wanted.since <= at) and (wanted.until is None or at <= wanted.until)
+
+
+def _cut_out(needles: Iterable[bytes], block: bytes) -> list[bytes]:
+    """Return the lines of a block in which any of these occurs, without looking at the others one by one."""
+    ends: dict[int, int] = {}
+    for needle in needles:
+        at = block.find(needle)
+        while at >= 0:
+            end = block.find(b"\n", at)
+            ends[block.rfind(b"\n", 0, at) + 1] = end
+            at = block.find(needle, end)
+    return [block[start : ends[start]] for start in sorted(ends)]
+
+
+def _needles(key: str, value: str) -> tuple[bytes, ...]:
+    """How a pair stands in a line of either format; the value is an id, which needs no quotes."""
+    return tuple(text.encode("utf-8", "replace") for text in (f"{key}={value}", f'"{key}": "{value}"'))
+
+
+def _bytes(at: datetime | None, later: timedelta = timedelta(0)) -> bytes | None:
+    """How an instant stands at the beginning of a line, where such texts are in the order of time.
+
+    Milliseconds are all that a line has; what is finer is decided when the line has been taken apart.
+    """
+    if at is None:
+        return None
+    try:
+        return instant_text(at.astimezone(UTC) + later, exact=True).encode()
+    except OverflowError:
+        return None
+
+
+def _time_of(line: bytes) -> bytes | None:
+    found = _TIME.match(line)
+    return found[1] if found else None
+
+
+def _head(file: File) -> bytes:
+    """Read as much of the first line as tells its time."""
+    return os.pread(file[0], 64, 0)

@@ -1,0 +1,86 @@
+"""What is known about one job in force, and the records of slots that do not run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from jobscheduler.model import Begun, Job, Record, Status
+from jobscheduler.runner import Run
+from jobscheduler.slots import Missed, Overlap, Situation
+from jobscheduler.timetable import Timetable
+
+
+@dataclass(slots=True)
+class Held:
+    """One job: its definition, the last slot decided (`cursor`), and what is going on.
+
+    It outlives its definition while a run of it goes on: put back, the job still overlaps with that run.
+    """
+
+    job: Job
+    timetable: Timetable
+    cursor: datetime
+    in_force: bool = True
+    going: list[Run] = field(default_factory=list)
+    waiting: Run | None = None
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it has slots."""
+        return self.in_force and self.job.enabled
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no run of it goes on or waits."""
+        return not self.going and self.waiting is None
+
+    def is_late(self, settled: datetime) -> bool:
+        """Whether a slot is due by then that nobody has decided."""
+        slot = self.timetable.next(self.cursor) if self.is_live else None
+        return slot is not None and slot <= settled
+
+    def situation(self, *, paused: bool = False) -> Situation:
+        """How it stands when its slots are decided."""
+        return Situation(
+            overlap=Overlap(self.job.overlap),
+            going=bool(self.going),
+            waiting=self.waiting is not None,
+            catch_up=timedelta(seconds=self.job.catch_up),
+            paused=paused,
+        )
+
+    def let_go(self, run_id: str) -> Run | None:
+        """Take a run that has ended away; give the one that waited for that, if it is its turn."""
+        self.going = [run for run in self.going if run.run_id != run_id]
+        if self.going:
+            return None
+        waiting, self.waiting = self.waiting, None
+        if waiting is not None:
+            self.going.append(waiting)
+        return waiting
+
+
+def missed_record(job_id: str, missed: Missed, now: datetime) -> Record:
+    """The one record of some slots that will not run."""
+    details: list[tuple[str, Any]] = []
+    if missed.count > 1:
+        details = [("last", missed.last), ("count", missed.count)]
+    if missed.more:
+        details.append(("more", True))
+    return Record(now, Status.MISSED, job_id, scheduled=missed.first, reason=missed.reason, details=tuple(details))
+
+
+def interrupted_record(one: Begun, now: datetime) -> Record:
+    """The record of a run that a crash of the service interrupted."""
+    by_hand = (("trigger", "manual"),) if one.scheduled is None else ()
+    return Record(
+        now, Status.FAILURE, one.job_id, one.run_id, one.scheduled, one.started, reason="interrupted", details=by_hand
+    )
+
+
+def withdrawn_record(run: Run, reason: str, now: datetime) -> Record:
+    """The record of a slot, or of a run by hand, that waited and will not run."""
+    run_id = run.run_id if run.scheduled is None else None
+    return Record(now, Status.MISSED, run.job.id, run_id, scheduled=run.scheduled, reason=reason, details=run.extra)

@@ -1,0 +1,202 @@
+"""Who owns what, started and stopped in order. No rules of its own."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from functools import partial
+from pathlib import Path
+from queue import SimpleQueue
+
+from jobscheduler import systemd
+from jobscheduler.alerts import Alerts
+from jobscheduler.claim import Claim, check_paths, claim_log
+from jobscheduler.config import Settings
+from jobscheduler.control import CannotListen, Control, application
+from jobscheduler.desk import Desk, Recall, ServiceFace, Snapshots
+from jobscheduler.hostclock import HostClock
+from jobscheduler.model import Entry, Event, Level, Value
+from jobscheduler.passes import Reconciler, Tell
+from jobscheduler.results import Results
+from jobscheduler.runlog import LogFile, RunLog, events_of, last_results, read_back
+from jobscheduler.scheduler import Scheduler
+from jobscheduler.service.supervisor import Supervisor, defaults_of, rules_of, text_of, token_of, utc_now
+from jobscheduler.sources.directory import DirectorySource, is_job_file
+from jobscheduler.watch import Watch
+from jobscheduler.web import Web
+
+STARTED = 1.0
+"""How long a run waits for its `run.started` to be written, in seconds."""
+
+ENDING = 15.0
+"""How long the end after an internal failure may take, in seconds."""
+
+INTERNAL_FAILURE = 70
+"""The exit status when an internal part died."""
+
+
+def serve(settings: Settings) -> int:
+    """Run the service until it is told to stop; return its exit status.
+
+    Raises:
+        CannotStart: something that it needs is not there, or another service has it.
+
+    """
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, as some parents leave it, no exit status would be told
+    source = DirectorySource(settings.jobs_dir)
+    check_paths(settings, source)
+    rules = rules_of(settings)
+    defaults = defaults_of(settings, rules)
+    token = token_of(settings)
+    with ExitStack() as stack:
+        mailbox = _signals(stack)
+        file = LogFile(
+            settings.log_file, settings.log_max_bytes, settings.log_backups, on_beginning=partial(mailbox.put, "mark")
+        )
+        claim = stack.enter_context(Claim(settings.jobs_dir))
+        claim_log(settings, file)  # before reading: what another service still writes would be missing
+        past = read_back(settings.log_file, settings.log_backups)
+        log = stack.enter_context(RunLog(file, form=settings.log_format, priorities=systemd.is_journal()))
+        stack.enter_context(_library_warnings(log))
+        clock, results = HostClock(), Results()
+        former = partial(last_results, settings.log_file, settings.log_backups)
+        alerts = Alerts(log.write, former, defaults, host=os.uname().nodename)
+        scheduler = stack.enter_context(_scheduler(settings, log, _each(results.take, alerts.write), clock))
+        reconciler = Reconciler(source, scheduler, rules, _telling(log, results), took=results.took)
+        watch = stack.enter_context(_watch(settings, source, reconciler, mailbox))
+        supervisor = Supervisor(settings, rules, log, file, claim, clock, scheduler, reconciler, alerts, watch, mailbox)
+        stack.callback(supervisor.close)
+        supervisor.start(past)
+        recall = Recall(settings.log_file, settings.log_backups, results)
+        snapshots = Snapshots(settings, scheduler, reconciler, results, supervisor, recall)
+        supervisor.control = _control(settings, Desk(snapshots, scheduler, reconciler, log.event), log, stack)
+        if settings.http is not None:
+            face = ServiceFace(settings, snapshots, scheduler, results, supervisor)
+            _page(stack.enter_context(Web(settings.http, face, token=token)), log)
+        supervisor.ready()
+        if supervisor.run() is not None:
+            _abandon(scheduler, log)
+    if scheduler.lost_threads():
+        os._exit(0)  # a thread that does not heed its end would hold up the interpreter's for ever
+    return 0
+
+
+def _page(web: Web, log: RunLog) -> None:
+    """Say where the page is served; that it cannot be is a warning that `Web` gives."""
+    if web.problem is None:
+        host, port = web.bound
+        log.event(Level.INFO, "page.served", url=f"http://{f'[{host}]' if ':' in host else host}:{port}/")
+
+
+def _each(*takers: Callable[[Entry], object]) -> Callable[[Entry], object]:
+    def take(entry: Entry) -> None:
+        for taker in takers:
+            taker(entry)
+
+    return take
+
+
+def _telling(log: RunLog, results: Results) -> Tell:
+    """Return what a pass tells its changes to: the log, and whoever keeps something of each job."""
+
+    def tell(level: Level, name: str, /, **values: Value | None) -> None:
+        log.event(level, name, **values)
+        if name == "job.removed":
+            results.forget([str(values["job_id"])])
+
+    return tell
+
+
+def _scheduler(settings: Settings, log: RunLog, write: Callable[[Entry], object], clock: HostClock) -> Scheduler:
+    return Scheduler(
+        write=write,
+        write_started=partial(log.write_through, timeout=STARTED),
+        write_mark=lambda mark: log.write(*events_of(mark, utc_now())),
+        max_workers=settings.max_workers,
+        host=_first_line(Path("/etc/machine-id")) or os.uname().nodename,
+        boot=_first_line(Path("/proc/sys/kernel/random/boot_id")),
+        cause=clock.cause,
+    )
+
+
+def _watch(settings: Settings, source: DirectorySource, reconciler: Reconciler, mailbox: SimpleQueue[str]) -> Watch:
+    return Watch(
+        settings.jobs_dir,
+        _looking(reconciler, mailbox),
+        identity=source.identity,
+        is_relevant=source.is_relevant,
+        on_trouble=partial(mailbox.put, "tend"),
+    )
+
+
+def _control(settings: Settings, desk: Desk, log: RunLog, stack: ExitStack) -> Control | None:
+    """Make the control socket. One that cannot be made is a warning: jobs run without it."""
+    app = application(desk, lambda why: log.event(Level.ERROR, "control.failed", problem=why))
+    try:
+        return stack.enter_context(Control(settings.socket, app))
+    except CannotListen as cannot:
+        log.event(Level.WARNING, "control.unavailable", problem=cannot.problem.message, help=cannot.problem.help)
+        return None
+
+
+def _abandon(scheduler: Scheduler, log: RunLog) -> None:
+    """End the process although a part of it is dead or stuck, with whatever lock it holds; wait for nothing long."""
+    ending = threading.Thread(target=scheduler.abandon, args=(ENDING,), daemon=True)
+    with suppress(RuntimeError):  # no thread left
+        ending.start()
+        ending.join(ENDING)
+    log.write_through(
+        Event(utc_now(), Level.ERROR, "service.died", (("exit_status", INTERNAL_FAILURE),)), timeout=STARTED
+    )
+    os._exit(INTERNAL_FAILURE)
+
+
+def _signals(stack: ExitStack) -> SimpleQueue[str]:
+    """Turn signals into messages; the handlers do nothing else, and `SimpleQueue.put` may be called in them."""
+    mailbox: SimpleQueue[str] = SimpleQueue()
+    for one in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        former = signal.signal(one, lambda number, _: mailbox.put(signal.Signals(number).name))
+        stack.callback(signal.signal, one, former)
+    return mailbox
+
+
+def _looking(reconciler: Reconciler, mailbox: SimpleQueue[str]) -> Callable[[frozenset[str]], None]:
+    """Return what the Observer's thread calls: a pass, and a word to the main thread if something has to settle."""
+
+    def look(names: frozenset[str]) -> None:
+        if all(map(is_job_file, names)):
+            reconciler.look_at(names)
+        else:  # something that links lead through, as in a ConfigMap
+            reconciler.look_at_everything()
+        if reconciler.settle_at() is not None:
+            mailbox.put("settle")
+
+    return look
+
+
+def _library_warnings(log: RunLog) -> ExitStack:
+    """Have what the libraries warn of appear in the log, as one line each."""
+
+    class Forward(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            level = Level.ERROR if record.levelno >= logging.ERROR else Level.WARNING
+            error = record.exc_info[1] if record.exc_info else None
+            problem = record.getMessage() + (f": {text_of(error)}" if error else "")
+            log.event(level, "library.warning", library=record.name.partition(".")[0], problem=problem)
+
+    handler = Forward(logging.WARNING)
+    logging.getLogger().addHandler(handler)
+    stack = ExitStack()
+    stack.callback(logging.getLogger().removeHandler, handler)
+    return stack
+
+
+def _first_line(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return ""

@@ -1,0 +1,294 @@
+"""The control socket: who listens, who asks, and what a client that misbehaves costs."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import socket
+import stat
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from jobscheduler.control import CannotListen, Control, Refusal, Unreachable, application, ask, server
+from jobscheduler.model import Problem
+from jobscheduler.status import Impossible, Unknown
+from tests.conftest import wait_until
+
+
+class Desk:
+    """Answers by rote, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, ...]] = []
+
+    def status(self) -> Mapping[str, Any]:
+        return {"pid": os.getpid()}
+
+    def jobs(self) -> Mapping[str, Any]:
+        return {"jobs": [{"job_id": f"job{number}", "text": "x" * 300} for number in range(1000)]}
+
+    def job(self, job_id: str) -> Mapping[str, Any]:
+        if job_id == "broken":
+            raise ZeroDivisionError("injected")
+        raise Unknown(Problem(f"there is no job `{job_id}`", help="did you mean `x`?"))
+
+    def run(self, job_id: str, by: str) -> Mapping[str, Any]:
+        self.asked.append(("run", job_id, by))
+        raise Impossible(Problem("the service is stopping"))
+
+    def pause(self, job_id: str, by: str) -> Mapping[str, Any]:
+        self.asked.append(("pause", job_id, by))
+        return {"changed": True}
+
+    def resume(self, job_id: str, by: str) -> Mapping[str, Any]:
+        self.asked.append(("resume", job_id, by))
+        return {"changed": True}
+
+    def outcome(self, run_id: str, wait: float) -> Mapping[str, Any]:
+        return {"run_id": run_id, "wait": wait}
+
+
+@pytest.fixture
+def desk() -> Desk:
+    """Who answers."""
+    return Desk()
+
+
+@pytest.fixture
+def faults() -> list[str]:
+    """What the application complained of."""
+    return []
+
+
+@pytest.fixture
+def path(tmp_path: Path, desk: Desk, faults: list[str]) -> Iterator[Path]:
+    """A socket that is listened on."""
+    made = tmp_path / "control.sock"
+    with Control(made, application(desk, faults.append)):
+        yield made
+
+
+def raw(path: Path, data: bytes) -> bytes:
+    """Send bytes and return everything that comes back."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(20)
+        client.connect(str(path))
+        client.sendall(data)
+        client.shutdown(socket.SHUT_WR)
+        answer = b""
+        try:
+            while part := client.recv(65536):
+                answer += part
+        except ConnectionResetError:
+            pass
+        return answer
+
+
+def test_only_owner_and_group_may_ask(path: Path) -> None:
+    """Mode 0660, from the first moment that others can see it."""
+    assert stat.S_IMODE(path.stat().st_mode) == 0o660
+    assert [one.name for one in path.parent.iterdir()] == [path.name]
+
+
+def test_each_question_has_its_path(path: Path, desk: Desk) -> None:
+    """Ids may hold what would mean something in a path."""
+    assert ask(path, "GET", "/v1/status") == {"pid": os.getpid()}
+    assert len(ask(path, "GET", "/v1/jobs")["jobs"]) == 1000
+    assert ask(path, "GET", "/v1/runs/abc?wait=1e9") == {"run_id": "abc", "wait": 30.0}
+    assert ask(path, "GET", "/v1/runs/abc?wait=-1")["wait"] == ask(path, "GET", "/v1/runs/abc?wait=nan")["wait"] == 0
+    assert ask(path, "POST", "/v1/jobs/a.b%2Fc/pause") == {"changed": True}
+    assert ask(path, "POST", "/v1/jobs/x/resume") == {"changed": True}
+    assert desk.asked == [("pause", "a.b/c", str(os.getuid())), ("resume", "x", str(os.getuid()))]
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "status", "message"),
+    [
+        ("GET", "/v1/jobs/nope", 404, "there is no job `nope`"),
+        ("POST", "/v1/jobs/x/run", 409, "the service is stopping"),
+        ("PUT", "/v1/jobs/x/run", 405, "`PUT` is not what this path takes"),
+        ("GET", "/v1/jobs/x/run", 404, "there is no job `x/run`"),
+        ("GET", "/v1/jobs/%C3%A9%2F..", 404, "there is no job `é/..`"),
+        ("DELETE", "/v1/jobs/x", 405, "`DELETE` is not what this path takes"),
+        ("GET", "/", 404, "there is nothing at `/`"),
+        ("GET", "/v2/status", 404, "there is nothing at `/v2/status`"),
+        ("GET", "/v1/runs/x?wait=soon", 400, "`wait` is a number of seconds"),
+        ("GET", "/v1/jobs/broken", 500, "the service failed to answer; see log"),
+    ],
+)
+def test_a_no_says_why(path: Path, faults: list[str], method: str, target: str, status: int, message: str) -> None:
+    """As JSON with a message and, where there is one, the way out; a fault of ours is told to the log."""
+    with pytest.raises(Refusal) as no:
+        ask(path, method, target)
+    assert (no.value.status, no.value.problem.message) == (status, message)
+    assert faults == (["/v1/jobs/broken: ZeroDivisionError: injected"] if status == 500 else [])
+
+
+def test_random_bytes_cost_nothing_but_their_own_connection(path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Two hundred of them, of all lengths; nothing is printed, and the next question is answered."""
+    random = Random(7)
+    for _ in range(200):
+        start = random.choice([b"", b"GET /v1/status HTTP/1.1\r\n", b"POST ", b"GET / HTTP/9.9\r\n\r\n", b"\r\n" * 5])
+        answer = raw(path, start + random.randbytes(random.choice([0, 1, 10, 1000, 100_000])))
+        assert not answer or b"HTTP/1.0 " in answer or b"Error" in answer
+    assert ask(path, "GET", "/v1/status")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_two_hundred_clients_at_once_are_all_answered(path: Path) -> None:
+    """Half of them ask for something large."""
+    with ThreadPoolExecutor(200) as pool:
+        targets = ["/v1/status", "/v1/jobs"] * 100
+        answers = list(pool.map(lambda target: ask(path, "GET", target), targets))
+    assert sum("pid" in one for one in answers) == 100
+    assert sum(len(one.get("jobs", ())) for one in answers) == 100_000
+
+
+def test_clients_that_hang_do_not_keep_others_waiting(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred that send half a request, or read nothing of a large answer; they are let go of in time."""
+    before = threading.active_count()
+    clients = [socket.socket(socket.AF_UNIX) for _ in range(100)]
+    monkeypatch.setattr(server._Handler, "timeout", 1.0)
+    for number, client in enumerate(clients):
+        client.connect(str(path))
+        client.sendall(b"GET /v1/jobs HTTP/1.0\r\n\r\n" if number % 2 else b"GET /v1/jo")
+    assert ask(path, "GET", "/v1/status")
+    wait_until(lambda: threading.active_count() <= before + 1, why="their threads have ended")
+    for client in clients:
+        client.close()
+
+
+def test_a_client_that_drips_is_cut_off_in_the_end(tmp_path: Path, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However busy it keeps the connection."""
+    monkeypatch.setattr(server, "LONGEST", 0.0)
+    with Control(tmp_path / "s", application(desk, print)) as control, socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(tmp_path / "s"))
+        client.sendall(b"G")
+        wait_until(lambda: control._server is not None and control._server._open)
+        control.tend(1e12)
+        assert client.recv(10) == b""
+
+
+def test_more_clients_than_there_is_room_for_are_closed(
+    tmp_path: Path, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Threads are bounded; who has a place keeps it."""
+    monkeypatch.setattr(server, "MOST", 2)
+    path = tmp_path / "s"
+    with Control(path, application(desk, print)) as control:
+        first = [socket.socket(socket.AF_UNIX) for _ in range(2)]
+        for one in first:
+            one.connect(str(path))
+        wait_until(lambda: control._server is not None and len(control._server._open) == 2)
+        with pytest.raises(Unreachable):
+            ask(path, "GET", "/v1/status")
+        for one in first:
+            one.close()
+        wait_until(lambda: control._server is not None and not control._server._open)
+        assert ask(path, "GET", "/v1/status")
+
+
+def test_a_stale_socket_is_replaced_and_a_live_one_is_not(path: Path, desk: Desk) -> None:
+    """Stale is what a crash left behind: nobody listens."""
+    with pytest.raises(CannotListen) as cannot, Control(path, application(desk, print)):
+        pass
+    assert "is in use by another service" in str(cannot.value)
+    assert ask(path, "GET", "/v1/status")
+
+    stale = path.with_name("stale")
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(stale))
+        left.listen()
+    with Control(stale, application(desk, print)):
+        assert ask(stale, "GET", "/v1/status")
+    assert not stale.exists()
+
+
+def test_the_end_of_one_service_does_not_take_the_socket_of_the_next(tmp_path: Path, desk: Desk) -> None:
+    """What stands under the name by then is not its own."""
+    path = tmp_path / "s"
+    with Control(path, application(desk, print)):
+        path.unlink()
+        with Control(path, application(desk, print)):
+            pass
+        path.touch()
+    assert path.exists()
+
+
+@pytest.mark.parametrize(
+    ("prepare", "message", "help_"),
+    [
+        (lambda path: path.write_text("mine"), "there is a file of that name", "`--socket FILE`"),
+        (lambda path: path.mkdir(), "there is a file of that name", "`--socket FILE`"),
+        (lambda path: path.parent.rmdir(), "does not exist", "`mkdir -p "),
+    ],
+    ids=["file", "directory", "no directory"],
+)
+def test_a_socket_that_cannot_be_made_says_why(
+    tmp_path: Path, desk: Desk, prepare: Callable[[Path], object], message: str, help_: str
+) -> None:
+    """What is in its place is left alone."""
+    path = tmp_path / "run" / "control.sock"
+    path.parent.mkdir()
+    prepare(path)
+    with pytest.raises(CannotListen) as cannot, Control(path, application(desk, print)):
+        pass
+    assert message in cannot.value.problem.message
+    assert help_ in (cannot.value.problem.help or "")
+    assert not path.is_file() or path.read_text() == "mine"
+
+
+def test_a_path_that_is_too_long_for_a_socket_says_so(tmp_path: Path, desk: Desk) -> None:
+    """The kernel's limit, which few know."""
+    with (
+        pytest.raises(CannotListen, match="at most 107 bytes"),
+        Control(tmp_path / ("x" * 120), application(desk, print)),
+    ):
+        pass
+
+
+def test_a_service_that_is_not_there_is_told_with_the_way_out(tmp_path: Path) -> None:
+    """No socket, nobody behind it, no answer in time."""
+    with pytest.raises(Unreachable, match="there is no socket"):
+        ask(tmp_path / "none", "GET", "/v1/status")
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(tmp_path / "left"))
+    with pytest.raises(Unreachable, match="nobody listens") as gone:
+        ask(tmp_path / "left", "GET", "/v1/status")
+    assert "systemctl status jobscheduler" in (gone.value.problem.help or "")
+
+
+def test_an_answer_that_is_none_is_not_believed(tmp_path: Path) -> None:
+    """Somebody else listens there."""
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(path))
+        other.listen()
+
+        def answer() -> None:
+            connection, _ = other.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(b"HTTP/1.0 200 OK\r\n\r\nhello")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(Unreachable, match="does not answer"):
+            ask(path, "GET", "/v1/status")
+        thread.join()
+
+
+def test_the_answer_is_plain_http_with_json(path: Path) -> None:
+    """So that `curl --unix-socket` and any language's client can ask."""
+    head, _, body = raw(path, b"GET /v1/status HTTP/1.1\r\nHost: localhost\r\n\r\n").partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.0 200 OK\r\n")
+    assert b"Content-Type: application/json" in head
+    assert json.loads(body)["pid"] == os.getpid()
+    assert http.client.responses[200] == "OK"

@@ -1,0 +1,342 @@
+"""Why a job did or did not run: one fact each, and the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from jobscheduler.explain import Answer, Facts, Live, Question, Story, explain, story_of
+from jobscheduler.model import Cron, Job, Once, Problem, TaskSpec
+
+BERLIN = ZoneInfo("Europe/Berlin")
+SLOT = datetime(2026, 11, 22, 0, 0, tzinfo=UTC)  # 01:00 in Berlin
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
+TASK = TaskSpec.of("execute_command", {"command": "true"})
+JOB = Job("report", Cron("0 1 * * *", "Europe/Berlin"), TASK)
+IN_FORCE = Live("scheduled")
+
+
+def text(at: datetime) -> str:
+    """An instant as it stands in the log."""
+    return at.isoformat().replace("+00:00", "Z")
+
+
+def line(word: str, at: datetime = SLOT, **pairs: str) -> Mapping[str, str]:
+    """A line of the log."""
+    return {"time": text(at), "word": word, "job_id": "report", **pairs}
+
+
+def record(status: str, at: datetime = SLOT, **pairs: str) -> Mapping[str, str]:
+    """The record of the slot."""
+    return line(status, at, scheduled=text(SLOT), **pairs)
+
+
+def facts(*lines: Mapping[str, str], job: Job | None = JOB, live: Live | None = IN_FORCE, **more: Any) -> Facts:
+    """What is known, with these lines (newest first) in the log."""
+    at, service = more.pop("at", SLOT), more.pop("service", ())
+    story = story_of(at, lines, service, more.pop("begins", LONG_AGO))
+    return Facts(story, BERLIN, job, live, **more)
+
+
+def then(known: Facts, at: datetime = SLOT) -> Answer:
+    """The answer about a time."""
+    return explain(Question("report", NOW, at), known)
+
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("known", "word", "said"),
+    [
+        # 1: it has a record
+        (
+            facts(record("SUCCESS", started=text(SLOT), duration="1.204")),
+            "ran",
+            "`report` ran and succeeded; began Sun",
+        ),
+        (facts(record("FAILURE", reason="exit", exit_code="3")), "failed", "the command failed (exit code 3)"),
+        (facts(record("FAILURE", reason="exit", signal="SIGKILL")), "failed", "the command failed (signal SIGKILL)"),
+        (facts(record("FAILURE", reason="timeout")), "failed", "it was stopped at its time limit"),
+        (facts(record("FAILURE", reason="replaced")), "failed", "its next slot was due and took its place"),
+        (facts(record("FAILURE", reason="interrupted")), "failed", "the service or the host went down while it ran"),
+        (facts(record("FAILURE", reason="start", error="no such user")), "failed", "not be started (no such user)"),
+        (facts(record("SKIPPED", reason="overlap")), "skipped", "was skipped: its last run was still going on"),
+        (facts(record("SKIPPED", reason="paused")), "skipped", "was skipped: the job was paused"),
+        (facts(record("MISSED", reason="asleep")), "missed", "was missed: the host was asleep"),
+        (facts(record("MISSED", reason="down")), "missed", "was missed: the service was not running"),
+        (facts(record("MISSED", SLOT + HOUR, reason="down")), "missed", "was 60 min old"),
+        (facts(record("MISSED", SLOT + HOUR, reason="down")), "missed", "`catch_up` allows 60 s"),
+        (
+            facts(record("MISSED", SLOT + HOUR, reason="down"), job=replace(JOB, catch_up=0)),
+            "missed",
+            "`catch_up` is 0",
+        ),
+        (facts(record("MISSED", SLOT, reason="down")), "missed", "only the latest may still run"),
+        (facts(record("MISSED", reason="deleted"), job=None), "missed", "the file was deleted before it could begin"),
+        (facts(record("MISSED", reason="unknown")), "missed", "so it may have begun"),
+        (facts(record("MISSED", reason="of the future")), "missed", "was missed: of the future"),
+        (facts(record("FAILURE", reason="exit", output="no\nspace\n")), "failed", "the end of its output:\nno\nspace"),
+        (facts(record("SUCCESS", attempts="3")), "ran", "it took 3 attempts"),
+        # ... whatever the definition is by now
+        (facts(record("SUCCESS"), job=replace(JOB, enabled=False)), "ran", "ran and succeeded"),
+        (facts(record("SUCCESS"), job=None, live=None), "ran", "ran and succeeded"),
+        (
+            facts(record("SUCCESS"), job=replace(JOB, schedule=Cron("0 2 * * *", "UTC"))),
+            "ran",
+            "by the definition of now it is not due at such a time",
+        ),
+        # 2: it goes on, or began
+        (
+            facts(live=Live("running", going=({"scheduled": text(SLOT), "started": text(SLOT), "attempt": "2"},))),
+            "going",
+            "is going on since Sun 2026-11-22 01:00:00 CET, attempt 2",
+        ),
+        (
+            facts(live=Live("waiting", going=({"scheduled": text(SLOT), "waits": "true"},))),
+            "going",
+            "has not begun yet: it waits",
+        ),
+        (facts(line("run.started", scheduled=text(SLOT))), "begun", "there is no record of its end yet"),
+        (
+            facts(
+                line("run.attempt_failed", SLOT + HOUR, scheduled=text(SLOT), attempt="1"),
+                line("run.started", scheduled=text(SLOT)),
+                live=None,
+            ),
+            "begun",
+            "attempt 1 failed at Sun 2026-11-22 02:00:00 CET",
+        ),
+        # 3: there is no definition
+        (facts(job=None, live=None), "unknown", "there is no job `report`"),
+        (
+            facts(line("job.removed", SLOT - HOUR), job=None, live=None),
+            "removed",
+            "its file was removed at Sun 2026-11-22 00:00:00 CET",
+        ),
+        (facts(job=None, live=None, known=("report",)), "removed", "there is no job `report` any more"),
+        (
+            facts(job=None, live=Live("refused"), problems=(Problem("unknown field `x`"),), file="r.json"),
+            "refused",
+            "`report` is refused: its definition in `r.json` has problems",
+        ),
+        # 6: a slot without a record
+        (facts(begins=SLOT + HOUR), "log_gone", "the log no longer reaches back so far, it begins at Sun"),
+        (facts(begins=None), "log_gone", "there is no log to look at"),
+        (
+            facts(line("job.added", SLOT + HOUR)),
+            "not_there",
+            "was put there at Sun 2026-11-22 02:00:00 CET, after that",
+        ),
+        (
+            facts(line("job.added", SLOT + 2 * HOUR), line("job.removed", SLOT + HOUR), line("job.added", SLOT - HOUR)),
+            "no_record",
+            "although it was due by the definition of now",
+        ),
+        (facts(written=SLOT + HOUR), "not_there", "its file was put there or changed at Sun 2026-11-22 02:00:00"),
+        (
+            facts(line("job.updated", SLOT + HOUR, changed="schedule,catch_up")),
+            "changed",
+            "`schedule` and `catch_up` changed at Sun 2026-11-22 02:00:00 CET, and this answer is for the definition",
+        ),
+        (
+            facts(line("job.updated", SLOT + HOUR, changed="description")),
+            "no_record",
+            "although it was due by the definition",
+        ),
+        (facts(line("job.updated", SLOT + HOUR, changed="task"), written=SLOT + HOUR), "no_record", "it was due"),
+        (facts(job=replace(JOB, enabled=False)), "disabled", "the job is disabled"),
+        (
+            facts(service=(line("service.started", SLOT + HOUR), line("service.stopped", SLOT - HOUR))),
+            "down",
+            "the service was not running then; it started at Sun 2026-11-22 02:00:00 CET",
+        ),
+        (
+            facts(service=(line("service.stopped", SLOT - HOUR),), live=None),
+            "down",
+            "the service ended at Sun 2026-11-22 00:00:00 CET; its next start runs it if",
+        ),
+        (facts(), "no_record", "`report` has no record for Sun 2026-11-22 01:00:00 CET"),
+    ],
+)
+def test_of_a_slot_the_first_fact_that_tells_is_the_answer(known: Facts, word: str, said: str) -> None:
+    """In the order of the numbered reasoning."""
+    answer = then(known)
+
+    assert answer.word == word
+    assert said in "\n".join(answer.sentences)
+
+
+@pytest.mark.parametrize(
+    ("job", "at", "said"),
+    [
+        (JOB, SLOT + HOUR, "`report` was not due at Sun 2026-11-22 02:00:00 CET: the hour is 2, not 1"),
+        (JOB, SLOT + HOUR, "the slot before is Sun 2026-11-22 01:00:00 CET"),
+        (JOB, SLOT + HOUR, "the slot after is Mon 2026-11-23 01:00:00 CET"),
+        (JOB, SLOT + HOUR, "it is due: At 01:00 every day (Europe/Berlin)"),
+        (JOB, SLOT + timedelta(microseconds=5), "slots are at whole seconds"),
+        (JOB, NOW + HOUR, "`report` is not due at"),
+        (replace(JOB, not_before=NOW), SLOT, "that is before `not_before`, Sun 2026-11-22 13:00:00 CET"),
+        (replace(JOB, not_after=LONG_AGO), SLOT, "that is after `not_after`, Thu 2026-01-01 01:00:00 CET"),
+        (replace(JOB, not_after=LONG_AGO), SLOT, "there is no slot after that"),
+        (replace(JOB, schedule=Once(NOW)), SLOT, "its only time is Sun 2026-11-22 13:00:00 CET"),
+        (replace(JOB, schedule=Cron("@reboot", "UTC")), SLOT, "only when the service first starts after a boot"),
+        (replace(JOB, schedule=Cron("0 1 * * mon", "Europe/Berlin")), SLOT, "Sunday 2026-11-22 is not one of its days"),
+    ],
+)
+def test_why_a_time_is_no_slot_is_said_field_by_field(job: Job, at: datetime, said: str) -> None:
+    """And which slots are near."""
+    answer = then(facts(job=job, at=at), at)
+
+    assert answer.word == "not_due"
+    assert said in "\n".join(answer.sentences)
+
+
+def test_a_time_between_the_slots_of_a_missed_group_was_not_missed() -> None:
+    """One of them was, also if it is named nowhere."""
+    missed = line(
+        "MISSED", NOW, scheduled=text(SLOT - 48 * HOUR), last=text(SLOT + 24 * HOUR), count="4", reason="down"
+    )
+
+    assert then(facts(missed)).word == "missed"
+    assert "one of 4 slots from Fri" in "\n".join(then(facts(missed)).sentences)
+    assert then(facts(missed, at=SLOT + HOUR), SLOT + HOUR).word == "not_due"
+
+
+def test_the_record_of_a_slot_counts_more_than_one_of_a_group_around_it() -> None:
+    """Whichever is newer."""
+    missed = line("MISSED", NOW, scheduled=text(SLOT - 48 * HOUR), last=text(SLOT + 24 * HOUR), reason="down")
+
+    assert then(facts(missed, record("SUCCESS"))).word == "ran"
+    assert then(facts(record("SUCCESS"), missed)).word == "ran"
+
+
+@pytest.mark.parametrize(
+    ("known", "word", "said"),
+    [
+        (facts(), "due", "`report` is due at Mon 2026-11-23 01:00:00 CET"),
+        (facts(job=replace(JOB, jitter=300)), "due", "it starts up to 5 min later"),
+        (facts(job=replace(JOB, enabled=False)), "disabled", "which will not run: the job is disabled"),
+        (facts(live=Live("paused", paused=True)), "paused", "until it is resumed or the service restarts"),
+        (facts(live=Live("stale", stale=True)), "due", "its file has a problem, so its last good version is in force"),
+    ],
+)
+def test_of_a_slot_to_come_it_is_said_whether_it_will_run(known: Facts, word: str, said: str) -> None:
+    """As things are."""
+    answer = then(known, SLOT + 24 * HOUR)
+
+    assert answer.word == word
+    assert said in "\n".join(answer.sentences)
+
+
+def test_a_slot_that_is_due_just_now_is_no_riddle_yet() -> None:
+    """Also while its jitter may still be running."""
+    at = NOW - timedelta(seconds=2)
+    job = replace(JOB, schedule=Cron(f"{at:%S %M} * * * *", "UTC"))
+    assert explain(Question("report", NOW, at), facts(job=job, at=at)).word == "due"
+    at = NOW - timedelta(seconds=120)
+    job = replace(JOB, schedule=Cron(f"{at:%S %M} * * * *", "UTC"), jitter=300)
+    assert explain(Question("report", NOW, at), facts(job=job, at=at)).word == "due"
+
+
+def berlin(expression: str) -> Facts:
+    """A job there, and a log without records."""
+    return facts(job=replace(JOB, schedule=Cron(expression, "Europe/Berlin")))
+
+
+@pytest.mark.parametrize(
+    ("expression", "at", "word", "said"),
+    [
+        ("30 2 * * *", datetime(2026, 3, 29, 1, 0, tzinfo=UTC), "no_record", "the clock skips 02:30; runs right after"),
+        ("30 2 * * *", datetime(2026, 10, 25, 0, 30, tzinfo=UTC), "no_record", "runs the first time only"),
+        ("30 2 * * *", datetime(2026, 10, 25, 1, 30, tzinfo=UTC), "not_due", "the clock has shown 02:30 before"),
+        ("*/30 2 * * *", datetime(2026, 10, 25, 1, 30, tzinfo=UTC), "no_record", "this is the second time"),
+        ("*/30 2 * * *", datetime(2026, 3, 29, 1, 0, tzinfo=UTC), "not_due", "the hour is 3, not 2"),
+    ],
+)
+def test_changes_of_the_clock_are_reckoned_with(expression: str, at: datetime, word: str, said: str) -> None:
+    """In the gap and in the repeated hour, as the schedule has it."""
+    answer = then(berlin(expression), at)
+
+    assert answer.word == word
+    assert said in "\n".join(answer.sentences)
+
+
+@pytest.mark.parametrize(
+    ("known", "word", "said"),
+    [
+        (facts(), "due", "`report` is due next at Mon 2026-11-23 01:00:00 CET"),
+        (facts(), "due", "it is due: At 01:00 every day (Europe/Berlin)"),
+        (facts(), "due", "then at Wed 2026-11-25 01:00:00 CET"),
+        (
+            facts(live=Live("scheduled", next=((NOW + HOUR, NOW + HOUR),))),
+            "due",
+            "`report` is due next at Sun 2026-11-22 14:00:00 CET",
+        ),
+        (facts(record("SKIPPED", reason="overlap")), "due", "the last record: its slot of Sun 2026-11-22 01:00:00 CET"),
+        (facts(line("SUCCESS", trigger="manual")), "due", "the last record: its run by hand ran and succeeded"),
+        (facts(job=replace(JOB, enabled=False)), "disabled", "`report` will not run: the job is disabled"),
+        (facts(live=Live("paused", paused=True)), "paused", "`report` will not run: the job is paused"),
+        (facts(live=Live("running", going=({"started": text(NOW)},))), "due", "is going on since Sun"),
+        (facts(live=Live("stale", stale=True)), "due", "its last good version is in force"),
+        (facts(job=replace(JOB, schedule=Once(SLOT))), "done", "had its only time at Sun 2026-11-22 01:00:00 CET"),
+        (facts(job=replace(JOB, schedule=Once(SLOT)), live=Live("expired")), "expired", "was over when its file was"),
+        (facts(job=replace(JOB, schedule=Once(NOW + HOUR))), "due", "is due next at Sun 2026-11-22 14:00:00 CET"),
+        (facts(job=replace(JOB, not_after=LONG_AGO)), "over", "`not_after` was Thu 2026-01-01 01:00:00 CET"),
+        (facts(job=replace(JOB, schedule=Cron("@reboot", "UTC"))), "due", "first starts after the host booted"),
+        (facts(job=None, live=None, known=("reports",)), "unknown", "there is no job `report`"),
+        (facts(live=None, was_asked=False), "due", "the service was not asked"),
+        (facts(live=None, was_asked=False, job=None), "unknown", "no job file defines `report`"),
+    ],
+)
+def test_from_now_on(known: Facts, word: str, said: str) -> None:
+    """The next slots, what stands in their way, and how it went the last time."""
+    answer = explain(Question("report", NOW), known)
+
+    assert answer.word == word
+    assert said in "\n".join(answer.sentences)
+
+
+def test_an_unknown_id_gets_the_one_that_may_be_meant() -> None:
+    """Of those that occur."""
+    assert then(facts(job=None, live=None, known=("reports", "x"))).help == "did you mean `reports`?"
+    assert "jobscheduler list" in str(then(facts(job=None, live=None)).help)
+
+
+def test_one_that_had_its_only_time_before_its_file_came_is_expired() -> None:
+    """As the log said at the time."""
+    expired = line("job.expired", SLOT + HOUR, scheduled=text(SLOT))
+    answer = then(facts(expired, job=replace(JOB, schedule=Once(SLOT)), written=SLOT + HOUR))
+
+    assert answer.word == "expired"
+    assert "`catch_up` allows 60 s" in answer.sentences[0]
+
+
+def test_the_problems_of_a_file_go_with_the_answer() -> None:
+    """For a refused job and for a stale one."""
+    problem = Problem("unknown field `x`")
+
+    assert explain(Question("report", NOW), facts(live=Live("stale", stale=True), problems=(problem,))).problems
+    assert then(facts(job=None, live=Live("refused"), problems=(problem,))).problems == (problem,)
+
+
+def test_only_what_the_log_has_settled_needs_no_service() -> None:
+    """A record is final; everything else may look different to the service."""
+    assert then(facts(record("SUCCESS"), live=None, was_asked=False)).is_settled
+    assert not then(facts(live=None, was_asked=False)).is_settled
+
+
+def test_a_story_is_gathered_from_lines_without_keeping_them() -> None:
+    """However many there are."""
+    lines = (line("SUCCESS", NOW, scheduled=text(SLOT + number * HOUR)) for number in range(10, -1, -1))
+    story = story_of(SLOT, lines)
+
+    assert story == Story(record=story.record, last=story.last)
+    assert (story.record or {})["scheduled"] == text(SLOT)
+    assert (story.last or {})["scheduled"] == text(SLOT + 10 * HOUR)
