@@ -233,6 +233,8 @@ def hostile() -> FakeFace:
     """Everything that somebody can name or print is an attempt to be executed."""
     face = FakeFace()
     face.add("0 * * * *", "hostile", HOSTILE, command=f"echo {HOSTILE!r}", file=f"{HOSTILE}.json")
+    every = (",".join(map(str, range(most))) for most in (60, 24))
+    face.add(f"{' '.join(every)} * * *", "long-schedule", "x" * 300)
     face.ran(
         "hostile",
         local("22 12:00"),
