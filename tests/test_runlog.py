@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import threading
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -12,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobscheduler.model import Event, Level, Record, Status
-from jobscheduler.runlog import LogFile, RunLog, as_json, as_text
+from jobscheduler.model import Entry, Event, Level, Record, Status
+from jobscheduler.runlog import LogFile, RunLog, as_json, as_text, back
 from jobscheduler.runlog.lines import MAX_LINE
 from jobscheduler.runlog.writer import KEPT
 from tests.conftest import parse_line, wait_until
@@ -75,6 +77,18 @@ def test_no_key_can_forge_a_line() -> None:
 
     assert as_text(record).endswith("FAILURE job_id=x a_1_b=inf status=SUCCESS")
     assert json.loads(as_json(record), parse_constant=pytest.fail)["status"] == "FAILURE"
+
+
+@pytest.mark.parametrize("form", [as_text, as_json])
+def test_a_key_stands_in_a_line_once(form: Callable[[Entry], str]) -> None:
+    """The first one: a detail of the same name takes the place of nothing that says which slot this is."""
+    forged = (("job_id", "victim"), ("Scheduled", "2030-01-01T00:00:00Z"), ("s3_key", 1), ("s3_key", "x job_id=y"))
+    line = form(replace(SUCCESS, details=forged))
+
+    assert (line.count("job_id"), line.count("scheduled"), line.count("s3_key")) == (1, 1, 1)
+    told = back.parse_line(line.encode())
+    assert told is not None
+    assert (told["job_id"], told["scheduled"], told["s3_key"]) == ("report-001", "2026-11-22T01:00:00Z", "1")
 
 
 @given(st.text(max_size=300))
