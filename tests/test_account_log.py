@@ -9,6 +9,7 @@ import signal
 import subprocess
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -19,7 +20,7 @@ import pytest
 from jobscheduler.model import Cron, Event, Job, Level, Record, Status, TaskSpec
 from jobscheduler.runlog import LogFile, RunLog
 from jobscheduler.timetable import Timetable, timetable_of
-from tests.accounting import MARKING, Account, lines_of
+from tests.accounting import FINAL, MARKING, Account, lines_of
 from tests.conftest import Service, job, parse_line, wait_until
 
 AT = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -171,6 +172,57 @@ def test_a_log_that_is_renamed_or_emptied_by_others_gets_its_mark_at_once(servic
     assert not account.wrong
 
 
+@pytest.mark.parametrize("way", ["renamed", "emptied"])
+def test_a_log_that_is_taken_away_in_a_quiet_time_keeps_the_account(service: Service, way: str) -> None:
+    """One long run goes on and no line is written; then a crash: the run is ended, and has its record."""
+    soon = (datetime.now(UTC) + timedelta(seconds=3)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    service.write("long.json", job("long", soon, "sleep 1000"))
+    service.start()
+    (started,) = service.wait_for("run.started", job_id="long")
+    if way == "renamed":
+        service.log.rename(service.log.with_name("dated"))
+    else:
+        os.truncate(service.log, 0)
+    wait_until(lambda: service.log.exists() and started["run_id"] in service.log.read_text("ascii"))
+    wait_until(lambda: service.words("service.alive") and "settled" in service.words("service.alive")[-1])
+    service.process.send_signal(signal.SIGKILL)
+    service.process.wait()
+    service.start()
+
+    assert "nothing is known" not in service.words("service.started")[-1]["settled"]
+    (record,) = service.wait_for("FAILURE", job_id="long")
+    assert (record["reason"], record["run_id"]) == ("interrupted", started["run_id"])
+    assert service.stop() == 0
+
+
+def test_a_mark_larger_than_the_whole_log_survives_a_flood_and_a_crash(tmp_path: Path) -> None:
+    """Thousands of jobs are due at once, and the files together are smaller than what is to be said of them."""
+    service = Service(tmp_path, "--log-max-bytes", "64K", "--log-backups", "1")
+    soon = (datetime.now(UTC) + timedelta(seconds=8)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    names = [f"{'j' * 60}{number}" for number in range(1500)]
+    try:
+        for name in names:
+            service.write(f"{name}.json", job(name, soon, catch_up=0))
+        service.start()
+        wait_until(lambda: service.stderr().count(" SUCCESS ") > 200, 40)
+        service.process.send_signal(signal.SIGKILL)
+        service.process.wait()
+        service.start(wait=False)
+        wait_until(lambda: service.stderr().count(" service.started ") == 2, 30)
+        assert "nothing is known" not in service.stderr().rpartition(" service.started ")[2].partition("\n")[0]
+        wait_until(lambda: records_of(service.stderr()).keys() == set(names), 30)
+        assert service.stop() == 0
+    finally:
+        service.close()
+    assert set(records_of(service.stderr()).values()) == {1}
+
+
+def records_of(text: str) -> Counter[str]:
+    """How many records each job has in these lines."""
+    told = [parse_line(line) for line in text.splitlines() if not line.startswith("...")]
+    return Counter(line["job_id"] for line in told if line["word"] in FINAL)
+
+
 def test_a_service_with_few_descriptors_runs_what_it_can_and_records_the_rest(service: Service) -> None:
     """More runs at once than there are descriptors for: none is lost, and nothing ends."""
     service.limits = {resource.RLIMIT_NOFILE: 34}
@@ -279,10 +331,10 @@ class Slow(LogFile):
 
     may = threading.Event()
 
-    def append(self, data: bytes) -> int:
+    def append(self, data: bytes, *, is_mark: bool = False) -> int:
         """Wait, then write."""
         assert self.may.wait(30)
-        return super().append(data)
+        return super().append(data, is_mark=is_mark)
 
 
 def test_a_slow_disk_is_waited_for_a_moment_and_told_once(tmp_path: Path) -> None:

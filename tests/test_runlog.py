@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import threading
@@ -14,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobscheduler.model import Entry, Event, Level, Record, Status
+from jobscheduler.model import Entry, Event, Level, Mark, Record, Status
 from jobscheduler.runlog import LogFile, RunLog, as_json, as_text, back
 from jobscheduler.runlog.lines import MAX_LINE
 from jobscheduler.runlog.writer import KEPT
@@ -209,11 +210,11 @@ class Unwritable(LogFile):
 
     full = True
 
-    def append(self, data: bytes) -> int:
+    def append(self, data: bytes, *, is_mark: bool = False) -> int:
         """Fail like a full disk, or write one byte less than asked first."""
         if self.full:
             raise OSError(28, "No space left on device")
-        return super().append(data)
+        return super().append(data, is_mark=is_mark)
 
 
 def test_what_cannot_be_written_is_kept_and_follows(tmp_path: Path) -> None:
@@ -285,3 +286,109 @@ def test_an_echo_that_nobody_reads_any_more_is_no_trouble(tmp_path: Path) -> Non
     os.close(write)
 
     assert len((tmp_path / "log").read_text().splitlines()) == 1
+
+
+def wide(count: int) -> Mark:
+    """A mark with so many slots that wait; each takes some forty bytes."""
+    return Mark(SLOT, "boot", waits=tuple((f"job{number}", SLOT) for number in range(count)))
+
+
+@pytest.mark.parametrize("count", [0, 100])
+def test_the_last_mark_is_never_rotated_away(tmp_path: Path, count: int) -> None:
+    """However late the next one comes, and if it is larger than all files together may be."""
+    log = tmp_path / "log"
+    asked: list[int] = []
+    with RunLog(LogFile(log, 1000, 1, lambda: asked.append(1)), echo=None) as runlog:
+        runlog.mark(wide(count))
+        for number in range(300):
+            assert runlog.write_through(Event(AT, Level.INFO, "x", (("number", number),)), 5)
+            found = back.read_back(log, 1)
+            assert found is not None
+            assert len(found.waits) == count
+            if asked and number % 50 == 0:
+                asked.clear()
+                runlog.mark(wide(count))
+
+    assert (tmp_path / "log.1").exists()
+    assert max(path.stat().st_size for path in tmp_path.iterdir()) < 5000 + 2 * 60 * count
+
+
+def test_a_mark_larger_than_a_file_is_not_followed_by_the_next_at_once(tmp_path: Path) -> None:
+    """There is room for as much again: else a flood of lines would have a large mark written for each of them."""
+    log = tmp_path / "log"
+    asked: list[int] = []
+    with RunLog(LogFile(log, 1000, 9, lambda: asked.append(1)), echo=None) as runlog:
+        runlog.mark(wide(100))
+        for _ in range(20):
+            assert runlog.write_through(Event(AT, Level.INFO, "x"), 5)
+
+    assert len(asked) == 1
+
+
+def test_a_mark_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What there was no room for is taken back and follows when there is, with the lines before it first."""
+    log = tmp_path / "log"
+    write, room = os.write, [2000]
+
+    def short(descriptor: int, data: bytes) -> int:
+        taken = min(room[0], len(data))
+        if not taken:
+            raise OSError(28, "No space left on device")
+        room[0] -= taken
+        return write(descriptor, data[:taken])
+
+    with RunLog(LogFile(log, 10**6, 1, lambda: None), echo=None) as runlog:
+        monkeypatch.setattr(os, "write", short)
+        runlog.write(Event(AT, Level.INFO, "before"))
+        runlog.mark(wide(100))
+        wait_until(runlog.is_failing)
+        assert b"service.alive" not in log.read_bytes()
+        room[0] = 10**6
+        wait_until(lambda: b"log.restored" in log.read_bytes())
+
+    words = [parse_line(line)["word"] for line in log.read_text().splitlines()]
+    assert words == ["before", *["service.alive"] * 14, "log.lost", "log.restored"]
+    assert back.read_back(log, 1) is not None
+
+
+@pytest.mark.parametrize("way", ["renamed", "removed", "emptied"])
+def test_a_file_that_is_taken_away_while_nothing_is_written_is_noticed(tmp_path: Path, way: str) -> None:
+    """A mark is asked for within a second or two, not when the next line comes: that may be hours later."""
+    log = tmp_path / "log"
+    asked = threading.Event()
+    with RunLog(LogFile(log, 10**6, 1, asked.set), echo=None) as runlog:
+        runlog.mark(wide(1))
+        assert runlog.write_through(SUCCESS, 5)
+        asked.clear()
+        {
+            "renamed": lambda: log.rename(tmp_path / "dated"),
+            "removed": log.unlink,
+            "emptied": lambda: log.write_bytes(b""),
+        }[way]()
+        assert asked.wait(10)
+        runlog.mark(wide(2))
+
+    found = back.read_back(log, 1)
+    assert found is not None
+    assert len(found.waits) == 2
+
+
+def test_a_file_that_another_service_has_is_not_written(tmp_path: Path) -> None:
+    """It came to stand under the name: lines are kept, that is told once, and they follow when the file is free."""
+    log, others = tmp_path / "log", tmp_path / "others"
+    others.write_text("not ours\n")
+    with RunLog(LogFile(log, 10**6, 1), echo=None) as runlog, others.open("ab") as held:
+        assert runlog.write_through(SUCCESS, 5)
+        fcntl.flock(held, fcntl.LOCK_EX)
+        others.rename(log)
+        wait_until(runlog.is_failing)
+        for number in range(3):
+            runlog.event(Level.INFO, "x", number=number)
+        assert runlog.write_through(FAILURE, 5)
+        assert log.read_text() == "not ours\n"
+        fcntl.flock(held, fcntl.LOCK_UN)
+        wait_until(lambda: "log.restored" in log.read_text())
+
+    lines = [parse_line(line) for line in log.read_text().splitlines()[1:]]
+    assert [line["word"] for line in lines] == ["log.lost", "x", "x", "x", "FAILURE", "log.restored"]
+    assert lines[0]["error"] == f"the file is in use by process {os.getpid()}"

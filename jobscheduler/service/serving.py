@@ -20,7 +20,7 @@ from jobscheduler.desk import Desk
 from jobscheduler.hostclock import HostClock
 from jobscheduler.model import Event, Level
 from jobscheduler.passes import Reconciler
-from jobscheduler.runlog import LogFile, RunLog, events_of, read_back
+from jobscheduler.runlog import LogFile, RunLog, read_back
 from jobscheduler.scheduler import Scheduler
 from jobscheduler.service.supervisor import Supervisor, rules_of, text_of, utc_now
 from jobscheduler.sources.directory import DirectorySource, is_job_file
@@ -61,7 +61,7 @@ def serve(settings: Settings) -> int:
         scheduler = stack.enter_context(_scheduler(settings, log, clock))
         reconciler = Reconciler(source, scheduler, rules, log.event)
         watch = stack.enter_context(_watch(settings, source, reconciler, mailbox))
-        supervisor = Supervisor(settings, rules, log, file, claim, clock, scheduler, reconciler, watch, mailbox)
+        supervisor = Supervisor(settings, rules, log, claim, clock, scheduler, reconciler, watch, mailbox)
         stack.callback(supervisor.close)
         supervisor.start(past)
         desk = Desk(settings, scheduler, reconciler, log.event, zone=supervisor.zone, health=supervisor.health)
@@ -78,7 +78,7 @@ def _scheduler(settings: Settings, log: RunLog, clock: HostClock) -> Scheduler:
     return Scheduler(
         write=log.write,
         write_started=partial(log.write_through, timeout=STARTED),
-        write_mark=lambda mark: log.write(*events_of(mark, utc_now())),
+        write_mark=log.mark,
         max_workers=settings.max_workers,
         host=_first_line(Path("/etc/machine-id")) or os.uname().nodename,
         boot=_first_line(Path("/proc/sys/kernel/random/boot_id")),

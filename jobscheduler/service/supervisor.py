@@ -19,7 +19,7 @@ from jobscheduler.hostclock import HostClock
 from jobscheduler.model import Level, Past, Problem
 from jobscheduler.parse import Rules
 from jobscheduler.passes import Reconciler
-from jobscheduler.runlog import LogFile, RunLog
+from jobscheduler.runlog import RunLog
 from jobscheduler.scheduler import ACCEPTED, Scheduler
 from jobscheduler.watch import State, Watch
 from jobscheduler.zone import ZoneUnknown, service_zone, zone_signature
@@ -42,7 +42,6 @@ class Supervisor:
         settings: Settings,
         rules: Rules,
         log: RunLog,
-        file: LogFile,
         claim: Claim,
         clock: HostClock,
         scheduler: Scheduler,
@@ -53,7 +52,6 @@ class Supervisor:
         self._settings = settings
         self._rules = rules
         self._log = log
-        self._file = file
         self._claim = claim
         self.control: Control | None = None
         self._clock = clock
@@ -70,7 +68,7 @@ class Supervisor:
         self._fault = ""
         self._told_holder: int | None = None
         self._next_tend = self._next_wake = self._next_rescan = 0.0
-        self._marked = (0, 0, 0)
+        self._marked = (0, 0)
         self._next_mark = 0.0
 
     def start(self, past: Past | None) -> None:
@@ -127,6 +125,8 @@ class Supervisor:
                 self._reload()
             elif message == "tend":
                 self._next_tend = 0.0
+            elif message == "mark":
+                self._mark(time.monotonic())
             fault = self._health.fault()
             if fault:
                 return self._die(fault)
@@ -240,9 +240,9 @@ class Supervisor:
         self._mark(time.monotonic())
 
     def _mark_if_due(self, now: float) -> None:
-        """Write a mark after changes of jobs and rotations, and once a minute while anything runs."""
+        """Write a mark after changes of jobs, and once a minute while anything runs."""
         state = self._state()
-        if state == self._marked or now < self._next_mark - (MARK - TEND if state[:2] != self._marked[:2] else 0):
+        if state == self._marked or now < self._next_mark - (MARK - TEND if state[0] != self._marked[0] else 0):
             return
         self._mark(now)
 
@@ -254,13 +254,12 @@ class Supervisor:
         self._marked = self._state()
         self._next_mark = now + MARK
 
-    def _state(self) -> tuple[int, int, int]:
-        return self._reconciler.changes, self._file.beginnings, self._scheduler.activity
+    def _state(self) -> tuple[int, int]:
+        return self._reconciler.changes, self._scheduler.activity
 
     def _reload(self) -> None:
-        """Look at everything again, also at the host's zone, and open the log anew."""
+        """Look at everything again, also at the host's zone; the log follows its name by itself."""
         self._notifier.notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
-        self._log.reopen()
         try:
             self._rules = rules_of(self._settings)
         except CannotStart as cannot:
