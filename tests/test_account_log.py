@@ -103,6 +103,52 @@ def test_a_full_disk_stops_no_run_and_what_was_not_written_is_there_afterwards(s
         assert service.stderr().count("log.lost") == 1
 
 
+def test_a_stop_while_the_disk_is_full_lets_nothing_run_twice(service: Service) -> None:
+    """What has run meanwhile is counted, and the last mark is there: the next start knows of it. Exit status 1."""
+    with mounted(service.jobs.parent / "disk", "-t", "tmpfs", "-o", "size=200k", "tmpfs") as disk:
+        world = Marked(service, disk)
+        service.start()
+        service.wait_for("SUCCESS", job_id="tick")
+        with (disk / "filler").open("wb", buffering=0) as opened, pytest.raises(OSError, match="No space left"):
+            while True:
+                opened.write(b"x" * 4096)
+        world.wait_for_echo("log.lost")
+        world.wait_for_runs(3)
+        assert service.stop() == 1
+        (disk / "filler").unlink()
+        before = world.runs()
+        told = [parse_line(line) for line in service.stderr().splitlines()]
+        lost = int(told[-1]["lines"])
+        assert lost == len(told) - 1 - len([one for one in service.lines() if "lines" not in one])
+        assert service.words("log.lost")[-1]["lines"] == str(lost)
+        service.start()
+        world.wait_for_runs(2)
+        assert service.stop() == 0
+
+    slots = [line.split()[1] for line in world.marks.read_text("ascii").splitlines()]
+    assert len(slots) == len(set(slots)) > before
+    began = service.stderr().count(" service.started ")
+    assert began == 2
+
+
+def test_a_stop_without_the_log_says_how_many_lines_are_lost(service: Service) -> None:
+    """Its directory is gone: they are on standard error only, and so is their number. Exit status 1."""
+    where = service.jobs.parent / "logs"
+    where.mkdir()
+    world = Marked(service, where)
+    service.start()
+    service.wait_for("SUCCESS", job_id="tick")
+    where.rename(where.with_name("away"))
+    world.wait_for_echo("log.lost")
+    world.wait_for_runs()
+
+    assert service.stop() == 1
+    last = parse_line(service.stderr().splitlines()[-1])
+    assert last["word"] == "log.lost"
+    assert int(last["lines"]) > 5
+    assert "may run once more" in last["help"]
+
+
 def test_a_directory_made_unwritable_and_writable_again_costs_no_line(service: Service) -> None:
     """The file cannot be rotated, grows instead, and is rotated when it can be; both is said."""
     where = service.jobs.parent / "logs"

@@ -122,8 +122,9 @@ def test_it_reads_through_rotated_files(tmp_path: Path, form: str) -> None:
 
 
 def test_a_service_that_stopped_in_order_is_told_from_one_that_crashed(tmp_path: Path, form: str) -> None:
-    """By its last word."""
+    """By its last word; what the log has to say of itself may come after that."""
     write(tmp_path / "log", form, *events_of(MARK, at(0)), Event(at(1), Level.INFO, "service.stopped"))
+    write(tmp_path / "log", form, Event(at(1), Level.INFO, "log.restored", (("lines_not_kept", 0),)))
     past = read_back(tmp_path / "log", 7)
     assert past is not None
     assert past.stopped

@@ -12,6 +12,9 @@ from pathlib import Path
 CUT = b" [cut short]"
 """What is put behind a line that a crash cut short, so that nobody takes what is left of it for the whole."""
 
+_BLOCK = 4096
+"""As much of a file as a full disk still has for it, at least, if it has any of it; most file systems' block."""
+
 
 class LogTaken(OSError):
     """Another process writes the file that stands under the name now; `holder` is its pid, 0 if that is unknown."""
@@ -73,6 +76,31 @@ class LogFile:
         if not whole:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return whole
+
+    def squeeze_in(self, room: int, lines: Callable[[int], bytes]) -> int:
+        """Write lines of at most `room` bytes on a disk that takes no more: in the place of the last ones there.
+
+        How many those are is given to `lines` and returned. Only within the file's last block, which stays its own.
+
+        Raises:
+            OSError: there is no room in that way either.
+
+        """
+        self.follow()
+        start = max(0, self._size - 1) // _BLOCK * _BLOCK
+        last = os.pread(self._descriptor, self._size - start, start)
+        keep = last.rfind(b"\n", 0, max(0, _BLOCK - room)) + 1
+        if room > _BLOCK or (start and not keep):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        os.ftruncate(self._descriptor, start + keep)
+        self._size = start + keep
+        cut = last.count(b"\n", keep)
+        data = lines(cut)
+        written = os.write(self._descriptor, data)
+        if written < len(data):
+            self._whole_lines(data, written, is_mark=True)
+        self._size += written
+        return cut
 
     def sync(self) -> None:
         """Have the system put what was written onto the disk. May be called on another thread.

@@ -17,8 +17,20 @@ RECORDS = frozenset({"SUCCESS", "FAILURE", "SKIPPED", "MISSED"})
 _TEXT = re.compile(r"(\S+) (?:(SUCCESS|FAILURE|SKIPPED|MISSED)|(INFO|WARNING|ERROR) (\S+))(?: (.*))?")
 _PAIR = re.compile(r'([a-z0-9_]+)=("(?:[^"\\]|\\.)*"|\S*)')
 _NUMBERS = frozenset(
-    {"attempt", "attempts", "column", "count", "duration", "exit_code", "http_status", "jobs", "line", "lines_not_kept"}
-    | {"log_ahead_by", "lost", "parts", "pid", "refused", "retry_in", "set_by", "slept", "status", "waiting"}
+    {"attempt", "attempts", "column", "count", "duration", "exit_code", "http_status", "jobs", "line", "lines"}
+    | {
+        "lines_not_kept",
+        "log_ahead_by",
+        "lost",
+        "parts",
+        "pid",
+        "refused",
+        "retry_in",
+        "set_by",
+        "slept",
+        "status",
+        "waiting",
+    }
 )
 _TRUTHS = {"true": True, "false": False}
 

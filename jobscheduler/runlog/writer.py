@@ -85,6 +85,8 @@ class RunLog:
         self._pending: deque[tuple[bytes, bool]] = deque()  # lines, and whether they are a mark
         self._pending_bytes = 0
         self._unwritten = 0
+        self.lines_lost = 0
+        """How many lines could not be written until the end; known when the log has been left."""
         self._failed_at: float | None = None
         self._told_rotation = False
         self._told_sync = False
@@ -106,7 +108,9 @@ class RunLog:
         self._closing.set()
         self._unsynced.set()
         self._syncer.join(5.0)
-        if not self._thread.is_alive():
+        if self._thread.is_alive():
+            self._tell_lost(sum(_count(data) for data, _ in list(self._pending)) + self._queue.qsize(), is_marked=False)
+        else:
             self._file.close()
         if self._echo is not None:
             self._echo.close()
@@ -173,6 +177,8 @@ class RunLog:
             self._taken = 0.0
         for _ in range(2):  # the second time for what the first had to say about the log itself
             self._flush_pending(final=True)
+        if self._pending:
+            self._give_up()
 
     def _take(self) -> tuple[list[_Item], bool]:
         """Wait for entries, a moment at most, and take what is there. The second value is False when all is to end."""
@@ -220,7 +226,7 @@ class RunLog:
 
     def _keep(self, data: bytes, *, is_mark: bool = False) -> None:
         if self._pending_bytes + len(data) > KEPT:
-            self._unwritten += data.count(b"\n")
+            self._unwritten += _count(data)
         elif data:
             self._pending.append((data, is_mark))
             self._pending_bytes += len(data)
@@ -264,6 +270,39 @@ class RunLog:
         lost, self._unwritten = self._unwritten, 0
         self._say(Level.INFO, "log.restored", file=str(self._file.path), lines_not_kept=lost)
 
+    def _give_up(self) -> None:
+        """At the end, when nothing more can be written: count what is lost, and squeeze in at least the last mark.
+
+        Without it the next start would know nothing of what has run since the mark before, and run it again.
+        """
+        lost, last = self._unwritten, b""
+        for data, is_mark in self._pending:
+            if is_mark or not last:
+                lost, last = lost + _count(last), b""
+            if is_mark or last:
+                last += data
+            else:
+                lost += _count(data)
+
+        def lines(cut: int) -> bytes:
+            return self._line(self._lost(lost + cut, is_marked=True)) + last
+
+        try:
+            cut = self._file.squeeze_in(len(lines(10**9)), lines) if last else 0
+        except OSError:
+            self._tell_lost(lost + _count(last), is_marked=False)
+        else:
+            self._tell_lost(lost + cut, is_marked=bool(last))
+
+    def _tell_lost(self, lines: int, *, is_marked: bool) -> None:
+        """Say on standard error, where they all are, how many lines are not in the file and never will be."""
+        self.lines_lost = max(1, lines)
+        self._lines([self._lost(lines, is_marked=is_marked)])
+
+    def _lost(self, lines: int, *, is_marked: bool) -> Event:
+        help_ = None if is_marked else "what has run since the last `service.alive` in the file may run once more"
+        return self._told(Level.ERROR, "log.lost", file=str(self._file.path), lines=lines, help=help_)
+
     def _tell_rotation(self) -> None:
         error = self._file.rotation_error
         if error is not None and not self._told_rotation:
@@ -303,6 +342,10 @@ class RunLog:
             if self._told_sync:
                 self._told_sync = False
                 self.event(Level.INFO, "log.restored", file=str(self._file.path), lines_not_kept=0)
+
+
+def _count(lines: bytes) -> int:
+    return lines.count(b"\n")
 
 
 def _reason(error: OSError) -> str:

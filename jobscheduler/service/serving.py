@@ -32,6 +32,9 @@ STARTED = 1.0
 ENDING = 15.0
 """How long the end after an internal failure may take, in seconds."""
 
+LINES_LOST = 1
+"""The exit status when the log could not be written until the end."""
+
 INTERNAL_FAILURE = 70
 """The exit status when an internal part died."""
 
@@ -69,9 +72,10 @@ def serve(settings: Settings) -> int:
         supervisor.ready()
         if supervisor.run() is not None:
             _abandon(scheduler, log)
+    status = LINES_LOST if log.lines_lost else 0
     if scheduler.lost_threads():
-        os._exit(0)  # a thread that does not heed its end would hold up the interpreter's for ever
-    return 0
+        os._exit(status)  # a thread that does not heed its end would hold up the interpreter's for ever
+    return status
 
 
 def _scheduler(settings: Settings, log: RunLog, clock: HostClock) -> Scheduler:
