@@ -112,23 +112,25 @@ def test_a_stop_while_the_disk_is_full_lets_nothing_run_twice(service: Service) 
         with (disk / "filler").open("wb", buffering=0) as opened, pytest.raises(OSError, match="No space left"):
             while True:
                 opened.write(b"x" * 4096)
+        line = b"2026-01-01T00:00:00.000Z INFO padding\n"  # in the rest of the log's own last page
+        padding = -service.log.stat().st_size % 4096 // len(line)
+        with service.log.open("ab", buffering=0) as opened:
+            opened.write(line * padding)
         world.wait_for_echo("log.lost")
         world.wait_for_runs(3)
         assert service.stop() == 1
         (disk / "filler").unlink()
         before = world.runs()
         told = [parse_line(line) for line in service.stderr().splitlines()]
-        lost = int(told[-1]["lines"])
-        assert lost == len(told) - 1 - len([one for one in service.lines() if "lines" not in one])
-        assert service.words("log.lost")[-1]["lines"] == str(lost)
+        kept = [line for line in service.lines() if "lines" not in line]
+        assert int(told[-1]["lines"]) == len(told) - 1 + padding - len(kept)
+        assert service.words("log.lost")[-1]["lines"] == told[-1]["lines"]
         service.start()
         world.wait_for_runs(2)
         assert service.stop() == 0
 
     slots = [line.split()[1] for line in world.marks.read_text("ascii").splitlines()]
     assert len(slots) == len(set(slots)) > before
-    began = service.stderr().count(" service.started ")
-    assert began == 2
 
 
 def test_a_stop_without_the_log_says_how_many_lines_are_lost(service: Service) -> None:

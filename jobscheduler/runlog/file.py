@@ -36,7 +36,7 @@ class LogFile:
     def __init__(
         self, path: Path, max_bytes: int, backups: int, on_beginning: Callable[[], object] | None = None
     ) -> None:
-        """`on_beginning` is called, on the thread that writes, when writing begins in a file and a mark is wanted."""
+        """`on_beginning` is called, on the thread that writes, when another file was begun and a mark is wanted in it."""
         self.path = path
         self.rotation_error: OSError | None = None
         self._on_beginning = on_beginning
@@ -149,8 +149,9 @@ class LogFile:
                     if emptied:
                         self._begin(is_mark=False)
                     return
+        is_first = self._descriptor < 0
         self._open()
-        self._begin(is_mark=False)
+        self._begin(is_mark=is_first)  # what is opened first gets one at the end of the start
 
     def _begin(self, *, is_mark: bool) -> None:
         """Take note that the file has no mark; ask for one unless that is what comes next."""

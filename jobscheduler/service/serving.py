@@ -10,7 +10,6 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
-from queue import SimpleQueue
 
 from jobscheduler import systemd
 from jobscheduler.claim import Claim, check_paths, claim_log
@@ -22,6 +21,7 @@ from jobscheduler.model import Event, Level
 from jobscheduler.passes import Reconciler
 from jobscheduler.runlog import LogFile, RunLog, read_back
 from jobscheduler.scheduler import Scheduler
+from jobscheduler.service.mailbox import Mailbox
 from jobscheduler.service.supervisor import Supervisor, rules_of, text_of, utc_now
 from jobscheduler.sources.directory import DirectorySource, is_job_file
 from jobscheduler.watch import Watch
@@ -62,16 +62,16 @@ def serve(settings: Settings) -> int:
         stack.enter_context(_library_warnings(log))
         clock = HostClock()
         scheduler = stack.enter_context(_scheduler(settings, log, clock))
-        reconciler = Reconciler(source, scheduler, rules, log.event)
+        reconciler = Reconciler(source, scheduler, rules, log.event, is_ending=mailbox.is_stopping)
         watch = stack.enter_context(_watch(settings, source, reconciler, mailbox))
         supervisor = Supervisor(settings, rules, log, claim, clock, scheduler, reconciler, watch, mailbox)
         stack.callback(supervisor.close)
-        supervisor.start(past)
-        desk = Desk(settings, scheduler, reconciler, log.event, zone=supervisor.zone, health=supervisor.health)
-        supervisor.control = _control(settings, desk, log, stack)
-        supervisor.ready()
-        if supervisor.run() is not None:
-            _abandon(scheduler, log)
+        if supervisor.start(past):
+            desk = Desk(settings, scheduler, reconciler, log.event, zone=supervisor.zone, health=supervisor.health)
+            supervisor.control = _control(settings, desk, log, stack)
+            supervisor.ready()
+            if supervisor.run() is not None:
+                _abandon(scheduler, log)
     status = LINES_LOST if log.lines_lost else 0
     if scheduler.lost_threads():
         os._exit(status)  # a thread that does not heed its end would hold up the interpreter's for ever
@@ -90,7 +90,7 @@ def _scheduler(settings: Settings, log: RunLog, clock: HostClock) -> Scheduler:
     )
 
 
-def _watch(settings: Settings, source: DirectorySource, reconciler: Reconciler, mailbox: SimpleQueue[str]) -> Watch:
+def _watch(settings: Settings, source: DirectorySource, reconciler: Reconciler, mailbox: Mailbox) -> Watch:
     return Watch(
         settings.jobs_dir,
         _looking(reconciler, mailbox),
@@ -122,16 +122,16 @@ def _abandon(scheduler: Scheduler, log: RunLog) -> None:
     os._exit(INTERNAL_FAILURE)
 
 
-def _signals(stack: ExitStack) -> SimpleQueue[str]:
-    """Turn signals into messages; the handlers do nothing else, and `SimpleQueue.put` may be called in them."""
-    mailbox: SimpleQueue[str] = SimpleQueue()
+def _signals(stack: ExitStack) -> Mailbox:
+    """Turn signals into messages; the handlers do nothing else."""
+    mailbox = Mailbox()
     for one in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         former = signal.signal(one, lambda number, _: mailbox.put(signal.Signals(number).name))
         stack.callback(signal.signal, one, former)
     return mailbox
 
 
-def _looking(reconciler: Reconciler, mailbox: SimpleQueue[str]) -> Callable[[frozenset[str]], None]:
+def _looking(reconciler: Reconciler, mailbox: Mailbox) -> Callable[[frozenset[str]], None]:
     """Return what the Observer's thread calls: a pass, and a word to the main thread if something has to settle."""
 
     def look(names: frozenset[str]) -> None:

@@ -8,7 +8,6 @@ import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
-from queue import Empty, SimpleQueue
 
 from jobscheduler import systemd, tasks
 from jobscheduler.claim import CannotStart, Claim
@@ -21,6 +20,7 @@ from jobscheduler.parse import Rules
 from jobscheduler.passes import Reconciler
 from jobscheduler.runlog import RunLog
 from jobscheduler.scheduler import ACCEPTED, Scheduler
+from jobscheduler.service.mailbox import STOPS, Mailbox
 from jobscheduler.watch import State, Watch
 from jobscheduler.zone import ZoneUnknown, service_zone, zone_signature
 
@@ -47,7 +47,7 @@ class Supervisor:
         scheduler: Scheduler,
         reconciler: Reconciler,
         watch: Watch,
-        mailbox: SimpleQueue[str],
+        mailbox: Mailbox,
     ) -> None:
         self._settings = settings
         self._rules = rules
@@ -71,10 +71,18 @@ class Supervisor:
         self._marked = (0, 0)
         self._next_mark = 0.0
 
-    def start(self, past: Past | None) -> None:
-        """Arm the watch, read every file, and only then begin to schedule: nothing is due before all is known."""
+    def start(self, past: Past | None) -> bool:
+        """Arm the watch, read every file, and only then begin to schedule: nothing is due before all is known.
+
+        False if a signal ended that before anything was begun. There is no mark then, so the next start goes on from
+        the same one as this, and from the records that were written since.
+        """
         self._scheduler.recall(past, utc_now())
         self._tend()
+        if self._mailbox.is_stopping():
+            self._tell_stopping(self._mailbox.take(0.0) or "")
+            self._log.event(Level.INFO, "service.stopped")
+            return False
         jobs, refused = self._reconciler.counts()
         self._scheduler.start()
         now = time.monotonic()
@@ -83,6 +91,7 @@ class Supervisor:
         self._note_mark(now)
         since = past.mark.settled if past else "nothing is known of the time before"
         self._log.event(Level.INFO, "service.started", jobs=jobs, refused=refused, pid=os.getpid(), settled=since)
+        return True
 
     def ready(self) -> None:
         """Tell the manager that the service can be used."""
@@ -118,7 +127,7 @@ class Supervisor:
     def _supervise(self) -> str | None:
         while True:
             message = self._next_message()
-            if message in {"SIGTERM", "SIGINT"}:
+            if message in STOPS:
                 self._stop(message)
                 return None
             if message == "SIGHUP":
@@ -160,10 +169,7 @@ class Supervisor:
         settles = self._reconciler.settle_at()
         if settles is not None:
             due = min(due, settles)
-        try:
-            return self._mailbox.get(timeout=max(0.0, due - time.monotonic()))
-        except Empty:
-            return None
+        return self._mailbox.take(max(0.0, due - time.monotonic()))
 
     def _tend(self) -> None:
         """Keep the watch on the right directory, and see whether that is there at all.
@@ -266,6 +272,8 @@ class Supervisor:
             problem, help_ = cannot.problem.message, cannot.problem.help
             self._log.event(Level.ERROR, "zone.kept", problem=problem, in_force=self._rules.zone.key, help=help_)
         self._look(partial(self._reconciler.reload, self._rules))
+        if self._mailbox.is_stopping():
+            return
         self._zone_seen, self._told_zone = zone_signature(os.environ), self._rules.zone.key
         jobs, refused = self._reconciler.counts()
         self._log.event(Level.INFO, "service.reloaded", jobs=jobs, refused=refused, timezone=self._rules.zone.key)
@@ -280,19 +288,19 @@ class Supervisor:
         return f"{jobs} jobs, {self._scheduler.running()} running, {refused} files refused{held}{slot}"
 
     def _stop(self, cause: str) -> None:
-        self._notifier.notify("STOPPING=1")
-        self._log.event(Level.INFO, "service.stopping", cause=cause)
+        self._tell_stopping(cause)
         self._scheduler.stop(self._settings.drain_timeout, self._is_hurried)
         self._scheduler.mark()
         self._log.event(Level.INFO, "service.stopped")
 
+    def _tell_stopping(self, cause: str) -> None:
+        self._notifier.notify("STOPPING=1")
+        self._log.event(Level.INFO, "service.stopping", cause=cause)
+
     def _is_hurried(self) -> bool:
         """Tell whether a second signal came; keep the watchdog content meanwhile."""
         self._notifier.notify("WATCHDOG=1")
-        try:
-            return self._mailbox.get_nowait() in {"SIGTERM", "SIGINT"}
-        except Empty:
-            return False
+        return self._mailbox.take_stop()
 
     def _die(self, fault: str) -> str:
         self._notifier.notify("STOPPING=1", f"STATUS={fault}")
