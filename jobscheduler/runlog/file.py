@@ -36,7 +36,7 @@ class LogFile:
     def __init__(
         self, path: Path, max_bytes: int, backups: int, on_beginning: Callable[[], object] | None = None
     ) -> None:
-        """`on_beginning` is called, on the thread that writes, when another file was begun and a mark is wanted in it."""
+        """`on_beginning` is called, on the thread that writes, when a further file is begun and a mark wanted in it."""
         self.path = path
         self.rotation_error: OSError | None = None
         self._on_beginning = on_beginning
