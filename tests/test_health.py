@@ -267,9 +267,9 @@ def test_the_ping_is_withheld_while_a_part_is_late_and_comes_back_with_it(servic
         """
 from jobscheduler.runlog.file import LogFile
 real = LogFile.append
-def append(self, data):
+def append(self, data, **named):
     while told(): threading.Event().wait(0.02)
-    return real(self, data)
+    return real(self, data, **named)
 LogFile.append = append
 """,
     )
