@@ -325,6 +325,28 @@ def test_a_mark_larger_than_a_file_is_not_followed_by_the_next_at_once(tmp_path:
     assert asked == []
 
 
+def test_marks_do_not_let_files_grow(tmp_path: Path) -> None:
+    """Wherever in a file they stand, the next line that is too many begins another file."""
+    with RunLog(LogFile(tmp_path / "log", 1000, 50, lambda: None), echo=None) as runlog:
+        for _ in range(60):
+            runlog.mark(wide(0))
+            assert runlog.write_through(Event(AT, Level.INFO, "x"), 5)
+
+    assert len(list(tmp_path.iterdir())) > 5
+    assert max(path.stat().st_size for path in tmp_path.iterdir()) <= 1000
+
+
+def test_a_log_that_keeps_nothing_asks_for_no_mark() -> None:
+    """A device is as large after a line as it was before; that is not what an emptied file is."""
+    asked: list[int] = []
+    with RunLog(LogFile(Path(os.devnull), 1000, 1, lambda: asked.append(1)), echo=None) as runlog:
+        for _ in range(60):
+            runlog.mark(wide(0))
+            assert runlog.write_through(Event(AT, Level.INFO, "x"), 5)
+
+    assert asked == []
+
+
 def test_a_mark_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What there was no room for is taken back and follows when there is, with the lines before it first."""
     log = tmp_path / "log"

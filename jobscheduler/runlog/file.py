@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -66,7 +67,7 @@ class LogFile:
             written = self._whole_lines(data, written, is_mark=is_mark)
         self._size += written
         if is_mark:  # one that is larger than a file may be is not to be followed by the next at once
-            self._may_rotate, self._limit = True, max(self._max_bytes, 2 * self._size)
+            self._may_rotate, self._limit = True, max(self._max_bytes, 2 * len(data))
         return written
 
     def _whole_lines(self, data: bytes, written: int, *, is_mark: bool) -> int:
@@ -145,7 +146,8 @@ class LogFile:
             with suppress(FileNotFoundError):
                 named, held = self.path.stat(), os.fstat(self._descriptor)
                 if (named.st_dev, named.st_ino) == (held.st_dev, held.st_ino):
-                    emptied, self._size = held.st_size < self._size, held.st_size
+                    emptied = held.st_size < self._size and stat.S_ISREG(held.st_mode)
+                    self._size = held.st_size
                     if emptied:
                         self._begin(is_mark=False)
                     return
