@@ -39,8 +39,12 @@ class Tell(Protocol):
     def __call__(self, level: Level, name: str, /, **values: Value | None) -> None: ...  # noqa: D102
 
 
+class _Ending(Exception):
+    """The service is to end: the rest of a pass would only keep it from that."""
+
+
 class Reconciler:
-    """Keeps one schedule in line with one source."""
+    """Keeps one schedule in line with one source. A pass does not go on when `is_ending`."""
 
     def __init__(
         self,
@@ -52,6 +56,7 @@ class Reconciler:
         took: Callable[[float], object] = lambda _: None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         monotonic: Callable[[], float] = time.monotonic,
+        is_ending: Callable[[], bool] = lambda: False,
     ) -> None:
         self._source = source
         self._schedule = schedule
@@ -60,6 +65,7 @@ class Reconciler:
         self._took = took
         self._now = now
         self._monotonic = monotonic
+        self._is_ending = is_ending
         self._lock = threading.Lock()
         self._catalog = Catalog()
         self._applied: dict[str, Job] = {}
@@ -129,7 +135,7 @@ class Reconciler:
     # -- one pass
 
     def _pass(self, names: set[str] | None) -> None:
-        """Make a pass; after one that failed half-way, or lost the source, the next one looks at everything."""
+        """Make a pass; after one that failed or ended half-way, or lost the source, the next looks at everything."""
         everything = names is None or not self._is_whole
         self._is_whole, self._settles = False, None
         now = self._monotonic()
@@ -140,9 +146,13 @@ class Reconciler:
         except SourceUnavailable as reason:
             self._lose(reason)
             return
+        except _Ending:
+            return
         self._find()
         try:
             self._apply(everything=everything)
+        except _Ending:
+            return
         finally:
             self._report(now)
         self._settles = self._catalog.settle_at()
@@ -152,6 +162,8 @@ class Reconciler:
         if names is None or not view.is_same():
             names = self._differing(view)
         for name in sorted(names | set(self._catalog.unsettled(now))):
+            if self._is_ending():
+                raise _Ending
             found = view.read(name)
             # Only what is there at the start is old news; what comes later is given its quiet second, whatever its age.
             age = max(0.0, self._now().timestamp() - found.written) if self._is_first else 0.0
@@ -197,6 +209,8 @@ class Reconciler:
         ]
         faults: list[Exception] = []
         for step in steps:
+            if self._is_ending():
+                raise _Ending
             try:
                 step()
             except Exception as fault:

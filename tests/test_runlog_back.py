@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -121,8 +122,9 @@ def test_it_reads_through_rotated_files(tmp_path: Path, form: str) -> None:
 
 
 def test_a_service_that_stopped_in_order_is_told_from_one_that_crashed(tmp_path: Path, form: str) -> None:
-    """By its last word."""
+    """By its last word; what the log has to say of itself may come after that."""
     write(tmp_path / "log", form, *events_of(MARK, at(0)), Event(at(1), Level.INFO, "service.stopped"))
+    write(tmp_path / "log", form, Event(at(1), Level.INFO, "log.restored", (("lines_not_kept", 0),)))
     past = read_back(tmp_path / "log", 7)
     assert past is not None
     assert past.stopped
@@ -188,6 +190,32 @@ def test_a_key_may_have_digits() -> None:
 
     assert line["x2"] == "trigger=manual"
     assert "trigger" not in line
+
+
+@pytest.mark.parametrize("end", ["", ' scheduled=2030-01-01T00:00:00Z job_id=y s3_key="x job_id=z"'])
+def test_the_first_of_two_pairs_of_one_key_counts(end: str) -> None:
+    """Whoever wrote the line, in either format; also behind a value whose key has a digit."""
+    text = f"2026-11-22T12:00:00.000Z SUCCESS job_id=x run_id=a scheduled=2026-11-22T12:00:00Z{end}"
+    pairs = [pair.split("=", 1) for pair in text.replace('"', "").split()[2:]]
+    again = ", ".join(f'"{key}": "{value}"' for key, value in pairs)
+    for line in (text, f'{{"time": "2026-11-22T12:00:00.000Z", "status": "SUCCESS", {again}, "status": "FAILURE"}}'):
+        told = parse_line(line.encode()) or {}
+        assert (told["word"], told["job_id"], told["scheduled"]) == ("SUCCESS", "x", "2026-11-22T12:00:00Z"), line
+
+
+def test_a_tail_of_zeros_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As some file systems leave it after a power failure: however long, it costs one look at its bytes."""
+    write(tmp_path / "log", "text", *events_of(MARK, at(0)), started("a", 1, 1))
+    with (tmp_path / "log").open("ab") as log:
+        log.truncate(log.tell() + 16 * 1024 * 1024)
+    sizes: list[int] = []
+    pread = os.pread
+    monkeypatch.setattr(os, "pread", lambda *asked: sizes.append(asked[1]) or pread(*asked))
+
+    past = read_back(tmp_path / "log", 7)
+    assert past is not None
+    assert [one.run_id for one in past.begun] == ["a"]
+    assert sum(sizes) < 17 * 1024 * 1024
 
 
 def test_an_event_with_a_status_of_its_own_is_still_an_event(tmp_path: Path, form: str) -> None:

@@ -82,7 +82,8 @@ def _past(last: Line, parts: Iterable[Line], since: list[Line], until: datetime)
     for line in since:
         with suppress(ValueError, KeyError):
             _apply(line, begun, waits, accounted)
-    stopped = bool(since) and since[-1]["word"] == "service.stopped"
+    words = [line["word"] for line in since if not line["word"].startswith("log.")]  # the log may speak of itself last
+    stopped = words[-1:] == ["service.stopped"]
     settled = {job_id: tuple(ranges) for job_id, ranges in accounted.items()}
     return Past(mark, until, stopped, tuple(begun.values()), tuple(waits), settled)
 
