@@ -21,6 +21,11 @@ Signature = tuple[int, ...] | None
 """What tells one state of a source's item from another without reading it; equal signatures mean equal content."""
 
 
+def nominal(at: datetime) -> datetime:
+    """Cut an instant to whole milliseconds: the log tells no more of it, and a slot has to be known from there."""
+    return at.replace(microsecond=at.microsecond // 1000 * 1000)
+
+
 @dataclass(frozen=True, slots=True)
 class Cron:
     """A repeating schedule: a crontab expression or macro, read in the wall-clock time of an IANA zone."""

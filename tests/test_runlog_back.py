@@ -203,3 +203,16 @@ def test_a_line_is_the_same_object_from_either_format(tmp_path: Path) -> None:
     text, objects = ((tmp_path / form).read_bytes().splitlines() for form in ("text", "json"))
 
     assert [object_of(line) for line in text] == [object_of(line) for line in objects] == [*map(json.loads, objects)]
+
+
+def test_a_slot_is_known_again_whatever_fraction_of_a_second_it_has(tmp_path: Path, form: str) -> None:
+    """Records tell milliseconds; a mark of a former version told microseconds, and meant the same slots."""
+    begun = Begun("x", "a", at(1.123456), at(1.2))
+    mark = Mark(at(2.987654), "boot-1", (begun,), (("x", at(2.000999)), ("y", at(2.5))))
+    write(tmp_path / "log", form, *events_of(mark, at(3)), started("b", 2.000999, 4), success("b", 2.000999, 5))
+
+    past = read_back(tmp_path / "log", 7)
+    assert past is not None
+    assert past.mark.settled == mark.settled
+    assert past.waits == (("y", at(2.5)),)
+    assert past.begun == (Begun("x", "a", at(1.123), at(1.2)),)

@@ -443,6 +443,18 @@ def test_at_reboot_means_once_a_boot(world: World, boot: str, runs: int) -> None
     assert world.put(job("later", schedule=Cron("@reboot", "UTC"))) is None
 
 
+def test_a_slot_is_no_finer_than_the_log_tells(world: World) -> None:
+    """Milliseconds, whatever the clock or the schedule says: else its record would not be found again."""
+    world.now = NOON + timedelta(microseconds=123_456)
+    recalled(world, job("boot", Cron("@reboot", "UTC")), mark=Mark(NOON, "boot-0"), stopped=True)
+    world.put(job("once", Once(NOON + timedelta(seconds=1, microseconds=654_321))))
+    world.due("once", 2)
+    world.wait_for_records(2)
+
+    slots = {one.job_id: one.scheduled - NOON for one in world.written if isinstance(one, Record) and one.scheduled}
+    assert slots == {"boot": timedelta(milliseconds=123), "once": timedelta(seconds=1, milliseconds=654)}
+
+
 def test_a_log_that_is_a_little_ahead_of_the_clock_holds_and_one_that_is_far_ahead_does_not(world: World) -> None:
     """Up to three hours nothing that has run is run again; beyond, the new time is accepted, and that is told."""
     recalled(world, job(), mark=Mark(NOON + timedelta(hours=2), "boot-1"))

@@ -17,7 +17,7 @@ from itertools import islice
 from types import TracebackType
 from typing import Self
 
-from jobscheduler.model import Begun, Entry, Event, Job, Level, Mark, Once, Past, Record, Status, Wait
+from jobscheduler.model import Begun, Entry, Event, Job, Level, Mark, Once, Past, Record, Status, Wait, nominal
 from jobscheduler.runner import OutputRing, Run
 from jobscheduler.scheduler.before import Before
 from jobscheduler.scheduler.crew import Crew, Pairs
@@ -229,7 +229,7 @@ class Scheduler:
         if entry.timetable.at_boot and (before is None or not before.is_same_boot):
             if before is not None:
                 before.miss_waits(job.id, "down", now)
-            decision = Decision(entry.cursor, ((now, Act.RUN),))
+            decision = Decision(entry.cursor, ((nominal(now), Act.RUN),))
         elif before is not None:
             decision = before.account(job, entry.timetable, now)
         else:
