@@ -5,11 +5,7 @@ Each test is one story with the real service and SIGKILL; everything is waited f
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-
-import pytest
 
 from tests.accounting import FINAL
 from tests.conftest import Service, job, wait_until
@@ -50,3 +46,26 @@ def test_what_has_run_does_not_run_again_however_often_the_service_is_killed(ser
     assert sorted(ran.read_text().split()) == ["boot", "long", "once"]
     assert finals(service, "boot") == finals(service, "once") == [("SUCCESS", None)]
     assert finals(service, "long") == [("FAILURE", "interrupted")]
+
+
+def test_a_slot_that_waits_is_not_lost_with_a_touch_and_a_crash(service: Service) -> None:
+    """Touched or renamed before it, or touched after it: the slot has its record."""
+    fields = {"overlap": "queue", "catch_up": 0}
+    names = ("touched", "renamed", "afterwards", "control")
+    for name in names:
+        service.write(f"{name}.json", job(name, "*/2 * * * * *", "sleep 300", **fields))
+    service.start()
+    skipped = {name: service.wait_for("SKIPPED", job_id=name)[0]["scheduled"] for name in names}
+    moved = datetime.now(UTC)
+    (service.jobs / "touched.json").touch()
+    (service.jobs / "renamed.json").rename(service.jobs / "other.json")
+    wait_until(lambda: datetime.now(UTC) > moved + timedelta(seconds=1.5), why="it has been noticed")
+    kill(service)
+    (service.jobs / "afterwards.json").touch()
+    service.start()
+    assert service.stop() == 0
+
+    for name in names:
+        waiting = datetime.fromisoformat(skipped[name]) - timedelta(seconds=2)  # decided before the one too many
+        found = [one["reason"] for one in service.words("MISSED", job_id=name, scheduled=f"{waiting:%FT%TZ}")]
+        assert found == ["down"], name

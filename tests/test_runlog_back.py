@@ -11,6 +11,7 @@ import pytest
 from jobscheduler.model import Begun, Entry, Event, Level, Mark, Past, Record, Status
 from jobscheduler.runlog import LogFile, RunLog, events_of, read_back
 from jobscheduler.runlog.parsing import object_of, parse_line
+from jobscheduler.scheduler.held import waits_event
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -216,3 +217,16 @@ def test_a_slot_is_known_again_whatever_fraction_of_a_second_it_has(tmp_path: Pa
     assert past.mark.settled == mark.settled
     assert past.waits == (("y", at(2.5)),)
     assert past.begun == (Begun("x", "a", at(1.123), at(1.2)),)
+
+
+def test_a_slot_that_waits_is_known_from_its_line_until_it_begins(tmp_path: Path, form: str) -> None:
+    """Without a mark since; a line that comes when the run has already begun says nothing new."""
+    lines = [waits_event("x", at(slot), at(5)) for slot in (1, 2)]
+    held = waits_event("z", at(3), at(5), starts=at(9))
+    log = (*events_of(MARK, at(0)), started("b", 2, 4), *lines, held, waits_event("y", at(4), at(5)))
+    write(tmp_path / "log", form, *log, Record(at(6), Status.MISSED, "y", scheduled=at(4), reason="deleted"))
+
+    past = read_back(tmp_path / "log", 7)
+    assert past is not None
+    assert past.waits == (("x", at(1)),)
+    assert past.mark.late == (("z", at(3) - timedelta(microseconds=1)),)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
@@ -583,6 +584,61 @@ def test_a_waiting_one_time_job_whose_file_was_touched_meanwhile_keeps_its_accou
     world.scheduler.start()
 
     assert world.records() == [(10, "MISSED", "down")]
+
+
+def told_waits(world: World) -> list[tuple[str, int, bool]]:
+    """Each line about a slot that waits: job, seconds after noon, and whether only its jitter holds it."""
+    events = [one for one in world.written if isinstance(one, Event) and one.name == "slot.waits"]
+    values = [dict(one.values) for one in events]
+    return [(one["job_id"], int((one["scheduled"] - NOON).total_seconds()), "starts" in one) for one in values]
+
+
+def test_a_slot_that_waits_for_its_turn_is_told_at_once(world: World) -> None:
+    """A crash before the next mark must not leave it to how old its file looks."""
+    Gate.may_end.clear()
+    world.scheduler.start()
+    world.put(job(overlap="queue"))
+    for seconds in (60, 120, 180):
+        world.due("x", seconds)
+
+    assert told_waits(world) == [("x", 120, False)]
+
+
+@pytest.mark.parametrize("change", ["touch", "edit"])
+def test_what_waits_for_anything_is_told_before_its_file_looks_newer(world: World, change: str) -> None:
+    """For a worker, for its turn, or for the end of its jitter; of what runs or is done there is nothing to tell."""
+    Gate.may_end.clear()
+    world.scheduler.start()
+    late = job("late", Cron("0 * * * *", "UTC"), jitter=3000)
+    minutely = [job(f"x{number}") for number in range(5)]  # on four workers
+    for one in (late, *minutely):
+        world.put(one)
+    for one in minutely:
+        world.due(one.id, 60)
+    wait_until(lambda: len(Gate.begun) == 4)
+    (waiting,) = {one.id for one in minutely} - {context.job_id for context in Gate.begun}
+    for one, seconds in (*((one, 100) for one in minutely), (late, 3615)):
+        world.now = NOON + timedelta(seconds=seconds)
+        if change == "touch":
+            world.scheduler.touch(one.id, world.now)
+        else:
+            world.put(replace(one, description="edited"))
+
+    assert told_waits(world) == [(waiting, 60, False), ("late", 3600, True)]
+
+
+@pytest.mark.parametrize(
+    ("late", "expected"),
+    [((), [(180, "MISSED", "down")]), ((("x", NOON),), [(60, "MISSED", "down"), (180, "MISSED", "down")])],
+)
+def test_a_slot_that_was_due_when_its_file_was_touched_keeps_its_account(
+    world: World, late: tuple[tuple[str, datetime], ...], expected: list[tuple[int, str, str | None]]
+) -> None:
+    """The log knows that it was; what else there is before the file is nobody's."""
+    world.now = NOON + timedelta(seconds=200)
+    recalled(world, job(catch_up=0, written=NOON + timedelta(seconds=130)), mark=Mark(NOON, "boot-1", late=late))
+
+    assert world.wait_for_records(len(expected)) == expected
 
 
 def test_a_start_marks_what_it_begins_before_it_begins(world: World) -> None:

@@ -1,8 +1,8 @@
 """Reading the log back at a start: from the end to the last mark, through rotated files, and no further.
 
 1. Lines are taken from the end backwards, until one is a mark whose parts are all there.
-2. From there forwards, each `run.started` and each record is applied: what has begun and has no record is what a crash
-   interrupted; the slots of records are accounted for.
+2. From there forwards, each `run.started`, `slot.waits` and record is applied: what has begun and has no record is what
+   a crash interrupted; the slots of records are accounted for; what waits is known whatever its file looks like now.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import mmap
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from jobscheduler.model import Begun, Past, Wait
@@ -21,7 +22,8 @@ from jobscheduler.runlog.parsing import RECORDS, parse_line
 
 __all__ = ["Line", "parse_line", "read_back"]
 
-_WORDS = RECORDS | {NAME, "run.started", "service.stopped"}
+_WORDS = RECORDS | {NAME, "run.started", "slot.waits", "service.stopped"}
+_TICK = timedelta(microseconds=1)
 
 Line = Mapping[str, str]
 
@@ -78,10 +80,15 @@ def _past(last: Line, parts: Iterable[Line], since: list[Line], until: datetime)
         return None
     begun = {one.run_id: one for one in mark.begun}
     waits = dict.fromkeys(mark.waits)
+    late = dict(mark.late)
     accounted: dict[str, list[tuple[datetime, datetime]]] = {}
     for line in since:
         with suppress(ValueError, KeyError):
-            _apply(line, begun, waits, accounted)
+            if line["word"] == "slot.waits":
+                _apply_wait(line, waits, late, accounted)
+            else:
+                _apply(line, begun, waits, accounted)
+    mark = replace(mark, late=tuple(late.items()))
     stopped = bool(since) and since[-1]["word"] == "service.stopped"
     settled = {job_id: tuple(ranges) for job_id, ranges in accounted.items()}
     return Past(mark, until, stopped, tuple(begun.values()), tuple(waits), settled)
@@ -103,6 +110,22 @@ def _apply(
     if slot is not None:
         waits.pop((job_id, slot), None)
         accounted.setdefault(job_id, []).append((slot, _instant(line.get("last")) or slot))
+
+
+def _apply_wait(
+    line: Line,
+    waits: dict[Wait, None],
+    late: dict[str, datetime],
+    accounted: Mapping[str, list[tuple[datetime, datetime]]],
+) -> None:
+    """Take a slot that waits into the account: decided, or (with `starts`) due and everything before it decided."""
+    job_id, slot = line["job_id"], _instant(line["scheduled"])
+    if slot is None:
+        return
+    if "starts" in line:
+        late[job_id] = slot - _TICK
+    elif not any(first <= slot <= last for first, last in accounted.get(job_id, ())):  # it may have begun meanwhile
+        waits[job_id, slot] = None
 
 
 def _instant(text: str | None) -> datetime | None:

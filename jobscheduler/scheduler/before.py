@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from jobscheduler.model import Entry, Job, Once, Past, Record, Status
 from jobscheduler.runner import end_leftovers
 from jobscheduler.scheduler.held import interrupted_record
 from jobscheduler.slots import Decision, Outage, Overlap, Situation, after_outage
 from jobscheduler.timetable import Timetable
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+TICK = timedelta(microseconds=1)
 
 UNSURE = timedelta(seconds=2)
 """How long after the last line that survived an unclean end of the host further lines may have been lost."""
@@ -40,20 +43,29 @@ class Before:
 
     def account(self, job: Job, timetable: Timetable, now: datetime) -> Decision:
         """Decide what was due of a job while nobody looked; each call is for another job."""
-        after = self._late.get(job.id, self._past.mark.settled)
-        if job.written is not None and not isinstance(job.schedule, Once):
-            after = max(after, min(job.written, now))
+        outage = self._outage(job, timetable, now)
         situation = Situation(Overlap(job.overlap), catch_up=timedelta(seconds=job.catch_up))
-        outage = self._outage(job, after, now)
         decision = after_outage(timetable, outage, situation)
         is_late = isinstance(job.schedule, Once) and job.written is not None and job.written > job.schedule.at
         if is_late and not outage.waits:
             return Decision(decision.cursor, decision.acts)  # its file came too late for its slot: that is no miss
         return decision
 
-    def _outage(self, job: Job, after: datetime, now: datetime) -> Outage:
+    def _outage(self, job: Job, timetable: Timetable, now: datetime) -> Outage:
+        """Say what nobody decided of a job: slots that are later than `settled` and than its file.
+
+        A slot that the log knows to be due, because it waits or its job was late then, is counted whenever its file
+        was written: that was done to a job in force, and without an effect on this slot.
+        """
         past = self._past
+        after = self._late.get(job.id, past.mark.settled)
         settled = [(slot, slot) for slot in self._interrupted.get(job.id, ())]
+        put = EPOCH if job.written is None or isinstance(job.schedule, Once) else min(job.written, now)
+        due = timetable.next(after) if job.id in self._late else None
+        if due is None or due > put:
+            after = max(after, put)
+        elif timetable.start_of(due) <= now:
+            settled.append((due + TICK, put))  # what is between them is nobody's
         waits = tuple(self._waits.pop(job.id, ()))
         is_unclean = not self.is_same_boot and not past.stopped
         unknown = (past.until, past.until + UNSURE) if is_unclean else None

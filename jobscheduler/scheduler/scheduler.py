@@ -19,16 +19,14 @@ from typing import Self
 
 from jobscheduler.model import Begun, Entry, Event, Job, Level, Mark, Once, Past, Record, Status, Wait, nominal
 from jobscheduler.runner import OutputRing, Run
-from jobscheduler.scheduler.before import Before
+from jobscheduler.scheduler.before import EPOCH, TICK, Before
 from jobscheduler.scheduler.crew import Crew, Pairs
-from jobscheduler.scheduler.held import Held, missed_record, withdrawn_record
+from jobscheduler.scheduler.held import Held, missed_record, waits_event, withdrawn_record
 from jobscheduler.scheduler.wakes import Wakes
 from jobscheduler.slots import Act, Decision, Situation, act_by_hand, decide
 from jobscheduler.status import Going, Standing
 from jobscheduler.timetable import Timetable, timetable_of
 from jobscheduler.triggers import trigger_for
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 ACCEPTED = timedelta(hours=3)
 """A clock that is set back by more than this is believed, as Debian's cron does."""
@@ -38,7 +36,6 @@ REMEMBERED = timedelta(days=2)
 
 _LONGEST = timedelta(days=400)
 _SWEEP = 1000  # so many deleted jobs are remembered before the first is looked at
-_TICK = timedelta(microseconds=1)
 
 Step = Callable[[], object]
 """Something to do when the lock has been given back."""
@@ -163,6 +160,7 @@ class Scheduler:
             self._gone.pop(job.id, None)
             cursor = self._cursor_of(job, now)
             entry = self._jobs.setdefault(job.id, Held(job, timetable, cursor))
+            self._tell_waits(entry, now)
             steps = self._change(entry, job, timetable, now)
             if self._at_start is not None:
                 self._recall(entry, now)
@@ -175,6 +173,21 @@ class Scheduler:
         finally:
             with self._lock:
                 self._being_put.discard(job.id)
+
+    def touch(self, job_id: str, now: datetime) -> None:
+        """Take note that the file of a job was written anew, or moved, and means what it meant.
+
+        What waits is told once more: a start would else take it for something from before the file was there.
+        """
+        with self._lock:
+            entry = self._jobs.get(job_id)
+            if entry is not None:
+                self._tell_waits(entry, now)
+
+    def _tell_waits(self, entry: Held, now: datetime) -> None:
+        if self._at_start is None and self._stopped_at is None:
+            for event in entry.waits(now):
+                self._write(event)
 
     def _wake_for(self, job: Job, timetable: Timetable, cursor: datetime) -> datetime | None:
         upcoming = timetable.next(cursor) if job.enabled else None
@@ -204,7 +217,7 @@ class Scheduler:
         slot = self._take_delayed(entry, now)
         if slot is None:
             return []
-        decision = decide(entry.timetable.nominal, slot - _TICK, slot, self._situation(entry))
+        decision = decide(entry.timetable.nominal, slot - TICK, slot, self._situation(entry))
         return self._enlist(entry, decision, now)
 
     def _take_delayed(self, entry: Held, now: datetime) -> datetime | None:
@@ -341,6 +354,8 @@ class Scheduler:
             return run, [partial(self._crew.submit, run)]
         ended = [*entry.going, entry.waiting] if act is Act.REPLACE else []
         entry.waiting = run
+        if act is Act.WAIT and slot is not None:
+            self._write(waits_event(job.id, slot, self._clock()))
         return run, [partial(old.stop, "replaced") for old in ended if old is not None]
 
     def _situation(self, entry: Held) -> Situation:
