@@ -143,11 +143,11 @@ class Outage:
 def after_outage(slots: Slots, outage: Outage, situation: Situation) -> Decision:
     """Give every slot of an outage its account: one may run, the others are missed, in as few records as possible.
 
-    1. Up to the last slot that is accounted for, slots are listed one by one, and those without account kept.
+    1. Up to the last slot that is accounted for or waits, slots are listed one by one, and those without account kept.
     2. The slots after it are only counted, however many there are.
     3. The latest of all runs if it is young enough; the others are grouped so that no group spans an accounted slot.
     """
-    known = max([outage.after, *(last for _, last in outage.accounted)])
+    known = max([outage.after, *outage.waits, *(last for _, last in outage.accounted)])
     gaps = _unaccounted(slots, outage, known)
     latest = _last_due(slots, known, outage.until)
     cursor = latest or known

@@ -230,3 +230,44 @@ def test_a_slot_that_waits_is_known_from_its_line_until_it_begins(tmp_path: Path
     assert past is not None
     assert past.waits == (("x", at(1)),)
     assert past.mark.late == (("z", at(3) - timedelta(microseconds=1)),)
+
+
+def test_the_log_says_which_slots_were_decided_as_far_back_as_it_is_asked(tmp_path: Path, form: str) -> None:
+    """Beyond the last mark; until one that was written before the time that is asked about, or the beginning."""
+    log = tmp_path / "log"
+    begun = Mark(at(300), "boot-1", (Begun("going", "g", at(250), at(250)),), (("waiting", at(260)),))
+    write(log, form, *events_of(MARK, at(0)), success("a", 60, 61), missed(70, 90, 95))
+    write(log, form, started("by-hand", None, 98, "hand"), *events_of(Mark(at(100), "boot-1"), at(100)))
+    write(log, form, started("b", 120, 120, "y"), waits_event("late", at(200), at(210), starts=at(900)))
+    write(log, form, *events_of(begun, at(300)), success("g", 250, 310, "going"))
+
+    past = read_back(log, 7)
+    assert past is not None
+    assert past.decided is not None
+    for job_id, after, expected in [
+        ("y", 110, 120),
+        ("y", 120, None),
+        ("x", 110, None),
+        ("x", 65, 90),
+        ("x", -100, 90),
+        ("going", 200, 250),
+        ("waiting", 200, 260),
+        ("late", 100, None),
+        ("hand", -100, None),
+    ]:
+        assert past.decided(job_id, at(after)) == (None if expected is None else at(expected)), (job_id, after)
+
+
+def test_a_log_that_was_rotated_away_does_not_say_what_was_decided(tmp_path: Path, form: str) -> None:
+    """Unless it tells of the job itself."""
+    events = [started(f"r{number}", number, number) for number in range(60)]
+    write(tmp_path / "log", form, *events_of(Mark(at(100), "boot-1"), at(0)), *events, max_bytes=1000)
+    fewer = len(list(tmp_path.glob("log.*"))) - 1
+    write(tmp_path / "log", form, *events_of(Mark(at(200), "boot-1"), at(0)))
+
+    past = read_back(tmp_path / "log", fewer)
+    assert past is not None
+    assert past.decided is not None
+    assert past.decided("x", at(50)) == at(59)
+    with pytest.raises(LookupError):
+        past.decided("y", at(50))

@@ -778,3 +778,101 @@ def test_a_start_after_years_costs_no_more_than_one_after_minutes(world: World) 
     counted = [dict(one.details) for one in world.written if isinstance(one, Record) and "count" in dict(one.details)]
     assert len(counted) == 1000
     assert {one["count"] for one in counted} <= {26280, 26281}
+
+
+# -- what was decided before, and what was not
+
+
+def asked(world: World, job_to_put: Job, *, starting: bool, log: dict[str, int] | None, **past: Any) -> list[Any]:
+    """Put a job at or after a start whose log knows these latest slots (seconds after noon); None: it ends too soon."""
+
+    def decided(job_id: str, after: datetime) -> datetime | None:
+        if log is None:
+            raise LookupError
+        found = NOON + timedelta(seconds=log[job_id]) if job_id in log else None
+        return found if found and found > after else None
+
+    recalled(world, *([job_to_put] if starting else []), decided=decided, **past)
+    if not starting:
+        world.put(job_to_put)
+    world.due(job_to_put.id, (world.now - NOON).total_seconds())
+    wait_until(lambda: not world.scheduler.running())
+    return world.records()
+
+
+@pytest.mark.parametrize("starting", [True, False])
+@pytest.mark.parametrize(
+    ("log", "written", "expected"),
+    [
+        ({}, 12, [(10, "SUCCESS", None)]),
+        ({"x": 10}, 12, []),
+        ({"x": 5}, 12, [(10, "SUCCESS", None)]),
+        (None, 12, [(10, "MISSED", "unknown")]),
+    ],
+    ids=["never decided", "has run", "an earlier one has run", "the log was rotated away"],
+)
+def test_a_young_one_time_job_whose_file_is_new_runs_unless_it_has(
+    world: World, starting: bool, log: dict[str, int] | None, written: int, expected: list[Any]
+) -> None:
+    """Put while the service was down or just after it is back, or moved away and back; and never is it silent."""
+    world.now = NOON + timedelta(seconds=30)
+    once = job(schedule=Once(NOON + timedelta(seconds=10)), written=NOON + timedelta(seconds=written))
+    mark = Mark(NOON + timedelta(seconds=20), "boot-1")
+
+    assert asked(world, once, starting=starting, log=log, mark=mark) == expected
+    world.put(replace(once, description="edited"))
+    world.due("x", 31)
+    wait_until(lambda: not world.scheduler.running())
+    assert world.records() == expected
+
+
+def test_a_one_time_job_that_was_there_when_it_was_due_is_not_asked_about(world: World) -> None:
+    """At a start there may be thousands of them, and logs of many months."""
+    world.now = NOON + timedelta(seconds=30)
+    once = job(schedule=Once(NOON + timedelta(seconds=10)), written=NOON)
+
+    assert asked(world, once, starting=True, log=None, mark=Mark(NOON + timedelta(seconds=20), "boot-1")) == []
+
+
+@pytest.mark.parametrize("starting", [True, False])
+@pytest.mark.parametrize(
+    ("log", "following"), [({}, 60), ({"y": 3600}, 60), ({"x": 3600}, 3660), ({"x": 7200}, 7260), (None, 7260)]
+)
+def test_only_what_ran_ahead_of_the_clock_waits_until_the_clock_is_there(
+    world: World, starting: bool, log: dict[str, int] | None, following: int
+) -> None:
+    """The log is two hours ahead: a job that is new has its next slot now, whether it comes at the start or later."""
+    mark = Mark(NOON + timedelta(hours=2), "boot-1")
+
+    assert asked(world, job(), starting=starting, log=log, mark=mark, until=mark.settled) == []
+    assert world.scheduler.next_slot("x") == NOON + timedelta(seconds=following)
+
+
+def test_a_one_time_job_ahead_of_which_the_log_is_runs_at_its_time(world: World) -> None:
+    """As it would without the restart."""
+    mark = Mark(NOON + timedelta(hours=2), "boot-1")
+    assert asked(world, job(schedule=Once(NOON + timedelta(seconds=3))), starting=False, log={}, mark=mark) == []
+    world.due("x", 3)
+
+    assert world.wait_for_records(1) == [(3, "SUCCESS", None)]
+
+
+def test_a_one_time_job_that_a_start_caught_up_is_not_run_again_by_an_edit(world: World) -> None:
+    """What a start decides is decided."""
+    world.now = NOON + timedelta(seconds=30)
+    once = job(schedule=Once(NOON + timedelta(seconds=10)), written=NOON)
+    recalled(world, once)
+    world.wait_for_records(1)
+    world.put(replace(once, description="edited"))
+    world.due("x", 31)
+    wait_until(lambda: not world.scheduler.running())
+
+    assert world.records() == [(10, "SUCCESS", None)]
+
+
+def test_at_reboot_means_once_a_boot_also_when_the_clock_is_another_one(world: World) -> None:
+    """The log is four hours ahead, and of this very boot."""
+    recalled(world, job(schedule=Cron("@reboot", "UTC")), mark=Mark(NOON + timedelta(hours=4), "boot-1"))
+
+    assert world.records() == []
+    assert [one.name for one in world.written if isinstance(one, Event)] == ["clock.accepted"]

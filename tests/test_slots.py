@@ -171,6 +171,9 @@ def ranges(*pairs: tuple[float, float]) -> tuple[tuple[datetime, datetime], ...]
         # a wait from before the mark; it is the latest, and young enough
         (Outage(at(60), at(100), waits=(at(60),)), 60, []),
         (Outage(at(60), at(130), waits=(at(60),)), 120, [missed(60, 60, 1)]),
+        # a wait in the midst of the outage, which is a slot of it all the same
+        (Outage(NOON, at(190), waits=(at(120),)), 180, [missed(60, 120, 2)]),
+        (Outage(NOON, at(130), waits=(at(120),)), 120, [missed(60, 60, 1)]),
         # where lines may have been lost nothing runs, and that is the reason
         (Outage(NOON, at(100), unknown=(at(59), at(61))), None, [missed(60, 60, 1, "unknown")]),
         (

@@ -8,24 +8,21 @@
 from __future__ import annotations
 
 import mmap
-import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from jobscheduler.model import Begun, Past, Wait
-from jobscheduler.runlog.blocks import blocks_back, lines_of
+from jobscheduler.runlog.decided import Decided
 from jobscheduler.runlog.marks import NAME, mark_of
 from jobscheduler.runlog.parsing import RECORDS, parse_line
+from jobscheduler.runlog.reading import WAITS, Line, files_of, instant_in, lines_back, slots_of
 
 __all__ = ["Line", "parse_line", "read_back"]
 
-_WORDS = RECORDS | {NAME, "run.started", "slot.waits", "service.stopped"}
 _TICK = timedelta(microseconds=1)
-
-Line = Mapping[str, str]
 
 
 def read_back(path: Path, backups: int) -> Past | None:
@@ -37,13 +34,13 @@ def read_back(path: Path, backups: int) -> Past | None:
         OSError: a file is there and cannot be read.
 
     """
-    files = [path, *(path.with_name(f"{path.name}.{number}") for number in range(1, backups + 1))]
+    files = files_of(path, backups)
     if not any(map(_names_a_mark, files)):
         return None  # also the log of a version that wrote none: all of it would be gone through for nothing
     since: list[Line] = []
     held: list[Line] = []  # a mark whose parts are not all there yet, as read: backwards
     until: datetime | None = None
-    for line in _lines(files):
+    for line in lines_back(files):
         until = until or datetime.fromisoformat(line["time"])
         if held and not _is_part(line):
             since += held
@@ -51,7 +48,8 @@ def read_back(path: Path, backups: int) -> Past | None:
         if held or _is_mark(line):
             held.append(line)
             if len(held) > int(held[0].get("parts", "0")):
-                return _past(held[0], held[:0:-1], since[::-1], until)
+                past = _past(held[0], held[:0:-1], since[::-1], until)
+                return past and replace(past, decided=Decided(path, backups))
         else:
             since.append(line)
     return None
@@ -84,7 +82,7 @@ def _past(last: Line, parts: Iterable[Line], since: list[Line], until: datetime)
     accounted: dict[str, list[tuple[datetime, datetime]]] = {}
     for line in since:
         with suppress(ValueError, KeyError):
-            if line["word"] == "slot.waits":
+            if line["word"] == WAITS:
                 _apply_wait(line, waits, late, accounted)
             else:
                 _apply(line, begun, waits, accounted)
@@ -101,15 +99,15 @@ def _apply(
     word = line["word"]
     if word not in RECORDS and word != "run.started":
         return
-    job_id, slot = line["job_id"], _instant(line.get("scheduled"))
+    job_id, slot = line["job_id"], instant_in(line, "scheduled")
     if word == "run.started":
         started = datetime.fromisoformat(line["time"])
         begun.setdefault(line["run_id"], Begun(job_id, line["run_id"], slot, started))
     else:
         begun.pop(line.get("run_id", ""), None)
-    if slot is not None:
-        waits.pop((job_id, slot), None)
-        accounted.setdefault(job_id, []).append((slot, _instant(line.get("last")) or slot))
+    for found in slots_of(line):
+        waits.pop((job_id, found[0]), None)
+        accounted.setdefault(job_id, []).append(found)
 
 
 def _apply_wait(
@@ -119,44 +117,10 @@ def _apply_wait(
     accounted: Mapping[str, list[tuple[datetime, datetime]]],
 ) -> None:
     """Take a slot that waits into the account: decided, or (with `starts`) due and everything before it decided."""
-    job_id, slot = line["job_id"], _instant(line["scheduled"])
+    job_id, slot = line["job_id"], instant_in(line, "scheduled")
     if slot is None:
         return
     if "starts" in line:
         late[job_id] = slot - _TICK
     elif not any(first <= slot <= last for first, last in accounted.get(job_id, ())):  # it may have begun meanwhile
         waits[job_id, slot] = None
-
-
-def _instant(text: str | None) -> datetime | None:
-    found = None if text is None else datetime.fromisoformat(text)
-    if found is not None and found.tzinfo is None:
-        raise ValueError("an instant without its zone was cut short")
-    return found
-
-
-# --- lines, from the end ---------------------------------------------------------------------------------
-
-
-def _lines(files: Iterable[Path]) -> Iterator[Line]:
-    """Yield the lines that matter, and the very last one, from the end of the log backwards."""
-    is_last = True
-    for file in files:
-        for raw in _raw_lines(file):
-            line = parse_line(raw)
-            if line is not None and (is_last or line["word"] in _WORDS):
-                is_last = False
-                yield line
-
-
-def _raw_lines(path: Path) -> Iterator[bytes]:
-    """Yield the complete lines of a file, the last one first. A last line without its end was cut by a crash."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except FileNotFoundError:
-        return
-    try:
-        for block in blocks_back(descriptor, os.fstat(descriptor).st_size):
-            yield from reversed(lines_of(block))
-    finally:
-        os.close(descriptor)

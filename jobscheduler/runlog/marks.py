@@ -37,7 +37,7 @@ def mark_of(last: Mapping[str, str], parts: Iterable[Mapping[str, str]]) -> Mark
     waits: list[Wait] = []
     late: list[Wait] = []
     for part in parts:
-        begun += [_begun(text) for text in part.get("going", "").split()]
+        begun += begun_of(part)
         waits += waits_of(part)
         late += late_of(part)
     return Mark(datetime.fromisoformat(last["settled"]), last.get("boot", ""), tuple(begun), tuple(waits), tuple(late))
@@ -57,6 +57,11 @@ def _begun(text: str) -> Begun:
     job_id, run_id, slot, started = text.split(",")
     scheduled = None if slot == _NONE else _slot(slot)
     return Begun(job_id, run_id, scheduled, datetime.fromisoformat(started))
+
+
+def begun_of(part: Mapping[str, str]) -> list[Begun]:
+    """Read the runs that go on, of one line. Raises ValueError."""
+    return [_begun(text) for text in part.get("going", "").split()]
 
 
 def waits_of(part: Mapping[str, str]) -> list[Wait]:

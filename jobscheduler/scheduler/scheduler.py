@@ -17,9 +17,9 @@ from itertools import islice
 from types import TracebackType
 from typing import Self
 
-from jobscheduler.model import Begun, Entry, Event, Job, Level, Mark, Once, Past, Record, Status, Wait, nominal
+from jobscheduler.model import Begun, Entry, Event, Job, Level, Mark, Once, Past, Record, Status, Wait
 from jobscheduler.runner import OutputRing, Run
-from jobscheduler.scheduler.before import EPOCH, TICK, Before
+from jobscheduler.scheduler.before import EPOCH, TICK, Before, nothing_known
 from jobscheduler.scheduler.crew import Crew, Pairs
 from jobscheduler.scheduler.held import Held, missed_record, waits_event, withdrawn_record
 from jobscheduler.scheduler.wakes import Wakes
@@ -77,7 +77,7 @@ class Scheduler:
         self._sweep_at = _SWEEP
         self._jittered: set[str] = set()
         self._being_put: set[str] = set()
-        self._floor = self._settled_to = EPOCH
+        self._settled_to = EPOCH
         self._before: Before | None = None
         self._at_start: list[Step] | None = []
         self._stopped_at: datetime | None = None
@@ -126,25 +126,23 @@ class Scheduler:
         Runs that a crash interrupted are ended and get their record. Slots that nobody decided are accounted for
         when their job is put, until `start`.
         """
+        before = self._before = Before(past or nothing_known(now), self._boot, self._write, now)
         if past is None:
             return
-        before = Before(past, self._boot, self._write)
         before.end_interrupted(now)
         ahead = max(past.until, past.mark.settled) - now
         if ahead > ACCEPTED:
             self._write(Event(now, Level.WARNING, "clock.accepted", (("log_ahead_by", ahead.total_seconds()),)))
-            before.miss_all_waits(lambda _: "clock", now)
+            before.forget(now)
             return
-        self._before = before
-        self._floor = self._settled_to = past.mark.settled
+        self._settled_to = past.mark.settled
         for job_id, ranges in past.accounted.items():
             self._last[job_id] = max(last for _, last in ranges)
 
     def _account_for_the_gone(self) -> None:
         """Write the record of each slot that waited and whose job is not there any more."""
-        before, self._before = self._before, None
-        if before is not None:
-            before.miss_all_waits(lambda job_id: "disabled" if job_id in self._jobs else "deleted", self._clock())
+        if self._before is not None:
+            self._before.miss_all_waits(lambda job_id: "disabled" if job_id in self._jobs else "deleted", self._clock())
 
     # -- what is in force
 
@@ -156,14 +154,16 @@ class Scheduler:
         """
         self._on_due(job.id, now)
         timetable = timetable_of(job, self._host)
+        last = self._decided_before(job, now)
         with self._lock:
             self._gone.pop(job.id, None)
+            if last > self._last.get(job.id, EPOCH):
+                self._last[job.id] = last
             cursor = self._cursor_of(job, now)
             entry = self._jobs.setdefault(job.id, Held(job, timetable, cursor))
             self._tell_waits(entry, now)
             steps = self._change(entry, job, timetable, now)
-            if self._at_start is not None:
-                self._recall(entry, now)
+            steps += self._recall(entry, now, last)
             cursor = entry.cursor
             self._being_put.add(job.id)
         try:
@@ -231,30 +231,43 @@ class Scheduler:
         return slot
 
     def _cursor_of(self, job: Job, now: datetime) -> datetime:
-        last = max(self._last.get(job.id, EPOCH), self._floor)
+        last = self._last.get(job.id, EPOCH)
         return last if isinstance(job.schedule, Once) else max(now, last)
 
-    def _recall(self, entry: Held, now: datetime) -> None:
-        """At a start: account for the outage of one job, under the lock; its runs begin when all are known."""
-        before, job = self._before, entry.job
-        if self._at_start is None or not job.enabled:
-            return
-        if entry.timetable.at_boot and (before is None or not before.is_same_boot):
-            if before is not None:
-                before.miss_waits(job.id, "down", now)
-            decision = Decision(entry.cursor, ((nominal(now), Act.RUN),))
-        elif before is not None:
-            decision = before.account(job, entry.timetable, now)
+    def _decided_before(self, job: Job, now: datetime) -> datetime:
+        """Return the latest slot of a job that a service before this one decided, if it could come up again."""
+        before, last = self._before, self._last.get(job.id, EPOCH)
+        if before is None or not job.enabled or (isinstance(job.schedule, Once) and last >= job.schedule.at):
+            return EPOCH
+        return before.last_of(job, now, starting=self._at_start is not None)
+
+    def _recall(self, entry: Held, now: datetime, last: datetime) -> list[Step]:
+        """Account for the outage of one job, under the lock; at a start its runs begin when all are known."""
+        before, job, starting = self._before, entry.job, self._at_start is not None
+        if before is None or not (starting or before.has_turn(job)):
+            return []
+        if not job.enabled:
+            before.note(job)
+            return []
+        if entry.timetable.at_boot and not before.is_same_boot:
+            decision = before.at_boot(job, entry.cursor, now, starting=starting)
         else:
-            return
-        entry.cursor = decision.cursor  # not `now`: of what has begun nothing is left, but jitter may be running
-        self._at_start += self._enlist(entry, decision, now)
+            decision = before.account(job, entry.timetable, now, last, starting=starting)
+        # not `now`: of what has begun nothing is left, but jitter may be running
+        entry.cursor = self._last[job.id] = max(decision.cursor, self._last.get(job.id, EPOCH))
+        steps = self._enlist(entry, decision, now)
+        if self._at_start is None:
+            return steps
+        self._at_start += steps
+        return []
 
     def expire(self, job: Job, now: datetime) -> bool:
         """Take note of a one-time job that is over; tell whether its slot got an account just now."""
-        if self._at_start is None or self._before is None or not job.enabled:
+        before, starting = self._before, self._at_start is not None
+        if before is None or not job.enabled or before.is_too_late(job) or not (starting or before.has_turn(job)):
             return False
-        decision = self._before.account(job, timetable_of(job, self._host), now)
+        last = before.last_of(job, now, starting=True)
+        decision = before.account(job, timetable_of(job, self._host), now, last, starting=starting)
         for missed in decision.missed:
             self._write(missed_record(job.id, missed, now))
         return bool(decision.missed)
@@ -305,7 +318,9 @@ class Scheduler:
     def accept_clock(self, now: datetime) -> None:
         """Believe a clock that was set back: slots that lie before those already decided are due again."""
         with self._lock:
-            self._floor, self._settled_to = min(self._floor, now), EPOCH
+            self._settled_to = EPOCH
+            if self._before is not None:
+                self._before.believe(now)
             entries = [entry for entry in self._jobs.values() if entry.in_force and entry.cursor > now]
             repeating = [entry for entry in entries if not isinstance(entry.job.schedule, Once)]
             for entry in repeating:
