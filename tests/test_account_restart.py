@@ -69,3 +69,26 @@ def test_a_slot_that_waits_is_not_lost_with_a_touch_and_a_crash(service: Service
         waiting = datetime.fromisoformat(skipped[name]) - timedelta(seconds=2)  # decided before the one too many
         found = [one["reason"] for one in service.words("MISSED", job_id=name, scheduled=f"{waiting:%FT%TZ}")]
         assert found == ["down"], name
+
+
+def test_a_young_one_time_job_runs_whether_it_is_put_before_or_after_a_restart(service: Service) -> None:
+    """Its instant lies before the stop and within `catch_up`; moved away and put back it does not run again."""
+    service.start()
+    at = datetime.now(UTC).replace(microsecond=0)
+    wait_until(lambda: datetime.now(UTC) > at + timedelta(seconds=1))
+    assert service.stop() == 0
+    service.write("down.json", job("down", at.isoformat()))
+    service.start()
+    service.write("after.json", job("after", at.isoformat()))
+    service.wait_for("SUCCESS", 2)
+    for name in ("down", "after"):
+        (service.jobs / f"{name}.json").rename(service.jobs.parent / name)
+    service.wait_for("job.removed", 2)
+    assert service.stop() == 0
+    (service.jobs.parent / "down").rename(service.jobs / "down.json")
+    service.start()
+    (service.jobs.parent / "after").rename(service.jobs / "after.json")
+    service.wait_for("job.added", 2)
+    assert service.stop() == 0
+
+    assert finals(service, "down") == finals(service, "after") == [("SUCCESS", None)]

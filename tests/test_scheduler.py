@@ -876,3 +876,55 @@ def test_at_reboot_means_once_a_boot_also_when_the_clock_is_another_one(world: W
 
     assert world.records() == []
     assert [one.name for one in world.written if isinstance(one, Event)] == ["clock.accepted"]
+
+
+@pytest.mark.parametrize(
+    ("written", "later", "catch_up", "expected"),
+    [
+        (0, 30, 60, [(60, "MISSED", "down"), (120, "SUCCESS", None)]),
+        (0, 90, 60, [(60, "MISSED", "down")]),
+        (0, 90, 100, [(60, "MISSED", "down"), (120, "SUCCESS", None)]),
+        (90, 30, 60, [(120, "SUCCESS", None)]),
+        (130, 30, 60, []),
+    ],
+    ids=["healed soon", "too old by then", "not too old", "written in the outage", "written since"],
+)
+def test_a_job_that_was_refused_at_the_start_has_its_account_when_it_heals(
+    world: World, written: int, later: int, catch_up: int, expected: list[tuple[int, str, str | None]]
+) -> None:
+    """It was there when the service started; what fell due while it was refused is nobody's, but it comes once."""
+    world.now = NOON + timedelta(seconds=125)
+    recalled(world)
+    world.now += timedelta(seconds=later)
+    healed = job(written=NOON + timedelta(seconds=written), catch_up=catch_up)
+    world.put(healed)
+    wait_until(lambda: not world.scheduler.running())
+    world.scheduler.drop("x", world.now)
+    world.put(healed)
+
+    assert sorted(world.records()) == expected
+    assert world.scheduler.next_slot("x") == NOON + timedelta(minutes=(125 + later) // 60 + 1)
+
+
+@pytest.mark.parametrize(
+    ("boot", "written", "later", "expected"),
+    [
+        ("boot-0", 0, 30, [(0, "SUCCESS", None)]),
+        ("boot-0", 0, 90, [(0, "MISSED", "down")]),
+        ("boot-0", 1, 30, []),
+        ("boot-1", 0, 30, []),
+        (None, 0, 30, [(0, "SUCCESS", None)]),
+    ],
+)
+def test_at_reboot_of_a_job_that_was_refused_at_the_start_is_caught_up(
+    world: World, boot: str | None, written: int, later: int, expected: list[tuple[int, str, str | None]]
+) -> None:
+    """Its slot is the start; a job that is new waits for the next boot."""
+    world.scheduler._boot = "boot-1"
+    world.scheduler.recall(Past(Mark(NOON, boot), NOON, stopped=True) if boot else None, world.now)
+    world.scheduler.start()
+    world.now += timedelta(seconds=later)
+    world.put(job(schedule=Cron("@reboot", "UTC"), written=NOON + timedelta(seconds=written)))
+    wait_until(lambda: not world.scheduler.running())
+
+    assert world.records() == expected

@@ -160,8 +160,8 @@ class Scheduler:
             if last > self._last.get(job.id, EPOCH):
                 self._last[job.id] = last
             cursor = self._cursor_of(job, now)
+            self._tell_waits(job.id, now)
             entry = self._jobs.setdefault(job.id, Held(job, timetable, cursor))
-            self._tell_waits(entry, now)
             steps = self._change(entry, job, timetable, now)
             steps += self._recall(entry, now, last)
             cursor = entry.cursor
@@ -180,12 +180,11 @@ class Scheduler:
         What waits is told once more: a start would else take it for something from before the file was there.
         """
         with self._lock:
-            entry = self._jobs.get(job_id)
-            if entry is not None:
-                self._tell_waits(entry, now)
+            self._tell_waits(job_id, now)
 
-    def _tell_waits(self, entry: Held, now: datetime) -> None:
-        if self._at_start is None and self._stopped_at is None:
+    def _tell_waits(self, job_id: str, now: datetime) -> None:
+        entry = self._jobs.get(job_id)
+        if entry is not None and self._at_start is None and self._stopped_at is None:
             for event in entry.waits(now):
                 self._write(event)
 
