@@ -417,6 +417,19 @@ def test_after_an_unclean_boot_nothing_runs_where_lines_may_be_lost(world: World
     assert sorted(world.wait_for_records(3)) == [(1, "MISSED", "unknown"), (3, "MISSED", "down"), (30, "SUCCESS", None)]
 
 
+@pytest.mark.parametrize(("before_its_start", "runs"), [(1, 0), (3, 1)])
+def test_after_an_unclean_boot_what_may_have_started_is_not_run_however_early_its_nominal_time(
+    world: World, before_its_start: int, runs: int
+) -> None:
+    """The last line that survived is from shortly before the end of its jitter; or from long enough before."""
+    start = timetable_of(jittered()).start_of(NOON + timedelta(hours=1))
+    world.now = start + timedelta(seconds=20)
+    until = start - timedelta(seconds=before_its_start)
+    recalled(world, jittered(), mark=Mark(NOON + timedelta(minutes=59), "another boot"), until=until)
+
+    assert world.wait_for_records(1) == [(3600, "SUCCESS", None) if runs else (3600, "MISSED", "unknown")]
+
+
 def test_a_one_time_job_of_the_outage_runs_if_it_is_young_enough_and_else_is_missed(world: World) -> None:
     """And one whose file came too late for it is neither: it is expired, which is not told here."""
     world.now = NOON + timedelta(seconds=300)

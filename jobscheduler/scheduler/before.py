@@ -147,7 +147,7 @@ class Before:
         after, ranges = self._since(job, timetable, now, last)
         waits = tuple(self._waits.pop(job.id, ()))
         is_unclean = not self.is_same_boot and not past.stopped
-        unknown = (past.until, past.until + UNSURE) if is_unclean else None
+        unknown = past.until + UNSURE if is_unclean else None
         return Outage(after, now, "down", (*past.accounted.get(job.id, ()), *closed, *ranges), waits, unknown)
 
     def _since(
