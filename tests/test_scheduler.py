@@ -941,3 +941,18 @@ def test_at_reboot_of_a_job_that_was_refused_at_the_start_is_caught_up(
     wait_until(lambda: not world.scheduler.running())
 
     assert world.records() == expected
+
+
+def test_a_clock_that_is_set_back_again_and_again_is_believed_when_that_is_far(world: World) -> None:
+    """Twice two and a half hours; once is waited for."""
+    world.put(job())
+    world.due("x", 60)
+    world.wait_for_records(1)
+    told = []
+    for hours in (0, 2.5, 5.0, 5.0):
+        world.now = NOON - timedelta(hours=hours)
+        world.scheduler.mark()
+        told.append(sum(isinstance(one, Event) and one.name == "clock.accepted" for one in world.written))
+
+    assert told == [0, 0, 1, 1]
+    assert world.scheduler.next_slot("x") == world.now + timedelta(minutes=1)

@@ -496,8 +496,19 @@ class Scheduler:
 
     def mark(self) -> None:
         """Write down up to where every slot is accounted for, and what is going on."""
+        self._believe_clock()
         with self._lock:
             self._write_mark(self._mark())
+
+    def _believe_clock(self) -> None:
+        """Accept a clock that was set back by little, again and again, when it is as far behind as one set at once."""
+        now = self._clock()
+        with self._lock:
+            behind = self._settled_to - now
+            if behind <= ACCEPTED or self._stopped_at is not None:
+                return
+        self._write(Event(now, Level.WARNING, "clock.accepted", (("set_by", -behind.total_seconds()),)))
+        self.accept_clock(now)
 
     def _mark(self) -> Mark:
         begun: list[Begun] = []
