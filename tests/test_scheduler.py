@@ -870,6 +870,19 @@ def test_a_one_time_job_ahead_of_which_the_log_is_runs_at_its_time(world: World)
     assert world.wait_for_records(1) == [(3, "SUCCESS", None)]
 
 
+@pytest.mark.parametrize(("log", "expected"), [({}, [(60, "SUCCESS", None)]), ({"x": 60}, [])])
+def test_a_one_time_job_that_was_put_before_the_start_runs_also_if_the_log_is_ahead_of_it(
+    world: World, log: dict[str, int], expected: list[tuple[int, str, str | None]]
+) -> None:
+    """Its instant is to come, and before the end of the log, which was written with a wrong clock."""
+    once = job(schedule=Once(NOON + timedelta(seconds=60)), written=NOON - timedelta(seconds=5))
+    assert asked(world, once, starting=True, log=log, mark=Mark(NOON + timedelta(hours=2), "boot-1")) == []
+    world.due("x", 60)
+    wait_until(lambda: not world.scheduler.running())
+
+    assert world.records() == expected
+
+
 def test_a_one_time_job_that_a_start_caught_up_is_not_run_again_by_an_edit(world: World) -> None:
     """What a start decides is decided."""
     world.now = NOON + timedelta(seconds=30)

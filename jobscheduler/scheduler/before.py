@@ -85,7 +85,7 @@ class Before:
         at = nominal(job.schedule.at)
         if at > self._told_to or job.id in self._late or job.id in self._waits:
             return EPOCH
-        if starting and not _is_late(job):
+        if starting and not _is_late(job) and self._told_to <= now:
             return at  # it was in force when it was due
         last = self._ask(job.id, at - TICK)
         if last is None:
@@ -164,9 +164,14 @@ class Before:
             return max(after, put), ()
         return after, ((due + TICK, put),) if timetable.start_of(due) <= now else ()
 
-    def is_too_late(self, job: Job) -> bool:
-        """Tell whether a one-time job's file was only put there after its slot, so that this was never due."""
-        return _is_late(job) and job.id not in self._waits and job.id not in self._late
+    def is_open(self, job: Job) -> bool:
+        """Tell whether the slot of a one-time job, too old to run now, may lack its account.
+
+        It lacks none if its file was only put there after it: then it was never due, and is told to be expired.
+        """
+        if job.id in self._waits or job.id in self._late:
+            return True
+        return isinstance(job.schedule, Once) and job.schedule.at > self._told_to and not _is_late(job)
 
     def miss_waits(self, job_id: str, reason: str, now: datetime) -> None:
         """Write the records of slots of a job that waited when the service ended and are not going to run."""

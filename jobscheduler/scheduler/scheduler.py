@@ -263,10 +263,9 @@ class Scheduler:
     def expire(self, job: Job, now: datetime) -> bool:
         """Take note of a one-time job that is over; tell whether its slot got an account just now."""
         before, starting = self._before, self._at_start is not None
-        if before is None or not job.enabled or before.is_too_late(job) or not (starting or before.has_turn(job)):
+        if before is None or not job.enabled or not before.is_open(job) or not (starting or before.has_turn(job)):
             return False
-        last = before.last_of(job, now, starting=True)
-        decision = before.account(job, timetable_of(job, self._host), now, last, starting=starting)
+        decision = before.account(job, timetable_of(job, self._host), now, EPOCH, starting=starting)
         for missed in decision.missed:
             self._write(missed_record(job.id, missed, now))
         return bool(decision.missed)
