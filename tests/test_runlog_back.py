@@ -271,3 +271,15 @@ def test_a_log_that_was_rotated_away_does_not_say_what_was_decided(tmp_path: Pat
     assert past.decided("x", at(50)) == at(59)
     with pytest.raises(LookupError):
         past.decided("y", at(50))
+
+
+def test_a_run_that_began_while_a_mark_was_put_together_has_begun(tmp_path: Path, form: str) -> None:
+    """Its line came first, and the mark still says that it waits: it must not run once more."""
+    waits = (("x", at(1)), ("y", at(2)), ("z", at(3)))
+    lines = (started("a", 1, 9.9), started("b", 2, 9.9, "y"), success("b", 2, 9.95, "y"), started("c", 8, 9.9, "z"))
+    write(tmp_path / "log", form, *lines, *events_of(Mark(at(10), "boot-1", (), waits), at(10)))
+
+    past = read_back(tmp_path / "log", 7)
+    assert past is not None
+    assert past.begun == (Begun("x", "a", at(1), at(9.9)),)
+    assert past.waits == (("z", at(3)),)

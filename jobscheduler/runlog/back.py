@@ -12,17 +12,19 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import takewhile
 from pathlib import Path
 
 from jobscheduler.model import Begun, Past, Wait
 from jobscheduler.runlog.decided import Decided
-from jobscheduler.runlog.marks import NAME, mark_of
+from jobscheduler.runlog.marks import NAME, mark_of, waits_of
 from jobscheduler.runlog.parsing import RECORDS, parse_line
 from jobscheduler.runlog.reading import WAITS, Line, files_of, instant_in, lines_back, slots_of
 
 __all__ = ["Line", "parse_line", "read_back"]
 
 _TICK = timedelta(microseconds=1)
+_MEANWHILE = timedelta(seconds=2)  # longer than it takes to put a mark together and to queue it
 
 
 def read_back(path: Path, backups: int) -> Past | None:
@@ -40,7 +42,8 @@ def read_back(path: Path, backups: int) -> Past | None:
     since: list[Line] = []
     held: list[Line] = []  # a mark whose parts are not all there yet, as read: backwards
     until: datetime | None = None
-    for line in lines_back(files):
+    lines = lines_back(files)
+    for line in lines:
         until = until or datetime.fromisoformat(line["time"])
         if held and not _is_part(line):
             since += held
@@ -48,7 +51,7 @@ def read_back(path: Path, backups: int) -> Past | None:
         if held or _is_mark(line):
             held.append(line)
             if len(held) > int(held[0].get("parts", "0")):
-                past = _past(held[0], held[:0:-1], since[::-1], until)
+                past = _past(held[0], held[:0:-1], [*_meanwhile(held, lines), *since[::-1]], until)
                 return past and replace(past, decided=Decided(path, backups))
         else:
             since.append(line)
@@ -69,6 +72,17 @@ def _is_mark(line: Line) -> bool:
 
 def _is_part(line: Line) -> bool:
     return line["word"] == NAME and "settled" not in line
+
+
+def _meanwhile(mark: list[Line], lines: Iterable[Line]) -> list[Line]:
+    """Find what became of waiting slots while a mark was put together that still says that they wait."""
+    with suppress(ValueError, KeyError):
+        waits = {wait for line in mark for wait in waits_of(line)}
+        began = datetime.fromisoformat(mark[0]["time"]) - _MEANWHILE
+        near = takewhile(lambda line: datetime.fromisoformat(line["time"]) >= began, lines if waits else ())
+        told = [line for line in near if line["word"] == "run.started" or line["word"] in RECORDS]
+        return [line for line in told[::-1] if any((line["job_id"], slot) in waits for slot, _ in slots_of(line))]
+    return []
 
 
 def _past(last: Line, parts: Iterable[Line], since: list[Line], until: datetime) -> Past | None:
