@@ -29,6 +29,7 @@ class Schedule(Protocol):
 
     def put(self, job: Job, now: datetime) -> datetime | None: ...  # noqa: D102
     def drop(self, job_id: str, now: datetime) -> None: ...  # noqa: D102 - nothing if it is not in force
+    def touch(self, job_id: str, now: datetime) -> None: ...  # noqa: D102 - the file is another, the job is not
     def expire(self, job: Job, now: datetime) -> bool: ...  # noqa: D102 - whether it just got a record
     def next_slot(self, job_id: str) -> datetime | None: ...  # noqa: D102
 
@@ -217,12 +218,17 @@ class Reconciler:
                 faults.append(fault)
         if faults:
             raise faults[0]
-        self._note_origins(self._unapplied)
+        self._note_origins(self._unapplied, now)
         self._unapplied.clear()
 
-    def _note_origins(self, ids: Iterable[str]) -> None:
+    def _note_origins(self, ids: Iterable[str], now: datetime) -> None:
         """Take note of the files that definitions are from now: a file that was renamed changes nothing else."""
-        self._applied |= {job_id: self._catalog.desired[job_id] for job_id in ids if job_id in self._catalog.desired}
+        for job_id in ids:
+            job = self._catalog.desired.get(job_id)
+            if job is not None and job is not (known := self._applied.get(job_id)):
+                self._applied[job_id] = job
+                if known is not None and job.written != known.written:
+                    self._schedule.touch(job_id, now)
 
     def _put(self, job: Job, now: datetime) -> None:
         before = self._applied.get(job.id)

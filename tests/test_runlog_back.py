@@ -12,6 +12,7 @@ import pytest
 from jobscheduler.model import Begun, Entry, Event, Level, Mark, Past, Record, Status
 from jobscheduler.runlog import LogFile, RunLog, as_text, events_of, read_back
 from jobscheduler.runlog.parsing import object_of, parse_line
+from jobscheduler.scheduler.held import waits_event
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -240,3 +241,82 @@ def test_a_line_is_the_same_object_from_either_format(tmp_path: Path) -> None:
     text, objects = ((tmp_path / form).read_bytes().splitlines() for form in ("text", "json"))
 
     assert [object_of(line) for line in text] == [object_of(line) for line in objects] == [*map(json.loads, objects)]
+
+
+def test_a_slot_is_known_again_whatever_fraction_of_a_second_it_has(tmp_path: Path, form: str) -> None:
+    """Records tell milliseconds; a mark of a former version told microseconds, and meant the same slots."""
+    begun = Begun("x", "a", at(1.123456), at(1.2))
+    mark = Mark(at(2.987654), "boot-1", (begun,), (("x", at(2.000999)), ("y", at(2.5))))
+    write(tmp_path / "log", form, *events_of(mark, at(3)), started("b", 2.000999, 4), success("b", 2.000999, 5))
+
+    past = read_back(tmp_path / "log", 7)
+    assert past is not None
+    assert past.mark.settled == mark.settled
+    assert past.waits == (("y", at(2.5)),)
+    assert past.begun == (Begun("x", "a", at(1.123), at(1.2)),)
+
+
+def test_a_slot_that_waits_is_known_from_its_line_until_it_begins(tmp_path: Path, form: str) -> None:
+    """Without a mark since; a line that comes when the run has already begun says nothing new."""
+    lines = [waits_event("x", at(slot), at(5)) for slot in (1, 2)]
+    held = waits_event("z", at(3), at(5), starts=at(9))
+    log = (*events_of(MARK, at(0)), started("b", 2, 4), *lines, held, waits_event("y", at(4), at(5)))
+    write(tmp_path / "log", form, *log, Record(at(6), Status.MISSED, "y", scheduled=at(4), reason="deleted"))
+
+    past = read_back(tmp_path / "log", 7)
+    assert past is not None
+    assert past.waits == (("x", at(1)),)
+    assert past.mark.late == (("z", at(3) - timedelta(microseconds=1)),)
+
+
+def test_the_log_says_which_slots_were_decided_as_far_back_as_it_is_asked(tmp_path: Path, form: str) -> None:
+    """Beyond the last mark; until one that was written before the time that is asked about, or the beginning."""
+    log = tmp_path / "log"
+    begun = Mark(at(300), "boot-1", (Begun("going", "g", at(250), at(250)),), (("waiting", at(260)),))
+    write(log, form, *events_of(MARK, at(0)), success("a", 60, 61), missed(70, 90, 95))
+    write(log, form, started("by-hand", None, 98, "hand"), *events_of(Mark(at(100), "boot-1"), at(100)))
+    write(log, form, started("b", 120, 120, "y"), waits_event("late", at(200), at(210), starts=at(900)))
+    write(log, form, *events_of(begun, at(300)), success("g", 250, 310, "going"))
+
+    past = read_back(log, 7)
+    assert past is not None
+    assert past.decided is not None
+    for job_id, after, expected in [
+        ("y", 110, 120),
+        ("y", 120, None),
+        ("x", 110, None),
+        ("x", 65, 90),
+        ("x", -100, 90),
+        ("going", 200, 250),
+        ("waiting", 200, 260),
+        ("late", 100, None),
+        ("hand", -100, None),
+    ]:
+        assert past.decided(job_id, at(after)) == (None if expected is None else at(expected)), (job_id, after)
+
+
+def test_a_log_that_was_rotated_away_does_not_say_what_was_decided(tmp_path: Path, form: str) -> None:
+    """Unless it tells of the job itself."""
+    events = [started(f"r{number}", number, number) for number in range(60)]
+    write(tmp_path / "log", form, *events_of(Mark(at(100), "boot-1"), at(0)), *events, max_bytes=1000)
+    fewer = len(list(tmp_path.glob("log.*"))) - 1
+    write(tmp_path / "log", form, *events_of(Mark(at(200), "boot-1"), at(0)))
+
+    past = read_back(tmp_path / "log", fewer)
+    assert past is not None
+    assert past.decided is not None
+    assert past.decided("x", at(50)) == at(59)
+    with pytest.raises(LookupError):
+        past.decided("y", at(50))
+
+
+def test_a_run_that_began_while_a_mark_was_put_together_has_begun(tmp_path: Path, form: str) -> None:
+    """Its line came first, and the mark still says that it waits: it must not run once more."""
+    waits = (("x", at(1)), ("y", at(2)), ("z", at(3)))
+    lines = (started("a", 1, 9.9), started("b", 2, 9.9, "y"), success("b", 2, 9.95, "y"), started("c", 8, 9.9, "z"))
+    write(tmp_path / "log", form, *lines, *events_of(Mark(at(10), "boot-1", (), waits), at(10)))
+
+    past = read_back(tmp_path / "log", 7)
+    assert past is not None
+    assert past.begun == (Begun("x", "a", at(1), at(9.9)),)
+    assert past.waits == (("z", at(3)),)
