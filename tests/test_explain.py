@@ -127,7 +127,7 @@ HOUR = timedelta(hours=1)
             "`report` is refused: its definition in `r.json` has problems",
         ),
         # 6: a slot without a record
-        (facts(begins=SLOT + HOUR), "log_gone", "the log no longer reaches back so far, it begins at Sun"),
+        (facts(begins=SLOT + HOUR), "log_gone", "the log does not reach back so far, it begins at Sun"),
         (facts(begins=None), "log_gone", "there is no log to look at"),
         (
             facts(line("job.added", SLOT + HOUR)),
@@ -316,6 +316,20 @@ def test_one_that_had_its_only_time_before_its_file_came_is_expired() -> None:
 
     assert answer.word == "expired"
     assert "`catch_up` allows 60 s" in answer.sentences[0]
+
+
+def test_what_the_log_shows_counts_also_about_times_before_its_beginning() -> None:
+    """That it does not reach back so far is said beside it, where it may be another reason."""
+    young, once = {"begins": SLOT + HOUR}, replace(JOB, schedule=Once(SLOT))
+    expired = then(facts(line("job.expired", SLOT + HOUR, scheduled=text(SLOT)), job=once, **young))
+    added = then(facts(line("job.added", SLOT + 2 * HOUR), **young))
+    written = then(facts(written=SLOT + HOUR / 2, **young))
+
+    assert (expired.word, "the log" in expired.sentences[0]) == ("expired", False)
+    assert added.word == "not_there"
+    assert "put there at Sun 2026-11-22 03:00:00 CET, after that time; the log does not" in added.sentences[0]
+    assert written.word == "log_gone"
+    assert "it begins at Sun 2026-11-22 02:00:00 CET; its file was put there or changed at" in written.sentences[0]
 
 
 def test_the_problems_of_a_file_go_with_the_answer() -> None:
