@@ -303,6 +303,14 @@ def test_from_now_on(known: Facts, word: str, said: str) -> None:
     assert said in "\n".join(answer.sentences)
 
 
+@pytest.mark.parametrize("known", [facts(live=Live("paused", paused=True)), facts(job=replace(JOB, enabled=False))])
+def test_a_job_that_will_not_run_has_its_next_slot_told(known: Facts) -> None:
+    """The first one too, which no headline names."""
+    told = explain(Question("report", NOW), known).sentences
+
+    assert told[2:4] == ("its next slot would be Mon 2026-11-23 01:00:00 CET", "then at Tue 2026-11-24 01:00:00 CET")
+
+
 def test_an_unknown_id_gets_the_one_that_may_be_meant() -> None:
     """Of those that occur."""
     assert then(facts(job=None, live=None, known=("reports", "x"))).help == "did you mean `reports`?"
