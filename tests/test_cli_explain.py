@@ -235,10 +235,10 @@ def test_a_job_that_nobody_knows_gets_the_id_that_may_be_meant(tmp_path: Path) -
     ],
 )
 def test_a_time_that_cannot_be_read_is_refused(tmp_path: Path, at: str, said: str) -> None:
-    """With what to write."""
+    """As wrong usage, with what to write."""
     done = ask(tmp_path, "report", "--at", at, service={"report": told()})
 
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (2, "")
     assert said in done.stderr
 
 

@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
         at, notes = _time(arguments.at, facts.zone)
     except Wrong as wrong:
         show(wrong.problem, sys.stderr)
-        return 1
+        return 2
     question = Question(arguments.job, now, at, notes)
     answer = explain(question, with_the_log(facts, question, settings))
     if arguments.json:

@@ -13,8 +13,7 @@ from zoneinfo import ZoneInfo
 
 from jobscheduler import tasks
 from jobscheduler.cli.files import definitions, rules_of
-from jobscheduler.cli.history import check_log, zone_of_host
-from jobscheduler.cli.instants import Wrong
+from jobscheduler.cli.history import NoLog, check_log, zone_of_host
 from jobscheduler.config import Settings
 from jobscheduler.explain import JOB_WORDS, SERVICE_WORDS, Facts, Live, Question, Story, story_of
 from jobscheduler.model import Job, Problem
@@ -149,7 +148,7 @@ def with_the_log(facts: Facts, question: Question, settings: Settings) -> Facts:
         check_log(settings)
         story = _story(facts, question, settings)
         known = _ids(settings) if facts.job is None else ()
-    except (Wrong, OSError):
+    except (NoLog, OSError):
         return facts
     return replace(facts, story=story, known=known)
 
