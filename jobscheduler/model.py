@@ -232,12 +232,16 @@ Entry = Record | Event
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A run that has begun and has no record yet; `scheduled` is None for one by hand."""
+    """A run that has begun and has no record yet.
+
+    One by hand has no slot (`scheduled` None) but somebody who asked (`by`), and perhaps waits still (`started` None).
+    """
 
     job_id: str
     run_id: str
     scheduled: datetime | None
-    started: datetime
+    started: datetime | None
+    by: str = ""
 
 
 Wait = tuple[str, datetime]

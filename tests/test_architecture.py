@@ -54,6 +54,7 @@ ALLOWED = {
         "model",
     },
     "service": {
+        "runner",
         "alerts",
         "passes",
         "parse",

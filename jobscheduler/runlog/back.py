@@ -19,7 +19,7 @@ from jobscheduler.model import Begun, Past, Wait
 from jobscheduler.runlog.decided import Decided
 from jobscheduler.runlog.marks import NAME, mark_of, waits_of
 from jobscheduler.runlog.parsing import RECORDS, parse_line
-from jobscheduler.runlog.reading import WAITS, Line, files_of, instant_in, lines_back, slots_of
+from jobscheduler.runlog.reading import BEGINS, WAITS, Line, files_of, instant_in, lines_back, slots_of
 
 __all__ = ["Line", "parse_line", "read_back"]
 
@@ -112,17 +112,24 @@ def _apply(
 ) -> None:
     """Take one line into the account."""
     word = line["word"]
-    if word not in RECORDS and word != "run.started":
+    if word not in RECORDS | BEGINS:
         return
     job_id, slot = line["job_id"], instant_in(line, "scheduled")
-    if word == "run.started":
-        started = datetime.fromisoformat(line["time"])
-        begun.setdefault(line["run_id"], Begun(job_id, line["run_id"], slot, started))
+    if word in BEGINS:
+        _begin(line, slot, begun)
     else:
         begun.pop(line.get("run_id", ""), None)
     for found in slots_of(line):
         waits.pop((job_id, found[0]), None)
         accounted.setdefault(job_id, []).append(found)
+
+
+def _begin(line: Line, slot: datetime | None, begun: dict[str, Begun]) -> None:
+    """Take note of a run that was asked for by hand, or of an attempt; the first one is its start."""
+    started = datetime.fromisoformat(line["time"]) if line["word"] == "run.started" else None
+    known = begun.get(line["run_id"])
+    if known is None or known.started is None:
+        begun[line["run_id"]] = Begun(line["job_id"], line["run_id"], slot, started, line.get("by", ""))
 
 
 def _apply_wait(

@@ -49,14 +49,17 @@ def _parts(at: datetime, key: str, texts: Sequence[str]) -> list[Event]:
 
 
 def _begun_text(one: Begun) -> str:
-    slot = _NONE if one.scheduled is None else _exact(one.scheduled)
-    return f"{one.job_id},{one.run_id},{slot},{_exact(one.started)}"
+    """Write a run that goes on; where one by hand has no slot, who asked for it stands behind the dash."""
+    slot = f"{_NONE}{one.by}" if one.scheduled is None else _exact(one.scheduled)
+    return f"{one.job_id},{one.run_id},{slot},{_NONE if one.started is None else _exact(one.started)}"
 
 
 def _begun(text: str) -> Begun:
     job_id, run_id, slot, started = text.split(",")
-    scheduled = None if slot == _NONE else _slot(slot)
-    return Begun(job_id, run_id, scheduled, datetime.fromisoformat(started))
+    begun = None if started == _NONE else datetime.fromisoformat(started)
+    if slot.startswith(_NONE):
+        return Begun(job_id, run_id, None, begun, slot.removeprefix(_NONE))
+    return Begun(job_id, run_id, _slot(slot), begun)
 
 
 def begun_of(part: Mapping[str, str]) -> list[Begun]:

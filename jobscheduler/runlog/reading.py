@@ -12,8 +12,9 @@ from jobscheduler.runlog.marks import NAME
 from jobscheduler.runlog.parsing import RECORDS, parse_line
 
 WAITS = "slot.waits"
+BEGINS = frozenset({"run.requested", "run.started"})
 
-_WORDS = RECORDS | {NAME, "run.started", WAITS, "service.stopped"}
+_WORDS = RECORDS | BEGINS | {NAME, WAITS, "service.stopped"}
 
 Line = Mapping[str, str]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from jobscheduler.model import Begun, Event, Job, Level, Record, Status
+from jobscheduler.model import Begun, Event, Job, Level, Record, Status, Value
 from jobscheduler.runner import Run
 from jobscheduler.slots import Missed, Overlap, Situation
 from jobscheduler.timetable import Timetable
@@ -91,10 +91,12 @@ def missed_record(job_id: str, missed: Missed, now: datetime) -> Record:
 
 
 def interrupted_record(one: Begun, now: datetime) -> Record:
-    """The record of a run that a crash of the service interrupted."""
-    by_hand = (("trigger", "manual"),) if one.scheduled is None else ()
+    """The record of a run that a crash of the service interrupted, or kept from beginning."""
+    details: list[tuple[str, Value]] = [] if one.scheduled is not None else [("trigger", "manual")]
+    details += [("by", one.by)] if one.by else []
+    status, reason = (Status.MISSED, "down") if one.started is None else (Status.FAILURE, "interrupted")
     return Record(
-        now, Status.FAILURE, one.job_id, one.run_id, one.scheduled, one.started, reason="interrupted", details=by_hand
+        now, status, one.job_id, one.run_id, one.scheduled, one.started, reason=reason, details=tuple(details)
     )
 
 

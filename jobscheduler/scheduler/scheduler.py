@@ -445,17 +445,42 @@ class Scheduler:
                 entry = self._jobs[job.id] = Held(job, timetable_of(job, self._host), self._clock(), in_force=False)
             act = act_by_hand(entry.situation())
             self.activity += 1
-            run, steps = self._act(entry, job, None, act, (("trigger", "manual"), ("by", by)))
+            extra = (("trigger", "manual"), ("by", by))
+            run, steps = self._act(entry, job, None, act, extra)
+            if run is not None:  # it may have to wait, and must not be forgotten in a crash
+                values = (("job_id", job.id), ("run_id", run.run_id), *extra)
+                self._write(Event(self._clock(), Level.INFO, "run.requested", values))
         for step in steps:
             step()
         return act, run
 
     def pause(self, job_id: str) -> bool:
-        """Let no slot of a job run, until `resume` or the end of this process; tell whether that is a change."""
+        """Let no slot of a job run, until `resume` or the end of this process; tell whether that is a change.
+
+        A slot that waits and has not begun is skipped, too. A run that is at work goes on, with its further attempts.
+        """
         with self._lock:
             is_new = job_id not in self._paused
             self._paused.add(job_id)
-            return is_new
+            entry = self._jobs.get(job_id)
+            steps = [] if entry is None else self._skip_waiting(entry)
+        for step in steps:
+            step()
+        return is_new
+
+    def _skip_waiting(self, entry: Held) -> list[Step]:
+        """Skip slots that wait for a worker or for their turn; a run by hand goes on waiting, or has its turn now."""
+        if entry.waiting is not None and self._skip(entry.waiting):
+            entry.waiting = None
+        turns = [entry.let_go(run.run_id) for run in entry.going if self._skip(run)]
+        return [partial(self._crew.submit, run) for run in turns if run is not None]
+
+    def _skip(self, run: Run) -> bool:
+        """Skip a slot for the pause of its job; False for one that has begun, and for a run by hand."""
+        if run.scheduled is None or not run.withdraw():
+            return False
+        self._write(Record(self._clock(), Status.SKIPPED, run.job.id, scheduled=run.scheduled, reason="paused"))
+        return True
 
     def resume(self, job_id: str) -> bool:
         """Let slots run again, from now on; tell whether that is a change."""
@@ -514,9 +539,10 @@ class Scheduler:
         waits = []
         for job_id, entry in self._jobs.items():
             for run in (*entry.going, *filter(None, (entry.waiting,))):
-                if run.attempts:
-                    begun.append(Begun(job_id, run.run_id, run.scheduled, run.started or self._clock()))
-                elif run.scheduled is not None:
+                if run.attempts or run.scheduled is None:
+                    by = str(dict(run.extra).get("by", ""))
+                    begun.append(Begun(job_id, run.run_id, run.scheduled, run.started, by))
+                else:
                     waits.append((job_id, run.scheduled))
         settled, late = self._stopped or self._settled()
         return Mark(settled, self._boot, tuple(begun), tuple(waits), late)

@@ -23,6 +23,7 @@ from jobscheduler.model import Entry, Event, Level, Value
 from jobscheduler.passes import Reconciler, Tell
 from jobscheduler.results import Results
 from jobscheduler.runlog import LogFile, RunLog, last_results, read_back
+from jobscheduler.runner import hand_over_leftovers
 from jobscheduler.scheduler import Scheduler
 from jobscheduler.service.mailbox import Mailbox
 from jobscheduler.service.supervisor import Supervisor, defaults_of, rules_of, text_of, token_of, utc_now
@@ -66,6 +67,7 @@ def serve(settings: Settings) -> int:
         past = read_back(settings.log_file, settings.log_backups)
         log = stack.enter_context(RunLog(file, form=settings.log_format, priorities=systemd.is_journal()))
         stack.enter_context(_library_warnings(log))
+        stack.callback(hand_over_leftovers)
         clock, results = HostClock(), Results()
         former = partial(last_results, settings.log_file, settings.log_backups)
         alerts = Alerts(log.write, former, defaults, host=os.uname().nodename)

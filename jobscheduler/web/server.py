@@ -17,10 +17,10 @@ from jobscheduler.web.gate import Gate
 THREADS = 4
 """How many requests are worked on at once."""
 
-CONNECTIONS = 64
+CONNECTIONS = 512
 """How many connections there may be at once."""
 
-PATIENCE = 20
+PATIENCE = 10
 """Seconds after which a connection without traffic is closed."""
 
 CLEANING = 5
