@@ -813,17 +813,6 @@ def asked(world: World, job_to_put: Job, *, starting: bool, log: dict[str, int] 
     return world.records()
 
 
-@pytest.mark.parametrize("starting", [True, False])
-@pytest.mark.parametrize(
-    ("log", "written", "expected"),
-    [
-        ({}, 12, [(10, "SUCCESS", None)]),
-        ({"x": 10}, 12, []),
-        ({"x": 5}, 12, [(10, "SUCCESS", None)]),
-        (None, 12, [(10, "MISSED", "unknown")]),
-    ],
-    ids=["never decided", "has run", "an earlier one has run", "the log was rotated away"],
-)
 @pytest.mark.parametrize("file_age", [400, 200, 10])
 def test_a_young_one_time_job_runs_at_a_first_start(world: World, file_age: int) -> None:
     """Without a log nobody can have decided it, whether its file was there before its instant or came after it."""
@@ -847,6 +836,17 @@ def test_an_old_one_time_job_is_not_missed_at_a_first_start(world: World) -> Non
     assert world.records() == []
 
 
+@pytest.mark.parametrize("starting", [True, False])
+@pytest.mark.parametrize(
+    ("log", "written", "expected"),
+    [
+        ({}, 12, [(10, "SUCCESS", None)]),
+        ({"x": 10}, 12, []),
+        ({"x": 5}, 12, [(10, "SUCCESS", None)]),
+        (None, 12, [(10, "MISSED", "unknown")]),
+    ],
+    ids=["never decided", "has run", "an earlier one has run", "the log was rotated away"],
+)
 def test_a_young_one_time_job_whose_file_is_new_runs_unless_it_has(
     world: World, starting: bool, log: dict[str, int] | None, written: int, expected: list[Any]
 ) -> None:
