@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from statistics import median
 from typing import Any, Literal, Self
 
-Of = Literal["ratio", "value"]
-"""What a goal bounds: the figure as a multiple of its floor, or the figure itself."""
+Of = Literal["ratio", "value", "worst"]
+"""What a goal bounds: the figure as a multiple of its floor, the figure itself, or that of the worst round."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """The most that the median of the figures, or of their ratios to the floor, may be."""
+    """The most that the median of the figures, or of their ratios to the floor, or the worst of them may be."""
 
     most: float
     of: Of = "value"
@@ -66,7 +66,10 @@ class Row:
         if self.goal is None:
             return None
         values = self.ratios if self.goal.of == "ratio" else self.ours
-        return Spread.of(values).median <= self.goal.most if values else None
+        if not values:
+            return None
+        spread = Spread.of(values)
+        return (spread.most if self.goal.of == "worst" else spread.median) <= self.goal.most
 
     def stamped(self, now: datetime) -> Row:
         """The same with the day on which it was measured."""

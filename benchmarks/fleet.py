@@ -11,15 +11,17 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from math import ceil
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeVar
 
 SETTLED = 1.5
 """After so many seconds nothing takes a file for one that is still being written."""
 
+T = TypeVar("T")
 Definition = dict[str, Any]
 
 
@@ -64,6 +66,30 @@ def at_second(due: float) -> str:
     return f"{when.second} {when.minute} {when.hour} {when.day} {when.month} *"
 
 
+class TooLate(Exception):
+    """Reading the jobs took so long that they were due before it was over."""
+
+
+def lead(size: int, slack: float) -> int:
+    """Choose a second for so many jobs to be due: late enough for writing and reading them before it."""
+    return ceil(time.time() + SETTLED + 5 + slack * size / 600)
+
+
+def await_second(due: float) -> None:
+    """Wait for that second. Raises TooLate when there is not a moment's rest before it."""
+    if time.time() > due - 0.5:
+        raise TooLate
+    time.sleep(due - time.time())
+
+
+def patiently(attempt: Callable[[float], T]) -> T:
+    """Try with more and more slack while reading takes too long. Raises TooLate after the last time."""
+    for slack in (1.0, 3.0):
+        with suppress(TooLate):
+            return attempt(slack)
+    return attempt(9.0)
+
+
 class Marks:
     """Where commands leave a mark when they start: in memory where there is such a place."""
 
@@ -84,7 +110,7 @@ class Marks:
         while len(names := os.listdir(self.place)) < count:  # noqa: PTH208 # a name costs less than a path
             if time.time() > until:
                 raise TimeoutError(f"only {len(names)} of {count} commands started")
-            time.sleep(0.2)
+            time.sleep(max(0.2, count / 25_000))  # to list many files takes time, too
         return sorted((self.place / name).stat().st_mtime for name in names)
 
 

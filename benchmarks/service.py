@@ -108,6 +108,7 @@ def command_of(base: Path, *options: str, python: tuple[str, ...] = ()) -> list[
     """Return what starts the service on `base/jobs.d`."""
     paths = {"--jobs-dir": "jobs.d", "--log-file": "scheduler.log", "--socket": "control.sock"}
     places = [part for flag, name in paths.items() for part in (flag, str(base / name))]
+    places += ["--log-max-bytes", "900000000"]  # one file, so that it can be read from where the last reading ended
     return [sys.executable, *python, str(ROOT / "main.py"), "serve", *places, *options]
 
 

@@ -1,6 +1,6 @@
 """What a start costs: own processor time of a run, and starts as another user against plain ones.
 
-    python benchmarks/bench_starts.py [RUNS] [BALLAST_MIB]
+    python -m benchmarks.starts [RUNS] [BALLAST_MIB]
 
 The ballast is memory that this process holds meanwhile, as a service with many jobs does: the cost of a start must
 not grow with it. Plain starts and starts as another user alternate, so that a noisy moment meets both.

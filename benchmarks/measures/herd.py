@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from math import ceil
 from pathlib import Path
 
@@ -25,10 +26,11 @@ Herd = tuple[float, float]
 def measure(plan: Plan) -> list[Row]:
     """A thousand and ten thousand."""
     sizes = plan.pick((1_000, 10_000), (1_000,), (20,))
-    return [row for size in sizes for row in _of_size(plan, size)]
+    return [row for size in sizes for row in of_size(plan, size)]
 
 
-def _of_size(plan: Plan, size: int) -> list[Row]:
+def of_size(plan: Plan, size: int) -> list[Row]:
+    """The herd of every candidate, one after the other, in each round."""
     found: dict[str, list[Herd]] = {}
     with fleet.workplace() as base, fleet.marks() as marks:
         for _ in plan.each_round(f"herd of {size}"):
@@ -57,9 +59,13 @@ def _rows(size: int, found: dict[str, list[Herd]]) -> list[Row]:
 
 def of_service(base: Path, marks: fleet.Marks, size: int) -> Herd:
     """The service; its own log tells the first start, to the millisecond."""
-    due = _fill(base, marks, size)
+    return fleet.patiently(partial(_of_service, base, marks, size))
+
+
+def _of_service(base: Path, marks: fleet.Marks, size: int, slack: float) -> Herd:
+    due = _fill(base, marks, size, slack)
     with service(base) as started:
-        _in_time(due)
+        fleet.await_second(due)
         times = marks.wait(size, due + PATIENCE)
         runs = [ran(line) for line in started.log.wait("SUCCESS", size, pause=0.2)]
     return min(run.late for run in runs), times[-1] - due
@@ -67,9 +73,13 @@ def of_service(base: Path, marks: fleet.Marks, size: int) -> Herd:
 
 def of_plain(base: Path, marks: fleet.Marks, size: int) -> Herd:
     """The plain APScheduler program."""
-    due = _fill(base, marks, size)
+    return fleet.patiently(partial(_of_plain, base, marks, size))
+
+
+def _of_plain(base: Path, marks: fleet.Marks, size: int, slack: float) -> Herd:
+    due = _fill(base, marks, size, slack)
     with floors.plain(base):
-        _in_time(due)
+        fleet.await_second(due)
         return _herd(marks.wait(size, due + PATIENCE), due)
 
 
@@ -94,20 +104,13 @@ def _of_peer(peer: Peer) -> Callable[[Path, fleet.Marks, int], Herd]:
     return herd
 
 
-def _fill(base: Path, marks: fleet.Marks, size: int) -> int:
+def _fill(base: Path, marks: fleet.Marks, size: int, slack: float) -> int:
     """Put the jobs in place, due when everybody has read them; return when that is."""
     marks.clear()
-    due = ceil(time.time() + fleet.SETTLED + 4 + size / 600)
+    due = fleet.lead(size, slack)
     schedule = fleet.at_second(due)
     fleet.fill(base / "jobs.d", size, lambda number: fleet.job(number, schedule, marks.command(number)))
     return due
-
-
-def _in_time(due: float) -> None:
-    """Make sure that the jobs had been read before they were due, and a moment of rest before that."""
-    if time.time() > due - 0.5:
-        raise TimeoutError("reading the jobs took longer than thought")
-    time.sleep(due - time.time())
 
 
 def _next_minute() -> float:
