@@ -78,6 +78,26 @@ def growth(title: str, lines: Mapping[str, Points], across: str, up: str) -> str
     return _svg(bottom + 50, title, parts)
 
 
+def courses(title: str, across: str, minutes: Sequence[float], panels: Mapping[str, Sequence[float]]) -> str:
+    """Draw what became of some figures over time, one panel below the other, each from zero."""
+    left, height, right = 70, 80, WIDTH - 20
+    parts = [_text(10, 22, title, "title")]
+    for at, (name, values) in enumerate(panels.items()):
+        top = 55 + at * (height + 30)
+        most, bottom = max(values) * 1.1 or 1.0, top + height
+        line = [
+            (left + minute / minutes[-1] * (right - left), bottom - value / most * height)
+            for minute, value in zip(minutes, values, strict=True)
+        ]
+        parts += [_text(left, top - 6, name), _line(left, bottom, right, bottom, "grid")]
+        parts += [_text(left - 8, bottom + 4, "0", anchor="end"), _line(left, line[-1][1], right, line[-1][1], "grid")]
+        parts += [_text(left - 8, line[-1][1] + 4, figure(values[-1]), anchor="end")]
+        parts.append(_polyline(line, "line", f'stroke="{_colour(at)}"'))
+    end = 55 + len(panels) * (height + 30)
+    parts += [_text(left, end - 6, "0"), _text(right, end - 6, f"{minutes[-1]:.0f} {across}", anchor="end")]
+    return _svg(end + 4, title, parts)
+
+
 def _decades(values: Sequence[float]) -> tuple[int, int]:
     """The powers of ten around some numbers, at least one apart."""
     low = math.floor(math.log10(min(values)) + 1e-9)
