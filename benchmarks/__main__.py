@@ -30,7 +30,9 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"what to measure (default: all): {', '.join(MEASURES)}")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"what to measure (default: all): {', '.join(MEASURES)}"
+    )
     parser.add_argument("--rounds", type=int, default=5, help="how often (default: 5)")
     parser.add_argument("--quick", action="store_true", help="a rough answer: smaller and shorter, and no growth")
     parser.add_argument("--tiny", action="store_true", help="as small as can be, to see that the harness works")

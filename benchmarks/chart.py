@@ -40,7 +40,7 @@ def bars(title: str, values: Mapping[str, Spread], unit: str) -> str:
 
 
 def _range(spread: Spread) -> str:
-    return "" if spread.least == spread.most else f"({figure(spread.least)} – {figure(spread.most)})"
+    return "" if spread.least == spread.most else f"({figure(spread.least)}-{figure(spread.most)})"
 
 
 def growth(title: str, lines: Mapping[str, Points], across: str, up: str) -> str:

@@ -117,7 +117,7 @@ class Marks:
 @contextmanager
 def marks() -> Iterator[Marks]:
     """A place for marks."""
-    memory = Path("/dev/shm")  # noqa: S108 # where there is one, marks cost no disk
+    memory = Path("/dev/shm")  # where there is one, marks cost no disk
     with TemporaryDirectory(prefix="bench-", dir=memory if memory.is_dir() else None) as name:
         made = Marks(Path(name) / "marks")
         made.clear()

@@ -23,7 +23,12 @@ _CLOSED, _MOVED = 0x8, 0x80
 def plain(base: Path) -> Iterator[tuple[Popen[bytes], float]]:
     """Run the plain scheduler on `base/jobs.d`; give its process and the seconds until it had scheduled all."""
     began = time.perf_counter()
-    command = [sys.executable, PROGRAMS / "plain.py", ROOT / "schemas" / "job.schema.json", base / "jobs.d"]
+    command: list[str | Path] = [
+        sys.executable,
+        PROGRAMS / "plain.py",
+        ROOT / "schemas" / "job.schema.json",
+        base / "jobs.d",
+    ]
     with running(command, stdout=PIPE) as process:
         _ready(process)
         yield process, time.perf_counter() - began

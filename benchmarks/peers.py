@@ -74,7 +74,9 @@ def _cron() -> Peer | str:
 def _hidden(then: str, place: Path) -> list[str]:
     """Run a shell line where cron's places are empty but for the tables in `place`."""
     tables = f"mount --bind {shlex.quote(str(place))} /etc/cron.d; " if place.is_dir() else ""
-    hide = "mount -t tmpfs none /var/spool/cron/crontabs; mount -t tmpfs none /run; mount --bind /dev/null /etc/crontab; "
+    hide = (
+        "mount -t tmpfs none /var/spool/cron/crontabs; mount -t tmpfs none /run; mount --bind /dev/null /etc/crontab; "
+    )
     return ["unshare", "--mount", "sh", "-ec", f"{hide}{tables}{then}"]
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from string import Template
 
 from benchmarks import chart
 from benchmarks.figures import Row, Spread
@@ -13,6 +15,7 @@ from benchmarks.service import ROOT
 
 DOCUMENT = ROOT / "docs" / "BENCHMARKS.md"
 RESULTS = ROOT / "docs" / "benchmarks" / "results.json"
+WORDS = Path(__file__).resolve().parent / "document.md"
 NOTES = Path(__file__).resolve().parent / "notes.toml"
 
 ORDER = (
@@ -60,27 +63,6 @@ FLOORS = {
     "memory": "an interpreter with the same imports",
 }
 
-HEAD = """# Benchmarks
-
-What the service costs, measured from outside on the real process, beside a floor and beside other schedulers in one run.
-This page is written by `make bench`; the figures are in `benchmarks/results.json` beside it.
-
-    make bench                      # everything; more than an hour, best on a machine that does nothing else
-    make bench QUICK=1 ROUNDS=1     # a rough answer in a few minutes; prints the table and leaves this page alone
-    make bench NAMES="herd own"     # some of it
-    make soak MINUTES=30            # half an hour under load
-"""
-
-HARNESS = """## How it is measured
-
-- Every candidate is a process of its own and is started as its documentation says. In each round they take turns; a figure is the median of the rounds, with the least and the most. Ratios are made round by round.
-- A command that has to tell when it started is `: >FILE` by the shell, for every candidate alike: the file's time is the moment, and the harness does nothing meanwhile but count files a few times a second (about 1 % of a core). The kernel takes that time from its tick, so it can be up to 4 ms early. The first start of a herd and all lateness come from the service's log instead, in whole milliseconds.
-- The files of marks are in memory (`/dev/shm`), those of jobs and logs on disk.
-- Processor time is that of the process itself (`/proc/PID/stat`), without its children's. Memory is the proportional set size (PSS).
-- `READY` is the service's own message to systemd's socket, which the harness holds. A change is in force at the time of its line `job.updated`.
-- Peers have one-minute jobs, a file each (cron: tables in `/etc/cron.d`, in a mount namespace of its own). They are given as long as they need to read them, and the first full minute after that is measured.
-"""
-
 
 def write(results: Results, document: Path) -> None:
     """Write the document and its charts."""
@@ -94,9 +76,17 @@ def write(results: Results, document: Path) -> None:
 
 def text(results: Results, charts: Sequence[str]) -> str:
     """The document as Markdown."""
-    parts = [HEAD, "## Figures\n", _machine(results), table(results)]
-    parts += [_limits(results), _peers(results, charts), _growth(results, charts), _soak(results, charts), HARNESS]
-    return "\n".join(part for part in parts if part)
+    rows = [row for key, size in ORDER if (row := results.row(key, size))]
+    filled = Template(WORDS.read_text("utf-8")).substitute(
+        machine=_machine(results),
+        table=table(rows),
+        floors="; ".join(_floors(rows)),
+        limits=_limits(results),
+        peers=_peers(results, charts),
+        growth=_growth(results, charts),
+        soak=_soak(results, charts),
+    )
+    return re.sub(r"\n{3,}", "\n\n", filled)
 
 
 def _machine(results: Results) -> str:
@@ -108,17 +98,16 @@ def _machine(results: Results) -> str:
         spread = Spread.of(results.yardstick)
         lines.append(
             f"- how quiet it was: a fixed loop of Python took {cell(spread)} ms between the measurements"
-            + (" — **not quiet**: look at ratios" if spread.most > 1.5 * spread.least else "")
+            + (": **not quiet**, so look at ratios" if spread.most > 1.5 * spread.least else "")
         )
     return "\n".join(lines) + "\n"
 
 
-def table(results: Results) -> str:
-    """The main table, one line a row that was measured."""
-    rows = [row for key, size in ORDER if (row := results.row(key, size))]
+def table(rows: Iterable[Row]) -> str:
+    """The main table, one line a row."""
     lines = ["| what | service | floor | ratio | goal | met |", "|---|---|---|---|---|---|"]
     lines += [f"| {' | '.join(cells(row))} |" for row in rows]
-    return "\n".join(lines) + "\n\nFloors: " + "; ".join(_floors(rows)) + ".\n"
+    return "\n".join(lines)
 
 
 def _floors(rows: Iterable[Row]) -> Iterator[str]:
@@ -136,7 +125,7 @@ def cells(row: Row) -> list[str]:
 def cell(spread: Spread) -> str:
     """The median, and the extremes where they differ."""
     middle = chart.figure(spread.median)
-    extremes = f"{chart.figure(spread.least)}–{chart.figure(spread.most)}"
+    extremes = f"{chart.figure(spread.least)}-{chart.figure(spread.most)}"
     return middle if spread.least == spread.most else f"{middle} ({extremes})"
 
 
@@ -145,7 +134,7 @@ def goal(row: Row) -> str:
     if row.goal is None:
         return ""
     most = chart.figure(row.goal.most)
-    return f"≤ {most} × floor" if row.goal.of == "ratio" else f"≤ {most} {row.unit}"
+    return f"≤ {most} x floor" if row.goal.of == "ratio" else f"≤ {most} {row.unit}"
 
 
 def met(row: Row) -> str:
@@ -163,10 +152,16 @@ def _peers(results: Results, charts: Sequence[str]) -> str:
     rows = [row for size in SIZES if (row := results.row("herd", size)) and row.peers]
     if not rows:
         return ""
-    lines = ["## Beside others\n", "The last start of a herd: all jobs due in one second, or in one minute for those that know only minutes.\n"]
+    lines = [
+        "## Beside others\n",
+        "The last start of a herd: all jobs due in one second, or in one minute for those that know only minutes.\n",
+    ]
     for row in rows:
         lines += [f"| {row.size:,} jobs | last start after, {row.unit} | times the floor |", "|---|---|---|"]
-        lines += [f"| {name} | {cell(Spread.of(values))} | {cell(Spread.of(_times(values, row.floor)))} |" for name, values in candidates(results, row)]
+        lines += [
+            f"| {name} | {cell(Spread.of(values))} | {cell(Spread.of(_times(values, row.floor)))} |"
+            for name, values in candidates(results, row)
+        ]
         lines += ["", *_image(charts, f"herd-{row.size}", f"Last start of {row.size:,} jobs")]
     return "\n".join(lines)
 
@@ -185,7 +180,11 @@ def candidates(results: Results, row: Row) -> list[tuple[str, tuple[float, ...]]
 def _growth(results: Results, charts: Sequence[str]) -> str:
     if sum(results.row("start", size) is not None for size in SIZES) < 2:
         return ""
-    lines = ["## Growth\n", "| | " + " | ".join(f"{size:,} jobs" for size in SIZES) + " |", "|---" * (len(SIZES) + 1) + "|"]
+    lines = [
+        "## Growth\n",
+        "| | " + " | ".join(f"{size:,} jobs" for size in SIZES) + " |",
+        "|---" * (len(SIZES) + 1) + "|",
+    ]
     for key, words in GROWING.items():
         row_of = {size: results.row(key, size) for size in SIZES}
         lines.append(f"| {words} | " + " | ".join(_grown(row_of[size]) for size in SIZES) + " |")
@@ -195,7 +194,7 @@ def _growth(results: Results, charts: Sequence[str]) -> str:
 def _grown(row: Row | None) -> str:
     if row is None:
         return ""
-    ratio = f", {chart.figure(Spread.of(row.ratios).median)} × floor" if row.ratios else ""
+    ratio = f", {chart.figure(Spread.of(row.ratios).median)} x floor" if row.ratios else ""
     return f"{cell(Spread.of(row.ours))} {row.unit}{ratio}"
 
 
@@ -223,7 +222,9 @@ def drawings(results: Results) -> dict[str, str]:
     lines = {words.replace("`", ""): _relative(results, key) for key, words in GROWING.items()}
     lines = {words: line for words, line in lines.items() if len(line) > 1}
     if lines:
-        drawn["growth"] = chart.growth("How costs grow (first size = 1)", lines, "jobs", "times as much; dashed: in proportion")
+        drawn["growth"] = chart.growth(
+            "How costs grow (first size = 1)", lines, "jobs", "times as much; dashed: in proportion"
+        )
     if soak := results.soak:
         panels = {"memory, MiB": soak["memory"], "threads": soak["threads"], "descriptors": soak["descriptors"]}
         panels["processor, % of a core"] = soak["processor"]

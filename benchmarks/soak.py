@@ -91,7 +91,9 @@ def main() -> int:
     words = [word for word in sys.argv[1:] if word != "--save"]
     course = soak(float(words[0]) if words else 30.0).named()
     for name in ALLOWED:
-        print(f"{name}: {_quarter(course[name], 1):.1f} in the second quarter, {_quarter(course[name], 3):.1f} in the last")
+        print(
+            f"{name}: {_quarter(course[name], 1):.1f} in the second quarter, {_quarter(course[name], 3):.1f} at the end"
+        )
     print(f"{course['runs'][0]:.0f} runs, {course['runs'][1]:.0f} missed, skipped or failed")
     if "--save" in sys.argv:
         results = replace(load(RESULTS), soak=course)

@@ -38,7 +38,14 @@ def of_size(plan: Plan, size: int) -> list[Row]:
     return [
         Row("change", f"{what}, p50", "ms", half, tuple(trips), goal=Goal(10.0), size=size),
         Row("change-p99", f"{what}, p99", "ms", most, goal=Goal(50.0), size=size),
-        Row("bulk", f"{size:,} jobs: {many:,} changed at once, the last in force", "s", tuple(bulk), goal=Goal(1.0), size=size),
+        Row(
+            "bulk",
+            f"{size:,} jobs: {many:,} changed at once, the last in force",
+            "s",
+            tuple(bulk),
+            goal=Goal(1.0),
+            size=size,
+        ),
     ]
 
 

@@ -1,7 +1,7 @@
 """Many jobs due in the same second: when the first one starts, and when the last one does.
 
 Every candidate has the same shell commands, which leave their marks. The service and the plain scheduler are given
-jobs for one second; cron, cronstable and yacron know minutes only, so theirs are due each minute, and one is waited for.
+jobs for one second; the other peers know minutes only, so theirs are due each minute, and one is waited for.
 """
 
 from __future__ import annotations

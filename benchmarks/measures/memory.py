@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from benchmarks import fleet, floors
@@ -27,11 +28,15 @@ def of_size(plan: Plan, size: int) -> list[Row]:
         pairs = [_once(base, modules) for _ in plan.each_round(f"memory with {size}")]
     ours, floor = zip(*pairs, strict=True)
     each = tuple((own - least) / size / 1024 for own, least in pairs)
-    whole = [tuple(value / 2**20 for value in values) for values in (ours, floor)]
+    what = f"memory with {size:,} jobs"
     return [
-        Row("memory", f"memory with {size:,} jobs", "MiB", *whole, size=size),
+        Row("memory", what, "MiB", _mebibytes(ours), _mebibytes(floor), size=size),
         Row("job", f"memory for each of {size:,} jobs", "kB", each, goal=Goal(4.0), size=size),
     ]
+
+
+def _mebibytes(values: Iterable[int]) -> tuple[float, ...]:
+    return tuple(value / 2**20 for value in values)
 
 
 def _once(base: Path, modules: list[str]) -> tuple[int, int]:

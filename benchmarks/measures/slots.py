@@ -45,7 +45,13 @@ def measure(plan: Plan) -> list[Row]:
     common = [text for text in SCHEDULES if " 29 2 " not in text]
     dearest = max(common, key=lambda text: statistics.median(costs[text]))
     return [
-        Row("slot", f"next slot, the costliest common schedule (`{dearest}`)", "µs", tuple(costs[dearest]), goal=Goal(15.0)),
+        Row(
+            "slot",
+            f"next slot, the costliest common schedule (`{dearest}`)",
+            "µs",
+            tuple(costs[dearest]),
+            goal=Goal(15.0),
+        ),
         Row("slot-rare", f"next slot, the rarest schedule (`{RARE}`)", "µs", tuple(costs[RARE]), goal=Goal(200.0)),
     ]
 

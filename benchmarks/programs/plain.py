@@ -1,6 +1,6 @@
 """A plain scheduler: list, read, `json.loads`, a compiled validator, bare `add_job`. Floor of a start, and a peer.
 
-    python plain.py SCHEMA JOBS_DIR
+python plain.py SCHEMA JOBS_DIR
 """
 
 import json
@@ -17,18 +17,18 @@ from jsonschema import Draft202012Validator
 FIELDS = ("second", "minute", "hour", "day", "month", "day_of_week")
 
 
-def trigger(schedule):
+def trigger(schedule: str) -> CronTrigger:
     """Five or six fields; a weekday other than `*` would mean another day than in crontab."""
     fields = schedule.split()
     return CronTrigger(**dict(zip(FIELDS, fields if len(fields) == 6 else ["0", *fields], strict=True)), timezone="UTC")
 
 
-def run(command):
+def run(command: str | list[str]) -> None:
     """Run what a job has to run."""
-    subprocess.run(command, shell=isinstance(command, str), capture_output=True)
+    subprocess.run(command, check=False, shell=isinstance(command, str), capture_output=True)
 
 
-def main():
+def main() -> None:
     """Schedule every file and say so."""
     validator = Draft202012Validator(json.loads(Path(sys.argv[1]).read_text()))
     scheduler = BackgroundScheduler(executors={"default": ThreadPoolExecutor(20)}, timezone="UTC")

@@ -15,7 +15,7 @@ from pathlib import Path
 AT_ONCE = 4
 
 
-def main():
+def main() -> None:
     """Start all of them, wait for all of them."""
     due, commands = float(sys.argv[1]), [json.loads(line) for line in Path(sys.argv[2]).read_text().splitlines()]
     environ = {"PATH": "/usr/bin:/bin"}
