@@ -91,6 +91,8 @@ def text(results: Results, charts: Sequence[str]) -> str:
 
 def _machine(results: Results) -> str:
     lines = [f"- {name}: {value}" for name, value in results.machine.items()]
+    rounds = {len(row.ours) for row in results.rows}
+    lines += [f"- rounds: {min(rounds)} to {max(rounds)}"] if rounds else []
     days = sorted({row.when for row in results.rows if row.when})
     if days:
         lines.append(f"- measured: {days[0]}" + (f" to {days[-1]}" if days[0] != days[-1] else ""))
@@ -173,7 +175,7 @@ def _times(values: Sequence[float], floor: Sequence[float]) -> tuple[float, ...]
 def candidates(results: Results, row: Row) -> list[tuple[str, tuple[float, ...]]]:
     """Everybody in a row, with names for people."""
     names = {name: f"{name} {version}" for name, version in results.peers.items()} | {"plain": "plain APScheduler"}
-    own = [("floor", row.floor), ("this service", row.ours)]
+    own = [("this service", row.ours), ("floor", row.floor)]
     return own + [(names.get(name, name), values) for name, values in row.peers.items()]
 
 
@@ -188,7 +190,9 @@ def _growth(results: Results, charts: Sequence[str]) -> str:
     for key, words in GROWING.items():
         row_of = {size: results.row(key, size) for size in SIZES}
         lines.append(f"| {words} | " + " | ".join(_grown(row_of[size]) for size in SIZES) + " |")
-    return "\n".join([*lines, "", *_image(charts, "growth", "How costs grow with the number of jobs")])
+    words = tomllib.loads(NOTES.read_text("utf-8"))["growth"]
+    image = _image(charts, "growth", "How costs grow with the number of jobs")
+    return "\n".join([*lines, "", *image, *(f"- **{key}**: {words[key]}" for key in words)])
 
 
 def _grown(row: Row | None) -> str:
