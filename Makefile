@@ -70,7 +70,7 @@ bench: $(VENV)/requirements ## measure the service beside others, and write docs
 
 .PHONY: soak
 soak: $(VENV)/requirements ## half an hour under load: memory, threads and descriptors have to be flat
-	@$(IN_VENV) -m benchmarks.soak $(MINUTES) --save
+	@$(IN_VENV) -m benchmarks.soak $(MINUTES) $(if $(filter 30,$(MINUTES)),--save)
 
 .PHONY: wheels
 wheels: ## fill wheels/ with every package that `make install` needs, for hosts without internet

@@ -33,6 +33,10 @@ def of_size(plan: Plan, size: int) -> list[Row]:
                 trips.append(percentile([_round_trip(base) for _ in range(single)], 50))
                 singles.append(one_by_one(base, started, single, number))
                 bulk.append(at_once(base, started, many, plan.rounds + number))
+    return _rows(size, many, singles, trips, bulk)
+
+
+def _rows(size: int, many: int, singles: list[list[float]], trips: list[float], bulk: list[float]) -> list[Row]:
     what = f"{size:,} jobs: a changed file in force"
     half, most = (tuple(percentile(late, percent) for late in singles) for percent in (50, 99))
     return [
@@ -70,7 +74,7 @@ def at_once(base: Path, started: Service, count: int, version: int) -> float:
     began = time.time()
     for number in range(count):
         (new / f"{number:06}.json").rename(base / "jobs.d" / f"{number:06}.json")
-    return moment(started.log.wait("job.updated", count)[-1]) - began
+    return moment(started.log.wait("job.updated", count, pause=0.05)[-1]) - began
 
 
 def _replace(base: Path, number: int, definition: fleet.Definition) -> float:
