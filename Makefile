@@ -10,6 +10,11 @@ PYTHON ?=
 ARGS ?=
 # How many processes the tests run in: most of their time is waiting, so a few more than there are cores.
 JOBS ?= 4
+# What `make bench` measures (all), how often, and whether a rough answer will do; how long `make soak` takes.
+NAMES ?=
+ROUNDS ?= 5
+QUICK ?=
+MINUTES ?= 30
 PREFIX ?= /opt/jobscheduler
 UNITDIR ?= /usr/lib/systemd/system
 DESTDIR ?=
@@ -32,6 +37,7 @@ help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='	' read -r name text; do \
 		printf '  %-10s %s\n' "$$name" "$$text"; done
 	@echo "PYTHON=... names the interpreter, PREFIX=... and DESTDIR=... say where to install, ARGS=... goes to pytest."
+	@echo "NAMES=... ROUNDS=... QUICK=1 go to bench, MINUTES=... to soak."
 
 .PHONY: run
 run: $(VENV)/requirements ## run the service in the foreground on var/jobs.d; Ctrl-C stops it
@@ -58,6 +64,14 @@ check: $(VENV)/requirements-dev ## check style and types
 	@$(IN_VENV) -m ruff format --check .
 	@$(IN_VENV) -m mypy
 
+.PHONY: bench
+bench: $(VENV)/requirements ## measure the service beside others, and write docs/BENCHMARKS.md (QUICK=1 only prints)
+	@$(IN_VENV) -m benchmarks --rounds $(ROUNDS) $(if $(QUICK),--quick,--save) $(NAMES)
+
+.PHONY: soak
+soak: $(VENV)/requirements ## half an hour under load: memory, threads and descriptors have to be flat
+	@$(IN_VENV) -m benchmarks.soak $(MINUTES) $(if $(filter 30,$(MINUTES)),--save)
+
 .PHONY: wheels
 wheels: ## fill wheels/ with every package that `make install` needs, for hosts without internet
 	@$(INSTALL) wheels
@@ -72,7 +86,7 @@ uninstall: ## remove what `make install` made; keeps jobs and logs
 
 .PHONY: clean
 clean: ## remove the virtual environment, caches and build products; keeps var/
-	@rm -rf $(VENV) build dist wheels *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf $(VENV) .bench build dist wheels *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/made:

@@ -1,6 +1,6 @@
 """What a start costs: own processor time of a run, and starts as another user against plain ones.
 
-    python benchmarks/bench_starts.py [RUNS] [BALLAST_MIB]
+    python -m benchmarks.starts [RUNS] [BALLAST_MIB]
 
 The ballast is memory that this process holds meanwhile, as a service with many jobs does: the cost of a start must
 not grow with it. Plain starts and starts as another user alternate, so that a noisy moment meets both.
@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 
 from jobscheduler.model import Cron, Job, TaskSpec
 from jobscheduler.runner import Runner
@@ -47,6 +48,11 @@ def batches(seconds: list[float], size: int = 25) -> list[float]:
     return [statistics.fmean(seconds[at : at + size]) for at in range(0, len(seconds), size)]
 
 
+def attempt(runner: Runner, one: Job) -> None:
+    """Run it once."""
+    runner.begin(one, SLOT).attempt()
+
+
 def main() -> None:
     """Print medians and ratios."""
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
@@ -58,7 +64,7 @@ def main() -> None:
         "list as nobody": job(command=["/bin/true"], user="nobody"),
     }
     works: dict[str, Callable[[], object]] = {"bare Popen": bare}
-    works |= {kind: lambda one=one: runner.begin(one, SLOT).attempt() for kind, one in kinds.items()}
+    works |= {kind: partial(attempt, runner, one) for kind, one in kinds.items()}
     taken: dict[str, list[tuple[float, float]]] = {kind: [] for kind in works}
     for _ in range(runs):
         for kind, work in works.items():

@@ -1,6 +1,6 @@
 """What the next slot costs: medians per schedule, warm (as in service) and cold (zone never asked before).
 
-Run: python -m benchmarks.bench_slots
+Run: python -m benchmarks.measures.slots for each schedule by itself.
 The budget is 15 us for common schedules and 200 us for the rarest one, 29 February.
 """
 
@@ -11,6 +11,8 @@ import time
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
+from benchmarks.figures import Goal, Row
+from benchmarks.plan import Plan
 from jobscheduler.crontab import Crontab, parse
 from jobscheduler.crontab.clock import calm
 from jobscheduler.crontab.grammar import read
@@ -30,13 +32,37 @@ SCHEDULES = {
 ROUNDS = 7
 
 
+RARE = "0 0 29 2 *"
+
+
+def measure(plan: Plan) -> list[Row]:
+    """The costliest of the common schedules, and the rarest one; as in service, with the zone known."""
+    zone = ZoneInfo("Europe/Berlin")
+    costs: dict[str, list[float]] = {text: [] for text in SCHEDULES}
+    for _ in plan.each_round("next slot"):
+        for text, count in SCHEDULES.items():
+            costs[text].append(walk(parse(text), zone, count))
+    common = [text for text in SCHEDULES if " 29 2 " not in text]
+    dearest = max(common, key=lambda text: statistics.median(costs[text]))
+    return [
+        Row(
+            "slot",
+            f"next slot, the costliest common schedule (`{dearest}`)",
+            "µs",
+            tuple(costs[dearest]),
+            goal=Goal(15.0),
+        ),
+        Row("slot-rare", f"next slot, the rarest schedule (`{RARE}`)", "µs", tuple(costs[RARE]), goal=Goal(200.0)),
+    ]
+
+
 def walk(crontab: Crontab, zone: ZoneInfo, count: int) -> float:
-    """Find so many slots, one after the other; gives microseconds for each."""
+    """Find so many slots, one after the other; gives microseconds of processor time for each."""
     moment, found = START, 0
-    began = time.perf_counter()
+    began = time.thread_time()
     while found < count and (following := crontab.next(moment, zone)) is not None:
         moment, found = following, found + 1
-    return (time.perf_counter() - began) / found * 1e6
+    return (time.thread_time() - began) / found * 1e6
 
 
 def measured(text: str, count: int) -> tuple[float, float]:

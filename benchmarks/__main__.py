@@ -1,0 +1,82 @@
+"""Measure, print the table, and with `--save` write figures and document: `python -m benchmarks [NAME…]`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks.figures import Row
+from benchmarks.machine import describe, yardstick
+from benchmarks.measures import MEASURES, measure
+from benchmarks.peers import available
+from benchmarks.plan import Plan
+from benchmarks.report import DOCUMENT, RESULTS, cells, write
+from benchmarks.results import Results, load, save
+
+
+def main() -> int:
+    """Do what the arguments say."""
+    options = _arguments()
+    results = load(options.results)
+    if not options.render:
+        results = _measured(results, options)
+    if options.save or options.render:
+        write(results, options.document)
+    return 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"what to measure (default: all): {', '.join(MEASURES)}"
+    )
+    parser.add_argument("--rounds", type=int, default=5, help="how often (default: 5)")
+    parser.add_argument("--quick", action="store_true", help="a rough answer: smaller and shorter, and no growth")
+    parser.add_argument("--tiny", action="store_true", help="as small as can be, to see that the harness works")
+    parser.add_argument("--no-peers", action="store_true", help="leave other schedulers out")
+    parser.add_argument("--save", action="store_true", help="write the figures and the document after each measurement")
+    parser.add_argument("--render", action="store_true", help="only write the document anew")
+    parser.add_argument("--results", type=Path, default=RESULTS, help=argparse.SUPPRESS)
+    parser.add_argument("--document", type=Path, default=DOCUMENT, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if unknown := set(options.names) - set(MEASURES):
+        parser.error(f"nobody measures {', '.join(sorted(unknown))}; there are {', '.join(MEASURES)}")
+    return options
+
+
+def _measured(results: Results, options: argparse.Namespace) -> Results:
+    """Measure one thing after the other; what is done is shown, and saved, at once."""
+    plan = _plan(options)
+    peers = {peer.name: peer.version for peer in plan.peers}
+    results = replace(results, machine=describe(), peers=results.peers | peers, yardstick=(yardstick(),))
+    for name in options.names or MEASURES:
+        rows = [row.stamped(datetime.now(UTC)) for row in measure(name)(plan)]
+        print("\n".join(map(line, rows)), flush=True)
+        results = replace(results.with_rows(rows), yardstick=(*results.yardstick, yardstick()))
+        if options.save:
+            save(results, options.results)
+            write(results, options.document)
+    return results
+
+
+def _plan(options: argparse.Namespace) -> Plan:
+    peers, missing = ([], []) if options.no_peers or "herd" not in (options.names or MEASURES) else available()
+    for words in missing:
+        print(words, file=sys.stderr)
+    return Plan(options.rounds, options.quick, options.tiny, tuple(peers))
+
+
+def line(row: Row) -> str:
+    """A row for a terminal."""
+    what, ours, floor, ratio, goal, met = cells(row)
+    against = f"; floor {floor}, {ratio} times that" if floor else ""
+    verdict = f"; goal {goal}: {met.strip('*')}" if goal else ""
+    others = "".join(f"; {name} {sorted(values)[len(values) // 2]:.3g}" for name, values in row.peers.items())
+    return f"{what}: {ours}{against}{verdict}{others}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

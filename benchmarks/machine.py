@@ -1,0 +1,37 @@
+"""What the figures were measured on: kinds and versions, no names."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+LIBRARIES = ("APScheduler", "watchdog", "jsonschema")
+
+
+def describe() -> dict[str, str]:
+    """Return what is to be said of the machine, in the order in which it is said."""
+    return {
+        "processor": f"{_processor()}, {os.cpu_count()} cores for everything",
+        "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB",
+        "kernel": f"Linux {platform.release().partition('-')[0]}",
+        "system": platform.freedesktop_os_release().get("PRETTY_NAME", "unknown"),
+        "Python": platform.python_version(),
+        "libraries": ", ".join(f"{name} {version(name)}" for name in LIBRARIES),
+    }
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def yardstick() -> float:
+    """Time a fixed loop of Python, in milliseconds by the clock: how it varies tells how quiet the machine is."""
+    began = time.perf_counter()
+    sum(number * number for number in range(1_000_000))
+    return (time.perf_counter() - began) * 1000

@@ -1,0 +1,71 @@
+"""What the kernel tells of a process from outside: processor time, memory, threads, descriptors."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from subprocess import DEVNULL, Popen
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def processor_time(pid: int) -> float:
+    """Return the processor time that a process itself has used, in seconds; its children's is not in it."""
+    fields = Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def memory(pid: int) -> int:
+    """Return the memory of a process in bytes, what it shares with others split evenly (PSS)."""
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text("ascii", "replace").splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * 1024
+    raise ValueError("the kernel does not tell the memory of processes")
+
+
+def threads(pid: int) -> int:
+    """Return how many threads a process has."""
+    return len(list(Path(f"/proc/{pid}/task").iterdir()))
+
+
+def descriptors(pid: int) -> int:
+    """Return how many files, sockets and the like a process has open."""
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+@contextmanager
+def running(command: Iterable[str | Path], **options: object) -> Iterator[Popen[bytes]]:
+    """Run a program as long as the block takes; what it says is thrown away unless `options` have another place."""
+    settings = {"stdin": DEVNULL, "stdout": DEVNULL, "stderr": DEVNULL, "env": environment(), **options}
+    process = Popen([str(part) for part in command], **settings)  # type: ignore[call-overload]
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(60)
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+
+
+def environment(**more: str) -> dict[str, str]:
+    """The environment of everything that is measured: the harness's, with UTC."""
+    return {**os.environ, "TZ": "UTC", **more}
+
+
+def settle(pid: int, within: float = 300.0, quiet: float = 0.02) -> float:
+    """Wait until a process has used next to no processor time for a second; return the seconds until that began."""
+    began = since = time.monotonic()
+    used = processor_time(pid)
+    while (now := time.monotonic()) < began + within:
+        time.sleep(0.05)
+        if (more := processor_time(pid)) - used > quiet:
+            used, since = more, time.monotonic()
+        elif now - since > 1.0:
+            return since - began
+    raise TimeoutError("a program did not come to rest")

@@ -1,0 +1,241 @@
+"""The document: tables and charts, made of the results and of nothing else."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from string import Template
+
+from benchmarks import chart
+from benchmarks.figures import Row, Spread
+from benchmarks.results import Results
+from benchmarks.service import ROOT
+
+DOCUMENT = ROOT / "docs" / "BENCHMARKS.md"
+RESULTS = ROOT / "docs" / "benchmarks" / "results.json"
+WORDS = Path(__file__).resolve().parent / "document.md"
+NOTES = Path(__file__).resolve().parent / "notes.toml"
+
+ORDER = (
+    ("start", 10_000),
+    ("start-cpu", 10_000),
+    ("herd", 1_000),
+    ("first", 1_000),
+    ("herd", 10_000),
+    ("first", 10_000),
+    ("busy", 5_000),
+    ("busy-most", 5_000),
+    ("own", 0),
+    ("sustained", 0),
+    ("lost", 0),
+    ("sustained-herd", 0),
+    ("punctual", 0),
+    ("punctual-p50", 0),
+    ("change", 10_000),
+    ("change-p99", 10_000),
+    ("bulk", 10_000),
+    ("idle", 10_000),
+    ("memory", 10_000),
+    ("job", 10_000),
+    ("slot", 0),
+    ("slot-rare", 0),
+)
+"""The rows of the table, by key and size."""
+
+SIZES = (1_000, 10_000, 100_000)
+GROWING = {
+    "start": "start until `READY`",
+    "herd": "all due in one second: last start",
+    "idle": "idle",
+    "memory": "memory",
+    "job": "memory for each job",
+    "change": "a changed file in force, p50",
+    "bulk": "1,000 changed at once, last in force",
+}
+FLOORS = {
+    "start": "a plain program: list, read, `json.loads`, compiled validator, bare `add_job`",
+    "herd": "the same commands by `posix_spawn` from one loop, four at a time",
+    "own": "the processor time of that loop",
+    "punctual": "a loop that sleeps until each full second",
+    "change": "one inotify round trip",
+    "memory": "an interpreter with the same imports",
+}
+
+
+def write(results: Results, document: Path) -> None:
+    """Write the document and its charts."""
+    document.parent.mkdir(parents=True, exist_ok=True)
+    charts = document.parent / "benchmarks"
+    charts.mkdir(exist_ok=True)
+    for name, drawing in drawings(results).items():
+        (charts / f"{name}.svg").write_text(drawing, "utf-8")
+    document.write_text(text(results, sorted(drawings(results))), "utf-8")
+
+
+def text(results: Results, charts: Sequence[str]) -> str:
+    """The document as Markdown."""
+    rows = [row for key, size in ORDER if (row := results.row(key, size))]
+    filled = Template(WORDS.read_text("utf-8")).substitute(
+        machine=_machine(results),
+        table=table(rows),
+        floors="; ".join(_floors(rows)),
+        limits=_limits(results),
+        peers=_peers(results, charts),
+        growth=_growth(results, charts),
+        soak=_soak(results, charts),
+    )
+    return re.sub(r"\n{3,}", "\n\n", filled)
+
+
+def _machine(results: Results) -> str:
+    lines = [f"- {name}: {value}" for name, value in results.machine.items()]
+    rounds = {len(row.ours) for row in results.rows}
+    lines += [f"- rounds: {min(rounds)} to {max(rounds)}"] if rounds else []
+    days = sorted({row.when for row in results.rows if row.when})
+    if days:
+        lines.append(f"- measured: {days[0]}" + (f" to {days[-1]}" if days[0] != days[-1] else ""))
+    if results.yardstick:
+        spread = Spread.of(results.yardstick)
+        lines.append(
+            f"- how quiet it was: a fixed loop of Python took {cell(spread)} ms between the measurements"
+            + (": **not quiet**, so look at ratios" if spread.most > 1.5 * spread.least else "")
+        )
+    return "\n".join(lines) + "\n"
+
+
+def table(rows: Iterable[Row]) -> str:
+    """The main table, one line a row."""
+    lines = ["| what | service | floor | ratio | goal | met |", "|---|---|---|---|---|---|"]
+    lines += [f"| {' | '.join(cells(row))} |" for row in rows]
+    return "\n".join(lines)
+
+
+def _floors(rows: Iterable[Row]) -> Iterator[str]:
+    seen = {row.key for row in rows if row.floor}
+    return (f"{key}: {words}" for key, words in FLOORS.items() if key in seen)
+
+
+def cells(row: Row) -> list[str]:
+    """What the table says of a row."""
+    floor = f"{cell(Spread.of(row.floor))} {row.unit}" if row.floor else ""
+    ratio = cell(Spread.of(row.ratios)) if row.ratios else ""
+    return [row.what, f"{cell(Spread.of(row.ours))} {row.unit}", floor, ratio, goal(row), met(row)]
+
+
+def cell(spread: Spread) -> str:
+    """The median, and the extremes where they differ."""
+    middle = chart.figure(spread.median)
+    extremes = f"{chart.figure(spread.least)}-{chart.figure(spread.most)}"
+    return middle if spread.least == spread.most else f"{middle} ({extremes})"
+
+
+def goal(row: Row) -> str:
+    """The goal in words."""
+    if row.goal is None:
+        return ""
+    most = chart.figure(row.goal.most)
+    return f"≤ {most} x floor" if row.goal.of == "ratio" else f"≤ {most} {row.unit}"
+
+
+def met(row: Row) -> str:
+    """Whether the goal is met, in a word."""
+    return {True: "yes", False: "**no**", None: ""}[row.met]
+
+
+def _limits(results: Results) -> str:
+    limits = tomllib.loads(NOTES.read_text("utf-8"))["limits"]
+    known = [(key, limits[key]) for key in limits if results.row(key)]
+    return "### What limits them now\n\n" + "".join(f"- **{key}**: {words}\n" for key, words in known) if known else ""
+
+
+def _peers(results: Results, charts: Sequence[str]) -> str:
+    rows = [row for size in SIZES if (row := results.row("herd", size)) and row.peers]
+    if not rows:
+        return ""
+    lines = [
+        "## Beside others\n",
+        "The last start of a herd: all jobs due in one second, or in one minute for those that know only minutes.\n",
+    ]
+    for row in rows:
+        lines += [f"| {row.size:,} jobs | last start after, {row.unit} | times the floor |", "|---|---|---|"]
+        lines += [
+            f"| {name} | {cell(Spread.of(values))} | {cell(Spread.of(_times(values, row.floor)))} |"
+            for name, values in candidates(results, row)
+        ]
+        lines += ["", *_image(charts, f"herd-{row.size}", f"Last start of {row.size:,} jobs")]
+    return "\n".join(lines)
+
+
+def _times(values: Sequence[float], floor: Sequence[float]) -> tuple[float, ...]:
+    return tuple(value / least for value, least in zip(values, floor, strict=False))
+
+
+def candidates(results: Results, row: Row) -> list[tuple[str, tuple[float, ...]]]:
+    """Everybody in a row, with names for people."""
+    names = {name: f"{name} {version}" for name, version in results.peers.items()} | {"plain": "plain APScheduler"}
+    own = [("this service", row.ours), ("floor", row.floor)]
+    return own + [(names.get(name, name), values) for name, values in row.peers.items()]
+
+
+def _growth(results: Results, charts: Sequence[str]) -> str:
+    if sum(results.row("start", size) is not None for size in SIZES) < 2:
+        return ""
+    lines = [
+        "## Growth\n",
+        "| | " + " | ".join(f"{size:,} jobs" for size in SIZES) + " |",
+        "|---" * (len(SIZES) + 1) + "|",
+    ]
+    for key, words in GROWING.items():
+        row_of = {size: results.row(key, size) for size in SIZES}
+        lines.append(f"| {words} | " + " | ".join(_grown(row_of[size]) for size in SIZES) + " |")
+    words = tomllib.loads(NOTES.read_text("utf-8"))["growth"]
+    image = _image(charts, "growth", "How costs grow with the number of jobs")
+    return "\n".join([*lines, "", *image, *(f"- **{key}**: {words[key]}" for key in words)])
+
+
+def _grown(row: Row | None) -> str:
+    if row is None:
+        return ""
+    ratio = f", {chart.figure(Spread.of(row.ratios).median)} x floor" if row.ratios else ""
+    return f"{cell(Spread.of(row.ours))} {row.unit}{ratio}"
+
+
+def _soak(results: Results, charts: Sequence[str]) -> str:
+    if not results.soak:
+        return ""
+    runs, lost = results.soak["runs"]
+    minutes = results.soak["minutes"][-1]
+    words = f"{minutes:.0f} minutes at 50 runs a second: {runs:,.0f} runs, {lost:,.0f} missed, skipped or failed.\n"
+    return "\n".join(["## Soak\n", words, *_image(charts, "soak", "Memory, threads and descriptors over time")])
+
+
+def _image(charts: Sequence[str], name: str, words: str) -> list[str]:
+    return [f"![{words}](benchmarks/{name}.svg)", ""] if name in charts else []
+
+
+def drawings(results: Results) -> dict[str, str]:
+    """All charts that there are figures for, as SVG, by name."""
+    drawn = {}
+    for size in SIZES:
+        row = results.row("herd", size)
+        if row and row.peers:
+            spreads = {name: Spread.of(values) for name, values in candidates(results, row)}
+            drawn[f"herd-{size}"] = chart.bars(f"{size:,} jobs due: the last one's start", spreads, "s")
+    lines = {words.replace("`", ""): _relative(results, key) for key, words in GROWING.items()}
+    lines = {words: line for words, line in lines.items() if len(line) > 1}
+    if lines:
+        drawn["growth"] = chart.growth(
+            "How costs grow (first size = 1)", lines, "jobs", "times as much; dashed: in proportion"
+        )
+    if soak := results.soak:
+        panels = {"memory, MiB": soak["memory"], "threads": soak["threads"], "descriptors": soak["descriptors"]}
+        panels["processor, % of a core"] = soak["processor"]
+        drawn["soak"] = chart.courses("Fifty runs a second", "minutes", soak["minutes"], panels)
+    return drawn
+
+
+def _relative(results: Results, key: str) -> list[tuple[float, float]]:
+    rows = [row for size in SIZES if (row := results.row(key, size)) and Spread.of(row.ours).median > 0]
+    return [(row.size, Spread.of(row.ours).median / Spread.of(rows[0].ours).median) for row in rows]

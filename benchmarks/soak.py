@@ -1,0 +1,109 @@
+"""Half an hour at fifty runs a second: memory, threads and descriptors have to be flat.
+
+Run: python -m benchmarks.soak [MINUTES] [--save]
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+
+from benchmarks import fleet, processes
+from benchmarks.report import DOCUMENT, RESULTS, write
+from benchmarks.results import load, save
+from benchmarks.service import Service, service
+
+RATE = 50
+SAMPLES = 180
+ROTATING = ("--log-max-bytes", "4000000", "--log-backups", "99")
+"""Small log files, so that they are rotated as in months of service."""
+
+ALLOWED = {"memory": 1.03, "threads": 1.0, "descriptors": 1.0}
+"""How much more there may be in the last quarter than in the second: memory settles into its free lists."""
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What was seen over time: minutes, MiB, threads, descriptors, and percent of a core since the sample before."""
+
+    minutes: list[float] = field(default_factory=list)
+    memory: list[float] = field(default_factory=list)
+    threads: list[float] = field(default_factory=list)
+    descriptors: list[float] = field(default_factory=list)
+    processor: list[float] = field(default_factory=list)
+    runs: list[float] = field(default_factory=list)
+
+    def named(self) -> dict[str, list[float]]:
+        """All of it by name."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+def grown(course: dict[str, list[float]]) -> dict[str, float]:
+    """What is not flat, and how many times as much of it there is in the last quarter as in the second one."""
+    ratios = {name: _quarter(course[name], 3) / _quarter(course[name], 1) for name in ALLOWED}
+    return {name: ratio for name, ratio in ratios.items() if ratio > ALLOWED[name]}
+
+
+def _quarter(values: Sequence[float], which: int) -> float:
+    return median(values[which * len(values) // 4 : max(1, (which + 1) * len(values) // 4)])
+
+
+def soak(minutes: float) -> Course:
+    """Run the service under that load and look at it now and then."""
+    with fleet.workplace() as base:
+        spread = {"jitter": 1}
+        fleet.fill(base / "jobs.d", RATE, lambda number: fleet.job(number, "* * * * * *", ["/bin/true"], **spread))
+        with service(base, *ROTATING) as started:
+            course = _watch(started, minutes * 60)
+        course.runs.extend(_counted(base))
+    return course
+
+
+def _watch(started: Service, seconds: float) -> Course:
+    course = Course()
+    times, used = [time.monotonic()], [processes.processor_time(started.pid)]
+    for number in range(1, SAMPLES + 1):
+        time.sleep(max(0.0, times[0] + number * seconds / SAMPLES - time.monotonic()))
+        times.append(time.monotonic())
+        used.append(processes.processor_time(started.pid))
+        course.minutes.append((times[-1] - times[0]) / 60)
+        course.memory.append(processes.memory(started.pid) / 2**20)
+        course.threads.append(processes.threads(started.pid))
+        course.descriptors.append(processes.descriptors(started.pid))
+    spans = zip(pairwise(times), pairwise(used), strict=True)
+    course.processor.extend((after - before) / (end - begin) * 100 for (begin, end), (before, after) in spans)
+    return course
+
+
+def _counted(base: Path) -> tuple[float, float]:
+    """How many runs the log has, and how many slots that were not run."""
+    words = [line.split(" ", 2)[1] for path in base.glob("scheduler.log*") for line in path.read_text().splitlines()]
+    return words.count("SUCCESS"), len([word for word in words if word in {"MISSED", "SKIPPED", "FAILURE"}])
+
+
+def main() -> int:
+    """Soak, say what became of it; 1 if something grew."""
+    words = [word for word in sys.argv[1:] if word != "--save"]
+    course = soak(float(words[0]) if words else 30.0).named()
+    for name in ALLOWED:
+        print(
+            f"{name}: {_quarter(course[name], 1):.1f} in the second quarter, {_quarter(course[name], 3):.1f} at the end"
+        )
+    print(f"{course['runs'][0]:.0f} runs, {course['runs'][1]:.0f} missed, skipped or failed")
+    if "--save" in sys.argv:
+        results = replace(load(RESULTS), soak=course)
+        save(results, RESULTS)
+        write(results, DOCUMENT)
+    growing = grown(course)
+    for name, ratio in growing.items():
+        print(f"{name} is not flat: {ratio:.2f} times as much", file=sys.stderr)
+    return 1 if growing or course["runs"][1] else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
