@@ -151,7 +151,7 @@ class Nowhere:
 def looking(jobs: Path, count: int) -> None:
     """Measure passes in this process: the first one, a rescan when nothing changed, and the check of each second."""
     rules = Rules(ZoneInfo("UTC"), tasks.task_type, tasks.task_names())
-    reconciler = Reconciler(DirectorySource(jobs), Nowhere(), rules, lambda *_, **__: None)  # type: ignore[arg-type]
+    reconciler = Reconciler([DirectorySource(jobs)], Nowhere(), rules, lambda *_, **__: None)  # type: ignore[arg-type]
     spread(f"reading {count} files for the first time", [timed(reconciler.look_at_everything)])
     time.sleep(0.2)
     reconciler.look_at_everything()  # what had been fresh is read once more

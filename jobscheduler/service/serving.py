@@ -66,7 +66,7 @@ def serve(settings: Settings) -> int:
         former = partial(last_results, settings.log_file, settings.log_backups)
         alerts = Alerts(log.write, former, defaults, host=os.uname().nodename)
         scheduler = stack.enter_context(_scheduler(settings, log, _each(results.take, alerts.write), clock))
-        reconciler = Reconciler(source, scheduler, rules, _telling(log, results), took=results.took)
+        reconciler = Reconciler([source], scheduler, rules, _telling(log, results), took=results.took)
         watch = stack.enter_context(_watch(settings, source, reconciler, mailbox))
         supervisor = Supervisor(settings, rules, log, file, claim, clock, scheduler, reconciler, alerts, watch, mailbox)
         stack.callback(supervisor.close)

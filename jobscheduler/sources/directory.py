@@ -47,6 +47,10 @@ def is_job_file(name: str) -> bool:
 class DirectorySource:
     """The jobs directory, under the path that the user gave (which may be a link, and may come to mean another)."""
 
+    kind = "directory"
+    prefix = ""
+    is_exact = False
+
     def __init__(self, path: Path) -> None:
         self.path = path
         self._listed: Identity | None = None
