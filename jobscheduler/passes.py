@@ -109,7 +109,8 @@ class Reconciler:
     def check(self) -> None:
         """See whether each source is there and the same, and the last pass was whole; if not, look at everything."""
         with self._lock:
-            if not all([self._is_as_it_was(place) for place in self._places]):  # each is to be looked at
+            found = [self._is_as_it_was(place) for place in self._places]
+            if not all(found):
                 self._pass(None)
             else:
                 self._settles = self._catalog.settle_at()

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from jobscheduler import __version__
-from jobscheduler.cli import explain, history, listing, pause, resume, run, serve, status, validate
+from jobscheduler.cli import db, explain, history, listing, pause, resume, run, serve, status, validate
 from jobscheduler.cli import next as next_
 from jobscheduler.cli.problems import show
 from jobscheduler.config import BadSetting
@@ -28,6 +28,7 @@ VERBS = {
     "pause": pause,
     "resume": resume,
     "status": status,
+    "db": db,
 }
 """Each verb is a module with `SUMMARY`, `EXAMPLES`, `add_arguments(parser)` and `run(arguments) -> exit status`."""
 

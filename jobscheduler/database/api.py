@@ -50,7 +50,7 @@ class JobTable:
         """
         self.database = Database(url)
         self._now = now
-        self._rules = rules or Rules(service_zone(None, os.environ), tasks.task_type, tasks.task_names())
+        self.rules = rules or Rules(service_zone(None, os.environ), tasks.task_type, tasks.task_names())
 
     def init(self) -> bool:
         """Make the tables; tell whether they were not there. The other methods need them."""
@@ -68,7 +68,7 @@ class JobTable:
             Exists: one is there already.
 
         """
-        added = checked(jobs, self._rules)
+        added = checked(jobs, self.rules)
 
         def work(connection: Connection) -> int:
             for job_id in added:
@@ -87,7 +87,7 @@ class JobTable:
             Absent: one is not there.
 
         """
-        changed = checked(jobs, self._rules)
+        changed = checked(jobs, self.rules)
 
         def work(connection: Connection) -> int:
             before = {job_id: _present(connection, job_id) for job_id in changed}
@@ -120,13 +120,13 @@ class JobTable:
             Exists: other jobs are there, and may not be removed.
 
         """
-        wanted = checked(jobs, self._rules)
+        wanted = checked(jobs, self.rules)
 
         def work(connection: Connection) -> Changes:
             held = rows.by_id(rows.all_rows(connection, lock=True))
             changes = between(held, wanted)
             if changes.removed and not may_remove:
-                raise Exists(*(Problem(f"there is another job `{job_id}`") for job_id in changes.removed))
+                raise Exists(*map(_another, changes.removed))
             return self._carry_out(connection, changes, held, wanted) if changes else changes
 
         return self._change(work)
@@ -176,6 +176,10 @@ class JobTable:
                     raise
             time.sleep(_PAUSE * 2**attempt)
         raise AssertionError  # pragma: no cover - the last attempt returns or raises
+
+
+def _another(job_id: str) -> Problem:
+    return Problem(f"the table also holds the job `{job_id}`", help="`--delete` removes what is not given")
 
 
 def _present(connection: Connection, job_id: str) -> str:

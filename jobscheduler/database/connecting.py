@@ -73,8 +73,8 @@ class Database:
         """Where it is, without user, password and options."""
         if self.file is not None:
             return self.file
-        shown = self._url.set(username=None, password=None, query={}, drivername=self._url.get_backend_name())
-        return shown.render_as_string(hide_password=True)
+        url = self._url
+        return str(URL.create(url.get_backend_name(), host=url.host, port=url.port, database=url.database))
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -96,7 +96,7 @@ class Database:
 
         """
         with self.connected(create=create) as connection:
-            connection = connection.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
+            connection.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
             with connection.begin():
                 yield connection
 
@@ -164,14 +164,14 @@ def is_refused(error: DBAPIError) -> bool:
 
 def _reason(error: BaseException | None) -> str:
     """Say what a driver has against it: MySQL's number and text, or the text alone."""
-    args = getattr(error, "args", ())
+    args: tuple[Any, ...] = getattr(error, "args", ())
     if len(args) > 1 and isinstance(args[0], int):
         return " ".join(f"{args[1]} (MySQL {args[0]})".split())
     return " ".join(str(error).split()) or type(error).__name__
 
 
 def _is_in_the_way(error: BaseException | None) -> bool:
-    args = getattr(error, "args", ())
+    args: tuple[Any, ...] = getattr(error, "args", ())
     busy = isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
     return busy or bool(args and args[0] in _AGAIN)
 

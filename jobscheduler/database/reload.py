@@ -98,7 +98,7 @@ class Reloader:
         self._disconnect()
 
     def _pause(self) -> float:
-        return max(self._interval, min(self._interval * 2**self._failures, LONGEST))
+        return max(self._interval, min(self._interval * 2.0**self._failures, LONGEST))
 
     def _fail(self, problem: str, help_: str | None = None) -> None:
         self._disconnect()

@@ -120,7 +120,10 @@ def _row(job_id: Any, definition: Any, created_at: datetime | None, updated_at: 
 
 
 def add_marker(
-    connection: Connection, now: datetime, before: Mapping[str, str] | None = None, after: Mapping[str, str] | None = None
+    connection: Connection,
+    now: datetime,
+    before: Mapping[str, str] | None = None,
+    after: Mapping[str, str] | None = None,
 ) -> int:
     """Ask for a reload; return the marker's id. `before` and `after` are the definitions of the jobs that changed."""
     values = {"updated": 0, "insert_time": now, "jobs_before_update": _told(before), "jobs_after_update": _told(after)}

@@ -92,7 +92,7 @@ def _now_at_each_change(*_: Any, **__: Any) -> str:
     return "CURRENT_TIMESTAMP(6) ON UPDATE CURRENT_TIMESTAMP(6)"
 
 
-_COLLATION = {"charset": "utf8mb4", "collation": "utf8mb4_bin"}
+_COLLATION: dict[str, Any] = {"charset": "utf8mb4", "collation": "utf8mb4_bin"}
 _ID = String(128).with_variant(mysql.VARCHAR(128, **_COLLATION), "mysql")  # ids that differ in case are two
 _DEFINITION = Text().with_variant(mysql.MEDIUMTEXT(**_COLLATION), "mysql")
 _LONG = Text().with_variant(mysql.LONGTEXT(**_COLLATION), "mysql")
