@@ -77,7 +77,7 @@ def _judged(raws: Iterable[tuple[str, bytes]], rules: Rules, problems: Iterable[
 
 
 def write_all(directory: Path, definitions: Mapping[str, str], *, may_remove: bool) -> tuple[int, int]:
-    """Have a directory hold these definitions, each in a file named after its id; say how many changed and how many went.
+    """Have a directory hold these definitions, each in a file named after its id; count what changed and what went.
 
     Raises:
         Leftover: other job files are there, and may not be removed, or an id is no name of a file. Nothing has been
