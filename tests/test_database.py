@@ -50,7 +50,7 @@ def test_the_tables_are_made_once_and_have_a_version(place: Place) -> None:
         with pytest.raises(Unavailable, match="no tables of the scheduler"):
             table.list()
     else:
-        with pytest.raises(Unavailable, match="there is no database file"):
+        with pytest.raises(Unavailable, match="cannot be used: no such file"):
             table.list()
     assert table.init() is True
     assert table.init() is False

@@ -16,11 +16,8 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import (
     ArgumentError,
-    DatabaseError,
     DBAPIError,
-    InterfaceError,
     NoSuchModuleError,
-    OperationalError,
     SQLAlchemyError,
 )
 from sqlalchemy.pool import NullPool
@@ -122,8 +119,8 @@ class Database:
             Unavailable: it cannot be reached, or did not answer.
 
         """
-        if self.file is not None and not create and not os.path.exists(self.file):  # noqa: PTH110 - as it was given
-            raise Unavailable(f"there is no database file `{self.file}`", "`jobscheduler db init` makes it")
+        if not create:
+            self.identity()  # SQLite would make the file
         with told():
             connection = self._engine.connect()
             try:
@@ -133,6 +130,21 @@ class Database:
                 raise
             finally:
                 connection.close()
+
+    def identity(self) -> tuple[int, int] | None:
+        """Return what tells an SQLite file from another one under its name; None for other databases.
+
+        Raises:
+            Unavailable: there is no such file.
+
+        """
+        if self.file is None:
+            return None
+        try:
+            found = os.stat(self.file)  # noqa: PTH116 - as it was given
+        except OSError as error:
+            raise _no_file(self.file, error.strerror) from None
+        return found.st_dev, found.st_ino
 
     def distrust(self) -> trust.Distrust | None:
         """Say who else may write an SQLite file, and so have commands run; of other databases nothing can be told."""
@@ -157,9 +169,10 @@ def told() -> Iterator[None]:
         raise Unavailable(f"{type(error).__name__}: {str(error).splitlines()[0]}") from None
 
 
-def is_refused(error: DBAPIError) -> bool:
-    """Tell whether the database is there and refuses just these values, so that trying again is of no use."""
-    return isinstance(error, DatabaseError) and not isinstance(error, OperationalError | InterfaceError)
+def _no_file(file: str, reason: str | None) -> Unavailable:
+    return Unavailable(
+        f"the database file `{file}` cannot be used: {str(reason).lower()}", "`jobscheduler db init` makes it"
+    )
 
 
 def _reason(error: BaseException | None) -> str:

@@ -9,15 +9,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Protocol, Self
 
-from sqlalchemy import Connection
-
 from jobscheduler.database import rows
 from jobscheduler.database.connecting import Database, Unavailable, told
+from jobscheduler.database.kept import Kept
 from jobscheduler.database.source import DatabaseSource
 from jobscheduler.model import Level, Value
 
@@ -56,8 +54,7 @@ class Reloader:
         self._tell = tell
         self._interval = interval
         self._now = now
-        self._stack = ExitStack()
-        self._polling: Connection | None = None
+        self._polling = Kept(database, database.polling)
         self._failures = 0
         self._told_fault = False
         self._tried = threading.Event()
@@ -95,13 +92,13 @@ class Reloader:
                 self._fail(f"{type(fault).__name__}: {fault}")
             self._tried.set()
             self._closing.wait(self._pause())
-        self._disconnect()
+        self._polling.drop()
 
     def _pause(self) -> float:
         return max(self._interval, min(self._interval * 2.0**self._failures, LONGEST))
 
     def _fail(self, problem: str, help_: str | None = None) -> None:
-        self._disconnect()
+        self._polling.drop()
         self._failures = min(self._failures + 1, 30)
         self._source.lose(problem, help_)
 
@@ -113,20 +110,19 @@ class Reloader:
 
     def _is_asked(self) -> bool:
         """Ask for markers; a connection that broke since the last question is no more than a reason for a new one."""
-        if self._polling is not None:
-            try:
-                with told():
-                    return bool(rows.pending(self._polling))
-            except Unavailable:
-                self._disconnect()
-        self._polling = self._stack.enter_context(self._database.polling())
-        with told():
-            rows.check_version(self._polling)
-            return bool(rows.pending(self._polling))
+        was_open = self._polling.is_open
+        try:
+            return self._ask()
+        except Unavailable:
+            self._polling.drop()
+            if not was_open:
+                raise
+        return self._ask()
 
-    def _disconnect(self) -> None:
-        stack, self._stack, self._polling = self._stack, ExitStack(), None
-        stack.close()
+    def _ask(self) -> bool:
+        connection = self._polling.get()
+        with told():
+            return bool(rows.pending(connection))
 
     def _reload(self) -> None:
         """Read markers and jobs as they were at one moment, apply the jobs, then mark those markers and no others."""

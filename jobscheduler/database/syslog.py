@@ -10,16 +10,15 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import ExitStack
 from datetime import UTC, datetime
 from itertools import islice
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import insert
 
 from jobscheduler.database.connecting import Database, Unavailable, told
-from jobscheduler.database.rows import check_version
+from jobscheduler.database.kept import Kept
 from jobscheduler.database.tables import SYSLOG
 from jobscheduler.model import Entry, Event, Level, Record, Status, Value
 
@@ -52,7 +51,6 @@ class Syslog:
 
     def __init__(self, database: Database, *, queue: int = QUEUE, now: Callable[[], float] = time.monotonic) -> None:
         """`queue` is how many lines are kept; `tell` may be set later, and says what happens to the copy."""
-        self._database = database
         self._most = queue
         self._now = now
         self.tell: Tell = _say_nothing
@@ -63,8 +61,7 @@ class Syslog:
         self._changed = threading.Condition()
         self._closing = False
         self._until = 0.0
-        self._stack = ExitStack()
-        self._connection: Connection | None = None
+        self._connection = Kept(database, database.connected)
         self._thread = threading.Thread(target=self._work, name="syslog", daemon=True)
 
     def __enter__(self) -> Self:
@@ -99,7 +96,7 @@ class Syslog:
                 self._fail(f"{type(fault).__name__}: {fault}")
             else:
                 self._restore()
-        self._disconnect()
+        self._connection.drop()
 
     def _has_work(self) -> bool:
         """Wait for lines, and after a failure for its pause as well; False when it is to end and nothing is left."""
@@ -115,19 +112,16 @@ class Syslog:
         """Write one batch. What is there stays until the database has it."""
         with self._changed:
             batch = list(islice(self._waiting, BATCH))
-        if self._connection is None:
-            self._connection = self._stack.enter_context(self._database.connected())
-            with told(), self._connection.begin():
-                check_version(self._connection)
         if batch:
-            with told(), self._connection.begin():
-                self._connection.execute(insert(SYSLOG), batch)
+            connection = self._connection.get()
+            with told(), connection.begin():
+                connection.execute(insert(SYSLOG), batch)
         with self._changed:
             for _ in batch:
                 self._waiting.popleft()
 
     def _fail(self, problem: str, help_: str | None = None) -> None:
-        self._disconnect()
+        self._connection.drop()
         self._failures = min(self._failures + 1, 20)
         if not self._is_lost and self._failures > 1:  # a server that was restarted takes the very next try
             self._is_lost = True
@@ -140,10 +134,6 @@ class Syslog:
         if self._is_lost or missed:
             self._is_lost = False
             self.tell(Level.WARNING if missed else Level.INFO, "database.log_restored", lines_not_kept=missed)
-
-    def _disconnect(self) -> None:
-        stack, self._stack, self._connection = self._stack, ExitStack(), None
-        stack.close()
 
 
 def values_of(entry: Entry, line: bytes) -> dict[str, Any]:
