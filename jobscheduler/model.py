@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
@@ -19,6 +19,11 @@ Value = str | int | float | bool | datetime
 
 Signature = tuple[int, ...] | None
 """What tells one state of a source's item from another without reading it; equal signatures mean equal content."""
+
+
+def nominal(at: datetime) -> datetime:
+    """Cut an instant to whole milliseconds: the log tells no more of it, and a slot has to be known from there."""
+    return at.replace(microsecond=at.microsecond // 1000 * 1000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,12 +232,16 @@ Entry = Record | Event
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A run that has begun and has no record yet; `scheduled` is None for one by hand."""
+    """A run that has begun and has no record yet.
+
+    One by hand has no slot (`scheduled` None) but somebody who asked (`by`), and perhaps waits still (`started` None).
+    """
 
     job_id: str
     run_id: str
     scheduled: datetime | None
-    started: datetime
+    started: datetime | None
+    by: str = ""
 
 
 Wait = tuple[str, datetime]
@@ -260,7 +269,8 @@ class Past:
 
     `until` is the time of the last line, `stopped` whether the service stopped in order. `begun` are the runs that
     were going on at the end; `accounted` are, for each job, the slots since the mark that need nothing more, as
-    ranges (first and last, both inclusive).
+    ranges (first and last, both inclusive). `decided` tells the latest slot of a job that is later than an instant and
+    was decided, None if there is none; it raises LookupError if the log does not reach back so far.
     """
 
     mark: Mark
@@ -269,3 +279,4 @@ class Past:
     begun: tuple[Begun, ...] = ()
     waits: tuple[Wait, ...] = ()
     accounted: Mapping[str, tuple[tuple[datetime, datetime], ...]] = field(default_factory=dict)
+    decided: Callable[[str, datetime], datetime | None] | None = field(default=None, compare=False)

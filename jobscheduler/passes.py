@@ -29,6 +29,7 @@ class Schedule(Protocol):
 
     def put(self, job: Job, now: datetime) -> datetime | None: ...  # noqa: D102
     def drop(self, job_id: str, now: datetime) -> None: ...  # noqa: D102 - nothing if it is not in force
+    def touch(self, job_id: str, now: datetime) -> None: ...  # noqa: D102 - the file is another, the job is not
     def expire(self, job: Job, now: datetime) -> bool: ...  # noqa: D102 - whether it just got a record
     def next_slot(self, job_id: str) -> datetime | None: ...  # noqa: D102
 
@@ -37,6 +38,10 @@ class Tell(Protocol):
     """Writes an event to the log (see `runlog.RunLog.event`)."""
 
     def __call__(self, level: Level, name: str, /, **values: Value | None) -> None: ...  # noqa: D102
+
+
+class _Ending(Exception):
+    """The service is to end: the rest of a pass would only keep it from that."""
 
 
 class _Place:
@@ -60,7 +65,7 @@ class _Place:
 class Reconciler:
     """Keeps one schedule in line with its sources. Each of them may be lost; that hinders none of the others.
 
-    At a start, of two items with one id that of the source named first has it.
+    At a start, of two items with one id that of the source named first has it. A pass does not go on when `is_ending`.
     """
 
     def __init__(
@@ -73,6 +78,7 @@ class Reconciler:
         took: Callable[[float], object] = lambda _: None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         monotonic: Callable[[], float] = time.monotonic,
+        is_ending: Callable[[], bool] = lambda: False,
     ) -> None:
         self._places = [_Place(source) for source in sources]
         self._schedule = schedule
@@ -81,6 +87,7 @@ class Reconciler:
         self._took = took
         self._now = now
         self._monotonic = monotonic
+        self._is_ending = is_ending
         self._lock = threading.Lock()
         self._catalog = Catalog(is_unknown=lambda name: self._place_of(name).is_lost)
         self._applied: dict[str, Job] = {}
@@ -153,14 +160,19 @@ class Reconciler:
     # -- one pass
 
     def _pass(self, names: set[str] | None) -> None:
-        """Make a pass; after one that failed half-way, the next one looks at everything."""
+        """Make a pass; after one that failed or ended half-way, the next one looks at everything."""
         everything = names is None or not self._is_whole
         self._is_whole, self._settles = False, None
         now = self._monotonic()
-        seen = [place for place in self._places if self._see(place, None if everything else names, now)]
+        try:
+            seen = [place for place in self._places if self._see(place, None if everything else names, now)]
+        except _Ending:
+            return
         self._catalog.settle(now)
         try:
             self._apply(everything=everything)
+        except _Ending:
+            return
         finally:
             self._report(now)
         self._settles = self._catalog.settle_at()
@@ -188,6 +200,8 @@ class Reconciler:
         place.is_lost = False  # what had not settled when it was lost is looked at, and then may
         wanted = names | set(self._catalog.unsettled(now))
         for name in sorted(filter(place.has, wanted)):
+            if self._is_ending():
+                raise _Ending
             found = view.read(name)
             age = self._age(place, found)
             self._catalog.see(name, found.signature, self._verdict(found), now, age=age, again=found.again)
@@ -244,18 +258,25 @@ class Reconciler:
         ]
         faults: list[Exception] = []
         for step in steps:
+            if self._is_ending():
+                raise _Ending
             try:
                 step()
             except Exception as fault:
                 faults.append(fault)
         if faults:
             raise faults[0]
-        self._note_origins(self._unapplied)
+        self._note_origins(self._unapplied, now)
         self._unapplied.clear()
 
-    def _note_origins(self, ids: Iterable[str]) -> None:
+    def _note_origins(self, ids: Iterable[str], now: datetime) -> None:
         """Take note of the files that definitions are from now: a file that was renamed changes nothing else."""
-        self._applied |= {job_id: self._catalog.desired[job_id] for job_id in ids if job_id in self._catalog.desired}
+        for job_id in ids:
+            job = self._catalog.desired.get(job_id)
+            if job is not None and job is not (known := self._applied.get(job_id)):
+                self._applied[job_id] = job
+                if known is not None and job.written != known.written:
+                    self._schedule.touch(job_id, now)
 
     def _put(self, job: Job, now: datetime) -> None:
         before = self._applied.get(job.id)

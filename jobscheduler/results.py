@@ -141,7 +141,9 @@ class Results:
 
 
 def _slots_of(record: Record) -> int:
-    """How many slots a record is about: a `MISSED` may sum up several."""
+    """How many slots a record is about: a `MISSED` may sum up several, and a run by hand is none."""
+    if record.scheduled is None:
+        return 0
     if record.status is not Status.MISSED:
         return 1
     count = dict(record.details).get("count", 1)

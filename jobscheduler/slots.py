@@ -129,7 +129,8 @@ class Outage:
     """A time in which nobody decided slots: those after `after` and started until `until`.
 
     `accounted` are ranges in it that need nothing more, `waits` are single slots (perhaps before it) that had been
-    decided to run and did not begin. Slots within `unknown`, where lines of the log may have been lost, must not run.
+    decided to run and did not begin. Until `unknown` lines of the log may have been lost: what may have begun by then
+    must not run. What counts is the start: a slot that jitter held, or that waited, has a much earlier nominal time.
     """
 
     after: datetime
@@ -137,24 +138,24 @@ class Outage:
     cause: str = "down"
     accounted: tuple[Range, ...] = ()
     waits: tuple[datetime, ...] = ()
-    unknown: Range | None = None
+    unknown: datetime | None = None
 
 
 def after_outage(slots: Slots, outage: Outage, situation: Situation) -> Decision:
     """Give every slot of an outage its account: one may run, the others are missed, in as few records as possible.
 
-    1. Up to the last slot that is accounted for, slots are listed one by one, and those without account kept.
+    1. Up to the last slot that is accounted for or waits, slots are listed one by one, and those without account kept.
     2. The slots after it are only counted, however many there are.
     3. The latest of all runs if it is young enough; the others are grouped so that no group spans an accounted slot.
     """
-    known = max([outage.after, *(last for _, last in outage.accounted)])
+    known = max([outage.after, *outage.waits, *(last for _, last in outage.accounted)])
     gaps = _unaccounted(slots, outage, known)
     latest = _last_due(slots, known, outage.until)
     cursor = latest or known
     if latest is None and gaps:
         latest = gaps[-1]
     runs = latest if latest is not None and _may_run(slots, latest, outage, situation) else None
-    missed = [Missed(slot, slot, 1, reason=_reason(slot, outage)) for slot in gaps if slot != runs]
+    missed = [Missed(slot, slot, 1, reason=_reason(slots, slot, outage)) for slot in gaps if slot != runs]
     if cursor != known:
         missed += _counted(slots, known, cursor, runs, outage)
     acts = _acts((runs,), situation) if runs is not None else ()
@@ -197,24 +198,26 @@ def _may_run(slots: Slots, slot: datetime, outage: Outage, situation: Situation)
     """A slot is as old as its start: jitter alone makes none too old."""
     if situation.catch_up <= timedelta(0) or outage.until - slots.start_of(slot) > situation.catch_up:
         return False
-    return outage.unknown is None or not outage.unknown[0] <= slot <= outage.unknown[1]
+    return not _may_have_begun(slots, slot, outage)
 
 
 def _counted(slots: Slots, known: datetime, last: datetime, runs: datetime | None, outage: Outage) -> Iterator[Missed]:
-    """Count the slots after `known` until `last` but for the one that runs; those in the unknown time by themselves."""
+    """Count the slots after `known` until `last` but for the one that runs; those that may have begun by themselves."""
     until = last - _TICK if runs == last else last
-    edges = [known]
-    if outage.unknown is not None:
-        edges += [edge for edge in (outage.unknown[0] - _TICK, outage.unknown[1]) if known < edge < until]
+    edge = None if outage.unknown is None else _last_due(slots, known, min(outage.unknown, outage.until))
+    edges = [known] if edge is None or edge >= until else [known, edge]
     for after, upto in zip(edges, [*edges[1:], until], strict=True):
         tally = slots.tally(after, upto, MOST)
         if tally is not None:
-            yield Missed(tally.first, tally.last, tally.count, tally.more, _reason(tally.first, outage))
+            yield Missed(tally.first, tally.last, tally.count, tally.more, _reason(slots, tally.first, outage))
 
 
-def _reason(slot: datetime, outage: Outage) -> str:
-    unknown = outage.unknown
-    return "unknown" if unknown is not None and unknown[0] <= slot <= unknown[1] else outage.cause
+def _reason(slots: Slots, slot: datetime, outage: Outage) -> str:
+    return "unknown" if _may_have_begun(slots, slot, outage) else outage.cause
+
+
+def _may_have_begun(slots: Slots, slot: datetime, outage: Outage) -> bool:
+    return outage.unknown is not None and slots.start_of(slot) <= outage.unknown
 
 
 def _joined(slots: Slots, missed: list[Missed]) -> Iterator[Missed]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -263,6 +263,7 @@ def definition_json(job: Job) -> dict[str, Any]:
         "enabled": job.enabled,
         "timeout": job.timeout,
         "overlap": job.overlap,
+        "retry": job.retry and asdict(job.retry),
         "catch_up": job.catch_up,
         "jitter": job.jitter,
         "not_before": instant(job.not_before),

@@ -15,7 +15,7 @@ from itertools import islice, takewhile
 from zoneinfo import ZoneInfo
 
 from jobscheduler.crontab import Crontab, count_slots, instant_of, parse
-from jobscheduler.model import Cron, Job, Once
+from jobscheduler.model import Cron, Job, Once, nominal
 from jobscheduler.zone import named_zone
 
 _TICK = timedelta(microseconds=1)
@@ -182,4 +182,4 @@ def _timetable(
 ) -> Timetable:
     if isinstance(schedule, Cron):
         return Timetable(parse(schedule.expression), named_zone(schedule.timezone), not_before, not_after, jitter, seed)
-    return Timetable(schedule.at.astimezone(UTC), ZoneInfo("UTC"), not_before, not_after, jitter, seed)
+    return Timetable(nominal(schedule.at.astimezone(UTC)), ZoneInfo("UTC"), not_before, not_after, jitter, seed)

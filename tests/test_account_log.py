@@ -9,6 +9,7 @@ import signal
 import subprocess
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -19,7 +20,7 @@ import pytest
 from jobscheduler.model import Cron, Event, Job, Level, Record, Status, TaskSpec
 from jobscheduler.runlog import LogFile, RunLog
 from jobscheduler.timetable import Timetable, timetable_of
-from tests.accounting import MARKING, Account, lines_of
+from tests.accounting import FINAL, MARKING, Account, lines_of
 from tests.conftest import Service, job, parse_line, wait_until
 
 AT = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -102,6 +103,54 @@ def test_a_full_disk_stops_no_run_and_what_was_not_written_is_there_afterwards(s
         assert service.stderr().count("log.lost") == 1
 
 
+def test_a_stop_while_the_disk_is_full_lets_nothing_run_twice(service: Service) -> None:
+    """What has run meanwhile is counted, and the last mark is there: the next start knows of it. Exit status 1."""
+    with mounted(service.jobs.parent / "disk", "-t", "tmpfs", "-o", "size=200k", "tmpfs") as disk:
+        world = Marked(service, disk)
+        service.start()
+        service.wait_for("SUCCESS", job_id="tick")
+        with (disk / "filler").open("wb", buffering=0) as opened, pytest.raises(OSError, match="No space left"):
+            while True:
+                opened.write(b"x" * 4096)
+        line = b"2026-01-01T00:00:00.000Z INFO padding\n"  # in the rest of the log's own last page
+        padding = -service.log.stat().st_size % 4096 // len(line)
+        with service.log.open("ab", buffering=0) as opened:
+            opened.write(line * padding)
+        world.wait_for_echo("log.lost")
+        world.wait_for_runs(3)
+        assert service.stop() == 1
+        (disk / "filler").unlink()
+        before = world.runs()
+        told = [parse_line(line) for line in service.stderr().splitlines()]
+        kept = [line for line in service.lines() if "lines" not in line]
+        assert int(told[-1]["lines"]) == len(told) - 1 + padding - len(kept)
+        assert service.words("log.lost")[-1]["lines"] == told[-1]["lines"]
+        service.start()
+        world.wait_for_runs(2)
+        assert service.stop() == 0
+
+    slots = [line.split()[1] for line in world.marks.read_text("ascii").splitlines()]
+    assert len(slots) == len(set(slots)) > before
+
+
+def test_a_stop_without_the_log_says_how_many_lines_are_lost(service: Service) -> None:
+    """Its directory is gone: they are on standard error only, and so is their number. Exit status 1."""
+    where = service.jobs.parent / "logs"
+    where.mkdir()
+    world = Marked(service, where)
+    service.start()
+    service.wait_for("SUCCESS", job_id="tick")
+    where.rename(where.with_name("away"))
+    world.wait_for_echo("log.lost")
+    world.wait_for_runs()
+
+    assert service.stop() == 1
+    last = parse_line(service.stderr().splitlines()[-1])
+    assert last["word"] == "log.lost"
+    assert int(last["lines"]) > 5
+    assert "may run once more" in last["help"]
+
+
 def test_a_directory_made_unwritable_and_writable_again_costs_no_line(service: Service) -> None:
     """The file cannot be rotated, grows instead, and is rotated when it can be; both is said."""
     where = service.jobs.parent / "logs"
@@ -169,6 +218,58 @@ def test_a_log_that_is_renamed_or_emptied_by_others_gets_its_mark_at_once(servic
     assert len(started) == len(set(started))
     assert removed
     assert not account.wrong
+
+
+@pytest.mark.parametrize("way", ["renamed", "emptied"])
+def test_a_log_that_is_taken_away_in_a_quiet_time_keeps_the_account(service: Service, way: str) -> None:
+    """One long run goes on and no line is written; then a crash: the run is ended, and has its record."""
+    soon = (datetime.now(UTC) + timedelta(seconds=3)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    service.write("long.json", job("long", soon, "sleep 1000"))
+    service.start()
+    (started,) = service.wait_for("run.started", job_id="long")
+    if way == "renamed":
+        service.log.rename(service.log.with_name("dated"))
+    else:
+        os.truncate(service.log, 0)
+    wait_until(lambda: service.log.exists() and started["run_id"] in service.log.read_text("ascii"))
+    wait_until(lambda: service.words("service.alive") and "settled" in service.words("service.alive")[-1])
+    service.process.send_signal(signal.SIGKILL)
+    service.process.wait()
+    service.start()
+
+    assert "nothing is known" not in service.words("service.started")[-1]["settled"]
+    (record,) = service.wait_for("FAILURE", job_id="long")
+    assert (record["reason"], record["run_id"]) == ("interrupted", started["run_id"])
+    assert service.stop() == 0
+
+
+def test_a_mark_larger_than_the_whole_log_survives_a_flood_and_a_crash(tmp_path: Path) -> None:
+    """Thousands of jobs are due at once, and the files together are smaller than what is to be said of them."""
+    service = Service(tmp_path, "--log-max-bytes", "64K", "--log-backups", "1")
+    names = [f"{'j' * 120}{number}" for number in range(1000)]
+    try:
+        service.start()
+        soon = (datetime.now(UTC) + timedelta(seconds=4)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        for number, name in enumerate(names):
+            service.write(f"{number}.json", job(name, soon, catch_up="1h"))
+        wait_until(lambda: service.stderr().count(" SUCCESS ") > 100, 60)
+        service.process.send_signal(signal.SIGKILL)
+        service.process.wait()
+        service._read = (0, 0, [])  # files rotated so fast have the same inode again
+        service.start(wait=False)
+        wait_until(lambda: service.stderr().count(" service.started ") == 2, 60)
+        assert "nothing is known" not in service.stderr().rpartition(" service.started ")[2].partition("\n")[0]
+        wait_until(lambda: records_of(service.stderr()).keys() == set(names), 60)
+        assert service.stop() == 0
+    finally:
+        service.close()
+    assert set(records_of(service.stderr()).values()) == {1}
+
+
+def records_of(text: str) -> Counter[str]:
+    """How many records each job has in these lines."""
+    told = [parse_line(line) for line in text.splitlines() if not line.startswith("...")]
+    return Counter(line["job_id"] for line in told if line["word"] in FINAL)
 
 
 def test_a_service_with_few_descriptors_runs_what_it_can_and_records_the_rest(service: Service) -> None:
@@ -279,10 +380,10 @@ class Slow(LogFile):
 
     may = threading.Event()
 
-    def append(self, data: bytes) -> int:
+    def append(self, data: bytes, *, is_mark: bool = False) -> int:
         """Wait, then write."""
         assert self.may.wait(30)
-        return super().append(data)
+        return super().append(data, is_mark=is_mark)
 
 
 def test_a_slow_disk_is_waited_for_a_moment_and_told_once(tmp_path: Path) -> None:

@@ -56,6 +56,7 @@ ALLOWED = {
         "model",
     },
     "service": {
+        "runner",
         "alerts",
         "passes",
         "parse",

@@ -110,7 +110,7 @@ def test_the_answer_is_an_object_for_machines(tmp_path: Path) -> None:
         ("2026-03-03T12:00", "has no record for Tue 2026-03-03 12:00:00 UTC: its file was put there at Tue 2026-03-03"),
         ("2026-03-04T12:00", "the service was not running then; it started at Wed 2026-03-04 18:00:00 UTC"),
         ("2026-03-05T12:00", "`schedule` changed at Thu 2026-03-05 18:00:00 UTC"),
-        ("2026-02-01T12:00", "the log no longer reaches back so far, it begins at Sun 2026-03-01 12:00:00 UTC"),
+        ("2026-02-01T12:00", "the log does not reach back so far, it begins at Sun 2026-03-01 12:00:00 UTC"),
         ("2126-03-03T12:00", "`report` is due at Sun 2126-03-03 12:00:00 UTC"),
     ],
 )

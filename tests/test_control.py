@@ -16,7 +16,10 @@ from typing import Any
 
 import pytest
 
-from jobscheduler.control import CannotListen, Control, Refusal, Unreachable, application, ask, server
+from jobscheduler.control import server
+from jobscheduler.control.app import application
+from jobscheduler.control.client import Refusal, Unreachable, ask
+from jobscheduler.control.server import CannotListen, Control
 from jobscheduler.model import Problem
 from jobscheduler.status import Impossible, Unknown
 from tests.conftest import wait_until
@@ -118,6 +121,7 @@ def test_each_question_has_its_path(path: Path, desk: Desk) -> None:
         ("GET", "/v1/jobs/%C3%A9%2F..", 404, "there is no job `é/..`"),
         ("DELETE", "/v1/jobs/x", 405, "`DELETE` is not what this path takes"),
         ("GET", "/", 404, "there is nothing at `/`"),
+        ("GET", "/v1/status/", 404, "there is nothing at `/v1/status/`"),
         ("GET", "/v2/status", 404, "there is nothing at `/v2/status`"),
         ("GET", "/v1/runs/x?wait=soon", 400, "`wait` is a number of seconds"),
         ("GET", "/v1/jobs/broken", 500, "the service failed to answer; see log"),
@@ -137,7 +141,7 @@ def test_random_bytes_cost_nothing_but_their_own_connection(path: Path, capfd: p
     for _ in range(200):
         start = random.choice([b"", b"GET /v1/status HTTP/1.1\r\n", b"POST ", b"GET / HTTP/9.9\r\n\r\n", b"\r\n" * 5])
         answer = raw(path, start + random.randbytes(random.choice([0, 1, 10, 1000, 100_000])))
-        assert not answer or b"HTTP/1.0 " in answer or b"Error" in answer
+        assert not answer or json.loads(answer.partition(b"\r\n\r\n")[2] or answer)
     assert ask(path, "GET", "/v1/status")
     assert capfd.readouterr() == ("", "")
 
@@ -181,6 +185,7 @@ def test_more_clients_than_there_is_room_for_are_closed(
 ) -> None:
     """Threads are bounded; who has a place keeps it."""
     monkeypatch.setattr(server, "MOST", 2)
+    monkeypatch.setattr(server, "QUEUED", 0.05)
     path = tmp_path / "s"
     with Control(path, application(desk, print)) as control:
         first = [socket.socket(socket.AF_UNIX) for _ in range(2)]
@@ -193,6 +198,30 @@ def test_more_clients_than_there_is_room_for_are_closed(
             one.close()
         wait_until(lambda: control._server is not None and not control._server._open)
         assert ask(path, "GET", "/v1/status")
+
+
+def test_a_burst_of_clients_waits_for_its_turn(tmp_path: Path, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More at once than there is room for, and than a queue usually has: all are answered."""
+    monkeypatch.setattr(server, "MOST", 8)
+    with Control(tmp_path / "s", application(desk, print)), ThreadPoolExecutor(300) as pool:
+        assert len(list(pool.map(lambda _: ask(tmp_path / "s", "GET", "/v1/status"), range(300)))) == 300
+
+
+def test_a_socket_that_somebody_removed_is_made_again(tmp_path: Path, desk: Desk) -> None:
+    """Somebody cleans up too well; the service does not have to be restarted."""
+    path = tmp_path / "run" / "s"
+    path.parent.mkdir()
+    with Control(path, application(desk, print)) as control:
+        path.unlink()
+        control.tend(0.0)
+        assert ask(path, "GET", "/v1/status")
+        path.unlink()
+        path.parent.rmdir()
+        control.tend(0.0)
+        path.parent.mkdir()
+        control.tend(0.0)
+        assert ask(path, "GET", "/v1/status")
+    assert not path.exists()
 
 
 def test_a_stale_socket_is_replaced_and_a_live_one_is_not(path: Path, desk: Desk) -> None:

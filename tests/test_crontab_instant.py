@@ -34,10 +34,10 @@ def test_the_same_instant_may_be_written_in_many_ways(text):
     assert is_one_time(text)
 
 
-def test_fractions_are_kept_to_the_microsecond():
-    """A point or a comma, any number of digits; what is below a microsecond is cut off."""
+def test_fractions_are_kept_to_the_millisecond():
+    """A point or a comma, any number of digits; what is below a millisecond is cut off, as in the log."""
     assert parse_instant("2026-12-01T10:00:00.5Z", BERLIN).microsecond == 500_000
-    assert parse_instant("2026-12-01T10:00:00,1234567890123Z", BERLIN).microsecond == 123_456
+    assert parse_instant("2026-12-01T10:00:00,1234567890123Z", BERLIN).microsecond == 123_000
 
 
 def test_twenty_four_hours_are_the_end_of_the_day():
@@ -200,7 +200,8 @@ def test_no_text_raises_anything_but_the_refusal(text, zone):
 )
 @settings(max_examples=200, deadline=None)
 def test_what_python_writes_is_read_back(moment, offset):
-    """`isoformat` of any moment, in any zone, is the same instant."""
-    assert parse_instant(moment.isoformat(), BERLIN) == moment
+    """`isoformat` of any moment, in any zone, is the same instant, to the millisecond."""
+    whole = moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+    assert parse_instant(moment.isoformat(), BERLIN) == whole
     there = moment.astimezone(datetime.fromisoformat(f"2026-01-01T00:00{offset}").tzinfo)
-    assert parse_instant(there.isoformat(sep=" "), BERLIN) == moment
+    assert parse_instant(there.isoformat(sep=" "), BERLIN) == whole

@@ -127,7 +127,7 @@ HOUR = timedelta(hours=1)
             "`report` is refused: its definition in `r.json` has problems",
         ),
         # 6: a slot without a record
-        (facts(begins=SLOT + HOUR), "log_gone", "the log no longer reaches back so far, it begins at Sun"),
+        (facts(begins=SLOT + HOUR), "log_gone", "the log does not reach back so far, it begins at Sun"),
         (facts(begins=None), "log_gone", "there is no log to look at"),
         (
             facts(line("job.added", SLOT + HOUR)),
@@ -303,6 +303,14 @@ def test_from_now_on(known: Facts, word: str, said: str) -> None:
     assert said in "\n".join(answer.sentences)
 
 
+@pytest.mark.parametrize("known", [facts(live=Live("paused", paused=True)), facts(job=replace(JOB, enabled=False))])
+def test_a_job_that_will_not_run_has_its_next_slot_told(known: Facts) -> None:
+    """The first one too, which no headline names."""
+    told = explain(Question("report", NOW), known).sentences
+
+    assert told[2:4] == ("its next slot would be Mon 2026-11-23 01:00:00 CET", "then at Tue 2026-11-24 01:00:00 CET")
+
+
 def test_an_unknown_id_gets_the_one_that_may_be_meant() -> None:
     """Of those that occur."""
     assert then(facts(job=None, live=None, known=("reports", "x"))).help == "did you mean `reports`?"
@@ -316,6 +324,20 @@ def test_one_that_had_its_only_time_before_its_file_came_is_expired() -> None:
 
     assert answer.word == "expired"
     assert "`catch_up` allows 60 s" in answer.sentences[0]
+
+
+def test_what_the_log_shows_counts_also_about_times_before_its_beginning() -> None:
+    """That it does not reach back so far is said beside it, where it may be another reason."""
+    young, once = {"begins": SLOT + HOUR}, replace(JOB, schedule=Once(SLOT))
+    expired = then(facts(line("job.expired", SLOT + HOUR, scheduled=text(SLOT)), job=once, **young))
+    added = then(facts(line("job.added", SLOT + 2 * HOUR), **young))
+    written = then(facts(written=SLOT + HOUR / 2, **young))
+
+    assert (expired.word, "the log" in expired.sentences[0]) == ("expired", False)
+    assert added.word == "not_there"
+    assert "put there at Sun 2026-11-22 03:00:00 CET, after that time; the log does not" in added.sentences[0]
+    assert written.word == "log_gone"
+    assert "it begins at Sun 2026-11-22 02:00:00 CET; its file was put there or changed at" in written.sentences[0]
 
 
 def test_the_problems_of_a_file_go_with_the_answer() -> None:

@@ -29,6 +29,7 @@ class Notes:
     def __init__(self) -> None:
         self.jobs: dict[str, Job] = {}
         self.calls: list[tuple[str, str]] = []
+        self.touched: list[str] = []
         self.fail = 0
 
     def put(self, job: Job, now: datetime) -> datetime | None:
@@ -42,6 +43,10 @@ class Notes:
         if job_id in self.jobs:
             self._call("drop", job_id)
             del self.jobs[job_id]
+
+    def touch(self, job_id: str, now: datetime) -> None:
+        """Take note of another file for the same job."""
+        self.touched.append(job_id)
 
     def expire(self, job: Job, now: datetime) -> bool:
         """Write no record."""
@@ -161,6 +166,7 @@ def test_the_same_content_never_touches_the_schedule(world: World, how: str) -> 
     assert world.settle(2) == []
     assert world.look(after=30) == []
     assert world.schedule.calls == calls
+    assert set(world.schedule.touched) == {"x"}  # but that its file is another
 
 
 def test_a_bad_file_harms_only_itself(world: World) -> None:

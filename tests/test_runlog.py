@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import threading
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -12,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobscheduler.model import Event, Level, Record, Status
-from jobscheduler.runlog import LogFile, RunLog, as_json, as_text
+from jobscheduler.model import Entry, Event, Level, Mark, Record, Status
+from jobscheduler.runlog import LogFile, RunLog, as_json, as_text, back
 from jobscheduler.runlog.lines import MAX_LINE
 from jobscheduler.runlog.writer import KEPT
 from tests.conftest import parse_line, wait_until
@@ -75,6 +78,18 @@ def test_no_key_can_forge_a_line() -> None:
 
     assert as_text(record).endswith("FAILURE job_id=x a_1_b=inf status=SUCCESS")
     assert json.loads(as_json(record), parse_constant=pytest.fail)["status"] == "FAILURE"
+
+
+@pytest.mark.parametrize("form", [as_text, as_json])
+def test_a_key_stands_in_a_line_once(form: Callable[[Entry], str]) -> None:
+    """The first one: a detail of the same name takes the place of nothing that says which slot this is."""
+    forged = (("job_id", "victim"), ("Scheduled", "2030-01-01T00:00:00Z"), ("s3_key", 1), ("s3_key", "x job_id=y"))
+    line = form(replace(SUCCESS, details=forged))
+
+    assert (line.count("job_id"), line.count("scheduled"), line.count("s3_key")) == (1, 1, 1)
+    told = back.parse_line(line.encode())
+    assert told is not None
+    assert (told["job_id"], told["scheduled"], told["s3_key"]) == ("report-001", "2026-11-22T01:00:00Z", "1")
 
 
 @given(st.text(max_size=300))
@@ -195,11 +210,11 @@ class Unwritable(LogFile):
 
     full = True
 
-    def append(self, data: bytes) -> int:
+    def append(self, data: bytes, *, is_mark: bool = False) -> int:
         """Fail like a full disk, or write one byte less than asked first."""
         if self.full:
             raise OSError(28, "No space left on device")
-        return super().append(data)
+        return super().append(data, is_mark=is_mark)
 
 
 def test_what_cannot_be_written_is_kept_and_follows(tmp_path: Path) -> None:
@@ -271,3 +286,168 @@ def test_an_echo_that_nobody_reads_any_more_is_no_trouble(tmp_path: Path) -> Non
     os.close(write)
 
     assert len((tmp_path / "log").read_text().splitlines()) == 1
+
+
+def wide(count: int) -> Mark:
+    """A mark with so many slots that wait; each takes some forty bytes."""
+    return Mark(SLOT, "boot", waits=tuple((f"job{number}", SLOT) for number in range(count)))
+
+
+@pytest.mark.parametrize("count", [0, 100])
+def test_the_last_mark_is_never_rotated_away(tmp_path: Path, count: int) -> None:
+    """However late the next one comes, and if it is larger than all files together may be."""
+    log = tmp_path / "log"
+    asked: list[int] = []
+    with RunLog(LogFile(log, 1000, 1, lambda: asked.append(1)), echo=None) as runlog:
+        runlog.mark(wide(count))
+        for number in range(300):
+            assert runlog.write_through(Event(AT, Level.INFO, "x", (("number", number),)), 5)
+            found = back.read_back(log, 1)
+            assert found is not None
+            assert len(found.waits) == count
+            if asked and number % 50 == 0:
+                asked.clear()
+                runlog.mark(wide(count))
+
+    assert (tmp_path / "log.1").exists()
+    assert max(path.stat().st_size for path in tmp_path.iterdir()) < 5000 + 2 * 60 * count
+
+
+def test_a_mark_larger_than_a_file_is_not_followed_by_the_next_at_once(tmp_path: Path) -> None:
+    """There is room for as much again: else a flood of lines would have a large mark written for each of them."""
+    log = tmp_path / "log"
+    asked: list[int] = []
+    with RunLog(LogFile(log, 1000, 9, lambda: asked.append(1)), echo=None) as runlog:
+        runlog.mark(wide(100))
+        for _ in range(20):
+            assert runlog.write_through(Event(AT, Level.INFO, "x"), 5)
+
+    assert asked == []
+
+
+def test_marks_do_not_let_files_grow(tmp_path: Path) -> None:
+    """Wherever in a file they stand, the next line that is too many begins another file."""
+    with RunLog(LogFile(tmp_path / "log", 1000, 50, lambda: None), echo=None) as runlog:
+        for _ in range(60):
+            runlog.mark(wide(0))
+            assert runlog.write_through(Event(AT, Level.INFO, "x"), 5)
+
+    assert len(list(tmp_path.iterdir())) > 5
+    assert max(path.stat().st_size for path in tmp_path.iterdir()) <= 1000
+
+
+def test_a_log_that_keeps_nothing_asks_for_no_mark() -> None:
+    """A device is as large after a line as it was before; that is not what an emptied file is."""
+    asked: list[int] = []
+    with RunLog(LogFile(Path(os.devnull), 1000, 1, lambda: asked.append(1)), echo=None) as runlog:
+        for _ in range(60):
+            runlog.mark(wide(0))
+            assert runlog.write_through(Event(AT, Level.INFO, "x"), 5)
+
+    assert asked == []
+
+
+def test_a_mark_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What there was no room for is taken back and follows when there is, with the lines before it first."""
+    log = tmp_path / "log"
+    write, room = os.write, [2000]
+
+    def short(descriptor: int, data: bytes) -> int:
+        taken = min(room[0], len(data))
+        if not taken:
+            raise OSError(28, "No space left on device")
+        room[0] -= taken
+        return write(descriptor, data[:taken])
+
+    with RunLog(LogFile(log, 10**6, 1, lambda: None), echo=None) as runlog:
+        monkeypatch.setattr(os, "write", short)
+        runlog.write(Event(AT, Level.INFO, "before"))
+        runlog.mark(wide(100))
+        wait_until(runlog.is_failing)
+        assert b"service.alive" not in log.read_bytes()
+        room[0] = 10**6
+        wait_until(lambda: b"log.restored" in log.read_bytes())
+
+    words = [parse_line(line)["word"] for line in log.read_text().splitlines()]
+    assert words == ["before", *["service.alive"] * 14, "log.lost", "log.restored"]
+    assert back.read_back(log, 1) is not None
+
+
+@pytest.mark.parametrize("room", range(8192 - 400, 8192, 37))
+def test_at_the_end_of_a_full_disk_the_last_mark_takes_the_place_of_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    """What has run since the mark before must not run again. What is lost is counted, in the file and beside it."""
+    log = tmp_path / "log"
+    write, disk = os.write, [10**6]
+
+    def full(descriptor: int, data: bytes) -> int:
+        taken = min(disk[0] - os.fstat(descriptor).st_size, len(data))
+        if taken <= 0:
+            raise OSError(28, "No space left on device")
+        return write(descriptor, data[:taken])
+
+    with RunLog(LogFile(log, 10**6, 1, lambda: None), echo=None) as runlog:
+        monkeypatch.setattr(os, "write", full)
+        runlog.mark(wide(0))
+        assert runlog.write_through(Event(AT, Level.INFO, "x", (("p", "p" * 1000),) * 1), 5)
+        while log.stat().st_size < room:
+            assert runlog.write_through(Event(AT, Level.INFO, "x"), 5)
+        disk[0] = 8192
+        for _ in range(30):
+            runlog.write(SUCCESS)
+        runlog.mark(wide(3))
+        runlog.event(Level.INFO, "service.stopped")
+        written = log.read_text().count(" x")
+
+    found = back.read_back(log, 1)
+    assert found is not None
+    assert (len(found.waits), found.stopped) == (3, True)
+    lines = [parse_line(line) for line in log.read_text().splitlines()]
+    kept = sum(line["word"] in {"x", "SUCCESS"} for line in lines)
+    assert [int(line["lines"]) for line in lines if "lines" in line] == [runlog.lines_lost]
+    assert runlog.lines_lost - (written + 30 - kept) in {0, 1}  # the first word about the trouble may be among them
+    assert log.stat().st_size <= 8192
+
+
+@pytest.mark.parametrize("way", ["renamed", "removed", "emptied"])
+def test_a_file_that_is_taken_away_while_nothing_is_written_is_noticed(tmp_path: Path, way: str) -> None:
+    """A mark is asked for within a second or two, not when the next line comes: that may be hours later."""
+    log = tmp_path / "log"
+    asked = threading.Event()
+    with RunLog(LogFile(log, 10**6, 1, asked.set), echo=None) as runlog:
+        runlog.mark(wide(1))
+        assert runlog.write_through(SUCCESS, 5)
+        asked.clear()
+        {
+            "renamed": lambda: log.rename(tmp_path / "dated"),
+            "removed": log.unlink,
+            "emptied": lambda: log.write_bytes(b""),
+        }[way]()
+        assert asked.wait(10)
+        runlog.mark(wide(2))
+
+    found = back.read_back(log, 1)
+    assert found is not None
+    assert len(found.waits) == 2
+
+
+def test_a_file_that_another_service_has_is_not_written(tmp_path: Path) -> None:
+    """It came to stand under the name: lines are kept, that is told once, and they follow when the file is free."""
+    log, others = tmp_path / "log", tmp_path / "others"
+    others.write_text("not ours\n")
+    with RunLog(LogFile(log, 10**6, 1), echo=None) as runlog, others.open("ab") as held:
+        assert runlog.write_through(SUCCESS, 5)
+        fcntl.flock(held, fcntl.LOCK_EX)
+        others.rename(log)
+        wait_until(runlog.is_failing)
+        for number in range(3):
+            runlog.event(Level.INFO, "x", number=number)
+        assert runlog.write_through(FAILURE, 5)
+        assert log.read_text() == "not ours\n"
+        fcntl.flock(held, fcntl.LOCK_UN)
+        wait_until(lambda: "log.restored" in log.read_text())
+
+    lines = [parse_line(line) for line in log.read_text().splitlines()[1:]]
+    assert [line["word"] for line in lines] == ["log.lost", "x", "x", "x", "FAILURE", "log.restored"]
+    assert lines[0]["error"] == f"the file is in use by process {os.getpid()}"

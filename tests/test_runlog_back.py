@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from jobscheduler.model import Begun, Entry, Event, Level, Mark, Past, Record, Status
 from jobscheduler.runlog import LogFile, RunLog, as_text, events_of, read_back
 from jobscheduler.runlog.parsing import object_of, parse_line
+from jobscheduler.scheduler.held import waits_event
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -121,8 +123,9 @@ def test_it_reads_through_rotated_files(tmp_path: Path, form: str) -> None:
 
 
 def test_a_service_that_stopped_in_order_is_told_from_one_that_crashed(tmp_path: Path, form: str) -> None:
-    """By its last word."""
+    """By its last word; what the log has to say of itself may come after that."""
     write(tmp_path / "log", form, *events_of(MARK, at(0)), Event(at(1), Level.INFO, "service.stopped"))
+    write(tmp_path / "log", form, Event(at(1), Level.INFO, "log.restored", (("lines_not_kept", 0),)))
     past = read_back(tmp_path / "log", 7)
     assert past is not None
     assert past.stopped
@@ -190,6 +193,32 @@ def test_a_key_may_have_digits() -> None:
     assert "trigger" not in line
 
 
+@pytest.mark.parametrize("end", ["", ' scheduled=2030-01-01T00:00:00Z job_id=y s3_key="x job_id=z"'])
+def test_the_first_of_two_pairs_of_one_key_counts(end: str) -> None:
+    """Whoever wrote the line, in either format; also behind a value whose key has a digit."""
+    text = f"2026-11-22T12:00:00.000Z SUCCESS job_id=x run_id=a scheduled=2026-11-22T12:00:00Z{end}"
+    pairs = [pair.split("=", 1) for pair in text.replace('"', "").split()[2:]]
+    again = ", ".join(f'"{key}": "{value}"' for key, value in pairs)
+    for line in (text, f'{{"time": "2026-11-22T12:00:00.000Z", "status": "SUCCESS", {again}, "status": "FAILURE"}}'):
+        told = parse_line(line.encode()) or {}
+        assert (told["word"], told["job_id"], told["scheduled"]) == ("SUCCESS", "x", "2026-11-22T12:00:00Z"), line
+
+
+def test_a_tail_of_zeros_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As some file systems leave it after a power failure: however long, it costs one look at its bytes."""
+    write(tmp_path / "log", "text", *events_of(MARK, at(0)), started("a", 1, 1))
+    with (tmp_path / "log").open("ab") as log:
+        log.truncate(log.tell() + 16 * 1024 * 1024)
+    sizes: list[int] = []
+    pread = os.pread
+    monkeypatch.setattr(os, "pread", lambda *asked: sizes.append(asked[1]) or pread(*asked))
+
+    past = read_back(tmp_path / "log", 7)
+    assert past is not None
+    assert [one.run_id for one in past.begun] == ["a"]
+    assert sum(sizes) < 17 * 1024 * 1024
+
+
 def test_an_event_with_a_status_of_its_own_is_still_an_event(tmp_path: Path, form: str) -> None:
     """As the last word of a service whose part died."""
     write(tmp_path / "log", form, Event(at(1), Level.ERROR, "service.died", (("status", 70),)))
@@ -212,3 +241,82 @@ def test_a_line_is_the_same_object_from_either_format(tmp_path: Path) -> None:
     text, objects = ((tmp_path / form).read_bytes().splitlines() for form in ("text", "json"))
 
     assert [object_of(line) for line in text] == [object_of(line) for line in objects] == [*map(json.loads, objects)]
+
+
+def test_a_slot_is_known_again_whatever_fraction_of_a_second_it_has(tmp_path: Path, form: str) -> None:
+    """Records tell milliseconds; a mark of a former version told microseconds, and meant the same slots."""
+    begun = Begun("x", "a", at(1.123456), at(1.2))
+    mark = Mark(at(2.987654), "boot-1", (begun,), (("x", at(2.000999)), ("y", at(2.5))))
+    write(tmp_path / "log", form, *events_of(mark, at(3)), started("b", 2.000999, 4), success("b", 2.000999, 5))
+
+    past = read_back(tmp_path / "log", 7)
+    assert past is not None
+    assert past.mark.settled == mark.settled
+    assert past.waits == (("y", at(2.5)),)
+    assert past.begun == (Begun("x", "a", at(1.123), at(1.2)),)
+
+
+def test_a_slot_that_waits_is_known_from_its_line_until_it_begins(tmp_path: Path, form: str) -> None:
+    """Without a mark since; a line that comes when the run has already begun says nothing new."""
+    lines = [waits_event("x", at(slot), at(5)) for slot in (1, 2)]
+    held = waits_event("z", at(3), at(5), starts=at(9))
+    log = (*events_of(MARK, at(0)), started("b", 2, 4), *lines, held, waits_event("y", at(4), at(5)))
+    write(tmp_path / "log", form, *log, Record(at(6), Status.MISSED, "y", scheduled=at(4), reason="deleted"))
+
+    past = read_back(tmp_path / "log", 7)
+    assert past is not None
+    assert past.waits == (("x", at(1)),)
+    assert past.mark.late == (("z", at(3) - timedelta(microseconds=1)),)
+
+
+def test_the_log_says_which_slots_were_decided_as_far_back_as_it_is_asked(tmp_path: Path, form: str) -> None:
+    """Beyond the last mark; until one that was written before the time that is asked about, or the beginning."""
+    log = tmp_path / "log"
+    begun = Mark(at(300), "boot-1", (Begun("going", "g", at(250), at(250)),), (("waiting", at(260)),))
+    write(log, form, *events_of(MARK, at(0)), success("a", 60, 61), missed(70, 90, 95))
+    write(log, form, started("by-hand", None, 98, "hand"), *events_of(Mark(at(100), "boot-1"), at(100)))
+    write(log, form, started("b", 120, 120, "y"), waits_event("late", at(200), at(210), starts=at(900)))
+    write(log, form, *events_of(begun, at(300)), success("g", 250, 310, "going"))
+
+    past = read_back(log, 7)
+    assert past is not None
+    assert past.decided is not None
+    for job_id, after, expected in [
+        ("y", 110, 120),
+        ("y", 120, None),
+        ("x", 110, None),
+        ("x", 65, 90),
+        ("x", -100, 90),
+        ("going", 200, 250),
+        ("waiting", 200, 260),
+        ("late", 100, None),
+        ("hand", -100, None),
+    ]:
+        assert past.decided(job_id, at(after)) == (None if expected is None else at(expected)), (job_id, after)
+
+
+def test_a_log_that_was_rotated_away_does_not_say_what_was_decided(tmp_path: Path, form: str) -> None:
+    """Unless it tells of the job itself."""
+    events = [started(f"r{number}", number, number) for number in range(60)]
+    write(tmp_path / "log", form, *events_of(Mark(at(100), "boot-1"), at(0)), *events, max_bytes=1000)
+    fewer = len(list(tmp_path.glob("log.*"))) - 1
+    write(tmp_path / "log", form, *events_of(Mark(at(200), "boot-1"), at(0)))
+
+    past = read_back(tmp_path / "log", fewer)
+    assert past is not None
+    assert past.decided is not None
+    assert past.decided("x", at(50)) == at(59)
+    with pytest.raises(LookupError):
+        past.decided("y", at(50))
+
+
+def test_a_run_that_began_while_a_mark_was_put_together_has_begun(tmp_path: Path, form: str) -> None:
+    """Its line came first, and the mark still says that it waits: it must not run once more."""
+    waits = (("x", at(1)), ("y", at(2)), ("z", at(3)))
+    lines = (started("a", 1, 9.9), started("b", 2, 9.9, "y"), success("b", 2, 9.95, "y"), started("c", 8, 9.9, "z"))
+    write(tmp_path / "log", form, *lines, *events_of(Mark(at(10), "boot-1", (), waits), at(10)))
+
+    past = read_back(tmp_path / "log", 7)
+    assert past is not None
+    assert past.begun == (Begun("x", "a", at(1), at(9.9)),)
+    assert past.waits == (("z", at(3)),)

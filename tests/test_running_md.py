@@ -221,7 +221,7 @@ def in_machine(machine: Machine, directory: Path) -> Callable[[str], tuple[int, 
     """Running shell commands as root in a booted machine."""
 
     def run(command: str) -> tuple[int, str]:
-        done = machine.run(command, cwd=directory)
+        done = machine.run(f"{{ {command}\n}} 2>&1", cwd=directory)
         return done.returncode, done.stdout
 
     return run

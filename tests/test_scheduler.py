@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
@@ -416,6 +417,19 @@ def test_after_an_unclean_boot_nothing_runs_where_lines_may_be_lost(world: World
     assert sorted(world.wait_for_records(3)) == [(1, "MISSED", "unknown"), (3, "MISSED", "down"), (30, "SUCCESS", None)]
 
 
+@pytest.mark.parametrize(("before_its_start", "runs"), [(1, 0), (3, 1)])
+def test_after_an_unclean_boot_what_may_have_started_is_not_run_however_early_its_nominal_time(
+    world: World, before_its_start: int, runs: int
+) -> None:
+    """The last line that survived is from shortly before the end of its jitter; or from long enough before."""
+    start = timetable_of(jittered()).start_of(NOON + timedelta(hours=1))
+    world.now = start + timedelta(seconds=20)
+    until = start - timedelta(seconds=before_its_start)
+    recalled(world, jittered(), mark=Mark(NOON + timedelta(minutes=59), "another boot"), until=until)
+
+    assert world.wait_for_records(1) == [(3600, "SUCCESS", None) if runs else (3600, "MISSED", "unknown")]
+
+
 def test_a_one_time_job_of_the_outage_runs_if_it_is_young_enough_and_else_is_missed(world: World) -> None:
     """And one whose file came too late for it is neither: it is expired, which is not told here."""
     world.now = NOON + timedelta(seconds=300)
@@ -441,6 +455,18 @@ def test_at_reboot_means_once_a_boot(world: World, boot: str, runs: int) -> None
 
     assert [record[0] for record in world.records("x")] == [30] * runs
     assert world.put(job("later", schedule=Cron("@reboot", "UTC"))) is None
+
+
+def test_a_slot_is_no_finer_than_the_log_tells(world: World) -> None:
+    """Milliseconds, whatever the clock or the schedule says: else its record would not be found again."""
+    world.now = NOON + timedelta(microseconds=123_456)
+    recalled(world, job("boot", Cron("@reboot", "UTC")), mark=Mark(NOON, "boot-0"), stopped=True)
+    world.put(job("once", Once(NOON + timedelta(seconds=1, microseconds=654_321))))
+    world.due("once", 2)
+    world.wait_for_records(2)
+
+    slots = {one.job_id: one.scheduled - NOON for one in world.written if isinstance(one, Record) and one.scheduled}
+    assert slots == {"boot": timedelta(milliseconds=123), "once": timedelta(seconds=1, milliseconds=654)}
 
 
 def test_a_log_that_is_a_little_ahead_of_the_clock_holds_and_one_that_is_far_ahead_does_not(world: World) -> None:
@@ -571,6 +597,61 @@ def test_a_waiting_one_time_job_whose_file_was_touched_meanwhile_keeps_its_accou
     world.scheduler.start()
 
     assert world.records() == [(10, "MISSED", "down")]
+
+
+def told_waits(world: World) -> list[tuple[str, int, bool]]:
+    """Each line about a slot that waits: job, seconds after noon, and whether only its jitter holds it."""
+    events = [one for one in world.written if isinstance(one, Event) and one.name == "slot.waits"]
+    values = [dict(one.values) for one in events]
+    return [(one["job_id"], int((one["scheduled"] - NOON).total_seconds()), "starts" in one) for one in values]
+
+
+def test_a_slot_that_waits_for_its_turn_is_told_at_once(world: World) -> None:
+    """A crash before the next mark must not leave it to how old its file looks."""
+    Gate.may_end.clear()
+    world.scheduler.start()
+    world.put(job(overlap="queue"))
+    for seconds in (60, 120, 180):
+        world.due("x", seconds)
+
+    assert told_waits(world) == [("x", 120, False)]
+
+
+@pytest.mark.parametrize("change", ["touch", "edit"])
+def test_what_waits_for_anything_is_told_before_its_file_looks_newer(world: World, change: str) -> None:
+    """For a worker, for its turn, or for the end of its jitter; of what runs or is done there is nothing to tell."""
+    Gate.may_end.clear()
+    world.scheduler.start()
+    late = job("late", Cron("0 * * * *", "UTC"), jitter=3000)
+    minutely = [job(f"x{number}") for number in range(5)]  # on four workers
+    for one in (late, *minutely):
+        world.put(one)
+    for one in minutely:
+        world.due(one.id, 60)
+    wait_until(lambda: len(Gate.begun) == 4)
+    (waiting,) = {one.id for one in minutely} - {context.job_id for context in Gate.begun}
+    for one, seconds in (*((one, 100) for one in minutely), (late, 3615)):
+        world.now = NOON + timedelta(seconds=seconds)
+        if change == "touch":
+            world.scheduler.touch(one.id, world.now)
+        else:
+            world.put(replace(one, description="edited"))
+
+    assert told_waits(world) == [(waiting, 60, False), ("late", 3600, True)]
+
+
+@pytest.mark.parametrize(
+    ("late", "expected"),
+    [((), [(180, "MISSED", "down")]), ((("x", NOON),), [(60, "MISSED", "down"), (180, "MISSED", "down")])],
+)
+def test_a_slot_that_was_due_when_its_file_was_touched_keeps_its_account(
+    world: World, late: tuple[tuple[str, datetime], ...], expected: list[tuple[int, str, str | None]]
+) -> None:
+    """The log knows that it was; what else there is before the file is nobody's."""
+    world.now = NOON + timedelta(seconds=200)
+    recalled(world, job(catch_up=0, written=NOON + timedelta(seconds=130)), mark=Mark(NOON, "boot-1", late=late))
+
+    assert world.wait_for_records(len(expected)) == expected
 
 
 def test_a_start_marks_what_it_begins_before_it_begins(world: World) -> None:
@@ -710,3 +791,181 @@ def test_a_start_after_years_costs_no_more_than_one_after_minutes(world: World) 
     counted = [dict(one.details) for one in world.written if isinstance(one, Record) and "count" in dict(one.details)]
     assert len(counted) == 1000
     assert {one["count"] for one in counted} <= {26280, 26281}
+
+
+# -- what was decided before, and what was not
+
+
+def asked(world: World, job_to_put: Job, *, starting: bool, log: dict[str, int] | None, **past: Any) -> list[Any]:
+    """Put a job at or after a start whose log knows these latest slots (seconds after noon); None: it ends too soon."""
+
+    def decided(job_id: str, after: datetime) -> datetime | None:
+        if log is None:
+            raise LookupError
+        found = NOON + timedelta(seconds=log[job_id]) if job_id in log else None
+        return found if found and found > after else None
+
+    recalled(world, *([job_to_put] if starting else []), decided=decided, **past)
+    if not starting:
+        world.put(job_to_put)
+    world.due(job_to_put.id, (world.now - NOON).total_seconds())
+    wait_until(lambda: not world.scheduler.running())
+    return world.records()
+
+
+@pytest.mark.parametrize("starting", [True, False])
+@pytest.mark.parametrize(
+    ("log", "written", "expected"),
+    [
+        ({}, 12, [(10, "SUCCESS", None)]),
+        ({"x": 10}, 12, []),
+        ({"x": 5}, 12, [(10, "SUCCESS", None)]),
+        (None, 12, [(10, "MISSED", "unknown")]),
+    ],
+    ids=["never decided", "has run", "an earlier one has run", "the log was rotated away"],
+)
+def test_a_young_one_time_job_whose_file_is_new_runs_unless_it_has(
+    world: World, starting: bool, log: dict[str, int] | None, written: int, expected: list[Any]
+) -> None:
+    """Put while the service was down or just after it is back, or moved away and back; and never is it silent."""
+    world.now = NOON + timedelta(seconds=30)
+    once = job(schedule=Once(NOON + timedelta(seconds=10)), written=NOON + timedelta(seconds=written))
+    mark = Mark(NOON + timedelta(seconds=20), "boot-1")
+
+    assert asked(world, once, starting=starting, log=log, mark=mark) == expected
+    world.put(replace(once, description="edited"))
+    world.due("x", 31)
+    wait_until(lambda: not world.scheduler.running())
+    assert world.records() == expected
+
+
+def test_a_one_time_job_that_was_there_when_it_was_due_is_not_asked_about(world: World) -> None:
+    """At a start there may be thousands of them, and logs of many months."""
+    world.now = NOON + timedelta(seconds=30)
+    once = job(schedule=Once(NOON + timedelta(seconds=10)), written=NOON)
+
+    assert asked(world, once, starting=True, log=None, mark=Mark(NOON + timedelta(seconds=20), "boot-1")) == []
+
+
+@pytest.mark.parametrize("starting", [True, False])
+@pytest.mark.parametrize(
+    ("log", "following"), [({}, 60), ({"y": 3600}, 60), ({"x": 3600}, 3660), ({"x": 7200}, 7260), (None, 7260)]
+)
+def test_only_what_ran_ahead_of_the_clock_waits_until_the_clock_is_there(
+    world: World, starting: bool, log: dict[str, int] | None, following: int
+) -> None:
+    """The log is two hours ahead: a job that is new has its next slot now, whether it comes at the start or later."""
+    mark = Mark(NOON + timedelta(hours=2), "boot-1")
+
+    assert asked(world, job(), starting=starting, log=log, mark=mark, until=mark.settled) == []
+    assert world.scheduler.next_slot("x") == NOON + timedelta(seconds=following)
+
+
+def test_a_one_time_job_ahead_of_which_the_log_is_runs_at_its_time(world: World) -> None:
+    """As it would without the restart."""
+    mark = Mark(NOON + timedelta(hours=2), "boot-1")
+    assert asked(world, job(schedule=Once(NOON + timedelta(seconds=3))), starting=False, log={}, mark=mark) == []
+    world.due("x", 3)
+
+    assert world.wait_for_records(1) == [(3, "SUCCESS", None)]
+
+
+@pytest.mark.parametrize(("log", "expected"), [({}, [(60, "SUCCESS", None)]), ({"x": 60}, [])])
+def test_a_one_time_job_that_was_put_before_the_start_runs_also_if_the_log_is_ahead_of_it(
+    world: World, log: dict[str, int], expected: list[tuple[int, str, str | None]]
+) -> None:
+    """Its instant is to come, and before the end of the log, which was written with a wrong clock."""
+    once = job(schedule=Once(NOON + timedelta(seconds=60)), written=NOON - timedelta(seconds=5))
+    assert asked(world, once, starting=True, log=log, mark=Mark(NOON + timedelta(hours=2), "boot-1")) == []
+    world.due("x", 60)
+    wait_until(lambda: not world.scheduler.running())
+
+    assert world.records() == expected
+
+
+def test_a_one_time_job_that_a_start_caught_up_is_not_run_again_by_an_edit(world: World) -> None:
+    """What a start decides is decided."""
+    world.now = NOON + timedelta(seconds=30)
+    once = job(schedule=Once(NOON + timedelta(seconds=10)), written=NOON)
+    recalled(world, once)
+    world.wait_for_records(1)
+    world.put(replace(once, description="edited"))
+    world.due("x", 31)
+    wait_until(lambda: not world.scheduler.running())
+
+    assert world.records() == [(10, "SUCCESS", None)]
+
+
+def test_at_reboot_means_once_a_boot_also_when_the_clock_is_another_one(world: World) -> None:
+    """The log is four hours ahead, and of this very boot."""
+    recalled(world, job(schedule=Cron("@reboot", "UTC")), mark=Mark(NOON + timedelta(hours=4), "boot-1"))
+
+    assert world.records() == []
+    assert [one.name for one in world.written if isinstance(one, Event)] == ["clock.accepted"]
+
+
+@pytest.mark.parametrize(
+    ("written", "later", "catch_up", "expected"),
+    [
+        (0, 30, 60, [(60, "MISSED", "down"), (120, "SUCCESS", None)]),
+        (0, 90, 60, [(60, "MISSED", "down")]),
+        (0, 90, 100, [(60, "MISSED", "down"), (120, "SUCCESS", None)]),
+        (90, 30, 60, [(120, "SUCCESS", None)]),
+        (130, 30, 60, []),
+    ],
+    ids=["healed soon", "too old by then", "not too old", "written in the outage", "written since"],
+)
+def test_a_job_that_was_refused_at_the_start_has_its_account_when_it_heals(
+    world: World, written: int, later: int, catch_up: int, expected: list[tuple[int, str, str | None]]
+) -> None:
+    """It was there when the service started; what fell due while it was refused is nobody's, but it comes once."""
+    world.now = NOON + timedelta(seconds=125)
+    recalled(world)
+    world.now += timedelta(seconds=later)
+    healed = job(written=NOON + timedelta(seconds=written), catch_up=catch_up)
+    world.put(healed)
+    wait_until(lambda: not world.scheduler.running())
+    world.scheduler.drop("x", world.now)
+    world.put(healed)
+
+    assert sorted(world.records()) == expected
+    assert world.scheduler.next_slot("x") == NOON + timedelta(minutes=(125 + later) // 60 + 1)
+
+
+@pytest.mark.parametrize(
+    ("boot", "written", "later", "expected"),
+    [
+        ("boot-0", 0, 30, [(0, "SUCCESS", None)]),
+        ("boot-0", 0, 90, [(0, "MISSED", "down")]),
+        ("boot-0", 1, 30, []),
+        ("boot-1", 0, 30, []),
+        (None, 0, 30, [(0, "SUCCESS", None)]),
+    ],
+)
+def test_at_reboot_of_a_job_that_was_refused_at_the_start_is_caught_up(
+    world: World, boot: str | None, written: int, later: int, expected: list[tuple[int, str, str | None]]
+) -> None:
+    """Its slot is the start; a job that is new waits for the next boot."""
+    world.scheduler._boot = "boot-1"
+    world.scheduler.recall(Past(Mark(NOON, boot), NOON, stopped=True) if boot else None, world.now)
+    world.scheduler.start()
+    world.now += timedelta(seconds=later)
+    world.put(job(schedule=Cron("@reboot", "UTC"), written=NOON + timedelta(seconds=written)))
+    wait_until(lambda: not world.scheduler.running())
+
+    assert world.records() == expected
+
+
+def test_a_clock_that_is_set_back_again_and_again_is_believed_when_that_is_far(world: World) -> None:
+    """Twice two and a half hours; once is waited for."""
+    world.put(job())
+    world.due("x", 60)
+    world.wait_for_records(1)
+    told = []
+    for hours in (0, 2.5, 5.0, 5.0):
+        world.now = NOON - timedelta(hours=hours)
+        world.scheduler.mark()
+        told.append(sum(isinstance(one, Event) and one.name == "clock.accepted" for one in world.written))
+
+    assert told == [0, 0, 1, 1]
+    assert world.scheduler.next_slot("x") == world.now + timedelta(minutes=1)

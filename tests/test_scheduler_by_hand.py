@@ -117,6 +117,40 @@ def test_slots_of_a_paused_job_are_skipped_until_it_is_resumed(world: World) -> 
     ]
 
 
+def test_what_waits_is_skipped_by_a_pause_and_what_is_at_work_goes_on(world: World) -> None:
+    """For its turn, and for a worker; nothing begins after the pause."""
+    Gate.may_end.clear()
+    world.put(job(overlap="queue"))
+    world.due("x", 60)
+    wait_until(lambda: Gate.begun)
+    world.due("x", 120)
+    world.scheduler.pause("x")
+    assert world.records() == [(120, "SKIPPED", "paused")]
+    Gate.may_end.set()
+
+    world.wait_for_records(2)
+    assert world.records() == [(120, "SKIPPED", "paused"), (60, "SUCCESS", None)]
+    assert len(Gate.begun) == 1
+
+
+def test_a_run_by_hand_has_its_turn_when_a_pause_takes_the_slot_before_it_away() -> None:
+    """One worker is busy with another job; the slot waits for it, and the run by hand for the slot."""
+    Gate.may_end.clear()
+    world = World(workers=1)
+    world.put(job("busy"))
+    world.put(job(overlap="queue"))
+    world.due("busy", 60)
+    wait_until(lambda: Gate.begun)
+    world.due("x", 60)
+    world.scheduler.run_now(job(overlap="queue"), "0")
+    world.scheduler.pause("x")
+    Gate.may_end.set()
+
+    wait_until(lambda: by_hand(world))
+    assert (world.records("x"), by_hand(world)[0][0]) == ([(60, "SKIPPED", "paused")], "SUCCESS")
+    world.scheduler.stop(5)
+
+
 def test_the_latest_slot_of_an_outage_is_not_caught_up_while_paused(world: World) -> None:
     """The others are missed as they would be."""
     world.put(job(catch_up=3600))

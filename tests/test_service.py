@@ -7,11 +7,15 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from jobscheduler.model import Cron, Job, TaskSpec
+from jobscheduler.timetable import timetable_of
+from tests.accounting import MARKING, Account
 from tests.conftest import ROOT, Service, job, wait_until
 
 
@@ -217,6 +221,92 @@ def test_a_second_signal_stops_at_once(service: Service) -> None:
 
     assert service.stop(signal.SIGTERM, seconds=10) == 0
     assert service.words("FAILURE", job_id="slow")[0]["reason"] == "shutdown"
+
+
+def test_a_storm_of_reloads_does_not_hold_up_the_end(service: Service) -> None:
+    """Signals to reload that come during one are another one together, and the end goes before that."""
+    service.patched(
+        """
+        import time
+        from jobscheduler.passes import Reconciler
+        real = Reconciler.reload
+        Reconciler.reload = lambda self, rules: (time.sleep(0.5), real(self, rules))[1]
+        """
+    )
+    service.start()
+    for _ in range(100):
+        service.process.send_signal(signal.SIGHUP)
+        time.sleep(0.01)
+    service.wait_for("service.reloaded")
+    reloads = len(service.words("service.reloaded"))
+    assert service.stop(seconds=5) == 0
+    assert reloads <= len(service.words("service.reloaded")) < 6
+
+
+def test_a_long_look_at_the_files_ends_when_the_service_is_to_end(service: Service) -> None:
+    """Between two files, at a reload; not after all of them."""
+    slow = slow_reading(service)
+    for number in range(40):
+        service.write(f"{number}.json", job(f"job{number}", "@yearly"))
+    service.start()
+    slow.touch()
+    service.process.send_signal(signal.SIGHUP)
+    wait_until(slow.with_name("read").exists)
+
+    assert service.stop(seconds=8) == 0
+    assert service.words("service.reloaded") == []
+    assert service.words("service.stopped")
+
+
+def test_a_start_that_is_ended_begins_nothing_and_leaves_the_account_as_it_was(service: Service) -> None:
+    """No run of its begins; the next start accounts for the outage from the same mark."""
+    marks = service.jobs.parent / "marks"
+    slow = slow_reading(service)
+    for number in range(40):
+        service.write(f"{number}.json", job(f"job{number}", "@yearly"))
+    for name in ("a", "zz"):  # one is read at once, the other never
+        service.write(f"{name}.json", job(name, "* * * * * *", MARKING.format(marks), catch_up="1h"))
+    service.start()
+    service.wait_for("SUCCESS", job_id="a")
+    assert service.stop() == 0
+    runs = len(service.words("run.started"))
+    mark = service.words("service.alive")[-1]["settled"]
+    slow.touch()
+    service.start(wait=False)
+    wait_until(slow.with_name("read").exists)
+    assert service.stop(seconds=8) == 0
+    assert len(service.words("run.started")) == runs
+    assert service.words("service.alive")[-1]["settled"] == mark
+    assert [line["word"] for line in service.lines()][-2:] == ["service.stopping", "service.stopped"]
+
+    slow.unlink()
+    service.start()
+    for name in ("a", "zz"):
+        service.wait_for("SUCCESS", len(service.words("SUCCESS", job_id=name)) + 2, job_id=name)
+    assert service.stop() == 0
+    timetables = {
+        name: timetable_of(Job(name, Cron("* * * * * *", "UTC"), TaskSpec("x", "{}"))) for name in ("a", "zz")
+    }
+    Account(service.lines(), timetables, marks).check()
+
+
+def slow_reading(service: Service) -> Path:
+    """Have the service take its time for each file while this one is there; `read` beside it appears with the first."""
+    slow = service.jobs.parent / "slow"
+    service.patched(
+        f"""
+        import os, time
+        from jobscheduler import passes
+        real = passes.parse
+        def parse(*args):
+            if os.path.exists({str(slow)!r}):
+                open({str(slow.with_name("read"))!r}, "w").close()
+                time.sleep(0.5)
+            return real(*args)
+        passes.parse = parse
+        """
+    )
+    return slow
 
 
 def test_the_log_rotates_by_size(tmp_path: Path) -> None:

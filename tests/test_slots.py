@@ -171,13 +171,16 @@ def ranges(*pairs: tuple[float, float]) -> tuple[tuple[datetime, datetime], ...]
         # a wait from before the mark; it is the latest, and young enough
         (Outage(at(60), at(100), waits=(at(60),)), 60, []),
         (Outage(at(60), at(130), waits=(at(60),)), 120, [missed(60, 60, 1)]),
+        # a wait in the midst of the outage, which is a slot of it all the same
+        (Outage(NOON, at(190), waits=(at(120),)), 180, [missed(60, 120, 2)]),
+        (Outage(NOON, at(130), waits=(at(120),)), 120, [missed(60, 60, 1)]),
         # where lines may have been lost nothing runs, and that is the reason
-        (Outage(NOON, at(100), unknown=(at(59), at(61))), None, [missed(60, 60, 1, "unknown")]),
-        (
-            Outage(NOON, at(320), unknown=(at(119), at(121))),
-            300,
-            [missed(60, 60, 1), missed(120, 120, 1, "unknown"), missed(180, 240, 2)],
-        ),
+        (Outage(NOON, at(100), unknown=at(61)), None, [missed(60, 60, 1, "unknown")]),
+        (Outage(at(100), at(320), unknown=at(121)), 300, [missed(120, 120, 1, "unknown"), missed(180, 240, 2)]),
+        (Outage(at(100), at(320), unknown=at(500)), None, [missed(120, 300, 4, "unknown")]),
+        # also what had waited until then may have begun in that time
+        (Outage(at(100), at(130), waits=(at(60),), unknown=at(102)), 120, [missed(60, 60, 1, "unknown")]),
+        (Outage(at(100), at(110), waits=(at(60),), unknown=at(102)), None, [missed(60, 60, 1, "unknown")]),
         # the log is ahead of the clock: nothing is due until the clock is there
         (Outage(at(600), at(200), accounted=ranges((660, 660))), None, []),
     ],

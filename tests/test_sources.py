@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from jobscheduler.sources import SourceUnavailable
 from jobscheduler.sources.directory import DirectorySource, is_job_file
+from tests.conftest import wait_until
 
 
 @contextmanager
@@ -125,3 +127,30 @@ def test_a_directory_made_again_with_the_same_inode_is_another_one(tmp_path: Pat
     assert source.identity() != before
     with source.look() as view, pytest.raises(SourceUnavailable, match="another directory and empty"):
         view.listing()
+
+
+def test_a_linked_file_is_as_young_as_the_newest_link_to_it(tmp_path: Path) -> None:
+    """It is put there with the link, however old the target is."""
+    (tmp_path / "jobs").mkdir(mode=0o755)
+    target, hop, link = tmp_path / "target", tmp_path / "hop", tmp_path / "jobs" / "a.json"
+    target.write_text("{}")
+    target.chmod(0o644)
+    made = target.stat().st_ctime
+
+    def written() -> float:
+        with DirectorySource(tmp_path / "jobs").look() as view:
+            found = view.read("a.json")
+        assert found.problem is None
+        return found.written
+
+    wait_until(lambda: time.time() > made + 0.05)
+    hop.symlink_to(target)
+    link.symlink_to(hop)
+    assert written() == link.lstat().st_ctime > made
+    wait_until(lambda: time.time() > link.lstat().st_ctime + 0.05)
+    (tmp_path / "new").symlink_to(target)
+    (tmp_path / "new").rename(hop)
+    assert written() == hop.lstat().st_ctime > link.lstat().st_ctime
+    wait_until(lambda: time.time() > hop.lstat().st_ctime + 0.05)
+    target.write_text("{} ")
+    assert written() == target.stat().st_ctime > hop.lstat().st_ctime

@@ -190,7 +190,7 @@ def test_a_service_whose_scheduling_thread_died_is_started_again(machine: Machin
     machine("touch /run/fault")
 
     machine.wait("a start after the death", lambda: len(records(machine, "service.started")) > starts)
-    assert records(machine, "service.died")[-1]["status"] == "70"
+    assert records(machine, "service.died")[-1]["exit_status"] == "70"
     assert "status=70" in machine("journalctl --no-pager --unit jobscheduler")
     drop_in(machine, "")
 

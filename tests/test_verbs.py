@@ -327,3 +327,23 @@ def test_a_run_that_waits_when_the_service_stops_is_told_to_who_waits_for_it(tmp
         waiting.communicate(timeout=40)
     assert waiting.returncode in {1, 3}
     wait_until(lambda: made.words("FAILURE", reason="shutdown"))
+
+
+def test_a_run_by_hand_has_its_record_after_a_crash(tmp_path: Path) -> None:
+    """One that had begun, and one that waited for it; both say who asked."""
+    made = Service(tmp_path)
+    made.write("x.json", job("x", "@yearly", "sleep 60", overlap="queue"))
+    made.start()
+    first, second = (answer(made, "run", "x")[0]["run_id"] for _ in range(2))
+    made.wait_for("run.started", run_id=first)
+    made.wait_for("run.requested", run_id=second)
+    assert made.stop(signal.SIGKILL) == -signal.SIGKILL
+    made.start()
+
+    by = str(os.getuid())
+    assert made.wait_for("FAILURE", run_id=first, reason="interrupted", trigger="manual", by=by)
+    assert made.wait_for("MISSED", run_id=second, reason="down", trigger="manual", by=by)
+    assert made.stop() == 0
+    made.start()
+    assert made.stop() == 0
+    assert len(made.words("MISSED")) == len(made.words("FAILURE")) == 1

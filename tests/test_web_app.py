@@ -339,6 +339,15 @@ def test_the_log_is_read_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
     assert face.reads == 2
 
 
+def test_trouble_is_seen_however_many_records_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the records that are read, what failed, was skipped or missed is read by itself."""
+    monkeypatch.setattr("jobscheduler.web.pages.MOST_RECORDS", 100)
+    page = get(a_day()).text
+    assert "The grey part shows trouble only" in page
+    assert page.count('<use href="#t-failure" x=') == 3  # two on the timeline, one in the legend
+    assert 'aria-label="reindex' not in page
+
+
 def test_all_files_with_problems_are_on_pages_of_their_own() -> None:
     """The first page shows a few and leads there."""
     face = FakeFace()

@@ -102,6 +102,18 @@ def test_a_phone_needs_no_scrolling_sideways(
         assert browser.evaluate(f"Math.min(...{letters})") >= 11, page
 
 
+@pytest.mark.parametrize("width", [640, 800, 1000, 1050, 1100, 1280, 2560])
+@pytest.mark.parametrize("host", ["a day", "hostile"])
+def test_no_width_of_a_window_squeezes_the_jobs(
+    browser: Chromium, hosts: dict[str, str], host: str, width: int
+) -> None:
+    """Nor does one scroll sideways, however long a schedule is."""
+    browser.be(width, 900)
+    browser.visit(hosts[host] + "/")
+    assert browser.evaluate("document.scrollingElement.scrollWidth") == width
+    assert browser.evaluate("document.querySelector('td.job').getBoundingClientRect().width") > 150
+
+
 CONTRAST = """(() => {
   const parse = text => text.match(/[0-9.]+/g).slice(0, 3).map(Number);
   const light = rgb => rgb.map(c => (c /= 255) <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)

@@ -150,6 +150,34 @@ def test_an_address_that_is_taken_is_a_warning_and_not_the_end(address: str, cap
     assert [record.getMessage() for record in caplog.records] == [web.problem]
 
 
+def test_a_page_that_cannot_be_made_is_a_warning_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broken installation of the extra does not keep the jobs from running; the address is free again."""
+    monkeypatch.setattr("jobscheduler.web.app.Pages", lambda face: 1 / 0)
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        address = found.getsockname()
+    with Web(address, a_day(), token=None) as web:
+        assert web.problem
+        assert "ZeroDivisionError" in web.problem
+        socket.create_server(address).close()
+
+
+def test_a_service_with_very_many_descriptors_has_a_page() -> None:
+    """More than 1024: some ways to wait for sockets know no more."""
+    import os
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
+    held = [os.open("/dev/null", os.O_RDONLY) for _ in range(1100)]
+    try:
+        with Web(("127.0.0.1", 0), a_day(), token=None) as web:
+            assert ask(web)[0].status == 200
+    finally:
+        for one in held:
+            os.close(one)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 def test_the_address_is_free_after_the_end_and_its_threads_are_gone() -> None:
     """At once, also with a connection that is still open."""
     before = threading.active_count()

@@ -10,7 +10,8 @@ import pytest
 from jobscheduler.model import Cron, Job, Status, TaskSpec
 from jobscheduler.status import Going, JobStatus, State
 from jobscheduler.web.looks import clock, distance, human, visible
-from jobscheduler.web.timeline import MOST_ROWS, MOST_SLOTS, SIDE, Row, Timeline, View, chosen, row, timeline
+from jobscheduler.web.scale import SIDE, View
+from jobscheduler.web.timeline import MOST_ROWS, MOST_SLOTS, Row, Timeline, chosen, row, timeline
 from jobscheduler.web.told import Told, told
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -268,8 +269,8 @@ def test_durations_are_written_for_people(seconds: float, text: str) -> None:
 
 def test_distances_are_told_from_now() -> None:
     """Rounded down."""
-    found = [distance(NOW + timedelta(seconds=seconds), NOW) for seconds in (0.5, 59, 60, 7199, -86400)]
-    assert found == ["now", "in 59 s", "in 1 min", "in 1 h", "1 d ago"]
+    found = [distance(NOW + timedelta(seconds=seconds), NOW) for seconds in (0.5, 59, 60, 7199, -86400, 3.2e7)]
+    assert found == ["now", "in 59 s", "in 1 min", "in 1 h", "1 d ago", "in 1 y"]
 
 
 def test_an_instant_has_as_much_date_as_it_needs() -> None:

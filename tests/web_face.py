@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -73,9 +73,12 @@ class FakeFace:
         wanted = {one.id: one.job for one in self.jobs if one.id in job_ids and one.job and one.next}
         return {job_id: list(timetable_of(job).slots(NOW, until, most)) for job_id, job in wanted.items() if job_id}
 
-    def records(self, job_id: str | None, since: datetime, most: int) -> Sequence[Mapping[str, Any]]:
+    def records(
+        self, job_id: str | None, since: datetime, most: int, statuses: Collection[Status] = tuple(Status)
+    ) -> Sequence[Mapping[str, Any]]:
         self.reads += 1
         found = [one for one in self.log if job_id in {None, one["job_id"]} and one["time"] >= since.isoformat()]
+        found = [one for one in found if one["status"] in statuses]
         return sorted(found, key=lambda one: one["time"], reverse=True)[:most]
 
     def output(self, run_id: str) -> bytes | None:
@@ -230,6 +233,8 @@ def hostile() -> FakeFace:
     """Everything that somebody can name or print is an attempt to be executed."""
     face = FakeFace()
     face.add("0 * * * *", "hostile", HOSTILE, command=f"echo {HOSTILE!r}", file=f"{HOSTILE}.json")
+    every = (",".join(map(str, range(most))) for most in (60, 24))
+    face.add(f"{' '.join(every)} * * *", "long-schedule", "x" * 300)
     face.ran(
         "hostile",
         local("22 12:00"),

@@ -6,31 +6,34 @@ import argparse
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from importlib import import_module
+from typing import Any
 
 from jobscheduler import __version__
-from jobscheduler.cli import db, explain, history, listing, pause, resume, run, serve, status, validate
-from jobscheduler.cli import next as next_
 from jobscheduler.cli.problems import show
 from jobscheduler.config import BadSetting
-from jobscheduler.control import Refusal, Unreachable
+from jobscheduler.control.client import Refusal, Unreachable
 from jobscheduler.model import Problem
 from jobscheduler.zone import ZoneUnknown
 
 VERBS = {
-    "serve": serve,
-    "validate": validate,
-    "next": next_,
-    "list": listing,
-    "history": history,
-    "explain": explain,
-    "run": run,
-    "pause": pause,
-    "resume": resume,
-    "status": status,
-    "db": db,
+    "serve": "serve",
+    "validate": "validate",
+    "next": "next",
+    "list": "listing",
+    "history": "history",
+    "explain": "explain",
+    "run": "run",
+    "pause": "pause",
+    "resume": "resume",
+    "status": "status",
+    "db": "db",
 }
-"""Each verb is a module with `SUMMARY`, `EXAMPLES`, `add_arguments(parser)` and `run(arguments) -> exit status`."""
+"""The module of each verb, imported when it is asked for: `pause` is not to wait for what `explain` needs.
+
+It has `SUMMARY`, `EXAMPLES`, `add_arguments(parser)` and `run(arguments) -> exit status`.
+"""
 
 DEFAULT = "serve"
 
@@ -43,9 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if argv is None else argv)
     if not given or (given[0].startswith("-") and given[0] not in {"-h", "--help", "--version"}):
         given.insert(0, DEFAULT)
-    arguments = _parser().parse_args(given)
+    arguments = _parser([given[0]] if given[0] in VERBS else VERBS).parse_args(given)
     try:
-        ended = int(VERBS[arguments.verb].run(arguments))
+        ended = int(_module(arguments.verb).run(arguments))
         sys.stdout.flush()
         return ended
     except BadSetting as error:
@@ -76,7 +79,11 @@ def _silence() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _parser() -> argparse.ArgumentParser:
+def _module(verb: str) -> Any:
+    return import_module(f"jobscheduler.cli.{VERBS[verb]}")
+
+
+def _parser(names: Iterable[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="jobscheduler",
         description="A job scheduler for Linux hosts: files in, runs out, an honest log.",
@@ -85,7 +92,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"jobscheduler {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
-    for name, module in VERBS.items():
+    for name in names:
+        module = _module(name)
         verb = verbs.add_parser(
             name,
             help=module.SUMMARY,

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from jobscheduler.cli.options import add_options
 from jobscheduler.config import Settings
-from jobscheduler.control import Refusal, Unreachable, ask
+from jobscheduler.control.client import Refusal, Unreachable, ask
 
 STATUSES = "Exit status: 0 fine, 1 the service says no, 2 wrong usage, 3 service not reachable."
 

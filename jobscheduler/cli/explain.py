@@ -18,7 +18,7 @@ from jobscheduler.cli.options import add_options, settings_of
 from jobscheduler.cli.problems import as_object, show
 from jobscheduler.cli.table import printable
 from jobscheduler.config import Settings
-from jobscheduler.control import Refusal, Unreachable, ask
+from jobscheduler.control.client import Refusal, Unreachable, ask
 from jobscheduler.crontab import Refused
 from jobscheduler.explain import Answer, Facts, Question, explain
 from jobscheduler.model import Problem

@@ -14,7 +14,7 @@ from jobscheduler.cli.asking import STATUSES, add_common, lasted, local, plural,
 from jobscheduler.cli.options import settings_of
 from jobscheduler.cli.problems import show
 from jobscheduler.cli.table import Column, in_colour, room, table
-from jobscheduler.control import ask
+from jobscheduler.control.client import ask
 from jobscheduler.model import Problem
 from jobscheduler.status import State
 

@@ -7,7 +7,7 @@ import json
 
 from jobscheduler.cli.asking import STATUSES, add_common, target
 from jobscheduler.cli.options import settings_of
-from jobscheduler.control import ask
+from jobscheduler.control.client import ask
 
 SUMMARY = "let the slots of a paused job run again"
 EXAMPLES = f"""examples:

@@ -12,7 +12,7 @@ from typing import Any
 from jobscheduler.cli.asking import add_common, lasted, target
 from jobscheduler.cli.options import settings_of
 from jobscheduler.cli.table import coloured, in_colour
-from jobscheduler.control import ask
+from jobscheduler.control.client import ask
 
 SUMMARY = "run a job now, whatever its schedule says"
 EXAMPLES = """examples:

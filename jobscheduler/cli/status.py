@@ -11,7 +11,7 @@ from typing import Any
 from jobscheduler.cli.asking import add_common, lasted, local, plural, target, utc_now, words
 from jobscheduler.cli.options import settings_of
 from jobscheduler.cli.table import printable
-from jobscheduler.control import ask
+from jobscheduler.control.client import ask
 
 SUMMARY = "show how the service is, and what is wrong"
 EXAMPLES = """examples:

@@ -95,12 +95,10 @@ def _done(desk: Desk, what: str, job_id: str, by: str) -> Answer:
 
 
 def _unknown(method: str, parts: list[str]) -> _Wrong:
-    known = ("status", "jobs", "runs")
-    if len(parts) > 1 and parts[0] == "v1" and parts[1] in known:
-        return _Wrong(HTTPStatus.METHOD_NOT_ALLOWED, Problem(f"`{method}` is not what this path takes", help=__doc__))
-    return _Wrong(
-        HTTPStatus.NOT_FOUND, Problem(f"there is nothing at `/{'/'.join(parts)}`", help="see docs/control.md")
-    )
+    see = "docs/control.md lists what may be asked"
+    if method != "GET" and parts[:1] == ["v1"] and parts[1:2] in (["status"], ["jobs"], ["runs"]):
+        return _Wrong(HTTPStatus.METHOD_NOT_ALLOWED, Problem(f"`{method}` is not what this path takes", help=see))
+    return _Wrong(HTTPStatus.NOT_FOUND, Problem(f"there is nothing at `/{'/'.join(parts)}`", help=see))
 
 
 def _wait(query: str) -> float:

@@ -44,12 +44,12 @@ class _Connection(http.client.HTTPConnection):
     def connect(self) -> None:
         """Connect to the socket instead of a host."""
         self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(str(self._path))  # waits for room in the queue, as it would not with a timeout
         self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
 
 
 def ask(path: Path, method: str, target: str) -> dict[str, Any]:
-    """Ask the service whose socket this is, and return its answer.
+    """Ask the service whose socket this is, and return its answer; wait for one that is busy with many others.
 
     Raises:
         Unreachable: nobody answers there.

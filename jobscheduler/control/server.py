@@ -6,6 +6,7 @@ A client that hangs, drips or sends garbage holds its own thread until `PATIENCE
 from __future__ import annotations
 
 import errno
+import json
 import os
 import socket
 import struct
@@ -28,7 +29,10 @@ LONGEST = 60.0
 """How long a connection may last, in seconds: longer than any answer takes that is waited for."""
 
 MOST = 256
-"""How many connections may be open at once; a further one is closed unanswered."""
+"""How many connections may be open at once; further ones wait."""
+
+QUEUED = 5.0
+"""How long a connection waits for room at most before it is closed unanswered, in seconds."""
 
 _PATH_MAX = 107  # bytes, unix(7)
 
@@ -57,26 +61,39 @@ class Control:
 
     def __enter__(self) -> Self:
         try:
-            self._server = _Server(self._path, self._app)
-            self._made = _identity(self._path)
+            self._listen()
         except OSError as error:
             raise CannotListen(_explained(self._path, error)) from None
-        threading.Thread(target=self._server.serve_forever, name="control", daemon=True).start()
         return self
 
+    def _listen(self) -> None:
+        self._server = _Server(self._path, self._app)
+        self._made = _identity(self._path)
+        threading.Thread(target=self._server.serve_forever, name="control", daemon=True).start()
+
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        if self._server is None:
-            return
         if _identity(self._path) == self._made:  # it may be another service's by now
             with suppress(OSError):
                 self._path.unlink()
-        self._server.shutdown()
-        self._server.server_close()
+        self._close()
+
+    def _close(self) -> None:
+        server, self._server = self._server, None
+        if server is not None:
+            server.shutdown()
+            server.server_close()
 
     def tend(self, now: float) -> None:
-        """Close connections that have lasted too long; to be called once in a while (monotonic seconds)."""
+        """Close connections that have lasted too long, and listen anew if somebody has removed the socket's file.
+
+        To be called once in a while (monotonic seconds).
+        """
         if self._server is not None:
             self._server.tend(now)
+        if _identity(self._path) is None:
+            self._close()
+            with suppress(OSError):  # its directory is gone, too
+                self._listen()
 
 
 class _Server(ThreadingMixIn, WSGIServer):
@@ -85,11 +102,11 @@ class _Server(ThreadingMixIn, WSGIServer):
     address_family = socket.AF_UNIX
     daemon_threads = True
     block_on_close = False
-    request_queue_size = 128
+    request_queue_size = 1024
 
     def __init__(self, path: Path, app: App) -> None:
         self._open: dict[socket.socket, float] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         super().__init__(path, _Handler)  # type: ignore[arg-type] # a path, not host and port
         self.set_app(app)
 
@@ -121,15 +138,16 @@ class _Server(ThreadingMixIn, WSGIServer):
         return connection, ("local", 0)
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
-        """Tell whether there is room for one more connection."""
+        """Wait for room for one more connection, a moment; tell whether there is any."""
         del client_address
         with self._lock:
-            return len(self._open) <= MOST
+            return self._lock.wait_for(lambda: len(self._open) <= MOST, QUEUED)
 
     def shutdown_request(self, request: Any) -> None:
         """Close a connection."""
         with self._lock:
             self._open.pop(request, None)
+            self._lock.notify()
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -158,6 +176,16 @@ class _Handler(WSGIRequestHandler):
         """Answer one request; what went wrong with a connection is over with it."""
         with suppress(OSError, ValueError):
             super().handle()
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Answer in JSON what is no request at all."""
+        del explain
+        body = json.dumps({"error": {"message": (message or "bad request").lower(), "help": None}}).encode() + b"\n"
+        self.send_response(code, "Bad Request")
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is inherited
         """Write nothing to standard error: what matters is an event of the log."""

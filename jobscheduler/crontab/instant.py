@@ -132,7 +132,8 @@ def _time_of_day(found: re.Match[str], day: date, text: str) -> int:
 
 
 def _microseconds(found: re.Match[str]) -> int:
-    return int((found["fraction"] or "0")[:6].ljust(6, "0"))
+    """Cut the fraction to whole milliseconds, which is what the log tells of an instant: a slot is what it shows."""
+    return int((found["fraction"] or "0")[:3].ljust(3, "0")) * 1000
 
 
 def _offset(found: re.Match[str], text: str) -> int:

@@ -71,9 +71,9 @@ class Reloader:
         self._may_look.set()
         self._thread.join(ENDING)
 
-    def wait(self, seconds: float) -> None:
-        """Wait until the database has been read, or could not be, for so long at most."""
-        self._tried.wait(seconds)
+    def wait(self, seconds: float) -> bool:
+        """Wait until the database has been read, or could not be, for so long at most; tell whether that is so."""
+        return self._tried.wait(seconds)
 
     def begin(self) -> None:
         """Let the schedule be changed from now on: the first pass is over."""

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Any
 
 from jobscheduler.config import Settings
 from jobscheduler.desk.snapshots import Snapshots, Supervising
+from jobscheduler.model import Status
 from jobscheduler.results import Results
 from jobscheduler.runlog.history import lines_back
-from jobscheduler.runlog.parsing import RECORDS
 from jobscheduler.runlog.wanted import Wanted
 from jobscheduler.scheduler import Scheduler
 from jobscheduler.status import Detail, Snapshot
@@ -64,9 +64,12 @@ class ServiceFace:
             job_id: [slot for slot, _ in self._scheduler.upcoming(job_id, most) if slot <= until] for job_id in job_ids
         }
 
-    def records(self, job_id: str | None, since: datetime, most: int) -> Sequence[Mapping[str, Any]]:
-        """The newest `most` records in the log since then, newest first, with the keys of JSON log lines."""
-        found = islice(lines_back(*self._log, Wanted(job_id, RECORDS, since)), most)
+    def records(
+        self, job_id: str | None, since: datetime, most: int, statuses: Collection[Status] = tuple(Status)
+    ) -> Sequence[Mapping[str, Any]]:
+        """The newest `most` records with these statuses in the log since then, newest first, as in JSON log lines."""
+        words = frozenset(status.value for status in statuses)
+        found = islice(lines_back(*self._log, Wanted(job_id, words, since)), most)
         return [{**line, "status": line["word"]} for line in found]
 
     def output(self, run_id: str) -> bytes | None:

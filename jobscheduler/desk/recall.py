@@ -19,7 +19,7 @@ FAR = 50_000
 """How many records are looked at: a moment's work. What is older is in `history`."""
 
 _APART = frozenset(
-    {"time", "word", "status", "level", "job_id", "run_id", "scheduled", "started", "duration", "reason"}
+    {"time", "word", "status", "level", "job_id", "run_id", "scheduled", "started", "duration", "reason", "output"}
 )
 
 

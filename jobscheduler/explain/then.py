@@ -159,24 +159,41 @@ def _without_record(question: Question, facts: Facts, job: Job, at: datetime, ex
 
 
 def _excuses(facts: Facts, job: Job, at: datetime) -> Iterator[tuple[str, str]]:
-    """List what can be shown from the log to have kept a slot from being one, a word and a sentence each."""
+    """List what can be shown to have kept a slot from being one, the surest first, a word and a sentence each."""
     story, zone = facts.story, facts.zone
-    if story.begins is None:
-        yield "log_gone", "there is no log to look at"
-    elif story.begins > at:
-        yield "log_gone", f"the log no longer reaches back so far, it begins at {moment(story.begins, zone)}"
     if story.expired is not None and instant(story.expired, "scheduled") == at:
         yield "expired", f"that was over when its file was read at {time_of(story.expired, zone)}; {age_limit(job)}"
-    first = story.first_change
+    first, lost = story.first_change, _out_of_reach(facts, at)
     if first is not None and first["word"] == "job.added":
-        yield "not_there", f"its file was put there at {time_of(first, zone)}, after that time"
+        yield "not_there", _joined(f"its file was put there at {time_of(first, zone)}, after that time", lost)
+    later = _written_later(facts, at) if first is None else None
+    if lost is not None:
+        yield "log_gone", _joined(lost, later)
     if (changed := rescheduled(facts)) is not None:
         yield "changed", changed
     if not job.enabled:
         yield "disabled", DISABLED
-    if first is None and facts.written is not None and facts.written > at:
-        yield "not_there", f"its file was put there or changed at {moment(facts.written, zone)}, after that time"
+    if later is not None:
+        yield "not_there", later
     yield from _outage(facts)
+
+
+def _out_of_reach(facts: Facts, at: datetime) -> str | None:
+    """Say that the log does not tell of a time, if it does not: what is lost may be another reason."""
+    begins = facts.story.begins
+    if begins is None:
+        return "there is no log to look at"
+    return f"the log does not reach back so far, it begins at {moment(begins, facts.zone)}" if begins > at else None
+
+
+def _written_later(facts: Facts, at: datetime) -> str | None:
+    if facts.written is None or facts.written <= at:
+        return None
+    return f"its file was put there or changed at {moment(facts.written, facts.zone)}, after that time"
+
+
+def _joined(*clauses: str | None) -> str:
+    return "; ".join(filter(None, clauses))
 
 
 def _outage(facts: Facts) -> Iterator[tuple[str, str]]:

@@ -83,7 +83,9 @@ def _over(name: str, facts: Facts, job: Job, only: datetime) -> tuple[str, str]:
 
 
 def _listed(facts: Facts, job: Job, slots: tuple[datetime, ...]) -> Iterator[str]:
-    """Tell the slots after the next one, and what a change of the clock does to any of them."""
+    """Tell the slots after the one in the headline, and what a change of the clock does to any of them."""
+    if slots and hindrance(facts, job) is not None:
+        yield f"its next slot would be {moment(slots[0], facts.zone)}"
     if slots:
         yield from change_of_clock(job, slots[0])
     for slot in slots[1:]:

@@ -17,6 +17,7 @@ from jsonschema.exceptions import ValidationError
 from jsonschema.validators import extend
 
 from jobscheduler.jsontext import Path as JsonPath
+from jobscheduler.parse.accept import Accepts, acceptor
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,20 +41,17 @@ def public_schema() -> dict[str, Any]:
 
 def of_job(value: Mapping[str, Any]) -> Iterator[Finding]:
     """Yield what the public schema has against a definition, its task's own fields left out."""
-    for error in _job_validator().iter_errors(value):
-        yield from _findings(error, ())
+    return _against(_job_rules(), value, ())
 
 
 def of_task(type_: Any, own: Mapping[str, Any], at: JsonPath) -> Iterator[Finding]:
     """Yield what the schema of a task type has against a task's own fields; `at` is where the task stands."""
-    for error in _validator_of(type_).iter_errors(own):
-        yield from _findings(error, at)
+    return _against(_rules_of(type_), own, at)
 
 
 def of_task_object(value: Any) -> Iterator[Finding]:
     """Yield what the public schema has against a task that is a definition by itself, its own fields left out."""
-    for error in _task_validator().iter_errors(value):
-        yield from _findings(error, ())
+    return _against(_task_rules(), value, ())
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
@@ -212,21 +210,40 @@ def _ecma(pattern: str) -> re.Pattern[str]:
 _Validator = extend(Draft202012Validator, {"pattern": _pattern})  # type: ignore[no-untyped-call]
 
 
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    """A schema, compiled once: what finds every error, and what quickly tells that there is none, if that is known."""
+
+    validator: Any
+    accepts: Accepts | None
+
+
+def _against(rules: _Compiled, value: Any, at: JsonPath) -> Iterator[Finding]:
+    if rules.accepts is not None and rules.accepts(value):
+        return
+    for error in rules.validator.iter_errors(value):
+        yield from _findings(error, at)
+
+
+def _compiled(schema: Any) -> _Compiled:
+    return _Compiled(_Validator(schema), acceptor(schema, _ecma))
+
+
 @cache
-def _job_validator() -> Any:
-    """Compile the public schema, once, without its conditions on tasks: each task type validates its own fields."""
+def _job_rules() -> _Compiled:
+    """Compile the public schema without its conditions on tasks: each task type validates its own fields."""
     whole = public_schema()
     whole["$defs"]["task"].pop("allOf", None)
-    return _Validator(whole)
+    return _compiled(whole)
 
 
 @cache
-def _task_validator() -> Any:
+def _task_rules() -> _Compiled:
     task = public_schema()["$defs"]["task"]
     task.pop("allOf", None)
-    return _Validator(task)
+    return _compiled(task)
 
 
 @cache
-def _validator_of(type_: Any) -> Any:
-    return _Validator(dict(type_.schema))
+def _rules_of(type_: Any) -> _Compiled:
+    return _compiled(dict(type_.schema))

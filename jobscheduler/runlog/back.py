@@ -1,29 +1,30 @@
 """Reading the log back at a start: from the end to the last mark, through rotated files, and no further.
 
 1. Lines are taken from the end backwards, until one is a mark whose parts are all there.
-2. From there forwards, each `run.started` and each record is applied: what has begun and has no record is what a crash
-   interrupted; the slots of records are accounted for.
+2. From there forwards, each `run.started`, `slot.waits` and record is applied: what has begun and has no record is what
+   a crash interrupted; the slots of records are accounted for; what waits is known whatever its file looks like now.
 """
 
 from __future__ import annotations
 
 import mmap
-import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
+from itertools import takewhile
 from pathlib import Path
 
 from jobscheduler.model import Begun, Past, Wait
-from jobscheduler.runlog.blocks import blocks_back, lines_of
-from jobscheduler.runlog.marks import NAME, mark_of
+from jobscheduler.runlog.decided import Decided
+from jobscheduler.runlog.marks import NAME, mark_of, waits_of
 from jobscheduler.runlog.parsing import RECORDS, parse_line
+from jobscheduler.runlog.reading import BEGINS, WAITS, Line, files_of, instant_in, lines_back, slots_of
 
 __all__ = ["Line", "parse_line", "read_back"]
 
-_WORDS = RECORDS | {NAME, "run.started", "service.stopped"}
-
-Line = Mapping[str, str]
+_TICK = timedelta(microseconds=1)
+_MEANWHILE = timedelta(seconds=2)  # longer than it takes to put a mark together and to queue it
 
 
 def read_back(path: Path, backups: int) -> Past | None:
@@ -35,13 +36,14 @@ def read_back(path: Path, backups: int) -> Past | None:
         OSError: a file is there and cannot be read.
 
     """
-    files = [path, *(path.with_name(f"{path.name}.{number}") for number in range(1, backups + 1))]
+    files = files_of(path, backups)
     if not any(map(_names_a_mark, files)):
         return None  # also the log of a version that wrote none: all of it would be gone through for nothing
     since: list[Line] = []
     held: list[Line] = []  # a mark whose parts are not all there yet, as read: backwards
     until: datetime | None = None
-    for line in _lines(files):
+    lines = lines_back(files)
+    for line in lines:
         until = until or datetime.fromisoformat(line["time"])
         if held and not _is_part(line):
             since += held
@@ -49,7 +51,8 @@ def read_back(path: Path, backups: int) -> Past | None:
         if held or _is_mark(line):
             held.append(line)
             if len(held) > int(held[0].get("parts", "0")):
-                return _past(held[0], held[:0:-1], since[::-1], until)
+                past = _past(held[0], held[:0:-1], [*_meanwhile(held, lines), *since[::-1]], until)
+                return past and replace(past, decided=Decided(path, backups))
         else:
             since.append(line)
     return None
@@ -71,6 +74,17 @@ def _is_part(line: Line) -> bool:
     return line["word"] == NAME and "settled" not in line
 
 
+def _meanwhile(mark: list[Line], lines: Iterable[Line]) -> list[Line]:
+    """Find what became of waiting slots while a mark was put together that still says that they wait."""
+    with suppress(ValueError, KeyError):
+        waits = {wait for line in mark for wait in waits_of(line)}
+        began = datetime.fromisoformat(mark[0]["time"]) - _MEANWHILE
+        near = takewhile(lambda line: datetime.fromisoformat(line["time"]) >= began, lines if waits else ())
+        told = [line for line in near if line["word"] == "run.started" or line["word"] in RECORDS]
+        return [line for line in told[::-1] if any((line["job_id"], slot) in waits for slot, _ in slots_of(line))]
+    return []
+
+
 def _past(last: Line, parts: Iterable[Line], since: list[Line], until: datetime) -> Past | None:
     try:
         mark = mark_of(last, parts)
@@ -78,11 +92,17 @@ def _past(last: Line, parts: Iterable[Line], since: list[Line], until: datetime)
         return None
     begun = {one.run_id: one for one in mark.begun}
     waits = dict.fromkeys(mark.waits)
+    late = dict(mark.late)
     accounted: dict[str, list[tuple[datetime, datetime]]] = {}
     for line in since:
         with suppress(ValueError, KeyError):
-            _apply(line, begun, waits, accounted)
-    stopped = bool(since) and since[-1]["word"] == "service.stopped"
+            if line["word"] == WAITS:
+                _apply_wait(line, waits, late, accounted)
+            else:
+                _apply(line, begun, waits, accounted)
+    mark = replace(mark, late=tuple(late.items()))
+    words = [line["word"] for line in since if not line["word"].startswith("log.")]  # the log may speak of itself last
+    stopped = words[-1:] == ["service.stopped"]
     settled = {job_id: tuple(ranges) for job_id, ranges in accounted.items()}
     return Past(mark, until, stopped, tuple(begun.values()), tuple(waits), settled)
 
@@ -92,48 +112,37 @@ def _apply(
 ) -> None:
     """Take one line into the account."""
     word = line["word"]
-    if word not in RECORDS and word != "run.started":
+    if word not in RECORDS | BEGINS:
         return
-    job_id, slot = line["job_id"], _instant(line.get("scheduled"))
-    if word == "run.started":
-        started = datetime.fromisoformat(line["time"])
-        begun.setdefault(line["run_id"], Begun(job_id, line["run_id"], slot, started))
+    job_id, slot = line["job_id"], instant_in(line, "scheduled")
+    if word in BEGINS:
+        _begin(line, slot, begun)
     else:
         begun.pop(line.get("run_id", ""), None)
-    if slot is not None:
-        waits.pop((job_id, slot), None)
-        accounted.setdefault(job_id, []).append((slot, _instant(line.get("last")) or slot))
+    for found in slots_of(line):
+        waits.pop((job_id, found[0]), None)
+        accounted.setdefault(job_id, []).append(found)
 
 
-def _instant(text: str | None) -> datetime | None:
-    found = None if text is None else datetime.fromisoformat(text)
-    if found is not None and found.tzinfo is None:
-        raise ValueError("an instant without its zone was cut short")
-    return found
+def _begin(line: Line, slot: datetime | None, begun: dict[str, Begun]) -> None:
+    """Take note of a run that was asked for by hand, or of an attempt; the first one is its start."""
+    started = datetime.fromisoformat(line["time"]) if line["word"] == "run.started" else None
+    known = begun.get(line["run_id"])
+    if known is None or known.started is None:
+        begun[line["run_id"]] = Begun(line["job_id"], line["run_id"], slot, started, line.get("by", ""))
 
 
-# --- lines, from the end ---------------------------------------------------------------------------------
-
-
-def _lines(files: Iterable[Path]) -> Iterator[Line]:
-    """Yield the lines that matter, and the very last one, from the end of the log backwards."""
-    is_last = True
-    for file in files:
-        for raw in _raw_lines(file):
-            line = parse_line(raw)
-            if line is not None and (is_last or line["word"] in _WORDS):
-                is_last = False
-                yield line
-
-
-def _raw_lines(path: Path) -> Iterator[bytes]:
-    """Yield the complete lines of a file, the last one first. A last line without its end was cut by a crash."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except FileNotFoundError:
+def _apply_wait(
+    line: Line,
+    waits: dict[Wait, None],
+    late: dict[str, datetime],
+    accounted: Mapping[str, list[tuple[datetime, datetime]]],
+) -> None:
+    """Take a slot that waits into the account: decided, or (with `starts`) due and everything before it decided."""
+    job_id, slot = line["job_id"], instant_in(line, "scheduled")
+    if slot is None:
         return
-    try:
-        for block in blocks_back(descriptor, os.fstat(descriptor).st_size):
-            yield from reversed(lines_of(block))
-    finally:
-        os.close(descriptor)
+    if "starts" in line:
+        late[job_id] = slot - _TICK
+    elif not any(first <= slot <= last for first, last in accounted.get(job_id, ())):  # it may have begun meanwhile
+        waits[job_id, slot] = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -12,58 +13,95 @@ from pathlib import Path
 CUT = b" [cut short]"
 """What is put behind a line that a crash cut short, so that nobody takes what is left of it for the whole."""
 
+_BLOCK = 4096
+"""As much of a file as a full disk still has for it, at least, if it has any of it; most file systems' block."""
+
+
+class LogTaken(OSError):
+    """Another process writes the file that stands under the name now; `holder` is its pid, 0 if that is unknown."""
+
+    def __init__(self, holder: int) -> None:
+        who = f"process {holder}" if holder else "another process"
+        super().__init__(errno.EWOULDBLOCK, f"the file is in use by {who}")
+        self.holder = holder
+
 
 class LogFile:
     """An append-only file that rotates by size: `scheduler.log`, `scheduler.log.1`, … the oldest last.
 
     If something else renames or removes it, writing goes on in a new file of the old name. A rotation that fails
-    leaves everything as it is, and the file grows until one succeeds.
+    leaves everything as it is, and the file grows until one succeeds. If marks are written, a file without one is not
+    rotated either: the last of them is never further back than in the file before.
     """
 
     def __init__(
-        self, path: Path, max_bytes: int, backups: int, on_beginning: Callable[[], object] = lambda: None
+        self, path: Path, max_bytes: int, backups: int, on_beginning: Callable[[], object] | None = None
     ) -> None:
-        """`on_beginning` is called, on the thread that writes, when writing begins in a file without lines before."""
+        """`on_beginning` is called, on the thread that writes, when a further file is begun and a mark wanted in it."""
         self.path = path
         self.rotation_error: OSError | None = None
-        self.beginnings = 0
-        """How often writing began in a file without the lines before: rotated, renamed, removed or emptied."""
         self._on_beginning = on_beginning
         self._max_bytes = max_bytes
         self._backups = backups
         self._descriptor = -1
         self._size = 0
-        self._reopen = False
+        self._limit = max_bytes
+        self._may_rotate = on_beginning is None
 
-    def append(self, data: bytes) -> int:
+    def append(self, data: bytes, *, is_mark: bool = False) -> int:
         """Write as many whole lines as go and return how many bytes that was; rotate first if it would get too large.
+
+        A mark is written as a whole or not at all.
 
         Raises:
             OSError: nothing could be written.
 
         """
-        self._follow()
-        if self._size and self._size + len(data) > self._max_bytes:
-            self._rotate()
-        if len(data) > self._max_bytes:
+        self.follow()
+        if self._size and self._size + len(data) > self._limit and self._may_rotate:
+            self._rotate(is_mark=is_mark)
+        if len(data) > self._max_bytes and not is_mark:
             data = data[: data.rfind(b"\n", 0, self._max_bytes) + 1] or data
         written = os.write(self._descriptor, data)
         if written < len(data):
-            written = self._whole_lines(data, written)
+            written = self._whole_lines(data, written, is_mark=is_mark)
         self._size += written
+        if is_mark:  # one that is larger than a file may be is not to be followed by the next at once
+            self._may_rotate, self._limit = True, max(self._max_bytes, 2 * len(data))
         return written
 
-    def _whole_lines(self, data: bytes, written: int) -> int:
+    def _whole_lines(self, data: bytes, written: int, *, is_mark: bool) -> int:
         """Take back the part of a line that was the last to fit: what follows may have to go to another file."""
-        whole = data.rfind(b"\n", 0, written) + 1
+        whole = 0 if is_mark else data.rfind(b"\n", 0, written) + 1
         os.ftruncate(self._descriptor, self._size + whole)
         if not whole:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return whole
 
-    def reopen(self) -> None:
-        """Have the file opened anew before the next line is written. May be called on another thread."""
-        self._reopen = True
+    def squeeze_in(self, room: int, lines: Callable[[int], bytes]) -> int:
+        """Write lines of at most `room` bytes on a disk that takes no more: in the place of the last ones there.
+
+        How many those are is given to `lines` and returned. Only within the file's last block, which stays its own.
+
+        Raises:
+            OSError: there is no room in that way either.
+
+        """
+        self.follow()
+        start = max(0, self._size - 1) // _BLOCK * _BLOCK
+        last = os.pread(self._descriptor, self._size - start, start)
+        keep = last.rfind(b"\n", 0, max(0, _BLOCK - room)) + 1
+        if room > _BLOCK or (start and not keep):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        os.ftruncate(self._descriptor, start + keep)
+        self._size = start + keep
+        cut = last.count(b"\n", keep)
+        data = lines(cut)
+        written = os.write(self._descriptor, data)
+        if written < len(data):
+            self._whole_lines(data, written, is_mark=True)
+        self._size += written
+        return cut
 
     def sync(self) -> None:
         """Have the system put what was written onto the disk. May be called on another thread.
@@ -85,8 +123,11 @@ class LogFile:
             OSError: the file cannot be opened.
 
         """
-        self._follow()
-        return None if lock(self._descriptor) else holder_of(self._descriptor)
+        try:
+            self.follow()
+        except LogTaken as taken:
+            return taken.holder
+        return None
 
     def close(self) -> None:
         """Close the file; the next `append` opens it again."""
@@ -94,36 +135,54 @@ class LogFile:
             os.close(self._descriptor)
         self._descriptor = -1
 
-    def _follow(self) -> None:
-        """Make sure that what is open stands under the name; notice when it was emptied, as copytruncate does."""
-        if self._reopen:
-            self._reopen = False
-            self.close()
+    def follow(self) -> None:
+        """Make sure that what is open stands under the name; notice when it was emptied, as copytruncate does.
+
+        Raises:
+            OSError: there is no file and none can be made, or it is another's (`LogTaken`).
+
+        """
         if self._descriptor >= 0:
             with suppress(FileNotFoundError):
                 named, held = self.path.stat(), os.fstat(self._descriptor)
                 if (named.st_dev, named.st_ino) == (held.st_dev, held.st_ino):
-                    emptied, self._size = held.st_size < self._size, held.st_size
-                    self._begin(emptied)
+                    emptied = held.st_size < self._size and stat.S_ISREG(held.st_mode)
+                    self._size = held.st_size
+                    if emptied:
+                        self._begin(is_mark=False)
                     return
-            self.close()
+        is_first = self._descriptor < 0
         self._open()
-        self._begin(self._size == 0)
+        self._begin(is_mark=is_first)  # what is opened first gets one at the end of the start
 
-    def _begin(self, is_new: bool) -> None:
-        if is_new:
-            self.beginnings += 1
-            self._on_beginning()
+    def _begin(self, *, is_mark: bool) -> None:
+        """Take note that the file has no mark; ask for one unless that is what comes next."""
+        self._limit = self._max_bytes
+        if self._on_beginning is not None:
+            self._may_rotate = False
+            if not is_mark:
+                self._on_beginning()
 
     def _open(self) -> None:
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
-        self._descriptor = os.open(self.path, flags, 0o640)
-        lock(self._descriptor)  # so that a second service finds a new file taken, too
-        self._size = os.fstat(self._descriptor).st_size
-        if self._size and os.pread(self._descriptor, 1, self._size - 1) != b"\n":
-            self._size += os.write(self._descriptor, CUT + b"\n")
+        """Open what stands under the name, or make it, and lock it, so that a second service finds it taken.
 
-    def _rotate(self) -> None:
+        Until that has succeeded what was open before stays open: should it come back under its name, it is still ours.
+        """
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
+        descriptor = os.open(self.path, flags, 0o640)
+        try:
+            if not lock(descriptor):
+                raise LogTaken(holder_of(descriptor))
+            size = os.fstat(descriptor).st_size
+            if size and os.pread(descriptor, 1, size - 1) != b"\n":
+                size += os.write(descriptor, CUT + b"\n")
+        except OSError:
+            os.close(descriptor)
+            raise
+        self.close()
+        self._descriptor, self._size = descriptor, size
+
+    def _rotate(self, *, is_mark: bool) -> None:
         """Move every file one number on, up to the first number that is free, and begin a new one.
 
         A free number is left by a rotation that failed half way: the next tries must not push out one old file each.
@@ -138,9 +197,8 @@ class LogFile:
             self.rotation_error = error
             return
         self.rotation_error = None
-        self.close()
         self._open()
-        self._begin(True)
+        self._begin(is_mark=is_mark)
 
     def _numbered(self, number: int) -> Path:
         return self.path.with_name(f"{self.path.name}.{number}")

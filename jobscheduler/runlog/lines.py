@@ -35,7 +35,7 @@ def instant_text(at: datetime, *, exact: bool = False) -> str:
 def as_text(entry: Entry) -> str:
     """Return the line of an entry in the form that people read, without its end."""
     word = entry.status.value if isinstance(entry, Record) else f"{entry.level.value} {entry.name}"
-    pairs = [f"{log_key(key)}={_quoted(_plain(value))}" for key, value in entry.pairs()]
+    pairs = [f"{key}={_quoted(_plain(value))}" for key, value in _pairs(entry).items()]
     return " ".join((instant_text(entry.at, exact=True), word, *pairs))
 
 
@@ -46,8 +46,16 @@ def as_json(entry: Entry) -> str:
         head["status"] = entry.status.value
     else:
         head |= {"level": entry.level.value, "event": entry.name}
-    pairs = {log_key(key): _native(value) for key, value in entry.pairs()}
+    pairs = {key: _native(value) for key, value in _pairs(entry).items()}
     return json.dumps(head | pairs | head, ensure_ascii=True)  # head comes first, and no pair takes its place
+
+
+def _pairs(entry: Entry) -> dict[str, Value]:
+    """The keys and values of a line. A key stands there once: a detail takes the place of nothing that comes first."""
+    found: dict[str, Value] = {}
+    for key, value in entry.pairs():
+        found.setdefault(log_key(key), value)
+    return found
 
 
 def _plain(value: Value) -> str:

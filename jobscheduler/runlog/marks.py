@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-from jobscheduler.model import Begun, Event, Level, Mark, Wait
+from jobscheduler.model import Begun, Event, Level, Mark, Wait, nominal
 from jobscheduler.runlog.lines import instant_text
 
 NAME = "service.alive"
@@ -37,9 +37,9 @@ def mark_of(last: Mapping[str, str], parts: Iterable[Mapping[str, str]]) -> Mark
     waits: list[Wait] = []
     late: list[Wait] = []
     for part in parts:
-        begun += [_begun(text) for text in part.get("going", "").split()]
-        waits += [_wait(text) for text in part.get("waits", "").split()]
-        late += [_wait(text) for text in part.get("late", "").split()]
+        begun += begun_of(part)
+        waits += waits_of(part)
+        late += late_of(part)
     return Mark(datetime.fromisoformat(last["settled"]), last.get("boot", ""), tuple(begun), tuple(waits), tuple(late))
 
 
@@ -49,19 +49,38 @@ def _parts(at: datetime, key: str, texts: Sequence[str]) -> list[Event]:
 
 
 def _begun_text(one: Begun) -> str:
-    slot = _NONE if one.scheduled is None else _exact(one.scheduled)
-    return f"{one.job_id},{one.run_id},{slot},{_exact(one.started)}"
+    """Write a run that goes on; where one by hand has no slot, who asked for it stands behind the dash."""
+    slot = f"{_NONE}{one.by}" if one.scheduled is None else _exact(one.scheduled)
+    return f"{one.job_id},{one.run_id},{slot},{_NONE if one.started is None else _exact(one.started)}"
 
 
 def _begun(text: str) -> Begun:
     job_id, run_id, slot, started = text.split(",")
-    scheduled = None if slot == _NONE else datetime.fromisoformat(slot)
-    return Begun(job_id, run_id, scheduled, datetime.fromisoformat(started))
+    begun = None if started == _NONE else datetime.fromisoformat(started)
+    if slot.startswith(_NONE):
+        return Begun(job_id, run_id, None, begun, slot.removeprefix(_NONE))
+    return Begun(job_id, run_id, _slot(slot), begun)
 
 
-def _wait(text: str) -> Wait:
-    job_id, slot = text.split(",")
-    return job_id, datetime.fromisoformat(slot)
+def begun_of(part: Mapping[str, str]) -> list[Begun]:
+    """Read the runs that go on, of one line. Raises ValueError."""
+    return [_begun(text) for text in part.get("going", "").split()]
+
+
+def waits_of(part: Mapping[str, str]) -> list[Wait]:
+    """Read the slots that wait, of one line. Raises ValueError."""
+    return [(job_id, _slot(slot)) for job_id, slot in (text.split(",") for text in part.get("waits", "").split())]
+
+
+def late_of(part: Mapping[str, str]) -> list[Wait]:
+    """Read up to when jobs have been decided whose next slot is due, of one line. Raises ValueError."""
+    pairs = (text.split(",") for text in part.get("late", "").split())
+    return [(job_id, datetime.fromisoformat(until)) for job_id, until in pairs]
+
+
+def _slot(text: str) -> datetime:
+    """Read a slot; formerly marks told microseconds of it, which records did not."""
+    return nominal(datetime.fromisoformat(text))
 
 
 def _exact(at: datetime) -> str:

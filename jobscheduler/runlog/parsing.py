@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
@@ -17,8 +18,20 @@ RECORDS = frozenset(status.value for status in Status)
 _TEXT = re.compile(r"(\S+) (?:(SUCCESS|FAILURE|SKIPPED|MISSED)|(INFO|WARNING|ERROR) (\S+))(?: (.*))?")
 _PAIR = re.compile(r'([a-z0-9_]+)=("(?:[^"\\]|\\.)*"|\S*)')
 _NUMBERS = frozenset(
-    {"attempt", "attempts", "column", "count", "duration", "exit_code", "http_status", "jobs", "line", "lines_not_kept"}
-    | {"log_ahead_by", "lost", "parts", "pid", "refused", "retry_in", "set_by", "slept", "status", "waiting"}
+    {"attempt", "attempts", "column", "count", "duration", "exit_code", "http_status", "jobs", "line", "lines"}
+    | {
+        "lines_not_kept",
+        "log_ahead_by",
+        "lost",
+        "parts",
+        "pid",
+        "refused",
+        "retry_in",
+        "set_by",
+        "slept",
+        "status",
+        "waiting",
+    }
 )
 _TRUTHS = {"true": True, "false": False}
 
@@ -43,7 +56,7 @@ def object_of(raw: bytes) -> dict[str, Any]:
     """
     text = raw.decode("utf-8", "replace")
     if text.startswith("{"):
-        return dict(json.loads(text))
+        return dict(json.loads(text, object_pairs_hook=_first_ones))
     found = _TEXT.fullmatch(text)
     pairs = parse_line(raw)
     if found is None or pairs is None:
@@ -66,12 +79,20 @@ def _parse_text(text: str) -> dict[str, str] | None:
 
 def _parse_json(text: str) -> dict[str, str] | None:
     try:
-        found = json.loads(text)
+        found = json.loads(text, object_pairs_hook=_first_ones)
         second = list(found)[1]  # what a line is stands right behind its time; any key may come again among its pairs
         word = found[second if second == "status" else "event"]
         return {**{key: _as_text(value) for key, value in found.items()}, "word": str(word)}
     except (ValueError, LookupError, TypeError, RecursionError):
         return None
+
+
+def _first_ones(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of these pairs, in which a key that comes again counts as it stood first, as in the text format."""
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        found.setdefault(key, value)
+    return found
 
 
 def _as_text(value: object) -> str:

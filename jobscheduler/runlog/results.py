@@ -7,8 +7,9 @@ from datetime import datetime
 from pathlib import Path
 
 from jobscheduler.model import Status
-from jobscheduler.runlog.back import _raw_lines, parse_line
 from jobscheduler.runlog.lines import instant_text
+from jobscheduler.runlog.parsing import parse_line
+from jobscheduler.runlog.reading import files_of, raw_lines
 
 FAR = 64 * 1024 * 1024
 """So many bytes are read back at most: a job that runs once a year is not worth more."""
@@ -30,8 +31,8 @@ def last_results(path: Path, backups: int, before: datetime, far: int = FAR) -> 
     """
     limit = instant_text(before, exact=True).encode()
     results: dict[str, Status] = {}
-    for file in (path, *(path.with_name(f"{path.name}.{number}") for number in range(1, backups + 1))):
-        for raw in _raw_lines(file):
+    for file in files_of(path, backups):
+        for raw in raw_lines(file):
             far -= len(raw) + 1
             if far < 0:
                 return results

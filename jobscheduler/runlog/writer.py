@@ -16,15 +16,16 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import chain
+from itertools import chain, groupby
 from queue import Empty, SimpleQueue
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
-from jobscheduler.model import Entry, Event, Level, Record, Value
+from jobscheduler.model import Entry, Event, Level, Mark, Record, Value
 from jobscheduler.runlog.echo import Echo
-from jobscheduler.runlog.file import LogFile
+from jobscheduler.runlog.file import LogFile, LogTaken
 from jobscheduler.runlog.lines import as_json, as_text, line_of, priority_of
+from jobscheduler.runlog.marks import events_of
 
 QUEUE = 100_000
 """How many entries may wait for the writer before further ones are counted instead of kept."""
@@ -50,7 +51,13 @@ SYNC = 0.5
 _NO_DISK = frozenset({errno.EBADF, errno.EINVAL, errno.EROFS, errno.EMFILE})
 """What asking for a sync gives when there is nothing to sync: no file is open at the moment, or it is a pipe."""
 
-_Item = tuple[tuple[Entry, ...], "threading.Lock | None"]
+
+class _Item(NamedTuple):
+    """What is put into the queue at once: entries with nothing in between. Who waits for them gets `done` released."""
+
+    entries: tuple[Entry, ...]
+    done: threading.Lock | None = None
+    is_mark: bool = False
 
 
 class RunLog:
@@ -80,9 +87,11 @@ class RunLog:
         self._queue: SimpleQueue[_Item | None] = SimpleQueue()
         self._dropped = 0
         self._behind = False
-        self._pending: deque[bytes] = deque()
+        self._pending: deque[tuple[bytes, bool]] = deque()  # lines, and whether they are a mark
         self._pending_bytes = 0
         self._unwritten = 0
+        self.lines_lost = 0
+        """How many lines could not be written until the end; known when the log has been left."""
         self._failed_at: float | None = None
         self._told_rotation = False
         self._told_sync = False
@@ -104,17 +113,27 @@ class RunLog:
         self._closing.set()
         self._unsynced.set()
         self._syncer.join(5.0)
-        if not self._thread.is_alive():
+        if self._thread.is_alive():
+            self._tell_lost(sum(_count(data) for data, _ in list(self._pending)) + self._queue.qsize(), is_marked=False)
+        else:
             self._file.close()
         if self._echo is not None:
             self._echo.close()
 
     def write(self, *entries: Entry) -> None:
         """Have entries written, one after the other with nothing in between. Never waits."""
+        self._put(_Item(entries))
+
+    def mark(self, mark: Mark) -> None:
+        """Have a mark written; its lines stay together whatever becomes of the file. Never waits."""
+        self._put(_Item(events_of(mark, self._clock()), is_mark=True))
+
+    def _put(self, item: _Item) -> bool:
         if self._queue.qsize() >= QUEUE:
-            self._dropped += len(entries)
-        else:
-            self._queue.put((entries, None))
+            self._dropped += len(item.entries)
+            return False
+        self._queue.put(item)
+        return True
 
     def write_through(self, entry: Entry, timeout: float) -> bool:
         """Have an entry written and wait for that, `timeout` seconds at most; tell whether it was written by then.
@@ -123,12 +142,8 @@ class RunLog:
         """
         done = threading.Lock()
         done.acquire()
-        if self._queue.qsize() >= QUEUE:
-            self._dropped += 1
-        else:
-            self._queue.put(((entry,), done))
-            if done.acquire(timeout=timeout):
-                return True
+        if self._put(_Item((entry,), done)) and done.acquire(timeout=timeout):
+            return True
         if not self._behind:
             self._behind = True
             self.event(Level.WARNING, "log.behind", problem="a run did not wait any longer for its line to be written")
@@ -137,10 +152,6 @@ class RunLog:
     def event(self, level: Level, name: str, /, **values: Value | None) -> None:
         """Have an event written, with the present time; values that are None are left out."""
         self.write(self._told(level, name, **values))
-
-    def reopen(self) -> None:
-        """Have the file opened anew before the next line."""
-        self._file.reopen()
 
     def is_alive(self) -> bool:
         """Tell whether the writer's thread runs."""
@@ -160,39 +171,42 @@ class RunLog:
     def _write_all(self) -> None:
         running = True
         while running:
-            batch, waiting, running = self._take()
+            items, running = self._take()
             self._taken = time.monotonic()
-            self._put_out(batch)
-            for done in waiting:
-                done.release()
+            self._put_out(items)
+            for item in items:
+                if item.done is not None:
+                    item.done.release()
             if self._queue.empty() and time.monotonic() - self._taken < LATE:
                 self._behind = False
             self._taken = 0.0
         for _ in range(2):  # the second time for what the first had to say about the log itself
             self._flush_pending(final=True)
+        if self._pending:
+            self._give_up()
 
-    def _take(self) -> tuple[list[Entry], list[threading.Lock], bool]:
-        """Wait for an entry, then take what else is there. The third value is False when the log is to end."""
+    def _take(self) -> tuple[list[_Item], bool]:
+        """Wait for entries, a moment at most, and take what is there. The second value is False when all is to end."""
         items: list[_Item] = []
-        running = True
         try:
-            item = self._queue.get(timeout=RETRY if self._pending else None)
+            item = self._queue.get(timeout=RETRY)
             while item is not None and len(items) < BATCH - 1:
                 items.append(item)
                 item = self._queue.get_nowait()
-            if item is not None:
-                items.append(item)
-            running = item is not None
+            if item is None:
+                return items, False
+            items.append(item)
         except Empty:
             pass
-        return list(chain.from_iterable(entries for entries, _ in items)), [one for _, one in items if one], running
+        return items, True
 
-    def _put_out(self, batch: list[Entry]) -> None:
-        lines = self._lines(batch)
+    def _put_out(self, items: list[_Item]) -> None:
+        for is_mark, some in groupby(items, lambda item: item.is_mark):
+            lines = self._lines(chain.from_iterable(item.entries for item in some))
+            self._keep(b"".join(lines), is_mark=is_mark)
         if self._dropped:
             lost, self._dropped = self._dropped, 0
-            lines += self._lines([self._told(Level.WARNING, "log.behind", lost=lost)])
-        self._keep(b"".join(lines))
+            self._say(Level.WARNING, "log.behind", lost=lost)
         self._flush_pending()
 
     def _lines(self, batch: Iterable[Entry]) -> list[bytes]:
@@ -216,11 +230,11 @@ class RunLog:
                 return line_of(replace(entry, details=why, output=None), self._form)
             return line_of(replace(entry, values=why), self._form)
 
-    def _keep(self, data: bytes) -> None:
+    def _keep(self, data: bytes, *, is_mark: bool = False) -> None:
         if self._pending_bytes + len(data) > KEPT:
-            self._unwritten += data.count(b"\n")
+            self._unwritten += _count(data)
         elif data:
-            self._pending.append(data)
+            self._pending.append((data, is_mark))
             self._pending_bytes += len(data)
 
     def _flush_pending(self, *, final: bool = False) -> None:
@@ -236,17 +250,18 @@ class RunLog:
         self._tell_rotation()
 
     def _append_pending(self) -> None:
+        """Append what is waiting; without anything, at least look whether the name still means the open file."""
+        if not self._pending:
+            self._file.follow()
         while self._pending:
-            data = self._pending.popleft()
-            try:
-                written = self._file.append(data)
-            except OSError:
-                self._pending.appendleft(data)
-                raise
+            data, is_mark = self._pending[0]
+            written = self._file.append(data, is_mark=is_mark)
             self._unsynced.set()
             self._pending_bytes -= written
             if written < len(data):
-                self._pending.appendleft(data[written:])
+                self._pending[0] = data[written:], is_mark
+            else:
+                self._pending.popleft()
 
     def _fail(self, error: OSError) -> None:
         first = self._failed_at is None
@@ -260,6 +275,39 @@ class RunLog:
         self._failed_at = None
         lost, self._unwritten = self._unwritten, 0
         self._say(Level.INFO, "log.restored", file=str(self._file.path), lines_not_kept=lost)
+
+    def _give_up(self) -> None:
+        """At the end, when nothing more can be written: count what is lost, and squeeze in at least the last mark.
+
+        Without it the next start would know nothing of what has run since the mark before, and run it again.
+        """
+        lost, last = self._unwritten, b""
+        for data, is_mark in self._pending:
+            if is_mark or not last:
+                lost, last = lost + _count(last), b""
+            if is_mark or last:
+                last += data
+            else:
+                lost += _count(data)
+
+        def lines(cut: int) -> bytes:
+            return self._line(self._lost(lost + cut, is_marked=True)) + last
+
+        try:
+            cut = self._file.squeeze_in(len(lines(10**9)), lines) if last else 0
+        except OSError:
+            self._tell_lost(lost + _count(last), is_marked=False)
+        else:
+            self._tell_lost(lost + cut, is_marked=bool(last))
+
+    def _tell_lost(self, lines: int, *, is_marked: bool) -> None:
+        """Say on standard error, where they all are, how many lines are not in the file and never will be."""
+        self.lines_lost = max(1, lines)
+        self._lines([self._lost(lines, is_marked=is_marked)])
+
+    def _lost(self, lines: int, *, is_marked: bool) -> Event:
+        help_ = None if is_marked else "what has run since the last `service.alive` in the file may run once more"
+        return self._told(Level.ERROR, "log.lost", file=str(self._file.path), lines=lines, help=help_)
 
     def _tell_rotation(self) -> None:
         error = self._file.rotation_error
@@ -302,5 +350,11 @@ class RunLog:
                 self.event(Level.INFO, "log.restored", file=str(self._file.path), lines_not_kept=0)
 
 
+def _count(lines: bytes) -> int:
+    return lines.count(b"\n")
+
+
 def _reason(error: OSError) -> str:
+    if isinstance(error, LogTaken):
+        return str(error.strerror)
     return os.strerror(error.errno or 0).lower()

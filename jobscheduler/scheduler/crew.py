@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import partial
 
 from jobscheduler.model import Entry, Event, Job, Level, Record, Value
-from jobscheduler.runner import Again, OutputRing, Run, Runner, hand_over_leftovers
+from jobscheduler.runner import Again, OutputRing, Run, Runner
 from jobscheduler.scheduler.held import withdrawn_record
 from jobscheduler.scheduler.wakes import Wakes
 from jobscheduler.status import Going
@@ -145,9 +145,8 @@ class Crew:
         self._runner.stop("shutdown")
 
     def close(self) -> None:
-        """End what looks after runs; what they left in the background goes on."""
+        """End what looks after runs."""
         self._runner.close()
-        hand_over_leftovers()
 
     def abandon(self, seconds: float) -> None:
         """Stop all runs, and wait so long for their ends, looking at nothing that may be locked for ever."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from jobscheduler.model import Begun, Job, Record, Status
+from jobscheduler.model import Begun, Event, Job, Level, Record, Status, Value
 from jobscheduler.runner import Run
 from jobscheduler.slots import Missed, Overlap, Situation
 from jobscheduler.timetable import Timetable
@@ -51,6 +51,18 @@ class Held:
             paused=paused,
         )
 
+    def waits(self, now: datetime) -> list[Event]:
+        """Tell of its slots that are due and have not begun: a start has to know of them whatever becomes of the file.
+
+        Those that only jitter holds (or that are just being decided) are told with their start.
+        """
+        runs = [run for run in (*self.going, self.waiting) if run is not None and not run.attempts]
+        events = [waits_event(self.job.id, run.scheduled, now) for run in runs if run.scheduled is not None]
+        slot = self.timetable.next(self.cursor) if self.is_late(now) else None
+        if slot is not None:
+            events.append(waits_event(self.job.id, slot, now, starts=self.timetable.start_of(slot)))
+        return events
+
     def let_go(self, run_id: str) -> Run | None:
         """Take a run that has ended away; give the one that waited for that, if it is its turn."""
         self.going = [run for run in self.going if run.run_id != run_id]
@@ -60,6 +72,12 @@ class Held:
         if waiting is not None:
             self.going.append(waiting)
         return waiting
+
+
+def waits_event(job_id: str, slot: datetime, now: datetime, starts: datetime | None = None) -> Event:
+    """The line that says that a slot is due and has not begun; `starts` is given if it has not been decided yet."""
+    later = () if starts is None else (("starts", starts),)
+    return Event(now, Level.INFO, "slot.waits", (("job_id", job_id), ("scheduled", slot), *later))
 
 
 def missed_record(job_id: str, missed: Missed, now: datetime) -> Record:
@@ -73,10 +91,12 @@ def missed_record(job_id: str, missed: Missed, now: datetime) -> Record:
 
 
 def interrupted_record(one: Begun, now: datetime) -> Record:
-    """The record of a run that a crash of the service interrupted."""
-    by_hand = (("trigger", "manual"),) if one.scheduled is None else ()
+    """The record of a run that a crash of the service interrupted, or kept from beginning."""
+    details: list[tuple[str, Value]] = [] if one.scheduled is not None else [("trigger", "manual")]
+    details += [("by", one.by)] if one.by else []
+    status, reason = (Status.MISSED, "down") if one.started is None else (Status.FAILURE, "interrupted")
     return Record(
-        now, Status.FAILURE, one.job_id, one.run_id, one.scheduled, one.started, reason="interrupted", details=by_hand
+        now, status, one.job_id, one.run_id, one.scheduled, one.started, reason=reason, details=tuple(details)
     )
 
 

@@ -19,16 +19,14 @@ from typing import Self
 
 from jobscheduler.model import Begun, Entry, Event, Job, Level, Mark, Once, Past, Record, Status, Wait
 from jobscheduler.runner import OutputRing, Run
-from jobscheduler.scheduler.before import Before
+from jobscheduler.scheduler.before import EPOCH, TICK, Before, nothing_known
 from jobscheduler.scheduler.crew import Crew, Pairs
-from jobscheduler.scheduler.held import Held, missed_record, withdrawn_record
+from jobscheduler.scheduler.held import Held, missed_record, waits_event, withdrawn_record
 from jobscheduler.scheduler.wakes import Wakes
 from jobscheduler.slots import Act, Decision, Situation, act_by_hand, decide
 from jobscheduler.status import Going, Standing
 from jobscheduler.timetable import Timetable, timetable_of
 from jobscheduler.triggers import trigger_for
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 ACCEPTED = timedelta(hours=3)
 """A clock that is set back by more than this is believed, as Debian's cron does."""
@@ -38,7 +36,6 @@ REMEMBERED = timedelta(days=2)
 
 _LONGEST = timedelta(days=400)
 _SWEEP = 1000  # so many deleted jobs are remembered before the first is looked at
-_TICK = timedelta(microseconds=1)
 
 Step = Callable[[], object]
 """Something to do when the lock has been given back."""
@@ -80,7 +77,7 @@ class Scheduler:
         self._sweep_at = _SWEEP
         self._jittered: set[str] = set()
         self._being_put: set[str] = set()
-        self._floor = self._settled_to = EPOCH
+        self._settled_to = EPOCH
         self._before: Before | None = None
         self._at_start: list[Step] | None = []
         self._stopped_at: datetime | None = None
@@ -129,25 +126,23 @@ class Scheduler:
         Runs that a crash interrupted are ended and get their record. Slots that nobody decided are accounted for
         when their job is put, until `start`.
         """
+        before = self._before = Before(past or nothing_known(now), self._boot, self._write, now)
         if past is None:
             return
-        before = Before(past, self._boot, self._write)
         before.end_interrupted(now)
         ahead = max(past.until, past.mark.settled) - now
         if ahead > ACCEPTED:
             self._write(Event(now, Level.WARNING, "clock.accepted", (("log_ahead_by", ahead.total_seconds()),)))
-            before.miss_all_waits(lambda _: "clock", now)
+            before.forget(now)
             return
-        self._before = before
-        self._floor = self._settled_to = past.mark.settled
+        self._settled_to = past.mark.settled
         for job_id, ranges in past.accounted.items():
             self._last[job_id] = max(last for _, last in ranges)
 
     def _account_for_the_gone(self) -> None:
         """Write the record of each slot that waited and whose job is not there any more."""
-        before, self._before = self._before, None
-        if before is not None:
-            before.miss_all_waits(lambda job_id: "disabled" if job_id in self._jobs else "deleted", self._clock())
+        if self._before is not None:
+            self._before.miss_all_waits(lambda job_id: "disabled" if job_id in self._jobs else "deleted", self._clock())
 
     # -- what is in force
 
@@ -159,13 +154,16 @@ class Scheduler:
         """
         self._on_due(job.id, now)
         timetable = timetable_of(job, self._host)
+        last = self._decided_before(job, now)
         with self._lock:
             self._gone.pop(job.id, None)
+            if last > self._last.get(job.id, EPOCH):
+                self._last[job.id] = last
             cursor = self._cursor_of(job, now)
+            self._tell_waits(job.id, now)
             entry = self._jobs.setdefault(job.id, Held(job, timetable, cursor))
             steps = self._change(entry, job, timetable, now)
-            if self._at_start is not None:
-                self._recall(entry, now)
+            steps += self._recall(entry, now, last)
             cursor = entry.cursor
             self._being_put.add(job.id)
         try:
@@ -175,6 +173,20 @@ class Scheduler:
         finally:
             with self._lock:
                 self._being_put.discard(job.id)
+
+    def touch(self, job_id: str, now: datetime) -> None:
+        """Take note that the file of a job was written anew, or moved, and means what it meant.
+
+        What waits is told once more: a start would else take it for something from before the file was there.
+        """
+        with self._lock:
+            self._tell_waits(job_id, now)
+
+    def _tell_waits(self, job_id: str, now: datetime) -> None:
+        entry = self._jobs.get(job_id)
+        if entry is not None and self._at_start is None and self._stopped_at is None:
+            for event in entry.waits(now):
+                self._write(event)
 
     def _wake_for(self, job: Job, timetable: Timetable, cursor: datetime) -> datetime | None:
         upcoming = timetable.next(cursor) if job.enabled else None
@@ -204,7 +216,7 @@ class Scheduler:
         slot = self._take_delayed(entry, now)
         if slot is None:
             return []
-        decision = decide(entry.timetable.nominal, slot - _TICK, slot, self._situation(entry))
+        decision = decide(entry.timetable.nominal, slot - TICK, slot, self._situation(entry))
         return self._enlist(entry, decision, now)
 
     def _take_delayed(self, entry: Held, now: datetime) -> datetime | None:
@@ -218,30 +230,42 @@ class Scheduler:
         return slot
 
     def _cursor_of(self, job: Job, now: datetime) -> datetime:
-        last = max(self._last.get(job.id, EPOCH), self._floor)
+        last = self._last.get(job.id, EPOCH)
         return last if isinstance(job.schedule, Once) else max(now, last)
 
-    def _recall(self, entry: Held, now: datetime) -> None:
-        """At a start: account for the outage of one job, under the lock; its runs begin when all are known."""
-        before, job = self._before, entry.job
-        if self._at_start is None or not job.enabled:
-            return
-        if entry.timetable.at_boot and (before is None or not before.is_same_boot):
-            if before is not None:
-                before.miss_waits(job.id, "down", now)
-            decision = Decision(entry.cursor, ((now, Act.RUN),))
-        elif before is not None:
-            decision = before.account(job, entry.timetable, now)
+    def _decided_before(self, job: Job, now: datetime) -> datetime:
+        """Return the latest slot of a job that a service before this one decided, if it could come up again."""
+        before, last = self._before, self._last.get(job.id, EPOCH)
+        if before is None or not job.enabled or (isinstance(job.schedule, Once) and last >= job.schedule.at):
+            return EPOCH
+        return before.last_of(job, now, starting=self._at_start is not None)
+
+    def _recall(self, entry: Held, now: datetime, last: datetime) -> list[Step]:
+        """Account for the outage of one job, under the lock; at a start its runs begin when all are known."""
+        before, job, starting = self._before, entry.job, self._at_start is not None
+        if before is None or not (starting or before.has_turn(job)):
+            return []
+        if not job.enabled:
+            before.note(job)
+            return []
+        if entry.timetable.at_boot and not before.is_same_boot:
+            decision = before.at_boot(job, entry.cursor, now, starting=starting)
         else:
-            return
-        entry.cursor = decision.cursor  # not `now`: of what has begun nothing is left, but jitter may be running
-        self._at_start += self._enlist(entry, decision, now)
+            decision = before.account(job, entry.timetable, now, last, starting=starting)
+        # not `now`: of what has begun nothing is left, but jitter may be running
+        entry.cursor = self._last[job.id] = max(decision.cursor, self._last.get(job.id, EPOCH))
+        steps = self._enlist(entry, decision, now)
+        if self._at_start is None:
+            return steps
+        self._at_start += steps
+        return []
 
     def expire(self, job: Job, now: datetime) -> bool:
         """Take note of a one-time job that is over; tell whether its slot got an account just now."""
-        if self._at_start is None or self._before is None or not job.enabled:
+        before, starting = self._before, self._at_start is not None
+        if before is None or not job.enabled or not before.is_open(job) or not (starting or before.has_turn(job)):
             return False
-        decision = self._before.account(job, timetable_of(job, self._host), now)
+        decision = before.account(job, timetable_of(job, self._host), now, EPOCH, starting=starting)
         for missed in decision.missed:
             self._write(missed_record(job.id, missed, now))
         return bool(decision.missed)
@@ -292,7 +316,9 @@ class Scheduler:
     def accept_clock(self, now: datetime) -> None:
         """Believe a clock that was set back: slots that lie before those already decided are due again."""
         with self._lock:
-            self._floor, self._settled_to = min(self._floor, now), EPOCH
+            self._settled_to = EPOCH
+            if self._before is not None:
+                self._before.believe(now)
             entries = [entry for entry in self._jobs.values() if entry.in_force and entry.cursor > now]
             repeating = [entry for entry in entries if not isinstance(entry.job.schedule, Once)]
             for entry in repeating:
@@ -341,6 +367,8 @@ class Scheduler:
             return run, [partial(self._crew.submit, run)]
         ended = [*entry.going, entry.waiting] if act is Act.REPLACE else []
         entry.waiting = run
+        if act is Act.WAIT and slot is not None:
+            self._write(waits_event(job.id, slot, self._clock()))
         return run, [partial(old.stop, "replaced") for old in ended if old is not None]
 
     def _situation(self, entry: Held) -> Situation:
@@ -417,17 +445,42 @@ class Scheduler:
                 entry = self._jobs[job.id] = Held(job, timetable_of(job, self._host), self._clock(), in_force=False)
             act = act_by_hand(entry.situation())
             self.activity += 1
-            run, steps = self._act(entry, job, None, act, (("trigger", "manual"), ("by", by)))
+            extra = (("trigger", "manual"), ("by", by))
+            run, steps = self._act(entry, job, None, act, extra)
+            if run is not None:  # it may have to wait, and must not be forgotten in a crash
+                values = (("job_id", job.id), ("run_id", run.run_id), *extra)
+                self._write(Event(self._clock(), Level.INFO, "run.requested", values))
         for step in steps:
             step()
         return act, run
 
     def pause(self, job_id: str) -> bool:
-        """Let no slot of a job run, until `resume` or the end of this process; tell whether that is a change."""
+        """Let no slot of a job run, until `resume` or the end of this process; tell whether that is a change.
+
+        A slot that waits and has not begun is skipped, too. A run that is at work goes on, with its further attempts.
+        """
         with self._lock:
             is_new = job_id not in self._paused
             self._paused.add(job_id)
-            return is_new
+            entry = self._jobs.get(job_id)
+            steps = [] if entry is None else self._skip_waiting(entry)
+        for step in steps:
+            step()
+        return is_new
+
+    def _skip_waiting(self, entry: Held) -> list[Step]:
+        """Skip slots that wait for a worker or for their turn; a run by hand goes on waiting, or has its turn now."""
+        if entry.waiting is not None and self._skip(entry.waiting):
+            entry.waiting = None
+        turns = [entry.let_go(run.run_id) for run in entry.going if self._skip(run)]
+        return [partial(self._crew.submit, run) for run in turns if run is not None]
+
+    def _skip(self, run: Run) -> bool:
+        """Skip a slot for the pause of its job; False for one that has begun, and for a run by hand."""
+        if run.scheduled is None or not run.withdraw():
+            return False
+        self._write(Record(self._clock(), Status.SKIPPED, run.job.id, scheduled=run.scheduled, reason="paused"))
+        return True
 
     def resume(self, job_id: str) -> bool:
         """Let slots run again, from now on; tell whether that is a change."""
@@ -467,17 +520,29 @@ class Scheduler:
 
     def mark(self) -> None:
         """Write down up to where every slot is accounted for, and what is going on."""
+        self._believe_clock()
         with self._lock:
             self._write_mark(self._mark())
+
+    def _believe_clock(self) -> None:
+        """Accept a clock that was set back by little, again and again, when it is as far behind as one set at once."""
+        now = self._clock()
+        with self._lock:
+            behind = self._settled_to - now
+            if behind <= ACCEPTED or self._stopped_at is not None:
+                return
+        self._write(Event(now, Level.WARNING, "clock.accepted", (("set_by", -behind.total_seconds()),)))
+        self.accept_clock(now)
 
     def _mark(self) -> Mark:
         begun: list[Begun] = []
         waits = []
         for job_id, entry in self._jobs.items():
             for run in (*entry.going, *filter(None, (entry.waiting,))):
-                if run.attempts:
-                    begun.append(Begun(job_id, run.run_id, run.scheduled, run.started or self._clock()))
-                elif run.scheduled is not None:
+                if run.attempts or run.scheduled is None:
+                    by = str(dict(run.extra).get("by", ""))
+                    begun.append(Begun(job_id, run.run_id, run.scheduled, run.started, by))
+                else:
                     waits.append((job_id, run.scheduled))
         settled, late = self._stopped or self._settled()
         return Mark(settled, self._boot, tuple(begun), tuple(waits), late)

@@ -15,6 +15,7 @@ from itertools import takewhile
 from typing import Any
 
 from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.job import Job as ScheduledJob
 from apscheduler.jobstores.base import JobLookupError
 from apscheduler.jobstores.memory import MemoryJobStore
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -75,6 +76,10 @@ class _Pool(ThreadPoolExecutor):  # type: ignore[misc]
 class _Store(MemoryJobStore):  # type: ignore[misc]
     """APScheduler's store in memory, in portions."""
 
+    def put(self, job: ScheduledJob) -> None:
+        """Add a job, or put it in the place of the one that has its id."""
+        (self.update_job if job.id in self._jobs_index else self.add_job)(job)
+
     def get_due_jobs(self, now: datetime) -> list[Any]:
         """Return the jobs that are due, the first of them at least; the scheduler comes back for the others."""
         due, until = [], now.timestamp()
@@ -108,11 +113,6 @@ class Wakes:
             timezone=UTC,
             jobstores={"default": self._store},
             executors={"default": self._pool},
-            job_defaults={
-                "misfire_grace_time": None,  # a late run is late, not gone
-                "coalesce": True,  # one wake-up is enough: slots are listed from the timetable
-                "max_instances": 1_000_000,  # overlap is decided by slots.py
-            },
         )
         logging.getLogger("apscheduler").setLevel(logging.WARNING)
 
@@ -150,14 +150,29 @@ class Wakes:
 
     def put(self, job_id: str, trigger: BaseTrigger, at: datetime) -> None:
         """Wake up for a job at this time, and then when its trigger says."""
-        self._scheduler.add_job(_never_called, trigger, id=job_id, next_run_time=at, replace_existing=True)
+        job = self._job(job_id, trigger, at)
+        with self._scheduler._jobstores_lock:
+            self._store.put(job)
+            is_next = self._store._jobs[0][0] is job
+        if is_next:
+            self.wakeup()
+
+    def _job(self, job_id: str, trigger: BaseTrigger, at: datetime) -> ScheduledJob:
+        """Make what APScheduler keeps of a job, as `add_job` would: that inspects the function each time, at length."""
+        job = ScheduledJob.__new__(ScheduledJob)
+        job._scheduler, job._jobstore_alias = self._scheduler, "default"
+        job.id = job.name = job_id
+        job.func, job.func_ref, job.args, job.kwargs = _never_called, None, (), {}
+        job.executor, job.trigger, job.next_run_time = "default", trigger, at
+        job.misfire_grace_time = None  # a late run is late, not gone
+        job.coalesce = True  # one wake-up is enough: slots are listed from the timetable
+        job.max_instances = 1_000_000  # overlap is decided by slots.py
+        return job
 
     def drop(self, job_id: str) -> None:
         """Do not wake up for a job any more."""
-        try:
-            self._scheduler.remove_job(job_id)
-        except JobLookupError:
-            return  # a one-time job leaves APScheduler's store when it fires
+        with self._scheduler._jobstores_lock, suppress(JobLookupError):  # a one-time job leaves the store when it fires
+            self._store.remove_job(job_id)
 
     def earliest(self) -> datetime | None:
         """Return the next time for which a wake-up is set; it is past while there is more due than was handed out."""

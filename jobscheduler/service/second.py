@@ -5,6 +5,7 @@ What needs the extra is imported only here, and only when a database was asked f
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 AT_START = 10.0
 """How long a start waits for the database, in seconds; then it goes on with what jobs there are."""
+
+
+_LOOK = 0.1  # seconds between two looks whether the service is to end meanwhile
 
 
 class Second:
@@ -46,14 +50,16 @@ class Second:
         """Where it is, with nothing secret."""
         return str(self._database)
 
-    def start(self, stack: ExitStack, look: Callable[[], None], tell: Tell) -> None:
+    def start(self, stack: ExitStack, look: Callable[[], None], tell: Tell, *, is_ending: Callable[[], bool]) -> None:
         """Begin to read it, and wait a moment for that."""
         from jobscheduler.database.reload import Reloader  # noqa: PLC0415 - an extra
 
         self.syslog.tell = tell
         reloader = Reloader(self._database, self.source, look, tell, interval=self._interval)
         self._reloader = stack.enter_context(reloader)
-        reloader.wait(AT_START)
+        until = time.monotonic() + AT_START
+        while not reloader.wait(_LOOK) and not is_ending() and time.monotonic() < until:
+            pass
 
     def begin(self) -> None:
         """Let it change the schedule: the first pass is over."""

@@ -10,20 +10,22 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
-from queue import SimpleQueue
 
 from jobscheduler import systemd
 from jobscheduler.alerts import Alerts
 from jobscheduler.claim import Claim, check_paths, claim_log
 from jobscheduler.config import Settings
-from jobscheduler.control import CannotListen, Control, application
+from jobscheduler.control.app import application
+from jobscheduler.control.server import CannotListen, Control
 from jobscheduler.desk import Desk, Recall, ServiceFace, Snapshots
 from jobscheduler.hostclock import HostClock
-from jobscheduler.model import Entry, Event, Level, Mark, Value
+from jobscheduler.model import Entry, Event, Level, Value
 from jobscheduler.passes import Reconciler, Tell
 from jobscheduler.results import Results
-from jobscheduler.runlog import LogFile, RunLog, events_of, last_results, read_back
+from jobscheduler.runlog import LogFile, RunLog, last_results, read_back
+from jobscheduler.runner import hand_over_leftovers
 from jobscheduler.scheduler import Scheduler
+from jobscheduler.service.mailbox import Mailbox
 from jobscheduler.service.second import Second, second_of
 from jobscheduler.service.supervisor import Supervisor, defaults_of, rules_of, text_of, token_of, utc_now
 from jobscheduler.sources import Source
@@ -36,6 +38,9 @@ STARTED = 1.0
 
 ENDING = 15.0
 """How long the end after an internal failure may take, in seconds."""
+
+LINES_LOST = 1
+"""The exit status when the log could not be written until the end."""
 
 INTERNAL_FAILURE = 70
 """The exit status when an internal part died."""
@@ -65,46 +70,41 @@ def serve(settings: Settings) -> int:
         past = read_back(settings.log_file, settings.log_backups)
         log = stack.enter_context(_log(settings, file, second, stack))
         stack.enter_context(_library_warnings(log))
+        stack.callback(hand_over_leftovers)
         clock, results = HostClock(), Results()
         former = partial(last_results, settings.log_file, settings.log_backups)
         alerts = Alerts(log.write, former, defaults, host=os.uname().nodename)
-        mark = _marking(log, second)
-        scheduler = stack.enter_context(_scheduler(settings, log, _each(results.take, alerts.write), mark, clock))
-        sources = _sources(source, second)
-        reconciler = Reconciler(sources, scheduler, rules, _telling(log, results), took=results.took)
+        scheduler = stack.enter_context(_scheduler(settings, log, _each(results.take, alerts.write), second, clock))
+        tell, sources = _telling(log, results), _sources(source, second)
+        reconciler = Reconciler(sources, scheduler, rules, tell, took=results.took, is_ending=mailbox.is_stopping)
         watch = stack.enter_context(_watch(settings, source, reconciler, mailbox))
         if second is not None:
-            second.start(stack, partial(_looking(reconciler, mailbox), frozenset()), log.event)
-        supervisor = Supervisor(settings, rules, log, file, claim, clock, scheduler, reconciler, alerts, watch, mailbox)
+            look = partial(_looking(reconciler, mailbox), frozenset())
+            second.start(stack, look, log.event, is_ending=mailbox.is_stopping)
+        supervisor = Supervisor(settings, rules, log, claim, clock, scheduler, reconciler, alerts, watch, mailbox)
         stack.callback(supervisor.close)
-        supervisor.start(past)
-        if second is not None:
-            second.begin()
-        recall = Recall(settings.log_file, settings.log_backups, results)
-        snapshots = Snapshots(
-            settings,
-            scheduler,
-            reconciler,
-            results,
-            supervisor,
-            recall,
-            jobs_dir="" if source is None else str(settings.jobs_dir.absolute()),
-            database="" if second is None else str(second),
-        )
-        supervisor.control = _control(settings, Desk(snapshots, scheduler, reconciler, log.event), log, stack)
-        if settings.http is not None:
-            face = ServiceFace(settings, snapshots, scheduler, results, supervisor)
-            _page(stack.enter_context(Web(settings.http, face, token=token)), log)
-        supervisor.ready()
-        if supervisor.run() is not None:
-            _abandon(scheduler, log)
+        if supervisor.start(past):
+            if second is not None:
+                second.begin()
+            recall = Recall(settings.log_file, settings.log_backups, results)
+            places = {"jobs_dir": str(source or ""), "database": str(second or "")}
+            snapshots = Snapshots(settings, scheduler, reconciler, results, supervisor, recall, **places)
+            supervisor.control = _control(settings, Desk(snapshots, scheduler, reconciler, log.event), log, stack)
+            _show(settings, ServiceFace(settings, snapshots, scheduler, results, supervisor), token, log, stack)
+            supervisor.ready()
+            if supervisor.run() is not None:
+                _abandon(scheduler, log)
+    status = LINES_LOST if log.lines_lost else 0
     if scheduler.lost_threads():
-        os._exit(0)  # a thread that does not heed its end would hold up the interpreter's for ever
-    return 0
+        os._exit(status)  # a thread that does not heed its end would hold up the interpreter's for ever
+    return status
 
 
-def _page(web: Web, log: RunLog) -> None:
-    """Say where the page is served; that it cannot be is a warning that `Web` gives."""
+def _show(settings: Settings, face: ServiceFace, token: str | None, log: RunLog, stack: ExitStack) -> None:
+    """Serve the page if it is wanted, and say where; that it cannot be is a warning that `Web` gives."""
+    if settings.http is None:
+        return
+    web = stack.enter_context(Web(settings.http, face, token=token))
     if web.problem is None:
         host, port = web.bound
         log.event(Level.INFO, "page.served", url=f"http://{f'[{host}]' if ':' in host else host}:{port}/")
@@ -131,13 +131,6 @@ def _log(settings: Settings, file: LogFile, second: Second | None, stack: ExitSt
     return RunLog(file, form=form, priorities=priorities, also=stack.enter_context(second.syslog).put)
 
 
-def _marking(log: RunLog, second: Second | None) -> Callable[[Mark], object]:
-    def write(mark: Mark) -> None:
-        log.write(*events_of(mark, utc_now()))
-
-    return write if second is None else second.withheld(write)
-
-
 def _each(*takers: Callable[[Entry], object]) -> Callable[[Entry], object]:
     def take(entry: Entry) -> None:
         for taker in takers:
@@ -161,13 +154,13 @@ def _scheduler(
     settings: Settings,
     log: RunLog,
     write: Callable[[Entry], object],
-    write_mark: Callable[[Mark], object],
+    second: Second | None,
     clock: HostClock,
 ) -> Scheduler:
     return Scheduler(
         write=write,
         write_started=partial(log.write_through, timeout=STARTED),
-        write_mark=write_mark,
+        write_mark=log.mark if second is None else second.withheld(log.mark),
         max_workers=settings.max_workers,
         host=_first_line(Path("/etc/machine-id")) or os.uname().nodename,
         boot=_first_line(Path("/proc/sys/kernel/random/boot_id")),
@@ -175,9 +168,7 @@ def _scheduler(
     )
 
 
-def _watch(
-    settings: Settings, source: DirectorySource | None, reconciler: Reconciler, mailbox: SimpleQueue[str]
-) -> Watch:
+def _watch(settings: Settings, source: DirectorySource | None, reconciler: Reconciler, mailbox: Mailbox) -> Watch:
     if source is None:
         return NoWatch()
     return Watch(
@@ -211,16 +202,16 @@ def _abandon(scheduler: Scheduler, log: RunLog) -> None:
     os._exit(INTERNAL_FAILURE)
 
 
-def _signals(stack: ExitStack) -> SimpleQueue[str]:
-    """Turn signals into messages; the handlers do nothing else, and `SimpleQueue.put` may be called in them."""
-    mailbox: SimpleQueue[str] = SimpleQueue()
+def _signals(stack: ExitStack) -> Mailbox:
+    """Turn signals into messages; the handlers do nothing else."""
+    mailbox = Mailbox()
     for one in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         former = signal.signal(one, lambda number, _: mailbox.put(signal.Signals(number).name))
         stack.callback(signal.signal, one, former)
     return mailbox
 
 
-def _looking(reconciler: Reconciler, mailbox: SimpleQueue[str]) -> Callable[[frozenset[str]], None]:
+def _looking(reconciler: Reconciler, mailbox: Mailbox) -> Callable[[frozenset[str]], None]:
     """Return what the Observer's thread calls: a pass, and a word to the main thread if something has to settle."""
 
     def look(names: frozenset[str]) -> None:

@@ -6,23 +6,22 @@ import os
 import time
 import traceback
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
-from queue import Empty, SimpleQueue
 
 from jobscheduler import systemd, tasks
 from jobscheduler.alerts import Alerts, BadDefault, Defaults, read_defaults
 from jobscheduler.claim import CannotStart, Claim
 from jobscheduler.config import Settings
-from jobscheduler.control import Control
+from jobscheduler.control.server import Control
 from jobscheduler.health import Health
 from jobscheduler.hostclock import HostClock
 from jobscheduler.model import Level, Past, Problem
 from jobscheduler.parse import Rules
 from jobscheduler.passes import Reconciler
-from jobscheduler.runlog import LogFile, RunLog
+from jobscheduler.runlog import RunLog
 from jobscheduler.scheduler import ACCEPTED, Scheduler
+from jobscheduler.service.mailbox import STOPS, Mailbox
 from jobscheduler.watch import State, Watch
 from jobscheduler.web import CannotServe, token_for
 from jobscheduler.zone import ZoneUnknown, service_zone, zone_signature
@@ -45,19 +44,17 @@ class Supervisor:
         settings: Settings,
         rules: Rules,
         log: RunLog,
-        file: LogFile,
         claim: Claim,
         clock: HostClock,
         scheduler: Scheduler,
         reconciler: Reconciler,
         alerts: Alerts,
         watch: Watch,
-        mailbox: SimpleQueue[str],
+        mailbox: Mailbox,
     ) -> None:
         self._settings = settings
         self._rules = rules
         self._log = log
-        self._file = file
         self._claim = claim
         self.control: Control | None = None
         self._clock = clock
@@ -75,13 +72,21 @@ class Supervisor:
         self._fault = ""
         self._told_holder: int | None = None
         self._next_tend = self._next_wake = self._next_rescan = 0.0
-        self._marked = (0, 0, 0)
+        self._marked = (0, 0)
         self._next_mark = 0.0
 
-    def start(self, past: Past | None) -> None:
-        """Arm the watch, read every file, and only then begin to schedule: nothing is due before all is known."""
+    def start(self, past: Past | None) -> bool:
+        """Arm the watch, read every file, and only then begin to schedule: nothing is due before all is known.
+
+        False if a signal ended that before anything was begun. There is no mark then, so the next start goes on from
+        the same one as this, and from the records that were written since.
+        """
         self._scheduler.recall(past, utc_now())
         self._tend()
+        if self._mailbox.is_stopping():
+            self._tell_stopping(self._mailbox.take(0.0) or "")
+            self._log.event(Level.INFO, "service.stopped")
+            return False
         jobs, refused = self._reconciler.counts()
         self._scheduler.start()
         self._alerts.start(self._reconciler.definition)
@@ -91,6 +96,7 @@ class Supervisor:
         self._note_mark(now)
         since = past.mark.settled if past else "nothing is known of the time before"
         self._log.event(Level.INFO, "service.started", jobs=jobs, refused=refused, pid=os.getpid(), settled=since)
+        return True
 
     def ready(self) -> None:
         """Tell the manager that the service can be used."""
@@ -131,13 +137,15 @@ class Supervisor:
     def _supervise(self) -> str | None:
         while True:
             message = self._next_message()
-            if message in {"SIGTERM", "SIGINT"}:
+            if message in STOPS:
                 self._stop(message)
                 return None
             if message == "SIGHUP":
                 self._reload()
             elif message == "tend":
                 self._next_tend = 0.0
+            elif message == "mark":
+                self._mark(time.monotonic())
             fault = self._health.fault()
             if fault:
                 return self._die(fault)
@@ -171,10 +179,7 @@ class Supervisor:
         settles = self._reconciler.settle_at()
         if settles is not None:
             due = min(due, settles)
-        try:
-            return self._mailbox.get(timeout=max(0.0, due - time.monotonic()))
-        except Empty:
-            return None
+        return self._mailbox.take(max(0.0, due - time.monotonic()))
 
     def _tend(self) -> None:
         """Keep the watch on the right directory, and see whether that is there at all.
@@ -251,9 +256,9 @@ class Supervisor:
         self._mark(time.monotonic())
 
     def _mark_if_due(self, now: float) -> None:
-        """Write a mark after changes of jobs and rotations, and once a minute while anything runs."""
+        """Write a mark after changes of jobs, and once a minute while anything runs."""
         state = self._state()
-        if state == self._marked or now < self._next_mark - (MARK - TEND if state[:2] != self._marked[:2] else 0):
+        if state == self._marked or now < self._next_mark - (MARK - TEND if state[0] != self._marked[0] else 0):
             return
         self._mark(now)
 
@@ -265,13 +270,12 @@ class Supervisor:
         self._marked = self._state()
         self._next_mark = now + MARK
 
-    def _state(self) -> tuple[int, int, int]:
-        return self._reconciler.changes, self._file.beginnings, self._scheduler.activity
+    def _state(self) -> tuple[int, int]:
+        return self._reconciler.changes, self._scheduler.activity
 
     def _reload(self) -> None:
-        """Look at everything again, also at the host's zone, and open the log anew."""
+        """Look at everything again, also at the host's zone; the log follows its name by itself."""
         self._notifier.notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
-        self._log.reopen()
         try:
             self._rules = rules_of(self._settings)
         except CannotStart as cannot:
@@ -279,6 +283,8 @@ class Supervisor:
             self._log.event(Level.ERROR, "zone.kept", problem=problem, in_force=self._rules.zone.key, help=help_)
         self._reload_alerts()
         self._look(partial(self._reconciler.reload, self._rules))
+        if self._mailbox.is_stopping():
+            return
         self._zone_seen, self._told_zone = zone_signature(os.environ), self._rules.zone.key
         jobs, refused = self._reconciler.counts()
         self._log.event(Level.INFO, "service.reloaded", jobs=jobs, refused=refused, timezone=self._rules.zone.key)
@@ -302,19 +308,21 @@ class Supervisor:
         return f"{jobs} jobs, {self._scheduler.running()} running, {refused} files refused{held}{slot}"
 
     def _stop(self, cause: str) -> None:
-        self._notifier.notify("STOPPING=1")
-        self._log.event(Level.INFO, "service.stopping", cause=cause)
         drained = time.monotonic() + self._settings.drain_timeout
+        self._tell_stopping(cause)
         self._scheduler.stop(self._settings.drain_timeout, self._is_hurried)
         self._alerts.stop(drained - time.monotonic(), self._is_hurried)
         self._scheduler.mark()
         self._log.event(Level.INFO, "service.stopped")
 
+    def _tell_stopping(self, cause: str) -> None:
+        self._notifier.notify("STOPPING=1")
+        self._log.event(Level.INFO, "service.stopping", cause=cause)
+
     def _is_hurried(self) -> bool:
         """Tell whether a second signal came; keep the watchdog content meanwhile."""
         self._notifier.notify("WATCHDOG=1")
-        with suppress(Empty):
-            self._hurried |= self._mailbox.get_nowait() in {"SIGTERM", "SIGINT"}
+        self._hurried |= self._mailbox.take_stop()
         return self._hurried
 
     def _die(self, fault: str) -> str:

@@ -56,6 +56,10 @@ class DirectorySource:
         self._listed: Identity | None = None
         self._waypoints: frozenset[str] = frozenset()
 
+    def __str__(self) -> str:
+        """Where it is."""
+        return str(self.path.absolute())
+
     @contextmanager
     def look(self) -> Iterator[_OpenDirectory]:
         """Open the directory for one pass.
@@ -191,7 +195,14 @@ class _OpenDirectory:
             help_ = "a job file holds one definition; put data elsewhere"
             return _refused(name, "the file is larger than 1 MiB", found, help_)
         again = time.time() - found.st_ctime < FRESH
-        return Read(name, signature_of(found), _content(pinned), written=found.st_ctime, again=again)
+        written = max(found.st_ctime, self._linked(name)) if is_link else found.st_ctime
+        return Read(name, signature_of(found), _content(pinned), written=written, again=again)
+
+    def _linked(self, name: str) -> float:
+        """Tell when the newest link on the way from a name to its file was made: since then it means that file."""
+        here = os.path.realpath(f"/proc/self/fd/{self._descriptor}")
+        waypoints = [os.path.join(holder, entry) for holder, entry in trust.passed(here, name)]  # noqa: PTH118
+        return max(os.lstat(waypoint).st_ctime for waypoint in waypoints)
 
     def _distrust(self, name: str, pinned: int, found: os.stat_result, *, is_link: bool) -> trust.Distrust | None:
         """Judge the file, and the way there if a link led to it."""

@@ -21,6 +21,8 @@ from jobscheduler.tasks.users import NoSuchAccount, account, environment, wrappe
 PERSIST = 5.0
 """Seconds for which a start is tried again that fails for want of processes, memory or descriptors."""
 
+_LONGEST_PAUSE = 0.5  # seconds between two tries
+
 _AGAIN = 0.2  # seconds before another start after a program that prepares the command had to give up
 
 
@@ -141,7 +143,7 @@ def _start_persistently(plan: Plan, context: Context) -> Child:
             if not is_transient(error) or time.monotonic() + pause > until:
                 raise TaskFailed(in_words(error, plan.directory, plan.command), reason="start") from error
         context.stopping.wait(pause)
-        pause *= 2
+        pause = min(2 * pause, _LONGEST_PAUSE)
 
 
 def _see_through(child: Child, context: Context) -> int:

@@ -18,7 +18,7 @@ from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 from jobscheduler.tasks.base import Alert, Complaint, Context, Outcome, Task, TaskFailed, seconds
 from jobscheduler.tasks.http_request_errors import in_words
-from jobscheduler.tasks.http_request_fields import SCHEMA, TIMEOUT, can_be_host, complaints, secrets_of
+from jobscheduler.tasks.http_request_fields import SCHEMA, TIMEOUT, can_be_host, complaints, secrets_of, texts_in
 
 if TYPE_CHECKING:
     from jobscheduler.tasks.http_request_client import Answer, Request
@@ -46,12 +46,13 @@ class HttpRequest(Task):
             yield Complaint((), "`http_request` needs an HTTP client", INSTALL, host=True)
 
     def secrets(self) -> Iterator[str]:
-        """The values of headers, and of the URL user, password, query and long steps of the path; also as sent."""
+        """The body, the values of headers, and of the URL user, password, query and odd steps of the path."""
         url = urlsplit(self.fields["url"])
         for name, value in self._headers(url).items():
             if name.lower() not in _HARMLESS:
                 yield from (value, value.partition(" ")[2])
         yield from secrets_of(url)
+        yield from texts_in((self.fields.get("body"), self.fields.get("json")))
 
     def run(self, context: Context) -> Outcome:
         """Make the request.

@@ -92,7 +92,7 @@ _VALUE = re.compile(r"[\t\x20-\x7e\xa0-\xff]*")
 _SPACE = re.compile(r"[\x00-\x20\x7f\ud800-\udfff]")
 _OURS = ("content-length", "transfer-encoding", "connection")
 _LONGEST = 86400.0
-_LONG_STEP = 16  # characters of a step of a path from which on it may be a key
+_KEY = re.compile(r"(?=.*[0-9])(?=.*[A-Za-z]).{8,}|.{16,}")  # a step of a path that may be one: no word is like that
 
 
 def complaints(fields: Mapping[str, Any]) -> Iterator[Complaint]:
@@ -142,13 +142,22 @@ def as_sent(part: str) -> str:
 def secrets_of(url: SplitResult) -> Iterator[str]:
     """What of a URL must not be shown, in each form in which a server may repeat it: written, sent, and decoded.
 
-    Of the path that is what is too long for a word, as in the addresses of web hooks.
+    Of the path that is what looks like no word, as in the addresses of web hooks.
     """
     values = [value for part in re.split("[&;]", url.query) for value in (part, part.partition("=")[2])]
-    steps = [step for step in url.path.split("/") if len(step) >= _LONG_STEP]
+    steps = [step for step in url.path.split("/") if _KEY.fullmatch(step)]
     for text in (url.password or "", url.username or "", url.query, *values, *steps):
         plain, form = unquote(text), unquote_plus(text)
         yield from (text, as_sent(text), plain, form, quote(plain, safe=""), quote_plus(form))
+
+
+def texts_in(value: object) -> Iterator[str]:
+    """Every text in a value of JSON, but for names."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from texts_in(one)
 
 
 def can_be_host(name: str) -> bool:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
+from jobscheduler.model import Status
 from jobscheduler.results import Results
 from jobscheduler.status import Detail, Snapshot
 
@@ -30,8 +31,10 @@ class Face(Protocol):
         """The slots of these jobs from now to `until`, in order, at most the next `most` of each."""
         ...
 
-    def records(self, job_id: str | None, since: datetime, most: int) -> Sequence[Mapping[str, Any]]:
-        """The newest `most` records in the log since then, newest first, with the keys of JSON log lines.
+    def records(
+        self, job_id: str | None, since: datetime, most: int, statuses: Collection[Status] = tuple(Status)
+    ) -> Sequence[Mapping[str, Any]]:
+        """The newest `most` records with these statuses in the log since then, newest first, as in JSON log lines.
 
         Of one job, or of all. Values may be text, as in a text log.
         """

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+_YEAR = (31_557_600, "y")
 _COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
 
 
@@ -36,7 +37,7 @@ def distance(at: datetime, now: datetime) -> str:
     size = abs(seconds)
     if size < 1:
         return "now"
-    words = next((f"{int(size // unit)} {name}" for unit, name in _UNITS if size >= unit), "")
+    words = next((f"{int(size // unit)} {name}" for unit, name in (_YEAR, *_UNITS) if size >= unit), "")
     return f"in {words}" if seconds > 0 else f"{words} ago"
 
 

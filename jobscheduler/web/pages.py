@@ -6,7 +6,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -20,7 +20,8 @@ from jobscheduler.model import Status
 from jobscheduler.status import JobStatus, Snapshot, State, schedule_text
 from jobscheduler.web import looks
 from jobscheduler.web.face import Face
-from jobscheduler.web.timeline import MOST_ROWS, MOST_SLOTS, SIDE, WORDS, Timeline, View, chosen, row, timeline
+from jobscheduler.web.scale import SIDE, View
+from jobscheduler.web.timeline import MOST_ROWS, MOST_SLOTS, TROUBLE, WORDS, Timeline, chosen, row, timeline
 from jobscheduler.web.told import Told, told
 from jobscheduler.zone import ZoneUnknown, named_zone
 
@@ -32,6 +33,9 @@ FIRST_FILES = 5
 
 MOST_RECORDS = 10_000
 """How many records of the log are read for the timeline."""
+
+MOST_TROUBLE = 2000
+"""How many records of trouble are read where there are more than `MOST_RECORDS`."""
 
 FRESH = 10.0
 """Seconds for which the timeline is not made anew: it reads the log."""
@@ -115,10 +119,10 @@ class Pages:
             state=state,
             failing=failing,
             chips=_chips(snapshot, failing),
+            troubles=list(dict.fromkeys(_troubles(snapshot, self._face.health()))),
             bad=bad[:FIRST_FILES],
             bad_count=len(bad),
             timeline=self._recent(snapshot).timeline,
-            wrong=self._face.health(),
             refresh=REFRESH if is_refreshing else None,
         )
 
@@ -183,13 +187,22 @@ class Pages:
 
     def _read_log(self, snapshot: Snapshot) -> Recent:
         now = snapshot.at
-        records = told(self._face.records(None, now - SIDE, MOST_RECORDS))
+        records, read_from = self._records(now)
         order = chosen(records, snapshot.jobs, now)
         upcoming = self._face.upcoming(order[:MOST_ROWS], now + SIDE, MOST_SLOTS)
         jobs = {one.id: one for one in snapshot.jobs if one.id}
-        read_from = records[-1].at if len(records) >= MOST_RECORDS else now - SIDE
         drawn = timeline(View(now, _zone(snapshot)), records, jobs, order, upcoming, read_from)
         return Recent(time.monotonic(), records, drawn)
+
+    def _records(self, now: datetime) -> tuple[list[Told], datetime]:
+        """Read the records of the last day, and from when on they are all there; before that there is only trouble."""
+        raw = self._face.records(None, now - SIDE, MOST_RECORDS)
+        records = told(raw)
+        if len(raw) < MOST_RECORDS or not records:
+            return records, now - SIDE
+        read_from = records[-1].at
+        trouble = told(self._face.records(None, now - SIDE, MOST_TROUBLE, TROUBLE))
+        return [*records, *(one for one in trouble if one.at < read_from)], read_from
 
     def _shown(self, one: Told) -> Shown:
         """Put a record and its output together: what was kept, else what the log has of it."""
@@ -213,6 +226,14 @@ def _named(name: str) -> ZoneInfo:
 
 def _indented(definition: Mapping[str, Any]) -> str:
     return json.dumps(definition, indent=2, ensure_ascii=False)
+
+
+def _troubles(snapshot: Snapshot, wrong: str | None) -> Iterator[str]:
+    if wrong:
+        yield wrong
+    if snapshot.service.late and snapshot.service.late not in (wrong or ""):
+        yield f"{snapshot.service.late} is late"
+    yield from snapshot.service.trouble
 
 
 def is_failing(one: JobStatus) -> bool:

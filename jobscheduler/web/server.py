@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,10 +17,10 @@ from jobscheduler.web.gate import Gate
 THREADS = 4
 """How many requests are worked on at once."""
 
-CONNECTIONS = 64
+CONNECTIONS = 512
 """How many connections there may be at once."""
 
-PATIENCE = 20
+PATIENCE = 10
 """Seconds after which a connection without traffic is closed."""
 
 CLEANING = 5
@@ -33,6 +33,7 @@ QUIET = 600.0
 """Seconds for which one and the same complaint of waitress is not repeated."""
 
 _log = logging.getLogger("web")
+_TALKATIVE = ("waitress", "waitress.queue")
 
 
 class Web:
@@ -54,32 +55,38 @@ class Web:
         self.problem: str | None = None
 
     def __enter__(self) -> Self:
-        try:
-            listener = _listener(self._address)
-        except OSError as error:
-            host, port = self._address
-            self.problem = f"the page cannot be served on `{host}`, port {port}: {error.strerror or error}"
-            _log.warning(self.problem)
-            return self
-        self.bound = listener.getsockname()[:2]
-        for name in ("waitress", "waitress.queue"):
+        for name in _TALKATIVE:
             logging.getLogger(name).addFilter(self._filter)
-        self._server = self._serve_on(listener)
-        self._loop = threading.Thread(target=self._run, name="web", daemon=True)
-        self._loop.start()
+        try:
+            self._begin()
+        except Exception as error:
+            host, port = self._address
+            why = error.strerror if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+            self.problem = f"the page cannot be served on `{host}`, port {port}: {why}"
+            _log.warning(self.problem)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._server is None or self._loop is None:
-            return
         self._is_closing = True
-        with suppress(OSError):
-            self._server.trigger.pull_trigger(self._end)  # sockets belong to the loop's thread
-        self._loop.join(ENDING)
-        for name in ("waitress", "waitress.queue"):
+        if self._loop is not None:
+            with suppress(OSError):
+                self._server.trigger.pull_trigger(self._end)  # sockets belong to the loop's thread
+            self._loop.join(ENDING)
+        for name in _TALKATIVE:
             logging.getLogger(name).removeFilter(self._filter)
+
+    def _begin(self) -> None:
+        """Listen, and start the threads. Whatever stands in the way of that is raised, and nothing is left open."""
+        with ExitStack() as undo:
+            listener = _listener(self._address)
+            undo.callback(listener.close)
+            self._server = self._serve_on(listener)
+            loop = threading.Thread(target=self._run, name="web", daemon=True)
+            loop.start()
+            undo.pop_all()
+        self._loop, self.bound = loop, listener.getsockname()[:2]
 
     def _serve_on(self, listener: socket.socket) -> Any:
         from waitress import create_server  # noqa: PLC0415 - an extra

@@ -12,17 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from itertools import groupby
-from zoneinfo import ZoneInfo
 
 from jobscheduler.model import Status
 from jobscheduler.status import JobStatus
-from jobscheduler.web.looks import clock, human, numbers
+from jobscheduler.web.looks import human, numbers
+from jobscheduler.web.scale import SIDE, Hour, Load, View, hours, load
 from jobscheduler.web.told import Told
-
-SIDE = timedelta(days=1)
-"""How far it reaches, back and ahead."""
 
 MOST_ROWS = 40
 """How many jobs are shown."""
@@ -39,16 +36,14 @@ APART = 1.2
 LEAST = 0.06
 """The least width of a bar: one without any would not be drawn."""
 
-CELLS = 240
-"""Into how many parts the past is divided where runs at the same time are counted: six minutes each."""
-
 WORDS = {
     Status.SUCCESS: "succeeded",
     Status.FAILURE: "failed",
     Status.SKIPPED: "skipped",
     Status.MISSED: "missed",
 }
-_WORST = (Status.FAILURE, Status.MISSED, Status.SKIPPED)
+TROUBLE = (Status.FAILURE, Status.MISSED, Status.SKIPPED)
+"""What needs to be seen, the worst first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,29 +79,8 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Hour:
-    """A line of the scale: local time, the same in UTC, and the day where one begins."""
-
-    at: float
-    local: str
-    utc: str
-    day: str
-    is_minor: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """How many runs there were at once, in one part of the past; `share` is percent of the most there were."""
-
-    left: float
-    width: float
-    share: float
-    title: str
-
-
-@dataclass(frozen=True, slots=True)
 class Timeline:
-    """Everything that is drawn. `unread` is up to where (percent) the log was not read, 0 if all of it was.
+    """Everything that is drawn. `unread` is up to where (percent) only trouble was read, 0 if all was.
 
     `left_out` counts jobs beyond the last row, `left_out_trouble` those of them that had trouble.
     """
@@ -120,30 +94,13 @@ class Timeline:
     left_out_trouble: int
 
 
-@dataclass(frozen=True, slots=True)
-class View:
-    """Where instants are on the drawing, and in which zone they are told."""
-
-    now: datetime
-    zone: ZoneInfo
-
-    def place(self, at: datetime) -> float:
-        """Give the place of an instant in percent; what is beyond an edge is at that edge."""
-        share = (at - self.now) / (2 * SIDE)
-        return round(min(1.0, max(0.0, 0.5 + share)) * 100, 2)
-
-    def clock(self, at: datetime) -> str:
-        """Give the local time of an instant."""
-        return clock(at, self.zone, self.now)
-
-
 def chosen(records: Sequence[Told], jobs: Iterable[JobStatus], now: datetime) -> list[str]:
     """Give the ids of the jobs that have a row, in order, and of those beyond the last row."""
     worst: dict[str, tuple[int, float]] = {}
     for one in records:
-        rank = (_WORST.index(one.status) if one.status in _WORST else len(_WORST), -one.at.timestamp())
+        rank = (TROUBLE.index(one.status) if one.status in TROUBLE else len(TROUBLE), -one.at.timestamp())
         worst[one.job_id] = min(worst.get(one.job_id, rank), rank)
-    troubled = sorted((one for one, rank in worst.items() if rank[0] < len(_WORST)), key=worst.__getitem__)
+    troubled = sorted((one for one, rank in worst.items() if rank[0] < len(TROUBLE)), key=worst.__getitem__)
     busy = {one.id for one in jobs if one.id and one.going}
     ran = sorted(busy.union(worst).difference(troubled))
     known = {*troubled, *ran}
@@ -167,16 +124,16 @@ def timeline(
     mine: dict[str, list[Told]] = {job_id: [] for job_id in shown}
     troubled = set()
     for one in reversed(records):
-        if one.status in _WORST:
+        if one.status in TROUBLE:
             troubled.add(one.job_id)
         if one.job_id in mine:
             mine[one.job_id].append(one)
-    load, peak = _load(view, records)
+    at_once, peak = load(view, records)
     rest = order[MOST_ROWS:]
     return Timeline(
         rows=tuple(row(view, one, mine[one], jobs.get(one), upcoming.get(one, ())) for one in shown),
-        hours=tuple(_hours(view)),
-        load=load,
+        hours=tuple(hours(view)),
+        load=at_once,
         peak=peak,
         unread=view.place(read_from),
         left_out=len(rest),
@@ -193,7 +150,7 @@ def row(view: View, job_id: str, records: Sequence[Told], job: JobStatus | None,
     is_paused = job is not None and job.paused
     marks = [*_slots(view, upcoming, is_paused=is_paused), *_troubles(view, records)]
     lanes = 2 if any(one.lane for one in spans) else 1
-    has_trouble = any(one.status in _WORST for one in records)
+    has_trouble = any(one.status in TROUBLE for one in records)
     return Row(job_id, tuple(spans), tuple(marks), _summary(job_id, records, upcoming), lanes, has_trouble)
 
 
@@ -255,7 +212,7 @@ def _beyond(view: View, upcoming: Sequence[datetime]) -> Iterator[Span]:
 
 
 def _troubles(view: View, records: Iterable[Told]) -> Iterator[Mark]:
-    for status in reversed(_WORST):
+    for status in reversed(TROUBLE):
         marks = [(view.place(_instant_of(one)), one) for one in records if one.status is status]
         group: list[tuple[float, Told]] = []
         for found in sorted(marks, key=lambda mark: mark[0]):
@@ -306,47 +263,3 @@ def _summary(job_id: str, records: Sequence[Told], upcoming: Sequence[datetime])
     parts = [f"{count:,} {WORDS[status]}" for status, count in counts.items() if count]
     due = f"{len(upcoming)}{' or more' if len(upcoming) >= MOST_SLOTS else ''} due"
     return f"{job_id}: {', '.join(parts) or 'nothing ran'}, {due}"
-
-
-def _load(view: View, records: Iterable[Told]) -> tuple[tuple[Load, ...], int]:
-    """Count the runs that there were at once, in each part of the past at its busiest."""
-    begin, size = view.now - SIDE, SIDE / CELLS
-    steps = sorted(
-        step
-        for one in records
-        if one.started is not None and one.end > begin
-        for step in ((max(one.begin, begin), 1), (max(one.end, one.begin), -1))
-    )
-    most, going, reached = [0] * CELLS, 0, 0
-    for at, change in steps:
-        cell = min(CELLS - 1, max(0, int((at - begin) / size)))
-        for quiet in range(reached, cell + 1):
-            most[quiet] = max(most[quiet], going)
-        going, reached = going + change, cell
-        most[cell] = max(most[cell], going)
-    peak = max(most)
-    return tuple(_loads(view, most, peak)), peak
-
-
-def _loads(view: View, most: Sequence[int], peak: int) -> Iterator[Load]:
-    size = SIDE / CELLS
-    for count, cells in groupby(range(CELLS), key=most.__getitem__):
-        first, *others = cells
-        if count:
-            begin = view.now - SIDE + first * size
-            end = begin + (len(others) + 1) * size
-            title = f"{view.clock(begin)} to {view.clock(end)}: up to {numbers(count, 'run')} at once"
-            left = view.place(begin)
-            yield Load(left, round(view.place(end) - left, 2), round(100 * count / peak, 1), title)
-
-
-def _hours(view: View) -> Iterator[Hour]:
-    """Draw a line at each sixth hour of local time, whatever the zone's distance from UTC."""
-    quarter = timedelta(minutes=15)
-    at = (view.now - SIDE).astimezone(UTC)
-    at -= timedelta(minutes=at.minute % 15, seconds=at.second, microseconds=at.microsecond)
-    while (at := at + quarter) < view.now + SIDE:
-        local = at.astimezone(view.zone)
-        if local.minute == 0 and local.hour % 6 == 0:
-            day = f"{local:%a} {local.day} {local:%b}" if local.hour == 0 else ""
-            yield Hour(view.place(at), f"{local:%H:%M}", f"{at:%H:%M}", day, local.hour % 12 != 0)

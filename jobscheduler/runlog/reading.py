@@ -1,0 +1,68 @@
+"""The lines of a log that the account is made of, from its end backwards through rotated files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+
+from jobscheduler.runlog.blocks import blocks_back, lines_of
+from jobscheduler.runlog.marks import NAME
+from jobscheduler.runlog.parsing import RECORDS, parse_line
+
+WAITS = "slot.waits"
+BEGINS = frozenset({"run.requested", "run.started"})
+
+_WORDS = RECORDS | BEGINS | {NAME, WAITS, "service.stopped"}
+
+Line = Mapping[str, str]
+
+
+def files_of(path: Path, backups: int) -> list[Path]:
+    """Name the files that a log may have, the newest first."""
+    return [path, *(path.with_name(f"{path.name}.{number}") for number in range(1, backups + 1))]
+
+
+def lines_back(files: Iterable[Path]) -> Iterator[Line]:
+    """Yield the lines that matter, and the very last one, from the end of the log backwards.
+
+    Raises:
+        OSError: a file is there and cannot be read.
+
+    """
+    is_last = True
+    for file in files:
+        for raw in raw_lines(file):
+            line = parse_line(raw)
+            if line is not None and (is_last or line["word"] in _WORDS):
+                is_last = False
+                yield line
+
+
+def slots_of(line: Line) -> list[tuple[datetime, datetime]]:
+    """Return the first and the last slot that a line is about, if it is about any. Raises ValueError."""
+    slot = instant_in(line, "scheduled")
+    return [] if slot is None else [(slot, instant_in(line, "last") or slot)]
+
+
+def instant_in(line: Line, key: str) -> datetime | None:
+    """Return an instant that a line tells, None if it tells none of that name. Raises ValueError."""
+    text = line.get(key)
+    found = None if text is None else datetime.fromisoformat(text)
+    if found is not None and found.tzinfo is None:
+        raise ValueError("an instant without its zone was cut short")
+    return found
+
+
+def raw_lines(path: Path) -> Iterator[bytes]:
+    """Yield the complete lines of a file, the last one first. A last line without its end was cut by a crash."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return
+    try:
+        for block in blocks_back(descriptor, os.fstat(descriptor).st_size):
+            yield from reversed(lines_of(block))
+    finally:
+        os.close(descriptor)
