@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
+from jobscheduler.config import BadSetting, settings_from
 from jobscheduler.database import JobTable
 from jobscheduler.database.tables import SYSLOG
 from jobscheduler.model import Cron, Job, TaskSpec
@@ -139,8 +140,8 @@ def test_the_account_is_exact_with_jobs_of_a_database(base: Service, place: Plac
     for name, schedule in kinds.items():
         table.add(job(name, schedule, MARKING.format(marks), **extra.get(name, {})))
     base.start()
-    for turn in range(4):
-        threading.Event().wait(chance.uniform(0.3, 1.5))
+    for turn in range(3):
+        threading.Event().wait(chance.uniform(0.2, 1.2))
         if turn == 1:
             place.go()
             threading.Event().wait(0.5)
@@ -152,13 +153,42 @@ def test_the_account_is_exact_with_jobs_of_a_database(base: Service, place: Plac
         base.start()
     threading.Event().wait(1.2)
     assert base.stop() == 0
-    timetables = {
-        name: timetable_of(Job(name, Cron(schedule, "UTC"), TaskSpec("x", "{}")), "")
-        for name, schedule in kinds.items()
-    }
-    account = Account(lines_of(base.log), timetables, marks)
+    assert sum(map(len, checked(base, marks, kinds).records.values())) > 9
+
+
+def checked(base: Service, marks: Path, kinds: dict[str, str]) -> Account:
+    """Hold the whole log against the schedules, and against what the commands say."""
+    jobs = [Job(name, Cron(schedule, "UTC"), TaskSpec("x", "{}")) for name, schedule in kinds.items()]
+    account = Account(lines_of(base.log), {one.id: timetable_of(one, "") for one in jobs}, marks)
     account.check()
-    assert sum(map(len, account.records.values())) > 12
+    return account
+
+
+def test_a_start_without_its_database_closes_no_account(base: Service, tmp_path: Path) -> None:
+    """What its jobs missed meanwhile is told by the start that knows them; the directory's have theirs all the time."""
+    place = Place(f"sqlite:///{tmp_path}/jobs.db", None, tmp_path / "jobs.db")
+    table, marks = with_database(base, place), tmp_path / "marks"
+    kinds = {"file": "* * * * * *", "row": "* * * * * *"}
+    base.write("file.json", job("file", kinds["file"], MARKING.format(marks)))
+    table.add(job("row", kinds["row"], MARKING.format(marks)))
+    base.start()
+    base.wait_for("SUCCESS", job_id="row")
+    assert base.stop() == 0
+    place.go()
+    known = len(base.words("SUCCESS", job_id="file"))
+    base.start()
+    base.wait_for("SUCCESS", known + 2, job_id="file")
+    assert base.process is not None
+    base.process.kill()
+    base.process.wait(10)
+    place.come()
+    known = len(base.words("SUCCESS", job_id="row"))
+    base.start()
+    base.wait_for("SUCCESS", known + 1, job_id="row")
+    assert base.stop() == 0
+
+    checked(base, marks, kinds)
+    assert base.words("MISSED", job_id="row")[0]["reason"] == "down"
 
 
 def serve(*options: str, code: str = "", **env: str) -> subprocess.CompletedProcess[str]:
@@ -194,14 +224,19 @@ def test_without_the_extra_the_start_is_refused_with_the_command_that_installs_i
 def test_a_password_on_the_command_line_is_refused(tmp_path: Path) -> None:
     """Everybody sees it there; a variable or a file is the place, and no error repeats it."""
     for url in (f"mysql://me:{QUOTED}@host/db", f"mysql://me@host/db?password={QUOTED}"):
-        done = serve("--database-url", url)
-        assert done.returncode == 2
-        assert "a password there is shown to everybody by `ps`" in done.stderr
-        assert QUOTED not in done.stderr
+        with pytest.raises(BadSetting, match="a password there is shown to everybody by `ps`") as caught:
+            settings_from({"database_url": url}, {})
+        assert QUOTED not in str(caught.value)
+        settings = settings_from({}, {"JOBSCHEDULER_DATABASE_URL": url})
+        assert settings.database_url == url
+        assert QUOTED not in repr(settings)
+    done = serve("--database-url", f"mysql://me:{QUOTED}@host/db")
+    assert done.returncode == 2
+    assert QUOTED not in done.stderr
     done = serve("--log-file", str(tmp_path / "log"), JOBSCHEDULER_DATABASE_URL=f"nosuch://me:{QUOTED}@host/db")
     assert done.returncode == 1
     assert "knows no database `nosuch`" in done.stderr
     assert QUOTED not in done.stderr
-    done = serve(JOBSCHEDULER_DATABASE_URL=f"me:{QUOTED}@host/db")
-    assert done.returncode == 2
-    assert QUOTED not in done.stderr
+    with pytest.raises(BadSetting) as caught:
+        settings_from({}, {"JOBSCHEDULER_DATABASE_URL": f"me:{QUOTED}@host/db"})
+    assert QUOTED not in str(caught.value)

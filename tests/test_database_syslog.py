@@ -115,20 +115,21 @@ def test_with_the_database_away_the_file_has_it_all_and_what_the_table_missed_is
     assert len(set(copy.rows())) >= len(copy.rows()) - 3  # "test.through" is the same each time
 
 
+@pytest.mark.parametrize("rounds", [1, pytest.param(8, marks=pytest.mark.deep)])
 def test_a_server_that_dies_in_the_middle_of_a_batch_gets_all_of_it_or_is_given_it_again(
-    tmp_path: Path, on_mariadb: Place
+    tmp_path: Path, on_mariadb: Place, rounds: int
 ) -> None:
     """A batch is one transaction: half of one is never seen, and nothing is lost."""
     copy = Copy(tmp_path, on_mariadb, 100_000)
     with copy.syslog, copy.log:
-        for part in range(3):
+        for part in range(rounds):
             copy.write(part * 2000, part * 2000 + 1000)
             on_mariadb.go()  # the batches of 500 are on their way
             copy.write(part * 2000 + 1000, part * 2000 + 2000)
             on_mariadb.come()
             wait_until(lambda: len(set(copy.rows())) >= len(set(copy.lines())), 40)
     numbers = [row.rpartition("number=")[2] for row in copy.rows() if "number=" in row]
-    assert sorted(set(map(int, numbers))) == list(range(6000))
+    assert sorted(set(map(int, numbers))) == list(range(2000 * rounds))
 
 
 def test_a_database_that_answers_nothing_holds_up_no_line(
