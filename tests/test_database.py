@@ -14,9 +14,18 @@ import pytest
 from sqlalchemy import insert, select
 
 from jobscheduler import tasks
-from jobscheduler.database import CannotUse, Job, JobTable, rows, url_from
-from jobscheduler.database.changes import Absent, Exists, Refused
-from jobscheduler.database.connecting import Database, Unavailable
+from jobscheduler.database import (
+    Absent,
+    CannotUse,
+    Exists,
+    Job,
+    JobTable,
+    Refused,
+    Unavailable,
+    rows,
+    url_from,
+)
+from jobscheduler.database.connecting import Database
 from jobscheduler.database.tables import MARKERS, VERSIONS
 from jobscheduler.parse import Rules
 from tests.conftest import job

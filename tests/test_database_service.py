@@ -10,18 +10,19 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 
 from jobscheduler.config import BadSetting, settings_from
-from jobscheduler.database import JobTable
+from jobscheduler.database import JobTable, rows
 from jobscheduler.database.tables import SYSLOG
 from jobscheduler.model import Cron, Job, TaskSpec
 from jobscheduler.timetable import timetable_of
 from tests.accounting import MARKING, Account, lines_of
-from tests.conftest import ROOT, Service, job, wait_until
+from tests.conftest import ROOT, Service, job
 from tests.databases import PASSWORD, QUOTED, Place, on_mariadb, place, server
 from tests.test_database import table_of
 
@@ -66,7 +67,11 @@ def test_jobs_of_a_directory_and_of_a_database_run_side_by_side(base: Service, p
     base.wait_for("FAILURE", job_id="row", output="one")
     marker = table.update(job("row", command="echo two; exit 1"))
     base.wait_for("FAILURE", job_id="row", output="two")
-    wait_until(lambda: table.is_reloaded(marker))
+    with table.database.writing() as connection:
+        rows.update_job(connection, "row", '{"job_id": "row", "shedule": "@daily"}', datetime.now(UTC))
+        rows.add_marker(connection, datetime.now(UTC))
+    base.wait_for("job.stale", job_id="row", file="jm_jobs/row")
+    assert table.is_reloaded(marker)
     told = subprocess.run(
         [sys.executable, str(ROOT / "main.py"), "status", "--socket", str(base.socket)],
         capture_output=True,

@@ -22,8 +22,7 @@ from jobscheduler.database import CannotUse, url_from
 from jobscheduler.model import Problem
 
 if TYPE_CHECKING:
-    from jobscheduler.database import JobTable
-    from jobscheduler.database.rows import Row
+    from jobscheduler.database import JobTable, Row
 
 SUMMARY = "keep jobs in a database"
 EXAMPLES = """examples:
@@ -80,8 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
     except CannotUse as cannot:
         show(cannot.problem, sys.stderr)
         return 1
-    from jobscheduler.database.changes import Wrong  # noqa: PLC0415 - an extra
-    from jobscheduler.database.connecting import Unavailable  # noqa: PLC0415
+    from jobscheduler.database import Unavailable, Wrong  # noqa: PLC0415 - an extra
 
     try:
         return int(arguments.run_below(arguments, opened))

@@ -39,6 +39,8 @@ _BEGIN = "jobscheduler_begin"
 _DRIVERS = {"mysql": "mysql+pymysql", "mariadb": "mysql+pymysql", "mariadb+pymysql": "mysql+pymysql"}
 _AGAIN = {1020, 1205, 1213}  # MySQL: changed since it was read, waited too long for a lock, deadlock
 
+_AGAIN_ELSEWHERE = {"40001", "40P01"}  # the same, as the SQL standard and PostgreSQL number them
+
 
 class Unavailable(Exception):
     """The database cannot be used now, for the reason in the message. `help` is the way out.
@@ -186,7 +188,7 @@ def _reason(error: BaseException | None) -> str:
 def _is_in_the_way(error: BaseException | None) -> bool:
     args: tuple[Any, ...] = getattr(error, "args", ())
     busy = isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
-    return busy or bool(args and args[0] in _AGAIN)
+    return busy or bool(args and args[0] in _AGAIN) or getattr(error, "sqlstate", None) in _AGAIN_ELSEWHERE
 
 
 def _read(text: str) -> URL:
