@@ -235,10 +235,10 @@ def test_a_job_that_nobody_knows_gets_the_id_that_may_be_meant(tmp_path: Path) -
     ],
 )
 def test_a_time_that_cannot_be_read_is_refused(tmp_path: Path, at: str, said: str) -> None:
-    """With what to write."""
+    """As wrong usage, with what to write."""
     done = ask(tmp_path, "report", "--at", at, service={"report": told()})
 
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (2, "")
     assert said in done.stderr
 
 
@@ -281,6 +281,54 @@ def test_without_a_service_and_a_file_there_is_no_answer(tmp_path: Path) -> None
     assert "note: no job file defines `report`" in done.stderr
 
 
+def test_a_file_that_names_another_id_is_not_taken_for_the_one_in_its_name(tmp_path: Path) -> None:
+    """One that names none, or is no JSON at all, is."""
+    file = put(tmp_path / "jobs.d" / "report.json", '{"job_id": "other", "schedule": ')
+    (tmp_path / "jobs.d").chmod(0o755)
+    assert "no job file defines `report`" in offline(tmp_path, "report").stderr
+
+    file.write_text("{")
+    assert "`report` is refused: its definition in `report.json` has problems" in offline(tmp_path, "report").stdout
+
+
+def explained(service: Service, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Ask the real service."""
+    return run("explain", *arguments, "--socket", str(service.socket))
+
+
+def test_of_a_file_that_can_be_read_no_more_its_name_or_the_log_tells_the_job(service: Service) -> None:
+    """It is refused after a restart, and its job not gone."""
+    service.write("by-name.json", job("by-name"))
+    service.start()
+    service.write("x.json", job("by-log"))
+    for job_id in ("by-name", "by-log"):
+        service.wait_for("SUCCESS", job_id=job_id)
+    assert service.stop() == 0
+    for file in ("by-name.json", "x.json"):
+        service.write(file, "{")
+    service.start()
+    service.wait_for("job.refused", 2)  # not before the files have been quiet for a second
+
+    for job_id, file, more in (("by-name", "by-name.json", ()), ("by-log", "x.json", ("--at", "2020-01-01T00:00Z"))):
+        done = explained(service, job_id, *more)
+        assert done.returncode == 1
+        assert done.stdout.startswith(f"`{job_id}` is refused: its definition in `{file}` has problems")
+        assert "  the last record: its slot of" in done.stdout
+        assert f"{file}:1:1\n" in done.stdout
+    assert service.stop() == 0
+
+
+def test_the_id_that_may_be_meant_is_one_that_the_service_has(service: Service) -> None:
+    """Whether or not the log has a line about it."""
+    service.write("x.json", job("backup-db", "@yearly"))
+    service.start()
+    done = explained(service, "backup-bd")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "error: there is no job `backup-bd`\n help: did you mean `backup-db`?\n"
+    assert service.stop() == 0
+
+
 def test_the_log_of_the_real_service_is_understood(service: Service) -> None:
     """A slot that ran, one before the file was there, and one in an outage."""
     service.write("a.json", job("early"))
@@ -296,17 +344,17 @@ def test_the_log_of_the_real_service_is_understood(service: Service) -> None:
     missed = service.wait_for("MISSED", job_id="early")[-1]
     assert service.stop() == 0
 
-    def explained(job_id: str, at: str) -> tuple[int, dict[str, Any]]:
+    def answered(job_id: str, at: str) -> tuple[int, dict[str, Any]]:
         files = ("--log-file", str(service.log), "--jobs-dir", str(service.jobs))
         done = run("explain", job_id, "--json", "--at", at, *files)
         return done.returncode, json.loads(done.stdout)
 
     first = service.words("SUCCESS", job_id="early")[0]["scheduled"]
-    status, answer = explained("early", first)
+    status, answer = answered("early", first)
     assert (status, answer["answer"]) == (0, "ran")
-    status, answer = explained("early", missed["scheduled"])
+    status, answer = answered("early", missed["scheduled"])
     assert (status, answer["answer"]) == (0, "missed")
     before = datetime.fromisoformat(added["time"]).replace(microsecond=0) - timedelta(seconds=1)
-    status, answer = explained("late", before.isoformat())
+    status, answer = answered("late", before.isoformat())
     assert (status, answer["answer"]) in {(3, "not_there"), (3, "log_gone")}
     assert missed["reason"] == "down"

@@ -180,9 +180,9 @@ def test_an_unknown_job_gets_the_id_that_may_be_meant(log: Path) -> None:
     ("arguments", "status", "said"),
     [
         (("--log-file", "/nowhere/x.log"), 1, "there is no log `/nowhere/x.log`"),
-        (("--since", "yesterday"), 1, "`yesterday` is not an ISO 8601 date and time"),
-        (("--since", "1h", "--until", "2h"), 1, "`--until` lies before `--since`"),
-        (("--all",), 1, "`--all` is for one job"),
+        (("--since", "yesterday"), 2, "`yesterday` is not an ISO 8601 date and time"),
+        (("--since", "1h", "--until", "2h"), 2, "`--until` lies before `--since`"),
+        (("--all",), 2, "`--all` is for one job"),
         (("--status", "failed"), 2, "`failed` is no list of statuses, which are success, failure, skipped, missed"),
         (("-n", "-1"), 2, "a whole number is expected"),
         (("--log-backups", "x"), 2, "--log-backups: `x`"),
@@ -194,6 +194,15 @@ def test_what_cannot_be_answered_is_said(log: Path, arguments: tuple[str, ...], 
 
     assert (done.returncode, done.stdout) == (status, "")
     assert said in done.stderr
+
+
+def test_what_a_bound_takes_is_named(log: Path) -> None:
+    """All of it, and whose zone counts; what is nearly a time is mended instead."""
+    said = run("history", "--since", "yesterday", "--log-file", str(log)).stderr
+    assert "a time like `2026-12-01T10:00` (of this host's zone" in said
+    assert "a date like `2026-12-01`, or how long ago, like `2h`" in said
+
+    assert "help: write `2026-03-02T00:00`" in run("history", "--until", "2026-3-2", "--log-file", str(log)).stderr
 
 
 def test_a_log_that_this_user_may_not_read_is_said(log: Path) -> None:

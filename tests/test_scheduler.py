@@ -813,6 +813,29 @@ def asked(world: World, job_to_put: Job, *, starting: bool, log: dict[str, int] 
     return world.records()
 
 
+@pytest.mark.parametrize("file_age", [400, 200, 10])
+def test_a_young_one_time_job_runs_at_a_first_start(world: World, file_age: int) -> None:
+    """Without a log nobody can have decided it, whether its file was there before its instant or came after it."""
+    world.now = NOON + timedelta(seconds=300)
+    world.scheduler.recall(None, world.now)
+    at = NOON + timedelta(seconds=10)
+    world.put(job("once", Once(at), catch_up=3600, written=world.now - timedelta(seconds=file_age)))
+    world.scheduler.start()
+
+    world.wait_for_records(1)
+    assert world.records() == [(10, "SUCCESS", None)]
+
+
+def test_an_old_one_time_job_is_not_missed_at_a_first_start(world: World) -> None:
+    """Without a log nothing was missed; that it is over is for the pass to say."""
+    world.now = NOON + timedelta(seconds=300)
+    world.scheduler.recall(None, world.now)
+    old = job("once", Once(NOON + timedelta(seconds=10)), catch_up=5, written=NOON)
+    assert not world.scheduler.expire(old, world.now)
+    world.scheduler.start()
+    assert world.records() == []
+
+
 @pytest.mark.parametrize("starting", [True, False])
 @pytest.mark.parametrize(
     ("log", "written", "expected"),

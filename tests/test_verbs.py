@@ -125,6 +125,8 @@ def test_list_filters_by_pattern_and_state(service: Service) -> None:
     nothing = ask(service, "list", "nope")
     assert (nothing.returncode, nothing.stdout) == (1, "")
     assert "no job is meant by `nope`" in nothing.stderr
+    assert "help: did you mean `daily`, `rotten`?" in ask(service, "list", "dialy", "x*", "roten").stderr
+    assert "help: `jobscheduler list` shows all jobs" in ask(service, "list", "daily", "--state", "refused").stderr
     wrong = ask(service, "list", "--state", "rnning")
     assert (wrong.returncode, "no such state: `rnning`" in wrong.stderr) == (2, True)
 

@@ -49,6 +49,14 @@ def live(job_id: str, settings: Settings) -> dict[str, Any] | None:
     return {**told, "next": told["upcoming"]}
 
 
+def everything(settings: Settings) -> list[dict[str, Any]]:
+    """Return all that the running service has: its jobs and the files that it refuses; nothing if it is gone."""
+    try:
+        return list(ask(settings.socket, "GET", target("jobs"))["jobs"])
+    except (Refusal, Unreachable):
+        return []
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the job, the time and the options."""
     parser.add_argument("job", metavar="JOB", help="the id of the job")
@@ -65,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
         at, notes = _time(arguments.at, facts.zone)
     except Wrong as wrong:
         show(wrong.problem, sys.stderr)
-        return 1
+        return 2
     question = Question(arguments.job, now, at, notes)
     answer = explain(question, with_the_log(facts, question, settings))
     if arguments.json:
@@ -80,10 +88,10 @@ def _asked(job_id: str, settings: Settings) -> tuple[Facts, Unreachable | None]:
     try:
         told = live(job_id, settings)
     except Unreachable as reason:
-        return found_in_files(job_id, settings, was_asked=False), reason
+        return found_in_files(job_id, settings), reason
     if told is not None:
         return told_by_the_service(told, settings), None
-    return found_in_files(job_id, settings, was_asked=True), None
+    return found_in_files(job_id, settings, everything(settings)), None
 
 
 def _status(answer: Answer, lacking: Unreachable | None) -> int:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from jobscheduler import tasks
 from jobscheduler.cli.files import definitions, rules_of
-from jobscheduler.cli.history import check_log, zone_of_host
-from jobscheduler.cli.instants import Wrong
+from jobscheduler.cli.history import NoLog, check_log, zone_of_host
 from jobscheduler.config import Settings
 from jobscheduler.explain import JOB_WORDS, SERVICE_WORDS, Facts, Live, Question, Story, story_of
 from jobscheduler.model import Job, Problem
@@ -24,11 +24,14 @@ from jobscheduler.runlog.history import lines_back
 from jobscheduler.runlog.parsing import RECORDS, parse_line
 from jobscheduler.runlog.wanted import SLACK, Wanted
 from jobscheduler.sources.directory import is_job_file
+from jobscheduler.status import State
 from jobscheduler.zone import ZoneUnknown, named_zone
 
 _OF_THE_SCHEDULE = ("job_id", "schedule", "timezone", "enabled", "catch_up", "jitter", "not_before", "not_after")
 _HARMLESS = {"type": "execute_command", "command": "true"}
 _LARGEST = 1024 * 1024
+_ANY_ID = re.compile(rb'"job_id"\s*:\s*"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"')
+_NAMING_A_FILE = frozenset({"job.added", "job.updated", "job.removed", "job.expired", "job.stale", "job.mended"})
 
 # --- the definition --------------------------------------------------------------------------------------
 
@@ -91,46 +94,88 @@ def _problem(told: Mapping[str, Any]) -> Problem:
         file=str(told.get("file") or ""),
         line=told.get("line"),
         column=told.get("column"),
+        notes=tuple(told.get("notes") or ()),
         help=told.get("help"),
     )
 
 
-def found_in_files(job_id: str, settings: Settings, *, was_asked: bool) -> Facts:
-    """Take what the job files say. A service that was asked and knows no such job is believed.
+def found_in_files(job_id: str, settings: Settings, listed: Iterable[Mapping[str, Any]] | None = None) -> Facts:
+    """Take what the job files say, of a job that the service does not know (`listed` is all that it has) or for it.
+
+    A service that was asked is believed: which files it refuses, and that a job it does not know is not in force.
 
     Raises:
         ZoneUnknown: the zone that the service would have cannot be told.
 
     """
-    rules = rules_of(settings)
-    facts = Facts(Story(), rules.zone, was_asked=was_asked)
-    for path in _files_of(job_id, settings.jobs_dir):
-        for verdict in definitions(path, rules):
-            if not isinstance(verdict, Job):
-                facts = replace(facts, problems=facts.problems or verdict, file=facts.file or path.name)
-            elif verdict.id == job_id and not was_asked:
-                zone = _zone(getattr(verdict.schedule, "timezone", rules.zone.key))
-                return replace(facts, job=verdict, zone=zone, problems=(), file=path.name, written=_written(path))
+    rules, refused = rules_of(settings), _refused_files(listed or ())
+    known = tuple(sorted(one["job_id"] for one in listed or () if one["job_id"]))
+    facts = Facts(Story(), rules.zone, was_asked=listed is not None, known=known)
+    for names in _names(job_id, settings):
+        may_be_its_own = names if listed is None else names & refused.keys()
+        for path in _files_of(job_id, settings.jobs_dir, may_be_its_own):
+            facts = _with_file(facts, job_id, path, rules, refused.get(path.name, ()))
+            if facts.job is not None:
+                return facts
+        if facts.problems:
+            break
     return facts
 
 
-def _files_of(job_id: str, directory: Path) -> Iterator[Path]:
-    """Find the job files that name an id as theirs; only they are read as definitions."""
+def _refused_files(listed: Iterable[Mapping[str, Any]]) -> dict[str, tuple[Problem, ...]]:
+    """Give the problems of each file that the service refuses."""
+    return {
+        one["file"]: tuple(_problem(problem) for problem in one["problems"])
+        for one in listed
+        if one["state"] == State.REFUSED
+    }
+
+
+def _names(job_id: str, settings: Settings) -> Iterator[frozenset[str]]:
+    """Say how a file may be called in which a job may be meant though it cannot be read there, the likeliest first."""
+    yield frozenset({job_id, f"{job_id}.json"})
+    try:
+        lines = lines_back(settings.log_file, settings.log_backups, Wanted(job_id, _NAMING_A_FILE))
+        yield frozenset(line["file"] for line in islice(lines, 1) if "file" in line)
+    except OSError:
+        return
+
+
+def _with_file(facts: Facts, job_id: str, path: Path, rules: Rules, refused: tuple[Problem, ...]) -> Facts:
+    """Add what a file says, or what is wrong with it: by the service, if that refuses it for something else."""
+    for verdict in definitions(path, rules):
+        if not isinstance(verdict, Job):
+            is_the_same = [one.message for one in verdict] == [one.message for one in refused]
+            problems = verdict if is_the_same or not refused else refused
+            facts = replace(facts, problems=facts.problems or problems, file=facts.file or path.name)
+        elif refused:
+            facts = replace(facts, problems=facts.problems or refused, file=facts.file or path.name)
+        elif verdict.id == job_id and not facts.was_asked:
+            zone = _zone(getattr(verdict.schedule, "timezone", rules.zone.key))
+            return replace(facts, job=verdict, zone=zone, problems=(), file=path.name, written=_written(path))
+    return facts
+
+
+def _files_of(job_id: str, directory: Path, names: Container[str]) -> Iterator[Path]:
+    """Find the job files that name an id as theirs, and those of these names that name no other id."""
     naming = re.compile(rb'"job_id"\s*:\s*"' + re.escape(job_id.encode("utf-8", "replace")) + rb'"')
     try:
         files = sorted(directory.iterdir())
     except OSError:
         return
     for path in files:
-        if is_job_file(path.name) and _holds(path, naming):
-            yield path
+        if is_job_file(path.name):
+            raw = _content(path)
+            if naming.search(raw) or (path.name in names and not _ANY_ID.search(raw)):
+                yield path
 
 
-def _holds(path: Path, naming: re.Pattern[bytes]) -> bool:
+def _content(path: Path) -> bytes:
+    """Read a file; nothing of one that cannot be read or is too large."""
     try:
-        return path.is_file() and path.stat().st_size <= _LARGEST and bool(naming.search(path.read_bytes()))
+        return path.read_bytes() if path.is_file() and path.stat().st_size <= _LARGEST else b""
     except OSError:
-        return False
+        return b""
 
 
 def _written(path: Path) -> datetime | None:
@@ -149,9 +194,9 @@ def with_the_log(facts: Facts, question: Question, settings: Settings) -> Facts:
         check_log(settings)
         story = _story(facts, question, settings)
         known = _ids(settings) if facts.job is None else ()
-    except (Wrong, OSError):
+    except (NoLog, OSError):
         return facts
-    return replace(facts, story=story, known=known)
+    return replace(facts, story=story, known=(*facts.known, *known))
 
 
 def _story(facts: Facts, question: Question, settings: Settings) -> Story:

@@ -48,6 +48,14 @@ _SHOWN_APART = frozenset(
 )
 
 
+class NoLog(Exception):
+    """There is no log, or none that can be read; the problem says what to do."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the job, what to leave out, and the options."""
     parser.add_argument("job", nargs="?", metavar="JOB", help="only this job (default: all)")
@@ -86,9 +94,9 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         wanted = _wanted(arguments, zone, datetime.now(UTC))
         check_log(settings)
-    except Wrong as wrong:
-        show(wrong.problem, sys.stderr)
-        return 1
+    except (Wrong, NoLog) as reason:
+        show(reason.problem, sys.stderr)
+        return 2 if isinstance(reason, Wrong) else 1
     progress = Progress()
     found = progress.over(_found(settings, wanted, arguments.limit, progress))
     first = next(found, None)
@@ -142,7 +150,7 @@ def check_log(settings: Settings) -> None:
     """See whether there is a log that can be read.
 
     Raises:
-        Wrong: there is none, or it cannot be read.
+        NoLog: there is none, or it cannot be read.
 
     """
     path = settings.log_file
@@ -150,10 +158,10 @@ def check_log(settings: Settings) -> None:
         if history.exists(path, settings.log_backups):
             return
         help_ = "name it with `--log-file`; a service that has never run has none"
-        raise Wrong(Problem(f"there is no log `{path}`", help=help_))
+        raise NoLog(Problem(f"there is no log `{path}`", help=help_))
     except PermissionError as error:
         help_ = "ask as root, or as a member of the group that the file belongs to"
-        raise Wrong(Problem(f"the log `{error.filename}` cannot be read by this user", help=help_)) from None
+        raise NoLog(Problem(f"the log `{error.filename}` cannot be read by this user", help=help_)) from None
 
 
 def unknown_job(settings: Settings, job_id: str) -> Problem | None:

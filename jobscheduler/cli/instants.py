@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from jobscheduler import crontab, durations
 from jobscheduler.crontab import Refused
 from jobscheduler.model import Problem
+
+SINCE = (
+    "write a time like `2026-12-01T10:00` (of this host's zone, unless `Z` or an offset follows), a date like "
+    "`2026-12-01`, or how long ago, like `2h`, `90m` or `1d12h`"
+)
+"""What is taken where a time may be a date or so long ago, for who wrote something else."""
 
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
@@ -47,7 +54,13 @@ def instant_or_ago(text: str | None, flag: str, zone: ZoneInfo, now: datetime) -
         return now - timedelta(seconds=durations.seconds(text))
     except ValueError:
         pass
-    return _midnight(text, flag, zone) if _DATE.fullmatch(text) else instant(text, flag, zone)
+    if _DATE.fullmatch(text):
+        return _midnight(text, flag, zone)
+    try:
+        return crontab.parse_instant(text, zone)
+    except Refused as refused:
+        problem = about(refused, text, flag)
+        raise Wrong(problem if refused.instead else replace(problem, help=SINCE)) from None
 
 
 def about(refused: Refused, text: str, flag: str) -> Problem:

@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -77,9 +78,20 @@ def run(arguments: argparse.Namespace) -> int:
         _summarise(told)
     if not found and arguments.jobs:
         names = ", ".join(f"`{one}`" for one in arguments.jobs)
-        show(Problem(f"no job is meant by {names}", help="`jobscheduler list` shows all jobs"), sys.stderr)
+        show(Problem(f"no job is meant by {names}", help=_instead(told, arguments.jobs)), sys.stderr)
         return 1
     return 0
+
+
+def _instead(told: Iterable[Mapping[str, Any]], patterns: Iterable[str]) -> str:
+    """Say which jobs may be meant by what is neither one nor a pattern."""
+    told = list(told)
+    mistyped = [
+        one for one in patterns if not set(one) & set("*?[") and not any(_is_meant(job, [one], None) for job in told)
+    ]
+    names = [one["job_id"] or one["file"] for one in told]
+    near = [close for one in mistyped for close in get_close_matches(one[:128], names, 1)]
+    return f"did you mean `{'`, `'.join(near)}`?" if near else "`jobscheduler list` shows all jobs"
 
 
 def _is_meant(one: Mapping[str, Any], patterns: Iterable[str], states: frozenset[str] | None) -> bool:

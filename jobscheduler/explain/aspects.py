@@ -33,8 +33,8 @@ def undefined(question: Question, facts: Facts) -> Answer:
     changed = facts.story.last_change
     if facts.problems:
         where = f" in `{facts.file}`" if facts.file else ""
-        headline = f"`{question.job_id}` is refused: its definition{where} has problems, and there is no earlier one"
-        return Answer("refused", (headline,), problems=facts.problems)
+        headline = f"`{question.job_id}` is refused: its definition{where} has problems, and no earlier one is in force"
+        return Answer("refused", (headline, *last_record(facts)), problems=facts.problems)
     if facts.live is not None:
         return Answer("unreadable", (f"the service has `{question.job_id}`, and its definition cannot be read here",))
     if changed is not None and changed["word"] == "job.removed":
@@ -43,7 +43,7 @@ def undefined(question: Question, facts: Facts) -> Answer:
     if not facts.was_asked:
         return Answer("unknown", (f"no job file defines `{question.job_id}`", *last_record(facts)))
     if facts.story.is_empty and question.job_id not in facts.known:
-        close = difflib.get_close_matches(question.job_id, facts.known, 1)
+        close = difflib.get_close_matches(question.job_id[:128], facts.known, 1)
         help_ = f"did you mean `{close[0]}`?" if close else "`jobscheduler list` shows the jobs that there are"
         return Answer("unknown", (f"there is no job `{question.job_id}`",), help=help_)
     headline = f"there is no job `{question.job_id}` any more"

@@ -19,7 +19,7 @@ UNSURE = timedelta(seconds=2)
 """How long after the last line that survived an unclean end of the host further lines may have been lost."""
 
 
-def nothing_known(now: datetime) -> Past:
+def _nothing_known(now: datetime) -> Past:
     """What there is to say of the time before if no log tells: nothing was decided, nothing missed."""
     return Past(Mark(now, "-"), now, stopped=True, decided=lambda *_: None)
 
@@ -33,11 +33,13 @@ class Before:
     2. Where `settled` is later than the clock, or than a one-time slot whose file is newer than it, that need not be
        so: the job may be a new one. Then the log is asked what it knows of this very job, further back if need be.
     3. If the log does not reach back so far, the slot counts as decided; a one-time job's is missed, as `unknown`.
+    4. Without any log nothing was decided, and nothing missed: a one-time job that is young enough runs.
     """
 
-    def __init__(self, past: Past, boot: str, write: Callable[[Entry], object], now: datetime) -> None:
+    def __init__(self, past: Past | None, boot: str, write: Callable[[Entry], object], now: datetime) -> None:
         """`write` takes records; `boot` tells this boot of the host from another; `now` is the start."""
-        self._past = past
+        self._is_known = past is not None
+        self._past = past = past or _nothing_known(now)
         self._write = write
         self._started = now
         self._settled = self._told_to = past.mark.settled
@@ -83,7 +85,7 @@ class Before:
         if not isinstance(job.schedule, Once):
             return self._ask(job.id, now) or self._settled if now < self._settled else EPOCH
         at = nominal(job.schedule.at)
-        if at > self._told_to or job.id in self._late or job.id in self._waits:
+        if not self._is_known or at > self._told_to or job.id in self._late or job.id in self._waits:
             return EPOCH
         if starting and not _is_late(job) and self._told_to <= now:
             return at  # it was in force when it was due
@@ -171,6 +173,8 @@ class Before:
         """
         if job.id in self._waits or job.id in self._late:
             return True
+        if not self._is_known:
+            return False
         return isinstance(job.schedule, Once) and job.schedule.at > self._told_to and not _is_late(job)
 
     def miss_waits(self, job_id: str, reason: str, now: datetime) -> None:

@@ -19,7 +19,7 @@ from typing import Self
 
 from jobscheduler.model import Begun, Entry, Event, Job, Level, Mark, Once, Past, Record, Status, Wait
 from jobscheduler.runner import OutputRing, Run
-from jobscheduler.scheduler.before import EPOCH, TICK, Before, nothing_known
+from jobscheduler.scheduler.before import EPOCH, TICK, Before
 from jobscheduler.scheduler.crew import Crew, Pairs
 from jobscheduler.scheduler.held import Held, missed_record, waits_event, withdrawn_record
 from jobscheduler.scheduler.wakes import Wakes
@@ -126,7 +126,7 @@ class Scheduler:
         Runs that a crash interrupted are ended and get their record. Slots that nobody decided are accounted for
         when their job is put, until `start`.
         """
-        before = self._before = Before(past or nothing_known(now), self._boot, self._write, now)
+        before = self._before = Before(past, self._boot, self._write, now)
         if past is None:
             return
         before.end_interrupted(now)
