@@ -184,6 +184,7 @@ def test_a_reload_that_fails_leaves_its_marker_and_is_tried_again(world: World) 
     world.table.update(job("a", command="changed"))
     wait_until(lambda: len(failed) >= 3)
     assert set(failed) == {1}
+    assert world.reloader._pause() > 2 * INTERVAL
     assert json.loads(world.schedule.jobs["a"].task.text) == {"command": "true"}
     assert [values["problem"] for values in world.words("database.reload_failed")] == [
         "the reload failed: RuntimeError: no"

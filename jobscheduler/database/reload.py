@@ -32,6 +32,10 @@ class Tell(Protocol):
     def __call__(self, level: Level, name: str, /, **values: Value | None) -> None: ...  # noqa: D102
 
 
+class _PassFailed(Exception):
+    """The schedule could not be brought in line with the source."""
+
+
 class Reloader:
     """Keeps a source in line with its database. A context manager: its thread runs while it is entered.
 
@@ -86,6 +90,9 @@ class Reloader:
             try:
                 self._turn()
                 self._failures = 0
+            except _PassFailed as failed:
+                self._tell_fault(str(failed))
+                self._count()
             except Unavailable as reason:
                 self._fail(str(reason), reason.help)
             except Exception as fault:
@@ -99,8 +106,11 @@ class Reloader:
 
     def _fail(self, problem: str, help_: str | None = None) -> None:
         self._polling.drop()
-        self._failures = min(self._failures + 1, 30)
+        self._count()
         self._source.lose(problem, help_)
+
+    def _count(self) -> None:
+        self._failures = min(self._failures + 1, 30)
 
     def _turn(self) -> None:
         """See whether a reload is asked for, and make it."""
@@ -135,8 +145,9 @@ class Reloader:
         changed = self._source.take(found)
         self._tried.set()
         self._may_look.wait()
-        if self._closing.is_set() or not self._apply():
+        if self._closing.is_set():
             return
+        self._apply()
         if markers:
             with self._database.writing() as connection:
                 rows.mark_done(connection, markers, self._now())
@@ -151,15 +162,16 @@ class Reloader:
         if distrust is not None:
             raise Unavailable(distrust.message, distrust.help)
 
-    def _apply(self) -> bool:
-        """Bring the schedule in line; what goes wrong with that is said once, and is not the database's fault."""
+    def _apply(self) -> None:
+        """Bring the schedule in line; what goes wrong with that is not the database's fault."""
         try:
             self._look()
         except Exception as fault:
-            if not self._told_fault:
-                problem = f"the reload failed: {type(fault).__name__}: {fault}"
-                self._tell(Level.ERROR, "database.reload_failed", problem=problem)
-            self._told_fault, self._failures = True, self._failures + 1
-            return False
+            raise _PassFailed(f"the reload failed: {type(fault).__name__}: {fault}") from None
         self._told_fault = False
-        return True
+
+    def _tell_fault(self, problem: str) -> None:
+        """Say it once, until it works again."""
+        if not self._told_fault:
+            self._tell(Level.ERROR, "database.reload_failed", problem=problem)
+        self._told_fault = True

@@ -23,7 +23,10 @@ from jobscheduler.database.tables import SYSLOG
 from jobscheduler.model import Entry, Event, Level, Record, Status, Value
 
 QUEUE = 20_000
-"""How many lines are kept for the table."""
+"""How many lines are kept for the table at most."""
+
+KEPT = 16 * 1024 * 1024
+"""How many bytes these lines may have together."""
 
 BATCH = 500
 """How many lines are written at once at most."""
@@ -54,8 +57,8 @@ class Syslog:
         self._most = queue
         self._now = now
         self.tell: Tell = _say_nothing
-        self._waiting: deque[dict[str, Any]] = deque()
-        self._missed = 0
+        self._waiting: deque[tuple[dict[str, Any], int]] = deque()
+        self._bytes = self._missed = 0
         self._is_lost = False
         self._failures = 0
         self._changed = threading.Condition()
@@ -77,10 +80,11 @@ class Syslog:
     def put(self, entry: Entry, line: bytes) -> None:
         """Take a line; never waits for the database."""
         with self._changed:
-            if len(self._waiting) >= self._most:
+            if len(self._waiting) >= self._most or self._bytes + len(line) > KEPT:
                 self._missed += 1
                 return
-            self._waiting.append(values_of(entry, line))
+            self._waiting.append((values_of(entry, line), len(line)))
+            self._bytes += len(line)
             if len(self._waiting) == 1:
                 self._changed.notify()
 
@@ -111,14 +115,14 @@ class Syslog:
     def _write(self) -> None:
         """Write one batch. What is there stays until the database has it."""
         with self._changed:
-            batch = list(islice(self._waiting, BATCH))
+            batch = [values for values, _ in islice(self._waiting, BATCH)]
         if batch:
             connection = self._connection.get()
             with told(), connection.begin():
                 connection.execute(insert(SYSLOG), batch)
         with self._changed:
             for _ in batch:
-                self._waiting.popleft()
+                self._bytes -= self._waiting.popleft()[1]
 
     def _fail(self, problem: str, help_: str | None = None) -> None:
         self._connection.drop()

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 AT_START = 10.0
 """How long a start waits for the database, in seconds; then it goes on with what jobs there are."""
 
-
 _LOOK = 0.1  # seconds between two looks whether the service is to end meanwhile
 
 
@@ -43,6 +42,7 @@ class Second:
             raise CannotStart(cannot.problem) from None
         self._interval = interval
         self._reloader: Reloader | None = None
+        self._is_known = False
         self.source = DatabaseSource()
         self.syslog = Syslog(self._database)
 
@@ -54,12 +54,17 @@ class Second:
         """Begin to read it, and wait a moment for that."""
         from jobscheduler.database.reload import Reloader  # noqa: PLC0415 - an extra
 
+        def look_and_know() -> None:
+            look()
+            self._is_known = True
+
         self.syslog.tell = tell
-        reloader = Reloader(self._database, self.source, look, tell, interval=self._interval)
+        reloader = Reloader(self._database, self.source, look_and_know, tell, interval=self._interval)
         self._reloader = stack.enter_context(reloader)
         until = time.monotonic() + AT_START
         while not reloader.wait(_LOOK) and not is_ending() and time.monotonic() < until:
             pass
+        self._is_known = self.source.is_read  # the first pass is to come, and no mark is written before it
 
     def begin(self) -> None:
         """Let it change the schedule: the first pass is over."""
@@ -74,7 +79,7 @@ class Second:
         """
 
         def write_if_known(mark: Mark) -> None:
-            if self.source.is_read:
+            if self._is_known:
                 write(mark)
 
         return write_if_known
