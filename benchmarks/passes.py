@@ -47,7 +47,7 @@ def show(name: str, values: list[float]) -> None:
 def looking(jobs: Path, count: int) -> None:
     """Measure passes over so many files."""
     rules = Rules(ZoneInfo("UTC"), tasks.task_type, tasks.task_names())
-    reconciler = Reconciler(DirectorySource(jobs), Nowhere(), rules, lambda *_, **__: None)  # type: ignore[arg-type]
+    reconciler = Reconciler([DirectorySource(jobs)], Nowhere(), rules, lambda *_, **__: None)  # type: ignore[arg-type]
     show(f"reading {count} files for the first time", [timed(reconciler.look_at_everything)])
     time.sleep(0.2)
     reconciler.look_at_everything()  # what had been fresh is read once more

@@ -7,7 +7,7 @@ seconds of any clock that only moves forward.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -64,9 +64,13 @@ class _Held:
 
 @dataclass(slots=True)
 class Catalog:
-    """All items of one source. `desired` is what should be in force: id to definition."""
+    """All items of all sources. `desired` is what should be in force: id to definition.
+
+    `is_unknown` tells by the name of an item that its source cannot be read now: no bad news of it settles then.
+    """
 
     desired: dict[str, Job] = field(default_factory=dict)
+    is_unknown: Callable[[str], bool] = lambda name: False
     _items: dict[str, _Held] = field(default_factory=dict)
     _owner: dict[str, str] = field(default_factory=dict)
     _claims: dict[str, set[str]] = field(default_factory=dict)
@@ -101,8 +105,8 @@ class Catalog:
     ) -> None:
         """Take note of what a look at an item gave. Items of a first load are to be seen in the order of names.
 
-        `age` is how long ago an item was last written that is seen for the first time: if long enough, it has settled
-        already. `again` says that it has to be read once more, even if its signature stays as it is.
+        `age` is for how long it has been so: if long enough, bad news has settled already. `again` says that the item
+        has to be read once more, even if its signature stays as it is.
         """
         held = self._items.get(name)
         if held is None:
@@ -118,12 +122,13 @@ class Catalog:
         elif verdict is not None:
             held.problems = verdict
         if not is_new and was != (held.signature, held.gone, held.problems):
-            held.since = now
+            held.since = now - age
         self._doubtful.add(name)
 
     def settle(self, now: float) -> None:
         """Let go of every item that has been gone for long enough, and of ids that nobody took from who left them."""
-        for job_id in [one for one, (_, since) in self._leaving.items() if now - since >= SETTLED]:
+        left = [(job_id, since) for job_id, (job, since) in self._leaving.items() if not self.is_unknown(job.origin)]
+        for job_id in [one for one, since in left if now - since >= SETTLED]:
             del self._leaving[job_id]
             self._refresh(job_id)
         for name in [one for one in self._doubtful if self._items[one].gone and self._is_settled(one, now)]:
@@ -141,8 +146,8 @@ class Catalog:
 
     def settle_at(self) -> float | None:
         """Say when the next bad news will have settled; None if there is none."""
-        doubts = [self._items[name].since for name in self._doubtful]
-        doubts += [since for _, since in self._leaving.values()]
+        doubts = [self._items[name].since for name in self._doubtful if not self.is_unknown(name)]
+        doubts += [since for job, since in self._leaving.values() if not self.is_unknown(job.origin)]
         return min(doubts) + SETTLED if doubts else None
 
     def take_touched(self) -> set[str]:
@@ -182,7 +187,7 @@ class Catalog:
         return dict(self._bad)
 
     def _is_settled(self, name: str, now: float) -> bool:
-        return now - self._items[name].since >= SETTLED
+        return now - self._items[name].since >= SETTLED and not self.is_unknown(name)
 
     def _define(self, name: str, held: _Held, job: Job, now: float) -> None:
         """Put a new definition into an item: it gives its former id free and claims its new one.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -30,10 +30,10 @@ class CannotStart(Exception):
 class Claim:
     """The jobs directory, for this service alone. A context manager: leaving it gives the directory free.
 
-    Raises `CannotStart` when entered if another service has it.
+    Raises `CannotStart` when entered if another service has it. Without a directory there is nothing to have.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path | None) -> None:
         self._directory = directory
         self._descriptor = -1
 
@@ -52,6 +52,8 @@ class Claim:
         Returns the process id of the other service that has it, 0 if that cannot be told, None if it is ours.
         Does nothing while there is no directory: it is held against nobody then.
         """
+        if self._directory is None:
+            return None
         try:
             descriptor = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError:
@@ -100,8 +102,8 @@ def _in_use(what: str, holder: int) -> CannotStart:
     return CannotStart(Problem(f"{what} is in use by {who}", help=help_))
 
 
-def check_paths(settings: Settings, source: DirectorySource) -> None:
-    """Refuse to start without the jobs directory or a place for the log, in one problem.
+def check_paths(settings: Settings, source: DirectorySource | None) -> None:
+    """Refuse to start without the jobs directory (if there is to be one) or a place for the log, in one problem.
 
     Raises:
         CannotStart: one or both are missing.
@@ -110,7 +112,7 @@ def check_paths(settings: Settings, source: DirectorySource) -> None:
     folder = settings.log_file.absolute().parent
     make, problems = [], []
     try:
-        with source.look():
+        with source.look() if source is not None else nullcontext():
             pass
     except SourceUnavailable as reason:
         problems.append(Problem(str(reason), help=reason.help))

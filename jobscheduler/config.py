@@ -5,9 +5,10 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from jobscheduler import durations
 
@@ -21,6 +22,8 @@ class Settings:
 
     `http` is where the page is served, None for nowhere; `http_token_file` holds what its readers have to know.
     `on_failure` and `on_recovery` are files with what is done when a job's result changes; None is nothing.
+    `database_url` is where further jobs are, or the only ones; None is nowhere. `database_url_file` holds the same.
+    `named` are the settings that somebody gave, be it with their defaults.
     """
 
     jobs_dir: Path = Path("/etc/scheduler/jobs.d")
@@ -37,16 +40,26 @@ class Settings:
     http_token_file: Path | None = None
     on_failure: Path | None = None
     on_recovery: Path | None = None
+    database_url: str | None = field(default=None, repr=False)
+    database_url_file: Path | None = None
+    reload_interval: float = 10.0
+    named: frozenset[str] = field(default=frozenset(), compare=False)
+
+    @property
+    def has_database(self) -> bool:
+        """Whether a database was asked for."""
+        return self.database_url is not None or self.database_url_file is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One setting as people write it: `--log-file` and `JOBSCHEDULER_LOG_FILE`."""
+    """One setting as people write it: `--log-file` and `JOBSCHEDULER_LOG_FILE`. A secret one is never repeated."""
 
     name: str
     read: Callable[[str], Any]
     metavar: str
     help: str
+    is_secret: bool = False
 
     @property
     def flag(self) -> str:
@@ -118,6 +131,20 @@ def _address(text: str) -> tuple[str, int]:
         raise ValueError("an address and a port are expected, such as `127.0.0.1:9080` or `[::1]:9080`") from None
 
 
+def _url(text: str) -> str:
+    if "://" not in text or not text.isprintable():
+        raise ValueError("the URL of a database is expected, such as `mysql://user@host/database`")
+    return text
+
+
+def _has_password(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.password is not None or any("pass" in name.lower() for name in parse_qs(parts.query))
+    except ValueError:
+        return True
+
+
 OPTIONS = (
     Option("jobs_dir", _path, "DIR", "the directory of job files"),
     Option("log_file", _path, "FILE", "the log file; rotated copies stand beside it"),
@@ -133,6 +160,9 @@ OPTIONS = (
     Option("http_token_file", _path, "FILE", "the file with the token that readers of `--http` have to give"),
     Option("on_failure", _path, "FILE", "a JSON file: the task to run when a job without `on_failure` begins to fail"),
     Option("on_recovery", _path, "FILE", "a JSON file: the task to run when a job without `on_recovery` works again"),
+    Option("database_url", _url, "URL", "the database with further jobs, such as `sqlite:////srv/jobs.db`", True),
+    Option("database_url_file", _path, "FILE", "the file that holds the URL of the database, password and all"),
+    Option("reload_interval", _seconds(0.1), "DURATION", "how often the database is asked whether jobs have changed"),
 )
 """Every option of `serve`."""
 
@@ -144,7 +174,7 @@ def settings_from(flags: Mapping[str, str | None], environ: Mapping[str, str]) -
         BadSetting: a value cannot be read.
 
     """
-    given = {}
+    given: dict[str, Any] = {}
     for option in OPTIONS:
         text = flags.get(option.name)
         name = option.flag
@@ -155,8 +185,11 @@ def settings_from(flags: Mapping[str, str | None], environ: Mapping[str, str]) -
         try:
             given[option.name] = option.read(text)
         except ValueError as error:
-            raise BadSetting(f"{name}: `{text}`: {error}") from None
-    return Settings(**given)
+            raise BadSetting(f"{name}: {error}" if option.is_secret else f"{name}: `{text}`: {error}") from None
+        if option.is_secret and name == option.flag and _has_password(text):
+            other = f"{option.flag}-file FILE, or the variable {option.variable}"
+            raise BadSetting(f"{name}: a password there is shown to everybody by `ps`: use {other}")
+    return Settings(**given, named=frozenset(given))
 
 
 def default_of(option: Option) -> str:

@@ -1,20 +1,20 @@
-"""One pass brings the schedule in line with the source: look, parse, compare, apply, and tell what has changed.
+"""One pass brings the schedule in line with the sources: look, parse, compare, apply, and tell what has changed.
 
-Passes come from the Observer's thread (what may have changed), from the main thread (what has settled, everything) and
-never overlap: one lock is held from the look to the last word about it.
+Passes come from the Observer's thread (what may have changed), from the main thread (what has settled, everything),
+from that of the database, and never overlap: one lock is held from the look to the last word about it.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Protocol
 
-from jobscheduler.catalog import Catalog, Condition, Report, State
+from jobscheduler.catalog import SETTLED, Catalog, Condition, Report, State
 from jobscheduler.model import Job, Level, Problem, Value
 from jobscheduler.parse import Rules, conflict, parse
 from jobscheduler.reconcile import plan
@@ -44,12 +44,33 @@ class _Ending(Exception):
     """The service is to end: the rest of a pass would only keep it from that."""
 
 
+class _Place:
+    """One source, and how it was found at the last look. `is_told` says that the log has it as lost.
+
+    `is_first` says that it has yet to be looked at, `is_whole` that it was looked at to its end.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.is_lost = self.is_told = False
+        self.is_first = True
+        self.is_whole = False
+
+    def has(self, name: str) -> bool:
+        """Tell whether a name is that of an item of this source."""
+        prefix = self.source.prefix
+        return name.startswith(prefix) if prefix else "/" not in name
+
+
 class Reconciler:
-    """Keeps one schedule in line with one source. A pass does not go on when `is_ending`."""
+    """Keeps one schedule in line with its sources. Each of them may be lost; that hinders none of the others.
+
+    At a start, of two items with one id that of the source named first has it. A pass does not go on when `is_ending`.
+    """
 
     def __init__(
         self,
-        source: Source,
+        sources: Sequence[Source],
         schedule: Schedule,
         rules: Rules,
         tell: Tell,
@@ -59,7 +80,7 @@ class Reconciler:
         monotonic: Callable[[], float] = time.monotonic,
         is_ending: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._source = source
+        self._places = [_Place(source) for source in sources]
         self._schedule = schedule
         self._rules = rules
         self._tell = tell
@@ -68,17 +89,15 @@ class Reconciler:
         self._monotonic = monotonic
         self._is_ending = is_ending
         self._lock = threading.Lock()
-        self._catalog = Catalog()
+        self._catalog = Catalog(is_unknown=lambda name: self._place_of(name).is_lost)
         self._applied: dict[str, Job] = {}
         self._unapplied: set[str] = set()
-        self._lost = False
-        self._is_first = True
         self.changes = 0
         self._is_whole = False
         self._settles: float | None = None
 
     def look_at(self, names: Iterable[str]) -> None:
-        """Look at these items, and at what has settled; at everything if the source is another place than before."""
+        """Look at these items, and at what has settled; at all of a source if that is another place than before."""
         with self._lock:
             self._pass(set(names))
 
@@ -95,22 +114,27 @@ class Reconciler:
             self._pass(None)
 
     def check(self) -> None:
-        """See whether the source is there and the same, and the last pass was whole; if not, look at everything."""
+        """See whether each source is there and the same, and the last pass was whole; if not, look at everything."""
         with self._lock:
-            try:
-                with self._source.look() as view:
-                    if self._is_whole and view.is_same():
-                        return
-            except SourceUnavailable as reason:
-                self._is_whole, self._settles = False, None
-                self._lose(reason)
-                return
-            self._pass(None)
+            found = [self._is_as_it_was(place) for place in self._places]
+            if not all(found):
+                self._pass(None)
+            else:
+                self._settles = self._catalog.settle_at()
+
+    def _is_as_it_was(self, place: _Place) -> bool:
+        """Tell whether a source needs no look; one that cannot be had now needs none."""
+        try:
+            with place.source.look() as view:
+                return self._is_whole and place.is_whole and view.is_same()
+        except SourceUnavailable as reason:
+            self._lose(place, reason)
+            return True
 
     def settle_at(self) -> float | None:
         """Say when bad news will have settled and `look_at(())` should be called, on the monotonic clock.
 
-        None while the source is lost: nothing settles until it is looked at again. Any thread may ask at any time.
+        Nothing settles of a source that is lost, until it is looked at again. Any thread may ask at any time.
         """
         return self._settles
 
@@ -121,13 +145,13 @@ class Reconciler:
             return len(self._applied), refused
 
     def holdings(self) -> tuple[dict[str, Job], dict[str, Condition]]:
-        """Return the definitions that are known to be valid, by id, and the files that are stale or refused."""
+        """Return the definitions that are known to be valid, by id, and the items that are stale or refused."""
         with self._lock:
             return dict(self._applied), self._catalog.told()
 
-    def is_lost(self) -> bool:
-        """Tell whether the source cannot be read at present."""
-        return self._lost
+    def lost(self) -> tuple[str, ...]:
+        """Name the kinds of the sources that cannot be read at present."""
+        return tuple(place.source.kind for place in self._places if place.is_lost)
 
     def definition(self, job_id: str) -> Job | None:
         """Return the definition that was applied last under this id, if any. Any thread may ask; nobody waits."""
@@ -136,20 +160,15 @@ class Reconciler:
     # -- one pass
 
     def _pass(self, names: set[str] | None) -> None:
-        """Make a pass; after one that failed or ended half-way, or lost the source, the next looks at everything."""
+        """Make a pass; after one that failed or ended half-way, the next one looks at everything."""
         everything = names is None or not self._is_whole
         self._is_whole, self._settles = False, None
         now = self._monotonic()
         try:
-            with self._source.look() as view:
-                self._see(view, None if everything else names, now)
-                self._catalog.settle(now)
-        except SourceUnavailable as reason:
-            self._lose(reason)
-            return
+            seen = [place for place in self._places if self._see(place, None if everything else names, now)]
         except _Ending:
             return
-        self._find()
+        self._catalog.settle(now)
         try:
             self._apply(everything=everything)
         except _Ending:
@@ -157,24 +176,53 @@ class Reconciler:
         finally:
             self._report(now)
         self._settles = self._catalog.settle_at()
-        self._is_first, self._is_whole = False, True
+        for place in seen:
+            place.is_first = False
+        self._is_whole = True
 
-    def _see(self, view: View, names: set[str] | None, now: float) -> None:
+    def _see(self, place: _Place, names: set[str] | None, now: float) -> bool:
+        """Look at these items of a source, at all of them if it was lost or is another; tell whether it is there."""
+        everything = names is None or not place.is_whole
+        place.is_whole = False
+        try:
+            with place.source.look() as view:
+                self._see_items(place, view, None if everything else names, now)
+        except SourceUnavailable as reason:
+            self._lose(place, reason)
+            return False
+        place.is_whole = True
+        self._find(place)
+        return True
+
+    def _see_items(self, place: _Place, view: View, names: set[str] | None, now: float) -> None:
         if names is None or not view.is_same():
-            names = self._differing(view)
-        for name in sorted(names | set(self._catalog.unsettled(now))):
+            names = self._differing(place, view)
+        place.is_lost = False  # what had not settled when it was lost is looked at, and then may
+        wanted = names | set(self._catalog.unsettled(now))
+        for name in sorted(filter(place.has, wanted)):
             if self._is_ending():
                 raise _Ending
             found = view.read(name)
-            # Only what is there at the start is old news; what comes later is given its quiet second, whatever its age.
-            age = max(0.0, self._now().timestamp() - found.written) if self._is_first else 0.0
+            age = self._age(place, found)
             self._catalog.see(name, found.signature, self._verdict(found), now, age=age, again=found.again)
 
-    def _differing(self, view: View) -> set[str]:
+    def _age(self, place: _Place, found: Read) -> float:
+        """Say for how long an item has been as it was found, as far as that counts, in seconds.
+
+        What is there at the start is old news; what comes later is given its quiet second, whatever its age.
+        """
+        if place.source.is_exact:
+            return SETTLED
+        return max(0.0, self._now().timestamp() - found.written) if place.is_first else 0.0
+
+    def _differing(self, place: _Place, view: View) -> set[str]:
         listing, known = view.listing(), self._catalog.signatures()
         differing = {name for name, signature in listing.items() if known.get(name) != signature}
         gone = {name for name, signature in known.items() if name not in listing and signature is not None}
-        return differing | gone | set(self._catalog.rejudged())
+        return differing | set(filter(place.has, gone)) | set(self._catalog.rejudged())
+
+    def _place_of(self, name: str) -> _Place:
+        return next(place for place in self._places if place.has(name))
 
     def _verdict(self, found: Read) -> Job | tuple[Problem, ...] | None:
         """Judge one item. A fault of ours, or of a task type from elsewhere, is a problem of this item alone."""
@@ -236,7 +284,7 @@ class Reconciler:
         upcoming = self._schedule.put(job, now)
         self._applied[job.id] = job
         self.changes += 1
-        if not self._is_first and job.written is not None:
+        if not self._place_of(job.origin).is_first and job.written is not None:
             self._note_latency(self._now() - job.written)
         if before is not None:
             self._tell(
@@ -248,7 +296,7 @@ class Reconciler:
                 next_before=next_before,
                 next_after=upcoming,
             )
-        elif not self._is_first:
+        elif not self._place_of(job.origin).is_first:
             self._tell(Level.INFO, "job.added", job_id=job.id, file=job.origin, next=upcoming)
 
     def _note_latency(self, since: timedelta) -> None:
@@ -305,21 +353,23 @@ class Reconciler:
         assert report.job is not None  # noqa: S101 - only a valid definition can lack nothing but its id
         incumbent = report.after.incumbent or ""
         try:
-            with self._source.look() as view:
+            with self._place_of(report.name).source.look() as view:
                 raw = view.read(report.name).raw
         except SourceUnavailable:
             raw = None
         return (conflict(raw or b"", report.name, report.job.id, incumbent),)
 
-    def _lose(self, reason: SourceUnavailable) -> None:
-        if not self._lost:
-            self._tell(Level.ERROR, "directory.lost", problem=str(reason), help=reason.help, jobs=len(self._applied))
-        self._lost, self._is_first = True, False
+    def _lose(self, place: _Place, reason: SourceUnavailable) -> None:
+        if not place.is_told:
+            jobs = sum(place.has(job.origin) for job in self._applied.values())
+            self._tell(Level.ERROR, f"{place.source.kind}.lost", problem=str(reason), help=reason.help, jobs=jobs)
+        place.is_lost = place.is_told = True
+        place.is_whole = place.is_first = False
 
-    def _find(self) -> None:
-        if self._lost:
-            self._tell(Level.INFO, "directory.found")
-        self._lost = False
+    def _find(self, place: _Place) -> None:
+        if place.is_told:
+            self._tell(Level.INFO, f"{place.source.kind}.found")
+        place.is_told = False
 
 
 def _instant(job: Job) -> datetime | None:

@@ -95,7 +95,8 @@ class ServiceStatus:
     """The service itself. Durations are seconds; `ticked` is how long ago the scheduling loop went round.
 
     `running` are runs at work, `queued` those that wait for a worker. `late` names a part that is not on time,
-    `trouble` are the present troubles in words (a directory that is lost, a log that cannot be written).
+    `trouble` are the present troubles in words (a directory that is lost, a log that cannot be written). `jobs_dir` and
+    `database` say where jobs are, each of them empty if there is none.
     """
 
     version: str
@@ -111,6 +112,7 @@ class ServiceStatus:
     ticked: float
     late: str | None = None
     trouble: tuple[str, ...] = ()
+    database: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +195,7 @@ def service_json(snapshot: Snapshot) -> dict[str, Any]:
         "started": instant(service.started),
         "timezone": service.timezone,
         "jobs_dir": service.jobs_dir,
+        "database": service.database,
         "log_file": service.log_file,
         "jobs": {state.value: count for state, count in snapshot.count().items()},
         "next": instant(upcoming),

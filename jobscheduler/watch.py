@@ -191,6 +191,17 @@ class Watch:
             _stop(observer)
 
 
+class NoWatch(Watch):
+    """The watch of a service that has no directory: nothing changes there, and nothing is ever wrong."""
+
+    def __init__(self) -> None:
+        super().__init__(Path(), lambda names: None, identity=lambda: None, is_relevant=lambda name: False)
+
+    def tend(self) -> tuple[State, str]:
+        """Find all well."""
+        return State.CLEAR, ""
+
+
 _OVERFLOWS = "watchdog.observers.inotify_c"
 
 

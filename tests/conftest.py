@@ -26,7 +26,14 @@ settings.register_profile(
 )
 settings.load_profile("everyday")  # the same cases every time, however busy the machine is
 
-LONGEST = ("test_running_md", "test_systemd", "test_packaging", "test_account_crash", "test_account_clock")
+LONGEST = (
+    "test_running_md",
+    "test_systemd",
+    "test_packaging",
+    "test_account_crash",
+    "test_account_clock",
+    "test_database_service",
+)
 """Files whose tests take longest: begun first, they do not keep the others waiting at the end."""
 
 

@@ -211,7 +211,7 @@ def freshly_loaded(jobs: Path) -> dict[str, str]:
     """The next slot of each job that a new service would have."""
     schedule = Notes()
     rules = Rules(UTC, tasks.task_type, tasks.task_names())
-    Reconciler(DirectorySource(jobs), schedule, rules, lambda *_, **__: None).look_at_everything()
+    Reconciler([DirectorySource(jobs)], schedule, rules, lambda *_, **__: None).look_at_everything()
     slots = {}
     for one in schedule.jobs.values():
         assert isinstance(one.schedule, Cron)

@@ -74,7 +74,7 @@ class World:
         self.told: list[tuple[str, dict[str, Value | None]]] = []
         self.seconds = 0.0
         self.reconciler = Reconciler(
-            DirectorySource(self.directory),
+            [DirectorySource(self.directory)],
             self.schedule,
             Rules(ZoneInfo("UTC"), tasks.task_type, tasks.task_names()),
             self.tell,

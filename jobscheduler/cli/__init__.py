@@ -28,6 +28,7 @@ VERBS = {
     "pause": "pause",
     "resume": "resume",
     "status": "status",
+    "db": "db",
 }
 """The module of each verb, imported when it is asked for: `pause` is not to wait for what `explain` needs.
 

@@ -33,7 +33,7 @@ def as_the_service_has_it(settings: Settings) -> Settings:
         told = ask(settings.socket, "GET", target("status"))
     except (Unreachable, Refusal):
         return settings
-    return replace(settings, jobs_dir=Path(told["jobs_dir"]), log_file=Path(told["log_file"]))
+    return replace(settings, jobs_dir=Path(told["jobs_dir"] or settings.jobs_dir), log_file=Path(told["log_file"]))
 
 
 def local(text: str | None, now: datetime) -> str:

@@ -47,7 +47,10 @@ def _lines(told: Mapping[str, Any], now: datetime) -> Iterator[str]:
     yield f"runs       {told['running']} going on, {told['queued']} waiting for one of {told['workers']} workers{lost}"
     yield f"next slot  {local(told['next'], now)}"
     yield f"last tick  {lasted(told['last_tick'])} ago"
-    yield f"directory  {told['jobs_dir']}"
+    if told["jobs_dir"]:
+        yield f"directory  {told['jobs_dir']}"
+    if told["database"]:
+        yield f"database   {told['database']}"
     yield f"log        {told['log_file']}"
     yield f"time zone  {told['timezone']}"
     if told["late"]:

@@ -151,7 +151,7 @@ class Desk:
 def _unknown(job_id: str, snapshot: Snapshot) -> Unknown:
     """What to say about an id that no valid definition has; a refused file may be why."""
     refused = [one for one in snapshot.jobs if one.state is State.REFUSED]
-    meant = [one for one in refused if one.file in {job_id, f"{job_id}.json"}]
+    meant = [one for one in refused if one.file in {job_id, f"{job_id}.json", f"jm_jobs/{job_id}"}]
     if meant:
         problem = meant[0].problems[0] if meant[0].problems else Problem("")
         place = f":{problem.line}:{problem.column}" if problem.line else ""

@@ -47,8 +47,15 @@ class Snapshots:
         results: Results,
         supervising: Supervising,
         recall: Callable[[], object] = lambda: None,
+        *,
+        jobs_dir: str = "",
+        database: str = "",
     ) -> None:
-        """`recall` is called before the first snapshot, to have `results` know what was before this start."""
+        """`recall` is called before the first snapshot, to have `results` know what was before this start.
+
+        `jobs_dir` and `database` say where jobs are, each empty if there is none.
+        """
+        self._places = jobs_dir, database
         self._settings = settings
         self._scheduler = scheduler
         self._holder = holder
@@ -122,7 +129,8 @@ class Snapshots:
             pid=os.getpid(),
             started=self._started,
             timezone=self._supervising.zone(),
-            jobs_dir=str(self._settings.jobs_dir.absolute()),
+            jobs_dir=self._places[0],
+            database=self._places[1],
             log_file=str(self._settings.log_file.absolute()),
             workers=self._settings.max_workers,
             running=max(0, self._scheduler.running() - queued),
@@ -147,5 +155,5 @@ def _has_run(job: Job, last: Record | None) -> bool:
 def _refused(name: str, condition: Condition) -> JobStatus:
     problems = condition.problems
     if condition.incumbent is not None:
-        problems = (Problem(f"its `job_id` belongs to the file `{condition.incumbent}`", file=name),)
+        problems = (Problem(f"its `job_id` belongs to `{condition.incumbent}`", file=name),)
     return JobStatus(None, State.REFUSED, name, problems=problems)

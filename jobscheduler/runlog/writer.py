@@ -71,8 +71,13 @@ class RunLog:
         echo: int | None = 2,
         priorities: bool = False,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        also: Callable[[Entry, bytes], object] = lambda entry, line: None,
     ) -> None:
-        """`echo` is the descriptor that gets the same lines, with syslog priorities in front if so asked."""
+        """`echo` is the descriptor that gets the same lines, with syslog priorities in front if so asked.
+
+        `also` is given each entry with its line, on the writer's thread, and does not wait.
+        """
+        self._also = also
         self._file = file
         self._form = as_json if form == "json" else as_text
         self._echo_to = echo
@@ -210,6 +215,7 @@ class RunLog:
         for entry in batch:
             line = self._line(entry)
             lines.append(line)
+            self._also(entry, line)
             echoed.append(priority_of(entry) + line if self._priorities else line)
         if self._echo is not None and echoed:
             self._echo.put(b"".join(echoed))

@@ -26,9 +26,11 @@ from jobscheduler.runlog import LogFile, RunLog, last_results, read_back
 from jobscheduler.runner import hand_over_leftovers
 from jobscheduler.scheduler import Scheduler
 from jobscheduler.service.mailbox import Mailbox
+from jobscheduler.service.second import Second, second_of
 from jobscheduler.service.supervisor import Supervisor, defaults_of, rules_of, text_of, token_of, utc_now
+from jobscheduler.sources import Source
 from jobscheduler.sources.directory import DirectorySource, is_job_file
-from jobscheduler.watch import Watch
+from jobscheduler.watch import NoWatch, Watch
 from jobscheduler.web import Web
 
 STARTED = 1.0
@@ -52,7 +54,8 @@ def serve(settings: Settings) -> int:
 
     """
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, as some parents leave it, no exit status would be told
-    source = DirectorySource(settings.jobs_dir)
+    second = second_of(settings)
+    source = _directory(settings)
     check_paths(settings, source)
     rules = rules_of(settings)
     defaults = defaults_of(settings, rules)
@@ -62,24 +65,30 @@ def serve(settings: Settings) -> int:
         file = LogFile(
             settings.log_file, settings.log_max_bytes, settings.log_backups, on_beginning=partial(mailbox.put, "mark")
         )
-        claim = stack.enter_context(Claim(settings.jobs_dir))
+        claim = stack.enter_context(Claim(None if source is None else settings.jobs_dir))
         claim_log(settings, file)  # before reading: what another service still writes would be missing
         past = read_back(settings.log_file, settings.log_backups)
-        log = stack.enter_context(RunLog(file, form=settings.log_format, priorities=systemd.is_journal()))
+        log = stack.enter_context(_log(settings, file, second, stack))
         stack.enter_context(_library_warnings(log))
         stack.callback(hand_over_leftovers)
         clock, results = HostClock(), Results()
         former = partial(last_results, settings.log_file, settings.log_backups)
         alerts = Alerts(log.write, former, defaults, host=os.uname().nodename)
-        scheduler = stack.enter_context(_scheduler(settings, log, _each(results.take, alerts.write), clock))
-        tell = _telling(log, results)
-        reconciler = Reconciler(source, scheduler, rules, tell, took=results.took, is_ending=mailbox.is_stopping)
+        scheduler = stack.enter_context(_scheduler(settings, log, _each(results.take, alerts.write), second, clock))
+        tell, sources = _telling(log, results), _sources(source, second)
+        reconciler = Reconciler(sources, scheduler, rules, tell, took=results.took, is_ending=mailbox.is_stopping)
         watch = stack.enter_context(_watch(settings, source, reconciler, mailbox))
+        if second is not None:
+            look = partial(_looking(reconciler, mailbox), frozenset())
+            second.start(stack, look, log.event, is_ending=mailbox.is_stopping)
         supervisor = Supervisor(settings, rules, log, claim, clock, scheduler, reconciler, alerts, watch, mailbox)
         stack.callback(supervisor.close)
         if supervisor.start(past):
+            if second is not None:
+                second.begin()
             recall = Recall(settings.log_file, settings.log_backups, results)
-            snapshots = Snapshots(settings, scheduler, reconciler, results, supervisor, recall)
+            places = {"jobs_dir": str(source or ""), "database": str(second or "")}
+            snapshots = Snapshots(settings, scheduler, reconciler, results, supervisor, recall, **places)
             supervisor.control = _control(settings, Desk(snapshots, scheduler, reconciler, log.event), log, stack)
             _show(settings, ServiceFace(settings, snapshots, scheduler, results, supervisor), token, log, stack)
             supervisor.ready()
@@ -101,6 +110,27 @@ def _show(settings: Settings, face: ServiceFace, token: str | None, log: RunLog,
         log.event(Level.INFO, "page.served", url=f"http://{f'[{host}]' if ':' in host else host}:{port}/")
 
 
+def _directory(settings: Settings) -> DirectorySource | None:
+    """Return the jobs directory. A service with a database can do without, if nobody named one and there is none."""
+    if settings.has_database and "jobs_dir" not in settings.named and not settings.jobs_dir.exists():
+        return None
+    return DirectorySource(settings.jobs_dir)
+
+
+def _sources(directory: DirectorySource | None, second: Second | None) -> list[Source]:
+    """List where jobs come from; at a start, a file has its id before a row of the database has it."""
+    sources: list[Source] = [] if directory is None else [directory]
+    return sources if second is None else [*sources, second.source]
+
+
+def _log(settings: Settings, file: LogFile, second: Second | None, stack: ExitStack) -> RunLog:
+    """Make the log, with a copy in the database if there is one; that ends after the log has."""
+    form, priorities = settings.log_format, systemd.is_journal()
+    if second is None:
+        return RunLog(file, form=form, priorities=priorities)
+    return RunLog(file, form=form, priorities=priorities, also=stack.enter_context(second.syslog).put)
+
+
 def _each(*takers: Callable[[Entry], object]) -> Callable[[Entry], object]:
     def take(entry: Entry) -> None:
         for taker in takers:
@@ -120,11 +150,17 @@ def _telling(log: RunLog, results: Results) -> Tell:
     return tell
 
 
-def _scheduler(settings: Settings, log: RunLog, write: Callable[[Entry], object], clock: HostClock) -> Scheduler:
+def _scheduler(
+    settings: Settings,
+    log: RunLog,
+    write: Callable[[Entry], object],
+    second: Second | None,
+    clock: HostClock,
+) -> Scheduler:
     return Scheduler(
         write=write,
         write_started=partial(log.write_through, timeout=STARTED),
-        write_mark=log.mark,
+        write_mark=log.mark if second is None else second.withheld(log.mark),
         max_workers=settings.max_workers,
         host=_first_line(Path("/etc/machine-id")) or os.uname().nodename,
         boot=_first_line(Path("/proc/sys/kernel/random/boot_id")),
@@ -132,7 +168,9 @@ def _scheduler(settings: Settings, log: RunLog, write: Callable[[Entry], object]
     )
 
 
-def _watch(settings: Settings, source: DirectorySource, reconciler: Reconciler, mailbox: Mailbox) -> Watch:
+def _watch(settings: Settings, source: DirectorySource | None, reconciler: Reconciler, mailbox: Mailbox) -> Watch:
+    if source is None:
+        return NoWatch()
     return Watch(
         settings.jobs_dir,
         _looking(reconciler, mailbox),

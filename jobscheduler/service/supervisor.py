@@ -112,8 +112,10 @@ class Supervisor:
 
     def troubles(self) -> tuple[str, ...]:
         """Say in words what is wrong."""
+        lost = self._reconciler.lost()
         troubles = (
-            (self._reconciler.is_lost(), "the jobs directory cannot be read: the last known jobs are in force"),
+            ("directory" in lost, "the jobs directory cannot be read: the last known jobs are in force"),
+            ("database" in lost, "the database cannot be read: the last known jobs are in force"),
             (self._blind, "changes of files are not watched: everything is looked at again and again"),
             (self._log.is_failing(), "the log file cannot be written: lines are kept, and go to standard error"),
             (self._told_holder is not None, "another service uses the same jobs directory"),

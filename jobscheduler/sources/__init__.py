@@ -63,7 +63,16 @@ class View(Protocol):
 
 
 class Source(Protocol):
-    """A place that holds definitions."""
+    """A place that holds definitions.
+
+    `kind` is its word in the log (`directory.lost`). The names of its items begin with `prefix`, and those of no other
+    source do; the one without a prefix has all names in which there is no `/`. `is_exact` says that what it tells is
+    never half-done, so that an item that is gone or bad needs no quiet second to be believed.
+    """
+
+    kind: str
+    prefix: str
+    is_exact: bool
 
     def look(self) -> AbstractContextManager[View]:
         """Open it for one pass.

@@ -47,10 +47,18 @@ def is_job_file(name: str) -> bool:
 class DirectorySource:
     """The jobs directory, under the path that the user gave (which may be a link, and may come to mean another)."""
 
+    kind = "directory"
+    prefix = ""
+    is_exact = False
+
     def __init__(self, path: Path) -> None:
         self.path = path
         self._listed: Identity | None = None
         self._waypoints: frozenset[str] = frozenset()
+
+    def __str__(self) -> str:
+        """Where it is."""
+        return str(self.path.absolute())
 
     @contextmanager
     def look(self) -> Iterator[_OpenDirectory]:

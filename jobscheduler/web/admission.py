@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 import re
 import shlex
-import stat
 from importlib.util import find_spec
 from pathlib import Path
 
 from jobscheduler.model import Problem
+from jobscheduler.secretfile import NotSecret, read_secret
 
 INSTALL = (
     "`make install EXTRAS=web`, or `pip install 'waitress>=3.0.1,<4' 'Jinja2>=3.1.6,<4' 'prometheus-client>=0.21,<1'` "
@@ -23,7 +22,6 @@ SHORTEST = 16
 
 _LIBRARIES = ("waitress", "jinja2", "prometheus_client")
 _TOKEN = re.compile(r"[\x21-\x7e]+")
-_LARGEST = 4096
 
 
 class CannotServe(Exception):
@@ -71,28 +69,11 @@ def _token_in(file: Path) -> str:
     """
     make = f"make one with `(umask 077; openssl rand -hex 32 > {shlex.quote(str(file))})`"
     try:
-        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe is not waited for
-        with os.fdopen(descriptor, "rb") as opened:
-            _check_secret(file, os.fstat(descriptor))
-            raw = opened.read(_LARGEST + 1)
-    except OSError as error:
-        problem = Problem(f"the token file `{file}` cannot be read: {error.strerror}", help=make)
-        raise CannotServe(problem) from None
-    token = raw.decode("latin-1").strip()
-    if len(raw) > _LARGEST or not _TOKEN.fullmatch(token):
+        token = read_secret(file, "token file", make)
+    except NotSecret as known:
+        raise CannotServe(known.problem) from None
+    if not _TOKEN.fullmatch(token):
         raise CannotServe(Problem(f"the token file `{file}` does not hold one line of printable ASCII", help=make))
     if len(token) < SHORTEST:
         raise CannotServe(Problem(f"the token in `{file}` has fewer than {SHORTEST} characters", help=make))
     return token
-
-
-def _check_secret(file: Path, found: os.stat_result) -> None:
-    """See to it that only the service's user, root and a group may read the file, and nobody else write it."""
-    name = shlex.quote(str(file))
-    if not stat.S_ISREG(found.st_mode):
-        raise CannotServe(Problem(f"the token file `{file}` is no regular file"))
-    if found.st_uid not in {0, os.geteuid()}:
-        who = "root" if os.geteuid() == 0 else "root or the service's user"
-        raise CannotServe(Problem(f"the token file `{file}` does not belong to {who}", help=f"`chown root {name}`"))
-    if found.st_mode & 0o027:
-        raise CannotServe(Problem(f"the token file `{file}` is open to others", help=f"`chmod 600 {name}`"))

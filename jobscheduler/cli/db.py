@@ -1,0 +1,199 @@
+"""`db`: jobs in a database. Every change asks the service for a reload."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jobscheduler.cli.asking import local, plural, utc_now
+from jobscheduler.cli.db_files import Leftover, definitions_in, texts_of, write_all
+from jobscheduler.cli.files import rules_of
+from jobscheduler.cli.options import add_options, settings_of
+from jobscheduler.cli.problems import show
+from jobscheduler.cli.table import Column, in_colour, room, table
+from jobscheduler.config import BadSetting
+from jobscheduler.database import CannotUse, url_from
+from jobscheduler.model import Problem
+
+if TYPE_CHECKING:
+    from jobscheduler.database import JobTable, Row
+
+SUMMARY = "keep jobs in a database"
+EXAMPLES = """examples:
+  jobscheduler db init --database-url sqlite:////srv/jobs.db
+  jobscheduler db import /etc/scheduler/jobs.d --database-url-file /etc/scheduler/database-url
+  JOBSCHEDULER_DATABASE_URL_FILE=/etc/scheduler/database-url jobscheduler db add report.json --wait
+
+A change takes effect when the service reloads, which it is asked for at once. Definitions are judged before they are
+written, as `validate` does it. A URL with a password stands in a file or in a variable: `ps` shows arguments.
+Exit status: 0 fine, 1 problems found or the database cannot be used, 2 wrong usage."""
+
+LOOK = 0.2
+"""How long --wait waits between two looks, in seconds."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the verbs below this one."""
+    verbs = parser.add_subparsers(dest="below", metavar="VERB", required=True)
+    _verb(verbs, "init", _init, "make the tables")
+    _import = _verb(verbs, "import", _import_, "have the table hold the jobs of a directory, and no others", "wait")
+    _import.add_argument("directory", metavar="DIR", help="the directory of job files")
+    _import.add_argument("--delete", action="store_true", help="remove jobs from the table that are not in DIR")
+    export = _verb(verbs, "export", _export, "have a directory hold the jobs of the table, and no others")
+    export.add_argument("directory", metavar="DIR", help="the directory of job files; it is made if need be")
+    export.add_argument("--delete", action="store_true", help="remove job files from DIR that are not in the table")
+    for name, run_, text in (("add", _add, "add jobs"), ("update", _update, "change jobs that are there")):
+        verb = _verb(verbs, name, run_, text, "wait")
+        verb.add_argument("files", nargs="+", metavar="FILE", help="a job file")
+    remove = _verb(verbs, "remove", _remove, "remove jobs", "wait")
+    remove.add_argument("jobs", nargs="+", metavar="JOB", help="the id of a job")
+    _verb(verbs, "list", _list, "show the jobs of the table, as they stand there", "json")
+    _verb(verbs, "reload", _reload, "ask for a reload, after changes made by other means", "wait")
+
+
+def _verb(
+    verbs: Any, name: str, run_: Callable[[argparse.Namespace, JobTable], int], text: str, *more: str
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = verbs.add_parser(
+        name, help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False
+    )
+    parser.set_defaults(run_below=run_)
+    if "wait" in more:
+        parser.add_argument("--wait", action="store_true", help="wait until the service has reloaded")
+    if "json" in more:
+        parser.add_argument("--json", action="store_true", help="print JSON")
+    add_options(parser, {"database_url", "database_url_file", "timezone"})
+    return parser
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run one of the verbs below; show what the database or the definitions have against it."""
+    try:
+        opened = _open(arguments)
+    except CannotUse as cannot:
+        show(cannot.problem, sys.stderr)
+        return 1
+    from jobscheduler.database import Unavailable, Wrong  # noqa: PLC0415 - an extra
+
+    try:
+        return int(arguments.run_below(arguments, opened))
+    except Unavailable as reason:
+        show(Problem(str(reason), help=reason.help), sys.stderr)
+    except (Wrong, Leftover) as wrong:
+        for problem in wrong.problems:
+            show(problem, sys.stderr)
+    return 1
+
+
+def _open(arguments: argparse.Namespace) -> JobTable:
+    settings = settings_of(arguments)
+    url = url_from(settings.database_url, settings.database_url_file)
+    if url is None:
+        raise BadSetting("name the database with `--database-url URL` or `--database-url-file FILE`")
+    from jobscheduler.database import JobTable  # noqa: PLC0415 - an extra
+
+    return JobTable(url, rules=rules_of(settings))
+
+
+# --- the verbs -------------------------------------------------------------------------------------------
+
+
+def _init(_: argparse.Namespace, jobs: JobTable) -> int:
+    made = jobs.init()
+    print(f"made the tables in `{jobs.database}`" if made else f"the tables in `{jobs.database}` are there already")
+    return 0
+
+
+def _import_(arguments: argparse.Namespace, jobs: JobTable) -> int:
+    found = definitions_in(Path(arguments.directory), jobs.rules)
+    changes = jobs.replace_all(found, may_remove=arguments.delete)
+    counts = (len(changes.added), len(changes.updated), len(changes.removed))
+    same = len(found) - counts[0] - counts[1]
+    print("{} added, {} updated, {} removed, {} unchanged".format(*counts, same))
+    return 0 if changes.marker is None else _finish(jobs, changes.marker, wait=arguments.wait)
+
+
+def _export(arguments: argparse.Namespace, jobs: JobTable) -> int:
+    held = {row.job_id: row.definition for row in jobs.list()}
+    written, removed = write_all(Path(arguments.directory), held, may_remove=arguments.delete)
+    print(f"{written} written, {removed} removed, {len(held) - written} unchanged")
+    return 0
+
+
+def _add(arguments: argparse.Namespace, jobs: JobTable) -> int:
+    given = texts_of(arguments.files, jobs.rules)
+    marker = jobs.add(*given)
+    print(f"{plural(len(given), 'job')} added")
+    return _finish(jobs, marker, wait=arguments.wait)
+
+
+def _update(arguments: argparse.Namespace, jobs: JobTable) -> int:
+    given = texts_of(arguments.files, jobs.rules)
+    marker = jobs.update(*given)
+    print(f"{plural(len(given), 'job')} updated")
+    return _finish(jobs, marker, wait=arguments.wait)
+
+
+def _remove(arguments: argparse.Namespace, jobs: JobTable) -> int:
+    marker = jobs.remove(*arguments.jobs)
+    print(f"{plural(len(set(arguments.jobs)), 'job')} removed")
+    return _finish(jobs, marker, wait=arguments.wait)
+
+
+def _reload(arguments: argparse.Namespace, jobs: JobTable) -> int:
+    marker = jobs.reload()
+    if not arguments.wait:
+        print("asked for a reload")
+    return _finish(jobs, marker, wait=arguments.wait)
+
+
+def _finish(jobs: JobTable, marker: int, *, wait: bool) -> int:
+    """Wait until the service has made the reload, if that is wanted."""
+    sys.stdout.flush()
+    while wait and not jobs.is_reloaded(marker):
+        time.sleep(LOOK)
+    if wait:
+        print("reloaded")
+    return 0
+
+
+def _list(arguments: argparse.Namespace, jobs: JobTable) -> int:
+    held = jobs.list()
+    if arguments.json:
+        print(json.dumps({"jobs": [_as_object(row) for row in held]}))
+        return 0
+    columns = (Column("JOB"), Column("SCHEDULE"), Column("UPDATED", whole=True), Column("DESCRIPTION"))
+    for line in table(columns, _lines(held), width=room(), colour=in_colour(sys.stdout)):
+        print(line)
+    return 0
+
+
+def _lines(held: Sequence[Row]) -> Iterator[tuple[str, ...]]:
+    now = utc_now()
+    for row in held:
+        value = _value(row)
+        at = local(row.updated_at.isoformat() if row.updated_at else None, now)
+        told = value if isinstance(value, dict) else {}
+        yield row.job_id, str(told.get("schedule", "-")), at, str(told.get("description", ""))
+
+
+def _as_object(row: Row) -> dict[str, Any]:
+    return {
+        "job_id": row.job_id,
+        "definition": _value(row),
+        "created_at": row.created_at.isoformat() if row.created_at else None,
+        "updated_at": row.updated_at.isoformat() if row.updated_at else None,
+    }
+
+
+def _value(row: Row) -> Any:
+    """Read a definition; one that cannot be read stays a text."""
+    with suppress(ValueError, RecursionError):
+        return json.loads(row.definition)
+    return row.definition

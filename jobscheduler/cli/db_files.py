@@ -1,0 +1,117 @@
+"""Job files as `db` reads and writes them: a directory and a table are to hold the same texts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from jobscheduler.model import Problem
+from jobscheduler.parse import Rules, conflict
+from jobscheduler.sources import SourceUnavailable
+from jobscheduler.sources.directory import DirectorySource, is_job_file
+
+
+class Leftover(Exception):
+    """Files are in the way; `problems` say which and what to do."""
+
+    def __init__(self, *problems: Problem) -> None:
+        super().__init__("; ".join(problem.message for problem in problems))
+        self.problems = problems
+
+
+def texts_of(files: Iterable[str], rules: Rules) -> list[str]:
+    """Read job files.
+
+    Raises:
+        Refused: a definition is not valid, or a file cannot be read; all problems of all files.
+
+    """
+    raws: list[tuple[str, bytes]] = []
+    barred: list[Problem] = []
+    for name in files:
+        try:
+            raws.append((name, Path(name).read_bytes()))
+        except OSError as error:
+            barred.append(Problem(f"the file cannot be read: {error.strerror}", file=name))
+    return list(_judged(raws, rules, barred).values())
+
+
+def definitions_in(directory: Path, rules: Rules) -> list[str]:
+    """Read every job file of a directory, as the service would.
+
+    Raises:
+        Refused: a definition is not valid, or cannot be read; all problems of all files.
+        Leftover: the directory cannot be read.
+
+    """
+    try:
+        with DirectorySource(directory).look() as view:
+            found = [view.read(name) for name in sorted(view.listing())]
+    except SourceUnavailable as reason:
+        raise Leftover(Problem(str(reason), file=str(directory), help=reason.help)) from None
+    barred = [replace(one.problem, file=str(directory / one.name)) for one in found if one.problem]
+    raws = ((str(directory / one.name), one.raw) for one in found if one.raw is not None)
+    return list(_judged(raws, rules, barred).values())
+
+
+def _judged(raws: Iterable[tuple[str, bytes]], rules: Rules, problems: Iterable[Problem] = ()) -> dict[str, str]:
+    from jobscheduler.database.changes import Refused, judged  # noqa: PLC0415 - an extra
+
+    texts: dict[str, str] = {}
+    owners: dict[str, str] = {}
+    wrong = list(problems)
+    for origin, raw in raws:
+        try:
+            job_id, text = judged(raw, origin, rules)
+        except Refused as refused:
+            wrong += refused.problems
+            continue
+        if owners.setdefault(job_id, origin) != origin:
+            wrong.append(conflict(raw, origin, job_id, owners[job_id]))
+        texts[job_id] = text
+    if wrong:
+        raise Refused(*wrong)
+    return texts
+
+
+def write_all(directory: Path, definitions: Mapping[str, str], *, may_remove: bool) -> tuple[int, int]:
+    """Have a directory hold these definitions, each in a file named after its id; count what changed and what went.
+
+    Raises:
+        Leftover: other job files are there, and may not be removed, or an id is no name of a file. Nothing has been
+            written then.
+        OSError: a file cannot be written.
+
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    names = {f"{job_id}.json": text for job_id, text in definitions.items()}
+    odd = [name for name in names if "/" in name or "\0" in name or not is_job_file(name)]
+    if odd:
+        raise Leftover(*(Problem(f"no file can be called `{name}`", help="give the row a valid id") for name in odd))
+    others = [path for path in sorted(directory.iterdir()) if is_job_file(path.name) and path.name not in names]
+    if others and not may_remove:
+        help_ = "`--delete` removes what is not in the table"
+        raise Leftover(*(Problem("this job file is not in the table", file=str(one), help=help_) for one in others))
+    written = sum(_write(directory / name, text.encode("utf-8")) for name, text in names.items())
+    for path in others:
+        path.unlink()
+    return written, len(others)
+
+
+def _write(path: Path, raw: bytes) -> bool:
+    """Write a file as a whole, unless that is what it holds; tell whether it was written."""
+    if _held(path) == raw:
+        return False
+    new = path.with_name(f".{path.name}.new")
+    new.write_bytes(raw)
+    os.replace(new, path)  # noqa: PTH105 - as one step
+    return True
+
+
+def _held(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None

@@ -1,0 +1,46 @@
+"""Jobs from a database: the second source, its log table, and the API for other programs.
+
+Needs the extra `database`, of which nothing is imported before it is used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from jobscheduler.database.admission import INSTALL, CannotUse, has_extra, url_from
+from jobscheduler.database.job import Job
+
+if TYPE_CHECKING:
+    from jobscheduler.database.api import JobTable
+    from jobscheduler.database.changes import Absent, Changes, Exists, Refused, Wrong
+    from jobscheduler.database.connecting import Unavailable
+    from jobscheduler.database.rows import Row
+
+__all__ = [
+    "INSTALL",
+    "Absent",
+    "CannotUse",
+    "Changes",
+    "Exists",
+    "Job",
+    "JobTable",
+    "Refused",
+    "Row",
+    "Unavailable",
+    "Wrong",
+    "has_extra",
+    "url_from",
+]
+
+_AT = {"JobTable": "api", "Row": "rows", "Unavailable": "connecting"}
+_AT |= dict.fromkeys(("Absent", "Changes", "Exists", "Refused", "Wrong"), "changes")
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs the extra when somebody asks for it."""
+    if name not in _AT:
+        raise AttributeError(name)
+    if not has_extra():
+        raise ImportError(f"`jobscheduler.database.{name}` needs the extra `database`: {INSTALL}")
+    return getattr(import_module(f"jobscheduler.database.{_AT[name]}"), name)

@@ -1,0 +1,57 @@
+"""Whether a database can be used at all: the extra is installed, and its URL is to be had without telling it."""
+
+from __future__ import annotations
+
+import shlex
+from importlib.util import find_spec
+from pathlib import Path
+
+from jobscheduler.model import Problem
+from jobscheduler.secretfile import NotSecret, read_secret
+
+INSTALL = (
+    "`make install EXTRAS=database`, or `pip install 'SQLAlchemy>=2,<3' 'PyMySQL>=1.1,<2'` "
+    "into the service's own environment"
+)
+"""How to get what the database is reached with."""
+
+_LIBRARIES = ("sqlalchemy", "pymysql")
+
+
+class CannotUse(Exception):
+    """The database cannot be used as it was asked for; the problem says why and what to do."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
+
+
+def has_extra() -> bool:
+    """Whether everything that the database is reached with is installed."""
+    return all(find_spec(library) is not None for library in _LIBRARIES)
+
+
+def url_from(url: str | None, url_file: Path | None) -> str | None:
+    """Return the URL of the database, None if none was asked for; the file wins.
+
+    Raises:
+        CannotUse: the extra is missing, or the file holds no secret.
+
+    """
+    if url is None and url_file is None:
+        return None
+    if not has_extra():
+        option = "--database-url" if url_file is None else "--database-url-file"
+        raise CannotUse(Problem(f"`{option}` needs the extra `database`", help=INSTALL))
+    return url if url_file is None else _url_in(url_file)
+
+
+def _url_in(file: Path) -> str:
+    make = f"make one with `(umask 077; cat > {shlex.quote(str(file))})`: one line, the URL"
+    try:
+        url = read_secret(file, "file with the URL of the database", make)
+    except NotSecret as known:
+        raise CannotUse(known.problem) from None
+    if not url or not url.isprintable():
+        raise CannotUse(Problem(f"the file `{file}` does not hold the URL of a database on one line", help=make))
+    return url

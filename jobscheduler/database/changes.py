@@ -1,0 +1,103 @@
+"""What is asked of the table of jobs: definitions that were judged before, and how two sets of them differ (pure)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from jobscheduler import jsontext
+from jobscheduler.database.job import Job
+from jobscheduler.model import Job as Definition
+from jobscheduler.model import Problem
+from jobscheduler.parse import Rules, parse
+
+Given = Job | Mapping[str, Any] | str
+"""A job as other programs give it: a `Job`, the object that a job file holds, or the text of one."""
+
+
+class Wrong(ValueError):
+    """A change that cannot be made; `problems` say why."""
+
+    def __init__(self, *problems: Problem) -> None:
+        super().__init__("; ".join(problem.message for problem in problems))
+        self.problems = problems
+
+
+class Refused(Wrong):
+    """A definition that is not valid."""
+
+
+class Exists(Wrong):
+    """There is already a job of this id."""
+
+
+class Absent(Wrong):
+    """There is no job of this id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Which ids are new, changed and gone; `marker` is the one that asked for the reload, None if nothing changed."""
+
+    added: tuple[str, ...] = ()
+    updated: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    marker: int | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.updated or self.removed)
+
+
+def between(held: Mapping[str, str], wanted: Mapping[str, str]) -> Changes:
+    """Compare definitions by their text."""
+    return Changes(
+        added=tuple(sorted(wanted.keys() - held.keys())),
+        updated=tuple(job_id for job_id in sorted(wanted.keys() & held.keys()) if wanted[job_id] != held[job_id]),
+        removed=tuple(sorted(held.keys() - wanted.keys())),
+    )
+
+
+def checked(jobs: Iterable[Given], rules: Rules) -> dict[str, str]:
+    """Return the texts of definitions by their ids.
+
+    Raises:
+        Refused: one is not valid, or two have the same id.
+
+    """
+    found: dict[str, str] = {}
+    for job in jobs:
+        job_id, text = judged(_text_of(job).encode("utf-8", "surrogatepass"), "", rules)
+        if job_id in found:
+            raise Refused(Problem(f"two of the jobs have the id `{job_id}`"))
+        found[job_id] = text
+    return found
+
+
+def judged(raw: bytes, origin: str, rules: Rules) -> tuple[str, str]:
+    """Return the id and the text of a definition. What only this host has against it (`Problem.host`) does not count.
+
+    Raises:
+        Refused: it is not valid.
+
+    """
+    verdict = parse(raw, origin, rules)
+    if isinstance(verdict, Definition):
+        return verdict.id, raw.decode("utf-8-sig")
+    problems = tuple(problem for problem in verdict if not problem.host)
+    if problems:
+        raise Refused(*problems)
+    value, text = jsontext.decode(raw)
+    return value["job_id"], text
+
+
+def _text_of(job: Given) -> str:
+    if isinstance(job, str):
+        return job
+    if isinstance(job, Job):
+        return job.text
+    try:
+        return json.dumps(job, ensure_ascii=False, default=dict)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise Refused(Problem(f"the definition cannot be written as JSON: {error}")) from None

@@ -1,0 +1,177 @@
+"""Reloads: when a marker asks for one, the table of jobs is read and the schedule brought in line with it.
+
+All of it happens on one thread, one thing after the other, so that reloads never overlap and nobody waits for the
+database. Whatever fails leaves the markers as they are, and is tried again, later and later.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Protocol, Self
+
+from jobscheduler.database import rows
+from jobscheduler.database.connecting import Database, Unavailable, told
+from jobscheduler.database.kept import Kept
+from jobscheduler.database.source import DatabaseSource
+from jobscheduler.model import Level, Value
+
+LONGEST = 60.0
+"""The longest pause after failures, in seconds, unless the interval is longer."""
+
+ENDING = 2.0
+"""How long the end waits for a database that does not answer, in seconds."""
+
+
+class Tell(Protocol):
+    """Writes an event to the log (see `runlog.RunLog.event`)."""
+
+    def __call__(self, level: Level, name: str, /, **values: Value | None) -> None: ...  # noqa: D102
+
+
+class _PassFailed(Exception):
+    """The schedule could not be brought in line with the source."""
+
+
+class Reloader:
+    """Keeps a source in line with its database. A context manager: its thread runs while it is entered.
+
+    `look` brings the schedule in line with the source, and raises if it could not. `interval` is in seconds.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        source: DatabaseSource,
+        look: Callable[[], None],
+        tell: Tell,
+        *,
+        interval: float,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._database = database
+        self._source = source
+        self._look = look
+        self._tell = tell
+        self._interval = interval
+        self._now = now
+        self._polling = Kept(database, database.polling)
+        self._failures = 0
+        self._told_fault = False
+        self._tried = threading.Event()
+        self._may_look = threading.Event()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="database", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._closing.set()
+        self._may_look.set()
+        self._thread.join(ENDING)
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until the database has been read, or could not be, for so long at most; tell whether that is so."""
+        return self._tried.wait(seconds)
+
+    def begin(self) -> None:
+        """Let the schedule be changed from now on: the first pass is over."""
+        self._may_look.set()
+
+    # -- on its thread
+
+    def _work(self) -> None:
+        while not self._closing.is_set():
+            try:
+                self._turn()
+                self._failures = 0
+            except _PassFailed as failed:
+                self._tell_fault(str(failed))
+                self._count()
+            except Unavailable as reason:
+                self._fail(str(reason), reason.help)
+            except Exception as fault:
+                self._fail(f"{type(fault).__name__}: {fault}")
+            self._tried.set()
+            self._closing.wait(self._pause())
+        self._polling.drop()
+
+    def _pause(self) -> float:
+        return max(self._interval, min(self._interval * 2.0**self._failures, LONGEST))
+
+    def _fail(self, problem: str, help_: str | None = None) -> None:
+        self._polling.drop()
+        self._count()
+        self._source.lose(problem, help_)
+
+    def _count(self) -> None:
+        self._failures = min(self._failures + 1, 30)
+
+    def _turn(self) -> None:
+        """See whether a reload is asked for, and make it."""
+        if not self._source.is_read or self._is_asked():
+            self._reload()
+        self._source.find()
+
+    def _is_asked(self) -> bool:
+        """Ask for markers; a connection that broke since the last question is no more than a reason for a new one."""
+        was_open = self._polling.is_open
+        try:
+            return self._ask()
+        except Unavailable:
+            self._polling.drop()
+            if not was_open:
+                raise
+        return self._ask()
+
+    def _ask(self) -> bool:
+        connection = self._polling.get()
+        with told():
+            return bool(rows.pending(connection))
+
+    def _reload(self) -> None:
+        """Read markers and jobs as they were at one moment, apply the jobs, then mark those markers and no others."""
+        began = time.monotonic()
+        self._check_trust()
+        with self._database.reading() as connection:
+            rows.check_version(connection)
+            markers, found = rows.pending(connection), rows.all_rows(connection)
+        is_first = not self._source.is_read
+        changed = self._source.take(found)
+        self._tried.set()
+        self._may_look.wait()
+        if self._closing.is_set():
+            return
+        self._apply()
+        if markers:
+            with self._database.writing() as connection:
+                rows.mark_done(connection, markers, self._now())
+        if markers or is_first:
+            took = time.monotonic() - began
+            self._tell(
+                Level.INFO, "database.reloaded", markers=len(markers), jobs=len(found), changed=changed, took=took
+            )
+
+    def _check_trust(self) -> None:
+        distrust = self._database.distrust()
+        if distrust is not None:
+            raise Unavailable(distrust.message, distrust.help)
+
+    def _apply(self) -> None:
+        """Bring the schedule in line; what goes wrong with that is not the database's fault."""
+        try:
+            self._look()
+        except Exception as fault:
+            raise _PassFailed(f"the reload failed: {type(fault).__name__}: {fault}") from None
+        self._told_fault = False
+
+    def _tell_fault(self, problem: str) -> None:
+        """Say it once, until it works again."""
+        if not self._told_fault:
+            self._tell(Level.ERROR, "database.reload_failed", problem=problem)
+        self._told_fault = True

@@ -1,0 +1,127 @@
+"""The jobs of a database as a source: what was read of it last, in memory. A look at it waits for nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import blake2b
+
+from jobscheduler import jsontext
+from jobscheduler.database.rows import Row
+from jobscheduler.model import Problem, Signature
+from jobscheduler.sources import Read, SourceUnavailable
+
+PREFIX = "jm_jobs/"
+"""What the names of its items begin with: the table, then the id of the row."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    raw: bytes
+    signature: Signature
+    written: float
+    job_id: str
+
+
+class DatabaseSource:
+    """What the table of jobs held when it was last read. `take`, `lose` and `find` come from the thread that reads it.
+
+    It is lost while that cannot reach the database, and until it has read it once.
+    """
+
+    kind = "database"
+    prefix = PREFIX
+    is_exact = True
+
+    def __init__(self, now: Callable[[], float] = time.time) -> None:
+        """`now` is the time in seconds since the epoch, for rows that do not say when they were written."""
+        self._now = now
+        self._items: Mapping[str, _Item] | None = None
+        self._listed: Mapping[str, _Item] | None = None
+        self._problem = SourceUnavailable("the database has not been read yet")
+        self._is_lost = True
+
+    @property
+    def is_read(self) -> bool:
+        """Whether the table has been read since the start."""
+        return self._items is not None
+
+    def take(self, rows: Iterable[Row]) -> int:
+        """Take over what the table holds now; return how many rows are new, changed or gone."""
+        before = self._items or {}
+        items = dict(self._kept(row, before) for row in rows)
+        self._items, self._is_lost = items, False
+        return sum(before.get(name) is not item for name, item in items.items()) + len(before.keys() - items.keys())
+
+    def _kept(self, row: Row, before: Mapping[str, _Item]) -> tuple[str, _Item]:
+        name, raw = PREFIX + row.job_id, row.definition.encode("utf-8", "surrogatepass")
+        known = before.get(name)
+        if known is not None and known.raw == raw:
+            return name, known
+        digest = int.from_bytes(blake2b(raw, digest_size=16).digest())
+        written = row.updated_at.timestamp() if row.updated_at else self._now()
+        return name, _Item(raw, (digest,), written, row.job_id)
+
+    def lose(self, problem: str, help: str | None = None) -> None:  # noqa: A002 - the word under which it is shown
+        """Take note that the database cannot be read now, and why."""
+        self._problem, self._is_lost = SourceUnavailable(problem, help), True
+
+    def find(self) -> None:
+        """Take note that it can be read again, and asks for no reload."""
+        self._is_lost = self._items is None
+
+    @contextmanager
+    def look(self) -> Iterator[_Snapshot]:
+        """Give what was read last.
+
+        Raises:
+            SourceUnavailable: the database cannot be read, or was not yet.
+
+        """
+        items = self._items
+        if self._is_lost or items is None:
+            raise SourceUnavailable(str(self._problem), self._problem.help)
+        yield _Snapshot(self, items)
+
+
+class _Snapshot:
+    """One look (a `View`)."""
+
+    def __init__(self, source: DatabaseSource, items: Mapping[str, _Item]) -> None:
+        self._source = source
+        self._items = items
+
+    def is_same(self) -> bool:
+        return self._items is self._source._listed
+
+    def listing(self) -> dict[str, Signature]:
+        self._source._listed = self._items
+        return {name: item.signature for name, item in self._items.items()}
+
+    def read(self, name: str) -> Read:
+        item = self._items.get(name)
+        if item is None:
+            return Read(name)
+        problem = _another_id(item, name)
+        if problem is not None:
+            return Read(name, item.signature, problem=problem, written=item.written)
+        return Read(name, item.signature, item.raw, written=item.written)
+
+
+def _another_id(item: _Item, name: str) -> Problem | None:
+    """Say that a definition is of another id than its row, if that can be told and is so."""
+    try:
+        value, text = jsontext.decode(item.raw)
+    except jsontext.Malformed:
+        return None
+    held = value.get("job_id") if isinstance(value, dict) else None
+    if not isinstance(held, str) or held == item.job_id:
+        return None
+    message = f"the row `{item.job_id}` holds the definition of `{held}`"
+    help_ = f"write `{item.job_id}` there, or put it into a row of its own"
+    place = jsontext.place_of(text, ("job_id",))
+    if place is None:
+        return Problem(message, file=name, help=help_)
+    return Problem(message, name, place.line, place.column, place.excerpt, place.caret, place.width, help=help_)

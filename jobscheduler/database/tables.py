@@ -1,0 +1,149 @@
+"""The tables, and the version that they have.
+
+Instants are UTC. In MySQL they are TIMESTAMP, so that what is written with plain SQL is right in whatever zone that
+session is; `updated_at` follows a change of the row by itself there.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    Index,
+    Integer,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    text,
+)
+from sqlalchemy.dialects import mysql
+from sqlalchemy.engine import Dialect
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.expression import FunctionElement
+from sqlalchemy.types import TypeEngine
+
+VERSION = 1
+"""The version of the tables below."""
+
+_PRECISE = "%Y-%m-%d %H:%M:%S.%f"
+
+
+class Instant(TypeDecorator[datetime]):
+    """An instant in UTC, with its zone; what cannot be read as one (SQLite takes anything) is None."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Choose the column's type."""
+        if dialect.name == "mysql":
+            return dialect.type_descriptor(mysql.TIMESTAMP(fsp=6))
+        return dialect.type_descriptor(String(32) if dialect.name == "sqlite" else DateTime())
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        """Write an instant."""
+        if value is None:
+            return None
+        utc = value.astimezone(UTC).replace(tzinfo=None)
+        return utc.strftime(_PRECISE) if dialect.name == "sqlite" else utc
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        """Read an instant."""
+        if isinstance(value, str):
+            with suppress(ValueError):
+                value = datetime.fromisoformat(value)
+        if not isinstance(value, datetime):
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class _Now(FunctionElement[Any]):
+    """The present time, as a column's default."""
+
+    inherit_cache = True
+
+
+class _NowAtEachChange(_Now):
+    """The same, and again whenever the row changes, where the database can do that."""
+
+    inherit_cache = True
+
+
+@compiles(_Now)
+def _now(*_: Any, **__: Any) -> str:
+    return "CURRENT_TIMESTAMP"
+
+
+@compiles(_Now, "mysql")
+def _now_mysql(*_: Any, **__: Any) -> str:
+    return "CURRENT_TIMESTAMP(6)"
+
+
+@compiles(_NowAtEachChange, "mysql")
+def _now_at_each_change(*_: Any, **__: Any) -> str:
+    return "CURRENT_TIMESTAMP(6) ON UPDATE CURRENT_TIMESTAMP(6)"
+
+
+_COLLATION: dict[str, Any] = {"charset": "utf8mb4", "collation": "utf8mb4_bin"}
+_ID = String(128).with_variant(mysql.VARCHAR(128, **_COLLATION), "mysql")  # ids that differ in case are two
+_DEFINITION = Text().with_variant(mysql.MEDIUMTEXT(**_COLLATION), "mysql")
+_LONG = Text().with_variant(mysql.LONGTEXT(**_COLLATION), "mysql")
+_NUMBER = BigInteger().with_variant(Integer, "sqlite")
+_OPTIONS: dict[str, Any] = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4"}
+
+METADATA = MetaData()
+
+VERSIONS = Table(
+    "jm_version",
+    METADATA,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("created_at", Instant, nullable=False, server_default=_Now()),
+    **_OPTIONS,
+)
+"""One row: the version of all the tables."""
+
+JOBS = Table(
+    "jm_jobs",
+    METADATA,
+    Column("job_id", _ID, primary_key=True),
+    Column("definition", _DEFINITION, nullable=False),
+    Column("created_at", Instant, nullable=False, server_default=_Now()),
+    Column("updated_at", Instant, nullable=False, server_default=_NowAtEachChange()),
+    **_OPTIONS,
+)
+"""The jobs: `definition` is the text of a job file."""
+
+MARKERS = Table(
+    "jm_update_info",
+    METADATA,
+    Column("id", _NUMBER, primary_key=True, autoincrement=True),
+    Column("updated", SmallInteger, nullable=False, server_default=text("0")),
+    Column("insert_time", Instant, nullable=False, server_default=_Now()),
+    Column("update_time", Instant),
+    Column("jobs_before_update", _LONG),
+    Column("jobs_after_update", _LONG),
+    Index("jm_update_info_updated", "updated"),
+    **_OPTIONS,
+)
+"""Requests for a reload: `updated` is 0 until the service has done it."""
+
+SYSLOG = Table(
+    "jm_syslog",
+    METADATA,
+    Column("id", _NUMBER, primary_key=True, autoincrement=True),
+    Column("created_at", Instant, nullable=False, server_default=_Now()),
+    Column("level", String(16), nullable=False),
+    Column("logger_name", String(128), nullable=False),
+    Column("message", Text().with_variant(mysql.TEXT(**_COLLATION), "mysql"), nullable=False),
+    Index("jm_syslog_created_at", "created_at"),
+    **_OPTIONS,
+)
+"""The lines of the log."""

@@ -1,0 +1,53 @@
+"""A file with a secret in it: read only if nobody but those who may know it could read it, or write it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import stat
+from pathlib import Path
+
+from jobscheduler.model import Problem
+
+LARGEST = 4096
+"""A file with more bytes than this holds no secret of ours."""
+
+
+class NotSecret(Exception):
+    """There is no secret in the file, or it is none; the problem says why and what to do."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
+
+
+def read_secret(file: Path, what: str, make: str) -> str:
+    """Return the text of a file that only the service's user, root and a group may read, and nobody else write.
+
+    `what` is what the file is called in a problem (`token file`), `make` how to make a good one.
+
+    Raises:
+        NotSecret: the file is not there, is too large, or is open to others.
+
+    """
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe is not waited for
+        with os.fdopen(descriptor, "rb") as opened:
+            _check(file, what, os.fstat(descriptor))
+            raw = opened.read(LARGEST + 1)
+    except OSError as error:
+        raise NotSecret(Problem(f"the {what} `{file}` cannot be read: {error.strerror}", help=make)) from None
+    if len(raw) > LARGEST:
+        raise NotSecret(Problem(f"the {what} `{file}` is larger than {LARGEST} bytes", help=make))
+    return raw.decode("latin-1").strip()
+
+
+def _check(file: Path, what: str, found: os.stat_result) -> None:
+    name = shlex.quote(str(file))
+    if not stat.S_ISREG(found.st_mode):
+        raise NotSecret(Problem(f"the {what} `{file}` is no regular file"))
+    if found.st_uid not in {0, os.geteuid()}:
+        who = "root" if os.geteuid() == 0 else "root or the service's user"
+        raise NotSecret(Problem(f"the {what} `{file}` does not belong to {who}", help=f"`chown root {name}`"))
+    if found.st_mode & 0o027:
+        raise NotSecret(Problem(f"the {what} `{file}` is open to others", help=f"`chmod 600 {name}`"))

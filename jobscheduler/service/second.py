@@ -1,0 +1,99 @@
+"""The second source of a service: a database with jobs, the reloads that it asks for, and its copy of the log.
+
+What needs the extra is imported only here, and only when a database was asked for.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from jobscheduler.claim import CannotStart
+from jobscheduler.config import Settings
+from jobscheduler.database import CannotUse, url_from
+from jobscheduler.model import Mark
+from jobscheduler.passes import Tell
+
+if TYPE_CHECKING:
+    from jobscheduler.database.reload import Reloader
+
+AT_START = 10.0
+"""How long a start waits for the database, in seconds; then it goes on with what jobs there are."""
+
+_LOOK = 0.1  # seconds between two looks whether the service is to end meanwhile
+
+
+class Second:
+    """A database as the second source. Entered before the log, so that it gets the log's last line too.
+
+    Raises `CannotStart` when made if it cannot be used as it was asked for.
+    """
+
+    def __init__(self, url: str, interval: float) -> None:
+        from jobscheduler.database.connecting import Database  # noqa: PLC0415 - an extra
+        from jobscheduler.database.source import DatabaseSource  # noqa: PLC0415
+        from jobscheduler.database.syslog import Syslog  # noqa: PLC0415
+
+        try:
+            self._database = Database(url)
+        except CannotUse as cannot:
+            raise CannotStart(cannot.problem) from None
+        self._interval = interval
+        self._reloader: Reloader | None = None
+        self._is_known = False
+        self.source = DatabaseSource()
+        self.syslog = Syslog(self._database)
+
+    def __str__(self) -> str:
+        """Where it is, with nothing secret."""
+        return str(self._database)
+
+    def start(self, stack: ExitStack, look: Callable[[], None], tell: Tell, *, is_ending: Callable[[], bool]) -> None:
+        """Begin to read it, and wait a moment for that."""
+        from jobscheduler.database.reload import Reloader  # noqa: PLC0415 - an extra
+
+        def look_and_know() -> None:
+            look()
+            self._is_known = True
+
+        self.syslog.tell = tell
+        reloader = Reloader(self._database, self.source, look_and_know, tell, interval=self._interval)
+        self._reloader = stack.enter_context(reloader)
+        until = time.monotonic() + AT_START
+        while not reloader.wait(_LOOK) and not is_ending() and time.monotonic() < until:
+            pass
+        self._is_known = self.source.is_read  # the first pass is to come, and no mark is written before it
+
+    def begin(self) -> None:
+        """Let it change the schedule: the first pass is over."""
+        if self._reloader is not None:
+            self._reloader.begin()
+
+    def withheld(self, write: Callable[[Mark], object]) -> Callable[[Mark], object]:
+        """Return what writes marks only once its jobs are known.
+
+        A mark says that every slot before it is accounted for, and of jobs that are not known yet that cannot be said:
+        the next start, or the moment in which they are read, has to find the time before this start open.
+        """
+
+        def write_if_known(mark: Mark) -> None:
+            if self._is_known:
+                write(mark)
+
+        return write_if_known
+
+
+def second_of(settings: Settings) -> Second | None:
+    """Return the database that was asked for, None if none was.
+
+    Raises:
+        CannotStart: it cannot be used as it was asked for.
+
+    """
+    try:
+        url = url_from(settings.database_url, settings.database_url_file)
+    except CannotUse as cannot:
+        raise CannotStart(cannot.problem) from None
+    return None if url is None else Second(url, settings.reload_interval)

@@ -1,0 +1,291 @@
+"""The table of jobs and its API: each change with its marker, as a whole or not at all. On SQLite and on MariaDB."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from sqlalchemy import insert, select
+
+from jobscheduler import tasks
+from jobscheduler.database import (
+    Absent,
+    CannotUse,
+    Exists,
+    Job,
+    JobTable,
+    Refused,
+    Unavailable,
+    rows,
+    url_from,
+)
+from jobscheduler.database.connecting import Database
+from jobscheduler.database.tables import MARKERS, VERSIONS
+from jobscheduler.parse import Rules
+from tests.conftest import job
+from tests.databases import PASSWORD, QUOTED, Place, on_mariadb, place, server
+
+__all__ = ["on_mariadb", "place", "server"]
+
+RULES = Rules(ZoneInfo("UTC"), tasks.task_type, tasks.task_names())
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+def table_of(place: Place) -> JobTable:
+    """The table in a database, with its tables made."""
+    table = JobTable(place.url, rules=RULES)
+    table.init()
+    return table
+
+
+def markers(table: JobTable) -> list[tuple[int, Any, Any]]:
+    """Every marker: whether it is done, and the ids before and after."""
+    with table.database.reading() as connection:
+        columns = (MARKERS.c.updated, MARKERS.c.jobs_before_update, MARKERS.c.jobs_after_update)
+        found = connection.execute(select(*columns).order_by(MARKERS.c.id)).all()
+    return [(done, before and json.loads(before), after and json.loads(after)) for done, before, after in found]
+
+
+def test_the_tables_are_made_once_and_have_a_version(place: Place) -> None:
+    """A second time nothing happens; tables of another version, or none, are said and not used."""
+    table = JobTable(place.url, rules=RULES)
+    if place.server is not None:
+        with pytest.raises(Unavailable, match="no tables of the scheduler"):
+            table.list()
+    else:
+        with pytest.raises(Unavailable, match="cannot be used: no such file"):
+            table.list()
+    assert table.init() is True
+    assert table.init() is False
+    with table.database.writing() as connection:
+        connection.execute(insert(VERSIONS).values(version=2, created_at=NOON))
+
+    with pytest.raises(Unavailable, match="the tables have version 1, 2, and this service knows version 1"):
+        table.list()
+
+
+def test_a_change_writes_rows_and_its_marker_with_before_and_after(place: Place) -> None:
+    """Each kind of change once; what is read is what was written, to the letter."""
+    table = table_of(place)
+    text = json.dumps(job("b", description="Größe ✓"), ensure_ascii=False, indent=3) + "\n"
+    assert table.add(job("a"), text) == 1
+    assert table.update(job("a", command="false")) == 2
+    assert table.remove("a") == 3
+    changes = table.replace_all([text, job("c")])
+
+    assert (changes.added, changes.updated, changes.removed, changes.marker) == (("c",), (), (), 4)
+    assert [row.job_id for row in table.list()] == ["b", "c"]
+    found = table.get("b")
+    assert found is not None
+    assert found.definition == text
+    assert table.get("a") is None
+    told = markers(table)
+    assert told[0] == (0, {}, {"a": job("a"), "b": json.loads(text)})
+    assert told[1] == (0, {"a": job("a")}, {"a": job("a", command="false")})
+    assert told[2] == (0, {"a": job("a", command="false")}, {})
+    assert told[3] == (0, {}, {"c": job("c")})
+
+
+def test_replacing_all_by_the_same_asks_for_nothing(place: Place) -> None:
+    """Jobs that are the same are not touched; without any change there is no marker."""
+    table = table_of(place)
+    table.replace_all([job("a"), job("b")])
+    before = table.list()
+    assert not table.replace_all([job("b"), job("a")])
+    assert table.list() == before
+    assert table.replace_all([job("b")]).removed == ("a",)
+    assert len(markers(table)) == 2
+
+
+def test_what_cannot_be_done_changes_nothing(place: Place) -> None:
+    """Not valid, there already, not there, not to be removed: all of it is left as it was, without a marker."""
+    table = table_of(place)
+    table.add(job("a"))
+    with pytest.raises(Refused, match="unknown field `shedule`"):
+        table.add(job("b"), {**job("c"), "shedule": "x"})
+    with pytest.raises(Refused, match="two of the jobs have the id `b`"):
+        table.add(job("b"), job("b"))
+    with pytest.raises(Exists, match="already a job `a`"):
+        table.add(job("b"), job("a"))
+    with pytest.raises(Absent, match="no job `b`"):
+        table.update(job("a", command="changed"), job("b"))
+    with pytest.raises(Absent, match="no job `b`"):
+        table.remove("a", "b")
+    with pytest.raises(Exists, match="also holds the job `a`"):
+        table.replace_all([job("b")], may_remove=False)
+
+    assert [(row.job_id, json.loads(row.definition)) for row in table.list()] == [("a", job("a"))]
+    assert len(markers(table)) == 1
+
+
+def test_ids_that_differ_in_case_are_two_jobs(place: Place) -> None:
+    """As they are in job files, whatever a database likes better."""
+    table = table_of(place)
+    table.add(job("report"), job("Report"))
+    table.remove("report")
+    assert [row.job_id for row in table.list()] == ["Report"]
+
+
+def test_what_only_this_host_has_against_a_job_is_no_reason_to_refuse_it(place: Place) -> None:
+    """The program that writes may run elsewhere than the service: an unknown user is the service's to judge."""
+    table = table_of(place)
+    definition = job("a")
+    definition["task"]["user"] = "nobody-of-this-name"
+    table.add(definition)
+    assert table.get("a") is not None
+
+
+def test_writers_at_once_all_get_through(place: Place) -> None:
+    """Several programs, also with the same rows in mind: nothing is lost, and each change has its marker."""
+    table = table_of(place)
+    table.add(job("shared"))
+    faults: list[BaseException] = []
+
+    def write(name: str) -> None:
+        mine = JobTable(place.url, rules=RULES)
+        try:
+            for number in range(5):
+                mine.add(job(f"{name}-{number}"))
+                mine.update(job("shared", command=f"{name}-{number}"))
+        except BaseException as fault:
+            faults.append(fault)
+
+    threads = [threading.Thread(target=write, args=(name,)) for name in ("x", "y", "z")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert faults == []
+    assert len(table.list()) == 16
+    assert len(markers(table)) == 31
+
+
+def test_a_server_that_dies_in_the_middle_of_a_change_has_all_of_it_or_nothing(
+    on_mariadb: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The row was written and the marker was not: after the restart neither is there, and the caller was told."""
+    table = table_of(on_mariadb)
+    write = rows.add_marker
+
+    def die(*given: Any) -> int:
+        on_mariadb.go()
+        return write(*given)
+
+    monkeypatch.setattr(rows, "add_marker", die)
+    with pytest.raises(Unavailable):
+        table.add(job("a"))
+    monkeypatch.setattr(rows, "add_marker", write)
+    on_mariadb.come()
+
+    assert table.list() == []
+    assert markers(table) == []
+    assert table.add(job("a"))
+
+
+def test_instants_are_utc_also_for_what_plain_sql_wrote(place: Place) -> None:
+    """In whatever zone that session is."""
+    table = table_of(place)
+    definition = json.dumps(job("a"))
+    statement = f"INSERT INTO jm_jobs (job_id, definition) VALUES ('a', '{definition}')"
+    with table.database.writing() as connection:
+        if place.server is not None:
+            connection.exec_driver_sql("SET time_zone = '+09:00'")
+        connection.exec_driver_sql(statement)
+    row = table.get("a")
+    assert row is not None
+    assert row.updated_at is not None
+    assert abs(row.updated_at - datetime.now(UTC)) < timedelta(minutes=1)
+
+
+# --- jobs as JobsManager has them ------------------------------------------------------------------------
+
+
+def test_a_job_of_six_fields_becomes_a_definition() -> None:
+    """Seconds first; numbers or text; the command is the shell's."""
+    made = Job("report", "echo hi", second=0, minute="*/5", hour="8-18", day_of_week="mon-fri", timeout=30)
+    assert made.definition == {
+        "job_id": "report",
+        "schedule": "0 */5 8-18 * * mon-fri",
+        "task": {"type": "execute_command", "command": "echo hi"},
+        "timeout": 30,
+    }
+    assert "timeout" not in Job("a", "true", timeout=None).definition
+
+
+def test_every_second_of_a_restricted_minute_is_warned_of_and_kept() -> None:
+    """It is what the arguments say, and hardly what was meant."""
+    with pytest.warns(UserWarning, match="`a` is due sixty times in each minute"):
+        made = Job("a", "true", minute=5)
+    assert made.schedule == "* 5 * * * *"
+
+
+# --- URLs ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        (f"mysql//tester:{QUOTED}@host", "cannot be read"),
+        (f"mysql://tester:{QUOTED}@host:port/x", "cannot be read"),
+        (f"nosuch://tester:{QUOTED}@host/x", "knows no database `nosuch`"),
+        (f"postgresql+asyncpg://tester:{QUOTED}@host/x", "no driver for"),
+        ("sqlite://", "has to be in a file"),
+        ("sqlite:///:memory:", "has to be in a file"),
+    ],
+)
+def test_a_url_that_cannot_be_used_is_refused_without_repeating_it(url: str, message: str) -> None:
+    """Passwords stay out of what is said."""
+    with pytest.raises(CannotUse, match=message) as caught:
+        Database(url)
+    assert QUOTED not in repr(caught.value.problem)
+    assert PASSWORD not in repr(caught.value.problem)
+
+
+def test_a_database_is_named_without_user_and_password() -> None:
+    """Nor the options, which may have keys in them."""
+    assert str(Database(f"mysql://tester:{QUOTED}@db.example:3307/jobs?ssl_key=x")) == "mysql://db.example:3307/jobs"
+
+
+def test_a_database_that_cannot_be_reached_says_why_and_no_more(on_mariadb: Place) -> None:
+    """A wrong password, a wrong port, a database that is not there."""
+    wrong = on_mariadb.url.replace(QUOTED, "other-secret")
+    nowhere = on_mariadb.url.replace(f":{on_mariadb.server.port}", ":1") if on_mariadb.server else ""
+    for url, message in ((wrong, "Access denied"), (nowhere, "Can't connect"), (on_mariadb.url + "x", "Unknown data")):
+        with pytest.raises(Unavailable, match=message) as caught:
+            JobTable(url, rules=RULES).list()
+        assert "secret" not in str(caught.value)
+        assert PASSWORD not in str(caught.value)
+
+
+def test_the_file_with_the_url_is_a_secret(tmp_path: Path) -> None:
+    """One line, that nobody else may read."""
+    file = tmp_path / "url"
+    file.write_text("sqlite:////srv/jobs.db\n")
+    file.chmod(0o600)
+    assert url_from(None, file) == "sqlite:////srv/jobs.db"
+    file.chmod(0o644)
+    with pytest.raises(CannotUse, match="is open to others"):
+        url_from(None, file)
+    file.chmod(0o600)
+    file.write_text("one\ntwo\n")
+    with pytest.raises(CannotUse, match="on one line"):
+        url_from(None, file)
+    assert url_from(None, None) is None
+
+
+def test_a_database_file_that_others_may_write_is_distrusted(tmp_path: Path) -> None:
+    """Whoever writes there has commands run as the service's user."""
+    place = Place(f"sqlite:///{tmp_path}/jobs.db", None, tmp_path / "jobs.db")
+    table = table_of(place)
+    assert table.database.distrust() is None
+    os.chmod(tmp_path / "jobs.db", 0o666)
+    found = table.database.distrust()
+    assert found is not None
+    assert "may be written by everybody" in found.message

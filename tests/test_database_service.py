@@ -1,0 +1,247 @@
+"""The service with a database, as a process: beside a directory or alone, through crashes, and with its secret kept."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from jobscheduler.config import BadSetting, settings_from
+from jobscheduler.database import JobTable, rows
+from jobscheduler.database.tables import SYSLOG
+from jobscheduler.model import Cron, Job, TaskSpec
+from jobscheduler.timetable import timetable_of
+from tests.accounting import MARKING, Account, lines_of
+from tests.conftest import ROOT, Service, job
+from tests.databases import PASSWORD, QUOTED, Place, on_mariadb, place, server
+from tests.test_database import table_of
+
+__all__ = ["on_mariadb", "place", "server"]
+
+
+def url_file(base: Path, place: Place) -> Path:
+    """A file with the URL that nobody else may read."""
+    file = base / "url"
+    file.touch(mode=0o600)
+    file.write_text(place.url + "\n")
+    return file
+
+
+EACH_DEEP = pytest.mark.parametrize("place", ["sqlite", pytest.param("mariadb", marks=pytest.mark.deep)], indirect=True)
+"""On SQLite always, on MariaDB with the tests that take their time."""
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Iterator[Service]:
+    """A service that has not been started yet."""
+    with closing(Service(tmp_path)) as made:
+        yield made
+
+
+def with_database(made: Service, place: Place) -> JobTable:
+    """Give a service a database with tables; return the table of jobs."""
+    table = table_of(place)
+    file = url_file(made.jobs.parent, place)
+    made.options = (*made.options, "--database-url-file", str(file), "--reload-interval", "0.2")
+    return table
+
+
+def test_jobs_of_a_directory_and_of_a_database_run_side_by_side(base: Service, place: Place) -> None:
+    """Edits of both are in force; the table of lines has what the file has; nothing that is told has the password."""
+    table = with_database(base, place)
+    base.write("file.json", job("file"))
+    table.add(job("row", command="echo one; exit 1"))
+    base.start()
+    assert base.words("service.started")[0]["jobs"] == "2"
+    base.wait_for("SUCCESS", job_id="file")
+    base.wait_for("FAILURE", job_id="row", output="one")
+    marker = table.update(job("row", command="echo two; exit 1"))
+    base.wait_for("FAILURE", job_id="row", output="two")
+    with table.database.writing() as connection:
+        rows.update_job(connection, "row", '{"job_id": "row", "shedule": "@daily"}', datetime.now(UTC))
+        rows.add_marker(connection, datetime.now(UTC))
+    base.wait_for("job.stale", job_id="row", file="jm_jobs/row")
+    assert table.is_reloaded(marker)
+    told = subprocess.run(
+        [sys.executable, str(ROOT / "main.py"), "status", "--socket", str(base.socket)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    ).stdout
+    assert "database   " in told
+    assert base.process is not None
+    shown = Path(f"/proc/{base.process.pid}/cmdline").read_text("utf-8")
+    assert base.stop() == 0
+
+    everything = told + shown + base.log.read_text("utf-8") + base.stderr()
+    assert PASSWORD not in everything
+    assert QUOTED not in everything
+    assert "Traceback" not in base.stderr()
+    with table.database.reading() as connection:
+        found = list(connection.execute(select(SYSLOG.c.message).order_by(SYSLOG.c.id)).scalars())
+    assert found == base.log.read_text("utf-8").splitlines()
+
+
+def test_a_service_can_have_a_database_and_no_directory(base: Service, tmp_path: Path) -> None:
+    """If nobody named one and the usual one is not there."""
+    place = Place(f"sqlite:///{tmp_path}/jobs.db", None, tmp_path / "jobs.db")
+    with_database(base, place).add(job("row"))
+    base.patched(
+        f"""
+        from pathlib import Path
+        from jobscheduler.config import Settings
+        Settings.__init__.__defaults__ = (Path({str(tmp_path / "none")!r}), *Settings.__init__.__defaults__[1:])
+        sys.argv = [one for at, one in enumerate(sys.argv) if "--jobs-dir" not in sys.argv[max(at - 1, 0) : at + 1]]
+        """
+    )
+    base.start()
+    base.wait_for("SUCCESS", job_id="row")
+    assert base.process is not None
+    base.process.send_signal(signal.SIGHUP)
+    base.wait_for("service.reloaded")
+    assert base.stop() == 0
+    assert base.words("directory.lost") == base.words("watch.degraded") == []
+    assert "Traceback" not in base.stderr()
+
+
+@EACH_DEEP
+def test_a_service_without_its_database_starts_and_has_it_when_it_comes(base: Service, place: Place) -> None:
+    """It says so; a mark that vouches for jobs that are not known is not written."""
+    table = with_database(base, place)
+    base.write("file.json", job("file"))
+    table.add(job("row"))
+    place.go()
+    base.start()
+    base.wait_for("SUCCESS", job_id="file")
+    assert base.words("database.lost")[0]["jobs"] == "0"
+    assert base.words("service.alive") == []
+    place.come()
+    base.wait_for("database.found")
+    base.wait_for("SUCCESS", job_id="row")
+    base.wait_for("service.alive")
+    assert base.stop() == 0
+    assert "Traceback" not in base.stderr()
+
+
+@EACH_DEEP
+def test_the_account_is_exact_with_jobs_of_a_database(base: Service, place: Place, tmp_path: Path) -> None:
+    """Killed at any moment, edited meanwhile, its database gone for a while: one record for each slot, no run twice."""
+    table = with_database(base, place)
+    marks = tmp_path / "marks"
+    chance = random.Random(7)
+    kinds = {"tick": "* * * * * *", "strict": "* * * * * *", "other": "*/2 * * * * *"}
+    extra = {"strict": {"catch_up": 0}}
+    for name, schedule in kinds.items():
+        table.add(job(name, schedule, MARKING.format(marks), **extra.get(name, {})))
+    base.start()
+    for turn in range(3):
+        threading.Event().wait(chance.uniform(0.2, 1.2))
+        if turn == 1:
+            place.go()
+            threading.Event().wait(0.5)
+            place.come()
+        table.update(job("tick", kinds["tick"], MARKING.format(marks), description=str(turn)))
+        assert base.process is not None
+        base.process.kill()
+        base.process.wait(10)
+        base.start()
+    threading.Event().wait(1.2)
+    assert base.stop() == 0
+    assert sum(map(len, checked(base, marks, kinds).records.values())) > 9
+
+
+def checked(base: Service, marks: Path, kinds: dict[str, str]) -> Account:
+    """Hold the whole log against the schedules, and against what the commands say."""
+    jobs = [Job(name, Cron(schedule, "UTC"), TaskSpec("x", "{}")) for name, schedule in kinds.items()]
+    account = Account(lines_of(base.log), {one.id: timetable_of(one, "") for one in jobs}, marks)
+    account.check()
+    return account
+
+
+def test_a_start_without_its_database_closes_no_account(base: Service, tmp_path: Path) -> None:
+    """What its jobs missed meanwhile is told by the start that knows them; the directory's have theirs all the time."""
+    place = Place(f"sqlite:///{tmp_path}/jobs.db", None, tmp_path / "jobs.db")
+    table, marks = with_database(base, place), tmp_path / "marks"
+    kinds = {"file": "* * * * * *", "row": "* * * * * *"}
+    base.write("file.json", job("file", kinds["file"], MARKING.format(marks)))
+    table.add(job("row", kinds["row"], MARKING.format(marks)))
+    base.start()
+    base.wait_for("SUCCESS", job_id="row")
+    assert base.stop() == 0
+    place.go()
+    known = len(base.words("SUCCESS", job_id="file"))
+    base.start()
+    base.wait_for("SUCCESS", known + 2, job_id="file")
+    assert base.process is not None
+    base.process.kill()
+    base.process.wait(10)
+    place.come()
+    known = len(base.words("SUCCESS", job_id="row"))
+    base.start()
+    base.wait_for("SUCCESS", known + 1, job_id="row")
+    assert base.stop() == 0
+
+    checked(base, marks, kinds)
+    assert base.words("MISSED", job_id="row")[0]["reason"] == "down"
+
+
+def serve(*options: str, code: str = "", **env: str) -> subprocess.CompletedProcess[str]:
+    """Try to start a service that is not going to."""
+    program = (
+        f"import sys\nsys.path.insert(0, {str(ROOT)!r})\n{code}\nfrom jobscheduler import cli\nsys.exit(cli.main())"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", program, "serve", *options],
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+
+
+def test_without_the_extra_the_start_is_refused_with_the_command_that_installs_it(tmp_path: Path) -> None:
+    """And a service without a database needs none of it."""
+    code = (
+        "import importlib.util as u; f = u.find_spec; u.find_spec = lambda n, *a: None if n == 'pymysql' else f(n, *a)"
+    )
+    done = serve("--database-url", f"sqlite:///{tmp_path}/jobs.db", code=code)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: `--database-url` needs the extra `database`\n")
+    assert "make install EXTRAS=database" in done.stderr
+    code = (
+        "from jobscheduler import cli, service; print([one for one in sys.modules if 'sqlalchemy' in one]); sys.exit(0)"
+    )
+    assert serve(code=code).stdout == "[]\n"
+
+
+def test_a_password_on_the_command_line_is_refused(tmp_path: Path) -> None:
+    """Everybody sees it there; a variable or a file is the place, and no error repeats it."""
+    for url in (f"mysql://me:{QUOTED}@host/db", f"mysql://me@host/db?password={QUOTED}"):
+        with pytest.raises(BadSetting, match="a password there is shown to everybody by `ps`") as caught:
+            settings_from({"database_url": url}, {})
+        assert QUOTED not in str(caught.value)
+        settings = settings_from({}, {"JOBSCHEDULER_DATABASE_URL": url})
+        assert settings.database_url == url
+        assert QUOTED not in repr(settings)
+    done = serve("--database-url", f"mysql://me:{QUOTED}@host/db")
+    assert done.returncode == 2
+    assert QUOTED not in done.stderr
+    done = serve("--log-file", str(tmp_path / "log"), JOBSCHEDULER_DATABASE_URL=f"nosuch://me:{QUOTED}@host/db")
+    assert done.returncode == 1
+    assert "knows no database `nosuch`" in done.stderr
+    assert QUOTED not in done.stderr
+    with pytest.raises(BadSetting) as caught:
+        settings_from({}, {"JOBSCHEDULER_DATABASE_URL": f"me:{QUOTED}@host/db"})
+    assert QUOTED not in str(caught.value)
