@@ -78,7 +78,7 @@ def test_the_table_has_the_lines_of_the_file(copy: Copy) -> None:
     """The same text in the same order, with the instant, the level and the event for queries."""
     for part in range(4):
         copy.write(part * 50, part * 50 + 50)
-        wait_until(lambda: copy.rows() == copy.lines())
+        wait_until(lambda: copy.rows() == copy.lines(), 40, f"the table has part {part}; {copy.told}")
     with copy.database.reading() as connection:
         columns = (SYSLOG.c.created_at, SYSLOG.c.level, SYSLOG.c.logger_name)
         found = connection.execute(select(*columns).where(SYSLOG.c.logger_name == "test.through").limit(1)).one()
