@@ -23,7 +23,8 @@ def seconds(value: float | str) -> float:
     if isinstance(value, str):
         found = _FORM.fullmatch(value) if 0 < len(value) <= 40 else None
         if found is None:
-            raise ValueError(f"`{value[:40]}` is no duration")
+            shown = "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in value[:40])
+            raise ValueError(f"`{shown}` is no duration")
         value = sum(float(part or 0) * unit for part, unit in zip(found.groups(), _UNITS, strict=True))
     if not 0 <= value <= LONGEST:
         raise ValueError("a duration lies between 0 and ten years (`3650d`)")

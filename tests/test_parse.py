@@ -401,3 +401,8 @@ def test_whatever_a_task_type_raises_while_it_judges_is_a_problem_of_this_file(
     (problem,) = parsed(job("a", "0 1 * * *"))  # type: ignore[misc]
     assert problem.message == f"the definition cannot be judged: {type(fault).__name__}: {fault}"
     assert problem.host
+
+
+def test_no_message_about_a_duration_has_a_line_of_its_own() -> None:
+    """Whatever stands in its place, a message stays one line."""
+    assert problems(job(catch_up="1\n2")) == [("`1\N{REPLACEMENT CHARACTER}2` is no duration", durations.HELP)]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
@@ -69,14 +70,26 @@ class Alerts:
         self._thread = threading.Thread(target=self._work, name="alerts", daemon=True)
 
     def write(self, entry: Entry) -> None:
-        """Put an entry into the log, and a result aside for the thread that looks at it. Never waits."""
+        """Put an entry into the log, and a result aside for the thread that looks at it. Never waits.
+
+        Of a job without alerts it is only remembered: thousands of those are not to wake a thread for nothing.
+        """
         self._write(entry)
         if not isinstance(entry, Record) or not is_result(entry.status):
             return
-        if self._records.qsize() < QUEUE:
+        if self._is_without(entry.job_id):
+            self._former[entry.job_id] = entry.status
+        elif self._records.qsize() < QUEUE:
             self._records.put(entry)
         else:
             self._dropped += 1
+
+    def _is_without(self, job_id: str) -> bool:
+        """Tell whether a job surely has no alerts."""
+        with suppress(Exception):  # a fault of ours is for the thread, which tells it
+            job = self._find(job_id)
+            return job is not None and not any(self._task(job, on) for on in On)
+        return False
 
     def start(self, find: Callable[[str], Job | None]) -> None:
         """Begin to look at records; `find` gives the definition in force. To be called once all files were read."""
@@ -133,7 +146,8 @@ class Alerts:
         """Read in the log what was before this start; what has ended since is known better."""
         self._recalled = True
         try:
-            self._former = {**self._lookup(self._since), **self._former}
+            for job_id, status in self._lookup(self._since).items():
+                self._former.setdefault(job_id, status)
         except OSError as error:
             self._complain(f"the results before this start cannot be read: {error.strerror}")
 

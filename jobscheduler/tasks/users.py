@@ -13,6 +13,7 @@ import os
 import pwd
 import shutil
 import signal
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -66,8 +67,16 @@ class Account:
 def account(user: str | None = None, group: str | None = None) -> Account:
     """The account of `user` (the service's own if None), with `group` in place of its first group.
 
+    What the host says is believed for a second: it reads its files, or asks another host, each time.
+
     Raises `NoSuchAccount`.
     """
+    return _account(user, group, os.geteuid(), int(time.monotonic()))
+
+
+@functools.lru_cache(maxsize=256)
+def _account(user: str | None, group: str | None, uid: int, second: int) -> Account:
+    del uid, second  # for whom, and when, this was asked
     entry = _user(user)
     gid = _group(group) if group is not None else entry.pw_gid if user is not None else os.getegid()
     return Account(entry.pw_name, entry.pw_uid, gid, entry.pw_dir or "/", entry.pw_shell or "/bin/sh")
