@@ -157,6 +157,10 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     return mariadb(request, tmp_path)
 
 
+EACH_DEEP = pytest.mark.parametrize("place", ["sqlite", pytest.param("mariadb", marks=pytest.mark.deep)], indirect=True)
+"""On SQLite always, on MariaDB with the tests that take their time."""
+
+
 @pytest.fixture
 def on_mariadb(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     """An empty database of a real server, for what SQLite has not."""

@@ -23,7 +23,7 @@ from jobscheduler.model import Cron, Job, TaskSpec
 from jobscheduler.timetable import timetable_of
 from tests.accounting import MARKING, Account, lines_of
 from tests.conftest import ROOT, Service, job
-from tests.databases import PASSWORD, QUOTED, Place, on_mariadb, place, server
+from tests.databases import EACH_DEEP, PASSWORD, QUOTED, Place, on_mariadb, place, server
 from tests.test_database import table_of
 
 __all__ = ["on_mariadb", "place", "server"]
@@ -35,10 +35,6 @@ def url_file(base: Path, place: Place) -> Path:
     file.touch(mode=0o600)
     file.write_text(place.url + "\n")
     return file
-
-
-EACH_DEEP = pytest.mark.parametrize("place", ["sqlite", pytest.param("mariadb", marks=pytest.mark.deep)], indirect=True)
-"""On SQLite always, on MariaDB with the tests that take their time."""
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from jobscheduler.database.tables import SYSLOG
 from jobscheduler.model import Event, Level, Record, Status, Value
 from jobscheduler.runlog import LogFile, RunLog
 from tests.conftest import wait_until
-from tests.databases import Place, on_mariadb, place, server
+from tests.databases import EACH_DEEP, Place, on_mariadb, place, server
 from tests.test_database import table_of
 
 __all__ = ["on_mariadb", "place", "server"]
@@ -78,7 +78,7 @@ def test_the_table_has_the_lines_of_the_file(copy: Copy) -> None:
     """The same text in the same order, with the instant, the level and the event for queries."""
     for part in range(4):
         copy.write(part * 50, part * 50 + 50)
-        wait_until(lambda: copy.rows() == copy.lines())
+        wait_until(lambda: copy.rows() == copy.lines(), 40, f"the table has part {part}; {copy.told}")
     with copy.database.reading() as connection:
         columns = (SYSLOG.c.created_at, SYSLOG.c.level, SYSLOG.c.logger_name)
         found = connection.execute(select(*columns).where(SYSLOG.c.logger_name == "test.through").limit(1)).one()
@@ -95,6 +95,7 @@ def test_records_have_the_level_that_a_program_would_give_them() -> None:
     assert values_of(Record(NOON, Status.SUCCESS, "a"), b"line\n")["message"] == "line"
 
 
+@EACH_DEEP
 def test_with_the_database_away_the_file_has_it_all_and_what_the_table_missed_is_said(copy: Copy) -> None:
     """Nobody waits; what the queue holds follows, what it does not is counted, and the count is in both."""
     copy.write(0, 10)

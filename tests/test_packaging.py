@@ -134,6 +134,7 @@ def test_the_settings_file_shows_every_option_with_its_default() -> None:
     assert shown.pop("JOBSCHEDULER_DATABASE_URL_FILE") == "/etc/scheduler/database-url"
     assert shown.pop("JOBSCHEDULER_ON_FAILURE") == "/etc/scheduler/on-failure.json"
     assert shown.pop("JOBSCHEDULER_ON_RECOVERY") == "/etc/scheduler/on-recovery.json"
+    assert shown.pop("JOBSCHEDULER_DATABASE_URL_FILE") == "/etc/scheduler/database-url"
     with_default = [option for option in OPTIONS if getattr(Settings(), option.name) is not None]
     assert shown == {option.variable: default_of(option) for option in with_default}
     assert [line for line in text.splitlines() if line and not line.startswith("#")] == []
