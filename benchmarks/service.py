@@ -34,7 +34,7 @@ class Ran:
     @property
     def late(self) -> float:
         """By how many seconds it started later than it was due."""
-        return self.started - self.scheduled
+        return round(self.started - self.scheduled, 6)  # seconds since the epoch are not more exact
 
 
 class Log:
