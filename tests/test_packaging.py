@@ -131,7 +131,6 @@ def test_the_settings_file_shows_every_option_with_its_default() -> None:
     assert shown.pop("JOBSCHEDULER_TIMEZONE") == "Europe/Berlin"
     assert shown.pop("JOBSCHEDULER_HTTP") == "127.0.0.1:9080"
     assert shown.pop("JOBSCHEDULER_HTTP_TOKEN_FILE") == "/etc/scheduler/http-token"
-    assert shown.pop("JOBSCHEDULER_DATABASE_URL_FILE") == "/etc/scheduler/database-url"
     assert shown.pop("JOBSCHEDULER_ON_FAILURE") == "/etc/scheduler/on-failure.json"
     assert shown.pop("JOBSCHEDULER_ON_RECOVERY") == "/etc/scheduler/on-recovery.json"
     assert shown.pop("JOBSCHEDULER_DATABASE_URL_FILE") == "/etc/scheduler/database-url"
