@@ -78,18 +78,12 @@ def descriptors() -> int:
 
 
 def children() -> set[int]:
-    """All children of this process, zombies too; but for a database server that other tests share."""
+    """All children of this process, zombies too."""
     found: set[int] = set()
     for task in Path("/proc/self/task").iterdir():
         with suppress(OSError):  # a thread that has just ended
             found |= set(map(int, (task / "children").read_text().split()))
-    return {pid for pid in found if not _is_server(pid)}
-
-
-def _is_server(pid: int) -> bool:
-    with suppress(OSError):
-        return Path(f"/proc/{pid}/comm").read_text().strip() == "mariadbd"
-    return False
+    return found
 
 
 @contextmanager
