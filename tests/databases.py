@@ -104,7 +104,10 @@ class Server:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    """One server for all tests of a file, gone before other files count the children of this process; it fails where it has to be tested, and is skipped elsewhere."""
+    """One server for all tests of a file, gone before other files count the children of this process.
+
+    It fails where it has to be tested, and is skipped elsewhere.
+    """
     program = shutil.which("mariadbd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/libexec")
     if program is None:
         missing = "no mariadbd: `apt-get install mariadb-server`"
