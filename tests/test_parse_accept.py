@@ -50,7 +50,7 @@ def test_our_own_schemas_are_known_to_the_last_word(name: str) -> None:
 
 @pytest.mark.parametrize("name", COMPILED)
 @given(value=VALUES)
-@settings(max_examples=400)
+@settings(max_examples=150)
 def test_it_says_of_any_value_what_jsonschema_says(name: str, value: Any) -> None:
     """But for lists that are equal in ways of their own, of which it may say no."""
     compiled = COMPILED[name]
@@ -60,7 +60,7 @@ def test_it_says_of_any_value_what_jsonschema_says(name: str, value: Any) -> Non
 
 
 @given(changes=st.dictionaries(NAMES, VALUES, max_size=3))
-@settings(max_examples=600)
+@settings(max_examples=300)
 def test_it_says_of_a_job_with_changes_what_jsonschema_says(changes: dict[str, Any]) -> None:
     """Near what is right, where mistakes are."""
     value = {**GOOD, **changes}
