@@ -39,6 +39,12 @@ RETRY = 1.0
 BATCH = 500
 """How many entries are written at once at most."""
 
+BUSY = 0.002
+"""When entries come within this time of the last batch, more are on their way, in seconds."""
+
+GATHER = 0.001
+"""How long the next batch is then left to grow, in seconds: each costs several system calls and changes of thread."""
+
 HANGING = 10.0
 """How long the end waits for a disk that takes nothing, in seconds."""
 
@@ -96,6 +102,7 @@ class RunLog:
         self._told_rotation = False
         self._told_sync = False
         self._taken = 0.0
+        self._put_out_at = 0.0
         self._closing = threading.Event()
         self._unsynced = threading.Event()
         self._thread = threading.Thread(target=self._write_all, name="log", daemon=True)
@@ -180,6 +187,7 @@ class RunLog:
             if self._queue.empty() and time.monotonic() - self._taken < LATE:
                 self._behind = False
             self._taken = 0.0
+            self._put_out_at = time.monotonic()
         for _ in range(2):  # the second time for what the first had to say about the log itself
             self._flush_pending(final=True)
         if self._pending:
@@ -190,6 +198,8 @@ class RunLog:
         items: list[_Item] = []
         try:
             item = self._queue.get(timeout=RETRY)
+            if time.monotonic() - self._put_out_at < BUSY:
+                time.sleep(GATHER)
             while item is not None and len(items) < BATCH - 1:
                 items.append(item)
                 item = self._queue.get_nowait()
