@@ -24,6 +24,9 @@ from apscheduler.triggers.base import BaseTrigger
 PORTION = 100
 """How many due jobs are handed out at a time: in between, somebody else may change what is in force."""
 
+BETWEEN = 0.001
+"""Seconds between two portions."""
+
 OnDue = Callable[[str, datetime], None]
 """Called on APScheduler's thread, with its locks held: a job's id, and the time for which it meant to wake us."""
 
@@ -98,6 +101,8 @@ class _Scheduler(BackgroundScheduler):  # type: ignore[misc]
 
     def _process_jobs(self) -> Any:
         wait = super()._process_jobs()
+        if wait == 0:  # more is due; whoever waits for the store's lock gets it only if nobody takes it at once again
+            time.sleep(BETWEEN)
         self.rounds += 1
         self.went_round = time.monotonic()
         return wait

@@ -1,0 +1,71 @@
+"""When APScheduler wakes us: many due jobs are handed out in portions, and others get a word in between."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from apscheduler.triggers.base import BaseTrigger
+
+from jobscheduler.scheduler.wakes import PORTION, Wakes
+
+DUE = datetime.now(UTC) - timedelta(seconds=1)
+
+
+class Never(BaseTrigger):  # type: ignore[misc]
+    """Has no further time."""
+
+    def get_next_fire_time(self, previous: datetime | None, now: datetime) -> None:
+        """Give none."""
+
+
+class Woken:
+    """Takes what is due, as slowly as a busy machine would."""
+
+    def __init__(self) -> None:
+        self.ids: list[str] = []
+        self.first = threading.Event()
+
+    def __call__(self, job_id: str, at: datetime) -> None:
+        """Take one."""
+        self.ids.append(job_id)
+        self.first.set()
+        time.sleep(0.0002)
+
+
+@pytest.fixture
+def woken() -> Woken:
+    return Woken()
+
+
+@pytest.fixture
+def wakes(woken: Woken) -> Iterator[Wakes]:
+    made = Wakes(1, woken)
+    yield made
+    made.stop()
+    made.close()
+
+
+def test_every_due_job_is_handed_out(wakes: Wakes, woken: Woken) -> None:
+    """However many portions it takes."""
+    names = [f"job-{number}" for number in range(3 * PORTION + 1)]
+    for name in names:
+        wakes.put(name, Never(), DUE)
+    wakes.start()
+    while len(woken.ids) < len(names):
+        time.sleep(0.005)
+    assert sorted(woken.ids) == sorted(names)
+
+
+def test_a_change_does_not_wait_until_all_have_been_handed_out(wakes: Wakes, woken: Woken) -> None:
+    """The store's lock is free between two portions, and for long enough that one who waits gets it."""
+    many = 20 * PORTION
+    for number in range(many):
+        wakes.put(f"job-{number}", Never(), DUE)
+    wakes.start()
+    assert woken.first.wait(10)
+    wakes.drop("nobody")
+    assert len(woken.ids) <= 2 * PORTION
