@@ -91,7 +91,11 @@ class Catalog:
 
     def rejudged(self) -> list[str]:
         """List the items with findings that may heal without an edit."""
-        return [name for name, held in self._items.items() if any(problem.host for problem in held.problems)]
+        return [
+            name
+            for name, held in self._items.items()
+            if held.problems and any(problem.host for problem in held.problems)
+        ]
 
     def see(
         self,

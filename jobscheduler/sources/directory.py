@@ -14,8 +14,9 @@ import shlex
 import stat
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from operator import attrgetter
 from pathlib import Path
 
 from jobscheduler.model import Problem, Signature
@@ -41,7 +42,7 @@ _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 def is_job_file(name: str) -> bool:
     """Tell whether a name in the directory is meant as a job file."""
-    return name.endswith(".json") and not name.startswith(".")
+    return name[-5:] == ".json" and name[0] != "."
 
 
 class DirectorySource:
@@ -138,8 +139,8 @@ class _OpenDirectory:
 
         """
         try:
-            with os.scandir(self._descriptor) as entries:
-                found = {entry.name: self._signature(entry.name) for entry in entries if is_job_file(entry.name)}
+            names = os.listdir(self._descriptor)  # noqa: PTH208 - of a descriptor
+            found = {name: self._signature(name) for name in names if is_job_file(name)}
             deleted = os.fstat(self._descriptor).st_nlink == 0
         except OSError as error:
             raise _unavailable(self._source.path, error) from None
@@ -152,8 +153,10 @@ class _OpenDirectory:
         return found
 
     def _signature(self, name: str) -> Signature:
-        found = self._stat(name)
-        return _BROKEN if found is None else signature_of(found)
+        try:
+            return signature_of(os.stat(name, dir_fd=self._descriptor))
+        except OSError:
+            return _BROKEN
 
     def read(self, name: str) -> Read:
         """Read one file; never blocks on a FIFO and never opens a device.
@@ -286,18 +289,10 @@ def _refused(
     return Read(name, signature_of(found), problem=problem, written=found.st_ctime)
 
 
-def signature_of(found: os.stat_result) -> Signature:
-    """Reduce a stat result to what changes whenever content, owner or mode change."""
-    return (
-        found.st_dev,
-        found.st_ino,
-        found.st_size,
-        found.st_mtime_ns,
-        found.st_ctime_ns,
-        found.st_mode,
-        found.st_uid,
-        found.st_gid,
-    )
+signature_of: Callable[[os.stat_result], Signature] = attrgetter(
+    "st_dev", "st_ino", "st_size", "st_mtime_ns", "st_ctime_ns", "st_mode", "st_uid", "st_gid"
+)
+"""Reduces a stat result to what changes whenever content, owner or mode change."""
 
 
 def identity_of(descriptor: int) -> Identity:
