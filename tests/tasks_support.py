@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 import threading
 import time
@@ -84,6 +85,20 @@ def children() -> set[int]:
         with suppress(OSError):  # a thread that has just ended
             found |= set(map(int, (task / "children").read_text().split()))
     return found
+
+
+@pytest.fixture(autouse=True)
+def no_strangers() -> None:
+    """End what tests of other files have left to this process, which inherits orphans since it has run commands."""
+    for pid in children():
+        with suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+    eventually(lambda: not children() and nothing_to_look_after())
+
+
+def nothing_to_look_after() -> bool:
+    return not any(thread.name == "aftermath" for thread in threading.enumerate())
 
 
 @contextmanager

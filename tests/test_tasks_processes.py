@@ -23,8 +23,12 @@ from tests.tasks_support import (
     failure,
     in_thread,
     is_gone,
+    no_strangers,
+    nothing_to_look_after,
     open_to_all,
 )
+
+__all__ = ["no_strangers"]
 
 FOREVER = "sleep 1000"
 
@@ -212,10 +216,6 @@ def test_one_that_never_stops_printing_does_not_keep_the_run(tmp_path):
     pid = int(execute(f"yes & echo $! > {tmp_path}/pid; sleep 0.01") and (tmp_path / "pid").read_text())
     send(look_at(pid), signal.SIGKILL)
     eventually(lambda: is_gone(pid) and nothing_to_look_after())
-
-
-def nothing_to_look_after() -> bool:
-    return not any(thread.name == "aftermath" for thread in threading.enumerate())
 
 
 def test_orphans_are_reaped_wherever_they_went():

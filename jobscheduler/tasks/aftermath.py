@@ -28,6 +28,9 @@ from jobscheduler.tasks.processes import MARK, Process, everybody, look_at
 TICK = 1.0
 """Seconds between two looks at the orphans."""
 
+OFTEN = 0.1
+"""Seconds between two looks that are made because a run has ended."""
+
 PATIENCE = 5.0
 """Seconds after which a zombie is reaped that might have been started by a plug-in but for which nobody waits."""
 
@@ -49,6 +52,7 @@ class Aftermath:
         self._orphans: set[tuple[int, int]] = set()
         self._zombies: dict[int, float] = {}
         self._subreaper = False
+        self._looked_at = 0.0
 
     @contextmanager
     def start(self) -> Iterator[Callable[[int], None]]:
@@ -77,7 +81,7 @@ class Aftermath:
 
     def inherit(self, pipe: int | None) -> None:
         """A run has reaped its main process; `pipe` is its output if somebody may still write, and now ours."""
-        if pipe is not None or (_has_children() and self._look_for_orphans()):
+        if pipe is not None or (_has_children() and (self._has_just_looked() or self._look_for_orphans())):
             self._watch(pipe)
 
     def hand_over(self) -> None:
@@ -122,10 +126,12 @@ class Aftermath:
     def _work(self) -> None:
         while not self._armed():
             time.sleep(0.1)  # no descriptor left
-        while self._has_work():
+        while True:
             look = time.monotonic() + TICK
             while time.monotonic() < look and not self._drain():
                 pass
+            if not self._has_work():
+                return
 
     def _armed(self) -> bool:
         with self._lock, suppress(OSError):
@@ -161,9 +167,14 @@ class Aftermath:
                 self._epoll.unregister(pipe)
             os.close(pipe)
 
+    def _has_just_looked(self) -> bool:
+        """Whether the next look may wait for the thread: in a herd there are always children, and a look costs."""
+        return time.monotonic() - self._looked_at < OFTEN
+
     def _look_for_orphans(self) -> bool:
         """Reap the orphans that have ended; whether there are others."""
         with self._lock:
+            self._looked_at = time.monotonic()
             strangers = [pid for pid in _children() if pid not in self._ours]
             self._forget_the_gone(set(strangers))
             left = [pid for pid in strangers if not self._reap(pid)]
@@ -204,6 +215,7 @@ class Aftermath:
 
 def _start_reader(pipe: int) -> None:
     """Start a program that throws away what comes through a pipe, until nobody can write any more."""
+    os.set_blocking(pipe, True)
     null = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_WRONLY, 0) for number in (1, 2)]
     os.posix_spawn("/bin/cat", ["cat"], {}, file_actions=[(os.POSIX_SPAWN_DUP2, pipe, 0), *null], setsid=True)
 

@@ -10,8 +10,7 @@ import errno
 import os
 import resource
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 
 SPARED = 8
 """How many descriptors runs leave alone: a look at the jobs directory, the log's rotation, a connection or two."""
@@ -19,34 +18,35 @@ SPARED = 8
 START = 6
 """How many descriptors one start of a command holds for a moment."""
 
-_lock = threading.Lock()
-_starting = 0
 
+class _Starts:
+    """The starts that are being made now. A context manager: surround each with it."""
 
-@contextmanager
-def room_for_a_start() -> Iterator[None]:
-    """Surround a start of a command.
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._going = 0
 
-    Raises:
-        OSError: EMFILE, there are not enough for this start beside those that are being made now.
+    def __enter__(self) -> None:
+        with self._lock:
+            self._going += 1
 
-    """
-    global _starting  # noqa: PLW0603 - one process has one table of descriptors
-    with _lock:
-        _starting += 1
-        wanted = SPARED + START * _starting
-    try:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        with self._lock:
+            self._going -= 1
+
+    def check(self, number: int) -> None:
+        """Make sure that there is room for all of them; `number` is of a descriptor that one of them has just made.
+
+        Linux gives the lowest number that is free, so that those below are taken.
+
+        Raises:
+            OSError: EMFILE, there is not enough room.
+
+        """
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        if limit != resource.RLIM_INFINITY and _free_number() + wanted > limit:
+        if limit != resource.RLIM_INFINITY and number + SPARED + START * self._going > limit:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-        yield
-    finally:
-        with _lock:
-            _starting -= 1
 
 
-def _free_number() -> int:
-    """The lowest number that is free: what Linux gives to a descriptor that is made now."""
-    descriptor = os.open("/", os.O_PATH | os.O_CLOEXEC)
-    os.close(descriptor)
-    return descriptor
+STARTS = _Starts()
+"""The ones of this process, which has one table of descriptors."""

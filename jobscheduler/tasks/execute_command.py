@@ -6,7 +6,6 @@ import signal
 import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC
-from types import MappingProxyType
 from typing import Any, ClassVar
 
 from jobscheduler.model import Value
@@ -16,6 +15,7 @@ from jobscheduler.tasks.execute_command_child import Child, Plan
 from jobscheduler.tasks.execute_command_errors import in_words, is_transient, of_a_helper
 from jobscheduler.tasks.execute_command_fields import SCHEMA, complaints
 from jobscheduler.tasks.processes import ATTEMPT, MARK, End
+from jobscheduler.tasks.turns import turn
 from jobscheduler.tasks.users import NoSuchAccount, account, environment, wrapped
 
 PERSIST = 5.0
@@ -49,7 +49,8 @@ class ExecuteCommand(Task):
         is not among `success_exit_codes`.
         """
         try:
-            plan = self._plan(context)
+            with turn():
+                plan = self._plan(context)
         except (OSError, ValueError, NoSuchAccount) as error:
             raise TaskFailed(in_words(error), reason="start") from error
         return self._judge(*_carried_out(plan, context))
@@ -106,7 +107,7 @@ def _marks(context: Context) -> Mapping[str, str]:
     if context.scheduled is not None:
         marks["JOB_SCHEDULED_TIME"] = context.scheduled.astimezone(UTC).isoformat().replace("+00:00", "Z")
     told = {} if context.alert is None else context.alert.variables
-    return MappingProxyType({**told, **marks})
+    return {**told, **marks}
 
 
 def _carried_out(plan: Plan, context: Context) -> tuple[int | None, bytes, int]:
@@ -118,7 +119,8 @@ def _carried_out(plan: Plan, context: Context) -> tuple[int | None, bytes, int]:
     while True:
         child = _start_persistently(plan, context)
         left = _see_through(child, context)
-        status, output = child.close(), child.output.kept()
+        with turn():
+            status, output = child.close(), child.output.kept()
         error = None if status is None or plan.program is None else of_a_helper(status, output, plan.program)
         if status is None or error is None:
             return status, output, left
@@ -138,7 +140,8 @@ def _start_persistently(plan: Plan, context: Context) -> Child:
         if context.stopping.is_set():
             raise TaskFailed("stopped before it could be started", reason="start")
         try:
-            return Child.start(plan)
+            with turn():
+                return Child.start(plan)
         except (OSError, ValueError) as error:
             if not is_transient(error) or time.monotonic() + pause > until:
                 raise TaskFailed(in_words(error, plan.directory, plan.command), reason="start") from error

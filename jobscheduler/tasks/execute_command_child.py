@@ -6,22 +6,24 @@ handler, no timer.
 
 from __future__ import annotations
 
+import functools
 import os
 import select
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from threading import Lock
 
 from jobscheduler.tasks.aftermath import AFTERMATH
-from jobscheduler.tasks.descriptors import room_for_a_start
+from jobscheduler.tasks.descriptors import STARTS
 from jobscheduler.tasks.output import Output
 
 _CHUNK = 64 * 1024
 _LAST_READ = 1 << 20  # bytes that are still taken after the main process has ended
+_EARLY = 0.01  # seconds for which output may wait in its pipe: it has room for 64 KiB
 _UNWATCHED = 0.05  # seconds between two looks when there is no pidfd
 
 
@@ -43,81 +45,113 @@ class Plan:
     owner: int | None = None
 
 
-class Wake:
-    """A descriptor that another thread makes readable; harmless when it comes late."""
+class _Bells:
+    """Descriptors that another thread can make readable. Each run borrows one: making them anew would cost more."""
 
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self.fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._free: list[int] = []
 
-    def set(self) -> None:
-        """Make it readable. Does nothing once it is closed."""
-        with self._lock:
-            if self.fd >= 0:
-                os.eventfd_write(self.fd, 1)
+    def borrow(self) -> int:
+        """Give one that is not readable. Raises `OSError` when there is no descriptor left."""
+        try:
+            return self._free.pop()
+        except IndexError:
+            return os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
 
-    def close(self) -> None:
-        """Give the descriptor back; the second call does nothing."""
-        with self._lock:
-            if self.fd >= 0:
-                os.close(self.fd)
-            self.fd = -1
+    def give_back(self, bell: int, *, rung: bool) -> None:
+        """Take one back; `rung` is whether it was made readable. Does nothing with a number below zero."""
+        if bell < 0:
+            return
+        if rung or len(self._free) >= self._most:
+            os.close(bell)
+        else:
+            self._free.append(bell)
+
+
+_BELLS = _Bells(4)
 
 
 class Child:
     """The main process of a run. `start` makes one; `close` must follow, once it has ended or was given up."""
 
-    def __init__(self, process: subprocess.Popen[bytes], pipe: int, wake: Wake) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], pipe: int, bell: int) -> None:
         self._process = process
         self._pipe: int | None = pipe
-        self._wake = wake
+        self._lock = Lock()
+        self._bell = bell
+        self._rung = False
         self.pid = process.pid
         self.output = Output()
         self._pidfd = _pidfd(self.pid)
+        self._hears_pipe = False
         self._poll = select.poll()
-        self._poll.register(pipe, select.POLLIN)
-        self._poll.register(wake.fd, select.POLLIN)
+        self._poll.register(bell, select.POLLIN)
         if self._pidfd is not None:
             self._poll.register(self._pidfd, select.POLLIN)
 
     @classmethod
     def start(cls, plan: Plan) -> Child:
         """Start the command. Raises `OSError` if that is impossible."""
-        with room_for_a_start(), ExitStack() as stack, ExitStack() as kept:
-            stdin = _stdin(plan.stdin, stack)
+        with STARTS:
             ours, theirs = os.pipe()
-            stack.callback(os.close, theirs)
-            kept.callback(os.close, ours)
-            if plan.owner is not None:
-                os.fchown(theirs, plan.owner, -1)
-            wake = kept.enter_context(closing(Wake()))
-            child = cls(_start(plan, stdin, theirs), ours, wake)
-            kept.pop_all()
-            return child
+            passed, bell = [theirs], -1
+            try:
+                STARTS.check(theirs)
+                os.set_blocking(ours, False)
+                if plan.owner is not None:
+                    os.fchown(theirs, plan.owner, -1)
+                stdin = _nothing() if plan.stdin is None else _in_memory(plan.stdin, passed)
+                bell = _BELLS.borrow()
+                return cls(_start(plan, stdin, theirs), ours, bell)
+            except BaseException:
+                os.close(ours)
+                _BELLS.give_back(bell, rung=False)
+                raise
+            finally:
+                for descriptor in passed:
+                    os.close(descriptor)
 
     def wake(self) -> None:
         """End `wait`, from any thread; does nothing once that is over."""
-        self._wake.set()
+        with self._lock:
+            if self._bell >= 0 and not self._rung:
+                os.eventfd_write(self._bell, 1)
+                self._rung = True
 
     def wait(self) -> bool:
         """Read the output until the main process has ended; False if woken before."""
-        while not self.has_ended():
-            if any(fd == self._wake.fd for fd, _ in self.listen()):
-                self._poll.unregister(self._wake.fd)
-                return False
-        return True
+        seconds: float | None = _EARLY
+        while True:
+            heard = self.listen(seconds)
+            if self._pidfd in heard:
+                return True
+            if self._bell in heard:
+                self._poll.unregister(self._bell)
+                return self.has_ended()
+            if self._pidfd is None and self.has_ended():
+                return True
+            self._hear_pipe()
+            seconds = None
 
-    def listen(self, seconds: float | None = None) -> list[tuple[int, int]]:
-        """Take output until something happens, at most for so long; returns what happened."""
+    def _hear_pipe(self) -> None:
+        """Listen to the output, too. Most commands have ended before: one wake-up is enough for both then."""
+        if not self._hears_pipe and self._pipe is not None:
+            self._hears_pipe = True
+            self._poll.register(self._pipe, select.POLLIN)
+
+    def listen(self, seconds: float | None = None) -> list[int]:
+        """Take output until something happens, at most for so long; returns the descriptors where it did."""
         if self._pidfd is None:
             seconds = _UNWATCHED if seconds is None else min(seconds, _UNWATCHED)
-        events = self._poll.poll(None if seconds is None else seconds * 1000)
-        if any(fd == self._pipe for fd, _ in events):
+        heard = [fd for fd, _ in self._poll.poll(None if seconds is None else seconds * 1000)]
+        if self._pipe in heard:
             self._read()
-        return events
+        return heard
 
     def listen_for(self, seconds: float) -> None:
         """Wait for so long, and take the output that comes meanwhile."""
+        self._hear_pipe()
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             if self._pidfd is not None and self.has_ended():
@@ -140,7 +174,9 @@ class Child:
         """
         self._read_the_rest()
         self._drop_pidfd()
-        self._wake.close()
+        with self._lock:
+            _BELLS.give_back(self._bell, rung=self._rung)
+            self._bell = -1
         status = self._reap()
         AFTERMATH.inherit(self._pipe)
         return status
@@ -160,13 +196,17 @@ class Child:
         return None
 
     def _read(self) -> int:
-        """Take what the pipe holds; 0 at its end."""
+        """Take what the pipe holds; 0 at its end, and when there is nothing."""
         if self._pipe is None:
             return 0
-        chunk = os.read(self._pipe, _CHUNK)
+        try:
+            chunk = os.read(self._pipe, _CHUNK)
+        except BlockingIOError:
+            return 0
         self.output.add(chunk)
         if not chunk:
-            self._poll.unregister(self._pipe)
+            if self._hears_pipe:
+                self._poll.unregister(self._pipe)
             os.close(self._pipe)
             self._pipe = None
         return len(chunk)
@@ -174,46 +214,43 @@ class Child:
     def _read_the_rest(self) -> None:
         """Take what was written before the end, and no more than that of one who goes on writing."""
         taken = 0
-        while self._pipe is not None and taken < _LAST_READ and _is_readable(self._pipe):
-            taken += self._read()
+        while taken < _LAST_READ and (size := self._read()):
+            taken += size
 
 
 def _start(plan: Plan, stdin: int, output: int) -> subprocess.Popen[bytes]:
-    with AFTERMATH.start() as register, _no_signal_blocked():
-        process = subprocess.Popen(
-            plan.command,
-            env=plan.environment,
-            cwd=plan.directory,
-            umask=plan.umask,
-            stdin=stdin,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-        register(process.pid)
-        return process
-
-
-@contextmanager
-def _no_signal_blocked() -> Iterator[None]:
-    """A child starts with the signal mask of the thread that starts it."""
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-    if not blocked:
-        yield
-        return
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    if blocked:  # a child starts with the signal mask of the thread that starts it
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
     try:
-        yield
+        with AFTERMATH.start() as register:
+            process = subprocess.Popen(
+                plan.command,
+                env=plan.environment,
+                cwd=plan.directory,
+                umask=plan.umask,
+                stdin=stdin,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+            register(process.pid)
+            return process
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        if blocked:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
-def _stdin(text: bytes | None, stack: ExitStack) -> int:
+@functools.cache
+def _nothing() -> int:
+    """What a command reads that is given nothing: opened once, for all of them."""
+    return os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+
+
+def _in_memory(text: bytes, opened: list[int]) -> int:
     """A file in memory that holds `text`: nobody has to feed it, and nobody minds if it is never read."""
-    if text is None:
-        return subprocess.DEVNULL
     fd = os.memfd_create("stdin")
-    stack.callback(os.close, fd)
+    opened.append(fd)
     with open(fd, "wb", closefd=False) as file:
         file.write(text)
     os.lseek(fd, 0, os.SEEK_SET)
@@ -226,9 +263,3 @@ def _pidfd(pid: int) -> int | None:
         return os.pidfd_open(pid)
     except OSError:
         return None
-
-
-def _is_readable(pipe: int) -> bool:
-    poll = select.poll()
-    poll.register(pipe, select.POLLIN)
-    return bool(poll.poll(0))

@@ -54,14 +54,8 @@ class Account:
         return (self.uid, self.gid) == (os.geteuid(), os.getegid())
 
     def directory(self) -> str:
-        """The home directory, `/` if it does not exist."""
-        try:
-            os.stat(self.home)  # noqa: PTH116 - runs at every start
-        except (FileNotFoundError, NotADirectoryError, ValueError):
-            return "/"
-        except OSError:  # there, but not for the service (a home on NFS): its user may enter it
-            pass
-        return self.home
+        """The home directory, `/` if it did not exist within this second."""
+        return _directory(self.home, int(time.monotonic()))
 
 
 def account(user: str | None = None, group: str | None = None) -> Account:
@@ -82,6 +76,18 @@ def _account(user: str | None, group: str | None, uid: int, second: int) -> Acco
     return Account(entry.pw_name, entry.pw_uid, gid, entry.pw_dir or "/", entry.pw_shell or "/bin/sh")
 
 
+@functools.lru_cache(maxsize=256)
+def _directory(home: str, second: int) -> str:
+    del second
+    try:
+        os.stat(home)  # noqa: PTH116 - runs often
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return "/"
+    except OSError:  # there, but not for the service (a home on NFS): its user may enter it
+        pass
+    return home
+
+
 def _user(name: str | None) -> pwd.struct_passwd:
     try:
         return pwd.getpwuid(os.geteuid()) if name is None else pwd.getpwnam(name)
@@ -100,6 +106,12 @@ def _group(name: str) -> int:
 
 def environment(who: Account, marks: Mapping[str, str], own: Mapping[str, str]) -> dict[bytes, bytes]:
     """The whole environment of a command: made, not inherited. `marks` are the run's variables, `own` the job's."""
+    kept = {name: value for name in _KEPT if (value := os.environb.get(name)) is not None}
+    return {**_made(who), **kept, **_encoded(marks), **_encoded(own)}
+
+
+@functools.lru_cache(maxsize=256)
+def _made(who: Account) -> Mapping[bytes, bytes]:
     made = {
         "PATH": PATH,
         "HOME": who.home,
@@ -107,8 +119,7 @@ def environment(who: Account, marks: Mapping[str, str], own: Mapping[str, str]) 
         "USER": who.name,
         "SHELL": who.shell,
     }
-    kept = {name: os.environb[name] for name in _KEPT if name in os.environb}
-    return {**_encoded(made), **kept, **_encoded(marks), **_encoded(own)}
+    return _encoded(made)
 
 
 def _encoded(variables: Mapping[str, str]) -> dict[bytes, bytes]:
