@@ -6,7 +6,7 @@ import threading
 
 from jobscheduler.tasks import turns
 from jobscheduler.tasks.execute_command_child import _BELLS, Child, Plan
-from jobscheduler.tasks.turns import turn
+from jobscheduler.tasks.turns import Turn
 from tests.tasks_support import in_thread
 
 
@@ -15,7 +15,7 @@ def test_one_comes_after_the_other() -> None:
     first_has_it, first_may_go, order = threading.Event(), threading.Event(), []
 
     def first() -> None:
-        with turn():
+        with Turn():
             first_has_it.set()
             first_may_go.wait(10)
             order.append("first")
@@ -23,7 +23,7 @@ def test_one_comes_after_the_other() -> None:
     with in_thread(first):
         first_has_it.wait(10)
         first_may_go.set()
-        with turn():
+        with Turn():
             order.append("second")
     assert order == ["first", "second"]
 
@@ -34,17 +34,17 @@ def test_one_that_is_held_up_holds_up_nobody(monkeypatch) -> None:
     has_it, release = threading.Event(), threading.Event()
 
     def stuck() -> None:
-        with turn():
+        with Turn():
             has_it.set()
             release.wait(10)
 
     with in_thread(stuck):
         has_it.wait(10)
-        with turn():
+        with Turn():
             pass
         assert turns._lock.locked()
         release.set()
-    with turn():
+    with Turn():
         assert turns._lock.locked()
     assert not turns._lock.locked()
 

@@ -39,11 +39,14 @@ RETRY = 1.0
 BATCH = 500
 """How many entries are written at once at most."""
 
-BUSY = 0.002
-"""When entries come within this time of the last batch, more are on their way, in seconds."""
+MANY = 4
+"""A batch of so many entries means that several threads write at once."""
+
+BUSY = 0.003
+"""For so long after such a batch others of them are expected, in seconds."""
 
 GATHER = 0.001
-"""How long the next batch is then left to grow, in seconds: each costs several system calls and changes of thread."""
+"""How long a batch is then left to grow, in seconds: each costs several system calls and changes of thread."""
 
 HANGING = 10.0
 """How long the end waits for a disk that takes nothing, in seconds."""
@@ -102,7 +105,7 @@ class RunLog:
         self._told_rotation = False
         self._told_sync = False
         self._taken = 0.0
-        self._put_out_at = 0.0
+        self._busy_until = 0.0
         self._closing = threading.Event()
         self._unsynced = threading.Event()
         self._thread = threading.Thread(target=self._write_all, name="log", daemon=True)
@@ -187,7 +190,8 @@ class RunLog:
             if self._queue.empty() and time.monotonic() - self._taken < LATE:
                 self._behind = False
             self._taken = 0.0
-            self._put_out_at = time.monotonic()
+            if len(items) >= MANY:
+                self._busy_until = time.monotonic() + BUSY
         for _ in range(2):  # the second time for what the first had to say about the log itself
             self._flush_pending(final=True)
         if self._pending:
@@ -198,8 +202,8 @@ class RunLog:
         items: list[_Item] = []
         try:
             item = self._queue.get(timeout=RETRY)
-            if time.monotonic() - self._put_out_at < BUSY:
-                time.sleep(GATHER)
+            if time.monotonic() < self._busy_until:
+                self._closing.wait(GATHER)
             while item is not None and len(items) < BATCH - 1:
                 items.append(item)
                 item = self._queue.get_nowait()

@@ -7,6 +7,7 @@ so grace and instances are without limit, coalescing is on, and the executor doe
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -98,11 +99,12 @@ class _Scheduler(BackgroundScheduler):  # type: ignore[misc]
 
     rounds = 0
     went_round = 0.0
+    _nobody = threading.Event()  # nobody sets it
 
     def _process_jobs(self) -> Any:
         wait = super()._process_jobs()
         if wait == 0:  # more is due; whoever waits for the store's lock gets it only if nobody takes it at once again
-            time.sleep(BETWEEN)
+            self._nobody.wait(BETWEEN)
         self.rounds += 1
         self.went_round = time.monotonic()
         return wait

@@ -15,7 +15,7 @@ from jobscheduler.tasks.execute_command_child import Child, Plan
 from jobscheduler.tasks.execute_command_errors import in_words, is_transient, of_a_helper
 from jobscheduler.tasks.execute_command_fields import SCHEMA, complaints
 from jobscheduler.tasks.processes import ATTEMPT, MARK, End
-from jobscheduler.tasks.turns import turn
+from jobscheduler.tasks.turns import Turn
 from jobscheduler.tasks.users import NoSuchAccount, account, environment, wrapped
 
 PERSIST = 5.0
@@ -49,7 +49,7 @@ class ExecuteCommand(Task):
         is not among `success_exit_codes`.
         """
         try:
-            with turn():
+            with Turn():
                 plan = self._plan(context)
         except (OSError, ValueError, NoSuchAccount) as error:
             raise TaskFailed(in_words(error), reason="start") from error
@@ -119,7 +119,7 @@ def _carried_out(plan: Plan, context: Context) -> tuple[int | None, bytes, int]:
     while True:
         child = _start_persistently(plan, context)
         left = _see_through(child, context)
-        with turn():
+        with Turn():
             status, output = child.close(), child.output.kept()
         error = None if status is None or plan.program is None else of_a_helper(status, output, plan.program)
         if status is None or error is None:
@@ -140,7 +140,7 @@ def _start_persistently(plan: Plan, context: Context) -> Child:
         if context.stopping.is_set():
             raise TaskFailed("stopped before it could be started", reason="start")
         try:
-            with turn():
+            with Turn():
                 return Child.start(plan)
         except (OSError, ValueError) as error:
             if not is_transient(error) or time.monotonic() + pause > until:

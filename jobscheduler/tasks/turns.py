@@ -8,8 +8,7 @@ the threads go through it one after the other, and wait for their turn where wai
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 
 PATIENCE = 0.05
 """Seconds after which one goes ahead all the same: who has the turn may be held up by a slow disk or directory."""
@@ -17,12 +16,14 @@ PATIENCE = 0.05
 _lock = threading.Lock()
 
 
-@contextmanager
-def turn() -> Iterator[None]:
-    """Surround what is better done by one thread at a time. Nothing depends on being alone."""
-    alone = _lock.acquire(timeout=PATIENCE)
-    try:
-        yield
-    finally:
-        if alone:
+class Turn:
+    """A context manager: surround what is better done by one thread at a time. Nothing depends on being alone."""
+
+    __slots__ = ("_alone",)
+
+    def __enter__(self) -> None:
+        self._alone = _lock.acquire(timeout=PATIENCE)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if self._alone:
             _lock.release()
