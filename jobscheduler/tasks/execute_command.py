@@ -49,8 +49,7 @@ class ExecuteCommand(Task):
         is not among `success_exit_codes`.
         """
         try:
-            with Turn():
-                plan = self._plan(context)
+            plan = self._plan(context)
         except (OSError, ValueError, NoSuchAccount) as error:
             raise TaskFailed(in_words(error), reason="start") from error
         return self._judge(*_carried_out(plan, context))
@@ -119,8 +118,7 @@ def _carried_out(plan: Plan, context: Context) -> tuple[int | None, bytes, int]:
     while True:
         child = _start_persistently(plan, context)
         left = _see_through(child, context)
-        with Turn():
-            status, output = child.close(), child.output.kept()
+        status, output = child.close(), child.output.kept()
         error = None if status is None or plan.program is None else of_a_helper(status, output, plan.program)
         if status is None or error is None:
             return status, output, left

@@ -1,8 +1,8 @@
-"""Whose turn it is to start a command, or to close one that has ended.
+"""Whose turn it is to start a command.
 
-That is a few hundred microseconds of Python with twenty system calls in it, and at each of them the interpreter changes
-to another thread that wants it. When dozens of commands are due at once this changing costs as much as the work. So
-the threads go through it one after the other, and wait for their turn where waiting costs nothing.
+A start is two hundred microseconds of Python with a dozen system calls in it, and at each of them the interpreter
+changes to another thread that wants it. When dozens of commands are due at once this changing costs as much as the
+work. So the threads go through it one after the other, and wait for their turn where waiting costs nothing.
 """
 
 from __future__ import annotations
