@@ -25,7 +25,7 @@ ROUNDS = 10
 class Nowhere:
     """A schedule that does nothing, so that only the looking is measured."""
 
-    def put(self, *_: object) -> None:
+    def put(self, *_: object, **__: object) -> None:
         """Do nothing."""
 
     drop = next_slot = put

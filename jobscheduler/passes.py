@@ -27,7 +27,7 @@ LONG_AGO = timedelta(minutes=1)
 class Schedule(Protocol):
     """As much of the scheduler as a pass needs."""
 
-    def put(self, job: Job, now: datetime) -> datetime | None: ...  # noqa: D102
+    def put(self, job: Job, now: datetime, *, is_first_look: bool) -> datetime | None: ...  # noqa: D102
     def drop(self, job_id: str, now: datetime) -> None: ...  # noqa: D102 - nothing if it is not in force
     def touch(self, job_id: str, now: datetime) -> None: ...  # noqa: D102 - the file is another, the job is not
     def expire(self, job: Job, now: datetime) -> bool: ...  # noqa: D102 - whether it just got a record
@@ -47,13 +47,14 @@ class _Ending(Exception):
 class _Place:
     """One source, and how it was found at the last look. `is_told` says that the log has it as lost.
 
-    `is_first` says that it has yet to be looked at, `is_whole` that it was looked at to its end.
+    `is_first` says that it has yet to be looked at, `is_unread` that it could not be read so far, `is_whole` that it
+    was looked at to its end.
     """
 
     def __init__(self, source: Source) -> None:
         self.source = source
         self.is_lost = self.is_told = False
-        self.is_first = True
+        self.is_first = self.is_unread = True
         self.is_whole = False
 
     def has(self, name: str) -> bool:
@@ -177,7 +178,7 @@ class Reconciler:
             self._report(now)
         self._settles = self._catalog.settle_at()
         for place in seen:
-            place.is_first = False
+            place.is_first = place.is_unread = False
         self._is_whole = True
 
     def _see(self, place: _Place, names: set[str] | None, now: float) -> bool:
@@ -281,10 +282,11 @@ class Reconciler:
     def _put(self, job: Job, now: datetime) -> None:
         before = self._applied.get(job.id)
         next_before = self._schedule.next_slot(job.id) if before else None
-        upcoming = self._schedule.put(job, now)
+        place = self._place_of(job.origin)
+        upcoming = self._schedule.put(job, now, is_first_look=place.is_unread)
         self._applied[job.id] = job
         self.changes += 1
-        if not self._place_of(job.origin).is_first and job.written is not None:
+        if not place.is_first and job.written is not None:
             self._note_latency(self._now() - job.written)
         if before is not None:
             self._tell(
@@ -296,7 +298,7 @@ class Reconciler:
                 next_before=next_before,
                 next_after=upcoming,
             )
-        elif not self._place_of(job.origin).is_first:
+        elif not place.is_first:
             self._tell(Level.INFO, "job.added", job_id=job.id, file=job.origin, next=upcoming)
 
     def _note_latency(self, since: timedelta) -> None:

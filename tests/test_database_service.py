@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -22,7 +22,7 @@ from jobscheduler.database.tables import SYSLOG
 from jobscheduler.model import Cron, Job, TaskSpec
 from jobscheduler.timetable import timetable_of
 from tests.accounting import MARKING, Account, lines_of
-from tests.conftest import ROOT, Service, job
+from tests.conftest import ROOT, Service, job, wait_until
 from tests.databases import EACH_DEEP, PASSWORD, QUOTED, Place, on_mariadb, place, server
 from tests.test_database import table_of
 
@@ -190,6 +190,31 @@ def test_a_start_without_its_database_closes_no_account(base: Service, tmp_path:
 
     checked(base, marks, kinds)
     assert base.words("MISSED", job_id="row")[0]["reason"] == "down"
+
+
+@EACH_DEEP
+def test_slots_that_fell_due_before_the_database_came_are_accounted_for(
+    base: Service, place: Place, tmp_path: Path
+) -> None:
+    """The start did not know of them, and the log says so of each when it does."""
+    table, marks = with_database(base, place), tmp_path / "marks"
+    kinds = {"row": "* * * * * *"}
+    table.add(job("row", kinds["row"], MARKING.format(marks)))
+    base.start()
+    base.wait_for("SUCCESS", job_id="row")
+    assert base.stop() == 0
+    known = len(base.words("SUCCESS", job_id="row"))
+    place.go()
+    base.start()
+    lost = datetime.fromisoformat(base.wait_for("database.lost")[0]["time"])
+    wait_until(lambda: datetime.now(UTC) - lost > timedelta(seconds=2.5))
+    place.come()
+    base.wait_for("SUCCESS", known + 1, job_id="row")
+    assert base.stop() == 0
+
+    checked(base, marks, kinds)
+    missed = base.words("MISSED", job_id="row")[-1]
+    assert datetime.fromisoformat(missed.get("last", missed["scheduled"])) > lost
 
 
 def serve(*options: str, code: str = "", **env: str) -> subprocess.CompletedProcess[str]:

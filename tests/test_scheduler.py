@@ -956,6 +956,31 @@ def test_a_job_that_was_refused_at_the_start_has_its_account_when_it_heals(
 
 
 @pytest.mark.parametrize(
+    ("later", "catch_up", "expected"),
+    [
+        (180, 0, [(60, "MISSED", "down")]),
+        (180, 60, [(60, "MISSED", "down"), (300, "SUCCESS", None)]),
+        (10, 60, [(60, "MISSED", "down"), (120, "SUCCESS", None)]),
+    ],
+    ids=["none is young enough", "the latest runs", "none since the start"],
+)
+def test_jobs_of_a_source_that_was_away_at_the_start_have_their_account_until_it_comes(
+    world: World, later: int, catch_up: int, expected: list[tuple[int, str, str | None]]
+) -> None:
+    """A database, or a directory on a disk: nobody could know of its slots, and none is passed over in silence."""
+    world.now = NOON + timedelta(seconds=125)
+    recalled(world)
+    world.now += timedelta(seconds=later)
+    world.scheduler.put(job(written=NOON, catch_up=catch_up), world.now, is_first_look=True)
+    wait_until(lambda: not world.scheduler.running())
+
+    assert world.records() == expected
+    slots = sum(dict(one.details).get("count", 1) for one in world.written if isinstance(one, Record))
+    assert slots == (125 + later) // 60
+    assert world.scheduler.next_slot("x") == NOON + timedelta(minutes=(125 + later) // 60 + 1)
+
+
+@pytest.mark.parametrize(
     ("boot", "written", "later", "expected"),
     [
         ("boot-0", 0, 30, [(0, "SUCCESS", None)]),

@@ -106,19 +106,20 @@ class Before:
 
     # -- the account
 
-    def account(self, job: Job, timetable: Timetable, now: datetime, last: datetime, *, starting: bool) -> Decision:
+    def account(self, job: Job, timetable: Timetable, now: datetime, last: datetime, *, is_open: bool) -> Decision:
         """Decide what was due of a job while nobody looked; each call is for another job. `last` is from `last_of`.
 
-        A job that comes after the start (see `has_turn`) has its account up to the start, when its slots were younger;
-        those since are nobody's.
+        That is everything until now if `is_open`: at the start, and for what stands where nobody could look since. A
+        job that was refused at the start has its account up to then, when its slots were younger; those since are
+        nobody's.
         """
         self._asked.add(job.id)
         catch_up = timedelta(seconds=job.catch_up)
-        if not starting:
+        if not is_open:
             timetable, catch_up = timetable.nominal, catch_up - (now - self._started)
-        outage = self._outage(job, timetable, now if starting else self._started, last)
+        outage = self._outage(job, timetable, now if is_open else self._started, last)
         decision = after_outage(timetable, outage, Situation(Overlap(job.overlap), catch_up=catch_up))
-        if starting or isinstance(job.schedule, Once):
+        if is_open or isinstance(job.schedule, Once):
             return decision
         return replace(decision, cursor=max(decision.cursor, now))
 

@@ -146,9 +146,11 @@ class Scheduler:
 
     # -- what is in force
 
-    def put(self, job: Job, now: datetime) -> datetime | None:
+    def put(self, job: Job, now: datetime, *, is_first_look: bool = False) -> datetime | None:
         """Put a definition in force, for slots after `now`, and return its next slot; None if there is none.
 
+        `is_first_look` says that nobody could look where it stands before: no slot of it has been decided since the
+        start either.
         What the former definition of this id was due for until now is decided first, so that an edit at the very
         moment of a slot neither loses nor doubles it. Runs in progress go on.
         """
@@ -163,7 +165,7 @@ class Scheduler:
             self._tell_waits(job.id, now)
             entry = self._jobs.setdefault(job.id, Held(job, timetable, cursor))
             steps = self._change(entry, job, timetable, now)
-            steps += self._recall(entry, now, last)
+            steps += self._recall(entry, now, last, is_first_look=is_first_look)
             cursor = entry.cursor
             self._being_put.add(job.id)
         try:
@@ -240,7 +242,7 @@ class Scheduler:
             return EPOCH
         return before.last_of(job, now, starting=self._at_start is not None)
 
-    def _recall(self, entry: Held, now: datetime, last: datetime) -> list[Step]:
+    def _recall(self, entry: Held, now: datetime, last: datetime, *, is_first_look: bool) -> list[Step]:
         """Account for the outage of one job, under the lock; at a start its runs begin when all are known."""
         before, job, starting = self._before, entry.job, self._at_start is not None
         if before is None or not (starting or before.has_turn(job)):
@@ -251,7 +253,7 @@ class Scheduler:
         if entry.timetable.at_boot and not before.is_same_boot:
             decision = before.at_boot(job, entry.cursor, now, starting=starting)
         else:
-            decision = before.account(job, entry.timetable, now, last, starting=starting)
+            decision = before.account(job, entry.timetable, now, last, is_open=starting or is_first_look)
         # not `now`: of what has begun nothing is left, but jitter may be running
         entry.cursor = self._last[job.id] = max(decision.cursor, self._last.get(job.id, EPOCH))
         steps = self._enlist(entry, decision, now)
@@ -265,7 +267,7 @@ class Scheduler:
         before, starting = self._before, self._at_start is not None
         if before is None or not job.enabled or not before.is_open(job) or not (starting or before.has_turn(job)):
             return False
-        decision = before.account(job, timetable_of(job, self._host), now, EPOCH, starting=starting)
+        decision = before.account(job, timetable_of(job, self._host), now, EPOCH, is_open=starting)
         for missed in decision.missed:
             self._write(missed_record(job.id, missed, now))
         return bool(decision.missed)
