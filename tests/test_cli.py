@@ -188,7 +188,7 @@ def test_next_says_what_is_wrong_and_shows_the_others(tmp_path: Path) -> None:
     ("arguments", "status", "message"),
     [
         (["--cron", "1/20 * * * *"], 1, "help: write `1-59/20 * * * *`"),
-        (["--cron", "@daily", "--after", "tomorrow"], 1, "is not an ISO 8601 date and time"),
+        (["--cron", "@daily", "--after", "tomorrow"], 2, "is not an ISO 8601 date and time"),
         (["--cron", "@daily", "--timezone", "Nowhere"], 1, "unknown time zone"),
         (["--cron", "@daily", "-n", "0"], 2, "a whole number from 1"),
         (["--cron", "@daily", "a.json"], 2, "not allowed with argument"),

@@ -125,6 +125,9 @@ def test_list_filters_by_pattern_and_state(service: Service) -> None:
     nothing = ask(service, "list", "nope")
     assert (nothing.returncode, nothing.stdout) == (1, "")
     assert "no job is meant by `nope`" in nothing.stderr
+    some = ask(service, "list", "once", "nope", "--json")
+    assert (some.returncode, json.loads(some.stdout)["job_id"]) == (1, "once")
+    assert "no job is meant by `nope`" in some.stderr
     assert "help: did you mean `daily`, `rotten`?" in ask(service, "list", "dialy", "x*", "roten").stderr
     assert "help: `jobscheduler list` shows all jobs" in ask(service, "list", "daily", "--state", "refused").stderr
     wrong = ask(service, "list", "--state", "rnning")

@@ -76,19 +76,17 @@ def run(arguments: argparse.Namespace) -> int:
         for line in table(_COLUMNS, _rows(found, utc_now()), width=room(), colour=in_colour(sys.stdout)):
             print(line)
         _summarise(told)
-    if not found and arguments.jobs:
-        names = ", ".join(f"`{one}`" for one in arguments.jobs)
-        show(Problem(f"no job is meant by {names}", help=_instead(told, arguments.jobs)), sys.stderr)
+    missing = [one for one in arguments.jobs if not any(_is_meant(job, [one], None) for job in told)]
+    if missing or (arguments.jobs and not found):
+        names = ", ".join(f"`{one}`" for one in missing or arguments.jobs)
+        show(Problem(f"no job is meant by {names}", help=_instead(told, missing)), sys.stderr)
         return 1
     return 0
 
 
-def _instead(told: Iterable[Mapping[str, Any]], patterns: Iterable[str]) -> str:
-    """Say which jobs may be meant by what is neither one nor a pattern."""
-    told = list(told)
-    mistyped = [
-        one for one in patterns if not set(one) & set("*?[") and not any(_is_meant(job, [one], None) for job in told)
-    ]
+def _instead(told: Iterable[Mapping[str, Any]], missing: Iterable[str]) -> str:
+    """Say which jobs may be meant by what is none, unless it is a pattern."""
+    mistyped = [one for one in missing if not set(one) & set("*?[")]
     names = [one["job_id"] or one["file"] for one in told]
     near = [close for one in mistyped for close in get_close_matches(one[:128], names, 1)]
     return f"did you mean `{'`, `'.join(near)}`?" if near else "`jobscheduler list` shows all jobs"

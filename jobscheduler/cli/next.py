@@ -76,6 +76,10 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         after = instant(arguments.after, "--after", rules.zone) or datetime.now(UTC)
         until = instant(arguments.until, "--until", rules.zone)
+    except Wrong as wrong:
+        show(wrong.problem, sys.stderr)
+        return 2
+    try:
         found = [_of_expression(arguments.cron, rules.zone)] if arguments.cron is not None else []
     except Wrong as wrong:
         show(wrong.problem, sys.stderr)
