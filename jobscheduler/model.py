@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
 Value = str | int | float | bool | datetime
 """What a log line may carry: rendered by `runlog`, so nobody else needs to escape anything."""
@@ -228,6 +228,12 @@ class Event:
 
 Entry = Record | Event
 """One line of the log."""
+
+
+class Tell(Protocol):
+    """Writes an event to the log, with the present time; values that are None are left out."""
+
+    def __call__(self, level: Level, name: str, /, **values: Value | None) -> None: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Protocol
 
 from jobscheduler.catalog import SETTLED, Catalog, Condition, Report, State
-from jobscheduler.model import Job, Level, Problem, Value
+from jobscheduler.model import Job, Level, Problem, Tell
 from jobscheduler.parse import Rules, conflict, parse
 from jobscheduler.reconcile import plan
 from jobscheduler.sources import Read, Source, SourceUnavailable, View
@@ -32,12 +32,6 @@ class Schedule(Protocol):
     def touch(self, job_id: str, now: datetime) -> None: ...  # noqa: D102 - the file is another, the job is not
     def expire(self, job: Job, now: datetime) -> bool: ...  # noqa: D102 - whether it just got a record
     def next_slot(self, job_id: str) -> datetime | None: ...  # noqa: D102
-
-
-class Tell(Protocol):
-    """Writes an event to the log (see `runlog.RunLog.event`)."""
-
-    def __call__(self, level: Level, name: str, /, **values: Value | None) -> None: ...  # noqa: D102
 
 
 class _Ending(Exception):

@@ -125,6 +125,20 @@ def test_a_changed_table_changes_nothing_until_a_marker_asks_for_it(world: World
     assert [values["file"] for values in world.words("job.added")] == ["jm_jobs/a", "jm_jobs/b"]
 
 
+def test_who_asks_the_service_itself_needs_no_marker(world: World) -> None:
+    """SIGHUP looks at everything again, so also at the table; and when the database is away, as soon as it is back."""
+    with world.table.database.writing() as connection:
+        rows.insert_jobs(connection, {"a": json.dumps(job("a"))}, datetime.now(UTC))
+    world.place.go()
+    world.reloader.reload()
+    wait_until(lambda: world.reloader._failures)
+    assert world.ids() == []
+    world.place.come()
+    wait_until(lambda: world.ids() == ["a"])
+    wait_until(lambda: len(world.words("database.reloaded")) == 2)
+    assert world.words("database.reloaded")[-1]["markers"] == 0
+
+
 def test_jobs_that_did_not_change_are_not_touched(world: World) -> None:
     """Of a table of many, the work is that of those that changed."""
     world.table.replace_all([job(f"j{number}") for number in range(300)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -109,6 +110,18 @@ def test_a_service_can_have_a_database_and_no_directory(base: Service, tmp_path:
     assert base.stop() == 0
     assert base.words("directory.lost") == base.words("watch.degraded") == []
     assert "Traceback" not in base.stderr()
+
+
+def test_a_reload_of_the_service_reads_the_table_too(base: Service, tmp_path: Path) -> None:
+    """Also when no marker asks for it: `systemctl reload` looks at everything again."""
+    table = with_database(base, Place(f"sqlite:///{tmp_path}/jobs.db", None, tmp_path / "jobs.db"))
+    base.start()
+    with table.database.writing() as connection:
+        rows.insert_jobs(connection, {"row": json.dumps(job("row"))}, datetime.now(UTC))
+    assert base.process is not None
+    base.process.send_signal(signal.SIGHUP)
+    base.wait_for("job.added", job_id="row")
+    assert base.stop() == 0
 
 
 @EACH_DEEP

@@ -11,25 +11,19 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 from jobscheduler.database import rows
 from jobscheduler.database.connecting import Database, Unavailable, told
 from jobscheduler.database.kept import Kept
 from jobscheduler.database.source import DatabaseSource
-from jobscheduler.model import Level, Value
+from jobscheduler.model import Level, Tell
 
 LONGEST = 60.0
 """The longest pause after failures, in seconds, unless the interval is longer."""
 
 ENDING = 2.0
 """How long the end waits for a database that does not answer, in seconds."""
-
-
-class Tell(Protocol):
-    """Writes an event to the log (see `runlog.RunLog.event`)."""
-
-    def __call__(self, level: Level, name: str, /, **values: Value | None) -> None: ...  # noqa: D102
 
 
 class _PassFailed(Exception):
@@ -64,6 +58,8 @@ class Reloader:
         self._tried = threading.Event()
         self._may_look = threading.Event()
         self._closing = threading.Event()
+        self._is_wanted = False
+        self._woken = threading.Event()
         self._thread = threading.Thread(target=self._work, name="database", daemon=True)
 
     def __enter__(self) -> Self:
@@ -72,6 +68,7 @@ class Reloader:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self._closing.set()
+        self._woken.set()
         self._may_look.set()
         self._thread.join(ENDING)
 
@@ -82,6 +79,11 @@ class Reloader:
     def begin(self) -> None:
         """Let the schedule be changed from now on: the first pass is over."""
         self._may_look.set()
+
+    def reload(self) -> None:
+        """Have the table read soon, though no marker asks for it: somebody has asked the service itself."""
+        self._is_wanted = True
+        self._woken.set()
 
     # -- on its thread
 
@@ -98,7 +100,8 @@ class Reloader:
             except Exception as fault:
                 self._fail(f"{type(fault).__name__}: {fault}")
             self._tried.set()
-            self._closing.wait(self._pause())
+            self._woken.wait(self._pause())
+            self._woken.clear()
         self._polling.drop()
 
     def _pause(self) -> float:
@@ -114,8 +117,13 @@ class Reloader:
 
     def _turn(self) -> None:
         """See whether a reload is asked for, and make it."""
-        if not self._source.is_read or self._is_asked():
-            self._reload()
+        wanted, self._is_wanted = self._is_wanted, False
+        try:
+            if not self._source.is_read or wanted or self._is_asked():
+                self._reload(is_wanted=wanted)
+        except BaseException:
+            self._is_wanted |= wanted
+            raise
         self._source.find()
 
     def _is_asked(self) -> bool:
@@ -134,7 +142,7 @@ class Reloader:
         with told():
             return bool(rows.pending(connection))
 
-    def _reload(self) -> None:
+    def _reload(self, *, is_wanted: bool) -> None:
         """Read markers and jobs as they were at one moment, apply the jobs, then mark those markers and no others."""
         began = time.monotonic()
         self._check_trust()
@@ -151,7 +159,7 @@ class Reloader:
         if markers:
             with self._database.writing() as connection:
                 rows.mark_done(connection, markers, self._now())
-        if markers or is_first:
+        if markers or is_first or is_wanted:
             took = time.monotonic() - began
             self._tell(
                 Level.INFO, "database.reloaded", markers=len(markers), jobs=len(found), changed=changed, took=took

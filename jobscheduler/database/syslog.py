@@ -13,14 +13,14 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from itertools import islice
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from sqlalchemy import insert
 
 from jobscheduler.database.connecting import Database, Unavailable, told
 from jobscheduler.database.kept import Kept
 from jobscheduler.database.tables import SYSLOG
-from jobscheduler.model import Entry, Event, Level, Record, Status, Value
+from jobscheduler.model import Entry, Event, Level, Record, Status, Tell, Value
 
 QUEUE = 20_000
 """How many lines are kept for the table at most."""
@@ -41,12 +41,6 @@ ENDING = 3.0
 """How long the end waits for a database that takes nothing, in seconds."""
 
 _LEVELS = {Status.SUCCESS: "INFO", Status.SKIPPED: "INFO", Status.MISSED: "WARNING", Status.FAILURE: "ERROR"}
-
-
-class Tell(Protocol):
-    """Writes an event to the log (see `runlog.RunLog.event`)."""
-
-    def __call__(self, level: Level, name: str, /, **values: Value | None) -> None: ...  # noqa: D102
 
 
 class Syslog:

@@ -46,14 +46,16 @@ class Instant(TypeDecorator[datetime]):
         """Choose the column's type."""
         if dialect.name == "mysql":
             return dialect.type_descriptor(mysql.TIMESTAMP(fsp=6))
-        return dialect.type_descriptor(String(32) if dialect.name == "sqlite" else DateTime())
+        return dialect.type_descriptor(String(32) if dialect.name == "sqlite" else DateTime(timezone=True))
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
         """Write an instant."""
         if value is None:
             return None
-        utc = value.astimezone(UTC).replace(tzinfo=None)
-        return utc.strftime(_PRECISE) if dialect.name == "sqlite" else utc
+        utc = value.astimezone(UTC)
+        if dialect.name == "sqlite":
+            return utc.strftime(_PRECISE)
+        return utc.replace(tzinfo=None) if dialect.name == "mysql" else utc
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
         """Read an instant."""

@@ -7,10 +7,10 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from jobscheduler.desk.snapshots import SHOWN, Holder, Snapshots
-from jobscheduler.model import Job, Level, Problem, Value
+from jobscheduler.model import Job, Level, Problem, Tell
 from jobscheduler.runner import Run, tail
 from jobscheduler.scheduler import Scheduler
 from jobscheduler.slots import Act
@@ -29,12 +29,6 @@ KEPT = 1000
 """How many runs by hand are kept to be asked about."""
 
 _LOOK = 0.02  # seconds between two looks whether a run has ended
-
-
-class Tell(Protocol):
-    """Writes an event to the log (see `runlog.RunLog.event`)."""
-
-    def __call__(self, level: Level, name: str, /, **values: Value | None) -> None: ...  # noqa: D102
 
 
 class Desk:

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 from jobscheduler.claim import CannotStart
 from jobscheduler.config import Settings
 from jobscheduler.database import CannotUse, url_from
-from jobscheduler.model import Mark
-from jobscheduler.passes import Tell
+from jobscheduler.model import Mark, Tell
 
 if TYPE_CHECKING:
     from jobscheduler.database.reload import Reloader
@@ -70,6 +69,11 @@ class Second:
         """Let it change the schedule: the first pass is over."""
         if self._reloader is not None:
             self._reloader.begin()
+
+    def reload(self) -> None:
+        """Have it read soon, though no marker asks for it."""
+        if self._reloader is not None:
+            self._reloader.reload()
 
     def withheld(self, write: Callable[[Mark], object]) -> Callable[[Mark], object]:
         """Return what writes marks only once its jobs are known.

@@ -19,8 +19,8 @@ from jobscheduler.control.app import application
 from jobscheduler.control.server import CannotListen, Control
 from jobscheduler.desk import Desk, Recall, ServiceFace, Snapshots
 from jobscheduler.hostclock import HostClock
-from jobscheduler.model import Entry, Event, Level, Value
-from jobscheduler.passes import Reconciler, Tell
+from jobscheduler.model import Entry, Event, Level, Tell, Value
+from jobscheduler.passes import Reconciler
 from jobscheduler.results import Results
 from jobscheduler.runlog import LogFile, RunLog, last_results, read_back
 from jobscheduler.runner import hand_over_leftovers
@@ -86,6 +86,7 @@ def serve(settings: Settings) -> int:
         if supervisor.start(past):
             if second is not None:
                 second.begin()
+                supervisor.on_reload = second.reload
             recall = Recall(settings.log_file, settings.log_backups, results)
             places = {"jobs_dir": str(source or ""), "database": str(second or "")}
             snapshots = Snapshots(settings, scheduler, reconciler, results, supervisor, recall, **places)

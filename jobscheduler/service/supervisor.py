@@ -37,7 +37,10 @@ MARK = 60.0
 
 
 class Supervisor:
-    """The loop: `step` once in a while, and when something asks for it. `control` is tended, if there is one."""
+    """The loop: `step` once in a while, and when something asks for it.
+
+    `control` is tended, if there is one, and `on_reload` called when SIGHUP asks for a look at everything.
+    """
 
     def __init__(
         self,
@@ -57,6 +60,7 @@ class Supervisor:
         self._log = log
         self._claim = claim
         self.control: Control | None = None
+        self.on_reload: Callable[[], object] = lambda: None
         self._clock = clock
         self._scheduler = scheduler
         self._reconciler = reconciler
@@ -283,6 +287,7 @@ class Supervisor:
             self._log.event(Level.ERROR, "zone.kept", problem=problem, in_force=self._rules.zone.key, help=help_)
         self._reload_alerts()
         self._look(partial(self._reconciler.reload, self._rules))
+        self.on_reload()
         if self._mailbox.is_stopping():
             return
         self._zone_seen, self._told_zone = zone_signature(os.environ), self._rules.zone.key
