@@ -178,3 +178,12 @@ def test_without_a_database_it_is_wrong_usage(
     monkeypatch.delenv("JOBSCHEDULER_DATABASE_URL", raising=False)
     assert main(["db", "list"]) == 2
     assert "name the database with `--database-url URL`" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["init", "import", "export", "add", "update", "remove", "list", "reload"])
+def test_the_help_of_each_verb_has_an_example(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """As that of every other verb."""
+    with pytest.raises(SystemExit) as ended:
+        main(["db", verb, "--help"])
+    assert ended.value.code == 0
+    assert f"\nexample:\n  jobscheduler db {verb} " in capsys.readouterr().out

@@ -34,6 +34,20 @@ A change takes effect when the service reloads, which it is asked for at once. D
 written, as `validate` does it. A URL with a password stands in a file or in a variable: `ps` shows arguments.
 Exit status: 0 fine, 1 problems found or the database cannot be used, 2 wrong usage."""
 
+_FILE = "--database-url-file /etc/scheduler/database-url"
+
+_EXAMPLES = {
+    "init": "--database-url sqlite:////srv/jobs.db",
+    "import": f"/etc/scheduler/jobs.d --delete --wait {_FILE}",
+    "export": f"/srv/jobs.d {_FILE}",
+    "add": f"report.json backup.json {_FILE}",
+    "update": f"report.json --wait {_FILE}",
+    "remove": f"report-001 report-002 {_FILE}",
+    "list": f"--json {_FILE} | jq -r '.jobs[].job_id'",
+    "reload": f"--wait {_FILE}",
+}
+"""What stands behind each verb in the example of its help."""
+
 LOOK = 0.2
 """How long --wait waits between two looks, in seconds."""
 
@@ -61,7 +75,12 @@ def _verb(
     verbs: Any, name: str, run_: Callable[[argparse.Namespace, JobTable], int], text: str, *more: str
 ) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = verbs.add_parser(
-        name, help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False
+        name,
+        help=text,
+        description=f"{text[0].upper()}{text[1:]}.",
+        epilog=f"example:\n  jobscheduler db {name} {_EXAMPLES[name]}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.set_defaults(run_below=run_)
     if "wait" in more:
