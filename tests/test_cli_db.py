@@ -180,6 +180,14 @@ def test_without_a_database_it_is_wrong_usage(
     assert "name the database with `--database-url URL`" in capsys.readouterr().err
 
 
+def test_a_place_that_cannot_be_written_is_named(here: Here, tmp_path: Path) -> None:
+    """Which it is, and why."""
+    (tmp_path / "taken").write_text("")
+    status, _, errors = here("export", str(tmp_path / "taken"))
+    assert status == 1
+    assert f"this cannot be written: file exists\n --> {tmp_path}/taken\n" in errors
+
+
 @pytest.mark.parametrize("verb", ["init", "import", "export", "add", "update", "remove", "list", "reload"])
 def test_the_help_of_each_verb_has_an_example(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     """As that of every other verb."""

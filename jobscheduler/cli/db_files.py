@@ -14,7 +14,7 @@ from jobscheduler.sources.directory import DirectorySource, is_job_file
 
 
 class Leftover(Exception):
-    """Files are in the way; `problems` say which and what to do."""
+    """Files are in the way, or cannot be had; `problems` say which and what to do."""
 
     def __init__(self, *problems: Problem) -> None:
         super().__init__("; ".join(problem.message for problem in problems))
@@ -80,11 +80,18 @@ def write_all(directory: Path, definitions: Mapping[str, str], *, may_remove: bo
     """Have a directory hold these definitions, each in a file named after its id; count what changed and what went.
 
     Raises:
-        Leftover: other job files are there, and may not be removed, or an id is no name of a file. Nothing has been
-            written then.
-        OSError: a file cannot be written.
+        Leftover: other job files are there, and may not be removed, or an id is no name of a file: nothing has been
+            written then. Or a file cannot be written.
 
     """
+    try:
+        return _write_all(directory, definitions, may_remove=may_remove)
+    except OSError as error:
+        file = str(error.filename or directory)
+        raise Leftover(Problem(f"this cannot be written: {str(error.strerror).lower()}", file=file)) from None
+
+
+def _write_all(directory: Path, definitions: Mapping[str, str], *, may_remove: bool) -> tuple[int, int]:
     directory.mkdir(parents=True, exist_ok=True)
     names = {f"{job_id}.json": text for job_id, text in definitions.items()}
     odd = [name for name in names if "/" in name or "\0" in name or not is_job_file(name)]
