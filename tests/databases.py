@@ -28,6 +28,7 @@ class Server:
         self._base = Path(tempfile.mkdtemp(prefix="jobscheduler-mariadb-", dir="/tmp"))
         self._user = ["--user=mysql"] if os.geteuid() == 0 else []
         self._socket = self._base / "socket"
+        self._env = {**os.environ, "TMPDIR": str(self._base)}  # in a shared one servers remove each other's tables
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -40,7 +41,7 @@ class Server:
             shutil.chown(self._base, "mysql", "mysql")
         command = ["mariadb-install-db", "--no-defaults", f"--datadir={self._base}/data", "--skip-test-db"]
         command += ["--auth-root-authentication-method=normal", *self._user]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=self._env)
         assert done.returncode == 0, done.stdout + done.stderr
         self.start()
         self.sql(f"CREATE USER tester@'127.0.0.1' IDENTIFIED BY '{PASSWORD}'", "GRANT ALL ON *.* TO tester@'127.0.0.1'")
@@ -56,7 +57,7 @@ class Server:
             "--innodb-fast-shutdown=2",
         ]
         options += ["--innodb-flush-log-at-trx-commit=2", "--performance-schema=OFF", *self._user]
-        self.process = subprocess.Popen([self._program, "--no-defaults", *options], cwd="/")
+        self.process = subprocess.Popen([self._program, "--no-defaults", *options], cwd="/", env=self._env)
         wait_until(self._answers, 30, "MariaDB answers")
 
     def _answers(self) -> bool:
