@@ -226,6 +226,28 @@ def test_every_second_of_a_restricted_minute_is_warned_of_and_kept() -> None:
     assert made.schedule == "* 5 * * * *"
 
 
+def test_each_field_of_a_schedule_is_one_field() -> None:
+    """Two in one would move all that follow, and mean something else."""
+    with pytest.raises(ValueError, match="`hour` of `a` has to be one field"):
+        Job("a", "true", second=0, hour="1 2")
+    with pytest.raises(ValueError, match="`minute` of `a`"):
+        Job("a", "true", second=0, minute="")
+
+
+def test_half_a_character_and_very_many_jobs_fit_into_a_marker(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first stands there escaped, of the second only the ids."""
+    table = table_of(place)
+    with table.database.writing() as connection:
+        rows.insert_jobs(connection, {"half": '{"x": "\\ud800"}'}, datetime.now(UTC))
+    table.remove("half")
+    monkeypatch.setattr(rows, "LARGEST", 300)
+    table.add(*(Job(f"job-{number}", "true", second=0) for number in range(5)))
+    with table.database.reading() as connection:
+        told = list(connection.execute(select(MARKERS.c.jobs_before_update, MARKERS.c.jobs_after_update)))
+    assert json.loads(told[0][0]) == {"half": {"x": "\ud800"}}
+    assert json.loads(told[1][1]) == [f"job-{number}" for number in range(5)]
+
+
 # --- URLs ------------------------------------------------------------------------------------------------
 
 

@@ -208,6 +208,24 @@ def test_a_reload_that_fails_leaves_its_marker_and_is_tried_again(world: World) 
     assert json.loads(world.schedule.jobs["a"].task.text) == {"command": "changed"}
 
 
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
+def test_what_only_sqlite_lets_into_a_table_is_the_problem_of_its_row(world: World) -> None:
+    """Bytes that are no UTF-8, and instants beyond the calendar: the others are read, and the row can be removed."""
+    with world.table.database.writing() as connection:
+        connection.exec_driver_sql("INSERT INTO jm_jobs (job_id, definition) VALUES ('bytes', CAST(x'7bff7d' AS TEXT))")
+        connection.exec_driver_sql(
+            "INSERT INTO jm_jobs (job_id, definition, updated_at) VALUES ('early', ?, '0001-01-01T00:00:00+23:00')",
+            (json.dumps(job("early")),),
+        )
+    world.table.add(job("good"))
+    world.reloaded()
+    assert world.ids() == ["early", "good"]
+    assert [values["file"] for values in world.words("job.refused")] == ["jm_jobs/bytes"]
+    world.table.remove("bytes")
+    world.reloaded()
+    assert [row.job_id for row in world.table.list()] == ["early", "good"]
+
+
 def test_a_definition_that_is_not_valid_is_stale_and_holds_up_nothing(world: World) -> None:
     """The others are in force, the marker is done, and the problem is told with its place; mended, it is in force."""
     world.table.add(job("a"), job("b"))

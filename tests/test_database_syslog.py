@@ -116,6 +116,22 @@ def test_with_the_database_away_the_file_has_it_all_and_what_the_table_missed_is
     assert len(set(copy.rows())) >= len(copy.rows()) - 3  # "test.through" is the same each time
 
 
+def test_what_the_table_will_not_get_is_said_before_the_end(tmp_path: Path) -> None:
+    """The log's last line says how many it misses, itself included."""
+    place = Place(f"sqlite:///{tmp_path}/jobs.db", None, tmp_path / "jobs.db")
+    made = Copy(tmp_path, place, 100)
+    with made.syslog, made.log:
+        made.write(0, 3)
+        wait_until(lambda: len(made.rows()) == 4)
+        place.go()
+        made.write(3, 5)
+        wait_until(lambda: made.words("database.log_lost"))
+        made.syslog.take_leave()
+    place.come()
+    missing = len(made.lines()) - len(made.rows())
+    assert made.words("database.log_lost")[-1]["lines_not_kept"] == missing
+
+
 @pytest.mark.parametrize("rounds", [1, pytest.param(8, marks=pytest.mark.deep)])
 def test_a_server_that_dies_in_the_middle_of_a_batch_gets_all_of_it_or_is_given_it_again(
     tmp_path: Path, on_mariadb: Place, rounds: int

@@ -10,6 +10,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
@@ -123,8 +124,10 @@ class Database:
         """
         if not create:
             self.identity()  # SQLite would make the file
+        if create:
+            self._find_place()
         with told():
-            connection = self._engine.connect()
+            connection = self._connect()
             try:
                 yield connection
             except BaseException:
@@ -132,6 +135,24 @@ class Database:
                 raise
             finally:
                 connection.close()
+
+    def _connect(self) -> Connection:
+        """Make a connection; what a driver has against the options in the URL is no fault of ours."""
+        try:
+            return self._engine.connect()
+        except RuntimeError as error:
+            if "cryptography" not in str(error):
+                raise
+            why = "the server asks for a password exchange that needs the Python package `cryptography`"
+            raise Unavailable(why, "`pip install 'PyMySQL[rsa]'` into the service's own environment") from None
+        except (TypeError, ValueError, LookupError, AttributeError, OSError) as error:
+            raise Unavailable(
+                f"no connection can be made as the URL says ({type(error).__name__})", "are its options right?"
+            ) from None
+
+    def _find_place(self) -> None:
+        if self.file is not None and not Path(self.file).absolute().parent.is_dir():
+            raise Unavailable(f"there is no directory for the database file `{self.file}`", "make it first")
 
     def identity(self) -> tuple[int, int] | None:
         """Return what tells an SQLite file from another one under its name; None for other databases.
@@ -239,6 +260,12 @@ def _engine(url: URL) -> Engine:
 def _hands_off(connection: Any, _: object) -> None:
     """Have Python's sqlite3 begin no transactions by itself: it does so too late for one consistent state."""
     connection.isolation_level = None
+    connection.text_factory = _text
+
+
+def _text(raw: bytes) -> str:
+    """Read a text that another program wrote in whatever encoding: one odd row is not to keep all from being read."""
+    return raw.decode("utf-8", "replace")
 
 
 def _begin(connection: Connection) -> None:

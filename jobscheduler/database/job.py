@@ -28,6 +28,9 @@ class Job:
     timeout: float | None = 60
 
     def __post_init__(self) -> None:
+        for name in ("second", "minute", "hour", "day", "month", "day_of_week"):
+            if len(str(getattr(self, name)).split()) != 1:
+                raise ValueError(f"`{name}` of `{self.id}` has to be one field of a schedule, such as `*` or `0-30/5`")
         if str(self.second).strip() == "*" and str(self.minute).strip() != "*":
             text = f"`{self.id}` is due sixty times in each minute that `minute` allows; `second=0` is once"
             warnings.warn(text, UserWarning, stacklevel=3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,6 +17,10 @@ from jobscheduler.database.tables import JOBS, MARKERS, METADATA, VERSION, VERSI
 AT_ONCE = 500
 """How many values one statement has at most."""
 
+LARGEST = 2_000_000
+"""How many characters of definitions a marker has at most before and after; of more it has the ids alone."""
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _T = TypeVar("_T")
 
 
@@ -153,7 +158,12 @@ def mark_done(connection: Connection, markers: Sequence[int], now: datetime) -> 
 def _told(definitions: Mapping[str, str] | None) -> str | None:
     if definitions is None:
         return None
-    return json.dumps({job_id: _value(text_) for job_id, text_ in definitions.items()}, ensure_ascii=False)
+    told = json.dumps({job_id: _value(text_) for job_id, text_ in definitions.items()}, ensure_ascii=False)
+    if len(told) > LARGEST:
+        told = json.dumps(list(definitions), ensure_ascii=False)
+    if told.isascii() or not _SURROGATE.search(told):
+        return told
+    return json.dumps(json.loads(told))  # half a character, which no database takes as it is
 
 
 def _value(definition: str) -> Any:

@@ -71,6 +71,17 @@ class Syslog:
             self._changed.notify()
         self._thread.join(ENDING + 0.5)
 
+    def take_leave(self) -> None:
+        """Say how many lines the table will not get: the service is about to end, and the database takes nothing."""
+        with self._changed:
+            if not self._failures:
+                return
+            self._changed.wait_for(lambda: not self._waiting, timeout=GATHER)
+            missed = len(self._waiting) + self._missed
+        if missed:
+            problem = "the service ends before the database is back"
+            self.tell(Level.WARNING, "database.log_lost", problem=problem, lines_not_kept=missed + 1)
+
     def put(self, entry: Entry, line: bytes) -> None:
         """Take a line; never waits for the database."""
         with self._changed:

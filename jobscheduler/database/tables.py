@@ -64,7 +64,9 @@ class Instant(TypeDecorator[datetime]):
                 value = datetime.fromisoformat(value)
         if not isinstance(value, datetime):
             return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        with suppress(OverflowError, ValueError):  # the first and the last day of the calendar, in most zones
+            return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        return None
 
 
 class _Now(FunctionElement[Any]):

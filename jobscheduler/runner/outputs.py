@@ -28,7 +28,7 @@ class OutputRing:
         with self._lock:
             self._size += len(output) - len(self._kept.pop(run_id, b""))
             self._kept[run_id] = output
-            while self._size > self._limit or len(self._kept) > self._limit // 256:
+            while self._size > self._limit or len(self._kept) > self._limit // 4096:
                 self._size -= len(self._kept.popitem(last=False)[1])
 
     def get(self, run_id: str) -> bytes | None:

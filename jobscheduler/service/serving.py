@@ -69,6 +69,8 @@ def serve(settings: Settings) -> int:
         claim_log(settings, file)  # before reading: what another service still writes would be missing
         past = read_back(settings.log_file, settings.log_backups)
         log = stack.enter_context(_log(settings, file, second, stack))
+        if second is not None:
+            stack.callback(second.syslog.take_leave)
         stack.enter_context(_library_warnings(log))
         stack.callback(hand_over_leftovers)
         clock, results = HostClock(), Results()
