@@ -72,15 +72,13 @@ class Syslog:
         self._thread.join(ENDING + 0.5)
 
     def take_leave(self) -> None:
-        """Say how many lines the table will not get: the service is about to end, and the database takes nothing."""
+        """Say how many lines the table lacks, if the database takes none, and nothing more: the service is to end."""
+        tell, self.tell = self.tell, _say_nothing
         with self._changed:
-            if not self._failures:
-                return
-            self._changed.wait_for(lambda: not self._waiting, timeout=GATHER)
-            missed = len(self._waiting) + self._missed
+            missed = len(self._waiting) + self._missed if self._is_lost else 0
         if missed:
             problem = "the service ends before the database is back"
-            self.tell(Level.WARNING, "database.log_lost", problem=problem, lines_not_kept=missed + 1)
+            tell(Level.WARNING, "database.log_lost", problem=problem, lines_not_kept=missed + 1)
 
     def put(self, entry: Entry, line: bytes) -> None:
         """Take a line; never waits for the database."""

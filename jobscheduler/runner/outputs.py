@@ -10,6 +10,9 @@ from jobscheduler.tasks.output import whole_start
 RING = 16 * 1024 * 1024
 """Bytes kept of all runs together."""
 
+MOST = 4096
+"""Of how many runs output is kept at most: also nothing, for a run that printed nothing, takes room."""
+
 TAIL = 2048
 """Bytes of a failed run's output that stand in its record."""
 
@@ -28,7 +31,7 @@ class OutputRing:
         with self._lock:
             self._size += len(output) - len(self._kept.pop(run_id, b""))
             self._kept[run_id] = output
-            while self._size > self._limit or len(self._kept) > self._limit // 4096:
+            while self._size > self._limit or len(self._kept) > MOST:
                 self._size -= len(self._kept.popitem(last=False)[1])
 
     def get(self, run_id: str) -> bytes | None:

@@ -69,8 +69,6 @@ def serve(settings: Settings) -> int:
         claim_log(settings, file)  # before reading: what another service still writes would be missing
         past = read_back(settings.log_file, settings.log_backups)
         log = stack.enter_context(_log(settings, file, second, stack))
-        if second is not None:
-            stack.callback(second.syslog.take_leave)
         stack.enter_context(_library_warnings(log))
         stack.callback(hand_over_leftovers)
         clock, results = HostClock(), Results()
@@ -88,7 +86,7 @@ def serve(settings: Settings) -> int:
         if supervisor.start(past):
             if second is not None:
                 second.begin()
-                supervisor.on_reload = second.reload
+                supervisor.on_reload, supervisor.on_stop = second.reload, second.syslog.take_leave
             recall = Recall(settings.log_file, settings.log_backups, results)
             places = {"jobs_dir": str(source or ""), "database": str(second or "")}
             snapshots = Snapshots(settings, scheduler, reconciler, results, supervisor, recall, **places)

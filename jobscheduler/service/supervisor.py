@@ -39,7 +39,8 @@ MARK = 60.0
 class Supervisor:
     """The loop: `step` once in a while, and when something asks for it.
 
-    `control` is tended, if there is one, and `on_reload` called when SIGHUP asks for a look at everything.
+    `control` is tended, if there is one, `on_reload` called when SIGHUP asks for a look at everything, and `on_stop`
+    before the last line.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Supervisor:
         self._claim = claim
         self.control: Control | None = None
         self.on_reload: Callable[[], object] = lambda: None
+        self.on_stop: Callable[[], object] = lambda: None
         self._clock = clock
         self._scheduler = scheduler
         self._reconciler = reconciler
@@ -318,6 +320,7 @@ class Supervisor:
         self._scheduler.stop(self._settings.drain_timeout, self._is_hurried)
         self._alerts.stop(drained - time.monotonic(), self._is_hurried)
         self._scheduler.mark()
+        self.on_stop()
         self._log.event(Level.INFO, "service.stopped")
 
     def _tell_stopping(self, cause: str) -> None:
