@@ -286,6 +286,25 @@ def test_a_database_that_cannot_be_reached_says_why_and_no_more(on_mariadb: Plac
         assert PASSWORD not in str(caught.value)
 
 
+def test_options_that_no_driver_takes_are_said_to_be_wrong() -> None:
+    """In words, not as a fault of ours."""
+    with pytest.raises(Unavailable, match="no connection can be made as the URL says"):
+        JobTable("mysql://somebody@127.0.0.1:1/jobs?bogus=1").list()
+
+
+def test_a_password_exchange_that_needs_a_package_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A MySQL 8 server asks for it when it has not seen a user since its start."""
+    table = JobTable("mysql://somebody@127.0.0.1:1/jobs")
+
+    def connect() -> None:
+        raise RuntimeError("'cryptography' package is required for caching_sha2_password")
+
+    monkeypatch.setattr(table.database._engine, "connect", connect)
+    with pytest.raises(Unavailable, match="`cryptography`") as known:
+        table.list()
+    assert "PyMySQL[rsa]" in str(known.value.help)
+
+
 def test_the_file_with_the_url_is_a_secret(tmp_path: Path) -> None:
     """One line, that nobody else may read."""
     file = tmp_path / "url"
