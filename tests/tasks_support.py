@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -152,3 +155,33 @@ class Log:
     def events(self, name: str) -> list[dict[str, Any]]:
         """The pairs of the events of this name so far."""
         return [dict(entry.pairs()) for entry in self.entries if isinstance(entry, Event) and entry.name == name]
+
+
+_HOLDER = """
+import fcntl, os, signal, sys
+signal.signal(signal.SIGIO, signal.SIG_IGN)
+program = os.open(sys.argv[1], os.O_RDWR)
+fcntl.fcntl(program, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+print("held", flush=True)
+sys.stdin.readline()
+"""
+
+
+@contextmanager
+def hanging_program(directory: Path) -> Iterator[tuple[str, Callable[[], object]]]:
+    """A program whose start hangs, as one on a disk that does not answer; and what lets it go on (it ends with 0).
+
+    Another process has a lease on the file, which the kernel lets nobody open until that process has agreed.
+    """
+    path = directory / "hanging"
+    shutil.copy("/bin/true", path)
+    command = [sys.executable, "-c", _HOLDER, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdin is not None
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        stdin = holder.stdin
+        try:
+            yield str(path), stdin.close
+        finally:
+            stdin.close()

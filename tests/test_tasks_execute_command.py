@@ -223,13 +223,13 @@ def test_a_status_that_was_taken_away_is_no_success():
     told = context()
     reaped = threading.Event()
 
-    def steal(child):
-        os.waitpid(child.pid, 0)
+    def steal(waiting):
+        os.waitpid(waiting._child.pid, 0)
         reaped.set()
         return True
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("jobscheduler.tasks.execute_command.Child.wait", steal)
+        patch.setattr("jobscheduler.tasks.execute_command.Waiting.until_ended", steal)
         failed = failure("exit 3", told)
     assert "exit status was lost" in str(failed)
 

@@ -10,7 +10,6 @@ from contextlib import suppress
 import pytest
 
 from jobscheduler.tasks import execute_command
-from jobscheduler.tasks.execute_command_child import _Bells
 from tests.tasks_support import (
     as_root,
     children,
@@ -101,20 +100,15 @@ def test_what_may_heal_is_tried_again(scarce, number):
     assert execute("true").details == (("exit_code", 0),)
 
 
-def test_a_wake_up_without_a_descriptor_is_tried_again(monkeypatch):
-    """It is among the first descriptors that a start needs, if no earlier run has left one."""
-    answers = [OSError(errno.EMFILE, "Too many open files")] * 2
-    make = os.eventfd
+def test_a_command_is_seen_through_without_a_descriptor_to_be_told_by(monkeypatch):
+    """It runs already: it is looked after, and neither forgotten nor started once more."""
 
-    def scarce(*arguments):
-        if answers:
-            raise answers.pop()
-        return make(*arguments)
+    def scarce(*_):
+        raise OSError(errno.EMFILE, "Too many open files")
 
-    monkeypatch.setattr("jobscheduler.tasks.execute_command_child._BELLS", _Bells(0))
-    monkeypatch.setattr("jobscheduler.tasks.execute_command_child.os.eventfd", scarce)
-    assert execute("true").details == (("exit_code", 0),)
-    assert answers == []
+    monkeypatch.setattr("jobscheduler.tasks.execute_command_child.os.pidfd_open", scarce)
+    monkeypatch.setattr("jobscheduler.tasks.execute_command_wait.os.eventfd", scarce)
+    assert execute("echo hello").output == b"hello\n"
 
 
 @pytest.mark.parametrize(

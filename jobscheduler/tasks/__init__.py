@@ -14,15 +14,18 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
 
-from jobscheduler.tasks.base import Alert, Complaint, Context, Outcome, Task, TaskFailed
+from jobscheduler.tasks.base import Alert, Complaint, Context, Going, NotBegun, Outcome, Outside, Task, TaskFailed
 
 __all__ = [
     "TASK_TYPES",
     "Alert",
     "Complaint",
     "Context",
+    "Going",
     "Listing",
+    "NotBegun",
     "Outcome",
+    "Outside",
     "Task",
     "TaskFailed",
     "UnknownTask",

@@ -20,8 +20,9 @@ import select
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
+from types import TracebackType
 
 from jobscheduler.tasks.processes import MARK, Process, everybody, look_at
 
@@ -36,6 +37,22 @@ PATIENCE = 5.0
 
 _PR_SET_CHILD_SUBREAPER = 36
 _CHUNK = 64 * 1024
+
+
+class _Start:
+    """A start that is being made: a context manager, written out because it is part of every run."""
+
+    __slots__ = ("_aftermath",)
+
+    def __init__(self, aftermath: Aftermath) -> None:
+        self._aftermath = aftermath
+
+    def __enter__(self) -> Callable[[int], None]:
+        self._aftermath.starting(1)
+        return self._aftermath.register
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._aftermath.starting(-1)
 
 
 class Aftermath:
@@ -54,20 +71,18 @@ class Aftermath:
         self._subreaper = False
         self._looked_at = 0.0
 
-    @contextmanager
-    def start(self) -> Iterator[Callable[[int], None]]:
+    def start(self) -> _Start:
         """Surround the start of a main process; what this gives is to be called with its pid.
 
         From then until `release` the pid is left alone. The first call makes this process the parent of orphans.
         """
         self._become_subreaper()
+        return _Start(self)
+
+    def starting(self, more: int) -> None:
+        """Take note that so many more main processes are being started."""
         with self._lock:
-            self._starts += 1
-        try:
-            yield self._register
-        finally:
-            with self._lock:
-                self._starts -= 1
+            self._starts += more
 
     def release(self, pid: int) -> None:
         """The run is about to reap its main process. Not after it: the pid could belong to the next one by then."""
@@ -102,10 +117,12 @@ class Aftermath:
             with suppress(OSError, AttributeError):
                 ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
-    def _register(self, pid: int) -> None:
+    def register(self, pid: int) -> None:
+        """A main process has this pid; it is left alone until `release`."""
         with self._lock:
             self._ours.add(pid)
-            self._orphans = {known for known in self._orphans if known[0] != pid}  # seen before it was ours
+            if self._orphans:
+                self._orphans = {known for known in self._orphans if known[0] != pid}  # seen before it was ours
 
     def _watch(self, pipe: int | None) -> None:
         with self._lock:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from jobscheduler.model import Record, Value
 
@@ -187,3 +187,43 @@ class Task(ABC):
 
         Called on a pool thread, several at a time for several jobs, each on an instance of its own.
         """
+
+
+class NotBegun(Exception):
+    """Raised when a task could not begin for now: nothing of it has been done, and another try may help.
+
+    `failure` is what to raise when there is none.
+    """
+
+    def __init__(self, failure: TaskFailed) -> None:
+        super().__init__(str(failure))
+        self.failure = failure
+
+
+class Going(Protocol):
+    """A task that goes on in another process, and needs nobody until a descriptor says so."""
+
+    @property
+    def ended(self) -> int | None:
+        """Readable when it has ended; None if there is no such descriptor, and `see_through` must wait."""
+
+    @property
+    def news(self) -> int | None:
+        """Readable when there is something for `hear`; None if there never will be."""
+
+    def hear(self) -> bool:
+        """Take what has come, without waiting; False when nothing more will come by this descriptor."""
+
+    def end(self) -> Outcome:
+        """Say what became of it, once it has ended. Raises `TaskFailed`, or `NotBegun`."""
+
+    def see_through(self) -> Outcome:
+        """Wait for its end, or end it when its context says so; then as `end`."""
+
+
+class Outside(Task):
+    """A task whose work is done by another process, so that one thread can look after all of them: `start`, `end`."""
+
+    @abstractmethod
+    def start(self, context: Context) -> Going:
+        """Have the work begin, without waiting. Raises `TaskFailed`, or `NotBegun`."""

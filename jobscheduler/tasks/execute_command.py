@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from datetime import UTC
 from typing import Any, ClassVar
 
 from jobscheduler.model import Value
 from jobscheduler.tasks.aftermath import AFTERMATH
-from jobscheduler.tasks.base import Complaint, Context, Outcome, Task, TaskFailed
+from jobscheduler.tasks.base import Complaint, Context, NotBegun, Outcome, Outside, TaskFailed
 from jobscheduler.tasks.execute_command_child import Child, Plan
 from jobscheduler.tasks.execute_command_errors import in_words, is_transient, of_a_helper
 from jobscheduler.tasks.execute_command_fields import SCHEMA, complaints
-from jobscheduler.tasks.processes import ATTEMPT, MARK, End
-from jobscheduler.tasks.turns import Turn
+from jobscheduler.tasks.execute_command_wait import Waiting
+from jobscheduler.tasks.processes import ATTEMPT, MARK, End, Process
 from jobscheduler.tasks.users import NoSuchAccount, account, environment, wrapped
 
 PERSIST = 5.0
@@ -23,10 +23,8 @@ PERSIST = 5.0
 
 _LONGEST_PAUSE = 0.5  # seconds between two tries
 
-_AGAIN = 0.2  # seconds before another start after a program that prepares the command had to give up
 
-
-class ExecuteCommand(Task):
+class ExecuteCommand(Outside):
     """Runs a command: text for the shell, or a list run without one."""
 
     schema: ClassVar[Mapping[str, Any]] = SCHEMA
@@ -45,14 +43,35 @@ class ExecuteCommand(Task):
     def run(self, context: Context) -> Outcome:
         """Run the command until its main process has ended.
 
+        What keeps it from beginning and may heal within moments is tried again; nothing is held meanwhile.
+
         Raises `TaskFailed` with the reason `start` if it could not be started, `exit` if it ended with a status that
         is not among `success_exit_codes`.
         """
+        until = time.monotonic() + PERSIST
+        pause = 0.05
+        while not context.stopping.is_set():
+            try:
+                return self.start(context).see_through()
+            except NotBegun as trouble:
+                if time.monotonic() + pause > until:
+                    raise trouble.failure from trouble.__cause__
+            context.stopping.wait(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+        raise TaskFailed("stopped before it could be started", reason="start")
+
+    def start(self, context: Context) -> Command:
+        """Start the command."""
         try:
             plan = self._plan(context)
         except (OSError, ValueError, NoSuchAccount) as error:
             raise TaskFailed(in_words(error), reason="start") from error
-        return self._judge(*_carried_out(plan, context))
+        try:
+            child = Child.start(plan)
+        except (OSError, ValueError) as error:
+            failure = TaskFailed(in_words(error, plan.directory, plan.command), reason="start")
+            raise (NotBegun(failure) if is_transient(error) else failure) from error
+        return Command(child, plan, context, self.fields.get("success_exit_codes", (0,)))
 
     def _plan(self, context: Context) -> Plan:
         fields = self.fields
@@ -79,6 +98,62 @@ class ExecuteCommand(Task):
             command = [self.fields.get("shell", "/bin/sh"), "-c", command]
         return [word.encode() for word in command]
 
+
+class Command:
+    """A command that goes on."""
+
+    def __init__(self, child: Child, plan: Plan, context: Context, good: Container[int]) -> None:
+        self._child = child
+        self._plan = plan
+        self._context = context
+        self._good = good
+
+    @property
+    def ended(self) -> int | None:
+        """Readable when the main process has ended."""
+        return self._child.pidfd
+
+    @property
+    def news(self) -> int | None:
+        """Readable when it has printed something, or nobody can print any more."""
+        return self._child.pipe
+
+    def hear(self) -> bool:
+        """Take what it has printed; False when that was the last."""
+        return self._child.read() != 0
+
+    def see_through(self) -> Outcome:
+        """Wait until the main process has ended, or end all of its tree when the run has to stop."""
+        left = 0
+        try:
+            with Waiting(self._child, self._context) as waiting:
+                if not waiting.until_ended():
+                    left = len(self._end_tree(waiting))
+        except BaseException:
+            self._child.close()
+            raise
+        return self.end(left)
+
+    def _end_tree(self, waiting: Waiting) -> tuple[Process, ...]:
+        context = self._context
+        return End((context.run_id,), self._child.pid, waiting.pause, AFTERMATH.recognise, context.attempt)()
+
+    def end(self, left: int = 0) -> Outcome:
+        """Let go of it and say what became of it; `left` is how many of its processes could not be ended."""
+        status, output = self._child.close(), self._child.output.kept()
+        if status is not None and self._plan.program is not None:
+            self._check_helpers(status, output, self._plan.program)
+        return self._judge(status, output, left)
+
+    def _check_helpers(self, status: int, output: bytes, program: bytes) -> None:
+        """Raise what kept the programs that prepare the command from it: nothing of the job has run then."""
+        error = of_a_helper(status, output, program)
+        if error is None:
+            return
+        outcome = Outcome((("exit_code", status),), output)
+        failure = TaskFailed(in_words(error, self._plan.home, [program]), reason="start", outcome=outcome)
+        raise (NotBegun(failure) if is_transient(error) else failure) from error
+
     def _judge(self, status: int | None, output: bytes, left: int) -> Outcome:
         """Success, or the `TaskFailed` that says what became of the command."""
         if status is None:
@@ -92,7 +167,7 @@ class ExecuteCommand(Task):
             details: tuple[tuple[str, Value], ...] = (("signal", _signal_name(-status)),)
             raise TaskFailed("", reason="exit", outcome=Outcome(details, output))
         outcome = Outcome((("exit_code", status),), output)
-        if status in self.fields.get("success_exit_codes", (0,)):
+        if status in self._good:
             return outcome
         raise TaskFailed(_hint(status), reason="exit", outcome=outcome)
 
@@ -107,57 +182,6 @@ def _marks(context: Context) -> Mapping[str, str]:
         marks["JOB_SCHEDULED_TIME"] = context.scheduled.astimezone(UTC).isoformat().replace("+00:00", "Z")
     told = {} if context.alert is None else context.alert.variables
     return {**told, **marks}
-
-
-def _carried_out(plan: Plan, context: Context) -> tuple[int | None, bytes, int]:
-    """Start the command and see it through; returns its status, its output, and how many could not be ended.
-
-    The programs that prepare it may meet what heals within moments, too: nothing of the job has run then.
-    """
-    until = time.monotonic() + PERSIST
-    while True:
-        child = _start_persistently(plan, context)
-        left = _see_through(child, context)
-        status, output = child.close(), child.output.kept()
-        error = None if status is None or plan.program is None else of_a_helper(status, output, plan.program)
-        if status is None or error is None:
-            return status, output, left
-        if not is_transient(error) or time.monotonic() > until:
-            outcome = Outcome((("exit_code", status),), output)
-            raise TaskFailed(
-                in_words(error, plan.home, [plan.program or b""]), reason="start", outcome=outcome
-            ) from error
-        context.stopping.wait(_AGAIN)
-
-
-def _start_persistently(plan: Plan, context: Context) -> Child:
-    """Start the command; what may heal within moments is tried again, and nothing is held meanwhile."""
-    until = time.monotonic() + PERSIST
-    pause = 0.05
-    while True:
-        if context.stopping.is_set():
-            raise TaskFailed("stopped before it could be started", reason="start")
-        try:
-            with Turn():
-                return Child.start(plan)
-        except (OSError, ValueError) as error:
-            if not is_transient(error) or time.monotonic() + pause > until:
-                raise TaskFailed(in_words(error, plan.directory, plan.command), reason="start") from error
-        context.stopping.wait(pause)
-        pause = min(2 * pause, _LONGEST_PAUSE)
-
-
-def _see_through(child: Child, context: Context) -> int:
-    """Wait until the command has ended, or end its tree when told to; returns how many could not be ended."""
-    try:
-        context.on_stop(child.wake)
-        if child.wait():
-            return 0
-        end = End((context.run_id,), child.pid, child.listen_for, AFTERMATH.recognise, context.attempt)
-        return len(end())
-    except BaseException:
-        child.close()
-        raise
 
 
 def _signal_name(number: int) -> str:
