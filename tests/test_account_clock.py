@@ -33,7 +33,6 @@ class Simulated:
         self.marks: list[Mark] = []
         self.scheduler = Scheduler(
             write=self.written.append,
-            write_started=self.written.append,
             write_mark=self.marks.append,
             max_workers=2,
             clock=lambda: self.now,

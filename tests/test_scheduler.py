@@ -45,7 +45,6 @@ class World:
         self.written: list[Entry] = []
         self.scheduler = Scheduler(
             write=self.written.append,
-            write_started=self.written.append,
             max_workers=workers,
             clock=lambda: self.now,
             cause=lambda: "asleep",
@@ -319,7 +318,7 @@ def test_the_real_scheduler_wakes_at_the_time() -> None:
     """APScheduler's thread, its store and its pool: a one-time and an every-second job run when they are due."""
     soon, clock = real()
     written: list[Entry] = []
-    scheduler = Scheduler(write=written.append, write_started=written.append, max_workers=2, clock=clock)
+    scheduler = Scheduler(write=written.append, max_workers=2, clock=clock)
     with scheduler:
         scheduler.put(job("once", Once(soon)), clock())
         scheduler.put(job("each", Cron("* * * * * *", "UTC")), clock())

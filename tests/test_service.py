@@ -17,6 +17,7 @@ from jobscheduler.model import Cron, Job, TaskSpec
 from jobscheduler.timetable import timetable_of
 from tests.accounting import MARKING, Account
 from tests.conftest import ROOT, Service, job, wait_until
+from tests.tasks_support import hanging_program
 
 
 def test_a_file_becomes_a_job_that_runs_and_leaves_records(service: Service) -> None:
@@ -97,6 +98,24 @@ def test_the_two_jobs_of_the_original_requirements(service: Service) -> None:
 
     assert len(service.words("job.expired", job_id="cleanup-xyz")) == 1
     assert service.words("run.started") == []
+
+
+def test_a_program_on_a_disk_that_does_not_answer_holds_up_only_its_own_job(service: Service, tmp_path: Path) -> None:
+    """Its run ends when the disk answers, and until then its other slots are skipped."""
+    with hanging_program(tmp_path) as (program, let_go):
+        service.write("hung.json", job("hung", command=[program]))
+        service.write("other.json", job("other"))
+        service.start()
+        service.wait_for("SKIPPED", 2, job_id="hung", reason="overlap")
+        before = len(service.words("SUCCESS", job_id="other"))
+        records = service.wait_for("SUCCESS", before + 2, job_id="other")[before:]
+        late = [datetime.fromisoformat(one["started"]) - datetime.fromisoformat(one["scheduled"]) for one in records]
+        assert max(late) < timedelta(seconds=5)
+        assert not service.words("SUCCESS", job_id="hung")
+        let_go()
+        (record, *_) = service.wait_for("SUCCESS", job_id="hung")
+    assert float(record["duration"]) > 1
+    assert service.stop() == 0
 
 
 def test_a_one_time_job_two_seconds_ahead_runs_exactly_once(service: Service) -> None:

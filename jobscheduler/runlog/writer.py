@@ -62,10 +62,10 @@ _NO_DISK = frozenset({errno.EBADF, errno.EINVAL, errno.EROFS, errno.EMFILE})
 
 
 class _Item(NamedTuple):
-    """What is put into the queue at once: entries with nothing in between. Who waits for them gets `done` released."""
+    """What is put into the queue at once: entries with nothing in between. `done` is called when they are written."""
 
     entries: tuple[Entry, ...]
-    done: threading.Lock | None = None
+    done: Callable[[], object] | None = None
     is_mark: bool = False
 
 
@@ -145,6 +145,12 @@ class RunLog:
         self._queue.put(item)
         return True
 
+    def write_then(self, entries: Iterable[Entry], then: Callable[[], object]) -> None:
+        """Have entries written, and `then` called when they are, on the writer's thread. Never waits."""
+        if not self._put(_Item(tuple(entries), then)):
+            self.tell_behind()
+            then()
+
     def write_through(self, entry: Entry, timeout: float) -> bool:
         """Have an entry written and wait for that, `timeout` seconds at most; tell whether it was written by then.
 
@@ -152,12 +158,16 @@ class RunLog:
         """
         done = threading.Lock()
         done.acquire()
-        if self._put(_Item((entry,), done)) and done.acquire(timeout=timeout):
+        if self._put(_Item((entry,), done.release)) and done.acquire(timeout=timeout):
             return True
+        self.tell_behind()
+        return False
+
+    def tell_behind(self) -> None:
+        """Say, once until the writer has caught up, that somebody did not wait any longer."""
         if not self._behind:
             self._behind = True
             self.event(Level.WARNING, "log.behind", problem="a run did not wait any longer for its line to be written")
-        return False
 
     def event(self, level: Level, name: str, /, **values: Value | None) -> None:
         """Have an event written, with the present time; values that are None are left out."""
@@ -186,7 +196,7 @@ class RunLog:
             self._put_out(items)
             for item in items:
                 if item.done is not None:
-                    item.done.release()
+                    item.done()
             if self._queue.empty() and time.monotonic() - self._taken < LATE:
                 self._behind = False
             self._taken = 0.0
@@ -201,9 +211,9 @@ class RunLog:
         """Wait for entries, a moment at most, and take what is there. The second value is False when all is to end."""
         items: list[_Item] = []
         try:
-            item = self._queue.get(timeout=RETRY)
             if time.monotonic() < self._busy_until:
                 self._closing.wait(GATHER)
+            item = self._queue.get(timeout=RETRY)
             while item is not None and len(items) < BATCH - 1:
                 items.append(item)
                 item = self._queue.get_nowait()

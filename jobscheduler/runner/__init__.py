@@ -3,7 +3,7 @@
 1. `Runner.begin` makes a `Run`, a handle that goes on until its record exists: while it waits for a worker, while an
    attempt goes on, and while it waits for a further attempt.
 2. A worker calls `Run.attempt`, which returns the record, or `Again` with the seconds after which a worker is to call
-   it again: waiting holds no worker.
+   it again: waiting holds no worker. Attempts whose work another process does are made by the one thread of `Loop`.
 3. `Run.stop` ends it from any thread, and so does its time limit: the task is told through its context.
 4. A task that has not ended `grace` seconds after it was told is *lost*: its record is written by the timer thread,
    the thread that it holds is counted, and what it returns one day is ignored.
@@ -11,15 +11,18 @@
 
 from jobscheduler.runner.attempt import BLOT, Ending, carry_out
 from jobscheduler.runner.limits import Timer
+from jobscheduler.runner.loop import Loop, is_outside
 from jobscheduler.runner.once import end_leftovers, hand_over_leftovers, run_once
 from jobscheduler.runner.outputs import OutputRing, tail
-from jobscheduler.runner.run import GRACE, Again, Run, Runner
+from jobscheduler.runner.run import GRACE, Again, Announce, Run, Runner
 
 __all__ = [
     "BLOT",
     "GRACE",
     "Again",
+    "Announce",
     "Ending",
+    "Loop",
     "OutputRing",
     "Run",
     "Runner",
@@ -27,6 +30,7 @@ __all__ = [
     "carry_out",
     "end_leftovers",
     "hand_over_leftovers",
+    "is_outside",
     "run_once",
     "tail",
 ]

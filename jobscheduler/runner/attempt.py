@@ -47,12 +47,22 @@ def carry_out(spec: TaskSpec, context: Context) -> Ending:
     task: Task | None = None
     try:
         task = task_type(spec.type)(spec.fields)
-        return _ended(None, task.run(context))
+        return ending_of(task.run(context))
     except BaseException as raised:
-        try:
-            return _explained(raised, task)
-        except Exception as crash:  # a `TaskFailed` that holds what it should not
-            return _crashed(crash, task)
+        return failed_ending(raised, task)
+
+
+def ending_of(outcome: Outcome | None) -> Ending:
+    """Return the ending of a task that succeeded. Raises `TypeError` for what is no outcome."""
+    return _ended(None, outcome)
+
+
+def failed_ending(raised: BaseException, task: Task | None) -> Ending:
+    """Return the ending of a task that raised something."""
+    try:
+        return _explained(raised, task)
+    except Exception as crash:  # a `TaskFailed` that holds what it should not
+        return _crashed(crash, task)
 
 
 def _explained(raised: BaseException, task: Task | None) -> Ending:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,7 +20,13 @@ from jobscheduler.tasks.base import Context
 GRACE = 10.0
 """Seconds that a task has to end after it was told to. More than TERM and KILL take in `execute_command`."""
 
+PATIENCE = 1.0
+"""How long an attempt waits for its `run.started` to be written, in seconds."""
+
 Pairs = tuple[tuple[str, Value], ...]
+
+Announce = Callable[[Sequence[Event], Callable[[], object]], object]
+"""Has some events written, and calls the second argument when they are. Does not wait."""
 
 
 def utc_now() -> datetime:
@@ -42,7 +48,9 @@ class Runner:
     `record` gets the one record of each run, from the thread that ends it (a worker, the timer, or who called
     `stop`); `emit` gets events, and `run.started` before the task begins. `clock` tells the time in records, in UTC;
     limits are measured by the monotonic clock. What `record` and `emit` raise is ignored: a run is not their fault.
-    `on_lost` is called, on any thread and with no lock held, when `lost` may have changed.
+    `announce` is given the `run.started` of attempts that are about to begin, and calls what it is given with them
+    when they stand in the log; nobody waits for that longer than `PATIENCE`, and `on_behind` is told when that was
+    too short. `on_lost` is called, on any thread and with no lock held, when `lost` may have changed.
     """
 
     def __init__(
@@ -53,14 +61,18 @@ class Runner:
         clock: Callable[[], datetime] = utc_now,
         outputs: OutputRing | None = None,
         grace: float = GRACE,
+        announce: Announce | None = None,
+        on_behind: Callable[[], object] = lambda: None,
         on_lost: Callable[[], object] = lambda: None,
     ) -> None:
         self.clock = clock
         self.outputs = outputs or OutputRing()
         self.grace = grace
-        self.timer = Timer(self._complain)
+        self.timer = Timer(self.complain)
         self._record = record
         self._emit = emit
+        self._announce = announce or self._say
+        self._on_behind = on_behind
         self._on_lost = on_lost
         self._lock = threading.Lock()
         self._going: dict[str, Run] = {}
@@ -115,14 +127,32 @@ class Runner:
         try:
             self._on_lost()
         except Exception as error:  # neither the timer thread nor a worker is to end for it
-            self._complain(error)
+            self.complain(error)
+
+    def announce(self, events: Sequence[Event], then: Callable[[], object]) -> None:
+        """Have the lines written that say what is about to begin; `then` is called, on any thread, when they are."""
+        try:
+            self._announce(events, then)
+        except Exception:  # as with `tell`
+            then()
+
+    def _say(self, events: Sequence[Event], then: Callable[[], object]) -> None:
+        for event in events:
+            self._emit(event)
+        then()
+
+    def tell_behind(self) -> None:
+        """Say that a run did not wait any longer for its line."""
+        with suppress(Exception):
+            self._on_behind()
 
     def tell(self, entry: Entry) -> None:
         """Pass on a record or an event."""
         with suppress(Exception):  # the log itself is in trouble and says so by its own means
             _ = self._record(entry) if isinstance(entry, Record) else self._emit(entry)
 
-    def _complain(self, error: Exception) -> None:
+    def complain(self, error: Exception) -> None:
+        """Tell a fault of a task, or of ours, that is no run's end."""
         values: Pairs = (("error", f"{type(error).__name__}: {error}"),)
         self.tell(Event(self.clock(), Level.ERROR, "task.crashed", values))
 
@@ -160,16 +190,19 @@ class Run:
 
         A run that was stopped while it waited has its record already, which is returned; None if it was withdrawn.
         """
-        context = self._open()
-        if context is None:
+        attempt = self.open()
+        if attempt is None:
             return self._record
-        self._tell(Level.INFO, "run.started", (("attempt", context.attempt),))
-        limit = self._limit(context)
-        began = time.monotonic()
-        ending = carry_out(self.job.task, context)
-        if limit is not None:
-            self._runner.timer.cancel(limit)
-        return self._close(context, ending, time.monotonic() - began)
+        self._wait_for_line(attempt)
+        attempt.begin()
+        return attempt.end(carry_out(self.job.task, attempt.context))
+
+    def _wait_for_line(self, attempt: Attempt) -> None:
+        written = threading.Lock()
+        written.acquire()
+        self._runner.announce((attempt.event(),), written.release)
+        if not written.acquire(timeout=PATIENCE):
+            self._runner.tell_behind()
 
     def stop(self, reason: str) -> None:
         """End the run as a failure for this reason (`replaced`, `shutdown`); does nothing if it has ended.
@@ -196,8 +229,8 @@ class Run:
         self._runner._forget(self)
         return True
 
-    def _open(self) -> Context | None:
-        """The context of the next attempt, None if the run has ended."""
+    def open(self) -> Attempt | None:
+        """Make the next attempt, which is to be announced and then begun; None if the run has ended."""
         with self._lock:
             if self._record is not None or self._withdrawn:
                 return None
@@ -206,18 +239,12 @@ class Run:
                 self.started = self._runner.clock()
                 self._began = time.monotonic()
             self._context = Context(self.job.id, self.run_id, self.scheduled, self.attempts)
-            return self._context
-
-    def _limit(self, context: Context) -> int | None:
-        if self.job.timeout is None:
-            return None
-        context.deadline = time.monotonic() + self.job.timeout
-        return self._runner.timer.at(context.deadline, partial(self._tell_to_end, context, "timeout"))
+            return Attempt(self, self._context)
 
     def _tell_to_end(self, context: Context, reason: str) -> None:
         if not context.stopping.is_set():
             self._runner.timer.at(time.monotonic() + self._runner.grace, partial(self._give_up, context))
-        context.stop(reason, self._runner._complain)
+        context.stop(reason, self._runner.complain)
 
     def _give_up(self, context: Context) -> None:
         """Write the record of a task that did not end (on the timer thread)."""
@@ -297,6 +324,40 @@ class Run:
             self._tell(Level.ERROR, "task.crashed", (("traceback", ending.traceback),))
 
     def _tell(self, level: Level, name: str, values: Pairs) -> None:
+        self._runner.tell(self._event(level, name, values))
+
+    def _event(self, level: Level, name: str, values: Pairs) -> Event:
         slot: Pairs = () if self.scheduled is None else (("scheduled", self.scheduled),)
         who: Pairs = (("job_id", self.job.id), ("run_id", self.run_id), *slot, *self.extra)
-        self._runner.tell(Event(self._runner.clock(), level, name, (*who, *values)))
+        return Event(self._runner.clock(), level, name, (*who, *values))
+
+
+class Attempt:
+    """One attempt of a run: to be announced by its `event`, then begun, then ended, by whoever carries it out."""
+
+    __slots__ = ("_began", "_limit", "context", "run")
+
+    def __init__(self, run: Run, context: Context) -> None:
+        self.run = run
+        self.context = context
+        self._limit: int | None = None
+        self._began = 0.0
+
+    def event(self) -> Event:
+        """Return what says that it is about to begin."""
+        return self.run._event(Level.INFO, "run.started", (("attempt", self.context.attempt),))
+
+    def begin(self) -> None:
+        """Let its time run from now."""
+        self._began = time.monotonic()
+        timeout, runner = self.run.job.timeout, self.run._runner
+        if timeout is not None:
+            self.context.deadline = self._began + timeout
+            tell = partial(self.run._tell_to_end, self.context, "timeout")
+            self._limit = runner.timer.at(self.context.deadline, tell)
+
+    def end(self, ending: Ending) -> Record | Again | None:
+        """Take its end; return the record of the run, or when there is to be another attempt."""
+        if self._limit is not None:
+            self.run._runner.timer.cancel(self._limit)
+        return self.run._close(self.context, ending, time.monotonic() - self._began)

@@ -1,18 +1,22 @@
-"""The threads that carry out runs: handing runs to them, trying again after a pause, and ending all of it.
+"""Who carries out runs: handing runs out, trying again after a pause, and ending all of it.
 
-A run that has to wait for a worker is late and never dropped. A thread that a task does not give back is replaced.
+Commands are carried out by one thread, which waits for none of them, all else by the threads of the pool; together
+they have so many places. A run that has to wait for one is late and never dropped. A place that a task does not give
+back is replaced.
 """
 
 from __future__ import annotations
 
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 
 from jobscheduler.model import Entry, Event, Job, Level, Record, Value
-from jobscheduler.runner import Again, OutputRing, Run, Runner
+from jobscheduler.runner import Again, Announce, Loop, OutputRing, Run, Runner, is_outside
 from jobscheduler.scheduler.held import withdrawn_record
 from jobscheduler.scheduler.wakes import Wakes
 from jobscheduler.status import Going
@@ -29,19 +33,27 @@ class Crew:
     def __init__(
         self,
         wakes: Wakes,
+        places: int,
         *,
         record: Callable[[Record], object],
-        emit: Callable[[Event], object],
         write: Callable[[Entry], object],
+        announce: Announce | None,
+        on_behind: Callable[[], object],
         clock: Callable[[], datetime],
     ) -> None:
-        """`record` gets the record of each run, `emit` its events, `write` what is to be said of the crew itself."""
+        """`record` gets the record of each run, `write` its events and what is to be said of the crew itself."""
         self._wakes = wakes
+        self._places = places
         self._write = write
         self._clock = clock
-        self._runner = Runner(record, emit, clock=clock, on_lost=self._lost_changed)
+        self._runner = Runner(
+            record, write, clock=clock, announce=announce, on_behind=on_behind, on_lost=self._lost_changed
+        )
+        self._loop = Loop(self._runner, self._done, wakes.submit)
+        self._lock = threading.Lock()
+        self._taken = 0
         self._retries: dict[Run, float] = {}
-        self._queued: dict[Run, float] = {}
+        self._queued: OrderedDict[Run, float] = OrderedDict()
         self._told_full = False
         self._lost = 0
         self._lost_lock = threading.Lock()
@@ -70,27 +82,60 @@ class Crew:
         return self._runner.begin(job, scheduled, extra)
 
     def submit(self, run: Run) -> None:
-        """Hand a run to the pool. Lateness for want of a worker is no miss, so the pool's queue has no bound."""
+        """Have a run carried out as soon as there is a place for it. Being late for want of one is no miss."""
         self._retries.pop(run, None)
         if self._stopping and self._withdraw(run):
             return
-        self._queued[run] = time.monotonic()
+        with self._lock:
+            self._queued[run] = time.monotonic()
+        self._fill_places()
+
+    def _fill_places(self) -> None:
+        while (run := self._next()) is not None:
+            self._hand_out(run)
+
+    def _next(self) -> Run | None:
+        """Take the run that has waited longest, if there is a place for it."""
+        with self._lock:
+            if not self._queued or self._taken >= self._places + self._lost:
+                return None
+            self._taken += 1
+            return self._queued.popitem(last=False)[0]
+
+    def _hand_out(self, run: Run) -> None:
+        if self._stopping and self._withdraw(run):  # its slot gets no record: the next start accounts for it
+            self._leave_place()
+            return
         try:
-            self._wakes.submit(partial(self._work, run))
+            if not self._can_loop(run):
+                self._wakes.submit(partial(self._work, run))
         except RuntimeError:  # the host has no thread left, or the service has stopped
-            self._queued.pop(run, None)
+            self._leave_place()
             if not self._stopping or not self._withdraw(run):
                 run.stop("shutdown" if self._stopping else "start")
 
+    def _can_loop(self, run: Run) -> bool:
+        """Have the one thread carry out a run, if it is for that."""
+        with suppress(OSError, RuntimeError):  # no descriptor or thread left for it: perhaps one of the pool is free
+            if is_outside(run.job.task):
+                self._loop.put(run)
+                return True
+        return False
+
     def _work(self, run: Run) -> None:
-        self._queued.pop(run, None)
-        if self._stopping and self._withdraw(run):
-            return  # the slot gets no record: the next start accounts for it
-        end = run.attempt()
+        self._done(run, run.attempt())
+
+    def _done(self, run: Run, end: Record | Again | None) -> None:
         if isinstance(end, Again):
             due = time.monotonic() + end.delay
             self._retries[run] = due
             self._runner.timer.at(due, partial(self.submit, run))
+        self._leave_place()
+        self._fill_places()
+
+    def _leave_place(self) -> None:
+        with self._lock:
+            self._taken -= 1
 
     def standing(self, run: Run) -> Going:
         """Say how a run stands that is not waiting for its turn."""
@@ -99,12 +144,14 @@ class Crew:
 
     def look_at_pool(self, now: float) -> None:
         """Say so, once until it is over, when runs wait for a worker for longer than a moment (monotonic seconds)."""
-        waiting = list(self._queued.values())
+        self._loop.look(now)
+        with self._lock:
+            waiting, since = len(self._queued), next(iter(self._queued.values()), now)
         if not waiting:
             self._told_full = False
-        elif not self._told_full and now - waiting[0] > LATE:
+        elif not self._told_full and now - since > LATE:
             self._told_full = True
-            self._write(Event(self._clock(), Level.WARNING, "pool.full", (("waiting", len(waiting)),)))
+            self._write(Event(self._clock(), Level.WARNING, "pool.full", (("waiting", waiting),)))
 
     def _lost_changed(self) -> None:
         """Replace each thread that is lost, and say so. The count is read under a lock, so that none is outrun."""
@@ -113,6 +160,7 @@ class Crew:
             self._wakes.make_up_for(self._lost)
             if self._lost > before:
                 self._write(Event(self._clock(), Level.WARNING, "pool.lost", (("lost", self._lost),)))
+        self._fill_places()
 
     # -- the end
 
@@ -146,6 +194,7 @@ class Crew:
 
     def close(self) -> None:
         """End what looks after runs."""
+        self._loop.close()
         self._runner.close()
 
     def abandon(self, seconds: float) -> None:

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Self
 
 from jobscheduler.model import Begun, Entry, Event, Job, Level, Mark, Once, Past, Record, Status, Wait
-from jobscheduler.runner import OutputRing, Run
+from jobscheduler.runner import Announce, OutputRing, Run
 from jobscheduler.scheduler.before import EPOCH, TICK, Before
 from jobscheduler.scheduler.crew import Crew, Pairs
 from jobscheduler.scheduler.held import Held, missed_record, waits_event, withdrawn_record
@@ -48,21 +48,21 @@ class Scheduler:
         self,
         *,
         write: Callable[[Entry], object],
-        write_started: Callable[[Event], object],
         write_mark: Callable[[Mark], object] = lambda _: None,
+        announce: Announce | None = None,
+        on_behind: Callable[[], object] = lambda: None,
         max_workers: int,
         host: str = "",
         boot: str = "",
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         cause: Callable[[], str] = lambda: "down",
     ) -> None:
-        """`write` takes records and events and does not wait; `write_started` may, for the line before a run begins.
+        """`write` takes records and events and does not wait; `announce` and `on_behind` are as in `Runner`.
 
         `host` is what `jitter` is derived from, so that two hosts differ and one host does not change; `boot` tells
         one boot from another. `cause` says why slots come to be decided late.
         """
         self._write = write
-        self._write_started = write_started
         self._write_mark = write_mark
         self._host = host
         self._boot = boot
@@ -84,7 +84,15 @@ class Scheduler:
         self._stopped: tuple[datetime, tuple[Wait, ...]] | None = None
         self.activity = 0
         self._wakes = Wakes(max_workers, self._on_due)
-        self._crew = Crew(self._wakes, record=self._finished, emit=self._emit, write=write, clock=clock)
+        self._crew = Crew(
+            self._wakes,
+            max_workers,
+            record=self._finished,
+            write=write,
+            announce=announce,
+            on_behind=on_behind,
+            clock=clock,
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -377,12 +385,6 @@ class Scheduler:
         return entry.situation(paused=entry.job.id in self._paused)
 
     # -- runs
-
-    def _emit(self, event: Event) -> None:
-        if event.name == "run.started":
-            self._write_started(event)
-        else:
-            self._write(event)
 
     def _finished(self, record: Record) -> None:
         """Take the record of a run that has ended, and begin the one that waited for that."""

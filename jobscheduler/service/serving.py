@@ -33,8 +33,8 @@ from jobscheduler.sources.directory import DirectorySource, is_job_file
 from jobscheduler.watch import NoWatch, Watch
 from jobscheduler.web import Web
 
-STARTED = 1.0
-"""How long a run waits for its `run.started` to be written, in seconds."""
+DYING = 1.0
+"""How long the last line waits to be written when the service gives up, in seconds."""
 
 ENDING = 15.0
 """How long the end after an internal failure may take, in seconds."""
@@ -160,8 +160,9 @@ def _scheduler(
 ) -> Scheduler:
     return Scheduler(
         write=write,
-        write_started=partial(log.write_through, timeout=STARTED),
         write_mark=log.mark if second is None else second.withheld(log.mark),
+        announce=log.write_then,
+        on_behind=log.tell_behind,
         max_workers=settings.max_workers,
         host=_first_line(Path("/etc/machine-id")) or os.uname().nodename,
         boot=_first_line(Path("/proc/sys/kernel/random/boot_id")),
@@ -198,7 +199,7 @@ def _abandon(scheduler: Scheduler, log: RunLog) -> None:
         ending.start()
         ending.join(ENDING)
     log.write_through(
-        Event(utc_now(), Level.ERROR, "service.died", (("exit_status", INTERNAL_FAILURE),)), timeout=STARTED
+        Event(utc_now(), Level.ERROR, "service.died", (("exit_status", INTERNAL_FAILURE),)), timeout=DYING
     )
     os._exit(INTERNAL_FAILURE)
 

@@ -50,7 +50,7 @@ class ExecuteCommand(Outside):
         """
         until = time.monotonic() + PERSIST
         pause = 0.05
-        while not context.stopping.is_set():
+        while True:
             try:
                 return self.start(context).see_through()
             except NotBegun as trouble:
@@ -58,10 +58,11 @@ class ExecuteCommand(Outside):
                     raise trouble.failure from trouble.__cause__
             context.stopping.wait(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
-        raise TaskFailed("stopped before it could be started", reason="start")
 
     def start(self, context: Context) -> Command:
-        """Start the command."""
+        """Start the command, unless its run has to stop already."""
+        if context.stopping.is_set():
+            raise TaskFailed("stopped before it could be started", reason="start")
         try:
             plan = self._plan(context)
         except (OSError, ValueError, NoSuchAccount) as error:

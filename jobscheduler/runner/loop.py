@@ -1,0 +1,395 @@
+"""One thread that looks after all runs whose work is done by other processes.
+
+A thread for each of them would cost more than all the rest of a run: dozens that want the interpreter at once hand it
+to each other at every step. Here a thousand runs that are due in one second cost a few changes of thread together.
+
+1. Runs that are put are opened together, announced in one go, and started when the log has their lines.
+2. What is going on is watched by `epoll`: the end of a process, its output, and a bell for what other threads want.
+3. Whatever would make this thread wait is done on another one: a start that has to be tried again, and the ending of
+   processes that were told to end.
+4. A start may hang all the same, on a disk that does not answer. `look` notices, and has another thread take over;
+   the one that hangs gives back what it started, if it ever comes back, and ends.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from itertools import islice
+from typing import cast
+
+from jobscheduler.model import Record, TaskSpec
+from jobscheduler.runner.attempt import Ending, carry_out, ending_of, failed_ending
+from jobscheduler.runner.run import PATIENCE, Again, Attempt, Run, Runner
+from jobscheduler.tasks import Going, NotBegun, Outcome, Outside, task_type
+
+HANGS = 0.25
+"""A start that takes longer than this holds up the others for too long, in seconds. The usual one takes 0.0002."""
+
+EARLY = 0.01
+"""For so long the output of a process may wait: most have ended by then, and are woken up for once. In seconds."""
+
+AT_ONCE = 16
+"""So many commands are started before the ends of others are looked at."""
+
+AGAIN = 0.1
+"""Seconds between two tries to get a thread when the host has none left."""
+
+Ended = Record | Again | None
+
+
+def is_outside(spec: TaskSpec) -> bool:
+    """Tell whether the work of a task is done by another process."""
+    try:
+        return issubclass(task_type(spec.type), Outside)
+    except LookupError:  # whoever carries it out says so
+        return False
+
+
+class _Batch:
+    """Attempts that were announced together, and the moment (monotonic) at which they begin in any case."""
+
+    __slots__ = ("attempts", "due", "has_begun")
+
+    def __init__(self, attempts: list[Attempt], due: float) -> None:
+        self.attempts = attempts
+        self.due = due
+        self.has_begun = False
+
+
+class _Item:
+    """An attempt that goes on."""
+
+    __slots__ = ("attempt", "going", "news", "task")
+
+    def __init__(self, attempt: Attempt, task: Outside, going: Going) -> None:
+        self.attempt = attempt
+        self.task = task
+        self.going = going
+        self.news: int | None = None  # where its output is listened to
+
+
+class Loop:
+    """Carries out attempts of tasks that are `Outside`.
+
+    `done` is told how each ended, on any thread. `aside` has work done on another thread, or raises `RuntimeError`
+    when the host has none left.
+    """
+
+    def __init__(
+        self, runner: Runner, done: Callable[[Run, Ended], object], aside: Callable[[Callable[[], None]], object]
+    ) -> None:
+        self._runner = runner
+        self._done = done
+        self._aside = aside
+        self._lock = threading.Lock()
+        self._term = 0
+        self._is_alive = self._is_closed = False
+        self._given: deque[Run] = deque()
+        self._announced: deque[_Batch] = deque()
+        self._ready: deque[Attempt] = deque()
+        self._calls: deque[Callable[[], None]] = deque()
+        self._items: dict[int, _Item] = {}
+        self._early: deque[tuple[float, _Item]] = deque()
+        self._unattended: deque[_Item] = deque()
+        self._sleeps = False
+        self._starts_since = 0.0
+        self._epoll: select.epoll | None = None
+        self._bell = -1
+
+    def put(self, run: Run) -> None:
+        """Have the next attempt of a run made; does not wait.
+
+        Raises:
+            OSError, RuntimeError: the host has no descriptor or no thread left for it.
+
+        """
+        if self._is_closed:
+            raise RuntimeError("closed")
+        if not self._is_alive:
+            self._revive()
+        self._given.append(run)
+        self._ring()
+        self.look(time.monotonic())
+
+    def look(self, now: float) -> None:
+        """Have another thread take over if a start hangs (monotonic seconds)."""
+        if not self._hangs(now):
+            return
+        with self._lock, suppress(RuntimeError):  # no thread left: the next look tries again
+            if self._hangs(now):
+                self._begin_term()
+
+    def _hangs(self, now: float) -> bool:
+        since = self._starts_since
+        return since > 0 and now - since > HANGS
+
+    def close(self) -> None:
+        """End the thread once nothing goes on; what does not end is left to itself."""
+        self._is_closed = True
+        self._soon(lambda: None)
+
+    # -- from any thread
+
+    def _revive(self) -> None:
+        with self._lock:
+            if self._is_alive:
+                return
+            if self._epoll is None:
+                self._bell, self._epoll = _bell_and_epoll()
+            self._begin_term()
+
+    def _begin_term(self) -> None:
+        """Have a new thread be the one that does it all; the former one notices when it gets on. Under the lock."""
+        threading.Thread(target=self._work, args=(self._term + 1,), name="commands", daemon=True).start()
+        self._term += 1
+        self._starts_since = 0.0
+        self._is_alive = True
+
+    def _ring(self) -> None:
+        if self._sleeps:
+            self._sleeps = False
+            with self._lock:  # under which it is closed
+                if self._bell >= 0:
+                    os.eventfd_write(self._bell, 1)
+
+    def _soon(self, call: Callable[[], None]) -> None:
+        """Have something done by the thread that is in charge."""
+        self._calls.append(call)
+        self._ring()
+
+    # -- on the thread
+
+    def _work(self, term: int) -> None:
+        with self._lock:
+            pass  # the term has begun
+        while self._term == term and not (self._is_closed and self._is_idle()):
+            try:
+                self._round(term)
+            except Exception as error:  # a fault of ours is not to end it
+                self._runner.complain(error)
+                threading.Event().wait(AGAIN)
+        with self._lock:
+            if self._term == term:
+                self._shut()
+
+    def _is_idle(self) -> bool:
+        waits = any(not batch.has_begun for batch in self._announced)
+        return not (waits or self._items or self._given or self._ready or self._unattended)
+
+    def _shut(self) -> None:
+        bell, self._bell = self._bell, -1
+        epoll, self._epoll = self._epoll, None
+        os.close(bell)
+        if epoll is not None:
+            epoll.close()
+        self._is_alive = False
+
+    def _round(self, term: int) -> None:
+        """Do what is to be done, or wait until there is something."""
+        while self._calls:
+            self._calls.popleft()()
+        self._open_given()
+        self._start_some(term)
+        if self._term == term:
+            self._listen()
+            self._see_to_what_is_due(time.monotonic())
+
+    def _start_some(self, term: int) -> None:
+        for _ in range(AT_ONCE):
+            try:
+                attempt = self._ready.popleft()
+            except IndexError:  # none is left; a thread that has lost its office a moment ago may take one, too
+                return
+            self._start(attempt, term)
+            if self._term != term:
+                return
+
+    def _open_given(self) -> None:
+        """Open the runs that were put, and have them announced; one that was ended or taken back meanwhile is done."""
+        attempts = []
+        while self._given:
+            run = self._given.popleft()
+            attempt = run.open()
+            if attempt is None:
+                self._done(run, run.record)
+            else:
+                attempts.append(attempt)
+        if attempts:
+            batch = _Batch(attempts, time.monotonic() + PATIENCE)
+            self._announced.append(batch)
+            events = [attempt.event() for attempt in attempts]
+            self._runner.announce(events, partial(self._soon, partial(self._let_begin, batch)))
+
+    def _let_begin(self, batch: _Batch) -> None:
+        if not batch.has_begun:
+            batch.has_begun = True
+            self._ready += batch.attempts
+
+    def _listen(self) -> None:
+        """Hear what there is; wait for it if nothing else is to be done."""
+        assert self._epoll is not None  # noqa: S101 - it is there as long as this thread
+        self._sleeps = True  # before looking: who brings something after that rings
+        seconds = 0.0 if self._calls or self._given or self._ready else self._until_due()
+        heard = self._epoll.poll(seconds)
+        self._sleeps = False
+        for descriptor, _ in heard:
+            item = self._items.get(descriptor)
+            if item is not None and descriptor == item.going.ended:
+                self._end(item)
+            elif item is not None:
+                self._take_news(item, descriptor)
+            elif descriptor == self._bell:
+                os.eventfd_read(self._bell)
+
+    def _until_due(self) -> float | None:
+        """Seconds until something is due; None if nothing is."""
+        while self._announced and self._announced[0].has_begun:
+            self._announced.popleft()
+        while self._early and not self._is_watched(self._early[0][1]):
+            self._early.popleft()
+        dues = [batch.due for batch in islice(self._announced, 1)] + [due for due, _ in islice(self._early, 1)]
+        if self._unattended:
+            dues.append(time.monotonic() + AGAIN)
+        return max(0.0, min(dues) - time.monotonic()) if dues else None
+
+    def _see_to_what_is_due(self, now: float) -> None:
+        while self._announced and (self._announced[0].has_begun or self._announced[0].due <= now):
+            batch = self._announced.popleft()
+            if not batch.has_begun:
+                self._runner.tell_behind()
+                self._let_begin(batch)
+        while self._early and self._early[0][0] <= now:
+            self._hear_news(self._early.popleft()[1])
+        for _ in range(len(self._unattended)):
+            self._see_through(self._unattended.popleft())
+
+    # -- one attempt
+
+    def _start(self, attempt: Attempt, term: int) -> None:
+        task: Outside | None = None
+        spec = attempt.run.job.task
+        attempt.begin()
+        self._starts_since = time.monotonic()
+        try:
+            task = cast(type[Outside], task_type(spec.type))(spec.fields)
+            item = _Item(attempt, task, task.start(attempt.context))
+        except NotBegun as trouble:
+            self._try_elsewhere(attempt, trouble, task)
+        except BaseException as raised:
+            self._finish(attempt, failed_ending(raised, task))
+        else:
+            if self._term == term:
+                self._watch(item)
+            else:
+                self._soon(partial(self._watch, item))
+        finally:
+            if self._term == term:
+                self._starts_since = 0.0
+
+    def _is_watched(self, item: _Item) -> bool:
+        ended = item.going.ended
+        return ended is not None and self._items.get(ended) is item
+
+    def _watch(self, item: _Item) -> None:
+        """Listen for its end, and soon for its output. What cannot be listened to gets a thread to wait for it."""
+        ended = item.going.ended
+        if self._epoll is None or ended is None:
+            self._see_through(item)
+            return
+        try:
+            self._epoll.register(ended, select.EPOLLIN)
+        except OSError:  # the user's limit of watches is reached, or no memory left
+            self._see_through(item)
+            return
+        self._items[ended] = item
+        self._early.append((time.monotonic() + EARLY, item))
+        item.attempt.context.on_stop(partial(self._soon, partial(self._let_go, item)))
+
+    def _hear_news(self, item: _Item) -> None:
+        """Listen to its output, too. One that cannot be listened to is for a thread of its own: it would block."""
+        news = item.going.news
+        if self._epoll is None or news is None or not self._is_watched(item):
+            return
+        try:
+            self._epoll.register(news, select.EPOLLIN)
+        except OSError:
+            self._let_go(item)
+        else:
+            item.news = news
+            self._items[news] = item
+
+    def _take_news(self, item: _Item, descriptor: int) -> None:
+        if not item.going.hear():
+            self._unregister(descriptor)
+            item.news = None
+
+    def _unregister(self, descriptor: int) -> None:
+        self._items.pop(descriptor, None)
+        if self._epoll is not None:
+            with suppress(OSError):
+                self._epoll.unregister(descriptor)
+
+    def _forget(self, item: _Item) -> None:
+        """Listen to it no more."""
+        for descriptor in (item.going.ended, item.news):
+            if descriptor is not None:
+                self._unregister(descriptor)
+        item.news = None
+
+    def _let_go(self, item: _Item) -> None:
+        """Leave an attempt that has to stop to a thread of its own."""
+        if self._is_watched(item):
+            self._forget(item)
+            self._see_through(item)
+
+    def _end(self, item: _Item) -> None:
+        """Take the end of an attempt."""
+        self._forget(item)
+        self._conclude(item, item.going.end)
+
+    def _see_through(self, item: _Item) -> None:
+        """Have a thread wait for its end, or bring it about."""
+        try:
+            end = (item, item.going.see_through)
+            threading.Thread(target=self._conclude, args=end, name="command", daemon=True).start()
+        except RuntimeError:  # the host has no thread left
+            self._unattended.append(item)
+
+    def _conclude(self, item: _Item, end: Callable[[], Outcome]) -> None:
+        try:
+            ending = ending_of(end())
+        except NotBegun as trouble:
+            self._try_elsewhere(item.attempt, trouble, item.task)
+        except BaseException as raised:
+            self._finish(item.attempt, failed_ending(raised, item.task))
+        else:
+            self._finish(item.attempt, ending)
+
+    def _try_elsewhere(self, attempt: Attempt, trouble: NotBegun, task: Outside | None) -> None:
+        """Have a task that has not begun tried for longer, on another thread."""
+        try:
+            self._aside(lambda: self._finish(attempt, carry_out(attempt.run.job.task, attempt.context)))
+        except RuntimeError:
+            self._finish(attempt, failed_ending(trouble.failure, task))
+
+    def _finish(self, attempt: Attempt, ending: Ending) -> None:
+        self._done(attempt.run, attempt.end(ending))
+
+
+def _bell_and_epoll() -> tuple[int, select.epoll]:
+    """Make what a loop listens with, and a descriptor that others can make it hear. Raises `OSError`."""
+    bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+    try:
+        epoll = select.epoll()
+        epoll.register(bell, select.EPOLLIN)
+    except OSError:
+        os.close(bell)
+        raise
+    return bell, epoll
