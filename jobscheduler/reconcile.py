@@ -28,8 +28,8 @@ def plan(desired: Mapping[str, Job], applied: Mapping[str, Job], now: datetime, 
     put. One that was applied before is put again when it changes: whether its slot already ran is for the
     scheduler to know.
     """
-    pairs = ((job_id, desired.get(job_id), applied.get(job_id)) for job_id in ids)
-    wanted = sorted(job_id for job_id, now_is, was in pairs if now_is is not was and now_is != was)
+    others = [job_id for job_id in ids if desired.get(job_id) is not applied.get(job_id)]  # few, of thousands
+    wanted = sorted(job_id for job_id in others if desired.get(job_id) != applied.get(job_id))
     changed = [desired[job_id] for job_id in wanted if job_id in desired]
     return Plan(
         put=tuple(job for job in changed if not is_past(job, now)),

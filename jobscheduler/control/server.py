@@ -31,6 +31,9 @@ LONGEST = 60.0
 MOST = 256
 """How many connections may be open at once; further ones wait."""
 
+POLL = 60.0
+"""How often the server's thread wakes up for nothing, in seconds; it is woken for its end."""
+
 QUEUED = 5.0
 """How long a connection waits for room at most before it is closed unanswered, in seconds."""
 
@@ -69,7 +72,7 @@ class Control:
     def _listen(self) -> None:
         self._server = _Server(self._path, self._app)
         self._made = _identity(self._path)
-        threading.Thread(target=self._server.serve_forever, name="control", daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(POLL,), name="control", daemon=True).start()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         if _identity(self._path) == self._made:  # it may be another service's by now
@@ -80,6 +83,8 @@ class Control:
     def _close(self) -> None:
         server, self._server = self._server, None
         if server is not None:
+            with suppress(OSError):
+                server.socket.shutdown(socket.SHUT_RDWR)  # which wakes its thread up
             server.shutdown()
             server.server_close()
 

@@ -30,7 +30,7 @@ TEND = 1.0
 """How often the directory's identity and the threads are looked at, in seconds."""
 
 WAKE = 5.0
-"""How often the scheduling thread is made to look at the clock, in seconds."""
+"""How often the scheduling thread is made to look at the clock, and the host's zone is looked at, in seconds."""
 
 MARK = 60.0
 """How often the log gets a mark while anything runs, in seconds."""
@@ -166,7 +166,6 @@ class Supervisor:
             self._next_tend = now + TEND
             self._tend()
             self._look_at_clock()
-            self._look_at_zone()
             self._scheduler.look_at_pool(now)
             self._ping()
             if self.control is not None:
@@ -174,6 +173,7 @@ class Supervisor:
         if now >= self._next_wake:
             self._next_wake = now + WAKE
             self._health.wake()
+            self._look_at_zone()
         if now >= self._next_rescan:
             self._next_rescan = now + self._settings.rescan_interval
             self._look(self._reconciler.look_at_everything)

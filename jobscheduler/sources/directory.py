@@ -14,7 +14,7 @@ import shlex
 import stat
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from operator import attrgetter
 from pathlib import Path
@@ -140,7 +140,7 @@ class _OpenDirectory:
         """
         try:
             names = os.listdir(self._descriptor)  # noqa: PTH208 - of a descriptor
-            found = {name: self._signature(name) for name in names if is_job_file(name)}
+            found = self._signatures(filter(is_job_file, names))
             deleted = os.fstat(self._descriptor).st_nlink == 0
         except OSError as error:
             raise _unavailable(self._source.path, error) from None
@@ -152,11 +152,16 @@ class _OpenDirectory:
         self._source._listed = self._identity
         return found
 
-    def _signature(self, name: str) -> Signature:
-        try:
-            return signature_of(os.stat(name, dir_fd=self._descriptor))
-        except OSError:
-            return _BROKEN
+    def _signatures(self, names: Iterable[str]) -> dict[str, Signature]:
+        """Ask for the state of each file: this is most of what an idle service does, so it is one plain loop."""
+        found: dict[str, Signature] = {}
+        look, descriptor = os.stat, self._descriptor
+        for name in names:
+            try:
+                found[name] = signature_of(look(name, dir_fd=descriptor))
+            except OSError:
+                found[name] = _BROKEN
+        return found
 
     def read(self, name: str) -> Read:
         """Read one file; never blocks on a FIFO and never opens a device.
