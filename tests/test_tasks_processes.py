@@ -10,6 +10,7 @@ import time
 import pytest
 
 from jobscheduler.runner import end_leftovers
+from jobscheduler.tasks import processes
 from jobscheduler.tasks.aftermath import AFTERMATH
 from jobscheduler.tasks.processes import GRACE, End, look_at, marked, send, tree
 from tests.tasks_support import (
@@ -308,6 +309,53 @@ def test_a_process_that_is_not_the_one_is_not_signalled():
     finally:
         process.kill()
         process.wait()
+
+
+class Looks:
+    """Looks at everybody that wait for the test."""
+
+    def __init__(self, monkeypatch):
+        self.count = 0
+        self.entered = threading.Semaphore(0)
+        self.may_end = threading.Event()
+        self._everybody = processes.everybody
+        monkeypatch.setattr(processes, "everybody", self)
+
+    def __call__(self):
+        """Look, when the test says so."""
+        self.count += 1
+        found = list(self._everybody())
+        self.entered.release()
+        self.may_end.wait(10)
+        return iter(found)
+
+
+def test_many_who_ask_at_once_share_a_look(monkeypatch):
+    """Hundreds of runs that end together would else look at everybody hundreds of times."""
+    looks, found = Looks(monkeypatch), []
+    threads = [threading.Thread(target=lambda: found.append(tree(["none"]))) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    looks.entered.acquire()
+    looks.may_end.set()
+    for thread in threads:
+        thread.join()
+    assert found == [()] * 20
+    assert looks.count <= 20 // 2, "each looked for itself"
+
+
+def test_a_look_that_began_before_one_asked_is_not_for_them(monkeypatch):
+    """It may have missed who was forked since."""
+    looks, found = Looks(monkeypatch), []
+    with in_thread(lambda: tree(["none"])):
+        looks.entered.acquire()
+        late = subprocess.Popen(["sleep", "1000"], env={"JOB_RUN_ID": "late-run"})
+        with in_thread(lambda: found.append(tree(["late-run"]))):
+            looks.may_end.set()
+    late.kill()
+    late.wait()
+    assert [process.pid for (process,) in found] == [late.pid]
+    assert looks.count == 2
 
 
 def test_the_service_is_never_part_of_a_tree(monkeypatch):

@@ -13,9 +13,11 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+import threading
 import time
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,13 +76,71 @@ def everybody() -> Iterator[Process]:
 
 def marked(pid: int, run_ids: Iterable[str], attempt: int | None = None) -> bool:
     """Whether the process was started with the mark of one of these runs, and of this attempt (None: of any)."""
+    return _fits(_marks_of(pid), {run_id.encode() for run_id in run_ids}, attempt)
+
+
+_Marks = tuple[frozenset[bytes], frozenset[bytes]]
+"""The runs and the attempts that stand in the environment of a process."""
+
+_NO_MARKS: _Marks = (frozenset(), frozenset())
+_RUNS, _ATTEMPTS = (re.compile(rb"\0%b=([^\0]*)" % name.encode()) for name in (MARK, ATTEMPT))
+
+
+def _marks_of(pid: int) -> _Marks:
     try:
-        environment = b"\0%b\0" % Path(f"/proc/{pid}/environ").read_bytes()
+        environment = b"\0" + Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:  # gone, or not ours to read: then it is not ours to signal either
-        return False
-    if attempt is not None and b"\0%b=%d\0" % (ATTEMPT.encode(), attempt) not in environment:
-        return False
-    return any(b"\0%b=%b\0" % (MARK.encode(), run_id.encode()) in environment for run_id in run_ids)
+        return _NO_MARKS
+    runs = _RUNS.findall(environment)
+    return (frozenset(runs), frozenset(_ATTEMPTS.findall(environment))) if runs else _NO_MARKS
+
+
+def _fits(marks: _Marks, run_ids: Set[bytes], attempt: int | None) -> bool:
+    runs, attempts = marks
+    return not runs.isdisjoint(run_ids) and (attempt is None or b"%d" % attempt in attempts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Host:
+    """Everybody at one moment, the marks of those that carry any, and whose children they are."""
+
+    found: Mapping[int, Process]
+    marks: Mapping[int, _Marks]
+    children: Mapping[int, list[int]]
+
+
+def _look() -> _Host:
+    found = {process.pid: process for process in everybody()}
+    marks = {pid: marks for pid in found if (marks := _marks_of(pid)) is not _NO_MARKS}
+    children: dict[int, list[int]] = {}
+    for process in found.values():
+        children.setdefault(process.parent, []).append(process.pid)
+    return _Host(found, marks, children)
+
+
+class _Looks:
+    """Looks at everybody, shared by those who ask at the same time.
+
+    When hundreds of runs have to end at once, each of them asks again and again. A look that began before one asked
+    is not for them: it may have missed who was forked since.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._begun = 0
+        self._latest: tuple[int, _Host] | None = None
+
+    def look(self) -> _Host:
+        """Give one that begins after this was called."""
+        before = self._begun
+        with self._lock:
+            if self._latest is None or self._latest[0] <= before:
+                self._begun += 1
+                self._latest = self._begun, _look()
+            return self._latest[1]
+
+
+_LOOKS = _Looks()
 
 
 def tree(
@@ -94,17 +154,15 @@ def tree(
     `known` are pid and start time of those that are known to belong to them; `attempt` leaves those out that carry
     the mark of another attempt.
     """
-    wanted = tuple(run_ids)
-    protected = _ourselves()
-    found = {process.pid: process for process in everybody()}
-    roots = {
+    host, wanted, protected = _LOOKS.look(), {run_id.encode() for run_id in run_ids}, _ourselves()
+    roots = {pid for pid, marks in host.marks.items() if _fits(marks, wanted, attempt)}
+    roots |= {
         process.pid
-        for process in found.values()
-        if process.pid not in protected
-        and (main in (process.pid, process.session) or process.known in known or marked(process.pid, wanted, attempt))
+        for process in host.found.values()
+        if main in (process.pid, process.session) or process.known in known
     }
-    members = _with_descendants(roots, found) - protected
-    return tuple(found[pid] for pid in sorted(members) if not found[pid].ended)
+    members = _with_descendants(roots - protected, host.children) - protected
+    return tuple(host.found[pid] for pid in sorted(members) if not host.found[pid].ended)
 
 
 def _ourselves() -> frozenset[int]:
@@ -117,10 +175,7 @@ def _ourselves() -> frozenset[int]:
     return frozenset(pids)
 
 
-def _with_descendants(roots: set[int], found: dict[int, Process]) -> set[int]:
-    children: dict[int, list[int]] = {}
-    for process in found.values():
-        children.setdefault(process.parent, []).append(process.pid)
+def _with_descendants(roots: set[int], children: Mapping[int, list[int]]) -> set[int]:
     members: set[int] = set()
     waiting = list(roots)
     while waiting:
