@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from jobscheduler.model import Event, Record, Retry, Status
-from jobscheduler.runner import Again, Loop, Run, Runner
+from jobscheduler.runner import Again, Loop, Run, Runner, ear
 from jobscheduler.runner import loop as loops
 from jobscheduler.tasks import execute_command_child
 from tests.tasks_support import (
@@ -382,7 +382,7 @@ def test_a_host_without_a_descriptor_or_a_thread_is_told_to_whoever_asks(
 ) -> None:
     """And the next run finds everything in order."""
     with monkeypatch.context() as scarce:
-        scarce.setattr(loops.select, "epoll", no_descriptor)
+        scarce.setattr(ear.select, "epoll", no_descriptor)
         with pytest.raises(OSError, match="descriptor"):
             world.loop.put(world.begin("true"))
     with monkeypatch.context() as scarce:

@@ -13,8 +13,6 @@ to each other at every step. Here a thousand runs that are due in one second cos
 
 from __future__ import annotations
 
-import os
-import select
 import threading
 import time
 from collections import deque
@@ -26,6 +24,7 @@ from typing import cast
 
 from jobscheduler.model import Record, TaskSpec
 from jobscheduler.runner.attempt import Ending, carry_out, ending_of, failed_ending
+from jobscheduler.runner.ear import Ear
 from jobscheduler.runner.run import PATIENCE, Again, Attempt, Run, Runner
 from jobscheduler.tasks import Going, NotBegun, Outcome, Outside, task_type
 
@@ -98,10 +97,8 @@ class Loop:
         self._items: dict[int, _Item] = {}
         self._early: deque[tuple[float, _Item]] = deque()
         self._unattended: deque[_Item] = deque()
-        self._sleeps = False
         self._starts_since = 0.0
-        self._epoll: select.epoll | None = None
-        self._bell = -1
+        self._ear: Ear | None = None
 
     def put(self, run: Run) -> None:
         """Have the next attempt of a run made; does not wait.
@@ -141,8 +138,7 @@ class Loop:
         with self._lock:
             if self._is_alive:
                 return
-            if self._epoll is None:
-                self._bell, self._epoll = _bell_and_epoll()
+            self._ear = self._ear or Ear()
             self._begin_term()
 
     def _begin_term(self) -> None:
@@ -153,11 +149,8 @@ class Loop:
         self._is_alive = True
 
     def _ring(self) -> None:
-        if self._sleeps:
-            self._sleeps = False
-            with self._lock:  # under which it is closed
-                if self._bell >= 0:
-                    os.eventfd_write(self._bell, 1)
+        if self._ear is not None:
+            self._ear.ring()
 
     def _soon(self, call: Callable[[], None]) -> None:
         """Have something done by the thread that is in charge."""
@@ -176,20 +169,13 @@ class Loop:
                 self._runner.complain(error)
                 threading.Event().wait(AGAIN)
         with self._lock:
-            if self._term == term:
-                self._shut()
+            if self._term == term and self._ear is not None:
+                self._ear.close()
+                self._ear, self._is_alive = None, False
 
     def _is_idle(self) -> bool:
         waits = any(not batch.has_begun for batch in self._announced)
         return not (waits or self._items or self._given or self._ready or self._unattended)
-
-    def _shut(self) -> None:
-        bell, self._bell = self._bell, -1
-        epoll, self._epoll = self._epoll, None
-        os.close(bell)
-        if epoll is not None:
-            epoll.close()
-        self._is_alive = False
 
     def _round(self, term: int) -> None:
         """Do what is to be done, or wait until there is something."""
@@ -234,19 +220,18 @@ class Loop:
 
     def _listen(self) -> None:
         """Hear what there is; wait for it if nothing else is to be done."""
-        assert self._epoll is not None  # noqa: S101 - it is there as long as this thread
-        self._sleeps = True  # before looking: who brings something after that rings
-        seconds = 0.0 if self._calls or self._given or self._ready else self._until_due()
-        heard = self._epoll.poll(seconds)
-        self._sleeps = False
-        for descriptor, _ in heard:
+        assert self._ear is not None  # noqa: S101 - it is there as long as this thread
+        for descriptor in self._ear.hear(self._patience):
             item = self._items.get(descriptor)
-            if item is not None and descriptor == item.going.ended:
+            if item is None:
+                continue  # ended a moment ago
+            if descriptor == item.going.ended:
                 self._end(item)
-            elif item is not None:
+            else:
                 self._take_news(item, descriptor)
-            elif descriptor == self._bell:
-                os.eventfd_read(self._bell)
+
+    def _patience(self) -> float | None:
+        return 0.0 if self._calls or self._given or self._ready else self._until_due()
 
     def _until_due(self) -> float | None:
         """Seconds until something is due; None if nothing is."""
@@ -300,11 +285,11 @@ class Loop:
     def _watch(self, item: _Item) -> None:
         """Listen for its end, and soon for its output. What cannot be listened to gets a thread to wait for it."""
         ended = item.going.ended
-        if self._epoll is None or ended is None:
+        if self._ear is None or ended is None:
             self._see_through(item)
             return
         try:
-            self._epoll.register(ended, select.EPOLLIN)
+            self._ear.listen_to(ended)
         except OSError:  # the user's limit of watches is reached, or no memory left
             self._see_through(item)
             return
@@ -315,10 +300,10 @@ class Loop:
     def _hear_news(self, item: _Item) -> None:
         """Listen to its output, too. One that cannot be listened to is for a thread of its own: it would block."""
         news = item.going.news
-        if self._epoll is None or news is None or not self._is_watched(item):
+        if self._ear is None or news is None or not self._is_watched(item):
             return
         try:
-            self._epoll.register(news, select.EPOLLIN)
+            self._ear.listen_to(news)
         except OSError:
             self._let_go(item)
         else:
@@ -332,9 +317,8 @@ class Loop:
 
     def _unregister(self, descriptor: int) -> None:
         self._items.pop(descriptor, None)
-        if self._epoll is not None:
-            with suppress(OSError):
-                self._epoll.unregister(descriptor)
+        if self._ear is not None:
+            self._ear.forget(descriptor)
 
     def _forget(self, item: _Item) -> None:
         """Listen to it no more."""
@@ -381,15 +365,3 @@ class Loop:
 
     def _finish(self, attempt: Attempt, ending: Ending) -> None:
         self._done(attempt.run, attempt.end(ending))
-
-
-def _bell_and_epoll() -> tuple[int, select.epoll]:
-    """Make what a loop listens with, and a descriptor that others can make it hear. Raises `OSError`."""
-    bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-    try:
-        epoll = select.epoll()
-        epoll.register(bell, select.EPOLLIN)
-    except OSError:
-        os.close(bell)
-        raise
-    return bell, epoll

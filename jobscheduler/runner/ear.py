@@ -1,0 +1,63 @@
+"""What one thread waits with: descriptors that it listens to, and a bell that other threads ring."""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+
+
+class Ear:
+    """Listens, for one thread at a time. Raises `OSError` when there is no descriptor left for it."""
+
+    def __init__(self) -> None:
+        self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        try:
+            self._epoll = select.epoll()
+            self._epoll.register(self._bell, select.EPOLLIN)
+        except OSError:
+            os.close(self._bell)
+            raise
+        self._lock = threading.Lock()
+        self._is_asleep = False
+
+    def listen_to(self, descriptor: int) -> None:
+        """Hear when a descriptor becomes readable. Raises `OSError` when the user's limit of watches is reached."""
+        self._epoll.register(descriptor, select.EPOLLIN)
+
+    def forget(self, descriptor: int) -> None:
+        """Hear nothing more of a descriptor; to be called before it is closed."""
+        with suppress(OSError):
+            self._epoll.unregister(descriptor)
+
+    def ring(self) -> None:
+        """End `hear`, from any thread; does nothing while nobody is about to wait, and after `close`."""
+        if self._is_asleep:
+            self._is_asleep = False
+            with self._lock:  # under which it is closed
+                if self._bell >= 0:
+                    os.eventfd_write(self._bell, 1)
+
+    def hear(self, seconds: Callable[[], float | None]) -> list[int]:
+        """Wait until a descriptor is readable or somebody rings, and return which are.
+
+        `seconds` says how long at most, None for ever. It is asked last, so that what others brought before it is in
+        its answer, and what they bring after it rings.
+        """
+        self._is_asleep = True
+        heard = self._epoll.poll(seconds())
+        self._is_asleep = False
+        return [descriptor for descriptor, _ in heard if descriptor != self._bell or not self._hush()]
+
+    def _hush(self) -> bool:
+        os.eventfd_read(self._bell)
+        return True
+
+    def close(self) -> None:
+        """Give the descriptors back."""
+        with self._lock:
+            os.close(self._bell)
+            self._bell = -1
+            self._epoll.close()
