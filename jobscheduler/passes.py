@@ -212,9 +212,12 @@ class Reconciler:
 
     def _differing(self, place: _Place, view: View) -> set[str]:
         listing, known = view.listing(), self._catalog.signatures()
+        rejudged = set(self._catalog.rejudged())
+        if listing == known:  # the usual answer, for thousands of files, and quickly found
+            return rejudged
         differing = {name for name, signature in listing.items() if known.get(name) != signature}
         gone = {name for name, signature in known.items() if name not in listing and signature is not None}
-        return differing | set(filter(place.has, gone)) | set(self._catalog.rejudged())
+        return differing | set(filter(place.has, gone)) | rejudged
 
     def _place_of(self, name: str) -> _Place:
         return next(place for place in self._places if place.has(name))
@@ -244,8 +247,10 @@ class Reconciler:
         """
         now = self._now()
         self._unapplied |= self._catalog.take_touched()
-        ids = self._catalog.desired.keys() | self._applied.keys() if everything else self._unapplied
-        todo = plan(self._catalog.desired, self._applied, now, ids)
+        desired, ids = self._catalog.desired, self._unapplied
+        if everything:
+            ids = set() if desired == self._applied else desired.keys() | self._applied.keys()
+        todo = plan(desired, self._applied, now, ids)
         steps = [
             *(partial(self._drop, job_id, now) for job_id in todo.drop),
             *(partial(self._put, job, now) for job in todo.put),
