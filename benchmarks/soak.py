@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -29,6 +29,9 @@ ROTATING = ("--log-max-bytes", "4000000", "--log-backups", "99")
 ALLOWED = {"memory": 1.03, "threads": 1.0, "descriptors": 1.0}
 """How much more there may be in the last quarter than in the second: memory settles into its free lists."""
 
+BASE: dict[str, Callable[[Sequence[float]], float]] = {"memory": median, "threads": min, "descriptors": min}
+"""What is compared: a run at work has threads and descriptors of its own, and at some moment none is at work."""
+
 
 @dataclass(frozen=True, slots=True)
 class Course:
@@ -48,12 +51,13 @@ class Course:
 
 def grown(course: dict[str, list[float]]) -> dict[str, float]:
     """What is not flat, and how many times as much of it there is in the last quarter as in the second one."""
-    ratios = {name: _quarter(course[name], 3) / _quarter(course[name], 1) for name in ALLOWED}
+    ratios = {name: _quarter(name, course, 3) / _quarter(name, course, 1) for name in ALLOWED}
     return {name: ratio for name, ratio in ratios.items() if ratio > ALLOWED[name]}
 
 
-def _quarter(values: Sequence[float], which: int) -> float:
-    return median(values[which * len(values) // 4 : max(1, (which + 1) * len(values) // 4)])
+def _quarter(name: str, course: dict[str, list[float]], which: int) -> float:
+    values = course[name]
+    return BASE[name](values[which * len(values) // 4 : max(1, (which + 1) * len(values) // 4)])
 
 
 def soak(minutes: float) -> Course:
@@ -102,9 +106,8 @@ def main() -> int:
     words = [word for word in sys.argv[1:] if word != "--save"]
     course = soak(float(words[0]) if words else 30.0).named()
     for name in ALLOWED:
-        print(
-            f"{name}: {_quarter(course[name], 1):.1f} in the second quarter, {_quarter(course[name], 3):.1f} at the end"
-        )
+        before, after = (_quarter(name, course, which) for which in (1, 3))
+        print(f"{name}: {before:.1f} in the second quarter, {after:.1f} at the end")
     print(f"{course['runs'][0]:.0f} runs, {course['runs'][1]:.0f} missed, skipped or failed")
     if "--save" in sys.argv:
         results = replace(load(RESULTS), soak=course)

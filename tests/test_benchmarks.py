@@ -210,6 +210,14 @@ def test_a_soak_compares_the_last_quarter_with_the_second(last: float, growing: 
     assert grown({"memory": memory, "threads": [9.0] * 40, "descriptors": [20.0] * 40}).keys() == growing
 
 
+def test_a_soak_is_not_misled_by_runs_that_are_at_work() -> None:
+    """Each has descriptors of its own; what is left when none is at work must not grow."""
+    busy = [13.0, 14.0, 15.0, 13.0] * 5 + [14.0, 14.0, 15.0, 13.0] * 5
+    flat = {"memory": [30.0] * 40, "threads": [9.0] * 40}
+    assert not grown({**flat, "descriptors": busy})
+    assert grown({**flat, "descriptors": [*busy[:30], *(one + 1 for one in busy[30:])]}).keys() == {"descriptors"}
+
+
 # -- the measurements
 
 
