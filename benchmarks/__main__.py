@@ -13,6 +13,7 @@ from benchmarks.machine import describe, yardstick
 from benchmarks.measures import MEASURES, measure
 from benchmarks.peers import available
 from benchmarks.plan import Plan
+from benchmarks.processes import heed_signals
 from benchmarks.report import DOCUMENT, RESULTS, cells, write
 from benchmarks.results import Results, load, save
 
@@ -20,6 +21,7 @@ from benchmarks.results import Results, load, save
 def main() -> int:
     """Do what the arguments say."""
     options = _arguments()
+    heed_signals()
     results = load(options.results)
     if not options.render:
         results = _measured(results, options)

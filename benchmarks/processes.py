@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -34,6 +35,16 @@ def threads(pid: int) -> int:
 def descriptors(pid: int) -> int:
     """Return how many files, sockets and the like a process has open."""
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+def heed_signals() -> None:
+    """Have what is measured start with the usual signals.
+
+    A shell has its background jobs ignore some, and a service that ignores signals starts each command by way of a
+    program that restores them: a benchmark in the background would measure something else than one in front.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 @contextmanager

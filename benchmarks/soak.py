@@ -103,6 +103,7 @@ def _counted(base: Path) -> tuple[float, float]:
 
 def main() -> int:
     """Soak, say what became of it; 1 if something grew."""
+    processes.heed_signals()
     words = [word for word in sys.argv[1:] if word != "--save"]
     course = soak(float(words[0]) if words else 30.0).named()
     for name in ALLOWED:
