@@ -93,11 +93,17 @@ def children() -> set[int]:
 @pytest.fixture(autouse=True)
 def no_strangers() -> None:
     """End what tests of other files have left to this process, which inherits orphans since it has run commands."""
-    for pid in children():
+    eventually(lambda: not end_children() and nothing_to_look_after())
+
+
+def end_children() -> set[int]:
+    """Kill all children, also those that have come meanwhile; returns those that there were."""
+    found = children()
+    for pid in found:
         with suppress(OSError):
             os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-    eventually(lambda: not children() and nothing_to_look_after())
+            os.waitpid(pid, os.WNOHANG)
+    return found
 
 
 def nothing_to_look_after() -> bool:
