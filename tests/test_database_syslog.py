@@ -42,9 +42,9 @@ class Copy:
         self.told: list[tuple[str, dict[str, Value | None]]] = []
 
     def tell(self, level: Level, name: str, /, **values: Value | None) -> None:
-        """Take an event, and have it written as the service does."""
-        self.told.append((name, values))
+        """Have an event written as the service does, then show it."""
         self.log.event(level, name, **values)
+        self.told.append((name, values))
 
     def words(self, name: str) -> list[dict[str, Any]]:
         """The values of all events of this name."""
@@ -126,6 +126,7 @@ def test_what_the_table_will_not_get_is_said_before_the_end(tmp_path: Path) -> N
         place.go()
         made.write(3, 5)
         wait_until(lambda: made.words("database.log_lost"))
+        assert made.log.catch_up(10)
         made.syslog.take_leave()
     place.come()
     missing = len(made.lines()) - len(made.rows())

@@ -72,7 +72,10 @@ class Syslog:
         self._thread.join(ENDING + 0.5)
 
     def take_leave(self) -> None:
-        """Say how many lines the table lacks, if the database takes none, and nothing more: the service is to end."""
+        """Say how many lines the table lacks, if the database takes none, and nothing more: the service is to end.
+
+        It counts what it was given: the log has to have caught up before.
+        """
         tell, self.tell = self.tell, _say_nothing
         with self._changed:
             missed = len(self._waiting) + self._missed if self._is_lost else 0

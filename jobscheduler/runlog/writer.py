@@ -156,9 +156,16 @@ class RunLog:
 
         When it was not, the log says so, once until the writer has caught up.
         """
+        return self._wait_for((entry,), timeout)
+
+    def catch_up(self, timeout: float) -> bool:
+        """Wait until what the log was given so far is written; otherwise as `write_through`."""
+        return self._wait_for((), timeout)
+
+    def _wait_for(self, entries: tuple[Entry, ...], timeout: float) -> bool:
         done = threading.Lock()
         done.acquire()
-        if self._put(_Item((entry,), done.release)) and done.acquire(timeout=timeout):
+        if self._put(_Item(entries, done.release)) and done.acquire(timeout=timeout):
             return True
         self.tell_behind()
         return False

@@ -32,6 +32,9 @@ TEND = 1.0
 WAKE = 5.0
 """How often the scheduling thread is made to look at the clock, and the host's zone is looked at, in seconds."""
 
+ENDING = 1.0
+"""How long the end waits for the log's writer before the last line, in seconds."""
+
 MARK = 60.0
 """How often the log gets a mark while anything runs, in seconds."""
 
@@ -320,6 +323,7 @@ class Supervisor:
         self._scheduler.stop(self._settings.drain_timeout, self._is_hurried)
         self._alerts.stop(drained - time.monotonic(), self._is_hurried)
         self._scheduler.mark()
+        self._log.catch_up(ENDING)  # who counts the lines that a copy of the log lacks has seen them all then
         self.on_stop()
         self._log.event(Level.INFO, "service.stopped")
 
