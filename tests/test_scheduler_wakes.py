@@ -69,3 +69,17 @@ def test_a_change_does_not_wait_until_all_have_been_handed_out(wakes: Wakes, wok
     assert woken.first.wait(10)
     wakes.drop("nobody")
     assert len(woken.ids) <= 2 * PORTION
+
+
+def test_stopping_while_jobs_are_handed_out_is_no_fault(
+    wakes: Wakes, woken: Woken, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread ends by itself; nothing is raised on it, which would show as a traceback."""
+    raised: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", raised.append)
+    for number in range(PORTION):
+        wakes.put(f"job-{number}", Never(), DUE)
+    wakes.start()
+    assert woken.first.wait(10)
+    wakes.stop()
+    assert not raised

@@ -101,6 +101,12 @@ class _Scheduler(BackgroundScheduler):  # type: ignore[misc]
     went_round = 0.0
     _nobody = threading.Event()  # nobody sets it
 
+    def remove_job(self, job_id: str, jobstore: str | None = None) -> None:
+        """Remove a job that will not be due again, also when all has just been told to stop (APScheduler's raises)."""
+        del jobstore  # there is one
+        with self._jobstores_lock:
+            self._jobstores["default"].remove_job(job_id)
+
     def _process_jobs(self) -> Any:
         wait = super()._process_jobs()
         if wait == 0:  # more is due; whoever waits for the store's lock gets it only if nobody takes it at once again
