@@ -1,7 +1,8 @@
 """APScheduler's two triggers, made to follow a `Timetable`: the only thing here that APScheduler asks for a time.
 
 They tell it when to wake up for a job, nothing more. What is due then, and what was missed, is worked out from the
-timetable itself, so these may skip times that lie far in the past, and a fault may wake the scheduler for nothing.
+timetable itself, so these give no times that have passed (a clock set from 1970 to today would have APScheduler ask
+for millions of them, under its lock), and a fault may wake the scheduler for nothing.
 """
 
 from __future__ import annotations
@@ -16,12 +17,6 @@ from apscheduler.triggers import cron, date
 
 from jobscheduler.timetable import Timetable
 
-HORIZON = timedelta(minutes=1)
-"""How far back times are enumerated after the clock was set forward or the host slept.
-
-APScheduler asks for each time between the last one and now, under its lock, and for merged ones uses only the last:
-a jump from 1970 to today would take minutes. Times older than this are passed over.
-"""
 RETRY = timedelta(minutes=1)
 """When the scheduler is woken again for a job whose next time could not be worked out."""
 
@@ -47,7 +42,7 @@ class _Following:
         self._memo = (None, None)
 
     def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
-        """Give the first start after the previous one, or the first at or after `now` when there was none; in UTC.
+        """Give the first start after both, or the first at or after `now` when there was no previous one; in UTC.
 
         Never raises: a fault, which would end the scheduler's thread for good, is reported, and the scheduler is
         woken again a little later.
@@ -62,7 +57,7 @@ class _Following:
     def _next(self, previous: datetime | None, now: datetime) -> datetime | None:
         if previous is None:
             return self.timetable.next_start(now - timedelta(microseconds=1))
-        base = max(previous, now - HORIZON)
+        base = max(previous, now)
         asked, answer = self._memo
         if asked != base:  # asked twice for each run, and by every job that shares this timetable
             answer = self.timetable.next_start(base)

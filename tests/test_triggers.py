@@ -16,7 +16,7 @@ from apscheduler.triggers.date import DateTrigger as ParentDate
 
 from jobscheduler.model import Cron, Job, Once, TaskSpec
 from jobscheduler.timetable import Timetable, timetable_of
-from jobscheduler.triggers import HORIZON, RETRY, CronTrigger, DateTrigger, trigger_for
+from jobscheduler.triggers import RETRY, CronTrigger, DateTrigger, trigger_for
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -72,14 +72,10 @@ def test_times_are_starts_and_not_slots():
     assert first < second
 
 
-def test_a_long_way_behind_only_the_last_minute_is_enumerated():
-    """From 1970 to today an every-second job is asked for a minute's worth of times, not for two thousand million."""
+def test_a_long_way_behind_the_next_time_is_the_one_after_now():
+    """From 1970 to today an every-second job is asked for one time, not for two thousand million."""
     trigger = trigger_for(timetable("* * * * * *"))
-    time, asked = datetime(1970, 1, 1, tzinfo=UTC), 0
-    while time is not None and time <= NOON:
-        time, asked = trigger.get_next_fire_time(time, NOON), asked + 1
-    assert asked <= HORIZON.total_seconds() + 2
-    assert time == NOON + timedelta(seconds=1)
+    assert trigger.get_next_fire_time(datetime(1970, 1, 1, tzinfo=UTC), NOON) == NOON + timedelta(seconds=1)
 
 
 def test_a_clock_that_was_set_back_repeats_nothing():
@@ -369,14 +365,14 @@ def test_a_fault_in_a_trigger_leaves_the_scheduler_running(world):
 
 
 def test_a_clock_set_forward_by_decades_is_taken_in_one_step(world):
-    """An every-second job merges what is due into one run and goes on from now."""
+    """An every-second job is woken up for once, and goes on from now."""
     jump = world("2026-11-22T12:00:00.5Z")
     jump.add("* * * * * *")
     jump.run("2026-11-22T12:00:02Z")
     Clock.present = at("2066-01-01T00:00:00.5Z")
     jump.run("2066-01-01T00:00:02Z")
     years = [time.year for _, time in jump.executor.runs]
-    assert years == [2026, 2026, 2066, 2066, 2066]
+    assert years == [2026, 2026, 2026, 2066, 2066]
 
 
 def test_the_real_thread_survives_a_trigger_that_fails():
