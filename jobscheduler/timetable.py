@@ -61,6 +61,10 @@ class Timetable:
 
     def next(self, after: datetime) -> datetime | None:
         """Give the first slot strictly after an aware moment, in UTC, or None. Raises ValueError if it is naive."""
+        return _next(self, after)
+
+    def within_bounds(self, after: datetime) -> datetime | None:
+        """Work out what `next` gives."""
         if self.not_before is not None and after < self.not_before:
             after = self.not_before - _TICK
         slot = self._unbounded(after)
@@ -168,6 +172,12 @@ def timetable_of(job: Job, host: str = "") -> Timetable:
     """
     seed = f"{host}\0{job.id}" if job.jitter > 0 else ""
     return _timetable(job.schedule, job.not_before, job.not_after, job.jitter, seed)
+
+
+@lru_cache(maxsize=1024)
+def _next(timetable: Timetable, after: datetime) -> datetime | None:
+    """Work a slot out once for all jobs that share a timetable: those of a herd ask for the same ones, twice each."""
+    return timetable.within_bounds(after)
 
 
 @lru_cache(maxsize=1024)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from jobscheduler.model import Begun, Event, Job, Level, Record, Status, Value
@@ -43,13 +44,7 @@ class Held:
 
     def situation(self, *, paused: bool = False) -> Situation:
         """How it stands when its slots are decided."""
-        return Situation(
-            overlap=Overlap(self.job.overlap),
-            going=bool(self.going),
-            waiting=self.waiting is not None,
-            catch_up=timedelta(seconds=self.job.catch_up),
-            paused=paused,
-        )
+        return _situation(self.job.overlap, bool(self.going), self.waiting is not None, self.job.catch_up, paused)
 
     def waits(self, now: datetime) -> list[Event]:
         """Tell of its slots that are due and have not begun: a start has to know of them whatever becomes of the file.
@@ -72,6 +67,12 @@ class Held:
         if waiting is not None:
             self.going.append(waiting)
         return waiting
+
+
+@lru_cache(maxsize=1024)
+def _situation(overlap: str, going: bool, waiting: bool, catch_up: float, paused: bool) -> Situation:
+    """Make it once for all jobs that stand alike."""
+    return Situation(Overlap(overlap), going, waiting, timedelta(seconds=catch_up), paused)
 
 
 def waits_event(job_id: str, slot: datetime, now: datetime, starts: datetime | None = None) -> Event:
