@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Protocol
 
 Value = str | int | float | bool | datetime
@@ -156,6 +157,7 @@ _KEY = re.compile(r"[a-z0-9_]{1,40}")
 _NO_KEY = re.compile(r"[^a-z0-9_]+")
 
 
+@lru_cache(maxsize=1024)
 def log_key(text: str) -> str:
     """`text` as the key of a pair in a log line, where a blank or a line's end would forge what follows it."""
     return text if _KEY.fullmatch(text) else _NO_KEY.sub("_", text.lower())[:40] or "_"

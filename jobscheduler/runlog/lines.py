@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
 
 from jobscheduler.model import Entry, Event, Record, Value, log_key
 
@@ -25,17 +27,23 @@ _LOUDEST = b"<3>"
 
 def instant_text(at: datetime, *, exact: bool = False) -> str:
     """Write an instant in UTC; milliseconds are left out where they are zero, unless `exact`."""
+    if not exact and at.microsecond == 0:
+        return _second_text(at)
     if at.tzinfo is not UTC:
         at = at.astimezone(UTC)
-    if not exact and at.microsecond == 0:
-        return at.isoformat()[:-6] + "Z"
     return at.isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+@lru_cache(maxsize=1024)
+def _second_text(at: datetime) -> str:
+    """Write a full second: mostly a slot, which is in two lines of each of its runs."""
+    return at.astimezone(UTC).isoformat()[:-6] + "Z"
 
 
 def as_text(entry: Entry) -> str:
     """Return the line of an entry in the form that people read, without its end."""
     word = entry.status.value if isinstance(entry, Record) else f"{entry.level.value} {entry.name}"
-    pairs = [f"{key}={_quoted(_plain(value))}" for key, value in _pairs(entry).items()]
+    pairs = [f"{key}={_text_of(value)}" for key, value in _pairs(entry).items()]
     return " ".join((instant_text(entry.at, exact=True), word, *pairs))
 
 
@@ -58,18 +66,11 @@ def _pairs(entry: Entry) -> dict[str, Value]:
     return found
 
 
-def _plain(value: Value) -> str:
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case datetime():
-            return instant_text(value)
-        case float():
-            return f"{value:.3f}"
-        case str():
-            return _clipped(value)
-        case _:
-            return str(value)
+def _text_of(value: Value) -> str:
+    for kind, write in _TEXTS.items():
+        if isinstance(value, kind):
+            return write(value)
+    return _quoted(str(value))
 
 
 def _native(value: Value) -> Value:
@@ -102,6 +103,16 @@ def _quoted(text: str) -> str:
 
 def _escaped(found: re.Match[str]) -> str:
     return found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1]
+
+
+_TEXTS: Mapping[type, Callable[[Any], str]] = {
+    str: lambda text: _quoted(_clipped(text)),
+    datetime: instant_text,
+    float: "{:.3f}".format,
+    bool: lambda truth: "true" if truth else "false",
+    int: int.__str__,
+}
+"""How values are written as text, by their type; the first that fits."""
 
 
 def line_of(entry: Entry, form: Callable[[Entry], str]) -> bytes:
