@@ -11,9 +11,8 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import lru_cache
 
 from jobscheduler.model import Entry, Event, Record, Status, Value
 
@@ -201,13 +200,5 @@ class _Classes:
 
 
 def _small(one: Record) -> Record:
-    """Give a record without its output, and with details that others share: most of them are `exit_code=0`."""
-    details = _known(one.details, tuple(type(value) for _, value in one.details))
-    known = (one.run_id, one.scheduled, one.started, one.duration, one.reason)
-    return Record(one.at, one.status, one.job_id, *known, details)
-
-
-@lru_cache(maxsize=1024)
-def _known(details: Pairs, types: tuple[type, ...]) -> Pairs:
-    del types  # tells `1` from `True`, which are equal
-    return details
+    """Give a record without its output, which is long, and stands in the log."""
+    return one if one.output is None else replace(one, output=None)

@@ -129,7 +129,7 @@ def test_nothing_that_is_told_makes_it_raise() -> None:
     assert results.last("b")
 
 
-def test_a_job_takes_less_than_500_bytes() -> None:
+def test_a_job_takes_less_than_600_bytes() -> None:
     """Ten thousand of them are nothing; measured on records as the runner makes them."""
     ids = [f"job-{number}" for number in range(10_000)]
     results = Results()
@@ -148,4 +148,4 @@ def test_a_job_takes_less_than_500_bytes() -> None:
         size = tracemalloc.get_traced_memory()[0] - before
     finally:
         tracemalloc.stop()
-    assert size / len(ids) < 500
+    assert size / len(ids) < 600
