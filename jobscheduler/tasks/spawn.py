@@ -19,8 +19,9 @@ from collections.abc import Mapping, Sequence
 _SETSIGDEF, _SETSIGMASK, _SETSID = 0x04, 0x08, 0x80  # <spawn.h> of glibc and musl
 _ROOM = 1024  # bytes for a structure whose size is the C library's own affair; the largest has 336
 
-_RESTORED = (signal.SIGPIPE, signal.SIGXFSZ)  # Python ignores these itself, and `subprocess` restores them, too
+_PLACES = 256  # so many combinations of a directory and descriptors are remembered
 
+_RESTORED = (signal.SIGPIPE, signal.SIGXFSZ)  # Python ignores these itself, and `subprocess` restores them, too
 
 _CLONE_FS = 0x200  # <sched.h>: the umask, the directory and the root of a thread
 
@@ -49,7 +50,7 @@ def spawn(
         return None
     before = os.umask(umask)
     try:
-        return library.start(program, command, variables, os.fsencode(directory), stdin, output)
+        return library.start(program, command, variables, (os.fsencode(directory), stdin, output))
     finally:
         os.umask(before)
 
@@ -62,18 +63,19 @@ class _Library:
         pointer, number = ctypes.c_void_p, ctypes.c_int
         self._spawn = unlocked.posix_spawn
         self._spawn.argtypes = (pointer, ctypes.c_char_p, pointer, pointer, pointer, pointer)
-        self._init = locked.posix_spawn_file_actions_init
-        self._destroy = locked.posix_spawn_file_actions_destroy
-        self._enter = locked.posix_spawn_file_actions_addchdir_np
-        self._enter.argtypes = (pointer, ctypes.c_char_p)
-        self._have = locked.posix_spawn_file_actions_adddup2
-        self._have.argtypes = (pointer, number, number)
-        self._close_from = locked.posix_spawn_file_actions_addclosefrom_np
-        self._close_from.argtypes = (pointer, number)
-        self._init.argtypes = self._destroy.argtypes = (pointer,)
+        self.init = locked.posix_spawn_file_actions_init
+        self.destroy = locked.posix_spawn_file_actions_destroy
+        self.enter = locked.posix_spawn_file_actions_addchdir_np
+        self.enter.argtypes = (pointer, ctypes.c_char_p)
+        self.have = locked.posix_spawn_file_actions_adddup2
+        self.have.argtypes = (pointer, number, number)
+        self.close_from = locked.posix_spawn_file_actions_addclosefrom_np
+        self.close_from.argtypes = (pointer, number)
+        self.init.argtypes = self.destroy.argtypes = (pointer,)
         self._unshare = locked.unshare
         self._unshare.argtypes = (number,)
         self._attributes = self._made(locked)
+        self._known: dict[tuple[bytes, int, int], _Actions] = {}
 
     def own_umask(self) -> bool:
         """Let the calling thread have a umask of its own; to be asked for each time, being cheap when it has one.
@@ -96,31 +98,44 @@ class _Library:
         return attributes
 
     def start(
-        self,
-        program: bytes,
-        command: Sequence[bytes],
-        variables: Sequence[bytes],
-        directory: bytes,
-        stdin: int,
-        output: int,
+        self, program: bytes, command: Sequence[bytes], variables: Sequence[bytes], place: tuple[bytes, int, int]
     ) -> int | None:
-        actions, pid = ctypes.create_string_buffer(_ROOM), ctypes.c_int()
-        if self._init(actions):
+        """Start a program; `place` is its directory, its input and its output."""
+        actions, pid = self._actions(place), ctypes.c_int()
+        if actions is None:
             return None
-        try:
-            failed = (
-                self._enter(actions, directory)
-                or self._have(actions, stdin, 0)
-                or self._have(actions, output, 1)
-                or self._have(actions, output, 2)
-                or self._close_from(actions, 3)
-                or self._spawn(
-                    ctypes.byref(pid), program, actions, self._attributes, _strings(command), _strings(variables)
-                )
-            )
-        finally:
-            self._destroy(actions)
+        words = _strings(command), _strings(variables)
+        failed = self._spawn(ctypes.byref(pid), program, actions.memory, self._attributes, *words)
         return None if failed else pid.value
+
+    def _actions(self, place: tuple[bytes, int, int]) -> _Actions | None:
+        """What the new process does before it becomes its program. The numbers of descriptors come again and again."""
+        known = self._known.get(place)
+        if known is None:
+            if len(self._known) >= _PLACES:
+                self._known.clear()
+            known = self._known[place] = _Actions(self, *place)
+        return known if known.is_complete else None
+
+
+class _Actions:
+    """Actions as the C library keeps them; it has memory of its own for them, which is given back with this object."""
+
+    def __init__(self, library: _Library, directory: bytes, stdin: int, output: int) -> None:
+        self.memory = ctypes.create_string_buffer(_ROOM)
+        self._destroy = library.destroy
+        self._is_made = library.init(self.memory) == 0
+        self.is_complete = self._is_made and not (
+            library.enter(self.memory, directory)
+            or library.have(self.memory, stdin, 0)
+            or library.have(self.memory, output, 1)
+            or library.have(self.memory, output, 2)
+            or library.close_from(self.memory, 3)
+        )
+
+    def __del__(self) -> None:
+        if self._is_made:
+            self._destroy(self.memory)
 
 
 def _strings(words: Sequence[bytes]) -> ctypes.Array[ctypes.c_char_p]:
