@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -39,6 +40,9 @@ DYING = 1.0
 ENDING = 15.0
 """How long the end after an internal failure may take, in seconds."""
 
+SELDOM = 20_000
+"""After so many more new objects than gone ones Python looks for cycles; its own number is 700."""
+
 LINES_LOST = 1
 """The exit status when the log could not be written until the end."""
 
@@ -61,6 +65,7 @@ def serve(settings: Settings) -> int:
     defaults = defaults_of(settings, rules)
     token = token_of(settings)
     with ExitStack() as stack:
+        _look_for_no_cycles(stack)
         mailbox = _signals(stack)
         file = LogFile(
             settings.log_file, settings.log_max_bytes, settings.log_backups, on_beginning=partial(mailbox.put, "mark")
@@ -92,6 +97,7 @@ def serve(settings: Settings) -> int:
             snapshots = Snapshots(settings, scheduler, reconciler, results, supervisor, recall, **places)
             supervisor.control = _control(settings, Desk(snapshots, scheduler, reconciler, log.event), log, stack)
             _show(settings, ServiceFace(settings, snapshots, scheduler, results, supervisor), token, log, stack)
+            _look_for_cycles_seldom()
             supervisor.ready()
             if supervisor.run() is not None:
                 _abandon(scheduler, log)
@@ -99,6 +105,22 @@ def serve(settings: Settings) -> int:
     if scheduler.lost_threads():
         os._exit(status)  # a thread that does not heed its end would hold up the interpreter's for ever
     return status
+
+
+def _look_for_no_cycles(stack: ExitStack) -> None:
+    """Keep Python's collector of cycles away from a start, which makes many objects and drops none."""
+    gc.disable()
+    stack.callback(gc.enable)
+
+
+def _look_for_cycles_seldom() -> None:
+    """Have the collector leave alone what was loaded, and else look seldom.
+
+    Runs make no cycles, and to look through ten thousand definitions stops all threads for tens of milliseconds.
+    """
+    gc.freeze()
+    gc.set_threshold(SELDOM)
+    gc.enable()
 
 
 def _show(settings: Settings, face: ServiceFace, token: str | None, log: RunLog, stack: ExitStack) -> None:
