@@ -207,7 +207,7 @@ class Sender:
     # -- limits
 
     def _tell_to_end(self, one: _Going, reason: str) -> None:
-        if not one.context.stopping.is_set():
+        if not one.context.has_to_stop:
             self._timer.at(time.monotonic() + self._grace, partial(self._give_up, one))
         one.context.stop(reason, self._complain)
 

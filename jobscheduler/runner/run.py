@@ -242,7 +242,7 @@ class Run:
             return Attempt(self, self._context)
 
     def _tell_to_end(self, context: Context, reason: str) -> None:
-        if not context.stopping.is_set():
+        if not context.has_to_stop:
             self._runner.timer.at(time.monotonic() + self._runner.grace, partial(self._give_up, context))
         context.stop(reason, self._runner.complain)
 

@@ -10,7 +10,7 @@ import re
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any, ClassVar, Protocol
@@ -72,7 +72,6 @@ class Alert:
     variables: Mapping[str, str]
 
 
-@dataclass(slots=True, eq=False)
 class Context:
     """What a task is told about its run, and how it learns that it has to stop.
 
@@ -81,16 +80,51 @@ class Context:
     each once. `alert` is None but for a task that is an alert; `run_id` is then its own, not that of the run.
     """
 
-    job_id: str
-    run_id: str
-    scheduled: datetime | None
-    attempt: int = 1
-    deadline: float | None = None
-    stopping: threading.Event = field(default_factory=threading.Event)
-    reason: str | None = None
-    alert: Alert | None = None
-    _callbacks: list[Callable[[], None]] = field(default_factory=list)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    __slots__ = (
+        "_callbacks",
+        "_lock",
+        "_stopping",
+        "alert",
+        "attempt",
+        "deadline",
+        "has_to_stop",
+        "job_id",
+        "reason",
+        "run_id",
+        "scheduled",
+    )
+
+    def __init__(
+        self,
+        job_id: str,
+        run_id: str,
+        scheduled: datetime | None,
+        attempt: int = 1,
+        *,
+        deadline: float | None = None,
+        alert: Alert | None = None,
+    ) -> None:
+        self.job_id = job_id
+        self.run_id = run_id
+        self.scheduled = scheduled
+        self.attempt = attempt
+        self.deadline = deadline
+        self.alert = alert
+        self.reason: str | None = None
+        self.has_to_stop = False
+        self._lock = threading.Lock()
+        self._callbacks: list[Callable[[], None]] = []
+        self._stopping: threading.Event | None = None
+
+    @property
+    def stopping(self) -> threading.Event:
+        """An event to wait on in place of sleeping; it is set when the run has to stop. Made for who asks for it."""
+        with self._lock:
+            if self._stopping is None:
+                self._stopping = threading.Event()
+                if self.has_to_stop:
+                    self._stopping.set()
+            return self._stopping
 
     def on_stop(self, callback: Callable[[], None]) -> None:
         """Have `callback` called when the run has to stop; at once if it already has to.
@@ -100,7 +134,7 @@ class Context:
         nothing.
         """
         with self._lock:
-            if not self.stopping.is_set():
+            if not self.has_to_stop:
                 self._callbacks.append(callback)
                 return
         callback()
@@ -112,11 +146,13 @@ class Context:
         `ExceptionGroup`, on the thread of the callbacks.
         """
         with self._lock:
-            if self.stopping.is_set():
+            if self.has_to_stop:
                 return
             self.reason = reason
-            self.stopping.set()
+            self.has_to_stop = True
             callbacks = tuple(self._callbacks)
+            if self._stopping is not None:
+                self._stopping.set()
         if callbacks:
             _aside(partial(_call_each, callbacks, complain))
 

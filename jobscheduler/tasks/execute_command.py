@@ -5,7 +5,8 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Container, Iterator, Mapping
-from datetime import UTC
+from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, ClassVar
 
 from jobscheduler.model import Value
@@ -16,10 +17,12 @@ from jobscheduler.tasks.execute_command_errors import in_words, is_transient, of
 from jobscheduler.tasks.execute_command_fields import SCHEMA, complaints
 from jobscheduler.tasks.execute_command_wait import Waiting
 from jobscheduler.tasks.processes import ATTEMPT, MARK, End, Process
-from jobscheduler.tasks.users import NoSuchAccount, account, environment, wrapped
+from jobscheduler.tasks.users import NoSuchAccount, account, encoded, environment, wrapped
 
 PERSIST = 5.0
 """Seconds for which a start is tried again that fails for want of processes, memory or descriptors."""
+
+_MARK, _ATTEMPT = MARK.encode(), ATTEMPT.encode()
 
 _LONGEST_PAUSE = 0.5  # seconds between two tries
 
@@ -61,7 +64,7 @@ class ExecuteCommand(Outside):
 
     def start(self, context: Context) -> Command:
         """Start the command, unless its run has to stop already."""
-        if context.stopping.is_set():
+        if context.has_to_stop:
             raise TaskFailed("stopped before it could be started", reason="start")
         try:
             plan = self._plan(context)
@@ -77,6 +80,7 @@ class ExecuteCommand(Outside):
     def _plan(self, context: Context) -> Plan:
         fields = self.fields
         who = account(fields.get("user"), fields.get("group"))
+        is_ours = who.is_ours
         directory = fields.get("cwd") or who.directory()
         stdin = fields.get("stdin")
         variables = environment(who, _marks(context), fields.get("env", {}))
@@ -85,12 +89,12 @@ class ExecuteCommand(Outside):
         return Plan(
             command,
             hidden,
-            directory if who.is_ours else "/",
+            directory if is_ours else "/",
             int(fields.get("umask", "022"), 8),
             None if stdin is None else stdin.encode(),
             own[0] if command != own else None,
             directory,
-            None if who.is_ours else who.uid,
+            None if is_ours else who.uid,
         )
 
     def _command(self) -> list[bytes]:
@@ -173,16 +177,20 @@ class Command:
         raise TaskFailed(_hint(status), reason="exit", outcome=outcome)
 
 
-def _marks(context: Context) -> Mapping[str, str]:
-    marks = {
-        "JOB_ID": context.job_id,
-        MARK: context.run_id,
-        ATTEMPT: str(context.attempt),
-    }
+def _marks(context: Context) -> Mapping[bytes, bytes]:
+    """The variables of a run; those of its slot are the last word, whatever an alert has to tell."""
+    marks = {} if context.alert is None else encoded(context.alert.variables)
+    marks[b"JOB_ID"] = context.job_id.encode()
+    marks[_MARK] = context.run_id.encode()
+    marks[_ATTEMPT] = b"%d" % context.attempt
     if context.scheduled is not None:
-        marks["JOB_SCHEDULED_TIME"] = context.scheduled.astimezone(UTC).isoformat().replace("+00:00", "Z")
-    told = {} if context.alert is None else context.alert.variables
-    return {**told, **marks}
+        marks[b"JOB_SCHEDULED_TIME"] = _instant(context.scheduled)
+    return marks
+
+
+@lru_cache(maxsize=256)
+def _instant(slot: datetime) -> bytes:
+    return slot.astimezone(UTC).isoformat().replace("+00:00", "Z").encode()
 
 
 def _signal_name(number: int) -> str:

@@ -21,7 +21,7 @@ class Waiting:
 
     def __init__(self, child: Child, context: Context) -> None:
         self._child = child
-        self._stopping = context.stopping
+        self._context = context
         self._lock = Lock()
         self._bell = _bell()
         self._hears = child.pipe is not None
@@ -48,7 +48,7 @@ class Waiting:
     def until_ended(self) -> bool:
         """Wait until the main process has ended; False if its run has to stop before."""
         while not self._child.has_ended():
-            if self._stopping.is_set():
+            if self._context.has_to_stop:
                 return False
             self._listen(None)
         return True

@@ -83,7 +83,7 @@ class HttpRequest(Task):
                 words = in_words(error, urlsplit(self.fields["url"]), limit.is_up())
                 if words is None:
                     raise
-                late = context.stopping.is_set() or (limit.until < until and limit.is_up())
+                late = context.has_to_stop or (limit.until < until and limit.is_up())
                 raise TaskFailed(words, reason=(context.reason or "timeout") if late else "http") from None
 
     def _follow(self, request: Request, limit: Any, lever: Any) -> Answer:

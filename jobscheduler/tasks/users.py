@@ -104,14 +104,14 @@ def _group(name: str) -> int:
         raise NoSuchAccount(f"this host knows no group `{name}`") from None
 
 
-def environment(who: Account, marks: Mapping[str, str], own: Mapping[str, str]) -> dict[bytes, bytes]:
+def environment(who: Account, marks: Mapping[bytes, bytes], own: Mapping[str, str]) -> dict[bytes, bytes]:
     """The whole environment of a command: made, not inherited. `marks` are the run's variables, `own` the job's."""
-    kept = {name: value for name in _KEPT if (value := os.environb.get(name)) is not None}
-    return {**_made(who), **kept, **_encoded(marks), **_encoded(own)}
+    made = _made(who, *map(os.environb.get, _KEPT))
+    return {**made, **marks, **encoded(own)} if own else {**made, **marks}
 
 
 @functools.lru_cache(maxsize=256)
-def _made(who: Account) -> Mapping[bytes, bytes]:
+def _made(who: Account, lang: bytes | None, zone: bytes | None) -> Mapping[bytes, bytes]:
     made = {
         "PATH": PATH,
         "HOME": who.home,
@@ -119,10 +119,11 @@ def _made(who: Account) -> Mapping[bytes, bytes]:
         "USER": who.name,
         "SHELL": who.shell,
     }
-    return _encoded(made)
+    kept = {name: value for name, value in zip(_KEPT, (lang, zone), strict=True) if value is not None}
+    return {**encoded(made), **kept}
 
 
-def _encoded(variables: Mapping[str, str]) -> dict[bytes, bytes]:
+def encoded(variables: Mapping[str, str]) -> dict[bytes, bytes]:
     """In UTF-8, as job files are, whatever the locale of the service."""
     return {name.encode(): value.encode() for name, value in variables.items()}
 
@@ -147,12 +148,13 @@ def wrapped(
     may be able to where root is not (a home on NFS). `variables` are set by the last of the programs, which is the
     user already: LD_PRELOAD of a job would else be loaded by `setpriv` while it is root.
     """
+    is_ours = who.is_ours
     before: list[str] = []
     if nice:
         before += [_needed("nice"), "-n", str(nice), "--"]
-    if not who.is_ours:
+    if not is_ours:
         before += [_needed("setpriv"), *_identity(who), "--"]
-    options = _env_options(None if who.is_ours else directory)
+    options = _env_options(None if is_ours else directory)
     if not before and not options:
         return list(command), variables
     before += [_needed("env"), *options, "-S"]
