@@ -162,18 +162,20 @@ class Catalog:
     def reports(self, now: float) -> list[Report]:
         """Return what has changed, and has settled, since it was last told; each change once."""
         told, self._left = self._left, []
-        for name in sorted(self._doubtful):
+        doubtful, self._doubtful = sorted(self._doubtful), set()  # a new one: emptied, it would stay as large as it was
+        for name in doubtful:
             held, condition = self._items[name], self.condition(name)
             if condition == held.told:
-                self._doubtful.discard(name)
-            elif condition.state is State.GOOD or (condition.state is not State.GONE and self._is_settled(name, now)):
+                continue
+            if condition.state is State.GOOD or (condition.state is not State.GONE and self._is_settled(name, now)):
                 told.append(Report(name, held.told, condition, held.job))
                 held.told = condition
                 if condition == GOOD:
                     self._bad.pop(name, None)
                 else:
                     self._bad[name] = condition
-                self._doubtful.discard(name)
+            else:
+                self._doubtful.add(name)
         return told
 
     def condition(self, name: str) -> Condition:
