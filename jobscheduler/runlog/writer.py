@@ -36,6 +36,9 @@ KEPT = 16 * 1024 * 1024
 RETRY = 1.0
 """How long after a failed write the next is tried, in seconds."""
 
+FOLLOW = 5.0
+"""How often the file's name is looked at while nothing is written, in seconds."""
+
 BATCH = 500
 """How many entries are written at once at most."""
 
@@ -220,7 +223,7 @@ class RunLog:
         try:
             if time.monotonic() < self._busy_until:
                 self._closing.wait(GATHER)
-            item = self._queue.get(timeout=RETRY)
+            item = self._queue.get(timeout=FOLLOW if self._failed_at is None else RETRY)
             while item is not None and len(items) < BATCH - 1:
                 items.append(item)
                 item = self._queue.get_nowait()

@@ -27,10 +27,13 @@ from jobscheduler.web import CannotServe, token_for
 from jobscheduler.zone import ZoneUnknown, service_zone, zone_signature
 
 TEND = 1.0
-"""How often the directory's identity and the threads are looked at, in seconds."""
+"""How often the directory's identity and the watching thread are looked at, in seconds."""
 
 WAKE = 5.0
-"""How often the scheduling thread is made to look at the clock, and the host's zone is looked at, in seconds."""
+"""How often the clock, the zone, the socket and the other threads are looked at, and systemd is told, in seconds.
+
+More often if the unit's `WatchdogSec=` wants to hear sooner.
+"""
 
 ENDING = 1.0
 """How long the end waits for the log's writer before the last line, in seconds."""
@@ -73,6 +76,7 @@ class Supervisor:
         self._watch = watch
         self._mailbox = mailbox
         self._notifier = systemd.Notifier()
+        self._wake_every = min(WAKE, systemd.watchdog_interval() or WAKE)
         self._health = Health(scheduler, log, watch)
         self._zone_seen = zone_signature(os.environ)
         self._told_zone = rules.zone.key
@@ -101,7 +105,7 @@ class Supervisor:
         self._alerts.start(self._reconciler.definition)
         now = time.monotonic()
         self._next_rescan = now + self._settings.rescan_interval
-        self._next_tend, self._next_wake = now + TEND, now + WAKE
+        self._next_tend = self._next_wake = now + TEND
         self._note_mark(now)
         since = past.mark.settled if past else "nothing is known of the time before"
         self._log.event(Level.INFO, "service.started", jobs=jobs, refused=refused, pid=os.getpid(), settled=since)
@@ -168,15 +172,15 @@ class Supervisor:
         if now >= self._next_tend:
             self._next_tend = now + TEND
             self._tend()
-            self._look_at_clock()
             self._scheduler.look_at_pool(now)
+        if now >= self._next_wake:
+            self._next_wake = now + self._wake_every
+            self._look_at_clock()
+            self._health.wake()
+            self._look_at_zone()
             self._ping()
             if self.control is not None:
                 self.control.tend(now)
-        if now >= self._next_wake:
-            self._next_wake = now + WAKE
-            self._health.wake()
-            self._look_at_zone()
         if now >= self._next_rescan:
             self._next_rescan = now + self._settings.rescan_interval
             self._look(self._reconciler.look_at_everything)
