@@ -23,7 +23,7 @@ from apscheduler.jobstores.memory import MemoryJobStore
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 
-PORTION = 100
+PORTION = 25
 """How many due jobs are handed out at a time: in between, somebody else may change what is in force."""
 
 BETWEEN = 0.001
