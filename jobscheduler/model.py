@@ -43,6 +43,9 @@ class Once:
     text: str = field(default="", compare=False)
 
 
+_decode = json.JSONDecoder().raw_decode  # what `json.loads` comes to, for a text that is JSON and nothing else
+
+
 @dataclass(frozen=True, slots=True)
 class TaskSpec:
     """What to do: the name of a task type and that type's own fields as canonical JSON.
@@ -61,7 +64,7 @@ class TaskSpec:
     @property
     def fields(self) -> dict[str, Any]:
         """The task's own fields, a fresh dict each time."""
-        decoded: dict[str, Any] = json.loads(self.text)
+        decoded: dict[str, Any] = _decode(self.text)[0]
         return decoded
 
 

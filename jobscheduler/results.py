@@ -79,17 +79,23 @@ class Results:
 
         Lateness is from the slot to the start of its run, so that for a job with `jitter` it includes the jitter.
         """
-        with suppress(Exception), self._lock:  # the caller holds a lock, and has more important things to do
-            if isinstance(entry, Event):
-                self._attempts_failed += entry.name == "run.attempt_failed"
-                return
-            slots = _slots_of(entry)
-            self._note(entry, slots)
-            self._counts[entry.status] += slots
-            if entry.duration is not None:
-                self._duration.add(entry.duration)
-            if entry.started is not None and entry.scheduled is not None:
-                self._lateness.add(max(0.0, (entry.started - entry.scheduled).total_seconds()))
+        try:
+            with self._lock:
+                self._take(entry)
+        except Exception:  # the caller holds a lock, and has more important things to do
+            return
+
+    def _take(self, entry: Entry) -> None:
+        if isinstance(entry, Event):
+            self._attempts_failed += entry.name == "run.attempt_failed"
+            return
+        slots = _slots_of(entry)
+        self._note(entry, slots)
+        self._counts[entry.status] += slots
+        if entry.duration is not None:
+            self._duration.add(entry.duration)
+        if entry.started is not None and entry.scheduled is not None:
+            self._lateness.add(max(0.0, (entry.started - entry.scheduled).total_seconds()))
 
     def recall(self, record: Record) -> None:
         """Take a record of the time before this start as a job's last; it is not counted. To be told oldest first."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from jobscheduler.tasks import Context
+from jobscheduler.tasks import Context, users
 from jobscheduler.tasks.execute_command_child import Child
 from jobscheduler.tasks.users import PATH, ignored_signals
 from tests.tasks_support import as_root, context, execute, failure, open_to_all, text
@@ -40,6 +40,17 @@ def test_the_shell_can_be_chosen():
     assert text("echo $BASH_VERSION", shell="/bin/bash").strip()
 
 
+@pytest.fixture
+def another_environment():
+    """What a command gets as the service has it is asked for once."""
+    users.kept.cache_clear()
+    users._made.cache_clear()
+    yield
+    users.kept.cache_clear()
+    users._made.cache_clear()
+
+
+@pytest.mark.usefixtures("another_environment")
 def test_the_environment_is_made_and_not_inherited(monkeypatch):
     """Exactly the variables of the contract, nothing of the service's own."""
     monkeypatch.setenv("LANG", "C.UTF-8")
@@ -61,6 +72,7 @@ def test_the_environment_is_made_and_not_inherited(monkeypatch):
     }
 
 
+@pytest.mark.usefixtures("another_environment")
 def test_what_the_service_does_not_have_is_left_out(monkeypatch):
     """No empty LANG or TZ: that would mean something."""
     monkeypatch.delenv("LANG", raising=False)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
@@ -86,14 +85,15 @@ class Alerts:
 
     def _is_without(self, job_id: str) -> bool:
         """Tell whether a job surely has no alerts."""
-        with suppress(Exception):  # a fault of ours is for the thread, which tells it
+        try:
             job = self._find(job_id)
             if job is None:
                 return False
             if job.on_failure is job.on_recovery is self.defaults.on_failure is self.defaults.on_recovery is None:
                 return True  # the usual case, for each of thousands of runs
             return not any(self._task(job, on) for on in On)
-        return False
+        except Exception:  # a fault of ours is for the thread, which tells it
+            return False
 
     def start(self, find: Callable[[str], Job | None]) -> None:
         """Begin to look at records; `find` gives the definition in force. To be called once all files were read."""

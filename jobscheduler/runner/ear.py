@@ -6,7 +6,6 @@ import os
 import select
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 
 
 class Ear:
@@ -29,8 +28,10 @@ class Ear:
 
     def forget(self, descriptor: int) -> None:
         """Hear nothing more of a descriptor; to be called before it is closed."""
-        with suppress(OSError):
+        try:
             self._epoll.unregister(descriptor)
+        except OSError:  # it was not listened to
+            return
 
     def ring(self) -> None:
         """End `hear`, from any thread; does nothing while nobody is about to wait, and after `close`."""

@@ -18,15 +18,14 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
+from functools import lru_cache, partial
 from itertools import islice
-from typing import cast
 
 from jobscheduler.model import Record, TaskSpec
 from jobscheduler.runner.attempt import Ending, carry_out, ending_of, failed_ending
 from jobscheduler.runner.ear import Ear
 from jobscheduler.runner.run import PATIENCE, Again, Attempt, Run, Runner
-from jobscheduler.tasks import Going, NotBegun, Outcome, Outside, task_type
+from jobscheduler.tasks import Going, NotBegun, Outcome, Outside, Task, task_type
 
 HANGS = 0.25
 """A start that takes longer than this holds up the others for too long, in seconds. The usual one takes 0.0002."""
@@ -46,9 +45,18 @@ Ended = Record | Again | None
 def is_outside(spec: TaskSpec) -> bool:
     """Tell whether the work of a task is done by another process."""
     try:
-        return issubclass(task_type(spec.type), Outside)
+        return _is_outside(task_type(spec.type))
     except LookupError:  # whoever carries it out says so
         return False
+
+
+@lru_cache(maxsize=256)
+def _is_outside(kind: type[Task]) -> bool:
+    return issubclass(kind, Outside)
+
+
+def _task(spec: TaskSpec) -> Outside:
+    return task_type(spec.type)(spec.fields)  # type: ignore[return-value] # only such tasks are put
 
 
 class _Batch:
@@ -65,12 +73,13 @@ class _Batch:
 class _Item:
     """An attempt that goes on."""
 
-    __slots__ = ("attempt", "going", "news", "task")
+    __slots__ = ("attempt", "ended", "going", "news", "task")
 
     def __init__(self, attempt: Attempt, task: Outside, going: Going) -> None:
         self.attempt = attempt
         self.task = task
         self.going = going
+        self.ended = going.ended
         self.news: int | None = None  # where its output is listened to
 
 
@@ -225,7 +234,7 @@ class Loop:
             item = self._items.get(descriptor)
             if item is None:
                 continue  # ended a moment ago
-            if descriptor == item.going.ended:
+            if descriptor == item.ended:
                 self._end(item)
             else:
                 self._take_news(item, descriptor)
@@ -263,7 +272,7 @@ class Loop:
         attempt.begin()
         self._starts_since = time.monotonic()
         try:
-            task = cast(type[Outside], task_type(spec.type))(spec.fields)
+            task = _task(spec)
             item = _Item(attempt, task, task.start(attempt.context))
         except NotBegun as trouble:
             self._try_elsewhere(attempt, trouble, task)
@@ -279,21 +288,19 @@ class Loop:
                 self._starts_since = 0.0
 
     def _is_watched(self, item: _Item) -> bool:
-        ended = item.going.ended
-        return ended is not None and self._items.get(ended) is item
+        return item.ended is not None and self._items.get(item.ended) is item
 
     def _watch(self, item: _Item) -> None:
         """Listen for its end, and soon for its output. What cannot be listened to gets a thread to wait for it."""
-        ended = item.going.ended
-        if self._ear is None or ended is None:
+        if self._ear is None or item.ended is None:
             self._see_through(item)
             return
         try:
-            self._ear.listen_to(ended)
+            self._ear.listen_to(item.ended)
         except OSError:  # the user's limit of watches is reached, or no memory left
             self._see_through(item)
             return
-        self._items[ended] = item
+        self._items[item.ended] = item
         self._early.append((time.monotonic() + EARLY, item))
         item.attempt.context.on_stop(partial(self._soon, partial(self._let_go, item)))
 
@@ -322,7 +329,7 @@ class Loop:
 
     def _forget(self, item: _Item) -> None:
         """Listen to it no more."""
-        for descriptor in (item.going.ended, item.news):
+        for descriptor in (item.ended, item.news):
             if descriptor is not None:
                 self._unregister(descriptor)
         item.news = None

@@ -148,8 +148,10 @@ class Runner:
 
     def tell(self, entry: Entry) -> None:
         """Pass on a record or an event."""
-        with suppress(Exception):  # the log itself is in trouble and says so by its own means
+        try:
             _ = self._record(entry) if isinstance(entry, Record) else self._emit(entry)
+        except Exception:  # the log itself is in trouble and says so by its own means
+            return
 
     def complain(self, error: Exception) -> None:
         """Tell a fault of a task, or of ours, that is no run's end."""
@@ -263,7 +265,8 @@ class Run:
 
     def _close(self, context: Context, ending: Ending, seconds: float) -> Record | Again | None:
         """Take the end of an attempt: another one, or the record."""
-        self._tell_crash(ending)
+        if ending.traceback:
+            self._tell(Level.ERROR, "task.crashed", (("traceback", ending.traceback),))
         with self._lock:
             lost = self._context is not context
             reason = context.reason or (ending.reason and (self._stopped_for or ending.reason))
@@ -318,10 +321,6 @@ class Run:
             output=tail(output) if reason is not None and output else None,
         )
         return self._record
-
-    def _tell_crash(self, ending: Ending) -> None:
-        if ending.traceback:
-            self._tell(Level.ERROR, "task.crashed", (("traceback", ending.traceback),))
 
     def _tell(self, level: Level, name: str, values: Pairs) -> None:
         self._runner.tell(self._event(level, name, values))

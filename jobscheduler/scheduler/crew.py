@@ -11,7 +11,6 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import datetime
 from functools import partial
 
@@ -116,11 +115,13 @@ class Crew:
 
     def _can_loop(self, run: Run) -> bool:
         """Have the one thread carry out a run, if it is for that."""
-        with suppress(OSError, RuntimeError):  # no descriptor or thread left for it: perhaps one of the pool is free
-            if is_outside(run.job.task):
-                self._loop.put(run)
-                return True
-        return False
+        if not is_outside(run.job.task):
+            return False
+        try:
+            self._loop.put(run)
+        except (OSError, RuntimeError):  # no descriptor or thread left for it: perhaps one of the pool is free
+            return False
+        return True
 
     def _work(self, run: Run) -> None:
         self._done(run, run.attempt())

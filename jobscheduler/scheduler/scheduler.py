@@ -37,6 +37,9 @@ REMEMBERED = timedelta(days=2)
 _LONGEST = timedelta(days=400)
 _SWEEP = 1000  # so many deleted jobs are remembered before the first is looked at
 
+utc_now: Callable[[], datetime] = partial(datetime.now, UTC)
+"""The host's time; asked several times for each run."""
+
 Step = Callable[[], object]
 """Something to do when the lock has been given back."""
 
@@ -54,7 +57,7 @@ class Scheduler:
         max_workers: int,
         host: str = "",
         boot: str = "",
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], datetime] = utc_now,
         cause: Callable[[], str] = lambda: "down",
     ) -> None:
         """`write` takes records and events and does not wait; `announce` and `on_behind` are as in `Runner`.
@@ -392,7 +395,8 @@ class Scheduler:
             waiting = self._let_go(record)
             self._write(record)
             self.activity += 1
-            self._idle.notify_all()
+            if self._stopped_at is not None:  # only then does anybody wait for it
+                self._idle.notify_all()
         if waiting is not None:
             self._crew.submit(waiting)
 

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 from jobscheduler.tasks.aftermath import AFTERMATH
@@ -112,10 +111,11 @@ class Child:
             self.pidfd = None
 
     def _reap(self) -> int | None:
-        with suppress(ChildProcessError):
+        try:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
-            return os.waitstatus_to_exitcode(status) if pid else None
-        return None
+        except ChildProcessError:
+            return None
+        return os.waitstatus_to_exitcode(status) if pid else None
 
     def _read_the_rest(self) -> None:
         """Take what was written before the end, and no more than that of one who goes on writing."""

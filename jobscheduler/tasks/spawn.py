@@ -41,7 +41,7 @@ def spawn(
     for that thread alone, too; so the main thread, which belongs to whoever uses this package, starts nothing here.)
     """
     library, program = _library(), _program(command[0], environment)
-    if library is None or program is None or threading.current_thread() is threading.main_thread():
+    if library is None or program is None or threading.get_native_id() == os.getpid():
         return None
     variables = [b"%b=%b" % pair for pair in environment.items()]
     if b"\0" in b"".join((*command, *variables)) or b"=" in b"".join(environment):

@@ -22,7 +22,7 @@ from jobscheduler.tasks.processes import ATTEMPT, MARK
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """The search path of a command, and of the programs that start it."""
 
-_KEPT = (b"LANG", b"TZ")  # what a command gets as the service has it
+_KEPT = (b"LANG", b"TZ")
 
 _MARKS = (MARK.encode(), ATTEMPT.encode())  # by which a process tree is found
 
@@ -106,21 +106,20 @@ def _group(name: str) -> int:
 
 def environment(who: Account, marks: Mapping[bytes, bytes], own: Mapping[str, str]) -> dict[bytes, bytes]:
     """The whole environment of a command: made, not inherited. `marks` are the run's variables, `own` the job's."""
-    made = _made(who, *map(os.environb.get, _KEPT))
+    made = _made(who.name, who.home, who.shell)
     return {**made, **marks, **encoded(own)} if own else {**made, **marks}
 
 
 @functools.lru_cache(maxsize=256)
-def _made(who: Account, lang: bytes | None, zone: bytes | None) -> Mapping[bytes, bytes]:
-    made = {
-        "PATH": PATH,
-        "HOME": who.home,
-        "LOGNAME": who.name,
-        "USER": who.name,
-        "SHELL": who.shell,
-    }
-    kept = {name: value for name, value in zip(_KEPT, (lang, zone), strict=True) if value is not None}
-    return {**encoded(made), **kept}
+def _made(name: str, home: str, shell: str) -> Mapping[bytes, bytes]:
+    made = {"PATH": PATH, "HOME": home, "LOGNAME": name, "USER": name, "SHELL": shell}
+    return {**encoded(made), **kept()}
+
+
+@functools.cache
+def kept() -> Mapping[bytes, bytes]:
+    """What a command gets as the service has it. Asked once: a service does not change its environment."""
+    return {name: value for name in _KEPT if (value := os.environb.get(name)) is not None}
 
 
 def encoded(variables: Mapping[str, str]) -> dict[bytes, bytes]:
