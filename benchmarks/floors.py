@@ -60,6 +60,14 @@ def _ready(process: Popen[bytes]) -> None:
 
 
 @contextmanager
+def looking(directory: Path) -> Iterator[int]:
+    """Run a program that looks at a directory as often as an idle service does; give its pid."""
+    with running([sys.executable, PROGRAMS / "looker.py", directory], stdout=PIPE) as process:
+        _ready(process)
+        yield process.pid
+
+
+@contextmanager
 def watching(directory: Path) -> Iterator[int]:
     """Watch a directory with nothing but inotify; give the descriptor to read events from."""
     libc = ctypes.CDLL(None, use_errno=True)

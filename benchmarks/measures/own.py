@@ -12,11 +12,16 @@ from benchmarks.processes import processor_time
 from benchmarks.service import Service, service
 
 JOBS = 100
+HERD = 1_000
 COMMAND = ["/bin/true"]
 
 
 def measure(plan: Plan) -> list[Row]:
-    """A hundred jobs each second."""
+    """A hundred jobs each second, with a pause after each hundred; and many at once, without any."""
+    return [*_each_second(plan), *_at_once(plan)]
+
+
+def _each_second(plan: Plan) -> list[Row]:
     seconds = plan.pick(20, 10, 2)
     ours, floor = [], []
     with fleet.workplace() as base:
@@ -28,6 +33,27 @@ def measure(plan: Plan) -> list[Row]:
             floor.append(_floor(base, seconds) * 1e6)
     what = f"own processor time of a run, {JOBS} runs a second"
     return [Row("own", what, "µs", tuple(ours), tuple(floor), goal=Goal(500.0))]
+
+
+def _at_once(plan: Plan) -> list[Row]:
+    size = plan.pick(HERD, HERD, 20)
+    ours = []
+    with fleet.workplace() as base:
+        for _ in plan.each_round("own processor time in a herd"):
+            ours.append(fleet.patiently(lambda slack: _of_herd(base, size, slack)) * 1e6)
+    what = f"own processor time of a run, {size:,} due in one second"
+    return [Row("own-herd", what, "µs", tuple(ours), goal=Goal(500.0))]
+
+
+def _of_herd(base: Path, size: int, slack: float) -> float:
+    due = fleet.lead(size, slack)
+    schedule = fleet.at_second(due)
+    fleet.fill(base / "jobs.d", size, lambda number: fleet.job(number, schedule, COMMAND))
+    with service(base) as started:
+        fleet.await_second(due - 0.1)
+        used = processor_time(started.pid)
+        started.log.wait("SUCCESS", size, pause=0.1)
+        return (processor_time(started.pid) - used) / size
 
 
 def cost(started: Service, seconds: float) -> float:
