@@ -63,20 +63,6 @@ class Timetable:
         """Give the first slot strictly after an aware moment, in UTC, or None. Raises ValueError if it is naive."""
         return _next(self, after)
 
-    def within_bounds(self, after: datetime) -> datetime | None:
-        """Work out what `next` gives."""
-        if self.not_before is not None and after < self.not_before:
-            after = self.not_before - _TICK
-        slot = self._unbounded(after)
-        return None if slot is None or (self.not_after is not None and slot > self.not_after) else slot
-
-    def _unbounded(self, after: datetime) -> datetime | None:
-        if isinstance(self.schedule, Crontab):
-            return self.schedule.next(after, self.zone)
-        if after.utcoffset() is None:
-            raise ValueError("a moment needs a time zone")
-        return self.schedule if self.schedule > after else None
-
     def slots(self, after: datetime, until: datetime, limit: int) -> Iterator[datetime]:
         """List the slots with `after < slot <= until`, at most `limit` of them."""
         return islice(takewhile(lambda slot: slot <= until, self.following(after)), limit)
@@ -177,7 +163,18 @@ def timetable_of(job: Job, host: str = "") -> Timetable:
 @lru_cache(maxsize=1024)
 def _next(timetable: Timetable, after: datetime) -> datetime | None:
     """Work a slot out once for all jobs that share a timetable: those of a herd ask for the same ones, twice each."""
-    return timetable.within_bounds(after)
+    if timetable.not_before is not None and after < timetable.not_before:
+        after = timetable.not_before - _TICK
+    slot = _unbounded(timetable, after)
+    return None if slot is None or (timetable.not_after is not None and slot > timetable.not_after) else slot
+
+
+def _unbounded(timetable: Timetable, after: datetime) -> datetime | None:
+    if isinstance(timetable.schedule, Crontab):
+        return timetable.schedule.next(after, timetable.zone)
+    if after.utcoffset() is None:
+        raise ValueError("a moment needs a time zone")
+    return timetable.schedule if timetable.schedule > after else None
 
 
 @lru_cache(maxsize=1024)

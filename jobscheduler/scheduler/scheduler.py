@@ -1,4 +1,4 @@
-"""What is in force and what becomes of its slots. What is scheduled is our own ledger, never APScheduler's store.
+"""What becomes of the slots of all that is in force.
 
 Locks: APScheduler holds its own while it calls `_on_due`, so here ours is taken inside those, never around a call to
 it. While ours is held entries are written to the log's queue, which never waits: a slot that is decided and the line
@@ -10,32 +10,26 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import islice
 from types import TracebackType
 from typing import Self
 
-from jobscheduler.model import Begun, Entry, Event, Job, Level, Mark, Once, Past, Record, Status, Wait
+from jobscheduler.model import Entry, Event, Job, Level, Mark, Once, Past, Record, Status, Wait
 from jobscheduler.runner import Announce, OutputRing, Run
 from jobscheduler.scheduler.before import EPOCH, TICK, Before
 from jobscheduler.scheduler.crew import Crew, Pairs
 from jobscheduler.scheduler.held import Held, missed_record, waits_event, withdrawn_record
+from jobscheduler.scheduler.ledger import Ledger
 from jobscheduler.scheduler.wakes import Wakes
-from jobscheduler.slots import Act, Decision, Situation, act_by_hand, decide
+from jobscheduler.slots import Act, Decision, act_by_hand, decide
 from jobscheduler.status import Going, Standing
 from jobscheduler.timetable import Timetable, timetable_of
 from jobscheduler.triggers import trigger_for
 
 ACCEPTED = timedelta(hours=3)
 """A clock that is set back by more than this is believed, as Debian's cron does."""
-
-REMEMBERED = timedelta(days=2)
-"""How long the last slot of a deleted job is remembered, besides its `catch_up`: put back, it must not run again."""
-
-_LONGEST = timedelta(days=400)
-_SWEEP = 1000  # so many deleted jobs are remembered before the first is looked at
 
 utc_now: Callable[[], datetime] = partial(datetime.now, UTC)
 """The host's time; asked several times for each run."""
@@ -73,14 +67,7 @@ class Scheduler:
         self._cause = cause
         self._lock = threading.Lock()
         self._idle = threading.Condition(self._lock)
-        self._jobs: dict[str, Held] = {}
-        self._paused: set[str] = set()
-        self._last: dict[str, datetime] = {}
-        self._gone: dict[str, datetime] = {}
-        self._sweep_at = _SWEEP
-        self._jittered: set[str] = set()
-        self._being_put: set[str] = set()
-        self._settled_to = EPOCH
+        self._ledger = Ledger()
         self._before: Before | None = None
         self._at_start: list[Step] | None = []
         self._stopped_at: datetime | None = None
@@ -146,14 +133,15 @@ class Scheduler:
             self._write(Event(now, Level.WARNING, "clock.accepted", (("log_ahead_by", ahead.total_seconds()),)))
             before.forget(now)
             return
-        self._settled_to = past.mark.settled
+        self._ledger.settled_to = past.mark.settled
         for job_id, ranges in past.accounted.items():
-            self._last[job_id] = max(last for _, last in ranges)
+            self._ledger.recall(job_id, max(last for _, last in ranges))
 
     def _account_for_the_gone(self) -> None:
         """Write the record of each slot that waited and whose job is not there any more."""
         if self._before is not None:
-            self._before.miss_all_waits(lambda job_id: "disabled" if job_id in self._jobs else "deleted", self._clock())
+            known = self._ledger.jobs
+            self._before.miss_all_waits(lambda job_id: "disabled" if job_id in known else "deleted", self._clock())
 
     # -- what is in force
 
@@ -169,23 +157,20 @@ class Scheduler:
         timetable = timetable_of(job, self._host)
         last = self._decided_before(job, now)
         with self._lock:
-            self._gone.pop(job.id, None)
-            if last > self._last.get(job.id, EPOCH):
-                self._last[job.id] = last
-            cursor = self._cursor_of(job, now)
+            self._ledger.recall(job.id, last)
             self._tell_waits(job.id, now)
-            entry = self._jobs.setdefault(job.id, Held(job, timetable, cursor))
+            entry = self._ledger.enter(job, timetable, now)
             steps = self._change(entry, job, timetable, now)
             steps += self._recall(entry, now, last, is_first_look=is_first_look)
             cursor = entry.cursor
-            self._being_put.add(job.id)
+            self._ledger.being_put.add(job.id)
         try:
             for step in steps:
                 step()
             return self._wake_for(job, timetable, cursor)
         finally:
             with self._lock:
-                self._being_put.discard(job.id)
+                self._ledger.being_put.discard(job.id)
 
     def touch(self, job_id: str, now: datetime) -> None:
         """Take note that the file of a job was written anew, or moved, and means what it meant.
@@ -196,7 +181,7 @@ class Scheduler:
             self._tell_waits(job_id, now)
 
     def _tell_waits(self, job_id: str, now: datetime) -> None:
-        entry = self._jobs.get(job_id)
+        entry = self._ledger.get(job_id)
         if entry is not None and self._at_start is None and self._stopped_at is None:
             for event in entry.waits(now):
                 self._write(event)
@@ -219,9 +204,8 @@ class Scheduler:
             self._give_up(entry, "disabled", now)
         if not (entry.is_live and job.enabled and entry.timetable == timetable):
             steps = self._begin_early(entry, now)
-            entry.cursor = self._cursor_of(job, now)
-        entry.job, entry.timetable, entry.in_force = job, timetable, True
-        (self._jittered.add if job.jitter else self._jittered.discard)(job.id)
+            entry.cursor = self._ledger.cursor_of(job, now)
+        self._ledger.define(entry, job, timetable)
         return steps
 
     def _begin_early(self, entry: Held, now: datetime) -> list[Step]:
@@ -229,26 +213,16 @@ class Scheduler:
         slot = self._take_delayed(entry, now)
         if slot is None:
             return []
-        decision = decide(entry.timetable.nominal, slot - TICK, slot, self._situation(entry))
+        decision = decide(entry.timetable.nominal, slot - TICK, slot, self._ledger.situation(entry))
         return self._enlist(entry, decision, now)
 
     def _take_delayed(self, entry: Held, now: datetime) -> datetime | None:
-        """Take the slot that only jitter has not let start yet, if there is one; jitter ends before the next slot."""
-        if entry.job.jitter <= 0 or not entry.is_live or self._at_start is not None:
-            return None
-        slot = entry.timetable.next(entry.cursor)
-        if slot is None or slot > now:
-            return None
-        entry.cursor = self._last[entry.job.id] = slot
-        return slot
-
-    def _cursor_of(self, job: Job, now: datetime) -> datetime:
-        last = self._last.get(job.id, EPOCH)
-        return last if isinstance(job.schedule, Once) else max(now, last)
+        """Take the slot that only jitter has not let start yet; until the start is made, what is due is the start's."""
+        return self._ledger.take_delayed(entry, now) if self._at_start is None else None
 
     def _decided_before(self, job: Job, now: datetime) -> datetime:
         """Return the latest slot of a job that a service before this one decided, if it could come up again."""
-        before, last = self._before, self._last.get(job.id, EPOCH)
+        before, last = self._before, self._ledger.last_of(job.id)
         if before is None or not job.enabled or (isinstance(job.schedule, Once) and last >= job.schedule.at):
             return EPOCH
         return before.last_of(job, now, starting=self._at_start is not None)
@@ -266,7 +240,7 @@ class Scheduler:
         else:
             decision = before.account(job, entry.timetable, now, last, is_open=starting or is_first_look)
         # not `now`: of what has begun nothing is left, but jitter may be running
-        entry.cursor = self._last[job.id] = max(decision.cursor, self._last.get(job.id, EPOCH))
+        self._ledger.decide(entry, max(decision.cursor, self._ledger.last_of(job.id)))
         steps = self._enlist(entry, decision, now)
         if self._at_start is None:
             return steps
@@ -288,25 +262,10 @@ class Scheduler:
         self._on_due(job_id, now)
         self._wakes.drop(job_id)
         with self._lock:
-            self._jittered.discard(job_id)
-            entry = self._jobs.get(job_id)
-            if entry is None:
-                return
-            self._give_up(entry, "deleted", now)
-            entry.in_force = False
-            if entry.is_idle:
-                del self._jobs[job_id]
-            self._remember(entry.job, now)
-
-    def _remember(self, job: Job, now: datetime) -> None:
-        """Keep the last slot of a deleted job for as long as that could come to run again, and of others no longer."""
-        self._gone[job.id] = now + REMEMBERED + min(timedelta(seconds=min(job.catch_up, 1e9)), _LONGEST)
-        if len(self._gone) < self._sweep_at:
-            return
-        for job_id in [one for one, until in self._gone.items() if until < now]:
-            del self._gone[job_id]
-            self._last.pop(job_id, None)
-        self._sweep_at = 2 * len(self._gone) + _SWEEP
+            entry = self._ledger.get(job_id)
+            if entry is not None:
+                self._give_up(entry, "deleted", now)
+                self._ledger.strike(entry, now)
 
     def _give_up(self, entry: Held, reason: str, now: datetime) -> None:
         """Let a slot that waits for its turn, or for its jitter, be missed. Under the lock, as every deciding is."""
@@ -320,7 +279,7 @@ class Scheduler:
     def next_slot(self, job_id: str) -> datetime | None:
         """Return the next slot of a job in force; None if it has none, is disabled or unknown."""
         with self._lock:
-            entry = self._jobs.get(job_id)
+            entry = self._ledger.get(job_id)
             if entry is None or not entry.is_live:
                 return None
             timetable, cursor = entry.timetable, entry.cursor
@@ -329,17 +288,11 @@ class Scheduler:
     def accept_clock(self, now: datetime) -> None:
         """Believe a clock that was set back: slots that lie before those already decided are due again."""
         with self._lock:
-            self._settled_to = EPOCH
             if self._before is not None:
                 self._before.believe(now)
-            entries = [entry for entry in self._jobs.values() if entry.in_force and entry.cursor > now]
-            repeating = [entry for entry in entries if not isinstance(entry.job.schedule, Once)]
-            for entry in repeating:
-                entry.cursor = now
-            once = {entry.job.id for entry in self._jobs.values() if isinstance(entry.job.schedule, Once)}
-            self._last = {job_id: slot for job_id, slot in self._last.items() if slot <= now or job_id in once}
-        for entry in repeating:
-            self.put(entry.job, now)
+            again = self._ledger.believe(now)
+        for job in again:
+            self.put(job, now)
 
     # -- what is due
 
@@ -347,14 +300,14 @@ class Scheduler:
         """Decide what is due of a job, and act on it. `at` is when APScheduler meant to wake us, at the earliest."""
         now = max(self._clock(), at)
         with self._lock:
-            entry = self._jobs.get(job_id)
+            entry = self._ledger.get(job_id)
             if entry is None or self._stopped_at is not None or not entry.is_live:
                 return
-            decision = decide(entry.timetable, entry.cursor, now, self._situation(entry), self._cause())
+            decision = decide(entry.timetable, entry.cursor, now, self._ledger.situation(entry), self._cause())
             if decision.cursor == entry.cursor:
                 return
-            entry.cursor = self._last[job_id] = decision.cursor
-            self._settled_to = max(self._settled_to, decision.cursor)
+            self._ledger.decide(entry, decision.cursor)
+            self._ledger.settled_to = max(self._ledger.settled_to, decision.cursor)
             steps = self._enlist(entry, decision, now)
         for step in steps:
             step()
@@ -384,30 +337,18 @@ class Scheduler:
             self._write(waits_event(job.id, slot, self._clock()))
         return run, [partial(old.stop, "replaced") for old in ended if old is not None]
 
-    def _situation(self, entry: Held) -> Situation:
-        return entry.situation(paused=entry.job.id in self._paused)
-
     # -- runs
 
     def _finished(self, record: Record) -> None:
         """Take the record of a run that has ended, and begin the one that waited for that."""
         with self._lock:
-            waiting = self._let_go(record)
+            waiting = self._ledger.let_go(record)
             self._write(record)
             self.activity += 1
             if self._stopped_at is not None:  # only then does anybody wait for it
                 self._idle.notify_all()
         if waiting is not None:
             self._crew.submit(waiting)
-
-    def _let_go(self, record: Record) -> Run | None:
-        entry = self._jobs.get(record.job_id)
-        if entry is None:
-            return None
-        waiting = entry.let_go(record.run_id or "")
-        if entry.is_idle and not entry.in_force:
-            del self._jobs[record.job_id]
-        return waiting
 
     def look_at_pool(self, now: float) -> None:
         """Say so, once until it is over, when runs wait for a worker for longer than a moment (monotonic seconds)."""
@@ -448,9 +389,10 @@ class Scheduler:
         with self._lock:
             if self._stopped_at is not None:
                 raise RuntimeError("the service is stopping")
-            entry = self._jobs.get(job.id)
+            entry = self._ledger.get(job.id)
             if entry is None:
-                entry = self._jobs[job.id] = Held(job, timetable_of(job, self._host), self._clock(), in_force=False)
+                entry = Held(job, timetable_of(job, self._host), self._clock(), in_force=False)
+                self._ledger.jobs[job.id] = entry
             act = act_by_hand(entry.situation())
             self.activity += 1
             extra = (("trigger", "manual"), ("by", by))
@@ -468,9 +410,9 @@ class Scheduler:
         A slot that waits and has not begun is skipped, too. A run that is at work goes on, with its further attempts.
         """
         with self._lock:
-            is_new = job_id not in self._paused
-            self._paused.add(job_id)
-            entry = self._jobs.get(job_id)
+            is_new = job_id not in self._ledger.paused
+            self._ledger.paused.add(job_id)
+            entry = self._ledger.get(job_id)
             steps = [] if entry is None else self._skip_waiting(entry)
         for step in steps:
             step()
@@ -494,17 +436,16 @@ class Scheduler:
         """Let slots run again, from now on; tell whether that is a change."""
         self._on_due(job_id, self._clock())  # what was due until now was paused
         with self._lock:
-            was = job_id in self._paused
-            self._paused.discard(job_id)
+            was = job_id in self._ledger.paused
+            self._ledger.paused.discard(job_id)
             return was
 
     def standings(self, job_ids: Iterable[str] | None = None) -> list[Standing]:
         """Say how jobs stand: these, or all that are in force or of which a run goes on."""
         with self._lock:
-            names = self._jobs.keys() if job_ids is None else [one for one in job_ids if one in self._jobs]
-            held = [replace(self._jobs[one]) for one in names]
+            held = self._ledger.copied(job_ids)
             going = [self._going(one) for one in held]
-            paused = self._paused & set(names)
+            paused = frozenset(self._ledger.paused)
         return [
             Standing(one.job, one.timetable.next(one.cursor) if one.is_live else None, runs, one.job.id in paused)
             for one, runs in zip(held, going, strict=True)
@@ -518,7 +459,7 @@ class Scheduler:
     def upcoming(self, job_id: str, count: int) -> list[tuple[datetime, datetime]]:
         """List the next slots of a job, each with its start (later by its jitter)."""
         with self._lock:
-            entry = self._jobs.get(job_id)
+            entry = self._ledger.get(job_id)
             if entry is None or not entry.is_live:
                 return []
             timetable, cursor = entry.timetable, entry.cursor
@@ -530,42 +471,22 @@ class Scheduler:
         """Write down up to where every slot is accounted for, and what is going on."""
         self._believe_clock()
         with self._lock:
-            self._write_mark(self._mark())
+            settled, late = self._stopped or self._settled()
+            self._write_mark(self._ledger.mark(settled, late, self._boot))
 
     def _believe_clock(self) -> None:
         """Accept a clock that was set back by little, again and again, when it is as far behind as one set at once."""
         now = self._clock()
         with self._lock:
-            behind = self._settled_to - now
+            behind = self._ledger.settled_to - now
             if behind <= ACCEPTED or self._stopped_at is not None:
                 return
         self._write(Event(now, Level.WARNING, "clock.accepted", (("set_by", -behind.total_seconds()),)))
         self.accept_clock(now)
 
-    def _mark(self) -> Mark:
-        begun: list[Begun] = []
-        waits = []
-        for job_id, entry in self._jobs.items():
-            for run in (*entry.going, *filter(None, (entry.waiting,))):
-                if run.attempts or run.scheduled is None:
-                    by = str(dict(run.extra).get("by", ""))
-                    begun.append(Begun(job_id, run.run_id, run.scheduled, run.started, by))
-                else:
-                    waits.append((job_id, run.scheduled))
-        settled, late = self._stopped or self._settled()
-        return Mark(settled, self._boot, tuple(begun), tuple(waits), late)
-
     def _settled(self) -> tuple[datetime, tuple[Wait, ...]]:
-        """Return up to when every slot has been decided, and for which jobs only up to another instant; under the lock.
-
-        1. While a clock that was set back catches up, that is ahead of it: what has run must not run after a start.
-        2. What nobody has decided yet of a job that is due follows its cursor. Without telling these apart from the
-           others, of which slots at the same instant have run, a start would either lose some or run others again.
-        """
-        settled = self._settled_to = max(self._clock(), self._settled_to)
-        undecided = {*self._being_put, *self._wakes.due(settled), *self._jittered}
-        entries = [(job_id, self._jobs[job_id]) for job_id in undecided if job_id in self._jobs]
-        return settled, tuple((job_id, one.cursor) for job_id, one in entries if one.is_late(settled))
+        now = max(self._clock(), self._ledger.settled_to)
+        return self._ledger.settle(now, self._wakes.due(now))
 
     # -- the end
 
