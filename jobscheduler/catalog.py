@@ -162,8 +162,8 @@ class Catalog:
     def reports(self, now: float) -> list[Report]:
         """Return what has changed, and has settled, since it was last told; each change once."""
         told, self._left = self._left, []
-        doubtful, self._doubtful = sorted(self._doubtful), set()  # a new one: emptied, it would stay as large as it was
-        for name in doubtful:
+        doubtful: set[str] = set()  # a new one: emptied, that of a start would stay as large as it was
+        for name in sorted(self._doubtful):
             held, condition = self._items[name], self.condition(name)
             if condition == held.told:
                 continue
@@ -175,7 +175,8 @@ class Catalog:
                 else:
                     self._bad[name] = condition
             else:
-                self._doubtful.add(name)
+                doubtful.add(name)
+        self._doubtful = doubtful
         return told
 
     def condition(self, name: str) -> Condition:

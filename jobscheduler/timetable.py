@@ -61,7 +61,7 @@ class Timetable:
 
     def next(self, after: datetime) -> datetime | None:
         """Give the first slot strictly after an aware moment, in UTC, or None. Raises ValueError if it is naive."""
-        return _next(self, after)
+        return _shared_next(self, after) if after.tzinfo is UTC else _next(self, after)
 
     def slots(self, after: datetime, until: datetime, limit: int) -> Iterator[datetime]:
         """List the slots with `after < slot <= until`, at most `limit` of them."""
@@ -160,13 +160,18 @@ def timetable_of(job: Job, host: str = "") -> Timetable:
     return _timetable(job.schedule, job.not_before, job.not_after, job.jitter, seed)
 
 
-@lru_cache(maxsize=1024)
 def _next(timetable: Timetable, after: datetime) -> datetime | None:
-    """Work a slot out once for all jobs that share a timetable: those of a herd ask for the same ones, twice each."""
     if timetable.not_before is not None and after < timetable.not_before:
         after = timetable.not_before - _TICK
     slot = _unbounded(timetable, after)
     return None if slot is None or (timetable.not_after is not None and slot > timetable.not_after) else slot
+
+
+_shared_next = lru_cache(maxsize=1024)(_next)
+"""Works a slot out once for all jobs that share a timetable: those of a herd ask for the same ones, twice each.
+
+For moments in UTC alone: in other zones two that differ by `fold` count as equal.
+"""
 
 
 def _unbounded(timetable: Timetable, after: datetime) -> datetime | None:

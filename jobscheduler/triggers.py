@@ -34,12 +34,10 @@ class _Following:
 
     timetable: Timetable
     report: Report
-    _memo: tuple[datetime | None, datetime | None]
 
     def _follow(self, timetable: Timetable, report: Report) -> None:
         self.timetable = timetable
         self.report = report
-        self._memo = (None, None)
 
     def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
         """Give the first start after both, or the first at or after `now` when there was no previous one; in UTC.
@@ -57,12 +55,7 @@ class _Following:
     def _next(self, previous: datetime | None, now: datetime) -> datetime | None:
         if previous is None:
             return self.timetable.next_start(now - timedelta(microseconds=1))
-        base = max(previous, now)
-        asked, answer = self._memo
-        if asked != base:  # asked twice for each run, and by every job that shares this timetable
-            answer = self.timetable.next_start(base)
-            self._memo = (base, answer)
-        return answer
+        return self.timetable.next_start(max(previous, now))
 
     def __str__(self) -> str:
         return f"timetable[{self.timetable.schedule}, {self.timetable.zone}]"

@@ -1,6 +1,7 @@
 """What the service says about itself, and that it ends rather than going on without a part of it.
 
-Faults are injected by code that runs before the program; `WAKE` is shortened where the wait would be for half a minute.
+Faults are injected by code that runs before the program; `WAKE` and others are shortened, where one would wait for half
+a minute.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ QUICK = """
 import os, threading
 from jobscheduler import health
 from jobscheduler.service import serving, supervisor
-supervisor.WAKE, serving.ENDING, health.LATE = 0.2, 1.0, 0.5
+supervisor.WAKE, supervisor.PING, serving.ENDING, health.LATE = 0.2, 0.2, 1.0, 0.5
 def told(): return os.path.exists({flag!r})
 def hang(): threading.Event().wait()
 """

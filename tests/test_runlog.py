@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from http import HTTPStatus
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,21 @@ def test_no_key_can_forge_a_line() -> None:
 
     assert as_text(record).endswith("FAILURE job_id=x a_1_b=inf status=SUCCESS")
     assert json.loads(as_json(record), parse_constant=pytest.fail)["status"] == "FAILURE"
+
+
+class Loud(int):
+    """A number of another package that has much to say."""
+
+    def __repr__(self) -> str:
+        return "1\n2026-11-22T01:00:00.000Z SUCCESS job_id=forged"
+
+    __str__ = __repr__
+
+
+def test_a_number_is_written_as_a_number_whatever_it_says_of_itself() -> None:
+    """A status of `http`, or worse."""
+    event = Event(AT, Level.INFO, "x", (("status", HTTPStatus.OK), ("loud", Loud(7))))
+    assert as_text(event).endswith("Z INFO x status=200 loud=7")
 
 
 @pytest.mark.parametrize("form", [as_text, as_json])

@@ -27,17 +27,17 @@ _LOUDEST = b"<3>"
 
 def instant_text(at: datetime, *, exact: bool = False) -> str:
     """Write an instant in UTC; milliseconds are left out where they are zero, unless `exact`."""
-    if not exact and at.microsecond == 0:
-        return _second_text(at)
     if at.tzinfo is not UTC:
         at = at.astimezone(UTC)
+    if not exact and at.microsecond == 0:
+        return _second_text(at)
     return at.isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 @lru_cache(maxsize=1024)
 def _second_text(at: datetime) -> str:
     """Write a full second: mostly a slot, which is in two lines of each of its runs."""
-    return at.astimezone(UTC).isoformat()[:-6] + "Z"
+    return at.isoformat()[:-6] + "Z"
 
 
 def as_text(entry: Entry) -> str:
@@ -108,11 +108,14 @@ def _escaped(found: re.Match[str]) -> str:
 _TEXTS: Mapping[type, Callable[[Any], str]] = {
     str: lambda text: _quoted(_clipped(text)),
     datetime: instant_text,
-    float: "{:.3f}".format,
+    float: lambda number: float.__format__(number, ".3f"),
     bool: lambda truth: "true" if truth else "false",
-    int: int.__str__,
+    int: int.__repr__,
 }
-"""How values are written as text, by their type; the first that fits."""
+"""How values are written as text, by their type; the first that fits.
+
+Numbers are not quoted, so they are written by these types themselves, whatever a subclass of them would say.
+"""
 
 
 def line_of(entry: Entry, form: Callable[[Entry], str]) -> bytes:

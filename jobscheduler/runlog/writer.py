@@ -159,19 +159,19 @@ class RunLog:
 
         When it was not, the log says so, once until the writer has caught up.
         """
-        return self._wait_for((entry,), timeout)
+        if self._wait_for((entry,), timeout):
+            return True
+        self.tell_behind()
+        return False
 
     def catch_up(self, timeout: float) -> bool:
-        """Wait until what the log was given so far is written; otherwise as `write_through`."""
+        """Wait until what was given so far is written, `timeout` seconds at most; tell whether it was by then."""
         return self._wait_for((), timeout)
 
     def _wait_for(self, entries: tuple[Entry, ...], timeout: float) -> bool:
         done = threading.Lock()
         done.acquire()
-        if self._put(_Item(entries, done.release)) and done.acquire(timeout=timeout):
-            return True
-        self.tell_behind()
-        return False
+        return self._put(_Item(entries, done.release)) and done.acquire(timeout=timeout)
 
     def tell_behind(self) -> None:
         """Say, once until the writer has caught up, that somebody did not wait any longer."""
@@ -223,7 +223,7 @@ class RunLog:
         try:
             if time.monotonic() < self._busy_until:
                 self._closing.wait(GATHER)
-            item = self._queue.get(timeout=FOLLOW if self._failed_at is None else RETRY)
+            item = self._queue.get(timeout=RETRY if self._pending else FOLLOW)
             while item is not None and len(items) < BATCH - 1:
                 items.append(item)
                 item = self._queue.get_nowait()

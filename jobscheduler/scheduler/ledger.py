@@ -131,8 +131,8 @@ class Ledger:
         self.decide(entry, slot)
         return slot
 
-    def believe(self, now: datetime) -> list[Job]:
-        """Let slots after `now` be due again, although they were decided; return the jobs that have such slots."""
+    def believe(self, now: datetime) -> list[Held]:
+        """Let slots after `now` be due again, although they were decided; return the entries that have such slots."""
         self.settled_to = EPOCH
         entries = [entry for entry in self.jobs.values() if entry.in_force and entry.cursor > now]
         repeating = [entry for entry in entries if not isinstance(entry.job.schedule, Once)]
@@ -140,7 +140,7 @@ class Ledger:
             entry.cursor = now
         once = {entry.job.id for entry in self.jobs.values() if isinstance(entry.job.schedule, Once)}
         self._last = {job_id: slot for job_id, slot in self._last.items() if slot <= now or job_id in once}
-        return [entry.job for entry in repeating]
+        return repeating
 
     # -- what a mark says
 

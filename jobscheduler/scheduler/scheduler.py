@@ -291,8 +291,9 @@ class Scheduler:
             if self._before is not None:
                 self._before.believe(now)
             again = self._ledger.believe(now)
-        for job in again:
-            self.put(job, now)
+        for entry in again:
+            if entry.in_force:  # by now it may be gone, or have another definition
+                self.put(entry.job, now)
 
     # -- what is due
 

@@ -92,9 +92,8 @@ class _Wake(ScheduledJob):  # type: ignore[misc]
         self.max_instances = 1_000_000  # overlap is decided by slots.py
 
     def _get_run_times(self, now: datetime) -> list[datetime]:
-        """Return the one time for which this was to wake us; the store gives out none that is not due."""
-        del now
-        return [self.next_run_time]
+        """Return the one time that counts: up to it all slots are decided, and after it comes the next wake-up."""
+        return [max(self.next_run_time, now)]
 
     def _modify(self, **changes: datetime) -> None:
         """Take the next time, which our own trigger gave: nothing about it is to be checked."""

@@ -40,7 +40,7 @@ DYING = 1.0
 ENDING = 15.0
 """How long the end after an internal failure may take, in seconds."""
 
-SELDOM = 20_000
+SELDOM = 5_000
 """After so many more new objects than gone ones Python looks for cycles; its own number is 700."""
 
 LINES_LOST = 1
@@ -116,8 +116,10 @@ def _look_for_no_cycles(stack: ExitStack) -> None:
 def _look_for_cycles_seldom() -> None:
     """Have the collector leave alone what was loaded, and else look seldom.
 
-    Runs make no cycles, and to look through ten thousand definitions stops all threads for tens of milliseconds.
+    Runs make hardly any cycles, and to look through ten thousand definitions stops all threads for tens of
+    milliseconds.
     """
+    gc.collect()
     gc.freeze()
     gc.set_threshold(SELDOM)
     gc.enable()

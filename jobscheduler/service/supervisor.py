@@ -27,13 +27,13 @@ from jobscheduler.web import CannotServe, token_for
 from jobscheduler.zone import ZoneUnknown, service_zone, zone_signature
 
 TEND = 1.0
-"""How often the directory's identity and the watching thread are looked at, in seconds."""
+"""How often the directory's identity, the watching thread, the clock and the socket are looked at, in seconds."""
 
 WAKE = 5.0
-"""How often the clock, the zone, the socket and the other threads are looked at, and systemd is told, in seconds.
+"""How often the scheduling thread is made to look at the clock, and the host's zone is looked at, in seconds."""
 
-More often if the unit's `WatchdogSec=` wants to hear sooner.
-"""
+PING = 5.0
+"""How often systemd is told how it goes, in seconds; more often if the unit's `WatchdogSec=` wants to hear sooner."""
 
 ENDING = 1.0
 """How long the end waits for the log's writer before the last line, in seconds."""
@@ -76,7 +76,7 @@ class Supervisor:
         self._watch = watch
         self._mailbox = mailbox
         self._notifier = systemd.Notifier()
-        self._wake_every = min(WAKE, systemd.watchdog_interval() or WAKE)
+        self._ping_every = min(PING, (systemd.watchdog_interval() or PING) / 2)
         self._health = Health(scheduler, log, watch)
         self._zone_seen = zone_signature(os.environ)
         self._told_zone = rules.zone.key
@@ -105,7 +105,8 @@ class Supervisor:
         self._alerts.start(self._reconciler.definition)
         now = time.monotonic()
         self._next_rescan = now + self._settings.rescan_interval
-        self._next_tend = self._next_wake = now + TEND
+        self._next_tend = self._next_ping = now + TEND
+        self._next_wake = now + WAKE
         self._note_mark(now)
         since = past.mark.settled if past else "nothing is known of the time before"
         self._log.event(Level.INFO, "service.started", jobs=jobs, refused=refused, pid=os.getpid(), settled=since)
@@ -172,15 +173,17 @@ class Supervisor:
         if now >= self._next_tend:
             self._next_tend = now + TEND
             self._tend()
-            self._scheduler.look_at_pool(now)
-        if now >= self._next_wake:
-            self._next_wake = now + self._wake_every
             self._look_at_clock()
-            self._health.wake()
-            self._look_at_zone()
-            self._ping()
+            self._scheduler.look_at_pool(now)
             if self.control is not None:
                 self.control.tend(now)
+        if now >= self._next_wake:
+            self._next_wake = now + WAKE
+            self._health.wake()
+            self._look_at_zone()
+        if now >= self._next_ping:
+            self._next_ping = now + self._ping_every
+            self._ping()
         if now >= self._next_rescan:
             self._next_rescan = now + self._settings.rescan_interval
             self._look(self._reconciler.look_at_everything)
@@ -188,7 +191,7 @@ class Supervisor:
 
     def _next_message(self) -> str | None:
         """Wait for a message until the next thing is due."""
-        due = min(self._next_tend, self._next_wake, self._next_rescan)
+        due = min(self._next_tend, self._next_wake, self._next_ping, self._next_rescan)
         settles = self._reconciler.settle_at()
         if settles is not None:
             due = min(due, settles)

@@ -243,7 +243,10 @@ def _open(host: str, port: int, limit: Limit, lever: Lever) -> socket.socket:
         sock.settimeout(limit.left())
         sock.limit = limit
         return sock
-    raise last
+    try:
+        raise last
+    finally:
+        del last  # which holds this frame: it would take the collector of cycles to get rid of either
 
 
 def _addresses(host: str, port: int, limit: Limit, lever: Lever) -> Addresses:
@@ -270,7 +273,10 @@ def _addresses(host: str, port: int, limit: Limit, lever: Lever) -> Addresses:
     except Empty:
         raise TimeoutError("the name was not resolved in time") from None
     if isinstance(found, Exception):
-        raise found
+        try:
+            raise found
+        finally:
+            del found  # as above
     return found
 
 

@@ -114,8 +114,11 @@ class _Library:
         if known is None:
             if len(self._known) >= _PLACES:
                 self._known.clear()
-            known = self._known[place] = _Actions(self, *place)
-        return known if known.is_complete else None
+            known = _Actions(self, *place)
+            if not known.is_complete:  # no memory at the moment
+                return None
+            self._known[place] = known
+        return known
 
 
 class _Actions:
