@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from apscheduler.triggers.base import BaseTrigger
 
-from jobscheduler.scheduler.wakes import PORTION, Wakes
+from jobscheduler.scheduler.wakes import PORTION, Wakes, _Store, _Wake
 
 DUE = datetime.now(UTC) - timedelta(seconds=1)
 
@@ -69,6 +69,19 @@ def test_a_change_does_not_wait_until_all_have_been_handed_out(wakes: Wakes, wok
     assert woken.first.wait(10)
     wakes.drop("nobody")
     assert len(woken.ids) <= 2 * PORTION
+
+
+def test_the_first_portion_is_small_and_further_ones_grow() -> None:
+    """What starts the first runs of a herd gets its turn at once; after the herd it begins anew."""
+    store, sizes = _Store(), []
+    for _ in range(2):
+        for number in range(100):
+            store.put(_Wake(None, f"job-{number:03}", Never(), DUE))
+        while due := store.get_due_jobs(datetime.now(UTC)):
+            sizes.append(len(due))
+            for job in due:
+                store.remove_job(job.id)
+    assert sizes == 2 * [3, 6, 12, 24, PORTION, PORTION, 5]
 
 
 def test_stopping_while_jobs_are_handed_out_is_no_fault(

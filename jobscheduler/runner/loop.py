@@ -109,6 +109,11 @@ class Loop:
         self._starts_since = 0.0
         self._ear: Ear | None = None
 
+    def prepare(self) -> None:
+        """Have the thread there before the first run is; without a descriptor or a thread for it, that tries again."""
+        with suppress(OSError, RuntimeError):
+            self._revive()
+
     def put(self, run: Run) -> None:
         """Have the next attempt of a run made; does not wait.
 

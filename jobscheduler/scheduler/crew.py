@@ -58,6 +58,10 @@ class Crew:
         self._lost_lock = threading.Lock()
         self._stopping = False
 
+    def prepare(self) -> None:
+        """Get ready for the first run: it is not to wait for a thread to be made."""
+        self._loop.prepare()
+
     @property
     def going(self) -> tuple[Run, ...]:
         """The runs that have no record yet, waiting ones included."""

@@ -94,6 +94,7 @@ class Scheduler:
         """Begin to wake up for due jobs; what became due since it was put is decided at once."""
         steps, self._at_start = self._at_start or [], None
         self._account_for_the_gone()
+        self._crew.prepare()
         self._wakes.start()
         self.mark()  # with what begins now in it, so that a crash from here on does not make `@reboot` run once more
         for step in steps:

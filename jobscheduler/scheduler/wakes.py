@@ -24,7 +24,10 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 
 PORTION = 25
-"""How many due jobs are handed out at a time: in between, somebody else may change what is in force."""
+"""How many due jobs are handed out at a time at most: in between, somebody else may change what is in force."""
+
+FIRST = 3
+"""How many are handed out in the first portion; each further one has twice as many. What starts them is to begin."""
 
 BETWEEN = 0.001
 """Seconds between two portions."""
@@ -108,6 +111,10 @@ def _place(entry: tuple[_Wake, float]) -> tuple[float, str]:
 class _Store(MemoryJobStore):  # type: ignore[misc]
     """APScheduler's store in memory, in portions."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._portion = FIRST
+
     def _get_job_index(self, timestamp: float, job_id: str) -> int:
         """Return where a job stands, or would; the parent looks for that in Python, which takes ten times as long."""
         return bisect_left(self._jobs, (timestamp, job_id), key=_place)
@@ -119,10 +126,11 @@ class _Store(MemoryJobStore):  # type: ignore[misc]
     def get_due_jobs(self, now: datetime) -> list[Any]:
         """Return the jobs that are due, the first of them at least; the scheduler comes back for the others."""
         due, until = [], now.timestamp()
-        for job, at in self._jobs[:PORTION]:
+        for job, at in self._jobs[: self._portion]:
             if at is None or at > until:
                 break
             due.append(job)
+        self._portion = FIRST if len(due) < self._portion else min(2 * self._portion, PORTION)
         return due
 
 

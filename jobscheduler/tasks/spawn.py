@@ -162,3 +162,6 @@ def _program(name: bytes, environment: Mapping[bytes, bytes]) -> bytes | None:
         return None
     candidates = (b"%b/%b" % (place, name) for place in places)
     return next((one for one in candidates if os.access(one, os.X_OK)), None)
+
+
+_library()  # at a start, and not when the first command is due
