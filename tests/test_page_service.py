@@ -108,7 +108,7 @@ def test_a_page_that_cannot_be_served_keeps_no_job_from_running(tmp_path: Path) 
         made.write("good.json", job("good", "* * * * * *", "true"))
         made.start()
         made.wait_for("SUCCESS", job_id="good")
-        (warning,) = made.words("library.warning")
+        (warning,) = made.wait_for("library.warning")
         assert "the page cannot be served on `127.0.0.1`" in warning["problem"]
         assert made.stop() == 0
 
