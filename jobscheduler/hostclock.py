@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 NOTICED = 1.0
 """What the clocks may drift apart between two looks without being told, in seconds."""
@@ -18,8 +19,7 @@ REMEMBERED = 60.0
 """For how long after it was noticed a jump is the cause of slots that come late, in seconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """What the three clocks show at one moment, in seconds."""
 
     wall: float

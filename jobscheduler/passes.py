@@ -117,6 +117,10 @@ class Reconciler:
             else:
                 self._settles = self._catalog.settle_at()
 
+    def is_whole(self) -> bool:
+        """Tell whether the last pass found every source, and came to its end. Any thread may ask; nobody waits."""
+        return self._is_whole and all(place.is_whole for place in self._places)
+
     def _is_as_it_was(self, place: _Place) -> bool:
         """Tell whether a source needs no look; one that cannot be had now needs none."""
         try:

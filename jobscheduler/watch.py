@@ -155,6 +155,17 @@ class Watch:
             return State.BLIND, f"the directory cannot be watched: {getattr(error, 'strerror', None) or error}"
         return State.ANEW, lost or ("the watching thread had died" if died else "")
 
+    def glance(self) -> object:
+        """Return what changes whenever the path comes to mean another directory, and at times when it does not.
+
+        None if it means nothing.
+        """
+        try:
+            found = os.stat(self._path)  # noqa: PTH116 - asked every second
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino, found.st_mode, found.st_uid, found.st_gid, found.st_ctime_ns
+
     def is_alive(self) -> bool:
         """Tell whether the Observer's thread, and the one that reads inotify, run."""
         observer = self._observer
@@ -200,6 +211,10 @@ class NoWatch(Watch):
     def tend(self) -> tuple[State, str]:
         """Find all well."""
         return State.CLEAR, ""
+
+    def glance(self) -> object:
+        """Find nothing that could change."""
+        return ()
 
 
 _OVERFLOWS = "watchdog.observers.inotify_c"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from contextlib import suppress
 from queue import Empty, SimpleQueue
 
 STOPS = frozenset({"SIGTERM", "SIGINT"})
@@ -30,12 +29,13 @@ class Mailbox:
 
     def take(self, timeout: float) -> str | None:
         """Wait for a message, so many seconds at most; None if there is none by then, or at times before."""
-        with suppress(Empty):
-            while True:
-                self._note(self._arrived.get_nowait())
+        while not self._arrived.empty():  # nobody else takes any
+            self._note(self._arrived.get_nowait())
         if not self._stops and not self._waiting:
-            with suppress(Empty):
+            try:
                 self._note(self._arrived.get(timeout=timeout))
+            except Empty:
+                return None
         if self._stops:
             return self._stops.popleft()
         message = next(iter(self._waiting), None)

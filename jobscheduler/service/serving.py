@@ -26,9 +26,10 @@ from jobscheduler.results import Results
 from jobscheduler.runlog import LogFile, RunLog, last_results, read_back
 from jobscheduler.runner import hand_over_leftovers
 from jobscheduler.scheduler import Scheduler
+from jobscheduler.service.lookout import text_of
 from jobscheduler.service.mailbox import Mailbox
 from jobscheduler.service.second import Second, second_of
-from jobscheduler.service.supervisor import Supervisor, defaults_of, rules_of, text_of, token_of, utc_now
+from jobscheduler.service.supervisor import Supervisor, defaults_of, rules_of, token_of, utc_now
 from jobscheduler.sources import Source
 from jobscheduler.sources.directory import DirectorySource, is_job_file
 from jobscheduler.watch import NoWatch, Watch

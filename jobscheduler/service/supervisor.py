@@ -21,16 +21,20 @@ from jobscheduler.parse import Rules
 from jobscheduler.passes import Reconciler
 from jobscheduler.runlog import RunLog
 from jobscheduler.scheduler import ACCEPTED, Scheduler
+from jobscheduler.service.lookout import Lookout, text_of
 from jobscheduler.service.mailbox import STOPS, Mailbox
-from jobscheduler.watch import State, Watch
+from jobscheduler.watch import Watch
 from jobscheduler.web import CannotServe, token_for
 from jobscheduler.zone import ZoneUnknown, service_zone, zone_signature
 
 TEND = 1.0
-"""How often the directory's identity, the watching thread, the clock and the socket are looked at, in seconds."""
+"""How often the jobs directory, the clock and the pool are looked at, in seconds."""
 
 WAKE = 5.0
-"""How often the scheduling thread is made to look at the clock, and the host's zone is looked at, in seconds."""
+"""How often all else is looked at, closely: the threads, the watch, the socket, the host's zone. In seconds."""
+
+ALONG = 0.25
+"""What is due so soon is done at once when something else is, in seconds: to wake up costs more than what is done."""
 
 PING = 5.0
 """How often systemd is told how it goes, in seconds; more often if the unit's `WatchdogSec=` wants to hear sooner."""
@@ -65,7 +69,6 @@ class Supervisor:
         self._settings = settings
         self._rules = rules
         self._log = log
-        self._claim = claim
         self.control: Control | None = None
         self.on_reload: Callable[[], object] = lambda: None
         self.on_stop: Callable[[], object] = lambda: None
@@ -73,17 +76,14 @@ class Supervisor:
         self._scheduler = scheduler
         self._reconciler = reconciler
         self._alerts = alerts
-        self._watch = watch
+        self._lookout = Lookout(watch, reconciler, claim, log)
         self._mailbox = mailbox
         self._notifier = systemd.Notifier()
-        self._ping_every = min(PING, (systemd.watchdog_interval() or PING) / 2)
+        self._ping_every = min(PING, (systemd.watchdog_interval() or 2 * PING) / 2)
         self._health = Health(scheduler, log, watch)
         self._zone_seen = zone_signature(os.environ)
         self._told_zone = rules.zone.key
         self._late = self._hurried = False
-        self._blind = False
-        self._fault = ""
-        self._told_holder: int | None = None
         self._next_tend = self._next_wake = self._next_rescan = 0.0
         self._marked = (0, 0)
         self._next_mark = 0.0
@@ -95,7 +95,7 @@ class Supervisor:
         the same one as this, and from the records that were written since.
         """
         self._scheduler.recall(past, utc_now())
-        self._tend()
+        self._lookout.tend()
         if self._mailbox.is_stopping():
             self._tell_stopping(self._mailbox.take(0.0) or "")
             self._log.event(Level.INFO, "service.stopped")
@@ -105,7 +105,8 @@ class Supervisor:
         self._alerts.start(self._reconciler.definition)
         now = time.monotonic()
         self._next_rescan = now + self._settings.rescan_interval
-        self._next_tend = self._next_ping = now + TEND
+        self._next_tend = now + TEND
+        self._next_ping = now + self._ping_every
         self._next_wake = now + WAKE
         self._note_mark(now)
         since = past.mark.settled if past else "nothing is known of the time before"
@@ -130,9 +131,9 @@ class Supervisor:
         troubles = (
             ("directory" in lost, "the jobs directory cannot be read: the last known jobs are in force"),
             ("database" in lost, "the database cannot be read: the last known jobs are in force"),
-            (self._blind, "changes of files are not watched: everything is looked at again and again"),
+            (self._lookout.is_blind, "changes of files are not watched: everything is looked at again and again"),
             (self._log.is_failing(), "the log file cannot be written: lines are kept, and go to standard error"),
-            (self._told_holder is not None, "another service uses the same jobs directory"),
+            (self._lookout.is_shared, "another service uses the same jobs directory"),
         )
         return tuple(text for is_so, text in troubles if is_so)
 
@@ -158,36 +159,48 @@ class Supervisor:
                 self._reload()
             elif message == "tend":
                 self._next_tend = 0.0
+                self._lookout.doubt()
             elif message == "mark":
                 self._mark(time.monotonic())
-            fault = self._health.fault()
+            fault = self.step(time.monotonic())
             if fault:
                 return self._die(fault)
-            self.step(time.monotonic())
 
-    def step(self, now: float) -> None:
-        """Do what is due at `now` (monotonic seconds): what has settled, the watch, the clock, the full rescan."""
+    def step(self, now: float) -> str | None:
+        """Do what is due at `now` (monotonic seconds): what has settled, the watch, the clock, the full rescan.
+
+        Return what has died or is stuck, if anything, so that only a new process helps.
+        """
+        soon = now + ALONG
         settles = self._reconciler.settle_at()
         if settles is not None and settles <= now:
-            self._look(partial(self._reconciler.look_at, ()))
-        if now >= self._next_tend:
+            self._lookout.look(partial(self._reconciler.look_at, ()))
+        if soon >= self._next_wake:
+            self._next_wake = now + WAKE
+            fault = self._health.fault()
+            if fault:
+                return fault
+            self._look_after_parts(now)
+        if soon >= self._next_tend:
             self._next_tend = now + TEND
-            self._tend()
+            self._lookout.tend()
             self._look_at_clock()
             self._scheduler.look_at_pool(now)
-            if self.control is not None:
-                self.control.tend(now)
-        if now >= self._next_wake:
-            self._next_wake = now + WAKE
-            self._health.wake()
-            self._look_at_zone()
-        if now >= self._next_ping:
+        if soon >= self._next_ping:
             self._next_ping = now + self._ping_every
             self._ping()
-        if now >= self._next_rescan:
+        if soon >= self._next_rescan:
             self._next_rescan = now + self._settings.rescan_interval
-            self._look(self._reconciler.look_at_everything)
+            self._lookout.look(self._reconciler.look_at_everything)
         self._mark_if_due(now)
+        return None
+
+    def _look_after_parts(self, now: float) -> None:
+        self._lookout.doubt()
+        self._health.wake()
+        self._look_at_zone()
+        if self.control is not None:
+            self.control.tend(now)
 
     def _next_message(self) -> str | None:
         """Wait for a message until the next thing is due."""
@@ -196,44 +209,6 @@ class Supervisor:
         if settles is not None:
             due = min(due, settles)
         return self._mailbox.take(max(0.0, due - time.monotonic()))
-
-    def _tend(self) -> None:
-        """Keep the watch on the right directory, and see whether that is there at all.
-
-        While it cannot be watched, or a pass fails, everything is looked at each second; the trouble and its end are
-        told once.
-        """
-        state, problem = self._watch.tend()
-        if state is not State.CLEAR:
-            self._claim_anew()
-        fault, self._fault = self._fault, ""
-        self._degrade(problem or fault)
-        is_clear = state is State.CLEAR and not fault
-        self._look(self._reconciler.check if is_clear else self._reconciler.look_at_everything)
-        self._degrade(self._fault)
-        if self._blind and state is not State.BLIND and not problem and not self._fault:
-            self._log.event(Level.INFO, "watch.restored")
-            self._blind = False
-
-    def _claim_anew(self) -> None:
-        """Lock the directory that the path means now; if another service has that, both would run its jobs."""
-        holder = self._claim.renew()
-        if holder is not None and holder != self._told_holder:
-            help_ = "two services on one directory run every job twice: stop one of them"
-            self._log.event(Level.ERROR, "directory.shared", pid=holder or None, help=help_)
-        self._told_holder = holder
-
-    def _look(self, look: Callable[[], None]) -> None:
-        """Have a pass made. One that fails is told by the next `_tend`, which looks at everything."""
-        try:
-            look()
-        except Exception as error:
-            self._fault = f"a pass failed: {text_of(error)}"
-
-    def _degrade(self, problem: str) -> None:
-        if problem and not self._blind:
-            self._log.event(Level.WARNING, "watch.degraded", problem=problem)
-            self._blind = True
 
     def _ping(self) -> None:
         """Tell systemd how it goes, and that all is well only if every part is on time; say what is not, once."""
@@ -298,7 +273,7 @@ class Supervisor:
             problem, help_ = cannot.problem.message, cannot.problem.help
             self._log.event(Level.ERROR, "zone.kept", problem=problem, in_force=self._rules.zone.key, help=help_)
         self._reload_alerts()
-        self._look(partial(self._reconciler.reload, self._rules))
+        self._lookout.look(partial(self._reconciler.reload, self._rules))
         self.on_reload()
         if self._mailbox.is_stopping():
             return
@@ -388,11 +363,6 @@ def token_of(settings: Settings) -> str | None:
         return None if settings.http is None else token_for(settings.http, settings.http_token_file)
     except CannotServe as cannot:
         raise CannotStart(cannot.problem) from None
-
-
-def text_of(error: BaseException) -> str:
-    """Write an error on one line."""
-    return f"{type(error).__name__}: {error}"
 
 
 def utc_now() -> datetime:

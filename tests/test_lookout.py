@@ -1,0 +1,120 @@
+"""The lookout over the jobs directory: what an ordinary second costs, and what makes it look closely."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from jobscheduler.service.lookout import Lookout
+from jobscheduler.watch import State
+
+
+class Host:
+    """A watch, a reconciler, a claim and a log at once; it notes what it was asked for."""
+
+    def __init__(self) -> None:
+        self.directory: object = "the directory"
+        self.whole = True
+        self.state = State.CLEAR
+        self.asked: list[str] = []
+        self.told: list[str] = []
+
+    def glance(self) -> object:
+        """Return what the path means."""
+        return self.directory
+
+    def tend(self) -> tuple[State, str]:
+        """Be looked at closely."""
+        self.asked.append("watch")
+        return self.state, ""
+
+    def is_whole(self) -> bool:
+        """Tell whether the last pass was one."""
+        return self.whole
+
+    def check(self) -> None:
+        """Look at the directory."""
+        self.asked.append("check")
+
+    def look_at_everything(self) -> None:
+        """Look at all files."""
+        self.asked.append("everything")
+
+    def renew(self) -> None:
+        """Have the directory for ourselves."""
+
+    def event(self, _: object, name: str, **values: object) -> None:
+        """Take a line of the log."""
+        self.told.append(name)
+
+
+@pytest.fixture
+def host() -> Host:
+    return Host()
+
+
+@pytest.fixture
+def lookout(host: Host) -> Lookout:
+    made = Lookout(host, host, host, host)  # type: ignore[arg-type] # as much of each as is used
+    made.tend()
+    host.asked.clear()
+    return made
+
+
+def fail() -> None:
+    """Be a pass that fails."""
+    raise RuntimeError("a pass that fails")
+
+
+def test_a_quiet_second_is_one_glance(host: Host, lookout: Lookout) -> None:
+    """Nothing is opened, locked or compared as long as the path means what it meant when all was well."""
+    for _ in range(10):
+        lookout.tend()
+    assert host.asked == []
+
+
+@pytest.mark.parametrize(
+    "disturb",
+    [
+        pytest.param(
+            lambda host, lookout: setattr(host, "directory", "another"), id="the path means another directory"
+        ),
+        pytest.param(lambda host, lookout: lookout.doubt(), id="somebody has doubts"),
+        pytest.param(lambda host, lookout: lookout.look(fail), id="a pass failed"),
+    ],
+)
+def test_a_disturbance_means_one_close_look(
+    host: Host, lookout: Lookout, disturb: Callable[[Host, Lookout], None]
+) -> None:
+    """What was found well by that is trusted again; a failed pass is told and wants a second look."""
+    disturb(host, lookout)
+    lookout.tend()
+    assert host.asked[0] == "watch"
+    lookout.tend()
+    host.asked.clear()
+    lookout.tend()
+    assert host.asked == []
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        pytest.param({"directory": None}, id="the path means nothing"),
+        pytest.param({"whole": False}, id="a source is lost, or a pass did not come to its end"),
+        pytest.param({"state": State.BLIND, "directory": "another"}, id="it cannot be watched"),
+    ],
+)
+def test_while_there_is_trouble_every_second_is_a_close_look(
+    host: Host, lookout: Lookout, trouble: dict[str, object]
+) -> None:
+    """Until it is over, and once more then."""
+    vars(host).update(trouble)
+    for _ in range(3):
+        lookout.tend()
+    assert host.asked.count("watch") == 3
+    vars(host).update(directory="mended", whole=True, state=State.CLEAR)
+    lookout.tend()
+    host.asked.clear()
+    lookout.tend()
+    assert host.asked == []
