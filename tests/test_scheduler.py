@@ -111,6 +111,17 @@ def test_a_slot_becomes_one_run_and_one_record(world: World) -> None:
     assert world.scheduler.next_slot("x") == NOON + timedelta(minutes=2)
 
 
+def test_getting_ready_for_a_slot_decides_and_writes_nothing(world: World) -> None:
+    """It goes the same way as the slot will, and leaves no trace; nor does it for a job that is gone by then."""
+    world.put(job())
+    world.now = NOON + timedelta(seconds=59.99)
+    for job_id in ("x", "gone"):
+        world.scheduler._on_near(job_id)
+
+    assert world.written == []
+    assert world.scheduler.next_slot("x") == NOON + timedelta(minutes=1)
+
+
 def test_jobs_that_are_due_together_run_at_the_same_time(world: World) -> None:
     """Four workers hold four runs at once."""
     Gate.may_end.clear()

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from apscheduler.triggers.base import BaseTrigger
 
-from jobscheduler.scheduler.wakes import PORTION, Wakes, _Store, _Wake
+from jobscheduler.scheduler.wakes import APPROACH, PORTION, STEP, Wakes, _Store, _Wake
 
 DUE = datetime.now(UTC) - timedelta(seconds=1)
 
@@ -82,6 +82,39 @@ def test_the_first_portion_is_small_and_further_ones_grow() -> None:
             for job in due:
                 store.remove_job(job.id)
     assert sizes == 2 * [3, 6, 12, 24, PORTION, PORTION, 5]
+
+
+def test_the_thread_is_up_and_ready_shortly_before_a_job_is_due(woken: Woken) -> None:
+    """Who is called out of a long sleep comes late, so it is interrupted, once, and goes on in short steps."""
+    readied: list[str] = []
+    wakes = Wakes(1, woken, readied.append)
+    wakes.put("next", Never(), datetime.now(UTC) + timedelta(seconds=60))
+    nap, near = wakes._scheduler._nap, APPROACH / 2
+    assert [nap(None), nap(60.0)] == [None, 60.0 - APPROACH]
+    assert [nap(near), nap(near), nap(STEP / 2)] == [0.0, STEP, STEP / 2]
+    assert readied == ["next"]
+    assert [nap(0), nap(near)] == [0, STEP], "in a busy time nobody has to be readied"
+    assert [nap(60.0), nap(near)] == [60.0 - APPROACH, 0.0]
+    assert readied == ["next", "next"]
+
+
+def test_getting_ready_comes_before_the_time_and_a_fault_in_it_ends_nothing(woken: Woken) -> None:
+    """The job is handed out all the same."""
+    readied: list[bool] = []
+
+    def ready(_: str) -> None:
+        readied.append(woken.first.is_set())
+        raise RuntimeError("a fault of ours")
+
+    wakes = Wakes(1, woken, ready)
+    wakes.put("next", Never(), datetime.now(UTC) + timedelta(seconds=4 * APPROACH))
+    wakes.start()
+    try:
+        assert woken.first.wait(10)
+        assert readied == [False]
+    finally:
+        wakes.stop()
+        wakes.close()
 
 
 def test_stopping_while_jobs_are_handed_out_is_no_fault(

@@ -110,9 +110,15 @@ class Loop:
         self._ear: Ear | None = None
 
     def prepare(self) -> None:
-        """Have the thread there before the first run is; without a descriptor or a thread for it, that tries again."""
+        """Have the thread there before a run is, and awake, and whoever writes the lines of runs as well.
+
+        Without a descriptor or a thread for it, the run itself tries again.
+        """
+        if self._is_closed:
+            return
         with suppress(OSError, RuntimeError):
             self._revive()
+        self._runner.announce((), self._ring)
 
     def put(self, run: Run) -> None:
         """Have the next attempt of a run made; does not wait.

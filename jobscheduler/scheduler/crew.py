@@ -59,7 +59,7 @@ class Crew:
         self._stopping = False
 
     def prepare(self) -> None:
-        """Get ready for the first run: it is not to wait for a thread to be made."""
+        """Get ready for a run: it is not to wait for a thread to be made, or to be woken up from a long sleep."""
         self._loop.prepare()
 
     @property

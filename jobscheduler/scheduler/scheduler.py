@@ -73,7 +73,7 @@ class Scheduler:
         self._stopped_at: datetime | None = None
         self._stopped: tuple[datetime, tuple[Wait, ...]] | None = None
         self.activity = 0
-        self._wakes = Wakes(max_workers, self._on_due)
+        self._wakes = Wakes(max_workers, self._on_due, self._on_near)
         self._crew = Crew(
             self._wakes,
             max_workers,
@@ -297,6 +297,11 @@ class Scheduler:
                 self.put(entry.job, now)
 
     # -- what is due
+
+    def _on_near(self, job_id: str) -> None:
+        """Go once the way that what is due in a moment will go: what has lain idle for long takes long to find."""
+        self._crew.prepare()
+        self._on_due(job_id, EPOCH)
 
     def _on_due(self, job_id: str, at: datetime) -> None:
         """Decide what is due of a job, and act on it. `at` is when APScheduler meant to wake us, at the earliest."""
