@@ -156,9 +156,10 @@ class Watch:
         return State.ANEW, lost or ("the watching thread had died" if died else "")
 
     def glance(self) -> object:
-        """Return what changes whenever the path comes to mean another directory, and at times when it does not.
+        """Return what changes when the path comes to mean another directory, and at times when it does not.
 
-        None if it means nothing.
+        None if it means nothing. A directory made anew with the inode of the former one has the same on a file system
+        whose times are coarse; `tend` compares more.
         """
         try:
             found = os.stat(self._path)  # noqa: PTH116 - asked every second

@@ -150,8 +150,10 @@ class RunLog:
 
     def write_then(self, entries: Iterable[Entry], then: Callable[[], object]) -> None:
         """Have entries written, and `then` called when they are, on the writer's thread. Never waits."""
-        if not self._put(_Item(tuple(entries), then)):
-            self.tell_behind()
+        item = _Item(tuple(entries), then)
+        if not self._put(item):
+            if item.entries:
+                self.tell_behind()
             then()
 
     def write_through(self, entry: Entry, timeout: float) -> bool:

@@ -169,8 +169,9 @@ class Loop:
         self._is_alive = True
 
     def _ring(self) -> None:
-        if self._ear is not None:
-            self._ear.ring()
+        ear = self._ear  # the thread may end at this moment
+        if ear is not None:
+            ear.ring()
 
     def _soon(self, call: Callable[[], None]) -> None:
         """Have something done by the thread that is in charge."""

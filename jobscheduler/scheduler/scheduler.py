@@ -299,7 +299,11 @@ class Scheduler:
     # -- what is due
 
     def _on_near(self, job_id: str) -> None:
-        """Go once the way that what is due in a moment will go: what has lain idle for long takes long to find."""
+        """Go once the way that what is due in a moment will go: what has lain idle for long takes long to find.
+
+        Nothing is due yet by the clock, whatever APScheduler's wake-up is for, so nothing is decided; if the time has
+        come meanwhile, this is the decision.
+        """
         self._crew.prepare()
         self._on_due(job_id, EPOCH)
 

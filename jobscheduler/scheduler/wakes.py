@@ -204,9 +204,10 @@ class Wakes:
         logging.getLogger("apscheduler").setLevel(logging.WARNING)
 
     def _near(self) -> None:
-        with suppress(Exception):  # it would end the thread; in a moment the same is tried in earnest
-            for job, _ in self._store._jobs[:1]:
-                self._on_near(job.id)
+        try:
+            self._on_near(self._store._jobs[0][0].id)
+        except Exception:  # it would end the thread; what is wrong shows in a moment, when the same is tried in earnest
+            return
 
     @property
     def rounds(self) -> int:
