@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from jobscheduler.model import Job, Problem, Signature
+from jobscheduler.model import Job, Problem, Signature, in_order
 
 SETTLED = 1.0
 """How long bad news must have been so before it counts, in seconds."""
@@ -225,7 +225,7 @@ class Catalog:
             del self._owner[job_id]
             present = [one for one in waiting if not self._items[one].gone] or waiting
             if present:
-                self._owner[job_id] = min(present)
+                self._owner[job_id] = min(present, key=in_order)
             self._doubt(waiting, now)
         if not waiting:
             del self._claims[job_id]

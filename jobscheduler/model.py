@@ -22,6 +22,15 @@ Signature = tuple[int, ...] | None
 """What tells one state of a source's item from another without reading it; equal signatures mean equal content."""
 
 
+def in_order(name: str) -> str:
+    """Give what items are put in order by: the name without `.json`, so `hello.json` is before `hello-old.json`.
+
+    Of two files with one id the first in this order has it at a start, and a copy that somebody keeps beside the file
+    usually has something appended to its name.
+    """
+    return name.removesuffix(".json")
+
+
 def nominal(at: datetime) -> datetime:
     """Cut an instant to whole milliseconds: the log tells no more of it, and a slot has to be known from there."""
     return at.replace(microsecond=at.microsecond // 1000 * 1000)

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Protocol
 
 from jobscheduler.catalog import SETTLED, Catalog, Condition, Report, State
-from jobscheduler.model import Job, Level, Problem, Tell
+from jobscheduler.model import Job, Level, Problem, Tell, in_order
 from jobscheduler.parse import Rules, conflict, parse
 from jobscheduler.reconcile import plan
 from jobscheduler.sources import Read, Source, SourceUnavailable, View
@@ -39,7 +39,7 @@ class _Ending(Exception):
 
 
 class _Place:
-    """One source, and how it was found at the last look. `is_told` says that the log has it as lost.
+    """One source, and how it was found at the last look. `is_told` says that the log has it as lost, for `reason`.
 
     `is_first` says that it has yet to be looked at, `is_unread` that it could not be read so far, `is_whole` that it
     was looked at to its end.
@@ -48,6 +48,7 @@ class _Place:
     def __init__(self, source: Source) -> None:
         self.source = source
         self.is_lost = self.is_told = False
+        self.reason = SourceUnavailable("it cannot be read")
         self.is_first = self.is_unread = True
         self.is_whole = False
 
@@ -148,9 +149,9 @@ class Reconciler:
         with self._lock:
             return dict(self._applied), self._catalog.told()
 
-    def lost(self) -> tuple[str, ...]:
-        """Name the kinds of the sources that cannot be read at present."""
-        return tuple(place.source.kind for place in self._places if place.is_lost)
+    def lost(self) -> dict[str, SourceUnavailable]:
+        """Give the reason for each source that cannot be read at present, by its kind."""
+        return {place.source.kind: place.reason for place in self._places if place.is_lost}
 
     def definition(self, job_id: str) -> Job | None:
         """Return the definition that was applied last under this id, if any. Any thread may ask; nobody waits."""
@@ -198,7 +199,7 @@ class Reconciler:
             names = self._differing(place, view)
         place.is_lost = False  # what had not settled when it was lost is looked at, and then may
         wanted = names | set(self._catalog.unsettled(now))
-        for name in sorted(filter(place.has, wanted)):
+        for name in sorted(filter(place.has, wanted), key=in_order):
             if self._is_ending():
                 raise _Ending
             found = view.read(name)
@@ -369,6 +370,7 @@ class Reconciler:
             jobs = sum(place.has(job.origin) for job in self._applied.values())
             self._tell(Level.ERROR, f"{place.source.kind}.lost", problem=str(reason), help=reason.help, jobs=jobs)
         place.is_lost = place.is_told = True
+        place.reason = reason
         place.is_whole = place.is_first = False
 
     def _find(self, place: _Place) -> None:

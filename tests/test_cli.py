@@ -99,7 +99,11 @@ def test_validate_prints_objects_for_machines(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "problem"),
-    [("missing.json", "there is no file or directory"), ("a.txt", "the service ignores a file of this name")],
+    [
+        ("missing.json", "there is no file or directory"),
+        ("missing", "help: name a job file (`*.json`) or a directory of such files"),
+        ("a.txt", "the service ignores a file of this name"),
+    ],
 )
 def test_validate_of_what_is_no_job_file(tmp_path: Path, name: str, problem: str) -> None:
     """A wrong path or name is a problem, too."""
@@ -108,6 +112,15 @@ def test_validate_of_what_is_no_job_file(tmp_path: Path, name: str, problem: str
 
     assert done.returncode == 1
     assert problem in done.stdout
+
+
+@pytest.mark.parametrize("verb", ["validate", "next"])
+def test_an_empty_path_means_nothing(verb: str) -> None:
+    """A shell variable that was not set is not taken for the directory that one stands in."""
+    done = run(verb, "")
+
+    assert done.returncode == 2
+    assert "a path is empty; name a job file (`*.json`) or a directory" in done.stderr
 
 
 def test_a_file_name_cannot_disturb_the_terminal(tmp_path: Path) -> None:

@@ -278,7 +278,7 @@ def test_a_source_that_is_lost_keeps_its_jobs_and_hinders_no_other(world: World)
     world.table.add(job("c"))
     world.reloaded()
     assert world.ids() == ["a", "b", "c"]
-    assert world.reconciler.lost() == ("directory",)
+    assert list(world.reconciler.lost()) == ["directory"]
     (world.base / "old").rename(world.directory)
     world.reconciler.check()
     assert len(world.words("directory.found")) == 1
@@ -288,7 +288,7 @@ def test_a_source_that_is_lost_keeps_its_jobs_and_hinders_no_other(world: World)
     world.write("d.json", job("d"))
     (world.directory / "a.json").unlink()
     wait_until(lambda: world.reconciler.look_at(["a.json"]) or world.ids() == ["b", "c", "d"])
-    assert world.reconciler.lost() == ("database",)
+    assert list(world.reconciler.lost()) == ["database"]
     assert world.words("database.lost")[0]["jobs"] == 2
     world.place.come()
     wait_until(lambda: world.reconciler.check() or world.words("database.found"))

@@ -278,6 +278,16 @@ def test_a_taken_id_is_refused_naming_both_files(world: World) -> None:
     assert world.schedule.jobs["x"].origin == "b.json"
 
 
+def test_a_copy_beside_a_file_does_not_take_its_id_at_a_start(world: World) -> None:
+    """The first name has it, and names count without `.json`; otherwise `-` would come before the dot."""
+    for name in ("hello-old.json", "hello.json", "hello.bak.json", "hello (copy).json"):
+        world.write(name, job("x"))
+    world.look()
+
+    assert world.schedule.jobs["x"].origin == "hello.json"
+    assert set(world.settle()) == {"job.refused"}
+
+
 def test_an_expired_job_is_told_once_and_never_put(world: World) -> None:
     """Touching or renaming its file says nothing more; a new instant brings it to life."""
     past, future = NOON - timedelta(days=300), NOON + timedelta(days=1)

@@ -129,7 +129,9 @@ def test_list_filters_by_pattern_and_state(service: Service) -> None:
     assert (some.returncode, json.loads(some.stdout)["job_id"]) == (1, "once")
     assert "no job is meant by `nope`" in some.stderr
     assert "help: did you mean `daily`, `rotten`?" in ask(service, "list", "dialy", "x*", "roten").stderr
-    assert "help: `jobscheduler list` shows all jobs" in ask(service, "list", "daily", "--state", "refused").stderr
+    other = ask(service, "list", "daily", "--state", "refused")
+    assert "no job that is meant by `daily` is in such a state" in other.stderr
+    assert "help: `jobscheduler list` shows all jobs" in other.stderr
     wrong = ask(service, "list", "--state", "rnning")
     assert (wrong.returncode, "no such state: `rnning`" in wrong.stderr) == (2, True)
 
@@ -296,12 +298,18 @@ def test_each_verb_helps_with_examples(verb: str) -> None:
 
 
 def test_a_healthy_service_says_so(tmp_path: Path) -> None:
-    """Exit status 0, and nothing on standard error."""
+    """Exit status 0, and nothing on standard error; one without its directory says why, and the way out."""
     made = Service(tmp_path)
     made.write("x.json", job("x", "@yearly", "true"))
     made.start()
     done = ask(made, "status")
     assert (done.returncode, done.stderr) == (0, "")
+    made.jobs.rename(tmp_path / "elsewhere")
+    made.wait_for("directory.lost")
+    done = ask(made, "status")
+    assert done.returncode == 1
+    why = f"the jobs directory `{made.jobs}` does not exist: the last known jobs are in force"
+    assert f"wrong      {why} (help: make it: `mkdir -p {made.jobs}`)" in done.stdout
     assert made.stop() == 0
 
 

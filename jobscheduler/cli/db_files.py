@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from jobscheduler.model import Problem
+from jobscheduler.model import Problem, in_order
 from jobscheduler.parse import Rules, conflict
 from jobscheduler.sources import SourceUnavailable
 from jobscheduler.sources.directory import DirectorySource, is_job_file
@@ -48,7 +48,7 @@ def definitions_in(directory: Path, rules: Rules) -> list[str]:
     """
     try:
         with DirectorySource(directory).look() as view:
-            found = [view.read(name) for name in sorted(view.listing())]
+            found = [view.read(name) for name in sorted(view.listing(), key=in_order)]
     except SourceUnavailable as reason:
         raise Leftover(Problem(str(reason), file=str(directory), help=reason.help)) from None
     barred = [replace(one.problem, file=str(directory / one.name)) for one in found if one.problem]

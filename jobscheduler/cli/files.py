@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import os
-import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from jobscheduler import tasks
 from jobscheduler.config import Settings
-from jobscheduler.model import Job, Problem
+from jobscheduler.model import Job, Problem, in_order
 from jobscheduler.parse import Rules, conflict, parse
 from jobscheduler.sources import Read, SourceUnavailable, View
 from jobscheduler.sources.directory import DirectorySource, is_job_file
@@ -27,6 +27,18 @@ def rules_of(settings: Settings) -> Rules:
 
     """
     return Rules(service_zone(settings.timezone, os.environ), tasks.task_type, tasks.task_names())
+
+
+def path_named(text: str) -> Path:
+    """Read a path of the command line; an empty one, of a shell variable that was not set, means nothing.
+
+    Raises:
+        argparse.ArgumentTypeError: it is empty.
+
+    """
+    if not text:
+        raise argparse.ArgumentTypeError("a path is empty; name a job file (`*.json`) or a directory of such files")
+    return Path(text)
 
 
 def definitions(path: Path, rules: Rules) -> Iterator[Verdict]:
@@ -46,7 +58,7 @@ def definitions(path: Path, rules: Rules) -> Iterator[Verdict]:
 
 def _directory(view: View, path: Path, rules: Rules) -> Iterator[Verdict]:
     owners: dict[str, str] = {}
-    for name in sorted(view.listing()):
+    for name in sorted(view.listing(), key=in_order):
         found = view.read(name)
         if found.gone:
             continue
@@ -69,7 +81,7 @@ def _file(view: View, path: Path, rules: Rules) -> Verdict:
 
 
 def _missing(path: Path) -> tuple[Problem, ...]:
-    help_ = None if is_job_file(path.name) else f"a jobs directory is made with `mkdir -p {shlex.quote(str(path))}`"
+    help_ = None if is_job_file(path.name) else "name a job file (`*.json`) or a directory of such files"
     return (Problem(f"there is no file or directory `{path}`", file=str(path), help=help_),)
 
 

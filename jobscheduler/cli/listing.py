@@ -79,7 +79,8 @@ def run(arguments: argparse.Namespace) -> int:
     missing = [one for one in arguments.jobs if not any(_is_meant(job, [one], None) for job in told)]
     if missing or (arguments.jobs and not found):
         names = ", ".join(f"`{one}`" for one in missing or arguments.jobs)
-        show(Problem(f"no job is meant by {names}", help=_instead(told, missing)), sys.stderr)
+        nobody = f"no job is meant by {names}" if missing else f"no job that is meant by {names} is in such a state"
+        show(Problem(nobody, help=_instead(told, missing)), sys.stderr)
         return 1
     return 0
 

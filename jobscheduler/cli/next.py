@@ -8,11 +8,10 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from jobscheduler import crontab
-from jobscheduler.cli.files import definitions, rules_of
+from jobscheduler.cli.files import definitions, path_named, rules_of
 from jobscheduler.cli.instants import Wrong, about, instant
 from jobscheduler.cli.options import add_options, settings_of
 from jobscheduler.cli.problems import show
@@ -54,7 +53,8 @@ class _Listing:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the paths, the bounds and the options."""
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("paths", nargs="*", metavar="PATH", default=[], help="files or directories of jobs")
+    which = "files or directories of jobs"
+    what.add_argument("paths", nargs="*", type=path_named, metavar="PATH", default=[], help=which)
     what.add_argument("--cron", metavar="EXPR", help="a crontab expression or macro instead of jobs")
     parser.add_argument("-n", type=_count, default=5, metavar="N", help="how many slots each (default: 5)")
     parser.add_argument("--after", metavar="TIME", help="slots later than this ISO 8601 time (default: now)")
@@ -86,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 1
     status = 0
     if arguments.cron is None:
-        for path in [Path(one) for one in arguments.paths] or [settings.jobs_dir]:
+        for path in arguments.paths or [settings.jobs_dir]:
             for verdict in definitions(path, rules):
                 if isinstance(verdict, Job):
                     found.append(_of_job(verdict, rules.zone))
@@ -117,7 +117,7 @@ def _of_expression(text: str, zone: ZoneInfo) -> _Listing:
 def _of_job(job: Job, zone: ZoneInfo) -> _Listing:
     remarks = [] if job.enabled else ["disabled: none of these will run"]
     if job.jitter:
-        remarks.append(f"each starts up to {job.jitter:g} s later")
+        remarks.append(f"each starts up to {job.jitter:g} s later, but before the next one")
     timetable = timetable_of(job)
     if isinstance(job.schedule, Cron):
         zone = named_zone(job.schedule.timezone)

@@ -6,9 +6,8 @@ import argparse
 import json
 import os
 import sys
-from pathlib import Path
 
-from jobscheduler.cli.files import definitions, rules_of
+from jobscheduler.cli.files import definitions, path_named, rules_of
 from jobscheduler.cli.options import add_options, settings_of
 from jobscheduler.cli.problems import as_object, show
 from jobscheduler.model import Job, Problem
@@ -25,7 +24,8 @@ for root, whom the service runs as, and warnings for others. Exit status: 0 no e
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the paths and the options."""
-    parser.add_argument("paths", nargs="*", metavar="PATH", help="files or directories (default: the jobs directory)")
+    which = "files or directories (default: the jobs directory)"
+    parser.add_argument("paths", nargs="*", type=path_named, metavar="PATH", help=which)
     parser.add_argument("--json", action="store_true", help="print one JSON object per problem")
     add_options(parser, {"jobs_dir", "timezone"})
 
@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     settings = settings_of(arguments)
     rules = rules_of(settings)
     files = bad = 0
-    for path in [Path(one) for one in arguments.paths] or [settings.jobs_dir]:
+    for path in arguments.paths or [settings.jobs_dir]:
         for verdict in definitions(path, rules):
             problems = () if isinstance(verdict, Job) else verdict
             files += 1

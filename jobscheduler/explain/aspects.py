@@ -83,7 +83,8 @@ def change_of_clock(job: Job | None, at: datetime) -> Iterator[str]:
 def jitter(job: Job) -> Iterator[str]:
     """Say that slots start later than they are due."""
     if job.jitter:
-        yield f"it starts up to {length(job.jitter)} later (`jitter`), always the same for one slot on one host"
+        until = f"up to {length(job.jitter)} later, but before the next slot"
+        yield f"it starts {until} (`jitter`), always the same for one slot on one host"
 
 
 def state_now(question: Question, facts: Facts) -> Iterator[str]:

@@ -23,6 +23,7 @@ from jobscheduler.runlog import RunLog
 from jobscheduler.scheduler import ACCEPTED, Scheduler
 from jobscheduler.service.lookout import Lookout, text_of
 from jobscheduler.service.mailbox import STOPS, Mailbox
+from jobscheduler.sources import SourceUnavailable
 from jobscheduler.watch import Watch
 from jobscheduler.web import CannotServe, token_for
 from jobscheduler.zone import ZoneUnknown, service_zone, zone_signature
@@ -79,7 +80,7 @@ class Supervisor:
         self._lookout = Lookout(watch, reconciler, claim, log)
         self._mailbox = mailbox
         self._notifier = systemd.Notifier()
-        self._ping_every = min(PING, (systemd.watchdog_interval() or 2 * PING) / 2)
+        self._ping_every = min(PING, systemd.watchdog_interval() or PING)
         self._health = Health(scheduler, log, watch)
         self._zone_seen = zone_signature(os.environ)
         self._told_zone = rules.zone.key
@@ -126,16 +127,14 @@ class Supervisor:
         return self._health.late()
 
     def troubles(self) -> tuple[str, ...]:
-        """Say in words what is wrong."""
-        lost = self._reconciler.lost()
-        troubles = (
-            ("directory" in lost, "the jobs directory cannot be read: the last known jobs are in force"),
-            ("database" in lost, "the database cannot be read: the last known jobs are in force"),
+        """Say in words what is wrong, and the way out where it is known."""
+        lost = map(_lost, self._reconciler.lost().values())
+        others = (
             (self._lookout.is_blind, "changes of files are not watched: everything is looked at again and again"),
             (self._log.is_failing(), "the log file cannot be written: lines are kept, and go to standard error"),
             (self._lookout.is_shared, "another service uses the same jobs directory"),
         )
-        return tuple(text for is_so, text in troubles if is_so)
+        return (*lost, *(text for is_so, text in others if is_so))
 
     def close(self) -> None:
         """Stop talking to the manager."""
@@ -363,6 +362,11 @@ def token_of(settings: Settings) -> str | None:
         return None if settings.http is None else token_for(settings.http, settings.http_token_file)
     except CannotServe as cannot:
         raise CannotStart(cannot.problem) from None
+
+
+def _lost(reason: SourceUnavailable) -> str:
+    help_ = f" (help: {reason.help})" if reason.help else ""
+    return f"{reason}: the last known jobs are in force{help_}"
 
 
 def utc_now() -> datetime:
