@@ -30,12 +30,18 @@ def main() -> int:
     return 0
 
 
+def _rounds(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"at least one round, not {text!r}")
+    return int(text)
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
         "names", nargs="*", metavar="NAME", help=f"what to measure (default: all): {', '.join(MEASURES)}"
     )
-    parser.add_argument("--rounds", type=int, default=5, help="how often (default: 5)")
+    parser.add_argument("--rounds", type=_rounds, default=5, help="how often (default: 5)")
     parser.add_argument("--quick", action="store_true", help="a rough answer: smaller and shorter, and no growth")
     parser.add_argument("--tiny", action="store_true", help="as small as can be, to see that the harness works")
     parser.add_argument("--no-peers", action="store_true", help="leave other schedulers out")
@@ -74,11 +80,15 @@ def _plan(options: argparse.Namespace) -> Plan:
 def line(row: Row) -> str:
     """A row for a terminal."""
     what, ours, floor, ratio, goal, met = cells(row)
-    against = f"; floor {floor}, {ratio} times that" if floor else ""
+    against = f"; floor {floor}" if floor else ""
+    against += f", {ratio} times that" if ratio else ""
     verdict = f"; goal {goal}: {met.strip('*')}" if goal else ""
     others = "".join(f"; {name} {sorted(values)[len(values) // 2]:.3g}" for name, values in row.peers.items())
     return f"{what}: {ours}{against}{verdict}{others}"
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

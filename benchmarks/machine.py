@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 import time
 from importlib.metadata import version
 from pathlib import Path
+from subprocess import DEVNULL
 
 LIBRARIES = ("APScheduler", "watchdog", "jsonschema")
 
@@ -19,8 +21,18 @@ def describe() -> dict[str, str]:
         "kernel": f"Linux {platform.release().partition('-')[0]}",
         "system": platform.freedesktop_os_release().get("PRETTY_NAME", "unknown"),
         "Python": platform.python_version(),
+        "code": _commit(),
         "libraries": ", ".join(f"{name} {version(name)}" for name in LIBRARIES),
     }
+
+
+def _commit() -> str:
+    """Return the commit that is measured, as far as git can tell."""
+    command = ["git", "describe", "--always", "--dirty= with changes"]
+    try:
+        return subprocess.check_output(command, cwd=Path(__file__).parent, stderr=DEVNULL, text=True).strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
 
 
 def _processor() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,9 @@ from subprocess import DEVNULL, Popen
 
 _UNUSUAL = frozenset({"PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED"})
 """Settings of a developer's shell that no service has: without compiled modules each first use takes longer."""
+
+_OWN = "JOBSCHEDULER_"
+"""What the service's settings begin with: those of the caller's own service, with its real jobs, are not for us."""
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -41,13 +45,15 @@ def descriptors(pid: int) -> int:
 
 
 def heed_signals() -> None:
-    """Have what is measured start with the usual signals.
+    """Have what is measured start with the usual signals, and end when the harness is told to end.
 
     A shell has its background jobs ignore some, and a service that ignores signals starts each command by way of a
     program that restores them: a benchmark in the background would measure something else than one in front.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+    for one in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(one, lambda number, _: sys.exit(128 + number))
 
 
 @contextmanager
@@ -68,8 +74,11 @@ def running(command: Iterable[str | Path], **options: object) -> Iterator[Popen[
 
 
 def environment(**more: str) -> dict[str, str]:
-    """The environment of everything that is measured: the harness's, with UTC, and without what slows Python down."""
-    usual = {name: value for name, value in os.environ.items() if name not in _UNUSUAL}
+    """The environment of everything that is measured.
+
+    It is the harness's, with UTC, without what slows Python down, and without settings of another service.
+    """
+    usual = {name: value for name, value in os.environ.items() if name not in _UNUSUAL and not name.startswith(_OWN)}
     return {**usual, "TZ": "UTC", **more}
 
 

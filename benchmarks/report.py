@@ -10,6 +10,7 @@ from string import Template
 
 from benchmarks import chart
 from benchmarks.figures import Row, Spread
+from benchmarks.flat import compared, grown
 from benchmarks.results import Results
 from benchmarks.service import ROOT
 
@@ -41,6 +42,7 @@ ORDER = (
     ("memory", 10_000),
     ("job", 10_000),
     ("slot", 0),
+    ("slot-cold", 0),
     ("slot-rare", 0),
 )
 """The rows of the table, by key and size."""
@@ -55,15 +57,33 @@ GROWING = {
     "change": "a changed file in force, p50",
     "bulk": "1,000 changed at once, last in force",
 }
+TITLES = {
+    "start": "start",
+    "herd": "last start of a herd",
+    "first": "first start of a herd",
+    "busy": "a change in the middle of a herd",
+    "own": "own processor time of a run",
+    "sustained-herd": "200 runs a second, all at the full second",
+    "punctual": "one job each second",
+    "change": "a changed file in force",
+    "idle": "idle",
+    "memory": "memory",
+    "slot": "next slot",
+}
+"""What rows are called where something is said of them."""
+
 FLOORS = {
     "start": "a plain program: list, read, `json.loads`, compiled validator, bare `add_job`",
     "herd": "the same commands by `posix_spawn` from one loop, four at a time",
     "own": "the processor time of that loop",
     "idle": "a program that asks the system for as much as often",
     "punctual": "a loop that sleeps until each full second",
-    "change": "one inotify round trip",
+    "change": "a rename and the reading of its event",
     "memory": "an interpreter with the same imports",
 }
+
+
+UNITS = {"memory": "MiB", "threads": "threads", "descriptors": "descriptors at the least"}
 
 
 def write(results: Results, document: Path) -> None:
@@ -116,7 +136,7 @@ def table(rows: Iterable[Row]) -> str:
 
 def _floors(rows: Iterable[Row]) -> Iterator[str]:
     seen = {row.key for row in rows if row.floor}
-    return (f"{key}: {words}" for key, words in FLOORS.items() if key in seen)
+    return (f"{TITLES[key]}: {words}" for key, words in FLOORS.items() if key in seen)
 
 
 def cells(row: Row) -> list[str]:
@@ -149,7 +169,8 @@ def met(row: Row) -> str:
 def _limits(results: Results) -> str:
     limits = tomllib.loads(NOTES.read_text("utf-8"))["limits"]
     known = [(key, limits[key]) for key in limits if results.row(key)]
-    return "### What limits them now\n\n" + "".join(f"- **{key}**: {words}\n" for key, words in known) if known else ""
+    lines = [f"- **{TITLES[key]}**: {words}\n" for key, words in known]
+    return "".join(["### What limits them now\n\n", *lines]) if lines else ""
 
 
 def _peers(results: Results, charts: Sequence[str]) -> str:
@@ -209,7 +230,14 @@ def _soak(results: Results, charts: Sequence[str]) -> str:
         return ""
     runs, lost = results.soak["runs"]
     minutes = results.soak["minutes"][-1]
-    words = f"{minutes:.0f} minutes at 50 runs a second: {runs:,.0f} runs, {lost:,.0f} missed, skipped or failed.\n"
+    words = (
+        f"{minutes:.0f} minutes at 50 runs a second: {runs:,.0f} runs (those before the first look at it are counted, "
+        f"too), and {lost:,.0f} slots that were missed, skipped or failed."
+    )
+    quarters = compared(results.soak).items()
+    now = ", ".join(f"{chart.figure(last)} {UNITS[name]} ({chart.figure(first)})" for name, (first, last) in quarters)
+    verdict = "**That is not flat.**" if grown(results.soak) else "That is flat."
+    words += f" The last quarter of the time (and the second) had {now}. {verdict}\n"
     return "\n".join(["## Soak\n", words, *_image(charts, "soak", "Memory, threads and descriptors over time")])
 
 

@@ -7,7 +7,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -74,8 +74,8 @@ class Log:
 
 
 def moment(line: str) -> float:
-    """Return when a line was written, in seconds since the epoch."""
-    return _instant(line.partition(" ")[0])
+    """Return when a line was written at the latest, in seconds since the epoch: its millisecond is cut off."""
+    return _instant(line.partition(" ")[0]) + 0.001
 
 
 def ran(line: str) -> Ran:
@@ -125,16 +125,27 @@ def service(
         began = time.perf_counter()
         environ = environment(NOTIFY_SOCKET=str(base / "notify"))
         with running(command_of(base, *options, python=python), env=environ, stderr=stderr) as process:
-            while b"READY=1" not in told.recv(65536):
-                pass
+            _await_ready(told, process)
             yield Service(process, Log(base / "scheduler.log"), time.perf_counter() - began)
+
+
+def _await_ready(told: socket.socket, process: Popen[bytes]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        with suppress(TimeoutError):
+            if b"READY=1" in told.recv(65536):
+                return
+        if process.poll() is not None:
+            words = " ".join(map(str, process.args))  # type: ignore[arg-type] # `command_of` made it
+            raise ChildProcessError(f"the service ended with status {process.returncode}; to see why: {words}")
+    raise TimeoutError("the service did not become ready")
 
 
 @contextmanager
 def _notify_socket(path: Path) -> Iterator[socket.socket]:
     path.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as made:
-        made.settimeout(PATIENCE)
+        made.settimeout(0.5)
         made.bind(str(path))
         yield made
     path.unlink()

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
-from statistics import median
 
 from benchmarks import fleet, processes
+from benchmarks.flat import compared, grown
 from benchmarks.report import DOCUMENT, RESULTS, write
 from benchmarks.results import load, save
 from benchmarks.service import Service, service
@@ -25,12 +24,6 @@ CROWD = 40
 SAMPLES = 180
 ROTATING = ("--log-max-bytes", "4000000", "--log-backups", "99")
 """Small log files, so that they are rotated as in months of service."""
-
-ALLOWED = {"memory": 1.03, "threads": 1.0, "descriptors": 1.0}
-"""How much more there may be in the last quarter than in the second: memory settles into its free lists."""
-
-BASE: dict[str, Callable[[Sequence[float]], float]] = {"memory": median, "threads": min, "descriptors": min}
-"""What is compared: a run at work has threads and descriptors of its own, and at some moment none is at work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +40,6 @@ class Course:
     def named(self) -> dict[str, list[float]]:
         """All of it by name."""
         return {name: getattr(self, name) for name in self.__slots__}
-
-
-def grown(course: dict[str, list[float]]) -> dict[str, float]:
-    """What is not flat, and how many times as much of it there is in the last quarter as in the second one."""
-    ratios = {name: _quarter(name, course, 3) / _quarter(name, course, 1) for name in ALLOWED}
-    return {name: ratio for name, ratio in ratios.items() if ratio > ALLOWED[name]}
-
-
-def _quarter(name: str, course: dict[str, list[float]], which: int) -> float:
-    values = course[name]
-    return BASE[name](values[which * len(values) // 4 : max(1, (which + 1) * len(values) // 4)])
 
 
 def soak(minutes: float) -> Course:
@@ -106,10 +88,9 @@ def main() -> int:
     processes.heed_signals()
     words = [word for word in sys.argv[1:] if word != "--save"]
     course = soak(float(words[0]) if words else 30.0).named()
-    for name in ALLOWED:
-        before, after = (_quarter(name, course, which) for which in (1, 3))
+    for name, (before, after) in compared(course).items():
         print(f"{name}: {before:.1f} in the second quarter, {after:.1f} at the end")
-    print(f"{course['runs'][0]:.0f} runs, {course['runs'][1]:.0f} missed, skipped or failed")
+    print(f"{course['runs'][0]:.0f} runs, {course['runs'][1]:.0f} not run, or without success")
     if "--save" in sys.argv:
         results = replace(load(RESULTS), soak=course)
         save(results, RESULTS)
@@ -121,4 +102,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
 import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
+from subprocess import PIPE
 from xml.etree import ElementTree
 
 import pytest
 
 from benchmarks import chart, fleet, processes
 from benchmarks.figures import Goal, Row, Spread, merged, percentile
+from benchmarks.flat import grown
 from benchmarks.measures import MEASURES
+from benchmarks.measures import herd as herd_of
+from benchmarks.measures.sustained import gaps
+from benchmarks.plan import Plan
 from benchmarks.report import NOTES, ORDER, write
 from benchmarks.results import Results, load, save
-from benchmarks.service import Log, moment, ran
-from benchmarks.soak import grown
+from benchmarks.service import Log, Ran, moment, ran, service
+from tests.conftest import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORD = (
@@ -89,7 +95,7 @@ def test_a_row_that_is_measured_again_takes_the_place_of_the_former_one() -> Non
 def test_the_record_of_a_run_tells_how_late_it_was() -> None:
     """Lateness is the start less the time at which it was due."""
     assert ran(RECORD).late == 0.012
-    assert moment(RECORD) == datetime(2026, 11, 22, 1, 0, 0, 512_000, UTC).timestamp()
+    assert moment(RECORD) == datetime(2026, 11, 22, 1, 0, 0, 513_000, UTC).timestamp(), "its millisecond is over"
 
 
 def test_a_line_that_is_not_whole_yet_is_read_when_it_is(tmp_path: Path) -> None:
@@ -225,6 +231,55 @@ def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the benchmarks as `make bench` does."""
     command = [sys.executable, "-m", "benchmarks", *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_what_is_measured_knows_nothing_of_the_callers_own_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its database would bring its real jobs with it."""
+    monkeypatch.setenv("JOBSCHEDULER_DATABASE_URL", "sqlite:///real.db")
+    assert not [name for name in processes.environment() if name.startswith("JOBSCHEDULER")]
+
+
+def test_a_slot_without_any_record_is_counted() -> None:
+    """Between the first and the last one of its job."""
+    slots = [("a", 1.0), ("a", 2.0), ("a", 4.0), ("b", 3.0), ("b", 7.0)]
+    assert gaps([Ran(job_id, slot, slot) for job_id, slot in slots]) == 1 + 3
+
+
+def test_a_peer_that_fails_once_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its figures would be held against the floors of other rounds."""
+    tries = iter([(0.0, 2.0), TimeoutError("too slow"), (0.0, 2.0)])
+
+    def limps(*_: object) -> tuple[float, float]:
+        got = next(tries)
+        if isinstance(got, Exception):
+            raise got
+        return got
+
+    everybody = {"ours": lambda *_: (0.0, 1.5), "floor": lambda *_: (0.0, 1.0), "limping": limps}
+    monkeypatch.setattr(herd_of, "candidates", lambda plan, size: everybody)
+    rows = herd_of.of_size(Plan(rounds=3), 10)
+    assert [(row.ours, row.peers) for row in rows if row.key == "herd"] == [((1.5, 1.5, 1.5), {})]
+
+
+def test_a_harness_that_is_told_to_end_leaves_nothing_behind(tmp_path: Path) -> None:
+    """No service that goes on with its jobs, and no files."""
+    command = [sys.executable, "-m", "benchmarks", "--quick", "--rounds", "1", "--no-peers", "punctual"]
+    with subprocess.Popen(command, cwd=ROOT, env={**os.environ, "TMPDIR": str(tmp_path)}, stderr=PIPE) as harness:
+        wait_until(lambda: list(tmp_path.glob("bench-*/scheduler.log")))
+        harness.terminate()
+        assert harness.wait(30) == 128 + signal.SIGTERM
+        assert harness.stderr is not None
+        assert b"Traceback" not in harness.stderr.read()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_service_that_does_not_start_is_said_at_once(tmp_path: Path) -> None:
+    """With its exit status, and what to run to see why."""
+    with (
+        pytest.raises(ChildProcessError, match=r"status 2; to see why: .*main\.py serve"),
+        service(tmp_path, "--nonsense"),
+    ):
+        pass
 
 
 def test_a_name_that_nobody_measures_is_refused() -> None:

@@ -21,7 +21,7 @@ from benchmarks.processes import settle
 from benchmarks.service import PATIENCE, ran, service
 
 OURS = frozenset({"ours", "floor"})
-"""Without these there is no row; anybody else may fail."""
+"""Without these there is no row; anybody else may fail, and is then left out altogether."""
 
 PLAIN = 10_000
 """How many jobs the plain scheduler gets at most: with more it would take most of the time."""
@@ -39,16 +39,20 @@ def measure(plan: Plan) -> list[Row]:
 def of_size(plan: Plan, size: int) -> list[Row]:
     """The herd of every candidate, one after the other, in each round."""
     found: dict[str, list[Herd]] = {}
+    failed: set[str] = set()
     with fleet.workplace() as base, fleet.marks() as marks:
         for _ in plan.each_round(f"herd of {size}"):
             for name, herd in candidates(plan, size).items():
+                if name in failed:
+                    continue
                 try:
                     found.setdefault(name, []).append(herd(base, marks, size))
-                except TimeoutError as late:
+                except (TimeoutError, fleet.TooLate) as late:
                     if name in OURS:
                         raise
-                    print(f"{name} is left out of this round: {late}", file=sys.stderr)
-    return _rows(size, found)
+                    failed.add(name)
+                    print(f"{name} is left out: {late}", file=sys.stderr)
+    return _rows(size, {name: herds for name, herds in found.items() if name not in failed})
 
 
 def candidates(plan: Plan, size: int) -> dict[str, Callable[[Path, fleet.Marks, int], Herd]]:
@@ -60,7 +64,7 @@ def candidates(plan: Plan, size: int) -> dict[str, Callable[[Path, fleet.Marks, 
 
 def _rows(size: int, found: dict[str, list[Herd]]) -> list[Row]:
     first, last = ({name: tuple(herd[at] for herd in herds) for name, herds in found.items()} for at in (0, 1))
-    peers = {name: values for name, values in last.items() if values and name not in OURS}
+    peers = {name: values for name, values in last.items() if name not in OURS}
     what = f"{size:,} jobs due in one second"
     goal = Goal(1.25, "ratio")
     milliseconds = tuple(value * 1000 for value in first["ours"])

@@ -31,7 +31,7 @@ def of_size(plan: Plan, size: int) -> list[Row]:
     what = f"memory with {size:,} jobs"
     return [
         Row("memory", what, "MiB", _mebibytes(ours), _mebibytes(floor), size=size),
-        Row("job", f"memory for each of {size:,} jobs", "kB", each, goal=Goal(4.0), size=size),
+        Row("job", f"memory for each of {size:,} jobs", "KiB", each, goal=Goal(4.0), size=size),
     ]
 
 

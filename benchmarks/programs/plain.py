@@ -32,12 +32,12 @@ def main() -> None:
     """Schedule every file and say so."""
     validator = Draft202012Validator(json.loads(Path(sys.argv[1]).read_text()))
     scheduler = BackgroundScheduler(executors={"default": ThreadPoolExecutor(20)}, timezone="UTC")
-    scheduler.start()
     for path in sorted(Path(sys.argv[2]).iterdir()):
         job = json.loads(path.read_bytes())
         validator.validate(job)
         args = [job["task"]["command"]]
         scheduler.add_job(run, trigger(job["schedule"]), args, id=job["job_id"], misfire_grace_time=None)
+    scheduler.start()  # not before: each job would wake its thread up
     print("READY", flush=True)
     threading.Event().wait()
 
