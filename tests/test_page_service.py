@@ -84,7 +84,7 @@ def test_health_tells_when_jobs_cannot_be_read(service: Service) -> None:
     assert get(url, "/healthz")[0] == 200
     away = service.jobs.rename(service.jobs.with_name("away"))
     status, why = wait_until(lambda: found if (found := get(url, "/healthz"))[0] != 200 else None)
-    assert (status, "the jobs directory cannot be read" in why) == (503, True)
+    assert (status, f"the jobs directory `{service.jobs}` does not exist" in why) == (503, True)
     away.rename(service.jobs)
     wait_until(lambda: get(url, "/healthz")[0] == 200)
 
