@@ -32,14 +32,14 @@ FIRST = 3
 BETWEEN = 0.001
 """Seconds between two portions."""
 
-APPROACH = 0.02
+APPROACH = 0.03
 """So long before the next time the thread is up already, in seconds.
 
 A host takes the processor, and some also the memory, of who sleeps for long, and then wakes it up late: by a tenth of
 a millisecond, or by five on a small virtual machine. Who has slept for a moment only is woken up in time.
 """
 
-STEP = 0.005
+STEP = 0.002
 """For so long the thread sleeps at a time from then on, in seconds."""
 
 OnDue = Callable[[str, datetime], None]
