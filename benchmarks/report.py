@@ -102,6 +102,7 @@ def text(results: Results, charts: Sequence[str]) -> str:
     filled = Template(WORDS.read_text("utf-8")).substitute(
         machine=_machine(results),
         table=table(rows),
+        score=_score(rows),
         floors="; ".join(_floors(rows)),
         limits=_limits(results),
         peers=_peers(results, charts),
@@ -132,6 +133,11 @@ def table(rows: Iterable[Row]) -> str:
     lines = ["| what | service | floor | ratio | goal | met |", "|---|---|---|---|---|---|"]
     lines += [f"| {' | '.join(cells(row))} |" for row in rows]
     return "\n".join(lines)
+
+
+def _score(rows: Iterable[Row]) -> str:
+    verdicts = [row.met for row in rows if row.met is not None]
+    return f"{sum(verdicts)} of {len(verdicts)} goals are met." if verdicts else ""
 
 
 def _floors(rows: Iterable[Row]) -> Iterator[str]:
@@ -230,15 +236,15 @@ def _soak(results: Results, charts: Sequence[str]) -> str:
         return ""
     runs, lost = results.soak["runs"]
     minutes = results.soak["minutes"][-1]
-    words = (
-        f"{minutes:.0f} minutes at 50 runs a second: {runs:,.0f} runs (those before the first look at it are counted, "
-        f"too), and {lost:,.0f} slots that were missed, skipped or failed."
-    )
+    words = f"{minutes:.0f} minutes at 50 runs a second: {runs:,.0f} runs, and {lost:,.0f} slots not run or failed."
     quarters = compared(results.soak).items()
     now = ", ".join(f"{chart.figure(last)} {UNITS[name]} ({chart.figure(first)})" for name, (first, last) in quarters)
     verdict = "**That is not flat.**" if grown(results.soak) else "That is flat."
     words += f" The last quarter of the time (and the second) had {now}. {verdict}\n"
-    return "\n".join(["## Soak\n", words, *_image(charts, "soak", "Memory, threads and descriptors over time")])
+    notes = [f"- {note}" for note in tomllib.loads(NOTES.read_text("utf-8")).get("soak", {}).values()]
+    return "\n".join(
+        ["## Soak\n", words, *notes, "", *_image(charts, "soak", "Memory, threads and descriptors over time")]
+    )
 
 
 def _image(charts: Sequence[str], name: str, words: str) -> list[str]:

@@ -102,6 +102,13 @@ def _in_use(what: str, holder: int) -> CannotStart:
     return CannotStart(Problem(f"{what} is in use by {who}", help=help_))
 
 
+def _unwritable(log: Path) -> Problem:
+    other = "name another with `--log-file FILE`"
+    if log.is_dir():
+        return Problem(f"the log file `{log}` is a directory", help=other)
+    return Problem(f"the log file `{log}` cannot be written", help=f"let the service's user write there, or {other}")
+
+
 def check_paths(settings: Settings, source: DirectorySource | None) -> None:
     """Refuse to start without the jobs directory (if there is to be one) or a place for the log, in one problem.
 
@@ -121,8 +128,7 @@ def check_paths(settings: Settings, source: DirectorySource | None) -> None:
         problems.append(Problem(f"the log's directory `{folder}` does not exist"))
         make.append(folder)
     elif not _may_write(settings.log_file):
-        help_ = "let the service's user write there, or name another with `--log-file FILE`"
-        problems.append(Problem(f"the log file `{settings.log_file}` cannot be written", help=help_))
+        problems.append(_unwritable(settings.log_file))
     if make:
         paths = " ".join(shlex.quote(str(path)) for path in make)
         help_ = f"make it so with `mkdir -p {paths}`, or name others with `--jobs-dir DIR --log-file FILE`"

@@ -68,6 +68,12 @@ HOUR = timedelta(hours=1)
         (facts(record("FAILURE", reason="interrupted")), "failed", "the service or the host went down while it ran"),
         (facts(record("FAILURE", reason="start", error="no such user")), "failed", "not be started (no such user)"),
         (facts(record("SKIPPED", reason="overlap")), "skipped", "was skipped: its last run was still going on"),
+        (facts(record("SKIPPED", reason="overlap")), "skipped", "`queue`, `replace` or `allow`; it is `skip` now"),
+        (
+            facts(record("SKIPPED", reason="overlap"), job=replace(JOB, overlap="queue")),
+            "skipped",
+            "another slot was waiting for that already",
+        ),
         (facts(record("SKIPPED", reason="paused")), "skipped", "was skipped: the job was paused"),
         (facts(record("MISSED", reason="asleep")), "missed", "was missed: the host was asleep"),
         (facts(record("MISSED", reason="down")), "missed", "was missed: the service was not running"),

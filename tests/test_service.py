@@ -396,6 +396,7 @@ def test_the_first_contact_is_one_problem_with_help(tmp_path: Path) -> None:
         (["--max-workers", "many"], {}, 2, "--max-workers: `many`"),
         ([], {"JOBSCHEDULER_LOG_FORMAT": "xml"}, 2, "JOBSCHEDULER_LOG_FORMAT: `xml`"),
         (["--timezone", "Mars/Olympus"], {}, 1, "unknown time zone `Mars/Olympus`"),
+        (["--log-file", "/"], {}, 1, "the log file `/` is a directory"),
         ([], {"TZ": "CET-1CEST"}, 1, "--timezone"),
     ],
 )

@@ -133,7 +133,7 @@ def test_list_filters_by_pattern_and_state(service: Service) -> None:
     assert "no job that is meant by `daily` is in such a state" in other.stderr
     assert "help: `jobscheduler list` shows all jobs" in other.stderr
     wrong = ask(service, "list", "--state", "rnning")
-    assert (wrong.returncode, "no such state: `rnning`" in wrong.stderr) == (2, True)
+    assert (wrong.returncode, "no such state: `rnning`; there are refused, running," in wrong.stderr) == (2, True)
 
 
 def on_a_terminal(service: Service, *words: str, **env: str) -> str:

@@ -84,7 +84,7 @@ def _statuses(text: str) -> frozenset[str]:
 
 def _count(text: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 9:
-        raise argparse.ArgumentTypeError(f"a whole number is expected, not `{text}`")
+        raise argparse.ArgumentTypeError(f"a whole number, 0 or more, is expected, not `{text}`")
     return int(text)
 
 

@@ -61,7 +61,8 @@ def _states(text: str) -> frozenset[str]:
     asked = frozenset(word.strip().lower() for word in text.split(","))
     wrong = sorted(asked - set(State))
     if wrong:
-        raise argparse.ArgumentTypeError(f"no such state: {', '.join(f'`{word}`' for word in wrong)}")
+        named = ", ".join(f"`{word}`" for word in wrong)
+        raise argparse.ArgumentTypeError(f"no such state: {named}; there are {', '.join(State)}")
     return asked
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
-from jobscheduler.crontab.grammar import LARGEST_STEP, LONGEST, MACROS, WEEKDAY, Fault, words_of
+from jobscheduler.crontab.grammar import LARGEST_STEP, LONGEST, MACROS, WEEKDAY, Fault, Field, words_of
 from jobscheduler.crontab.mending import IGNORES, form_of, mended
 from jobscheduler.crontab.refused import Refused, quoted
 
@@ -39,7 +39,7 @@ def _said(text: str, fault: Fault) -> tuple[str, tuple[str, ...]]:
     what, name = quoted(fault.word.text), fault.field.name if fault.field else ""
     if fault.kind == "form":
         form = form_of(fault.word.text)
-        return f"{what} is no {name}{': ' + form.says if form.says else ''}", form.notes
+        return f"{what} is no {name}{': ' + form.says if form.says else ''}", form.notes or _known(fault.field)
     if fault.kind == "character":
         code = ord(fault.word.text)
         called = unicodedata.name(fault.word.text, "a control character").lower()
@@ -54,7 +54,7 @@ def _said(text: str, fault: Fault) -> tuple[str, tuple[str, ...]]:
         "nth": (f"{what} asks for a week other than the first to fifth", (IGNORES,)),
         "backwards": (f"the range {what} runs backwards", (_NEVER, "only a range of weekdays may end in Sunday")),
         "step": (f"the step of {what} is not a number from 1 to {LARGEST_STEP}", ()),
-        "name": (f"{what} is no {name}", ()),
+        "name": (f"{what} is no {name}", _known(fault.field)),
         "range": (_said_of_range(fault), ()),
     }
     return messages[fault.kind]
@@ -66,6 +66,14 @@ def _said_of_count(text: str) -> tuple[str, tuple[str, ...]]:
         return "the schedule is empty", ()
     notes = ("the order is minute, hour, day of the month, month, weekday; a sixth field of seconds goes first",)
     return f"a schedule has five fields, or six with the seconds first, and this has {count}", notes
+
+
+def _known(field: Field | None) -> tuple[str, ...]:
+    """Say what may stand in a field."""
+    if field is None:
+        return ()
+    names = f", or `{'`, `'.join(field.names)}`" if field.names else ""
+    return (f"the {field.name} is a number from {field.low} to {field.high}{names}",)
 
 
 def _said_of_range(fault: Fault) -> str:

@@ -78,7 +78,7 @@ def background(record: Line, slot: datetime, job: Job | None, zone: ZoneInfo) ->
     """Say what else belongs to a record, for who wonders about it."""
     said = []
     if record["word"] == "SKIPPED" and record.get("reason") == "overlap":
-        said.append("`overlap` says what happens then: `skip`, `queue`, `replace` or `allow`")
+        said.append(_why_skipped(job))
     if record["word"] == "MISSED" and record.get("reason") in _OUTAGES:
         said.append(_why_not_caught_up(record, slot, job, zone))
     if record.get("attempts"):
@@ -87,6 +87,14 @@ def background(record: Line, slot: datetime, job: Job | None, zone: ZoneInfo) ->
         output = record["output"].strip()
         said.append("the end of its output:" + ("\n" if "\n" in output else " ") + output)
     return tuple(said)
+
+
+def _why_skipped(job: Job | None) -> str:
+    """Say what `overlap` asks for by the definition of now, and what else it could."""
+    if job is not None and job.overlap == "queue":
+        return "another slot was waiting for that already: by `overlap: queue` one waits, and further ones are skipped"
+    now = "" if job is None else f"; it is `{job.overlap}` now"
+    return f"`overlap` says what happens then: `skip`, `queue`, `replace` or `allow`{now}"
 
 
 def _why_not_caught_up(record: Line, slot: datetime, job: Job | None, zone: ZoneInfo) -> str:
