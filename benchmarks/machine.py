@@ -10,6 +10,9 @@ from importlib.metadata import version
 from pathlib import Path
 from subprocess import DEVNULL
 
+SERVICE = ("main.py", "jobscheduler", "schemas")
+"""What a service is made of, in the repository."""
+
 LIBRARIES = ("APScheduler", "watchdog", "jsonschema")
 
 
@@ -27,12 +30,14 @@ def describe() -> dict[str, str]:
 
 
 def _commit() -> str:
-    """Return the commit that is measured, as far as git can tell."""
-    command = ["git", "describe", "--always", "--dirty= with changes"]
+    """Return the commit that is measured, as far as git can tell, and whether the service's files differ from it."""
+    root = Path(__file__).resolve().parent.parent
     try:
-        return subprocess.check_output(command, cwd=Path(__file__).parent, stderr=DEVNULL, text=True).strip()
+        commit = subprocess.check_output(["git", "describe", "--always"], cwd=root, stderr=DEVNULL, text=True).strip()
+        differs = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", *SERVICE], cwd=root, check=False).returncode
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
+    return f"{commit}, with changes" if differs else commit
 
 
 def _processor() -> str:
