@@ -184,7 +184,7 @@ def test_an_unknown_job_gets_the_id_that_may_be_meant(log: Path) -> None:
         (("--since", "1h", "--until", "2h"), 2, "`--until` lies before `--since`"),
         (("--all",), 2, "`--all` is for one job"),
         (("--status", "failed"), 2, "`failed` is no list of statuses, which are success, failure, skipped, missed"),
-        (("-n", "-1"), 2, "a whole number is expected"),
+        (("-n", "-1"), 2, "a whole number, 0 or more, is expected"),
         (("--log-backups", "x"), 2, "--log-backups: `x`"),
     ],
 )
