@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -10,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from random import getrandbits
 
 from jobscheduler.model import Entry, Event, Job, Level, Record, Status, Value
 from jobscheduler.runner.attempt import Ending, carry_out
@@ -163,7 +163,7 @@ class Run:
     """What a slot leads to. All its methods may be called from any thread; none raises."""
 
     def __init__(self, runner: Runner, job: Job, scheduled: datetime | None, extra: Pairs = ()) -> None:
-        self.run_id = os.urandom(6).hex()
+        self.run_id = f"{getrandbits(48):012x}"  # unique, no secret: to ask the system hands on the interpreter's lock
         self.job = job
         self.scheduled = scheduled
         self.attempts = 0
