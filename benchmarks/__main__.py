@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.figures import Row
-from benchmarks.machine import describe, yardstick
+from benchmarks.machine import commit, describe, yardstick
 from benchmarks.measures import MEASURES, measure
 from benchmarks.peers import available
 from benchmarks.plan import Plan
@@ -60,8 +60,9 @@ def _measured(results: Results, options: argparse.Namespace) -> Results:
     plan = _plan(options)
     peers = {peer.name: peer.version for peer in plan.peers}
     results = replace(results, machine=describe(), peers=results.peers | peers, yardstick=(yardstick(),))
+    code = commit()
     for name in options.names or MEASURES:
-        rows = [row.stamped(datetime.now(UTC)) for row in measure(name)(plan)]
+        rows = [row.stamped(datetime.now(UTC), code) for row in measure(name)(plan)]
         print("\n".join(map(line, rows)), flush=True)
         results = replace(results.with_rows(rows), yardstick=(*results.yardstick, yardstick()))
         if options.save:

@@ -42,7 +42,8 @@ class Goal:
 class Row:
     """One measurement: a figure a round for the service, for its floor and for each peer.
 
-    `key` names it, `size` is the number of jobs (0 where that means nothing), `unit` that of all its figures.
+    `key` names it, `size` is the number of jobs (0 where that means nothing), `unit` that of all its figures; `code` is
+    the commit that was measured, `when` the day.
     """
 
     key: str
@@ -54,6 +55,7 @@ class Row:
     goal: Goal | None = None
     size: int = 0
     when: str = ""
+    code: str = ""
 
     @property
     def ratios(self) -> tuple[float, ...]:
@@ -71,9 +73,9 @@ class Row:
         spread = Spread.of(values)
         return (spread.most if self.goal.of == "worst" else spread.median) <= self.goal.most
 
-    def stamped(self, now: datetime) -> Row:
-        """The same with the day on which it was measured."""
-        return replace(self, when=f"{now.astimezone(UTC):%Y-%m-%d}")
+    def stamped(self, now: datetime, code: str) -> Row:
+        """The same with the day on which it was measured, and what was."""
+        return replace(self, when=f"{now.astimezone(UTC):%Y-%m-%d}", code=code)
 
     def as_json(self) -> dict[str, Any]:
         """The row as values that JSON knows; `from_json` is its inverse."""

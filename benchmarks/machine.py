@@ -24,12 +24,11 @@ def describe() -> dict[str, str]:
         "kernel": f"Linux {platform.release().partition('-')[0]}",
         "system": platform.freedesktop_os_release().get("PRETTY_NAME", "unknown"),
         "Python": platform.python_version(),
-        "code": _commit(),
         "libraries": ", ".join(f"{name} {version(name)}" for name in LIBRARIES),
     }
 
 
-def _commit() -> str:
+def commit() -> str:
     """Return the commit that is measured, as far as git can tell, and whether the service's files differ from it."""
     root = Path(__file__).resolve().parent.parent
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from string import Template
@@ -114,6 +115,7 @@ def text(results: Results, charts: Sequence[str]) -> str:
 
 def _machine(results: Results) -> str:
     lines = [f"- {name}: {value}" for name, value in results.machine.items()]
+    lines += _codes(results)
     rounds = {len(row.ours) for row in results.rows}
     lines += [f"- rounds: {min(rounds)} to {max(rounds)}"] if rounds else []
     days = sorted({row.when for row in results.rows if row.when})
@@ -126,6 +128,18 @@ def _machine(results: Results) -> str:
             + (": **not quiet**, so look at ratios" if spread.most > 1.5 * spread.least else "")
         )
     return "\n".join(lines) + "\n"
+
+
+def _codes(results: Results) -> list[str]:
+    """Say which commit was measured, and which rows have another one."""
+    codes = Counter(row.code for row in results.rows if row.code)
+    if not codes:
+        return []
+    (usual, _), *others = codes.most_common()
+    words = [
+        f"{code} for {', '.join(f'“{row.what}”' for row in results.rows if row.code == code)}" for code, _ in others
+    ]
+    return [f"- code: {'; but '.join([usual, *words])}"]
 
 
 def table(rows: Iterable[Row]) -> str:

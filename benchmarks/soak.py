@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -36,10 +38,11 @@ class Course:
     descriptors: list[float] = field(default_factory=list)
     processor: list[float] = field(default_factory=list)
     runs: list[float] = field(default_factory=list)
+    amiss: Counter[str] = field(default_factory=Counter)
 
     def named(self) -> dict[str, list[float]]:
-        """All of it by name."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        """All that are figures, by name."""
+        return {name: getattr(self, name) for name in self.__slots__ if name != "amiss"}
 
 
 def soak(minutes: float) -> Course:
@@ -51,7 +54,8 @@ def soak(minutes: float) -> Course:
             time.sleep(15)
             since = time.time()
             course = _watch(started, minutes * 60)
-        course.runs.extend(_counted(base, since))
+        course.amiss.update(amiss(base, since))
+        course.runs.extend((_succeeded(base, since), course.amiss.total()))
     return course
 
 
@@ -78,24 +82,40 @@ def _watch(started: Service, seconds: float) -> Course:
     return course
 
 
-def _counted(base: Path, since: float) -> tuple[float, float]:
-    """How many runs the log has from then on, and how many slots that were not run, or without success.
+def _lines(base: Path, since: float) -> Iterator[str]:
+    """The log from then on.
 
     What came before is left out: the crowd takes all workers, so each of the others skips a slot then.
     """
-    lines = [line for path in base.glob("scheduler.log*") for line in path.read_text().splitlines()]
-    words = [line.split(" ", 2)[1] for line in lines if moment(line) >= since]
-    return words.count("SUCCESS"), len([word for word in words if word in {"MISSED", "SKIPPED", "FAILURE"}])
+    lines = (line for path in base.glob("scheduler.log*") for line in path.read_text().splitlines())
+    return (line for line in lines if moment(line) >= since)
+
+
+def _succeeded(base: Path, since: float) -> int:
+    return sum(line.split(" ", 2)[1] == "SUCCESS" for line in _lines(base, since))
+
+
+def amiss(base: Path, since: float) -> list[str]:
+    """Tell from the log what was not run from then on, or without success: a status for each slot, and its reason."""
+    told = (line.split(" ") for line in _lines(base, since))
+    return [
+        " ".join([words[1], *(word for word in words if word.startswith("reason="))])
+        for words in told
+        if words[1] in {"MISSED", "SKIPPED", "FAILURE"}
+    ]
 
 
 def main() -> int:
     """Soak, say what became of it; 1 if something grew."""
     processes.heed_signals()
     words = [word for word in sys.argv[1:] if word != "--save"]
-    course = soak(float(words[0]) if words else 30.0).named()
+    soaked = soak(float(words[0]) if words else 30.0)
+    course = soaked.named()
     for name, (before, after) in compared(course).items():
         print(f"{name}: {before:.1f} in the second quarter, {after:.1f} at the end")
     print(f"{course['runs'][0]:.0f} runs, {course['runs'][1]:.0f} not run, or without success")
+    for what, count in soaked.amiss.most_common():
+        print(f"{count} times {what}")
     if "--save" in sys.argv:
         results = replace(load(RESULTS), soak=course)
         save(results, RESULTS)

@@ -25,6 +25,7 @@ from benchmarks.plan import Plan
 from benchmarks.report import NOTES, ORDER, write
 from benchmarks.results import Results, load, save
 from benchmarks.service import Log, Ran, moment, ran, service
+from benchmarks.soak import amiss
 from tests.conftest import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -197,6 +198,15 @@ def test_the_document_shows_figures_floors_goals_and_peers(tmp_path: Path) -> No
     assert (tmp_path / "benchmarks" / "herd-1000.svg").exists()
 
 
+def test_a_row_of_another_commit_is_named(tmp_path: Path) -> None:
+    """Nobody is to take figures of an earlier service for those of this one."""
+    now = datetime(2026, 11, 22, tzinfo=UTC)
+    rows = [Row(key, key, "s", (1.0,)).stamped(now, "1234567") for key in ("start", "idle")]
+    rows.append(Row("own", "own time", "s", (1.0,)).stamped(now, "abcdef0"))
+    write(Results(tuple(rows)), tmp_path / "BENCHMARKS.md")
+    assert "- code: 1234567; but abcdef0 for “own time”\n" in (tmp_path / "BENCHMARKS.md").read_text()
+
+
 def test_every_picture_in_the_document_is_there(tmp_path: Path) -> None:
     """With everything measured there are charts of herds, growth and the soak."""
     soak = {name: [1.0, 2.0] for name in ("minutes", "memory", "threads", "descriptors", "processor", "runs")}
@@ -214,6 +224,20 @@ def test_a_soak_compares_the_last_quarter_with_the_second(last: float, growing: 
     """What a service needs for warming up does not count; what still grows at the end does."""
     memory = [50.0] * 10 + [100.0] * 20 + [last] * 10
     assert grown({"memory": memory, "threads": [9.0] * 40, "descriptors": [20.0] * 40}).keys() == growing
+
+
+def test_a_soak_tells_why_slots_were_not_run(tmp_path: Path) -> None:
+    """Of those after its beginning; the directory with the log is gone when somebody asks."""
+    for name, second, words in (
+        ("scheduler.log.1", 1, "SKIPPED job_id=a reason=overlap"),
+        ("scheduler.log.1", 3, "SKIPPED job_id=b reason=overlap"),
+        ("scheduler.log", 4, "FAILURE job_id=c exit_code=1 reason=exit_code"),
+        ("scheduler.log", 5, "SUCCESS job_id=d"),
+    ):
+        with (tmp_path / name).open("a") as file:
+            file.write(f"2026-11-22T01:00:0{second}.000Z {words}\n")
+    since = datetime(2026, 11, 22, 1, 0, 2, tzinfo=UTC).timestamp()
+    assert sorted(amiss(tmp_path, since)) == ["FAILURE reason=exit_code", "SKIPPED reason=overlap"]
 
 
 def test_a_soak_is_not_misled_by_runs_that_are_at_work() -> None:

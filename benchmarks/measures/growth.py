@@ -1,7 +1,6 @@
 """How costs grow with the number of jobs: a thousand, ten thousand, a hundred thousand.
 
-The figures of the table's own sizes come from its own measurements; here are the other sizes. The largest one takes
-minutes a round, so it has three rounds at most.
+The figures of the table's own sizes come from its own measurements; here are the other sizes.
 """
 
 from __future__ import annotations
@@ -29,6 +28,5 @@ def measure(plan: Plan) -> list[Row]:
     rows: list[Row] = []
     for name, sizes in SIZES.items():
         for size in plan.pick(sizes, sizes[:1] if sizes[0] < 100_000 else (), (30,)):
-            rounds = min(plan.rounds, 3) if size == 100_000 else plan.rounds
-            rows += of_size[name](replace(plan, rounds=rounds, peers=()), size)
+            rows += of_size[name](replace(plan, peers=()), size)
     return [replace(row, goal=None) for row in rows if row.size]
