@@ -117,7 +117,7 @@ def _machine(results: Results) -> str:
     lines = [f"- {name}: {value}" for name, value in results.machine.items()]
     lines += _codes(results)
     rounds = {len(row.ours) for row in results.rows}
-    lines += [f"- rounds: {min(rounds)} to {max(rounds)}"] if rounds else []
+    lines += [f"- rounds: {min(rounds)}" + (f" to {max(rounds)}" if len(rounds) > 1 else "")] if rounds else []
     days = sorted({row.when for row in results.rows if row.when})
     if days:
         lines.append(f"- measured: {days[0]}" + (f" to {days[-1]}" if days[0] != days[-1] else ""))

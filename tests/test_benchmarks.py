@@ -190,7 +190,7 @@ def test_the_document_shows_figures_floors_goals_and_peers(tmp_path: Path) -> No
     text = (tmp_path / "BENCHMARKS.md").read_text()
     assert "| 1,000 jobs | 1.5 (1.5-2) s | 1 s | 1.5 (1.5-2) | ≤ 1.25 x floor | **no** |" in text
     assert "| plain APScheduler | 3 | 3 |" in text
-    assert "- kernel: Linux 6\n- rounds: 3 to 3\n- measured: 2026-11-22\n" in text
+    assert "- kernel: Linux 6\n- rounds: 3\n- measured: 2026-11-22\n" in text
     assert "**not quiet**" in text
     assert "## Soak" not in text
     assert "## Growth" not in text
