@@ -8,7 +8,6 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -54,8 +53,8 @@ def soak(minutes: float) -> Course:
             time.sleep(15)
             since = time.time()
             course = _watch(started, minutes * 60)
-        course.amiss.update(amiss(base, since))
-        course.runs.extend((_succeeded(base, since), course.amiss.total()))
+        course.amiss.update(outcomes(base, since))
+        course.runs.extend((course.amiss.pop("SUCCESS", 0), course.amiss.total()))
     return course
 
 
@@ -82,27 +81,18 @@ def _watch(started: Service, seconds: float) -> Course:
     return course
 
 
-def _lines(base: Path, since: float) -> Iterator[str]:
-    """The log from then on.
+def outcomes(base: Path, since: float) -> Counter[str]:
+    """Count in the log what became of slots from then on: statuses, with the reason where there is one.
 
     What came before is left out: the crowd takes all workers, so each of the others skips a slot then.
     """
-    lines = (line for path in base.glob("scheduler.log*") for line in path.read_text().splitlines())
-    return (line for line in lines if moment(line) >= since)
-
-
-def _succeeded(base: Path, since: float) -> int:
-    return sum(line.split(" ", 2)[1] == "SUCCESS" for line in _lines(base, since))
-
-
-def amiss(base: Path, since: float) -> list[str]:
-    """Tell from the log what was not run from then on, or without success: a status for each slot, and its reason."""
-    told = (line.split(" ") for line in _lines(base, since))
-    return [
-        " ".join([words[1], *(word for word in words if word.startswith("reason="))])
-        for words in told
-        if words[1] in {"MISSED", "SKIPPED", "FAILURE"}
-    ]
+    found: Counter[str] = Counter()
+    for path in base.glob("scheduler.log*"):
+        for line in path.read_text().splitlines():
+            _, status, *words = line.split(" ")
+            if status in {"SUCCESS", "FAILURE", "SKIPPED", "MISSED"} and moment(line) >= since:
+                found[" ".join([status, *(word for word in words if word.startswith("reason="))])] += 1
+    return found
 
 
 def main() -> int:
