@@ -18,6 +18,10 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.throwaway_users import alice, mallory
+
+__all__ = ["alice", "mallory"]
+
 ROOT = Path(__file__).resolve().parent.parent
 
 

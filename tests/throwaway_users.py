@@ -1,0 +1,78 @@
+"""Two unprivileged users for tests of hostile neighbours: made by the first test that asks, removed at the end.
+
+Each test process has users of its own, so that tests may kill all that belongs to one of them.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pwd
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@dataclass(frozen=True)
+class ThrowawayUser:
+    """An account with a home and a shell, and no rights."""
+
+    name: str
+    uid: int
+    gid: int
+    home: Path
+
+    def popen(self, command: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
+        """Start a command as this user, with nothing of root's groups."""
+        environment = {"HOME": str(self.home), "USER": self.name, "PATH": "/usr/local/bin:/usr/bin:/bin"}
+        defaults = {"cwd": self.home, "umask": 0o022, "env": environment}
+        return subprocess.Popen(command, user=self.uid, group=self.gid, extra_groups=[], **{**defaults, **options})
+
+    def run(self, command: Sequence[str], **options: Any) -> None:
+        """Run a command as this user; it has to succeed."""
+        process = self.popen(command, **options)
+        assert process.wait(60) == 0, command
+
+
+@contextmanager
+def _account_files() -> Iterator[None]:
+    """Hold off other test processes: `useradd` gives up at once when another one is at work."""
+    with (Path(tempfile.gettempdir()) / "throwaway-users.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _user(role: str) -> Iterator[ThrowawayUser]:
+    if os.geteuid() != 0:
+        pytest.skip("only root can make users")
+    name = f"js-{role}-{os.getpid()}"
+    with _account_files():
+        subprocess.run(["useradd", "--create-home", "--shell", "/bin/sh", "--user-group", name], check=True)
+    account = pwd.getpwnam(name)
+    home = Path(account.pw_dir)
+    home.chmod(0o755)
+    try:
+        yield ThrowawayUser(name, account.pw_uid, account.pw_gid, home)
+    finally:
+        with suppress(OSError):
+            subprocess.run(["pkill", "-KILL", "-u", str(account.pw_uid)], check=False)
+        with _account_files():
+            subprocess.run(["userdel", "--remove", "--force", name], check=False, capture_output=True)
+
+
+@pytest.fixture(scope="session")
+def alice() -> Iterator[ThrowawayUser]:
+    """A user whose jobs the service runs, or who merely has an account on the host."""
+    yield from _user("alice")
+
+
+@pytest.fixture(scope="session")
+def mallory() -> Iterator[ThrowawayUser]:
+    """Another one, so that a test can tell what one user may do to another."""
+    yield from _user("mallory")
