@@ -1,6 +1,6 @@
 """One pass brings the schedule in line with the sources: look, parse, compare, apply, and tell what has changed.
 
-Passes come from the Observer's thread (what may have changed), from the main thread (what has settled, everything),
+Passes come from the Observer's thread (what may have changed), from the file thread (what has settled, everything),
 from that of the database, and never overlap: one lock is held from the look to the last word about it.
 """
 
@@ -22,6 +22,10 @@ from jobscheduler.sources import Read, Source, SourceUnavailable, View
 
 LONG_AGO = timedelta(minutes=1)
 """A file older than this was not what made a pass take its definition."""
+
+
+MOMENT = 0.5
+"""How long readers wait for a pass that is being made, in seconds."""
 
 
 class Schedule(Protocol):
@@ -139,15 +143,22 @@ class Reconciler:
         return self._settles
 
     def counts(self) -> tuple[int, int]:
-        """Return how many definitions are in force, and how many items are refused."""
-        with self._lock:
-            refused = sum(condition.state is State.REFUSED for condition in self._catalog.told().values())
-            return len(self._applied), refused
+        """Return how many definitions are in force, and how many items are refused. Never waits for a pass."""
+        refused = sum(condition.state is State.REFUSED for condition in self._catalog.told().values())
+        return len(self._applied), refused
 
     def holdings(self) -> tuple[dict[str, Job], dict[str, Condition]]:
-        """Return the definitions that are known to be valid, by id, and the items that are stale or refused."""
-        with self._lock:
+        """Return the definitions that are known to be valid, by id, and the items that are stale or refused.
+
+        A pass that is being made is waited for, `MOMENT` at most: after that they are as it has left them so far.
+        Copying a dictionary is one step of the interpreter, so that no pass can change it meanwhile.
+        """
+        is_quiet = self._lock.acquire(timeout=MOMENT)
+        try:
             return dict(self._applied), self._catalog.told()
+        finally:
+            if is_quiet:
+                self._lock.release()
 
     def lost(self) -> dict[str, SourceUnavailable]:
         """Give the reason for each source that cannot be read at present, by its kind."""
@@ -199,12 +210,11 @@ class Reconciler:
             names = self._differing(place, view)
         place.is_lost = False  # what had not settled when it was lost is looked at, and then may
         wanted = names | set(self._catalog.unsettled(now))
-        for name in sorted(filter(place.has, wanted), key=in_order):
+        for found in view.read_all(sorted(filter(place.has, wanted), key=in_order)):
             if self._is_ending():
                 raise _Ending
-            found = view.read(name)
             age = self._age(place, found)
-            self._catalog.see(name, found.signature, self._verdict(found), now, age=age, again=found.again)
+            self._catalog.see(found.name, found.signature, self._verdict(found), now, age=age, again=found.again)
 
     def _age(self, place: _Place, found: Read) -> float:
         """Say for how long an item has been as it was found, as far as that counts, in seconds.

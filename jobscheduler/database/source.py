@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -108,6 +108,9 @@ class _Snapshot:
         if problem is not None:
             return Read(name, item.signature, problem=problem, written=item.written)
         return Read(name, item.signature, item.raw, written=item.written)
+
+    def read_all(self, names: Sequence[str]) -> Iterator[Read]:
+        return map(self.read, names)
 
 
 def _another_id(item: _Item, name: str) -> Problem | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -60,6 +60,9 @@ class View(Protocol):
             SourceUnavailable: it cannot be told what the item is.
 
         """
+
+    def read_all(self, names: Sequence[str]) -> Iterator[Read]:
+        """Read these items one after the other; raises as `read` does."""
 
 
 class Source(Protocol):

@@ -14,7 +14,7 @@ import shlex
 import stat
 import struct
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from operator import attrgetter
 from pathlib import Path
@@ -33,6 +33,9 @@ Identity = tuple[int, int, int]
 
 _BROKEN = (0,)
 """The signature of a name behind which there is nothing that can be looked at."""
+
+UNANSWERED: Signature = (-1,)
+"""The signature of a file that does not answer."""
 
 _FS_IOC_GETVERSION = 0x80087601  # linux/fs.h, 64-bit; drawn anew each time that an inode is used again
 _AT_EMPTY_PATH, _STATX_BTIME = 0x1000, 0x800  # linux/fcntl.h, linux/stat.h
@@ -120,18 +123,38 @@ class DirectorySource:
 
 
 class _OpenDirectory:
-    """One pass over the directory (a `View`)."""
+    """One pass over the directory (a `View`).
+
+    `at` is the file whose state is being asked for by `listing`, empty before and after. Another thread may set
+    `is_left`: the listing then ends at the next file.
+    """
 
     def __init__(self, source: DirectorySource, descriptor: int) -> None:
         self._source = source
         self._descriptor = descriptor
         self._identity = identity_of(descriptor)
+        self.at = ""
+        self.is_left = False
 
     def is_same(self) -> bool:
         return self._identity == self._source._listed
 
-    def listing(self) -> dict[str, Signature]:
-        """List all job files with what tells their states apart.
+    def entry(self, name: str) -> os.stat_result | None:
+        """Return the state of what stands under a name, without following a link; None if nothing does."""
+        try:
+            return os.stat(name, dir_fd=self._descriptor, follow_symlinks=False)
+        except OSError:
+            return None
+
+    def target(self, name: str) -> str | None:
+        """Return what a symbolic link says; None if it is none."""
+        try:
+            return os.readlink(name, dir_fd=self._descriptor)
+        except OSError:
+            return None
+
+    def listing(self, unanswered: Callable[[str], bool] | None = None) -> dict[str, Signature]:
+        """List all job files with what tells their states apart; of `unanswered` ones the state is not asked for.
 
         Raises:
             SourceUnavailable: the directory could not be read to its end, was deleted meanwhile, or is an empty
@@ -139,8 +162,10 @@ class _OpenDirectory:
 
         """
         try:
-            names = os.listdir(self._descriptor)  # noqa: PTH208 - of a descriptor
-            found = self._signatures(filter(is_job_file, names))
+            names = list(filter(is_job_file, os.listdir(self._descriptor)))  # noqa: PTH208 - of a descriptor
+            silent = [] if unanswered is None else [name for name in names if unanswered(name)]
+            found = self._signatures(set(names).difference(silent) if silent else names)
+            found.update(dict.fromkeys(silent, UNANSWERED))
             deleted = os.fstat(self._descriptor).st_nlink == 0
         except OSError as error:
             raise _unavailable(self._source.path, error) from None
@@ -157,11 +182,19 @@ class _OpenDirectory:
         found: dict[str, Signature] = {}
         look, descriptor = os.stat, self._descriptor
         for name in names:
+            self.at = name
+            if self.is_left:
+                raise SourceUnavailable(f"the look at `{self._source.path}` was given up")
             try:
                 found[name] = signature_of(look(name, dir_fd=descriptor))
             except OSError:
                 found[name] = _BROKEN
+        self.at = ""
         return found
+
+    def read_all(self, names: Sequence[str]) -> Iterator[Read]:
+        """Read these files one after the other."""
+        return map(self.read, names)
 
     def read(self, name: str) -> Read:
         """Read one file; never blocks on a FIFO and never opens a device.
