@@ -3,7 +3,8 @@
 Who writes an entry only puts it into a queue. The writer's thread takes what is there, a batch at a time, turns it
 into lines, echoes them to standard error and appends them to the file; another thread has the system put them onto the
 disk, within a second. When the file cannot be written, the lines are kept (up to a bound) and follow when it can; the
-trouble is said once, and so is its end.
+trouble is said once, and so is its end. A file that hangs is a file that cannot be written: the writer is left to its
+call, another one takes its place, and writes on when that call has come back (`file_calls`).
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from itertools import chain, groupby
 from queue import Empty, SimpleQueue
 from types import TracebackType
@@ -24,6 +27,7 @@ from typing import NamedTuple, Self
 from jobscheduler.model import Entry, Event, Level, Mark, Record, Value
 from jobscheduler.runlog.echo import Echo
 from jobscheduler.runlog.file import LogFile, LogTaken
+from jobscheduler.runlog.file_calls import FileCalls, Relieved
 from jobscheduler.runlog.lines import as_json, as_text, line_of, priority_of
 from jobscheduler.runlog.marks import events_of
 
@@ -52,13 +56,20 @@ GATHER = 0.001
 """How long a batch is then left to grow, in seconds: each costs several system calls and changes of thread."""
 
 HANGING = 10.0
-"""How long the end waits for a disk that takes nothing, in seconds."""
+"""How long the end waits for a writer that does not end, in seconds."""
+
+CLOSING = 1.0
+"""How long the end waits for the file to be closed, and for the disk to have it, in seconds."""
+
+_GLANCE = 0.1  # seconds between two looks at the writer at the end
 
 LATE = 1.0
 """A batch that took longer to write than this was late, in seconds."""
 
 SYNC = 0.5
 """How long after a write the disk is asked to have it, in seconds."""
+
+_SILENT = "it does not answer"
 
 _NO_DISK = frozenset({errno.EBADF, errno.EINVAL, errno.EROFS, errno.EMFILE})
 """What asking for a sync gives when there is nothing to sync: no file is open at the moment, or it is a pipe."""
@@ -107,6 +118,10 @@ class RunLog:
         self._failed_at: float | None = None
         self._told_rotation = False
         self._told_sync = False
+        self._calls = FileCalls()
+        self._syncs = FileCalls()
+        self._batch: list[_Item] = []
+        self._is_ending = False
         self._taken = 0.0
         self._busy_until = 0.0
         self._closing = threading.Event()
@@ -122,16 +137,27 @@ class RunLog:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self._queue.put(None)
-        self._thread.join(HANGING)
+        until = time.monotonic() + HANGING
+        while self._thread.is_alive() and time.monotonic() < until:
+            self._thread.join(_GLANCE)
+            self.look(time.monotonic())
         self._closing.set()
         self._unsynced.set()
-        self._syncer.join(5.0)
         if self._thread.is_alive():
             self._tell_lost(sum(_count(data) for data, _ in list(self._pending)) + self._queue.qsize(), is_marked=False)
-        else:
-            self._file.close()
+        elif not self._calls.is_silent():
+            self._close_file()
         if self._echo is not None:
             self._echo.close()
+
+    def _close_file(self) -> None:
+        """Have the disk take what it lacks, and close the file; what hangs there is left to the end of the process."""
+        if not self._syncs.is_silent():
+            self._syncer.join(CLOSING)
+        closing = threading.Thread(target=self._file.close, daemon=True)
+        with suppress(RuntimeError):  # no thread is left; the end of the process closes it
+            closing.start()
+            closing.join(CLOSING)
 
     def write(self, *entries: Entry) -> None:
         """Have entries written, one after the other with nothing in between. Never waits."""
@@ -196,31 +222,68 @@ class RunLog:
 
     def is_failing(self) -> bool:
         """Tell whether the file cannot be written at present, so that lines are kept for later."""
-        return self._failed_at is not None
+        return self._failed_at is not None and not self._calls.is_silent()
+
+    def is_silent(self) -> bool:
+        """Tell whether the file, or its disk, does not answer at present."""
+        return self._calls.is_silent() or self._syncs.is_silent()
+
+    def look(self, now: float) -> None:
+        """See whether a call of the file hangs, and have another thread write then; to be called again and again.
+
+        `now` is monotonic seconds.
+        """
+        if self._calls.look(now):
+            self._thread = threading.Thread(target=self._take_over, name="log", daemon=True)
+            self._thread.start()
+        if self._syncs.look(now):
+            self._syncer = threading.Thread(target=self._sync_all, name="log-sync", daemon=True)
+            self._syncer.start()
+            self._unsynced.set()  # what the disk lacks, it lacks still
+            self._tell_silent_disk()
+
+    def _tell_silent_disk(self) -> None:
+        """Say that the disk does not take what was written, unless more is said about the file in a moment."""
+        if not self._calls.is_going() and not self._calls.is_silent() and not self._told_sync:
+            self._told_sync = True
+            self.event(Level.ERROR, "log.lost", file=str(self._file.path), error=f"cannot sync: {_SILENT}")
+
+    def _take_over(self) -> None:
+        """Write in place of the writer that is left to a call of the file: what it had taken is kept already."""
+        self._taken = time.monotonic()
+        self._told_sync = False
+        self._fail(_SILENT)
+        self._finish(self._batch)
+        self._write_all()
 
     # -- on the writer's thread
 
     def _write_all(self) -> None:
-        running = True
-        while running:
-            items, running = self._take()
-            self._taken = time.monotonic()
-            self._put_out(items)
-            for item in items:
-                if item.done is not None:
-                    item.done()
-            if self._queue.empty() and time.monotonic() - self._taken < LATE:
-                self._behind = False
-            self._taken = 0.0
-            if len(items) >= MANY:
-                self._busy_until = time.monotonic() + BUSY
-        for _ in range(2):  # the second time for what the first had to say about the log itself
-            self._flush_pending(final=True)
-        if self._pending:
-            self._give_up()
+        with suppress(Relieved):
+            while not self._is_ending:
+                self._batch = items = self._take()
+                self._taken = time.monotonic()
+                self._put_out(items)
+                self._finish(items)
+            for _ in range(2):  # the second time for what the first had to say about the log itself
+                self._flush_pending(final=True)
+            if self._pending:
+                self._give_up()
 
-    def _take(self) -> tuple[list[_Item], bool]:
-        """Wait for entries, a moment at most, and take what is there. The second value is False when all is to end."""
+    def _finish(self, items: list[_Item]) -> None:
+        """Say that entries are written, or kept for later, to those that wait for it."""
+        for item in items:
+            if item.done is not None:
+                item.done()
+        self._batch = []
+        if self._queue.empty() and time.monotonic() - self._taken < LATE:
+            self._behind = False
+        self._taken = 0.0
+        if len(items) >= MANY:
+            self._busy_until = time.monotonic() + BUSY
+
+    def _take(self) -> list[_Item]:
+        """Wait for entries, a moment at most, and take what is there; note when all is to end."""
         items: list[_Item] = []
         try:
             if time.monotonic() < self._busy_until:
@@ -230,11 +293,12 @@ class RunLog:
                 items.append(item)
                 item = self._queue.get_nowait()
             if item is None:
-                return items, False
-            items.append(item)
+                self._is_ending = True
+            else:
+                items.append(item)
         except Empty:
             pass
-        return items, True
+        return items
 
     def _put_out(self, items: list[_Item]) -> None:
         for is_mark, some in groupby(items, lambda item: item.is_mark):
@@ -277,10 +341,14 @@ class RunLog:
         """Append what is waiting; say when that fails, and when it works again (those lines follow in a second)."""
         if self._failed_at is not None and not final and time.monotonic() - self._failed_at < RETRY:
             return
+        written = self._calls.take()
+        if written is None:  # the file does not answer yet
+            return
+        self._note_written(written)
         try:
             self._append_pending()
         except OSError as error:
-            self._fail(error)
+            self._fail(_reason(error))
         else:
             self._restore()
         self._tell_rotation()
@@ -288,22 +356,28 @@ class RunLog:
     def _append_pending(self) -> None:
         """Append what is waiting; without anything, at least look whether the name still means the open file."""
         if not self._pending:
-            self._file.follow()
+            self._calls.make(self._file.follow)
         while self._pending:
             data, is_mark = self._pending[0]
-            written = self._file.append(data, is_mark=is_mark)
-            self._unsynced.set()
-            self._pending_bytes -= written
-            if written < len(data):
-                self._pending[0] = data[written:], is_mark
-            else:
-                self._pending.popleft()
+            self._note_written(self._calls.make(partial(self._file.append, data, is_mark=is_mark)))
 
-    def _fail(self, error: OSError) -> None:
+    def _note_written(self, written: int) -> None:
+        """Take note that so many bytes of what is waiting stand in the file."""
+        if not written:
+            return
+        self._unsynced.set()
+        self._pending_bytes -= written
+        data, is_mark = self._pending[0]
+        if written < len(data):
+            self._pending[0] = data[written:], is_mark
+        else:
+            self._pending.popleft()
+
+    def _fail(self, reason: str) -> None:
         first = self._failed_at is None
         self._failed_at = time.monotonic()
         if first:
-            self._say(Level.ERROR, "log.lost", file=str(self._file.path), error=_reason(error))
+            self._say(Level.ERROR, "log.lost", file=str(self._file.path), error=reason)
 
     def _restore(self) -> None:
         if self._failed_at is None:
@@ -330,11 +404,23 @@ class RunLog:
             return self._line(self._lost(lost + cut, is_marked=True)) + last
 
         try:
-            cut = self._file.squeeze_in(len(lines(10**9)), lines) if last else 0
+            if self._calls.is_silent():
+                raise OSError(errno.ETIMEDOUT, _SILENT)
+            cut = self._squeeze_in(len(lines(10**9)), lines) if last else 0
         except OSError:
             self._tell_lost(lost + _count(last), is_marked=False)
         else:
             self._tell_lost(lost + cut, is_marked=bool(last))
+
+    def _squeeze_in(self, room: int, lines: Callable[[int], bytes]) -> int:
+        cut = 0
+
+        def squeeze_in() -> None:
+            nonlocal cut
+            cut = self._file.squeeze_in(room, lines)
+
+        self._calls.make(squeeze_in)
+        return cut
 
     def _tell_lost(self, lines: int, *, is_marked: bool) -> None:
         """Say on standard error, where they all are, how many lines are not in the file and never will be."""
@@ -364,16 +450,19 @@ class RunLog:
     # -- on the syncing thread
 
     def _sync_all(self) -> None:
-        while not self._closing.is_set():
-            self._unsynced.wait()
-            self._closing.wait(SYNC)  # what is written meanwhile goes with it
-            self._unsynced.clear()
-            self._sync()
+        with suppress(Relieved):
+            while not self._closing.is_set():
+                self._unsynced.wait()
+                self._closing.wait(SYNC)  # what is written meanwhile goes with it
+                if self._syncs.take() is None:  # the disk does not answer yet
+                    continue
+                self._unsynced.clear()
+                self._sync()
 
     def _sync(self) -> None:
         """Have the system put the file onto the disk; say when it cannot, and when it can again."""
         try:
-            self._file.sync()
+            self._syncs.make(self._file.sync)
         except OSError as error:
             if error.errno in _NO_DISK:
                 return
