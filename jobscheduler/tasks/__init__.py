@@ -15,8 +15,10 @@ from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
 
 from jobscheduler.tasks.base import Alert, Complaint, Context, Going, NotBegun, Outcome, Outside, Task, TaskFailed
+from jobscheduler.tasks.hangs import GUARD
 
 __all__ = [
+    "GUARD",
     "TASK_TYPES",
     "Alert",
     "Complaint",

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, ClassVar
 
+from jobscheduler.hang_guard import Hung
 from jobscheduler.model import Value
 from jobscheduler.tasks.aftermath import AFTERMATH
 from jobscheduler.tasks.base import Complaint, Context, NotBegun, Outcome, Outside, TaskFailed
@@ -16,6 +17,7 @@ from jobscheduler.tasks.execute_command_child import Child, Plan
 from jobscheduler.tasks.execute_command_errors import in_words, is_transient, of_a_helper
 from jobscheduler.tasks.execute_command_fields import SCHEMA, complaints
 from jobscheduler.tasks.execute_command_wait import Waiting
+from jobscheduler.tasks.hangs import STARTS_GOING, look_at
 from jobscheduler.tasks.processes import ATTEMPT, MARK, End, Process
 from jobscheduler.tasks.users import NoSuchAccount, account, encoded, environment, wrapped
 
@@ -66,6 +68,17 @@ class ExecuteCommand(Outside):
         """Start the command, unless its run has to stop already."""
         if context.has_to_stop:
             raise TaskFailed("stopped before it could be started", reason="start")
+        directory, program = self.fields.get("cwd"), self._program()
+        try:
+            if STARTS_GOING.enter((self.fields.get("user"), directory, program)):
+                look_at((("directory", directory or "/"), ("program", program)))
+            return self._start(context)
+        except Hung as hung:
+            raise TaskFailed(str(hung), reason="start") from None
+        finally:
+            STARTS_GOING.leave()
+
+    def _start(self, context: Context) -> Command:
         try:
             plan = self._plan(context)
         except (OSError, ValueError, NoSuchAccount) as error:
@@ -96,6 +109,10 @@ class ExecuteCommand(Outside):
             directory,
             None if is_ours else who.uid,
         )
+
+    def _program(self) -> str:
+        command = self.fields["command"]
+        return str(self.fields.get("shell", "/bin/sh") if isinstance(command, str) else command[0])
 
     def _command(self) -> list[bytes]:
         command = self.fields["command"]

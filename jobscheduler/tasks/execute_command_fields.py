@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from jobscheduler.hang_guard import Hung
 from jobscheduler.tasks.base import Complaint
 from jobscheduler.tasks.processes import ATTEMPT, MARK
 from jobscheduler.tasks.users import NoSuchAccount, account, helper
@@ -166,7 +167,7 @@ def _about_account(field: str, fields: Mapping[str, Any]) -> Iterator[Complaint]
     name = fields[field]
     try:
         who = account(**{field: name}) if "\0" not in name else account()
-    except (NoSuchAccount, UnicodeError) as error:
+    except (Hung, NoSuchAccount, UnicodeError) as error:
         yield Complaint((field,), str(error), f"create it, or drop `{field}`", host=True)
         return
     if who.is_ours:

@@ -28,6 +28,7 @@ from urllib3 import BaseHTTPResponse
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ProtocolError
 
+from jobscheduler.tasks.hangs import GUARD
 from jobscheduler.tasks.http_request_fields import as_sent
 from jobscheduler.tasks.output import Output
 
@@ -204,7 +205,9 @@ def _connection(request: Request, limit: Limit, lever: Lever) -> HTTPConnection:
     host = url.hostname or ""
     if url.scheme == "http":
         return _made(_Plain(host, url.port or 80, timeout=None), limit, lever)
-    context = _trust(request.verify, int(time.monotonic() // 600))
+    trust = functools.partial(_trust, request.verify, int(time.monotonic() // 600))
+    is_file = isinstance(request.verify, str)
+    context = GUARD.call(f"the file of certificates `{request.verify}`", trust) if is_file else trust()
     return _made(_Secure(host, url.port or 443, timeout=None, ssl_context=context), limit, lever)
 
 

@@ -7,6 +7,8 @@ import socket
 import ssl
 from urllib.parse import SplitResult
 
+from jobscheduler.hang_guard import Hung
+
 
 def in_words(error: Exception, url: SplitResult, time_is_up: bool) -> str | None:
     """What to tell people about an error of a request to `url`; None if it is no trouble with the server."""
@@ -15,6 +17,8 @@ def in_words(error: Exception, url: SplitResult, time_is_up: bool) -> str | None
         return f"{name} did not answer completely in time"
     if isinstance(error, socket.gaierror):
         return f"the host of {name} is not known: {(error.strerror or 'no answer').lower()}"
+    if isinstance(error, Hung):
+        return str(error)
     if isinstance(error, TimeoutError):
         return f"no connection to {name} in time"
     return _about_tls(error, name) or _about_answer(error, name) or _about_connection(error, name)

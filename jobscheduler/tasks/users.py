@@ -14,10 +14,14 @@ import pwd
 import shutil
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
+from jobscheduler.tasks.hangs import ACCOUNT_PATIENCE, GUARD
 from jobscheduler.tasks.processes import ATTEMPT, MARK
+
+T = TypeVar("T")
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """The search path of a command, and of the programs that start it."""
@@ -54,8 +58,13 @@ class Account:
         return (self.uid, self.gid) == (os.geteuid(), os.getegid())
 
     def directory(self) -> str:
-        """The home directory, `/` if it did not exist within this second."""
-        return _directory(self.home, int(time.monotonic()))
+        """Return the home directory, `/` if it did not exist within this second.
+
+        Raises:
+            Hung: it does not answer.
+
+        """
+        return _directory(self.home, int(time.monotonic()), self.uid == os.geteuid())
 
 
 def account(user: str | None = None, group: str | None = None) -> Account:
@@ -63,7 +72,10 @@ def account(user: str | None = None, group: str | None = None) -> Account:
 
     What the host says is believed for a second: it reads its files, or asks another host, each time.
 
-    Raises `NoSuchAccount`.
+    Raises:
+        NoSuchAccount: the host knows no such user or group.
+        Hung: it does not say.
+
     """
     return _account(user, group, os.geteuid(), int(time.monotonic()))
 
@@ -77,10 +89,14 @@ def _account(user: str | None, group: str | None, uid: int, second: int) -> Acco
 
 
 @functools.lru_cache(maxsize=256)
-def _directory(home: str, second: int) -> str:
+def _directory(home: str, second: int, is_ours: bool) -> str:
+    """Return a home, or `/`. The service's own is looked at without a thread for it: it is there."""
     del second
     try:
-        os.stat(home)  # noqa: PTH116 - runs often
+        if is_ours:
+            os.stat(home)  # noqa: PTH116 - runs often
+        else:
+            GUARD.call(f"the home directory `{home}`", functools.partial(os.stat, home), patience=ACCOUNT_PATIENCE)
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return "/"
     except OSError:  # there, but not for the service (a home on NFS): its user may enter it
@@ -90,16 +106,22 @@ def _directory(home: str, second: int) -> str:
 
 def _user(name: str | None) -> pwd.struct_passwd:
     try:
-        return pwd.getpwuid(os.geteuid()) if name is None else pwd.getpwnam(name)
+        return pwd.getpwuid(os.geteuid()) if name is None else _ask(f"user `{name}`", pwd.getpwnam, name)
     except KeyError:
         if name is None:  # a container that runs with a number nobody has an entry for
             return pwd.struct_passwd((str(os.geteuid()), "", os.geteuid(), os.getegid(), "", "/", "/bin/sh"))
     raise NoSuchAccount(f"this host knows no user `{name}`")
 
 
+def _ask(what: str, ask: Callable[[str], T], name: str) -> T:
+    """Ask the host, which may have to ask another one, and may get no answer."""
+    thing = f"the host, when it is asked for the {what},"
+    return GUARD.call(thing, functools.partial(ask, name), patience=ACCOUNT_PATIENCE)
+
+
 def _group(name: str) -> int:
     try:
-        return grp.getgrnam(name).gr_gid
+        return _ask(f"group `{name}`", grp.getgrnam, name).gr_gid
     except KeyError:
         raise NoSuchAccount(f"this host knows no group `{name}`") from None
 

@@ -1,0 +1,65 @@
+"""What tasks have met that does not answer: a directory, a program, a home, certificates; each costs one thread.
+
+A start that hangs holds its thread until the file system answers. A second start of the same kind would hold one more,
+so it looks first at what it needs, through the guard, once a former one has lasted too long to be only slow.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from functools import partial
+
+from jobscheduler.hang_guard import HangGuard
+
+GUARD = HangGuard()
+"""Makes the calls of tasks that may hang."""
+
+ACCOUNT_PATIENCE = 10.0
+"""How long the host may take to say of a user or of its home, in seconds: it may have to mount that first."""
+
+SLOW = 3.0
+"""A start that takes longer than this may hang, in seconds."""
+
+_PROBE_PATIENCE = 0.4  # seconds: a start like it has lasted for `SLOW` already
+
+Kind = tuple[str | None, ...]
+
+
+class Starts:
+    """The starts that are being made, each on its own thread; any thread may make one."""
+
+    def __init__(self) -> None:
+        self._going: dict[int, tuple[Kind, float]] = {}
+
+    def enter(self, kind: Kind) -> bool:
+        """Note that this thread makes a start; tell whether one of the same kind has lasted too long."""
+        now, own = time.monotonic(), threading.get_ident()
+        doubtful = bool(self._going) and any(
+            other == kind and now - since > SLOW for other, since in tuple(self._going.values())
+        )
+        self._going[own] = kind, now
+        return doubtful
+
+    def leave(self) -> None:
+        """Note that the start of this thread is over."""
+        self._going.pop(threading.get_ident(), None)
+
+
+STARTS_GOING = Starts()
+"""The starts of commands."""
+
+
+def look_at(paths: Iterable[tuple[str, str]]) -> None:
+    """Look whether these paths, each with the word for what is there, answer at all.
+
+    Raises:
+        Hung: one does not.
+
+    """
+    for what, path in paths:
+        with suppress(OSError, ValueError):  # that is for the start to say
+            GUARD.call(f"the {what} `{path}`", partial(os.stat, path), patience=_PROBE_PATIENCE)
