@@ -15,8 +15,7 @@ from typing import Self
 from jobscheduler.config import Settings
 from jobscheduler.model import Problem
 from jobscheduler.runlog import LogFile, holder_of, lock
-from jobscheduler.sources import SourceUnavailable
-from jobscheduler.sources.directory import DirectorySource
+from jobscheduler.sources import Source, SourceUnavailable
 
 
 class CannotStart(Exception):
@@ -109,7 +108,7 @@ def _unwritable(log: Path) -> Problem:
     return Problem(f"the log file `{log}` cannot be written", help=f"let the service's user write there, or {other}")
 
 
-def check_paths(settings: Settings, source: DirectorySource | None) -> None:
+def check_paths(settings: Settings, source: Source | None) -> None:
     """Refuse to start without the jobs directory (if there is to be one) or a place for the log, in one problem.
 
     Raises:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 STUCK = 6
 """How many wake-ups, a few seconds apart, the scheduling thread may leave unanswered."""
 
 LATE = 15.0
-"""How long the log writer may be at one batch, or the watcher at one event, before that is late, in seconds."""
+"""How long a part may be at one thing before it is late (the log writer at a batch, the watcher at an event), in s."""
 
 
 class Scheduling(Protocol):
@@ -36,7 +37,15 @@ class Watching(Protocol):
 class Health:
     """Whether the parts that everything depends on are alive and on time."""
 
-    def __init__(self, scheduler: Scheduling, log: Writing, watch: Watching) -> None:
+    def __init__(
+        self,
+        scheduler: Scheduling,
+        log: Writing,
+        watch: Watching,
+        others: Mapping[str, Callable[[], float]] | None = None,
+    ) -> None:
+        """`others` are further parts by name, each with the seconds for which it has been stuck."""
+        self._others = others or {}
         self._scheduler = scheduler
         self._log = log
         self._watch = watch
@@ -67,4 +76,6 @@ class Health:
             return "the scheduling thread"
         if self._log.stuck_for() > LATE:
             return "the log writer"
-        return "the watcher" if self._watch.stuck_for() > LATE else None
+        if self._watch.stuck_for() > LATE:
+            return "the watcher"
+        return next((name for name, stuck_for in self._others.items() if stuck_for() > LATE), None)

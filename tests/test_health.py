@@ -264,16 +264,16 @@ def test_systemd_hears_of_every_step(service: Service, manager: Manager) -> None
 
 
 def test_the_ping_is_withheld_while_a_part_is_late_and_comes_back_with_it(service: Service, manager: Manager) -> None:
-    """The disk takes nothing for a while: systemd hears which part is late instead of that all is well."""
+    """The log writer stands still for a while: systemd hears which part is late instead of that all is well."""
     flag = faulty(
         service,
         """
-from jobscheduler.runlog.file import LogFile
-real = LogFile.append
-def append(self, data, **named):
+from jobscheduler.runlog.writer import RunLog
+real = RunLog._put_out
+def put_out(self, items):
     while told(): threading.Event().wait(0.02)
-    return real(self, data, **named)
-LogFile.append = append
+    return real(self, items)
+RunLog._put_out = put_out
 """,
     )
     service.write("tick.json", job("tick"))

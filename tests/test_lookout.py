@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from jobscheduler.hang_guard import HangGuard
 from jobscheduler.service.lookout import Lookout
 from jobscheduler.watch import State
 
@@ -56,7 +57,7 @@ def host() -> Host:
 
 @pytest.fixture
 def lookout(host: Host) -> Lookout:
-    made = Lookout(host, host, host, host)  # type: ignore[arg-type] # as much of each as is used
+    made = Lookout(host, host, host, host, HangGuard(), "the directory")  # type: ignore[arg-type] # as much of each as is used
     made.tend()
     host.asked.clear()
     return made

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from jobscheduler.alerts.room import Defaults
+from jobscheduler.hang_guard import HangGuard
 from jobscheduler.model import Problem, TaskSpec
 from jobscheduler.parse import Rules, parse_task
 from jobscheduler.sources import Read, SourceUnavailable
@@ -20,21 +22,25 @@ class BadDefault(Exception):
         self.problem = problem
 
 
-def read_defaults(on_failure: Path | None, on_recovery: Path | None, rules: Rules) -> Defaults:
-    """Read the files; None is a file that nobody named.
+def read_defaults(
+    on_failure: Path | None, on_recovery: Path | None, rules: Rules, guard: HangGuard | None = None
+) -> Defaults:
+    """Read the files; None is a file that is not named.
 
     Raises:
         BadDefault: one is not there, is not trusted, or holds no task that can be run.
+        Hung: one does not answer, which the guard finds out.
 
     """
+    guard = guard or HangGuard()
     return Defaults(
-        on_failure=None if on_failure is None else _task(on_failure, rules),
-        on_recovery=None if on_recovery is None else _task(on_recovery, rules),
+        on_failure=None if on_failure is None else _task(on_failure, rules, guard),
+        on_recovery=None if on_recovery is None else _task(on_recovery, rules, guard),
     )
 
 
-def _task(path: Path, rules: Rules) -> TaskSpec:
-    found = _read(path)
+def _task(path: Path, rules: Rules, guard: HangGuard) -> TaskSpec:
+    found = guard.call(f"the file with an alert `{path}`", partial(_read, path))
     if found.problem is not None:
         raise BadDefault(replace(found.problem, file=str(path)))
     if found.raw is None:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Any
 
 from jobscheduler.config import Settings
 from jobscheduler.desk.snapshots import Snapshots, Supervising
+from jobscheduler.hang_guard import Hung
 from jobscheduler.model import Status
 from jobscheduler.results import Results
 from jobscheduler.runlog.history import lines_back
 from jobscheduler.runlog.wanted import Wanted
 from jobscheduler.scheduler import Scheduler
 from jobscheduler.status import Detail, Snapshot
+
+Lines = list[dict[str, str]]
 
 FRESH = 1.0
 """How long a snapshot serves everybody who looks at the page, in seconds."""
@@ -32,7 +35,10 @@ class ServiceFace:
         scheduler: Scheduler,
         results: Results,
         supervising: Supervising,
+        ask: Callable[[Callable[[], Lines]], Lines] = lambda question: question(),
     ) -> None:
+        """`ask` makes the call that reads the log, and raises `Hung` when that does not answer."""
+        self._ask = ask
         self._log = settings.log_file, settings.log_backups
         self._snapshots = snapshots
         self._scheduler = scheduler
@@ -69,7 +75,11 @@ class ServiceFace:
     ) -> Sequence[Mapping[str, Any]]:
         """The newest `most` records with these statuses in the log since then, newest first, as in JSON log lines."""
         words = frozenset(status.value for status in statuses)
-        found = islice(lines_back(*self._log, Wanted(job_id, words, since)), most)
+        wanted = Wanted(job_id, words, since)
+        try:
+            found = self._ask(lambda: list(islice(lines_back(*self._log, wanted), most)))
+        except Hung:  # the page says so elsewhere
+            return []
         return [{**line, "status": line["word"]} for line in found]
 
     def output(self, run_id: str) -> bytes | None:

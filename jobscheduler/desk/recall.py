@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
 
+from jobscheduler.hang_guard import Hung
 from jobscheduler.model import Record, Status, Value
 from jobscheduler.results import Results
 from jobscheduler.runlog.history import lines_back
@@ -29,20 +30,34 @@ class Recall:
     What has ended since the start is newer, and stays.
     """
 
-    def __init__(self, log: Path, backups: int, results: Results) -> None:
+    def __init__(
+        self,
+        log: Path,
+        backups: int,
+        results: Results,
+        ask: Callable[[Callable[[], None]], None] = lambda question: question(),
+    ) -> None:
+        """`ask` makes the call that reads the log, and raises `Hung` when that does not answer."""
         self._log = log, backups
         self._results = results
+        self._ask = ask
         self._lock = threading.Lock()
-        self._is_done = False
+        self._is_done = self._is_over = False
 
     def __call__(self) -> None:
-        """Do it, if nobody has."""
+        """Do it, if it was not done. A log that does not answer tells nothing, and is asked again."""
+        if not self._is_over:
+            with suppress(Hung):
+                self._ask(self._recall)
+
+    def _recall(self) -> None:
         with self._lock:
             if not self._is_done:
                 self._is_done = True
                 with suppress(OSError):  # the log is in trouble, and says so itself
                     for record in self._newest():
                         self._results.recall(record)
+            self._is_over = True
 
     def _newest(self) -> Iterator[Record]:
         seen: set[str] = set()

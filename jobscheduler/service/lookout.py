@@ -1,24 +1,37 @@
-"""The lookout over the jobs directory, on the main thread: the watch stays on what the path means, passes are made.
+"""The lookout over the jobs directory, on the file thread: the watch stays on what the path means, passes are made.
 
 Once a second it is seen whether the path still means the same directory. That is a single question to the system as
 long as the answer is the same as when all was last found well: a service that has nothing to do is to cost nothing.
+Each question is made through the guard, so that a directory that does not answer is asked by one lost thread only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 from jobscheduler.claim import Claim
+from jobscheduler.hang_guard import HangGuard, Hung
 from jobscheduler.model import Level
 from jobscheduler.passes import Reconciler
 from jobscheduler.runlog import RunLog
 from jobscheduler.watch import State, Watch
 
+T = TypeVar("T")
+
 
 class Lookout:
-    """Keeps the watch on the right directory, and tells the log when that is not possible, once, and when it is."""
+    """Keeps the watch on the right directory, and tells the log when that is not possible, once, and when it is.
 
-    def __init__(self, watch: Watch, reconciler: Reconciler, claim: Claim, log: RunLog) -> None:
+    `thing` is what the guard calls the directory.
+    """
+
+    def __init__(
+        self, watch: Watch, reconciler: Reconciler, claim: Claim, log: RunLog, guard: HangGuard, thing: str
+    ) -> None:
+        self._guard = guard
+        self._thing = thing
+        self._is_doubted = False
         self._watch = watch
         self._reconciler = reconciler
         self._claim = claim
@@ -36,13 +49,21 @@ class Lookout:
 
     def tend(self) -> None:
         """See whether all is as it was when it was last found well; if not, look closely."""
-        seen = self._watch.glance()
-        if seen is None or seen != self._well or not self._reconciler.is_whole():
+        is_doubted, self._is_doubted = self._is_doubted, False
+        seen = self._ask(self._watch.glance, None)
+        if is_doubted or seen is None or seen != self._well or not self._reconciler.is_whole():
             self._well = seen if self._look_closely() else None
 
     def doubt(self) -> None:
-        """Have the next `tend` look closely, whatever it sees."""
-        self._well = None
+        """Have the next `tend` look closely, whatever it sees. Any thread may do that."""
+        self._is_doubted = True
+
+    def _ask(self, question: Callable[[], T], unanswered: T) -> T:
+        """Ask something about the directory, and return `unanswered` if it does not answer."""
+        try:
+            return self._guard.call(self._thing, question)
+        except Hung:
+            return unanswered
 
     def look(self, look: Callable[[], None]) -> None:
         """Have a pass made. One that fails is told by the next `tend`, which looks at everything."""
@@ -58,7 +79,7 @@ class Lookout:
         While it cannot be watched, or a pass fails, everything is looked at each second; the trouble and its end are
         told once.
         """
-        state, problem = self._watch.tend()
+        state, problem = self._ask(self._watch.tend, (State.BLIND, ""))
         if state is not State.CLEAR:
             self._claim_anew()
         fault, self._fault = self._fault, ""
@@ -73,7 +94,7 @@ class Lookout:
 
     def _claim_anew(self) -> None:
         """Lock the directory that the path means now; if another service has that, both would run its jobs."""
-        holder = self._claim.renew()
+        holder = self._ask(self._claim.renew, self._told_holder)
         if holder is not None and holder != self._told_holder:
             help_ = "two services on one directory run every job twice: stop one of them"
             self._log.event(Level.ERROR, "directory.shared", pid=holder or None, help=help_)

@@ -20,10 +20,12 @@ class Mailbox:
         self._arrived: SimpleQueue[str] = SimpleQueue()
         self._stops: deque[str] = deque()
         self._waiting: dict[str, None] = {}
+        self._is_ending = False
 
     def put(self, message: str) -> None:
         """Leave a message. Never waits, takes no lock."""
         if message in STOPS:
+            self._is_ending = True
             self._stops.append(message)
         self._arrived.put(message)
 
@@ -50,6 +52,10 @@ class Mailbox:
     def is_stopping(self) -> bool:
         """Tell whether a message that ends the service waits to be taken."""
         return bool(self._stops)
+
+    def is_ending(self) -> bool:
+        """Tell whether a message that ends the service has come, be it taken or not."""
+        return self._is_ending
 
     def take_stop(self) -> bool:
         """Take one that ends the service, if there is one; tell whether there was."""

@@ -2,38 +2,49 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import logging
 import os
+import select
 import signal
 import threading
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from jobscheduler import systemd
-from jobscheduler.alerts import Alerts
-from jobscheduler.claim import Claim, check_paths, claim_log
+from jobscheduler.alerts import Alerts, Defaults
+from jobscheduler.claim import CannotStart, Claim, check_paths, claim_log
 from jobscheduler.config import Settings
 from jobscheduler.control.app import application
 from jobscheduler.control.server import CannotListen, Control
 from jobscheduler.desk import Desk, Recall, ServiceFace, Snapshots
+from jobscheduler.hang_guard import HangGuard, Hung
 from jobscheduler.hostclock import HostClock
-from jobscheduler.model import Entry, Event, Level, Tell, Value
+from jobscheduler.model import Entry, Event, Level, Past, Problem, Tell, Value
+from jobscheduler.parse import Rules
 from jobscheduler.passes import Reconciler
 from jobscheduler.results import Results
 from jobscheduler.runlog import LogFile, RunLog, last_results, read_back
 from jobscheduler.runner import hand_over_leftovers
 from jobscheduler.scheduler import Scheduler
+from jobscheduler.service.last_resort import LastResort
 from jobscheduler.service.lookout import text_of
 from jobscheduler.service.mailbox import Mailbox
 from jobscheduler.service.second import Second, second_of
 from jobscheduler.service.supervisor import Supervisor, defaults_of, rules_of, token_of, utc_now
 from jobscheduler.sources import Source
 from jobscheduler.sources.directory import DirectorySource, is_job_file
+from jobscheduler.sources.guarded import GuardedSource
 from jobscheduler.watch import NoWatch, Watch
 from jobscheduler.web import Web
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 DYING = 1.0
 """How long the last line waits to be written when the service gives up, in seconds."""
@@ -59,45 +70,49 @@ def serve(settings: Settings) -> int:
 
     """
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, as some parents leave it, no exit status would be told
-    second = second_of(settings)
-    source = _directory(settings)
-    check_paths(settings, source)
-    rules = rules_of(settings)
-    defaults = defaults_of(settings, rules)
-    token = token_of(settings)
+    mailbox = Mailbox()
+    guard = HangGuard(partial(mailbox.put, "answer"))
+    given = _given(settings, guard)
+    second, source, rules = given.second, given.source, given.rules
     with ExitStack() as stack:
         _look_for_no_cycles(stack)
-        mailbox = _signals(stack)
+        _signals(stack, mailbox, settings.drain_timeout)
         file = LogFile(
             settings.log_file, settings.log_max_bytes, settings.log_backups, on_beginning=partial(mailbox.put, "mark")
         )
-        claim = stack.enter_context(Claim(None if source is None else settings.jobs_dir))
-        claim_log(settings, file)  # before reading: what another service still writes would be missing
-        past = read_back(settings.log_file, settings.log_backups)
+        claim = Claim(None if source is None else settings.jobs_dir)
+        stack.enter_context(_entered(guard, given.jobs_name, claim))
+        past = _read_log(settings, guard, given.log_name, file)
         log = stack.enter_context(_log(settings, file, second, stack))
         stack.enter_context(_library_warnings(log))
         stack.callback(hand_over_leftovers)
         clock, results = HostClock(), Results()
-        former = partial(last_results, settings.log_file, settings.log_backups)
-        alerts = Alerts(log.write, former, defaults, host=os.uname().nodename)
+        former = _asking(guard, given.log_name, partial(last_results, settings.log_file, settings.log_backups))
+        alerts = Alerts(log.write, former, given.defaults, host=os.uname().nodename)
         scheduler = stack.enter_context(_scheduler(settings, log, _each(results.take, alerts.write), second, clock))
         tell, sources = _telling(log, results), _sources(source, second)
-        reconciler = Reconciler(sources, scheduler, rules, tell, took=results.took, is_ending=mailbox.is_stopping)
-        watch = stack.enter_context(_watch(settings, source, reconciler, mailbox))
+        reconciler = Reconciler(sources, scheduler, rules, tell, took=results.took, is_ending=mailbox.is_ending)
+        watch = stack.enter_context(_entered(guard, given.jobs_name, _watch(settings, source, reconciler, mailbox)))
         if second is not None:
             look = partial(_looking(reconciler, mailbox), frozenset())
             second.start(stack, look, log.event, is_ending=mailbox.is_stopping)
-        supervisor = Supervisor(settings, rules, log, claim, clock, scheduler, reconciler, alerts, watch, mailbox)
+        parts = scheduler, reconciler, alerts, watch, mailbox, guard, given.jobs_name
+        supervisor = Supervisor(settings, rules, log, claim, clock, *parts)
         stack.callback(supervisor.close)
+        if given.silent is not None:
+            supervisor.note_silent_alerts(given.silent)
         if supervisor.start(past):
             if second is not None:
                 second.begin()
                 supervisor.on_reload, supervisor.on_stop = second.reload, second.syslog.take_leave
-            recall = Recall(settings.log_file, settings.log_backups, results)
+            ask = partial(guard.call, given.log_name)
+            recall = Recall(settings.log_file, settings.log_backups, results, ask)
             places = {"jobs_dir": str(source or ""), "database": str(second or "")}
             snapshots = Snapshots(settings, scheduler, reconciler, results, supervisor, recall, **places)
-            supervisor.control = _control(settings, Desk(snapshots, scheduler, reconciler, log.event), log, stack)
-            _show(settings, ServiceFace(settings, snapshots, scheduler, results, supervisor), token, log, stack)
+            desk = Desk(snapshots, scheduler, reconciler, log.event)
+            supervisor.control = _control(settings, desk, log, guard, stack)
+            face = ServiceFace(settings, snapshots, scheduler, results, supervisor, ask)
+            _show(settings, face, given.token, log, stack)
             _look_for_cycles_seldom()
             supervisor.ready()
             if supervisor.run() is not None:
@@ -106,6 +121,103 @@ def serve(settings: Settings) -> int:
     if scheduler.lost_threads():
         os._exit(status)  # a thread that does not heed its end would hold up the interpreter's for ever
     return status
+
+
+def _answered(guard: HangGuard, thing: str, question: Callable[[], T]) -> T:
+    """Ask something that a start needs to know.
+
+    Raises:
+        CannotStart: it does not answer.
+        Exception: what the question raises.
+
+    """
+    try:
+        return guard.call(thing, question)
+    except Hung as hung:
+        help_ = "is its file system mounted, and the server of that reachable?"
+        raise CannotStart(Problem(str(hung), help=help_)) from None
+
+
+def _asking(guard: HangGuard, thing: str, question: Callable[P, T]) -> Callable[P, T]:
+    """Return what asks through the guard, and raises `OSError` if the thing does not answer."""
+
+    def ask(*args: P.args, **named: P.kwargs) -> T:
+        try:
+            return guard.call(thing, partial(question, *args, **named))
+        except Hung as hung:
+            raise OSError(errno.ETIMEDOUT, str(hung)) from None
+
+    return ask
+
+
+@contextmanager
+def _entered(guard: HangGuard, thing: str, context: AbstractContextManager[T]) -> Iterator[T]:
+    """Enter and leave a context whose thing may hang; what hangs at the end is left to the end of the process.
+
+    Raises:
+        CannotStart: it does not answer when it is entered.
+
+    """
+    entered = _answered(guard, thing, context.__enter__)
+    try:
+        yield entered
+    finally:
+        with suppress(Hung):
+            guard.call(thing, partial(context.__exit__, None, None, None))
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What a start needs and finds there, and the names under which the guard knows it.
+
+    `silent` tells of a file with an alert that does not answer: jobs do without until it does.
+    """
+
+    jobs_name: str
+    log_name: str
+    second: Second | None
+    source: GuardedSource | None
+    rules: Rules
+    defaults: Defaults
+    silent: Hung | None
+    token: str | None
+
+
+def _given(settings: Settings, guard: HangGuard) -> _Given:
+    """Read what a start needs.
+
+    Raises:
+        CannotStart: something of it is not there, cannot be used, or does not answer.
+
+    """
+    answered = partial(_answered, guard)
+    jobs_name, log_name = f"the jobs directory `{settings.jobs_dir}`", f"the log file `{settings.log_file}`"
+    second = answered("the file with the URL of the database", partial(second_of, settings))
+    directory = answered(jobs_name, partial(_directory, settings))
+    source = None if directory is None else GuardedSource(directory, guard)
+    for name, path in ((jobs_name, settings.jobs_dir), (log_name, settings.log_file)):
+        answered(name, path.exists)
+    answered("a path of the service", partial(check_paths, settings, source))
+    rules = rules_of(settings, guard)
+    try:
+        defaults, silent = defaults_of(settings, rules, guard), None
+    except Hung as hung:
+        defaults, silent = Defaults(), hung
+    return _Given(jobs_name, log_name, second, source, rules, defaults, silent, token_of(settings, guard))
+
+
+def _read_log(settings: Settings, guard: HangGuard, name: str, file: LogFile) -> Past | None:
+    """Take the log, and return what it says of the time before.
+
+    Raises:
+        CannotStart: another service has it, or it does not answer.
+
+    """
+    _answered(guard, name, partial(claim_log, settings, file))  # what another service still writes would be missing
+    past = _answered(guard, name, partial(read_back, settings.log_file, settings.log_backups))
+    if past is None or past.decided is None:
+        return past
+    return replace(past, decided=_asking(guard, name, past.decided))
 
 
 def _look_for_no_cycles(stack: ExitStack) -> None:
@@ -143,7 +255,7 @@ def _directory(settings: Settings) -> DirectorySource | None:
     return DirectorySource(settings.jobs_dir)
 
 
-def _sources(directory: DirectorySource | None, second: Second | None) -> list[Source]:
+def _sources(directory: GuardedSource | None, second: Second | None) -> list[Source]:
     """List where jobs come from; at a start, a file has its id before a row of the database has it."""
     sources: list[Source] = [] if directory is None else [directory]
     return sources if second is None else [*sources, second.source]
@@ -195,24 +307,26 @@ def _scheduler(
     )
 
 
-def _watch(settings: Settings, source: DirectorySource | None, reconciler: Reconciler, mailbox: Mailbox) -> Watch:
+def _watch(settings: Settings, source: GuardedSource | None, reconciler: Reconciler, mailbox: Mailbox) -> Watch:
     if source is None:
         return NoWatch()
     return Watch(
         settings.jobs_dir,
         _looking(reconciler, mailbox),
-        identity=source.identity,
-        is_relevant=source.is_relevant,
+        identity=source.inner.identity,
+        is_relevant=source.inner.is_relevant,
         on_trouble=partial(mailbox.put, "tend"),
     )
 
 
-def _control(settings: Settings, desk: Desk, log: RunLog, stack: ExitStack) -> Control | None:
+def _control(settings: Settings, desk: Desk, log: RunLog, guard: HangGuard, stack: ExitStack) -> Control | None:
     """Make the control socket. One that cannot be made is a warning: jobs run without it."""
     app = application(desk, lambda why: log.event(Level.ERROR, "control.failed", problem=why))
     try:
-        return stack.enter_context(Control(settings.socket, app))
-    except CannotListen as cannot:
+        return stack.enter_context(
+            _entered(guard, f"the control socket `{settings.socket}`", Control(settings.socket, app))
+        )
+    except (CannotListen, CannotStart) as cannot:
         log.event(Level.WARNING, "control.unavailable", problem=cannot.problem.message, help=cannot.problem.help)
         return None
 
@@ -229,13 +343,21 @@ def _abandon(scheduler: Scheduler, log: RunLog) -> None:
     os._exit(INTERNAL_FAILURE)
 
 
-def _signals(stack: ExitStack) -> Mailbox:
-    """Turn signals into messages; the handlers do nothing else."""
-    mailbox = Mailbox()
+def _end_all_the_same() -> None:
+    """End the process although its end hangs. What runs is ended by systemd, or by the next start."""
+    message = b"jobscheduler: the service was told to end and hangs: it is ended all the same\n"
+    if select.select([], [2], [], 0.0)[1]:
+        with suppress(OSError):
+            os.write(2, message)
+    os._exit(INTERNAL_FAILURE)
+
+
+def _signals(stack: ExitStack, mailbox: Mailbox, drain: float) -> None:
+    """Turn signals into messages; the handlers do nothing else. They are heard even if the main thread is stuck."""
+    stack.enter_context(LastResort(drain, _end_all_the_same))
     for one in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         former = signal.signal(one, lambda number, _: mailbox.put(signal.Signals(number).name))
         stack.callback(signal.signal, one, former)
-    return mailbox
 
 
 def _looking(reconciler: Reconciler, mailbox: Mailbox) -> Callable[[frozenset[str]], None]:

@@ -1,4 +1,8 @@
-"""The supervising loop on the main thread: signals, what has settled, the watch, the clock, health, marks."""
+"""The supervising loop on the main thread: signals, the clock, health, marks, and when files are to be looked at.
+
+It waits for nothing that may hang. What reads files is work for the file thread; whatever becomes of that, signals are
+heard, systemd is told how it goes, and the service can be ended.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import os
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 
@@ -14,6 +19,7 @@ from jobscheduler.alerts import Alerts, BadDefault, Defaults, read_defaults
 from jobscheduler.claim import CannotStart, Claim
 from jobscheduler.config import Settings
 from jobscheduler.control.server import Control
+from jobscheduler.hang_guard import HangGuard, Hung
 from jobscheduler.health import Health
 from jobscheduler.hostclock import HostClock
 from jobscheduler.model import Level, Past, Problem
@@ -21,6 +27,7 @@ from jobscheduler.parse import Rules
 from jobscheduler.passes import Reconciler
 from jobscheduler.runlog import RunLog
 from jobscheduler.scheduler import ACCEPTED, Scheduler
+from jobscheduler.service.file_thread import FileThread
 from jobscheduler.service.lookout import Lookout, text_of
 from jobscheduler.service.mailbox import STOPS, Mailbox
 from jobscheduler.sources import SourceUnavailable
@@ -42,6 +49,9 @@ PING = 5.0
 
 ENDING = 1.0
 """How long the end waits for the log's writer before the last line, in seconds."""
+
+ZONE = "the host's time zone"
+"""What the guard calls the files that say it."""
 
 MARK = 60.0
 """How often the log gets a mark while anything runs, in seconds."""
@@ -66,7 +76,10 @@ class Supervisor:
         alerts: Alerts,
         watch: Watch,
         mailbox: Mailbox,
+        guard: HangGuard,
+        thing: str = "",
     ) -> None:
+        """`thing` is what the guard calls the jobs directory."""
         self._settings = settings
         self._rules = rules
         self._log = log
@@ -77,12 +90,17 @@ class Supervisor:
         self._scheduler = scheduler
         self._reconciler = reconciler
         self._alerts = alerts
-        self._lookout = Lookout(watch, reconciler, claim, log)
+        self._guard = guard
+        self._lookout = Lookout(watch, reconciler, claim, log, guard, thing)
+        self._files = FileThread(self._ask_to_settle)
         self._mailbox = mailbox
         self._notifier = systemd.Notifier()
         self._ping_every = min(PING, systemd.watchdog_interval() or PING)
-        self._health = Health(scheduler, log, watch)
-        self._zone_seen = zone_signature(os.environ)
+        others = {"the supervising loop": self._stuck_for, "the thread that reads files": self._files.stuck_for}
+        self._health = Health(scheduler, log, watch, others)
+        self._turned = 0.0
+        self._are_alerts_silent = False
+        self._zone_seen = self._zone_signature()
         self._told_zone = rules.zone.key
         self._late = self._hurried = False
         self._next_tend = self._next_wake = self._next_rescan = 0.0
@@ -109,6 +127,7 @@ class Supervisor:
         self._next_tend = now + TEND
         self._next_ping = now + self._ping_every
         self._next_wake = now + WAKE
+        self._files.start()
         self._note_mark(now)
         since = past.mark.settled if past else "nothing is known of the time before"
         self._log.event(Level.INFO, "service.started", jobs=jobs, refused=refused, pid=os.getpid(), settled=since)
@@ -128,13 +147,16 @@ class Supervisor:
 
     def troubles(self) -> tuple[str, ...]:
         """Say in words what is wrong, and the way out where it is known."""
-        lost = map(_lost, self._reconciler.lost().values())
+        lost = tuple(map(_lost, self._reconciler.lost().values()))
+        hung = (f"{thing} does not answer" for thing in (*self._guard.hung(), *tasks.GUARD.hung()))
+        silent = (text for text in hung if not any(text in one for one in lost))
         others = (
             (self._lookout.is_blind, "changes of files are not watched: everything is looked at again and again"),
+            (self._log.is_silent(), "the log file does not answer: lines are kept, and go to standard error"),
             (self._log.is_failing(), "the log file cannot be written: lines are kept, and go to standard error"),
             (self._lookout.is_shared, "another service uses the same jobs directory"),
         )
-        return (*lost, *(text for is_so, text in others if is_so))
+        return (*lost, *silent, *(text for is_so, text in others if is_so))
 
     def close(self) -> None:
         """Stop talking to the manager."""
@@ -151,11 +173,14 @@ class Supervisor:
     def _supervise(self) -> str | None:
         while True:
             message = self._next_message()
+            self._turned = time.monotonic()
             if message in STOPS:
                 self._stop(message)
                 return None
             if message == "SIGHUP":
-                self._reload()
+                self._files.put("reload", self._reload)
+            elif message == "answer":
+                self._files.put("answer", self._look_at_what_answers)
             elif message == "tend":
                 self._next_tend = 0.0
                 self._lookout.doubt()
@@ -169,11 +194,17 @@ class Supervisor:
         """Do what is due at `now` (monotonic seconds): what has settled, the watch, the clock, the full rescan.
 
         Return what has died or is stuck, if anything, so that only a new process helps.
+
+        Raises:
+            Exception: what a piece of work for the file thread has raised.
+
         """
+        if self._files.fault is not None:
+            raise self._files.fault
         soon = now + ALONG
         settles = self._reconciler.settle_at()
         if settles is not None and settles <= now:
-            self._lookout.look(partial(self._reconciler.look_at, ()))
+            self._files.put("settle", partial(self._lookout.look, partial(self._reconciler.look_at, ())))
         if soon >= self._next_wake:
             self._next_wake = now + WAKE
             fault = self._health.fault()
@@ -182,7 +213,8 @@ class Supervisor:
             self._look_after_parts(now)
         if soon >= self._next_tend:
             self._next_tend = now + TEND
-            self._lookout.tend()
+            self._files.put("tend", self._lookout.tend)
+            self._log.look(now)
             self._look_at_clock()
             self._scheduler.look_at_pool(now)
         if soon >= self._next_ping:
@@ -190,22 +222,44 @@ class Supervisor:
             self._ping()
         if soon >= self._next_rescan:
             self._next_rescan = now + self._settings.rescan_interval
-            self._lookout.look(self._reconciler.look_at_everything)
+            self._files.put("rescan", self._rescan)
         self._mark_if_due(now)
         return None
 
     def _look_after_parts(self, now: float) -> None:
         self._lookout.doubt()
         self._health.wake()
-        self._look_at_zone()
+        self._files.put("zone", self._look_at_zone)
         if self.control is not None:
-            self.control.tend(now)
+            self._files.put("control", partial(self._tend_control, self.control, now))
+
+    def _tend_control(self, control: Control, now: float) -> None:
+        with suppress(Hung):
+            self._guard.call(f"the control socket `{self._settings.socket}`", partial(control.tend, now))
+
+    def _rescan(self) -> None:
+        self._lookout.look(self._reconciler.look_at_everything)
+
+    def _look_at_what_answers(self) -> None:
+        """Read again what did not answer before, on the file thread; no file tells that by an event."""
+        if self._are_alerts_silent:
+            self._reload_alerts()
+        self._rescan()
+
+    def _ask_to_settle(self) -> None:
+        """Have the main thread see when bad news settles, after a piece of work for the file thread."""
+        if self._files.fault is not None or self._reconciler.settle_at() is not None:
+            self._mailbox.put("settle")
+
+    def _stuck_for(self) -> float:
+        """Return for how many seconds the main thread has been at one turn of its loop, waiting not counted."""
+        return max(0.0, time.monotonic() - self._turned - WAKE) if self._turned else 0.0
 
     def _next_message(self) -> str | None:
         """Wait for a message until the next thing is due."""
         due = min(self._next_tend, self._next_wake, self._next_ping, self._next_rescan)
         settles = self._reconciler.settle_at()
-        if settles is not None:
+        if settles is not None and not self._files.has("settle"):
             due = min(due, settles)
         return self._mailbox.take(max(0.0, due - time.monotonic()))
 
@@ -220,18 +274,27 @@ class Supervisor:
 
     def _look_at_zone(self) -> None:
         """Say so, once, when the host's zone was changed. It is not applied: SIGHUP does that."""
-        seen = zone_signature(os.environ)
+        seen = self._zone_signature()
         if seen == self._zone_seen:
             return
         self._zone_seen = seen
         try:
-            zone = service_zone(self._settings.timezone, os.environ).key
+            zone = self._guard.call(ZONE, partial(service_zone, self._settings.timezone, os.environ)).key
         except ZoneUnknown as unknown:
             zone = unknown.message
+        except Hung as hung:
+            self._log.event(Level.ERROR, "zone.kept", problem=str(hung), in_force=self._rules.zone.key)
+            return
         if zone not in {self._told_zone, self._rules.zone.key}:
             help_ = "`systemctl reload jobscheduler`, or SIGHUP, to apply it"
             self._log.event(Level.WARNING, "zone.changed", zone=zone, in_force=self._rules.zone.key, help=help_)
         self._told_zone = zone
+
+    def _zone_signature(self) -> object:
+        try:
+            return self._guard.call(ZONE, partial(zone_signature, os.environ))
+        except Hung as hung:
+            return hung.thing
 
     def _look_at_clock(self) -> None:
         """Have slots decided at once when the clock was set or the host has slept; say so."""
@@ -264,10 +327,10 @@ class Supervisor:
         return self._reconciler.changes, self._scheduler.activity
 
     def _reload(self) -> None:
-        """Look at everything again, also at the host's zone; the log follows its name by itself."""
+        """Look at everything again, also at the host's zone, on the file thread; the log follows its name by itself."""
         self._notifier.notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         try:
-            self._rules = rules_of(self._settings)
+            self._rules = rules_of(self._settings, self._guard)
         except CannotStart as cannot:
             problem, help_ = cannot.problem.message, cannot.problem.help
             self._log.event(Level.ERROR, "zone.kept", problem=problem, in_force=self._rules.zone.key, help=help_)
@@ -276,7 +339,7 @@ class Supervisor:
         self.on_reload()
         if self._mailbox.is_stopping():
             return
-        self._zone_seen, self._told_zone = zone_signature(os.environ), self._rules.zone.key
+        self._zone_seen, self._told_zone = self._zone_signature(), self._rules.zone.key
         jobs, refused = self._reconciler.counts()
         self._log.event(Level.INFO, "service.reloaded", jobs=jobs, refused=refused, timezone=self._rules.zone.key)
         self._notifier.notify("READY=1", f"STATUS={self._status()}")
@@ -284,11 +347,20 @@ class Supervisor:
     def _reload_alerts(self) -> None:
         """Read the service's own alerts again; those that cannot be used are said, and the former stay."""
         try:
-            self._alerts.defaults = defaults_of(self._settings, self._rules)
+            self._are_alerts_silent = False
+            self._alerts.defaults = defaults_of(self._settings, self._rules, self._guard)
+        except Hung as hung:
+            self.note_silent_alerts(hung)
         except CannotStart as cannot:
             bad = cannot.problem
             where = {"file": bad.file, "line": bad.line, "column": bad.column}
             self._log.event(Level.ERROR, "alert.kept", **where, problem=bad.message, help=bad.help)
+
+    def note_silent_alerts(self, hung: Hung) -> None:
+        """Say that a file with an alert does not answer. The former alerts stay until it does."""
+        self._are_alerts_silent = True
+        help_ = "it is read when it answers; until then the alerts known before stay"
+        self._log.event(Level.ERROR, "alert.kept", problem=str(hung), help=help_)
 
     def _status(self) -> str:
         jobs, refused = self._reconciler.counts()
@@ -301,6 +373,7 @@ class Supervisor:
     def _stop(self, cause: str) -> None:
         drained = time.monotonic() + self._settings.drain_timeout
         self._tell_stopping(cause)
+        self._files.close(ENDING)
         self._scheduler.stop(self._settings.drain_timeout, self._is_hurried)
         self._alerts.stop(drained - time.monotonic(), self._is_hurried)
         self._scheduler.mark()
@@ -315,6 +388,8 @@ class Supervisor:
     def _is_hurried(self) -> bool:
         """Tell whether a second signal came; keep the watchdog content meanwhile."""
         self._notifier.notify("WATCHDOG=1")
+        self._turned = time.monotonic()
+        self._log.look(self._turned)
         self._hurried |= self._mailbox.take_stop()
         return self._hurried
 
@@ -324,7 +399,7 @@ class Supervisor:
         return fault
 
 
-def rules_of(settings: Settings) -> Rules:
+def rules_of(settings: Settings, guard: HangGuard) -> Rules:
     """Return what definitions are held against.
 
     Raises:
@@ -332,36 +407,45 @@ def rules_of(settings: Settings) -> Rules:
 
     """
     try:
-        zone = service_zone(settings.timezone, os.environ)
+        zone = guard.call(ZONE, partial(service_zone, settings.timezone, os.environ))
     except ZoneUnknown as unknown:
         raise CannotStart(Problem(str(unknown), help=unknown.help)) from None
+    except Hung as hung:
+        help_ = "name the zone with `--timezone NAME`; is the file system of `/etc` or `/usr/share/zoneinfo` there?"
+        raise CannotStart(Problem(str(hung), help=help_)) from None
     return Rules(zone, tasks.task_type, tasks.task_names())
 
 
-def defaults_of(settings: Settings, rules: Rules) -> Defaults:
+def defaults_of(settings: Settings, rules: Rules, guard: HangGuard) -> Defaults:
     """Read what is done when a job's result changes that does not say it itself.
 
     Raises:
         CannotStart: a file cannot be read, or what is in it is no task.
+        Hung: a file does not answer.
 
     """
     try:
-        return read_defaults(settings.on_failure, settings.on_recovery, rules)
+        return read_defaults(settings.on_failure, settings.on_recovery, rules, guard)
     except BadDefault as bad:
         raise CannotStart(bad.problem) from None
 
 
-def token_of(settings: Settings) -> str | None:
+def token_of(settings: Settings, guard: HangGuard) -> str | None:
     """Return what readers of the page have to know, None if nothing or if there is no page.
 
     Raises:
         CannotStart: the page cannot be served as it is asked for.
 
     """
+    if settings.http is None:
+        return None
+    read = partial(token_for, settings.http, settings.http_token_file)
     try:
-        return None if settings.http is None else token_for(settings.http, settings.http_token_file)
+        return guard.call(f"the token file `{settings.http_token_file}`", read)
     except CannotServe as cannot:
         raise CannotStart(cannot.problem) from None
+    except Hung as hung:
+        raise CannotStart(Problem(str(hung), help="put it on a file system that is there at a start")) from None
 
 
 def _lost(reason: SourceUnavailable) -> str:
