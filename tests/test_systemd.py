@@ -167,6 +167,35 @@ def test_a_frozen_service_is_ended_by_the_watchdog_and_started_again(machine: Ma
     machine.wait("runs", lambda: len(records(machine, "SUCCESS", job_id="good")) > runs)
 
 
+def test_a_file_system_that_hangs_gives_the_watchdog_no_cause(machine: Machine) -> None:
+    """A job file is a link to it: the service goes on in the same process, names the file, and can be restarted."""
+    drop_in(machine, "[Service]\nWatchdogSec=2s")
+    machine("test -e /dev/fuse || mknod /dev/fuse c 10 229; mkdir -p /srv/real /srv/mnt")
+    options = "entry_timeout=0,attr_timeout=0"
+    machine(f"systemd-run --unit=far bindfs -f -o {options} /srv/real /srv/mnt; sleep 1; mountpoint -q /srv/mnt")
+    machine(f"cat > /srv/real/far.json <<'END'\n{json.dumps(job('far', '@yearly'))}\nEND")
+    machine("ln -s /srv/mnt/far.json /etc/scheduler/jobs.d/far.json")
+    machine.wait("the job", lambda: records(machine, "job.added", job_id="far"))
+    former, restarts = main_pid(machine), machine("systemctl show --value --property NRestarts jobscheduler")
+    machine("systemctl kill --signal=STOP far; kill -HUP " + former)
+
+    machine.wait("its name", lambda: records(machine, "job.stale", file="far.json"))
+    runs = len(records(machine, "SUCCESS", job_id="good"))
+    machine.wait("runs", lambda: len(records(machine, "SUCCESS", job_id="good")) > runs + 8, 12)
+    assert main_pid(machine) == former
+    assert machine("systemctl show --value --property NRestarts jobscheduler") == restarts
+    said = machine.run("jobscheduler status")
+    assert said.returncode == 1
+    assert "far.json` does not answer" in said.stdout
+    starts = len(records(machine, "service.started"))
+    machine("systemctl restart jobscheduler")
+    assert len(records(machine, "service.started")) == starts + 1
+    machine("systemctl kill --signal=CONT far")
+    machine.wait("the job again", lambda: records(machine, "job.mended", file="far.json"))
+    machine("rm /etc/scheduler/jobs.d/far.json; umount --lazy /srv/mnt; systemctl stop far || true")
+    machine.wait("it is gone", lambda: records(machine, "job.removed", job_id="far"))
+
+
 FAULTY = """
 import os, sys
 from jobscheduler import cli
