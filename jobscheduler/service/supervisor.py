@@ -337,7 +337,7 @@ class Supervisor:
         self._reload_alerts()
         self._lookout.look(partial(self._reconciler.reload, self._rules))
         self.on_reload()
-        if self._mailbox.is_stopping():
+        if self._mailbox.is_ending():
             return
         self._zone_seen, self._told_zone = self._zone_signature(), self._rules.zone.key
         jobs, refused = self._reconciler.counts()

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -36,7 +37,10 @@ IMPATIENCE = 0.25
 """How long a look that has met a file that hangs waits for each further one, in seconds."""
 
 CHUNK = 64
-"""How many files a worker reads at once."""
+"""How many files a worker reads at once, at most."""
+
+MOMENT = 0.1
+"""For how long a worker reads on, in seconds: then the pass sees whether it is to end."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -158,26 +162,28 @@ class _GuardedLook:
         return next(self.read_all([name]))
 
     def read_all(self, names: Sequence[str]) -> Iterator[Read]:
-        for begin in range(0, len(names), CHUNK):
-            yield from self._read_chunk(names[begin : begin + CHUNK])
+        begin = 0
+        while begin < len(names):
+            found = self._read_some(names[begin : begin + CHUNK])
+            yield from found
+            begin += len(found)
 
-    def _read_chunk(self, names: Sequence[str]) -> list[Read]:
-        done: list[Read] = []
-        while len(done) < len(names):
-            view, found, rest = self._open_view(), list[Read](), names[len(done) :]
-            step = self._put(partial(self._read_some, view, rest, found))
-            if self._wait(step, found.__len__):
-                step.result()
-            else:
-                view.is_left = True
-                self._give_up_at(rest[min(len(found), len(rest) - 1)], step)
-            done += found[: len(rest)]
-        return done
+    def _read_some(self, names: Sequence[str]) -> list[Read]:
+        """Read files for a moment, in one step; none if the first of them hangs, which is then known."""
+        view, found = self._open_view(), list[Read]()
+        step = self._put(partial(self._read_on, view, names, found))
+        if self._wait(step, found.__len__):
+            step.result()
+        else:
+            view.is_left = True
+            self._give_up_at(names[min(len(found), len(names) - 1)], step)
+        return found[: len(names)]
 
-    def _read_some(self, view: _OpenDirectory, names: Sequence[str], found: list[Read]) -> None:
-        """Read files one after the other until the look is given up (on the worker)."""
+    def _read_on(self, view: _OpenDirectory, names: Sequence[str], found: list[Read]) -> None:
+        """Read files one after the other until a moment is over or the look is given up (on the worker)."""
+        until = time.monotonic() + MOMENT
         for name in names:
-            if view.is_left:
+            if view.is_left or (found and time.monotonic() > until):
                 return
             found.append(self._read_one(view, name))
 
