@@ -125,7 +125,13 @@ def test_the_main_thread_waits_for_no_file_after_the_start(sites: tuple[list[str
     assert [one for one in later if one.startswith("MainThread") and not any(end in one for end in AT_THE_END)] == []
 
 
-EACH = pytest.mark.parametrize("deep", [False, pytest.param(True, marks=[pytest.mark.deep, pytest.mark.timeout(3000)])])
+EACH = pytest.mark.parametrize(
+    "deep",
+    [
+        pytest.param(False, marks=pytest.mark.timeout(300)),
+        pytest.param(True, marks=[pytest.mark.deep, pytest.mark.timeout(3000)]),
+    ],
+)
 
 
 def for_each(sites: list[str], base: Path, check: Callable[[Hanging, str], None]) -> None:
@@ -144,7 +150,6 @@ def for_each(sites: list[str], base: Path, check: Callable[[Hanging, str], None]
 
 
 @EACH
-@pytest.mark.timeout(300)
 def test_whatever_call_hangs_others_go_on_and_it_is_named_and_term_ends_the_service(
     sites: tuple[list[str], list[str]], tmp_path: Path, deep: bool
 ) -> None:
@@ -174,7 +179,6 @@ def test_whatever_call_hangs_others_go_on_and_it_is_named_and_term_ends_the_serv
 
 
 @EACH
-@pytest.mark.timeout(300)
 def test_whatever_call_of_a_start_hangs_it_comes_to_its_end_or_says_why_not(
     sites: tuple[list[str], list[str]], tmp_path: Path, deep: bool
 ) -> None:
