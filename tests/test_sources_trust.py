@@ -20,7 +20,7 @@ from jobscheduler.model import Problem
 from jobscheduler.sources import Read, SourceUnavailable, directory
 from jobscheduler.sources.directory import DirectorySource
 from tests.conftest import job
-from tests.files_support import Apart, put
+from tests.files_support import put
 
 NOBODY, STRANGER = 65534, 12345
 
@@ -103,8 +103,8 @@ BY_OWNER: dict[str, tuple[Harm, str]] = {
     ),
 }
 BY_LINK: dict[str, tuple[Harm, str]] = {
-    "target, mode": (lambda p: p.target.chmod(0o666), "`{link}` may be written by everybody (mode 0666)"),
-    "target, owner": (lambda p: give(p.target, STRANGER), "`{link}` belongs to `12345`, not to root"),
+    "target, mode": (lambda p: p.target.chmod(0o666), "`{target}` may be written by everybody (mode 0666)"),
+    "target, owner": (lambda p: give(p.target, STRANGER), "`{target}` belongs to `12345`, not to root"),
     "target's directory, mode": (
         lambda p: p.elsewhere.chmod(0o777),
         "`{elsewhere}` may be written by everybody (mode 0777)",
@@ -242,29 +242,6 @@ def test_what_may_not_be_read_is_told_with_the_command_that_lets_it(place: Simpl
         mend(found)
         with acting_as(NOBODY):
             assert problem(place.jobs, name) is None
-
-
-@pytest.mark.parametrize("mode", ["0777", pytest.param("1777", marks=pytest.mark.deep)])
-def test_a_read_only_mount_counts_as_not_writable(tmp_path: Path, mode: str) -> None:
-    """Whatever the modes say; and the owner still has to be trusted."""
-    volume = tmp_path / "volume"
-    volume.mkdir()
-    prepare = f"""
-        mount -t tmpfs none {volume}; mkdir -m {mode} {volume}/cm; cd {volume}/cm
-        for name in mine theirs; do
-            echo '{{"job_id": "'$name'", "schedule": "@yearly", "task": {{"type": "execute_command", "command": "x"}}}}' > $name.json
-            chmod 666 $name.json
-        done
-        chown {STRANGER} theirs.json; cd /
-        mount --bind -o ro {volume}/cm "$1"
-    """  # noqa: E501
-    with Apart(tmp_path, prepare) as apart:
-        apart.service.start()
-        (started,) = apart.service.words("service.started")
-        (refused,) = apart.service.wait_for("job.refused")
-
-    assert (started["jobs"], refused["file"]) == ("1", "theirs.json")
-    assert "belongs to `12345`" in refused["problem"]
 
 
 # --- no window -------------------------------------------------------------------------------------------
