@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
-from sqlalchemy.engine import URL
+from sqlalchemy.engine import URL, Dialect
 from sqlalchemy.exc import (
     ArgumentError,
     DBAPIError,
@@ -24,6 +24,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.pool import NullPool
 
 from jobscheduler.database.admission import CannotUse
+from jobscheduler.database.sqlite_file import Place, new_place_of, place_of
 from jobscheduler.model import Problem
 from jobscheduler.sources import trust
 
@@ -68,6 +69,8 @@ class Database:
         self._url = _read(url)
         self.file = _file_of(self._url)
         self._engine = _engine(self._url)
+        if self.file is not None:
+            event.listen(self._engine, "do_connect", self._connect_to_file)
 
     def __str__(self) -> str:
         """Where it is, without user, password and options."""
@@ -173,12 +176,34 @@ class Database:
         """Say who else may write an SQLite file, and so have commands run; of other databases nothing can be told."""
         if self.file is None:
             return None
-        whole = os.path.realpath(self.file)
         try:
-            found = os.stat(whole)  # noqa: PTH116
-            return trust.distrusted(found, self.file) or trust.of_links(*os.path.split(whole))
+            return place_of(self.file).distrust
         except OSError as error:
             raise Unavailable(f"the database file `{self.file}` cannot be read: {error.strerror}") from None
+
+    def _connect_to_file(self, dialect: Dialect, _: object, arguments: list[Any], options: dict[str, Any]) -> Any:
+        """Open an SQLite file where it really is, once that was judged, and see whether it is the judged file.
+
+        No other user can exchange it in between: every directory on that way is closed to them.
+        """
+        place = self._trusted_place()
+        arguments[0] = place.path
+        connection = dialect.connect(*arguments, **options)
+        found = os.stat(place.path)  # noqa: PTH116
+        if place.identity not in {None, (found.st_dev, found.st_ino)}:
+            connection.close()
+            raise Unavailable(f"the database file `{self.file}` is being replaced", again=True)
+        return connection
+
+    def _trusted_place(self) -> Place:
+        file = self.file or ""
+        try:
+            place = new_place_of(file)
+        except OSError as error:
+            raise _no_file(file, error.strerror) from None
+        if place.distrust is not None:
+            raise Unavailable(place.distrust.message, place.distrust.help)
+        return place
 
 
 @contextmanager

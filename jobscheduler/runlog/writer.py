@@ -26,6 +26,7 @@ from jobscheduler.runlog.echo import Echo
 from jobscheduler.runlog.file import LogFile, LogTaken
 from jobscheduler.runlog.lines import as_json, as_text, line_of, priority_of
 from jobscheduler.runlog.marks import events_of
+from jobscheduler.runlog.opening import LogRefused
 
 QUEUE = 100_000
 """How many entries may wait for the writer before further ones are counted instead of kept."""
@@ -391,6 +392,6 @@ def _count(lines: bytes) -> int:
 
 
 def _reason(error: OSError) -> str:
-    if isinstance(error, LogTaken):
+    if isinstance(error, LogTaken | LogRefused):
         return str(error.strerror)
     return os.strerror(error.errno or 0).lower()

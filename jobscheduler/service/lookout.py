@@ -36,6 +36,8 @@ class Lookout:
 
     def tend(self) -> None:
         """See whether all is as it was when it was last found well; if not, look closely."""
+        if self.is_shared:
+            self._claim_anew()
         seen = self._watch.glance()
         if seen is None or seen != self._well or not self._reconciler.is_whole():
             self._well = seen if self._look_closely() else None

@@ -38,6 +38,7 @@ class Link:
 
     holder: int
     name: str
+    path: str
     made: float
 
 
@@ -113,7 +114,7 @@ class Way:
         if not is_link:
             self.steps.append(step)
             return []
-        self.links.append(Link(here.descriptor, part, step.found.st_ctime))
+        self.links.append(Link(here.descriptor, part, step.path, step.found.st_ctime))
         if len(self.links) > MAX_LINKS:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), step.path)
         target = os.readlink("", dir_fd=step.descriptor)
@@ -147,6 +148,6 @@ class Way:
         self.steps.append(Step(descriptor, os.fstat(descriptor), "/"))
 
 
-def absolute(path: os.PathLike[str]) -> str:
+def absolute(path: str | os.PathLike[str]) -> str:
     """Return a path as it is walked from the root; nothing in it is normalised, since links may be on the way."""
     return os.path.join(os.getcwd(), os.fspath(path))  # noqa: PTH109, PTH118
