@@ -187,8 +187,8 @@ def settings_from(flags: Mapping[str, str | None], environ: Mapping[str, str]) -
         except ValueError as error:
             raise BadSetting(f"{name}: {error}" if option.is_secret else f"{name}: `{text}`: {error}") from None
         if option.is_secret and name == option.flag and _has_password(text):
-            other = f"{option.flag}-file FILE, or the variable {option.variable}"
-            raise BadSetting(f"{name}: a password there is shown to everybody by `ps`: use {other}")
+            other = f"put it into a file that only the service's user can read, and use {option.flag}-file FILE"
+            raise BadSetting(f"{name}: `ps` shows a password there to all users: {other}")
     return Settings(**given, named=frozenset(given))
 
 

@@ -169,7 +169,7 @@ def holders_of(found: os.stat_result) -> list[int]:
     device = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}"
     holders: dict[bool, list[int]] = {True: [], False: []}
     with suppress(OSError):
-        for line in Path("/proc/locks").read_text("ascii").splitlines():
+        for line in Path("/proc/locks").read_text("utf-8").splitlines():
             words = line.split()
             if "FLOCK" in words and "->" not in words and words[5].rpartition(":")[2] == str(found.st_ino):
                 holders[words[5].startswith(f"{device}:")].append(int(words[4]))
@@ -179,7 +179,7 @@ def holders_of(found: os.stat_result) -> list[int]:
 def is_strangers(pid: int) -> bool:
     """Tell whether a process is, in any of its user ids, another user's than root's and this one's."""
     try:
-        status = Path(f"/proc/{pid}/status").read_text("ascii", "replace")
+        status = Path(f"/proc/{pid}/status").read_text("utf-8", "replace")
     except OSError:
         return False
     line = next((one for one in status.splitlines() if one.startswith("Uid:")), "")

@@ -19,7 +19,7 @@ ALLOWED = {
     "hostclock": set(),
     "jsontext": set(),
     "lockfile": set(),
-    "secretfile": {"model"},
+    "secretfile": {"sources", "model"},
     "sources": {"model"},
     "watch": {"model"},
     "crontab": {"model"},

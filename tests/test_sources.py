@@ -12,6 +12,7 @@ import pytest
 
 from jobscheduler.sources import SourceUnavailable
 from jobscheduler.sources.directory import DirectorySource, is_job_file
+from jobscheduler.sources.trust import Rules
 from tests.conftest import wait_until
 
 
@@ -64,7 +65,8 @@ def test_a_file_that_may_not_be_read_is_a_problem_of_its_own(tmp_path: Path) -> 
     path.write_text("{}")
     path.chmod(0)
     tmp_path.chmod(0o755)
-    with DirectorySource(tmp_path).look() as view, as_nobody():
+    source = DirectorySource(tmp_path, Rules(65534))
+    with source.look() as view, as_nobody():
         found = view.read("a.json")
 
     assert found.problem is not None

@@ -9,6 +9,7 @@ import errno
 import json
 import os
 import socket
+import stat
 import struct
 import threading
 import time
@@ -130,7 +131,7 @@ class _Server(ThreadingMixIn, WSGIServer):
         with suppress(FileNotFoundError):
             new.unlink()
         self.socket.bind(str(new))
-        new.chmod(0o660)
+        _open_to_group(new)
         new.rename(path)
         self.server_name, self.server_port = "localhost", 0
         self.setup_environ()
@@ -165,6 +166,16 @@ class _Server(ThreadingMixIn, WSGIServer):
         for connection in late:
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
+
+
+def _open_to_group(path: Path) -> None:
+    """Let the group of a socket file use it: of that very file, whatever another user puts under its name meanwhile."""
+    pinned = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if stat.S_ISSOCK(os.fstat(pinned).st_mode):
+            os.chmod(f"/proc/self/fd/{pinned}", 0o660)  # noqa: PTH101 - through the descriptor
+    finally:
+        os.close(pinned)
 
 
 class _Handler(WSGIRequestHandler):

@@ -10,7 +10,7 @@ import os
 import stat
 from dataclasses import dataclass
 
-from jobscheduler.sources.trust import Distrust, Judge, quoted, trusted
+from jobscheduler.sources.trust import Distrust, Judge, quoted
 from jobscheduler.sources.way import Step, Way, absolute
 
 _BESIDE = ("-journal", "-wal", "-shm")
@@ -66,10 +66,9 @@ def _beside(judge: Judge, way: Way, file: Step) -> Distrust | None:
             found = os.stat(os.path.basename(path), dir_fd=folder.descriptor, follow_symlinks=False)  # noqa: PTH119
         except FileNotFoundError:
             continue
-        is_closed = not found.st_mode & (stat.S_IWOTH | (stat.S_IWGRP if os.geteuid() == 0 else 0))
-        if stat.S_ISREG(found.st_mode) and found.st_uid in trusted() and is_closed:
-            continue
-        if judge.is_read_only(folder.descriptor, folder.found) and found.st_uid in trusted():
+        is_closed = not found.st_mode & judge.rules.writers(found.st_uid)
+        is_closed = is_closed or judge.is_read_only(folder.descriptor, folder.found)
+        if stat.S_ISREG(found.st_mode) and judge.rules.is_trusted(found.st_uid) and is_closed:
             continue
         message = f"`{path}` is not what SQLite left there, or may be written by others, and SQLite would play it back"
         return Distrust(message, f"`rm {quoted(path)}`, if no other program uses the database")

@@ -53,8 +53,11 @@ class DirectorySource:
     prefix = ""
     is_exact = False
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, rules: trust.Rules | None = None, *, is_lenient: bool = False) -> None:
+        """`rules` say for whom is judged; a lenient source reads what is not trusted, too, and says so (`distrust`)."""
         self.path = path
+        self.rules = rules or trust.Rules()
+        self.is_lenient = is_lenient
         self._listed: Identity | None = None
         self._waypoints: frozenset[str] = frozenset()
 
@@ -70,7 +73,7 @@ class DirectorySource:
             SourceUnavailable: it is not there, is no directory, may not be read, or others may write on the way to it.
 
         """
-        judge = trust.Judge()
+        judge = trust.Judge(self.rules)
         with Way(judge) as way:
             descriptor = self._open(way, judge)
             try:
@@ -88,7 +91,7 @@ class DirectorySource:
         try:
             descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
-            raise _unavailable(self.path, error) from None
+            raise _unavailable(self.path, error, self.rules.uid) from None
         try:
             return identity_of(descriptor)
         finally:
@@ -104,10 +107,10 @@ class DirectorySource:
             end = way.go(absolute(self.path), is_directory=True)
             name = end.path if way.links else str(self.path)
             way.verdict = way.verdict or judge.judge(end.descriptor, end.found, name)
-            if way.verdict is None:
+            if way.verdict is None or self.is_lenient:
                 return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=end.descriptor)
         except OSError as error:
-            raise _unavailable(self.path, error) from None
+            raise _unavailable(self.path, error, self.rules.uid) from None
         raise SourceUnavailable(way.verdict.message, way.verdict.help)
 
 
@@ -119,6 +122,7 @@ class _OpenDirectory:
         self._descriptor = descriptor
         self._way = way
         self._judge = judge
+        self.distrust = way.verdict
         self._identity = identity_of(descriptor)
 
     def is_same(self) -> bool:
@@ -137,7 +141,7 @@ class _OpenDirectory:
             found = self._signatures(filter(is_job_file, names))
             deleted = os.fstat(self._descriptor).st_nlink == 0
         except OSError as error:
-            raise _unavailable(self._source.path, error) from None
+            raise _unavailable(self._source.path, error, self._source.rules.uid) from None
         if not found and (deleted or self._source._listed not in {None, self._identity}):
             raise SourceUnavailable(
                 f"`{self._source.path}` is now another directory and empty",
@@ -202,21 +206,23 @@ class _OpenDirectory:
         if not stat.S_ISREG(found.st_mode):
             return _refused(name, f"{_kind(found.st_mode)}, not a regular file", found)
         distrust = distrust or self._judge.judge(pinned, found, path)
-        if distrust is not None:
+        if distrust is not None and not self._source.is_lenient:
             return _refused(name, distrust.message, found, distrust.help, host=True)
         if found.st_size > MAX_BYTES:
             help_ = "a job file holds one definition; put data elsewhere"
             return _refused(name, "the file is larger than 1 MiB", found, help_)
         again = time.time() - found.st_ctime < FRESH
         written = max(found.st_ctime, linked)
-        return Read(name, signature_of(found), _content(pinned), written=written, again=again)
+        problem = None if distrust is None else Problem(distrust.message, file=name, help=distrust.help, host=True)
+        return Read(name, signature_of(found), _content(pinned), problem, written, again=again)
 
     def _unreadable(self, name: str, error: OSError) -> Read:
         if error.errno in {errno.ENOENT, errno.ENOTDIR}:
             return self._gone(name)
         found = self._stat(name)
         if error.errno in {errno.EACCES, errno.EPERM}:
-            barred = trust.unreadable(os.path.join(self._source.path, name))  # noqa: PTH118 - not to be normalised
+            path = os.path.join(self._source.path, name)  # noqa: PTH118 - not to be normalised
+            barred = trust.unreadable(path, self._source.rules.uid)
             return _refused(name, barred.message, found, barred.help, host=True)
         if error.errno == errno.ELOOP:
             return self._broken(name, "the symbolic link leads in a circle")
@@ -315,7 +321,7 @@ def _kind(mode: int) -> str:
     return "something else"
 
 
-def _unavailable(path: Path, error: OSError) -> SourceUnavailable:
+def _unavailable(path: Path, error: OSError, uid: int) -> SourceUnavailable:
     user = f"uid {os.geteuid()}"
     match error.errno:
         case errno.ENOENT:
@@ -325,7 +331,7 @@ def _unavailable(path: Path, error: OSError) -> SourceUnavailable:
         case errno.ENOTDIR:
             return SourceUnavailable(f"`{path}` is not a directory", "name the directory that holds the job files")
         case errno.EACCES | errno.EPERM:
-            help_ = trust.unreadable(str(path)).help
+            help_ = trust.unreadable(str(path), uid).help
             return SourceUnavailable(f"the jobs directory `{path}` may not be read by {user}", help_)
         case _:
             reason = os.strerror(error.errno or 0).lower()

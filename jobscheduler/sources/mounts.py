@@ -67,7 +67,7 @@ def parse_mount(line: str) -> FileSystem:
 
 def _mount_id(descriptor: int) -> int:
     """Return the number of the mount through which a file was opened. Raises ValueError if the kernel tells none."""
-    for line in Path(f"/proc/self/fdinfo/{descriptor}").read_text("ascii").splitlines():
+    for line in Path(f"/proc/self/fdinfo/{descriptor}").read_text("utf-8").splitlines():
         if line.startswith("mnt_id:"):
             return int(line.partition(":")[2])
     raise ValueError("no mnt_id")

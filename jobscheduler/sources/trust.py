@@ -12,7 +12,7 @@ import os
 import pwd
 import shlex
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from jobscheduler.sources import acl
@@ -27,11 +27,34 @@ class Distrust:
     help: str
 
 
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """For whom is judged: the user that runs the jobs. `also` is one that is trusted with what is theirs."""
+
+    uid: int = field(default_factory=os.geteuid)
+    also: int | None = None
+
+    def is_trusted(self, uid: int | None) -> bool:
+        """Tell whether a user may own what is run."""
+        return uid in {0, self.uid} or (uid is not None and uid == self.also)
+
+    def writers(self, owner: int) -> int:
+        """Return the mode bits that let a stranger write: root trusts no group, others trust theirs."""
+        is_root = self.uid == 0 and (self.also is None or owner != self.also)
+        return stat.S_IWOTH | (stat.S_IWGRP if is_root else 0)
+
+    @property
+    def name(self) -> str:
+        """The name of the user that runs the jobs."""
+        return name_of(self.uid)
+
+
 class Judge:
     """Judges what was opened. One judge serves one look: what it learns of a file system it does not ask again."""
 
-    def __init__(self) -> None:
-        """Know nothing yet."""
+    def __init__(self, rules: Rules | None = None) -> None:
+        """Judge by the rules of the service that this process is, unless they are those of another one."""
+        self.rules = rules or Rules()
         self._fuse: dict[int, FileSystem | None] = {}
         self._whole: dict[int, bool] = {}
 
@@ -42,7 +65,7 @@ class Judge:
         """
         return (
             self._made_up(descriptor, found, path)
-            or _owned(found, path)
+            or self._owned(found, path)
             or self._writable(descriptor, found, path, is_strict=is_strict)
         )
 
@@ -54,19 +77,20 @@ class Judge:
         Its owner may need it for something else, so the help does not only offer to take it away from them.
         """
         distrust = self._made_up(descriptor, found, path)
-        if distrust is None and found.st_uid not in trusted():
-            return Distrust(_foreign(found, path), _move(found, path))
+        if distrust is None and not self.rules.is_trusted(found.st_uid):
+            return Distrust(self._foreign(found, path), self._move(found, path))
         if distrust is None and not (may_group and not found.st_mode & stat.S_IWOTH):
             distrust = self._writable(descriptor, found, path, is_strict=is_strict)
         return distrust
 
     def entry(self, holder: os.stat_result, entry: os.stat_result, descriptor: int, path: str) -> Distrust | None:
         """Judge what a directory holds: where others may write, it must belong to a trusted user."""
-        if entry.st_uid in trusted() or not holder.st_mode & _writers() or self.is_read_only(descriptor, holder):
+        is_closed = not holder.st_mode & self.rules.writers(holder.st_uid)
+        if self.rules.is_trusted(entry.st_uid) or is_closed or self.is_read_only(descriptor, holder):
             return None
         who = "everybody" if holder.st_mode & stat.S_IWOTH else "its group"
         message = f"`{path}` belongs to `{name_of(entry.st_uid)}` and stands in a directory that {who} may write"
-        help_ = f"`chown -h {name_of(os.geteuid())}: {quoted(path)}`, if it is what it should be"
+        help_ = f"`chown -h {self.rules.name}: {quoted(path)}`, if it is what it should be"
         return Distrust(message, help_)
 
     def is_read_only(self, descriptor: int, found: os.stat_result) -> bool:
@@ -82,49 +106,80 @@ class Judge:
         if found.st_dev not in self._fuse:
             self._fuse[found.st_dev] = (file_system_of(descriptor) or FileSystem()) if is_fuse(descriptor) else None
         file_system = self._fuse[found.st_dev]
-        if file_system is None or file_system.mounted_by in trusted():
+        if file_system is None or self.rules.is_trusted(file_system.mounted_by):
             return None
         user = "another user" if file_system.mounted_by is None else f"`{name_of(file_system.mounted_by)}`"
         message = f"`{path}` lies on a file system that {user} mounted and can make up (FUSE)"
-        return Distrust(message, f"keep it where only {name_of(os.geteuid())} may write")
+        return Distrust(message, f"keep it where only {self.rules.name} may write")
 
     def _writable(
         self, descriptor: int, found: os.stat_result, path: str, *, is_strict: bool = False
     ) -> Distrust | None:
         if not found.st_mode & (stat.S_IWOTH | stat.S_IWGRP):
             return None
-        if not found.st_mode & _writers():
+        if not found.st_mode & self.rules.writers(found.st_uid):
             return self._listed(descriptor, found, path)
         if (_is_sticky(found) and not is_strict) or self.is_read_only(descriptor, found):
             return None
         who = "everybody" if found.st_mode & stat.S_IWOTH else "its group"
         message = f"`{path}` may be written by {who} (mode {stat.S_IMODE(found.st_mode):04o})"
-        return Distrust(message, _close(descriptor, found, path))
+        return Distrust(message, self._close(descriptor, found, path))
 
     def _listed(self, descriptor: int, found: os.stat_result, path: str) -> Distrust | None:
         """Judge the access control list; without one the group's bits are the group's, else they are its mask."""
         groups = {0, os.getegid(), *os.getgroups(), found.st_gid}
         for kind, number in acl.writers(descriptor):
-            if number in (trusted() if kind == "u" else groups) or self.is_read_only(descriptor, found):
+            is_trusted = self.rules.is_trusted(number) if kind == "u" else number in groups
+            if is_trusted or self.is_read_only(descriptor, found):
                 continue
             name = name_of(number) if kind == "u" else _group_of(number)
             message = f"`{path}` may be written by `{name}` (access control list)"
             drop = f"setfacl -x {kind}:{number} {quoted(path)}"
             if stat.S_ISREG(found.st_mode):
-                drop = f"setfacl -b {quoted(path)} && {copied(path, stat.S_IMODE(found.st_mode) & ~0o022)}"
+                drop = f"setfacl -b {quoted(path)} && {self.copied(path, found.st_mode & ~0o022)}"
             return Distrust(message, f"`{drop}`")
         return None
 
+    def copied(self, path: str, mode: int) -> str:
+        """Return the command that puts a copy, for the user that runs the jobs, in the place of a file."""
+        return copied(path, mode, self.rules.uid)
 
-def trusted() -> set[int]:
-    """Return the users whose files are run: root and the one that runs this."""
-    return {0, os.geteuid()}
+    def _owned(self, found: os.stat_result, path: str) -> Distrust | None:
+        if self.rules.is_trusted(found.st_uid):
+            return None
+        if stat.S_ISREG(found.st_mode):
+            command = self.copied(path, found.st_mode & ~self.rules.writers(found.st_uid) | 0o600)
+            help_ = f"`{command}`, if its content is what it should be (a copy: the old file may be open elsewhere)"
+        else:
+            help_ = f"`chown {self.rules.name}: {quoted(path)}`, if its content is what it should be"
+        return Distrust(self._foreign(found, path), help_)
+
+    def _foreign(self, found: os.stat_result, path: str) -> str:
+        owner = "root" if self.rules.uid == 0 else f"`{self.rules.name}` or root"
+        return f"`{path}` belongs to `{name_of(found.st_uid)}`, not to {owner}"
+
+    def _move(self, found: os.stat_result, path: str) -> str:
+        """Offer what mends a directory on the way; a user's home stays theirs."""
+        user = self.rules.name
+        elsewhere = f"keep what {user} runs where only {user} may write"
+        if _is_home(found, path):
+            return elsewhere
+        return f"`chown {user}: {quoted(path)}`, if its owner can do without it; else {elsewhere}"
+
+    def _close(self, descriptor: int, found: os.stat_result, path: str) -> str:
+        if os.fstatvfs(descriptor).f_flag & os.ST_RDONLY:
+            return "only this mount of it is read-only: put a copy where nothing but the service's user may write"
+        writers = self.rules.writers(found.st_uid)
+        if stat.S_ISREG(found.st_mode):
+            command = self.copied(path, found.st_mode & ~writers)
+            return f"`{command}` (a copy: the old file may be open elsewhere)"
+        return f"`chmod {'go-w' if writers & stat.S_IWGRP else 'o-w'} {quoted(path)}`"
 
 
-def copied(path: str, mode: int) -> str:
+def copied(path: str, mode: int, uid: int | None = None) -> str:
     """Return the command that puts a copy in the place of a file: a stranger may still have the old one open."""
-    account = name_of(os.geteuid())
-    owner = f"-o {account} -g {_group_of(_gid())}"
+    uid = os.geteuid() if uid is None else uid
+    owner = f"-o {name_of(uid)} -g {_group_of(_gid(uid))}"
     new = quoted(f"{path}.new")
     return f"install -T {owner} -m {mode & 0o777:o} {quoted(path)} {new} && mv -T {new} {quoted(path)}"
 
@@ -134,19 +189,16 @@ def quoted(path: str) -> str:
     return shlex.quote(f"./{path}" if path.startswith("-") else path)
 
 
-def unreadable(path: str) -> Distrust:
-    """Say why this process was denied a path, and how it alone may be let in.
+def unreadable(path: str, uid: int) -> Distrust:
+    """Say why this process was denied a path, and how the user that runs the jobs may be let in.
 
-    What is closed may hold a password, so that the help never opens it to all.
+    What is closed may hold a password, so that the help opens it to no others, and not to a process of another user.
     """
-    try:
-        for parent in reversed(Path(os.path.realpath(path)).parents):
-            if not os.access(parent, os.X_OK, effective_ids=True):
-                return Distrust(f"`{parent}` may not be searched", _let_in(str(parent), "x"))
-        is_directory = os.path.isdir(path)  # noqa: PTH112 - raises nothing
-    except OSError:  # it is being exchanged just now
-        is_directory = False
-    return Distrust(f"`{path}` may not be read", _let_in(os.path.realpath(path), "rx" if is_directory else "r"))
+    at, rights = os.path.realpath(path), "rx" if os.path.isdir(path) else "r"  # noqa: PTH112 - raises nothing
+    for parent in reversed(Path(at).parents):
+        if not os.access(parent, os.X_OK, effective_ids=True):
+            return Distrust(f"`{parent}` may not be searched", _let_in(str(parent), "x", uid))
+    return Distrust(f"`{path}` may not be read", _let_in(at, rights, uid))
 
 
 def name_of(uid: int) -> str:
@@ -157,32 +209,6 @@ def name_of(uid: int) -> str:
         return str(uid)
 
 
-def _owned(found: os.stat_result, path: str) -> Distrust | None:
-    if found.st_uid in trusted():
-        return None
-    if stat.S_ISREG(found.st_mode):
-        command = copied(path, stat.S_IMODE(found.st_mode) & ~_writers() | 0o600)
-        help_ = f"`{command}`, if its content is what it should be (a copy: the old file may still be open elsewhere)"
-    else:
-        help_ = f"`chown {name_of(os.geteuid())}: {quoted(path)}`, if its content is what it should be"
-    return Distrust(_foreign(found, path), help_)
-
-
-def _foreign(found: os.stat_result, path: str) -> str:
-    uid = os.geteuid()
-    owner = "root" if uid == 0 else f"`{name_of(uid)}` or root"
-    return f"`{path}` belongs to `{name_of(found.st_uid)}`, not to {owner}"
-
-
-def _move(found: os.stat_result, path: str) -> str:
-    """Offer what mends a directory on the way; a user's home stays theirs."""
-    user = name_of(os.geteuid())
-    elsewhere = f"keep what {user} runs where only {user} may write"
-    if _is_home(found, path):
-        return elsewhere
-    return f"`chown {user}: {quoted(path)}`, if its owner can do without it; else {elsewhere}"
-
-
 def _is_home(found: os.stat_result, path: str) -> bool:
     try:
         return pwd.getpwuid(found.st_uid).pw_dir.rstrip("/") == path
@@ -190,36 +216,25 @@ def _is_home(found: os.stat_result, path: str) -> bool:
         return False
 
 
-def _close(descriptor: int, found: os.stat_result, path: str) -> str:
-    if os.fstatvfs(descriptor).f_flag & os.ST_RDONLY:
-        return "only this mount of it is read-only: put a copy where nothing but the service's user may write"
-    if stat.S_ISREG(found.st_mode):
-        command = copied(path, stat.S_IMODE(found.st_mode) & ~_writers())
-        return f"`{command}` (a copy: the old file may still be open elsewhere)"
-    return f"`chmod {'go-w' if os.geteuid() == 0 else 'o-w'} {quoted(path)}`"
-
-
-def _let_in(path: str, rights: str) -> str:
-    """Return the command that lets this process's group in; root is let in everywhere but where the host forbids it."""
-    if os.geteuid() == 0:
+def _let_in(path: str, rights: str, uid: int) -> str:
+    """Return the command that lets the group of the service's user in."""
+    if uid != os.geteuid():
+        return f"only {name_of(uid)} has to read it: run this as {name_of(uid)}"
+    if uid == 0:
         return "the host does not let root in: is it a network file system, or an access rule of the kernel?"
-    group = _group_of(_gid())
+    group = _group_of(_gid(uid))
     return (
         f"`chgrp {group} {quoted(path)} && chmod g+{rights} {quoted(path)}` lets in the group `{group}` and no others"
     )
-
-
-def _writers() -> int:
-    return stat.S_IWOTH | (stat.S_IWGRP if os.geteuid() == 0 else 0)
 
 
 def _is_sticky(found: os.stat_result) -> bool:
     return bool(stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX)
 
 
-def _gid() -> int:
+def _gid(uid: int) -> int:
     try:
-        return pwd.getpwuid(os.geteuid()).pw_gid
+        return pwd.getpwuid(uid).pw_gid
     except KeyError:
         return os.getegid()
 
