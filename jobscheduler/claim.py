@@ -19,6 +19,7 @@ from jobscheduler.model import Problem
 from jobscheduler.runlog import LogFile, LogRefused, examine
 from jobscheduler.sources import SourceUnavailable
 from jobscheduler.sources.directory import DirectorySource
+from jobscheduler.sources.way import is_missing
 
 _OTHER_LOG = "name another with `--log-file FILE`"
 
@@ -168,8 +169,8 @@ def check_paths(settings: Settings, source: DirectorySource | None) -> None:
             pass
     except SourceUnavailable as reason:
         problems.append(Problem(str(reason), help=reason.help))
-        make += [] if settings.jobs_dir.exists() else [settings.jobs_dir]
-    if not folder.is_dir():
+        make += [settings.jobs_dir] if is_missing(settings.jobs_dir) else []
+    if is_missing(folder):
         problems.append(Problem(f"the log's directory `{folder}` does not exist"))
         make.append(folder)
     else:

@@ -172,9 +172,11 @@ PYTHON_PROGRAM
 }
 
 make_directories() {
-    # Ones that are there keep the owner and mode that somebody gave them.
-    for path in "$JOBS" "$LOGS" /usr/local/bin "$UNITDIR" "${SETTINGS%/*}"; do
-        [ -d "$DESTDIR$path" ] || mkdir -p "$DESTDIR$path"
+    # Ones that are there keep their owner; the unit gives the first two their mode at each start.
+    for path in "${JOBS%/*}" "$JOBS" "$LOGS" /usr/local/bin "$UNITDIR" "${SETTINGS%/*}"; do
+        [ ! -d "$DESTDIR$path" ] || continue
+        mkdir -p "$DESTDIR$path"
+        case $path in "${JOBS%/*}"*) chmod 0750 "$DESTDIR$path" ;; esac # job files may have passwords in them
     done
 }
 

@@ -95,6 +95,7 @@ ALLOWED = {
         "tasks",
         "timetable",
         "zone",
+        "jsontext",
         "model",
     },
 }

@@ -32,6 +32,7 @@ from jobscheduler.service.second import Second, second_of
 from jobscheduler.service.supervisor import Supervisor, defaults_of, rules_of, token_of, utc_now
 from jobscheduler.sources import Source
 from jobscheduler.sources.directory import DirectorySource, is_job_file
+from jobscheduler.sources.way import is_missing
 from jobscheduler.watch import NoWatch, Watch
 from jobscheduler.web import Web
 
@@ -138,7 +139,7 @@ def _show(settings: Settings, face: ServiceFace, token: str | None, log: RunLog,
 
 def _directory(settings: Settings) -> DirectorySource | None:
     """Return the jobs directory. A service with a database can do without, if nobody named one and there is none."""
-    if settings.has_database and "jobs_dir" not in settings.named and not settings.jobs_dir.exists():
+    if settings.has_database and "jobs_dir" not in settings.named and is_missing(settings.jobs_dir):
         return None
     return DirectorySource(settings.jobs_dir)
 

@@ -23,7 +23,8 @@ class Read:
     """One item as found: its bytes, or the problem that kept them from being read, or neither when it is gone.
 
     `written` is when it was last changed, in seconds since the epoch. `again` says that it may change once more without
-    its signature telling, so that it has to be read again at the next look at everything.
+    its signature telling, so that it has to be read again at the next look at everything. `is_public` says that all
+    users of the host may read it.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Read:
     problem: Problem | None = None
     written: float = 0.0
     again: bool = False
+    is_public: bool = False
 
     @property
     def gone(self) -> bool:

@@ -14,14 +14,14 @@ import shlex
 import stat
 import struct
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from operator import attrgetter
 from pathlib import Path
 
 from jobscheduler.model import Problem, Signature
 from jobscheduler.sources import Read, SourceUnavailable, trust
-from jobscheduler.sources.way import Way, absolute
+from jobscheduler.sources.way import Step, Way, absolute
 
 MAX_BYTES = 1024 * 1024
 """Files larger than this are not read."""
@@ -122,6 +122,7 @@ class _OpenDirectory:
         self._descriptor = descriptor
         self._way = way
         self._judge = judge
+        self._is_public = _is_public(way.steps)
         self.distrust = way.verdict
         self._identity = identity_of(descriptor)
 
@@ -192,7 +193,7 @@ class _OpenDirectory:
             end = way.go(name)
             self._source._waypoints |= {link.name for link in way.links if link.holder == here}
             newest = max((link.made for link in way.links), default=0.0)
-            return self._read_pinned(name, end.descriptor, end.found, end.path, way.verdict, newest)
+            return self._read_pinned(name, end.descriptor, end.found, end.path, way.verdict, newest, way.steps[:-1])
 
     def _read_pinned(
         self,
@@ -202,6 +203,7 @@ class _OpenDirectory:
         path: str,
         distrust: trust.Distrust | None = None,
         linked: float = 0.0,
+        steps: Sequence[Step] | None = None,
     ) -> Read:
         if not stat.S_ISREG(found.st_mode):
             return _refused(name, f"{_kind(found.st_mode)}, not a regular file", found)
@@ -214,7 +216,8 @@ class _OpenDirectory:
         again = time.time() - found.st_ctime < FRESH
         written = max(found.st_ctime, linked)
         problem = None if distrust is None else Problem(distrust.message, file=name, help=distrust.help, host=True)
-        return Read(name, signature_of(found), _content(pinned), problem, written, again=again)
+        is_public = bool(found.st_mode & stat.S_IROTH) and (self._is_public if steps is None else _is_public(steps))
+        return Read(name, signature_of(found), _content(pinned), problem, written, again=again, is_public=is_public)
 
     def _unreadable(self, name: str, error: OSError) -> Read:
         if error.errno in {errno.ENOENT, errno.ENOTDIR}:
@@ -254,6 +257,11 @@ class _OpenDirectory:
             return None
 
 
+def _is_public(steps: Iterable[Step]) -> bool:
+    """Tell whether all users may go through these directories."""
+    return all(step.found.st_mode & stat.S_IXOTH for step in steps)
+
+
 def _content(pinned: int) -> bytes:
     """Return the beginning of a file, as much as can be a job; one byte more tells that it is too large."""
     descriptor = os.open(f"/proc/self/fd/{pinned}", _READ)
@@ -280,6 +288,9 @@ def _refused(
         return Read(name, _BROKEN, problem=problem, written=time.time())
     return Read(name, signature_of(found), problem=problem, written=found.st_ctime)
 
+
+OpenDirectory = _OpenDirectory
+"""What a look at a directory gives: a `View` that also tells whether the directory is trusted (`distrust`)."""
 
 signature_of: Callable[[os.stat_result], Signature] = attrgetter(
     "st_dev", "st_ino", "st_size", "st_mtime_ns", "st_ctime_ns", "st_mode", "st_uid", "st_gid"

@@ -151,3 +151,14 @@ class Way:
 def absolute(path: str | os.PathLike[str]) -> str:
     """Return a path as it is walked from the root; nothing in it is normalised, since links may be on the way."""
     return os.path.join(os.getcwd(), os.fspath(path))  # noqa: PTH109, PTH118
+
+
+def is_missing(path: str | os.PathLike[str]) -> bool:
+    """Tell whether nothing stands under a name; not so if this process merely may not look."""
+    try:
+        os.stat(path)  # noqa: PTH116 - as it was given
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
