@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from jobscheduler.config import Settings
-from jobscheduler.lockfile import Held, Locks, holders_of, is_strangers, lock, name_for
+from jobscheduler.lockfile import Held, Locks, holders_of, is_trusted, lock, name_for
 from jobscheduler.model import Problem
 from jobscheduler.runlog import LogFile, LogRefused, examine
 from jobscheduler.sources import SourceUnavailable
@@ -105,7 +105,7 @@ class Claim:
         if self._is_alone:
             return None
         holders = holders_of(os.fstat(self._descriptor))
-        likely = [pid for pid in holders if not is_strangers(pid)]
+        likely = [pid for pid in holders if is_trusted(pid)]
         return None if holders and not likely else next(iter(likely), 0)
 
     def _let_go(self) -> None:

@@ -176,14 +176,17 @@ def holders_of(found: os.stat_result) -> list[int]:
     return holders[True] or holders[False]  # btrfs and the like give another device there
 
 
-def is_strangers(pid: int) -> bool:
-    """Tell whether a process is, in any of its user ids, another user's than root's and this one's."""
+def is_trusted(pid: int) -> bool:
+    """Tell whether a process is there and is, in each of its user ids, root's or this user's.
+
+    The one that took a lock may be gone, with another process holding what it had open: that is no service.
+    """
     try:
         status = Path(f"/proc/{pid}/status").read_text("utf-8", "replace")
     except OSError:
         return False
-    line = next((one for one in status.splitlines() if one.startswith("Uid:")), "")
-    return bool({int(word) for word in line.split()[1:]} - {0, os.geteuid()})
+    line = next((one for one in status.splitlines() if one.startswith("Uid:")), "Uid: -1")
+    return {int(word) for word in line.split()[1:]} <= {0, os.geteuid()}
 
 
 def _is_ours(folder: Path) -> bool:
