@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 from jobscheduler.cli import main
 from jobscheduler.database import JobTable, rows
 from tests.conftest import job, wait_until
+from tests.throwaway_users import ThrowawayUser
 
 
 class Here:
@@ -195,3 +198,42 @@ def test_the_help_of_each_verb_has_an_example(verb: str, capsys: pytest.CaptureF
         main(["db", verb, "--help"])
     assert ended.value.code == 0
     assert f"\nexample:\n  jobscheduler db {verb} " in capsys.readouterr().out
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files to other users, which only root can")
+def test_an_export_follows_no_planted_link(here: Here, alice: ThrowawayUser) -> None:
+    """A directory of a stranger's is refused; in one of root's a link gives way to the file, and its target stays."""
+    here("add", here.write("tick.json", job("tick")))
+    victim = here.base / "victim"
+    victim.write_text("kept")
+    theirs = alice.home / "exp"
+    theirs.mkdir()
+    os.chown(theirs, alice.uid, alice.gid)
+    (theirs / ".tick.json.new").symlink_to(victim)
+    (theirs / "tick.json").symlink_to(victim)
+    status, _, errors = here("export", str(theirs))
+    assert status == 1
+    assert f"belongs to `{alice.name}`, not to root" in errors
+    assert "help: " in errors
+
+    ours = here.base / "exp"
+    ours.mkdir()
+    (ours / "tick.json").symlink_to(victim)
+    assert here("export", str(ours))[0] == 0
+    assert victim.read_text() == "kept"
+    assert not (ours / "tick.json").is_symlink()
+    assert [path.name for path in ours.iterdir()] == ["tick.json"]
+
+
+def test_an_export_that_fails_leaves_no_half_file(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor one under another name."""
+    here("add", here.write("tick.json", job("tick")))
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "replace", full)
+    status, _, errors = here("export", str(here.base / "exp"))
+    assert status == 1
+    assert "no space left on device" in errors
+    assert list((here.base / "exp").iterdir()) == []

@@ -260,6 +260,39 @@ def test_the_hardened_drop_in_lets_some_jobs_run_and_stops_others(machine: Machi
     machine("systemctl daemon-reload; systemctl restart jobscheduler")
 
 
+def test_the_hardened_drop_in_changes_nothing_about_trust(machine: Machine) -> None:
+    """Its read-only mounts are of file systems that others write: what the plain unit refuses, the hardened one does.
+
+    And both find each other's lock, so that no second service runs on the same jobs directory.
+    """
+    place = "/etc/systemd/system/jobscheduler.service.d"
+    machine("install -d -m 775 -g nogroup /srv/jobs.d; echo '{}' > /srv/jobs.d/x.json; chmod 664 /srv/jobs.d/x.json")
+    machine(f"install -D -m 644 /opt/jobscheduler/current/hardened.conf {place}/hardened.conf")
+    machine(f"printf '[Service]\\nEnvironment=JOBSCHEDULER_JOBS_DIR=/srv/jobs.d\\n' > {place}/place.conf")
+    machine("systemctl daemon-reload")
+    assert machine.run("systemctl restart jobscheduler").returncode != 0
+    said = machine("journalctl --no-pager --unit jobscheduler --output cat")
+    assert "`/srv/jobs.d` may be written by its group (mode 0775)" in said
+    machine("chmod 755 /srv/jobs.d; systemctl stop jobscheduler; systemctl restart jobscheduler")
+    machine.wait("the file is refused", lambda: records(machine, "job.refused", file="x.json"))
+    pid = machine("systemctl show --value --property MainPID jobscheduler").strip()
+    second = machine.run("jobscheduler serve --jobs-dir /srv/jobs.d --log-file /root/second.log --socket /root/second")
+    assert second.returncode == 1
+    assert f"is in use by process {pid}" in second.stderr
+
+    machine(f"rm -r {place} /srv/jobs.d; systemctl daemon-reload; systemctl restart jobscheduler")
+
+
+def test_only_root_and_its_group_may_look_at_the_jobs(machine: Machine) -> None:
+    """Job files may have passwords in them; a start closes directories that an older version made."""
+    machine("chmod 755 /etc/scheduler /etc/scheduler/jobs.d; systemctl restart jobscheduler")
+    assert machine("stat -c %a /etc/scheduler /etc/scheduler/jobs.d") == "750\n750\n"
+    denied = machine.run("setpriv --reuid nobody --clear-groups jobscheduler validate")
+    assert denied.returncode == 1
+    assert "help: only root has to read it: run this as root" in denied.stdout
+    assert "Traceback" not in denied.stderr
+
+
 def test_a_wrong_setting_is_not_tried_again(machine: Machine) -> None:
     """Exit status 2: it fails once, with the setting's name in the journal."""
     machine("mkdir -p /run/systemd/system/jobscheduler.service.d")

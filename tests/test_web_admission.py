@@ -106,3 +106,12 @@ def test_a_file_that_is_not_there_or_is_no_file_is_refused(tmp_path: Path) -> No
     os.mkfifo(tmp_path / "pipe", 0o600)
     assert "not a regular file" in problem(HERE, tmp_path / "pipe").message
     assert problem(HERE, tmp_path).message
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_the_way_to_a_token_counts(file: Path) -> None:
+    """Who may exchange a directory on it decides what the token is."""
+    os.chown(file.parent, 65534, -1)
+    told = problem(ABROAD, file)
+    assert f"cannot be trusted: `{file.parent}` belongs to `nobody`" in told.message
+    assert told.help
