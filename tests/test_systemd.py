@@ -83,8 +83,10 @@ def test_make_install_without_a_network_puts_everything_in_place(machine: Machin
     assert "systemctl enable --now jobscheduler" in said
     assert machine("jobscheduler --version") == "jobscheduler 0.1.0\n"
     assert json.loads(machine("cat /opt/jobscheduler/schemas/job.schema.json"))["title"] == "A job of jobscheduler"
-    for path in ("/etc/scheduler/jobs.d", "/var/log/scheduler", "/opt/jobscheduler/current/"):
+    for path in ("/var/log/scheduler", "/opt/jobscheduler/current/"):
         assert machine(f"stat -c '%U:%G %a' {path}") == "root:root 755\n"
+    for path in ("/etc/scheduler", "/etc/scheduler/jobs.d"):
+        assert machine(f"stat -c '%U:%G %a' {path}") == "root:root 750\n"
     assert machine("find /opt/jobscheduler -perm /022 ! -type l") == ""
     assert machine("systemctl is-enabled jobscheduler; true") == "disabled\n"
 
