@@ -172,7 +172,7 @@ PYTHON_PROGRAM
 }
 
 make_directories() {
-    # Ones that are there keep their owner; the unit gives the first two their mode at each start.
+    # Ones that are there keep the owner and mode that their administrator gave them.
     for path in "${JOBS%/*}" "$JOBS" "$LOGS" /usr/local/bin "$UNITDIR" "${SETTINGS%/*}"; do
         [ ! -d "$DESTDIR$path" ] || continue
         mkdir -p "$DESTDIR$path"

@@ -286,8 +286,10 @@ def test_the_hardened_drop_in_changes_nothing_about_trust(machine: Machine) -> N
 
 
 def test_only_root_and_its_group_may_look_at_the_jobs(machine: Machine) -> None:
-    """Job files may have passwords in them; a start closes directories that an older version made."""
-    machine("chmod 755 /etc/scheduler /etc/scheduler/jobs.d; systemctl restart jobscheduler")
+    """Job files may have passwords in them; so it is if the unit makes the directories, too."""
+    machine("mv /etc/scheduler /etc/kept; systemctl restart jobscheduler")
+    assert machine("stat -c %a /etc/scheduler /etc/scheduler/jobs.d") == "750\n750\n"
+    machine("rm -r /etc/scheduler; mv /etc/kept /etc/scheduler; systemctl restart jobscheduler")
     assert machine("stat -c %a /etc/scheduler /etc/scheduler/jobs.d") == "750\n750\n"
     denied = machine.run("setpriv --reuid nobody --clear-groups jobscheduler validate")
     assert denied.returncode == 1
