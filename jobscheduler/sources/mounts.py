@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 _FUSE_MAGIC = 0x65735546  # linux/magic.h, FUSE_SUPER_MAGIC
@@ -37,10 +38,14 @@ def is_fuse(descriptor: int) -> bool:
 
     """
     found = ctypes.create_string_buffer(256)  # struct statfs, which begins with its type
-    library = ctypes.CDLL(None, use_errno=True)
-    if library.fstatfs(descriptor, found):
+    if _library().fstatfs(descriptor, found):
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     return ctypes.c_long.from_buffer(found).value == _FUSE_MAGIC
+
+
+@cache
+def _library() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
 
 
 def file_system_of(descriptor: int) -> FileSystem | None:
