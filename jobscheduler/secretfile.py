@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -12,6 +13,12 @@ from jobscheduler.sources.way import Way, absolute
 
 LARGEST = 4096
 """A file with more bytes than this holds no secret of ours."""
+
+
+SETTINGS = Path("/etc/default/jobscheduler")
+"""What systemd reads before it starts the service; installed readable for all."""
+
+_VARIABLE = re.compile(r"^\s*JOBSCHEDULER_DATABASE_URL=.*://[^\s/@:]*:[^\s/]+@", re.M)
 
 
 class NotSecret(Exception):
@@ -43,6 +50,22 @@ def read_secret(file: Path, what: str, make: str) -> str:
     if len(raw) > LARGEST:
         raise NotSecret(Problem(f"the {what} `{file}` is larger than {LARGEST} bytes", help=make))
     return raw.decode("latin-1").strip()
+
+
+def exposed_url(settings: Path = SETTINGS) -> Problem | None:
+    """Say that the URL of a database, with its password, stands in the settings that all users may read; else None."""
+    try:
+        with settings.open(encoding="utf-8", errors="replace") as opened:
+            found, text = os.fstat(opened.fileno()), opened.read(1024 * 1024)
+    except OSError:
+        return None
+    if not found.st_mode & stat.S_IROTH or not _VARIABLE.search(text):
+        return None
+    message = "the password of the database stands in a file that all users of this host may read"
+    help_ = (
+        "put the URL into a file of mode 600, name it with `JOBSCHEDULER_DATABASE_URL_FILE`, and change the password"
+    )
+    return Problem(message, file=str(settings), help=help_)
 
 
 def _check(file: Path, what: str, found: os.stat_result, way: Distrust | None) -> None:

@@ -74,6 +74,7 @@ ALLOWED = {
         "results",
         "web",
         "database",
+        "secretfile",
         "config",
         "tasks",
         "zone",
@@ -96,6 +97,7 @@ ALLOWED = {
         "timetable",
         "zone",
         "jsontext",
+        "secretfile",
         "model",
     },
 }

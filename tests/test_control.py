@@ -321,3 +321,13 @@ def test_the_answer_is_plain_http_with_json(path: Path) -> None:
     assert b"Content-Type: application/json" in head
     assert json.loads(body)["pid"] == os.getpid()
     assert http.client.responses[200] == "OK"
+
+
+def test_no_other_file_gets_the_mode_of_the_socket(tmp_path: Path) -> None:
+    """In a directory of a stranger's a link may take the socket's place while it is made."""
+    victim, link = tmp_path / "victim", tmp_path / ".link"
+    victim.touch(0o600)
+    link.symlink_to(victim)
+    server._open_to_group(link)
+    server._open_to_group(victim)
+    assert victim.stat().st_mode & 0o777 == 0o600

@@ -291,7 +291,7 @@ def test_only_root_and_its_group_may_look_at_the_jobs(machine: Machine) -> None:
     assert machine("stat -c %a /etc/scheduler /etc/scheduler/jobs.d") == "750\n750\n"
     machine("rm -r /etc/scheduler; mv /etc/kept /etc/scheduler; systemctl restart jobscheduler")
     assert machine("stat -c %a /etc/scheduler /etc/scheduler/jobs.d") == "750\n750\n"
-    denied = machine.run("setpriv --reuid nobody --clear-groups jobscheduler validate")
+    denied = machine.run("setpriv --reuid nobody --regid nogroup --clear-groups jobscheduler validate")
     assert denied.returncode == 1
     assert "help: only root has to read it: run this as root" in denied.stdout
     assert "Traceback" not in denied.stderr

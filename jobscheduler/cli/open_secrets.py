@@ -1,26 +1,19 @@
-"""Secrets in files that all users of the host may read: in job files, and in the settings of the unit."""
+"""Secrets in job files that all users of the host may read."""
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from jobscheduler import jsontext
 from jobscheduler.model import Problem
 from jobscheduler.sources.trust import quoted
 
-SETTINGS = Path("/etc/default/jobscheduler")
-"""What systemd reads before it starts the service; installed readable for all."""
-
 _NAME = re.compile(
     r"pass(word|wd|phrase)?$|pw$|pwd$|secret|token|(api|access)[-_]?key|credential|authorization|cookie", re.I
 )
 _VALUE = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s/@:]*:[^\s/@]+@|\b(Bearer|Basic) +[A-Za-z0-9._~+/=-]{8,}", re.I)
-_VARIABLE = re.compile(r"^\s*JOBSCHEDULER_DATABASE_URL=(.*)$", re.M)
 
 
 def open_secrets(raw: bytes, file: str) -> Iterator[Problem]:
@@ -38,22 +31,6 @@ def open_secrets(raw: bytes, file: str) -> Iterator[Problem]:
             yield Problem(message, file, help=help_)
         else:
             yield Problem(message, file, place.line, place.column, help=help_)
-
-
-def exposed_url(settings: Path = SETTINGS) -> Problem | None:
-    """Say that the URL of a database, with its password, stands in the settings that all users may read; else None."""
-    try:
-        with settings.open(encoding="utf-8", errors="replace") as opened:
-            found, text = os.fstat(opened.fileno()), opened.read(1024 * 1024)
-    except OSError:
-        return None
-    if not found.st_mode & stat.S_IROTH or not any(map(_VALUE.search, _VARIABLE.findall(text))):
-        return None
-    message = "the password of the database stands in a file that all users of this host may read"
-    help_ = (
-        "put the URL into a file of mode 600, name it with `JOBSCHEDULER_DATABASE_URL_FILE`, and change the password"
-    )
-    return Problem(message, file=str(settings), help=help_)
 
 
 def _secrets(value: Any, path: jsontext.Path) -> Iterator[jsontext.Path]:

@@ -9,10 +9,10 @@ import pwd
 import sys
 
 from jobscheduler.cli.files import checked, path_named, rules_of
-from jobscheduler.cli.open_secrets import exposed_url
 from jobscheduler.cli.options import add_options, settings_of
 from jobscheduler.cli.problems import as_object, show
 from jobscheduler.model import Job, Problem
+from jobscheduler.secretfile import exposed_url
 
 SUMMARY = "check job files and show all their problems"
 EXAMPLES = """examples:

@@ -26,6 +26,7 @@ from jobscheduler.results import Results
 from jobscheduler.runlog import LogFile, RunLog, last_results, read_back
 from jobscheduler.runner import hand_over_leftovers
 from jobscheduler.scheduler import Scheduler
+from jobscheduler.secretfile import exposed_url
 from jobscheduler.service.lookout import text_of
 from jobscheduler.service.mailbox import Mailbox
 from jobscheduler.service.second import Second, second_of
@@ -77,6 +78,7 @@ def serve(settings: Settings) -> int:
         past = read_back(settings.log_file, settings.log_backups)
         log = stack.enter_context(_log(settings, file, second, stack))
         stack.enter_context(_library_warnings(log))
+        _warn_of_exposure(log)
         stack.callback(hand_over_leftovers)
         clock, results = HostClock(), Results()
         former = partial(last_results, settings.log_file, settings.log_backups)
@@ -107,6 +109,13 @@ def serve(settings: Settings) -> int:
     if scheduler.lost_threads():
         os._exit(status)  # a thread that does not heed its end would hold up the interpreter's for ever
     return status
+
+
+def _warn_of_exposure(log: RunLog) -> None:
+    """Say once a start that the unit's settings show all users the password of the database."""
+    exposed = exposed_url()
+    if exposed is not None:
+        log.event(Level.WARNING, "settings.exposed", file=exposed.file, problem=exposed.message, help=exposed.help)
 
 
 def _look_for_no_cycles(stack: ExitStack) -> None:

@@ -150,7 +150,8 @@ class Way:
 
 def absolute(path: str | os.PathLike[str]) -> str:
     """Return a path as it is walked from the root; nothing in it is normalised, since links may be on the way."""
-    return os.path.join(os.getcwd(), os.fspath(path))  # noqa: PTH109, PTH118
+    text = os.fspath(path)
+    return text if text.startswith("/") else os.path.join(os.getcwd(), text)  # noqa: PTH109, PTH118
 
 
 def is_missing(path: str | os.PathLike[str]) -> bool:
