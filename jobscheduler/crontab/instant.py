@@ -29,7 +29,7 @@ _TIME = r"""(?P<hour>[0-9]{2})(?:(?P<colon>:?)(?P<minute>[0-9]{2})(?:(?P=colon)(
     (?:[.,](?P<fraction>[0-9]+))?)?)?"""
 _OFFSET = r"(?P<offset>[Zz]|(?P<sign>[+-])(?P<off_hour>[0-9]{2})(?::?(?P<off_minute>[0-9]{2}))?)?"
 _INSTANT = re.compile(rf"{_DATE}(?:[Tt ]{_TIME}{_OFFSET})?", re.VERBOSE)
-_ONE_TIME = re.compile(r"[ \t]*(?:[+-]?[0-9]{4,}[-/.WwTt]|[0-9]{8,}([ \t]|$)|[0-9]{1,2}[./-][0-9]{1,2}[./-][0-9]{4})")
+_ONE_TIME = re.compile(r"[ \t]*(?:[+-]?[0-9]{4,}[-/.WwTt]|[0-9]{7,}([ \t]|$)|[0-9]{1,2}[./-][0-9]{1,2}[./-][0-9]{4})")
 
 
 def is_one_time(text: str) -> bool:
