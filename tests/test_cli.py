@@ -227,6 +227,25 @@ def test_next_of_a_job_that_is_over_or_disabled(tmp_path: Path) -> None:
     assert "disabled: none of these will run" in shown
 
 
+def test_next_says_which_zone_it_took_and_that_no_service_was_asked(tmp_path: Path) -> None:
+    """Where neither the job nor `--timezone` names one; a script that reads JSON has it in each object."""
+    put(tmp_path / "a.json", job("a", "@daily"))
+    put(tmp_path / "b.json", job("b", "@daily", timezone="Asia/Tokyo"))
+    said = "\nnote: no service was asked; jobs without `timezone` are shown in Europe/Berlin, the zone of this host\n"
+
+    assert run("next", str(tmp_path), TZ="Europe/Berlin").stdout.endswith(said)
+    assert "that `JOBSCHEDULER_TIMEZONE` says" in run("next", str(tmp_path), JOBSCHEDULER_TIMEZONE="Asia/Tokyo").stdout
+    assert "no service" not in run("next", str(tmp_path), "--timezone", "Europe/Berlin").stdout
+    assert "no service" not in run("next", str(tmp_path / "b.json"), TZ="Europe/Berlin").stdout
+
+
+def test_next_notes_a_zone_that_surprises() -> None:
+    """`Etc/GMT+3` is behind UTC, and `EST` has no summer time."""
+    shown = run("next", "--cron", "0 9 * * *", "--timezone", "Etc/GMT+3", "--after", "2026-12-01T00:00").stdout
+    assert "  `Etc/GMT+3` is 3 hours behind UTC: these names have the sign turned\n" in shown
+    assert "`EST` has no summer time" in run("next", "--cron", "@daily", "--timezone", "EST").stdout
+
+
 @pytest.mark.parametrize("verb", ["serve", "validate", "next"])
 def test_every_verb_has_help_with_examples(verb: str) -> None:
     """`--help` of each, and of the command itself."""

@@ -209,7 +209,7 @@ class _Parsing:
         try:
             return zone.named_zone(name)
         except zone.ZoneUnknown as unknown:
-            self.say(str(unknown), ("timezone",), help=unknown.help)
+            self.say(str(unknown), ("timezone",), help=unknown.help, host=unknown.of_host)
             return None
 
     def duration(self, value: float | str, path: jsontext.Path) -> float:
