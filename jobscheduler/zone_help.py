@@ -29,7 +29,9 @@ def note_on(name: str) -> str | None:
     if found := _ETC.fullmatch(name):
         hours = int(found["hours"])
         where = "behind" if found["sign"] == "+" else "ahead of"
-        return f"`{name}` is {hours} {'hour' if hours == 1 else 'hours'} {where} UTC: these names have the sign turned"
+        return (
+            f"`{name}` is {hours} {'hour' if hours == 1 else 'hours'} {where} UTC: the sign in these names is reversed"
+        )
     if name not in _NO_SUMMER_TIME:
         return None
     other = _NO_SUMMER_TIME[name]
@@ -64,7 +66,7 @@ def _help_for_offset(found: re.Match[str], names: tuple[str, ...]) -> str:
     ahead, hours, minutes = found["sign"] == "+", int(found["hours"]), int(found["minutes"] or 0)
     etc = f"Etc/GMT{'-' if ahead else '+'}{hours}" if hours else "Etc/UTC"
     if not minutes and etc in names:
-        where = f", which is {hours} h {'ahead of' if ahead else 'behind'} UTC: these names have the sign turned"
+        where = f", which is {hours} h {'ahead of' if ahead else 'behind'} UTC: the sign in these names is reversed"
         return f"write `{etc}`{where if hours else ''}"
     place = _BROKEN_HOURS.get(f"{'+' if ahead else '-'}{hours:02}:{minutes:02}")
     if place in names:

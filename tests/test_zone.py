@@ -226,15 +226,15 @@ def test_a_job_in_a_zone_that_the_host_lost_is_judged_again_without_an_edit(mode
 
 def test_an_offset_is_refused_with_the_turned_sign_said() -> None:
     """`Etc/GMT-3` is ahead of UTC."""
-    assert refusal("+03:00").help == "write `Etc/GMT-3`, which is 3 h ahead of UTC: these names have the sign turned"
+    assert refusal("+03:00").help == "write `Etc/GMT-3`, which is 3 h ahead of UTC: the sign in these names is reversed"
     assert refusal("+05:30").help == "write the name of a place; `Asia/Kolkata` has that offset all year"
 
 
 @pytest.mark.parametrize(
     ("name", "note"),
     [
-        ("Etc/GMT+3", "`Etc/GMT+3` is 3 hours behind UTC: these names have the sign turned"),
-        ("Etc/GMT-1", "`Etc/GMT-1` is 1 hour ahead of UTC: these names have the sign turned"),
+        ("Etc/GMT+3", "`Etc/GMT+3` is 3 hours behind UTC: the sign in these names is reversed"),
+        ("Etc/GMT-1", "`Etc/GMT-1` is 1 hour ahead of UTC: the sign in these names is reversed"),
         ("EST", "`EST` has no summer time; `America/New_York` has"),
         ("MST", "`MST` has no summer time; `America/Denver` has"),
         ("HST", "`HST` has no summer time"),

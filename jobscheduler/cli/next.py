@@ -29,7 +29,8 @@ EXAMPLES = """examples:
   jobscheduler next --cron '30 1 * * *' --timezone America/New_York --after 2026-10-30T00:00 --until 2026-11-03T00:00
 
 A note stands beside a slot that a clock change moves, merges, or doubles. No service is asked: a job without
-`timezone` is shown in the zone of --timezone, else of this host, and so are times without an offset read. Exit status: 0 fine, 1 problems, 2 wrong usage."""
+`timezone` is shown in the zone of --timezone, else of this host, and so are times without an offset read.
+Exit status: 0 fine, 1 problems, 2 wrong usage."""
 
 MOST = 100_000
 

@@ -6,11 +6,13 @@ import argparse
 import json
 import os
 import sys
+from pathlib import Path
 
 from jobscheduler.cli.files import definitions, path_named, rules_of
 from jobscheduler.cli.options import add_options, settings_of
 from jobscheduler.cli.problems import as_object, show
 from jobscheduler.model import Job, Problem
+from jobscheduler.parse import oddities
 
 SUMMARY = "check job files and show all their problems"
 EXAMPLES = """examples:
@@ -18,6 +20,7 @@ EXAMPLES = """examples:
   jobscheduler validate report.json cleanup.json
   jobscheduler validate --json ./jobs.d
 
+What is legal and most likely not meant is a warning: a no-break space in a command, a zone whose sign is reversed.
 Findings that depend on the host or the user (an unknown user, a missing extra, who may write the file) are errors
 for root, whom the service runs as, and warnings for others. Exit status: 0 no errors, 1 errors, 2 wrong usage."""
 
@@ -38,10 +41,12 @@ def run(arguments: argparse.Namespace) -> int:
     for path in arguments.paths or [settings.jobs_dir]:
         for verdict in definitions(path, rules):
             problems = () if isinstance(verdict, Job) else verdict
+            for oddity in _oddities(verdict, path) if isinstance(verdict, Job) else ():
+                _print(oddity, "warning", as_json=arguments.json)
             files += 1
             bad += any(level_of(problem) == "error" for problem in problems)
             for problem in problems:
-                _print(problem, as_json=arguments.json)
+                _print(problem, level_of(problem), as_json=arguments.json)
     if not arguments.json:
         print(_summary(files, bad))
     return 1 if bad else 0
@@ -52,8 +57,16 @@ def level_of(problem: Problem) -> str:
     return "warning" if problem.host and os.geteuid() != 0 else "error"
 
 
-def _print(problem: Problem, *, as_json: bool) -> None:
-    level = level_of(problem)
+def _oddities(job: Job, path: Path) -> tuple[Problem, ...]:
+    """Read the file of a good job once more, for what is legal in it and most likely not meant."""
+    file = path / job.origin if path.is_dir() else path
+    try:
+        return oddities(file.read_bytes(), str(file), job)
+    except OSError:
+        return ()
+
+
+def _print(problem: Problem, level: str, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(as_object(problem, level)))
     else:

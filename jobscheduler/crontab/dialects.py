@@ -20,7 +20,7 @@ from jobscheduler.crontab.suggestion import NoGuess, Suggestion
 from jobscheduler.crontab.value import Crontab
 from jobscheduler.crontab.years import Years, years_of
 
-_NEAREST = "there is no word for the nearest working day"
+_NEAREST = "crontab cannot say the nearest working day"
 _BEFORE_LAST = "days before the last one of a month cannot be counted"
 _ITEM = re.compile(
     r"(?:\*|(?P<low>[0-9]+|[A-Za-z]{3})(?:-(?P<high>[0-9]+|[A-Za-z]{3}))?|(?=/))(?:/(?P<step>[0-9]{1,3}))?"

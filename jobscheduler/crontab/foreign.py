@@ -20,7 +20,7 @@ _WEEKDAYS, _MONTHS = "|".join(WEEKDAY_NAMES), "|".join(MONTH_NAMES)
 _ZONE = re.compile(r"(?:CRON_)?TZ=(?P<zone>[A-Za-z0-9_+/-]+)\s+")
 _FIELD_LIKE = re.compile(rf"(?:[0-9*?,/#LW-]|{_MONTHS}|{_WEEKDAYS})+", re.IGNORECASE)
 _OTHER_WEEKDAYS = "mo|di|mi|do|fr|sa|so|tu|we|th|su|lu|ma|me|je|ve"
-_NO_COMMAND = "a schedule holds no user and no command; both belong to the `task`"
+_NO_COMMAND = "a schedule has no user or command; they belong in the `task`"
 _USER = re.compile(r"[a-z_][a-z0-9_-]*\$?")
 
 
@@ -33,7 +33,7 @@ def rewritten(text: str) -> Suggestion:
     """
     notes: tuple[str, ...] = ()
     if zone := _ZONE.match(text.strip(_QUOTES + " \t")):
-        notes = (f'the zone belongs beside it: `"timezone": "{zone["zone"]}"`',)
+        notes = (f'the zone has a field of its own: `"timezone": "{zone["zone"]}"`',)
     text = _bare(text)
     for pattern, rule in _LINES:
         found = re.fullmatch(pattern, text, re.IGNORECASE)

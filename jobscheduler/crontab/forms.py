@@ -11,7 +11,7 @@ from jobscheduler.crontab.names import shortened
 
 IGNORES = "Debian's cron accepts this and ignores the part it does not understand"
 _QUARTZ = "here weekdays count from 0 or 7, Sunday; in Quartz and AWS EventBridge from 1, Sunday"
-_NEAREST = "there is no word for the nearest working day"
+_NEAREST = "crontab cannot say the nearest working day"
 
 
 class Form(NamedTuple):
@@ -57,7 +57,7 @@ _FORMS = (
     Form(r"([0-9]+|[A-Za-z]{3})(?:[Ll]|#(?:[Ll]|-1))/.*", "it has no steps", None, unsure=True),
     Form(r"([0-9]+|[A-Za-z]{3})#+[1-5]..*", "it has neither ranges nor steps", None, (IGNORES,), unsure=True),
     Form(r"([0-9]+|[A-Za-z]{3})##+([1-5])", "there is one `#`", r"\1#\2", (IGNORES,)),
-    Form(r"([0-9]+|[A-Za-z]{3})#.*", "after `#` comes 1 to 5", None, (IGNORES,), unsure=True),
+    Form(r"([0-9]+|[A-Za-z]{3})#.*", "the number after `#` is 1 to 5", None, (IGNORES,), unsure=True),
     Form(r"-1", "the last day is written with `L`", "L", field=DAY),
     Form(r"\+([0-9]+)", "numbers have no sign", r"\1"),
     Form(r"-([0-9]+)", "numbers have no sign", None, unsure=True),

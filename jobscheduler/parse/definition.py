@@ -270,6 +270,11 @@ class _Parsing:
         self.say(finding.message, finding.path, key=finding.key, notes=notes, help=help_)
 
 
+def located(problem: Problem, text: str, path: jsontext.Path) -> Problem:
+    """Return a problem with the place of the value at `path` in a text that was accepted as JSON."""
+    return _placed(problem, jsontext.place_of(text, path))
+
+
 def _placed(problem: Problem, place: jsontext.Place | None) -> Problem:
     if place is None:
         return problem
