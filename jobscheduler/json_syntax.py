@@ -27,9 +27,11 @@ _WORDS = {
     "undefined": "null",
 }
 _WORD = re.compile(r"[0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?|[0-9A-Za-z_.+%-]*")
+_LONGEST_NUMBER = 40  # characters of a number that is worth a suggestion
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _KEY_BEFORE = re.compile(r'"((?:[^"\\]|\\.)*)"\s*:\s*$', re.DOTALL)
 _CURLY = re.compile("[\u201c\u201d\u201e\u201f\uff02]")
+_CURLY_END = re.compile(_CURLY.pattern + r"\s*[:,}\]]")
 
 
 class Fault(NamedTuple):
@@ -56,7 +58,7 @@ def syntax_fault(text: str, error: json.JSONDecodeError) -> Fault:
     if error.msg.startswith("Unterminated string"):
         return Fault("the text is not closed", at, 1, 'close it with `"`')
     found = _odd_character(text, at) if error.msg.startswith(("Expecting", "Extra data")) else None
-    found = found or _number(text, at, error.msg)
+    found = found or _curly_before(text, at) or _number(text, at, error.msg)
     if found is None and error.msg == "Extra data":
         help_ = "one job per file; is there a bracket too many?"
         return Fault("unexpected text after the end of the definition", at, 1, help_)
@@ -90,6 +92,16 @@ def _curly_end(text: str, at: int) -> Fault | None:
     return Fault(f"{called(character)}, does not close the text", start + marks[-1].start(), 1, 'write `"` instead')
 
 
+def _curly_before(text: str, at: int) -> Fault | None:
+    """Say that the text which ends before a place went on too far: a quotation mark of another kind was to end it."""
+    before = text[:at].rstrip(_BLANKS)
+    start = before.rfind('"', 0, len(before) - 1)
+    found = _CURLY_END.search(text, max(0, start), len(before)) if before.endswith('"') else None
+    if found is None:
+        return None
+    return Fault(f"{called(found[0][0])}, does not close the text", found.start(), 1, 'write `"` instead')
+
+
 # --- numbers ---------------------------------------------------------------------------------------------
 
 
@@ -98,10 +110,10 @@ def _number(text: str, at: int, told: str) -> Fault | None:
     if not told.startswith(("Expecting ',' delimiter", "Expecting value", "Extra data")):
         return None
     start = at
-    while start and text[start - 1] in "0123456789.xXeE_+-" and at - start < 40:
+    while start and text[start - 1] in "0123456789.xXeE_+-" and at - start < _LONGEST_NUMBER:
         start -= 1
     word = _WORD.match(text, start)
-    number = word[0] if word else ""
+    number = word[0] if word and word.end() - start <= _LONGEST_NUMBER else ""
     if not re.match(r"[+-]?\.?[0-9]", number) or start + len(number) <= at or _NUMBER.fullmatch(number):
         return None
     before = _KEY_BEFORE.search(text[max(0, start - 200) : start])
@@ -155,7 +167,7 @@ def _word(text: str, at: int, told: str) -> Fault:
 
 def _expected(text: str, at: int, told: str, word: str) -> Fault:
     """Say what was expected at a place."""
-    bare = f'write `"{word}"`' if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]*", word) else None
+    bare = f'write `"{word}"`' if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]{0,38}", word) else None
     if told.startswith("Expecting property name"):
         return Fault(f"expected a key in double quotes, found `{word}`", at, len(word), bare)
     if told.startswith("Expecting ',' delimiter"):
