@@ -422,3 +422,25 @@ def test_a_umask_that_is_a_number_is_told_how_it_is_written(value: int, help_: s
     definition = job()
     definition["task"]["umask"] = value
     assert problems(definition) == [("`task.umask` must be text, not a number", help_)]
+
+
+def test_a_whole_number_with_a_point_is_that_integer_wherever_one_is_asked_for() -> None:
+    """So that what is accepted runs: `nice -n 10.0` does not. A number that may have a fraction keeps its form."""
+    written = job(retry={"attempts": 3e0})
+    written["task"] |= {"nice": 1e1, "success_exit_codes": [0.0, 3.0]}
+    plain = job(retry={"attempts": 3})
+    plain["task"] |= {"nice": 10, "success_exit_codes": [0, 3]}
+    request = {"type": "http_request", "url": "https://example.org/", "expected_status": [200.0, 2.04e2], "json": 1.0}
+
+    found = parsed(written)
+    assert isinstance(found, Job)
+    assert found == parsed(plain)
+    sent = parsed({**job(), "task": request})
+    assert isinstance(sent, Job)
+    assert json.dumps(sent.task.fields["expected_status"]) == "[200, 204]"
+    assert json.dumps(sent.task.fields["json"]) == "1.0"
+    negative = job()
+    negative["task"]["nice"] = -0.0
+    zero = parsed(negative)
+    assert isinstance(zero, Job)
+    assert json.dumps(zero.task.fields["nice"]) == "0"

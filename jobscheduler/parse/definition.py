@@ -17,6 +17,7 @@ from jobscheduler import crontab, durations, jsontext, zone
 from jobscheduler.model import NO_TASK, Cron, Job, Once, Problem, Retry, TaskSpec
 from jobscheduler.parse import schema
 from jobscheduler.parse.schema import Finding
+from jobscheduler.parse.whole import whole
 
 MOST = 20
 """So many problems of one file are told; more would help nobody, and each costs a walk through the file."""
@@ -150,6 +151,7 @@ class _Parsing:
             if type_ is None:
                 return None
             self.judge_task(type_, own, at)
+            own = whole(type_.schema, own)
         except BaseException as fault:  # a plug-in's SystemExit or KeyboardInterrupt must not end the service
             message = f"the definition cannot be judged: {type(fault).__name__}: {fault}"
             help_ = "this is a fault of the scheduler or of the task type, not of the file; please report it"
