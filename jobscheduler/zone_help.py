@@ -7,7 +7,7 @@ import re
 from jobscheduler.zone_names import TODAYS_NAME
 
 _OFFSET = re.compile(
-    r"(?:UTC|GMT)?(?P<sign>[+-\u2212])(?P<hours>0?[0-9]|1[0-9])(?::?(?P<minutes>[0-5][0-9]))?", re.IGNORECASE | re.ASCII
+    r"(?:UTC|GMT)?(?P<sign>[+\-\u2212])(?P<hours>0?[0-9]|1[0-9])(?::?(?P<minutes>[0-5][0-9]))?", re.IGNORECASE
 )
 _ETC = re.compile(r"(?:Etc/)?GMT(?P<sign>[+-])(?P<hours>[1-9][0-9]?)")
 _NO_SUMMER_TIME = {"EST": "America/New_York", "MST": "America/Denver", "HST": None}

@@ -227,6 +227,8 @@ def test_a_job_in_a_zone_that_the_host_lost_is_judged_again_without_an_edit(mode
 def test_an_offset_is_refused_with_the_turned_sign_said() -> None:
     """`Etc/GMT-3` is ahead of UTC."""
     assert refusal("+03:00").help == "write `Etc/GMT-3`, which is 3 h ahead of UTC: the sign in these names is reversed"
+    assert refusal("\u22123").help == "write `Etc/GMT+3`, which is 3 h behind UTC: the sign in these names is reversed"
+    assert "GMT" not in refusal("UTC:5").help
     assert refusal("+05:30").help == "write the name of a place; `Asia/Kolkata` has that offset all year"
 
 
