@@ -13,7 +13,7 @@ from jobscheduler import tasks
 from jobscheduler.cli.open_secrets import open_secrets
 from jobscheduler.config import Settings
 from jobscheduler.model import Job, Problem, in_order
-from jobscheduler.parse import Rules, conflict, parse
+from jobscheduler.parse import Rules, conflict, oddities, parse
 from jobscheduler.sources import Read, SourceUnavailable, trust
 from jobscheduler.sources.directory import DirectorySource, OpenDirectory, is_job_file
 from jobscheduler.sources.way import is_missing
@@ -135,4 +135,6 @@ def _told(found: Read, verdict: Verdict, path: Path) -> Checked:
         warnings += open_secrets(found.raw, str(path))
     if not isinstance(verdict, Job):
         verdict = tuple(replace(problem, file=str(path)) for problem in verdict)
+    elif found.raw is not None:
+        warnings += oddities(found.raw, str(path), verdict)
     return Checked(verdict, tuple(warnings))

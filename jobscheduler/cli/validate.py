@@ -20,6 +20,7 @@ EXAMPLES = """examples:
   jobscheduler validate report.json cleanup.json
   jobscheduler validate --json ./jobs.d
 
+What is legal and most likely not meant is a warning: a no-break space in a command, a zone whose sign is reversed.
 Findings that depend on the host or the user (an unknown user, a missing extra, who may write the file) are errors
 for root, whom the service runs as, and warnings for others, unless they say for whom with `--as`: then they are errors
 in who may write the files, so that a pipeline can use the exit status: 0 no errors, 1 errors, 2 wrong usage."""

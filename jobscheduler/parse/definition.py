@@ -17,6 +17,7 @@ from jobscheduler import crontab, durations, jsontext, zone
 from jobscheduler.model import NO_TASK, Cron, Job, Once, Problem, Retry, TaskSpec
 from jobscheduler.parse import schema
 from jobscheduler.parse.schema import Finding
+from jobscheduler.parse.whole import whole
 
 MOST = 20
 """So many problems of one file are told; more would help nobody, and each costs a walk through the file."""
@@ -150,6 +151,7 @@ class _Parsing:
             if type_ is None:
                 return None
             self.judge_task(type_, own, at)
+            own = whole(type_.schema, own)
         except BaseException as fault:  # a plug-in's SystemExit or KeyboardInterrupt must not end the service
             message = f"the definition cannot be judged: {type(fault).__name__}: {fault}"
             help_ = "this is a fault of the scheduler or of the task type, not of the file; please report it"
@@ -209,7 +211,7 @@ class _Parsing:
         try:
             return zone.named_zone(name)
         except zone.ZoneUnknown as unknown:
-            self.say(str(unknown), ("timezone",), help=unknown.help)
+            self.say(str(unknown), ("timezone",), help=unknown.help, host=unknown.of_host)
             return None
 
     def duration(self, value: float | str, path: jsontext.Path) -> float:
@@ -268,6 +270,11 @@ class _Parsing:
             help_ = f"`{finding.path[0]}` belongs inside `task`"
         notes = finding.notes if help_ == finding.help else ()
         self.say(finding.message, finding.path, key=finding.key, notes=notes, help=help_)
+
+
+def located(problem: Problem, text: str, path: jsontext.Path) -> Problem:
+    """Return a problem with the place of the value at `path` in a text that was accepted as JSON."""
+    return _placed(problem, jsontext.place_of(text, path))
 
 
 def _placed(problem: Problem, place: jsontext.Place | None) -> Problem:

@@ -135,8 +135,20 @@ def _other(path: JsonPath, rule: str, limit: Any, value: Any, rules: Mapping[str
     examples = rules.get("examples")
     example = f"for example `{json.dumps(examples[0], ensure_ascii=False)}`" if examples else None
     message, help_ = _in_words(_label(path), rule, limit, value)
+    if rule == "type" and path[-1:] == ("umask",) and isinstance(value, int) and not isinstance(value, bool):
+        help_ = _umask(value)
     about = rules.get("description") if rule in {"pattern", "anyOf", "oneOf"} else None
     return Finding(path, message, help_ or example, (about,) if about else ())
+
+
+def _umask(value: int) -> str | None:
+    """Say how a mask that is a number is written: as text, in octal. One that reads as octal was perhaps meant so."""
+    if not 0 <= value <= 0o777:
+        return None
+    octal, digits = f"0{value:02o}", str(value)
+    if set(digits) <= set("01234567") and len(digits) <= 3 and value:
+        return f'write `"0{digits:0>2}"`, or `"{octal}"`, which is {value} in octal'
+    return f'write `"{octal}"`, which is {value} in octal'
 
 
 def _in_words(label: str, rule: str, limit: Any, value: Any) -> tuple[str, str | None]:
@@ -155,9 +167,9 @@ def _in_words(label: str, rule: str, limit: Any, value: Any) -> tuple[str, str |
         case "const":
             return f"`{label}` must be `{json.dumps(limit)}`", None
         case "pattern" if label == "job_id":
-            return f"`{shortened(value)}` is no valid `{label}`", None
+            return f"`{shortened(value)}` is not a valid `{label}`", None
         case "pattern":
-            return f"`{label}` does not have the form that it must have", None
+            return f"`{label}` does not have the required form", None
         case "minLength" | "minItems" | "minProperties" if limit == 1:
             return f"`{label}` must not be empty", None
         case _ if rule in _LIMITS:
