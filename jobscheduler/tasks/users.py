@@ -105,9 +105,12 @@ def _group(name: str) -> int:
 
 
 def environment(who: Account, marks: Mapping[bytes, bytes], own: Mapping[str, str]) -> dict[bytes, bytes]:
-    """The whole environment of a command: made, not inherited. `marks` are the run's variables, `own` the job's."""
+    """The whole environment of a command: made, not inherited. `marks` are the run's variables, `own` the job's.
+
+    The marks come first: only the head of an environment is read to find the processes of a run.
+    """
     made = _made(who.name, who.home, who.shell)
-    return {**made, **marks, **encoded(own)} if own else {**made, **marks}
+    return {**marks, **made, **marks, **encoded(own)} if own else {**marks, **made, **marks}
 
 
 @functools.lru_cache(maxsize=256)
@@ -169,7 +172,7 @@ def _hidden(variables: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
     """
     under = {b"JOB_VARIABLE_%d" % number: value for number, value in enumerate(variables.values())}
     marks = {name: variables[name] for name in _MARKS if name in variables}
-    return {b"PATH": PATH.encode(), b"LC_ALL": b"C", **marks, **under}
+    return {**marks, b"PATH": PATH.encode(), b"LC_ALL": b"C", **under}
 
 
 def _setting(variables: Mapping[bytes, bytes]) -> bytes:
