@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from jobscheduler.tasks.aftermath import AFTERMATH
 from jobscheduler.tasks.descriptors import STARTS
+from jobscheduler.tasks.keyring import join_new_session_keyring
 from jobscheduler.tasks.output import Output
 from jobscheduler.tasks.spawn import spawn
 
@@ -164,6 +165,7 @@ class Child:
 
 def _start(plan: Plan, stdin: int, output: int) -> int:
     with AFTERMATH.start() as register:
+        join_new_session_keyring()
         pid = spawn(plan.command, plan.environment, plan.directory, plan.umask, stdin, output)
         if pid is None:
             pid = _start_elsewise(plan, stdin, output)
