@@ -17,6 +17,7 @@ from jobscheduler.tasks.execute_command_child import Child, Plan
 from jobscheduler.tasks.execute_command_errors import in_words, is_transient, of_a_helper
 from jobscheduler.tasks.execute_command_fields import SCHEMA, complaints
 from jobscheduler.tasks.execute_command_wait import Waiting
+from jobscheduler.tasks.left_pipes import MOST_OF_A_JOB
 from jobscheduler.tasks.process_tree import TreeEnd
 from jobscheduler.tasks.processes import ATTEMPT, MARK
 from jobscheduler.tasks.stop_signals import Survivor
@@ -171,11 +172,17 @@ class Command:
     def end(self, left: Sequence[Survivor] = ()) -> Outcome:
         """Let go of it and say what became of it; `left` are its processes that could not be ended."""
         status, output = self._close(), self._child.output.kept()
+        details = (*_status_details(status), *self._background_details())
         if left:
-            raise _unended(left, status, output)
+            raise _unended(left, Outcome(details, output))
         if status is not None and self._plan.program is not None:
             self._check_helpers(status, output, self._plan.program)
-        return self._judge(status, output)
+        return self._judge(status, Outcome(details, output))
+
+    def _background_details(self) -> tuple[tuple[str, Value], ...]:
+        """How many processes of this job go on in the background with their output, if that is remarkable."""
+        held = AFTERMATH.held_by(self._context.job_id) if self._child.left_pipe else 0
+        return (("in_background", held),) if held > MOST_OF_A_JOB else ()
 
     def _check_helpers(self, status: int, output: bytes, program: bytes) -> None:
         """Raise what kept the programs that prepare the command from it: nothing of the job has run then."""
@@ -186,15 +193,11 @@ class Command:
         failure = TaskFailed(in_words(error, self._plan.home, [program]), reason="start", outcome=outcome)
         raise (NotBegun(failure) if is_transient(error) else failure) from error
 
-    def _judge(self, status: int | None, output: bytes) -> Outcome:
+    def _judge(self, status: int | None, outcome: Outcome) -> Outcome:
         """Success, or the `TaskFailed` that says what became of the command."""
         if status is None:
-            why = "its exit status was lost (is SIGCHLD ignored?)"
-            raise TaskFailed(why, reason="exit", outcome=Outcome((), output))
-        if status < 0:
-            raise TaskFailed("", reason="exit", outcome=Outcome(_status_details(status), output))
-        outcome = Outcome((("exit_code", status),), output)
-        if status in self._good:
+            raise TaskFailed("its exit status was lost (is SIGCHLD ignored?)", reason="exit", outcome=outcome)
+        if status in self._good and status >= 0:
             return outcome
         raise TaskFailed(_hint(status), reason="exit", outcome=outcome)
 
@@ -223,11 +226,11 @@ def _status_details(status: int | None) -> tuple[tuple[str, Value], ...]:
     return (("signal", _signal_name(-status)),) if status < 0 else (("exit_code", status),)
 
 
-def _unended(left: Sequence[Survivor], status: int | None, output: bytes) -> TaskFailed:
+def _unended(left: Sequence[Survivor], outcome: Outcome) -> TaskFailed:
     """Name the processes that outlived KILL."""
     names = ", ".join(map(str, left[:_MOST_NAMED])) + (", ..." if len(left) > _MOST_NAMED else "")
     why = f"{len(left)} of its processes could not be ended: {names}"
-    return TaskFailed(why, reason="exit", outcome=Outcome(_status_details(status), output))
+    return TaskFailed(why, reason="exit", outcome=outcome)
 
 
 def _signal_name(number: int) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from jobscheduler.tasks.aftermath import AFTERMATH
-from jobscheduler.tasks.descriptors import STARTS
+from jobscheduler.tasks.descriptors import FORMER_LIMIT, STARTS
 from jobscheduler.tasks.keyring import join_new_session_keyring
 from jobscheduler.tasks.output import Output
 from jobscheduler.tasks.spawn import spawn
@@ -51,6 +51,7 @@ class Child:
         self.output = Output()
         self.pidfd = _pidfd(pid)
         self.pipe: int | None = pipe
+        self.left_pipe = False  # whether a process in the background still writes when this one has been reaped
 
     @classmethod
     def start(cls, plan: Plan) -> Child:
@@ -127,6 +128,7 @@ class Child:
         self.drop_pidfd()
         AFTERMATH.release(self.pid)
         status = self._reap()
+        self.left_pipe = self.pipe is not None
         AFTERMATH.inherit(self.pipe, job_id)
         self.pipe = None
         return status
@@ -166,9 +168,14 @@ class Child:
 def _start(plan: Plan, stdin: int, output: int) -> int:
     with AFTERMATH.start() as register:
         join_new_session_keyring()
-        pid = spawn(plan.command, plan.environment, plan.directory, plan.umask, stdin, output)
-        if pid is None:
-            pid = _start_elsewise(plan, stdin, output)
+        pid = None
+        FORMER_LIMIT.lower(output)
+        try:
+            pid = spawn(plan.command, plan.environment, plan.directory, plan.umask, stdin, output)
+            if pid is None:
+                pid = _start_elsewise(plan, stdin, output)
+        finally:
+            FORMER_LIMIT.restore(pid)
         register(pid)
         return pid
 
