@@ -14,8 +14,9 @@ from jobscheduler.model import Value
 from jobscheduler.tasks.aftermath import AFTERMATH
 from jobscheduler.tasks.base import Complaint, Context, NotBegun, Outcome, Outside, TaskFailed
 from jobscheduler.tasks.execute_command_child import Child, Plan
-from jobscheduler.tasks.execute_command_errors import in_words, is_transient, of_a_helper
+from jobscheduler.tasks.execute_command_errors import in_words, is_transient
 from jobscheduler.tasks.execute_command_fields import SCHEMA, complaints
+from jobscheduler.tasks.execute_command_helpers import HELPERS_STATUS, error_of, given_up_by, is_proved
 from jobscheduler.tasks.execute_command_wait import Waiting
 from jobscheduler.tasks.left_pipes import MOST_OF_A_JOB
 from jobscheduler.tasks.process_tree import TreeEnd
@@ -163,6 +164,8 @@ class Command:
         return self.end(left)
 
     def _close(self) -> int | None:
+        if self._plan.program is not None:
+            self._child.remember()
         with self._lock:
             self._is_closed = True
             if self._tree is not None:
@@ -186,12 +189,13 @@ class Command:
 
     def _check_helpers(self, status: int, output: bytes, program: bytes) -> None:
         """Raise what kept the programs that prepare the command from it: nothing of the job has run then."""
-        error = of_a_helper(status, output, program)
-        if error is None:
+        helper = given_up_by(self._child.was, program) if status in HELPERS_STATUS else None
+        error = None if helper is None else error_of(helper, output, program, self._plan.home)
+        if helper is None or error is None:
             return
         outcome = Outcome((("exit_code", status),), output)
         failure = TaskFailed(in_words(error, self._plan.home, [program]), reason="start", outcome=outcome)
-        raise (NotBegun(failure) if is_transient(error) else failure) from error
+        raise (NotBegun(failure) if is_proved(error, helper, self._plan) else failure) from error
 
     def _judge(self, status: int | None, outcome: Outcome) -> Outcome:
         """Success, or the `TaskFailed` that says what became of the command."""

@@ -14,6 +14,7 @@ from jobscheduler.tasks.aftermath import AFTERMATH
 from jobscheduler.tasks.descriptors import FORMER_LIMIT, STARTS
 from jobscheduler.tasks.keyring import join_new_session_keyring
 from jobscheduler.tasks.output import Output
+from jobscheduler.tasks.processes import Process, look_at
 from jobscheduler.tasks.spawn import spawn
 
 _CHUNK = 64 * 1024
@@ -48,6 +49,7 @@ class Child:
         self.pid = pid
         self._lock = threading.Lock()
         self._is_reaped = False
+        self._was: Process | None = None
         self.output = Output()
         self.pidfd = _pidfd(pid)
         self.pipe: int | None = pipe
@@ -117,6 +119,15 @@ class Child:
         except OSError:
             return False
         return True
+
+    def remember(self) -> None:
+        """Keep how the main process ended, for `was`; to be called before `close`."""
+        self._was = look_at(self.pid)
+
+    @property
+    def was(self) -> Process | None:
+        """The main process as it had ended, if that was to be remembered."""
+        return self._was
 
     def close(self, job_id: str = "") -> int | None:
         """Take the last output, reap the main process and let go of what it left; returns its status.
