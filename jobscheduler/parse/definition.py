@@ -17,7 +17,6 @@ from jobscheduler import crontab, durations, jsontext, zone
 from jobscheduler.model import NO_TASK, Cron, Job, Once, Problem, Retry, TaskSpec
 from jobscheduler.parse import schema
 from jobscheduler.parse.schema import Finding
-from jobscheduler.parse.whole import whole
 
 MOST = 20
 """So many problems of one file are told; more would help nobody, and each costs a walk through the file."""
@@ -99,7 +98,7 @@ class _Parsing:
         if self.problems:
             self.schedule(value)
             return None
-        job = self.assemble(value, task, alerts)
+        job = self.assemble(schema.job_with_integers(value), task, alerts)
         return None if self.problems else job
 
     def told(self) -> tuple[Problem, ...]:
@@ -150,8 +149,8 @@ class _Parsing:
             type_ = self.type_named(name, at)
             if type_ is None:
                 return None
+            own = schema.with_integers(type_, own)
             self.judge_task(type_, own, at)
-            own = whole(type_.schema, own)
         except BaseException as fault:  # a plug-in's SystemExit or KeyboardInterrupt must not end the service
             message = f"the definition cannot be judged: {type(fault).__name__}: {fault}"
             help_ = "this is a fault of the scheduler or of the task type, not of the file; please report it"

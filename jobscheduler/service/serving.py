@@ -34,6 +34,8 @@ from jobscheduler.service.supervisor import Supervisor, defaults_of, rules_of, t
 from jobscheduler.sources import Source
 from jobscheduler.sources.directory import DirectorySource, is_job_file
 from jobscheduler.sources.way import is_missing
+from jobscheduler.tasks.aftermath import AFTERMATH
+from jobscheduler.tasks.descriptors import FORMER_LIMIT
 from jobscheduler.watch import NoWatch, Watch
 from jobscheduler.web import Web
 
@@ -61,6 +63,8 @@ def serve(settings: Settings) -> int:
 
     """
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, as some parents leave it, no exit status would be told
+    FORMER_LIMIT.raise_ours()
+    AFTERMATH.keep_reaping()
     second = second_of(settings)
     source = _directory(settings)
     check_paths(settings, source)

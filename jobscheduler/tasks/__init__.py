@@ -15,6 +15,7 @@ from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
 
 from jobscheduler.tasks.base import Alert, Complaint, Context, Going, NotBegun, Outcome, Outside, Task, TaskFailed
+from jobscheduler.tasks.stop_signals import StopSignals, Survivor
 
 __all__ = [
     "TASK_TYPES",
@@ -26,6 +27,8 @@ __all__ = [
     "NotBegun",
     "Outcome",
     "Outside",
+    "StopSignals",
+    "Survivor",
     "Task",
     "TaskFailed",
     "UnknownTask",

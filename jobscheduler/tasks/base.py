@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from functools import partial
 from typing import Any, ClassVar, Protocol
 
 from jobscheduler.model import Record, Value
+from jobscheduler.tasks.stop_signals import StopSignals
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,9 @@ class Context:
     `deadline` is an instant of `time.monotonic()`, or None. When the run must end the runner calls `stop`: `reason`
     says why (`timeout`, `replaced`, `shutdown`), `stopping` is set and the callbacks given to `on_stop` are called,
     each once. `alert` is None but for a task that is an alert; `run_id` is then its own, not that of the run.
+
+    `told_at` is the instant of `time.monotonic()` at which `stop` was called first, None before. `signals` tells what
+    a task with processes has sent to them since. Together they show whether a time limit is kept.
     """
 
     __slots__ = (
@@ -92,6 +97,8 @@ class Context:
         "reason",
         "run_id",
         "scheduled",
+        "signals",
+        "told_at",
     )
 
     def __init__(
@@ -112,6 +119,8 @@ class Context:
         self.alert = alert
         self.reason: str | None = None
         self.has_to_stop = False
+        self.told_at: float | None = None
+        self.signals = StopSignals()
         self._lock = threading.Lock()
         self._callbacks: list[Callable[[], None]] = []
         self._stopping: threading.Event | None = None
@@ -139,6 +148,13 @@ class Context:
                 return
         callback()
 
+    def missing_signal(self, now: float) -> str | None:
+        """Return `TERM` or `KILL` if it should have been sent by `now` (monotonic seconds) and was not.
+
+        To be asked while the attempt goes on; None is good news.
+        """
+        return None if self.told_at is None else self.signals.missing(self.told_at, now)
+
     def stop(self, reason: str = "shutdown", complain: Callable[[Exception], object] = lambda _: None) -> None:
         """Tell the task to end, and why (for the runner); does not wait for callbacks. The second call does nothing.
 
@@ -149,6 +165,7 @@ class Context:
             if self.has_to_stop:
                 return
             self.reason = reason
+            self.told_at = time.monotonic()
             self.has_to_stop = True
             callbacks = tuple(self._callbacks)
             if self._stopping is not None:
