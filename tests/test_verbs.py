@@ -188,7 +188,7 @@ def test_run_wait_gives_output_and_exit_status(service: Service) -> None:
 
 def test_what_a_job_prints_cannot_command_the_terminal(service: Service) -> None:
     """Neither by its output nor by the words of its error; lines and tabs stay, and a pipe gets the bytes."""
-    script = r"printf 'a\tb\n\033]0;pwn\007\033[2J\302\233\342\200\256\n'; printf '/usr/bin/env: \033]0;fake\n' >&2; exit 126"
+    script = r"printf 'a\tb\n\033]0;pwn\007\033[2J\302\233\342\200\256\n'; exit 126"
     service.write("hostile.json", job("hostile", "@yearly", script))
     service.wait_for("job.added", job_id="hostile")
     shown = on_a_terminal(service, "run", "hostile", "--wait", NO_COLOR="1")
