@@ -96,7 +96,9 @@ def serve(settings: Settings) -> int:
                 supervisor.on_reload, supervisor.on_stop = second.reload, second.syslog.take_leave
             recall = Recall(settings.log_file, settings.log_backups, results, recent if settings.http else None)
             places = {"jobs_dir": str(source or ""), "database": str(second or "")}
-            snapshots = Snapshots(settings, scheduler, reconciler, results, supervisor, recall, **places)
+            snapshots = Snapshots(
+                settings, scheduler, reconciler, results, supervisor, recall, alerts=alerts.waiting, **places
+            )
             supervisor.control = _control(settings, Desk(snapshots, scheduler, reconciler, log.event), log, stack)
             _show(settings, ServiceFace(settings, snapshots, scheduler, results, supervisor, recent), token, log, stack)
             _look_for_cycles_seldom()
