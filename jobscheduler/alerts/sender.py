@@ -285,7 +285,7 @@ class Sender:
     def _tell_dropped(self, jobs: Sequence[str], reason: str) -> None:
         for start in range(0, len(jobs), NAMED):
             part = jobs[start : start + NAMED]
-            values: Pairs = (("count", len(part)), ("reason", reason), ("jobs", ",".join(part)))
+            values: Pairs = (("count", len(part)), ("reason", reason), ("jobs", ",".join(dict.fromkeys(part))))
             self._say(Event(self._clock(), Level.WARNING, "alert.dropped", values))
 
     def _complain(self, error: Exception) -> None:

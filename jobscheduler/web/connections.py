@@ -38,6 +38,7 @@ class Connection(HTTPChannel):  # type: ignore[misc] # waitress has no types
         self.began = time.monotonic()
         self.answered: float | None = None
         super().__init__(*arguments, **more)
+        self.address = _address_of(self)
 
     def received(self, data: bytes) -> bool:
         """Take what came in. The first complete request is the last."""
@@ -140,8 +141,8 @@ class Server(TcpWSGIServer):  # type: ignore[misc] # as above
                 one.handle_close()
 
     def _make_room_for(self, new: Connection) -> None:
-        address, others = _address_of(new), [one for one in self.active_channels.values() if one is not new]
-        siblings = [one for one in others if _address_of(one) == address]
+        others = [one for one in self.active_channels.values() if one is not new]
+        siblings = [one for one in others if one.address == new.address]
         if len(siblings) >= MOST_OF_ADDRESS:
             _oldest(siblings, new).handle_close()
         elif len(others) >= self.adj.connection_limit:
