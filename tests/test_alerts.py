@@ -642,7 +642,7 @@ def test_the_definition_of_the_run_says_whom_to_tell(given: Given) -> None:
     room.write(record("c", F))
     room.stop()
 
-    assert given.told == [("a", "failure"), ("b", "failure")]
+    assert sorted(given.told) == [("a", "failure"), ("b", "failure")]
 
 
 # --- what controls a terminal or a mail ------------------------------------------------------------------

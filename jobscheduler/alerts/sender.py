@@ -132,6 +132,7 @@ class Sender:
             short = not self._idle and self._first() is not None
             hire = short and self._workers - self._long < self._most_workers and self._workers < THREADS
             self._workers += hire
+            self._idle += hire  # it is about to look for an alert
         self._tell_dropped(dropped, "full")
         if hire:
             try:
@@ -139,6 +140,7 @@ class Sender:
             except RuntimeError:  # the host has no thread left
                 with self._changed:
                     self._workers -= 1
+                    self._idle -= 1
         return not short or self._workers > 0
 
     def _first(self) -> Key | None:
@@ -184,12 +186,13 @@ class Sender:
             if not self._end(one):
                 return  # this thread was given up
             self._tell_end(one, ending)
+            with self._changed:
+                self._idle += 1
             self.tend()
 
     def _next(self) -> _Going | None:
-        """Take the next alert; None when there is none for a while."""
+        """Take the next alert; None when there is none for a while. The worker counts as idle before."""
         with self._changed:
-            self._idle += 1
             found = self._changed.wait_for(lambda: self._closed or self._first() is not None, IDLE)
             self._idle -= 1
             key = self._first()
