@@ -189,7 +189,8 @@ class Record:
     """The one final line about a slot (or about a run by hand, which has `scheduled=None`).
 
     `at` is when it was decided; `duration` is seconds; `details` are the task's own findings, such as `exit_code`;
-    `output` is the end of what a failed task printed.
+    `output` is the end of what a failed task printed. `job` is the definition that a run began with: it says whose
+    alerts are given, whatever has become of the file; None where there was no run, or where it is not known.
     """
 
     at: datetime
@@ -202,6 +203,7 @@ class Record:
     reason: str | None = None
     details: tuple[tuple[str, Value], ...] = ()
     output: str | None = None
+    job: Job | None = field(default=None, compare=False, repr=False)
 
     def pairs(self) -> Iterator[tuple[str, Value]]:
         """List the keys and values of the line, in its order; what is unknown is left out."""

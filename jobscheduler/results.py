@@ -9,10 +9,11 @@ from __future__ import annotations
 import threading
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from jobscheduler.model import Entry, Event, Record, Status, Value
 
@@ -60,6 +61,19 @@ class Totals:
     duration: Spread
     lateness: Spread
     latency: Spread
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """Records from the log, newest first, as in JSON log lines; values may be text, as in a text log.
+
+    `since` is from when on none is missing, None if the log has no others. `is_whole` is false if there may be older
+    ones that were not looked for.
+    """
+
+    lines: Sequence[Mapping[str, Any]]
+    since: datetime | None = None
+    is_whole: bool = True
 
 
 class Results:

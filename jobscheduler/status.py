@@ -15,6 +15,9 @@ from typing import Any
 
 from jobscheduler.model import NO_TASK, Cron, Job, Problem, Record, TaskSpec
 
+MOST_ALERTS = 100
+"""How many jobs with waiting alerts are named."""
+
 
 class Unknown(LookupError):
     """There is no such job or run; the problem says so, and which may have been meant."""
@@ -96,7 +99,7 @@ class ServiceStatus:
 
     `running` are runs at work, `queued` those that wait for a worker. `late` names a part that is not on time,
     `trouble` are the present troubles in words (a directory that is lost, a log that cannot be written). `jobs_dir` and
-    `database` say where jobs are, each of them empty if there is none.
+    `database` say where jobs are, each of them empty if there is none. `alerts` are the jobs of which an alert waits.
     """
 
     version: str
@@ -113,6 +116,7 @@ class ServiceStatus:
     late: str | None = None
     trouble: tuple[str, ...] = ()
     database: str = ""
+    alerts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +210,8 @@ def service_json(snapshot: Snapshot) -> dict[str, Any]:
         "last_tick": round(service.ticked, 3),
         "late": service.late,
         "trouble": list(service.trouble),
+        "alerts": list(service.alerts[:MOST_ALERTS]),
+        "alerts_waiting": len(service.alerts),
         "problems": [
             {"state": "stale" if one.stale else one.state.value, **problem_json(problem)}
             for one in snapshot.jobs

@@ -12,13 +12,23 @@ from http import HTTPStatus
 from typing import Any, Protocol
 from urllib.parse import parse_qs
 
+from jobscheduler.control.turns import Sent, Turns
 from jobscheduler.model import Problem
 from jobscheduler.status import Impossible, Unknown
 
 LONGEST_WAIT = 30.0
 """How long one request may wait for the end of a run, in seconds."""
 
+TURN = 30.0
+"""How long a request for a large answer waits for the answers before it of the same user, in seconds."""
+
+LARGE = "/v1/jobs"
+"""The path whose answer grows with the number of jobs: some 5 MB for ten thousand."""
+
 Answer = tuple[HTTPStatus, Mapping[str, Any]]
+
+
+_BUSY = Problem("the service is busy with other requests of this user", help="ask again in a moment")
 
 
 class Desk(Protocol):
@@ -44,8 +54,21 @@ class _Wrong(Exception):
 
 def application(desk: Desk, complain: Callable[[str], object]) -> Callable[..., Iterable[bytes]]:
     """Return the application; faults of ours go to `complain`, and the client learns only that there was one."""
+    turns = Turns()
 
     def answer(environ: Mapping[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if environ.get("PATH_INFO") != LARGE:
+            return [body(environ, start_response)]
+        turn = turns.take(str(environ.get("control.uid", "unknown")), TURN)
+        if turn is None:
+            return [_sent(HTTPStatus.SERVICE_UNAVAILABLE, _error(_BUSY), start_response)]
+        try:
+            return Sent(body(environ, start_response), turn)
+        except BaseException:
+            turn.release()
+            raise
+
+    def body(environ: Mapping[str, Any], start_response: Callable[..., Any]) -> bytes:
         try:
             status, value = _answer(desk, environ)
         except _Wrong as wrong:
@@ -57,12 +80,16 @@ def application(desk: Desk, complain: Callable[[str], object]) -> Callable[..., 
         except Exception as fault:
             complain(f"{environ.get('PATH_INFO')}: {type(fault).__name__}: {fault}")
             status, value = HTTPStatus.INTERNAL_SERVER_ERROR, _error(Problem("the service failed to answer; see log"))
-        body = json.dumps(value).encode() + b"\n"
-        headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
-        start_response(f"{status.value} {status.phrase}", headers)
-        return [body]
+        return _sent(status, value, start_response)
 
     return answer
+
+
+def _sent(status: HTTPStatus, value: Mapping[str, Any], start_response: Callable[..., Any]) -> bytes:
+    body = json.dumps(value).encode() + b"\n"
+    headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+    start_response(f"{status.value} {status.phrase}", headers)
+    return body
 
 
 def _answer(desk: Desk, environ: Mapping[str, Any]) -> Answer:

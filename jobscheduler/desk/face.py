@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
-from itertools import islice
 from typing import Any
 
 from jobscheduler.config import Settings
+from jobscheduler.desk.recent import KEPT, Recent
 from jobscheduler.desk.snapshots import Snapshots, Supervising
 from jobscheduler.model import Status
-from jobscheduler.results import Results
-from jobscheduler.runlog.history import lines_back
-from jobscheduler.runlog.wanted import Wanted
+from jobscheduler.results import Records, Results
+from jobscheduler.runlog.bounded import Reach, at_instants, newest
+from jobscheduler.runlog.parsing import RECORDS
+from jobscheduler.runlog.wanted import Found, Wanted
 from jobscheduler.scheduler import Scheduler
 from jobscheduler.status import Detail, Snapshot
 
 FRESH = 1.0
 """How long a snapshot serves everybody who looks at the page, in seconds."""
+
+
+DAY_BYTES = 64 * 1024 * 1024
+"""How many bytes of the log are read for a drawing of the last day."""
+
+JOB_BYTES = 16 * 1024 * 1024
+"""How many bytes of the log's end are read for the page of a job."""
 
 
 class ServiceFace:
@@ -32,12 +40,14 @@ class ServiceFace:
         scheduler: Scheduler,
         results: Results,
         supervising: Supervising,
+        recent: Recent,
     ) -> None:
         self._log = settings.log_file, settings.log_backups
         self._snapshots = snapshots
         self._scheduler = scheduler
         self._supervising = supervising
         self._results = results
+        self._recent = recent
         self._lock = threading.Lock()
         self._taken: tuple[float, Snapshot] | None = None
 
@@ -65,12 +75,32 @@ class ServiceFace:
         }
 
     def records(
-        self, job_id: str | None, since: datetime, most: int, statuses: Collection[Status] = tuple(Status)
-    ) -> Sequence[Mapping[str, Any]]:
-        """The newest `most` records with these statuses in the log since then, newest first, as in JSON log lines."""
+        self,
+        since: datetime,
+        most: int,
+        statuses: Collection[Status] = tuple(Status),
+        check: Callable[[], object] = lambda: None,
+    ) -> Records:
+        """The newest `most` records of all jobs with these statuses in the log since then, as far as a bound of bytes.
+
+        `check` is called now and then; what it raises ends the reading.
+        """
         words = frozenset(status.value for status in statuses)
-        found = islice(lines_back(*self._log, Wanted(job_id, words, since)), most)
-        return [{**line, "status": line["word"]} for line in found]
+        found = newest(*self._log, Wanted(None, words, since), most, Reach(DAY_BYTES, check))
+        return Records([_record(one) for one in found.found], found.since, is_whole=found.since is None)
+
+    def history(self, job_id: str, most: int, check: Callable[[], object] = lambda: None) -> Records:
+        """The newest `most` records of one job, or as many of them as are found within a bound of bytes.
+
+        The end of the log is read; older ones are found by their instants, as far as those are known.
+        """
+        wanted = Wanted(job_id, RECORDS)
+        near = newest(*self._log, wanted, most, Reach(JOB_BYTES, check))
+        if near.since is None or len(near.found) >= most:
+            return Records([_record(one) for one in near.found], near.since, is_whole=near.since is None)
+        before = [one for one in self._recent.of(job_id) if one < near.since][: max(0, KEPT - len(near.found))]
+        far = at_instants(*self._log, wanted, before) if before else []
+        return Records([_record(one) for one in (*near.found, *far)], near.since, is_whole=False)
 
     def output(self, run_id: str) -> bytes | None:
         """All that was kept of what a run printed, None if that is no longer kept."""
@@ -82,3 +112,7 @@ class ServiceFace:
         if late is not None:
             return f"{late} is not on time"
         return next(iter(self._supervising.troubles()), None)
+
+
+def _record(found: Found) -> Mapping[str, Any]:
+    return {**found.pairs, "status": found.pairs["word"]}

@@ -50,11 +50,14 @@ class Snapshots:
         *,
         jobs_dir: str = "",
         database: str = "",
+        alerts: Callable[[], tuple[str, ...]] = tuple,
     ) -> None:
         """`recall` is called before the first snapshot, to have `results` know what was before this start.
 
-        `jobs_dir` and `database` say where jobs are, each empty if there is none.
+        `jobs_dir` and `database` say where jobs are, each empty if there is none. `alerts` gives the jobs of which an
+        alert waits.
         """
+        self._alerts = alerts
         self._places = jobs_dir, database
         self._settings = settings
         self._scheduler = scheduler
@@ -139,6 +142,7 @@ class Snapshots:
             ticked=self._scheduler.idle_for(),
             late=self._supervising.late(),
             trouble=self._supervising.troubles(),
+            alerts=self._alerts(),
         )
 
 

@@ -319,6 +319,7 @@ class Run:
             reason=reason,
             details=(*self.extra, *attempts, *details),
             output=tail(output) if reason is not None and output else None,
+            job=self.job,
         )
         return self._record
 

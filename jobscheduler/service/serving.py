@@ -18,7 +18,7 @@ from jobscheduler.claim import Claim, check_paths, claim_log
 from jobscheduler.config import Settings
 from jobscheduler.control.app import application
 from jobscheduler.control.server import CannotListen, Control
-from jobscheduler.desk import Desk, Recall, ServiceFace, Snapshots
+from jobscheduler.desk import Desk, Recall, Recent, ServiceFace, Snapshots
 from jobscheduler.hostclock import HostClock
 from jobscheduler.model import Entry, Event, Level, Tell, Value
 from jobscheduler.passes import Reconciler
@@ -84,11 +84,12 @@ def serve(settings: Settings) -> int:
         stack.enter_context(_library_warnings(log))
         _warn_of_exposure(log)
         stack.callback(hand_over_leftovers)
-        clock, results = HostClock(), Results()
+        clock, results, recent = HostClock(), Results(), Recent()
         former = partial(last_results, settings.log_file, settings.log_backups)
         alerts = Alerts(log.write, former, defaults, host=os.uname().nodename)
-        scheduler = stack.enter_context(_scheduler(settings, log, _each(results.take, alerts.write), second, clock))
-        tell, sources = _telling(log, results), _sources(source, second)
+        takers = (results.take, alerts.write) if settings.http is None else (results.take, recent.take, alerts.write)
+        scheduler = stack.enter_context(_scheduler(settings, log, _each(*takers), second, clock))
+        tell, sources = _telling(log, results, recent), _sources(source, second)
         reconciler = Reconciler(sources, scheduler, rules, tell, took=results.took, is_ending=mailbox.is_stopping)
         watch = stack.enter_context(_watch(settings, source, reconciler, mailbox))
         if second is not None:
@@ -100,11 +101,13 @@ def serve(settings: Settings) -> int:
             if second is not None:
                 second.begin()
                 supervisor.on_reload, supervisor.on_stop = second.reload, second.syslog.take_leave
-            recall = Recall(settings.log_file, settings.log_backups, results)
+            recall = Recall(settings.log_file, settings.log_backups, results, recent if settings.http else None)
             places = {"jobs_dir": str(source or ""), "database": str(second or "")}
-            snapshots = Snapshots(settings, scheduler, reconciler, results, supervisor, recall, **places)
+            snapshots = Snapshots(
+                settings, scheduler, reconciler, results, supervisor, recall, alerts=alerts.waiting, **places
+            )
             supervisor.control = _control(settings, Desk(snapshots, scheduler, reconciler, log.event), log, stack)
-            _show(settings, ServiceFace(settings, snapshots, scheduler, results, supervisor), token, log, stack)
+            _show(settings, ServiceFace(settings, snapshots, scheduler, results, supervisor, recent), token, log, stack)
             _look_for_cycles_seldom()
             supervisor.ready()
             if supervisor.run() is not None:
@@ -179,13 +182,14 @@ def _each(*takers: Callable[[Entry], object]) -> Callable[[Entry], object]:
     return take
 
 
-def _telling(log: RunLog, results: Results) -> Tell:
+def _telling(log: RunLog, results: Results, recent: Recent) -> Tell:
     """Return what a pass tells its changes to: the log, and whoever keeps something of each job."""
 
     def tell(level: Level, name: str, /, **values: Value | None) -> None:
         log.event(level, name, **values)
         if name == "job.removed":
             results.forget([str(values["job_id"])])
+            recent.forget([str(values["job_id"])])
 
     return tell
 

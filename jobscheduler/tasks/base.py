@@ -64,8 +64,9 @@ class Alert:
     """What a task is told when it is an alert: that the result of a job has changed.
 
     `on` is `failure` or `recovery`, and `record` is that of the run which changed it. `text` is the record as one line
-    of JSON, as the log writes it. `variables` are the environment variables of an alert (`JOB_STATUS` and so on), for a
-    type that starts programs.
+    of JSON, as the log writes it. Where several jobs are told of at once, `on` is `summary`, `record` is the last of
+    theirs, and `text` lists them all. `variables` are the environment variables of an alert (`JOB_STATUS` and so on),
+    for a type that starts programs.
     """
 
     on: str
