@@ -140,7 +140,8 @@ def _url(text: str) -> str:
 def _has_password(url: str) -> bool:
     try:
         parts = urlsplit(url)
-        return parts.password is not None or any("pass" in name.lower() for name in parse_qs(parts.query))
+        is_odd = not url.startswith("sqlite") and re.search("://[^@]*:[^@]*@", url) is not None  # also with a bare `/`
+        return is_odd or parts.password is not None or any("pass" in name.lower() for name in parse_qs(parts.query))
     except ValueError:
         return True
 

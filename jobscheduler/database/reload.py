@@ -14,7 +14,8 @@ from types import TracebackType
 from typing import Self
 
 from jobscheduler.database import rows
-from jobscheduler.database.connecting import Database, Unavailable, told
+from jobscheduler.database.connecting import Database
+from jobscheduler.database.faults import Unavailable, told
 from jobscheduler.database.kept import Kept
 from jobscheduler.database.source import DatabaseSource
 from jobscheduler.model import Level, Tell
