@@ -231,9 +231,9 @@ def test_a_definition_that_is_not_valid_is_stale_and_holds_up_nothing(world: Wor
     world.table.add(job("a"), job("b"))
     world.reloaded()
     with world.table.database.writing() as connection:
-        rows.update_job(connection, "a", '{"job_id": "a", "shedule": "@daily"}', datetime.now(UTC))
+        rows.update_jobs(connection, {"a": '{"job_id": "a", "shedule": "@daily"}'}, datetime.now(UTC))
         rows.insert_jobs(connection, {"x": "{", "y": json.dumps(job("z"))}, datetime.now(UTC))
-        rows.update_job(connection, "b", json.dumps(job("b", command="changed")), datetime.now(UTC))
+        rows.update_jobs(connection, {"b": json.dumps(job("b", command="changed"))}, datetime.now(UTC))
         rows.add_marker(connection, datetime.now(UTC))
     world.reloaded()
 

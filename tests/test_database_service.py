@@ -65,7 +65,7 @@ def test_jobs_of_a_directory_and_of_a_database_run_side_by_side(base: Service, p
     marker = table.update(job("row", command="echo two; exit 1"))
     base.wait_for("FAILURE", job_id="row", output="two")
     with table.database.writing() as connection:
-        rows.update_job(connection, "row", '{"job_id": "row", "shedule": "@daily"}', datetime.now(UTC))
+        rows.update_jobs(connection, {"row": '{"job_id": "row", "shedule": "@daily"}'}, datetime.now(UTC))
         rows.add_marker(connection, datetime.now(UTC))
     base.wait_for("job.stale", job_id="row", file="jm_jobs/row")
     assert table.is_reloaded(marker)
