@@ -13,7 +13,8 @@ from sqlalchemy import select
 
 from jobscheduler.database import connecting
 from jobscheduler.database.connecting import Database
-from jobscheduler.database.syslog import Syslog, values_of
+from jobscheduler.database.lines import values_of
+from jobscheduler.database.syslog import Syslog
 from jobscheduler.database.tables import SYSLOG
 from jobscheduler.model import Event, Level, Record, Status, Value
 from jobscheduler.runlog import LogFile, RunLog

@@ -6,11 +6,14 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 from jobscheduler.cli.files import definitions, path_named, rules_of
 from jobscheduler.cli.options import add_options, settings_of
 from jobscheduler.cli.problems import as_object, show
 from jobscheduler.model import Job, Problem
+from jobscheduler.parse import Rules, oddities
 
 SUMMARY = "check job files and show all their problems"
 EXAMPLES = """examples:
@@ -41,7 +44,10 @@ def run(arguments: argparse.Namespace) -> int:
             files += 1
             bad += any(level_of(problem) == "error" for problem in problems)
             for problem in problems:
-                _print(problem, as_json=arguments.json)
+                _print(problem, level_of(problem), as_json=arguments.json)
+            if isinstance(verdict, Job):
+                for problem in _odd(verdict, path, rules):
+                    _print(problem, "warning", as_json=arguments.json)
     if not arguments.json:
         print(_summary(files, bad))
     return 1 if bad else 0
@@ -52,8 +58,17 @@ def level_of(problem: Problem) -> str:
     return "warning" if problem.host and os.geteuid() != 0 else "error"
 
 
-def _print(problem: Problem, *, as_json: bool) -> None:
-    level = level_of(problem)
+def _odd(job: Job, path: Path, rules: Rules) -> Iterator[Problem]:
+    """Yield what is legal and hardly meant."""
+    file = path / job.origin if path.is_dir() else path
+    try:
+        raw = file.read_bytes()
+    except OSError:
+        raw = b""
+    return oddities(job, raw, str(file), rules)
+
+
+def _print(problem: Problem, level: str, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(as_object(problem, level)))
     else:

@@ -17,6 +17,7 @@ from jobscheduler.database import rows
 from jobscheduler.database.changes import Absent, Changes, Exists, Given, between, checked
 from jobscheduler.database.connecting import Database
 from jobscheduler.database.faults import Unavailable
+from jobscheduler.database.lock import is_used
 from jobscheduler.database.making import make_tables
 from jobscheduler.database.rows import Row
 from jobscheduler.model import Problem
@@ -154,6 +155,11 @@ class JobTable:
     def is_reloaded(self, marker: int) -> bool:
         """Tell whether the service has made the reload that a marker asked for."""
         return self._read(lambda connection: rows.is_done(connection, marker))
+
+    def is_used(self) -> bool | None:
+        """Tell whether a service has this database now; None if that cannot be told from here."""
+        with self.database.reading() as connection:
+            return is_used(self.database, connection, rows.check_version(connection))
 
     def _read(self, work: Callable[[Connection], _T]) -> _T:
         with self.database.reading() as connection:

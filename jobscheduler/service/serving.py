@@ -92,7 +92,8 @@ def serve(settings: Settings) -> int:
         if supervisor.start(past):
             if second is not None:
                 second.begin()
-                supervisor.on_reload, supervisor.on_stop = second.reload, second.syslog.take_leave
+                supervisor.on_reload, supervisor.on_stop = second.reload, second.take_leave
+                supervisor.further_troubles = second.troubles
             recall = Recall(settings.log_file, settings.log_backups, results)
             places = {"jobs_dir": str(source or ""), "database": str(second or "")}
             snapshots = Snapshots(settings, scheduler, reconciler, results, supervisor, recall, **places)

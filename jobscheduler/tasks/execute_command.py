@@ -15,6 +15,7 @@ from jobscheduler.tasks.base import Complaint, Context, NotBegun, Outcome, Outsi
 from jobscheduler.tasks.execute_command_child import Child, Plan
 from jobscheduler.tasks.execute_command_errors import in_words, is_transient, of_a_helper
 from jobscheduler.tasks.execute_command_fields import SCHEMA, complaints
+from jobscheduler.tasks.execute_command_oddities import oddities
 from jobscheduler.tasks.execute_command_wait import Waiting
 from jobscheduler.tasks.processes import ATTEMPT, MARK, End, Process
 from jobscheduler.tasks.users import NoSuchAccount, account, encoded, environment, wrapped
@@ -36,6 +37,11 @@ class ExecuteCommand(Outside):
     def check(cls, fields: Mapping[str, Any]) -> Iterator[Complaint]:
         """Say what the schema cannot: NUL, relative paths, names of accounts."""
         return complaints(fields)
+
+    @classmethod
+    def odd(cls, fields: Mapping[str, Any]) -> Iterator[Complaint]:
+        """Say what a shell takes without a word and does not do as it was meant."""
+        return oddities(fields)
 
     def secrets(self) -> Iterator[str]:
         """The values of `env`, and what is written to the command."""
