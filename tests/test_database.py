@@ -6,6 +6,7 @@ import json
 import os
 import threading
 import tracemalloc
+import warnings
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from jobscheduler.database import (
 )
 from jobscheduler.database.connecting import Database
 from jobscheduler.database.tables import MARKERS, VERSIONS
-from jobscheduler.parse import Rules
+from jobscheduler.parse import Rules, parse
 from tests.conftest import job
 from tests.databases import PASSWORD, QUOTED, Place, on_mariadb, place, server
 
@@ -234,6 +235,60 @@ def test_each_field_of_a_schedule_is_one_field() -> None:
         Job("a", "true", second=0, hour="1 2")
     with pytest.raises(ValueError, match="`minute` of `a`"):
         Job("a", "true", second=0, minute="")
+
+
+def test_weekday_numbers_that_mean_other_days_than_in_jobsmanager_are_warned_of() -> None:
+    """Numbers there begin with Monday as 0; names, and all days, mean the same."""
+    for field, there in (
+        ("0-4", "mon,tue,wed,thu,fri"),
+        ("*/2", "mon,wed,fri,sun"),
+        ("1-5/2", "tue,thu,sat"),
+        (0, "mon"),
+        ("5,6", "sat,sun"),
+    ):
+        with pytest.warns(UserWarning, match="counts from 0 for Monday") as caught:
+            Job("a", "true", second=0, minute=0, hour=1, day_of_week=field)
+        assert f'`day_of_week="{there}"` means the same in both' in str(caught[0].message)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for field in ("mon-fri", "*", "sun", "fri#2", "*/1", "0-6"):
+            Job("a", "true", second=0, minute=0, hour=1, day_of_week=field)
+
+
+def test_a_day_of_the_month_and_a_weekday_are_warned_of() -> None:
+    """JobsManager wants both to match, crontab either of them; what to write is said."""
+    for day, weekday, instead in (
+        ("1-7", "mon", 'write `day="*", day_of_week="mon#1"`'),
+        ("15-21", "tue", 'write `day="*", day_of_week="tue#3"`'),
+        (13, "fri", '`[ "$(date +%-d)" = 13 ] || exit 0; ...`'),
+        ("1,15", "fri", "let the command look at the day of the month"),
+    ):
+        with pytest.warns(UserWarning, match="in JobsManager only when both do") as caught:
+            Job("a", "true", second=0, minute=0, hour=1, day=day, day_of_week=weekday)
+        assert instead in str(caught[0].message)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Job("a", "true", second=0, minute=0, hour=1, day="*/2", day_of_week="mon")
+        Job("a", "true", second=0, minute=0, hour=1, day=1)
+
+
+@pytest.mark.parametrize(
+    ("day", "instead"),
+    [
+        ("last", 'day="L"'),
+        ("2nd tue", 'day_of_week="tue#2"'),
+        ("last fri", 'day_of_week="friL"'),
+        ("1st mon,3rd mon", 'day_of_week="mon#1,mon#3"'),
+    ],
+)
+def test_days_of_jobsmanager_that_have_another_form_are_refused_with_it(day: str, instead: str) -> None:
+    """What is suggested is taken."""
+    with pytest.raises(ValueError, match=f"`{day}` is written") as caught:
+        Job("a", "true", second=0, minute=0, hour=1, day=day)
+    assert f"`{instead}`" in str(caught.value)
+    name, _, value = instead.partition("=")
+    made = Job("a", "true", second=0, minute=0, hour=1, **{name: value.strip('"')})
+    assert parse(made.text.encode(), "", RULES).__class__.__name__ == "Job"
 
 
 def test_half_a_character_and_very_many_jobs_fit_into_a_marker(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
