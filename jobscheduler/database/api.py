@@ -18,7 +18,7 @@ from jobscheduler.database.changes import Absent, Changes, Exists, Given, betwee
 from jobscheduler.database.connecting import Database
 from jobscheduler.database.faults import Unavailable
 from jobscheduler.database.lock import is_used
-from jobscheduler.database.making import make_tables
+from jobscheduler.database.making import make_tables, wait_for_others
 from jobscheduler.database.rows import Row
 from jobscheduler.model import Problem
 from jobscheduler.parse import Rules
@@ -60,11 +60,12 @@ class JobTable:
 
         The other methods need them.
         """
-        if self.database.file is not None:
-            with self.database.polling(create=True) as connection:
-                rows.keep_readers_going(connection)
-        with self.database.writing(create=True) as connection:
-            return make_tables(connection, self._now())
+        with self.database.polling(create=True) as first:
+            if self.database.file is not None:
+                rows.keep_readers_going(first)
+            wait_for_others(first)
+            with self.database.writing(create=True) as connection:
+                return make_tables(connection, self._now())
 
     def add(self, *jobs: Given) -> int:
         """Add jobs; return the id of the marker.

@@ -28,7 +28,6 @@ def make_tables(connection: Connection, now: datetime) -> bool:
         Unavailable: there are tables of another version, or of another program.
 
     """
-    _wait_for_others(connection)
     found = inspect(connection)
     before = _version(connection, found)
     _refuse_foreign(found)
@@ -109,12 +108,15 @@ def _forget_secrets(connection: Connection) -> None:
     connection.execute(done.values(jobs_before_update=None, jobs_after_update=None))
 
 
-def _wait_for_others(connection: Connection) -> None:
-    """Wait for other programs that make tables here; the lock goes with the connection, after the commit."""
+def wait_for_others(connection: Connection) -> None:
+    """Wait for other programs that make tables here, and hold off further ones until the connection is closed.
+
+    It is not the one that makes the tables: that has to see what the others did.
+    """
     kind, name = connection.dialect.name, f"jobscheduler.init.{_database_hash(connection)}"
     if kind == "postgresql":
         key = int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), signed=True)
-        connection.execute(select(func.pg_advisory_xact_lock(key)))
+        connection.execute(select(func.pg_advisory_lock(key)))
     elif kind == "mysql" and connection.execute(select(func.get_lock(name, PATIENCE))).scalar() != 1:
         raise Unavailable("another program is making the tables", "try again in a moment", again=True)
 
