@@ -428,3 +428,17 @@ def test_a_table_is_a_source_as_any_other(tmp_path: Path, place: Place) -> None:
         assert world.ids() == ["a"]
     finally:
         world.reloader.__exit__(None, None, None)
+
+
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
+def test_a_file_that_others_may_write_is_not_read_again(world: World, tmp_path: Path) -> None:
+    """Its rights are looked at before each reload; the jobs that were in force stay."""
+    world.table.add(job("a"))
+    world.reloaded()
+    (tmp_path / "jobs.db").chmod(0o666)
+    world.table.add(job("b"))
+    wait_until(lambda: world.reconciler.check() or world.words("database.lost"), 30)
+    assert world.ids() == ["a"]
+    (tmp_path / "jobs.db").chmod(0o644)
+    world.reloaded()
+    assert world.ids() == ["a", "b"]

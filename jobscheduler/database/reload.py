@@ -222,6 +222,7 @@ class Reloader:
     def _reload(self, *, is_wanted: bool) -> None:
         """Read markers and jobs as they were at one moment, apply the jobs, then mark those markers and no others."""
         began = time.monotonic()
+        self._check_trust()
         with self._database.reading() as connection:
             rows.check_version(connection)
             self._clocks.compare(lambda: rows.server_of(connection).now)
