@@ -153,7 +153,7 @@ def test_a_database_that_can_be_read_and_not_written_is_one_problem(
         wait_until(lambda: world.ids() == ["a"])
         wait_until(lambda: world.words("database.read_only"))
         world.table.add(job("b"))
-        wait_until(lambda: world.ids() == ["a", "b"], 5)
+        wait_until(lambda: world.ids() == ["a", "b"])
         looks = world.looks
         threading.Event().wait(10 * INTERVAL)
         assert world.looks == looks  # what is in force is not made again and again
