@@ -23,6 +23,7 @@ class Settings:
     `http` is where the page is served, None for nowhere; `http_token_file` holds what its readers have to know.
     `on_failure` and `on_recovery` are files with what is done when a job's result changes; None is nothing.
     `database_url` is where further jobs are, or the only ones; None is nowhere. `database_url_file` holds the same.
+    `keep_log_rows` and `keep_markers` are for how long old rows stay in it.
     `named` are the settings that somebody gave, be it with their defaults.
     """
 
@@ -43,6 +44,8 @@ class Settings:
     database_url: str | None = field(default=None, repr=False)
     database_url_file: Path | None = None
     reload_interval: float = 10.0
+    keep_log_rows: float = 30 * 86400.0
+    keep_markers: float = 30 * 86400.0
     named: frozenset[str] = field(default=frozenset(), compare=False)
 
     @property
@@ -140,7 +143,8 @@ def _url(text: str) -> str:
 def _has_password(url: str) -> bool:
     try:
         parts = urlsplit(url)
-        return parts.password is not None or any("pass" in name.lower() for name in parse_qs(parts.query))
+        is_odd = not url.startswith("sqlite") and re.search("://[^@]*:[^@]*@", url) is not None  # also with a bare `/`
+        return is_odd or parts.password is not None or any("pass" in name.lower() for name in parse_qs(parts.query))
     except ValueError:
         return True
 
@@ -163,6 +167,8 @@ OPTIONS = (
     Option("database_url", _url, "URL", "the database with further jobs, such as `sqlite:////srv/jobs.db`", True),
     Option("database_url_file", _path, "FILE", "the file that holds the URL of the database, password and all"),
     Option("reload_interval", _seconds(0.1), "DURATION", "how often the database is asked whether jobs have changed"),
+    Option("keep_log_rows", _seconds(60), "DURATION", "how long lines of the log stay in the database"),
+    Option("keep_markers", _seconds(60), "DURATION", "how long requests for a reload stay there after they are done"),
 )
 """Every option of `serve`."""
 
@@ -199,4 +205,6 @@ def default_of(option: Option) -> str:
         return f"{value // 1024**2}M"
     if value is None:
         return "the host's" if option.name == "timezone" else "none"
-    return f"{value:g}s" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value / 86400:g}d" if value >= 86400 else f"{value:g}s"
+    return str(value)

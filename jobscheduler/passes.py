@@ -19,6 +19,7 @@ from jobscheduler.model import Job, Level, Problem, Tell, in_order
 from jobscheduler.parse import Rules, conflict, parse
 from jobscheduler.reconcile import plan
 from jobscheduler.sources import Read, Source, SourceUnavailable, View
+from jobscheduler.sources.words import in_words_of
 
 LONG_AGO = timedelta(minutes=1)
 """A file older than this was not what made a pass take its definition."""
@@ -241,7 +242,8 @@ class Reconciler:
             return (Problem(message, file=found.name, help=help_, host=True),)
         if isinstance(verdict, Job):
             return replace(verdict, written=datetime.fromtimestamp(found.written, UTC))
-        return verdict
+        noun = self._place_of(found.name).source.noun
+        return tuple(in_words_of(noun, problem) for problem in verdict)
 
     def _apply(self, *, everything: bool) -> None:
         """Apply the difference. Only what succeeded goes into the ledger, so what failed is seen again.

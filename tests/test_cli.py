@@ -289,3 +289,29 @@ def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
 
     assert done.stderr == ""
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("task", "is_warned"),
+    [
+        ({"command": "sleep 3 &> /dev/null"}, True),
+        ({"command": "sleep 3 &>>/tmp/x"}, True),
+        ({"command": "sleep 3 &>/tmp/x", "shell": "/bin/dash"}, True),
+        ({"command": "sleep 3 &> /dev/null", "shell": "/bin/bash"}, False),
+        ({"command": ["sleep", "&>", "x"]}, False),
+        ({"command": "echo '&> x' \"&> x\" \\&> x; sleep 1 > x 2>&1"}, False),
+        ({"command": "true && true & true > x # &> x"}, False),
+    ],
+)
+def test_validate_warns_of_a_redirection_of_bash_for_sh(
+    tmp_path: Path, task: dict[str, object], is_warned: bool
+) -> None:
+    """It puts the command into the background there, and the run is a success whatever becomes of it."""
+    definition = job("a")
+    definition["task"] = {"type": "execute_command", **task}
+    put(tmp_path / "a.json", json.dumps(definition, indent=1))
+    done = run("validate", "a.json", cwd=tmp_path)
+    assert done.returncode == 0
+    assert done.stdout.startswith("warning: `&>") == is_warned
+    assert ("--> a.json:6:" in done.stdout) == is_warned
+    assert done.stdout.endswith("1 file checked, no errors\n")

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -237,3 +238,33 @@ def test_an_export_that_fails_leaves_no_half_file(here: Here, monkeypatch: pytes
     assert status == 1
     assert "no space left on device" in errors
     assert list((here.base / "exp").iterdir()) == []
+
+
+def test_put_adds_and_changes_and_says_so(here: Here) -> None:
+    """Of several files each is what it has to be."""
+    first, second = here.write("a.json", job("a")), here.write("b.json", job("b"))
+    assert here("put", first) == (0, "1 added, 0 updated, 0 unchanged\n", "")
+    here.write("a.json", job("a", command="false"))
+    assert here("put", first, second) == (0, "1 added, 1 updated, 0 unchanged\n", "")
+    assert here("put", first, second) == (0, "0 added, 0 updated, 2 unchanged\n", "")
+    assert here.ids() == ["a", "b"]
+
+
+def test_a_command_of_bash_for_sh_is_warned_of_and_added(here: Here) -> None:
+    """With its place, as `validate` does it."""
+    status, out, err = here("add", here.write("a.json", job("a", command="sleep 3 &> /dev/null")))
+    assert (status, out) == (0, "1 job added\n")
+    assert err.startswith("warning: `&>` is bash's")
+    assert "a.json:1:" in err
+    assert here.ids() == ["a"]
+
+
+def test_a_row_that_was_not_read_to_its_end_is_not_exported(here: Here, tmp_path: Path) -> None:
+    """A file with half of it would be worse than none."""
+    with here.table().database.writing() as connection:
+        rows.insert_jobs(connection, {"large": "x" * 1_200_000}, datetime.now(UTC))
+    status, out, err = here("export", str(tmp_path / "out"))
+    assert (status, out) == (1, "")
+    assert "the row is larger than 1 MiB" in err
+    assert "jm_jobs/large" in err
+    assert not (tmp_path / "out").exists()

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import secrets
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from jobscheduler.model import Problem, in_order
-from jobscheduler.parse import Rules, conflict
+from jobscheduler.cli.problems import show
+from jobscheduler.model import Job, Problem, in_order
+from jobscheduler.parse import Rules, conflict, oddities, parse
 from jobscheduler.sources import SourceUnavailable
 from jobscheduler.sources.directory import DirectorySource, is_job_file
 from jobscheduler.sources.trust import Judge
@@ -72,12 +74,20 @@ def _judged(raws: Iterable[tuple[str, bytes]], rules: Rules, problems: Iterable[
         except Refused as refused:
             wrong += refused.problems
             continue
+        _warn(raw, origin, rules)
         if owners.setdefault(job_id, origin) != origin:
             wrong.append(conflict(raw, origin, job_id, owners[job_id]))
         texts[job_id] = text
     if wrong:
         raise Refused(*wrong)
     return texts
+
+
+def _warn(raw: bytes, origin: str, rules: Rules) -> None:
+    """Show what is legal in a definition and hardly meant."""
+    job = parse(raw, origin, rules)
+    for problem in oddities(raw, origin, job, rules) if isinstance(job, Job) else ():
+        show(problem, sys.stderr, level="warning")
 
 
 def write_all(directory: Path, definitions: Mapping[str, str], *, may_remove: bool) -> tuple[int, int]:

@@ -103,7 +103,7 @@ def _directory(view: OpenDirectory, path: Path, rules: Rules) -> Iterator[Checke
         if isinstance(verdict, Job):
             owner = owners.setdefault(verdict.id, name)
             verdict = verdict if owner == name else (conflict(found.raw or b"", name, verdict.id, owner),)
-        yield _told(found, verdict, path / name)
+        yield _told(found, verdict, path / name, rules)
 
 
 def _file(view: OpenDirectory, path: Path, rules: Rules) -> Checked:
@@ -114,7 +114,7 @@ def _file(view: OpenDirectory, path: Path, rules: Rules) -> Checked:
     if isinstance(verdict, Job) and not is_job_file(path.name):
         help_ = "name it `*.json`, without a dot in front"
         return Checked((Problem("the service ignores a file of this name", file=str(path), help=help_),))
-    return _told(found, verdict, path)
+    return _told(found, verdict, path, rules)
 
 
 def _missing(path: Path) -> tuple[Problem, ...]:
@@ -129,12 +129,12 @@ def _verdict(found: Read, rules: Rules) -> Verdict:
     return parse(found.raw or b"", found.name, rules)
 
 
-def _told(found: Read, verdict: Verdict, path: Path) -> Checked:
+def _told(found: Read, verdict: Verdict, path: Path, rules: Rules) -> Checked:
     warnings = [] if found.problem is None or found.raw is None else [replace(found.problem, file=str(path))]
     if found.is_public and found.raw is not None:
         warnings += open_secrets(found.raw, str(path))
     if not isinstance(verdict, Job):
         verdict = tuple(replace(problem, file=str(path)) for problem in verdict)
     elif found.raw is not None:
-        warnings += oddities(found.raw, str(path), verdict)
+        warnings += oddities(found.raw, str(path), verdict, rules)
     return Checked(verdict, tuple(warnings))

@@ -9,8 +9,8 @@ from typing import Any
 
 from jobscheduler import jsontext
 from jobscheduler.characters import called, unseen, what_to_do
-from jobscheduler.model import Job, Problem
-from jobscheduler.parse.definition import located
+from jobscheduler.model import NO_TASK, Job, Problem
+from jobscheduler.parse.definition import Rules, located
 from jobscheduler.zone import note_on
 
 _TEXTS_OF_TASK = ("command", "cwd")
@@ -19,15 +19,15 @@ _DASH = re.compile(r"(?:^|\s)([^\x00-\x7f])\1?[A-Za-z]")
 Odd = tuple[jsontext.Path, str, str | None]
 
 
-def oddities(raw: bytes, origin: str, job: Job) -> tuple[Problem, ...]:
-    """Return what is odd about a definition that was accepted as `job`, each with its place."""
+def oddities(raw: bytes, origin: str, job: Job, rules: Rules) -> tuple[Problem, ...]:
+    """Return what is odd about a definition that was accepted as `job`, also to its task types, each with its place."""
     try:
         value, text = jsontext.decode(raw)
     except jsontext.Malformed:
         return ()
     return tuple(
         located(Problem(message, file=origin, help=help_), text, path)
-        for path, message, help_ in (*_zone(value), *_characters(value), *_retry(value, job))
+        for path, message, help_ in (*_zone(value), *_characters(value), *_retry(value, job), *_tasks(job, rules))
     )
 
 
@@ -65,3 +65,16 @@ def _retry(value: dict[str, Any], job: Job) -> Iterator[Odd]:
     given = "max_delay" in value["retry"]
     message = f"no delay is longer than `max_delay`, which is {retry.max_delay:g} s{'' if given else ' unless given'}"
     yield ("retry", "delay"), message, f"give a `max_delay` of {retry.delay:g} or more, or a shorter `delay`"
+
+
+def _tasks(job: Job, rules: Rules) -> Iterator[Odd]:
+    """Ask each task type what it finds odd; one that fails, although it accepted the fields, finds nothing."""
+    for name in ("task", "on_failure", "on_recovery"):
+        spec = getattr(job, name)
+        if spec is None or spec == NO_TASK:
+            continue
+        try:
+            findings = list(rules.task_type(spec.type).odd(spec.fields))
+        except Exception:  # noqa: S112 - a task type of another package
+            continue
+        yield from (((name, *finding.path), finding.message, finding.help) for finding in findings)

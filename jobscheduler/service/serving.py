@@ -99,8 +99,7 @@ def serve(settings: Settings) -> int:
         stack.callback(supervisor.close)
         if supervisor.start(past):
             if second is not None:
-                second.begin()
-                supervisor.on_reload, supervisor.on_stop = second.reload, second.syslog.take_leave
+                _begin_database(second, supervisor)
             recall = Recall(settings.log_file, settings.log_backups, results, recent if settings.http else None)
             places = {"jobs_dir": str(source or ""), "database": str(second or "")}
             snapshots = Snapshots(
@@ -123,6 +122,13 @@ def _warn_of_exposure(log: RunLog) -> None:
     exposed = exposed_url()
     if exposed is not None:
         log.event(Level.WARNING, "settings.exposed", file=exposed.file, problem=exposed.message, help=exposed.help)
+
+
+def _begin_database(second: Second, supervisor: Supervisor) -> None:
+    """Let the database's jobs be read, and the supervisor ask it at a reload, at the end and about its issues."""
+    second.begin()
+    supervisor.on_reload, supervisor.on_stop = second.reload, second.take_leave
+    supervisor.further_troubles = second.troubles
 
 
 def _look_for_no_cycles(stack: ExitStack) -> None:

@@ -51,7 +51,7 @@ class Supervisor:
     """The loop: `step` once in a while, and when something asks for it.
 
     `control` is tended, if there is one, `on_reload` called when SIGHUP asks for a look at everything, and `on_stop`
-    before the last line.
+    before the last line. `further_troubles` are what other parts have to tell.
     """
 
     def __init__(
@@ -73,6 +73,7 @@ class Supervisor:
         self.control: Control | None = None
         self.on_reload: Callable[[], object] = lambda: None
         self.on_stop: Callable[[], object] = lambda: None
+        self.further_troubles: Callable[[], tuple[str, ...]] = tuple
         self._clock = clock
         self._scheduler = scheduler
         self._reconciler = reconciler
@@ -134,7 +135,7 @@ class Supervisor:
             (self._log.is_failing(), "the log file cannot be written: lines are kept, and go to standard error"),
             (self._lookout.is_shared, "another service uses the same jobs directory"),
         )
-        return (*lost, *(text for is_so, text in others if is_so))
+        return (*lost, *(text for is_so, text in others if is_so), *self.further_troubles())
 
     def close(self) -> None:
         """Stop talking to the manager."""

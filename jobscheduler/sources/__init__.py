@@ -67,12 +67,13 @@ class View(Protocol):
 class Source(Protocol):
     """A place that holds definitions.
 
-    `kind` is its word in the log (`directory.lost`). The names of its items begin with `prefix`, and those of no other
-    source do; the one without a prefix has all names in which there is no `/`. `is_exact` says that what it tells is
-    never half-done, so that an item that is gone or bad needs no quiet second to be believed.
+    `kind` is its word in the log (`directory.lost`), `noun` the one for its items (`file`). The names of its items
+    begin with `prefix`, and those of no other source do; the one without a prefix has all names in which there is no
+    `/`. `is_exact` says that what it tells is never half-done: an item that is gone or bad needs no quiet second then.
     """
 
     kind: str
+    noun: str
     prefix: str
     is_exact: bool
 

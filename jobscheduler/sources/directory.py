@@ -50,6 +50,7 @@ class DirectorySource:
     """The jobs directory, under the path that the user gave (which may be a link, and may come to mean another)."""
 
     kind = "directory"
+    noun = "file"
     prefix = ""
     is_exact = False
 

@@ -227,6 +227,12 @@ class Task(ABC):
         del fields
         return iter(())
 
+    @classmethod
+    def odd(cls, fields: Mapping[str, Any]) -> Iterator[Complaint]:
+        """Say what is legal about fields that passed `check`, and hardly meant; nothing by default."""
+        del fields
+        return iter(())
+
     def __init__(self, fields: Mapping[str, Any]) -> None:
         """Take fields that fit the schema and passed `check`."""
         self.fields = fields

@@ -17,6 +17,7 @@ from jobscheduler.tasks.execute_command_child import Child, Plan
 from jobscheduler.tasks.execute_command_errors import in_words, is_transient
 from jobscheduler.tasks.execute_command_fields import SCHEMA, complaints
 from jobscheduler.tasks.execute_command_helpers import HELPERS_STATUS, error_of, given_up_by, is_proved
+from jobscheduler.tasks.execute_command_oddities import oddities
 from jobscheduler.tasks.execute_command_wait import Waiting
 from jobscheduler.tasks.left_pipes import MOST_OF_A_JOB
 from jobscheduler.tasks.process_tree import TreeEnd
@@ -43,6 +44,11 @@ class ExecuteCommand(Outside):
     def check(cls, fields: Mapping[str, Any]) -> Iterator[Complaint]:
         """Say what the schema cannot: NUL, relative paths, names of accounts."""
         return complaints(fields)
+
+    @classmethod
+    def odd(cls, fields: Mapping[str, Any]) -> Iterator[Complaint]:
+        """Say what a shell takes without a word and does not do as it was meant."""
+        return oddities(fields)
 
     def secrets(self) -> Iterator[str]:
         """The values of `env`, and what is written to the command."""
