@@ -10,7 +10,7 @@ from typing import Any
 
 from jobscheduler.tasks.base import Complaint
 from jobscheduler.tasks.processes import ATTEMPT, MARK
-from jobscheduler.tasks.users import NoSuchAccount, account, helper
+from jobscheduler.tasks.users import AccountExpired, NoSuchAccount, account, helper
 
 SCHEMA: Mapping[str, Any] = MappingProxyType(
     {
@@ -166,6 +166,9 @@ def _about_account(field: str, fields: Mapping[str, Any]) -> Iterator[Complaint]
     name = fields[field]
     try:
         who = account(**{field: name}) if "\0" not in name else account()
+    except AccountExpired as error:
+        yield Complaint((field,), str(error), error.help, host=True)
+        return
     except (NoSuchAccount, UnicodeError) as error:
         yield Complaint((field,), str(error), f"create it, or drop `{field}`", host=True)
         return
