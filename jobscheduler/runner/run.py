@@ -323,8 +323,13 @@ class Run:
             record = None
             if not lost:
                 self._context = None
-                self._last = (reason, ending) if pause is not None and reason is not None else None
-                details = (*(self._attempts_left() if reason else ()), *with_survivors(ending.details, self.survivors))
+                if pause is not None and reason is not None:
+                    self._last = (reason, ending)
+                details = ending.details
+                if self.survivors:
+                    details = with_survivors(details, self.survivors)
+                if self._is_last_attempt and reason is not None:
+                    details = (*self._attempts_left(), *details)
                 record = self._finish(reason, details, ending.output) if pause is None else None
         if lost:
             self._runner._found(context)

@@ -128,7 +128,8 @@ class Crew:
                 run = nested
                 del self._queued[run]
                 self._places.borrow(run.run_id, self._nested[run])
-            self._nested.pop(run, None)
+            if self._nested:
+                self._nested.pop(run, None)
             self._handed[run] = run.begun
             return run
 

@@ -44,6 +44,9 @@ class Places:
 
     def leave(self, run_id: str) -> None:
         """Take the place of a run back; if that was lent, it is from now on the place of the run that works in it."""
+        if not self._lent:  # hardly ever is a place lent
+            self._own.discard(run_id)
+            return
         child = self._lent.pop(run_id, None)
         parent = self._borrowed.pop(run_id, None)
         if parent is not None:
