@@ -258,7 +258,7 @@ def test_runs_at_the_same_time_do_not_take_each_others_status():
     def run(code):
         for _ in range(10):
             outcome = execute(f"sleep 0.001 & exit {code}", success_exit_codes=[code])
-            if outcome.details != (("exit_code", code),):
+            if outcome.details[0] != ("exit_code", code):
                 wrong.append(outcome)
 
     threads = [threading.Thread(target=run, args=(code,)) for code in range(8)]

@@ -98,7 +98,7 @@ class _Parsing:
         if self.problems:
             self.schedule(value)
             return None
-        job = self.assemble(value, task, alerts)
+        job = self.assemble(schema.job_with_integers(value), task, alerts)
         return None if self.problems else job
 
     def told(self) -> tuple[Problem, ...]:
@@ -149,6 +149,7 @@ class _Parsing:
             type_ = self.type_named(name, at)
             if type_ is None:
                 return None
+            own = schema.with_integers(type_, own)
             self.judge_task(type_, own, at)
         except BaseException as fault:  # a plug-in's SystemExit or KeyboardInterrupt must not end the service
             message = f"the definition cannot be judged: {type(fault).__name__}: {fault}"

@@ -18,6 +18,7 @@ from jsonschema.validators import extend
 
 from jobscheduler.jsontext import Path as JsonPath
 from jobscheduler.parse.accept import Accepts, acceptor
+from jobscheduler.parse.integers import Convert, converter
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,18 @@ def of_job(value: Mapping[str, Any]) -> Iterator[Finding]:
 def of_task(type_: Any, own: Mapping[str, Any], at: JsonPath) -> Iterator[Finding]:
     """Yield what the schema of a task type has against a task's own fields; `at` is where the task stands."""
     return _against(_rules_of(type_), own, at)
+
+
+def with_integers(type_: Any, own: dict[str, Any]) -> dict[str, Any]:
+    """Return a task's own fields with `10.0` as the integer 10 wherever its type asks for an integer."""
+    convert = _converter_of(type_)
+    return own if convert is None else convert(own)
+
+
+def job_with_integers(value: dict[str, Any]) -> dict[str, Any]:
+    """Return a job with `10.0` as the integer 10 wherever it asks for an integer; its tasks are not looked into."""
+    convert = _converter_of_jobs()
+    return value if convert is None else convert(value)
 
 
 def of_task_object(value: Any) -> Iterator[Finding]:
@@ -242,6 +255,18 @@ def _task_rules() -> _Compiled:
     task = public_schema()["$defs"]["task"]
     task.pop("allOf", None)
     return _compiled(task)
+
+
+@cache
+def _converter_of_jobs() -> Convert | None:
+    whole = public_schema()
+    whole["$defs"]["task"] = {}
+    return converter(whole)
+
+
+@cache
+def _converter_of(type_: Any) -> Convert | None:
+    return converter(dict(type_.schema))
 
 
 @cache

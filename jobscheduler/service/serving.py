@@ -32,6 +32,8 @@ from jobscheduler.service.second import Second, second_of
 from jobscheduler.service.supervisor import Supervisor, defaults_of, rules_of, token_of, utc_now
 from jobscheduler.sources import Source
 from jobscheduler.sources.directory import DirectorySource, is_job_file
+from jobscheduler.tasks.aftermath import AFTERMATH
+from jobscheduler.tasks.descriptors import FORMER_LIMIT
 from jobscheduler.watch import NoWatch, Watch
 from jobscheduler.web import Web
 
@@ -59,6 +61,8 @@ def serve(settings: Settings) -> int:
 
     """
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, as some parents leave it, no exit status would be told
+    FORMER_LIMIT.raise_ours()
+    AFTERMATH.keep_reaping()
     second = second_of(settings)
     source = _directory(settings)
     check_paths(settings, source)

@@ -112,6 +112,10 @@ class Aftermath:
         """How many output pipes of each job are still written to by processes that its ended runs have left."""
         return self._pipes.held()
 
+    def held_by(self, job_id: str) -> int:
+        """How many of one job."""
+        return self._pipes.held_by(job_id)
+
     def hand_over(self) -> None:
         """Give every pipe that is still written to to a process that outlives this one, which is about to end."""
         self._pipes.hand_over()

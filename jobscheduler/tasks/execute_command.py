@@ -14,9 +14,11 @@ from jobscheduler.model import Value
 from jobscheduler.tasks.aftermath import AFTERMATH
 from jobscheduler.tasks.base import Complaint, Context, NotBegun, Outcome, Outside, TaskFailed
 from jobscheduler.tasks.execute_command_child import Child, Plan
-from jobscheduler.tasks.execute_command_errors import in_words, is_transient, of_a_helper
+from jobscheduler.tasks.execute_command_errors import in_words, is_transient
 from jobscheduler.tasks.execute_command_fields import SCHEMA, complaints
+from jobscheduler.tasks.execute_command_helpers import HELPERS_STATUS, error_of, given_up_by, is_proved
 from jobscheduler.tasks.execute_command_wait import Waiting
+from jobscheduler.tasks.left_pipes import MOST_OF_A_JOB
 from jobscheduler.tasks.process_tree import TreeEnd
 from jobscheduler.tasks.processes import ATTEMPT, MARK
 from jobscheduler.tasks.stop_signals import Survivor
@@ -162,6 +164,8 @@ class Command:
         return self.end(left)
 
     def _close(self) -> int | None:
+        if self._plan.program is not None:
+            self._child.remember()
         with self._lock:
             self._is_closed = True
             if self._tree is not None:
@@ -171,30 +175,33 @@ class Command:
     def end(self, left: Sequence[Survivor] = ()) -> Outcome:
         """Let go of it and say what became of it; `left` are its processes that could not be ended."""
         status, output = self._close(), self._child.output.kept()
+        details = (*_status_details(status), *self._background_details())
         if left:
-            raise _unended(left, status, output)
+            raise _unended(left, Outcome(details, output))
         if status is not None and self._plan.program is not None:
             self._check_helpers(status, output, self._plan.program)
-        return self._judge(status, output)
+        return self._judge(status, Outcome(details, output))
+
+    def _background_details(self) -> tuple[tuple[str, Value], ...]:
+        """How many processes of this job go on in the background with their output, if that is remarkable."""
+        held = AFTERMATH.held_by(self._context.job_id) if self._child.left_pipe else 0
+        return (("in_background", held),) if held > MOST_OF_A_JOB else ()
 
     def _check_helpers(self, status: int, output: bytes, program: bytes) -> None:
         """Raise what kept the programs that prepare the command from it: nothing of the job has run then."""
-        error = of_a_helper(status, output, program)
-        if error is None:
+        helper = given_up_by(self._child.was, program) if status in HELPERS_STATUS else None
+        error = None if helper is None else error_of(helper, output, program, self._plan.home)
+        if helper is None or error is None:
             return
         outcome = Outcome((("exit_code", status),), output)
         failure = TaskFailed(in_words(error, self._plan.home, [program]), reason="start", outcome=outcome)
-        raise (NotBegun(failure) if is_transient(error) else failure) from error
+        raise (NotBegun(failure) if is_proved(error, helper, self._plan) else failure) from error
 
-    def _judge(self, status: int | None, output: bytes) -> Outcome:
+    def _judge(self, status: int | None, outcome: Outcome) -> Outcome:
         """Success, or the `TaskFailed` that says what became of the command."""
         if status is None:
-            why = "its exit status was lost (is SIGCHLD ignored?)"
-            raise TaskFailed(why, reason="exit", outcome=Outcome((), output))
-        if status < 0:
-            raise TaskFailed("", reason="exit", outcome=Outcome(_status_details(status), output))
-        outcome = Outcome((("exit_code", status),), output)
-        if status in self._good:
+            raise TaskFailed("its exit status was lost (is SIGCHLD ignored?)", reason="exit", outcome=outcome)
+        if status in self._good and status >= 0:
             return outcome
         raise TaskFailed(_hint(status), reason="exit", outcome=outcome)
 
@@ -223,11 +230,11 @@ def _status_details(status: int | None) -> tuple[tuple[str, Value], ...]:
     return (("signal", _signal_name(-status)),) if status < 0 else (("exit_code", status),)
 
 
-def _unended(left: Sequence[Survivor], status: int | None, output: bytes) -> TaskFailed:
+def _unended(left: Sequence[Survivor], outcome: Outcome) -> TaskFailed:
     """Name the processes that outlived KILL."""
     names = ", ".join(map(str, left[:_MOST_NAMED])) + (", ..." if len(left) > _MOST_NAMED else "")
     why = f"{len(left)} of its processes could not be ended: {names}"
-    return TaskFailed(why, reason="exit", outcome=Outcome(_status_details(status), output))
+    return TaskFailed(why, reason="exit", outcome=outcome)
 
 
 def _signal_name(number: int) -> str:

@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from jobscheduler.tasks.aftermath import AFTERMATH
-from jobscheduler.tasks.descriptors import STARTS
+from jobscheduler.tasks.descriptors import FORMER_LIMIT, STARTS
 from jobscheduler.tasks.keyring import join_new_session_keyring
 from jobscheduler.tasks.output import Output
+from jobscheduler.tasks.processes import Process, look_at
 from jobscheduler.tasks.spawn import spawn
 
 _CHUNK = 64 * 1024
@@ -48,9 +49,11 @@ class Child:
         self.pid = pid
         self._lock = threading.Lock()
         self._is_reaped = False
+        self._was: Process | None = None
         self.output = Output()
         self.pidfd = _pidfd(pid)
         self.pipe: int | None = pipe
+        self.left_pipe = False  # whether a process in the background still writes when this one has been reaped
 
     @classmethod
     def start(cls, plan: Plan) -> Child:
@@ -117,6 +120,15 @@ class Child:
             return False
         return True
 
+    def remember(self) -> None:
+        """Keep how the main process ended, for `was`; to be called before `close`."""
+        self._was = look_at(self.pid)
+
+    @property
+    def was(self) -> Process | None:
+        """The main process as it had ended, if that was to be remembered."""
+        return self._was
+
     def close(self, job_id: str = "") -> int | None:
         """Take the last output, reap the main process and let go of what it left; returns its status.
 
@@ -127,6 +139,7 @@ class Child:
         self.drop_pidfd()
         AFTERMATH.release(self.pid)
         status = self._reap()
+        self.left_pipe = self.pipe is not None
         AFTERMATH.inherit(self.pipe, job_id)
         self.pipe = None
         return status
@@ -166,9 +179,14 @@ class Child:
 def _start(plan: Plan, stdin: int, output: int) -> int:
     with AFTERMATH.start() as register:
         join_new_session_keyring()
-        pid = spawn(plan.command, plan.environment, plan.directory, plan.umask, stdin, output)
-        if pid is None:
-            pid = _start_elsewise(plan, stdin, output)
+        pid = None
+        FORMER_LIMIT.lower(output)
+        try:
+            pid = spawn(plan.command, plan.environment, plan.directory, plan.umask, stdin, output)
+            if pid is None:
+                pid = _start_elsewise(plan, stdin, output)
+        finally:
+            FORMER_LIMIT.restore(pid)
         register(pid)
         return pid
 

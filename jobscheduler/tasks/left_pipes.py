@@ -19,7 +19,7 @@ from pathlib import Path
 
 from jobscheduler.tasks.adopted import ADOPTED
 
-MOST_OF_A_JOB = 16
+MOST_OF_A_JOB = 32
 """Pipes of one job that the service reads itself."""
 
 MOST = 256
@@ -39,6 +39,7 @@ class LeftPipes:
         self._lock = threading.Lock()
         self._pipes: OrderedDict[int, str] = OrderedDict()
         self._of_job: Counter[str] = Counter()
+        self._held: Counter[str] = Counter()
         self._passed: dict[int, str] = {}
         self._next_number = 0
         self._reader: socket.socket | None = None
@@ -51,13 +52,18 @@ class LeftPipes:
     def held(self) -> Mapping[str, int]:
         """How many pipes of each job are still written to by processes that its runs have left."""
         with self._lock:
-            return Counter([*self._pipes.values(), *self._passed.values()])
+            return dict(self._held)
+
+    def held_by(self, job_id: str) -> int:
+        """How many of one job."""
+        return self._held[job_id]
 
     def add(self, pipe: int, job_id: str) -> None:
         """Take a pipe over."""
         with self._lock:
             self._pipes[pipe] = job_id
             self._of_job[job_id] += 1
+            self._held[job_id] += 1
             if self._epoll is not None:
                 self._epoll.register(pipe, select.EPOLLIN)
             self._pass_on_surplus(job_id)
@@ -98,14 +104,12 @@ class LeftPipes:
     def _end(self, pipe: int) -> None:
         with self._lock:
             if pipe in self._pipes:
-                self._drop(pipe)
+                _take_one(self._held, self._drop(pipe))
 
     def _drop(self, pipe: int) -> str:
         """Close a pipe here. Under the lock."""
         job_id = self._pipes.pop(pipe)
-        self._of_job[job_id] -= 1
-        if not self._of_job[job_id]:
-            del self._of_job[job_id]
+        _take_one(self._of_job, job_id)
         if self._epoll is not None:
             self._epoll.unregister(pipe)
         os.close(pipe)
@@ -152,13 +156,17 @@ class LeftPipes:
         """Take note of the pipes that have come to their end there; let go of it when none is left. Under the lock."""
         try:
             while said := reader.recv(8):
-                self._passed.pop(int.from_bytes(said, "big"), None)
+                self._forget_passed(int.from_bytes(said, "big"))
         except BlockingIOError:
             if self._passed:
                 return
         except OSError:
             pass
         self._let_go_of_reader()
+
+    def _forget_passed(self, number: int) -> None:
+        if number in self._passed:
+            _take_one(self._held, self._passed.pop(number))
 
     def _let_go_of_reader(self) -> None:
         """Close the connection, at which it ends when it has read all pipes to their end. Under the lock."""
@@ -167,7 +175,8 @@ class LeftPipes:
                 self._epoll.unregister(self._reader)
             self._reader.close()
             self._reader = None
-            self._passed.clear()
+            for number in tuple(self._passed):
+                self._forget_passed(number)
 
     def _reap_reader(self) -> None:
         with suppress(ChildProcessError):
@@ -185,6 +194,13 @@ class LeftPipes:
                         _start_cat(pipe)
                     self._drop(pipe)
             self._let_go_of_reader()
+
+
+def _take_one(counts: Counter[str], job_id: str) -> None:
+    """Count one less; a job with none is forgotten."""
+    counts[job_id] -= 1
+    if not counts[job_id]:
+        del counts[job_id]
 
 
 def start_reader(connection: int) -> int:
