@@ -49,6 +49,8 @@ def test_a_job_that_runs_another_and_waits_needs_no_further_worker(service: Serv
     for name in ("leaf", "other"):
         (record,) = service.words("SUCCESS", job_id=name)
         assert record["trigger"] == f"run:{middle['run_id']}"
+    history = [sys.executable, str(ROOT / "main.py"), "history", "leaf", "--log-file", str(service.log)]
+    assert "by a run" in subprocess.run(history, capture_output=True, text=True, check=True).stdout
     assert service.stop() == 0
 
 

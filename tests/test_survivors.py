@@ -16,10 +16,15 @@ from typing import Any
 
 import pytest
 
+from jobscheduler.model import Cron, Job, Record, Status, TaskSpec
+from jobscheduler.runner import Run, Runner
 from jobscheduler.runner.survivors import in_one_line, with_survivors
+from jobscheduler.scheduler.held import LINGERING, Held
+from jobscheduler.scheduler.ledger import Ledger
 from jobscheduler.tasks import Survivor
+from jobscheduler.timetable import timetable_of
 from tests.conftest import ROOT, Service, job, wait_until
-from tests.tasks_support import as_root
+from tests.tasks_support import SLOT, as_root
 from tests.throwaway_users import ThrowawayUser
 
 ROOTED = """
@@ -129,3 +134,61 @@ def test_what_lives_on_is_named_once_and_not_without_end() -> None:
         ("signal", "SIGTERM"),
         ("error", "could not be ended: 1 (x, does not end)"),
     )
+
+
+def held(overlap: str) -> tuple[Ledger, Held, Run]:
+    """Give a job with a run whose processes live on, and another run that waits for its turn."""
+    runner = Runner(lambda _: None, lambda _: None)
+    definition = Job(
+        "a", Cron("* * * * *", "UTC"), TaskSpec.of("execute_command", {"command": "true"}), overlap=overlap
+    )
+    ledger = Ledger()
+    entry = ledger.enter(definition, timetable_of(definition, ""), SLOT)
+    old, waiting = runner.begin(definition, SLOT), runner.begin(definition, None)
+    old.survivors = (Survivor(1, 1, "x", "does not end"),)
+    entry.going, entry.waiting = [old], waiting
+    return ledger, entry, old
+
+
+def ended(run: Run) -> Record:
+    return Record(SLOT, Status.FAILURE, run.job.id, run.run_id, SLOT, reason="timeout")
+
+
+@pytest.mark.parametrize("overlap", ["skip", "queue"])
+def test_what_waits_for_a_run_waits_for_the_processes_that_live_on(overlap: str) -> None:
+    """And has its turn when they have ended; nothing is remembered of them then."""
+    ledger, entry, old = held(overlap)
+    waiting = entry.waiting
+    assert ledger.let_go(ended(old)) is None
+    assert ledger.situation(entry).going
+    assert ledger.let_linger({old.run_id}) == []
+    assert ledger.let_linger(set()) == [waiting]
+    assert (entry.lingering, ledger.lingering) == ([], set())
+
+
+def test_a_run_that_takes_the_place_of_another_does_not_wait_for_what_cannot_be_ended() -> None:
+    """What could be done about the old one has been done."""
+    ledger, entry, old = held("replace")
+    waiting = entry.waiting
+    assert ledger.let_go(ended(old)) is waiting
+    assert ledger.lingering == {"a"}
+
+
+def test_of_many_runs_whose_processes_live_on_the_latest_are_known() -> None:
+    """A job with `allow` costs no more memory for it."""
+    ledger, entry, old = held("allow")
+    for _ in range(3 * LINGERING):
+        entry.going = [old]
+        ledger.let_go(ended(old))
+    assert len(entry.lingering) == LINGERING
+
+
+def test_the_entry_of_a_deleted_job_goes_with_the_processes_that_lived_on() -> None:
+    """Put back before, it still overlaps with them."""
+    ledger, entry, old = held("skip")
+    entry.waiting = None
+    ledger.let_go(ended(old))
+    ledger.strike(entry, SLOT)
+    assert ledger.get("a") is entry
+    ledger.let_linger(set())
+    assert ledger.get("a") is None
