@@ -14,7 +14,16 @@ from jobscheduler.tasks import left_pipes
 from jobscheduler.tasks.adopted import ADOPTED
 from jobscheduler.tasks.descriptors import ROOM, FormerLimit
 from jobscheduler.tasks.left_pipes import MOST, MOST_OF_A_JOB, LeftPipes
-from tests.tasks_support import Pipe, context, descriptors, eventually, execute, no_strangers, nothing_to_look_after
+from tests.tasks_support import (
+    Pipe,
+    as_root,
+    context,
+    descriptors,
+    eventually,
+    execute,
+    no_strangers,
+    nothing_to_look_after,
+)
 
 __all__ = ["no_strangers"]
 
@@ -219,3 +228,26 @@ def test_a_job_that_leaves_a_process_each_run_does_not_take_the_last_descriptor(
     os.write(keep, b"go\n" * 100)
     os.close(keep)
     assert int(found.stdout) < 60
+
+
+AS_INIT = """
+import os, subprocess, sys, time
+from jobscheduler.tasks.aftermath import AFTERMATH
+assert os.getpid() == 1
+if sys.argv[1] == "keeps":
+    AFTERMATH.keep_reaping()
+subprocess.run(["setsid", "-w", "sh", "-c", "for i in 1 2 3; do (sleep 0.1 &) ; done"], check=True)
+until = time.monotonic() + float(sys.argv[2])
+while time.monotonic() < until and open(f"/proc/self/task/{os.getpid()}/children").read().split():
+    time.sleep(0.05)
+print(len(open(f"/proc/self/task/{os.getpid()}/children").read().split()))
+"""
+
+
+@as_root
+@pytest.mark.parametrize(("does", "seconds", "left"), [("keeps", 20, 0), ("does not", 0.5, 3)])
+def test_the_first_process_of_a_container_reaps_while_no_run_ends(does, seconds, left):
+    """What a health check leaves there, say; without that they stay as zombies."""
+    command = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", AS_INIT, does, str(seconds)]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert int(found.stdout) == left

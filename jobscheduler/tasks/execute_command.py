@@ -30,6 +30,7 @@ PERSIST = 5.0
 _MARK, _ATTEMPT = MARK.encode(), ATTEMPT.encode()
 
 _LONGEST_PAUSE = 0.5  # seconds between two tries
+_FROM_WITHIN = "the service was stopped from within this run (`systemctl --no-block` does not wait for it)"
 _MOST_NAMED = 8  # processes that a record names
 
 
@@ -178,6 +179,8 @@ class Command:
         details = (*_status_details(status), *self._background_details())
         if left:
             raise _unended(left, Outcome(details, output))
+        if self._context.reason == "shutdown" and self._tree is not None and self._tree.stops_service:
+            raise TaskFailed(_FROM_WITHIN, reason="exit", outcome=Outcome(details, output))
         if status is not None and self._plan.program is not None:
             self._check_helpers(status, output, self._plan.program)
         return self._judge(status, Outcome(details, output))

@@ -26,6 +26,7 @@ from typing import Protocol
 
 from jobscheduler.tasks.marks import NO_MARKS, Known, Marks, fits
 from jobscheduler.tasks.processes import GRACE, KILL_WITHIN, Process, alive, send
+from jobscheduler.tasks.self_stop import stops_this_service
 from jobscheduler.tasks.stop_signals import StopSignals, Survivor
 from jobscheduler.tasks.tree_search import SEARCH, TreeSearch, descendants
 
@@ -53,7 +54,8 @@ class Main(Protocol):
 class TreeEnd:
     """How the tree of one attempt is ended. `begin` may be called from any thread, and often; only once it counts.
 
-    `notice` is called with the processes that are found, on the thread of the search.
+    `notice` is called with the processes that are found, on the thread of the search. `stops_service` tells that one of
+    them stops this very service.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class TreeEnd:
         self._members: dict[Known, Process] = {}
         self._told: dict[Known, object] = {}
         self._refused: set[Known] = set()
+        self.stops_service = False
         self._sends: tuple[signal.Signals, ...] = ()
         self._goes_to_group = False
 
@@ -194,6 +197,7 @@ class TreeEnd:
         new = [process for process in found if process.known not in self._members and not self._was_main(process)]
         self._members.update((process.known, process) for process in found if not self._was_main(process))
         self._notice(new)
+        self.stops_service |= any(stops_this_service(process.pid, process.name) for process in new)
         if self._sends:
             for process in new:
                 self._tell(process)
