@@ -48,7 +48,6 @@ def run(arguments: argparse.Namespace) -> int:
         _say(begun, arguments.json, f"run {begun['run_id']} of `{arguments.job}`{note}")
         _say_next(begun, arguments.json)
         return 0
-    _say_next(begun, arguments.json)
     ended = _wait_for(socket, begun["run_id"])
     if arguments.json:
         print(json.dumps(ended))
