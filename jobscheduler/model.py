@@ -81,6 +81,10 @@ NO_TASK = TaskSpec("", "{}")
 """Nothing to do, said expressly: what `null` means where a definition may also leave a task to the service."""
 
 
+MAX_DELAY = 600.0
+"""The longest pause between two attempts if nothing else is said, in seconds; a longer `delay` is the longest then."""
+
+
 @dataclass(frozen=True, slots=True)
 class Retry:
     """Further attempts after a failed one: `attempts` in all, the first one included.
@@ -91,7 +95,7 @@ class Retry:
     attempts: int
     delay: float = 30.0
     backoff: float = 2.0
-    max_delay: float = 600.0
+    max_delay: float = MAX_DELAY
 
     def pause(self, attempt: int) -> float | None:
         """Seconds to wait after attempt number `attempt` (from 1) has failed; None when it was the last one."""

@@ -50,7 +50,7 @@ class Desk:
             raise ZeroDivisionError("injected")
         raise Unknown(Problem(f"there is no job `{job_id}`", help="did you mean `x`?"))
 
-    def run(self, job_id: str, by: str) -> Mapping[str, Any]:
+    def run(self, job_id: str, by: str, within: tuple[str, ...] = ()) -> Mapping[str, Any]:
         self.asked.append(("run", job_id, by))
         raise Impossible(Problem("the service is stopping"))
 

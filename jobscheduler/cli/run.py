@@ -20,8 +20,9 @@ EXAMPLES = """examples:
   jobscheduler run report-001 --wait
 
 The run has a record with `trigger=manual` and is no slot: the next slot stays what it is. Jobs that are disabled,
-paused or done can be run; overlap counts as for a slot. --wait prints what the job printed when it has ended; Ctrl-C
-stops the waiting, not the job.
+paused or done can be run; overlap counts as for a slot. A command of a job may run another job: that needs no further
+worker, and its record says `trigger=run:RUN_ID`. --wait prints what the job printed when it has ended; Ctrl-C stops
+the waiting, not the job.
 Exit status: 0 started (with --wait: success), 1 skipped, failed or no such job, 2 wrong usage, 3 service not
 reachable."""
 
@@ -45,6 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.wait:
         note = f"; it {begun['note']}" if begun["note"] else ""
         _say(begun, arguments.json, f"run {begun['run_id']} of `{arguments.job}`{note}")
+        _say_next(begun, arguments.json)
         return 0
     ended = _wait_for(socket, begun["run_id"])
     if arguments.json:
@@ -56,6 +58,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _say(told: Mapping[str, Any], as_json: bool, text: str) -> None:
     print(json.dumps(told) if as_json else printable(text))
+
+
+def _say_next(told: Mapping[str, Any], as_json: bool) -> None:
+    """Say on standard error what the run means for the next slot."""
+    if told.get("next_note") and not as_json:
+        print(f"note: {told['next_note']}", file=sys.stderr)
 
 
 def _wait_for(socket: Path, run_id: str) -> Mapping[str, Any]:

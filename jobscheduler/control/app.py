@@ -12,6 +12,7 @@ from http import HTTPStatus
 from typing import Any, Protocol
 from urllib.parse import parse_qs
 
+from jobscheduler.control.caller import runs_of
 from jobscheduler.control.turns import Sent, Turns
 from jobscheduler.model import Problem
 from jobscheduler.status import Impossible, Unknown
@@ -37,7 +38,7 @@ class Desk(Protocol):
     def status(self) -> Mapping[str, Any]: ...  # noqa: D102
     def jobs(self) -> Mapping[str, Any]: ...  # noqa: D102
     def job(self, job_id: str) -> Mapping[str, Any]: ...  # noqa: D102
-    def run(self, job_id: str, by: str) -> Mapping[str, Any]: ...  # noqa: D102
+    def run(self, job_id: str, by: str, within: tuple[str, ...] = ()) -> Mapping[str, Any]: ...  # noqa: D102
     def pause(self, job_id: str, by: str) -> Mapping[str, Any]: ...  # noqa: D102
     def resume(self, job_id: str, by: str) -> Mapping[str, Any]: ...  # noqa: D102
     def outcome(self, run_id: str, wait: float) -> Mapping[str, Any]: ...  # noqa: D102
@@ -107,18 +108,16 @@ def _answer(desk: Desk, environ: Mapping[str, Any]) -> Answer:
             return HTTPStatus.OK, desk.job("/".join(name))
         case "GET", ["v1", "runs", run_id]:
             return HTTPStatus.OK, desk.outcome(run_id, _wait(str(environ.get("QUERY_STRING", ""))))
-        case "POST", ["v1", "jobs", *name, "run" | "pause" | "resume" as what]:
+        case "POST", ["v1", "jobs", *name, "run"]:
+            by, within = str(environ.get("control.uid", "unknown")), runs_of(int(environ.get("control.pid", 0)))
+            return HTTPStatus.ACCEPTED, desk.run("/".join(name), by, within)
+        case "POST", ["v1", "jobs", *name, "pause" | "resume" as what]:
             return _done(desk, what, "/".join(name), str(environ.get("control.uid", "unknown")))
     raise _unknown(str(environ.get("REQUEST_METHOD")), parts)
 
 
 def _done(desk: Desk, what: str, job_id: str, by: str) -> Answer:
-    match what:
-        case "run":
-            return HTTPStatus.ACCEPTED, desk.run(job_id, by)
-        case "pause":
-            return HTTPStatus.OK, desk.pause(job_id, by)
-    return HTTPStatus.OK, desk.resume(job_id, by)
+    return HTTPStatus.OK, (desk.pause if what == "pause" else desk.resume)(job_id, by)
 
 
 def _unknown(method: str, parts: list[str]) -> _Wrong:

@@ -141,7 +141,7 @@ class Snapshots:
             lost_threads=self._scheduler.lost_threads(),
             ticked=self._scheduler.idle_for(),
             late=self._supervising.late(),
-            trouble=self._supervising.troubles(),
+            trouble=(*self._supervising.troubles(), *self._scheduler.issues()),
             alerts=self._alerts(),
         )
 

@@ -14,7 +14,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from jobscheduler import crontab, durations, jsontext, zone
-from jobscheduler.model import NO_TASK, Cron, Job, Once, Problem, Retry, TaskSpec
+from jobscheduler.model import MAX_DELAY, NO_TASK, Cron, Job, Once, Problem, Retry, TaskSpec
 from jobscheduler.parse import schema
 from jobscheduler.parse.schema import Finding
 
@@ -229,6 +229,7 @@ class _Parsing:
 
     def retry(self, value: dict[str, Any]) -> Retry:
         given = {name: self.duration(value[name], ("retry", name)) for name in ("delay", "max_delay") if name in value}
+        given.setdefault("max_delay", max(MAX_DELAY, given.get("delay", 0.0)))
         return Retry(attempts=int(value["attempts"]), backoff=float(value.get("backoff", 2)), **given)
 
     # -- problems

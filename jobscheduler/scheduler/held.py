@@ -12,11 +12,15 @@ from jobscheduler.runner import Run
 from jobscheduler.slots import Missed, Overlap, Situation
 from jobscheduler.timetable import Timetable
 
+LINGERING = 16
+"""Of so many runs of one job, the latest, it is known that processes of them live on."""
+
 
 @dataclass(slots=True)
 class Held:
     """One job: its definition, the last slot decided (`cursor`), and what is going on.
 
+    `lingering` are runs that have their record, and of which processes live on that could not be ended: they overlap.
     It outlives its definition while a run of it goes on: put back, the job still overlaps with that run.
     """
 
@@ -26,6 +30,7 @@ class Held:
     in_force: bool = True
     going: list[Run] = field(default_factory=list)
     waiting: Run | None = None
+    lingering: list[Run] = field(default_factory=list)
 
     @property
     def is_live(self) -> bool:
@@ -35,7 +40,7 @@ class Held:
     @property
     def is_idle(self) -> bool:
         """Whether no run of it goes on or waits."""
-        return not self.going and self.waiting is None
+        return not self.going and self.waiting is None and not self.lingering
 
     def is_late(self, settled: datetime) -> bool:
         """Whether a slot is due by then that nobody has decided."""
@@ -44,7 +49,8 @@ class Held:
 
     def situation(self, *, paused: bool = False) -> Situation:
         """How it stands when its slots are decided."""
-        return _situation(self.job.overlap, bool(self.going), self.waiting is not None, self.job.catch_up, paused)
+        going = bool(self.going) or self.is_held_up()
+        return _situation(self.job.overlap, going, self.waiting is not None, self.job.catch_up, paused)
 
     def waits(self, now: datetime) -> list[Event]:
         """Tell of its slots that are due and have not begun: a start has to know of them whatever becomes of the file.
@@ -60,8 +66,18 @@ class Held:
 
     def let_go(self, run_id: str) -> Run | None:
         """Take a run that has ended away; give the one that waited for that, if it is its turn."""
+        self.lingering += [run for run in self.going if run.run_id == run_id and run.survivors]
+        del self.lingering[:-LINGERING]
         self.going = [run for run in self.going if run.run_id != run_id]
-        if self.going:
+        return self.take_turn()
+
+    def is_held_up(self) -> bool:
+        """Whether processes that could not be ended count as a run that goes on; not for who would end that run."""
+        return bool(self.lingering) and self.job.overlap != Overlap.REPLACE
+
+    def take_turn(self) -> Run | None:
+        """Give the run that waits, if it is its turn."""
+        if self.going or self.is_held_up():
             return None
         waiting, self.waiting = self.waiting, None
         if waiting is not None:

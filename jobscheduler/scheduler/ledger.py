@@ -6,7 +6,7 @@ has it calls it under one lock.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -40,6 +40,7 @@ class Ledger:
         self._gone: dict[str, datetime] = {}
         self._sweep_at = _SWEEP
         self._jittered: set[str] = set()
+        self.lingering: set[str] = set()
 
     # -- what is in force
 
@@ -89,8 +90,21 @@ class Ledger:
         if entry is None:
             return None
         waiting = entry.let_go(record.run_id or "")
+        if entry.lingering:
+            self.lingering.add(record.job_id)
         self._leave(entry)
         return waiting
+
+    def let_linger(self, alive: Container[str]) -> list[Run]:
+        """Forget the runs that linger but for these (their ids); return those that waited for that."""
+        turns = []
+        for entry in [self.jobs[job_id] for job_id in self.lingering if job_id in self.jobs]:
+            entry.lingering = [run for run in entry.lingering if run.run_id in alive]
+            if not entry.lingering:
+                self.lingering.discard(entry.job.id)
+                turns.append(entry.take_turn())
+                self._leave(entry)
+        return [run for run in turns if run is not None]
 
     def situation(self, entry: Held) -> Situation:
         """How a job stands when its slots are decided."""

@@ -19,9 +19,12 @@ from typing import Self
 from jobscheduler.model import Entry, Event, Job, Level, Mark, Once, Past, Record, Status, Wait
 from jobscheduler.runner import Announce, OutputRing, Run
 from jobscheduler.scheduler.before import EPOCH, TICK, Before
+from jobscheduler.scheduler.chain import check, parent_of
 from jobscheduler.scheduler.crew import Crew, Pairs
+from jobscheduler.scheduler.guard import STUCK
 from jobscheduler.scheduler.held import Held, missed_record, waits_event, withdrawn_record
 from jobscheduler.scheduler.ledger import Ledger
+from jobscheduler.scheduler.lingering import lingering_text, lingers
 from jobscheduler.scheduler.wakes import Wakes
 from jobscheduler.slots import Act, Decision, act_by_hand, decide
 from jobscheduler.status import Going, Standing
@@ -202,9 +205,9 @@ class Scheduler:
         """
         steps: list[Step] = []
         if not job.enabled:
-            self._give_up(entry, "disabled", now)
+            steps = self._give_up(entry, "disabled", now)
         if not (entry.is_live and job.enabled and entry.timetable == timetable):
-            steps = self._begin_early(entry, now)
+            steps += self._begin_early(entry, now)
             entry.cursor = self._ledger.cursor_of(job, now)
         self._ledger.define(entry, job, timetable)
         return steps
@@ -262,20 +265,27 @@ class Scheduler:
         """Take a definition out of force, from `now` on. Runs in progress go on; a slot that waits is missed."""
         self._on_due(job_id, now)
         self._wakes.drop(job_id)
+        steps: list[Step] = []
         with self._lock:
             entry = self._ledger.get(job_id)
             if entry is not None:
-                self._give_up(entry, "deleted", now)
+                steps = self._give_up(entry, "deleted", now)
                 self._ledger.strike(entry, now)
+        for step in steps:
+            step()
 
-    def _give_up(self, entry: Held, reason: str, now: datetime) -> None:
-        """Let a slot that waits for its turn, or for its jitter, be missed. Under the lock, as every deciding is."""
+    def _give_up(self, entry: Held, reason: str, now: datetime) -> list[Step]:
+        """Let a slot that waits for its turn, or for its jitter, be missed. Under the lock, as every deciding is.
+
+        Runs at work go on, but make no further attempt. Returns what is to be done when the lock has been given back.
+        """
         waiting, entry.waiting = entry.waiting, None
         if waiting is not None and waiting.withdraw():
             self._write(withdrawn_record(waiting, reason, now))
         delayed = self._take_delayed(entry, now)
         if delayed is not None:
             self._write(Record(now, Status.MISSED, entry.job.id, scheduled=delayed, reason=reason))
+        return [run.end_attempts for run in entry.going if run.attempts]
 
     def next_slot(self, job_id: str) -> datetime | None:
         """Return the next slot of a job in force; None if it has none, is disabled or unknown."""
@@ -331,14 +341,14 @@ class Scheduler:
         return [step for slot, act in decision.acts for step in self._act(entry, entry.job, slot, act)[1]]
 
     def _act(
-        self, entry: Held, job: Job, slot: datetime | None, act: Act, extra: Pairs = ()
+        self, entry: Held, job: Job, slot: datetime | None, act: Act, extra: Pairs = (), parent: Run | None = None
     ) -> tuple[Run | None, list[Step]]:
         """Note down what becomes of one slot, or of a run by hand; the run, and what is to be done without the lock."""
         if act in {Act.SKIP, Act.PAUSE}:
             reason = "paused" if act is Act.PAUSE else "overlap"
             self._write(Record(self._clock(), Status.SKIPPED, job.id, scheduled=slot, reason=reason, details=extra))
             return None, []
-        run = self._crew.begin(job, slot, extra)
+        run = self._crew.begin(job, slot, extra, parent)
         if act is Act.RUN:
             entry.going.append(run)
             return run, [partial(self._crew.submit, run)]
@@ -362,8 +372,39 @@ class Scheduler:
             self._crew.submit(waiting)
 
     def look_at_pool(self, now: float) -> None:
-        """Say so, once until it is over, when runs wait for a worker for longer than a moment (monotonic seconds)."""
-        self._crew.look_at_pool(now)
+        """Look whether runs wait for long, stand still, or are over at last (monotonic seconds). Once a second."""
+        self._crew.look(now)
+        if self._ledger.lingering:
+            self._look_at_lingering()
+
+    def _look_at_lingering(self) -> None:
+        """Let runs be over whose processes, which could not be ended, have ended by themselves."""
+        with self._lock:
+            lingering = self._lingering()
+        alive = {run.run_id for run in lingering if lingers(run)}
+        with self._lock:
+            turns = self._ledger.let_linger(alive)
+        for run in turns:
+            self._crew.submit(run)
+
+    def _lingering(self) -> list[Run]:
+        return [run for held in self._ledger.copied(sorted(self._ledger.lingering)) for run in held.lingering]
+
+    def issues(self) -> tuple[str, ...]:
+        """Say in words what is wrong with runs, though not with the service."""
+        with self._lock:
+            lingering = self._lingering()
+        return (*self._crew.issues(), *map(lingering_text, lingering))
+
+    def standstill(self) -> str | None:
+        """Say what should have happened to a run and has not for seconds, if anything."""
+        found = self._crew.standstill
+        return None if found is None else str(found.due)
+
+    def is_stuck(self) -> bool:
+        """Tell whether that has lasted for so long that only a new process helps."""
+        found = self._crew.standstill
+        return found is not None and found.looks >= STUCK
 
     @property
     def outputs(self) -> OutputRing:
@@ -388,15 +429,19 @@ class Scheduler:
 
     # -- what people ask for
 
-    def run_now(self, job: Job, by: str) -> tuple[Act, Run | None]:
+    def run_now(self, job: Job, by: str, within: Iterable[str] = ()) -> tuple[Act, Run | None]:
         """Run a job by hand, also one that is disabled, paused, done or expired; overlap counts as for a slot.
 
-        `by` is who asked. Returns what became of it, and the run unless it was skipped.
+        `by` is who asked, `within` the ids of the runs whose mark the caller carries, the innermost first. Returns what
+        became of it, and the run unless it was skipped.
 
         Raises:
             RuntimeError: the service is stopping.
+            Endless: the job would start itself by way of others, or too many have started each other.
 
         """
+        parent = parent_of(within, self._crew.going)
+        check(job, parent)
         with self._lock:
             if self._stopped_at is not None:
                 raise RuntimeError("the service is stopping")
@@ -406,8 +451,8 @@ class Scheduler:
                 self._ledger.jobs[job.id] = entry
             act = act_by_hand(entry.situation())
             self.activity += 1
-            extra = (("trigger", "manual"), ("by", by))
-            run, steps = self._act(entry, job, None, act, extra)
+            extra = (("trigger", "manual" if parent is None else f"run:{parent.run_id}"), ("by", by))
+            run, steps = self._act(entry, job, None, act, extra, parent)
             if run is not None:  # it may have to wait, and must not be forgotten in a crash
                 values = (("job_id", job.id), ("run_id", run.run_id), *extra)
                 self._write(Event(self._clock(), Level.INFO, "run.requested", values))
@@ -463,7 +508,7 @@ class Scheduler:
         ]
 
     def _going(self, entry: Held) -> tuple[Going, ...]:
-        going = tuple(map(self._crew.standing, entry.going))
+        going = tuple(map(self._crew.standing, (*entry.going, *entry.lingering)))
         waiting = entry.waiting
         return going if waiting is None else (*going, Going(waiting.run_id, waiting.scheduled, None, 1, "turn"))
 
@@ -514,7 +559,7 @@ class Scheduler:
             self._crew.take_no_more()
         self._wakes.stop()
         deadline = time.monotonic() + drain
-        self._crew.withdraw(deadline)
+        self._crew.withdraw()
         self._wait_until_idle(deadline, is_hurried)
         self._crew.stop()
         self._wait_until_idle(time.monotonic() + self._crew.grace + 1, lambda: False)
