@@ -22,6 +22,7 @@ class Settings:
 
     `http` is where the page is served, None for nowhere; `http_token_file` holds what its readers have to know.
     `on_failure` and `on_recovery` are files with what is done when a job's result changes; None is nothing.
+    `host_id` is what names the host, None for a hash of its machine-id.
     `database_url` is where further jobs are, or the only ones; None is nowhere. `database_url_file` holds the same.
     `named` are the settings that somebody gave, be it with their defaults.
     """
@@ -43,6 +44,7 @@ class Settings:
     database_url: str | None = field(default=None, repr=False)
     database_url_file: Path | None = None
     reload_interval: float = 10.0
+    host_id: str | None = None
     named: frozenset[str] = field(default=frozenset(), compare=False)
 
     @property
@@ -137,6 +139,12 @@ def _url(text: str) -> str:
     return text
 
 
+def _name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", text):
+        raise ValueError("up to 64 letters, digits, dots, hyphens and underscores are expected")
+    return text
+
+
 def _has_password(url: str) -> bool:
     try:
         parts = urlsplit(url)
@@ -163,6 +171,7 @@ OPTIONS = (
     Option("database_url", _url, "URL", "the database with further jobs, such as `sqlite:////srv/jobs.db`", True),
     Option("database_url_file", _path, "FILE", "the file that holds the URL of the database, password and all"),
     Option("reload_interval", _seconds(0.1), "DURATION", "how often the database is asked whether jobs have changed"),
+    Option("host_id", _name, "NAME", "what names this host in the log; by default a hash of its machine-id"),
 )
 """Every option of `serve`."""
 
@@ -198,5 +207,5 @@ def default_of(option: Option) -> str:
     if option.name == "log_max_bytes":
         return f"{value // 1024**2}M"
     if value is None:
-        return "the host's" if option.name == "timezone" else "none"
+        return "the host's" if option.name in {"timezone", "host_id"} else "none"
     return f"{value:g}s" if isinstance(value, float) else str(value)

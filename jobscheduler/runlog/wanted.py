@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from jobscheduler.runlog.blocks import blocks_back, lines_of
+from jobscheduler.runlog.blocks import blocks_back, lines_of, lines_with
 from jobscheduler.runlog.lines import instant_text
 from jobscheduler.runlog.parsing import object_of, parse_line
 
@@ -69,7 +69,7 @@ class Sieve:
         if not all(any(needle in block for needle in needles) for needles in self._needles):
             return []
         first, *others = self._needles
-        lines = _cut_out(first, block)
+        lines = lines_with(first, block)
         for needles in others:
             lines = [line for line in lines if any(needle in line for needle in needles)]
         return lines
@@ -114,18 +114,6 @@ class Sieve:
             return False
         at = datetime.fromisoformat(pairs["time"])
         return (wanted.since is None or wanted.since <= at) and (wanted.until is None or at <= wanted.until)
-
-
-def _cut_out(needles: Iterable[bytes], block: bytes) -> list[bytes]:
-    """Return the lines of a block in which any of these occurs, without looking at the others one by one."""
-    ends: dict[int, int] = {}
-    for needle in needles:
-        at = block.find(needle)
-        while at >= 0:
-            end = block.find(b"\n", at)
-            ends[block.rfind(b"\n", 0, at) + 1] = end
-            at = block.find(needle, end)
-    return [block[start : ends[start]] for start in sorted(ends)]
 
 
 def _needles(key: str, value: str) -> tuple[bytes, ...]:
