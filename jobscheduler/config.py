@@ -22,6 +22,7 @@ class Settings:
 
     `http` is where the page is served, None for nowhere; `http_token_file` holds what its readers have to know.
     `on_failure` and `on_recovery` are files with what is done when a job's result changes; None is nothing.
+    `host_id` is what names the host, None for a hash of its machine-id.
     `database_url` is where further jobs are, or the only ones; None is nowhere. `database_url_file` holds the same.
     `keep_log_rows` and `keep_markers` are for how long old rows stay in it.
     `named` are the settings that somebody gave, be it with their defaults.
@@ -46,6 +47,7 @@ class Settings:
     reload_interval: float = 10.0
     keep_log_rows: float = 30 * 86400.0
     keep_markers: float = 30 * 86400.0
+    host_id: str | None = None
     named: frozenset[str] = field(default=frozenset(), compare=False)
 
     @property
@@ -140,6 +142,12 @@ def _url(text: str) -> str:
     return text
 
 
+def _name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", text):
+        raise ValueError("up to 64 letters, digits, dots, hyphens and underscores are expected")
+    return text
+
+
 def _has_password(url: str) -> bool:
     try:
         parts = urlsplit(url)
@@ -169,6 +177,7 @@ OPTIONS = (
     Option("reload_interval", _seconds(0.1), "DURATION", "how often the database is asked whether jobs have changed"),
     Option("keep_log_rows", _seconds(60), "DURATION", "how long lines of the log stay in the database"),
     Option("keep_markers", _seconds(60), "DURATION", "how long requests for a reload stay there after they are done"),
+    Option("host_id", _name, "NAME", "what names this host in the log; by default a hash of its machine-id"),
 )
 """Every option of `serve`."""
 
@@ -204,7 +213,7 @@ def default_of(option: Option) -> str:
     if option.name == "log_max_bytes":
         return f"{value // 1024**2}M"
     if value is None:
-        return "the host's" if option.name == "timezone" else "none"
+        return "the host's" if option.name in {"timezone", "host_id"} else "none"
     if isinstance(value, float):
         return f"{value / 86400:g}d" if value >= 86400 else f"{value:g}s"
     return str(value)

@@ -29,3 +29,11 @@ def seconds(value: float | str) -> float:
     if not 0 <= value <= LONGEST:
         raise ValueError("a duration lies between 0 and ten years (`3650d`)")
     return float(value)
+
+
+def lasting(length: float) -> str:
+    """Write a number of seconds for people, roughly: `90 s`, `15 min`, `2.5 h`, `20787 d`."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if length >= 2 * size:
+            return f"{round(length / size, 1 if length < 10 * size else None):g} {unit}"
+    return f"{length:.0f} s"

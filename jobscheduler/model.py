@@ -10,10 +10,13 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Protocol
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+"""Earlier than any slot that is of interest."""
 
 Value = str | int | float | bool | datetime
 """What a log line may carry: rendered by `runlog`, so nobody else needs to escape anything."""
@@ -274,12 +277,38 @@ Wait = tuple[str, datetime]
 """A slot (job id, nominal instant) that was decided to run and has not begun: it waits for a worker or for its turn."""
 
 
+Spans = tuple[tuple[datetime, datetime], ...]
+"""Stretches of time, each from its first to its last instant, both inclusive."""
+
+
+@dataclass(frozen=True, slots=True)
+class Full:
+    """What a full checkpoint says besides the mark that it comes with.
+
+    `hashes` are those of every definition that had slots. Each job's slots are decided from `since` on, from `floor`
+    where that is not told. For jobs whose clock was set: slots later than the mark that are decided all the same
+    (`over`), those that only a wrong clock missed and that may run (`again`), and those (`missed`) that would come to
+    be such if the clock were set back within so many seconds. `host` is empty if the host cannot be told.
+    """
+
+    host: str = ""
+    floor: datetime = EPOCH
+    hashes: Mapping[str, str] = field(default_factory=dict)
+    since: Mapping[str, datetime] = field(default_factory=dict)
+    over: Mapping[str, Spans] = field(default_factory=dict)
+    again: Mapping[str, Spans] = field(default_factory=dict)
+    missed: Mapping[str, tuple[tuple[datetime, datetime, float], ...]] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True)
 class Mark:
     """A point up to which the log is a full account: every slot up to `settled` has its record, is in `begun` or waits.
 
     Of the jobs in `late` that holds only up to the instant that stands with them: their next slot was due and not yet
-    decided. No other job has a slot decided that is later. `boot` tells one boot of the host from another.
+    decided. No slot is decided that is later than `ahead` (None: than `settled`), which a clock that was set back has
+    yet to pass. `boot` tells one boot of the host from another, and `up` is for how many seconds that has lasted.
+    `corrects` are slots in `begun` and `waits` that a wrong clock had missed before. `full` is there in a full
+    checkpoint.
     """
 
     settled: datetime
@@ -287,6 +316,10 @@ class Mark:
     begun: tuple[Begun, ...] = ()
     waits: tuple[Wait, ...] = ()
     late: tuple[Wait, ...] = ()
+    corrects: tuple[Wait, ...] = ()
+    ahead: datetime | None = None
+    up: float | None = None
+    full: Full | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,6 +330,9 @@ class Past:
     were going on at the end; `accounted` are, for each job, the slots since the mark that need nothing more, as
     ranges (first and last, both inclusive). `decided` tells the latest slot of a job that is later than an instant and
     was decided, None if there is none; it raises LookupError if the log does not reach back so far.
+    `full` is the last full checkpoint, with what the log says since: `missed` counts from the last mark. None if there
+    is none, as in the log of a former version. `told` is when the last mark was written, by the clock of then,
+    `drained` the time in which the service was stopping. `names` tells whether a word occurs anywhere in the log.
     """
 
     mark: Mark
@@ -306,3 +342,7 @@ class Past:
     waits: tuple[Wait, ...] = ()
     accounted: Mapping[str, tuple[tuple[datetime, datetime], ...]] = field(default_factory=dict)
     decided: Callable[[str, datetime], datetime | None] | None = field(default=None, compare=False)
+    full: Full | None = None
+    told: datetime | None = None
+    drained: tuple[datetime, datetime] | None = None
+    names: Callable[[str], bool] | None = field(default=None, compare=False)

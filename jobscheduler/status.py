@@ -9,7 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -71,6 +71,15 @@ class Standing:
     next: datetime | None
     going: tuple[Going, ...] = ()
     paused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """The clock was set back and is `by` behind `until`: so long do so many `jobs` wait, whose slots are all over."""
+
+    by: timedelta
+    until: datetime
+    jobs: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from jobscheduler.runlog.blocks import blocks_back, lines_of
+from jobscheduler.runlog.blocks import blocks_back, lines_of, lines_with
 from jobscheduler.runlog.lines import instant_text
 from jobscheduler.runlog.parsing import object_of, parse_line
 
@@ -72,7 +72,7 @@ class Sieve:
         if not all(any(needle in block for needle in needles) for needles in self._needles):
             return []
         first, *others = self._needles
-        lines = _cut_out(first, block)
+        lines = lines_with(first, block, _DELIMITERS)
         for needles in others:
             lines = [line for line in lines if any(needle in line for needle in needles)]
         return lines
@@ -117,23 +117,6 @@ class Sieve:
             return False
         at = datetime.fromisoformat(pairs["time"])
         return (wanted.since is None or wanted.since <= at) and (wanted.until is None or at <= wanted.until)
-
-
-def _cut_out(needles: Iterable[bytes], block: bytes) -> list[bytes]:
-    """Return the lines of a block in which any of these occurs, without looking at the others one by one.
-
-    Where a longer word begins with a needle, the search goes on behind it: `job_id=a` is not in `job_id=ab`.
-    """
-    ends: dict[int, int] = {}
-    for needle in needles:
-        at = block.find(needle)
-        while at >= 0:
-            behind = at + len(needle)
-            if block[behind : behind + 1] in _DELIMITERS:
-                behind = end = block.find(b"\n", at)
-                ends[block.rfind(b"\n", 0, at) + 1] = end
-            at = block.find(needle, behind)
-    return [block[start : ends[start]] for start in sorted(ends)]
 
 
 def _needles(key: str, value: str) -> tuple[bytes, ...]:

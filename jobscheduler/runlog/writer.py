@@ -13,7 +13,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import chain, groupby
@@ -25,7 +25,7 @@ from jobscheduler.model import Entry, Event, Level, Mark, Record, Value
 from jobscheduler.runlog.echo import Echo
 from jobscheduler.runlog.file import LogFile, LogTaken
 from jobscheduler.runlog.lines import as_json, as_text, line_of, priority_of
-from jobscheduler.runlog.marks import events_of
+from jobscheduler.runlog.marks import Lines
 from jobscheduler.runlog.opening import LogRefused
 
 QUEUE = 100_000
@@ -68,7 +68,7 @@ _NO_DISK = frozenset({errno.EBADF, errno.EINVAL, errno.EROFS, errno.EMFILE})
 class _Item(NamedTuple):
     """What is put into the queue at once: entries with nothing in between. `done` is called when they are written."""
 
-    entries: tuple[Entry, ...]
+    entries: Collection[Entry]
     done: Callable[[], object] | None = None
     is_mark: bool = False
 
@@ -140,7 +140,7 @@ class RunLog:
 
     def mark(self, mark: Mark) -> None:
         """Have a mark written; its lines stay together whatever becomes of the file. Never waits."""
-        self._put(_Item(events_of(mark, self._clock()), is_mark=True))
+        self._put(_Item(Lines(mark, self._clock()), is_mark=True))
 
     def _put(self, item: _Item) -> bool:
         if self._queue.qsize() >= QUEUE:

@@ -10,7 +10,6 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from functools import partial
-from pathlib import Path
 
 from jobscheduler import systemd
 from jobscheduler.alerts import Alerts
@@ -20,6 +19,7 @@ from jobscheduler.control.app import application
 from jobscheduler.control.server import CannotListen, Control
 from jobscheduler.desk import Desk, Recall, Recent, ServiceFace, Snapshots
 from jobscheduler.hostclock import HostClock
+from jobscheduler.hostid import MACHINE_ID, boot_id, first_line, host_id, is_guess
 from jobscheduler.model import Entry, Event, Level, Tell, Value
 from jobscheduler.passes import Reconciler
 from jobscheduler.results import Results
@@ -213,9 +213,11 @@ def _scheduler(
         announce=log.write_then,
         on_behind=log.tell_behind,
         max_workers=settings.max_workers,
-        host=_first_line(Path("/etc/machine-id")) or os.uname().nodename,
-        boot=_first_line(Path("/proc/sys/kernel/random/boot_id")),
+        host=settings.host_id or first_line(MACHINE_ID) or os.uname().nodename,
+        host_id=host_id(settings.host_id),
+        boot=_boot(log),
         cause=clock.cause,
+        stood=clock.stood,
     )
 
 
@@ -293,8 +295,11 @@ def _library_warnings(log: RunLog) -> ExitStack:
     return stack
 
 
-def _first_line(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii").strip()
-    except (OSError, ValueError):
-        return ""
+def _boot(log: RunLog) -> str:
+    """Name this boot; say so if that has to be guessed."""
+    boot = boot_id()
+    if is_guess(boot):
+        problem = "the boot of the host cannot be told (`/proc/sys/kernel/random/boot_id` cannot be read)"
+        help_ = "a boot is known by the clock alone: after that was set, `@reboot` may run once more at a start"
+        log.event(Level.WARNING, "boot.unsure", problem=problem, help=help_)
+    return boot
