@@ -84,10 +84,11 @@ class Catalog:
         """Return the signature of each item at its last look: None for one that was gone, () to have it read again."""
         return {name: None if held.gone else () if held.again else held.signature for name, held in self._items.items()}
 
-    def forget_signatures(self) -> None:
-        """Have every item read again at the next look, whatever its signature says."""
-        for held in self._items.values():
-            held.signature = ()
+    def forget_signatures(self, has: Callable[[str], bool] = lambda name: True) -> None:
+        """Have every item, or those that `has` by their names, read again at the next look, whatever its signature."""
+        for name, held in self._items.items():
+            if has(name):
+                held.signature = ()
 
     def rejudged(self) -> list[str]:
         """List the items with findings that may heal without an edit."""

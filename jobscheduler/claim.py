@@ -1,6 +1,7 @@
 """What a start needs to be there, and to have for itself alone: the jobs directory and the log.
 
-A lock on the directory itself (`flock`) ends with the process that has it, whatever becomes of that.
+A service is refused by a lock that only root and its own user could hold (`lockfile`). The directory itself is locked,
+too, but only as a hint: a service in another container is found by that, and any user who can read it may hold it.
 """
 
 from __future__ import annotations
@@ -13,9 +14,13 @@ from types import TracebackType
 from typing import Self
 
 from jobscheduler.config import Settings
+from jobscheduler.lockfile import Held, Locks, holders_of, is_trusted, lock, name_for
 from jobscheduler.model import Problem
-from jobscheduler.runlog import LogFile, holder_of, lock
+from jobscheduler.runlog import LogFile, LogRefused, examine
 from jobscheduler.sources import Source, SourceUnavailable
+from jobscheduler.sources.way import is_missing
+
+_OTHER_LOG = "name another with `--log-file FILE`"
 
 
 class CannotStart(Exception):
@@ -35,11 +40,15 @@ class Claim:
     def __init__(self, directory: Path | None) -> None:
         self._directory = directory
         self._descriptor = -1
+        self._locks: Locks | None = None
+        self._is_alone = False
 
     def __enter__(self) -> Self:
-        holder = self.renew()
-        if holder is not None:
-            raise _in_use(f"the jobs directory `{self._directory}`", holder)
+        try:
+            self._follow()
+        except Held as held:
+            self._let_go()
+            raise _in_use(f"the jobs directory `{self._directory}`", held.pid) from None
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
@@ -48,35 +57,63 @@ class Claim:
     def renew(self) -> int | None:
         """Lock the directory that the path means now, and let go of the one that it meant before.
 
-        Returns the process id of the other service that has it, 0 if that cannot be told, None if it is ours.
-        Does nothing while there is no directory: it is held against nobody then.
+        Returns the process id of the other service that has it, 0 if that cannot be told, None if it is ours, as far
+        as can be seen. Does nothing while there is no directory: it is held against no service then.
         """
-        if self._directory is None:
-            return None
         try:
-            descriptor = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError:
-            self._let_go()
-            return None
-        if self._descriptor >= 0 and os.path.sameopenfile(descriptor, self._descriptor):
-            os.close(descriptor)
-            return None
-        self._let_go()
-        try:
-            holder = None if lock(descriptor) else holder_of(descriptor)
-        except OSError:  # a file system that knows no locks
-            holder = None
-        if holder is None:
-            self._descriptor = descriptor
+            self._follow()
+        except Held as held:
+            return held.pid
+        return self._hint()
+
+    def _follow(self) -> None:
+        """Hold the locks of the directory that the path means now; none if there is none.
+
+        Raises:
+            Held: another service has them.
+
+        """
+        descriptor = self._opened()
+        if descriptor < 0 or (self._descriptor >= 0 and os.path.sameopenfile(descriptor, self._descriptor)):
+            if descriptor >= 0:
+                os.close(descriptor)
         else:
-            os.close(descriptor)
-        return holder
+            self._let_go()
+            self._descriptor = descriptor
+        if self._descriptor >= 0 and self._locks is None:
+            locks = Locks(name_for("jobs", os.fstat(self._descriptor)))
+            locks.take()
+            self._locks = locks
+
+    def _opened(self) -> int:
+        """Open the directory that the path means now; let go and return -1 if there is none."""
+        if self._directory is not None:
+            with suppress(OSError):
+                return os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._let_go()
+        return -1
+
+    def _hint(self) -> int | None:
+        """Lock the directory itself; return who else has, unless that is a user who may be no service at all.
+
+        A holder that cannot be seen is in another container: 0.
+        """
+        if self._descriptor < 0 or self._is_alone:
+            return None
+        self._is_alone = lock(self._descriptor)
+        if self._is_alone:
+            return None
+        holders = holders_of(os.fstat(self._descriptor))
+        likely = [pid for pid in holders if is_trusted(pid)]
+        return None if holders and not likely else next(iter(likely), 0)
 
     def _let_go(self) -> None:
+        if self._locks is not None:
+            self._locks.release()
         if self._descriptor >= 0:
             with suppress(OSError):
                 os.close(self._descriptor)
-        self._descriptor = -1
+        self._descriptor, self._locks, self._is_alone = -1, None, False
 
 
 def claim_log(settings: Settings, file: LogFile) -> None:
@@ -88,6 +125,8 @@ def claim_log(settings: Settings, file: LogFile) -> None:
     """
     try:
         holder = file.claim()
+    except LogRefused as refused:
+        raise CannotStart(Problem(str(refused.strerror), help=refused.help)) from None
     except OSError as error:
         raise CannotStart(Problem(f"the log file `{settings.log_file}` cannot be opened: {error.strerror}")) from None
     if holder is not None:
@@ -101,11 +140,18 @@ def _in_use(what: str, holder: int) -> CannotStart:
     return CannotStart(Problem(f"{what} is in use by {who}", help=help_))
 
 
-def _unwritable(log: Path) -> Problem:
-    other = "name another with `--log-file FILE`"
-    if log.is_dir():
-        return Problem(f"the log file `{log}` is a directory", help=other)
-    return Problem(f"the log file `{log}` cannot be written", help=f"let the service's user write there, or {other}")
+def _problem_of_log(log: Path, backups: int) -> Problem | None:
+    """Say why the log cannot be there, or cannot be believed."""
+    try:
+        examine(log, backups)
+    except LogRefused as refused:
+        return Problem(str(refused.strerror), help=refused.help)
+    except OSError as error:
+        return Problem(f"the log file `{log}` cannot be opened: {str(error.strerror).lower()}", help=_OTHER_LOG)
+    if os.access(log if log.exists() else log.absolute().parent, os.W_OK):
+        return None
+    help_ = f"let the service's user write there, or {_OTHER_LOG}"
+    return Problem(f"the log file `{log}` cannot be written", help=help_)
 
 
 def check_paths(settings: Settings, source: Source | None) -> None:
@@ -122,19 +168,16 @@ def check_paths(settings: Settings, source: Source | None) -> None:
             pass
     except SourceUnavailable as reason:
         problems.append(Problem(str(reason), help=reason.help))
-        make += [] if settings.jobs_dir.exists() else [settings.jobs_dir]
-    if not folder.is_dir():
+        make += [settings.jobs_dir] if is_missing(settings.jobs_dir) else []
+    if is_missing(folder):
         problems.append(Problem(f"the log's directory `{folder}` does not exist"))
         make.append(folder)
-    elif not _may_write(settings.log_file):
-        problems.append(_unwritable(settings.log_file))
+    else:
+        problem = _problem_of_log(settings.log_file, settings.log_backups)
+        problems += [] if problem is None else [problem]
     if make:
         paths = " ".join(shlex.quote(str(path)) for path in make)
         help_ = f"make it so with `mkdir -p {paths}`, or name others with `--jobs-dir DIR --log-file FILE`"
         raise CannotStart(Problem("; ".join(problem.message for problem in problems), help=help_))
     if problems:
         raise CannotStart(problems[0])
-
-
-def _may_write(file: Path) -> bool:
-    return os.access(file if file.exists() else file.absolute().parent, os.W_OK) and not file.is_dir()

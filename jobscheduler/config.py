@@ -22,7 +22,9 @@ class Settings:
 
     `http` is where the page is served, None for nowhere; `http_token_file` holds what its readers have to know.
     `on_failure` and `on_recovery` are files with what is done when a job's result changes; None is nothing.
+    `host_id` is what names the host, None for a hash of its machine-id.
     `database_url` is where further jobs are, or the only ones; None is nowhere. `database_url_file` holds the same.
+    `keep_log_rows` and `keep_markers` are for how long old rows stay in it.
     `named` are the settings that somebody gave, be it with their defaults.
     """
 
@@ -43,6 +45,9 @@ class Settings:
     database_url: str | None = field(default=None, repr=False)
     database_url_file: Path | None = None
     reload_interval: float = 10.0
+    keep_log_rows: float = 30 * 86400.0
+    keep_markers: float = 30 * 86400.0
+    host_id: str | None = None
     named: frozenset[str] = field(default=frozenset(), compare=False)
 
     @property
@@ -137,10 +142,17 @@ def _url(text: str) -> str:
     return text
 
 
+def _name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", text):
+        raise ValueError("up to 64 letters, digits, dots, hyphens and underscores are expected")
+    return text
+
+
 def _has_password(url: str) -> bool:
     try:
         parts = urlsplit(url)
-        return parts.password is not None or any("pass" in name.lower() for name in parse_qs(parts.query))
+        is_odd = not url.startswith("sqlite") and re.search("://[^@]*:[^@]*@", url) is not None  # also with a bare `/`
+        return is_odd or parts.password is not None or any("pass" in name.lower() for name in parse_qs(parts.query))
     except ValueError:
         return True
 
@@ -163,6 +175,9 @@ OPTIONS = (
     Option("database_url", _url, "URL", "the database with further jobs, such as `sqlite:////srv/jobs.db`", True),
     Option("database_url_file", _path, "FILE", "the file that holds the URL of the database, password and all"),
     Option("reload_interval", _seconds(0.1), "DURATION", "how often the database is asked whether jobs have changed"),
+    Option("keep_log_rows", _seconds(60), "DURATION", "how long lines of the log stay in the database"),
+    Option("keep_markers", _seconds(60), "DURATION", "how long requests for a reload stay there after they are done"),
+    Option("host_id", _name, "NAME", "what names this host in the log; by default a hash of its machine-id"),
 )
 """Every option of `serve`."""
 
@@ -187,8 +202,8 @@ def settings_from(flags: Mapping[str, str | None], environ: Mapping[str, str]) -
         except ValueError as error:
             raise BadSetting(f"{name}: {error}" if option.is_secret else f"{name}: `{text}`: {error}") from None
         if option.is_secret and name == option.flag and _has_password(text):
-            other = f"{option.flag}-file FILE, or the variable {option.variable}"
-            raise BadSetting(f"{name}: a password there is shown to everybody by `ps`: use {other}")
+            other = f"put it into a file that only the service's user can read, and use {option.flag}-file FILE"
+            raise BadSetting(f"{name}: `ps` shows a password there to all users: {other}")
     return Settings(**given, named=frozenset(given))
 
 
@@ -198,5 +213,7 @@ def default_of(option: Option) -> str:
     if option.name == "log_max_bytes":
         return f"{value // 1024**2}M"
     if value is None:
-        return "the host's" if option.name == "timezone" else "none"
-    return f"{value:g}s" if isinstance(value, float) else str(value)
+        return "the host's" if option.name in {"timezone", "host_id"} else "none"
+    if isinstance(value, float):
+        return f"{value / 86400:g}d" if value >= 86400 else f"{value:g}s"
+    return str(value)

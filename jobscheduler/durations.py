@@ -17,15 +17,23 @@ def seconds(value: float | str) -> float:
     """Return the seconds in a duration.
 
     Raises:
-        ValueError: the text is no duration, or it is negative or longer than ten years.
+        ValueError: the text is not a duration, or it is negative or longer than ten years.
 
     """
     if isinstance(value, str):
         found = _FORM.fullmatch(value) if 0 < len(value) <= 40 else None
         if found is None:
             shown = "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in value[:40])
-            raise ValueError(f"`{shown}` is no duration")
+            raise ValueError(f"`{shown}` is not a duration")
         value = sum(float(part or 0) * unit for part, unit in zip(found.groups(), _UNITS, strict=True))
     if not 0 <= value <= LONGEST:
         raise ValueError("a duration lies between 0 and ten years (`3650d`)")
     return float(value)
+
+
+def lasting(length: float) -> str:
+    """Write a number of seconds for people, roughly: `90 s`, `15 min`, `2.5 h`, `20787 d`."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if length >= 2 * size:
+            return f"{round(length / size, 1 if length < 10 * size else None):g} {unit}"
+    return f"{length:.0f} s"

@@ -19,6 +19,8 @@ class Scheduling(Protocol):
     def rounds(self) -> int: ...  # noqa: D102
     def is_alive(self) -> bool: ...  # noqa: D102
     def wakeup(self) -> None: ...  # noqa: D102
+    def standstill(self) -> str | None: ...  # noqa: D102
+    def is_stuck(self) -> bool: ...  # noqa: D102
 
 
 class Writing(Protocol):
@@ -68,12 +70,16 @@ class Health:
             return "the scheduling thread died"
         if self._wakes > STUCK:
             return "the scheduling thread is stuck"
+        if self._scheduler.is_stuck():
+            return f"the runner stands still: {self._scheduler.standstill()}"
         return None if self._log.is_alive() else "the log writer died"
 
     def late(self) -> str | None:
         """Say which part is not on time, if any; it may still come back. A dead watcher has been replaced by then."""
         if self._wakes > 1:
             return "the scheduling thread"
+        if self._scheduler.standstill() is not None:
+            return "the runner"
         if self._log.stuck_for() > LATE:
             return "the log writer"
         if self._watch.stuck_for() > LATE:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 NOTICED = 1.0
@@ -17,6 +19,13 @@ NOTICED = 1.0
 
 REMEMBERED = 60.0
 """For how long after it was noticed a jump is the cause of slots that come late, in seconds."""
+
+
+STALLED = 5.0
+"""Looks are a second apart: when there was none for so long, in seconds, the service did not move."""
+
+KEPT = 8
+"""How many of the latest times in which the host or the service stood still are remembered."""
 
 
 class Reading(NamedTuple):
@@ -48,27 +57,37 @@ class HostClock:
         self._lock = threading.Lock()
         self._last = read()
         self._jump: tuple[str, float] | None = None
+        self._stood: deque[tuple[datetime, datetime]] = deque(maxlen=KEPT)
 
     def look(self) -> Jump | None:
         """Compare with the last look; None if nothing happened but time."""
         now = self._read()
         with self._lock:
-            jump = _jump(self._last, now)
+            jump, cause, span = _jump(self._last, now), _cause(self._last, now), _standstill(self._last, now)
             self._last = now
-            if jump is not None:
-                self._jump = _cause(jump), now.monotonic
+            if cause is not None:
+                self._jump = cause, now.monotonic
+            if span is not None:
+                self._stood.append(span)
         return jump
 
     def cause(self) -> str:
-        """Say why slots come to be decided late at this moment: `asleep`, `clock`, or `down` if no clock tells."""
+        """Say why slots come to be decided late now: `asleep`, `stalled`, `clock`, or `down` if no clock tells."""
         now = self._read()
         with self._lock:
-            jump = _jump(self._last, now)
-            if jump is not None:
-                return _cause(jump)
+            cause = _cause(self._last, now)
+            if cause is not None:
+                return cause
             if self._jump is not None and now.monotonic - self._jump[1] <= REMEMBERED:
                 return self._jump[0]
         return "down"
+
+    def stood(self) -> tuple[tuple[datetime, datetime], ...]:
+        """Tell the latest times in which the host slept or the service was held, each from its first to its last."""
+        now = self._read()
+        with self._lock:
+            span = _standstill(self._last, now)
+            return (*self._stood, *([] if span is None else [span]))
 
 
 def _jump(last: Reading, now: Reading) -> Jump | None:
@@ -79,5 +98,23 @@ def _jump(last: Reading, now: Reading) -> Jump | None:
     return Jump(set_by if abs(set_by) >= NOTICED else 0.0, slept if slept >= NOTICED else 0.0)
 
 
-def _cause(jump: Jump) -> str:
+def _cause(last: Reading, now: Reading) -> str | None:
+    jump, held = _jump(last, now), now.monotonic - last.monotonic
+    if jump is None or (abs(jump.set_by) < held and jump.slept < held):
+        return "stalled" if held >= STALLED else None if jump is None else _cause_of(jump)
+    return _cause_of(jump)
+
+
+def _cause_of(jump: Jump) -> str:
     return "clock" if abs(jump.set_by) > jump.slept else "asleep"
+
+
+def _standstill(last: Reading, now: Reading) -> tuple[datetime, datetime] | None:
+    """Return the time in which nothing moved, by the clock of before, if there was one; that of now if it was set."""
+    still = now.boottime - last.boottime
+    if still < STALLED:
+        return None
+    try:
+        return datetime.fromtimestamp(now.wall - still, UTC), datetime.fromtimestamp(now.wall, UTC)
+    except (OverflowError, OSError, ValueError):
+        return None

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NoReturn
 
+from jobscheduler.json_syntax import TOKEN, Fault, shown, syntax_fault
+
 MAX_BYTES = 1024 * 1024
 """The largest job file, in bytes."""
 
@@ -71,7 +73,7 @@ def decode(raw: bytes) -> tuple[Any, str]:
     try:
         value = _DECODER.decode(text)
     except json.JSONDecodeError as error:
-        _refuse_syntax(text, error)
+        raise Malformed(*_told(syntax_fault(text, error), text)) from None
     except _Doubled:
         _refuse_doubled(text)
     except ValueError as error:
@@ -124,14 +126,13 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_pairs, parse_float=_number, parse
 
 # --- refusals: everything below runs only when a file is bad ---------------------------------------------
 
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"?|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
 
 
 def _refuse_depth(text: str) -> None:
     """Raise if nesting goes deeper than allowed; brackets inside texts do not count."""
     depth = 0
-    for token in _TOKEN.finditer(text):
+    for token in TOKEN.finditer(text):
         if token[0] in "{[":
             depth += 1
             if depth > MAX_DEPTH:
@@ -142,7 +143,7 @@ def _refuse_depth(text: str) -> None:
 
 def _refuse_many(text: str) -> None:
     """Raise if there are more values than allowed; commas inside texts do not count."""
-    commas = (token for token in _TOKEN.finditer(text) if token[0] == ",")
+    commas = (token for token in TOKEN.finditer(text) if token[0] == ",")
     last = next(islice(commas, MAX_VALUES, None), None)
     if last is not None:
         help_ = "a job file holds one definition; put data elsewhere"
@@ -151,7 +152,7 @@ def _refuse_many(text: str) -> None:
 
 def _refuse_number(text: str, error: ValueError) -> NoReturn:
     """Name the number that Python would not turn into a value, or that JSON does not have."""
-    for token in _TOKEN.finditer(text):
+    for token in TOKEN.finditer(text):
         word = token[0]
         if word in {"NaN", "Infinity", "-Infinity"}:
             raise Malformed(f"`{word}` is not JSON", place_at(text, token.start(), len(word)), "write a number")
@@ -168,12 +169,12 @@ def _refuse_doubled(text: str) -> NoReturn:
             if path in seen:
                 name = path[-1]
                 raise Malformed(
-                    f"the key `{_shown(str(name))}` stands here a second time",
+                    f"the key `{shown(str(name))}` appears here a second time",
                     place_at(text, start, len(json.dumps(name, ensure_ascii=False))),
                     "keep one of the two",
                 )
             seen.add(path)
-    raise Malformed("a key stands twice in one object")
+    raise Malformed("a key appears twice in one object")
 
 
 def _check_escapes(text: str) -> None:
@@ -184,7 +185,7 @@ def _check_escapes(text: str) -> None:
         if high is not None and not (0xDC00 <= code <= 0xDFFF and escape.start() == high.end()):
             break
         if code == 0:
-            raise Malformed(r"a text contains `\u0000`", place_at(text, escape.start(), 6), "leave the NUL out")
+            raise Malformed(r"the text contains `\u0000`", place_at(text, escape.start(), 6), "leave the NUL out")
         if 0xDC00 <= code <= 0xDFFF and high is None:
             high = escape
             break
@@ -195,64 +196,9 @@ def _check_escapes(text: str) -> None:
         )
 
 
-def _shown(word: str) -> str:
-    """Return the beginning of a word, as it can stand in a message."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in word[:40])
-
-
-_WORDS = {"True": "true", "False": "false", "None": "null", "TRUE": "true", "FALSE": "false", "NULL": "null"}
-
-
-def _refuse_syntax(text: str, error: json.JSONDecodeError) -> NoReturn:
-    """Say what a person most likely did, at the place where they did it."""
-    if not text.strip():
-        raise Malformed("the file is empty", help="write a job definition, or delete the file") from None
-    at = error.pos
-    rest = text[at:].lstrip()
-    if error.msg == "Extra data":
-        raise Malformed(
-            "unexpected text after the end of the definition",
-            place_at(text, at),
-            "one job per file; is there a bracket too many?",
-        ) from None
-    if not rest or error.msg.startswith("Unterminated string"):
-        raise Malformed(
-            "the text is not closed" if rest else "the file ends in the middle of the definition",
-            place_at(text, at if rest else len(text.rstrip()) - 1),
-            'close it with `"`' if rest else "is the rest missing, or a closing `}`?",
-        ) from None
-    at = len(text) - len(rest) if error.msg.startswith("Expecting") else at
-    message, help_, width = _syntax(text, at, error.msg)
-    if message.startswith("a comma"):
-        at = len(text[:at].rstrip()) - 1
-    raise Malformed(message, place_at(text, at, width), help_) from None
-
-
-def _syntax(text: str, at: int, told: str) -> tuple[str, str | None, int]:
-    """Return message, help and width for a syntax error at `at`, where the decoder said `told`."""
-    rest = text[at:]
-    before = text[:at].rstrip()
-    token = _TOKEN.match(rest)
-    word = _shown(token[0] if token else rest[:1])
-    if rest.startswith(("//", "/*", "#")):
-        return "JSON has no comments", "put the remark into `description`", len(rest.splitlines()[0])
-    if before.endswith(",") and rest[0] in "}]":
-        return f"a comma with nothing after it before `{rest[0]}`", "remove the comma", 1
-    if rest.startswith("'"):
-        return "texts stand in double quotes", "write `\"` instead of `'`", 1
-    if word in _WORDS:
-        return f"`{word}` is not JSON", f"write `{_WORDS[word]}`", len(word)
-    if told.startswith("Invalid control"):
-        return "a line break or control character inside a text", r"write `\n` for a line break", 1
-    if "escape" in told:
-        return "a backslash that begins no escape", r"write `\\` for a backslash", 2
-    if told.startswith("Expecting property name"):
-        return f"expected a key in double quotes, found `{word}`", None, len(word)
-    if told.startswith("Expecting ',' delimiter"):
-        return f"expected `,` or a closing bracket, found `{word}`", "is a comma missing before it?", 1
-    if told.startswith("Expecting ':' delimiter"):
-        return f"expected `:` after the key, found `{word}`", None, 1
-    return f"expected a value, found `{word}`", None, len(word)
+def _told(fault: Fault, text: str) -> tuple[str, Place | None, str | None]:
+    """Return what `Malformed` is made of."""
+    return fault.message, None if fault.at is None else place_at(text, fault.at, fault.width), fault.help
 
 
 def _walk(text: str) -> Iterator[tuple[Path, int, int, str | None]]:
@@ -264,7 +210,7 @@ def _walk(text: str) -> Iterator[tuple[Path, int, int, str | None]]:
     path: list[str | int] = []
     expects_key: list[bool] = []
     awaiting_key = False
-    for token in _TOKEN.finditer(text):
+    for token in TOKEN.finditer(text):
         word = token[0]
         if word == ",":
             if expects_key[-1]:

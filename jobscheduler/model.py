@@ -10,10 +10,13 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Protocol
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+"""Earlier than any slot that is of interest."""
 
 Value = str | int | float | bool | datetime
 """What a log line may carry: rendered by `runlog`, so nobody else needs to escape anything."""
@@ -81,6 +84,10 @@ NO_TASK = TaskSpec("", "{}")
 """Nothing to do, said expressly: what `null` means where a definition may also leave a task to the service."""
 
 
+MAX_DELAY = 600.0
+"""The longest pause between two attempts if nothing else is said, in seconds; a longer `delay` is the longest then."""
+
+
 @dataclass(frozen=True, slots=True)
 class Retry:
     """Further attempts after a failed one: `attempts` in all, the first one included.
@@ -91,7 +98,7 @@ class Retry:
     attempts: int
     delay: float = 30.0
     backoff: float = 2.0
-    max_delay: float = 600.0
+    max_delay: float = MAX_DELAY
 
     def pause(self, attempt: int) -> float | None:
         """Seconds to wait after attempt number `attempt` (from 1) has failed; None when it was the last one."""
@@ -189,7 +196,8 @@ class Record:
     """The one final line about a slot (or about a run by hand, which has `scheduled=None`).
 
     `at` is when it was decided; `duration` is seconds; `details` are the task's own findings, such as `exit_code`;
-    `output` is the end of what a failed task printed.
+    `output` is the end of what a failed task printed. `job` is the definition that a run began with: it says whose
+    alerts are given, whatever has become of the file; None where there was no run, or where it is not known.
     """
 
     at: datetime
@@ -202,6 +210,7 @@ class Record:
     reason: str | None = None
     details: tuple[tuple[str, Value], ...] = ()
     output: str | None = None
+    job: Job | None = field(default=None, compare=False, repr=False)
 
     def pairs(self) -> Iterator[tuple[str, Value]]:
         """List the keys and values of the line, in its order; what is unknown is left out."""
@@ -268,12 +277,38 @@ Wait = tuple[str, datetime]
 """A slot (job id, nominal instant) that was decided to run and has not begun: it waits for a worker or for its turn."""
 
 
+Spans = tuple[tuple[datetime, datetime], ...]
+"""Stretches of time, each from its first to its last instant, both inclusive."""
+
+
+@dataclass(frozen=True, slots=True)
+class Full:
+    """What a full checkpoint says besides the mark that it comes with.
+
+    `hashes` are those of every definition that had slots. Each job's slots are decided from `since` on, from `floor`
+    where that is not told. For jobs whose clock was set: slots later than the mark that are decided all the same
+    (`over`), those that only a wrong clock missed and that may run (`again`), and those (`missed`) that would come to
+    be such if the clock were set back within so many seconds. `host` is empty if the host cannot be told.
+    """
+
+    host: str = ""
+    floor: datetime = EPOCH
+    hashes: Mapping[str, str] = field(default_factory=dict)
+    since: Mapping[str, datetime] = field(default_factory=dict)
+    over: Mapping[str, Spans] = field(default_factory=dict)
+    again: Mapping[str, Spans] = field(default_factory=dict)
+    missed: Mapping[str, tuple[tuple[datetime, datetime, float], ...]] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True)
 class Mark:
     """A point up to which the log is a full account: every slot up to `settled` has its record, is in `begun` or waits.
 
     Of the jobs in `late` that holds only up to the instant that stands with them: their next slot was due and not yet
-    decided. No other job has a slot decided that is later. `boot` tells one boot of the host from another.
+    decided. No slot is decided that is later than `ahead` (None: than `settled`), which a clock that was set back has
+    yet to pass. `boot` tells one boot of the host from another, and `up` is for how many seconds that has lasted.
+    `corrects` are slots in `begun` and `waits` that a wrong clock had missed before. `full` is there in a full
+    checkpoint.
     """
 
     settled: datetime
@@ -281,6 +316,10 @@ class Mark:
     begun: tuple[Begun, ...] = ()
     waits: tuple[Wait, ...] = ()
     late: tuple[Wait, ...] = ()
+    corrects: tuple[Wait, ...] = ()
+    ahead: datetime | None = None
+    up: float | None = None
+    full: Full | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,6 +330,9 @@ class Past:
     were going on at the end; `accounted` are, for each job, the slots since the mark that need nothing more, as
     ranges (first and last, both inclusive). `decided` tells the latest slot of a job that is later than an instant and
     was decided, None if there is none; it raises LookupError if the log does not reach back so far.
+    `full` is the last full checkpoint, with what the log says since: `missed` counts from the last mark. None if there
+    is none, as in the log of a former version. `told` is when the last mark was written, by the clock of then,
+    `drained` the time in which the service was stopping. `names` tells whether a word occurs anywhere in the log.
     """
 
     mark: Mark
@@ -300,3 +342,7 @@ class Past:
     waits: tuple[Wait, ...] = ()
     accounted: Mapping[str, tuple[tuple[datetime, datetime], ...]] = field(default_factory=dict)
     decided: Callable[[str, datetime], datetime | None] | None = field(default=None, compare=False)
+    full: Full | None = None
+    told: datetime | None = None
+    drained: tuple[datetime, datetime] | None = None
+    names: Callable[[str], bool] | None = field(default=None, compare=False)

@@ -15,10 +15,12 @@ from functools import partial
 from typing import Protocol
 
 from jobscheduler.catalog import SETTLED, Catalog, Condition, Report, State
+from jobscheduler.fingerprint import in_log
 from jobscheduler.model import Job, Level, Problem, Tell, in_order
 from jobscheduler.parse import Rules, conflict, parse
-from jobscheduler.reconcile import plan
+from jobscheduler.reconcile import is_past, plan
 from jobscheduler.sources import Read, Source, SourceUnavailable, View
+from jobscheduler.sources.words import in_words_of
 
 LONG_AGO = timedelta(minutes=1)
 """A file older than this was not what made a pass take its definition."""
@@ -92,6 +94,7 @@ class Reconciler:
         self._catalog = Catalog(is_unknown=lambda name: self._place_of(name).is_lost)
         self._applied: dict[str, Job] = {}
         self._unapplied: set[str] = set()
+        self._expired: set[str] = set()
         self.changes = 0
         self._is_whole = False
         self._settles: float | None = None
@@ -112,6 +115,17 @@ class Reconciler:
             self._rules = rules
             self._catalog.forget_signatures()
             self._pass(None)
+
+    def reconsider(self) -> None:
+        """Put one-time jobs that were over and are not any more: the clock was set back."""
+        with self._lock:
+            now = self._now()
+            for job_id in [one for one in self._expired if not is_past(self._applied[one], now)]:
+                self._expired.discard(job_id)
+                del self._applied[job_id]
+                self._unapplied.add(job_id)
+            if self._unapplied:
+                self._pass(set())
 
     def check(self) -> None:
         """See whether each source is there and the same, and the last pass was whole; if not, look at everything."""
@@ -206,6 +220,8 @@ class Reconciler:
         return True
 
     def _see_items(self, place: _Place, view: View, names: set[str] | None, now: float) -> None:
+        if place.is_lost:  # what comes back may be another that looks the same: another image on the same mount
+            self._catalog.forget_signatures(place.has)
         if names is None or not view.is_same():
             names = self._differing(place, view)
         place.is_lost = False  # what had not settled when it was lost is looked at, and then may
@@ -251,7 +267,8 @@ class Reconciler:
             return (Problem(message, file=found.name, help=help_, host=True),)
         if isinstance(verdict, Job):
             return replace(verdict, written=datetime.fromtimestamp(found.written, UTC))
-        return verdict
+        noun = self._place_of(found.name).source.noun
+        return tuple(in_words_of(noun, problem) for problem in verdict)
 
     def _apply(self, *, everything: bool) -> None:
         """Apply the difference. Only what succeeded goes into the ledger, so what failed is seen again.
@@ -299,6 +316,7 @@ class Reconciler:
         place = self._place_of(job.origin)
         upcoming = self._schedule.put(job, now, is_first_look=place.is_unread)
         self._applied[job.id] = job
+        self._expired.discard(job.id)
         self.changes += 1
         if not place.is_first and job.written is not None:
             self._note_latency(self._now() - job.written)
@@ -311,9 +329,10 @@ class Reconciler:
                 changed=",".join(job.changed_fields(before)),
                 next_before=next_before,
                 next_after=upcoming,
+                hash=in_log(job),
             )
         elif not place.is_first:
-            self._tell(Level.INFO, "job.added", job_id=job.id, file=job.origin, next=upcoming)
+            self._tell(Level.INFO, "job.added", job_id=job.id, file=job.origin, next=upcoming, hash=in_log(job))
 
     def _note_latency(self, since: timedelta) -> None:
         """Say how long a change took; what was put there long ago, and had its turn only now, tells nothing."""
@@ -327,6 +346,7 @@ class Reconciler:
             self._schedule.drop(job.id, now)
         is_told = self._schedule.expire(job, now)
         self._applied[job.id] = job
+        self._expired.add(job.id)
         self.changes += 1
         if not is_told and (before is None or before.schedule != job.schedule):
             self._tell(Level.WARNING, "job.expired", job_id=job.id, file=job.origin, scheduled=_instant(job))
@@ -334,8 +354,9 @@ class Reconciler:
     def _drop(self, job_id: str, now: datetime) -> None:
         self._schedule.drop(job_id, now)
         gone = self._applied.pop(job_id)
+        self._expired.discard(job_id)
         self.changes += 1
-        self._tell(Level.INFO, "job.removed", job_id=job_id, file=gone.origin)
+        self._tell(Level.INFO, "job.removed", job_id=job_id, file=gone.origin, hash=in_log(gone))
 
     # -- what is told
 

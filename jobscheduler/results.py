@@ -9,10 +9,11 @@ from __future__ import annotations
 import threading
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from jobscheduler.model import Entry, Event, Record, Status, Value
 
@@ -62,6 +63,19 @@ class Totals:
     latency: Spread
 
 
+@dataclass(frozen=True, slots=True)
+class Records:
+    """Records from the log, newest first, as in JSON log lines; values may be text, as in a text log.
+
+    `since` is from when on none is missing, None if the log has no others. `is_whole` is false if there may be older
+    ones that were not looked for.
+    """
+
+    lines: Sequence[Mapping[str, Any]]
+    since: datetime | None = None
+    is_whole: bool = True
+
+
 class Results:
     """Counts what has become of slots. `take` and `took` never raise."""
 
@@ -92,6 +106,8 @@ class Results:
         slots = _slots_of(entry)
         self._note(entry, slots)
         self._counts[entry.status] += slots
+        if is_correction(entry):
+            self._counts[Status.MISSED] = max(0, self._counts[Status.MISSED] - 1)
         if entry.duration is not None:
             self._duration.add(entry.duration)
         if entry.started is not None and entry.scheduled is not None:
@@ -145,6 +161,11 @@ class Results:
         found.note(record, slots)
 
 
+def is_correction(record: Record) -> bool:
+    """Tell whether a record takes the place of one that said `MISSED` while the clock was wrong."""
+    return ("corrects", "clock") in record.details
+
+
 def _slots_of(record: Record) -> int:
     """How many slots a record is about: a `MISSED` may sum up several, and a run by hand is none."""
     if record.scheduled is None:
@@ -169,6 +190,8 @@ class _Of:
     def note(self, record: Record, slots: int) -> None:
         """Take a record as the last one."""
         self.last = _small(record)
+        if slots and is_correction(record):
+            self.missed = max(0, self.missed - 1)
         match record.status:
             case Status.SUCCESS:
                 self.success, self.is_failing = record.at, False

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import os
-import shlex
+import re
 import stat
 from pathlib import Path
 
 from jobscheduler.model import Problem
+from jobscheduler.sources.trust import Distrust, Judge, copied, quoted
+from jobscheduler.sources.way import Way, absolute
 
 LARGEST = 4096
 """A file with more bytes than this holds no secret of ours."""
+
+
+SETTINGS = Path("/etc/default/jobscheduler")
+"""What systemd reads before it starts the service; installed readable for all."""
+
+_VARIABLE = re.compile(r"^\s*JOBSCHEDULER_DATABASE_URL=.*://[^\s/@:]*:[^\s/]+@", re.M)
 
 
 class NotSecret(Exception):
@@ -31,10 +39,12 @@ def read_secret(file: Path, what: str, make: str) -> str:
 
     """
     try:
-        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe is not waited for
-        with os.fdopen(descriptor, "rb") as opened:
-            _check(file, what, os.fstat(descriptor))
-            raw = opened.read(LARGEST + 1)
+        with Way(Judge()) as way:
+            end = way.go(absolute(file))
+            _check(file, what, end.found, way.verdict)
+            descriptor = os.open(f"/proc/self/fd/{end.descriptor}", os.O_RDONLY | os.O_CLOEXEC)
+            with os.fdopen(descriptor, "rb") as opened:
+                raw = opened.read(LARGEST + 1)
     except OSError as error:
         raise NotSecret(Problem(f"the {what} `{file}` cannot be read: {error.strerror}", help=make)) from None
     if len(raw) > LARGEST:
@@ -42,12 +52,34 @@ def read_secret(file: Path, what: str, make: str) -> str:
     return raw.decode("latin-1").strip()
 
 
-def _check(file: Path, what: str, found: os.stat_result) -> None:
-    name = shlex.quote(str(file))
+def exposed_url(settings: Path = SETTINGS) -> Problem | None:
+    """Say that the URL of a database, with its password, stands in the settings that all users may read; else None."""
+    try:
+        with settings.open(encoding="utf-8", errors="replace") as opened:
+            found, text = os.fstat(opened.fileno()), opened.read(1024 * 1024)
+    except OSError:
+        return None
+    if not found.st_mode & stat.S_IROTH or not _VARIABLE.search(text):
+        return None
+    message = "the password of the database stands in a file that all users of this host may read"
+    help_ = (
+        "put the URL into a file of mode 600, name it with `JOBSCHEDULER_DATABASE_URL_FILE`, and change the password"
+    )
+    return Problem(message, file=str(settings), help=help_)
+
+
+def _check(file: Path, what: str, found: os.stat_result, way: Distrust | None) -> None:
+    """Judge the file and the way there; what others could write, they may still have open, so a copy replaces it."""
+    copy = f"`{copied(str(file), 0o600)}`, if its content is what it should be"
     if not stat.S_ISREG(found.st_mode):
-        raise NotSecret(Problem(f"the {what} `{file}` is no regular file"))
+        raise NotSecret(Problem(f"the {what} `{file}` is not a regular file"))
+    if way is not None:
+        raise NotSecret(Problem(f"the {what} `{file}` cannot be trusted: {way.message}", help=way.help))
     if found.st_uid not in {0, os.geteuid()}:
         who = "root" if os.geteuid() == 0 else "root or the service's user"
-        raise NotSecret(Problem(f"the {what} `{file}` does not belong to {who}", help=f"`chown root {name}`"))
-    if found.st_mode & 0o027:
-        raise NotSecret(Problem(f"the {what} `{file}` is open to others", help=f"`chmod 600 {name}`"))
+        raise NotSecret(Problem(f"the {what} `{file}` does not belong to {who}", help=copy))
+    if found.st_mode & 0o022:
+        raise NotSecret(Problem(f"the {what} `{file}` is open to others, who may write it", help=copy))
+    if found.st_mode & 0o005:
+        help_ = f"`chmod 600 {quoted(str(file))}`"
+        raise NotSecret(Problem(f"the {what} `{file}` is open to others", help=help_))

@@ -6,21 +6,19 @@ however often somebody looks and whatever the clock does in between.
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from operator import itemgetter
 from typing import Protocol
+
+from jobscheduler.spans import TICK, Span, covering, overlap, united, within, without
 
 PUNCTUAL = timedelta(seconds=10)
 """A slot decided later than this after its start fell into an outage; clock steps and sleep are noticed sooner."""
 
 MOST = 100_000
 """How many slots of one outage are counted."""
-
-_TICK = timedelta(microseconds=1)
 
 
 class Tally(Protocol):
@@ -77,11 +75,15 @@ class Missed:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to do now: slots with their acts in order, those that were missed, and where the cursor stands then."""
+    """What to do now: slots with their acts in order, those that were missed, and where the cursor stands then.
+
+    Of the slots with acts, those in `corrects` have been recorded as missed while the clock was wrong.
+    """
 
     cursor: datetime
     acts: tuple[tuple[datetime, Act], ...] = ()
     missed: tuple[Missed, ...] = ()
+    corrects: frozenset[datetime] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,32 +97,69 @@ class Situation:
     paused: bool = False
 
 
-def decide(slots: Slots, cursor: datetime, now: datetime, situation: Situation, cause: str = "down") -> Decision:
+Why = tuple[str, tuple[Span, ...]]
+"""Why slots come late, and spans in which the service did not move: those make no slot older."""
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What matters for slots that come to be decided late, or while the clock is not what it was.
+
+    `why` is only asked when they come late. The slots in `over` are decided, those in `again` were only missed while
+    the clock was wrong.
+    """
+
+    why: Callable[[], Why] = lambda: ("down", ())
+    over: tuple[Span, ...] = ()
+    again: tuple[Span, ...] = ()
+
+
+PLAIN = Circumstances()
+"""Nothing special."""
+
+
+def decide(
+    slots: Slots, cursor: datetime, now: datetime, situation: Situation, about: Circumstances = PLAIN
+) -> Decision:
     """Decide every slot after `cursor` whose start is not later than `now`.
 
     1. Slots that are looked at in time are decided one by one, under the overlap rule.
     2. If the oldest is more than `PUNCTUAL` late, they fell into an outage, of the given cause: the latest is decided
        like a punctual one unless it is older than `catch_up`, and the others are missed.
     """
-    first = slots.next(cursor)
+    first = next_slot(slots, cursor, about.over) if about.over else slots.next(cursor)
     if first is None or (begun := slots.start_of(first)) > now:
         return Decision(cursor)
     if now - begun > PUNCTUAL:
-        return after_outage(slots, Outage(cursor, now, cause), situation)
-    due = tuple(_due(slots, first, now))
-    return Decision(due[-1], acts=_acts(due, situation))
+        cause, stood = about.why()
+        outage = Outage(cursor, now, cause, about.over, stood=stood, again=about.again)
+        return after_outage(slots, outage, situation)
+    due = tuple(_due(slots, first, now, about.over))
+    return Decision(due[-1], _acts(due, situation), corrects=_corrected(due, about.again))
 
 
-def _due(slots: Slots, slot: datetime | None, now: datetime) -> Iterator[datetime]:
+def next_slot(slots: Slots, after: datetime, over: Sequence[Span]) -> datetime | None:
+    """Return the first slot after a moment that does not lie in the spans."""
+    slot = slots.next(after)
+    while slot is not None and (span := covering(slot, over)) is not None:
+        slot = slots.next(span[1])
+    return slot
+
+
+def _due(slots: Slots, slot: datetime | None, now: datetime, over: Sequence[Span]) -> Iterator[datetime]:
     """List slots that are punctual, so there are never many."""
     while slot is not None and slots.start_of(slot) <= now:
         yield slot
-        slot = slots.next(slot)
+        slot = next_slot(slots, slot, over) if over else slots.next(slot)
 
 
-# --- outages ---------------------------------------------------------------------------------------------
+def _corrected(due: tuple[datetime, ...], again: Sequence[Span]) -> frozenset[datetime]:
+    return frozenset(slot for slot in due if covering(slot, again)) if again else frozenset()
 
-Range = tuple[datetime, datetime]
+
+# --- outages --- ------------------------------------------------------------------------------------------
+
+Range = Span
 """Slots from the first to the last, both inclusive."""
 
 
@@ -128,9 +167,11 @@ Range = tuple[datetime, datetime]
 class Outage:
     """A time in which nobody decided slots: those after `after` and started until `until`.
 
-    `accounted` are ranges in it that need nothing more, `waits` are single slots (perhaps before it) that had been
-    decided to run and did not begin. Until `unknown` lines of the log may have been lost: what may have begun by then
-    must not run. What counts is the start: a slot that jitter held, or that waited, has a much earlier nominal time.
+    `accounted` are ranges that need nothing more, `waits` are single slots (perhaps before it) that had been decided to
+    run and did not begin. Until `unknown` lines of the log may have been lost: what may have begun by then must not
+    run. What counts is the start: a slot that jitter held, or that waited, has a much earlier nominal time.
+    In the spans of `stood` the service itself did not move, and slots grew no older. The slots in `again` are recorded
+    as missed already, while the clock was wrong: the latest of all may still run.
     """
 
     after: datetime
@@ -139,81 +180,101 @@ class Outage:
     accounted: tuple[Range, ...] = ()
     waits: tuple[datetime, ...] = ()
     unknown: datetime | None = None
+    stood: tuple[Span, ...] = ()
+    again: tuple[Range, ...] = ()
 
 
 def after_outage(slots: Slots, outage: Outage, situation: Situation) -> Decision:
     """Give every slot of an outage its account: one may run, the others are missed, in as few records as possible.
 
-    1. Up to the last slot that is accounted for or waits, slots are listed one by one, and those without account kept.
-    2. The slots after it are only counted, however many there are.
-    3. The latest of all runs if it is young enough; the others are grouped so that no group spans an accounted slot.
+    1. What is accounted for is cut out of the time of the outage. The slots in each piece that is left are only
+       counted, however many there are.
+    2. The latest of all slots that are left runs if it is young enough; the others are grouped so that no group spans
+       an accounted slot.
     """
-    known = max([outage.after, *outage.waits, *(last for _, last in outage.accounted)])
-    gaps = _unaccounted(slots, outage, known)
-    latest = _last_due(slots, known, outage.until)
-    cursor = latest or known
-    if latest is None and gaps:
-        latest = gaps[-1]
+    accounted = united(outage.accounted)
+    waits = tuple(sorted(slot for slot in outage.waits if covering(slot, accounted) is None))
+    points = tuple((slot, slot) for slot in waits)
+    pieces = sorted([*without([(outage.after + TICK, outage.until)], (*accounted, *points)), *points])
+    latest = _latest(slots, pieces, waits, outage.until)
+    known = max([outage.after, *outage.waits, *(last for _, last in within(accounted, _EVER, outage.until))])
     runs = latest if latest is not None and _may_run(slots, latest, outage, situation) else None
-    missed = [Missed(slot, slot, 1, reason=_reason(slots, slot, outage)) for slot in gaps if slot != runs]
-    if cursor != known:
-        missed += _counted(slots, known, cursor, runs, outage)
+    untold = [part for piece in pieces for part in without([piece], outage.again)]
+    missed = [one for piece in untold for one in _counted(slots, piece, waits, runs, outage)]
     acts = _acts((runs,), situation) if runs is not None else ()
-    return Decision(max(cursor, known), acts, tuple(_joined(slots, missed)))
+    corrects = _corrected((runs,), united(outage.again)) if runs is not None else frozenset[datetime]()
+    return Decision(max(known, latest or known), acts, tuple(_joined(slots, missed)), corrects)
 
 
-def _unaccounted(slots: Slots, outage: Outage, known: datetime) -> list[datetime]:
-    """List the slots until `known` that are not accounted for; after a mark of the log that is a minute's worth.
-
-    Accounted ranges are stepped over: a start that crashed may have left one that is years long.
-    """
-    ranges = sorted(outage.accounted)
-    found = {slot for slot in outage.waits if _covering(slot, ranges) is None}
-    slot = slots.next(outage.after) if known > outage.after else None
-    for _ in range(MOST):
-        if slot is None or slot > known:
-            break
-        covering = _covering(slot, ranges)
-        if covering is None:
-            found.add(slot)
-        slot = slots.next(slot if covering is None else covering[1])
-    return sorted(found)
+_EVER = datetime.min.replace(tzinfo=UTC)
 
 
-def _covering(slot: datetime, ranges: Sequence[Range]) -> Range | None:
-    """Find the range that a slot lies in, of sorted ones; of several that begin alike the longest."""
-    candidates = ranges[: bisect_right(ranges, slot, key=itemgetter(0))]
-    return next((one for one in reversed(candidates) if slot <= one[1]), None)
+def _latest(slots: Slots, pieces: Sequence[Span], waits: Sequence[datetime], until: datetime) -> datetime | None:
+    """Find the latest slot that has started, in these pieces of time, or that waits."""
+    for first, last in reversed(pieces):
+        found = _last_due(slots, first - TICK, last, until)
+        candidates = [slot for slot in (found, *waits) if slot is not None and first <= slot <= last]
+        if candidates:
+            return max(candidates)
+    return None
 
 
-def _last_due(slots: Slots, after: datetime, now: datetime) -> datetime | None:
-    """Find the latest slot that has started; with jitter the very latest may not have."""
-    latest = slots.last(after, now)
+def _last_due(slots: Slots, after: datetime, upto: datetime, now: datetime) -> datetime | None:
+    """Find the latest slot in a stretch that has started; with jitter the very latest may not have."""
+    latest = slots.last(after, upto)
     while latest is not None and slots.start_of(latest) > now:
-        latest = slots.last(after, latest - _TICK)
+        latest = slots.last(after, latest - TICK)
     return latest
 
 
 def _may_run(slots: Slots, slot: datetime, outage: Outage, situation: Situation) -> bool:
-    """A slot is as old as its start: jitter alone makes none too old."""
-    if situation.catch_up <= timedelta(0) or outage.until - slots.start_of(slot) > situation.catch_up:
+    """A slot is as old as its start, and no older by a time in which the service stood: jitter makes none too old."""
+    start = slots.start_of(slot)
+    if situation.catch_up <= timedelta(0) or _may_have_begun(slots, slot, outage):
         return False
-    return not _may_have_begun(slots, slot, outage)
+    age = outage.until - start
+    return age <= situation.catch_up or age - overlap(outage.stood, start, outage.until) <= situation.catch_up
 
 
-def _counted(slots: Slots, known: datetime, last: datetime, runs: datetime | None, outage: Outage) -> Iterator[Missed]:
-    """Count the slots after `known` until `last` but for the one that runs; those that may have begun by themselves."""
-    until = last - _TICK if runs == last else last
-    edge = None if outage.unknown is None else _last_due(slots, known, min(outage.unknown, outage.until))
-    edges = [known] if edge is None or edge >= until else [known, edge]
-    for after, upto in zip(edges, [*edges[1:], until], strict=True):
-        tally = slots.tally(after, upto, MOST)
+def _counted(
+    slots: Slots, piece: Span, waits: Sequence[datetime], runs: datetime | None, outage: Outage
+) -> Iterator[Missed]:
+    """Count the slots of a piece but for the one that runs; apart from each other where their reasons differ."""
+    first, last = piece
+    if first == last and first in waits:
+        if first != runs:
+            yield Missed(first, first, 1, reason=_reason(slots, first, outage))
+        return
+    following = slots.next(first - TICK)
+    if following is None or following > last:
+        return
+    after = first - TICK
+    for upto in _edges(slots, piece, outage):
+        until = runs - TICK if runs is not None and after < runs <= upto else upto
+        tally = slots.tally(after, until, MOST)
         if tally is not None:
             yield Missed(tally.first, tally.last, tally.count, tally.more, _reason(slots, tally.first, outage))
+        after = upto
+
+
+def _edges(slots: Slots, piece: Span, outage: Outage) -> list[datetime]:
+    """Return the slots of a piece behind which the reason may be another one, and its last slot that has started."""
+    first, last = piece
+    end = _last_due(slots, first - TICK, last, outage.until)
+    if end is None:
+        return []
+    changes = [outage.unknown] if outage.unknown is not None else []
+    changes += [at for span in outage.stood for at in (span[0] - TICK, span[1])]
+    edges = {_last_due(slots, first - TICK, min(last, at), at) for at in changes if at < outage.until}
+    return [*sorted(edge for edge in edges if edge is not None and edge < end), end]
 
 
 def _reason(slots: Slots, slot: datetime, outage: Outage) -> str:
-    return "unknown" if _may_have_begun(slots, slot, outage) else outage.cause
+    if _may_have_begun(slots, slot, outage):
+        return "unknown"
+    start = slots.start_of(slot)
+    stood = any(first <= start <= last and last - first > PUNCTUAL for first, last in outage.stood)
+    return "stalled" if stood and outage.cause == "down" else outage.cause
 
 
 def _may_have_begun(slots: Slots, slot: datetime, outage: Outage) -> bool:

@@ -9,11 +9,14 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
 from jobscheduler.model import NO_TASK, Cron, Job, Problem, Record, TaskSpec
+
+MOST_ALERTS = 100
+"""How many jobs with waiting alerts are named."""
 
 
 class Unknown(LookupError):
@@ -71,6 +74,15 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
+class Behind:
+    """The clock was set back and is `by` behind `until`: so long do so many `jobs` wait, whose slots are all over."""
+
+    by: timedelta
+    until: datetime
+    jobs: int
+
+
+@dataclass(frozen=True, slots=True)
 class JobStatus:
     """One job, or (`job` None) a file that is refused; then `id` is the one that it claims, if that can be told.
 
@@ -96,7 +108,7 @@ class ServiceStatus:
 
     `running` are runs at work, `queued` those that wait for a worker. `late` names a part that is not on time,
     `trouble` are the present troubles in words (a directory that is lost, a log that cannot be written). `jobs_dir` and
-    `database` say where jobs are, each of them empty if there is none.
+    `database` say where jobs are, each of them empty if there is none. `alerts` are the jobs of which an alert waits.
     """
 
     version: str
@@ -113,6 +125,7 @@ class ServiceStatus:
     late: str | None = None
     trouble: tuple[str, ...] = ()
     database: str = ""
+    alerts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +219,8 @@ def service_json(snapshot: Snapshot) -> dict[str, Any]:
         "last_tick": round(service.ticked, 3),
         "late": service.late,
         "trouble": list(service.trouble),
+        "alerts": list(service.alerts[:MOST_ALERTS]),
+        "alerts_waiting": len(service.alerts),
         "problems": [
             {"state": "stale" if one.stale else one.state.value, **problem_json(problem)}
             for one in snapshot.jobs

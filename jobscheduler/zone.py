@@ -6,7 +6,6 @@ back to UTC because something is broken, this refuses: a schedule that is hours 
 
 from __future__ import annotations
 
-import difflib
 import importlib.resources
 import os
 import re
@@ -16,9 +15,12 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from zoneinfo import ZoneInfo
 
+from jobscheduler.zone_help import help_for, is_prefixed, note_on, renamed, without_prefix
+
+__all__ = ["ZoneUnknown", "known", "named_zone", "note_on", "service_zone", "zone_signature"]
+
 _NAME = re.compile(r"[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+)*")
 _POSIX = re.compile(r"(?:[A-Za-z]{3,}|<[A-Za-z0-9+-]+>)[+-]?[0-9].*", re.DOTALL)
-_OFFSET = re.compile(r"(?:UTC|GMT)?(?P<sign>[+-])0?(?P<hours>[0-9]{1,2})(?::?00)?", re.IGNORECASE)
 _LONGEST = 255
 _LARGEST = 1 << 20
 _MOST_LINKS = 40  # as the kernel
@@ -27,19 +29,23 @@ _REGIONS = ("Etc", "Africa", "America", "Asia", "Atlantic", "Australia", "Europe
 
 
 class ZoneUnknown(ValueError):
-    """A time zone that cannot be had: `message` says why, `help` what to do."""
+    """A time zone that cannot be had: `message` says why, `help` what to do.
 
-    def __init__(self, message: str, help: str) -> None:  # noqa: A002 - the word of a Problem
+    `of_host` says that the name is right and this host lacks the data for it, so that installing it mends this.
+    """
+
+    def __init__(self, message: str, help: str, *, of_host: bool = False) -> None:  # noqa: A002 - the word of a Problem
         super().__init__(message)
         self.message = message
         self.help = help
+        self.of_host = of_host
 
 
 def named_zone(name: str) -> ZoneInfo:
     """Give the zone of an IANA name, exactly as it is spelled there. Raises `ZoneUnknown`, and nothing else."""
     if not name:
         raise ZoneUnknown("the time zone is empty", "write a name such as `Europe/Berlin`")
-    if len(name) > _LONGEST or not _NAME.fullmatch(name) or _prefixed(name) or name in ("localtime", "posixrules"):
+    if len(name) > _LONGEST or not _NAME.fullmatch(name) or is_prefixed(name) or name in ("localtime", "posixrules"):
         raise _unknown(name)
     try:
         return ZoneInfo(name)
@@ -85,12 +91,18 @@ def _zone_of_setting(setting: str, root: Path) -> ZoneInfo:
     if value == "localtime" or value.startswith("/"):
         return _zone_of_file(root / (value.lstrip("/") if value != "localtime" else "etc/localtime"), root)
     try:
-        return named_zone(_without_prefix(value))
+        return named_zone(without_prefix(value))
     except ZoneUnknown as unknown:
         if _POSIX.fullmatch(value):
             message = f"`TZ` is {_quoted(value)}, which gives rules and names no zone"
             raise ZoneUnknown(message, _TELL) from None
-        raise ZoneUnknown(f"`TZ` is {_quoted(value)}: {unknown.message}", f"{_TELL}, or mend `TZ`") from None
+        message = f"`TZ` is {_quoted(value)}: {unknown.message}"
+        raise ZoneUnknown(message, _in_tz(unknown.help), of_host=unknown.of_host) from None
+
+
+def _in_tz(help_: str) -> str:
+    """Say where a better name goes, without an example of another zone beside it."""
+    return f"mend `TZ` or give `--timezone`: {help_}"
 
 
 def _local_zone(root: Path) -> ZoneInfo:
@@ -127,7 +139,7 @@ def _plain(path: Path) -> str:
 def _name_in(path: Path) -> str | None:
     """Give the zone that a path into the zone data names; the data's own `localtime` link names none."""
     _, found, name = str(path).rpartition("/zoneinfo/")
-    name = _without_prefix(name)
+    name = without_prefix(name)
     return name if found and name not in ("localtime", "posixrules") and _NAME.fullmatch(name) else None
 
 
@@ -198,38 +210,12 @@ def _listed() -> tuple[str, ...]:
 def _unknown(name: str) -> ZoneUnknown:
     names = known()
     if not names:
-        return ZoneUnknown("this host has no time zone data", "install the package `tzdata`")
+        return ZoneUnknown("this host has no time zone data", "install the package `tzdata`", of_host=True)
     if below := next((known_name for known_name in names if known_name.startswith(f"{name}/")), None):
         return ZoneUnknown(f"{_quoted(name)} is a region, not a time zone", f"write a zone of it such as `{below}`")
-    guess = _guess(name[:_LONGEST], names)
-    help_ = f"did you mean `{guess}`?" if guess else "write an IANA name such as `Europe/Berlin`"
-    return ZoneUnknown(f"unknown time zone {_quoted(name)}", help_)
-
-
-def _guess(name: str, names: tuple[str, ...]) -> str | None:
-    """Find the zone that was probably meant: other case, a place without its region, an offset, a typo."""
-    if found := _OFFSET.fullmatch(name):
-        sign = "-" if found["sign"] == "+" else "+"  # the names in Etc have the sign of POSIX: west is positive
-        etc = f"Etc/GMT{sign}{found['hours']}"
-        return etc if etc in names else None
-    wanted = _without_prefix(name.rpartition("zoneinfo/")[2]).strip(" /.:").replace(" ", "_").lower()
-    by_lower = {known_name.lower(): known_name for known_name in reversed(names)}
-    places = {lower.rpartition("/")[2]: known_name for lower, known_name in by_lower.items() if "/" in lower}
-    exact = by_lower.get(wanted) or places.get(wanted)
-    if exact or len(wanted) < 5:  # an abbreviation such as CEST is no typo of another
-        return exact
-    close = difflib.get_close_matches(wanted, list(by_lower), 1, 0.75)
-    close_place = difflib.get_close_matches(wanted, list(places), 1, 0.75)
-    return by_lower[close[0]] if close else places[close_place[0]] if close_place else None
-
-
-def _prefixed(name: str) -> bool:
-    return name.startswith(("posix/", "right/"))
-
-
-def _without_prefix(name: str) -> str:
-    """Take off `posix/` and `right/`: the same zones in other directories, the latter with leap seconds."""
-    return name[6:] if _prefixed(name) else name
+    if help_ := renamed(without_prefix(name[:_LONGEST]), names):
+        return ZoneUnknown(f"this host has no time zone {_quoted(name)}", help_, of_host=True)
+    return ZoneUnknown(f"unknown time zone {_quoted(name)}", help_for(name[:_LONGEST], names))
 
 
 def _quoted(text: str) -> str:

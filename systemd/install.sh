@@ -149,7 +149,7 @@ make_release() {
     pip --python "$release/bin/python" install $(packages) "$(ls "$work"/built/*.whl)${extras:+[$extras]}" $further || no_packages
     echo "$extras" >"$release/extras"
     echo "$further" >"$release/packages"
-    cp -R schemas docs README.md RUNNING.md CHANGELOG.md LICENSE systemd/jobscheduler.default systemd/hardened.conf "$release"
+    cp -R schemas docs README.md RUNNING.md CHANGELOG.md LICENSE systemd/jobscheduler.default systemd/hardened.conf systemd/needrestart.conf "$release"
     rm -rf "$release/schemas/__init__.py" "$release/schemas/__pycache__"
     # It has to work before it replaces what works. All of it is loaded, and the command runs.
     (cd / && "$release/bin/python" -c 'import jobscheduler.service' && "$release/bin/jobscheduler" --version >/dev/null)
@@ -172,9 +172,11 @@ PYTHON_PROGRAM
 }
 
 make_directories() {
-    # Ones that are there keep the owner and mode that somebody gave them.
-    for path in "$JOBS" "$LOGS" /usr/local/bin "$UNITDIR" "${SETTINGS%/*}"; do
-        [ -d "$DESTDIR$path" ] || mkdir -p "$DESTDIR$path"
+    # Ones that are there keep the owner and mode that their administrator gave them.
+    for path in "${JOBS%/*}" "$JOBS" "$LOGS" /usr/local/bin "$UNITDIR" "${SETTINGS%/*}"; do
+        [ ! -d "$DESTDIR$path" ] || continue
+        mkdir -p "$DESTDIR$path"
+        case $path in "${JOBS%/*}"*) chmod 0750 "$DESTDIR$path" ;; esac # job files may have passwords in them
     done
 }
 

@@ -21,6 +21,9 @@ TICK = timedelta(microseconds=1)
 MARKING = 'echo "$JOB_ID $JOB_SCHEDULED_TIME $JOB_RUN_ID $JOB_ATTEMPT" >> {}'
 """The shell command by which a job leaves a mark in a file."""
 
+REOPENED = {"down", "asleep", "stalled", "clock"}
+"""Why a slot may have been missed that runs after all, when it turns out that its time had not come."""
+
 Slot = tuple[str, datetime]
 
 
@@ -46,7 +49,15 @@ class Account:
         for line in self.lines:
             if line["word"] in FINAL and "scheduled" in line:
                 for slot in self._slots_of(line):
-                    self.records[line["job_id"], slot].append(line)
+                    self._take(self.records[line["job_id"], slot], line)
+
+    def _take(self, found: list[dict[str, str]], line: dict[str, str]) -> None:
+        """Add a record of a slot; one that corrects what a wrong clock missed takes that one's place."""
+        if line.get("corrects") == "clock":
+            if len(found) != 1 or found[0]["word"] != "MISSED" or found[0].get("reason") not in REOPENED:
+                self.wrong.append(f"there is nothing that it could correct, but {found}: {line}")
+            found.clear()
+        found.append(line)
 
     def _slots_of(self, line: dict[str, str]) -> list[datetime]:
         """Expand a line through the timetable of its job."""

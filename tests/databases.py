@@ -9,6 +9,7 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pymysql
@@ -23,8 +24,10 @@ QUOTED = "se%3Acr%40t%2Fpass"
 class Server:
     """A MariaDB server of our own: data directory, socket, a port on loopback. It can be stopped and started."""
 
-    def __init__(self, program: str) -> None:
+    def __init__(self, program: str, *more: str) -> None:
+        """`more` are further options of the server."""
         self._program = program
+        self._more = more
         self._base = Path(tempfile.mkdtemp(prefix="jobscheduler-mariadb-", dir="/tmp"))
         self._user = ["--user=mysql"] if os.geteuid() == 0 else []
         self._socket = self._base / "socket"
@@ -56,7 +59,7 @@ class Server:
             "--innodb-buffer-pool-size=16M",
             "--innodb-fast-shutdown=2",
         ]
-        options += ["--innodb-flush-log-at-trx-commit=2", "--performance-schema=OFF", *self._user]
+        options += ["--innodb-flush-log-at-trx-commit=2", "--performance-schema=OFF", *self._user, *self._more]
         self.process = subprocess.Popen([self._program, "--no-defaults", *options], cwd="/", env=self._env)
         wait_until(self._answers, 30, "MariaDB answers")
 
@@ -109,11 +112,18 @@ def server() -> Iterator[Server]:
 
     It fails where it has to be tested, and is skipped elsewhere.
     """
+    with running() as made:
+        yield made
+
+
+@contextmanager
+def running(*more: str) -> Iterator[Server]:
+    """Run a server with further options."""
     program = shutil.which("mariadbd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/libexec")
     if program is None:
         missing = "no mariadbd: `apt-get install mariadb-server`"
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(missing)
-    made = Server(program)
+    made = Server(program, *more)
     try:
         made.make()
         yield made

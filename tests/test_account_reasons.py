@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from jobscheduler.model import Begun, Cron, Job, Mark, Once, Past, Retry, TaskSpec
+from jobscheduler.slots import Circumstances
 from tests.conftest import wait_until
 from tests.test_scheduler import NOON, Gate, World, gate, job, recalled
 
@@ -40,7 +41,8 @@ def after(world: World, seconds: int, *jobs: Job, **past: object) -> None:
 
 def late(world: World, cause: str) -> None:
     """Look an hour too late, for this cause."""
-    world.scheduler._cause = lambda: cause
+    world.scheduler._why = lambda: (cause, ())
+    world.scheduler._plain = Circumstances(world.scheduler._why)
     world.put(job(catch_up=0))
     world.due("x", 3600)
 

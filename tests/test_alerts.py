@@ -13,6 +13,9 @@ import pytest
 
 from jobscheduler import tasks
 from jobscheduler.alerts import Alerts, Defaults, Due, On, Sender, alert_of, change
+from jobscheduler.alerts import sender as sending
+from jobscheduler.alerts.damping import BURST, DAMPED_S
+from jobscheduler.alerts.sender import OF_RECEIVER
 from jobscheduler.model import NO_TASK, Cron, Entry, Event, Job, Record, Status, TaskSpec
 from jobscheduler.tasks import Context, Outcome, Task, TaskFailed
 from tests.conftest import wait_until
@@ -71,6 +74,7 @@ def test_an_alert_is_told_the_record_in_variables() -> None:
     }
     assert alert.variables == {
         "JOB_ALERT": "failure",
+        "JOB_CHANGES": "1",
         "JOB_DESCRIPTION": "Backs up.",
         "JOB_DURATION": "1.200",
         "JOB_ERROR": "no luck",
@@ -86,7 +90,7 @@ def test_an_alert_is_told_the_record_in_variables() -> None:
     bare = alert_of(On.RECOVERY, Record(AT, S, "a"), description="", host="")
     empty = {name for name, value in bare.variables.items() if not value}
     assert bare.variables.keys() == alert.variables.keys()
-    assert bare.variables.keys() - empty == {"JOB_ALERT", "JOB_STATUS", "JOB_RECORD"}
+    assert bare.variables.keys() - empty == {"JOB_ALERT", "JOB_CHANGES", "JOB_STATUS", "JOB_RECORD"}
 
 
 def test_no_variable_but_the_output_can_begin_another_line() -> None:
@@ -166,6 +170,11 @@ def given(monkeypatch: pytest.MonkeyPatch) -> Given:
 
 
 NOTE = TaskSpec.of("note", {})
+
+
+def note(receiver: str) -> TaskSpec:
+    """A task of its own receiver."""
+    return TaskSpec.of("note", {"url": f"http://{receiver}/"})
 
 
 def job(job_id: str = "a", **fields: Any) -> Job:
@@ -348,8 +357,8 @@ def test_a_crashing_alert_is_told_with_its_traceback_and_the_next_one_is_given(g
 # --- the threads -----------------------------------------------------------------------------------------
 
 
-def due(job_id: str = "a", on: On = On.FAILURE) -> Due:
-    return Due(NOTE, alert_of(on, record(job_id), description="", host=""))
+def due(job_id: str = "a", on: On = On.FAILURE, task: TaskSpec = NOTE) -> Due:
+    return Due(task, alert_of(on, record(job_id), description="", host=""))
 
 
 class Gate:
@@ -373,7 +382,7 @@ class Gate:
             self.inside.remove(context.job_id)
 
 
-def test_a_burst_makes_four_threads_and_keeps_nobody_waiting(given: Given) -> None:
+def test_a_burst_makes_few_threads_and_no_record_waits(given: Given) -> None:
     """A thousand jobs fail at once while every alert hangs: writing is as quick as ever."""
     gate = Gate()
     given.doing = gate
@@ -383,36 +392,46 @@ def test_a_burst_makes_four_threads_and_keeps_nobody_waiting(given: Given) -> No
     for number in range(1000):
         room.ends(f"j{number}", F)
     took = time.monotonic() - began
-    wait_until(lambda: len(gate.inside) == 4 and room.alerts._records.empty())
+    wait_until(lambda: len(gate.inside) == OF_RECEIVER and room.alerts._records.empty())
 
     assert took < 1
-    assert threading.active_count() - before <= 5  # and the timer's
+    assert threading.active_count() - before <= OF_RECEIVER + 1  # and the timer's
     gate.open.set()
-    wait_until(lambda: len(room.events("alert.sent")) == 1000)
-    assert gate.most == 4
-    assert sorted(given.told) == sorted((f"j{number}", "failure") for number in range(1000))
+    wait_until(lambda: len(room.events("alert.sent")) == BURST)
     room.stop()
+    assert gate.most == OF_RECEIVER
+    (summary,) = [one.alert for one in given.contexts if one.alert and one.alert.on == "summary"]
+    told = {one["job_id"] for one in room.events("alert.sent") if "job_id" in one}
+    assert told | {line.split()[1] for line in summary.variables["JOB_OUTPUT"].splitlines()} == set(room.jobs)
 
 
 def test_the_alerts_of_one_job_keep_their_order_and_never_overlap(given: Given) -> None:
-    """Also while those of other jobs are given beside them."""
+    """Also while those of other jobs are given beside them; of what waits the first and the latest are kept."""
     gate = Gate()
-    gate.open.set()
     given.doing = gate
     events: list[Event] = []
     sender = Sender(events.append)
-    order = [On.FAILURE, On.RECOVERY] * 20
-    for on in order:
+    for job_id in ("a", "b", "c"):
+        sender.put(due(job_id))
+    wait_until(lambda: len(gate.inside) == 3)
+    for on in [On.RECOVERY, On.FAILURE] * 20:
         for job_id in ("a", "b", "c"):
             sender.put(due(job_id, on))
+    gate.open.set()
     sender.stop(20)
 
     for job_id in ("a", "b", "c"):
-        assert [on for one, on in given.told if one == job_id] == [on.value for on in order]
+        told = [one.alert for one in given.contexts if one.job_id == job_id and one.alert]
+        assert [(one.on, one.variables["JOB_CHANGES"]) for one in told] == [
+            ("failure", "1"),
+            ("recovery", "1"),
+            ("failure", "39"),
+        ]
     assert not gate.doubled
+    assert [one.name for one in events] == ["alert.sent"] * 9
 
 
-def test_what_does_not_fit_into_the_queue_is_counted_and_said(given: Given) -> None:
+def test_what_does_not_fit_into_the_queue_is_named(given: Given) -> None:
     """And said once it is over, also if no further alert comes."""
     gate = Gate()
     given.doing = gate
@@ -432,6 +451,7 @@ def test_what_does_not_fit_into_the_queue_is_counted_and_said(given: Given) -> N
     told = [dict(one.values) for one in events if one.name == "alert.dropped"]
     assert [one["reason"] for one in told] == ["full"] * len(told)
     assert sum(one["count"] for one in told) == 5
+    assert {name for one in told for name in one["jobs"].split(",")} == {f"j{number}" for number in range(10, 15)}
     sender.stop(10)
 
 
@@ -482,7 +502,7 @@ def test_a_stop_lets_alerts_finish_then_ends_them(given: Given) -> None:
 
     assert time.monotonic() - began < 5
     assert [one["reason"] for one in room.events("alert.failed")] == ["shutdown"] * 4
-    assert room.events("alert.dropped") == [{"count": 6, "reason": "shutdown"}]
+    assert room.events("alert.dropped") == [{"count": 6, "reason": "shutdown", "jobs": "j4,j5,j6,j7,j8,j9"}]
     assert len(given.told) == 4
 
 
@@ -533,3 +553,104 @@ def test_a_fault_of_ours_does_not_end_the_watching(given: Given) -> None:
 
     assert given.told == [("a", "failure")]
     assert room.events("alert.trouble") == [{"problem": "KeyError: 'boom'"}]
+
+
+# --- what hangs, and who waits for it --------------------------------------------------------------------
+
+
+def hang(context: Context) -> None:
+    """Wait for the end of an alert that goes to a receiver that hangs."""
+    if context.job_id.startswith("hanging"):
+        context.stopping.wait(30)
+
+
+def test_a_receiver_that_hangs_delays_no_other(given: Given) -> None:
+    """Many jobs tell it, and one tells another."""
+    given.doing = hang
+    events: list[Event] = []
+    sender = Sender(events.append)
+    for number in range(50):
+        sender.put(due(f"hanging{number}", task=note("drips.example.org")))
+    wait_until(lambda: len(given.told) == OF_RECEIVER)
+    sender.put(due("important", task=NOTE))
+    wait_until(lambda: [one for one in events if dict(one.values)["job_id"] == "important"], 2)
+
+    assert len(given.told) == OF_RECEIVER + 1
+    assert "important" not in sender.waiting()
+    assert len(sender.waiting()) == 50
+    sender.stop(0)
+
+
+def test_receivers_that_hang_do_not_take_all_workers(given: Given, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many of them: what takes long no longer counts."""
+    monkeypatch.setattr(sending, "LONG", 0.1)
+    given.doing = hang
+    events: list[Event] = []
+    sender = Sender(events.append)
+    for number in range(40):
+        sender.put(due(f"hanging{number}", task=note(f"drips{number}.example.org")))
+    sender.put(due("important", task=NOTE))
+    wait_until(lambda: [one for one in events if dict(one.values)["job_id"] == "important"], 5)
+    sender.stop(0)
+
+    assert not [one for one in threading.enumerate() if one.name == "alert" and one.is_alive() and not one.daemon]
+
+
+def test_the_server_of_a_url_is_its_receiver() -> None:
+    """Whatever path, user or query; a command is one by itself."""
+    urls = ("http://u:p@h.example.org:8080/a", "http://h.example.org:8080/b?c", "https://h.example.org/")
+    receivers = [Due(TaskSpec.of("http_request", {"url": url}), due().alert).receiver for url in urls]
+    assert receivers == ["h.example.org:8080", "h.example.org:8080", "h.example.org"]
+    one, other = (Due(TaskSpec.of("execute_command", {"command": text}), due().alert).receiver for text in ("a", "b"))
+    assert one != other
+
+
+def test_what_was_held_back_or_waited_at_the_end_is_given_or_named(given: Given) -> None:
+    """Nothing that was to be told is lost without a word."""
+    room = Room(job(on_failure=NOTE, on_recovery=NOTE)).start()
+    room.ends("a", F, S, F, S, F)
+    wait_until(lambda: len(given.told) == 2 and room.alerts._records.empty() and room.alerts._damper.waiting())
+    assert room.alerts.waiting() == ("a",)
+    room.stop()
+
+    assert given.told == [("a", "failure"), ("a", "recovery"), ("a", "failure")]
+    assert [one.get("changes") for one in room.events("alert.sent")] == [None, None, 3]
+
+
+def test_a_flapping_job_is_told_by_time_alone(given: Given) -> None:
+    """No further record has to come: the thread that decides wakes up for what it holds back."""
+    now = [1000.0]
+    room = Room(job(on_failure=NOTE, on_recovery=NOTE))
+    room.alerts._monotonic = lambda: now[0]
+    room.start()
+    room.ends("a", F, S, F)
+    wait_until(lambda: len(given.told) == 2 and room.alerts._damper.waiting())
+    now[0] += DAMPED_S
+    room.alerts._records.put(record("other", S))
+    wait_until(lambda: len(given.told) == 3)
+    room.stop()
+
+
+# --- whose alert it is -----------------------------------------------------------------------------------
+
+
+def test_the_definition_of_the_run_says_whom_to_tell(given: Given) -> None:
+    """The job was removed or got another id while it ran; or its alert was taken out."""
+    room = Room(job("b")).start()
+    for job_id in ("a", "b"):
+        room.write(record(job_id, F, job=job(job_id, on_failure=NOTE)))
+    room.write(record("c", F))
+    room.stop()
+
+    assert sorted(given.told) == [("a", "failure"), ("b", "failure")]
+
+
+# --- what controls a terminal or a mail ------------------------------------------------------------------
+
+
+def test_the_output_of_an_alert_has_lines_and_tabs_and_nothing_that_controls() -> None:
+    """A carriage return begins another line for old mail relays, and an escape sequence is for a terminal."""
+    one = record(output="a\r\n.\r\nMAIL FROM:<x@y>\r\n\x1b]0;t\x07\tb\x85\u2028\u202ec\0")
+    text = alert_of(On.FAILURE, one, description="", host="").variables["JOB_OUTPUT"]
+
+    assert text == "a\\r\n.\\r\nMAIL FROM:<x@y>\\r\n\\x1b]0;t\\x07\tb\\x85\\u2028\\u202ec\\x00"

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 from collections.abc import Callable
 from email import message_from_bytes
 from email.message import Message
@@ -19,9 +20,12 @@ from pathlib import Path
 import pytest
 
 from jobscheduler.alerts import On, alert_of
-from jobscheduler.alerts.sender import LIMIT, WAITING, WORKERS
-from jobscheduler.model import Record, Status
+from jobscheduler.alerts.damping import BURST, BURST_S, DAMPED_S, News
+from jobscheduler.alerts.sender import LIMIT, LONG, OF_JOB, OF_RECEIVER, THREADS, WAITING, WORKERS
+from jobscheduler.alerts.telling import MOST_JOBS, MOST_LISTED, summary_of
+from jobscheduler.model import Record, Status, TaskSpec
 from jobscheduler.runlog.results import FAR
+from jobscheduler.tasks import Alert
 from tests.conftest import ROOT, Service, job, wait_until
 from tests.tasks_support import SLOT
 from tests.test_tasks_http_request import Server, respond, serve
@@ -33,6 +37,8 @@ FAKE = """#!/bin/sh
 printf '%s\\n' "$@" > "$0.arguments"
 cat > "$0.$$" && mv "$0.$$" "$0.mail.$JOB_ALERT"
 """
+HOSTILE = "a\r\n.\r\nMAIL FROM:<x@y>\r\nquit\x1b]0;t\x07" + "z" * 3000
+"""The end of a mail and the beginning of another, as old relays read it, a command for a terminal, and a long line."""
 NASTY = "Bcc: all@example.org\n\n.\nSubject: forged\nand nothing more"
 
 
@@ -148,4 +154,31 @@ def test_the_page_lists_every_variable_and_every_bound() -> None:
     assert listed == alert_of(On.FAILURE, Record(SLOT, Status.FAILURE, "a"), description="", host="").variables.keys()
     assert f"after {LIMIT:g} seconds" in PAGE
     assert f"{WAITING:,} may wait" in PAGE
-    assert (WORKERS, FAR) == (4, 64 * 1024 * 1024)
+    assert (WORKERS, OF_RECEIVER, LONG, THREADS, OF_JOB) == (8, 4, 5.0, 64, 2)
+    assert (DAMPED_S, BURST, BURST_S, MOST_JOBS, MOST_LISTED) == (300.0, 20, 60.0, 500, 32 * 1024)
+    assert FAR == 64 * 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    "alert",
+    [
+        alert_of(
+            On.FAILURE, Record(SLOT, Status.FAILURE, "a", output=HOSTILE), description="x" * 5000, host="h", changes=7
+        ),
+        summary_of(
+            [News(TaskSpec.of("x", {}), On.FAILURE, Record(SLOT, Status.FAILURE, f"j{n}")) for n in range(30)], host="h"
+        ),
+    ],
+)
+def test_the_recipe_makes_a_mail_that_no_relay_misreads(etc: Etc, alert: Alert) -> None:
+    """Whatever a job prints: no bare carriage return, no control character, and no line that is too long."""
+    etc.file("sendmail", "#!/bin/sh\ncat\n", 0o755)
+    script = etc.file("mail-alert", etc.here(block("sh")), 0o755)
+    env = {"PATH": os.environ["PATH"], "MAILTO": "root", "JOB_ID": "a", **alert.variables}
+    text = subprocess.run([str(script)], env=env, capture_output=True, check=True).stdout
+
+    assert not set(text) & ({*range(32)} - {9, 10})
+    assert max(map(len, text.split(b"\n"))) <= 900
+    assert (b"has changed 7 times" in text) is (alert.on == "failure")
+    assert (b"started" in text) is (alert.on == "failure")
+    assert (b"FAILURE j7" in text) is (alert.on == "summary")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Service, job, wait_until
+from tests.conftest import ROOT, Service, job, wait_until
 
 DAY = "0 0 1 1 *"
 
@@ -213,7 +215,7 @@ def test_the_services_own_alerts_are_for_jobs_that_say_nothing(host: Host) -> No
         ('{"type": "mail"}', 0o644, ["unknown task type `mail`", ":1:10", "`execute_command`"]),
         ("[]", 0o644, ["must be an object, not a list", ":1:1"]),
         (None, 0o644, ["there is no such file", "default.json"]),
-        ('{"type": "execute_command", "command": "x"}', 0o666, ["may be written by everybody", "chmod"]),
+        ('{"type": "execute_command", "command": "x"}', 0o666, ["may be written by everybody", "install -T -o root"]),
     ],
 )
 def test_a_bad_alert_of_the_service_keeps_it_from_starting(
@@ -356,3 +358,55 @@ def test_a_root_service_executes_no_alert_that_others_can_write(host: Host) -> N
         os.chown(path, 0, 0)
     path.chmod(0o644)
     assert host.service.stderr().count("error: ") == 2
+
+
+@pytest.mark.parametrize("whose", ["own", "default"])
+@pytest.mark.parametrize("what", ["deleted", "renamed"])
+def test_a_job_that_goes_while_it_runs_is_told_about(host: Host, whose: str, what: str) -> None:
+    """Its run began with a definition that says whom to tell, or says nothing and leaves it to the service."""
+    service, go = host.service, host.base / "go"
+    fields = {"on_failure": host.note()} if whose == "own" else {}
+    if whose == "default":
+        service.options = ("--on-failure", str(host.file("on-failure.json", host.note())))
+    definition = job("a", "@yearly", f"until [ -e {go} ]; do sleep 0.02; done; false", **fields)
+    service.write("a.json", definition)
+    service.start()
+    assert run_verb(service, "run", "a").returncode == 0
+    service.wait_for("run.started", job_id="a")
+    if what == "deleted":
+        (service.jobs / "a.json").unlink()
+    else:
+        service.write("a.json", {**definition, "job_id": "b"})
+    service.wait_for("job.removed", job_id="a")
+    go.touch()
+    (failed,) = service.wait_for("FAILURE", job_id="a")
+    service.wait_for("alert.sent", job_id="a")
+
+    assert host.told() == [["failure", failed["run_id"]]]
+
+
+def test_alerts_that_wait_are_shown_and_those_that_are_dropped_are_named(host: Host) -> None:
+    """By `status` while they wait, and by the log when the service has ended without them."""
+    service = host.service
+    hanging = {"type": "execute_command", "command": "exec sleep 60"}
+    names = [f"j{number}" for number in range(7)]
+    for name in names:
+        service.write(f"{name}.json", job(name, "@yearly", "false", on_failure=hanging))
+    service.start()
+    for name in names:
+        assert run_verb(service, "run", name, "--wait").returncode == 1
+    wait_until(lambda: "7 waiting" in run_verb(service, "status").stdout)
+    told = json.loads(run_verb(service, "status", "--json").stdout)
+    service.stop()
+
+    assert (sorted(told["alerts"]), told["alerts_waiting"]) == (names, 7)
+    failed = [one["job_id"] for one in service.words("alert.failed", reason="shutdown")]
+    (dropped,) = service.words("alert.dropped", reason="shutdown")
+    assert (len(failed), dropped["count"]) == (4, "3")
+    assert sorted([*failed, *dropped["jobs"].split(",")]) == names
+
+
+def run_verb(service: Service, *words: str) -> subprocess.CompletedProcess[str]:
+    """Call the command as a user would."""
+    command = [sys.executable, str(ROOT / "main.py"), *words, "--socket", str(service.socket)]
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)

@@ -130,6 +130,33 @@ def test_a_file_name_cannot_disturb_the_terminal(tmp_path: Path) -> None:
     assert "\x1b" not in run("validate", str(tmp_path)).stdout
 
 
+def test_validate_warns_of_what_is_legal_and_most_likely_not_meant(tmp_path: Path) -> None:
+    """Characters that look like others, a zone that surprises, a delay that is cut; and exits with 0."""
+    command = {"type": "execute_command", "command": "ls\u00a0-l", "cwd": "/tmp\u200b"}
+    put(tmp_path / "a.json", {**job("a", timezone="Etc/GMT+3", retry={"attempts": 3, "delay": "1h"}), "task": command})
+    put(tmp_path / "b.json", job("b", command=["ls", "\u2013l"]))
+    put(tmp_path / "c.json", job("c", command="echo d\u00e9j\u00e0 \u2013 vu", retry={"attempts": 3}))
+    done = run("validate", "--json", str(tmp_path))
+
+    told = {
+        (one["level"], Path(one["file"]).name, one["problem"], one["help"])
+        for one in map(json.loads, done.stdout.splitlines())
+    }
+    assert told == {
+        ("warning", "a.json", "`Etc/GMT+3` is 3 hours behind UTC: the sign in these names is reversed", None),
+        ("warning", "a.json", "U+00A0, no-break space, is not a blank to a shell", "replace it by a blank"),
+        ("warning", "a.json", "U+200B, zero width space, is not a blank to a shell", "delete it"),
+        (
+            "warning",
+            "a.json",
+            "no delay is longer than `max_delay`, which is 600 s unless given",
+            "give a `max_delay` of 3600 or more, or a shorter `delay`",
+        ),
+        ("warning", "b.json", "U+2013, en dash, does not begin an option", "write `-` instead"),
+    }
+    assert done.returncode == 0
+
+
 def test_next_shows_slots_in_words_local_time_and_utc() -> None:
     """Of one expression, with a note where a clock change matters."""
     done = run(
@@ -227,6 +254,25 @@ def test_next_of_a_job_that_is_over_or_disabled(tmp_path: Path) -> None:
     assert "disabled: none of these will run" in shown
 
 
+def test_next_says_which_zone_it_took_and_that_no_service_was_asked(tmp_path: Path) -> None:
+    """Where neither the job nor `--timezone` names one; a script that reads JSON has it in each object."""
+    put(tmp_path / "a.json", job("a", "@daily"))
+    put(tmp_path / "b.json", job("b", "@daily", timezone="Asia/Tokyo"))
+    said = "\nnote: no service was asked; jobs without `timezone` are shown in Europe/Berlin, the zone of this host\n"
+
+    assert run("next", str(tmp_path), TZ="Europe/Berlin").stdout.endswith(said)
+    assert "that `JOBSCHEDULER_TIMEZONE` says" in run("next", str(tmp_path), JOBSCHEDULER_TIMEZONE="Asia/Tokyo").stdout
+    assert "no service" not in run("next", str(tmp_path), "--timezone", "Europe/Berlin").stdout
+    assert "no service" not in run("next", str(tmp_path / "b.json"), TZ="Europe/Berlin").stdout
+
+
+def test_next_notes_a_zone_that_surprises() -> None:
+    """`Etc/GMT+3` is behind UTC, and `EST` has no summer time."""
+    shown = run("next", "--cron", "0 9 * * *", "--timezone", "Etc/GMT+3", "--after", "2026-12-01T00:00").stdout
+    assert "  `Etc/GMT+3` is 3 hours behind UTC: the sign in these names is reversed\n" in shown
+    assert "`EST` has no summer time" in run("next", "--cron", "@daily", "--timezone", "EST").stdout
+
+
 @pytest.mark.parametrize("verb", ["serve", "validate", "next"])
 def test_every_verb_has_help_with_examples(verb: str) -> None:
     """`--help` of each, and of the command itself."""
@@ -243,3 +289,29 @@ def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
 
     assert done.stderr == ""
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("task", "is_warned"),
+    [
+        ({"command": "sleep 3 &> /dev/null"}, True),
+        ({"command": "sleep 3 &>>/tmp/x"}, True),
+        ({"command": "sleep 3 &>/tmp/x", "shell": "/bin/dash"}, True),
+        ({"command": "sleep 3 &> /dev/null", "shell": "/bin/bash"}, False),
+        ({"command": ["sleep", "&>", "x"]}, False),
+        ({"command": "echo '&> x' \"&> x\" \\&> x; sleep 1 > x 2>&1"}, False),
+        ({"command": "true && true & true > x # &> x"}, False),
+    ],
+)
+def test_validate_warns_of_a_redirection_of_bash_for_sh(
+    tmp_path: Path, task: dict[str, object], is_warned: bool
+) -> None:
+    """It puts the command into the background there, and the run is a success whatever becomes of it."""
+    definition = job("a")
+    definition["task"] = {"type": "execute_command", **task}
+    put(tmp_path / "a.json", json.dumps(definition, indent=1))
+    done = run("validate", "a.json", cwd=tmp_path)
+    assert done.returncode == 0
+    assert done.stdout.startswith("warning: `&>") == is_warned
+    assert ("--> a.json:6:" in done.stdout) == is_warned
+    assert done.stdout.endswith("1 file checked, no errors\n")

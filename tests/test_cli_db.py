@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ import pytest
 from jobscheduler.cli import main
 from jobscheduler.database import JobTable, rows
 from tests.conftest import job, wait_until
+from tests.throwaway_users import ThrowawayUser
 
 
 class Here:
@@ -195,3 +199,72 @@ def test_the_help_of_each_verb_has_an_example(verb: str, capsys: pytest.CaptureF
         main(["db", verb, "--help"])
     assert ended.value.code == 0
     assert f"\nexample:\n  jobscheduler db {verb} " in capsys.readouterr().out
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files to other users, which only root can")
+def test_an_export_follows_no_planted_link(here: Here, alice: ThrowawayUser) -> None:
+    """A directory of a stranger's is refused; in one of root's a link gives way to the file, and its target stays."""
+    here("add", here.write("tick.json", job("tick")))
+    victim = here.base / "victim"
+    victim.write_text("kept")
+    theirs = alice.home / "exp"
+    theirs.mkdir()
+    os.chown(theirs, alice.uid, alice.gid)
+    (theirs / ".tick.json.new").symlink_to(victim)
+    (theirs / "tick.json").symlink_to(victim)
+    status, _, errors = here("export", str(theirs))
+    assert status == 1
+    assert f"belongs to `{alice.name}`, not to root" in errors
+    assert "help: " in errors
+
+    ours = here.base / "exp"
+    ours.mkdir()
+    (ours / "tick.json").symlink_to(victim)
+    assert here("export", str(ours))[0] == 0
+    assert victim.read_text() == "kept"
+    assert not (ours / "tick.json").is_symlink()
+    assert [path.name for path in ours.iterdir()] == ["tick.json"]
+
+
+def test_an_export_that_fails_leaves_no_half_file(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor one under another name."""
+    here("add", here.write("tick.json", job("tick")))
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "replace", full)
+    status, _, errors = here("export", str(here.base / "exp"))
+    assert status == 1
+    assert "no space left on device" in errors
+    assert list((here.base / "exp").iterdir()) == []
+
+
+def test_put_adds_and_changes_and_says_so(here: Here) -> None:
+    """Of several files each is what it has to be."""
+    first, second = here.write("a.json", job("a")), here.write("b.json", job("b"))
+    assert here("put", first) == (0, "1 added, 0 updated, 0 unchanged\n", "")
+    here.write("a.json", job("a", command="false"))
+    assert here("put", first, second) == (0, "1 added, 1 updated, 0 unchanged\n", "")
+    assert here("put", first, second) == (0, "0 added, 0 updated, 2 unchanged\n", "")
+    assert here.ids() == ["a", "b"]
+
+
+def test_a_command_of_bash_for_sh_is_warned_of_and_added(here: Here) -> None:
+    """With its place, as `validate` does it."""
+    status, out, err = here("add", here.write("a.json", job("a", command="sleep 3 &> /dev/null")))
+    assert (status, out) == (0, "1 job added\n")
+    assert err.startswith("warning: `&>` is bash's")
+    assert "a.json:1:" in err
+    assert here.ids() == ["a"]
+
+
+def test_a_row_that_was_not_read_to_its_end_is_not_exported(here: Here, tmp_path: Path) -> None:
+    """A file with half of it would be worse than none."""
+    with here.table().database.writing() as connection:
+        rows.insert_jobs(connection, {"large": "x" * 1_200_000}, datetime.now(UTC))
+    status, out, err = here("export", str(tmp_path / "out"))
+    assert (status, out) == (1, "")
+    assert "the row is larger than 1 MiB" in err
+    assert "jm_jobs/large" in err
+    assert not (tmp_path / "out").exists()

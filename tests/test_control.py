@@ -5,24 +5,32 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import select
 import socket
 import stat
+import subprocess
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from pathlib import Path
 from random import Random
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, cast
 
 import pytest
 
 from jobscheduler.control import server
 from jobscheduler.control.app import application
 from jobscheduler.control.client import Refusal, Unreachable, ask
+from jobscheduler.control.room import Limits, Place, Room
 from jobscheduler.control.server import CannotListen, Control
+from jobscheduler.control.turns import MOST_OF_USER
 from jobscheduler.model import Problem
 from jobscheduler.status import Impossible, Unknown
 from tests.conftest import wait_until
+from tests.throwaway_users import ThrowawayUser
 
 
 class Desk:
@@ -42,7 +50,7 @@ class Desk:
             raise ZeroDivisionError("injected")
         raise Unknown(Problem(f"there is no job `{job_id}`", help="did you mean `x`?"))
 
-    def run(self, job_id: str, by: str) -> Mapping[str, Any]:
+    def run(self, job_id: str, by: str, within: tuple[str, ...] = ()) -> Mapping[str, Any]:
         self.asked.append(("run", job_id, by))
         raise Impossible(Problem("the service is stopping"))
 
@@ -192,19 +200,161 @@ def test_more_clients_than_there_is_room_for_are_closed(
         for one in first:
             one.connect(str(path))
         wait_until(lambda: control._server is not None and len(control._server._open) == 2)
-        with pytest.raises(Unreachable):
-            ask(path, "GET", "/v1/status")
+        third = socket.socket(socket.AF_UNIX)
+        third.connect(str(path))
+        assert control._server is not None
+        wait_until(control._server._room.waiting)
+        control.tend(time.monotonic() + 1)
+        assert third.recv(1) == b""
+        third.close()
+        assert not any(one.recv(1, socket.MSG_DONTWAIT) for one in first if readable(one))
         for one in first:
             one.close()
         wait_until(lambda: control._server is not None and not control._server._open)
         assert ask(path, "GET", "/v1/status")
 
 
-def test_a_burst_of_clients_waits_for_its_turn(tmp_path: Path, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """More at once than there is room for, and than a queue usually has: all are answered."""
-    monkeypatch.setattr(server, "MOST", 8)
+def readable(client: socket.socket) -> bool:
+    """Tell whether something has come, or the other end has closed."""
+    return bool(select.select([client], [], [], 0)[0])
+
+
+def test_a_burst_of_clients_waits_for_its_turn(tmp_path: Path, desk: Desk) -> None:
+    """More of one user at once than are answered at once, and than a queue usually has: all are answered."""
     with Control(tmp_path / "s", application(desk, print)), ThreadPoolExecutor(300) as pool:
         assert len(list(pool.map(lambda _: ask(tmp_path / "s", "GET", "/v1/status"), range(300)))) == 300
+
+
+@pytest.mark.parametrize("room", [(1, 1), (8, 4)])
+def test_the_places_of_a_burst_are_given_back(
+    tmp_path: Path, desk: Desk, monkeypatch: pytest.MonkeyPatch, room: tuple[int, int]
+) -> None:
+    """However few there are, one after the other."""
+    monkeypatch.setattr(server, "MOST", room[0])
+    monkeypatch.setattr(server, "MOST_OF_USER", room[1])
+    with Control(tmp_path / "s", application(desk, print)) as control, ThreadPoolExecutor(100) as pool:
+        assert len(list(pool.map(lambda _: ask(tmp_path / "s", "GET", "/v1/status"), range(100)))) == 100
+        wait_until(lambda: control._server is not None and not control._server._open)
+
+
+# --- what a hostile client costs -------------------------------------------------------------------------
+
+
+def test_the_head_of_a_request_is_bounded_as_a_whole(path: Path) -> None:
+    """Each line of it may be long, and there may be many; together they have 16 KiB."""
+    many = b"GET /v1/status HTTP/1.0\r\n" + b"".join(b"X-%d: %s\r\n" % (n, b"y" * 300) for n in range(90)) + b"\r\n"
+    for head in (many, b"GET /v1/status HTTP/1.0\r\nX: " + b"y" * 60_000, b"GET /" + b"y" * 60_000):
+        answer = raw(path, head)
+        assert (answer.split(b" ")[1], b"at most 16384 bytes" in answer) == (b"431", True)
+    fits = b"GET /v1/status HTTP/1.0\r\nX: " + b"y" * 16_000 + b"\r\n\r\n"
+    assert raw(path, fits).startswith(b"HTTP/1.0 200")
+
+
+def test_large_heads_on_many_connections_cost_no_memory(path: Path) -> None:
+    """Forty clients send as many headers as are taken, each as long as is taken, and stay."""
+    before = resident()
+    clients = [socket.socket(socket.AF_UNIX) for _ in range(40)]
+    for client in clients:
+        client.settimeout(5)
+        client.connect(str(path))
+    with ThreadPoolExecutor(40) as pool:
+        list(pool.map(flood, clients))
+    grown = resident() - before
+    for client in clients:
+        client.close()
+
+    assert grown < 30 * 1024
+    assert ask(path, "GET", "/v1/status")
+
+
+def flood(client: socket.socket) -> None:
+    """Send 99 headers of 65 kB, and no end of the head."""
+    with suppress(OSError):
+        client.sendall(b"GET /v1/status HTTP/1.0\r\n")
+        for number in range(99):
+            client.sendall(b"X-%d: %s\r\n" % (number, b"y" * 65_000))
+
+
+def resident() -> int:
+    """The memory of this process, in KiB."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4
+
+
+HOLD = """
+import socket, sys, time
+clients = [socket.socket(socket.AF_UNIX) for _ in range(int(sys.argv[2]))]
+for client in clients:
+    client.connect(sys.argv[1])
+print("held", flush=True)
+time.sleep(60)
+"""
+
+
+def test_one_user_cannot_take_the_places_of_another(mallory: ThrowawayUser, desk: Desk) -> None:
+    """Who may ask the service can keep connections open, but only so many of them."""
+    with TemporaryDirectory() as directory:
+        path = Path(directory) / "s"
+        path.parent.chmod(0o755)
+        with Control(path, application(desk, print)) as control:
+            path.chmod(0o666)
+            held = mallory.popen(["/usr/bin/python3", "-c", HOLD, str(path), "350"], stdout=subprocess.PIPE)
+            assert held.stdout is not None
+            held.stdout.readline()
+            began = time.monotonic()
+            assert ask(path, "GET", "/v1/status")
+            assert time.monotonic() - began < 2
+            assert control._server is not None
+            assert len(control._server._open) <= server.MOST_OF_USER
+            held.kill()
+            held.wait()
+            held.stdout.close()
+
+
+def test_places_are_given_by_user_and_in_turn() -> None:
+    """Those who wait come in when there is room, the users one after the other; beyond the bounds there is none."""
+    room: Room[str] = Room(Limits(open=3, open_of_user=2, waiting=3, waiting_of_user=2))
+    places = [room.enter(*one, now=1.0) for one in (("a1", 1), ("a2", 1), ("a3", 1), ("a4", 1), ("a5", 1), ("b1", 2))]
+
+    assert places == [*[Place.OPEN] * 2, *[Place.WAITING] * 2, Place.NONE, Place.OPEN]
+    assert room.enter("b2", 2, now=2.0) is Place.WAITING
+    assert room.enter("c1", 3, now=2.0) is Place.NONE
+    assert room.leave("b1") == "b2"
+    assert room.leave("a1") == "a3"
+    assert room.leave("a5") is None
+    assert (room.expired(before=1.5), room.expired(before=9.0)) == (["a4"], [])
+
+
+def test_large_answers_of_one_user_come_one_after_the_other() -> None:
+    """So that clients that read nothing do not fill the memory with answers; other users do not wait for them."""
+    app = application(Desk(), print)
+
+    def jobs(user: int) -> Iterable[bytes]:
+        environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/v1/jobs", "control.uid": user}
+        return app(environ, lambda *_: None)
+
+    held = [jobs(1) for _ in range(MOST_OF_USER)]
+    assert all(len(b"".join(one)) > 300_000 for one in (jobs(2), jobs(3)))
+    with ThreadPoolExecutor(1) as pool:
+        third = pool.submit(jobs, 1)
+        assert wait([third], timeout=0.2).not_done
+        for one in held:
+            cast("Any", one).close()
+        assert len(b"".join(third.result(20))) > 300_000
+
+
+def test_a_client_that_does_not_read_gives_its_turn_back(
+    path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """When the server has lost patience, of which it says nothing."""
+    monkeypatch.setattr(server._Handler, "timeout", 0.5)
+    clients = [socket.socket(socket.AF_UNIX) for _ in range(MOST_OF_USER)]
+    for client in clients:
+        client.connect(str(path))
+        client.sendall(b"GET /v1/jobs HTTP/1.0\r\n\r\n")
+    assert len(ask(path, "GET", "/v1/jobs")["jobs"]) == 1000
+    for client in clients:
+        client.close()
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_socket_that_somebody_removed_is_made_again(tmp_path: Path, desk: Desk) -> None:
@@ -321,3 +471,13 @@ def test_the_answer_is_plain_http_with_json(path: Path) -> None:
     assert b"Content-Type: application/json" in head
     assert json.loads(body)["pid"] == os.getpid()
     assert http.client.responses[200] == "OK"
+
+
+def test_no_other_file_gets_the_mode_of_the_socket(tmp_path: Path) -> None:
+    """In a directory of a stranger's a link may take the socket's place while it is made."""
+    victim, link = tmp_path / "victim", tmp_path / ".link"
+    victim.touch(0o600)
+    link.symlink_to(victim)
+    server._open_to_group(link)
+    server._open_to_group(victim)
+    assert victim.stat().st_mode & 0o777 == 0o600

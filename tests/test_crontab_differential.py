@@ -31,7 +31,7 @@ def case(random: Random) -> tuple[Meaning, ZoneInfo, datetime, datetime]:
 
 
 def accepted(meaning: Meaning) -> bool:
-    """Leave out what matches no date of any year, after making sure that this is why it was refused."""
+    """Leave out what matches no date in any year, after making sure that this is why it was refused."""
     try:
         parse(meaning.text)
     except Refused as refused:

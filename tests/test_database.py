@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 import threading
+import tracemalloc
+import warnings
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import event, insert, select
 
 from jobscheduler import tasks
 from jobscheduler.database import (
@@ -23,11 +25,12 @@ from jobscheduler.database import (
     Refused,
     Unavailable,
     rows,
+    shown,
     url_from,
 )
 from jobscheduler.database.connecting import Database
 from jobscheduler.database.tables import MARKERS, VERSIONS
-from jobscheduler.parse import Rules
+from jobscheduler.parse import Rules, parse
 from tests.conftest import job
 from tests.databases import PASSWORD, QUOTED, Place, on_mariadb, place, server
 
@@ -64,9 +67,9 @@ def test_the_tables_are_made_once_and_have_a_version(place: Place) -> None:
     assert table.init() is True
     assert table.init() is False
     with table.database.writing() as connection:
-        connection.execute(insert(VERSIONS).values(version=2, created_at=NOON))
+        connection.execute(insert(VERSIONS).values(version=3, created_at=NOON))
 
-    with pytest.raises(Unavailable, match="the tables have version 1, 2, and this service knows version 1"):
+    with pytest.raises(Unavailable, match="the tables have version 2, 3, and this service knows version 2"):
         table.list()
 
 
@@ -234,18 +237,242 @@ def test_each_field_of_a_schedule_is_one_field() -> None:
         Job("a", "true", second=0, minute="")
 
 
+def test_weekday_numbers_that_mean_other_days_than_in_jobsmanager_are_warned_of() -> None:
+    """Numbers there begin with Monday as 0; names, and all days, mean the same."""
+    for field, there in (
+        ("0-4", "mon,tue,wed,thu,fri"),
+        ("*/2", "mon,wed,fri,sun"),
+        ("1-5/2", "tue,thu,sat"),
+        (0, "mon"),
+        ("5,6", "sat,sun"),
+    ):
+        with pytest.warns(UserWarning, match="counts from 0 for Monday") as caught:
+            Job("a", "true", second=0, minute=0, hour=1, day_of_week=field)
+        assert f'`day_of_week="{there}"` means the same in both' in str(caught[0].message)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for field in ("mon-fri", "*", "sun", "fri#2", "*/1", "0-6"):
+            Job("a", "true", second=0, minute=0, hour=1, day_of_week=field)
+
+
+def test_a_day_of_the_month_and_a_weekday_are_warned_of() -> None:
+    """JobsManager wants both to match, crontab either of them; what to write is said."""
+    for day, weekday, instead in (
+        ("1-7", "mon", 'write `day="*", day_of_week="mon#1"`'),
+        ("15-21", "tue", 'write `day="*", day_of_week="tue#3"`'),
+        (13, "fri", '`[ "$(date +%-d)" = 13 ] || exit 0; ...`'),
+        ("1,15", "fri", "let the command look at the day of the month"),
+    ):
+        with pytest.warns(UserWarning, match="in JobsManager only when both do") as caught:
+            Job("a", "true", second=0, minute=0, hour=1, day=day, day_of_week=weekday)
+        assert instead in str(caught[0].message)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Job("a", "true", second=0, minute=0, hour=1, day="*/2", day_of_week="mon")
+        Job("a", "true", second=0, minute=0, hour=1, day=1)
+
+
+@pytest.mark.parametrize(
+    ("day", "instead"),
+    [
+        ("last", 'day="L"'),
+        ("2nd tue", 'day_of_week="tue#2"'),
+        ("last fri", 'day_of_week="friL"'),
+        ("1st mon,3rd mon", 'day_of_week="mon#1,mon#3"'),
+    ],
+)
+def test_days_of_jobsmanager_that_have_another_form_are_refused_with_it(day: str, instead: str) -> None:
+    """What is suggested is taken."""
+    with pytest.raises(ValueError, match=f"`{day}` is written") as caught:
+        Job("a", "true", second=0, minute=0, hour=1, day=day)
+    assert f"`{instead}`" in str(caught.value)
+    name, _, value = instead.partition("=")
+    made = Job("a", "true", second=0, minute=0, hour=1, **{name: value.strip('"')})
+    assert parse(made.text.encode(), "", RULES).__class__.__name__ == "Job"
+
+
 def test_half_a_character_and_very_many_jobs_fit_into_a_marker(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first stands there escaped, of the second only the ids."""
     table = table_of(place)
     with table.database.writing() as connection:
         rows.insert_jobs(connection, {"half": '{"x": "\\ud800"}'}, datetime.now(UTC))
     table.remove("half")
-    monkeypatch.setattr(rows, "LARGEST", 300)
+    monkeypatch.setattr(shown, "LARGEST", 300)
     table.add(*(Job(f"job-{number}", "true", second=0) for number in range(5)))
     with table.database.reading() as connection:
         told = list(connection.execute(select(MARKERS.c.jobs_before_update, MARKERS.c.jobs_after_update)))
     assert json.loads(told[0][0]) == {"half": {"x": "\ud800"}}
     assert json.loads(told[1][1]) == [f"job-{number}" for number in range(5)]
+
+
+def test_put_adds_what_is_not_there_and_changes_what_is(place: Place) -> None:
+    """What is the same stays; without any change there is no marker."""
+    table = table_of(place)
+    table.add(job("a"), job("b"))
+    changes = table.put(job("a"), job("b", command="false"), job("c"))
+    assert (changes.added, changes.updated, changes.removed) == (("c",), ("b",), ())
+    assert changes.marker is not None
+    assert {row.job_id: json.loads(row.definition) for row in table.list()} == {
+        "a": job("a"),
+        "b": job("b", command="false"),
+        "c": job("c"),
+    }
+    assert not table.put(job("a"), job("c"))
+    assert len(markers(table)) == 2
+    with pytest.raises(Refused):
+        table.put(job("d"), {"job_id": "e"})
+    assert table.get("d") is None
+
+
+def test_many_jobs_are_changed_with_few_statements(place: Place) -> None:
+    """Updates as well as new ones: a statement for each would take seconds for ten thousand."""
+    table = table_of(place)
+    table.add(*(job(f"j{number}") for number in range(1500)))
+    seen: list[str] = []
+    event.listen(table.database._engine, "before_cursor_execute", lambda *given: seen.append(given[2]))
+    table.update(*(job(f"j{number}", command="changed") for number in range(1500)))
+    assert len(seen) < 30
+    found = table.list()
+    assert {json.loads(row.definition)["task"]["command"] for row in found} == {"changed"}
+    assert all(row.updated_at and row.created_at and row.updated_at >= row.created_at for row in found)
+
+
+def test_an_update_keeps_when_a_job_was_added(place: Place) -> None:
+    """Only its definition and the time of its change are new."""
+    table = JobTable(place.url, rules=RULES, now=lambda: NOON)
+    table.init()
+    table.add(job("a"))
+    before = table.get("a")
+    table._now = lambda: NOON + timedelta(hours=1)
+    threading.Event().wait(0.01)
+    table.update(job("a", command="changed"))
+    after = table.get("a")
+    assert before is not None
+    assert after is not None
+    assert after.created_at == before.created_at
+    assert after.updated_at is not None
+    assert before.updated_at is not None
+    assert after.updated_at > before.updated_at
+
+
+def test_the_clock_of_the_program_that_writes_leaves_no_trace(on_mariadb: Place) -> None:
+    """Rows and markers have the server's time: programs on other hosts may have any."""
+    table = JobTable(on_mariadb.url, rules=RULES, now=lambda: datetime.now(UTC) + timedelta(hours=5))
+    table.init()
+    table.add(job("a"))
+    row = table.get("a")
+    with table.database.reading() as connection:
+        inserted = connection.execute(select(MARKERS.c.insert_time)).scalar_one()
+    assert row is not None
+    for at in (row.created_at, row.updated_at, inserted):
+        assert abs(at - datetime.now(UTC)) < timedelta(minutes=1)
+
+
+# --- what is larger than it may be -----------------------------------------------------------------------
+
+
+def test_a_row_of_any_size_is_bounded_before_it_is_read(place: Place) -> None:
+    """Its beginning is enough to refuse it; a large one costs no more memory than that."""
+    table = table_of(place)
+    large = "x" * 12_000_000 if place.server else "x" * 60_000_000
+    with table.database.writing() as connection:
+        connection.exec_driver_sql("INSERT INTO jm_jobs (job_id, definition) VALUES ('good', '{}')")
+        if place.server is None:
+            connection.exec_driver_sql("INSERT INTO jm_jobs (job_id, definition) VALUES ('large', ?)", (large,))
+        else:
+            connection.exec_driver_sql(
+                "INSERT INTO jm_jobs (job_id, definition) VALUES ('large', REPEAT('x', 12000000))"
+            )
+    tracemalloc.start()
+    found = {row.job_id: row for row in table.list()}
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(found["large"].definition) == rows.LONGEST + 1
+    assert found["large"].is_cut
+    assert not found["good"].is_cut
+    assert peak < 11_000_000
+
+
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
+def test_no_column_of_sqlite_can_be_of_any_size(place: Place) -> None:
+    """It takes anything anywhere: an id and an instant of many megabytes too."""
+    table = table_of(place)
+    with table.database.writing() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO jm_jobs (job_id, definition, updated_at) VALUES (?, '{}', ?)",
+            ("i" * 9_000_000, "2" * 9_000_000),
+        )
+    (row,) = table.list()
+    assert len(row.job_id) < 2000
+    assert row.updated_at is None
+
+
+def test_a_definition_larger_than_the_server_takes_names_the_limit(on_mariadb: Place) -> None:
+    """It would break the connection, with words about the network. Sixty of them that fit alone are no trouble."""
+    assert on_mariadb.server is not None
+    on_mariadb.server.sql("SET GLOBAL max_allowed_packet = 1048576")
+    try:
+        table = table_of(on_mariadb)
+        large = [job(f"j{number}", command=f"echo '{'x' * 20_000}'") for number in range(60)]
+        table.add(*large)
+        table.update(*(job(f"j{number}", command=f"echo '{'y' * 20_000}'") for number in range(60)))
+        assert len(table.list()) == 60
+        on_mariadb.server.sql("SET GLOBAL max_allowed_packet = 65536")
+        table.put(*(job(f"j{number}", command=f"echo '{'z' * 20_000}'") for number in range(60)))
+        with pytest.raises(Unavailable, match=r"`large` is larger than the server takes \(max_allowed_packet is 65536"):
+            table.add(job("large", command="x" * 70_000))
+        assert table.get("large") is None
+    finally:
+        on_mariadb.server.sql("SET GLOBAL max_allowed_packet = 16777216")
+
+
+def test_before_and_after_together_are_never_larger_than_a_statement() -> None:
+    """Of too much the ids alone, of too many ids nothing; both sides are of one kind."""
+    few = {"a": json.dumps(job("a"))}
+    many = {f"job-{number:04}": json.dumps(job(f"job-{number:04}")) for number in range(500)}
+    before, after = shown.before_and_after(few, few, 1_000_000)
+    assert json.loads(before or "") == json.loads(after or "") == {"a": job("a")}
+    before, after = shown.before_and_after(few, many, 65536)
+    assert (json.loads(before or ""), json.loads(after or "")) == (["a"], list(many))
+    assert shown.before_and_after(many, many, 4096) == (None, None)
+    assert shown.before_and_after(None, None, 4096) == (None, None)
+
+
+# --- secrets ---------------------------------------------------------------------------------------------
+
+
+def test_a_marker_has_no_secrets_of_jobs(place: Place) -> None:
+    """It stays when the job is gone: what the environment, a header or a body holds is blotted out."""
+    table = table_of(place)
+    definition = job("a", command="run --as me")
+    definition["task"]["env"] = {"TOKEN": "env-secret"}
+    definition["on_failure"] = {
+        "type": "http_request",
+        "url": "https://me:url-secret@hooks.example/x?key=query-secret",
+        "headers": {"Authorization": "Bearer header-secret"},
+        "body": "body-secret",
+    }
+    table.add(definition)
+    definition["task"]["stdin"] = "stdin-secret"
+    table.update(definition)
+    table.remove("a")
+    with table.database.reading() as connection:
+        told = str(connection.execute(select(MARKERS.c.jobs_before_update, MARKERS.c.jobs_after_update)).all())
+    assert "secret" not in told
+    assert "run --as me" in told
+    assert "hooks.example" in told
+
+
+def test_of_a_task_that_cannot_tell_its_secrets_only_the_type_is_told() -> None:
+    """Of a definition that cannot be read nothing is."""
+    value = {"job_id": "a", "task": {"type": "no-such-type", "password": "secret"}, "on_failure": "secret"}
+    assert shown.without_secrets(json.dumps(value)) == {
+        "job_id": "a",
+        "task": {"type": "no-such-type"},
+        "on_failure": None,
+    }
+    assert shown.without_secrets("{secret") is None
+    assert shown.without_secrets('"secret"') is None
 
 
 # --- URLs ------------------------------------------------------------------------------------------------

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -231,9 +233,9 @@ def test_a_definition_that_is_not_valid_is_stale_and_holds_up_nothing(world: Wor
     world.table.add(job("a"), job("b"))
     world.reloaded()
     with world.table.database.writing() as connection:
-        rows.update_job(connection, "a", '{"job_id": "a", "shedule": "@daily"}', datetime.now(UTC))
+        rows.update_jobs(connection, {"a": '{"job_id": "a", "shedule": "@daily"}'}, datetime.now(UTC))
         rows.insert_jobs(connection, {"x": "{", "y": json.dumps(job("z"))}, datetime.now(UTC))
-        rows.update_job(connection, "b", json.dumps(job("b", command="changed")), datetime.now(UTC))
+        rows.update_jobs(connection, {"b": json.dumps(job("b", command="changed"))}, datetime.now(UTC))
         rows.add_marker(connection, datetime.now(UTC))
     world.reloaded()
 
@@ -428,3 +430,20 @@ def test_a_table_is_a_source_as_any_other(tmp_path: Path, place: Place) -> None:
         assert world.ids() == ["a"]
     finally:
         world.reloader.__exit__(None, None, None)
+
+
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
+def test_a_file_that_others_may_write_is_not_read_again(world: World, tmp_path: Path) -> None:
+    """Its rights are looked at before each reload; the jobs that were in force stay."""
+    world.table.add(job("a"))
+    world.reloaded()
+    (tmp_path / "jobs.db").chmod(0o666)
+    with closing(sqlite3.connect(tmp_path / "jobs.db")) as stranger:  # the project's own API refuses such a file
+        stranger.execute("INSERT INTO jm_update_info (updated) VALUES (0)")
+        stranger.commit()
+    wait_until(lambda: world.reconciler.check() or world.words("database.lost"), 30)
+    assert world.ids() == ["a"]
+    (tmp_path / "jobs.db").chmod(0o644)
+    world.table.add(job("b"))
+    world.reloaded()
+    assert world.ids() == ["a", "b"]

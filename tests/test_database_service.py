@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -65,7 +66,7 @@ def test_jobs_of_a_directory_and_of_a_database_run_side_by_side(base: Service, p
     marker = table.update(job("row", command="echo two; exit 1"))
     base.wait_for("FAILURE", job_id="row", output="two")
     with table.database.writing() as connection:
-        rows.update_job(connection, "row", '{"job_id": "row", "shedule": "@daily"}', datetime.now(UTC))
+        rows.update_jobs(connection, {"row": '{"job_id": "row", "shedule": "@daily"}'}, datetime.now(UTC))
         rows.add_marker(connection, datetime.now(UTC))
     base.wait_for("job.stale", job_id="row", file="jm_jobs/row")
     assert table.is_reloaded(marker)
@@ -263,7 +264,7 @@ def test_without_the_extra_the_start_is_refused_with_the_command_that_installs_i
 def test_a_password_on_the_command_line_is_refused(tmp_path: Path) -> None:
     """Everybody sees it there; a variable or a file is the place, and no error repeats it."""
     for url in (f"mysql://me:{QUOTED}@host/db", f"mysql://me@host/db?password={QUOTED}"):
-        with pytest.raises(BadSetting, match="a password there is shown to everybody by `ps`") as caught:
+        with pytest.raises(BadSetting, match="`ps` shows a password there to all users") as caught:
             settings_from({"database_url": url}, {})
         assert QUOTED not in str(caught.value)
         settings = settings_from({}, {"JOBSCHEDULER_DATABASE_URL": url})
@@ -279,3 +280,98 @@ def test_a_password_on_the_command_line_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadSetting) as caught:
         settings_from({}, {"JOBSCHEDULER_DATABASE_URL": f"me:{QUOTED}@host/db"})
     assert QUOTED not in str(caught.value)
+
+
+def test_the_rights_in_the_documentation_are_enough(base: Service, on_mariadb: Place, tmp_path: Path) -> None:
+    """For the tables, for programs that change jobs, and for the service; a replica that is read-only too."""
+    assert on_mariadb.server is not None
+    name = on_mariadb.url.rpartition("/")[2]
+    text = (ROOT / "docs" / "database.md").read_text("utf-8")
+    for who, row in (("init", "`db init`"), ("program", "programs that change jobs"), ("service", "the service")):
+        rights = re.search(rf"^\| {re.escape(row)} \| (.*) \|$", text, re.MULTILINE)
+        assert rights is not None
+        on_mariadb.server.sql(f"CREATE OR REPLACE USER {who}@'127.0.0.1' IDENTIFIED BY '{who}'")
+        for grant in rights[1].split("; "):
+            what, _, where = grant.partition(" on ")
+            for table in ["*"] if who == "init" else re.findall("`(jm_[a-z_]+)`", where):
+                on_mariadb.server.sql(f"GRANT {what.replace('`', '')} ON {name}.{table} TO {who}@'127.0.0.1'")
+        if who == "init":
+            assert JobTable(f"mysql://init:init@127.0.0.1:{on_mariadb.server.port}/{name}").init() is True
+    programs = JobTable(f"mysql://program:program@127.0.0.1:{on_mariadb.server.port}/{name}")
+    programs.put(job("row"), job("other"))
+    programs.remove("other")
+    on_mariadb.server.sql(
+        "INSERT INTO jm_syslog (created_at, level, logger_name, message) VALUES ('2020-01-01', 'INFO', 'x', 'old')",
+        database=name,
+    )
+    base.patched("import jobscheduler.database.retention as one; one.FIRST = 0.1")
+    url = f"mysql://service:service@127.0.0.1:{on_mariadb.server.port}/{name}"
+    file = url_file(tmp_path, Place(url, None, tmp_path / "none"))
+    base.options = (*base.options, "--database-url-file", str(file), "--reload-interval", "0.2")
+    base.start()
+    base.wait_for("SUCCESS", job_id="row")
+    assert programs.is_used() is True
+    marker = programs.update(job("row", command="false"))
+    base.wait_for("FAILURE", job_id="row")
+    wait_until(lambda: programs.is_reloaded(marker))
+    messages = "SELECT message FROM jm_syslog ORDER BY id"
+    wait_until(lambda: ("old",) not in on_mariadb.server.sql(messages, database=name))
+    assert base.stop() == 0
+    words = {line["word"] for line in base.lines() if line["word"].startswith("database.")}
+    assert words == {"database.reloaded"}
+    lines = tuple((line,) for line in base.log.read_text("utf-8").splitlines())
+    assert on_mariadb.server.sql(messages, database=name) == lines
+
+
+def test_a_connection_that_others_can_read_is_told_at_the_start(base: Service, place: Place, tmp_path: Path) -> None:
+    """As a warning; the service runs."""
+    table = with_database(base, place)
+    table.add(job("row"))
+    base.patched("import jobscheduler.database.connecting as one; one._is_loopback = lambda host: False")
+    base.start()
+    base.wait_for("SUCCESS", job_id="row")
+    assert len(base.words("database.exposed")) == (place.server is not None)
+    assert base.stop() == 0
+
+
+def test_a_clock_of_the_server_that_differs_is_shown_by_status(base: Service, on_mariadb: Place) -> None:
+    """As long as it does."""
+    table = with_database(base, on_mariadb)
+    table.add(job("row"))
+    base.patched(
+        """
+        import datetime
+        import jobscheduler.database.rows as one
+        known = one.server_of
+        def server_of(connection):
+            found = known(connection)
+            return one.Server(found.now and found.now + datetime.timedelta(hours=5), found.max_packet)
+        one.server_of = server_of
+        """
+    )
+    base.start()
+    base.wait_for("SUCCESS", job_id="row")
+    assert "ahead of this host's" in base.words("database.clock")[0]["problem"]
+    command = [sys.executable, str(ROOT / "main.py"), "status", "--socket", str(base.socket)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    assert "wrong      the clock of the database's server is 18" in done.stdout
+    assert done.returncode == 1
+    assert base.stop() == 0
+
+
+def test_a_clock_of_the_server_that_is_behind_makes_no_run_from_before_the_job_was(
+    base: Service, on_mariadb: Place
+) -> None:
+    """Nor a slot that was missed: the row is no older than the last look that did not find it."""
+    table = with_database(base, on_mariadb)
+    table.add(job("first"))
+    base.start()
+    base.wait_for("SUCCESS", job_id="first")
+    added = datetime.now(UTC)
+    with table.database.writing() as connection:
+        rows.insert_jobs(connection, {"late": json.dumps(job("late"))}, added - timedelta(hours=1))
+        rows.add_marker(connection, added)
+    base.wait_for("SUCCESS", job_id="late")
+    assert base.stop() == 0
+    assert base.words("MISSED", job_id="late") == []
+    assert all(datetime.fromisoformat(one["scheduled"]) > added for one in base.words("SUCCESS", job_id="late"))

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from jobscheduler.database import connecting
 from jobscheduler.database.connecting import Database
-from jobscheduler.database.syslog import Syslog, values_of
+from jobscheduler.database.lines import values_of
+from jobscheduler.database.syslog import Syslog
 from jobscheduler.database.tables import SYSLOG
 from jobscheduler.model import Event, Level, Record, Status, Value
 from jobscheduler.runlog import LogFile, RunLog
@@ -172,3 +174,115 @@ def test_a_database_that_answers_nothing_holds_up_no_line(
             on_mariadb.server.go_on()
         ending.join()
     copy.syslog._thread.join(20)
+
+
+# --- lines that no database takes, bursts, the end -------------------------------------------------------
+
+
+def test_a_line_that_the_server_refuses_holds_up_no_other(tmp_path: Path, on_mariadb: Place) -> None:
+    """Tables in another character set take it with escapes; one that is refused even so is dropped and counted."""
+    table = table_of(on_mariadb)
+    with table.database.writing() as connection:
+        connection.exec_driver_sql("ALTER TABLE jm_syslog MODIFY message TEXT CHARACTER SET latin1 NOT NULL")
+        connection.exec_driver_sql("ALTER TABLE jm_syslog ADD CHECK (message NOT LIKE '%%poison%%')")
+    copy = Copy(tmp_path, on_mariadb, 10_000)
+    with copy.syslog, copy.log:
+        copy.log.event(Level.INFO, "test.word", text="Grüße ✓ 漢字")
+        for number in range(300):
+            copy.log.event(Level.INFO, "test.line", number=number)
+            if number % 100 == 50:
+                copy.log.event(Level.INFO, "test.poison", number=number)
+        wait_until(lambda: copy.words("database.lines_refused"), 40)
+        wait_until(lambda: "database.lines_refused" in "".join(copy.rows()), 40)
+    found = copy.rows()
+    assert sum("test.line" in row for row in found) == 300
+    assert not any("poison" in row for row in found)
+    assert any("\\u2713" in row for row in found if "test.word" in row)
+    assert copy.words("database.log_lost") == copy.words("database.log_restored") == []
+    refused = sum(int(str(one["lines_not_kept"])) for one in copy.words("database.lines_refused"))
+    assert 1 <= refused <= 3
+
+
+def test_a_table_that_takes_no_line_at_all_loses_none(tmp_path: Path, on_mariadb: Place) -> None:
+    """What it refuses is then no fault of any line: they are kept until it takes them again."""
+    copy = Copy(tmp_path, on_mariadb, 10_000)
+    assert on_mariadb.server is not None
+    with copy.syslog, copy.log:
+        copy.write(0, 10)
+        wait_until(lambda: len(copy.rows()) == 11)
+        name = on_mariadb.url.rpartition("/")[2]
+        on_mariadb.server.sql("RENAME TABLE jm_syslog TO away", database=name)
+        copy.write(10, 60)
+        wait_until(lambda: copy.words("database.log_lost"), 30)
+        on_mariadb.server.sql("RENAME TABLE away TO jm_syslog", database=name)
+        wait_until(lambda: copy.words("database.log_restored"), 40)
+    assert copy.rows() == copy.lines()
+    assert copy.words("database.lines_refused") == []
+
+
+def test_a_server_with_small_packets_gets_every_line(tmp_path: Path, on_mariadb: Place) -> None:
+    """No batch is larger than it takes."""
+    assert on_mariadb.server is not None
+    on_mariadb.server.sql("SET GLOBAL max_allowed_packet = 65536")
+    try:
+        copy = Copy(tmp_path, on_mariadb, 10_000)
+        with copy.syslog, copy.log:
+            for number in range(40):
+                copy.log.event(Level.INFO, "test.line", number=number, text="x'\\" * 3_000)
+            wait_until(lambda: len(copy.rows()) == 40, 30)
+        assert copy.told == []
+    finally:
+        on_mariadb.server.sql("SET GLOBAL max_allowed_packet = 16777216")
+
+
+@pytest.mark.parametrize("rounds", [1, pytest.param(5, marks=pytest.mark.deep)])
+def test_a_burst_of_lines_loses_none_with_a_healthy_server(place: Place, rounds: int) -> None:
+    """As when fifty thousand jobs change at once: full batches wait for nothing."""
+    table_of(place)
+    told: list[str] = []
+    syslog = Syslog(Database(place.url))
+    syslog.tell = lambda _, name, **__: told.append(name)
+    line = b"2026-11-22T01:00:00.012Z INFO job.updated job_id=report-001 file=jm_jobs/report-001 changed=task" + b"\n"
+    with syslog:
+        for number in range(rounds * 50_000):
+            syslog.put(Event(NOON, Level.INFO, "job.updated", (("number", number),)), line)
+        wait_until(lambda: not syslog._waiting, 60)
+    with Database(place.url).reading() as connection:
+        assert connection.execute(select(func.count()).select_from(SYSLOG)).scalar_one() == rounds * 50_000
+    assert told == []
+
+
+def test_an_end_while_the_server_hangs_says_how_many_lines_are_missing(tmp_path: Path, on_mariadb: Place) -> None:
+    """It had not been noticed yet; the end waits a moment, says it, and gives nothing more to the table."""
+    copy = Copy(tmp_path, on_mariadb, 100)
+    assert on_mariadb.server is not None
+    with copy.syslog, copy.log:
+        copy.write(0, 10)
+        wait_until(lambda: len(copy.rows()) == 11)
+        on_mariadb.server.hold()
+        try:
+            copy.write(10, 30)
+            assert copy.log.catch_up(10)
+            began = time.monotonic()
+            copy.syslog.take_leave(further=1)
+            copy.log.event(Level.INFO, "service.stopped")
+            copy.syslog.__exit__(None, None, None)
+            assert time.monotonic() - began < 15
+        finally:
+            on_mariadb.server.go_on()
+        copy.syslog._thread.join(40)
+    (lost,) = copy.words("database.log_lost")
+    assert lost["problem"] == "the service ends before the database has taken all lines"
+    missing = len(copy.lines()) - len(copy.rows())
+    assert missing <= lost["lines_not_kept"] == 21 + 2  # what was on its way when it hung may have arrived
+
+
+def test_an_end_with_a_healthy_server_waits_for_the_last_lines(tmp_path: Path, place: Place) -> None:
+    """And says nothing."""
+    copy = Copy(tmp_path, place, 100_000)
+    with copy.syslog, copy.log:
+        copy.write(0, 5_000)
+        copy.syslog.take_leave(further=1)
+        copy.log.event(Level.INFO, "service.stopped")
+    assert copy.rows() == copy.lines()
+    assert copy.words("database.log_lost") == []

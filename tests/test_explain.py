@@ -368,3 +368,15 @@ def test_a_story_is_gathered_from_lines_without_keeping_them() -> None:
     assert story == Story(record=story.record, last=story.last)
     assert (story.record or {})["scheduled"] == text(SLOT)
     assert (story.last or {})["scheduled"] == text(SLOT + 10 * HOUR)
+
+
+def test_a_zone_that_surprises_is_said_with_the_rule() -> None:
+    """`Etc/GMT+3` is behind UTC; of other zones there is nothing to say."""
+    turned = replace(JOB, schedule=Cron("0 1 * * *", "Etc/GMT+3"))
+    note = "`Etc/GMT+3` is 3 hours behind UTC: the sign in these names is reversed"
+
+    def told(job: Job) -> tuple[str, ...]:
+        return explain(Question("report", NOW), facts(job=job)).sentences
+
+    assert note in told(turned)
+    assert not any("reversed" in sentence for sentence in told(JOB))

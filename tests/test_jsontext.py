@@ -19,7 +19,7 @@ REFUSED = [
     (b'{"a": 1,}', "a comma with nothing after it before `}`", (1, 8)),
     (b'{"a": [1,\n]}', "a comma with nothing after it before `]`", (1, 9)),
     (b'{"a": 1\n "b": 2}', 'expected `,` or a closing bracket, found `"b"`', (2, 2)),
-    (b"{'a': 1}", "texts stand in double quotes", (1, 2)),
+    (b"{'a': 1}", "text is written in double quotes", (1, 2)),
     (b"{a: 1}", "expected a key in double quotes, found `a`", (1, 2)),
     (b'{"a" 1}', "expected `:` after the key, found `1`", (1, 6)),
     (b'{"a": True}', "`True` is not JSON", (1, 7)),
@@ -29,11 +29,11 @@ REFUSED = [
     (b'{"a": ' + b"9" * 5000 + b"}", "the number is too large", (1, 7)),
     (b'{"a": 1} x', "unexpected text after the end of the definition", (1, 10)),
     (b"// a\n{}", "JSON has no comments", (1, 1)),
-    (b'{"a": "x\ny"}', "a line break or control character inside a text", (1, 9)),
-    (b'{"a": "\\q"}', "a backslash that begins no escape", (1, 8)),
-    (b'{"a": 1,\n "a": 2}', "the key `a` stands here a second time", (2, 2)),
-    (b'{"x": {"a": 1}, "a": {"a": 1, "a": 2}}', "the key `a` stands here a second time", (1, 31)),
-    (b'{"a": "\\u0000"}', "a text contains `\\u0000`", (1, 8)),
+    (b'{"a": "x\ny"}', "a line break or control character inside quoted text", (1, 9)),
+    (b'{"a": "\\q"}', "a backslash that does not begin an escape", (1, 8)),
+    (b'{"a": 1,\n "a": 2}', "the key `a` appears here a second time", (2, 2)),
+    (b'{"x": {"a": 1}, "a": {"a": 1, "a": 2}}', "the key `a` appears here a second time", (1, 31)),
+    (b'{"a": "\\u0000"}', "the text contains `\\u0000`", (1, 8)),
     (b'{"a": "\\ud800"}', "`\\ud800` is half a surrogate pair", (1, 8)),
     (b'{"a": "\\udc00"}', "`\\udc00` is half a surrogate pair", (1, 8)),
     (b'{"a": "\\ud800\\u0041"}', "`\\ud800` is half a surrogate pair", (1, 8)),
@@ -132,3 +132,81 @@ def test_every_value_of_any_json_is_found_at_its_place(value: object, indent: in
             check(one, (*path, key))
 
     check(value, ())
+
+
+ODD_BLANKS = ["\u00a0", "\u2003", "\u2009", "\u202f", "\u3000", "\u1680", "\u2028", "\u0085", "\u000b", "\u001c"]
+UNSEEN = ["\u200b", "\ufeff", "\u2060", "\u00ad"]
+
+
+def refused(text: str) -> tuple[str, tuple[int, int] | None, str | None]:
+    with pytest.raises(Malformed) as found:
+        decode(text.encode())
+    place = found.value.place
+    return str(found.value), place and (place.line, place.column), found.value.help
+
+
+@pytest.mark.parametrize("character", [*ODD_BLANKS, *UNSEEN], ids=ascii)
+@pytest.mark.parametrize(
+    ("before", "after", "place"),
+    [
+        ("{\n", '"a": 1}', (2, 1)),
+        ('{"a"', ": 1}", (1, 5)),
+        ('{"a":', "1}", (1, 6)),
+        ('{"a": 1', ', "b": 2}', (1, 8)),
+        ('{"a": [1,\n ', "2]}", (2, 2)),
+        ('{"a": 1}', "", (1, 9)),
+    ],
+)
+def test_a_blank_that_is_not_jsons_is_named_at_its_place(
+    character: str, before: str, after: str, place: tuple[int, int]
+) -> None:
+    """Before a key, a colon, a comma, a value, and at the end; and one that is not seen at all."""
+    message, where, help_ = refused(before + character + after)
+    assert message.startswith(f"U+{ord(character):04X}, ")
+    assert where == place
+    assert help_ == ("delete it" if character in UNSEEN else "replace it by a blank")
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "place", "help_"),
+    [
+        ("{\u201ca\u201d: 1}", "U+201C, left double quotation mark, cannot stand here", (1, 2), 'write `"` instead'),
+        (
+            '{"a": "x\u201d}',
+            "U+201D, right double quotation mark, does not close the text",
+            (1, 9),
+            'write `"` instead',
+        ),
+        ('{"a": "x\u201d,\n"b": 1}', "U+201D, right double quotation mark, does not close the text", (1, 9), None),
+        ('{"a"\uff1a1}', "U+FF1A, fullwidth colon, cannot stand here", (1, 5), "write `:` instead"),
+        ('{"a": 1\uff0c"b": 2}', "U+FF0C, fullwidth comma, cannot stand here", (1, 8), "write `,` instead"),
+        ('{"a": \uff15}', "U+FF15, fullwidth digit five, cannot stand here", (1, 7), "write `5` instead"),
+        ('{"a": \u20135}', "U+2013, en dash, cannot stand here", (1, 7), "write `-` instead"),
+        ('{"umask": 022}', "a number cannot begin with 0", (1, 11), 'write `"022"`'),
+        ('{"nice": 05}', "a number cannot begin with 0", (1, 10), 'write `5`, or `"05"` as text'),
+        ('{"nice": -05}', "a number cannot begin with 0", (1, 10), 'write `-5`, or `"-05"` as text'),
+        ('{"a": 0x10}', "`0x10` is not a number of JSON", (1, 7), "write `16`"),
+        ('{"a": 1_000}', "a number has no `_` in it", (1, 7), "write `1000`"),
+        ('{"a": 30s}', "`30s` is not a number", (1, 7), 'write `"30s"`'),
+        ('{"a": 10:30}', "`10:30` is not a number", (1, 7), 'write `"10:30"`'),
+        ('{"a": .5}', "a number has a digit on both sides of its point", (1, 7), "write `0.5`"),
+        ('{"a": 5.}', "a number has a digit on both sides of its point", (1, 7), "write `5`"),
+        ('{"a": +5}', "a number has no plus sign", (1, 7), "write `5`"),
+        ('{"a": 2026-12-01}', "`2026-12-01` is not a number", (1, 7), 'write `"2026-12-01"`'),
+        ('{"a": [1 2]}', "expected `,` or a closing bracket, found `2`", (1, 10), "is a comma missing before it?"),
+        ('{"a": yes}', "`yes` is not JSON", (1, 7), "write `true`"),
+        ('{"a": Off}', "`Off` is not JSON", (1, 7), "write `false`"),
+        ('{"a": daily}', "expected a value, found `daily`", (1, 7), 'write `"daily"`'),
+        ("{a: 1}", "expected a key in double quotes, found `a`", (1, 2), 'write `"a"`'),
+        ('{"a"=1}', "expected `:` after the key, found `=1`", (1, 5), "write `:`"),
+        ('{"a": 1; "b": 2}', "expected `,` or a closing bracket, found `;`", (1, 8), "write `,` instead"),
+    ],
+    ids=lambda value: ascii(value)[:30],
+)
+def test_a_mistake_of_typing_is_told_in_its_own_words(
+    text: str, message: str, place: tuple[int, int], help_: str | None
+) -> None:
+    """Marks and digits of other alphabets, numbers as other languages write them, words of YAML."""
+    told = refused(text)
+    assert told[:2] == (message, place)
+    assert help_ is None or told[2] == help_

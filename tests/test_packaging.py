@@ -189,8 +189,8 @@ def test_prefix_is_where_command_and_unit_lead(staged: Path) -> None:
     assert "/opt/" not in unit
     schema = json.loads((staged / "srv/scheduler/schemas/job.schema.json").read_text("utf-8"))
     assert schema["title"] == "A job of jobscheduler"
-    for directory in ("etc/scheduler/jobs.d", "var/log/scheduler"):
-        assert (staged / directory).stat().st_mode & 0o7777 == 0o755
+    modes = {"etc/scheduler": 0o750, "etc/scheduler/jobs.d": 0o750, "var/log/scheduler": 0o755}
+    assert {name: (staged / name).stat().st_mode & 0o7777 for name in modes} == modes
 
 
 def test_uninstall_below_destdir_keeps_jobs_logs_and_nothing_else(staged: Path) -> None:

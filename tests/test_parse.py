@@ -132,11 +132,11 @@ def test_the_origin_is_no_part_of_the_definition() -> None:
             job(overlap="skp"),
             [("`overlap` must be one of `skip`, `queue`, `replace`, `allow`", "did you mean `skip`?")],
         ),
-        (job("a b"), [("`a b` is no valid `job_id`", 'for example `"report-001"`')]),
-        (job("a\n"), [("`a\N{REPLACEMENT CHARACTER}` is no valid `job_id`", 'for example `"report-001"`')]),
-        (job("x" * 129), [(f"`{'x' * 60}…` is no valid `job_id`", 'for example `"report-001"`')]),
+        (job("a b"), [("`a b` is not a valid `job_id`", 'for example `"report-001"`')]),
+        (job("a\n"), [("`a\N{REPLACEMENT CHARACTER}` is not a valid `job_id`", 'for example `"report-001"`')]),
+        (job("x" * 129), [(f"`{'x' * 60}…` is not a valid `job_id`", 'for example `"report-001"`')]),
         (job(catch_up=-1), [("`catch_up` must be at least 0", 'for example `"60s"`')]),
-        (job(catch_up="5 minutes"), [("`5 minutes` is no duration", durations.HELP)]),
+        (job(catch_up="5 minutes"), [("`5 minutes` is not a duration", durations.HELP)]),
         (job(timeout="0s"), [("`timeout` must be longer than 0", "leave it out for no limit")]),
         (job(timeout=0), [("`timeout` must be more than 0", 'for example `"15m"`')]),
         (
@@ -385,7 +385,7 @@ def test_only_the_first_problems_of_many_are_told() -> None:
 def test_what_is_shown_of_a_file_is_one_printable_line() -> None:
     """Also of a token that goes on over lines, and of a key with a line break in it."""
     assert problems('{"job_id": "x" "\n,"}')[0][0] == 'expected `,` or a closing bracket, found `"\ufffd,"`'
-    assert problems('{"a\\nb": 1, "a\\nb": 2}')[0][0] == "the key `a\ufffdb` stands here a second time"
+    assert problems('{"a\\nb": 1, "a\\nb": 2}')[0][0] == "the key `a\ufffdb` appears here a second time"
 
 
 @pytest.mark.parametrize("fault", [SystemExit(1), KeyboardInterrupt(), LookupError("what?"), RecursionError("deep")])
@@ -405,4 +405,42 @@ def test_whatever_a_task_type_raises_while_it_judges_is_a_problem_of_this_file(
 
 def test_no_message_about_a_duration_has_a_line_of_its_own() -> None:
     """Whatever stands in its place, a message stays one line."""
-    assert problems(job(catch_up="1\n2")) == [("`1\N{REPLACEMENT CHARACTER}2` is no duration", durations.HELP)]
+    assert problems(job(catch_up="1\n2")) == [("`1\N{REPLACEMENT CHARACTER}2` is not a duration", durations.HELP)]
+
+
+@pytest.mark.parametrize(
+    ("value", "help_"),
+    [
+        (18, 'write `"022"`, which is 18 in octal'),
+        (22, 'write `"022"`, or `"026"`, which is 22 in octal'),
+        (0, 'write `"000"`, which is 0 in octal'),
+        (77, 'write `"077"`, or `"0115"`, which is 77 in octal'),
+    ],
+)
+def test_a_umask_that_is_a_number_is_told_how_it_is_written(value: int, help_: str) -> None:
+    """As text, in octal; digits that may be octal already are offered as they stand."""
+    definition = job()
+    definition["task"]["umask"] = value
+    assert problems(definition) == [("`task.umask` must be text, not a number", help_)]
+
+
+def test_a_whole_number_with_a_point_is_that_integer_wherever_one_is_asked_for() -> None:
+    """So that what is accepted runs: `nice -n 10.0` does not. A number that may have a fraction keeps its form."""
+    written = job(retry={"attempts": 3e0})
+    written["task"] |= {"nice": 1e1, "success_exit_codes": [0.0, 3.0]}
+    plain = job(retry={"attempts": 3})
+    plain["task"] |= {"nice": 10, "success_exit_codes": [0, 3]}
+    request = {"type": "http_request", "url": "https://example.org/", "expected_status": [200.0, 2.04e2], "json": 1.0}
+
+    found = parsed(written)
+    assert isinstance(found, Job)
+    assert found == parsed(plain)
+    sent = parsed({**job(), "task": request})
+    assert isinstance(sent, Job)
+    assert json.dumps(sent.task.fields["expected_status"]) == "[200, 204]"
+    assert json.dumps(sent.task.fields["json"]) == "1.0"
+    negative = job()
+    negative["task"]["nice"] = -0.0
+    zero = parsed(negative)
+    assert isinstance(zero, Job)
+    assert json.dumps(zero.task.fields["nice"]) == "0"

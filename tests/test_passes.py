@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from jobscheduler import tasks
+from jobscheduler.fingerprint import in_log
 from jobscheduler.model import Job, Level, Value
 from jobscheduler.parse import Rules
 from jobscheduler.passes import Reconciler
@@ -139,6 +140,7 @@ def test_an_edit_is_told_as_a_difference(world: World) -> None:
         "changed": "schedule,timezone",
         "next_before": NOON + timedelta(hours=1),
         "next_after": NOON,
+        "hash": in_log(world.reconciler.definition("x")),
     }
 
 

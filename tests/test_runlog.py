@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jobscheduler.lockfile import LockFile
 from jobscheduler.model import Entry, Event, Level, Mark, Record, Status
 from jobscheduler.runlog import LogFile, RunLog, as_json, as_text, back
 from jobscheduler.runlog.lines import MAX_LINE
@@ -352,17 +353,6 @@ def test_marks_do_not_let_files_grow(tmp_path: Path) -> None:
     assert max(path.stat().st_size for path in tmp_path.iterdir()) <= 1000
 
 
-def test_a_log_that_keeps_nothing_asks_for_no_mark() -> None:
-    """A device is as large after a line as it was before; that is not what an emptied file is."""
-    asked: list[int] = []
-    with RunLog(LogFile(Path(os.devnull), 1000, 1, lambda: asked.append(1)), echo=None) as runlog:
-        for _ in range(60):
-            runlog.mark(wide(0))
-            assert runlog.write_through(Event(AT, Level.INFO, "x"), 5)
-
-    assert asked == []
-
-
 def test_a_mark_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What there was no room for is taken back and follows when there is, with the lines before it first."""
     log = tmp_path / "log"
@@ -448,22 +438,36 @@ def test_a_file_that_is_taken_away_while_nothing_is_written_is_noticed(tmp_path:
     assert len(found.waits) == 2
 
 
-def test_a_file_that_another_service_has_is_not_written(tmp_path: Path) -> None:
-    """It came to stand under the name: lines are kept, that is told once, and they follow when the file is free."""
-    log, others = tmp_path / "log", tmp_path / "others"
-    others.write_text("not ours\n")
-    with RunLog(LogFile(log, 10**6, 1), echo=None) as runlog, others.open("ab") as held:
-        assert runlog.write_through(SUCCESS, 5)
-        fcntl.flock(held, fcntl.LOCK_EX)
-        others.rename(log)
+def test_a_log_that_another_service_has_is_not_written(tmp_path: Path) -> None:
+    """Lines are kept, that is told once, and they follow when the log is free."""
+    log = tmp_path / "log"
+    log.write_text("not ours\n")
+    other = LockFile(tmp_path, ".log.lock")
+    other.take()
+    with RunLog(LogFile(log, 10**6, 1), echo=None) as runlog:
         wait_until(runlog.is_failing)
         for number in range(3):
             runlog.event(Level.INFO, "x", number=number)
         assert runlog.write_through(FAILURE, 5)
         assert log.read_text() == "not ours\n"
-        fcntl.flock(held, fcntl.LOCK_UN)
+        other.release()
         wait_until(lambda: "log.restored" in log.read_text())
 
     lines = [parse_line(line) for line in log.read_text().splitlines()[1:]]
     assert [line["word"] for line in lines] == ["log.lost", "x", "x", "x", "FAILURE", "log.restored"]
     assert lines[0]["error"] == f"the file is in use by process {os.getpid()}"
+    assert [path.name for path in tmp_path.iterdir()] == ["log"]
+
+
+def test_a_lock_that_a_reader_of_the_log_holds_stops_nothing(tmp_path: Path) -> None:
+    """Its group may read it, and who can open a file can lock it."""
+    log = tmp_path / "log"
+    log.write_text("before\n")
+    with log.open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_SH)
+        file = LogFile(log, 10**6, 1)
+        assert file.claim() is None
+        file.append(b"after\n")
+        file.close()
+
+    assert log.read_text() == "before\nafter\n"

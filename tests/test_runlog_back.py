@@ -85,6 +85,7 @@ def test_what_came_after_the_last_mark_is_applied(tmp_path: Path, form: str) -> 
         stopped=False,
         begun=(Begun("x", "b", at(2), at(2)), Begun("x", "by-hand", None, at(8))),
         accounted={"x": ((at(1), at(1)), (at(1), at(1)), (at(2), at(2)), (at(3), at(3)), (at(4), at(6)))},
+        told=at(0),
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from jobscheduler.model import Event, Record, Retry, Status
-from jobscheduler.runner import Again, Loop, Run, Runner, ear
+from jobscheduler.runner import Again, Loop, Run, Runner, charge, ear
 from jobscheduler.runner import loop as loops
 from jobscheduler.tasks import execute_command_child
 from tests.tasks_support import (
@@ -100,7 +100,7 @@ def world_of_its_own() -> Iterator[World]:
         made.runner.stop()
         made.loop.close()
         made.runner.close()
-        eventually(lambda: not made.loop._is_alive)
+        eventually(lambda: not made.loop._charge.is_taken)
 
 
 @pytest.fixture
@@ -346,9 +346,11 @@ def test_a_start_that_hangs_holds_up_nobody(world: World, tmp_path: Path) -> Non
     """Another thread takes over, and what hung is looked after when it comes back."""
     with hanging_program(tmp_path) as (program, let_go):
         hung = world.put([program])
-        eventually(lambda: world.loop._starts_since)
+        eventually(lambda: world.loop._charge.lent_since)
         others = [world.put("echo other") for _ in range(3)]
-        eventually(lambda: world.loop.look(world.loop._starts_since + loops.HANGS + 1) or world.loop._term == 2)
+        eventually(
+            lambda: world.loop.look(world.loop._charge.lent_since + charge.HANGS + 1) or world.loop._charge.term == 2
+        )
         assert {world.end()[0] for _ in others} == set(others)
         assert hung.record is None
         let_go()
@@ -364,14 +366,14 @@ def test_a_host_without_a_thread_lets_another_take_over_later(
     """Each look tries again."""
     with hanging_program(tmp_path) as (program, let_go):
         world.put([program])
-        eventually(lambda: world.loop._starts_since)
-        late = world.loop._starts_since + loops.HANGS + 1
+        eventually(lambda: world.loop._charge.lent_since)
+        first, late = world.loop._charge.term, world.loop._charge.lent_since + charge.HANGS + 1
         with monkeypatch.context() as scarce:
             scarce.setattr(threading.Thread, "start", no_thread)
             world.loop.look(late)
-        assert world.loop._term == 1
+        assert world.loop._charge.term == first
         world.loop.look(late)
-        assert world.loop._term == 2
+        assert world.loop._charge.term != first
         assert world.run("true").status is Status.SUCCESS
         let_go()
         world.record()

@@ -6,7 +6,18 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from jobscheduler.slots import MOST, Act, Decision, Missed, Outage, Overlap, Situation, after_outage, decide
+from jobscheduler.slots import (
+    MOST,
+    Act,
+    Circumstances,
+    Decision,
+    Missed,
+    Outage,
+    Overlap,
+    Situation,
+    after_outage,
+    decide,
+)
 from jobscheduler.timetable import Tally
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -140,7 +151,7 @@ def test_counting_an_outage_of_years_is_bounded() -> None:
     """Counting stops and says so; the last slot is named all the same, the latest runs, and the cursor is there."""
     now = at(MOST * 10)
 
-    made = decide(Every(1), NOON, now, Situation(), "asleep")
+    made = decide(Every(1), NOON, now, Situation(), Circumstances(lambda: ("asleep", ())))
 
     assert made.missed == (Missed(at(1), at(MOST * 10 - 1), MOST, more=True, reason="asleep"),)
     assert made.acts == ((now, Act.RUN),)

@@ -12,6 +12,7 @@ import pytest
 
 from jobscheduler.sources import SourceUnavailable
 from jobscheduler.sources.directory import DirectorySource, is_job_file
+from jobscheduler.sources.trust import Rules
 from tests.conftest import wait_until
 
 
@@ -59,18 +60,19 @@ def test_a_listing_tells_states_apart(tmp_path: Path) -> None:
 
 
 def test_a_file_that_may_not_be_read_is_a_problem_of_its_own(tmp_path: Path) -> None:
-    """With the command that mends it; and it may heal without an edit."""
+    """With the command that lets the service's group in, and no others: there may be a password in it."""
     path = tmp_path / "a.json"
     path.write_text("{}")
     path.chmod(0)
     tmp_path.chmod(0o755)
-    with DirectorySource(tmp_path).look() as view, as_nobody():
+    source = DirectorySource(tmp_path, Rules(65534))
+    with source.look() as view, as_nobody():
         found = view.read("a.json")
 
     assert found.problem is not None
-    assert found.problem.message == "the service may not read the file"
     assert found.problem.help is not None
-    assert f"chmod a+r {path}" in found.problem.help
+    assert "a+r" not in found.problem.help
+    assert "`chgrp nogroup " in found.problem.help
     assert found.problem.host
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -20,7 +21,8 @@ from jobscheduler.model import Problem
 from jobscheduler.sources import Read, SourceUnavailable, directory
 from jobscheduler.sources.directory import DirectorySource
 from tests.conftest import job
-from tests.files_support import Apart, put
+from tests.files_support import put
+from tests.throwaway_users import ThrowawayUser
 
 NOBODY, STRANGER = 65534, 12345
 
@@ -103,8 +105,8 @@ BY_OWNER: dict[str, tuple[Harm, str]] = {
     ),
 }
 BY_LINK: dict[str, tuple[Harm, str]] = {
-    "target, mode": (lambda p: p.target.chmod(0o666), "`{link}` may be written by everybody (mode 0666)"),
-    "target, owner": (lambda p: give(p.target, STRANGER), "`{link}` belongs to `12345`, not to root"),
+    "target, mode": (lambda p: p.target.chmod(0o666), "`{target}` may be written by everybody (mode 0666)"),
+    "target, owner": (lambda p: give(p.target, STRANGER), "`{target}` belongs to `12345`, not to root"),
     "target's directory, mode": (
         lambda p: p.elsewhere.chmod(0o777),
         "`{elsewhere}` may be written by everybody (mode 0777)",
@@ -189,6 +191,116 @@ def test_a_linked_jobs_directory_is_judged_like_a_linked_file(place: SimpleNames
     assert problem(link) is None
 
 
+@pytest.mark.parametrize("way", ["of the jobs directory", "that a link leads"])
+@pytest.mark.parametrize("harm", ["owner", "mode"])
+def test_every_directory_on_the_way_is_judged(place: SimpleNamespace, way: str, harm: str) -> None:
+    """Also one with no link in it: who may rename what it holds can put another directory of root's there."""
+    middle = place.base / "middle"
+    (middle / "inner" / "jobs.d").mkdir(parents=True)
+    put(middle / "inner" / "jobs.d", "a.json", job("x"))
+    jobs, name = middle / "inner" / "jobs.d", "a.json"
+    if way == "that a link leads":
+        (place.jobs / "link.json").symlink_to(jobs / "a.json")
+        jobs, name = place.jobs, "link.json"
+    assert problem(jobs, name) is None
+    if harm == "owner":
+        give(middle, STRANGER)
+    else:
+        middle.chmod(0o757)
+    found = problem(jobs, name)
+
+    expected = "belongs to `12345`, not to root" if harm == "owner" else "may be written by everybody (mode 0757)"
+    assert found is not None
+    assert (found.message if isinstance(found, Problem) else str(found)) == f"`{middle}` {expected}"
+    mend(found)
+    assert problem(jobs, name) is None
+
+
+def test_a_users_home_on_the_way_is_not_taken_away_from_them(alice: ThrowawayUser) -> None:
+    """The help offers another place: `chown` of a home would lock its user out."""
+    jobs = alice.home / "jobs.d"
+    jobs.mkdir()
+    found = problem(jobs)
+
+    assert isinstance(found, SourceUnavailable)
+    assert str(found) == f"`{alice.home}` belongs to `{alice.name}`, not to root"
+    assert "chown" not in str(found.help)
+    jobs.rmdir()
+
+
+def test_what_a_stranger_still_has_open_is_not_what_is_run_after_the_help(
+    place: SimpleNamespace, alice: ThrowawayUser
+) -> None:
+    """The command puts a copy in its place; what they write afterwards goes to the file that was there before."""
+    original = place.file.read_text()
+    give(place.file, alice.uid)
+    script = 'exec 3>>"$1"; echo open; read x; echo evil >&3; echo written; read x'
+    with alice.popen(
+        ["sh", "-c", script, "sh", str(place.file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as held:
+        assert held.stdin is not None
+        assert held.stdout is not None
+        assert held.stdout.readline() == b"open\n"
+        found = problem(place.jobs)
+        assert found is not None
+        mend(found)
+        held.stdin.write(b"\n")
+        held.stdin.flush()
+        assert held.stdout.readline() == b"written\n"
+        held.stdin.close()
+
+    assert place.file.read_text() == original
+    assert problem(place.jobs) is None
+    assert sorted(path.name for path in place.jobs.iterdir()) == ["a.json"]
+
+
+@pytest.mark.parametrize("name", ["it's; touch x.json", "-a.json", "a b$(id).json"])
+def test_the_command_of_the_help_is_quoted_for_the_shell(place: SimpleNamespace, name: str) -> None:
+    """Whatever a file is called; a dash in front is no option."""
+    file = put(place.jobs, name, job("x"))
+    give(file, STRANGER)
+    with contextlib.chdir(place.jobs):
+        found = problem(Path(), name)
+        assert found is not None
+        mend(found)
+        assert problem(Path(), name) is None
+    assert file.stat().st_uid == 0
+
+
+@pytest.mark.parametrize(("kind", "who"), [("u", "mallory"), ("g", "mallory"), ("u", "directory")])
+def test_an_access_control_list_that_lets_a_stranger_write_is_refused(
+    place: SimpleNamespace, alice: ThrowawayUser, mallory: ThrowawayUser, kind: str, who: str
+) -> None:
+    """Its mask stands where the group's rights do, and a service of an ordinary user trusts its group."""
+    for path in (place.jobs, place.file):
+        os.chown(path, alice.uid, alice.gid)
+    place.file.chmod(0o664)
+    path = place.jobs if who == "directory" else place.file
+    with acting_as(alice.uid):
+        assert problem(place.jobs) is None
+    subprocess.run(["setfacl", "-m", f"{kind}:{mallory.name}:rwx", path], check=True)
+    with acting_as(alice.uid):
+        found = problem(place.jobs)
+    assert found is not None
+    said = found.message if isinstance(found, Problem) else str(found)
+    assert said == f"`{path}` may be written by `{mallory.name}` (access control list)"
+    mend(found)
+    os.chown(place.file, alice.uid, alice.gid)
+    with acting_as(alice.uid):
+        assert problem(place.jobs) is None
+
+
+def test_an_access_control_list_that_only_lets_read_is_no_matter(
+    place: SimpleNamespace, alice: ThrowawayUser, mallory: ThrowawayUser
+) -> None:
+    """Nor one for root, for the user of the service, or with a mask that takes the right to write away."""
+    os.chown(place.file, alice.uid, alice.gid)
+    for entry in (f"u:{mallory.name}:r", f"u:{alice.name}:rw", "u:root:rw", f"u:{mallory.name}:rw,m::r"):
+        subprocess.run(["setfacl", "-b", "-m", entry, place.file], check=True)
+        with acting_as(alice.uid):
+            assert problem(place.jobs) is None, entry
+
+
 def test_a_sticky_directory_is_trusted_with_what_root_put_there(place: SimpleNamespace) -> None:
     """Nobody else can exchange that, so temporary directories work; also for a link into it."""
     place.jobs.chmod(0o1777)
@@ -242,29 +354,6 @@ def test_what_may_not_be_read_is_told_with_the_command_that_lets_it(place: Simpl
         mend(found)
         with acting_as(NOBODY):
             assert problem(place.jobs, name) is None
-
-
-@pytest.mark.parametrize("mode", ["0777", pytest.param("1777", marks=pytest.mark.deep)])
-def test_a_read_only_mount_counts_as_not_writable(tmp_path: Path, mode: str) -> None:
-    """Whatever the modes say; and the owner still has to be trusted."""
-    volume = tmp_path / "volume"
-    volume.mkdir()
-    prepare = f"""
-        mount -t tmpfs none {volume}; mkdir -m {mode} {volume}/cm; cd {volume}/cm
-        for name in mine theirs; do
-            echo '{{"job_id": "'$name'", "schedule": "@yearly", "task": {{"type": "execute_command", "command": "x"}}}}' > $name.json
-            chmod 666 $name.json
-        done
-        chown {STRANGER} theirs.json; cd /
-        mount --bind -o ro {volume}/cm "$1"
-    """  # noqa: E501
-    with Apart(tmp_path, prepare) as apart:
-        apart.service.start()
-        (started,) = apart.service.words("service.started")
-        (refused,) = apart.service.wait_for("job.refused")
-
-    assert (started["jobs"], refused["file"]) == ("1", "theirs.json")
-    assert "belongs to `12345`" in refused["problem"]
 
 
 # --- no window -------------------------------------------------------------------------------------------

@@ -83,8 +83,10 @@ def test_make_install_without_a_network_puts_everything_in_place(machine: Machin
     assert "systemctl enable --now jobscheduler" in said
     assert machine("jobscheduler --version") == "jobscheduler 0.1.0\n"
     assert json.loads(machine("cat /opt/jobscheduler/schemas/job.schema.json"))["title"] == "A job of jobscheduler"
-    for path in ("/etc/scheduler/jobs.d", "/var/log/scheduler", "/opt/jobscheduler/current/"):
+    for path in ("/var/log/scheduler", "/opt/jobscheduler/current/"):
         assert machine(f"stat -c '%U:%G %a' {path}") == "root:root 755\n"
+    for path in ("/etc/scheduler", "/etc/scheduler/jobs.d"):
+        assert machine(f"stat -c '%U:%G %a' {path}") == "root:root 750\n"
     assert machine("find /opt/jobscheduler -perm /022 ! -type l") == ""
     assert machine("systemctl is-enabled jobscheduler; true") == "disabled\n"
 
@@ -287,6 +289,41 @@ def test_the_hardened_drop_in_lets_some_jobs_run_and_stops_others(machine: Machi
 
     machine(f"rm -r {place.rpartition('/')[0]} /etc/scheduler/jobs.d/allowed.json /etc/scheduler/jobs.d/stopped.json")
     machine("systemctl daemon-reload; systemctl restart jobscheduler")
+
+
+def test_the_hardened_drop_in_changes_nothing_about_trust(machine: Machine) -> None:
+    """Its read-only mounts are of file systems that others write: what the plain unit refuses, the hardened one does.
+
+    And both find each other's lock, so that no second service runs on the same jobs directory.
+    """
+    place = "/etc/systemd/system/jobscheduler.service.d"
+    machine("install -d -m 775 -g nogroup /srv/jobs.d; echo '{}' > /srv/jobs.d/x.json; chmod 664 /srv/jobs.d/x.json")
+    machine(f"install -D -m 644 /opt/jobscheduler/current/hardened.conf {place}/hardened.conf")
+    machine(f"printf '[Service]\\nEnvironment=JOBSCHEDULER_JOBS_DIR=/srv/jobs.d\\n' > {place}/place.conf")
+    machine("systemctl daemon-reload")
+    assert machine.run("systemctl restart jobscheduler").returncode != 0
+    said = machine("journalctl --no-pager --unit jobscheduler --output cat")
+    assert "`/srv/jobs.d` may be written by its group (mode 0775)" in said
+    machine("chmod 755 /srv/jobs.d; systemctl stop jobscheduler; systemctl restart jobscheduler")
+    machine.wait("the file is refused", lambda: records(machine, "job.refused", file="x.json"))
+    pid = machine("systemctl show --value --property MainPID jobscheduler").strip()
+    second = machine.run("jobscheduler serve --jobs-dir /srv/jobs.d --log-file /root/second.log --socket /root/second")
+    assert second.returncode == 1
+    assert f"is in use by process {pid}" in second.stderr
+
+    machine(f"rm -r {place} /srv/jobs.d; systemctl daemon-reload; systemctl restart jobscheduler")
+
+
+def test_only_root_and_its_group_may_look_at_the_jobs(machine: Machine) -> None:
+    """Job files may have passwords in them; so it is if the unit makes the directories, too."""
+    machine("mv /etc/scheduler /etc/kept; systemctl restart jobscheduler")
+    assert machine("stat -c %a /etc/scheduler /etc/scheduler/jobs.d") == "750\n750\n"
+    machine("rm -r /etc/scheduler; mv /etc/kept /etc/scheduler; systemctl restart jobscheduler")
+    assert machine("stat -c %a /etc/scheduler /etc/scheduler/jobs.d") == "750\n750\n"
+    denied = machine.run("setpriv --reuid nobody --regid nogroup --clear-groups jobscheduler validate")
+    assert denied.returncode == 1
+    assert "help: only root has to read it: run this as root" in denied.stdout
+    assert "Traceback" not in denied.stderr
 
 
 def test_a_wrong_setting_is_not_tried_again(machine: Machine) -> None:

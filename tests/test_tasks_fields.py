@@ -206,3 +206,29 @@ def test_what_is_no_duration_is_refused(text):
     """Nothing is guessed."""
     with pytest.raises(ValueError, match="is not a duration"):
         seconds(text)
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "fields", "message"),
+    [
+        (
+            ExecuteCommand,
+            ("shell",),
+            {"command": "x", "shell": "/bin/sh\u00a0"},
+            "U+00A0, no-break space, cannot be in the path",
+        ),
+        (
+            ExecuteCommand,
+            ("env", "A\u200b"),
+            {"command": "x", "env": {"A\u200b": ""}},
+            "U+200B, zero width space, cannot be in",
+        ),
+        (HttpRequest, ("url",), {"url": "https://exa\u00a0mple.org/"}, "U+00A0, no-break space, cannot be in a URL"),
+        (HttpRequest, ("url",), {"url": "https://example.org/a\u2003b"}, "U+2003, em space, cannot be in a URL"),
+    ],
+)
+def test_a_blank_that_is_none_is_named_where_none_can_be(kind, path, fields, message):
+    """A path of a shell, a name of a variable, a URL: seen by no eye, and found by no program."""
+    ((where, told, host),) = complaints(kind, **fields)
+    assert (where, host) == (path, False)
+    assert told.startswith(message)

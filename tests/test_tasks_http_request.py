@@ -456,6 +456,43 @@ def test_a_huge_answer_is_read_up_to_a_bound(serve):
     assert b"bytes left out" in outcome.output
 
 
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("first", "again", "words"),
+    [
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n", "whose head has more than 256 KiB"),
+        (b"", b"HTTP/1.1 100 Continue\r\nX: y\r\n\r\n", "whose head has more than 256 KiB"),
+        (CHUNKED, b"1;" + b"x" * 60000 + b"\r\ny\r\n", "mostly frames"),
+        (CHUNKED, b"1\r\ny\r\n", "mostly frames"),
+        (CHUNKED + b"0\r\n", b"X: y\r\n", "mostly frames"),
+    ],
+)
+def test_an_answer_that_is_no_body_without_end_is_bounded_in_bytes(serve, first, again, words):
+    """It would else be read for as long as the time limit allows, at the cost of a core."""
+    sent = []
+
+    def flood(connection, _):
+        connection.sendall(first)
+        while True:
+            connection.sendall(again * (1 + 60000 // len(again)))
+            sent.append(60000)
+
+    failed = failure(serve(flood).url(), timeout=30)
+
+    assert (failed.reason, words in str(failed)) == ("http", True)
+    assert sum(sent) < 16 * 1024 * 1024
+
+
+def test_small_chunks_and_some_interim_answers_are_fine(serve):
+    """Servers write their bodies in pieces, and tell that they are at work."""
+    body = CHUNKED + b"".join(b"1\r\nx\r\n" for _ in range(50_000)) + b"0\r\nTrailer: y\r\n\r\n"
+    interim = b"HTTP/1.1 100 Continue\r\n\r\n" * 100
+
+    assert request(serve(say(interim + body)).url()).output.count(b"x") == 50_000
+
+
 def test_no_proxy_of_the_environment_is_used(serve, monkeypatch):
     """A job goes where its URL says."""
     server = serve(respond(200, b"direct"))

@@ -10,9 +10,9 @@ import time
 import pytest
 
 from jobscheduler.runner import end_leftovers
-from jobscheduler.tasks import processes
+from jobscheduler.tasks import process_tree
 from jobscheduler.tasks.aftermath import AFTERMATH
-from jobscheduler.tasks.processes import GRACE, End, look_at, marked, send, tree
+from jobscheduler.tasks.processes import look_at, marked, send, tree
 from tests.tasks_support import (
     Pipe,
     as_root,
@@ -85,8 +85,7 @@ def test_a_child_with_another_environment_is_ended_as_long_as_its_parents_live(t
 
 def test_who_was_told_term_is_killed_although_its_parent_has_died_of_it(tmp_path, monkeypatch):
     """Without mark, session and parent nothing ties it to the run any more but that it was once seen in its tree."""
-    end = End.__call__
-    monkeypatch.setattr(End, "__call__", lambda self, grace=GRACE: end(self, 0.3))
+    monkeypatch.setattr(process_tree, "GRACE", 0.3)
     pipe = Pipe(tmp_path)
     deaf = f'trap "" TERM; echo $$ > {pipe.path}; while :; do sleep 0.01; done'
     _, pids = stopped_when_ready(pipe, f"env -i /usr/bin/setsid /bin/sh -c '{deaf}' & wait")
@@ -109,16 +108,15 @@ def test_what_an_earlier_attempt_left_in_the_background_is_spared(tmp_path):
     eventually(lambda: is_gone(left))
 
 
-def test_who_does_not_hear_term_is_killed(tmp_path, monkeypatch):
-    """After the grace, and not before."""
-    asked = []
-    end = End.__call__
-    monkeypatch.setattr(End, "__call__", lambda self, grace=GRACE: (asked.append(grace), end(self, 0.05))[1])
-    pipe = Pipe(tmp_path)
-    failed, pids = stopped_when_ready(pipe, f"trap '' TERM; echo $$ > {pipe.path}; while :; do sleep 0.01; done")
+def test_a_process_that_does_not_hear_term_is_killed(tmp_path, monkeypatch):
+    """After the grace, and not before; both signals are on record with their instants."""
+    monkeypatch.setattr(process_tree, "GRACE", 0.3)
+    pipe, told = Pipe(tmp_path), context()
+    with in_thread(lambda: (pipe.pids(), told.stop("timeout"))):
+        failed = failure(f"trap '' TERM; echo $$ > {pipe.path}; while :; do sleep 0.01; done", told)
     assert failed.outcome.details == (("signal", "SIGKILL"),)
-    assert asked == [GRACE]
-    eventually(lambda: is_gone(pids[0]))
+    assert told.signals.kill_sent - told.signals.term_sent >= 0.3
+    assert told.missing_signal(time.monotonic()) is None
 
 
 def test_a_command_may_clean_up_when_it_is_stopped(tmp_path):
@@ -260,7 +258,7 @@ def test_runs_at_the_same_time_do_not_take_each_others_status():
     def run(code):
         for _ in range(10):
             outcome = execute(f"sleep 0.001 & exit {code}", success_exit_codes=[code])
-            if outcome.details != (("exit_code", code),):
+            if outcome.details[0] != ("exit_code", code):
                 wrong.append(outcome)
 
     threads = [threading.Thread(target=run, args=(code,)) for code in range(8)]
@@ -311,53 +309,6 @@ def test_a_process_that_is_not_the_one_is_not_signalled():
         process.wait()
 
 
-class Looks:
-    """Looks at everybody that wait for the test."""
-
-    def __init__(self, monkeypatch):
-        self.count = 0
-        self.entered = threading.Semaphore(0)
-        self.may_end = threading.Event()
-        self._everybody = processes.everybody
-        monkeypatch.setattr(processes, "everybody", self)
-
-    def __call__(self):
-        """Look, when the test says so."""
-        self.count += 1
-        found = list(self._everybody())
-        self.entered.release()
-        self.may_end.wait(10)
-        return iter(found)
-
-
-def test_many_who_ask_at_once_share_a_look(monkeypatch):
-    """Hundreds of runs that end together would else look at everybody hundreds of times."""
-    looks, found = Looks(monkeypatch), []
-    threads = [threading.Thread(target=lambda: found.append(tree(["none"]))) for _ in range(20)]
-    for thread in threads:
-        thread.start()
-    looks.entered.acquire()
-    looks.may_end.set()
-    for thread in threads:
-        thread.join()
-    assert found == [()] * 20
-    assert looks.count <= 20 // 2, "each looked for itself"
-
-
-def test_a_look_that_began_before_one_asked_is_not_for_them(monkeypatch):
-    """It may have missed who was forked since."""
-    looks, found = Looks(monkeypatch), []
-    with in_thread(lambda: tree(["none"])):
-        looks.entered.acquire()
-        late = subprocess.Popen(["sleep", "1000"], env={"JOB_RUN_ID": "late-run"})
-        with in_thread(lambda: found.append(tree(["late-run"]))):
-            looks.may_end.set()
-    late.kill()
-    late.wait()
-    assert [process.pid for (process,) in found] == [late.pid]
-    assert looks.count == 2
-
-
 def test_the_service_is_never_part_of_a_tree(monkeypatch):
     """Even if it was itself started by a job and carries a mark."""
     mark = "5f3c2a9d0000"
@@ -365,7 +316,8 @@ def test_the_service_is_never_part_of_a_tree(monkeypatch):
         [
             sys.executable,
             "-c",
-            f"from jobscheduler.tasks.processes import *; print(tree(['{mark}']), marked(os.getpid(), ['{mark}']))",
+            "import os; from jobscheduler.tasks.processes import marked, tree; "
+            f"print(tree(['{mark}']), marked(os.getpid(), ['{mark}']))",
         ],
         env={"JOB_RUN_ID": mark},
         capture_output=True,

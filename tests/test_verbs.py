@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from jobscheduler.cli.run import _show
 from tests.conftest import ROOT, Service, job, wait_until
 
 EVERY_VERB = {
@@ -168,7 +169,7 @@ def test_run_starts_a_run_and_says_which(service: Service) -> None:
     done = ask(service, "run", "daily")
     run_id = done.stdout.split()[1]
 
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr.startswith("note: the next slot, ")) == (0, True)
     (record,) = service.wait_for("SUCCESS", run_id=run_id)
     assert (record["trigger"], record["by"], "scheduled" in record) == ("manual", str(os.getuid()), False)
 
@@ -183,6 +184,25 @@ def test_run_wait_gives_output_and_exit_status(service: Service) -> None:
     assert "reason=exit exit_code=3" in bad.stderr
     (told,) = answer(service, "run", "fails", "--wait")
     assert (told["record"]["status"], told["record"]["exit_code"], told["output"]) == ("FAILURE", 3, "why")
+
+
+def test_what_a_job_prints_cannot_command_the_terminal(service: Service) -> None:
+    """Neither by its output nor by the words of its error; lines and tabs stay, and a pipe gets the bytes."""
+    script = r"printf 'a\tb\n\033]0;pwn\007\033[2J\302\233\342\200\256\n'; exit 126"
+    service.write("hostile.json", job("hostile", "@yearly", script))
+    service.wait_for("job.added", job_id="hostile")
+    shown = on_a_terminal(service, "run", "hostile", "--wait", NO_COLOR="1")
+
+    assert not set(shown) & {"\x1b", "\x07", "\x9b", "\u202e"}
+    assert "a\tb\r\n\\x1b]0;pwn\\x07\\x1b[2J\\x9b\\u202e\r\n" in shown
+    assert "\x1b]0;pwn\x07" in ask(service, "run", "hostile", "--wait").stdout
+
+
+def test_the_words_of_an_error_are_spelled_out_everywhere(capsys: pytest.CaptureFixture[str]) -> None:
+    """Also where standard error is a file that will be looked at on a terminal."""
+    _show({"output": None, "record": {"status": "FAILURE", "duration": 1.0, "error": "\x1b]0;owned\x07\nSUCCESS"}})
+
+    assert capsys.readouterr().err == "FAILURE after 1.0s error=\\x1b]0;owned\\x07\\nSUCCESS\n"
 
 
 @pytest.mark.parametrize("name", ["off", "past", "once", "rotten"])

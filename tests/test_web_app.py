@@ -7,6 +7,7 @@ import json
 import logging
 import re
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from html.parser import HTMLParser
 from typing import Any
 
@@ -373,3 +374,45 @@ def test_a_definition_is_shown_as_json() -> None:
     page = get(a_day(), "/job/report-daily").text
     (text,) = re.findall(r"<h2 id=\"h-definition\">Definition</h2>\s*<pre>(.*?)</pre>", page, re.DOTALL)
     assert json.loads(text.replace("&#34;", '"'))["job_id"] == "report-daily"
+
+
+@pytest.mark.parametrize("name", ["", "job-%", "../x", "a b", ".hidden", "x" * 129, "%00"])
+def test_nothing_is_read_for_what_cannot_be_an_id(name: str) -> None:
+    """The log of a busy host has hundreds of megabytes, and anybody may ask."""
+    face = a_day()
+    assert get(face, f"/job/{name}").status == 404
+    assert face.reads == 0
+
+
+def test_a_job_page_says_that_there_are_older_records() -> None:
+    """And how to see them; a page that shows all does not say so."""
+    few, many = FakeFace(), FakeFace()
+    for face, count in ((few, 3), (many, 60)):
+        face.add("* * * * *", "often")
+        for number in range(count):
+            face.ran("often", NOW - timedelta(minutes=number + 1), 1)
+    assert "jobscheduler history often" not in get(few, "/job/often").text
+    assert "jobscheduler history often" in get(many, "/job/often").text
+
+
+def test_one_request_reads_the_log_and_others_wait_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then they are told to come again; one whose client has left stops waiting at once."""
+    monkeypatch.setattr("jobscheduler.web.pages.PATIENCE", 0.0)
+    monkeypatch.setattr("jobscheduler.web.pages.LOOK", 0.01)
+    app = App(a_day(), Gate("build7", None))
+    name = next(one.id for one in a_day().jobs if one.id)
+    with app._pages._lock:
+        busy = get(app, f"/job/{name}")
+        assert (busy.status, busy.headers["Retry-After"]) == (503, "5")
+        assert get(app, "/").status == 503
+    assert get(app, "/").status == 200
+
+
+def test_nothing_is_read_for_a_client_that_has_left() -> None:
+    """It would be made for nobody."""
+    face = a_day()
+    app = App(face, Gate("build7", None))
+    name = next(one.id for one in face.jobs if one.id)
+    left: dict[str, Any] = {"waitress.client_disconnected": lambda: True}
+    assert get(app, f"/job/{name}", **left).status == 503
+    assert face.reads == 0

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
+import zoneinfo
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -14,7 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobscheduler import zone as zones
-from jobscheduler.zone import ZoneUnknown, named_zone, service_zone
+from jobscheduler.parse import Rules, parse
+from jobscheduler.tasks import task_names, task_type
+from jobscheduler.zone import ZoneUnknown, named_zone, note_on, service_zone
+from jobscheduler.zone_names import TODAYS_NAME
 
 DATA = "/usr/share/zoneinfo"
 
@@ -50,6 +57,11 @@ def test_a_zone_has_its_iana_name(name):
         ("UTC+2", "Etc/GMT-2"),
         ("GMT-03:00", "Etc/GMT+3"),
         ("+01:00", "Etc/GMT-1"),
+        ("UTC+0", "Etc/UTC"),
+        ("GMT+05:30", "Asia/Kolkata"),
+        ("+05:45", "Asia/Kathmandu"),
+        ("Asia/Yangoon", "Asia/Yangon"),
+        ("us/pacific", "US/Pacific"),
         ("Europe", None),
         ("America/Argentina", None),
         ("CEST", None),
@@ -105,7 +117,8 @@ def test_a_host_without_zone_data_is_told_to_install_it():
 import sys, zoneinfo
 sys.modules["tzdata"] = None
 zoneinfo.reset_tzpath([])
-from jobscheduler.zone import ZoneUnknown, named_zone, service_zone
+from jobscheduler.zone import ZoneUnknown, named_zone, note_on, service_zone
+from jobscheduler.zone_names import TODAYS_NAME
 for attempt in (lambda: named_zone("Europe/Berlin"), lambda: named_zone("UTC"), lambda: service_zone(None, {"TZ": ""})):
     try:
         print(attempt())
@@ -114,6 +127,136 @@ for attempt in (lambda: named_zone("Europe/Berlin"), lambda: named_zone("UTC"), 
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["this host has no time zone data | install the package `tzdata`"] * 3
+
+
+MODERN = [name for name in zoneinfo.available_timezones() if name not in TODAYS_NAME and name != "localtime"]
+
+
+@pytest.fixture
+def modern(tmp_path: Path) -> Iterator[Path]:
+    """Have zone data without the former names, as Debian 13 has it without `tzdata-legacy`."""
+    before = zoneinfo.TZPATH
+    for name in MODERN:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).symlink_to(f"{DATA}/{name}")
+    _see_anew([tmp_path])
+    yield tmp_path
+    _see_anew(before)
+
+
+def _see_anew(path: Sequence[str | Path]) -> None:
+    zoneinfo.reset_tzpath([str(one) for one in path])
+    ZoneInfo.clear_cache()
+    zones._listed.cache_clear()
+
+
+def offsets(name: str) -> list[object]:
+    """Give the offsets of a zone at the beginning of each month of a year."""
+    return [datetime(2027, 1, 1, tzinfo=ZoneInfo(name)).replace(month=month).utcoffset() for month in range(1, 13)]
+
+
+@pytest.mark.parametrize("former", sorted(TODAYS_NAME))
+def test_todays_name_of_a_zone_has_the_same_rules(former: str) -> None:
+    """No suggestion moves a schedule."""
+    assert offsets(former) == offsets(TODAYS_NAME[former])
+    assert TODAYS_NAME[former] not in TODAYS_NAME
+
+
+@pytest.mark.parametrize(
+    ("former", "today"),
+    [
+        *[
+            ("US/Pacific", "America/Los_Angeles"),
+            ("Asia/Saigon", "Asia/Ho_Chi_Minh"),
+            ("Asia/Calcutta", "Asia/Kolkata"),
+        ],
+        *[
+            ("EST5EDT", "America/New_York"),
+            ("Japan", "Asia/Tokyo"),
+            ("GB", "Europe/London"),
+            ("Cuba", "America/Havana"),
+        ],
+        *[("EST", "America/Panama"), ("MST", "America/Phoenix"), ("HST", "Pacific/Honolulu"), ("Zulu", "Etc/UTC")],
+        *[("Europe/Kiev", "Europe/Kyiv"), ("posix/Japan", "Asia/Tokyo")],
+    ],
+)
+def test_a_former_name_is_refused_with_todays_and_the_package(modern: Path, former: str, today: str) -> None:
+    """On a host without it; and it is a finding about the host, judged again when the package may be there."""
+    refused = refusal(former)
+    assert refused.help.startswith(f"write `{today}`, its name today")
+    assert "`tzdata-legacy`" in refused.help
+    assert refused.of_host
+    assert not refusal("Europe/Berlim").of_host
+
+
+def test_a_zone_that_is_merely_spelled_alike_is_never_suggested(modern: Path) -> None:
+    """Saigon is no Yangon, which is half an hour off; a typing mistake leads to today's name."""
+    assert "Yangon" not in refusal("Asia/Saigon").help
+    assert refusal("Asia/Saigonn").help == "did you mean `Asia/Ho_Chi_Minh`?"
+    assert "did you mean" not in refusal("America/Bostona").help
+    assert "did you mean" not in refusal("Europe/Munich").help
+
+
+def test_a_name_that_is_newer_than_the_hosts_data_is_refused_with_its_former_one(modern: Path) -> None:
+    """As Kyiv on a host whose data are from before 2022."""
+    (modern / "Europe/Kyiv").rename(modern / "Europe/Kiev")
+    _see_anew([modern])
+    assert refusal("Europe/Kyiv").help == (
+        "write `Europe/Kiev`, its former name, or bring the package `tzdata` up to date"
+    )
+
+
+def test_data_that_is_installed_again_is_seen_at_the_next_look(modern: Path) -> None:
+    """Without a restart or a signal."""
+    assert refusal("Japan").of_host
+    (modern / "Japan").symlink_to(f"{DATA}/Japan")
+    assert named_zone("Japan").key == "Japan"
+
+
+def test_a_job_in_a_zone_that_the_host_lost_is_judged_again_without_an_edit(modern: Path) -> None:
+    """So that the next rescan after `apt install tzdata-legacy` takes it; one in no zone at all waits for an edit."""
+    rules = Rules(ZoneInfo("UTC"), task_type, task_names())
+    for zone, again in (("Japan", True), ("Europe/Berlim", False)):
+        task = {"type": "execute_command", "command": "true"}
+        text = json.dumps({"job_id": "a", "schedule": "@daily", "timezone": zone, "task": task})
+        problems = parse(text.encode(), "a.json", rules)
+        assert isinstance(problems, tuple)
+        assert [problem.host for problem in problems] == [again]
+
+
+def test_an_offset_is_refused_with_the_turned_sign_said() -> None:
+    """`Etc/GMT-3` is ahead of UTC."""
+    assert refusal("+03:00").help == "write `Etc/GMT-3`, which is 3 h ahead of UTC: the sign in these names is reversed"
+    assert refusal("\u22123").help == "write `Etc/GMT+3`, which is 3 h behind UTC: the sign in these names is reversed"
+    assert "GMT" not in refusal("UTC:5").help
+    assert refusal("+05:30").help == "write the name of a place; `Asia/Kolkata` has that offset all year"
+
+
+@pytest.mark.parametrize(
+    ("name", "note"),
+    [
+        ("Etc/GMT+3", "`Etc/GMT+3` is 3 hours behind UTC: the sign in these names is reversed"),
+        ("Etc/GMT-1", "`Etc/GMT-1` is 1 hour ahead of UTC: the sign in these names is reversed"),
+        ("EST", "`EST` has no summer time; `America/New_York` has"),
+        ("MST", "`MST` has no summer time; `America/Denver` has"),
+        ("HST", "`HST` has no summer time"),
+        ("Europe/Berlin", None),
+        ("UTC", None),
+        ("Etc/GMT", None),
+    ],
+)
+def test_what_surprises_about_a_zone_is_said(name: str, note: str | None) -> None:
+    """And nothing about the others."""
+    assert note_on(name) == note
+    assert named_zone(name).key == name
+
+
+def test_a_lost_zone_in_tz_has_one_help_with_todays_name(modern: Path) -> None:
+    """And no example of another zone beside it."""
+    with pytest.raises(ZoneUnknown) as refused:
+        service_zone(None, {"TZ": "US/Pacific"}, Path("/nowhere"))
+    assert "America/Los_Angeles" in refused.value.help
+    assert "Europe/Berlin" not in refused.value.help
 
 
 # The service's zone.

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from jobscheduler.crontab import parse, sentence
 from jobscheduler.model import Cron, Job, Problem, Record, Status, TaskSpec
-from jobscheduler.results import Results
+from jobscheduler.results import Records, Results
 from jobscheduler.status import (
     Detail,
     Going,
@@ -74,12 +74,25 @@ class FakeFace:
         return {job_id: list(timetable_of(job).slots(NOW, until, most)) for job_id, job in wanted.items() if job_id}
 
     def records(
-        self, job_id: str | None, since: datetime, most: int, statuses: Collection[Status] = tuple(Status)
-    ) -> Sequence[Mapping[str, Any]]:
+        self,
+        since: datetime,
+        most: int,
+        statuses: Collection[Status] = tuple(Status),
+        check: Callable[[], object] = lambda: None,
+    ) -> Records:
+        check()
         self.reads += 1
-        found = [one for one in self.log if job_id in {None, one["job_id"]} and one["time"] >= since.isoformat()]
-        found = [one for one in found if one["status"] in statuses]
-        return sorted(found, key=lambda one: one["time"], reverse=True)[:most]
+        found = [one for one in self.log if one["time"] >= since.isoformat() and one["status"] in statuses]
+        return self._newest(found, most)
+
+    def history(self, job_id: str, most: int, check: Callable[[], object] = lambda: None) -> Records:
+        check()
+        self.reads += 1
+        return self._newest([one for one in self.log if one["job_id"] == job_id], most)
+
+    def _newest(self, found: list[dict[str, Any]], most: int) -> Records:
+        found = sorted(found, key=lambda one: one["time"], reverse=True)[:most]
+        return Records(found, datetime.fromisoformat(found[-1]["time"]) if len(found) == most else None)
 
     def output(self, run_id: str) -> bytes | None:
         return self.outputs.get(run_id)

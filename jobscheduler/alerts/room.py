@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
 
 from jobscheduler.alerts.changes import On, change, is_result
-from jobscheduler.alerts.sender import Due, Sender
-from jobscheduler.alerts.telling import alert_of
+from jobscheduler.alerts.damping import Batch, Damper, News
+from jobscheduler.alerts.due import Due
+from jobscheduler.alerts.sender import Sender
+from jobscheduler.alerts.telling import alert_of, summary_of
 from jobscheduler.model import NO_TASK, Entry, Event, Job, Level, Record, Status, TaskSpec
 
 QUEUE = 100_000
@@ -53,6 +55,7 @@ class Alerts:
         host: str = "",
         sender: Sender | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.defaults = defaults
         self._write = write
@@ -60,6 +63,8 @@ class Alerts:
         self._host = host
         self._sender = sender or Sender(write, clock=clock)
         self._clock = clock
+        self._monotonic = monotonic
+        self._damper = Damper()
         self._since = clock()
         self._former: dict[str, Status] = {}
         self._recalled = False
@@ -76,17 +81,17 @@ class Alerts:
         self._write(entry)
         if not isinstance(entry, Record) or not is_result(entry.status):
             return
-        if self._is_without(entry.job_id):
+        if self._is_without(entry):
             self._former[entry.job_id] = entry.status
         elif self._records.qsize() < QUEUE:
             self._records.put(entry)
         else:
             self._dropped += 1
 
-    def _is_without(self, job_id: str) -> bool:
-        """Tell whether a job surely has no alerts."""
+    def _is_without(self, record: Record) -> bool:
+        """Tell whether a job surely has no alerts. The definition that its run began with says so."""
         try:
-            job = self._find(job_id)
+            job = record.job or self._find(record.job_id)
             if job is None:
                 return False
             if job.on_failure is job.on_recovery is self.defaults.on_failure is self.defaults.on_recovery is None:
@@ -114,27 +119,53 @@ class Alerts:
         can_give = True
         while True:
             try:
-                record = self._records.get(timeout=None if can_give else RETRY)
+                record = self._records.get(timeout=self._until_next(can_give))
                 if record is None:
+                    self._give(self._damper.all(self._monotonic()))
                     return
                 self._look_at(record)
             except Empty:
                 pass
             except Exception as error:  # one record is not to keep the others from being looked at
                 self._complain(f"{type(error).__name__}: {error}")
+            self._give(self._damper.due(self._monotonic()))
             can_give = self._sender.tend()
             self._tell_dropped()
 
+    def _until_next(self, can_give: bool) -> float | None:
+        """Return for how many seconds a record may be waited for, None for ever."""
+        due = self._damper.next_at()
+        until = None if due is None else max(0.0, due - self._monotonic())
+        return until if can_give else min(RETRY, RETRY if until is None else until)
+
+    def waiting(self) -> tuple[str, ...]:
+        """Return the jobs of which an alert waits, is being given, or is held back. For any thread."""
+        return tuple(dict.fromkeys((*self._sender.waiting(), *self._damper.waiting())))
+
     def _look_at(self, record: Record) -> None:
-        job = self._find(record.job_id)
+        job = record.job or self._find(record.job_id)
         tasks = {on: self._task(job, on) for on in On} if job is not None else {}
         if any(tasks.values()) and not self._recalled and record.job_id not in self._former:
             self._recall()
         on = change(self._former.get(record.job_id), record.status)
         self._former[record.job_id] = record.status
         task = tasks.get(on) if on is not None else None
-        if on is not None and task is not None and job is not None:
-            self._sender.put(Due(task, alert_of(on, record, description=job.description, host=self._host)))
+        if on is None:
+            return
+        if task is None or job is None:
+            self._damper.note(record.job_id)
+        else:
+            self._give(self._damper.take(News(task, on, record, job.description), self._monotonic()))
+
+    def _give(self, batches: Iterable[Batch]) -> None:
+        for batch in batches:
+            one = batch[0]
+            if len(batch) == 1:
+                alert = alert_of(one.on, one.record, description=one.description, host=self._host, changes=one.changes)
+                self._sender.put(Due(one.task, alert, one.changes))
+            else:
+                names = tuple(each.job_id for each in batch)
+                self._sender.put(Due(one.task, summary_of(batch, host=self._host), jobs=names))
 
     def _task(self, job: Job, on: On) -> TaskSpec | None:
         """Return what is done for a job: its own task, or the service's if it does not say."""

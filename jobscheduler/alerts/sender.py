@@ -1,7 +1,9 @@
 """Giving alerts: a few threads, a time limit for each alert, and each job's alerts one after the other.
 
-1. An alert waits in the queue of its job; a job whose turn it is stands in `_ready`, unless an alert of it goes on.
-2. A worker takes the oldest alert of the job that is first there, carries it out, and puts the job back if more waits.
+1. An alert waits in the queue of its job; a job whose turn it is stands in `_ready`, unless an alert of it goes on. A
+   queue has two places: the first change and the latest; those in between cancel out and are counted.
+2. A worker takes the oldest alert of the first job there whose receiver has a place, carries it out, and puts the job
+   back if more waits. An alert that takes long does not count among the workers: receivers that hang delay no other.
 3. An alert that does not end when it is told to is given up: it is told as failed, its thread is left to it, and
    another one takes the place of that. Which of the two comes first, the end or the giving up, is decided by who takes
    the alert out of `_going`.
@@ -12,25 +14,42 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections import deque
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from itertools import chain
 
-from jobscheduler.model import Event, Level, TaskSpec, Value
+from jobscheduler.alerts.due import Due, Key, merged
+from jobscheduler.model import Event, Level, Value
 from jobscheduler.runner import GRACE, Ending, Timer, carry_out, tail
-from jobscheduler.tasks import Alert, Context
+from jobscheduler.tasks import Context
 
 LIMIT = 60.0
 """How long an alert may take, in seconds."""
 
-WORKERS = 4
-"""How many alerts are given at once."""
+WORKERS = 8
+"""How many alerts are given at once, besides those that take long."""
+
+OF_RECEIVER = 4
+"""How many of them go to one receiver: the server of a URL, else one and the same task."""
+
+LONG = 5.0
+"""What takes longer than this no longer counts among the workers, in seconds."""
+
+THREADS = 64
+"""How many alerts are given at once, with those that take long."""
+
+OF_JOB = 2
+"""How many alerts of one job may wait."""
 
 WAITING = 2000
-"""How many alerts may wait; what comes then is dropped and counted."""
+"""How many alerts may wait; what comes then is dropped and named."""
+
+NAMED = 200
+"""How many jobs one line names."""
 
 IDLE = 10.0
 """How long a thread waits for another alert before it ends, in seconds."""
@@ -40,19 +59,6 @@ _TURN = 0.2  # seconds between two looks at whether the end has become urgent
 Pairs = tuple[tuple[str, Value], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Due:
-    """An alert that is to be given: what to do, and what it is told."""
-
-    task: TaskSpec
-    alert: Alert
-
-    @property
-    def job_id(self) -> str:
-        """The job that it is about."""
-        return self.alert.record.job_id
-
-
 @dataclass(slots=True, eq=False)
 class _Going:
     """An alert that is being given."""
@@ -60,6 +66,7 @@ class _Going:
     due: Due
     context: Context
     began: float
+    is_long: bool = False
 
 
 class Sender:
@@ -86,33 +93,46 @@ class Sender:
         self._clock = clock
         self._timer = Timer(self._complain)
         self._changed = threading.Condition()
-        self._queues: dict[str, deque[Due]] = {}
-        self._ready: deque[str] = deque()
-        self._going: dict[str, _Going] = {}
-        self._waiting = self._dropped = self._workers = self._idle = 0
+        self._queues: dict[Key, deque[Due]] = {}
+        self._ready: deque[Key] = deque()
+        self._going: dict[Key, _Going] = {}
+        self._dropped: list[str] = []
+        self._waiting = self._workers = self._idle = self._long = 0
         self._closed = False
 
     def put(self, due: Due) -> None:
         """Have an alert given after those of the same job that were put before. Never waits for any of them."""
         with self._changed:
-            if self._closed or self._waiting >= self._most_waiting:
-                self._dropped += 1
+            if self._closed:
+                self._dropped += due.names
                 return
-            queue = self._queues.setdefault(due.job_id, deque())
-            queue.append(due)
-            self._waiting += 1
-            if len(queue) == 1 and due.job_id not in self._going:
-                self._ready.append(due.job_id)
-                self._changed.notify_all()
+            queue = self._queues.setdefault(due.key, deque())
+            if len(queue) >= OF_JOB:
+                queue.append(merged(queue.pop(), due))
+            elif self._waiting >= self._most_waiting:
+                self._dropped += due.names
+            else:
+                queue.append(due)
+                self._waiting += 1
+                if len(queue) == 1 and due.key not in self._going:
+                    self._ready.append(due.key)
+                    self._changed.notify_all()
         self.tend()
 
-    def tend(self) -> bool:
-        """See that somebody gives the alerts that are ready, and say what was dropped; False if nobody can for now."""
+    def waiting(self) -> list[str]:
+        """Return the jobs of which an alert waits or is being given."""
         with self._changed:
-            dropped = 0 if self._waiting >= self._most_waiting else self._take_dropped()
-            short = len(self._ready) > self._idle
-            hire = short and self._workers < self._most_workers
+            dues = [*(one.due for one in self._going.values()), *chain.from_iterable(self._queues.values())]
+        return [name for due in dues for name in due.names]
+
+    def tend(self) -> bool:
+        """See that a worker gives the alerts that are ready, and say what was dropped; False if none can for now."""
+        with self._changed:
+            dropped = [] if self._waiting >= self._most_waiting else self._take_dropped()
+            short = not self._idle and self._first() is not None
+            hire = short and self._workers - self._long < self._most_workers and self._workers < THREADS
             self._workers += hire
+            self._idle += hire  # it is about to look for an alert
         self._tell_dropped(dropped, "full")
         if hire:
             try:
@@ -120,14 +140,20 @@ class Sender:
             except RuntimeError:  # the host has no thread left
                 with self._changed:
                     self._workers -= 1
+                    self._idle -= 1
         return not short or self._workers > 0
+
+    def _first(self) -> Key | None:
+        """Return the first job whose alert may be given now; under the lock."""
+        at_work = Counter(one.due.receiver for one in self._going.values())
+        return next((key for key in self._ready if at_work[self._queues[key][0].receiver] < OF_RECEIVER), None)
 
     def stop(self, seconds: float, is_hurried: Callable[[], bool] = lambda: False) -> None:
         """Let alerts go on for `seconds` (or until `is_hurried`), then stop those that do and drop what waits."""
         self._wait(lambda: not self._going and not self._waiting, seconds, is_hurried)
         with self._changed:
             self._closed = True
-            self._dropped += self._waiting
+            self._dropped += [name for queue in self._queues.values() for due in queue for name in due.names]
             self._waiting = 0
             self._queues.clear()
             self._ready.clear()
@@ -160,47 +186,61 @@ class Sender:
             if not self._end(one):
                 return  # this thread was given up
             self._tell_end(one, ending)
+            with self._changed:
+                self._idle += 1
             self.tend()
 
     def _next(self) -> _Going | None:
-        """Take the next alert; None when there is none for a while."""
+        """Take the next alert; None when there is none for a while. The worker counts as idle before."""
         with self._changed:
-            self._idle += 1
-            found = self._changed.wait_for(lambda: self._ready or self._closed, IDLE)
+            found = self._changed.wait_for(lambda: self._closed or self._first() is not None, IDLE)
             self._idle -= 1
-            if not found or self._closed:
+            key = self._first()
+            if not found or self._closed or key is None:
                 self._workers -= 1
                 return None
-            job_id = self._ready.popleft()
-            due = self._queues[job_id].popleft()
+            self._ready.remove(key)
+            due = self._queues[key].popleft()
             self._waiting -= 1
-            self._going[job_id] = one = _Going(due, self._context(due), time.monotonic())
-            return one
+            self._going[key] = one = _Going(due, self._context(due), time.monotonic())
+        self.tend()
+        return one
 
     def _context(self, due: Due) -> Context:
         """Make the context. Its run id is a new one: it marks the processes of the alert, not those of the run."""
-        record = due.alert.record
         deadline = time.monotonic() + self._limit
-        return Context(record.job_id, os.urandom(6).hex(), record.scheduled, deadline=deadline, alert=due.alert)
+        slot = None if due.jobs else due.alert.record.scheduled
+        return Context(due.job_id, os.urandom(6).hex(), slot, deadline=deadline, alert=due.alert)
 
     def _carry_out(self, one: _Going) -> Ending:
         assert one.context.deadline is not None  # noqa: S101 - `_context` gives every alert one
         limit = self._timer.at(one.context.deadline, partial(self._tell_to_end, one, "timeout"))
+        long = self._timer.at(one.began + LONG, partial(self._takes_long, one))
         ending = carry_out(one.due.task, one.context)
         self._timer.cancel(limit)
+        self._timer.cancel(long)
         return ending
+
+    def _takes_long(self, one: _Going) -> None:
+        """Let another worker take its place beside it."""
+        with self._changed:
+            if self._going.get(one.due.key) is one and not one.is_long:
+                one.is_long = True
+                self._long += 1
+        self.tend()
 
     def _end(self, one: _Going) -> bool:
         """Take note that an alert is over; False if it was before."""
-        job_id = one.due.job_id
+        key = one.due.key
         with self._changed:
-            if self._going.get(job_id) is not one:
+            if self._going.get(key) is not one:
                 return False
-            del self._going[job_id]
-            if self._queues.get(job_id):
-                self._ready.append(job_id)
+            del self._going[key]
+            self._long -= one.is_long
+            if self._queues.get(key):
+                self._ready.append(key)
             else:
-                self._queues.pop(job_id, None)
+                self._queues.pop(key, None)
             self._changed.notify_all()
         return True
 
@@ -234,19 +274,22 @@ class Sender:
         self._tell(Level.WARNING, "alert.failed", one, values)
 
     def _tell(self, level: Level, name: str, one: _Going, values: Pairs) -> None:
-        record = one.due.alert.record
-        who: Pairs = (("job_id", record.job_id), ("on", one.due.alert.on))
-        run: Pairs = () if record.run_id is None else (("run_id", record.run_id),)
-        self._say(Event(self._clock(), level, name, (*who, *run, *values)))
+        record, due = one.due.alert.record, one.due
+        which: Pairs = (("count", len(due.jobs)),) if due.jobs else (("job_id", record.job_id),)
+        run: Pairs = () if record.run_id is None or due.jobs else (("run_id", record.run_id),)
+        changes: Pairs = (("changes", due.changes),) if due.changes > 1 else ()
+        self._say(Event(self._clock(), level, name, (*which, ("on", due.alert.on), *run, *changes, *values)))
 
-    def _take_dropped(self) -> int:
-        """Return how many alerts were dropped and not told yet; under the lock."""
-        dropped, self._dropped = self._dropped, 0
+    def _take_dropped(self) -> list[str]:
+        """Return the jobs whose alerts were dropped and not told yet; under the lock."""
+        dropped, self._dropped = self._dropped, []
         return dropped
 
-    def _tell_dropped(self, count: int, reason: str) -> None:
-        if count:
-            self._say(Event(self._clock(), Level.WARNING, "alert.dropped", (("count", count), ("reason", reason))))
+    def _tell_dropped(self, jobs: Sequence[str], reason: str) -> None:
+        for start in range(0, len(jobs), NAMED):
+            part = jobs[start : start + NAMED]
+            values: Pairs = (("count", len(part)), ("reason", reason), ("jobs", ",".join(dict.fromkeys(part))))
+            self._say(Event(self._clock(), Level.WARNING, "alert.dropped", values))
 
     def _complain(self, error: Exception) -> None:
         values: Pairs = (("error", f"{type(error).__name__}: {error}"),)

@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 from jobscheduler.alerts.changes import On
-from jobscheduler.model import Record
+from jobscheduler.alerts.damping import Batch, News
+from jobscheduler.model import Record, Status
 from jobscheduler.runlog import as_json, instant_text, line_of
 from jobscheduler.tasks import Alert
 
 MOST = 4096
 """The longest value of a variable, in characters; of the output the end is kept, of the others the beginning."""
 
+MOST_LISTED = 32_768
+"""The longest list of jobs in a summary, in characters."""
+
+MOST_JOBS = 500
+"""How many jobs a summary has in its JSON."""
+
+SUMMARY = "summary"
+"""What `JOB_ALERT` says of an alert that tells of several jobs."""
+
+_ODD = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
-def alert_of(on: On, record: Record, *, description: str, host: str) -> Alert:
-    """Return what an alert's task gets with its context."""
-    text = line_of(record, as_json).decode("ascii").rstrip("\n")
+def alert_of(on: On, record: Record, *, description: str, host: str, changes: int = 1) -> Alert:
+    """Return what an alert's task gets with its context; `changes` is how many changes of the result it stands for."""
+    text = _record_of(record, changes)
     details = dict(record.details)
     single = {
         "JOB_ALERT": on.value,
+        "JOB_CHANGES": changes,
         "JOB_DESCRIPTION": description,
         "JOB_DURATION": "" if record.duration is None else f"{record.duration:.3f}",
         "JOB_ERROR": details.get("error", ""),
@@ -32,8 +45,69 @@ def alert_of(on: On, record: Record, *, description: str, host: str) -> Alert:
         "JOB_STATUS": record.status.value,
     }
     variables = {name: _one_line(str(value)) for name, value in single.items()}
-    output = _writable(record.output or "").replace("\0", "")[-MOST:]
+    output = _lines(record.output or "")[-MOST:]
     return Alert(on.value, record, text, {**variables, "JOB_OUTPUT": output, "JOB_RECORD": text})
+
+
+def with_changes(alert: Alert, changes: int) -> Alert:
+    """Return an alert that stands for so many changes."""
+    text = _record_of(alert.record, changes)
+    variables = {**alert.variables, "JOB_CHANGES": str(changes), "JOB_RECORD": text}
+    return Alert(alert.on, alert.record, text, variables)
+
+
+def summary_of(batch: Batch, *, host: str) -> Alert:
+    """Return the alert that tells of several jobs at once: the latest change of each, those that fail first.
+
+    Its record is the last one, for what a record is needed for. The names that do not fit are counted.
+    """
+    order = sorted(batch, key=lambda one: (one.on is not On.FAILURE, one.job_id))
+    failing = sum(one.on is On.FAILURE for one in order)
+    status = Status.FAILURE if failing else Status.SUCCESS
+    last = max(batch, key=lambda one: one.record.at).record
+    jobs = [_entry(one) for one in order]
+    head = {"time": instant_text(last.at, exact=True), "status": status.value, "summary": True, "host": host}
+    counts = {"jobs": len(order), "failing": failing, "recovered": len(order) - failing}
+    text = json.dumps({**head, **counts, "changed": jobs[:MOST_JOBS], "left_out": max(0, len(jobs) - MOST_JOBS)})
+    description = f"{failing} failing, {len(order) - failing} working again"
+    empty = dict.fromkeys(("DURATION", "ERROR", "EXIT_CODE", "REASON", "RECORD_RUN_ID", "STARTED"), "")
+    variables = {
+        **{f"JOB_{name}": value for name, value in empty.items()},
+        "JOB_ALERT": SUMMARY,
+        "JOB_CHANGES": str(sum(one.changes for one in order)),
+        "JOB_DESCRIPTION": description,
+        "JOB_HOST": _one_line(host),
+        "JOB_OUTPUT": _listed([f"{one['status']} {one['job_id']}" for one in jobs]),
+        "JOB_RECORD": text,
+        "JOB_STATUS": status.value,
+    }
+    return Alert(SUMMARY, last, text, variables)
+
+
+def _entry(one: News) -> dict[str, str | int]:
+    reason = {} if one.record.reason is None else {"reason": one.record.reason}
+    more: dict[str, str | int] = {} if one.changes == 1 else {"changes": one.changes}
+    return {"job_id": one.job_id, "status": one.record.status.value, **reason, **more}
+
+
+def _listed(lines: list[str]) -> str:
+    """Return as many lines as fit, and how many do not."""
+    room, count = MOST_LISTED - len("and 1000000 more"), 0
+    while count < len(lines) and (room := room - len(lines[count]) - 1) >= 0:
+        count += 1
+    rest = [f"and {len(lines) - count} more"] if count < len(lines) else []
+    return "\n".join([*lines[:count], *rest])
+
+
+def _record_of(record: Record, changes: int) -> str:
+    """Return a record as the log writes it, and how many changes it stands for if there were others."""
+    text = line_of(record, as_json).decode("ascii").rstrip("\n")
+    return text if changes == 1 else f'{text[:-1]}, "changes": {changes}}}'
+
+
+def _lines(text: str) -> str:
+    """Return a text in which only line ends and tabs are left of all that controls a terminal or a mail."""
+    return _ODD.sub(lambda found: found[0].encode("unicode_escape").decode(), _writable(text))
 
 
 def _one_line(text: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobscheduler.cli.asking import local, plural, utc_now
 from jobscheduler.cli.db_files import Leftover, definitions_in, texts_of, write_all
+from jobscheduler.cli.db_waiting import finish
 from jobscheduler.cli.files import rules_of
 from jobscheduler.cli.options import add_options, settings_of
 from jobscheduler.cli.problems import show
@@ -42,14 +42,12 @@ _EXAMPLES = {
     "export": f"/srv/jobs.d {_FILE}",
     "add": f"report.json backup.json {_FILE}",
     "update": f"report.json --wait {_FILE}",
+    "put": f"report.json backup.json --wait {_FILE}",
     "remove": f"report-001 report-002 {_FILE}",
     "list": f"--json {_FILE} | jq -r '.jobs[].job_id'",
     "reload": f"--wait {_FILE}",
 }
 """What stands behind each verb in the example of its help."""
-
-LOOK = 0.2
-"""How long --wait waits between two looks, in seconds."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,7 +60,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     export = _verb(verbs, "export", _export, "have a directory hold the jobs of the table, and no others")
     export.add_argument("directory", metavar="DIR", help="the directory of job files; it is made if need be")
     export.add_argument("--delete", action="store_true", help="remove job files from DIR that are not in the table")
-    for name, run_, text in (("add", _add, "add jobs"), ("update", _update, "change jobs that are there")):
+    changing = (("add", _add, "add jobs"), ("update", _update, "change jobs that are there"))
+    for name, run_, text in (*changing, ("put", _put, "add jobs, or change those that are there")):
         verb = _verb(verbs, name, run_, text, "wait")
         verb.add_argument("files", nargs="+", metavar="FILE", help="a job file")
     remove = _verb(verbs, "remove", _remove, "remove jobs", "wait")
@@ -135,11 +134,15 @@ def _import_(arguments: argparse.Namespace, jobs: JobTable) -> int:
     counts = (len(changes.added), len(changes.updated), len(changes.removed))
     same = len(found) - counts[0] - counts[1]
     print("{} added, {} updated, {} removed, {} unchanged".format(*counts, same))
-    return 0 if changes.marker is None else _finish(jobs, changes.marker, wait=arguments.wait)
+    return 0 if changes.marker is None else finish(jobs, changes.marker, wait=arguments.wait)
 
 
 def _export(arguments: argparse.Namespace, jobs: JobTable) -> int:
-    held = {row.job_id: row.definition for row in jobs.list()}
+    rows = jobs.list()
+    cut = [Problem("the row is larger than 1 MiB", file=f"jm_jobs/{row.job_id}") for row in rows if row.is_cut]
+    if cut:
+        raise Leftover(*cut)
+    held = {row.job_id: row.definition for row in rows}
     written, removed = write_all(Path(arguments.directory), held, may_remove=arguments.delete)
     print(f"{written} written, {removed} removed, {len(held) - written} unchanged")
     return 0
@@ -149,37 +152,35 @@ def _add(arguments: argparse.Namespace, jobs: JobTable) -> int:
     given = texts_of(arguments.files, jobs.rules)
     marker = jobs.add(*given)
     print(f"{plural(len(given), 'job')} added")
-    return _finish(jobs, marker, wait=arguments.wait)
+    return finish(jobs, marker, wait=arguments.wait)
 
 
 def _update(arguments: argparse.Namespace, jobs: JobTable) -> int:
     given = texts_of(arguments.files, jobs.rules)
     marker = jobs.update(*given)
     print(f"{plural(len(given), 'job')} updated")
-    return _finish(jobs, marker, wait=arguments.wait)
+    return finish(jobs, marker, wait=arguments.wait)
+
+
+def _put(arguments: argparse.Namespace, jobs: JobTable) -> int:
+    given = texts_of(arguments.files, jobs.rules)
+    changes = jobs.put(*given)
+    added, updated = len(changes.added), len(changes.updated)
+    print(f"{added} added, {updated} updated, {len(given) - added - updated} unchanged")
+    return 0 if changes.marker is None else finish(jobs, changes.marker, wait=arguments.wait)
 
 
 def _remove(arguments: argparse.Namespace, jobs: JobTable) -> int:
     marker = jobs.remove(*arguments.jobs)
     print(f"{plural(len(set(arguments.jobs)), 'job')} removed")
-    return _finish(jobs, marker, wait=arguments.wait)
+    return finish(jobs, marker, wait=arguments.wait)
 
 
 def _reload(arguments: argparse.Namespace, jobs: JobTable) -> int:
     marker = jobs.reload()
     if not arguments.wait:
         print("asked for a reload")
-    return _finish(jobs, marker, wait=arguments.wait)
-
-
-def _finish(jobs: JobTable, marker: int, *, wait: bool) -> int:
-    """Wait until the service has made the reload, if that is wanted."""
-    sys.stdout.flush()
-    while wait and not jobs.is_reloaded(marker):
-        time.sleep(LOOK)
-    if wait:
-        print("reloaded")
-    return 0
+    return finish(jobs, marker, wait=arguments.wait)
 
 
 def _list(arguments: argparse.Namespace, jobs: JobTable) -> int:

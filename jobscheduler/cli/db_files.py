@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+import secrets
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from jobscheduler.model import Problem, in_order
-from jobscheduler.parse import Rules, conflict
+from jobscheduler.cli.problems import show
+from jobscheduler.model import Job, Problem, in_order
+from jobscheduler.parse import Rules, conflict, oddities, parse
 from jobscheduler.sources import SourceUnavailable
 from jobscheduler.sources.directory import DirectorySource, is_job_file
+from jobscheduler.sources.trust import Judge
+from jobscheduler.sources.way import Way, absolute
 
 
 class Leftover(Exception):
@@ -68,12 +74,20 @@ def _judged(raws: Iterable[tuple[str, bytes]], rules: Rules, problems: Iterable[
         except Refused as refused:
             wrong += refused.problems
             continue
+        _warn(raw, origin, rules)
         if owners.setdefault(job_id, origin) != origin:
             wrong.append(conflict(raw, origin, job_id, owners[job_id]))
         texts[job_id] = text
     if wrong:
         raise Refused(*wrong)
     return texts
+
+
+def _warn(raw: bytes, origin: str, rules: Rules) -> None:
+    """Show what is legal in a definition and hardly meant."""
+    job = parse(raw, origin, rules)
+    for problem in oddities(raw, origin, job, rules) if isinstance(job, Job) else ():
+        show(problem, sys.stderr, level="warning")
 
 
 def write_all(directory: Path, definitions: Mapping[str, str], *, may_remove: bool) -> tuple[int, int]:
@@ -97,28 +111,61 @@ def _write_all(directory: Path, definitions: Mapping[str, str], *, may_remove: b
     odd = [name for name in names if "/" in name or "\0" in name or not is_job_file(name)]
     if odd:
         raise Leftover(*(Problem(f"no file can be called `{name}`", help="give the row a valid id") for name in odd))
-    others = [path for path in sorted(directory.iterdir()) if is_job_file(path.name) and path.name not in names]
-    if others and not may_remove:
-        help_ = "`--delete` removes what is not in the table"
-        raise Leftover(*(Problem("this job file is not in the table", file=str(one), help=help_) for one in others))
-    written = sum(_write(directory / name, text.encode("utf-8")) for name, text in names.items())
-    for path in others:
-        path.unlink()
+    with _trusted(directory) as folder:
+        others = sorted(name for name in os.listdir(folder) if is_job_file(name) and name not in names)  # noqa: PTH208
+        if others and not may_remove:
+            help_ = "`--delete` removes what is not in the table"
+            message = "this job file is not in the table"
+            raise Leftover(*(Problem(message, file=str(directory / one), help=help_) for one in others))
+        written = sum(_write(folder, name, text.encode("utf-8")) for name, text in names.items())
+        for name in others:
+            os.unlink(name, dir_fd=folder)
     return written, len(others)
 
 
-def _write(path: Path, raw: bytes) -> bool:
+@contextmanager
+def _trusted(directory: Path) -> Iterator[int]:
+    """Open a directory to write job files into; only where no other user could put links and files of theirs.
+
+    Raises:
+        Leftover: others may write there, or on the way there.
+
+    """
+    judge = Judge()
+    with Way(judge) as way:
+        end = way.go(absolute(directory), is_directory=True)
+        distrust = way.verdict or judge.judge(end.descriptor, end.found, end.path)
+        if distrust is not None:
+            raise Leftover(Problem(distrust.message, file=str(directory), help=distrust.help))
+        folder = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=end.descriptor)
+        try:
+            yield folder
+        finally:
+            os.close(folder)
+
+
+def _write(folder: int, name: str, raw: bytes) -> bool:
     """Write a file as a whole, unless that is what it holds; tell whether it was written."""
-    if _held(path) == raw:
+    if _held(folder, name) == raw:
         return False
-    new = path.with_name(f".{path.name}.new")
-    new.write_bytes(raw)
-    os.replace(new, path)  # noqa: PTH105 - as one step
+    new = f".{secrets.token_hex(8)}.new"
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666, dir_fd=folder)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(raw)
+        os.replace(new, name, src_dir_fd=folder, dst_dir_fd=folder)  # as one step
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(new, dir_fd=folder)
+        raise
     return True
 
 
-def _held(path: Path) -> bytes | None:
+def _held(folder: int, name: str) -> bytes | None:
+    """Return what a file holds; None for a link, which the file takes the place of."""
     try:
-        return path.read_bytes()
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        with os.fdopen(os.open(name, flags, dir_fd=folder), "rb") as file:
+            return file.read()
     except OSError:
         return None

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import argparse
 import os
+import pwd
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jobscheduler import tasks
+from jobscheduler.cli.open_secrets import open_secrets
 from jobscheduler.config import Settings
 from jobscheduler.model import Job, Problem, in_order
-from jobscheduler.parse import Rules, conflict, parse
-from jobscheduler.sources import Read, SourceUnavailable, View
-from jobscheduler.sources.directory import DirectorySource, is_job_file
+from jobscheduler.parse import Rules, conflict, oddities, parse
+from jobscheduler.sources import Read, SourceUnavailable, trust
+from jobscheduler.sources.directory import DirectorySource, OpenDirectory, is_job_file
+from jobscheduler.sources.way import is_missing
 from jobscheduler.zone import service_zone
 
 Verdict = Job | tuple[Problem, ...]
@@ -41,22 +44,56 @@ def path_named(text: str) -> Path:
     return Path(text)
 
 
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """One file as found: what it defines or what is wrong with it, and what else is to be told; or words about all."""
+
+    verdict: Verdict | None
+    warnings: tuple[Problem, ...] = ()
+
+
 def definitions(path: Path, rules: Rules) -> Iterator[Verdict]:
     """Yield a Job or the problems of each file that a path means; problems carry the path as the user would write it.
 
     In a directory an id belongs to the file whose name sorts first, as at a start of the service.
     """
-    if not path.parent.is_dir():
-        yield _missing(path)
+    for one in checked(path, rules):
+        if one.verdict is not None:
+            yield one.verdict
+
+
+def checked(path: Path, rules: Rules, reader: str | None = None) -> Iterator[Checked]:
+    """Yield what each file that a path means is, and warnings.
+
+    Who may write the files is judged for the service of `reader`, a user, and a problem then. Without one it is judged
+    for this user's service if this is root; for others by the rules of root's service, as warnings: what is theirs is
+    on its way to a place of root's.
+    """
+    is_directory = os.path.isdir(path)  # noqa: PTH112 - raises nothing
+    if not is_directory and is_missing(path.parent / "."):
+        yield Checked(_missing(path))
         return
+    source = _source(path if is_directory else path.parent, reader)
     try:
-        with DirectorySource(path if path.is_dir() else path.parent).look() as view:
-            yield from _directory(view, path, rules) if path.is_dir() else [_file(view, path, rules)]
+        with source.look() as view:
+            if view.distrust is not None:
+                found = view.distrust
+                yield Checked(None, (Problem(found.message, str(source.path), help=found.help, host=True),))
+            yield from _directory(view, path, rules) if is_directory else [_file(view, path, rules)]
     except SourceUnavailable as reason:
-        yield (Problem(str(reason), file=str(path), help=reason.help),)
+        yield Checked((Problem(str(reason), file=str(path), help=reason.help),))
 
 
-def _directory(view: View, path: Path, rules: Rules) -> Iterator[Verdict]:
+def _source(directory: Path, reader: str | None) -> DirectorySource:
+    uid = os.geteuid()
+    if reader is not None:
+        return DirectorySource(directory, trust.Rules(pwd.getpwnam(reader).pw_uid))
+    if uid == 0:
+        return DirectorySource(directory)
+    return DirectorySource(directory, trust.Rules(0, also=uid), is_lenient=True)
+
+
+def _directory(view: OpenDirectory, path: Path, rules: Rules) -> Iterator[Checked]:
     owners: dict[str, str] = {}
     for name in sorted(view.listing(), key=in_order):
         found = view.read(name)
@@ -66,18 +103,18 @@ def _directory(view: View, path: Path, rules: Rules) -> Iterator[Verdict]:
         if isinstance(verdict, Job):
             owner = owners.setdefault(verdict.id, name)
             verdict = verdict if owner == name else (conflict(found.raw or b"", name, verdict.id, owner),)
-        yield _located(verdict, path / name)
+        yield _told(found, verdict, path / name, rules)
 
 
-def _file(view: View, path: Path, rules: Rules) -> Verdict:
+def _file(view: OpenDirectory, path: Path, rules: Rules) -> Checked:
     found = view.read(path.name)
     if found.gone:
-        return _missing(path)
+        return Checked(_missing(path))
     verdict = _verdict(found, rules)
     if isinstance(verdict, Job) and not is_job_file(path.name):
         help_ = "name it `*.json`, without a dot in front"
-        return (Problem("the service ignores a file of this name", file=str(path), help=help_),)
-    return _located(verdict, path)
+        return Checked((Problem("the service ignores a file of this name", file=str(path), help=help_),))
+    return _told(found, verdict, path, rules)
 
 
 def _missing(path: Path) -> tuple[Problem, ...]:
@@ -86,8 +123,18 @@ def _missing(path: Path) -> tuple[Problem, ...]:
 
 
 def _verdict(found: Read, rules: Rules) -> Verdict:
-    return (found.problem,) if found.problem else parse(found.raw or b"", found.name, rules)
+    """Judge the text; what could not be read, or is not to be, has none."""
+    if found.problem is not None and found.raw is None:
+        return (found.problem,)
+    return parse(found.raw or b"", found.name, rules)
 
 
-def _located(verdict: Verdict, path: Path) -> Verdict:
-    return verdict if isinstance(verdict, Job) else tuple(replace(problem, file=str(path)) for problem in verdict)
+def _told(found: Read, verdict: Verdict, path: Path, rules: Rules) -> Checked:
+    warnings = [] if found.problem is None or found.raw is None else [replace(found.problem, file=str(path))]
+    if found.is_public and found.raw is not None:
+        warnings += open_secrets(found.raw, str(path))
+    if not isinstance(verdict, Job):
+        verdict = tuple(replace(problem, file=str(path)) for problem in verdict)
+    elif found.raw is not None:
+        warnings += oddities(found.raw, str(path), verdict, rules)
+    return Checked(verdict, tuple(warnings))

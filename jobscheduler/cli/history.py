@@ -42,6 +42,7 @@ SLOW = 1.0
 """After this many seconds a terminal is told how far reading has come."""
 
 _COLOURS = {"SUCCESS": "green", "FAILURE": "red", "MISSED": "yellow", "SKIPPED": "yellow", "ERROR": "red"}
+_BY = {"manual": "by hand", "run": "by a run"}  # what has no slot
 _SHOWN_APART = frozenset(
     {"time", "word", "status", "level", "event", "job_id", "run_id", "scheduled", "started", "duration", "trigger"}
     | {"reason", "exit_code", "output"}
@@ -235,7 +236,7 @@ def _print(found: Iterable[Found], arguments: argparse.Namespace, zone: ZoneInfo
 
 def _row(pairs: dict[str, str], zone: ZoneInfo, *, with_job: bool) -> list[str]:
     at = local(pairs["time"], zone)
-    slot = "by hand" if pairs.get("trigger") == "manual" else local(pairs.get("scheduled", ""), zone)
+    slot = _BY.get(pairs.get("trigger", "").partition(":")[0]) or local(pairs.get("scheduled", ""), zone)
     job = [pairs.get("job_id", "")] if with_job else []
     return [at, *job, pairs["word"], _short(slot, at), took(pairs.get("duration", "")), details(pairs, zone)]
 

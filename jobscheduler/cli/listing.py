@@ -123,7 +123,10 @@ def _state(one: Mapping[str, Any], now: datetime) -> str:
 
 
 def _summarise(told: Iterable[Mapping[str, Any]]) -> None:
-    """Say on standard error that files need a hand, whatever was asked for."""
-    bad = [one for one in told if one["problems"]]
-    if bad:
-        print(f"{plural(len(bad), 'file')} with problems: `jobscheduler status` shows them", file=sys.stderr)
+    """Say on standard error that files or rows need a hand, whatever was asked for."""
+    bad = [str(one["file"]) for one in told if one["problems"]]
+    rows = sum("/" in name for name in bad)
+    counts = ((len(bad) - rows, "file"), (rows, "row"))
+    what = " and ".join(plural(count, noun) for count, noun in counts if count)
+    if what:
+        print(f"{what} with problems: `jobscheduler status` shows them", file=sys.stderr)

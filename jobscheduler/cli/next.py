@@ -19,7 +19,7 @@ from jobscheduler.cli.validate import level_of
 from jobscheduler.crontab import Crontab, Refused
 from jobscheduler.model import Cron, Job, Problem
 from jobscheduler.timetable import Timetable, timetable_of
-from jobscheduler.zone import named_zone
+from jobscheduler.zone import named_zone, note_on
 
 SUMMARY = "show the next slots of job files or of a crontab expression"
 EXAMPLES = """examples:
@@ -28,8 +28,9 @@ EXAMPLES = """examples:
   jobscheduler next --cron '30 2 * * mon-fri' --timezone Europe/Berlin
   jobscheduler next --cron '30 1 * * *' --timezone America/New_York --after 2026-10-30T00:00 --until 2026-11-03T00:00
 
-A note stands beside a slot that a clock change moves, merges, or doubles. Times without an offset are read in the
-zone of --timezone. Exit status: 0 fine, 1 problems, 2 wrong usage."""
+A note stands beside a slot that a clock change moves, merges, or doubles. No service is asked: a job without
+`timezone` is shown in the zone of --timezone, else of this host, and so are times without an offset read.
+Exit status: 0 fine, 1 problems, 2 wrong usage."""
 
 MOST = 100_000
 
@@ -93,7 +94,15 @@ def run(arguments: argparse.Namespace) -> int:
                 else:
                     status = max(status, _show_all(verdict))
     _print_all(found, after, until, arguments)
+    if arguments.timezone is None and not arguments.json and any(one.zone == rules.zone for one in found):
+        print(f"\n{_zone_used(settings.timezone, rules.zone)}")
     return status
+
+
+def _zone_used(told: str | None, zone: ZoneInfo) -> str:
+    """Say in which zone schedules without one of their own were read: a running service may have another."""
+    whose = "of this host" if told is None else "that `JOBSCHEDULER_TIMEZONE` says"
+    return f"note: no service was asked; jobs without `timezone` are shown in {zone.key}, the zone {whose}"
 
 
 def _show_all(problems: Iterable[Problem]) -> int:
@@ -111,7 +120,14 @@ def _of_expression(text: str, zone: ZoneInfo) -> _Listing:
         value = crontab.parse(text)
     except Refused as refused:
         raise Wrong(about(refused, text, "--cron")) from None
-    return _Listing(None, " ".join(text.split()), crontab.sentence(value), Timetable(value, zone), zone)
+    return _Listing(
+        None, " ".join(text.split()), crontab.sentence(value), Timetable(value, zone), zone, _about_zone(zone)
+    )
+
+
+def _about_zone(zone: ZoneInfo) -> tuple[str, ...]:
+    note = note_on(zone.key)
+    return (note,) if note else ()
 
 
 def _of_job(job: Job, zone: ZoneInfo) -> _Listing:
@@ -122,6 +138,7 @@ def _of_job(job: Job, zone: ZoneInfo) -> _Listing:
     if isinstance(job.schedule, Cron):
         zone = named_zone(job.schedule.timezone)
         sentence = crontab.sentence(crontab.parse(job.schedule.expression))
+        remarks += _about_zone(zone)
         return _Listing(job.id, job.schedule.expression, sentence, timetable, zone, tuple(remarks))
     return _Listing(job.id, job.schedule.text, "Once", timetable, zone, tuple(remarks))
 

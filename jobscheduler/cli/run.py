@@ -11,7 +11,7 @@ from typing import Any
 
 from jobscheduler.cli.asking import add_common, lasted, target
 from jobscheduler.cli.options import settings_of
-from jobscheduler.cli.table import coloured, in_colour
+from jobscheduler.cli.table import coloured, in_colour, printable, printable_lines
 from jobscheduler.control.client import ask
 
 SUMMARY = "run a job now, whatever its schedule says"
@@ -20,8 +20,9 @@ EXAMPLES = """examples:
   jobscheduler run report-001 --wait
 
 The run has a record with `trigger=manual` and is no slot: the next slot stays what it is. Jobs that are disabled,
-paused or done can be run; overlap counts as for a slot. --wait prints what the job printed when it has ended; Ctrl-C
-stops the waiting, not the job.
+paused or done can be run; overlap counts as for a slot. A command of a job may run another job: that needs no further
+worker, and its record says `trigger=run:RUN_ID`. --wait prints what the job printed when it has ended; Ctrl-C stops
+the waiting, not the job.
 Exit status: 0 started (with --wait: success), 1 skipped, failed or no such job, 2 wrong usage, 3 service not
 reachable."""
 
@@ -45,6 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.wait:
         note = f"; it {begun['note']}" if begun["note"] else ""
         _say(begun, arguments.json, f"run {begun['run_id']} of `{arguments.job}`{note}")
+        _say_next(begun, arguments.json)
         return 0
     ended = _wait_for(socket, begun["run_id"])
     if arguments.json:
@@ -55,7 +57,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _say(told: Mapping[str, Any], as_json: bool, text: str) -> None:
-    print(json.dumps(told) if as_json else text)
+    print(json.dumps(told) if as_json else printable(text))
+
+
+def _say_next(told: Mapping[str, Any], as_json: bool) -> None:
+    """Say on standard error what the run means for the next slot."""
+    if told.get("next_note") and not as_json:
+        print(f"note: {told['next_note']}", file=sys.stderr)
 
 
 def _wait_for(socket: Path, run_id: str) -> Mapping[str, Any]:
@@ -66,10 +74,14 @@ def _wait_for(socket: Path, run_id: str) -> Mapping[str, Any]:
 
 
 def _show(ended: Mapping[str, Any]) -> None:
-    """Print the output to standard output, and how the run ended to standard error."""
+    """Print the output to standard output, and how the run ended to standard error.
+
+    A file or a program gets the output as it is. A terminal gets it spelled out: the job's user is not the caller.
+    """
     output, record = ended["output"], ended["record"]
     if output:
-        print(output, end="" if output.endswith("\n") else "\n")
+        shown = printable_lines(output) if sys.stdout.isatty() else output
+        print(shown, end="" if shown.endswith("\n") else "\n")
     sys.stdout.flush()
     if record is None:
         print("the service stopped before the run began", file=sys.stderr)
@@ -77,5 +89,5 @@ def _show(ended: Mapping[str, Any]) -> None:
     colour = "green" if record["status"] == "SUCCESS" else "red"
     word = coloured(record["status"], colour if in_colour(sys.stderr) else None)
     known = ("reason", "exit_code", "signal", "http_status", "error")
-    more = "".join(f" {key}={record[key]}" for key in known if record.get(key) is not None)
+    more = "".join(f" {key}={printable(str(record[key]))}" for key in known if record.get(key) is not None)
     print(f"{word} after {lasted(record.get('duration'))}{more}", file=sys.stderr)

@@ -53,6 +53,10 @@ def _lines(told: Mapping[str, Any], now: datetime) -> Iterator[str]:
         yield f"database   {told['database']}"
     yield f"log        {told['log_file']}"
     yield f"time zone  {told['timezone']}"
+    if told.get("alerts_waiting"):
+        more = told["alerts_waiting"] - len(told["alerts"])
+        rest = f" and {more} more" if more else ""
+        yield f"alerts     {told['alerts_waiting']} waiting: {', '.join(told['alerts'])}{rest}"
     if told["late"]:
         yield f"wrong      {told['late']} is not on time"
     for trouble in told["trouble"]:

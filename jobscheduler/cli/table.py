@@ -53,6 +53,11 @@ def printable(text: str) -> str:
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
+def printable_lines(text: str) -> str:
+    """Return a text of several lines that cannot disturb a terminal: line ends and tabs are all that stays."""
+    return "".join(one if one in "\n\t" else printable(one) for one in text)
+
+
 def coloured(text: str, colour: str | None) -> str:
     """Return the text with the codes of a colour round it; as it is without one."""
     return f"{_CODES[colour]}{text}{_PLAIN}" if colour else text

@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import pwd
 import sys
 
-from jobscheduler.cli.files import definitions, path_named, rules_of
+from jobscheduler.cli.files import checked, path_named, rules_of
 from jobscheduler.cli.options import add_options, settings_of
 from jobscheduler.cli.problems import as_object, show
 from jobscheduler.model import Job, Problem
+from jobscheduler.secretfile import exposed_url
 
 SUMMARY = "check job files and show all their problems"
 EXAMPLES = """examples:
@@ -18,8 +20,10 @@ EXAMPLES = """examples:
   jobscheduler validate report.json cleanup.json
   jobscheduler validate --json ./jobs.d
 
+What is legal and most likely not meant is a warning: a no-break space in a command, a zone whose sign is reversed.
 Findings that depend on the host or the user (an unknown user, a missing extra, who may write the file) are errors
-for root, whom the service runs as, and warnings for others. Exit status: 0 no errors, 1 errors, 2 wrong usage."""
+for root, whom the service runs as, and warnings for others, unless they say for whom with `--as`: then they are errors
+in who may write the files, so that a pipeline can use the exit status: 0 no errors, 1 errors, 2 wrong usage."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which = "files or directories (default: the jobs directory)"
     parser.add_argument("paths", nargs="*", type=path_named, metavar="PATH", help=which)
     parser.add_argument("--json", action="store_true", help="print one JSON object per problem")
+    for_whom = "whose service is to read the files, such as `root`: who else may write them is an error then"
+    parser.add_argument("--as", dest="reader", type=_user, metavar="USER", help=for_whom)
     add_options(parser, {"jobs_dir", "timezone"})
 
 
@@ -36,24 +42,40 @@ def run(arguments: argparse.Namespace) -> int:
     rules = rules_of(settings)
     files = bad = 0
     for path in arguments.paths or [settings.jobs_dir]:
-        for verdict in definitions(path, rules):
-            problems = () if isinstance(verdict, Job) else verdict
-            files += 1
-            bad += any(level_of(problem) == "error" for problem in problems)
-            for problem in problems:
-                _print(problem, as_json=arguments.json)
+        for one in checked(path, rules, arguments.reader):
+            problems = () if isinstance(one.verdict, Job) else one.verdict or ()
+            levels = [level_of(problem, is_for_reader=arguments.reader is not None) for problem in problems]
+            files += one.verdict is not None
+            bad += "error" in levels
+            for problem, level in [*zip(problems, levels, strict=True), *((told, "warning") for told in one.warnings)]:
+                _print(problem, level, as_json=arguments.json)
+    exposed = None if arguments.paths else exposed_url()
+    if exposed is not None:
+        _print(exposed, "warning", as_json=arguments.json)
     if not arguments.json:
         print(_summary(files, bad))
     return 1 if bad else 0
 
 
-def level_of(problem: Problem) -> str:
-    """Say how much a problem matters to who asks."""
-    return "warning" if problem.host and os.geteuid() != 0 else "error"
+def level_of(problem: Problem, *, is_for_reader: bool = False) -> str:
+    """Say how much a problem matters to the user who asks; with `is_for_reader` as it does to the service."""
+    return "warning" if problem.host and os.geteuid() != 0 and not is_for_reader else "error"
 
 
-def _print(problem: Problem, *, as_json: bool) -> None:
-    level = level_of(problem)
+def _user(name: str) -> str:
+    """Read the name of a user.
+
+    Raises:
+        argparse.ArgumentTypeError: there is no such user.
+
+    """
+    try:
+        return pwd.getpwnam(name).pw_name
+    except KeyError:
+        raise argparse.ArgumentTypeError(f"`--as`: there is no user `{name}` on this host") from None
+
+
+def _print(problem: Problem, level: str, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(as_object(problem, level)))
     else:

@@ -12,13 +12,24 @@ from http import HTTPStatus
 from typing import Any, Protocol
 from urllib.parse import parse_qs
 
+from jobscheduler.control.caller import runs_of
+from jobscheduler.control.turns import Sent, Turns
 from jobscheduler.model import Problem
 from jobscheduler.status import Impossible, Unknown
 
 LONGEST_WAIT = 30.0
 """How long one request may wait for the end of a run, in seconds."""
 
+TURN = 30.0
+"""How long a request for a large answer waits for the answers before it of the same user, in seconds."""
+
+LARGE = "/v1/jobs"
+"""The path whose answer grows with the number of jobs: some 5 MB for ten thousand."""
+
 Answer = tuple[HTTPStatus, Mapping[str, Any]]
+
+
+_BUSY = Problem("the service is busy with other requests of this user", help="ask again in a moment")
 
 
 class Desk(Protocol):
@@ -27,7 +38,7 @@ class Desk(Protocol):
     def status(self) -> Mapping[str, Any]: ...  # noqa: D102
     def jobs(self) -> Mapping[str, Any]: ...  # noqa: D102
     def job(self, job_id: str) -> Mapping[str, Any]: ...  # noqa: D102
-    def run(self, job_id: str, by: str) -> Mapping[str, Any]: ...  # noqa: D102
+    def run(self, job_id: str, by: str, within: tuple[str, ...] = ()) -> Mapping[str, Any]: ...  # noqa: D102
     def pause(self, job_id: str, by: str) -> Mapping[str, Any]: ...  # noqa: D102
     def resume(self, job_id: str, by: str) -> Mapping[str, Any]: ...  # noqa: D102
     def outcome(self, run_id: str, wait: float) -> Mapping[str, Any]: ...  # noqa: D102
@@ -44,8 +55,21 @@ class _Wrong(Exception):
 
 def application(desk: Desk, complain: Callable[[str], object]) -> Callable[..., Iterable[bytes]]:
     """Return the application; faults of ours go to `complain`, and the client learns only that there was one."""
+    turns = Turns()
 
     def answer(environ: Mapping[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if environ.get("PATH_INFO") != LARGE:
+            return [body(environ, start_response)]
+        turn = turns.take(str(environ.get("control.uid", "unknown")), TURN)
+        if turn is None:
+            return [_sent(HTTPStatus.SERVICE_UNAVAILABLE, _error(_BUSY), start_response)]
+        try:
+            return Sent(body(environ, start_response), turn)
+        except BaseException:
+            turn.release()
+            raise
+
+    def body(environ: Mapping[str, Any], start_response: Callable[..., Any]) -> bytes:
         try:
             status, value = _answer(desk, environ)
         except _Wrong as wrong:
@@ -57,12 +81,16 @@ def application(desk: Desk, complain: Callable[[str], object]) -> Callable[..., 
         except Exception as fault:
             complain(f"{environ.get('PATH_INFO')}: {type(fault).__name__}: {fault}")
             status, value = HTTPStatus.INTERNAL_SERVER_ERROR, _error(Problem("the service failed to answer; see log"))
-        body = json.dumps(value).encode() + b"\n"
-        headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
-        start_response(f"{status.value} {status.phrase}", headers)
-        return [body]
+        return _sent(status, value, start_response)
 
     return answer
+
+
+def _sent(status: HTTPStatus, value: Mapping[str, Any], start_response: Callable[..., Any]) -> bytes:
+    body = json.dumps(value).encode() + b"\n"
+    headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+    start_response(f"{status.value} {status.phrase}", headers)
+    return body
 
 
 def _answer(desk: Desk, environ: Mapping[str, Any]) -> Answer:
@@ -80,18 +108,16 @@ def _answer(desk: Desk, environ: Mapping[str, Any]) -> Answer:
             return HTTPStatus.OK, desk.job("/".join(name))
         case "GET", ["v1", "runs", run_id]:
             return HTTPStatus.OK, desk.outcome(run_id, _wait(str(environ.get("QUERY_STRING", ""))))
-        case "POST", ["v1", "jobs", *name, "run" | "pause" | "resume" as what]:
+        case "POST", ["v1", "jobs", *name, "run"]:
+            by, within = str(environ.get("control.uid", "unknown")), runs_of(int(environ.get("control.pid", 0)))
+            return HTTPStatus.ACCEPTED, desk.run("/".join(name), by, within)
+        case "POST", ["v1", "jobs", *name, "pause" | "resume" as what]:
             return _done(desk, what, "/".join(name), str(environ.get("control.uid", "unknown")))
     raise _unknown(str(environ.get("REQUEST_METHOD")), parts)
 
 
 def _done(desk: Desk, what: str, job_id: str, by: str) -> Answer:
-    match what:
-        case "run":
-            return HTTPStatus.ACCEPTED, desk.run(job_id, by)
-        case "pause":
-            return HTTPStatus.OK, desk.pause(job_id, by)
-    return HTTPStatus.OK, desk.resume(job_id, by)
+    return HTTPStatus.OK, (desk.pause if what == "pause" else desk.resume)(job_id, by)
 
 
 def _unknown(method: str, parts: list[str]) -> _Wrong:

@@ -1,14 +1,18 @@
 """The server on the Unix socket: the standard library's, one thread a connection, and each connection for itself.
 
-A client that hangs, drips or sends garbage holds its own thread until `PATIENCE` is over, and nothing else.
+A client that hangs, drips or sends garbage holds its own thread until `PATIENCE` is over, and nothing else. The head
+of a request is bounded as a whole, and no user takes the places of others.
 """
 
 from __future__ import annotations
 
 import errno
+import io
 import json
+import math
 import os
 import socket
+import stat
 import struct
 import threading
 import time
@@ -20,6 +24,8 @@ from types import TracebackType
 from typing import Any, Self
 from wsgiref.simple_server import ServerHandler, WSGIRequestHandler, WSGIServer
 
+from jobscheduler.control.head import MAX_HEAD_BYTES, Head, HeadTooLong
+from jobscheduler.control.room import Limits, Place, Room
 from jobscheduler.model import Problem
 
 PATIENCE = 10.0
@@ -28,14 +34,17 @@ PATIENCE = 10.0
 LONGEST = 60.0
 """How long a connection may last, in seconds: longer than any answer takes that is waited for."""
 
-MOST = 256
-"""How many connections may be open at once; further ones wait."""
+MOST, MOST_OF_USER = 192, 128
+"""How many connections are answered at once, of all users and of one; further ones wait."""
+
+MOST_WAITING, MOST_WAITING_OF_USER = 256, 192
+"""How many connections wait at once, of all users and of one; further ones are closed."""
 
 POLL = 60.0
 """How often the server's thread wakes up for nothing, in seconds; it is woken for its end."""
 
 QUEUED = 5.0
-"""How long a connection waits for room at most before it is closed unanswered, in seconds."""
+"""How long a connection waits for room before the next look closes it unanswered, in seconds."""
 
 _PATH_MAX = 107  # bytes, unix(7)
 
@@ -111,7 +120,8 @@ class _Server(ThreadingMixIn, WSGIServer):
 
     def __init__(self, path: Path, app: App) -> None:
         self._open: dict[socket.socket, float] = {}
-        self._lock = threading.Condition()
+        self._room: Room[socket.socket] = Room(Limits(MOST, MOST_OF_USER, MOST_WAITING, MOST_WAITING_OF_USER))
+        self._lock = threading.Lock()
         super().__init__(path, _Handler)  # type: ignore[arg-type] # a path, not host and port
         self.set_app(app)
 
@@ -130,7 +140,7 @@ class _Server(ThreadingMixIn, WSGIServer):
         with suppress(FileNotFoundError):
             new.unlink()
         self.socket.bind(str(new))
-        new.chmod(0o660)
+        _open_to_group(new)
         new.rename(path)
         self.server_name, self.server_port = "localhost", 0
         self.setup_environ()
@@ -138,49 +148,98 @@ class _Server(ThreadingMixIn, WSGIServer):
     def get_request(self) -> tuple[socket.socket, Any]:
         """Accept a connection. wsgiref wants an address of two parts, which a Unix socket's client does not have."""
         connection, _ = super().get_request()
-        with self._lock:
-            self._open[connection] = time.monotonic()
         return connection, ("local", 0)
 
-    def verify_request(self, request: Any, client_address: Any) -> bool:
-        """Wait for room for one more connection, a moment; tell whether there is any."""
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer a connection on a thread of its own, now or when there is room."""
         del client_address
+        now = time.monotonic()
         with self._lock:
-            return self._lock.wait_for(lambda: len(self._open) <= MOST, QUEUED)
+            place = self._room.enter(request, _peer(request)[1], now)
+        if place is Place.OPEN:
+            self._answer(request)
+        elif place is Place.NONE:
+            super().shutdown_request(request)
+
+    def _answer(self, request: socket.socket | None) -> None:
+        """Start the thread of a connection. When the host has no thread left, close it and try the next."""
+        while request is not None:
+            with self._lock:
+                self._open[request] = time.monotonic()
+            try:
+                super().process_request(request, ("local", 0))
+            except RuntimeError:
+                request = self._close(request)
+            else:
+                return
 
     def shutdown_request(self, request: Any) -> None:
-        """Close a connection."""
+        """Close a connection, and give its place to one that waits."""
+        self._answer(self._close(request))
+
+    def _close(self, request: socket.socket) -> socket.socket | None:
+        """Close a connection; return the one that takes its place."""
         with self._lock:
             self._open.pop(request, None)
-            self._lock.notify()
+            following = self._room.leave(request)
         super().shutdown_request(request)
+        return following
+
+    def server_close(self) -> None:
+        """Stop listening, and close the connections that wait for room."""
+        super().server_close()
+        with self._lock:
+            unanswered = self._room.expired(math.inf)
+        for connection in unanswered:
+            super().shutdown_request(connection)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing of a client that went away in the middle."""
 
     def tend(self, now: float) -> None:
-        """Break off connections that have lasted too long; their threads find out and close them."""
+        """Break off connections that have lasted too long; their threads find out and close them.
+
+        Those that have waited too long for room are closed unanswered.
+        """
         with self._lock:
             late = [one for one, since in self._open.items() if now - since > LONGEST]
+            unanswered = self._room.expired(now - QUEUED)
         for connection in late:
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
+        for connection in unanswered:
+            super().shutdown_request(connection)
+
+
+def _open_to_group(path: Path) -> None:
+    """Let the group of a socket file use it: of that very file, whatever another user puts under its name meanwhile."""
+    pinned = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if stat.S_ISSOCK(os.fstat(pinned).st_mode):
+            os.chmod(f"/proc/self/fd/{pinned}", 0o660)  # noqa: PTH101 - through the descriptor
+    finally:
+        os.close(pinned)
 
 
 class _Handler(WSGIRequestHandler):
     """One connection."""
 
     timeout = PATIENCE
+    requestline, request_version = "", "HTTP/1.0"  # until the first line has been read
 
     def get_environ(self) -> dict[str, Any]:
         """Add who asks: `control.uid` and `control.pid`, from the kernel."""
-        pid, uid, _ = struct.unpack("3i", self.connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        pid, uid, _ = _peer(self.connection)
         return {**super().get_environ(), "control.uid": uid, "control.pid": pid}
 
     def handle(self) -> None:
         """Answer one request; what went wrong with a connection is over with it."""
+        self.rfile = Head(self.rfile)
         with suppress(OSError, ValueError):
-            super().handle()
+            try:
+                super().handle()
+            except HeadTooLong:
+                self.send_error(431, f"the head of a request has at most {MAX_HEAD_BYTES} bytes")
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Answer in JSON what is no request at all."""
@@ -192,8 +251,18 @@ class _Handler(WSGIRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
+    def get_stderr(self) -> Any:
+        """Give a place for what wsgiref says about clients that do not read their answer: it is not told."""
+        return io.StringIO()
+
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is inherited
         """Write nothing to standard error: what matters is an event of the log."""
+
+
+def _peer(connection: socket.socket) -> tuple[int, int, int]:
+    """Return process, user and group at the other end, as the kernel knows them."""
+    pid, uid, gid = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return pid, uid, gid
 
 
 ServerHandler.http_version = "1.0"  # one request a connection

@@ -4,42 +4,44 @@ from __future__ import annotations
 
 import unicodedata
 
+from jobscheduler.crontab.forms import IGNORES, form_of
 from jobscheduler.crontab.grammar import LARGEST_STEP, LONGEST, MACROS, WEEKDAY, Fault, Field, words_of
-from jobscheduler.crontab.mending import IGNORES, form_of, mended
+from jobscheduler.crontab.mending import suggestion
 from jobscheduler.crontab.refused import Refused, quoted
+from jobscheduler.crontab.suggestion import Suggestion
 
-_EXAMPLE = "0 1 * * *"
+_ANY = "write five fields, for example `0 1 * * *` for 01:00 every day"
 _NEVER = "Debian's cron accepts this and never runs it"
 
 
 def refusal(text: str, fault: Fault) -> Refused:
     """Turn a fault of reading `text` into the refusal that its author sees."""
     message, notes = _said(text, fault)
-    start, instead = fault.word.start, _guess(text, fault)
+    start, meant = fault.word.start, _suggestion(text, fault)
     return Refused(
         message,
         start=start,
         end=start + len(fault.word.text),
-        instead=instead,
-        help=None if instead else f"write five fields, for example `{_EXAMPLE}` for 01:00 every day",
-        notes=notes,
+        instead=meant.text,
+        help=meant.help or (None if meant.text else _ANY),
+        notes=(*notes, *(note for note in meant.notes if note not in notes)),
     )
 
 
-def _guess(text: str, fault: Fault) -> str | None:
+def _suggestion(text: str, fault: Fault) -> Suggestion:
     """Mend the line, if that is possible. It is a courtesy: should a rule of it fail, the refusal stands without."""
     try:
-        return mended(text, fault)
+        return suggestion(text, fault)
     except Exception:
-        return None
+        return Suggestion()
 
 
 def _said(text: str, fault: Fault) -> tuple[str, tuple[str, ...]]:
     """Give the message about a fault, and notes."""
-    what, name = quoted(fault.word.text), fault.field.name if fault.field else ""
+    what, name = quoted(fault.word.text), _article(fault.field.name) if fault.field else "part of a schedule"
     if fault.kind == "form":
-        form = form_of(fault.word.text)
-        return f"{what} is no {name}{': ' + form.says if form.says else ''}", form.notes or _known(fault.field)
+        form = form_of(fault.word.text, fault.field)
+        return f"{what} is not {name}{': ' + form.says if form.says else ''}", form.notes or _known(fault.field)
     if fault.kind == "character":
         code = ord(fault.word.text)
         called = unicodedata.name(fault.word.text, "a control character").lower()
@@ -48,16 +50,20 @@ def _said(text: str, fault: Fault) -> tuple[str, tuple[str, ...]]:
         "long": (f"the schedule has {len(text)} characters, more than {LONGEST}", ()),
         "macro": (f"unknown or misplaced macro {what}", (f"known are `{'`, `'.join([*MACROS, '@reboot'])}`",)),
         "count": _said_of_count(text),
-        "never": (f"{what} matches no date of any year", (_NEVER,)),
+        "never": (f"{what} matches no date in any year", (_NEVER,)),
         "empty": (f"empty item in the list {what}", ()),
         "single step": (f"{what} has a step but no range to step through", ()),
-        "nth": (f"{what} asks for a week other than the first to fifth", (IGNORES,)),
+        "nth": (f"{what} asks for a week other than the first to the fifth", (IGNORES,)),
         "backwards": (f"the range {what} runs backwards", (_NEVER, "only a range of weekdays may end in Sunday")),
         "step": (f"the step of {what} is not a number from 1 to {LARGEST_STEP}", ()),
-        "name": (f"{what} is no {name}", _known(fault.field)),
+        "name": (f"{what} is not {name}", _known(fault.field)),
         "range": (_said_of_range(fault), ()),
     }
     return messages[fault.kind]
+
+
+def _article(name: str) -> str:
+    return f"an {name}" if name == "hour" else f"a {name}"
 
 
 def _said_of_count(text: str) -> tuple[str, tuple[str, ...]]:

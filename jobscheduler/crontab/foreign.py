@@ -1,4 +1,4 @@
-"""Whole lines as other programs have them, written as crontab: what is around the fields, Quartz, words of English.
+"""Whole lines as other programs have them, written as crontab: what is around the fields, other grammars, English.
 
 A rule is only there for what has one meaning. Where something was meant that cannot be said, there is no guess.
 """
@@ -6,67 +6,136 @@ A rule is only there for what has one meaning. Where something was meant that ca
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+from jobscheduler.crontab.dialects import from_dialect, from_jenkins
+from jobscheduler.crontab.grammar import MONTH_NAMES, WEEKDAY_NAMES, Fault, read
+from jobscheduler.crontab.names import shortened
+from jobscheduler.crontab.suggestion import NoGuess, Suggestion
+from jobscheduler.crontab.years import looks_like_years, years_of
 
 _QUOTES = "\"'`\N{LEFT DOUBLE QUOTATION MARK}\N{RIGHT DOUBLE QUOTATION MARK}"
-_MINUTES, _HOURS, _WEEKDAYS, _MONTHS = (
-    60,
-    24,
-    "sun|mon|tue|wed|thu|fri|sat",
-    ("jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec"),
-)
+_MINUTES, _HOURS = 60, 24
+_WEEKDAYS, _MONTHS = "|".join(WEEKDAY_NAMES), "|".join(MONTH_NAMES)
+_ZONE = re.compile(r"(?:CRON_)?TZ=(?P<zone>[A-Za-z0-9_+/-]+)\s+")
+_FIELD_LIKE = re.compile(rf"(?:[0-9*?,/#LW-]|{_MONTHS}|{_WEEKDAYS})+", re.IGNORECASE)
+_OTHER_WEEKDAYS = "mo|di|mi|do|fr|sa|so|tu|we|th|su|lu|ma|me|je|ve"
+_NO_COMMAND = "a schedule has no user or command; they belong in the `task`"
+_USER = re.compile(r"[a-z_][a-z0-9_-]*\$?")
 
 
-class NoGuess(Exception):
-    """What was meant cannot be told. Nothing is put in its place: a wider schedule than was meant does harm."""
-
-
-def rewritten(text: str) -> str:
+def rewritten(text: str) -> Suggestion:
     """Write a whole line as crontab where it is of a form known from elsewhere; else return it as it is.
 
     Raises:
-        NoGuess: its form is known, but it means something that crontab cannot say.
+        NoGuess: its form is known, but it means something that crontab cannot say, or two things.
 
     """
+    notes: tuple[str, ...] = ()
+    if zone := _ZONE.match(text.strip(_QUOTES + " \t")):
+        notes = (f'the zone has a field of its own: `"timezone": "{zone["zone"]}"`',)
     text = _bare(text)
     for pattern, rule in _LINES:
         found = re.fullmatch(pattern, text, re.IGNORECASE)
         if found:
-            return rule(found)
-    return _in_order(_from_quartz(text.split()))
+            return Suggestion(rule(found), None, notes)
+    words = text.split()
+    meant = from_dialect(words) or from_jenkins(words) or _without_extra(words)
+    return meant._replace(notes=notes + meant.notes) if meant else Suggestion(_in_order(words), None, notes)
+
+
+def field_like(word: str) -> bool:
+    """Say whether a word may be a field of a schedule, if perhaps a wrong one."""
+    return bool(_FIELD_LIKE.fullmatch(shortened(word)))
 
 
 def _bare(text: str) -> str:
     """Take off quotes around the line, a variable before it (the job's field `timezone` is for that), a comment."""
     text = text.strip().strip(_QUOTES).strip()
     text = re.sub(r"^(?:(?:CRON_)?TZ=\S+|#+)\s+", "", text)
-    return re.sub(r"\s#(?:\s.*|[^0-9\s].*)?$", "", text).strip()
+    text = re.sub(r"\s#(?:\s.*|[^0-9\s].*)?$", "", text).strip()
+    return re.sub(r"(?i)^cron\s*\(\s*([^()]*?)\s*\)$", r"\1", text)
 
 
-def _from_quartz(words: list[str]) -> list[str]:
-    """Count weekdays from 0 where a `?` tells that the line is Quartz's, which counts them from 1, Sunday."""
-    if len(words) not in {6, 7} or "?" not in words[3:6]:
-        return words
-    weekday = re.sub(r"(?<![#/0-9])[1-7](?![0-9])", lambda number: str(int(number[0]) - 1), words[5])
-    return [*words[:5], weekday, *words[6:]]
+# --- what follows the fields -----------------------------------------------------------------------------
+
+
+def _without_extra(words: Sequence[str]) -> Suggestion | None:
+    """Take off what follows five good fields, or six: a year, a user, a command, Jenkins's `H`; None if nothing does.
+
+    Raises:
+        NoGuess: it cannot be told which of the words are the schedule.
+
+    """
+    if len(words) < 6 or _is_good(words):
+        return None
+    if len(words) == 6 or not field_like(words[5]):
+        return _five_of(words)
+    if not field_like(words[6]):
+        return Suggestion(" ".join(words[:6]), None, (_NO_COMMAND,))
+    if len(words) == 7 and _is_year(words[6]) and not re.search(r"(?<![#/0-9])[1-7]", words[5]):
+        return _with_years(words[:6], words[6])
+    raise NoGuess  # with years the fields may be Quartz's, whose weekdays count from 1
+
+
+def _five_of(words: Sequence[str]) -> Suggestion | None:
+    """Judge a line of which the sixth word is perhaps none of the schedule's fields."""
+    five, extra = words[:5], words[5]
+    if _is_good(five) and _is_year(extra):
+        return _with_years(five, extra)
+    if _is_good(five) and re.fullmatch(r"[Hh?]", extra):
+        return Suggestion(" ".join(five))
+    if not field_like(extra) and (len(words) > 6 or _is_user_or_command(extra)):
+        return Suggestion(" ".join(five), None, (_NO_COMMAND,))
+    if _is_good(five) and not field_like(extra):
+        raise NoGuess
+    return None
+
+
+def _is_good(words: Sequence[str]) -> bool:
+    try:
+        read(" ".join(words))
+    except Fault:
+        return False
+    return True
+
+
+def _is_year(word: str) -> bool:
+    return word == "*" or looks_like_years(word)
+
+
+def _with_years(fields: Sequence[str], word: str) -> Suggestion:
+    years = years_of(word)
+    return Suggestion(" ".join(fields), None, () if years is None else (years.note,))
+
+
+def _is_user_or_command(word: str) -> bool:
+    if word[0] in "/.~$":
+        return True
+    return bool(_USER.fullmatch(word)) and not re.fullmatch(rf"(?:{_OTHER_WEEKDAYS})(?:-(?:{_OTHER_WEEKDAYS}))*", word)
+
+
+# --- names -----------------------------------------------------------------------------------------------
 
 
 def _in_order(words: list[str]) -> str:
     """Put a month and a weekday that stand in each other's place where they belong; write `last` as `L`."""
     if (
         len(words) >= 5
-        and re.fullmatch(rf"(?:{_WEEKDAYS})", words[-2], re.I)
-        and re.fullmatch(_MONTHS, words[-1], re.I)
+        and re.fullmatch(rf"(?:{_WEEKDAYS})", words[-2], re.IGNORECASE)
+        and re.fullmatch(_MONTHS, words[-1], re.IGNORECASE)
     ):
         words[-2:] = [words[-1], words[-2]]
     if len(words) in {5, 6} and words[-3].lower() == "last":
         words[-3] = "L"
-    words = [re.sub(r"(?i)#last$", "L", word) for word in words]
     return " ".join(words)
 
 
+# --- English and macros ------------------------------------------------------------------------------------
+
+
 def _at(found: re.Match[str]) -> str:
-    """A time of day."""
+    """Write a time of day."""
     hour, minute = int(found["hour"]), int(found["minute"])
     if hour >= _HOURS or minute >= _MINUTES:
         raise NoGuess
@@ -74,21 +143,42 @@ def _at(found: re.Match[str]) -> str:
 
 
 def _every(found: re.Match[str]) -> str:
-    """A distance in time, which crontab can only say where it divides the next larger unit."""
+    """Write a distance in time, which crontab can only say where it divides the next larger unit."""
     count, unit = int(found["count"] or 1), found["unit"][0].lower()
     form, whole = {"s": ("*/{} * * * * *", 60), "m": ("*/{} * * * *", 60), "h": ("0 */{} * * *", 24)}[unit]
     if count == 0 or whole % count or count == whole:
         raise NoGuess
-    return form.format(count)
+    return form.format(count).replace("*/1 ", "* ")
 
 
 def _nothing(found: re.Match[str]) -> str:
     raise NoGuess
 
 
+_MACROS = {
+    "always": "* * * * *",
+    "minutely": "* * * * *",
+    "every_minute": "* * * * *",
+    "everyminute": "* * * * *",
+    "secondly": "* * * * * *",
+    "every_second": "* * * * * *",
+    "everysecond": "* * * * * *",
+    "quarterly": "0 0 1 1,4,7,10 *",
+    "semiannually": "0 0 1 1,7 *",
+    "weekdays": "0 0 * * mon-fri",
+}
+
+
+def _macro(found: re.Match[str]) -> str:
+    return _MACROS[found["name"].lower()]
+
+
 _UNIT = r"(?P<unit>s(?:ec(?:ond)?s?)?|m(?:in(?:ute)?s?)?|h(?:(?:ou)?rs?)?)"
 _LINES: tuple[tuple[str, Callable[[re.Match[str]], str]], ...] = (
     (r"(?:at\s+)?(?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{2})(?:\s+\*\s+\*(?:\s+\*(?:\s+\*)?)?)?", _at),
     (rf"@?every\s+(?P<count>[0-9]{{1,4}})?\s*{_UNIT}", _every),
+    (rf"rate\s*\(\s*(?P<count>[0-9]{{1,4}})\s+{_UNIT}\s*\)", _every),
+    (rf"@(?P<count>[0-9]{{1,4}}){_UNIT}", _every),
+    (rf"@(?P<name>{'|'.join(_MACROS)})", _macro),
     (r"@?every.*", _nothing),
 )

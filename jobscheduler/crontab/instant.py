@@ -29,7 +29,7 @@ _TIME = r"""(?P<hour>[0-9]{2})(?:(?P<colon>:?)(?P<minute>[0-9]{2})(?:(?P=colon)(
     (?:[.,](?P<fraction>[0-9]+))?)?)?"""
 _OFFSET = r"(?P<offset>[Zz]|(?P<sign>[+-])(?P<off_hour>[0-9]{2})(?::?(?P<off_minute>[0-9]{2}))?)?"
 _INSTANT = re.compile(rf"{_DATE}(?:[Tt ]{_TIME}{_OFFSET})?", re.VERBOSE)
-_ONE_TIME = re.compile(r"[ \t]*(?:[+-]?[0-9]{4,}[-/.WwTt]|[0-9]{8,}([ \t]|$)|[0-9]{1,2}[./-][0-9]{1,2}[./-][0-9]{4})")
+_ONE_TIME = re.compile(r"[ \t]*(?:[+-]?[0-9]{4,}[-/.WwTt]|[0-9]{7,}([ \t]|$)|[0-9]{1,2}[./-][0-9]{1,2}[./-][0-9]{4})")
 
 
 def is_one_time(text: str) -> bool:
@@ -106,7 +106,7 @@ def _date(found: re.Match[str], text: str) -> date:
             raise ValueError("day is out of range for year")
         return date(year, int(found["month"] or found["month_"]), int(found["day"] or found["day_"]))
     except (ValueError, OverflowError) as error:
-        raise _Fault(f"{quoted(text)} has no such date: {error}", _nearest_date(found, text)) from None
+        raise _Fault(f"{quoted(text)} names a date that does not exist: {error}", _nearest_date(found, text)) from None
 
 
 def _nearest_date(found: re.Match[str], text: str) -> str | None:
@@ -127,7 +127,9 @@ def _time_of_day(found: re.Match[str], day: date, text: str) -> int:
         return DAY
     if hour > 23 or minute > 59 or second > 59:
         carried = datetime(day.year, day.month, day.day) + timedelta(hours=hour, minutes=minute, seconds=second)  # noqa: DTZ001
-        raise _Fault(f"{quoted(text)} has no such time of day", carried.isoformat() + (found["offset"] or ""))
+        raise _Fault(
+            f"{quoted(text)} names a time of day that does not exist", carried.isoformat() + (found["offset"] or "")
+        )
     return hour * 3600 + minute * 60 + second
 
 

@@ -1,25 +1,27 @@
-"""What was probably meant: a line that could not be read -> one that is accepted.
+"""What was meant: a line that could not be read -> one that is accepted and has the same slots, or none.
 
-A line may have several faults; each is mended where reading stopped, until the line is read. Every rule gives what
-the text means where people bring it from: Quartz, Jenkins, cronie, a crontab's user column, another field.
+A line may have several faults; each is mended where reading stopped, until the line is read. A rule gives what the
+text means where people bring it from: another grammar, cronie, a crontab's user column, another field. Where it may
+mean two things, or what it means cannot be said here, there is no suggestion.
 """
 
 from __future__ import annotations
 
-import difflib
 import re
-import unicodedata
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
 
-from jobscheduler.crontab.foreign import NoGuess, rewritten
+from jobscheduler.crontab.dialects import plainest
+from jobscheduler.crontab.foreign import field_like, rewritten
+from jobscheduler.crontab.forms import IGNORES, NO_FORM, form_of
 from jobscheduler.crontab.grammar import (
     DAY,
     FIELDS,
-    LONGEST,
+    HOUR,
     MACROS,
+    MINUTE,
     MONTH,
     MONTH_NAMES,
+    SECOND,
     WEEKDAY,
     WEEKDAY_NAMES,
     Fault,
@@ -28,27 +30,41 @@ from jobscheduler.crontab.grammar import (
     read,
     words_of,
 )
+from jobscheduler.crontab.names import shortened
+from jobscheduler.crontab.plain import plain
+from jobscheduler.crontab.suggestion import NoGuess, Suggestion
+
+__all__ = ["IGNORES", "mended", "suggestion"]
 
 _MOST_FAULTS = 60
-IGNORES = "Debian's cron accepts this and ignores the part it does not understand"
-_QUARTZ = "here weekdays count from 0 or 7, Sunday; in Quartz from 1, Sunday"
-_JITTER = "to spread jobs over time, give them a `jitter`"
 
 
 def mended(text: str, fault: Fault) -> str | None:
     """Mend fault after fault until the line is read; None when there is nothing to go by."""
+    return suggestion(text, fault).text
+
+
+def suggestion(text: str, fault: Fault) -> Suggestion:
+    """Suggest what to write instead of a line that has this fault; a suggestion without text if there is nothing."""
     if fault.kind == "long" or (fault.kind == "count" and not fault.word.text):
-        return None
+        return Suggestion()
     try:
-        text = rewritten(text)
-        for _ in range(_MOST_FAULTS):
-            further = _fault_of(text)
-            if further is None:
-                return text
-            text = _without_extra(text, further) or _MEND[further.kind](text, further)
-    except NoGuess:
-        return None
-    return None
+        meant = rewritten(plain(text) if fault.kind == "character" else text)
+        return _mended(meant, text.split())
+    except NoGuess as none:
+        return Suggestion(None, none.help, none.notes)
+
+
+def _mended(meant: Suggestion, written: list[str]) -> Suggestion:
+    text, never = meant.text or "", False
+    for _ in range(_MOST_FAULTS):
+        fault = _fault_of(text)
+        if fault is None:
+            text = plainest(text, written)
+            return Suggestion(text, f"write `{text}` for the last day of the month" if never else None, meant.notes)
+        _check_both_days(text, fault)
+        text, never = _MEND[fault.kind](text, fault), never or fault.kind == "never"
+    raise NoGuess
 
 
 def _fault_of(text: str) -> Fault | None:
@@ -59,17 +75,11 @@ def _fault_of(text: str) -> Fault | None:
     return None
 
 
-_FIELD_LIKE = re.compile(rf"(?:[0-9*?,/#LW-]|{'|'.join((*MONTH_NAMES, *WEEKDAY_NAMES))})+", re.IGNORECASE)
-_YEAR = re.compile(r"(?:19|2[01])[0-9]{2}")
-
-
-def _without_extra(text: str, fault: Fault) -> str | None:
-    """Take off a sixth word that is no weekday but a year, a user or a command after five good fields."""
+def _check_both_days(text: str, fault: Fault) -> None:
+    """Refuse to guess at `a/b` in six fields that restrict both days: in Spring both must match, here one of them."""
     words = [word.text for word in words_of(text)]
-    if len(words) != 6 or fault.field is not WEEKDAY or fault.kind not in ("form", "name", "range"):
-        return None
-    odd = _YEAR.fullmatch(words[5]) or not _FIELD_LIKE.fullmatch(_shortened(words[5]))
-    return " ".join(words[:5]) if odd else None
+    if fault.kind == "single step" and len(words) == 6 and not any(words[n].startswith("*") for n in (3, 5)):
+        raise NoGuess(notes=("in Spring a day must match both day fields, here one of the two",))
 
 
 # How each kind of fault is mended: the line and the fault -> a better line.
@@ -79,50 +89,50 @@ def _swapped(text: str, word: Word, new: str) -> str:
     return text[: word.start] + new + text[word.start + len(word.text) :]
 
 
-def _plain(text: str, _: Fault) -> str:
-    """Write the text in ASCII: digits of other scripts, dashes, other blanks, without quotes and the invisible."""
-    replaced = unicodedata.normalize("NFKC", text[:LONGEST])
-    return "".join(_PLAIN.get(c) or _plain_character(c) for c in replaced).strip()
-
-
-_PLAIN = {"\u2217": "*", "\u00d7": "*", "\u2022": "*", "\u2044": "/", "\u2215": "/", "\u2212": "-"}
-
-
-def _plain_character(character: str) -> str:
-    if character.isascii():
-        return character if character.isprintable() else " "
-    if character.isdecimal():
-        return str(unicodedata.decimal(character))
-    if unicodedata.category(character) == "Pd":
-        return "-"
-    return " " if character.isspace() else ""
+_SHORT_MACROS = {"@hour": "@hourly", "@day": "@daily", "@week": "@weekly", "@month": "@monthly", "@year": "@yearly"}
 
 
 def _macro(text: str, fault: Fault) -> str:
-    """Take the macro that is spelled most like it."""
-    close = difflib.get_close_matches(fault.word.text.lower()[:20], [*MACROS, "@reboot"], 1)
-    if not close:
+    """Take the macro that is this one but for case or one typing mistake."""
+    name = fault.word.text.lower()[:20]
+    name = _SHORT_MACROS.get(name, name)
+    return name if name in (*MACROS, "@reboot") else _only([one for one in (*MACROS, "@reboot") if _typo(name, one)])
+
+
+def _only(candidates: Iterable[str]) -> str:
+    """Give the only candidate. Raises NoGuess if there are none or several."""
+    found = list(candidates)
+    if len(found) != 1:
         raise NoGuess
-    return close[0]
+    return found[0]
+
+
+def _typo(wrong: str, right: str) -> bool:
+    """Say whether two words are one typing mistake apart: a letter more, less or other, or two of them swapped."""
+    while wrong and right and wrong[0] == right[0]:
+        wrong, right = wrong[1:], right[1:]
+    while wrong and right and wrong[-1] == right[-1]:
+        wrong, right = wrong[:-1], right[:-1]
+    return max(len(wrong), len(right)) <= 1 or (len(wrong) == 2 and wrong == right[::-1])
 
 
 def _count(text: str, _: Fault) -> str:
-    """Add the fields that are missing, or take off what follows: Quartz's year, a user, a command."""
-    words = [word.text for word in words_of(text)]
-    if len(words) == 1 and f"@{words[0].lower()}" in MACROS:
+    """Add the one star that is missing at the end; the macros without their `@`."""
+    words = [word.text for word in words_of(text)] or [""]
+    if len(words) == 1 and f"@{words[0].lower()}" in (*MACROS, "@reboot"):
         return f"@{words[0].lower()}"
-    if len(words) < 5:
-        if not all(_FIELD_LIKE.fullmatch(word) for word in words):
-            raise NoGuess
-        return " ".join([*words, *"*****"][:5])
-    with_seconds = len(words) > 6 and all(_FIELD_LIKE.fullmatch(word) for word in words[:6])
-    return " ".join(words[:6] if with_seconds else words[:5])
+    at_the_end = words[-1] == "*" or words[-1].isalpha()
+    if len(words) != 4 or not at_the_end or not all(map(field_like, words)):
+        raise NoGuess
+    return " ".join([*words, "*"])
 
 
 def _never(text: str, _: Fault) -> str:
-    """Take the last day of the month for one that the months do not have; leave a date out where a weekday counts."""
+    """Take the last day of the month for one that the months do not have."""
     words = [word.text for word in words_of(text)]
-    words[-3] = "L" if words[-1].startswith("*") else "*"
+    if not words[-1].startswith("*") or not re.fullmatch(r"[0-9,]+", words[-3]):
+        raise NoGuess
+    words[-3] = "L"
     return " ".join(words)
 
 
@@ -134,20 +144,32 @@ def _empty(text: str, fault: Fault) -> str:
 
 
 def _single_step(text: str, fault: Fault) -> str:
+    """Write the range: `5/20` is `5-59/20`. A star would change the day rule and what a clock change does."""
     field = fault.field or WEEKDAY
     first, step = fault.word.text.split("/")
-    if first.isdigit() and int(first) == field.low:
-        return _swapped(text, fault.word, f"*/{step}")
+    low = field.names[first.lower()] if first.lower() in field.names else int(first) if first.isdigit() else -1
+    if not field.low <= low <= field.high or int(step) < 1:
+        raise NoGuess
+    if low + int(step) > field.high:
+        return _swapped(text, fault.word, first)
     if field is WEEKDAY:
-        return _swapped(
-            text, fault.word, first if first == "7" else f"{first}-{6 if first.isdigit() else 'sat'}/{step}"
-        )
+        return _swapped(text, fault.word, _weekday_step(first, low, int(step), text, fault))
     return _swapped(text, fault.word, f"{first}-{field.high}/{step}")
 
 
+def _weekday_step(first: str, low: int, step: int, text: str, fault: Fault) -> str:
+    """Write the steps up to Saturday. Raises NoGuess if going on to Sunday, 7, makes a difference: programs differ."""
+    until = {end: f"{first}-{end if first.isdigit() else WEEKDAY_NAMES[end % 7]}/{step}" for end in (6, 7)}
+    if low and (7 - low) % step == 0:
+        saturday, sunday = (_swapped(text, fault.word, until[end]) for end in (6, 7))
+        if _fault_of(saturday) or _fault_of(sunday):
+            raise NoGuess
+        raise NoGuess(f"write `{saturday}` for steps up to Saturday, `{sunday}` for steps up to Sunday")
+    return until[6]
+
+
 def _nth(text: str, fault: Fault) -> str:
-    weekday, nth = fault.word.text.split("#")
-    return _swapped(text, fault.word, f"{weekday}#1" if int(nth) == 0 else f"{weekday}L")
+    raise NoGuess
 
 
 def _backwards(text: str, fault: Fault) -> str:
@@ -176,11 +198,12 @@ def _as_written(field: Field, number: int, like: str) -> str:
 
 
 def _step(text: str, fault: Fault) -> str:
+    """Write a step that is longer than any number here as the field's length: both give the first number alone."""
     field = fault.field or WEEKDAY
     base, _, step = fault.word.text.partition("/")
     if int(step) == 0:
-        return _swapped(text, fault.word, base)
-    return _swapped(text, fault.word, str(field.low) if base == "*" else base.split("-")[0])
+        raise NoGuess
+    return _swapped(text, fault.word, f"{base}/{field.high - field.low + 1}")
 
 
 def _name(text: str, fault: Fault) -> str:
@@ -193,10 +216,8 @@ def _name(text: str, fault: Fault) -> str:
     if not field.names:
         raise NoGuess
     wrong = next(name for name in names if name.lower() not in field.names)
-    close = difflib.get_close_matches(wrong.lower(), list(field.names), 1, 0.5)
-    if not close:
-        raise NoGuess
-    return _swapped(text, fault.word, fault.word.text.replace(wrong, close[0]))
+    right = _only(name for name in field.names if _typo(wrong.lower(), name))
+    return _swapped(text, fault.word, fault.word.text.replace(wrong, right))
 
 
 def _moved(text: str, fault: Fault, to: Field) -> str:
@@ -204,91 +225,52 @@ def _moved(text: str, fault: Fault, to: Field) -> str:
     words = [word.text for word in words_of(text)]
     target = FIELDS.index(to) - len(FIELDS)
     source = next(n for n, word in enumerate(words_of(text)) if word.start + len(word.text) > fault.word.start)
+    fields = FIELDS[-len(words) :]
     if words[target] not in ("*", words[source]) or words[source] != fault.word.text:
+        raise NoGuess
+    if fields[source] in (SECOND, MINUTE, HOUR):  # which time of day was meant is not known
         raise NoGuess
     words[target], words[source] = words[source], "*"
     return " ".join(words)
 
 
 def _range(text: str, fault: Fault) -> str:
-    """Take the nearest number there is; a lone 60th minute or 24th hour is the 0th."""
-    field = fault.field or WEEKDAY
-    item = fault.word.text
-    if field.low == 0 and item.isdigit() and field is not WEEKDAY and int(item) == field.high + 1:
-        return _swapped(text, fault.word, "0")
-    span, slash, step = item.partition("/")
-    nearest = re.sub(r"[0-9]+", lambda number: str(min(max(int(number[0]), field.low), field.high)), span, count=2)
-    if field is WEEKDAY and "#" in item:
-        nearest = nearest.partition("#")[0] + "#" + item.partition("#")[2]
-    return _swapped(text, fault.word, nearest + slash + step)
+    """Write the 60th minute or the 24th hour as the 0th, where that is the same; leave out what a range is too long by.
 
-
-class _Form(NamedTuple):
-    """An item of a form that is not known here: how it looks, what is said, what is written instead, notes.
-
-    `instead` may use the groups of the pattern, and `{low}`, `{high}` and `{last}` of the field; None means that the
-    item belongs to the weekday.
+    There is no nearest number: a 32nd day is not the 31st.
     """
-
-    pattern: str
-    says: str
-    instead: str | None
-    notes: tuple[str, ...] = ()
-
-
-_FORMS = (
-    _Form(r"(?:[0-9]+|[A-Za-z]{3})(?:[Ll]|#[0-9]+)", "it belongs to the weekday", None),
-    _Form(r"\?", "`?` is Quartz's", "*", (_QUARTZ,)),
-    _Form(r"(?i:h)(?:\(.*\))?/([0-9]+)", "`H` is Jenkins's", r"*/\1", (_JITTER,)),
-    _Form(r"(?i:h)(?:\(.*\))?", "`H` is Jenkins's", "{low}", (_JITTER,)),
-    _Form(r"(?i:lw|wl)", "`W` is Quartz's", "L", ("there is no word for the nearest working day",)),
-    _Form(r"([0-9]+)[Ww]", "`W` is Quartz's", r"\1", ("there is no word for the nearest working day",)),
-    _Form(
-        r"[Ll]-[0-9]+",
-        "days before the last cannot be counted",
-        "L",
-        ("give one job for each length of month, such as day 28 in months of 31 days and 27 in those of 30",),
-    ),
-    _Form(r"[Ll]/.*", "`L` is one day and has no steps", "L"),
-    _Form(r"([0-9]+)-[Ll]", "`L` cannot end a range", r"\1-{high}"),
-    _Form(r"[Ll]", "only the day of the month has a last one", "{last}"),
-    _Form(r"([0-9]+|[A-Za-z]{3})(?:[Ll]|#(?:[Ll]|-1))/.*", "it has no steps", r"\1L"),
-    _Form(r"([0-9]+|[A-Za-z]{3})#(?:[Ll]|-1)", "the last one of a month is written with `L`", r"\1L"),
-    _Form(r"([0-9]+|[A-Za-z]{3})#+([1-5]).*", "it has neither ranges nor steps", r"\1#\2", (IGNORES,)),
-    _Form(r"([0-9]+|[A-Za-z]{3})#.*", "after `#` comes 1 to 5", r"\1", (IGNORES,)),
-    _Form(r"[+-]([0-9]+)", "numbers have no sign", r"\1"),
-    _Form(r"\*([0-9]+)", "the step has a slash before it", r"*/\1", (IGNORES,)),
-    _Form(r"\*-([0-9]+)", "a star is already the whole range", r"{low}-\1", (IGNORES,)),
-    _Form(r"/([0-9]+)", "a step needs something to step through", r"*/\1"),
-    _Form(r"(.*)/", "the step is missing", r"\1"),
-    _Form(r"([0-9]+)\.\.+([0-9]+)", "a range is written with one `-`", r"\1-\2", (IGNORES,)),
-    _Form(r"([0-9]+)-{2,}([0-9]+)", "a range is written with one `-`", r"\1-\2"),
-    _Form(r"([0-9]+)(?:[.;|&+]|:(?=[0-9]$))([0-9]+)", "a list is written with commas", r"\1,\2", (IGNORES,)),
-    _Form(r"([0-9]+)(?:x|st|nd|rd|th)", "what follows is not understood", r"\1"),
-    _Form(r"([0-9]+)~([0-9]*)", "`~` is cronie's random time", r"\1", (IGNORES, _JITTER)),
-    _Form(
-        r"(\*(?:/[0-9]+)?|[0-9]+(?:-[0-9]+(?:/[0-9]+)?)?)[^0-9A-Za-z]+",
-        "what follows is not understood",
-        r"\1",
-        (IGNORES,),
-    ),
-)
-_NO_FORM = _Form("", "", None)
+    field = fault.field or WEEKDAY
+    span, slash, step = fault.word.text.partition("/")
+    low, dash, high = span.partition("-")
+    if field in (SECOND, MINUTE, HOUR) and span == str(field.high + 1) and not slash:
+        return _over_the_end(text, fault.word, field)
+    if not (dash and low.isdigit() and high.isdigit()) or not field.low <= int(low) <= field.high < int(high):
+        raise NoGuess
+    over = range(int(low), min(int(high), 10 * field.high) + 1, int(step or 1) or 1)
+    if not _harmless([number for number in over if number > field.high], int(low), field):
+        raise NoGuess
+    return _swapped(text, fault.word, f"{low}-{field.high}{slash}{step}")
 
 
-def form_of(item: str) -> _Form:
-    """Give the rule for an item that is of no known form; one without words if there is none for it."""
-    if _shortened(item) != item:
-        return _Form("", "names have three letters", None)
-    return next((form for form in _FORMS if re.fullmatch(form.pattern, item, re.DOTALL)), _NO_FORM)
+def _harmless(over: list[int], low: int, field: Field) -> bool:
+    """Say whether numbers beyond a range add nothing: there are none, or just the 60th of a range from 0."""
+    return not over or (over == [field.high + 1] and low == field.low == 0 and field is not WEEKDAY)
+
+
+def _over_the_end(text: str, word: Word, field: Field) -> str:
+    """Write the first number of a field for the one after its last, if every larger unit is free."""
+    following = [one.text for one in words_of(text) if one.start > word.start]
+    if any(one != "*" for one in following):
+        raise NoGuess
+    return _swapped(text, word, str(field.low))
 
 
 def _form(text: str, fault: Fault) -> str:
     field, item = fault.field or WEEKDAY, fault.word.text
-    if (shorter := _shortened(item)) != item:
+    if (shorter := shortened(item)) != item:
         return _swapped(text, fault.word, shorter)
-    form = form_of(item)
-    if form is _NO_FORM:
+    form = form_of(item, field)
+    if form is NO_FORM or form.unsure:
         raise NoGuess
     if form.instead is None:
         return _moved(text, fault, WEEKDAY)
@@ -300,37 +282,7 @@ def _form(text: str, fault: Fault) -> str:
     return _swapped(text, fault.word, written)
 
 
-_FULL_NAMES = (
-    *(
-        "january",
-        "february",
-        "march",
-        "april",
-        "june",
-        "july",
-        "august",
-        "september",
-        "october",
-        "november",
-        "december",
-    ),
-    *("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"),
-)
-
-
-def _shortened(item: str) -> str:
-    """Cut full names of months and weekdays, in whole or in part, also in the plural, to three letters."""
-    return re.sub(r"[A-Za-z]{4,}\.?", _short, item)
-
-
-def _short(name: re.Match[str]) -> str:
-    lower = name[0].lower().rstrip(".")
-    full = any(known.startswith(lower) or lower in (known + "s", known + "l") for known in _FULL_NAMES)
-    return (name[0][:3] + ("L" if lower.endswith("dayl") else "")) if full else name[0]
-
-
 _MEND: dict[str, Callable[[str, Fault], str]] = {
-    "character": _plain,
     "macro": _macro,
     "count": _count,
     "never": _never,

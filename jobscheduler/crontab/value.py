@@ -24,7 +24,7 @@ from jobscheduler.crontab.clock import DAY, END, FIRST, high_water, instant_of, 
 
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 _LENGTHS = (0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
-_LAST_YEAR = 2200
+_LAST_YEAR = 2201  # east of Greenwich the clock shows it in the last hours that are reckoned with
 NTH_WEEKS = range(1, 6)
 
 

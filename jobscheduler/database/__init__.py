@@ -14,7 +14,7 @@ from jobscheduler.database.job import Job
 if TYPE_CHECKING:
     from jobscheduler.database.api import JobTable
     from jobscheduler.database.changes import Absent, Changes, Exists, Refused, Wrong
-    from jobscheduler.database.connecting import Unavailable
+    from jobscheduler.database.faults import Unavailable
     from jobscheduler.database.rows import Row
 
 __all__ = [
@@ -33,7 +33,7 @@ __all__ = [
     "url_from",
 ]
 
-_AT = {"JobTable": "api", "Row": "rows", "Unavailable": "connecting"}
+_AT = {"JobTable": "api", "Row": "rows", "Unavailable": "faults"}
 _AT |= dict.fromkeys(("Absent", "Changes", "Exists", "Refused", "Wrong"), "changes")
 
 

@@ -10,7 +10,7 @@ from jobscheduler.model import Problem
 from jobscheduler.secretfile import NotSecret, read_secret
 
 INSTALL = (
-    "`make install EXTRAS=database`, or `pip install 'SQLAlchemy>=2,<3' 'PyMySQL>=1.1,<2'` "
+    "`make install EXTRAS=database`, or `pip install 'SQLAlchemy>=2,<3' 'PyMySQL>=1.2,<2'` "
     "into the service's own environment"
 )
 """How to get what the database is reached with."""

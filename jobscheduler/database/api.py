@@ -15,7 +15,10 @@ from sqlalchemy import Connection
 from jobscheduler import tasks
 from jobscheduler.database import rows
 from jobscheduler.database.changes import Absent, Changes, Exists, Given, between, checked
-from jobscheduler.database.connecting import Database, Unavailable
+from jobscheduler.database.connecting import Database
+from jobscheduler.database.faults import Unavailable
+from jobscheduler.database.lock import is_used
+from jobscheduler.database.making import make_tables, wait_for_others
 from jobscheduler.database.rows import Row
 from jobscheduler.model import Problem
 from jobscheduler.parse import Rules
@@ -53,12 +56,16 @@ class JobTable:
         self.rules = rules or Rules(service_zone(None, os.environ), tasks.task_type, tasks.task_names())
 
     def init(self) -> bool:
-        """Make the tables; tell whether they were not there. The other methods need them."""
-        if self.database.file is not None:
-            with self.database.polling(create=True) as connection:
-                rows.keep_readers_going(connection)
-        with self.database.writing(create=True) as connection:
-            return rows.make_tables(connection, self._now())
+        """Make the tables, complete them or bring them to the present version; tell whether anything was done.
+
+        The other methods need them.
+        """
+        with self.database.polling(create=True) as first:
+            if self.database.file is not None:
+                rows.keep_readers_going(first)
+            wait_for_others(first)
+            with self.database.writing(create=True) as connection:
+                return make_tables(connection, self._now())
 
     def add(self, *jobs: Given) -> int:
         """Add jobs; return the id of the marker.
@@ -70,12 +77,11 @@ class JobTable:
         """
         added = checked(jobs, self.rules)
 
-        def work(connection: Connection) -> int:
-            for job_id in added:
-                if rows.row_of(connection, job_id, lock=True) is not None:
-                    raise Exists(Problem(f"there is already a job `{job_id}`", help="`update` changes it"))
-            rows.insert_jobs(connection, added, self._now())
-            return rows.add_marker(connection, self._now(), {}, added)
+        def work(change: _Change) -> int:
+            there = rows.some_rows(change.connection, added, lock=True)
+            if there:
+                raise Exists(*(_there(job_id) for job_id in there))
+            return change.carry_out({}, added)
 
         return self._change(work)
 
@@ -88,12 +94,22 @@ class JobTable:
 
         """
         changed = checked(jobs, self.rules)
+        return self._change(lambda change: change.carry_out(change.present(changed), changed))
 
-        def work(connection: Connection) -> int:
-            before = {job_id: _present(connection, job_id) for job_id in changed}
-            for job_id, definition in changed.items():
-                rows.update_job(connection, job_id, definition, self._now())
-            return rows.add_marker(connection, self._now(), before, changed)
+    def put(self, *jobs: Given) -> Changes:
+        """Add jobs, or put them in the place of those of the same ids; tell what that changed.
+
+        Without a change there is no marker.
+
+        Raises:
+            Refused: one is not valid, or two have the same id.
+
+        """
+        wanted = checked(jobs, self.rules)
+
+        def work(change: _Change) -> Changes:
+            held = rows.by_id(rows.some_rows(change.connection, wanted, lock=True).values())
+            return change.make(between(held, wanted), held, wanted)
 
         return self._change(work)
 
@@ -104,13 +120,7 @@ class JobTable:
             Absent: one is not there.
 
         """
-
-        def work(connection: Connection) -> int:
-            before = {job_id: _present(connection, job_id) for job_id in job_ids}
-            rows.delete_jobs(connection, list(before))
-            return rows.add_marker(connection, self._now(), before, {})
-
-        return self._change(work)
+        return self._change(lambda change: change.carry_out(change.present(dict.fromkeys(job_ids)), {}))
 
     def replace_all(self, jobs: Iterable[Given], *, may_remove: bool = True) -> Changes:
         """Have the table hold these jobs and no others; tell what that changed. Without a change there is no marker.
@@ -122,12 +132,12 @@ class JobTable:
         """
         wanted = checked(jobs, self.rules)
 
-        def work(connection: Connection) -> Changes:
-            held = rows.by_id(rows.all_rows(connection, lock=True))
+        def work(change: _Change) -> Changes:
+            held = rows.by_id(rows.all_rows(change.connection, lock=True))
             changes = between(held, wanted)
             if changes.removed and not may_remove:
                 raise Exists(*map(_another, changes.removed))
-            return self._carry_out(connection, changes, held, wanted) if changes else changes
+            return change.make(changes, held, wanted)
 
         return self._change(work)
 
@@ -137,40 +147,34 @@ class JobTable:
 
     def get(self, job_id: str) -> Row | None:
         """Return one job, None if there is none of this id."""
-        return self._read(lambda connection: rows.row_of(connection, job_id))
+        return self._read(lambda connection: rows.some_rows(connection, [job_id]).get(job_id))
 
     def reload(self) -> int:
         """Ask for a reload, for changes that were made by other means; return the id of the marker."""
-        return self._change(lambda connection: rows.add_marker(connection, self._now()))
+        return self._change(lambda change: rows.add_marker(change.connection, change.now))
 
     def is_reloaded(self, marker: int) -> bool:
         """Tell whether the service has made the reload that a marker asked for."""
         return self._read(lambda connection: rows.is_done(connection, marker))
 
-    def _carry_out(
-        self, connection: Connection, changes: Changes, held: Mapping[str, str], wanted: Mapping[str, str]
-    ) -> Changes:
-        now = self._now()
-        rows.delete_jobs(connection, changes.removed)
-        rows.insert_jobs(connection, {job_id: wanted[job_id] for job_id in changes.added}, now)
-        for job_id in changes.updated:
-            rows.update_job(connection, job_id, wanted[job_id], now)
-        before = {job_id: held[job_id] for job_id in (*changes.removed, *changes.updated)}
-        after = {job_id: wanted[job_id] for job_id in (*changes.added, *changes.updated)}
-        return replace(changes, marker=rows.add_marker(connection, now, before, after))
+    def is_used(self) -> bool | None:
+        """Tell whether a service has this database now; None if that cannot be told from here."""
+        with self.database.reading() as connection:
+            return is_used(self.database, connection, rows.check_version(connection))
 
     def _read(self, work: Callable[[Connection], _T]) -> _T:
         with self.database.reading() as connection:
             rows.check_version(connection)
             return work(connection)
 
-    def _change(self, work: Callable[[Connection], _T]) -> _T:
+    def _change(self, work: Callable[[_Change], _T]) -> _T:
         """Make a change; once more after a pause when another program's was in the way."""
         for attempt in range(TRIES):
             try:
                 with self.database.writing() as connection:
                     rows.check_version(connection)
-                    return work(connection)
+                    server = rows.server_of(connection)
+                    return work(_Change(connection, server.now or self._now(), server.max_packet))
             except Unavailable as reason:
                 if not reason.again or attempt == TRIES - 1:
                     raise
@@ -178,13 +182,55 @@ class JobTable:
         raise AssertionError  # pragma: no cover - the last attempt returns or raises
 
 
+class _Change:
+    """One transaction: what it changes, at one time, and the marker that asks for the reload.
+
+    The time is the server's, so that clocks of programs that differ leave no trace in the table.
+    """
+
+    def __init__(self, connection: Connection, now: datetime, most: int | None) -> None:
+        self.connection = connection
+        self.now = now
+        self._most = most
+
+    def present(self, job_ids: Mapping[str, object]) -> dict[str, str]:
+        """Return the definitions that are there; no other program changes them until the transaction ends.
+
+        Raises:
+            Absent: one is not there.
+
+        """
+        found = rows.by_id(rows.some_rows(self.connection, job_ids, lock=True).values())
+        absent = [job_id for job_id in job_ids if job_id not in found]
+        if absent:
+            raise Absent(*(_absent(job_id) for job_id in absent))
+        return found
+
+    def carry_out(self, before: Mapping[str, str], after: Mapping[str, str]) -> int:
+        """Have `after` in the place of `before`; return the id of the marker."""
+        updated = {job_id: after[job_id] for job_id in after if job_id in before}
+        added = {job_id: after[job_id] for job_id in after if job_id not in before}
+        rows.delete_jobs(self.connection, [job_id for job_id in before if job_id not in after])
+        rows.insert_jobs(self.connection, added, self.now, self._most)
+        rows.update_jobs(self.connection, updated, self.now, self._most)
+        return rows.add_marker(self.connection, self.now, before, after, self._most)
+
+    def make(self, changes: Changes, held: Mapping[str, str], wanted: Mapping[str, str]) -> Changes:
+        """Make these changes, if there are any."""
+        if not changes:
+            return changes
+        before = {job_id: held[job_id] for job_id in (*changes.removed, *changes.updated)}
+        after = {job_id: wanted[job_id] for job_id in (*changes.added, *changes.updated)}
+        return replace(changes, marker=self.carry_out(before, after))
+
+
 def _another(job_id: str) -> Problem:
     return Problem(f"the table also holds the job `{job_id}`", help="`--delete` removes what is not given")
 
 
-def _present(connection: Connection, job_id: str) -> str:
-    """Return the definition that is there, and have nobody else change it until the transaction ends."""
-    found = rows.row_of(connection, job_id, lock=True)
-    if found is None:
-        raise Absent(Problem(f"there is no job `{job_id}` in the database", help="`add` adds one"))
-    return found.definition
+def _there(job_id: str) -> Problem:
+    return Problem(f"there is already a job `{job_id}`", help="`update` changes it, `put` adds or changes")
+
+
+def _absent(job_id: str) -> Problem:
+    return Problem(f"there is no job `{job_id}` in the database", help="`add` adds it, `put` adds or changes")

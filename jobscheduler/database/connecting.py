@@ -6,24 +6,23 @@ fault says never has a password, a parameter or a statement in it.
 
 from __future__ import annotations
 
+import ipaddress
 import os
-import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
-from sqlalchemy.engine import URL
-from sqlalchemy.exc import (
-    ArgumentError,
-    DBAPIError,
-    NoSuchModuleError,
-    SQLAlchemyError,
-)
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL, Dialect
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.pool import NullPool
 
+from jobscheduler.database import mysql
 from jobscheduler.database.admission import CannotUse
+from jobscheduler.database.faults import Unavailable, told
+from jobscheduler.database.sqlite_file import Place, new_place_of, place_of
+from jobscheduler.database.urls import EXAMPLES, read_url
 from jobscheduler.model import Problem
 from jobscheduler.sources import trust
 
@@ -33,26 +32,8 @@ CONNECTING = 5
 PATIENCE = 30
 """How long an answer may take afterwards, or a lock, in seconds."""
 
-EXAMPLES = "such as `mysql://user:password@host/database` or `sqlite:////var/lib/scheduler/jobs.db`"
-"""What a URL looks like."""
-
 _BEGIN = "jobscheduler_begin"
-_DRIVERS = {"mysql": "mysql+pymysql", "mariadb": "mysql+pymysql", "mariadb+pymysql": "mysql+pymysql"}
-_AGAIN = {1020, 1205, 1213}  # MySQL: changed since it was read, waited too long for a lock, deadlock
-
-_AGAIN_ELSEWHERE = {"40001", "40P01"}  # the same, as the SQL standard and PostgreSQL number them
-
-
-class Unavailable(Exception):
-    """The database cannot be used now, for the reason in the message. `help` is the way out.
-
-    `again` says that it is only somebody else's transaction that was in the way.
-    """
-
-    def __init__(self, message: str, help: str | None = None, *, again: bool = False) -> None:  # noqa: A002
-        super().__init__(message)
-        self.help = help
-        self.again = again
+_PYMYSQL = "mysql+pymysql"
 
 
 class Database:
@@ -65,9 +46,16 @@ class Database:
             CannotUse: it is none, or there is no driver for it.
 
         """
-        self._url = _read(url)
+        self._url = read_url(url)
+        self.kind = self._url.get_backend_name()
         self.file = _file_of(self._url)
-        self._engine = _engine(self._url)
+        self._tls: Mapping[str, str] = {}
+        bare = self._url
+        if self._url.drivername == _PYMYSQL:
+            bare, self._tls = mysql.without_tls(self._url)
+        self._engine = _engine(bare, self._tls)
+        if self.file is not None:
+            event.listen(self._engine, "do_connect", self._connect_to_file)
 
     def __str__(self) -> str:
         """Where it is, without user, password and options."""
@@ -75,6 +63,20 @@ class Database:
             return self.file
         url = self._url
         return str(URL.create(url.get_backend_name(), host=url.host, port=url.port, database=url.database))
+
+    def exposure(self) -> Problem | None:
+        """Say that what goes to the server can be read and changed on its way, as far as the URL tells; else None."""
+        host, query = self._url.host, self._url.query
+        if self._url.drivername == _PYMYSQL:
+            option, is_safe = "ssl_ca=FILE", mysql.is_verified(self._tls) or "unix_socket" in query
+        elif self.kind == "postgresql":
+            option, is_safe = "sslmode=verify-full", str(query.get("sslmode", "")).startswith("verify-")
+        else:
+            return None
+        if is_safe or host is None or _is_loopback(host):
+            return None
+        message = f"the connection to the database on `{host}` is not protected by verified TLS"
+        return Problem(message, help=f"add `?{option}` to the URL; docs/database.md has the details")
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -173,23 +175,34 @@ class Database:
         """Say who else may write an SQLite file, and so have commands run; of other databases nothing can be told."""
         if self.file is None:
             return None
-        whole = os.path.realpath(self.file)
         try:
-            found = os.stat(whole)  # noqa: PTH116
-            return trust.distrusted(found, self.file) or trust.of_links(*os.path.split(whole))
+            return place_of(self.file).distrust
         except OSError as error:
             raise Unavailable(f"the database file `{self.file}` cannot be read: {error.strerror}") from None
 
+    def _connect_to_file(self, dialect: Dialect, _: object, arguments: list[Any], options: dict[str, Any]) -> Any:
+        """Open an SQLite file where it really is, once that was judged, and see whether it is the judged file.
 
-@contextmanager
-def told() -> Iterator[None]:
-    """Turn what SQLAlchemy raises into `Unavailable`, with nothing secret in it."""
-    try:
-        yield
-    except DBAPIError as error:
-        raise Unavailable(_reason(error.orig), again=_is_in_the_way(error.orig)) from None
-    except SQLAlchemyError as error:
-        raise Unavailable(f"{type(error).__name__}: {str(error).splitlines()[0]}") from None
+        No other user can exchange it in between: every directory on that way is closed to them.
+        """
+        place = self._trusted_place()
+        arguments[0] = place.path
+        connection = dialect.connect(*arguments, **options)
+        found = os.stat(place.path)  # noqa: PTH116
+        if place.identity not in {None, (found.st_dev, found.st_ino)}:
+            connection.close()
+            raise Unavailable(f"the database file `{self.file}` is being replaced", again=True)
+        return connection
+
+    def _trusted_place(self) -> Place:
+        file = self.file or ""
+        try:
+            place = new_place_of(file)
+        except OSError as error:
+            raise _no_file(file, error.strerror) from None
+        if place.distrust is not None:
+            raise Unavailable(place.distrust.message, place.distrust.help)
+        return place
 
 
 def _no_file(file: str, reason: str | None) -> Unavailable:
@@ -198,43 +211,26 @@ def _no_file(file: str, reason: str | None) -> Unavailable:
     )
 
 
-def _reason(error: BaseException | None) -> str:
-    """Say what a driver has against it: MySQL's number and text, or the text alone."""
-    args: tuple[Any, ...] = getattr(error, "args", ())
-    if len(args) > 1 and isinstance(args[0], int):
-        return " ".join(f"{args[1]} (MySQL {args[0]})".split())
-    return " ".join(str(error).split()) or type(error).__name__
-
-
-def _is_in_the_way(error: BaseException | None) -> bool:
-    args: tuple[Any, ...] = getattr(error, "args", ())
-    busy = isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
-    return busy or bool(args and args[0] in _AGAIN) or getattr(error, "sqlstate", None) in _AGAIN_ELSEWHERE
-
-
-def _read(text: str) -> URL:
-    try:
-        url = make_url(text)
-    except (ArgumentError, ValueError):  # their messages have the text in it
-        raise CannotUse(Problem("the URL of the database cannot be read", help=f"write it {EXAMPLES}")) from None
-    url = url.set(drivername=_DRIVERS.get(url.drivername, url.drivername))
-    if url.get_backend_name() == "sqlite" and url.database in {None, "", ":memory:"}:
-        help_ = "name one, such as `sqlite:////var/lib/scheduler/jobs.db`"
-        raise CannotUse(Problem("an SQLite database has to be in a file", help=help_))
-    return url
-
-
 def _file_of(url: URL) -> str | None:
     return url.database if url.get_backend_name() == "sqlite" else None
 
 
-def _engine(url: URL) -> Engine:
+def _is_loopback(host: str) -> bool:
+    if host == "localhost" or host.startswith("/"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _engine(url: URL, tls: Mapping[str, str]) -> Engine:
     options: dict[str, Any] = {"poolclass": NullPool, "hide_parameters": True}
     if url.get_backend_name() == "sqlite":
         options["connect_args"] = {"timeout": PATIENCE}
     else:
         options["isolation_level"] = "REPEATABLE READ"
-    if url.drivername == "mysql+pymysql":
+    if url.drivername == _PYMYSQL:
         options["connect_args"] = {
             "connect_timeout": CONNECTING,
             "read_timeout": PATIENCE,
@@ -254,6 +250,8 @@ def _engine(url: URL) -> Engine:
     if url.get_backend_name() == "sqlite":
         event.listen(engine, "connect", _hands_off)
         event.listen(engine, "begin", _begin)
+    if url.drivername == _PYMYSQL:
+        event.listen(engine, "do_connect", lambda _, __, args, arguments: mysql.connect(tls, arguments))
     return engine
 
 

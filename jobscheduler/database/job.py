@@ -7,6 +7,8 @@ import warnings
 from dataclasses import dataclass
 from typing import Any
 
+from jobscheduler.database.jobsmanager import other_days, written_otherwise
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -14,7 +16,8 @@ class Job:
 
     Weekdays are counted as crontab does it: 0 and 7 are Sunday, 1 is Monday. (APScheduler, and JobsManager with it,
     begins with 0 for Monday: write names, `mon`, to mean the same everywhere.) `timeout` is in seconds, None for no
-    limit. `second="*"` with a restricted minute runs sixty times in that minute, and is warned of.
+    limit. `second="*"` with a restricted minute runs sixty times in that minute, and is warned of; so are fields that
+    mean other days than they do in JobsManager.
     """
 
     id: str
@@ -29,11 +32,17 @@ class Job:
 
     def __post_init__(self) -> None:
         for name in ("second", "minute", "hour", "day", "month", "day_of_week"):
-            if len(str(getattr(self, name)).split()) != 1:
+            value = str(getattr(self, name))
+            instead = written_otherwise(name, value)
+            if instead is not None:
+                raise ValueError(f"`{name}` of `{self.id}`: `{value.strip()}` is written `{instead}` here")
+            if len(value.split()) != 1:
                 raise ValueError(f"`{name}` of `{self.id}` has to be one field of a schedule, such as `*` or `0-30/5`")
         if str(self.second).strip() == "*" and str(self.minute).strip() != "*":
             text = f"`{self.id}` is due sixty times in each minute that `minute` allows; `second=0` is once"
             warnings.warn(text, UserWarning, stacklevel=3)
+        for text in other_days(str(self.day).strip(), str(self.day_of_week).strip()):
+            warnings.warn(f"`{self.id}`: {text}", UserWarning, stacklevel=3)
 
     @property
     def schedule(self) -> str:

@@ -7,16 +7,26 @@ from contextlib import AbstractContextManager, ExitStack, suppress
 
 from sqlalchemy import Connection
 
-from jobscheduler.database.connecting import Database, Unavailable, told
+from jobscheduler.database.connecting import Database
+from jobscheduler.database.faults import Unavailable, told
 from jobscheduler.database.rows import check_version
 
 
 class Kept:
-    """One connection of one thread. `connect` makes it; its tables are checked then."""
+    """One connection of one thread. `connect` makes it; its tables are checked then.
 
-    def __init__(self, database: Database, connect: Callable[[], AbstractContextManager[Connection]]) -> None:
+    `on_open` is called with each new connection, and with the version of its tables.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        connect: Callable[[], AbstractContextManager[Connection]],
+        on_open: Callable[[Connection, int], object] = lambda _, __: None,
+    ) -> None:
         self._database = database
         self._connect = connect
+        self._on_open = on_open
         self._stack = ExitStack()
         self._connection: Connection | None = None
         self._stands: object = None
@@ -37,9 +47,10 @@ class Kept:
         if stands != self._stands:
             self.drop()
         if self._connection is None:
+            self.drop()  # one that was opened, and that `on_open` had something against
             connection = self._stack.enter_context(self._connect())
             with told(), connection.begin():
-                check_version(connection)
+                self._on_open(connection, check_version(connection))
             self._connection, self._stands = connection, stands
         return self._connection
 

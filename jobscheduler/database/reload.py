@@ -8,19 +8,31 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
+from sqlalchemy import Connection
+
 from jobscheduler.database import rows
-from jobscheduler.database.connecting import Database, Unavailable, told
+from jobscheduler.database.clocks import Clocks
+from jobscheduler.database.connecting import Database
+from jobscheduler.database.faults import Unavailable, told
+from jobscheduler.database.holder import Taken, this_process
 from jobscheduler.database.kept import Kept
+from jobscheduler.database.lock import FileLock, ServerLock
+from jobscheduler.database.requests import Requests
+from jobscheduler.database.retention import Retention
 from jobscheduler.database.source import DatabaseSource
+from jobscheduler.database.tables import VERSION
 from jobscheduler.model import Level, Tell
 
 LONGEST = 60.0
 """The longest pause after failures, in seconds, unless the interval is longer."""
+
+KEEP = 30 * 86400.0
+"""How long lines and requests that are done are kept, in seconds, unless it is said."""
 
 ENDING = 2.0
 """How long the end waits for a database that does not answer, in seconds."""
@@ -44,15 +56,26 @@ class Reloader:
         tell: Tell,
         *,
         interval: float,
+        keep: tuple[float, float] = (KEEP, KEEP),
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
+        """`keep` is how long lines and requests that are done are kept, in seconds."""
         self._database = database
         self._source = source
         self._look = look
         self._tell = tell
         self._interval = interval
         self._now = now
-        self._polling = Kept(database, database.polling)
+        self._polling = Kept(database, database.polling, self._opened)
+        self._version = VERSION
+        me = this_process()
+        self._lock = ServerLock(me)
+        self._file_lock = None if database.file is None else FileLock(database.file, me)
+        self._clocks = Clocks(tell, now)
+        self._requests = Requests(database, tell, now)
+        self._retention = Retention(database, tell, *keep, now)
+        self.taken: Taken | None = None
+        self._has_given_way = False
         self._failures = 0
         self._told_fault = False
         self._tried = threading.Event()
@@ -71,6 +94,8 @@ class Reloader:
         self._woken.set()
         self._may_look.set()
         self._thread.join(ENDING)
+        if self._file_lock is not None:
+            self._file_lock.release()
 
     def wait(self, seconds: float) -> bool:
         """Wait until the database has been read, or could not be, for so long at most; tell whether that is so."""
@@ -85,6 +110,13 @@ class Reloader:
         self._is_wanted = True
         self._woken.set()
 
+    def troubles(self) -> tuple[str, ...]:
+        """Say what is wrong with the database beside that it is lost; any thread may ask."""
+        taken = f"{self.taken}; its jobs do not run here" if self.taken else None
+        unguarded = self._file_lock.problem if self._file_lock is not None else None
+        found = (taken, self._requests.problem(), self._clocks.problem(), unguarded)
+        return tuple(one for one in found if one is not None)
+
     # -- on its thread
 
     def _work(self) -> None:
@@ -92,6 +124,9 @@ class Reloader:
             try:
                 self._turn()
                 self._failures = 0
+                self._retention.step()
+            except Taken as taken:
+                self._give_way(taken)
             except _PassFailed as failed:
                 self._tell_fault(str(failed))
                 self._count()
@@ -109,6 +144,7 @@ class Reloader:
 
     def _fail(self, problem: str, help_: str | None = None) -> None:
         self._polling.drop()
+        self._requests.forget()
         self._count()
         self._source.lose(problem, help_)
 
@@ -117,13 +153,19 @@ class Reloader:
 
     def _turn(self) -> None:
         """See whether a reload is asked for, and make it."""
-        wanted, self._is_wanted = self._is_wanted, False
+        wanted, self._is_wanted = self._is_wanted or self.taken is not None, False
         try:
-            if not self._source.is_read or wanted or self._is_asked():
+            is_asked = self._is_asked()
+            if not self._source.is_read or wanted or is_asked:
                 self._reload(is_wanted=wanted)
+            elif self._requests.is_due():
+                self._mark(())
         except BaseException:
             self._is_wanted |= wanted
             raise
+        if self._has_given_way:
+            self._tell(Level.INFO, "database.regained")
+        self.taken, self._has_given_way = None, False
         self._source.find()
 
     def _is_asked(self) -> bool:
@@ -138,9 +180,44 @@ class Reloader:
         return self._ask()
 
     def _ask(self) -> bool:
+        if not self._polling.is_open:
+            self._check_trust()
+        if self._file_lock is not None:
+            self._database.identity()  # where there is no database there is nothing to lock
+            self._file_lock.take()
         connection = self._polling.get()
+        self._lock.take(connection, self._version)
         with told():
-            return bool(rows.pending(connection))
+            return bool(self._requests.unmade(rows.pending(connection)))
+
+    def _opened(self, _: Connection, version: int) -> None:
+        """Take note of the version of the tables; one that lacks something is told once."""
+        if version < VERSION <= self._version:
+            problem = f"the tables have version {version}, and this service knows version {VERSION}"
+            help_ = "they are used as they are; `jobscheduler db init` adds what is new"
+            self._tell(Level.WARNING, "database.outdated", problem=problem, help=help_)
+        self._version = version
+
+    def _give_way(self, taken: Taken) -> None:
+        """Let another service have the jobs, as it took the database while this one could not reach it."""
+        self._polling.drop()
+        self._count()
+        self.taken = taken
+        if not self._may_look.is_set():
+            return  # the start ends
+        if not self._source.is_read:
+            self._source.lose(str(taken), taken.help)
+            return
+        if self._has_given_way:
+            return
+        self._tell(Level.ERROR, "database.taken", problem=str(taken), help=taken.help)
+        self._source.take(())
+        try:
+            self._apply()
+        except _PassFailed as failed:
+            self._tell_fault(str(failed))
+            return
+        self._has_given_way = True
 
     def _reload(self, *, is_wanted: bool) -> None:
         """Read markers and jobs as they were at one moment, apply the jobs, then mark those markers and no others."""
@@ -148,22 +225,31 @@ class Reloader:
         self._check_trust()
         with self._database.reading() as connection:
             rows.check_version(connection)
+            self._clocks.compare(lambda: rows.server_of(connection).now)
             markers, found = rows.pending(connection), rows.all_rows(connection)
         is_first = not self._source.is_read
-        changed = self._source.take(found)
+        changed = self._source.take(found, self._clocks.ahead)
         self._tried.set()
         self._may_look.wait()
         if self._closing.is_set():
             return
         self._apply()
-        if markers:
-            with self._database.writing() as connection:
-                rows.mark_done(connection, markers, self._now())
-        if markers or is_first or is_wanted:
+        unmade = self._requests.unmade(markers)
+        self._mark(markers)
+        if unmade or is_first or is_wanted:
             took = time.monotonic() - began
             self._tell(
-                Level.INFO, "database.reloaded", markers=len(markers), jobs=len(found), changed=changed, took=took
+                Level.INFO, "database.reloaded", markers=len(unmade), jobs=len(found), changed=changed, took=took
             )
+
+    def _mark(self, markers: Sequence[int]) -> None:
+        """Mark requests as done; that they cannot be, while the database can be read, is no loss of it."""
+        try:
+            self._requests.mark(markers)
+        except Unavailable as reason:
+            self._polling.drop()
+            self._ask()
+            self._requests.fail(reason)
 
     def _check_trust(self) -> None:
         distrust = self._database.distrust()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from hashlib import blake2b
 
 from jobscheduler import jsontext
@@ -19,7 +20,9 @@ PREFIX = "jm_jobs/"
 
 @dataclass(frozen=True, slots=True)
 class _Item:
-    raw: bytes
+    """One row. Of a definition that is too long nothing is kept (`raw` is None)."""
+
+    raw: bytes | None
     signature: Signature
     written: float
     job_id: str
@@ -32,6 +35,7 @@ class DatabaseSource:
     """
 
     kind = "database"
+    noun = "row"
     prefix = PREFIX
     is_exact = True
 
@@ -40,6 +44,7 @@ class DatabaseSource:
         self._now = now
         self._items: Mapping[str, _Item] | None = None
         self._listed: Mapping[str, _Item] | None = None
+        self._read_at = 0.0
         self._problem = SourceUnavailable("the database has not been read yet")
         self._is_lost = True
 
@@ -48,21 +53,34 @@ class DatabaseSource:
         """Whether the table has been read since the start."""
         return self._items is not None
 
-    def take(self, rows: Iterable[Row]) -> int:
-        """Take over what the table holds now; return how many rows are new, changed or gone."""
+    def take(self, rows: Iterable[Row], ahead: timedelta = timedelta(0)) -> int:
+        """Take over what the table holds now; return how many rows are new, changed or gone.
+
+        `ahead` is how far the clock that the rows were written by is ahead of this host's.
+        """
         before = self._items or {}
-        items = dict(self._kept(row, before) for row in rows)
-        self._items, self._is_lost = items, False
+        now = self._now()
+        items = dict(self._kept(row, before, now, ahead.total_seconds()) for row in rows)
+        self._items, self._is_lost, self._read_at = items, False, now
         return sum(before.get(name) is not item for name, item in items.items()) + len(before.keys() - items.keys())
 
-    def _kept(self, row: Row, before: Mapping[str, _Item]) -> tuple[str, _Item]:
+    def _kept(self, row: Row, before: Mapping[str, _Item], now: float, ahead: float) -> tuple[str, _Item]:
         name, raw = PREFIX + row.job_id, row.definition.encode("utf-8", "surrogatepass")
         known = before.get(name)
         if known is not None and known.raw == raw:
             return name, known
-        digest = int.from_bytes(blake2b(raw, digest_size=16).digest())
-        written = row.updated_at.timestamp() if row.updated_at else self._now()
-        return name, _Item(raw, (digest,), written, row.job_id)
+        signature = (int.from_bytes(blake2b(raw, digest_size=16).digest()),)
+        if row.is_cut:
+            return name, known if known and known.signature == signature else _Item(None, signature, now, row.job_id)
+        return name, _Item(raw, signature, self._written(row, now, ahead), row.job_id)
+
+    def _written(self, row: Row, now: float, ahead: float) -> float:
+        """Say when a row was written, by this host's clock: not after now, nor before a look that did not find it.
+
+        Whatever clock wrote `updated_at`, no slot is hidden that a row was there for, and none comes from before it.
+        """
+        written = now if row.updated_at is None else row.updated_at.timestamp() - ahead
+        return min(now, max(written, self._read_at))
 
     def lose(self, problem: str, help: str | None = None) -> None:  # noqa: A002 - the word under which it is shown
         """Take note that the database cannot be read now, and why."""
@@ -104,26 +122,31 @@ class _Snapshot:
         item = self._items.get(name)
         if item is None:
             return Read(name)
-        problem = _another_id(item, name)
+        problem = _TOO_LONG if item.raw is None else _another_id(item.raw, item.job_id, name)
         if problem is not None:
-            return Read(name, item.signature, problem=problem, written=item.written)
+            return Read(name, item.signature, problem=replace(problem, file=name), written=item.written)
         return Read(name, item.signature, item.raw, written=item.written)
 
     def read_all(self, names: Sequence[str]) -> Iterator[Read]:
         return map(self.read, names)
 
 
-def _another_id(item: _Item, name: str) -> Problem | None:
+_TOO_LONG = Problem(
+    "the row is larger than 1 MiB", help="`definition` holds one definition of a job; put data elsewhere"
+)
+
+
+def _another_id(raw: bytes, job_id: str, name: str) -> Problem | None:
     """Say that a definition is of another id than its row, if that can be told and is so."""
     try:
-        value, text = jsontext.decode(item.raw)
+        value, text = jsontext.decode(raw)
     except jsontext.Malformed:
         return None
     held = value.get("job_id") if isinstance(value, dict) else None
-    if not isinstance(held, str) or held == item.job_id:
+    if not isinstance(held, str) or held == job_id:
         return None
-    message = f"the row `{item.job_id}` holds the definition of `{held}`"
-    help_ = f"write `{item.job_id}` there, or put it into a row of its own"
+    message = f"the row `{job_id}` holds the definition of `{held}`"
+    help_ = f"write `{job_id}` there, or put it into a row of its own"
     place = jsontext.place_of(text, ("job_id",))
     if place is None:
         return Problem(message, file=name, help=help_)

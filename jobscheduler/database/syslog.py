@@ -1,7 +1,7 @@
 """The copy of the log's lines in a table: from a bounded queue, in batches, on a thread and a connection of its own.
 
-Nobody waits for it. While the database is away, lines are kept as far as the queue goes; those beyond are counted, and
-told when it is back. A line may stand there twice if the connection broke just as its batch was taken.
+It is never waited for. While the database is away, lines are kept as far as the queue goes; those beyond are counted,
+and told when it is back. A line may stand there twice if the connection broke just as its batch was taken.
 """
 
 from __future__ import annotations
@@ -10,37 +10,38 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from datetime import UTC, datetime
 from itertools import islice
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-from sqlalchemy import insert
+from jobscheduler.database.connecting import Database
+from jobscheduler.database.faults import Unavailable
+from jobscheduler.database.lines import Copied, Lines, Refused
+from jobscheduler.model import Entry, Level, Tell, Value
 
-from jobscheduler.database.connecting import Database, Unavailable, told
-from jobscheduler.database.kept import Kept
-from jobscheduler.database.tables import SYSLOG
-from jobscheduler.model import Entry, Event, Level, Record, Status, Tell, Value
-
-QUEUE = 20_000
+QUEUE = 100_000
 """How many lines are kept for the table at most."""
 
 KEPT = 16 * 1024 * 1024
 """How many bytes these lines may have together."""
 
-BATCH = 500
+BATCH = 2_000
 """How many lines are written at once at most."""
 
+BATCH_BYTES = 512 * 1024
+"""How many bytes these lines have together at most, if they are more than one."""
+
 GATHER = 0.2
-"""How long the first line of a batch waits for others, in seconds."""
+"""How long the first line of a batch waits for others, in seconds, unless the batch is full before."""
 
 LONGEST = 30.0
 """The longest pause after failures, in seconds."""
 
+SELDOM = 60.0
+"""How often lines that the database refuses are told at most, in seconds."""
+
 ENDING = 3.0
 """How long the end waits for a database that takes nothing, in seconds."""
-
-_LEVELS = {Status.SUCCESS: "INFO", Status.SKIPPED: "INFO", Status.MISSED: "WARNING", Status.FAILURE: "ERROR"}
 
 
 class Syslog:
@@ -51,14 +52,16 @@ class Syslog:
         self._most = queue
         self._now = now
         self.tell: Tell = _say_nothing
-        self._waiting: deque[tuple[dict[str, Any], int]] = deque()
-        self._bytes = self._missed = 0
-        self._is_lost = False
+        self._waiting: deque[Copied] = deque()
+        self._bytes = self._missed = self._refused = 0
+        self._is_lost = self._is_leaving = self._has_given_up = False
+        self._next_refusal = 0.0
         self._failures = 0
+        self._size = BATCH
         self._changed = threading.Condition()
         self._closing = False
         self._until = 0.0
-        self._connection = Kept(database, database.connected)
+        self._lines = Lines(database)
         self._thread = threading.Thread(target=self._work, name="syslog", daemon=True)
 
     def __enter__(self) -> Self:
@@ -66,22 +69,30 @@ class Syslog:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        ending = 0.0 if self._has_given_up else ENDING
         with self._changed:
-            self._closing, self._until = True, self._now() + ENDING
-            self._changed.notify()
-        self._thread.join(ENDING + 0.5)
+            self._closing, self._until = True, self._now() + ending
+            self._changed.notify_all()
+        self._thread.join(ending + 0.5)
 
-    def take_leave(self) -> None:
-        """Say how many lines the table lacks, if the database takes none, and nothing more: the service is to end.
+    def take_leave(self, further: int = 0) -> None:
+        """Wait a moment for the last lines; if the database takes them not, say how many it lacks, and give up.
 
-        It counts what it was given: the log has to have caught up before.
+        The service is to end: `further` lines come after the one that says so. It counts what it was given, so the log
+        has to have caught up before.
         """
-        tell, self.tell = self.tell, _say_nothing
         with self._changed:
-            missed = len(self._waiting) + self._missed if self._is_lost else 0
+            self._is_leaving = True
+            self._changed.notify_all()
+            if not self._is_lost:
+                self._changed.wait_for(lambda: not self._waiting or self._is_lost, ENDING)
+            self._has_given_up = bool(self._waiting)
+            missed = len(self._waiting) + self._missed + self._refused
+        tell, self.tell = self.tell, _say_nothing
         if missed:
-            problem = "the service ends before the database is back"
-            tell(Level.WARNING, "database.log_lost", problem=problem, lines_not_kept=missed + 1)
+            own = 1 + further if self._has_given_up else 0
+            problem = "the service ends before the database has taken all lines"
+            tell(Level.WARNING, "database.log_lost", problem=problem, lines_not_kept=missed + own)
 
     def put(self, entry: Entry, line: bytes) -> None:
         """Take a line; never waits for the database."""
@@ -89,10 +100,10 @@ class Syslog:
             if len(self._waiting) >= self._most or self._bytes + len(line) > KEPT:
                 self._missed += 1
                 return
-            self._waiting.append((values_of(entry, line), len(line)))
+            self._waiting.append((entry, line))
             self._bytes += len(line)
-            if len(self._waiting) == 1:
-                self._changed.notify()
+            if len(self._waiting) == 1 or len(self._waiting) % BATCH == 0:
+                self._changed.notify_all()
 
     # -- on its thread
 
@@ -106,35 +117,67 @@ class Syslog:
                 self._fail(f"{type(fault).__name__}: {fault}")
             else:
                 self._restore()
-        self._connection.drop()
+        self._lines.drop()
 
     def _has_work(self) -> bool:
         """Wait for lines, and after a failure for its pause as well; False when it is to end and nothing is left."""
         with self._changed:
-            pause = min(2.0**self._failures / 2, LONGEST) if self._failures else GATHER
-            self._changed.wait_for(lambda: self._closing or self._waiting)
-            self._changed.wait_for(lambda: self._closing, timeout=pause)
+            self._changed.wait_for(lambda: self._closing or (self._waiting and not self._has_given_up))
+            if self._failures:
+                self._changed.wait_for(lambda: self._closing, timeout=min(2.0**self._failures / 2, LONGEST))
+            elif not self._is_leaving:
+                self._changed.wait_for(self._is_batch_full, timeout=GATHER)
             if self._closing and self._failures and self._waiting:
                 self._changed.wait(min(GATHER, max(0.0, self._until - self._now())))
-            return bool(self._waiting and (not self._closing or self._now() < self._until)) or not self._closing
+            if not self._closing:
+                return True
+            return bool(self._waiting) and not self._has_given_up and self._now() < self._until
+
+    def _is_batch_full(self) -> bool:
+        return self._closing or self._is_leaving or len(self._waiting) >= self._size
 
     def _write(self) -> None:
-        """Write one batch. What is there stays until the database has it."""
+        """Write one batch; what is there stays until the database has it.
+
+        One that is refused is written by halves, so that in the end a line that no database takes stands alone.
+        """
         with self._changed:
-            batch = [values for values, _ in islice(self._waiting, BATCH)]
-        if batch:
-            connection = self._connection.get()
-            with told(), connection.begin():
-                connection.execute(insert(SYSLOG), batch)
+            batch = [] if self._has_given_up else self._batch()
+        if not batch:
+            return
+        try:
+            self._lines.write(batch)
+        except Refused:
+            if len(batch) > 1:
+                self._size = len(batch) // 2
+                return
+            self._refused += not self._lines.write_plain(batch[0])
+        except Unavailable:
+            self._size = max(1, len(batch) // 2)  # it may be what breaks the connection
+            raise
+        self._size = min(BATCH, self._size * 2)
         with self._changed:
             for _ in batch:
-                self._bytes -= self._waiting.popleft()[1]
+                self._bytes -= len(self._waiting.popleft()[1])
+            self._changed.notify_all()
+
+    def _batch(self) -> list[Copied]:
+        found: list[Copied] = []
+        room = self._lines.room(BATCH_BYTES)
+        for one in islice(self._waiting, self._size):
+            room -= len(one[1])
+            if found and room < 0:
+                break
+            found.append(one)
+        return found
 
     def _fail(self, problem: str, help_: str | None = None) -> None:
-        self._connection.drop()
+        self._lines.drop()
         self._failures = min(self._failures + 1, 20)
         if not self._is_lost and self._failures > 1:  # a server that was restarted takes the very next try
-            self._is_lost = True
+            with self._changed:
+                self._is_lost = True
+                self._changed.notify_all()
             self.tell(Level.WARNING, "database.log_lost", problem=problem, help=help_)
 
     def _restore(self) -> None:
@@ -144,16 +187,11 @@ class Syslog:
         if self._is_lost or missed:
             self._is_lost = False
             self.tell(Level.WARNING if missed else Level.INFO, "database.log_restored", lines_not_kept=missed)
-
-
-def values_of(entry: Entry, line: bytes) -> dict[str, Any]:
-    """Return the row of a line: records have the level that they would have in a program's log."""
-    at: datetime = entry.at if entry.at.tzinfo else entry.at.replace(tzinfo=UTC)
-    message = line.decode("utf-8", "replace").rstrip("\n")
-    if isinstance(entry, Record):
-        return {"created_at": at, "level": _LEVELS[entry.status], "logger_name": "record", "message": message}
-    assert isinstance(entry, Event)  # noqa: S101 - there is nothing else
-    return {"created_at": at, "level": entry.level.value, "logger_name": entry.name[:128], "message": message}
+        if self._refused and self._now() >= self._next_refusal:
+            refused, self._refused = self._refused, 0
+            self._next_refusal = self._now() + SELDOM
+            problem = "the database refuses lines of the log, and takes others"
+            self.tell(Level.WARNING, "database.lines_refused", problem=problem, lines_not_kept=refused)
 
 
 def _say_nothing(level: Level, name: str, /, **values: Value | None) -> None:

@@ -30,8 +30,11 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import FunctionElement
 from sqlalchemy.types import TypeEngine
 
-VERSION = 1
-"""The version of the tables below."""
+VERSION = 2
+"""The version of the tables below. Version 1 had no `jm_service`, and no index on the level of lines."""
+
+KNOWN = (1, VERSION)
+"""The versions that can be used: what an older one lacks is done without."""
 
 _PRECISE = "%Y-%m-%d %H:%M:%S.%f"
 
@@ -148,6 +151,24 @@ SYSLOG = Table(
     Column("logger_name", String(128), nullable=False),
     Column("message", Text().with_variant(mysql.TEXT(**_COLLATION), "mysql"), nullable=False),
     Index("jm_syslog_created_at", "created_at"),
+    Index("jm_syslog_level", "level", "created_at"),
     **_OPTIONS,
 )
 """The lines of the log."""
+
+SERVICE = Table(
+    "jm_service",
+    METADATA,
+    Column("lock_name", String(64), primary_key=True),
+    Column("connection", BigInteger),
+    Column("host", String(255)),
+    Column("boot", String(128)),
+    Column("instance", String(32)),
+    Column("pid", BigInteger),
+    Column("since", Instant),
+    **_OPTIONS,
+)
+"""One row: the name of the lock that the service holds, and the service that took it last.
+
+The name is not to be guessed, so that only an account that may read this table can hold the lock.
+"""

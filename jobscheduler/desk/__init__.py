@@ -7,6 +7,7 @@ they say.
 from jobscheduler.desk.desk import Desk
 from jobscheduler.desk.face import ServiceFace
 from jobscheduler.desk.recall import Recall
+from jobscheduler.desk.recent import Recent
 from jobscheduler.desk.snapshots import Snapshots
 
-__all__ = ["Desk", "Recall", "ServiceFace", "Snapshots"]
+__all__ = ["Desk", "Recall", "Recent", "ServiceFace", "Snapshots"]

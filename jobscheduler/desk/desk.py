@@ -12,14 +12,15 @@ from typing import Any
 from jobscheduler.desk.snapshots import SHOWN, Holder, Snapshots
 from jobscheduler.model import Job, Level, Problem, Tell
 from jobscheduler.runner import Run, tail
-from jobscheduler.scheduler import Scheduler
-from jobscheduler.slots import Act
+from jobscheduler.scheduler import Endless, Scheduler
+from jobscheduler.slots import Act, Overlap
 from jobscheduler.status import (
     Impossible,
     Snapshot,
     State,
     Unknown,
     detail_json,
+    instant,
     job_json,
     record_json,
     service_json,
@@ -65,17 +66,19 @@ class Desk:
 
     # -- what people want done
 
-    def run(self, job_id: str, by: str) -> Mapping[str, Any]:
-        """Run a job by hand.
+    def run(self, job_id: str, by: str, within: tuple[str, ...] = ()) -> Mapping[str, Any]:
+        """Run a job by hand. `within` are the runs from within which that is asked for, the innermost first.
 
         Raises:
             Unknown: there is none of this id.
-            Impossible: it is refused, or the service is stopping.
+            Impossible: it is refused, the service is stopping, or the job would start itself by way of others.
 
         """
         job = self._definition(job_id)
         try:
-            act, run = self._scheduler.run_now(job, by)
+            act, run = self._scheduler.run_now(job, by, within)
+        except Endless as endless:
+            raise Impossible(Problem(str(endless), help=endless.help)) from None
         except RuntimeError as error:
             raise Impossible(Problem(str(error))) from None
         if run is not None:
@@ -83,7 +86,28 @@ class Desk:
                 self._by_hand[run.run_id] = run
                 while len(self._by_hand) > KEPT:
                     self._by_hand.popitem(last=False)
-        return {"job_id": job_id, "act": act.value, "run_id": run.run_id if run else None, "note": _note(act)}
+        return {
+            "job_id": job_id,
+            "act": act.value,
+            "run_id": run.run_id if run else None,
+            "note": _note(act),
+            "next_note": self._next_note(job_id) if run else None,
+        }
+
+    def _next_note(self, job_id: str) -> str | None:
+        """Say what becomes of the next slot of a job, or of the run, if the run still goes on then."""
+        standing = next(iter(self._scheduler.standings([job_id])), None)
+        if standing is None or standing.next is None or standing.paused:
+            return None
+        slot = f"the next slot, {instant(standing.next)},"
+        match Overlap(standing.job.overlap):
+            case Overlap.SKIP:
+                return f"{slot} is skipped if this run still goes on then"
+            case Overlap.QUEUE:
+                return f"{slot} waits until this run has ended"
+            case Overlap.REPLACE:
+                return f"{slot} ends this run if it still goes on then"
+        return None
 
     def outcome(self, run_id: str, wait: float) -> Mapping[str, Any]:
         """Tell how a run by hand ended; wait for that up to `wait` seconds. `record` is null while it goes on.

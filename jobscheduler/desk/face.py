@@ -6,16 +6,17 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
-from itertools import islice
 from typing import Any
 
 from jobscheduler.config import Settings
+from jobscheduler.desk.recent import KEPT, Recent
 from jobscheduler.desk.snapshots import Snapshots, Supervising
 from jobscheduler.hang_guard import Hung
 from jobscheduler.model import Status
-from jobscheduler.results import Results
-from jobscheduler.runlog.history import lines_back
-from jobscheduler.runlog.wanted import Wanted
+from jobscheduler.results import Records, Results
+from jobscheduler.runlog.bounded import Reach, at_instants, newest
+from jobscheduler.runlog.parsing import RECORDS
+from jobscheduler.runlog.wanted import Found, Wanted
 from jobscheduler.scheduler import Scheduler
 from jobscheduler.status import Detail, Snapshot
 
@@ -23,6 +24,13 @@ Lines = list[dict[str, str]]
 
 FRESH = 1.0
 """How long a snapshot serves everybody who looks at the page, in seconds."""
+
+
+DAY_BYTES = 64 * 1024 * 1024
+"""How many bytes of the log are read for a drawing of the last day."""
+
+JOB_BYTES = 16 * 1024 * 1024
+"""How many bytes of the log's end are read for the page of a job."""
 
 
 class ServiceFace:
@@ -35,7 +43,8 @@ class ServiceFace:
         scheduler: Scheduler,
         results: Results,
         supervising: Supervising,
-        ask: Callable[[Callable[[], Lines]], Lines] = lambda question: question(),
+        recent: Recent,
+        ask: Callable[[Callable[[], Records]], Records] = lambda question: question(),
     ) -> None:
         """`ask` makes the call that reads the log, and raises `Hung` when that does not answer."""
         self._ask = ask
@@ -44,6 +53,7 @@ class ServiceFace:
         self._scheduler = scheduler
         self._supervising = supervising
         self._results = results
+        self._recent = recent
         self._lock = threading.Lock()
         self._taken: tuple[float, Snapshot] | None = None
 
@@ -71,16 +81,45 @@ class ServiceFace:
         }
 
     def records(
-        self, job_id: str | None, since: datetime, most: int, statuses: Collection[Status] = tuple(Status)
-    ) -> Sequence[Mapping[str, Any]]:
-        """The newest `most` records with these statuses in the log since then, newest first, as in JSON log lines."""
+        self,
+        since: datetime,
+        most: int,
+        statuses: Collection[Status] = tuple(Status),
+        check: Callable[[], object] = lambda: None,
+    ) -> Records:
+        """The newest `most` records of all jobs with these statuses in the log since then, as far as a bound of bytes.
+
+        `check` is called now and then; what it raises ends the reading.
+        """
         words = frozenset(status.value for status in statuses)
-        wanted = Wanted(job_id, words, since)
+        return self._asked(lambda: self._records(Wanted(None, words, since), most, check))
+
+    def _records(self, wanted: Wanted, most: int, check: Callable[[], object]) -> Records:
+        found = newest(*self._log, wanted, most, Reach(DAY_BYTES, check))
+        return Records([_record(one) for one in found.found], found.since, is_whole=found.since is None)
+
+    def history(self, job_id: str, most: int, check: Callable[[], object] = lambda: None) -> Records:
+        """The newest `most` records of one job, or as many of them as are found within a bound of bytes.
+
+        The end of the log is read; older ones are found by their instants, as far as those are known.
+        """
+        return self._asked(lambda: self._history(job_id, most, check))
+
+    def _asked(self, question: Callable[[], Records]) -> Records:
+        """Ask the log; one that does not answer has no records, and the page says so elsewhere."""
         try:
-            found = self._ask(lambda: list(islice(lines_back(*self._log, wanted), most)))
-        except Hung:  # the page says so elsewhere
-            return []
-        return [{**line, "status": line["word"]} for line in found]
+            return self._ask(question)
+        except Hung:
+            return Records([], None, is_whole=False)
+
+    def _history(self, job_id: str, most: int, check: Callable[[], object]) -> Records:
+        wanted = Wanted(job_id, RECORDS)
+        near = newest(*self._log, wanted, most, Reach(JOB_BYTES, check))
+        if near.since is None or len(near.found) >= most:
+            return Records([_record(one) for one in near.found], near.since, is_whole=near.since is None)
+        before = [one for one in self._recent.of(job_id) if one < near.since][: max(0, KEPT - len(near.found))]
+        far = at_instants(*self._log, wanted, before) if before else []
+        return Records([_record(one) for one in (*near.found, *far)], near.since, is_whole=False)
 
     def output(self, run_id: str) -> bytes | None:
         """All that was kept of what a run printed, None if that is no longer kept."""
@@ -92,3 +131,7 @@ class ServiceFace:
         if late is not None:
             return f"{late} is not on time"
         return next(iter(self._supervising.troubles()), None)
+
+
+def _record(found: Found) -> Mapping[str, Any]:
+    return {**found.pairs, "status": found.pairs["word"]}

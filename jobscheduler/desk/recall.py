@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 
+from jobscheduler.desk.recent import Recent
 from jobscheduler.hang_guard import Hung
 from jobscheduler.model import Record, Status, Value
 from jobscheduler.results import Results
@@ -27,6 +28,8 @@ _APART = frozenset(
 class Recall:
     """Tells `results` the last record that each job has in the log; the first call does it, the others wait for that.
 
+    `recent`, if there is one, is told the instants of all records that are looked at.
+
     What has ended since the start is newer, and stays.
     """
 
@@ -35,11 +38,14 @@ class Recall:
         log: Path,
         backups: int,
         results: Results,
+        recent: Recent | None = None,
         ask: Callable[[Callable[[], None]], None] = lambda question: question(),
     ) -> None:
         """`ask` makes the call that reads the log, and raises `Hung` when that does not answer."""
         self._log = log, backups
         self._results = results
+        self._recent = recent
+        self._since = datetime.now(UTC)
         self._ask = ask
         self._lock = threading.Lock()
         self._is_done = self._is_over = False
@@ -63,12 +69,17 @@ class Recall:
         seen: set[str] = set()
         for line in islice(lines_back(*self._log, Wanted(words=RECORDS)), FAR):
             job_id = line.get("job_id", "")
+            self._note(job_id, line["time"])
             if job_id in seen:
                 continue
             seen.add(job_id)
             if self._results.last(job_id) is None:
                 with suppress(ValueError, KeyError):
                     yield record_of(line)
+
+    def _note(self, job_id: str, time: str) -> None:
+        if self._recent is not None and (at := datetime.fromisoformat(time)) < self._since:
+            self._recent.recall(job_id, at)
 
 
 def record_of(line: Mapping[str, str]) -> Record:

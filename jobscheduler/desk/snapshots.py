@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from jobscheduler import __version__, crontab
@@ -12,6 +12,7 @@ from jobscheduler.catalog import Condition
 from jobscheduler.catalog import State as FileState
 from jobscheduler.config import Settings
 from jobscheduler.desk.secrets import without_secrets
+from jobscheduler.hostid import uptime
 from jobscheduler.model import Job, Once, Problem, Record, Status
 from jobscheduler.results import Results
 from jobscheduler.scheduler import Scheduler
@@ -50,11 +51,14 @@ class Snapshots:
         *,
         jobs_dir: str = "",
         database: str = "",
+        alerts: Callable[[], tuple[str, ...]] = tuple,
     ) -> None:
         """`recall` is called before the first snapshot, to have `results` know what was before this start.
 
-        `jobs_dir` and `database` say where jobs are, each empty if there is none.
+        `jobs_dir` and `database` say where jobs are, each empty if there is none. `alerts` gives the jobs of which an
+        alert waits.
         """
+        self._alerts = alerts
         self._places = jobs_dir, database
         self._settings = settings
         self._scheduler = scheduler
@@ -62,6 +66,7 @@ class Snapshots:
         self._results = results
         self._supervising = supervising
         self._recall = recall
+        self._began = uptime()
         self._started = datetime.now(UTC)
 
     def take(self) -> Snapshot:
@@ -122,12 +127,19 @@ class Snapshots:
         last = self._results.last(standing.job.id)
         return JobStatus(standing.job.id, state, "", standing.job, going=standing.going, last=last)
 
+    def _since(self) -> datetime:
+        """Say when the service started, by the clock of now: that of then may have been wrong by decades."""
+        started = datetime.now(UTC) - timedelta(seconds=uptime() - self._began)
+        if abs(started - self._started) > timedelta(seconds=1):
+            self._started = started
+        return self._started
+
     def _service(self) -> ServiceStatus:
         queued = self._scheduler.queued()
         return ServiceStatus(
             version=__version__,
             pid=os.getpid(),
-            started=self._started,
+            started=self._since(),
             timezone=self._supervising.zone(),
             jobs_dir=self._places[0],
             database=self._places[1],
@@ -138,7 +150,8 @@ class Snapshots:
             lost_threads=self._scheduler.lost_threads(),
             ticked=self._scheduler.idle_for(),
             late=self._supervising.late(),
-            trouble=self._supervising.troubles(),
+            trouble=(*self._supervising.troubles(), *self._scheduler.issues()),
+            alerts=self._alerts(),
         )
 
 

@@ -12,6 +12,7 @@ from jobscheduler.explain.facts import Answer, Facts, Question
 from jobscheduler.explain.words import length, result, time_of
 from jobscheduler.model import Cron, Job
 from jobscheduler.timetable import Timetable, timetable_of
+from jobscheduler.zone import note_on
 
 TICK = timedelta(microseconds=1)
 DISABLED = "the job is disabled (`enabled` is false)"
@@ -119,3 +120,5 @@ def rule(timetable: Timetable) -> Iterator[str]:
     """Say in words when a schedule is due."""
     if isinstance(timetable.schedule, Crontab) and not timetable.at_boot:
         yield f"it is due: {crontab.sentence(timetable.schedule)} ({timetable.zone.key})"
+        if note := note_on(timetable.zone.key):
+            yield note

@@ -26,13 +26,14 @@ _SKIPPED: Mapping[str, str] = {
 _MISSED: Mapping[str, str] = {
     "down": "the service was not running",
     "asleep": "the host was asleep",
+    "stalled": "the service could not move (it was held, was stopping, or the host stood still)",
     "clock": "the clock was set past it",
     "shutdown": "the service was stopping",
     "deleted": "the file was deleted before it could begin",
     "disabled": "the job was disabled before it could begin",
     "unknown": "the host went down at that very time, so it may have begun; it was not run again",
 }
-_OUTAGES = frozenset({"down", "asleep", "clock"})
+_OUTAGES = frozenset({"down", "asleep", "stalled", "clock"})
 
 
 def moment(at: datetime, zone: ZoneInfo) -> str:

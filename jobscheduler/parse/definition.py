@@ -14,7 +14,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from jobscheduler import crontab, durations, jsontext, zone
-from jobscheduler.model import NO_TASK, Cron, Job, Once, Problem, Retry, TaskSpec
+from jobscheduler.model import MAX_DELAY, NO_TASK, Cron, Job, Once, Problem, Retry, TaskSpec
 from jobscheduler.parse import schema
 from jobscheduler.parse.schema import Finding
 
@@ -98,7 +98,7 @@ class _Parsing:
         if self.problems:
             self.schedule(value)
             return None
-        job = self.assemble(value, task, alerts)
+        job = self.assemble(schema.job_with_integers(value), task, alerts)
         return None if self.problems else job
 
     def told(self) -> tuple[Problem, ...]:
@@ -149,6 +149,7 @@ class _Parsing:
             type_ = self.type_named(name, at)
             if type_ is None:
                 return None
+            own = schema.with_integers(type_, own)
             self.judge_task(type_, own, at)
         except BaseException as fault:  # a plug-in's SystemExit or KeyboardInterrupt must not end the service
             message = f"the definition cannot be judged: {type(fault).__name__}: {fault}"
@@ -209,7 +210,7 @@ class _Parsing:
         try:
             return zone.named_zone(name)
         except zone.ZoneUnknown as unknown:
-            self.say(str(unknown), ("timezone",), help=unknown.help)
+            self.say(str(unknown), ("timezone",), help=unknown.help, host=unknown.of_host)
             return None
 
     def duration(self, value: float | str, path: jsontext.Path) -> float:
@@ -228,6 +229,7 @@ class _Parsing:
 
     def retry(self, value: dict[str, Any]) -> Retry:
         given = {name: self.duration(value[name], ("retry", name)) for name in ("delay", "max_delay") if name in value}
+        given.setdefault("max_delay", max(MAX_DELAY, given.get("delay", 0.0)))
         return Retry(attempts=int(value["attempts"]), backoff=float(value.get("backoff", 2)), **given)
 
     # -- problems
@@ -268,6 +270,11 @@ class _Parsing:
             help_ = f"`{finding.path[0]}` belongs inside `task`"
         notes = finding.notes if help_ == finding.help else ()
         self.say(finding.message, finding.path, key=finding.key, notes=notes, help=help_)
+
+
+def located(problem: Problem, text: str, path: jsontext.Path) -> Problem:
+    """Return a problem with the place of the value at `path` in a text that was accepted as JSON."""
+    return _placed(problem, jsontext.place_of(text, path))
 
 
 def _placed(problem: Problem, place: jsontext.Place | None) -> Problem:

@@ -18,6 +18,7 @@ from jsonschema.validators import extend
 
 from jobscheduler.jsontext import Path as JsonPath
 from jobscheduler.parse.accept import Accepts, acceptor
+from jobscheduler.parse.integers import Convert, converter
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,18 @@ def of_job(value: Mapping[str, Any]) -> Iterator[Finding]:
 def of_task(type_: Any, own: Mapping[str, Any], at: JsonPath) -> Iterator[Finding]:
     """Yield what the schema of a task type has against a task's own fields; `at` is where the task stands."""
     return _against(_rules_of(type_), own, at)
+
+
+def with_integers(type_: Any, own: dict[str, Any]) -> dict[str, Any]:
+    """Return a task's own fields with `10.0` as the integer 10 wherever its type asks for an integer."""
+    convert = _converter_of(type_)
+    return own if convert is None else convert(own)
+
+
+def job_with_integers(value: dict[str, Any]) -> dict[str, Any]:
+    """Return a job with `10.0` as the integer 10 wherever it asks for an integer; its tasks are not looked into."""
+    convert = _converter_of_jobs()
+    return value if convert is None else convert(value)
 
 
 def of_task_object(value: Any) -> Iterator[Finding]:
@@ -135,8 +148,20 @@ def _other(path: JsonPath, rule: str, limit: Any, value: Any, rules: Mapping[str
     examples = rules.get("examples")
     example = f"for example `{json.dumps(examples[0], ensure_ascii=False)}`" if examples else None
     message, help_ = _in_words(_label(path), rule, limit, value)
+    if rule == "type" and path[-1:] == ("umask",) and isinstance(value, int) and not isinstance(value, bool):
+        help_ = _umask(value)
     about = rules.get("description") if rule in {"pattern", "anyOf", "oneOf"} else None
     return Finding(path, message, help_ or example, (about,) if about else ())
+
+
+def _umask(value: int) -> str | None:
+    """Say how a mask that is a number is written: as text, in octal. One that reads as octal was perhaps meant so."""
+    if not 0 <= value <= 0o777:
+        return None
+    octal, digits = f"0{value:02o}", str(value)
+    if set(digits) <= set("01234567") and len(digits) <= 3 and value:
+        return f'write `"0{digits:0>2}"`, or `"{octal}"`, which is {value} in octal'
+    return f'write `"{octal}"`, which is {value} in octal'
 
 
 def _in_words(label: str, rule: str, limit: Any, value: Any) -> tuple[str, str | None]:
@@ -155,9 +180,9 @@ def _in_words(label: str, rule: str, limit: Any, value: Any) -> tuple[str, str |
         case "const":
             return f"`{label}` must be `{json.dumps(limit)}`", None
         case "pattern" if label == "job_id":
-            return f"`{shortened(value)}` is no valid `{label}`", None
+            return f"`{shortened(value)}` is not a valid `{label}`", None
         case "pattern":
-            return f"`{label}` does not have the form that it must have", None
+            return f"`{label}` does not have the required form", None
         case "minLength" | "minItems" | "minProperties" if limit == 1:
             return f"`{label}` must not be empty", None
         case _ if rule in _LIMITS:
@@ -242,6 +267,18 @@ def _task_rules() -> _Compiled:
     task = public_schema()["$defs"]["task"]
     task.pop("allOf", None)
     return _compiled(task)
+
+
+@cache
+def _converter_of_jobs() -> Convert | None:
+    whole = public_schema()
+    whole["$defs"]["task"] = {}
+    return converter(whole)
+
+
+@cache
+def _converter_of(type_: Any) -> Convert | None:
+    return converter(dict(type_.schema))
 
 
 @cache

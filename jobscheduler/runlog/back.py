@@ -1,25 +1,29 @@
-"""Reading the log back at a start: from the end to the last mark, through rotated files, and no further.
+"""Reading the log back at a start: from the end to the last full checkpoint, through rotated files, and no further.
 
 1. Lines are taken from the end backwards, until one is a mark whose parts are all there.
-2. From there forwards, each `run.started`, `slot.waits` and record is applied: what has begun and has no record is what
-   a crash interrupted; the slots of records are accounted for; what waits is known whatever its file looks like now.
+2. If that is no full checkpoint, those lines are looked for that change what one says, back to the last that is whole.
+3. From the mark forwards, each `run.started`, `slot.waits` and record is applied: what has begun and has no record is
+   what a crash interrupted; the slots of records are accounted for; what waits is known whatever its file looks like
+   now.
 """
 
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
 
-from jobscheduler.model import Begun, Past, Wait
+from jobscheduler.model import Begun, Full, Past, Wait
+from jobscheduler.runlog.checkpoint import state_of
 from jobscheduler.runlog.decided import Decided
 from jobscheduler.runlog.marks import NAME, mark_of, waits_of
 from jobscheduler.runlog.parsing import RECORDS, parse_line
-from jobscheduler.runlog.reading import BEGINS, WAITS, Line, files_of, instant_in, lines_back, slots_of
+from jobscheduler.runlog.reading import BEGINS, WAITS, Line, changes_back, files_of, instant_in, lines_back, slots_of
 
 __all__ = ["Line", "parse_line", "read_back"]
 
@@ -37,7 +41,7 @@ def read_back(path: Path, backups: int) -> Past | None:
 
     """
     files = files_of(path, backups)
-    if not any(map(_names_a_mark, files)):
+    if not _any_names(files, NAME):
         return None  # also the log of a version that wrote none: all of it would be gone through for nothing
     since: list[Line] = []
     held: list[Line] = []  # a mark whose parts are not all there yet, as read: backwards
@@ -52,18 +56,48 @@ def read_back(path: Path, backups: int) -> Past | None:
             held.append(line)
             if len(held) > int(held[0].get("parts", "0")):
                 past = _past(held[0], held[:0:-1], [*_meanwhile(held, lines), *since[::-1]], until)
-                return past and replace(past, decided=Decided(path, backups))
+                names = partial(_any_names, files)
+                return past and replace(past, decided=Decided(path, backups), full=_full(files), names=names)
         else:
             since.append(line)
     return None
 
 
-def _names_a_mark(file: Path) -> bool:
+def _full(files: Sequence[Path]) -> Full | None:
+    """Find the last full checkpoint, and bring it up to date; None if there is none that is whole."""
+    if not _any_names(files, "full"):
+        return None
+    since: list[Line] = []
+    held: list[Line] = []
+    for line in changes_back(files):
+        if _is_part(line) and held:
+            held.append(line)
+        else:
+            since += held  # a mark that is not full, or not whole
+            held = []
+            (held if _is_mark(line) else since).append(line)
+        if held and "full" in held[0] and len(held) > int(held[0].get("parts", "0")):
+            with suppress(ValueError, KeyError, TypeError):
+                state = state_of(held[0], held[:0:-1])
+                for one in reversed(since):
+                    with suppress(ValueError, KeyError):
+                        state.apply(one)
+                return state.full()
+            return None
+    return None
+
+
+def _names(word: str, file: Path) -> bool:
+    """Tell whether a word occurs in a file: else it need not be taken apart."""
     try:
         with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            return content.rfind(NAME.encode()) >= 0
+            return content.rfind(word.encode()) >= 0
     except (FileNotFoundError, ValueError):  # an empty file cannot be mapped
         return False
+
+
+def _any_names(files: Iterable[Path], word: str) -> bool:
+    return any(_names(word, file) for file in files)
 
 
 def _is_mark(line: Line) -> bool:
@@ -93,18 +127,35 @@ def _past(last: Line, parts: Iterable[Line], since: list[Line], until: datetime)
     begun = {one.run_id: one for one in mark.begun}
     waits = dict.fromkeys(mark.waits)
     late = dict(mark.late)
+    corrects = dict.fromkeys(mark.corrects)
     accounted: dict[str, list[tuple[datetime, datetime]]] = {}
     for line in since:
         with suppress(ValueError, KeyError):
+            if "corrects" in line:
+                corrects |= {(line["job_id"], slot): None for slot, _ in slots_of(line)}
             if line["word"] == WAITS:
                 _apply_wait(line, waits, late, accounted)
             else:
                 _apply(line, begun, waits, accounted)
-    mark = replace(mark, late=tuple(late.items()))
+    mark = replace(mark, late=tuple(late.items()), corrects=tuple(corrects))
     words = [line["word"] for line in since if not line["word"].startswith("log.")]  # the log may speak of itself last
     stopped = words[-1:] == ["service.stopped"]
     settled = {job_id: tuple(ranges) for job_id, ranges in accounted.items()}
-    return Past(mark, until, stopped, tuple(begun.values()), tuple(waits), settled)
+    told = datetime.fromisoformat(last["time"])
+    drained = _drained(mark.settled, since, until, stopped=stopped)
+    return Past(mark, until, stopped, tuple(begun.values()), tuple(waits), settled, told=told, drained=drained)
+
+
+def _drained(
+    settled: datetime, since: Iterable[Line], until: datetime, *, stopped: bool
+) -> tuple[datetime, datetime] | None:
+    """Return the time in which the service was stopping, if it was when the log ends.
+
+    The mark of one that stopped in order is of when that began, and was written at its end.
+    """
+    stopping = [line["time"] for line in since if line["word"] == "service.stopping"]
+    began = datetime.fromisoformat(stopping[-1]) if stopping else settled
+    return (began, until) if (stopped or stopping) and began < until else None
 
 
 def _apply(

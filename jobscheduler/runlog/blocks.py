@@ -8,7 +8,7 @@ line of a log and is passed over.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 
 BLOCK = 256 * 1024
 _LINE = 32 * 1024  # longer than nearly every line
@@ -53,6 +53,23 @@ def blocks_forward(descriptor: int, size: int) -> Iterator[bytes]:
 def lines_of(block: bytes) -> list[bytes]:
     """Return the lines of a block, without their ends."""
     return block.split(b"\n")[:-1]
+
+
+def lines_with(needles: Iterable[bytes], block: bytes, delimiters: Container[bytes] | None = None) -> list[bytes]:
+    """Return the lines of a block in which any of these occurs, without looking at the others one by one.
+
+    With `delimiters` one of them has to follow the needle: `job_id=a` is not in `job_id=ab` then.
+    """
+    ends: dict[int, int] = {}
+    for needle in needles:
+        at = block.find(needle)
+        while at >= 0:
+            behind = at + len(needle)
+            if delimiters is None or block[behind : behind + 1] in delimiters:
+                behind = end = block.find(b"\n", at)
+                ends[block.rfind(b"\n", 0, at) + 1] = end
+            at = block.find(needle, behind)
+    return [block[start : ends[start]] for start in sorted(ends)]
 
 
 def _after_line_before(descriptor: int, position: int) -> int:

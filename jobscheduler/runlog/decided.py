@@ -63,6 +63,7 @@ class Decided:
             begun = [(one.job_id, one.scheduled) for one in begun_of(line) if one.scheduled is not None]
             found = [*begun, *waits_of(line)]
             if "settled" in line:
-                self._reach = min(self._reach, datetime.fromisoformat(line["settled"]))
+                upto = max(datetime.fromisoformat(line[key]) for key in ("settled", "ahead") if key in line)
+                self._reach = min(self._reach, upto)
         for job_id, slot in found:
             self._latest[job_id] = max(slot, self._latest.get(job_id, _EVER))

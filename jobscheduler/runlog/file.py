@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import stat
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+
+from jobscheduler.lockfile import Held, LockFile, Locks, name_for
+from jobscheduler.runlog.opening import open_log
 
 CUT = b" [cut short]"
 """What is put behind a line that a crash cut short, so that nobody takes what is left of it for the whole."""
@@ -18,7 +20,7 @@ _BLOCK = 4096
 
 
 class LogTaken(OSError):
-    """Another process writes the file that stands under the name now; `holder` is its pid, 0 if that is unknown."""
+    """Another service writes this log; `holder` is its pid, 0 if that is unknown."""
 
     def __init__(self, holder: int) -> None:
         who = f"process {holder}" if holder else "another process"
@@ -44,6 +46,7 @@ class LogFile:
         self._max_bytes = max_bytes
         self._backups = backups
         self._descriptor = -1
+        self._locks: list[LockFile | Locks] = []
         self._size = 0
         self._limit = max_bytes
         self._may_rotate = on_beginning is None
@@ -117,7 +120,7 @@ class LogFile:
             os.close(descriptor)
 
     def claim(self) -> int | None:
-        """Lock the file against a second service, until it is closed; return the holder's pid if it is taken (or 0).
+        """Lock the log against a second service, until it is closed; return the holder's pid if it is taken (or 0).
 
         Raises:
             OSError: the file cannot be opened.
@@ -130,7 +133,11 @@ class LogFile:
         return None
 
     def close(self) -> None:
-        """Close the file; the next `append` opens it again."""
+        """Close the file and give the log free; the next `append` opens it again."""
+        self._close()
+        self._release()
+
+    def _close(self) -> None:
         if self._descriptor >= 0:
             os.close(self._descriptor)
         self._descriptor = -1
@@ -164,23 +171,47 @@ class LogFile:
                 self._on_beginning()
 
     def _open(self) -> None:
-        """Open what stands under the name, or make it, and lock it, so that a second service finds it taken.
+        """Open what stands under the name, or make it, and lock the log, so that a second service finds it taken.
 
         Until that has succeeded what was open before stays open: should it come back under its name, it is still ours.
         """
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
-        descriptor = os.open(self.path, flags, 0o640)
+        descriptor = open_log(self.path)
         try:
-            if not lock(descriptor):
-                raise LogTaken(holder_of(descriptor))
+            self._take(descriptor)
             size = os.fstat(descriptor).st_size
             if size and os.pread(descriptor, 1, size - 1) != b"\n":
                 size += os.write(descriptor, CUT + b"\n")
         except OSError:
             os.close(descriptor)
             raise
-        self.close()
+        self._close()
         self._descriptor, self._size = descriptor, size
+
+    def _take(self, descriptor: int) -> None:
+        """Lock the log, once: by a file beside it, which containers share, and by its inode where the user's locks are.
+
+        Not the log itself, which its group may open, and so lock.
+
+        Raises:
+            LogTaken: another service has it.
+
+        """
+        if self._locks:
+            return
+        real = Path(os.path.realpath(self.path))
+        for one in (LockFile(real.parent, f".{real.name}.lock"), Locks(name_for("log", os.fstat(descriptor)))):
+            try:
+                one.take()
+            except OSError:  # there can be no lock file in that directory
+                continue
+            except Held as held:
+                self._release()
+                raise LogTaken(held.pid) from None
+            self._locks.append(one)
+
+    def _release(self) -> None:
+        while self._locks:
+            self._locks.pop().release()
 
     def _rotate(self, *, is_mark: bool) -> None:
         """Move every file one number on, up to the first number that is free, and begin a new one.
@@ -202,25 +233,3 @@ class LogFile:
 
     def _numbered(self, number: int) -> Path:
         return self.path.with_name(f"{self.path.name}.{number}")
-
-
-def lock(descriptor: int) -> bool:
-    """Lock an open file or directory for this process, without waiting; False if another process holds it."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True  # a file system without locks: better no protection than no service
-    return True
-
-
-def holder_of(descriptor: int) -> int:
-    """Return the pid of the process that holds the lock of an open file; 0 if it cannot be told."""
-    inode = str(os.fstat(descriptor).st_ino)
-    with suppress(OSError):
-        for line in Path("/proc/locks").read_text("ascii").splitlines():
-            words = line.split()
-            if "FLOCK" in words and words[5].rpartition(":")[2] == inode:
-                return int(words[4])
-    return 0

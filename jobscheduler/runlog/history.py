@@ -45,17 +45,26 @@ def lines_back(path: Path, backups: int, wanted: Wanted = EVERYTHING) -> Iterato
     return (found.pairs for found in back(path, backups, wanted))
 
 
-def back(path: Path, backups: int, wanted: Wanted = EVERYTHING, progress: Progress | None = None) -> Iterator[Found]:
+def back(
+    path: Path,
+    backups: int,
+    wanted: Wanted = EVERYTHING,
+    progress: Progress | None = None,
+    look: Callable[[bytes], object] = lambda block: None,
+) -> Iterator[Found]:
     """Yield the wanted lines, newest first; files are open while this goes on, so close it or exhaust it.
+
+    `look` is given each block that was read when all of its lines have been taken. An error of `progress` ends it.
 
     Raises:
         OSError: a file is there and cannot be read.
 
     """
     sieve = Sieve(wanted)
-    with _opened(path, backups) as files:
+    with opened(path, backups) as files:
         for block in _told(_blocks_back(files, sieve), files, progress):
             yield from sieve.of(reversed(sieve.lines(block)))
+            look(block)
 
 
 def forward(path: Path, backups: int, wanted: Wanted = EVERYTHING, progress: Progress | None = None) -> Iterator[Found]:
@@ -66,7 +75,7 @@ def forward(path: Path, backups: int, wanted: Wanted = EVERYTHING, progress: Pro
 
     """
     sieve = Sieve(wanted)
-    with _opened(path, backups) as files:
+    with opened(path, backups) as files:
         for block in _told(_blocks_forward(files, sieve), files, progress):
             yield from sieve.of(sieve.lines(block))
 
@@ -88,7 +97,7 @@ def exists(path: Path, backups: int) -> bool:
         OSError: a file is there and cannot be read.
 
     """
-    with _opened(path, backups) as files:
+    with opened(path, backups) as files:
         return bool(files)
 
 
@@ -100,7 +109,7 @@ def recent_ids(path: Path, backups: int) -> set[str]:
 
     """
     left, found = RECENT, set[bytes]()
-    with _opened(path, backups) as files:
+    with opened(path, backups) as files:
         for file in files:
             for block in blocks_back(*file):
                 found.update(_ID.findall(block))
@@ -126,7 +135,7 @@ def begins_at(path: Path, backups: int) -> datetime | None:
 
 
 @contextmanager
-def _opened(path: Path, backups: int) -> Iterator[list[File]]:
+def opened(path: Path, backups: int) -> Iterator[list[File]]:
     """Hold every file of the log open, the newest first."""
     names = [path, *(path.with_name(f"{path.name}.{number}") for number in range(1, backups + 1))]
     for tries_left in reversed(range(_TRIES)):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
-from jobscheduler.model import Begun, Event, Level, Mark, Wait, nominal
-from jobscheduler.runlog.lines import instant_text
+from jobscheduler.model import Begun, Event, Level, Mark, Value, Wait, nominal
+from jobscheduler.runlog.checkpoint import exact, parts_of
 
 NAME = "service.alive"
 
@@ -14,20 +14,49 @@ _A_LINE = 8  # runs or slots told in one line: with the longest ids still below 
 _NONE = "-"
 
 
+class Lines(Collection[Event]):
+    """The lines of a mark, made when somebody goes through them: those of a full checkpoint are many."""
+
+    def __init__(self, mark: Mark, at: datetime) -> None:
+        self._mark, self._at = mark, at
+
+    def __iter__(self) -> Iterator[Event]:
+        return iter(events_of(self._mark, self._at))
+
+    def __len__(self) -> int:
+        return 1  # at least, and nobody wants to know exactly
+
+    def __contains__(self, one: object) -> bool:
+        return one in events_of(self._mark, self._at)
+
+
 def events_of(mark: Mark, at: datetime) -> tuple[Event, ...]:
     """Return the lines of a mark. They are to be written together; the one with `settled` is the last."""
     begun = [_begun_text(one) for one in mark.begun]
-    waits = [f"{job_id},{_exact(slot)}" for job_id, slot in mark.waits]
-    late = [f"{job_id},{_exact(until)}" for job_id, until in mark.late]
-    parts = [*_parts(at, "going", begun), *_parts(at, "waits", waits), *_parts(at, "late", late)]
-    values = [("settled", _exact(mark.settled)), ("boot", mark.boot)]
-    if parts:
-        values.append(("parts", str(len(parts))))
-    return (*parts, Event(at, Level.INFO, NAME, tuple(values)))
+    parts = [
+        *_parts(at, "going", begun),
+        *(part for key, waits in _waits_in(mark) for part in _parts(at, key, [_wait_text(one) for one in waits])),
+        *(Event(at, Level.INFO, NAME, pairs) for pairs in (parts_of(mark.full) if mark.full else ())),
+    ]
+    return (*parts, Event(at, Level.INFO, NAME, _last_pairs(mark, len(parts))))
+
+
+def _waits_in(mark: Mark) -> tuple[tuple[str, tuple[Wait, ...]], ...]:
+    return (("waits", mark.waits), ("late", mark.late), ("corrects", mark.corrects))
+
+
+def _last_pairs(mark: Mark, parts: int) -> tuple[tuple[str, Value], ...]:
+    """Return the pairs of the line without which the others do not count."""
+    values: list[tuple[str, Value]] = [("settled", exact(mark.settled)), ("boot", mark.boot)]
+    values += [("ahead", exact(mark.ahead))] if mark.ahead is not None else []
+    values += [("up", mark.up)] if mark.up is not None else []
+    full = mark.full
+    values += [("full", len(full.hashes)), ("host", full.host), ("since", exact(full.floor))] if full else []
+    return (*values, *([("parts", str(parts))] if parts else []))
 
 
 def mark_of(last: Mapping[str, str], parts: Iterable[Mapping[str, str]]) -> Mark:
-    """Read a mark back from the pairs of its last line and of the lines before it.
+    """Read a mark back from the pairs of its last line and of the lines before it, but for what makes it full.
 
     Raises:
         ValueError, KeyError: something in them is not as `events_of` writes it.
@@ -36,11 +65,20 @@ def mark_of(last: Mapping[str, str], parts: Iterable[Mapping[str, str]]) -> Mark
     begun: list[Begun] = []
     waits: list[Wait] = []
     late: list[Wait] = []
+    corrects: list[Wait] = []
     for part in parts:
         begun += begun_of(part)
         waits += waits_of(part)
         late += late_of(part)
-    return Mark(datetime.fromisoformat(last["settled"]), last.get("boot", ""), tuple(begun), tuple(waits), tuple(late))
+        corrects += waits_of(part, "corrects")
+    rows = tuple(begun), tuple(waits), tuple(late), tuple(corrects)
+    ahead = datetime.fromisoformat(last["ahead"]) if "ahead" in last else None
+    up = float(last["up"]) if "up" in last else None
+    return Mark(datetime.fromisoformat(last["settled"]), last.get("boot", ""), *rows, ahead, up)
+
+
+def _wait_text(wait: Wait) -> str:
+    return f"{wait[0]},{exact(wait[1])}"
 
 
 def _parts(at: datetime, key: str, texts: Sequence[str]) -> list[Event]:
@@ -50,8 +88,8 @@ def _parts(at: datetime, key: str, texts: Sequence[str]) -> list[Event]:
 
 def _begun_text(one: Begun) -> str:
     """Write a run that goes on; where one by hand has no slot, who asked for it stands behind the dash."""
-    slot = f"{_NONE}{one.by}" if one.scheduled is None else _exact(one.scheduled)
-    return f"{one.job_id},{one.run_id},{slot},{_NONE if one.started is None else _exact(one.started)}"
+    slot = f"{_NONE}{one.by}" if one.scheduled is None else exact(one.scheduled)
+    return f"{one.job_id},{one.run_id},{slot},{_NONE if one.started is None else exact(one.started)}"
 
 
 def _begun(text: str) -> Begun:
@@ -67,9 +105,9 @@ def begun_of(part: Mapping[str, str]) -> list[Begun]:
     return [_begun(text) for text in part.get("going", "").split()]
 
 
-def waits_of(part: Mapping[str, str]) -> list[Wait]:
-    """Read the slots that wait, of one line. Raises ValueError."""
-    return [(job_id, _slot(slot)) for job_id, slot in (text.split(",") for text in part.get("waits", "").split())]
+def waits_of(part: Mapping[str, str], key: str = "waits") -> list[Wait]:
+    """Read the slots that wait, of one line, or others that stand there alike. Raises ValueError."""
+    return [(job_id, _slot(slot)) for job_id, slot in (text.split(",") for text in part.get(key, "").split())]
 
 
 def late_of(part: Mapping[str, str]) -> list[Wait]:
@@ -81,8 +119,3 @@ def late_of(part: Mapping[str, str]) -> list[Wait]:
 def _slot(text: str) -> datetime:
     """Read a slot; formerly marks told microseconds of it, which records did not."""
     return nominal(datetime.fromisoformat(text))
-
-
-def _exact(at: datetime) -> str:
-    """Write an instant to the microsecond where it has any: a mark must not claim more than it means."""
-    return instant_text(at) if at.microsecond % 1000 == 0 else at.isoformat().replace("+00:00", "Z")

@@ -18,7 +18,19 @@ RECORDS = frozenset(status.value for status in Status)
 _TEXT = re.compile(r"(\S+) (?:(SUCCESS|FAILURE|SKIPPED|MISSED)|(INFO|WARNING|ERROR) (\S+))(?: (.*))?")
 _PAIR = re.compile(r'([a-z0-9_]+)=("(?:[^"\\]|\\.)*"|\S*)')
 _NUMBERS = frozenset(
-    {"attempt", "attempts", "column", "count", "duration", "exit_code", "http_status", "jobs", "line", "lines"}
+    {
+        "attempt",
+        "attempts",
+        "changes",
+        "column",
+        "count",
+        "duration",
+        "exit_code",
+        "http_status",
+        "jobs",
+        "line",
+        "lines",
+    }
     | {
         "lines_not_kept",
         "log_ahead_by",

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from jobscheduler.runlog.blocks import blocks_back, lines_of
+from jobscheduler.runlog.blocks import blocks_back, lines_of, lines_with
 from jobscheduler.runlog.marks import NAME
 from jobscheduler.runlog.parsing import RECORDS, parse_line
 
 WAITS = "slot.waits"
 BEGINS = frozenset({"run.requested", "run.started"})
 
-_WORDS = RECORDS | BEGINS | {NAME, WAITS, "service.stopped"}
+_WORDS = RECORDS | BEGINS | {NAME, WAITS, "service.stopping", "service.stopped"}
+
+CHANGES = frozenset({NAME, WAITS, "run.started", "job.added", "job.updated", "job.removed"}) | RECORDS
+"""The words of lines that may change what a full checkpoint says."""
+
+_NEEDLES = tuple(word.encode() for word in (NAME, "job.added", "job.updated", "job.removed", "MISSED", "corrects"))
 
 Line = Mapping[str, str]
 
@@ -40,6 +45,22 @@ def lines_back(files: Iterable[Path]) -> Iterator[Line]:
                 yield line
 
 
+def changes_back(files: Iterable[Path]) -> Iterator[Line]:
+    """Yield the lines that may change what a full checkpoint says, from the end of the log backwards.
+
+    They are few among many, and found by their bytes.
+
+    Raises:
+        OSError: a file is there and cannot be read.
+
+    """
+    for file in files:
+        for raw in raw_lines(file, _NEEDLES):
+            line = parse_line(raw)
+            if line is not None and line["word"] in CHANGES:
+                yield line
+
+
 def slots_of(line: Line) -> list[tuple[datetime, datetime]]:
     """Return the first and the last slot that a line is about, if it is about any. Raises ValueError."""
     slot = instant_in(line, "scheduled")
@@ -55,14 +76,17 @@ def instant_in(line: Line, key: str) -> datetime | None:
     return found
 
 
-def raw_lines(path: Path) -> Iterator[bytes]:
-    """Yield the complete lines of a file, the last one first. A last line without its end was cut by a crash."""
+def raw_lines(path: Path, needles: Sequence[bytes] = ()) -> Iterator[bytes]:
+    """Yield the complete lines of a file, the last one first, or only those in which one of the needles occurs.
+
+    A last line without its end was cut by a crash.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
         return
     try:
         for block in blocks_back(descriptor, os.fstat(descriptor).st_size):
-            yield from reversed(lines_of(block))
+            yield from reversed(lines_with(needles, block) if needles else lines_of(block))
     finally:
         os.close(descriptor)

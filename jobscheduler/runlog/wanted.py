@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from jobscheduler.runlog.blocks import blocks_back, lines_of
+from jobscheduler.runlog.blocks import blocks_back, lines_of, lines_with
 from jobscheduler.runlog.lines import instant_text
 from jobscheduler.runlog.parsing import object_of, parse_line
 
@@ -17,6 +17,9 @@ SLACK = timedelta(hours=3)
 """By how much a line may be earlier than the ones before it."""
 
 _TIME = re.compile(rb'(?:\{"time": ?")?(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z)')
+
+_DELIMITERS = frozenset((b" ", b"\n", b",", b"}", b'"'))
+"""What stands behind a value or a word, in either format."""
 
 File = tuple[int, int]
 """A descriptor, and how many bytes of it are looked at."""
@@ -69,7 +72,7 @@ class Sieve:
         if not all(any(needle in block for needle in needles) for needles in self._needles):
             return []
         first, *others = self._needles
-        lines = _cut_out(first, block)
+        lines = lines_with(first, block, _DELIMITERS)
         for needles in others:
             lines = [line for line in lines if any(needle in line for needle in needles)]
         return lines
@@ -84,25 +87,25 @@ class Sieve:
 
     def is_earlier(self, block: bytes) -> bool:
         """Tell whether everything before the first line of a block is earlier than what is wanted."""
-        first = _time_of(block)
+        first = time_of(block)
         return first is not None and self._long_before is not None and first < self._long_before
 
     def begins_earlier(self, file: File) -> bool:
         """Tell whether everything before a file is earlier than what is wanted."""
-        return self.is_earlier(_head(file))
+        return self.is_earlier(head_of(file))
 
     def is_all_later(self, file: File) -> bool:
         """Tell whether a file begins and ends later than what is wanted."""
         if self._long_after is None:
             return False
         last = next((lines_of(block)[-1] for block in blocks_back(*file)), b"")
-        ends = [_time_of(_head(file)), _time_of(last)]
+        ends = [time_of(head_of(file)), time_of(last)]
         return all(end is not None and end > self._long_after for end in ends)
 
     def _is_in_time(self, raw: bytes) -> bool:
         if self._since is None and self._until is None:
             return True
-        if (time := _time_of(raw)) is None:
+        if (time := time_of(raw)) is None:
             return True
         return (self._since is None or self._since <= time) and (self._until is None or time <= self._until)
 
@@ -116,21 +119,14 @@ class Sieve:
         return (wanted.since is None or wanted.since <= at) and (wanted.until is None or at <= wanted.until)
 
 
-def _cut_out(needles: Iterable[bytes], block: bytes) -> list[bytes]:
-    """Return the lines of a block in which any of these occurs, without looking at the others one by one."""
-    ends: dict[int, int] = {}
-    for needle in needles:
-        at = block.find(needle)
-        while at >= 0:
-            end = block.find(b"\n", at)
-            ends[block.rfind(b"\n", 0, at) + 1] = end
-            at = block.find(needle, end)
-    return [block[start : ends[start]] for start in sorted(ends)]
-
-
 def _needles(key: str, value: str) -> tuple[bytes, ...]:
     """How a pair stands in a line of either format; the value is an id, which needs no quotes."""
     return tuple(text.encode("utf-8", "replace") for text in (f"{key}={value}", f'"{key}": "{value}"'))
+
+
+def time_text(at: datetime) -> bytes:
+    """Return how an instant stands at the beginning of a line."""
+    return instant_text(at.astimezone(UTC), exact=True).encode()
 
 
 def _bytes(at: datetime | None, later: timedelta = timedelta(0)) -> bytes | None:
@@ -141,16 +137,17 @@ def _bytes(at: datetime | None, later: timedelta = timedelta(0)) -> bytes | None
     if at is None:
         return None
     try:
-        return instant_text(at.astimezone(UTC) + later, exact=True).encode()
+        return time_text(at.astimezone(UTC) + later)
     except OverflowError:
         return None
 
 
-def _time_of(line: bytes) -> bytes | None:
+def time_of(line: bytes) -> bytes | None:
+    """Return the time at the beginning of a line; None if there is none."""
     found = _TIME.match(line)
     return found[1] if found else None
 
 
-def _head(file: File) -> bytes:
+def head_of(file: File) -> bytes:
     """Read as much of the first line as tells its time."""
     return os.pread(file[0], 64, 0)

@@ -14,7 +14,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -29,7 +29,8 @@ from jobscheduler.runlog.echo import Echo
 from jobscheduler.runlog.file import LogFile, LogTaken
 from jobscheduler.runlog.file_calls import FileCalls, Relieved
 from jobscheduler.runlog.lines import as_json, as_text, line_of, priority_of
-from jobscheduler.runlog.marks import events_of
+from jobscheduler.runlog.marks import Lines
+from jobscheduler.runlog.opening import LogRefused
 
 QUEUE = 100_000
 """How many entries may wait for the writer before further ones are counted instead of kept."""
@@ -78,7 +79,7 @@ _NO_DISK = frozenset({errno.EBADF, errno.EINVAL, errno.EROFS, errno.EMFILE})
 class _Item(NamedTuple):
     """What is put into the queue at once: entries with nothing in between. `done` is called when they are written."""
 
-    entries: tuple[Entry, ...]
+    entries: Collection[Entry]
     done: Callable[[], object] | None = None
     is_mark: bool = False
 
@@ -165,7 +166,7 @@ class RunLog:
 
     def mark(self, mark: Mark) -> None:
         """Have a mark written; its lines stay together whatever becomes of the file. Never waits."""
-        self._put(_Item(events_of(mark, self._clock()), is_mark=True))
+        self._put(_Item(Lines(mark, self._clock()), is_mark=True))
 
     def _put(self, item: _Item) -> bool:
         if self._queue.qsize() >= QUEUE:
@@ -480,6 +481,6 @@ def _count(lines: bytes) -> int:
 
 
 def _reason(error: OSError) -> str:
-    if isinstance(error, LogTaken):
+    if isinstance(error, LogTaken | LogRefused):
         return str(error.strerror)
     return os.strerror(error.errno or 0).lower()

@@ -15,6 +15,7 @@ from jobscheduler.runner.loop import Loop, is_outside
 from jobscheduler.runner.once import end_leftovers, hand_over_leftovers, run_once
 from jobscheduler.runner.outputs import OutputRing, tail
 from jobscheduler.runner.run import GRACE, Again, Announce, Run, Runner
+from jobscheduler.runner.survivors import in_one_line, lives_on
 
 __all__ = [
     "BLOT",
@@ -30,7 +31,9 @@ __all__ = [
     "carry_out",
     "end_leftovers",
     "hand_over_leftovers",
+    "in_one_line",
     "is_outside",
+    "lives_on",
     "run_once",
     "tail",
 ]

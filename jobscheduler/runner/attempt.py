@@ -23,8 +23,8 @@ _REASONS = frozenset({"exit", "start", "http", "task", "timeout", "replaced", "s
 # fmt: off
 _RESERVED = frozenset({
     "job_id", "run_id", "scheduled", "started", "duration", "reason", "output", "time", "status", "level",
-    "event", "word", "last", "count", "more", "attempt", "attempts", "retry_in", "trigger", "by", "settled",
-    "parts", "going", "waits",
+    "event", "word", "last", "count", "more", "attempt", "attempts", "attempts_left", "retry_in", "trigger", "by",
+    "settled", "parts", "going", "waits",
 })
 # fmt: on
 """Keys that say something else in a line; the account of slots is read back from them."""

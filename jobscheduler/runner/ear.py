@@ -6,10 +6,18 @@ import os
 import select
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 
 class Ear:
-    """Listens, for one thread at a time. Raises `OSError` when there is no descriptor left for it."""
+    """Listens, for one thread at a time. Raises `OSError` when there is no descriptor left for it.
+
+    Invariant: one thread at a time calls `hear`, and it reads no bell but its own. (`Charge` says which thread.)
+    Invariant: the bell stays readable until `hear` has read it, so a ring cannot fall between two waits.
+    Invariant: a thread that clears `_is_asleep` in `ring` writes to the bell afterwards, whatever happens in between.
+    So a caller that finds it cleared has either brought its work before `hear` asks for the last time how long to wait,
+    or a write to the bell is on its way.
+    """
 
     def __init__(self) -> None:
         self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -42,7 +50,7 @@ class Ear:
                     os.eventfd_write(self._bell, 1)
 
     def hear(self, seconds: Callable[[], float | None]) -> list[int]:
-        """Wait until a descriptor is readable or somebody rings, and return which are.
+        """Wait until a descriptor is readable or another thread rings, and return which are.
 
         `seconds` says how long at most, None for ever. It is asked last, so that what others brought before it is in
         its answer, and what they bring after it rings.
@@ -53,7 +61,8 @@ class Ear:
         return [descriptor for descriptor, _ in heard if descriptor != self._bell or not self._hush()]
 
     def _hush(self) -> bool:
-        os.eventfd_read(self._bell)
+        with suppress(BlockingIOError):
+            os.eventfd_read(self._bell)
         return True
 
     def close(self) -> None:

@@ -7,8 +7,8 @@ to each other at every step. Here a thousand runs that are due in one second cos
 2. What is going on is watched by `epoll`: the end of a process, its output, and a bell for what other threads want.
 3. Whatever would make this thread wait is done on another one: a start that has to be tried again, and the ending of
    processes that were told to end.
-4. A start may hang all the same, on a disk that does not answer. `look` notices, and has another thread take over;
-   the one that hangs gives back what it started, if it ever comes back, and ends.
+4. A start may hang all the same, on a disk that does not answer. `look` notices, and has another thread take over
+   (see `charge.py`). The one that hangs, if it ever comes back, sees what it started through to its end, and ends.
 """
 
 from __future__ import annotations
@@ -20,15 +20,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache, partial
 from itertools import islice
+from typing import NamedTuple
 
 from jobscheduler.model import Record, TaskSpec
 from jobscheduler.runner.attempt import Ending, carry_out, ending_of, failed_ending
+from jobscheduler.runner.charge import Charge
 from jobscheduler.runner.ear import Ear
 from jobscheduler.runner.run import PATIENCE, Again, Attempt, Run, Runner
 from jobscheduler.tasks import Going, NotBegun, Outcome, Outside, Task, task_type
-
-HANGS = 0.25
-"""A start that takes longer than this holds up the others for too long, in seconds. The usual one takes 0.0002."""
 
 EARLY = 0.01
 """For so long the output of a process may wait: most have ended by then, and are woken up for once. In seconds."""
@@ -83,11 +82,33 @@ class _Item:
         self.news: int | None = None  # where its output is listened to
 
 
+class _Failed(NamedTuple):
+    """A start that failed: what was raised, and by which task if it could be made."""
+
+    raised: BaseException
+    task: Outside | None
+
+
+def _begun(attempt: Attempt) -> _Item | _Failed:
+    """Start what an attempt does. Thread: this may hang, so it touches nothing of the loop."""
+    task: Outside | None = None
+    try:
+        task = _task(attempt.run.job.task)
+        return _Item(attempt, task, task.start(attempt.context))
+    except BaseException as raised:
+        return _Failed(raised, task)
+
+
 class Loop:
     """Carries out attempts of tasks that are `Outside`.
 
     `done` is told how each ended, on any thread. `aside` has work done on another thread, or raises `RuntimeError`
     when the host has none left.
+
+    Thread: all but what stands under "from any thread" is done by the thread in charge alone.
+    Invariant: work is brought first (`_given`, `_calls`, and `_is_closed`), and the bell is rung then. The thread in
+    charge looks at all three between the moment from which on a ring wakes it and its sleep: it never sleeps on work.
+    Invariant: a run that `put` has taken is begun, or told to `done`, by the thread in charge, whichever that is.
     """
 
     def __init__(
@@ -96,9 +117,8 @@ class Loop:
         self._runner = runner
         self._done = done
         self._aside = aside
-        self._lock = threading.Lock()
-        self._term = 0
-        self._is_alive = self._is_closed = False
+        self._charge = Charge(self._begin_term)
+        self._is_closed = False
         self._given: deque[Run] = deque()
         self._announced: deque[_Batch] = deque()
         self._ready: deque[Attempt] = deque()
@@ -106,7 +126,6 @@ class Loop:
         self._items: dict[int, _Item] = {}
         self._early: deque[tuple[float, _Item]] = deque()
         self._unattended: deque[_Item] = deque()
-        self._starts_since = 0.0
         self._ear: Ear | None = None
 
     def prepare(self) -> None:
@@ -117,7 +136,7 @@ class Loop:
         if self._is_closed:
             return
         with suppress(OSError, RuntimeError):
-            self._revive()
+            self._charge.fill()
         self._runner.announce((), self._ring)
 
     def put(self, run: Run) -> None:
@@ -129,44 +148,37 @@ class Loop:
         """
         if self._is_closed:
             raise RuntimeError("closed")
-        if not self._is_alive:
-            self._revive()
+        self._charge.fill()
         self._given.append(run)
+        if not self._charge.is_taken:
+            self._make_up_for_retired(run)
         self._ring()
         self.look(time.monotonic())
 
+    def _make_up_for_retired(self, run: Run) -> None:
+        """Have a thread for a run that was put while the last one retired. Raises as `put` does: it is not put then."""
+        try:
+            self._charge.fill()
+        except (OSError, RuntimeError):
+            with suppress(ValueError):  # another thread has it
+                self._given.remove(run)
+                raise
+
     def look(self, now: float) -> None:
         """Have another thread take over if a start hangs (monotonic seconds)."""
-        if not self._hangs(now):
-            return
-        with self._lock, suppress(RuntimeError):  # no thread left: the next look tries again
-            if self._hangs(now):
-                self._begin_term()
-
-    def _hangs(self, now: float) -> bool:
-        since = self._starts_since
-        return since > 0 and now - since > HANGS
+        self._charge.look(now)
 
     def close(self) -> None:
         """End the thread once nothing goes on; what does not end is left to itself."""
         self._is_closed = True
-        self._soon(lambda: None)
+        self._ring()
 
     # -- from any thread
 
-    def _revive(self) -> None:
-        with self._lock:
-            if self._is_alive:
-                return
-            self._ear = self._ear or Ear()
-            self._begin_term()
-
-    def _begin_term(self) -> None:
-        """Have a new thread be the one that does it all; the former one notices when it gets on. Under the lock."""
-        threading.Thread(target=self._work, args=(self._term + 1,), name="commands", daemon=True).start()
-        self._term += 1
-        self._starts_since = 0.0
-        self._is_alive = True
+    def _begin_term(self, term: int) -> None:
+        """Start the thread of a term. Raises `OSError` or `RuntimeError` without a descriptor or a thread for it."""
+        self._ear = self._ear or Ear()
+        threading.Thread(target=self._work, args=(term,), name="commands", daemon=True).start()
 
     def _ring(self) -> None:
         ear = self._ear  # the thread may end at this moment
@@ -181,18 +193,19 @@ class Loop:
     # -- on the thread
 
     def _work(self, term: int) -> None:
-        with self._lock:
-            pass  # the term has begun
-        while self._term == term and not (self._is_closed and self._is_idle()):
+        while self._charge.term == term:
+            if self._is_closed and self._is_idle() and self._charge.retire(self._is_idle, self._leave):
+                return
             try:
                 self._round(term)
             except Exception as error:  # a fault of ours is not to end it
                 self._runner.complain(error)
                 threading.Event().wait(AGAIN)
-        with self._lock:
-            if self._term == term and self._ear is not None:
-                self._ear.close()
-                self._ear, self._is_alive = None, False
+
+    def _leave(self) -> None:
+        if self._ear is not None:
+            self._ear.close()
+            self._ear = None
 
     def _is_idle(self) -> bool:
         waits = any(not batch.has_begun for batch in self._announced)
@@ -203,20 +216,18 @@ class Loop:
         while self._calls:
             self._calls.popleft()()
         self._open_given()
-        self._start_some(term)
-        if self._term == term:
+        if self._start_some(term):
             self._listen()
             self._see_to_what_is_due(time.monotonic())
 
-    def _start_some(self, term: int) -> None:
+    def _start_some(self, term: int) -> bool:
+        """Start what may begin; False if the charge was lost over it."""
         for _ in range(AT_ONCE):
-            try:
-                attempt = self._ready.popleft()
-            except IndexError:  # none is left; a thread that has lost its office a moment ago may take one, too
-                return
-            self._start(attempt, term)
-            if self._term != term:
-                return
+            if not self._ready:
+                return True
+            if not self._start(self._ready.popleft(), term):
+                return False
+        return True
 
     def _open_given(self) -> None:
         """Open the runs that were put, and have them announced; one that was ended or taken back meanwhile is done."""
@@ -252,7 +263,9 @@ class Loop:
                 self._take_news(item, descriptor)
 
     def _patience(self) -> float | None:
-        return 0.0 if self._calls or self._given or self._ready else self._until_due()
+        if self._calls or self._given or self._ready or (self._is_closed and self._is_idle()):
+            return 0.0
+        return self._until_due()
 
     def _until_due(self) -> float | None:
         """Seconds until something is due; None if nothing is."""
@@ -278,26 +291,25 @@ class Loop:
 
     # -- one attempt
 
-    def _start(self, attempt: Attempt, term: int) -> None:
-        task: Outside | None = None
-        spec = attempt.run.job.task
+    def _start(self, attempt: Attempt, term: int) -> bool:
+        """Start what an attempt does; False if that took so long that another thread is in charge."""
         attempt.begin()
-        self._starts_since = time.monotonic()
-        try:
-            task = _task(spec)
-            item = _Item(attempt, task, task.start(attempt.context))
-        except NotBegun as trouble:
-            self._try_elsewhere(attempt, trouble, task)
-        except BaseException as raised:
-            self._finish(attempt, failed_ending(raised, task))
+        self._charge.lend(time.monotonic())
+        begun = _begun(attempt)
+        is_ours = self._charge.take_back(term)
+        if not isinstance(begun, _Item):
+            self._not_begun(attempt, begun)
+        elif is_ours:
+            self._watch(begun)
+        else:  # this thread has nothing else to do any more
+            self._conclude(begun, begun.going.see_through)
+        return is_ours
+
+    def _not_begun(self, attempt: Attempt, failed: _Failed) -> None:
+        if isinstance(failed.raised, NotBegun):
+            self._try_elsewhere(attempt, failed.raised, failed.task)
         else:
-            if self._term == term:
-                self._watch(item)
-            else:
-                self._soon(partial(self._watch, item))
-        finally:
-            if self._term == term:
-                self._starts_since = 0.0
+            self._finish(attempt, failed_ending(failed.raised, failed.task))
 
     def _is_watched(self, item: _Item) -> bool:
         return item.ended is not None and self._items.get(item.ended) is item

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,7 +15,9 @@ from jobscheduler.model import Entry, Event, Job, Level, Record, Status, Value
 from jobscheduler.runner.attempt import Ending, carry_out
 from jobscheduler.runner.limits import Timer
 from jobscheduler.runner.outputs import OutputRing, tail
+from jobscheduler.runner.survivors import with_survivors
 from jobscheduler.tasks.base import Context
+from jobscheduler.tasks.stop_signals import Survivor
 
 GRACE = 10.0
 """Seconds that a task has to end after it was told to. More than TERM and KILL take in `execute_command`."""
@@ -84,15 +86,31 @@ class Runner:
         with self._lock:
             return tuple(self._going.values())
 
+    def overdue(self, now: float) -> Iterator[tuple[str, str, str]]:
+        """List attempts that should have been ended by `now` (monotonic seconds): job, run, what is missing.
+
+        Those that were given up with their thread are among them: their processes may live on.
+        """
+        with self._lock:
+            contexts = [run._context for run in self._going.values() if run._context is not None]
+            contexts += self._lost
+        for context in contexts:
+            missing = overdue(context, now)
+            if missing is not None:
+                yield context.job_id, context.run_id, missing
+
     @property
     def lost(self) -> int:
         """How many threads are held by tasks that did not end when they were told to."""
         with self._lock:
             return len(self._lost)
 
-    def begin(self, job: Job, scheduled: datetime | None, extra: Pairs = ()) -> Run:
-        """Make the run of a slot, or one by hand without a slot; `extra` goes into its events and its record."""
-        run = Run(self, job, scheduled, extra)
+    def begin(self, job: Job, scheduled: datetime | None, extra: Pairs = (), parent: Run | None = None) -> Run:
+        """Make the run of a slot, or one by hand without a slot; `extra` goes into its events and its record.
+
+        `parent` is the run from within which it was asked for.
+        """
+        run = Run(self, job, scheduled, extra, parent)
         with self._lock:
             self._going[run.run_id] = run
         return run
@@ -160,22 +178,37 @@ class Runner:
 
 
 class Run:
-    """What a slot leads to. All its methods may be called from any thread; none raises."""
+    """What a slot leads to. All its methods may be called from any thread; none raises.
 
-    def __init__(self, runner: Runner, job: Job, scheduled: datetime | None, extra: Pairs = ()) -> None:
+    `attempts` counts those that were announced, `begun` is the number of the last one that has begun.
+    """
+
+    def __init__(
+        self, runner: Runner, job: Job, scheduled: datetime | None, extra: Pairs = (), parent: Run | None = None
+    ) -> None:
         self.run_id = f"{getrandbits(48):012x}"  # unique, no secret: to ask the system hands on the interpreter's lock
         self.job = job
         self.scheduled = scheduled
         self.attempts = 0
+        self.begun = 0
         self.started: datetime | None = None
         self._runner = runner
         self.extra = extra
+        self.parent = parent
+        self.survivors: tuple[Survivor, ...] = ()
+        self._last: tuple[str, Ending] | None = None
+        self._is_last_attempt = False
         self._lock = threading.Lock()
         self._context: Context | None = None
         self._record: Record | None = None
         self._stopped_for: str | None = None
         self._withdrawn = False
         self._began = 0.0
+
+    @property
+    def waits_for_attempt(self) -> bool:
+        """Whether an attempt of it has failed and the next one has not begun."""
+        return self._last is not None and self._context is None and self._record is None
 
     @property
     def record(self) -> Record | None:
@@ -221,6 +254,21 @@ class Run:
             self._runner._end(self, record)
         elif context is not None:
             self._tell_to_end(context, reason)
+
+    def end_attempts(self) -> None:
+        """Make no further attempt; a run that waits for one ends now, and its record is that of its last attempt."""
+        with self._lock:
+            self._is_last_attempt = True
+            if self._record is not None or self._context is not None or self._last is None:
+                return
+            reason, ending = self._last
+            record = self._finish(reason, (*self._attempts_left(), *ending.details), ending.output)
+        self._runner._end(self, record)
+
+    def _attempts_left(self) -> Pairs:
+        """Say how many further attempts the definition would have allowed, if they were taken away."""
+        most = self.job.retry.attempts if self.job.retry is not None else 0
+        return (("attempts_left", most - self.attempts),) if self._is_last_attempt and most > self.attempts else ()
 
     def withdraw(self) -> bool:
         """Take back a run that has not begun, so that its slot stays without a record; False if it has begun."""
@@ -269,12 +317,20 @@ class Run:
             self._tell(Level.ERROR, "task.crashed", (("traceback", ending.traceback),))
         with self._lock:
             lost = self._context is not context
+            self.survivors = context.signals.survivors
             reason = context.reason or (ending.reason and (self._stopped_for or ending.reason))
             pause = None if lost else self._pause(reason)
             record = None
             if not lost:
                 self._context = None
-                record = self._finish(reason, ending.details, ending.output) if pause is None else None
+                if pause is not None and reason is not None:
+                    self._last = (reason, ending)
+                details = ending.details
+                if self.survivors:
+                    details = with_survivors(details, self.survivors)
+                if self._is_last_attempt and reason is not None:
+                    details = (*self._attempts_left(), *details)
+                record = self._finish(reason, details, ending.output) if pause is None else None
         if lost:
             self._runner._found(context)
             self._runner._tell_lost()
@@ -288,7 +344,7 @@ class Run:
 
     def _pause(self, reason: str | None) -> float | None:
         """Seconds until a further attempt, None if there is none."""
-        if self.job.retry is None or reason is None or self._stopped_for:
+        if self.job.retry is None or reason is None or self._stopped_for or self._is_last_attempt:
             return None
         return self.job.retry.pause(self.attempts)
 
@@ -319,6 +375,7 @@ class Run:
             reason=reason,
             details=(*self.extra, *attempts, *details),
             output=tail(output) if reason is not None and output else None,
+            job=self.job,
         )
         return self._record
 
@@ -329,6 +386,15 @@ class Run:
         slot: Pairs = () if self.scheduled is None else (("scheduled", self.scheduled),)
         who: Pairs = (("job_id", self.job.id), ("run_id", self.run_id), *slot, *self.extra)
         return Event(self._runner.clock(), level, name, (*who, *values))
+
+
+def overdue(context: Context, now: float) -> str | None:
+    """Say what is missing of an attempt that has to end at `now` (monotonic seconds), None if nothing is."""
+    if context.has_to_stop:
+        signal = context.missing_signal(now)
+        return signal and f"{signal} has not been sent"
+    has_passed = context.deadline is not None and now > context.deadline
+    return "its time limit has passed, and it was not told to end" if has_passed else None
 
 
 class Attempt:
@@ -348,6 +414,7 @@ class Attempt:
 
     def begin(self) -> None:
         """Let its time run from now."""
+        self.run.begun = self.context.attempt
         self._began = time.monotonic()
         timeout, runner = self.run.job.timeout, self.run._runner
         if timeout is not None:

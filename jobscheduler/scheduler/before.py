@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
-from jobscheduler.model import Entry, Job, Mark, Once, Past, Record, Status, nominal
+from jobscheduler.fingerprint import fingerprint, has_same_slots
+from jobscheduler.hostid import is_same_boot
+from jobscheduler.model import EPOCH, Entry, Full, Job, Mark, Once, Past, Record, Status, nominal
 from jobscheduler.runner import end_leftovers
-from jobscheduler.scheduler.held import interrupted_record
+from jobscheduler.scheduler import beyond
+from jobscheduler.scheduler.beyond import AGAIN, NOTHING, Beyond
+from jobscheduler.scheduler.held import CORRECTS, interrupted_record
 from jobscheduler.slots import Act, Decision, Missed, Outage, Overlap, Range, Situation, after_outage
+from jobscheduler.spans import TICK, Span, covering
 from jobscheduler.timetable import Timetable
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-TICK = timedelta(microseconds=1)
+NOTICED = 1.0
+"""By so many seconds the clock must have gone ahead of the others while the service was down to be told."""
 
 UNSURE = timedelta(seconds=2)
 """How long after the last line that survived an unclean end of the host further lines may have been lost."""
@@ -29,21 +34,32 @@ class Before:
 
     Which of its slots were decided is known as follows, so that none runs twice and none is passed over in silence.
 
-    1. Up to `settled` every slot of a job that was in force was; later ones have lines, and the others are missed.
-    2. Where `settled` is later than the clock, or than a one-time slot whose file is newer than it, that need not be
-       so: the job may be a new one. Then the log is asked what it knows of this very job, further back if need be.
+    1. The full checkpoint names the jobs that were in force, and from when on their slots were decided: up to `settled`
+       all of them; later ones have lines, and the others are missed, whatever has touched their files since. If a job
+       is due at other times now, its slots count from when its file was put there, as those of a new one do.
+    2. If `settled` is later than the clock, that was set: what was decided stays so, and nothing was missed. Of a job
+       that the checkpoint does not name, and of a one-time job whose file is newer than its instant, the log is asked
+       what it knows, further back if need be.
     3. If the log does not reach back so far, the slot counts as decided; a one-time job's is missed, as `unknown`.
-    4. Without any log nothing was decided, and nothing missed: a one-time job that is young enough runs.
+    4. Without a full checkpoint nothing was missed but what the mark itself tells: what waited, and what was late.
+    5. Without any log nothing was decided, and nothing missed: a one-time job that is young enough runs.
     """
 
-    def __init__(self, past: Past | None, boot: str, write: Callable[[Entry], object], now: datetime) -> None:
-        """`write` takes records; `boot` tells this boot of the host from another; `now` is the start."""
+    def __init__(
+        self, past: Past | None, boot: str, write: Callable[[Entry], object], now: datetime, up: float = 0.0
+    ) -> None:
+        """`write` takes records; `boot` tells this boot of the host from another, and `up` is how old it is.
+
+        `now` is the start.
+        """
         self._is_known = past is not None
         self._past = past = past or _nothing_known(now)
+        self._full = past.full or Full()
         self._write = write
         self._started = now
-        self._settled = self._told_to = past.mark.settled
-        self.is_same_boot = past.mark.boot == boot
+        self._up = up
+        self._settled = past.mark.settled
+        self.is_same_boot = is_same_boot(past.mark.boot, boot) and (past.mark.up or 0.0) <= up + NOTICED
         self._late = dict(past.mark.late)
         self._closed: dict[str, list[datetime]] = {}
         self._waits: dict[str, list[datetime]] = {}
@@ -56,44 +72,109 @@ class Before:
         begun = self._past.begun
         if begun and self.is_same_boot:
             end_leftovers([one.run_id for one in begun])
+        corrects = set(self._past.mark.corrects)
         for one in begun:
-            self._write(interrupted_record(one, now))
+            extra = CORRECTS if (one.job_id, one.scheduled) in corrects else ()
+            self._write(interrupted_record(one, now, extra))
             if one.scheduled is not None:
                 self._closed.setdefault(one.job_id, []).append(one.scheduled)
 
-    def forget(self, now: datetime) -> None:
-        """Let the account begin now, because the clock is another one. What boot it was, and what ran once, stay."""
-        self.miss_all_waits(lambda _: "clock", now)
-        self._past = replace(self._past, until=now, stopped=True, accounted={})
-        self._settled, self._late, self._closed = now, {}, {}
+    @property
+    def floor(self) -> datetime:
+        """From when on the slots of any job were decided."""
+        if not self._is_known:
+            return self._started
+        return self._full.floor
 
-    def believe(self, now: datetime) -> None:
-        """Take note that the clock was set back, far enough for slots after `now` to be due again."""
-        self._settled = min(self._settled, now)
+    def _elapsed(self) -> float:
+        """Return for how many seconds the service was down, as far as the clock tells that is never set."""
+        return self._up - self._past.mark.up if self.is_same_boot and self._past.mark.up is not None else 0.0
+
+    def _cause(self) -> str:
+        """Say why nobody looked: the service was down, or the clock was set ahead while it was."""
+        told, elapsed = self._past.told, self._elapsed()
+        if told is None or not self.is_same_boot or self._past.mark.up is None:
+            return "down"
+        set_by = (self._started - told).total_seconds() - elapsed
+        return "clock" if set_by > NOTICED and set_by > elapsed else "down"
+
+    def state_of(self, job: Job, now: datetime) -> tuple[datetime, Beyond]:
+        """Return from when on the slots of a job were decided, and which are that are later than now. May read files.
+
+        To be asked when this service has had nothing to do with a job so far.
+        """
+        full, job_id = self._full, job.id
+        if job_id in full.hashes and (not isinstance(job.schedule, Once) or self._was_in_force(job)):
+            since, top = full.since.get(job_id, full.floor), self._late.get(job_id, self._settled)
+            decided: list[Span] = [(since + TICK, top)]
+        else:
+            asked = self._asked_for(job, now)
+            since, top = full.since.get(job_id, now), now
+            decided = [(now + TICK, asked)]
+        decided += self._past.accounted.get(job_id, ())
+        decided += ((slot, slot) for slot in self._closed.get(job_id, ()))
+        known = Beyond(full.over.get(job_id, ()), full.again.get(job_id, ()), self._missed(job_id))
+        if known == NOTHING and all(last <= now for _, last in decided):
+            return min(since, now), NOTHING
+        return min(since, now), beyond.set_back(known, decided, min(top, now), self._up)
+
+    def _asked_for(self, job: Job, now: datetime) -> datetime:
+        """Return the latest slot of a job decided that the checkpoint does not name, as far as it could come up again.
+
+        Of a one-time job that is found out when it is put.
+        """
+        if not self._is_known or now >= self._ahead() or isinstance(job.schedule, Once):
+            return EPOCH
+        return self._ask(job.id, now) or self._ahead()
+
+    def _ahead(self) -> datetime:
+        return max(self._settled, self._past.mark.ahead or self._settled)
+
+    def _missed(self, job_id: str) -> tuple[beyond.Missed, ...]:
+        """Return what was missed before and may come again, by the clock of this boot."""
+        found = self._full.missed.get(job_id)
+        if not found:
+            return ()
+        left = self._up + AGAIN - self._elapsed()
+        return tuple(beyond.Missed(first, last, left - age) for first, last, age in found)
 
     # -- whose turn it is
 
-    def has_turn(self, job: Job) -> bool:
-        """Tell whether a job that comes now was there at the start, only refused, and has not been accounted for."""
-        return job.id not in self._asked and job.written is not None and job.written <= self._started
+    def has_turn(self, job: Job, now: datetime) -> bool:
+        """Tell whether a job that comes now was there at the start, only refused, and has not been accounted for.
+
+        That cannot be told when the clock has been set back to before the start: then it counts as a new one.
+        """
+        if job.id in self._asked or job.written is None:
+            return False
+        return job.written <= self._started <= now
 
     def last_of(self, job: Job, now: datetime, *, starting: bool) -> datetime:
-        """Return the latest slot of a job that counts as decided, as far as it could come to be decided again.
+        """Return the instant of a one-time job that counts as decided, the epoch if it does not.
 
-        Writes the record of a one-time job's slot of which nothing can be known. May read files.
+        Writes the record of a slot of which nothing can be known. May read files.
         """
         if not isinstance(job.schedule, Once):
-            return self._ask(job.id, now) or self._settled if now < self._settled else EPOCH
-        at = nominal(job.schedule.at)
-        if not self._is_known or at > self._told_to or job.id in self._late or job.id in self._waits:
             return EPOCH
-        if starting and not _is_late(job) and self._told_to <= now:
+        at, settled = nominal(job.schedule.at), self._ahead()
+        if not self._is_known or at > settled or job.id in self._late or job.id in self._waits:
+            return EPOCH
+        if self._may_come_again(job.id, at, now):
+            return EPOCH
+        if starting and settled <= now and (self._was_in_force(job) or not _is_late(job)):
             return at  # it was in force when it was due
         last = self._ask(job.id, at - TICK)
         if last is None:
             self._close(job.id, at, "unknown", now)
             return at
         return last
+
+    def _may_come_again(self, job_id: str, at: datetime, now: datetime) -> bool:
+        """Tell whether only a wrong clock has missed a slot that is still to come."""
+        if covering(at, self._full.again.get(job_id, ())):
+            return True
+        live = (one for one in self._missed(job_id) if one.until > self._up)
+        return at > now and any(one.first <= at <= one.last for one in live)
 
     def _ask(self, job_id: str, after: datetime) -> datetime | None:
         """Ask the log for the latest decided slot after a moment: EPOCH if there is none, None if it cannot be told."""
@@ -140,32 +221,44 @@ class Before:
         self._asked.add(job.id)
 
     def _outage(self, job: Job, timetable: Timetable, now: datetime, last: datetime) -> Outage:
-        """Say what nobody decided of a job: slots that are later than `settled` and than its file.
+        """Say what nobody decided of a job: slots that are later than `settled`, or than its file if it is new.
 
         A slot that the log knows to be due, because it waits or its job was late then, is counted whenever its file
         was written: that was done to a job in force, and without an effect on this slot.
         """
-        past = self._past
+        past, full = self._past, self._full
         closed = [(slot, slot) for slot in self._closed.get(job.id, ())]
         after, ranges = self._since(job, timetable, now, last)
         waits = tuple(self._waits.pop(job.id, ()))
         is_unclean = not self.is_same_boot and not past.stopped
         unknown = past.until + UNSURE if is_unclean else None
-        return Outage(after, now, "down", (*past.accounted.get(job.id, ()), *closed, *ranges), waits, unknown)
+        told = (*past.accounted.get(job.id, ()), *full.over.get(job.id, ()), *closed, *ranges)
+        stood = () if past.drained is None else (past.drained,)
+        again = full.again.get(job.id, ())
+        return Outage(after, now, self._cause(), told, waits, unknown, stood, again)
 
     def _since(
         self, job: Job, timetable: Timetable, now: datetime, last: datetime
     ) -> tuple[datetime, tuple[Range, ...]]:
         """Say from when on nobody decided the slots of a job, and which of them are nobody's."""
-        after = self._late.get(job.id, max(min(self._settled, now), min(self._settled, last)))
+        after = self._late.get(job.id, min(self._settled, now))
         if isinstance(job.schedule, Once):
             at = nominal(job.schedule.at)
             return (at - TICK if last < at <= after else after), ()
+        if self._was_in_force(job):  # perhaps put since the mark
+            return (after if job.id in self._late else max(after, min(self._full.since.get(job.id, after), now))), ()
         put = EPOCH if job.written is None else min(job.written, now)
+        if self._is_known and self._past.full is None:
+            put = now
         due = timetable.next(after) if job.id in self._late else None
         if due is None or due > put:
             return max(after, put), ()
         return after, ((due + TICK, put),) if timetable.start_of(due) <= now else ()
+
+    def _was_in_force(self, job: Job) -> bool:
+        """Tell whether a job was, and due at the same times as now."""
+        digits = self._full.hashes.get(job.id)
+        return digits is not None and has_same_slots(digits, fingerprint(job))
 
     def is_open(self, job: Job) -> bool:
         """Tell whether the slot of a one-time job, too old to run now, may lack its account.
@@ -176,7 +269,12 @@ class Before:
             return True
         if not self._is_known:
             return False
-        return isinstance(job.schedule, Once) and job.schedule.at > self._told_to and not _is_late(job)
+        if not isinstance(job.schedule, Once) or job.schedule.at <= self._settled:
+            return False
+        at = nominal(job.schedule.at)
+        if at <= self._ahead() and self._ask(job.id, at - TICK) != EPOCH:
+            return False  # the clock was there before, and it was decided then
+        return self._was_in_force(job) or not _is_late(job)
 
     def miss_waits(self, job_id: str, reason: str, now: datetime) -> None:
         """Write the records of slots of a job that waited when the service ended and are not going to run."""

@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
-from jobscheduler.model import Begun, Event, Job, Level, Record, Status, Value
+from jobscheduler.model import EPOCH, Begun, Event, Job, Level, Record, Status, Value
 from jobscheduler.runner import Run
-from jobscheduler.slots import Missed, Overlap, Situation
+from jobscheduler.scheduler.beyond import NOTHING, Beyond
+from jobscheduler.slots import Missed, Overlap, Situation, next_slot
 from jobscheduler.timetable import Timetable
+
+LINGERING = 16
+"""Of so many runs of one job, the latest, it is known that processes of them live on."""
 
 
 @dataclass(slots=True)
 class Held:
     """One job: its definition, the last slot decided (`cursor`), and what is going on.
 
+    `lingering` are runs that have their record, and of which processes live on that could not be ended: they overlap.
+    Slots are decided from `since` on; what else is of them when the clock was set is in `beyond`. `digits` are the hash
+    of the definition.
     It outlives its definition while a run of it goes on: put back, the job still overlaps with that run.
     """
 
     job: Job
     timetable: Timetable
     cursor: datetime
+    since: datetime = EPOCH
+    digits: str = ""
+    beyond: Beyond = NOTHING
     in_force: bool = True
     going: list[Run] = field(default_factory=list)
     waiting: Run | None = None
+    lingering: list[Run] = field(default_factory=list)
 
     @property
     def is_live(self) -> bool:
@@ -35,16 +47,29 @@ class Held:
     @property
     def is_idle(self) -> bool:
         """Whether no run of it goes on or waits."""
-        return not self.going and self.waiting is None
+        return not self.going and self.waiting is None and not self.lingering
+
+    def next(self) -> datetime | None:
+        """Return the next slot that is not decided."""
+        over = self.beyond.over
+        return next_slot(self.timetable, self.cursor, over) if over else self.timetable.next(self.cursor)
+
+    def following(self) -> Iterator[datetime]:
+        """List the slots that are not decided."""
+        slot = self.next()
+        while slot is not None:
+            yield slot
+            slot = next_slot(self.timetable, slot, self.beyond.over)
 
     def is_late(self, settled: datetime) -> bool:
         """Whether a slot is due by then that nobody has decided."""
-        slot = self.timetable.next(self.cursor) if self.is_live else None
+        slot = self.next() if self.is_live else None
         return slot is not None and slot <= settled
 
     def situation(self, *, paused: bool = False) -> Situation:
         """How it stands when its slots are decided."""
-        return _situation(self.job.overlap, bool(self.going), self.waiting is not None, self.job.catch_up, paused)
+        going = bool(self.going) or self.is_held_up()
+        return _situation(self.job.overlap, going, self.waiting is not None, self.job.catch_up, paused)
 
     def waits(self, now: datetime) -> list[Event]:
         """Tell of its slots that are due and have not begun: a start has to know of them whatever becomes of the file.
@@ -52,16 +77,28 @@ class Held:
         Those that only jitter holds (or that are just being decided) are told with their start.
         """
         runs = [run for run in (*self.going, self.waiting) if run is not None and not run.attempts]
-        events = [waits_event(self.job.id, run.scheduled, now) for run in runs if run.scheduled is not None]
-        slot = self.timetable.next(self.cursor) if self.is_late(now) else None
+        events = [
+            waits_event(self.job.id, run.scheduled, now, extra=run.extra) for run in runs if run.scheduled is not None
+        ]
+        slot = self.next() if self.is_late(now) else None
         if slot is not None:
             events.append(waits_event(self.job.id, slot, now, starts=self.timetable.start_of(slot)))
         return events
 
     def let_go(self, run_id: str) -> Run | None:
         """Take a run that has ended away; give the one that waited for that, if it is its turn."""
+        self.lingering += [run for run in self.going if run.run_id == run_id and run.survivors]
+        del self.lingering[:-LINGERING]
         self.going = [run for run in self.going if run.run_id != run_id]
-        if self.going:
+        return self.take_turn()
+
+    def is_held_up(self) -> bool:
+        """Whether processes that could not be ended count as a run that goes on; not for who would end that run."""
+        return bool(self.lingering) and self.job.overlap != Overlap.REPLACE
+
+    def take_turn(self) -> Run | None:
+        """Give the run that waits, if it is its turn."""
+        if self.going or self.is_held_up():
             return None
         waiting, self.waiting = self.waiting, None
         if waiting is not None:
@@ -75,10 +112,16 @@ def _situation(overlap: str, going: bool, waiting: bool, catch_up: float, paused
     return Situation(Overlap(overlap), going, waiting, timedelta(seconds=catch_up), paused)
 
 
-def waits_event(job_id: str, slot: datetime, now: datetime, starts: datetime | None = None) -> Event:
+def waits_event(
+    job_id: str,
+    slot: datetime,
+    now: datetime,
+    starts: datetime | None = None,
+    extra: tuple[tuple[str, Value], ...] = (),
+) -> Event:
     """The line that says that a slot is due and has not begun; `starts` is given if it has not been decided yet."""
     later = () if starts is None else (("starts", starts),)
-    return Event(now, Level.INFO, "slot.waits", (("job_id", job_id), ("scheduled", slot), *later))
+    return Event(now, Level.INFO, "slot.waits", (("job_id", job_id), ("scheduled", slot), *later, *extra))
 
 
 def missed_record(job_id: str, missed: Missed, now: datetime) -> Record:
@@ -91,10 +134,14 @@ def missed_record(job_id: str, missed: Missed, now: datetime) -> Record:
     return Record(now, Status.MISSED, job_id, scheduled=missed.first, reason=missed.reason, details=tuple(details))
 
 
-def interrupted_record(one: Begun, now: datetime) -> Record:
+CORRECTS: tuple[tuple[str, Value], ...] = (("corrects", "clock"),)
+"""What the lines about a slot say that a wrong clock had missed before."""
+
+
+def interrupted_record(one: Begun, now: datetime, extra: tuple[tuple[str, Value], ...] = ()) -> Record:
     """The record of a run that a crash of the service interrupted, or kept from beginning."""
     details: list[tuple[str, Value]] = [] if one.scheduled is not None else [("trigger", "manual")]
-    details += [("by", one.by)] if one.by else []
+    details += [*([("by", one.by)] if one.by else []), *extra]
     status, reason = (Status.MISSED, "down") if one.started is None else (Status.FAILURE, "interrupted")
     return Record(
         now, status, one.job_id, one.run_id, one.scheduled, one.started, reason=reason, details=tuple(details)

@@ -10,26 +10,37 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import islice
 from types import TracebackType
 from typing import Self
 
-from jobscheduler.model import Entry, Event, Job, Level, Mark, Once, Past, Record, Status, Wait
+from jobscheduler.hostid import uptime
+from jobscheduler.model import EPOCH, Entry, Event, Job, Level, Mark, Once, Past, Record, Status, Wait
 from jobscheduler.runner import Announce, OutputRing, Run
-from jobscheduler.scheduler.before import EPOCH, TICK, Before
+from jobscheduler.scheduler.before import Before
+from jobscheduler.scheduler.beyond import NOTHING
+from jobscheduler.scheduler.chain import check, parent_of
 from jobscheduler.scheduler.crew import Crew, Pairs
-from jobscheduler.scheduler.held import Held, missed_record, waits_event, withdrawn_record
+from jobscheduler.scheduler.guard import STUCK
+from jobscheduler.scheduler.held import CORRECTS, Held, missed_record, waits_event, withdrawn_record
 from jobscheduler.scheduler.ledger import Ledger
+from jobscheduler.scheduler.lingering import lingering_text, lingers
+from jobscheduler.scheduler.trust import believed
 from jobscheduler.scheduler.wakes import Wakes
-from jobscheduler.slots import Act, Decision, act_by_hand, decide
-from jobscheduler.status import Going, Standing
+from jobscheduler.slots import Act, Circumstances, Decision, act_by_hand, decide
+from jobscheduler.spans import TICK, Span, united
+from jobscheduler.status import Behind, Going, Standing
 from jobscheduler.timetable import Timetable, timetable_of
 from jobscheduler.triggers import trigger_for
 
 ACCEPTED = timedelta(hours=3)
-"""A clock that is set back by more than this is believed, as Debian's cron does."""
+"""A clock that is set back by more than this is said to keep jobs waiting."""
+
+NOTICED = timedelta(seconds=1)
+"""A clock that is set back by less than this changes nothing: what is decided stays so, and it soon has passed that."""
 
 utc_now: Callable[[], datetime] = partial(datetime.now, UTC)
 """The host's time; asked several times for each run."""
@@ -50,24 +61,33 @@ class Scheduler:
         on_behind: Callable[[], object] = lambda: None,
         max_workers: int,
         host: str = "",
+        host_id: str = "",
         boot: str = "",
         clock: Callable[[], datetime] = utc_now,
+        elapsed: Callable[[], float] = uptime,
         cause: Callable[[], str] = lambda: "down",
+        stood: Callable[[], tuple[Span, ...]] = lambda: (),
     ) -> None:
         """`write` takes records and events and does not wait; `announce` and `on_behind` are as in `Runner`.
 
-        `host` is what `jitter` is derived from, so that two hosts differ and one host does not change; `boot` tells
-        one boot from another. `cause` says why slots come to be decided late.
+        `host` is what `jitter` is derived from, so that two hosts differ and one host does not change; `host_id` tells
+        whose log it is, and `boot` one boot from another. `elapsed` are seconds of a clock that is never set. `cause`
+        says why slots come to be decided late, and `stood` when the service could not move.
         """
         self._write = write
         self._write_mark = write_mark
         self._host = host
+        self._host_id = host_id
         self._boot = boot
         self._clock = clock
-        self._cause = cause
+        self._elapsed = elapsed
+        self._why = lambda: (cause(), stood())
+        self._plain = Circumstances(self._why)
+        self._wants_full = True
         self._lock = threading.Lock()
         self._idle = threading.Condition(self._lock)
         self._ledger = Ledger()
+        self._ledger.floor = clock()
         self._before: Before | None = None
         self._at_start: list[Step] | None = []
         self._stopped_at: datetime | None = None
@@ -96,7 +116,9 @@ class Scheduler:
         self._account_for_the_gone()
         self._crew.prepare()
         self._wakes.start()
-        self.mark()  # with what begins now in it, so that a crash from here on does not make `@reboot` run once more
+        self.mark(
+            full=True
+        )  # with what begins now in it, so that a crash from here on does not make `@reboot` run once more
         for step in steps:
             step()
 
@@ -125,18 +147,25 @@ class Scheduler:
         Runs that a crash interrupted are ended and get their record. Slots that nobody decided are accounted for
         when their job is put, until `start`.
         """
-        before = self._before = Before(past, self._boot, self._write, now)
+        past, is_same_boot = believed(past, self._host_id, self._boot, self._write, now)
+        before = self._before = Before(past, self._boot, self._write, now, self._elapsed())
+        before.is_same_boot |= is_same_boot
+        self._ledger.floor, self._ledger.settled_to = before.floor, now
         if past is None:
             return
         before.end_interrupted(now)
-        ahead = max(past.until, past.mark.settled) - now
-        if ahead > ACCEPTED:
-            self._write(Event(now, Level.WARNING, "clock.accepted", (("log_ahead_by", ahead.total_seconds()),)))
-            before.forget(now)
-            return
-        self._ledger.settled_to = past.mark.settled
+        ahead = max(past.mark.settled, past.mark.ahead or past.mark.settled)
+        if ahead > now:
+            self._ledger.ahead = ahead
+            self._tell_accepted(ahead - now, now)
         for job_id, ranges in past.accounted.items():
-            self._ledger.recall(job_id, max(last for _, last in ranges))
+            self._ledger.recall(job_id, min(now, max(last for _, last in ranges)))
+
+    def _tell_accepted(self, behind: timedelta, now: datetime) -> None:
+        """Say that the clock was set back so far that jobs wait for long."""
+        if behind > ACCEPTED:
+            until, set_by = now + behind, -behind.total_seconds()
+            self._write(Event(now, Level.WARNING, "clock.accepted", (("until", until), ("set_by", set_by))))
 
     def _account_for_the_gone(self) -> None:
         """Write the record of each slot that waited and whose job is not there any more."""
@@ -157,18 +186,23 @@ class Scheduler:
         self._on_due(job.id, now)
         timetable = timetable_of(job, self._host)
         last = self._decided_before(job, now)
+        state = self._before.state_of(job, now) if self._before is not None and self._ledger.is_new(job.id) else None
         with self._lock:
-            self._ledger.recall(job.id, last)
+            self._ledger.recall(job.id, min(last, now))
             self._tell_waits(job.id, now)
             entry = self._ledger.enter(job, timetable, now)
+            if state is not None:
+                entry.since, entry.beyond = state
+            if last > now:
+                entry.beyond = replace(entry.beyond, over=united([*entry.beyond.over, (last, last)]))
             steps = self._change(entry, job, timetable, now)
             steps += self._recall(entry, now, last, is_first_look=is_first_look)
-            cursor = entry.cursor
+            self._wants_full |= is_first_look and self._at_start is None
             self._ledger.being_put.add(job.id)
         try:
             for step in steps:
                 step()
-            return self._wake_for(job, timetable, cursor)
+            return self._wake_for(entry)
         finally:
             with self._lock:
                 self._ledger.being_put.discard(job.id)
@@ -187,8 +221,10 @@ class Scheduler:
             for event in entry.waits(now):
                 self._write(event)
 
-    def _wake_for(self, job: Job, timetable: Timetable, cursor: datetime) -> datetime | None:
-        upcoming = timetable.next(cursor) if job.enabled else None
+    def _wake_for(self, entry: Held) -> datetime | None:
+        """Have a job looked at when its next slot starts; return that slot."""
+        job, timetable = entry.job, entry.timetable
+        upcoming = entry.next() if job.enabled else None
         if upcoming is None:
             self._wakes.drop(job.id)
         else:
@@ -202,9 +238,9 @@ class Scheduler:
         """
         steps: list[Step] = []
         if not job.enabled:
-            self._give_up(entry, "disabled", now)
+            steps = self._give_up(entry, "disabled", now)
         if not (entry.is_live and job.enabled and entry.timetable == timetable):
-            steps = self._begin_early(entry, now)
+            steps += self._begin_early(entry, now)
             entry.cursor = self._ledger.cursor_of(job, now)
         self._ledger.define(entry, job, timetable)
         return steps
@@ -231,7 +267,7 @@ class Scheduler:
     def _recall(self, entry: Held, now: datetime, last: datetime, *, is_first_look: bool) -> list[Step]:
         """Account for the outage of one job, under the lock; at a start its runs begin when all are known."""
         before, job, starting = self._before, entry.job, self._at_start is not None
-        if before is None or not (starting or before.has_turn(job)):
+        if before is None or not (starting or before.has_turn(job, now)):
             return []
         if not job.enabled:
             before.note(job)
@@ -241,7 +277,9 @@ class Scheduler:
         else:
             decision = before.account(job, entry.timetable, now, last, is_open=starting or is_first_look)
         # not `now`: of what has begun nothing is left, but jitter may be running
-        self._ledger.decide(entry, max(decision.cursor, self._ledger.last_of(job.id)))
+        decision = replace(decision, cursor=max(decision.cursor, self._ledger.last_of(job.id)))
+        entry.since = min([entry.since, *(slot - TICK for slot, _ in decision.acts)])
+        self._ledger.take(entry, decision, self._elapsed())
         steps = self._enlist(entry, decision, now)
         if self._at_start is None:
             return steps
@@ -251,31 +289,40 @@ class Scheduler:
     def expire(self, job: Job, now: datetime) -> bool:
         """Take note of a one-time job that is over; tell whether its slot got an account just now."""
         before, starting = self._before, self._at_start is not None
-        if before is None or not job.enabled or not before.is_open(job) or not (starting or before.has_turn(job)):
+        if before is None or not job.enabled or not before.is_open(job) or not (starting or before.has_turn(job, now)):
             return False
         decision = before.account(job, timetable_of(job, self._host), now, EPOCH, is_open=starting)
-        for missed in decision.missed:
-            self._write(missed_record(job.id, missed, now))
+        with self._lock:
+            for missed in decision.missed:
+                self._write(missed_record(job.id, missed, now))
+                self._ledger.remember_missed(job.id, missed, now, self._elapsed())
         return bool(decision.missed)
 
     def drop(self, job_id: str, now: datetime) -> None:
         """Take a definition out of force, from `now` on. Runs in progress go on; a slot that waits is missed."""
         self._on_due(job_id, now)
         self._wakes.drop(job_id)
+        steps: list[Step] = []
         with self._lock:
             entry = self._ledger.get(job_id)
             if entry is not None:
-                self._give_up(entry, "deleted", now)
+                steps = self._give_up(entry, "deleted", now)
                 self._ledger.strike(entry, now)
+        for step in steps:
+            step()
 
-    def _give_up(self, entry: Held, reason: str, now: datetime) -> None:
-        """Let a slot that waits for its turn, or for its jitter, be missed. Under the lock, as every deciding is."""
+    def _give_up(self, entry: Held, reason: str, now: datetime) -> list[Step]:
+        """Let a slot that waits for its turn, or for its jitter, be missed. Under the lock, as every deciding is.
+
+        Runs at work go on, but make no further attempt. Returns what is to be done when the lock has been given back.
+        """
         waiting, entry.waiting = entry.waiting, None
         if waiting is not None and waiting.withdraw():
             self._write(withdrawn_record(waiting, reason, now))
         delayed = self._take_delayed(entry, now)
         if delayed is not None:
             self._write(Record(now, Status.MISSED, entry.job.id, scheduled=delayed, reason=reason))
+        return [run.end_attempts for run in entry.going if run.attempts]
 
     def next_slot(self, job_id: str) -> datetime | None:
         """Return the next slot of a job in force; None if it has none, is disabled or unknown."""
@@ -283,18 +330,46 @@ class Scheduler:
             entry = self._ledger.get(job_id)
             if entry is None or not entry.is_live:
                 return None
-            timetable, cursor = entry.timetable, entry.cursor
-        return timetable.next(cursor)
+            entry = replace(entry)
+        return entry.next()
 
-    def accept_clock(self, now: datetime) -> None:
-        """Believe a clock that was set back: slots that lie before those already decided are due again."""
+    # -- the clock
+
+    def look_at_clock(self) -> bool:
+        """Take note of the time; if the clock was set back, what was decided stays so, and the rest is due in its turn.
+
+        Tells whether it was. To be called about once a second.
+        """
+        now = self._clock()
         with self._lock:
-            if self._before is not None:
-                self._before.believe(now)
-            again = self._ledger.believe(now)
-        for entry in again:
-            if entry.in_force:  # by now it may be gone, or have another definition
-                self.put(entry.job, now)
+            if self._stopped_at is not None or self._at_start is not None:
+                return False
+            behind = self._ledger.live(now)
+            if behind < NOTICED:
+                return False
+            turned = self._ledger.turn_back(now, self._elapsed())
+            ahead = self._ledger.ahead
+            self._wants_full = True
+        self._tell_accepted((ahead or now) - now, now)
+        for entry in turned:
+            self._wake_again(entry)
+        self.mark()
+        return True
+
+    def _wake_again(self, entry: Held) -> None:
+        """Have a job looked at as is right for the new time, unless it is gone by now."""
+        self._wake_for(entry)
+        with self._lock:
+            is_gone = not entry.is_live or self._ledger.get(entry.job.id) is not entry
+        if is_gone:
+            self._wakes.drop(entry.job.id)
+
+    def behind(self) -> Behind | None:
+        """Tell until when jobs wait, all of whose coming slots are over, because the clock was set back."""
+        now = self._clock()
+        with self._lock:
+            found = self._ledger.waiting_until(now)
+        return None if found is None else Behind(found[0] - now, *found)
 
     # -- what is due
 
@@ -314,38 +389,46 @@ class Scheduler:
             entry = self._ledger.get(job_id)
             if entry is None or self._stopped_at is not None or not entry.is_live:
                 return
-            decision = decide(entry.timetable, entry.cursor, now, self._ledger.situation(entry), self._cause())
+            about = self._plain if entry.beyond is NOTHING else self._about(entry)
+            decision = decide(entry.timetable, entry.cursor, now, self._ledger.situation(entry), about)
             if decision.cursor == entry.cursor:
                 return
-            self._ledger.decide(entry, decision.cursor)
+            self._ledger.take(entry, decision, self._elapsed())
             self._ledger.settled_to = max(self._ledger.settled_to, decision.cursor)
             steps = self._enlist(entry, decision, now)
         for step in steps:
             step()
+
+    def _about(self, entry: Held) -> Circumstances:
+        return Circumstances(self._why, entry.beyond.over, entry.beyond.again)
 
     def _enlist(self, entry: Held, decision: Decision, now: datetime) -> list[Step]:
         """Note down what a decision starts, under the lock; return what is to be done when that is given back."""
         self.activity += 1
         for missed in decision.missed:
             self._write(missed_record(entry.job.id, missed, now))
-        return [step for slot, act in decision.acts for step in self._act(entry, entry.job, slot, act)[1]]
+        steps: list[Step] = []
+        for slot, act in decision.acts:
+            extra = CORRECTS if slot in decision.corrects else ()
+            steps += self._act(entry, entry.job, slot, act, extra)[1]
+        return steps
 
     def _act(
-        self, entry: Held, job: Job, slot: datetime | None, act: Act, extra: Pairs = ()
+        self, entry: Held, job: Job, slot: datetime | None, act: Act, extra: Pairs = (), parent: Run | None = None
     ) -> tuple[Run | None, list[Step]]:
         """Note down what becomes of one slot, or of a run by hand; the run, and what is to be done without the lock."""
         if act in {Act.SKIP, Act.PAUSE}:
             reason = "paused" if act is Act.PAUSE else "overlap"
             self._write(Record(self._clock(), Status.SKIPPED, job.id, scheduled=slot, reason=reason, details=extra))
             return None, []
-        run = self._crew.begin(job, slot, extra)
+        run = self._crew.begin(job, slot, extra, parent)
         if act is Act.RUN:
             entry.going.append(run)
             return run, [partial(self._crew.submit, run)]
         ended = [*entry.going, entry.waiting] if act is Act.REPLACE else []
         entry.waiting = run
         if act is Act.WAIT and slot is not None:
-            self._write(waits_event(job.id, slot, self._clock()))
+            self._write(waits_event(job.id, slot, self._clock(), extra=extra))
         return run, [partial(old.stop, "replaced") for old in ended if old is not None]
 
     # -- runs
@@ -362,8 +445,39 @@ class Scheduler:
             self._crew.submit(waiting)
 
     def look_at_pool(self, now: float) -> None:
-        """Say so, once until it is over, when runs wait for a worker for longer than a moment (monotonic seconds)."""
-        self._crew.look_at_pool(now)
+        """Look whether runs wait for long, stand still, or are over at last (monotonic seconds). Once a second."""
+        self._crew.look(now)
+        if self._ledger.lingering:
+            self._look_at_lingering()
+
+    def _look_at_lingering(self) -> None:
+        """Let runs be over whose processes, which could not be ended, have ended by themselves."""
+        with self._lock:
+            lingering = self._lingering()
+        alive = {run.run_id for run in lingering if lingers(run)}
+        with self._lock:
+            turns = self._ledger.let_linger(alive)
+        for run in turns:
+            self._crew.submit(run)
+
+    def _lingering(self) -> list[Run]:
+        return [run for held in self._ledger.copied(sorted(self._ledger.lingering)) for run in held.lingering]
+
+    def issues(self) -> tuple[str, ...]:
+        """Say in words what is wrong with runs, though not with the service."""
+        with self._lock:
+            lingering = self._lingering()
+        return (*self._crew.issues(), *map(lingering_text, lingering))
+
+    def standstill(self) -> str | None:
+        """Say what should have happened to a run and has not for seconds, if anything."""
+        found = self._crew.standstill
+        return None if found is None else str(found.due)
+
+    def is_stuck(self) -> bool:
+        """Tell whether that has lasted for so long that only a new process helps."""
+        found = self._crew.standstill
+        return found is not None and found.looks >= STUCK
 
     @property
     def outputs(self) -> OutputRing:
@@ -388,15 +502,19 @@ class Scheduler:
 
     # -- what people ask for
 
-    def run_now(self, job: Job, by: str) -> tuple[Act, Run | None]:
+    def run_now(self, job: Job, by: str, within: Iterable[str] = ()) -> tuple[Act, Run | None]:
         """Run a job by hand, also one that is disabled, paused, done or expired; overlap counts as for a slot.
 
-        `by` is who asked. Returns what became of it, and the run unless it was skipped.
+        `by` is who asked, `within` the ids of the runs whose mark the caller carries, the innermost first. Returns what
+        became of it, and the run unless it was skipped.
 
         Raises:
             RuntimeError: the service is stopping.
+            Endless: the job would start itself by way of others, or too many have started each other.
 
         """
+        parent = parent_of(within, self._crew.going)
+        check(job, parent)
         with self._lock:
             if self._stopped_at is not None:
                 raise RuntimeError("the service is stopping")
@@ -406,8 +524,8 @@ class Scheduler:
                 self._ledger.jobs[job.id] = entry
             act = act_by_hand(entry.situation())
             self.activity += 1
-            extra = (("trigger", "manual"), ("by", by))
-            run, steps = self._act(entry, job, None, act, extra)
+            extra = (("trigger", "manual" if parent is None else f"run:{parent.run_id}"), ("by", by))
+            run, steps = self._act(entry, job, None, act, extra, parent)
             if run is not None:  # it may have to wait, and must not be forgotten in a crash
                 values = (("job_id", job.id), ("run_id", run.run_id), *extra)
                 self._write(Event(self._clock(), Level.INFO, "run.requested", values))
@@ -440,7 +558,9 @@ class Scheduler:
         """Skip a slot for the pause of its job; False for one that has begun, and for a run by hand."""
         if run.scheduled is None or not run.withdraw():
             return False
-        self._write(Record(self._clock(), Status.SKIPPED, run.job.id, scheduled=run.scheduled, reason="paused"))
+        now, details = self._clock(), run.extra
+        record = Record(now, Status.SKIPPED, run.job.id, scheduled=run.scheduled, reason="paused", details=details)
+        self._write(record)
         return True
 
     def resume(self, job_id: str) -> bool:
@@ -458,12 +578,12 @@ class Scheduler:
             going = [self._going(one) for one in held]
             paused = frozenset(self._ledger.paused)
         return [
-            Standing(one.job, one.timetable.next(one.cursor) if one.is_live else None, runs, one.job.id in paused)
+            Standing(one.job, one.next() if one.is_live else None, runs, one.job.id in paused)
             for one, runs in zip(held, going, strict=True)
         ]
 
     def _going(self, entry: Held) -> tuple[Going, ...]:
-        going = tuple(map(self._crew.standing, entry.going))
+        going = tuple(map(self._crew.standing, (*entry.going, *entry.lingering)))
         waiting = entry.waiting
         return going if waiting is None else (*going, Going(waiting.run_id, waiting.scheduled, None, 1, "turn"))
 
@@ -473,27 +593,24 @@ class Scheduler:
             entry = self._ledger.get(job_id)
             if entry is None or not entry.is_live:
                 return []
-            timetable, cursor = entry.timetable, entry.cursor
-        return [(slot, timetable.start_of(slot)) for slot in islice(timetable.following(cursor), count)]
+            entry = replace(entry)
+        return [(slot, entry.timetable.start_of(slot)) for slot in islice(entry.following(), count)]
 
     # -- the account
 
-    def mark(self) -> None:
-        """Write down up to where every slot is accounted for, and what is going on."""
-        self._believe_clock()
+    def mark(self, *, full: bool = False) -> None:
+        """Write down up to where every slot is accounted for, and what is going on; if `full`, also what is in force.
+
+        After what no line of the log tells, it is full in any case.
+        """
+        self.look_at_clock()
         with self._lock:
             settled, late = self._stopped or self._settled()
-            self._write_mark(self._ledger.mark(settled, late, self._boot))
-
-    def _believe_clock(self) -> None:
-        """Accept a clock that was set back by little, again and again, when it is as far behind as one set at once."""
-        now = self._clock()
-        with self._lock:
-            behind = self._ledger.settled_to - now
-            if behind <= ACCEPTED or self._stopped_at is not None:
-                return
-        self._write(Event(now, Level.WARNING, "clock.accepted", (("set_by", -behind.total_seconds()),)))
-        self.accept_clock(now)
+            is_full = full or self._wants_full
+            elapsed = self._elapsed()
+            whole = self._ledger.full(self._host_id, elapsed) if is_full else None
+            self._write_mark(self._ledger.mark(settled, late, self._boot, elapsed, whole))
+            self._wants_full = False
 
     def _settled(self) -> tuple[datetime, tuple[Wait, ...]]:
         now = max(self._clock(), self._ledger.settled_to)
@@ -514,7 +631,7 @@ class Scheduler:
             self._crew.take_no_more()
         self._wakes.stop()
         deadline = time.monotonic() + drain
-        self._crew.withdraw(deadline)
+        self._crew.withdraw()
         self._wait_until_idle(deadline, is_hurried)
         self._crew.stop()
         self._wait_until_idle(time.monotonic() + self._crew.grace + 1, lambda: False)

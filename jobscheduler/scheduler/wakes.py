@@ -71,6 +71,11 @@ class _Pool(ThreadPoolExecutor):  # type: ignore[misc]
             if self._pool._shutdown or not any(thread.is_alive() for thread in self._pool._threads):
                 raise
 
+    def is_short(self) -> bool:
+        """Tell whether work waits for a thread that the host could not give."""
+        pool = self._pool
+        return bool(pool._work_queue.qsize() > 0 and len(pool._threads) < pool._max_workers)
+
     def make_up_for(self, lost: int) -> None:
         """Let there be so many more threads, in place of those that are held for good.
 
@@ -273,6 +278,10 @@ class Wakes:
 
         """
         self._pool.submit(work)
+
+    def is_short(self) -> bool:
+        """Tell whether work waits because the host has no thread left for the pool."""
+        return self._pool.is_short()
 
     def make_up_for(self, lost: int) -> None:
         """Have a further thread in the pool for each of those that are held by a task that does not end."""

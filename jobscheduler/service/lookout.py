@@ -49,6 +49,8 @@ class Lookout:
 
     def tend(self) -> None:
         """See whether all is as it was when it was last found well; if not, look closely."""
+        if self.is_shared:
+            self._claim_anew()
         is_doubted, self._is_doubted = self._is_doubted, False
         seen = self._ask(self._watch.glance, None)
         if is_doubted or seen is None or seen != self._well or not self._reconciler.is_whole():

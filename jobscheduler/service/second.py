@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from jobscheduler.claim import CannotStart
 from jobscheduler.config import Settings
 from jobscheduler.database import CannotUse, url_from
-from jobscheduler.model import Mark, Tell
+from jobscheduler.model import Level, Mark, Problem, Tell
 
 if TYPE_CHECKING:
     from jobscheduler.database.reload import Reloader
@@ -30,7 +30,7 @@ class Second:
     Raises `CannotStart` when made if it cannot be used as it was asked for.
     """
 
-    def __init__(self, url: str, interval: float) -> None:
+    def __init__(self, url: str, interval: float, keep: tuple[float, float]) -> None:
         from jobscheduler.database.connecting import Database  # noqa: PLC0415 - an extra
         from jobscheduler.database.source import DatabaseSource  # noqa: PLC0415
         from jobscheduler.database.syslog import Syslog  # noqa: PLC0415
@@ -40,6 +40,7 @@ class Second:
         except CannotUse as cannot:
             raise CannotStart(cannot.problem) from None
         self._interval = interval
+        self._keep = keep
         self._reloader: Reloader | None = None
         self._is_known = False
         self.source = DatabaseSource()
@@ -50,19 +51,29 @@ class Second:
         return str(self._database)
 
     def start(self, stack: ExitStack, look: Callable[[], None], tell: Tell, *, is_ending: Callable[[], bool]) -> None:
-        """Begin to read it, and wait a moment for that."""
+        """Begin to read it, and wait a moment for that.
+
+        Raises:
+            CannotStart: another service has it.
+
+        """
         from jobscheduler.database.reload import Reloader  # noqa: PLC0415 - an extra
 
         def look_and_know() -> None:
             look()
             self._is_known = True
 
-        self.syslog.tell = tell
-        reloader = Reloader(self._database, self.source, look_and_know, tell, interval=self._interval)
+        reloader = Reloader(self._database, self.source, look_and_know, tell, interval=self._interval, keep=self._keep)
         self._reloader = stack.enter_context(reloader)
         until = time.monotonic() + AT_START
         while not reloader.wait(_LOOK) and not is_ending() and time.monotonic() < until:
             pass
+        if reloader.taken is not None:
+            raise CannotStart(Problem(str(reloader.taken), help=reloader.taken.help))
+        self.syslog.tell = tell
+        exposure = self._database.exposure()
+        if exposure is not None:
+            tell(Level.WARNING, "database.exposed", problem=exposure.message, help=exposure.help)
         self._is_known = self.source.is_read  # the first pass is to come, and no mark is written before it
 
     def begin(self) -> None:
@@ -74,6 +85,14 @@ class Second:
         """Have it read soon, though no marker asks for it."""
         if self._reloader is not None:
             self._reloader.reload()
+
+    def troubles(self) -> tuple[str, ...]:
+        """Say in words what is wrong with it, beside that it is lost."""
+        return () if self._reloader is None else self._reloader.troubles()
+
+    def take_leave(self) -> None:
+        """Say how many lines its copy of the log lacks; one more line is to come after that."""
+        self.syslog.take_leave(further=1)
 
     def withheld(self, write: Callable[[Mark], object]) -> Callable[[Mark], object]:
         """Return what writes marks only once its jobs are known.
@@ -100,4 +119,5 @@ def second_of(settings: Settings) -> Second | None:
         url = url_from(settings.database_url, settings.database_url_file)
     except CannotUse as cannot:
         raise CannotStart(cannot.problem) from None
-    return None if url is None else Second(url, settings.reload_interval)
+    keep = settings.keep_log_rows, settings.keep_markers
+    return None if url is None else Second(url, settings.reload_interval, keep)

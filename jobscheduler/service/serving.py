@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from jobscheduler import systemd
@@ -22,9 +21,10 @@ from jobscheduler.claim import CannotStart, Claim, check_paths, claim_log
 from jobscheduler.config import Settings
 from jobscheduler.control.app import application
 from jobscheduler.control.server import CannotListen, Control
-from jobscheduler.desk import Desk, Recall, ServiceFace, Snapshots
+from jobscheduler.desk import Desk, Recall, Recent, ServiceFace, Snapshots
 from jobscheduler.hang_guard import HangGuard, Hung
 from jobscheduler.hostclock import HostClock
+from jobscheduler.hostid import MACHINE_ID, boot_id, first_line, host_id, is_guess
 from jobscheduler.model import Entry, Event, Level, Past, Problem, Tell, Value
 from jobscheduler.parse import Rules
 from jobscheduler.passes import Reconciler
@@ -32,6 +32,7 @@ from jobscheduler.results import Results
 from jobscheduler.runlog import LogFile, RunLog, last_results, read_back
 from jobscheduler.runner import hand_over_leftovers
 from jobscheduler.scheduler import Scheduler
+from jobscheduler.secretfile import exposed_url
 from jobscheduler.service.last_resort import LastResort
 from jobscheduler.service.lookout import text_of
 from jobscheduler.service.mailbox import Mailbox
@@ -40,6 +41,9 @@ from jobscheduler.service.supervisor import Supervisor, defaults_of, rules_of, t
 from jobscheduler.sources import Source
 from jobscheduler.sources.directory import DirectorySource, is_job_file
 from jobscheduler.sources.guarded import GuardedSource
+from jobscheduler.sources.way import is_missing
+from jobscheduler.tasks.aftermath import AFTERMATH
+from jobscheduler.tasks.descriptors import FORMER_LIMIT
 from jobscheduler.watch import NoWatch, Watch
 from jobscheduler.web import Web
 
@@ -69,7 +73,7 @@ def serve(settings: Settings) -> int:
         CannotStart: something that it needs is not there, or another service has it.
 
     """
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, as some parents leave it, no exit status would be told
+    _prepare_process()
     mailbox = Mailbox()
     guard = HangGuard(partial(mailbox.put, "answer"))
     given = _given(settings, guard)
@@ -85,12 +89,14 @@ def serve(settings: Settings) -> int:
         past = _read_log(settings, guard, given.log_name, file)
         log = stack.enter_context(_log(settings, file, second, stack))
         stack.enter_context(_library_warnings(log))
+        _warn_of_exposure(log)
         stack.callback(hand_over_leftovers)
-        clock, results = HostClock(), Results()
+        clock, results, recent = HostClock(), Results(), Recent()
         former = _asking(guard, given.log_name, partial(last_results, settings.log_file, settings.log_backups))
         alerts = Alerts(log.write, former, given.defaults, host=os.uname().nodename)
-        scheduler = stack.enter_context(_scheduler(settings, log, _each(results.take, alerts.write), second, clock))
-        tell, sources = _telling(log, results), _sources(source, second)
+        takers = (results.take, alerts.write) if settings.http is None else (results.take, recent.take, alerts.write)
+        scheduler = stack.enter_context(_scheduler(settings, log, _each(*takers), second, clock))
+        tell, sources = _telling(log, results, recent), _sources(source, second)
         reconciler = Reconciler(sources, scheduler, rules, tell, took=results.took, is_ending=mailbox.is_ending)
         watch = stack.enter_context(_entered(guard, given.jobs_name, _watch(settings, source, reconciler, mailbox)))
         if second is not None:
@@ -103,23 +109,36 @@ def serve(settings: Settings) -> int:
             supervisor.note_silent_alerts(given.silent)
         if supervisor.start(past):
             if second is not None:
-                second.begin()
-                supervisor.on_reload, supervisor.on_stop = second.reload, second.syslog.take_leave
+                _begin_database(second, supervisor)
             ask = partial(guard.call, given.log_name)
-            recall = Recall(settings.log_file, settings.log_backups, results, ask)
+            recall = Recall(settings.log_file, settings.log_backups, results, recent if settings.http else None, ask)
             places = {"jobs_dir": str(source or ""), "database": str(second or "")}
-            snapshots = Snapshots(settings, scheduler, reconciler, results, supervisor, recall, **places)
+            snapshots = Snapshots(
+                settings, scheduler, reconciler, results, supervisor, recall, alerts=alerts.waiting, **places
+            )
             desk = Desk(snapshots, scheduler, reconciler, log.event)
             supervisor.control = _control(settings, desk, log, guard, stack)
-            face = ServiceFace(settings, snapshots, scheduler, results, supervisor, ask)
+            face = ServiceFace(settings, snapshots, scheduler, results, supervisor, recent, ask)
             _show(settings, face, given.token, log, stack)
             _look_for_cycles_seldom()
             supervisor.ready()
             if supervisor.run() is not None:
                 _abandon(scheduler, log)
+    return _exit_status(log, scheduler)
+
+
+def _prepare_process() -> None:
+    """Set what belongs to the process as a whole: the signal of ended children, its descriptors, whom it reaps."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, as some parents leave it, no exit status would be known
+    FORMER_LIMIT.raise_ours()
+    AFTERMATH.keep_reaping()
+
+
+def _exit_status(log: RunLog, scheduler: Scheduler) -> int:
+    """Return the exit status; with a thread that does not heed its end, end the process with it at once."""
     status = LINES_LOST if log.lines_lost else 0
     if scheduler.lost_threads():
-        os._exit(status)  # a thread that does not heed its end would hold up the interpreter's for ever
+        os._exit(status)  # such a thread would hold up the interpreter's end for ever
     return status
 
 
@@ -220,6 +239,20 @@ def _read_log(settings: Settings, guard: HangGuard, name: str, file: LogFile) ->
     return replace(past, decided=_asking(guard, name, past.decided))
 
 
+def _warn_of_exposure(log: RunLog) -> None:
+    """Say once a start that the unit's settings show all users the password of the database."""
+    exposed = exposed_url()
+    if exposed is not None:
+        log.event(Level.WARNING, "settings.exposed", file=exposed.file, problem=exposed.message, help=exposed.help)
+
+
+def _begin_database(second: Second, supervisor: Supervisor) -> None:
+    """Let the database's jobs be read, and the supervisor ask it at a reload, at the end and about its issues."""
+    second.begin()
+    supervisor.on_reload, supervisor.on_stop = second.reload, second.take_leave
+    supervisor.further_troubles = second.troubles
+
+
 def _look_for_no_cycles(stack: ExitStack) -> None:
     """Keep Python's collector of cycles away from a start, which makes many objects and drops none."""
     gc.disable()
@@ -250,7 +283,7 @@ def _show(settings: Settings, face: ServiceFace, token: str | None, log: RunLog,
 
 def _directory(settings: Settings) -> DirectorySource | None:
     """Return the jobs directory. A service with a database can do without, if nobody named one and there is none."""
-    if settings.has_database and "jobs_dir" not in settings.named and not settings.jobs_dir.exists():
+    if settings.has_database and "jobs_dir" not in settings.named and is_missing(settings.jobs_dir):
         return None
     return DirectorySource(settings.jobs_dir)
 
@@ -277,13 +310,14 @@ def _each(*takers: Callable[[Entry], object]) -> Callable[[Entry], object]:
     return take
 
 
-def _telling(log: RunLog, results: Results) -> Tell:
+def _telling(log: RunLog, results: Results, recent: Recent) -> Tell:
     """Return what a pass tells its changes to: the log, and whoever keeps something of each job."""
 
     def tell(level: Level, name: str, /, **values: Value | None) -> None:
         log.event(level, name, **values)
         if name == "job.removed":
             results.forget([str(values["job_id"])])
+            recent.forget([str(values["job_id"])])
 
     return tell
 
@@ -301,9 +335,11 @@ def _scheduler(
         announce=log.write_then,
         on_behind=log.tell_behind,
         max_workers=settings.max_workers,
-        host=_first_line(Path("/etc/machine-id")) or os.uname().nodename,
-        boot=_first_line(Path("/proc/sys/kernel/random/boot_id")),
+        host=settings.host_id or first_line(MACHINE_ID) or os.uname().nodename,
+        host_id=host_id(settings.host_id),
+        boot=_boot(log),
         cause=clock.cause,
+        stood=clock.stood,
     )
 
 
@@ -391,8 +427,11 @@ def _library_warnings(log: RunLog) -> ExitStack:
     return stack
 
 
-def _first_line(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii").strip()
-    except (OSError, ValueError):
-        return ""
+def _boot(log: RunLog) -> str:
+    """Name this boot; say so if that has to be guessed."""
+    boot = boot_id()
+    if is_guess(boot):
+        problem = "the boot of the host cannot be told (`/proc/sys/kernel/random/boot_id` cannot be read)"
+        help_ = "a boot is known by the clock alone: after that was set, `@reboot` may run once more at a start"
+        log.event(Level.WARNING, "boot.unsure", problem=problem, help=help_)
+    return boot

@@ -11,7 +11,7 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from jobscheduler import systemd, tasks
@@ -19,6 +19,7 @@ from jobscheduler.alerts import Alerts, BadDefault, Defaults, read_defaults
 from jobscheduler.claim import CannotStart, Claim
 from jobscheduler.config import Settings
 from jobscheduler.control.server import Control
+from jobscheduler.durations import lasting
 from jobscheduler.hang_guard import HangGuard, Hung
 from jobscheduler.health import Health
 from jobscheduler.hostclock import HostClock
@@ -26,11 +27,12 @@ from jobscheduler.model import Level, Past, Problem
 from jobscheduler.parse import Rules
 from jobscheduler.passes import Reconciler
 from jobscheduler.runlog import RunLog
-from jobscheduler.scheduler import ACCEPTED, Scheduler
+from jobscheduler.scheduler import Scheduler
 from jobscheduler.service.file_thread import FileThread
 from jobscheduler.service.lookout import Lookout, text_of
 from jobscheduler.service.mailbox import STOPS, Mailbox
 from jobscheduler.sources import SourceUnavailable
+from jobscheduler.status import Behind
 from jobscheduler.watch import Watch
 from jobscheduler.web import CannotServe, token_for
 from jobscheduler.zone import ZoneUnknown, service_zone, zone_signature
@@ -57,11 +59,15 @@ MARK = 60.0
 """How often the log gets a mark while anything runs, in seconds."""
 
 
+BEHIND = timedelta(seconds=10)
+"""A clock that was set back by less keeps jobs waiting for too short a time to be told."""
+
+
 class Supervisor:
     """The loop: `step` once in a while, and when something asks for it.
 
     `control` is tended, if there is one, `on_reload` called when SIGHUP asks for a look at everything, and `on_stop`
-    before the last line.
+    before the last line. `further_troubles` are what other parts have to tell.
     """
 
     def __init__(
@@ -86,6 +92,7 @@ class Supervisor:
         self.control: Control | None = None
         self.on_reload: Callable[[], object] = lambda: None
         self.on_stop: Callable[[], object] = lambda: None
+        self.further_troubles: Callable[[], tuple[str, ...]] = tuple
         self._clock = clock
         self._scheduler = scheduler
         self._reconciler = reconciler
@@ -150,13 +157,15 @@ class Supervisor:
         lost = tuple(map(_lost, self._reconciler.lost().values()))
         hung = (f"{thing} does not answer" for thing in (*self._guard.hung(), *tasks.GUARD.hung()))
         silent = (text for text in hung if not any(text in one for one in lost))
+        behind = self._scheduler.behind()
         others = (
+            (behind is not None and behind.by > BEHIND, _behind(behind) if behind else ""),
             (self._lookout.is_blind, "changes of files are not watched: everything is looked at again and again"),
             (self._log.is_silent(), "the log file does not answer: lines are kept, and go to standard error"),
             (self._log.is_failing(), "the log file cannot be written: lines are kept, and go to standard error"),
             (self._lookout.is_shared, "another service uses the same jobs directory"),
         )
-        return (*lost, *silent, *(text for is_so, text in others if is_so))
+        return (*lost, *silent, *(text for is_so, text in others if is_so), *self.further_troubles())
 
     def close(self) -> None:
         """Stop talking to the manager."""
@@ -185,7 +194,7 @@ class Supervisor:
                 self._next_tend = 0.0
                 self._lookout.doubt()
             elif message == "mark":
-                self._mark(time.monotonic())
+                self._mark(time.monotonic(), full=True)  # at the head of a new file
             fault = self.step(time.monotonic())
             if fault:
                 return self._die(fault)
@@ -299,14 +308,13 @@ class Supervisor:
     def _look_at_clock(self) -> None:
         """Have slots decided at once when the clock was set or the host has slept; say so."""
         jump = self._clock.look()
-        if jump is None:
-            return
-        self._log.event(Level.WARNING, "clock.stepped", set_by=jump.set_by or None, slept=jump.slept or None)
-        if jump.set_by < -ACCEPTED.total_seconds():
-            self._log.event(Level.WARNING, "clock.accepted", set_by=jump.set_by)
-            self._scheduler.accept_clock(utc_now())
-        self._scheduler.wakeup()
-        self._mark(time.monotonic())
+        if jump is not None:
+            self._log.event(Level.WARNING, "clock.stepped", set_by=jump.set_by or None, slept=jump.slept or None)
+        if self._scheduler.look_at_clock():  # also one that is set back by little, again and again, is seen there
+            self._lookout.look(self._reconciler.reconsider)
+        if jump is not None:
+            self._scheduler.wakeup()
+            self._mark(time.monotonic())
 
     def _mark_if_due(self, now: float) -> None:
         """Write a mark after changes of jobs, and once a minute while anything runs."""
@@ -315,9 +323,9 @@ class Supervisor:
             return
         self._mark(now)
 
-    def _mark(self, now: float) -> None:
+    def _mark(self, now: float, *, full: bool = False) -> None:
         self._note_mark(now)
-        self._scheduler.mark()
+        self._scheduler.mark(full=full)
 
     def _note_mark(self, now: float) -> None:
         self._marked = self._state()
@@ -376,7 +384,8 @@ class Supervisor:
         self._files.close(ENDING)
         self._scheduler.stop(self._settings.drain_timeout, self._is_hurried)
         self._alerts.stop(drained - time.monotonic(), self._is_hurried)
-        self._scheduler.mark()
+        self._scheduler.mark(full=True)
+        self._scheduler.mark()  # a small one, for which there is room on a disk that is full
         self._log.catch_up(ENDING)  # who counts the lines that a copy of the log lacks has seen them all then
         self.on_stop()
         self._log.event(Level.INFO, "service.stopped")
@@ -397,6 +406,13 @@ class Supervisor:
         self._notifier.notify("STOPPING=1", f"STATUS={fault}")
         self._log.event(Level.ERROR, "service.stopping", cause=fault)
         return fault
+
+
+def _behind(behind: Behind) -> str:
+    until = behind.until.isoformat(timespec="seconds").replace("+00:00", "Z")
+    jobs = "1 job has" if behind.jobs == 1 else f"{behind.jobs} jobs have"
+    by = lasting(behind.by.total_seconds())
+    return f"the clock was set back and is {by} behind: {jobs} run up to {until} and wait until that is past"
 
 
 def rules_of(settings: Settings, guard: HangGuard) -> Rules:

@@ -23,7 +23,8 @@ class Read:
     """One item as found: its bytes, or the problem that kept them from being read, or neither when it is gone.
 
     `written` is when it was last changed, in seconds since the epoch. `again` says that it may change once more without
-    its signature telling, so that it has to be read again at the next look at everything.
+    its signature telling, so that it has to be read again at the next look at everything. `is_public` says that all
+    users of the host may read it.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Read:
     problem: Problem | None = None
     written: float = 0.0
     again: bool = False
+    is_public: bool = False
 
     @property
     def gone(self) -> bool:
@@ -68,12 +70,13 @@ class View(Protocol):
 class Source(Protocol):
     """A place that holds definitions.
 
-    `kind` is its word in the log (`directory.lost`). The names of its items begin with `prefix`, and those of no other
-    source do; the one without a prefix has all names in which there is no `/`. `is_exact` says that what it tells is
-    never half-done, so that an item that is gone or bad needs no quiet second to be believed.
+    `kind` is its word in the log (`directory.lost`), `noun` the one for its items (`file`). The names of its items
+    begin with `prefix`, and those of no other source do; the one without a prefix has all names in which there is no
+    `/`. `is_exact` says that what it tells is never half-done: an item that is gone or bad needs no quiet second then.
     """
 
     kind: str
+    noun: str
     prefix: str
     is_exact: bool
 

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from jobscheduler.model import Problem, Signature
 from jobscheduler.sources import Read, SourceUnavailable, trust
+from jobscheduler.sources.way import Step, Way, absolute
 
 MAX_BYTES = 1024 * 1024
 """Files larger than this are not read."""
@@ -52,11 +53,15 @@ class DirectorySource:
     """The jobs directory, under the path that the user gave (which may be a link, and may come to mean another)."""
 
     kind = "directory"
+    noun = "file"
     prefix = ""
     is_exact = False
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, rules: trust.Rules | None = None, *, is_lenient: bool = False) -> None:
+        """`rules` say for whom is judged; a lenient source reads what is not trusted, too, and says so (`distrust`)."""
         self.path = path
+        self.rules = rules or trust.Rules()
+        self.is_lenient = is_lenient
         self._listed: Identity | None = None
         self._waypoints: frozenset[str] = frozenset()
 
@@ -69,15 +74,16 @@ class DirectorySource:
         """Open the directory for one pass.
 
         Raises:
-            SourceUnavailable: it is not there, is no directory, or may not be read.
+            SourceUnavailable: it is not there, is no directory, may not be read, or others may write on the way to it.
 
         """
-        descriptor, is_link = self._open()
-        try:
-            self._check(descriptor, is_link=is_link)
-            yield _OpenDirectory(self, descriptor)
-        finally:
-            os.close(descriptor)
+        judge = trust.Judge(self.rules)
+        with Way(judge) as way:
+            descriptor = self._open(way, judge)
+            try:
+                yield _OpenDirectory(self, descriptor, way, judge)
+            finally:
+                os.close(descriptor)
 
     def identity(self) -> Identity:
         """Return what tells the directory that the path means now from every other.
@@ -86,7 +92,10 @@ class DirectorySource:
             SourceUnavailable: there is none, or it may not be read.
 
         """
-        descriptor, _ = self._open()
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise _unavailable(self.path, error, self.rules.uid) from None
         try:
             return identity_of(descriptor)
         finally:
@@ -96,30 +105,17 @@ class DirectorySource:
         """Tell whether a name in the directory matters: a job file, or something that a linked one leads through."""
         return is_job_file(name) or name in self._waypoints
 
-    def _open(self) -> tuple[int, bool]:
-        """Return a descriptor of the directory, and whether it was a link that led there."""
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    def _open(self, way: Way, judge: trust.Judge) -> int:
+        """Walk to the directory, judge it and all that leads there, and return a descriptor to list it with."""
         try:
-            return os.open(self.path, flags | os.O_NOFOLLOW), False
+            end = way.go(absolute(self.path), is_directory=True)
+            name = end.path if way.links else str(self.path)
+            way.verdict = way.verdict or judge.judge(end.descriptor, end.found, name)
+            if way.verdict is None or self.is_lenient:
+                return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=end.descriptor)
         except OSError as error:
-            if error.errno not in {errno.ELOOP, errno.ENOTDIR}:
-                raise _unavailable(self.path, error) from None
-        try:
-            return os.open(self.path, flags), True
-        except OSError as error:
-            raise _unavailable(self.path, error) from None
-
-    def _check(self, descriptor: int, *, is_link: bool) -> None:
-        """Judge the open directory, and the way there if a link led to it."""
-        try:
-            read_only = trust.is_read_only(descriptor)
-            verdict = trust.distrusted(os.fstat(descriptor), str(self.path), read_only=read_only)
-            if verdict is None and is_link:
-                verdict = trust.of_links(os.path.realpath(self.path.parent), self.path.name)
-        except OSError as error:
-            raise _unavailable(self.path, error) from None
-        if verdict is not None:
-            raise SourceUnavailable(verdict.message, verdict.help)
+            raise _unavailable(self.path, error, self.rules.uid) from None
+        raise SourceUnavailable(way.verdict.message, way.verdict.help)
 
 
 class _OpenDirectory:
@@ -129,9 +125,13 @@ class _OpenDirectory:
     `is_left`: the listing then ends at the next file.
     """
 
-    def __init__(self, source: DirectorySource, descriptor: int) -> None:
+    def __init__(self, source: DirectorySource, descriptor: int, way: Way, judge: trust.Judge) -> None:
         self._source = source
         self._descriptor = descriptor
+        self._way = way
+        self._judge = judge
+        self._is_public = _is_public(way.steps)
+        self.distrust = way.verdict
         self._identity = identity_of(descriptor)
         self.at = ""
         self.is_left = False
@@ -168,7 +168,7 @@ class _OpenDirectory:
             found.update(dict.fromkeys(silent, UNANSWERED))
             deleted = os.fstat(self._descriptor).st_nlink == 0
         except OSError as error:
-            raise _unavailable(self._source.path, error) from None
+            raise _unavailable(self._source.path, error, self._source.rules.uid) from None
         if not found and (deleted or self._source._listed not in {None, self._identity}):
             raise SourceUnavailable(
                 f"`{self._source.path}` is now another directory and empty",
@@ -200,80 +200,71 @@ class _OpenDirectory:
         """Read one file; never blocks on a FIFO and never opens a device.
 
         The name is looked up once, for a descriptor that can do nothing but tell what it is of; that is judged, and
-        that very file is then opened, whatever the name means by now.
+        that very file is then opened, whatever the name means by now. A link is walked in the same way.
 
         Raises:
             SourceUnavailable: the directory went away, so that nothing can be said about the file.
 
         """
         try:
-            pinned, is_link = self._pin(name)
+            pinned = os.open(name, _ANY | os.O_NOFOLLOW, dir_fd=self._descriptor)
         except OSError as error:
             return self._unreadable(name, error)
         try:
-            return self._read_pinned(name, pinned, is_link=is_link)
+            found = os.fstat(pinned)
+            if stat.S_ISLNK(found.st_mode):
+                return self._read_linked(name)
+            return self._read_pinned(name, pinned, found, str(self._source.path / name))
         except OSError as error:
             return self._unreadable(name, error)
         finally:
             os.close(pinned)
 
-    def _pin(self, name: str) -> tuple[int, bool]:
-        """Return a descriptor of what a name means, and whether it is a link that led there."""
-        pinned = os.open(name, _ANY | os.O_NOFOLLOW, dir_fd=self._descriptor)
-        if not stat.S_ISLNK(os.fstat(pinned).st_mode):
-            return pinned, False
-        os.close(pinned)
-        return os.open(name, _ANY, dir_fd=self._descriptor), True
+    def _read_linked(self, name: str) -> Read:
+        """Read the file that a link leads to; it is as new as the newest link on the way, which made it mean that."""
+        with Way(self._judge, self._way.steps) as way:
+            here = way.steps[-1].descriptor
+            end = way.go(name)
+            self._source._waypoints |= {link.name for link in way.links if link.holder == here}
+            newest = max((link.made for link in way.links), default=0.0)
+            return self._read_pinned(name, end.descriptor, end.found, end.path, way.verdict, newest, way.steps[:-1])
 
-    def _read_pinned(self, name: str, pinned: int, *, is_link: bool) -> Read:
-        found = os.fstat(pinned)
+    def _read_pinned(
+        self,
+        name: str,
+        pinned: int,
+        found: os.stat_result,
+        path: str,
+        distrust: trust.Distrust | None = None,
+        linked: float = 0.0,
+        steps: Sequence[Step] | None = None,
+    ) -> Read:
         if not stat.S_ISREG(found.st_mode):
             return _refused(name, f"{_kind(found.st_mode)}, not a regular file", found)
-        distrust = self._distrust(name, pinned, found, is_link=is_link)
-        if distrust is not None:
+        distrust = distrust or self._judge.judge(pinned, found, path)
+        if distrust is not None and not self._source.is_lenient:
             return _refused(name, distrust.message, found, distrust.help, host=True)
         if found.st_size > MAX_BYTES:
             help_ = "a job file holds one definition; put data elsewhere"
             return _refused(name, "the file is larger than 1 MiB", found, help_)
         again = time.time() - found.st_ctime < FRESH
-        written = max(found.st_ctime, self._linked(name)) if is_link else found.st_ctime
-        return Read(name, signature_of(found), _content(pinned), written=written, again=again)
-
-    def _linked(self, name: str) -> float:
-        """Tell when the newest link on the way from a name to its file was made: since then it means that file."""
-        here = os.path.realpath(f"/proc/self/fd/{self._descriptor}")
-        waypoints = [os.path.join(holder, entry) for holder, entry in trust.passed(here, name)]  # noqa: PTH118
-        return max(os.lstat(waypoint).st_ctime for waypoint in waypoints)
-
-    def _distrust(self, name: str, pinned: int, found: os.stat_result, *, is_link: bool) -> trust.Distrust | None:
-        """Judge the file, and the way there if a link led to it."""
-        path = str(self._source.path / name)
-        verdict = trust.distrusted(found, path, read_only=trust.is_read_only(pinned))
-        if verdict is not None or not is_link:
-            return verdict
-        here = os.path.realpath(f"/proc/self/fd/{self._descriptor}")
-        for holder, waypoint in trust.passed(here, name):
-            if holder == here:
-                self._source._waypoints |= {waypoint}
-        return trust.of_links(here, name)
+        written = max(found.st_ctime, linked)
+        problem = None if distrust is None else Problem(distrust.message, file=name, help=distrust.help, host=True)
+        is_public = bool(found.st_mode & stat.S_IROTH) and (self._is_public if steps is None else _is_public(steps))
+        return Read(name, signature_of(found), _content(pinned), problem, written, again=again, is_public=is_public)
 
     def _unreadable(self, name: str, error: OSError) -> Read:
         if error.errno in {errno.ENOENT, errno.ENOTDIR}:
             return self._gone(name)
         found = self._stat(name)
         if error.errno in {errno.EACCES, errno.EPERM}:
-            verdict = self._barred(name)
-            return _refused(name, verdict.message, found, verdict.help, host=True)
+            path = os.path.join(self._source.path, name)  # noqa: PTH118 - not to be normalised
+            barred = trust.unreadable(path, self._source.rules.uid)
+            return _refused(name, barred.message, found, barred.help, host=True)
         if error.errno == errno.ELOOP:
             return self._broken(name, "the symbolic link leads in a circle")
         reason = os.strerror(error.errno or 0).lower()
         return _refused(name, f"the file cannot be read: {reason}", found, host=True)
-
-    def _barred(self, name: str) -> trust.Distrust:
-        path = str(self._source.path / name)
-        if os.path.islink(path):  # noqa: PTH114 - raises nothing
-            return trust.barred(path, "a+r")
-        return trust.Distrust("the service may not read the file", f"`chmod a+r {shlex.quote(path)}`")
 
     def _gone(self, name: str) -> Read:
         try:
@@ -298,6 +289,11 @@ class _OpenDirectory:
             return os.stat(name, dir_fd=self._descriptor)
         except OSError:
             return None
+
+
+def _is_public(steps: Iterable[Step]) -> bool:
+    """Tell whether all users may go through these directories."""
+    return all(step.found.st_mode & stat.S_IXOTH for step in steps)
 
 
 def _content(pinned: int) -> bytes:
@@ -326,6 +322,9 @@ def _refused(
         return Read(name, _BROKEN, problem=problem, written=time.time())
     return Read(name, signature_of(found), problem=problem, written=found.st_ctime)
 
+
+OpenDirectory = _OpenDirectory
+"""What a look at a directory gives: a `View` that also tells whether the directory is trusted (`distrust`)."""
 
 signature_of: Callable[[os.stat_result], Signature] = attrgetter(
     "st_dev", "st_ino", "st_size", "st_mtime_ns", "st_ctime_ns", "st_mode", "st_uid", "st_gid"
@@ -367,7 +366,7 @@ def _kind(mode: int) -> str:
     return "something else"
 
 
-def _unavailable(path: Path, error: OSError) -> SourceUnavailable:
+def _unavailable(path: Path, error: OSError, uid: int) -> SourceUnavailable:
     user = f"uid {os.geteuid()}"
     match error.errno:
         case errno.ENOENT:
@@ -377,7 +376,7 @@ def _unavailable(path: Path, error: OSError) -> SourceUnavailable:
         case errno.ENOTDIR:
             return SourceUnavailable(f"`{path}` is not a directory", "name the directory that holds the job files")
         case errno.EACCES | errno.EPERM:
-            help_ = trust.barred(str(path), "a+rx").help
+            help_ = trust.unreadable(str(path), uid).help
             return SourceUnavailable(f"the jobs directory `{path}` may not be read by {user}", help_)
         case _:
             reason = os.strerror(error.errno or 0).lower()

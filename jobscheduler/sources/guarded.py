@@ -57,6 +57,7 @@ class GuardedSource:
     def __init__(self, inner: DirectorySource, guard: HangGuard) -> None:
         self.inner = inner
         self.kind = inner.kind
+        self.noun = inner.noun
         self.prefix = inner.prefix
         self.is_exact = inner.is_exact
         self.thing = f"the jobs directory `{inner.path}`"

@@ -16,6 +16,7 @@ from types import MappingProxyType
 
 from jobscheduler.tasks.base import Alert, Complaint, Context, Going, NotBegun, Outcome, Outside, Task, TaskFailed
 from jobscheduler.tasks.hangs import GUARD
+from jobscheduler.tasks.stop_signals import StopSignals, Survivor
 
 __all__ = [
     "GUARD",
@@ -28,6 +29,8 @@ __all__ = [
     "NotBegun",
     "Outcome",
     "Outside",
+    "StopSignals",
+    "Survivor",
     "Task",
     "TaskFailed",
     "UnknownTask",

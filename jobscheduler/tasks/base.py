@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from functools import partial
 from typing import Any, ClassVar, Protocol
 
 from jobscheduler.model import Record, Value
+from jobscheduler.tasks.stop_signals import StopSignals
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +64,9 @@ class Alert:
     """What a task is told when it is an alert: that the result of a job has changed.
 
     `on` is `failure` or `recovery`, and `record` is that of the run which changed it. `text` is the record as one line
-    of JSON, as the log writes it. `variables` are the environment variables of an alert (`JOB_STATUS` and so on), for a
-    type that starts programs.
+    of JSON, as the log writes it. Where several jobs are told of at once, `on` is `summary`, `record` is the last of
+    theirs, and `text` lists them all. `variables` are the environment variables of an alert (`JOB_STATUS` and so on),
+    for a type that starts programs.
     """
 
     on: str
@@ -78,6 +81,9 @@ class Context:
     `deadline` is an instant of `time.monotonic()`, or None. When the run must end the runner calls `stop`: `reason`
     says why (`timeout`, `replaced`, `shutdown`), `stopping` is set and the callbacks given to `on_stop` are called,
     each once. `alert` is None but for a task that is an alert; `run_id` is then its own, not that of the run.
+
+    `told_at` is the instant of `time.monotonic()` at which `stop` was called first, None before. `signals` tells what
+    a task with processes has sent to them since. Together they show whether a time limit is kept.
     """
 
     __slots__ = (
@@ -92,6 +98,8 @@ class Context:
         "reason",
         "run_id",
         "scheduled",
+        "signals",
+        "told_at",
     )
 
     def __init__(
@@ -112,6 +120,8 @@ class Context:
         self.alert = alert
         self.reason: str | None = None
         self.has_to_stop = False
+        self.told_at: float | None = None
+        self.signals = StopSignals()
         self._lock = threading.Lock()
         self._callbacks: list[Callable[[], None]] = []
         self._stopping: threading.Event | None = None
@@ -139,6 +149,13 @@ class Context:
                 return
         callback()
 
+    def missing_signal(self, now: float) -> str | None:
+        """Return `TERM` or `KILL` if it should have been sent by `now` (monotonic seconds) and was not.
+
+        To be asked while the attempt goes on; None is good news.
+        """
+        return None if self.told_at is None else self.signals.missing(self.told_at, now)
+
     def stop(self, reason: str = "shutdown", complain: Callable[[Exception], object] = lambda _: None) -> None:
         """Tell the task to end, and why (for the runner); does not wait for callbacks. The second call does nothing.
 
@@ -149,6 +166,7 @@ class Context:
             if self.has_to_stop:
                 return
             self.reason = reason
+            self.told_at = time.monotonic()
             self.has_to_stop = True
             callbacks = tuple(self._callbacks)
             if self._stopping is not None:
@@ -206,6 +224,12 @@ class Task(ABC):
     @classmethod
     def check(cls, fields: Mapping[str, Any]) -> Iterator[Complaint]:
         """Say what is wrong with fields that fit the schema; nothing by default."""
+        del fields
+        return iter(())
+
+    @classmethod
+    def odd(cls, fields: Mapping[str, Any]) -> Iterator[Complaint]:
+        """Say what is legal about fields that passed `check`, and hardly meant; nothing by default."""
         del fields
         return iter(())
 

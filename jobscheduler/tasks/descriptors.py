@@ -1,7 +1,12 @@
-"""File descriptors for runs: however many want some, the last few are left to the service's own looks at files.
+"""File descriptors: as many as the host lets the service have, and some that runs leave alone.
 
-A shortage then makes runs late or fails them, with its reason, and an edit of a job file (perhaps the one that ends
-the shortage) is still seen at once.
+However many runs want some, the last few are left to the service's own looks at files. A shortage then makes runs
+late or fails them, with its reason, and an edit of a job file (perhaps the one that ends the shortage) is still seen
+at once.
+
+The service raises its own limit to the hard one. Its commands get the limit that it was started with: programs that
+close all possible descriptors, or that use `select`, rely on it. A limit cannot be passed to a start by itself, so the
+service has the former one for the moment of the start (`FormerLimit`).
 """
 
 from __future__ import annotations
@@ -10,6 +15,7 @@ import errno
 import os
 import resource
 import threading
+from contextlib import suppress
 from types import TracebackType
 
 SPARED = 8
@@ -17,6 +23,9 @@ SPARED = 8
 
 START = 6
 """How many descriptors one start of a command holds for a moment."""
+
+ROOM = 64
+"""How many descriptors are left to other threads while the former limit is back for a start."""
 
 
 class _Starts:
@@ -43,10 +52,68 @@ class _Starts:
             OSError: EMFILE, there is not enough room.
 
         """
-        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        limit = FORMER_LIMIT.most()
         if limit != resource.RLIM_INFINITY and number + SPARED + START * self._going > limit:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
 
+class FormerLimit:
+    """The limit of descriptors that the service was started with, for its commands.
+
+    Lock: held to change the limit of this process.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._former: int | None = None
+        self._most = 0
+        self._now = 0
+        self._starts = 0
+
+    def raise_ours(self) -> None:
+        """Let this process have as many descriptors as it may; its commands keep the limit of today."""
+        with self._lock, suppress(OSError, ValueError):
+            soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+            if self._former is None and soft != hard:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+                self._former, self._most = soft, hard
+
+    def most(self) -> int:
+        """How many descriptors this process may have, while no start is being made."""
+        return resource.getrlimit(resource.RLIMIT_NOFILE)[0] if self._former is None else self._most
+
+    def lower(self, number: int) -> None:
+        """Have the former limit for a start, until `restore`; `number` is of a descriptor that was just made.
+
+        `ROOM` stays above that number, so that other threads find descriptors meanwhile.
+        """
+        if self._former is None:
+            return
+        with self._lock:
+            self._starts += 1
+            wanted = min(max(self._former, number + ROOM), self._most)
+            if self._starts == 1 or wanted > self._now:
+                self._set(wanted)
+
+    def restore(self, pid: int | None = None) -> None:
+        """End what `lower` began. `pid` is what was started: it gets the former limit, if it had to have more."""
+        if self._former is None:
+            return
+        with self._lock:
+            if pid is not None and self._now > self._former:
+                with suppress(OSError):
+                    resource.prlimit(pid, resource.RLIMIT_NOFILE, (self._former, self._most))
+            self._starts -= 1
+            if not self._starts:
+                self._set(self._most)
+
+    def _set(self, limit: int) -> None:
+        self._now = limit
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, self._most))
+
+
 STARTS = _Starts()
 """The ones of this process, which has one table of descriptors."""
+
+FORMER_LIMIT = FormerLimit()
+"""The one of this process."""

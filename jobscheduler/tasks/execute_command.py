@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, ClassVar
@@ -14,11 +15,16 @@ from jobscheduler.model import Value
 from jobscheduler.tasks.aftermath import AFTERMATH
 from jobscheduler.tasks.base import Complaint, Context, NotBegun, Outcome, Outside, TaskFailed
 from jobscheduler.tasks.execute_command_child import Child, Plan
-from jobscheduler.tasks.execute_command_errors import in_words, is_transient, of_a_helper
+from jobscheduler.tasks.execute_command_errors import in_words, is_transient
 from jobscheduler.tasks.execute_command_fields import SCHEMA, complaints
+from jobscheduler.tasks.execute_command_helpers import HELPERS_STATUS, error_of, given_up_by, is_proved
+from jobscheduler.tasks.execute_command_oddities import oddities
 from jobscheduler.tasks.execute_command_wait import Waiting
 from jobscheduler.tasks.hangs import STARTS_GOING, look_at
-from jobscheduler.tasks.processes import ATTEMPT, MARK, End, Process
+from jobscheduler.tasks.left_pipes import MOST_OF_A_JOB
+from jobscheduler.tasks.process_tree import TreeEnd
+from jobscheduler.tasks.processes import ATTEMPT, MARK
+from jobscheduler.tasks.stop_signals import Survivor
 from jobscheduler.tasks.users import NoSuchAccount, account, encoded, environment, wrapped
 
 PERSIST = 5.0
@@ -27,6 +33,8 @@ PERSIST = 5.0
 _MARK, _ATTEMPT = MARK.encode(), ATTEMPT.encode()
 
 _LONGEST_PAUSE = 0.5  # seconds between two tries
+_FROM_WITHIN = "the service was stopped from within this run (`systemctl --no-block` does not wait for it)"
+_MOST_NAMED = 8  # processes that a record names
 
 
 class ExecuteCommand(Outside):
@@ -38,6 +46,11 @@ class ExecuteCommand(Outside):
     def check(cls, fields: Mapping[str, Any]) -> Iterator[Complaint]:
         """Say what the schema cannot: NUL, relative paths, names of accounts."""
         return complaints(fields)
+
+    @classmethod
+    def odd(cls, fields: Mapping[str, Any]) -> Iterator[Complaint]:
+        """Say what a shell takes without a word and does not do as it was meant."""
+        return oddities(fields)
 
     def secrets(self) -> Iterator[str]:
         """The values of `env`, and what is written to the command."""
@@ -129,6 +142,11 @@ class Command:
         self._plan = plan
         self._context = context
         self._good = good
+        self._lock = threading.Lock()
+        self._tree: TreeEnd | None = None
+        self._is_closed = False
+        context.signals.has_processes = True
+        context.on_stop(self.begin_to_end)
 
     @property
     def ended(self) -> int | None:
@@ -137,66 +155,88 @@ class Command:
 
     @property
     def news(self) -> int | None:
-        """Readable when it has printed something, or nobody can print any more."""
+        """Readable when it has printed something, or no process can print any more."""
         return self._child.pipe
 
     def hear(self) -> bool:
         """Take what it has printed; False when that was the last."""
         return self._child.read() != 0
 
+    def begin_to_end(self) -> None:
+        """Have the signals sent that end its whole tree, whoever waits for that; does nothing once it has ended."""
+        tree = self._end_of_tree()
+        if tree is not None:
+            tree.begin()
+
+    def _end_of_tree(self) -> TreeEnd | None:
+        with self._lock:
+            if self._tree is None and not self._is_closed:
+                mark = self._context.run_id, self._context.attempt
+                self._tree = TreeEnd(self._child, mark, self._context.signals, AFTERMATH.recognise)
+            return self._tree
+
     def see_through(self) -> Outcome:
         """Wait until the main process has ended, or end all of its tree when the run has to stop."""
-        left = 0
+        left: tuple[Survivor, ...] = ()
         try:
             with Waiting(self._child, self._context) as waiting:
-                if not waiting.until_ended():
-                    left = len(self._end_tree(waiting))
+                if (not waiting.until_ended() or self._context.has_to_stop) and (tree := self._end_of_tree()):
+                    left = tree.see_through(waiting.pause)
         except BaseException:
-            self._child.close()
+            self._close()
             raise
         return self.end(left)
 
-    def _end_tree(self, waiting: Waiting) -> tuple[Process, ...]:
-        context = self._context
-        return End((context.run_id,), self._child.pid, waiting.pause, AFTERMATH.recognise, context.attempt)()
+    def _close(self) -> int | None:
+        if self._plan.program is not None:
+            self._child.remember()
+        with self._lock:
+            self._is_closed = True
+            if self._tree is not None:
+                self._tree.let_go()
+        return self._child.close(self._context.job_id)
 
-    def end(self, left: int = 0) -> Outcome:
-        """Let go of it and say what became of it; `left` is how many of its processes could not be ended."""
-        status, output = self._child.close(), self._child.output.kept()
+    def end(self, left: Sequence[Survivor] = ()) -> Outcome:
+        """Let go of it and say what became of it; `left` are its processes that could not be ended."""
+        status, output = self._close(), self._child.output.kept()
+        details = (*_status_details(status), *self._background_details())
+        if left:
+            raise _unended(left, Outcome(details, output))
+        if self._context.reason == "shutdown" and self._tree is not None and self._tree.stops_service:
+            raise TaskFailed(_FROM_WITHIN, reason="exit", outcome=Outcome(details, output))
         if status is not None and self._plan.program is not None:
             self._check_helpers(status, output, self._plan.program)
-        return self._judge(status, output, left)
+        return self._judge(status, Outcome(details, output))
+
+    def _background_details(self) -> tuple[tuple[str, Value], ...]:
+        """How many processes of this job go on in the background with their output, if that is remarkable."""
+        held = AFTERMATH.held_by(self._context.job_id) if self._child.left_pipe else 0
+        return (("in_background", held),) if held > MOST_OF_A_JOB else ()
 
     def _check_helpers(self, status: int, output: bytes, program: bytes) -> None:
         """Raise what kept the programs that prepare the command from it: nothing of the job has run then."""
-        error = of_a_helper(status, output, program)
-        if error is None:
+        helper = given_up_by(self._child.was, program) if status in HELPERS_STATUS else None
+        error = None if helper is None else error_of(helper, output, program, self._plan.home)
+        if helper is None or error is None:
             return
         outcome = Outcome((("exit_code", status),), output)
         failure = TaskFailed(in_words(error, self._plan.home, [program]), reason="start", outcome=outcome)
-        raise (NotBegun(failure) if is_transient(error) else failure) from error
+        raise (NotBegun(failure) if is_proved(error, helper, self._plan) else failure) from error
 
-    def _judge(self, status: int | None, output: bytes, left: int) -> Outcome:
+    def _judge(self, status: int | None, outcome: Outcome) -> Outcome:
         """Success, or the `TaskFailed` that says what became of the command."""
         if status is None:
-            why = (
-                f"{left} of its processes could not be ended"
-                if left
-                else "its exit status was lost (is SIGCHLD ignored?)"
-            )
-            raise TaskFailed(why, reason="exit", outcome=Outcome((), output))
-        if status < 0:
-            details: tuple[tuple[str, Value], ...] = (("signal", _signal_name(-status)),)
-            raise TaskFailed("", reason="exit", outcome=Outcome(details, output))
-        outcome = Outcome((("exit_code", status),), output)
-        if status in self._good:
+            raise TaskFailed("its exit status was lost (is SIGCHLD ignored?)", reason="exit", outcome=outcome)
+        if status in self._good and status >= 0:
             return outcome
         raise TaskFailed(_hint(status), reason="exit", outcome=outcome)
 
 
 def _marks(context: Context) -> Mapping[bytes, bytes]:
-    """The variables of a run; those of its slot are the last word, whatever an alert has to tell."""
-    marks = {} if context.alert is None else encoded(context.alert.variables)
+    """The variables of a run, its marks first; those of its slot are the last word, whatever an alert has to tell."""
+    marks = {_MARK: b"", _ATTEMPT: b""}
+    if context.alert is not None:
+        marks.update(encoded(context.alert.variables))
     marks[b"JOB_ID"] = context.job_id.encode()
     marks[_MARK] = context.run_id.encode()
     marks[_ATTEMPT] = b"%d" % context.attempt
@@ -208,6 +248,19 @@ def _marks(context: Context) -> Mapping[bytes, bytes]:
 @lru_cache(maxsize=256)
 def _instant(slot: datetime) -> bytes:
     return slot.astimezone(UTC).isoformat().replace("+00:00", "Z").encode()
+
+
+def _status_details(status: int | None) -> tuple[tuple[str, Value], ...]:
+    if status is None:
+        return ()
+    return (("signal", _signal_name(-status)),) if status < 0 else (("exit_code", status),)
+
+
+def _unended(left: Sequence[Survivor], outcome: Outcome) -> TaskFailed:
+    """Name the processes that outlived KILL."""
+    names = ", ".join(map(str, left[:_MOST_NAMED])) + (", ..." if len(left) > _MOST_NAMED else "")
+    why = f"{len(left)} of its processes could not be ended: {names}"
+    return TaskFailed(why, reason="exit", outcome=outcome)
 
 
 def _signal_name(number: int) -> str:

@@ -6,12 +6,15 @@ import functools
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from jobscheduler.tasks.aftermath import AFTERMATH
-from jobscheduler.tasks.descriptors import STARTS
+from jobscheduler.tasks.descriptors import FORMER_LIMIT, STARTS
+from jobscheduler.tasks.keyring import join_new_session_keyring
 from jobscheduler.tasks.output import Output
+from jobscheduler.tasks.processes import Process, look_at
 from jobscheduler.tasks.spawn import spawn
 
 _CHUNK = 64 * 1024
@@ -44,9 +47,13 @@ class Child:
 
     def __init__(self, pid: int, pipe: int) -> None:
         self.pid = pid
+        self._lock = threading.Lock()
+        self._is_reaped = False
+        self._was: Process | None = None
         self.output = Output()
         self.pidfd = _pidfd(pid)
         self.pipe: int | None = pipe
+        self.left_pipe = False  # whether a process in the background still writes when this one has been reaped
 
     @classmethod
     def start(cls, plan: Plan) -> Child:
@@ -90,7 +97,39 @@ class Child:
         except ChildProcessError:
             return True
 
-    def close(self) -> int | None:
+    def send(self, *signals: signal.Signals, group: bool) -> bool:
+        """Signal it, or its whole group, unless it has been reaped; return whether that was permitted.
+
+        Lock: held against the reaping, so that the pid is that of this process.
+        """
+        with self._lock:
+            results = () if self._is_reaped else [self._send(number, group=group) for number in signals]
+        return all(results)
+
+    def _send(self, number: signal.Signals, *, group: bool) -> bool:
+        try:
+            if group:
+                os.killpg(self.pid, number)
+            elif self.pidfd is not None:
+                signal.pidfd_send_signal(self.pidfd, number)
+            else:
+                os.kill(self.pid, number)
+        except ProcessLookupError:
+            return True
+        except OSError:
+            return False
+        return True
+
+    def remember(self) -> None:
+        """Keep how the main process ended, for `was`; to be called before `close`."""
+        self._was = look_at(self.pid)
+
+    @property
+    def was(self) -> Process | None:
+        """The main process as it had ended, if that was to be remembered."""
+        return self._was
+
+    def close(self, job_id: str = "") -> int | None:
         """Take the last output, reap the main process and let go of what it left; returns its status.
 
         The status is as `subprocess` has it: negative for a signal. None if it has not ended, or if somebody else
@@ -100,19 +139,23 @@ class Child:
         self.drop_pidfd()
         AFTERMATH.release(self.pid)
         status = self._reap()
-        AFTERMATH.inherit(self.pipe)
+        self.left_pipe = self.pipe is not None
+        AFTERMATH.inherit(self.pipe, job_id)
         self.pipe = None
         return status
 
     def drop_pidfd(self) -> None:
         """Close it; nobody listens to it any more."""
-        if self.pidfd is not None:
-            os.close(self.pidfd)
-            self.pidfd = None
+        with self._lock:
+            if self.pidfd is not None:
+                os.close(self.pidfd)
+                self.pidfd = None
 
     def _reap(self) -> int | None:
         try:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            with self._lock:
+                self._is_reaped = True
+                pid, status = os.waitpid(self.pid, os.WNOHANG)
         except ChildProcessError:
             return None
         return os.waitstatus_to_exitcode(status) if pid else None
@@ -135,9 +178,15 @@ class Child:
 
 def _start(plan: Plan, stdin: int, output: int) -> int:
     with AFTERMATH.start() as register:
-        pid = spawn(plan.command, plan.environment, plan.directory, plan.umask, stdin, output)
-        if pid is None:
-            pid = _start_elsewise(plan, stdin, output)
+        join_new_session_keyring()
+        pid = None
+        FORMER_LIMIT.lower(output)
+        try:
+            pid = spawn(plan.command, plan.environment, plan.directory, plan.umask, stdin, output)
+            if pid is None:
+                pid = _start_elsewise(plan, stdin, output)
+        finally:
+            FORMER_LIMIT.restore(pid)
         register(pid)
         return pid
 

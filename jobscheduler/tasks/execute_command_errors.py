@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -21,11 +20,6 @@ _WORDS: Mapping[int, str] = MappingProxyType(
         errno.ETXTBSY: "the program file is still being written",
     }
 )
-
-# `env` and `nice` call themselves by the whole path under which the scheduler starts them, unlike those of a shell.
-_HELPER = re.compile(rb"(?:setpriv|/[^\n: ]*/(env|nice)): ([^\n]+)\n?(?:/[^\n: ]*/env: use -[^\n]*\n)?")
-_NUMBERS: Mapping[str, int] = MappingProxyType({os.strerror(number): number for number in errno.errorcode})
-_HELPERS_STATUS = (125, 126, 127)
 
 
 def is_transient(error: Exception) -> bool:
@@ -61,30 +55,6 @@ def _about_program(number: int, name: str, directory: str) -> str:
     if number == errno.ENOEXEC:
         return f"`{name}` is not a program (a script needs a first line such as `#!/bin/sh`)"
     return f"cannot execute `{name}`: {os.strerror(number).lower()}"
-
-
-def of_a_helper(status: int, output: bytes, program: bytes) -> OSError | ValueError | None:
-    """Why a program that prepares the command could not go on to `program`; None if none of them gave up.
-
-    They end with 125 to 127 after one line that starts with their own name. To be asked only where there are any: a
-    command may print the like itself. `OSError` stands for what the scheduler itself would have met without them.
-    """
-    said = _HELPER.fullmatch(output)
-    if status not in _HELPERS_STATUS or said is None:
-        return None
-    words = _text(said[2])
-    number = _NUMBERS.get(words.rpartition(": ")[2])
-    if number in _TRANSIENT or (number and _is_about(program, said[1], words)):
-        return OSError(number, os.strerror(number), program)
-    return ValueError(words)
-
-
-def _is_about(program: bytes, by: bytes | None, words: str) -> bool:
-    """Whether `by` (None for setpriv) says that it could not execute `program`, and not another helper.
-
-    `env` is the last before the program, and puts nothing in front of its name, which it may quote in its own way.
-    """
-    return words.startswith("'") if by == b"env" else words.startswith(f"failed to execute {_text(program)}: ")
 
 
 def _text(name: object) -> str:

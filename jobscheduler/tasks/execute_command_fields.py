@@ -8,10 +8,11 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from jobscheduler.characters import called, unseen, what_to_do
 from jobscheduler.hang_guard import Hung
 from jobscheduler.tasks.base import Complaint
 from jobscheduler.tasks.processes import ATTEMPT, MARK
-from jobscheduler.tasks.users import NoSuchAccount, account, helper
+from jobscheduler.tasks.users import AccountExpired, NoSuchAccount, account, helper
 
 SCHEMA: Mapping[str, Any] = MappingProxyType(
     {
@@ -142,12 +143,16 @@ def _about_command(fields: Mapping[str, Any]) -> Iterator[Complaint]:
         yield Complaint(
             ("shell",), "a command that is a list is run without a shell", "write the command as one text, or drop it"
         )
+    if odd := next(unseen(fields["shell"]), None):
+        yield Complaint(("shell",), f"{called(odd)}, cannot be in the path of a shell", what_to_do(odd))
     if not fields["shell"].startswith("/"):
         yield Complaint(("shell",), f"`{fields['shell']}` is not an absolute path", "write one such as /bin/bash")
 
 
 def _about_environment(env: Mapping[str, str]) -> Iterator[Complaint]:
     for name in env:
+        if odd := next(unseen(name), None):
+            yield Complaint(("env", name), f"{called(odd)}, cannot be in the name of a variable", what_to_do(odd))
         if not name or "=" in name or "\0" in name:
             yield Complaint(("env", name), f"`{name}` cannot be the name of an environment variable")
         if name in (MARK, ATTEMPT):
@@ -167,6 +172,9 @@ def _about_account(field: str, fields: Mapping[str, Any]) -> Iterator[Complaint]
     name = fields[field]
     try:
         who = account(**{field: name}) if "\0" not in name else account()
+    except AccountExpired as error:
+        yield Complaint((field,), str(error), error.help, host=True)
+        return
     except (Hung, NoSuchAccount, UnicodeError) as error:
         yield Complaint((field,), str(error), f"create it, or drop `{field}`", host=True)
         return

@@ -30,6 +30,7 @@ from urllib3.exceptions import ProtocolError
 
 from jobscheduler.tasks.hangs import GUARD
 from jobscheduler.tasks.http_request_fields import as_sent
+from jobscheduler.tasks.http_request_size import Allowance
 from jobscheduler.tasks.output import Output
 
 CONNECT = 10.0
@@ -152,7 +153,7 @@ def _target(url: SplitResult) -> str:
     return as_sent((url.path or "/") + query)
 
 
-def _answer(connection: HTTPConnection, method: str) -> Answer:
+def _answer(connection: _Plain | _Secure, method: str) -> Answer:
     """Read the answer. What urllib3 and http.client stumble over in it is the server's fault and no crash.
 
     1. They raise plain errors for a size of a chunk or of a body below zero or beyond what memory could hold.
@@ -166,7 +167,7 @@ def _answer(connection: HTTPConnection, method: str) -> Answer:
 
     connection.response_class = begin  # type: ignore[assignment]
     try:
-        return _read(connection.getresponse(), method)
+        return _read(connection.getresponse(), method, connection.allowance)
     except (ValueError, OverflowError, MemoryError) as error:
         raise ProtocolError("a garbled answer") from error
     finally:
@@ -174,12 +175,14 @@ def _answer(connection: HTTPConnection, method: str) -> Answer:
             response.close()
 
 
-def _read(response: BaseHTTPResponse, method: str) -> Answer:
+def _read(response: BaseHTTPResponse, method: str, allowance: Allowance) -> Answer:
     output = Output()
     try:
         announced = _announced(response, method)
+        allowance.allow(_CHUNK)
         while output.total < MOST and (chunk := response.read(_CHUNK)):
             output.add(chunk)
+            allowance.allow(output.total + _CHUNK)
     finally:
         response.close()
     if announced is not None and output.total < min(announced, MOST):
@@ -200,7 +203,7 @@ def _announced(response: BaseHTTPResponse, method: str) -> int | None:
     return int(lengths.pop()) if lengths else None
 
 
-def _connection(request: Request, limit: Limit, lever: Lever) -> HTTPConnection:
+def _connection(request: Request, limit: Limit, lever: Lever) -> _Plain | _Secure:
     url = request.url
     host = url.hostname or ""
     if url.scheme == "http":
@@ -211,9 +214,10 @@ def _connection(request: Request, limit: Limit, lever: Lever) -> HTTPConnection:
     return _made(_Secure(host, url.port or 443, timeout=None, ssl_context=context), limit, lever)
 
 
-def _made(connection: _Plain | _Secure, limit: Limit, lever: Lever) -> HTTPConnection:
+def _made(connection: _Plain | _Secure, limit: Limit, lever: Lever) -> _Plain | _Secure:
     connection.open_socket = functools.partial(_open, limit=limit, lever=lever)
     connection.limit = limit
+    connection.allowance = Allowance()
     return connection
 
 
@@ -284,13 +288,17 @@ def _addresses(host: str, port: int, limit: Limit, lever: Lever) -> Addresses:
 
 
 class _Bounded(socket.socket):
-    """A socket that waits no longer than its limit, over all operations together."""
+    """A socket that waits no longer than its limit, over all operations together, and takes no more than is allowed."""
 
     limit: Limit | None = None
+    allowance: Allowance | None = None
 
     def recv_into(self, *arguments: Any) -> int:
         self._bound()
-        return super().recv_into(*arguments)
+        count = super().recv_into(*arguments)
+        if self.allowance is not None:
+            self.allowance.take(count)
+        return count
 
     def send(self, *arguments: Any) -> int:
         self._bound()
@@ -322,6 +330,7 @@ class _Opened:
     sock: socket.socket | None
     open_socket: Callable[[str, int], socket.socket]
     limit: Limit
+    allowance: Allowance
 
     def _new_conn(self) -> socket.socket:
         return self.open_socket(self.host, self.port)
@@ -330,6 +339,7 @@ class _Opened:
         super().connect()  # type: ignore[misc]
         if isinstance(self.sock, _Bounded):  # TLS made a new one
             self.sock.limit = self.limit
+            self.sock.allowance = self.allowance
 
 
 class _Plain(_Opened, HTTPConnection):

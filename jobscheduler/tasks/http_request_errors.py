@@ -8,6 +8,7 @@ import ssl
 from urllib.parse import SplitResult
 
 from jobscheduler.hang_guard import Hung
+from jobscheduler.tasks.http_request_size import TooMuchFraming
 
 
 def in_words(error: Exception, url: SplitResult, time_is_up: bool) -> str | None:
@@ -40,6 +41,8 @@ def _about_tls(error: Exception, name: str) -> str | None:
 
 
 def _about_answer(error: Exception, name: str) -> str | None:
+    if isinstance(error, TooMuchFraming):
+        return f"{name} sent {error}"
     if isinstance(error, ConnectionError) and isinstance(error, http.client.HTTPException):
         return f"{name} closed the connection without an answer"
     if isinstance(error, http.client.HTTPException):

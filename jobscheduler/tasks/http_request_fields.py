@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import SplitResult, quote, quote_plus, unquote, unquote_plus, urlsplit
 
+from jobscheduler.characters import called, unseen
 from jobscheduler.tasks.base import Complaint, seconds
 
 TIMEOUT = 60.0
@@ -122,7 +123,9 @@ def _about_url(url: str) -> Iterator[Complaint]:
     except ValueError:
         yield Complaint(where, "this is not a URL: its host or its port cannot be read")
         return
-    if _SPACE.search(url):
+    if odd := next(unseen(url), None):
+        yield Complaint(where, f"{called(odd)}, cannot be in a URL", "delete it")
+    elif _SPACE.search(url):
         yield Complaint(where, "a URL holds no blanks and no control characters", "write %20 for a blank")
     elif parts.scheme not in ("http", "https"):
         yield Complaint(where, "the URL does not start with http:// or https://")

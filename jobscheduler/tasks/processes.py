@@ -1,54 +1,80 @@
-"""The process tree of a run: found in /proc, and ended.
+"""Processes as /proc shows them, signalled as exactly those that were seen; and the end of what a crash has left.
 
-1. A tree is: the main process, all of its session, every process that carries the run's mark (`JOB_RUN_ID`) in the
-   environment it was started with, and the descendants of all these. The mark finds what left the session after its
-   parent had died. While a run goes on only its present attempt (`JOB_ATTEMPT`) is meant, after a crash all of them.
-2. It is ended in two steps: TERM (and CONT, so that a stopped process hears it), after a grace KILL. Each step looks
-   again until it finds nobody new, because a process may have been forked between looking and signalling. Who was
-   told TERM stays in the tree, also when the parent that tied it to the run has died of it.
-3. A process is known by its pid *and* its start time, and is signalled through a pidfd opened before that pair is
-   checked: a pid that was given to somebody else meanwhile is never hit.
+1. A process is known by its pid *and* its start time, and is signalled through a pidfd opened before that pair is
+   checked: a pid that belongs to another process by then is never hit.
+2. After a crash the processes of a run are those that carry its mark (`JOB_RUN_ID`) in the environment they were
+   started with, and the descendants of these. All processes of the host are looked at, the head of each environment
+   once, and no longer than `LOOK_WITHIN`.
+3. They are ended in two steps: TERM (and CONT, so that a stopped process hears it), after a grace KILL. Each step
+   looks again until it finds no new process, because one may have been forked between looking and signalling. A
+   process that was told TERM stays among them, also when the parent that tied it to the run has died of it.
+
+The tree of a run that goes on is ended by `process_tree`.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import signal
-import threading
 import time
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Set
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
-MARK = "JOB_RUN_ID"
-"""The environment variable by which the processes of a run are known."""
+from jobscheduler.tasks.marks import ATTEMPT, MARK, MARKS, NO_MARKS, fits, marks_of
+from jobscheduler.tasks.stop_signals import TERM_TO_KILL
 
-ATTEMPT = "JOB_ATTEMPT"
-"""The one by which those of one attempt are told from what an earlier one left in the background."""
+__all__ = [
+    "ATTEMPT",
+    "GRACE",
+    "KILL_WITHIN",
+    "MARK",
+    "End",
+    "Process",
+    "alive",
+    "children_of",
+    "everybody",
+    "look_at",
+    "marked",
+    "ourselves",
+    "send",
+    "tree",
+    "with_descendants",
+]
 
-GRACE = 5.0
+GRACE = TERM_TO_KILL
 """Seconds between TERM and KILL."""
 
 KILL_WITHIN = 2.0
 """Seconds for which KILL is repeated before a tree that does not die (a hanging disk) is given up."""
 
+LOOK_WITHIN = 2.0
+"""Seconds after which a look at the environments of all processes is given up."""
+
 _PAUSE = 0.05  # between two looks at a tree that is ending
+_KERNEL = 2  # the parent of the kernel's own threads, which have no environment
+_STAT = 4096  # bytes that are enough for /proc/PID/stat
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One process as /proc shows it; `start` is its start time in clock ticks since boot."""
+    """One process as /proc shows it; `start` is its start time in clock ticks since boot.
+
+    `name` is that of the program that it became last, at most 15 bytes, and `flags` are the kernel's (`PF_`); both are
+    there also when it has ended, until it is reaped.
+    """
 
     pid: int
     start: int
     parent: int
     session: int
     state: str
+    group: int = field(default=0, compare=False)
+    name: str = field(default="", compare=False)
+    flags: int = field(default=0, compare=False)
 
     @property
     def known(self) -> tuple[int, int]:
-        """Pid and start time: what nobody else ever has."""
+        """Pid and start time: what no other process ever has."""
         return self.pid, self.start
 
     @property
@@ -60,11 +86,23 @@ class Process:
 def look_at(pid: int) -> Process | None:
     """The process with this pid, None if there is none."""
     try:
-        text = Path(f"/proc/{pid}/stat").read_bytes()
+        text = _read(f"/proc/{pid}/stat", _STAT)
     except OSError:
         return None
-    rest = text[text.rindex(b")") + 2 :].split()  # the name before it may hold blanks and parentheses
-    return Process(pid, int(rest[19]), int(rest[1]), int(rest[3]), rest[0].decode("ascii"))
+    end = text.rindex(b")")  # the name before it may hold blanks and parentheses
+    rest = text[end + 2 :].split()
+    name = text[text.index(b"(") + 1 : end].decode("utf-8", "backslashreplace")
+    state, numbers = rest[0].decode("ascii"), [int(rest[field]) for field in (19, 1, 3, 2, 6)]
+    start, parent, session, group, flags = numbers
+    return Process(pid, start, parent, session, state, group, name, flags)
+
+
+def _read(path: str, most: int) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, most)
+    finally:
+        os.close(descriptor)
 
 
 def everybody() -> Iterator[Process]:
@@ -74,98 +112,62 @@ def everybody() -> Iterator[Process]:
             yield process
 
 
+def children_of(pid: int) -> list[int]:
+    """The pids of the children of a process, those of all its threads."""
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")  # noqa: PTH208 - a name is all that is wanted
+    except OSError:
+        return []
+    return [child for thread in threads for child in children_of_thread(pid, int(thread))]
+
+
+def children_of_thread(pid: int, thread: int) -> list[int]:
+    """The pids of the children of one thread; the first thread of a process has those that it adopted."""
+    try:
+        with open(f"/proc/{pid}/task/{thread}/children", "rb") as file:  # noqa: PTH123 - read often
+            return [int(word) for word in file.read().split()]
+    except OSError:  # gone, or a kernel without this file
+        if _has_children_files():
+            return []
+    return [process.pid for process in everybody() if process.parent == pid] if pid == thread else []
+
+
+def _has_children_files() -> bool:
+    return os.path.exists(f"/proc/self/task/{os.getpid()}/children")  # noqa: PTH110 - asked often
+
+
 def marked(pid: int, run_ids: Iterable[str], attempt: int | None = None) -> bool:
     """Whether the process was started with the mark of one of these runs, and of this attempt (None: of any)."""
-    return _fits(_marks_of(pid), {run_id.encode() for run_id in run_ids}, attempt)
+    return fits(marks_of(pid) or NO_MARKS, {run_id.encode() for run_id in run_ids}, attempt)
 
 
-_Marks = tuple[frozenset[bytes], frozenset[bytes]]
-"""The runs and the attempts that stand in the environment of a process."""
+def tree(run_ids: Iterable[str], known: Container[tuple[int, int]] = ()) -> tuple[Process, ...]:
+    """The processes of the whole host that belong to these runs and have not ended.
 
-_NO_MARKS: _Marks = (frozenset(), frozenset())
-_RUNS, _ATTEMPTS = (re.compile(rb"\0%b=([^\0]*)" % name.encode()) for name in (MARK, ATTEMPT))
-
-
-def _marks_of(pid: int) -> _Marks:
-    try:
-        environment = b"\0" + Path(f"/proc/{pid}/environ").read_bytes()
-    except OSError:  # gone, or not ours to read: then it is not ours to signal either
-        return _NO_MARKS
-    runs = _RUNS.findall(environment)
-    return (frozenset(runs), frozenset(_ATTEMPTS.findall(environment))) if runs else _NO_MARKS
-
-
-def _fits(marks: _Marks, run_ids: Set[bytes], attempt: int | None) -> bool:
-    runs, attempts = marks
-    return not runs.isdisjoint(run_ids) and (attempt is None or b"%d" % attempt in attempts)
-
-
-@dataclass(frozen=True, slots=True)
-class _Host:
-    """Everybody at one moment, the marks of those that carry any, and whose children they are."""
-
-    found: Mapping[int, Process]
-    marks: Mapping[int, _Marks]
-    children: Mapping[int, list[int]]
-
-
-def _look() -> _Host:
-    found = {process.pid: process for process in everybody()}
-    marks = {pid: marks for pid in found if (marks := _marks_of(pid)) is not _NO_MARKS}
+    `known` are pid and start time of those that are known to belong to them.
+    """
+    found, wanted, protected = {one.pid: one for one in everybody()}, {one.encode() for one in run_ids}, ourselves()
+    candidates = [one for one in found.values() if one.parent != _KERNEL and not one.ended]
+    _have_marks_read(candidates)
     children: dict[int, list[int]] = {}
     for process in found.values():
         children.setdefault(process.parent, []).append(process.pid)
-    return _Host(found, marks, children)
-
-
-class _Looks:
-    """Looks at everybody, shared by those who ask at the same time.
-
-    When hundreds of runs have to end at once, each of them asks again and again. A look that began before one asked
-    is not for them: it may have missed who was forked since.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._begun = 0
-        self._latest: tuple[int, _Host] | None = None
-
-    def look(self) -> _Host:
-        """Give one that begins after this was called."""
-        before = self._begun
-        with self._lock:
-            if self._latest is None or self._latest[0] <= before:
-                self._begun += 1
-                self._latest = self._begun, _look()
-            return self._latest[1]
-
-
-_LOOKS = _Looks()
-
-
-def tree(
-    run_ids: Iterable[str],
-    main: int | None = None,
-    known: Container[tuple[int, int]] = (),
-    attempt: int | None = None,
-) -> tuple[Process, ...]:
-    """Who belongs to these runs and has not ended. `main` is the pid of a main process that is not yet reaped.
-
-    `known` are pid and start time of those that are known to belong to them; `attempt` leaves those out that carry
-    the mark of another attempt.
-    """
-    host, wanted, protected = _LOOKS.look(), {run_id.encode() for run_id in run_ids}, _ourselves()
-    roots = {pid for pid, marks in host.marks.items() if _fits(marks, wanted, attempt)}
-    roots |= {
+    roots = {
         process.pid
-        for process in host.found.values()
-        if main in (process.pid, process.session) or process.known in known
+        for process in candidates
+        if process.known in known or fits(MARKS.known(process.known) or NO_MARKS, wanted)
     }
-    members = _with_descendants(roots - protected, host.children) - protected
-    return tuple(host.found[pid] for pid in sorted(members) if not host.found[pid].ended)
+    members = with_descendants(roots - protected, children) - protected
+    return tuple(found[pid] for pid in sorted(members) if not found[pid].ended)
 
 
-def _ourselves() -> frozenset[int]:
+def _have_marks_read(processes: Iterable[Process]) -> None:
+    for process in processes:
+        MARKS.known(process.known)
+    MARKS.wait(LOOK_WITHIN)
+
+
+def ourselves() -> frozenset[int]:
     """This process, those that started it, and init: never part of a tree, whatever mark they carry."""
     pids, pid = {0, 1}, os.getpid()
     while pid not in pids:
@@ -175,7 +177,8 @@ def _ourselves() -> frozenset[int]:
     return frozenset(pids)
 
 
-def _with_descendants(roots: set[int], children: Mapping[int, list[int]]) -> set[int]:
+def with_descendants(roots: set[int], children: Mapping[int, list[int]]) -> set[int]:
+    """Return pids and all their descendants, by the children of each."""
     members: set[int] = set()
     waiting = list(roots)
     while waiting:
@@ -218,19 +221,13 @@ def alive(process: Process) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How to end all processes of some runs.
+    """How to end all processes that a crash has left of some runs.
 
-    `main` is the pid of a main process that is not yet reaped. `pause` is called with the seconds to wait between two
-    looks: a caller that has something to do meanwhile (to read what the dying still write) does it there. `notice` is
-    called with the processes that are found. With `attempt`, what another attempt left in the background is spared,
-    as it was when that attempt ended.
+    `pause` is called with the seconds to wait between two looks.
     """
 
     run_ids: tuple[str, ...]
-    main: int | None = None
     pause: Callable[[float], object] = time.sleep
-    notice: Callable[[Iterable[Process]], object] = tuple
-    attempt: int | None = None
 
     def __call__(self, grace: float = GRACE) -> tuple[Process, ...]:
         """TERM, `grace` seconds, KILL. Returns those that could not be ended."""
@@ -241,11 +238,10 @@ class End:
     def _with(
         self, signals: tuple[signal.Signals, ...], seconds: float, members: dict[tuple[int, int], Process]
     ) -> tuple[Process, ...]:
-        """Signal everybody once, also those who appear meanwhile; returns who is left after `seconds`."""
+        """Signal each process once, also those that appear meanwhile; returns what is left after `seconds`."""
         until = time.monotonic() + seconds
         told: set[tuple[int, int]] = set()
         while left := self._look(members):
-            self.notice(left)
             for process in left:
                 if process.known not in told:
                     told.add(process.known)
@@ -259,11 +255,11 @@ class End:
         return ()
 
     def _look(self, members: dict[tuple[int, int], Process]) -> tuple[Process, ...]:
-        """Who belongs to the tree and has not ended. Who once belonged to it stays in it, and brings its children.
+        """What belongs to the runs and has not ended. What once belonged to them does so for good, with its children.
 
         The death of a parent, which TERM itself brings about, may cut the only tie to a child without the mark.
         """
-        members.update((process.known, process) for process in tree(self.run_ids, self.main, members, self.attempt))
+        members.update((process.known, process) for process in tree(self.run_ids, members))
         for known in [known for known, process in members.items() if not alive(process)]:
             del members[known]
         return tuple(members.values())

@@ -16,10 +16,13 @@ import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import TypeVar
 
+from jobscheduler.tasks.expiry import expired_on
 from jobscheduler.tasks.hangs import ACCOUNT_PATIENCE, GUARD
-from jobscheduler.tasks.processes import ATTEMPT, MARK
+from jobscheduler.tasks.marks import ATTEMPT, MARK
 
 T = TypeVar("T")
 
@@ -40,6 +43,14 @@ _CHECKED = tuple(
 
 class NoSuchAccount(LookupError):
     """The host knows no user or group of this name; the message says which."""
+
+
+class AccountExpired(NoSuchAccount):
+    """The account is expired, so that nothing may run as its user; `help` says how to mend that."""
+
+    def __init__(self, name: str, day: date) -> None:
+        super().__init__(f"the account of the user `{name}` expired on {day}")
+        self.help = f"`chage -E -1 {name}` lets it never expire"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +85,8 @@ def account(user: str | None = None, group: str | None = None) -> Account:
 
     Raises:
         NoSuchAccount: the host knows no such user or group.
-        Hung: it does not say.
+        AccountExpired: the account is no longer valid.
+        Hung: the host does not say.
 
     """
     return _account(user, group, os.geteuid(), int(time.monotonic()))
@@ -82,8 +94,10 @@ def account(user: str | None = None, group: str | None = None) -> Account:
 
 @functools.lru_cache(maxsize=256)
 def _account(user: str | None, group: str | None, uid: int, second: int) -> Account:
-    del uid, second  # for whom, and when, this was asked
+    del second  # when this was asked
     entry = _user(user)
+    if uid == 0 and entry.pw_uid != 0 and (day := expired_on(entry.pw_name, datetime.now(UTC).date())):
+        raise AccountExpired(entry.pw_name, day)
     gid = _group(group) if group is not None else entry.pw_gid if user is not None else os.getegid()
     return Account(entry.pw_name, entry.pw_uid, gid, entry.pw_dir or "/", entry.pw_shell or "/bin/sh")
 
@@ -127,9 +141,12 @@ def _group(name: str) -> int:
 
 
 def environment(who: Account, marks: Mapping[bytes, bytes], own: Mapping[str, str]) -> dict[bytes, bytes]:
-    """The whole environment of a command: made, not inherited. `marks` are the run's variables, `own` the job's."""
+    """The whole environment of a command: made, not inherited. `marks` are the run's variables, `own` the job's.
+
+    The marks come first: only the head of an environment is read to find the processes of a run.
+    """
     made = _made(who.name, who.home, who.shell)
-    return {**made, **marks, **encoded(own)} if own else {**made, **marks}
+    return {**marks, **made, **marks, **encoded(own)} if own else {**marks, **made, **marks}
 
 
 @functools.lru_cache(maxsize=256)
@@ -178,7 +195,7 @@ def wrapped(
     options = _env_options(None if is_ours else directory)
     if not before and not options:
         return list(command), variables
-    before += [_needed("env"), *options, "-S"]
+    before += [_needed("env"), *options]
     assignment = [_needed("setpriv").encode(), b"--"] if b"=" in command[0] else []  # env would take it for one
     return [*(word.encode() for word in before), _setting(variables), *assignment, *command], _hidden(variables)
 
@@ -191,13 +208,16 @@ def _hidden(variables: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
     """
     under = {b"JOB_VARIABLE_%d" % number: value for number, value in enumerate(variables.values())}
     marks = {name: variables[name] for name in _MARKS if name in variables}
-    return {b"PATH": PATH.encode(), b"LC_ALL": b"C", **marks, **under}
+    return {**marks, b"PATH": PATH.encode(), b"LC_ALL": b"C", **under}
 
 
 def _setting(variables: Mapping[bytes, bytes]) -> bytes:
-    """What `env -S` needs to give `_hidden` values their names back, and to drop all else."""
+    """What has `env` give `_hidden` values their names back, and drop all else.
+
+    One word with `-S`: as two words some releases of uutils take what follows for an option of their own.
+    """
     words = (b"'%b'=\"${JOB_VARIABLE_%d}\"" % (_quoted(name), number) for number, name in enumerate(variables))
-    return b" ".join((b"-i", b"--", *words))
+    return b" ".join((b"-S-i", b"--", *words))
 
 
 def _quoted(name: bytes) -> bytes:
@@ -220,8 +240,22 @@ def ignored_signals() -> tuple[str, ...]:
 
 
 def _identity(who: Account) -> tuple[str, ...]:
+    """How `setpriv` becomes another user. Inheritable capabilities of the service would stay across the change."""
     groups = "--init-groups" if _has_entry(who) else "--clear-groups"
-    return f"--reuid={who.name}", f"--regid={who.gid}", groups
+    return f"--reuid={who.name}", f"--regid={who.gid}", groups, *(("--inh-caps=-all",) if has_inheritable() else ())
+
+
+@functools.cache
+def has_inheritable() -> bool:
+    """Whether this process has inheritable capabilities. Asked once: a service does not change them.
+
+    Only then are they dropped: `setpriv` refuses that where the kernel knows a capability that it does not know.
+    """
+    try:
+        status = Path("/proc/thread-self/status").read_bytes()
+    except OSError:
+        return True
+    return any(line.startswith(b"CapInh:") and int(line.split()[1], 16) for line in status.splitlines())
 
 
 def _has_entry(who: Account) -> bool:

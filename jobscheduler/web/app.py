@@ -6,13 +6,14 @@ import gzip
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
 
 from jobscheduler.web.face import Face
 from jobscheduler.web.gate import Environ, Gate
 from jobscheduler.web.metrics import Metrics
-from jobscheduler.web.pages import Pages
+from jobscheduler.web.pages import Busy, Check, Pages
 
 _log = logging.getLogger("web")
 
@@ -36,6 +37,8 @@ WORTH = 1400
 
 LONGEST_QUERY = 2000
 
+RETRY_S = 5  # when a client may ask again that waited too long for others
+
 StartResponse = Callable[[str, list[tuple[str, str]]], object]
 
 
@@ -47,6 +50,10 @@ class Answer:
     kind: str
     body: bytes
     headers: tuple[tuple[str, str], ...] = ()
+
+
+class _Left(Exception):
+    """The client has left, so that nothing has to be read for it."""
 
 
 class App:
@@ -73,6 +80,9 @@ class App:
             if refusal is not None:
                 return Answer(refusal.status, TEXT, f"{refusal.text}\n".encode(), refusal.headers)
             return self._route(environ)
+        except (Busy, _Left):
+            text = b"Other requests have the log read. Come again in a moment.\n"
+            return Answer("503 Service Unavailable", TEXT, text, (("Retry-After", str(RETRY_S)),))
         except Exception as error:
             _log.error("the page `%s` could not be made: %s", environ.get("PATH_INFO", "")[:200], _place(error))
             return Answer("500 Internal Server Error", TEXT, b"This could not be made. The log says why.\n")
@@ -92,20 +102,20 @@ class App:
                 return Answer("200 OK", "image/svg+xml", self._pages.icon)
             case ("output", run_id) if run_id:
                 return self._output(run_id)
-        page = self._page(room, name, _query(environ))
+        page = self._page(room, name, _query(environ), partial(_check, environ))
         if page is not None:
             return Answer("200 OK", HTML, page.encode("utf-8", "backslashreplace"))
         root = "../" * path.removeprefix("/").count("/")
         return Answer("404 Not Found", HTML, self._pages.nothing(root).encode())
 
-    def _page(self, room: str, name: str, query: dict[str, str]) -> str | None:
+    def _page(self, room: str, name: str, query: dict[str, str], check: Check) -> str | None:
         match room, name:
             case ("", ""):
-                return self._pages.index(query)
+                return self._pages.index(query, check)
             case ("files", ""):
                 return self._pages.files(query)
             case ("job", job_id):
-                return self._pages.job(job_id)
+                return self._pages.job(job_id, check)
         return None
 
     def _health(self) -> Answer:
@@ -119,6 +129,12 @@ class App:
         if output is None:
             return Answer("404 Not Found", TEXT, b"The output of this run is no longer kept.\n")
         return Answer("200 OK", TEXT, output)
+
+
+def _check(environ: Environ) -> None:
+    """Raise if the client has left, as far as the server can tell."""
+    if environ.get("waitress.client_disconnected", bool)():
+        raise _Left
 
 
 def _query(environ: Environ) -> dict[str, str]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Protocol
 
 from jobscheduler.model import Status
-from jobscheduler.results import Results
+from jobscheduler.results import Records, Results
 from jobscheduler.status import Detail, Snapshot
 
 
@@ -32,11 +32,22 @@ class Face(Protocol):
         ...
 
     def records(
-        self, job_id: str | None, since: datetime, most: int, statuses: Collection[Status] = tuple(Status)
-    ) -> Sequence[Mapping[str, Any]]:
-        """The newest `most` records with these statuses in the log since then, newest first, as in JSON log lines.
+        self,
+        since: datetime,
+        most: int,
+        statuses: Collection[Status] = tuple(Status),
+        check: Callable[[], object] = lambda: None,
+    ) -> Records:
+        """The newest `most` records of all jobs with these statuses in the log since then, as far as a bound of bytes.
 
-        Of one job, or of all. Values may be text, as in a text log.
+        `check` is called now and then; what it raises ends the reading.
+        """
+        ...
+
+    def history(self, job_id: str, most: int, check: Callable[[], object] = lambda: None) -> Records:
+        """The newest `most` records of one job, or as many of them as are found within a bound of bytes.
+
+        `check` is called now and then; what it raises ends the reading.
         """
         ...
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from importlib.resources import files
 from typing import Any
@@ -20,7 +22,7 @@ from jobscheduler.model import Status
 from jobscheduler.status import JobStatus, Snapshot, State, schedule_text
 from jobscheduler.web import looks
 from jobscheduler.web.face import Face
-from jobscheduler.web.scale import SIDE, View
+from jobscheduler.web.scale import SIDE, View, hours
 from jobscheduler.web.timeline import MOST_ROWS, MOST_SLOTS, TROUBLE, WORDS, Timeline, chosen, row, timeline
 from jobscheduler.web.told import Told, told
 from jobscheduler.zone import ZoneUnknown, named_zone
@@ -46,8 +48,25 @@ HISTORY = 50
 MOST_OUTPUT = 4096
 """How many bytes of each run's output are shown with its record; the whole is a link away."""
 
-BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+MOST_OF_JOB = 1000
+"""How many records of one job are drawn."""
+
+PATIENCE = 3.0
+"""How long a request waits for others that have the log read, in seconds."""
+
+LOOK = 0.2
+"""How often such a request looks whether its client is still there, in seconds."""
+
 REFRESH = 30
+
+Check = Callable[[], object]
+"""Called now and then while the log is read; what it raises ends that."""
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
+class Busy(Exception):
+    """Too many requests have the log read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +120,15 @@ class Pages:
         self._templates.filters |= {"human": looks.human, "visible": looks.visible, "machine": looks.machine}
         self._templates.globals |= {"numbers": looks.numbers, "schedule_text": schedule_text, "words": WORDS}
 
-    def index(self, query: Mapping[str, str]) -> str:
-        """How everything stands: troubles, files with problems, the timeline, and the jobs."""
+    def index(self, query: Mapping[str, str], check: Check = lambda: None) -> str:
+        """How everything stands: troubles, files with problems, the timeline, and the jobs.
+
+        `check` is called now and then while the log is read; what it raises ends that.
+
+        Raises:
+            Busy: other requests have the log read, for longer than this one waits.
+
+        """
         snapshot = self._face.snapshot()
         text, state = query.get("q", "").strip()[:100], query.get("state", "")
         found = [one for one in snapshot.jobs if _matches(one, text.lower(), state)]
@@ -122,7 +148,7 @@ class Pages:
             troubles=list(dict.fromkeys(_troubles(snapshot, self._face.health()))),
             bad=bad[:FIRST_FILES],
             bad_count=len(bad),
-            timeline=self._recent(snapshot).timeline,
+            timeline=self._recent(snapshot, check).timeline,
             refresh=REFRESH if is_refreshing else None,
         )
 
@@ -132,15 +158,23 @@ class Pages:
         sheet = _sheet([one for one in snapshot.jobs if one.problems], query)
         return self._render("files.html", snapshot, root="", sheet=sheet, refresh=None)
 
-    def job(self, job_id: str) -> str | None:
-        """One job: its definition, schedule, next slots and latest records; None if there is no such job."""
+    def job(self, job_id: str, check: Check = lambda: None) -> str | None:
+        """One job: its definition, schedule, next slots and latest records; None if there is no such job.
+
+        Nothing is read for what cannot be the id of a job. `check` and `Busy` are as for `index`.
+        """
+        if not _ID.fullmatch(job_id):
+            return None
         snapshot = self._face.snapshot()
+        with self._reading(check):
+            found = self._face.history(job_id, MOST_OF_JOB, check)
+        records = told(found.lines)
         job, detail = snapshot.find(job_id), self._face.detail(job_id)
-        records = told(self._face.records(job_id, BEGINNING, HISTORY))
         if job is None and not records:
             return None
-        recent, view = self._recent(snapshot), View(snapshot.at, _zone(snapshot))
+        view = View(snapshot.at, _zone(snapshot))
         ahead = self._face.upcoming([job_id], snapshot.at + SIDE, MOST_SLOTS).get(job_id, ()) if detail else ()
+        latest = records[:HISTORY]
         return self._render(
             "job.html",
             snapshot,
@@ -150,12 +184,13 @@ class Pages:
             detail=detail,
             definition=_indented(detail.definition) if detail else "",
             own_zone=None if detail is None else _named(detail.timezone),
-            records=[self._shown(one) for one in records],
-            latest_failure=next((one.run_id for one in records if one.status is Status.FAILURE), None),
+            records=[self._shown(one) for one in latest],
+            is_whole=found.is_whole and len(latest) == len(records),
+            latest_failure=next((one.run_id for one in latest if one.status is Status.FAILURE), None),
             result=self._face.results.of(job_id),
-            row=row(view, job_id, [one for one in recent.records[::-1] if one.job_id == job_id], job, ahead),
-            hours_=recent.timeline.hours,
-            unread=recent.timeline.unread,
+            row=row(view, job_id, records[::-1], job, ahead),
+            hours_=tuple(hours(view)),
+            unread=0.0 if found.since is None else view.place(found.since),
             refresh=None,
         )
 
@@ -178,31 +213,48 @@ class Pages:
             **values,
         )
 
-    def _recent(self, snapshot: Snapshot) -> Recent:
-        """Give the last day, at most `FRESH` old; one thread reads it and the others wait for that."""
-        with self._lock:
+    @contextmanager
+    def _reading(self, check: Check) -> Iterator[None]:
+        """Read the log alone: one request after the other, so that many cost no more than one.
+
+        Raises:
+            Busy: others read it for longer than `PATIENCE`.
+
+        """
+        until = time.monotonic() + PATIENCE
+        while not self._lock.acquire(timeout=LOOK):
+            check()
+            if time.monotonic() > until:
+                raise Busy
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    def _recent(self, snapshot: Snapshot, check: Check) -> Recent:
+        """Give the last day, at most `FRESH` old; one request reads it and the others wait for that."""
+        with self._reading(check):
             if self._read is None or time.monotonic() - self._read.at > FRESH:
-                self._read = self._read_log(snapshot)
+                self._read = self._read_log(snapshot, check)
             return self._read
 
-    def _read_log(self, snapshot: Snapshot) -> Recent:
+    def _read_log(self, snapshot: Snapshot, check: Check) -> Recent:
         now = snapshot.at
-        records, read_from = self._records(now)
+        records, read_from = self._records(now, check)
         order = chosen(records, snapshot.jobs, now)
         upcoming = self._face.upcoming(order[:MOST_ROWS], now + SIDE, MOST_SLOTS)
         jobs = {one.id: one for one in snapshot.jobs if one.id}
         drawn = timeline(View(now, _zone(snapshot)), records, jobs, order, upcoming, read_from)
         return Recent(time.monotonic(), records, drawn)
 
-    def _records(self, now: datetime) -> tuple[list[Told], datetime]:
+    def _records(self, now: datetime, check: Check) -> tuple[list[Told], datetime]:
         """Read the records of the last day, and from when on they are all there; before that there is only trouble."""
-        raw = self._face.records(None, now - SIDE, MOST_RECORDS)
-        records = told(raw)
-        if len(raw) < MOST_RECORDS or not records:
+        found = self._face.records(now - SIDE, MOST_RECORDS, check=check)
+        records = told(found.lines)
+        if found.since is None or found.since <= now - SIDE:
             return records, now - SIDE
-        read_from = records[-1].at
-        trouble = told(self._face.records(None, now - SIDE, MOST_TROUBLE, TROUBLE))
-        return [*records, *(one for one in trouble if one.at < read_from)], read_from
+        trouble = told(self._face.records(now - SIDE, MOST_TROUBLE, TROUBLE, check).lines)
+        return [*records, *(one for one in trouble if one.at < found.since)], found.since
 
     def _shown(self, one: Told) -> Shown:
         """Put a record and its output together: what was kept, else what the log has of it."""

@@ -14,17 +14,14 @@ from typing import Any, Self
 from jobscheduler.web.face import Face
 from jobscheduler.web.gate import Gate
 
-THREADS = 4
-"""How many requests are worked on at once."""
-
-CONNECTIONS = 512
-"""How many connections there may be at once."""
+CONNECTIONS = 128
+"""How many connections there may be at once; a new one takes the place of the oldest."""
 
 PATIENCE = 10
 """Seconds after which a connection without traffic is closed."""
 
-CLEANING = 5
-"""How often such connections are looked for, in seconds."""
+CLEANING = 2
+"""How often connections are looked for that are silent or take too long, in seconds."""
 
 ENDING = 1.0
 """Seconds that closing may take."""
@@ -89,24 +86,21 @@ class Web:
         self._loop, self.bound = loop, listener.getsockname()[:2]
 
     def _serve_on(self, listener: socket.socket) -> Any:
-        from waitress import create_server  # noqa: PLC0415 - an extra
-
         from jobscheduler.web.app import App  # noqa: PLC0415 - an extra
+        from jobscheduler.web.connections import serve_on  # noqa: PLC0415 - an extra
 
-        return create_server(
-            App(self._face, Gate(socket.gethostname(), self._token)),
-            sockets=[listener],
-            threads=THREADS,
-            connection_limit=CONNECTIONS,
-            channel_timeout=PATIENCE,
-            cleanup_interval=CLEANING,
-            max_request_header_size=16 * 1024,
-            max_request_body_size=1024,
-            asyncore_use_poll=True,  # the service may have more descriptors than select takes
-            asyncore_loop_timeout=5,
-            ident=None,
-            clear_untrusted_proxy_headers=True,
-        )
+        limits = {
+            "connection_limit": CONNECTIONS,
+            "channel_timeout": PATIENCE,
+            "cleanup_interval": CLEANING,
+            "max_request_header_size": 16 * 1024,
+            "max_request_body_size": 1024,
+            "asyncore_use_poll": True,  # the service may have more descriptors than select takes
+            "asyncore_loop_timeout": 5,
+            "ident": None,
+            "clear_untrusted_proxy_headers": True,
+        }
+        return serve_on([listener], App(self._face, Gate(socket.gethostname(), self._token)), limits)
 
     def _run(self) -> None:
         """Serve until the end; what breaks the loop itself is told, and the loop goes on."""

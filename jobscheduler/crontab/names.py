@@ -1,0 +1,22 @@
+"""Names of months and weekdays that are longer than the three letters which crontab takes."""
+
+from __future__ import annotations
+
+import re
+
+_FULL_NAMES = (
+    *("january", "february", "march", "april", "june", "july", "august"),
+    *("september", "october", "november", "december"),
+    *("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"),
+)
+
+
+def shortened(item: str) -> str:
+    """Cut full names of months and weekdays, in whole or in part, also in the plural, to three letters."""
+    return re.sub(r"[A-Za-z]{4,}\.?", _short, item)
+
+
+def _short(name: re.Match[str]) -> str:
+    lower = name[0].lower().rstrip(".")
+    full = any(known.startswith(lower) or lower in (known + "s", known + "l") for known in _FULL_NAMES)
+    return (name[0][:3] + ("L" if lower.endswith("dayl") else "")) if full else name[0]

@@ -1,0 +1,70 @@
+"""The years that other grammars have as a last field.
+
+Here a schedule has none; `not_before` and `not_after` bound it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from jobscheduler.crontab.suggestion import NoGuess
+
+_FIRST, _LAST = 1970, 2199
+_ITEM = re.compile(r"(?P<low>\*|[0-9]{4})(?:-(?P<high>[0-9]{4}))?(?:/(?P<step>[0-9]{1,3}))?")
+
+
+class Years(NamedTuple):
+    """Some years, in order."""
+
+    years: tuple[int, ...]
+
+    @property
+    def in_a_row(self) -> bool:
+        """Whether no year between the first and the last is left out."""
+        return len(self.years) == self.years[-1] - self.years[0] + 1
+
+    @property
+    def note(self) -> str:
+        """How a job is bound to these years."""
+        if not self.in_a_row:
+            return "a schedule has no years; give a job for each, bounded by `not_before` and `not_after`"
+        first, last = self.years[0], self.years[-1]
+        return (
+            "a schedule has no years; these are bounded by "
+            f'`"not_before": "{first}-01-01T00:00:00", "not_after": "{last}-12-31T23:59:59"`'
+        )
+
+    def help_with(self, text: str) -> str | None:
+        """Say to write a line with bounds, if bounds can say it."""
+        return f"write `{text}`, and bound the job to those years" if self.in_a_row else None
+
+
+def looks_like_years(word: str) -> bool:
+    """Say whether a word holds nothing but years, a list, ranges and steps included."""
+    return all(_ITEM.fullmatch(item) and item[0] != "*" for item in word.split(","))
+
+
+def years_of(word: str) -> Years | None:
+    """Read a field of years; None if it holds every year.
+
+    Raises:
+        NoGuess: it is not one.
+
+    """
+    years = {year for item in word.split(",") for year in _years(item)}
+    if not years or not all(_FIRST <= year <= _LAST for year in years):
+        raise NoGuess
+    return None if len(years) > _LAST - _FIRST else Years(tuple(sorted(years)))
+
+
+def _years(item: str) -> range:
+    found = _ITEM.fullmatch(item)
+    if found is None or (found["low"] == "*" and found["high"]):
+        raise NoGuess
+    low = _FIRST if found["low"] == "*" else int(found["low"])
+    high = int(found["high"] or (_LAST if found["step"] or found["low"] == "*" else low))
+    step = int(found["step"] or 1)
+    if step < 1:
+        raise NoGuess
+    return range(low, high + 1, step)

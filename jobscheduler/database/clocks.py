@@ -1,0 +1,46 @@
+"""The clock of the database's server, beside this host's: a difference is noticed, told once, and does no harm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from jobscheduler.model import Level, Tell
+
+TOLERANCE = timedelta(seconds=5)
+"""How far the two may be apart: times of the server are taken as they are up to that."""
+
+
+class Clocks:
+    """Compares the two clocks at each reload. One thread uses it; `problem` is for any."""
+
+    def __init__(self, tell: Tell, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._tell = tell
+        self._now = now
+        self.ahead = timedelta(0)
+        self._is_told = False
+
+    def compare(self, ask: Callable[[], datetime | None]) -> None:
+        """Ask the server for its time; one that has none (an SQLite file) has this host's."""
+        before = self._now()
+        there = ask()
+        if there is not None:
+            self._note(there - (before + (self._now() - before) / 2))
+
+    def _note(self, ahead: timedelta) -> None:
+        is_apart = abs(ahead) > TOLERANCE
+        self.ahead = ahead if is_apart else timedelta(0)
+        if is_apart and not self._is_told:
+            help_ = "set the clock that is wrong: times that programs write into the database cannot be relied on"
+            self._tell(Level.WARNING, "database.clock", problem=self.problem(), help=help_)
+        elif self._is_told and not is_apart:
+            self._tell(Level.INFO, "database.clock_agrees")
+        self._is_told = is_apart
+
+    def problem(self) -> str | None:
+        """Say how far the two are apart, None if they agree."""
+        if not self.ahead:
+            return None
+        seconds = round(self.ahead.total_seconds())
+        how = "ahead of" if seconds > 0 else "behind"
+        return f"the clock of the database's server is {abs(seconds)} s {how} this host's"

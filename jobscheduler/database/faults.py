@@ -1,0 +1,51 @@
+"""A database that cannot be used now: what a driver says about it, in words without secrets."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+_AGAIN = {1020, 1205, 1213}  # MySQL: changed since it was read, waited too long for a lock, deadlock
+
+_AGAIN_ELSEWHERE = {"40001", "40P01"}  # the same, as the SQL standard and PostgreSQL number them
+
+
+class Unavailable(Exception):
+    """The database cannot be used now, for the reason in the message. `help` is the way out.
+
+    `again` says that it is only another program's transaction that was in the way.
+    """
+
+    def __init__(self, message: str, help: str | None = None, *, again: bool = False) -> None:  # noqa: A002
+        super().__init__(message)
+        self.help = help
+        self.again = again
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Turn what SQLAlchemy raises into `Unavailable`, with nothing secret in it."""
+    try:
+        yield
+    except DBAPIError as error:
+        raise Unavailable(_reason(error.orig), again=_is_in_the_way(error.orig)) from None
+    except SQLAlchemyError as error:
+        raise Unavailable(f"{type(error).__name__}: {str(error).splitlines()[0]}") from None
+
+
+def _reason(error: BaseException | None) -> str:
+    """Say what a driver has against it: MySQL's number and text, or the text alone."""
+    args: tuple[Any, ...] = getattr(error, "args", ())
+    if len(args) > 1 and isinstance(args[0], int):
+        return " ".join(f"{args[1]} (MySQL {args[0]})".split())
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _is_in_the_way(error: BaseException | None) -> bool:
+    args: tuple[Any, ...] = getattr(error, "args", ())
+    busy = isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
+    return busy or bool(args and args[0] in _AGAIN) or getattr(error, "sqlstate", None) in _AGAIN_ELSEWHERE

@@ -1,0 +1,100 @@
+"""Lines of the log as rows of `jm_syslog`, written on a connection that is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, TypeAlias
+
+from sqlalchemy import Connection, insert
+
+from jobscheduler.database.connecting import Database
+from jobscheduler.database.faults import Unavailable, told
+from jobscheduler.database.kept import Kept
+from jobscheduler.database.rows import server_of
+from jobscheduler.database.tables import SYSLOG
+from jobscheduler.model import Entry, Event, Record, Status
+
+Copied: TypeAlias = tuple[Entry, bytes]
+"""What is copied: an entry of the log, and the line that it has there."""
+
+_LEVELS = {Status.SUCCESS: "INFO", Status.SKIPPED: "INFO", Status.MISSED: "WARNING", Status.FAILURE: "ERROR"}
+_QUOTED = 3  # a line takes so much more room in a statement, at most, but for what nobody prints
+_PROBE = {"created_at": datetime(2000, 1, 1, tzinfo=UTC), "level": "INFO", "logger_name": "probe", "message": "probe"}
+
+
+class Refused(Exception):
+    """The database refused what was written, and the connection is good."""
+
+
+class Lines:
+    """The rows of lines. One thread uses it."""
+
+    def __init__(self, database: Database) -> None:
+        self._kept = Kept(database, database.connected, self._note)
+        self._max_packet: int | None = None
+
+    def _note(self, connection: Connection, _: int) -> None:
+        self._max_packet = server_of(connection).max_packet
+
+    def room(self, most: int) -> int:
+        """Return how many bytes of lines one batch may have, at most `most`."""
+        return most if self._max_packet is None else min(most, self._max_packet // _QUOTED)
+
+    def write(self, batch: Sequence[Copied]) -> None:
+        """Write lines, all of them or none.
+
+        Raises:
+            Refused: the database did not take them, and could be asked again.
+            Unavailable: it cannot be used.
+
+        """
+        self._insert([values_of(entry, line) for entry, line in batch])
+
+    def write_plain(self, one: Copied) -> bool:
+        """Write a line that was refused with escapes for what is not ASCII; tell whether it was taken then.
+
+        Raises:
+            Unavailable: the database takes no line at all now.
+
+        """
+        self._probe()
+        values = values_of(*one)
+        values["message"] = values["message"].encode("ascii", "backslashreplace").decode("ascii")
+        try:
+            self._insert([values])
+        except Refused:
+            return False
+        return True
+
+    def _probe(self) -> None:
+        """See whether the database takes a line that nothing can be wrong with; it is taken back at once."""
+        connection = self._kept.get()
+        with told():
+            transaction = connection.begin()
+            connection.execute(insert(SYSLOG), [_PROBE])
+            transaction.rollback()
+
+    def _insert(self, values: list[dict[str, Any]]) -> None:
+        connection = self._kept.get()
+        try:
+            with told(), connection.begin():
+                connection.execute(insert(SYSLOG), values)
+        except Unavailable as reason:
+            if connection.invalidated or connection.closed:
+                raise
+            raise Refused(str(reason)) from None
+
+    def drop(self) -> None:
+        """Close the connection."""
+        self._kept.drop()
+
+
+def values_of(entry: Entry, line: bytes) -> dict[str, Any]:
+    """Return the row of a line: records have the level that they would have in a program's log."""
+    at: datetime = entry.at if entry.at.tzinfo else entry.at.replace(tzinfo=UTC)
+    message = line.decode("utf-8", "replace").rstrip("\n")
+    if isinstance(entry, Record):
+        return {"created_at": at, "level": _LEVELS[entry.status], "logger_name": "record", "message": message}
+    assert isinstance(entry, Event)  # noqa: S101 - there is nothing else
+    return {"created_at": at, "level": entry.level.value, "logger_name": entry.name[:128], "message": message}

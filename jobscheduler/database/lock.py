@@ -1,0 +1,264 @@
+"""The lock by which one service has a database for itself, as each kind of database can hold one.
+
+1. MySQL and MariaDB: `GET_LOCK`, PostgreSQL: an advisory lock, both with a name that only accounts know that may read
+   `jm_service`. It goes with the connection that the service looks with, so that a look needs no further statement.
+2. SQLite: `flock` on a file beside it that only its owner can open.
+3. The server ends a connection that has been idle for `IDLE`, and its lock with it: a host that crashed has the lock no
+   longer. Of a process on this host that is gone the connection is ended at once.
+
+Lock: held means that no other service runs these jobs. A service that is frozen or cut off for longer than `IDLE` may
+have lost it, and learns that at its next look.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+import time
+from contextlib import suppress
+from hashlib import blake2b
+
+from sqlalchemy import Connection, select, update
+from sqlalchemy.exc import DBAPIError
+
+from jobscheduler.database.connecting import Database
+from jobscheduler.database.faults import Unavailable, told
+from jobscheduler.database.holder import Holder, Taken, read_holder
+from jobscheduler.database.tables import SERVICE
+
+IDLE = 150
+"""How long the connection that has the lock may be idle, in seconds."""
+
+SUFFIX = "-service"
+"""What the name of the file ends with that locks an SQLite database."""
+
+_BRIEFLY = 1.0  # seconds: others hold the file for a moment when they ask who has it
+_PAUSE = 0.02
+
+
+class ServerLock:
+    """The lock in a server. One thread uses it, with the connection that it looks with."""
+
+    def __init__(self, me: Holder, idle: int = IDLE) -> None:
+        self._me = me
+        self._idle = idle
+        self._connection: Connection | None = None
+
+    def take(self, connection: Connection, version: int) -> None:
+        """Take the lock on a connection, unless it is held there.
+
+        Raises:
+            Taken: another service has it.
+            Unavailable: a connection has it that the server has yet to end.
+
+        """
+        if connection is self._connection:
+            return
+        self._connection = None
+        kind = _KINDS.get(connection.dialect.name)
+        if kind is not None:
+            with told():
+                self._take(connection, kind, version)
+        self._connection = connection
+
+    def _take(self, connection: Connection, kind: type[_Kind], version: int) -> None:
+        name = _name(connection, version)
+        if not kind.try_(connection, name):
+            self._contend(connection, kind, name, version)
+        kind.limit(connection, self._idle)
+        if version > 1:
+            _write(connection, self._me, kind.own(connection))
+
+    def _contend(self, connection: Connection, kind: type[_Kind], name: str, version: int) -> None:
+        """See which connection has the lock; end it if its process is gone, or was this one before it broke."""
+        by = kind.holding(connection, name)
+        holder = _read(connection, by) if version > 1 else None
+        if holder is not None and holder.may_be_gone(self._me):
+            raise Unavailable(f"{Taken(holder)}; it was before this host booted", f"within {IDLE} s the server ends it")
+        if holder is None or not holder.is_gone(self._me):
+            raise Taken(holder)
+        with suppress(DBAPIError):  # it may have ended by itself
+            kind.end(connection, by)
+        until = time.monotonic() + _BRIEFLY
+        while not kind.try_(connection, name):
+            if time.monotonic() > until:
+                raise Unavailable(f"the server still has the connection of a service that is gone ({holder})")
+            time.sleep(_PAUSE)
+
+
+class FileLock:
+    """The lock of an SQLite file. `problem` says why there is none: nothing can be made beside it."""
+
+    def __init__(self, file: str, me: Holder) -> None:
+        self._path = os.path.realpath(file) + SUFFIX
+        self._me = me
+        self._descriptor = -1
+        self.problem: str | None = None
+
+    def take(self) -> None:
+        """Take the lock, unless it is held.
+
+        Raises:
+            Taken: another service has it.
+            Unavailable: the file can be opened by others.
+
+        """
+        if self._descriptor >= 0:
+            if self._is_there():
+                return
+            self.release()
+        try:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            self.problem = f"`{self._path}` cannot be opened, so another service on this database stays unnoticed: "
+            self.problem += str(error.strerror).lower()
+            return
+        self.problem = None
+        try:
+            self._take(descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self._descriptor = descriptor
+
+    def _is_there(self) -> bool:
+        """Tell whether the file that is locked is the one that another service would find."""
+        try:
+            return os.path.samestat(os.fstat(self._descriptor), os.lstat(self._path))
+        except OSError:
+            return False
+
+    def _take(self, descriptor: int) -> None:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or found.st_uid not in {0, os.geteuid()} or found.st_mode & 0o077:
+            raise Unavailable(
+                f"the file `{self._path}` can be opened by others", "remove it: the service makes it anew"
+            )
+        until = time.monotonic() + _BRIEFLY
+        while not _flock(descriptor, fcntl.LOCK_EX):
+            if time.monotonic() > until:
+                raise Taken(read_holder(os.pread(descriptor, 4096, 0).decode("utf-8", "replace")))
+            time.sleep(_PAUSE)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, self._me.text().encode(), 0)
+
+    def release(self) -> None:
+        """Give the database free."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+        self._descriptor = -1
+
+
+def is_used(database: Database, connection: Connection, version: int) -> bool | None:
+    """Tell whether a service has this database; None if that cannot be told. Nothing is taken."""
+    if database.file is not None:
+        return _is_file_used(os.path.realpath(database.file) + SUFFIX)
+    kind = _KINDS.get(connection.dialect.name)
+    if kind is None:
+        return None
+    with told():
+        return kind.holding(connection, _name(connection, version)) is not None
+
+
+def _is_file_used(path: str) -> bool | None:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return None
+    try:
+        return not _flock(descriptor, fcntl.LOCK_SH)
+    finally:
+        os.close(descriptor)
+
+
+def _flock(descriptor: int, how: int) -> bool:
+    try:
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+# --- what each kind of server says -----------------------------------------------------------------------
+
+
+class _Kind:
+    """The statements of one kind of server."""
+
+    TRY = HOLDING = OWN = END = ""
+    LIMITS: tuple[str, ...] = ()
+
+    @classmethod
+    def key(cls, name: str) -> str | int:
+        return name
+
+    @classmethod
+    def try_(cls, connection: Connection, name: str) -> bool:
+        return bool(connection.exec_driver_sql(cls.TRY, (cls.key(name),)).scalar())
+
+    @classmethod
+    def holding(cls, connection: Connection, name: str) -> int | None:
+        found = connection.exec_driver_sql(cls.HOLDING, (cls.key(name),)).scalar()
+        return None if found is None else int(found)
+
+    @classmethod
+    def own(cls, connection: Connection) -> int:
+        return int(connection.exec_driver_sql(cls.OWN).scalar_one())
+
+    @classmethod
+    def end(cls, connection: Connection, number: int | None) -> None:
+        if number is not None:
+            connection.exec_driver_sql(cls.END, (number,))
+
+    @classmethod
+    def limit(cls, connection: Connection, seconds: int) -> None:
+        for statement in cls.LIMITS:
+            with suppress(DBAPIError):  # a server before it knew the setting
+                connection.exec_driver_sql(statement.format(seconds))
+
+
+class _MySQL(_Kind):
+    TRY, HOLDING = "SELECT GET_LOCK(%s, 0)", "SELECT IS_USED_LOCK(%s)"
+    OWN, END = "SELECT CONNECTION_ID()", "KILL CONNECTION %s"
+    LIMITS = ("SET SESSION wait_timeout = {}",)
+
+
+class _PostgreSQL(_Kind):
+    TRY = "SELECT pg_try_advisory_lock(%s)"
+    HOLDING = """SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND granted
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        AND (classid::bigint << 32) + objid::bigint = %s"""
+    OWN, END = "SELECT pg_backend_pid()", "SELECT pg_terminate_backend(%s)"
+    LIMITS = ("SET tcp_keepalives_idle = 60", "SET tcp_keepalives_interval = 15", "SET tcp_keepalives_count = 4")
+
+    @classmethod
+    def key(cls, name: str) -> int:
+        return int.from_bytes(blake2b(name.encode(), digest_size=8).digest()) >> 1
+
+
+_KINDS: dict[str, type[_Kind]] = {"mysql": _MySQL, "postgresql": _PostgreSQL}
+
+
+def _name(connection: Connection, version: int) -> str:
+    found = connection.execute(select(SERVICE.c.lock_name)).scalar() if version > 1 else None
+    if found:
+        return str(found)
+    return f"jobscheduler.{blake2b(str(connection.engine.url.database).encode(), digest_size=16).hexdigest()}"
+
+
+def _read(connection: Connection, by: int | None) -> Holder | None:
+    """Return the service that wrote its name when it took the lock with this connection."""
+    row = connection.execute(select(SERVICE)).first()
+    if row is None or row.connection != by or row.host is None or row.since is None:
+        return None
+    return Holder(row.host, int(row.pid or 0), row.boot or "", row.instance or "", row.since)
+
+
+def _write(connection: Connection, me: Holder, own: int) -> None:
+    """Write which service has the lock; one that may not write is just not named."""
+    values = {"host": me.host, "pid": me.pid, "boot": me.boot, "instance": me.instance, "since": me.since}
+    with suppress(DBAPIError):
+        connection.execute(update(SERVICE).values(connection=own, **values))

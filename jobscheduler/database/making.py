@@ -1,0 +1,125 @@
+"""The tables are made, completed and brought to the present version; what another program made is left alone.
+
+Each step can be repeated: an interruption leaves something that the next `db init` completes. The version is written
+last.
+"""
+
+from __future__ import annotations
+
+import secrets
+from datetime import datetime
+from hashlib import blake2b
+
+from sqlalchemy import Connection, Inspector, delete, func, insert, inspect, select, update
+
+from jobscheduler.database.faults import Unavailable
+from jobscheduler.database.tables import KNOWN, MARKERS, METADATA, SERVICE, VERSION, VERSIONS
+
+PATIENCE = 30
+"""How long to wait for another program that is just making the tables, in seconds."""
+
+_OF_JOBSMANAGER = {"id", "next_run_time", "job_state"}
+
+
+def make_tables(connection: Connection, now: datetime) -> bool:
+    """Make what is missing of the tables, and bring older ones to the present version; tell whether anything was done.
+
+    Raises:
+        Unavailable: there are tables of another version, or of another program.
+
+    """
+    found = inspect(connection)
+    before = _version(connection, found)
+    _refuse_foreign(found)
+    if before == VERSION and not _missing(found):
+        return False
+    METADATA.create_all(connection)
+    _make_indexes(connection)
+    if before == 1:
+        _forget_secrets(connection)
+    if connection.execute(select(SERVICE.c.lock_name)).first() is None:
+        connection.execute(insert(SERVICE).values(lock_name=f"jobscheduler.{secrets.token_hex(16)}"))
+    connection.execute(delete(VERSIONS))
+    connection.execute(insert(VERSIONS).values(version=VERSION, created_at=now))
+    return True
+
+
+def _version(connection: Connection, found: Inspector) -> int | None:
+    """Return the version of the tables, None if there is none yet."""
+    if not found.has_table(VERSIONS.name):
+        return None
+    versions = connection.execute(select(VERSIONS.c.version)).scalars().all()
+    if not versions or (len(versions) == 1 and versions[0] in KNOWN):
+        return versions[0] if versions else None
+    has = ", ".join(map(str, versions))
+    raise Unavailable(
+        f"the tables have version {has}, and this program knows version {VERSION}",
+        "use the program that made them, or a database of its own",
+    )
+
+
+def _refuse_foreign(found: Inspector) -> None:
+    """Refuse a database in which another program has a table of one of our names, but with other columns."""
+    for table in METADATA.sorted_tables:
+        if not found.has_table(table.name):
+            continue
+        has = {column["name"] for column in found.get_columns(table.name)}
+        lacks = [column.name for column in table.columns if column.name not in has]
+        if lacks:
+            raise _foreign(table.name, has, lacks)
+
+
+def _foreign(name: str, has: set[str], lacks: list[str]) -> Unavailable:
+    if has >= _OF_JOBSMANAGER:
+        return Unavailable(
+            f"`{name}` is the table of JobsManager (it has the columns `id`, `next_run_time` and `job_state`)",
+            f"stop JobsManager and `ALTER TABLE {name} RENAME TO {name}_of_jobsmanager`, or use a database of its own",
+        )
+    lacking = ", ".join(f"`{one}`" for one in lacks)
+    return Unavailable(
+        f"`{name}` is the table of another program: it lacks {lacking}", "rename it, or use a database of its own"
+    )
+
+
+def _missing(found: Inspector) -> bool:
+    """Tell whether a table or an index is not there."""
+    for table in METADATA.sorted_tables:
+        if not found.has_table(table.name):
+            return True
+        there = {index["name"] for index in found.get_indexes(table.name)}
+        if any(index.name not in there for index in table.indexes):
+            return True
+    return False
+
+
+def _make_indexes(connection: Connection) -> None:
+    """Make the indexes that an older version, or an interrupted one, did not."""
+    found = inspect(connection)
+    for table in METADATA.sorted_tables:
+        there = {index["name"] for index in found.get_indexes(table.name)}
+        for index in table.indexes:
+            if index.name not in there:
+                index.create(connection)
+
+
+def _forget_secrets(connection: Connection) -> None:
+    """Empty what version 1 wrote of jobs into markers: it held their secrets."""
+    done = update(MARKERS).where(MARKERS.c.updated != 0)
+    connection.execute(done.values(jobs_before_update=None, jobs_after_update=None))
+
+
+def wait_for_others(connection: Connection) -> None:
+    """Wait for other programs that make tables here, and hold off further ones until the connection is closed.
+
+    It is not the one that makes the tables: that has to see what the others did.
+    """
+    kind, name = connection.dialect.name, f"jobscheduler.init.{_database_hash(connection)}"
+    if kind == "postgresql":
+        key = int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), signed=True)
+        connection.execute(select(func.pg_advisory_lock(key)))
+    elif kind == "mysql" and connection.execute(select(func.get_lock(name, PATIENCE))).scalar() != 1:
+        raise Unavailable("another program is making the tables", "try again in a moment", again=True)
+
+
+def _database_hash(connection: Connection) -> str:
+    return blake2b(str(connection.engine.url.database).encode(), digest_size=12).hexdigest()

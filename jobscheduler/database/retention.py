@@ -1,0 +1,92 @@
+"""How long lines and requests that are done stay in the database: old ones are removed in small batches."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import Connection, delete, select
+
+from jobscheduler.database.connecting import Database
+from jobscheduler.database.faults import Unavailable
+from jobscheduler.database.tables import MARKERS, SYSLOG
+from jobscheduler.model import Level, Tell
+
+BATCH = 1_000
+"""How many rows one statement removes."""
+
+SPELL = 0.5
+"""How long one step may take, in seconds: reloads wait for it."""
+
+FIRST = 60.0
+"""How long after the start old rows are looked for, in seconds."""
+
+EVERY = 3600.0
+"""How often they are looked for afterwards, in seconds."""
+
+
+class Retention:
+    """Removes what is older than it may be; `keep_lines` and `keep_markers` are in seconds. One thread uses it."""
+
+    def __init__(
+        self,
+        database: Database,
+        tell: Tell,
+        keep_lines: float,
+        keep_markers: float,
+        now: Callable[[], datetime],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._database = database
+        self._tell = tell
+        self._keep = ((_old_lines, SYSLOG, keep_lines), (_old_markers, MARKERS, keep_markers))
+        self._now = now
+        self._monotonic = monotonic
+        self._next = monotonic() + FIRST
+        self._told = ""
+
+    def step(self) -> None:
+        """Remove some rows, if it is time for it. What cannot be removed is told once, and tried again later."""
+        if self._monotonic() < self._next:
+            return
+        try:
+            if self._is_done(self._monotonic() + SPELL):
+                self._next, self._told = self._monotonic() + EVERY, ""
+        except Unavailable as reason:
+            self._next = self._monotonic() + EVERY
+            if self._told != str(reason):
+                help_ = "the service needs SELECT and DELETE on `jm_syslog` and `jm_update_info`"
+                problem = f"old rows cannot be removed: {reason}"
+                self._tell(Level.WARNING, "database.rows_kept", problem=problem, help=help_)
+            self._told = str(reason)
+
+    def _is_done(self, until: float) -> bool:
+        for old, table, keep in self._keep:
+            before = self._now() - timedelta(seconds=keep)
+            while True:
+                with self._database.writing() as connection:
+                    found = old(connection, before)
+                    if found:
+                        connection.execute(delete(table).where(table.c.id.in_(found)))
+                if not found:
+                    break
+                if self._monotonic() >= until:
+                    return False
+        return True
+
+
+def _old_lines(connection: Connection, before: datetime) -> list[int]:
+    oldest = select(SYSLOG.c.id).where(SYSLOG.c.created_at < before).order_by(SYSLOG.c.created_at).limit(BATCH)
+    return list(connection.execute(oldest).scalars())
+
+
+def _old_markers(connection: Connection, before: datetime) -> list[int]:
+    """List requests that were done long ago, among the first ones: ids grow with time."""
+    columns = (MARKERS.c.id, MARKERS.c.updated, MARKERS.c.update_time, MARKERS.c.insert_time)
+    first = connection.execute(select(*columns).order_by(MARKERS.c.id).limit(BATCH)).all()
+    return [number for number, updated, *times in first if updated and _latest(times) < before]
+
+
+def _latest(times: list[datetime | None]) -> datetime:
+    return max(at for at in times if at is not None) if any(times) else datetime.max.replace(tzinfo=UTC)

@@ -1,0 +1,64 @@
+"""When each job had its last records: what finds them in the log again without reading all of it."""
+
+from __future__ import annotations
+
+import threading
+from array import array
+from collections import OrderedDict
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from jobscheduler.model import Entry, Record
+
+KEPT = 50
+"""How many instants are kept of one job: 8 bytes each."""
+
+SLACK = 14
+"""By how many they may be more before the oldest are let go of, so that this is not done for each record."""
+
+REMOVED = 1000
+"""Of how many jobs that were removed the instants are kept."""
+
+
+class Recent:
+    """Keeps the instants of each job's last records. `take` never raises and never waits for long."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._jobs: dict[str, array[float]] = {}
+        self._removed: OrderedDict[str, array[float]] = OrderedDict()
+
+    def take(self, entry: Entry) -> None:
+        """Note a record that is on its way to the log."""
+        if not isinstance(entry, Record):
+            return
+        with self._lock:
+            instants = self._jobs.get(entry.job_id)
+            if instants is None:
+                instants = self._jobs[entry.job_id] = self._removed.pop(entry.job_id, array("d"))
+            instants.append(entry.at.timestamp())
+            if len(instants) > KEPT + SLACK:
+                del instants[:-KEPT]
+
+    def recall(self, job_id: str, at: datetime) -> None:
+        """Note a record of the time before; the newest are to be told first."""
+        with self._lock:
+            instants = self._jobs.setdefault(job_id, array("d"))
+            if len(instants) < KEPT:
+                instants.insert(0, at.timestamp())
+
+    def of(self, job_id: str) -> list[datetime]:
+        """Return the instants of a job's last records, newest first."""
+        with self._lock:
+            instants = self._jobs.get(job_id) or self._removed.get(job_id) or ()
+            return [datetime.fromtimestamp(one, UTC) for one in reversed(instants[-KEPT:])]
+
+    def forget(self, job_ids: Iterable[str]) -> None:
+        """Let these jobs go, which are not in force any more; the last of them are still remembered."""
+        with self._lock:
+            for job_id in job_ids:
+                instants = self._jobs.pop(job_id, None)
+                if instants is not None:
+                    self._removed[job_id] = instants
+                    if len(self._removed) > REMOVED:
+                        self._removed.popitem(last=False)

@@ -1,0 +1,61 @@
+"""A hash of a definition: the same for the same meaning, on every host and in every version of Python."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime
+
+from jobscheduler.model import Cron, Job, TaskSpec
+
+WHEN = 6
+"""So many of the first hexadecimal digits are of what decides the slots alone."""
+
+
+def fingerprint(job: Job) -> str:
+    """Return twelve hexadecimal digits for a definition, with all that the service has decided for it."""
+    when = _when(job)
+    task = "\0".join(map(_task, (job.task, job.on_failure, job.on_recovery)))
+    retry = "" if job.retry is None else repr((*map(float, _retry(job)),))
+    rest = (
+        job.description,
+        repr(job.timeout and float(job.timeout)),
+        job.overlap,
+        repr(float(job.catch_up)),
+        retry,
+        task,
+    )
+    return _digits(when) + _digits("\0".join((when, *rest)))
+
+
+def in_log(job: Job) -> str:
+    """Return the hash as lines about changes tell it: with a dash in front for a job that is disabled."""
+    return fingerprint(job) if job.enabled else f"-{fingerprint(job)}"
+
+
+def has_same_slots(one: str, other: str) -> bool:
+    """Tell by their hashes whether two definitions are due at the same times."""
+    return one[:WHEN] == other[:WHEN]
+
+
+def _when(job: Job) -> str:
+    schedule = job.schedule
+    text = f"{schedule.expression}\0{schedule.timezone}" if isinstance(schedule, Cron) else _instant(schedule.at)
+    bounds = (_instant(job.not_before), _instant(job.not_after), repr(float(job.jitter)), str(job.enabled))
+    return "\0".join((job.id, type(schedule).__name__, text, *bounds))
+
+
+def _retry(job: Job) -> tuple[float, ...]:
+    retry = job.retry
+    return () if retry is None else (retry.attempts, retry.delay, retry.backoff, retry.max_delay)
+
+
+def _task(task: TaskSpec | None) -> str:
+    return "" if task is None else f"{task.type}\0{task.text}"
+
+
+def _instant(at: datetime | None) -> str:
+    return "" if at is None else at.astimezone(UTC).isoformat()
+
+
+def _digits(text: str) -> str:
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=WHEN // 2).hexdigest()

@@ -1,0 +1,80 @@
+"""What is legal in a definition and most likely not meant: warnings, which only people who check a file are given."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from typing import Any
+
+from jobscheduler import jsontext
+from jobscheduler.characters import called, unseen, what_to_do
+from jobscheduler.model import NO_TASK, Job, Problem
+from jobscheduler.parse.definition import Rules, located
+from jobscheduler.zone import note_on
+
+_TEXTS_OF_TASK = ("command", "cwd")
+_DASH = re.compile(r"(?:^|\s)([^\x00-\x7f])\1?[A-Za-z]")
+
+Odd = tuple[jsontext.Path, str, str | None]
+
+
+def oddities(raw: bytes, origin: str, job: Job, rules: Rules) -> tuple[Problem, ...]:
+    """Return what is odd about a definition that was accepted as `job`, also to its task types, each with its place."""
+    try:
+        value, text = jsontext.decode(raw)
+    except jsontext.Malformed:
+        return ()
+    return tuple(
+        located(Problem(message, file=origin, help=help_), text, path)
+        for path, message, help_ in (*_zone(value), *_characters(value), *_retry(value, job), *_tasks(job, rules))
+    )
+
+
+def _zone(value: dict[str, Any]) -> Iterator[Odd]:
+    note = note_on(value["timezone"]) if "timezone" in value else None
+    if note:
+        yield ("timezone",), note, None
+
+
+def _characters(value: dict[str, Any]) -> Iterator[Odd]:
+    """Name blanks that are none to a shell, and dashes that begin no option."""
+    for task in ("task", "on_failure", "on_recovery"):
+        for name in _TEXTS_OF_TASK:
+            for path, text in _texts((value.get(task) or {}).get(name), (task, name)):
+                yield from (
+                    (path, f"{called(odd)}, is not a blank to a shell", what_to_do(odd)) for odd in unseen(text)
+                )
+                dash = _DASH.search(text)
+                if dash and unicodedata.category(dash[1]) == "Pd":
+                    yield path, f"{called(dash[1])}, does not begin an option", what_to_do(dash[1])
+
+
+def _texts(value: Any, path: jsontext.Path) -> Iterator[tuple[jsontext.Path, str]]:
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, list):
+        yield from (((*path, number), one) for number, one in enumerate(value))
+
+
+def _retry(value: dict[str, Any], job: Job) -> Iterator[Odd]:
+    """Say that the longest delay cuts the first one, which is easily not seen where only the first was written."""
+    retry = job.retry
+    if retry is None or retry.delay <= retry.max_delay:
+        return
+    given = "max_delay" in value["retry"]
+    message = f"no delay is longer than `max_delay`, which is {retry.max_delay:g} s{'' if given else ' unless given'}"
+    yield ("retry", "delay"), message, f"give a `max_delay` of {retry.delay:g} or more, or a shorter `delay`"
+
+
+def _tasks(job: Job, rules: Rules) -> Iterator[Odd]:
+    """Ask each task type what it finds odd; one that fails, although it accepted the fields, finds nothing."""
+    for name in ("task", "on_failure", "on_recovery"):
+        spec = getattr(job, name)
+        if spec is None or spec == NO_TASK:
+            continue
+        try:
+            findings = list(rules.task_type(spec.type).odd(spec.fields))
+        except Exception:  # noqa: S112 - a task type of another package
+            continue
+        yield from (((name, *finding.path), finding.message, finding.help) for finding in findings)

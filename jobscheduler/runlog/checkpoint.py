@@ -1,0 +1,211 @@
+"""The parts of a full checkpoint as pairs of lines, and back; and what the lines after it have changed.
+
+Seconds in base 36, and no blanks that would want quotes: of a hundred thousand jobs each character counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from jobscheduler.model import EPOCH, Full, Spans
+from jobscheduler.runlog.lines import instant_text
+from jobscheduler.spans import without
+
+OPEN = frozenset({"down", "asleep", "stalled", "clock"})
+"""Why slots may be missed of which it may turn out that their time has not come yet."""
+
+_A_VALUE = 2000  # characters: a little less than what a value may have
+_VALUES = 7  # in one line
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+Pairs = tuple[tuple[str, str], ...]
+Missed = tuple[datetime, datetime, float]
+
+
+# --- writing ---------------------------------------------------------------------------------------------
+
+
+def parts_of(full: Full) -> Iterator[Pairs]:
+    """Yield the pairs of each line of a full checkpoint but the last."""
+    yield from _rows("jobs", (_job_text(full, job_id, digits) for job_id, digits in full.hashes.items()))
+    yield from _rows("over", _spans_text(full.over))
+    yield from _rows("again", _spans_text(full.again))
+    missed = ((job_id, one) for job_id, many in full.missed.items() for one in many)
+    yield from _rows("missed", (f"{job_id},{exact(a)},{exact(b)},{age:.3f}" for job_id, (a, b, age) in missed))
+    gone = ((job_id, since) for job_id, since in full.since.items() if job_id not in full.hashes)
+    yield from _rows("gone", (f"{job_id},{_whole(since)}" for job_id, since in gone))
+
+
+def _job_text(full: Full, job_id: str, digits: str) -> str:
+    since = full.since.get(job_id)
+    return f"{job_id},{digits}" if since is None else f"{job_id},{digits},{_whole(since)}"
+
+
+def _spans_text(spans: Mapping[str, Spans]) -> Iterator[str]:
+    return (f"{job_id},{exact(first)},{exact(last)}" for job_id, many in spans.items() for first, last in many)
+
+
+def _rows(key: str, texts: Iterable[str]) -> Iterator[Pairs]:
+    """Put as many texts into a value, and as many values into a line, as there may be."""
+    values: list[str] = []
+    for value in _values(texts):
+        values.append(value)
+        if len(values) == _VALUES:
+            yield _numbered(key, values)
+            values = []
+    if values:
+        yield _numbered(key, values)
+
+
+def _values(texts: Iterable[str]) -> Iterator[str]:
+    held: list[str] = []
+    size = 0
+    for text in texts:
+        if size + len(text) > _A_VALUE:
+            yield ";".join(held)
+            held, size = [], 0
+        held.append(text)
+        size += len(text) + 1
+    if held:
+        yield ";".join(held)
+
+
+def _numbered(key: str, values: Sequence[str]) -> Pairs:
+    return tuple((key if number == 1 else f"{key}_{number}", value) for number, value in enumerate(values, 1))
+
+
+def exact(at: datetime) -> str:
+    """Write an instant to the microsecond where it has any: a checkpoint must not claim more than it means."""
+    return instant_text(at) if at.microsecond % 1000 == 0 else at.isoformat().replace("+00:00", "Z")
+
+
+def _whole(at: datetime) -> str:
+    """Write the second that an instant lies in: earlier rather than later."""
+    number = int((at - EPOCH).total_seconds() // 1)
+    digits, left = "", abs(number)
+    while left or not digits:
+        left, digit = divmod(left, 36)
+        digits = _DIGITS[digit] + digits
+    return f"-{digits}" if number < 0 else digits
+
+
+# --- reading ---------------------------------------------------------------------------------------------
+
+
+@dataclass
+class State:
+    """A full checkpoint while what comes after it is applied; `up` is what the latest mark says of the boot's age."""
+
+    host: str
+    floor: datetime
+    up: float
+    hashes: dict[str, str] = field(default_factory=dict)
+    since: dict[str, datetime] = field(default_factory=dict)
+    over: dict[str, Spans] = field(default_factory=dict)
+    again: dict[str, Spans] = field(default_factory=dict)
+    missed: dict[str, list[Missed]] = field(default_factory=dict)
+
+    def full(self) -> Full:
+        """Return it as of the latest mark: what was missed is told by its age."""
+        missed = {
+            job_id: tuple((first, last, max(0.0, self.up - at)) for first, last, at in many)
+            for job_id, many in self.missed.items()
+            if many
+        }
+        return Full(self.host, self.floor, self.hashes, self.since, self.over, self.again, missed)
+
+    def apply(self, line: Mapping[str, str]) -> None:
+        """Take a line into it. Raises ValueError, KeyError for one that is not as it should be."""
+        word, job_id = line["word"], line.get("job_id", "")
+        if word == "service.alive":
+            self.up = float(line.get("up", self.up))
+        elif word in {"job.added", "job.updated"} and "hash" in line:
+            self._define(job_id, line["hash"], datetime.fromisoformat(line["time"]))
+        elif word == "job.removed":
+            self.hashes.pop(job_id, None)
+        elif "scheduled" in line:
+            self._take_slot(line, job_id)
+
+    def _define(self, job_id: str, digits: str, at: datetime) -> None:
+        self.since.setdefault(job_id, at if job_id not in self.hashes else self.floor)
+        if digits.startswith("-"):  # it is disabled
+            self.hashes.pop(job_id, None)
+        else:
+            self.hashes[job_id] = digits
+
+    def _take_slot(self, line: Mapping[str, str], job_id: str) -> None:
+        first = datetime.fromisoformat(line["scheduled"])
+        if line["word"] == "MISSED" and line.get("reason") in OPEN and "corrects" not in line:
+            last = datetime.fromisoformat(line.get("last", line["scheduled"]))
+            self.missed.setdefault(job_id, []).append((first, last, self.up))
+        elif "corrects" in line:
+            self._close(job_id, first)
+
+    def _close(self, job_id: str, slot: datetime) -> None:
+        """Take note that a slot that was missed has begun, or waits to begin, after all."""
+        if job_id in self.again:
+            self.again[job_id] = without(self.again[job_id], [(slot, slot)])
+        self.missed[job_id] = [
+            (*span, at)
+            for first, last, at in self.missed.get(job_id, ())
+            for span in without([(first, last)], [(slot, slot)])
+        ]
+
+
+def state_of(last: Mapping[str, str], parts: Iterable[Mapping[str, str]]) -> State:
+    """Read a full checkpoint back from the pairs of its last line and of the lines before it.
+
+    Raises:
+        ValueError, KeyError: something in them is not as `parts_of` writes it.
+
+    """
+    up = float(last.get("up", "0"))
+    state = State(last.get("host", ""), datetime.fromisoformat(last["since"]), up)
+    for part in parts:
+        for key, value in part.items():
+            read = _READERS.get(key.partition("_")[0])
+            if read is not None:
+                for text in value.split(";"):
+                    read(state, *text.split(","))
+    return state
+
+
+def _read_job(state: State, job_id: str, digits: str, since: str | None = None) -> None:
+    state.hashes[job_id] = digits
+    if since is not None:
+        state.since[job_id] = _second(since)
+
+
+def _read_gone(state: State, job_id: str, since: str) -> None:
+    state.since[job_id] = _second(since)
+
+
+def _read_over(state: State, job_id: str, first: str, last: str) -> None:
+    state.over[job_id] = (*state.over.get(job_id, ()), (datetime.fromisoformat(first), datetime.fromisoformat(last)))
+
+
+def _read_again(state: State, job_id: str, first: str, last: str) -> None:
+    state.again[job_id] = (*state.again.get(job_id, ()), (datetime.fromisoformat(first), datetime.fromisoformat(last)))
+
+
+def _read_missed(state: State, job_id: str, first: str, last: str, age: str) -> None:
+    span = datetime.fromisoformat(first), datetime.fromisoformat(last)
+    state.missed.setdefault(job_id, []).append((*span, state.up - float(age)))
+
+
+_READERS: Mapping[str, Callable[..., None]] = {
+    "jobs": _read_job,
+    "gone": _read_gone,
+    "over": _read_over,
+    "again": _read_again,
+    "missed": _read_missed,
+}
+
+
+def _second(text: str) -> datetime:
+    with suppress(OverflowError):
+        return EPOCH.astimezone(UTC) + timedelta(seconds=int(text, 36))
+    raise ValueError(text)

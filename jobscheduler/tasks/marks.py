@@ -1,0 +1,250 @@
+"""The marks by which the processes of a run are known: two variables in the environment they were started with.
+
+Reading an environment needs the memory map of its process, and that can be locked for as long as a disk does not
+answer. So environments are read by one thread that does nothing else and can be given up:
+
+1. `known` answers at once with what was read before, and has the thread read what was not. `wait` waits a moment.
+2. A read that takes longer than `HANGS` is given up: its process counts as unmarked, and another thread goes on.
+3. After `MOST_HUNG` such threads nothing more is read; every process counts as unmarked then.
+
+The marks stand first in the environment that a run is given, so `HEAD` bytes are read of each process. A shell puts
+variables in an order of its own; of an environment that is longer and has no mark in its head, `WHOLE` bytes are read,
+as long as that takes no more than a small share of the time: anybody may have thousands of processes with 6 MB each.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Set
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from types import TracebackType
+
+MARK = "JOB_RUN_ID"
+"""The environment variable by which the processes of a run are known."""
+
+ATTEMPT = "JOB_ATTEMPT"
+"""The one by which those of one attempt are told from what an earlier one left in the background."""
+
+HEAD = 4096
+"""Bytes that are read of an environment."""
+
+WHOLE = 128 * 1024
+"""Bytes that are read of a long one, when there is time for that."""
+
+HANGS = 0.25
+"""Seconds after which a read is given up. The usual one takes 0.00002."""
+
+MOST_HUNG = 16
+"""Threads that may hang in a read, each for good."""
+
+MOST_KNOWN = 50_000
+"""Processes whose marks are remembered."""
+
+_BURST = 0.2  # seconds that reads of long environments may take at once
+_SHARE = 0.05  # of the time, that they may take for good
+_STARTS_WITHIN = 0.5  # seconds for which an environment may be empty because its process is just starting
+_PAUSE = 0.002  # between two looks at how far it is
+
+Known = tuple[int, int]
+"""Pid and start time of a process."""
+
+Marks = tuple[frozenset[bytes], frozenset[bytes]]
+"""The runs and the attempts that stand in the environment of a process."""
+
+NO_MARKS: Marks = (frozenset(), frozenset())
+
+_CUT: Marks = (frozenset(), frozenset())
+"""No mark in what was read of an environment, which goes on."""
+
+_RUNS, _ATTEMPTS = (re.compile(rb"\0%b=([^\0]*)" % name.encode()) for name in (MARK, ATTEMPT))
+
+
+def marks_of(pid: int, most: int = WHOLE) -> Marks | None:
+    """Read the marks of a process. None if its environment is empty, as it is for a moment while it starts."""
+    try:
+        start = _start(pid, most)
+    except OSError:  # gone, or not ours to read: then it is not ours to signal either
+        return NO_MARKS
+    if not start:
+        return None
+    is_cut = len(start) == most
+    text = b"\0" + (start[: start.rfind(b"\0")] if is_cut else start)  # without the variable that was cut
+    runs = _RUNS.findall(text)
+    if not runs:
+        return _CUT if is_cut else NO_MARKS
+    return frozenset(runs), frozenset(_ATTEMPTS.findall(text))
+
+
+def _start(pid: int, most: int) -> bytes:
+    descriptor = os.open(f"/proc/{pid}/environ", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, most)
+    finally:
+        os.close(descriptor)
+
+
+def fits(marks: Marks, run_ids: Set[bytes], attempt: int | None = None) -> bool:
+    """Tell whether marks are those of one of these runs, and of this attempt (None: of any)."""
+    runs, attempts = marks
+    return not runs.isdisjoint(run_ids) and (attempt is None or b"%d" % attempt in attempts)
+
+
+class _Allowance:
+    """Time that something may take: a burst, and a share of all time. A context manager around what takes it."""
+
+    def __init__(self) -> None:
+        self._left = _BURST
+        self._at = time.monotonic()
+
+    def is_left(self) -> bool:
+        """Tell whether there is some."""
+        now = time.monotonic()
+        self._left = min(_BURST, self._left + _SHARE * (now - self._at))
+        self._at = now
+        return self._left > 0
+
+    def __enter__(self) -> None:
+        self._at = time.monotonic()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        now = time.monotonic()
+        self._left -= now - self._at
+        self._at = now
+
+
+class MarkReader:
+    """Reads marks, each process once, on a thread that can be given up.
+
+    `read` is given a pid and the number of bytes to read.
+    """
+
+    def __init__(self, read: Callable[[int, int], Marks | None] = marks_of) -> None:
+        self._read = read
+        self._may_spend = _Allowance()
+        self._known: dict[Known, Marks] = {}
+        self._asked: dict[Known, None] = {}
+        self._empty_since: dict[Known, float] = {}
+        self._wanted: SimpleQueue[Known] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._term = 0
+        self._is_alive = False
+        self._at: tuple[Known, float] | None = None
+        self._hung = 0
+
+    def known(self, process: Known) -> Marks | None:
+        """Return the marks of a process; None if they are not read yet, which they will be. Does not wait."""
+        marks = self._known.get(process)
+        if marks is None and process not in self._asked:
+            self._ask(process)
+        return marks
+
+    def _ask(self, process: Known) -> None:
+        if self._hung >= MOST_HUNG:
+            self._known[process] = NO_MARKS
+            return
+        self._asked[process] = None
+        self._wanted.put(process)
+        self._ensure_thread()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until all that was asked for is known, at most for so long; return whether it is."""
+        until = time.monotonic() + seconds
+        while self._asked:
+            now = time.monotonic()
+            self._give_up_what_hangs(now)
+            if now >= until:
+                break
+            time.sleep(_PAUSE)
+        return not self._asked
+
+    def _give_up_what_hangs(self, now: float) -> None:
+        at = self._at
+        if at is None:
+            self._ensure_thread()
+        elif now - at[1] > HANGS:
+            with self._lock:
+                if self._at is at:
+                    self._hung += 1
+                    self._answer(at[0], NO_MARKS)
+                    self._begin()
+
+    def _ensure_thread(self) -> None:
+        if not self._is_alive:
+            with self._lock:
+                if not self._is_alive:
+                    self._begin()
+
+    def _begin(self) -> None:
+        """Have a new thread read; the former one notices when it gets on. Under the lock."""
+        self._term += 1
+        self._at = None
+        self._is_alive = False
+        if self._hung >= MOST_HUNG:
+            self._give_all_up()
+            return
+        with suppress(RuntimeError):  # the host has no thread left: `wait` tries again
+            threading.Thread(target=self._work, args=(self._term,), name="marks", daemon=True).start()
+            self._is_alive = True
+
+    def _give_all_up(self) -> None:
+        for process in tuple(self._asked):
+            self._answer(process, NO_MARKS)
+
+    def _work(self, term: int) -> None:
+        while self._term == term:
+            try:
+                process = self._wanted.get_nowait()
+            except Empty:
+                if self._has_ended(term):
+                    return
+                continue
+            self._at = process, time.monotonic()
+            marks = self._read_thriftily(process[0])
+            if self._term != term:  # given up meanwhile
+                return
+            self._at = None
+            self._take(process, marks)
+
+    def _read_thriftily(self, pid: int) -> Marks | None:
+        marks = self._read(pid, HEAD)
+        if marks is _CUT and self._may_spend.is_left():
+            with self._may_spend:
+                return self._read(pid, WHOLE)
+        return marks
+
+    def _has_ended(self, term: int) -> bool:
+        """Whether the thread may end. It says so before it looks: what is put meanwhile begins another one."""
+        with self._lock:
+            if self._term != term:
+                return True
+            self._is_alive = False
+            if self._wanted.empty():
+                return True
+            self._is_alive = True
+        return False
+
+    def _take(self, process: Known, marks: Marks | None) -> None:
+        """Remember marks. An empty environment may be that of a process that is just starting: it is read again."""
+        now = time.monotonic()
+        if marks is not None:
+            self._answer(process, marks)
+        elif now - self._empty_since.setdefault(process, now) > _STARTS_WITHIN:
+            self._answer(process, NO_MARKS)
+        else:
+            self._asked.pop(process, None)
+
+    def _answer(self, process: Known, marks: Marks) -> None:
+        if len(self._known) >= MOST_KNOWN:
+            self._known.clear()
+            self._empty_since.clear()
+        self._known[process] = marks
+        self._empty_since.pop(process, None)
+        self._asked.pop(process, None)
+
+
+MARKS = MarkReader()
+"""The one of this process."""

@@ -1,0 +1,70 @@
+"""A program that reads pipes and throws away what comes through them, for processes that jobs have left behind.
+
+Its standard input is a connection to the service: each packet is a number of eight bytes with a descriptor, and the
+number goes back when that pipe has come to its end. The program ends when the service and all pipes have.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import select
+import socket
+from contextlib import suppress
+
+_CHUNK = 64 * 1024
+
+
+class Reader:
+    """Reads the pipes that come by one connection."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._service: socket.socket | None = connection
+        self._pipes: dict[int, bytes] = {}
+        self._epoll = select.epoll()
+        self._epoll.register(connection, select.EPOLLIN)
+
+    def work(self) -> None:
+        """Read until nothing is left to read."""
+        while self._service is not None or self._pipes:
+            for descriptor, _ in self._epoll.poll():
+                if descriptor in self._pipes:
+                    self._discard(descriptor)
+                elif self._service is not None:
+                    self._take(self._service)
+
+    def _take(self, service: socket.socket) -> None:
+        """Take one more pipe, or the end of the service."""
+        try:
+            number, descriptors, _, _ = socket.recv_fds(service, 8, 1)
+        except OSError:
+            number, descriptors = b"", []
+        for descriptor in descriptors:
+            os.set_blocking(descriptor, False)
+            self._pipes[descriptor] = number
+            self._epoll.register(descriptor, select.EPOLLIN)
+        if not number:
+            self._epoll.unregister(service)
+            service.close()
+            self._service = None
+
+    def _discard(self, pipe: int) -> None:
+        try:
+            if os.read(pipe, _CHUNK):
+                return
+        except BlockingIOError:
+            return
+        except OSError:
+            pass
+        self._epoll.unregister(pipe)
+        os.close(pipe)
+        number = self._pipes.pop(pipe)
+        if self._service is not None:
+            with suppress(OSError):
+                self._service.send(number, socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT)
+
+
+if __name__ == "__main__":
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    Reader(socket.socket(fileno=0)).work()

@@ -1,0 +1,168 @@
+"""The look for the processes of runs that are being ended: one thread for all of them.
+
+When hundreds of runs end at once, a thread for each would look at the same processes hundreds of times.
+
+1. A round looks at each tree's own descendants first, which other users cannot make slow, and then at the processes
+   that the service has adopted: their session, and the marks in their environment, which are read once.
+2. A tree leaves the search when a whole round has found none of its processes after its main process had ended.
+3. A round that takes longer than `HANGS` is given up, and another thread goes on, `MOST_HUNG` times at most.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Protocol
+
+from jobscheduler.tasks.adopted import ADOPTED
+from jobscheduler.tasks.marks import MARKS, MarkReader, Marks
+from jobscheduler.tasks.processes import Process, children_of, look_at
+
+LOOK_WITHIN = 0.5
+"""Seconds after which a look at the descendants of one tree is cut short; the next one goes on."""
+
+MARKS_WITHIN = 0.5
+"""Seconds that a round waits for marks that are not known yet."""
+
+HANGS = 3.0
+"""Seconds after which a round is given up."""
+
+MOST_HUNG = 8
+"""Threads that may hang in a round, each for good."""
+
+_PAUSE = 0.02  # between two rounds
+_SHARE = 4  # a round that took long is followed by a pause so many times as long
+_LONGEST_PAUSE = 1.0
+_LOCK_WITHIN = 0.1  # seconds to wait for the lock
+
+
+def descendants(roots: Iterable[tuple[int, int | None]], within: float) -> list[Process]:
+    """Find the processes at `roots` and below that have not ended, for at most so many seconds.
+
+    A root is a pid and its start time, None for a process that cannot have been reaped. A child counts while its
+    parent is still the one that was asked, or the service: else its pid belongs to another process by now.
+    """
+    until = time.monotonic() + within
+    waiting: list[tuple[int, int | None, int | None]] = [(pid, start, None) for pid, start in roots]
+    seen: set[int] = set()
+    found = []
+    while waiting and time.monotonic() < until:
+        pid, start, parent = waiting.pop()
+        process = None if pid in seen else look_at(pid)
+        if process is None or start not in (None, process.start) or parent not in (None, process.parent, os.getpid()):
+            continue
+        seen.add(pid)
+        if not process.ended:
+            found.append(process)
+        waiting += [(child, None, pid) for child in children_of(pid)]
+    return found
+
+
+class Searched(Protocol):
+    """A tree whose processes are looked for."""
+
+    first_look: threading.Event
+
+    @property
+    def main_has_ended(self) -> bool:
+        """Whether the main process has ended."""
+
+    def owns(self, process: Process, marks: Marks | None) -> bool:
+        """Tell whether an adopted process belongs to this tree."""
+
+    def look(self, within: float, adopted: Iterable[Process] = ()) -> None:
+        """Find members, and signal them."""
+
+    def settle(self, *, has_ended: bool) -> bool:
+        """Forget the members that have ended; tell whether all have."""
+
+
+class TreeSearch:
+    """Looks for the processes of trees, on a thread that can be given up. `adopted` lists what was adopted."""
+
+    def __init__(self, adopted: Callable[[], Iterable[Process]], marks: MarkReader) -> None:
+        self._adopted = adopted
+        self._marks = marks
+        self._trees: tuple[Searched, ...] = ()
+        self._lock = threading.Lock()
+        self._new = threading.Event()
+        self._term = 0
+        self._hung = 0
+        self._is_alive = False
+        self._since: float | None = None
+
+    def add(self, tree: Searched) -> None:
+        """Look for the processes of a tree from now on. Does nothing when the lock cannot be had."""
+        self._change(lambda: (*self._trees, tree))
+        self._new.set()
+
+    def drop(self, tree: Searched) -> None:
+        """Look for them no more."""
+        self._change(lambda: tuple(one for one in self._trees if one is not tree))
+
+    def _change(self, changed: Callable[[], tuple[Searched, ...]]) -> None:
+        """Lock: held only for as long as it takes to change the list or to begin a thread."""
+        if not self._lock.acquire(timeout=_LOCK_WITHIN):
+            return
+        try:
+            self._trees = changed()
+            self._ensure_thread(time.monotonic())
+        finally:
+            self._lock.release()
+
+    def _ensure_thread(self, now: float) -> None:
+        hangs = self._since is not None and now - self._since > HANGS
+        if (self._is_alive and not hangs) or not self._trees or self._hung >= MOST_HUNG:
+            return
+        self._hung += hangs
+        self._term += 1
+        self._since = None
+        self._is_alive = False
+        with suppress(RuntimeError):  # the host has no thread left: the next tree tries again
+            threading.Thread(target=self._work, args=(self._term,), name="searching", daemon=True).start()
+            self._is_alive = True
+
+    def _work(self, term: int) -> None:
+        while not self._has_ended(term):
+            self._new.clear()
+            began = self._since = time.monotonic()
+            try:
+                self._round(self._trees)
+            finally:
+                if self._term == term:
+                    self._since = None
+            self._new.wait(min(max(_PAUSE, _SHARE * (time.monotonic() - began)), _LONGEST_PAUSE))
+
+    def _has_ended(self, term: int) -> bool:
+        with self._lock:
+            if self._term == term and not self._trees:
+                self._is_alive = False
+            return self._term != term or not self._trees
+
+    def _round(self, trees: tuple[Searched, ...]) -> None:
+        ended = [tree.main_has_ended for tree in trees]
+        for tree in trees:
+            tree.look(LOOK_WITHIN)
+            tree.first_look.set()
+        adopted = tuple(self._adopted())
+        is_whole = self._read_marks(adopted)
+        for tree in trees:
+            if own := [one for one in adopted if tree.owns(one, self._marks.known(one.known))]:
+                tree.look(LOOK_WITHIN, own)
+        for tree, has_ended in zip(trees, ended, strict=True):
+            if tree.settle(has_ended=has_ended and is_whole):
+                self.drop(tree)
+
+    def _read_marks(self, adopted: Iterable[Process]) -> bool:
+        """Have the marks of processes read; return whether all are known."""
+        unknown = [one for one in adopted if self._marks.known(one.known) is None]
+        if unknown:
+            self._marks.wait(MARKS_WITHIN)
+        return all(self._marks.known(one.known) is not None for one in unknown)
+
+
+SEARCH = TreeSearch(ADOPTED.processes, MARKS)
+"""The one of this process."""

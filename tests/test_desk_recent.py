@@ -1,0 +1,69 @@
+"""The instants of each job's last records, by which its page finds them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, cast
+
+from jobscheduler.config import Settings
+from jobscheduler.desk import Recall, Recent, ServiceFace
+from jobscheduler.desk import recent as module
+from jobscheduler.model import Record, Status
+from jobscheduler.results import Results
+from jobscheduler.runlog.lines import as_text, line_of
+
+START = datetime(2026, 11, 22, tzinfo=UTC)
+
+
+def record(number: int, job_id: str = "a") -> Record:
+    """One each minute."""
+    at = START + timedelta(minutes=number)
+    return Record(at, Status.SUCCESS, job_id, f"{number:012x}", at, at, 0.1)
+
+
+def test_the_last_instants_of_a_job_are_kept_and_no_more() -> None:
+    """However many there are; those of a job that is removed too, for a while."""
+    recent = Recent()
+    for number in range(1000):
+        recent.take(record(number))
+        assert len(recent._jobs["a"]) <= module.KEPT + module.SLACK
+    expected = [START + timedelta(minutes=number) for number in range(999, 999 - module.KEPT, -1)]
+
+    assert recent.of("a") == expected
+    recent.forget(["a"])
+    assert recent.of("a") == expected
+    for number in range(module.REMOVED):
+        recent.take(record(0, f"b{number}"))
+        recent.forget([f"b{number}"])
+    assert recent.of("a") == recent.of("unknown") == []
+
+
+def test_the_page_of_a_job_shows_its_last_records_however_much_others_write(tmp_path: Path, monkeypatch: Any) -> None:
+    """Beyond the part of the log that is read; and whether there are others is said."""
+    monkeypatch.setattr("jobscheduler.desk.face.JOB_BYTES", 300_000)
+    log, recent = tmp_path / "s.log", Recent()
+    with log.open("wb") as file:
+        for number in range(20_000):
+            one = record(number, "rare" if number % 500 == 0 else "busy")
+            file.write(line_of(one, as_text))
+            if number > 5_000:
+                recent.take(one)
+    settings = cast("Settings", Settings(log_file=log))
+    face = ServiceFace(settings, cast("Any", None), cast("Any", None), Results(), cast("Any", None), recent)
+
+    rare, busy = face.history("rare", 1000), face.history("busy", 100)
+    gone = face.history("gone", 100)
+
+    assert [int(one["run_id"], 16) for one in rare.lines] == list(range(19_500, 5_000, -500))
+    assert (rare.is_whole, len(busy.lines), busy.is_whole, gone.lines, gone.is_whole) == (False, 100, False, [], False)
+    assert rare.since is not None
+
+
+def test_what_was_before_the_start_is_recalled(tmp_path: Path) -> None:
+    """From the end of the log, when somebody first asks."""
+    log, recent = tmp_path / "s.log", Recent()
+    log.write_bytes(b"".join(line_of(record(number), as_text) for number in range(100)))
+    Recall(log, 0, Results(), recent)()
+
+    assert recent.of("a") == [START + timedelta(minutes=number) for number in range(99, 99 - module.KEPT, -1)]

@@ -1,0 +1,102 @@
+"""Readings of the log that end early, and lines that are found by their time."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from jobscheduler.runlog.bounded import Reach, at_instants, newest
+from jobscheduler.runlog.history import back
+from jobscheduler.runlog.parsing import RECORDS
+from jobscheduler.runlog.wanted import Wanted
+
+START = datetime(2026, 11, 22, tzinfo=UTC)
+FORMS = (
+    "{time} SUCCESS job_id={job} number={number}\n",
+    '{{"time": "{time}", "status": "SUCCESS", "job_id": "{job}"}}\n',
+)
+
+
+def at(number: int) -> datetime:
+    """When a line is written: one each 10 ms."""
+    return START + timedelta(milliseconds=10 * number)
+
+
+def line(number: int, job: str, form: str = FORMS[0]) -> str:
+    """A record."""
+    time = at(number).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return form.format(time=time, job=job, number=number)
+
+
+def written(path: Path, lines: list[str], files: int = 3) -> Path:
+    """Make a log of several files, the newest without a number."""
+    each = -(-len(lines) // files)
+    for number in range(files):
+        name = path if number == files - 1 else path.with_name(f"{path.name}.{files - 1 - number}")
+        name.write_text("".join(lines[number * each : (number + 1) * each]))
+    return path
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_lines_are_found_by_their_time_wherever_they_are(tmp_path: Path, form: str) -> None:
+    """In every file, first and last ones too, and a little out of order."""
+    lines = [line(number, f"job-{number % 1000}", form) for number in range(60_000)]
+    lines[30_000], lines[30_040] = lines[30_040], lines[30_000]
+    path = written(tmp_path / "log", lines)
+    numbers = [59_000, 40_000, 39_000, 30_000, 20_000, 1000, 0]
+
+    found = at_instants(path, 2, Wanted("job-0", RECORDS), [at(number) for number in numbers])
+
+    assert [one.pairs["time"] for one in found] == [line(number, "").split(" ")[0] for number in numbers]
+
+
+def test_a_time_at_which_there_is_no_line_finds_none(tmp_path: Path) -> None:
+    """Before the log, after it, in the middle; nor is a line of another job taken."""
+    path = written(tmp_path / "log", [line(number, f"job-{number % 10}") for number in range(3000)])
+    times = [at(9000), at(1000) + timedelta(milliseconds=5), at(1001), at(-5)]
+
+    assert at_instants(path, 2, Wanted("job-0", RECORDS), times) == []
+    assert at_instants(tmp_path / "none", 2, Wanted("job-0", RECORDS), times) == []
+
+
+def test_a_reading_ends_after_so_many_bytes_and_says_how_far_it_came(tmp_path: Path) -> None:
+    """So that a request has an end, whatever the log holds."""
+    path = written(tmp_path / "log", [line(number, "busy") for number in range(60_000)])
+
+    part = newest(path, 2, Wanted("other", RECORDS), 50, Reach(500_000))
+    assert part.found == []
+    assert part.since is not None
+    assert at(55_000) > part.since > at(40_000)
+    few = newest(path, 2, Wanted("busy", RECORDS), 50, Reach(500_000))
+    assert (len(few.found), few.since) == (50, at(59_950))
+    whole = newest(path, 2, Wanted("busy", RECORDS), 10**6, Reach(10**9))
+    assert (len(whole.found), whole.since) == (60_000, None)
+
+
+def test_a_reading_ends_when_its_caller_wants_no_more(tmp_path: Path) -> None:
+    """Before the next block."""
+    path = written(tmp_path / "log", [line(number, "busy") for number in range(60_000)])
+
+    class Left(Exception):
+        pass
+
+    def check() -> None:
+        raise Left
+
+    with pytest.raises(Left):
+        newest(path, 2, Wanted("other", RECORDS), 50, Reach(10**9, check))
+
+
+def test_what_begins_like_an_id_is_not_taken_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was: to look for `job-1` among `job-10` to `job-19`, or for nothing, took a minute of a large log."""
+    path = written(tmp_path / "log", [line(number, f"job-1{number % 10}") for number in range(3000)], files=1)
+    with path.open("a") as log:
+        log.write("2026-11-23T00:00:00.000Z INFO job.noted job_id=job-1\n" + line(9_000_000, "job-1"))
+    parsed: list[bytes] = []
+    monkeypatch.setattr("jobscheduler.runlog.wanted.parse_line", parsed.append)
+
+    for job_id in ("job-", "", "job-1"):
+        assert list(back(path, 0, Wanted(job_id))) == []
+    assert len(parsed) == 2

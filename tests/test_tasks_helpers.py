@@ -1,0 +1,147 @@
+"""Whether a command has begun behind the programs that prepare it: told by the kernel, and not by what was printed."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from jobscheduler.tasks import execute_command
+from jobscheduler.tasks.execute_command_child import Plan
+from jobscheduler.tasks.execute_command_helpers import error_of, given_up_by, is_proved
+from jobscheduler.tasks.processes import Process, look_at
+from tests.tasks_support import as_root, failure, open_to_all
+
+ENDED = Process(7, 7, 1, 7, "Z", 7, "env", 0)
+FIELDS = [{"nice": 1}, pytest.param({"user": "nobody"}, marks=as_root)]
+LIES = [
+    "/usr/bin/env: 'x': Resource temporarily unavailable",
+    "/usr/bin/env: '/bin/sh': Text file busy",
+    "env: '/bin/sh': Text file busy (os error 26)",
+    "setpriv: failed to execute /usr/bin/env: Resource temporarily unavailable",
+]
+
+
+def counted(tmp_path: Path) -> Path:
+    open_to_all(tmp_path)
+    tmp_path.chmod(0o777)
+    return tmp_path / "count"
+
+
+@pytest.mark.parametrize("fields", FIELDS)
+@pytest.mark.parametrize("lie", LIES)
+def test_a_command_that_prints_what_a_helper_prints_has_run_once(tmp_path, fields, lie):
+    count = counted(tmp_path)
+    failed = failure(f'echo x >> {count}; echo "{lie}"; exit 126', **fields)
+    assert count.read_text() == "x\n"
+    assert failed.reason == "exit"
+    assert "126 was not permitted" in str(failed)
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_command_that_takes_the_name_of_a_helper_too_has_run_once(tmp_path, lie):
+    """Its record may be wrong then, which is its own affair; it is not run again without the kernel's word."""
+    count, script = counted(tmp_path), tmp_path / "script.py"
+    name = lie.partition(": ")[0].rpartition("/")[2]
+    script.write_text(
+        "import ctypes, sys\n"
+        f"open({str(count)!r}, 'a').write('x')\n"
+        f"ctypes.CDLL(None).prctl(15, {name.encode()!r}, 0, 0, 0)\n"
+        f"print({lie!r})\n"
+        "sys.stdout.flush()\n"
+        "import os; os._exit(126)\n"
+    )
+    failure([sys.executable, str(script)], nice=1)
+    assert count.read_text() == "x"
+
+
+@as_root
+def test_a_user_with_too_many_processes_is_waited_for(alice, monkeypatch):
+    """The kernel refuses the exec after the change of user, and says so in the flags of the process."""
+    monkeypatch.setattr(execute_command, "PERSIST", 0.6)
+    tries = []
+    start = execute_command.Child.start
+    monkeypatch.setattr(execute_command.Child, "start", lambda plan: (tries.append(1), start(plan))[1])
+    busy = [alice.popen(["sleep", "1000"]) for _ in range(2)]
+    before = resource.getrlimit(resource.RLIMIT_NPROC)
+    resource.setrlimit(resource.RLIMIT_NPROC, (1, before[1]))
+    try:
+        failed = failure(["true"], user=alice.name)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NPROC, before)
+        for process in busy:
+            process.kill()
+            process.wait()
+    assert failed.reason == "start"
+    assert "no process left" in str(failed)
+    assert len(tries) > 1
+
+
+@pytest.mark.parametrize(
+    ("said", "number"),
+    [
+        ("/usr/bin/env: './x': No such file or directory\n", errno.ENOENT),  # GNU 9.1
+        ("env: './x': No such file or directory\n", errno.ENOENT),  # GNU 9.7
+        ("env: './x': No such file or directory (os error 2)\n", errno.ENOENT),  # uutils
+        ("env: \u2018./x\u2019: Permission denied\n", errno.EACCES),
+        ("env: './x': Text file busy\nenv: use -[v]S to pass options in shebang lines\n", errno.ETXTBSY),
+        ("error: ./x (os error 8)", errno.ENOEXEC),
+    ],
+)
+def test_a_helper_is_understood_however_it_spells_its_message(said, number):
+    error = error_of(ENDED, said.encode(), b"./x", "/")
+    assert isinstance(error, OSError)
+    assert (error.errno, error.filename) == (number, b"./x")
+
+
+@pytest.mark.parametrize("said", ["env: cannot change directory to '/closed': Permission denied", "?? /closed ??"])
+def test_a_directory_that_cannot_be_entered_is_told_in_the_words_of_the_helper(said):
+    error = error_of(ENDED, said.encode(), b"./x", "/closed")
+    assert str(error) == said.removeprefix("env: ")
+
+
+def test_a_command_that_becomes_env_has_begun():
+    """Its message is about another program."""
+    assert error_of(ENDED, b"env: 'other': No such file or directory", b"/bin/sh", "/") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "program", "is_helper"),
+    [("env", b"/bin/sh", True), ("sh", b"/bin/sh", False), ("env", b"/usr/bin/env", False), ("setpriv", b"x", True)],
+)
+def test_the_name_that_the_kernel_has_for_the_process_decides(name, program, is_helper):
+    ended = Process(7, 7, 1, 7, "Z", 7, name, 0)
+    assert given_up_by(ended, program) == (ended if is_helper else None)
+
+
+def test_a_process_whose_end_was_not_seen_has_begun():
+    assert given_up_by(None, b"x") is None
+
+
+def test_only_what_the_kernel_confirms_is_tried_again(tmp_path):
+    program = tmp_path / "program"
+    program.write_text("#!/bin/sh\n")
+    plan = Plan([], {}, "/", 0, program=b"./program", home=str(tmp_path))
+    busy, full = OSError(errno.ETXTBSY, ""), OSError(errno.EAGAIN, "")
+    assert not is_proved(busy, ENDED, plan)
+    with program.open("a"):
+        assert is_proved(busy, ENDED, plan)
+    assert not is_proved(full, ENDED, plan)
+    assert is_proved(full, Process(7, 7, 1, 7, "Z", 7, "setpriv", 0x1000), plan)
+    assert not is_proved(OSError(errno.ENOMEM, ""), ENDED, plan)
+    assert not is_proved(ValueError("x"), ENDED, plan)
+
+
+def test_a_zombie_still_has_the_name_of_the_program_that_it_became_last():
+    """On which all of this rests."""
+    process = subprocess.Popen(["/usr/bin/env", "/bin/sh", "-c", "exit 3"])
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    seen = look_at(process.pid)
+    assert seen is not None
+    assert (seen.name, seen.ended) == ("sh", True)
+    process.wait()

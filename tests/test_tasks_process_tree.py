@@ -1,0 +1,217 @@
+"""The end of a run's process tree: both signals are sent in time, whatever becomes of the look for the rest."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+
+import pytest
+
+from jobscheduler.runner import Runner
+from jobscheduler.tasks import execute_command, process_tree, tree_search
+from jobscheduler.tasks.marks import MARKS, MarkReader
+from jobscheduler.tasks.process_tree import HEAD_START, TreeEnd
+from jobscheduler.tasks.processes import Process
+from jobscheduler.tasks.stop_signals import StopSignals
+from jobscheduler.tasks.tree_search import TreeSearch
+from tests.tasks_support import Log, Pipe, context, eventually, execute, failure, in_thread, is_gone, job, no_strangers
+
+__all__ = ["no_strangers"]
+
+DEAF = "trap '' TERM; while :; do sleep 0.01; done"
+
+
+class Spy:
+    """A main process that is nothing but a list of the signals that it got."""
+
+    pid = 2**22 + 1  # above every pid
+
+    def __init__(self, *, is_permitted: bool = True, ends_of: signal.Signals | None = None) -> None:
+        self.got: list[tuple[signal.Signals, bool]] = []
+        self._is_permitted = is_permitted
+        self._ends_of = ends_of
+
+    def send(self, *signals: signal.Signals, group: bool) -> bool:
+        """Take note of them."""
+        self.got += [(number, group) for number in signals]
+        return self._is_permitted
+
+    def has_ended(self) -> bool:
+        """Whether the signal came that ends it."""
+        return self._ends_of in [number for number, _ in self.got]
+
+
+@pytest.fixture
+def never():
+    """An event that comes at the end of the test only."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+def searching(adopted=tuple) -> TreeSearch:
+    return TreeSearch(adopted, MarkReader())
+
+
+def seen_through(tree: TreeEnd):
+    return tree.see_through(time.sleep)
+
+
+@pytest.fixture(autouse=True)
+def _short_grace(monkeypatch):
+    monkeypatch.setattr(process_tree, "GRACE", 0.4)
+    monkeypatch.setattr(process_tree, "KILL_WITHIN", 0.4)
+
+
+def test_a_look_that_never_returns_delays_neither_term_nor_kill_nor_the_end(never):
+    """TERM goes to the group then, since nothing is known of the rest."""
+    main, signals = Spy(ends_of=signal.SIGKILL), StopSignals()
+    search = searching(lambda: never.wait() and ())
+    search._round = lambda _: never.wait()  # not even the main process's own descendants are found
+    began = time.monotonic()
+    tree = TreeEnd(main, ("7", 1), signals, search=search)
+    assert seen_through(tree) == ()
+    assert main.got == [(signal.SIGTERM, True), (signal.SIGCONT, True), (signal.SIGKILL, True)]
+    assert signals.term_sent - began < HEAD_START + 1
+    assert signals.kill_sent - signals.term_sent < 0.4 + 1
+
+
+def test_a_lock_that_is_held_for_ever_delays_neither_term_nor_kill_nor_the_end():
+    """Neither that of the search nor that under which marks are read."""
+    main, signals, search = Spy(ends_of=signal.SIGKILL), StopSignals(), searching()
+    with search._lock, MARKS._lock:
+        seen_through(TreeEnd(main, ("7", 1), signals, search=search))
+    assert [number for number, _ in main.got] == [signal.SIGTERM, signal.SIGCONT, signal.SIGKILL]
+    assert signals.term_sent is not None
+    assert signals.kill_sent is not None
+
+
+def test_the_signals_are_sent_although_nothing_waits_for_the_end():
+    """The thread that would wait is got from one that may stand still."""
+    main, signals = Spy(ends_of=signal.SIGKILL), StopSignals()
+    TreeEnd(main, ("7", 1), signals, search=searching()).begin()
+    eventually(lambda: signals.kill_sent is not None)
+    assert [number for number, _ in main.got] == [signal.SIGTERM, signal.SIGCONT, signal.SIGKILL]
+
+
+def test_the_signals_are_sent_on_a_host_without_a_thread_left(monkeypatch):
+    """By the thread that waits for the end."""
+
+    def refuse(_thread):
+        raise RuntimeError("can't start new thread")
+
+    main, signals = Spy(ends_of=signal.SIGKILL), StopSignals()
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        seen_through(TreeEnd(main, ("7", 1), signals, search=searching()))
+    assert [number for number, _ in main.got] == [signal.SIGTERM, signal.SIGCONT, signal.SIGKILL]
+
+
+def test_a_process_that_outlives_kill_is_named():
+    signals = StopSignals()
+    (left,) = seen_through(TreeEnd(Spy(is_permitted=False), ("7", 1), signals, search=searching()))
+    assert (left.pid, left.why) == (Spy.pid, "not permitted")
+    assert signals.survivors == (left,)
+
+
+def test_a_record_names_the_processes_that_could_not_be_ended(monkeypatch, tmp_path):
+    """A setuid program that has become root, say: the kernel refuses the signals of an ordinary user."""
+    monkeypatch.setattr(execute_command.Child, "send", lambda *_, **__: False)
+    monkeypatch.setattr(process_tree, "send", lambda *_: False)
+    pipe, told = Pipe(tmp_path), context()
+    with in_thread(lambda: (pipe.pids(), told.stop("timeout"))):
+        failed = failure(f"echo $$ > {pipe.path}; exec sleep 3", told)
+    (left,) = told.signals.survivors
+    assert str(failed) == f"1 of its processes could not be ended: {left.pid} (sleep, not permitted)"
+    eventually(lambda: is_gone(left.pid))
+
+
+def test_a_time_limit_is_kept_by_a_real_service_loop_while_looks_hang(monkeypatch, never):
+    """From the limit to the record: a command that does not hear TERM is dead, and its record there, in time."""
+    monkeypatch.setattr(process_tree, "descendants", lambda *_: never.wait() and [])
+    log = Log()
+    runner = Runner(log.record, log.emit)
+    run = runner.begin(job(own={"command": DEAF}, timeout=0.2), None)
+    began = time.monotonic()
+    record = run.attempt()
+    runner.close()
+    assert record.reason == "timeout"
+    assert dict(record.details)["signal"] == "SIGKILL"
+    assert time.monotonic() - began < 0.2 + HEAD_START + 0.8 + 2
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+def test_no_process_hears_term_twice(monkeypatch, tmp_path, never, hangs):
+    """A second one means `at once` to some programs. A child that is found late is no exception."""
+    if hangs:
+        monkeypatch.setattr(process_tree, "descendants", lambda *_: never.wait() and [])
+    monkeypatch.setattr(process_tree, "GRACE", 3.0)
+    pipe, heard, told, ready = Pipe(tmp_path), tmp_path / "heard", context(), tmp_path / "ready"
+    trap = f"n=0; trap 'echo x >> {heard}; n=1' TERM; "
+    wait_a_while = "while [ $n = 0 ]; do sleep 0.01; done; for i in 1 2 3 4 5 6 7 8 9; do sleep 0.05; done"
+    child = tmp_path / "child"
+    child.write_text(f"{trap} touch {ready}; {wait_a_while}")
+    start = f"sh {child} & while [ ! -e {ready} ]; do sleep 0.01; done; echo $$ > {pipe.path}"
+    command = f"{trap} {start}; {wait_a_while}; exit 3"
+    with in_thread(lambda: (pipe.pids(), told.stop("timeout"))):
+        failure(command, told)
+    assert heard.read_text() == "x\nx\n"
+
+
+def test_a_job_with_a_large_environment_is_known_by_its_mark(tmp_path):
+    """Its marks stand first in what it is given, and are found behind the rest when a shell has sorted it anew."""
+    pipe, told = Pipe(tmp_path), context()
+    env = {f"BIG_{number}": "x" * 10_000 for number in range(5)}
+    pids = []
+    with in_thread(lambda: (pids.extend(pipe.pids()), told.stop("timeout"))):
+        failure(f"setsid -f sh -c 'echo $$ > {pipe.path}; exec sleep 1000'; sleep 1000", told, env=env)
+    eventually(lambda: is_gone(pids[0]))
+
+
+def test_many_trees_share_a_look():
+    """Hundreds of runs that end together would else look at the same processes hundreds of times."""
+    looks = []
+    search = searching(lambda: looks.append(1) or ())
+    mains = [Spy(ends_of=signal.SIGTERM) for _ in range(50)]
+    trees = [TreeEnd(main, (str(number), 1), StopSignals(), search=search) for number, main in enumerate(mains)]
+    search._lock.acquire()
+    for tree in trees:
+        search._trees = (*search._trees, tree)
+    search._lock.release()
+    for tree in trees:
+        tree.begin()
+    eventually(lambda: all(tree._over.is_set() for tree in trees))
+    assert len(looks) < 50
+
+
+def test_a_search_that_hangs_is_replaced(monkeypatch, never):
+    """By the next run that has to end."""
+    monkeypatch.setattr(tree_search, "HANGS", 0.1)
+    hangs = iter([True])
+    search = searching(lambda: (next(hangs, False) and never.wait() and ()) or ())
+    search.add(TreeEnd(Spy(), ("7", 1), StopSignals(), search=search))
+    eventually(lambda: search._since is not None and time.monotonic() - search._since > 0.1)
+    second = TreeEnd(Spy(ends_of=signal.SIGTERM), ("8", 1), StopSignals(), search=search)
+    assert seen_through(second) == ()
+
+
+def test_a_pid_that_was_given_away_is_not_part_of_the_tree(monkeypatch):
+    """Once the main process is reaped its pid may be that of another process."""
+    main, told = Spy(), []
+    stranger = Process(main.pid, 5, 1, main.pid, "S")
+    monkeypatch.setattr(process_tree, "descendants", lambda roots, _: [stranger] if dict(roots) else [])
+    monkeypatch.setattr(process_tree, "send", lambda process, *_: told.append(process))
+    tree = TreeEnd(main, ("7", 1), StopSignals(), search=searching())
+    tree.let_go()
+    assert not tree.owns(stranger, None)
+    tree.look(1.0)
+    tree._terminate()
+    assert told == []
+
+
+def test_a_run_that_is_not_stopped_sends_no_signal():
+    told = context()
+    execute("true", told)
+    told.stop("shutdown")
+    assert told.signals.term_sent is None
