@@ -133,7 +133,10 @@ def test_a_file_name_cannot_disturb_the_terminal(tmp_path: Path) -> None:
 def test_validate_warns_of_what_is_legal_and_most_likely_not_meant(tmp_path: Path) -> None:
     """Characters that look like others, a zone that surprises, a delay that is cut; and exits with 0."""
     command = {"type": "execute_command", "command": "ls\u00a0-l", "cwd": "/tmp\u200b"}
-    put(tmp_path / "a.json", {**job("a", timezone="Etc/GMT+3", retry={"attempts": 3, "delay": "1h"}), "task": command})
+    put(
+        tmp_path / "a.json",
+        {**job("a", timezone="Etc/GMT+3", retry={"attempts": 3, "delay": "1h", "max_delay": "10m"}), "task": command},
+    )
     put(tmp_path / "b.json", job("b", command=["ls", "\u2013l"]))
     put(tmp_path / "c.json", job("c", command="echo d\u00e9j\u00e0 \u2013 vu", retry={"attempts": 3}))
     done = run("validate", "--json", str(tmp_path))
@@ -149,7 +152,7 @@ def test_validate_warns_of_what_is_legal_and_most_likely_not_meant(tmp_path: Pat
         (
             "warning",
             "a.json",
-            "no delay is longer than `max_delay`, which is 600 s unless given",
+            "no delay is longer than `max_delay`, which is 600 s",
             "give a `max_delay` of 3600 or more, or a shorter `delay`",
         ),
         ("warning", "b.json", "U+2013, en dash, does not begin an option", "write `-` instead"),

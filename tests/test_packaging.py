@@ -133,6 +133,7 @@ def test_the_settings_file_shows_every_option_with_its_default() -> None:
     assert shown.pop("JOBSCHEDULER_HTTP_TOKEN_FILE") == "/etc/scheduler/http-token"
     assert shown.pop("JOBSCHEDULER_ON_FAILURE") == "/etc/scheduler/on-failure.json"
     assert shown.pop("JOBSCHEDULER_ON_RECOVERY") == "/etc/scheduler/on-recovery.json"
+    assert shown.pop("JOBSCHEDULER_HOST_ID") == "web-1"
     assert shown.pop("JOBSCHEDULER_DATABASE_URL_FILE") == "/etc/scheduler/database-url"
     with_default = [option for option in OPTIONS if getattr(Settings(), option.name) is not None]
     assert shown == {option.variable: default_of(option) for option in with_default}

@@ -69,7 +69,7 @@ def file_of(block: Block) -> str:
 
 DIFFERS = [
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"), "INSTANT"),
-    (re.compile(r"\b(run_id|pid|duration|took)=\S+"), r"\1=DIFFERS"),
+    (re.compile(r"\b(run_id|pid|duration|took|hash)=\S+"), r"\1=DIFFERS"),
 ]
 
 

@@ -27,7 +27,7 @@ def oddities(raw: bytes, origin: str, job: Job, rules: Rules) -> tuple[Problem, 
         return ()
     return tuple(
         located(Problem(message, file=origin, help=help_), text, path)
-        for path, message, help_ in (*_zone(value), *_characters(value), *_retry(value, job), *_tasks(job, rules))
+        for path, message, help_ in (*_zone(value), *_characters(value), *_retry(job), *_tasks(job, rules))
     )
 
 
@@ -57,14 +57,12 @@ def _texts(value: Any, path: jsontext.Path) -> Iterator[tuple[jsontext.Path, str
         yield from (((*path, number), one) for number, one in enumerate(value))
 
 
-def _retry(value: dict[str, Any], job: Job) -> Iterator[Odd]:
-    """Say that the longest delay cuts the first one, which is easily not seen where only the first was written."""
+def _retry(job: Job) -> Iterator[Odd]:
+    """Find a longest delay that cuts the first one."""
     retry = job.retry
-    if retry is None or retry.delay <= retry.max_delay:
-        return
-    given = "max_delay" in value["retry"]
-    message = f"no delay is longer than `max_delay`, which is {retry.max_delay:g} s{'' if given else ' unless given'}"
-    yield ("retry", "delay"), message, f"give a `max_delay` of {retry.delay:g} or more, or a shorter `delay`"
+    if retry is not None and retry.delay > retry.max_delay:
+        message = f"no delay is longer than `max_delay`, which is {retry.max_delay:g} s"
+        yield ("retry", "delay"), message, f"give a `max_delay` of {retry.delay:g} or more, or a shorter `delay`"
 
 
 def _tasks(job: Job, rules: Rules) -> Iterator[Odd]:

@@ -126,8 +126,9 @@ class Runner:
         self.timer.close()
 
     def _end(self, run: Run, record: Record) -> None:
-        self._forget(run)
+        """Tell the record first: a stop that sees no run at work any more may close the log."""
         self.tell(record)
+        self._forget(run)
 
     def _forget(self, run: Run) -> None:
         with self._lock:
