@@ -42,6 +42,9 @@ ACCEPTED = timedelta(hours=3)
 NOTICED = timedelta(seconds=1)
 """A clock that is set back by less than this changes nothing: what is decided stays so, and it soon has passed that."""
 
+LOCK_WAIT = 0.1
+"""How long the supervising thread waits for the lock of the schedule, in seconds."""
+
 utc_now: Callable[[], datetime] = partial(datetime.now, UTC)
 """The host's time; asked several times for each run."""
 
@@ -338,10 +341,13 @@ class Scheduler:
     def look_at_clock(self) -> bool:
         """Take note of the time; if the clock was set back, what was decided stays so, and the rest is due in its turn.
 
-        Tells whether it was. To be called about once a second.
+        Tells whether it was. To be called about once a second, by the thread that also sees whether this lock is ever
+        given back: it waits only a moment for it, and looks again at the next call.
         """
         now = self._clock()
-        with self._lock:
+        if not self._lock.acquire(timeout=LOCK_WAIT):
+            return False
+        try:
             if self._stopped_at is not None or self._at_start is not None:
                 return False
             behind = self._ledger.live(now)
@@ -350,6 +356,8 @@ class Scheduler:
             turned = self._ledger.turn_back(now, self._elapsed())
             ahead = self._ledger.ahead
             self._wants_full = True
+        finally:
+            self._lock.release()
         self._tell_accepted((ahead or now) - now, now)
         for entry in turned:
             self._wake_again(entry)

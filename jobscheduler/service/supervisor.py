@@ -311,7 +311,7 @@ class Supervisor:
         if jump is not None:
             self._log.event(Level.WARNING, "clock.stepped", set_by=jump.set_by or None, slept=jump.slept or None)
         if self._scheduler.look_at_clock():  # also one that is set back by little, again and again, is seen there
-            self._lookout.look(self._reconciler.reconsider)
+            self._files.put("reconsider", partial(self._lookout.look, self._reconciler.reconsider))
         if jump is not None:
             self._scheduler.wakeup()
             self._mark(time.monotonic())
