@@ -28,9 +28,9 @@ from tests.test_database import table_of
 from tests.test_database_making import make_version_1
 from tests.test_database_reload import World
 from tests.test_database_service import url_file, with_database
-from tests.throwaway_users import ThrowawayUser, alice
+from tests.throwaway_users import ThrowawayUser
 
-__all__ = ["alice", "on_mariadb", "place", "server"]
+__all__ = ["on_mariadb", "place", "server"]
 
 
 @pytest.fixture

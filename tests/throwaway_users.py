@@ -13,10 +13,13 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+_NUMBERS = count(1)
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ def _account_files() -> Iterator[None]:
 def _user(role: str) -> Iterator[ThrowawayUser]:
     if os.geteuid() != 0:
         pytest.skip("only root can make users")
-    name = f"js-{role}-{os.getpid()}"
+    name = f"js-{role}-{os.getpid()}-{next(_NUMBERS)}"  # a module that imports the fixture has one of its own
     with _account_files():
         subprocess.run(["useradd", "--create-home", "--shell", "/bin/sh", "--user-group", name], check=True)
     account = pwd.getpwnam(name)
