@@ -10,8 +10,9 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,14 @@ def wait_until(condition: Callable[[], Any], seconds: float = 15.0, why: str = "
             pytest.fail(f"not within {seconds} s: {why or condition}")
         time.sleep(0.005)
     return found
+
+
+def threads_since(before: Collection[threading.Thread]) -> set[threading.Thread]:
+    """Return the threads started since `before`, a list of `threading.enumerate()`.
+
+    A count would be wrong when a thread of an earlier test ends in between.
+    """
+    return set(threading.enumerate()) - set(before)
 
 
 LINE = re.compile(r"(\S+) (?:(SUCCESS|FAILURE|SKIPPED|MISSED)|(INFO|WARNING|ERROR) (\S+))(?: (.*))?")

@@ -13,6 +13,7 @@ from jobscheduler.runner import end_leftovers
 from jobscheduler.tasks import process_tree
 from jobscheduler.tasks.aftermath import AFTERMATH
 from jobscheduler.tasks.processes import look_at, marked, send, tree
+from tests.conftest import threads_since
 from tests.tasks_support import (
     Pipe,
     as_root,
@@ -273,10 +274,11 @@ def test_runs_at_the_same_time_do_not_take_each_others_status():
 def test_plain_runs_leave_nothing():
     """No descriptor, no thread, no process."""
     execute("true")
-    before = descriptors(), threading.active_count()
+    opened, threads = descriptors(), threading.enumerate()
     for _ in range(50):
         execute("echo hello", stdin="x")
-    assert (descriptors(), threading.active_count()) == before
+    assert descriptors() <= opened
+    assert not threads_since(threads)
     assert not children()
 
 

@@ -13,7 +13,7 @@ from watchdog.events import FileClosedEvent, FileMovedEvent
 
 from jobscheduler.sources.directory import DirectorySource, is_job_file
 from jobscheduler.watch import Hints, State, Watch
-from tests.conftest import wait_until
+from tests.conftest import threads_since, wait_until
 
 
 class Looks:
@@ -176,11 +176,12 @@ def test_arming_again_and_again_leaks_nothing(tmp_path: Path, looks: Looks, watc
     one = watch(tmp_path / "jobs.d")
     for _ in range(3):
         assert one.tend() == (State.BLIND, "")
-    before = len(list(Path("/proc/self/fd").iterdir())), threading.active_count()
+    descriptors, threads = len(list(Path("/proc/self/fd").iterdir())), threading.enumerate()
     for _ in range(20):
         (tmp_path / "jobs.d").mkdir()
         assert one.tend() == (State.ANEW, "")
         (tmp_path / "jobs.d").rmdir()
         assert one.tend() == (State.BLIND, "")
 
-    assert (len(list(Path("/proc/self/fd").iterdir())), threading.active_count()) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) <= descriptors
+    assert not threads_since(threads)
