@@ -144,18 +144,18 @@ class Scheduler:
 
     # -- the time before this start
 
-    def recall(self, past: Past | None, now: datetime) -> None:
+    def recall(self, past: Past | None, now: datetime) -> Past | None:
         """Take over what the log says of the time before; to be called once, before the first job is put.
 
-        Runs that a crash interrupted are ended and get their record. Slots that nobody decided are accounted for
-        when their job is put, until `start`.
+        Return what is believed of it: None if the log is that of another host. Runs that a crash interrupted are ended
+        and get their record. Slots that nobody decided are accounted for when their job is put, until `start`.
         """
         past, is_same_boot = believed(past, self._host_id, self._boot, self._write, now)
         before = self._before = Before(past, self._boot, self._write, now, self._elapsed())
         before.is_same_boot |= is_same_boot
         self._ledger.floor, self._ledger.settled_to = before.floor, now
         if past is None:
-            return
+            return None
         before.end_interrupted(now)
         ahead = max(past.mark.settled, past.mark.ahead or past.mark.settled)
         if ahead > now:
@@ -163,6 +163,7 @@ class Scheduler:
             self._tell_accepted(ahead - now, now)
         for job_id, ranges in past.accounted.items():
             self._ledger.recall(job_id, min(now, max(last for _, last in ranges)))
+        return past
 
     def _tell_accepted(self, behind: timedelta, now: datetime) -> None:
         """Say that the clock was set back so far that jobs wait for long."""

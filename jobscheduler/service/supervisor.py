@@ -120,7 +120,7 @@ class Supervisor:
         False if a signal ended that before anything was begun. There is no mark then, so the next start goes on from
         the same one as this, and from the records that were written since.
         """
-        self._scheduler.recall(past, utc_now())
+        past = self._scheduler.recall(past, utc_now())
         self._lookout.tend()
         if self._mailbox.is_stopping():
             self._tell_stopping(self._mailbox.take(0.0) or "")
@@ -410,9 +410,9 @@ class Supervisor:
 
 def _behind(behind: Behind) -> str:
     until = behind.until.isoformat(timespec="seconds").replace("+00:00", "Z")
-    jobs = "1 job has" if behind.jobs == 1 else f"{behind.jobs} jobs have"
+    run, wait = ("1 job has", "waits") if behind.jobs == 1 else (f"{behind.jobs} jobs have", "wait")
     by = lasting(behind.by.total_seconds())
-    return f"the clock was set back and is {by} behind: {jobs} run up to {until} and wait until that is past"
+    return f"the clock was set back and is {by} behind: {run} run up to {until} and {wait} until that is past"
 
 
 def rules_of(settings: Settings, guard: HangGuard) -> Rules:
