@@ -375,3 +375,22 @@ def test_a_clock_of_the_server_that_is_behind_makes_no_run_from_before_the_job_w
     assert base.stop() == 0
     assert base.words("MISSED", job_id="late") == []
     assert all(datetime.fromisoformat(one["scheduled"]) > added for one in base.words("SUCCESS", job_id="late"))
+
+
+def test_a_row_that_a_clock_ahead_has_written_loses_no_slot_of_an_outage(base: Service, tmp_path: Path) -> None:
+    """Its time lies in the future for hours: what counts is that the service has had it in force."""
+    table = with_database(base, Place(f"sqlite:///{tmp_path}/jobs.db", None, tmp_path / "jobs.db"))
+    marks, ahead = tmp_path / "marks", datetime.now(UTC) + timedelta(hours=5)
+    with table.database.writing() as connection:
+        rows.insert_jobs(connection, {"row": json.dumps(job("row", command=MARKING.format(marks)))}, ahead)
+        rows.add_marker(connection, ahead)
+    base.start()
+    base.wait_for("SUCCESS", job_id="row")
+    assert base.stop() == 0
+    known = len(base.words("SUCCESS", job_id="row"))
+    threading.Event().wait(2.2)
+    base.start()
+    wait_until(lambda: len(base.words("SUCCESS", job_id="row")) > known)
+    assert base.stop() == 0
+    assert base.words("MISSED", job_id="row", reason="down") != []
+    checked(base, marks, {"row": "* * * * * *"})
