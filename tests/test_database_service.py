@@ -7,6 +7,7 @@ import os
 import random
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -16,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from jobscheduler.config import BadSetting, settings_from
 from jobscheduler.database import JobTable, rows
@@ -394,3 +395,20 @@ def test_a_row_that_a_clock_ahead_has_written_loses_no_slot_of_an_outage(base: S
     assert base.stop() == 0
     assert base.words("MISSED", job_id="row", reason="down") != []
     checked(base, marks, {"row": "* * * * * *"})
+
+
+def test_a_stop_while_the_database_takes_nothing_says_how_many_lines_it_lacks(base: Service, tmp_path: Path) -> None:
+    """Each line of the log is in the table, or counted there as missing."""
+    table = with_database(base, Place(f"sqlite:///{tmp_path}/jobs.db", None, tmp_path / "jobs.db"))
+    table.add(job("row"))
+    base.start()
+    base.wait_for("SUCCESS", job_id="row")
+    with closing(sqlite3.connect(tmp_path / "jobs.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        known = len(base.words("SUCCESS"))
+        wait_until(lambda: len(base.words("SUCCESS")) > known + 1)
+        assert base.stop() == 0
+    (told,) = base.words("database.log_lost")
+    with table.database.reading() as connection:
+        there = connection.execute(select(func.count()).select_from(SYSLOG)).scalar_one()
+    assert there + int(told["lines_not_kept"]) == len(lines_of(base.log))
