@@ -17,11 +17,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, insert, select
 
 from jobscheduler.config import BadSetting, settings_from
 from jobscheduler.database import JobTable, rows
-from jobscheduler.database.tables import SYSLOG
+from jobscheduler.database.tables import MARKERS, SYSLOG
 from jobscheduler.model import Cron, Job, TaskSpec
 from jobscheduler.timetable import timetable_of
 from tests.accounting import MARKING, Account, lines_of
@@ -412,3 +412,25 @@ def test_a_stop_while_the_database_takes_nothing_says_how_many_lines_it_lacks(ba
     with table.database.reading() as connection:
         there = connection.execute(select(func.count()).select_from(SYSLOG)).scalar_one()
     assert there + int(told["lines_not_kept"]) == len(lines_of(base.log))
+
+
+def test_lines_and_requests_stay_for_as_long_as_the_settings_say(base: Service, tmp_path: Path) -> None:
+    """Each kind has its own: of two days, lines may stay for three and requests for one."""
+    table = with_database(base, Place(f"sqlite:///{tmp_path}/jobs.db", None, tmp_path / "jobs.db"))
+    base.options = (*base.options, "--keep-log-rows", "3d", "--keep-markers", "1d")
+    base.patched("import jobscheduler.database.retention as one; one.FIRST = 0.1")
+    days = [datetime.now(UTC) - timedelta(days=number) for number in (0, 2, 4)]
+    with table.database.writing() as connection:
+        line = {"level": "INFO", "logger_name": "x"}
+        connection.execute(insert(SYSLOG), [{**line, "created_at": at, "message": f"line {at}"} for at in days])
+        marker = {"updated": 1}
+        connection.execute(insert(MARKERS), [{**marker, "insert_time": at, "update_time": at} for at in days])
+    base.start()
+
+    def left() -> tuple[int, int]:
+        with table.database.reading() as connection:
+            lines = connection.execute(select(SYSLOG.c.message).where(SYSLOG.c.logger_name == "x")).all()
+            return len(lines), len(connection.execute(select(MARKERS.c.id)).all())
+
+    wait_until(lambda: left() == (2, 1))
+    assert base.stop() == 0
