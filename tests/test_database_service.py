@@ -378,6 +378,39 @@ def test_a_clock_of_the_server_that_is_behind_makes_no_run_from_before_the_job_w
     assert all(datetime.fromisoformat(one["scheduled"]) > added for one in base.words("SUCCESS", job_id="late"))
 
 
+def test_a_job_that_a_server_whose_clock_is_behind_got_in_an_outage_has_no_slot_from_before_it(
+    base: Service, on_mariadb: Place
+) -> None:
+    """Its row says that it was there an hour earlier, and so when the service was stopped."""
+    server, name = on_mariadb.server, on_mariadb.url.rpartition("/")[2]
+    assert server is not None
+    user = "behind@'127.0.0.1'"
+    server.sql(f"CREATE USER {user} IDENTIFIED BY 'behind'", f"GRANT ALL ON {name}.* TO {user}")
+    server.sql("SET GLOBAL init_connect = 'SET timestamp = UNIX_TIMESTAMP() - 3600'")
+    try:
+        url = f"mysql://behind:behind@127.0.0.1:{server.port}/{name}"
+        table = with_database(base, Place(url, server, base.jobs.parent / "none"))
+        base.start()
+        assert base.stop() == 0
+        threading.Event().wait(2.2)
+        added = datetime.now(UTC)
+        with table.database.writing() as connection:
+            row = (json.dumps(job("late")),)
+            connection.exec_driver_sql("INSERT INTO jm_jobs (job_id, definition) VALUES ('late', %s)", row)
+        base.start()
+        base.wait_for("SUCCESS", job_id="late")
+        assert base.stop() == 0
+    finally:
+        server.sql("SET GLOBAL init_connect = ''")
+    slots = [
+        datetime.fromisoformat(one["scheduled"])
+        for one in base.lines()
+        if one.get("job_id") == "late" and "scheduled" in one
+    ]
+    assert slots
+    assert min(slots) > added - timedelta(seconds=1)
+
+
 def test_a_row_that_a_clock_ahead_has_written_loses_no_slot_of_an_outage(base: Service, tmp_path: Path) -> None:
     """Its time lies in the future for hours: what counts is that the service has had it in force."""
     table = with_database(base, Place(f"sqlite:///{tmp_path}/jobs.db", None, tmp_path / "jobs.db"))
