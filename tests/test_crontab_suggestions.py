@@ -200,3 +200,26 @@ def test_suggestions_have_the_slots_that_the_other_grammar_means(grammar: Callab
         drawn += 1
         told[check(grammar(random), walk=drawn % 8 == 0)] += 1
     assert told["same"] > 200, told
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("0 0 25 12 * 2026", "`2026` is one field too many: cron does not have a field for the year"),
+        ("0 0 25 12 * 2026-2030", "`2026-2030` is one field too many: cron does not have a field for the year"),
+        ("0 5 * * 1 2026,2027", "`2026,2027` is one field too many: cron does not have a field for the year"),
+        ("0 0 31 12 * *", "`*` is one field too many: cron does not have a field for the year"),
+        ("0 0 25 12 * H", "`H` is one field too many: the five fields before it are complete"),
+        ("0 5 * * 1 root", "`root` is one word too many: a schedule does not name a user or a command"),
+    ],
+)
+def test_a_word_after_five_good_fields_is_what_a_refusal_is_about(text: str, message: str) -> None:
+    """Not the field that would be out of range if the line had seconds; the place is that of the word."""
+    found = refused(text)
+    assert (found.message, text[found.start : found.end]) == (message, text.split()[5])
+    assert found.instead == " ".join(text.split()[:5])
+
+
+def test_six_fields_with_one_that_is_out_of_range_are_told_as_that() -> None:
+    """The five before the last one are no schedule by themselves."""
+    assert refused("0 61 3 * * 1").message == "`61` is out of range: the minute is 0 to 59"
