@@ -289,6 +289,13 @@ class Scheduler:
         self._at_start += steps
         return []
 
+    def is_only_late(self, job: Job, now: datetime) -> bool:
+        """Tell whether a one-time job, over by the clock, is to be put: it came while the service was stopping."""
+        before, starting = self._before, self._at_start is not None
+        if before is None or not (starting or before.has_turn(job, now)):
+            return False
+        return before.is_only_late(job, now)
+
     def expire(self, job: Job, now: datetime) -> bool:
         """Take note of a one-time job that is over; tell whether its slot got an account just now."""
         before, starting = self._before, self._at_start is not None
