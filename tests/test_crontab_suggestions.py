@@ -56,6 +56,8 @@ def refused(text: str) -> Refused:
         ("@5minutes", "*/5 * * * *"),
         ("@quarterly", "0 0 1 1,4,7,10 *"),
         ("@dayly", "@daily"),
+        ("@daily root", "@daily"),
+        ("@daily /bin/true", "@daily"),
         ("0 0 * * mon#last,tue", "0 0 * * monL,tue"),
         ("0 0 * * tue,mon#-1", "0 0 * * tue,monL"),
         ("0 0 -1 * *", "0 0 L * *"),
@@ -81,7 +83,9 @@ def test_a_suggestion_means_what_was_written(text: str, instead: str) -> None:
         *("0 0 * 13 *", "0 0 * * 8", "0 24 * * 5", "60 1 * * *", "*/0 * * * *", "5x * * * *", "-5 * * * *"),
         *("0 0 -2 * *", "0 0 * * 5#6", "0 0 * * 5#0", "5", "0 1 * 5", "0 0 * * mun", "\u00e4 * * * *"),
         *("0 0 12 * * 2 2027", "0 0 12 * * Mo-Fr", "0 fri#2 * * *", "5/0 * * * *", "10\u00b2 * * * *"),
-        *("0 10 ? * 2 2027", "0 0 25 12 * 3000"),
+        *("0 10 ? * 2 2027", "0 0 25 12 * 3000", "cron(0 10 * * * *)", "cron( 0 18 1 * * 2027 )", "0 0 * * 7/2"),
+        *("@daily 5", "@reboot 60", "@midnight H", "@weekly monday", "@daily at 5", "@daily 10:00", "@hourly */2"),
+        *("H(10-5) * * * *", "H(0-70) * * * *", "H H(22-2) * * *", "H/61 * * * *", "H/0 * * * *", "H(0-9)/20 * * * *"),
     ],
 )
 def test_what_has_no_one_meaning_here_gets_no_suggestion(text: str) -> None:

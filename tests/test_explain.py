@@ -12,6 +12,7 @@ import pytest
 
 from jobscheduler.explain import Answer, Facts, Live, Question, Story, explain, story_of
 from jobscheduler.model import Cron, Job, Once, Problem, TaskSpec
+from jobscheduler.timetable import timetable_of
 
 BERLIN = ZoneInfo("Europe/Berlin")
 SLOT = datetime(2026, 11, 22, 0, 0, tzinfo=UTC)  # 01:00 in Berlin
@@ -380,3 +381,15 @@ def test_a_zone_that_surprises_is_said_with_the_rule() -> None:
 
     assert note in told(turned)
     assert not any("reversed" in sentence for sentence in told(JOB))
+
+
+def test_a_job_whose_coming_slots_are_over_says_that_the_clock_was_set_back() -> None:
+    """It is in force, and not due at the next time of its schedule: the reason is told, and told only then."""
+    following = tuple(timetable_of(JOB).slots(NOW, NOW + timedelta(days=9), 3))
+    waits, usual = (
+        explain(Question("report", NOW), facts(live=Live("scheduled", next=tuple((one, one) for one in slots))))
+        for slots in (following[2:], following)
+    )
+
+    assert any("the clock was set back: the slots from" in one for one in waits.sentences)
+    assert not any("clock was set back" in one for one in usual.sentences)

@@ -286,3 +286,15 @@ def test_the_build_requirements_are_those_that_wheels_reads() -> None:
     """`make wheels` takes what a build needs from pyproject.toml, so that a host without internet can build."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     assert [Requirement(one).name for one in project["build-system"]["requires"]] == ["setuptools"]
+
+
+def test_needrestart_leaves_the_service_alone_and_no_other() -> None:
+    """The file is Perl; needrestart reads it and matches the names of units against its keys."""
+    read = (
+        f"do '{ROOT}/systemd/needrestart.conf'; die $@ if $@; "
+        'for my $unit (@ARGV) { print "$unit\n" if grep { $unit =~ /$_/ and not $nrconf{override_rc}{$_} } '
+        "keys %{$nrconf{override_rc}} }"
+    )
+    units = ["jobscheduler.service", "jobscheduler-worker.service", "cron.service"]
+    said = subprocess.run(["perl", "-e", read, *units], capture_output=True, text=True, check=True).stdout
+    assert said.split() == ["jobscheduler.service"]

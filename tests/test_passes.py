@@ -17,6 +17,7 @@ from jobscheduler.fingerprint import in_log
 from jobscheduler.model import Job, Level, Value
 from jobscheduler.parse import Rules
 from jobscheduler.passes import Reconciler
+from jobscheduler.sources import directory
 from jobscheduler.sources.directory import DirectorySource
 from tests.conftest import job
 
@@ -48,6 +49,10 @@ class Notes:
     def touch(self, job_id: str, now: datetime) -> None:
         """Take note of another file for the same job."""
         self.touched.append(job_id)
+
+    def is_only_late(self, job: Job, now: datetime) -> bool:
+        """Never."""
+        return False
 
     def expire(self, job: Job, now: datetime) -> bool:
         """Write no record."""
@@ -434,3 +439,19 @@ def test_what_is_removed_is_named_by_the_file_that_it_was_last_in(world: World) 
 
     assert world.settle() == ["job.removed"]
     assert world.told[-1][1]["file"] == "b.json"
+
+
+def test_what_comes_back_in_the_place_of_a_lost_directory_is_read_though_it_looks_the_same(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another image on the same mount may have files of the same numbers, sizes and times."""
+    monkeypatch.setattr(directory, "signature_of", lambda found: (found.st_size,))
+    monkeypatch.setattr(directory, "FRESH", 0)
+    world.write("a.json", job("x", "0 1 * * *"))
+    assert world.look() == ["job.added"]
+    world.directory.rename(world.base / "away")
+    assert world.look(after=1) == ["directory.lost"]
+    world.directory.mkdir()
+    world.write("a.json", job("x", "0 2 * * *"))
+
+    assert world.look(after=1) == ["directory.found", "job.updated"]

@@ -391,3 +391,14 @@ def test_two_hundred_runs_leave_two_hundred_grandchildren(tmp_path):
     assert threading.active_count() <= before[1] + 1, "more than one thread looks after the pipes"
     eventually(lambda: len(list(tmp_path.iterdir())) == 200, 60)
     eventually(lambda: not children() and (descriptors(), threading.active_count()) == before)
+
+
+def test_a_daemon_without_mark_session_and_parent_goes_on_when_its_run_is_ended(tmp_path):
+    """The documented way out for what a job starts and a time limit is not to end."""
+    pipe = Pipe(tmp_path)
+    daemon = f"env -i setsid -f sh -c 'echo $$ > {pipe.path}; exec /bin/sleep 1000'"
+    _, pids = stopped_when_ready(pipe, f"{daemon}; {FOREVER}")
+    try:
+        assert not is_gone(pids[0])
+    finally:
+        os.kill(pids[0], signal.SIGKILL)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import islice
 
 from jobscheduler.crontab import Crontab
@@ -25,6 +25,9 @@ from jobscheduler.timetable import Timetable, timetable_of
 SHOWN = 3
 """How many slots to come are told."""
 
+_A_MOMENT = timedelta(seconds=2)
+"""In which a slot may be decided between the question and the service's answer."""
+
 
 def from_now_on(question: Question, facts: Facts) -> Answer:
     """Answer when a job will run next, and how it is now."""
@@ -35,6 +38,7 @@ def from_now_on(question: Question, facts: Facts) -> Answer:
     slots = tuple(_upcoming(facts, timetable, question.now))
     word, headline = _headline(question, facts, job, timetable, slots)
     more = [
+        *(_over_by_the_clock(facts, timetable, question.now) if word == "due" else ()),
         *rule(timetable),
         *_listed(facts, job, slots),
         *jitter(job),
@@ -54,6 +58,16 @@ def _upcoming(facts: Facts, timetable: Timetable, now: datetime) -> Iterator[dat
             return
         yield slot
         slot = timetable.next(slot)
+
+
+def _over_by_the_clock(facts: Facts, timetable: Timetable, now: datetime) -> Iterator[str]:
+    """Say why a job is not due at the next time of its schedule: the clock was set back, and that slot is over."""
+    if facts.live is None or not facts.live.next:
+        return
+    following = timetable.next(now + _A_MOMENT)
+    if following is not None and following < facts.live.next[0][0]:
+        when = moment(following, facts.zone)
+        yield f"the clock was set back: the slots from {when} on to then are over already, and do not run again"
 
 
 def _headline(

@@ -14,7 +14,7 @@ from jobscheduler.scheduler import beyond
 from jobscheduler.scheduler.beyond import AGAIN, NOTHING, Beyond
 from jobscheduler.scheduler.held import CORRECTS, interrupted_record
 from jobscheduler.slots import Act, Decision, Missed, Outage, Overlap, Range, Situation, after_outage
-from jobscheduler.spans import TICK, Span, covering
+from jobscheduler.spans import TICK, Span, covering, overlap
 from jobscheduler.timetable import Timetable
 
 NOTICED = 1.0
@@ -259,6 +259,14 @@ class Before:
         """Tell whether a job was, and due at the same times as now."""
         digits = self._full.hashes.get(job.id)
         return digits is not None and has_same_slots(digits, fingerprint(job))
+
+    def is_only_late(self, job: Job, now: datetime) -> bool:
+        """Tell whether a one-time job that is over by the clock is not, less the time in which the service stopped."""
+        drained = self._past.drained
+        if drained is None or not isinstance(job.schedule, Once):
+            return False
+        at = nominal(job.schedule.at)
+        return now - at - overlap((drained,), at, now) <= timedelta(seconds=job.jitter + job.catch_up)
 
     def is_open(self, job: Job) -> bool:
         """Tell whether the slot of a one-time job, too old to run now, may lack its account.

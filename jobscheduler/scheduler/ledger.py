@@ -16,7 +16,7 @@ from jobscheduler.runner import Run
 from jobscheduler.scheduler.beyond import AGAIN, NOTHING, Beyond, cooled, passed, set_back
 from jobscheduler.scheduler.held import CORRECTS, Held
 from jobscheduler.slots import Decision, Missed, Situation
-from jobscheduler.spans import TICK, Span, covering, within
+from jobscheduler.spans import TICK, Span, within
 from jobscheduler.timetable import Timetable
 
 REMEMBERED = timedelta(days=2)
@@ -207,16 +207,12 @@ class Ledger:
         )
         self._gone[job_id] = _Gone(now + REMEMBERED, missed.first - TICK, beyond)
 
-    def waiting_until(self, now: datetime) -> tuple[datetime, int] | None:
-        """Return when the last job that waits for the clock has its next slot decided, and how many jobs wait.
-
-        A job waits while its next slot by the clock was decided before the clock was set back.
-        """
+    def with_slots_over(self, now: datetime) -> list[tuple[Timetable, tuple[Span, ...]]]:
+        """Return the timetable of each job of which slots to come are over, with those, while the clock is behind."""
         if self.ahead is None or self.ahead <= now:
-            return None
-        entries = [entry for entry in self.jobs.values() if entry.beyond.over and entry.is_live]
-        ends = [end for entry in entries if (end := _decided_until(entry, now)) is not None]
-        return (max(ends), len(ends)) if ends else None
+            return []
+        entries = self.jobs.values()
+        return [(entry.timetable, entry.beyond.over) for entry in entries if entry.beyond.over and entry.is_live]
 
     def recall_state(self, entry: Held, since: datetime, beyond: Beyond) -> None:
         """Take over what a service before this one knew of a job."""
@@ -299,10 +295,3 @@ def _turned(
 def _has_slot(timetable: Timetable, span: Span) -> bool:
     slot = timetable.next(span[0] - TICK)
     return slot is not None and slot <= span[1]
-
-
-def _decided_until(entry: Held, now: datetime) -> datetime | None:
-    """Return the end of the decided span that holds the next slot after `now`; None if that slot is still open."""
-    slot = entry.timetable.next(now)
-    span = None if slot is None else covering(slot, entry.beyond.over)
-    return None if span is None else span[1]

@@ -31,7 +31,7 @@ from jobscheduler.scheduler.lingering import lingering_text, lingers
 from jobscheduler.scheduler.trust import believed
 from jobscheduler.scheduler.wakes import Wakes
 from jobscheduler.slots import Act, Circumstances, Decision, act_by_hand, decide
-from jobscheduler.spans import TICK, Span, united
+from jobscheduler.spans import TICK, Span, covering, united
 from jobscheduler.status import Behind, Going, Standing
 from jobscheduler.timetable import Timetable, timetable_of
 from jobscheduler.triggers import trigger_for
@@ -290,6 +290,13 @@ class Scheduler:
         self._at_start += steps
         return []
 
+    def is_only_late(self, job: Job, now: datetime) -> bool:
+        """Tell whether a one-time job, over by the clock, is to be put: it came while the service was stopping."""
+        before, starting = self._before, self._at_start is not None
+        if before is None or not (starting or before.has_turn(job, now)):
+            return False
+        return before.is_only_late(job, now)
+
     def expire(self, job: Job, now: datetime) -> bool:
         """Take note of a one-time job that is over; tell whether its slot got an account just now."""
         before, starting = self._before, self._at_start is not None
@@ -374,11 +381,11 @@ class Scheduler:
             self._wakes.drop(entry.job.id)
 
     def behind(self) -> Behind | None:
-        """Tell until when jobs wait, all of whose coming slots are over, because the clock was set back."""
+        """Tell until when jobs wait because the clock was set back: those of which the next slot is over."""
         now = self._clock()
         with self._lock:
-            found = self._ledger.waiting_until(now)
-        return None if found is None else Behind(found[0] - now, *found)
+            found = self._ledger.with_slots_over(now)
+        return _behind(found, now)
 
     # -- what is due
 
@@ -662,3 +669,11 @@ class Scheduler:
                 if left <= 0:
                     return
                 self._idle.wait(min(left, 0.2))
+
+
+def _behind(found: Iterable[tuple[Timetable, tuple[Span, ...]]], now: datetime) -> Behind | None:
+    """Tell how many jobs wait, and how long; one that has slots to come before those that are over goes on."""
+    slots = ((timetable.next(now), over) for timetable, over in found)
+    spans = [covering(slot, over) for slot, over in slots if slot is not None]
+    ends = [span[1] for span in spans if span is not None]
+    return Behind(max(ends) - now, max(ends), len(ends)) if ends else None

@@ -418,9 +418,10 @@ class Supervisor:
 
 def _behind(behind: Behind) -> str:
     until = behind.until.isoformat(timespec="seconds").replace("+00:00", "Z")
-    run, wait = ("1 job has", "waits") if behind.jobs == 1 else (f"{behind.jobs} jobs have", "wait")
+    jobs = "1 job has" if behind.jobs == 1 else f"{behind.jobs} jobs have"
+    wait = "waits" if behind.jobs == 1 else "wait"
     by = lasting(behind.by.total_seconds())
-    return f"the clock was set back and is {by} behind: {run} run up to {until} and {wait} until that is past"
+    return f"the clock was set back and is {by} behind: {jobs} run up to {until} and {wait} until that is past"
 
 
 def rules_of(settings: Settings, guard: HangGuard) -> Rules:
