@@ -14,7 +14,7 @@ from jobscheduler.scheduler import beyond
 from jobscheduler.scheduler.beyond import AGAIN, NOTHING, Beyond
 from jobscheduler.scheduler.held import CORRECTS, interrupted_record
 from jobscheduler.slots import Act, Decision, Missed, Outage, Overlap, Range, Situation, after_outage
-from jobscheduler.spans import TICK, Span, covering
+from jobscheduler.spans import TICK, Span, covering, without
 from jobscheduler.timetable import Timetable
 
 NOTICED = 1.0
@@ -113,10 +113,20 @@ class Before:
             decided = [(now + TICK, asked)]
         decided += self._past.accounted.get(job_id, ())
         decided += ((slot, slot) for slot in self._closed.get(job_id, ()))
-        known = Beyond(full.over.get(job_id, ()), full.again.get(job_id, ()), self._missed(job_id))
+        again = (*full.again.get(job_id, ()), *self._too_early(job_id, now, corrects=True))
+        known = Beyond(full.over.get(job_id, ()), again, self._missed(job_id))
         if known == NOTHING and all(last <= now for _, last in decided):
             return min(since, now), NOTHING
-        return min(since, now), beyond.set_back(known, decided, min(top, now), self._up)
+        found = beyond.set_back(known, decided, min(top, now), self._up)
+        return min(since, now), replace(found, over=without(found.over, self._too_early(job_id, now)))
+
+    def _too_early(self, job_id: str, now: datetime, *, corrects: bool = False) -> list[Span]:
+        """Return the slots that waited when the clock was set back: they have no record, and their time comes again.
+
+        Those with `corrects` were missed by a wrong clock before that, and say so when they run.
+        """
+        early = [slot for slot in self._waits.get(job_id, ()) if slot > now]
+        return [(slot, slot) for slot in early if not corrects or (job_id, slot) in self._past.mark.corrects]
 
     def _asked_for(self, job: Job, now: datetime) -> datetime:
         """Return the latest slot of a job decided that the checkpoint does not name, as far as it could come up again.
@@ -229,7 +239,7 @@ class Before:
         past, full = self._past, self._full
         closed = [(slot, slot) for slot in self._closed.get(job.id, ())]
         after, ranges = self._since(job, timetable, now, last)
-        waits = tuple(self._waits.pop(job.id, ()))
+        waits = tuple(slot for slot in self._waits.pop(job.id, ()) if slot <= now)
         is_unclean = not self.is_same_boot and not past.stopped
         unknown = past.until + UNSURE if is_unclean else None
         told = (*past.accounted.get(job.id, ()), *full.over.get(job.id, ()), *closed, *ranges)
