@@ -109,6 +109,7 @@ class ServiceStatus:
     `running` are runs at work, `queued` those that wait for a worker. `late` names a part that is not on time,
     `trouble` are the present troubles in words (a directory that is lost, a log that cannot be written). `jobs_dir` and
     `database` say where jobs are, each of them empty if there is none. `alerts` are the jobs of which an alert waits.
+    `notes` is what a user should know though nothing is wrong.
     """
 
     version: str
@@ -126,6 +127,7 @@ class ServiceStatus:
     trouble: tuple[str, ...] = ()
     database: str = ""
     alerts: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +221,7 @@ def service_json(snapshot: Snapshot) -> dict[str, Any]:
         "last_tick": round(service.ticked, 3),
         "late": service.late,
         "trouble": list(service.trouble),
+        "notes": list(service.notes),
         "alerts": list(service.alerts[:MOST_ALERTS]),
         "alerts_waiting": len(service.alerts),
         "problems": [
@@ -229,13 +232,22 @@ def service_json(snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
-def detail_json(one: JobStatus, detail: Detail | None, starts: Iterable[tuple[datetime, datetime]]) -> dict[str, Any]:
-    """One job with all that is known of it; `starts` are its next slots, each with its start."""
+def detail_json(
+    one: JobStatus,
+    detail: Detail | None,
+    starts: Iterable[tuple[datetime, datetime]],
+    ahead: Iterable[tuple[datetime, datetime]] = (),
+) -> dict[str, Any]:
+    """One job with all that is known of it; `starts` are its next slots, each with its start.
+
+    `ahead` are stretches of time to come whose slots were decided before the clock was set back.
+    """
     return {
         **job_json(one),
         "definition": detail.definition if detail else None,
         "sentence": detail.sentence if detail else None,
         "upcoming": [{"scheduled": instant(slot), "start": instant(start)} for slot, start in starts],
+        "decided": [{"first": instant(first), "last": instant(last)} for first, last in ahead],
     }
 
 

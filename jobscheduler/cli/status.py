@@ -59,6 +59,8 @@ def _lines(told: Mapping[str, Any], now: datetime) -> Iterator[str]:
         yield f"alerts     {told['alerts_waiting']} waiting: {', '.join(told['alerts'])}{rest}"
     if told["late"]:
         yield f"wrong      {told['late']} is not on time"
+    for note in told.get("notes", ()):
+        yield f"note       {note}"
     for trouble in told["trouble"]:
         yield f"wrong      {trouble}"
     for problem in told["problems"]:
