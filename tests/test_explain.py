@@ -12,6 +12,7 @@ import pytest
 
 from jobscheduler.explain import Answer, Facts, Live, Question, Story, explain, story_of
 from jobscheduler.model import Cron, Job, Once, Problem, TaskSpec
+from jobscheduler.timetable import timetable_of
 
 BERLIN = ZoneInfo("Europe/Berlin")
 SLOT = datetime(2026, 11, 22, 0, 0, tzinfo=UTC)  # 01:00 in Berlin
@@ -239,6 +240,27 @@ def test_of_a_slot_to_come_it_is_said_whether_it_will_run(known: Facts, word: st
 
     assert answer.word == word
     assert said in "\n".join(answer.sentences)
+
+
+def test_a_job_that_waits_for_the_clock_says_so_and_until_when() -> None:
+    """What was decided before the clock was set back does not run again; other slots do."""
+    next_ = timetable_of(JOB).next(NOW)
+    assert next_ is not None
+    later = next_ + 3 * HOUR
+    waiting = facts(live=Live("scheduled", next=((later, later),), decided=((NOW - HOUR, next_ + HOUR),)))
+    said = explain(Question("report", NOW), waiting).sentences
+
+    assert "`report` is due next at" in said[0]
+    assert "the clock was set back: the slot of" in said[1]
+    assert "was decided before that and does not run again, like all slots up to" in said[1]
+    assert then(waiting, next_).word == "decided"
+    assert not any("set back" in one for one in explain(Question("report", NOW), facts()).sentences)
+
+
+def test_a_run_that_corrects_a_record_goes_on() -> None:
+    """The record that a wrong clock missed the slot is not the answer any more."""
+    going = Live("running", going=({"scheduled": text(SLOT), "started": text(SLOT)},))
+    assert then(facts(record("MISSED", reason="clock"), live=going)).word == "going"
 
 
 def test_a_slot_that_is_due_just_now_is_no_riddle_yet() -> None:

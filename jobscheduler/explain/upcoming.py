@@ -10,6 +10,7 @@ from jobscheduler.crontab import Crontab
 from jobscheduler.explain.aspects import (
     age_limit,
     change_of_clock,
+    decided_ahead,
     hindrance,
     jitter,
     last_record,
@@ -34,7 +35,9 @@ def from_now_on(question: Question, facts: Facts) -> Answer:
     timetable = timetable_of(job).nominal
     slots = tuple(_upcoming(facts, timetable, question.now))
     word, headline = _headline(question, facts, job, timetable, slots)
+    waits = decided_ahead(facts, timetable.next(question.now)) if hindrance(facts, job) is None else None
     more = [
+        *filter(None, (waits,)),
         *rule(timetable),
         *_listed(facts, job, slots),
         *jitter(job),

@@ -604,6 +604,17 @@ class Scheduler:
             entry = replace(entry)
         return [(slot, entry.timetable.start_of(slot)) for slot in islice(entry.following(), count)]
 
+    def decided_ahead(self, job_id: str) -> tuple[Span, ...]:
+        """Return the stretches of time ahead in which the slots of a job were decided, before the clock was set back.
+
+        No slot in them is due again.
+        """
+        now = self._clock()
+        with self._lock:
+            entry = self._ledger.get(job_id)
+            spans = () if entry is None or not entry.is_live else entry.beyond.over
+        return tuple(span for span in spans if span[1] > now)
+
     # -- the account
 
     def mark(self, *, full: bool = False) -> None:
