@@ -17,6 +17,7 @@ from jobscheduler.fingerprint import in_log
 from jobscheduler.model import Job, Level, Value
 from jobscheduler.parse import Rules
 from jobscheduler.passes import Reconciler
+from jobscheduler.sources import directory
 from jobscheduler.sources.directory import DirectorySource
 from tests.conftest import job
 
@@ -252,6 +253,21 @@ def test_a_directory_that_is_lost_keeps_all_jobs(world: World, how: str) -> None
     world.write("b.json", job("y"))
     assert world.look() == ["directory.found", "job.added"]
     assert world.schedule.calls == [*calls, ("put", "y")]
+
+
+def test_what_was_lost_and_found_is_read_anew_though_it_looks_the_same(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another image on the same mount may have the device, number, size and times of each file."""
+    monkeypatch.setattr(directory, "signature_of", lambda found: (found.st_size,))
+    world.write("a.json", job("x", command="true"))
+    world.look()
+    world.directory.rename(world.base / "old")
+    assert world.look() == ["directory.lost"]
+    world.directory.mkdir()
+    world.write("a.json", job("x", command="echo"))
+
+    assert world.look() == ["directory.found", "job.updated"]
 
 
 def test_an_emptied_directory_is_believed(world: World) -> None:

@@ -14,7 +14,7 @@ from jobscheduler.scheduler import beyond
 from jobscheduler.scheduler.beyond import AGAIN, NOTHING, Beyond
 from jobscheduler.scheduler.held import CORRECTS, interrupted_record
 from jobscheduler.slots import Act, Decision, Missed, Outage, Overlap, Range, Situation, after_outage
-from jobscheduler.spans import TICK, Span, covering, without
+from jobscheduler.spans import TICK, Span, covering, overlap, without
 from jobscheduler.timetable import Timetable
 
 NOTICED = 1.0
@@ -285,6 +285,14 @@ class Before:
         if at <= self._ahead() and self._ask(job.id, at - TICK) != EPOCH:
             return False  # the clock was there before, and it was decided then
         return self._was_in_force(job) or not _is_late(job)
+
+    def may_still_run(self, job: Job, timetable: Timetable, now: datetime) -> bool:
+        """Tell whether the slot of a one-time job is young enough to run, less the time in which the service drained."""
+        drained = self._past.drained
+        if drained is None or not isinstance(job.schedule, Once):
+            return False
+        start = timetable.start_of(nominal(job.schedule.at))
+        return now - start - overlap((drained,), start, now) <= timedelta(seconds=job.catch_up)
 
     def miss_waits(self, job_id: str, reason: str, now: datetime) -> None:
         """Write the records of slots of a job that waited when the service ended and are not going to run."""

@@ -290,11 +290,18 @@ class Scheduler:
         return []
 
     def expire(self, job: Job, now: datetime) -> bool:
-        """Take note of a one-time job that is over; tell whether its slot got an account just now."""
+        """Take note of a one-time job that is over; tell whether its slot got an account just now.
+
+        A slot that is only too old by the time in which the service before this one drained runs.
+        """
         before, starting = self._before, self._at_start is not None
         if before is None or not job.enabled or not before.is_open(job) or not (starting or before.has_turn(job, now)):
             return False
-        decision = before.account(job, timetable_of(job, self._host), now, EPOCH, is_open=starting)
+        timetable = timetable_of(job, self._host)
+        if starting and before.may_still_run(job, timetable, now):
+            self.put(job, now)
+            return True
+        decision = before.account(job, timetable, now, EPOCH, is_open=starting)
         with self._lock:
             for missed in decision.missed:
                 self._write(missed_record(job.id, missed, now))
