@@ -573,8 +573,26 @@ def check(history: list[tuple]) -> None:  # type: ignore[type-arg]
         assert not wrong, "\n".join([*map(str, history), *wrong[:10]])
 
 
+FOUND = {
+    "a slot waited, the clock was set back, and the service crashed": [
+        *(("shut_gate",), ("live", 4000, 0.5), ("set", 3500.0, False), ("undo",)),
+        *(("crash", 1, False), ("start",), ("live", 4000, 1.0)),
+    ],
+    "a one-time job was missed far ahead before the last checkpoint": [
+        *(("set", 200_000.0, False), ("crash", 1, False), ("start",), ("undo",), ("crash", 1500, True)),
+    ],
+}
+"""Histories that have shown a fault."""
+
+
+@pytest.mark.parametrize("history", FOUND.values(), ids=FOUND.keys())
+def test_no_slot_is_lost_or_doubled_where_it_once_was(history: list[tuple]) -> None:  # type: ignore[type-arg]
+    """Each shows a fault that was mended."""
+    check(history)
+
+
 @given(st.lists(actions, min_size=1, max_size=14))
-@settings(max_examples=60)
+@settings(max_examples=100)
 def test_no_slot_is_lost_or_doubled_whatever_the_clock_and_the_service_do(history: list[tuple]) -> None:  # type: ignore[type-arg]
     """A small part of what the next test does."""
     check(history)

@@ -254,7 +254,9 @@ class Before:
         after = self._late.get(job.id, min(self._settled, now))
         if isinstance(job.schedule, Once):
             at = nominal(job.schedule.at)
-            return (at - TICK if last < at <= after else after), ()
+            if last >= at:  # also where that is told further back than by the checkpoint
+                return max(after, at), ()
+            return (at - TICK if at <= after else after), ()
         if self._was_in_force(job):  # perhaps put since the mark
             return (after if job.id in self._late else max(after, min(self._full.since.get(job.id, after), now))), ()
         put = EPOCH if job.written is None else min(job.written, now)
