@@ -289,7 +289,7 @@ class Before:
         return self._was_in_force(job) or not _is_late(job)
 
     def may_still_run(self, job: Job, timetable: Timetable, now: datetime) -> bool:
-        """Tell whether the slot of a one-time job is young enough to run, less the time in which the service drained."""
+        """Tell whether the slot of a one-time job is young enough to run, less the time of the drain."""
         drained = self._past.drained
         if drained is None or not isinstance(job.schedule, Once):
             return False
