@@ -581,6 +581,13 @@ FOUND = {
     "a one-time job was missed far ahead before the last checkpoint": [
         *(("set", 200_000.0, False), ("crash", 1, False), ("start",), ("undo",), ("crash", 1500, True)),
     ],
+    "a one-time job ran by a clock ahead whose checkpoint a power failure took": [
+        *(("fail", 0.2, False, 20), ("start",), ("set", 4595.628, False)),
+        *(("fail", 0.6382816760607805, False, 0.5), ("undo",), ("set", -3110400.0, False)),
+        *(("fail", 0.3, False, 20), ("start",), ("stop", 1500, True), ("start",), ("fail", 0.84, True, 20)),
+        *(("set", -3455965.44, True), ("live", 5, 0.6), ("stop", 90, False), ("undo",), ("start",)),
+        *(("set", -33.581, False), ("crash", 1500, False)),
+    ],
 }
 """Histories that have shown a fault."""
 

@@ -50,7 +50,7 @@ class Before:
     ) -> None:
         """`write` takes records; `boot` tells this boot of the host from another, and `up` is how old it is.
 
-        `now` is the start.
+        `now` is the start. `ahead` is how far slots have been decided, also by a clock that was wrong since the mark.
         """
         self._is_known = past is not None
         self._past = past = past or _nothing_known(now)
@@ -60,6 +60,8 @@ class Before:
         self._up = up
         self._settled = past.mark.settled
         self.is_same_boot = is_same_boot(past.mark.boot, boot) and (past.mark.up or 0.0) <= up + NOTICED
+        ends = (last for ranges in past.accounted.values() for _, last in ranges)
+        self.ahead = max([self._settled, past.mark.ahead or self._settled, *ends])
         self._late = dict(past.mark.late)
         self._closed: dict[str, list[datetime]] = {}
         self._waits: dict[str, list[datetime]] = {}
@@ -133,12 +135,9 @@ class Before:
 
         Of a one-time job that is found out when it is put.
         """
-        if not self._is_known or now >= self._ahead() or isinstance(job.schedule, Once):
+        if not self._is_known or now >= self.ahead or isinstance(job.schedule, Once):
             return EPOCH
-        return self._ask(job.id, now) or self._ahead()
-
-    def _ahead(self) -> datetime:
-        return max(self._settled, self._past.mark.ahead or self._settled)
+        return self._ask(job.id, now) or self.ahead
 
     def _missed(self, job_id: str) -> tuple[beyond.Missed, ...]:
         """Return what was missed before and may come again, by the clock of this boot."""
@@ -166,7 +165,7 @@ class Before:
         """
         if not isinstance(job.schedule, Once):
             return EPOCH
-        at, settled = nominal(job.schedule.at), self._ahead()
+        at, settled = nominal(job.schedule.at), self.ahead
         if not self._is_known or at > settled or job.id in self._late or job.id in self._waits:
             return EPOCH
         if self._may_come_again(job.id, at, now):
@@ -284,7 +283,7 @@ class Before:
         if not isinstance(job.schedule, Once) or job.schedule.at <= self._settled:
             return False
         at = nominal(job.schedule.at)
-        if at <= self._ahead() and self._ask(job.id, at - TICK) != EPOCH:
+        if at <= self.ahead and self._ask(job.id, at - TICK) != EPOCH:
             return False  # the clock was there before, and it was decided then
         return self._was_in_force(job) or not _is_late(job)
 

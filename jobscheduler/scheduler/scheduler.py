@@ -157,10 +157,9 @@ class Scheduler:
         if past is None:
             return
         before.end_interrupted(now)
-        ahead = max(past.mark.settled, past.mark.ahead or past.mark.settled)
-        if ahead > now:
-            self._ledger.ahead = ahead
-            self._tell_accepted(ahead - now, now)
+        if before.ahead > now:
+            self._ledger.ahead = before.ahead
+            self._tell_accepted(before.ahead - now, now)
         for job_id, ranges in past.accounted.items():
             self._ledger.recall(job_id, min(now, max(last for _, last in ranges)))
 
