@@ -588,6 +588,9 @@ FOUND = {
         *(("set", -3455965.44, True), ("live", 5, 0.6), ("stop", 90, False), ("undo",), ("start",)),
         *(("set", -33.581, False), ("crash", 1500, False)),
     ],
+    "a slot waited to correct its record, and was too old after a crash": [
+        *(("set", 7200.0, False), ("undo",), ("shut_gate",), ("live", 4000, 1.0), ("crash", 1, False)),
+    ],
 }
 """Histories that have shown a fault."""
 

@@ -238,13 +238,21 @@ class Before:
         past, full = self._past, self._full
         closed = [(slot, slot) for slot in self._closed.get(job.id, ())]
         after, ranges = self._since(job, timetable, now, last)
-        waits = tuple(slot for slot in self._waits.pop(job.id, ()) if slot <= now)
+        waiting = [slot for slot in self._waits.pop(job.id, ()) if slot <= now]
+        final = [slot for slot in waiting if self._is_missed_for_good(job, slot, timetable, now)]
+        waits = tuple(slot for slot in waiting if slot not in final)
+        closed += ((slot, slot) for slot in final)
         is_unclean = not self.is_same_boot and not past.stopped
         unknown = past.until + UNSURE if is_unclean else None
         told = (*past.accounted.get(job.id, ()), *full.over.get(job.id, ()), *closed, *ranges)
         stood = () if past.drained is None else (past.drained,)
         again = full.again.get(job.id, ())
         return Outage(after, now, self._cause(), told, waits, unknown, stood, again)
+
+    def _is_missed_for_good(self, job: Job, slot: datetime, timetable: Timetable, now: datetime) -> bool:
+        """Tell whether a slot that waited to correct its `MISSED` is too old by now: then that record stands."""
+        is_corrected = (job.id, slot) in self._past.mark.corrects
+        return is_corrected and now - timetable.start_of(slot) > timedelta(seconds=job.catch_up)
 
     def _since(
         self, job: Job, timetable: Timetable, now: datetime, last: datetime
