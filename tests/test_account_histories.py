@@ -591,6 +591,9 @@ FOUND = {
     "a slot waited to correct its record, and was too old after a crash": [
         *(("set", 7200.0, False), ("undo",), ("shut_gate",), ("live", 4000, 1.0), ("crash", 1, False)),
     ],
+    "a power failure took half of the checkpoint of a start that runs a one-time job": [
+        *(("fail", 0.0, False, 30_000), ("start",), ("fail", 0.5, False, 0.5)),
+    ],
 }
 """Histories that have shown a fault."""
 

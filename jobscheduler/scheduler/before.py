@@ -170,7 +170,8 @@ class Before:
             return EPOCH
         if self._may_come_again(job.id, at, now):
             return EPOCH
-        if starting and settled <= now and (self._was_in_force(job) or not _is_late(job)):
+        is_marked = at <= max(self._settled, self._past.mark.ahead or self._settled)  # of later ones lines tell
+        if starting and is_marked and settled <= now and (self._was_in_force(job) or not _is_late(job)):
             return at  # it was in force when it was due
         last = self._ask(job.id, at - TICK)
         if last is None:
