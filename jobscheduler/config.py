@@ -177,7 +177,12 @@ OPTIONS = (
     Option("reload_interval", _seconds(0.1), "DURATION", "how often the database is asked whether jobs have changed"),
     Option("keep_log_rows", _seconds(60), "DURATION", "how long lines of the log stay in the database"),
     Option("keep_markers", _seconds(60), "DURATION", "how long requests for a reload stay there after they are done"),
-    Option("host_id", _name, "NAME", "what names this host in the log; by default a hash of its machine-id"),
+    Option(
+        "host_id",
+        _name,
+        "NAME",
+        "what names this host in the log; by default a hash of its machine-id (a container without one has no name)",
+    ),
 )
 """Every option of `serve`."""
 

@@ -264,6 +264,7 @@ class Begun:
     """A run that has begun and has no record yet.
 
     One by hand has no slot (`scheduled` None) but somebody who asked (`by`), and perhaps waits still (`started` None).
+    `trigger` says what asked for it: `manual`, or `run:RUN_ID` where another run did.
     """
 
     job_id: str
@@ -271,6 +272,7 @@ class Begun:
     scheduled: datetime | None
     started: datetime | None
     by: str = ""
+    trigger: str = "manual"
 
 
 Wait = tuple[str, datetime]

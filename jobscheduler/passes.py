@@ -36,7 +36,6 @@ class Schedule(Protocol):
     def put(self, job: Job, now: datetime, *, is_first_look: bool) -> datetime | None: ...  # noqa: D102
     def drop(self, job_id: str, now: datetime) -> None: ...  # noqa: D102 - nothing if it is not in force
     def touch(self, job_id: str, now: datetime) -> None: ...  # noqa: D102 - the file is another, the job is not
-    def is_only_late(self, job: Job, now: datetime) -> bool: ...  # noqa: D102 - it is over by the clock, and may run
     def expire(self, job: Job, now: datetime) -> bool: ...  # noqa: D102 - whether it just got a record
     def next_slot(self, job_id: str) -> datetime | None: ...  # noqa: D102
 
@@ -343,9 +342,6 @@ class Reconciler:
     def _expire(self, job: Job, now: datetime) -> None:
         """Take note of a one-time job that is over. It is told once, and not at all if it is one that was in force."""
         before = self._applied.get(job.id)
-        if before is None and self._schedule.is_only_late(job, now):
-            self._put(job, now)
-            return
         if before is not None:
             self._schedule.drop(job.id, now)
         is_told = self._schedule.expire(job, now)

@@ -115,6 +115,7 @@ class ServiceStatus:
     `database` say where jobs are, each of them empty if there is none. `alerts` are the jobs of which an alert waits.
     `left_pipes` says of each job how many output pipes the service keeps open, because processes that ended runs have
     left still hold them.
+    `notes` is what a user should know though nothing is wrong.
     """
 
     version: str
@@ -133,6 +134,7 @@ class ServiceStatus:
     database: str = ""
     alerts: tuple[str, ...] = ()
     left_pipes: tuple[tuple[str, int], ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +228,7 @@ def service_json(snapshot: Snapshot) -> dict[str, Any]:
         "last_tick": round(service.ticked, 3),
         "late": service.late,
         "trouble": list(service.trouble),
+        "notes": list(service.notes),
         "alerts": list(service.alerts[:MOST_ALERTS]),
         "alerts_waiting": len(service.alerts),
         "left_pipes": dict(service.left_pipes[:MOST_LEFT_PIPES]),
@@ -238,13 +241,22 @@ def service_json(snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
-def detail_json(one: JobStatus, detail: Detail | None, starts: Iterable[tuple[datetime, datetime]]) -> dict[str, Any]:
-    """One job with all that is known of it; `starts` are its next slots, each with its start."""
+def detail_json(
+    one: JobStatus,
+    detail: Detail | None,
+    starts: Iterable[tuple[datetime, datetime]],
+    ahead: Iterable[tuple[datetime, datetime]] = (),
+) -> dict[str, Any]:
+    """One job with all that is known of it; `starts` are its next slots, each with its start.
+
+    `ahead` are stretches of time to come whose slots were decided before the clock was set back.
+    """
     return {
         **job_json(one),
         "definition": detail.definition if detail else None,
         "sentence": detail.sentence if detail else None,
         "upcoming": [{"scheduled": instant(slot), "start": instant(start)} for slot, start in starts],
+        "decided": [{"first": instant(first), "last": instant(last)} for first, last in ahead],
     }
 
 

@@ -24,6 +24,7 @@ from jobscheduler.runlog.writer import BATCH
 from jobscheduler.timetable import Timetable, timetable_of
 from tests.accounting import FINAL, MARKING, Account, lines_of
 from tests.conftest import Service, job, parse_line, wait_until
+from tests.test_cli import run
 
 AT = datetime(2026, 11, 22, 12, tzinfo=UTC)
 EACH_SECOND = "* * * * * *"
@@ -101,7 +102,9 @@ def test_a_full_disk_stops_no_run_and_what_was_not_written_is_there_afterwards(s
         text = "\n".join(line for line in service.log.read_text("ascii").splitlines() if not line.startswith("#"))
         lines = [parse_line(line) for line in text.splitlines()]
         Account(lines, each_second("tick"), world.marks).check()
-        assert [line["word"] for line in lines if line["word"].startswith("log.")] == ["log.lost", "log.restored"]
+        assert [line["word"] for line in lines if line["word"].startswith("log.")] == [
+            *("log.passing", "log.lost", "log.restored")
+        ]
         assert service.stderr().count("log.lost") == 1
 
 
@@ -393,6 +396,27 @@ class Slow(LogFile):
         """Wait, then write."""
         assert self.may.wait(30)
         return super().append(data, is_mark=is_mark)
+
+
+@pytest.mark.parametrize("kind", ["tmpfs", "ramfs"])
+def test_a_log_in_memory_is_said_at_the_start_and_by_status_and_is_no_failure(service: Service, kind: str) -> None:
+    """A boot loses it, and with it what has run; a log on a disk is not spoken of."""
+    service.start()
+    assert service.stop() == 0
+    assert service.words("log.passing") == []
+    with mounted(service.jobs.parent / "memory", "-t", kind, kind) as memory:
+        service.log = memory / "scheduler.log"
+        service.start()
+        (told,) = service.wait_for("log.passing")
+        answer = run("status", "--socket", str(service.socket))
+        assert service.stop() == 0
+
+    assert told["level"] == "WARNING"
+    assert told["file"] == str(memory / "scheduler.log")
+    assert f"in memory ({kind}), which does not survive a boot" in told["problem"]
+    assert answer.returncode == 0, answer.stdout
+    (note,) = [line for line in answer.stdout.splitlines() if line.startswith("note ")]
+    assert f"the log is on a file system in memory ({kind})" in note
 
 
 def test_a_slow_disk_is_waited_for_a_moment_and_told_once(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ import pytest
 from jobscheduler.cli import history
 from jobscheduler.model import Entry, Event, Level, Record, Status
 from jobscheduler.runlog import as_json, as_text
+from jobscheduler.web.told import latest, told
 from tests.conftest import ROOT, Service, job
 from tests.test_cli import run
 
@@ -102,6 +103,37 @@ def test_the_records_are_shown_as_a_table_in_local_time(log: Path) -> None:
         "2026-11-22 14:10:00   report-001   MISSED   13:10:00         down, 59 slots until 2026-11-22 14:08:00",
         "2026-11-22 14:20:00   report-001   SUCCESS  by hand   2m05s  by=0",
     ]
+
+
+def test_a_slot_that_only_a_wrong_clock_missed_is_shown_as_corrected(tmp_path: Path) -> None:
+    """Of its two records the later one counts, also where that is not among the lines that are shown."""
+    corrects = (("corrects", "clock"),)
+    lines = (
+        Record(at(30), Status.MISSED, "report-001", scheduled=at(5), reason="clock"),
+        Record(at(30), Status.MISSED, "other", scheduled=at(5), reason="clock"),
+        Record(
+            at(30),
+            Status.MISSED,
+            "report-001",
+            scheduled=at(10),
+            reason="down",
+            details=(("last", at(12)), ("count", 3)),
+        ),
+        record(5, details=corrects),
+        record(11, Status.FAILURE, reason="exit", details=(("exit_code", 1), *corrects)),
+    )
+    path = tmp_path / "scheduler.log"
+    path.write_text("".join(as_text(one) + "\n" for one in lines), "utf-8")
+
+    one, other, several, *_ = [line.partition("MISSED")[2].split(maxsplit=1)[1] for line in shown(path)[1:4]]
+    assert one == "corrected: it has a later record, clock"
+    assert other == "clock"
+    assert several == "corrected: of these slots 1 has a later record, down, 3 slots until 2026-11-22 12:12:00"
+    assert sum("corrects=clock" in line for line in shown(path)) == 2
+    assert "corrected" in shown(path, "report-001", "--status", "missed", "-n", "0")[1]
+    (_, _, ranged, single) = told(json.loads(as_json(entry)) for entry in (lines[3], lines[4], lines[2], lines[0]))
+    assert (ranged.corrected, ranged.count, single.corrected) == (1, 3, 1)
+    assert latest([ranged, single]) == [ranged]
 
 
 def test_objects_are_those_of_the_json_format(log: Path) -> None:

@@ -242,6 +242,27 @@ def test_of_a_slot_to_come_it_is_said_whether_it_will_run(known: Facts, word: st
     assert said in "\n".join(answer.sentences)
 
 
+def test_a_job_that_waits_for_the_clock_says_so_and_until_when() -> None:
+    """What was decided before the clock was set back does not run again; other slots do."""
+    next_ = timetable_of(JOB).next(NOW)
+    assert next_ is not None
+    later = next_ + 3 * HOUR
+    waiting = facts(live=Live("scheduled", next=((later, later),), decided=((NOW - HOUR, next_ + HOUR),)))
+    said = explain(Question("report", NOW), waiting).sentences
+
+    assert "`report` is due next at" in said[0]
+    assert "the clock was set back: the slot of" in said[1]
+    assert "was decided before that and does not run again, like all slots up to" in said[1]
+    assert then(waiting, next_).word == "decided"
+    assert not any("set back" in one for one in explain(Question("report", NOW), facts()).sentences)
+
+
+def test_a_run_that_corrects_a_record_goes_on() -> None:
+    """The record that a wrong clock missed the slot is not the answer any more."""
+    going = Live("running", going=({"scheduled": text(SLOT), "started": text(SLOT)},))
+    assert then(facts(record("MISSED", reason="clock"), live=going)).word == "going"
+
+
 def test_a_slot_that_is_due_just_now_is_no_riddle_yet() -> None:
     """Also while its jitter may still be running."""
     at = NOW - timedelta(seconds=2)
@@ -381,15 +402,3 @@ def test_a_zone_that_surprises_is_said_with_the_rule() -> None:
 
     assert note in told(turned)
     assert not any("reversed" in sentence for sentence in told(JOB))
-
-
-def test_a_job_whose_coming_slots_are_over_says_that_the_clock_was_set_back() -> None:
-    """It is in force, and not due at the next time of its schedule: the reason is told, and told only then."""
-    following = tuple(timetable_of(JOB).slots(NOW, NOW + timedelta(days=9), 3))
-    waits, usual = (
-        explain(Question("report", NOW), facts(live=Live("scheduled", next=tuple((one, one) for one in slots))))
-        for slots in (following[2:], following)
-    )
-
-    assert any("the clock was set back: the slots from" in one for one in waits.sentences)
-    assert not any("clock was set back" in one for one in usual.sentences)

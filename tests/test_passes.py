@@ -50,10 +50,6 @@ class Notes:
         """Take note of another file for the same job."""
         self.touched.append(job_id)
 
-    def is_only_late(self, job: Job, now: datetime) -> bool:
-        """Never."""
-        return False
-
     def expire(self, job: Job, now: datetime) -> bool:
         """Write no record."""
         return False
@@ -259,6 +255,21 @@ def test_a_directory_that_is_lost_keeps_all_jobs(world: World, how: str) -> None
     assert world.schedule.calls == [*calls, ("put", "y")]
 
 
+def test_what_was_lost_and_found_is_read_anew_though_it_looks_the_same(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another image on the same mount may have the device, number, size and times of each file."""
+    monkeypatch.setattr(directory, "signature_of", lambda found: (found.st_size,))
+    world.write("a.json", job("x", command="true"))
+    world.look()
+    world.directory.rename(world.base / "old")
+    assert world.look() == ["directory.lost"]
+    world.directory.mkdir()
+    world.write("a.json", job("x", command="echo"))
+
+    assert world.look() == ["directory.found", "job.updated"]
+
+
 def test_an_emptied_directory_is_believed(world: World) -> None:
     """The same directory without files is empty, and not unknown."""
     world.write("a.json", job("x"))
@@ -439,19 +450,3 @@ def test_what_is_removed_is_named_by_the_file_that_it_was_last_in(world: World) 
 
     assert world.settle() == ["job.removed"]
     assert world.told[-1][1]["file"] == "b.json"
-
-
-def test_what_comes_back_in_the_place_of_a_lost_directory_is_read_though_it_looks_the_same(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Another image on the same mount may have files of the same numbers, sizes and times."""
-    monkeypatch.setattr(directory, "signature_of", lambda found: (found.st_size,))
-    monkeypatch.setattr(directory, "FRESH", 0)
-    world.write("a.json", job("x", "0 1 * * *"))
-    assert world.look() == ["job.added"]
-    world.directory.rename(world.base / "away")
-    assert world.look(after=1) == ["directory.lost"]
-    world.directory.mkdir()
-    world.write("a.json", job("x", "0 2 * * *"))
-
-    assert world.look(after=1) == ["directory.found", "job.updated"]

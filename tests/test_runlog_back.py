@@ -12,7 +12,7 @@ import pytest
 from jobscheduler.model import Begun, Entry, Event, Level, Mark, Past, Record, Status
 from jobscheduler.runlog import LogFile, RunLog, as_text, events_of, read_back
 from jobscheduler.runlog.parsing import object_of, parse_line
-from jobscheduler.scheduler.held import waits_event
+from jobscheduler.scheduler.held import interrupted_record, waits_event
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -101,6 +101,22 @@ def test_what_went_on_at_the_mark_is_in_it(tmp_path: Path, form: str) -> None:
     assert past.mark == mark
     assert past.begun == (*begun[:7], *begun[8:], Begun("x", "z", at(-1), at(3)))
     assert past.waits == (("y", at(-2)),)
+
+
+@pytest.mark.parametrize("is_marked", [False, True], ids=["in its line", "in a checkpoint"])
+def test_a_run_that_another_run_asked_for_keeps_its_trigger(tmp_path: Path, form: str, *, is_marked: bool) -> None:
+    """A crash that interrupts it must not make a run by hand of it."""
+    begun = Begun("x", "b", None, at(2), "alice", "run:abc")
+    mark = Mark(at(3), "boot-1", (begun, Begun("x", "c", None, None, "alice")))
+    asked = (("job_id", "x"), ("run_id", "b"), ("trigger", "run:abc"), ("by", "alice"), ("attempt", 1))
+    write(tmp_path / "log", form, *events_of(MARK, at(0)), Event(at(2), Level.INFO, "run.started", asked))
+    if is_marked:
+        write(tmp_path / "log", form, *events_of(mark, at(3)))
+
+    past = read_back(tmp_path / "log", 7)
+    assert past is not None
+    assert past.begun == (mark.begun if is_marked else (begun,))
+    assert dict(interrupted_record(past.begun[0], at(9)).details) == {"trigger": "run:abc", "by": "alice"}
 
 
 def test_a_mark_without_its_parts_does_not_count(tmp_path: Path, form: str) -> None:

@@ -45,6 +45,7 @@ def told_by_the_service(told: Mapping[str, Any], settings: Settings) -> Facts:
         bool(told.get("stale")),
         tuple(_pairs(run) for run in told.get("going") or ()),
         tuple((_instant(one["scheduled"]), _instant(one["start"])) for one in told.get("next") or ()),
+        tuple((_instant(one["first"]), _instant(one["last"])) for one in told.get("decided") or ()),
     )
     file, last = str(told.get("file") or ""), told.get("last")
     return Facts(

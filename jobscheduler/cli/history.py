@@ -8,7 +8,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
@@ -18,6 +18,7 @@ from jobscheduler.cli.options import add_options, settings_of
 from jobscheduler.cli.problems import show
 from jobscheduler.cli.table import Column, in_colour, room, table
 from jobscheduler.config import Settings
+from jobscheduler.corrections import Corrections, correction_text
 from jobscheduler.model import Problem, Status
 from jobscheduler.runlog import history
 from jobscheduler.runlog.parsing import RECORDS
@@ -35,13 +36,16 @@ EXAMPLES = """examples:
 
 A line is found by its own time, which is when a run ended or a slot was decided. --since and --until take ISO 8601
 times, dates (their beginning) and durations back from now; without an offset they are in the zone of this host, as
-the times that are shown. The oldest line comes first. Exit status: 0 fine, 1 problems, 2 wrong usage."""
+the times that are shown. The oldest line comes first. A slot that only a wrong clock missed may have a second record,
+with `corrects=clock`: that one counts, and the first is shown as corrected.
+Exit status: 0 fine, 1 problems, 2 wrong usage."""
 
 LIMIT = 50
 SLOW = 1.0
 """After this many seconds a terminal is told how far reading has come."""
 
 _COLOURS = {"SUCCESS": "green", "FAILURE": "red", "MISSED": "yellow", "SKIPPED": "yellow", "ERROR": "red"}
+_REOPENED = frozenset({"down", "asleep", "stalled", "clock"})  # why slots may be missed that run after all
 _BY = {"manual": "by hand", "run": "by a run"}  # what has no slot
 _SHOWN_APART = frozenset(
     {"time", "word", "status", "level", "event", "job_id", "run_id", "scheduled", "started", "duration", "trigger"}
@@ -102,7 +106,7 @@ def run(arguments: argparse.Namespace) -> int:
     found = progress.over(_found(settings, wanted, arguments.limit, progress))
     first = next(found, None)
     if first is not None:
-        _print(_with(first, found), arguments, zone)
+        _print(_with(first, found), arguments, zone, Corrected(settings))
         return 0
     problem = None if arguments.job is None else unknown_job(settings, arguments.job)
     if problem is not None:
@@ -181,6 +185,23 @@ def _known(ids: Iterable[str]) -> str | None:
     return f"it has records of `{'`, `'.join(first)}`" + (" and others" if len(first) == 5 else "") if first else None
 
 
+class Corrected:
+    """Tells which slots of a record have a later one. The log is looked through when the first record may have one."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._log = settings.log_file, settings.log_backups
+        self._known: Corrections | None = None
+
+    def text(self, pairs: Mapping[str, str]) -> str | None:
+        """Say so of a record if any of its slots has a later one; None if none has."""
+        if pairs["word"] != "MISSED" or pairs.get("reason") not in _REOPENED:
+            return None
+        if self._known is None:
+            self._known = history.corrections(*self._log)
+        count, of = self._known.count(pairs), pairs.get("count", "1")
+        return correction_text(count, int(of) if of.isdigit() else 1) if count else None
+
+
 class Progress:
     """Tells a terminal how far reading has come, when it takes long."""
 
@@ -216,7 +237,7 @@ class Progress:
 # --- how it is printed ---------------------------------------------------------------------------------
 
 
-def _print(found: Iterable[Found], arguments: argparse.Namespace, zone: ZoneInfo) -> None:
+def _print(found: Iterable[Found], arguments: argparse.Namespace, zone: ZoneInfo, corrected: Corrected) -> None:
     if arguments.json:
         for one in found:
             print(json.dumps(one.object))
@@ -229,16 +250,17 @@ def _print(found: Iterable[Found], arguments: argparse.Namespace, zone: ZoneInfo
         Column("TOOK", right=True, whole=True),
         Column("DETAILS"),
     )
-    rows = (_row(one.pairs, zone, with_job=not arguments.job) for one in found)
+    rows = (_row(one.pairs, zone, corrected.text(one.pairs), with_job=not arguments.job) for one in found)
     for line in table(columns, rows, width=room(), colour=in_colour(sys.stdout)):
         print(line)
 
 
-def _row(pairs: dict[str, str], zone: ZoneInfo, *, with_job: bool) -> list[str]:
+def _row(pairs: dict[str, str], zone: ZoneInfo, note: str | None, *, with_job: bool) -> list[str]:
     at = local(pairs["time"], zone)
     slot = _BY.get(pairs.get("trigger", "").partition(":")[0]) or local(pairs.get("scheduled", ""), zone)
     job = [pairs.get("job_id", "")] if with_job else []
-    return [at, *job, pairs["word"], _short(slot, at), took(pairs.get("duration", "")), details(pairs, zone)]
+    found = ", ".join(filter(None, (note, details(pairs, zone))))
+    return [at, *job, pairs["word"], _short(slot, at), took(pairs.get("duration", "")), found]
 
 
 def local(text: str, zone: ZoneInfo) -> str:

@@ -61,6 +61,8 @@ def _lines(told: Mapping[str, Any], now: datetime) -> Iterator[str]:
         yield _left_pipes(told["left_pipes"], told["left_pipes_open"])
     if told["late"]:
         yield f"wrong      {told['late']} is not on time"
+    for note in told.get("notes", ()):
+        yield f"note       {note}"
     for trouble in told["trouble"]:
         yield f"wrong      {trouble}"
     for problem in told["problems"]:

@@ -62,7 +62,9 @@ class Desk:
         found = snapshot.find(job_id)
         if found is None:
             raise _unknown(job_id, snapshot)
-        return detail_json(found, self._snapshots.detail(job_id), self._scheduler.upcoming(job_id, SHOWN))
+        upcoming = self._scheduler.upcoming(job_id, SHOWN)
+        ahead = self._scheduler.decided_ahead(job_id)[:SHOWN]
+        return detail_json(found, self._snapshots.detail(job_id), upcoming, ahead)
 
     # -- what people want done
 

@@ -53,13 +53,15 @@ class Snapshots:
         jobs_dir: str = "",
         database: str = "",
         alerts: Callable[[], tuple[str, ...]] = tuple,
+        notes: tuple[str, ...] = (),
     ) -> None:
         """`recall` is called before the first snapshot, to have `results` know what was before this start.
 
         `jobs_dir` and `database` say where jobs are, each empty if there is none. `alerts` gives the jobs of which an
-        alert waits.
+        alert waits. `notes` is what a user should know of this service though nothing is wrong.
         """
         self._alerts = alerts
+        self._notes = notes
         self._places = jobs_dir, database
         self._settings = settings
         self._scheduler = scheduler
@@ -154,6 +156,7 @@ class Snapshots:
             trouble=(*self._supervising.troubles(), *self._scheduler.issues()),
             alerts=self._alerts(),
             left_pipes=_left_pipes(),
+            notes=self._notes,
         )
 
 

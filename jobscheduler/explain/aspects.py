@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from jobscheduler import crontab
 from jobscheduler.crontab import Crontab
 from jobscheduler.explain.facts import Answer, Facts, Question
-from jobscheduler.explain.words import length, result, time_of
+from jobscheduler.explain.words import length, moment, result, time_of
 from jobscheduler.model import Cron, Job
 from jobscheduler.timetable import Timetable, timetable_of
 from jobscheduler.zone import note_on
@@ -79,6 +79,17 @@ def change_of_clock(job: Job | None, at: datetime) -> Iterator[str]:
     change = crontab.change_at(timetable.schedule, at, timetable.zone)
     if change is not None:
         yield change.text
+
+
+def decided_ahead(facts: Facts, slot: datetime | None) -> str | None:
+    """Say why a slot to come does not run again: the clock is behind what the log has decided. None if it does run."""
+    for first, last in facts.live.decided if facts.live else ():
+        if slot is not None and first <= slot <= last:
+            return (
+                f"the clock was set back: the slot of {moment(slot, facts.zone)} was decided before that and does not "
+                f"run again, like all slots up to {moment(last, facts.zone)}"
+            )
+    return None
 
 
 def jitter(job: Job) -> Iterator[str]:

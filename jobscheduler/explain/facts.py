@@ -23,13 +23,17 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """What the running service says of a job: its state, and which of its runs are going on (as pairs of text)."""
+    """What the running service says of a job: its state, and which of its runs are going on (as pairs of text).
+
+    `decided` are stretches of time to come whose slots were decided before the clock was set back.
+    """
 
     state: str
     paused: bool = False
     stale: bool = False
     going: tuple[Mapping[str, str], ...] = ()
     next: tuple[tuple[datetime, datetime], ...] = ()
+    decided: tuple[tuple[datetime, datetime], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

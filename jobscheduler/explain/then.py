@@ -1,7 +1,7 @@
 """The reasoning about a time: the first that holds is the answer.
 
-1. The slot has a record: that says it all, whatever the definition is by now.
-2. Its run goes on, or began and has no record.
+1. Its run goes on.
+2. The slot has a record: that says it all, whatever the definition is by now. Or it began and has no record.
 3. There is no definition: the job is refused, was removed, or nobody knows it.
 4. By the definition of now it is no slot: outside the bounds, or field by field.
 5. It is a slot to come, or of just now: whether it will run.
@@ -20,6 +20,7 @@ from jobscheduler.explain.aspects import (
     TICK,
     age_limit,
     change_of_clock,
+    decided_ahead,
     hindrance,
     is_slot,
     jitter,
@@ -42,11 +43,11 @@ SOON = timedelta(seconds=15)
 def about(question: Question, facts: Facts, at: datetime) -> Answer:
     """Answer what became of a job, or will, at a time."""
     story, job = facts.story, facts.job
+    for run in facts.live.going if facts.live else ():
+        if instant(run, "scheduled") == at:  # it may have a record that this run corrects
+            return _going(question, facts, run)
     if story.record is not None and _is_meant(story.record, facts, at):
         return _recorded(question, facts, at, story.record)
-    for run in facts.live.going if facts.live else ():
-        if instant(run, "scheduled") == at:
-            return _going(question, facts, run)
     if story.started is not None:
         return _begun(question, facts, story.started)
     if job is None:
@@ -138,6 +139,9 @@ def _to_come(question: Question, facts: Facts, job: Job, timetable: Timetable, a
     if hindered is not None:
         word, why = hindered
         return Answer(word, (f"`{question.job_id}` has a slot at {when}, which will not run: {why}",), next=(at,))
+    decided = decided_ahead(facts, at) if at > question.now else None
+    if decided is not None:
+        return Answer("decided", (f"`{question.job_id}` will not run at {when}: {decided}",))
     verb = "is due" if at > question.now else "has been due since"
     headline = f"`{question.job_id}` {verb} {'at ' if at > question.now else ''}{when}"
     more = [*change_of_clock(job, at), *jitter(job), *state_now(question, facts)]

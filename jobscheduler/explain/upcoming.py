@@ -10,6 +10,7 @@ from jobscheduler.crontab import Crontab
 from jobscheduler.explain.aspects import (
     age_limit,
     change_of_clock,
+    decided_ahead,
     hindrance,
     jitter,
     last_record,
@@ -37,8 +38,9 @@ def from_now_on(question: Question, facts: Facts) -> Answer:
     timetable = timetable_of(job).nominal
     slots = tuple(_upcoming(facts, timetable, question.now))
     word, headline = _headline(question, facts, job, timetable, slots)
+    waits = decided_ahead(facts, timetable.next(question.now)) if hindrance(facts, job) is None else None
     more = [
-        *(_over_by_the_clock(facts, timetable, question.now) if word == "due" else ()),
+        *filter(None, (waits,)),
         *rule(timetable),
         *_listed(facts, job, slots),
         *jitter(job),
@@ -58,16 +60,6 @@ def _upcoming(facts: Facts, timetable: Timetable, now: datetime) -> Iterator[dat
             return
         yield slot
         slot = timetable.next(slot)
-
-
-def _over_by_the_clock(facts: Facts, timetable: Timetable, now: datetime) -> Iterator[str]:
-    """Say why a job is not due at the next time of its schedule: the clock was set back, and that slot is over."""
-    if facts.live is None or not facts.live.next:
-        return
-    following = timetable.next(now + _A_MOMENT)
-    if following is not None and following < facts.live.next[0][0]:
-        when = moment(following, facts.zone)
-        yield f"the clock was set back: the slots from {when} on to then are over already, and do not run again"
 
 
 def _headline(

@@ -2,6 +2,7 @@
 
 from jobscheduler.runlog.back import read_back
 from jobscheduler.runlog.file import LogFile
+from jobscheduler.runlog.lasting import passing_log
 from jobscheduler.runlog.lines import as_json, as_text, instant_text, line_of
 from jobscheduler.runlog.marks import events_of
 from jobscheduler.runlog.opening import LogRefused, examine
@@ -19,5 +20,6 @@ __all__ = [
     "instant_text",
     "last_results",
     "line_of",
+    "passing_log",
     "read_back",
 ]

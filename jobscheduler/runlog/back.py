@@ -180,7 +180,8 @@ def _begin(line: Line, slot: datetime | None, begun: dict[str, Begun]) -> None:
     started = datetime.fromisoformat(line["time"]) if line["word"] == "run.started" else None
     known = begun.get(line["run_id"])
     if known is None or known.started is None:
-        begun[line["run_id"]] = Begun(line["job_id"], line["run_id"], slot, started, line.get("by", ""))
+        asked = line.get("by", ""), line.get("trigger", "manual")
+        begun[line["run_id"]] = Begun(line["job_id"], line["run_id"], slot, started, *asked)
 
 
 def _apply_wait(

@@ -27,6 +27,7 @@ class Decided:
         self._lock = threading.Lock()
         self._latest: dict[str, datetime] = {}
         self._reach = datetime.max.replace(tzinfo=UTC)
+        self._has_last = False
 
     def __call__(self, job_id: str, after: datetime) -> datetime | None:
         """Return the latest slot of a job that was decided and is later than `after`; None if there is none.
@@ -56,7 +57,11 @@ class Decided:
                 self._take(line)
 
     def _take(self, line: Line) -> None:
-        if line["word"] != NAME:
+        is_mark = line["word"] == NAME
+        self._has_last = is_mark and (self._has_last or "settled" in line)
+        if is_mark and not self._has_last:
+            return  # a part of a mark whose last line was lost: what waited then may have no line that tells of it
+        if not is_mark:
             is_decided = "job_id" in line and "starts" not in line
             found = [(line["job_id"], last) for _, last in slots_of(line)] if is_decided else []
         else:

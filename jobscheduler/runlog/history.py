@@ -17,7 +17,9 @@ from datetime import datetime
 from itertools import islice
 from pathlib import Path
 
-from jobscheduler.runlog.blocks import blocks_back, blocks_forward
+from jobscheduler.corrections import Corrections
+from jobscheduler.runlog.blocks import blocks_back, blocks_forward, lines_with
+from jobscheduler.runlog.parsing import RECORDS, parse_line
 from jobscheduler.runlog.wanted import File, Found, Sieve, Wanted
 
 RECENT = 64 * 1024 * 1024
@@ -88,6 +90,24 @@ def last_of(path: Path, backups: int, wanted: Wanted, most: int, progress: Progr
 
     """
     return list(islice(back(path, backups, wanted, progress), most))[::-1]
+
+
+def corrections(path: Path, backups: int) -> Corrections:
+    """Return the slots of the whole log that have a later record. Only lines with that word are taken apart.
+
+    Raises:
+        OSError: a file is there and cannot be read.
+
+    """
+    found = Corrections()
+    with opened(path, backups) as files:
+        for file in files:
+            for block in blocks_back(*file):
+                for raw in lines_with((b"corrects",), block):
+                    line = parse_line(raw)
+                    if line is not None and line["word"] in RECORDS:
+                        found.take(line)
+    return found
 
 
 def exists(path: Path, backups: int) -> bool:

@@ -12,6 +12,7 @@ NAME = "service.alive"
 
 _A_LINE = 8  # runs or slots told in one line: with the longest ids still below the length that a value may have
 _NONE = "-"
+_BY_A_RUN = "run:"
 
 
 class Lines(Collection[Event]):
@@ -87,8 +88,12 @@ def _parts(at: datetime, key: str, texts: Sequence[str]) -> list[Event]:
 
 
 def _begun_text(one: Begun) -> str:
-    """Write a run that goes on; where one by hand has no slot, who asked for it stands behind the dash."""
-    slot = f"{_NONE}{one.by}" if one.scheduled is None else exact(one.scheduled)
+    """Write a run that goes on; where one by hand has no slot, the user that asked for it stands behind the dash.
+
+    The run that asked for it follows behind a slash, so that a former version reads it as part of the user.
+    """
+    parent = f"/{one.trigger}" if one.trigger.startswith(_BY_A_RUN) else ""
+    slot = f"{_NONE}{one.by}{parent}" if one.scheduled is None else exact(one.scheduled)
     return f"{one.job_id},{one.run_id},{slot},{_NONE if one.started is None else exact(one.started)}"
 
 
@@ -96,7 +101,8 @@ def _begun(text: str) -> Begun:
     job_id, run_id, slot, started = text.split(",")
     begun = None if started == _NONE else datetime.fromisoformat(started)
     if slot.startswith(_NONE):
-        return Begun(job_id, run_id, None, begun, slot.removeprefix(_NONE))
+        by, _, parent = slot.removeprefix(_NONE).partition(f"/{_BY_A_RUN}")
+        return Begun(job_id, run_id, None, begun, by, f"{_BY_A_RUN}{parent}" if parent else "manual")
     return Begun(job_id, run_id, _slot(slot), begun)
 
 

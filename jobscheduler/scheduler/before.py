@@ -14,7 +14,7 @@ from jobscheduler.scheduler import beyond
 from jobscheduler.scheduler.beyond import AGAIN, NOTHING, Beyond
 from jobscheduler.scheduler.held import CORRECTS, interrupted_record
 from jobscheduler.slots import Act, Decision, Missed, Outage, Overlap, Range, Situation, after_outage
-from jobscheduler.spans import TICK, Span, covering, overlap
+from jobscheduler.spans import TICK, Span, covering, overlap, without
 from jobscheduler.timetable import Timetable
 
 NOTICED = 1.0
@@ -50,7 +50,7 @@ class Before:
     ) -> None:
         """`write` takes records; `boot` tells this boot of the host from another, and `up` is how old it is.
 
-        `now` is the start.
+        `now` is the start. `ahead` is how far slots have been decided, also by a clock that was wrong since the mark.
         """
         self._is_known = past is not None
         self._past = past = past or _nothing_known(now)
@@ -60,6 +60,8 @@ class Before:
         self._up = up
         self._settled = past.mark.settled
         self.is_same_boot = is_same_boot(past.mark.boot, boot) and (past.mark.up or 0.0) <= up + NOTICED
+        ends = (last for ranges in past.accounted.values() for _, last in ranges)
+        self.ahead = max([self._settled, past.mark.ahead or self._settled, *ends])
         self._late = dict(past.mark.late)
         self._closed: dict[str, list[datetime]] = {}
         self._waits: dict[str, list[datetime]] = {}
@@ -113,22 +115,29 @@ class Before:
             decided = [(now + TICK, asked)]
         decided += self._past.accounted.get(job_id, ())
         decided += ((slot, slot) for slot in self._closed.get(job_id, ()))
-        known = Beyond(full.over.get(job_id, ()), full.again.get(job_id, ()), self._missed(job_id))
+        again = (*full.again.get(job_id, ()), *self._too_early(job_id, now, corrects=True))
+        known = Beyond(full.over.get(job_id, ()), again, self._missed(job_id))
         if known == NOTHING and all(last <= now for _, last in decided):
             return min(since, now), NOTHING
-        return min(since, now), beyond.set_back(known, decided, min(top, now), self._up)
+        found = beyond.set_back(known, decided, min(top, now), self._up)
+        return min(since, now), replace(found, over=without(found.over, self._too_early(job_id, now)))
+
+    def _too_early(self, job_id: str, now: datetime, *, corrects: bool = False) -> list[Span]:
+        """Return the slots that waited when the clock was set back: they have no record, and their time comes again.
+
+        Those with `corrects` were missed by a wrong clock before that, and say so when they run.
+        """
+        early = [slot for slot in self._waits.get(job_id, ()) if slot > now]
+        return [(slot, slot) for slot in early if not corrects or (job_id, slot) in self._past.mark.corrects]
 
     def _asked_for(self, job: Job, now: datetime) -> datetime:
         """Return the latest slot of a job decided that the checkpoint does not name, as far as it could come up again.
 
         Of a one-time job that is found out when it is put.
         """
-        if not self._is_known or now >= self._ahead() or isinstance(job.schedule, Once):
+        if not self._is_known or now >= self.ahead or isinstance(job.schedule, Once):
             return EPOCH
-        return self._ask(job.id, now) or self._ahead()
-
-    def _ahead(self) -> datetime:
-        return max(self._settled, self._past.mark.ahead or self._settled)
+        return self._ask(job.id, now) or self.ahead
 
     def _missed(self, job_id: str) -> tuple[beyond.Missed, ...]:
         """Return what was missed before and may come again, by the clock of this boot."""
@@ -156,12 +165,13 @@ class Before:
         """
         if not isinstance(job.schedule, Once):
             return EPOCH
-        at, settled = nominal(job.schedule.at), self._ahead()
+        at, settled = nominal(job.schedule.at), self.ahead
         if not self._is_known or at > settled or job.id in self._late or job.id in self._waits:
             return EPOCH
         if self._may_come_again(job.id, at, now):
             return EPOCH
-        if starting and settled <= now and (self._was_in_force(job) or not _is_late(job)):
+        is_marked = at <= max(self._settled, self._past.mark.ahead or self._settled)  # of later ones lines tell
+        if starting and is_marked and settled <= now and (self._was_in_force(job) or not _is_late(job)):
             return at  # it was in force when it was due
         last = self._ask(job.id, at - TICK)
         if last is None:
@@ -229,13 +239,21 @@ class Before:
         past, full = self._past, self._full
         closed = [(slot, slot) for slot in self._closed.get(job.id, ())]
         after, ranges = self._since(job, timetable, now, last)
-        waits = tuple(self._waits.pop(job.id, ()))
+        waiting = [slot for slot in self._waits.pop(job.id, ()) if slot <= now]
+        final = [slot for slot in waiting if self._is_missed_for_good(job, slot, timetable, now)]
+        waits = tuple(slot for slot in waiting if slot not in final)
+        closed += ((slot, slot) for slot in final)
         is_unclean = not self.is_same_boot and not past.stopped
         unknown = past.until + UNSURE if is_unclean else None
         told = (*past.accounted.get(job.id, ()), *full.over.get(job.id, ()), *closed, *ranges)
         stood = () if past.drained is None else (past.drained,)
         again = full.again.get(job.id, ())
         return Outage(after, now, self._cause(), told, waits, unknown, stood, again)
+
+    def _is_missed_for_good(self, job: Job, slot: datetime, timetable: Timetable, now: datetime) -> bool:
+        """Tell whether a slot that waited to correct its `MISSED` is too old by now: then that record stands."""
+        is_corrected = (job.id, slot) in self._past.mark.corrects
+        return is_corrected and now - timetable.start_of(slot) > timedelta(seconds=job.catch_up)
 
     def _since(
         self, job: Job, timetable: Timetable, now: datetime, last: datetime
@@ -244,7 +262,9 @@ class Before:
         after = self._late.get(job.id, min(self._settled, now))
         if isinstance(job.schedule, Once):
             at = nominal(job.schedule.at)
-            return (at - TICK if last < at <= after else after), ()
+            if last >= at:  # also where that is told further back than by the checkpoint
+                return max(after, at), ()
+            return (at - TICK if at <= after else after), ()
         if self._was_in_force(job):  # perhaps put since the mark
             return (after if job.id in self._late else max(after, min(self._full.since.get(job.id, after), now))), ()
         put = EPOCH if job.written is None else min(job.written, now)
@@ -260,14 +280,6 @@ class Before:
         digits = self._full.hashes.get(job.id)
         return digits is not None and has_same_slots(digits, fingerprint(job))
 
-    def is_only_late(self, job: Job, now: datetime) -> bool:
-        """Tell whether a one-time job that is over by the clock is not, less the time in which the service stopped."""
-        drained = self._past.drained
-        if drained is None or not isinstance(job.schedule, Once):
-            return False
-        at = nominal(job.schedule.at)
-        return now - at - overlap((drained,), at, now) <= timedelta(seconds=job.jitter + job.catch_up)
-
     def is_open(self, job: Job) -> bool:
         """Tell whether the slot of a one-time job, too old to run now, may lack its account.
 
@@ -280,9 +292,17 @@ class Before:
         if not isinstance(job.schedule, Once) or job.schedule.at <= self._settled:
             return False
         at = nominal(job.schedule.at)
-        if at <= self._ahead() and self._ask(job.id, at - TICK) != EPOCH:
+        if at <= self.ahead and self._ask(job.id, at - TICK) != EPOCH:
             return False  # the clock was there before, and it was decided then
         return self._was_in_force(job) or not _is_late(job)
+
+    def may_still_run(self, job: Job, timetable: Timetable, now: datetime) -> bool:
+        """Tell whether the slot of a one-time job is young enough to run, less the time of the drain."""
+        drained = self._past.drained
+        if drained is None or not isinstance(job.schedule, Once):
+            return False
+        start = timetable.start_of(nominal(job.schedule.at))
+        return now - start - overlap((drained,), start, now) <= timedelta(seconds=job.catch_up)
 
     def miss_waits(self, job_id: str, reason: str, now: datetime) -> None:
         """Write the records of slots of a job that waited when the service ended and are not going to run."""

@@ -140,7 +140,7 @@ CORRECTS: tuple[tuple[str, Value], ...] = (("corrects", "clock"),)
 
 def interrupted_record(one: Begun, now: datetime, extra: tuple[tuple[str, Value], ...] = ()) -> Record:
     """The record of a run that a crash of the service interrupted, or kept from beginning."""
-    details: list[tuple[str, Value]] = [] if one.scheduled is not None else [("trigger", "manual")]
+    details: list[tuple[str, Value]] = [] if one.scheduled is not None else [("trigger", one.trigger)]
     details += [*([("by", one.by)] if one.by else []), *extra]
     status, reason = (Status.MISSED, "down") if one.started is None else (Status.FAILURE, "interrupted")
     return Record(

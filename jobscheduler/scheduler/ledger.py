@@ -26,6 +26,7 @@ OPEN = frozenset({"down", "asleep", "stalled", "clock"})
 """Why slots may be missed of which it may turn out that their time has not come yet."""
 
 _LONGEST = timedelta(days=400)
+_ASKED = (("by", ""), ("trigger", "manual"))  # what is kept of a run by hand, and what it is without
 _SWEEP = 1000  # so many deleted jobs are remembered before the first is looked at
 
 
@@ -242,8 +243,8 @@ class Ledger:
             if run.scheduled is not None and CORRECTS[0] in run.extra:
                 corrects.append((job_id, run.scheduled))
             if run.attempts or run.scheduled is None:
-                by = str(dict(run.extra).get("by", ""))
-                begun.append(Begun(job_id, run.run_id, run.scheduled, run.started, by))
+                by, trigger = (str(dict(run.extra).get(key, default)) for key, default in _ASKED)
+                begun.append(Begun(job_id, run.run_id, run.scheduled, run.started, by, trigger))
             else:
                 waits.append((job_id, run.scheduled))
         return Mark(settled, boot, tuple(begun), tuple(waits), late, tuple(corrects), self.ahead, up, full)

@@ -157,10 +157,9 @@ class Scheduler:
         if past is None:
             return None
         before.end_interrupted(now)
-        ahead = max(past.mark.settled, past.mark.ahead or past.mark.settled)
-        if ahead > now:
-            self._ledger.ahead = ahead
-            self._tell_accepted(ahead - now, now)
+        if before.ahead > now:
+            self._ledger.ahead = before.ahead
+            self._tell_accepted(before.ahead - now, now)
         for job_id, ranges in past.accounted.items():
             self._ledger.recall(job_id, min(now, max(last for _, last in ranges)))
         return past
@@ -290,19 +289,19 @@ class Scheduler:
         self._at_start += steps
         return []
 
-    def is_only_late(self, job: Job, now: datetime) -> bool:
-        """Tell whether a one-time job, over by the clock, is to be put: it came while the service was stopping."""
-        before, starting = self._before, self._at_start is not None
-        if before is None or not (starting or before.has_turn(job, now)):
-            return False
-        return before.is_only_late(job, now)
-
     def expire(self, job: Job, now: datetime) -> bool:
-        """Take note of a one-time job that is over; tell whether its slot got an account just now."""
+        """Take note of a one-time job that is over; tell whether its slot got an account just now.
+
+        A slot that is only too old by the time in which the service before this one drained runs.
+        """
         before, starting = self._before, self._at_start is not None
         if before is None or not job.enabled or not before.is_open(job) or not (starting or before.has_turn(job, now)):
             return False
-        decision = before.account(job, timetable_of(job, self._host), now, EPOCH, is_open=starting)
+        timetable = timetable_of(job, self._host)
+        if starting and before.may_still_run(job, timetable, now):
+            self.put(job, now)
+            return True
+        decision = before.account(job, timetable, now, EPOCH, is_open=starting)
         with self._lock:
             for missed in decision.missed:
                 self._write(missed_record(job.id, missed, now))
@@ -611,6 +610,17 @@ class Scheduler:
                 return []
             entry = replace(entry)
         return [(slot, entry.timetable.start_of(slot)) for slot in islice(entry.following(), count)]
+
+    def decided_ahead(self, job_id: str) -> tuple[Span, ...]:
+        """Return the stretches of time ahead in which the slots of a job were decided, before the clock was set back.
+
+        No slot in them is due again.
+        """
+        now = self._clock()
+        with self._lock:
+            entry = self._ledger.get(job_id)
+            spans = () if entry is None or not entry.is_live else entry.beyond.over
+        return tuple(span for span in spans if span[1] > now)
 
     # -- the account
 

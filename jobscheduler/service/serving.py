@@ -29,7 +29,7 @@ from jobscheduler.model import Entry, Event, Level, Past, Problem, Tell, Value
 from jobscheduler.parse import Rules
 from jobscheduler.passes import Reconciler
 from jobscheduler.results import Results
-from jobscheduler.runlog import LogFile, RunLog, last_results, read_back
+from jobscheduler.runlog import LogFile, RunLog, last_results, passing_log, read_back
 from jobscheduler.runner import hand_over_leftovers
 from jobscheduler.scheduler import Scheduler
 from jobscheduler.secretfile import exposed_url
@@ -90,6 +90,7 @@ def serve(settings: Settings) -> int:
         log = stack.enter_context(_log(settings, file, second, stack))
         stack.enter_context(_library_warnings(log))
         _warn_of_exposure(log)
+        notes = _warn_of_passing_log(settings, guard, given.log_name, log)
         stack.callback(hand_over_leftovers)
         clock, results, recent = HostClock(), Results(), Recent()
         former = _asking(guard, given.log_name, partial(last_results, settings.log_file, settings.log_backups))
@@ -114,7 +115,15 @@ def serve(settings: Settings) -> int:
             recall = Recall(settings.log_file, settings.log_backups, results, recent if settings.http else None, ask)
             places = {"jobs_dir": str(source or ""), "database": str(second or "")}
             snapshots = Snapshots(
-                settings, scheduler, reconciler, results, supervisor, recall, alerts=alerts.waiting, **places
+                settings,
+                scheduler,
+                reconciler,
+                results,
+                supervisor,
+                recall,
+                alerts=alerts.waiting,
+                notes=notes,
+                **places,
             )
             desk = Desk(snapshots, scheduler, reconciler, log.event)
             supervisor.control = _control(settings, desk, log, guard, stack)
@@ -244,6 +253,15 @@ def _warn_of_exposure(log: RunLog) -> None:
     exposed = exposed_url()
     if exposed is not None:
         log.event(Level.WARNING, "settings.exposed", file=exposed.file, problem=exposed.message, help=exposed.help)
+
+
+def _warn_of_passing_log(settings: Settings, guard: HangGuard, name: str, log: RunLog) -> tuple[str, ...]:
+    """Say once a start that a boot of the host loses the log; return it in words for `status`."""
+    problem = _answered(guard, name, partial(passing_log, settings.log_file))
+    if problem is None:
+        return ()
+    log.event(Level.WARNING, "log.passing", file=problem.file, problem=problem.message, help=problem.help)
+    return (f"{problem.message}; {problem.help}",)
 
 
 def _begin_database(second: Second, supervisor: Supervisor) -> None:

@@ -24,7 +24,7 @@ from jobscheduler.web import looks
 from jobscheduler.web.face import Face
 from jobscheduler.web.scale import SIDE, View, hours
 from jobscheduler.web.timeline import MOST_ROWS, MOST_SLOTS, TROUBLE, WORDS, Timeline, chosen, row, timeline
-from jobscheduler.web.told import Told, told
+from jobscheduler.web.told import Told, latest, told
 from jobscheduler.zone import ZoneUnknown, named_zone
 
 PER_PAGE = 100
@@ -250,7 +250,7 @@ class Pages:
     def _records(self, now: datetime, check: Check) -> tuple[list[Told], datetime]:
         """Read the records of the last day, and from when on they are all there; before that there is only trouble."""
         found = self._face.records(now - SIDE, MOST_RECORDS, check=check)
-        records = told(found.lines)
+        records = latest(told(found.lines))
         if found.since is None or found.since <= now - SIDE:
             return records, now - SIDE
         trouble = told(self._face.records(now - SIDE, MOST_TROUBLE, TROUBLE, check).lines)

@@ -231,7 +231,7 @@ def _instant_of(one: Told) -> datetime:
 
 def _mark(view: View, group: Sequence[tuple[float, Told]]) -> Mark:
     first, last = group[0][1], group[-1][1]
-    count = sum(one.count for _, one in group)
+    count = sum(one.count - one.corrected for _, one in group)
     kind = first.status.value.lower()
     at = round((group[0][0] + group[-1][0]) / 2, 2)
     if first is last:
@@ -259,7 +259,7 @@ def _slots(view: View, upcoming: Sequence[datetime], *, is_paused: bool) -> Iter
 
 
 def _summary(job_id: str, records: Sequence[Told], upcoming: Sequence[datetime]) -> str:
-    counts = {status: sum(one.count for one in records if one.status is status) for status in Status}
+    counts = {status: sum(one.count - one.corrected for one in records if one.status is status) for status in Status}
     parts = [f"{count:,} {WORDS[status]}" for status, count in counts.items() if count]
     due = f"{len(upcoming)}{' or more' if len(upcoming) >= MOST_SLOTS else ''} due"
     return f"{job_id}: {', '.join(parts) or 'nothing ran'}, {due}"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from jobscheduler.corrections import Corrections, correction_text
 from jobscheduler.model import Status
 
 _KNOWN = frozenset({"time", "status", "word", "level", "job_id", "run_id", "scheduled", "started", "duration"})
@@ -17,6 +18,8 @@ _SHOWN_APART = frozenset({"reason", "last", "count", "output"})
 @dataclass(frozen=True, slots=True)
 class Told:
     """One record of the log. `count` is how many slots it is about, `last` the last of them; `duration` is seconds.
+
+    `corrected` of them have a later record, which counts, because only a wrong clock had missed them.
 
     `details` are the task's own findings and whatever else stands in the line.
     """
@@ -33,6 +36,7 @@ class Told:
     count: int = 1
     output: str | None = None
     details: tuple[tuple[str, str], ...] = ()
+    corrected: int = 0
 
     @property
     def begin(self) -> datetime:
@@ -56,14 +60,22 @@ class Told:
 
 def told(records: Iterable[Mapping[str, Any]]) -> list[Told]:
     """Make values of records; what is none, or was cut short, is left out."""
-    found = []
-    for one in records:
+    found, lines = [], list(records)
+    corrections = Corrections(lines)
+    for one in lines:
         with suppress(KeyError, ValueError, TypeError, OverflowError):
-            found.append(_told(one))
+            found.append(_told(one, corrections.count(one)))
     return found
 
 
-def _told(one: Mapping[str, Any]) -> Told:
+def latest(records: Iterable[Told]) -> list[Told]:
+    """Leave out records all of whose slots have a later one: a slot counts once."""
+    return [one for one in records if one.corrected < one.count]
+
+
+def _told(one: Mapping[str, Any], corrected: int) -> Told:
+    count = max(1, int(one.get("count") or 1))
+    note = (("corrected", correction_text(corrected, count).partition(": ")[2]),) if corrected else ()
     return Told(
         at=_instant(one["time"]),
         status=Status(one["status"]),
@@ -74,9 +86,10 @@ def _told(one: Mapping[str, Any]) -> Told:
         duration=None if one.get("duration") is None else float(one["duration"]),
         reason=_text(one.get("reason")),
         last=_maybe(one.get("last")),
-        count=max(1, int(one.get("count") or 1)),
+        count=count,
+        corrected=corrected,
         output=_text(one.get("output")),
-        details=tuple((key, str(value)) for key, value in one.items() if key not in _KNOWN | _SHOWN_APART),
+        details=(*note, *((key, str(value)) for key, value in one.items() if key not in _KNOWN | _SHOWN_APART)),
     )
 
 

@@ -1,0 +1,50 @@
+"""Tell which slots that a record calls `MISSED` have a later record, because only a wrong clock had missed them. Pure.
+
+Of two records of a slot the later one counts; it says `corrects=clock`.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+
+class Corrections:
+    """The slots that have been corrected, by job."""
+
+    def __init__(self, records: Iterable[Mapping[str, Any]] = ()) -> None:
+        """Take the corrections among some records, which are pairs of the log with instants as text."""
+        self._slots: dict[str, list[datetime]] = {}
+        for one in records:
+            self.take(one)
+
+    def take(self, record: Mapping[str, Any]) -> None:
+        """Note the slot of a record if that is a correction."""
+        if record.get("corrects") == "clock":
+            with suppress(KeyError, ValueError, TypeError):
+                slots = self._slots.setdefault(str(record["job_id"]), [])
+                slot = datetime.fromisoformat(str(record["scheduled"]))
+                if bisect_left(slots, slot) == bisect_right(slots, slot):
+                    insort(slots, slot)
+
+    def count(self, record: Mapping[str, Any]) -> int:
+        """Return how many slots of a `MISSED` record have a later record; 0 for a record of another status."""
+        slots = self._slots.get(str(record.get("job_id")))
+        if not slots or (record.get("status") or record.get("word")) != "MISSED" or "corrects" in record:
+            return 0
+        with suppress(KeyError, ValueError, TypeError):
+            first = datetime.fromisoformat(str(record["scheduled"]))
+            last = datetime.fromisoformat(str(record.get("last") or record["scheduled"]))
+            return bisect_right(slots, last) - bisect_left(slots, first)
+        return 0
+
+
+def correction_text(count: int, of: int) -> str:
+    """Say that so many of the slots of a `MISSED` record have a later record, which counts."""
+    if of <= 1:
+        return "corrected: it has a later record"
+    some = "1 has a later record" if count == 1 else f"{count} have later records"
+    return "corrected: all have later records" if count >= of else f"corrected: of these slots {some}"

@@ -1,0 +1,41 @@
+"""Tell whether a log lies on a file system that does not survive a boot."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from functools import cache
+from pathlib import Path
+
+from jobscheduler.model import Problem
+
+_IN_MEMORY = {0x01021994: "tmpfs", 0x858458F6: "ramfs"}  # f_type of statfs(2), as in linux/magic.h
+_STATFS_BYTES = 256  # more than struct statfs has on any machine; it begins with its type
+
+
+def passing_log(log: Path) -> Problem | None:
+    """Return the problem that a log is lost with the next boot of the host; None if it is not, or if it cannot be told.
+
+    A log file that is not there yet is judged by its directory. May hang where the file system does.
+    """
+    kind = _in_memory(log) or (None if log.exists() else _in_memory(log.parent))
+    if kind is None:
+        return None
+    return Problem(
+        f"the log is on a file system in memory ({kind}), which does not survive a boot of the host",
+        file=str(log),
+        help="after a boot nothing is known of the time before: slots may run twice or be lost; put it on a disk",
+    )
+
+
+def _in_memory(path: Path) -> str | None:
+    """Name the file system of a path if it keeps its files in memory."""
+    found = ctypes.create_string_buffer(_STATFS_BYTES)
+    if _library().statfs(os.fsencode(path), found):
+        return None
+    return _IN_MEMORY.get(ctypes.c_ulong.from_buffer(found).value & 0xFFFFFFFF)
+
+
+@cache
+def _library() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
