@@ -59,7 +59,7 @@ _STAT = 4096  # bytes that are enough for /proc/PID/stat
 class Process:
     """One process as /proc shows it; `start` is its start time in clock ticks since boot.
 
-    `name` is that of the program that it became last, at most 15 bytes, and `flags` are the kernel's (`PF_`); both are
+    `name` is that of the program that it became last, at most 15 bytes, unless it has set another one. It is
     there also when it has ended, until it is reaped.
     """
 
@@ -70,7 +70,6 @@ class Process:
     state: str
     group: int = field(default=0, compare=False)
     name: str = field(default="", compare=False)
-    flags: int = field(default=0, compare=False)
 
     @property
     def known(self) -> tuple[int, int]:
@@ -92,9 +91,9 @@ def look_at(pid: int) -> Process | None:
     end = text.rindex(b")")  # the name before it may hold blanks and parentheses
     rest = text[end + 2 :].split()
     name = text[text.index(b"(") + 1 : end].decode("utf-8", "backslashreplace")
-    state, numbers = rest[0].decode("ascii"), [int(rest[field]) for field in (19, 1, 3, 2, 6)]
-    start, parent, session, group, flags = numbers
-    return Process(pid, start, parent, session, state, group, name, flags)
+    state, numbers = rest[0].decode("ascii"), [int(rest[field]) for field in (19, 1, 3, 2)]
+    start, parent, session, group = numbers
+    return Process(pid, start, parent, session, state, group, name)
 
 
 def _read(path: str, most: int) -> bytes:
