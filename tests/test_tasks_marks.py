@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import threading
 import time
@@ -9,11 +10,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from jobscheduler.tasks import marks
-from jobscheduler.tasks.marks import HANGS, HEAD, MOST_HUNG, NO_MARKS, WHOLE, MarkReader, fits, marks_of
+from jobscheduler.tasks.marks import HANGS, HEAD, MOST_HUNG, NO_MARKS, WHOLE, MarkReader, Marks, fits, marks_of
 from jobscheduler.tasks.processes import look_at
-from tests.tasks_support import eventually
+from tests.tasks_support import as_root, eventually
 
-RUN_7 = (frozenset({b"7"}), frozenset({b"1"}))
+RUN_7 = Marks(frozenset({b"7"}), frozenset({b"1"}), os.getuid())
 
 
 @contextmanager
@@ -48,6 +49,20 @@ def test_a_mark_that_is_cut_counts_for_nothing() -> None:
         assert found is not None
         assert fits(found, {b"7"})
         assert not fits(found, {b"7"}, 1)
+
+
+@as_root
+def test_a_mark_counts_by_the_real_user_of_its_process(mallory) -> None:
+    """A setuid program belongs to the user that started it, also while it is root."""
+    variables = {"JOB_RUN_ID": "7", "JOB_ATTEMPT": "1", "PATH": "/usr/bin:/bin"}
+    command = ["setpriv", f"--ruid={mallory.uid}", "--euid=0", "--keep-groups", "/bin/sleep", "1000"]
+    with subprocess.Popen(command, env=variables) as process:
+        try:
+            eventually(lambda: (found := look_at(process.pid)) and found.name == "sleep")
+            eventually(lambda: marks_of(process.pid) is not None)
+            assert marks_of(process.pid) == RUN_7._replace(uid=mallory.uid)
+        finally:
+            process.kill()
 
 
 def test_a_mark_behind_many_variables_is_found_too() -> None:

@@ -10,12 +10,24 @@ import pytest
 
 from jobscheduler.runner import Runner
 from jobscheduler.tasks import execute_command, process_tree, tree_search
-from jobscheduler.tasks.marks import MARKS, MarkReader
+from jobscheduler.tasks.marks import MARKS, NO_MARKS, MarkReader, Marks, marks_of
 from jobscheduler.tasks.process_tree import HEAD_START, TreeEnd
 from jobscheduler.tasks.processes import Process
 from jobscheduler.tasks.stop_signals import StopSignals
 from jobscheduler.tasks.tree_search import TreeSearch
-from tests.tasks_support import Log, Pipe, context, eventually, execute, failure, in_thread, is_gone, job, no_strangers
+from tests.tasks_support import (
+    Log,
+    Pipe,
+    as_root,
+    context,
+    eventually,
+    execute,
+    failure,
+    in_thread,
+    is_gone,
+    job,
+    no_strangers,
+)
 
 __all__ = ["no_strangers"]
 
@@ -167,6 +179,30 @@ def test_a_job_with_a_large_environment_is_known_by_its_mark(tmp_path):
     with in_thread(lambda: (pids.extend(pipe.pids()), told.stop("timeout"))):
         failure(f"setsid -f sh -c 'echo $$ > {pipe.path}; exec sleep 1000'; sleep 1000", told, env=env)
     eventually(lambda: is_gone(pids[0]))
+
+
+@as_root
+def test_a_process_of_another_user_does_not_belong_to_a_run_whose_mark_it_carries(alice, mallory):
+    """It would be signalled, and if it cannot be ended it would keep the job from its next run."""
+    told = context()
+    variables = {"JOB_RUN_ID": told.run_id, "JOB_ATTEMPT": "1"}
+    with mallory.popen(["/bin/sleep", "1000"], env=variables) as stranger:
+        try:
+            eventually(lambda: marks_of(stranger.pid) not in (None, NO_MARKS))
+            with in_thread(lambda: (eventually(lambda: told.signals.has_processes), told.stop("timeout"))):
+                failed = failure("exec sleep 1000", told, user=alice.name)
+            assert told.signals.survivors == ()
+            assert "could not be ended" not in str(failed)
+            assert stranger.poll() is None
+        finally:
+            stranger.kill()
+
+
+@pytest.mark.parametrize(("uid", "belongs"), [(1, True), (0, True), (2, False), (None, False)])
+def test_the_mark_of_a_run_counts_on_processes_of_its_user_and_of_root(uid, belongs):
+    tree = TreeEnd(Spy(), ("7", 1), StopSignals(), search=searching(), owner=1)
+    marks = Marks(frozenset({b"7"}), frozenset({b"1"}), uid)
+    assert tree.owns(Process(5, 5, 1, 5, "S"), marks) == belongs
 
 
 def test_many_trees_share_a_look():

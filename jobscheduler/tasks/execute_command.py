@@ -172,7 +172,8 @@ class Command:
         with self._lock:
             if self._tree is None and not self._is_closed:
                 mark = self._context.run_id, self._context.attempt
-                self._tree = TreeEnd(self._child, mark, self._context.signals, AFTERMATH.recognise)
+                signals, owner = self._context.signals, self._plan.owner
+                self._tree = TreeEnd(self._child, mark, signals, AFTERMATH.recognise, owner=owner)
             return self._tree
 
     def see_through(self) -> Outcome:

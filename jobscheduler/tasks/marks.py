@@ -1,5 +1,8 @@
 """The marks by which the processes of a run are known: two variables in the environment they were started with.
 
+Any process can carry any mark, so a mark counts only if the process belongs to the user of the run, to root, or to
+the service's own user: by its real user, since that of a setuid program is the one that started it.
+
 Reading an environment needs the memory map of its process, and that can be locked for as long as a disk does not
 answer. So environments are read by one thread that does nothing else and can be given up:
 
@@ -22,6 +25,7 @@ from collections.abc import Callable, Set
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from types import TracebackType
+from typing import NamedTuple
 
 MARK = "JOB_RUN_ID"
 """The environment variable by which the processes of a run are known."""
@@ -52,21 +56,29 @@ _PAUSE = 0.002  # between two looks at how far it is
 Known = tuple[int, int]
 """Pid and start time of a process."""
 
-Marks = tuple[frozenset[bytes], frozenset[bytes]]
-"""The runs and the attempts that stand in the environment of a process."""
 
-NO_MARKS: Marks = (frozenset(), frozenset())
+class Marks(NamedTuple):
+    """The runs and the attempts that stand in the environment of a process, and its real user if there are any."""
 
-_CUT: Marks = (frozenset(), frozenset())
+    runs: frozenset[bytes]
+    attempts: frozenset[bytes]
+    uid: int | None = None
+
+
+NO_MARKS = Marks(frozenset(), frozenset())
+
+_CUT = Marks(frozenset(), frozenset())
 """No mark in what was read of an environment, which goes on."""
 
 _RUNS, _ATTEMPTS = (re.compile(rb"\0%b=([^\0]*)" % name.encode()) for name in (MARK, ATTEMPT))
+_UID = re.compile(rb"\nUid:\t(\d+)")
+_STATUS_BYTES = 1024  # of /proc/PID/status, more than stand before and in the line of the user
 
 
 def marks_of(pid: int, most: int = WHOLE) -> Marks | None:
     """Read the marks of a process. None if its environment is empty, as it is for a moment while it starts."""
     try:
-        start = _start(pid, most)
+        start = _start(f"/proc/{pid}/environ", most)
     except OSError:  # gone, or not ours to read: then it is not ours to signal either
         return NO_MARKS
     if not start:
@@ -76,11 +88,20 @@ def marks_of(pid: int, most: int = WHOLE) -> Marks | None:
     runs = _RUNS.findall(text)
     if not runs:
         return _CUT if is_cut else NO_MARKS
-    return frozenset(runs), frozenset(_ATTEMPTS.findall(text))
+    return Marks(frozenset(runs), frozenset(_ATTEMPTS.findall(text)), _real_user_of(pid))
 
 
-def _start(pid: int, most: int) -> bytes:
-    descriptor = os.open(f"/proc/{pid}/environ", os.O_RDONLY | os.O_CLOEXEC)
+def _real_user_of(pid: int) -> int | None:
+    """The real user of a process. Not the owner of its directory in /proc, which is root for many others."""
+    try:
+        found = _UID.search(_start(f"/proc/{pid}/status", _STATUS_BYTES))
+    except OSError:
+        return None
+    return int(found[1]) if found else None
+
+
+def _start(path: str, most: int) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         return os.read(descriptor, most)
     finally:
@@ -89,8 +110,12 @@ def _start(pid: int, most: int) -> bytes:
 
 def fits(marks: Marks, run_ids: Set[bytes], attempt: int | None = None) -> bool:
     """Tell whether marks are those of one of these runs, and of this attempt (None: of any)."""
-    runs, attempts = marks
-    return not runs.isdisjoint(run_ids) and (attempt is None or b"%d" % attempt in attempts)
+    return not marks.runs.isdisjoint(run_ids) and (attempt is None or b"%d" % attempt in marks.attempts)
+
+
+def owners(uid: int | None) -> frozenset[int]:
+    """Return the users whose processes may belong to a run of user `uid` (None: of the service's own user)."""
+    return frozenset({0, os.getuid(), os.geteuid()} | ({uid} if uid is not None else set()))
 
 
 class _Allowance:

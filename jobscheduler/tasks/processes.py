@@ -3,8 +3,8 @@
 1. A process is known by its pid *and* its start time, and is signalled through a pidfd opened before that pair is
    checked: a pid that belongs to another process by then is never hit.
 2. After a crash the processes of a run are those that carry its mark (`JOB_RUN_ID`) in the environment they were
-   started with, and the descendants of these. All processes of the host are looked at, the head of each environment
-   once, and no longer than `LOOK_WITHIN`.
+   started with, and the descendants of these. Of which user they were is not known any more. All processes of the
+   host are looked at, the head of each environment once, and no longer than `LOOK_WITHIN`.
 3. They are ended in two steps: TERM (and CONT, so that a stopped process hears it), after a grace KILL. Each step
    looks again until it finds no new process, because one may have been forked between looking and signalling. A
    process that was told TERM stays among them, also when the parent that tied it to the run has died of it.
