@@ -8,7 +8,8 @@ answer. So environments are read by one thread that does nothing else and can be
 
 1. `known` answers at once with what was read before, and has the thread read what was not. `wait` waits a moment.
 2. A read that takes longer than `HANGS` is given up: its process counts as unmarked, and another thread goes on.
-3. After `MOST_HUNG` such threads nothing more is read; every process counts as unmarked then.
+3. While `MOST_HUNG` such threads hang nothing more is read; every process that is not known counts as unmarked then.
+   A thread that comes back counts no more, and what it has read is believed.
 
 The marks stand first in the environment that a run is given, so `HEAD` bytes are read of each process. A shell puts
 variables in an order of its own; of an environment that is longer and has no mark in its head, `WHOLE` bytes are read,
@@ -43,7 +44,7 @@ HANGS = 0.25
 """Seconds after which a read is given up. The usual one takes 0.00002."""
 
 MOST_HUNG = 16
-"""Threads that may hang in a read, each for good."""
+"""Threads that may hang in a read at the same time."""
 
 MOST_KNOWN = 50_000
 """Processes whose marks are remembered."""
@@ -160,17 +161,21 @@ class MarkReader:
         self._at: tuple[Known, float] | None = None
         self._hung = 0
 
+    @property
+    def is_blind(self) -> bool:
+        """Whether so many reads hang that no more are made."""
+        return self._hung >= MOST_HUNG
+
     def known(self, process: Known) -> Marks | None:
         """Return the marks of a process; None if they are not read yet, which they will be. Does not wait."""
         marks = self._known.get(process)
+        if marks is None and self.is_blind:
+            return NO_MARKS
         if marks is None and process not in self._asked:
             self._ask(process)
         return marks
 
     def _ask(self, process: Known) -> None:
-        if self._hung >= MOST_HUNG:
-            self._known[process] = NO_MARKS
-            return
         self._asked[process] = None
         self._wanted.put(process)
         self._ensure_thread()
@@ -208,7 +213,7 @@ class MarkReader:
         self._term += 1
         self._at = None
         self._is_alive = False
-        if self._hung >= MOST_HUNG:
+        if self.is_blind:
             self._give_all_up()
             return
         with suppress(RuntimeError):  # the host has no thread left: `wait` tries again
@@ -216,8 +221,9 @@ class MarkReader:
             self._is_alive = True
 
     def _give_all_up(self) -> None:
-        for process in tuple(self._asked):
-            self._answer(process, NO_MARKS)
+        """Read nothing of what was asked for. It is not remembered as unmarked: it may be asked for again later."""
+        self._wanted = SimpleQueue()
+        self._asked.clear()
 
     def _work(self, term: int) -> None:
         while self._term == term:
@@ -229,10 +235,20 @@ class MarkReader:
                 continue
             self._at = process, time.monotonic()
             marks = self._read_thriftily(process[0])
-            if self._term != term:  # given up meanwhile
+            if self._has_come_back_late(term):
+                if marks is not None:
+                    self._answer(process, marks)
                 return
-            self._at = None
             self._take(process, marks)
+
+    def _has_come_back_late(self, term: int) -> bool:
+        """Whether the thread was given up while it read; it does not hang any more then."""
+        with self._lock:
+            if self._term != term:
+                self._hung -= 1
+                return True
+            self._at = None
+        return False
 
     def _read_thriftily(self, pid: int) -> Marks | None:
         marks = self._read(pid, HEAD)
