@@ -1,8 +1,10 @@
-"""Whether a command has begun behind the programs that prepare it: told by the kernel, and not by what was printed."""
+"""What is told of a command behind the programs that prepare it, and that it is never repeated for that."""
 
 from __future__ import annotations
 
+import builtins
 import errno
+import io
 import os
 import resource
 import subprocess
@@ -12,12 +14,11 @@ from pathlib import Path
 import pytest
 
 from jobscheduler.tasks import execute_command
-from jobscheduler.tasks.execute_command_child import Plan
-from jobscheduler.tasks.execute_command_helpers import error_of, given_up_by, is_proved
+from jobscheduler.tasks.execute_command_helpers import error_of, given_up_by
 from jobscheduler.tasks.processes import Process, look_at
 from tests.tasks_support import as_root, failure, open_to_all
 
-ENDED = Process(7, 7, 1, 7, "Z", 7, "env", 0)
+ENDED = Process(7, 7, 1, 7, "Z", 7, "env")
 FIELDS = [{"nice": 1}, pytest.param({"user": "nobody"}, marks=as_root)]
 LIES = [
     "/usr/bin/env: 'x': Resource temporarily unavailable",
@@ -45,7 +46,7 @@ def test_a_command_that_prints_what_a_helper_prints_has_run_once(tmp_path, field
 
 @pytest.mark.parametrize("lie", LIES)
 def test_a_command_that_takes_the_name_of_a_helper_too_has_run_once(tmp_path, lie):
-    """Its record may be wrong then, which is its own affair; it is not run again without the kernel's word."""
+    """Its record may be wrong then, which is its own affair; it is not run again."""
     count, script = counted(tmp_path), tmp_path / "script.py"
     name = lie.partition(": ")[0].rpartition("/")[2]
     script.write_text(
@@ -61,9 +62,8 @@ def test_a_command_that_takes_the_name_of_a_helper_too_has_run_once(tmp_path, li
 
 
 @as_root
-def test_a_user_with_too_many_processes_is_waited_for(alice, monkeypatch):
-    """The kernel refuses the exec after the change of user, and says so in the flags of the process."""
-    monkeypatch.setattr(execute_command, "PERSIST", 0.6)
+def test_a_user_with_too_many_processes_is_told_so_once(alice, monkeypatch):
+    """The kernel refuses the exec after the change of user. A command could bring about all that is seen of that."""
     tries = []
     start = execute_command.Child.start
     monkeypatch.setattr(execute_command.Child, "start", lambda plan: (tries.append(1), start(plan))[1])
@@ -79,7 +79,60 @@ def test_a_user_with_too_many_processes_is_waited_for(alice, monkeypatch):
             process.wait()
     assert failed.reason == "start"
     assert "no process left" in str(failed)
-    assert len(tries) > 1
+    assert len(tries) == 1
+
+
+PRETENDER = """\
+#!/bin/sh
+echo x >> {count}
+if {is_busy}; then
+    exec 9>> {program}
+    sleep 0.2 > /dev/null 2>&1 &
+fi
+printf env > /proc/$$/comm
+echo "/usr/bin/env: '{program}': {words}"
+exit {status}
+"""
+"""A command that leaves what `env` leaves when it cannot start it: its name, its text, its exit status."""
+
+
+def pretender(directory: Path, words: str, status: int, *, is_busy: bool = False) -> Path:
+    count, program = counted(directory), directory / "program"
+    values = {"count": count, "program": program, "is_busy": str(is_busy).lower()}
+    program.write_text(PRETENDER.format(**values, words=words, status=status))
+    program.chmod(0o777)
+    return program
+
+
+@pytest.mark.parametrize("fields", FIELDS)
+def test_a_command_that_pretends_that_its_own_program_is_busy_runs_once(tmp_path, fields):
+    """A child of it really has the file open for writing at the end of the run."""
+    program = pretender(tmp_path, "Text file busy", 126, is_busy=True)
+    failure([str(program)], **fields)
+    assert (tmp_path / "count").read_text() == "x\n"
+
+
+@pytest.mark.parametrize("fields", FIELDS)
+@pytest.mark.parametrize(("words", "status"), [("Text file busy", 126), ("No such file or directory", 127)])
+def test_no_file_of_a_user_is_looked_at_when_a_run_has_ended(tmp_path, monkeypatch, fields, words, status):
+    """Its path may lead to a device, or to a file system that does not answer; the ends of all runs wait here."""
+    program, looked = pretender(tmp_path, words, status), []
+    watched = [(os, name) for name in ("open", "stat", "lstat", "access", "readlink", "scandir", "listdir")]
+    end = execute_command.Command.end
+
+    def end_watched(command, *left):
+        with pytest.MonkeyPatch.context() as patched:
+            for module, name in [*watched, (builtins, "open"), (io, "open")]:
+                call = getattr(module, name)
+                spy = lambda path, *more, call=call, **kwargs: (looked.append(path), call(path, *more, **kwargs))[1]  # noqa: E731
+                patched.setattr(module, name, spy)
+            return end(command, *left)
+
+    monkeypatch.setattr(execute_command.Command, "end", end_watched)
+    failure([str(program)], **fields)
+    assert (tmp_path / "count").read_text() == "x\n"
+    assert looked, "the process itself is looked at"
+    assert [path for path in looked if str(tmp_path) in os.fsdecode(str(path))] == []
 
 
 @pytest.mark.parametrize(
@@ -115,26 +168,12 @@ def test_a_command_that_becomes_env_has_begun():
     [("env", b"/bin/sh", True), ("sh", b"/bin/sh", False), ("env", b"/usr/bin/env", False), ("setpriv", b"x", True)],
 )
 def test_the_name_that_the_kernel_has_for_the_process_decides(name, program, is_helper):
-    ended = Process(7, 7, 1, 7, "Z", 7, name, 0)
+    ended = Process(7, 7, 1, 7, "Z", 7, name)
     assert given_up_by(ended, program) == (ended if is_helper else None)
 
 
 def test_a_process_whose_end_was_not_seen_has_begun():
     assert given_up_by(None, b"x") is None
-
-
-def test_only_what_the_kernel_confirms_is_tried_again(tmp_path):
-    program = tmp_path / "program"
-    program.write_text("#!/bin/sh\n")
-    plan = Plan([], {}, "/", 0, program=b"./program", home=str(tmp_path))
-    busy, full = OSError(errno.ETXTBSY, ""), OSError(errno.EAGAIN, "")
-    assert not is_proved(busy, ENDED, plan)
-    with program.open("a"):
-        assert is_proved(busy, ENDED, plan)
-    assert not is_proved(full, ENDED, plan)
-    assert is_proved(full, Process(7, 7, 1, 7, "Z", 7, "setpriv", 0x1000), plan)
-    assert not is_proved(OSError(errno.ENOMEM, ""), ENDED, plan)
-    assert not is_proved(ValueError("x"), ENDED, plan)
 
 
 def test_a_zombie_still_has_the_name_of_the_program_that_it_became_last():

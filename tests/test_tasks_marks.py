@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from jobscheduler.tasks import marks
-from jobscheduler.tasks.marks import HANGS, HEAD, MOST_HUNG, NO_MARKS, WHOLE, MarkReader, fits, marks_of
+from jobscheduler.tasks import blind_spots, marks
+from jobscheduler.tasks.marks import HANGS, HEAD, MOST_HUNG, NO_MARKS, WHOLE, MarkReader, Marks, fits, marks_of
 from jobscheduler.tasks.processes import look_at
-from tests.tasks_support import eventually
+from tests.tasks_support import as_root, eventually
 
-RUN_7 = (frozenset({b"7"}), frozenset({b"1"}))
+RUN_7 = Marks(frozenset({b"7"}), frozenset({b"1"}), os.getuid())
 
 
 @contextmanager
@@ -48,6 +49,20 @@ def test_a_mark_that_is_cut_counts_for_nothing() -> None:
         assert found is not None
         assert fits(found, {b"7"})
         assert not fits(found, {b"7"}, 1)
+
+
+@as_root
+def test_a_mark_counts_by_the_real_user_of_its_process(mallory) -> None:
+    """A setuid program belongs to the user that started it, also while it is root."""
+    variables = {"JOB_RUN_ID": "7", "JOB_ATTEMPT": "1", "PATH": "/usr/bin:/bin"}
+    command = ["setpriv", f"--ruid={mallory.uid}", "--euid=0", "--keep-groups", "/bin/sleep", "1000"]
+    with subprocess.Popen(command, env=variables) as process:
+        try:
+            eventually(lambda: (found := look_at(process.pid)) and found.name == "sleep")
+            eventually(lambda: marks_of(process.pid) is not None)
+            assert marks_of(process.pid) == RUN_7._replace(uid=mallory.uid)
+        finally:
+            process.kill()
 
 
 def test_a_mark_behind_many_variables_is_found_too() -> None:
@@ -115,6 +130,40 @@ def test_a_read_that_hangs_is_given_up_and_the_others_go_on() -> None:
         assert [reader.known((pid, 1)) for pid in (1, 2, 3)] == [NO_MARKS, RUN_7, RUN_7]
     finally:
         never.set()
+
+
+def test_reads_that_come_back_late_do_not_count_as_hung_for_good(monkeypatch) -> None:
+    """A slow host would lose its marks for the life of the service."""
+    monkeypatch.setattr(marks, "HANGS", 0.01)
+    slow = threading.Event()
+
+    def read(pid: int, _most: int) -> Marks:
+        slow.wait(60)
+        return RUN_7._replace(uid=pid)
+
+    reader = MarkReader(read)
+    for pid in range(2 * MOST_HUNG):
+        reader.known((pid, 1))
+    reader.wait(60)
+    assert reader.is_blind
+    assert reader.known((500, 1)) is NO_MARKS
+    assert "not known by `JOB_RUN_ID`" in "".join(blind_spots(reader))
+    slow.set()
+    eventually(lambda: reader._hung == 0)
+    assert not reader.is_blind
+    assert blind_spots(reader) == ()
+    for pid in (0, 2 * MOST_HUNG - 1, 500):  # one that was late, one that was not read, one that was not asked for
+        eventually(lambda pid=pid: reader.known((pid, 1)) == RUN_7._replace(uid=pid))
+
+
+def test_a_host_on_which_every_read_is_late_knows_its_marks(monkeypatch) -> None:
+    monkeypatch.setattr(marks, "HANGS", 0.005)
+    reader = MarkReader(lambda pid, _most: (time.sleep(0.03), RUN_7)[1])
+    for pid in range(3 * MOST_HUNG):
+        reader.known((pid, 1))
+        reader.wait(10)
+    eventually(lambda: reader._hung == 0)
+    assert all(reader.known((pid, 1)) == RUN_7 for pid in range(3 * MOST_HUNG))
 
 
 def test_when_too_many_reads_hang_nothing_more_is_read(monkeypatch) -> None:

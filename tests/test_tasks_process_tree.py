@@ -9,13 +9,25 @@ import time
 import pytest
 
 from jobscheduler.runner import Runner
-from jobscheduler.tasks import execute_command, process_tree, tree_search
-from jobscheduler.tasks.marks import MARKS, MarkReader
+from jobscheduler.tasks import blind_spots, execute_command, process_tree, tree_search
+from jobscheduler.tasks.marks import MARKS, NO_MARKS, MarkReader, Marks, marks_of
 from jobscheduler.tasks.process_tree import HEAD_START, TreeEnd
 from jobscheduler.tasks.processes import Process
 from jobscheduler.tasks.stop_signals import StopSignals
 from jobscheduler.tasks.tree_search import TreeSearch
-from tests.tasks_support import Log, Pipe, context, eventually, execute, failure, in_thread, is_gone, job, no_strangers
+from tests.tasks_support import (
+    Log,
+    Pipe,
+    as_root,
+    context,
+    eventually,
+    execute,
+    failure,
+    in_thread,
+    is_gone,
+    job,
+    no_strangers,
+)
 
 __all__ = ["no_strangers"]
 
@@ -169,6 +181,30 @@ def test_a_job_with_a_large_environment_is_known_by_its_mark(tmp_path):
     eventually(lambda: is_gone(pids[0]))
 
 
+@as_root
+def test_a_process_of_another_user_does_not_belong_to_a_run_whose_mark_it_carries(alice, mallory):
+    """It would be signalled, and if it cannot be ended it would keep the job from its next run."""
+    told = context()
+    variables = {"JOB_RUN_ID": told.run_id, "JOB_ATTEMPT": "1"}
+    with mallory.popen(["/bin/sleep", "1000"], env=variables) as stranger:
+        try:
+            eventually(lambda: marks_of(stranger.pid) not in (None, NO_MARKS))
+            with in_thread(lambda: (eventually(lambda: told.signals.has_processes), told.stop("timeout"))):
+                failed = failure("exec sleep 1000", told, user=alice.name)
+            assert told.signals.survivors == ()
+            assert "could not be ended" not in str(failed)
+            assert stranger.poll() is None
+        finally:
+            stranger.kill()
+
+
+@pytest.mark.parametrize(("uid", "belongs"), [(1, True), (0, True), (2, False), (None, False)])
+def test_the_mark_of_a_run_counts_on_processes_of_its_user_and_of_root(uid, belongs):
+    tree = TreeEnd(Spy(), ("7", 1), StopSignals(), search=searching(), owner=1)
+    marks = Marks(frozenset({b"7"}), frozenset({b"1"}), uid)
+    assert tree.owns(Process(5, 5, 1, 5, "S"), marks) == belongs
+
+
 def test_many_trees_share_a_look():
     """Hundreds of runs that end together would else look at the same processes hundreds of times."""
     looks = []
@@ -188,6 +224,83 @@ def test_a_search_that_hangs_is_replaced(monkeypatch, never):
     eventually(lambda: search._since is not None and time.monotonic() - search._since > 0.1)
     second = TreeEnd(Spy(ends_of=signal.SIGTERM), ("8", 1), StopSignals(), search=search)
     assert seen_through(second) == ()
+
+
+class Large:
+    """A tree of so many processes that no look at it comes to an end before it is cut short."""
+
+    main_has_ended = True
+
+    def __init__(self, release: threading.Event) -> None:
+        self.first_look = threading.Event()
+        self.looks: list[float] = []
+        self._release = release
+
+    def owns(self, _process, _marks):
+        return False
+
+    def look(self, within, _adopted=()):
+        self.looks.append(within)
+        if within > tree_search.BRIEF:
+            self._release.wait(60)
+        else:
+            time.sleep(within)
+
+    def settle(self, *, has_ended):
+        return self._release.is_set()
+
+
+def test_a_large_tree_does_not_delay_the_end_of_others(never):
+    """A user may have thousands of processes in a run; that of another user has its end in time."""
+    search = TreeSearch(tuple, MarkReader(), TreeSearch(tuple, MarkReader()))
+    large = Large(never)
+    search.add(large)
+    eventually(lambda: large.looks)
+    for number in range(3):
+        small = TreeEnd(Spy(ends_of=signal.SIGTERM), (str(number), 1), StopSignals(), search=search)
+        assert seen_through(small) == ()
+    eventually(lambda: len(large.looks) == 2)
+    assert not large.first_look.is_set(), "the rest of it is not found yet"
+    never.set()
+    eventually(large.first_look.is_set)
+    eventually(lambda: search._trees == search._large._trees == ())
+
+
+def test_the_end_of_a_large_tree_is_seen(monkeypatch):
+    """By the search for large ones, also when that is what the adopted processes make of it."""
+    monkeypatch.setattr(tree_search, "BRIEF", 0.0)
+    search = TreeSearch(tuple, MarkReader(), TreeSearch(tuple, MarkReader()))
+    assert seen_through(TreeEnd(Spy(ends_of=signal.SIGTERM), ("7", 1), StopSignals(), search=search)) == ()
+
+
+def test_searches_that_come_back_do_not_count_as_hung_for_good(monkeypatch, never):
+    """A slow host would have no search any more, for the life of the service."""
+    monkeypatch.setattr(tree_search, "HANGS", 0.01)
+    started = threading.Semaphore(0)
+    search = searching(lambda: started.release() or (never.wait(60) and ()))
+    trees = [TreeEnd(Spy(), (str(number), 1), StopSignals(), search=search) for number in range(10)]
+    for tree in trees:
+        search.add(tree)
+        time.sleep(0.02)
+    eventually(lambda: search.add(trees[0]) and search.is_blind)
+    assert "are not ended" in "".join(blind_spots(search=search))
+    never.set()
+    eventually(lambda: not search._hung)
+    assert seen_through(TreeEnd(Spy(ends_of=signal.SIGTERM), ("8", 1), StopSignals(), search=search)) == ()
+
+
+def test_a_search_that_fails_is_replaced(monkeypatch):
+    """It would else count as one that is at work."""
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    faults = iter([True])
+
+    def adopted():
+        if next(faults, False):
+            raise ValueError("a line of /proc that cannot be read")
+        return ()
+
+    search = searching(adopted)
+    assert seen_through(TreeEnd(Spy(ends_of=signal.SIGTERM), ("7", 1), StopSignals(), search=search)) == ()
 
 
 def test_a_pid_that_was_given_away_is_not_part_of_the_tree(monkeypatch):

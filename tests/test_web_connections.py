@@ -15,7 +15,7 @@ import pytest
 
 pytest.importorskip("waitress", reason="the extra `web` is not installed")
 
-from jobscheduler.web import Web, connections, server
+from jobscheduler.web import Web, connections, server, wellness
 from tests.conftest import wait_until
 from tests.web_face import FakeFace, a_day
 
@@ -159,3 +159,102 @@ def test_pages_that_take_long_hold_up_neither_health_nor_metrics() -> None:
 
     assert answers.count((200, None)) == threads + places
     assert answers.count((503, str(connections.RETRY_S))) == 60 - threads - places
+
+
+class Unwell(FakeFace):
+    """Its health takes until it is released."""
+
+    entered: Any = None
+    release: Any = None
+
+    def health(self) -> str | None:
+        self.entered.release()
+        self.release.wait(60)
+        return super().health()
+
+
+def flood(web: Web, path: str, until: threading.Event) -> None:
+    """Ask for a path on twelve connections at once, and have them all answered, again and again."""
+    request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+    while not until.is_set():
+        with ExitStack() as stack, suppress(OSError):
+            mass = [stack.enter_context(socket.create_connection(web.bound, timeout=20)) for _ in range(12)]
+            for one in mass:
+                one.sendall(request)
+            for one in mass:
+                one.recv(100)
+
+
+def test_a_mass_of_requests_for_health_does_not_make_the_service_unhealthy() -> None:
+    """To a probe 503 is 503, whatever the reason."""
+    over = threading.Event()
+    with served() as web, ThreadPoolExecutor(4) as pool:
+        assert status(web, "/healthz") == (200, None)
+        masses = [pool.submit(flood, web, "/healthz", over) for _ in range(4)]
+        try:
+            assert {status(web, "/healthz") for _ in range(150)} == {(200, None)}
+        finally:
+            over.set()
+        for one in masses:
+            one.result()
+
+
+def test_health_that_does_not_answer_holds_up_no_page_and_is_no_health() -> None:
+    """What was known is told for a while, and not for ever."""
+    face = Unwell()
+    face.entered, face.release = threading.Semaphore(0), threading.Event()
+    face.release.set()
+    with served(face) as web, ThreadPoolExecutor(4) as pool:
+        assert status(web, "/healthz") == (200, None)
+        time.sleep(wellness.FRESH_S * 2)
+        face.entered = threading.Semaphore(0)
+        face.release.clear()
+        asked = pool.submit(status, web, "/healthz")
+        assert face.entered.acquire(timeout=20)
+        assert status(web, "/healthz", within=5) == (200, None)
+        assert status(web, "/style.css", within=5) == (200, None)
+        face.release.set()
+        assert asked.result() == (200, None)
+
+
+def test_health_is_computed_once_for_all_that_ask_in_a_moment() -> None:
+    now, computed = [0.0], iter(["one", "two", "three"])
+    well = wellness.Wellness(lambda: next(computed), lambda: now[0])
+    assert not well.offer()
+    assert well.wrong() == "one"
+    assert well.offer()
+    assert well.wrong() == "one"
+    now[0] += wellness.FRESH_S + 0.01
+    assert not well.offer()
+    assert well.wrong() == "two"
+
+
+def test_health_that_is_being_computed_is_the_former_one_for_a_while_only() -> None:
+    now = [0.0]
+    entered, release = threading.Event(), threading.Event()
+    release.set()
+    well = wellness.Wellness(lambda: (entered.set(), release.wait(60), "ill")[2], lambda: now[0])
+    well.wrong()
+    entered.clear()
+    release.clear()
+    thread = threading.Thread(target=well.wrong)
+    thread.start()
+    assert entered.wait(20)
+    now[0] += wellness.STALE_S - 0.01
+    assert well.offer()
+    now[0] += 0.02
+    assert not well.offer()
+    release.set()
+    thread.join(20)
+    assert well.offer()
+
+
+def test_a_token_is_needed_for_health_that_the_loop_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wellness, "FRESH_S", 60.0)
+    with Web(("127.0.0.1", 0), a_day(), token="secret-token") as web:
+        for _ in range(2):
+            connection = HTTPConnection(*web.bound, timeout=20)
+            connection.request("GET", "/healthz", headers={"Authorization": "Bearer secret-token"})
+            assert connection.getresponse().status == 200
+            connection.close()
+            assert status(web, "/healthz")[0] == 401

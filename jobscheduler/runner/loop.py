@@ -380,8 +380,6 @@ class Loop:
     def _conclude(self, item: _Item, end: Callable[[], Outcome]) -> None:
         try:
             ending = ending_of(end())
-        except NotBegun as trouble:
-            self._try_elsewhere(item.attempt, trouble, item.task)
         except BaseException as raised:
             self._finish(item.attempt, failed_ending(raised, item.task))
         else:

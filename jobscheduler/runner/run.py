@@ -9,12 +9,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from random import getrandbits
 
 from jobscheduler.model import Entry, Event, Job, Level, Record, Status, Value
 from jobscheduler.runner.attempt import Ending, carry_out
 from jobscheduler.runner.limits import Timer
 from jobscheduler.runner.outputs import OutputRing, tail
+from jobscheduler.runner.run_ids import new_run_id
 from jobscheduler.runner.survivors import with_survivors
 from jobscheduler.tasks.base import Context
 from jobscheduler.tasks.stop_signals import Survivor
@@ -187,7 +187,7 @@ class Run:
     def __init__(
         self, runner: Runner, job: Job, scheduled: datetime | None, extra: Pairs = (), parent: Run | None = None
     ) -> None:
-        self.run_id = f"{getrandbits(48):012x}"  # unique, no secret: to ask the system hands on the interpreter's lock
+        self.run_id = new_run_id()
         self.job = job
         self.scheduled = scheduled
         self.attempts = 0

@@ -172,7 +172,8 @@ class Supervisor:
             (self._log.is_failing(), "the log file cannot be written: lines are kept, and go to standard error"),
             (self._lookout.is_shared, "another service uses the same jobs directory"),
         )
-        return (*lost, *silent, *(text for is_so, text in others if is_so), *self.further_troubles())
+        told = (text for is_so, text in others if is_so)
+        return (*lost, *silent, *told, *tasks.blind_spots(), *self.further_troubles())
 
     def close(self) -> None:
         """Stop talking to the manager."""

@@ -15,6 +15,7 @@ from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
 
 from jobscheduler.tasks.base import Alert, Complaint, Context, Going, NotBegun, Outcome, Outside, Task, TaskFailed
+from jobscheduler.tasks.blindness import blind_spots
 from jobscheduler.tasks.hangs import GUARD
 from jobscheduler.tasks.stop_signals import StopSignals, Survivor
 
@@ -35,6 +36,7 @@ __all__ = [
     "TaskFailed",
     "UnknownTask",
     "UnusableTask",
+    "blind_spots",
     "listing",
     "task_names",
     "task_type",

@@ -275,7 +275,7 @@ class Going(Protocol):
         """Take what has come, without waiting; False when nothing more will come by this descriptor."""
 
     def end(self) -> Outcome:
-        """Say what became of it, once it has ended. Raises `TaskFailed`, or `NotBegun`."""
+        """Say what became of it, once it has ended. Raises `TaskFailed`."""
 
     def see_through(self) -> Outcome:
         """Wait for its end, or end it when its context says so; then as `end`."""

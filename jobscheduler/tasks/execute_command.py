@@ -15,9 +15,9 @@ from jobscheduler.model import Value
 from jobscheduler.tasks.aftermath import AFTERMATH
 from jobscheduler.tasks.base import Complaint, Context, NotBegun, Outcome, Outside, TaskFailed
 from jobscheduler.tasks.execute_command_child import Child, Plan
-from jobscheduler.tasks.execute_command_errors import in_words, is_transient
+from jobscheduler.tasks.execute_command_errors import in_words, in_words_of_helper, is_transient
 from jobscheduler.tasks.execute_command_fields import SCHEMA, complaints
-from jobscheduler.tasks.execute_command_helpers import HELPERS_STATUS, error_of, given_up_by, is_proved
+from jobscheduler.tasks.execute_command_helpers import HELPERS_STATUS, error_of, given_up_by
 from jobscheduler.tasks.execute_command_oddities import oddities
 from jobscheduler.tasks.execute_command_wait import Waiting
 from jobscheduler.tasks.hangs import STARTS_GOING, look_at
@@ -172,7 +172,8 @@ class Command:
         with self._lock:
             if self._tree is None and not self._is_closed:
                 mark = self._context.run_id, self._context.attempt
-                self._tree = TreeEnd(self._child, mark, self._context.signals, AFTERMATH.recognise)
+                signals, owner = self._context.signals, self._plan.owner
+                self._tree = TreeEnd(self._child, mark, signals, AFTERMATH.recognise, owner=owner)
             return self._tree
 
     def see_through(self) -> Outcome:
@@ -214,14 +215,16 @@ class Command:
         return (("in_background", held),) if held > MOST_OF_A_JOB else ()
 
     def _check_helpers(self, status: int, output: bytes, program: bytes) -> None:
-        """Raise what kept the programs that prepare the command from it: nothing of the job has run then."""
+        """Raise what kept the programs that prepare the command from it, as far as can be told.
+
+        Never repeat the start here: the command may have run, and have imitated them.
+        """
         helper = given_up_by(self._child.was, program) if status in HELPERS_STATUS else None
         error = None if helper is None else error_of(helper, output, program, self._plan.home)
         if helper is None or error is None:
             return
         outcome = Outcome((("exit_code", status),), output)
-        failure = TaskFailed(in_words(error, self._plan.home, [program]), reason="start", outcome=outcome)
-        raise (NotBegun(failure) if is_proved(error, helper, self._plan) else failure) from error
+        raise TaskFailed(in_words_of_helper(error), reason="start", outcome=outcome) from error
 
     def _judge(self, status: int | None, outcome: Outcome) -> Outcome:
         """Success, or the `TaskFailed` that says what became of the command."""

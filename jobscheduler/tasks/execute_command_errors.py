@@ -39,6 +39,16 @@ def in_words(error: Exception, directory: str = "", command: Sequence[bytes] = (
     return _about_program(error.errno, name or _text(command[0] if command else ""), directory)
 
 
+def in_words_of_helper(error: Exception) -> str:
+    """Say what kept a program that prepares the command from it, without a look at any file, which may hang."""
+    if not isinstance(error, OSError) or error.errno is None:
+        return str(error)
+    name = _text(error.filename)
+    if error.errno == errno.ENOENT and "/" in name:
+        return f"no such command: `{name}` (or the interpreter named in its first line does not exist)"
+    return _WORDS.get(error.errno) or _about_error(error.errno, name)
+
+
 def _about_directory(number: int, name: str) -> str:
     if number == errno.ENOENT:
         return f"no such directory: `{name}`"
@@ -48,6 +58,10 @@ def _about_directory(number: int, name: str) -> str:
 def _about_program(number: int, name: str, directory: str) -> str:
     if number == errno.ENOENT and "/" in name and Path(directory, name).exists():
         return f"the interpreter named in the first line of `{name}` does not exist"
+    return _about_error(number, name)
+
+
+def _about_error(number: int, name: str) -> str:
     if number == errno.ENOENT:
         return f"no such command: `{name}`"
     if number == errno.EACCES:

@@ -1,26 +1,24 @@
 """Whether the programs that prepare a command (`nice`, `setpriv`, `env`) got to it, and why not.
 
-They exec one another, and the last of them execs the command. What they print and how they end can be imitated by
-the command, and differs from release to release. So it is the kernel that is asked, before the process is reaped:
+They exec one another, and the last of them execs the command. A command that wants to can imitate all that they leave:
+the text, the exit status, the name of the process, and the flag of a user with too many processes. So there is no
+proof that the command has not begun. What is found here decides in which words a failure is told, and nothing else:
 
-1. Its name for the process is that of the program that the process became last. Only if that is one of the helpers may
-   the command not have begun; their text then says why, in whatever form.
-2. A start is tried again only for what the kernel confirms: the user has too many processes (a flag of the process),
-   or the program is open for writing at this moment. A run is not repeated on the word of a text.
+1. The kernel's name for the process is that of the program that the process became last, unless the process has set
+   another one. Only if that is one of the helpers may the command not have begun; their text then says why.
+2. A start is never repeated once the helpers have begun, or a command could have itself run many times for one slot.
+3. No file of the job's user is looked at: its path may lead to a device, or to a file system that does not answer.
 """
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import re
-import signal
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from jobscheduler.tasks.execute_command_child import Plan
 from jobscheduler.tasks.processes import Process
 from jobscheduler.tasks.users import helper
 
@@ -30,7 +28,6 @@ HELPERS_STATUS = (125, 126, 127)
 _NAMES = ("nice", "setpriv", "env")
 _LAST = "env"
 _NAME_BYTES = 15  # of a program's name that the kernel keeps
-_NPROC_EXCEEDED = 0x1000  # PF_NPROC_EXCEEDED: since the change of user, which the next exec refuses
 
 _NUMBERS: Mapping[str, int] = MappingProxyType({os.strerror(number): number for number in errno.errorcode})
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")
@@ -78,35 +75,3 @@ def _number(said: str) -> int | None:
 def _words(said: str) -> str:
     first = said.partition("\n")[0]
     return _PREFIX.sub("", first, count=1) or "a program that prepares the command gave up"
-
-
-def is_proved(error: Exception, ended: Process, plan: Plan) -> bool:
-    """Tell whether the kernel confirms that the command has not begun, for a reason that may pass within moments."""
-    if not isinstance(error, OSError):
-        return False
-    if error.errno == errno.EAGAIN:
-        return bool(ended.flags & _NPROC_EXCEEDED)
-    return error.errno == errno.ETXTBSY and _is_open_for_writing(_file_of(plan))
-
-
-def _file_of(plan: Plan) -> Path:
-    """The file of the command, as the last helper looked for it. Only one with a slash is known for certain."""
-    program = os.fsdecode(plan.program or b"")
-    return Path(plan.home, program) if "/" in program else Path(helper(program) or program)
-
-
-def _is_open_for_writing(path: Path) -> bool:
-    """Ask for a lease, which the kernel refuses while a process may write; it is given back at once."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError:
-        return False
-    try:
-        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)  # ignored, unlike SIGIO, should one want to write now
-        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-    except OSError as refused:
-        return refused.errno == errno.EAGAIN
-    finally:
-        os.close(descriptor)
-    return False

@@ -1,11 +1,15 @@
 """The marks by which the processes of a run are known: two variables in the environment they were started with.
 
+Any process can carry any mark, so a mark counts only if the process belongs to the user of the run, to root, or to
+the service's own user: by its real user, since that of a setuid program is the one that started it.
+
 Reading an environment needs the memory map of its process, and that can be locked for as long as a disk does not
 answer. So environments are read by one thread that does nothing else and can be given up:
 
 1. `known` answers at once with what was read before, and has the thread read what was not. `wait` waits a moment.
 2. A read that takes longer than `HANGS` is given up: its process counts as unmarked, and another thread goes on.
-3. After `MOST_HUNG` such threads nothing more is read; every process counts as unmarked then.
+3. While `MOST_HUNG` such threads hang nothing more is read; every process that is not known counts as unmarked then.
+   A thread that comes back counts no more, and what it has read is believed.
 
 The marks stand first in the environment that a run is given, so `HEAD` bytes are read of each process. A shell puts
 variables in an order of its own; of an environment that is longer and has no mark in its head, `WHOLE` bytes are read,
@@ -22,6 +26,7 @@ from collections.abc import Callable, Set
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from types import TracebackType
+from typing import NamedTuple
 
 MARK = "JOB_RUN_ID"
 """The environment variable by which the processes of a run are known."""
@@ -39,7 +44,7 @@ HANGS = 0.25
 """Seconds after which a read is given up. The usual one takes 0.00002."""
 
 MOST_HUNG = 16
-"""Threads that may hang in a read, each for good."""
+"""Threads that may hang in a read at the same time."""
 
 MOST_KNOWN = 50_000
 """Processes whose marks are remembered."""
@@ -52,21 +57,29 @@ _PAUSE = 0.002  # between two looks at how far it is
 Known = tuple[int, int]
 """Pid and start time of a process."""
 
-Marks = tuple[frozenset[bytes], frozenset[bytes]]
-"""The runs and the attempts that stand in the environment of a process."""
 
-NO_MARKS: Marks = (frozenset(), frozenset())
+class Marks(NamedTuple):
+    """The runs and the attempts that stand in the environment of a process, and its real user if there are any."""
 
-_CUT: Marks = (frozenset(), frozenset())
+    runs: frozenset[bytes]
+    attempts: frozenset[bytes]
+    uid: int | None = None
+
+
+NO_MARKS = Marks(frozenset(), frozenset())
+
+_CUT = Marks(frozenset(), frozenset())
 """No mark in what was read of an environment, which goes on."""
 
 _RUNS, _ATTEMPTS = (re.compile(rb"\0%b=([^\0]*)" % name.encode()) for name in (MARK, ATTEMPT))
+_UID = re.compile(rb"\nUid:\t(\d+)")
+_STATUS_BYTES = 1024  # of /proc/PID/status, more than stand before and in the line of the user
 
 
 def marks_of(pid: int, most: int = WHOLE) -> Marks | None:
     """Read the marks of a process. None if its environment is empty, as it is for a moment while it starts."""
     try:
-        start = _start(pid, most)
+        start = _start(f"/proc/{pid}/environ", most)
     except OSError:  # gone, or not ours to read: then it is not ours to signal either
         return NO_MARKS
     if not start:
@@ -76,11 +89,20 @@ def marks_of(pid: int, most: int = WHOLE) -> Marks | None:
     runs = _RUNS.findall(text)
     if not runs:
         return _CUT if is_cut else NO_MARKS
-    return frozenset(runs), frozenset(_ATTEMPTS.findall(text))
+    return Marks(frozenset(runs), frozenset(_ATTEMPTS.findall(text)), _real_user_of(pid))
 
 
-def _start(pid: int, most: int) -> bytes:
-    descriptor = os.open(f"/proc/{pid}/environ", os.O_RDONLY | os.O_CLOEXEC)
+def _real_user_of(pid: int) -> int | None:
+    """The real user of a process. Not the owner of its directory in /proc, which is root for many others."""
+    try:
+        found = _UID.search(_start(f"/proc/{pid}/status", _STATUS_BYTES))
+    except OSError:
+        return None
+    return int(found[1]) if found else None
+
+
+def _start(path: str, most: int) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         return os.read(descriptor, most)
     finally:
@@ -89,8 +111,12 @@ def _start(pid: int, most: int) -> bytes:
 
 def fits(marks: Marks, run_ids: Set[bytes], attempt: int | None = None) -> bool:
     """Tell whether marks are those of one of these runs, and of this attempt (None: of any)."""
-    runs, attempts = marks
-    return not runs.isdisjoint(run_ids) and (attempt is None or b"%d" % attempt in attempts)
+    return not marks.runs.isdisjoint(run_ids) and (attempt is None or b"%d" % attempt in marks.attempts)
+
+
+def owners(uid: int | None) -> frozenset[int]:
+    """Return the users whose processes may belong to a run of user `uid` (None: of the service's own user)."""
+    return frozenset({0, os.getuid(), os.geteuid()} | ({uid} if uid is not None else set()))
 
 
 class _Allowance:
@@ -135,17 +161,21 @@ class MarkReader:
         self._at: tuple[Known, float] | None = None
         self._hung = 0
 
+    @property
+    def is_blind(self) -> bool:
+        """Whether so many reads hang that no more are made."""
+        return self._hung >= MOST_HUNG
+
     def known(self, process: Known) -> Marks | None:
         """Return the marks of a process; None if they are not read yet, which they will be. Does not wait."""
         marks = self._known.get(process)
+        if marks is None and self.is_blind:
+            return NO_MARKS
         if marks is None and process not in self._asked:
             self._ask(process)
         return marks
 
     def _ask(self, process: Known) -> None:
-        if self._hung >= MOST_HUNG:
-            self._known[process] = NO_MARKS
-            return
         self._asked[process] = None
         self._wanted.put(process)
         self._ensure_thread()
@@ -183,7 +213,7 @@ class MarkReader:
         self._term += 1
         self._at = None
         self._is_alive = False
-        if self._hung >= MOST_HUNG:
+        if self.is_blind:
             self._give_all_up()
             return
         with suppress(RuntimeError):  # the host has no thread left: `wait` tries again
@@ -191,8 +221,9 @@ class MarkReader:
             self._is_alive = True
 
     def _give_all_up(self) -> None:
-        for process in tuple(self._asked):
-            self._answer(process, NO_MARKS)
+        """Read nothing of what was asked for. It is not remembered as unmarked: it may be asked for again later."""
+        self._wanted = SimpleQueue()
+        self._asked.clear()
 
     def _work(self, term: int) -> None:
         while self._term == term:
@@ -204,10 +235,20 @@ class MarkReader:
                 continue
             self._at = process, time.monotonic()
             marks = self._read_thriftily(process[0])
-            if self._term != term:  # given up meanwhile
+            if self._has_come_back_late(term):
+                if marks is not None:
+                    self._answer(process, marks)
                 return
-            self._at = None
             self._take(process, marks)
+
+    def _has_come_back_late(self, term: int) -> bool:
+        """Whether the thread was given up while it read; it does not hang any more then."""
+        with self._lock:
+            if self._term != term:
+                self._hung -= 1
+                return True
+            self._at = None
+        return False
 
     def _read_thriftily(self, pid: int) -> Marks | None:
         marks = self._read(pid, HEAD)

@@ -1,8 +1,8 @@
 """The process tree of a run that goes on, and how it is ended.
 
-A tree is: the main process, all of its session, the adopted processes that carry the mark of the run (`JOB_RUN_ID`)
-and of its present attempt, and the descendants of all these. The service is a subreaper, so each of them is a
-descendant of the service: other processes of the host are not looked at.
+A tree is: the main process, all of its session, the adopted processes of its user (or root) that carry the mark of
+the run (`JOB_RUN_ID`) and of its present attempt, and the descendants of all these. The service is a
+subreaper, so each of them is a descendant of the service: other processes of the host are not looked at.
 
 1. `TreeEnd.begin` has a thread of its own send the signals: TERM (and CONT, so that a stopped process hears it), and
    KILL a grace later unless the tree has ended. Nothing else is done there.
@@ -24,7 +24,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from jobscheduler.tasks.marks import NO_MARKS, Known, Marks, fits
+from jobscheduler.tasks.marks import NO_MARKS, Known, Marks, fits, owners
 from jobscheduler.tasks.processes import GRACE, KILL_WITHIN, Process, alive, send
 from jobscheduler.tasks.self_stop import stops_this_service
 from jobscheduler.tasks.stop_signals import StopSignals, Survivor
@@ -55,7 +55,7 @@ class TreeEnd:
     """How the tree of one attempt is ended. `begin` may be called from any thread, and often; only once it counts.
 
     `notice` is called with the processes that are found, on the thread of the search. `stops_service` tells that one of
-    them stops this very service.
+    them stops this very service. `owner` is the user of the run, None if that is the service's own.
     """
 
     def __init__(
@@ -65,10 +65,12 @@ class TreeEnd:
         signals: StopSignals,
         notice: Callable[[Iterable[Process]], object] = tuple,
         search: TreeSearch = SEARCH,
+        owner: int | None = None,
     ) -> None:
         self.main = main
         self.first_look = threading.Event()
         self._run_ids, self._attempt = {mark[0].encode()}, mark[1]
+        self._owners = owners(owner)
         self._signals = signals
         self._notice = notice
         self._search = search
@@ -184,8 +186,10 @@ class TreeEnd:
 
     def owns(self, process: Process, marks: Marks | None) -> bool:
         """Tell whether an adopted process belongs to this tree."""
-        is_of_session = process.session == self.main.pid and not self._is_reaped
-        return is_of_session or fits(marks or NO_MARKS, self._run_ids, self._attempt)
+        if process.session == self.main.pid and not self._is_reaped:
+            return True
+        marks = marks or NO_MARKS
+        return fits(marks, self._run_ids, self._attempt) and marks.uid in self._owners
 
     def look(self, within: float, adopted: Iterable[Process] = ()) -> None:
         """Find members, and signal those that are new: of what is known already, and of `adopted`, all descendants."""

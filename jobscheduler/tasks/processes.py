@@ -3,8 +3,8 @@
 1. A process is known by its pid *and* its start time, and is signalled through a pidfd opened before that pair is
    checked: a pid that belongs to another process by then is never hit.
 2. After a crash the processes of a run are those that carry its mark (`JOB_RUN_ID`) in the environment they were
-   started with, and the descendants of these. All processes of the host are looked at, the head of each environment
-   once, and no longer than `LOOK_WITHIN`.
+   started with, and the descendants of these. Of which user they were is not known any more. All processes of the
+   host are looked at, the head of each environment once, and no longer than `LOOK_WITHIN`.
 3. They are ended in two steps: TERM (and CONT, so that a stopped process hears it), after a grace KILL. Each step
    looks again until it finds no new process, because one may have been forked between looking and signalling. A
    process that was told TERM stays among them, also when the parent that tied it to the run has died of it.
@@ -59,7 +59,7 @@ _STAT = 4096  # bytes that are enough for /proc/PID/stat
 class Process:
     """One process as /proc shows it; `start` is its start time in clock ticks since boot.
 
-    `name` is that of the program that it became last, at most 15 bytes, and `flags` are the kernel's (`PF_`); both are
+    `name` is that of the program that it became last, at most 15 bytes, unless it has set another one. It is
     there also when it has ended, until it is reaped.
     """
 
@@ -70,7 +70,6 @@ class Process:
     state: str
     group: int = field(default=0, compare=False)
     name: str = field(default="", compare=False)
-    flags: int = field(default=0, compare=False)
 
     @property
     def known(self) -> tuple[int, int]:
@@ -92,9 +91,9 @@ def look_at(pid: int) -> Process | None:
     end = text.rindex(b")")  # the name before it may hold blanks and parentheses
     rest = text[end + 2 :].split()
     name = text[text.index(b"(") + 1 : end].decode("utf-8", "backslashreplace")
-    state, numbers = rest[0].decode("ascii"), [int(rest[field]) for field in (19, 1, 3, 2, 6)]
-    start, parent, session, group, flags = numbers
-    return Process(pid, start, parent, session, state, group, name, flags)
+    state, numbers = rest[0].decode("ascii"), [int(rest[field]) for field in (19, 1, 3, 2)]
+    start, parent, session, group = numbers
+    return Process(pid, start, parent, session, state, group, name)
 
 
 def _read(path: str, most: int) -> bytes:

@@ -5,7 +5,9 @@ When hundreds of runs end at once, a thread for each would look at the same proc
 1. A round looks at each tree's own descendants first, which other users cannot make slow, and then at the processes
    that the service has adopted: their session, and the marks in their environment, which are read once.
 2. A tree leaves the search when a whole round has found none of its processes after its main process had ended.
-3. A round that takes longer than `HANGS` is given up, and another thread goes on, `MOST_HUNG` times at most.
+3. A tree that takes longer than `BRIEF` is left to a second search, with a thread of its own: a user who has
+   thousands of processes delays the end of no other run.
+4. A round that takes longer than `HANGS` is given up, and another thread goes on, unless `MOST_HUNG` hang already.
 """
 
 from __future__ import annotations
@@ -24,6 +26,9 @@ from jobscheduler.tasks.processes import Process, children_of, look_at
 LOOK_WITHIN = 0.5
 """Seconds after which a look at the descendants of one tree is cut short; the next one goes on."""
 
+BRIEF = 0.05
+"""Seconds that a look at one tree may take among others; the usual one takes 0.0005."""
+
 MARKS_WITHIN = 0.5
 """Seconds that a round waits for marks that are not known yet."""
 
@@ -31,11 +36,12 @@ HANGS = 3.0
 """Seconds after which a round is given up."""
 
 MOST_HUNG = 8
-"""Threads that may hang in a round, each for good."""
+"""Threads that may hang in a round at the same time."""
 
 _PAUSE = 0.02  # between two rounds
 _SHARE = 4  # a round that took long is followed by a pause so many times as long
 _LONGEST_PAUSE = 1.0
+_AFTER_FAULT = 0.25  # seconds until another thread goes on
 _LOCK_WITHIN = 0.1  # seconds to wait for the lock
 
 
@@ -81,43 +87,63 @@ class Searched(Protocol):
 
 
 class TreeSearch:
-    """Looks for the processes of trees, on a thread that can be given up. `adopted` lists what was adopted."""
+    """Looks for the processes of trees, on a thread that can be given up. `adopted` lists what was adopted.
 
-    def __init__(self, adopted: Callable[[], Iterable[Process]], marks: MarkReader) -> None:
+    `large` is the search that is given the trees for which a brief look does not do; None if this one keeps them.
+    """
+
+    def __init__(
+        self, adopted: Callable[[], Iterable[Process]], marks: MarkReader, large: TreeSearch | None = None
+    ) -> None:
         self._adopted = adopted
         self._marks = marks
+        self._large = large
         self._trees: tuple[Searched, ...] = ()
         self._lock = threading.Lock()
         self._new = threading.Event()
         self._term = 0
-        self._hung = 0
+        self._hung: set[int] = set()
         self._is_alive = False
         self._since: float | None = None
 
-    def add(self, tree: Searched) -> None:
-        """Look for the processes of a tree from now on. Does nothing when the lock cannot be had."""
-        self._change(lambda: (*self._trees, tree))
+    @property
+    def is_blind(self) -> bool:
+        """Whether so many rounds hang that no more are made."""
+        return len(self._hung) >= MOST_HUNG or (self._large is not None and self._large.is_blind)
+
+    def add(self, tree: Searched) -> bool:
+        """Look for the processes of a tree from now on; False when the lock cannot be had."""
+        is_done = self._change(lambda: (*self._trees, tree))
         self._new.set()
+        return is_done
 
     def drop(self, tree: Searched) -> None:
         """Look for them no more."""
-        self._change(lambda: tuple(one for one in self._trees if one is not tree))
+        self._leave_out(tree)
+        if self._large is not None:
+            self._large.drop(tree)
 
-    def _change(self, changed: Callable[[], tuple[Searched, ...]]) -> None:
+    def _leave_out(self, tree: Searched) -> None:
+        if tree in self._trees:
+            self._change(lambda: tuple(one for one in self._trees if one is not tree))
+
+    def _change(self, changed: Callable[[], tuple[Searched, ...]]) -> bool:
         """Lock: held only for as long as it takes to change the list or to begin a thread."""
         if not self._lock.acquire(timeout=_LOCK_WITHIN):
-            return
+            return False
         try:
             self._trees = changed()
             self._ensure_thread(time.monotonic())
         finally:
             self._lock.release()
+        return True
 
     def _ensure_thread(self, now: float) -> None:
         hangs = self._since is not None and now - self._since > HANGS
-        if (self._is_alive and not hangs) or not self._trees or self._hung >= MOST_HUNG:
+        if (self._is_alive and not hangs) or not self._trees or len(self._hung) >= MOST_HUNG:
             return
-        self._hung += hangs
+        if hangs:
+            self._hung.add(self._term)
         self._term += 1
         self._since = None
         self._is_alive = False
@@ -126,6 +152,19 @@ class TreeSearch:
             self._is_alive = True
 
     def _work(self, term: int) -> None:
+        try:
+            self._search(term)
+        except Exception:
+            time.sleep(_AFTER_FAULT)
+            raise
+        finally:
+            with self._lock:
+                self._hung.discard(term)
+                if self._term == term:
+                    self._is_alive = False
+                self._ensure_thread(time.monotonic())
+
+    def _search(self, term: int) -> None:
         while not self._has_ended(term):
             self._new.clear()
             began = self._since = time.monotonic()
@@ -137,24 +176,35 @@ class TreeSearch:
             self._new.wait(min(max(_PAUSE, _SHARE * (time.monotonic() - began)), _LONGEST_PAUSE))
 
     def _has_ended(self, term: int) -> bool:
+        """Whether the thread ends. Under the lock it says so, and then a further tree begins another one."""
         with self._lock:
             if self._term == term and not self._trees:
                 self._is_alive = False
             return self._term != term or not self._trees
 
     def _round(self, trees: tuple[Searched, ...]) -> None:
-        ended = [tree.main_has_ended for tree in trees]
-        for tree in trees:
-            tree.look(LOOK_WITHIN)
-            tree.first_look.set()
+        ended = {id(tree): tree.main_has_ended for tree in trees}
+        looked_at = [tree for tree in trees if self._look(tree)]
         adopted = tuple(self._adopted())
         is_whole = self._read_marks(adopted)
-        for tree in trees:
-            if own := [one for one in adopted if tree.owns(one, self._marks.known(one.known))]:
-                tree.look(LOOK_WITHIN, own)
-        for tree, has_ended in zip(trees, ended, strict=True):
-            if tree.settle(has_ended=has_ended and is_whole):
-                self.drop(tree)
+        for tree in looked_at:
+            own = [one for one in adopted if tree.owns(one, self._marks.known(one.known))]
+            if own and not self._look(tree, own):
+                continue
+            if tree.settle(has_ended=ended[id(tree)] and is_whole):
+                self._leave_out(tree)
+
+    def _look(self, tree: Searched, adopted: Iterable[Process] = ()) -> bool:
+        """Look at a tree, or leave it to the search for large ones and return False."""
+        large, began = self._large, time.monotonic()
+        if large is not None and large.is_blind:
+            large = None
+        tree.look(LOOK_WITHIN if large is None else BRIEF, adopted)
+        if large is not None and time.monotonic() - began >= BRIEF and large.add(tree):
+            self._leave_out(tree)
+            return False
+        tree.first_look.set()
+        return True
 
     def _read_marks(self, adopted: Iterable[Process]) -> bool:
         """Have the marks of processes read; return whether all are known."""
@@ -164,5 +214,5 @@ class TreeSearch:
         return all(self._marks.known(one.known) is not None for one in unknown)
 
 
-SEARCH = TreeSearch(ADOPTED.processes, MARKS)
+SEARCH = TreeSearch(ADOPTED.processes, MARKS, TreeSearch(ADOPTED.processes, MARKS))
 """The one of this process."""

@@ -14,6 +14,7 @@ from jobscheduler.web.face import Face
 from jobscheduler.web.gate import Environ, Gate
 from jobscheduler.web.metrics import Metrics
 from jobscheduler.web.pages import Busy, Check, Pages
+from jobscheduler.web.wellness import Wellness
 
 _log = logging.getLogger("web")
 
@@ -64,6 +65,7 @@ class App:
         self._gate = gate
         self._pages = Pages(face)
         self._metrics = Metrics(face)
+        self.wellness = Wellness(face.health)
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request (PEP 3333)."""
@@ -119,7 +121,7 @@ class App:
         return None
 
     def _health(self) -> Answer:
-        wrong = self._face.health()
+        wrong = self.wellness.wrong()
         if wrong is None:
             return Answer("200 OK", TEXT, b"ok\n")
         return Answer("503 Service Unavailable", TEXT, f"{wrong}\n".encode("utf-8", "backslashreplace"))

@@ -6,7 +6,9 @@ waitress counts how long a connection is silent, not how old its request is, and
 2. a request has to be complete, and an answer taken, within a time that counts from its beginning;
 3. a new connection takes the place of the oldest that is not being answered, of the same address or of any;
 4. metrics and health have threads of their own, so that a page that takes long never holds them up;
-5. only so many requests wait for a thread, further ones are told to come again. Together they are fewer than the
+5. health that was found out a moment ago is told by the loop itself, so that a mass of requests for it does not make
+   a probe wait, or take the service for unhealthy;
+6. only so many requests wait for a thread, further ones are told to come again. Together they are fewer than the
    connections of one address, so that (3) always finds a place for a new one.
 """
 
@@ -15,6 +17,7 @@ from __future__ import annotations
 import ipaddress
 import select
 import time
+from collections.abc import Callable
 from typing import Any
 
 from waitress.adjustments import Adjustments
@@ -27,7 +30,8 @@ REQUEST_S = 10.0  # how long a request may take to be complete
 ANSWER_S = 30.0  # how long a client may take to read its answer
 MOST_OF_ADDRESS = 64  # connections of one address; all loopback addresses count as one
 PAGES = "pages"
-LANES = {PAGES: (2, 24), "healthz": (1, 16), "metrics": (1, 4)}  # threads, and how many requests may wait for them
+HEALTH = "healthz"
+LANES = {PAGES: (2, 24), HEALTH: (1, 16), "metrics": (1, 4)}  # threads, and how many requests may wait for them
 RETRY_S = 5  # when a client may ask again that found all places taken
 
 
@@ -37,6 +41,7 @@ class Connection(HTTPChannel):  # type: ignore[misc] # waitress has no types
     def __init__(self, *arguments: Any, **more: Any) -> None:
         self.began = time.monotonic()
         self.answered: float | None = None
+        self.is_for_loop = False  # whether its request is answered by the loop, without a thread
         super().__init__(*arguments, **more)
         self.address = _address_of(self)
 
@@ -45,6 +50,9 @@ class Connection(HTTPChannel):  # type: ignore[misc] # waitress has no types
         taken: bool = super().received(data)
         for request in self.requests:
             request.headers["CONNECTION"] = "close"
+        if self.is_for_loop:
+            self.is_for_loop = False
+            self.service()
         return taken
 
     def service(self) -> None:
@@ -87,9 +95,14 @@ class Busy(Error):  # type: ignore[misc] # as above
 
 
 class Threads:
-    """Gives requests to threads: as a dispatcher of waitress, made of several."""
+    """Gives requests to threads: as a dispatcher of waitress, made of several.
 
-    def __init__(self) -> None:
+    `offer` tells whether the loop can answer a request for health without waiting. It is told whether one
+    waits already.
+    """
+
+    def __init__(self, offer: Callable[[bool], bool]) -> None:
+        self._offer = offer
         self._lanes = {name: ThreadedTaskDispatcher() for name in LANES}
         self._refusals = ThreadedTaskDispatcher()
         for name, (threads, _) in LANES.items():
@@ -101,7 +114,9 @@ class Threads:
         name = getattr(connection.requests[0], "path", "").strip("/")
         name = name if name in LANES else PAGES
         lane = self._lanes[name]
-        if len(lane.queue) < LANES[name][1]:
+        if name == HEALTH and self._offer(bool(lane.queue)):
+            connection.is_for_loop = True  # not now: waitress holds a lock of the connection
+        elif len(lane.queue) < LANES[name][1]:
             lane.add_task(connection)
         else:
             connection.requests[0].error = Busy("Too many requests are being answered.")
@@ -160,7 +175,14 @@ def serve_on(sockets: list[Any], app: Any, limits: dict[str, Any]) -> Server:
     (listener,) = sockets
     information = (listener.family, listener.type, listener.proto, listener.getsockname())
     return Server(
-        app, {}, True, listener, dispatcher=Threads(), adj=adjustments, bind_socket=False, sockinfo=information
+        app,
+        {},
+        True,
+        listener,
+        dispatcher=Threads(app.wellness.offer),
+        adj=adjustments,
+        bind_socket=False,
+        sockinfo=information,
     )
 
 

@@ -1,0 +1,20 @@
+"""What keeps the service from finding the processes of runs, in words for `status` and `/healthz`."""
+
+from __future__ import annotations
+
+from jobscheduler.tasks import marks, tree_search
+from jobscheduler.tasks.marks import MARKS, MarkReader
+from jobscheduler.tasks.tree_search import SEARCH, TreeSearch
+
+
+def blind_spots(reader: MarkReader = MARKS, search: TreeSearch = SEARCH) -> tuple[str, ...]:
+    """Say which processes are not found because too many reads of /proc hang; empty if all are found."""
+    spots = []
+    if reader.is_blind:
+        spots.append(
+            f"{marks.MOST_HUNG} reads of the environment of a process hang: processes are not known by `{marks.MARK}`"
+        )
+    if search.is_blind:
+        hung = f"{tree_search.MOST_HUNG} looks for the processes of a run hang"
+        spots.append(f"{hung}: those that have left the session of their run are not ended")
+    return tuple(spots)
