@@ -22,7 +22,7 @@ _VARIABLE = re.compile(r"^\s*JOBSCHEDULER_DATABASE_URL=.*://[^\s/@:]*:[^\s/]+@",
 
 
 class NotSecret(Exception):
-    """There is no secret in the file, or it is none; the problem says why and what to do."""
+    """The file is not there, is not trusted, or does not hold a secret; the problem says why and what to do."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.message)

@@ -19,6 +19,10 @@ MOST_ALERTS = 100
 """How many jobs with waiting alerts are named."""
 
 
+MOST_LEFT_PIPES = 100
+"""How many jobs with output pipes that are still open are named, those with the most first."""
+
+
 class Unknown(LookupError):
     """There is no such job or run; the problem says so, and which may have been meant."""
 
@@ -109,6 +113,8 @@ class ServiceStatus:
     `running` are runs at work, `queued` those that wait for a worker. `late` names a part that is not on time,
     `trouble` are the present troubles in words (a directory that is lost, a log that cannot be written). `jobs_dir` and
     `database` say where jobs are, each of them empty if there is none. `alerts` are the jobs of which an alert waits.
+    `left_pipes` says of each job how many output pipes the service keeps open, because processes that ended runs have
+    left still hold them.
     `notes` is what a user should know though nothing is wrong.
     """
 
@@ -127,6 +133,7 @@ class ServiceStatus:
     trouble: tuple[str, ...] = ()
     database: str = ""
     alerts: tuple[str, ...] = ()
+    left_pipes: tuple[tuple[str, int], ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -224,6 +231,8 @@ def service_json(snapshot: Snapshot) -> dict[str, Any]:
         "notes": list(service.notes),
         "alerts": list(service.alerts[:MOST_ALERTS]),
         "alerts_waiting": len(service.alerts),
+        "left_pipes": dict(service.left_pipes[:MOST_LEFT_PIPES]),
+        "left_pipes_open": sum(count for _, count in service.left_pipes),
         "problems": [
             {"state": "stale" if one.stale else one.state.value, **problem_json(problem)}
             for one in snapshot.jobs

@@ -67,6 +67,7 @@ def test_the_log_of_another_host_is_not_believed_and_that_is_said(service: Servi
 
     assert (told["host"], told["here"]) == ("production", "laptop")
     assert not [one for one in service.words("MISSED") if one["reason"] == "down"]
+    assert service.words("service.started")[-1]["settled"] == "nothing is known of the time before"
 
 
 def test_a_slot_grows_no_older_while_the_service_drains_or_cannot_move() -> None:

@@ -119,6 +119,7 @@ class Host:
     elapsed: float = 1000.0
     wall: datetime = BASE
     boot: int = 1
+    name: str = "host"
     is_touched: bool = False
     jobs: dict[str, Job] = field(default_factory=lambda: dict(JOBS))
     went: dict[str, list[tuple[datetime, datetime]]] = field(default_factory=lambda: defaultdict(list))
@@ -157,7 +158,7 @@ class Host:
             announce=self._announce(self.log),
             max_workers=4,
             host="host",
-            host_id="host",
+            host_id=self.name,
             boot=f"boot-{self.boot}",
             clock=lambda: self.wall,
             elapsed=lambda: self.elapsed,
@@ -674,3 +675,18 @@ def test_no_slot_is_lost_or_doubled_whatever_the_clock_and_the_service_do(histor
 def test_no_slot_is_lost_or_doubled_in_thousands_of_histories(history: list[tuple]) -> None:  # type: ignore[type-arg]
     """Long ones, and many."""
     check(history)
+
+
+def test_at_reboot_is_once_a_boot_although_the_log_was_on_another_host_meanwhile(tmp_path: Path) -> None:
+    """The log is not believed when it comes back, but it shows that this boot was seen before."""
+    host = Host(tmp_path, jobs={"boot": job("boot", Cron("@reboot", "UTC"))})
+    for name, boot in (("a", 1), ("b", 2), ("a", 1), ("a", 3)):
+        host.name, host.boot = name, boot
+        host.start()
+        host.live(100)
+        host.stop()
+        host.live(100)
+
+    begun = [line["time"] for line in lines_of(tmp_path / "s.log") if line["word"] == "run.started"]
+    assert len(begun) == 3  # on a, on b, and on a after its next boot
+    assert len([line for line in lines_of(tmp_path / "s.log") if line["word"] == "log.foreign"]) == 2

@@ -102,7 +102,9 @@ def test_a_full_disk_stops_no_run_and_what_was_not_written_is_there_afterwards(s
         text = "\n".join(line for line in service.log.read_text("ascii").splitlines() if not line.startswith("#"))
         lines = [parse_line(line) for line in text.splitlines()]
         Account(lines, each_second("tick"), world.marks).check()
-        assert [line["word"] for line in lines if line["word"].startswith("log.")] == ["log.lost", "log.restored"]
+        assert [line["word"] for line in lines if line["word"].startswith("log.")] == [
+            *("log.passing", "log.lost", "log.restored")
+        ]
         assert service.stderr().count("log.lost") == 1
 
 

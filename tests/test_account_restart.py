@@ -5,10 +5,15 @@ Each test is one story with the real service and SIGKILL; everything is waited f
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from tests.accounting import FINAL
-from tests.conftest import Service, job, wait_until
+from tests.conftest import ROOT, Service, job, wait_until
 
 
 def kill(service: Service) -> None:
@@ -92,3 +97,43 @@ def test_a_young_one_time_job_runs_whether_it_is_put_before_or_after_a_restart(s
     assert service.stop() == 0
 
     assert finals(service, "down") == finals(service, "after") == [("SUCCESS", None)]
+
+
+@pytest.mark.parametrize("is_once", [True, False], ids=["once", "daily"])
+def test_a_slot_that_came_while_the_service_drained_is_not_lost(service: Service, is_once: bool) -> None:
+    """Its age does not count the time in which runs at work were waited for, however long that was."""
+    service.write("long.json", job("long", "@yearly", "sleep 20"))
+    service.start()
+    subprocess.run([sys.executable, ROOT / "main.py", "run", "long", "--socket", service.socket], check=True)
+    service.wait_for("run.started", job_id="long")
+    at = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=6)
+    schedule = at.isoformat() if is_once else f"{at.second} {at.minute} {at.hour} * * *"
+    service.write("due.json", job("due", schedule, catch_up=5, timezone="UTC"))
+    service.wait_for("job.added", job_id="due")
+    assert service.stop(seconds=30) == 0
+    assert finals(service, "due") == []
+    assert datetime.now(UTC) > at + timedelta(seconds=6)
+    service.start()
+    service.wait_for("SUCCESS", job_id="due")
+
+    assert finals(service, "due") == [("SUCCESS", None)]
+
+
+def test_a_slot_that_came_while_the_service_was_held_runs_and_others_are_not_called_down(service: Service) -> None:
+    """The host did not move: that makes no slot older, and the service was up."""
+    at = datetime.now(UTC) + timedelta(seconds=4)
+    service.write("due.json", job("due", at.isoformat(), catch_up=2))
+    service.write("tick.json", job("tick", catch_up=0))
+    service.start()
+    service.wait_for("SUCCESS", job_id="tick")
+    assert service.process is not None
+    service.process.send_signal(signal.SIGSTOP)
+    held = at + timedelta(seconds=14)
+    wait_until(lambda: datetime.now(UTC) > held, 30)
+    service.process.send_signal(signal.SIGCONT)
+    service.wait_for("SUCCESS", job_id="due")
+    service.wait_for("MISSED", job_id="tick", reason="stalled")
+    assert service.stop() == 0
+
+    assert finals(service, "due") == [("SUCCESS", None)]
+    assert [one["reason"] for one in service.words("MISSED", job_id="tick") if "last" in one] == ["stalled"]

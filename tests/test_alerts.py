@@ -15,7 +15,7 @@ from jobscheduler import tasks
 from jobscheduler.alerts import Alerts, Defaults, Due, On, Sender, alert_of, change
 from jobscheduler.alerts import sender as sending
 from jobscheduler.alerts.damping import BURST, DAMPED_S
-from jobscheduler.alerts.sender import OF_RECEIVER
+from jobscheduler.alerts.sender import NAMED, OF_RECEIVER
 from jobscheduler.model import NO_TASK, Cron, Entry, Event, Job, Record, Status, TaskSpec
 from jobscheduler.tasks import Context, Outcome, Task, TaskFailed
 from tests.conftest import wait_until
@@ -452,6 +452,24 @@ def test_what_does_not_fit_into_the_queue_is_named(given: Given) -> None:
     assert [one["reason"] for one in told] == ["full"] * len(told)
     assert sum(one["count"] for one in told) == 5
     assert {name for one in told for name in one["jobs"].split(",")} == {f"j{number}" for number in range(10, 15)}
+    sender.stop(10)
+
+
+def test_a_line_full_of_dropped_alerts_is_logged_while_the_queue_is_still_full(given: Given) -> None:
+    """A service that is killed later leaves fewer than one line of names unsaid."""
+    gate = Gate()
+    given.doing = gate
+    events: list[Event] = []
+    sender = Sender(events.append, waiting=1)
+    for number in range(4):
+        sender.put(due(f"busy{number}"))
+        wait_until(lambda: len(gate.inside) == number + 1)  # noqa: B023 - is called at once
+    for number in range(1 + NAMED + 1):
+        sender.put(due(f"j{number}"))
+    (told,) = [dict(one.values) for one in events]
+    assert (told["count"], told["reason"]) == (NAMED, "full")
+    assert told["jobs"] == ",".join(f"j{number}" for number in range(1, NAMED + 1))
+    gate.open.set()
     sender.stop(10)
 
 

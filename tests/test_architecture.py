@@ -44,7 +44,8 @@ ALLOWED = {
     "timetable": {"crontab", "zone", "model"},
     "runner": {"tasks", "model"},
     "parse": {"characters", "crontab", "durations", "jsontext", "zone", "model"},
-    "database": {"sources", "parse", "tasks", "zone", "jsontext", "secretfile", "model"},
+    "redact": set(),
+    "database": {"redact", "sources", "parse", "tasks", "zone", "jsontext", "secretfile", "model"},
     "alerts": {"hang_guard", "runner", "tasks", "runlog", "parse", "sources", "model"},
     "triggers": {"timetable", "model"},
     "explain": {"crontab", "timetable", "zone", "model"},
@@ -53,6 +54,7 @@ ALLOWED = {
     "claim": {"lockfile", "sources", "runlog", "config", "model"},
     "control": {"status", "model"},
     "desk": {
+        "redact",
         "hang_guard",
         "scheduler",
         "hostid",

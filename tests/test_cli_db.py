@@ -219,11 +219,13 @@ def test_an_export_follows_no_planted_link(here: Here, alice: ThrowawayUser) -> 
 
     ours = here.base / "exp"
     ours.mkdir()
-    (ours / "tick.json").symlink_to(victim)
+    planted = [".tick.json.new", "tick.json"]
+    for name in planted:
+        (ours / name).symlink_to(victim)
     assert here("export", str(ours))[0] == 0
     assert victim.read_text() == "kept"
     assert not (ours / "tick.json").is_symlink()
-    assert [path.name for path in ours.iterdir()] == ["tick.json"]
+    assert sorted(path.name for path in ours.iterdir()) == planted
 
 
 def test_an_export_that_fails_leaves_no_half_file(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:

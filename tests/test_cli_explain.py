@@ -162,6 +162,7 @@ def test_without_a_time_it_tells_the_next_slots_and_the_last_record(tmp_path: Pa
     """And what is wrong with the file."""
     service = {
         "report": told(
+            job("report", "0 12 * * *", timezone="UTC", not_before="2126-01-01T00:00:00Z"),
             state="stale",
             stale=True,
             next=[{"scheduled": "2126-01-01T12:00:00Z", "start": "2126-01-01T12:00:00Z"}],

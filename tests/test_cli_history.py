@@ -215,7 +215,7 @@ def test_an_unknown_job_gets_the_id_that_may_be_meant(log: Path) -> None:
         (("--since", "yesterday"), 2, "`yesterday` is not an ISO 8601 date and time"),
         (("--since", "1h", "--until", "2h"), 2, "`--until` lies before `--since`"),
         (("--all",), 2, "`--all` is for one job"),
-        (("--status", "failed"), 2, "`failed` is no list of statuses, which are success, failure, skipped, missed"),
+        (("--status", "failed"), 2, "`failed` is not a list of statuses, which are success, failure, skipped, missed"),
         (("-n", "-1"), 2, "a whole number, 0 or more, is expected"),
         (("--log-backups", "x"), 2, "--log-backups: `x`"),
     ],

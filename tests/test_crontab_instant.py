@@ -83,6 +83,12 @@ REFUSED = {
     "2026-12-01 10:00:00 UTC": "2026-12-01T10:00:00Z",
     "2026-12-01T10:00+1": "2026-12-01T10:00:00+01:00",
     "2026-12-01T10:00:00+01:00[Europe/Berlin]": "2026-12-01T10:00:00+01:00",
+    "2026-12-01T10:00[Europe/Berlin]": "2026-12-01T10:00:00",
+    "2026-12-01T10:00[America/New_York]": None,
+    "2026-12-01T10:00 America/New_York": None,
+    "2026-04-32T10:00": None,
+    "2026-12-01T31:00": None,
+    "2026-12-01T10:99": None,
     "2026/12/01 10:00": "2026-12-01T10:00:00",
     "2026-1-5 9:05": "2026-01-05T09:05:00",
     " 2026-12-01T10:00Z": "2026-12-01T10:00:00Z",
@@ -121,6 +127,18 @@ def test_a_refusal_says_what_to_write_instead(text):
     refused = refusal(text)
     assert refused.instead == REFUSED[text]
     check_refusal(refused, BERLIN)
+
+
+def test_a_date_that_is_put_in_the_place_of_another_is_said_to_be_the_last_of_its_month():
+    """However the date was written."""
+    for text in ("2026-04-31T10:00Z", "20260431T10", "2026/4/31 10:00", "2026-04-31"):
+        assert refusal(text).help.endswith(", the last day of that month")
+
+
+def test_a_zone_behind_a_time_is_said_to_be_a_field():
+    """A wall-clock time of one zone is not to be read in another."""
+    for text in ("2026-12-01T10:00[America/New_York]", "2026-12-01T10:00 America/New_York"):
+        assert refusal(text).help.endswith("a zone has a field of its own, timezone")
 
 
 def check_refusal(refused: Refused, zone: ZoneInfo) -> None:

@@ -56,6 +56,8 @@ def refused(text: str) -> Refused:
         ("@5minutes", "*/5 * * * *"),
         ("@quarterly", "0 0 1 1,4,7,10 *"),
         ("@dayly", "@daily"),
+        ("@daily root", "@daily"),
+        ("@daily /bin/true", "@daily"),
         ("0 0 * * mon#last,tue", "0 0 * * monL,tue"),
         ("0 0 * * tue,mon#-1", "0 0 * * tue,monL"),
         ("0 0 -1 * *", "0 0 L * *"),
@@ -81,7 +83,9 @@ def test_a_suggestion_means_what_was_written(text: str, instead: str) -> None:
         *("0 0 * 13 *", "0 0 * * 8", "0 24 * * 5", "60 1 * * *", "*/0 * * * *", "5x * * * *", "-5 * * * *"),
         *("0 0 -2 * *", "0 0 * * 5#6", "0 0 * * 5#0", "5", "0 1 * 5", "0 0 * * mun", "\u00e4 * * * *"),
         *("0 0 12 * * 2 2027", "0 0 12 * * Mo-Fr", "0 fri#2 * * *", "5/0 * * * *", "10\u00b2 * * * *"),
-        *("0 10 ? * 2 2027", "0 0 25 12 * 3000"),
+        *("0 10 ? * 2 2027", "0 0 25 12 * 3000", "cron(0 10 * * * *)", "cron( 0 18 1 * * 2027 )", "0 0 * * 7/2"),
+        *("@daily 5", "@reboot 60", "@midnight H", "@weekly monday", "@daily at 5", "@daily 10:00", "@hourly */2"),
+        *("H(10-5) * * * *", "H(0-70) * * * *", "H H(22-2) * * *", "H/61 * * * *", "H/0 * * * *", "H(0-9)/20 * * * *"),
     ],
 )
 def test_what_has_no_one_meaning_here_gets_no_suggestion(text: str) -> None:
@@ -200,3 +204,26 @@ def test_suggestions_have_the_slots_that_the_other_grammar_means(grammar: Callab
         drawn += 1
         told[check(grammar(random), walk=drawn % 8 == 0)] += 1
     assert told["same"] > 200, told
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("0 0 25 12 * 2026", "`2026` is one field too many: cron does not have a field for the year"),
+        ("0 0 25 12 * 2026-2030", "`2026-2030` is one field too many: cron does not have a field for the year"),
+        ("0 5 * * 1 2026,2027", "`2026,2027` is one field too many: cron does not have a field for the year"),
+        ("0 0 31 12 * *", "`*` is one field too many: cron does not have a field for the year"),
+        ("0 0 25 12 * H", "`H` is one field too many: the five fields before it are complete"),
+        ("0 5 * * 1 root", "`root` is one word too many: a schedule does not name a user or a command"),
+    ],
+)
+def test_a_word_after_five_good_fields_is_what_a_refusal_is_about(text: str, message: str) -> None:
+    """Not the field that would be out of range if the line had seconds; the place is that of the word."""
+    found = refused(text)
+    assert (found.message, text[found.start : found.end]) == (message, text.split()[5])
+    assert found.instead == " ".join(text.split()[:5])
+
+
+def test_six_fields_with_one_that_is_out_of_range_are_told_as_that() -> None:
+    """The five before the last one are no schedule by themselves."""
+    assert refused("0 61 3 * * 1").message == "`61` is out of range: the minute is 0 to 59"

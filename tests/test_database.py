@@ -445,7 +445,7 @@ def test_a_marker_has_no_secrets_of_jobs(place: Place) -> None:
     """It stays when the job is gone: what the environment, a header or a body holds is blotted out."""
     table = table_of(place)
     definition = job("a", command="run --as me")
-    definition["task"]["env"] = {"TOKEN": "env-secret"}
+    definition["task"]["env"] = {"TOKEN": "env-secret", "PIN": "$7%"}
     definition["on_failure"] = {
         "type": "http_request",
         "url": "https://me:url-secret@hooks.example/x?key=query-secret",
@@ -459,6 +459,7 @@ def test_a_marker_has_no_secrets_of_jobs(place: Place) -> None:
     with table.database.reading() as connection:
         told = str(connection.execute(select(MARKERS.c.jobs_before_update, MARKERS.c.jobs_after_update)).all())
     assert "secret" not in told
+    assert "$7%" not in told
     assert "run --as me" in told
     assert "hooks.example" in told
 

@@ -7,6 +7,7 @@ import os
 import random
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -16,11 +17,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, insert, select
 
 from jobscheduler.config import BadSetting, settings_from
 from jobscheduler.database import JobTable, rows
-from jobscheduler.database.tables import SYSLOG
+from jobscheduler.database.tables import MARKERS, SYSLOG
 from jobscheduler.model import Cron, Job, TaskSpec
 from jobscheduler.timetable import timetable_of
 from tests.accounting import MARKING, Account, lines_of
@@ -375,3 +376,94 @@ def test_a_clock_of_the_server_that_is_behind_makes_no_run_from_before_the_job_w
     assert base.stop() == 0
     assert base.words("MISSED", job_id="late") == []
     assert all(datetime.fromisoformat(one["scheduled"]) > added for one in base.words("SUCCESS", job_id="late"))
+
+
+def test_a_job_that_a_server_whose_clock_is_behind_got_in_an_outage_has_no_slot_from_before_it(
+    base: Service, on_mariadb: Place
+) -> None:
+    """Its row says that it was there an hour earlier, and so when the service was stopped."""
+    server, name = on_mariadb.server, on_mariadb.url.rpartition("/")[2]
+    assert server is not None
+    user = "behind@'127.0.0.1'"
+    server.sql(f"CREATE USER {user} IDENTIFIED BY 'behind'", f"GRANT ALL ON {name}.* TO {user}")
+    server.sql("SET GLOBAL init_connect = 'SET timestamp = UNIX_TIMESTAMP() - 3600'")
+    try:
+        url = f"mysql://behind:behind@127.0.0.1:{server.port}/{name}"
+        table = with_database(base, Place(url, server, base.jobs.parent / "none"))
+        base.start()
+        assert base.stop() == 0
+        threading.Event().wait(2.2)
+        added = datetime.now(UTC)
+        with table.database.writing() as connection:
+            row = (json.dumps(job("late")),)
+            connection.exec_driver_sql("INSERT INTO jm_jobs (job_id, definition) VALUES ('late', %s)", row)
+        base.start()
+        base.wait_for("SUCCESS", job_id="late")
+        assert base.stop() == 0
+    finally:
+        server.sql("SET GLOBAL init_connect = ''")
+    slots = [
+        datetime.fromisoformat(one["scheduled"])
+        for one in base.lines()
+        if one.get("job_id") == "late" and "scheduled" in one
+    ]
+    assert slots
+    assert min(slots) > added - timedelta(seconds=1)
+
+
+def test_a_row_that_a_clock_ahead_has_written_loses_no_slot_of_an_outage(base: Service, tmp_path: Path) -> None:
+    """Its time lies in the future for hours: what counts is that the service has had it in force."""
+    table = with_database(base, Place(f"sqlite:///{tmp_path}/jobs.db", None, tmp_path / "jobs.db"))
+    marks, ahead = tmp_path / "marks", datetime.now(UTC) + timedelta(hours=5)
+    with table.database.writing() as connection:
+        rows.insert_jobs(connection, {"row": json.dumps(job("row", command=MARKING.format(marks)))}, ahead)
+        rows.add_marker(connection, ahead)
+    base.start()
+    base.wait_for("SUCCESS", job_id="row")
+    assert base.stop() == 0
+    known = len(base.words("SUCCESS", job_id="row"))
+    threading.Event().wait(2.2)
+    base.start()
+    wait_until(lambda: len(base.words("SUCCESS", job_id="row")) > known)
+    assert base.stop() == 0
+    assert base.words("MISSED", job_id="row", reason="down") != []
+    checked(base, marks, {"row": "* * * * * *"})
+
+
+def test_a_stop_while_the_database_takes_nothing_says_how_many_lines_it_lacks(base: Service, tmp_path: Path) -> None:
+    """Each line of the log is in the table, or counted there as missing."""
+    table = with_database(base, Place(f"sqlite:///{tmp_path}/jobs.db", None, tmp_path / "jobs.db"))
+    table.add(job("row"))
+    base.start()
+    base.wait_for("SUCCESS", job_id="row")
+    with closing(sqlite3.connect(tmp_path / "jobs.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        known = len(base.words("SUCCESS"))
+        wait_until(lambda: len(base.words("SUCCESS")) > known + 1)
+        assert base.stop() == 0
+    (told,) = base.words("database.log_lost")
+    with table.database.reading() as connection:
+        there = connection.execute(select(func.count()).select_from(SYSLOG)).scalar_one()
+    assert there + int(told["lines_not_kept"]) == len(lines_of(base.log))
+
+
+def test_lines_and_requests_stay_for_as_long_as_the_settings_say(base: Service, tmp_path: Path) -> None:
+    """Each kind has its own: of two days, lines may stay for three and requests for one."""
+    table = with_database(base, Place(f"sqlite:///{tmp_path}/jobs.db", None, tmp_path / "jobs.db"))
+    base.options = (*base.options, "--keep-log-rows", "3d", "--keep-markers", "1d")
+    base.patched("import jobscheduler.database.retention as one; one.FIRST = 0.1")
+    days = [datetime.now(UTC) - timedelta(days=number) for number in (0, 2, 4)]
+    with table.database.writing() as connection:
+        line = {"level": "INFO", "logger_name": "x"}
+        connection.execute(insert(SYSLOG), [{**line, "created_at": at, "message": f"line {at}"} for at in days])
+        marker = {"updated": 1}
+        connection.execute(insert(MARKERS), [{**marker, "insert_time": at, "update_time": at} for at in days])
+    base.start()
+
+    def left() -> tuple[int, int]:
+        with table.database.reading() as connection:
+            lines = connection.execute(select(SYSLOG.c.message).where(SYSLOG.c.logger_name == "x")).all()
+            return len(lines), len(connection.execute(select(MARKERS.c.id)).all())
+
+    wait_until(lambda: left() == (2, 1))
+    assert base.stop() == 0

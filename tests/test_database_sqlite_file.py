@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from jobscheduler.database import connecting
 from jobscheduler.database.connecting import Database, Unavailable
+from jobscheduler.database.sqlite_file import Place
 from tests.throwaway_users import ThrowawayUser
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to other users, which only root can")
@@ -119,6 +122,49 @@ def test_links_on_the_way_to_the_file_are_judged(file: Path, alice: ThrowawayUse
     ours.mkdir()
     (ours / "jobs.db").symlink_to(file)
     assert read(ours / "jobs.db") == "root's"
+
+
+@contextmanager
+def once_judged(monkeypatch: pytest.MonkeyPatch, change: Callable[[], object]) -> Iterator[None]:
+    """Have something changed between the judgement of a file and its opening."""
+    judged = connecting.new_place_of
+
+    def judge(path: str) -> Place:
+        place = judged(path)
+        change()
+        return place
+
+    with monkeypatch.context() as patched:
+        patched.setattr(connecting, "new_place_of", judge)
+        yield
+
+
+def test_the_file_that_was_judged_is_opened_whatever_a_link_means_by_then(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The path as it was given is not walked a second time."""
+    other, link = file.with_name("other.db"), file.with_name("link.db")
+    _fill(other, "another")
+    link.symlink_to(file)
+
+    def turn() -> None:
+        link.unlink()
+        link.symlink_to(other)
+
+    with once_judged(monkeypatch, turn):
+        assert read(link) == "root's"
+    assert read(link) == "another"
+
+
+def test_a_file_that_takes_the_place_of_the_judged_one_is_not_used(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was not judged; the next look judges it."""
+    other = file.with_name("other.db")
+    _fill(other, "another")
+    exchanged = once_judged(monkeypatch, lambda: other.replace(file))
+    with exchanged, pytest.raises(Unavailable, match="is being replaced") as refused:
+        read(file)
+    assert refused.value.again
+    assert read(file) == "another"
 
 
 def test_a_parent_that_others_may_write_is_refused(file: Path) -> None:

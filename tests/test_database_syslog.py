@@ -236,8 +236,11 @@ def test_a_server_with_small_packets_gets_every_line(tmp_path: Path, on_mariadb:
 
 
 @pytest.mark.parametrize("rounds", [1, pytest.param(5, marks=pytest.mark.deep)])
-def test_a_burst_of_lines_loses_none_with_a_healthy_server(place: Place, rounds: int) -> None:
+def test_a_burst_of_lines_loses_none_with_a_healthy_server(
+    place: Place, rounds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As when fifty thousand jobs change at once: full batches wait for nothing."""
+    monkeypatch.setattr("jobscheduler.database.syslog.GATHER", 1000.0)
     table_of(place)
     told: list[str] = []
     syslog = Syslog(Database(place.url))

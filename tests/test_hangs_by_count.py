@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,9 @@ UNNAMED = ("alert ", "echo ", "last ", "Thread ")
 """Threads of which a hang need not be named at once: an alert is when its time is up, others only write or end."""
 
 AT_THE_END = ("MainThread close service/last_resort.py", "reader write watch.py:_stop", "control/server.py:__exit__")
+
+
+AT_A_TIME = 4  # services
 
 
 class Hanging(Service):
@@ -135,18 +139,25 @@ EACH = pytest.mark.parametrize(
 
 
 def for_each(sites: list[str], base: Path, check: Callable[[Hanging, str], None]) -> None:
-    """Start a service for each site, and check it."""
-    for number, site in enumerate(sites):
+    """Start a service for each site, several at a time because they mostly wait, and check it; raise every failure."""
+
+    def check_one(numbered: tuple[int, str]) -> AssertionError | None:
+        number, site = numbered
         place = base / str(number)
         place.mkdir()
         service = Hanging(place)
         try:
             check(service, site)
-        except BaseException as error:
-            error.add_note(f"at {site}\n{service.stderr()[-3000:]}")
-            raise
+        except Exception as error:  # the other sites are checked all the same
+            return AssertionError(f"at {site}: {error!r}\n{service.stderr()[-3000:]}")
         finally:
             service.close()
+        return None
+
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        failures = [failure for failure in pool.map(check_one, enumerate(sites)) if failure]
+    if failures:
+        raise ExceptionGroup(f"{len(failures)} of {len(sites)} sites", failures)
 
 
 @EACH

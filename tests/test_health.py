@@ -6,10 +6,13 @@ a minute.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -19,7 +22,7 @@ import pytest
 
 from jobscheduler.health import LATE, STUCK, Health
 from jobscheduler.systemd import Notifier, watchdog_interval
-from tests.conftest import Service, job, wait_until
+from tests.conftest import ROOT, Service, job, wait_until
 
 QUICK = """
 import os, threading
@@ -307,6 +310,33 @@ RunLog._put_out = put_out
     assert service.wait_for("service.late")[0]["part"] == "the log writer"
     service.wait_for("log.behind")
     assert len(service.words("log.behind")) == 1
+    assert service.stop() == 0
+
+
+def test_a_supervising_loop_that_is_stuck_is_said_while_it_is(service: Service) -> None:
+    """It reads signals and tells systemd that all is well, so nothing is well without it."""
+    flag = faulty(
+        service,
+        """
+from jobscheduler.service.supervisor import Supervisor
+real = Supervisor._look_at_clock
+def look_at_clock(self):
+    while told(): threading.Event().wait(0.02)
+    return real(self)
+Supervisor._look_at_clock = look_at_clock
+""",
+    )
+    service.start()
+    flag.touch()
+    ask = [sys.executable, ROOT / "main.py", "status", "--json", "--socket", service.socket]
+
+    def late() -> tuple[str | None, int]:
+        said = subprocess.run(ask, capture_output=True, text=True, check=False)
+        return json.loads(said.stdout)["late"], said.returncode
+
+    wait_until(lambda: late() == ("the supervising loop", 1))
+    flag.unlink()
+    wait_until(lambda: late() == (None, 0))
     assert service.stop() == 0
 
 

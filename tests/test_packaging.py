@@ -100,6 +100,16 @@ def test_the_metadata_names_the_python_and_the_bounds_of_what_it_needs(metadata:
         assert {bound.operator for bound in one.specifier} == {">=", "<"}, one
 
 
+def test_no_driver_of_mysql_is_taken_that_goes_on_without_the_tls_it_was_told_to_use(metadata: Message) -> None:
+    """PyMySQL did so up to 1.1: it gave the password in clear to a server that offers no TLS."""
+    needed = [Requirement(text) for text in metadata.get_all("Requires-Dist", [])]
+    for_tests = (ROOT / "requirements-dev.txt").read_text("utf-8").splitlines()
+    needed += [Requirement(line) for line in for_tests if line.startswith("PyMySQL")]
+    drivers = [one for one in needed if one.name == "PyMySQL"]
+    assert len(drivers) > 1
+    assert not any(one.specifier.contains("1.1.1") for one in drivers)
+
+
 def test_the_version_is_the_same_wherever_it_is_written(metadata: Message) -> None:
     """In the metadata, in what the command says, and at the top of the changelog."""
     said = subprocess.run(
@@ -276,3 +286,15 @@ def test_the_build_requirements_are_those_that_wheels_reads() -> None:
     """`make wheels` takes what a build needs from pyproject.toml, so that a host without internet can build."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     assert [Requirement(one).name for one in project["build-system"]["requires"]] == ["setuptools"]
+
+
+def test_needrestart_leaves_the_service_alone_and_no_other() -> None:
+    """The file is Perl; needrestart reads it and matches the names of units against its keys."""
+    read = (
+        f"do '{ROOT}/systemd/needrestart.conf'; die $@ if $@; "
+        'for my $unit (@ARGV) { print "$unit\n" if grep { $unit =~ /$_/ and not $nrconf{override_rc}{$_} } '
+        "keys %{$nrconf{override_rc}} }"
+    )
+    units = ["jobscheduler.service", "jobscheduler-worker.service", "cron.service"]
+    said = subprocess.run(["perl", "-e", read, *units], capture_output=True, text=True, check=True).stdout
+    assert said.split() == ["jobscheduler.service"]

@@ -70,6 +70,19 @@ def test_a_log_file_that_others_could_write_is_refused_and_so_is_a_rotated_one(
     assert refusal(log) == ""
 
 
+def test_a_service_starts_with_no_account_that_a_stranger_could_have_written(place: Path, alice: ThrowawayUser) -> None:
+    """The log itself may be root's: its rotated copies are read as the account of the time before."""
+    (place / "jobs.d").mkdir()
+    (place / "s.log").touch(0o640)
+    (place / "s.log.1").write_text("forged\n")
+    os.chown(place / "s.log.1", alice.uid, alice.gid)
+    command = [sys.executable, str(ROOT / "main.py"), "--jobs-dir", str(place / "jobs.d"), "--log-file", "s.log"]
+    done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert f"`{place}/s.log.1` belongs to `{alice.name}`, not to root" in done.stderr
+    assert "help: " in done.stderr
+
+
 def test_a_directory_that_others_may_write_is_refused(place: Path, alice: ThrowawayUser) -> None:
     """Also by its group; what is sticky is judged by what stands in it."""
     log = place / "logs" / "s.log"

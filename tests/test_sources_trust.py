@@ -228,12 +228,16 @@ def test_a_users_home_on_the_way_is_not_taken_away_from_them(alice: ThrowawayUse
     jobs.rmdir()
 
 
+@pytest.mark.parametrize("harm", ["owner", "mode"])
 def test_what_a_stranger_still_has_open_is_not_what_is_run_after_the_help(
-    place: SimpleNamespace, alice: ThrowawayUser
+    place: SimpleNamespace, alice: ThrowawayUser, harm: str
 ) -> None:
     """The command puts a copy in its place; what they write afterwards goes to the file that was there before."""
     original = place.file.read_text()
-    give(place.file, alice.uid)
+    if harm == "owner":
+        give(place.file, alice.uid)
+    else:
+        place.file.chmod(0o646)
     script = 'exec 3>>"$1"; echo open; read x; echo evil >&3; echo written; read x'
     with alice.popen(
         ["sh", "-c", script, "sh", str(place.file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE

@@ -463,6 +463,7 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     ("first", "again", "words"),
     [
         (b"", b"HTTP/1.1 100 Continue\r\n\r\n", "whose head has more than 256 KiB"),
+        (b"", b"HTTP/1.1 103 Early Hints\r\n\r\n", "whose head has more than 256 KiB"),
         (b"", b"HTTP/1.1 100 Continue\r\nX: y\r\n\r\n", "whose head has more than 256 KiB"),
         (CHUNKED, b"1;" + b"x" * 60000 + b"\r\ny\r\n", "mostly frames"),
         (CHUNKED, b"1\r\ny\r\n", "mostly frames"),
@@ -491,6 +492,17 @@ def test_small_chunks_and_some_interim_answers_are_fine(serve):
     interim = b"HTTP/1.1 100 Continue\r\n\r\n" * 100
 
     assert request(serve(say(interim + body)).url()).output.count(b"x") == 50_000
+
+
+@pytest.mark.parametrize("status", ["100 Continue", "102 Processing", "103 Early Hints", "199 Made Up"])
+def test_informational_answers_are_skipped(serve, status):
+    """The final answer decides, also after several of them with headers."""
+    interim = f"HTTP/1.1 {status}\r\nLink: </style.css>; rel=preload\r\n\r\n".encode() * 3
+    final = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone"
+
+    outcome = request(serve(say(interim + final)).url())
+
+    assert (outcome.details, outcome.output) == ((("http_status", 200),), b"done")
 
 
 def test_no_proxy_of_the_environment_is_used(serve, monkeypatch):

@@ -129,6 +129,7 @@ def test_without_a_reader_the_service_goes_on_reading_itself(written, monkeypatc
 
 def test_a_reader_that_is_killed_is_replaced(written):
     written.leave("greedy", MOST_OF_A_JOB + 1)
+    assert written.pipes._reader_pid > 0, "0 would be the test itself"
     os.kill(written.pipes._reader_pid, 9)
     eventually(lambda: written.pipes.discard(0.01) or not written.pipes._reader_pid)
     assert written.pipes.held_by("greedy") == MOST_OF_A_JOB

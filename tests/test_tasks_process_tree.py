@@ -173,16 +173,10 @@ def test_many_trees_share_a_look():
     """Hundreds of runs that end together would else look at the same processes hundreds of times."""
     looks = []
     search = searching(lambda: looks.append(1) or ())
-    mains = [Spy(ends_of=signal.SIGTERM) for _ in range(50)]
-    trees = [TreeEnd(main, (str(number), 1), StopSignals(), search=search) for number, main in enumerate(mains)]
-    search._lock.acquire()
-    for tree in trees:
-        search._trees = (*search._trees, tree)
-    search._lock.release()
-    for tree in trees:
-        tree.begin()
-    eventually(lambda: all(tree._over.is_set() for tree in trees))
-    assert len(looks) < 50
+    trees = tuple(TreeEnd(Spy(), (str(number), 1), StopSignals(), search=search) for number in range(50))
+    search._round(trees)
+    assert all(tree.first_look.is_set() for tree in trees)
+    assert looks == [1]
 
 
 def test_a_search_that_hangs_is_replaced(monkeypatch, never):

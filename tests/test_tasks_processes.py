@@ -12,6 +12,7 @@ import pytest
 from jobscheduler.runner import end_leftovers
 from jobscheduler.tasks import process_tree
 from jobscheduler.tasks.aftermath import AFTERMATH
+from jobscheduler.tasks.marks import MARKS
 from jobscheduler.tasks.processes import look_at, marked, send, tree
 from tests.conftest import threads_since
 from tests.tasks_support import (
@@ -299,6 +300,53 @@ def test_leftovers_of_a_crash_are_ended_by_their_mark(tmp_path):
         other.wait()
 
 
+def bytes_read():
+    """How many bytes this process has read so far, whatever from."""
+    with open("/proc/self/io") as file:
+        return int(file.readline().removeprefix("rchar: "))
+
+
+def test_a_look_for_leftovers_reads_a_small_part_of_large_environments():
+    """Any user may have thousands of processes with 6 MB each, and the start of the service waits for this look."""
+    large = {f"V{number}": "x" * 100_000 for number in range(10)}
+    strangers = [subprocess.Popen(["sleep", "1000"], env=large) for _ in range(60)]
+    try:
+        before = bytes_read()
+        assert end_leftovers(["0123456789ab"]) == 0
+        assert bytes_read() - before < 60 * 1_000_000 / 2
+    finally:
+        for process in strangers:
+            process.kill()
+            process.wait()
+
+
+def test_the_end_of_a_run_looks_only_at_what_the_service_has_adopted(tmp_path, monkeypatch):
+    """No other user of the host can make it slow, by however many processes."""
+    pipe, told, read, real = Pipe(tmp_path), context(), [], MARKS._read
+    monkeypatch.setattr(MARKS, "_known", {})
+    monkeypatch.setattr(MARKS, "_read", lambda pid, most: read.append(pid) or real(pid, most))
+    pids = []
+    with in_thread(lambda: (pids.extend(pipe.pids()), told.stop("timeout"))):
+        failure(f"setsid -f sh -c 'echo $$ > {pipe.path}; exec sleep 1000'; sleep 1000", told)
+    assert set(pids) <= set(read), "it was found by its mark"
+    assert os.getppid() not in read
+    assert 1 not in read
+
+
+def test_orphans_whose_environment_is_not_read_yet_hold_up_no_start(monkeypatch):
+    """It is read beside the starts, and not under a lock that each of them needs."""
+    is_reading, goes_on = threading.Event(), threading.Event()
+    monkeypatch.setattr(MARKS, "wait", lambda _: is_reading.set() or goes_on.wait())
+    execute("setsid -f sleep 1000")
+    assert is_reading.wait(20)
+    start = threading.Thread(target=execute, args=("true",), daemon=True)
+    start.start()
+    start.join(20)
+    is_held_up = start.is_alive()
+    goes_on.set()
+    assert not is_held_up
+
+
 def test_a_process_that_is_not_the_one_is_not_signalled():
     """A pid that belongs to somebody else by now has another start time."""
     process = subprocess.Popen(["sleep", "1000"])
@@ -343,3 +391,14 @@ def test_two_hundred_runs_leave_two_hundred_grandchildren(tmp_path):
     assert threading.active_count() <= before[1] + 1, "more than one thread looks after the pipes"
     eventually(lambda: len(list(tmp_path.iterdir())) == 200, 60)
     eventually(lambda: not children() and (descriptors(), threading.active_count()) == before)
+
+
+def test_a_daemon_without_mark_session_and_parent_goes_on_when_its_run_is_ended(tmp_path):
+    """The documented way out for what a job starts and a time limit is not to end."""
+    pipe = Pipe(tmp_path)
+    daemon = f"env -i setsid -f sh -c 'echo $$ > {pipe.path}; exec /bin/sleep 1000'"
+    _, pids = stopped_when_ready(pipe, f"{daemon}; {FOREVER}")
+    try:
+        assert not is_gone(pids[0])
+    finally:
+        os.kill(pids[0], signal.SIGKILL)

@@ -128,7 +128,8 @@ class Sender:
     def tend(self) -> bool:
         """See that a worker gives the alerts that are ready, and say what was dropped; False if none can for now."""
         with self._changed:
-            dropped = [] if self._waiting >= self._most_waiting else self._take_dropped()
+            is_full = self._waiting >= self._most_waiting
+            dropped = [] if is_full and len(self._dropped) < NAMED else self._take_dropped()
             short = not self._idle and self._first() is not None
             hire = short and self._workers - self._long < self._most_workers and self._workers < THREADS
             self._workers += hire

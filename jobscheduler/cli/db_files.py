@@ -94,8 +94,8 @@ def write_all(directory: Path, definitions: Mapping[str, str], *, may_remove: bo
     """Have a directory hold these definitions, each in a file named after its id; count what changed and what went.
 
     Raises:
-        Leftover: other job files are there, and may not be removed, or an id is no name of a file: nothing has been
-            written then. Or a file cannot be written.
+        Leftover: other job files are there, and may not be removed, or an id is not the name of a file: nothing has
+            been written then. Or a file cannot be written.
 
     """
     try:

@@ -83,7 +83,7 @@ def _statuses(text: str) -> frozenset[str]:
     wrong = sorted(words - RECORDS)
     if wrong or not words:
         known = ", ".join(one.value.lower() for one in Status)
-        raise argparse.ArgumentTypeError(f"`{text}` is no list of statuses, which are {known}")
+        raise argparse.ArgumentTypeError(f"`{text}` is not a list of statuses, which are {known}")
     return frozenset(words)
 
 

@@ -57,6 +57,8 @@ def _lines(told: Mapping[str, Any], now: datetime) -> Iterator[str]:
         more = told["alerts_waiting"] - len(told["alerts"])
         rest = f" and {more} more" if more else ""
         yield f"alerts     {told['alerts_waiting']} waiting: {', '.join(told['alerts'])}{rest}"
+    if told.get("left_pipes_open"):
+        yield _left_pipes(told["left_pipes"], told["left_pipes_open"])
     if told["late"]:
         yield f"wrong      {told['late']} is not on time"
     for note in told.get("notes", ()):
@@ -65,6 +67,13 @@ def _lines(told: Mapping[str, Any], now: datetime) -> Iterator[str]:
         yield f"wrong      {trouble}"
     for problem in told["problems"]:
         yield from _problem(problem)
+
+
+def _left_pipes(jobs: Mapping[str, int], count: int) -> str:
+    more = count - sum(jobs.values())
+    rest = f" and {more} of other jobs" if more else ""
+    named = ", ".join(f"{job_id} ({pipes})" for job_id, pipes in jobs.items())
+    return f"left open  {plural(count, 'output pipe')} of processes that ended runs have left: {named}{rest}"
 
 
 def _problem(problem: Mapping[str, Any]) -> Iterator[str]:

@@ -13,6 +13,7 @@ from jobscheduler.cli.options import add_options, settings_of
 from jobscheduler.cli.problems import as_object, show
 from jobscheduler.model import Job, Problem
 from jobscheduler.secretfile import exposed_url
+from jobscheduler.zone import note_on
 
 SUMMARY = "check job files and show all their problems"
 EXAMPLES = """examples:
@@ -36,6 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_options(parser, {"jobs_dir", "timezone"})
 
 
+_SERVICE_ZONE = "it is the time zone of the service; `--timezone NAME` sets another"
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Check all paths; print the problems and a summary."""
     settings = settings_of(arguments)
@@ -49,6 +53,8 @@ def run(arguments: argparse.Namespace) -> int:
             bad += "error" in levels
             for problem, level in [*zip(problems, levels, strict=True), *((told, "warning") for told in one.warnings)]:
                 _print(problem, level, as_json=arguments.json)
+    if note := note_on(rules.zone.key):
+        _print(Problem(note, help=_SERVICE_ZONE), "warning", as_json=arguments.json)
     exposed = None if arguments.paths else exposed_url()
     if exposed is not None:
         _print(exposed, "warning", as_json=arguments.json)

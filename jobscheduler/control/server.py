@@ -129,7 +129,7 @@ class _Server(ThreadingMixIn, WSGIServer):
         """Take the place of a socket file that nobody listens on; it is made beside it and moved there whole.
 
         Raises:
-            OSError: EADDRINUSE, somebody listens there or it is no socket.
+            OSError: EADDRINUSE, somebody listens there or it is not a socket.
 
         """
         path = Path(str(self.server_address))

@@ -106,10 +106,15 @@ def _written(words: Sequence[str], dialect: Dialect) -> tuple[str, Years | None]
     fields = words[:6] if dialect is not AWS else words[:5]
     years = years_of(words[len(fields)]) if len(words) > len(fields) else None
     if dialect is not SPRING and fields.count("?") != 1:
-        raise NoGuess(notes=(f"in {dialect.name} just one of the two day fields is `?`",))
+        raise NoGuess(notes=(one_day_field(dialect),))
     known = FIELDS[-len(fields) :]
     text = " ".join(_field(word, field, dialect) for word, field in zip(fields, known, strict=True))
     return plainest(text), years
+
+
+def one_day_field(dialect: Dialect) -> str:
+    """Say what a grammar asks of its two day fields."""
+    return f"in {dialect.name} just one of the two day fields is `?`"
 
 
 def _field(word: str, field: Field, dialect: Dialect) -> str:
@@ -221,7 +226,7 @@ def from_jenkins(words: Sequence[str]) -> Suggestion | None:
     """Write a line with `H`, which stands for a number that Jenkins picks, with the first one; None without `H`.
 
     Raises:
-        NoGuess: it restricts both day fields; Jenkins wants both to match, and here either may.
+        NoGuess: it restricts both day fields; Jenkins wants both to match, and here either may. Or Jenkins refuses it.
 
     """
     if len(words) != 5 or not any(_HASH.fullmatch(item) for word in words for item in word.split(",")):
@@ -241,6 +246,10 @@ def _hashed(item: str, field: Field) -> str:
         return item
     highest = 28 if field is DAY else 6 if field is WEEKDAY else field.high
     low, high = found["low"] or str(field.low), found["high"] or str(highest)
+    if not field.low <= int(low) <= int(high) <= field.high:
+        raise NoGuess
+    if found["step"] and not 1 <= int(found["step"]) <= int(high) - int(low) + 1:
+        raise NoGuess
     return f"{low}-{high}/{found['step']}" if found["step"] else low
 
 

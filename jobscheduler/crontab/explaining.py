@@ -5,10 +5,11 @@ from __future__ import annotations
 import unicodedata
 
 from jobscheduler.crontab.forms import IGNORES, form_of
-from jobscheduler.crontab.grammar import LARGEST_STEP, LONGEST, MACROS, WEEKDAY, Fault, Field, words_of
+from jobscheduler.crontab.grammar import LARGEST_STEP, LONGEST, MACROS, WEEKDAY, Fault, Field, Word, words_of
 from jobscheduler.crontab.mending import suggestion
 from jobscheduler.crontab.refused import Refused, quoted
 from jobscheduler.crontab.suggestion import Suggestion
+from jobscheduler.crontab.years import looks_like_years
 
 _ANY = "write five fields, for example `0 1 * * *` for 01:00 every day"
 _NEVER = "Debian's cron accepts this and never runs it"
@@ -16,12 +17,14 @@ _NEVER = "Debian's cron accepts this and never runs it"
 
 def refusal(text: str, fault: Fault) -> Refused:
     """Turn a fault of reading `text` into the refusal that its author sees."""
-    message, notes = _said(text, fault)
-    start, meant = fault.word.start, _suggestion(text, fault)
+    meant = _suggestion(text, fault)
+    extra = _word_after_five(text, meant)
+    word = extra or fault.word
+    message, notes = (_said_of_extra(extra), ()) if extra else _said(text, fault)
     return Refused(
         message,
-        start=start,
-        end=start + len(fault.word.text),
+        start=word.start,
+        end=word.start + len(word.text),
         instead=meant.text,
         help=meant.help or (None if meant.text else _ANY),
         notes=(*notes, *(note for note in meant.notes if note not in notes)),
@@ -34,6 +37,23 @@ def _suggestion(text: str, fault: Fault) -> Suggestion:
         return suggestion(text, fault)
     except Exception:
         return Suggestion()
+
+
+def _word_after_five(text: str, meant: Suggestion) -> Word | None:
+    """Return the sixth word if the five before it are what is suggested; None if there is no such word."""
+    words = words_of(text[:LONGEST])
+    if len(words) == 6 and meant.text == " ".join(word.text for word in words[:5]):
+        return words[5]
+    return None
+
+
+def _said_of_extra(word: Word) -> str:
+    what = quoted(word.text)
+    if word.text == "*" or looks_like_years(word.text):
+        return f"{what} is one field too many: cron does not have a field for the year"
+    if word.text in {"H", "h", "?"}:
+        return f"{what} is one field too many: the five fields before it are complete"
+    return f"{what} is one word too many: a schedule does not name a user or a command"
 
 
 def _said(text: str, fault: Fault) -> tuple[str, tuple[str, ...]]:

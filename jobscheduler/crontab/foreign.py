@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from jobscheduler.crontab.dialects import from_dialect, from_jenkins
+from jobscheduler.crontab.dialects import AWS, from_dialect, from_jenkins, one_day_field
 from jobscheduler.crontab.grammar import MONTH_NAMES, WEEKDAY_NAMES, Fault, read
 from jobscheduler.crontab.names import shortened
 from jobscheduler.crontab.suggestion import NoGuess, Suggestion
@@ -18,10 +18,12 @@ _QUOTES = "\"'`\N{LEFT DOUBLE QUOTATION MARK}\N{RIGHT DOUBLE QUOTATION MARK}"
 _MINUTES, _HOURS = 60, 24
 _WEEKDAYS, _MONTHS = "|".join(WEEKDAY_NAMES), "|".join(MONTH_NAMES)
 _ZONE = re.compile(r"(?:CRON_)?TZ=(?P<zone>[A-Za-z0-9_+/-]+)\s+")
+_CALL = re.compile(r"cron\s*\(\s*(?P<fields>[^()]*?)\s*\)", re.IGNORECASE)
 _FIELD_LIKE = re.compile(rf"(?:[0-9*?,/#LW-]|{_MONTHS}|{_WEEKDAYS})+", re.IGNORECASE)
 _OTHER_WEEKDAYS = "mo|di|mi|do|fr|sa|so|tu|we|th|su|lu|ma|me|je|ve"
 _NO_COMMAND = "a schedule has no user or command; they belong in the `task`"
 _USER = re.compile(r"[a-z_][a-z0-9_-]*\$?")
+_OF_TIME = frozenset({"after", "and", "at", "before", "every", "except", "from", "in", "of", "on", "or", "until"})
 
 
 def rewritten(text: str) -> Suggestion:
@@ -35,11 +37,15 @@ def rewritten(text: str) -> Suggestion:
     if zone := _ZONE.match(text.strip(_QUOTES + " \t")):
         notes = (f'the zone has a field of its own: `"timezone": "{zone["zone"]}"`',)
     text = _bare(text)
+    call = _CALL.fullmatch(text)
+    text = call["fields"] if call else text
     for pattern, rule in _LINES:
         found = re.fullmatch(pattern, text, re.IGNORECASE)
         if found:
             return Suggestion(rule(found), None, notes)
     words = text.split()
+    if call and len(words) == 6 and "?" not in words:  # minute first and year last, not seconds first
+        raise NoGuess(notes=(one_day_field(AWS),))
     meant = from_dialect(words) or from_jenkins(words) or _without_extra(words)
     return meant._replace(notes=notes + meant.notes) if meant else Suggestion(_in_order(words), None, notes)
 
@@ -49,12 +55,16 @@ def field_like(word: str) -> bool:
     return bool(_FIELD_LIKE.fullmatch(shortened(word)))
 
 
+def is_user_or_command(word: str) -> bool:
+    """Say whether a word behind a schedule is most likely none of it: the user or the command of a crontab line."""
+    return not field_like(word) and word.lower() not in _OF_TIME and _is_user_or_command(word)
+
+
 def _bare(text: str) -> str:
     """Take off quotes around the line, a variable before it (the job's field `timezone` is for that), a comment."""
     text = text.strip().strip(_QUOTES).strip()
     text = re.sub(r"^(?:(?:CRON_)?TZ=\S+|#+)\s+", "", text)
-    text = re.sub(r"\s#(?:\s.*|[^0-9\s].*)?$", "", text).strip()
-    return re.sub(r"(?i)^cron\s*\(\s*([^()]*?)\s*\)$", r"\1", text)
+    return re.sub(r"\s#(?:\s.*|[^0-9\s].*)?$", "", text).strip()
 
 
 # --- what follows the fields -----------------------------------------------------------------------------

@@ -20,6 +20,7 @@ LONGEST = 100
 """Characters of the longest text that is read."""
 FIRST_YEAR, LAST_YEAR = 1970, 2200
 _MOST_FAULTS = 5
+_LATEST_HOUR = 30
 _EXAMPLE = "write it like `2026-12-01T10:00:00Z`, or without `Z` for the time of the job's zone"
 
 _DATE = r"""(?P<date>(?P<year>[0-9]{4})(?:
@@ -30,6 +31,9 @@ _TIME = r"""(?P<hour>[0-9]{2})(?:(?P<colon>:?)(?P<minute>[0-9]{2})(?:(?P=colon)(
 _OFFSET = r"(?P<offset>[Zz]|(?P<sign>[+-])(?P<off_hour>[0-9]{2})(?::?(?P<off_minute>[0-9]{2}))?)?"
 _INSTANT = re.compile(rf"{_DATE}(?:[Tt ]{_TIME}{_OFFSET})?", re.VERBOSE)
 _ONE_TIME = re.compile(r"[ \t]*(?:[+-]?[0-9]{4,}[-/.WwTt]|[0-9]{7,}([ \t]|$)|[0-9]{1,2}[./-][0-9]{1,2}[./-][0-9]{4})")
+
+
+_NAMES_A_ZONE = re.compile(r"[A-Za-z]+/[A-Za-z_/+-]+\]?\s*$")
 
 
 def is_one_time(text: str) -> bool:
@@ -46,44 +50,58 @@ def parse_instant(text: str, zone: ZoneInfo) -> datetime:
     try:
         return _read(text, zone)
     except _Fault as fault:
-        instead = fault.instead if fault.final else _mended(text, fault.instead, zone)
-        help_ = fault.way_out or (None if instead else _EXAMPLE)
+        instead, remark = (fault.instead, None) if fault.final else _mended(text, fault, zone)
+        help_ = fault.way_out or _help(text, instead, remark)
         raise Refused(fault.message, end=len(text), instead=instead, help=help_) from None
 
 
-class _Fault(Exception):
-    """Why reading stopped; `instead` is a better text, `final` when it is known to be read, `way_out` says more."""
+def _help(text: str, instead: str | None, remark: str | None) -> str | None:
+    """Say what to write; None if that is just the better text."""
+    if instead is not None:
+        return f"write `{instead}`, {remark}" if remark else None
+    return f"{_EXAMPLE}; a zone has a field of its own, timezone" if _NAMES_A_ZONE.search(text[:LONGEST]) else _EXAMPLE
 
-    def __init__(self, message: str, instead: str | None = None, way_out: str | None = None) -> None:
+
+class _Fault(Exception):
+    """Why reading stopped; `instead` is a better text, `final` when it is known to be read, `way_out` says more.
+
+    `remark` says what the better text is where that is not plain.
+    """
+
+    def __init__(
+        self, message: str, instead: str | None = None, way_out: str | None = None, remark: str | None = None
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.instead = instead
         self.way_out = way_out
+        self.remark = remark
 
     @property
     def final(self) -> bool:
         return self.way_out is not None
 
 
-def _mended(text: str, instead: str | None, zone: ZoneInfo) -> str | None:
-    """Mend fault after fault until the text is read; None when there is nothing to go by."""
+def _mended(text: str, fault: _Fault, zone: ZoneInfo) -> tuple[str | None, str | None]:
+    """Mend fault after fault until the text is read; None when there is nothing to go by. With the remarks on that."""
+    remark = None
     for _ in range(_MOST_FAULTS):
-        if instead is None or instead == text:
-            return None
-        text = instead
+        if fault.instead is None or fault.instead == text:
+            break
+        text, remark = fault.instead, fault.remark or remark
         try:
             _read(text, zone)
-        except _Fault as fault:
-            instead = fault.instead
+        except _Fault as another:
+            fault = another
         else:
-            return text
-    return None
+            return text, remark
+    return None, None
 
 
 def _read(text: str, zone: ZoneInfo) -> datetime:
     found = _INSTANT.fullmatch(text) if len(text) <= LONGEST else None
     if found is None:
-        raise _Fault(f"{quoted(text)} is not an ISO 8601 date and time", better_form(text))
+        raise _Fault(f"{quoted(text)} is not an ISO 8601 date and time", better_form(text, zone.key))
     day = _date(found, text)
     if not FIRST_YEAR <= day.year <= LAST_YEAR:
         raise _Fault(f"the year of {quoted(text)} is not between {FIRST_YEAR} and {LAST_YEAR}")
@@ -106,19 +124,23 @@ def _date(found: re.Match[str], text: str) -> date:
             raise ValueError("day is out of range for year")
         return date(year, int(found["month"] or found["month_"]), int(found["day"] or found["day_"]))
     except (ValueError, OverflowError) as error:
-        raise _Fault(f"{quoted(text)} names a date that does not exist: {error}", _nearest_date(found, text)) from None
+        instead, remark = _other_date(found, text)
+        message = f"{quoted(text)} names a date that does not exist: {error}"
+        raise _Fault(message, instead, remark=remark) from None
 
 
-def _nearest_date(found: re.Match[str], text: str) -> str | None:
-    """Give the text with the month's last day, or with month and day the other way round."""
+def _other_date(found: re.Match[str], text: str) -> tuple[str | None, str | None]:
+    """Give the text with the month's last day, and say so, or with month and day the other way round."""
     if not (found["month"] or found["month_"]):
-        return None
+        return None, None
     year, month, day = int(found["year"]), int(found["month"] or found["month_"]), int(found["day"] or found["day_"])
     if month > 12 >= day:
         month, day = day, month
-    if not (year and 1 <= month <= 12 and day):
-        return None
-    return f"{year:04}-{month:02}-{min(day, monthrange(year, month)[1]):02}{text[found.end('date') :]}"
+    if not (year and 1 <= month <= 12 and 1 <= day <= 31):
+        return None, None
+    last = monthrange(year, month)[1]
+    remark = "the last day of that month" if day > last else None
+    return f"{year:04}-{month:02}-{min(day, last):02}{text[found.end('date') :]}", remark
 
 
 def _time_of_day(found: re.Match[str], day: date, text: str) -> int:
@@ -126,11 +148,17 @@ def _time_of_day(found: re.Match[str], day: date, text: str) -> int:
     if (hour, minute, second, _microseconds(found)) == (24, 0, 0, 0):
         return DAY
     if hour > 23 or minute > 59 or second > 59:
-        carried = datetime(day.year, day.month, day.day) + timedelta(hours=hour, minutes=minute, seconds=second)  # noqa: DTZ001
-        raise _Fault(
-            f"{quoted(text)} names a time of day that does not exist", carried.isoformat() + (found["offset"] or "")
-        )
+        raise _Fault(f"{quoted(text)} names a time of day that does not exist", _carried(found, day))
     return hour * 3600 + minute * 60 + second
+
+
+def _carried(found: re.Match[str], day: date) -> str | None:
+    """Write the 60th second or minute, or an hour of the night after a day such as 25, as the following time."""
+    hour, minute, second = (int(found[part] or 0) for part in ("hour", "minute", "second"))
+    if hour > _LATEST_HOUR or minute > 60 or second > 60:
+        return None
+    at = datetime(day.year, day.month, day.day) + timedelta(hours=hour, minutes=minute, seconds=second)  # noqa: DTZ001
+    return at.isoformat() + (found["offset"] or "")
 
 
 def _microseconds(found: re.Match[str]) -> int:
@@ -184,19 +212,24 @@ def _in_bounds(moment: datetime, text: str) -> datetime:
 _LOOSE = re.compile(
     r"""(?P<year>[0-9]{4})[-/.](?P<month>[0-9]{1,2})[-/.](?P<day>[0-9]{1,2})
     (?:[\sTt,_]+(?P<hour>[0-9]{1,2})(?::(?P<minute>[0-9]{1,2})(?::(?P<second>[0-9]{1,2})(?P<fraction>[.,][0-9]+)?)?)?
-    \s*(?P<offset>[Zz]|UTC|GMT|[+-][0-9]{1,2}:?(?:[0-9]{2})?)?)?(?:\[.*\])?""",
+    \s*(?P<offset>[Zz]|UTC|GMT|[+-][0-9]{1,2}:?(?:[0-9]{2})?)?)?(?:\[(?P<zone>.*)\])?""",
     re.VERBOSE | re.ASCII,
 )
 
 
-def better_form(text: str) -> str | None:
-    """Give the ISO 8601 form of a date and time that is written in another common way, or None."""
+def better_form(text: str, zone: str | None = None) -> str | None:
+    """Give the ISO 8601 form of a date and time that is written in another common way, or None.
+
+    A wall-clock time of a zone that is not `zone` has none.
+    """
     plain = unicodedata.normalize("NFKC", text[:LONGEST]).replace("\u2212", "-").strip()
     if re.fullmatch(r"[0-9]{9,10}(?:\.[0-9]*)?", plain, re.ASCII):
         return shown(int(plain.partition(".")[0])).isoformat() + "Z"
     found = _LOOSE.fullmatch(plain)
     if found is None:
         return plain if plain != text and plain.isascii() else None
+    if found["zone"] not in (None, zone) and not found["offset"]:
+        return None
     day = f"{found['year']}-{int(found['month']):02}-{int(found['day']):02}"
     if not found["hour"]:
         return day

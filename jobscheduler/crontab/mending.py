@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable
 
 from jobscheduler.crontab.dialects import plainest
-from jobscheduler.crontab.foreign import field_like, rewritten
+from jobscheduler.crontab.foreign import field_like, is_user_or_command, rewritten
 from jobscheduler.crontab.forms import IGNORES, NO_FORM, form_of
 from jobscheduler.crontab.grammar import (
     DAY,
@@ -94,6 +94,9 @@ _SHORT_MACROS = {"@hour": "@hourly", "@day": "@daily", "@week": "@weekly", "@mon
 
 def _macro(text: str, fault: Fault) -> str:
     """Take the macro that is this one but for case or one typing mistake."""
+    behind = text.split()[1:2]
+    if behind and not is_user_or_command(behind[0]):  # `@daily 5` is not every midnight
+        raise NoGuess
     name = fault.word.text.lower()[:20]
     name = _SHORT_MACROS.get(name, name)
     return name if name in (*MACROS, "@reboot") else _only([one for one in (*MACROS, "@reboot") if _typo(name, one)])
@@ -149,6 +152,8 @@ def _single_step(text: str, fault: Fault) -> str:
     first, step = fault.word.text.split("/")
     low = field.names[first.lower()] if first.lower() in field.names else int(first) if first.isdigit() else -1
     if not field.low <= low <= field.high or int(step) < 1:
+        raise NoGuess
+    if field is WEEKDAY and low == 7:  # Sunday as the last day of the week, or as the first
         raise NoGuess
     if low + int(step) > field.high:
         return _swapped(text, fault.word, first)

@@ -48,7 +48,7 @@ class JobTable:
         """Take the URL of the database; nothing is connected yet. `rules` are what definitions are held against.
 
         Raises:
-            CannotUse: it is no URL, or there is no driver for it.
+            CannotUse: it is not a URL, or there is no driver for it.
 
         """
         self.database = Database(url)

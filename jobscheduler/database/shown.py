@@ -8,15 +8,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from jobscheduler import tasks
+from jobscheduler.redact import redacted
 
 LARGEST = 2_000_000
 """How many bytes of definitions a marker has at most, before and after together; of more it has the ids alone."""
 
 BLOT = "***"
 """What stands in the place of a secret."""
-
-_SHORTEST = 4
-"""Shorter secrets are only blotted out where they are the whole value."""
 
 _ESCAPED = 2
 """How many bytes one may become at most when a driver quotes it."""
@@ -84,19 +82,4 @@ def _task(task: Any) -> Any:
         secrets = {one for one in made({key: one for key, one in task.items() if key != "type"}).secrets() if one}
     except Exception:  # what cannot be told apart is not shown
         return {"type": kind}
-    return {key: _blotted(one, secrets) for key, one in task.items()}
-
-
-def _blotted(value: Any, secrets: set[str]) -> Any:
-    if isinstance(value, dict):
-        return {key: _blotted(one, secrets) for key, one in value.items()}
-    if isinstance(value, list):
-        return [_blotted(one, secrets) for one in value]
-    if not isinstance(value, str):
-        return value
-    if value in secrets:
-        return BLOT
-    for secret in sorted(secrets, key=len, reverse=True):
-        if len(secret) >= _SHORTEST:
-            value = value.replace(secret, BLOT)
-    return value
+    return {key: redacted(one, secrets, BLOT) for key, one in task.items()}

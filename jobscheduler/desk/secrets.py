@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Any
 
 from jobscheduler import tasks
 from jobscheduler.model import NO_TASK, Job, TaskSpec
+from jobscheduler.redact import redacted
 from jobscheduler.runner import BLOT
 from jobscheduler.status import definition_json
-
-_SHORTEST = 4
-"""Shorter secrets are only blotted out where they are the whole value."""
 
 
 def without_secrets(job: Job) -> dict[str, Any]:
@@ -29,19 +26,4 @@ def _shown(spec: TaskSpec) -> dict[str, Any]:
         secrets = {one for one in task.secrets() if one}
     except Exception:  # the class of another package: what it cannot tell is not shown
         return {"type": spec.type}
-    return {"type": spec.type, **{key: _blotted(value, secrets) for key, value in spec.fields.items()}}
-
-
-def _blotted(value: Any, secrets: Collection[str]) -> Any:
-    if isinstance(value, dict):
-        return {key: _blotted(one, secrets) for key, one in value.items()}
-    if isinstance(value, list):
-        return [_blotted(one, secrets) for one in value]
-    if not isinstance(value, str):
-        return value
-    if value in secrets:
-        return BLOT
-    for secret in secrets:
-        if len(secret) >= _SHORTEST:
-            value = value.replace(secret, BLOT)
-    return value
+    return {"type": spec.type, **{key: redacted(value, secrets, BLOT) for key, value in spec.fields.items()}}

@@ -17,6 +17,7 @@ from jobscheduler.model import Job, Once, Problem, Record, Status
 from jobscheduler.results import Results
 from jobscheduler.scheduler import Scheduler
 from jobscheduler.status import Detail, JobStatus, ServiceStatus, Snapshot, Standing, State, state_of
+from jobscheduler.tasks.aftermath import AFTERMATH
 
 SHOWN = 10
 """How many of its next slots are told of a job."""
@@ -154,6 +155,7 @@ class Snapshots:
             late=self._supervising.late(),
             trouble=(*self._supervising.troubles(), *self._scheduler.issues()),
             alerts=self._alerts(),
+            left_pipes=_left_pipes(),
             notes=self._notes,
         )
 
@@ -173,3 +175,9 @@ def _refused(name: str, condition: Condition) -> JobStatus:
     if condition.incumbent is not None:
         problems = (Problem(f"its `job_id` belongs to `{condition.incumbent}`", file=name),)
     return JobStatus(None, State.REFUSED, name, problems=problems)
+
+
+def _left_pipes() -> tuple[tuple[str, int], ...]:
+    """Return the jobs with output pipes that processes of ended runs still hold, and how many; the most first."""
+    counts = ((job_id, count) for job_id, count in AFTERMATH.held().items() if count > 0)
+    return tuple(sorted(counts, key=lambda one: (-one[1], one[0])))

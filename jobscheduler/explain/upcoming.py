@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import islice
 
 from jobscheduler.crontab import Crontab
@@ -25,6 +25,9 @@ from jobscheduler.timetable import Timetable, timetable_of
 
 SHOWN = 3
 """How many slots to come are told."""
+
+_A_MOMENT = timedelta(seconds=2)
+"""In which a slot may be decided between the question and the service's answer."""
 
 
 def from_now_on(question: Question, facts: Facts) -> Answer:

@@ -72,7 +72,7 @@ def object_of(raw: bytes) -> dict[str, Any]:
     found = _TEXT.fullmatch(text)
     pairs = parse_line(raw)
     if found is None or pairs is None:
-        raise ValueError("this is no line of the log")
+        raise ValueError("this is not a line of the log")
     head = {"status": found[2]} if found[2] else {"level": found[3], "event": found[4]}
     rest = {key: _typed(key, value) for key, value in pairs.items() if key not in {"time", "word"}}
     return {"time": pairs["time"], **head, **{key: value for key, value in rest.items() if key not in head}}

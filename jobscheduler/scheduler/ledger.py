@@ -208,13 +208,12 @@ class Ledger:
         )
         self._gone[job_id] = _Gone(now + REMEMBERED, missed.first - TICK, beyond)
 
-    def waiting_until(self, now: datetime) -> tuple[datetime, int] | None:
-        """Tell how many jobs have no slot to come until a time that the clock has been at, and the latest such time."""
+    def with_slots_over(self, now: datetime) -> list[tuple[Timetable, tuple[Span, ...]]]:
+        """Return the timetable of each job of which slots to come are over, with those, while the clock is behind."""
         if self.ahead is None or self.ahead <= now:
-            return None
-        ends = [entry.beyond.over[-1][1] for entry in self.jobs.values() if entry.beyond.over and entry.is_live]
-        later = [end for end in ends if end > now]
-        return (max(later), len(later)) if later else None
+            return []
+        entries = self.jobs.values()
+        return [(entry.timetable, entry.beyond.over) for entry in entries if entry.beyond.over and entry.is_live]
 
     def recall_state(self, entry: Held, since: datetime, beyond: Beyond) -> None:
         """Take over what a service before this one knew of a job."""

@@ -144,24 +144,25 @@ class Scheduler:
 
     # -- the time before this start
 
-    def recall(self, past: Past | None, now: datetime) -> None:
+    def recall(self, past: Past | None, now: datetime) -> Past | None:
         """Take over what the log says of the time before; to be called once, before the first job is put.
 
-        Runs that a crash interrupted are ended and get their record. Slots that nobody decided are accounted for
-        when their job is put, until `start`.
+        Return what is believed of it: None if the log is that of another host. Runs that a crash interrupted are ended
+        and get their record. Slots that nobody decided are accounted for when their job is put, until `start`.
         """
         past, is_same_boot = believed(past, self._host_id, self._boot, self._write, now)
         before = self._before = Before(past, self._boot, self._write, now, self._elapsed())
         before.is_same_boot |= is_same_boot
         self._ledger.floor, self._ledger.settled_to = before.floor, now
         if past is None:
-            return
+            return None
         before.end_interrupted(now)
         if before.ahead > now:
             self._ledger.ahead = before.ahead
             self._tell_accepted(before.ahead - now, now)
         for job_id, ranges in past.accounted.items():
             self._ledger.recall(job_id, min(now, max(last for _, last in ranges)))
+        return past
 
     def _tell_accepted(self, behind: timedelta, now: datetime) -> None:
         """Say that the clock was set back so far that jobs wait for long."""
@@ -394,11 +395,11 @@ class Scheduler:
             self._wakes.drop(entry.job.id)
 
     def behind(self) -> Behind | None:
-        """Tell until when jobs wait, all of whose coming slots are over, because the clock was set back."""
+        """Tell until when jobs wait because the clock was set back: those of which the next slot is over."""
         now = self._clock()
         with self._lock:
-            found = self._ledger.waiting_until(now)
-        return None if found is None else Behind(found[0] - now, *found)
+            found = self._ledger.with_slots_over(now)
+        return _behind(found, now)
 
     # -- what is due
 
@@ -693,3 +694,11 @@ class Scheduler:
                 if left <= 0:
                     return
                 self._idle.wait(min(left, 0.2))
+
+
+def _behind(found: Iterable[tuple[Timetable, tuple[Span, ...]]], now: datetime) -> Behind | None:
+    """Tell how many jobs wait, and how long; one that has slots to come before those that are over goes on."""
+    slots = ((timetable.next(now), over) for timetable, over in found)
+    spans = [covering(slot, over) for slot, over in slots if slot is not None]
+    ends = [span[1] for span in spans if span is not None]
+    return Behind(max(ends) - now, max(ends), len(ends)) if ends else None

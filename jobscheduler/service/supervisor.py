@@ -35,7 +35,7 @@ from jobscheduler.sources import SourceUnavailable
 from jobscheduler.status import Behind
 from jobscheduler.watch import Watch
 from jobscheduler.web import CannotServe, token_for
-from jobscheduler.zone import ZoneUnknown, service_zone, zone_signature
+from jobscheduler.zone import ZoneUnknown, note_on, service_zone, zone_signature
 
 TEND = 1.0
 """How often the jobs directory, the clock and the pool are looked at, in seconds."""
@@ -120,7 +120,7 @@ class Supervisor:
         False if a signal ended that before anything was begun. There is no mark then, so the next start goes on from
         the same one as this, and from the records that were written since.
         """
-        self._scheduler.recall(past, utc_now())
+        past = self._scheduler.recall(past, utc_now())
         self._lookout.tend()
         if self._mailbox.is_stopping():
             self._tell_stopping(self._mailbox.take(0.0) or "")
@@ -136,9 +136,16 @@ class Supervisor:
         self._next_wake = now + WAKE
         self._files.start()
         self._note_mark(now)
+        self._warn_of_zone()
         since = past.mark.settled if past else "nothing is known of the time before"
         self._log.event(Level.INFO, "service.started", jobs=jobs, refused=refused, pid=os.getpid(), settled=since)
         return True
+
+    def _warn_of_zone(self) -> None:
+        """Log what surprises people about the zone that is in force."""
+        if note := note_on(self._rules.zone.key):
+            help_ = "`--timezone NAME` sets another"
+            self._log.event(Level.WARNING, "zone.odd", zone=self._rules.zone.key, problem=note, help=help_)
 
     def ready(self) -> None:
         """Tell the manager that the service can be used."""
@@ -349,6 +356,7 @@ class Supervisor:
             return
         self._zone_seen, self._told_zone = self._zone_signature(), self._rules.zone.key
         jobs, refused = self._reconciler.counts()
+        self._warn_of_zone()
         self._log.event(Level.INFO, "service.reloaded", jobs=jobs, refused=refused, timezone=self._rules.zone.key)
         self._notifier.notify("READY=1", f"STATUS={self._status()}")
 
@@ -411,8 +419,9 @@ class Supervisor:
 def _behind(behind: Behind) -> str:
     until = behind.until.isoformat(timespec="seconds").replace("+00:00", "Z")
     jobs = "1 job has" if behind.jobs == 1 else f"{behind.jobs} jobs have"
+    wait = "waits" if behind.jobs == 1 else "wait"
     by = lasting(behind.by.total_seconds())
-    return f"the clock was set back and is {by} behind: {jobs} run up to {until} and wait until that is past"
+    return f"the clock was set back and is {by} behind: {jobs} run up to {until} and {wait} until that is past"
 
 
 def rules_of(settings: Settings, guard: HangGuard) -> Rules:
@@ -436,7 +445,7 @@ def defaults_of(settings: Settings, rules: Rules, guard: HangGuard) -> Defaults:
     """Read what is done when a job's result changes that does not say it itself.
 
     Raises:
-        CannotStart: a file cannot be read, or what is in it is no task.
+        CannotStart: a file cannot be read, or its content is not a task.
         Hung: a file does not answer.
 
     """

@@ -275,7 +275,7 @@ def _hint(status: int) -> str:
     if status == 127:
         return "a shell that ends with 127 did not find a command"
     if status == 126:
-        return "a shell that ends with 126 was not permitted to run a command, or it is no program"
+        return "a shell that ends with 126 was not permitted to run a command, or it is not a program"
     if status > 128 and status - 128 < signal.NSIG:
         return f"a shell that ends with {status} saw its command killed by {_signal_name(status - 128)}"
     return ""

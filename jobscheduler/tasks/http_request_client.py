@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from http.client import HTTPResponse
+from http.client import HTTPResponse, parse_headers
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 from typing import Any
@@ -45,6 +45,21 @@ _LENGTH = re.compile(r"[0-9]{1,18}")  # an exabyte: what is longer overflows the
 
 Addresses = Sequence[tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]]
 """What `getaddrinfo` returns."""
+
+
+class _FinalResponse(HTTPResponse):
+    """A response that skips informational answers (102, 103 and the like), which http.client takes for final ones.
+
+    101 stays final: the connection has another protocol after it, and no request of ours asks for that. The bound on
+    the bytes of a head also bounds how many such answers are read.
+    """
+
+    def _read_status(self) -> tuple[str, int, str]:
+        while True:
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if status == 101 or not 100 <= status < 200:
+                return version, status, reason
+            parse_headers(self.fp)
 
 
 class Limit:
@@ -162,7 +177,7 @@ def _answer(connection: _Plain | _Secure, method: str) -> Answer:
     begun: list[HTTPResponse] = []
 
     def begin(*arguments: Any, **more: Any) -> HTTPResponse:
-        begun.append(HTTPResponse(*arguments, **more))
+        begun.append(_FinalResponse(*arguments, **more))
         return begun[-1]
 
     connection.response_class = begin  # type: ignore[assignment]
