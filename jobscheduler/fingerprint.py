@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from datetime import UTC, datetime
+from functools import lru_cache
 
-from jobscheduler.model import Cron, Job, TaskSpec
+from jobscheduler.crontab import parse
+from jobscheduler.model import Cron, Job, TaskSpec, nominal
 
 WHEN = 6
 """So many of the first hexadecimal digits are of what decides the slots alone."""
+
+_ZERO = frozenset(
+    f"{area}{name}"
+    for area in ("", "Etc/")
+    for name in ("UTC", "UCT", "Universal", "Zulu", "GMT", "GMT0", "GMT+0", "GMT-0", "Greenwich")
+)
+"""The names of the zone whose offset has always been zero. Other links between zones differ from host to host."""
 
 
 def fingerprint(job: Job) -> str:
@@ -39,9 +48,21 @@ def has_same_slots(one: str, other: str) -> bool:
 
 def _when(job: Job) -> str:
     schedule = job.schedule
-    text = f"{schedule.expression}\0{schedule.timezone}" if isinstance(schedule, Cron) else _instant(schedule.at)
+    text = _cron(schedule) if isinstance(schedule, Cron) else _instant(nominal(schedule.at))
     bounds = (_instant(job.not_before), _instant(job.not_after), repr(float(job.jitter)), str(job.enabled))
     return "\0".join((job.id, type(schedule).__name__, text, *bounds))
+
+
+@lru_cache(maxsize=4096)
+def _cron(schedule: Cron) -> str:
+    """Return the parsed schedule as text: the values of each field, and the days of every month that there is.
+
+    Whether it follows the clock or real time through clock changes only matters in a zone that has any.
+    """
+    parsed = parse(schedule.expression)
+    zone = "UTC" if schedule.timezone in _ZERO else schedule.timezone
+    follows = parsed.real_time or zone == "UTC"
+    return "\0".join((*(f"{mask:x}" for mask in parsed.masks()), str(follows), str(parsed.at_boot), zone))
 
 
 def _retry(job: Job) -> tuple[float, ...]:

@@ -64,13 +64,17 @@ class Act(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Missed:
-    """Slots that will not run: the first, the last, how many, and why; `more` when counting stopped early."""
+    """Slots that will not run: the first, the last, how many, and why; `more` when counting stopped early.
+
+    `corrects` says of a single slot that it waited to run, after it had been recorded as missed by a wrong clock.
+    """
 
     first: datetime
     last: datetime
     count: int
     more: bool = False
     reason: str = ""
+    corrects: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +175,8 @@ class Outage:
     run and did not begin. Until `unknown` lines of the log may have been lost: what may have begun by then must not
     run. What counts is the start: a slot that jitter held, or that waited, has a much earlier nominal time.
     In the spans of `stood` the service itself did not move, and slots grew no older. The slots in `again` are recorded
-    as missed already, while the clock was wrong: the latest of all may still run.
+    as missed already, while the clock was wrong: the latest of all may still run. Those of `waits` that are also in
+    `corrects` are recorded as missed, too: whatever becomes of them corrects that.
     """
 
     after: datetime
@@ -182,6 +187,7 @@ class Outage:
     unknown: datetime | None = None
     stood: tuple[Span, ...] = ()
     again: tuple[Range, ...] = ()
+    corrects: frozenset[datetime] = frozenset()
 
 
 def after_outage(slots: Slots, outage: Outage, situation: Situation) -> Decision:
@@ -202,7 +208,8 @@ def after_outage(slots: Slots, outage: Outage, situation: Situation) -> Decision
     untold = [part for piece in pieces for part in without([piece], outage.again)]
     missed = [one for piece in untold for one in _counted(slots, piece, waits, runs, outage)]
     acts = _acts((runs,), situation) if runs is not None else ()
-    corrects = _corrected((runs,), united(outage.again)) if runs is not None else frozenset[datetime]()
+    points_of = ((slot, slot) for slot in outage.corrects)
+    corrects = _corrected((runs,), united((*outage.again, *points_of))) if runs is not None else frozenset[datetime]()
     return Decision(max(known, latest or known), acts, tuple(_joined(slots, missed)), corrects)
 
 
@@ -243,7 +250,7 @@ def _counted(
     first, last = piece
     if first == last and first in waits:
         if first != runs:
-            yield Missed(first, first, 1, reason=_reason(slots, first, outage))
+            yield Missed(first, first, 1, reason=_reason(slots, first, outage), corrects=first in outage.corrects)
         return
     following = slots.next(first - TICK)
     if following is None or following > last:
@@ -282,10 +289,10 @@ def _may_have_begun(slots: Slots, slot: datetime, outage: Outage) -> bool:
 
 
 def _joined(slots: Slots, missed: list[Missed]) -> Iterator[Missed]:
-    """Join neighbours that have the same reason and no slot between them."""
+    """Join neighbours that have the same reason and no slot between them; a record that corrects stays alone."""
     held: Missed | None = None
     for one in missed:
-        if held is not None and held.reason == one.reason and not held.more and slots.next(held.last) == one.first:
+        if held is not None and _are_alike(held, one) and slots.next(held.last) == one.first:
             held = Missed(held.first, one.last, held.count + one.count, one.more, one.reason)
         else:
             if held is not None:
@@ -293,6 +300,10 @@ def _joined(slots: Slots, missed: list[Missed]) -> Iterator[Missed]:
             held = one
     if held is not None:
         yield held
+
+
+def _are_alike(one: Missed, other: Missed) -> bool:
+    return one.reason == other.reason and not one.more and not one.corrects and not other.corrects
 
 
 # --- overlap ---------------------------------------------------------------------------------------------

@@ -61,3 +61,14 @@ def covering(at: datetime, spans: Sequence[Span]) -> Span | None:
 def overlap(spans: Iterable[Span], first: datetime, last: datetime) -> timedelta:
     """Return how much of the time from `first` to `last` lies in the spans."""
     return sum((one[1] - one[0] for one in within(spans, first, last)), timedelta(0))
+
+
+def spans_text(spans: Iterable[Span]) -> str:
+    """Write spans as text, to the microsecond: a claim of more or less than that would be wrong."""
+    return ";".join(f"{first.isoformat()},{last.isoformat()}".replace("+00:00", "Z") for first, last in spans)
+
+
+def spans_in(text: str) -> tuple[Span, ...]:
+    """Read spans from what `spans_text` wrote. Raises ValueError."""
+    pairs = (one.split(",") for one in text.split(";") if one)
+    return tuple((datetime.fromisoformat(first), datetime.fromisoformat(last)) for first, last in pairs)

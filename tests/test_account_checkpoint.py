@@ -92,7 +92,7 @@ def test_a_hash_of_a_definition_is_the_same_everywhere() -> None:
     assert other != fingerprint(MINUTE)
     assert other[:6] == fingerprint(MINUTE)[:6]
     assert fingerprint(replace(MINUTE, jitter=1.0))[:6] != fingerprint(MINUTE)[:6]
-    assert fingerprint(MINUTE) == "1aff1c80fd03"
+    assert fingerprint(MINUTE) == "2c71bccb0f51"
 
 
 def test_a_boot_without_a_name_is_not_the_same_for_ever(tmp_path: Path) -> None:
@@ -110,3 +110,35 @@ def test_a_host_without_a_machine_id_has_no_name(tmp_path: Path) -> None:
     assert host_id(None, tmp_path / "none") == ""
     assert host_id("mine", tmp_path / "id") == "mine"
     assert "0123456789abcdef" not in host_id(None, tmp_path / "id")
+
+
+def test_a_schedule_that_was_changed_while_the_service_was_down_is_told(service: Service) -> None:
+    """Which slots the former one had cannot be told; that they have no record can."""
+    service.write("s.json", job("s", "0 0 1 1 *", "true", catch_up="10m"))
+    service.write("same.json", job("same", "0 0 1 1 *", "true"))
+    service.start()
+    assert service.stop() == 0
+    service.write("s.json", job("s", "0 0 1 2 *", "true", catch_up="10m"))
+    service.write("same.json", job("same", "@yearly", "true"))
+    service.start()
+    (told,) = service.words("job.changed")
+    assert (told["job_id"], told["note"]) == (
+        "s",
+        "its schedule was changed while the service was down; slots of the former one have no record",
+    )
+    assert datetime.fromisoformat(told["since"]) < datetime.fromisoformat(told["until"])
+    assert service.stop() == 0
+    service.start()
+
+    assert len(service.words("job.changed")) == 1
+
+
+def test_a_job_that_was_switched_off_while_the_service_was_down_is_told(service: Service) -> None:
+    """As one with another schedule: what it would have been due for has no record."""
+    service.write("s.json", job("s", "0 0 1 1 *", "true"))
+    service.start()
+    assert service.stop() == 0
+    service.write("s.json", job("s", "0 0 1 1 *", "true", enabled=False))
+    service.start()
+
+    assert [one["job_id"] for one in service.words("job.changed")] == ["s"]

@@ -35,7 +35,7 @@ ALLOWED = {
     "spans": set(),
     "corrections": set(),
     "slots": {"spans"},
-    "fingerprint": {"model"},
+    "fingerprint": {"crontab", "model"},
     "status": {"model"},
     "results": {"model"},
     "web": {"corrections", "status", "results", "zone", "secretfile", "model"},

@@ -1045,3 +1045,42 @@ def test_a_clock_that_is_set_back_again_and_again_is_told_when_that_is_far(world
         told.append(sum(isinstance(one, Event) and one.name == "clock.accepted" for one in world.written))
 
     assert told == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize("change", ["gone", "disabled", "old", "young"])
+def test_what_becomes_of_a_slot_that_waited_to_correct_its_record_says_so(world: World, change: str) -> None:
+    """A wrong clock had missed it; it waited for its turn when the service ended."""
+    slot = NOON + timedelta(seconds=60)
+    world.now = NOON + timedelta(seconds=90)
+    one = job(overlap="queue", catch_up=0.0 if change == "old" else 600.0, enabled=change != "disabled")
+    past = {"mark": Mark(NOON, "boot-1", corrects=(("x", slot),)), "waits": (("x", slot),), "full": named(job())}
+    recalled(world, *([] if change == "gone" else [one]), **past)
+    if change == "young":
+        world.wait_for_records(1)
+
+    records = [one for one in world.written if isinstance(one, Record)]
+    assert len(records) == (0 if change == "old" else 1)  # that it was missed is said already
+    assert all(("corrects", "clock") in one.details for one in records)
+
+
+@pytest.mark.parametrize("is_gone", [True, False])
+def test_a_slot_whose_jitter_runs_corrects_its_record_when_its_file_changes(world: World, is_gone: bool) -> None:
+    """A wrong clock had missed it, and it is begun or given up before its time."""
+    world.scheduler.start()
+    world.put(jittered())
+    world.now = NOON + timedelta(hours=3)
+    world.scheduler._on_due("x", world.now)
+    world.now = NOON
+    assert world.scheduler.look_at_clock()
+    slot, start = world.scheduler.upcoming("x", 1)[0]
+    assert slot < start
+    world.written.clear()
+    world.now = slot
+    if is_gone:
+        world.scheduler.drop("x", world.now)
+    else:
+        world.put(job(schedule=Cron("30 5 * * *", "UTC")))
+    wait_until(lambda: any(isinstance(one, Record) for one in world.written))
+
+    (record,) = [one for one in world.written if isinstance(one, Record)]
+    assert (record.scheduled, ("corrects", "clock") in record.details) == (slot, True)

@@ -83,6 +83,13 @@ class Crontab:
     def __post_init__(self) -> None:
         object.__setattr__(self, "_days", months_of(self.day_rule))
 
+    def masks(self) -> tuple[int, ...]:
+        """Give the values of each field and the matching days of every kind of month, whatever rule they follow from.
+
+        Two schedules with the same masks have the same slots, as long as the offset of their zone does not change.
+        """
+        return (self.seconds, self.minutes, self.hours, self.months, *self._days)
+
     def next(self, after: datetime, zone: ZoneInfo) -> datetime | None:
         """Give the first slot strictly after an aware moment, in UTC; None when there is none before 2201.
 

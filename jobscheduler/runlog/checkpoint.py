@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from jobscheduler.model import EPOCH, Full, Spans
 from jobscheduler.runlog.lines import instant_text
-from jobscheduler.spans import without
+from jobscheduler.spans import spans_in, without
 
 OPEN = frozenset({"down", "asleep", "stalled", "clock"})
 """Why slots may be missed of which it may turn out that their time has not come yet."""
@@ -126,6 +126,8 @@ class State:
             self._define(job_id, line["hash"], datetime.fromisoformat(line["time"]))
         elif word == "job.removed":
             self.hashes.pop(job_id, None)
+        elif word == "job.decided":
+            self._take_decided(line, job_id)
         elif "scheduled" in line:
             self._take_slot(line, job_id)
 
@@ -135,6 +137,12 @@ class State:
             self.hashes.pop(job_id, None)
         else:
             self.hashes[job_id] = digits
+
+    def _take_decided(self, line: Mapping[str, str], job_id: str) -> None:
+        """Take what a job brought along when it came; a line that is a further part adds to the one before."""
+        for known, key in ((self.over, "over"), (self.again, "again")):
+            before = known.get(job_id, ()) if "part" in line else ()
+            known[job_id] = (*before, *spans_in(line.get(key, "")))
 
     def _take_slot(self, line: Mapping[str, str], job_id: str) -> None:
         first = datetime.fromisoformat(line["scheduled"])

@@ -16,10 +16,12 @@ BEGINS = frozenset({"run.requested", "run.started"})
 
 _WORDS = RECORDS | BEGINS | {NAME, WAITS, "service.stopping", "service.stopped"}
 
-CHANGES = frozenset({NAME, WAITS, "run.started", "job.added", "job.updated", "job.removed"}) | RECORDS
+CHANGES = frozenset({NAME, WAITS, "run.started", "job.decided", "job.added", "job.updated", "job.removed"}) | RECORDS
 """The words of lines that may change what a full checkpoint says."""
 
-_NEEDLES = tuple(word.encode() for word in (NAME, "job.added", "job.updated", "job.removed", "MISSED", "corrects"))
+_NEEDLES = tuple(
+    word.encode() for word in (NAME, "job.decided", "job.added", "job.updated", "job.removed", "MISSED", "corrects")
+)
 
 Line = Mapping[str, str]
 

@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 
 from jobscheduler.fingerprint import fingerprint, has_same_slots
 from jobscheduler.hostid import is_same_boot
-from jobscheduler.model import EPOCH, Entry, Full, Job, Mark, Once, Past, Record, Status, nominal
+from jobscheduler.model import EPOCH, Entry, Event, Full, Job, Level, Mark, Once, Past, nominal
 from jobscheduler.runner import end_leftovers
 from jobscheduler.scheduler import beyond
 from jobscheduler.scheduler.beyond import AGAIN, NOTHING, Beyond
-from jobscheduler.scheduler.held import CORRECTS, interrupted_record
+from jobscheduler.scheduler.held import CORRECTS, interrupted_record, missed_record
 from jobscheduler.slots import Act, Decision, Missed, Outage, Overlap, Range, Situation, after_outage
 from jobscheduler.spans import TICK, Span, covering, overlap, without
 from jobscheduler.timetable import Timetable
@@ -63,6 +63,7 @@ class Before:
         ends = (last for ranges in past.accounted.values() for _, last in ranges)
         self.ahead = max([self._settled, past.mark.ahead or self._settled, *ends])
         self._late = dict(past.mark.late)
+        self._corrects = frozenset(past.mark.corrects)
         self._closed: dict[str, list[datetime]] = {}
         self._waits: dict[str, list[datetime]] = {}
         self._asked: set[str] = set()
@@ -74,9 +75,9 @@ class Before:
         begun = self._past.begun
         if begun and self.is_same_boot:
             end_leftovers([one.run_id for one in begun])
-        corrects = set(self._past.mark.corrects)
         for one in begun:
-            extra = CORRECTS if (one.job_id, one.scheduled) in corrects else ()
+            is_corrected = one.scheduled is not None and self._is_corrected(one.job_id, one.scheduled)
+            extra = CORRECTS if is_corrected else ()
             self._write(interrupted_record(one, now, extra))
             if one.scheduled is not None:
                 self._closed.setdefault(one.job_id, []).append(one.scheduled)
@@ -128,7 +129,7 @@ class Before:
         Those with `corrects` were missed by a wrong clock before that, and say so when they run.
         """
         early = [slot for slot in self._waits.get(job_id, ()) if slot > now]
-        return [(slot, slot) for slot in early if not corrects or (job_id, slot) in self._past.mark.corrects]
+        return [(slot, slot) for slot in early if not corrects or self._is_corrected(job_id, slot)]
 
     def _asked_for(self, job: Job, now: datetime) -> datetime:
         """Return the latest slot of a job decided that the checkpoint does not name, as far as it could come up again.
@@ -226,8 +227,9 @@ class Before:
             return Decision(cursor, ((slot, Act.RUN),))
         return Decision(cursor, (), (Missed(slot, slot, 1, reason="down"),))
 
-    def note(self, job: Job) -> None:
+    def note(self, job: Job, now: datetime) -> None:
         """Take note that a job has had its turn, though it has no account because it is switched off."""
+        self._say_changed(job, self._late.get(job.id, self._settled), now if job.written is None else job.written)
         self._asked.add(job.id)
 
     def _outage(self, job: Job, timetable: Timetable, now: datetime, last: datetime) -> Outage:
@@ -248,12 +250,16 @@ class Before:
         told = (*past.accounted.get(job.id, ()), *full.over.get(job.id, ()), *closed, *ranges)
         stood = () if past.drained is None else (past.drained,)
         again = full.again.get(job.id, ())
-        return Outage(after, now, self._cause(), told, waits, unknown, stood, again)
+        corrects = frozenset(slot for slot in waits if self._is_corrected(job.id, slot))
+        return Outage(after, now, self._cause(), told, waits, unknown, stood, again, corrects)
+
+    def _is_corrected(self, job_id: str, slot: datetime) -> bool:
+        """Tell whether a slot that waits or has begun was recorded as missed before that, by a wrong clock."""
+        return (job_id, slot) in self._corrects
 
     def _is_missed_for_good(self, job: Job, slot: datetime, timetable: Timetable, now: datetime) -> bool:
         """Tell whether a slot that waited to correct its `MISSED` is too old by now: then that record stands."""
-        is_corrected = (job.id, slot) in self._past.mark.corrects
-        return is_corrected and now - timetable.start_of(slot) > timedelta(seconds=job.catch_up)
+        return self._is_corrected(job.id, slot) and now - timetable.start_of(slot) > timedelta(seconds=job.catch_up)
 
     def _since(
         self, job: Job, timetable: Timetable, now: datetime, last: datetime
@@ -262,6 +268,7 @@ class Before:
         after = self._late.get(job.id, min(self._settled, now))
         if isinstance(job.schedule, Once):
             at = nominal(job.schedule.at)
+            self._say_changed(job, after, now)
             if last >= at:  # also where that is told further back than by the checkpoint
                 return max(after, at), ()
             return (at - TICK if at <= after else after), ()
@@ -270,10 +277,19 @@ class Before:
         put = EPOCH if job.written is None else min(job.written, now)
         if self._is_known and self._past.full is None:
             put = now
+        self._say_changed(job, after, put)
         due = timetable.next(after) if job.id in self._late else None
         if due is None or due > put:
             return max(after, put), ()
         return after, ((due + TICK, put),) if timetable.start_of(due) <= now else ()
+
+    def _say_changed(self, job: Job, since: datetime, until: datetime) -> None:
+        """Say that a job in force was due at other times before: which ones cannot be told, so they have no record."""
+        if job.id not in self._full.hashes or self._was_in_force(job) or until <= since:
+            return
+        note = "its schedule was changed while the service was down; slots of the former one have no record"
+        values = (("job_id", job.id), ("since", since), ("until", until), ("note", note))
+        self._write(Event(self._started, Level.INFO, "job.changed", values))
 
     def _was_in_force(self, job: Job) -> bool:
         """Tell whether a job was, and due at the same times as now."""
@@ -315,7 +331,8 @@ class Before:
             self.miss_waits(job_id, reason_of(job_id), now)
 
     def _close(self, job_id: str, slot: datetime, reason: str, now: datetime) -> None:
-        self._write(Record(now, Status.MISSED, job_id, scheduled=slot, reason=reason))
+        missed = Missed(slot, slot, 1, reason=reason, corrects=self._is_corrected(job_id, slot))
+        self._write(missed_record(job_id, missed, now))
         self._closed.setdefault(job_id, []).append(slot)
 
 

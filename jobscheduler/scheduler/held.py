@@ -12,7 +12,11 @@ from jobscheduler.model import EPOCH, Begun, Event, Job, Level, Record, Status, 
 from jobscheduler.runner import Run
 from jobscheduler.scheduler.beyond import NOTHING, Beyond
 from jobscheduler.slots import Missed, Overlap, Situation, next_slot
+from jobscheduler.spans import spans_text
 from jobscheduler.timetable import Timetable
+
+_SPANS = 24
+"""So many spans stand in one value of a line."""
 
 LINGERING = 16
 """Of so many runs of one job, the latest, it is known that processes of them live on."""
@@ -124,6 +128,21 @@ def waits_event(
     return Event(now, Level.INFO, "slot.waits", (("job_id", job_id), ("scheduled", slot), *later, *extra))
 
 
+def decided_events(job_id: str, beyond: Beyond, now: datetime) -> Iterator[Event]:
+    """Say which slots to come of a job are decided (`over`), and which only a wrong clock missed (`again`).
+
+    Each line but the first says by its `part` that it goes on with the one before; a line is not endless.
+    """
+    for part in range(0, max(len(beyond.over), len(beyond.again)), _SPANS):
+        told = {
+            "over": spans_text(beyond.over[part : part + _SPANS]),
+            "again": spans_text(beyond.again[part : part + _SPANS]),
+            "part": part // _SPANS + 1 if part else None,
+        }
+        values = ((key, value) for key, value in told.items() if value)
+        yield Event(now, Level.INFO, "job.decided", (("job_id", job_id), *values))
+
+
 def missed_record(job_id: str, missed: Missed, now: datetime) -> Record:
     """The one record of some slots that will not run."""
     details: list[tuple[str, Any]] = []
@@ -131,6 +150,8 @@ def missed_record(job_id: str, missed: Missed, now: datetime) -> Record:
         details = [("last", missed.last), ("count", missed.count)]
     if missed.more:
         details.append(("more", True))
+    if missed.corrects:
+        details += CORRECTS
     return Record(now, Status.MISSED, job_id, scheduled=missed.first, reason=missed.reason, details=tuple(details))
 
 

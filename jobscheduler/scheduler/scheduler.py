@@ -25,12 +25,12 @@ from jobscheduler.scheduler.beyond import NOTHING
 from jobscheduler.scheduler.chain import check, parent_of
 from jobscheduler.scheduler.crew import Crew, Pairs
 from jobscheduler.scheduler.guard import STUCK
-from jobscheduler.scheduler.held import CORRECTS, Held, missed_record, waits_event, withdrawn_record
+from jobscheduler.scheduler.held import CORRECTS, Held, decided_events, missed_record, waits_event, withdrawn_record
 from jobscheduler.scheduler.ledger import Ledger
 from jobscheduler.scheduler.lingering import lingering_text, lingers
 from jobscheduler.scheduler.trust import believed
 from jobscheduler.scheduler.wakes import Wakes
-from jobscheduler.slots import Act, Circumstances, Decision, act_by_hand, decide
+from jobscheduler.slots import Act, Circumstances, Decision, Missed, act_by_hand, decide
 from jobscheduler.spans import TICK, Span, covering, united
 from jobscheduler.status import Behind, Going, Standing
 from jobscheduler.timetable import Timetable, timetable_of
@@ -193,11 +193,15 @@ class Scheduler:
         with self._lock:
             self._ledger.recall(job.id, min(last, now))
             self._tell_waits(job.id, now)
+            known = self._ledger.get(job.id)
+            told = NOTHING if known is None else known.beyond
             entry = self._ledger.enter(job, timetable, now)
             if state is not None:
                 entry.since, entry.beyond = state
             if last > now:
                 entry.beyond = replace(entry.beyond, over=united([*entry.beyond.over, (last, last)]))
+            if entry.beyond != told:
+                self._tell_decided(entry, now)
             steps = self._change(entry, job, timetable, now)
             steps += self._recall(entry, now, last, is_first_look=is_first_look)
             self._wants_full |= is_first_look and self._at_start is None
@@ -222,6 +226,15 @@ class Scheduler:
         entry = self._ledger.get(job_id)
         if entry is not None and self._at_start is None and self._stopped_at is None:
             for event in entry.waits(now):
+                self._write(event)
+
+    def _tell_decided(self, entry: Held, now: datetime) -> None:
+        """Tell what a job that comes brings along as decided beyond its cursor; at a start the checkpoint tells it.
+
+        Without that line, a start after a crash before the next full checkpoint would take those slots for open.
+        """
+        if self._at_start is None:
+            for event in decided_events(entry.job.id, entry.beyond, now):
                 self._write(event)
 
     def _wake_for(self, entry: Held) -> datetime | None:
@@ -253,7 +266,7 @@ class Scheduler:
         slot = self._take_delayed(entry, now)
         if slot is None:
             return []
-        decision = decide(entry.timetable.nominal, slot - TICK, slot, self._ledger.situation(entry))
+        decision = decide(entry.timetable.nominal, slot - TICK, slot, self._ledger.situation(entry), self._about(entry))
         return self._enlist(entry, decision, now)
 
     def _take_delayed(self, entry: Held, now: datetime) -> datetime | None:
@@ -273,7 +286,7 @@ class Scheduler:
         if before is None or not (starting or before.has_turn(job, now)):
             return []
         if not job.enabled:
-            before.note(job)
+            before.note(job, now)
             return []
         if entry.timetable.at_boot and not before.is_same_boot:
             decision = before.at_boot(job, entry.cursor, now, starting=starting)
@@ -331,7 +344,9 @@ class Scheduler:
             self._write(withdrawn_record(waiting, reason, now))
         delayed = self._take_delayed(entry, now)
         if delayed is not None:
-            self._write(Record(now, Status.MISSED, entry.job.id, scheduled=delayed, reason=reason))
+            corrects = covering(delayed, entry.beyond.again) is not None
+            missed = Missed(delayed, delayed, 1, reason=reason, corrects=corrects)
+            self._write(missed_record(entry.job.id, missed, now))
         return [run.end_attempts for run in entry.going if run.attempts]
 
     def next_slot(self, job_id: str) -> datetime | None:
