@@ -49,6 +49,9 @@ class Claim:
         except Held as held:
             self._let_go()
             raise _in_use(f"the jobs directory `{self._directory}`", held.pid) from None
+        except OSError as error:
+            self._let_go()
+            raise CannotStart(_no_lock(str(self._directory), error)) from None
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
@@ -64,6 +67,8 @@ class Claim:
             self._follow()
         except Held as held:
             return held.pid
+        except OSError:
+            return 0  # another user keeps every lock of it: none can be had, so it may be another service's
         return self._hint()
 
     def _follow(self) -> None:
@@ -131,6 +136,13 @@ def claim_log(settings: Settings, file: LogFile) -> None:
         raise CannotStart(Problem(f"the log file `{settings.log_file}` cannot be opened: {error.strerror}")) from None
     if holder is not None:
         raise _in_use(f"the log `{settings.log_file}`", holder)
+
+
+def _no_lock(directory: str, error: OSError) -> Problem:
+    """Say that another user has taken every place for the lock."""
+    message = f"the jobs directory `{directory}` cannot be locked against a second service: {error.strerror}"
+    help_ = f"remove `{error.filename}` if it is another user's, or have root make it for this one"
+    return Problem(message, help=help_)
 
 
 def _in_use(what: str, holder: int) -> CannotStart:

@@ -6,6 +6,9 @@
    would need no more than reading it: any user could hold it, and so keep a service from starting.
 3. The folder of root is `/run/jobscheduler`; other users have one below `/run/user/UID` and one below `/tmp`, and lock
    in both, since the first comes and goes with their logins.
+4. Another user may take the place of the one below `/tmp`, and there may be no other. So a socket is bound, too, whose
+   name is no file's (an abstract one): it is in use by this user's service, or by a stranger, which the kernel tells.
+   If a stranger has both, no lock can be had, and that is an error: never no protection in silence.
 """
 
 from __future__ import annotations
@@ -13,7 +16,9 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import socket
 import stat
+import struct
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +26,7 @@ from pathlib import Path
 ROOT_FOLDER = Path("/run/jobscheduler")
 """Where root's services lock. Others may look into it, to find out that a service of root's is at work."""
 
+_CREDENTIALS = struct.Struct("3i")  # process, user and group, as SO_PEERCRED gives them
 MAX_TRIES = 20  # a file that its holder removes in between is made again
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -97,26 +103,72 @@ class LockFile:
         self._descriptor = self._folder = -1
 
 
+class LockSocket:
+    """A lock that needs no folder: an abstract socket. It ends with the process; only its network sees it."""
+
+    def __init__(self, name: str) -> None:
+        self._address = f"\0jobscheduler-{os.geteuid()}-{name}"
+        self._socket: socket.socket | None = None
+
+    def take(self) -> None:
+        """Bind the socket.
+
+        Raises:
+            Held: another process of this user's or of root's has it.
+            OSError: a process of another user has it, or there are no such sockets.
+
+        """
+        made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            made.bind(self._address)
+            made.listen(1)  # only then the kernel tells others whose it is
+        except OSError as error:
+            made.close()
+            if error.errno == errno.EADDRINUSE:
+                raise self._refused() from None
+            raise
+        self._socket = made
+
+    def release(self) -> None:
+        """Give the lock free."""
+        if self._socket is not None:
+            self._socket.close()
+        self._socket = None
+
+    def _refused(self) -> Held | OSError:
+        """Say who has the socket: a service of this user's, or a stranger."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
+            asking.setblocking(False)
+            try:
+                asking.connect(self._address)
+                found = asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+            except OSError as error:
+                return error
+        pid, uid, _ = _CREDENTIALS.unpack(found)
+        return Held(pid) if uid in {0, os.geteuid()} else OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+
 class Locks:
-    """The same lock in each folder that there is. Where no folder can be had there is no protection, and no harm."""
+    """The same lock in each place that there is: in folders, and as a socket."""
 
     def __init__(self, name: str) -> None:
         """`name` tells what is locked."""
         self._name = name
-        self._held: list[LockFile] = []
+        self._held: list[LockFile | LockSocket] = []
 
     def take(self) -> None:
-        """Lock in each folder.
+        """Lock in each place.
 
         Raises:
             Held: another service has it in one of them, or a service of root's has it.
+            OSError: it can be had in none.
 
         """
         pid = None if os.geteuid() == 0 else holder_in(ROOT_FOLDER / self._name)
         if pid is not None:
             raise Held(pid)
-        for folder in folders():
-            one = LockFile(folder, self._name)
+        places: list[LockFile | LockSocket] = [LockFile(folder, self._name) for folder in folders()]
+        for one in [*places, LockSocket(self._name)]:
             try:
                 one.take()
             except OSError:
@@ -125,18 +177,25 @@ class Locks:
                 self.release()
                 raise
             self._held.append(one)
+        if not self._held:
+            raise OSError(errno.EPERM, "no lock against a second service can be had", str(_of_user()[-1]))
 
     def release(self) -> None:
-        """Give the lock free in each folder."""
+        """Give the lock free in each place."""
         while self._held:
             self._held.pop().release()
 
 
 def folders() -> list[Path]:
     """Make and return the folders in which this user's services lock; no other user but root can write there."""
+    return [folder for folder in _of_user() if _is_ours(folder)]
+
+
+def _of_user() -> list[Path]:
     uid = os.geteuid()
-    of_user = [Path(f"/run/user/{uid}/jobscheduler"), Path(f"/tmp/jobscheduler-{uid}")]  # noqa: S108 - judged below
-    return [folder for folder in ([ROOT_FOLDER] if uid == 0 else of_user) if _is_ours(folder)]
+    if uid == 0:
+        return [ROOT_FOLDER]
+    return [Path(f"/run/user/{uid}/jobscheduler"), Path(f"/tmp/jobscheduler-{uid}")]  # noqa: S108 - judged by `folders`
 
 
 def name_for(kind: str, found: os.stat_result) -> str:

@@ -300,6 +300,12 @@ def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
         ({"command": "sleep 3 &> /dev/null"}, True),
         ({"command": "sleep 3 &>>/tmp/x"}, True),
         ({"command": "sleep 3 &>/tmp/x", "shell": "/bin/dash"}, True),
+        ({"command": "sleep 3 >& /dev/null"}, True),
+        ({"command": "sleep 3 >&out"}, True),
+        ({"command": "sleep 3 >& 1.log"}, True),
+        ({"command": "sleep 3 |& cat"}, True),
+        ({"command": "sleep 3 |& cat", "shell": "/bin/bash"}, False),
+        ({"command": "echo a >&2 2>&- >& 1 >&$x >&\"$x\" || echo '|& >& x' & true | cat"}, False),
         ({"command": "sleep 3 &> /dev/null", "shell": "/bin/bash"}, False),
         ({"command": ["sleep", "&>", "x"]}, False),
         ({"command": "echo '&> x' \"&> x\" \\&> x; sleep 1 > x 2>&1"}, False),
@@ -315,6 +321,6 @@ def test_validate_warns_of_a_redirection_of_bash_for_sh(
     put(tmp_path / "a.json", json.dumps(definition, indent=1))
     done = run("validate", "a.json", cwd=tmp_path)
     assert done.returncode == 0
-    assert done.stdout.startswith("warning: `&>") == is_warned
+    assert done.stdout.startswith(("warning: `&>", "warning: `>&`", "warning: `|&`")) == is_warned
     assert ("--> a.json:6:" in done.stdout) == is_warned
     assert done.stdout.endswith("1 file checked, no errors\n")

@@ -222,6 +222,17 @@ def test_a_job_of_six_fields_becomes_a_definition() -> None:
     assert "timeout" not in Job("a", "true", timeout=None).definition
 
 
+@pytest.mark.parametrize("operator", ["&> /dev/null", ">& out", "|& cat"])
+def test_a_command_with_an_operator_of_bash_is_warned_of_when_the_job_is_made(operator: str) -> None:
+    """Those who come from JobsManager make their jobs this way; what `sh` can read is taken without a word."""
+    with pytest.warns(UserWarning, match=r"`a`: `[&>|]+`.* is bash's: `/bin/sh` .*; write `.*`$") as caught:
+        Job("a", f"true {operator}", second="0")
+    assert [one.filename for one in caught] == [__file__]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Job("a", "true > /dev/null 2>&1 && true | cat", second="0")
+
+
 def test_every_second_of_a_restricted_minute_is_warned_of_and_kept() -> None:
     """It is what the arguments say, and hardly what was meant."""
     with pytest.warns(UserWarning, match="`a` is due sixty times in each minute"):

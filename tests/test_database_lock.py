@@ -105,6 +105,7 @@ class Other:
         """End as a process does."""
         if self._file is not None:
             self._file.release()
+        self._server.release(VERSION)
         self._polling.__exit__(None, None, None)
 
 
@@ -182,6 +183,53 @@ def test_a_connection_that_breaks_takes_the_lock_again(tmp_path: Path, on_mariad
         with pytest.raises(Taken):
             Other(on_mariadb).take()
         assert world.words("database.taken") == []
+    finally:
+        world.reloader.__exit__(None, None, None)
+
+
+def test_a_service_that_looks_seldom_has_its_lock_again_before_another_may_take_it(
+    tmp_path: Path, on_mariadb: Place
+) -> None:
+    """The server has ended all connections, as when it restarts; the jobs stay with the service that runs them."""
+    world = World(tmp_path, on_mariadb)
+    world.table.add(job("a"))
+    world.reloader._interval = 300.0
+    world.start()
+    try:
+        assert on_mariadb.server is not None
+        other = Other(on_mariadb)
+        own = str(other.connection.exec_driver_sql("SELECT CONNECTION_ID()").scalar_one())
+        found = on_mariadb.server.sql("SELECT id FROM information_schema.processlist WHERE user = 'tester'")
+        on_mariadb.server.sql(*(f"KILL {number}" for (number,) in found if str(number) != own))
+        with pytest.raises(Taken, match=f"process {os.getpid()} on host"):
+            other.take()
+        assert world.ids() == ["a"]
+        assert world.words("database.taken") == []
+        other.end()
+    finally:
+        world.reloader.__exit__(None, None, None)
+
+
+def test_a_server_that_stands_still_is_named_within_seconds_however_seldom_it_is_asked(
+    tmp_path: Path, on_mariadb: Place
+) -> None:
+    """`status` says it first, then the log, with a way out; when the server goes on, all is well again."""
+    world = World(tmp_path, on_mariadb)
+    world.table.add(job("a"))
+    world.reloader._interval = 300.0
+    world.start()
+    try:
+        assert on_mariadb.server is not None
+        on_mariadb.server.hold()
+        try:
+            wait_until(lambda: any("has not answered for" in one for one in world.reloader.troubles()), 8)
+            wait_until(lambda: world.reconciler.check() or world.words("database.lost"), 15)
+        finally:
+            on_mariadb.server.go_on()
+        assert "the database does not answer" in world.words("database.lost")[0]["problem"]
+        assert world.ids() == ["a"]
+        wait_until(lambda: world.reconciler.check() or world.words("database.found"), 15)
+        assert world.reloader.troubles() == ()
     finally:
         world.reloader.__exit__(None, None, None)
 

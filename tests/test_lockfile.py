@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -244,3 +245,38 @@ def test_two_services_with_one_log_find_each_other_through_a_link(tmp_path: Path
     assert second.claim() is None
     second.close()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "s.log"]
+
+
+_TAKE = """
+import os, socket, sys
+os.mkdir(sys.argv[1])
+with socket.socket(socket.AF_UNIX) as one:
+    one.bind("\\0" + sys.argv[2]); one.listen(1); print("taken", flush=True); input()
+"""
+
+
+@pytest.mark.parametrize("is_socket_taken", [False, True])
+@as_root
+def test_a_stranger_who_takes_the_folder_of_the_lock_switches_no_protection_off(
+    public: Path, alice: ThrowawayUser, mallory: ThrowawayUser, *, is_socket_taken: bool
+) -> None:
+    """A second service is refused all the same; if no lock can be had at all, the first one is, and says so."""
+    folder = f"/tmp/jobscheduler-{alice.uid}"
+    shutil.rmtree(folder, ignore_errors=True)  # that of an earlier test
+    address = f"jobscheduler-{alice.uid}-{name_for('jobs', public.stat())}" if is_socket_taken else "another"
+    command = ["/usr/bin/python3", "-c", _TAKE, folder, address]
+    with mallory.popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd="/") as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"taken\n"
+            os.seteuid(alice.uid)
+            if is_socket_taken:
+                with pytest.raises(CannotStart, match="cannot be locked against a second service"), Claim(public):
+                    pass
+                return
+            with Claim(public), pytest.raises(CannotStart, match=f"in use by process {os.getpid()}"), Claim(public):
+                pass
+        finally:
+            os.seteuid(0)
+            process.kill()
+            shutil.rmtree(folder)

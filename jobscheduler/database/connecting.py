@@ -29,7 +29,7 @@ from jobscheduler.sources import trust
 CONNECTING = 5
 """How long a server may take to answer at first, in seconds."""
 
-PATIENCE = 30
+PATIENCE = 10
 """How long an answer may take afterwards, or a lock, in seconds."""
 
 _BEGIN = "jobscheduler_begin"

@@ -14,13 +14,24 @@ _AGAIN = {1020, 1205, 1213}  # MySQL: changed since it was read, waited too long
 _AGAIN_ELSEWHERE = {"40001", "40P01"}  # the same, as the SQL standard and PostgreSQL number them
 
 
+_SILENT = "see whether its server is up, reachable and not overloaded, and whether another program has locked a table"
+
+
 class Unavailable(Exception):
     """The database cannot be used now, for the reason in the message. `help` is the way out.
 
-    `again` says that it is only another program's transaction that was in the way.
+    `again` says that it is only another program's transaction that was in the way, `is_silent` that no answer came.
     """
 
-    def __init__(self, message: str, help: str | None = None, *, again: bool = False) -> None:  # noqa: A002
+    def __init__(
+        self,
+        message: str,
+        help: str | None = None,  # noqa: A002
+        *,
+        again: bool = False,
+        is_silent: bool = False,
+    ) -> None:
+        self.is_silent = is_silent
         super().__init__(message)
         self.help = help
         self.again = again
@@ -32,7 +43,10 @@ def told() -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        raise Unavailable(_reason(error.orig), again=_is_in_the_way(error.orig)) from None
+        reason = _reason(error.orig)
+        if "timed out" in reason:
+            raise Unavailable(f"the database does not answer: {reason}", _SILENT, is_silent=True) from None
+        raise Unavailable(reason, again=_is_in_the_way(error.orig)) from None
     except SQLAlchemyError as error:
         raise Unavailable(f"{type(error).__name__}: {str(error).splitlines()[0]}") from None
 

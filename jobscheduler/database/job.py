@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jobscheduler.database.jobsmanager import other_days, written_otherwise
+from jobscheduler.tasks.execute_command_oddities import bash_only
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +18,7 @@ class Job:
     Weekdays are counted as crontab does it: 0 and 7 are Sunday, 1 is Monday. (APScheduler, and JobsManager with it,
     begins with 0 for Monday: write names, `mon`, to mean the same everywhere.) `timeout` is in seconds, None for no
     limit. `second="*"` with a restricted minute runs sixty times in that minute, and is warned of; so are fields that
-    mean other days than they do in JobsManager.
+    mean other days than they do in JobsManager, and operators in `command` that bash has and `/bin/sh` has not.
     """
 
     id: str
@@ -43,6 +44,9 @@ class Job:
             warnings.warn(text, UserWarning, stacklevel=3)
         for text in other_days(str(self.day).strip(), str(self.day_of_week).strip()):
             warnings.warn(f"`{self.id}`: {text}", UserWarning, stacklevel=3)
+        odd = bash_only(self.command) if isinstance(self.command, str) else None
+        if odd is not None:
+            warnings.warn(f"`{self.id}`: {odd[0]}; {odd[1]}", UserWarning, stacklevel=3)
 
     @property
     def schedule(self) -> str:

@@ -5,6 +5,9 @@
 2. SQLite: `flock` on a file beside it that only its owner can open.
 3. The server ends a connection that has been idle for `IDLE`, and its lock with it: a host that crashed has the lock no
    longer. Of a process on this host that is gone the connection is ended at once.
+4. A server that restarts, or ends the connection, frees the lock of a service that still runs. That service takes it
+   again within `TEND`; another one leaves a free lock for `GRACE` to the service that is named in `jm_service`, unless
+   that one gave it back or its process is gone. So the jobs stay where they are: no slot is lost, none runs twice.
 
 Lock: held means that no other service runs these jobs. A service that is frozen or cut off for longer than `IDLE` may
 have lost it, and learns that at its next look.
@@ -15,6 +18,7 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
+import threading
 import time
 from contextlib import suppress
 from hashlib import blake2b
@@ -30,20 +34,30 @@ from jobscheduler.database.tables import SERVICE
 IDLE = 150
 """How long the connection that has the lock may be idle, in seconds."""
 
+TEND = 1.0
+"""How often a service makes sure that it has the lock, in seconds, however seldom it looks for requests."""
+
+GRACE = 5.0
+"""How long a service leaves a free lock to the one that had it last, in seconds: time for that to take it again."""
+
 SUFFIX = "-service"
 """What the name of the file ends with that locks an SQLite database."""
 
 _BRIEFLY = 1.0  # seconds: others hold the file for a moment when they ask who has it
 _PAUSE = 0.02
+_LOOK = 0.1
 
 
 class ServerLock:
     """The lock in a server. One thread uses it, with the connection that it looks with."""
 
-    def __init__(self, me: Holder, idle: int = IDLE) -> None:
+    def __init__(self, me: Holder, idle: int = IDLE, closing: threading.Event | None = None) -> None:
+        """`closing` ends a wait for the service that had the lock last."""
         self._me = me
         self._idle = idle
+        self._closing = closing or threading.Event()
         self._connection: Connection | None = None
+        self._number = 0
 
     def take(self, connection: Connection, version: int) -> None:
         """Take the lock on a connection, unless it is held there.
@@ -62,13 +76,51 @@ class ServerLock:
                 self._take(connection, kind, version)
         self._connection = connection
 
+    def confirm(self, connection: Connection, version: int) -> None:
+        """Make sure that the lock is held on a connection that is open still; take it if the connection is new.
+
+        Raises:
+            Taken: another service has it.
+            Unavailable: the connection is lost, or is another one than it was.
+
+        """
+        kind = _KINDS.get(connection.dialect.name)
+        if connection is not self._connection:
+            self.take(connection, version)
+        elif kind is not None:
+            with told():
+                if kind.own(connection) != self._number:
+                    raise Unavailable("the connection with the lock was exchanged for another one")
+
+    def release(self, version: int) -> None:
+        """Say in the database that the lock is given back, so that the next service need not wait for this one."""
+        if self._connection is not None and self._number and version > 1:
+            empty = {"host": None, "since": None}
+            with suppress(DBAPIError):
+                mine = SERVICE.c.instance == self._me.instance
+                self._connection.execute(update(SERVICE).where(mine).values(**empty))
+        self._connection = None
+
+    def _leave_time(self, connection: Connection, kind: type[_Kind], name: str) -> None:
+        """Leave a free lock to the service that had it last, as that may have lost no more than its connection."""
+        last = _last(connection)
+        if last is None or last.is_gone(self._me):
+            return
+        until = time.monotonic() + GRACE
+        while kind.holding(connection, name) is None and time.monotonic() < until:
+            if self._closing.wait(_LOOK):
+                raise Unavailable("the service ends")
+
     def _take(self, connection: Connection, kind: type[_Kind], version: int) -> None:
         name = _name(connection, version)
+        if version > 1:
+            self._leave_time(connection, kind, name)
         if not kind.try_(connection, name):
             self._contend(connection, kind, name, version)
         kind.limit(connection, self._idle)
+        self._number = kind.own(connection)
         if version > 1:
-            _write(connection, self._me, kind.own(connection))
+            _write(connection, self._me, self._number)
 
     def _contend(self, connection: Connection, kind: type[_Kind], name: str, version: int) -> None:
         """See which connection has the lock; end it if its process is gone, or was this one before it broke."""
@@ -252,7 +304,13 @@ def _name(connection: Connection, version: int) -> str:
 def _read(connection: Connection, by: int | None) -> Holder | None:
     """Return the service that wrote its name when it took the lock with this connection."""
     row = connection.execute(select(SERVICE)).first()
-    if row is None or row.connection != by or row.host is None or row.since is None:
+    return _last(connection) if row is not None and row.connection == by else None
+
+
+def _last(connection: Connection) -> Holder | None:
+    """Return the service that took the lock last, None if it gave the lock back."""
+    row = connection.execute(select(SERVICE)).first()
+    if row is None or row.host is None or row.since is None:
         return None
     return Holder(row.host, int(row.pid or 0), row.boot or "", row.instance or "", row.since)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
@@ -21,7 +22,7 @@ from jobscheduler.database.connecting import Database
 from jobscheduler.database.faults import Unavailable, told
 from jobscheduler.database.holder import Taken, this_process
 from jobscheduler.database.kept import Kept
-from jobscheduler.database.lock import FileLock, ServerLock
+from jobscheduler.database.lock import TEND, FileLock, ServerLock
 from jobscheduler.database.requests import Requests
 from jobscheduler.database.retention import Retention
 from jobscheduler.database.source import DatabaseSource
@@ -33,6 +34,9 @@ LONGEST = 60.0
 
 KEEP = 30 * 86400.0
 """How long lines and requests that are done are kept, in seconds, unless it is said."""
+
+SILENT = 3.0
+"""After how many seconds without an answer it is said in `status` that the database does not answer."""
 
 ENDING = 2.0
 """How long the end waits for a database that does not answer, in seconds."""
@@ -69,7 +73,9 @@ class Reloader:
         self._polling = Kept(database, database.polling, self._opened)
         self._version = VERSION
         me = this_process()
-        self._lock = ServerLock(me)
+        self._closing = threading.Event()
+        self._lock = ServerLock(me, closing=self._closing)
+        self._asked_at: float | None = None
         self._file_lock = None if database.file is None else FileLock(database.file, me)
         self._clocks = Clocks(tell, now)
         self._requests = Requests(database, tell, now)
@@ -80,7 +86,6 @@ class Reloader:
         self._told_fault = False
         self._tried = threading.Event()
         self._may_look = threading.Event()
-        self._closing = threading.Event()
         self._is_wanted = False
         self._woken = threading.Event()
         self._thread = threading.Thread(target=self._work, name="database", daemon=True)
@@ -114,8 +119,16 @@ class Reloader:
         """Say what is wrong with the database beside that it is lost; any thread may ask."""
         taken = f"{self.taken}; its jobs do not run here" if self.taken else None
         unguarded = self._file_lock.problem if self._file_lock is not None else None
-        found = (taken, self._requests.problem(), self._clocks.problem(), unguarded)
+        found = (taken, self._silence(), self._requests.problem(), self._clocks.problem(), unguarded)
         return tuple(one for one in found if one is not None)
+
+    def _silence(self) -> str | None:
+        """Say that a question to the database has had no answer yet, and for how long."""
+        asked_at = self._asked_at
+        waited = 0.0 if asked_at is None else time.monotonic() - asked_at
+        if waited < SILENT:
+            return None
+        return f"the database has not answered for {waited:.0f} s; jobs go on as they were last read"
 
     # -- on its thread
 
@@ -135,9 +148,54 @@ class Reloader:
             except Exception as fault:
                 self._fail(f"{type(fault).__name__}: {fault}")
             self._tried.set()
-            self._woken.wait(self._pause())
+            self._asked_at = None
+            self._rest()
             self._woken.clear()
+        with suppress(Exception):
+            self._lock.release(self._version)
         self._polling.drop()
+
+    def _rest(self) -> None:
+        """Wait for the next turn, and tend the lock meanwhile."""
+        until = time.monotonic() + self._pause()
+        while (left := until - time.monotonic()) > 0 and not self._woken.wait(min(left, TEND)):
+            if left > TEND and self._source.is_read and self.taken is None:
+                self._tend()
+
+    def _tend(self) -> None:
+        """Make sure that the lock is held; take it again after its connection broke, or give way."""
+        self._asked_at = time.monotonic()
+        try:
+            self._confirm()
+        except Taken as taken:
+            self._give_way(taken)
+        except Unavailable as reason:
+            self._polling.drop()
+            self._source.lose(str(reason), reason.help)
+        except Exception as fault:
+            self._fail(f"{type(fault).__name__}: {fault}")
+        self._asked_at = None
+
+    def _confirm(self) -> None:
+        """Ask for the lock; a connection that broke since the last question is made anew first."""
+        was_open = self._polling.is_open
+        try:
+            self._hold()
+        except Unavailable as reason:
+            self._polling.drop()
+            if not was_open or reason.is_silent:
+                raise
+            self._hold()
+
+    def _hold(self) -> None:
+        if self._file_lock is not None:
+            self._database.identity()
+            self._file_lock.take()
+            return
+        was_open = self._polling.is_open
+        self._lock.confirm(self._polling.get(), self._version)
+        if not was_open and self._failures == 0:
+            self._source.find()
 
     def _pause(self) -> float:
         return max(self._interval, min(self._interval * 2.0**self._failures, LONGEST))
@@ -153,6 +211,7 @@ class Reloader:
 
     def _turn(self) -> None:
         """See whether a reload is asked for, and make it."""
+        self._asked_at = time.monotonic()
         wanted, self._is_wanted = self._is_wanted or self.taken is not None, False
         try:
             is_asked = self._is_asked()
@@ -173,9 +232,9 @@ class Reloader:
         was_open = self._polling.is_open
         try:
             return self._ask()
-        except Unavailable:
+        except Unavailable as reason:
             self._polling.drop()
-            if not was_open:
+            if not was_open or reason.is_silent:
                 raise
         return self._ask()
 
@@ -230,6 +289,7 @@ class Reloader:
         is_first = not self._source.is_read
         changed = self._source.take(found, self._clocks.ahead)
         self._tried.set()
+        self._asked_at = None
         self._may_look.wait()
         if self._closing.is_set():
             return
