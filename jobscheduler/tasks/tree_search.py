@@ -4,7 +4,9 @@ When hundreds of runs end at once, a thread for each would look at the same proc
 
 1. A round looks at each tree's own descendants first, which other users cannot make slow, and then at the processes
    that the service has adopted: their session, and the marks in their environment, which are read once.
-2. A tree leaves the search when a whole round has found none of its processes after its main process had ended.
+2. A tree leaves the search when two whole rounds in a row have found none of its processes after its main process had
+   ended. A round is whole if the marks of all are known in a list of the adopted that was read after these marks:
+   a process may fork and die while its marks are read.
 3. A round that takes longer than `HANGS` is given up, and another thread goes on, `MOST_HUNG` times at most.
 """
 
@@ -18,7 +20,7 @@ from contextlib import suppress
 from typing import Protocol
 
 from jobscheduler.tasks.adopted import ADOPTED
-from jobscheduler.tasks.marks import MARKS, MarkReader, Marks
+from jobscheduler.tasks.marks import MARKS, Known, MarkReader, Marks
 from jobscheduler.tasks.processes import Process, children_of, look_at
 
 LOOK_WITHIN = 0.5
@@ -33,6 +35,7 @@ HANGS = 3.0
 MOST_HUNG = 8
 """Threads that may hang in a round, each for good."""
 
+_MOST_LISTS = 3  # of the adopted processes in a round: others may fork faster than marks are read
 _PAUSE = 0.02  # between two rounds
 _SHARE = 4  # a round that took long is followed by a pause so many times as long
 _LONGEST_PAUSE = 1.0
@@ -77,7 +80,7 @@ class Searched(Protocol):
         """Find members, and signal them."""
 
     def settle(self, *, has_ended: bool) -> bool:
-        """Forget the members that have ended; tell whether all have."""
+        """Forget the members that have ended, after a look; tell whether the tree has."""
 
 
 class TreeSearch:
@@ -147,14 +150,24 @@ class TreeSearch:
         for tree in trees:
             tree.look(LOOK_WITHIN)
             tree.first_look.set()
-        adopted = tuple(self._adopted())
-        is_whole = self._read_marks(adopted)
+        adopted, is_whole = self._list_adopted()
         for tree in trees:
             if own := [one for one in adopted if tree.owns(one, self._marks.known(one.known))]:
                 tree.look(LOOK_WITHIN, own)
         for tree, has_ended in zip(trees, ended, strict=True):
             if tree.settle(has_ended=has_ended and is_whole):
                 self.drop(tree)
+
+    def _list_adopted(self) -> tuple[tuple[Process, ...], bool]:
+        """List the adopted processes, with those that die meanwhile; tell whether a list had known marks only."""
+        seen: dict[Known, Process] = {}
+        for _ in range(_MOST_LISTS):
+            listed = {one.known: one for one in self._adopted()}
+            is_whole = all(self._marks.known(known) is not None for known in listed)
+            seen.update(listed)
+            if is_whole or not self._read_marks(listed.values()):
+                break
+        return tuple(seen.values()), is_whole
 
     def _read_marks(self, adopted: Iterable[Process]) -> bool:
         """Have the marks of processes read; return whether all are known."""
