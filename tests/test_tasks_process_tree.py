@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import threading
 import time
 
@@ -12,7 +13,7 @@ from jobscheduler.runner import Runner
 from jobscheduler.tasks import blind_spots, execute_command, process_tree, tree_search
 from jobscheduler.tasks.marks import MARKS, NO_MARKS, MarkReader, Marks, marks_of
 from jobscheduler.tasks.process_tree import HEAD_START, TreeEnd
-from jobscheduler.tasks.processes import Process
+from jobscheduler.tasks.processes import Process, everybody, marked
 from jobscheduler.tasks.stop_signals import StopSignals
 from jobscheduler.tasks.tree_search import TreeSearch
 from tests.tasks_support import (
@@ -322,3 +323,86 @@ def test_a_run_that_is_not_stopped_sends_no_signal():
     execute("true", told)
     told.stop("shutdown")
     assert told.signals.term_sent is None
+
+
+HOP = """
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+int main(int count, char **words) {
+    signal(SIGTERM, count > 2 ? SIG_DFL : SIG_IGN);
+    close(0); close(1); close(2);
+    for (int left = 30000000 / atoi(words[1]); left > 0; left--) {
+        if (fork() > 0) _exit(0);
+        setsid();
+        usleep(atoi(words[1]));
+    }
+    return 0;
+}
+"""
+
+
+@pytest.fixture
+def hop(tmp_path) -> str:
+    """A program that hands over to a child in a session of its own, again and again, for 30 seconds."""
+    source, program = tmp_path / "hop.c", tmp_path / "hop"
+    source.write_text(HOP)
+    subprocess.run(["cc", "-o", str(program), str(source)], check=True)
+    return str(program)
+
+
+def hopping(run_id: str) -> set[int]:
+    """Find the processes of a run that are alive."""
+    return {process.pid for process in everybody() if not process.ended and marked(process.pid, [run_id])}
+
+
+@pytest.mark.parametrize("pause", [300_000, 50_000])
+@pytest.mark.parametrize("hears", ["", " hears"])
+def test_no_process_that_hands_over_by_fork_outlives_its_run(tmp_path, hop, pause, hears):
+    """It is another process at each look, so KILL goes to those that are found after the grace, too."""
+    pipe, told = Pipe(tmp_path), context()
+    command = f"{hop} {pause}{hears}; echo $$ > {pipe.path}; exec sleep 100"
+    with in_thread(lambda: (pipe.pids(), told.stop("timeout"))):
+        failure(command, told)
+    assert hopping(told.run_id) == set()
+    assert told.signals.survivors == ()
+    assert bool(hears) or told.signals.kill_sent is not None
+
+
+def test_what_hands_over_too_fast_to_be_caught_is_killed_or_named(tmp_path, hop):
+    """Never is a run recorded as ended without a word while a process of it goes on."""
+    pipe, told = Pipe(tmp_path), context()
+    with in_thread(lambda: (pipe.pids(), told.stop("timeout"))):
+        failure(f"{hop} 1000; echo $$ > {pipe.path}; exec sleep 100", told)
+    is_named = bool(told.signals.survivors)
+    until = time.monotonic() + 1
+    goes_on = any(hopping(told.run_id) for _ in iter(lambda: time.monotonic() < until, False))
+    try:
+        assert is_named or not goes_on
+    finally:
+        (tmp_path / "hop").unlink()
+
+
+def test_a_tree_has_ended_only_when_two_rounds_in_a_row_found_nothing(monkeypatch):
+    """A member that dies during a round may have forked another, which the next round finds."""
+    main = Spy(ends_of=signal.SIGTERM)
+    member = Process(main.pid - 1, 5, 1, main.pid - 1, "S")
+    monkeypatch.setattr(process_tree, "descendants", lambda *_: [])
+    tree = TreeEnd(main, ("7", 1), StopSignals(), search=searching())
+    tree._terminate()
+    tree.look(1.0, [member])  # dead by now
+    assert not tree.settle(has_ended=True)
+    tree.look(1.0, [member])  # not reaped yet
+    assert not tree.settle(has_ended=True)
+    assert not tree.settle(has_ended=False)
+    assert not tree.settle(has_ended=True)
+    assert tree.settle(has_ended=True)
+
+
+def test_the_adopted_are_listed_again_after_their_marks_are_read():
+    """A process that was forked while the marks of its parent were read stands in the second list only."""
+    lists = iter([[Process(1, 1, 1, 1, "S")], [Process(2, 2, 1, 2, "S")]])
+    search = TreeSearch(lambda: next(lists, [Process(2, 2, 1, 2, "S")]), MarkReader(lambda *_: NO_MARKS))
+    adopted, is_whole = search._list_adopted()
+    assert [process.pid for process in adopted] == [1, 2]
+    assert is_whole

@@ -8,7 +8,9 @@ subreaper, so each of them is a descendant of the service: other processes of th
    KILL a grace later unless the tree has ended. Nothing else is done there.
 2. TERM waits for `HEAD_START` at most: for a first look, because the death of a parent cuts the only tie to a child
    without session and mark, and for a thread that reads what the dying still write.
-3. The search looks for the rest, again and again until it finds no process, and signals what it finds once.
+3. The search looks for the rest, again and again, and signals what it finds once. It ends when `QUIET_ROUNDS` in a
+   row found no process: one that dies may have forked another since it was found. What it cannot catch before the
+   wait of 4 is over, because it replaces itself too fast, is named as a survivor.
    Without the first look TERM goes to the whole group of the main process instead.
 4. `TreeEnd.see_through` waits for the end, no longer than the grace and `KILL_WITHIN`.
 
@@ -33,7 +35,11 @@ from jobscheduler.tasks.tree_search import SEARCH, TreeSearch, descendants
 HEAD_START = 0.25
 """Seconds that TERM waits for the first look and a reader; the usual wait takes 0.002."""
 
+QUIET_ROUNDS = 2
+"""Rounds in a row that must find no process before the tree has ended."""
+
 _PAUSE = 0.02  # between two looks at whether it is over
+_RECENT = 1.0  # seconds for which a process that was seen and is gone counts as replaced by another
 _LATE = 0.25  # seconds by which a signal may be late before the waiting thread sends it
 _TERM = (signal.SIGTERM, signal.SIGCONT)
 _KILL = (signal.SIGKILL,)
@@ -81,6 +87,10 @@ class TreeEnd:
         self._members: dict[Known, Process] = {}
         self._told: dict[Known, object] = {}
         self._refused: set[Known] = set()
+        self._ended: set[Known] = set()
+        self._is_sighted = False
+        self._quiet = 0
+        self._last: tuple[Process, float] | None = None
         self.stops_service = False
         self._sends: tuple[signal.Signals, ...] = ()
         self._goes_to_group = False
@@ -167,6 +177,9 @@ class TreeEnd:
             main = next((one for one in tuple(self._members.values()) if one.pid == self.main.pid), None)
             main = main or Process(self.main.pid, 0, 0, 0, "", name="main process")
             found[self.main.pid] = self._survivor(main)
+        if not found and self._last is not None and time.monotonic() - self._last[1] < _RECENT:
+            last = self._last[0]
+            found[last.pid] = Survivor(last.pid, last.start, last.name, "replaces itself by fork")
         self._over.set()
         self._signals.survivors = tuple(found.values())
         return self._signals.survivors
@@ -194,10 +207,12 @@ class TreeEnd:
     def look(self, within: float, adopted: Iterable[Process] = ()) -> None:
         """Find members, and signal those that are new: of what is known already, and of `adopted`, all descendants."""
         main = () if self._is_reaped else ((self.main.pid, None),)
+        adopted = tuple(adopted)
         roots = [*main, *((one.pid, one.start) for one in (*self._members.values(), *adopted))]
         found = descendants(roots, within)
         if self._over.is_set():  # then the pid of the main process may be that of another one
             return
+        self._sight(found, adopted)
         new = [process for process in found if process.known not in self._members and not self._was_main(process)]
         self._members.update((process.known, process) for process in found if not self._was_main(process))
         self._notice(new)
@@ -206,17 +221,28 @@ class TreeEnd:
             for process in new:
                 self._tell(process)
 
+    def _sight(self, found: Iterable[Process], adopted: Iterable[Process]) -> None:
+        """Take note that the round found a process, also of one that has died since: it may have forked another."""
+        fresh = [*found, *(one for one in adopted if one.known not in self._ended)]
+        self._ended.update(one.known for one in fresh if not alive(one))
+        if fresh:
+            self._is_sighted = True
+            self._last = fresh[-1], time.monotonic()
+
     def _was_main(self, process: Process) -> bool:
         return self._is_reaped and process.pid == self.main.pid
 
     def settle(self, *, has_ended: bool) -> bool:
-        """Forget the members that have ended; tell whether all have.
+        """Forget the members that have ended; tell whether enough rounds in a row have found none.
 
-        `has_ended` says that the main process had ended before the look, so that nothing can have escaped it.
+        `has_ended` says that the round was whole, and that the main process had ended before it.
         """
         for known, process in tuple(self._members.items()):
             if not alive(process):
                 del self._members[known]
-        if has_ended and self._sends and not self._members:
+        is_quiet = has_ended and bool(self._sends) and not self._members and not self._is_sighted
+        self._quiet = self._quiet + 1 if is_quiet else 0
+        self._is_sighted = False
+        if self._quiet >= QUIET_ROUNDS:
             self._over.set()
         return self._over.is_set()

@@ -4,7 +4,9 @@ When hundreds of runs end at once, a thread for each would look at the same proc
 
 1. A round looks at each tree's own descendants first, which other users cannot make slow, and then at the processes
    that the service has adopted: their session, and the marks in their environment, which are read once.
-2. A tree leaves the search when a whole round has found none of its processes after its main process had ended.
+2. A tree leaves the search when two whole rounds in a row have found none of its processes after its main process had
+   ended. A round is whole if the marks of all are known in a list of the adopted that was read after these marks:
+   a process may fork and die while its marks are read.
 3. A tree that takes longer than `BRIEF` is left to a second search, with a thread of its own: a user who has
    thousands of processes delays the end of no other run.
 4. A round that takes longer than `HANGS` is given up, and another thread goes on, unless `MOST_HUNG` hang already.
@@ -20,7 +22,7 @@ from contextlib import suppress
 from typing import Protocol
 
 from jobscheduler.tasks.adopted import ADOPTED
-from jobscheduler.tasks.marks import MARKS, MarkReader, Marks
+from jobscheduler.tasks.marks import MARKS, Known, MarkReader, Marks
 from jobscheduler.tasks.processes import Process, children_of, look_at
 
 LOOK_WITHIN = 0.5
@@ -38,6 +40,7 @@ HANGS = 3.0
 MOST_HUNG = 8
 """Threads that may hang in a round at the same time."""
 
+_MOST_LISTS = 3  # of the adopted processes in a round: others may fork faster than marks are read
 _PAUSE = 0.02  # between two rounds
 _SHARE = 4  # a round that took long is followed by a pause so many times as long
 _LONGEST_PAUSE = 1.0
@@ -83,7 +86,7 @@ class Searched(Protocol):
         """Find members, and signal them."""
 
     def settle(self, *, has_ended: bool) -> bool:
-        """Forget the members that have ended; tell whether all have."""
+        """Forget the members that have ended, after a look; tell whether the tree has."""
 
 
 class TreeSearch:
@@ -185,8 +188,7 @@ class TreeSearch:
     def _round(self, trees: tuple[Searched, ...]) -> None:
         ended = {id(tree): tree.main_has_ended for tree in trees}
         looked_at = [tree for tree in trees if self._look(tree)]
-        adopted = tuple(self._adopted())
-        is_whole = self._read_marks(adopted)
+        adopted, is_whole = self._list_adopted()
         for tree in looked_at:
             own = [one for one in adopted if tree.owns(one, self._marks.known(one.known))]
             if own and not self._look(tree, own):
@@ -205,6 +207,17 @@ class TreeSearch:
             return False
         tree.first_look.set()
         return True
+
+    def _list_adopted(self) -> tuple[tuple[Process, ...], bool]:
+        """List the adopted processes, with those that die meanwhile; tell whether a list had known marks only."""
+        seen: dict[Known, Process] = {}
+        for _ in range(_MOST_LISTS):
+            listed = {one.known: one for one in self._adopted()}
+            is_whole = all(self._marks.known(known) is not None for known in listed)
+            seen.update(listed)
+            if is_whole or not self._read_marks(listed.values()):
+                break
+        return tuple(seen.values()), is_whole
 
     def _read_marks(self, adopted: Iterable[Process]) -> bool:
         """Have the marks of processes read; return whether all are known."""
