@@ -6,6 +6,8 @@ Nothing here uses the code under test. The rules are those of the programs' own 
   just one `?`; `a/b` from a to the end; ranges may run over the end; `L`, `6L`, `6#3`, `W`, `LW`, `L-3`.
 - AWS EventBridge: minutes hours day-of-month month day-of-week year, else like Quartz.
 - Spring (`CronExpression`): seconds first, no year; weekdays from 1, Monday, to 7 or 0, Sunday; `?` is a star.
+- APScheduler (`CronTrigger`): minutes hours day-of-month month day-of-week; the day may be `last`, `2nd tue` or
+  `last fri`, or a list of these; all fields must match. Also as it is written by mistake, without the last star.
 - Single steps: five or six fields of crontab in which `a/b` stands, which crontab itself refuses.
 """
 
@@ -50,6 +52,30 @@ def aws(random: Random) -> Line:
     year = random.choice(("*", "*", "*", "2027", "2027-2030", "2027,2029"))
     text = " ".join([*fields, day.text, month_text, weekday.text, year])
     return Line(text, [None if year != "*" else _meaning(text, times, day, weekday, month, clock)])
+
+
+def apscheduler(random: Random) -> Line:
+    """Draw a line with a day of the month that is counted in words, and perhaps a weekday beside it."""
+    times, fields = _times(random, seconds=False)
+    clock = _follows_real_time(fields)
+    months, month_text, _ = _months(random)
+    lasts, nths, texts = set(), set(), []
+    for _ in range(random.choice((1, 1, 1, 2, 3))):
+        weekday, nth = random.randint(0, 6), random.randint(1, 6)
+        (lasts if nth == 6 else nths).add(weekday if nth == 6 else (weekday, nth))
+        count = "last" if nth == 6 else ("1st", "2nd", "3rd", "4th", "5th")[nth - 1]
+        texts.append(f"{count} {random.choice((str.lower, str.title))(WEEKDAYS[weekday])}")
+    days, last_day = ",".join(texts), random.random() < 0.15
+    rest = random.choice((f"{month_text} *", f"{month_text} *", month_text, f"{month_text} mon", f"{month_text} last"))
+    if last_day:
+        days, lasts, nths, rest = "last", set(), set(), random.choice((f"{month_text} *", f"{month_text} fri"))
+    text = " ".join([*fields, days, rest])
+    weekdays, ordinary = (EVERY_WEEKDAY, set()) if last_day else (set(), EVERY_DAY)
+    if rest.endswith(("mon", "last", "fri")):  # an intersection, or refused there as well
+        return Line(text, [None])
+    return Line(
+        text, [Meaning(text, *times, months, ordinary, weekdays, last_day, lasts, nths, both=True, real_time=clock)]
+    )
 
 
 def single_step(random: Random) -> Line:

@@ -11,7 +11,7 @@ import pytest
 
 from jobscheduler.crontab import Crontab, Refused, count_slots, instant_of, is_one_time, parse, parse_instant
 from tests.crontab_cases import Meaning, walked
-from tests.foreign_grammars import Line, aws, quartz, single_step
+from tests.foreign_grammars import Line, apscheduler, aws, quartz, single_step
 
 BERLIN = ZoneInfo("Europe/Berlin")
 SPRING_FORWARD, FALL_BACK = datetime(2026, 3, 29, 1, tzinfo=UTC), datetime(2026, 10, 25, 1, tzinfo=UTC)
@@ -67,6 +67,16 @@ def refused(text: str) -> Refused:
         ("0 24 * * *", "0 0 * * *"),
         ("0-60 * * * *", "0-59 * * * *"),
         ("0 12 ? * Monday *", "0 12 * * Mon"),
+        ("0 0 2nd tue *", "0 0 * * tue#2"),
+        ("0 0 1st Monday *", "0 0 * * Mon#1"),
+        ("0 0 last fri *", "0 0 * * friL"),
+        ("0 0 last fri * *", "0 0 * * friL"),
+        ("0 0 1st mon jan", "0 0 * jan mon#1"),
+        ("0 0 1st mon,last fri * *", "0 0 * * mon#1,friL"),
+        ("0 0 * * 2nd tue", "0 0 * * tue#2"),
+        ("0 0 0 2nd tue *", "0 0 0 * * tue#2"),
+        ("0 0 last * *", "0 0 L * *"),
+        ("0 0 1st,15th * *", "0 0 1,15 * *"),
     ],
 )
 def test_a_suggestion_means_what_was_written(text: str, instead: str) -> None:
@@ -84,6 +94,8 @@ def test_a_suggestion_means_what_was_written(text: str, instead: str) -> None:
         *("0 0 -2 * *", "0 0 * * 5#6", "0 0 * * 5#0", "5", "0 1 * 5", "0 0 * * mun", "\u00e4 * * * *"),
         *("0 0 12 * * 2 2027", "0 0 12 * * Mo-Fr", "0 fri#2 * * *", "5/0 * * * *", "10\u00b2 * * * *"),
         *("0 10 ? * 2 2027", "0 0 25 12 * 3000", "cron(0 10 * * * *)", "cron( 0 18 1 * * 2027 )", "0 0 * * 7/2"),
+        *("0 0 * * last", "0 0 * * last,fri", "0 0 * * tue,last", "0 0 last * fri", "0 0 1st * mon", "0 0 6th mon *"),
+        *("0 0 2nd tue * mon", "0 0 * 1st mon", "0 0 1 * 2nd tue", "0 0 1st jan mon", "0 0 1st mon,wed *"),
         *("@daily 5", "@reboot 60", "@midnight H", "@weekly monday", "@daily at 5", "@daily 10:00", "@hourly */2"),
         *("H(10-5) * * * *", "H(0-70) * * * *", "H H(22-2) * * *", "H/61 * * * *", "H/0 * * * *", "H(0-9)/20 * * * *"),
     ],
@@ -196,7 +208,7 @@ def check(line: Line, *, walk: bool) -> str:
     return "same"
 
 
-@pytest.mark.parametrize("grammar", [quartz, aws, single_step])
+@pytest.mark.parametrize("grammar", [quartz, aws, apscheduler, single_step])
 def test_suggestions_have_the_slots_that_the_other_grammar_means(grammar: Callable[[Random], Line]) -> None:
     """Seven hundred refused lines of each: dates, times, and what a clock change does."""
     random, told, drawn = Random(17), {"accepted": 0, "none": 0, "same": 0}, 0

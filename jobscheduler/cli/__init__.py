@@ -70,7 +70,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except OSError as error:
         _silence()
-        print(f"jobscheduler: {error.strerror or error}", file=sys.stderr)
+        where = "" if error.filename is None else f"{error.filename}: "
+        print(f"jobscheduler: {where}{error.strerror or error}", file=sys.stderr)
         return 1
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from datetime import date as day
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -71,7 +72,16 @@ def about(refused: Refused, text: str, flag: str) -> Problem:
 
 
 def _midnight(date: str, flag: str, zone: ZoneInfo) -> datetime | None:
-    """Give the first instant of a date, also where the clock skips midnight or shows it twice."""
+    """Give the first instant of a date, also where the clock skips midnight or shows it twice.
+
+    Raises:
+        Wrong: there is no such date. What is suggested for it is a guess, never an answer.
+
+    """
+    try:
+        day.fromisoformat(date)
+    except ValueError:
+        return instant(f"{date}T00:00", flag, zone)
     try:
         return crontab.parse_instant(f"{date}T00:00", zone)
     except Refused as refused:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from jobscheduler.crontab.dialects import AWS, from_dialect, from_jenkins, one_day_field
 from jobscheduler.crontab.grammar import MONTH_NAMES, WEEKDAY_NAMES, Fault, read
 from jobscheduler.crontab.names import shortened
+from jobscheduler.crontab.ordinals import from_ordinals
 from jobscheduler.crontab.suggestion import NoGuess, Suggestion
 from jobscheduler.crontab.years import looks_like_years, years_of
 
@@ -46,6 +47,8 @@ def rewritten(text: str) -> Suggestion:
     words = text.split()
     if call and len(words) == 6 and "?" not in words:  # minute first and year last, not seconds first
         raise NoGuess(notes=(one_day_field(AWS),))
+    if counted := from_ordinals(words):
+        return Suggestion(counted, None, notes)
     meant = from_dialect(words) or from_jenkins(words) or _without_extra(words)
     return meant._replace(notes=notes + meant.notes) if meant else Suggestion(_in_order(words), None, notes)
 

@@ -1,0 +1,50 @@
+"""Weekdays counted in words, `2nd tue` or `last fri` as in APScheduler, written as `tue#2` and `friL`.
+
+The two words may stand in the field of the day, or in that of the day and the next one:
+`0 0 2nd tue * *` and `0 0 2nd tue *` both mean `0 0 * * tue#2`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from jobscheduler.crontab.grammar import MONTH_NAMES, WEEKDAY_NAMES
+from jobscheduler.crontab.names import shortened
+from jobscheduler.crontab.suggestion import NoGuess
+
+_ORDINAL = r"(?:[0-9]+(?:st|nd|rd|th)|last)"
+_NUMBER = r"[0-9*?,/-]+"
+_ONE = rf"(?:[1-5](?:st|nd|rd|th)|last) (?:{'|'.join(WEEKDAY_NAMES)})"
+_MONTH = rf"(?:[0-9*,/-]|{'|'.join(MONTH_NAMES)})+"
+_LINE = re.compile(
+    rf"(?P<times>(?:{_NUMBER} )?{_NUMBER} {_NUMBER}) "
+    rf"(?:(?P<days>{_ONE}(?:,{_ONE})*) (?P<month>{_MONTH})(?: \*)?|\* (?P<later_month>{_MONTH}) (?P<later>{_ONE}))",
+    re.IGNORECASE,
+)
+_HELP = "write `tue#2` as the weekday for the second Tuesday of a month, `friL` for its last Friday"
+
+
+def from_ordinals(words: Sequence[str]) -> str | None:
+    """Write a line with a weekday that is counted in words; None if a line has none.
+
+    Raises:
+        NoGuess: an ordinal or `last` stands beside a weekday, and it cannot be told whether it counts it.
+
+    """
+    short = [shortened(word) for word in words]
+    if not any(re.search(rf"(?<![\w#]){_ORDINAL}\b", word, re.IGNORECASE) for word in words):
+        return None
+    if found := _LINE.fullmatch(" ".join(short)):
+        return _written(found)
+    names = re.compile(rf"(?:^|[,-])(?:{'|'.join(WEEKDAY_NAMES)})", re.IGNORECASE)
+    if any(names.search(word) for word in short) or "last" in words[-1].lower().split(","):
+        raise NoGuess(_HELP)
+    return None
+
+
+def _written(found: re.Match[str]) -> str:
+    days = found["days"] or found["later"]
+    pairs = [pair.split() for pair in days.split(",")]
+    counted = [f"{name}L" if count.lower() == "last" else f"{name}#{count[0]}" for count, name in pairs]
+    return f"{found['times']} * {found['month'] or found['later_month']} {','.join(counted)}"
