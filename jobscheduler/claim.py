@@ -14,11 +14,11 @@ from types import TracebackType
 from typing import Self
 
 from jobscheduler.config import Settings
-from jobscheduler.lockfile import Held, Locks, holders_of, is_trusted, lock, name_for
 from jobscheduler.model import Problem
 from jobscheduler.runlog import LogFile, LogRefused, examine
 from jobscheduler.sources import Source, SourceUnavailable
-from jobscheduler.sources.way import is_missing
+from jobscheduler.util.file_locks import Held, Locks, holders_of, is_trusted, lock, name_for
+from jobscheduler.util.path_walk import is_missing
 
 _OTHER_LOG = "name another with `--log-file FILE`"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from jobscheduler import durations
+from jobscheduler.util import durations
 
 PREFIX = "JOBSCHEDULER_"
 """What the name of every environment variable begins with."""

@@ -15,8 +15,8 @@ from functools import partial
 from typing import Protocol
 
 from jobscheduler.catalog import SETTLED, Catalog, Condition, Report, State
-from jobscheduler.fingerprint import in_log
 from jobscheduler.model import Job, Level, Problem, Tell, in_order
+from jobscheduler.model.definition_hash import in_log
 from jobscheduler.parse import Rules, conflict, parse
 from jobscheduler.reconcile import is_past, plan
 from jobscheduler.sources import Read, Source, SourceUnavailable, View

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
-from jobscheduler.spans import TICK, Span, covering, overlap, united, within, without
+from jobscheduler.util.spans import TICK, Span, covering, overlap, united, within, without
 
 PUNCTUAL = timedelta(seconds=10)
 """A slot decided later than this after its start fell into an outage; clock steps and sleep are noticed sooner."""

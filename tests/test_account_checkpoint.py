@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from jobscheduler.fingerprint import fingerprint
-from jobscheduler.hostid import boot_id, host_id, is_guess, is_same_boot
 from jobscheduler.model import Cron, Job, TaskSpec
+from jobscheduler.model.definition_hash import fingerprint
 from jobscheduler.slots import Act, Missed, Outage, Situation, after_outage
 from jobscheduler.timetable import timetable_of
+from jobscheduler.util.host_id import boot_id, host_id, is_guess, is_same_boot
 from tests.conftest import Service, job
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)

@@ -23,8 +23,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobscheduler import tasks
-from jobscheduler.fingerprint import in_log
 from jobscheduler.model import Cron, Entry, Event, Job, Level, Once, TaskSpec
+from jobscheduler.model.definition_hash import in_log
 from jobscheduler.reconcile import is_past
 from jobscheduler.runlog import LogFile, RunLog, read_back
 from jobscheduler.scheduler import Scheduler

@@ -16,7 +16,7 @@ import pytest
 
 from jobscheduler import cli
 from jobscheduler.cli.open_secrets import open_secrets
-from jobscheduler.secretfile import exposed_url
+from jobscheduler.util.secret_file import exposed_url
 from tests.conftest import ROOT, job
 from tests.files_support import put
 from tests.throwaway_users import ThrowawayUser

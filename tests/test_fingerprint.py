@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobscheduler.fingerprint import fingerprint, has_same_slots
 from jobscheduler.model import Cron, Job, Once, TaskSpec
+from jobscheduler.model.definition_hash import fingerprint, has_same_slots
 from jobscheduler.timetable import timetable_of
 
 NEW_YEAR = datetime(2031, 1, 1, tzinfo=UTC)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jobscheduler.hang_guard import HangGuard, Hung
+from jobscheduler.util.hang_guard import HangGuard, Hung
 
 
 @pytest.fixture

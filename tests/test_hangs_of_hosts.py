@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 import pytest
 
 from jobscheduler.config import Settings
-from jobscheduler.hang_guard import HangGuard, Hung
 from jobscheduler.service import supervisor
 from jobscheduler.service.supervisor import CannotStart, token_of
 from jobscheduler.tasks import hangs, http_request_client, users
 from jobscheduler.tasks.http_request_client import Lever, Limit, Request, exchange
+from jobscheduler.util.hang_guard import HangGuard, Hung
 from tests.conftest import wait_until
 
 

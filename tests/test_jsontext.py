@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobscheduler.jsontext import MAX_BYTES, MAX_DEPTH, Malformed, decode, place_at, place_of
+from jobscheduler.util.json_text import MAX_BYTES, MAX_DEPTH, Malformed, decode, place_at, place_of
 
 REFUSED = [
     (b"", "the file is empty", None),

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from jobscheduler import lockfile
 from jobscheduler.claim import CannotStart, Claim
-from jobscheduler.lockfile import Held, LockFile, Locks, holders_of, is_trusted, name_for
 from jobscheduler.runlog import LogFile
+from jobscheduler.util import file_locks
+from jobscheduler.util.file_locks import Held, LockFile, Locks, holders_of, is_trusted, name_for
 from tests.conftest import ROOT, Service, job
 from tests.throwaway_users import ThrowawayUser
 
@@ -81,7 +81,7 @@ def test_what_a_killed_service_leaves_is_no_lock(tmp_path: Path) -> None:
     script = f"""
         import sys, time; sys.path.insert(0, {str(ROOT)!r})
         from pathlib import Path
-        from jobscheduler.lockfile import LockFile
+        from jobscheduler.util.file_locks import LockFile
         one = LockFile(Path({str(tmp_path)!r}), "x.lock"); one.take(); print("held", flush=True); time.sleep(60)
     """
     with subprocess.Popen([sys.executable, "-c", script.replace("\n        ", "\n")], stdout=subprocess.PIPE) as other:
@@ -123,7 +123,7 @@ def test_a_holder_that_removes_its_file_in_between_hands_over_no_stale_lock(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was opened may have been unlinked since: it is made again, and that is what is locked."""
-    real, left = lockfile.lock, [1, 2]
+    real, left = file_locks.lock, [1, 2]
 
     def removing(descriptor: int) -> bool:
         if left:
@@ -131,7 +131,7 @@ def test_a_holder_that_removes_its_file_in_between_hands_over_no_stale_lock(
             (tmp_path / "x.lock").unlink()
         return real(descriptor)
 
-    monkeypatch.setattr(lockfile, "lock", removing)
+    monkeypatch.setattr(file_locks, "lock", removing)
     one = LockFile(tmp_path, "x.lock")
     one.take()
     assert left == []
@@ -149,7 +149,7 @@ def test_another_users_service_finds_that_of_root_and_root_is_not_kept_by_theirs
     locks = Locks(name)
     locks.take()
     try:
-        assert holders_of((lockfile.ROOT_FOLDER / name).stat()) == [os.getpid()]
+        assert holders_of((file_locks.ROOT_FOLDER / name).stat()) == [os.getpid()]
         os.setegid(alice.gid)
         os.seteuid(alice.uid)
         with pytest.raises(Held) as held:
@@ -228,7 +228,7 @@ def test_a_lock_on_the_directory_whose_holder_is_in_another_container_is_told(
 @contextmanager
 def _held(path: Path) -> Iterator[None]:
     descriptor = os.open(path, os.O_RDONLY)
-    assert lockfile.lock(descriptor)
+    assert file_locks.lock(descriptor)
     yield
     os.close(descriptor)
 

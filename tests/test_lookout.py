@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from jobscheduler.hang_guard import HangGuard
 from jobscheduler.service.lookout import Lookout
+from jobscheduler.util.hang_guard import HangGuard
 from jobscheduler.watch import State
 
 

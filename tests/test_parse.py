@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobscheduler import durations, tasks
+from jobscheduler import tasks
 from jobscheduler.model import NO_TASK, Cron, Job, Once, Problem, Retry, TaskSpec
 from jobscheduler.parse import Rules, conflict, parse, parse_task, public_schema
+from jobscheduler.util import durations
 from tests.conftest import job
 
 TASK = '{"type": "execute_command", "command": "/usr/local/bin/backup --all"}'

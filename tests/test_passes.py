@@ -13,8 +13,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from jobscheduler import tasks
-from jobscheduler.fingerprint import in_log
 from jobscheduler.model import Job, Level, Value
+from jobscheduler.model.definition_hash import in_log
 from jobscheduler.parse import Rules
 from jobscheduler.passes import Reconciler
 from jobscheduler.sources import directory

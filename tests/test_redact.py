@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jobscheduler.redact import redacted
+from jobscheduler.util.redact import redacted
 
 
 def test_a_secret_that_is_part_of_another_leaves_no_rest_of_it() -> None:

@@ -16,11 +16,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobscheduler.lockfile import LockFile
 from jobscheduler.model import Entry, Event, Level, Mark, Record, Status
 from jobscheduler.runlog import LogFile, RunLog, as_json, as_text, back
 from jobscheduler.runlog.lines import MAX_LINE
 from jobscheduler.runlog.writer import KEPT
+from jobscheduler.util.file_locks import LockFile
 from tests.conftest import parse_line, wait_until
 
 AT = datetime(2026, 11, 22, 1, 0, 1, 216000, tzinfo=UTC)

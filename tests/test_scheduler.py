@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 import pytest
 
 from jobscheduler import tasks
-from jobscheduler.fingerprint import fingerprint
 from jobscheduler.model import Begun, Cron, Entry, Event, Full, Job, Mark, Once, Past, Record, Retry, TaskSpec
+from jobscheduler.model.definition_hash import fingerprint
 from jobscheduler.scheduler import Scheduler
 from jobscheduler.tasks import Context, Outcome, Task, TaskFailed
 from jobscheduler.timetable import timetable_of

@@ -12,7 +12,7 @@ import pytest
 
 from jobscheduler.sources import SourceUnavailable
 from jobscheduler.sources.directory import DirectorySource, is_job_file
-from jobscheduler.sources.trust import Rules
+from jobscheduler.util.trust import Rules
 from tests.conftest import wait_until
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jobscheduler.sources.mounts import FileSystem, parse_mount
+from jobscheduler.util.mounts import FileSystem, parse_mount
 from tests.conftest import ROOT, job
 from tests.files_support import Apart, need, put
 from tests.throwaway_users import ThrowawayUser

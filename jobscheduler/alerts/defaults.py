@@ -7,11 +7,11 @@ from functools import partial
 from pathlib import Path
 
 from jobscheduler.alerts.room import Defaults
-from jobscheduler.hang_guard import HangGuard
 from jobscheduler.model import Problem, TaskSpec
 from jobscheduler.parse import Rules, parse_task
 from jobscheduler.sources import Read, SourceUnavailable
 from jobscheduler.sources.directory import DirectorySource
+from jobscheduler.util.hang_guard import HangGuard
 
 
 class BadDefault(Exception):

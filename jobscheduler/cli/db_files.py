@@ -15,8 +15,8 @@ from jobscheduler.model import Job, Problem, in_order
 from jobscheduler.parse import Rules, conflict, oddities, parse
 from jobscheduler.sources import SourceUnavailable
 from jobscheduler.sources.directory import DirectorySource, is_job_file
-from jobscheduler.sources.trust import Judge
-from jobscheduler.sources.way import Way, absolute
+from jobscheduler.util.path_walk import Way, absolute
+from jobscheduler.util.trust import Judge
 
 
 class Leftover(Exception):

@@ -14,9 +14,10 @@ from jobscheduler.cli.open_secrets import open_secrets
 from jobscheduler.config import Settings
 from jobscheduler.model import Job, Problem, in_order
 from jobscheduler.parse import Rules, conflict, oddities, parse
-from jobscheduler.sources import Read, SourceUnavailable, trust
+from jobscheduler.sources import Read, SourceUnavailable
 from jobscheduler.sources.directory import DirectorySource, OpenDirectory, is_job_file
-from jobscheduler.sources.way import is_missing
+from jobscheduler.util import trust
+from jobscheduler.util.path_walk import is_missing
 from jobscheduler.zone import service_zone
 
 Verdict = Job | tuple[Problem, ...]

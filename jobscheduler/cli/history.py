@@ -18,8 +18,8 @@ from jobscheduler.cli.options import add_options, settings_of
 from jobscheduler.cli.problems import show
 from jobscheduler.cli.table import Column, in_colour, room, table
 from jobscheduler.config import Settings
-from jobscheduler.corrections import Corrections, correction_text
 from jobscheduler.model import Problem, Status
+from jobscheduler.model.corrections import Corrections, correction_text
 from jobscheduler.runlog import history
 from jobscheduler.runlog.parsing import RECORDS
 from jobscheduler.runlog.wanted import Found, Wanted

@@ -8,9 +8,10 @@ from datetime import date as day
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from jobscheduler import crontab, durations
+from jobscheduler import crontab
 from jobscheduler.crontab import Refused
 from jobscheduler.model import Problem
+from jobscheduler.util import durations
 
 SINCE = (
     "write a time like `2026-12-01T10:00` (of this host's zone, unless `Z` or an offset follows), a date like "

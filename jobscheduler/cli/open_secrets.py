@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from jobscheduler import jsontext
 from jobscheduler.model import Problem
-from jobscheduler.sources.trust import quoted
+from jobscheduler.util import json_text
+from jobscheduler.util.trust import quoted
 
 _NAME = re.compile(
     r"pass(word|wd|phrase)?$|pw$|pwd$|secret|token|(api|access)[-_]?key|credential|authorization|cookie", re.I
@@ -19,21 +19,21 @@ _VALUE = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s/@:]*:[^\s/@]+@|\b(Bearer|Basic)
 def open_secrets(raw: bytes, file: str) -> Iterator[Problem]:
     """Yield a warning for each text of a definition that is a secret by its name or its form."""
     try:
-        value, text = jsontext.decode(raw)
-    except jsontext.Malformed:
+        value, text = json_text.decode(raw)
+    except json_text.Malformed:
         return
     for path in _secrets(value, ()):
         name = ".".join(map(str, path))
         message = f"`{name}` looks like a secret, and all users of this host may read the file"
         help_ = f"`chmod o-r {quoted(file)}`, and change the secret if others could read it"
-        place = jsontext.place_of(text, path)
+        place = json_text.place_of(text, path)
         if place is None:
             yield Problem(message, file, help=help_)
         else:
             yield Problem(message, file, place.line, place.column, help=help_)
 
 
-def _secrets(value: Any, path: jsontext.Path) -> Iterator[jsontext.Path]:
+def _secrets(value: Any, path: json_text.Path) -> Iterator[json_text.Path]:
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from _secrets(inner, (*path, key))

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from jobscheduler.model import Problem
-from jobscheduler.secretfile import NotSecret, read_secret
+from jobscheduler.util.secret_file import NotSecret, read_secret
 
 INSTALL = (
     "`make install EXTRAS=database`, or `pip install 'SQLAlchemy>=2,<3' 'PyMySQL>=1.2,<2'` "

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from jobscheduler import jsontext
 from jobscheduler.database.job import Job
 from jobscheduler.model import Job as Definition
 from jobscheduler.model import Problem
 from jobscheduler.parse import Rules, parse
+from jobscheduler.util import json_text
 
 Given = Job | Mapping[str, Any] | str
 """A job as other programs give it: a `Job`, the object that a job file holds, or the text of one."""
@@ -88,7 +88,7 @@ def judged(raw: bytes, origin: str, rules: Rules) -> tuple[str, str]:
     problems = tuple(problem for problem in verdict if not problem.host)
     if problems:
         raise Refused(*problems)
-    value, text = jsontext.decode(raw)
+    value, text = json_text.decode(raw)
     return value["job_id"], text
 
 

@@ -24,7 +24,7 @@ from jobscheduler.database.faults import Unavailable, told
 from jobscheduler.database.sqlite_file import Place, new_place_of, place_of
 from jobscheduler.database.urls import EXAMPLES, read_url
 from jobscheduler.model import Problem
-from jobscheduler.sources import trust
+from jobscheduler.util import trust
 
 CONNECTING = 5
 """How long a server may take to answer at first, in seconds."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jobscheduler import tasks
-from jobscheduler.redact import redacted
+from jobscheduler.util.redact import redacted
 
 LARGEST = 2_000_000
 """How many bytes of definitions a marker has at most, before and after together; of more it has the ids alone."""

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from hashlib import blake2b
 
-from jobscheduler import jsontext
 from jobscheduler.database.rows import Row
 from jobscheduler.model import Problem, Signature
 from jobscheduler.sources import Read, SourceUnavailable
+from jobscheduler.util import json_text
 
 PREFIX = "jm_jobs/"
 """What the names of its items begin with: the table, then the id of the row."""
@@ -139,15 +139,15 @@ _TOO_LONG = Problem(
 def _another_id(raw: bytes, job_id: str, name: str) -> Problem | None:
     """Say that a definition is of another id than its row, if that can be told and is so."""
     try:
-        value, text = jsontext.decode(raw)
-    except jsontext.Malformed:
+        value, text = json_text.decode(raw)
+    except json_text.Malformed:
         return None
     held = value.get("job_id") if isinstance(value, dict) else None
     if not isinstance(held, str) or held == job_id:
         return None
     message = f"the row `{job_id}` holds the definition of `{held}`"
     help_ = f"write `{job_id}` there, or put it into a row of its own"
-    place = jsontext.place_of(text, ("job_id",))
+    place = json_text.place_of(text, ("job_id",))
     if place is None:
         return Problem(message, file=name, help=help_)
     return Problem(message, name, place.line, place.column, place.excerpt, place.caret, place.width, help=help_)

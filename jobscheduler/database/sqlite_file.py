@@ -10,8 +10,8 @@ import os
 import stat
 from dataclasses import dataclass
 
-from jobscheduler.sources.trust import Distrust, Judge, quoted
-from jobscheduler.sources.way import Step, Way, absolute
+from jobscheduler.util.path_walk import Step, Way, absolute
+from jobscheduler.util.trust import Distrust, Judge, quoted
 
 _BESIDE = ("-journal", "-wal", "-shm")
 

@@ -11,7 +11,6 @@ from typing import Any
 from jobscheduler.config import Settings
 from jobscheduler.desk.recent import KEPT, Recent
 from jobscheduler.desk.snapshots import Snapshots, Supervising
-from jobscheduler.hang_guard import Hung
 from jobscheduler.model import Status
 from jobscheduler.results import Records, Results
 from jobscheduler.runlog.bounded import Reach, at_instants, newest
@@ -19,6 +18,7 @@ from jobscheduler.runlog.parsing import RECORDS
 from jobscheduler.runlog.wanted import Found, Wanted
 from jobscheduler.scheduler import Scheduler
 from jobscheduler.status import Detail, Snapshot
+from jobscheduler.util.hang_guard import Hung
 
 Lines = list[dict[str, str]]
 

@@ -10,12 +10,12 @@ from itertools import islice
 from pathlib import Path
 
 from jobscheduler.desk.recent import Recent
-from jobscheduler.hang_guard import Hung
 from jobscheduler.model import Record, Status, Value
 from jobscheduler.results import Results
 from jobscheduler.runlog.history import lines_back
 from jobscheduler.runlog.parsing import RECORDS
 from jobscheduler.runlog.wanted import Wanted
+from jobscheduler.util.hang_guard import Hung
 
 FAR = 50_000
 """How many records are looked at: a moment's work. What is older is in `history`."""

@@ -6,9 +6,9 @@ from typing import Any
 
 from jobscheduler import tasks
 from jobscheduler.model import NO_TASK, Job, TaskSpec
-from jobscheduler.redact import redacted
 from jobscheduler.runner import BLOT
 from jobscheduler.status import definition_json
+from jobscheduler.util.redact import redacted
 
 
 def without_secrets(job: Job) -> dict[str, Any]:

@@ -12,12 +12,12 @@ from jobscheduler.catalog import Condition
 from jobscheduler.catalog import State as FileState
 from jobscheduler.config import Settings
 from jobscheduler.desk.secrets import without_secrets
-from jobscheduler.hostid import uptime
 from jobscheduler.model import Job, Once, Problem, Record, Status
 from jobscheduler.results import Results
 from jobscheduler.scheduler import Scheduler
 from jobscheduler.status import Detail, JobStatus, ServiceStatus, Snapshot, Standing, State, state_of
 from jobscheduler.tasks.aftermath import AFTERMATH
+from jobscheduler.util.host_id import uptime
 
 SHOWN = 10
 """How many of its next slots are told of a job."""

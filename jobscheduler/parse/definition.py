@@ -13,10 +13,11 @@ from itertools import islice
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from jobscheduler import crontab, durations, jsontext, zone
+from jobscheduler import crontab, zone
 from jobscheduler.model import MAX_DELAY, NO_TASK, Cron, Job, Once, Problem, Retry, TaskSpec
 from jobscheduler.parse import schema
 from jobscheduler.parse.schema import Finding
+from jobscheduler.util import durations, json_text
 
 MOST = 20
 """So many problems of one file are told; more would help nobody, and each costs a walk through the file."""
@@ -40,8 +41,8 @@ class Rules:
 def parse(raw: bytes, origin: str, rules: Rules) -> Job | tuple[Problem, ...]:
     """Read one definition. `origin` is the name that its problems and the Job carry."""
     try:
-        value, text = jsontext.decode(raw)
-    except jsontext.Malformed as error:
+        value, text = json_text.decode(raw)
+    except json_text.Malformed as error:
         return (_placed(Problem(str(error), file=origin, help=error.help), error.place),)
     parsing = _Parsing(text, origin, rules)
     job = parsing.job(value)
@@ -51,8 +52,8 @@ def parse(raw: bytes, origin: str, rules: Rules) -> Job | tuple[Problem, ...]:
 def parse_task(raw: bytes, origin: str, rules: Rules) -> TaskSpec | tuple[Problem, ...]:
     """Read a task that stands in a file of its own: `type` and the fields of that type."""
     try:
-        value, text = jsontext.decode(raw)
-    except jsontext.Malformed as error:
+        value, text = json_text.decode(raw)
+    except json_text.Malformed as error:
         return (_placed(Problem(str(error), file=origin, help=error.help), error.place),)
     parsing = _Parsing(text, origin, rules)
     task = parsing.task(value, ())
@@ -69,8 +70,8 @@ def conflict(raw: bytes, origin: str, job_id: str, incumbent: str) -> Problem:
         help=f"give one of the two another `job_id`, or delete `{origin}`",
     )
     try:
-        return _placed(problem, jsontext.place_of(jsontext.decode(raw)[1], ("job_id",)))
-    except jsontext.Malformed:
+        return _placed(problem, json_text.place_of(json_text.decode(raw)[1], ("job_id",)))
+    except json_text.Malformed:
         return problem
 
 
@@ -136,7 +137,7 @@ class _Parsing:
             name = "not_before" if first and job.schedule.at < first else "not_after"
             self.say(f"`{name}` rules out the only slot of this job", (name,), help="leave it out")
 
-    def task(self, value: Any, at: jsontext.Path = ("task",)) -> TaskSpec | None:
+    def task(self, value: Any, at: json_text.Path = ("task",)) -> TaskSpec | None:
         """Judge the task at this place of the file; None if it is none, or has problems that kept it from being judged.
 
         What the public schema has against it is not said here.
@@ -158,7 +159,7 @@ class _Parsing:
             return None
         return TaskSpec.of(name, own)
 
-    def type_named(self, name: str, at: jsontext.Path) -> Any:
+    def type_named(self, name: str, at: json_text.Path) -> Any:
         """Look a task type up; None, with its problem said, if it cannot be had."""
         try:
             return self.rules.task_type(name)
@@ -166,7 +167,7 @@ class _Parsing:
             self.refuse_type(name, unknown, at)
             return None
 
-    def judge_task(self, type_: Any, own: dict[str, Any], at: jsontext.Path) -> None:
+    def judge_task(self, type_: Any, own: dict[str, Any], at: json_text.Path) -> None:
         """Hold a task's own fields against its type."""
         if at == ("task",):
             self.fields_of_task = frozenset(type_.schema.get("properties", ()))
@@ -177,7 +178,7 @@ class _Parsing:
             for complaint in islice(type_.check(own), MOST):
                 self.say(complaint.message, (*at, *complaint.path), help=complaint.help, host=complaint.host)
 
-    def refuse_type(self, name: str, error: LookupError, at: jsontext.Path) -> None:
+    def refuse_type(self, name: str, error: LookupError, at: json_text.Path) -> None:
         """Say that a task type is not known, or that it cannot be used on this host."""
         known = self.rules.task_names
         path = (*at, "type")
@@ -213,14 +214,14 @@ class _Parsing:
             self.say(str(unknown), ("timezone",), help=unknown.help, host=unknown.of_host)
             return None
 
-    def duration(self, value: float | str, path: jsontext.Path) -> float:
+    def duration(self, value: float | str, path: json_text.Path) -> float:
         try:
             return durations.seconds(value)
         except ValueError as error:
             self.say(str(error), path, help=durations.HELP)
             return 0.0
 
-    def instant(self, text: str, local: ZoneInfo, path: jsontext.Path) -> datetime | None:
+    def instant(self, text: str, local: ZoneInfo, path: json_text.Path) -> datetime | None:
         try:
             return crontab.parse_instant(text, local)
         except crontab.Refused as refused:
@@ -237,7 +238,7 @@ class _Parsing:
     def say(
         self,
         message: str,
-        path: jsontext.Path,
+        path: json_text.Path,
         *,
         key: bool = False,
         notes: tuple[str, ...] = (),
@@ -245,18 +246,18 @@ class _Parsing:
         host: bool = False,
     ) -> None:
         """Add a problem at the value (or `key`) at `path`; a path that is not there is cut back to one that is."""
-        place = jsontext.place_of(self.text, path, key=key)
+        place = json_text.place_of(self.text, path, key=key)
         while place is None and path:
             path = path[:-1]
-            place = jsontext.place_of(self.text, path)
+            place = json_text.place_of(self.text, path)
         problem = Problem(message, file=self.origin, notes=notes, help=help, host=host)
         self.problems.append(_placed(problem, place))
 
-    def refuse_text(self, refused: crontab.Refused, path: jsontext.Path) -> None:
+    def refuse_text(self, refused: crontab.Refused, path: json_text.Path) -> None:
         """Add a problem about a part of the text at `path`, with the place of that very part."""
         self.say(str(refused), path, notes=refused.notes, help=refused.help or None)
         last = self.problems[-1]
-        whole = jsontext.place_of(self.text, path)
+        whole = json_text.place_of(self.text, path)
         if whole and refused.end > refused.start and "\\" not in whole.excerpt:
             shift = 1 + refused.start
             width = min(refused.end, whole.width - 2) - refused.start
@@ -272,12 +273,12 @@ class _Parsing:
         self.say(finding.message, finding.path, key=finding.key, notes=notes, help=help_)
 
 
-def located(problem: Problem, text: str, path: jsontext.Path) -> Problem:
+def located(problem: Problem, text: str, path: json_text.Path) -> Problem:
     """Return a problem with the place of the value at `path` in a text that was accepted as JSON."""
-    return _placed(problem, jsontext.place_of(text, path))
+    return _placed(problem, json_text.place_of(text, path))
 
 
-def _placed(problem: Problem, place: jsontext.Place | None) -> Problem:
+def _placed(problem: Problem, place: json_text.Place | None) -> Problem:
     if place is None:
         return problem
     return replace(

@@ -7,23 +7,23 @@ import unicodedata
 from collections.abc import Iterator
 from typing import Any
 
-from jobscheduler import jsontext
-from jobscheduler.characters import called, unseen, what_to_do
 from jobscheduler.model import NO_TASK, Job, Problem
 from jobscheduler.parse.definition import Rules, located
+from jobscheduler.util import json_text
+from jobscheduler.util.characters import called, unseen, what_to_do
 from jobscheduler.zone import note_on
 
 _TEXTS_OF_TASK = ("command", "cwd")
 _DASH = re.compile(r"(?:^|\s)([^\x00-\x7f])\1?[A-Za-z]")
 
-Odd = tuple[jsontext.Path, str, str | None]
+Odd = tuple[json_text.Path, str, str | None]
 
 
 def oddities(raw: bytes, origin: str, job: Job, rules: Rules) -> tuple[Problem, ...]:
     """Return what is odd about a definition that was accepted as `job`, also to its task types, each with its place."""
     try:
-        value, text = jsontext.decode(raw)
-    except jsontext.Malformed:
+        value, text = json_text.decode(raw)
+    except json_text.Malformed:
         return ()
     return tuple(
         located(Problem(message, file=origin, help=help_), text, path)
@@ -50,7 +50,7 @@ def _characters(value: dict[str, Any]) -> Iterator[Odd]:
                     yield path, f"{called(dash[1])}, does not begin an option", what_to_do(dash[1])
 
 
-def _texts(value: Any, path: jsontext.Path) -> Iterator[tuple[jsontext.Path, str]]:
+def _texts(value: Any, path: json_text.Path) -> Iterator[tuple[json_text.Path, str]]:
     if isinstance(value, str):
         yield path, value
     elif isinstance(value, list):

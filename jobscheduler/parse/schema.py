@@ -16,9 +16,9 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 from jsonschema.validators import extend
 
-from jobscheduler.jsontext import Path as JsonPath
 from jobscheduler.parse.accept import Accepts, acceptor
 from jobscheduler.parse.integers import Convert, converter
+from jobscheduler.util.json_text import Path as JsonPath
 
 
 @dataclass(frozen=True, slots=True)

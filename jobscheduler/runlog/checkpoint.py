@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from jobscheduler.model import EPOCH, Full, Spans
 from jobscheduler.runlog.lines import instant_text
-from jobscheduler.spans import spans_in, without
+from jobscheduler.util.spans import spans_in, without
 
 OPEN = frozenset({"down", "asleep", "stalled", "clock"})
 """Why slots may be missed of which it may turn out that their time has not come yet."""

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from jobscheduler.lockfile import Held, LockFile, Locks, name_for
 from jobscheduler.runlog.opening import open_log
+from jobscheduler.util.file_locks import Held, LockFile, Locks, name_for
 
 CUT = b" [cut short]"
 """What is put behind a line that a crash cut short, so that nobody takes what is left of it for the whole."""

@@ -17,7 +17,7 @@ from datetime import datetime
 from itertools import islice
 from pathlib import Path
 
-from jobscheduler.corrections import Corrections
+from jobscheduler.model.corrections import Corrections
 from jobscheduler.runlog.blocks import blocks_back, blocks_forward, lines_with
 from jobscheduler.runlog.parsing import RECORDS, parse_line
 from jobscheduler.runlog.wanted import File, Found, Sieve, Wanted

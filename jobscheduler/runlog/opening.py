@@ -11,8 +11,8 @@ import os
 import stat
 from pathlib import Path
 
-from jobscheduler.sources.trust import Distrust, Judge, quoted
-from jobscheduler.sources.way import Step, Way, absolute
+from jobscheduler.util.path_walk import Step, Way, absolute
+from jobscheduler.util.trust import Distrust, Judge, quoted
 
 _FLAGS = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
 _MODE = 0o640

@@ -6,16 +6,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from jobscheduler.fingerprint import fingerprint, has_same_slots
-from jobscheduler.hostid import is_same_boot
 from jobscheduler.model import EPOCH, Entry, Event, Full, Job, Level, Mark, Once, Past, nominal
+from jobscheduler.model.definition_hash import fingerprint, has_same_slots
 from jobscheduler.runner import end_leftovers
 from jobscheduler.scheduler import beyond
 from jobscheduler.scheduler.beyond import AGAIN, NOTHING, Beyond
 from jobscheduler.scheduler.held import CORRECTS, interrupted_record, missed_record
 from jobscheduler.slots import Act, Decision, Missed, Outage, Overlap, Range, Situation, after_outage
-from jobscheduler.spans import TICK, Span, covering, overlap, without
 from jobscheduler.timetable import Timetable
+from jobscheduler.util.host_id import is_same_boot
+from jobscheduler.util.spans import TICK, Span, covering, overlap, without
 
 NOTICED = 1.0
 """By so many seconds the clock must have gone ahead of the others while the service was down to be told."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from jobscheduler.spans import TICK, Span, united, within, without
+from jobscheduler.util.spans import TICK, Span, united, within, without
 
 AGAIN = 86_400.0
 """For so long, in seconds of elapsed time, what an outage missed may run after all if the clock is set back."""

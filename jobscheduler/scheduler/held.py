@@ -12,8 +12,8 @@ from jobscheduler.model import EPOCH, Begun, Event, Job, Level, Record, Status, 
 from jobscheduler.runner import Run
 from jobscheduler.scheduler.beyond import NOTHING, Beyond
 from jobscheduler.slots import Missed, Overlap, Situation, next_slot
-from jobscheduler.spans import spans_text
 from jobscheduler.timetable import Timetable
+from jobscheduler.util.spans import spans_text
 
 _SPANS = 24
 """So many spans stand in one value of a line."""

@@ -10,14 +10,14 @@ from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from jobscheduler.fingerprint import fingerprint
 from jobscheduler.model import EPOCH, Begun, Full, Job, Mark, Once, Record, Wait
+from jobscheduler.model.definition_hash import fingerprint
 from jobscheduler.runner import Run
 from jobscheduler.scheduler.beyond import AGAIN, NOTHING, Beyond, cooled, passed, set_back
 from jobscheduler.scheduler.held import CORRECTS, Held
 from jobscheduler.slots import Decision, Missed, Situation
-from jobscheduler.spans import TICK, Span, within
 from jobscheduler.timetable import Timetable
+from jobscheduler.util.spans import TICK, Span, within
 
 REMEMBERED = timedelta(days=2)
 """How long the last slot of a deleted job is remembered, besides its `catch_up`: put back, it must not run again."""

@@ -17,7 +17,6 @@ from itertools import islice
 from types import TracebackType
 from typing import Self
 
-from jobscheduler.hostid import uptime
 from jobscheduler.model import EPOCH, Entry, Event, Job, Level, Mark, Once, Past, Record, Status, Wait
 from jobscheduler.runner import Announce, OutputRing, Run
 from jobscheduler.scheduler.before import Before
@@ -31,10 +30,11 @@ from jobscheduler.scheduler.lingering import lingering_text, lingers
 from jobscheduler.scheduler.trust import believed
 from jobscheduler.scheduler.wakes import Wakes
 from jobscheduler.slots import Act, Circumstances, Decision, Missed, act_by_hand, decide
-from jobscheduler.spans import TICK, Span, covering, united
 from jobscheduler.status import Behind, Going, Standing
 from jobscheduler.timetable import Timetable, timetable_of
 from jobscheduler.triggers import trigger_for
+from jobscheduler.util.host_id import uptime
+from jobscheduler.util.spans import TICK, Span, covering, united
 
 ACCEPTED = timedelta(hours=3)
 """A clock that is set back by more than this is said to keep jobs waiting."""

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from queue import SimpleQueue
 
-from jobscheduler.hang_guard import cpu_time_of
+from jobscheduler.util.hang_guard import cpu_time_of
 
 Work = Callable[[], object]
 

@@ -22,9 +22,7 @@ from jobscheduler.config import Settings
 from jobscheduler.control.app import application
 from jobscheduler.control.server import CannotListen, Control
 from jobscheduler.desk import Desk, Recall, Recent, ServiceFace, Snapshots
-from jobscheduler.hang_guard import HangGuard, Hung
 from jobscheduler.hostclock import HostClock
-from jobscheduler.hostid import MACHINE_ID, boot_id, first_line, host_id, is_guess
 from jobscheduler.model import Entry, Event, Level, Past, Problem, Tell, Value
 from jobscheduler.parse import Rules
 from jobscheduler.passes import Reconciler
@@ -32,7 +30,6 @@ from jobscheduler.results import Results
 from jobscheduler.runlog import LogFile, RunLog, last_results, passing_log, read_back
 from jobscheduler.runner import hand_over_leftovers
 from jobscheduler.scheduler import Scheduler
-from jobscheduler.secretfile import exposed_url
 from jobscheduler.service.last_resort import LastResort
 from jobscheduler.service.lookout import text_of
 from jobscheduler.service.mailbox import Mailbox
@@ -41,9 +38,12 @@ from jobscheduler.service.supervisor import Supervisor, defaults_of, rules_of, t
 from jobscheduler.sources import Source
 from jobscheduler.sources.directory import DirectorySource, is_job_file
 from jobscheduler.sources.guarded import GuardedSource
-from jobscheduler.sources.way import is_missing
 from jobscheduler.tasks.aftermath import AFTERMATH
 from jobscheduler.tasks.descriptors import FORMER_LIMIT
+from jobscheduler.util.hang_guard import HangGuard, Hung
+from jobscheduler.util.host_id import MACHINE_ID, boot_id, first_line, host_id, is_guess
+from jobscheduler.util.path_walk import is_missing
+from jobscheduler.util.secret_file import exposed_url
 from jobscheduler.watch import NoWatch, Watch
 from jobscheduler.web import Web
 

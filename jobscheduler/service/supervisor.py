@@ -19,8 +19,6 @@ from jobscheduler.alerts import Alerts, BadDefault, Defaults, read_defaults
 from jobscheduler.claim import CannotStart, Claim
 from jobscheduler.config import Settings
 from jobscheduler.control.server import Control
-from jobscheduler.durations import lasting
-from jobscheduler.hang_guard import HangGuard, Hung
 from jobscheduler.health import Health
 from jobscheduler.hostclock import HostClock
 from jobscheduler.model import Level, Past, Problem
@@ -33,6 +31,8 @@ from jobscheduler.service.lookout import Lookout, text_of
 from jobscheduler.service.mailbox import STOPS, Mailbox
 from jobscheduler.sources import SourceUnavailable
 from jobscheduler.status import Behind
+from jobscheduler.util.durations import lasting
+from jobscheduler.util.hang_guard import HangGuard, Hung
 from jobscheduler.watch import Watch
 from jobscheduler.web import CannotServe, token_for
 from jobscheduler.zone import ZoneUnknown, note_on, service_zone, zone_signature

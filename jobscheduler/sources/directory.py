@@ -20,8 +20,9 @@ from operator import attrgetter
 from pathlib import Path
 
 from jobscheduler.model import Problem, Signature
-from jobscheduler.sources import Read, SourceUnavailable, trust
-from jobscheduler.sources.way import Step, Way, absolute
+from jobscheduler.sources import Read, SourceUnavailable
+from jobscheduler.util import trust
+from jobscheduler.util.path_walk import Step, Way, absolute
 
 MAX_BYTES = 1024 * 1024
 """Files larger than this are not read."""

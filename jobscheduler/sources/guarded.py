@@ -23,10 +23,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from jobscheduler.hang_guard import HangGuard, Step, Worker
 from jobscheduler.model import Problem, Signature
 from jobscheduler.sources import Read, SourceUnavailable
 from jobscheduler.sources.directory import UNANSWERED, DirectorySource, _OpenDirectory, signature_of
+from jobscheduler.util.hang_guard import HangGuard, Step, Worker
 
 T = TypeVar("T")
 

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, ClassVar
 
-from jobscheduler.hang_guard import Hung
 from jobscheduler.model import Value
 from jobscheduler.tasks.aftermath import AFTERMATH
 from jobscheduler.tasks.base import Complaint, Context, NotBegun, Outcome, Outside, TaskFailed
@@ -26,6 +25,7 @@ from jobscheduler.tasks.process_tree import TreeEnd
 from jobscheduler.tasks.processes import ATTEMPT, MARK
 from jobscheduler.tasks.stop_signals import Survivor
 from jobscheduler.tasks.users import NoSuchAccount, account, encoded, environment, wrapped
+from jobscheduler.util.hang_guard import Hung
 
 PERSIST = 5.0
 """Seconds for which a start is tried again that fails for want of processes, memory or descriptors."""

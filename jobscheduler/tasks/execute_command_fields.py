@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from jobscheduler.characters import called, unseen, what_to_do
-from jobscheduler.hang_guard import Hung
 from jobscheduler.tasks.base import Complaint
 from jobscheduler.tasks.processes import ATTEMPT, MARK
 from jobscheduler.tasks.users import AccountExpired, NoSuchAccount, account, helper
+from jobscheduler.util.characters import called, unseen, what_to_do
+from jobscheduler.util.hang_guard import Hung
 
 SCHEMA: Mapping[str, Any] = MappingProxyType(
     {

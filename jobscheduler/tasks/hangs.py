@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
 
-from jobscheduler.hang_guard import HangGuard
+from jobscheduler.util.hang_guard import HangGuard
 
 GUARD = HangGuard()
 """Makes the calls of tasks that may hang."""

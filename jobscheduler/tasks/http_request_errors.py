@@ -7,8 +7,8 @@ import socket
 import ssl
 from urllib.parse import SplitResult
 
-from jobscheduler.hang_guard import Hung
 from jobscheduler.tasks.http_request_size import TooMuchFraming
+from jobscheduler.util.hang_guard import Hung
 
 
 def in_words(error: Exception, url: SplitResult, time_is_up: bool) -> str | None:

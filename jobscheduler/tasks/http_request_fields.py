@@ -8,8 +8,8 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import SplitResult, quote, quote_plus, unquote, unquote_plus, urlsplit
 
-from jobscheduler.characters import called, unseen
 from jobscheduler.tasks.base import Complaint, seconds
+from jobscheduler.util.characters import called, unseen
 
 TIMEOUT = 60.0
 """Seconds for the whole request, if the job does not say."""

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from jobscheduler.model import Problem
-from jobscheduler.secretfile import NotSecret, read_secret
+from jobscheduler.util.secret_file import NotSecret, read_secret
 
 INSTALL = (
     "`make install EXTRAS=web`, or `pip install 'waitress>=3.0.1,<4' 'Jinja2>=3.1.6,<4' 'prometheus-client>=0.21,<1'` "

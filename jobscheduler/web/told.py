@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from jobscheduler.corrections import Corrections, correction_text
 from jobscheduler.model import Status
+from jobscheduler.model.corrections import Corrections, correction_text
 
 _KNOWN = frozenset({"time", "status", "word", "level", "job_id", "run_id", "scheduled", "started", "duration"})
 _SHOWN_APART = frozenset({"reason", "last", "count", "output"})

@@ -8,8 +8,8 @@ import stat
 from pathlib import Path
 
 from jobscheduler.model import Problem
-from jobscheduler.sources.trust import Distrust, Judge, copied, quoted
-from jobscheduler.sources.way import Way, absolute
+from jobscheduler.util.path_walk import Way, absolute
+from jobscheduler.util.trust import Distrust, Judge, copied, quoted
 
 LARGEST = 4096
 """A file with more bytes than this holds no secret of ours."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from jobscheduler.sources.trust import Distrust, Judge
+from jobscheduler.util.trust import Distrust, Judge
 
 MAX_LINKS = 40
 """How many links in a row are followed; the kernel stops there, too."""

@@ -15,8 +15,8 @@ import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from jobscheduler.sources import acl
-from jobscheduler.sources.mounts import FileSystem, file_system_of, is_fuse
+from jobscheduler.util import acl
+from jobscheduler.util.mounts import FileSystem, file_system_of, is_fuse
 
 
 @dataclass(frozen=True, slots=True)

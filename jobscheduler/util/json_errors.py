@@ -6,7 +6,7 @@ import json
 import re
 from typing import NamedTuple
 
-from jobscheduler.characters import called, what_to_do
+from jobscheduler.util.characters import called, what_to_do
 
 TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"?|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
 """A piece of JSON: a text, a bracket or mark, or a word; without blanks."""

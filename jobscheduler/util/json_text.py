@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NoReturn
 
-from jobscheduler.json_syntax import TOKEN, Fault, shown, syntax_fault
+from jobscheduler.util.json_errors import TOKEN, Fault, shown, syntax_fault
 
 MAX_BYTES = 1024 * 1024
 """The largest job file, in bytes."""
