@@ -15,7 +15,7 @@ from functools import lru_cache
 
 from apscheduler.triggers import cron, date
 
-from jobscheduler.timetable import Timetable
+from jobscheduler.timetable.timetable import Timetable
 
 RETRY = timedelta(minutes=1)
 """When the scheduler is woken again for a job whose next time could not be worked out."""

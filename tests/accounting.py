@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from jobscheduler.timetable import Timetable
+from jobscheduler.timetable.timetable import Timetable
 from tests.conftest import parse_line
 
 FINAL = {"SUCCESS", "FAILURE", "SKIPPED", "MISSED"}

@@ -12,8 +12,8 @@ import pytest
 
 from jobscheduler.model import Cron, Job, TaskSpec
 from jobscheduler.model.definition_hash import fingerprint
-from jobscheduler.slots import Act, Missed, Outage, Situation, after_outage
-from jobscheduler.timetable import timetable_of
+from jobscheduler.timetable.slots import Act, Missed, Outage, Situation, after_outage
+from jobscheduler.timetable.timetable import timetable_of
 from jobscheduler.util.host_id import boot_id, host_id, is_guess, is_same_boot
 from tests.conftest import Service, job
 

@@ -16,7 +16,7 @@ import pytest
 
 from jobscheduler.model import Cron, Entry, Event, Job, Mark, Record, TaskSpec
 from jobscheduler.scheduler import Scheduler
-from jobscheduler.timetable import timetable_of
+from jobscheduler.timetable.timetable import timetable_of
 from tests.accounting import MARKING, Account, lines_of
 from tests.conftest import Service, job, wait_until
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from jobscheduler.model import Cron, Job, TaskSpec
-from jobscheduler.timetable import timetable_of
+from jobscheduler.timetable.timetable import timetable_of
 from tests.accounting import MARKING, Account, lines_of
 from tests.conftest import Service, job, wait_until
 

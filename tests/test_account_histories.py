@@ -29,9 +29,9 @@ from jobscheduler.reconcile import is_past
 from jobscheduler.runlog import LogFile, RunLog, read_back
 from jobscheduler.scheduler import Scheduler
 from jobscheduler.scheduler.held import Held
-from jobscheduler.slots import Overlap
 from jobscheduler.tasks.base import Context, Outcome, Task
-from jobscheduler.timetable import Timetable, timetable_of
+from jobscheduler.timetable.slots import Overlap
+from jobscheduler.timetable.timetable import Timetable, timetable_of
 from tests.accounting import REOPENED, TICK, lines_of
 from tests.conftest import parse_line
 

@@ -21,7 +21,7 @@ import pytest
 from jobscheduler.model import Cron, Event, Job, Level, Record, Status, TaskSpec
 from jobscheduler.runlog import LogFile, RunLog
 from jobscheduler.runlog.writer import BATCH
-from jobscheduler.timetable import Timetable, timetable_of
+from jobscheduler.timetable.timetable import Timetable, timetable_of
 from tests.accounting import FINAL, MARKING, Account, lines_of
 from tests.conftest import Service, job, parse_line, wait_until
 from tests.test_cli import run

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from jobscheduler.model import Begun, Cron, Job, Mark, Once, Past, Retry, TaskSpec
-from jobscheduler.slots import Circumstances
+from jobscheduler.timetable.slots import Circumstances
 from tests.conftest import wait_until
 from tests.test_scheduler import NOON, Gate, World, gate, job, recalled
 

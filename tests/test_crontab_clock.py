@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobscheduler.crontab import Kind, Refused, change_at, parse
-from jobscheduler.crontab.clock import END, moment_of
+from jobscheduler.timetable.crontab import Kind, Refused, change_at, parse
+from jobscheduler.timetable.crontab.wall_clock import END, moment_of
 from tests.crontab_cases import ZONES
 
 

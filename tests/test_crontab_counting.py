@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobscheduler.crontab import count_slots, instant_of, parse
-from jobscheduler.crontab.clock import END, moment_of
+from jobscheduler.timetable.crontab import count_slots, instant_of, parse
+from jobscheduler.timetable.crontab.wall_clock import END, moment_of
 
 ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Africa/Casablanca", "Asia/Kathmandu"]
 EXPRESSIONS = [

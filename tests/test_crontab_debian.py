@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from jobscheduler.crontab import parse
+from jobscheduler.timetable.crontab import parse
 
 VECTORS = json.loads((Path(__file__).parent / "data" / "debian-vectors.json").read_text())
 

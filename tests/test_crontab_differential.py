@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from cronsim import CronSim, CronSimError
 
-from jobscheduler.crontab import Refused, parse
+from jobscheduler.timetable.crontab import Refused, parse
 from tests.crontab_cases import MONTHS, WEEKDAYS, ZONES, Meaning, changes, draw, walked, window
 
 CHANGES = {name: changes(ZoneInfo(name), 2005, 2032) for name in ZONES}

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from jobscheduler.crontab import Crontab, Refused, parse
-from jobscheduler.crontab.grammar import Fault, read
-from jobscheduler.crontab.mending import mended
+from jobscheduler.timetable.crontab import Crontab, Refused, parse
+from jobscheduler.timetable.crontab.parser import Fault, read
+from jobscheduler.timetable.crontab.suggest import mended
 
 ZONE = ZoneInfo("UTC")
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from jobscheduler.crontab import Refused, is_one_time, parse_instant
+from jobscheduler.timetable.crontab import Refused, is_one_time, parse_instant
 
 BERLIN = ZoneInfo("Europe/Berlin")
 TEN = datetime(2026, 12, 1, 10, tzinfo=UTC)

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from jobscheduler.crontab import Crontab, Refused, count_slots, instant_of, is_one_time, parse, parse_instant
+from jobscheduler.timetable.crontab import Crontab, Refused, count_slots, instant_of, is_one_time, parse, parse_instant
 from tests.crontab_cases import Meaning, walked
 from tests.foreign_grammars import Line, apscheduler, aws, quartz, single_step
 

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from jobscheduler.crontab import Crontab, Kind, Refused, change_at, parse, sentence, why_not
+from jobscheduler.timetable.crontab import Crontab, Kind, Refused, change_at, parse, sentence, why_not
 from tests.crontab_cases import draw
 
 SENTENCES = {

@@ -23,7 +23,7 @@ from jobscheduler.config import BadSetting, settings_from
 from jobscheduler.database import JobTable, rows
 from jobscheduler.database.tables import MARKERS, SYSLOG
 from jobscheduler.model import Cron, Job, TaskSpec
-from jobscheduler.timetable import timetable_of
+from jobscheduler.timetable.timetable import timetable_of
 from tests.accounting import MARKING, Account, lines_of
 from tests.conftest import ROOT, Service, job, wait_until
 from tests.databases import EACH_DEEP, PASSWORD, QUOTED, Place, on_mariadb, place, server

@@ -12,7 +12,7 @@ import pytest
 
 from jobscheduler.explain import Answer, Facts, Live, Question, Story, explain, story_of
 from jobscheduler.model import Cron, Job, Once, Problem, TaskSpec
-from jobscheduler.timetable import timetable_of
+from jobscheduler.timetable.timetable import timetable_of
 
 BERLIN = ZoneInfo("Europe/Berlin")
 SLOT = datetime(2026, 11, 22, 0, 0, tzinfo=UTC)  # 01:00 in Berlin

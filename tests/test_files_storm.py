@@ -14,11 +14,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from jobscheduler import crontab, tasks
+from jobscheduler import tasks
 from jobscheduler.model import Cron
 from jobscheduler.parse import Rules
 from jobscheduler.passes import Reconciler
 from jobscheduler.sources.directory import DirectorySource
+from jobscheduler.timetable import crontab
 from tests.conftest import Service, job, wait_until
 from tests.files_support import assert_every_second_once, moment, now, put, running
 from tests.test_passes import Notes

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from jobscheduler.model import Cron, Job, Once, TaskSpec
 from jobscheduler.model.definition_hash import fingerprint, has_same_slots
-from jobscheduler.timetable import timetable_of
+from jobscheduler.timetable.timetable import timetable_of
 
 NEW_YEAR = datetime(2031, 1, 1, tzinfo=UTC)
 

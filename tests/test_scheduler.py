@@ -16,7 +16,7 @@ from jobscheduler.model import Begun, Cron, Entry, Event, Full, Job, Mark, Once,
 from jobscheduler.model.definition_hash import fingerprint
 from jobscheduler.scheduler import Scheduler
 from jobscheduler.tasks import Context, Outcome, Task, TaskFailed
-from jobscheduler.timetable import timetable_of
+from jobscheduler.timetable.timetable import timetable_of
 from tests.conftest import wait_until
 
 NOON = datetime(2096, 11, 22, 12, tzinfo=UTC)

@@ -8,7 +8,7 @@ import pytest
 
 from jobscheduler.model import Cron, Once, Record
 from jobscheduler.scheduler import Scheduler
-from jobscheduler.slots import Act
+from jobscheduler.timetable.slots import Act
 from tests.conftest import wait_until
 from tests.test_scheduler import NOON, Gate, World, gate, job, world
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from jobscheduler.model import Cron, Job, TaskSpec
-from jobscheduler.timetable import timetable_of
+from jobscheduler.timetable.timetable import timetable_of
 from tests.accounting import MARKING, Account
 from tests.conftest import ROOT, Service, job, wait_until
 from tests.tasks_support import hanging_program

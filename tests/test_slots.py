@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from jobscheduler.slots import (
+from jobscheduler.timetable.slots import (
     MOST,
     Act,
     Circumstances,
@@ -18,7 +18,7 @@ from jobscheduler.slots import (
     after_outage,
     decide,
 )
-from jobscheduler.timetable import Tally
+from jobscheduler.timetable.timetable import Tally
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 

@@ -22,7 +22,7 @@ from jobscheduler.runner.survivors import in_one_line, with_survivors
 from jobscheduler.scheduler.held import LINGERING, Held
 from jobscheduler.scheduler.ledger import Ledger
 from jobscheduler.tasks import Survivor
-from jobscheduler.timetable import timetable_of
+from jobscheduler.timetable.timetable import timetable_of
 from tests.conftest import ROOT, Service, job, wait_until
 from tests.tasks_support import SLOT, as_root
 from tests.throwaway_users import ThrowawayUser

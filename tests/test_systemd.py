@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from jobscheduler.model import Cron, Job, TaskSpec
-from jobscheduler.timetable import timetable_of
+from jobscheduler.timetable.timetable import timetable_of
 from tests.accounting import MARKING, Account
 from tests.booted import Machine, booted, filled_checkout
 from tests.conftest import ROOT, job, wait_until

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobscheduler.model import Cron, Job, Once, TaskSpec
-from jobscheduler.timetable import Timetable, timetable_of
+from jobscheduler.timetable.timetable import Timetable, timetable_of
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -178,7 +178,7 @@ def test_jitter_is_always_the_same_for_one_job_slot_and_host():
     program = """
 from datetime import UTC, datetime
 from jobscheduler.model import Cron, Job, TaskSpec
-from jobscheduler.timetable import timetable_of
+from jobscheduler.timetable.timetable import timetable_of
 job = Job("a", Cron("*/5 * * * *", "Europe/Berlin"), TaskSpec("x", "{}"), jitter=60.0)
 print(timetable_of(job, "host").start_of(datetime(2026, 11, 22, 12, 5, tzinfo=UTC)).isoformat())
 """

@@ -17,11 +17,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobscheduler import zone as zones
 from jobscheduler.parse import Rules, parse
 from jobscheduler.tasks import task_names, task_type
-from jobscheduler.zone import ZoneUnknown, named_zone, note_on, service_zone
-from jobscheduler.zone_names import TODAYS_NAME
+from jobscheduler.timetable import timezones as zones
+from jobscheduler.timetable.former_zone_names import TODAYS_NAME
+from jobscheduler.timetable.timezones import ZoneUnknown, named_zone, note_on, service_zone
 
 DATA = "/usr/share/zoneinfo"
 
@@ -117,8 +117,8 @@ def test_a_host_without_zone_data_is_told_to_install_it():
 import sys, zoneinfo
 sys.modules["tzdata"] = None
 zoneinfo.reset_tzpath([])
-from jobscheduler.zone import ZoneUnknown, named_zone, note_on, service_zone
-from jobscheduler.zone_names import TODAYS_NAME
+from jobscheduler.timetable.timezones import ZoneUnknown, named_zone, note_on, service_zone
+from jobscheduler.timetable.former_zone_names import TODAYS_NAME
 for attempt in (lambda: named_zone("Europe/Berlin"), lambda: named_zone("UTC"), lambda: service_zone(None, {"TZ": ""})):
     try:
         print(attempt())

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from jobscheduler.crontab import parse, sentence
 from jobscheduler.model import Cron, Job, Problem, Record, Status, TaskSpec
 from jobscheduler.results import Records, Results
 from jobscheduler.status import (
@@ -21,7 +20,8 @@ from jobscheduler.status import (
     record_json,
     state_of,
 )
-from jobscheduler.timetable import timetable_of
+from jobscheduler.timetable.crontab import parse, sentence
+from jobscheduler.timetable.timetable import timetable_of
 
 NOW = datetime(2026, 11, 22, 13, 32, 10, tzinfo=UTC)
 ZONE = "Europe/Berlin"

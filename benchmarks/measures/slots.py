@@ -16,9 +16,9 @@ from zoneinfo import ZoneInfo
 
 from benchmarks.figures import Goal, Row
 from benchmarks.plan import Plan
-from jobscheduler.crontab import Crontab, parse
-from jobscheduler.crontab.clock import calm
-from jobscheduler.crontab.grammar import read
+from jobscheduler.timetable.crontab import Crontab, parse
+from jobscheduler.timetable.crontab.parser import read
+from jobscheduler.timetable.crontab.wall_clock import calm
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 SCHEDULES = {

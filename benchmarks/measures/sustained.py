@@ -19,7 +19,7 @@ from benchmarks.figures import Goal, Row, percentile
 from benchmarks.plan import Plan
 from benchmarks.service import Ran, Service, ran, service
 from jobscheduler.model import Cron, Job, TaskSpec
-from jobscheduler.timetable import timetable_of
+from jobscheduler.timetable.timetable import timetable_of
 
 RATE = 200
 SCHEDULE = "* * * * * *"

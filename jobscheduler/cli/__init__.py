@@ -15,7 +15,7 @@ from jobscheduler.cli.problems import show
 from jobscheduler.config import BadSetting
 from jobscheduler.control.client import Refusal, Unreachable
 from jobscheduler.model import Problem
-from jobscheduler.zone import ZoneUnknown
+from jobscheduler.timetable.timezones import ZoneUnknown
 
 VERBS = {
     "serve": "serve",

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from jobscheduler import crontab
 from jobscheduler.cli.asking import as_the_service_has_it, target
 from jobscheduler.cli.facts import found_in_files, told_by_the_service, with_the_log
 from jobscheduler.cli.instants import Wrong, about
@@ -19,9 +18,10 @@ from jobscheduler.cli.problems import as_object, show
 from jobscheduler.cli.table import printable
 from jobscheduler.config import Settings
 from jobscheduler.control.client import Refusal, Unreachable, ask
-from jobscheduler.crontab import Refused
 from jobscheduler.explain import Answer, Facts, Question, explain
 from jobscheduler.model import Problem
+from jobscheduler.timetable import crontab
+from jobscheduler.timetable.crontab import Refused
 
 SUMMARY = "say why a job did or did not run at a time, or when it will run next"
 EXAMPLES = """examples:

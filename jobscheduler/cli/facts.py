@@ -25,7 +25,7 @@ from jobscheduler.runlog.parsing import RECORDS, parse_line
 from jobscheduler.runlog.wanted import SLACK, Wanted
 from jobscheduler.sources.directory import is_job_file
 from jobscheduler.status import State
-from jobscheduler.zone import ZoneUnknown, named_zone
+from jobscheduler.timetable.timezones import ZoneUnknown, named_zone
 
 _OF_THE_SCHEDULE = ("job_id", "schedule", "timezone", "enabled", "catch_up", "jitter", "not_before", "not_after")
 _HARMLESS = {"type": "execute_command", "command": "true"}

@@ -16,9 +16,9 @@ from jobscheduler.model import Job, Problem, in_order
 from jobscheduler.parse import Rules, conflict, oddities, parse
 from jobscheduler.sources import Read, SourceUnavailable
 from jobscheduler.sources.directory import DirectorySource, OpenDirectory, is_job_file
+from jobscheduler.timetable.timezones import service_zone
 from jobscheduler.util import trust
 from jobscheduler.util.path_walk import is_missing
-from jobscheduler.zone import service_zone
 
 Verdict = Job | tuple[Problem, ...]
 

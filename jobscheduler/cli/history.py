@@ -23,7 +23,7 @@ from jobscheduler.model.corrections import Corrections, correction_text
 from jobscheduler.runlog import history
 from jobscheduler.runlog.parsing import RECORDS
 from jobscheduler.runlog.wanted import Found, Wanted
-from jobscheduler.zone import ZoneUnknown, service_zone
+from jobscheduler.timetable.timezones import ZoneUnknown, service_zone
 
 SUMMARY = "show what became of slots, from the log files"
 EXAMPLES = """examples:

@@ -8,9 +8,9 @@ from datetime import date as day
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from jobscheduler import crontab
-from jobscheduler.crontab import Refused
 from jobscheduler.model import Problem
+from jobscheduler.timetable import crontab
+from jobscheduler.timetable.crontab import Refused
 from jobscheduler.util import durations
 
 SINCE = (

@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-from jobscheduler import crontab
 from jobscheduler.cli.files import definitions, path_named, rules_of
 from jobscheduler.cli.instants import Wrong, about, instant
 from jobscheduler.cli.options import add_options, settings_of
 from jobscheduler.cli.problems import show
 from jobscheduler.cli.validate import level_of
-from jobscheduler.crontab import Crontab, Refused
 from jobscheduler.model import Cron, Job, Problem
-from jobscheduler.timetable import Timetable, timetable_of
-from jobscheduler.zone import named_zone, note_on
+from jobscheduler.timetable import crontab
+from jobscheduler.timetable.crontab import Crontab, Refused
+from jobscheduler.timetable.timetable import Timetable, timetable_of
+from jobscheduler.timetable.timezones import named_zone, note_on
 
 SUMMARY = "show the next slots of job files or of a crontab expression"
 EXAMPLES = """examples:

@@ -12,8 +12,8 @@ from jobscheduler.cli.files import checked, path_named, rules_of
 from jobscheduler.cli.options import add_options, settings_of
 from jobscheduler.cli.problems import as_object, show
 from jobscheduler.model import Job, Problem
+from jobscheduler.timetable.timezones import note_on
 from jobscheduler.util.secret_file import exposed_url
-from jobscheduler.zone import note_on
 
 SUMMARY = "check job files and show all their problems"
 EXAMPLES = """examples:

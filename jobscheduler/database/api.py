@@ -22,7 +22,7 @@ from jobscheduler.database.making import make_tables, wait_for_others
 from jobscheduler.database.rows import Row
 from jobscheduler.model import Problem
 from jobscheduler.parse import Rules
-from jobscheduler.zone import service_zone
+from jobscheduler.timetable.timezones import service_zone
 
 TRIES = 6
 """How often a change is tried while other programs' changes are in its way."""

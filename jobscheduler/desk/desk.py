@@ -13,7 +13,6 @@ from jobscheduler.desk.snapshots import SHOWN, Holder, Snapshots
 from jobscheduler.model import Job, Level, Problem, Tell
 from jobscheduler.runner import Run, tail
 from jobscheduler.scheduler import Endless, Scheduler
-from jobscheduler.slots import Act, Overlap
 from jobscheduler.status import (
     Impossible,
     Snapshot,
@@ -25,6 +24,7 @@ from jobscheduler.status import (
     record_json,
     service_json,
 )
+from jobscheduler.timetable.slots import Act, Overlap
 
 KEPT = 1000
 """How many runs by hand are kept to be asked about."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from jobscheduler import __version__, crontab
+from jobscheduler import __version__
 from jobscheduler.catalog import Condition
 from jobscheduler.catalog import State as FileState
 from jobscheduler.config import Settings
@@ -17,6 +17,7 @@ from jobscheduler.results import Results
 from jobscheduler.scheduler import Scheduler
 from jobscheduler.status import Detail, JobStatus, ServiceStatus, Snapshot, Standing, State, state_of
 from jobscheduler.tasks.aftermath import AFTERMATH
+from jobscheduler.timetable import crontab
 from jobscheduler.util.host_id import uptime
 
 SHOWN = 10

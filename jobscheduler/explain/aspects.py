@@ -6,13 +6,13 @@ import difflib
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 
-from jobscheduler import crontab
-from jobscheduler.crontab import Crontab
 from jobscheduler.explain.facts import Answer, Facts, Question
 from jobscheduler.explain.words import length, moment, result, time_of
 from jobscheduler.model import Cron, Job
-from jobscheduler.timetable import Timetable, timetable_of
-from jobscheduler.zone import note_on
+from jobscheduler.timetable import crontab
+from jobscheduler.timetable.crontab import Crontab
+from jobscheduler.timetable.timetable import Timetable, timetable_of
+from jobscheduler.timetable.timezones import note_on
 
 TICK = timedelta(microseconds=1)
 DISABLED = "the job is disabled (`enabled` is false)"

@@ -13,8 +13,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 
-from jobscheduler import crontab
-from jobscheduler.crontab import Crontab
 from jobscheduler.explain.aspects import (
     DISABLED,
     TICK,
@@ -34,7 +32,9 @@ from jobscheduler.explain.facts import Answer, Facts, Question
 from jobscheduler.explain.story import instant
 from jobscheduler.explain.words import background, moment, result, time_of, word_of
 from jobscheduler.model import Job
-from jobscheduler.timetable import Timetable, timetable_of
+from jobscheduler.timetable import crontab
+from jobscheduler.timetable.crontab import Crontab
+from jobscheduler.timetable.timetable import Timetable, timetable_of
 
 SOON = timedelta(seconds=15)
 """A slot may be decided so much later than it is due, on a host that is busy or has slept."""

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from itertools import islice
 
-from jobscheduler.crontab import Crontab
 from jobscheduler.explain.aspects import (
     age_limit,
     change_of_clock,
@@ -21,7 +20,8 @@ from jobscheduler.explain.aspects import (
 from jobscheduler.explain.facts import Answer, Facts, Question
 from jobscheduler.explain.words import moment
 from jobscheduler.model import Job
-from jobscheduler.timetable import Timetable, timetable_of
+from jobscheduler.timetable.crontab import Crontab
+from jobscheduler.timetable.timetable import Timetable, timetable_of
 
 SHOWN = 3
 """How many slots to come are told."""

@@ -6,8 +6,8 @@ import hashlib
 from datetime import UTC, datetime
 from functools import lru_cache
 
-from jobscheduler.crontab import parse
 from jobscheduler.model import Cron, Job, TaskSpec, nominal
+from jobscheduler.timetable.crontab import parse
 
 WHEN = 6
 """So many of the first hexadecimal digits are of what decides the slots alone."""

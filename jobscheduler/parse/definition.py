@@ -13,10 +13,10 @@ from itertools import islice
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from jobscheduler import crontab, zone
 from jobscheduler.model import MAX_DELAY, NO_TASK, Cron, Job, Once, Problem, Retry, TaskSpec
 from jobscheduler.parse import schema
 from jobscheduler.parse.schema import Finding
+from jobscheduler.timetable import crontab, timezones
 from jobscheduler.util import durations, json_text
 
 MOST = 20
@@ -209,8 +209,8 @@ class _Parsing:
         if not isinstance(name, str):
             return self.rules.zone
         try:
-            return zone.named_zone(name)
-        except zone.ZoneUnknown as unknown:
+            return timezones.named_zone(name)
+        except timezones.ZoneUnknown as unknown:
             self.say(str(unknown), ("timezone",), help=unknown.help, host=unknown.of_host)
             return None
 

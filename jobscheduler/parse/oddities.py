@@ -9,9 +9,9 @@ from typing import Any
 
 from jobscheduler.model import NO_TASK, Job, Problem
 from jobscheduler.parse.definition import Rules, located
+from jobscheduler.timetable.timezones import note_on
 from jobscheduler.util import json_text
 from jobscheduler.util.characters import called, unseen, what_to_do
-from jobscheduler.zone import note_on
 
 _TEXTS_OF_TASK = ("command", "cwd")
 _DASH = re.compile(r"(?:^|\s)([^\x00-\x7f])\1?[A-Za-z]")

@@ -12,8 +12,8 @@ from jobscheduler.runner import end_leftovers
 from jobscheduler.scheduler import beyond
 from jobscheduler.scheduler.beyond import AGAIN, NOTHING, Beyond
 from jobscheduler.scheduler.held import CORRECTS, interrupted_record, missed_record
-from jobscheduler.slots import Act, Decision, Missed, Outage, Overlap, Range, Situation, after_outage
-from jobscheduler.timetable import Timetable
+from jobscheduler.timetable.slots import Act, Decision, Missed, Outage, Overlap, Range, Situation, after_outage
+from jobscheduler.timetable.timetable import Timetable
 from jobscheduler.util.host_id import is_same_boot
 from jobscheduler.util.spans import TICK, Span, covering, overlap, without
 

@@ -15,8 +15,8 @@ from jobscheduler.model.definition_hash import fingerprint
 from jobscheduler.runner import Run
 from jobscheduler.scheduler.beyond import AGAIN, NOTHING, Beyond, cooled, passed, set_back
 from jobscheduler.scheduler.held import CORRECTS, Held
-from jobscheduler.slots import Decision, Missed, Situation
-from jobscheduler.timetable import Timetable
+from jobscheduler.timetable.slots import Decision, Missed, Situation
+from jobscheduler.timetable.timetable import Timetable
 from jobscheduler.util.spans import TICK, Span, within
 
 REMEMBERED = timedelta(days=2)

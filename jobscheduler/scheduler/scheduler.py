@@ -29,9 +29,9 @@ from jobscheduler.scheduler.ledger import Ledger
 from jobscheduler.scheduler.lingering import lingering_text, lingers
 from jobscheduler.scheduler.trust import believed
 from jobscheduler.scheduler.wakes import Wakes
-from jobscheduler.slots import Act, Circumstances, Decision, Missed, act_by_hand, decide
 from jobscheduler.status import Behind, Going, Standing
-from jobscheduler.timetable import Timetable, timetable_of
+from jobscheduler.timetable.slots import Act, Circumstances, Decision, Missed, act_by_hand, decide
+from jobscheduler.timetable.timetable import Timetable, timetable_of
 from jobscheduler.triggers import trigger_for
 from jobscheduler.util.host_id import uptime
 from jobscheduler.util.spans import TICK, Span, covering, united

@@ -31,11 +31,11 @@ from jobscheduler.service.lookout import Lookout, text_of
 from jobscheduler.service.mailbox import STOPS, Mailbox
 from jobscheduler.sources import SourceUnavailable
 from jobscheduler.status import Behind
+from jobscheduler.timetable.timezones import ZoneUnknown, note_on, service_zone, zone_signature
 from jobscheduler.util.durations import lasting
 from jobscheduler.util.hang_guard import HangGuard, Hung
 from jobscheduler.watch import Watch
 from jobscheduler.web import CannotServe, token_for
-from jobscheduler.zone import ZoneUnknown, note_on, service_zone, zone_signature
 
 TEND = 1.0
 """How often the jobs directory, the clock and the pool are looked at, in seconds."""

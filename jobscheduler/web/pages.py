@@ -20,12 +20,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from jobscheduler.model import Status
 from jobscheduler.status import JobStatus, Snapshot, State, schedule_text
+from jobscheduler.timetable.timezones import ZoneUnknown, named_zone
 from jobscheduler.web import looks
 from jobscheduler.web.face import Face
 from jobscheduler.web.scale import SIDE, View, hours
 from jobscheduler.web.timeline import MOST_ROWS, MOST_SLOTS, TROUBLE, WORDS, Timeline, chosen, row, timeline
 from jobscheduler.web.told import Told, latest, told
-from jobscheduler.zone import ZoneUnknown, named_zone
 
 PER_PAGE = 100
 """How many jobs, or files, are on one page."""

@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from zoneinfo import ZoneInfo
 
-from jobscheduler.zone_help import help_for, is_prefixed, note_on, renamed, without_prefix
+from jobscheduler.timetable.timezone_help import help_for, is_prefixed, note_on, renamed, without_prefix
 
 __all__ = ["ZoneUnknown", "known", "named_zone", "note_on", "service_zone", "zone_signature"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from jobscheduler.zone_names import TODAYS_NAME
+from jobscheduler.timetable.former_zone_names import TODAYS_NAME
 
 _OFFSET = re.compile(
     r"(?:UTC|GMT)?(?P<sign>[+\-\u2212])(?P<hours>0?[0-9]|1[0-9])(?::?(?P<minutes>[0-5][0-9]))?", re.IGNORECASE

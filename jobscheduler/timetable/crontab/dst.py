@@ -7,9 +7,9 @@ from datetime import datetime
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
-from jobscheduler.crontab.clock import DAY, high_water, instant_of, offset_at, readings, shown
-from jobscheduler.crontab.value import Crontab
-from jobscheduler.crontab.words import MONTHS, WEEKDAYS, numbers_in, ranged
+from jobscheduler.timetable.crontab.crontab import Crontab
+from jobscheduler.timetable.crontab.describe import MONTHS, WEEKDAYS, numbers_in, ranged
+from jobscheduler.timetable.crontab.wall_clock import DAY, high_water, instant_of, offset_at, readings, shown
 
 
 class Kind(StrEnum):

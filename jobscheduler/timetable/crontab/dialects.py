@@ -14,11 +14,11 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from jobscheduler.crontab.grammar import DAY, FIELDS, WEEKDAY, WEEKDAY_NAMES, Fault, Field, read
-from jobscheduler.crontab.names import shortened
-from jobscheduler.crontab.suggestion import NoGuess, Suggestion
-from jobscheduler.crontab.value import Crontab
-from jobscheduler.crontab.years import Years, years_of
+from jobscheduler.timetable.crontab.crontab import Crontab
+from jobscheduler.timetable.crontab.full_names import shortened
+from jobscheduler.timetable.crontab.parser import DAY, FIELDS, WEEKDAY, WEEKDAY_NAMES, Fault, Field, read
+from jobscheduler.timetable.crontab.suggestion import NoGuess, Suggestion
+from jobscheduler.timetable.crontab.years import Years, years_of
 
 _NEAREST = "crontab cannot say the nearest working day"
 _BEFORE_LAST = "days before the last one of a month cannot be counted"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import unicodedata
 
-from jobscheduler.crontab.forms import IGNORES, form_of
-from jobscheduler.crontab.grammar import LARGEST_STEP, LONGEST, MACROS, WEEKDAY, Fault, Field, Word, words_of
-from jobscheduler.crontab.mending import suggestion
-from jobscheduler.crontab.refused import Refused, quoted
-from jobscheduler.crontab.suggestion import Suggestion
-from jobscheduler.crontab.years import looks_like_years
+from jobscheduler.timetable.crontab.errors import Refused, quoted
+from jobscheduler.timetable.crontab.parser import LARGEST_STEP, LONGEST, MACROS, WEEKDAY, Fault, Field, Word, words_of
+from jobscheduler.timetable.crontab.suggest import suggestion
+from jobscheduler.timetable.crontab.suggestion import Suggestion
+from jobscheduler.timetable.crontab.unknown_items import IGNORES, form_of
+from jobscheduler.timetable.crontab.years import looks_like_years
 
 _ANY = "write five fields, for example `0 1 * * *` for 01:00 every day"
 _NEVER = "Debian's cron accepts this and never runs it"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from jobscheduler.crontab.suggestion import NoGuess
+from jobscheduler.timetable.crontab.suggestion import NoGuess
 
 _FIRST, _LAST = 1970, 2199
 _ITEM = re.compile(r"(?P<low>\*|[0-9]{4})(?:-(?P<high>[0-9]{4}))?(?:/(?P<step>[0-9]{1,3}))?")

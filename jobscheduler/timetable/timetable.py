@@ -14,9 +14,9 @@ from functools import lru_cache
 from itertools import islice, takewhile
 from zoneinfo import ZoneInfo
 
-from jobscheduler.crontab import Crontab, count_slots, instant_of, parse
 from jobscheduler.model import Cron, Job, Once, nominal
-from jobscheduler.zone import named_zone
+from jobscheduler.timetable.crontab import Crontab, count_slots, instant_of, parse
+from jobscheduler.timetable.timezones import named_zone
 
 _TICK = timedelta(microseconds=1)
 _SECOND = timedelta(seconds=1)

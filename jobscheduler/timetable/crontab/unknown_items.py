@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from jobscheduler.crontab.dialects import JITTER
-from jobscheduler.crontab.grammar import DAY, WEEKDAY, Field
-from jobscheduler.crontab.names import shortened
+from jobscheduler.timetable.crontab.dialects import JITTER
+from jobscheduler.timetable.crontab.full_names import shortened
+from jobscheduler.timetable.crontab.parser import DAY, WEEKDAY, Field
 
 IGNORES = "Debian's cron accepts this and ignores the part it does not understand"
 _QUARTZ = "here weekdays count from 0 or 7, Sunday; in Quartz and AWS EventBridge from 1, Sunday"

@@ -8,12 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from jobscheduler.crontab.dialects import AWS, from_dialect, from_jenkins, one_day_field
-from jobscheduler.crontab.grammar import MONTH_NAMES, WEEKDAY_NAMES, Fault, read
-from jobscheduler.crontab.names import shortened
-from jobscheduler.crontab.ordinals import from_ordinals
-from jobscheduler.crontab.suggestion import NoGuess, Suggestion
-from jobscheduler.crontab.years import looks_like_years, years_of
+from jobscheduler.timetable.crontab.dialects import AWS, from_dialect, from_jenkins, one_day_field
+from jobscheduler.timetable.crontab.full_names import shortened
+from jobscheduler.timetable.crontab.ordinals import from_ordinals
+from jobscheduler.timetable.crontab.parser import MONTH_NAMES, WEEKDAY_NAMES, Fault, read
+from jobscheduler.timetable.crontab.suggestion import NoGuess, Suggestion
+from jobscheduler.timetable.crontab.years import looks_like_years, years_of
 
 _QUOTES = "\"'`\N{LEFT DOUBLE QUOTATION MARK}\N{RIGHT DOUBLE QUOTATION MARK}"
 _MINUTES, _HOURS = 60, 24

@@ -20,7 +20,16 @@ from datetime import date, datetime
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from jobscheduler.crontab.clock import DAY, END, FIRST, high_water, instant_of, moment_of, piece_at, reached
+from jobscheduler.timetable.crontab.wall_clock import (
+    DAY,
+    END,
+    FIRST,
+    high_water,
+    instant_of,
+    moment_of,
+    piece_at,
+    reached,
+)
 
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 _LENGTHS = (0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)

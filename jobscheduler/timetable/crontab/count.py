@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from datetime import date
 from zoneinfo import ZoneInfo
 
-from jobscheduler.crontab.clock import DAY, END, FIRST, Piece, high_water, pieces
-from jobscheduler.crontab.value import Crontab
+from jobscheduler.timetable.crontab.crontab import Crontab
+from jobscheduler.timetable.crontab.wall_clock import DAY, END, FIRST, Piece, high_water, pieces
 
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 

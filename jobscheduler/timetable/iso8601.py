@@ -13,8 +13,8 @@ from calendar import monthrange
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from jobscheduler.crontab.clock import DAY, moment_of, offset_at, reached, readings, shown, wall_of
-from jobscheduler.crontab.refused import Refused, quoted
+from jobscheduler.timetable.crontab.errors import Refused, quoted
+from jobscheduler.timetable.crontab.wall_clock import DAY, moment_of, offset_at, reached, readings, shown, wall_of
 
 LONGEST = 100
 """Characters of the longest text that is read."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from jobscheduler.crontab.value import Crontab, DayRule
+from jobscheduler.timetable.crontab.crontab import Crontab, DayRule
 
 _MOST_TIMES = 6
 MONTHS = (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import unicodedata
 
-from jobscheduler.crontab.grammar import LONGEST
-from jobscheduler.crontab.suggestion import NoGuess
+from jobscheduler.timetable.crontab.parser import LONGEST
+from jobscheduler.timetable.crontab.suggestion import NoGuess
 
 
 def plain(text: str) -> str:

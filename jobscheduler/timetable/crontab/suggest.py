@@ -10,10 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 
-from jobscheduler.crontab.dialects import plainest
-from jobscheduler.crontab.foreign import field_like, is_user_or_command, rewritten
-from jobscheduler.crontab.forms import IGNORES, NO_FORM, form_of
-from jobscheduler.crontab.grammar import (
+from jobscheduler.timetable.crontab.ascii import plain
+from jobscheduler.timetable.crontab.dialects import plainest
+from jobscheduler.timetable.crontab.foreign_lines import field_like, is_user_or_command, rewritten
+from jobscheduler.timetable.crontab.full_names import shortened
+from jobscheduler.timetable.crontab.parser import (
     DAY,
     FIELDS,
     HOUR,
@@ -30,9 +31,8 @@ from jobscheduler.crontab.grammar import (
     read,
     words_of,
 )
-from jobscheduler.crontab.names import shortened
-from jobscheduler.crontab.plain import plain
-from jobscheduler.crontab.suggestion import NoGuess, Suggestion
+from jobscheduler.timetable.crontab.suggestion import NoGuess, Suggestion
+from jobscheduler.timetable.crontab.unknown_items import IGNORES, NO_FORM, form_of
 
 __all__ = ["IGNORES", "mended", "suggestion"]
 

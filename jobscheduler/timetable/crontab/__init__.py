@@ -1,14 +1,14 @@
 """Crontab text -> a value; wall-clock times -> instants; the words for it. Pure: zone data comes as `ZoneInfo`."""
 
-from jobscheduler.crontab.changes import Change, Kind, change_at, why_not
-from jobscheduler.crontab.clock import instant_of
-from jobscheduler.crontab.counting import count_slots
-from jobscheduler.crontab.explaining import refusal
-from jobscheduler.crontab.grammar import Fault, read
-from jobscheduler.crontab.instant import is_one_time, parse_instant
-from jobscheduler.crontab.refused import Refused
-from jobscheduler.crontab.value import Crontab
-from jobscheduler.crontab.words import sentence
+from jobscheduler.timetable.crontab.count import count_slots
+from jobscheduler.timetable.crontab.crontab import Crontab
+from jobscheduler.timetable.crontab.describe import sentence
+from jobscheduler.timetable.crontab.dst import Change, Kind, change_at, why_not
+from jobscheduler.timetable.crontab.errors import Refused
+from jobscheduler.timetable.crontab.messages import refusal
+from jobscheduler.timetable.crontab.parser import Fault, read
+from jobscheduler.timetable.crontab.wall_clock import instant_of
+from jobscheduler.timetable.iso8601 import is_one_time, parse_instant
 
 __all__ = [
     "Change",

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from jobscheduler.crontab.grammar import MONTH_NAMES, WEEKDAY_NAMES
-from jobscheduler.crontab.names import shortened
-from jobscheduler.crontab.suggestion import NoGuess
+from jobscheduler.timetable.crontab.full_names import shortened
+from jobscheduler.timetable.crontab.parser import MONTH_NAMES, WEEKDAY_NAMES
+from jobscheduler.timetable.crontab.suggestion import NoGuess
 
 _ORDINAL = r"(?:[0-9]+(?:st|nd|rd|th)|last)"
 _NUMBER = r"[0-9*?,/-]+"

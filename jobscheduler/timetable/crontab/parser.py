@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
-from jobscheduler.crontab.value import Crontab, DayRule
+from jobscheduler.timetable.crontab.crontab import Crontab, DayRule
 
 MACROS = {
     "@yearly": "0 0 1 1 *",

@@ -1,0 +1,1 @@
+"""When a job is due. Pure: no clock, no files but time zone data."""
