@@ -15,9 +15,9 @@ from zoneinfo import ZoneInfo
 from benchmarks import fleet
 from benchmarks.figures import Spread
 from jobscheduler import tasks
-from jobscheduler.parse import Rules
-from jobscheduler.passes import Reconciler
-from jobscheduler.sources.directory import DirectorySource
+from jobscheduler.jobs.directory import DirectorySource
+from jobscheduler.jobs.parser import Rules
+from jobscheduler.jobs.reconciler import Reconciler
 
 ROUNDS = 10
 

@@ -14,9 +14,9 @@ from types import TracebackType
 from typing import Self
 
 from jobscheduler.config import Settings
+from jobscheduler.jobs.sources import Source, SourceUnavailable
 from jobscheduler.model import Problem
 from jobscheduler.runlog import LogFile, LogRefused, examine
-from jobscheduler.sources import Source, SourceUnavailable
 from jobscheduler.util.file_locks import Held, Locks, holders_of, is_trusted, lock, name_for
 from jobscheduler.util.path_walk import is_missing
 

@@ -72,7 +72,7 @@ def mount(place: str, uid: int) -> None:
 def main() -> None:
     """Mount, read, print."""
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-    from jobscheduler.sources.directory import DirectorySource
+    from jobscheduler.jobs.directory import DirectorySource
 
     place, uid, jobs, name = sys.argv[1:]
     mount(place, int(uid))

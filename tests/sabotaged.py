@@ -14,9 +14,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from jobscheduler import passes, watch
 from jobscheduler.cli import main
-from jobscheduler.parse import parse
+from jobscheduler.jobs import reconciler, watcher
+from jobscheduler.jobs.parser import parse
 
 ORDER = Path(os.environ["SABOTAGE"])
 
@@ -36,7 +36,7 @@ def obey() -> None:
         except FileNotFoundError:
             continue
         for thread in threading.enumerate():
-            if (order == "observer dies" and isinstance(thread, watch.BaseObserver)) or (
+            if (order == "observer dies" and isinstance(thread, watcher.BaseObserver)) or (
                 order == "emitter dies" and type(thread).__name__ == "InotifyEmitter"
             ):
                 ORDER.unlink()
@@ -44,7 +44,7 @@ def obey() -> None:
                 break
 
 
-class Breakable(passes.Reconciler):
+class Breakable(reconciler.Reconciler):
     """Passes that fail to order, or only those that the Observer asks for."""
 
     def look_at(self, names: Any) -> None:
@@ -61,7 +61,7 @@ class Breakable(passes.Reconciler):
 if __name__ == "__main__":
     import jobscheduler.service.serving as built
 
-    assert parse is passes.parse
+    assert parse is reconciler.parse
     built.Reconciler = Breakable  # type: ignore[misc]
     threading.Thread(target=obey, daemon=True).start()
     raise SystemExit(main())

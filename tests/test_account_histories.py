@@ -23,9 +23,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobscheduler import tasks
+from jobscheduler.jobs.plan import is_past
 from jobscheduler.model import Cron, Entry, Event, Job, Level, Once, TaskSpec
 from jobscheduler.model.definition_hash import in_log
-from jobscheduler.reconcile import is_past
 from jobscheduler.runlog import LogFile, RunLog, read_back
 from jobscheduler.scheduler import Scheduler
 from jobscheduler.scheduler.held import Held

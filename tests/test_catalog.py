@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from jobscheduler.catalog import Catalog, Report, State
+from jobscheduler.jobs.catalog import Catalog, Report, State
 from jobscheduler.model import Cron, Job, Problem, TaskSpec
 
 X = Job("x", Cron("0 1 * * *", "UTC"), TaskSpec.of("t", {}))

@@ -30,7 +30,7 @@ from jobscheduler.database import (
 )
 from jobscheduler.database.connecting import Database
 from jobscheduler.database.tables import MARKERS, VERSIONS
-from jobscheduler.parse import Rules, parse
+from jobscheduler.jobs.parser import Rules, parse
 from tests.conftest import job
 from tests.databases import PASSWORD, QUOTED, Place, on_mariadb, place, server
 

@@ -19,9 +19,9 @@ from jobscheduler.database.connecting import Database
 from jobscheduler.database.reload import Reloader
 from jobscheduler.database.source import DatabaseSource
 from jobscheduler.database.tables import MARKERS
+from jobscheduler.jobs.directory import DirectorySource
+from jobscheduler.jobs.reconciler import Reconciler
 from jobscheduler.model import Level, Value
-from jobscheduler.passes import Reconciler
-from jobscheduler.sources.directory import DirectorySource
 from tests.conftest import job, wait_until
 from tests.databases import Place, on_mariadb, place, server
 from tests.test_database import RULES, table_of

@@ -15,10 +15,10 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from jobscheduler import tasks
+from jobscheduler.jobs.directory import DirectorySource
+from jobscheduler.jobs.parser import Rules
+from jobscheduler.jobs.reconciler import Reconciler
 from jobscheduler.model import Cron
-from jobscheduler.parse import Rules
-from jobscheduler.passes import Reconciler
-from jobscheduler.sources.directory import DirectorySource
 from jobscheduler.timetable import crontab
 from tests.conftest import Service, job, wait_until
 from tests.files_support import assert_every_second_once, moment, now, put, running

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
+from jobscheduler.jobs.watcher import State
 from jobscheduler.service.lookout import Lookout
 from jobscheduler.util.hang_guard import HangGuard
-from jobscheduler.watch import State
 
 
 class Host:

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobscheduler import tasks
+from jobscheduler.jobs.parser import Rules, conflict, parse, parse_task, public_schema
 from jobscheduler.model import NO_TASK, Cron, Job, Once, Problem, Retry, TaskSpec
-from jobscheduler.parse import Rules, conflict, parse, parse_task, public_schema
 from jobscheduler.util import durations
 from tests.conftest import job
 

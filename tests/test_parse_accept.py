@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobscheduler import tasks
-from jobscheduler.parse import schema
-from jobscheduler.parse.accept import acceptor
+from jobscheduler.jobs.parser import schema
+from jobscheduler.jobs.parser.fast_schema import acceptor
 
 SCALARS = st.one_of(
     st.none(),

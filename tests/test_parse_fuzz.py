@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jobscheduler import tasks
+from jobscheduler.jobs.parser import Rules, conflict, parse
 from jobscheduler.model import Job, Problem
-from jobscheduler.parse import Rules, conflict, parse
 from tests.conftest import ROOT, job
 
 RULES = Rules(ZoneInfo("Europe/Berlin"), tasks.task_type, tasks.task_names())

@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo, available_timezones
 import pytest
 
 from jobscheduler import tasks
+from jobscheduler.jobs.parser import Rules, parse
 from jobscheduler.model import Job, Problem
-from jobscheduler.parse import Rules, parse
 from tests.conftest import job
 
 RULES = Rules(ZoneInfo("UTC"), tasks.task_type, tasks.task_names())

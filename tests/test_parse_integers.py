@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from jobscheduler import tasks
+from jobscheduler.jobs.parser import Rules, parse
+from jobscheduler.jobs.parser.integers import converter
 from jobscheduler.model import Job
-from jobscheduler.parse import Rules, parse
-from jobscheduler.parse.integers import converter
 from tests.conftest import job
 from tests.tasks_support import as_root, context
 

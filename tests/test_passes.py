@@ -13,12 +13,12 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from jobscheduler import tasks
+from jobscheduler.jobs import directory
+from jobscheduler.jobs.directory import DirectorySource
+from jobscheduler.jobs.parser import Rules
+from jobscheduler.jobs.reconciler import Reconciler
 from jobscheduler.model import Job, Level, Value
 from jobscheduler.model.definition_hash import in_log
-from jobscheduler.parse import Rules
-from jobscheduler.passes import Reconciler
-from jobscheduler.sources import directory
-from jobscheduler.sources.directory import DirectorySource
 from tests.conftest import job
 
 NOON = datetime(2020, 11, 22, 12, tzinfo=UTC)

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from jobscheduler.jobs.plan import Plan, plan
 from jobscheduler.model import Cron, Job, Once, TaskSpec
-from jobscheduler.reconcile import Plan, plan
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 TASK = TaskSpec.of("execute_command", {"command": "true"})

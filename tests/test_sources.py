@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from jobscheduler.sources import SourceUnavailable
-from jobscheduler.sources.directory import DirectorySource, is_job_file
+from jobscheduler.jobs.directory import DirectorySource, is_job_file
+from jobscheduler.jobs.sources import SourceUnavailable
 from jobscheduler.util.trust import Rules
 from tests.conftest import wait_until
 

@@ -19,8 +19,8 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounts file systems, 
 LOOK = """
 import sys
 from pathlib import Path
-from jobscheduler.sources import SourceUnavailable
-from jobscheduler.sources.directory import DirectorySource
+from jobscheduler.jobs.sources import SourceUnavailable
+from jobscheduler.jobs.directory import DirectorySource
 try:
     with DirectorySource(Path(sys.argv[1])).look() as view:
         found = view.read("a.json")

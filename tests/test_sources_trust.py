@@ -17,9 +17,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from jobscheduler.jobs import directory
+from jobscheduler.jobs.directory import DirectorySource
+from jobscheduler.jobs.sources import Read, SourceUnavailable
 from jobscheduler.model import Problem
-from jobscheduler.sources import Read, SourceUnavailable, directory
-from jobscheduler.sources.directory import DirectorySource
 from tests.conftest import job
 from tests.files_support import put
 from tests.throwaway_users import ThrowawayUser

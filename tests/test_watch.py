@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from watchdog.events import FileClosedEvent, FileMovedEvent
 
-from jobscheduler.sources.directory import DirectorySource, is_job_file
-from jobscheduler.watch import Hints, State, Watch
+from jobscheduler.jobs.directory import DirectorySource, is_job_file
+from jobscheduler.jobs.watcher import Hints, State, Watch
 from tests.conftest import threads_since, wait_until
 
 

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobscheduler.parse import Rules, parse
+from jobscheduler.jobs.parser import Rules, parse
 from jobscheduler.tasks import task_names, task_type
 from jobscheduler.timetable import timezones as zones
 from jobscheduler.timetable.former_zone_names import TODAYS_NAME

@@ -7,10 +7,10 @@ from functools import partial
 from pathlib import Path
 
 from jobscheduler.alerts.room import Defaults
+from jobscheduler.jobs.directory import DirectorySource
+from jobscheduler.jobs.parser import Rules, parse_task
+from jobscheduler.jobs.sources import Read, SourceUnavailable
 from jobscheduler.model import Problem, TaskSpec
-from jobscheduler.parse import Rules, parse_task
-from jobscheduler.sources import Read, SourceUnavailable
-from jobscheduler.sources.directory import DirectorySource
 from jobscheduler.util.hang_guard import HangGuard
 
 

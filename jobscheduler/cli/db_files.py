@@ -11,10 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from jobscheduler.cli.problems import show
+from jobscheduler.jobs.directory import DirectorySource, is_job_file
+from jobscheduler.jobs.parser import Rules, conflict, oddities, parse
+from jobscheduler.jobs.sources import SourceUnavailable
 from jobscheduler.model import Job, Problem, in_order
-from jobscheduler.parse import Rules, conflict, oddities, parse
-from jobscheduler.sources import SourceUnavailable
-from jobscheduler.sources.directory import DirectorySource, is_job_file
 from jobscheduler.util.path_walk import Way, absolute
 from jobscheduler.util.trust import Judge
 

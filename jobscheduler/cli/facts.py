@@ -17,13 +17,13 @@ from jobscheduler.cli.files import definitions, rules_of
 from jobscheduler.cli.history import NoLog, check_log, zone_of_host
 from jobscheduler.config import Settings
 from jobscheduler.explain import JOB_WORDS, SERVICE_WORDS, Facts, Live, Question, Story, story_of
+from jobscheduler.jobs.directory import is_job_file
+from jobscheduler.jobs.parser import Rules, parse
 from jobscheduler.model import Job, Problem
-from jobscheduler.parse import Rules, parse
 from jobscheduler.runlog import history
 from jobscheduler.runlog.history import lines_back
 from jobscheduler.runlog.parsing import RECORDS, parse_line
 from jobscheduler.runlog.wanted import SLACK, Wanted
-from jobscheduler.sources.directory import is_job_file
 from jobscheduler.status import State
 from jobscheduler.timetable.timezones import ZoneUnknown, named_zone
 

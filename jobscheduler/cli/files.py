@@ -12,10 +12,10 @@ from pathlib import Path
 from jobscheduler import tasks
 from jobscheduler.cli.open_secrets import open_secrets
 from jobscheduler.config import Settings
+from jobscheduler.jobs.directory import DirectorySource, OpenDirectory, is_job_file
+from jobscheduler.jobs.parser import Rules, conflict, oddities, parse
+from jobscheduler.jobs.sources import Read, SourceUnavailable
 from jobscheduler.model import Job, Problem, in_order
-from jobscheduler.parse import Rules, conflict, oddities, parse
-from jobscheduler.sources import Read, SourceUnavailable
-from jobscheduler.sources.directory import DirectorySource, OpenDirectory, is_job_file
 from jobscheduler.timetable.timezones import service_zone
 from jobscheduler.util import trust
 from jobscheduler.util.path_walk import is_missing

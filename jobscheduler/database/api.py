@@ -20,8 +20,8 @@ from jobscheduler.database.faults import Unavailable
 from jobscheduler.database.lock import is_used
 from jobscheduler.database.making import make_tables, wait_for_others
 from jobscheduler.database.rows import Row
+from jobscheduler.jobs.parser import Rules
 from jobscheduler.model import Problem
-from jobscheduler.parse import Rules
 from jobscheduler.timetable.timezones import service_zone
 
 TRIES = 6

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from jobscheduler.database.job import Job
+from jobscheduler.jobs.parser import Rules, parse
 from jobscheduler.model import Job as Definition
 from jobscheduler.model import Problem
-from jobscheduler.parse import Rules, parse
 from jobscheduler.util import json_text
 
 Given = Job | Mapping[str, Any] | str

@@ -10,8 +10,8 @@ from datetime import timedelta
 from hashlib import blake2b
 
 from jobscheduler.database.rows import Row
+from jobscheduler.jobs.sources import Read, SourceUnavailable
 from jobscheduler.model import Problem, Signature
-from jobscheduler.sources import Read, SourceUnavailable
 from jobscheduler.util import json_text
 
 PREFIX = "jm_jobs/"

@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from jobscheduler import __version__
-from jobscheduler.catalog import Condition
-from jobscheduler.catalog import State as FileState
 from jobscheduler.config import Settings
 from jobscheduler.desk.secrets import without_secrets
+from jobscheduler.jobs.catalog import Condition
+from jobscheduler.jobs.catalog import State as FileState
 from jobscheduler.model import Job, Once, Problem, Record, Status
 from jobscheduler.results import Results
 from jobscheduler.scheduler import Scheduler

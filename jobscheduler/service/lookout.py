@@ -11,11 +11,11 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from jobscheduler.claim import Claim
+from jobscheduler.jobs.reconciler import Reconciler
+from jobscheduler.jobs.watcher import State, Watch
 from jobscheduler.model import Level
-from jobscheduler.passes import Reconciler
 from jobscheduler.runlog import RunLog
 from jobscheduler.util.hang_guard import HangGuard, Hung
-from jobscheduler.watch import State, Watch
 
 T = TypeVar("T")
 

@@ -23,9 +23,13 @@ from jobscheduler.control.app import application
 from jobscheduler.control.server import CannotListen, Control
 from jobscheduler.desk import Desk, Recall, Recent, ServiceFace, Snapshots
 from jobscheduler.hostclock import HostClock
+from jobscheduler.jobs.directory import DirectorySource, is_job_file
+from jobscheduler.jobs.guarded_directory import GuardedSource
+from jobscheduler.jobs.parser import Rules
+from jobscheduler.jobs.reconciler import Reconciler
+from jobscheduler.jobs.sources import Source
+from jobscheduler.jobs.watcher import NoWatch, Watch
 from jobscheduler.model import Entry, Event, Level, Past, Problem, Tell, Value
-from jobscheduler.parse import Rules
-from jobscheduler.passes import Reconciler
 from jobscheduler.results import Results
 from jobscheduler.runlog import LogFile, RunLog, last_results, passing_log, read_back
 from jobscheduler.runner import hand_over_leftovers
@@ -35,16 +39,12 @@ from jobscheduler.service.lookout import text_of
 from jobscheduler.service.mailbox import Mailbox
 from jobscheduler.service.second import Second, second_of
 from jobscheduler.service.supervisor import Supervisor, defaults_of, rules_of, token_of, utc_now
-from jobscheduler.sources import Source
-from jobscheduler.sources.directory import DirectorySource, is_job_file
-from jobscheduler.sources.guarded import GuardedSource
 from jobscheduler.tasks.aftermath import AFTERMATH
 from jobscheduler.tasks.descriptors import FORMER_LIMIT
 from jobscheduler.util.hang_guard import HangGuard, Hung
 from jobscheduler.util.host_id import MACHINE_ID, boot_id, first_line, host_id, is_guess
 from jobscheduler.util.path_walk import is_missing
 from jobscheduler.util.secret_file import exposed_url
-from jobscheduler.watch import NoWatch, Watch
 from jobscheduler.web import Web
 
 P = ParamSpec("P")

@@ -21,20 +21,20 @@ from jobscheduler.config import Settings
 from jobscheduler.control.server import Control
 from jobscheduler.health import Health
 from jobscheduler.hostclock import HostClock
+from jobscheduler.jobs.parser import Rules
+from jobscheduler.jobs.reconciler import Reconciler
+from jobscheduler.jobs.sources import SourceUnavailable
+from jobscheduler.jobs.watcher import Watch
 from jobscheduler.model import Level, Past, Problem
-from jobscheduler.parse import Rules
-from jobscheduler.passes import Reconciler
 from jobscheduler.runlog import RunLog
 from jobscheduler.scheduler import Scheduler
 from jobscheduler.service.file_thread import FileThread
 from jobscheduler.service.lookout import Lookout, text_of
 from jobscheduler.service.mailbox import STOPS, Mailbox
-from jobscheduler.sources import SourceUnavailable
 from jobscheduler.status import Behind
 from jobscheduler.timetable.timezones import ZoneUnknown, note_on, service_zone, zone_signature
 from jobscheduler.util.durations import lasting
 from jobscheduler.util.hang_guard import HangGuard, Hung
-from jobscheduler.watch import Watch
 from jobscheduler.web import CannotServe, token_for
 
 TEND = 1.0

@@ -19,8 +19,8 @@ from contextlib import contextmanager
 from operator import attrgetter
 from pathlib import Path
 
+from jobscheduler.jobs.sources import Read, SourceUnavailable
 from jobscheduler.model import Problem, Signature
-from jobscheduler.sources import Read, SourceUnavailable
 from jobscheduler.util import trust
 from jobscheduler.util.path_walk import Step, Way, absolute
 

@@ -16,8 +16,8 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 from jsonschema.validators import extend
 
-from jobscheduler.parse.accept import Accepts, acceptor
-from jobscheduler.parse.integers import Convert, converter
+from jobscheduler.jobs.parser.fast_schema import Accepts, acceptor
+from jobscheduler.jobs.parser.integers import Convert, converter
 from jobscheduler.util.json_text import Path as JsonPath
 
 

@@ -14,13 +14,13 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Protocol
 
-from jobscheduler.catalog import SETTLED, Catalog, Condition, Report, State
+from jobscheduler.jobs.catalog import SETTLED, Catalog, Condition, Report, State
+from jobscheduler.jobs.parser import Rules, conflict, parse
+from jobscheduler.jobs.plan import is_past, plan
+from jobscheduler.jobs.problem_wording import in_words_of
+from jobscheduler.jobs.sources import Read, Source, SourceUnavailable, View
 from jobscheduler.model import Job, Level, Problem, Tell, in_order
 from jobscheduler.model.definition_hash import in_log
-from jobscheduler.parse import Rules, conflict, parse
-from jobscheduler.reconcile import is_past, plan
-from jobscheduler.sources import Read, Source, SourceUnavailable, View
-from jobscheduler.sources.words import in_words_of
 
 LONG_AGO = timedelta(minutes=1)
 """A file older than this was not what made a pass take its definition."""

@@ -7,8 +7,8 @@ import unicodedata
 from collections.abc import Iterator
 from typing import Any
 
+from jobscheduler.jobs.parser.definition import Rules, located
 from jobscheduler.model import NO_TASK, Job, Problem
-from jobscheduler.parse.definition import Rules, located
 from jobscheduler.timetable.timezones import note_on
 from jobscheduler.util import json_text
 from jobscheduler.util.characters import called, unseen, what_to_do

@@ -13,9 +13,9 @@ from itertools import islice
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from jobscheduler.jobs.parser import schema
+from jobscheduler.jobs.parser.schema import Finding
 from jobscheduler.model import MAX_DELAY, NO_TASK, Cron, Job, Once, Problem, Retry, TaskSpec
-from jobscheduler.parse import schema
-from jobscheduler.parse.schema import Finding
 from jobscheduler.timetable import crontab, timezones
 from jobscheduler.util import durations, json_text
 

@@ -23,9 +23,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
+from jobscheduler.jobs.directory import UNANSWERED, DirectorySource, _OpenDirectory, signature_of
+from jobscheduler.jobs.sources import Read, SourceUnavailable
 from jobscheduler.model import Problem, Signature
-from jobscheduler.sources import Read, SourceUnavailable
-from jobscheduler.sources.directory import UNANSWERED, DirectorySource, _OpenDirectory, signature_of
 from jobscheduler.util.hang_guard import HangGuard, Step, Worker
 
 T = TypeVar("T")
