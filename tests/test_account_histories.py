@@ -28,7 +28,7 @@ from jobscheduler.model import Cron, Entry, Event, Job, Level, Once, TaskSpec
 from jobscheduler.model.definition_hash import in_log
 from jobscheduler.runlog import LogFile, RunLog, read_back
 from jobscheduler.scheduler import Scheduler
-from jobscheduler.scheduler.held import Held
+from jobscheduler.scheduler.job_entry import Held
 from jobscheduler.tasks.base import Context, Outcome, Task
 from jobscheduler.timetable.slots import Overlap
 from jobscheduler.timetable.timetable import Timetable, timetable_of

@@ -43,7 +43,7 @@ def faulty(service: Service, code: str) -> Path:
 
 DEATHS = {
     "the scheduling thread died": """
-from jobscheduler.scheduler.wakes import _Scheduler
+from jobscheduler.scheduler.waker import _Scheduler
 real = _Scheduler._process_jobs
 def process(self):
     if told(): raise RuntimeError("injected")
@@ -51,7 +51,7 @@ def process(self):
 _Scheduler._process_jobs = process
 """,
     "the scheduling thread is stuck": """
-from jobscheduler.scheduler.wakes import _Store
+from jobscheduler.scheduler.waker import _Store
 real = _Store.get_due_jobs
 _Store.get_due_jobs = lambda self, now: hang() if told() else real(self, now)
 """,

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from jobscheduler.model import Cron, Job, TaskSpec
-from jobscheduler.scheduler.guard import LATE, STUCK, Due, Guard
+from jobscheduler.scheduler.standstill import LATE, STUCK, Due, Guard
 from jobscheduler.timetable.timetable import timetable_of
 from tests.accounting import MARKING, Account, lines_of
 from tests.conftest import Service, job, wait_until

@@ -13,8 +13,8 @@ import pytest
 from jobscheduler import tasks
 from jobscheduler.model import Entry, Record, Retry, Status
 from jobscheduler.runner import Loop, Run
-from jobscheduler.scheduler.crew import Crew
-from jobscheduler.scheduler.wakes import Wakes
+from jobscheduler.scheduler.waker import Wakes
+from jobscheduler.scheduler.worker_pool import Crew
 from jobscheduler.tasks import Context, Task
 from tests.tasks_support import SLOT, Pipe, eventually, job, no_strangers
 

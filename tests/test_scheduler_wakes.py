@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from apscheduler.triggers.base import BaseTrigger
 
-from jobscheduler.scheduler.wakes import APPROACH, PORTION, STEP, Wakes, _Store, _Wake
+from jobscheduler.scheduler.waker import APPROACH, PORTION, STEP, Wakes, _Store, _Wake
 
 DUE = datetime.now(UTC) - timedelta(seconds=1)
 

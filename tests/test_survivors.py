@@ -19,8 +19,8 @@ import pytest
 from jobscheduler.model import Cron, Job, Record, Status, TaskSpec
 from jobscheduler.runner import Run, Runner
 from jobscheduler.runner.survivors import in_one_line, with_survivors
-from jobscheduler.scheduler.held import LINGERING, Held
-from jobscheduler.scheduler.ledger import Ledger
+from jobscheduler.scheduler.job_entry import LINGERING, Held
+from jobscheduler.scheduler.registry import Ledger
 from jobscheduler.tasks import Survivor
 from jobscheduler.timetable.timetable import timetable_of
 from tests.conftest import ROOT, Service, job, wait_until

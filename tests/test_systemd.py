@@ -201,7 +201,7 @@ def test_a_file_system_that_hangs_gives_the_watchdog_no_cause(machine: Machine) 
 FAULTY = """
 import os, sys
 from jobscheduler import cli
-from jobscheduler.scheduler.wakes import _Scheduler
+from jobscheduler.scheduler.waker import _Scheduler
 real = _Scheduler._process_jobs
 def process(self):
     if os.path.exists("/run/fault"):

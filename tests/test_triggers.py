@@ -15,8 +15,8 @@ from apscheduler.triggers.cron import CronTrigger as ParentCron
 from apscheduler.triggers.date import DateTrigger as ParentDate
 
 from jobscheduler.model import Cron, Job, Once, TaskSpec
+from jobscheduler.scheduler.triggers import RETRY, CronTrigger, DateTrigger, trigger_for
 from jobscheduler.timetable.timetable import Timetable, timetable_of
-from jobscheduler.triggers import RETRY, CronTrigger, DateTrigger, trigger_for
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 

@@ -19,20 +19,27 @@ from typing import Self
 
 from jobscheduler.model import EPOCH, Entry, Event, Job, Level, Mark, Once, Past, Record, Status, Wait
 from jobscheduler.runner import Announce, OutputRing, Run
-from jobscheduler.scheduler.before import Before
-from jobscheduler.scheduler.beyond import NOTHING
-from jobscheduler.scheduler.chain import check, parent_of
-from jobscheduler.scheduler.crew import Crew, Pairs
-from jobscheduler.scheduler.guard import STUCK
-from jobscheduler.scheduler.held import CORRECTS, Held, decided_events, missed_record, waits_event, withdrawn_record
-from jobscheduler.scheduler.ledger import Ledger
-from jobscheduler.scheduler.lingering import lingering_text, lingers
-from jobscheduler.scheduler.trust import believed
-from jobscheduler.scheduler.wakes import Wakes
+from jobscheduler.scheduler.decided_ahead import NOTHING
+from jobscheduler.scheduler.job_entry import (
+    CORRECTS,
+    Held,
+    decided_events,
+    missed_record,
+    waits_event,
+    withdrawn_record,
+)
+from jobscheduler.scheduler.log_trust import believed
+from jobscheduler.scheduler.recovery import Before
+from jobscheduler.scheduler.registry import Ledger
+from jobscheduler.scheduler.run_chain import check, parent_of
+from jobscheduler.scheduler.standstill import STUCK
+from jobscheduler.scheduler.surviving_processes import lingering_text, lingers
+from jobscheduler.scheduler.triggers import trigger_for
+from jobscheduler.scheduler.waker import Wakes
+from jobscheduler.scheduler.worker_pool import Crew, Pairs
 from jobscheduler.status import Behind, Going, Standing
 from jobscheduler.timetable.slots import Act, Circumstances, Decision, Missed, act_by_hand, decide
 from jobscheduler.timetable.timetable import Timetable, timetable_of
-from jobscheduler.triggers import trigger_for
 from jobscheduler.util.host_id import uptime
 from jobscheduler.util.spans import TICK, Span, covering, united
 

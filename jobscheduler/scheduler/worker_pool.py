@@ -17,10 +17,10 @@ from itertools import starmap
 
 from jobscheduler.model import Entry, Event, Job, Level, Record, Value
 from jobscheduler.runner import Again, Announce, Loop, OutputRing, Run, Runner, is_outside
-from jobscheduler.scheduler.guard import Due, Guard, Standstill
-from jobscheduler.scheduler.held import withdrawn_record
-from jobscheduler.scheduler.places import Places
-from jobscheduler.scheduler.wakes import Wakes
+from jobscheduler.scheduler.capacity import Places
+from jobscheduler.scheduler.job_entry import withdrawn_record
+from jobscheduler.scheduler.standstill import Due, Guard, Standstill
+from jobscheduler.scheduler.waker import Wakes
 from jobscheduler.status import Going
 
 STILL = 60

@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 from jobscheduler.model import EPOCH, Entry, Event, Full, Job, Level, Mark, Once, Past, nominal
 from jobscheduler.model.definition_hash import fingerprint, has_same_slots
 from jobscheduler.runner import end_leftovers
-from jobscheduler.scheduler import beyond
-from jobscheduler.scheduler.beyond import AGAIN, NOTHING, Beyond
-from jobscheduler.scheduler.held import CORRECTS, interrupted_record, missed_record
+from jobscheduler.scheduler import decided_ahead
+from jobscheduler.scheduler.decided_ahead import AGAIN, NOTHING, Beyond
+from jobscheduler.scheduler.job_entry import CORRECTS, interrupted_record, missed_record
 from jobscheduler.timetable.slots import Act, Decision, Missed, Outage, Overlap, Range, Situation, after_outage
 from jobscheduler.timetable.timetable import Timetable
 from jobscheduler.util.host_id import is_same_boot
@@ -120,7 +120,7 @@ class Before:
         known = Beyond(full.over.get(job_id, ()), again, self._missed(job_id))
         if known == NOTHING and all(last <= now for _, last in decided):
             return min(since, now), NOTHING
-        found = beyond.set_back(known, decided, min(top, now), self._up)
+        found = decided_ahead.set_back(known, decided, min(top, now), self._up)
         return min(since, now), replace(found, over=without(found.over, self._too_early(job_id, now)))
 
     def _too_early(self, job_id: str, now: datetime, *, corrects: bool = False) -> list[Span]:
@@ -140,13 +140,13 @@ class Before:
             return EPOCH
         return self._ask(job.id, now) or self.ahead
 
-    def _missed(self, job_id: str) -> tuple[beyond.Missed, ...]:
+    def _missed(self, job_id: str) -> tuple[decided_ahead.Missed, ...]:
         """Return what was missed before and may come again, by the clock of this boot."""
         found = self._full.missed.get(job_id)
         if not found:
             return ()
         left = self._up + AGAIN - self._elapsed()
-        return tuple(beyond.Missed(first, last, left - age) for first, last, age in found)
+        return tuple(decided_ahead.Missed(first, last, left - age) for first, last, age in found)
 
     # -- whose turn it is
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from jobscheduler.model import EPOCH, Begun, Event, Job, Level, Record, Status, Value
 from jobscheduler.runner import Run
-from jobscheduler.scheduler.beyond import NOTHING, Beyond
+from jobscheduler.scheduler.decided_ahead import NOTHING, Beyond
 from jobscheduler.timetable.slots import Missed, Overlap, Situation, next_slot
 from jobscheduler.timetable.timetable import Timetable
 from jobscheduler.util.spans import spans_text

@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 from jobscheduler.model import EPOCH, Begun, Full, Job, Mark, Once, Record, Wait
 from jobscheduler.model.definition_hash import fingerprint
 from jobscheduler.runner import Run
-from jobscheduler.scheduler.beyond import AGAIN, NOTHING, Beyond, cooled, passed, set_back
-from jobscheduler.scheduler.held import CORRECTS, Held
+from jobscheduler.scheduler.decided_ahead import AGAIN, NOTHING, Beyond, cooled, passed, set_back
+from jobscheduler.scheduler.job_entry import CORRECTS, Held
 from jobscheduler.timetable.slots import Decision, Missed, Situation
 from jobscheduler.timetable.timetable import Timetable
 from jobscheduler.util.spans import TICK, Span, within
