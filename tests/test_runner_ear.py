@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from jobscheduler.runner.ear import Ear
+from jobscheduler.runner.poller import Ear
 from tests.tasks_support import descriptors
 
 

@@ -68,19 +68,19 @@ def hang(): threading.Event().wait()
 """
 
 NO_THREAD = """
-from jobscheduler.runner.loop import Loop
+from jobscheduler.runner.process_loop import Loop
 real = Loop._round
 Loop._round = lambda self, term: hang() if told() else real(self, term)
 """
 
 NO_WAKE_UP = """
-from jobscheduler.runner.ear import Ear
+from jobscheduler.runner.poller import Ear
 real = Ear.ring
 Ear.ring = lambda self: None if told() else real(self)
 """
 
 NO_BEGINNING = """
-from jobscheduler.runner.loop import Loop
+from jobscheduler.runner.process_loop import Loop
 real = Loop._open_given
 Loop._open_given = lambda self: self._given.clear() if told() else real(self)
 """
@@ -98,7 +98,7 @@ Command.begin_to_end = lambda self: None if told() else begin(self)
 """
 
 NO_TIMER = """
-from jobscheduler.runner.limits import Timer
+from jobscheduler.runner.timer import Timer
 real = Timer._next
 def next_(self):
     found = real(self)

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from jobscheduler.runner import charge, ear, loop
+from jobscheduler.runner import poller, process_loop, takeover
 from jobscheduler.tasks import Outcome
 from tests.interleavings import Lock, Play, Steps, explore, plain, stepped
 
@@ -65,12 +65,27 @@ class World:
     def state(self) -> Hashable:
         """Say what tells this play from others that stand at the same statements."""
         loop, bell = self.loop, tuple(self.bells.items())
-        of_charge = tuple(plain(getattr(loop._charge, name)) for name in ("term", "is_taken", "lent_since"))
+        of_charge = tuple(plain(getattr(process_loop._charge, name)) for name in ("term", "is_taken", "lent_since"))
         of_former = tuple(plain(getattr(loop, name, None)) for name in ("_term", "_is_alive", "_starts_since"))
-        waits = tuple((tuple(one.run.name for one in batch.attempts), batch.has_begun) for batch in loop._announced)
-        queues = tuple(map(plain, loop._given)), tuple(one.run.name for one in loop._ready), len(loop._calls)
-        listening = loop._ear and (loop._ear._is_asleep, loop._ear._bell, tuple(sorted(loop._ear._epoll.listened)))
-        items = tuple(sorted(loop._items)), tuple(sorted(self.ended)), self.threads_left, loop._is_closed
+        waits = tuple(
+            (tuple(one.run.name for one in batch.attempts), batch.has_begun) for batch in process_loop._announced
+        )
+        queues = (
+            tuple(map(plain, process_loop._given)),
+            tuple(one.run.name for one in process_loop._ready),
+            len(process_loop._calls),
+        )
+        listening = process_loop._ear and (
+            process_loop._ear._is_asleep,
+            process_loop._ear._bell,
+            tuple(sorted(process_loop._ear._epoll.listened)),
+        )
+        items = (
+            tuple(sorted(process_loop._items)),
+            tuple(sorted(self.ended)),
+            self.threads_left,
+            process_loop._is_closed,
+        )
         told = tuple(self.begun), tuple(self.done), tuple(self.faults), len(self.announced or ())
         return of_charge, of_former, bell, waits, queues, listening, items, told
 

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from jobscheduler.model import Event, Record, Retry, Status
-from jobscheduler.runner import Again, Loop, Run, Runner, charge, ear
-from jobscheduler.runner import loop as loops
+from jobscheduler.runner import Again, Loop, Run, Runner, poller, takeover
+from jobscheduler.runner import process_loop as loops
 from jobscheduler.tasks import execute_command_child
 from tests.tasks_support import (
     SLOT,
@@ -349,7 +349,7 @@ def test_a_start_that_hangs_holds_up_nobody(world: World, tmp_path: Path) -> Non
         eventually(lambda: world.loop._charge.lent_since)
         others = [world.put("echo other") for _ in range(3)]
         eventually(
-            lambda: world.loop.look(world.loop._charge.lent_since + charge.HANGS + 1) or world.loop._charge.term == 2
+            lambda: world.loop.look(world.loop._charge.lent_since + takeover.HANGS + 1) or world.loop._charge.term == 2
         )
         assert {world.end()[0] for _ in others} == set(others)
         assert hung.record is None
@@ -367,7 +367,7 @@ def test_a_host_without_a_thread_lets_another_take_over_later(
     with hanging_program(tmp_path) as (program, let_go):
         world.put([program])
         eventually(lambda: world.loop._charge.lent_since)
-        first, late = world.loop._charge.term, world.loop._charge.lent_since + charge.HANGS + 1
+        first, late = world.loop._charge.term, world.loop._charge.lent_since + takeover.HANGS + 1
         with monkeypatch.context() as scarce:
             scarce.setattr(threading.Thread, "start", no_thread)
             world.loop.look(late)
@@ -384,7 +384,7 @@ def test_a_host_without_a_descriptor_or_a_thread_is_told_to_whoever_asks(
 ) -> None:
     """And the next run finds everything in order."""
     with monkeypatch.context() as scarce:
-        scarce.setattr(ear.select, "epoll", no_descriptor)
+        scarce.setattr(poller.select, "epoll", no_descriptor)
         with pytest.raises(OSError, match="descriptor"):
             world.loop.put(world.begin("true"))
     with monkeypatch.context() as scarce:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobscheduler.runner import OutputRing, outputs, tail
+from jobscheduler.runner import OutputRing, output_cache, tail
 from jobscheduler.tasks.output import LIMIT, Output, whole_end, whole_start
 from tests.tasks_support import execute
 
@@ -92,7 +92,7 @@ def test_the_ring_keeps_the_last_attempt():
 
 def test_a_ring_of_empty_outputs_does_not_grow_for_ever(monkeypatch):
     """A run that prints nothing takes space too."""
-    monkeypatch.setattr(outputs, "MOST", 16)
+    monkeypatch.setattr(output_cache, "MOST", 16)
     ring = OutputRing()
     for number in range(100):
         ring.put(str(number), b"")

@@ -9,13 +9,13 @@
    the thread that it holds is counted, and what it returns one day is ignored.
 """
 
-from jobscheduler.runner.attempt import BLOT, Ending, carry_out
-from jobscheduler.runner.limits import Timer
-from jobscheduler.runner.loop import Loop, is_outside
-from jobscheduler.runner.once import end_leftovers, hand_over_leftovers, run_once
-from jobscheduler.runner.outputs import OutputRing, tail
+from jobscheduler.runner.attempt_result import BLOT, Ending, carry_out
+from jobscheduler.runner.leftovers import end_leftovers, hand_over_leftovers, run_once
+from jobscheduler.runner.output_cache import OutputRing, tail
+from jobscheduler.runner.process_loop import Loop, is_outside
 from jobscheduler.runner.run import GRACE, Again, Announce, Run, Runner
 from jobscheduler.runner.survivors import in_one_line, lives_on
+from jobscheduler.runner.timer import Timer
 
 __all__ = [
     "BLOT",

@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 from functools import partial
 
 from jobscheduler.model import Entry, Event, Job, Level, Record, Status, Value
-from jobscheduler.runner.attempt import Ending, carry_out
-from jobscheduler.runner.limits import Timer
-from jobscheduler.runner.outputs import OutputRing, tail
+from jobscheduler.runner.attempt_result import Ending, carry_out
+from jobscheduler.runner.output_cache import OutputRing, tail
 from jobscheduler.runner.run_ids import new_run_id
 from jobscheduler.runner.survivors import with_survivors
+from jobscheduler.runner.timer import Timer
 from jobscheduler.tasks.base import Context
 from jobscheduler.tasks.stop_signals import Survivor
 

@@ -23,10 +23,10 @@ from itertools import islice
 from typing import NamedTuple
 
 from jobscheduler.model import Record, TaskSpec
-from jobscheduler.runner.attempt import Ending, carry_out, ending_of, failed_ending
-from jobscheduler.runner.charge import Charge
-from jobscheduler.runner.ear import Ear
+from jobscheduler.runner.attempt_result import Ending, carry_out, ending_of, failed_ending
+from jobscheduler.runner.poller import Ear
 from jobscheduler.runner.run import PATIENCE, Again, Attempt, Run, Runner
+from jobscheduler.runner.takeover import Charge
 from jobscheduler.tasks import Going, NotBegun, Outcome, Outside, Task, task_type
 
 EARLY = 0.01
