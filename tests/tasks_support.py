@@ -20,8 +20,8 @@ import pytest
 
 from jobscheduler.model import Cron, Entry, Event, Job, Record, TaskSpec
 from jobscheduler.tasks import Context, Outcome, TaskFailed
-from jobscheduler.tasks.execute_command import ExecuteCommand
-from jobscheduler.tasks.processes import look_at
+from jobscheduler.tasks.command.processes import look_at
+from jobscheduler.tasks.command.task import ExecuteCommand
 
 SLOT = datetime(2026, 11, 22, 1, 0, tzinfo=UTC)
 

@@ -108,7 +108,7 @@ def test_no_variable_but_the_output_can_begin_another_line() -> None:
 
 def test_a_command_gets_the_record_and_marks_of_its_own() -> None:
     """The run's id is in another variable than the mark, or the alert would be taken for a part of the run."""
-    from jobscheduler.tasks.execute_command import ExecuteCommand
+    from jobscheduler.tasks.command.task import ExecuteCommand
 
     alert = alert_of(On.FAILURE, record(output="line\n\0end"), description="d", host="h")
     context = Context("a", "0123456789ab", AT, alert=alert)
@@ -125,7 +125,7 @@ def test_a_command_gets_the_record_and_marks_of_its_own() -> None:
 @as_root
 def test_a_command_of_another_user_gets_the_same() -> None:
     """Also what only quotes and line breaks would make trouble of."""
-    from jobscheduler.tasks.execute_command import ExecuteCommand
+    from jobscheduler.tasks.command.task import ExecuteCommand
 
     text = 'it\'s "$HOME" `id` \\ ${x}\nend'
     alert = alert_of(On.FAILURE, record(output=text), description=text, host="h")

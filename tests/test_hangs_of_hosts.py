@@ -15,8 +15,10 @@ import pytest
 from jobscheduler.config import Settings
 from jobscheduler.service import supervisor
 from jobscheduler.service.supervisor import CannotStart, token_of
-from jobscheduler.tasks import hangs, http_request_client, users
-from jobscheduler.tasks.http_request_client import Lever, Limit, Request, exchange
+from jobscheduler.tasks import hung_paths
+from jobscheduler.tasks.command import accounts
+from jobscheduler.tasks.http import client
+from jobscheduler.tasks.http.client import Lever, Limit, Request, exchange
 from jobscheduler.util.hang_guard import HangGuard, Hung
 from tests.conftest import wait_until
 
@@ -34,7 +36,7 @@ def hanging() -> Iterator[tuple[list[object], Callable[..., object]]]:
 
     yield calls, hang
     release.set()
-    wait_until(lambda: not hangs.GUARD.hung(), why="what hung has come back")
+    wait_until(lambda: not hung_paths.GUARD.hung(), why="what hung has come back")
 
 
 @pytest.mark.parametrize(
@@ -52,14 +54,14 @@ def test_an_account_that_the_host_does_not_find_out_is_given_up_and_asked_for_on
 ) -> None:
     """As with a directory server that is away: the second run does not ask again, and other accounts are found."""
     calls, hang = hanging
-    monkeypatch.setattr(users, "ACCOUNT_PATIENCE", 0.2)
+    monkeypatch.setattr(accounts, "ACCOUNT_PATIENCE", 0.2)
     with monkeypatch.context() as patched:
         patched.setattr(module, function, hang)
         for _ in range(3):
             with pytest.raises(Hung, match=f"the host, when it is asked for the {what}, does not answer"):
-                users.account(user, group)
+                accounts.account(user, group)
     assert len(calls) == 1
-    assert users.account("root").uid == 0
+    assert accounts.account("root").uid == 0
 
 
 def test_a_file_of_certificates_that_hangs_is_given_up_and_read_once(
@@ -67,8 +69,8 @@ def test_a_file_of_certificates_that_hangs_is_given_up_and_read_once(
 ) -> None:
     """The request ends with its name, before it connects."""
     calls, hang = hanging
-    monkeypatch.setattr(hangs.GUARD, "patience", 0.2)
-    monkeypatch.setattr(http_request_client, "_trust", hang)
+    monkeypatch.setattr(hung_paths.GUARD, "patience", 0.2)
+    monkeypatch.setattr(client, "_trust", hang)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = urlsplit(f"https://127.0.0.1:{listener.getsockname()[1]}/")
         asked = Request(url, "GET", {}, None, "/far/ca.pem")

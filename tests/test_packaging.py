@@ -20,7 +20,7 @@ from packaging.specifiers import SpecifierSet
 
 from jobscheduler.alerts.room import LEAST
 from jobscheduler.config import OPTIONS, Settings, default_of
-from jobscheduler.tasks.processes import GRACE, KILL_WITHIN
+from jobscheduler.tasks.command.processes import GRACE, KILL_WITHIN
 from tests.booted import copy_of_the_checkout, filled_checkout, make
 from tests.conftest import ROOT
 

@@ -388,7 +388,7 @@ def test_a_job_that_cannot_be_put_keeps_no_other_from_it(world: World) -> None:
 
 def test_a_definition_that_cannot_be_judged_harms_only_itself(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """A task type of another package may raise what it likes; the file is judged again at every full look."""
-    from jobscheduler.tasks.execute_command import ExecuteCommand
+    from jobscheduler.tasks.command.task import ExecuteCommand
 
     honest = ExecuteCommand.check
 

@@ -86,7 +86,7 @@ Loop._open_given = lambda self: self._given.clear() if told() else real(self)
 """
 
 NO_SIGNAL = """
-from jobscheduler.tasks.execute_command import Command
+from jobscheduler.tasks.command.task import Command
 real = Command.__init__
 def made(self, child, plan, context, good):
     real(self, child, plan, context, good)

@@ -16,7 +16,7 @@ import pytest
 from jobscheduler.model import Event, Record, Retry, Status
 from jobscheduler.runner import Again, Loop, Run, Runner, poller, takeover
 from jobscheduler.runner import process_loop as loops
-from jobscheduler.tasks import execute_command_child
+from jobscheduler.tasks.command import child
 from tests.tasks_support import (
     SLOT,
     Log,
@@ -301,14 +301,14 @@ def test_what_cannot_be_started_is_a_failure_in_words(world: World, command: str
 def test_what_may_heal_is_tried_again_on_another_thread(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Others go on meanwhile."""
     answers = [OSError(errno.EAGAIN, "no process left")] * 3
-    start = execute_command_child._start
+    start = child._start
 
     def scarce(*arguments: Any) -> int:
         if answers:
             raise answers.pop()
         return start(*arguments)
 
-    monkeypatch.setattr(execute_command_child, "_start", scarce)
+    monkeypatch.setattr(child, "_start", scarce)
     assert world.run("exit 5").details == (("exit_code", 5),)
     assert len(world.aside) == 1
     assert [len(events) for events in world.announced] == [1]
@@ -318,7 +318,7 @@ def test_a_command_without_a_descriptor_to_be_told_by_is_waited_for(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It runs already: it is neither forgotten nor started again."""
-    monkeypatch.setattr(execute_command_child, "_pidfd", lambda pid: None)
+    monkeypatch.setattr(child, "_pidfd", lambda pid: None)
     assert world.run("echo $$; exit 6").details == (("exit_code", 6),)
 
 

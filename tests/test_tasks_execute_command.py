@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from jobscheduler.tasks import Context, users
-from jobscheduler.tasks.execute_command_child import Child
-from jobscheduler.tasks.users import PATH, ignored_signals
+from jobscheduler.tasks import Context
+from jobscheduler.tasks.command import accounts
+from jobscheduler.tasks.command.accounts import PATH, ignored_signals
+from jobscheduler.tasks.command.child import Child
 from tests.tasks_support import as_root, context, execute, failure, open_to_all, text
 
 
@@ -43,11 +44,11 @@ def test_the_shell_can_be_chosen():
 @pytest.fixture
 def another_environment():
     """What a command gets as the service has it is asked for once."""
-    users.kept.cache_clear()
-    users._made.cache_clear()
+    accounts.kept.cache_clear()
+    accounts._made.cache_clear()
     yield
-    users.kept.cache_clear()
-    users._made.cache_clear()
+    accounts.kept.cache_clear()
+    accounts._made.cache_clear()
 
 
 @pytest.mark.usefixtures("another_environment")
@@ -241,7 +242,7 @@ def test_a_status_that_was_taken_away_is_no_success():
         return True
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("jobscheduler.tasks.execute_command.Waiting.until_ended", steal)
+        patch.setattr("jobscheduler.tasks.command.task.Waiting.until_ended", steal)
         failed = failure("exit 3", told)
     assert "exit status was lost" in str(failed)
 

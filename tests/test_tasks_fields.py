@@ -5,10 +5,11 @@ import os
 import pytest
 from jsonschema import Draft202012Validator
 
-from jobscheduler.tasks import TASK_TYPES, http_request, task_type
+from jobscheduler.tasks import TASK_TYPES, task_type
 from jobscheduler.tasks.base import seconds
-from jobscheduler.tasks.execute_command import ExecuteCommand
-from jobscheduler.tasks.http_request import HttpRequest
+from jobscheduler.tasks.command.task import ExecuteCommand
+from jobscheduler.tasks.http import task
+from jobscheduler.tasks.http.task import HttpRequest
 
 URL = "https://example.org/"
 
@@ -118,7 +119,7 @@ def test_only_root_can_change_the_user(monkeypatch):
 
 def test_a_host_without_setpriv_is_told(monkeypatch):
     """With the package that has it."""
-    monkeypatch.setattr("jobscheduler.tasks.execute_command_fields.helper", lambda name: None)
+    monkeypatch.setattr("jobscheduler.tasks.command.fields.helper", lambda name: None)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     (found,) = ExecuteCommand.check({"command": "x", "user": "daemon"})
     assert (found.host, found.help) == (True, "apt install util-linux")
@@ -186,7 +187,7 @@ def test_a_complaint_about_a_url_does_not_repeat_it():
 
 def test_a_missing_client_is_told_with_the_command_that_installs_it(monkeypatch):
     """As a finding about this host: installing heals it without an edit."""
-    monkeypatch.setattr(http_request, "has_client", lambda: False)
+    monkeypatch.setattr(task, "has_client", lambda: False)
     (found,) = HttpRequest.check({"url": URL})
     assert found.host
     assert found.help is not None

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from jobscheduler.tasks import execute_command
-from jobscheduler.tasks.execute_command_helpers import error_of, given_up_by
-from jobscheduler.tasks.processes import Process, look_at
+from jobscheduler.tasks.command import task
+from jobscheduler.tasks.command.helpers import error_of, given_up_by
+from jobscheduler.tasks.command.processes import Process, look_at
 from tests.tasks_support import as_root, failure, open_to_all
 
 ENDED = Process(7, 7, 1, 7, "Z", 7, "env")
@@ -65,8 +65,8 @@ def test_a_command_that_takes_the_name_of_a_helper_too_has_run_once(tmp_path, li
 def test_a_user_with_too_many_processes_is_told_so_once(alice, monkeypatch):
     """The kernel refuses the exec after the change of user. A command could bring about all that is seen of that."""
     tries = []
-    start = execute_command.Child.start
-    monkeypatch.setattr(execute_command.Child, "start", lambda plan: (tries.append(1), start(plan))[1])
+    start = task.Child.start
+    monkeypatch.setattr(task.Child, "start", lambda plan: (tries.append(1), start(plan))[1])
     busy = [alice.popen(["sleep", "1000"]) for _ in range(2)]
     before = resource.getrlimit(resource.RLIMIT_NPROC)
     resource.setrlimit(resource.RLIMIT_NPROC, (1, before[1]))
@@ -118,7 +118,7 @@ def test_no_file_of_a_user_is_looked_at_when_a_run_has_ended(tmp_path, monkeypat
     """Its path may lead to a device, or to a file system that does not answer; the ends of all runs wait here."""
     program, looked = pretender(tmp_path, words, status), []
     watched = [(os, name) for name in ("open", "stat", "lstat", "access", "readlink", "scandir", "listdir")]
-    end = execute_command.Command.end
+    end = task.Command.end
 
     def end_watched(command, *left):
         with pytest.MonkeyPatch.context() as patched:
@@ -128,7 +128,7 @@ def test_no_file_of_a_user_is_looked_at_when_a_run_has_ended(tmp_path, monkeypat
                 patched.setattr(module, name, spy)
             return end(command, *left)
 
-    monkeypatch.setattr(execute_command.Command, "end", end_watched)
+    monkeypatch.setattr(task.Command, "end", end_watched)
     failure([str(program)], **fields)
     assert (tmp_path / "count").read_text() == "x\n"
     assert looked, "the process itself is looked at"

@@ -15,7 +15,7 @@ import pytest
 
 from jobscheduler.model import Record, Status
 from jobscheduler.tasks import Alert, Outcome, TaskFailed
-from jobscheduler.tasks.http_request import HttpRequest
+from jobscheduler.tasks.http.task import HttpRequest
 from tests.tasks_support import SLOT, context, descriptors, eventually, in_thread
 
 pytest.importorskip("urllib3", reason="the extra `http` is not installed")

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from jobscheduler.tasks import left_pipes
-from jobscheduler.tasks.adopted import ADOPTED
-from jobscheduler.tasks.descriptors import ROOM, FormerLimit
-from jobscheduler.tasks.left_pipes import MOST, MOST_OF_A_JOB, LeftPipes
+from jobscheduler.tasks.command import pipe_drain
+from jobscheduler.tasks.command.adopted import ADOPTED
+from jobscheduler.tasks.command.fd_budget import ROOM, FormerLimit
+from jobscheduler.tasks.command.pipe_drain import MOST, MOST_OF_A_JOB, LeftPipes
 from tests.tasks_support import (
     Pipe,
     as_root,
@@ -121,7 +121,7 @@ def test_without_a_reader_the_service_goes_on_reading_itself(written, monkeypatc
     def fail(_connection):
         raise BlockingIOError(11, "no process left")
 
-    monkeypatch.setattr(left_pipes, "start_reader", fail)
+    monkeypatch.setattr(pipe_drain, "start_reader", fail)
     written.leave("greedy", MOST_OF_A_JOB + 10)
     assert written.pipes.held() == {"greedy": MOST_OF_A_JOB + 10}
     assert len(written.pipes._pipes) == MOST_OF_A_JOB + 10
@@ -142,7 +142,7 @@ def test_what_writes_when_the_service_ends_writes_on(tmp_path):
     gate, word = Pipe(tmp_path, "gate"), Pipe(tmp_path, "word")
     command = f"(read line < {gate.path}; head -c 500000 /dev/zero; echo $? > {word.path}) & true"
     program = (
-        "from jobscheduler.tasks.aftermath import AFTERMATH; from tests.tasks_support import execute;"
+        "from jobscheduler.tasks.command.reaper import AFTERMATH; from tests.tasks_support import execute;"
         f"execute({command!r}); AFTERMATH.hand_over()"
     )
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
@@ -167,7 +167,7 @@ def test_a_record_says_how_many_processes_of_a_job_are_in_the_background(tmp_pat
 LIMITS = """
 import resource, sys, threading
 resource.setrlimit(resource.RLIMIT_NOFILE, (200, 1000))
-from jobscheduler.tasks.descriptors import FORMER_LIMIT
+from jobscheduler.tasks.command.fd_budget import FORMER_LIMIT
 FORMER_LIMIT.raise_ours()
 held = [open("/dev/null") for _ in range(int(sys.argv[1]))]
 from tests.tasks_support import text, in_thread
@@ -233,7 +233,7 @@ def test_a_job_that_leaves_a_process_each_run_does_not_take_the_last_descriptor(
 
 AS_INIT = """
 import os, subprocess, sys, time
-from jobscheduler.tasks.aftermath import AFTERMATH
+from jobscheduler.tasks.command.reaper import AFTERMATH
 assert os.getpid() == 1
 if sys.argv[1] == "keeps":
     AFTERMATH.keep_reaping()

@@ -9,9 +9,20 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from jobscheduler.tasks import blind_spots, marks
-from jobscheduler.tasks.marks import HANGS, HEAD, MOST_HUNG, NO_MARKS, WHOLE, MarkReader, Marks, fits, marks_of
-from jobscheduler.tasks.processes import look_at
+from jobscheduler.tasks import blind_spots
+from jobscheduler.tasks.command import run_markers
+from jobscheduler.tasks.command.processes import look_at
+from jobscheduler.tasks.command.run_markers import (
+    HANGS,
+    HEAD,
+    MOST_HUNG,
+    NO_MARKS,
+    WHOLE,
+    MarkReader,
+    Marks,
+    fits,
+    marks_of,
+)
 from tests.tasks_support import as_root, eventually
 
 RUN_7 = Marks(frozenset({b"7"}), frozenset({b"1"}), os.getuid())
@@ -78,14 +89,14 @@ def test_a_mark_behind_many_variables_is_found_too() -> None:
 
 def test_long_environments_take_a_small_share_of_the_time(monkeypatch) -> None:
     """Thousands of them, by any user of the host, are read at their head only."""
-    monkeypatch.setattr(marks, "_BURST", 0.05)
+    monkeypatch.setattr(run_markers, "_BURST", 0.05)
     whole = []
 
-    def read(pid: int, most: int) -> marks.Marks:
+    def read(pid: int, most: int) -> run_markers.Marks:
         if most == WHOLE:
             whole.append(pid)
             time.sleep(0.01)
-        return marks._CUT
+        return run_markers._CUT
 
     reader = MarkReader(read)
     for pid in range(500):
@@ -107,7 +118,7 @@ def test_each_process_is_read_once() -> None:
 
 def test_an_environment_that_is_still_empty_is_read_again(monkeypatch) -> None:
     """A process that is just starting has none for a moment; one that has none for good is asked no more."""
-    monkeypatch.setattr(marks, "_STARTS_WITHIN", 0.05)
+    monkeypatch.setattr(run_markers, "_STARTS_WITHIN", 0.05)
     answers = iter([None, None, RUN_7])
     starting, empty = MarkReader(lambda _pid, _most: next(answers)), MarkReader(lambda _pid, _most: None)
     eventually(lambda: starting.known((1, 1)) == RUN_7)
@@ -117,7 +128,7 @@ def test_an_environment_that_is_still_empty_is_read_again(monkeypatch) -> None:
 def test_a_read_that_hangs_is_given_up_and_the_others_go_on() -> None:
     never = threading.Event()
 
-    def read(pid: int, _most: int) -> marks.Marks:
+    def read(pid: int, _most: int) -> run_markers.Marks:
         if pid == 1:
             never.wait()
         return RUN_7
@@ -134,7 +145,7 @@ def test_a_read_that_hangs_is_given_up_and_the_others_go_on() -> None:
 
 def test_reads_that_come_back_late_do_not_count_as_hung_for_good(monkeypatch) -> None:
     """A slow host would lose its marks for the life of the service."""
-    monkeypatch.setattr(marks, "HANGS", 0.01)
+    monkeypatch.setattr(run_markers, "HANGS", 0.01)
     slow = threading.Event()
 
     def read(pid: int, _most: int) -> Marks:
@@ -157,7 +168,7 @@ def test_reads_that_come_back_late_do_not_count_as_hung_for_good(monkeypatch) ->
 
 
 def test_a_host_on_which_every_read_is_late_knows_its_marks(monkeypatch) -> None:
-    monkeypatch.setattr(marks, "HANGS", 0.005)
+    monkeypatch.setattr(run_markers, "HANGS", 0.005)
     reader = MarkReader(lambda pid, _most: (time.sleep(0.03), RUN_7)[1])
     for pid in range(3 * MOST_HUNG):
         reader.known((pid, 1))
@@ -168,7 +179,7 @@ def test_a_host_on_which_every_read_is_late_knows_its_marks(monkeypatch) -> None
 
 def test_when_too_many_reads_hang_nothing_more_is_read(monkeypatch) -> None:
     """Each holds a thread for good."""
-    monkeypatch.setattr(marks, "HANGS", 0.01)
+    monkeypatch.setattr(run_markers, "HANGS", 0.01)
     never = threading.Event()
     reader = MarkReader(lambda _pid, _most: never.wait() and None)
     try:

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from jobscheduler.tasks import users
-from jobscheduler.tasks.execute_command import ExecuteCommand
-from jobscheduler.tasks.expiry import expired_on
-from jobscheduler.tasks.keyring import join_new_session_keyring
+from jobscheduler.tasks.command import accounts
+from jobscheduler.tasks.command.account_expiry import expired_on
+from jobscheduler.tasks.command.keyring import join_new_session_keyring
+from jobscheduler.tasks.command.task import ExecuteCommand
 from tests.tasks_support import as_root, execute, failure, in_thread, text
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -87,8 +87,8 @@ def test_a_job_of_another_user_has_none_of_the_capabilities_of_the_service():
 
 def test_no_capability_is_dropped_that_is_not_there():
     """`setpriv` refuses to drop all of them on a kernel that is newer than itself."""
-    who = users.account()
-    assert users.has_inheritable() == any("inh-caps" in word for word in users._identity(who))
+    who = accounts.account()
+    assert accounts.has_inheritable() == any("inh-caps" in word for word in accounts._identity(who))
 
 
 SHADOW = """root:*:19000:0:99999:7:::
@@ -134,13 +134,13 @@ def test_a_job_of_an_expired_account_is_refused(alice):
     """As cron does it; and it runs when the account has been given more time."""
     fields = {"command": ["true"], "user": alice.name}
     subprocess.run(["chage", "-E", "0", alice.name], check=True)
-    users._account.cache_clear()
+    accounts._account.cache_clear()
     try:
         failed = failure(["true"], user=alice.name)
         (complaint,) = ExecuteCommand.check(fields)
     finally:
         subprocess.run(["chage", "-E", "-1", alice.name], check=True)
-        users._account.cache_clear()
+        accounts._account.cache_clear()
     assert failed.reason == "start"
     assert str(failed) == f"the account of the user `{alice.name}` expired on 1970-01-01"
     assert complaint.path == ("user",)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobscheduler.runner import OutputRing, output_cache, tail
-from jobscheduler.tasks.output import LIMIT, Output, whole_end, whole_start
+from jobscheduler.tasks.command.output_buffer import LIMIT, Output, whole_end, whole_start
 from tests.tasks_support import execute
 
 

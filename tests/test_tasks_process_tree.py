@@ -10,12 +10,13 @@ import time
 import pytest
 
 from jobscheduler.runner import Runner
-from jobscheduler.tasks import blind_spots, execute_command, process_tree, tree_search
-from jobscheduler.tasks.marks import MARKS, NO_MARKS, MarkReader, Marks, marks_of
-from jobscheduler.tasks.process_tree import HEAD_START, TreeEnd
-from jobscheduler.tasks.processes import Process, everybody, marked
+from jobscheduler.tasks import blind_spots
+from jobscheduler.tasks.command import task, tree_killer, tree_search
+from jobscheduler.tasks.command.processes import Process, everybody, marked
+from jobscheduler.tasks.command.run_markers import MARKS, NO_MARKS, MarkReader, Marks, marks_of
+from jobscheduler.tasks.command.tree_killer import HEAD_START, TreeEnd
+from jobscheduler.tasks.command.tree_search import TreeSearch
 from jobscheduler.tasks.stop_signals import StopSignals
-from jobscheduler.tasks.tree_search import TreeSearch
 from tests.tasks_support import (
     Log,
     Pipe,
@@ -73,8 +74,8 @@ def seen_through(tree: TreeEnd):
 
 @pytest.fixture(autouse=True)
 def _short_grace(monkeypatch):
-    monkeypatch.setattr(process_tree, "GRACE", 0.4)
-    monkeypatch.setattr(process_tree, "KILL_WITHIN", 0.4)
+    monkeypatch.setattr(tree_killer, "GRACE", 0.4)
+    monkeypatch.setattr(tree_killer, "KILL_WITHIN", 0.4)
 
 
 def test_a_look_that_never_returns_delays_neither_term_nor_kill_nor_the_end(never):
@@ -130,8 +131,8 @@ def test_a_process_that_outlives_kill_is_named():
 
 def test_a_record_names_the_processes_that_could_not_be_ended(monkeypatch, tmp_path):
     """A setuid program that has become root, say: the kernel refuses the signals of an ordinary user."""
-    monkeypatch.setattr(execute_command.Child, "send", lambda *_, **__: False)
-    monkeypatch.setattr(process_tree, "send", lambda *_: False)
+    monkeypatch.setattr(task.Child, "send", lambda *_, **__: False)
+    monkeypatch.setattr(tree_killer, "send", lambda *_: False)
     pipe, told = Pipe(tmp_path), context()
     with in_thread(lambda: (pipe.pids(), told.stop("timeout"))):
         failed = failure(f"echo $$ > {pipe.path}; exec sleep 3", told)
@@ -142,7 +143,7 @@ def test_a_record_names_the_processes_that_could_not_be_ended(monkeypatch, tmp_p
 
 def test_a_time_limit_is_kept_by_a_real_service_loop_while_looks_hang(monkeypatch, never):
     """From the limit to the record: a command that does not hear TERM is dead, and its record there, in time."""
-    monkeypatch.setattr(process_tree, "descendants", lambda *_: never.wait() and [])
+    monkeypatch.setattr(tree_killer, "descendants", lambda *_: never.wait() and [])
     log = Log()
     runner = Runner(log.record, log.emit)
     run = runner.begin(job(own={"command": DEAF}, timeout=0.2), None)
@@ -158,8 +159,8 @@ def test_a_time_limit_is_kept_by_a_real_service_loop_while_looks_hang(monkeypatc
 def test_no_process_hears_term_twice(monkeypatch, tmp_path, never, hangs):
     """A second one means `at once` to some programs. A child that is found late is no exception."""
     if hangs:
-        monkeypatch.setattr(process_tree, "descendants", lambda *_: never.wait() and [])
-    monkeypatch.setattr(process_tree, "GRACE", 3.0)
+        monkeypatch.setattr(tree_killer, "descendants", lambda *_: never.wait() and [])
+    monkeypatch.setattr(tree_killer, "GRACE", 3.0)
     pipe, heard, told, ready = Pipe(tmp_path), tmp_path / "heard", context(), tmp_path / "ready"
     trap = f"n=0; trap 'echo x >> {heard}; n=1' TERM; "
     wait_a_while = "while [ $n = 0 ]; do sleep 0.01; done; for i in 1 2 3 4 5 6 7 8 9; do sleep 0.05; done"
@@ -308,8 +309,8 @@ def test_a_pid_that_was_given_away_is_not_part_of_the_tree(monkeypatch):
     """Once the main process is reaped its pid may be that of another process."""
     main, told = Spy(), []
     stranger = Process(main.pid, 5, 1, main.pid, "S")
-    monkeypatch.setattr(process_tree, "descendants", lambda roots, _: [stranger] if dict(roots) else [])
-    monkeypatch.setattr(process_tree, "send", lambda process, *_: told.append(process))
+    monkeypatch.setattr(tree_killer, "descendants", lambda roots, _: [stranger] if dict(roots) else [])
+    monkeypatch.setattr(tree_killer, "send", lambda process, *_: told.append(process))
     tree = TreeEnd(main, ("7", 1), StopSignals(), search=searching())
     tree.let_go()
     assert not tree.owns(stranger, None)
@@ -387,7 +388,7 @@ def test_a_tree_has_ended_only_when_two_rounds_in_a_row_found_nothing(monkeypatc
     """A member that dies during a round may have forked another, which the next round finds."""
     main = Spy(ends_of=signal.SIGTERM)
     member = Process(main.pid - 1, 5, 1, main.pid - 1, "S")
-    monkeypatch.setattr(process_tree, "descendants", lambda *_: [])
+    monkeypatch.setattr(tree_killer, "descendants", lambda *_: [])
     tree = TreeEnd(main, ("7", 1), StopSignals(), search=searching())
     tree._terminate()
     tree.look(1.0, [member])  # dead by now

@@ -10,10 +10,10 @@ import time
 import pytest
 
 from jobscheduler.runner import end_leftovers
-from jobscheduler.tasks import process_tree
-from jobscheduler.tasks.aftermath import AFTERMATH
-from jobscheduler.tasks.marks import MARKS
-from jobscheduler.tasks.processes import look_at, marked, send, tree
+from jobscheduler.tasks.command import tree_killer
+from jobscheduler.tasks.command.processes import look_at, marked, send, tree
+from jobscheduler.tasks.command.reaper import AFTERMATH
+from jobscheduler.tasks.command.run_markers import MARKS
 from tests.conftest import threads_since
 from tests.tasks_support import (
     Pipe,
@@ -87,7 +87,7 @@ def test_a_child_with_another_environment_is_ended_as_long_as_its_parents_live(t
 
 def test_who_was_told_term_is_killed_although_its_parent_has_died_of_it(tmp_path, monkeypatch):
     """Without mark, session and parent nothing ties it to the run any more but that it was once seen in its tree."""
-    monkeypatch.setattr(process_tree, "GRACE", 0.3)
+    monkeypatch.setattr(tree_killer, "GRACE", 0.3)
     pipe = Pipe(tmp_path)
     deaf = f'trap "" TERM; echo $$ > {pipe.path}; while :; do sleep 0.01; done'
     _, pids = stopped_when_ready(pipe, f"env -i /usr/bin/setsid /bin/sh -c '{deaf}' & wait")
@@ -112,7 +112,7 @@ def test_what_an_earlier_attempt_left_in_the_background_is_spared(tmp_path):
 
 def test_a_process_that_does_not_hear_term_is_killed(tmp_path, monkeypatch):
     """After the grace, and not before; both signals are on record with their instants."""
-    monkeypatch.setattr(process_tree, "GRACE", 0.3)
+    monkeypatch.setattr(tree_killer, "GRACE", 0.3)
     pipe, told = Pipe(tmp_path), context()
     with in_thread(lambda: (pipe.pids(), told.stop("timeout"))):
         failed = failure(f"trap '' TERM; echo $$ > {pipe.path}; while :; do sleep 0.01; done", told)
@@ -366,7 +366,7 @@ def test_the_service_is_never_part_of_a_tree(monkeypatch):
         [
             sys.executable,
             "-c",
-            "import os; from jobscheduler.tasks.processes import marked, tree; "
+            "import os; from jobscheduler.tasks.command.processes import marked, tree; "
             f"print(tree(['{mark}']), marked(os.getpid(), ['{mark}']))",
         ],
         env={"JOB_RUN_ID": mark},

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from jobscheduler.tasks import self_stop
-from jobscheduler.tasks.self_stop import _unit_in, is_stop
+from jobscheduler.tasks.command import self_stop
+from jobscheduler.tasks.command.self_stop import _unit_in, is_stop
 from tests.tasks_support import Pipe, context, failure, in_thread, no_strangers
 
 __all__ = ["no_strangers"]

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 import pytest
 
-from jobscheduler.tasks import spawn as spawning
-from jobscheduler.tasks.spawn import spawn
+from jobscheduler.tasks.command import posix_spawn as spawning
+from jobscheduler.tasks.command.posix_spawn import spawn
 from tests.tasks_support import hanging_program, no_strangers
 
 __all__ = ["no_strangers"]

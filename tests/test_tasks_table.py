@@ -52,7 +52,7 @@ def test_nothing_is_imported_that_is_not_used():
     """Asking for the names imports no task type, and http_request no HTTP client."""
     code = (
         "import sys; from jobscheduler.tasks import *; task_names();"
-        "print('jobscheduler.tasks.execute_command' in sys.modules);"
+        "print('jobscheduler.tasks.command.task' in sys.modules);"
         "task_type('http_request').schema; print('urllib3' in sys.modules)"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
@@ -74,7 +74,7 @@ def test_the_list_says_what_each_type_does():
     """One printable line for each."""
     assert str(listing()[0]) == (
         "execute_command  Runs a command: text for the shell, or a list run without one.  "
-        "(jobscheduler.tasks.execute_command:ExecuteCommand)"
+        "(jobscheduler.tasks.command.task:ExecuteCommand)"
     )
 
 
@@ -117,7 +117,7 @@ def test_a_broken_plug_in_is_a_problem_and_stops_nothing(plug_in, text, where, w
 def test_a_plug_in_cannot_take_the_place_of_a_type_of_ours(plug_in):
     """The name in the table wins."""
     plug_in(GREET, execute_command="other_package:Greet")
-    assert task_type("execute_command").__module__ == "jobscheduler.tasks.execute_command"
+    assert task_type("execute_command").__module__ == "jobscheduler.tasks.command.task"
     assert [(line.name, line.problem) for line in listing()][2:] == [("execute_command", "the name is taken")]
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jobscheduler.database.jobsmanager import other_days, written_otherwise
-from jobscheduler.tasks.execute_command_oddities import bash_only
+from jobscheduler.tasks.command.warnings import bash_only
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from jobscheduler.model import Job, Once, Problem, Record, Status
 from jobscheduler.results import Results
 from jobscheduler.scheduler import Scheduler
 from jobscheduler.status import Detail, JobStatus, ServiceStatus, Snapshot, Standing, State, state_of
-from jobscheduler.tasks.aftermath import AFTERMATH
+from jobscheduler.tasks.command.reaper import AFTERMATH
 from jobscheduler.timetable import crontab
 from jobscheduler.util.host_id import uptime
 

@@ -8,8 +8,8 @@ from datetime import datetime
 
 from jobscheduler.model import Event, Job, Record
 from jobscheduler.runner.run import Again, Runner, utc_now
-from jobscheduler.tasks.aftermath import AFTERMATH
-from jobscheduler.tasks.processes import End
+from jobscheduler.tasks.command.processes import End
+from jobscheduler.tasks.command.reaper import AFTERMATH
 
 
 def run_once(

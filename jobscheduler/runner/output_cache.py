@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 
-from jobscheduler.tasks.output import whole_start
+from jobscheduler.tasks.command.output_buffer import whole_start
 
 RING = 16 * 1024 * 1024
 """Bytes kept of all runs together."""

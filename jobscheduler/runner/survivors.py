@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jobscheduler.model import Value
 from jobscheduler.tasks import Survivor
-from jobscheduler.tasks.processes import look_at
+from jobscheduler.tasks.command.processes import look_at
 
 NAMED = 8
 """So many processes that outlived KILL are named in one line."""

@@ -39,8 +39,8 @@ from jobscheduler.service.lookout import text_of
 from jobscheduler.service.mailbox import Mailbox
 from jobscheduler.service.second import Second, second_of
 from jobscheduler.service.supervisor import Supervisor, defaults_of, rules_of, token_of, utc_now
-from jobscheduler.tasks.aftermath import AFTERMATH
-from jobscheduler.tasks.descriptors import FORMER_LIMIT
+from jobscheduler.tasks.command.fd_budget import FORMER_LIMIT
+from jobscheduler.tasks.command.reaper import AFTERMATH
 from jobscheduler.util.hang_guard import HangGuard, Hung
 from jobscheduler.util.host_id import MACHINE_ID, boot_id, first_line, host_id, is_guess
 from jobscheduler.util.path_walk import is_missing

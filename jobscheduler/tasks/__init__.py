@@ -15,8 +15,8 @@ from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
 
 from jobscheduler.tasks.base import Alert, Complaint, Context, Going, NotBegun, Outcome, Outside, Task, TaskFailed
-from jobscheduler.tasks.blindness import blind_spots
-from jobscheduler.tasks.hangs import GUARD
+from jobscheduler.tasks.blind_spots import blind_spots
+from jobscheduler.tasks.hung_paths import GUARD
 from jobscheduler.tasks.stop_signals import StopSignals, Survivor
 
 __all__ = [
@@ -44,8 +44,8 @@ __all__ = [
 
 TASK_TYPES: Mapping[str, str] = MappingProxyType(
     {
-        "execute_command": "jobscheduler.tasks.execute_command:ExecuteCommand",
-        "http_request": "jobscheduler.tasks.http_request:HttpRequest",
+        "execute_command": "jobscheduler.tasks.command.task:ExecuteCommand",
+        "http_request": "jobscheduler.tasks.http.task:HttpRequest",
     }
 )
 """The types that come with the scheduler: name -> `module:Class`."""

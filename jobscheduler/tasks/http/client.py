@@ -28,10 +28,10 @@ from urllib3 import BaseHTTPResponse
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ProtocolError
 
-from jobscheduler.tasks.hangs import GUARD
-from jobscheduler.tasks.http_request_fields import as_sent
-from jobscheduler.tasks.http_request_size import Allowance
-from jobscheduler.tasks.output import Output
+from jobscheduler.tasks.command.output_buffer import Output
+from jobscheduler.tasks.http.fields import as_sent
+from jobscheduler.tasks.http.size_limits import Allowance
+from jobscheduler.tasks.hung_paths import GUARD
 
 CONNECT = 10.0
 """Seconds for a connection to one address of the server."""

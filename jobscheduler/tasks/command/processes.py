@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from jobscheduler.tasks.marks import ATTEMPT, MARK, MARKS, NO_MARKS, fits, marks_of
+from jobscheduler.tasks.command.run_markers import ATTEMPT, MARK, MARKS, NO_MARKS, fits, marks_of
 from jobscheduler.tasks.stop_signals import TERM_TO_KILL
 
 __all__ = [

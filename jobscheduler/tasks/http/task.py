@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 from jobscheduler.tasks.base import Alert, Complaint, Context, Outcome, Task, TaskFailed, seconds
-from jobscheduler.tasks.http_request_errors import in_words
-from jobscheduler.tasks.http_request_fields import SCHEMA, TIMEOUT, can_be_host, complaints, secrets_of, texts_in
+from jobscheduler.tasks.http.errors import in_words
+from jobscheduler.tasks.http.fields import SCHEMA, TIMEOUT, can_be_host, complaints, secrets_of, texts_in
 
 if TYPE_CHECKING:
-    from jobscheduler.tasks.http_request_client import Answer, Request
+    from jobscheduler.tasks.http.client import Answer, Request
 
 MOST_REDIRECTS = 10
 
@@ -70,7 +70,7 @@ class HttpRequest(Task):
         return outcome
 
     def _ask(self, context: Context) -> Answer:
-        from jobscheduler.tasks.http_request_client import Lever, Limit  # noqa: PLC0415 - an extra
+        from jobscheduler.tasks.http.client import Lever, Limit  # noqa: PLC0415 - an extra
 
         until = time.monotonic() + seconds(self.fields.get("timeout", TIMEOUT))
         limit = Limit(until if context.deadline is None else min(until, context.deadline))
@@ -87,7 +87,7 @@ class HttpRequest(Task):
                 raise TaskFailed(words, reason=(context.reason or "timeout") if late else "http") from None
 
     def _follow(self, request: Request, limit: Any, lever: Any) -> Answer:
-        from jobscheduler.tasks.http_request_client import exchange  # noqa: PLC0415 - an extra
+        from jobscheduler.tasks.http.client import exchange  # noqa: PLC0415 - an extra
 
         answer = exchange(request, limit, lever)
         for _ in range(MOST_REDIRECTS):
@@ -98,7 +98,7 @@ class HttpRequest(Task):
         raise TaskFailed(f"redirected more than {MOST_REDIRECTS} times", reason="http")
 
     def _request(self) -> Request:
-        from jobscheduler.tasks.http_request_client import Request  # noqa: PLC0415 - an extra
+        from jobscheduler.tasks.http.client import Request  # noqa: PLC0415 - an extra
 
         url = urlsplit(self.fields["url"])
         headers = self._headers(url)

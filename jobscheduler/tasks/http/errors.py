@@ -7,7 +7,7 @@ import socket
 import ssl
 from urllib.parse import SplitResult
 
-from jobscheduler.tasks.http_request_size import TooMuchFraming
+from jobscheduler.tasks.http.size_limits import TooMuchFraming
 from jobscheduler.util.hang_guard import Hung
 
 

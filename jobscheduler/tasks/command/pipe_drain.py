@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from jobscheduler.tasks.adopted import ADOPTED
+from jobscheduler.tasks.command.adopted import ADOPTED
 
 MOST_OF_A_JOB = 32
 """Pipes of one job that the service reads itself."""

@@ -24,10 +24,10 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from types import TracebackType
 
-from jobscheduler.tasks.adopted import ADOPTED
-from jobscheduler.tasks.left_pipes import LeftPipes
-from jobscheduler.tasks.marks import MARKS
-from jobscheduler.tasks.processes import Process, look_at
+from jobscheduler.tasks.command.adopted import ADOPTED
+from jobscheduler.tasks.command.pipe_drain import LeftPipes
+from jobscheduler.tasks.command.processes import Process, look_at
+from jobscheduler.tasks.command.run_markers import MARKS
 
 TICK = 1.0
 """Seconds between two looks at the orphans."""

@@ -11,20 +11,20 @@ from functools import lru_cache
 from typing import Any, ClassVar
 
 from jobscheduler.model import Value
-from jobscheduler.tasks.aftermath import AFTERMATH
 from jobscheduler.tasks.base import Complaint, Context, NotBegun, Outcome, Outside, TaskFailed
-from jobscheduler.tasks.execute_command_child import Child, Plan
-from jobscheduler.tasks.execute_command_errors import in_words, in_words_of_helper, is_transient
-from jobscheduler.tasks.execute_command_fields import SCHEMA, complaints
-from jobscheduler.tasks.execute_command_helpers import HELPERS_STATUS, error_of, given_up_by
-from jobscheduler.tasks.execute_command_oddities import oddities
-from jobscheduler.tasks.execute_command_wait import Waiting
-from jobscheduler.tasks.hangs import STARTS_GOING, look_at
-from jobscheduler.tasks.left_pipes import MOST_OF_A_JOB
-from jobscheduler.tasks.process_tree import TreeEnd
-from jobscheduler.tasks.processes import ATTEMPT, MARK
+from jobscheduler.tasks.command.accounts import NoSuchAccount, account, encoded, environment, wrapped
+from jobscheduler.tasks.command.child import Child, Plan
+from jobscheduler.tasks.command.errors import in_words, in_words_of_helper, is_transient
+from jobscheduler.tasks.command.fields import SCHEMA, complaints
+from jobscheduler.tasks.command.helpers import HELPERS_STATUS, error_of, given_up_by
+from jobscheduler.tasks.command.pipe_drain import MOST_OF_A_JOB
+from jobscheduler.tasks.command.processes import ATTEMPT, MARK
+from jobscheduler.tasks.command.reaper import AFTERMATH
+from jobscheduler.tasks.command.tree_killer import TreeEnd
+from jobscheduler.tasks.command.waiter import Waiting
+from jobscheduler.tasks.command.warnings import oddities
+from jobscheduler.tasks.hung_paths import STARTS_GOING, look_at
 from jobscheduler.tasks.stop_signals import Survivor
-from jobscheduler.tasks.users import NoSuchAccount, account, encoded, environment, wrapped
 from jobscheduler.util.hang_guard import Hung
 
 PERSIST = 5.0

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from jobscheduler.tasks.base import Context
-from jobscheduler.tasks.execute_command_child import Child
+from jobscheduler.tasks.command.child import Child
 
 UNWATCHED = 0.05
 """Seconds between two looks when there is no descriptor left to be told by."""

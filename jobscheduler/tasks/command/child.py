@@ -10,12 +10,12 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from jobscheduler.tasks.aftermath import AFTERMATH
-from jobscheduler.tasks.descriptors import FORMER_LIMIT, STARTS
-from jobscheduler.tasks.keyring import join_new_session_keyring
-from jobscheduler.tasks.output import Output
-from jobscheduler.tasks.processes import Process, look_at
-from jobscheduler.tasks.spawn import spawn
+from jobscheduler.tasks.command.fd_budget import FORMER_LIMIT, STARTS
+from jobscheduler.tasks.command.keyring import join_new_session_keyring
+from jobscheduler.tasks.command.output_buffer import Output
+from jobscheduler.tasks.command.posix_spawn import spawn
+from jobscheduler.tasks.command.processes import Process, look_at
+from jobscheduler.tasks.command.reaper import AFTERMATH
 
 _CHUNK = 64 * 1024
 _LAST_READ = 1 << 20  # bytes that are still taken after the main process has ended

@@ -19,8 +19,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from jobscheduler.tasks.processes import Process
-from jobscheduler.tasks.users import helper
+from jobscheduler.tasks.command.accounts import helper
+from jobscheduler.tasks.command.processes import Process
 
 HELPERS_STATUS = (125, 126, 127)
 """With which a helper ends that could not go on; `setpriv` ends with 1 too, but not for want of the next program."""

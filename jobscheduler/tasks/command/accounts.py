@@ -20,9 +20,9 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TypeVar
 
-from jobscheduler.tasks.expiry import expired_on
-from jobscheduler.tasks.hangs import ACCOUNT_PATIENCE, GUARD
-from jobscheduler.tasks.marks import ATTEMPT, MARK
+from jobscheduler.tasks.command.account_expiry import expired_on
+from jobscheduler.tasks.command.run_markers import ATTEMPT, MARK
+from jobscheduler.tasks.hung_paths import ACCOUNT_PATIENCE, GUARD
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from jobscheduler.tasks.processes import Process, children_of_thread, look_at
+from jobscheduler.tasks.command.processes import Process, children_of_thread, look_at
 
 
 class Adopted:

@@ -9,8 +9,8 @@ from types import MappingProxyType
 from typing import Any
 
 from jobscheduler.tasks.base import Complaint
-from jobscheduler.tasks.processes import ATTEMPT, MARK
-from jobscheduler.tasks.users import AccountExpired, NoSuchAccount, account, helper
+from jobscheduler.tasks.command.accounts import AccountExpired, NoSuchAccount, account, helper
+from jobscheduler.tasks.command.processes import ATTEMPT, MARK
 from jobscheduler.util.characters import called, unseen, what_to_do
 from jobscheduler.util.hang_guard import Hung
 

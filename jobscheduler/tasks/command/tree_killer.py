@@ -26,11 +26,11 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from jobscheduler.tasks.marks import NO_MARKS, Known, Marks, fits, owners
-from jobscheduler.tasks.processes import GRACE, KILL_WITHIN, Process, alive, send
-from jobscheduler.tasks.self_stop import stops_this_service
+from jobscheduler.tasks.command.processes import GRACE, KILL_WITHIN, Process, alive, send
+from jobscheduler.tasks.command.run_markers import NO_MARKS, Known, Marks, fits, owners
+from jobscheduler.tasks.command.self_stop import stops_this_service
+from jobscheduler.tasks.command.tree_search import SEARCH, TreeSearch, descendants
 from jobscheduler.tasks.stop_signals import StopSignals, Survivor
-from jobscheduler.tasks.tree_search import SEARCH, TreeSearch, descendants
 
 HEAD_START = 0.25
 """Seconds that TERM waits for the first look and a reader; the usual wait takes 0.002."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from jobscheduler.tasks import marks, tree_search
-from jobscheduler.tasks.marks import MARKS, MarkReader
-from jobscheduler.tasks.tree_search import SEARCH, TreeSearch
+from jobscheduler.tasks.command import run_markers, tree_search
+from jobscheduler.tasks.command.run_markers import MARKS, MarkReader
+from jobscheduler.tasks.command.tree_search import SEARCH, TreeSearch
 
 
 def blind_spots(reader: MarkReader = MARKS, search: TreeSearch = SEARCH) -> tuple[str, ...]:
@@ -12,7 +12,7 @@ def blind_spots(reader: MarkReader = MARKS, search: TreeSearch = SEARCH) -> tupl
     spots = []
     if reader.is_blind:
         spots.append(
-            f"{marks.MOST_HUNG} reads of the environment of a process hang: processes are not known by `{marks.MARK}`"
+            f"{run_markers.MOST_HUNG} reads of the environment of a process hang: processes are not known by `{run_markers.MARK}`"
         )
     if search.is_blind:
         hung = f"{tree_search.MOST_HUNG} looks for the processes of a run hang"

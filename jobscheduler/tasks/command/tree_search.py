@@ -21,9 +21,9 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Protocol
 
-from jobscheduler.tasks.adopted import ADOPTED
-from jobscheduler.tasks.marks import MARKS, Known, MarkReader, Marks
-from jobscheduler.tasks.processes import Process, children_of, look_at
+from jobscheduler.tasks.command.adopted import ADOPTED
+from jobscheduler.tasks.command.processes import Process, children_of, look_at
+from jobscheduler.tasks.command.run_markers import MARKS, Known, MarkReader, Marks
 
 LOOK_WITHIN = 0.5
 """Seconds after which a look at the descendants of one tree is cut short; the next one goes on."""
