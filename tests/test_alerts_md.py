@@ -24,7 +24,7 @@ from jobscheduler.alerts.damping import BURST, BURST_S, DAMPED_S, News
 from jobscheduler.alerts.sender import LIMIT, LONG, OF_JOB, OF_RECEIVER, THREADS, WAITING, WORKERS
 from jobscheduler.alerts.telling import MOST_JOBS, MOST_LISTED, summary_of
 from jobscheduler.model import Record, Status, TaskSpec
-from jobscheduler.runlog.results import FAR
+from jobscheduler.runlog.last_results import FAR
 from jobscheduler.tasks import Alert
 from tests.conftest import ROOT, Service, job, wait_until
 from tests.tasks_support import SLOT

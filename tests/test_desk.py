@@ -13,7 +13,7 @@ from jobscheduler.desk.secrets import without_secrets
 from jobscheduler.model import NO_TASK, Cron, Job, Record, Retry, Status, TaskSpec
 from jobscheduler.results import Results
 from jobscheduler.runlog import as_json, as_text, line_of
-from jobscheduler.runlog.parsing import parse_line
+from jobscheduler.runlog.parse import parse_line
 
 AT = datetime(2026, 11, 22, 1, tzinfo=UTC)
 

@@ -11,7 +11,7 @@ from jobscheduler.desk import Recall, Recent, ServiceFace
 from jobscheduler.desk import recent as module
 from jobscheduler.model import Record, Status
 from jobscheduler.results import Results
-from jobscheduler.runlog.lines import as_text, line_of
+from jobscheduler.runlog.format import as_text, line_of
 
 START = datetime(2026, 11, 22, tzinfo=UTC)
 

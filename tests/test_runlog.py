@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobscheduler.model import Entry, Event, Level, Mark, Record, Status
-from jobscheduler.runlog import LogFile, RunLog, as_json, as_text, back
-from jobscheduler.runlog.lines import MAX_LINE
+from jobscheduler.runlog import LogFile, RunLog, as_json, as_text, recovery
+from jobscheduler.runlog.format import MAX_LINE
 from jobscheduler.runlog.writer import KEPT
 from jobscheduler.util.file_locks import LockFile
 from tests.conftest import parse_line, wait_until
@@ -104,7 +104,7 @@ def test_a_key_stands_in_a_line_once(form: Callable[[Entry], str]) -> None:
     line = form(replace(SUCCESS, details=forged))
 
     assert (line.count("job_id"), line.count("scheduled"), line.count("s3_key")) == (1, 1, 1)
-    told = back.parse_line(line.encode())
+    told = recovery.parse_line(line.encode())
     assert told is not None
     assert (told["job_id"], told["scheduled"], told["s3_key"]) == ("report-001", "2026-11-22T01:00:00Z", "1")
 
@@ -319,7 +319,7 @@ def test_the_last_mark_is_never_rotated_away(tmp_path: Path, count: int) -> None
         runlog.mark(wide(count))
         for number in range(300):
             assert runlog.write_through(Event(AT, Level.INFO, "x", (("number", number),)), 5)
-            found = back.read_back(log, 1)
+            found = recovery.read_back(log, 1)
             assert found is not None
             assert len(found.waits) == count
             if asked and number % 50 == 0:
@@ -376,7 +376,7 @@ def test_a_mark_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
 
     words = [parse_line(line)["word"] for line in log.read_text().splitlines()]
     assert words == ["before", *["service.alive"] * 14, "log.lost", "log.restored"]
-    assert back.read_back(log, 1) is not None
+    assert recovery.read_back(log, 1) is not None
 
 
 @pytest.mark.parametrize("room", range(8192 - 400, 8192, 37))
@@ -406,7 +406,7 @@ def test_at_the_end_of_a_full_disk_the_last_mark_takes_the_place_of_lines(
         runlog.event(Level.INFO, "service.stopped")
         written = log.read_text().count(" x")
 
-    found = back.read_back(log, 1)
+    found = recovery.read_back(log, 1)
     assert found is not None
     assert (len(found.waits), found.stopped) == (3, True)
     lines = [parse_line(line) for line in log.read_text().splitlines()]
@@ -433,7 +433,7 @@ def test_a_file_that_is_taken_away_while_nothing_is_written_is_noticed(tmp_path:
         assert asked.wait(10)
         runlog.mark(wide(2))
 
-    found = back.read_back(log, 1)
+    found = recovery.read_back(log, 1)
     assert found is not None
     assert len(found.waits) == 2
 

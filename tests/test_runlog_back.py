@@ -11,7 +11,7 @@ import pytest
 
 from jobscheduler.model import Begun, Entry, Event, Level, Mark, Past, Record, Status
 from jobscheduler.runlog import LogFile, RunLog, as_text, events_of, read_back
-from jobscheduler.runlog.parsing import object_of, parse_line
+from jobscheduler.runlog.parse import object_of, parse_line
 from jobscheduler.scheduler.job_entry import interrupted_record, waits_event
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)

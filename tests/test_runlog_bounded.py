@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from jobscheduler.runlog.bounded import Reach, at_instants, newest
-from jobscheduler.runlog.history import back
-from jobscheduler.runlog.parsing import RECORDS
-from jobscheduler.runlog.wanted import Wanted
+from jobscheduler.runlog.bounded_query import Reach, at_instants, newest
+from jobscheduler.runlog.filter import Wanted
+from jobscheduler.runlog.parse import RECORDS
+from jobscheduler.runlog.query import back
 
 START = datetime(2026, 11, 22, tzinfo=UTC)
 FORMS = (
@@ -95,7 +95,7 @@ def test_what_begins_like_an_id_is_not_taken_apart(tmp_path: Path, monkeypatch: 
     with path.open("a") as log:
         log.write("2026-11-23T00:00:00.000Z INFO job.noted job_id=job-1\n" + line(9_000_000, "job-1"))
     parsed: list[bytes] = []
-    monkeypatch.setattr("jobscheduler.runlog.wanted.parse_line", parsed.append)
+    monkeypatch.setattr("jobscheduler.runlog.filter.parse_line", parsed.append)
 
     for job_id in ("job-", "", "job-1"):
         assert list(back(path, 0, Wanted(job_id))) == []

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from jobscheduler.model import Entry, Event, Level, Record, Status
-from jobscheduler.runlog import LogFile, RunLog, as_json, as_text, blocks, history
-from jobscheduler.runlog.history import back, forward, lines_back
-from jobscheduler.runlog.parsing import RECORDS
-from jobscheduler.runlog.wanted import Wanted
+from jobscheduler.runlog import LogFile, RunLog, as_json, as_text, blocks, query
+from jobscheduler.runlog.filter import Wanted
+from jobscheduler.runlog.parse import RECORDS
+from jobscheduler.runlog.query import back, forward, lines_back
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -36,7 +36,7 @@ def write(path: Path, *entries: Entry) -> None:
     path.write_text("".join(forms[number % 2](entry) + "\n" for number, entry in enumerate(entries)), "utf-8")
 
 
-def runs(path: Path, wanted: Wanted = history.EVERYTHING, backups: int = 3) -> list[str]:
+def runs(path: Path, wanted: Wanted = query.EVERYTHING, backups: int = 3) -> list[str]:
     """The runs that are found, newest first; and see that reading forward finds the same."""
     found = [line["run_id"] for line in lines_back(path, backups, wanted)]
     assert [one.pairs["run_id"] for one in forward(path, backups, wanted)] == found[::-1]
@@ -64,10 +64,10 @@ def test_lines_come_newest_first_through_all_files_and_both_formats(tmp_path: Pa
 def test_a_log_that_is_not_there_is_empty(tmp_path: Path) -> None:
     """And one without lines, too."""
     assert runs(tmp_path / "log") == []
-    assert not history.exists(tmp_path / "log", 3)
+    assert not query.exists(tmp_path / "log", 3)
     (tmp_path / "log").touch()
     assert runs(tmp_path / "log") == []
-    assert history.begins_at(tmp_path / "log", 3) is None
+    assert query.begins_at(tmp_path / "log", 3) is None
 
 
 @pytest.mark.usefixtures("small_blocks")
@@ -140,7 +140,7 @@ def test_the_last_lines_are_found_without_reading_the_rest(tmp_path: Path, monke
     size = big(tmp_path / "log", range(120))
     read = counted(monkeypatch)
 
-    assert len(history.last_of(tmp_path / "log", 7, history.EVERYTHING, 50)) == 50
+    assert len(query.last_of(tmp_path / "log", 7, query.EVERYTHING, 50)) == 50
     assert read() <= 2 * blocks.BLOCK < size / 10
 
 
@@ -241,9 +241,9 @@ def test_ids_of_jobs_are_gathered_from_the_end(tmp_path: Path, monkeypatch: pyte
     """From either format; as far back as is quickly done."""
     write(tmp_path / "log", record(0, "a"), record(1, "b.c-d"))
     write(tmp_path / "log.1", record(0, "old"))
-    assert history.recent_ids(tmp_path / "log", 3) == {"a", "b.c-d", "old"}
-    monkeypatch.setattr(history, "RECENT", 10)
-    assert history.recent_ids(tmp_path / "log", 3) == {"a", "b.c-d"}
+    assert query.recent_ids(tmp_path / "log", 3) == {"a", "b.c-d", "old"}
+    monkeypatch.setattr(query, "RECENT", 10)
+    assert query.recent_ids(tmp_path / "log", 3) == {"a", "b.c-d"}
 
 
 def test_what_the_writer_writes_is_found_as_it_was_meant(tmp_path: Path) -> None:
@@ -255,4 +255,4 @@ def test_what_the_writer_writes_is_found_as_it_was_meant(tmp_path: Path) -> None
 
     for found in back(tmp_path / "log", 3):
         assert found.object == json.loads(as_json(entry))
-    assert history.begins_at(tmp_path / "log", 3) == at(1)
+    assert query.begins_at(tmp_path / "log", 3) == at(1)

@@ -20,10 +20,10 @@ from jobscheduler.explain import JOB_WORDS, SERVICE_WORDS, Facts, Live, Question
 from jobscheduler.jobs.directory import is_job_file
 from jobscheduler.jobs.parser import Rules, parse
 from jobscheduler.model import Job, Problem
-from jobscheduler.runlog import history
-from jobscheduler.runlog.history import lines_back
-from jobscheduler.runlog.parsing import RECORDS, parse_line
-from jobscheduler.runlog.wanted import SLACK, Wanted
+from jobscheduler.runlog import query
+from jobscheduler.runlog.filter import SLACK, Wanted
+from jobscheduler.runlog.parse import RECORDS, parse_line
+from jobscheduler.runlog.query import lines_back
 from jobscheduler.status import State
 from jobscheduler.timetable.timezones import ZoneUnknown, named_zone
 
@@ -206,11 +206,11 @@ def _story(facts: Facts, question: Question, settings: Settings) -> Story:
         since = at - SLACK  # what became of a slot is told later than it, but for a clock that was set back
         of_the_job = lines_back(*log, Wanted(question.job_id, JOB_WORDS, since))
         of_the_service = lines_back(*log, Wanted(words=SERVICE_WORDS, since=since))
-        return story_of(at, of_the_job, of_the_service, history.begins_at(*log))
+        return story_of(at, of_the_job, of_the_service, query.begins_at(*log))
     if facts.job is None:
         return story_of(None, lines_back(*log, Wanted(question.job_id, JOB_WORDS)))
     return Story(last=facts.story.last or next(lines_back(*log, Wanted(question.job_id, RECORDS)), None))
 
 
 def _ids(settings: Settings) -> tuple[str, ...]:
-    return tuple(sorted(history.recent_ids(settings.log_file, settings.log_backups)))
+    return tuple(sorted(query.recent_ids(settings.log_file, settings.log_backups)))

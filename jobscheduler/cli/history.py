@@ -20,9 +20,9 @@ from jobscheduler.cli.table import Column, in_colour, room, table
 from jobscheduler.config import Settings
 from jobscheduler.model import Problem, Status
 from jobscheduler.model.corrections import Corrections, correction_text
-from jobscheduler.runlog import history
-from jobscheduler.runlog.parsing import RECORDS
-from jobscheduler.runlog.wanted import Found, Wanted
+from jobscheduler.runlog import query
+from jobscheduler.runlog.filter import Found, Wanted
+from jobscheduler.runlog.parse import RECORDS
 from jobscheduler.timetable.timezones import ZoneUnknown, service_zone
 
 SUMMARY = "show what became of slots, from the log files"
@@ -117,7 +117,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _reach(settings: Settings, zone: ZoneInfo) -> str:
-    begins = history.begins_at(settings.log_file, settings.log_backups)
+    begins = query.begins_at(settings.log_file, settings.log_backups)
     return "" if begins is None else f"; the log reaches back to {local(begins.isoformat(), zone)}"
 
 
@@ -139,8 +139,8 @@ def _wanted(arguments: argparse.Namespace, zone: ZoneInfo, now: datetime) -> Wan
 
 def _found(settings: Settings, wanted: Wanted, limit: int, progress: Progress) -> Iterator[Found]:
     if limit:
-        return iter(history.last_of(settings.log_file, settings.log_backups, wanted, limit, progress))
-    return history.forward(settings.log_file, settings.log_backups, wanted, progress)
+        return iter(query.last_of(settings.log_file, settings.log_backups, wanted, limit, progress))
+    return query.forward(settings.log_file, settings.log_backups, wanted, progress)
 
 
 def zone_of_host() -> ZoneInfo:
@@ -160,7 +160,7 @@ def check_log(settings: Settings) -> None:
     """
     path = settings.log_file
     try:
-        if history.exists(path, settings.log_backups):
+        if query.exists(path, settings.log_backups):
             return
         help_ = "name it with `--log-file`; a service that has never run has none"
         raise NoLog(Problem(f"there is no log `{path}`", help=help_))
@@ -171,8 +171,8 @@ def check_log(settings: Settings) -> None:
 
 def unknown_job(settings: Settings, job_id: str) -> Problem | None:
     """Return the problem that the log knows no such job, with the id that may be meant; None if it does."""
-    known = history.recent_ids(settings.log_file, settings.log_backups)
-    if job_id in known or any(history.back(settings.log_file, settings.log_backups, Wanted(job_id))):
+    known = query.recent_ids(settings.log_file, settings.log_backups)
+    if job_id in known or any(query.back(settings.log_file, settings.log_backups, Wanted(job_id))):
         return None
     close = difflib.get_close_matches(job_id, sorted(known), 1)
     return Problem(
@@ -197,7 +197,7 @@ class Corrected:
         if pairs["word"] != "MISSED" or pairs.get("reason") not in _REOPENED:
             return None
         if self._known is None:
-            self._known = history.corrections(*self._log)
+            self._known = query.corrections(*self._log)
         count, of = self._known.count(pairs), pairs.get("count", "1")
         return correction_text(count, int(of) if of.isdigit() else 1) if count else None
 

@@ -13,9 +13,9 @@ from jobscheduler.desk.recent import KEPT, Recent
 from jobscheduler.desk.snapshots import Snapshots, Supervising
 from jobscheduler.model import Status
 from jobscheduler.results import Records, Results
-from jobscheduler.runlog.bounded import Reach, at_instants, newest
-from jobscheduler.runlog.parsing import RECORDS
-from jobscheduler.runlog.wanted import Found, Wanted
+from jobscheduler.runlog.bounded_query import Reach, at_instants, newest
+from jobscheduler.runlog.filter import Found, Wanted
+from jobscheduler.runlog.parse import RECORDS
 from jobscheduler.scheduler import Scheduler
 from jobscheduler.status import Detail, Snapshot
 from jobscheduler.util.hang_guard import Hung

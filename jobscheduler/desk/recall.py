@@ -12,9 +12,9 @@ from pathlib import Path
 from jobscheduler.desk.recent import Recent
 from jobscheduler.model import Record, Status, Value
 from jobscheduler.results import Results
-from jobscheduler.runlog.history import lines_back
-from jobscheduler.runlog.parsing import RECORDS
-from jobscheduler.runlog.wanted import Wanted
+from jobscheduler.runlog.filter import Wanted
+from jobscheduler.runlog.parse import RECORDS
+from jobscheduler.runlog.query import lines_back
 from jobscheduler.util.hang_guard import Hung
 
 FAR = 50_000

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from jobscheduler.runlog.opening import open_log
+from jobscheduler.runlog.open_file import open_log
 from jobscheduler.util.file_locks import Held, LockFile, Locks, name_for
 
 CUT = b" [cut short]"

@@ -25,12 +25,12 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from jobscheduler.model import Entry, Event, Level, Mark, Record, Value
-from jobscheduler.runlog.echo import Echo
+from jobscheduler.runlog.checkpoints import Lines
 from jobscheduler.runlog.file import LogFile, LogTaken
 from jobscheduler.runlog.file_calls import FileCalls, Relieved
-from jobscheduler.runlog.lines import as_json, as_text, line_of, priority_of
-from jobscheduler.runlog.marks import Lines
-from jobscheduler.runlog.opening import LogRefused
+from jobscheduler.runlog.format import as_json, as_text, line_of, priority_of
+from jobscheduler.runlog.open_file import LogRefused
+from jobscheduler.runlog.stderr_copy import Echo
 
 QUEUE = 100_000
 """How many entries may wait for the writer before further ones are counted instead of kept."""

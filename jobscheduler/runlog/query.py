@@ -19,8 +19,8 @@ from pathlib import Path
 
 from jobscheduler.model.corrections import Corrections
 from jobscheduler.runlog.blocks import blocks_back, blocks_forward, lines_with
-from jobscheduler.runlog.parsing import RECORDS, parse_line
-from jobscheduler.runlog.wanted import File, Found, Sieve, Wanted
+from jobscheduler.runlog.filter import File, Found, Sieve, Wanted
+from jobscheduler.runlog.parse import RECORDS, parse_line
 
 RECENT = 64 * 1024 * 1024
 """How many bytes from the end are looked through for ids of jobs."""

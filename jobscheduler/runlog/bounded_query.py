@@ -16,8 +16,8 @@ from itertools import islice
 from pathlib import Path
 from typing import cast
 
-from jobscheduler.runlog.history import back, opened
-from jobscheduler.runlog.wanted import File, Found, Sieve, Wanted, head_of, time_of, time_text
+from jobscheduler.runlog.filter import File, Found, Sieve, Wanted, head_of, time_of, time_text
+from jobscheduler.runlog.query import back, opened
 
 WINDOWS = (
     32 * 1024,

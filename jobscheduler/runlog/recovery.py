@@ -19,11 +19,11 @@ from itertools import takewhile
 from pathlib import Path
 
 from jobscheduler.model import Begun, Full, Past, Wait
-from jobscheduler.runlog.checkpoint import state_of
-from jobscheduler.runlog.decided import Decided
-from jobscheduler.runlog.marks import NAME, mark_of, waits_of
-from jobscheduler.runlog.parsing import RECORDS, parse_line
-from jobscheduler.runlog.reading import BEGINS, WAITS, Line, changes_back, files_of, instant_in, lines_back, slots_of
+from jobscheduler.runlog.checkpoint_parts import state_of
+from jobscheduler.runlog.checkpoints import NAME, mark_of, waits_of
+from jobscheduler.runlog.decided_slots import Decided
+from jobscheduler.runlog.parse import RECORDS, parse_line
+from jobscheduler.runlog.reader import BEGINS, WAITS, Line, changes_back, files_of, instant_in, lines_back, slots_of
 
 __all__ = ["Line", "parse_line", "read_back"]
 

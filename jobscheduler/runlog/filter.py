@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from jobscheduler.runlog.blocks import blocks_back, lines_of, lines_with
-from jobscheduler.runlog.lines import instant_text
-from jobscheduler.runlog.parsing import object_of, parse_line
+from jobscheduler.runlog.format import instant_text
+from jobscheduler.runlog.parse import object_of, parse_line
 
 SLACK = timedelta(hours=3)
 """By how much a line may be earlier than the ones before it."""

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from jobscheduler.model import Begun, Event, Level, Mark, Value, Wait, nominal
-from jobscheduler.runlog.checkpoint import exact, parts_of
+from jobscheduler.runlog.checkpoint_parts import exact, parts_of
 
 NAME = "service.alive"
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from jobscheduler.model import EPOCH, Full, Spans
-from jobscheduler.runlog.lines import instant_text
+from jobscheduler.runlog.format import instant_text
 from jobscheduler.util.spans import spans_in, without
 
 OPEN = frozenset({"down", "asleep", "stalled", "clock"})

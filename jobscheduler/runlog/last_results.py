@@ -7,9 +7,9 @@ from datetime import datetime
 from pathlib import Path
 
 from jobscheduler.model import Status
-from jobscheduler.runlog.lines import instant_text
-from jobscheduler.runlog.parsing import parse_line
-from jobscheduler.runlog.reading import files_of, raw_lines
+from jobscheduler.runlog.format import instant_text
+from jobscheduler.runlog.parse import parse_line
+from jobscheduler.runlog.reader import files_of, raw_lines
 
 FAR = 64 * 1024 * 1024
 """So many bytes are read back at most: a job that runs once a year is not worth more."""

@@ -11,8 +11,8 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from jobscheduler.runlog.marks import NAME, begun_of, waits_of
-from jobscheduler.runlog.reading import Line, files_of, lines_back, slots_of
+from jobscheduler.runlog.checkpoints import NAME, begun_of, waits_of
+from jobscheduler.runlog.reader import Line, files_of, lines_back, slots_of
 
 _EVER = datetime(1, 1, 1, tzinfo=UTC)
 

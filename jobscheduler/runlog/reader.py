@@ -8,8 +8,8 @@ from datetime import datetime
 from pathlib import Path
 
 from jobscheduler.runlog.blocks import blocks_back, lines_of, lines_with
-from jobscheduler.runlog.marks import NAME
-from jobscheduler.runlog.parsing import RECORDS, parse_line
+from jobscheduler.runlog.checkpoints import NAME
+from jobscheduler.runlog.parse import RECORDS, parse_line
 
 WAITS = "slot.waits"
 BEGINS = frozenset({"run.requested", "run.started"})
