@@ -10,7 +10,7 @@ import pytest
 
 from jobscheduler.alerts import On
 from jobscheduler.alerts.damping import BURST, BURST_S, DAMPED_S, Damper, News
-from jobscheduler.alerts.telling import MOST_JOBS, MOST_LISTED, summary_of
+from jobscheduler.alerts.payload import MOST_JOBS, MOST_LISTED, summary_of
 from jobscheduler.model import Record, Status, TaskSpec
 
 AT = datetime(2026, 11, 22, 1, tzinfo=UTC)

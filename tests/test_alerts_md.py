@@ -21,8 +21,8 @@ import pytest
 
 from jobscheduler.alerts import On, alert_of
 from jobscheduler.alerts.damping import BURST, BURST_S, DAMPED_S, News
+from jobscheduler.alerts.payload import MOST_JOBS, MOST_LISTED, summary_of
 from jobscheduler.alerts.sender import LIMIT, LONG, OF_JOB, OF_RECEIVER, THREADS, WAITING, WORKERS
-from jobscheduler.alerts.telling import MOST_JOBS, MOST_LISTED, summary_of
 from jobscheduler.model import Record, Status, TaskSpec
 from jobscheduler.runlog.last_results import FAR
 from jobscheduler.tasks import Alert

@@ -28,7 +28,7 @@ from jobscheduler.control.room import Limits, Place, Room
 from jobscheduler.control.server import CannotListen, Control
 from jobscheduler.control.turns import MOST_OF_USER
 from jobscheduler.model import Problem
-from jobscheduler.status import Impossible, Unknown
+from jobscheduler.status.snapshot import Impossible, Unknown
 from tests.conftest import wait_until
 from tests.throwaway_users import ThrowawayUser
 

@@ -11,9 +11,9 @@ import pytest
 from jobscheduler.desk.recall import Recall, record_of
 from jobscheduler.desk.secrets import without_secrets
 from jobscheduler.model import NO_TASK, Cron, Job, Record, Retry, Status, TaskSpec
-from jobscheduler.results import Results
 from jobscheduler.runlog import as_json, as_text, line_of
 from jobscheduler.runlog.parse import parse_line
+from jobscheduler.status.run_stats import Results
 
 AT = datetime(2026, 11, 22, 1, tzinfo=UTC)
 

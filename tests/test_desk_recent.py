@@ -10,8 +10,8 @@ from jobscheduler.config import Settings
 from jobscheduler.desk import Recall, Recent, ServiceFace
 from jobscheduler.desk import recent as module
 from jobscheduler.model import Record, Status
-from jobscheduler.results import Results
 from jobscheduler.runlog.format import as_text, line_of
+from jobscheduler.status.run_stats import Results
 
 START = datetime(2026, 11, 22, tzinfo=UTC)
 

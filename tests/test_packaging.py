@@ -18,7 +18,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from jobscheduler.alerts.room import LEAST
+from jobscheduler.alerts.dispatcher import LEAST
 from jobscheduler.config import OPTIONS, Settings, default_of
 from jobscheduler.tasks.command.processes import GRACE, KILL_WITHIN
 from tests.booted import copy_of_the_checkout, filled_checkout, make

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from jobscheduler.model import Event, Level, Record, Status
-from jobscheduler.results import Results
+from jobscheduler.status.run_stats import Results
 
 SLOT = datetime(2026, 11, 22, 1, 0, tzinfo=UTC)
 

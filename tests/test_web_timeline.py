@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from jobscheduler.model import Cron, Job, Status, TaskSpec
-from jobscheduler.status import Going, JobStatus, State
+from jobscheduler.status.snapshot import Going, JobStatus, State
 from jobscheduler.web.looks import clock, distance, human, visible
 from jobscheduler.web.scale import SIDE, View
 from jobscheduler.web.timeline import MOST_ROWS, MOST_SLOTS, Row, Timeline, chosen, row, timeline

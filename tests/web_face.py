@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from jobscheduler.model import Cron, Job, Problem, Record, Status, TaskSpec
-from jobscheduler.results import Records, Results
-from jobscheduler.status import (
+from jobscheduler.status.run_stats import Records, Results
+from jobscheduler.status.snapshot import (
     Detail,
     Going,
     JobStatus,

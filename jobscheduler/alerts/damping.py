@@ -16,7 +16,7 @@ import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from jobscheduler.alerts.changes import On
+from jobscheduler.alerts.rules import On
 from jobscheduler.model import Record, TaskSpec
 
 DAMPED_S = 300.0  # between two alerts of a job that changes back and forth

@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from jobscheduler.alerts.room import Defaults
+from jobscheduler.alerts.dispatcher import Defaults
 from jobscheduler.jobs.directory import DirectorySource
 from jobscheduler.jobs.parser import Rules, parse_task
 from jobscheduler.jobs.sources import Read, SourceUnavailable

@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from functools import partial
 from itertools import chain
 
-from jobscheduler.alerts.due import Due, Key, merged
+from jobscheduler.alerts.pending_alert import Due, Key, merged
 from jobscheduler.model import Event, Level, Value
 from jobscheduler.runner import GRACE, Ending, Timer, carry_out, tail
 from jobscheduler.tasks import Context

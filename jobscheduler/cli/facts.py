@@ -24,7 +24,7 @@ from jobscheduler.runlog import query
 from jobscheduler.runlog.filter import SLACK, Wanted
 from jobscheduler.runlog.parse import RECORDS, parse_line
 from jobscheduler.runlog.query import lines_back
-from jobscheduler.status import State
+from jobscheduler.status.snapshot import State
 from jobscheduler.timetable.timezones import ZoneUnknown, named_zone
 
 _OF_THE_SCHEDULE = ("job_id", "schedule", "timezone", "enabled", "catch_up", "jitter", "not_before", "not_after")

@@ -17,7 +17,7 @@ from jobscheduler.cli.problems import show
 from jobscheduler.cli.table import Column, in_colour, room, table
 from jobscheduler.control.client import ask
 from jobscheduler.model import Problem
-from jobscheduler.status import State
+from jobscheduler.status.snapshot import State
 
 SUMMARY = "show all jobs: state, next slot, last result"
 EXAMPLES = f"""examples:

@@ -15,7 +15,7 @@ from urllib.parse import parse_qs
 from jobscheduler.control.caller import runs_of
 from jobscheduler.control.turns import Sent, Turns
 from jobscheduler.model import Problem
-from jobscheduler.status import Impossible, Unknown
+from jobscheduler.status.snapshot import Impossible, Unknown
 
 LONGEST_WAIT = 30.0
 """How long one request may wait for the end of a run, in seconds."""

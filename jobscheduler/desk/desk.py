@@ -13,7 +13,7 @@ from jobscheduler.desk.snapshots import SHOWN, Holder, Snapshots
 from jobscheduler.model import Job, Level, Problem, Tell
 from jobscheduler.runner import Run, tail
 from jobscheduler.scheduler import Endless, Scheduler
-from jobscheduler.status import (
+from jobscheduler.status.snapshot import (
     Impossible,
     Snapshot,
     State,

@@ -12,12 +12,12 @@ from jobscheduler.config import Settings
 from jobscheduler.desk.recent import KEPT, Recent
 from jobscheduler.desk.snapshots import Snapshots, Supervising
 from jobscheduler.model import Status
-from jobscheduler.results import Records, Results
 from jobscheduler.runlog.bounded_query import Reach, at_instants, newest
 from jobscheduler.runlog.filter import Found, Wanted
 from jobscheduler.runlog.parse import RECORDS
 from jobscheduler.scheduler import Scheduler
-from jobscheduler.status import Detail, Snapshot
+from jobscheduler.status.run_stats import Records, Results
+from jobscheduler.status.snapshot import Detail, Snapshot
 from jobscheduler.util.hang_guard import Hung
 
 Lines = list[dict[str, str]]

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from jobscheduler.desk.recent import Recent
 from jobscheduler.model import Record, Status, Value
-from jobscheduler.results import Results
 from jobscheduler.runlog.filter import Wanted
 from jobscheduler.runlog.parse import RECORDS
 from jobscheduler.runlog.query import lines_back
+from jobscheduler.status.run_stats import Results
 from jobscheduler.util.hang_guard import Hung
 
 FAR = 50_000

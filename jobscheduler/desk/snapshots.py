@@ -13,9 +13,9 @@ from jobscheduler.desk.secrets import without_secrets
 from jobscheduler.jobs.catalog import Condition
 from jobscheduler.jobs.catalog import State as FileState
 from jobscheduler.model import Job, Once, Problem, Record, Status
-from jobscheduler.results import Results
 from jobscheduler.scheduler import Scheduler
-from jobscheduler.status import Detail, JobStatus, ServiceStatus, Snapshot, Standing, State, state_of
+from jobscheduler.status.run_stats import Results
+from jobscheduler.status.snapshot import Detail, JobStatus, ServiceStatus, Snapshot, Standing, State, state_of
 from jobscheduler.tasks.command.reaper import AFTERMATH
 from jobscheduler.timetable import crontab
 from jobscheduler.util.host_id import uptime

@@ -37,7 +37,7 @@ from jobscheduler.scheduler.surviving_processes import lingering_text, lingers
 from jobscheduler.scheduler.triggers import trigger_for
 from jobscheduler.scheduler.waker import Wakes
 from jobscheduler.scheduler.worker_pool import Crew, Pairs
-from jobscheduler.status import Behind, Going, Standing
+from jobscheduler.status.snapshot import Behind, Going, Standing
 from jobscheduler.timetable.slots import Act, Circumstances, Decision, Missed, act_by_hand, decide
 from jobscheduler.timetable.timetable import Timetable, timetable_of
 from jobscheduler.util.host_id import uptime

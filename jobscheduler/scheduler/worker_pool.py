@@ -21,7 +21,7 @@ from jobscheduler.scheduler.capacity import Places
 from jobscheduler.scheduler.job_entry import withdrawn_record
 from jobscheduler.scheduler.standstill import Due, Guard, Standstill
 from jobscheduler.scheduler.waker import Wakes
-from jobscheduler.status import Going
+from jobscheduler.status.snapshot import Going
 
 STILL = 60
 """So many looks, a second apart, no run may have ended while others wait for a worker before that is an issue."""

@@ -30,7 +30,6 @@ from jobscheduler.jobs.reconciler import Reconciler
 from jobscheduler.jobs.sources import Source
 from jobscheduler.jobs.watcher import NoWatch, Watch
 from jobscheduler.model import Entry, Event, Level, Past, Problem, Tell, Value
-from jobscheduler.results import Results
 from jobscheduler.runlog import LogFile, RunLog, last_results, passing_log, read_back
 from jobscheduler.runner import hand_over_leftovers
 from jobscheduler.scheduler import Scheduler
@@ -39,6 +38,7 @@ from jobscheduler.service.lookout import text_of
 from jobscheduler.service.mailbox import Mailbox
 from jobscheduler.service.second import Second, second_of
 from jobscheduler.service.supervisor import Supervisor, defaults_of, rules_of, token_of, utc_now
+from jobscheduler.status.run_stats import Results
 from jobscheduler.tasks.command.fd_budget import FORMER_LIMIT
 from jobscheduler.tasks.command.reaper import AFTERMATH
 from jobscheduler.util.hang_guard import HangGuard, Hung

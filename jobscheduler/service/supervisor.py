@@ -31,7 +31,7 @@ from jobscheduler.scheduler import Scheduler
 from jobscheduler.service.file_thread import FileThread
 from jobscheduler.service.lookout import Lookout, text_of
 from jobscheduler.service.mailbox import STOPS, Mailbox
-from jobscheduler.status import Behind
+from jobscheduler.status.snapshot import Behind
 from jobscheduler.timetable.timezones import ZoneUnknown, note_on, service_zone, zone_signature
 from jobscheduler.util.durations import lasting
 from jobscheduler.util.hang_guard import HangGuard, Hung

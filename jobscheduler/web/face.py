@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Protocol
 
 from jobscheduler.model import Status
-from jobscheduler.results import Records, Results
-from jobscheduler.status import Detail, Snapshot
+from jobscheduler.status.run_stats import Records, Results
+from jobscheduler.status.snapshot import Detail, Snapshot
 
 
 class Face(Protocol):

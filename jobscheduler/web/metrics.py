@@ -14,8 +14,8 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from jobscheduler.results import JobResult, Spread, Totals
-from jobscheduler.status import Snapshot, State
+from jobscheduler.status.run_stats import JobResult, Spread, Totals
+from jobscheduler.status.snapshot import Snapshot, State
 from jobscheduler.web.face import Face
 
 

@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from jobscheduler.model import Status
-from jobscheduler.status import JobStatus, Snapshot, State, schedule_text
+from jobscheduler.status.snapshot import JobStatus, Snapshot, State, schedule_text
 from jobscheduler.timetable.timezones import ZoneUnknown, named_zone
 from jobscheduler.web import looks
 from jobscheduler.web.face import Face

@@ -16,7 +16,7 @@ from datetime import datetime
 from itertools import groupby
 
 from jobscheduler.model import Status
-from jobscheduler.status import JobStatus
+from jobscheduler.status.snapshot import JobStatus
 from jobscheduler.web.looks import human, numbers
 from jobscheduler.web.scale import SIDE, Hour, Load, View, hours, load
 from jobscheduler.web.told import Told

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
 
-from jobscheduler.alerts.changes import On, change, is_result
 from jobscheduler.alerts.damping import Batch, Damper, News
-from jobscheduler.alerts.due import Due
+from jobscheduler.alerts.payload import alert_of, summary_of
+from jobscheduler.alerts.pending_alert import Due
+from jobscheduler.alerts.rules import On, change, is_result
 from jobscheduler.alerts.sender import Sender
-from jobscheduler.alerts.telling import alert_of, summary_of
 from jobscheduler.model import NO_TASK, Entry, Event, Job, Level, Record, Status, TaskSpec
 
 QUEUE = 100_000

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import re
 
-from jobscheduler.alerts.changes import On
 from jobscheduler.alerts.damping import Batch, News
+from jobscheduler.alerts.rules import On
 from jobscheduler.model import Record, Status
 from jobscheduler.runlog import as_json, instant_text, line_of
 from jobscheduler.tasks import Alert

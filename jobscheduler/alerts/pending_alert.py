@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from urllib.parse import urlsplit
 
-from jobscheduler.alerts.telling import with_changes
+from jobscheduler.alerts.payload import with_changes
 from jobscheduler.model import TaskSpec
 from jobscheduler.tasks import Alert
 
