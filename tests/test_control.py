@@ -22,11 +22,11 @@ from typing import Any, cast
 import pytest
 
 from jobscheduler.control import server
-from jobscheduler.control.app import application
+from jobscheduler.control.admission import Limits, Place, Room
 from jobscheduler.control.client import Refusal, Unreachable, ask
-from jobscheduler.control.room import Limits, Place, Room
+from jobscheduler.control.large_answers import MOST_OF_USER
+from jobscheduler.control.routes import application
 from jobscheduler.control.server import CannotListen, Control
-from jobscheduler.control.turns import MOST_OF_USER
 from jobscheduler.model import Problem
 from jobscheduler.status.snapshot import Impossible, Unknown
 from tests.conftest import wait_until

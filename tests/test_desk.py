@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from jobscheduler.desk.recall import Recall, record_of
-from jobscheduler.desk.secrets import without_secrets
+from jobscheduler.control.last_records import Recall, record_of
+from jobscheduler.control.redact import without_secrets
 from jobscheduler.model import NO_TASK, Cron, Job, Record, Retry, Status, TaskSpec
 from jobscheduler.runlog import as_json, as_text, line_of
 from jobscheduler.runlog.parse import parse_line

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from jobscheduler.config import Settings
-from jobscheduler.desk import Recall, Recent, ServiceFace
-from jobscheduler.desk import recent as module
+from jobscheduler.control import recent_records as module
+from jobscheduler.control.last_records import Recall
+from jobscheduler.control.recent_records import Recent
+from jobscheduler.control.service_view import ServiceFace
 from jobscheduler.model import Record, Status
 from jobscheduler.runlog.format import as_text, line_of
 from jobscheduler.status.run_stats import Results
@@ -41,7 +43,7 @@ def test_the_last_instants_of_a_job_are_kept_and_no_more() -> None:
 
 def test_the_page_of_a_job_shows_its_last_records_however_much_others_write(tmp_path: Path, monkeypatch: Any) -> None:
     """Beyond the part of the log that is read; and whether there are others is said."""
-    monkeypatch.setattr("jobscheduler.desk.face.JOB_BYTES", 300_000)
+    monkeypatch.setattr("jobscheduler.control.service_view.JOB_BYTES", 300_000)
     log, recent = tmp_path / "s.log", Recent()
     with log.open("wb") as file:
         for number in range(20_000):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from jobscheduler.control.caller import runs_of
+from jobscheduler.control.calling_runs import runs_of
 from jobscheduler.scheduler.capacity import Places
 from tests.conftest import ROOT, Service, job, wait_until
 

@@ -24,8 +24,8 @@ from types import TracebackType
 from typing import Any, Self
 from wsgiref.simple_server import ServerHandler, WSGIRequestHandler, WSGIServer
 
-from jobscheduler.control.head import MAX_HEAD_BYTES, Head, HeadTooLong
-from jobscheduler.control.room import Limits, Place, Room
+from jobscheduler.control.admission import Limits, Place, Room
+from jobscheduler.control.request_head import MAX_HEAD_BYTES, Head, HeadTooLong
 from jobscheduler.model import Problem
 
 PATIENCE = 10.0

@@ -19,9 +19,13 @@ from jobscheduler import systemd
 from jobscheduler.alerts import Alerts, Defaults
 from jobscheduler.claim import CannotStart, Claim, check_paths, claim_log
 from jobscheduler.config import Settings
-from jobscheduler.control.app import application
+from jobscheduler.control.last_records import Recall
+from jobscheduler.control.recent_records import Recent
+from jobscheduler.control.routes import application
 from jobscheduler.control.server import CannotListen, Control
-from jobscheduler.desk import Desk, Recall, Recent, ServiceFace, Snapshots
+from jobscheduler.control.service import Desk
+from jobscheduler.control.service_view import ServiceFace
+from jobscheduler.control.snapshot_builder import Snapshots
 from jobscheduler.hostclock import HostClock
 from jobscheduler.jobs.directory import DirectorySource, is_job_file
 from jobscheduler.jobs.guarded_directory import GuardedSource

@@ -9,8 +9,8 @@ from datetime import datetime
 from typing import Any
 
 from jobscheduler.config import Settings
-from jobscheduler.desk.recent import KEPT, Recent
-from jobscheduler.desk.snapshots import Snapshots, Supervising
+from jobscheduler.control.recent_records import KEPT, Recent
+from jobscheduler.control.snapshot_builder import Snapshots, Supervising
 from jobscheduler.model import Status
 from jobscheduler.runlog.bounded_query import Reach, at_instants, newest
 from jobscheduler.runlog.filter import Found, Wanted

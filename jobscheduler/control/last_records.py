@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 
-from jobscheduler.desk.recent import Recent
+from jobscheduler.control.recent_records import Recent
 from jobscheduler.model import Record, Status, Value
 from jobscheduler.runlog.filter import Wanted
 from jobscheduler.runlog.parse import RECORDS

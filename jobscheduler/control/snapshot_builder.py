@@ -9,7 +9,7 @@ from typing import Protocol
 
 from jobscheduler import __version__
 from jobscheduler.config import Settings
-from jobscheduler.desk.secrets import without_secrets
+from jobscheduler.control.redact import without_secrets
 from jobscheduler.jobs.catalog import Condition
 from jobscheduler.jobs.catalog import State as FileState
 from jobscheduler.model import Job, Once, Problem, Record, Status

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
-from jobscheduler.desk.snapshots import SHOWN, Holder, Snapshots
+from jobscheduler.control.snapshot_builder import SHOWN, Holder, Snapshots
 from jobscheduler.model import Job, Level, Problem, Tell
 from jobscheduler.runner import Run, tail
 from jobscheduler.scheduler import Endless, Scheduler

@@ -12,8 +12,8 @@ from http import HTTPStatus
 from typing import Any, Protocol
 from urllib.parse import parse_qs
 
-from jobscheduler.control.caller import runs_of
-from jobscheduler.control.turns import Sent, Turns
+from jobscheduler.control.calling_runs import runs_of
+from jobscheduler.control.large_answers import Sent, Turns
 from jobscheduler.model import Problem
 from jobscheduler.status.snapshot import Impossible, Unknown
 
