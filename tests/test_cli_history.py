@@ -20,7 +20,7 @@ import pytest
 from jobscheduler.cli import history
 from jobscheduler.model import Entry, Event, Level, Record, Status
 from jobscheduler.runlog import as_json, as_text
-from jobscheduler.web.told import latest, told
+from jobscheduler.web.log_record import latest, told
 from tests.conftest import ROOT, Service, job
 from tests.test_cli import run
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from jobscheduler.model import Problem
-from jobscheduler.web import CannotServe, admission, token_for
+from jobscheduler.web import CannotServe, setup, token_for
 
 HERE, ABROAD = ("127.0.0.1", 9080), ("0.0.0.0", 9080)
 TOKEN = "0123456789abcdef" * 2
@@ -50,7 +50,7 @@ def test_an_address_that_others_reach_is_refused_without_a_token(host: str, file
 
 def test_without_the_extra_the_command_that_installs_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Before anything else, and at the start, not when somebody looks."""
-    monkeypatch.setattr(admission, "_LIBRARIES", ("waitress", "not_there"))
+    monkeypatch.setattr(setup, "_LIBRARIES", ("waitress", "not_there"))
     told = problem(HERE, None)
     assert told.help
     assert "make install EXTRAS=web" in told.help

@@ -16,8 +16,8 @@ import pytest
 pytest.importorskip("jinja2", reason="the extra `web` is not installed")
 
 from jobscheduler.model import Problem
+from jobscheduler.web.access import Gate
 from jobscheduler.web.app import App
-from jobscheduler.web.gate import Gate
 from jobscheduler.web.pages import FRESH, HISTORY, MOST_OUTPUT, PER_PAGE
 from tests.web_face import HOSTILE, NOW, FakeFace, a_day, hostile, local, many
 

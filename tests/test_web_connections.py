@@ -15,7 +15,7 @@ import pytest
 
 pytest.importorskip("waitress", reason="the extra `web` is not installed")
 
-from jobscheduler.web import Web, connections, server, wellness
+from jobscheduler.web import Web, connections, health_cache, server
 from tests.conftest import wait_until
 from tests.web_face import FakeFace, a_day
 
@@ -206,7 +206,7 @@ def test_health_that_does_not_answer_holds_up_no_page_and_is_no_health() -> None
     face.release.set()
     with served(face) as web, ThreadPoolExecutor(4) as pool:
         assert status(web, "/healthz") == (200, None)
-        time.sleep(wellness.FRESH_S * 2)
+        time.sleep(health_cache.FRESH_S * 2)
         face.entered = threading.Semaphore(0)
         face.release.clear()
         asked = pool.submit(status, web, "/healthz")
@@ -219,12 +219,12 @@ def test_health_that_does_not_answer_holds_up_no_page_and_is_no_health() -> None
 
 def test_health_is_computed_once_for_all_that_ask_in_a_moment() -> None:
     now, computed = [0.0], iter(["one", "two", "three"])
-    well = wellness.Wellness(lambda: next(computed), lambda: now[0])
+    well = health_cache.Wellness(lambda: next(computed), lambda: now[0])
     assert not well.offer()
     assert well.wrong() == "one"
     assert well.offer()
     assert well.wrong() == "one"
-    now[0] += wellness.FRESH_S + 0.01
+    now[0] += health_cache.FRESH_S + 0.01
     assert not well.offer()
     assert well.wrong() == "two"
 
@@ -233,14 +233,14 @@ def test_health_that_is_being_computed_is_the_former_one_for_a_while_only() -> N
     now = [0.0]
     entered, release = threading.Event(), threading.Event()
     release.set()
-    well = wellness.Wellness(lambda: (entered.set(), release.wait(60), "ill")[2], lambda: now[0])
+    well = health_cache.Wellness(lambda: (entered.set(), release.wait(60), "ill")[2], lambda: now[0])
     well.wrong()
     entered.clear()
     release.clear()
     thread = threading.Thread(target=well.wrong)
     thread.start()
     assert entered.wait(20)
-    now[0] += wellness.STALE_S - 0.01
+    now[0] += health_cache.STALE_S - 0.01
     assert well.offer()
     now[0] += 0.02
     assert not well.offer()
@@ -250,7 +250,7 @@ def test_health_that_is_being_computed_is_the_former_one_for_a_while_only() -> N
 
 
 def test_a_token_is_needed_for_health_that_the_loop_tells(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wellness, "FRESH_S", 60.0)
+    monkeypatch.setattr(health_cache, "FRESH_S", 60.0)
     with Web(("127.0.0.1", 0), a_day(), token="secret-token") as web:
         for _ in range(2):
             connection = HTTPConnection(*web.bound, timeout=20)

@@ -6,7 +6,7 @@ from base64 import b64encode
 
 import pytest
 
-from jobscheduler.web.gate import Gate
+from jobscheduler.web.access import Gate
 
 TOKEN = "0123456789abcdef" * 2
 

@@ -9,10 +9,10 @@ import pytest
 
 from jobscheduler.model import Cron, Job, Status, TaskSpec
 from jobscheduler.status.snapshot import Going, JobStatus, State
-from jobscheduler.web.looks import clock, distance, human, visible
-from jobscheduler.web.scale import SIDE, View
+from jobscheduler.web.formatting import clock, distance, human, visible
+from jobscheduler.web.log_record import Told, told
+from jobscheduler.web.time_axis import SIDE, View
 from jobscheduler.web.timeline import MOST_ROWS, MOST_SLOTS, Row, Timeline, chosen, row, timeline
-from jobscheduler.web.told import Told, told
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -10,11 +10,11 @@ from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
 
-from jobscheduler.web.face import Face
-from jobscheduler.web.gate import Environ, Gate
+from jobscheduler.web.access import Environ, Gate
+from jobscheduler.web.health_cache import Wellness
 from jobscheduler.web.metrics import Metrics
 from jobscheduler.web.pages import Busy, Check, Pages
-from jobscheduler.web.wellness import Wellness
+from jobscheduler.web.view import Face
 
 _log = logging.getLogger("web")
 

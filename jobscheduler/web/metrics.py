@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 
 from jobscheduler.status.run_stats import JobResult, Spread, Totals
 from jobscheduler.status.snapshot import Snapshot, State
-from jobscheduler.web.face import Face
+from jobscheduler.web.view import Face
 
 
 class Metrics:

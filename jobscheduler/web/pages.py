@@ -21,11 +21,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from jobscheduler.model import Status
 from jobscheduler.status.snapshot import JobStatus, Snapshot, State, schedule_text
 from jobscheduler.timetable.timezones import ZoneUnknown, named_zone
-from jobscheduler.web import looks
-from jobscheduler.web.face import Face
-from jobscheduler.web.scale import SIDE, View, hours
+from jobscheduler.web import formatting
+from jobscheduler.web.log_record import Told, latest, told
+from jobscheduler.web.time_axis import SIDE, View, hours
 from jobscheduler.web.timeline import MOST_ROWS, MOST_SLOTS, TROUBLE, WORDS, Timeline, chosen, row, timeline
-from jobscheduler.web.told import Told, latest, told
+from jobscheduler.web.view import Face
 
 PER_PAGE = 100
 """How many jobs, or files, are on one page."""
@@ -117,8 +117,12 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._templates.filters |= {"human": looks.human, "visible": looks.visible, "machine": looks.machine}
-        self._templates.globals |= {"numbers": looks.numbers, "schedule_text": schedule_text, "words": WORDS}
+        self._templates.filters |= {
+            "human": formatting.human,
+            "visible": formatting.visible,
+            "machine": formatting.machine,
+        }
+        self._templates.globals |= {"numbers": formatting.numbers, "schedule_text": schedule_text, "words": WORDS}
 
     def index(self, query: Mapping[str, str], check: Check = lambda: None) -> str:
         """How everything stands: troubles, files with problems, the timeline, and the jobs.
@@ -206,10 +210,10 @@ class Pages:
             now=now,
             zone=zone,
             host=self._host,
-            clock=partial(looks.clock, zone=zone, now=now),
-            full=looks.full,
-            utc=looks.utc,
-            distance=partial(looks.distance, now=now),
+            clock=partial(formatting.clock, zone=zone, now=now),
+            full=formatting.full,
+            utc=formatting.utc,
+            distance=partial(formatting.distance, now=now),
             **values,
         )
 

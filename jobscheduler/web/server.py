@@ -11,8 +11,8 @@ from contextlib import ExitStack, suppress
 from types import TracebackType
 from typing import Any, Self
 
-from jobscheduler.web.face import Face
-from jobscheduler.web.gate import Gate
+from jobscheduler.web.access import Gate
+from jobscheduler.web.view import Face
 
 CONNECTIONS = 128
 """How many connections there may be at once; a new one takes the place of the oldest."""

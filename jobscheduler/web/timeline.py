@@ -17,9 +17,9 @@ from itertools import groupby
 
 from jobscheduler.model import Status
 from jobscheduler.status.snapshot import JobStatus
-from jobscheduler.web.looks import human, numbers
-from jobscheduler.web.scale import SIDE, Hour, Load, View, hours, load
-from jobscheduler.web.told import Told
+from jobscheduler.web.formatting import human, numbers
+from jobscheduler.web.log_record import Told
+from jobscheduler.web.time_axis import SIDE, Hour, Load, View, hours, load
 
 MOST_ROWS = 40
 """How many jobs are shown."""

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from zoneinfo import ZoneInfo
 
-from jobscheduler.web.looks import clock, numbers
-from jobscheduler.web.told import Told
+from jobscheduler.web.formatting import clock, numbers
+from jobscheduler.web.log_record import Told
 
 SIDE = timedelta(days=1)
 """How far it reaches, back and ahead."""
