@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from jobscheduler.cli import main
-from jobscheduler.database import JobTable, rows
+from jobscheduler.database import JobTable, queries
 from tests.conftest import job, wait_until
 from tests.throwaway_users import ThrowawayUser
 
@@ -123,7 +123,7 @@ def test_jobs_are_added_changed_and_removed(here: Here) -> None:
     assert lines[0].split() == ["JOB", "SCHEDULE", "UPDATED", "DESCRIPTION"]
     assert lines[1].startswith("a    * * * * * *")
     with here.table().database.reading() as connection:
-        assert len(rows.pending(connection)) == 4
+        assert len(queries.pending(connection)) == 4
 
 
 def test_problems_are_shown_as_everywhere_and_nothing_is_written(here: Here) -> None:
@@ -148,7 +148,7 @@ def test_an_id_that_is_no_name_of_a_file_is_not_exported(here: Here, tmp_path: P
     from datetime import UTC, datetime
 
     with here.table().database.writing() as connection:
-        rows.insert_jobs(connection, {"../evil": "{}"}, datetime.now(UTC))
+        queries.insert_jobs(connection, {"../evil": "{}"}, datetime.now(UTC))
     status, _, errors = here("export", str(here.directory))
     assert status == 1
     assert "no file can be called `../evil.json`" in errors
@@ -162,11 +162,11 @@ def test_waiting_ends_with_the_reload(here: Here) -> None:
     def mark() -> None:
         database = here.table().database
         with database.reading() as connection:
-            found = wait_until(lambda: rows.pending(connection))
+            found = wait_until(lambda: queries.pending(connection))
         with database.writing() as connection:
             from datetime import UTC, datetime
 
-            rows.mark_done(connection, found, datetime.now(UTC))
+            queries.mark_done(connection, found, datetime.now(UTC))
 
     here("add", path)
     marking = threading.Timer(0.5, mark)
@@ -264,7 +264,7 @@ def test_a_command_of_bash_for_sh_is_warned_of_and_added(here: Here) -> None:
 def test_a_row_that_was_not_read_to_its_end_is_not_exported(here: Here, tmp_path: Path) -> None:
     """A file with half of it would be worse than none."""
     with here.table().database.writing() as connection:
-        rows.insert_jobs(connection, {"large": "x" * 1_200_000}, datetime.now(UTC))
+        queries.insert_jobs(connection, {"large": "x" * 1_200_000}, datetime.now(UTC))
     status, out, err = here("export", str(tmp_path / "out"))
     assert (status, out) == (1, "")
     assert "the row is larger than 1 MiB" in err

@@ -24,11 +24,11 @@ from jobscheduler.database import (
     JobTable,
     Refused,
     Unavailable,
-    rows,
-    shown,
+    change_details,
+    queries,
     url_from,
 )
-from jobscheduler.database.connecting import Database
+from jobscheduler.database.engine import Database
 from jobscheduler.database.tables import MARKERS, VERSIONS
 from jobscheduler.jobs.parser import Rules, parse
 from tests.conftest import job
@@ -175,16 +175,16 @@ def test_a_server_that_dies_in_the_middle_of_a_change_has_all_of_it_or_nothing(
 ) -> None:
     """The row was written and the marker was not: after the restart neither is there, and the caller was told."""
     table = table_of(on_mariadb)
-    write = rows.add_marker
+    write = queries.add_marker
 
     def die(*given: Any) -> int:
         on_mariadb.go()
         return write(*given)
 
-    monkeypatch.setattr(rows, "add_marker", die)
+    monkeypatch.setattr(queries, "add_marker", die)
     with pytest.raises(Unavailable):
         table.add(job("a"))
-    monkeypatch.setattr(rows, "add_marker", write)
+    monkeypatch.setattr(queries, "add_marker", write)
     on_mariadb.come()
 
     assert table.list() == []
@@ -306,9 +306,9 @@ def test_half_a_character_and_very_many_jobs_fit_into_a_marker(place: Place, mon
     """The first stands there escaped, of the second only the ids."""
     table = table_of(place)
     with table.database.writing() as connection:
-        rows.insert_jobs(connection, {"half": '{"x": "\\ud800"}'}, datetime.now(UTC))
+        queries.insert_jobs(connection, {"half": '{"x": "\\ud800"}'}, datetime.now(UTC))
     table.remove("half")
-    monkeypatch.setattr(shown, "LARGEST", 300)
+    monkeypatch.setattr(change_details, "LARGEST", 300)
     table.add(*(Job(f"job-{number}", "true", second=0) for number in range(5)))
     with table.database.reading() as connection:
         told = list(connection.execute(select(MARKERS.c.jobs_before_update, MARKERS.c.jobs_after_update)))
@@ -398,7 +398,7 @@ def test_a_row_of_any_size_is_bounded_before_it_is_read(place: Place) -> None:
     found = {row.job_id: row for row in table.list()}
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert len(found["large"].definition) == rows.LONGEST + 1
+    assert len(found["large"].definition) == queries.LONGEST + 1
     assert found["large"].is_cut
     assert not found["good"].is_cut
     assert peak < 11_000_000
@@ -441,12 +441,12 @@ def test_before_and_after_together_are_never_larger_than_a_statement() -> None:
     """Of too much the ids alone, of too many ids nothing; both sides are of one kind."""
     few = {"a": json.dumps(job("a"))}
     many = {f"job-{number:04}": json.dumps(job(f"job-{number:04}")) for number in range(500)}
-    before, after = shown.before_and_after(few, few, 1_000_000)
+    before, after = change_details.before_and_after(few, few, 1_000_000)
     assert json.loads(before or "") == json.loads(after or "") == {"a": job("a")}
-    before, after = shown.before_and_after(few, many, 65536)
+    before, after = change_details.before_and_after(few, many, 65536)
     assert (json.loads(before or ""), json.loads(after or "")) == (["a"], list(many))
-    assert shown.before_and_after(many, many, 4096) == (None, None)
-    assert shown.before_and_after(None, None, 4096) == (None, None)
+    assert change_details.before_and_after(many, many, 4096) == (None, None)
+    assert change_details.before_and_after(None, None, 4096) == (None, None)
 
 
 # --- secrets ---------------------------------------------------------------------------------------------
@@ -478,13 +478,13 @@ def test_a_marker_has_no_secrets_of_jobs(place: Place) -> None:
 def test_of_a_task_that_cannot_tell_its_secrets_only_the_type_is_told() -> None:
     """Of a definition that cannot be read nothing is."""
     value = {"job_id": "a", "task": {"type": "no-such-type", "password": "secret"}, "on_failure": "secret"}
-    assert shown.without_secrets(json.dumps(value)) == {
+    assert change_details.without_secrets(json.dumps(value)) == {
         "job_id": "a",
         "task": {"type": "no-such-type"},
         "on_failure": None,
     }
-    assert shown.without_secrets("{secret") is None
-    assert shown.without_secrets('"secret"') is None
+    assert change_details.without_secrets("{secret") is None
+    assert change_details.without_secrets('"secret"') is None
 
 
 # --- URLs ------------------------------------------------------------------------------------------------

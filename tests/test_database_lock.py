@@ -18,9 +18,9 @@ import pytest
 from sqlalchemy import select
 
 from jobscheduler.database import JobTable, Unavailable
-from jobscheduler.database.connecting import Database
-from jobscheduler.database.holder import Holder, Taken, this_process
-from jobscheduler.database.lock import FileLock, ServerLock
+from jobscheduler.database.engine import Database
+from jobscheduler.database.lock_holder import Holder, Taken, this_process
+from jobscheduler.database.service_lock import FileLock, ServerLock
 from jobscheduler.database.tables import SERVICE, VERSION
 from tests.conftest import ROOT, Service, job, wait_until
 from tests.databases import Place, on_mariadb, place, server

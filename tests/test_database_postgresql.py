@@ -17,8 +17,8 @@ import pytest
 from sqlalchemy import select
 
 from jobscheduler.database import Exists, JobTable, Unavailable
-from jobscheduler.database.connecting import Database
-from jobscheduler.database.holder import Taken
+from jobscheduler.database.engine import Database
+from jobscheduler.database.lock_holder import Taken
 from jobscheduler.database.retention import FIRST, Retention
 from jobscheduler.database.tables import SERVICE
 from jobscheduler.model import Level

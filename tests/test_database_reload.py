@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from sqlalchemy import event, select
 
-from jobscheduler.database import JobTable, connecting, rows
-from jobscheduler.database.connecting import Database
-from jobscheduler.database.reload import Reloader
+from jobscheduler.database import JobTable, engine, queries
+from jobscheduler.database.engine import Database
+from jobscheduler.database.reloader import Reloader
 from jobscheduler.database.source import DatabaseSource
 from jobscheduler.database.tables import MARKERS
 from jobscheduler.jobs.directory import DirectorySource
@@ -83,7 +83,7 @@ class World:
     def pending(self) -> list[int]:
         """The markers that are not done."""
         with self.table.database.reading() as connection:
-            return rows.pending(connection)
+            return queries.pending(connection)
 
     def reloaded(self) -> None:
         """Wait until nothing is asked for any more."""
@@ -113,7 +113,7 @@ def world_on_mariadb(tmp_path: Path, on_mariadb: Place) -> Iterator[World]:
 def test_a_changed_table_changes_nothing_until_a_marker_asks_for_it(world: World) -> None:
     """Then all of it is in force at once, and what is gone from the table is gone."""
     with world.table.database.writing() as connection:
-        rows.insert_jobs(connection, {"a": json.dumps(job("a")), "b": json.dumps(job("b"))}, datetime.now(UTC))
+        queries.insert_jobs(connection, {"a": json.dumps(job("a")), "b": json.dumps(job("b"))}, datetime.now(UTC))
     threading.Event().wait(4 * INTERVAL)
     world.reconciler.look_at_everything()
     assert world.ids() == []
@@ -130,7 +130,7 @@ def test_a_changed_table_changes_nothing_until_a_marker_asks_for_it(world: World
 def test_who_asks_the_service_itself_needs_no_marker(world: World) -> None:
     """SIGHUP looks at everything again, so also at the table; and when the database is away, as soon as it is back."""
     with world.table.database.writing() as connection:
-        rows.insert_jobs(connection, {"a": json.dumps(job("a"))}, datetime.now(UTC))
+        queries.insert_jobs(connection, {"a": json.dumps(job("a"))}, datetime.now(UTC))
     world.place.go()
     world.reloader.reload()
     wait_until(lambda: world.reloader._failures)
@@ -233,10 +233,10 @@ def test_a_definition_that_is_not_valid_is_stale_and_holds_up_nothing(world: Wor
     world.table.add(job("a"), job("b"))
     world.reloaded()
     with world.table.database.writing() as connection:
-        rows.update_jobs(connection, {"a": '{"job_id": "a", "shedule": "@daily"}'}, datetime.now(UTC))
-        rows.insert_jobs(connection, {"x": "{", "y": json.dumps(job("z"))}, datetime.now(UTC))
-        rows.update_jobs(connection, {"b": json.dumps(job("b", command="changed"))}, datetime.now(UTC))
-        rows.add_marker(connection, datetime.now(UTC))
+        queries.update_jobs(connection, {"a": '{"job_id": "a", "shedule": "@daily"}'}, datetime.now(UTC))
+        queries.insert_jobs(connection, {"x": "{", "y": json.dumps(job("z"))}, datetime.now(UTC))
+        queries.update_jobs(connection, {"b": json.dumps(job("b", command="changed"))}, datetime.now(UTC))
+        queries.add_marker(connection, datetime.now(UTC))
     world.reloaded()
 
     assert world.ids() == ["a", "b"]
@@ -386,7 +386,7 @@ def test_a_query_that_takes_too_long_loses_the_database_and_holds_up_nobody(
     tmp_path: Path, on_mariadb: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody else has locked the table, or the server answers nothing: it is found again by itself."""
-    monkeypatch.setattr(connecting, "PATIENCE", 1)
+    monkeypatch.setattr(engine, "PATIENCE", 1)
     world = World(tmp_path, on_mariadb).start()
     try:
         assert on_mariadb.server is not None

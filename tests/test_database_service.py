@@ -20,7 +20,7 @@ import pytest
 from sqlalchemy import func, insert, select
 
 from jobscheduler.config import BadSetting, settings_from
-from jobscheduler.database import JobTable, rows
+from jobscheduler.database import JobTable, queries
 from jobscheduler.database.tables import MARKERS, SYSLOG
 from jobscheduler.model import Cron, Job, TaskSpec
 from jobscheduler.timetable.timetable import timetable_of
@@ -67,8 +67,8 @@ def test_jobs_of_a_directory_and_of_a_database_run_side_by_side(base: Service, p
     marker = table.update(job("row", command="echo two; exit 1"))
     base.wait_for("FAILURE", job_id="row", output="two")
     with table.database.writing() as connection:
-        rows.update_jobs(connection, {"row": '{"job_id": "row", "shedule": "@daily"}'}, datetime.now(UTC))
-        rows.add_marker(connection, datetime.now(UTC))
+        queries.update_jobs(connection, {"row": '{"job_id": "row", "shedule": "@daily"}'}, datetime.now(UTC))
+        queries.add_marker(connection, datetime.now(UTC))
     base.wait_for("job.stale", job_id="row", file="jm_jobs/row")
     assert table.is_reloaded(marker)
     told = subprocess.run(
@@ -119,7 +119,7 @@ def test_a_reload_of_the_service_reads_the_table_too(base: Service, tmp_path: Pa
     table = with_database(base, Place(f"sqlite:///{tmp_path}/jobs.db", None, tmp_path / "jobs.db"))
     base.start()
     with table.database.writing() as connection:
-        rows.insert_jobs(connection, {"row": json.dumps(job("row"))}, datetime.now(UTC))
+        queries.insert_jobs(connection, {"row": json.dumps(job("row"))}, datetime.now(UTC))
     assert base.process is not None
     base.process.send_signal(signal.SIGHUP)
     base.wait_for("job.added", job_id="row")
@@ -328,7 +328,7 @@ def test_a_connection_that_others_can_read_is_told_at_the_start(base: Service, p
     """As a warning; the service runs."""
     table = with_database(base, place)
     table.add(job("row"))
-    base.patched("import jobscheduler.database.connecting as one; one._is_loopback = lambda host: False")
+    base.patched("import jobscheduler.database.engine as one; one._is_loopback = lambda host: False")
     base.start()
     base.wait_for("SUCCESS", job_id="row")
     assert len(base.words("database.exposed")) == (place.server is not None)
@@ -342,7 +342,7 @@ def test_a_clock_of_the_server_that_differs_is_shown_by_status(base: Service, on
     base.patched(
         """
         import datetime
-        import jobscheduler.database.rows as one
+        import jobscheduler.database.queries as one
         known = one.server_of
         def server_of(connection):
             found = known(connection)
@@ -370,8 +370,8 @@ def test_a_clock_of_the_server_that_is_behind_makes_no_run_from_before_the_job_w
     base.wait_for("SUCCESS", job_id="first")
     added = datetime.now(UTC)
     with table.database.writing() as connection:
-        rows.insert_jobs(connection, {"late": json.dumps(job("late"))}, added - timedelta(hours=1))
-        rows.add_marker(connection, added)
+        queries.insert_jobs(connection, {"late": json.dumps(job("late"))}, added - timedelta(hours=1))
+        queries.add_marker(connection, added)
     base.wait_for("SUCCESS", job_id="late")
     assert base.stop() == 0
     assert base.words("MISSED", job_id="late") == []
@@ -416,8 +416,8 @@ def test_a_row_that_a_clock_ahead_has_written_loses_no_slot_of_an_outage(base: S
     table = with_database(base, Place(f"sqlite:///{tmp_path}/jobs.db", None, tmp_path / "jobs.db"))
     marks, ahead = tmp_path / "marks", datetime.now(UTC) + timedelta(hours=5)
     with table.database.writing() as connection:
-        rows.insert_jobs(connection, {"row": json.dumps(job("row", command=MARKING.format(marks)))}, ahead)
-        rows.add_marker(connection, ahead)
+        queries.insert_jobs(connection, {"row": json.dumps(job("row", command=MARKING.format(marks)))}, ahead)
+        queries.add_marker(connection, ahead)
     base.start()
     base.wait_for("SUCCESS", job_id="row")
     assert base.stop() == 0

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from jobscheduler.database import connecting
-from jobscheduler.database.connecting import Database, Unavailable
+from jobscheduler.database import engine
+from jobscheduler.database.engine import Database, Unavailable
 from jobscheduler.database.sqlite_file import Place
 from tests.throwaway_users import ThrowawayUser
 
@@ -127,7 +127,7 @@ def test_links_on_the_way_to_the_file_are_judged(file: Path, alice: ThrowawayUse
 @contextmanager
 def once_judged(monkeypatch: pytest.MonkeyPatch, change: Callable[[], object]) -> Iterator[None]:
     """Have something changed between the judgement of a file and its opening."""
-    judged = connecting.new_place_of
+    judged = engine.new_place_of
 
     def judge(path: str) -> Place:
         place = judged(path)
@@ -135,7 +135,7 @@ def once_judged(monkeypatch: pytest.MonkeyPatch, change: Callable[[], object]) -
         return place
 
     with monkeypatch.context() as patched:
-        patched.setattr(connecting, "new_place_of", judge)
+        patched.setattr(engine, "new_place_of", judge)
         yield
 
 

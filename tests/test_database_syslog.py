@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from jobscheduler.database import connecting
-from jobscheduler.database.connecting import Database
-from jobscheduler.database.lines import values_of
-from jobscheduler.database.syslog import Syslog
+from jobscheduler.database import engine
+from jobscheduler.database.engine import Database
+from jobscheduler.database.log_copy import Syslog
+from jobscheduler.database.log_rows import values_of
 from jobscheduler.database.tables import SYSLOG
 from jobscheduler.model import Event, Level, Record, Status, Value
 from jobscheduler.runlog import LogFile, RunLog
@@ -156,7 +156,7 @@ def test_a_database_that_answers_nothing_holds_up_no_line(
     tmp_path: Path, on_mariadb: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither while the service runs nor, for long, when it ends."""
-    monkeypatch.setattr(connecting, "PATIENCE", 30)
+    monkeypatch.setattr(engine, "PATIENCE", 30)
     copy = Copy(tmp_path, on_mariadb, 100)
     assert on_mariadb.server is not None
     ended = threading.Event()
@@ -240,7 +240,7 @@ def test_a_burst_of_lines_loses_none_with_a_healthy_server(
     place: Place, rounds: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As when fifty thousand jobs change at once: full batches wait for nothing."""
-    monkeypatch.setattr("jobscheduler.database.syslog.GATHER", 1000.0)
+    monkeypatch.setattr("jobscheduler.database.log_copy.GATHER", 1000.0)
     table_of(place)
     told: list[str] = []
     syslog = Syslog(Database(place.url))

@@ -15,7 +15,7 @@ import pytest
 
 from jobscheduler.config import BadSetting, settings_from
 from jobscheduler.database import CannotUse, JobTable, Unavailable
-from jobscheduler.database.connecting import Database
+from jobscheduler.database.engine import Database
 from tests.databases import QUOTED, Server, running
 
 SECRET = "TopSecretPassword"

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select
 
-from jobscheduler.database import connecting, rows
-from jobscheduler.database.clocks import Clocks
-from jobscheduler.database.connecting import Database
+from jobscheduler.database import engine, queries
+from jobscheduler.database.clock_skew import Clocks
+from jobscheduler.database.engine import Database
+from jobscheduler.database.queries import LONGEST, Row
 from jobscheduler.database.retention import BATCH, EVERY, FIRST, Retention
-from jobscheduler.database.rows import LONGEST, Row
 from jobscheduler.database.source import DatabaseSource
 from jobscheduler.database.tables import MARKERS, SYSLOG
 from jobscheduler.model import Level, Value
@@ -178,7 +178,7 @@ def test_a_request_that_another_transaction_holds_is_marked_when_it_is_free(
     tmp_path: Path, on_mariadb: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The change is in force meanwhile, and the database is not lost."""
-    monkeypatch.setattr(connecting, "PATIENCE", 2)
+    monkeypatch.setattr(engine, "PATIENCE", 2)
     world = World(tmp_path, on_mariadb).start()
     try:
         with world.table.database.writing() as holding:
@@ -270,8 +270,8 @@ def test_rows_that_may_not_be_removed_are_told_once(on_mariadb: Place) -> None:
 def test_of_a_row_that_is_too_long_nothing_is_kept(world: World) -> None:
     """It is refused in words of rows, others go on, and a good one in its place is in force."""
     with world.table.database.writing() as connection:
-        rows.insert_jobs(connection, {"large": "x" * (LONGEST + 500), "good": json.dumps(job("good"))}, NOW)
-        rows.add_marker(connection, NOW)
+        queries.insert_jobs(connection, {"large": "x" * (LONGEST + 500), "good": json.dumps(job("good"))}, NOW)
+        queries.add_marker(connection, NOW)
     world.reloaded()
     assert world.ids() == ["good"]
     assert [one["problem"] for one in world.words("job.refused")] == ["the row is larger than 1 MiB"]
@@ -285,8 +285,8 @@ def test_problems_of_rows_speak_of_rows(world: World) -> None:
     """There is no file that could be saved or deleted."""
     bad = {"empty": "", "half": '{"job_id": "half"', "null": "a\\0".replace("\\0", "\x01"), "two": "{} {}"}
     with world.table.database.writing() as connection:
-        rows.insert_jobs(connection, bad, NOW)
-        rows.add_marker(connection, NOW)
+        queries.insert_jobs(connection, bad, NOW)
+        queries.add_marker(connection, NOW)
     world.reloaded()
     told = {one["file"]: f"{one['problem']}; {one.get('help')}" for one in world.words("job.refused")}
     assert told["jm_jobs/empty"] == "the row is empty; write a job definition, or delete the row"

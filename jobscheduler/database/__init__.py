@@ -8,14 +8,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from jobscheduler.database.admission import INSTALL, CannotUse, has_extra, url_from
-from jobscheduler.database.job import Job
+from jobscheduler.database.command_job import Job
+from jobscheduler.database.setup import INSTALL, CannotUse, has_extra, url_from
 
 if TYPE_CHECKING:
     from jobscheduler.database.api import JobTable
     from jobscheduler.database.changes import Absent, Changes, Exists, Refused, Wrong
-    from jobscheduler.database.faults import Unavailable
-    from jobscheduler.database.rows import Row
+    from jobscheduler.database.errors import Unavailable
+    from jobscheduler.database.queries import Row
 
 __all__ = [
     "INSTALL",

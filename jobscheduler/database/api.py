@@ -13,13 +13,13 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from jobscheduler import tasks
-from jobscheduler.database import rows
+from jobscheduler.database import queries
 from jobscheduler.database.changes import Absent, Changes, Exists, Given, between, checked
-from jobscheduler.database.connecting import Database
-from jobscheduler.database.faults import Unavailable
-from jobscheduler.database.lock import is_used
-from jobscheduler.database.making import make_tables, wait_for_others
-from jobscheduler.database.rows import Row
+from jobscheduler.database.engine import Database
+from jobscheduler.database.errors import Unavailable
+from jobscheduler.database.migrations import make_tables, wait_for_others
+from jobscheduler.database.queries import Row
+from jobscheduler.database.service_lock import is_used
 from jobscheduler.jobs.parser import Rules
 from jobscheduler.model import Problem
 from jobscheduler.timetable.timezones import service_zone
@@ -62,7 +62,7 @@ class JobTable:
         """
         with self.database.polling(create=True) as first:
             if self.database.file is not None:
-                rows.keep_readers_going(first)
+                queries.keep_readers_going(first)
             wait_for_others(first)
             with self.database.writing(create=True) as connection:
                 return make_tables(connection, self._now())
@@ -78,7 +78,7 @@ class JobTable:
         added = checked(jobs, self.rules)
 
         def work(change: _Change) -> int:
-            there = rows.some_rows(change.connection, added, lock=True)
+            there = queries.some_rows(change.connection, added, lock=True)
             if there:
                 raise Exists(*(_there(job_id) for job_id in there))
             return change.carry_out({}, added)
@@ -108,7 +108,7 @@ class JobTable:
         wanted = checked(jobs, self.rules)
 
         def work(change: _Change) -> Changes:
-            held = rows.by_id(rows.some_rows(change.connection, wanted, lock=True).values())
+            held = queries.by_id(queries.some_rows(change.connection, wanted, lock=True).values())
             return change.make(between(held, wanted), held, wanted)
 
         return self._change(work)
@@ -133,7 +133,7 @@ class JobTable:
         wanted = checked(jobs, self.rules)
 
         def work(change: _Change) -> Changes:
-            held = rows.by_id(rows.all_rows(change.connection, lock=True))
+            held = queries.by_id(queries.all_rows(change.connection, lock=True))
             changes = between(held, wanted)
             if changes.removed and not may_remove:
                 raise Exists(*map(_another, changes.removed))
@@ -143,28 +143,28 @@ class JobTable:
 
     def list(self) -> builtins.list[Row]:
         """Return all jobs, in the order of their ids."""
-        return self._read(rows.all_rows)
+        return self._read(queries.all_rows)
 
     def get(self, job_id: str) -> Row | None:
         """Return one job, None if there is none of this id."""
-        return self._read(lambda connection: rows.some_rows(connection, [job_id]).get(job_id))
+        return self._read(lambda connection: queries.some_rows(connection, [job_id]).get(job_id))
 
     def reload(self) -> int:
         """Ask for a reload, for changes that were made by other means; return the id of the marker."""
-        return self._change(lambda change: rows.add_marker(change.connection, change.now))
+        return self._change(lambda change: queries.add_marker(change.connection, change.now))
 
     def is_reloaded(self, marker: int) -> bool:
         """Tell whether the service has made the reload that a marker asked for."""
-        return self._read(lambda connection: rows.is_done(connection, marker))
+        return self._read(lambda connection: queries.is_done(connection, marker))
 
     def is_used(self) -> bool | None:
         """Tell whether a service has this database now; None if that cannot be told from here."""
         with self.database.reading() as connection:
-            return is_used(self.database, connection, rows.check_version(connection))
+            return is_used(self.database, connection, queries.check_version(connection))
 
     def _read(self, work: Callable[[Connection], _T]) -> _T:
         with self.database.reading() as connection:
-            rows.check_version(connection)
+            queries.check_version(connection)
             return work(connection)
 
     def _change(self, work: Callable[[_Change], _T]) -> _T:
@@ -172,8 +172,8 @@ class JobTable:
         for attempt in range(TRIES):
             try:
                 with self.database.writing() as connection:
-                    rows.check_version(connection)
-                    server = rows.server_of(connection)
+                    queries.check_version(connection)
+                    server = queries.server_of(connection)
                     return work(_Change(connection, server.now or self._now(), server.max_packet))
             except Unavailable as reason:
                 if not reason.again or attempt == TRIES - 1:
@@ -200,7 +200,7 @@ class _Change:
             Absent: one is not there.
 
         """
-        found = rows.by_id(rows.some_rows(self.connection, job_ids, lock=True).values())
+        found = queries.by_id(queries.some_rows(self.connection, job_ids, lock=True).values())
         absent = [job_id for job_id in job_ids if job_id not in found]
         if absent:
             raise Absent(*(_absent(job_id) for job_id in absent))
@@ -210,10 +210,10 @@ class _Change:
         """Have `after` in the place of `before`; return the id of the marker."""
         updated = {job_id: after[job_id] for job_id in after if job_id in before}
         added = {job_id: after[job_id] for job_id in after if job_id not in before}
-        rows.delete_jobs(self.connection, [job_id for job_id in before if job_id not in after])
-        rows.insert_jobs(self.connection, added, self.now, self._most)
-        rows.update_jobs(self.connection, updated, self.now, self._most)
-        return rows.add_marker(self.connection, self.now, before, after, self._most)
+        queries.delete_jobs(self.connection, [job_id for job_id in before if job_id not in after])
+        queries.insert_jobs(self.connection, added, self.now, self._most)
+        queries.update_jobs(self.connection, updated, self.now, self._most)
+        return queries.add_marker(self.connection, self.now, before, after, self._most)
 
     def make(self, changes: Changes, held: Mapping[str, str], wanted: Mapping[str, str]) -> Changes:
         """Make these changes, if there are any."""

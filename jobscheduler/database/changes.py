@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from jobscheduler.database.job import Job
+from jobscheduler.database.command_job import Job
 from jobscheduler.jobs.parser import Rules, parse
 from jobscheduler.model import Job as Definition
 from jobscheduler.model import Problem

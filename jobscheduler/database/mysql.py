@@ -14,8 +14,8 @@ from pymysql import _auth as auth
 from pymysql.connections import Connection
 from sqlalchemy.engine import URL
 
-from jobscheduler.database.admission import CannotUse
-from jobscheduler.database.faults import Unavailable
+from jobscheduler.database.errors import Unavailable
+from jobscheduler.database.setup import CannotUse
 from jobscheduler.model import Problem
 
 _FILES = {"ssl_ca", "ssl_capath", "ssl_cert", "ssl_key", "ssl_key_password", "ssl_cipher"}

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, delete, select
 
-from jobscheduler.database.connecting import Database
-from jobscheduler.database.faults import Unavailable
+from jobscheduler.database.engine import Database
+from jobscheduler.database.errors import Unavailable
 from jobscheduler.database.tables import MARKERS, SYSLOG
 from jobscheduler.model import Level, Tell
 

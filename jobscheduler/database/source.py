@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from hashlib import blake2b
 
-from jobscheduler.database.rows import Row
+from jobscheduler.database.queries import Row
 from jobscheduler.jobs.sources import Read, SourceUnavailable
 from jobscheduler.model import Problem, Signature
 from jobscheduler.util import json_text

@@ -6,7 +6,7 @@ from sqlalchemy import make_url
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError
 
-from jobscheduler.database.admission import CannotUse
+from jobscheduler.database.setup import CannotUse
 from jobscheduler.model import Problem
 
 EXAMPLES = "such as `mysql://user:password@host/database` or `sqlite:////var/lib/scheduler/jobs.db`"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from jobscheduler.explain.at_time import about
 from jobscheduler.explain.facts import Answer, Facts, Question
-from jobscheduler.explain.then import about
 from jobscheduler.explain.upcoming import from_now_on
 
 

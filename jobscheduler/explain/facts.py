@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from jobscheduler.explain.story import Story
+from jobscheduler.explain.evidence import Story
 from jobscheduler.model import Job, Problem
 
 

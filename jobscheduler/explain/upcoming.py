@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from itertools import islice
 
-from jobscheduler.explain.aspects import (
+from jobscheduler.explain.facts import Answer, Facts, Question
+from jobscheduler.explain.phrases import moment
+from jobscheduler.explain.sentences import (
     age_limit,
     change_of_clock,
     decided_ahead,
@@ -17,8 +19,6 @@ from jobscheduler.explain.aspects import (
     state_now,
     undefined,
 )
-from jobscheduler.explain.facts import Answer, Facts, Question
-from jobscheduler.explain.words import moment
 from jobscheduler.model import Job
 from jobscheduler.timetable.crontab import Crontab
 from jobscheduler.timetable.timetable import Timetable, timetable_of

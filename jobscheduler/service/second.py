@@ -16,7 +16,7 @@ from jobscheduler.database import CannotUse, url_from
 from jobscheduler.model import Level, Mark, Problem, Tell
 
 if TYPE_CHECKING:
-    from jobscheduler.database.reload import Reloader
+    from jobscheduler.database.reloader import Reloader
 
 AT_START = 10.0
 """How long a start waits for the database, in seconds; then it goes on with what jobs there are."""
@@ -31,9 +31,9 @@ class Second:
     """
 
     def __init__(self, url: str, interval: float, keep: tuple[float, float]) -> None:
-        from jobscheduler.database.connecting import Database  # noqa: PLC0415 - an extra
+        from jobscheduler.database.engine import Database  # noqa: PLC0415 - an extra
+        from jobscheduler.database.log_copy import Syslog  # noqa: PLC0415
         from jobscheduler.database.source import DatabaseSource  # noqa: PLC0415
-        from jobscheduler.database.syslog import Syslog  # noqa: PLC0415
 
         try:
             self._database = Database(url)
@@ -57,7 +57,7 @@ class Second:
             CannotStart: another service has it.
 
         """
-        from jobscheduler.database.reload import Reloader  # noqa: PLC0415 - an extra
+        from jobscheduler.database.reloader import Reloader  # noqa: PLC0415 - an extra
 
         def look_and_know() -> None:
             look()

@@ -7,9 +7,9 @@ from contextlib import AbstractContextManager, ExitStack, suppress
 
 from sqlalchemy import Connection
 
-from jobscheduler.database.connecting import Database
-from jobscheduler.database.faults import Unavailable, told
-from jobscheduler.database.rows import check_version
+from jobscheduler.database.engine import Database
+from jobscheduler.database.errors import Unavailable, told
+from jobscheduler.database.queries import check_version
 
 
 class Kept:

@@ -13,7 +13,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 
-from jobscheduler.explain.aspects import (
+from jobscheduler.explain.evidence import instant
+from jobscheduler.explain.facts import Answer, Facts, Question
+from jobscheduler.explain.phrases import background, moment, result, time_of, word_of
+from jobscheduler.explain.sentences import (
     DISABLED,
     TICK,
     age_limit,
@@ -28,9 +31,6 @@ from jobscheduler.explain.aspects import (
     state_now,
     undefined,
 )
-from jobscheduler.explain.facts import Answer, Facts, Question
-from jobscheduler.explain.story import instant
-from jobscheduler.explain.words import background, moment, result, time_of, word_of
 from jobscheduler.model import Job
 from jobscheduler.timetable import crontab
 from jobscheduler.timetable.crontab import Crontab

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from jobscheduler.explain.story import Line, instant
+from jobscheduler.explain.evidence import Line, instant
 from jobscheduler.model import Job
 
 _FAILED: Mapping[str, str] = {

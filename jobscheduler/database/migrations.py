@@ -12,7 +12,7 @@ from hashlib import blake2b
 
 from sqlalchemy import Connection, Inspector, delete, func, insert, inspect, select, update
 
-from jobscheduler.database.faults import Unavailable
+from jobscheduler.database.errors import Unavailable
 from jobscheduler.database.tables import KNOWN, MARKERS, METADATA, SERVICE, VERSION, VERSIONS
 
 PATIENCE = 30

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 
 from jobscheduler.explain.facts import Answer, Facts, Question
-from jobscheduler.explain.words import length, moment, result, time_of
+from jobscheduler.explain.phrases import length, moment, result, time_of
 from jobscheduler.model import Cron, Job
 from jobscheduler.timetable import crontab
 from jobscheduler.timetable.crontab import Crontab

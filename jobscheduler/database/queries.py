@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 from sqlalchemy import ColumnElement, Connection, String, delete, func, insert, inspect, select, text, update
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
-from jobscheduler.database.faults import Unavailable
-from jobscheduler.database.shown import before_and_after
+from jobscheduler.database.change_details import before_and_after
+from jobscheduler.database.errors import Unavailable
 from jobscheduler.database.tables import JOBS, KNOWN, MARKERS, VERSION, VERSIONS, Instant
 
 AT_ONCE = 500

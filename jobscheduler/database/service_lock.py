@@ -26,9 +26,9 @@ from hashlib import blake2b
 from sqlalchemy import Connection, select, update
 from sqlalchemy.exc import DBAPIError
 
-from jobscheduler.database.connecting import Database
-from jobscheduler.database.faults import Unavailable, told
-from jobscheduler.database.holder import Holder, Taken, read_holder
+from jobscheduler.database.engine import Database
+from jobscheduler.database.errors import Unavailable, told
+from jobscheduler.database.lock_holder import Holder, Taken, read_holder
 from jobscheduler.database.tables import SERVICE
 
 IDLE = 150

@@ -8,10 +8,10 @@ from typing import Any, TypeAlias
 
 from sqlalchemy import Connection, insert
 
-from jobscheduler.database.connecting import Database
-from jobscheduler.database.faults import Unavailable, told
-from jobscheduler.database.kept import Kept
-from jobscheduler.database.rows import server_of
+from jobscheduler.database.cached_connection import Kept
+from jobscheduler.database.engine import Database
+from jobscheduler.database.errors import Unavailable, told
+from jobscheduler.database.queries import server_of
 from jobscheduler.database.tables import SYSLOG
 from jobscheduler.model import Entry, Event, Record, Status
 

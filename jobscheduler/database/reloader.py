@@ -16,17 +16,17 @@ from typing import Self
 
 from sqlalchemy import Connection
 
-from jobscheduler.database import rows
-from jobscheduler.database.clocks import Clocks
-from jobscheduler.database.connecting import Database
-from jobscheduler.database.faults import Unavailable, told
-from jobscheduler.database.holder import Taken, this_process
-from jobscheduler.database.kept import Kept
-from jobscheduler.database.lock import TEND, FileLock, ServerLock
-from jobscheduler.database.requests import Requests
+from jobscheduler.database import queries
+from jobscheduler.database.cached_connection import Kept
+from jobscheduler.database.clock_skew import Clocks
+from jobscheduler.database.engine import Database
+from jobscheduler.database.errors import Unavailable, told
+from jobscheduler.database.lock_holder import Taken, this_process
 from jobscheduler.database.retention import Retention
+from jobscheduler.database.service_lock import TEND, FileLock, ServerLock
 from jobscheduler.database.source import DatabaseSource
 from jobscheduler.database.tables import VERSION
+from jobscheduler.database.unfinished_requests import Requests
 from jobscheduler.model import Level, Tell
 
 LONGEST = 60.0
@@ -247,7 +247,7 @@ class Reloader:
         connection = self._polling.get()
         self._lock.take(connection, self._version)
         with told():
-            return bool(self._requests.unmade(rows.pending(connection)))
+            return bool(self._requests.unmade(queries.pending(connection)))
 
     def _opened(self, _: Connection, version: int) -> None:
         """Take note of the version of the tables; one that lacks something is told once."""
@@ -283,9 +283,9 @@ class Reloader:
         began = time.monotonic()
         self._check_trust()
         with self._database.reading() as connection:
-            rows.check_version(connection)
-            self._clocks.compare(lambda: rows.server_of(connection).now)
-            markers, found = rows.pending(connection), rows.all_rows(connection)
+            queries.check_version(connection)
+            self._clocks.compare(lambda: queries.server_of(connection).now)
+            markers, found = queries.pending(connection), queries.all_rows(connection)
         is_first = not self._source.is_read
         changed = self._source.take(found, self._clocks.ahead)
         self._tried.set()

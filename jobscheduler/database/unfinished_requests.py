@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
-from jobscheduler.database import rows
-from jobscheduler.database.connecting import Database
-from jobscheduler.database.faults import Unavailable
+from jobscheduler.database import queries
+from jobscheduler.database.engine import Database
+from jobscheduler.database.errors import Unavailable
 from jobscheduler.model import Level, Tell
 
 LONGEST = 60.0
@@ -53,7 +53,7 @@ class Requests:
         self._owed.update(markers)
         if self._owed:
             with self._database.writing() as connection:
-                rows.mark_done(connection, sorted(self._owed), self._now())
+                queries.mark_done(connection, sorted(self._owed), self._now())
         self._owed.clear()
         self._failures = 0
         if self._reason is not None:

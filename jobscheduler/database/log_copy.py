@@ -14,9 +14,9 @@ from itertools import islice
 from types import TracebackType
 from typing import Self
 
-from jobscheduler.database.connecting import Database
-from jobscheduler.database.faults import Unavailable
-from jobscheduler.database.lines import Copied, Lines, Refused
+from jobscheduler.database.engine import Database
+from jobscheduler.database.errors import Unavailable
+from jobscheduler.database.log_rows import Copied, Lines, Refused
 from jobscheduler.model import Entry, Level, Tell, Value
 
 QUEUE = 100_000

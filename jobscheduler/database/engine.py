@@ -19,8 +19,8 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.pool import NullPool
 
 from jobscheduler.database import mysql
-from jobscheduler.database.admission import CannotUse
-from jobscheduler.database.faults import Unavailable, told
+from jobscheduler.database.errors import Unavailable, told
+from jobscheduler.database.setup import CannotUse
 from jobscheduler.database.sqlite_file import Place, new_place_of, place_of
 from jobscheduler.database.urls import EXAMPLES, read_url
 from jobscheduler.model import Problem

@@ -7,7 +7,7 @@ import warnings
 from dataclasses import dataclass
 from typing import Any
 
-from jobscheduler.database.jobsmanager import other_days, written_otherwise
+from jobscheduler.database.jobsmanager_days import other_days, written_otherwise
 from jobscheduler.tasks.command.warnings import bash_only
 
 
