@@ -106,9 +106,9 @@ if __name__ == "__main__":
     from jobscheduler.cli import main
     from jobscheduler.jobs import guarded_directory
     from jobscheduler.runlog import file_calls
-    from jobscheduler.service import serving, supervisor
+    from jobscheduler.service import main, supervisor
 
-    serving.HangGuard.__init__.__kwdefaults__["patience"] = 0.5
+    main.HangGuard.__init__.__kwdefaults__["patience"] = 0.5
     file_calls.PATIENCE, supervisor.TEND, supervisor.WAKE, guarded_directory.IMPATIENCE = 0.4, 0.5, 1.0, 0.2
     for module, name in CALLS:
         setattr(module, name, wrapped(name, getattr(module, name)))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from jobscheduler.service import last_resort
+from jobscheduler.service import forced_exit
 from jobscheduler.service.file_thread import FileThread
 from tests.conftest import ROOT, wait_until
 
@@ -63,7 +63,7 @@ def test_the_last_resort_ends_a_process_whose_main_thread_is_stuck(tmp_path: Pat
         "from jobscheduler.service import last_resort\n"
         "last_resort.MARGIN = 0.3\n"
         "signal.signal(signal.SIGTERM, lambda *_: None)\n"
-        "with last_resort.LastResort(0.5, lambda: os._exit(70)):\n"
+        "with forced_exit.LastResort(0.5, lambda: os._exit(70)):\n"
         "    print('up', flush=True)\n"
         "    while True: ctypes.CDLL(None).sleep(100)\n"
     )
@@ -75,4 +75,4 @@ def test_the_last_resort_ends_a_process_whose_main_thread_is_stuck(tmp_path: Pat
     assert process.wait(10) == 70
     assert time.monotonic() - began >= 0.7
     process.stdout.close()
-    assert last_resort.MARGIN > 20
+    assert forced_exit.MARGIN > 20

@@ -20,8 +20,8 @@ from pathlib import Path
 
 import pytest
 
-from jobscheduler.health import LATE, STUCK, Health
-from jobscheduler.systemd import Notifier, watchdog_interval
+from jobscheduler.service.health import LATE, STUCK, Health
+from jobscheduler.service.sd_notify import Notifier, watchdog_interval
 from tests.conftest import ROOT, Service, job, wait_until
 
 QUICK = """

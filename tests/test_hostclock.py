@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobscheduler.hostclock import REMEMBERED, HostClock, Jump, Reading
+from jobscheduler.service.clock_monitor import REMEMBERED, HostClock, Jump, Reading
 
 
 class Clocks:

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from jobscheduler.claim import CannotStart, Claim
 from jobscheduler.runlog import LogFile
+from jobscheduler.service.startup import CannotStart, Claim
 from jobscheduler.util import file_locks
 from jobscheduler.util.file_locks import Held, LockFile, Locks, holders_of, is_trusted, name_for
 from tests.conftest import ROOT, Service, job
@@ -220,7 +220,7 @@ def test_a_lock_on_the_directory_whose_holder_is_in_another_container_is_told(
     """It does not refuse a start: no one can tell whether that is a service."""
     with Claim(tmp_path) as claim:
         with _held(tmp_path):
-            monkeypatch.setattr("jobscheduler.claim.holders_of", lambda found: [])
+            monkeypatch.setattr("jobscheduler.service.startup.holders_of", lambda found: [])
             assert claim.renew() == 0
         assert claim.renew() is None
 

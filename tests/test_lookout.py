@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from jobscheduler.jobs.watcher import State
-from jobscheduler.service.lookout import Lookout
+from jobscheduler.service.directory_guard import Lookout
 from jobscheduler.util.hang_guard import HangGuard
 
 

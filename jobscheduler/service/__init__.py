@@ -1,6 +1,6 @@
 """The service: who owns what, and the loop that supervises it."""
 
-from jobscheduler.claim import CannotStart
-from jobscheduler.service.serving import serve
+from jobscheduler.service.main import serve
+from jobscheduler.service.startup import CannotStart
 
 __all__ = ["CannotStart", "serve"]

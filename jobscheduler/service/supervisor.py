@@ -14,13 +14,10 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from jobscheduler import systemd, tasks
+from jobscheduler import tasks
 from jobscheduler.alerts import Alerts, BadDefault, Defaults, read_defaults
-from jobscheduler.claim import CannotStart, Claim
 from jobscheduler.config import Settings
 from jobscheduler.control.server import Control
-from jobscheduler.health import Health
-from jobscheduler.hostclock import HostClock
 from jobscheduler.jobs.parser import Rules
 from jobscheduler.jobs.reconciler import Reconciler
 from jobscheduler.jobs.sources import SourceUnavailable
@@ -28,9 +25,13 @@ from jobscheduler.jobs.watcher import Watch
 from jobscheduler.model import Level, Past, Problem
 from jobscheduler.runlog import RunLog
 from jobscheduler.scheduler import Scheduler
+from jobscheduler.service import sd_notify
+from jobscheduler.service.clock_monitor import HostClock
+from jobscheduler.service.directory_guard import Lookout, text_of
 from jobscheduler.service.file_thread import FileThread
-from jobscheduler.service.lookout import Lookout, text_of
+from jobscheduler.service.health import Health
 from jobscheduler.service.mailbox import STOPS, Mailbox
+from jobscheduler.service.startup import CannotStart, Claim
 from jobscheduler.status.snapshot import Behind
 from jobscheduler.timetable.timezones import ZoneUnknown, note_on, service_zone, zone_signature
 from jobscheduler.util.durations import lasting
@@ -101,8 +102,8 @@ class Supervisor:
         self._lookout = Lookout(watch, reconciler, claim, log, guard, thing)
         self._files = FileThread(self._ask_to_settle)
         self._mailbox = mailbox
-        self._notifier = systemd.Notifier()
-        self._ping_every = min(PING, systemd.watchdog_interval() or PING)
+        self._notifier = sd_notify.Notifier()
+        self._ping_every = min(PING, sd_notify.watchdog_interval() or PING)
         others = {"the supervising loop": self._stuck_for, "the thread that reads files": self._files.stuck_for}
         self._health = Health(scheduler, log, watch, others)
         self._turned = 0.0

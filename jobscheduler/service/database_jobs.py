@@ -10,10 +10,10 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from jobscheduler.claim import CannotStart
 from jobscheduler.config import Settings
 from jobscheduler.database import CannotUse, url_from
 from jobscheduler.model import Level, Mark, Problem, Tell
+from jobscheduler.service.startup import CannotStart
 
 if TYPE_CHECKING:
     from jobscheduler.database.reloader import Reloader

@@ -15,9 +15,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import ParamSpec, TypeVar
 
-from jobscheduler import systemd
 from jobscheduler.alerts import Alerts, Defaults
-from jobscheduler.claim import CannotStart, Claim, check_paths, claim_log
 from jobscheduler.config import Settings
 from jobscheduler.control.last_records import Recall
 from jobscheduler.control.recent_records import Recent
@@ -26,7 +24,6 @@ from jobscheduler.control.server import CannotListen, Control
 from jobscheduler.control.service import Desk
 from jobscheduler.control.service_view import ServiceFace
 from jobscheduler.control.snapshot_builder import Snapshots
-from jobscheduler.hostclock import HostClock
 from jobscheduler.jobs.directory import DirectorySource, is_job_file
 from jobscheduler.jobs.guarded_directory import GuardedSource
 from jobscheduler.jobs.parser import Rules
@@ -37,10 +34,13 @@ from jobscheduler.model import Entry, Event, Level, Past, Problem, Tell, Value
 from jobscheduler.runlog import LogFile, RunLog, last_results, passing_log, read_back
 from jobscheduler.runner import hand_over_leftovers
 from jobscheduler.scheduler import Scheduler
-from jobscheduler.service.last_resort import LastResort
-from jobscheduler.service.lookout import text_of
+from jobscheduler.service import sd_notify
+from jobscheduler.service.clock_monitor import HostClock
+from jobscheduler.service.database_jobs import Second, second_of
+from jobscheduler.service.directory_guard import text_of
+from jobscheduler.service.forced_exit import LastResort
 from jobscheduler.service.mailbox import Mailbox
-from jobscheduler.service.second import Second, second_of
+from jobscheduler.service.startup import CannotStart, Claim, check_paths, claim_log
 from jobscheduler.service.supervisor import Supervisor, defaults_of, rules_of, token_of, utc_now
 from jobscheduler.status.run_stats import Results
 from jobscheduler.tasks.command.fd_budget import FORMER_LIMIT
@@ -318,7 +318,7 @@ def _sources(directory: GuardedSource | None, second: Second | None) -> list[Sou
 
 def _log(settings: Settings, file: LogFile, second: Second | None, stack: ExitStack) -> RunLog:
     """Make the log, with a copy in the database if there is one; that ends after the log has."""
-    form, priorities = settings.log_format, systemd.is_journal()
+    form, priorities = settings.log_format, sd_notify.is_journal()
     if second is None:
         return RunLog(file, form=form, priorities=priorities)
     return RunLog(file, form=form, priorities=priorities, also=stack.enter_context(second.syslog).put)

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from jobscheduler.claim import Claim
 from jobscheduler.jobs.reconciler import Reconciler
 from jobscheduler.jobs.watcher import State, Watch
 from jobscheduler.model import Level
 from jobscheduler.runlog import RunLog
+from jobscheduler.service.startup import Claim
 from jobscheduler.util.hang_guard import HangGuard, Hung
 
 T = TypeVar("T")
