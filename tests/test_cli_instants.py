@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from jobscheduler.cli.instants import Wrong, instant_or_ago
+from jobscheduler.cli.times import Wrong, instant_or_ago
 
 NOW = datetime(2026, 11, 30, 7, tzinfo=UTC)
 

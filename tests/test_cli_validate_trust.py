@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from jobscheduler import cli
-from jobscheduler.cli.open_secrets import open_secrets
+from jobscheduler.cli.exposed_secrets import open_secrets
 from jobscheduler.util.secret_file import exposed_url
 from tests.conftest import ROOT, job
 from tests.files_support import put

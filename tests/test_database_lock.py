@@ -378,7 +378,7 @@ def test_wait_without_a_service_ends_with_a_word(place: Place, tmp_path: Path, v
 
 def test_wait_is_patient_where_it_cannot_be_told_whether_there_is_a_service(capsys: pytest.CaptureFixture[str]) -> None:
     """It says so once, and waits on."""
-    from jobscheduler.cli.db_waiting import finish
+    from jobscheduler.cli.db_wait import finish
 
     class Jobs:
         looks = 0

@@ -10,10 +10,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobscheduler.cli.asking import local, plural, utc_now
+from jobscheduler.cli.client_verbs import local, plural, utc_now
 from jobscheduler.cli.db_files import Leftover, definitions_in, texts_of, write_all
-from jobscheduler.cli.db_waiting import finish
-from jobscheduler.cli.files import rules_of
+from jobscheduler.cli.db_wait import finish
+from jobscheduler.cli.job_files import rules_of
 from jobscheduler.cli.options import add_options, settings_of
 from jobscheduler.cli.problems import show
 from jobscheduler.cli.table import Column, in_colour, room, table

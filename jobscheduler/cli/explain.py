@@ -10,12 +10,12 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from jobscheduler.cli.asking import as_the_service_has_it, target
-from jobscheduler.cli.facts import found_in_files, told_by_the_service, with_the_log
-from jobscheduler.cli.instants import Wrong, about
+from jobscheduler.cli.client_verbs import as_the_service_has_it, target
+from jobscheduler.cli.explain_facts import found_in_files, told_by_the_service, with_the_log
 from jobscheduler.cli.options import add_options, settings_of
 from jobscheduler.cli.problems import as_object, show
 from jobscheduler.cli.table import printable
+from jobscheduler.cli.times import Wrong, about
 from jobscheduler.config import Settings
 from jobscheduler.control.client import Refusal, Unreachable, ask
 from jobscheduler.explain import Answer, Facts, Question, explain

@@ -13,10 +13,10 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-from jobscheduler.cli.instants import Wrong, instant_or_ago
 from jobscheduler.cli.options import add_options, settings_of
 from jobscheduler.cli.problems import show
 from jobscheduler.cli.table import Column, in_colour, room, table
+from jobscheduler.cli.times import Wrong, instant_or_ago
 from jobscheduler.config import Settings
 from jobscheduler.model import Problem, Status
 from jobscheduler.model.corrections import Corrections, correction_text

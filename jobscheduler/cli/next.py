@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-from jobscheduler.cli.files import definitions, path_named, rules_of
-from jobscheduler.cli.instants import Wrong, about, instant
+from jobscheduler.cli.job_files import definitions, path_named, rules_of
 from jobscheduler.cli.options import add_options, settings_of
 from jobscheduler.cli.problems import show
+from jobscheduler.cli.times import Wrong, about, instant
 from jobscheduler.cli.validate import level_of
 from jobscheduler.model import Cron, Job, Problem
 from jobscheduler.timetable import crontab

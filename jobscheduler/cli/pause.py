@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from jobscheduler.cli.asking import STATUSES, add_common, target
+from jobscheduler.cli.client_verbs import STATUSES, add_common, target
 from jobscheduler.cli.options import settings_of
 from jobscheduler.control.client import ask
 

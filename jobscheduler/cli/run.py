@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jobscheduler.cli.asking import add_common, lasted, target
+from jobscheduler.cli.client_verbs import add_common, lasted, target
 from jobscheduler.cli.options import settings_of
 from jobscheduler.cli.table import coloured, in_colour, printable, printable_lines
 from jobscheduler.control.client import ask

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from jobscheduler.cli.asking import add_common, lasted, local, plural, target, utc_now, words
+from jobscheduler.cli.client_verbs import add_common, lasted, local, plural, target, utc_now, words
 from jobscheduler.cli.options import settings_of
 from jobscheduler.cli.table import printable
 from jobscheduler.control.client import ask

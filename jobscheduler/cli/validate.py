@@ -8,7 +8,7 @@ import os
 import pwd
 import sys
 
-from jobscheduler.cli.files import checked, path_named, rules_of
+from jobscheduler.cli.job_files import checked, path_named, rules_of
 from jobscheduler.cli.options import add_options, settings_of
 from jobscheduler.cli.problems import as_object, show
 from jobscheduler.model import Job, Problem

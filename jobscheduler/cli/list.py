@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any
 
-from jobscheduler.cli.asking import STATUSES, add_common, lasted, local, plural, target, utc_now
+from jobscheduler.cli.client_verbs import STATUSES, add_common, lasted, local, plural, target, utc_now
 from jobscheduler.cli.options import settings_of
 from jobscheduler.cli.problems import show
 from jobscheduler.cli.table import Column, in_colour, room, table

@@ -13,8 +13,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from jobscheduler import tasks
-from jobscheduler.cli.files import definitions, rules_of
 from jobscheduler.cli.history import NoLog, check_log, zone_of_host
+from jobscheduler.cli.job_files import definitions, rules_of
 from jobscheduler.config import Settings
 from jobscheduler.explain import JOB_WORDS, SERVICE_WORDS, Facts, Live, Question, Story, story_of
 from jobscheduler.jobs.directory import is_job_file

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jobscheduler import tasks
-from jobscheduler.cli.open_secrets import open_secrets
+from jobscheduler.cli.exposed_secrets import open_secrets
 from jobscheduler.config import Settings
 from jobscheduler.jobs.directory import DirectorySource, OpenDirectory, is_job_file
 from jobscheduler.jobs.parser import Rules, conflict, oddities, parse
