@@ -16,7 +16,7 @@ from pathlib import Path
 from subprocess import DEVNULL, Popen
 
 from jobscheduler.database import JobTable
-from tests.conftest import parse_line
+from tests.support.service import parse_line
 
 ROOT = Path(__file__).resolve().parent.parent
 ROUNDS = 7

@@ -1,0 +1,273 @@
+"""The same on PostgreSQL, through psycopg: tables, changes, the lock, reloads, the copy of the log, old rows."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlalchemy import select
+
+from jobscheduler.database import Exists, JobTable, Unavailable
+from jobscheduler.database.engine import Database
+from jobscheduler.database.lock_holder import Taken
+from jobscheduler.database.retention import FIRST, Retention
+from jobscheduler.database.tables import SERVICE
+from jobscheduler.model import Level
+from tests.host.test_database import RULES, markers, table_of
+from tests.host.test_database_log_copy import Copy
+from tests.host.test_database_reloader import World
+from tests.host.test_database_service_lock import Other
+from tests.host.test_database_upkeep import NOW, Told, counts, fill
+from tests.support.databases import Place
+from tests.support.service import job, wait_until
+
+
+class Server:
+    """A PostgreSQL server of our own: data directory, a port on loopback. It can be stopped and started."""
+
+    def __init__(self, programs: Path) -> None:
+        self._programs = programs
+        self._base = Path(tempfile.mkdtemp(prefix="jobscheduler-postgresql-", dir="/tmp"))
+        self._user = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self._made = 0
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def make(self) -> None:
+        """Make the data directory, and start."""
+        if self._user:
+            shutil.chown(self._base, "postgres", "postgres")
+        command = [
+            str(self._programs / "initdb"),
+            "-D",
+            f"{self._base}/data",
+            "-A",
+            "trust",
+            "-U",
+            "tester",
+            "--no-sync",
+        ]
+        subprocess.run(command, check=True, capture_output=True, timeout=60, cwd="/", **self._user)
+        self.start()
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        options = ["-D", f"{self._base}/data", "-p", str(self.port), "-k", str(self._base), "-h", "127.0.0.1", "-F"]
+        with (self._base / "errors").open("ab") as errors:
+            self._process = subprocess.Popen(
+                [str(self._programs / "postgres"), *options], cwd="/", stderr=errors, **self._user
+            )
+        wait_until(self._answers, 30, "PostgreSQL answers")
+
+    def _answers(self) -> bool:
+        try:
+            self.sql("SELECT 1")
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def sql(self, statement: str) -> None:
+        """Run one statement."""
+        with psycopg.connect(
+            host="127.0.0.1", port=self.port, user="tester", dbname="postgres", autocommit=True
+        ) as one:
+            one.execute(statement)
+
+    def stop(self) -> None:
+        """End it at once."""
+        assert self._process is not None
+        self._process.send_signal(3)
+        self._process.wait(20)
+
+    def fresh(self) -> str:
+        """Make an empty database; return its URL."""
+        self._made += 1
+        self.sql(f"CREATE DATABASE test{self._made}")
+        return f"postgresql+psycopg://tester@127.0.0.1:{self.port}/test{self._made}"
+
+    def remove(self) -> None:
+        """End it, and leave nothing behind."""
+        if self._process is not None and self._process.poll() is None:
+            self.stop()
+        shutil.rmtree(self._base, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """One server for all tests of this file."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not found:
+        missing = "no PostgreSQL: `apt-get install postgresql`"
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(missing)
+    made = Server(found[-1].parent)
+    try:
+        made.make()
+        yield made
+    finally:
+        made.remove()
+
+
+@pytest.fixture
+def place(server: Server, tmp_path: Path) -> Place:
+    """An empty database."""
+    return Place(server.fresh(), server, tmp_path / "none")  # type: ignore[arg-type]
+
+
+def test_the_tables_are_made_once_also_by_several(place: Place) -> None:
+    """And what is missing is completed."""
+    made: list[object] = []
+
+    def make() -> None:
+        try:
+            made.append(JobTable(place.url, rules=RULES).init())
+        except Unavailable as reason:
+            made.append(str(reason))
+
+    threads = [threading.Thread(target=make) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(map(str, made)) == ["False", "False", "False", "True"]
+    table = JobTable(place.url, rules=RULES)
+    with table.database.writing() as connection:
+        connection.exec_driver_sql("DROP TABLE jm_syslog")
+        connection.exec_driver_sql("DROP INDEX jm_update_info_updated")
+    assert table.init() is True
+    assert table.init() is False
+
+
+def test_each_kind_of_change_has_its_marker(place: Place) -> None:
+    """With the server's time, and updates that keep when a job was added."""
+    table = table_of(place)
+    table.add(job("a"), job("A"))
+    with pytest.raises(Exists):
+        table.add(job("a"))
+    added = table.get("a")
+    table.update(job("a", command="false"))
+    changes = table.put(job("a", command="false"), job("A", command="false"), job("b"))
+    assert (changes.added, changes.updated) == (("b",), ("A",))
+    table.remove("b")
+    assert table.replace_all([job("c")]).removed == ("A", "a")
+    table.add(*(job(f"j{number}") for number in range(1200)))
+    table.update(*(job(f"j{number}", command="changed") for number in range(1200)))
+    assert len(table.list()) == 1201
+    assert len(markers(table)) == 7
+    row = table.get("c")
+    assert added is not None
+    assert row is not None
+    assert row.updated_at is not None
+    assert abs(row.updated_at - datetime.now(UTC)) < timedelta(minutes=1)
+
+
+@pytest.fixture
+def world(tmp_path: Path, place: Place) -> Iterator[World]:
+    """One that has been started, with a job."""
+    made = World(tmp_path, place)
+    made.table.add(job("a"))
+    yield made.start()
+    made.reloader.__exit__(None, None, None)
+
+
+def test_one_service_has_the_database(world: World, place: Place) -> None:
+    """Another is refused by name; a broken connection takes the lock again; what another took is that one's."""
+    assert world.ids() == ["a"]
+    assert world.table.is_used() is True
+    other = Other(place)
+    with pytest.raises(Taken, match=f"process {os.getpid()} on host"):
+        other.take()
+    terminate = "SELECT pg_terminate_backend(connection::int) FROM jm_service"
+    other.connection.exec_driver_sql(terminate)
+    world.table.add(job("b"))
+    world.reloaded()
+    assert world.ids() == ["a", "b"]
+    assert world.words("database.taken") == []
+    for _ in range(200):
+        other.connection.exec_driver_sql(terminate)
+        try:
+            other.take()
+            break
+        except Taken:
+            continue
+    wait_until(lambda: world.words("database.taken"), 30)
+    wait_until(lambda: world.ids() == [])
+    other.end()
+    wait_until(lambda: world.ids() == ["a", "b"], 30)
+    with world.table.database.reading() as connection:
+        assert connection.execute(select(SERVICE.c.pid)).scalar_one() == os.getpid()
+
+
+def test_a_dead_connection_of_this_process_is_ended(place: Place) -> None:
+    """As after a break of the network."""
+    table_of(place)
+    before, after = Other(place, instance="the same"), Other(place, instance="the same")
+    before.take()
+    after.take()
+    after.end()
+
+
+def test_a_server_that_went_and_came_is_found_again(world: World, place: Place) -> None:
+    """Requests that were made when it is back are done."""
+    place.go()
+    wait_until(lambda: world.reconciler.check() or world.words("database.lost"), 30)
+    place.come()
+    world.table.add(job("b"))
+    world.reloaded()
+    assert world.ids() == ["a", "b"]
+
+
+def test_a_database_that_is_read_only_is_one_problem(tmp_path: Path, place: Place, server: Server) -> None:
+    """Changes are in force, requests wait."""
+    world = World(tmp_path, place)
+    role = f"reader{server.port}"
+    server.sql(f"CREATE ROLE {role} LOGIN")
+    with world.table.database.writing() as connection:
+        connection.exec_driver_sql(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}")
+    reader = Database(place.url.replace("tester@", f"{role}@"))
+    world.reloader._database = world.reloader._requests._database = reader
+    world.reloader._polling._database, world.reloader._polling._connect = reader, reader.polling
+    world.table.add(job("a"))
+    world.start()
+    try:
+        wait_until(lambda: world.words("database.read_only"))
+        world.table.add(job("b"))
+        wait_until(lambda: world.ids() == ["a", "b"])
+        world.reconciler.check()
+        assert world.words("database.lost") == []
+        with world.table.database.writing() as connection:
+            connection.exec_driver_sql(f"GRANT UPDATE ON jm_update_info TO {role}")
+        wait_until(lambda: not world.pending(), 60)
+    finally:
+        world.reloader.__exit__(None, None, None)
+
+
+def test_the_copy_of_the_log_and_its_old_rows(tmp_path: Path, place: Place) -> None:
+    """The lines of the file; a line that is refused holds up no other; what is old is removed."""
+    table = table_of(place)
+    with table.database.writing() as connection:
+        connection.exec_driver_sql("ALTER TABLE jm_syslog ADD CHECK (message NOT LIKE '%%poison%%')")
+    copy = Copy(tmp_path, place, 10_000)
+    with copy.syslog, copy.log:
+        copy.write(0, 400)
+        copy.log.event(Level.INFO, "test.poison")
+        copy.write(400, 800)
+        wait_until(lambda: sum("test.line" in row for row in copy.rows()) == 800, 40)
+    assert not any("poison" in row for row in copy.rows())
+    database = fill(place, 1500)
+    old = counts(database)
+    retention = Retention(
+        database, Told(), 30 * 86400.0, 30 * 86400.0, lambda: NOW, iter((0.0, *[FIRST] * 99)).__next__
+    )
+    retention.step()
+    assert tuple(before - after for before, after in zip(old, counts(database), strict=True)) == (1500, 1500)

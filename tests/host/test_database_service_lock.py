@@ -1,0 +1,404 @@
+"""One service on one database: a second is refused, a lost connection takes the lock again, others cannot hold it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from jobscheduler.database import JobTable, Unavailable
+from jobscheduler.database.engine import Database
+from jobscheduler.database.lock_holder import Holder, Taken, this_process
+from jobscheduler.database.service_lock import FileLock, ServerLock
+from jobscheduler.database.tables import SERVICE, VERSION
+from tests.host.test_database import table_of
+from tests.host.test_database_migrations import make_version_1
+from tests.host.test_database_reloader import World
+from tests.host.test_database_service import url_file, with_database
+from tests.support.databases import Place, on_mariadb, place, server
+from tests.support.service import ROOT, Service, job, wait_until
+from tests.support.throwaway_users import ThrowawayUser
+
+__all__ = ["on_mariadb", "place", "server"]
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Iterator[Service]:
+    """A service that has not been started yet."""
+    with closing(Service(tmp_path)) as made:
+        yield made
+
+
+def test_a_second_service_on_a_database_refuses_to_start_and_names_the_first(
+    base: Service, place: Place, tmp_path: Path
+) -> None:
+    """It has jobs and a log of its own; when the first has ended it may start."""
+    table = with_database(base, place)
+    table.add(job("row"))
+    base.start()
+    base.wait_for("database.reloaded")
+    assert base.process is not None
+    first = base.process.pid
+    (tmp_path / "second").mkdir()
+    with closing(Service(tmp_path / "second")) as second:
+        second.options = (*second.options, "--database-url-file", str(url_file(tmp_path / "second", place)))
+        options = [sys.executable, str(ROOT / "main.py"), "--jobs-dir", str(second.jobs), "--log-file", str(second.log)]
+        options += ["--socket", str(second.socket), *second.options]
+        done = subprocess.run(options, capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == 1
+        assert (
+            f"another service uses this database: process {first} on host `{os.uname().nodename}`, since 20"
+            in done.stderr
+        )
+        assert "stop that service first" in done.stderr
+        assert "Traceback" not in done.stderr
+        assert base.stop() == 0
+        second.start()
+        second.wait_for("database.reloaded")
+        assert second.stop() == 0
+    assert len(base.words("job.removed")) == 0
+
+
+def test_a_service_that_was_killed_is_followed_by_the_next_at_once(base: Service, place: Place) -> None:
+    """Its connection, or its descriptor, ends with it."""
+    with_database(base, place).add(job("row"))
+    base.start()
+    base.wait_for("database.reloaded")
+    assert base.process is not None
+    base.process.kill()
+    base.process.wait(10)
+    base.start()
+    base.wait_for("database.reloaded", 2)
+    assert base.stop() == 0
+
+
+class Other:
+    """Another service, as far as the lock is concerned: it takes it on a connection of its own."""
+
+    def __init__(self, place: Place, **values: object) -> None:
+        holder = Holder("other-host", 4711, "another-boot/pid:[1]", "another", this_process().since)
+        self.me = replace(holder, **values)
+        self._database = Database(place.url)
+        self._polling = self._database.polling()
+        self.connection = self._polling.__enter__()
+        self._file = None if place.server else FileLock(str(self._database.file), self.me)
+        self._server = ServerLock(self.me)
+
+    def take(self) -> None:
+        """Take the lock."""
+        if self._file is not None:
+            self._file.take()
+        self._server.take(self.connection, VERSION)
+
+    def end(self) -> None:
+        """End as a process does."""
+        if self._file is not None:
+            self._file.release()
+        self._server.release(VERSION)
+        self._polling.__exit__(None, None, None)
+
+
+@pytest.fixture
+def world(tmp_path: Path, place: Place) -> Iterator[World]:
+    """One that has been started, with a job."""
+    made = World(tmp_path, place)
+    made.table.add(job("a"))
+    yield made.start()
+    made.reloader.__exit__(None, None, None)
+
+
+def test_while_one_has_the_database_no_other_gets_it(world: World, place: Place) -> None:
+    """The one that has it is named."""
+    other = Other(place)
+    with pytest.raises(Taken, match=f"process {os.getpid()} on host"):
+        other.take()
+    assert world.table.is_used() is True
+    world.reloader.__exit__(None, None, None)
+    wait_until(lambda: world.table.is_used() is False)
+    other.take()
+    assert world.table.is_used() is True
+    other.end()
+
+
+def test_a_service_that_lost_the_database_to_another_lets_it_have_the_jobs(world: World, place: Place) -> None:
+    """It was cut off, another was started meanwhile: no slot runs twice. When that one ends, the jobs come back."""
+    world.write("file.json", job("file"))
+    other = Other(place)
+    cut_off(world, other)
+    wait_until(lambda: world.words("database.taken"), 30)
+    wait_until(lambda: world.ids() == ["file"])
+    (told,) = world.words("database.taken")
+    assert "another service uses this database: process 4711 on host `other-host`" in told["problem"]
+    assert any("its jobs do not run here" in one for one in world.reloader.troubles())
+    world.table.add(job("b"))
+    other.end()
+    wait_until(lambda: world.ids() == ["a", "b", "file"], 30)
+    wait_until(lambda: world.words("database.regained"))
+    assert world.reloader.troubles() == ()
+    assert len(world.words("database.taken")) == 1
+
+
+def cut_off(world: World, other: Other) -> None:
+    """Have another take the lock in a moment in which this one has no connection."""
+    if world.place.server is None:
+        lock = world.reloader._file_lock
+        assert lock is not None
+        os.unlink(lock._path)
+        other.take()
+        return
+    name = other.connection.execute(select(SERVICE.c.lock_name)).scalar_one()
+    number = other.connection.exec_driver_sql("SELECT IS_USED_LOCK(%s)", (name,)).scalar_one()
+    other.connection.exec_driver_sql("KILL CONNECTION %s", (number,))
+    for _ in range(200):
+        try:
+            other.take()
+            return
+        except Taken:  # this one was quicker: once more
+            number = other.connection.exec_driver_sql("SELECT IS_USED_LOCK(%s)", (name,)).scalar()
+            if number is not None:
+                other.connection.exec_driver_sql("KILL CONNECTION %s", (number,))
+    raise AssertionError("the lock was never free")
+
+
+def test_a_connection_that_breaks_takes_the_lock_again(tmp_path: Path, on_mariadb: Place) -> None:
+    """No other can have had it in between without a word."""
+    world = World(tmp_path, on_mariadb).start()
+    try:
+        found = on_mariadb.server.sql("SELECT id FROM information_schema.processlist WHERE user = 'tester'")
+        on_mariadb.server.sql(*(f"KILL {number}" for (number,) in found))
+        world.table.add(job("b"))
+        world.reloaded()
+        assert world.table.is_used() is True
+        with pytest.raises(Taken):
+            Other(on_mariadb).take()
+        assert world.words("database.taken") == []
+    finally:
+        world.reloader.__exit__(None, None, None)
+
+
+def test_a_service_that_looks_seldom_has_its_lock_again_before_another_may_take_it(
+    tmp_path: Path, on_mariadb: Place
+) -> None:
+    """The server has ended all connections, as when it restarts; the jobs stay with the service that runs them."""
+    world = World(tmp_path, on_mariadb)
+    world.table.add(job("a"))
+    world.reloader._interval = 300.0
+    world.start()
+    try:
+        assert on_mariadb.server is not None
+        other = Other(on_mariadb)
+        own = str(other.connection.exec_driver_sql("SELECT CONNECTION_ID()").scalar_one())
+        found = on_mariadb.server.sql("SELECT id FROM information_schema.processlist WHERE user = 'tester'")
+        on_mariadb.server.sql(*(f"KILL {number}" for (number,) in found if str(number) != own))
+        with pytest.raises(Taken, match=f"process {os.getpid()} on host"):
+            other.take()
+        assert world.ids() == ["a"]
+        assert world.words("database.taken") == []
+        other.end()
+    finally:
+        world.reloader.__exit__(None, None, None)
+
+
+def test_a_server_that_stands_still_is_named_within_seconds_however_seldom_it_is_asked(
+    tmp_path: Path, on_mariadb: Place
+) -> None:
+    """`status` says it first, then the log, with a way out; when the server goes on, all is well again."""
+    world = World(tmp_path, on_mariadb)
+    world.table.add(job("a"))
+    world.reloader._interval = 300.0
+    world.start()
+    try:
+        assert on_mariadb.server is not None
+        on_mariadb.server.hold()
+        try:
+            wait_until(lambda: any("has not answered for" in one for one in world.reloader.troubles()), 8)
+            wait_until(lambda: world.reconciler.check() or world.words("database.lost"), 15)
+        finally:
+            on_mariadb.server.go_on()
+        assert "the database does not answer" in world.words("database.lost")[0]["problem"]
+        assert world.ids() == ["a"]
+        wait_until(lambda: world.reconciler.check() or world.words("database.found"), 15)
+        assert world.reloader.troubles() == ()
+    finally:
+        world.reloader.__exit__(None, None, None)
+
+
+def test_the_lock_of_a_dead_process_of_this_host_is_ended(on_mariadb: Place) -> None:
+    """Its connection is still there, as after a break of the network: the server is told to end it."""
+    table_of(on_mariadb)
+    here = this_process()
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    dead = Other(on_mariadb, host=here.host, boot=here.boot, pid=ended.pid)
+    dead.take()
+    living = Other(on_mariadb, host=here.host, boot=here.boot, pid=os.getpid())
+    living.take()
+    living.end()
+
+
+def test_the_lock_of_this_very_process_is_taken_back(on_mariadb: Place) -> None:
+    """Of a connection that the server has yet to miss."""
+    table_of(on_mariadb)
+    before = Other(on_mariadb, instance="the same")
+    before.take()
+    after = Other(on_mariadb, instance="the same")
+    after.take()
+    after.end()
+
+
+def test_a_connection_from_before_the_boot_of_this_host_is_waited_for(on_mariadb: Place) -> None:
+    """It may be of another host of this name, so it is not ended; the server does that when it has been idle."""
+    table_of(on_mariadb)
+    before = Other(on_mariadb, host=os.uname().nodename)
+    before.take()
+    now = Other(on_mariadb, host=os.uname().nodename, boot="this-boot/pid:[1]")
+    with pytest.raises(Unavailable, match="before this host booted"):
+        now.take()
+    idle = before.connection.exec_driver_sql("SELECT @@session.wait_timeout").scalar_one()
+    assert idle == 150
+    before.end()
+    wait_until(lambda: _can(now))
+    now.end()
+
+
+def _can(other: Other) -> bool:
+    try:
+        other.take()
+    except (Taken, Unavailable):
+        return False
+    return True
+
+
+def test_another_account_of_the_server_cannot_guess_the_name_of_the_lock(on_mariadb: Place) -> None:
+    """Each database has its own, of 128 bits, in a table that only its accounts read."""
+    first, second = (table_of(Place(on_mariadb.server.fresh(), on_mariadb.server, Path("none"))) for _ in range(2))
+    names = []
+    for table in (first, second):
+        with table.database.reading() as connection:
+            names.append(connection.execute(select(SERVICE.c.lock_name)).scalar_one())
+    assert names[0] != names[1]
+    assert all(len(name) == len("jobscheduler.") + 32 for name in names)
+
+
+def test_the_lock_file_of_sqlite_can_be_opened_by_its_owner_alone(tmp_path: Path, alice: ThrowawayUser) -> None:
+    """A neighbour who can read the database cannot keep the service from it."""
+    shutil.chown(tmp_path, "root", "root")
+    tmp_path.chmod(0o755)
+    lock = FileLock(f"{tmp_path}/jobs.db", this_process())
+    lock.take()
+    path = tmp_path / "jobs.db-service"
+    assert path.stat().st_mode & 0o777 == 0o600
+    with alice.popen(["cat", str(path)], stderr=subprocess.DEVNULL) as reading:
+        assert reading.wait() != 0
+    lock.release()
+    path.chmod(0o644)
+    with pytest.raises(Unavailable, match="can be opened by others"):
+        lock.take()
+    path.unlink()
+    path.symlink_to(tmp_path / "elsewhere")
+    lock.take()
+    assert lock.problem is not None
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_question_in_the_moment_of_a_start_does_not_refuse_it(tmp_path: Path) -> None:
+    """`--wait` holds the file for a moment when it asks whether a service has it."""
+    place = Place(f"sqlite:///{tmp_path}/jobs.db", None, tmp_path / "jobs.db")
+    table_of(place)
+    path = tmp_path / "jobs.db-service"
+    path.touch(mode=0o600)
+    asking = os.open(path, os.O_RDONLY)
+    fcntl.flock(asking, fcntl.LOCK_SH)
+    with subprocess.Popen(["sleep", "0.2"]) as moment:
+        lock = FileLock(f"{tmp_path}/jobs.db", this_process())
+        threading.Thread(target=lambda: (moment.wait(), os.close(asking))).start()
+        began = time.monotonic()
+        lock.take()
+    assert time.monotonic() - began > 0.1
+    lock.release()
+
+
+def test_tables_of_version_1_have_a_lock_too(place: Place, tmp_path: Path) -> None:
+    """Only the name of the service that has it is not known; that the tables are old is told once."""
+    table = make_version_1(place)
+    world = World.__new__(World)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tests.host.test_database_reloader.table_of", lambda _: table)
+        world.__init__(tmp_path, place)  # type: ignore[misc]
+    world.start()
+    try:
+        wait_until(lambda: world.words("database.outdated"))
+        assert (
+            "the tables have version 1, and this service knows version 2"
+            in world.words("database.outdated")[0]["problem"]
+        )
+        assert table.is_used() is True
+        other = Other(place)
+        if place.server is not None:
+            with pytest.raises(Taken, match="one that does not say which"):
+                ServerLock(other.me).take(other.connection, 1)
+        world.table.add(job("a"))
+        world.reloaded()
+        assert len(world.words("database.outdated")) == 1
+    finally:
+        world.reloader.__exit__(None, None, None)
+
+
+@pytest.mark.parametrize("verb", ["add", "put", "reload"])
+def test_wait_without_a_service_ends_with_a_word(place: Place, tmp_path: Path, verb: str) -> None:
+    """The change is made all the same."""
+    table = table_of(place)
+    file = tmp_path / "a.json"
+    file.write_text('{"job_id": "a", "schedule": "@daily", "task": {"type": "execute_command", "command": "true"}}')
+    options = [] if verb == "reload" else [str(file)]
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "main.py"), "db", verb, *options, "--wait"],
+        env={**os.environ, "JOBSCHEDULER_DATABASE_URL": place.url},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert "error: no service uses this database" in done.stderr
+    assert "in force when a service on this database starts" in done.stderr
+    assert len(table.list()) == (verb != "reload")
+
+
+def test_wait_is_patient_where_it_cannot_be_told_whether_there_is_a_service(capsys: pytest.CaptureFixture[str]) -> None:
+    """It says so once, and waits on."""
+    from jobscheduler.cli.db_wait import finish
+
+    class Jobs:
+        looks = 0
+
+        def is_used(self) -> None:
+            return None
+
+        def is_reloaded(self, _: int) -> bool:
+            self.looks += 1
+            return self.looks > 500
+
+    clock = iter(range(10_000))
+    assert finish(Jobs(), 1, wait=True, monotonic=lambda: next(clock), sleep=lambda _: None) == 0  # type: ignore[arg-type]
+    told = capsys.readouterr()
+    assert told.err.count("still waiting") == 1
+    assert told.out == "reloaded\n"
+
+
+def test_a_job_table_needs_no_lock(world: World, place: Place) -> None:
+    """Programs change jobs while the service has the database."""
+    JobTable(place.url).add(job("b"))
+    world.reloaded()
+    assert world.ids() == ["a", "b"]

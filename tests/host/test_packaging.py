@@ -1,0 +1,300 @@
+"""What leaves the checkout: the wheel, its metadata, the examples, the settings file and the scripts."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from email.message import Message
+from email.parser import Parser
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+from jobscheduler.alerts.dispatcher import LEAST
+from jobscheduler.config import OPTIONS, Settings, default_of
+from jobscheduler.tasks.command.processes import GRACE, KILL_WITHIN
+from tests.support.booted import copy_of_the_checkout, filled_checkout, make
+from tests.support.service import ROOT
+
+__all__ = ["filled_checkout"]
+
+EXAMPLES = sorted((ROOT / "examples/jobs.d").glob("*.json"))
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of the checkout, built with what the development environment has."""
+    base = tmp_path_factory.mktemp("wheel")
+    checkout = copy_of_the_checkout(base / "checkout")
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(base), str(checkout)]
+    subprocess.run(command, check=True, capture_output=True)
+    (made,) = base.glob("*.whl")
+    return made
+
+
+@pytest.fixture(scope="module")
+def metadata(wheel: Path) -> Message:
+    """What the wheel says about itself."""
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+        return Parser().parsestr(archive.read(name).decode())
+
+
+def test_the_wheel_has_every_module_and_the_schema(wheel: Path) -> None:
+    """The list of packages is written by hand, so a new one can be forgotten; tests and scripts stay at home."""
+    modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "jobscheduler").rglob("*.py")}
+    extra = {"jobscheduler/py.typed", "jobscheduler/schemas/__init__.py", "jobscheduler/schemas/job.schema.json"}
+    extra |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "jobscheduler/web/files").iterdir()}
+    with zipfile.ZipFile(wheel) as archive:
+        packed = {name for name in archive.namelist() if ".dist-info/" not in name}
+        assert packed == modules | extra
+        schema = archive.read("jobscheduler/schemas/job.schema.json")
+    assert schema == (ROOT / "schemas/job.schema.json").read_bytes()
+
+
+def test_the_installed_command_works_far_from_the_checkout(wheel: Path, tmp_path: Path) -> None:
+    """In an environment of its own it finds its schema: a good file passes, a wrong field is shown with its place."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
+    python = tmp_path / "venv/bin/python"
+    install = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps", "--no-index"]
+    subprocess.run([*install, str(wheel)], check=True, capture_output=True)
+    (ours,) = (tmp_path / "venv/lib").glob("python*/site-packages")
+    (theirs,) = {path for path in sys.path if path.endswith("site-packages")}
+    (ours / "dependencies.pth").write_text(
+        f"{theirs}\n"
+    )  # those are installed already, in the environment of the tests
+    good, bad = tmp_path / "good.json", tmp_path / "bad.json"
+    good.write_text('{"job_id": "a", "schedule": "@daily", "task": {"type": "execute_command", "command": "true"}}')
+    bad.write_text('{"job_id": "b",\n "shedule": "@daily", "task": {"type": "execute_command", "command": "true"}}')
+
+    done = subprocess.run(
+        [tmp_path / "venv/bin/jobscheduler", "validate", good, bad],
+        cwd=tmp_path,
+        env={"PATH": "/usr/bin:/bin", "TZ": "UTC"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 1, done.stderr
+    assert f"--> {bad}:2:2" in done.stdout
+    assert "2 files checked, 1 with errors" in done.stdout
+
+
+def test_the_metadata_names_the_python_and_the_bounds_of_what_it_needs(metadata: Message) -> None:
+    """3.11 or later; every dependency and extra has a lower bound and an upper one, the same as requirements.txt."""
+    needed = [Requirement(text) for text in metadata.get_all("Requires-Dist", [])]
+    assert SpecifierSet(metadata["Requires-Python"]) == SpecifierSet(">=3.11")
+    assert {str(one) for one in needed if not one.marker} == {
+        str(Requirement(line)) for line in (ROOT / "requirements.txt").read_text("utf-8").splitlines()
+    }
+    for one in needed:
+        assert {bound.operator for bound in one.specifier} == {">=", "<"}, one
+
+
+def test_no_driver_of_mysql_is_taken_that_goes_on_without_the_tls_it_was_told_to_use(metadata: Message) -> None:
+    """PyMySQL did so up to 1.1: it gave the password in clear to a server that offers no TLS."""
+    needed = [Requirement(text) for text in metadata.get_all("Requires-Dist", [])]
+    for_tests = (ROOT / "requirements-dev.txt").read_text("utf-8").splitlines()
+    needed += [Requirement(line) for line in for_tests if line.startswith("PyMySQL")]
+    drivers = [one for one in needed if one.name == "PyMySQL"]
+    assert len(drivers) > 1
+    assert not any(one.specifier.contains("1.1.1") for one in drivers)
+
+
+def test_the_version_is_the_same_wherever_it_is_written(metadata: Message) -> None:
+    """In the metadata, in what the command says, and at the top of the changelog."""
+    said = subprocess.run(
+        [sys.executable, "main.py", "--version"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    changelog = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    assert said.stdout == f"jobscheduler {metadata['Version']}\n"
+    assert re.findall(r"^## \[([0-9.]+)\]", changelog, re.MULTILINE)[0] == metadata["Version"]
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_every_example_is_valid_and_leads_editors_to_the_schema(example: Path) -> None:
+    """The file is named after its job; `$schema` is right here and, copied, in var/jobs.d."""
+    definition = json.loads(example.read_text("utf-8"))
+    assert definition["job_id"] == example.stem
+    assert definition["description"]
+    assert (example.parent / definition["$schema"]).resolve() == ROOT / "schemas/job.schema.json"
+
+    done = subprocess.run(
+        [sys.executable, "main.py", "validate", example], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "1 file checked, no errors\n")
+
+
+def test_the_settings_file_shows_every_option_with_its_default() -> None:
+    """Only as comments, so that an upgrade can change a default."""
+    text = (ROOT / "systemd/jobscheduler.default").read_text("utf-8")
+    shown = dict(re.findall(r"^#(JOBSCHEDULER_[A-Z_]+)=(.*)$", text, re.MULTILINE))
+    assert shown.pop("JOBSCHEDULER_TIMEZONE") == "Europe/Berlin"
+    assert shown.pop("JOBSCHEDULER_HTTP") == "127.0.0.1:9080"
+    assert shown.pop("JOBSCHEDULER_HTTP_TOKEN_FILE") == "/etc/scheduler/http-token"
+    assert shown.pop("JOBSCHEDULER_ON_FAILURE") == "/etc/scheduler/on-failure.json"
+    assert shown.pop("JOBSCHEDULER_ON_RECOVERY") == "/etc/scheduler/on-recovery.json"
+    assert shown.pop("JOBSCHEDULER_HOST_ID") == "web-1"
+    assert shown.pop("JOBSCHEDULER_DATABASE_URL_FILE") == "/etc/scheduler/database-url"
+    with_default = [option for option in OPTIONS if getattr(Settings(), option.name) is not None]
+    assert shown == {option.variable: default_of(option) for option in with_default}
+    assert [line for line in text.splitlines() if line and not line.startswith("#")] == []
+
+
+def test_the_unit_gives_more_time_to_stop_than_the_drain_takes() -> None:
+    """The drain, and twice what TERM and KILL take: for runs, and for the alerts about those that were stopped."""
+    unit = (ROOT / "systemd/jobscheduler.service").read_text("utf-8")
+    (seconds,) = re.findall(r"^TimeoutStopSec=(\d+)s$", unit, re.MULTILINE)
+    (drain,) = [default_of(option) for option in OPTIONS if option.name == "drain_timeout"]
+    assert int(seconds) > int(drain.removesuffix("s")) + 2 * (GRACE + KILL_WITHIN) + LEAST
+
+
+@pytest.mark.parametrize("script", ["scripts/suitable-python", "systemd/install.sh", ".ci/run"])
+def test_every_script_is_executable_and_parses(script: str) -> None:
+    """By a plain shell: nothing else is assumed."""
+    assert os.access(ROOT / script, os.X_OK)
+    subprocess.run(["sh", "-n", ROOT / script], check=True)
+
+
+# --- the install below DESTDIR ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def staged(tmp_path_factory: pytest.TempPathFactory, filled_checkout: Path) -> Path:
+    """What `make install DESTDIR=…` makes, with another prefix."""
+    before = sorted(filled_checkout.rglob("*"))
+    root = tmp_path_factory.mktemp("staged")
+    done = make("install", f"DESTDIR={root}", "PREFIX=/srv/scheduler", cwd=filled_checkout)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert sorted(filled_checkout.rglob("*")) == before, "an install leaves nothing in the checkout"
+    return root
+
+
+def test_destdir_is_written_to_and_named_nowhere(staged: Path) -> None:
+    """Everything stands below it, no file contains it, and no link leads into it."""
+    outside = str(staged).encode()
+    for path in staged.rglob("*"):
+        if path.is_symlink():
+            assert outside not in os.readlink(path).encode(), path
+        elif path.is_file():
+            assert outside not in path.read_bytes(), path
+
+
+def test_prefix_is_where_command_and_unit_lead(staged: Path) -> None:
+    """The script names the interpreter of its release, the unit and the link name the release in force."""
+    current = staged / "srv/scheduler/current"
+    first = (current / "bin/jobscheduler").read_text("utf-8").splitlines()[0]
+    assert first == f"#!/srv/scheduler/{os.readlink(current)}/bin/python"
+    assert os.readlink(staged / "usr/local/bin/jobscheduler") == "/srv/scheduler/current/bin/jobscheduler"
+    unit = (staged / "usr/lib/systemd/system/jobscheduler.service").read_text("utf-8")
+    assert "ExecStart=/srv/scheduler/current/bin/jobscheduler serve\n" in unit
+    assert "/opt/" not in unit
+    schema = json.loads((staged / "srv/scheduler/schemas/job.schema.json").read_text("utf-8"))
+    assert schema["title"] == "A job of jobscheduler"
+    modes = {"etc/scheduler": 0o750, "etc/scheduler/jobs.d": 0o750, "var/log/scheduler": 0o755}
+    assert {name: (staged / name).stat().st_mode & 0o7777 for name in modes} == modes
+
+
+def test_uninstall_below_destdir_keeps_jobs_logs_and_nothing_else(staged: Path) -> None:
+    """Nothing on the host is touched."""
+    arguments = [f"DESTDIR={staged}", "PREFIX=/srv/scheduler"]
+    assert make("uninstall", *arguments).returncode == 0
+    left = {path.relative_to(staged).as_posix() for path in staged.rglob("*") if not any(path.iterdir())}
+    assert {"etc/scheduler/jobs.d", "var/log/scheduler"} <= left
+    assert not [path for path in staged.rglob("*") if not path.is_dir()]
+
+
+@pytest.mark.deep
+def test_an_interpreter_without_pip_will_do(filled_checkout: Path, tmp_path: Path) -> None:
+    """Debian's has none unless python3-pip is installed; the install makes itself one, which does not stay."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "bare"], check=True)
+    done = make("install", f"DESTDIR={tmp_path}/root", f"PYTHON={tmp_path}/bare/bin/python", cwd=filled_checkout)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (release,) = (tmp_path / "root/opt/jobscheduler/releases").iterdir()
+    assert (release / "bin/jobscheduler").exists()
+    assert not (release / "bin/pip").exists()
+
+
+def test_nothing_is_installed_by_a_user_who_may_not() -> None:
+    """A clear message instead of a `Permission denied` half way."""
+    user = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups") if os.geteuid() == 0 else ()
+    with TemporaryDirectory() as base:
+        Path(base).chmod(0o755)
+        checkout = copy_of_the_checkout(Path(base) / "checkout")
+        done = make("install", cwd=checkout, user=user)
+    assert done.returncode != 0
+    assert "only root may" in done.stderr
+    assert "help: sudo make install" in done.stderr
+
+
+# --- a suitable Python --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "message", "package"),
+    [
+        (None, "there is no `{}`", "apt-get install python3 python3-venv"),
+        ("echo 'old 3.9'", "`{}` is Python 3.9, and Python 3.11 or later is needed", "python3.11-venv"),
+        ("echo 'venv 3.12'", "`{}` cannot make virtual environments", "apt-get install python3.12-venv"),
+        ("exit 1", "`{}` does not work", "apt-get install python3 python3-venv"),
+    ],
+)
+def test_a_python_that_will_not_do_is_named_with_the_package_to_install(
+    tmp_path: Path, body: str | None, message: str, package: str
+) -> None:
+    """Missing, too old, without venv, broken: `make` says which, and stops."""
+    python = tmp_path / "python3"
+    if body is not None:
+        python.write_text(f"#!/bin/sh\n{body}\n")
+        python.chmod(0o755)
+    done = make(f"PYTHON={python}", f"VENV={tmp_path}/venv", f"{tmp_path}/venv/made")
+    assert done.returncode != 0
+    assert message.format(python) in done.stderr
+    assert package in done.stderr
+    assert not (tmp_path / "venv").exists()
+
+
+def test_every_target_of_the_makefile_is_listed_by_make() -> None:
+    """`make` alone explains itself."""
+    listed = make().stdout
+    phony = re.findall(r"^\.PHONY: ([a-z-]+)$", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    assert phony == re.findall(r"^  ([a-z-]+) ", listed, re.MULTILINE)
+    assert set(phony) >= {
+        "help",
+        "run",
+        "test",
+        "test-deep",
+        "test-web",
+        "check",
+        "wheels",
+        "install",
+        "uninstall",
+        "clean",
+    }
+
+
+def test_the_build_requirements_are_those_that_wheels_reads() -> None:
+    """`make wheels` takes what a build needs from pyproject.toml, so that a host without internet can build."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    assert [Requirement(one).name for one in project["build-system"]["requires"]] == ["setuptools"]
+
+
+def test_needrestart_leaves_the_service_alone_and_no_other() -> None:
+    """The file is Perl; needrestart reads it and matches the names of units against its keys."""
+    read = (
+        f"do '{ROOT}/systemd/needrestart.conf'; die $@ if $@; "
+        'for my $unit (@ARGV) { print "$unit\n" if grep { $unit =~ /$_/ and not $nrconf{override_rc}{$_} } '
+        "keys %{$nrconf{override_rc}} }"
+    )
+    units = ["jobscheduler.service", "jobscheduler-worker.service", "cron.service"]
+    said = subprocess.run(["perl", "-e", read, *units], capture_output=True, text=True, check=True).stdout
+    assert said.split() == ["jobscheduler.service"]

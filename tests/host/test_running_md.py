@@ -1,0 +1,249 @@
+"""RUNNING.md does what it says.
+
+Its fenced blocks are executed in order, in a copy of the checkout:
+
+- `console`: a line after `$` is run as a shell command and one after `#` as root in a booted machine; the lines below
+  it are compared with what it prints. `make run` and the service stay in the foreground, so they are started and go on.
+- `text`: lines that the service in the foreground prints, in this order, perhaps with others between.
+- `json`: a file, saved under the name at the end of the paragraph before.
+
+Instants, ids and durations may differ. A line `…` stands for any lines, and `…` within a line for any text.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from tests.support.booted import Machine, booted, copy_of_the_checkout, filled, without_make
+from tests.support.service import ROOT, parse_line, wait_until
+
+PAGE = (ROOT / "RUNNING.md").read_text("utf-8")
+CUT = "## As a service of the host"
+READS = ("grep", "journalctl")
+"""Commands that only look, and are run again until they show what they should: the service needs its time."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block, and the last line of text before it."""
+
+    before: str
+    kind: str
+    text: str
+
+
+def blocks(page: str) -> list[Block]:
+    """The fenced blocks of a part of the page."""
+    found, before = [], ""
+    for part in re.split(r"(^```\w+\n.*?^```\n)", page, flags=re.DOTALL | re.MULTILINE):
+        if part.startswith("```"):
+            kind, _, text = part.removeprefix("```").removesuffix("```\n").partition("\n")
+            found.append(Block(before, kind, text))
+        elif part.strip():
+            before = part.strip().splitlines()[-1]
+    return found
+
+
+def commands(block: Block) -> Iterator[tuple[str, str, list[str]]]:
+    """The commands of a console block: prompt, command, and the lines shown below it."""
+    for prompt, command, shown in re.findall(r"^([$#]) (.*)\n((?:(?![$#] ).*\n)*)", block.text, re.MULTILINE):
+        yield prompt, command, shown.splitlines()
+
+
+def file_of(block: Block) -> str:
+    """The name under which a job file is to be saved."""
+    return re.findall(r"`([^`]+\.json)`", block.before)[-1]
+
+
+DIFFERS = [
+    (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"), "INSTANT"),
+    (re.compile(r"\b(run_id|pid|duration|took|hash)=\S+"), r"\1=DIFFERS"),
+]
+
+
+def plain(line: str) -> str:
+    """A line without what differs from time to time."""
+    for pattern, word in DIFFERS:
+        line = pattern.sub(word, line)
+    return line
+
+
+def pattern_of(shown: list[str]) -> re.Pattern[str]:
+    """What a text has to be so that the page has told the truth."""
+    parts = ["(?:.*\n)*" if line == "…" else re.escape(plain(line)).replace("…", ".*") + "\n" for line in shown]
+    return re.compile("".join(parts))
+
+
+def is_as_shown(printed: str, shown: list[str]) -> bool:
+    """Whether a command printed what the page shows."""
+    text = "".join(plain(line) + "\n" for line in printed.splitlines())
+    return pattern_of(shown).fullmatch(text) is not None
+
+
+def run_as_shown(run: Callable[[str], tuple[int, str]], command: str, shown: list[str]) -> None:
+    """Run a command; it has to print what is shown, and to fail only if an error is shown."""
+    status, printed = run(command)
+    if command.startswith(READS):
+        wait_until(lambda: is_as_shown(run(command)[1], shown), 25, f"`{command}` shows {shown}, now: {run(command)}")
+    else:
+        assert is_as_shown(printed, shown), f"`{command}` printed\n{printed}\nand not\n" + "\n".join(shown)
+        fails = any(line.startswith("error:") for line in shown)
+        assert (status != 0) == fails, f"`{command}`: status {status}\n{printed}"
+
+
+class FirstTerminal:
+    """A command that stays in the foreground of a terminal of its own."""
+
+    def __init__(self, checkout: Path, command: str) -> None:
+        self._seen = checkout.parent / "terminal"
+        with self._seen.open("wb") as output:
+            environment = {**without_make(), "TZ": "UTC"}
+            self.process = subprocess.Popen(
+                shlex.split(command),
+                cwd=checkout,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                preexec_fn=_hearing_ctrl_c,  # noqa: PLW1509 - a test without threads
+            )
+        self._from = 0
+
+    def lines(self) -> list[str]:
+        """What it has shown so far, complete lines."""
+        return [line[:-1] for line in self._seen.read_text("utf-8").splitlines(keepends=True) if line.endswith("\n")]
+
+    def wait_for(self, shown: list[str], seconds: float) -> None:
+        """Wait until these lines have appeared, in this order, after what was waited for before."""
+
+        def appeared() -> bool:
+            lines, at = [plain(line) for line in self.lines()], self._from
+            for line in map(plain, shown):
+                if line not in lines[at:]:
+                    return False
+                at = lines.index(line, at) + 1
+            self._from = at
+            return True
+
+        wait_until(appeared, seconds, "shown:\n" + "\n".join(shown) + "\nappeared:\n" + "\n".join(self.lines()[-30:]))
+
+    def press_ctrl_c(self) -> None:
+        """What a terminal does: the signal goes to everybody in its foreground."""
+        os.killpg(self.process.pid, signal.SIGINT)
+
+    def close(self) -> None:
+        """End everything in it."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(20)
+
+
+def _hearing_ctrl_c() -> None:
+    """Begin as in a terminal: what a shell starts in the background has Ctrl-C ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def in_directory(directory: Path) -> Callable[[str], tuple[int, str]]:
+    """Running shell commands in a directory."""
+
+    def run(command: str) -> tuple[int, str]:
+        shell = ["sh", "-c", f"{{ {command}\n}} 2>&1"]
+        done = subprocess.run(shell, cwd=directory, capture_output=True, text=True, timeout=100, check=False)
+        return done.returncode, done.stdout
+
+    return run
+
+
+def test_from_a_clone_to_a_job_that_fired_and_one_that_was_broken(tmp_path: Path) -> None:
+    """The first half of the page, in a fresh copy of the checkout with nothing made yet."""
+    checkout = copy_of_the_checkout(tmp_path / "clone")
+    run, terminal = in_directory(checkout), None
+    try:
+        for block in blocks(PAGE.partition(CUT)[0]):
+            if "Ctrl-C" in block.before:
+                terminal.press_ctrl_c()
+            if block.kind == "json":
+                (checkout / file_of(block)).write_text(block.text, "utf-8")
+            elif block.kind == "text":
+                terminal.wait_for(block.text.splitlines(), 30)
+            else:
+                assert block.kind == "console"
+                for prompt, command, shown in commands(block):
+                    assert prompt == "$"
+                    if command == "make run" or "main.py --" in command:
+                        if terminal:
+                            assert terminal.process.wait(20) == -signal.SIGINT  # how make itself ends
+                        terminal = FirstTerminal(checkout, command)
+                        terminal.wait_for(shown, 100)
+                    else:
+                        run_as_shown(run, command, shown)
+        assert terminal.process.wait(20) == 0
+    finally:
+        if terminal:
+            terminal.close()
+    lines = [parse_line(line) for line in (checkout / "var/scheduler.log").read_text("utf-8").splitlines()]
+    first = next(line for line in lines if line["word"] == "SUCCESS")
+    waited = datetime.fromisoformat(first["time"]) - datetime.fromisoformat(lines[0]["time"])
+    assert waited.total_seconds() < 10
+    assert (lines[0]["word"], lines[-1]["word"]) == ("service.alive", "service.stopped")
+
+
+@pytest.mark.systemd
+def test_as_a_service_of_the_host(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The second half: what needs the internet is done here, the rest as root in a machine that has none."""
+    wheels = filled(tmp_path_factory.getbasetemp())
+    with booted(wheels.checkout) as machine:
+        for block in blocks(PAGE.partition(CUT)[2]):
+            if block.kind == "json":
+                machine(f"cat > {file_of(block)} <<'END'\n{block.text}END")
+            for prompt, command, shown in commands(block):
+                if prompt == "$":
+                    assert command == "make wheels"  # was done in this very directory, once for all tests
+                    assert is_as_shown(wheels.said, shown), wheels.said
+                else:
+                    run_as_shown(in_machine(machine, wheels.checkout), command, shown)
+
+
+def in_machine(machine: Machine, directory: Path) -> Callable[[str], tuple[int, str]]:
+    """Running shell commands as root in a booted machine."""
+
+    def run(command: str) -> tuple[int, str]:
+        done = machine.run(f"{{ {command}\n}} 2>&1", cwd=directory)
+        return done.returncode, done.stdout
+
+    return run
+
+
+def test_every_block_of_the_page_is_of_a_kind_that_is_executed() -> None:
+    """Each job file is valid JSON with a name to save it under, and no block escapes."""
+    every = blocks(PAGE)
+    assert len(every) == PAGE.count("```") / 2
+    assert {block.kind for block in every} == {"console", "text", "json"}
+    for block in every:
+        if block.kind == "json":
+            assert json.loads(block.text)["job_id"] in file_of(block)
+        if block.kind == "console":
+            shown = sum(1 + len(lines) for _, _, lines in commands(block))
+            assert shown == len(block.text.splitlines()), block.text
+
+
+def test_the_example_of_the_readme_is_a_valid_job(tmp_path: Path) -> None:
+    """It may be copied as it stands."""
+    (block,) = [one for one in blocks((ROOT / "README.md").read_text("utf-8")) if one.kind == "json"]
+    (tmp_path / "example.json").write_text(block.text, "utf-8")
+    command = f".venv/bin/python main.py validate {shlex.quote(str(tmp_path))}"
+    status, printed = in_directory(ROOT)(command.replace(".venv/bin/python", shlex.quote(sys.executable)))
+    assert (status, printed) == (0, "1 file checked, no errors\n")

@@ -1,0 +1,144 @@
+"""What the full checkpoint is for: touched files, other hosts, drains, and what a start says of the log it finds."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from jobscheduler.model import Cron, Job, TaskSpec
+from jobscheduler.model.definition_hash import fingerprint
+from jobscheduler.timetable.slots import Act, Missed, Outage, Situation, after_outage
+from jobscheduler.timetable.timetable import timetable_of
+from jobscheduler.util.host_id import boot_id, host_id, is_guess, is_same_boot
+from tests.support.service import Service, job
+
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+MINUTE = Job("m", Cron("* * * * *", "UTC"), TaskSpec("none", "{}"))
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    """A service that was not started."""
+    made = Service(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("how", ["touch", "copy", "other command"])
+def test_what_touches_a_file_while_the_service_is_down_loses_nothing_of_the_outage(service: Service, how: str) -> None:
+    """The log knows what was in force, so it does not matter when the file was written last."""
+    path = service.write("s.json", job("s", "* * * * * *", "true", catch_up="10m"))
+    service.start()
+    service.wait_for("SUCCESS", 2, job_id="s")
+    assert service.stop() == 0
+    (stopped,) = service.words("service.stopped")
+    while datetime.now(UTC) - datetime.fromisoformat(stopped["time"]) < timedelta(seconds=3):
+        pass
+    if how == "touch":
+        path.touch()
+    elif how == "copy":
+        shutil.copy(path, path.with_suffix(".new"))
+        path.with_suffix(".new").rename(path)
+    else:
+        service.write("s.json", job("s", "* * * * * *", "true #", catch_up="10m"))
+    service.start()
+    found = service.wait_for("MISSED", job_id="s", reason="down")
+
+    assert sum(int(one.get("count", "1")) for one in found) >= 2
+
+
+def test_the_log_of_another_host_is_not_believed_and_that_is_said(service: Service) -> None:
+    """A copy of it on another machine makes up for nothing that the first one missed."""
+    service.write("s.json", job("s", "* * * * * *", "true", catch_up="10m"))
+    options = service.options
+    service.options = (*options, "--host-id", "production")
+    service.start()
+    service.wait_for("SUCCESS", 1, job_id="s")
+    assert service.stop() == 0
+    service.options = (*options, "--host-id", "laptop")
+    service.start()
+    (told,) = service.wait_for("log.foreign")
+    service.wait_for("SUCCESS", 3, job_id="s")
+
+    assert (told["host"], told["here"]) == ("production", "laptop")
+    assert not [one for one in service.words("MISSED") if one["reason"] == "down"]
+    assert service.words("service.started")[-1]["settled"] == "nothing is known of the time before"
+
+
+def test_a_slot_grows_no_older_while_the_service_drains_or_cannot_move() -> None:
+    """What fell due in that time runs after it, however long it took; those before it are said to be `stalled`."""
+    drained = NOON, NOON + timedelta(seconds=300)
+    outage = Outage(NOON, NOON + timedelta(seconds=310), stood=(drained,))
+    decision = after_outage(timetable_of(MINUTE), outage, Situation(catch_up=timedelta(seconds=60)))
+
+    assert decision.acts == ((NOON + timedelta(seconds=300), Act.RUN),)
+    assert decision.missed == (
+        Missed(NOON + timedelta(seconds=60), NOON + timedelta(seconds=240), 4, reason="stalled"),
+    )
+    long = replace(outage, until=NOON + timedelta(seconds=350))
+    hourly = timetable_of(replace(MINUTE, schedule=Cron("2 * * * *", "UTC")))
+    assert after_outage(hourly, long, Situation()).acts == ((NOON + timedelta(seconds=120), Act.RUN),)
+
+
+def test_a_hash_of_a_definition_is_the_same_everywhere() -> None:
+    """It stands in logs that other versions read; what it says of the slots is told apart from the rest."""
+    assert fingerprint(MINUTE) == fingerprint(replace(MINUTE, written=NOON, origin="elsewhere.json"))
+    other = fingerprint(replace(MINUTE, task=TaskSpec("other", "{}")))
+    assert other != fingerprint(MINUTE)
+    assert other[:6] == fingerprint(MINUTE)[:6]
+    assert fingerprint(replace(MINUTE, jitter=1.0))[:6] != fingerprint(MINUTE)[:6]
+    assert fingerprint(MINUTE) == "2c71bccb0f51"
+
+
+def test_a_boot_without_a_name_is_not_the_same_for_ever(tmp_path: Path) -> None:
+    """Where the kernel's name of it is hidden, it is known by when it was."""
+    guessed = boot_id(tmp_path / "hidden")
+    assert is_guess(guessed)
+    assert is_same_boot(guessed, boot_id(tmp_path / "hidden"))
+    assert not is_same_boot("since:1000", "since:5000")
+    assert not is_same_boot("", "")
+
+
+def test_a_host_without_a_machine_id_has_no_name(tmp_path: Path) -> None:
+    """And one that has is not told by that itself."""
+    (tmp_path / "id").write_text("0123456789abcdef0123456789abcdef\n")
+    assert host_id(None, tmp_path / "none") == ""
+    assert host_id("mine", tmp_path / "id") == "mine"
+    assert "0123456789abcdef" not in host_id(None, tmp_path / "id")
+
+
+def test_a_schedule_that_was_changed_while_the_service_was_down_is_told(service: Service) -> None:
+    """Which slots the former one had cannot be told; that they have no record can."""
+    service.write("s.json", job("s", "0 0 1 1 *", "true", catch_up="10m"))
+    service.write("same.json", job("same", "0 0 1 1 *", "true"))
+    service.start()
+    assert service.stop() == 0
+    service.write("s.json", job("s", "0 0 1 2 *", "true", catch_up="10m"))
+    service.write("same.json", job("same", "@yearly", "true"))
+    service.start()
+    (told,) = service.words("job.changed")
+    assert (told["job_id"], told["note"]) == (
+        "s",
+        "its schedule was changed while the service was down; slots of the former one have no record",
+    )
+    assert datetime.fromisoformat(told["since"]) < datetime.fromisoformat(told["until"])
+    assert service.stop() == 0
+    service.start()
+
+    assert len(service.words("job.changed")) == 1
+
+
+def test_a_job_that_was_switched_off_while_the_service_was_down_is_told(service: Service) -> None:
+    """As one with another schedule: what it would have been due for has no record."""
+    service.write("s.json", job("s", "0 0 1 1 *", "true"))
+    service.start()
+    assert service.stop() == 0
+    service.write("s.json", job("s", "0 0 1 1 *", "true", enabled=False))
+    service.start()
+
+    assert [one["job_id"] for one in service.words("job.changed")] == ["s"]

@@ -1,0 +1,184 @@
+"""docs/alerts.md does what it says: its files, as written there, with a real service.
+
+Only paths and addresses that belong to a host are replaced by those of the test: `/etc/scheduler`, `/usr/sbin/sendmail`
+and the webhook's server.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Callable
+from email import message_from_bytes
+from email.message import Message
+from email.policy import default as policy
+from pathlib import Path
+
+import pytest
+
+from jobscheduler.alerts import On, alert_of
+from jobscheduler.alerts.damping import BURST, BURST_S, DAMPED_S, News
+from jobscheduler.alerts.payload import MOST_JOBS, MOST_LISTED, summary_of
+from jobscheduler.alerts.sender import LIMIT, LONG, OF_JOB, OF_RECEIVER, THREADS, WAITING, WORKERS
+from jobscheduler.model import Record, Status, TaskSpec
+from jobscheduler.runlog.last_results import FAR
+from jobscheduler.tasks import Alert
+from tests.support.service import ROOT, Service, job, wait_until
+from tests.support.tasks import SLOT
+from tests.unit.test_http_task import Server, respond, serve
+
+__all__ = ["serve"]
+
+PAGE = (ROOT / "docs" / "alerts.md").read_text("utf-8")
+FAKE = """#!/bin/sh
+printf '%s\\n' "$@" > "$0.arguments"
+cat > "$0.$$" && mv "$0.$$" "$0.mail.$JOB_ALERT"
+"""
+HOSTILE = "a\r\n.\r\nMAIL FROM:<x@y>\r\nquit\x1b]0;t\x07" + "z" * 3000
+"""The end of a mail and the beginning of another, as old relays read it, a command for a terminal, and a long line."""
+NASTY = "Bcc: all@example.org\n\n.\nSubject: forged\nand nothing more"
+
+
+def block(kind: str, number: int = 0) -> str:
+    """A fenced block of the page."""
+    return re.findall(rf"^```{kind}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)[number]
+
+
+class Etc:
+    """What stands in /etc/scheduler on a host, in a directory of the test."""
+
+    def __init__(self, base: Path) -> None:
+        self.base = base
+        base.chmod(0o755)
+
+    def here(self, text: str) -> str:
+        return text.replace("/etc/scheduler", str(self.base)).replace("/usr/sbin/sendmail", str(self.base / "sendmail"))
+
+    def file(self, name: str, text: str, mode: int = 0o644) -> Path:
+        path = self.base / name
+        path.write_text(text, "utf-8")
+        path.chmod(mode)
+        return path
+
+
+@pytest.fixture
+def etc(tmp_path: Path) -> Etc:
+    """The directory, empty."""
+    return Etc(tmp_path)
+
+
+def mail(etc: Etc, on: str) -> Message:
+    """The mail that the fake sendmail got."""
+    path = etc.base / f"sendmail.mail.{on}"
+    wait_until(path.exists)
+    return message_from_bytes(path.read_bytes(), policy=policy)
+
+
+def test_the_recipe_for_mail_sends_what_cron_sent(etc: Etc, service: Service) -> None:
+    """To the address, with host and job in the subject, the output in the body, and nothing of a job in a header."""
+    etc.file("sendmail", FAKE, 0o755)
+    etc.file("mail-alert", etc.here(block("sh")), 0o755)
+    for name in ("on-failure.json", "on-recovery.json"):
+        etc.file(name, etc.here(block("json")))
+    service.env |= dict(line.split("=", 1) for line in etc.here(block("ini")).splitlines())
+    works = etc.base / "works"
+    command = ["/bin/sh", "-c", 'test -e "$1" || { printf %s "$2"; exit 3; }', "-", str(works), NASTY]
+    service.write("a.json", job("backup", command=command, description=NASTY))
+    service.start()
+
+    failed = mail(etc, "failure")
+    works.touch()
+    recovered = mail(etc, "recovery")
+    service.wait_for("alert.sent", 2, job_id="backup", exit_code="0")
+
+    assert dict(failed.items()) == {
+        "To": "root",
+        "Subject": f"[{os.uname().nodename}] backup: FAILURE",
+        "MIME-Version": "1.0",
+        "Content-Type": 'text/plain; charset="UTF-8"',
+        "Content-Transfer-Encoding": "8bit",
+        "Auto-Submitted": "auto-generated",
+    }
+    body = failed.get_content()
+    (record, *_) = service.words("FAILURE")
+    assert body.startswith(NASTY.replace("\n", " ").replace("  ", " "))
+    assert f"started {record['started']}, took {record['duration']} s\nreason exit, exit code 3" in body
+    assert body.endswith(f"\n\n{NASTY}\n")
+    assert (etc.base / "sendmail.arguments").read_text().split() == ["-i", "--", "root"]
+    assert recovered["Subject"] == f"[{os.uname().nodename}] backup: SUCCESS"
+
+
+def test_a_mail_that_cannot_be_sent_is_said(etc: Etc, service: Service) -> None:
+    """With what sendmail said; the pipe's status is sendmail's."""
+    etc.file("sendmail", "#!/bin/sh\ncat > /dev/null; echo no such mailbox >&2; exit 67\n", 0o755)
+    etc.file("mail-alert", etc.here(block("sh")), 0o755)
+    service.options = ("--on-failure", str(etc.file("on-failure.json", etc.here(block("json")))))
+    service.write("a.json", job("backup", command="false"))
+    service.start()
+    (failed,) = service.wait_for("alert.failed")
+
+    assert (failed["exit_code"], failed["output"]) == ("67", "no such mailbox")
+
+
+def test_the_recipe_for_a_webhook_posts_the_record(etc: Etc, service: Service, serve: Callable[..., Server]) -> None:
+    """To a real server; the record is that of the log, and the secret stands in no line."""
+    server = serve(respond(204))
+    text = block("json", 1).replace("https://hooks.example.org", server.url(""))
+    text = text.replace("30 2 * * *", "* * * * * *").replace("/usr/local/sbin/backup", f"test -e {etc.base / 'works'}")
+    service.write("backup.json", text)
+    service.options = ("--log-format", "json")
+    service.start()
+    service.wait_for("alert.sent", 1, on="failure", http_status="204")
+    (etc.base / "works").touch()
+    service.wait_for("alert.sent", 1, on="recovery")
+    service.stop(signal.SIGTERM)
+
+    (failed, recovered) = server.asked
+    assert (failed.method, failed.target, failed.headers["content-type"]) == ("POST", "/jobs", "application/json")
+    assert (failed.headers["authorization"], failed.headers["x-host"]) == ("Bearer 0123456789", "db1")
+    lines = service.log.read_text().splitlines()
+    assert failed.body.decode() in lines
+    assert recovered.body.decode() in lines
+    assert json.loads(failed.body)["status"] == "FAILURE"
+    assert "0123456789" not in "".join(lines).replace(json.loads(failed.body)["run_id"], "")
+    shown = json.loads(block("json", 2))
+    assert shown.keys() - {"output"} == json.loads(failed.body).keys()
+
+
+def test_the_page_lists_every_variable_and_every_bound() -> None:
+    """By name and number."""
+    listed = set(re.findall(r"^\| `(JOB_\w+)` \|", PAGE, re.MULTILINE))
+    assert listed == alert_of(On.FAILURE, Record(SLOT, Status.FAILURE, "a"), description="", host="").variables.keys()
+    assert f"after {LIMIT:g} seconds" in PAGE
+    assert f"{WAITING:,} may wait" in PAGE
+    assert (WORKERS, OF_RECEIVER, LONG, THREADS, OF_JOB) == (8, 4, 5.0, 64, 2)
+    assert (DAMPED_S, BURST, BURST_S, MOST_JOBS, MOST_LISTED) == (300.0, 20, 60.0, 500, 32 * 1024)
+    assert FAR == 64 * 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    "alert",
+    [
+        alert_of(
+            On.FAILURE, Record(SLOT, Status.FAILURE, "a", output=HOSTILE), description="x" * 5000, host="h", changes=7
+        ),
+        summary_of(
+            [News(TaskSpec.of("x", {}), On.FAILURE, Record(SLOT, Status.FAILURE, f"j{n}")) for n in range(30)], host="h"
+        ),
+    ],
+)
+def test_the_recipe_makes_a_mail_that_no_relay_misreads(etc: Etc, alert: Alert) -> None:
+    """Whatever a job prints: no bare carriage return, no control character, and no line that is too long."""
+    etc.file("sendmail", "#!/bin/sh\ncat\n", 0o755)
+    script = etc.file("mail-alert", etc.here(block("sh")), 0o755)
+    env = {"PATH": os.environ["PATH"], "MAILTO": "root", "JOB_ID": "a", **alert.variables}
+    text = subprocess.run([str(script)], env=env, capture_output=True, check=True).stdout
+
+    assert not set(text) & ({*range(32)} - {9, 10})
+    assert max(map(len, text.split(b"\n"))) <= 900
+    assert (b"has changed 7 times" in text) is (alert.on == "failure")
+    assert (b"started" in text) is (alert.on == "failure")
+    assert (b"FAILURE j7" in text) is (alert.on == "summary")

@@ -1,0 +1,194 @@
+"""Processes that outlive KILL: named, counted as a run that goes on, and nobody's end."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobscheduler.model import Cron, Job, Record, Status, TaskSpec
+from jobscheduler.runner import Run, Runner
+from jobscheduler.runner.survivors import in_one_line, with_survivors
+from jobscheduler.scheduler.job_entry import LINGERING, Held
+from jobscheduler.scheduler.registry import Ledger
+from jobscheduler.tasks import Survivor
+from jobscheduler.timetable.timetable import timetable_of
+from tests.support.service import ROOT, Service, job, wait_until
+from tests.support.tasks import SLOT, as_root
+from tests.support.throwaway_users import ThrowawayUser
+
+ROOTED = """
+#include <unistd.h>
+int main(void) { if (setuid(0) != 0) return 9; setsid(); execl("/bin/sleep", "sleep", "30073", (char *)0); return 8; }
+"""
+
+
+@pytest.fixture
+def rooted(tmp_path: Path, alice: ThrowawayUser) -> Iterator[Path]:
+    """A program that any user may start and that becomes root, as sudo does; gone with the test."""
+    source, program = tmp_path / "rooted.c", alice.home / "rooted"
+    source.write_text(ROOTED)
+    subprocess.run(["cc", "-o", str(program), str(source)], check=True)
+    program.chmod(0o4755)
+    yield program
+    program.unlink()
+    for left in left_by(alice.home):
+        os.kill(left, signal.SIGKILL)
+
+
+def left_by(home: Path) -> list[int]:
+    """Find what the program became: processes of root that were started with this home."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            if f"HOME={home}\0".encode() in path.read_bytes() and b"sleep" in path.with_name("cmdline").read_bytes():
+                found.append(int(path.parent.name))
+    return found
+
+
+@pytest.fixture
+def service(alice: ThrowawayUser) -> Iterator[Service]:
+    """A service of an ordinary user, in that user's home: pytest closes its own directories to others."""
+    base = alice.home / "service"
+    base.mkdir()
+    made = Service(base, "--http", "127.0.0.1:0", "--max-workers", "2")
+    for path in (base, made.jobs):
+        os.chown(path, alice.uid, alice.gid)
+    made.program = ["setpriv", f"--reuid={alice.uid}", f"--regid={alice.gid}", "--clear-groups", *made.program]
+    yield made
+    made.close()
+    shutil.rmtree(base)
+
+
+def write(service: Service, owner: ThrowawayUser, definition: dict[str, Any]) -> None:
+    path = service.write(f"{definition['job_id']}.json", definition)
+    os.chown(path, owner.uid, owner.gid)
+
+
+def asked(service: Service, *verb: str) -> Any:
+    command = [sys.executable, str(ROOT / "main.py"), *verb, "--json", "--socket", str(service.socket)]
+    text = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def threads_of(pid: int) -> int:
+    return len(os.listdir(f"/proc/{pid}/task"))
+
+
+@as_root
+@pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
+def test_a_process_that_became_root_under_a_users_service_is_named_and_counts_as_its_run(
+    service: Service, alice: ThrowawayUser, rooted: Path
+) -> None:
+    """Its record and status say its pid and why; its job is skipped until it ends; the service is well meanwhile."""
+    write(service, alice, job("rooted", "* * * * * *", str(rooted), timeout=1))
+    write(service, alice, job("tick", "* * * * * *"))
+    service.start()
+    (record,) = service.wait_for("FAILURE", job_id="rooted")
+    assert record["reason"] == "timeout"
+    assert "not permitted" in record["error"]
+    pid = int(record["error"].partition(" (sleep, not permitted)")[0].rpartition(" ")[2])
+    assert os.readlink(f"/proc/{pid}/exe").endswith("sleep")
+
+    assert service.process is not None
+    before = threads_of(service.process.pid)
+    skipped = len(service.words("SKIPPED", job_id="rooted", reason="overlap"))
+    service.wait_for("SKIPPED", skipped + 3, job_id="rooted", reason="overlap")
+    (status,) = asked(service, "status")
+    (trouble,) = status["trouble"]
+    assert str(pid) in trouble
+    assert "processes of `rooted` live on although KILL was sent, and count as its run" in trouble
+    (listed,) = [one for one in asked(service, "list") if one.get("job_id") == "rooted"]
+    assert [one["run_id"] for one in listed["going"]] == [record["run_id"]]
+    with urllib.request.urlopen(service.words("page.served")[-1]["url"] + "healthz", timeout=5) as answer:
+        assert answer.status == 200
+    assert threads_of(service.process.pid) <= before
+    assert service.words("runner.stuck") == service.words("pool.lost") == []
+
+    os.kill(pid, signal.SIGKILL)
+    service.wait_for("run.started", 2, job_id="rooted")
+    assert asked(service, "status")[0]["trouble"] == []
+    wait_until(lambda: service.words("SUCCESS", job_id="tick"))
+    assert service.stop() == 0
+
+
+def test_what_lives_on_is_named_once_and_not_without_end() -> None:
+    """What the error of a task says already is not said again; of very many the first are named."""
+    some = tuple(Survivor(pid, 1, "x", "does not end") for pid in range(1, 13))
+    assert in_one_line(some[:2]) == "1 (x, does not end), 2 (x, does not end)"
+    assert in_one_line(some).endswith(" and 4 more")
+    assert with_survivors((("exit_code", 1),), ()) == (("exit_code", 1),)
+    named = (("error", "1 of its processes could not be ended: 1 (x, does not end)"),)
+    assert with_survivors(named, some[:1]) == named
+    assert with_survivors((("signal", "SIGTERM"),), some[:1]) == (
+        ("signal", "SIGTERM"),
+        ("error", "could not be ended: 1 (x, does not end)"),
+    )
+
+
+def held(overlap: str) -> tuple[Ledger, Held, Run]:
+    """Give a job with a run whose processes live on, and another run that waits for its turn."""
+    runner = Runner(lambda _: None, lambda _: None)
+    definition = Job(
+        "a", Cron("* * * * *", "UTC"), TaskSpec.of("execute_command", {"command": "true"}), overlap=overlap
+    )
+    ledger = Ledger()
+    entry = ledger.enter(definition, timetable_of(definition, ""), SLOT)
+    old, waiting = runner.begin(definition, SLOT), runner.begin(definition, None)
+    old.survivors = (Survivor(1, 1, "x", "does not end"),)
+    entry.going, entry.waiting = [old], waiting
+    return ledger, entry, old
+
+
+def ended(run: Run) -> Record:
+    return Record(SLOT, Status.FAILURE, run.job.id, run.run_id, SLOT, reason="timeout")
+
+
+@pytest.mark.parametrize("overlap", ["skip", "queue"])
+def test_what_waits_for_a_run_waits_for_the_processes_that_live_on(overlap: str) -> None:
+    """And has its turn when they have ended; nothing is remembered of them then."""
+    ledger, entry, old = held(overlap)
+    waiting = entry.waiting
+    assert ledger.let_go(ended(old)) is None
+    assert ledger.situation(entry).going
+    assert ledger.let_linger({old.run_id}) == []
+    assert ledger.let_linger(set()) == [waiting]
+    assert (entry.lingering, ledger.lingering) == ([], set())
+
+
+def test_a_run_that_takes_the_place_of_another_does_not_wait_for_what_cannot_be_ended() -> None:
+    """What could be done about the old one has been done."""
+    ledger, entry, old = held("replace")
+    waiting = entry.waiting
+    assert ledger.let_go(ended(old)) is waiting
+    assert ledger.lingering == {"a"}
+
+
+def test_of_many_runs_whose_processes_live_on_the_latest_are_known() -> None:
+    """A job with `allow` costs no more memory for it."""
+    ledger, entry, old = held("allow")
+    for _ in range(3 * LINGERING):
+        entry.going = [old]
+        ledger.let_go(ended(old))
+    assert len(entry.lingering) == LINGERING
+
+
+def test_the_entry_of_a_deleted_job_goes_with_the_processes_that_lived_on() -> None:
+    """Put back before, it still overlaps with them."""
+    ledger, entry, old = held("skip")
+    entry.waiting = None
+    ledger.let_go(ended(old))
+    ledger.strike(entry, SLOT)
+    assert ledger.get("a") is entry
+    ledger.let_linger(set())
+    assert ledger.get("a") is None

@@ -1,0 +1,382 @@
+"""The verbs that ask the running service, each as a process: against a service, and with none."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobscheduler.cli.run import _show
+from tests.support.service import ROOT, Service, job, wait_until
+
+EVERY_VERB = {
+    "list": [],
+    "run": ["daily"],
+    "pause": ["daily"],
+    "resume": ["daily"],
+    "status": [],
+    "explain": ["daily"],
+}
+"""Each verb that asks the service, with what it needs."""
+
+
+def ask(service: Service, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """Call the command as a user would."""
+    command = [sys.executable, str(ROOT / "main.py"), *words, "--socket", str(service.socket)]
+    return subprocess.run(
+        command,
+        check=False,
+        env={**os.environ, "TZ": "UTC", "COLUMNS": "100", **env},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def answer(service: Service, *words: str) -> list[dict[str, Any]]:
+    """Call the command with `--json`."""
+    done = ask(service, *words, "--json")
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def hold(at: Path) -> str:
+    """A command that prints, and then ends when a file appears."""
+    return f"echo began; until [ -e {at} ]; do sleep 0.02; done; echo ended"
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service with a job in every state."""
+    base = tmp_path_factory.mktemp("verbs")
+    made = Service(base)
+    go = base / "go"
+    past = datetime.now(UTC) - timedelta(days=2)
+    soon = datetime.now(UTC) + timedelta(seconds=3)
+    made.write("daily.json", job("daily", "0 1 * * *", "echo done; echo oops >&2"))
+    made.write("fails.json", job("fails", "0 1 * * *", "echo why; exit 3"))
+    made.write("off.json", job("off", "* * * * *", "true", enabled=False))
+    made.write("past.json", job("past", past.isoformat(timespec="seconds"), "true"))
+    made.write("once.json", job("once", soon.isoformat(timespec="seconds"), "true"))
+    made.write("held.json", job("held", "0 1 * * *", hold(go), overlap="queue"))
+    made.write("busy.json", job("busy", "0 1 * * *", hold(go)))
+    made.write("retry.json", job("retry", "0 1 * * *", "exit 9", retry={"attempts": 2, "delay": 600}))
+    made.write("rotten.json", job("rotten", "@yearly", "true"))
+    made.write("broken.json", '{\n  "job_id": "broken",\n  "shedule": "* * * * *"\n}')
+    made.start()
+    made.write("rotten.json", "{")
+    made.wait_for("job.stale", job_id="rotten")
+    made.wait_for("SUCCESS", job_id="once")
+    for name in ("held", "held", "busy", "retry"):
+        assert ask(made, "run", name).returncode == 0
+    made.wait_for("run.attempt_failed", job_id="retry")
+    yield made
+    go.touch()
+    made.stop(signal.SIGTERM)
+
+
+def test_list_shows_every_state(service: Service) -> None:
+    """One word for each job; of a refused file the name."""
+    told = {one["job_id"] or one["file"]: one for one in answer(service, "list")}
+
+    assert {name: one["state"] for name, one in told.items()} == {
+        "daily": "scheduled",
+        "fails": "scheduled",
+        "off": "disabled",
+        "past": "expired",
+        "once": "done",
+        "held": "running",
+        "busy": "running",
+        "retry": "waiting",
+        "rotten": "stale",
+        "broken.json": "refused",
+    }
+    assert [run["waits"] for run in told["held"]["going"]] == [None, "turn"]
+    assert [run["waits"] for run in told["retry"]["going"]] == ["retry"]
+    assert told["once"]["last"]["status"] == "SUCCESS"
+    assert told["broken.json"]["problems"][0]["line"] == 1
+    assert told["daily"]["next"].endswith("T01:00:00Z")
+    assert told["off"]["next"] is None
+
+
+def test_list_is_a_table_that_fits(service: Service) -> None:
+    """On a terminal in as many columns as there are, in a pipe without colour and whole."""
+    done = ask(service, "list")
+    lines = done.stdout.splitlines()
+
+    assert (done.returncode, lines[0].split()) == (0, ["JOB", "STATE", "NEXT", "LAST", "AT", "TOOK"])
+    assert max(map(len, on_a_terminal(service, "list", COLUMNS="60", NO_COLOR="1").splitlines()[:-1])) == 60
+    assert len(lines) == 11
+    assert "\x1b" not in done.stdout
+    assert done.stderr == "2 files with problems: `jobscheduler status` shows them\n"
+
+
+def test_list_filters_by_pattern_and_state(service: Service) -> None:
+    """A stale job counts as such whatever else it is; a pattern that means nothing is told."""
+    assert {one["job_id"] for one in answer(service, "list", "o*")} == {"off", "once"}
+    assert {one["job_id"] for one in answer(service, "list", "--state", "running,STALE")} == {"held", "busy", "rotten"}
+    nothing = ask(service, "list", "nope")
+    assert (nothing.returncode, nothing.stdout) == (1, "")
+    assert "no job is meant by `nope`" in nothing.stderr
+    some = ask(service, "list", "once", "nope", "--json")
+    assert (some.returncode, json.loads(some.stdout)["job_id"]) == (1, "once")
+    assert "no job is meant by `nope`" in some.stderr
+    assert "help: did you mean `daily`, `rotten`?" in ask(service, "list", "dialy", "x*", "roten").stderr
+    other = ask(service, "list", "daily", "--state", "refused")
+    assert "no job that is meant by `daily` is in such a state" in other.stderr
+    assert "help: `jobscheduler list` shows all jobs" in other.stderr
+    wrong = ask(service, "list", "--state", "rnning")
+    assert (wrong.returncode, "no such state: `rnning`; there are refused, running," in wrong.stderr) == (2, True)
+
+
+def on_a_terminal(service: Service, *words: str, **env: str) -> str:
+    """What the command prints on a terminal of 100 columns."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, str(ROOT / "main.py"), *words, "--socket", str(service.socket)]
+    cleaned = {key: value for key, value in os.environ.items() if key not in {"NO_COLOR", "TERM"}}
+    with subprocess.Popen(
+        command, env={**cleaned, "COLUMNS": "100", "TERM": "xterm", **env}, stdout=theirs, stderr=theirs
+    ) as process:
+        os.close(theirs)
+        text = b""
+        try:
+            while part := os.read(ours, 65536):
+                text += part
+        except OSError:  # the other end is closed
+            pass
+        process.wait(30)
+    os.close(ours)
+    return text.decode()
+
+
+def test_colour_is_for_terminals_and_never_with_no_color(service: Service) -> None:
+    """Not for dumb ones either."""
+    assert "\x1b[32mrunning" in on_a_terminal(service, "list")
+    assert "\x1b" not in on_a_terminal(service, "list", NO_COLOR="1")
+    assert "\x1b" not in on_a_terminal(service, "list", TERM="dumb")
+
+
+def test_run_starts_a_run_and_says_which(service: Service) -> None:
+    """Its record says who asked, and has no slot."""
+    done = ask(service, "run", "daily")
+    run_id = done.stdout.split()[1]
+
+    assert (done.returncode, done.stderr.startswith("note: the next slot, ")) == (0, True)
+    (record,) = service.wait_for("SUCCESS", run_id=run_id)
+    assert (record["trigger"], record["by"], "scheduled" in record) == ("manual", str(os.getuid()), False)
+
+
+def test_run_wait_gives_output_and_exit_status(service: Service) -> None:
+    """What the job printed goes to standard output, how it ended to standard error."""
+    good, bad = ask(service, "run", "daily", "--wait"), ask(service, "run", "fails", "--wait")
+
+    assert (good.returncode, sorted(good.stdout.splitlines())) == (0, ["done", "oops"])
+    assert good.stderr.startswith("SUCCESS after 0.")
+    assert (bad.returncode, bad.stdout) == (1, "why\n")
+    assert "reason=exit exit_code=3" in bad.stderr
+    (told,) = answer(service, "run", "fails", "--wait")
+    assert (told["record"]["status"], told["record"]["exit_code"], told["output"]) == ("FAILURE", 3, "why")
+
+
+def test_what_a_job_prints_cannot_command_the_terminal(service: Service) -> None:
+    """Neither by its output nor by the words of its error; lines and tabs stay, and a pipe gets the bytes."""
+    script = r"printf 'a\tb\n\033]0;pwn\007\033[2J\302\233\342\200\256\n'; exit 126"
+    service.write("hostile.json", job("hostile", "@yearly", script))
+    service.wait_for("job.added", job_id="hostile")
+    shown = on_a_terminal(service, "run", "hostile", "--wait", NO_COLOR="1")
+
+    assert not set(shown) & {"\x1b", "\x07", "\x9b", "\u202e"}
+    assert "a\tb\r\n\\x1b]0;pwn\\x07\\x1b[2J\\x9b\\u202e\r\n" in shown
+    assert "\x1b]0;pwn\x07" in ask(service, "run", "hostile", "--wait").stdout
+
+
+def test_the_words_of_an_error_are_spelled_out_everywhere(capsys: pytest.CaptureFixture[str]) -> None:
+    """Also where standard error is a file that will be looked at on a terminal."""
+    _show({"output": None, "record": {"status": "FAILURE", "duration": 1.0, "error": "\x1b]0;owned\x07\nSUCCESS"}})
+
+    assert capsys.readouterr().err == "FAILURE after 1.0s error=\\x1b]0;owned\\x07\\nSUCCESS\n"
+
+
+@pytest.mark.parametrize("name", ["off", "past", "once", "rotten"])
+def test_run_works_on_jobs_that_have_no_slot_to_come(service: Service, name: str) -> None:
+    """Disabled, expired, done; of a stale one the last good version."""
+    assert ask(service, "run", name, "--wait").returncode == 0
+
+
+def test_run_respects_overlap(service: Service) -> None:
+    """A job that skips is skipped, with a record; one that queues has one place to wait."""
+    for name in ("busy", "held"):
+        done = ask(service, "run", name)
+        assert (done.returncode, "its last run is still going on" in done.stdout) == (1, True)
+        service.wait_for("SKIPPED", job_id=name, reason="overlap", trigger="manual")
+
+
+def test_ctrl_c_ends_the_waiting_and_not_the_run(service: Service, tmp_path: Path) -> None:
+    """The job goes on, and there is no trace of the interpreter's."""
+    go = tmp_path / "go"
+    service.write("patient.json", job("patient", "@yearly", hold(go)))
+    service.wait_for("job.added", job_id="patient")
+    command = [sys.executable, str(ROOT / "main.py"), "run", "patient", "--wait", "--socket", str(service.socket)]
+    with subprocess.Popen(["env", "--default-signal=INT", *command], stderr=subprocess.PIPE, text=True) as waiting:
+        (begun,) = service.wait_for("run.started", job_id="patient")
+        waiting.send_signal(signal.SIGINT)
+        _, errors = waiting.communicate(timeout=20)
+    go.touch()
+
+    assert (waiting.returncode, "Traceback" in errors) == (130, False)
+    service.wait_for("SUCCESS", run_id=begun["run_id"])
+
+
+def test_pause_and_resume(service: Service) -> None:
+    """Said what it means, told who asked, and survives an edit; the second time changes nothing."""
+    service.write("tick.json", job("tick", "* * * * * *", "true"))
+    service.wait_for("SUCCESS", 1, job_id="tick")
+    first, second = ask(service, "pause", "tick"), ask(service, "pause", "tick")
+
+    assert "until `jobscheduler resume` or a restart of the service" in first.stdout
+    assert "was paused already" in second.stdout
+    service.wait_for("SKIPPED", 2, job_id="tick", reason="paused")
+    service.write("tick.json", job("tick", "* * * * * *", "true", description="edited"))
+    service.wait_for("job.updated", job_id="tick")
+    service.wait_for("SKIPPED", len(service.words("SKIPPED", job_id="tick")) + 2, job_id="tick", reason="paused")
+    assert [one["state"] for one in answer(service, "list", "tick")] == ["paused"]
+    assert service.words("job.paused")[0]["by"] == str(os.getuid())
+
+    ran = len(service.words("SUCCESS", job_id="tick"))
+    assert "runs again" in ask(service, "resume", "tick").stdout
+    assert "was not paused" in ask(service, "resume", "tick").stdout
+    service.wait_for("SUCCESS", ran + 1, job_id="tick")
+    (service.jobs / "tick.json").unlink()
+    service.wait_for("job.removed", job_id="tick")
+
+
+@pytest.mark.parametrize("verb", ["run", "pause", "resume"])
+def test_a_job_that_there_is_not_is_told_with_the_one_that_may_be_meant(service: Service, verb: str) -> None:
+    """Also when its file is refused: then that is why."""
+    near, refused = ask(service, verb, "dayli"), ask(service, verb, "broken")
+
+    assert (near.returncode, near.stdout) == (1, "")
+    assert near.stderr == "error: there is no job `dayli`\n help: did you mean `daily`?\n"
+    assert refused.returncode == 1
+    assert "the file `broken.json` is refused" in refused.stderr
+
+
+def test_status_is_a_check_of_health(service: Service) -> None:
+    """All that is wrong is named, with place and help; the exit status says that something is."""
+    done = ask(service, "status")
+
+    assert done.returncode == 1
+    assert "1 refused" in done.stdout
+    assert "2 running" in done.stdout
+    assert "broken.json:3:3: unknown field `shedule`" in done.stdout
+    assert "help: did you mean `schedule`?" in done.stdout
+    assert f"log        {service.log}\n" in done.stdout
+    (told,) = answer(service, "status")
+    assert (told["pid"], told["trouble"], told["late"]) == (service.process.pid, [], None)
+    assert told["last_tick"] < 60
+    assert {one["state"] for one in told["problems"]} == {"refused", "stale"}
+
+
+def test_explain_asks_the_service(service: Service) -> None:
+    """What only that knows: that the job is disabled by its file is not all; where its log is it says itself."""
+    done = ask(service, "explain", "rotten")
+    assert done.returncode == 0
+    assert "its last good version is in force" in done.stdout
+    assert "disabled" in ask(service, "explain", "off").stdout
+    assert ask(service, "explain", "broken").returncode == 1
+
+
+@pytest.mark.parametrize("verb", EVERY_VERB)
+def test_without_a_service_a_verb_says_what_to_do(tmp_path: Path, verb: str) -> None:
+    """Exit status 3, one problem, no trace."""
+    done = ask(Service(tmp_path), verb, *EVERY_VERB[verb], JOBSCHEDULER_JOBS_DIR=str(tmp_path / "jobs.d"))
+
+    assert done.returncode == 3
+    assert f"no service is reachable: there is no socket `{tmp_path / 'control.sock'}`" in done.stderr
+    assert "systemctl status jobscheduler" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("verb", EVERY_VERB)
+def test_each_verb_helps_with_examples(verb: str) -> None:
+    """And takes `--json`."""
+    command = [sys.executable, str(ROOT / "main.py"), verb, "--help"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+
+    assert done.returncode == 0
+    assert f"  jobscheduler {verb}" in done.stdout
+    assert "--json" in done.stdout
+    assert "Exit status:" in done.stdout
+
+
+def test_a_healthy_service_says_so(tmp_path: Path) -> None:
+    """Exit status 0, and nothing on standard error; one without its directory says why, and the way out."""
+    made = Service(tmp_path)
+    made.write("x.json", job("x", "@yearly", "true"))
+    made.start()
+    done = ask(made, "status")
+    assert (done.returncode, done.stderr) == (0, "")
+    made.jobs.rename(tmp_path / "elsewhere")
+    made.wait_for("directory.lost")
+    done = ask(made, "status")
+    assert done.returncode == 1
+    why = f"the jobs directory `{made.jobs}` does not exist: the last known jobs are in force"
+    assert f"wrong      {why} (help: make it: `mkdir -p {made.jobs}`)" in done.stdout
+    assert made.stop() == 0
+
+
+def test_a_service_without_its_socket_runs_jobs_all_the_same(tmp_path: Path) -> None:
+    """One warning with the way out."""
+    made = Service(tmp_path)
+    made.socket = tmp_path / "missing" / "control.sock"
+    made.write("x.json", job("x", "* * * * * *", "true"))
+    made.start()
+    made.wait_for("SUCCESS")
+    (warning,) = made.words("control.unavailable")
+    assert warning["help"].startswith(f"make its directory with `mkdir -p {tmp_path / 'missing'}`")
+    assert made.stop() == 0
+
+
+def test_a_run_that_waits_when_the_service_stops_is_told_to_who_waits_for_it(tmp_path: Path) -> None:
+    """`run --wait` ends when the service does."""
+    made = Service(tmp_path)
+    made.write("x.json", job("x", "@yearly", "sleep 30"))
+    made.start()
+    command = [sys.executable, str(ROOT / "main.py"), "run", "x", "--wait", "--socket", str(made.socket)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as waiting:
+        made.wait_for("run.started")
+        made.process.send_signal(signal.SIGTERM)
+        made.wait_for("service.stopping")
+        made.process.send_signal(signal.SIGTERM)
+        made.process.wait(20)
+        waiting.communicate(timeout=40)
+    assert waiting.returncode in {1, 3}
+    wait_until(lambda: made.words("FAILURE", reason="shutdown"))
+
+
+def test_a_run_by_hand_has_its_record_after_a_crash(tmp_path: Path) -> None:
+    """One that had begun, and one that waited for it; both say who asked."""
+    made = Service(tmp_path)
+    made.write("x.json", job("x", "@yearly", "sleep 60", overlap="queue"))
+    made.start()
+    first, second = (answer(made, "run", "x")[0]["run_id"] for _ in range(2))
+    made.wait_for("run.started", run_id=first)
+    made.wait_for("run.requested", run_id=second)
+    assert made.stop(signal.SIGKILL) == -signal.SIGKILL
+    made.start()
+
+    by = str(os.getuid())
+    assert made.wait_for("FAILURE", run_id=first, reason="interrupted", trigger="manual", by=by)
+    assert made.wait_for("MISSED", run_id=second, reason="down", trigger="manual", by=by)
+    assert made.stop() == 0
+    made.start()
+    assert made.stop() == 0
+    assert len(made.words("MISSED")) == len(made.words("FAILURE")) == 1

@@ -1,0 +1,161 @@
+"""The service as a process of its own, and what tests wait for and read."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 15.0, why: str = "") -> Any:
+    """Return what `condition` gives as soon as it is true; fail if it does not become so."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        if time.monotonic() > deadline:
+            pytest.fail(f"not within {seconds} s: {why or condition}")
+        time.sleep(0.005)
+    return found
+
+
+def threads_since(before: Collection[threading.Thread]) -> set[threading.Thread]:
+    """Return the threads started since `before`, a list of `threading.enumerate()`.
+
+    A count would be wrong when a thread of an earlier test ends in between.
+    """
+    return set(threading.enumerate()) - set(before)
+
+
+LINE = re.compile(r"(\S+) (?:(SUCCESS|FAILURE|SKIPPED|MISSED)|(INFO|WARNING|ERROR) (\S+))(?: (.*))?")
+
+
+PAIR = re.compile(r'([a-z_]+)=("(?:[^"\\]|\\.)*"|\S*)')
+
+
+def parse_line(line: str) -> dict[str, str]:
+    """Take a line of either format apart: `word` is its status or event, the rest its keys and values, as text."""
+    if line.startswith("{"):
+        told = json.loads(line)
+        level = told.get("level") or told["status"]
+        word = told.get("status") or told["event"]
+        return {**{key: str(value) for key, value in told.items()}, "level": level, "word": word}
+    found = LINE.fullmatch(line)
+    assert found, f"not a line of the log: {line!r}"
+    pairs = {key: json.loads(value) if value.startswith('"') else value for key, value in PAIR.findall(found[5] or "")}
+    return {"time": found[1], "level": found[3] or found[2], "word": found[2] or found[4], **pairs}
+
+
+class Service:
+    """The real service as a process, on a directory and a log of its own."""
+
+    def __init__(self, base: Path, *options: str, env: dict[str, str] | None = None) -> None:
+        self.jobs = base / "jobs.d"
+        self.log = base / "scheduler.log"
+        self.errors = base / "stderr"
+        self.socket = base / "control.sock"
+        self.jobs.mkdir(mode=0o755, exist_ok=True)
+        self.options = options
+        self.limits: dict[int, int] = {}
+        self.env = {**os.environ, "TZ": "UTC", **(env or {})}
+        self.process: subprocess.Popen[bytes] | None = None
+        self.program = [sys.executable, str(ROOT / "main.py")]
+        self._read: tuple[int, int, list[dict[str, str]]] = (0, 0, [])
+
+    def start(self, *, wait: bool = True) -> Service:
+        """Start it; wait until it has read every file."""
+        before = len(self.words("service.started"))
+        command = [*self.program, "--jobs-dir", str(self.jobs), "--log-file", str(self.log)]
+        command += ["--socket", str(self.socket)]
+        with self.errors.open("ab") as errors:
+            self.process = subprocess.Popen(
+                [*command, *self.options], env=self.env, stderr=errors, stdin=subprocess.DEVNULL
+            )
+        for what, most in self.limits.items():
+            resource.prlimit(self.process.pid, what, (most, most))
+        if wait:
+            wait_until(lambda: len(self.words("service.started")) > before, why="the service has started")
+        return self
+
+    def patched(self, code: str) -> Service:
+        """Have the program run with this code before it: a fault, injected where it cannot be had otherwise."""
+        script = self.jobs.parent / "patched.py"
+        head = f"import sys\nsys.path.insert(0, {str(ROOT)!r})\n"
+        tail = "\nfrom jobscheduler import cli\nraise SystemExit(cli.main())\n"
+        script.write_text(head + textwrap.dedent(code) + tail, "utf-8")
+        self.program = [sys.executable, str(script)]
+        return self
+
+    def lines(self) -> list[dict[str, str]]:
+        """All complete lines of the log so far; only what was added is read again."""
+        if not self.log.exists():
+            return []
+        with self.log.open("rb") as file:
+            inode, at, known = self._read
+            found = os.fstat(file.fileno())
+            if inode != (inode := found.st_ino) or found.st_size < at:
+                at, known = 0, []
+            file.seek(at)
+            text = file.read()
+        text = text[: text.rfind(b"\n") + 1]
+        known = [*known, *(parse_line(line) for line in text.decode("utf-8").split("\n")[:-1])]
+        self._read = (inode, at + len(text), known)
+        return known
+
+    def words(self, word: str, **values: str) -> list[dict[str, str]]:
+        """The lines with this status or event and these values."""
+        return [
+            line
+            for line in self.lines()
+            if line["word"] == word and all(line.get(key) == value for key, value in values.items())
+        ]
+
+    def wait_for(self, word: str, count: int = 1, **values: str) -> list[dict[str, str]]:
+        """Wait until there are so many such lines."""
+        return wait_until(
+            lambda: found if len(found := self.words(word, **values)) >= count else None,
+            why=f"{count} x {word} {values}; the log has {[line['word'] for line in self.lines()][-30:]}",
+        )
+
+    def write(self, name: str, definition: Any) -> Path:
+        """Put a job file in place, at once and complete."""
+        text = definition if isinstance(definition, str | bytes) else json.dumps(definition)
+        raw = text.encode() if isinstance(text, str) else text
+        temporary = self.jobs / f".{name}.tmp"
+        temporary.write_bytes(raw)
+        temporary.chmod(0o644)
+        return temporary.rename(self.jobs / name)
+
+    def stop(self, number: int = signal.SIGTERM, seconds: float = 20.0) -> int:
+        """Signal it and return its exit status."""
+        assert self.process is not None
+        self.process.send_signal(number)
+        return self.process.wait(seconds)
+
+    def stderr(self) -> str:
+        """Return what it wrote to standard error."""
+        return self.errors.read_text("utf-8")
+
+    def close(self) -> None:
+        """End it, whatever it does."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+
+def job(job_id: str = "a", schedule: str = "* * * * * *", command: Any = "true", **fields: Any) -> dict[str, Any]:
+    """A definition that runs a command."""
+    return {"job_id": job_id, "schedule": schedule, "task": {"type": "execute_command", "command": command}, **fields}

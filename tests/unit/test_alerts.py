@@ -1,0 +1,674 @@
+"""Alerts: when one is due, what it is told, and how they are given without anybody waiting for them."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from jobscheduler import tasks
+from jobscheduler.alerts import Alerts, Defaults, Due, On, Sender, alert_of, change
+from jobscheduler.alerts import sender as sending
+from jobscheduler.alerts.damping import BURST, DAMPED_S
+from jobscheduler.alerts.sender import NAMED, OF_RECEIVER
+from jobscheduler.model import NO_TASK, Cron, Entry, Event, Job, Record, Status, TaskSpec
+from jobscheduler.tasks import Context, Outcome, Task, TaskFailed
+from tests.support.service import wait_until
+from tests.support.tasks import as_root
+
+AT = datetime(2026, 11, 22, 1, 0, 1, 500000, tzinfo=UTC)
+S, F, K, M = Status.SUCCESS, Status.FAILURE, Status.SKIPPED, Status.MISSED
+
+
+def record(job_id: str = "a", status: Status = F, **fields: Any) -> Record:
+    given = {"run_id": "5f3c2a9d", "scheduled": AT, "started": AT, "duration": 1.2, **fields}
+    return Record(AT, status, job_id, **given)
+
+
+# --- when one is due -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("former", "now", "told"),
+    [
+        (None, F, On.FAILURE),
+        (None, S, None),
+        (S, F, On.FAILURE),
+        (S, S, None),
+        (F, F, None),
+        (F, S, On.RECOVERY),
+        *((former, now, None) for former in (None, S, F) for now in (K, M)),
+    ],
+)
+def test_only_a_change_of_the_result_is_told(former: Status | None, now: Status, told: On | None) -> None:
+    """A failure is news unless the job failed before; a success is news if it did; what did not run is no result."""
+    assert change(former, now) is told
+
+
+# --- what it is told -------------------------------------------------------------------------------------
+
+
+def test_an_alert_is_told_the_record_in_variables() -> None:
+    """Each of them is always there, empty if nothing is known; the record is there as the log's line of JSON too."""
+    one = record(reason="exit", details=(("exit_code", 3), ("error", "no luck")), output="first\nlast")
+    alert = alert_of(On.FAILURE, one, description="Backs up.", host="db1")
+
+    assert (alert.on, alert.record) == ("failure", one)
+    assert json.loads(alert.text) == {
+        "time": "2026-11-22T01:00:01.500Z",
+        "status": "FAILURE",
+        "job_id": "a",
+        "run_id": "5f3c2a9d",
+        "scheduled": "2026-11-22T01:00:01.500Z",
+        "started": "2026-11-22T01:00:01.500Z",
+        "duration": 1.2,
+        "reason": "exit",
+        "exit_code": 3,
+        "error": "no luck",
+        "output": "first\nlast",
+    }
+    assert alert.variables == {
+        "JOB_ALERT": "failure",
+        "JOB_CHANGES": "1",
+        "JOB_DESCRIPTION": "Backs up.",
+        "JOB_DURATION": "1.200",
+        "JOB_ERROR": "no luck",
+        "JOB_EXIT_CODE": "3",
+        "JOB_HOST": "db1",
+        "JOB_OUTPUT": "first\nlast",
+        "JOB_REASON": "exit",
+        "JOB_RECORD": alert.text,
+        "JOB_RECORD_RUN_ID": "5f3c2a9d",
+        "JOB_STARTED": "2026-11-22T01:00:01.500Z",
+        "JOB_STATUS": "FAILURE",
+    }
+    bare = alert_of(On.RECOVERY, Record(AT, S, "a"), description="", host="")
+    empty = {name for name, value in bare.variables.items() if not value}
+    assert bare.variables.keys() == alert.variables.keys()
+    assert bare.variables.keys() - empty == {"JOB_ALERT", "JOB_CHANGES", "JOB_STATUS", "JOB_RECORD"}
+
+
+def test_no_variable_but_the_output_can_begin_another_line() -> None:
+    """Nor can any hold what no program can be given, or be longer than a bound: whatever a job is called or prints."""
+    nasty = "x\r\nBcc: all@example.org\0\u2028\x85\udc80" + "y" * 10000
+    one = record(reason=nasty, details=(("error", nasty), ("exit_code", nasty)), output=nasty)
+    alert = alert_of(On.FAILURE, one, description=nasty, host=nasty)
+
+    for name, value in alert.variables.items():
+        assert "\0" not in value
+        assert len(value.encode()) <= 16384
+        if name != "JOB_OUTPUT":
+            assert len(value.splitlines()) <= 1, name
+
+
+def test_a_command_gets_the_record_and_marks_of_its_own() -> None:
+    """The run's id is in another variable than the mark, or the alert would be taken for a part of the run."""
+    from jobscheduler.tasks.command.task import ExecuteCommand
+
+    alert = alert_of(On.FAILURE, record(output="line\n\0end"), description="d", host="h")
+    context = Context("a", "0123456789ab", AT, alert=alert)
+    fields = {"command": "env", "env": {"JOB_HOST": "mine"}}
+    shown = dict(
+        line.split("=", 1) for line in ExecuteCommand(fields).run(context).output.decode().splitlines() if "=" in line
+    )
+
+    assert (shown["JOB_ID"], shown["JOB_RUN_ID"], shown["JOB_RECORD_RUN_ID"]) == ("a", "0123456789ab", "5f3c2a9d")
+    assert (shown["JOB_ALERT"], shown["JOB_HOST"], shown["JOB_RECORD"]) == ("failure", "mine", alert.text)
+    assert shown["JOB_SCHEDULED_TIME"] == "2026-11-22T01:00:01.500000Z"
+
+
+@as_root
+def test_a_command_of_another_user_gets_the_same() -> None:
+    """Also what only quotes and line breaks would make trouble of."""
+    from jobscheduler.tasks.command.task import ExecuteCommand
+
+    text = 'it\'s "$HOME" `id` \\ ${x}\nend'
+    alert = alert_of(On.FAILURE, record(output=text), description=text, host="h")
+    fields = {"command": 'printf %s "$JOB_OUTPUT$JOB_RECORD"; id -un', "user": "nobody", "cwd": "/"}
+    context = Context("a", "0123456789ab", AT, alert=alert)
+
+    assert ExecuteCommand(fields).run(context).output.decode() == text + alert.text + "nobody\n"
+
+
+# --- the room --------------------------------------------------------------------------------------------
+
+
+class Given:
+    """Tasks by name that note what they were told; `doing` is what they do then."""
+
+    def __init__(self) -> None:
+        self.contexts: list[Context] = []
+        self.doing: Callable[[Context], Outcome | None] = lambda _: None
+
+    @property
+    def told(self) -> list[tuple[str, str]]:
+        return [(context.job_id, context.alert.on) for context in self.contexts if context.alert]
+
+
+@pytest.fixture
+def given(monkeypatch: pytest.MonkeyPatch) -> Given:
+    """The task type `note`."""
+    noted = Given()
+
+    class Note(Task):
+        """Notes."""
+
+        def secrets(self) -> Iterator[str]:
+            yield from self.fields.values()
+
+        def run(self, context: Context) -> Outcome | None:
+            noted.contexts.append(context)
+            return noted.doing(context)
+
+    monkeypatch.setitem(tasks._loaded, "note", Note)
+    return noted
+
+
+NOTE = TaskSpec.of("note", {})
+
+
+def note(receiver: str) -> TaskSpec:
+    """A task of its own receiver."""
+    return TaskSpec.of("note", {"url": f"http://{receiver}/"})
+
+
+def job(job_id: str = "a", **fields: Any) -> Job:
+    return Job(job_id, Cron("@daily", "UTC"), TaskSpec.of("note", {}), **fields)
+
+
+class Room:
+    """Alerts with everything around them injected."""
+
+    def __init__(self, *jobs: Job, former: Mapping[str, Status] | None = None, **sender: Any) -> None:
+        self.entries: list[Entry] = []
+        self.asked: list[datetime] = []
+        self.jobs = {one.id: one for one in jobs}
+        self.former = former or {}
+        self.sender = Sender(self.entries.append, **sender)
+        self.alerts = Alerts(self.entries.append, self._before, Defaults(), host="h", sender=self.sender)
+
+    def _before(self, at: datetime) -> Mapping[str, Status]:
+        self.asked.append(at)
+        return self.former
+
+    def start(self) -> Room:
+        self.alerts.start(self.jobs.get)
+        return self
+
+    def write(self, *records: Record) -> None:
+        for one in records:
+            self.alerts.write(one)
+
+    def ends(self, job_id: str, *statuses: Status) -> None:
+        self.write(*(record(job_id, status) for status in statuses))
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        return [dict(one.values) for one in self.entries if isinstance(one, Event) and one.name == name]
+
+    def stop(self, seconds: float = 10.0) -> None:
+        self.alerts.stop(seconds)
+
+
+def test_every_entry_reaches_the_log_and_a_change_is_told_once(given: Given) -> None:
+    """Failures in a row are one alert, and so is the success after them."""
+    room = Room(job(on_failure=NOTE, on_recovery=NOTE)).start()
+    room.ends("a", S, F, F, K, M, F, S, S, F)
+    room.stop()
+
+    assert given.told == [("a", "failure"), ("a", "recovery"), ("a", "failure")]
+    assert [one.status for one in room.entries if isinstance(one, Record)] == [S, F, F, K, M, F, S, S, F]
+    (first, *_) = room.events("alert.sent")
+    assert (first["job_id"], first["on"], first["run_id"]) == ("a", "failure", "5f3c2a9d")
+    assert all(one.alert and one.alert.record.run_id != one.run_id for one in given.contexts)
+    assert len({one.run_id for one in given.contexts}) == 3
+
+
+@pytest.mark.parametrize(
+    ("own", "default", "told"),
+    [
+        (None, None, []),
+        (None, TaskSpec.of("note", {"who": "default"}), ["default"]),
+        (TaskSpec.of("note", {"who": "own"}), TaskSpec.of("note", {"who": "default"}), ["own"]),
+        (NO_TASK, TaskSpec.of("note", {"who": "default"}), []),
+    ],
+)
+def test_the_services_alert_is_for_jobs_that_say_nothing(
+    given: Given, monkeypatch: pytest.MonkeyPatch, own: TaskSpec | None, default: TaskSpec | None, told: list[str]
+) -> None:
+    """A task of its own comes first, and null is a way of saying that there is none."""
+    who: list[str] = []
+    monkeypatch.setattr(tasks._loaded["note"], "run", lambda self, context: who.append(self.fields["who"]))
+    room = Room(job(on_failure=own, on_recovery=NO_TASK)).start()
+    room.alerts.defaults = Defaults(on_failure=default, on_recovery=default)
+    room.ends("a", F, S)
+    room.stop()
+
+    assert who == told
+
+
+@pytest.mark.parametrize(
+    ("former", "told"), [({}, ["failure"]), ({"a": S}, ["failure"]), ({"a": F}, []), ({"b": F}, ["failure"])]
+)
+def test_what_was_before_the_start_is_looked_up_when_it_is_needed(
+    given: Given, former: Mapping[str, Status], told: list[str]
+) -> None:
+    """Once, at the first result of a job that has an alert; and as of the start, not of the lookup."""
+    before = datetime.now(UTC)
+    room = Room(job(on_failure=NOTE), job("b"), job("c", on_failure=NOTE), former=former)
+    after = datetime.now(UTC)
+    room.start()
+    room.ends("b", S, F, S)
+    room.ends("unknown", F)
+    wait_until(room.alerts._records.empty)
+    assert room.asked == []
+    room.ends("a", F)
+    room.ends("c", F)
+    room.stop()
+
+    assert [on for job_id, on in given.told if job_id == "a"] == told
+    assert len(room.asked) == 1
+    assert before <= room.asked[0] <= after
+
+
+def test_what_has_ended_since_the_start_is_known_better_than_the_log(given: Given) -> None:
+    """Also of a job that had no alert then."""
+    room = Room(job(), job("b", on_failure=NOTE), former={"a": F}).start()
+    room.ends("a", S)
+    room.ends("b", S)
+    wait_until(lambda: room.asked)
+    room.jobs["a"] = job(on_failure=NOTE, on_recovery=NOTE)
+    room.ends("a", F)
+    room.stop()
+
+    assert given.told == [("a", "failure")]
+
+
+def test_a_log_that_cannot_be_read_is_told_and_counts_as_silence(given: Given) -> None:
+    """An alert too many is better than none."""
+    room = Room(job(on_failure=NOTE))
+
+    def broken(_: datetime) -> Mapping[str, Status]:
+        raise OSError(13, "Permission denied")
+
+    room.alerts._lookup = broken
+    room.start()
+    room.ends("a", F)
+    room.stop()
+
+    assert given.told == [("a", "failure")]
+    assert "Permission denied" in room.events("alert.trouble")[0]["problem"]
+
+
+def test_records_from_before_the_files_were_read_wait(given: Given) -> None:
+    """A run that a crash interrupted has its record before any job is known."""
+    room = Room(job(on_failure=NOTE), former={"a": S})
+    room.ends("a", F)
+    assert given.told == []
+    room.start()
+    room.stop()
+
+    assert given.told == [("a", "failure")]
+
+
+def test_a_failing_alert_is_told_without_its_secrets(given: Given) -> None:
+    """In the log and nowhere else: it makes no record and no further alert."""
+
+    def fail(_: Context) -> Outcome:
+        raise TaskFailed(
+            "the password hunter22 is wrong", reason="http", outcome=Outcome((("http_status", 401),), b"no\n")
+        )
+
+    given.doing = fail
+    room = Room(job(on_failure=TaskSpec.of("note", {"password": "hunter22"}))).start()
+    room.ends("a", F)
+    room.stop()
+
+    (told,) = room.events("alert.failed")
+    assert told.pop("duration") >= 0
+    assert told == {
+        "job_id": "a",
+        "on": "failure",
+        "run_id": "5f3c2a9d",
+        "reason": "http",
+        "http_status": 401,
+        "error": "the password [secret] is wrong",
+        "output": "no",
+    }
+    assert len(room.entries) == 2
+
+
+def test_a_crashing_alert_is_told_with_its_traceback_and_the_next_one_is_given(given: Given) -> None:
+    """Whatever it raises, no thread ends."""
+    given.doing = lambda _: 1 / 0  # type: ignore[return-value]
+    room = Room(job(on_failure=NOTE, on_recovery=NOTE)).start()
+    room.ends("a", F, S)
+    room.stop()
+
+    assert given.told == [("a", "failure"), ("a", "recovery")]
+    assert "ZeroDivisionError" in room.events("task.crashed")[0]["traceback"]
+    assert [one["error"] for one in room.events("alert.failed")] == ["ZeroDivisionError: division by zero"] * 2
+
+
+# --- the threads -----------------------------------------------------------------------------------------
+
+
+def due(job_id: str = "a", on: On = On.FAILURE, task: TaskSpec = NOTE) -> Due:
+    return Due(task, alert_of(on, record(job_id), description="", host=""))
+
+
+class Gate:
+    """A task's doing that waits until it is let through, and knows how many waited at once."""
+
+    def __init__(self) -> None:
+        self.open = threading.Event()
+        self.lock = threading.Lock()
+        self.inside: list[str] = []
+        self.most = 0
+        self.doubled = False
+
+    def __call__(self, context: Context) -> None:
+        with self.lock:
+            self.doubled |= context.job_id in self.inside
+            self.inside.append(context.job_id)
+            self.most = max(self.most, len(self.inside))
+        while not self.open.wait(0.01) and not context.stopping.is_set():
+            pass
+        with self.lock:
+            self.inside.remove(context.job_id)
+
+
+def test_a_burst_makes_few_threads_and_no_record_waits(given: Given) -> None:
+    """A thousand jobs fail at once while every alert hangs: writing is as quick as ever."""
+    gate = Gate()
+    given.doing = gate
+    room = Room(*(job(f"j{number}", on_failure=NOTE) for number in range(1000))).start()
+    before = threading.active_count()
+    began = time.monotonic()
+    for number in range(1000):
+        room.ends(f"j{number}", F)
+    took = time.monotonic() - began
+    wait_until(lambda: len(gate.inside) == OF_RECEIVER and room.alerts._records.empty())
+
+    assert took < 1
+    assert threading.active_count() - before <= OF_RECEIVER + 1  # and the timer's
+    gate.open.set()
+    wait_until(lambda: len(room.events("alert.sent")) == BURST)
+    room.stop()
+    assert gate.most == OF_RECEIVER
+    (summary,) = [one.alert for one in given.contexts if one.alert and one.alert.on == "summary"]
+    told = {one["job_id"] for one in room.events("alert.sent") if "job_id" in one}
+    assert told | {line.split()[1] for line in summary.variables["JOB_OUTPUT"].splitlines()} == set(room.jobs)
+
+
+def test_the_alerts_of_one_job_keep_their_order_and_never_overlap(given: Given) -> None:
+    """Also while those of other jobs are given beside them; of what waits the first and the latest are kept."""
+    gate = Gate()
+    given.doing = gate
+    events: list[Event] = []
+    sender = Sender(events.append)
+    for job_id in ("a", "b", "c"):
+        sender.put(due(job_id))
+    wait_until(lambda: len(gate.inside) == 3)
+    for on in [On.RECOVERY, On.FAILURE] * 20:
+        for job_id in ("a", "b", "c"):
+            sender.put(due(job_id, on))
+    gate.open.set()
+    sender.stop(20)
+
+    for job_id in ("a", "b", "c"):
+        told = [one.alert for one in given.contexts if one.job_id == job_id and one.alert]
+        assert [(one.on, one.variables["JOB_CHANGES"]) for one in told] == [
+            ("failure", "1"),
+            ("recovery", "1"),
+            ("failure", "39"),
+        ]
+    assert not gate.doubled
+    assert [one.name for one in events] == ["alert.sent"] * 9
+
+
+def test_what_does_not_fit_into_the_queue_is_named(given: Given) -> None:
+    """And said once it is over, also if no further alert comes."""
+    gate = Gate()
+    given.doing = gate
+    events: list[Event] = []
+    sender = Sender(events.append, waiting=10)
+    sender.put(due("first"))
+    wait_until(lambda: gate.inside)
+    for number in range(3):
+        sender.put(due(f"busy{number}"))
+    wait_until(lambda: len(gate.inside) == 4)
+    for number in range(15):
+        sender.put(due(f"j{number}"))
+    assert [event.name for event in events] == []
+    gate.open.set()
+
+    wait_until(lambda: len([one for one in events if one.name == "alert.sent"]) == 14)
+    told = [dict(one.values) for one in events if one.name == "alert.dropped"]
+    assert [one["reason"] for one in told] == ["full"] * len(told)
+    assert sum(one["count"] for one in told) == 5
+    assert {name for one in told for name in one["jobs"].split(",")} == {f"j{number}" for number in range(10, 15)}
+    sender.stop(10)
+
+
+def test_a_line_full_of_dropped_alerts_is_logged_while_the_queue_is_still_full(given: Given) -> None:
+    """A service that is killed later leaves fewer than one line of names unsaid."""
+    gate = Gate()
+    given.doing = gate
+    events: list[Event] = []
+    sender = Sender(events.append, waiting=1)
+    for number in range(4):
+        sender.put(due(f"busy{number}"))
+        wait_until(lambda: len(gate.inside) == number + 1)  # noqa: B023 - is called at once
+    for number in range(1 + NAMED + 1):
+        sender.put(due(f"j{number}"))
+    (told,) = [dict(one.values) for one in events]
+    assert (told["count"], told["reason"]) == (NAMED, "full")
+    assert told["jobs"] == ",".join(f"j{number}" for number in range(1, NAMED + 1))
+    gate.open.set()
+    sender.stop(10)
+
+
+def test_an_alert_that_hangs_is_stopped_at_its_limit(given: Given) -> None:
+    """And the next one of the job is given."""
+    given.doing = lambda context: context.stopping.wait(30) and None  # type: ignore[func-returns-value]
+    events: list[Event] = []
+    sender = Sender(events.append, limit=0.1)
+    sender.put(due("a"))
+    sender.put(due("a", On.RECOVERY))
+    sender.stop(10)
+
+    assert [(one.name, dict(one.values)["reason"]) for one in events] == [("alert.failed", "timeout")] * 2
+    assert all(one.deadline is not None for one in given.contexts)
+
+
+def test_alerts_that_do_not_heed_their_end_hold_up_no_others(given: Given) -> None:
+    """Their threads are lost, each is told, and others take their place."""
+    over = threading.Event()
+    given.doing = lambda context: over.wait(30) and None if context.job_id != "good" else None  # type: ignore[func-returns-value]
+    events: list[Event] = []
+    sender = Sender(events.append, limit=0.1, grace=0.1)
+    for number in range(6):
+        sender.put(due(f"bad{number}"))
+    sender.put(due("good"))
+
+    wait_until(lambda: [one for one in events if one.name == "alert.sent"])
+    wait_until(lambda: len([one for one in events if one.name == "alert.failed"]) == 6)
+    (failed, *_) = [dict(one.values) for one in events if one.name == "alert.failed"]
+    assert failed["reason"] == "timeout"
+    assert "its thread is lost" in failed["error"]
+    before = len(events)
+    over.set()
+    sender.stop(5)
+    assert len(events) == before
+
+
+def test_a_stop_lets_alerts_finish_then_ends_them(given: Given) -> None:
+    """What goes on is told to end, what waits is dropped and counted, and what comes later is not begun."""
+    gate = Gate()
+    given.doing = gate
+    room = Room(*(job(f"j{number}", on_failure=NOTE) for number in range(10))).start()
+    for number in range(10):
+        room.ends(f"j{number}", F)
+    wait_until(lambda: len(gate.inside) == 4)
+    began = time.monotonic()
+    room.alerts.stop(0, lambda: time.monotonic() - began > 0.3)
+
+    assert time.monotonic() - began < 5
+    assert [one["reason"] for one in room.events("alert.failed")] == ["shutdown"] * 4
+    assert room.events("alert.dropped") == [{"count": 6, "reason": "shutdown", "jobs": "j4,j5,j6,j7,j8,j9"}]
+    assert len(given.told) == 4
+
+
+def test_without_threads_from_the_host_alerts_wait_for_some(given: Given, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are given as soon as there is one, without a further record."""
+    room = Room(job(on_failure=NOTE)).start()
+    begin, refused = threading.Thread.start, threading.Event()
+
+    def refuse(self: threading.Thread) -> None:
+        if self.name == "alert" and not refused.is_set():
+            refused.set()
+            raise RuntimeError("can't start new thread")
+        begin(self)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    room.ends("a", F)
+    wait_until(lambda: given.told)
+    assert refused.is_set()
+    room.stop()
+
+
+def test_threads_end_when_nothing_is_left_to_tell(given: Given, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An alert a year needs no thread for a year."""
+    monkeypatch.setattr("jobscheduler.alerts.sender.IDLE", 0.05)
+    events: list[Event] = []
+    sender = Sender(events.append)
+    sender.put(due("a"))
+    wait_until(lambda: events)
+    wait_until(lambda: not [one for one in threading.enumerate() if one.name == "alert"])
+    sender.put(due("b"))
+    wait_until(lambda: len(events) == 2)
+    sender.stop(5)
+
+
+def test_a_fault_of_ours_does_not_end_the_watching(given: Given) -> None:
+    """It is told, and the next record is looked at."""
+    room = Room(job(on_failure=NOTE))
+    find, faults = room.jobs.get, [KeyError("boom")]
+
+    def faulty(job_id: str) -> Job | None:
+        if faults and threading.current_thread() is room.alerts._thread:
+            raise faults.pop()
+        return find(job_id)
+
+    room.alerts.start(faulty)
+    room.ends("a", F, F)
+    room.stop()
+
+    assert given.told == [("a", "failure")]
+    assert room.events("alert.trouble") == [{"problem": "KeyError: 'boom'"}]
+
+
+# --- what hangs, and who waits for it --------------------------------------------------------------------
+
+
+def hang(context: Context) -> None:
+    """Wait for the end of an alert that goes to a receiver that hangs."""
+    if context.job_id.startswith("hanging"):
+        context.stopping.wait(30)
+
+
+def test_a_receiver_that_hangs_delays_no_other(given: Given) -> None:
+    """Many jobs tell it, and one tells another."""
+    given.doing = hang
+    events: list[Event] = []
+    sender = Sender(events.append)
+    for number in range(50):
+        sender.put(due(f"hanging{number}", task=note("drips.example.org")))
+    wait_until(lambda: len(given.told) == OF_RECEIVER)
+    sender.put(due("important", task=NOTE))
+    wait_until(lambda: [one for one in events if dict(one.values)["job_id"] == "important"], 2)
+
+    assert len(given.told) == OF_RECEIVER + 1
+    assert "important" not in sender.waiting()
+    assert len(sender.waiting()) == 50
+    sender.stop(0)
+
+
+def test_receivers_that_hang_do_not_take_all_workers(given: Given, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many of them: what takes long no longer counts."""
+    monkeypatch.setattr(sending, "LONG", 0.1)
+    given.doing = hang
+    events: list[Event] = []
+    sender = Sender(events.append)
+    for number in range(40):
+        sender.put(due(f"hanging{number}", task=note(f"drips{number}.example.org")))
+    sender.put(due("important", task=NOTE))
+    wait_until(lambda: [one for one in events if dict(one.values)["job_id"] == "important"], 5)
+    sender.stop(0)
+
+    assert not [one for one in threading.enumerate() if one.name == "alert" and one.is_alive() and not one.daemon]
+
+
+def test_the_server_of_a_url_is_its_receiver() -> None:
+    """Whatever path, user or query; a command is one by itself."""
+    urls = ("http://u:p@h.example.org:8080/a", "http://h.example.org:8080/b?c", "https://h.example.org/")
+    receivers = [Due(TaskSpec.of("http_request", {"url": url}), due().alert).receiver for url in urls]
+    assert receivers == ["h.example.org:8080", "h.example.org:8080", "h.example.org"]
+    one, other = (Due(TaskSpec.of("execute_command", {"command": text}), due().alert).receiver for text in ("a", "b"))
+    assert one != other
+
+
+def test_what_was_held_back_or_waited_at_the_end_is_given_or_named(given: Given) -> None:
+    """Nothing that was to be told is lost without a word."""
+    room = Room(job(on_failure=NOTE, on_recovery=NOTE)).start()
+    room.ends("a", F, S, F, S, F)
+    wait_until(lambda: len(given.told) == 2 and room.alerts._records.empty() and room.alerts._damper.waiting())
+    assert room.alerts.waiting() == ("a",)
+    room.stop()
+
+    assert given.told == [("a", "failure"), ("a", "recovery"), ("a", "failure")]
+    assert [one.get("changes") for one in room.events("alert.sent")] == [None, None, 3]
+
+
+def test_a_flapping_job_is_told_by_time_alone(given: Given) -> None:
+    """No further record has to come: the thread that decides wakes up for what it holds back."""
+    now = [1000.0]
+    room = Room(job(on_failure=NOTE, on_recovery=NOTE))
+    room.alerts._monotonic = lambda: now[0]
+    room.start()
+    room.ends("a", F, S, F)
+    wait_until(lambda: len(given.told) == 2 and room.alerts._damper.waiting())
+    now[0] += DAMPED_S
+    room.alerts._records.put(record("other", S))
+    wait_until(lambda: len(given.told) == 3)
+    room.stop()
+
+
+# --- whose alert it is -----------------------------------------------------------------------------------
+
+
+def test_the_definition_of_the_run_says_whom_to_tell(given: Given) -> None:
+    """The job was removed or got another id while it ran; or its alert was taken out."""
+    room = Room(job("b")).start()
+    for job_id in ("a", "b"):
+        room.write(record(job_id, F, job=job(job_id, on_failure=NOTE)))
+    room.write(record("c", F))
+    room.stop()
+
+    assert sorted(given.told) == [("a", "failure"), ("b", "failure")]
+
+
+# --- what controls a terminal or a mail ------------------------------------------------------------------
+
+
+def test_the_output_of_an_alert_has_lines_and_tabs_and_nothing_that_controls() -> None:
+    """A carriage return begins another line for old mail relays, and an escape sequence is for a terminal."""
+    one = record(output="a\r\n.\r\nMAIL FROM:<x@y>\r\n\x1b]0;t\x07\tb\x85\u2028\u202ec\0")
+    text = alert_of(On.FAILURE, one, description="", host="").variables["JOB_OUTPUT"]
+
+    assert text == "a\\r\n.\\r\nMAIL FROM:<x@y>\\r\n\\x1b]0;t\\x07\tb\\x85\\u2028\\u202ec\\x00"

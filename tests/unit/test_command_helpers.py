@@ -1,0 +1,186 @@
+"""What is told of a command behind the programs that prepare it, and that it is never repeated for that."""
+
+from __future__ import annotations
+
+import builtins
+import errno
+import io
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from jobscheduler.tasks.command import task
+from jobscheduler.tasks.command.helpers import error_of, given_up_by
+from jobscheduler.tasks.command.processes import Process, look_at
+from tests.support.tasks import as_root, failure, open_to_all
+
+ENDED = Process(7, 7, 1, 7, "Z", 7, "env")
+FIELDS = [{"nice": 1}, pytest.param({"user": "nobody"}, marks=as_root)]
+LIES = [
+    "/usr/bin/env: 'x': Resource temporarily unavailable",
+    "/usr/bin/env: '/bin/sh': Text file busy",
+    "env: '/bin/sh': Text file busy (os error 26)",
+    "setpriv: failed to execute /usr/bin/env: Resource temporarily unavailable",
+]
+
+
+def counted(tmp_path: Path) -> Path:
+    open_to_all(tmp_path)
+    tmp_path.chmod(0o777)
+    return tmp_path / "count"
+
+
+@pytest.mark.parametrize("fields", FIELDS)
+@pytest.mark.parametrize("lie", LIES)
+def test_a_command_that_prints_what_a_helper_prints_has_run_once(tmp_path, fields, lie):
+    count = counted(tmp_path)
+    failed = failure(f'echo x >> {count}; echo "{lie}"; exit 126', **fields)
+    assert count.read_text() == "x\n"
+    assert failed.reason == "exit"
+    assert "126 was not permitted" in str(failed)
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_command_that_takes_the_name_of_a_helper_too_has_run_once(tmp_path, lie):
+    """Its record may be wrong then, which is its own affair; it is not run again."""
+    count, script = counted(tmp_path), tmp_path / "script.py"
+    name = lie.partition(": ")[0].rpartition("/")[2]
+    script.write_text(
+        "import ctypes, sys\n"
+        f"open({str(count)!r}, 'a').write('x')\n"
+        f"ctypes.CDLL(None).prctl(15, {name.encode()!r}, 0, 0, 0)\n"
+        f"print({lie!r})\n"
+        "sys.stdout.flush()\n"
+        "import os; os._exit(126)\n"
+    )
+    failure([sys.executable, str(script)], nice=1)
+    assert count.read_text() == "x"
+
+
+@as_root
+def test_a_user_with_too_many_processes_is_told_so_once(alice, monkeypatch):
+    """The kernel refuses the exec after the change of user. A command could bring about all that is seen of that."""
+    tries = []
+    start = task.Child.start
+    monkeypatch.setattr(task.Child, "start", lambda plan: (tries.append(1), start(plan))[1])
+    busy = [alice.popen(["sleep", "1000"]) for _ in range(2)]
+    before = resource.getrlimit(resource.RLIMIT_NPROC)
+    resource.setrlimit(resource.RLIMIT_NPROC, (1, before[1]))
+    try:
+        failed = failure(["true"], user=alice.name)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NPROC, before)
+        for process in busy:
+            process.kill()
+            process.wait()
+    assert failed.reason == "start"
+    assert "no process left" in str(failed)
+    assert len(tries) == 1
+
+
+PRETENDER = """\
+#!/bin/sh
+echo x >> {count}
+if {is_busy}; then
+    exec 9>> {program}
+    sleep 0.2 > /dev/null 2>&1 &
+fi
+printf env > /proc/$$/comm
+echo "/usr/bin/env: '{program}': {words}"
+exit {status}
+"""
+"""A command that leaves what `env` leaves when it cannot start it: its name, its text, its exit status."""
+
+
+def pretender(directory: Path, words: str, status: int, *, is_busy: bool = False) -> Path:
+    count, program = counted(directory), directory / "program"
+    values = {"count": count, "program": program, "is_busy": str(is_busy).lower()}
+    program.write_text(PRETENDER.format(**values, words=words, status=status))
+    program.chmod(0o777)
+    return program
+
+
+@pytest.mark.parametrize("fields", FIELDS)
+def test_a_command_that_pretends_that_its_own_program_is_busy_runs_once(tmp_path, fields):
+    """A child of it really has the file open for writing at the end of the run."""
+    program = pretender(tmp_path, "Text file busy", 126, is_busy=True)
+    failure([str(program)], **fields)
+    assert (tmp_path / "count").read_text() == "x\n"
+
+
+@pytest.mark.parametrize("fields", FIELDS)
+@pytest.mark.parametrize(("words", "status"), [("Text file busy", 126), ("No such file or directory", 127)])
+def test_no_file_of_a_user_is_looked_at_when_a_run_has_ended(tmp_path, monkeypatch, fields, words, status):
+    """Its path may lead to a device, or to a file system that does not answer; the ends of all runs wait here."""
+    program, looked = pretender(tmp_path, words, status), []
+    watched = [(os, name) for name in ("open", "stat", "lstat", "access", "readlink", "scandir", "listdir")]
+    end = task.Command.end
+
+    def end_watched(command, *left):
+        with pytest.MonkeyPatch.context() as patched:
+            for module, name in [*watched, (builtins, "open"), (io, "open")]:
+                call = getattr(module, name)
+                spy = lambda path, *more, call=call, **kwargs: (looked.append(path), call(path, *more, **kwargs))[1]  # noqa: E731
+                patched.setattr(module, name, spy)
+            return end(command, *left)
+
+    monkeypatch.setattr(task.Command, "end", end_watched)
+    failure([str(program)], **fields)
+    assert (tmp_path / "count").read_text() == "x\n"
+    assert looked, "the process itself is looked at"
+    assert [path for path in looked if str(tmp_path) in os.fsdecode(str(path))] == []
+
+
+@pytest.mark.parametrize(
+    ("said", "number"),
+    [
+        ("/usr/bin/env: './x': No such file or directory\n", errno.ENOENT),  # GNU 9.1
+        ("env: './x': No such file or directory\n", errno.ENOENT),  # GNU 9.7
+        ("env: './x': No such file or directory (os error 2)\n", errno.ENOENT),  # uutils
+        ("env: \u2018./x\u2019: Permission denied\n", errno.EACCES),
+        ("env: './x': Text file busy\nenv: use -[v]S to pass options in shebang lines\n", errno.ETXTBSY),
+        ("error: ./x (os error 8)", errno.ENOEXEC),
+    ],
+)
+def test_a_helper_is_understood_however_it_spells_its_message(said, number):
+    error = error_of(ENDED, said.encode(), b"./x", "/")
+    assert isinstance(error, OSError)
+    assert (error.errno, error.filename) == (number, b"./x")
+
+
+@pytest.mark.parametrize("said", ["env: cannot change directory to '/closed': Permission denied", "?? /closed ??"])
+def test_a_directory_that_cannot_be_entered_is_told_in_the_words_of_the_helper(said):
+    error = error_of(ENDED, said.encode(), b"./x", "/closed")
+    assert str(error) == said.removeprefix("env: ")
+
+
+def test_a_command_that_becomes_env_has_begun():
+    """Its message is about another program."""
+    assert error_of(ENDED, b"env: 'other': No such file or directory", b"/bin/sh", "/") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "program", "is_helper"),
+    [("env", b"/bin/sh", True), ("sh", b"/bin/sh", False), ("env", b"/usr/bin/env", False), ("setpriv", b"x", True)],
+)
+def test_the_name_that_the_kernel_has_for_the_process_decides(name, program, is_helper):
+    ended = Process(7, 7, 1, 7, "Z", 7, name)
+    assert given_up_by(ended, program) == (ended if is_helper else None)
+
+
+def test_a_process_whose_end_was_not_seen_has_begun():
+    assert given_up_by(None, b"x") is None
+
+
+def test_a_zombie_still_has_the_name_of_the_program_that_it_became_last():
+    """On which all of this rests."""
+    process = subprocess.Popen(["/usr/bin/env", "/bin/sh", "-c", "exit 3"])
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    seen = look_at(process.pid)
+    assert seen is not None
+    assert (seen.name, seen.ended) == ("sh", True)
+    process.wait()

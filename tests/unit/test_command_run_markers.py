@@ -1,0 +1,194 @@
+"""Reading the marks of processes: bounded in bytes and in time, each process once."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from jobscheduler.tasks import blind_spots
+from jobscheduler.tasks.command import run_markers
+from jobscheduler.tasks.command.processes import look_at
+from jobscheduler.tasks.command.run_markers import (
+    HANGS,
+    HEAD,
+    MOST_HUNG,
+    NO_MARKS,
+    WHOLE,
+    MarkReader,
+    Marks,
+    fits,
+    marks_of,
+)
+from tests.support.tasks import as_root, eventually
+
+RUN_7 = Marks(frozenset({b"7"}), frozenset({b"1"}), os.getuid())
+
+
+@contextmanager
+def sleeper(environment: Mapping[str, str]) -> Iterator[int]:
+    """A process with this environment and no other."""
+    with subprocess.Popen(["/bin/sleep", "1000"], env=environment) as process:
+        try:
+            eventually(lambda: marks_of(process.pid) is not None)
+            yield process.pid
+        finally:
+            process.kill()
+
+
+def test_marks_at_the_head_of_a_long_environment_are_read() -> None:
+    with sleeper({"JOB_RUN_ID": "7", "JOB_ATTEMPT": "1", **{f"V{n}": "x" * 100_000 for n in range(10)}}) as pid:
+        assert marks_of(pid, HEAD) == RUN_7
+
+
+def test_no_more_bytes_are_read_than_asked_for() -> None:
+    with sleeper({"V": "x" * HEAD, "JOB_RUN_ID": "7", "JOB_ATTEMPT": "1"}) as pid:
+        found = marks_of(pid, HEAD)
+        assert found == NO_MARKS
+        assert found is not NO_MARKS, "it has to be known that there is more"
+        assert marks_of(pid, WHOLE) == RUN_7
+
+
+def test_a_mark_that_is_cut_counts_for_nothing() -> None:
+    """The rest of it might make it that of another attempt."""
+    rest = HEAD - len("JOB_RUN_ID=7\0") - len("V=\0") - len("JOB_ATTEMPT=1")
+    with sleeper({"JOB_RUN_ID": "7", "V": "x" * rest, "JOB_ATTEMPT": "12"}) as pid:
+        found = marks_of(pid, HEAD)
+        assert found is not None
+        assert fits(found, {b"7"})
+        assert not fits(found, {b"7"}, 1)
+
+
+@as_root
+def test_a_mark_counts_by_the_real_user_of_its_process(mallory) -> None:
+    """A setuid program belongs to the user that started it, also while it is root."""
+    variables = {"JOB_RUN_ID": "7", "JOB_ATTEMPT": "1", "PATH": "/usr/bin:/bin"}
+    command = ["setpriv", f"--ruid={mallory.uid}", "--euid=0", "--keep-groups", "/bin/sleep", "1000"]
+    with subprocess.Popen(command, env=variables) as process:
+        try:
+            eventually(lambda: (found := look_at(process.pid)) and found.name == "sleep")
+            eventually(lambda: marks_of(process.pid) is not None)
+            assert marks_of(process.pid) == RUN_7._replace(uid=mallory.uid)
+        finally:
+            process.kill()
+
+
+def test_a_mark_behind_many_variables_is_found_too() -> None:
+    """A shell puts them in an order of its own."""
+    reader = MarkReader()
+    with sleeper({"V": "x" * 3 * HEAD, "JOB_RUN_ID": "7", "JOB_ATTEMPT": "1"}) as pid:
+        process = look_at(pid)
+        assert process is not None
+        reader.known(process.known)
+        assert reader.wait(10)
+        assert reader.known(process.known) == RUN_7
+
+
+def test_long_environments_take_a_small_share_of_the_time(monkeypatch) -> None:
+    """Thousands of them, by any user of the host, are read at their head only."""
+    monkeypatch.setattr(run_markers, "_BURST", 0.05)
+    whole = []
+
+    def read(pid: int, most: int) -> run_markers.Marks:
+        if most == WHOLE:
+            whole.append(pid)
+            time.sleep(0.01)
+        return run_markers._CUT
+
+    reader = MarkReader(read)
+    for pid in range(500):
+        reader.known((pid, 1))
+    assert reader.wait(20)
+    assert 0 < len(whole) < 50
+
+
+def test_each_process_is_read_once() -> None:
+    """Also one without a mark."""
+    read = []
+    reader = MarkReader(lambda pid, most: read.append((pid, most)) or NO_MARKS)
+    for _ in range(3):
+        reader.known((1, 1))
+        reader.known((2, 1))
+        assert reader.wait(10)
+    assert read == [(1, HEAD), (2, HEAD)]
+
+
+def test_an_environment_that_is_still_empty_is_read_again(monkeypatch) -> None:
+    """A process that is just starting has none for a moment; one that has none for good is asked no more."""
+    monkeypatch.setattr(run_markers, "_STARTS_WITHIN", 0.05)
+    answers = iter([None, None, RUN_7])
+    starting, empty = MarkReader(lambda _pid, _most: next(answers)), MarkReader(lambda _pid, _most: None)
+    eventually(lambda: starting.known((1, 1)) == RUN_7)
+    eventually(lambda: empty.known((1, 1)) is NO_MARKS)
+
+
+def test_a_read_that_hangs_is_given_up_and_the_others_go_on() -> None:
+    never = threading.Event()
+
+    def read(pid: int, _most: int) -> run_markers.Marks:
+        if pid == 1:
+            never.wait()
+        return RUN_7
+
+    reader = MarkReader(read)
+    try:
+        for pid in (1, 2, 3):
+            reader.known((pid, 1))
+        assert reader.wait(HANGS + 10)
+        assert [reader.known((pid, 1)) for pid in (1, 2, 3)] == [NO_MARKS, RUN_7, RUN_7]
+    finally:
+        never.set()
+
+
+def test_reads_that_come_back_late_do_not_count_as_hung_for_good(monkeypatch) -> None:
+    """A slow host would lose its marks for the life of the service."""
+    monkeypatch.setattr(run_markers, "HANGS", 0.01)
+    slow = threading.Event()
+
+    def read(pid: int, _most: int) -> Marks:
+        slow.wait(60)
+        return RUN_7._replace(uid=pid)
+
+    reader = MarkReader(read)
+    for pid in range(2 * MOST_HUNG):
+        reader.known((pid, 1))
+    reader.wait(60)
+    assert reader.is_blind
+    assert reader.known((500, 1)) is NO_MARKS
+    assert "not known by `JOB_RUN_ID`" in "".join(blind_spots(reader))
+    slow.set()
+    eventually(lambda: reader._hung == 0)
+    assert not reader.is_blind
+    assert blind_spots(reader) == ()
+    for pid in (0, 2 * MOST_HUNG - 1, 500):  # one that was late, one that was not read, one that was not asked for
+        eventually(lambda pid=pid: reader.known((pid, 1)) == RUN_7._replace(uid=pid))
+
+
+def test_a_host_on_which_every_read_is_late_knows_its_marks(monkeypatch) -> None:
+    monkeypatch.setattr(run_markers, "HANGS", 0.005)
+    reader = MarkReader(lambda pid, _most: (time.sleep(0.03), RUN_7)[1])
+    for pid in range(3 * MOST_HUNG):
+        reader.known((pid, 1))
+        reader.wait(10)
+    eventually(lambda: reader._hung == 0)
+    assert all(reader.known((pid, 1)) == RUN_7 for pid in range(3 * MOST_HUNG))
+
+
+def test_when_too_many_reads_hang_nothing_more_is_read(monkeypatch) -> None:
+    """Each holds a thread for good."""
+    monkeypatch.setattr(run_markers, "HANGS", 0.01)
+    never = threading.Event()
+    reader = MarkReader(lambda _pid, _most: never.wait() and None)
+    try:
+        before = threading.active_count()
+        for pid in range(10 * MOST_HUNG):
+            reader.known((pid, 1))
+        assert reader.wait(30)
+        reader.known((100_000, 1))
+        assert reader.known((100_000, 1)) is NO_MARKS
+        assert threading.active_count() - before <= MOST_HUNG
+    finally:
+        never.set()

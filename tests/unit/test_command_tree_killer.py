@@ -1,0 +1,409 @@
+"""The end of a run's process tree: both signals are sent in time, whatever becomes of the look for the rest."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import threading
+import time
+
+import pytest
+
+from jobscheduler.runner import Runner
+from jobscheduler.tasks import blind_spots
+from jobscheduler.tasks.command import task, tree_killer, tree_search
+from jobscheduler.tasks.command.processes import Process, everybody, marked
+from jobscheduler.tasks.command.run_markers import MARKS, NO_MARKS, MarkReader, Marks, marks_of
+from jobscheduler.tasks.command.tree_killer import HEAD_START, TreeEnd
+from jobscheduler.tasks.command.tree_search import TreeSearch
+from jobscheduler.tasks.stop_signals import StopSignals
+from tests.support.tasks import (
+    Log,
+    Pipe,
+    as_root,
+    context,
+    eventually,
+    execute,
+    failure,
+    in_thread,
+    is_gone,
+    job,
+    no_strangers,
+)
+
+__all__ = ["no_strangers"]
+
+DEAF = "trap '' TERM; while :; do sleep 0.01; done"
+
+
+class Spy:
+    """A main process that is nothing but a list of the signals that it got."""
+
+    pid = 2**22 + 1  # above every pid
+
+    def __init__(self, *, is_permitted: bool = True, ends_of: signal.Signals | None = None) -> None:
+        self.got: list[tuple[signal.Signals, bool]] = []
+        self._is_permitted = is_permitted
+        self._ends_of = ends_of
+
+    def send(self, *signals: signal.Signals, group: bool) -> bool:
+        """Take note of them."""
+        self.got += [(number, group) for number in signals]
+        return self._is_permitted
+
+    def has_ended(self) -> bool:
+        """Whether the signal came that ends it."""
+        return self._ends_of in [number for number, _ in self.got]
+
+
+@pytest.fixture
+def never():
+    """An event that comes at the end of the test only."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+def searching(adopted=tuple) -> TreeSearch:
+    return TreeSearch(adopted, MarkReader())
+
+
+def seen_through(tree: TreeEnd):
+    return tree.see_through(time.sleep)
+
+
+@pytest.fixture(autouse=True)
+def _short_grace(monkeypatch):
+    monkeypatch.setattr(tree_killer, "GRACE", 0.4)
+    monkeypatch.setattr(tree_killer, "KILL_WITHIN", 0.4)
+
+
+def test_a_look_that_never_returns_delays_neither_term_nor_kill_nor_the_end(never):
+    """TERM goes to the group then, since nothing is known of the rest."""
+    main, signals = Spy(ends_of=signal.SIGKILL), StopSignals()
+    search = searching(lambda: never.wait() and ())
+    search._round = lambda _: never.wait()  # not even the main process's own descendants are found
+    began = time.monotonic()
+    tree = TreeEnd(main, ("7", 1), signals, search=search)
+    assert seen_through(tree) == ()
+    assert main.got == [(signal.SIGTERM, True), (signal.SIGCONT, True), (signal.SIGKILL, True)]
+    assert signals.term_sent - began < HEAD_START + 1
+    assert signals.kill_sent - signals.term_sent < 0.4 + 1
+
+
+def test_a_lock_that_is_held_for_ever_delays_neither_term_nor_kill_nor_the_end():
+    """Neither that of the search nor that under which marks are read."""
+    main, signals, search = Spy(ends_of=signal.SIGKILL), StopSignals(), searching()
+    with search._lock, MARKS._lock:
+        seen_through(TreeEnd(main, ("7", 1), signals, search=search))
+    assert [number for number, _ in main.got] == [signal.SIGTERM, signal.SIGCONT, signal.SIGKILL]
+    assert signals.term_sent is not None
+    assert signals.kill_sent is not None
+
+
+def test_the_signals_are_sent_although_nothing_waits_for_the_end():
+    """The thread that would wait is got from one that may stand still."""
+    main, signals = Spy(ends_of=signal.SIGKILL), StopSignals()
+    TreeEnd(main, ("7", 1), signals, search=searching()).begin()
+    eventually(lambda: signals.kill_sent is not None)
+    assert [number for number, _ in main.got] == [signal.SIGTERM, signal.SIGCONT, signal.SIGKILL]
+
+
+def test_the_signals_are_sent_on_a_host_without_a_thread_left(monkeypatch):
+    """By the thread that waits for the end."""
+
+    def refuse(_thread):
+        raise RuntimeError("can't start new thread")
+
+    main, signals = Spy(ends_of=signal.SIGKILL), StopSignals()
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        seen_through(TreeEnd(main, ("7", 1), signals, search=searching()))
+    assert [number for number, _ in main.got] == [signal.SIGTERM, signal.SIGCONT, signal.SIGKILL]
+
+
+def test_a_process_that_outlives_kill_is_named():
+    signals = StopSignals()
+    (left,) = seen_through(TreeEnd(Spy(is_permitted=False), ("7", 1), signals, search=searching()))
+    assert (left.pid, left.why) == (Spy.pid, "not permitted")
+    assert signals.survivors == (left,)
+
+
+def test_a_record_names_the_processes_that_could_not_be_ended(monkeypatch, tmp_path):
+    """A setuid program that has become root, say: the kernel refuses the signals of an ordinary user."""
+    monkeypatch.setattr(task.Child, "send", lambda *_, **__: False)
+    monkeypatch.setattr(tree_killer, "send", lambda *_: False)
+    pipe, told = Pipe(tmp_path), context()
+    with in_thread(lambda: (pipe.pids(), told.stop("timeout"))):
+        failed = failure(f"echo $$ > {pipe.path}; exec sleep 3", told)
+    (left,) = told.signals.survivors
+    assert str(failed) == f"1 of its processes could not be ended: {left.pid} (sleep, not permitted)"
+    eventually(lambda: is_gone(left.pid))
+
+
+def test_a_time_limit_is_kept_by_a_real_service_loop_while_looks_hang(monkeypatch, never):
+    """From the limit to the record: a command that does not hear TERM is dead, and its record there, in time."""
+    monkeypatch.setattr(tree_killer, "descendants", lambda *_: never.wait() and [])
+    log = Log()
+    runner = Runner(log.record, log.emit)
+    run = runner.begin(job(own={"command": DEAF}, timeout=0.2), None)
+    began = time.monotonic()
+    record = run.attempt()
+    runner.close()
+    assert record.reason == "timeout"
+    assert dict(record.details)["signal"] == "SIGKILL"
+    assert time.monotonic() - began < 0.2 + HEAD_START + 0.8 + 2
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+def test_no_process_hears_term_twice(monkeypatch, tmp_path, never, hangs):
+    """A second one means `at once` to some programs. A child that is found late is no exception."""
+    if hangs:
+        monkeypatch.setattr(tree_killer, "descendants", lambda *_: never.wait() and [])
+    monkeypatch.setattr(tree_killer, "GRACE", 3.0)
+    pipe, heard, told, ready = Pipe(tmp_path), tmp_path / "heard", context(), tmp_path / "ready"
+    trap = f"n=0; trap 'echo x >> {heard}; n=1' TERM; "
+    wait_a_while = "while [ $n = 0 ]; do sleep 0.01; done; for i in 1 2 3 4 5 6 7 8 9; do sleep 0.05; done"
+    child = tmp_path / "child"
+    child.write_text(f"{trap} touch {ready}; {wait_a_while}")
+    start = f"sh {child} & while [ ! -e {ready} ]; do sleep 0.01; done; echo $$ > {pipe.path}"
+    command = f"{trap} {start}; {wait_a_while}; exit 3"
+    with in_thread(lambda: (pipe.pids(), told.stop("timeout"))):
+        failure(command, told)
+    assert heard.read_text() == "x\nx\n"
+
+
+def test_a_job_with_a_large_environment_is_known_by_its_mark(tmp_path):
+    """Its marks stand first in what it is given, and are found behind the rest when a shell has sorted it anew."""
+    pipe, told = Pipe(tmp_path), context()
+    env = {f"BIG_{number}": "x" * 10_000 for number in range(5)}
+    pids = []
+    with in_thread(lambda: (pids.extend(pipe.pids()), told.stop("timeout"))):
+        failure(f"setsid -f sh -c 'echo $$ > {pipe.path}; exec sleep 1000'; sleep 1000", told, env=env)
+    eventually(lambda: is_gone(pids[0]))
+
+
+@as_root
+def test_a_process_of_another_user_does_not_belong_to_a_run_whose_mark_it_carries(alice, mallory):
+    """It would be signalled, and if it cannot be ended it would keep the job from its next run."""
+    told = context()
+    variables = {"JOB_RUN_ID": told.run_id, "JOB_ATTEMPT": "1"}
+    with mallory.popen(["/bin/sleep", "1000"], env=variables) as stranger:
+        try:
+            eventually(lambda: marks_of(stranger.pid) not in (None, NO_MARKS))
+            with in_thread(lambda: (eventually(lambda: told.signals.has_processes), told.stop("timeout"))):
+                failed = failure("exec sleep 1000", told, user=alice.name)
+            assert told.signals.survivors == ()
+            assert "could not be ended" not in str(failed)
+            assert stranger.poll() is None
+        finally:
+            stranger.kill()
+
+
+@pytest.mark.parametrize(("uid", "belongs"), [(1, True), (0, True), (2, False), (None, False)])
+def test_the_mark_of_a_run_counts_on_processes_of_its_user_and_of_root(uid, belongs):
+    tree = TreeEnd(Spy(), ("7", 1), StopSignals(), search=searching(), owner=1)
+    marks = Marks(frozenset({b"7"}), frozenset({b"1"}), uid)
+    assert tree.owns(Process(5, 5, 1, 5, "S"), marks) == belongs
+
+
+def test_many_trees_share_a_look():
+    """Hundreds of runs that end together would else look at the same processes hundreds of times."""
+    looks = []
+    search = searching(lambda: looks.append(1) or ())
+    trees = tuple(TreeEnd(Spy(), (str(number), 1), StopSignals(), search=search) for number in range(50))
+    search._round(trees)
+    assert all(tree.first_look.is_set() for tree in trees)
+    assert looks == [1]
+
+
+def test_a_search_that_hangs_is_replaced(monkeypatch, never):
+    """By the next run that has to end."""
+    monkeypatch.setattr(tree_search, "HANGS", 0.1)
+    hangs = iter([True])
+    search = searching(lambda: (next(hangs, False) and never.wait() and ()) or ())
+    search.add(TreeEnd(Spy(), ("7", 1), StopSignals(), search=search))
+    eventually(lambda: search._since is not None and time.monotonic() - search._since > 0.1)
+    second = TreeEnd(Spy(ends_of=signal.SIGTERM), ("8", 1), StopSignals(), search=search)
+    assert seen_through(second) == ()
+
+
+class Large:
+    """A tree of so many processes that no look at it comes to an end before it is cut short."""
+
+    main_has_ended = True
+
+    def __init__(self, release: threading.Event) -> None:
+        self.first_look = threading.Event()
+        self.looks: list[float] = []
+        self._release = release
+
+    def owns(self, _process, _marks):
+        return False
+
+    def look(self, within, _adopted=()):
+        self.looks.append(within)
+        if within > tree_search.BRIEF:
+            self._release.wait(60)
+        else:
+            time.sleep(within)
+
+    def settle(self, *, has_ended):
+        return self._release.is_set()
+
+
+def test_a_large_tree_does_not_delay_the_end_of_others(never):
+    """A user may have thousands of processes in a run; that of another user has its end in time."""
+    search = TreeSearch(tuple, MarkReader(), TreeSearch(tuple, MarkReader()))
+    large = Large(never)
+    search.add(large)
+    eventually(lambda: large.looks)
+    for number in range(3):
+        small = TreeEnd(Spy(ends_of=signal.SIGTERM), (str(number), 1), StopSignals(), search=search)
+        assert seen_through(small) == ()
+    eventually(lambda: len(large.looks) == 2)
+    assert not large.first_look.is_set(), "the rest of it is not found yet"
+    never.set()
+    eventually(large.first_look.is_set)
+    eventually(lambda: search._trees == search._large._trees == ())
+
+
+def test_the_end_of_a_large_tree_is_seen(monkeypatch):
+    """By the search for large ones, also when that is what the adopted processes make of it."""
+    monkeypatch.setattr(tree_search, "BRIEF", 0.0)
+    search = TreeSearch(tuple, MarkReader(), TreeSearch(tuple, MarkReader()))
+    assert seen_through(TreeEnd(Spy(ends_of=signal.SIGTERM), ("7", 1), StopSignals(), search=search)) == ()
+
+
+def test_searches_that_come_back_do_not_count_as_hung_for_good(monkeypatch, never):
+    """A slow host would have no search any more, for the life of the service."""
+    monkeypatch.setattr(tree_search, "HANGS", 0.01)
+    started = threading.Semaphore(0)
+    search = searching(lambda: started.release() or (never.wait(60) and ()))
+    trees = [TreeEnd(Spy(), (str(number), 1), StopSignals(), search=search) for number in range(10)]
+    for tree in trees:
+        search.add(tree)
+        time.sleep(0.02)
+    eventually(lambda: search.add(trees[0]) and search.is_blind)
+    assert "are not ended" in "".join(blind_spots(search=search))
+    never.set()
+    eventually(lambda: not search._hung)
+    assert seen_through(TreeEnd(Spy(ends_of=signal.SIGTERM), ("8", 1), StopSignals(), search=search)) == ()
+
+
+def test_a_search_that_fails_is_replaced(monkeypatch):
+    """It would else count as one that is at work."""
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    faults = iter([True])
+
+    def adopted():
+        if next(faults, False):
+            raise ValueError("a line of /proc that cannot be read")
+        return ()
+
+    search = searching(adopted)
+    assert seen_through(TreeEnd(Spy(ends_of=signal.SIGTERM), ("7", 1), StopSignals(), search=search)) == ()
+
+
+def test_a_pid_that_was_given_away_is_not_part_of_the_tree(monkeypatch):
+    """Once the main process is reaped its pid may be that of another process."""
+    main, told = Spy(), []
+    stranger = Process(main.pid, 5, 1, main.pid, "S")
+    monkeypatch.setattr(tree_killer, "descendants", lambda roots, _: [stranger] if dict(roots) else [])
+    monkeypatch.setattr(tree_killer, "send", lambda process, *_: told.append(process))
+    tree = TreeEnd(main, ("7", 1), StopSignals(), search=searching())
+    tree.let_go()
+    assert not tree.owns(stranger, None)
+    tree.look(1.0)
+    tree._terminate()
+    assert told == []
+
+
+def test_a_run_that_is_not_stopped_sends_no_signal():
+    told = context()
+    execute("true", told)
+    told.stop("shutdown")
+    assert told.signals.term_sent is None
+
+
+HOP = """
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+int main(int count, char **words) {
+    signal(SIGTERM, count > 2 ? SIG_DFL : SIG_IGN);
+    close(0); close(1); close(2);
+    for (int left = 30000000 / atoi(words[1]); left > 0; left--) {
+        if (fork() > 0) _exit(0);
+        setsid();
+        usleep(atoi(words[1]));
+    }
+    return 0;
+}
+"""
+
+
+@pytest.fixture
+def hop(tmp_path) -> str:
+    """A program that hands over to a child in a session of its own, again and again, for 30 seconds."""
+    source, program = tmp_path / "hop.c", tmp_path / "hop"
+    source.write_text(HOP)
+    subprocess.run(["cc", "-o", str(program), str(source)], check=True)
+    return str(program)
+
+
+def hopping(run_id: str) -> set[int]:
+    """Find the processes of a run that are alive."""
+    return {process.pid for process in everybody() if not process.ended and marked(process.pid, [run_id])}
+
+
+@pytest.mark.parametrize("pause", [300_000, 50_000])
+@pytest.mark.parametrize("hears", ["", " hears"])
+def test_no_process_that_hands_over_by_fork_outlives_its_run(tmp_path, hop, pause, hears):
+    """It is another process at each look, so KILL goes to those that are found after the grace, too."""
+    pipe, told = Pipe(tmp_path), context()
+    command = f"{hop} {pause}{hears}; echo $$ > {pipe.path}; exec sleep 100"
+    with in_thread(lambda: (pipe.pids(), told.stop("timeout"))):
+        failure(command, told)
+    assert hopping(told.run_id) == set()
+    assert told.signals.survivors == ()
+    assert bool(hears) or told.signals.kill_sent is not None
+
+
+def test_what_hands_over_too_fast_to_be_caught_is_killed_or_named(tmp_path, hop):
+    """Never is a run recorded as ended without a word while a process of it goes on."""
+    pipe, told = Pipe(tmp_path), context()
+    with in_thread(lambda: (pipe.pids(), told.stop("timeout"))):
+        failure(f"{hop} 1000; echo $$ > {pipe.path}; exec sleep 100", told)
+    is_named = bool(told.signals.survivors)
+    until = time.monotonic() + 1
+    goes_on = any(hopping(told.run_id) for _ in iter(lambda: time.monotonic() < until, False))
+    try:
+        assert is_named or not goes_on
+    finally:
+        (tmp_path / "hop").unlink()
+
+
+def test_a_tree_has_ended_only_when_two_rounds_in_a_row_found_nothing(monkeypatch):
+    """A member that dies during a round may have forked another, which the next round finds."""
+    main = Spy(ends_of=signal.SIGTERM)
+    member = Process(main.pid - 1, 5, 1, main.pid - 1, "S")
+    monkeypatch.setattr(tree_killer, "descendants", lambda *_: [])
+    tree = TreeEnd(main, ("7", 1), StopSignals(), search=searching())
+    tree._terminate()
+    tree.look(1.0, [member])  # dead by now
+    assert not tree.settle(has_ended=True)
+    tree.look(1.0, [member])  # not reaped yet
+    assert not tree.settle(has_ended=True)
+    assert not tree.settle(has_ended=False)
+    assert not tree.settle(has_ended=True)
+    assert tree.settle(has_ended=True)
+
+
+def test_the_adopted_are_listed_again_after_their_marks_are_read():
+    """A process that was forked while the marks of its parent were read stands in the second list only."""
+    lists = iter([[Process(1, 1, 1, 1, "S")], [Process(2, 2, 1, 2, "S")]])
+    search = TreeSearch(lambda: next(lists, [Process(2, 2, 1, 2, "S")]), MarkReader(lambda *_: NO_MARKS))
+    adopted, is_whole = search._list_adopted()
+    assert [process.pid for process in adopted] == [1, 2]
+    assert is_whole

@@ -1,0 +1,484 @@
+"""The control socket: who listens, who asks, and what a client that misbehaves costs."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import select
+import socket
+import stat
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+from typing import Any, cast
+
+import pytest
+
+from jobscheduler.control import server
+from jobscheduler.control.admission import Limits, Place, Room
+from jobscheduler.control.client import Refusal, Unreachable, ask
+from jobscheduler.control.large_answers import MOST_OF_USER
+from jobscheduler.control.routes import application
+from jobscheduler.control.server import CannotListen, Control
+from jobscheduler.model import Problem
+from jobscheduler.status.snapshot import Impossible, Unknown
+from tests.support.service import wait_until
+from tests.support.throwaway_users import ThrowawayUser
+
+
+class Desk:
+    """Answers by rote, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, ...]] = []
+
+    def status(self) -> Mapping[str, Any]:
+        return {"pid": os.getpid()}
+
+    def jobs(self) -> Mapping[str, Any]:
+        return {"jobs": [{"job_id": f"job{number}", "text": "x" * 300} for number in range(1000)]}
+
+    def job(self, job_id: str) -> Mapping[str, Any]:
+        if job_id == "broken":
+            raise ZeroDivisionError("injected")
+        raise Unknown(Problem(f"there is no job `{job_id}`", help="did you mean `x`?"))
+
+    def run(self, job_id: str, by: str, within: tuple[str, ...] = ()) -> Mapping[str, Any]:
+        self.asked.append(("run", job_id, by))
+        raise Impossible(Problem("the service is stopping"))
+
+    def pause(self, job_id: str, by: str) -> Mapping[str, Any]:
+        self.asked.append(("pause", job_id, by))
+        return {"changed": True}
+
+    def resume(self, job_id: str, by: str) -> Mapping[str, Any]:
+        self.asked.append(("resume", job_id, by))
+        return {"changed": True}
+
+    def outcome(self, run_id: str, wait: float) -> Mapping[str, Any]:
+        return {"run_id": run_id, "wait": wait}
+
+
+@pytest.fixture
+def desk() -> Desk:
+    """Who answers."""
+    return Desk()
+
+
+@pytest.fixture
+def faults() -> list[str]:
+    """What the application complained of."""
+    return []
+
+
+@pytest.fixture
+def path(tmp_path: Path, desk: Desk, faults: list[str]) -> Iterator[Path]:
+    """A socket that is listened on."""
+    made = tmp_path / "control.sock"
+    with Control(made, application(desk, faults.append)):
+        yield made
+
+
+def raw(path: Path, data: bytes) -> bytes:
+    """Send bytes and return everything that comes back."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(20)
+        client.connect(str(path))
+        client.sendall(data)
+        client.shutdown(socket.SHUT_WR)
+        answer = b""
+        try:
+            while part := client.recv(65536):
+                answer += part
+        except ConnectionResetError:
+            pass
+        return answer
+
+
+def test_only_owner_and_group_may_ask(path: Path) -> None:
+    """Mode 0660, from the first moment that others can see it."""
+    assert stat.S_IMODE(path.stat().st_mode) == 0o660
+    assert [one.name for one in path.parent.iterdir()] == [path.name]
+
+
+def test_each_question_has_its_path(path: Path, desk: Desk) -> None:
+    """Ids may hold what would mean something in a path."""
+    assert ask(path, "GET", "/v1/status") == {"pid": os.getpid()}
+    assert len(ask(path, "GET", "/v1/jobs")["jobs"]) == 1000
+    assert ask(path, "GET", "/v1/runs/abc?wait=1e9") == {"run_id": "abc", "wait": 30.0}
+    assert ask(path, "GET", "/v1/runs/abc?wait=-1")["wait"] == ask(path, "GET", "/v1/runs/abc?wait=nan")["wait"] == 0
+    assert ask(path, "POST", "/v1/jobs/a.b%2Fc/pause") == {"changed": True}
+    assert ask(path, "POST", "/v1/jobs/x/resume") == {"changed": True}
+    assert desk.asked == [("pause", "a.b/c", str(os.getuid())), ("resume", "x", str(os.getuid()))]
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "status", "message"),
+    [
+        ("GET", "/v1/jobs/nope", 404, "there is no job `nope`"),
+        ("POST", "/v1/jobs/x/run", 409, "the service is stopping"),
+        ("PUT", "/v1/jobs/x/run", 405, "`PUT` is not what this path takes"),
+        ("GET", "/v1/jobs/x/run", 404, "there is no job `x/run`"),
+        ("GET", "/v1/jobs/%C3%A9%2F..", 404, "there is no job `é/..`"),
+        ("DELETE", "/v1/jobs/x", 405, "`DELETE` is not what this path takes"),
+        ("GET", "/", 404, "there is nothing at `/`"),
+        ("GET", "/v1/status/", 404, "there is nothing at `/v1/status/`"),
+        ("GET", "/v2/status", 404, "there is nothing at `/v2/status`"),
+        ("GET", "/v1/runs/x?wait=soon", 400, "`wait` is a number of seconds"),
+        ("GET", "/v1/jobs/broken", 500, "the service failed to answer; see log"),
+    ],
+)
+def test_a_no_says_why(path: Path, faults: list[str], method: str, target: str, status: int, message: str) -> None:
+    """As JSON with a message and, where there is one, the way out; a fault of ours is told to the log."""
+    with pytest.raises(Refusal) as no:
+        ask(path, method, target)
+    assert (no.value.status, no.value.problem.message) == (status, message)
+    assert faults == (["/v1/jobs/broken: ZeroDivisionError: injected"] if status == 500 else [])
+
+
+def test_random_bytes_cost_nothing_but_their_own_connection(path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Two hundred of them, of all lengths; nothing is printed, and the next question is answered."""
+    random = Random(7)
+    for _ in range(200):
+        start = random.choice([b"", b"GET /v1/status HTTP/1.1\r\n", b"POST ", b"GET / HTTP/9.9\r\n\r\n", b"\r\n" * 5])
+        answer = raw(path, start + random.randbytes(random.choice([0, 1, 10, 1000, 100_000])))
+        assert not answer or json.loads(answer.partition(b"\r\n\r\n")[2] or answer)
+    assert ask(path, "GET", "/v1/status")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_two_hundred_clients_at_once_are_all_answered(path: Path) -> None:
+    """Half of them ask for something large."""
+    with ThreadPoolExecutor(200) as pool:
+        targets = ["/v1/status", "/v1/jobs"] * 100
+        answers = list(pool.map(lambda target: ask(path, "GET", target), targets))
+    assert sum("pid" in one for one in answers) == 100
+    assert sum(len(one.get("jobs", ())) for one in answers) == 100_000
+
+
+def test_clients_that_hang_do_not_keep_others_waiting(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred that send half a request, or read nothing of a large answer; they are let go of in time."""
+    before = threading.active_count()
+    clients = [socket.socket(socket.AF_UNIX) for _ in range(100)]
+    monkeypatch.setattr(server._Handler, "timeout", 1.0)
+    for number, client in enumerate(clients):
+        client.connect(str(path))
+        client.sendall(b"GET /v1/jobs HTTP/1.0\r\n\r\n" if number % 2 else b"GET /v1/jo")
+    assert ask(path, "GET", "/v1/status")
+    wait_until(lambda: threading.active_count() <= before + 1, why="their threads have ended")
+    for client in clients:
+        client.close()
+
+
+def test_a_client_that_drips_is_cut_off_in_the_end(tmp_path: Path, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However busy it keeps the connection."""
+    monkeypatch.setattr(server, "LONGEST", 0.0)
+    with Control(tmp_path / "s", application(desk, print)) as control, socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(tmp_path / "s"))
+        client.sendall(b"G")
+        wait_until(lambda: control._server is not None and control._server._open)
+        control.tend(1e12)
+        assert client.recv(10) == b""
+
+
+def test_more_clients_than_there_is_room_for_are_closed(
+    tmp_path: Path, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Threads are bounded; who has a place keeps it."""
+    monkeypatch.setattr(server, "MOST", 2)
+    monkeypatch.setattr(server, "QUEUED", 0.05)
+    path = tmp_path / "s"
+    with Control(path, application(desk, print)) as control:
+        first = [socket.socket(socket.AF_UNIX) for _ in range(2)]
+        for one in first:
+            one.connect(str(path))
+        wait_until(lambda: control._server is not None and len(control._server._open) == 2)
+        third = socket.socket(socket.AF_UNIX)
+        third.connect(str(path))
+        assert control._server is not None
+        wait_until(control._server._room.waiting)
+        control.tend(time.monotonic() + 1)
+        assert third.recv(1) == b""
+        third.close()
+        assert not any(one.recv(1, socket.MSG_DONTWAIT) for one in first if readable(one))
+        for one in first:
+            one.close()
+        wait_until(lambda: control._server is not None and not control._server._open)
+        assert ask(path, "GET", "/v1/status")
+
+
+def readable(client: socket.socket) -> bool:
+    """Tell whether something has come, or the other end has closed."""
+    return bool(select.select([client], [], [], 0)[0])
+
+
+def test_a_burst_of_clients_waits_for_its_turn(tmp_path: Path, desk: Desk) -> None:
+    """More of one user at once than are answered at once, and than a queue usually has: all are answered."""
+    with Control(tmp_path / "s", application(desk, print)), ThreadPoolExecutor(300) as pool:
+        assert len(list(pool.map(lambda _: ask(tmp_path / "s", "GET", "/v1/status"), range(300)))) == 300
+
+
+@pytest.mark.parametrize("room", [(1, 1), (8, 4)])
+def test_the_places_of_a_burst_are_given_back(
+    tmp_path: Path, desk: Desk, monkeypatch: pytest.MonkeyPatch, room: tuple[int, int]
+) -> None:
+    """However few there are, one after the other."""
+    monkeypatch.setattr(server, "MOST", room[0])
+    monkeypatch.setattr(server, "MOST_OF_USER", room[1])
+    with Control(tmp_path / "s", application(desk, print)) as control, ThreadPoolExecutor(100) as pool:
+        assert len(list(pool.map(lambda _: ask(tmp_path / "s", "GET", "/v1/status"), range(100)))) == 100
+        wait_until(lambda: control._server is not None and not control._server._open)
+
+
+# --- what a hostile client costs -------------------------------------------------------------------------
+
+
+def test_the_head_of_a_request_is_bounded_as_a_whole(path: Path) -> None:
+    """Each line of it may be long, and there may be many; together they have 16 KiB."""
+    many = b"GET /v1/status HTTP/1.0\r\n" + b"".join(b"X-%d: %s\r\n" % (n, b"y" * 300) for n in range(90)) + b"\r\n"
+    for head in (many, b"GET /v1/status HTTP/1.0\r\nX: " + b"y" * 60_000, b"GET /" + b"y" * 60_000):
+        answer = raw(path, head)
+        assert (answer.split(b" ")[1], b"at most 16384 bytes" in answer) == (b"431", True)
+    fits = b"GET /v1/status HTTP/1.0\r\nX: " + b"y" * 16_000 + b"\r\n\r\n"
+    assert raw(path, fits).startswith(b"HTTP/1.0 200")
+
+
+def test_large_heads_on_many_connections_cost_no_memory(path: Path) -> None:
+    """Forty clients send as many headers as are taken, each as long as is taken, and stay."""
+    before = resident()
+    clients = [socket.socket(socket.AF_UNIX) for _ in range(40)]
+    for client in clients:
+        client.settimeout(5)
+        client.connect(str(path))
+    with ThreadPoolExecutor(40) as pool:
+        list(pool.map(flood, clients))
+    grown = resident() - before
+    for client in clients:
+        client.close()
+
+    assert grown < 30 * 1024
+    assert ask(path, "GET", "/v1/status")
+
+
+def flood(client: socket.socket) -> None:
+    """Send 99 headers of 65 kB, and no end of the head."""
+    with suppress(OSError):
+        client.sendall(b"GET /v1/status HTTP/1.0\r\n")
+        for number in range(99):
+            client.sendall(b"X-%d: %s\r\n" % (number, b"y" * 65_000))
+
+
+def resident() -> int:
+    """The memory of this process, in KiB."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4
+
+
+HOLD = """
+import socket, sys, time
+clients = [socket.socket(socket.AF_UNIX) for _ in range(int(sys.argv[2]))]
+for client in clients:
+    client.connect(sys.argv[1])
+print("held", flush=True)
+time.sleep(60)
+"""
+
+
+def test_one_user_cannot_take_the_places_of_another(mallory: ThrowawayUser, desk: Desk) -> None:
+    """Who may ask the service can keep connections open, but only so many of them."""
+    with TemporaryDirectory() as directory:
+        path = Path(directory) / "s"
+        path.parent.chmod(0o755)
+        with Control(path, application(desk, print)) as control:
+            path.chmod(0o666)
+            held = mallory.popen(["/usr/bin/python3", "-c", HOLD, str(path), "350"], stdout=subprocess.PIPE)
+            assert held.stdout is not None
+            held.stdout.readline()
+            began = time.monotonic()
+            assert ask(path, "GET", "/v1/status")
+            assert time.monotonic() - began < 2
+            assert control._server is not None
+            connections = control._server._open
+            wait_until(lambda: len(connections) <= server.MOST_OF_USER)  # one more is there until the oldest has gone
+            held.kill()
+            held.wait()
+            held.stdout.close()
+
+
+def test_places_are_given_by_user_and_in_turn() -> None:
+    """Those who wait come in when there is room, the users one after the other; beyond the bounds there is none."""
+    room: Room[str] = Room(Limits(open=3, open_of_user=2, waiting=3, waiting_of_user=2))
+    places = [room.enter(*one, now=1.0) for one in (("a1", 1), ("a2", 1), ("a3", 1), ("a4", 1), ("a5", 1), ("b1", 2))]
+
+    assert places == [*[Place.OPEN] * 2, *[Place.WAITING] * 2, Place.NONE, Place.OPEN]
+    assert room.enter("b2", 2, now=2.0) is Place.WAITING
+    assert room.enter("c1", 3, now=2.0) is Place.NONE
+    assert room.leave("b1") == "b2"
+    assert room.leave("a1") == "a3"
+    assert room.leave("a5") is None
+    assert (room.expired(before=1.5), room.expired(before=9.0)) == (["a4"], [])
+
+
+def test_large_answers_of_one_user_come_one_after_the_other() -> None:
+    """So that clients that read nothing do not fill the memory with answers; other users do not wait for them."""
+    app = application(Desk(), print)
+
+    def jobs(user: int) -> Iterable[bytes]:
+        environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/v1/jobs", "control.uid": user}
+        return app(environ, lambda *_: None)
+
+    held = [jobs(1) for _ in range(MOST_OF_USER)]
+    assert all(len(b"".join(one)) > 300_000 for one in (jobs(2), jobs(3)))
+    with ThreadPoolExecutor(1) as pool:
+        third = pool.submit(jobs, 1)
+        assert wait([third], timeout=0.2).not_done
+        for one in held:
+            cast("Any", one).close()
+        assert len(b"".join(third.result(20))) > 300_000
+
+
+def test_a_client_that_does_not_read_gives_its_turn_back(
+    path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """When the server has lost patience, of which it says nothing."""
+    monkeypatch.setattr(server._Handler, "timeout", 0.5)
+    clients = [socket.socket(socket.AF_UNIX) for _ in range(MOST_OF_USER)]
+    for client in clients:
+        client.connect(str(path))
+        client.sendall(b"GET /v1/jobs HTTP/1.0\r\n\r\n")
+    assert len(ask(path, "GET", "/v1/jobs")["jobs"]) == 1000
+    for client in clients:
+        client.close()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_socket_that_somebody_removed_is_made_again(tmp_path: Path, desk: Desk) -> None:
+    """Somebody cleans up too well; the service does not have to be restarted."""
+    path = tmp_path / "run" / "s"
+    path.parent.mkdir()
+    with Control(path, application(desk, print)) as control:
+        path.unlink()
+        control.tend(0.0)
+        assert ask(path, "GET", "/v1/status")
+        path.unlink()
+        path.parent.rmdir()
+        control.tend(0.0)
+        path.parent.mkdir()
+        control.tend(0.0)
+        assert ask(path, "GET", "/v1/status")
+    assert not path.exists()
+
+
+def test_a_stale_socket_is_replaced_and_a_live_one_is_not(path: Path, desk: Desk) -> None:
+    """Stale is what a crash left behind: nobody listens."""
+    with pytest.raises(CannotListen) as cannot, Control(path, application(desk, print)):
+        pass
+    assert "is in use by another service" in str(cannot.value)
+    assert ask(path, "GET", "/v1/status")
+
+    stale = path.with_name("stale")
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(stale))
+        left.listen()
+    with Control(stale, application(desk, print)):
+        assert ask(stale, "GET", "/v1/status")
+    assert not stale.exists()
+
+
+def test_the_end_of_one_service_does_not_take_the_socket_of_the_next(tmp_path: Path, desk: Desk) -> None:
+    """What stands under the name by then is not its own."""
+    path = tmp_path / "s"
+    with Control(path, application(desk, print)):
+        path.unlink()
+        with Control(path, application(desk, print)):
+            pass
+        path.touch()
+    assert path.exists()
+
+
+@pytest.mark.parametrize(
+    ("prepare", "message", "help_"),
+    [
+        (lambda path: path.write_text("mine"), "there is a file of that name", "`--socket FILE`"),
+        (lambda path: path.mkdir(), "there is a file of that name", "`--socket FILE`"),
+        (lambda path: path.parent.rmdir(), "does not exist", "`mkdir -p "),
+    ],
+    ids=["file", "directory", "no directory"],
+)
+def test_a_socket_that_cannot_be_made_says_why(
+    tmp_path: Path, desk: Desk, prepare: Callable[[Path], object], message: str, help_: str
+) -> None:
+    """What is in its place is left alone."""
+    path = tmp_path / "run" / "control.sock"
+    path.parent.mkdir()
+    prepare(path)
+    with pytest.raises(CannotListen) as cannot, Control(path, application(desk, print)):
+        pass
+    assert message in cannot.value.problem.message
+    assert help_ in (cannot.value.problem.help or "")
+    assert not path.is_file() or path.read_text() == "mine"
+
+
+def test_a_path_that_is_too_long_for_a_socket_says_so(tmp_path: Path, desk: Desk) -> None:
+    """The kernel's limit, which few know."""
+    with (
+        pytest.raises(CannotListen, match="at most 107 bytes"),
+        Control(tmp_path / ("x" * 120), application(desk, print)),
+    ):
+        pass
+
+
+def test_a_service_that_is_not_there_is_told_with_the_way_out(tmp_path: Path) -> None:
+    """No socket, nobody behind it, no answer in time."""
+    with pytest.raises(Unreachable, match="there is no socket"):
+        ask(tmp_path / "none", "GET", "/v1/status")
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(tmp_path / "left"))
+    with pytest.raises(Unreachable, match="nobody listens") as gone:
+        ask(tmp_path / "left", "GET", "/v1/status")
+    assert "systemctl status jobscheduler" in (gone.value.problem.help or "")
+
+
+def test_an_answer_that_is_none_is_not_believed(tmp_path: Path) -> None:
+    """Somebody else listens there."""
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(path))
+        other.listen()
+
+        def answer() -> None:
+            connection, _ = other.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(b"HTTP/1.0 200 OK\r\n\r\nhello")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(Unreachable, match="does not answer"):
+            ask(path, "GET", "/v1/status")
+        thread.join()
+
+
+def test_the_answer_is_plain_http_with_json(path: Path) -> None:
+    """So that `curl --unix-socket` and any language's client can ask."""
+    head, _, body = raw(path, b"GET /v1/status HTTP/1.1\r\nHost: localhost\r\n\r\n").partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.0 200 OK\r\n")
+    assert b"Content-Type: application/json" in head
+    assert json.loads(body)["pid"] == os.getpid()
+    assert http.client.responses[200] == "OK"
+
+
+def test_no_other_file_gets_the_mode_of_the_socket(tmp_path: Path) -> None:
+    """In a directory of a stranger's a link may take the socket's place while it is made."""
+    victim, link = tmp_path / "victim", tmp_path / ".link"
+    victim.touch(0o600)
+    link.symlink_to(victim)
+    server._open_to_group(link)
+    server._open_to_group(victim)
+    assert victim.stat().st_mode & 0o777 == 0o600

@@ -1,0 +1,158 @@
+"""The jobs directory as a source: complete answers, or none."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from jobscheduler.jobs.directory import DirectorySource, is_job_file
+from jobscheduler.jobs.sources import SourceUnavailable
+from jobscheduler.util.trust import Rules
+from tests.support.service import wait_until
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Act as an ordinary user; one that already is stays who it is."""
+    former = os.geteuid()
+    if former == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if former == 0:
+            os.seteuid(0)
+
+
+@pytest.mark.parametrize(
+    ("name", "is_one"),
+    [("a.json", True), (".a.json", False), ("a.json~", False), ("a.JSON", False), ("a.txt", False), (".json", False)],
+)
+def test_only_visible_json_files_are_jobs(name: str, is_one: bool) -> None:
+    """Editors' temporary files and backups are nobody's."""
+    assert is_job_file(name) is is_one
+
+
+def test_a_listing_tells_states_apart(tmp_path: Path) -> None:
+    """Equal signatures for what was not changed, different ones for every change of content or mode."""
+    path = tmp_path / "a.json"
+    path.write_text("one")
+    (tmp_path / "b.json").write_text("b")
+    source = DirectorySource(tmp_path)
+
+    def signatures() -> dict[str, object]:
+        with source.look() as view:
+            return dict(view.listing())
+
+    first = signatures()
+    assert signatures() == first
+    path.write_text("two")
+    second = signatures()
+    assert second["a.json"] != first["a.json"]
+    assert second["b.json"] == first["b.json"]
+    path.chmod(0o600)
+    assert signatures()["a.json"] != second["a.json"]
+
+
+def test_a_file_that_may_not_be_read_is_a_problem_of_its_own(tmp_path: Path) -> None:
+    """With the command that lets the service's group in, and no others: there may be a password in it."""
+    path = tmp_path / "a.json"
+    path.write_text("{}")
+    path.chmod(0)
+    tmp_path.chmod(0o755)
+    source = DirectorySource(tmp_path, Rules(65534))
+    with source.look() as view, as_nobody():
+        found = view.read("a.json")
+
+    assert found.problem is not None
+    assert found.problem.help is not None
+    assert "a+r" not in found.problem.help
+    assert "`chgrp nogroup " in found.problem.help
+    assert found.problem.host
+
+
+@pytest.mark.parametrize("kind", ["missing", "file", "unreadable"])
+def test_a_directory_that_cannot_be_read_is_unavailable(tmp_path: Path, kind: str) -> None:
+    """The reason says what is the matter."""
+    path = tmp_path / "jobs.d"
+    if kind == "file":
+        path.write_text("")
+    elif kind == "unreadable":
+        path.mkdir(mode=0)
+    with as_nobody(), pytest.raises(SourceUnavailable, match=str(path)), DirectorySource(path).look():
+        pass
+
+
+def test_a_deleted_directory_is_unavailable_and_not_empty(tmp_path: Path) -> None:
+    """Also when it was open before it went."""
+    path = tmp_path / "jobs.d"
+    path.mkdir()
+    with DirectorySource(path).look() as view:
+        path.rmdir()
+        with pytest.raises(SourceUnavailable):
+            view.listing()
+        with pytest.raises(SourceUnavailable):
+            view.read("a.json")
+
+
+def test_what_is_gone_is_gone(tmp_path: Path) -> None:
+    """No problem and no content."""
+    with DirectorySource(tmp_path).look() as view:
+        assert view.read("a.json").gone
+
+
+def test_a_directory_made_again_with_the_same_inode_is_another_one(tmp_path: Path) -> None:
+    """File systems give the inode of what was deleted to what is made next; an empty one is still not believed."""
+    path = tmp_path / "jobs.d"
+    path.mkdir()
+    (path / "a.json").write_text("{}")
+    source = DirectorySource(path)
+    with source.look() as view:
+        view.listing()
+    before, inode = source.identity(), path.stat().st_ino
+    (path / "a.json").unlink()
+    path.rmdir()
+    for number in range(300):
+        made = tmp_path / str(number)
+        made.mkdir()
+        if made.stat().st_ino == inode:
+            break
+    else:
+        pytest.skip("this file system did not use the inode again")
+    made.rename(path)
+
+    assert source.identity() != before
+    with source.look() as view, pytest.raises(SourceUnavailable, match="another directory and empty"):
+        view.listing()
+
+
+def test_a_linked_file_is_as_young_as_the_newest_link_to_it(tmp_path: Path) -> None:
+    """It is put there with the link, however old the target is."""
+    (tmp_path / "jobs").mkdir(mode=0o755)
+    target, hop, link = tmp_path / "target", tmp_path / "hop", tmp_path / "jobs" / "a.json"
+    target.write_text("{}")
+    target.chmod(0o644)
+    made = target.stat().st_ctime
+
+    def written() -> float:
+        with DirectorySource(tmp_path / "jobs").look() as view:
+            found = view.read("a.json")
+        assert found.problem is None
+        return found.written
+
+    wait_until(lambda: time.time() > made + 0.05)
+    hop.symlink_to(target)
+    link.symlink_to(hop)
+    assert written() == link.lstat().st_ctime > made
+    wait_until(lambda: time.time() > link.lstat().st_ctime + 0.05)
+    (tmp_path / "new").symlink_to(target)
+    (tmp_path / "new").rename(hop)
+    assert written() == hop.lstat().st_ctime > link.lstat().st_ctime
+    wait_until(lambda: time.time() > hop.lstat().st_ctime + 0.05)
+    target.write_text("{} ")
+    assert written() == target.stat().st_ctime > hop.lstat().st_ctime

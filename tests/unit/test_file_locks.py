@@ -1,0 +1,282 @@
+"""Locks of a service: no other user can hold them, and a second service of the same user finds them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from jobscheduler.runlog import LogFile
+from jobscheduler.service.startup import CannotStart, Claim
+from jobscheduler.util import file_locks
+from jobscheduler.util.file_locks import Held, LockFile, Locks, holders_of, is_trusted, name_for
+from tests.support.service import ROOT, Service, job
+from tests.support.throwaway_users import ThrowawayUser
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="acts as other users, which only root can")
+
+
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """A directory that all users may look into."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="locks-") as made:
+        Path(made).chmod(0o755)
+        yield Path(made)
+
+
+@contextmanager
+def flock_by(user: ThrowawayUser, path: Path, *, shared: bool = False) -> Iterator[int]:
+    """Have a user hold `flock` on a path; give the process id."""
+    script = 'exec 9<"$1"; flock $2 9 && echo held; read x'
+    command = ["sh", "-c", script, "sh", str(path), "-s" if shared else "-x"]
+    with user.popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd="/") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"held\n"
+        yield process.pid
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+@as_root
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("what", ["directory", "log"])
+def test_no_other_user_can_keep_a_service_from_starting(
+    public: Path, alice: ThrowawayUser, what: str, *, shared: bool
+) -> None:
+    """Who can read the jobs directory or the log can lock it; the service starts, and says nothing of another one."""
+    service = Service(public)
+    try:
+        service.write("a.json", job("a"))
+        service.jobs.chmod(0o755)
+        service.log.touch()
+        service.log.chmod(0o644)
+        with flock_by(alice, service.jobs if what == "directory" else service.log, shared=shared):
+            service.start()
+            service.wait_for("SUCCESS", job_id="a")
+            assert service.words("directory.shared") == []
+            assert service.stop() == 0
+    finally:
+        service.close()
+
+
+@as_root
+def test_a_service_finds_another_one_whose_lock_a_stranger_tries_to_hide(public: Path, alice: ThrowawayUser) -> None:
+    """A stranger's lock on the directory changes nothing for the lock that counts."""
+    with flock_by(alice, public), Claim(public) as first:
+        with pytest.raises(CannotStart, match=f"is in use by process {os.getpid()}"), Claim(public):
+            pass
+        assert first.renew() is None
+
+
+def test_what_a_killed_service_leaves_is_no_lock(tmp_path: Path) -> None:
+    """The next one starts, with nothing to clean up by hand."""
+    script = f"""
+        import sys, time; sys.path.insert(0, {str(ROOT)!r})
+        from pathlib import Path
+        from jobscheduler.util.file_locks import LockFile
+        one = LockFile(Path({str(tmp_path)!r}), "x.lock"); one.take(); print("held", flush=True); time.sleep(60)
+    """
+    with subprocess.Popen([sys.executable, "-c", script.replace("\n        ", "\n")], stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"held\n"
+        with pytest.raises(Held) as held:
+            LockFile(tmp_path, "x.lock").take()
+        assert held.value.pid == other.pid
+        other.send_signal(signal.SIGKILL)
+    assert [path.name for path in tmp_path.iterdir()] == ["x.lock"]
+    again = LockFile(tmp_path, "x.lock")
+    again.take()
+    assert (tmp_path / "x.lock").stat().st_mode & 0o777 == 0o600
+    again.release()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("planted", ["link", "readable file", "directory", "fifo"])
+def test_a_lock_file_that_others_made_or_may_open_is_not_used(tmp_path: Path, planted: str) -> None:
+    """Nor is anything written through it."""
+    file, victim = tmp_path / "x.lock", tmp_path / "victim"
+    victim.write_text("kept")
+    match planted:
+        case "link":
+            file.symlink_to(victim)
+        case "readable file":
+            file.write_text("kept")
+            file.chmod(0o644)
+        case "directory":
+            file.mkdir()
+        case "fifo":
+            os.mkfifo(file, 0o600)
+    with pytest.raises(OSError, match=r"\[Errno"):
+        LockFile(tmp_path, "x.lock").take()
+    assert victim.read_text() == "kept"
+
+
+def test_a_holder_that_removes_its_file_in_between_hands_over_no_stale_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was opened may have been unlinked since: it is made again, and that is what is locked."""
+    real, left = file_locks.lock, [1, 2]
+
+    def removing(descriptor: int) -> bool:
+        if left:
+            left.pop()
+            (tmp_path / "x.lock").unlink()
+        return real(descriptor)
+
+    monkeypatch.setattr(file_locks, "lock", removing)
+    one = LockFile(tmp_path, "x.lock")
+    one.take()
+    assert left == []
+    with pytest.raises(Held):
+        LockFile(tmp_path, "x.lock").take()
+    one.release()
+
+
+@as_root
+def test_another_users_service_finds_that_of_root_and_root_is_not_kept_by_theirs(
+    tmp_path: Path, alice: ThrowawayUser
+) -> None:
+    """Only root can open root's lock files, so that what is locked there is a service of root's."""
+    name = name_for("jobs", tmp_path.stat())
+    locks = Locks(name)
+    locks.take()
+    try:
+        assert holders_of((file_locks.ROOT_FOLDER / name).stat()) == [os.getpid()]
+        os.setegid(alice.gid)
+        os.seteuid(alice.uid)
+        with pytest.raises(Held) as held:
+            Locks(name).take()
+        assert held.value.pid == os.getpid()
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        locks.release()
+    try:
+        os.seteuid(alice.uid)
+        theirs = Locks(name)
+        theirs.take()
+        with pytest.raises(Held):
+            Locks(name).take()
+    finally:
+        os.seteuid(0)
+    mine = Locks(name)
+    mine.take()
+    mine.release()
+    os.seteuid(alice.uid)
+    theirs.release()
+    os.seteuid(0)
+
+
+@as_root
+def test_a_lock_of_a_strangers_process_or_of_one_that_is_gone_is_no_hint_of_a_service(alice: ThrowawayUser) -> None:
+    """All of its user ids count: the real one of a setuid program is that of the user who started it."""
+    with alice.popen(["sleep", "60"]) as process:
+        assert not is_trusted(process.pid)
+        process.kill()
+    assert not is_trusted(process.pid)
+    assert is_trusted(os.getpid())
+
+
+def test_a_directory_that_takes_the_place_is_locked_and_the_former_one_given_free(tmp_path: Path) -> None:
+    """A second service may have that then, and none the new one."""
+    jobs, former = tmp_path / "jobs.d", tmp_path / "former"
+    jobs.mkdir()
+    with Claim(jobs) as claim:
+        jobs.rename(former)
+        jobs.mkdir()
+        assert claim.renew() is None
+        with Claim(former):
+            pass
+        with pytest.raises(CannotStart), Claim(jobs):
+            pass
+
+
+def test_a_directory_that_another_service_has_is_ours_when_that_ends(tmp_path: Path) -> None:
+    """It is asked for again, and then held."""
+    jobs, others = tmp_path / "jobs.d", tmp_path / "others"
+    jobs.mkdir()
+    others.mkdir()
+    with Claim(jobs) as claim:
+        other = Claim(others)
+        other.__enter__()
+        jobs.rename(tmp_path / "former")
+        others.rename(jobs)
+        assert claim.renew() == os.getpid()
+        other.__exit__(None, None, None)
+        assert claim.renew() is None
+
+
+def test_a_lock_on_the_directory_whose_holder_is_in_another_container_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does not refuse a start: no one can tell whether that is a service."""
+    with Claim(tmp_path) as claim:
+        with _held(tmp_path):
+            monkeypatch.setattr("jobscheduler.service.startup.holders_of", lambda found: [])
+            assert claim.renew() == 0
+        assert claim.renew() is None
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[None]:
+    descriptor = os.open(path, os.O_RDONLY)
+    assert file_locks.lock(descriptor)
+    yield
+    os.close(descriptor)
+
+
+def test_two_services_with_one_log_find_each_other_through_a_link(tmp_path: Path) -> None:
+    """The lock stands beside the file that a link leads to."""
+    log, link = tmp_path / "s.log", tmp_path / "elsewhere" / "l.log"
+    link.parent.mkdir()
+    first, second = LogFile(log, 10**6, 1), LogFile(link, 10**6, 1)
+    assert first.claim() is None
+    link.symlink_to(log)
+    assert second.claim() == os.getpid()
+    first.close()
+    assert second.claim() is None
+    second.close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "s.log"]
+
+
+_TAKE = """
+import os, socket, sys
+os.mkdir(sys.argv[1])
+with socket.socket(socket.AF_UNIX) as one:
+    one.bind("\\0" + sys.argv[2]); one.listen(1); print("taken", flush=True); input()
+"""
+
+
+@pytest.mark.parametrize("is_socket_taken", [False, True])
+@as_root
+def test_a_stranger_who_takes_the_folder_of_the_lock_switches_no_protection_off(
+    public: Path, alice: ThrowawayUser, mallory: ThrowawayUser, *, is_socket_taken: bool
+) -> None:
+    """A second service is refused all the same; if no lock can be had at all, the first one is, and says so."""
+    folder = f"/tmp/jobscheduler-{alice.uid}"
+    shutil.rmtree(folder, ignore_errors=True)  # that of an earlier test
+    address = f"jobscheduler-{alice.uid}-{name_for('jobs', public.stat())}" if is_socket_taken else "another"
+    command = ["/usr/bin/python3", "-c", _TAKE, folder, address]
+    with mallory.popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd="/") as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"taken\n"
+            os.seteuid(alice.uid)
+            if is_socket_taken:
+                with pytest.raises(CannotStart, match="cannot be locked against a second service"), Claim(public):
+                    pass
+                return
+            with Claim(public), pytest.raises(CannotStart, match=f"in use by process {os.getpid()}"), Claim(public):
+                pass
+        finally:
+            os.seteuid(0)
+            process.kill()
+            shutil.rmtree(folder)

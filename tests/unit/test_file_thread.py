@@ -1,0 +1,78 @@
+"""The thread that reads files, and the end of a process whose main thread is stuck."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jobscheduler.service import forced_exit
+from jobscheduler.service.file_thread import FileThread
+from tests.support.service import ROOT, wait_until
+
+
+@pytest.fixture
+def release() -> Iterator[threading.Event]:
+    """What lets calls that hang come back; set at the end."""
+    made = threading.Event()
+    yield made
+    made.set()
+
+
+def test_the_file_thread_does_work_of_one_name_once_and_tells_when_it_stands_still(release: threading.Event) -> None:
+    """What waits already is not put a second time; the end waits for a moment only."""
+    done: list[str] = []
+    thread = FileThread()
+    thread.start()
+    thread.put("hangs", release.wait)
+    wait_until(lambda: thread.has("hangs") and "hangs" not in thread._waiting)
+    for _ in range(5):
+        thread.put("a", lambda: done.append("a"))
+        thread.put("b", lambda: done.append("b"))
+    thread.stuck_for()
+    time.sleep(0.3)
+    assert 0.2 < thread.stuck_for() < 2
+    release.set()
+    wait_until(lambda: done == ["a", "b"])
+    wait_until(lambda: not thread.has("b"))
+    assert thread.stuck_for() == 0
+    thread.close(1.0)
+
+
+def test_what_work_raises_is_kept_for_the_main_thread() -> None:
+    """The service is to end for it."""
+    thread = FileThread()
+    thread.start()
+    thread.put("fails", lambda: 1 / 0)
+    wait_until(lambda: thread.fault is not None)
+    assert isinstance(thread.fault, ZeroDivisionError)
+    thread.close(1.0)
+
+
+def test_the_last_resort_ends_a_process_whose_main_thread_is_stuck(tmp_path: Path) -> None:
+    """SIGTERM is heard although no handler can run; a second one counts from then on without the drain."""
+    script = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
+        "import ctypes, os, signal\n"
+        "from jobscheduler.service import last_resort\n"
+        "last_resort.MARGIN = 0.3\n"
+        "signal.signal(signal.SIGTERM, lambda *_: None)\n"
+        "with forced_exit.LastResort(0.5, lambda: os._exit(70)):\n"
+        "    print('up', flush=True)\n"
+        "    while True: ctypes.CDLL(None).sleep(100)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"up\n"
+    began = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == 70
+    assert time.monotonic() - began >= 0.7
+    process.stdout.close()
+    assert forced_exit.MARGIN > 20

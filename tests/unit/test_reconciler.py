@@ -1,0 +1,452 @@
+"""A pass: look, parse, compare, apply, tell. Against a real directory, with a schedule that only takes notes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from jobscheduler import tasks
+from jobscheduler.jobs import directory
+from jobscheduler.jobs.directory import DirectorySource
+from jobscheduler.jobs.parser import Rules
+from jobscheduler.jobs.reconciler import Reconciler
+from jobscheduler.model import Job, Level, Value
+from jobscheduler.model.definition_hash import in_log
+from tests.support.service import job
+
+NOON = datetime(2020, 11, 22, 12, tzinfo=UTC)
+"""Long before any file of a test is written, so that all of them count as written just now."""
+
+
+class Notes:
+    """A schedule that notes what it was told; the `fail`-th outside call from now raises."""
+
+    def __init__(self) -> None:
+        self.jobs: dict[str, Job] = {}
+        self.calls: list[tuple[str, str]] = []
+        self.touched: list[str] = []
+        self.fail = 0
+
+    def put(self, job: Job, now: datetime, *, is_first_look: bool) -> datetime | None:
+        """Put a job in force."""
+        self._call("put", job.id)
+        self.jobs[job.id] = job
+        return now
+
+    def drop(self, job_id: str, now: datetime) -> None:
+        """Take a job out of force, if it is."""
+        if job_id in self.jobs:
+            self._call("drop", job_id)
+            del self.jobs[job_id]
+
+    def touch(self, job_id: str, now: datetime) -> None:
+        """Take note of another file for the same job."""
+        self.touched.append(job_id)
+
+    def expire(self, job: Job, now: datetime) -> bool:
+        """Write no record."""
+        return False
+
+    def next_slot(self, job_id: str) -> datetime | None:
+        """Some slot."""
+        return NOON + timedelta(hours=1)
+
+    def _call(self, what: str, job_id: str) -> None:
+        self.fail -= 1
+        if self.fail == 0:
+            raise RuntimeError(f"{what} {job_id} fails")
+        self.calls.append((what, job_id))
+
+
+class World:
+    """A directory, a reconciler on it, and clocks that the test moves."""
+
+    def __init__(self, base: Path) -> None:
+        self.directory = base / "jobs.d"
+        self.directory.mkdir()
+        self.base = base
+        self.schedule = Notes()
+        self.told: list[tuple[str, dict[str, Value | None]]] = []
+        self.seconds = 0.0
+        self.reconciler = Reconciler(
+            [DirectorySource(self.directory)],
+            self.schedule,
+            Rules(ZoneInfo("UTC"), tasks.task_type, tasks.task_names()),
+            self.tell,
+            now=lambda: NOON + timedelta(seconds=self.seconds),
+            monotonic=lambda: self.seconds,
+        )
+
+    def tell(self, level: Level, name: str, /, **values: Value | None) -> None:
+        """Take an event."""
+        self.told.append((name, {key: value for key, value in values.items() if value is not None}))
+
+    def write(self, name: str, definition: Any) -> None:
+        """Replace a file at once; files of a test count as written in the test's own time."""
+        (self.base / "t").write_text(definition if isinstance(definition, str) else json.dumps(definition))
+        (self.base / "t").rename(self.directory / name)
+
+    def look(self, *names: str, after: float = 0.0) -> list[str]:
+        """Let time pass, look at these files (or at everything), and return the events that were told."""
+        self.seconds += after
+        before = len(self.told)
+        self.reconciler.look_at(names) if names else self.reconciler.look_at_everything()
+        return [name for name, _ in self.told[before:]]
+
+    def settle(self, after: float = 1.0) -> list[str]:
+        """Let time pass and look at what has settled."""
+        self.seconds += after
+        before = len(self.told)
+        self.reconciler.look_at(())
+        return [name for name, _ in self.told[before:]]
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """An empty directory that has been looked at once."""
+    made = World(tmp_path)
+    made.look()
+    return made
+
+
+def test_a_directory_that_did_not_change_means_no_work(world: World) -> None:
+    """The second look after the first does nothing and reads nothing."""
+    world.write("a.json", job("x"))
+    assert world.look() == ["job.added"]
+    calls = list(world.schedule.calls)
+
+    assert world.look(after=30) == []
+    assert world.schedule.calls == calls
+
+
+def test_an_edit_is_told_as_a_difference(world: World) -> None:
+    """Changed fields, and the next slot before and after."""
+    world.write("a.json", job("x", "0 1 * * *"))
+    world.look()
+    world.write("a.json", job("x", "0 2 * * *", timezone="Asia/Tokyo"))
+    world.look("a.json")
+
+    name, values = world.told[-1]
+    assert name == "job.updated"
+    assert values == {
+        "job_id": "x",
+        "file": "a.json",
+        "changed": "schedule,timezone",
+        "next_before": NOON + timedelta(hours=1),
+        "next_after": NOON,
+        "hash": in_log(world.reconciler.definition("x")),
+    }
+
+
+@pytest.mark.parametrize("how", ["touch", "rewrite", "rename", "chmod", "link"])
+def test_the_same_content_never_touches_the_schedule(world: World, how: str) -> None:
+    """However a file is disturbed: if its definition is the same, nothing happens."""
+    world.write("a.json", job("x"))
+    world.look()
+    calls = list(world.schedule.calls)
+    path = world.directory / "a.json"
+    match how:
+        case "touch":
+            os.utime(path)
+        case "rewrite":
+            path.write_text(json.dumps(job("x"), indent=4))
+        case "rename":
+            path.rename(world.directory / "b.json")
+        case "chmod":
+            path.chmod(0o600)
+        case "link":
+            (world.directory / "b.json").hardlink_to(path)
+            path.unlink()
+
+    assert world.look() == []
+    assert world.settle(2) == []
+    assert world.look(after=30) == []
+    assert world.schedule.calls == calls
+    assert set(world.schedule.touched) == {"x"}  # but that its file is another
+
+
+def test_a_bad_file_harms_only_itself(world: World) -> None:
+    """Its neighbours are put in force; it is refused after a quiet second, once, with place and help."""
+    world.write("a.json", job("x"))
+    world.write("b.json", '{"job_id": "y", "shedule": "@daily"}')
+    world.write("c.json", job("z"))
+
+    assert world.look() == ["job.added", "job.added"]
+    assert world.settle() == ["job.refused"]
+    values = world.told[-1][1]
+    assert values["file"] == "b.json"
+    assert (values["line"], values["column"]) == (1, 1)
+    assert values["problem"] == "missing field `task`"
+    assert values["also"] == "line 1, column 17: unknown field `shedule`"
+    assert world.look(after=30) == []
+
+
+def test_a_bad_edit_leaves_the_last_good_version_in_force(world: World) -> None:
+    """Stale, then mended; the schedule is only touched by the new good version."""
+    world.write("a.json", job("x", "0 1 * * *"))
+    world.look()
+    world.write("a.json", "{")
+    assert world.look("a.json") == []
+    assert world.settle() == ["job.stale"]
+    assert world.schedule.jobs["x"].schedule.expression == "0 1 * * *"
+    world.write("a.json", job("x", "0 2 * * *"))
+
+    assert world.look("a.json") == ["job.updated", "job.mended"]
+    assert world.schedule.jobs["x"].schedule.expression == "0 2 * * *"
+
+
+def test_a_deleted_file_takes_its_job_out_of_force_after_a_second(world: World) -> None:
+    """Not earlier; and the main thread is told when to look again."""
+    world.write("a.json", job("x"))
+    world.look()
+    (world.directory / "a.json").unlink()
+    assert world.look("a.json") == []
+    assert world.reconciler.settle_at() == world.seconds + 1.0
+    assert world.settle(0.99) == []
+    assert world.settle(0.01) == ["job.removed"]
+    assert world.schedule.jobs == {}
+    assert world.reconciler.settle_at() is None
+
+
+def test_a_file_that_is_back_within_a_second_was_never_gone(world: World) -> None:
+    """As editors and git do it."""
+    world.write("a.json", job("x"))
+    world.look()
+    calls = list(world.schedule.calls)
+    (world.directory / "a.json").unlink()
+    world.look("a.json")
+    world.write("a.json", job("x"))
+    world.seconds += 0.5
+
+    assert world.look("a.json") == []
+    assert world.settle(5) == []
+    assert world.schedule.calls == calls
+
+
+@pytest.mark.parametrize("how", ["deleted", "renamed", "emptied and replaced"])
+def test_a_directory_that_is_lost_keeps_all_jobs(world: World, how: str) -> None:
+    """Unknown is never taken for empty; one error, one all-clear, and nothing in between."""
+    world.write("a.json", job("x"))
+    world.look()
+    calls = list(world.schedule.calls)
+    if how == "deleted":
+        shutil.rmtree(world.directory)
+    else:
+        world.directory.rename(world.base / "old")
+    if how == "emptied and replaced":
+        world.directory.mkdir()
+
+    assert world.look("a.json") == ["directory.lost"]
+    assert world.look(after=30) == []
+    assert world.settle() == []
+    assert world.schedule.calls == calls
+
+    world.directory.mkdir(exist_ok=True)
+    world.write("a.json", job("x"))
+    world.write("b.json", job("y"))
+    assert world.look() == ["directory.found", "job.added"]
+    assert world.schedule.calls == [*calls, ("put", "y")]
+
+
+def test_what_was_lost_and_found_is_read_anew_though_it_looks_the_same(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another image on the same mount may have the device, number, size and times of each file."""
+    monkeypatch.setattr(directory, "signature_of", lambda found: (found.st_size,))
+    world.write("a.json", job("x", command="true"))
+    world.look()
+    world.directory.rename(world.base / "old")
+    assert world.look() == ["directory.lost"]
+    world.directory.mkdir()
+    world.write("a.json", job("x", command="echo"))
+
+    assert world.look() == ["directory.found", "job.updated"]
+
+
+def test_an_emptied_directory_is_believed(world: World) -> None:
+    """The same directory without files is empty, and not unknown."""
+    world.write("a.json", job("x"))
+    world.look()
+    (world.directory / "a.json").unlink()
+    world.look()
+
+    assert world.settle() == ["job.removed"]
+
+
+def test_a_taken_id_is_refused_naming_both_files(world: World) -> None:
+    """And the newcomer takes over when the incumbent goes."""
+    world.write("a.json", job("x"))
+    world.write("b.json", job("x", command="false"))
+    world.look()
+    assert world.settle() == ["job.refused"]
+    assert world.told[-1][1]["file"] == "b.json"
+    assert world.told[-1][1]["problem"] == "the id `x` already belongs to `a.json`"
+    assert world.told[-1][1]["column"] == 12
+    (world.directory / "a.json").unlink()
+    world.look("a.json")
+
+    assert world.settle() == ["job.updated", "job.mended"]
+    assert world.schedule.jobs["x"].origin == "b.json"
+
+
+def test_a_copy_beside_a_file_does_not_take_its_id_at_a_start(world: World) -> None:
+    """The first name has it, and names count without `.json`; otherwise `-` would come before the dot."""
+    for name in ("hello-old.json", "hello.json", "hello.bak.json", "hello (copy).json"):
+        world.write(name, job("x"))
+    world.look()
+
+    assert world.schedule.jobs["x"].origin == "hello.json"
+    assert set(world.settle()) == {"job.refused"}
+
+
+def test_an_expired_job_is_told_once_and_never_put(world: World) -> None:
+    """Touching or renaming its file says nothing more; a new instant brings it to life."""
+    past, future = NOON - timedelta(days=300), NOON + timedelta(days=1)
+    world.write("a.json", job("once", past.isoformat()))
+    assert world.look() == ["job.expired"]
+    os.utime(world.directory / "a.json")
+    assert world.look(after=30) == []
+    world.write("a.json", job("once", past.isoformat(), description="edited"))
+    assert world.look() == []
+    assert world.schedule.calls == []
+    world.write("a.json", job("once", future.isoformat()))
+    assert world.look() == ["job.updated"]
+    assert world.schedule.calls == [("put", "once")]
+
+
+@pytest.mark.parametrize("kind", ["fifo", "socket", "directory", "device", "broken link", "circle", "huge"])
+def test_what_is_no_regular_file_is_refused_without_blocking(world: World, kind: str) -> None:
+    """And only that name is refused."""
+    import socket
+
+    path = world.directory / "a.json"
+    match kind:
+        case "fifo":
+            os.mkfifo(path)
+        case "socket":
+            with socket.socket(socket.AF_UNIX) as bound:
+                bound.bind(os.path.relpath(path))
+        case "directory":
+            path.mkdir()
+        case "device":
+            path.symlink_to("/dev/zero")
+        case "broken link":
+            path.symlink_to("nowhere")
+        case "circle":
+            path.symlink_to(path)
+        case "huge":
+            path.write_bytes(b" " * (1024 * 1024 + 1))
+    world.write("b.json", job("y"))
+
+    assert "job.added" in world.look()
+    assert world.settle() in (["job.refused"], [])
+    assert [name for name, _ in world.told].count("job.refused") == 1
+
+
+@pytest.mark.parametrize("nth", range(1, 7))
+def test_a_failed_call_heals_on_the_next_pass(world: World, nth: int) -> None:
+    """Whatever outside call fails, the next undisturbed pass reaches the desired state."""
+    for name in ("a", "b", "c"):
+        world.write(f"{name}.json", job(name))
+    world.look()
+    world.write("a.json", job("a", command="changed"))
+    world.write("d.json", job("d"))
+    (world.directory / "b.json").unlink()
+    (world.directory / "c.json").unlink()
+    world.schedule.fail = nth
+    for _ in range(2):
+        try:
+            world.look("a.json", "b.json", "c.json", "d.json")
+            world.settle()
+        except RuntimeError:
+            continue
+
+    world.settle()
+    assert world.schedule.jobs.keys() == {"a", "d"}
+    assert json.loads(world.schedule.jobs["a"].task.text) == {"command": "changed"}
+    assert world.look(after=30) == []
+
+
+def test_a_job_that_cannot_be_put_keeps_no_other_from_it(world: World) -> None:
+    """The fault comes out in the end, so that it is told and made up for."""
+    for name in ("a", "b", "c"):
+        world.write(f"{name}.json", job(name))
+    world.schedule.fail = 2
+    with pytest.raises(RuntimeError, match="put b fails"):
+        world.look("a.json", "b.json", "c.json")
+
+    assert world.schedule.jobs.keys() == {"a", "c"}
+    assert world.settle(0) == ["job.added"]
+
+
+def test_a_definition_that_cannot_be_judged_harms_only_itself(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task type of another package may raise what it likes; the file is judged again at every full look."""
+    from jobscheduler.tasks.command.task import ExecuteCommand
+
+    honest = ExecuteCommand.check
+
+    def check(fields: dict[str, Any]) -> Any:
+        if fields["command"] == "explode":
+            raise ZeroDivisionError("ouch")
+        return honest(fields)
+
+    monkeypatch.setattr(ExecuteCommand, "check", check)
+    world.write("a.json", job("a", command="explode"))
+    world.write("b.json", job("b"))
+    assert world.look() == ["job.added"]
+    assert world.settle() == ["job.refused"]
+    assert world.told[-1][1]["problem"] == "the definition cannot be judged: ZeroDivisionError: ouch"
+    monkeypatch.setattr(ExecuteCommand, "check", honest)
+
+    assert world.look(after=30) == ["job.added", "job.mended"]
+
+
+def test_after_a_pass_that_failed_everything_is_looked_at(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However the next look comes about: nothing that the failed one had in its hands is lost."""
+    read = type(world.reconciler._catalog).see
+    monkeypatch.setattr(type(world.reconciler._catalog), "see", lambda *_, **__: 1 / 0)
+    world.write("a.json", job("x"))
+    with pytest.raises(ZeroDivisionError):
+        world.look("a.json")
+    monkeypatch.setattr(type(world.reconciler._catalog), "see", read)
+    world.reconciler.check()
+
+    assert world.schedule.jobs.keys() == {"x"}
+
+
+def test_a_lost_directory_lets_nothing_settle_and_nobody_wait_for_it(world: World) -> None:
+    """Whoever waits for bad news to settle would be called again at once, for ever."""
+    world.write("a.json", job("x"))
+    world.look()
+    shutil.rmtree(world.directory)
+    assert world.look("a.json") == ["directory.lost"]
+    assert world.reconciler.settle_at() is None
+    world.directory.mkdir()
+    world.write("a.json", "{")
+    world.look()
+    assert world.reconciler.settle_at() == world.seconds + 1
+    shutil.rmtree(world.directory)
+    world.reconciler.check()
+
+    assert world.reconciler.settle_at() is None
+
+
+def test_what_is_removed_is_named_by_the_file_that_it_was_last_in(world: World) -> None:
+    """A rename is no change of the job, but its name is remembered."""
+    world.write("a.json", job("x"))
+    world.look()
+    (world.directory / "a.json").rename(world.directory / "b.json")
+    world.look()
+    world.settle(2)
+    (world.directory / "b.json").unlink()
+    world.look()
+
+    assert world.settle() == ["job.removed"]
+    assert world.told[-1][1]["file"] == "b.json"

@@ -1,0 +1,136 @@
+"""A log file that hangs: another writer takes over, and every line is written once when the file answers."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jobscheduler.model import Level
+from jobscheduler.runlog import LogFile, RunLog
+from jobscheduler.runlog.file_calls import PATIENCE, FileCalls, Relieved
+from tests.support.service import wait_until
+
+
+@pytest.fixture
+def release() -> Iterator[threading.Event]:
+    """What lets calls that hang come back; set at the end."""
+    made = threading.Event()
+    yield made
+    made.set()
+
+
+def test_a_call_of_the_file_is_given_up_at_the_second_look() -> None:
+    """One of the two comes first, its end or that; what it has done is taken once, when it has come back."""
+    calls, inside, go_on = FileCalls(), threading.Event(), threading.Event()
+    relieved = threading.Event()
+
+    def write() -> int:
+        inside.set()
+        go_on.wait()
+        return 7
+
+    def writer() -> None:
+        try:
+            calls.make(write)
+        except Relieved:
+            relieved.set()
+
+    threading.Thread(target=writer, daemon=True).start()
+    assert inside.wait(5)
+    assert [calls.look(now) for now in (0.0, PATIENCE / 2, PATIENCE, 2 * PATIENCE)] == [False, False, True, False]
+    assert calls.is_silent()
+    assert calls.take() is None
+    go_on.set()
+    assert relieved.wait(5)
+    assert calls.take() == 7
+    assert calls.take() == 0
+    assert not calls.is_silent()
+
+
+def test_calls_that_follow_each_other_are_never_given_up() -> None:
+    """A look counts only for the very call that the look before has seen."""
+    calls = FileCalls()
+    looks: list[bool] = []
+    for now in range(5):
+        assert calls.make(lambda now=now: looks.append(calls.look(float(now))) or 1) == 1  # type: ignore[misc, func-returns-value]
+    assert looks == [False] * 5
+
+
+class SilentFile(LogFile):
+    """A log file whose n-th outside call hangs until it is let go."""
+
+    def __init__(self, path: Path, nth: int, release: threading.Event) -> None:
+        super().__init__(path, 4096, 3, on_beginning=lambda: None)
+        self.left = nth
+        self.release = release
+        self.is_hanging = threading.Event()
+
+    def _count(self) -> None:
+        self.left -= 1
+        if self.left == 0:
+            self.is_hanging.set()
+            self.release.wait()
+
+    def append(self, data: bytes, *, is_mark: bool = False) -> int:
+        """Append, and hang before or after that if it is the turn."""
+        self._count()
+        written = super().append(data, is_mark=is_mark)
+        self._count()
+        return written
+
+    def follow(self) -> None:
+        """Look at the name, and hang if it is the turn."""
+        self._count()
+        super().follow()
+
+
+@pytest.mark.parametrize("nth", range(1, 31, 2))
+def test_a_log_whose_nth_call_hangs_writes_every_line_once_when_it_comes_back(
+    tmp_path: Path, nth: int, release: threading.Event
+) -> None:
+    """Nothing is written twice, torn or out of order; writers that wait for their line are let go meanwhile."""
+    file = SilentFile(tmp_path / "s.log", nth, release)
+    with RunLog(file, echo=None) as log:
+        for number in range(12):
+            log.event(Level.INFO, "before", number=number)
+            log.catch_up(0.05)
+        hangs = file.is_hanging.wait(0.2)
+        if hangs:
+            now = time.monotonic()
+            log.look(now)
+            log.look(now + 1)
+            assert log.catch_up(5)
+            assert log.is_silent()
+            log.look(now + 2)
+            log.look(now + 3)
+        log.event(Level.INFO, "after")
+        assert log.catch_up(5)
+        release.set()
+        wait_until(lambda: not log.is_silent(), why="it is written again")
+    lines = [line for path in sorted(tmp_path.glob("s.log*"), reverse=True) for line in path.read_text().splitlines()]
+    words = [line.split()[2] for line in lines]
+    assert sorted(words) == sorted(["before"] * 12 + ["after"] + ["log.lost", "log.restored"] * hangs)
+    numbers = [line.rpartition("number=")[2] for line in lines if "number=" in line]
+    assert numbers == [str(number) for number in range(12)]
+
+
+def test_a_log_that_hangs_keeps_a_bounded_number_of_bytes(tmp_path: Path, release: threading.Event) -> None:
+    """What is beyond that is counted, and told when it answers."""
+    file = SilentFile(tmp_path / "s.log", 2, release)
+    with RunLog(file, echo=None) as log:
+        log.event(Level.INFO, "first")
+        assert file.is_hanging.wait(5)
+        now = time.monotonic()
+        log.look(now)
+        log.look(now + 1)
+        for _ in range(40):
+            log.write(*(log._told(Level.INFO, "line", text="x" * 1000) for _ in range(500)))
+        assert log.catch_up(30)
+        assert log._pending_bytes <= 16 * 1024 * 1024
+        release.set()
+        wait_until(lambda: not log.is_silent() and not log.is_failing(), why="it is written again")
+    assert "lines_not_kept=" in (tmp_path / "s.log").read_text() or list(tmp_path.glob("s.log.*"))

@@ -1,0 +1,216 @@
+"""Where a log may stand: what is read back as the account is only what root and the service's user could write."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jobscheduler.runlog import LogFile, LogRefused, examine
+from tests.support.service import ROOT
+from tests.support.throwaway_users import ThrowawayUser
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to other users, which only root can")
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A directory of root's that all users may look into."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="log-") as made:
+        Path(made).chmod(0o755)
+        yield Path(made)
+
+
+def refusal(log: Path) -> str:
+    """Say why the log is refused at a start; empty if it is not."""
+    try:
+        examine(log, 3)
+    except LogRefused as refused:
+        assert refused.help
+        return str(refused.strerror)
+    return ""
+
+
+def test_a_log_of_root_is_opened_and_made_with_its_mode(place: Path) -> None:
+    """In a directory of its own, with rotated files."""
+    log = place / "s.log"
+    (place / "s.log.1").write_text("x\n")
+    assert refusal(log) == ""
+    file = LogFile(log, 1000, 3)
+    file.append(b"line\n")
+    file.close()
+    assert log.read_bytes() == b"line\n"
+    assert stat.S_IMODE(log.stat().st_mode) == 0o640
+
+
+@pytest.mark.parametrize("number", ["", ".1", ".3"])
+@pytest.mark.parametrize("harm", ["owner", "group", "others"])
+def test_a_log_file_that_others_could_write_is_refused_and_so_is_a_rotated_one(
+    place: Path, alice: ThrowawayUser, number: str, harm: str
+) -> None:
+    """Its lines would be believed; the help moves it away."""
+    log = place / "s.log"
+    file = place / f"s.log{number}"
+    file.write_text("forged\n")
+    if harm == "owner":
+        os.chown(file, alice.uid, alice.gid)
+    else:
+        file.chmod(0o660 if harm == "group" else 0o646)
+    with pytest.raises(LogRefused) as refused:
+        examine(log, 3)
+    assert f"`{file}`" in str(refused.value.strerror)
+    subprocess.run(refused.value.help.split("`")[1], shell=True, check=True)
+    assert refusal(log) == ""
+
+
+def test_a_service_starts_with_no_account_that_a_stranger_could_have_written(place: Path, alice: ThrowawayUser) -> None:
+    """The log itself may be root's: its rotated copies are read as the account of the time before."""
+    (place / "jobs.d").mkdir()
+    (place / "s.log").touch(0o640)
+    (place / "s.log.1").write_text("forged\n")
+    os.chown(place / "s.log.1", alice.uid, alice.gid)
+    command = [sys.executable, str(ROOT / "main.py"), "--jobs-dir", str(place / "jobs.d"), "--log-file", "s.log"]
+    done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert f"`{place}/s.log.1` belongs to `{alice.name}`, not to root" in done.stderr
+    assert "help: " in done.stderr
+
+
+def test_a_directory_that_others_may_write_is_refused(place: Path, alice: ThrowawayUser) -> None:
+    """Also by its group; what is sticky is judged by what stands in it."""
+    log = place / "logs" / "s.log"
+    log.parent.mkdir()
+    for mode in (0o775, 0o757):
+        log.parent.chmod(mode)
+        assert f"`{log.parent}` may be written by" in refusal(log)
+    log.parent.chmod(0o1777)
+    assert refusal(log) == ""
+    (log.parent / "s.log.2").touch()
+    os.chown(log.parent / "s.log.2", alice.uid, alice.gid)
+    assert f"`{log}.2` belongs to `{alice.name}`" in refusal(log)
+    log.parent.chmod(0o755)
+    os.chown(log.parent, alice.uid, alice.gid)
+    assert f"`{log.parent}` belongs to `{alice.name}`" in refusal(log)
+
+
+def test_a_directory_above_may_be_written_by_its_group_as_ubuntus_is(place: Path, alice: ThrowawayUser) -> None:
+    """But not by others, and what stands there has to be root's."""
+    above = place / "log"
+    log = above / "scheduler" / "s.log"
+    log.parent.mkdir(parents=True)
+    os.chown(above, 0, alice.gid)
+    above.chmod(0o2775)
+    assert refusal(log) == ""
+    above.chmod(0o777)
+    assert f"`{above}` may be written by everybody" in refusal(log)
+    above.chmod(0o775)
+    log.parent.rename(place / "kept")
+    log.parent.symlink_to(place / "kept")
+    assert refusal(log) == ""
+    os.chown(log.parent, alice.uid, alice.gid, follow_symlinks=False)
+    assert f"`{log.parent}` belongs to `{alice.name}`" in refusal(log)
+
+
+def test_a_strangers_link_is_never_written_through(place: Path, alice: ThrowawayUser) -> None:
+    """Not at a start, and not when it takes the place of the log later."""
+    victim, folder = place / "victim", place / "logs"
+    victim.write_text("kept\n")
+    victim.chmod(0o600)
+    folder.mkdir()
+    folder.chmod(0o1777)
+    log = folder / "s.log"
+    file = LogFile(log, 1000, 3)
+    file.append(b"ours\n")
+    log.unlink()
+    log.symlink_to(victim)
+    os.chown(log, alice.uid, alice.gid, follow_symlinks=False)
+    with pytest.raises(LogRefused):
+        file.append(b"root's\n")
+    file.close()
+    assert victim.read_text() == "kept\n"
+    assert f"`{log}` belongs to `{alice.name}`" in refusal(log)
+
+
+def test_a_trusted_link_is_followed(place: Path) -> None:
+    """To a file on a larger disk, for instance."""
+    (place / "big").mkdir()
+    (place / "big" / "s.log").touch()
+    (place / "s.log").symlink_to("big/s.log")
+    assert refusal(place / "s.log") == ""
+    file = LogFile(place / "s.log", 1000, 3)
+    file.append(b"line\n")
+    file.close()
+    assert (place / "big" / "s.log").read_bytes() == b"line\n"
+
+
+KINDS = {"fifo": "a FIFO", "socket": "a socket", "device": "a device", "directory": "a directory", "pipe": "a FIFO"}
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "link to a device"])
+def test_a_log_that_is_not_a_regular_file_is_refused_with_its_name(place: Path, kind: str) -> None:
+    """By the service too: one problem with help, exit status 1, at once, and nothing of it is opened."""
+    log = place / "s.log"
+    match kind:
+        case "fifo":
+            os.mkfifo(log)
+        case "socket":
+            with socket.socket(socket.AF_UNIX) as bound:
+                bound.bind(str(log))
+        case "device":
+            log = Path(os.devnull)
+        case "directory":
+            log.mkdir()
+        case "pipe":
+            log = Path("/dev/stdout")
+        case "link to a device":
+            log.symlink_to("/dev/null")
+    (place / "jobs.d").mkdir()
+    command = [sys.executable, ROOT / "main.py", "--jobs-dir", place / "jobs.d", "--log-file", log]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    assert done.returncode == 1
+    what = KINDS.get(kind, "a device")
+    assert done.stderr.startswith(f"error: the log file `{log}` is {what}, not a regular file\n")
+    assert "help: name another with `--log-file FILE`" in done.stderr
+
+
+def test_standard_output_is_not_a_log_file_even_if_it_is_a_file(place: Path) -> None:
+    """Its name stands for whatever the process was started with: it could not be rotated, nor read back."""
+    (place / "jobs.d").mkdir()
+    command = [sys.executable, ROOT / "main.py", "--jobs-dir", place / "jobs.d", "--log-file", "/dev/stdout"]
+    with (place / "out").open("wb") as out:
+        done = subprocess.run(command, stdout=out, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+
+    assert done.returncode == 1
+    assert "error: the log file `/dev/stdout` is a name for what this process was started with" in done.stderr
+    assert (place / "out").read_bytes() == b""
+
+
+def test_an_ordinary_users_service_may_share_its_log_with_a_group_and_no_others(
+    place: Path, alice: ThrowawayUser
+) -> None:
+    """As for job files."""
+    folder = place / "theirs"
+    folder.mkdir()
+    log = folder / "s.log"
+    log.touch()
+    for path in (folder, log):
+        os.chown(path, alice.uid, alice.gid)
+    folder.chmod(0o775)
+    log.chmod(0o664)
+    os.setegid(alice.gid)
+    os.seteuid(alice.uid)
+    try:
+        assert refusal(log) == ""
+        log.chmod(0o666)
+        assert "may be written by everybody" in refusal(log)
+    finally:
+        os.seteuid(0)
+        os.setegid(0)

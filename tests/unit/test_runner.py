@@ -1,0 +1,448 @@
+"""The runner: attempts, limits, and exactly one record for each run."""
+
+import json
+import threading
+import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from functools import partial
+
+import pytest
+
+from jobscheduler import tasks
+from jobscheduler.model import Retry, Status
+from jobscheduler.runlog import as_json, as_text
+from jobscheduler.runner import Again, Runner, Timer, run_once
+from jobscheduler.tasks import Outcome, Task, TaskFailed
+from tests.support.service import threads_since
+from tests.support.tasks import SLOT, Log, Pipe, eventually, in_thread, is_gone, job
+
+NOW = datetime(2026, 11, 22, 1, 0, 0, 12000, tzinfo=UTC)
+
+
+@pytest.fixture
+def log():
+    return Log()
+
+
+@pytest.fixture
+def runner(log):
+    made = Runner(log.record, log.emit, clock=lambda: NOW)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def task(monkeypatch):
+    """Make a task type `mine` of a function."""
+
+    def make(run, secrets=()):
+        members = {"run": lambda self, context: run(context), "secrets": lambda self: iter(secrets)}
+        monkeypatch.setitem(tasks._loaded, "mine", type("Mine", (Task,), members))
+        return job("mine")
+
+    return make
+
+
+def failing(context):
+    raise TaskFailed(f"no luck {context.attempt}", outcome=Outcome((), b"out %d" % context.attempt))
+
+
+def test_a_success_is_one_event_and_one_record(runner, log):
+    """`run.started` before it begins, the record when it has ended; both know the run."""
+    run = runner.begin(job(own={"command": "echo hi"}), SLOT)
+    record = run.attempt()
+    assert log.records == [record]
+    assert log.events("run.started") == [
+        {"job_id": "report-001", "run_id": run.run_id, "scheduled": SLOT, "attempt": 1}
+    ]
+    assert (record.status, record.job_id, record.run_id) == (Status.SUCCESS, "report-001", run.run_id)
+    assert (record.scheduled, record.started, record.at, record.reason) == (SLOT, NOW, NOW, None)
+    assert (record.details, record.output) == ((("exit_code", 0),), None)
+    assert record.duration >= 0
+
+
+def test_a_failure_tells_the_reason_the_details_and_the_end_of_the_output(runner):
+    """All that was kept is in the ring."""
+    run = runner.begin(job(own={"command": "seq 100000; exit 3"}), SLOT)
+    record = run.attempt()
+    assert (record.status, record.reason, record.details) == (Status.FAILURE, "exit", (("exit_code", 3),))
+    assert record.output.endswith("99999\n100000")
+    assert len(record.output) <= 2048
+    assert len(runner.outputs.get(run.run_id)) > 60_000
+
+
+def test_the_run_id_is_the_mark_of_the_command(runner):
+    """It is how its processes are known."""
+    run = runner.begin(job(own={"command": "echo $JOB_RUN_ID"}), SLOT)
+    run.attempt()
+    assert runner.outputs.get(run.run_id).decode().strip() == run.run_id
+    assert len(run.run_id) >= 8
+    assert set(run.run_id) <= set("0123456789abcdef")
+
+
+def test_a_run_by_hand_has_no_slot(runner, log):
+    """But says who asked."""
+    run = runner.begin(job(), None, (("trigger", "manual"), ("by", 1000)))
+    record = run.attempt()
+    assert dict(record.pairs()) == {
+        "job_id": "report-001",
+        "run_id": run.run_id,
+        "started": NOW,
+        "duration": record.duration,
+        "trigger": "manual",
+        "by": 1000,
+        "exit_code": 0,
+    }
+    assert log.events("run.started")[0]["by"] == 1000
+
+
+def test_a_failed_attempt_is_followed_by_another(runner, log, task):
+    """It says when, and holds nobody up meanwhile; the run keeps its id and gets one record."""
+    own = task(failing)
+    retry = Retry(3, delay=30, backoff=2, max_delay=50)
+    run = runner.begin(type(own)(own.id, own.schedule, own.task, retry=retry), SLOT)
+    assert [run.attempt(), run.attempt()] == [Again(30, 2), Again(50, 3)]
+    assert runner.going == (run,)
+    record = run.attempt()
+    assert log.records == [record]
+    assert (record.reason, record.output) == ("task", "out 3")
+    assert record.details == (("attempts", 3), ("error", "no luck 3"))
+    assert [event["attempt"] for event in log.events("run.started")] == [1, 2, 3]
+    failed = log.events("run.attempt_failed")
+    assert [(event["attempt"], event["retry_in"], event["error"], event["output"]) for event in failed] == [
+        (1, 30, "no luck 1", "out 1"),
+        (2, 50, "no luck 2", "out 2"),
+    ]
+    assert runner.going == ()
+
+
+def test_a_later_success_is_a_success(runner, log, task):
+    """With the number of attempts that it took."""
+
+    def second_time(context):
+        if context.attempt == 1:
+            raise TaskFailed("not yet")
+
+    own = task(second_time)
+    run = runner.begin(type(own)(own.id, own.schedule, own.task, retry=Retry(5, delay=0)), SLOT)
+    assert run.attempt() == Again(0, 2)
+    assert (run.attempt().status, run.record.details) == (Status.SUCCESS, (("attempts", 2),))
+
+
+@pytest.mark.parametrize(
+    ("retry", "pauses"),
+    [
+        (Retry(1), [None]),
+        (Retry(3, 30, 2, 600), [30, 60, None]),
+        (Retry(4, 30, 10, 600), [30, 300, 600, None]),
+    ],
+)
+def test_pauses_grow_up_to_their_bound(retry, pauses):
+    """By the factor, from the first delay on."""
+    assert [retry.pause(attempt) for attempt in range(1, retry.attempts + 1)] == pauses
+
+
+def test_a_pause_too_large_to_compute_is_the_bound():
+    """A number of attempts that nobody will see must not end in an error."""
+    assert Retry(10**6, 1, 10.0, 600).pause(10**5) == 600
+
+
+def test_an_attempt_ends_at_its_limit(runner, tmp_path):
+    """The whole tree, and the reason is `timeout`."""
+    pipe = Pipe(tmp_path)
+    run = runner.begin(job(own={"command": f"echo $$ > {pipe.path}; sleep 1000 & wait"}, timeout=0.3), SLOT)
+    pids = []
+    with in_thread(lambda: pids.extend(pipe.pids())):
+        record = run.attempt()
+    assert (record.reason, record.details) == ("timeout", (("signal", "SIGTERM"),))
+    eventually(lambda: is_gone(pids[0]))
+
+
+def test_each_attempt_has_the_whole_limit(runner, task):
+    """And a timeout is a failure like others: another attempt follows."""
+    told = []
+
+    def heed(context):
+        told.append(context.deadline)
+        context.stopping.wait()
+
+    own = task(heed)
+    run = runner.begin(type(own)(own.id, own.schedule, own.task, timeout=0.01, retry=Retry(2, delay=0)), SLOT)
+    assert run.attempt() == Again(0, 2)
+    assert run.attempt().reason == "timeout"
+    assert told[1] > told[0]
+
+
+def test_a_success_after_the_limit_is_a_timeout(runner, task):
+    """A command that ends well because it was told to end did not do its work."""
+    own = task(lambda context: context.stopping.wait() and None)
+    record = runner.begin(type(own)(own.id, own.schedule, own.task, timeout=0.01), SLOT).attempt()
+    assert (record.status, record.reason) == (Status.FAILURE, "timeout")
+
+
+@pytest.mark.parametrize("reason", ["replaced", "shutdown"])
+def test_a_run_can_be_stopped_from_outside(runner, log, task, reason):
+    """Its record says why, and no further attempt is made."""
+    begun = threading.Event()
+
+    def heed(context):
+        begun.set()
+        context.stopping.wait()
+
+    own = task(heed)
+    run = runner.begin(type(own)(own.id, own.schedule, own.task, retry=Retry(9, delay=0)), SLOT)
+    with in_thread(run.attempt):
+        begun.wait()
+        run.stop(reason)
+    assert [record.reason for record in log.records] == [reason]
+
+
+def test_a_run_that_waits_for_its_next_attempt_is_stopped_at_once(runner, log, task):
+    """It gets its record there and then; the attempt that comes later only returns it."""
+    own = task(failing)
+    run = runner.begin(type(own)(own.id, own.schedule, own.task, retry=Retry(2, 60)), SLOT)
+    run.attempt()
+    run.stop("replaced")
+    assert [record.reason for record in log.records] == ["replaced"]
+    assert run.attempt() is log.records[0]
+    assert len(log.records) == 1
+
+
+def test_a_run_that_waits_for_a_worker_can_be_replaced(runner, log):
+    """Its record says so; it never started."""
+    run = runner.begin(job(own={"command": "exit 9"}), SLOT)
+    run.stop("replaced")
+    record = run.attempt()
+    assert (record.reason, record.started, record.duration) == ("replaced", None, None)
+    assert log.entries == [record]
+
+
+def test_a_run_that_never_began_is_withdrawn_at_shutdown(runner, log, task):
+    """Its slot gets no record: the next start decides about it. One that has begun is stopped."""
+    own = task(failing)
+    begun = runner.begin(type(own)(own.id, own.schedule, own.task, retry=Retry(2, 60)), SLOT)
+    begun.attempt()
+    waiting = runner.begin(job(), SLOT)
+    runner.stop()
+    assert waiting.attempt() is None
+    assert [(record.run_id, record.reason) for record in log.records] == [(begun.run_id, "shutdown")]
+    assert runner.going == ()
+
+
+def test_a_stop_that_comes_with_the_end_of_an_attempt_is_not_lost(runner, log, task):
+    """The attempt fails by itself in the moment in which the run is replaced: no further one follows."""
+    begun, go = threading.Event(), threading.Event()
+
+    def stubborn(context):
+        begun.set()
+        go.wait()
+        raise TaskFailed("by itself")
+
+    own = task(stubborn)
+    run = runner.begin(type(own)(own.id, own.schedule, own.task, retry=Retry(9, delay=0)), SLOT)
+    run._tell_to_end = lambda context, reason: None  # the moment before the task is told
+    with in_thread(run.attempt):
+        begun.wait()
+        run.stop("replaced")
+        go.set()
+    assert [record.reason for record in log.records] == ["replaced"]
+
+
+def test_the_second_stop_does_nothing(runner, log):
+    """Nor does one after the end."""
+    run = runner.begin(job(), SLOT)
+    record = run.attempt()
+    run.stop("replaced")
+    run.stop("shutdown")
+    assert log.records == [record]
+
+
+def test_a_task_that_does_not_heed_its_limit_is_recorded_and_counted(log, task):
+    """Its record does not wait for it; what it returns one day is ignored, and its thread counts no more."""
+    runner = Runner(log.record, log.emit, grace=0.05)
+    let_go = threading.Event()
+    own = task(lambda context: let_go.wait() and Outcome((("late", 1),)))
+    run = runner.begin(type(own)(own.id, own.schedule, own.task, timeout=0.05, retry=Retry(5, delay=0)), SLOT)
+    ended = []
+    with in_thread(lambda: ended.append(run.attempt())):
+        log.recorded.wait()
+        assert runner.lost == 1
+        assert runner.going == ()
+        let_go.set()
+    (record,) = log.records
+    assert (record.reason, runner.lost, ended) == ("timeout", 0, [record])
+    assert record.details == (("error", "the task did not end within 0.05 s of being told to; its thread is lost"),)
+    runner.close()
+
+
+def test_a_crash_is_a_failure_with_its_traceback_in_an_event(runner, log, task):
+    """The traceback is for the author, the record for everybody."""
+    record = runner.begin(task(lambda context: 1 / 0), SLOT).attempt()
+    assert (record.reason, record.details) == ("task", (("error", "ZeroDivisionError: division by zero"),))
+    (crash,) = log.events("task.crashed")
+    assert crash["run_id"] == record.run_id
+    assert "test_runner.py" in crash["traceback"]
+
+
+@pytest.mark.parametrize(
+    "crash", [SystemExit(3), KeyboardInterrupt(), MemoryError(), RecursionError(), GeneratorExit()]
+)
+def test_nothing_that_a_task_raises_gets_out(runner, task, crash):
+    """Not even what is meant to end a thread or the process."""
+
+    def run(context):
+        raise crash
+
+    assert runner.begin(task(run), SLOT).attempt().reason == "task"
+
+
+def test_secrets_are_blotted_out_of_messages_and_tracebacks(runner, log, task):
+    """Those that the task names, in records and events."""
+
+    def run(context):
+        raise ValueError("cannot use hunter2")
+
+    record = runner.begin(task(run, secrets=["hunter2", "", "a"]), SLOT).attempt()
+    assert record.details == (("error", "ValueError: cannot use [secret]"),)
+    assert "hunter2" not in log.events("task.crashed")[0]["traceback"]
+
+
+@pytest.mark.parametrize("result", ["text", 1, Outcome, {"a": 1}])
+def test_a_task_that_returns_something_else_has_crashed(runner, task, result):
+    """It must be an Outcome or nothing."""
+    assert runner.begin(task(lambda context: result), SLOT).attempt().reason == "task"
+
+
+def test_a_failure_with_a_broken_outcome_is_a_failure(runner, task):
+    """Also an error in telling an error stays inside."""
+
+    def run(context):
+        raise TaskFailed("x", outcome="not an outcome")
+
+    assert runner.begin(task(run), SLOT).attempt().reason == "task"
+
+
+def test_details_that_a_line_cannot_carry_become_text(runner, task):
+    """A task of another package may put anything there."""
+    own = task(lambda context: Outcome(((1, None), ("b", [2]), ("c", 3))))
+    assert runner.begin(own, SLOT).attempt().details == (("1", "None"), ("b", "[2]"), ("c", 3))
+
+
+def test_no_detail_can_forge_a_line_or_stand_for_what_the_runner_says(runner, task):
+    """Its key has no blank and no reserved word, its value fits both forms of the log, and there are not too many."""
+    # The last instant of the calendar in a zone west of Greenwich is none in UTC.
+    forged = "x\n2026-11-22T01:00:00.000Z SUCCESS job_id=forged"
+    given = (
+        (forged, 1),
+        ("status", 200),
+        ("ratio", float("nan")),
+        ("huge", 10**5000),
+        ("", datetime.max.replace(tzinfo=timezone(timedelta(hours=-1)))),
+    )
+    record = runner.begin(task(lambda context: Outcome(given + (("more", 1),) * 100)), SLOT).attempt()
+    names = [name for name, _ in record.details]
+    assert names[:5] == ["x_2026_11_22t01_00_00_000z_success_job_i", "task_status", "ratio", "huge", "_"]
+    assert (len(names), set(names[5:])) == (32, {"task_more"})
+    assert as_text(record).count("job_id=") == 1
+    assert json.loads(as_json(record), parse_constant=pytest.fail)["status"] == "SUCCESS"
+
+
+@pytest.mark.parametrize("reason", [None, "", "overlap", [], "exit "])
+def test_a_failure_without_a_known_reason_is_a_failure(runner, task, reason):
+    """Never a success."""
+
+    def run(context):
+        raise TaskFailed("m", reason=reason)
+
+    record = runner.begin(task(run), SLOT).attempt()
+    assert (record.status, record.reason, record.details) == (Status.FAILURE, "task", (("error", "m"),))
+
+
+def test_a_log_in_trouble_does_not_fail_a_run(task):
+    """What `record` and `emit` raise stays there."""
+
+    def broken(entry):
+        raise OSError("no space left on device")
+
+    assert run_once(job(), SLOT, broken, broken).status is Status.SUCCESS
+
+
+def test_a_callback_that_raises_does_not_keep_others_from_hearing(runner, log, task):
+    """Nor does it end the timer thread."""
+
+    def run(context):
+        context.on_stop(lambda: 1 / 0)
+        heard = threading.Event()
+        context.on_stop(heard.set)
+        heard.wait()
+
+    own = task(run)
+    for _ in range(2):
+        record = runner.begin(type(own)(own.id, own.schedule, own.task, timeout=0.01), SLOT).attempt()
+        assert record.reason == "timeout"
+    eventually(lambda: len(log.events("task.crashed")) == 2)
+
+
+def test_a_callback_that_blocks_holds_neither_the_limits_of_others_nor_who_stops_the_run(runner, task):
+    """The timer thread serves all runs, and the thread that replaces a run serves all slots."""
+    release, began = threading.Event(), threading.Event()
+
+    def stubborn(context):
+        context.on_stop(release.wait)
+        began.set()
+        context.stopping.wait(20)
+
+    first = runner.begin(task(stubborn), SLOT)
+    with in_thread(first.attempt):
+        try:
+            began.wait(20)
+            first.stop("replaced")
+            assert not release.is_set()
+            limited = replace(task(stubborn), timeout=0.05)
+            ends = [runner.begin(limited, SLOT).attempt() for _ in range(2)]
+        finally:
+            release.set()
+    assert [end.reason for end in ends] == ["timeout", "timeout"]
+    assert first.record.reason == "replaced"
+
+
+def test_a_task_type_that_is_gone_fails_its_runs(runner):
+    """Its package was removed while the job was loaded."""
+    record = runner.begin(job("no_such_type"), SLOT).attempt()
+    assert record.reason == "start"
+    assert "unknown task type `no_such_type`" in record.details[0][1]
+
+
+def test_many_runs_share_one_timer_thread(runner, task):
+    """Whatever their number."""
+    before = threading.enumerate()
+    own = task(lambda context: None)
+    limited = type(own)(own.id, own.schedule, own.task, timeout=3600)
+    for _ in range(500):
+        runner.begin(limited, SLOT).attempt()
+    assert len(threads_since(before)) == 1
+    assert len(runner.timer._due) < 100
+
+
+def test_the_timer_calls_in_the_order_of_time():
+    """Whatever the order in which it was asked."""
+    timer, called, over = Timer(print), [], threading.Event()
+    soon = time.monotonic() + 0.05
+    for number in (3, 1, 2):
+        timer.at(soon + number / 1000, partial(called.append, number))
+    timer.at(soon + 0.004, over.set)
+    over.wait()
+    timer.close()
+    assert called == [1, 2, 3]
+
+
+def test_run_once_makes_all_attempts(task):
+    """On the calling thread, for tests and small programs."""
+    entries = []
+    own = task(failing)
+    record = run_once(
+        type(own)(own.id, own.schedule, own.task, retry=Retry(3, 0.01)), SLOT, entries.append, entries.append
+    )
+    assert record.details == (("attempts", 3), ("error", "no luck 3"))
+    assert threading.active_count() < 10

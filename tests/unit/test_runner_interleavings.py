@@ -1,0 +1,556 @@
+"""The wake-up and the takeover of the loop, in every order in which their threads can move.
+
+What is played is the real code of `ear.py`, `charge.py` and `loop.py`, statement by statement; only the kernel, the
+threads and the tasks are stood in for. No timeout ever comes to the rescue: a run that would only be begun when one
+is over counts as lost. A start may take as long as it likes, and any look may find that it hangs.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import threading as real_threading
+from collections.abc import Callable, Hashable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from jobscheduler.runner import poller, process_loop, takeover
+from jobscheduler.tasks import Outcome
+from tests.support.interleavings import Lock, Play, Steps, explore, plain, stepped
+
+pytestmark = pytest.mark.timeout(300)
+
+WAKE_UP = {"is_taken", "_given", "_calls", "_is_asleep"}
+"""What all threads share that bring work, and the one that does it."""
+
+TAKEOVER = WAKE_UP | {"term", "lent_since"}
+"""And what a look shares with them."""
+
+END = WAKE_UP | {"_is_closed", "_ear", "_bell"}
+"""And what the end does."""
+
+OF_FORMER = WAKE_UP | {"_term", "_is_alive", "_starts_since"}
+
+PAUSING = {
+    *("fill", "_begin_term", "_begin", "take_back", "lend", "look", "retire", "leave", "_leave"),
+    *("put", "prepare", "_make_up_for_retired", "close", "_ring", "ring", "_soon", "_let_begin"),
+    *("_work", "_is_idle", "is_idle", "_round", "_start_some", "_open_given", "_start", "_begun", "announce"),
+    *("_listen", "hear", "poll", "_patience", "seconds", "_end", "start"),
+    *("_revive",),
+}
+
+
+class World:
+    """The kernel, the threads and the runs of one play."""
+
+    def __init__(self) -> None:
+        self.play = Play()
+        self.bells: dict[int, int] = {}
+        self.ended: set[int] = set()
+        self.begun: list[str] = []
+        self.done: list[str] = []
+        self.faults: list[str] = []
+        self.threads_left = 99
+        self.announced: list[Any] | None = None
+        self.loop: Any = None
+
+    def must_be_in_charge(self) -> None:
+        """Hold that the thread that moves is the one in charge."""
+        if hasattr(self.loop, "_term"):  # the former loop, of which the lost run itself is to be found
+            return
+        assert self.play.now == f"term {self.loop._charge.term}", f"{self.play.now} is not in charge"
+
+    def state(self) -> Hashable:
+        """Say what tells this play from others that stand at the same statements."""
+        loop, bell = self.loop, tuple(self.bells.items())
+        of_charge = tuple(plain(getattr(process_loop._charge, name)) for name in ("term", "is_taken", "lent_since"))
+        of_former = tuple(plain(getattr(loop, name, None)) for name in ("_term", "_is_alive", "_starts_since"))
+        waits = tuple(
+            (tuple(one.run.name for one in batch.attempts), batch.has_begun) for batch in process_loop._announced
+        )
+        queues = (
+            tuple(map(plain, process_loop._given)),
+            tuple(one.run.name for one in process_loop._ready),
+            len(process_loop._calls),
+        )
+        listening = process_loop._ear and (
+            process_loop._ear._is_asleep,
+            process_loop._ear._bell,
+            tuple(sorted(process_loop._ear._epoll.listened)),
+        )
+        items = (
+            tuple(sorted(process_loop._items)),
+            tuple(sorted(self.ended)),
+            self.threads_left,
+            process_loop._is_closed,
+        )
+        told = tuple(self.begun), tuple(self.done), tuple(self.faults), len(self.announced or ())
+        return of_charge, of_former, bell, waits, queues, listening, items, told
+
+    # -- what runs are made of
+
+    def run(self, name: str, *, hangs: bool = False) -> Any:
+        """Make a run; its start may hang for ever."""
+        made = SimpleNamespace(name=name, hangs=hangs, record=None, job=SimpleNamespace(task=name))
+        context = SimpleNamespace(on_stop=lambda _: None, attempt=1, made=made)
+        attempt = SimpleNamespace(run=made, context=context, event=lambda: name, end=lambda _: name, name=name)
+        attempt.begin = lambda: self._begin(name)
+        made.open = lambda: self.must_be_in_charge() or attempt
+        return made
+
+    def _begin(self, name: str) -> None:
+        self.must_be_in_charge()
+        assert name not in self.begun, f"{name} began twice"
+        self.begun.append(name)
+
+    def going(self, made: Any) -> Any:
+        """Give what goes on: a process that ends at once."""
+        number = 100 + len(self.begun)
+        self.ended.add(number)
+        return SimpleNamespace(ended=number, news=None, end=Outcome, see_through=Outcome, name=made.name)
+
+    def finished(self, run: Any, end: Any) -> None:
+        """Take the end of a run."""
+        assert run.name not in self.done, f"{run.name} ended twice"
+        self.done.append(run.name)
+
+    def tried(self, attempt: Any, item: Any) -> Steps:
+        """Start what an attempt does, in whatever time."""
+        yield None if not attempt.run.hangs else (lambda: False)
+        return item(attempt, None, self.going(attempt.run))
+
+    def announce(self, events: Any, then: Callable[[], Any]) -> Steps:
+        """Have lines written: at once, or by the writer when it comes to it."""
+        if self.announced is None:
+            step = then()
+            yield None
+            if step is not None:
+                yield from step
+        else:
+            self.announced.append(then)
+
+    def writer(self) -> Steps:
+        """Write what is announced, for ever."""
+        assert self.announced is not None
+        while True:
+            yield lambda: bool(self.announced)
+            step = self.announced.pop(0)()
+            if step is not None:
+                yield from step
+
+    # -- the system
+
+    def thread(self, target: Any, args: Any, name: str, daemon: bool) -> Any:
+        """Make a thread."""
+        del daemon
+
+        def start() -> Steps | None:
+            if self.threads_left == 0:
+                raise RuntimeError("can't start new thread")
+            self.threads_left -= 1
+            if name != "commands":
+                target(*args)
+                return None
+            self.play.begin(f"term {args[0]}", target(*args))
+            return _a_while()
+
+        return SimpleNamespace(start=start)
+
+    def eventfd(self, *_: int) -> int:
+        """Make a bell."""
+        number = len(self.bells) + 1
+        self.bells[number] = 0
+        return number
+
+    def eventfd_write(self, number: int, value: int) -> None:
+        """Ring it."""
+        self.bells[number] += value
+
+    def eventfd_read(self, number: int) -> None:
+        """Hush it."""
+        if not self.bells[number]:
+            raise BlockingIOError
+        self.bells[number] = 0
+
+    def close(self, number: int) -> None:
+        """Close it."""
+        self.bells[number] = 0
+
+
+def _a_while() -> Steps:
+    """The time that it takes to get a thread."""
+    yield None
+
+
+class Epoll:
+    """Which descriptors are readable; to wait takes until one is."""
+
+    def __init__(self) -> None:
+        self.listened: set[int] = set()
+
+    def register(self, number: int, _: int) -> None:
+        self.listened.add(number)
+
+    def unregister(self, number: int) -> None:
+        NOW.world.must_be_in_charge()
+        self.listened.discard(number)
+
+    def poll(self, seconds: float | None) -> Steps:
+        NOW.world.must_be_in_charge()
+        yield None if seconds == 0 else self._ready
+        return [(number, 1) for number in self._ready()]
+
+    def _ready(self) -> list[int]:
+        world = NOW.world
+        return [one for one in sorted(self.listened) if world.bells.get(one) or one in world.ended]
+
+    def close(self) -> None:
+        self.listened.clear()
+
+
+class Now(SimpleNamespace):
+    """The present play."""
+
+    world: World
+
+    def __getattr__(self, name: str) -> Any:
+        """Give what the present world has."""
+        return getattr(self.world, name)
+
+
+NOW = Now()
+
+
+def of_now(name: str) -> Callable[..., Any]:
+    """Return what asks the world of the present play."""
+
+    def ask(*given: Any, **named: Any) -> Any:
+        return getattr(NOW.world, name)(*given, **named)
+
+    return ask
+
+
+THREADS = SimpleNamespace(Lock=Lock, Thread=of_now("thread"), Event=real_threading.Event)
+CALLS = ("eventfd", "eventfd_write", "eventfd_read", "close")
+SYSTEM = SimpleNamespace(EFD_CLOEXEC=0, EFD_NONBLOCK=0, **{name: of_now(name) for name in CALLS})
+
+
+def code(shared: set[str], change: Callable[[str], str] = lambda text: text) -> dict[str, Any]:
+    """Return the names of the loop's module, with threads that pause where they touch what is shared.
+
+    `change` may put steps of the sources out of order.
+    """
+    of_ear, of_charge, of_loop = (change(inspect.getsource(one)) for one in (ear, charge, loop))
+    return _code(shared, of_ear, of_charge, of_loop)
+
+
+def _code(shared: set[str], ear_text: str, charge_text: str, loop_text: str) -> dict[str, Any]:
+    select = SimpleNamespace(epoll=Epoll, EPOLLIN=1)
+    of_ear = stepped(ear_text, PAUSING, shared, os=SYSTEM, select=select, threading=THREADS)
+    of_charge = stepped(charge_text, PAUSING, shared, threading=THREADS)
+    made: dict[str, Any] = stepped(
+        loop_text,
+        PAUSING,
+        shared,
+        threading=THREADS,
+        time=SimpleNamespace(monotonic=lambda: 1.0),
+        Ear=of_ear["Ear"],
+        Charge=of_charge["Charge"],
+        _begun=lambda attempt: NOW.world.tried(attempt, made["_Item"]),
+    )
+    return made
+
+
+FORMER = '''
+class Former(Loop):
+    """The wake-up and the takeover as they were: a new thread is there before its term counts."""
+
+    def __init__(self, runner, done, aside):
+        super().__init__(runner, done, aside)
+        self._lock = threading.Lock()
+        self._term = 0
+        self._is_alive = False
+        self._starts_since = 0.0
+
+    def put(self, run):
+        if self._is_closed:
+            raise RuntimeError("closed")
+        if not self._is_alive:
+            self._revive()
+        self._given.append(run)
+        self._ring()
+        self.look(1.0)
+
+    def look(self, now):
+        if not self._hangs(now):
+            return
+        with self._lock, suppress(RuntimeError):
+            if self._hangs(now):
+                self._begin_term()
+
+    def _hangs(self, now):
+        since = self._starts_since
+        return since > 0 and now - since > 0.25
+
+    def close(self):
+        self._is_closed = True
+        self._soon(lambda: None)
+
+    def _revive(self):
+        with self._lock:
+            if self._is_alive:
+                return
+            self._ear = self._ear or Ear()
+            self._begin_term()
+
+    def _begin_term(self):
+        threading.Thread(target=self._work, args=(self._term + 1,), name="commands", daemon=True).start()
+        self._term += 1
+        self._starts_since = 0.0
+        self._is_alive = True
+
+    def _work(self, term):
+        with self._lock:
+            pass
+        while self._term == term and not (self._is_closed and self._is_idle()):
+            try:
+                self._round(term)
+            except Exception as error:
+                self._runner.complain(error)
+        with self._lock:
+            if self._term == term and self._ear is not None:
+                self._ear.close()
+                self._ear, self._is_alive = None, False
+
+    def _round(self, term):
+        while self._calls:
+            self._calls.popleft()()
+        self._open_given()
+        self._start_some(term)
+        if self._term == term:
+            self._listen()
+
+    def _start_some(self, term):
+        for _ in range(16):
+            try:
+                attempt = self._ready.popleft()
+            except IndexError:
+                return
+            self._start(attempt, term)
+            if self._term != term:
+                return
+
+    def _patience(self):
+        return 0.0 if self._calls or self._given or self._ready else self._until_due()
+
+    def _start(self, attempt, term):
+        attempt.begin()
+        self._starts_since = 1.0
+        item = _begun(attempt)
+        if self._term == term:
+            self._watch(item)
+        else:
+            self._soon(partial(self._watch, item))
+        if self._term == term:
+            self._starts_since = 0.0
+'''
+
+
+def former_loop() -> Any:
+    """Return the loop with the former order of its steps."""
+    names = {name: value for name, value in code(OF_FORMER).items() if name != "__name__"}
+    return stepped(FORMER, PAUSING, OF_FORMER, **names)["Former"]
+
+
+Scene = Callable[[World], None]
+
+
+def world_of(kind: Any, scene: Scene) -> Callable[[], Any]:
+    """Say how to begin a scene anew."""
+
+    def fresh() -> Any:
+        world = NOW.world = World()
+        complain = world.faults.append if kind.__name__ == "Loop" else lambda _: None
+        runner = SimpleNamespace(announce=world.announce, complain=complain)
+        world.loop = kind(runner, world.finished, lambda _: None)
+        scene(world)
+        return world.play, world.state, lambda: wrong_end(world)
+
+    return fresh
+
+
+def wrong_end(world: World) -> str | None:
+    """Say what is wrong when no thread can move any more: every run has ended, unless it hangs in its start."""
+    lost = [one for one in world.expected if one not in world.done]  # type: ignore[attr-defined]
+    if lost:
+        return f"{lost} have not ended; begun: {world.begun}; threads: {sorted(world.play.threads)}"
+    if world.loop._is_closed and world.play.threads:
+        return f"threads have not ended: {sorted(world.play.threads)}"
+    return f"faults: {world.faults}" if world.faults else None
+
+
+def looking(world: World, times: int = 1) -> Steps:
+    """Look so often, at moments at which any start seems to hang."""
+    for _ in range(times):
+        yield None
+        yield from world.loop.look(math.inf)
+
+
+def putting(world: World, *runs: Any) -> Steps:
+    """Put some runs, one after the other."""
+    for run in runs:
+        try:
+            yield from world.loop.put(run)
+        except RuntimeError:  # it was refused, so another way is found for it
+            world.done.append(run.name)
+
+
+def two_put(world: World) -> None:
+    """Two threads put a run each."""
+    world.expected = ["a", "b"]  # type: ignore[attr-defined]
+    world.play.begin("put a", putting(world, world.run("a")))
+    world.play.begin("put b", putting(world, world.run("b")))
+
+
+def two_in_turn_under_a_look(world: World) -> None:
+    """One thread puts two runs, while another finds that a start hangs; it may come back at any moment."""
+    world.expected = ["a", "b"]  # type: ignore[attr-defined]
+    world.play.begin("put", putting(world, world.run("a"), world.run("b")))
+    world.play.begin("look", looking(world))
+
+
+def two_under_two_looks(world: World) -> None:
+    """As before, with a second takeover."""
+    world.expected = ["a", "b"]  # type: ignore[attr-defined]
+    world.play.begin("put", putting(world, world.run("a"), world.run("b")))
+    world.play.begin("look", looking(world, 2))
+
+
+def a_start_that_never_comes_back(world: World) -> None:
+    """What is put behind it is begun all the same."""
+    world.expected = ["b"]  # type: ignore[attr-defined]
+    world.play.begin("put", putting(world, world.run("a", hangs=True), world.run("b")))
+    world.play.begin("look", _look_until_done(world))
+
+
+def _look_until_done(world: World) -> Steps:
+    """Look whenever a start is at work, as the service does each second."""
+    while True:
+        yield lambda: world.loop._charge.lent_since > 0
+        yield from world.loop.look(math.inf)
+
+
+def a_host_without_a_thread(world: World) -> None:
+    """There is one thread, and none for the first takeover."""
+    world.expected = ["a", "b"]  # type: ignore[attr-defined]
+    world.threads_left = 1
+    world.play.begin("put", putting(world, world.run("a"), world.run("b")))
+    world.play.begin("look", looking(world, 2))
+
+
+def an_end_while_a_run_is_put(world: World) -> None:
+    """It is refused or carried out, and the thread ends."""
+    world.expected = ["a"]  # type: ignore[attr-defined]
+    world.play.begin("put", putting(world, world.run("a")))
+    world.play.begin("close", world.loop.close())
+
+
+def an_end_while_two_runs_are_put(world: World) -> None:
+    """The second one may come when the first one has ended, and the thread retires."""
+    world.expected = ["a", "b"]  # type: ignore[attr-defined]
+    world.play.begin("put", putting(world, world.run("a"), world.run("b")))
+    world.play.begin("close", world.loop.close())
+
+
+def lines_that_another_thread_writes(world: World) -> None:
+    """A run begins when its line is written, and the writer says so."""
+    world.expected = ["a", "b"]  # type: ignore[attr-defined]
+    world.announced = []
+    world.play.begin("put", putting(world, world.run("a"), world.run("b")))
+    world.play.begin("writer", world.writer())
+
+
+def a_run_under_way(world: World) -> None:
+    """The thread is made ready for a run, and the run comes at any moment of that."""
+    world.expected = ["a"]  # type: ignore[attr-defined]
+    world.play.begin("prepare", world.loop.prepare())
+    world.play.begin("put", putting(world, world.run("a")))
+
+
+SCENES = [
+    (two_put, WAKE_UP),
+    (a_run_under_way, WAKE_UP),
+    (lines_that_another_thread_writes, WAKE_UP),
+    (two_in_turn_under_a_look, TAKEOVER),
+    (a_start_that_never_comes_back, TAKEOVER),
+    (a_host_without_a_thread, TAKEOVER),
+    (an_end_while_a_run_is_put, END),
+    pytest.param(an_end_while_two_runs_are_put, END, marks=[pytest.mark.deep, pytest.mark.timeout(900)]),
+    pytest.param(two_under_two_looks, TAKEOVER, marks=[pytest.mark.deep, pytest.mark.timeout(900)]),
+]
+
+
+@pytest.mark.parametrize(("scene", "shared"), SCENES)
+def test_no_order_of_the_threads_loses_or_doubles_a_run(scene: Scene, shared: set[str]) -> None:
+    """Each run begins once and ends once, whichever thread moves when, and only the thread in charge acts."""
+    found = explore(world_of(code(shared)["Loop"], scene))
+    assert found.wrong == []
+    assert found.states > 100
+
+
+def test_the_search_finds_the_wake_up_that_the_former_order_lost() -> None:
+    """Two threads slept on one bell: the old one took the ring and ended, the new one slept on."""
+    found = explore(world_of(former_loop(), two_in_turn_under_a_look), first=["term 2", "term 1", "put", "look"].index)
+    ((_, why),) = found.wrong
+    assert "have not ended" in why
+
+
+ORDERS = {
+    "a run is put after the bell": (
+        two_put,
+        WAKE_UP,
+        "        self._given.append(run)\n",
+        "        self._ring()\n        self._given.append(run)\n        return\n",
+    ),
+    "the thread falls asleep before a ring could wake it": (
+        two_put,
+        WAKE_UP,
+        "        self._is_asleep = True\n        heard = self._epoll.poll(seconds())\n",
+        "        wait = seconds()\n        self._is_asleep = True\n        heard = self._epoll.poll(wait)\n",
+    ),
+    "the thread retires after it has looked for work": (
+        an_end_while_a_run_is_put,
+        END,
+        "            self.is_taken = False\n            if not is_idle():\n",
+        "            idle = is_idle()\n            self.is_taken = False\n            if not idle:\n",
+    ),
+    "the thread sleeps on its end": (
+        an_end_while_a_run_is_put,
+        END,
+        " or (self._is_closed and self._is_idle())",
+        "",
+    ),
+    "what was lent is taken back without asking": (
+        two_in_turn_under_a_look,
+        TAKEOVER,
+        "            if self.term != term:\n                return False\n",
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_the_search_finds_each_step_that_is_out_of_order(order: str) -> None:
+    """So what it does not find in the code is not there."""
+    scene, shared, step, other = ORDERS[order]
+    changed = []
+
+    def change(text: str) -> str:
+        changed.append(text.count(step))
+        return text.replace(step, other)
+
+    found = explore(world_of(code(shared, change)["Loop"], scene))
+    assert sum(changed) == 1
+    assert found.wrong

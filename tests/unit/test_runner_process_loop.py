@@ -1,0 +1,450 @@
+"""The one thread for all commands: all that a run on a thread of its own would do, and none waits for another."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+import pytest
+
+from jobscheduler.model import Event, Record, Retry, Status
+from jobscheduler.runner import Again, Loop, Run, Runner, poller, takeover
+from jobscheduler.runner import process_loop as loops
+from jobscheduler.tasks.command import child
+from tests.support.tasks import (
+    SLOT,
+    Log,
+    Pipe,
+    descriptors,
+    eventually,
+    hanging_program,
+    is_alive,
+    is_gone,
+    job,
+    no_strangers,
+    nothing_to_look_after,
+)
+
+__all__ = ["no_strangers"]
+
+
+class World:
+    """A runner and its loop, what they say, and how each attempt ended."""
+
+    def __init__(self) -> None:
+        self.log = Log()
+        self.announced: list[Sequence[Event]] = []
+        self.held: list[Callable[[], object]] | None = None
+        self.behind = 0
+        self.runner = Runner(self.log.record, self.log.emit, announce=self.announce, on_behind=self.tell_behind)
+        self.ends: SimpleQueue[tuple[Run, Record | Again | None]] = SimpleQueue()
+        self.aside: list[threading.Thread] = []
+        self.loop = Loop(self.runner, lambda run, end: self.ends.put((run, end)), self.do_aside)
+
+    def announce(self, events: Sequence[Event], then: Callable[[], object]) -> None:
+        """Write them at once, or when the test says so."""
+        self.announced.append(events)
+        _ = then() if self.held is None else self.held.append(then)
+
+    def tell_behind(self) -> None:
+        """Count it."""
+        self.behind += 1
+
+    def do_aside(self, work: Callable[[], None]) -> None:
+        """Do it on a thread."""
+        self.aside.append(threading.Thread(target=work))
+        self.aside[-1].start()
+
+    def begin(self, command: str | list[str], own: dict[str, Any] | None = None, **more: Any) -> Run:
+        """Make a run."""
+        return self.runner.begin(job(own={"command": command, **(own or {})}, **more), SLOT)
+
+    def put(self, command: str | list[str], own: dict[str, Any] | None = None, **more: Any) -> Run:
+        """Have a command run."""
+        run = self.begin(command, own, **more)
+        self.loop.put(run)
+        return run
+
+    def end(self) -> tuple[Run, Record | Again | None]:
+        """Wait for the next end."""
+        return self.ends.get(timeout=20)
+
+    def record(self) -> Record:
+        """Wait for the next end, which must be a record."""
+        end = self.end()[1]
+        assert isinstance(end, Record)
+        return end
+
+    def run(self, command: str | list[str], **more: Any) -> Record:
+        """Run one command to its end."""
+        self.put(command, **more)
+        return self.record()
+
+    def output(self, run: Run) -> str:
+        """What it printed."""
+        return (self.runner.outputs.get(run.run_id) or b"").decode()
+
+
+@contextmanager
+def world_of_its_own() -> Iterator[World]:
+    made = World()
+    try:
+        yield made
+    finally:
+        made.runner.stop()
+        made.loop.close()
+        made.runner.close()
+        eventually(lambda: not made.loop._charge.is_taken)
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    with world_of_its_own() as made:
+        yield made
+
+
+def no_thread(*_: Any) -> None:
+    raise RuntimeError("can't start new thread")
+
+
+def no_descriptor(*_: Any) -> None:
+    raise OSError(errno.EMFILE, "no file descriptor left")
+
+
+def loop_threads() -> int:
+    return sum(thread.name == "commands" for thread in threading.enumerate())
+
+
+def test_a_command_runs_to_its_record(world: World) -> None:
+    """With its exit code and its output, as on a thread of its own."""
+    good = world.put("echo $JOB_RUN_ID $JOB_ATTEMPT")
+    record = world.record()
+    assert (record.status, record.details, record.run_id) == (Status.SUCCESS, (("exit_code", 0),), good.run_id)
+    assert world.output(good).split() == [good.run_id, "1"]
+    failed = world.run("echo no luck >&2; exit 3")
+    assert (failed.status, failed.reason, failed.output) == (Status.FAILURE, "exit", "no luck")
+    assert world.log.records == [record, failed]
+
+
+def test_many_go_on_at_once_on_one_thread(world: World, tmp_path: Path) -> None:
+    """None waits for another."""
+    gate = Pipe(tmp_path)
+    runs = [world.put(f"read line < {gate.path}; echo through") for _ in range(20)]
+    eventually(lambda: sum(map(len, world.announced)) == 20)
+    assert loop_threads() == 1
+    opened = os.open(gate.path, os.O_RDWR)  # nobody meets the end of the pipe between two writers
+    os.write(opened, b"go\n" * 20)
+    assert {world.end()[0] for _ in runs} == set(runs)
+    os.close(opened)
+    assert all(world.output(run) == "through\n" for run in runs)
+
+
+def test_nothing_begins_before_its_line_is_written(world: World, tmp_path: Path) -> None:
+    """After a crash the line is all that tells that it may have run."""
+    world.held = []
+    mark = tmp_path / "mark"
+    world.put(f"touch {mark}")
+    eventually(lambda: world.held)
+    assert not mark.exists()
+    world.held.pop()()
+    assert world.record().status is Status.SUCCESS
+    assert mark.exists()
+    assert world.behind == 0
+
+
+def test_a_log_that_hangs_does_not_keep_runs_from_beginning(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told; and a line that is written after all begins nothing once more."""
+    monkeypatch.setattr(loops, "PATIENCE", 0.05)
+    world.held = []
+    assert world.run("true").status is Status.SUCCESS
+    assert world.behind == 1
+    world.held.pop()()
+    assert world.ends.empty()
+
+
+def test_runs_that_come_together_are_announced_together(world: World) -> None:
+    """One writing of the log does for all of them."""
+    entered, leave = threading.Event(), threading.Event()
+    world.put("true")
+    world.record()
+
+    def busy() -> None:
+        entered.set()
+        leave.wait(10)
+
+    world.loop._soon(busy)
+    assert entered.wait(10)
+    for _ in range(5):
+        world.put("true")
+    leave.set()
+    for _ in range(5):
+        world.record()
+    assert [len(events) for events in world.announced] == [1, 5]
+
+
+def test_more_output_than_a_pipe_holds_is_taken_while_it_comes(world: World) -> None:
+    """The command would else wait for ever; the first and the last of it are kept."""
+    run = world.put("seq 300000; echo end")
+    assert world.record().status is Status.SUCCESS
+    assert world.output(run).startswith("1\n2\n")
+    assert world.output(run).endswith("300000\nend\n")
+
+
+def test_a_command_may_close_its_output_and_go_on(world: World, tmp_path: Path) -> None:
+    """Its end is waited for all the same, and its closed output is not looked at again and again."""
+    gate = Pipe(tmp_path)
+    world.put(f"echo early; exec >&- 2>&-; read line < {gate.path}; exit 4")
+    eventually(lambda: any(item.news is None and item.going.news for item in world.loop._items.values()))
+    rounds = []
+    world.loop._soon(lambda: rounds.append(1))
+    eventually(lambda: rounds)
+    used = os.times()
+    gate.path.write_text("go\n")
+    assert world.record().details == (("exit_code", 4),)
+    assert os.times().user - used.user < 1
+
+
+def test_a_background_process_may_keep_the_output_open(world: World, tmp_path: Path) -> None:
+    """The run has ended when its main process has."""
+    gate = Pipe(tmp_path)
+    run = world.put(f"(read line < {gate.path}; echo late) & echo done")
+    assert world.record().status is Status.SUCCESS
+    assert world.output(run) == "done\n"
+    gate.path.write_text("go\n")
+    eventually(nothing_to_look_after)
+
+
+def test_a_run_that_is_told_to_stop_ends_with_its_tree(world: World, tmp_path: Path) -> None:
+    """And holds up nobody meanwhile, although it ignores TERM."""
+    pipe = Pipe(tmp_path)
+    run = world.put(f"trap '' TERM; sleep 60 & echo $$ $! > {pipe.path}; wait; wait; sleep 60")
+    pids = pipe.pids()
+    run.stop("replaced")
+    assert world.run("true").status is Status.SUCCESS
+    ended, record = world.end()
+    assert isinstance(record, Record)
+    assert (ended, record.reason, dict(record.details)) == (run, "replaced", {"signal": "SIGKILL"})
+    assert all(map(is_gone, pids)) or not any(map(is_alive, pids))
+
+
+def test_a_time_limit_ends_a_run(world: World) -> None:
+    """From its start on."""
+    record = world.run("exec sleep 60", timeout=0.2)
+    assert (record.status, record.reason) == (Status.FAILURE, "timeout")
+    assert record.duration is not None
+    assert 0.2 <= record.duration < 10
+
+
+def test_a_run_that_has_to_stop_before_it_begins_never_does(world: World, tmp_path: Path) -> None:
+    """Told between its line and its start."""
+    world.held = []
+    mark = tmp_path / "mark"
+    run = world.put(f"touch {mark}; sleep 60")
+    eventually(lambda: world.held)
+    run.stop("shutdown")
+    world.held.pop()()
+    record = world.record()
+    assert (record.status, record.reason) == (Status.FAILURE, "shutdown")
+    assert record.details == (("error", "stopped before it could be started"),)
+    assert not mark.exists()
+
+
+def test_its_end_waits_for_what_was_put_before(world: World) -> None:
+    """Also for a run whose line is still to be written."""
+    world.held = []
+    run = world.put("exit 3")
+    eventually(lambda: world.held)
+    world.loop.close()
+    world.held.pop()()
+    assert world.end()[0] is run
+
+
+def test_a_run_that_was_taken_back_is_done_without_a_record(world: World) -> None:
+    """Its slot is somebody else's to account for."""
+    run = world.begin("true")
+    assert run.withdraw()
+    world.loop.put(run)
+    assert world.end() == (run, None)
+    assert world.announced == []
+
+
+def test_a_failed_attempt_may_be_followed_by_another(world: World) -> None:
+    """When, is for the caller to see to."""
+    run = world.put("exit $((2 - JOB_ATTEMPT))", retry=Retry(2, delay=7))
+    assert world.end() == (run, Again(7, 2))
+    world.loop.put(run)
+    assert world.record().details == (("attempts", 2), ("exit_code", 0))
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (["/no/such/program"], "no such command"),
+        (["/etc/passwd"], "no permission"),
+        ("true\0", "null byte"),
+    ],
+)
+def test_what_cannot_be_started_is_a_failure_in_words(world: World, command: str | list[str], words: str) -> None:
+    """Nobody has to look into a traceback."""
+    record = world.run(command)
+    assert record.reason == "start"
+    assert words in str(dict(record.details)["error"])
+    assert world.log.events("task.crashed") == []
+
+
+def test_what_may_heal_is_tried_again_on_another_thread(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others go on meanwhile."""
+    answers = [OSError(errno.EAGAIN, "no process left")] * 3
+    start = child._start
+
+    def scarce(*arguments: Any) -> int:
+        if answers:
+            raise answers.pop()
+        return start(*arguments)
+
+    monkeypatch.setattr(child, "_start", scarce)
+    assert world.run("exit 5").details == (("exit_code", 5),)
+    assert len(world.aside) == 1
+    assert [len(events) for events in world.announced] == [1]
+
+
+def test_a_command_without_a_descriptor_to_be_told_by_is_waited_for(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It runs already: it is neither forgotten nor started again."""
+    monkeypatch.setattr(child, "_pidfd", lambda pid: None)
+    assert world.run("echo $$; exit 6").details == (("exit_code", 6),)
+
+
+def test_a_host_without_a_thread_ends_runs_later(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It tries again until there is one."""
+    pipe = Pipe(tmp_path)
+    run = world.put(f"echo $$ > {pipe.path}; exec sleep 60")
+    (pid,) = pipe.pids()
+    missing = [RuntimeError("can't start new thread")] * 2
+    start = threading.Thread.start
+
+    def scarce(thread: threading.Thread) -> None:
+        if missing and thread.name == "command":
+            raise missing.pop()
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", scarce)
+    run.stop("shutdown")
+    assert world.record().reason == "shutdown"
+    assert missing == []
+    assert is_gone(pid)
+
+
+def test_a_start_that_hangs_holds_up_nobody(world: World, tmp_path: Path) -> None:
+    """Another thread takes over, and what hung is looked after when it comes back."""
+    with hanging_program(tmp_path) as (program, let_go):
+        hung = world.put([program])
+        eventually(lambda: world.loop._charge.lent_since)
+        others = [world.put("echo other") for _ in range(3)]
+        eventually(
+            lambda: world.loop.look(world.loop._charge.lent_since + takeover.HANGS + 1) or world.loop._charge.term == 2
+        )
+        assert {world.end()[0] for _ in others} == set(others)
+        assert hung.record is None
+        let_go()
+        ended, record = world.end()
+    assert isinstance(record, Record)
+    assert (ended, record.status, record.details) == (hung, Status.SUCCESS, (("exit_code", 0),))
+    eventually(lambda: loop_threads() == 1)
+
+
+def test_a_host_without_a_thread_lets_another_take_over_later(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each look tries again."""
+    with hanging_program(tmp_path) as (program, let_go):
+        world.put([program])
+        eventually(lambda: world.loop._charge.lent_since)
+        first, late = world.loop._charge.term, world.loop._charge.lent_since + takeover.HANGS + 1
+        with monkeypatch.context() as scarce:
+            scarce.setattr(threading.Thread, "start", no_thread)
+            world.loop.look(late)
+        assert world.loop._charge.term == first
+        world.loop.look(late)
+        assert world.loop._charge.term != first
+        assert world.run("true").status is Status.SUCCESS
+        let_go()
+        world.record()
+
+
+def test_a_host_without_a_descriptor_or_a_thread_is_told_to_whoever_asks(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the next run finds everything in order."""
+    with monkeypatch.context() as scarce:
+        scarce.setattr(poller.select, "epoll", no_descriptor)
+        with pytest.raises(OSError, match="descriptor"):
+            world.loop.put(world.begin("true"))
+    with monkeypatch.context() as scarce:
+        scarce.setattr(threading.Thread, "start", no_thread)
+        with pytest.raises(RuntimeError):
+            world.loop.put(world.begin("true"))
+    assert world.run("true").status is Status.SUCCESS
+
+
+def test_a_start_that_comes_back_too_late_is_ended(world: World, tmp_path: Path) -> None:
+    """Its run has its record; nothing of it is left."""
+    world.runner.grace = 0.05
+    with hanging_program(tmp_path) as (program, let_go):
+        hung = world.put([program], timeout=0.1)
+        eventually(lambda: hung.record)
+        assert hung.record is not None
+        assert hung.record.reason == "timeout"
+        assert world.runner.lost == 1
+        let_go()
+        assert world.end() == (hung, hung.record)
+    assert world.runner.lost == 0
+
+
+def test_a_fault_of_the_loop_is_told_and_ends_nothing(world: World) -> None:
+    """The next run is carried out as if nothing had been."""
+
+    def fault() -> None:
+        raise ZeroDivisionError("of ours")
+
+    world.run("true")
+    world.loop._soon(fault)
+    assert world.run("true").status is Status.SUCCESS
+    assert [event["error"] for event in world.log.events("task.crashed")] == ["ZeroDivisionError: of ours"]
+
+
+def test_nothing_is_left_open() -> None:
+    """Neither of runs that ended by themselves nor of those that were stopped, nor of the loop."""
+    with world_of_its_own() as world:
+        world.run("true")
+        before = descriptors()
+        stopped = world.put("exec sleep 60")
+        for _ in range(10):
+            world.put("echo x")
+        for _ in range(10):
+            world.record()
+        stopped.stop("replaced")
+        world.record()
+        eventually(lambda: descriptors() == before)
+    eventually(lambda: descriptors() == before - 2)
+
+
+def test_it_takes_no_run_after_its_end(world: World) -> None:
+    """Who asks has to find another way."""
+    world.loop.close()
+    with pytest.raises(RuntimeError):
+        world.loop.put(world.begin("true"))
+
+
+def test_other_fields_of_a_job_count_as_on_a_thread(world: World, tmp_path: Path) -> None:
+    """Umask, directory, input."""
+    run = world.put("umask; pwd; cat", own={"umask": "027", "cwd": str(tmp_path), "stdin": "given"})
+    assert world.record().status is Status.SUCCESS
+    assert world.output(run) == f"0027\n{tmp_path}\ngiven"

@@ -1,0 +1,236 @@
+"""What people ask of the scheduler: to run a job now, to pause one, and how all of them stand."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from jobscheduler.model import Cron, Once, Record
+from jobscheduler.scheduler import Scheduler
+from jobscheduler.timetable.slots import Act
+from tests.support.service import wait_until
+from tests.unit.test_scheduler import NOON, Gate, World, gate, job, world
+
+__all__ = ["gate", "world"]
+
+
+def by_hand(world: World) -> list[tuple[str, str | None, dict[str, object]]]:
+    """Each record of a run by hand: status, reason and details."""
+    return [
+        (one.status.value, one.reason, dict(one.details))
+        for one in world.written
+        if isinstance(one, Record) and one.scheduled is None
+    ]
+
+
+def test_a_run_by_hand_has_a_record_and_is_no_slot(world: World) -> None:
+    """It says who asked, and the next slot is what it was."""
+    upcoming = world.put(job())
+    act, run = world.scheduler.run_now(job(), "0")
+    wait_until(lambda: by_hand(world))
+
+    assert act is Act.RUN
+    assert run is not None
+    assert by_hand(world) == [("SUCCESS", None, {"trigger": "manual", "by": "0"})]
+    assert world.scheduler.next_slot("x") == upcoming
+
+
+@pytest.mark.parametrize(
+    "definition",
+    [
+        job(enabled=False),
+        job(schedule=Once(NOON - timedelta(days=1))),
+        job(schedule=Cron("0 0 1 1 *", "UTC"), not_after=NOON - timedelta(days=1)),
+    ],
+    ids=["disabled", "past", "done"],
+)
+def test_a_job_without_slots_can_be_run_by_hand(world: World, definition: object) -> None:
+    """Also one that the scheduler does not hold, because its only instant is over."""
+    if definition != job(schedule=Once(NOON - timedelta(days=1))):
+        world.put(definition)
+    world.scheduler.run_now(definition, "0")
+
+    wait_until(lambda: by_hand(world))
+    assert by_hand(world)[0][0] == "SUCCESS"
+
+
+@pytest.mark.parametrize(
+    ("overlap", "act", "status"),
+    [
+        ("skip", Act.SKIP, [("SKIPPED", "overlap")]),
+        ("queue", Act.WAIT, [("SUCCESS", None)]),
+        ("replace", Act.REPLACE, [("SUCCESS", None)]),
+        ("allow", Act.RUN, [("SUCCESS", None)]),
+    ],
+)
+def test_overlap_counts_for_a_run_by_hand(
+    world: World, overlap: str, act: Act, status: list[tuple[str, str | None]]
+) -> None:
+    """The run of a slot goes on when somebody asks for another."""
+    Gate.may_end.clear()
+    world.put(job(overlap=overlap))
+    world.due("x", 60)
+    wait_until(lambda: Gate.begun)
+    done, _ = world.scheduler.run_now(job(overlap=overlap), "0")
+    Gate.may_end.set()
+
+    wait_until(lambda: by_hand(world))
+    world.wait_for_records(1)
+    assert (done, [one[:2] for one in by_hand(world)]) == (act, status)
+    assert world.records() == [(60, *(("FAILURE", "replaced") if overlap == "replace" else ("SUCCESS", None)))]
+
+
+def test_a_run_by_hand_that_waits_when_the_service_stops_gets_a_record(world: World) -> None:
+    """Nobody would account for it later: it is no slot."""
+    Gate.may_end.clear()
+    world.put(job(overlap="queue"))
+    world.scheduler.run_now(job(overlap="queue"), "7")
+    wait_until(lambda: Gate.begun)
+    world.scheduler.run_now(job(overlap="queue"), "7")
+    world.scheduler.stop(0)
+
+    assert [one[:2] for one in by_hand(world)] == [("MISSED", "shutdown"), ("FAILURE", "shutdown")]
+    with pytest.raises(RuntimeError, match="stopping"):
+        world.scheduler.run_now(job(), "7")
+
+
+def test_slots_of_a_paused_job_are_skipped_until_it_is_resumed(world: World) -> None:
+    """Each has its record, an edit changes nothing about it, and one that was due before the resume does not run."""
+    world.put(job())
+    assert world.scheduler.pause("x")
+    assert not world.scheduler.pause("x")
+    world.due("x", 60)
+    world.put(job(description="edited"))
+    world.due("x", 120)
+    world.now = NOON + timedelta(seconds=180)
+    assert world.scheduler.resume("x")
+    assert not world.scheduler.resume("x")
+    world.due("x", 240)
+
+    world.wait_for_records(4)
+    assert world.records() == [
+        (60, "SKIPPED", "paused"),
+        (120, "SKIPPED", "paused"),
+        (180, "SKIPPED", "paused"),
+        (240, "SUCCESS", None),
+    ]
+
+
+def test_what_waits_is_skipped_by_a_pause_and_what_is_at_work_goes_on(world: World) -> None:
+    """For its turn, and for a worker; nothing begins after the pause."""
+    Gate.may_end.clear()
+    world.put(job(overlap="queue"))
+    world.due("x", 60)
+    wait_until(lambda: Gate.begun)
+    world.due("x", 120)
+    world.scheduler.pause("x")
+    assert world.records() == [(120, "SKIPPED", "paused")]
+    Gate.may_end.set()
+
+    world.wait_for_records(2)
+    assert world.records() == [(120, "SKIPPED", "paused"), (60, "SUCCESS", None)]
+    assert len(Gate.begun) == 1
+
+
+def test_a_run_by_hand_has_its_turn_when_a_pause_takes_the_slot_before_it_away() -> None:
+    """One worker is busy with another job; the slot waits for it, and the run by hand for the slot."""
+    Gate.may_end.clear()
+    world = World(workers=1)
+    world.put(job("busy"))
+    world.put(job(overlap="queue"))
+    world.due("busy", 60)
+    wait_until(lambda: Gate.begun)
+    world.due("x", 60)
+    world.scheduler.run_now(job(overlap="queue"), "0")
+    world.scheduler.pause("x")
+    Gate.may_end.set()
+
+    wait_until(lambda: by_hand(world))
+    assert (world.records("x"), by_hand(world)[0][0]) == ([(60, "SKIPPED", "paused")], "SUCCESS")
+    world.scheduler.stop(5)
+
+
+def test_the_latest_slot_of_an_outage_is_not_caught_up_while_paused(world: World) -> None:
+    """The others are missed as they would be."""
+    world.put(job(catch_up=3600))
+    world.scheduler.pause("x")
+    world.due("x", 300)
+
+    assert world.records() == [(60, "MISSED", "asleep"), (300, "SKIPPED", "paused")]
+
+
+def test_a_paused_job_can_be_run_by_hand(world: World) -> None:
+    """A pause is for slots."""
+    world.put(job())
+    world.scheduler.pause("x")
+    world.scheduler.run_now(job(), "0")
+
+    wait_until(lambda: by_hand(world))
+    assert by_hand(world)[0][0] == "SUCCESS"
+
+
+def standing(scheduler: Scheduler) -> dict[str, tuple[object, ...]]:
+    """Of each job: the seconds after noon of its next slot, what its runs wait for, and whether it is paused."""
+    return {
+        one.job.id: (
+            one.next and (one.next - NOON).total_seconds(),
+            tuple(run.waits for run in one.going),
+            one.paused,
+        )
+        for one in scheduler.standings()
+    }
+
+
+def test_how_jobs_stand() -> None:
+    """At work, waiting for a worker, for their turn, paused, disabled, and deleted with a run going on."""
+    Gate.may_end.clear()
+    world = World(workers=1)
+    for one in (job("busy", overlap="queue"), job("late"), job("paused"), job("off", enabled=False), job("gone")):
+        world.put(one)
+    world.scheduler.pause("paused")
+    world.due("busy", 60)
+    wait_until(lambda: Gate.begun)
+    world.due("late", 60)
+    world.due("gone", 60)
+    world.due("busy", 120)
+    world.scheduler.drop("gone", world.now)
+
+    assert standing(world.scheduler) == {
+        "busy": (180.0, (None, "turn"), False),
+        "late": (120.0, ("worker",), False),
+        "paused": (60.0, (), True),
+        "off": (None, (), False),
+        "gone": (None, ("worker",), False),
+    }
+    assert [one.job.id for one in world.scheduler.standings(["late", "unknown"])] == ["late"]
+    Gate.may_end.set()
+    world.scheduler.stop(5)
+
+
+def test_the_next_slots_of_a_job_and_their_starts(world: World) -> None:
+    """The start is later by the jitter, which is always the same."""
+    world.put(job(jitter=30))
+    upcoming = world.scheduler.upcoming("x", 3)
+
+    assert [slot for slot, _ in upcoming] == [NOON + timedelta(minutes=number) for number in (1, 2, 3)]
+    assert all(slot <= start < slot + timedelta(seconds=30) for slot, start in upcoming)
+    assert upcoming == world.scheduler.upcoming("x", 3)
+    assert world.scheduler.upcoming("unknown", 3) == []
+
+
+def test_the_last_slots_of_deleted_jobs_are_forgotten_in_time(world: World) -> None:
+    """Ever new ids do not fill memory; one that was deleted a moment ago is not run again when it is put back."""
+    at = NOON + timedelta(seconds=1)
+    for number in range(2500):
+        world.put(job(f"x{number}", schedule=Once(at), catch_up=5))
+        world.due(f"x{number}", 1)
+        world.scheduler.drop(f"x{number}", NOON + timedelta(days=3 * number))
+    assert len(world.scheduler._ledger._last) < 1100
+
+    world.now = NOON
+    world.put(job("again", schedule=Once(at)))
+    world.due("again", 1)
+    world.wait_for_records(1)
+    world.scheduler.drop("again", world.now)
+    assert world.put(job("again", schedule=Once(at))) is None

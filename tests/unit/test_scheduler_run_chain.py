@@ -1,0 +1,176 @@
+"""Jobs that run jobs: they need no further worker, their records say by whom, and no chain goes round."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jobscheduler.control.calling_runs import runs_of
+from jobscheduler.scheduler.capacity import Places
+from tests.support.service import ROOT, Service, job, wait_until
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    """A service with one worker."""
+    made = Service(tmp_path, "--max-workers", "1")
+    yield made
+    made.close()
+
+
+def asking(service: Service, job_id: str, *more: str) -> str:
+    """Return the command that runs a job by hand."""
+    return " ".join([sys.executable, str(ROOT / "main.py"), "run", job_id, "--socket", str(service.socket), *more])
+
+
+def by_hand(service: Service, job_id: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(asking(service, job_id).split(), capture_output=True, text=True, timeout=30, check=False)
+
+
+def test_a_job_that_runs_another_and_waits_needs_no_further_worker(service: Service) -> None:
+    """With one worker, three deep, two at the lowest level at once: each record says from within which run."""
+    two = f"{asking(service, 'leaf', '--wait')} & {asking(service, 'other', '--wait')}; wait $!; wait"
+    service.write("top.json", job("top", "@yearly", asking(service, "middle", "--wait")))
+    service.write("middle.json", job("middle", "@yearly", two))
+    service.write("leaf.json", job("leaf", "@yearly", "sleep 0.3"))
+    service.write("other.json", job("other", "@yearly", "sleep 0.3"))
+    service.start()
+    assert by_hand(service, "top").returncode == 0
+
+    (top,) = service.wait_for("SUCCESS", job_id="top")
+    (middle,) = service.words("SUCCESS", job_id="middle")
+    assert (top["trigger"], middle["trigger"]) == ("manual", f"run:{top['run_id']}")
+    for name in ("leaf", "other"):
+        (record,) = service.words("SUCCESS", job_id=name)
+        assert record["trigger"] == f"run:{middle['run_id']}"
+    history = [sys.executable, str(ROOT / "main.py"), "history", "leaf", "--log-file", str(service.log)]
+    assert "by a run" in subprocess.run(history, capture_output=True, text=True, check=True).stdout
+    assert service.stop() == 0
+
+
+@pytest.mark.parametrize("overlap", ["skip", "queue", "replace", "allow"])
+def test_a_job_that_runs_itself_is_refused_with_the_reason(service: Service, overlap: str) -> None:
+    """By way of another job, too; nothing is ended for it, and nothing waits."""
+    service.write("a.json", job("a", "@yearly", f"{asking(service, 'b', '--wait')} 2>&1", overlap=overlap))
+    service.write("b.json", job("b", "@yearly", f"{asking(service, 'a')} 2>&1", overlap=overlap))
+    service.start()
+    by_hand(service, "a")
+
+    (failed,) = service.wait_for("FAILURE", job_id="b")
+    assert "`a` has started this run, so it is not run again: a -> b -> a" in failed["output"]
+    assert "help: a job that is run again by what it has started would never end" in failed["output"]
+    service.wait_for("FAILURE", job_id="a")
+    assert [line["job_id"] for line in service.words("run.started")] == ["a", "b"]
+    assert service.stop() == 0
+
+
+def test_a_chain_of_more_than_eight_is_refused(service: Service) -> None:
+    """Before it begins."""
+    for number in range(1, 10):
+        service.write(
+            f"{number}.json", job(f"j{number}", "@yearly", f"{asking(service, f'j{number + 1}', '--wait')} 2>&1")
+        )
+    service.start()
+    by_hand(service, "j1")
+
+    (failed,) = service.wait_for("FAILURE", job_id="j8")
+    assert "`j9` is not run: 8 runs have started each other already: j1 -> j2" in failed["output"]
+    service.wait_for("FAILURE", job_id="j1")
+    assert len(service.words("run.started")) == 8
+    assert service.stop() == 0
+
+
+def test_a_chain_goes_on_when_what_began_it_has_ended(service: Service) -> None:
+    """Who does not wait still cannot go round for ever."""
+    service.write("a.json", job("a", "@yearly", asking(service, "b")))
+    service.write("b.json", job("b", "@yearly", f"sleep 1; {asking(service, 'a')} 2>&1"))
+    service.start()
+    by_hand(service, "a")
+    (failed,) = service.wait_for("FAILURE", job_id="b")
+    assert "a -> b -> a" in failed["output"]
+    service.wait_for("SUCCESS", job_id="a")
+    assert service.stop() == 0
+
+
+def test_run_says_what_becomes_of_the_next_slot(service: Service) -> None:
+    """Skipped, waiting or the end of this run; nothing where it does not matter."""
+    told = {
+        "skip": "is skipped if this run still goes on then",
+        "queue": "waits until this run has ended",
+        "replace": "ends this run if it still goes on then",
+    }
+    for overlap in (*told, "allow"):
+        service.write(f"{overlap}.json", job(overlap, "0 0 1 1 *", "true", overlap=overlap))
+    service.write("off.json", job("off", "0 0 1 1 *", "true", enabled=False))
+    service.start()
+    for overlap, words in told.items():
+        note = by_hand(service, overlap).stderr
+        assert (note.startswith("note: the next slot, 2"), words in note) == (True, True)
+    assert by_hand(service, "allow").stderr == by_hand(service, "off").stderr == ""
+    assert service.stop() == 0
+
+
+def test_the_runs_of_a_caller_are_those_of_its_ancestors_innermost_first() -> None:
+    """Also when the environment was made anew on the way."""
+    code = "import os, sys; print(os.getpid(), flush=True); sys.stdin.read()"
+    inner = f"env JOB_RUN_ID=inner {sys.executable} -c '{code}'"
+    command = ["env", "JOB_RUN_ID=outer", "sh", "-c", f'env -i sh -c "{inner}; true"; true']
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        pid = int(process.stdout.readline())
+        assert runs_of(pid) == ("inner", "outer")
+    assert runs_of(pid) == ()
+    assert runs_of(0) == ()
+
+
+def test_a_full_pool_that_does_not_move_is_an_issue_in_status(service: Service) -> None:
+    """After a minute; here after some looks. Health is well: runs are late, not lost."""
+    service.patched(
+        "from jobscheduler.scheduler import crew\nfrom jobscheduler.service import supervisor\n"
+        "crew.STILL, supervisor.TEND = 3, 0.3\n"
+    )
+    service.write("long.json", job("long", "@yearly", "sleep 60"))
+    service.write("tick.json", job("tick"))
+    service.start()
+    by_hand(service, "long")
+    service.wait_for("pool.full")
+
+    def trouble() -> list[str]:
+        command = [sys.executable, str(ROOT / "main.py"), "status", "--json", "--socket", str(service.socket)]
+        said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+        return [str(one) for one in json.loads(said)["trouble"]]
+
+    (issue,) = wait_until(trouble)
+    assert issue.startswith("all 1 workers are busy, 1 runs wait for one, and none has ended for ")
+    assert service.words("runner.stuck") == []
+
+
+def test_no_place_is_lost_or_made_by_lending_it() -> None:
+    """Whatever ends first: a parent, a child, a child of a child."""
+    choose = random.Random(7)
+    for _ in range(300):
+        places, at_work = Places(2), {}
+        for number in range(40):
+            run_id, parent = f"r{number}", choose.choice([*at_work, None])
+            if places.is_free():
+                places.take(run_id)
+                at_work[run_id] = parent
+            elif parent is not None and places.can_lend(parent):
+                places.borrow(run_id, parent)
+                at_work[run_id] = parent
+            if at_work and choose.random() < 0.5:
+                gone = choose.choice([*at_work])
+                places.leave(gone)
+                del at_work[gone]
+            assert places.taken == len(at_work)
+            assert len(places._own) <= 2
+            assert not at_work or places._own
+        for run_id in list(at_work):
+            places.leave(run_id)
+        assert (places.taken, places._lent, places._borrowed) == (0, {}, {})

@@ -1,0 +1,234 @@
+"""The guard: whatever keeps runs from beginning or from being ended is told, shows in health, and ends in a restart."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from jobscheduler.model import Cron, Job, TaskSpec
+from jobscheduler.scheduler.standstill import LATE, STUCK, Due, Guard
+from jobscheduler.timetable.timetable import timetable_of
+from tests.support.accounting import MARKING, Account, lines_of
+from tests.support.service import Service, job, wait_until
+
+AT = datetime(2026, 11, 22, tzinfo=UTC)
+NOT_BEGUN = Due("a", "1", "it was handed over and has not begun")
+NO_TERM = Due("b", "2", "TERM has not been sent")
+
+
+def looks(guard: Guard, due: list[Due], times: int) -> list[Due]:
+    """Look so often, a second apart, and return what became late."""
+    found = [guard.look(due, AT + timedelta(seconds=number)) for number in range(times)]
+    return [one.due for one in found if one is not None]
+
+
+def test_what_is_due_for_some_looks_is_told_once_and_then_counted_on() -> None:
+    """Since when it is due is when it was seen first."""
+    guard = Guard()
+    assert looks(guard, [NOT_BEGUN], LATE - 1) == []
+    assert guard.worst is None
+    assert looks(guard, [NOT_BEGUN], 1) == [NOT_BEGUN]
+    assert looks(guard, [NOT_BEGUN, NO_TERM], STUCK - LATE) == []
+    assert guard.worst is not None
+    assert (guard.worst.due, guard.worst.looks, guard.worst.since) == (NOT_BEGUN, STUCK, AT)
+
+
+def test_another_run_at_each_look_is_no_standstill() -> None:
+    """However many wait, the oldest is another one as long as anything moves."""
+    guard = Guard()
+    for number in range(100):
+        assert guard.look([Due("a", f"{number // (LATE - 1)}", "it has not begun")], AT) is None
+    assert guard.worst is None
+
+
+def test_what_moves_again_is_forgotten() -> None:
+    """And counts from the beginning if it comes again."""
+    guard = Guard()
+    looks(guard, [NOT_BEGUN], LATE)
+    guard.look([], AT)
+    assert guard.worst is None
+    assert looks(guard, [NOT_BEGUN], LATE - 1) == []
+
+
+FAULTS = """
+import os, threading
+from jobscheduler import health
+from jobscheduler.service import serving, supervisor
+supervisor.WAKE, supervisor.PING, supervisor.TEND, serving.ENDING = 0.3, 0.3, 0.4, 1.0
+def told(): return os.path.exists({flag!r})
+def hang(): threading.Event().wait()
+"""
+
+NO_THREAD = """
+from jobscheduler.runner.process_loop import Loop
+real = Loop._round
+Loop._round = lambda self, term: hang() if told() else real(self, term)
+"""
+
+NO_WAKE_UP = """
+from jobscheduler.runner.poller import Ear
+real = Ear.ring
+Ear.ring = lambda self: None if told() else real(self)
+"""
+
+NO_BEGINNING = """
+from jobscheduler.runner.process_loop import Loop
+real = Loop._open_given
+Loop._open_given = lambda self: self._given.clear() if told() else real(self)
+"""
+
+NO_SIGNAL = """
+from jobscheduler.tasks.command.task import Command
+real = Command.__init__
+def made(self, child, plan, context, good):
+    real(self, child, plan, context, good)
+    context.signals.has_processes = True
+Command.__init__ = made
+wait, begin = Command.see_through, getattr(Command, "begin_to_end", lambda self: None)
+Command.see_through = lambda self: hang() if told() else wait(self)
+Command.begin_to_end = lambda self: None if told() else begin(self)
+"""
+
+NO_TIMER = """
+from jobscheduler.runner.timer import Timer
+real = Timer._next
+def next_(self):
+    found = real(self)
+    return (lambda: hang()) if told() else found
+Timer._next = next_
+"""
+
+
+class Faulty:
+    """A service with faults that begin when a file appears."""
+
+    def __init__(self, base: Path) -> None:
+        self.flag = base / "flag"
+        self.marks = base / "marks"
+        self.service = Service(base, "--http", "127.0.0.1:0")
+
+    def start(self, fault: str, **fields: object) -> None:
+        """Start it with a job of every second, and wait until that has run."""
+        self.service.patched(FAULTS.format(flag=str(self.flag)) + fault)
+        command = f"{MARKING.format(self.marks)}; {fields.pop('then', 'true')}"
+        self.service.write("tick.json", job("tick", "* * * * * *", command, **fields))
+        self.service.start()
+        self.service.wait_for("run.started", job_id="tick")
+
+    def is_ill(self) -> bool:
+        """Whether health fails."""
+        url = self.service.words("page.served")[-1]["url"]
+        try:
+            with urllib.request.urlopen(f"{url}healthz", timeout=5):
+                return False
+        except urllib.error.HTTPError as error:
+            return error.code == 503
+        except OSError:
+            return False
+
+    def account(self) -> None:
+        """Start once more without the fault, stop in order, and look at the account: one record for each slot."""
+        self.flag.unlink()
+        before = len(self.service.words("SUCCESS")) + len(self.service.words("FAILURE"))
+        self.service.start()
+        wait_until(lambda: len(self.service.words("SUCCESS")) + len(self.service.words("FAILURE")) > before + 1)
+        assert self.service.stop() == 0
+        timetable = timetable_of(Job("tick", Cron("* * * * * *", "UTC"), TaskSpec("x", "{}")), "")
+        Account(lines_of(self.service.log), {"tick": timetable}, self.marks).check()
+
+
+@pytest.fixture
+def faulty(tmp_path: Path) -> Iterator[Faulty]:
+    """One that has not been started."""
+    made = Faulty(tmp_path)
+    yield made
+    made.service.close()
+
+
+STANDSTILLS = {
+    "the thread of all commands sleeps for ever": (NO_THREAD, {}, "it was handed over and has not begun"),
+    "a wake-up is dropped": (NO_WAKE_UP, {}, "it was handed over and has not begun"),
+    "a run is dropped": (NO_BEGINNING, {"overlap": "allow"}, "it was handed over and has not begun"),
+    "a limit never comes to its signal": (NO_SIGNAL, {"then": "sleep 91", "timeout": 1}, "TERM has not been sent"),
+    "the limits are not looked at": (NO_TIMER, {"then": "sleep 92", "timeout": 2}, "it was not told to end"),
+}
+
+
+@pytest.mark.parametrize("name", STANDSTILLS)
+def test_a_standstill_is_told_fails_health_and_ends_in_a_restart_that_accounts_for_it(
+    faulty: Faulty, name: str
+) -> None:
+    """One ERROR with what and since when, 503, exit status 70; after the next start each slot has its one record."""
+    fault, fields, problem = STANDSTILLS[name]
+    service = faulty.service
+    faulty.start(fault, **fields)
+    faulty.flag.touch()
+
+    (stuck,) = service.wait_for("runner.stuck")
+    assert (stuck["level"], stuck["job_id"]) == ("ERROR", "tick")
+    assert problem in stuck["problem"]
+    assert stuck["since"] < stuck["time"]
+    wait_until(faulty.is_ill, why="health fails")
+    assert service.process is not None
+    assert service.process.wait(30) == 70
+    (stopping,) = service.words("service.stopping")
+    assert stopping["cause"].startswith("the runner stands still: run ")
+    faulty.account()
+
+
+def test_runs_that_wait_for_a_worker_for_their_turn_or_for_the_log_are_no_standstill(tmp_path: Path) -> None:
+    """Nor is a service that was held for longer than it takes to be taken for one that stands still."""
+    service = Service(tmp_path, "--max-workers", "1")
+    slow_log = """
+from jobscheduler.runlog.file import LogFile
+real = LogFile.append
+def append(self, data, **named):
+    threading.Event().wait(0.2)
+    return real(self, data, **named)
+LogFile.append = append
+"""
+    service.patched(FAULTS.format(flag="/nowhere") + slow_log)
+    service.write("busy.json", job("busy", "* * * * * *", "sleep 6", overlap="queue"))
+    service.write("waits.json", job("waits", "* * * * * *", "true"))
+    try:
+        service.start()
+        service.wait_for("run.started")
+        assert service.process is not None
+        service.process.send_signal(signal.SIGSTOP)
+        threading.Event().wait(5)
+        service.process.send_signal(signal.SIGCONT)
+        service.wait_for("SUCCESS", 3)
+        assert service.words("runner.stuck") == []
+        assert service.process.poll() is None
+    finally:
+        service.close()
+
+
+def test_a_standstill_that_ends_by_itself_is_told_too(faulty: Faulty) -> None:
+    """Health is well again."""
+    faulty.start(NO_WAKE_UP)
+    faulty.flag.touch()
+    faulty.service.wait_for("runner.stuck")
+    faulty.flag.unlink()
+    faulty.service.write("other.json", job("other", "* * * * * *", "true"))  # its ring wakes up for all
+    faulty.service.wait_for("runner.moved", job_id="tick")
+    assert not faulty.is_ill()
+    assert faulty.service.stop() == 0
+
+
+def test_the_next_start_knows_nothing_of_a_standstill_that_was_none(faulty: Faulty) -> None:
+    """A thousand runs due at once on one thread are late, not stuck."""
+    faulty.start("")
+    for number in range(300):
+        faulty.service.write(f"{number}.json", job(f"j{number}", "*/3 * * * * *", "true", overlap="allow"))
+    faulty.service.wait_for("SUCCESS", 900)
+    assert json.dumps(faulty.service.words("runner.stuck")) == "[]"
+    assert faulty.service.stop() == 0

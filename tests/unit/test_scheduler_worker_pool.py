@@ -1,0 +1,166 @@
+"""The places for runs: commands on their one thread and other tasks on the pool's share them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobscheduler import tasks
+from jobscheduler.model import Entry, Record, Retry, Status
+from jobscheduler.runner import Loop, Run
+from jobscheduler.scheduler.waker import Wakes
+from jobscheduler.scheduler.worker_pool import Crew
+from jobscheduler.tasks import Context, Task
+from tests.support.tasks import SLOT, Pipe, eventually, job, no_strangers
+
+__all__ = ["no_strangers"]
+
+PLACES = 2
+
+
+class Held(Task):
+    """A task on a thread of the pool that waits until the test lets it go on."""
+
+    begun: list[str] = []  # noqa: RUF012 - made anew for each test
+    may_end = threading.Event()
+
+    def run(self, context: Context) -> None:
+        """Wait."""
+        self.begun.append(context.run_id)
+        self.may_end.wait(20)
+
+
+class World:
+    """A crew with two places, and all that it says."""
+
+    def __init__(self) -> None:
+        self.written: list[Entry] = []
+        self.wakes = Wakes(PLACES, lambda job_id, at: None)
+        self.crew = Crew(
+            self.wakes,
+            PLACES,
+            record=self.written.append,
+            write=self.written.append,
+            announce=None,
+            on_behind=lambda: None,
+            clock=lambda: datetime.now(UTC),
+        )
+
+    def submit(self, task: str = "execute_command", **more: Any) -> Run:
+        """Have a run carried out."""
+        own = {} if task != "execute_command" else {"command": more.pop("command", "true")}
+        run = self.crew.begin(job(task, own, **more), SLOT)
+        self.crew.submit(run)
+        return run
+
+    def records(self) -> list[Record]:
+        """All records so far."""
+        return [entry for entry in self.written if isinstance(entry, Record)]
+
+    def is_idle(self) -> bool:
+        """Whether every place is free and nothing goes on."""
+        return not self.crew.going and not self.crew.queued() and self.crew._places.taken == 0
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    Held.begun, Held.may_end = [], threading.Event()
+    monkeypatch.setitem(tasks._loaded, "held", Held)
+    made = World()
+    yield made
+    Held.may_end.set()
+    made.crew.stop()
+    eventually(made.is_idle)
+    made.crew.close()
+    made.wakes.close()
+
+
+def test_commands_and_other_tasks_share_the_places(world: World, tmp_path: Path) -> None:
+    """One of each takes both; the next waits for a worker until one of them has ended."""
+    gate = Pipe(tmp_path)
+    held, command = world.submit("held"), world.submit(command=f"read line < {gate.path}")
+    eventually(lambda: Held.begun == [held.run_id] and command.attempts)
+    third = world.submit()
+    assert world.crew.queued() == 1
+    assert world.crew.standing(third).waits == "worker"
+    assert third.attempts == 0
+    gate.path.write_text("go\n")
+    eventually(lambda: {one.run_id for one in world.records()} == {command.run_id, third.run_id})
+    assert world.crew.queued() == 0
+
+
+def test_who_has_waited_longest_is_first(world: World, tmp_path: Path) -> None:
+    """Whatever it is; with one place for all of them the order is that of their coming."""
+    gate = Pipe(tmp_path)
+    world.submit(command=f"read line < {gate.path}")
+    world.submit("held")
+    waiting = [world.submit("held"), world.submit(), world.submit("held"), world.submit()]
+    Held.may_end.set()
+    eventually(lambda: all(run.record for run in waiting))
+    started = [run.started for run in waiting]
+    assert started == sorted(started, key=lambda at: at or SLOT)
+    gate.path.write_text("go\n")
+
+
+def test_a_run_that_is_taken_back_while_it_waits_keeps_no_place(world: World) -> None:
+    """Neither while it waits nor afterwards."""
+    for _ in range(PLACES):
+        world.submit("held")
+    taken, last = world.submit(), world.submit()
+    assert taken.withdraw()
+    Held.may_end.set()
+    eventually(lambda: last.record)
+    eventually(world.is_idle)
+    assert taken.run_id not in {one.run_id for one in world.records()}
+
+
+def test_a_pause_between_two_attempts_holds_no_place(world: World) -> None:
+    """And the second attempt waits for one like any run."""
+    failing = world.submit(command="exit 1", retry=Retry(2, delay=0.05))
+    eventually(lambda: failing.attempts == 1 and world.crew._places.taken == 0)
+    for _ in range(PLACES):
+        world.submit("held")
+    eventually(lambda: world.crew.queued() == 1)
+    assert failing.attempts == 1
+    Held.may_end.set()
+    eventually(lambda: failing.record)
+    assert failing.attempts == 2
+
+
+def test_a_place_that_a_task_does_not_give_back_is_replaced(world: World) -> None:
+    """As many runs as before go on beside it, until it gives its place back after all."""
+    world.crew._runner.grace = 0.05
+    for _ in range(PLACES):
+        world.submit("held", timeout=0.05)
+    eventually(lambda: world.crew.lost() == PLACES)
+    done = [world.submit() for _ in range(5)]
+    eventually(lambda: all(run.record for run in done))
+    Held.may_end.set()
+    eventually(lambda: world.crew.lost() == 0 and world.is_idle())
+
+
+def test_without_a_thread_for_all_commands_each_has_one_of_the_pool(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A host that can give the one and not the other is short of everything; a run is late for it and not lost."""
+
+    def refuse(loop: Loop, run: Run) -> None:
+        raise OSError("no descriptor left")
+
+    monkeypatch.setattr(Loop, "put", refuse)
+    runs = [world.submit(command="exit 3") for _ in range(5)]
+    eventually(world.is_idle)
+    assert [run.record and run.record.status for run in runs] == [Status.FAILURE] * 5
+
+
+def test_a_task_of_an_unknown_type_is_a_failure_and_gives_its_place_back(world: World) -> None:
+    """The definition was judged when the type was still there."""
+    run = world.submit("gone")
+    eventually(world.is_idle)
+    assert run.record is not None
+    assert run.record.reason == "start"

@@ -1,0 +1,136 @@
+"""Metrics: what Prometheus reads, judged by its own tool; and the alerts that the documentation offers."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from dataclasses import replace
+
+import pytest
+
+pytest.importorskip("prometheus_client", reason="the extra `web` is not installed")
+
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.support.job_files import need
+from tests.support.service import ROOT
+from tests.support.web_view import FakeFace, a_day, local, many
+from tests.unit.test_web_app import get
+
+RULES = ROOT / "docs/prometheus-rules.yml"
+
+
+def metrics(face: FakeFace) -> dict[tuple[str, ...], float]:
+    """Every sample by its name and the values of its labels."""
+    families = text_string_to_metric_families(get(face, "/metrics").text)
+    return {(one.name, *one.labels.values()): one.value for family in families for one in family.samples}
+
+
+def promtool(*arguments: object, given: bytes | None = None) -> None:
+    """Run Prometheus' own tool; it has to find nothing at all."""
+    need("promtool")
+    done = subprocess.run(["promtool", *map(str, arguments)], input=given, capture_output=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert b"FAILED" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("face", [a_day(), FakeFace()], ids=["a day", "no jobs"])
+def test_prometheus_finds_nothing_wrong_with_the_metrics(face: FakeFace) -> None:
+    """Names, types, units and help."""
+    promtool("check", "metrics", given=get(face, "/metrics").body)
+
+
+def test_the_offered_alerts_are_valid() -> None:
+    """As they stand."""
+    promtool("check", "rules", RULES)
+
+
+def test_each_alert_fires_when_it_should_and_not_before() -> None:
+    """Ten minutes of a host that is well, then ten of one that is not."""
+    promtool("test", "rules", ROOT / "tests/data/prometheus-alerts.yml")
+    named = set(re.findall(r"- alert: (\w+)", RULES.read_text("utf-8")))
+    tried = set(re.findall(r'alertname[:=] ?"?(\w+)', (ROOT / "tests/data/prometheus-alerts.yml").read_text("utf-8")))
+    assert named == tried
+
+
+def test_every_metric_that_an_alert_uses_is_served() -> None:
+    """A renamed metric would make an alert silent."""
+    used = set(re.findall(r"\bjobscheduler_\w+", RULES.read_text("utf-8")))
+    assert used <= {name for name, *_ in metrics(a_day())}
+
+
+def test_every_metric_is_in_the_documentation() -> None:
+    """And nothing else."""
+    told = set(re.findall(r"^\| `(jobscheduler_\w+)", (ROOT / "docs/page.md").read_text("utf-8"), re.MULTILINE))
+    served = {re.sub(r"_(bucket|count|sum)$", "", name) for name, *_ in metrics(a_day())}
+    assert told == {name for name in served if name.startswith("jobscheduler_")}
+
+
+def test_slots_are_counted_by_status_and_by_job() -> None:
+    """Also statuses that never occurred, for all jobs together."""
+    found = metrics(a_day())
+    assert found["jobscheduler_job_slots_total", "backup-database", "FAILURE"] == 2
+    assert found["jobscheduler_job_slots_total", "certificates", "MISSED"] == 24
+    assert found["jobscheduler_slots_total", "MISSED"] == 25
+    assert metrics(FakeFace())["jobscheduler_slots_total", "SKIPPED"] == 0
+
+
+def test_jobs_are_counted_by_state_and_files_by_what_is_wrong() -> None:
+    """A stale job that is running is still stale."""
+    face = a_day()
+    found = metrics(face)
+    assert (found["jobscheduler_jobs", "running"], found["jobscheduler_jobs", "waiting"]) == (1, 0)
+    assert (found["jobscheduler_bad_files", "refused"], found["jobscheduler_bad_files", "stale"]) == (1, 1)
+
+
+def test_a_job_tells_whether_it_is_failing_and_when_it_last_succeeded() -> None:
+    """In Unix time."""
+    found, ended = metrics(a_day()), local("22 03:20").timestamp() + 9300.004
+    assert found["jobscheduler_job_failing", "backup-database"] == 1
+    assert found["jobscheduler_job_failing", "reindex"] == 0
+    assert found["jobscheduler_job_last_success_timestamp_seconds", "reindex"] == ended
+    assert ("jobscheduler_job_failing", "rotate-keys") not in found
+
+
+def test_histograms_add_up() -> None:
+    """Each class holds those below it, and the last one all."""
+    found = metrics(a_day())
+    runs = found["jobscheduler_slots_total", "SUCCESS"] + found["jobscheduler_slots_total", "FAILURE"]
+    name = "jobscheduler_run_duration_seconds"
+    buckets = [value for key, value in found.items() if key[0] == f"{name}_bucket"]
+    assert buckets == sorted(buckets)
+    assert found[f"{name}_count",] == found[f"{name}_bucket", "+Inf"] == runs
+    assert found[f"{name}_bucket", "0.1"] < found[f"{name}_bucket", "1.0"]
+
+
+def test_what_the_service_says_of_itself_is_there() -> None:
+    """Queue, workers, the loop's last round, health and troubles."""
+    face = a_day()
+    face.service = replace(face.service, queued=7, ticked=1.5, lost_threads=2, trouble=("one", "two"))
+    found = metrics(face)
+    assert found["jobscheduler_queued_runs",] == 7
+    assert found["jobscheduler_scheduling_loop_age_seconds",] == 1.5
+    assert (found["jobscheduler_lost_threads",], found["jobscheduler_troubles",]) == (2, 2)
+    assert (found["jobscheduler_healthy",], found["jobscheduler_running_runs",]) == (1, 1)
+    assert found["jobscheduler_info", "Europe/Berlin", "0.1.0"] == 1
+    face.wrong = "the scheduling thread is late"
+    assert metrics(face)["jobscheduler_healthy",] == 0
+    face.results.took(0.02)
+    assert metrics(face)["jobscheduler_reload_latency_seconds_count",] == 1
+    assert metrics(face)["process_resident_memory_bytes",] > 1_000_000
+
+
+def test_a_scraper_that_asks_for_openmetrics_gets_it() -> None:
+    """The content type says which form it is."""
+    got = get(a_day(), "/metrics", HTTP_ACCEPT="application/openmetrics-text; version=1.0.0")
+    assert got.headers["Content-Type"].startswith("application/openmetrics-text")
+    assert {family.name for family in open_metrics(got.text)} >= {"jobscheduler_slots", "jobscheduler_jobs"}
+    assert get(a_day(), "/metrics").headers["Content-Type"].startswith("text/plain; version=")
+
+
+def test_ten_thousand_jobs_are_a_scrape_of_two_megabytes() -> None:
+    """Three lines for each, and some 120 kB as they are sent."""
+    got = get(many(), "/metrics", HTTP_ACCEPT_ENCODING="gzip")
+    assert len(got.body) < 250_000
+    assert len(get(many(), "/metrics").body) < 2_500_000
