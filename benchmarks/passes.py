@@ -16,7 +16,7 @@ from benchmarks import fleet
 from benchmarks.figures import Spread
 from jobscheduler import tasks
 from jobscheduler.jobs.directory import DirectorySource
-from jobscheduler.jobs.parser import Rules
+from jobscheduler.jobs.parser import ParseContext
 from jobscheduler.jobs.reconciler import Reconciler
 
 ROUNDS = 10
@@ -46,15 +46,15 @@ def show(name: str, values: list[float]) -> None:
 
 def looking(jobs: Path, count: int) -> None:
     """Measure passes over so many files."""
-    rules = Rules(ZoneInfo("UTC"), tasks.task_type, tasks.task_names())
+    rules = ParseContext(ZoneInfo("UTC"), tasks.task_type, tasks.task_names())
     reconciler = Reconciler([DirectorySource(jobs)], Nowhere(), rules, lambda *_, **__: None)  # type: ignore[arg-type]
-    show(f"reading {count} files for the first time", [timed(reconciler.look_at_everything)])
+    show(f"reading {count} files for the first time", [timed(reconciler.sync_all)])
     time.sleep(0.2)
-    reconciler.look_at_everything()  # what had been fresh is read once more
-    show("a rescan when nothing changed", [timed(reconciler.look_at_everything) for _ in range(ROUNDS)])
-    one = partial(reconciler.look_at, ["000001.json"])
+    reconciler.sync_all()  # what had been fresh is read once more
+    show("a rescan when nothing changed", [timed(reconciler.sync_all) for _ in range(ROUNDS)])
+    one = partial(reconciler.sync_items, ["000001.json"])
     show("a look at one file that did not change", [timed(one) for _ in range(50)])
-    show("the check of each second", [timed(reconciler.check) for _ in range(50)])
+    show("the check of each second", [timed(reconciler.verify_sources) for _ in range(50)])
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ SLOT = datetime(2026, 11, 22, 1, 0, tzinfo=UTC)
 
 def job(**own: object) -> Job:
     """Make a job that runs a command."""
-    return Job("bench", Cron("* * * * *", "UTC"), TaskSpec.of("execute_command", own))
+    return Job("bench", Cron("* * * * *", "UTC"), TaskSpec.from_params("execute_command", own))
 
 
 def bare() -> None:
@@ -51,7 +51,7 @@ def batches(seconds: list[float], size: int = 25) -> list[float]:
 
 def attempt(runner: Runner, one: Job) -> None:
     """Run it once."""
-    runner.begin(one, SLOT).attempt()
+    runner.new_run(one, SLOT).attempt()
 
 
 def main() -> None:

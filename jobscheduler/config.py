@@ -48,7 +48,7 @@ class Settings:
     keep_log_rows: float = 30 * 86400.0
     keep_markers: float = 30 * 86400.0
     host_id: str | None = None
-    named: frozenset[str] = field(default=frozenset(), compare=False)
+    explicit: frozenset[str] = field(default=frozenset(), compare=False)
 
     @property
     def has_database(self) -> bool:
@@ -61,7 +61,7 @@ class Option:
     """One setting as people write it: `--log-file` and `JOBSCHEDULER_LOG_FILE`. A secret one is never repeated."""
 
     name: str
-    read: Callable[[str], Any]
+    parse: Callable[[str], Any]
     metavar: str
     help: str
     is_secret: bool = False
@@ -87,7 +87,7 @@ def _path(text: str) -> Path:
     return Path(text)
 
 
-def _whole(least: int, most: int) -> Callable[[str], int]:
+def _integer(least: int, most: int) -> Callable[[str], int]:
     def read(text: str) -> int:
         if not re.fullmatch(r"\d{1,9}", text, re.ASCII) or not least <= int(text) <= most:
             raise ValueError(f"a whole number from {least} to {most} is expected")
@@ -110,7 +110,7 @@ def _size(text: str) -> int:
 def _seconds(least: float) -> Callable[[str], float]:
     def read(text: str) -> float:
         plain = re.fullmatch(r"\d+(?:\.\d+)?", text, re.ASCII)
-        value = durations.seconds(float(text) if plain else text)
+        value = durations.parse_duration(float(text) if plain else text)
         if value < least:
             raise ValueError(f"at least {least:g} seconds are expected")
         return value
@@ -131,7 +131,7 @@ def _address(text: str) -> tuple[str, int]:
     is_six = host.startswith("[") and host.endswith("]")
     try:
         address = ipaddress.IPv6Address(host[1:-1]) if is_six else ipaddress.IPv4Address(host)
-        return str(address), _whole(0, 65535)(port)
+        return str(address), _integer(0, 65535)(port)
     except ValueError:
         raise ValueError("an address and a port are expected, such as `127.0.0.1:9080` or `[::1]:9080`") from None
 
@@ -162,9 +162,9 @@ OPTIONS = (
     Option("log_file", _path, "FILE", "the log file; rotated copies stand beside it"),
     Option("log_format", _format, "FORMAT", "`text`, or `json` for one object per line"),
     Option("log_max_bytes", _size, "SIZE", "rotate the log before it grows beyond this, such as `50M`"),
-    Option("log_backups", _whole(1, 1000), "N", "how many rotated log files to keep"),
+    Option("log_backups", _integer(1, 1000), "N", "how many rotated log files to keep"),
     Option("timezone", str, "ZONE", "the zone of jobs that name none, such as `Europe/Berlin`; the host's by default"),
-    Option("max_workers", _whole(1, 1000), "N", "how many runs may be going on at once"),
+    Option("max_workers", _integer(1, 1000), "N", "how many runs may be going on at once"),
     Option("drain_timeout", _seconds(0), "DURATION", "how long running jobs may go on when the service stops"),
     Option("rescan_interval", _seconds(0.1), "DURATION", "how often everything is looked at again"),
     Option("socket", _path, "FILE", "the control socket, over which verbs ask the service"),
@@ -187,7 +187,7 @@ OPTIONS = (
 """Every option of `serve`."""
 
 
-def settings_from(flags: Mapping[str, str | None], environ: Mapping[str, str]) -> Settings:
+def load_settings(flags: Mapping[str, str | None], environ: Mapping[str, str]) -> Settings:
     """Build the settings: a flag wins over its variable, and that over the default. An empty variable counts as unset.
 
     Raises:
@@ -203,16 +203,16 @@ def settings_from(flags: Mapping[str, str | None], environ: Mapping[str, str]) -
         if text is None:
             continue
         try:
-            given[option.name] = option.read(text)
+            given[option.name] = option.parse(text)
         except ValueError as error:
             raise BadSetting(f"{name}: {error}" if option.is_secret else f"{name}: `{text}`: {error}") from None
         if option.is_secret and name == option.flag and _has_password(text):
             other = f"put it into a file that only the service's user can read, and use {option.flag}-file FILE"
             raise BadSetting(f"{name}: `ps` shows a password there to all users: {other}")
-    return Settings(**given, named=frozenset(given))
+    return Settings(**given, explicit=frozenset(given))
 
 
-def default_of(option: Option) -> str:
+def default_text(option: Option) -> str:
     """Return an option's default as people would write it, for the help text."""
     value = getattr(Settings(), option.name)
     if option.name == "log_max_bytes":

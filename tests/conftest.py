@@ -2,19 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
-import re
-import resource
-import signal
-import subprocess
-import sys
-import textwrap
-import threading
-import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings

@@ -17,8 +17,8 @@ from zoneinfo import ZoneInfo
 from benchmarks.figures import Goal, Row
 from benchmarks.plan import Plan
 from jobscheduler.timetable.crontab import Crontab, parse
-from jobscheduler.timetable.crontab.parser import read
-from jobscheduler.timetable.crontab.wall_clock import calm
+from jobscheduler.timetable.crontab.parser import parse_expression
+from jobscheduler.timetable.crontab.wall_clock import constant_offset
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 SCHEDULES = {
@@ -45,7 +45,7 @@ def measure(plan: Plan) -> list[Row]:
     cold: dict[str, list[float]] = {text: [] for text in SCHEDULES}
     for _ in plan.each_round("next slot"):
         for text, count in SCHEDULES.items():
-            calm.cache_clear()
+            constant_offset.cache_clear()
             cold[text].append(walk(parse(text), zone, count))
             warm[text].append(walk(parse(text), zone, count))
     return [
@@ -74,7 +74,7 @@ def measured(text: str, count: int) -> tuple[float, float]:
     zone, crontab = ZoneInfo("Europe/Berlin"), parse(text)
     cold = []
     for _ in range(ROUNDS):
-        calm.cache_clear()
+        constant_offset.cache_clear()
         cold.append(walk(crontab, zone, count))
     return statistics.median(walk(crontab, zone, count) for _ in range(ROUNDS)), statistics.median(cold)
 
@@ -84,7 +84,7 @@ def parsing() -> float:
     costs = []
     for number in range(300):
         text = f"{number % 60} {number % 24} * * 1-5"
-        read.cache_clear()
+        parse_expression.cache_clear()
         began = time.perf_counter()
         parse(text)
         costs.append((time.perf_counter() - began) * 1e6)

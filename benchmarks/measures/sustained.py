@@ -82,10 +82,10 @@ def _from_their_moments(runs: Iterable[Ran], jitter: int) -> Iterable[Ran]:
     if not jitter:
         return runs
     starts: dict[str, Callable[[datetime], datetime]] = {}
-    task = TaskSpec.of("execute_command", {"command": ["/bin/true"]})
+    task = TaskSpec.from_params("execute_command", {"command": ["/bin/true"]})
     for job_id in {one.job_id for one in runs}:
         job = Job(job_id, Cron(SCHEDULE, "UTC"), task, jitter=jitter)
-        starts[job_id] = timetable_of(job, host_id()).start_of
+        starts[job_id] = timetable_of(job, host_id()).start_time
     return [replace(one, scheduled=_moment(starts[one.job_id], one.scheduled)) for one in runs]
 
 

@@ -1,10 +1,20 @@
 """Alerts on change: when the result of a job changes, a task of any type is run that gets the record."""
 
-from jobscheduler.alerts.defaults import BadDefault, read_defaults
-from jobscheduler.alerts.dispatcher import Alerts, Defaults
-from jobscheduler.alerts.payload import alert_of
-from jobscheduler.alerts.pending_alert import Due
-from jobscheduler.alerts.rules import On, change
+from jobscheduler.alerts.defaults import AlertConfigError, read_defaults
+from jobscheduler.alerts.dispatcher import AlertDispatcher, DefaultAlerts
+from jobscheduler.alerts.payload import build_payload
+from jobscheduler.alerts.pending_alert import PendingAlert
+from jobscheduler.alerts.rules import AlertKind, due_alert
 from jobscheduler.alerts.sender import Sender
 
-__all__ = ["Alerts", "BadDefault", "Defaults", "Due", "On", "Sender", "alert_of", "change", "read_defaults"]
+__all__ = [
+    "AlertConfigError",
+    "AlertDispatcher",
+    "AlertKind",
+    "DefaultAlerts",
+    "PendingAlert",
+    "Sender",
+    "build_payload",
+    "due_alert",
+    "read_defaults",
+]

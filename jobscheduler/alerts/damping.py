@@ -16,20 +16,20 @@ import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from jobscheduler.alerts.rules import On
+from jobscheduler.alerts.rules import AlertKind
 from jobscheduler.model import Record, TaskSpec
 
-DAMPED_S = 300.0  # between two alerts of a job that changes back and forth
-BURST = 20  # alerts for one task that are given each for itself within `BURST_S`
-BURST_S = 60.0
+MIN_ALERT_INTERVAL_S = 300.0  # between two alerts of a job that changes back and forth
+BURST_SIZE = 20  # alerts for one task that are given each for itself within `BURST_S`
+BURST_WINDOW_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class ResultChange:
     """One change of a job's result that is to be told: `changes` of them, if it stands for several."""
 
     task: TaskSpec
-    on: On
+    kind: AlertKind
     record: Record
     description: str = ""
     changes: int = 1
@@ -40,127 +40,129 @@ class News:
         return self.record.job_id
 
 
-Batch = Sequence[News]
+Batch = Sequence[ResultChange]
 """What is told at once for one task: one change, or several jobs' in a summary."""
 
 
 @dataclass(slots=True)
-class _Job:
+class _JobState:
     """When a job was told, whether the recovery from that may follow at once, and what waits."""
 
-    until: float
+    damped_until: float
     may_recover: bool
-    held: News | None = None
+    pending: ResultChange | None = None
     changes: int = 0
 
 
 @dataclass(slots=True)
-class _Minute:
+class _Window:
     """The alerts for one task since `began`: how many were given, and the latest of each job beyond them."""
 
-    began: float
-    given: int = 0
-    beyond: dict[str, News] = field(default_factory=dict)
+    started_at: float
+    sent: int = 0
+    surplus: dict[str, ResultChange] = field(default_factory=dict)
 
 
 class Damper:
     """Decides what is told when. Not for several threads at once, but for `waiting`."""
 
     def __init__(self) -> None:
-        self._jobs: dict[str, _Job] = {}
-        self._minutes: dict[TaskSpec, _Minute] = {}
-        self._ends: list[tuple[float, str]] = []  # a heap: when what is held of a job is told
+        self._jobs: dict[str, _JobState] = {}
+        self._windows: dict[TaskSpec, _Window] = {}
+        self._ends_at: list[tuple[float, str]] = []  # a heap: when what is held of a job is told
         self._next_sweep = 0.0
 
-    def take(self, news: News, now: float) -> list[Batch]:
+    def add(self, news: ResultChange, now: float) -> list[Batch]:
         """Take a change; return what is told at once."""
         job = self._jobs.get(news.job_id)
-        if job is None or (job.held is None and now >= job.until):
-            self._jobs[news.job_id] = _Job(now + DAMPED_S, news.on is On.FAILURE)
-            return self._give(news, now)
-        if job.held is None and job.may_recover and news.on is On.RECOVERY:
-            self._jobs[news.job_id] = _Job(now + DAMPED_S, may_recover=False)
-            return self._give(replace(news, changes=1 + job.changes), now)
-        if job.held is None:
-            heapq.heappush(self._ends, (job.until, news.job_id))
-        job.held = news
+        if job is None or (job.pending is None and now >= job.damped_until):
+            self._jobs[news.job_id] = _JobState(now + MIN_ALERT_INTERVAL_S, news.kind is AlertKind.FAILURE)
+            return self._send(news, now)
+        if job.pending is None and job.may_recover and news.kind is AlertKind.RECOVERY:
+            self._jobs[news.job_id] = _JobState(now + MIN_ALERT_INTERVAL_S, may_recover=False)
+            return self._send(replace(news, changes=1 + job.changes), now)
+        if job.pending is None:
+            heapq.heappush(self._ends_at, (job.damped_until, news.job_id))
+        job.pending = news
         job.changes += 1
         return []
 
-    def note(self, job_id: str) -> None:
+    def note_sent(self, job_id: str) -> None:
         """Count a change for which there is no task: it is one of those in between."""
         job = self._jobs.get(job_id)
         if job is not None:
-            job.changes += job.held is not None
+            job.changes += job.pending is not None
 
-    def due(self, now: float) -> list[Batch]:
+    def pop_due(self, now: float) -> list[Batch]:
         """Return what has waited long enough."""
         batches: list[Batch] = []
-        while self._ends and self._ends[0][0] <= now:
-            _, job_id = heapq.heappop(self._ends)
-            batches += self._give(self._released(job_id, now), now)
-        for task, minute in list(self._minutes.items()):
-            if minute.began + BURST_S <= now:
+        while self._ends_at and self._ends_at[0][0] <= now:
+            _, job_id = heapq.heappop(self._ends_at)
+            batches += self._send(self._released(job_id, now), now)
+        for task, minute in list(self._windows.items()):
+            if minute.started_at + BURST_WINDOW_S <= now:
                 batches += self._closed(task, minute, now)
         self._forget(now)
         return batches
 
-    def all(self, now: float) -> list[Batch]:
+    def pop_all(self, now: float) -> list[Batch]:
         """Return everything that waits: the service stops."""
-        for _, job_id in self._ends:
+        for _, job_id in self._ends_at:
             news = self._released(job_id, now)
-            self._minute(news.task, now).beyond[job_id] = news
-        self._ends.clear()
-        batches: list[Batch] = [tuple(minute.beyond.values()) for minute in self._minutes.values() if minute.beyond]
-        self._minutes.clear()
+            self._window(news.task, now).surplus[job_id] = news
+        self._ends_at.clear()
+        batches: list[Batch] = [tuple(minute.surplus.values()) for minute in self._windows.values() if minute.surplus]
+        self._windows.clear()
         return batches
 
     def next_at(self) -> float | None:
         """Return when something is due next, None if nothing waits."""
-        ends = [minute.began + BURST_S for minute in self._minutes.values() if minute.beyond]
-        return min([*ends, *(end for end, _ in self._ends[:1])], default=None)
+        ends = [minute.started_at + BURST_WINDOW_S for minute in self._windows.values() if minute.surplus]
+        return min([*ends, *(end for end, _ in self._ends_at[:1])], default=None)
 
     def waiting(self) -> list[str]:
         """Return the jobs of which something waits. For any thread."""
-        jobs = [job_id for job_id, job in list(self._jobs.items()) if job.held is not None]
-        return [*jobs, *(job_id for minute in list(self._minutes.values()) for job_id in list(minute.beyond))]
+        jobs = [job_id for job_id, job in list(self._jobs.items()) if job.pending is not None]
+        return [*jobs, *(job_id for minute in list(self._windows.values()) for job_id in list(minute.surplus))]
 
-    def _released(self, job_id: str, now: float) -> News:
+    def _released(self, job_id: str, now: float) -> ResultChange:
         job = self._jobs[job_id]
-        assert job.held is not None  # noqa: S101 - what is in the heap is held
-        news = replace(job.held, changes=job.changes)
-        self._jobs[job_id] = _Job(now + DAMPED_S, may_recover=news.on is On.FAILURE and news.changes == 1)
+        assert job.pending is not None  # noqa: S101 - what is in the heap is held
+        news = replace(job.pending, changes=job.changes)
+        self._jobs[job_id] = _JobState(
+            now + MIN_ALERT_INTERVAL_S, may_recover=news.kind is AlertKind.FAILURE and news.changes == 1
+        )
         return news
 
-    def _give(self, news: News, now: float) -> list[Batch]:
+    def _send(self, news: ResultChange, now: float) -> list[Batch]:
         """Give an alert now, or keep it for the summary of its minute."""
         before: list[Batch] = []
-        minute = self._minutes.get(news.task)
-        if minute is not None and minute.began + BURST_S <= now:
+        minute = self._windows.get(news.task)
+        if minute is not None and minute.started_at + BURST_WINDOW_S <= now:
             before = self._closed(news.task, minute, now)
-        minute = self._minute(news.task, now)
-        if minute.given < BURST:
-            minute.given += 1
+        minute = self._window(news.task, now)
+        if minute.sent < BURST_SIZE:
+            minute.sent += 1
             return [*before, (news,)]
-        former = minute.beyond.pop(news.job_id, None)
-        minute.beyond[news.job_id] = news if former is None else replace(news, changes=news.changes + former.changes)
+        former = minute.surplus.pop(news.job_id, None)
+        minute.surplus[news.job_id] = news if former is None else replace(news, changes=news.changes + former.changes)
         return before
 
-    def _minute(self, task: TaskSpec, now: float) -> _Minute:
-        return self._minutes.setdefault(task, _Minute(now))
+    def _window(self, task: TaskSpec, now: float) -> _Window:
+        return self._windows.setdefault(task, _Window(now))
 
-    def _closed(self, task: TaskSpec, minute: _Minute, now: float) -> list[Batch]:
+    def _closed(self, task: TaskSpec, minute: _Window, now: float) -> list[Batch]:
         """End a minute; its summary is the first alert of the next one."""
-        del self._minutes[task]
-        if not minute.beyond:
+        del self._windows[task]
+        if not minute.surplus:
             return []
-        self._minutes[task] = _Minute(now, given=1)
-        return [tuple(minute.beyond.values())]
+        self._windows[task] = _Window(now, sent=1)
+        return [tuple(minute.surplus.values())]
 
     def _forget(self, now: float) -> None:
         """Let go of jobs that have been quiet, once in a while."""
         if now < self._next_sweep:
             return
-        self._next_sweep = now + BURST_S
-        for job_id in [one for one, job in self._jobs.items() if job.held is None and job.until <= now]:
+        self._next_sweep = now + BURST_WINDOW_S
+        for job_id in [one for one, job in self._jobs.items() if job.pending is None and job.damped_until <= now]:
             del self._jobs[job_id]

@@ -6,15 +6,15 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from jobscheduler.alerts.dispatcher import Defaults
+from jobscheduler.alerts.dispatcher import DefaultAlerts
 from jobscheduler.jobs.directory import DirectorySource
-from jobscheduler.jobs.parser import Rules, parse_task
-from jobscheduler.jobs.sources import Read, SourceUnavailable
+from jobscheduler.jobs.parser import ParseContext, parse_task
+from jobscheduler.jobs.sources import ReadResult, SourceUnavailable
 from jobscheduler.model import Problem, TaskSpec
 from jobscheduler.util.hang_guard import HangGuard
 
 
-class BadDefault(Exception):
+class AlertConfigError(Exception):
     """A file with an alert cannot be used; the problem says why and what to do."""
 
     def __init__(self, problem: Problem) -> None:
@@ -23,8 +23,8 @@ class BadDefault(Exception):
 
 
 def read_defaults(
-    on_failure: Path | None, on_recovery: Path | None, rules: Rules, guard: HangGuard | None = None
-) -> Defaults:
+    on_failure: Path | None, on_recovery: Path | None, rules: ParseContext, guard: HangGuard | None = None
+) -> DefaultAlerts:
     """Read the files; None is a file that is not named.
 
     Raises:
@@ -33,31 +33,31 @@ def read_defaults(
 
     """
     guard = guard or HangGuard()
-    return Defaults(
+    return DefaultAlerts(
         on_failure=None if on_failure is None else _task(on_failure, rules, guard),
         on_recovery=None if on_recovery is None else _task(on_recovery, rules, guard),
     )
 
 
-def _task(path: Path, rules: Rules, guard: HangGuard) -> TaskSpec:
+def _task(path: Path, rules: ParseContext, guard: HangGuard) -> TaskSpec:
     found = guard.call(f"the file with an alert `{path}`", partial(_read, path))
     if found.problem is not None:
-        raise BadDefault(replace(found.problem, file=str(path)))
+        raise AlertConfigError(replace(found.problem, file=str(path)))
     if found.raw is None:
-        raise BadDefault(Problem("there is no such file", file=str(path), help="make it, or do not name it"))
+        raise AlertConfigError(Problem("there is no such file", file=str(path), help="make it, or do not name it"))
     task = parse_task(found.raw, str(path), rules)
     if isinstance(task, TaskSpec):
         return task
     first, *rest = task
     also = (f"{len(rest)} more in this file",) if rest else ()
-    raise BadDefault(replace(first, notes=(*first.notes, *also)))
+    raise AlertConfigError(replace(first, notes=(*first.notes, *also)))
 
 
-def _read(path: Path) -> Read:
+def _read(path: Path) -> ReadResult:
     """Read a file as job files are read: its directory and the way that links lead are judged, too."""
     try:
-        with DirectorySource(path.parent).look() as view:
+        with DirectorySource(path.parent).open() as view:
             return view.read(path.name)
     except SourceUnavailable as reason:
         message = str(reason).replace("the jobs directory", "the directory", 1)
-        return Read(path.name, problem=Problem(message, help=reason.help))
+        return ReadResult(path.name, problem=Problem(message, help=reason.help))

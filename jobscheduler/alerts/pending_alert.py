@@ -15,7 +15,7 @@ Key = tuple[str, TaskSpec | None]
 
 
 @dataclass(frozen=True)
-class Due:
+class PendingAlert:
     """An alert that is to be given: what to do, and what it is told."""
 
     task: TaskSpec
@@ -34,19 +34,19 @@ class Due:
         return (self.job_id, None) if not self.jobs else ("", self.task)
 
     @property
-    def names(self) -> tuple[str, ...]:
+    def job_names(self) -> tuple[str, ...]:
         """All jobs that it is about."""
         return self.jobs or (self.job_id,)
 
     @cached_property
     def receiver(self) -> str:
         """Where it goes to, as far as that can be told from the task."""
-        url = self.task.fields.get("url")
+        url = self.task.params.get("url")
         server = urlsplit(url).netloc.rpartition("@")[2] if isinstance(url, str) else ""
-        return server or f"{self.task.type} {self.task.text}"
+        return server or f"{self.task.type} {self.task.params_json}"
 
 
-def merged(former: Due, latest: Due) -> Due:
+def merge(former: PendingAlert, latest: PendingAlert) -> PendingAlert:
     """Return the latest of two alerts of one job, or of two summaries, that stands for both."""
     if latest.jobs:
         return replace(latest, jobs=tuple(dict.fromkeys((*former.jobs, *latest.jobs))))

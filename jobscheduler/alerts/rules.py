@@ -7,7 +7,7 @@ from enum import StrEnum
 from jobscheduler.model import Status
 
 
-class On(StrEnum):
+class AlertKind(StrEnum):
     """What an alert tells."""
 
     FAILURE = "failure"
@@ -19,13 +19,13 @@ def is_result(status: Status) -> bool:
     return status in {Status.SUCCESS, Status.FAILURE}
 
 
-def change(former: Status | None, now: Status) -> On | None:
+def due_alert(former: Status | None, now: Status) -> AlertKind | None:
     """Return what is to be told when a job ends with `now` after `former`, its last result; None if nothing is.
 
     When nothing is known of the time before, a failure is news and a success is none.
     """
     if now is Status.FAILURE and former is not Status.FAILURE:
-        return On.FAILURE
+        return AlertKind.FAILURE
     if now is Status.SUCCESS and former is Status.FAILURE:
-        return On.RECOVERY
+        return AlertKind.RECOVERY
     return None

@@ -22,50 +22,50 @@ from datetime import UTC, datetime
 from functools import partial
 from itertools import chain
 
-from jobscheduler.alerts.pending_alert import Due, Key, merged
-from jobscheduler.model import Event, Level, Value
-from jobscheduler.runner import GRACE, Ending, Timer, carry_out, tail
+from jobscheduler.alerts.pending_alert import Key, PendingAlert, merge
+from jobscheduler.model import Event, Level, LogValue
+from jobscheduler.runner import STOP_GRACE_S, AttemptResult, TimerThread, execute_task, tail
 from jobscheduler.tasks import Context
 
-LIMIT = 60.0
+ALERT_TIMEOUT_S = 60.0
 """How long an alert may take, in seconds."""
 
-WORKERS = 8
+MAX_WORKERS = 8
 """How many alerts are given at once, besides those that take long."""
 
-OF_RECEIVER = 4
+MAX_PER_RECEIVER = 4
 """How many of them go to one receiver: the server of a URL, else one and the same task."""
 
-LONG = 5.0
+LONG_RUN_S = 5.0
 """What takes longer than this no longer counts among the workers, in seconds."""
 
-THREADS = 64
+MAX_THREADS = 64
 """How many alerts are given at once, with those that take long."""
 
-OF_JOB = 2
+MAX_WAITING_OF_JOB = 2
 """How many alerts of one job may wait."""
 
-WAITING = 2000
+MAX_WAITING = 2000
 """How many alerts may wait; what comes then is dropped and named."""
 
-NAMED = 200
+MAX_NAMED_JOBS = 200
 """How many jobs one line names."""
 
-IDLE = 10.0
+IDLE_TIMEOUT_S = 10.0
 """How long a thread waits for another alert before it ends, in seconds."""
 
-_TURN = 0.2  # seconds between two looks at whether the end has become urgent
+_WAIT_STEP_S = 0.2  # seconds between two looks at whether the end has become urgent
 
-Pairs = tuple[tuple[str, Value], ...]
+Pairs = tuple[tuple[str, LogValue], ...]
 
 
 @dataclass(slots=True, eq=False)
-class _Going:
+class _ActiveAlert:
     """An alert that is being given."""
 
-    due: Due
+    due: PendingAlert
     context: Context
-    began: float
+    started_at: float
     is_long: bool = False
 
 
@@ -79,10 +79,10 @@ class Sender:
         self,
         write: Callable[[Event], object],
         *,
-        limit: float = LIMIT,
-        grace: float = GRACE,
-        workers: int = WORKERS,
-        waiting: int = WAITING,
+        limit: float = ALERT_TIMEOUT_S,
+        grace: float = STOP_GRACE_S,
+        workers: int = MAX_WORKERS,
+        waiting: int = MAX_WAITING,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._write = write
@@ -91,50 +91,50 @@ class Sender:
         self._most_workers = workers
         self._most_waiting = waiting
         self._clock = clock
-        self._timer = Timer(self._complain)
+        self._timer = TimerThread(self._report_error)
         self._changed = threading.Condition()
-        self._queues: dict[Key, deque[Due]] = {}
+        self._queues: dict[Key, deque[PendingAlert]] = {}
         self._ready: deque[Key] = deque()
-        self._going: dict[Key, _Going] = {}
+        self._active: dict[Key, _ActiveAlert] = {}
         self._dropped: list[str] = []
         self._waiting = self._workers = self._idle = self._long = 0
         self._closed = False
 
-    def put(self, due: Due) -> None:
+    def put(self, due: PendingAlert) -> None:
         """Have an alert given after those of the same job that were put before. Never waits for any of them."""
         with self._changed:
             if self._closed:
-                self._dropped += due.names
+                self._dropped += due.job_names
                 return
             queue = self._queues.setdefault(due.key, deque())
-            if len(queue) >= OF_JOB:
-                queue.append(merged(queue.pop(), due))
+            if len(queue) >= MAX_WAITING_OF_JOB:
+                queue.append(merge(queue.pop(), due))
             elif self._waiting >= self._most_waiting:
-                self._dropped += due.names
+                self._dropped += due.job_names
             else:
                 queue.append(due)
                 self._waiting += 1
-                if len(queue) == 1 and due.key not in self._going:
+                if len(queue) == 1 and due.key not in self._active:
                     self._ready.append(due.key)
                     self._changed.notify_all()
-        self.tend()
+        self.maintain()
 
     def waiting(self) -> list[str]:
         """Return the jobs of which an alert waits or is being given."""
         with self._changed:
-            dues = [*(one.due for one in self._going.values()), *chain.from_iterable(self._queues.values())]
-        return [name for due in dues for name in due.names]
+            dues = [*(one.due for one in self._active.values()), *chain.from_iterable(self._queues.values())]
+        return [name for due in dues for name in due.job_names]
 
-    def tend(self) -> bool:
+    def maintain(self) -> bool:
         """See that a worker gives the alerts that are ready, and say what was dropped; False if none can for now."""
         with self._changed:
             is_full = self._waiting >= self._most_waiting
-            dropped = [] if is_full and len(self._dropped) < NAMED else self._take_dropped()
+            dropped = [] if is_full and len(self._dropped) < MAX_NAMED_JOBS else self._pop_dropped()
             short = not self._idle and self._first() is not None
-            hire = short and self._workers - self._long < self._most_workers and self._workers < THREADS
+            hire = short and self._workers - self._long < self._most_workers and self._workers < MAX_THREADS
             self._workers += hire
             self._idle += hire  # it is about to look for an alert
-        self._tell_dropped(dropped, "full")
+        self._log_dropped(dropped, "full")
         if hire:
             try:
                 threading.Thread(target=self._work, name="alert", daemon=True).start()
@@ -146,29 +146,29 @@ class Sender:
 
     def _first(self) -> Key | None:
         """Return the first job whose alert may be given now; under the lock."""
-        at_work = Counter(one.due.receiver for one in self._going.values())
-        return next((key for key in self._ready if at_work[self._queues[key][0].receiver] < OF_RECEIVER), None)
+        at_work = Counter(one.due.receiver for one in self._active.values())
+        return next((key for key in self._ready if at_work[self._queues[key][0].receiver] < MAX_PER_RECEIVER), None)
 
     def stop(self, seconds: float, is_hurried: Callable[[], bool] = lambda: False) -> None:
         """Let alerts go on for `seconds` (or until `is_hurried`), then stop those that do and drop what waits."""
-        self._wait(lambda: not self._going and not self._waiting, seconds, is_hurried)
+        self._wait(lambda: not self._active and not self._waiting, seconds, is_hurried)
         with self._changed:
             self._closed = True
-            self._dropped += [name for queue in self._queues.values() for due in queue for name in due.names]
+            self._dropped += [name for queue in self._queues.values() for due in queue for name in due.job_names]
             self._waiting = 0
             self._queues.clear()
             self._ready.clear()
-            going, dropped = tuple(self._going.values()), self._take_dropped()
+            going, dropped = tuple(self._active.values()), self._pop_dropped()
             self._changed.notify_all()
         for one in going:
-            self._tell_to_end(one, "shutdown")
-        self._tell_dropped(dropped, "shutdown")
+            self._request_stop(one, "shutdown")
+        self._log_dropped(dropped, "shutdown")
 
         def never() -> bool:
             is_hurried()  # for whom it pings meanwhile; what was told to end is waited for in any case
             return False
 
-        self._wait(lambda: not self._going, self._grace + 1, never)
+        self._wait(lambda: not self._active, self._grace + 1, never)
         self._timer.close()
 
     def _wait(self, condition: Callable[[], bool], seconds: float, is_hurried: Callable[[], bool]) -> None:
@@ -176,25 +176,25 @@ class Sender:
         while not is_hurried():
             with self._changed:
                 left = deadline - time.monotonic()
-                if self._changed.wait_for(condition, max(0.0, min(left, _TURN))) or left <= 0:
+                if self._changed.wait_for(condition, max(0.0, min(left, _WAIT_STEP_S))) or left <= 0:
                     return
 
     # -- on the workers
 
     def _work(self) -> None:
         while (one := self._next()) is not None:
-            ending = self._carry_out(one)
-            if not self._end(one):
+            ending = self._execute(one)
+            if not self._ended(one):
                 return  # this thread was given up
-            self._tell_end(one, ending)
+            self._log_result(one, ending)
             with self._changed:
                 self._idle += 1
-            self.tend()
+            self.maintain()
 
-    def _next(self) -> _Going | None:
+    def _next(self) -> _ActiveAlert | None:
         """Take the next alert; None when there is none for a while. The worker counts as idle before."""
         with self._changed:
-            found = self._changed.wait_for(lambda: self._closed or self._first() is not None, IDLE)
+            found = self._changed.wait_for(lambda: self._closed or self._first() is not None, IDLE_TIMEOUT_S)
             self._idle -= 1
             key = self._first()
             if not found or self._closed or key is None:
@@ -203,40 +203,40 @@ class Sender:
             self._ready.remove(key)
             due = self._queues[key].popleft()
             self._waiting -= 1
-            self._going[key] = one = _Going(due, self._context(due), time.monotonic())
-        self.tend()
+            self._active[key] = one = _ActiveAlert(due, self._context(due), time.monotonic())
+        self.maintain()
         return one
 
-    def _context(self, due: Due) -> Context:
+    def _context(self, due: PendingAlert) -> Context:
         """Make the context. Its run id is a new one: it marks the processes of the alert, not those of the run."""
         deadline = time.monotonic() + self._limit
         slot = None if due.jobs else due.alert.record.scheduled
         return Context(due.job_id, os.urandom(6).hex(), slot, deadline=deadline, alert=due.alert)
 
-    def _carry_out(self, one: _Going) -> Ending:
+    def _execute(self, one: _ActiveAlert) -> AttemptResult:
         assert one.context.deadline is not None  # noqa: S101 - `_context` gives every alert one
-        limit = self._timer.at(one.context.deadline, partial(self._tell_to_end, one, "timeout"))
-        long = self._timer.at(one.began + LONG, partial(self._takes_long, one))
-        ending = carry_out(one.due.task, one.context)
+        limit = self._timer.call_at(one.context.deadline, partial(self._request_stop, one, "timeout"))
+        long = self._timer.call_at(one.started_at + LONG_RUN_S, partial(self._takes_long, one))
+        ending = execute_task(one.due.task, one.context)
         self._timer.cancel(limit)
         self._timer.cancel(long)
         return ending
 
-    def _takes_long(self, one: _Going) -> None:
+    def _takes_long(self, one: _ActiveAlert) -> None:
         """Let another worker take its place beside it."""
         with self._changed:
-            if self._going.get(one.due.key) is one and not one.is_long:
+            if self._active.get(one.due.key) is one and not one.is_long:
                 one.is_long = True
                 self._long += 1
-        self.tend()
+        self.maintain()
 
-    def _end(self, one: _Going) -> bool:
+    def _ended(self, one: _ActiveAlert) -> bool:
         """Take note that an alert is over; False if it was before."""
         key = one.due.key
         with self._changed:
-            if self._going.get(key) is not one:
+            if self._active.get(key) is not one:
                 return False
-            del self._going[key]
+            del self._active[key]
             self._long -= one.is_long
             if self._queues.get(key):
                 self._ready.append(key)
@@ -247,55 +247,55 @@ class Sender:
 
     # -- limits
 
-    def _tell_to_end(self, one: _Going, reason: str) -> None:
-        if not one.context.has_to_stop:
-            self._timer.at(time.monotonic() + self._grace, partial(self._give_up, one))
-        one.context.stop(reason, self._complain)
+    def _request_stop(self, one: _ActiveAlert, reason: str) -> None:
+        if not one.context.stop_requested:
+            self._timer.call_at(time.monotonic() + self._grace, partial(self._give_up, one))
+        one.context.stop(reason, self._report_error)
 
-    def _give_up(self, one: _Going) -> None:
-        if self._end(one):
+    def _give_up(self, one: _ActiveAlert) -> None:
+        if self._ended(one):
             with self._changed:
                 self._workers -= 1
             why = f"the task did not end within {self._grace:g} s of being told to; its thread is lost"
-            self._tell_end(one, Ending(details=(("error", why),)))
-            self.tend()
+            self._log_result(one, AttemptResult(details=(("error", why),)))
+            self.maintain()
 
     # -- what is told
 
-    def _tell_end(self, one: _Going, ending: Ending) -> None:
+    def _log_result(self, one: _ActiveAlert, ending: AttemptResult) -> None:
         reason = one.context.reason or ending.reason
-        seconds = round(time.monotonic() - one.began, 3)
+        seconds = round(time.monotonic() - one.started_at, 3)
         if ending.traceback:
-            self._tell(Level.ERROR, "task.crashed", one, (("traceback", ending.traceback),))
+            self._log_event(Level.ERROR, "task.crashed", one, (("traceback", ending.traceback),))
         if reason is None:
-            self._tell(Level.INFO, "alert.sent", one, (("duration", seconds), *ending.details))
+            self._log_event(Level.INFO, "alert.sent", one, (("duration", seconds), *ending.details))
             return
         output: Pairs = (("output", tail(ending.output)),) if ending.output else ()
         values: Pairs = (("duration", seconds), ("reason", reason), *ending.details, *output)
-        self._tell(Level.WARNING, "alert.failed", one, values)
+        self._log_event(Level.WARNING, "alert.failed", one, values)
 
-    def _tell(self, level: Level, name: str, one: _Going, values: Pairs) -> None:
+    def _log_event(self, level: Level, name: str, one: _ActiveAlert, values: Pairs) -> None:
         record, due = one.due.alert.record, one.due
         which: Pairs = (("count", len(due.jobs)),) if due.jobs else (("job_id", record.job_id),)
         run: Pairs = () if record.run_id is None or due.jobs else (("run_id", record.run_id),)
         changes: Pairs = (("changes", due.changes),) if due.changes > 1 else ()
-        self._say(Event(self._clock(), level, name, (*which, ("on", due.alert.on), *run, *changes, *values)))
+        self._log(Event(self._clock(), level, name, (*which, ("on", due.alert.on), *run, *changes, *values)))
 
-    def _take_dropped(self) -> list[str]:
+    def _pop_dropped(self) -> list[str]:
         """Return the jobs whose alerts were dropped and not told yet; under the lock."""
         dropped, self._dropped = self._dropped, []
         return dropped
 
-    def _tell_dropped(self, jobs: Sequence[str], reason: str) -> None:
-        for start in range(0, len(jobs), NAMED):
-            part = jobs[start : start + NAMED]
+    def _log_dropped(self, jobs: Sequence[str], reason: str) -> None:
+        for start in range(0, len(jobs), MAX_NAMED_JOBS):
+            part = jobs[start : start + MAX_NAMED_JOBS]
             values: Pairs = (("count", len(part)), ("reason", reason), ("jobs", ",".join(dict.fromkeys(part))))
-            self._say(Event(self._clock(), Level.WARNING, "alert.dropped", values))
+            self._log(Event(self._clock(), Level.WARNING, "alert.dropped", values))
 
-    def _complain(self, error: Exception) -> None:
+    def _report_error(self, error: Exception) -> None:
         values: Pairs = (("error", f"{type(error).__name__}: {error}"),)
-        self._say(Event(self._clock(), Level.ERROR, "task.crashed", values))
+        self._log(Event(self._clock(), Level.ERROR, "task.crashed", values))
 
-    def _say(self, event: Event) -> None:
+    def _log(self, event: Event) -> None:
         with suppress(Exception):  # the log says its own troubles
             self._write(event)

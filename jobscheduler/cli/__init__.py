@@ -11,11 +11,11 @@ from importlib import import_module
 from typing import Any
 
 from jobscheduler import __version__
-from jobscheduler.cli.problems import show
+from jobscheduler.cli.problems import print_problem
 from jobscheduler.config import BadSetting
-from jobscheduler.control.client import Refusal, Unreachable
+from jobscheduler.control.client import ApiError, ServiceUnreachable
 from jobscheduler.model import Problem
-from jobscheduler.timetable.timezones import ZoneUnknown
+from jobscheduler.timetable.timezones import UnknownTimezone
 
 VERBS = {
     "serve": "serve",
@@ -54,14 +54,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BadSetting as error:
         print(f"jobscheduler: {error}", file=sys.stderr)
         return 2
-    except ZoneUnknown as unknown:
-        show(Problem(str(unknown), help=unknown.help), sys.stderr)
+    except UnknownTimezone as unknown:
+        print_problem(Problem(str(unknown), help=unknown.help), sys.stderr)
         return 1
-    except Unreachable as unreachable:
-        show(unreachable.problem, sys.stderr)
+    except ServiceUnreachable as unreachable:
+        print_problem(unreachable.problem, sys.stderr)
         return 3
-    except Refusal as refusal:
-        show(refusal.problem, sys.stderr)
+    except ApiError as refusal:
+        print_problem(refusal.problem, sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130  # as a shell has it for a program that Ctrl-C ended

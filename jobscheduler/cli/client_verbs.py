@@ -11,32 +11,32 @@ from urllib.parse import quote
 
 from jobscheduler.cli.options import add_options
 from jobscheduler.config import Settings
-from jobscheduler.control.client import Refusal, Unreachable, ask
+from jobscheduler.control.client import ApiError, ServiceUnreachable, request
 
-STATUSES = "Exit status: 0 fine, 1 the service says no, 2 wrong usage, 3 service not reachable."
+EXIT_STATUSES = "Exit status: 0 fine, 1 the service says no, 2 wrong usage, 3 service not reachable."
 
 
-def add_common(parser: argparse.ArgumentParser) -> None:
+def add_client_options(parser: argparse.ArgumentParser) -> None:
     """Add what every such verb takes."""
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_options(parser, {"socket"})
 
 
-def target(*parts: str) -> str:
+def api_path(*parts: str) -> str:
     """Return the path of a request; parts may hold anything."""
     return "/v1/" + "/".join(quote(part, safe="") for part in parts)
 
 
-def as_the_service_has_it(settings: Settings) -> Settings:
+def with_service_paths(settings: Settings) -> Settings:
     """Return the settings with the paths of the running service, if there is one: the caller's may be other ones."""
     try:
-        told = ask(settings.socket, "GET", target("status"))
-    except (Unreachable, Refusal):
+        told = request(settings.socket, "GET", api_path("status"))
+    except (ServiceUnreachable, ApiError):
         return settings
     return replace(settings, jobs_dir=Path(told["jobs_dir"] or settings.jobs_dir), log_file=Path(told["log_file"]))
 
 
-def local(text: str | None, now: datetime) -> str:
+def format_local(text: str | None, now: datetime) -> str:
     """Write an instant in the host's time, without the day if that is today; `-` for none."""
     if text is None:
         return "-"
@@ -49,7 +49,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def lasted(seconds: float | None) -> str:
+def format_duration(seconds: float | None) -> str:
     """Write a duration for people; `-` for none."""
     if seconds is None:
         return "-"
@@ -67,6 +67,6 @@ def plural(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def words(parts: Iterable[str]) -> str:
+def join_or_none(parts: Iterable[str]) -> str:
     """Write a list in one line; `none` for an empty one."""
     return ", ".join(parts) or "none"

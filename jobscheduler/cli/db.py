@@ -10,15 +10,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobscheduler.cli.client_verbs import local, plural, utc_now
-from jobscheduler.cli.db_files import Leftover, definitions_in, texts_of, write_all
-from jobscheduler.cli.db_wait import finish
-from jobscheduler.cli.job_files import rules_of
-from jobscheduler.cli.options import add_options, settings_of
-from jobscheduler.cli.problems import show
-from jobscheduler.cli.table import Column, in_colour, room, table
+from jobscheduler.cli.client_verbs import format_local, plural, utc_now
+from jobscheduler.cli.db_files import ExportConflict, read_directory, read_files, write_directory
+from jobscheduler.cli.db_wait import wait_for_reload
+from jobscheduler.cli.job_files import parse_context
+from jobscheduler.cli.options import add_options, settings_from_arguments
+from jobscheduler.cli.problems import print_problem
+from jobscheduler.cli.table import Column, table, terminal_width, use_colour
 from jobscheduler.config import BadSetting
-from jobscheduler.database import CannotUse, url_from
+from jobscheduler.database import DatabaseConfigError, load_url
 from jobscheduler.model import Problem
 
 if TYPE_CHECKING:
@@ -94,29 +94,29 @@ def run(arguments: argparse.Namespace) -> int:
     """Run one of the verbs below; show what the database or the definitions have against it."""
     try:
         opened = _open(arguments)
-    except CannotUse as cannot:
-        show(cannot.problem, sys.stderr)
+    except DatabaseConfigError as cannot:
+        print_problem(cannot.problem, sys.stderr)
         return 1
-    from jobscheduler.database import Unavailable, Wrong  # noqa: PLC0415 - an extra
+    from jobscheduler.database import JobTableError, Unavailable  # noqa: PLC0415 - an extra
 
     try:
         return int(arguments.run_below(arguments, opened))
     except Unavailable as reason:
-        show(Problem(str(reason), help=reason.help), sys.stderr)
-    except (Wrong, Leftover) as wrong:
+        print_problem(Problem(str(reason), help=reason.help), sys.stderr)
+    except (JobTableError, ExportConflict) as wrong:
         for problem in wrong.problems:
-            show(problem, sys.stderr)
+            print_problem(problem, sys.stderr)
     return 1
 
 
 def _open(arguments: argparse.Namespace) -> JobTable:
-    settings = settings_of(arguments)
-    url = url_from(settings.database_url, settings.database_url_file)
+    settings = settings_from_arguments(arguments)
+    url = load_url(settings.database_url, settings.database_url_file)
     if url is None:
         raise BadSetting("name the database with `--database-url URL` or `--database-url-file FILE`")
     from jobscheduler.database import JobTable  # noqa: PLC0415 - an extra
 
-    return JobTable(url, rules=rules_of(settings))
+    return JobTable(url, rules=parse_context(settings))
 
 
 # --- the verbs -------------------------------------------------------------------------------------------
@@ -129,58 +129,58 @@ def _init(_: argparse.Namespace, jobs: JobTable) -> int:
 
 
 def _import_(arguments: argparse.Namespace, jobs: JobTable) -> int:
-    found = definitions_in(Path(arguments.directory), jobs.rules)
+    found = read_directory(Path(arguments.directory), jobs.rules)
     changes = jobs.replace_all(found, may_remove=arguments.delete)
     counts = (len(changes.added), len(changes.updated), len(changes.removed))
     same = len(found) - counts[0] - counts[1]
     print("{} added, {} updated, {} removed, {} unchanged".format(*counts, same))
-    return 0 if changes.marker is None else finish(jobs, changes.marker, wait=arguments.wait)
+    return 0 if changes.marker is None else wait_for_reload(jobs, changes.marker, wait=arguments.wait)
 
 
 def _export(arguments: argparse.Namespace, jobs: JobTable) -> int:
     rows = jobs.list()
     cut = [Problem("the row is larger than 1 MiB", file=f"jm_jobs/{row.job_id}") for row in rows if row.is_cut]
     if cut:
-        raise Leftover(*cut)
+        raise ExportConflict(*cut)
     held = {row.job_id: row.definition for row in rows}
-    written, removed = write_all(Path(arguments.directory), held, may_remove=arguments.delete)
+    written, removed = write_directory(Path(arguments.directory), held, may_remove=arguments.delete)
     print(f"{written} written, {removed} removed, {len(held) - written} unchanged")
     return 0
 
 
 def _add(arguments: argparse.Namespace, jobs: JobTable) -> int:
-    given = texts_of(arguments.files, jobs.rules)
+    given = read_files(arguments.files, jobs.rules)
     marker = jobs.add(*given)
     print(f"{plural(len(given), 'job')} added")
-    return finish(jobs, marker, wait=arguments.wait)
+    return wait_for_reload(jobs, marker, wait=arguments.wait)
 
 
 def _update(arguments: argparse.Namespace, jobs: JobTable) -> int:
-    given = texts_of(arguments.files, jobs.rules)
+    given = read_files(arguments.files, jobs.rules)
     marker = jobs.update(*given)
     print(f"{plural(len(given), 'job')} updated")
-    return finish(jobs, marker, wait=arguments.wait)
+    return wait_for_reload(jobs, marker, wait=arguments.wait)
 
 
 def _put(arguments: argparse.Namespace, jobs: JobTable) -> int:
-    given = texts_of(arguments.files, jobs.rules)
+    given = read_files(arguments.files, jobs.rules)
     changes = jobs.put(*given)
     added, updated = len(changes.added), len(changes.updated)
     print(f"{added} added, {updated} updated, {len(given) - added - updated} unchanged")
-    return 0 if changes.marker is None else finish(jobs, changes.marker, wait=arguments.wait)
+    return 0 if changes.marker is None else wait_for_reload(jobs, changes.marker, wait=arguments.wait)
 
 
 def _remove(arguments: argparse.Namespace, jobs: JobTable) -> int:
     marker = jobs.remove(*arguments.jobs)
     print(f"{plural(len(set(arguments.jobs)), 'job')} removed")
-    return finish(jobs, marker, wait=arguments.wait)
+    return wait_for_reload(jobs, marker, wait=arguments.wait)
 
 
 def _reload(arguments: argparse.Namespace, jobs: JobTable) -> int:
     marker = jobs.reload()
     if not arguments.wait:
         print("asked for a reload")
-    return finish(jobs, marker, wait=arguments.wait)
+    return wait_for_reload(jobs, marker, wait=arguments.wait)
 
 
 def _list(arguments: argparse.Namespace, jobs: JobTable) -> int:
@@ -188,8 +188,8 @@ def _list(arguments: argparse.Namespace, jobs: JobTable) -> int:
     if arguments.json:
         print(json.dumps({"jobs": [_as_object(row) for row in held]}))
         return 0
-    columns = (Column("JOB"), Column("SCHEDULE"), Column("UPDATED", whole=True), Column("DESCRIPTION"))
-    for line in table(columns, _lines(held), width=room(), colour=in_colour(sys.stdout)):
+    columns = (Column("JOB"), Column("SCHEDULE"), Column("UPDATED", keep_whole=True), Column("DESCRIPTION"))
+    for line in table(columns, _lines(held), width=terminal_width(), colour=use_colour(sys.stdout)):
         print(line)
     return 0
 
@@ -198,7 +198,7 @@ def _lines(held: Sequence[Row]) -> Iterator[tuple[str, ...]]:
     now = utc_now()
     for row in held:
         value = _value(row)
-        at = local(row.updated_at.isoformat() if row.updated_at else None, now)
+        at = format_local(row.updated_at.isoformat() if row.updated_at else None, now)
         told = value if isinstance(value, dict) else {}
         yield row.job_id, str(told.get("schedule", "-")), at, str(told.get("description", ""))
 

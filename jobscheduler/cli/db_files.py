@@ -10,16 +10,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from jobscheduler.cli.problems import show
+from jobscheduler.cli.problems import print_problem
 from jobscheduler.jobs.directory import DirectorySource, is_job_file
-from jobscheduler.jobs.parser import Rules, conflict, oddities, parse
+from jobscheduler.jobs.parser import ParseContext, definition_warnings, id_conflict, parse
 from jobscheduler.jobs.sources import SourceUnavailable
-from jobscheduler.model import Job, Problem, in_order
-from jobscheduler.util.path_walk import Way, absolute
-from jobscheduler.util.trust import Judge
+from jobscheduler.model import Job, Problem, name_sort_key
+from jobscheduler.util.path_walk import PathWalk, absolute_path
+from jobscheduler.util.trust import TrustJudge
 
 
-class Leftover(Exception):
+class ExportConflict(Exception):
     """Files are in the way, or cannot be had; `problems` say which and what to do."""
 
     def __init__(self, *problems: Problem) -> None:
@@ -27,7 +27,7 @@ class Leftover(Exception):
         self.problems = problems
 
 
-def texts_of(files: Iterable[str], rules: Rules) -> list[str]:
+def read_files(files: Iterable[str], rules: ParseContext) -> list[str]:
     """Read job files.
 
     Raises:
@@ -41,10 +41,10 @@ def texts_of(files: Iterable[str], rules: Rules) -> list[str]:
             raws.append((name, Path(name).read_bytes()))
         except OSError as error:
             barred.append(Problem(f"the file cannot be read: {error.strerror}", file=name))
-    return list(_judged(raws, rules, barred).values())
+    return list(_validated(raws, rules, barred).values())
 
 
-def definitions_in(directory: Path, rules: Rules) -> list[str]:
+def read_directory(directory: Path, rules: ParseContext) -> list[str]:
     """Read every job file of a directory, as the service would.
 
     Raises:
@@ -53,44 +53,46 @@ def definitions_in(directory: Path, rules: Rules) -> list[str]:
 
     """
     try:
-        with DirectorySource(directory).look() as view:
-            found = [view.read(name) for name in sorted(view.listing(), key=in_order)]
+        with DirectorySource(directory).open() as view:
+            found = [view.read(name) for name in sorted(view.list_items(), key=name_sort_key)]
     except SourceUnavailable as reason:
-        raise Leftover(Problem(str(reason), file=str(directory), help=reason.help)) from None
+        raise ExportConflict(Problem(str(reason), file=str(directory), help=reason.help)) from None
     barred = [replace(one.problem, file=str(directory / one.name)) for one in found if one.problem]
     raws = ((str(directory / one.name), one.raw) for one in found if one.raw is not None)
-    return list(_judged(raws, rules, barred).values())
+    return list(_validated(raws, rules, barred).values())
 
 
-def _judged(raws: Iterable[tuple[str, bytes]], rules: Rules, problems: Iterable[Problem] = ()) -> dict[str, str]:
-    from jobscheduler.database.changes import Refused, judged  # noqa: PLC0415 - an extra
+def _validated(
+    raws: Iterable[tuple[str, bytes]], rules: ParseContext, problems: Iterable[Problem] = ()
+) -> dict[str, str]:
+    from jobscheduler.database.changes import InvalidJob, validate  # noqa: PLC0415 - an extra
 
     texts: dict[str, str] = {}
     owners: dict[str, str] = {}
     wrong = list(problems)
     for origin, raw in raws:
         try:
-            job_id, text = judged(raw, origin, rules)
-        except Refused as refused:
+            job_id, text = validate(raw, origin, rules)
+        except InvalidJob as refused:
             wrong += refused.problems
             continue
         _warn(raw, origin, rules)
         if owners.setdefault(job_id, origin) != origin:
-            wrong.append(conflict(raw, origin, job_id, owners[job_id]))
+            wrong.append(id_conflict(raw, origin, job_id, owners[job_id]))
         texts[job_id] = text
     if wrong:
-        raise Refused(*wrong)
+        raise InvalidJob(*wrong)
     return texts
 
 
-def _warn(raw: bytes, origin: str, rules: Rules) -> None:
+def _warn(raw: bytes, origin: str, rules: ParseContext) -> None:
     """Show what is legal in a definition and hardly meant."""
     job = parse(raw, origin, rules)
-    for problem in oddities(raw, origin, job, rules) if isinstance(job, Job) else ():
-        show(problem, sys.stderr, level="warning")
+    for problem in definition_warnings(raw, origin, job, rules) if isinstance(job, Job) else ():
+        print_problem(problem, sys.stderr, level="warning")
 
 
-def write_all(directory: Path, definitions: Mapping[str, str], *, may_remove: bool) -> tuple[int, int]:
+def write_directory(directory: Path, definitions: Mapping[str, str], *, may_remove: bool) -> tuple[int, int]:
     """Have a directory hold these definitions, each in a file named after its id; count what changed and what went.
 
     Raises:
@@ -102,7 +104,7 @@ def write_all(directory: Path, definitions: Mapping[str, str], *, may_remove: bo
         return _write_all(directory, definitions, may_remove=may_remove)
     except OSError as error:
         file = str(error.filename or directory)
-        raise Leftover(Problem(f"this cannot be written: {str(error.strerror).lower()}", file=file)) from None
+        raise ExportConflict(Problem(f"this cannot be written: {str(error.strerror).lower()}", file=file)) from None
 
 
 def _write_all(directory: Path, definitions: Mapping[str, str], *, may_remove: bool) -> tuple[int, int]:
@@ -110,13 +112,15 @@ def _write_all(directory: Path, definitions: Mapping[str, str], *, may_remove: b
     names = {f"{job_id}.json": text for job_id, text in definitions.items()}
     odd = [name for name in names if "/" in name or "\0" in name or not is_job_file(name)]
     if odd:
-        raise Leftover(*(Problem(f"no file can be called `{name}`", help="give the row a valid id") for name in odd))
+        raise ExportConflict(
+            *(Problem(f"no file can be called `{name}`", help="give the row a valid id") for name in odd)
+        )
     with _trusted(directory) as folder:
         others = sorted(name for name in os.listdir(folder) if is_job_file(name) and name not in names)  # noqa: PTH208
         if others and not may_remove:
             help_ = "`--delete` removes what is not in the table"
             message = "this job file is not in the table"
-            raise Leftover(*(Problem(message, file=str(directory / one), help=help_) for one in others))
+            raise ExportConflict(*(Problem(message, file=str(directory / one), help=help_) for one in others))
         written = sum(_write(folder, name, text.encode("utf-8")) for name, text in names.items())
         for name in others:
             os.unlink(name, dir_fd=folder)
@@ -131,12 +135,12 @@ def _trusted(directory: Path) -> Iterator[int]:
         Leftover: others may write there, or on the way there.
 
     """
-    judge = Judge()
-    with Way(judge) as way:
-        end = way.go(absolute(directory), is_directory=True)
-        distrust = way.verdict or judge.judge(end.descriptor, end.found, end.path)
+    judge = TrustJudge()
+    with PathWalk(judge) as way:
+        end = way.walk(absolute_path(directory), is_directory=True)
+        distrust = way.problem or judge.check(end.descriptor, end.stat, end.path)
         if distrust is not None:
-            raise Leftover(Problem(distrust.message, file=str(directory), help=distrust.help))
+            raise ExportConflict(Problem(distrust.message, file=str(directory), help=distrust.help))
         folder = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=end.descriptor)
         try:
             yield folder
@@ -146,7 +150,7 @@ def _trusted(directory: Path) -> Iterator[int]:
 
 def _write(folder: int, name: str, raw: bytes) -> bool:
     """Write a file as a whole, unless that is what it holds; tell whether it was written."""
-    if _held(folder, name) == raw:
+    if _existing_ids(folder, name) == raw:
         return False
     new = f".{secrets.token_hex(8)}.new"
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666, dir_fd=folder)
@@ -161,7 +165,7 @@ def _write(folder: int, name: str, raw: bytes) -> bool:
     return True
 
 
-def _held(folder: int, name: str) -> bytes | None:
+def _existing_ids(folder: int, name: str) -> bytes | None:
     """Return what a file holds; None for a link, which the file takes the place of."""
     try:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

@@ -7,23 +7,23 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from jobscheduler.cli.problems import show
+from jobscheduler.cli.problems import print_problem
 from jobscheduler.model import Problem
 
 if TYPE_CHECKING:
     from jobscheduler.database import JobTable
 
-LOOK = 0.2
+POLL_S = 0.2
 """How long to wait between two looks, in seconds."""
 
-ABSENT = 5.0
+ABSENT_AFTER_S = 5.0
 """How long no service may have the database before that is told, in seconds: one may just be starting."""
 
-SILENT = 30.0
+TIMEOUT_S = 30.0
 """How long to wait without a word where it cannot be told whether a service has the database, in seconds."""
 
 
-def finish(
+def wait_for_reload(
     jobs: JobTable,
     marker: int,
     *,
@@ -40,14 +40,14 @@ def finish(
         now = monotonic()
         if is_used is not False:
             seen = now
-        if now - seen > ABSENT:
+        if now - seen > ABSENT_AFTER_S:
             help_ = "the change is made, and in force when a service on this database starts"
-            show(Problem("no service uses this database", help=help_), sys.stderr)
+            print_problem(Problem("no service uses this database", help=help_), sys.stderr)
             return 1
-        if is_used is None and now - began > SILENT and not is_told:
+        if is_used is None and now - began > TIMEOUT_S and not is_told:
             print("still waiting: it cannot be told from here whether a service uses this database", file=sys.stderr)
             is_told = True
-        sleep(LOOK)
+        sleep(POLL_S)
     if wait:
         print("reloaded")
     return 0

@@ -10,18 +10,18 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from jobscheduler.cli.client_verbs import as_the_service_has_it, target
-from jobscheduler.cli.explain_facts import found_in_files, told_by_the_service, with_the_log
-from jobscheduler.cli.options import add_options, settings_of
-from jobscheduler.cli.problems import as_object, show
+from jobscheduler.cli.client_verbs import api_path, with_service_paths
+from jobscheduler.cli.explain_facts import add_log_facts, facts_from_files, facts_from_service
+from jobscheduler.cli.options import add_options, settings_from_arguments
+from jobscheduler.cli.problems import print_problem, problem_json
 from jobscheduler.cli.table import printable
-from jobscheduler.cli.times import Wrong, about
+from jobscheduler.cli.times import ArgumentProblem, problem_from
 from jobscheduler.config import Settings
-from jobscheduler.control.client import Refusal, Unreachable, ask
+from jobscheduler.control.client import ApiError, ServiceUnreachable, request
 from jobscheduler.explain import Answer, Facts, Question, explain
 from jobscheduler.model import Problem
 from jobscheduler.timetable import crontab
-from jobscheduler.timetable.crontab import Refused
+from jobscheduler.timetable.crontab import ScheduleError
 
 SUMMARY = "say why a job did or did not run at a time, or when it will run next"
 EXAMPLES = """examples:
@@ -35,7 +35,7 @@ the job file and the log say is shown, and the exit status is 3.
 Exit status: 0 answered, 1 there is no such job or its definition is refused, 2 wrong usage, 3 service not reachable."""
 
 
-def live(job_id: str, settings: Settings) -> dict[str, Any] | None:
+def fetch_job(job_id: str, settings: Settings) -> dict[str, Any] | None:
     """Return what the running service says of a job, None if it knows no such job.
 
     Raises:
@@ -43,17 +43,17 @@ def live(job_id: str, settings: Settings) -> dict[str, Any] | None:
 
     """
     try:
-        told = ask(settings.socket, "GET", target("jobs", job_id))
-    except Refusal:
+        told = request(settings.socket, "GET", api_path("jobs", job_id))
+    except ApiError:
         return None
     return {**told, "next": told["upcoming"]}
 
 
-def everything(settings: Settings) -> list[dict[str, Any]]:
+def fetch_jobs(settings: Settings) -> list[dict[str, Any]]:
     """Return all that the running service has: its jobs and the files that it refuses; nothing if it is gone."""
     try:
-        return list(ask(settings.socket, "GET", target("jobs"))["jobs"])
-    except (Refusal, Unreachable):
+        return list(request(settings.socket, "GET", api_path("jobs"))["jobs"])
+    except (ApiError, ServiceUnreachable):
         return []
 
 
@@ -67,43 +67,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the answer; that there is none goes to standard error."""
-    settings, now = as_the_service_has_it(settings_of(arguments)), datetime.now(UTC)
+    settings, now = with_service_paths(settings_from_arguments(arguments)), datetime.now(UTC)
     facts, unreachable = _asked(arguments.job, settings)
     try:
         at, notes = _time(arguments.at, facts.zone)
-    except Wrong as wrong:
-        show(wrong.problem, sys.stderr)
+    except ArgumentProblem as wrong:
+        print_problem(wrong.problem, sys.stderr)
         return 2
     question = Question(arguments.job, now, at, notes)
-    answer = explain(question, with_the_log(facts, question, settings))
+    answer = explain(question, add_log_facts(facts, question, settings))
     if arguments.json:
         print(json.dumps(_as_object(question, answer)))
-    elif answer.word != "unknown":
+    elif answer.code != "unknown":
         _print(answer)
-    return _status(answer, None if answer.is_settled else unreachable)
+    return _status(answer, None if answer.is_final else unreachable)
 
 
-def _asked(job_id: str, settings: Settings) -> tuple[Facts, Unreachable | None]:
+def _asked(job_id: str, settings: Settings) -> tuple[Facts, ServiceUnreachable | None]:
     """Ask the service, and the job files where that knows nothing."""
     try:
-        told = live(job_id, settings)
-    except Unreachable as reason:
-        return found_in_files(job_id, settings), reason
+        told = fetch_job(job_id, settings)
+    except ServiceUnreachable as reason:
+        return facts_from_files(job_id, settings), reason
     if told is not None:
-        return told_by_the_service(told, settings), None
-    return found_in_files(job_id, settings, everything(settings)), None
+        return facts_from_service(told, settings), None
+    return facts_from_files(job_id, settings, fetch_jobs(settings)), None
 
 
-def _status(answer: Answer, lacking: Unreachable | None) -> int:
+def _status(answer: Answer, lacking: ServiceUnreachable | None) -> int:
     """Return the exit status; say on standard error what is in the way of a better answer."""
-    is_unknown = answer.word == "unknown"
+    is_unknown = answer.code == "unknown"
     if lacking is not None:
-        show(replace(lacking.problem, notes=answer.sentences if is_unknown else ()), sys.stderr)
+        print_problem(replace(lacking.problem, notes=answer.sentences if is_unknown else ()), sys.stderr)
         return 3
     if is_unknown:
         headline, *notes = answer.sentences
-        show(Problem(headline, notes=tuple(notes), help=answer.help), sys.stderr)
-    return 1 if answer.word in {"unknown", "refused"} else 0
+        print_problem(Problem(headline, notes=tuple(notes), help=answer.help), sys.stderr)
+    return 1 if answer.code in {"unknown", "refused"} else 0
 
 
 def _time(text: str | None, zone: ZoneInfo) -> tuple[datetime | None, tuple[str, ...]]:
@@ -112,17 +112,17 @@ def _time(text: str | None, zone: ZoneInfo) -> tuple[datetime | None, tuple[str,
         return None, ()
     try:
         return crontab.parse_instant(text, zone), ()
-    except Refused as refused:
-        if refused.instead is None or not _is_complete(text):
-            raise Wrong(about(refused, text, "--at")) from None
-        return crontab.parse_instant(refused.instead, zone), (f"{refused}; this is about `{refused.instead}`",)
+    except ScheduleError as refused:
+        if refused.suggestion is None or not _is_complete(text):
+            raise ArgumentProblem(problem_from(refused, text, "--at")) from None
+        return crontab.parse_instant(refused.suggestion, zone), (f"{refused}; this is about `{refused.suggestion}`",)
 
 
 def _is_complete(text: str) -> bool:
     """Tell whether only the zone stands against a time, which it would not if it had an offset."""
     try:
         crontab.parse_instant(f"{text}Z", ZoneInfo("UTC"))
-    except Refused:
+    except ScheduleError:
         return False
     return True
 
@@ -132,17 +132,17 @@ def _is_complete(text: str) -> bool:
 
 def _print(answer: Answer) -> None:
     headline, *others = answer.sentences
-    _say(headline)
+    _print_sentences(headline)
     for sentence in others:
-        _say(sentence, "  ")
+        _print_sentences(sentence, "  ")
     if answer.help:
-        _say(f"help: {answer.help}", "  ")
+        _print_sentences(f"help: {answer.help}", "  ")
     for problem in answer.problems:
         print()
-        show(problem, sys.stdout)
+        print_problem(problem, sys.stdout)
 
 
-def _say(sentence: str, margin: str = "") -> None:
+def _print_sentences(sentence: str, margin: str = "") -> None:
     """Print a sentence; the lines of what a job printed stand below it."""
     first, *others = sentence.splitlines()
     print(margin + printable(first))
@@ -154,11 +154,11 @@ def _as_object(question: Question, answer: Answer) -> dict[str, Any]:
     return {
         "job_id": question.job_id,
         "at": _utc(question.at),
-        "answer": answer.word,
+        "answer": answer.code,
         "sentences": list(answer.sentences),
         "record": answer.record,
         "next": [_utc(slot) for slot in answer.next],
-        "problems": [as_object(problem, "error") for problem in answer.problems],
+        "problems": [problem_json(problem, "error") for problem in answer.problems],
         "help": answer.help,
     }
 

@@ -13,33 +13,33 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from jobscheduler import tasks
-from jobscheduler.cli.history import NoLog, check_log, zone_of_host
-from jobscheduler.cli.job_files import definitions, rules_of
+from jobscheduler.cli.history import LogUnavailable, host_zone, require_log
+from jobscheduler.cli.job_files import parse_context, parse_path
 from jobscheduler.config import Settings
-from jobscheduler.explain import JOB_WORDS, SERVICE_WORDS, Facts, Live, Question, Story, story_of
+from jobscheduler.explain import JOB_KINDS, SERVICE_KINDS, Facts, LogEvidence, Question, RuntimeState, collect_evidence
 from jobscheduler.jobs.directory import is_job_file
-from jobscheduler.jobs.parser import Rules, parse
+from jobscheduler.jobs.parser import ParseContext, parse
 from jobscheduler.model import Job, Problem
 from jobscheduler.runlog import query
-from jobscheduler.runlog.filter import SLACK, Wanted
-from jobscheduler.runlog.parse import RECORDS, parse_line
-from jobscheduler.runlog.query import lines_back
-from jobscheduler.status.snapshot import State
-from jobscheduler.timetable.timezones import ZoneUnknown, named_zone
+from jobscheduler.runlog.filter import CLOCK_SLACK, LogFilter
+from jobscheduler.runlog.parse import RECORD_KINDS, parse_line
+from jobscheduler.runlog.query import iter_lines_newest_first
+from jobscheduler.status.snapshot import JobState
+from jobscheduler.timetable.timezones import UnknownTimezone, get_zone
 
 _OF_THE_SCHEDULE = ("job_id", "schedule", "timezone", "enabled", "catch_up", "jitter", "not_before", "not_after")
 _HARMLESS = {"type": "execute_command", "command": "true"}
-_LARGEST = 1024 * 1024
+_MAX_IDS = 1024 * 1024
 _ANY_ID = re.compile(rb'"job_id"\s*:\s*"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"')
 _NAMING_A_FILE = frozenset({"job.added", "job.updated", "job.removed", "job.expired", "job.stale", "job.mended"})
 
 # --- the definition --------------------------------------------------------------------------------------
 
 
-def told_by_the_service(told: Mapping[str, Any], settings: Settings) -> Facts:
+def facts_from_service(told: Mapping[str, Any], settings: Settings) -> Facts:
     """Take what the service says of a job: the object that `explain.live` returns."""
     zone = _zone(told.get("timezone"))
-    state = Live(
+    state = RuntimeState(
         str(told.get("state", "")),
         bool(told.get("paused")),
         bool(told.get("stale")),
@@ -49,13 +49,13 @@ def told_by_the_service(told: Mapping[str, Any], settings: Settings) -> Facts:
     )
     file, last = str(told.get("file") or ""), told.get("last")
     return Facts(
-        Story(last=parse_line(json.dumps(last).encode()) if last else None),
+        LogEvidence(last=parse_line(json.dumps(last).encode()) if last else None),
         zone,
         _job(told.get("definition"), zone),
         state,
         problems=tuple(_problem(one) for one in told.get("problems") or ()),
         file=file,
-        written=_written(settings.jobs_dir / file) if file else None,
+        written=_written_job(settings.jobs_dir / file) if file else None,
     )
 
 
@@ -64,16 +64,16 @@ def _job(definition: object, zone: ZoneInfo) -> Job | None:
     if not isinstance(definition, dict):
         return None
     needed = {name: definition[name] for name in _OF_THE_SCHEDULE if name in definition}
-    rules = Rules(zone, tasks.task_type, tasks.task_names())
+    rules = ParseContext(zone, tasks.task_type, tasks.task_names())
     verdict = parse(json.dumps({**needed, "task": _HARMLESS}).encode(), "", rules)
     return verdict if isinstance(verdict, Job) else None
 
 
 def _zone(name: object) -> ZoneInfo:
     try:
-        return named_zone(str(name))
-    except ZoneUnknown:
-        return zone_of_host()
+        return get_zone(str(name))
+    except UnknownTimezone:
+        return host_zone()
 
 
 def _pairs(told: Mapping[str, Any]) -> dict[str, str]:
@@ -100,7 +100,7 @@ def _problem(told: Mapping[str, Any]) -> Problem:
     )
 
 
-def found_in_files(job_id: str, settings: Settings, listed: Iterable[Mapping[str, Any]] | None = None) -> Facts:
+def facts_from_files(job_id: str, settings: Settings, listed: Iterable[Mapping[str, Any]] | None = None) -> Facts:
     """Take what the job files say, of a job that the service does not know (`listed` is all that it has) or for it.
 
     A service that was asked is believed: which files it refuses, and that a job it does not know is not in force.
@@ -109,9 +109,9 @@ def found_in_files(job_id: str, settings: Settings, listed: Iterable[Mapping[str
         ZoneUnknown: the zone that the service would have cannot be told.
 
     """
-    rules, refused = rules_of(settings), _refused_files(listed or ())
+    rules, refused = parse_context(settings), _refused_files(listed or ())
     known = tuple(sorted(one["job_id"] for one in listed or () if one["job_id"]))
-    facts = Facts(Story(), rules.zone, was_asked=listed is not None, known=known)
+    facts = Facts(LogEvidence(), rules.zone, was_asked=listed is not None, known=known)
     for names in _names(job_id, settings):
         may_be_its_own = names if listed is None else names & refused.keys()
         for path in _files_of(job_id, settings.jobs_dir, may_be_its_own):
@@ -128,7 +128,7 @@ def _refused_files(listed: Iterable[Mapping[str, Any]]) -> dict[str, tuple[Probl
     return {
         one["file"]: tuple(_problem(problem) for problem in one["problems"])
         for one in listed
-        if one["state"] == State.REFUSED
+        if one["state"] == JobState.REFUSED
     }
 
 
@@ -136,15 +136,15 @@ def _names(job_id: str, settings: Settings) -> Iterator[frozenset[str]]:
     """Say how a file may be called in which a job may be meant though it cannot be read there, the likeliest first."""
     yield frozenset({job_id, f"{job_id}.json"})
     try:
-        lines = lines_back(settings.log_file, settings.log_backups, Wanted(job_id, _NAMING_A_FILE))
+        lines = iter_lines_newest_first(settings.log_file, settings.log_backups, LogFilter(job_id, _NAMING_A_FILE))
         yield frozenset(line["file"] for line in islice(lines, 1) if "file" in line)
     except OSError:
         return
 
 
-def _with_file(facts: Facts, job_id: str, path: Path, rules: Rules, refused: tuple[Problem, ...]) -> Facts:
+def _with_file(facts: Facts, job_id: str, path: Path, rules: ParseContext, refused: tuple[Problem, ...]) -> Facts:
     """Add what a file says, or what is wrong with it: by the service, if that refuses it for something else."""
-    for verdict in definitions(path, rules):
+    for verdict in parse_path(path, rules):
         if not isinstance(verdict, Job):
             is_the_same = [one.message for one in verdict] == [one.message for one in refused]
             problems = verdict if is_the_same or not refused else refused
@@ -153,7 +153,7 @@ def _with_file(facts: Facts, job_id: str, path: Path, rules: Rules, refused: tup
             facts = replace(facts, problems=facts.problems or refused, file=facts.file or path.name)
         elif verdict.id == job_id and not facts.was_asked:
             zone = _zone(getattr(verdict.schedule, "timezone", rules.zone.key))
-            return replace(facts, job=verdict, zone=zone, problems=(), file=path.name, written=_written(path))
+            return replace(facts, job=verdict, zone=zone, problems=(), file=path.name, written=_written_job(path))
     return facts
 
 
@@ -174,12 +174,12 @@ def _files_of(job_id: str, directory: Path, names: Container[str]) -> Iterator[P
 def _content(path: Path) -> bytes:
     """Read a file; nothing of one that cannot be read or is too large."""
     try:
-        return path.read_bytes() if path.is_file() and path.stat().st_size <= _LARGEST else b""
+        return path.read_bytes() if path.is_file() and path.stat().st_size <= _MAX_IDS else b""
     except OSError:
         return b""
 
 
-def _written(path: Path) -> datetime | None:
+def _written_job(path: Path) -> datetime | None:
     try:
         return datetime.fromtimestamp(path.stat().st_ctime, UTC)
     except OSError:
@@ -189,28 +189,30 @@ def _written(path: Path) -> datetime | None:
 # --- the log ---------------------------------------------------------------------------------------------
 
 
-def with_the_log(facts: Facts, question: Question, settings: Settings) -> Facts:
+def add_log_facts(facts: Facts, question: Question, settings: Settings) -> Facts:
     """Add what the log says, and the ids that may be meant when nothing is known of the job."""
     try:
-        check_log(settings)
+        require_log(settings)
         story = _story(facts, question, settings)
         known = _ids(settings) if facts.job is None else ()
-    except (NoLog, OSError):
+    except (LogUnavailable, OSError):
         return facts
-    return replace(facts, story=story, known=(*facts.known, *known))
+    return replace(facts, evidence=story, known=(*facts.known, *known))
 
 
-def _story(facts: Facts, question: Question, settings: Settings) -> Story:
+def _story(facts: Facts, question: Question, settings: Settings) -> LogEvidence:
     log, at = (settings.log_file, settings.log_backups), question.at
     if at is not None and at <= question.now:
-        since = at - SLACK  # what became of a slot is told later than it, but for a clock that was set back
-        of_the_job = lines_back(*log, Wanted(question.job_id, JOB_WORDS, since))
-        of_the_service = lines_back(*log, Wanted(words=SERVICE_WORDS, since=since))
-        return story_of(at, of_the_job, of_the_service, query.begins_at(*log))
+        since = at - CLOCK_SLACK  # what became of a slot is told later than it, but for a clock that was set back
+        of_the_job = iter_lines_newest_first(*log, LogFilter(question.job_id, JOB_KINDS, since))
+        of_the_service = iter_lines_newest_first(*log, LogFilter(kinds=SERVICE_KINDS, since=since))
+        return collect_evidence(at, of_the_job, of_the_service, query.oldest_time(*log))
     if facts.job is None:
-        return story_of(None, lines_back(*log, Wanted(question.job_id, JOB_WORDS)))
-    return Story(last=facts.story.last or next(lines_back(*log, Wanted(question.job_id, RECORDS)), None))
+        return collect_evidence(None, iter_lines_newest_first(*log, LogFilter(question.job_id, JOB_KINDS)))
+    return LogEvidence(
+        last=facts.evidence.last or next(iter_lines_newest_first(*log, LogFilter(question.job_id, RECORD_KINDS)), None)
+    )
 
 
 def _ids(settings: Settings) -> tuple[str, ...]:
-    return tuple(sorted(query.recent_ids(settings.log_file, settings.log_backups)))
+    return tuple(sorted(query.recent_job_ids(settings.log_file, settings.log_backups)))

@@ -16,17 +16,17 @@ _NAME = re.compile(
 _VALUE = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s/@:]*:[^\s/@]+@|\b(Bearer|Basic) +[A-Za-z0-9._~+/=-]{8,}", re.I)
 
 
-def open_secrets(raw: bytes, file: str) -> Iterator[Problem]:
+def exposed_secrets(raw: bytes, file: str) -> Iterator[Problem]:
     """Yield a warning for each text of a definition that is a secret by its name or its form."""
     try:
         value, text = json_text.decode(raw)
-    except json_text.Malformed:
+    except json_text.JsonError:
         return
     for path in _secrets(value, ()):
         name = ".".join(map(str, path))
         message = f"`{name}` looks like a secret, and all users of this host may read the file"
         help_ = f"`chmod o-r {quoted(file)}`, and change the secret if others could read it"
-        place = json_text.place_of(text, path)
+        place = json_text.locate(text, path)
         if place is None:
             yield Problem(message, file, help=help_)
         else:

@@ -13,17 +13,17 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-from jobscheduler.cli.options import add_options, settings_of
-from jobscheduler.cli.problems import show
-from jobscheduler.cli.table import Column, in_colour, room, table
-from jobscheduler.cli.times import Wrong, instant_or_ago
+from jobscheduler.cli.options import add_options, settings_from_arguments
+from jobscheduler.cli.problems import print_problem
+from jobscheduler.cli.table import Column, table, terminal_width, use_colour
+from jobscheduler.cli.times import ArgumentProblem, parse_time_or_age
 from jobscheduler.config import Settings
 from jobscheduler.model import Problem, Status
-from jobscheduler.model.corrections import Corrections, correction_text
+from jobscheduler.model.corrections import Corrections, describe_corrections
 from jobscheduler.runlog import query
-from jobscheduler.runlog.filter import Found, Wanted
-from jobscheduler.runlog.parse import RECORDS
-from jobscheduler.timetable.timezones import ZoneUnknown, service_zone
+from jobscheduler.runlog.filter import LogFilter, LogLine
+from jobscheduler.runlog.parse import RECORD_KINDS
+from jobscheduler.timetable.timezones import UnknownTimezone, service_zone
 
 SUMMARY = "show what became of slots, from the log files"
 EXAMPLES = """examples:
@@ -47,13 +47,13 @@ SLOW = 1.0
 _COLOURS = {"SUCCESS": "green", "FAILURE": "red", "MISSED": "yellow", "SKIPPED": "yellow", "ERROR": "red"}
 _REOPENED = frozenset({"down", "asleep", "stalled", "clock"})  # why slots may be missed that run after all
 _BY = {"manual": "by hand", "run": "by a run"}  # what has no slot
-_SHOWN_APART = frozenset(
+_COLUMN_FIELDS = frozenset(
     {"time", "word", "status", "level", "event", "job_id", "run_id", "scheduled", "started", "duration", "trigger"}
     | {"reason", "exit_code", "output"}
 )
 
 
-class NoLog(Exception):
+class LogUnavailable(Exception):
     """There is no log, or none that can be read; the problem says what to do."""
 
     def __init__(self, problem: Problem) -> None:
@@ -80,7 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _statuses(text: str) -> frozenset[str]:
     words = {word.strip().upper() for word in text.split(",")} - {""}
-    wrong = sorted(words - RECORDS)
+    wrong = sorted(words - RECORD_KINDS)
     if wrong or not words:
         known = ", ".join(one.value.lower() for one in Status)
         raise argparse.ArgumentTypeError(f"`{text}` is not a list of statuses, which are {known}")
@@ -95,63 +95,63 @@ def _count(text: str) -> int:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the records; problems go to standard error."""
-    settings, zone = settings_of(arguments), zone_of_host()
+    settings, zone = settings_from_arguments(arguments), host_zone()
     try:
         wanted = _wanted(arguments, zone, datetime.now(UTC))
-        check_log(settings)
-    except (Wrong, NoLog) as reason:
-        show(reason.problem, sys.stderr)
-        return 2 if isinstance(reason, Wrong) else 1
+        require_log(settings)
+    except (ArgumentProblem, LogUnavailable) as reason:
+        print_problem(reason.problem, sys.stderr)
+        return 2 if isinstance(reason, ArgumentProblem) else 1
     progress = Progress()
-    found = progress.over(_found(settings, wanted, arguments.limit, progress))
+    found = progress.scanned(_found(settings, wanted, arguments.limit, progress))
     first = next(found, None)
     if first is not None:
         _print(_with(first, found), arguments, zone, Corrected(settings))
         return 0
-    problem = None if arguments.job is None else unknown_job(settings, arguments.job)
+    problem = None if arguments.job is None else unknown_job_problem(settings, arguments.job)
     if problem is not None:
-        show(problem, sys.stderr)
+        print_problem(problem, sys.stderr)
         return 1
     print(f"no such {'lines' if arguments.all else 'records'}{_reach(settings, zone)}", file=sys.stderr)
     return 0
 
 
 def _reach(settings: Settings, zone: ZoneInfo) -> str:
-    begins = query.begins_at(settings.log_file, settings.log_backups)
-    return "" if begins is None else f"; the log reaches back to {local(begins.isoformat(), zone)}"
+    begins = query.oldest_time(settings.log_file, settings.log_backups)
+    return "" if begins is None else f"; the log reaches back to {format_local(begins.isoformat(), zone)}"
 
 
-def _with(first: Found, others: Iterator[Found]) -> Iterator[Found]:
+def _with(first: LogLine, others: Iterator[LogLine]) -> Iterator[LogLine]:
     yield first
     yield from others
 
 
-def _wanted(arguments: argparse.Namespace, zone: ZoneInfo, now: datetime) -> Wanted:
-    since = instant_or_ago(arguments.since, "--since", zone, now)
-    until = instant_or_ago(arguments.until, "--until", zone, now)
+def _wanted(arguments: argparse.Namespace, zone: ZoneInfo, now: datetime) -> LogFilter:
+    since = parse_time_or_age(arguments.since, "--since", zone, now)
+    until = parse_time_or_age(arguments.until, "--until", zone, now)
     if arguments.all and arguments.job is None:
-        raise Wrong(Problem("`--all` is for one job", help="name it, or read the log file itself"))
+        raise ArgumentProblem(Problem("`--all` is for one job", help="name it, or read the log file itself"))
     if since and until and since > until:
-        raise Wrong(Problem("`--until` lies before `--since`", help="is one of the two mistyped?"))
+        raise ArgumentProblem(Problem("`--until` lies before `--since`", help="is one of the two mistyped?"))
     words = frozenset[str]().union(*arguments.status) if arguments.status else frozenset[str]()
-    return Wanted(arguments.job, words or (frozenset() if arguments.all else RECORDS), since, until)
+    return LogFilter(arguments.job, words or (frozenset() if arguments.all else RECORD_KINDS), since, until)
 
 
-def _found(settings: Settings, wanted: Wanted, limit: int, progress: Progress) -> Iterator[Found]:
+def _found(settings: Settings, wanted: LogFilter, limit: int, progress: Progress) -> Iterator[LogLine]:
     if limit:
-        return iter(query.last_of(settings.log_file, settings.log_backups, wanted, limit, progress))
-    return query.forward(settings.log_file, settings.log_backups, wanted, progress)
+        return iter(query.last_entries(settings.log_file, settings.log_backups, wanted, limit, progress))
+    return query.iter_oldest_first(settings.log_file, settings.log_backups, wanted, progress)
 
 
-def zone_of_host() -> ZoneInfo:
+def host_zone() -> ZoneInfo:
     """Return the zone in which times are shown: the host's, or UTC where that cannot be told."""
     try:
         return service_zone(None, os.environ)
-    except ZoneUnknown:
+    except UnknownTimezone:
         return ZoneInfo("UTC")
 
 
-def check_log(settings: Settings) -> None:
+def require_log(settings: Settings) -> None:
     """See whether there is a log that can be read.
 
     Raises:
@@ -163,16 +163,16 @@ def check_log(settings: Settings) -> None:
         if query.exists(path, settings.log_backups):
             return
         help_ = "name it with `--log-file`; a service that has never run has none"
-        raise NoLog(Problem(f"there is no log `{path}`", help=help_))
+        raise LogUnavailable(Problem(f"there is no log `{path}`", help=help_))
     except PermissionError as error:
         help_ = "ask as root, or as a member of the group that the file belongs to"
-        raise NoLog(Problem(f"the log `{error.filename}` cannot be read by this user", help=help_)) from None
+        raise LogUnavailable(Problem(f"the log `{error.filename}` cannot be read by this user", help=help_)) from None
 
 
-def unknown_job(settings: Settings, job_id: str) -> Problem | None:
+def unknown_job_problem(settings: Settings, job_id: str) -> Problem | None:
     """Return the problem that the log knows no such job, with the id that may be meant; None if it does."""
-    known = query.recent_ids(settings.log_file, settings.log_backups)
-    if job_id in known or any(query.back(settings.log_file, settings.log_backups, Wanted(job_id))):
+    known = query.recent_job_ids(settings.log_file, settings.log_backups)
+    if job_id in known or any(query.iter_newest_first(settings.log_file, settings.log_backups, LogFilter(job_id))):
         return None
     close = difflib.get_close_matches(job_id, sorted(known), 1)
     return Problem(
@@ -199,26 +199,26 @@ class Corrected:
         if self._known is None:
             self._known = query.corrections(*self._log)
         count, of = self._known.count(pairs), pairs.get("count", "1")
-        return correction_text(count, int(of) if of.isdigit() else 1) if count else None
+        return describe_corrections(count, int(of) if of.isdigit() else 1) if count else None
 
 
 class Progress:
     """Tells a terminal how far reading has come, when it takes long."""
 
     def __init__(self) -> None:
-        self._begun = self._told = time.monotonic()
+        self._started = self._printed = time.monotonic()
         self._is_wanted = sys.stderr.isatty()
         self._is_shown = False
 
     def __call__(self, done: int, whole: int) -> None:
         """Show how far it is, not too often."""
         now = time.monotonic()
-        if self._is_wanted and now - self._begun > SLOW and now - self._told > 0.2:
-            self._told, self._is_shown = now, True
+        if self._is_wanted and now - self._started > SLOW and now - self._printed > 0.2:
+            self._printed, self._is_shown = now, True
             sys.stderr.write(f"\rreading the log: {100 * done // max(1, whole)} % ")
             sys.stderr.flush()
 
-    def over(self, found: Iterator[Found]) -> Iterator[Found]:
+    def scanned(self, found: Iterator[LogLine]) -> Iterator[LogLine]:
         """Yield these; from the first one on there is something better to look at."""
         for one in found:
             self.end()
@@ -237,33 +237,33 @@ class Progress:
 # --- how it is printed ---------------------------------------------------------------------------------
 
 
-def _print(found: Iterable[Found], arguments: argparse.Namespace, zone: ZoneInfo, corrected: Corrected) -> None:
+def _print(found: Iterable[LogLine], arguments: argparse.Namespace, zone: ZoneInfo, corrected: Corrected) -> None:
     if arguments.json:
         for one in found:
             print(json.dumps(one.object))
         return
     columns = (
-        Column(f"TIME ({zone.key})", whole=True),
+        Column(f"TIME ({zone.key})", keep_whole=True),
         *(() if arguments.job else (Column("JOB"),)),
-        Column("STATUS", whole=True, paint=_COLOURS.get),
-        Column("SLOT", whole=True),
-        Column("TOOK", right=True, whole=True),
+        Column("STATUS", keep_whole=True, colour_of=_COLOURS.get),
+        Column("SLOT", keep_whole=True),
+        Column("TOOK", right=True, keep_whole=True),
         Column("DETAILS"),
     )
     rows = (_row(one.pairs, zone, corrected.text(one.pairs), with_job=not arguments.job) for one in found)
-    for line in table(columns, rows, width=room(), colour=in_colour(sys.stdout)):
+    for line in table(columns, rows, width=terminal_width(), colour=use_colour(sys.stdout)):
         print(line)
 
 
 def _row(pairs: dict[str, str], zone: ZoneInfo, note: str | None, *, with_job: bool) -> list[str]:
-    at = local(pairs["time"], zone)
-    slot = _BY.get(pairs.get("trigger", "").partition(":")[0]) or local(pairs.get("scheduled", ""), zone)
+    at = format_local(pairs["time"], zone)
+    slot = _BY.get(pairs.get("trigger", "").partition(":")[0]) or format_local(pairs.get("scheduled", ""), zone)
     job = [pairs.get("job_id", "")] if with_job else []
-    found = ", ".join(filter(None, (note, details(pairs, zone))))
-    return [at, *job, pairs["word"], _short(slot, at), took(pairs.get("duration", "")), found]
+    found = ", ".join(filter(None, (note, format_details(pairs, zone))))
+    return [at, *job, pairs["word"], _short(slot, at), format_duration(pairs.get("duration", "")), found]
 
 
-def local(text: str, zone: ZoneInfo) -> str:
+def format_local(text: str, zone: ZoneInfo) -> str:
     """Write an instant of the log as people on this host would, to the second; what is none remains."""
     try:
         return f"{datetime.fromisoformat(text).astimezone(zone):%Y-%m-%d %H:%M:%S}"
@@ -276,7 +276,7 @@ def _short(at: str, beside: str) -> str:
     return at[11:] if len(at) == 19 and at[:11] == beside[:11] else at
 
 
-def took(duration: str) -> str:
+def format_duration(duration: str) -> str:
     """Write seconds so that they can be taken in."""
     try:
         seconds = float(duration)
@@ -289,16 +289,16 @@ def took(duration: str) -> str:
     return f"{hours}h{minutes:02}m" if hours else f"{minutes}m{seconds:02}s"
 
 
-def details(pairs: dict[str, str], zone: ZoneInfo) -> str:
+def format_details(pairs: dict[str, str], zone: ZoneInfo) -> str:
     """Say in one line why it ended so: the reason, the exit code, what else there is, and the end of the output."""
     parts = [pairs[key] for key in ("reason",) if pairs.get(key)]
     if pairs.get("exit_code", "0") != "0":
         parts.append(f"exit code {pairs['exit_code']}")
     if pairs["word"] == "MISSED" and pairs.get("count", "1") != "1":
         more = "more than " if pairs.get("more") == "true" else ""
-        parts.append(f"{more}{pairs['count']} slots until {local(pairs.get('last', ''), zone)}")
+        parts.append(f"{more}{pairs['count']} slots until {format_local(pairs.get('last', ''), zone)}")
         pairs = {key: value for key, value in pairs.items() if key not in {"count", "last", "more"}}
-    parts += [f"{key}={value}" for key, value in pairs.items() if key not in _SHOWN_APART]
+    parts += [f"{key}={value}" for key, value in pairs.items() if key not in _COLUMN_FIELDS]
     with suppress(KeyError):
         parts.append(pairs["output"].strip().replace("\n", " ⏎ "))
     return ", ".join(parts)

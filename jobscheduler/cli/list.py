@@ -11,13 +11,21 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any
 
-from jobscheduler.cli.client_verbs import STATUSES, add_common, lasted, local, plural, target, utc_now
-from jobscheduler.cli.options import settings_of
-from jobscheduler.cli.problems import show
-from jobscheduler.cli.table import Column, in_colour, room, table
-from jobscheduler.control.client import ask
+from jobscheduler.cli.client_verbs import (
+    EXIT_STATUSES,
+    add_client_options,
+    api_path,
+    format_duration,
+    format_local,
+    plural,
+    utc_now,
+)
+from jobscheduler.cli.options import settings_from_arguments
+from jobscheduler.cli.problems import print_problem
+from jobscheduler.cli.table import Column, table, terminal_width, use_colour
+from jobscheduler.control.client import request
 from jobscheduler.model import Problem
-from jobscheduler.status.snapshot import State
+from jobscheduler.status.snapshot import JobState
 
 SUMMARY = "show all jobs: state, next slot, last result"
 EXAMPLES = f"""examples:
@@ -27,7 +35,7 @@ EXAMPLES = f"""examples:
 
 Times are the host's. A stale job is in force as it was before its file became bad; of a file that is refused the
 name is shown. --json prints one object per job, with times in UTC.
-{STATUSES}"""
+{EXIT_STATUSES}"""
 
 _PAINT = {
     "running": "green",
@@ -42,51 +50,51 @@ _PAINT = {
 }
 _COLUMNS = (
     Column("JOB"),
-    Column("STATE", paint=lambda text: _PAINT.get(text.partition(" ")[0])),
-    Column("NEXT", whole=True),
-    Column("LAST", paint=lambda text: _PAINT.get(text.partition(" ")[0])),
-    Column("AT", whole=True),
-    Column("TOOK", right=True, whole=True),
+    Column("STATE", colour_of=lambda text: _PAINT.get(text.partition(" ")[0])),
+    Column("NEXT", keep_whole=True),
+    Column("LAST", colour_of=lambda text: _PAINT.get(text.partition(" ")[0])),
+    Column("AT", keep_whole=True),
+    Column("TOOK", right=True, keep_whole=True),
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the patterns and the options."""
     parser.add_argument("jobs", nargs="*", metavar="JOB", help="ids, or patterns such as `report-*` (default: all)")
-    parser.add_argument("--state", type=_states, metavar="STATE,...", help=f"only these: {', '.join(State)}")
-    add_common(parser)
+    parser.add_argument("--state", type=_states, metavar="STATE,...", help=f"only these: {', '.join(JobState)}")
+    add_client_options(parser)
 
 
 def _states(text: str) -> frozenset[str]:
     asked = frozenset(word.strip().lower() for word in text.split(","))
-    wrong = sorted(asked - set(State))
+    wrong = sorted(asked - set(JobState))
     if wrong:
         named = ", ".join(f"`{word}`" for word in wrong)
-        raise argparse.ArgumentTypeError(f"no such state: {named}; there are {', '.join(State)}")
+        raise argparse.ArgumentTypeError(f"no such state: {named}; there are {', '.join(JobState)}")
     return asked
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the table."""
-    told = ask(settings_of(arguments).socket, "GET", target("jobs"))["jobs"]
-    found = [one for one in told if _is_meant(one, arguments.jobs, arguments.state)]
+    told = request(settings_from_arguments(arguments).socket, "GET", api_path("jobs"))["jobs"]
+    found = [one for one in told if _is_selected(one, arguments.jobs, arguments.state)]
     if arguments.json:
         for one in found:
             print(json.dumps(one))
     elif found:
-        for line in table(_COLUMNS, _rows(found, utc_now()), width=room(), colour=in_colour(sys.stdout)):
+        for line in table(_COLUMNS, _rows(found, utc_now()), width=terminal_width(), colour=use_colour(sys.stdout)):
             print(line)
         _summarise(told)
-    missing = [one for one in arguments.jobs if not any(_is_meant(job, [one], None) for job in told)]
+    missing = [one for one in arguments.jobs if not any(_is_selected(job, [one], None) for job in told)]
     if missing or (arguments.jobs and not found):
         names = ", ".join(f"`{one}`" for one in missing or arguments.jobs)
         nobody = f"no job is meant by {names}" if missing else f"no job that is meant by {names} is in such a state"
-        show(Problem(nobody, help=_instead(told, missing)), sys.stderr)
+        print_problem(Problem(nobody, help=_empty_message(told, missing)), sys.stderr)
         return 1
     return 0
 
 
-def _instead(told: Iterable[Mapping[str, Any]], missing: Iterable[str]) -> str:
+def _empty_message(told: Iterable[Mapping[str, Any]], missing: Iterable[str]) -> str:
     """Say which jobs may be meant by what is none, unless it is a pattern."""
     mistyped = [one for one in missing if not set(one) & set("*?[")]
     names = [one["job_id"] or one["file"] for one in told]
@@ -94,7 +102,7 @@ def _instead(told: Iterable[Mapping[str, Any]], missing: Iterable[str]) -> str:
     return f"did you mean `{'`, `'.join(near)}`?" if near else "`jobscheduler list` shows all jobs"
 
 
-def _is_meant(one: Mapping[str, Any], patterns: Iterable[str], states: frozenset[str] | None) -> bool:
+def _is_selected(one: Mapping[str, Any], patterns: Iterable[str], states: frozenset[str] | None) -> bool:
     names = [name for name in (one["job_id"], one["file"]) if name]
     is_meant = not patterns or any(fnmatchcase(name, pattern) for name in names for pattern in patterns)
     return is_meant and (states is None or one["state"] in states or ("stale" in states and one["stale"]))
@@ -107,17 +115,17 @@ def _rows(jobs: Iterable[Mapping[str, Any]], now: datetime) -> Iterator[tuple[st
         yield (
             one["job_id"] or one["file"],
             _state(one, now),
-            local(one["next"], now),
+            format_local(one["next"], now),
             result,
-            local(last.get("time"), now),
-            lasted(last.get("duration")),
+            format_local(last.get("time"), now),
+            format_duration(last.get("duration")),
         )
 
 
 def _state(one: Mapping[str, Any], now: datetime) -> str:
     """The state, for how long a run has been going on, and what else is worth knowing at a glance."""
     begun = [datetime.fromisoformat(run["started"]) for run in one["going"] if run["started"] and not run["waits"]]
-    more = [lasted((now - min(begun)).total_seconds())] if begun else []
+    more = [format_duration((now - min(begun)).total_seconds())] if begun else []
     more += [word for word in ("stale", "paused") if one[word] and word != one["state"]]
     return " ".join((one["state"], *more))
 

@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-from jobscheduler.cli.job_files import definitions, path_named, rules_of
-from jobscheduler.cli.options import add_options, settings_of
-from jobscheduler.cli.problems import show
-from jobscheduler.cli.times import Wrong, about, instant
-from jobscheduler.cli.validate import level_of
+from jobscheduler.cli.job_files import parse_context, parse_path, path_argument
+from jobscheduler.cli.options import add_options, settings_from_arguments
+from jobscheduler.cli.problems import print_problem
+from jobscheduler.cli.times import ArgumentProblem, parse_time, problem_from
+from jobscheduler.cli.validate import severity
 from jobscheduler.model import Cron, Job, Problem
 from jobscheduler.timetable import crontab
-from jobscheduler.timetable.crontab import Crontab, Refused
+from jobscheduler.timetable.crontab import Crontab, ScheduleError
 from jobscheduler.timetable.timetable import Timetable, timetable_of
-from jobscheduler.timetable.timezones import named_zone, note_on
+from jobscheduler.timetable.timezones import get_zone, zone_note
 
 SUMMARY = "show the next slots of job files or of a crontab expression"
 EXAMPLES = """examples:
@@ -32,15 +32,15 @@ A note stands beside a slot that a clock change moves, merges, or doubles. No se
 `timezone` is shown in the zone of --timezone, else of this host, and so are times without an offset read.
 Exit status: 0 fine, 1 problems, 2 wrong usage."""
 
-MOST = 100_000
+MAX_SLOTS = 100_000
 
 
-_Noted = tuple[datetime, str | None]
+_Remarks = tuple[datetime, str | None]
 """A slot, and what a clock change does to it."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Listing:
+class _SlotListing:
     """What is shown of one job or expression."""
 
     job_id: str | None
@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the paths, the bounds and the options."""
     what = parser.add_mutually_exclusive_group()
     which = "files or directories of jobs"
-    what.add_argument("paths", nargs="*", type=path_named, metavar="PATH", default=[], help=which)
+    what.add_argument("paths", nargs="*", type=path_argument, metavar="PATH", default=[], help=which)
     what.add_argument("--cron", metavar="EXPR", help="a crontab expression or macro instead of jobs")
     parser.add_argument("-n", type=_count, default=5, metavar="N", help="how many slots each (default: 5)")
     parser.add_argument("--after", metavar="TIME", help="slots later than this ISO 8601 time (default: now)")
@@ -65,30 +65,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _count(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= MOST:
-        raise argparse.ArgumentTypeError(f"a whole number from 1 to {MOST} is expected, not `{text}`")
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= MAX_SLOTS:
+        raise argparse.ArgumentTypeError(f"a whole number from 1 to {MAX_SLOTS} is expected, not `{text}`")
     return int(text)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the slots; problems go to standard error."""
-    settings = settings_of(arguments)
-    rules = rules_of(settings)
+    settings = settings_from_arguments(arguments)
+    rules = parse_context(settings)
     try:
-        after = instant(arguments.after, "--after", rules.zone) or datetime.now(UTC)
-        until = instant(arguments.until, "--until", rules.zone)
-    except Wrong as wrong:
-        show(wrong.problem, sys.stderr)
+        after = parse_time(arguments.after, "--after", rules.zone) or datetime.now(UTC)
+        until = parse_time(arguments.until, "--until", rules.zone)
+    except ArgumentProblem as wrong:
+        print_problem(wrong.problem, sys.stderr)
         return 2
     try:
         found = [_of_expression(arguments.cron, rules.zone)] if arguments.cron is not None else []
-    except Wrong as wrong:
-        show(wrong.problem, sys.stderr)
+    except ArgumentProblem as wrong:
+        print_problem(wrong.problem, sys.stderr)
         return 1
     status = 0
     if arguments.cron is None:
         for path in arguments.paths or [settings.jobs_dir]:
-            for verdict in definitions(path, rules):
+            for verdict in parse_path(path, rules):
                 if isinstance(verdict, Job):
                     found.append(_of_job(verdict, rules.zone))
                 else:
@@ -106,50 +106,50 @@ def _zone_used(told: str | None, zone: ZoneInfo) -> str:
 
 
 def _show_all(problems: Iterable[Problem]) -> int:
-    levels = [level_of(problem) for problem in problems]
+    levels = [severity(problem) for problem in problems]
     for problem, level in zip(problems, levels, strict=True):
-        show(problem, sys.stderr, level=level)
+        print_problem(problem, sys.stderr, level=level)
     return 1 if "error" in levels else 0
 
 
 # --- what is listed ------------------------------------------------------------------------------------
 
 
-def _of_expression(text: str, zone: ZoneInfo) -> _Listing:
+def _of_expression(text: str, zone: ZoneInfo) -> _SlotListing:
     try:
         value = crontab.parse(text)
-    except Refused as refused:
-        raise Wrong(about(refused, text, "--cron")) from None
-    return _Listing(
-        None, " ".join(text.split()), crontab.sentence(value), Timetable(value, zone), zone, _about_zone(zone)
+    except ScheduleError as refused:
+        raise ArgumentProblem(problem_from(refused, text, "--cron")) from None
+    return _SlotListing(
+        None, " ".join(text.split()), crontab.describe(value), Timetable(value, zone), zone, _about_zone(zone)
     )
 
 
 def _about_zone(zone: ZoneInfo) -> tuple[str, ...]:
-    note = note_on(zone.key)
+    note = zone_note(zone.key)
     return (note,) if note else ()
 
 
-def _of_job(job: Job, zone: ZoneInfo) -> _Listing:
+def _of_job(job: Job, zone: ZoneInfo) -> _SlotListing:
     remarks = [] if job.enabled else ["disabled: none of these will run"]
     if job.jitter:
         remarks.append(f"each starts up to {job.jitter:g} s later, but before the next one")
     timetable = timetable_of(job)
     if isinstance(job.schedule, Cron):
-        zone = named_zone(job.schedule.timezone)
-        sentence = crontab.sentence(crontab.parse(job.schedule.expression))
+        zone = get_zone(job.schedule.timezone)
+        sentence = crontab.describe(crontab.parse(job.schedule.expression))
         remarks += _about_zone(zone)
-        return _Listing(job.id, job.schedule.expression, sentence, timetable, zone, tuple(remarks))
-    return _Listing(job.id, job.schedule.text, "Once", timetable, zone, tuple(remarks))
+        return _SlotListing(job.id, job.schedule.expression, sentence, timetable, zone, tuple(remarks))
+    return _SlotListing(job.id, job.schedule.text, "Once", timetable, zone, tuple(remarks))
 
 
 def _slots(
-    listing: _Listing, after: datetime, until: datetime | None, most: int
+    listing: _SlotListing, after: datetime, until: datetime | None, most: int
 ) -> Iterator[tuple[datetime, str | None]]:
     slot = listing.timetable.next(after)
     while slot is not None and most > 0 and (until is None or slot <= until):
         schedule = listing.timetable.schedule
-        change = crontab.change_at(schedule, slot, listing.zone) if isinstance(schedule, Crontab) else None
+        change = crontab.dst_effect_at(schedule, slot, listing.zone) if isinstance(schedule, Crontab) else None
         yield slot, change.text if change else None
         most -= 1
         slot = listing.timetable.next(slot)
@@ -158,7 +158,9 @@ def _slots(
 # --- how it is printed ---------------------------------------------------------------------------------
 
 
-def _print_all(found: list[_Listing], after: datetime, until: datetime | None, arguments: argparse.Namespace) -> None:
+def _print_all(
+    found: list[_SlotListing], after: datetime, until: datetime | None, arguments: argparse.Namespace
+) -> None:
     for number, listing in enumerate(found):
         slots = _slots(listing, after, until, arguments.n)
         if arguments.json:
@@ -170,7 +172,7 @@ def _print_all(found: list[_Listing], after: datetime, until: datetime | None, a
             print(line)
 
 
-def _as_object(listing: _Listing, slots: Iterable[_Noted]) -> dict[str, object]:
+def _as_object(listing: _SlotListing, slots: Iterable[_Remarks]) -> dict[str, object]:
     return {
         "job_id": listing.job_id,
         "schedule": listing.schedule,
@@ -183,7 +185,7 @@ def _as_object(listing: _Listing, slots: Iterable[_Noted]) -> dict[str, object]:
     }
 
 
-def _as_text(listing: _Listing, slots: Iterable[_Noted]) -> Iterator[str]:
+def _as_text(listing: _SlotListing, slots: Iterable[_Remarks]) -> Iterator[str]:
     yield f"{listing.job_id or 'crontab'}: {listing.schedule} ({listing.zone.key})"
     yield f"  {listing.sentence}"
     yield from (f"  {remark}" for remark in listing.remarks)

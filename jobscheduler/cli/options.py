@@ -6,7 +6,7 @@ import argparse
 import os
 from collections.abc import Container
 
-from jobscheduler.config import OPTIONS, Settings, default_of, settings_from
+from jobscheduler.config import OPTIONS, Settings, default_text, load_settings
 
 
 def add_options(parser: argparse.ArgumentParser, names: Container[str] | None = None) -> None:
@@ -16,11 +16,11 @@ def add_options(parser: argparse.ArgumentParser, names: Container[str] | None = 
             parser.add_argument(
                 option.flag,
                 metavar=option.metavar,
-                help=f"{option.help} (default: {default_of(option)}; {option.variable})".replace("%", "%%"),
+                help=f"{option.help} (default: {default_text(option)}; {option.variable})".replace("%", "%%"),
             )
 
 
-def settings_of(arguments: argparse.Namespace) -> Settings:
+def settings_from_arguments(arguments: argparse.Namespace) -> Settings:
     """Build the settings from the arguments and the environment.
 
     Raises:
@@ -28,4 +28,4 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
 
     """
     flags = {option.name: getattr(arguments, option.name, None) for option in OPTIONS}
-    return settings_from(flags, os.environ)
+    return load_settings(flags, os.environ)

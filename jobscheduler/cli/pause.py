@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 
-from jobscheduler.cli.client_verbs import STATUSES, add_common, target
-from jobscheduler.cli.options import settings_of
-from jobscheduler.control.client import ask
+from jobscheduler.cli.client_verbs import EXIT_STATUSES, add_client_options, api_path
+from jobscheduler.cli.options import settings_from_arguments
+from jobscheduler.control.client import request
 
 SUMMARY = "let no slot of a job run until it is resumed"
 EXAMPLES = f"""examples:
@@ -15,18 +15,18 @@ EXAMPLES = f"""examples:
 
 A pause ends with `resume`, or when the service restarts; an edit of the job file does not end it. Slots that come due
 meanwhile are recorded as SKIPPED reason=paused. A run in progress goes on, and `run` works as ever.
-{STATUSES}"""
+{EXIT_STATUSES}"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the job and the options."""
     parser.add_argument("job", metavar="JOB", help="the id of the job")
-    add_common(parser)
+    add_client_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask for it, and say what that means."""
-    told = ask(settings_of(arguments).socket, "POST", target("jobs", arguments.job, "pause"))
+    told = request(settings_from_arguments(arguments).socket, "POST", api_path("jobs", arguments.job, "pause"))
     text = (
         "is paused until `jobscheduler resume` or a restart of the service" if told["changed"] else "was paused already"
     )

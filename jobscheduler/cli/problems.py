@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, TextIO
 
-from jobscheduler.cli.table import in_colour, printable
+from jobscheduler.cli.table import printable, use_colour
 from jobscheduler.model import Problem
 
 
-def show(problem: Problem, to: TextIO, *, level: str = "error") -> None:
+def print_problem(problem: Problem, to: TextIO, *, level: str = "error") -> None:
     """Print one problem, in colour on a terminal unless `NO_COLOR` is set."""
-    print("\n".join(lines_of(problem, level=level, colour=in_colour(to))), file=to)
+    print("\n".join(format_problem(problem, level=level, colour=use_colour(to))), file=to)
 
 
-def lines_of(problem: Problem, *, level: str = "error", colour: bool = False) -> Iterator[str]:
+def format_problem(problem: Problem, *, level: str = "error", colour: bool = False) -> Iterator[str]:
     """Lay out one problem."""
     red, bold, plain = ("\x1b[31m" if level == "error" else "\x1b[33m", "\x1b[1m", "\x1b[0m") if colour else ("",) * 3
     yield f"{red}{bold}{level}{plain}: {bold}{printable(problem.message)}{plain}"
@@ -33,7 +33,7 @@ def lines_of(problem: Problem, *, level: str = "error", colour: bool = False) ->
         yield f"{margin} help: {printable(problem.help)}"
 
 
-def as_object(problem: Problem, level: str) -> dict[str, Any]:
+def problem_json(problem: Problem, level: str) -> dict[str, Any]:
     """Return a problem as the object that `--json` prints."""
     return {
         "level": level,

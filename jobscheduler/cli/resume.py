@@ -5,27 +5,27 @@ from __future__ import annotations
 import argparse
 import json
 
-from jobscheduler.cli.client_verbs import STATUSES, add_common, target
-from jobscheduler.cli.options import settings_of
-from jobscheduler.control.client import ask
+from jobscheduler.cli.client_verbs import EXIT_STATUSES, add_client_options, api_path
+from jobscheduler.cli.options import settings_from_arguments
+from jobscheduler.control.client import request
 
 SUMMARY = "let the slots of a paused job run again"
 EXAMPLES = f"""examples:
   jobscheduler resume report-001
 
 What came due while the job was paused is not made up for.
-{STATUSES}"""
+{EXIT_STATUSES}"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the job and the options."""
     parser.add_argument("job", metavar="JOB", help="the id of the job")
-    add_common(parser)
+    add_client_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask for it, and say what that means."""
-    told = ask(settings_of(arguments).socket, "POST", target("jobs", arguments.job, "resume"))
+    told = request(settings_from_arguments(arguments).socket, "POST", api_path("jobs", arguments.job, "resume"))
     text = "runs again at its next slot" if told["changed"] else "was not paused"
     print(json.dumps(told) if arguments.json else f"`{arguments.job}` {text}")
     return 0

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jobscheduler.cli.client_verbs import add_common, lasted, target
-from jobscheduler.cli.options import settings_of
-from jobscheduler.cli.table import coloured, in_colour, printable, printable_lines
-from jobscheduler.control.client import ask
+from jobscheduler.cli.client_verbs import add_client_options, api_path, format_duration
+from jobscheduler.cli.options import settings_from_arguments
+from jobscheduler.cli.table import colourize, printable, printable_lines, use_colour
+from jobscheduler.control.client import request
 
 SUMMARY = "run a job now, whatever its schedule says"
 EXAMPLES = """examples:
@@ -33,20 +33,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the job and the options."""
     parser.add_argument("job", metavar="JOB", help="the id of the job")
     parser.add_argument("--wait", action="store_true", help="wait for the end; show the output, exit 0 or 1")
-    add_common(parser)
+    add_client_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask for the run, and wait for its end if that is wanted."""
-    socket = settings_of(arguments).socket
-    begun = ask(socket, "POST", target("jobs", arguments.job, "run"))
+    socket = settings_from_arguments(arguments).socket
+    begun = request(socket, "POST", api_path("jobs", arguments.job, "run"))
     if begun["run_id"] is None:
-        _say(begun, arguments.json, f"`{arguments.job}` was not run: {begun['note']}")
+        _print_answer(begun, arguments.json, f"`{arguments.job}` was not run: {begun['note']}")
         return 1
     if not arguments.wait:
         note = f"; it {begun['note']}" if begun["note"] else ""
-        _say(begun, arguments.json, f"run {begun['run_id']} of `{arguments.job}`{note}")
-        _say_next(begun, arguments.json)
+        _print_answer(begun, arguments.json, f"run {begun['run_id']} of `{arguments.job}`{note}")
+        _print_next(begun, arguments.json)
         return 0
     ended = _wait_for(socket, begun["run_id"])
     if arguments.json:
@@ -56,11 +56,11 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if (ended["record"] or {}).get("status") == "SUCCESS" else 1
 
 
-def _say(told: Mapping[str, Any], as_json: bool, text: str) -> None:
+def _print_answer(told: Mapping[str, Any], as_json: bool, text: str) -> None:
     print(json.dumps(told) if as_json else printable(text))
 
 
-def _say_next(told: Mapping[str, Any], as_json: bool) -> None:
+def _print_next(told: Mapping[str, Any], as_json: bool) -> None:
     """Say on standard error what the run means for the next slot."""
     if told.get("next_note") and not as_json:
         print(f"note: {told['next_note']}", file=sys.stderr)
@@ -68,7 +68,7 @@ def _say_next(told: Mapping[str, Any], as_json: bool) -> None:
 
 def _wait_for(socket: Path, run_id: str) -> Mapping[str, Any]:
     while True:
-        told = ask(socket, "GET", f"{target('runs', run_id)}?wait={_WAIT}")
+        told = request(socket, "GET", f"{api_path('runs', run_id)}?wait={_WAIT}")
         if told["record"] is not None or told["withdrawn"]:
             return told
 
@@ -87,7 +87,7 @@ def _show(ended: Mapping[str, Any]) -> None:
         print("the service stopped before the run began", file=sys.stderr)
         return
     colour = "green" if record["status"] == "SUCCESS" else "red"
-    word = coloured(record["status"], colour if in_colour(sys.stderr) else None)
+    word = colourize(record["status"], colour if use_colour(sys.stderr) else None)
     known = ("reason", "exit_code", "signal", "http_status", "error")
     more = "".join(f" {key}={printable(str(record[key]))}" for key in known if record.get(key) is not None)
-    print(f"{word} after {lasted(record.get('duration'))}{more}", file=sys.stderr)
+    print(f"{word} after {format_duration(record.get('duration'))}{more}", file=sys.stderr)

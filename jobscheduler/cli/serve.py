@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from jobscheduler.cli.options import add_options, settings_of
-from jobscheduler.cli.problems import show
+from jobscheduler.cli.options import add_options, settings_from_arguments
+from jobscheduler.cli.problems import print_problem
 
 SUMMARY = "run the service (the default)"
 EXAMPLES = """examples:
@@ -26,10 +26,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the service until it is told to stop."""
-    from jobscheduler.service import CannotStart, serve  # noqa: PLC0415 - what other verbs do not need
+    from jobscheduler.service import StartupError, serve  # noqa: PLC0415 - what other verbs do not need
 
     try:
-        return serve(settings_of(arguments))
-    except CannotStart as cannot:
-        show(cannot.problem, sys.stderr)
+        return serve(settings_from_arguments(arguments))
+    except StartupError as cannot:
+        print_problem(cannot.problem, sys.stderr)
         return 1

@@ -8,10 +8,18 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from jobscheduler.cli.client_verbs import add_common, lasted, local, plural, target, utc_now, words
-from jobscheduler.cli.options import settings_of
+from jobscheduler.cli.client_verbs import (
+    add_client_options,
+    api_path,
+    format_duration,
+    format_local,
+    join_or_none,
+    plural,
+    utc_now,
+)
+from jobscheduler.cli.options import settings_from_arguments
 from jobscheduler.cli.table import printable
-from jobscheduler.control.client import ask
+from jobscheduler.control.client import request
 
 SUMMARY = "show how the service is, and what is wrong"
 EXAMPLES = """examples:
@@ -25,12 +33,12 @@ Exit status: 0 all is well, 1 something is wrong, 2 wrong usage, 3 service not r
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    add_common(parser)
+    add_client_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print how it is."""
-    told = ask(settings_of(arguments).socket, "GET", target("status"))
+    told = request(settings_from_arguments(arguments).socket, "GET", api_path("status"))
     if arguments.json:
         print(json.dumps(told))
     else:
@@ -40,13 +48,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _lines(told: Mapping[str, Any], now: datetime) -> Iterator[str]:
-    up = lasted((now - datetime.fromisoformat(told["started"])).total_seconds())
+    up = format_duration((now - datetime.fromisoformat(told["started"])).total_seconds())
     yield f"jobscheduler {told['version']}, process {told['pid']}, up for {up}"
-    yield f"jobs       {words(f'{count} {state}' for state, count in told['jobs'].items() if count)}"
+    yield f"jobs       {join_or_none(f'{count} {state}' for state, count in told['jobs'].items() if count)}"
     lost = f", {plural(told['lost_threads'], 'thread')} lost" if told["lost_threads"] else ""
     yield f"runs       {told['running']} going on, {told['queued']} waiting for one of {told['workers']} workers{lost}"
-    yield f"next slot  {local(told['next'], now)}"
-    yield f"last tick  {lasted(told['last_tick'])} ago"
+    yield f"next slot  {format_local(told['next'], now)}"
+    yield f"last tick  {format_duration(told['last_tick'])} ago"
     if told["jobs_dir"]:
         yield f"directory  {told['jobs_dir']}"
     if told["database"]:

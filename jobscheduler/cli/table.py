@@ -34,16 +34,16 @@ class Column:
 
     title: str
     right: bool = False
-    whole: bool = False
-    paint: Callable[[str], str | None] = lambda text: None
+    keep_whole: bool = False
+    colour_of: Callable[[str], str | None] = lambda text: None
 
 
-def in_colour(to: TextIO) -> bool:
+def use_colour(to: TextIO) -> bool:
     """Tell whether to write there in colour: on a terminal that can, unless `NO_COLOR` is set."""
     return to.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-def room() -> int | None:
+def terminal_width() -> int | None:
     """Return how many columns the terminal on standard output shows, None if that is none: nothing is cut in a pipe."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
@@ -58,7 +58,7 @@ def printable_lines(text: str) -> str:
     return "".join(one if one in "\n\t" else printable(one) for one in text)
 
 
-def coloured(text: str, colour: str | None) -> str:
+def colourize(text: str, colour: str | None) -> str:
     """Return the text with the codes of a colour round it; as it is without one."""
     return f"{_CODES[colour]}{text}{_PLAIN}" if colour else text
 
@@ -72,25 +72,27 @@ def table(columns: Sequence[Column], rows: Iterable[Row], *, width: int | None, 
     cells = ([printable(cell) for cell in row] for row in rows)
     first = list(islice(cells, MEASURED))
     titles = [column.title for column in columns]
-    natural = [max(map(width_of, cells_of)) for cells_of in zip(titles, *first, strict=True)]
-    widths = natural if width is None else _fitted(natural, [column.whole for column in columns], width)
+    natural = [max(map(display_width, cells_of)) for cells_of in zip(titles, *first, strict=True)]
+    widths = natural if width is None else _fitted(natural, [column.keep_whole for column in columns], width)
     bold = [(title, "bold" if colour else None) for title in titles]
     yield _line(columns, bold, widths, cut=width is not None)
     for row in chain(first, cells):
-        painted = [(cell, column.paint(cell) if colour else None) for column, cell in zip(columns, row, strict=True)]
+        painted = [
+            (cell, column.colour_of(cell) if colour else None) for column, cell in zip(columns, row, strict=True)
+        ]
         yield _line(columns, painted, widths, cut=width is not None)
 
 
-def width_of(text: str) -> int:
+def display_width(text: str) -> int:
     """Return how many columns of a terminal a printable text takes."""
     if text.isascii():
         return len(text)
     return sum(map(_width, text))
 
 
-def cut_to(text: str, width: int) -> str:
+def truncate(text: str, width: int) -> str:
     """Cut a printable text to so many columns, with `…` at the end of what is left."""
-    if width_of(text) <= width:
+    if display_width(text) <= width:
         return text
     left, kept = width - 1, []
     for one in text:
@@ -131,8 +133,8 @@ def _narrow(widths: list[int], may: Iterable[int], least: int, excess: int) -> N
 def _line(columns: Sequence[Column], cells: Sequence[tuple[str, str | None]], widths: Sequence[int], cut: bool) -> str:
     parts = []
     for column, (text, colour), width in zip(columns, cells, widths, strict=True):
-        shown = cut_to(text, width) if cut else text
-        padding = " " * (width - width_of(shown))
-        painted = coloured(shown, colour)
+        shown = truncate(text, width) if cut else text
+        padding = " " * (width - display_width(shown))
+        painted = colourize(shown, colour)
         parts.append(padding + painted if column.right else painted + padding)
     return _GAP.join(parts).rstrip()

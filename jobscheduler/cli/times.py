@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from jobscheduler.model import Problem
 from jobscheduler.timetable import crontab
-from jobscheduler.timetable.crontab import Refused
+from jobscheduler.timetable.crontab import ScheduleError
 from jobscheduler.util import durations
 
 SINCE = (
@@ -22,7 +22,7 @@ SINCE = (
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
-class Wrong(Exception):
+class ArgumentProblem(Exception):
     """An argument that cannot be read."""
 
     def __init__(self, problem: Problem) -> None:
@@ -30,7 +30,7 @@ class Wrong(Exception):
         self.problem = problem
 
 
-def instant(text: str | None, flag: str, zone: ZoneInfo) -> datetime | None:
+def parse_time(text: str | None, flag: str, zone: ZoneInfo) -> datetime | None:
     """Read an ISO 8601 time, in `zone` if it has no offset; None for None. Gives UTC.
 
     Raises:
@@ -39,11 +39,11 @@ def instant(text: str | None, flag: str, zone: ZoneInfo) -> datetime | None:
     """
     try:
         return None if text is None else crontab.parse_instant(text, zone)
-    except Refused as refused:
-        raise Wrong(about(refused, text or "", flag)) from None
+    except ScheduleError as refused:
+        raise ArgumentProblem(problem_from(refused, text or "", flag)) from None
 
 
-def instant_or_ago(text: str | None, flag: str, zone: ZoneInfo, now: datetime) -> datetime | None:
+def parse_time_or_age(text: str | None, flag: str, zone: ZoneInfo, now: datetime) -> datetime | None:
     """Read a time like `instant`, or a date (its beginning), or a duration such as `2h` (so long before `now`).
 
     Raises:
@@ -53,19 +53,19 @@ def instant_or_ago(text: str | None, flag: str, zone: ZoneInfo, now: datetime) -
     if text is None:
         return None
     try:
-        return now - timedelta(seconds=durations.seconds(text))
+        return now - timedelta(seconds=durations.parse_duration(text))
     except ValueError:
         pass
     if _DATE.fullmatch(text):
         return _midnight(text, flag, zone)
     try:
         return crontab.parse_instant(text, zone)
-    except Refused as refused:
-        problem = about(refused, text, flag)
-        raise Wrong(problem if refused.instead else replace(problem, help=SINCE)) from None
+    except ScheduleError as refused:
+        problem = problem_from(refused, text, flag)
+        raise ArgumentProblem(problem if refused.suggestion else replace(problem, help=SINCE)) from None
 
 
-def about(refused: Refused, text: str, flag: str) -> Problem:
+def problem_from(refused: ScheduleError, text: str, flag: str) -> Problem:
     """Return the problem with an argument, its text below it as it was given."""
     place = {"excerpt": f"{flag} '{text}'", "caret": len(flag) + 2 + refused.start} if text.isprintable() else {}
     width = max(1, refused.end - refused.start)
@@ -82,8 +82,8 @@ def _midnight(date: str, flag: str, zone: ZoneInfo) -> datetime | None:
     try:
         day.fromisoformat(date)
     except ValueError:
-        return instant(f"{date}T00:00", flag, zone)
+        return parse_time(f"{date}T00:00", flag, zone)
     try:
         return crontab.parse_instant(f"{date}T00:00", zone)
-    except Refused as refused:
-        return instant(refused.instead or f"{date}T00:00", flag, zone)
+    except ScheduleError as refused:
+        return parse_time(refused.suggestion or f"{date}T00:00", flag, zone)

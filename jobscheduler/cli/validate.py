@@ -8,12 +8,12 @@ import os
 import pwd
 import sys
 
-from jobscheduler.cli.job_files import checked, path_named, rules_of
-from jobscheduler.cli.options import add_options, settings_of
-from jobscheduler.cli.problems import as_object, show
+from jobscheduler.cli.job_files import check_file, parse_context, path_argument
+from jobscheduler.cli.options import add_options, settings_from_arguments
+from jobscheduler.cli.problems import print_problem, problem_json
 from jobscheduler.model import Job, Problem
-from jobscheduler.timetable.timezones import note_on
-from jobscheduler.util.secret_file import exposed_url
+from jobscheduler.timetable.timezones import zone_note
+from jobscheduler.util.secret_file import exposed_url_warning
 
 SUMMARY = "check job files and show all their problems"
 EXAMPLES = """examples:
@@ -30,7 +30,7 @@ in who may write the files, so that a pipeline can use the exit status: 0 no err
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the paths and the options."""
     which = "files or directories (default: the jobs directory)"
-    parser.add_argument("paths", nargs="*", type=path_named, metavar="PATH", help=which)
+    parser.add_argument("paths", nargs="*", type=path_argument, metavar="PATH", help=which)
     parser.add_argument("--json", action="store_true", help="print one JSON object per problem")
     for_whom = "whose service is to read the files, such as `root`: who else may write them is an error then"
     parser.add_argument("--as", dest="reader", type=_user, metavar="USER", help=for_whom)
@@ -42,20 +42,20 @@ _SERVICE_ZONE = "it is the time zone of the service; `--timezone NAME` sets anot
 
 def run(arguments: argparse.Namespace) -> int:
     """Check all paths; print the problems and a summary."""
-    settings = settings_of(arguments)
-    rules = rules_of(settings)
+    settings = settings_from_arguments(arguments)
+    rules = parse_context(settings)
     files = bad = 0
     for path in arguments.paths or [settings.jobs_dir]:
-        for one in checked(path, rules, arguments.reader):
-            problems = () if isinstance(one.verdict, Job) else one.verdict or ()
-            levels = [level_of(problem, is_for_reader=arguments.reader is not None) for problem in problems]
-            files += one.verdict is not None
+        for one in check_file(path, rules, arguments.reader):
+            problems = () if isinstance(one.result, Job) else one.result or ()
+            levels = [severity(problem, is_for_reader=arguments.reader is not None) for problem in problems]
+            files += one.result is not None
             bad += "error" in levels
             for problem, level in [*zip(problems, levels, strict=True), *((told, "warning") for told in one.warnings)]:
                 _print(problem, level, as_json=arguments.json)
-    if note := note_on(rules.zone.key):
+    if note := zone_note(rules.zone.key):
         _print(Problem(note, help=_SERVICE_ZONE), "warning", as_json=arguments.json)
-    exposed = None if arguments.paths else exposed_url()
+    exposed = None if arguments.paths else exposed_url_warning()
     if exposed is not None:
         _print(exposed, "warning", as_json=arguments.json)
     if not arguments.json:
@@ -63,9 +63,9 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if bad else 0
 
 
-def level_of(problem: Problem, *, is_for_reader: bool = False) -> str:
+def severity(problem: Problem, *, is_for_reader: bool = False) -> str:
     """Say how much a problem matters to the user who asks; with `is_for_reader` as it does to the service."""
-    return "warning" if problem.host and os.geteuid() != 0 and not is_for_reader else "error"
+    return "warning" if problem.host_dependent and os.geteuid() != 0 and not is_for_reader else "error"
 
 
 def _user(name: str) -> str:
@@ -83,9 +83,9 @@ def _user(name: str) -> str:
 
 def _print(problem: Problem, level: str, *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(as_object(problem, level)))
+        print(json.dumps(problem_json(problem, level)))
     else:
-        show(problem, sys.stdout, level=level)
+        print_problem(problem, sys.stdout, level=level)
         print()
 
 

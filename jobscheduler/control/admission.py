@@ -10,22 +10,22 @@ from typing import Generic, TypeVar
 Connection = TypeVar("Connection")
 
 
-class Place(Enum):
+class Admission(Enum):
     """What becomes of a new connection."""
 
-    OPEN = "open"
-    WAITING = "waiting"
-    NONE = "none"
+    ADMITTED = "open"
+    QUEUED = "waiting"
+    REFUSED = "none"
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """How many connections are answered at once and how many wait: of all users together, and of one."""
 
-    open: int
-    open_of_user: int
-    waiting: int
-    waiting_of_user: int
+    max_open: int
+    max_open_of_user: int
+    max_waiting: int
+    max_waiting_of_user: int
 
 
 @dataclass(slots=True)
@@ -34,7 +34,7 @@ class _Waiting(Generic[Connection]):
     since: float
 
 
-class Room(Generic[Connection]):
+class ConnectionQueue(Generic[Connection]):
     """Gives connections their places. Users who wait take turns. The caller holds a lock around every call."""
 
     def __init__(self, limits: Limits) -> None:
@@ -43,19 +43,19 @@ class Room(Generic[Connection]):
         self._counts: Counter[int] = Counter()
         self._waiting: dict[int, deque[_Waiting[Connection]]] = {}  # the user whose turn is next comes first
 
-    def enter(self, connection: Connection, user: int, now: float) -> Place:
+    def admit(self, connection: Connection, user: int, now: float) -> Admission:
         """Give a new connection of a user its place."""
-        if len(self._users) < self._limits.open and self._counts[user] < self._limits.open_of_user:
+        if len(self._users) < self._limits.max_open and self._counts[user] < self._limits.max_open_of_user:
             self._open(connection, user)
-            return Place.OPEN
+            return Admission.ADMITTED
         line = self._waiting.get(user, deque())
-        if self.waiting() >= self._limits.waiting or len(line) >= self._limits.waiting_of_user:
-            return Place.NONE
+        if self.waiting() >= self._limits.max_waiting or len(line) >= self._limits.max_waiting_of_user:
+            return Admission.REFUSED
         line.append(_Waiting(connection, now))
         self._waiting[user] = line
-        return Place.WAITING
+        return Admission.QUEUED
 
-    def leave(self, connection: Connection) -> Connection | None:
+    def release(self, connection: Connection) -> Connection | None:
         """Give the place of a connection that is over to one that waits, and return that."""
         user = self._users.pop(connection, None)
         if user is None:
@@ -79,7 +79,7 @@ class Room(Generic[Connection]):
 
     def _next(self) -> Connection | None:
         for user in list(self._waiting):
-            if self._counts[user] >= self._limits.open_of_user:
+            if self._counts[user] >= self._limits.max_open_of_user:
                 continue
             line = self._waiting.pop(user)
             found = line.popleft().connection

@@ -13,11 +13,11 @@ from typing import Any, cast
 
 from jobscheduler.model import Problem
 
-TIMEOUT = 60.0
+ANSWER_TIMEOUT_S = 60.0
 """How long an answer may take, in seconds."""
 
 
-class Unreachable(Exception):
+class ServiceUnreachable(Exception):
     """No service answers on the socket; the problem says why and what to do."""
 
     def __init__(self, problem: Problem) -> None:
@@ -25,7 +25,7 @@ class Unreachable(Exception):
         self.problem = problem
 
 
-class Refusal(Exception):
+class ApiError(Exception):
     """The service says no; the problem says why."""
 
     def __init__(self, problem: Problem, status: int) -> None:
@@ -38,7 +38,7 @@ class _Connection(http.client.HTTPConnection):
     """HTTP over a Unix socket."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=TIMEOUT)
+        super().__init__("localhost", timeout=ANSWER_TIMEOUT_S)
         self._path = path
 
     def connect(self) -> None:
@@ -48,7 +48,7 @@ class _Connection(http.client.HTTPConnection):
         self.sock.settimeout(self.timeout)
 
 
-def ask(path: Path, method: str, target: str) -> dict[str, Any]:
+def request(path: Path, method: str, target: str) -> dict[str, Any]:
     """Ask the service whose socket this is, and return its answer; wait for one that is busy with many others.
 
     Raises:
@@ -62,12 +62,12 @@ def ask(path: Path, method: str, target: str) -> dict[str, Any]:
         response = connection.getresponse()
         answer = cast("dict[str, Any]", json.loads(response.read()))
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise Unreachable(_explained(path, error)) from None
+        raise ServiceUnreachable(_explained(path, error)) from None
     finally:
         connection.close()
     if response.status >= http.client.BAD_REQUEST:
         told = answer.get("error", {})
-        raise Refusal(Problem(told.get("message", "the service refuses"), help=told.get("help")), response.status)
+        raise ApiError(Problem(told.get("message", "the service refuses"), help=told.get("help")), response.status)
     return answer
 
 

@@ -9,23 +9,23 @@ from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 
-from jobscheduler.control.recent_records import Recent
-from jobscheduler.model import Record, Status, Value
-from jobscheduler.runlog.filter import Wanted
-from jobscheduler.runlog.parse import RECORDS
-from jobscheduler.runlog.query import lines_back
-from jobscheduler.status.run_stats import Results
-from jobscheduler.util.hang_guard import Hung
+from jobscheduler.control.recent_records import RecentRecords
+from jobscheduler.model import LogValue, Record, Status
+from jobscheduler.runlog.filter import LogFilter
+from jobscheduler.runlog.parse import RECORD_KINDS
+from jobscheduler.runlog.query import iter_lines_newest_first
+from jobscheduler.status.run_stats import RunStats
+from jobscheduler.util.hang_guard import CallHung
 
-FAR = 50_000
+MAX_SCAN_RECORDS = 50_000
 """How many records are looked at: a moment's work. What is older is in `history`."""
 
-_APART = frozenset(
+_KNOWN_FIELDS = frozenset(
     {"time", "word", "status", "level", "job_id", "run_id", "scheduled", "started", "duration", "reason", "output"}
 )
 
 
-class Recall:
+class LastRecordLoader:
     """Tells `results` the last record that each job has in the log; the first call does it, the others wait for that.
 
     `recent`, if there is one, is told the instants of all records that are looked at.
@@ -37,8 +37,8 @@ class Recall:
         self,
         log: Path,
         backups: int,
-        results: Results,
-        recent: Recent | None = None,
+        results: RunStats,
+        recent: RecentRecords | None = None,
         ask: Callable[[Callable[[], None]], None] = lambda question: question(),
     ) -> None:
         """`ask` makes the call that reads the log, and raises `Hung` when that does not answer."""
@@ -53,7 +53,7 @@ class Recall:
     def __call__(self) -> None:
         """Do it, if it was not done. A log that does not answer tells nothing, and is asked again."""
         if not self._is_over:
-            with suppress(Hung):
+            with suppress(CallHung):
                 self._ask(self._recall)
 
     def _recall(self) -> None:
@@ -62,24 +62,24 @@ class Recall:
                 self._is_done = True
                 with suppress(OSError):  # the log is in trouble, and says so itself
                     for record in self._newest():
-                        self._results.recall(record)
+                        self._results.restore(record)
             self._is_over = True
 
     def _newest(self) -> Iterator[Record]:
         seen: set[str] = set()
-        for line in islice(lines_back(*self._log, Wanted(words=RECORDS)), FAR):
+        for line in islice(iter_lines_newest_first(*self._log, LogFilter(kinds=RECORD_KINDS)), MAX_SCAN_RECORDS):
             job_id = line.get("job_id", "")
             self._note(job_id, line["time"])
             if job_id in seen:
                 continue
             seen.add(job_id)
-            if self._results.last(job_id) is None:
+            if self._results.last_record(job_id) is None:
                 with suppress(ValueError, KeyError):
                     yield record_of(line)
 
     def _note(self, job_id: str, time: str) -> None:
         if self._recent is not None and (at := datetime.fromisoformat(time)) < self._since:
-            self._recent.recall(job_id, at)
+            self._recent.restore(job_id, at)
 
 
 def record_of(line: Mapping[str, str]) -> Record:
@@ -90,7 +90,9 @@ def record_of(line: Mapping[str, str]) -> Record:
         KeyError: one is missing.
 
     """
-    details: tuple[tuple[str, Value], ...] = tuple((key, value) for key, value in line.items() if key not in _APART)
+    details: tuple[tuple[str, LogValue], ...] = tuple(
+        (key, value) for key, value in line.items() if key not in _KNOWN_FIELDS
+    )
     return Record(
         at=datetime.fromisoformat(line["time"]),
         status=Status(line["word"]),

@@ -8,19 +8,19 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from jobscheduler.model import Entry, Record
+from jobscheduler.model import LogEntry, Record
 
-KEPT = 50
+MAX_RECORDS_OF_JOB = 50
 """How many instants are kept of one job: 8 bytes each."""
 
-SLACK = 14
+EXTRA_RECORDS = 14
 """By how many they may be more before the oldest are let go of, so that this is not done for each record."""
 
-REMOVED = 1000
+MAX_REMOVED_JOBS = 1000
 """Of how many jobs that were removed the instants are kept."""
 
 
-class Recent:
+class RecentRecords:
     """Keeps the instants of each job's last records. `take` never raises and never waits for long."""
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class Recent:
         self._jobs: dict[str, array[float]] = {}
         self._removed: OrderedDict[str, array[float]] = OrderedDict()
 
-    def take(self, entry: Entry) -> None:
+    def observe(self, entry: LogEntry) -> None:
         """Note a record that is on its way to the log."""
         if not isinstance(entry, Record):
             return
@@ -37,28 +37,28 @@ class Recent:
             if instants is None:
                 instants = self._jobs[entry.job_id] = self._removed.pop(entry.job_id, array("d"))
             instants.append(entry.at.timestamp())
-            if len(instants) > KEPT + SLACK:
-                del instants[:-KEPT]
+            if len(instants) > MAX_RECORDS_OF_JOB + EXTRA_RECORDS:
+                del instants[:-MAX_RECORDS_OF_JOB]
 
-    def recall(self, job_id: str, at: datetime) -> None:
+    def restore(self, job_id: str, at: datetime) -> None:
         """Note a record of the time before; the newest are to be told first."""
         with self._lock:
             instants = self._jobs.setdefault(job_id, array("d"))
-            if len(instants) < KEPT:
+            if len(instants) < MAX_RECORDS_OF_JOB:
                 instants.insert(0, at.timestamp())
 
     def of(self, job_id: str) -> list[datetime]:
         """Return the instants of a job's last records, newest first."""
         with self._lock:
             instants = self._jobs.get(job_id) or self._removed.get(job_id) or ()
-            return [datetime.fromtimestamp(one, UTC) for one in reversed(instants[-KEPT:])]
+            return [datetime.fromtimestamp(one, UTC) for one in reversed(instants[-MAX_RECORDS_OF_JOB:])]
 
-    def forget(self, job_ids: Iterable[str]) -> None:
+    def discard(self, job_ids: Iterable[str]) -> None:
         """Let these jobs go, which are not in force any more; the last of them are still remembered."""
         with self._lock:
             for job_id in job_ids:
                 instants = self._jobs.pop(job_id, None)
                 if instants is not None:
                     self._removed[job_id] = instants
-                    if len(self._removed) > REMOVED:
+                    if len(self._removed) > MAX_REMOVED_JOBS:
                         self._removed.popitem(last=False)

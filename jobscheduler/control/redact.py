@@ -6,12 +6,12 @@ from typing import Any
 
 from jobscheduler import tasks
 from jobscheduler.model import NO_TASK, Job, TaskSpec
-from jobscheduler.runner import BLOT
+from jobscheduler.runner import REDACTED
 from jobscheduler.status.snapshot import definition_json
 from jobscheduler.util.redact import redacted
 
 
-def without_secrets(job: Job) -> dict[str, Any]:
+def redacted_definition(job: Job) -> dict[str, Any]:
     """Return a definition that anybody may see who may see the jobs."""
     shown = definition_json(job)
     for name, task in (("task", job.task), ("on_failure", job.on_failure), ("on_recovery", job.on_recovery)):
@@ -22,8 +22,8 @@ def without_secrets(job: Job) -> dict[str, Any]:
 
 def _shown(spec: TaskSpec) -> dict[str, Any]:
     try:
-        task = tasks.task_type(spec.type)(spec.fields)
+        task = tasks.task_type(spec.type)(spec.params)
         secrets = {one for one in task.secrets() if one}
     except Exception:  # the class of another package: what it cannot tell is not shown
         return {"type": spec.type}
-    return {"type": spec.type, **{key: redacted(value, secrets, BLOT) for key, value in spec.fields.items()}}
+    return {"type": spec.type, **{key: redacted(value, secrets, REDACTED) for key, value in spec.params.items()}}

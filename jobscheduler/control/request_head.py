@@ -12,7 +12,7 @@ class HeadTooLong(Exception):
     """A request whose head has more than `MAX_HEAD_BYTES`."""
 
 
-class Head(io.BufferedIOBase):
+class BoundedHead(io.BufferedIOBase):
     """A request as it arrives. The application needs nothing but the head, so only lines can be read."""
 
     def __init__(self, file: BufferedIOBase) -> None:

@@ -12,18 +12,18 @@ from http import HTTPStatus
 from typing import Any, Protocol
 from urllib.parse import parse_qs
 
-from jobscheduler.control.calling_runs import runs_of
-from jobscheduler.control.large_answers import Sent, Turns
+from jobscheduler.control.calling_runs import calling_runs
+from jobscheduler.control.large_answers import AnswerQueue, QueuedBody
 from jobscheduler.model import Problem
-from jobscheduler.status.snapshot import Impossible, Unknown
+from jobscheduler.status.snapshot import Conflict, NotFound
 
-LONGEST_WAIT = 30.0
+MAX_WAIT_S = 30.0
 """How long one request may wait for the end of a run, in seconds."""
 
-TURN = 30.0
+ANSWER_WAIT_S = 30.0
 """How long a request for a large answer waits for the answers before it of the same user, in seconds."""
 
-LARGE = "/v1/jobs"
+LARGE_ANSWER_BYTES = "/v1/jobs"
 """The path whose answer grows with the number of jobs: some 5 MB for ten thousand."""
 
 Answer = tuple[HTTPStatus, Mapping[str, Any]]
@@ -32,7 +32,7 @@ Answer = tuple[HTTPStatus, Mapping[str, Any]]
 _BUSY = Problem("the service is busy with other requests of this user", help="ask again in a moment")
 
 
-class Desk(Protocol):
+class ControlApi(Protocol):
     """Who answers. Each raises `Unknown` for a job or run that there is not, `Impossible` for what cannot be now."""
 
     def status(self) -> Mapping[str, Any]: ...  # noqa: D102
@@ -41,10 +41,10 @@ class Desk(Protocol):
     def run(self, job_id: str, by: str, within: tuple[str, ...] = ()) -> Mapping[str, Any]: ...  # noqa: D102
     def pause(self, job_id: str, by: str) -> Mapping[str, Any]: ...  # noqa: D102
     def resume(self, job_id: str, by: str) -> Mapping[str, Any]: ...  # noqa: D102
-    def outcome(self, run_id: str, wait: float) -> Mapping[str, Any]: ...  # noqa: D102
+    def run_result(self, run_id: str, wait: float) -> Mapping[str, Any]: ...  # noqa: D102
 
 
-class _Wrong(Exception):
+class BadRequest(Exception):
     """A request that makes no sense."""
 
     def __init__(self, status: HTTPStatus, problem: Problem) -> None:
@@ -53,18 +53,18 @@ class _Wrong(Exception):
         self.problem = problem
 
 
-def application(desk: Desk, complain: Callable[[str], object]) -> Callable[..., Iterable[bytes]]:
+def build_app(desk: ControlApi, report_error: Callable[[str], object]) -> Callable[..., Iterable[bytes]]:
     """Return the application; faults of ours go to `complain`, and the client learns only that there was one."""
-    turns = Turns()
+    turns = AnswerQueue()
 
     def answer(environ: Mapping[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        if environ.get("PATH_INFO") != LARGE:
+        if environ.get("PATH_INFO") != LARGE_ANSWER_BYTES:
             return [body(environ, start_response)]
-        turn = turns.take(str(environ.get("control.uid", "unknown")), TURN)
+        turn = turns.acquire(str(environ.get("control.uid", "unknown")), ANSWER_WAIT_S)
         if turn is None:
-            return [_sent(HTTPStatus.SERVICE_UNAVAILABLE, _error(_BUSY), start_response)]
+            return [_queued(HTTPStatus.SERVICE_UNAVAILABLE, _error(_BUSY), start_response)]
         try:
-            return Sent(body(environ, start_response), turn)
+            return QueuedBody(body(environ, start_response), turn)
         except BaseException:
             turn.release()
             raise
@@ -72,28 +72,28 @@ def application(desk: Desk, complain: Callable[[str], object]) -> Callable[..., 
     def body(environ: Mapping[str, Any], start_response: Callable[..., Any]) -> bytes:
         try:
             status, value = _answer(desk, environ)
-        except _Wrong as wrong:
+        except BadRequest as wrong:
             status, value = wrong.status, _error(wrong.problem)
-        except Unknown as unknown:
+        except NotFound as unknown:
             status, value = HTTPStatus.NOT_FOUND, _error(unknown.problem)
-        except Impossible as impossible:
+        except Conflict as impossible:
             status, value = HTTPStatus.CONFLICT, _error(impossible.problem)
         except Exception as fault:
-            complain(f"{environ.get('PATH_INFO')}: {type(fault).__name__}: {fault}")
+            report_error(f"{environ.get('PATH_INFO')}: {type(fault).__name__}: {fault}")
             status, value = HTTPStatus.INTERNAL_SERVER_ERROR, _error(Problem("the service failed to answer; see log"))
-        return _sent(status, value, start_response)
+        return _queued(status, value, start_response)
 
     return answer
 
 
-def _sent(status: HTTPStatus, value: Mapping[str, Any], start_response: Callable[..., Any]) -> bytes:
+def _queued(status: HTTPStatus, value: Mapping[str, Any], start_response: Callable[..., Any]) -> bytes:
     body = json.dumps(value).encode() + b"\n"
     headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
     start_response(f"{status.value} {status.phrase}", headers)
     return body
 
 
-def _answer(desk: Desk, environ: Mapping[str, Any]) -> Answer:
+def _answer(desk: ControlApi, environ: Mapping[str, Any]) -> Answer:
     """Find who answers. An id comes as it was asked for, whatever it holds: it is known, or it is not."""
     path = (
         str(environ.get("PATH_INFO", "")).encode("latin-1", "replace").decode("utf-8", "replace")
@@ -107,32 +107,32 @@ def _answer(desk: Desk, environ: Mapping[str, Any]) -> Answer:
         case "GET", ["v1", "jobs", *name]:
             return HTTPStatus.OK, desk.job("/".join(name))
         case "GET", ["v1", "runs", run_id]:
-            return HTTPStatus.OK, desk.outcome(run_id, _wait(str(environ.get("QUERY_STRING", ""))))
+            return HTTPStatus.OK, desk.run_result(run_id, _wait(str(environ.get("QUERY_STRING", ""))))
         case "POST", ["v1", "jobs", *name, "run"]:
-            by, within = str(environ.get("control.uid", "unknown")), runs_of(int(environ.get("control.pid", 0)))
+            by, within = str(environ.get("control.uid", "unknown")), calling_runs(int(environ.get("control.pid", 0)))
             return HTTPStatus.ACCEPTED, desk.run("/".join(name), by, within)
         case "POST", ["v1", "jobs", *name, "pause" | "resume" as what]:
-            return _done(desk, what, "/".join(name), str(environ.get("control.uid", "unknown")))
+            return _command(desk, what, "/".join(name), str(environ.get("control.uid", "unknown")))
     raise _unknown(str(environ.get("REQUEST_METHOD")), parts)
 
 
-def _done(desk: Desk, what: str, job_id: str, by: str) -> Answer:
+def _command(desk: ControlApi, what: str, job_id: str, by: str) -> Answer:
     return HTTPStatus.OK, (desk.pause if what == "pause" else desk.resume)(job_id, by)
 
 
-def _unknown(method: str, parts: list[str]) -> _Wrong:
+def _unknown(method: str, parts: list[str]) -> BadRequest:
     see = "docs/control.md lists what may be asked"
     if method != "GET" and parts[:1] == ["v1"] and parts[1:2] in (["status"], ["jobs"], ["runs"]):
-        return _Wrong(HTTPStatus.METHOD_NOT_ALLOWED, Problem(f"`{method}` is not what this path takes", help=see))
-    return _Wrong(HTTPStatus.NOT_FOUND, Problem(f"there is nothing at `/{'/'.join(parts)}`", help=see))
+        return BadRequest(HTTPStatus.METHOD_NOT_ALLOWED, Problem(f"`{method}` is not what this path takes", help=see))
+    return BadRequest(HTTPStatus.NOT_FOUND, Problem(f"there is nothing at `/{'/'.join(parts)}`", help=see))
 
 
 def _wait(query: str) -> float:
     try:
         asked = float(parse_qs(query).get("wait", ["0"])[0])
     except ValueError:
-        raise _Wrong(HTTPStatus.BAD_REQUEST, Problem("`wait` is a number of seconds")) from None
-    return min(max(0.0, asked), LONGEST_WAIT) if asked == asked else 0.0  # noqa: PLR0124 - NaN
+        raise BadRequest(HTTPStatus.BAD_REQUEST, Problem("`wait` is a number of seconds")) from None
+    return min(max(0.0, asked), MAX_WAIT_S) if asked == asked else 0.0  # noqa: PLR0124 - NaN
 
 
 def _error(problem: Problem) -> Mapping[str, Any]:

@@ -24,26 +24,26 @@ from types import TracebackType
 from typing import Any, Self
 from wsgiref.simple_server import ServerHandler, WSGIRequestHandler, WSGIServer
 
-from jobscheduler.control.admission import Limits, Place, Room
-from jobscheduler.control.request_head import MAX_HEAD_BYTES, Head, HeadTooLong
+from jobscheduler.control.admission import Admission, ConnectionQueue, Limits
+from jobscheduler.control.request_head import MAX_HEAD_BYTES, BoundedHead, HeadTooLong
 from jobscheduler.model import Problem
 
-PATIENCE = 10.0
+IDLE_TIMEOUT_S = 10.0
 """How long a client may keep silent, in seconds."""
 
-LONGEST = 60.0
+MAX_CONNECTION_S = 60.0
 """How long a connection may last, in seconds: longer than any answer takes that is waited for."""
 
-MOST, MOST_OF_USER = 192, 128
+MAX_CONNECTIONS, MOST_OF_USER = 192, 128
 """How many connections are answered at once, of all users and of one; further ones wait."""
 
 MOST_WAITING, MOST_WAITING_OF_USER = 256, 192
 """How many connections wait at once, of all users and of one; further ones are closed."""
 
-POLL = 60.0
+POLL_S = 60.0
 """How often the server's thread wakes up for nothing, in seconds; it is woken for its end."""
 
-QUEUED = 5.0
+LISTEN_BACKLOG = 5.0
 """How long a connection waits for room before the next look closes it unanswered, in seconds."""
 
 _PATH_MAX = 107  # bytes, unix(7)
@@ -51,7 +51,7 @@ _PATH_MAX = 107  # bytes, unix(7)
 App = Callable[[dict[str, Any], Callable[..., Any]], Any]
 
 
-class CannotListen(Exception):
+class ListenError(Exception):
     """The socket cannot be made; the problem says why and what to do."""
 
     def __init__(self, problem: Problem) -> None:
@@ -59,7 +59,7 @@ class CannotListen(Exception):
         self.problem = problem
 
 
-class Control:
+class ControlServer:
     """The control socket. A context manager: leaving it closes the socket and removes its file.
 
     Raises `CannotListen` when entered if the socket cannot be made.
@@ -69,22 +69,22 @@ class Control:
         self._path = path
         self._app = app
         self._server: _Server | None = None
-        self._made: tuple[int, int] | None = None
+        self._created: tuple[int, int] | None = None
 
     def __enter__(self) -> Self:
         try:
             self._listen()
         except OSError as error:
-            raise CannotListen(_explained(self._path, error)) from None
+            raise ListenError(_describe_error(self._path, error)) from None
         return self
 
     def _listen(self) -> None:
         self._server = _Server(self._path, self._app)
-        self._made = _identity(self._path)
-        threading.Thread(target=self._server.serve_forever, args=(POLL,), name="control", daemon=True).start()
+        self._created = _identity(self._path)
+        threading.Thread(target=self._server.serve_forever, args=(POLL_S,), name="control", daemon=True).start()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        if _identity(self._path) == self._made:  # it may be another service's by now
+        if _identity(self._path) == self._created:  # it may be another service's by now
             with suppress(OSError):
                 self._path.unlink()
         self._close()
@@ -97,13 +97,13 @@ class Control:
             server.shutdown()
             server.server_close()
 
-    def tend(self, now: float) -> None:
+    def maintain(self, now: float) -> None:
         """Close connections that have lasted too long, and listen anew if somebody has removed the socket's file.
 
         To be called once in a while (monotonic seconds).
         """
         if self._server is not None:
-            self._server.tend(now)
+            self._server.maintain(now)
         if _identity(self._path) is None:
             self._close()
             with suppress(OSError):  # its directory is gone, too
@@ -120,7 +120,9 @@ class _Server(ThreadingMixIn, WSGIServer):
 
     def __init__(self, path: Path, app: App) -> None:
         self._open: dict[socket.socket, float] = {}
-        self._room: Room[socket.socket] = Room(Limits(MOST, MOST_OF_USER, MOST_WAITING, MOST_WAITING_OF_USER))
+        self._queue: ConnectionQueue[socket.socket] = ConnectionQueue(
+            Limits(MAX_CONNECTIONS, MOST_OF_USER, MOST_WAITING, MOST_WAITING_OF_USER)
+        )
         self._lock = threading.Lock()
         super().__init__(path, _Handler)  # type: ignore[arg-type] # a path, not host and port
         self.set_app(app)
@@ -135,7 +137,7 @@ class _Server(ThreadingMixIn, WSGIServer):
         path = Path(str(self.server_address))
         if len(os.fsencode(path)) > _PATH_MAX:
             raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
-        _make_sure_of_no_listener(path)
+        _ensure_no_listener(path)
         new = path.with_name(f".{os.getpid():x}")
         with suppress(FileNotFoundError):
             new.unlink()
@@ -155,10 +157,10 @@ class _Server(ThreadingMixIn, WSGIServer):
         del client_address
         now = time.monotonic()
         with self._lock:
-            place = self._room.enter(request, _peer(request)[1], now)
-        if place is Place.OPEN:
+            place = self._queue.admit(request, _peer(request)[1], now)
+        if place is Admission.ADMITTED:
             self._answer(request)
-        elif place is Place.NONE:
+        elif place is Admission.REFUSED:
             super().shutdown_request(request)
 
     def _answer(self, request: socket.socket | None) -> None:
@@ -181,7 +183,7 @@ class _Server(ThreadingMixIn, WSGIServer):
         """Close a connection; return the one that takes its place."""
         with self._lock:
             self._open.pop(request, None)
-            following = self._room.leave(request)
+            following = self._queue.release(request)
         super().shutdown_request(request)
         return following
 
@@ -189,21 +191,21 @@ class _Server(ThreadingMixIn, WSGIServer):
         """Stop listening, and close the connections that wait for room."""
         super().server_close()
         with self._lock:
-            unanswered = self._room.expired(math.inf)
+            unanswered = self._queue.expired(math.inf)
         for connection in unanswered:
             super().shutdown_request(connection)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing of a client that went away in the middle."""
 
-    def tend(self, now: float) -> None:
+    def maintain(self, now: float) -> None:
         """Break off connections that have lasted too long; their threads find out and close them.
 
         Those that have waited too long for room are closed unanswered.
         """
         with self._lock:
-            late = [one for one, since in self._open.items() if now - since > LONGEST]
-            unanswered = self._room.expired(now - QUEUED)
+            late = [one for one, since in self._open.items() if now - since > MAX_CONNECTION_S]
+            unanswered = self._queue.expired(now - LISTEN_BACKLOG)
         for connection in late:
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
@@ -224,7 +226,7 @@ def _open_to_group(path: Path) -> None:
 class _Handler(WSGIRequestHandler):
     """One connection."""
 
-    timeout = PATIENCE
+    timeout = IDLE_TIMEOUT_S
     requestline, request_version = "", "HTTP/1.0"  # until the first line has been read
 
     def get_environ(self) -> dict[str, Any]:
@@ -234,7 +236,7 @@ class _Handler(WSGIRequestHandler):
 
     def handle(self) -> None:
         """Answer one request; what went wrong with a connection is over with it."""
-        self.rfile = Head(self.rfile)
+        self.rfile = BoundedHead(self.rfile)
         with suppress(OSError, ValueError):
             try:
                 super().handle()
@@ -268,7 +270,7 @@ def _peer(connection: socket.socket) -> tuple[int, int, int]:
 ServerHandler.http_version = "1.0"  # one request a connection
 
 
-def _make_sure_of_no_listener(path: Path) -> None:
+def _ensure_no_listener(path: Path) -> None:
     """Raise EADDRINUSE if somebody listens on this path, or if it is something else than a socket."""
     if not path.exists() and not path.is_symlink():
         return
@@ -293,7 +295,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _explained(path: Path, error: OSError) -> Problem:
+def _describe_error(path: Path, error: OSError) -> Problem:
     name = f"the control socket `{path}`"
     other = "name another with `--socket FILE`"
     match error.errno:

@@ -9,47 +9,49 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
-from jobscheduler.control.snapshot_builder import SHOWN, Holder, Snapshots
-from jobscheduler.model import Job, Level, Problem, Tell
+from jobscheduler.control.snapshot_builder import MAX_SHOWN_SLOTS, JobHolder, SnapshotBuilder
+from jobscheduler.model import EventLogger, Job, Level, Problem
 from jobscheduler.runner import Run, tail
-from jobscheduler.scheduler import Endless, Scheduler
+from jobscheduler.scheduler import ChainTooLong, Scheduler
 from jobscheduler.status.snapshot import (
-    Impossible,
+    Conflict,
+    JobState,
+    NotFound,
     Snapshot,
-    State,
-    Unknown,
     detail_json,
     instant,
     job_json,
     record_json,
     service_json,
 )
-from jobscheduler.timetable.slots import Act, Overlap
+from jobscheduler.timetable.slots import Action, Overlap
 
-KEPT = 1000
+MAX_MANUAL_RUNS = 1000
 """How many runs by hand are kept to be asked about."""
 
-_LOOK = 0.02  # seconds between two looks whether a run has ended
+_POLL_S = 0.02  # seconds between two looks whether a run has ended
 
 
-class Desk:
+class ControlService:
     """Answers for the service. Everything may be called from any thread."""
 
-    def __init__(self, snapshots: Snapshots, scheduler: Scheduler, holder: Holder, tell: Tell) -> None:
+    def __init__(
+        self, snapshots: SnapshotBuilder, scheduler: Scheduler, holder: JobHolder, log_event: EventLogger
+    ) -> None:
         self._snapshots = snapshots
         self._scheduler = scheduler
-        self._holder = holder
-        self._tell = tell
-        self._by_hand: OrderedDict[str, Run] = OrderedDict()
+        self._reconciler = holder
+        self._log_event = log_event
+        self._manual_runs: OrderedDict[str, Run] = OrderedDict()
         self._lock = threading.Lock()
 
     def status(self) -> Mapping[str, Any]:
         """The service itself."""
-        return service_json(self._snapshots.take())
+        return service_json(self._snapshots.build())
 
     def jobs(self) -> Mapping[str, Any]:
         """All jobs, and the files that are refused."""
-        return {"jobs": [job_json(one) for one in self._snapshots.take().jobs]}
+        return {"jobs": [job_json(one) for one in self._snapshots.build().jobs]}
 
     def job(self, job_id: str) -> Mapping[str, Any]:
         """One job, with its definition and its next slots.
@@ -58,13 +60,13 @@ class Desk:
             Unknown: there is none of this id.
 
         """
-        snapshot = self._snapshots.take()
+        snapshot = self._snapshots.build()
         found = snapshot.find(job_id)
         if found is None:
             raise _unknown(job_id, snapshot)
-        upcoming = self._scheduler.upcoming(job_id, SHOWN)
-        ahead = self._scheduler.decided_ahead(job_id)[:SHOWN]
-        return detail_json(found, self._snapshots.detail(job_id), upcoming, ahead)
+        upcoming = self._scheduler.upcoming(job_id, MAX_SHOWN_SLOTS)
+        ahead = self._scheduler.decided_ahead(job_id)[:MAX_SHOWN_SLOTS]
+        return detail_json(found, self._snapshots.job_detail(job_id), upcoming, ahead)
 
     # -- what people want done
 
@@ -76,29 +78,29 @@ class Desk:
             Impossible: it is refused, the service is stopping, or the job would start itself by way of others.
 
         """
-        job = self._definition(job_id)
+        job = self._active_job(job_id)
         try:
             act, run = self._scheduler.run_now(job, by, within)
-        except Endless as endless:
-            raise Impossible(Problem(str(endless), help=endless.help)) from None
+        except ChainTooLong as endless:
+            raise Conflict(Problem(str(endless), help=endless.help)) from None
         except RuntimeError as error:
-            raise Impossible(Problem(str(error))) from None
+            raise Conflict(Problem(str(error))) from None
         if run is not None:
             with self._lock:
-                self._by_hand[run.run_id] = run
-                while len(self._by_hand) > KEPT:
-                    self._by_hand.popitem(last=False)
+                self._manual_runs[run.run_id] = run
+                while len(self._manual_runs) > MAX_MANUAL_RUNS:
+                    self._manual_runs.popitem(last=False)
         return {
             "job_id": job_id,
             "act": act.value,
             "run_id": run.run_id if run else None,
-            "note": _note(act),
+            "note": _remember(act),
             "next_note": self._next_note(job_id) if run else None,
         }
 
     def _next_note(self, job_id: str) -> str | None:
         """Say what becomes of the next slot of a job, or of the run, if the run still goes on then."""
-        standing = next(iter(self._scheduler.standings([job_id])), None)
+        standing = next(iter(self._scheduler.runtimes([job_id])), None)
         if standing is None or standing.next is None or standing.paused:
             return None
         slot = f"the next slot, {instant(standing.next)},"
@@ -111,7 +113,7 @@ class Desk:
                 return f"{slot} ends this run if it still goes on then"
         return None
 
-    def outcome(self, run_id: str, wait: float) -> Mapping[str, Any]:
+    def run_result(self, run_id: str, wait: float) -> Mapping[str, Any]:
         """Tell how a run by hand ended; wait for that up to `wait` seconds. `record` is null while it goes on.
 
         Raises:
@@ -119,19 +121,19 @@ class Desk:
 
         """
         with self._lock:
-            run = self._by_hand.get(run_id)
+            run = self._manual_runs.get(run_id)
         if run is None:
-            raise Unknown(
+            raise NotFound(
                 Problem(f"no run `{run_id}` was asked for lately", help="`jobscheduler history` has its record")
             )
         until = time.monotonic() + wait
-        while run.record is None and not run.is_withdrawn and time.monotonic() < until:
-            time.sleep(_LOOK)
+        while run.record is None and not run.is_cancelled and time.monotonic() < until:
+            time.sleep(_POLL_S)
         record, output = run.record, self._scheduler.outputs.get(run_id)
         return {
             "run_id": run_id,
             "record": record_json(record) if record else None,
-            "withdrawn": run.is_withdrawn,
+            "withdrawn": run.is_cancelled,
             "output": None if output is None else tail(output, len(output)),
         }
 
@@ -142,10 +144,10 @@ class Desk:
             Unknown: there is none of this id.
 
         """
-        self._definition(job_id)
+        self._active_job(job_id)
         is_new = self._scheduler.pause(job_id)
         if is_new:
-            self._tell(Level.INFO, "job.paused", job_id=job_id, by=by)
+            self._log_event(Level.INFO, "job.paused", job_id=job_id, by=by)
         return {"job_id": job_id, "changed": is_new}
 
     def resume(self, job_id: str, by: str) -> Mapping[str, Any]:
@@ -155,40 +157,40 @@ class Desk:
             Unknown: there is none of this id.
 
         """
-        self._definition(job_id)
+        self._active_job(job_id)
         was = self._scheduler.resume(job_id)
         if was:
-            self._tell(Level.INFO, "job.resumed", job_id=job_id, by=by)
+            self._log_event(Level.INFO, "job.resumed", job_id=job_id, by=by)
         return {"job_id": job_id, "changed": was}
 
-    def _definition(self, job_id: str) -> Job:
-        job = self._holder.definition(job_id)
+    def _active_job(self, job_id: str) -> Job:
+        job = self._reconciler.job(job_id)
         if job is None:
-            raise _unknown(job_id, self._snapshots.take())
+            raise _unknown(job_id, self._snapshots.build())
         return job
 
 
-def _unknown(job_id: str, snapshot: Snapshot) -> Unknown:
+def _unknown(job_id: str, snapshot: Snapshot) -> NotFound:
     """What to say about an id that no valid definition has; a refused file may be why."""
-    refused = [one for one in snapshot.jobs if one.state is State.REFUSED]
+    refused = [one for one in snapshot.jobs if one.state is JobState.REFUSED]
     meant = [one for one in refused if one.file in {job_id, f"{job_id}.json", f"jm_jobs/{job_id}"}]
     if meant:
         problem = meant[0].problems[0] if meant[0].problems else Problem("")
         place = f":{problem.line}:{problem.column}" if problem.line else ""
-        return Unknown(Problem(f"the file `{meant[0].file}` is refused: {problem.message} ({meant[0].file}{place})"))
+        return NotFound(Problem(f"the file `{meant[0].file}` is refused: {problem.message} ({meant[0].file}{place})"))
     near = difflib.get_close_matches(job_id[:128], [one.id for one in snapshot.jobs if one.id], n=1)
     help_ = f"did you mean `{near[0]}`?" if near else "`jobscheduler list` shows all jobs"
     if refused and not near:
         help_ += f"; {len(refused)} files are refused, perhaps its own"
-    return Unknown(Problem(f"there is no job `{job_id}`", help=help_))
+    return NotFound(Problem(f"there is no job `{job_id}`", help=help_))
 
 
-def _note(act: Act) -> str:
+def _remember(act: Action) -> str:
     match act:
-        case Act.SKIP:
+        case Action.SKIP:
             return "skipped: its last run is still going on (overlap)"
-        case Act.WAIT:
+        case Action.WAIT:
             return "waits until its last run has ended (overlap=queue)"
-        case Act.REPLACE:
+        case Action.REPLACE:
             return "takes the place of its last run, which is being ended (overlap=replace)"
     return ""

@@ -9,45 +9,45 @@ from typing import Protocol
 
 from jobscheduler import __version__
 from jobscheduler.config import Settings
-from jobscheduler.control.redact import without_secrets
-from jobscheduler.jobs.catalog import Condition
-from jobscheduler.jobs.catalog import State as FileState
+from jobscheduler.control.redact import redacted_definition
+from jobscheduler.jobs.catalog import ItemState as FileState
+from jobscheduler.jobs.catalog import ItemStatus
 from jobscheduler.model import Job, Once, Problem, Record, Status
 from jobscheduler.scheduler import Scheduler
-from jobscheduler.status.run_stats import Results
-from jobscheduler.status.snapshot import Detail, JobStatus, ServiceStatus, Snapshot, Standing, State, state_of
-from jobscheduler.tasks.command.reaper import AFTERMATH
+from jobscheduler.status.run_stats import RunStats
+from jobscheduler.status.snapshot import Detail, JobRuntime, JobState, JobStatus, ServiceStatus, Snapshot, job_state
+from jobscheduler.tasks.command.reaper import REAPER
 from jobscheduler.timetable import crontab
 from jobscheduler.util.host_id import uptime
 
-SHOWN = 10
+MAX_SHOWN_SLOTS = 10
 """How many of its next slots are told of a job."""
 
 
-class Holder(Protocol):
+class JobHolder(Protocol):
     """Who knows the definitions (see `passes.Reconciler`)."""
 
-    def holdings(self) -> tuple[dict[str, Job], dict[str, Condition]]: ...  # noqa: D102
-    def definition(self, job_id: str) -> Job | None: ...  # noqa: D102
+    def active_state(self) -> tuple[dict[str, Job], dict[str, ItemStatus]]: ...  # noqa: D102
+    def job(self, job_id: str) -> Job | None: ...  # noqa: D102
 
 
 class Supervising(Protocol):
     """Who knows how the service is (see `service.supervisor.Supervisor`)."""
 
     def zone(self) -> str: ...  # noqa: D102
-    def late(self) -> str | None: ...  # noqa: D102
-    def troubles(self) -> tuple[str, ...]: ...  # noqa: D102
+    def overdue(self) -> str | None: ...  # noqa: D102
+    def issues(self) -> tuple[str, ...]: ...  # noqa: D102
 
 
-class Snapshots:
+class SnapshotBuilder:
     """Makes snapshots. May be asked by any thread."""
 
     def __init__(
         self,
         settings: Settings,
         scheduler: Scheduler,
-        holder: Holder,
-        results: Results,
+        holder: JobHolder,
+        results: RunStats,
         supervising: Supervising,
         recall: Callable[[], object] = lambda: None,
         *,
@@ -63,21 +63,21 @@ class Snapshots:
         """
         self._alerts = alerts
         self._notes = notes
-        self._places = jobs_dir, database
+        self._locations = jobs_dir, database
         self._settings = settings
         self._scheduler = scheduler
-        self._holder = holder
+        self._reconciler = holder
         self._results = results
         self._supervising = supervising
-        self._recall = recall
+        self._last_records = recall
         self._began = uptime()
         self._started = datetime.now(UTC)
 
-    def take(self) -> Snapshot:
+    def build(self) -> Snapshot:
         """Say how everything stands now."""
-        self._recall()
-        jobs, conditions = self._holder.holdings()
-        standings = {one.job.id: one for one in self._scheduler.standings()}
+        self._last_records()
+        jobs, conditions = self._reconciler.active_state()
+        standings = {one.job.id: one for one in self._scheduler.runtimes()}
         stale = {name: one for name, one in conditions.items() if one.state is FileState.STALE}
         known = [
             *(self._status_of(jobs[job_id], standings.get(job_id), stale) for job_id in sorted(jobs)),
@@ -86,24 +86,24 @@ class Snapshots:
         refused = [_refused(name, one) for name, one in sorted(conditions.items()) if name not in stale]
         return Snapshot(datetime.now(UTC), self._service(), (*known, *refused))
 
-    def detail(self, job_id: str) -> Detail | None:
+    def job_detail(self, job_id: str) -> Detail | None:
         """Tell more about a job that has a valid definition; None for any other."""
-        job = self._holder.definition(job_id)
+        job = self._reconciler.job(job_id)
         if job is None:
             return None
-        upcoming = tuple(slot for slot, _ in self._scheduler.upcoming(job_id, SHOWN))
+        upcoming = tuple(slot for slot, _ in self._scheduler.upcoming(job_id, MAX_SHOWN_SLOTS))
         if isinstance(job.schedule, Once):
-            return Detail(without_secrets(job), "once, at this instant", self._supervising.zone(), upcoming)
-        sentence = crontab.sentence(crontab.parse(job.schedule.expression))
-        return Detail(without_secrets(job), sentence, job.schedule.timezone, upcoming)
+            return Detail(redacted_definition(job), "once, at this instant", self._supervising.zone(), upcoming)
+        sentence = crontab.describe(crontab.parse(job.schedule.expression))
+        return Detail(redacted_definition(job), sentence, job.schedule.timezone, upcoming)
 
-    def _status_of(self, job: Job, standing: Standing | None, stale: Mapping[str, Condition]) -> JobStatus:
-        condition = stale.get(job.origin)
-        last = self._results.last(job.id)
-        going = standing.going if standing else ()
+    def _status_of(self, job: Job, standing: JobRuntime | None, stale: Mapping[str, ItemStatus]) -> JobStatus:
+        condition = stale.get(job.source_name)
+        last = self._results.last_record(job.id)
+        going = standing.active_runs if standing else ()
         paused = standing.paused if standing else False
         upcoming = standing.next if standing else None
-        state = state_of(
+        state = job_state(
             enabled=job.enabled,
             going=going,
             paused=paused,
@@ -115,7 +115,7 @@ class Snapshots:
         return JobStatus(
             job.id,
             state,
-            job.origin,
+            job.source_name,
             job,
             upcoming,
             going,
@@ -125,11 +125,13 @@ class Snapshots:
             problems=problems,
         )
 
-    def _deleted(self, standing: Standing) -> JobStatus:
+    def _deleted(self, standing: JobRuntime) -> JobStatus:
         """A job whose file is gone, and of which a run goes on."""
-        state = state_of(enabled=True, going=standing.going, paused=False, stale=False, expired=False, upcoming=False)
-        last = self._results.last(standing.job.id)
-        return JobStatus(standing.job.id, state, "", standing.job, going=standing.going, last=last)
+        state = job_state(
+            enabled=True, going=standing.active_runs, paused=False, stale=False, expired=False, upcoming=False
+        )
+        last = self._results.last_record(standing.job.id)
+        return JobStatus(standing.job.id, state, "", standing.job, active_runs=standing.active_runs, last=last)
 
     def _since(self) -> datetime:
         """Say when the service started, by the clock of now: that of then may have been wrong by decades."""
@@ -145,16 +147,16 @@ class Snapshots:
             pid=os.getpid(),
             started=self._since(),
             timezone=self._supervising.zone(),
-            jobs_dir=self._places[0],
-            database=self._places[1],
+            jobs_dir=self._locations[0],
+            database=self._locations[1],
             log_file=str(self._settings.log_file.absolute()),
             workers=self._settings.max_workers,
             running=max(0, self._scheduler.running() - queued),
             queued=queued,
             lost_threads=self._scheduler.lost_threads(),
-            ticked=self._scheduler.idle_for(),
-            late=self._supervising.late(),
-            trouble=(*self._supervising.troubles(), *self._scheduler.issues()),
+            last_tick_age=self._scheduler.seconds_since_tick(),
+            overdue=self._supervising.overdue(),
+            issue=(*self._supervising.issues(), *self._scheduler.issues()),
             alerts=self._alerts(),
             left_pipes=_left_pipes(),
             notes=self._notes,
@@ -171,14 +173,14 @@ def _has_run(job: Job, last: Record | None) -> bool:
     }
 
 
-def _refused(name: str, condition: Condition) -> JobStatus:
+def _refused(name: str, condition: ItemStatus) -> JobStatus:
     problems = condition.problems
     if condition.incumbent is not None:
         problems = (Problem(f"its `job_id` belongs to `{condition.incumbent}`", file=name),)
-    return JobStatus(None, State.REFUSED, name, problems=problems)
+    return JobStatus(None, JobState.REFUSED, name, problems=problems)
 
 
 def _left_pipes() -> tuple[tuple[str, int], ...]:
     """Return the jobs with output pipes that processes of ended runs still hold, and how many; the most first."""
-    counts = ((job_id, count) for job_id, count in AFTERMATH.held().items() if count > 0)
+    counts = ((job_id, count) for job_id, count in REAPER.open_pipes().items() if count > 0)
     return tuple(sorted(counts, key=lambda one: (-one[1], one[0])))

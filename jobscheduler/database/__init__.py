@@ -8,39 +8,39 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from jobscheduler.database.command_job import Job
-from jobscheduler.database.setup import INSTALL, CannotUse, has_extra, url_from
+from jobscheduler.database.command_job import CommandJob
+from jobscheduler.database.setup import INSTALL, DatabaseConfigError, is_installed, load_url
 
 if TYPE_CHECKING:
     from jobscheduler.database.api import JobTable
-    from jobscheduler.database.changes import Absent, Changes, Exists, Refused, Wrong
+    from jobscheduler.database.changes import Changes, InvalidJob, JobExists, JobNotFound, JobTableError
     from jobscheduler.database.errors import Unavailable
     from jobscheduler.database.queries import Row
 
 __all__ = [
     "INSTALL",
-    "Absent",
-    "CannotUse",
     "Changes",
-    "Exists",
-    "Job",
+    "CommandJob",
+    "DatabaseConfigError",
+    "InvalidJob",
+    "JobExists",
+    "JobNotFound",
     "JobTable",
-    "Refused",
+    "JobTableError",
     "Row",
     "Unavailable",
-    "Wrong",
-    "has_extra",
-    "url_from",
+    "is_installed",
+    "load_url",
 ]
 
 _AT = {"JobTable": "api", "Row": "rows", "Unavailable": "faults"}
-_AT |= dict.fromkeys(("Absent", "Changes", "Exists", "Refused", "Wrong"), "changes")
+_AT |= dict.fromkeys(("Changes", "InvalidJob", "JobExists", "JobNotFound", "JobTableError"), "changes")
 
 
 def __getattr__(name: str) -> Any:
     """Import what needs the extra when somebody asks for it."""
     if name not in _AT:
         raise AttributeError(name)
-    if not has_extra():
+    if not is_installed():
         raise ImportError(f"`jobscheduler.database.{name}` needs the extra `database`: {INSTALL}")
     return getattr(import_module(f"jobscheduler.database.{_AT[name]}"), name)

@@ -14,17 +14,17 @@ from sqlalchemy import Connection
 
 from jobscheduler import tasks
 from jobscheduler.database import queries
-from jobscheduler.database.changes import Absent, Changes, Exists, Given, between, checked
+from jobscheduler.database.changes import Changes, JobExists, JobInput, JobNotFound, diff, validate_all
 from jobscheduler.database.engine import Database
 from jobscheduler.database.errors import Unavailable
-from jobscheduler.database.migrations import make_tables, wait_for_others
+from jobscheduler.database.migrations import acquire_migration_lock, create_tables
 from jobscheduler.database.queries import Row
 from jobscheduler.database.service_lock import is_used
-from jobscheduler.jobs.parser import Rules
+from jobscheduler.jobs.parser import ParseContext
 from jobscheduler.model import Problem
 from jobscheduler.timetable.timezones import service_zone
 
-TRIES = 6
+MAX_TRIES = 6
 """How often a change is tried while other programs' changes are in its way."""
 
 _PAUSE = 0.05  # seconds before the second try; each further pause is twice as long
@@ -42,7 +42,7 @@ class JobTable:
         self,
         url: str,
         *,
-        rules: Rules | None = None,
+        rules: ParseContext | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """Take the URL of the database; nothing is connected yet. `rules` are what definitions are held against.
@@ -53,7 +53,7 @@ class JobTable:
         """
         self.database = Database(url)
         self._now = now
-        self.rules = rules or Rules(service_zone(None, os.environ), tasks.task_type, tasks.task_names())
+        self.rules = rules or ParseContext(service_zone(None, os.environ), tasks.task_type, tasks.task_names())
 
     def init(self) -> bool:
         """Make the tables, complete them or bring them to the present version; tell whether anything was done.
@@ -62,12 +62,12 @@ class JobTable:
         """
         with self.database.polling(create=True) as first:
             if self.database.file is not None:
-                queries.keep_readers_going(first)
-            wait_for_others(first)
+                queries.enable_wal(first)
+            acquire_migration_lock(first)
             with self.database.writing(create=True) as connection:
-                return make_tables(connection, self._now())
+                return create_tables(connection, self._now())
 
-    def add(self, *jobs: Given) -> int:
+    def add(self, *jobs: JobInput) -> int:
         """Add jobs; return the id of the marker.
 
         Raises:
@@ -75,17 +75,17 @@ class JobTable:
             Exists: one is there already.
 
         """
-        added = checked(jobs, self.rules)
+        added = validate_all(jobs, self.rules)
 
         def work(change: _Change) -> int:
-            there = queries.some_rows(change.connection, added, lock=True)
+            there = queries.select_some(change.connection, added, lock=True)
             if there:
-                raise Exists(*(_there(job_id) for job_id in there))
-            return change.carry_out({}, added)
+                raise JobExists(*(_exists_error(job_id) for job_id in there))
+            return change.run({}, added)
 
         return self._change(work)
 
-    def update(self, *jobs: Given) -> int:
+    def update(self, *jobs: JobInput) -> int:
         """Put these definitions in the place of those of the same ids; return the id of the marker.
 
         Raises:
@@ -93,10 +93,10 @@ class JobTable:
             Absent: one is not there.
 
         """
-        changed = checked(jobs, self.rules)
-        return self._change(lambda change: change.carry_out(change.present(changed), changed))
+        changed = validate_all(jobs, self.rules)
+        return self._change(lambda change: change.run(change.present(changed), changed))
 
-    def put(self, *jobs: Given) -> Changes:
+    def put(self, *jobs: JobInput) -> Changes:
         """Add jobs, or put them in the place of those of the same ids; tell what that changed.
 
         Without a change there is no marker.
@@ -105,11 +105,11 @@ class JobTable:
             Refused: one is not valid, or two have the same id.
 
         """
-        wanted = checked(jobs, self.rules)
+        wanted = validate_all(jobs, self.rules)
 
         def work(change: _Change) -> Changes:
-            held = queries.by_id(queries.some_rows(change.connection, wanted, lock=True).values())
-            return change.make(between(held, wanted), held, wanted)
+            held = queries.definitions_by_id(queries.select_some(change.connection, wanted, lock=True).values())
+            return change.apply(diff(held, wanted), held, wanted)
 
         return self._change(work)
 
@@ -120,9 +120,9 @@ class JobTable:
             Absent: one is not there.
 
         """
-        return self._change(lambda change: change.carry_out(change.present(dict.fromkeys(job_ids)), {}))
+        return self._change(lambda change: change.run(change.present(dict.fromkeys(job_ids)), {}))
 
-    def replace_all(self, jobs: Iterable[Given], *, may_remove: bool = True) -> Changes:
+    def replace_all(self, jobs: Iterable[JobInput], *, may_remove: bool = True) -> Changes:
         """Have the table hold these jobs and no others; tell what that changed. Without a change there is no marker.
 
         Raises:
@@ -130,32 +130,32 @@ class JobTable:
             Exists: other jobs are there, and may not be removed.
 
         """
-        wanted = checked(jobs, self.rules)
+        wanted = validate_all(jobs, self.rules)
 
         def work(change: _Change) -> Changes:
-            held = queries.by_id(queries.all_rows(change.connection, lock=True))
-            changes = between(held, wanted)
+            held = queries.definitions_by_id(queries.select_all(change.connection, lock=True))
+            changes = diff(held, wanted)
             if changes.removed and not may_remove:
-                raise Exists(*map(_another, changes.removed))
-            return change.make(changes, held, wanted)
+                raise JobExists(*map(_unexpected_id, changes.removed))
+            return change.apply(changes, held, wanted)
 
         return self._change(work)
 
     def list(self) -> builtins.list[Row]:
         """Return all jobs, in the order of their ids."""
-        return self._read(queries.all_rows)
+        return self._read(queries.select_all)
 
     def get(self, job_id: str) -> Row | None:
         """Return one job, None if there is none of this id."""
-        return self._read(lambda connection: queries.some_rows(connection, [job_id]).get(job_id))
+        return self._read(lambda connection: queries.select_some(connection, [job_id]).get(job_id))
 
     def reload(self) -> int:
         """Ask for a reload, for changes that were made by other means; return the id of the marker."""
-        return self._change(lambda change: queries.add_marker(change.connection, change.now))
+        return self._change(lambda change: queries.request_reload(change.connection, change.now))
 
     def is_reloaded(self, marker: int) -> bool:
         """Tell whether the service has made the reload that a marker asked for."""
-        return self._read(lambda connection: queries.is_done(connection, marker))
+        return self._read(lambda connection: queries.is_reload_done(connection, marker))
 
     def is_used(self) -> bool | None:
         """Tell whether a service has this database now; None if that cannot be told from here."""
@@ -169,14 +169,14 @@ class JobTable:
 
     def _change(self, work: Callable[[_Change], _T]) -> _T:
         """Make a change; once more after a pause when another program's was in the way."""
-        for attempt in range(TRIES):
+        for attempt in range(MAX_TRIES):
             try:
                 with self.database.writing() as connection:
                     queries.check_version(connection)
-                    server = queries.server_of(connection)
+                    server = queries.read_server(connection)
                     return work(_Change(connection, server.now or self._now(), server.max_packet))
             except Unavailable as reason:
-                if not reason.again or attempt == TRIES - 1:
+                if not reason.retryable or attempt == MAX_TRIES - 1:
                     raise
             time.sleep(_PAUSE * 2**attempt)
         raise AssertionError  # pragma: no cover - the last attempt returns or raises
@@ -191,7 +191,7 @@ class _Change:
     def __init__(self, connection: Connection, now: datetime, most: int | None) -> None:
         self.connection = connection
         self.now = now
-        self._most = most
+        self._max_packet = most
 
     def present(self, job_ids: Mapping[str, object]) -> dict[str, str]:
         """Return the definitions that are there; no other program changes them until the transaction ends.
@@ -200,37 +200,37 @@ class _Change:
             Absent: one is not there.
 
         """
-        found = queries.by_id(queries.some_rows(self.connection, job_ids, lock=True).values())
+        found = queries.definitions_by_id(queries.select_some(self.connection, job_ids, lock=True).values())
         absent = [job_id for job_id in job_ids if job_id not in found]
         if absent:
-            raise Absent(*(_absent(job_id) for job_id in absent))
+            raise JobNotFound(*(_not_found_error(job_id) for job_id in absent))
         return found
 
-    def carry_out(self, before: Mapping[str, str], after: Mapping[str, str]) -> int:
+    def run(self, before: Mapping[str, str], after: Mapping[str, str]) -> int:
         """Have `after` in the place of `before`; return the id of the marker."""
         updated = {job_id: after[job_id] for job_id in after if job_id in before}
         added = {job_id: after[job_id] for job_id in after if job_id not in before}
         queries.delete_jobs(self.connection, [job_id for job_id in before if job_id not in after])
-        queries.insert_jobs(self.connection, added, self.now, self._most)
-        queries.update_jobs(self.connection, updated, self.now, self._most)
-        return queries.add_marker(self.connection, self.now, before, after, self._most)
+        queries.insert_jobs(self.connection, added, self.now, self._max_packet)
+        queries.update_jobs(self.connection, updated, self.now, self._max_packet)
+        return queries.request_reload(self.connection, self.now, before, after, self._max_packet)
 
-    def make(self, changes: Changes, held: Mapping[str, str], wanted: Mapping[str, str]) -> Changes:
+    def apply(self, changes: Changes, held: Mapping[str, str], wanted: Mapping[str, str]) -> Changes:
         """Make these changes, if there are any."""
         if not changes:
             return changes
         before = {job_id: held[job_id] for job_id in (*changes.removed, *changes.updated)}
         after = {job_id: wanted[job_id] for job_id in (*changes.added, *changes.updated)}
-        return replace(changes, marker=self.carry_out(before, after))
+        return replace(changes, marker=self.run(before, after))
 
 
-def _another(job_id: str) -> Problem:
+def _unexpected_id(job_id: str) -> Problem:
     return Problem(f"the table also holds the job `{job_id}`", help="`--delete` removes what is not given")
 
 
-def _there(job_id: str) -> Problem:
+def _exists_error(job_id: str) -> Problem:
     return Problem(f"there is already a job `{job_id}`", help="`update` changes it, `put` adds or changes")
 
 
-def _absent(job_id: str) -> Problem:
+def _not_found_error(job_id: str) -> Problem:
     return Problem(f"there is no job `{job_id}` in the database", help="`add` adds it, `put` adds or changes")

@@ -8,11 +8,11 @@ from contextlib import AbstractContextManager, ExitStack, suppress
 from sqlalchemy import Connection
 
 from jobscheduler.database.engine import Database
-from jobscheduler.database.errors import Unavailable, told
+from jobscheduler.database.errors import Unavailable, translate_errors
 from jobscheduler.database.queries import check_version
 
 
-class Kept:
+class CachedConnection:
     """One connection of one thread. `connect` makes it; its tables are checked then.
 
     `on_open` is called with each new connection, and with the version of its tables.
@@ -49,7 +49,7 @@ class Kept:
         if self._connection is None:
             self.drop()  # one that was opened, and that `on_open` had something against
             connection = self._stack.enter_context(self._connect())
-            with told(), connection.begin():
+            with translate_errors(), connection.begin():
                 self._on_open(connection, check_version(connection))
             self._connection, self._stands = connection, stands
         return self._connection

@@ -10,10 +10,10 @@ from typing import Any
 from jobscheduler import tasks
 from jobscheduler.util.redact import redacted
 
-LARGEST = 2_000_000
+MAX_CHARS = 2_000_000
 """How many bytes of definitions a marker has at most, before and after together; of more it has the ids alone."""
 
-BLOT = "***"
+REDACTED = "***"
 """What stands in the place of a secret."""
 
 _ESCAPED = 2
@@ -28,23 +28,23 @@ def before_and_after(before: _Definitions, after: _Definitions, most: int | None
 
     `most` is how many bytes one statement may have, None for any number.
     """
-    room = LARGEST if most is None else min(LARGEST, most // _ESCAPED - 512)
+    room = MAX_CHARS if most is None else min(MAX_CHARS, most // _ESCAPED - 512)
     for tell in (_definitions, _ids):
         texts = tell(before, room), tell(after, room)
-        if sum(len(text.encode()) for text in texts if text) <= room and _TOO_MUCH not in texts:
+        if sum(len(text.encode()) for text in texts if text) <= room and _TOO_LONG not in texts:
             return texts
     return None, None
 
 
-_TOO_MUCH = "\0"
+_TOO_LONG = "\0"
 
 
 def _definitions(definitions: _Definitions, room: int) -> str | None:
     if definitions is None:
         return None
     if sum(map(len, definitions.values())) > 2 * room:
-        return _TOO_MUCH
-    return _json({job_id: without_secrets(text) for job_id, text in definitions.items()})
+        return _TOO_LONG
+    return _json({job_id: redact_definition(text) for job_id, text in definitions.items()})
 
 
 def _ids(definitions: _Definitions, _: int) -> str | None:
@@ -58,7 +58,7 @@ def _json(value: Any) -> str:
     return json.dumps(value)  # half a character, which no database takes as it is
 
 
-def without_secrets(definition: str) -> Any:
+def redact_definition(definition: str) -> Any:
     """Read a definition, and blot out the secrets of its tasks; of one that cannot be read nothing is told."""
     try:
         value = json.loads(definition)
@@ -82,4 +82,4 @@ def _task(task: Any) -> Any:
         secrets = {one for one in made({key: one for key, one in task.items() if key != "type"}).secrets() if one}
     except Exception:  # what cannot be told apart is not shown
         return {"type": kind}
-    return {key: redacted(one, secrets, BLOT) for key, one in task.items()}
+    return {key: redacted(one, secrets, REDACTED) for key, one in task.items()}

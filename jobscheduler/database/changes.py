@@ -7,17 +7,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from jobscheduler.database.command_job import Job
-from jobscheduler.jobs.parser import Rules, parse
+from jobscheduler.database.command_job import CommandJob
+from jobscheduler.jobs.parser import ParseContext, parse
 from jobscheduler.model import Job as Definition
 from jobscheduler.model import Problem
 from jobscheduler.util import json_text
 
-Given = Job | Mapping[str, Any] | str
+JobInput = CommandJob | Mapping[str, Any] | str
 """A job as other programs give it: a `Job`, the object that a job file holds, or the text of one."""
 
 
-class Wrong(ValueError):
+class JobTableError(ValueError):
     """A change that cannot be made; `problems` say why."""
 
     def __init__(self, *problems: Problem) -> None:
@@ -25,15 +25,15 @@ class Wrong(ValueError):
         self.problems = problems
 
 
-class Refused(Wrong):
+class InvalidJob(JobTableError):
     """A definition that is not valid."""
 
 
-class Exists(Wrong):
+class JobExists(JobTableError):
     """There is already a job of this id."""
 
 
-class Absent(Wrong):
+class JobNotFound(JobTableError):
     """There is no job of this id."""
 
 
@@ -50,7 +50,7 @@ class Changes:
         return bool(self.added or self.updated or self.removed)
 
 
-def between(held: Mapping[str, str], wanted: Mapping[str, str]) -> Changes:
+def diff(held: Mapping[str, str], wanted: Mapping[str, str]) -> Changes:
     """Compare definitions by their text."""
     return Changes(
         added=tuple(sorted(wanted.keys() - held.keys())),
@@ -59,7 +59,7 @@ def between(held: Mapping[str, str], wanted: Mapping[str, str]) -> Changes:
     )
 
 
-def checked(jobs: Iterable[Given], rules: Rules) -> dict[str, str]:
+def validate_all(jobs: Iterable[JobInput], rules: ParseContext) -> dict[str, str]:
     """Return the texts of definitions by their ids.
 
     Raises:
@@ -68,14 +68,14 @@ def checked(jobs: Iterable[Given], rules: Rules) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for job in jobs:
-        job_id, text = judged(_text_of(job).encode("utf-8", "surrogatepass"), "", rules)
+        job_id, text = validate(_text_of(job).encode("utf-8", "surrogatepass"), "", rules)
         if job_id in found:
-            raise Refused(Problem(f"two of the jobs have the id `{job_id}`"))
+            raise InvalidJob(Problem(f"two of the jobs have the id `{job_id}`"))
         found[job_id] = text
     return found
 
 
-def judged(raw: bytes, origin: str, rules: Rules) -> tuple[str, str]:
+def validate(raw: bytes, origin: str, rules: ParseContext) -> tuple[str, str]:
     """Return the id and the text of a definition. What only this host has against it (`Problem.host`) does not count.
 
     Raises:
@@ -85,19 +85,19 @@ def judged(raw: bytes, origin: str, rules: Rules) -> tuple[str, str]:
     verdict = parse(raw, origin, rules)
     if isinstance(verdict, Definition):
         return verdict.id, raw.decode("utf-8-sig")
-    problems = tuple(problem for problem in verdict if not problem.host)
+    problems = tuple(problem for problem in verdict if not problem.host_dependent)
     if problems:
-        raise Refused(*problems)
+        raise InvalidJob(*problems)
     value, text = json_text.decode(raw)
     return value["job_id"], text
 
 
-def _text_of(job: Given) -> str:
+def _text_of(job: JobInput) -> str:
     if isinstance(job, str):
         return job
-    if isinstance(job, Job):
+    if isinstance(job, CommandJob):
         return job.text
     try:
         return json.dumps(job, ensure_ascii=False, default=dict)
     except (TypeError, ValueError, RecursionError) as error:
-        raise Refused(Problem(f"the definition cannot be written as JSON: {error}")) from None
+        raise InvalidJob(Problem(f"the definition cannot be written as JSON: {error}")) from None

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from jobscheduler.model import Level, Tell
+from jobscheduler.model import EventLogger, Level
 
 TOLERANCE = timedelta(seconds=5)
 """How far the two may be apart: times of the server are taken as they are up to that."""
 
 
-class Clocks:
+class ClockSkew:
     """Compares the two clocks at each reload. One thread uses it; `problem` is for any."""
 
-    def __init__(self, tell: Tell, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        self._tell = tell
+    def __init__(self, log_event: EventLogger, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._log_event = log_event
         self._now = now
         self.ahead = timedelta(0)
-        self._is_told = False
+        self._is_reported = False
 
     def compare(self, ask: Callable[[], datetime | None]) -> None:
         """Ask the server for its time; one that has none (an SQLite file) has this host's."""
@@ -30,12 +30,12 @@ class Clocks:
     def _note(self, ahead: timedelta) -> None:
         is_apart = abs(ahead) > TOLERANCE
         self.ahead = ahead if is_apart else timedelta(0)
-        if is_apart and not self._is_told:
+        if is_apart and not self._is_reported:
             help_ = "set the clock that is wrong: times that programs write into the database cannot be relied on"
-            self._tell(Level.WARNING, "database.clock", problem=self.problem(), help=help_)
-        elif self._is_told and not is_apart:
-            self._tell(Level.INFO, "database.clock_agrees")
-        self._is_told = is_apart
+            self._log_event(Level.WARNING, "database.clock", problem=self.problem(), help=help_)
+        elif self._is_reported and not is_apart:
+            self._log_event(Level.INFO, "database.clock_agrees")
+        self._is_reported = is_apart
 
     def problem(self) -> str | None:
         """Say how far the two are apart, None if they agree."""

@@ -7,12 +7,12 @@ import warnings
 from dataclasses import dataclass
 from typing import Any
 
-from jobscheduler.database.jobsmanager_days import other_days, written_otherwise
+from jobscheduler.database.jobsmanager_days import different_days, reads_differently
 from jobscheduler.tasks.command.warnings import bash_only
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class CommandJob:
     """A command with its schedule, field by field. Values are crontab's: text, or a number.
 
     Weekdays are counted as crontab does it: 0 and 7 are Sunday, 1 is Monday. (APScheduler, and JobsManager with it,
@@ -34,7 +34,7 @@ class Job:
     def __post_init__(self) -> None:
         for name in ("second", "minute", "hour", "day", "month", "day_of_week"):
             value = str(getattr(self, name))
-            instead = written_otherwise(name, value)
+            instead = reads_differently(name, value)
             if instead is not None:
                 raise ValueError(f"`{name}` of `{self.id}`: `{value.strip()}` is written `{instead}` here")
             if len(value.split()) != 1:
@@ -42,7 +42,7 @@ class Job:
         if str(self.second).strip() == "*" and str(self.minute).strip() != "*":
             text = f"`{self.id}` is due sixty times in each minute that `minute` allows; `second=0` is once"
             warnings.warn(text, UserWarning, stacklevel=3)
-        for text in other_days(str(self.day).strip(), str(self.day_of_week).strip()):
+        for text in different_days(str(self.day).strip(), str(self.day_of_week).strip()):
             warnings.warn(f"`{self.id}`: {text}", UserWarning, stacklevel=3)
         odd = bash_only(self.command) if isinstance(self.command, str) else None
         if odd is not None:

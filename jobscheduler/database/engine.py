@@ -19,17 +19,17 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.pool import NullPool
 
 from jobscheduler.database import mysql
-from jobscheduler.database.errors import Unavailable, told
-from jobscheduler.database.setup import CannotUse
-from jobscheduler.database.sqlite_file import Place, new_place_of, place_of
+from jobscheduler.database.errors import Unavailable, translate_errors
+from jobscheduler.database.setup import DatabaseConfigError
+from jobscheduler.database.sqlite_file import TrustedFile, check_file, check_new_file
 from jobscheduler.database.urls import EXAMPLES, read_url
 from jobscheduler.model import Problem
 from jobscheduler.util import trust
 
-CONNECTING = 5
+CONNECT_TIMEOUT_S = 5
 """How long a server may take to answer at first, in seconds."""
 
-PATIENCE = 10
+ANSWER_TIMEOUT_S = 10
 """How long an answer may take afterwards, or a lock, in seconds."""
 
 _BEGIN = "jobscheduler_begin"
@@ -86,7 +86,7 @@ class Database:
             Unavailable: it cannot be reached, or did not answer.
 
         """
-        with self.connected() as connection, connection.begin():
+        with self.connect() as connection, connection.begin():
             yield connection
 
     @contextmanager
@@ -97,7 +97,7 @@ class Database:
             Unavailable: it cannot be reached, or did not answer.
 
         """
-        with self.connected(create=create) as connection:
+        with self.connect(create=create) as connection:
             connection.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
             with connection.begin():
                 yield connection
@@ -110,14 +110,14 @@ class Database:
             Unavailable: it cannot be reached, or did not answer.
 
         """
-        with self.connected(create=create) as connection:
+        with self.connect(create=create) as connection:
             options: dict[str, Any] = {_BEGIN: None}
             if self.file is None:
                 options["isolation_level"] = "AUTOCOMMIT"
             yield connection.execution_options(**options)
 
     @contextmanager
-    def connected(self, *, create: bool = False) -> Iterator[Connection]:
+    def connect(self, *, create: bool = False) -> Iterator[Connection]:
         """Give a connection for whatever transactions are begun on it; with `create` an SQLite file is made.
 
         Raises:
@@ -128,7 +128,7 @@ class Database:
             self.identity()  # SQLite would make the file
         if create:
             self._find_place()
-        with told():
+        with translate_errors():
             connection = self._connect()
             try:
                 yield connection
@@ -171,12 +171,12 @@ class Database:
             raise _no_file(self.file, error.strerror) from None
         return found.st_dev, found.st_ino
 
-    def distrust(self) -> trust.Distrust | None:
+    def trust_problem(self) -> trust.TrustProblem | None:
         """Say who else may write an SQLite file, and so have commands run; of other databases nothing can be told."""
         if self.file is None:
             return None
         try:
-            return place_of(self.file).distrust
+            return check_file(self.file).problem
         except OSError as error:
             raise Unavailable(f"the database file `{self.file}` cannot be read: {error.strerror}") from None
 
@@ -194,14 +194,14 @@ class Database:
             raise Unavailable(f"the database file `{self.file}` is being replaced", again=True)
         return connection
 
-    def _trusted_place(self) -> Place:
+    def _trusted_place(self) -> TrustedFile:
         file = self.file or ""
         try:
-            place = new_place_of(file)
+            place = check_new_file(file)
         except OSError as error:
             raise _no_file(file, error.strerror) from None
-        if place.distrust is not None:
-            raise Unavailable(place.distrust.message, place.distrust.help)
+        if place.problem is not None:
+            raise Unavailable(place.problem.message, place.problem.help)
         return place
 
 
@@ -227,14 +227,14 @@ def _is_loopback(host: str) -> bool:
 def _engine(url: URL, tls: Mapping[str, str]) -> Engine:
     options: dict[str, Any] = {"poolclass": NullPool, "hide_parameters": True}
     if url.get_backend_name() == "sqlite":
-        options["connect_args"] = {"timeout": PATIENCE}
+        options["connect_args"] = {"timeout": ANSWER_TIMEOUT_S}
     else:
         options["isolation_level"] = "REPEATABLE READ"
     if url.drivername == _PYMYSQL:
         options["connect_args"] = {
-            "connect_timeout": CONNECTING,
-            "read_timeout": PATIENCE,
-            "write_timeout": PATIENCE,
+            "connect_timeout": CONNECT_TIMEOUT_S,
+            "read_timeout": ANSWER_TIMEOUT_S,
+            "write_timeout": ANSWER_TIMEOUT_S,
             "charset": "utf8mb4",
             "init_command": "SET time_zone = '+00:00'",
         }
@@ -242,26 +242,26 @@ def _engine(url: URL, tls: Mapping[str, str]) -> Engine:
         engine = create_engine(url, **options)
     except NoSuchModuleError:
         known = f"SQLAlchemy knows no database `{url.drivername}`"
-        raise CannotUse(Problem(known, help=f"write the URL {EXAMPLES}")) from None
+        raise DatabaseConfigError(Problem(known, help=f"write the URL {EXAMPLES}")) from None
     except ImportError as error:
-        raise CannotUse(Problem(f"there is no driver for `{url.drivername}`: {error}")) from None
+        raise DatabaseConfigError(Problem(f"there is no driver for `{url.drivername}`: {error}")) from None
     except (ArgumentError, TypeError, ValueError):
-        raise CannotUse(Problem("the options in the URL of the database cannot be used")) from None
+        raise DatabaseConfigError(Problem("the options in the URL of the database cannot be used")) from None
     if url.get_backend_name() == "sqlite":
-        event.listen(engine, "connect", _hands_off)
+        event.listen(engine, "connect", _disable_autobegin)
         event.listen(engine, "begin", _begin)
     if url.drivername == _PYMYSQL:
         event.listen(engine, "do_connect", lambda _, __, args, arguments: mysql.connect(tls, arguments))
     return engine
 
 
-def _hands_off(connection: Any, _: object) -> None:
+def _disable_autobegin(connection: Any, _: object) -> None:
     """Have Python's sqlite3 begin no transactions by itself: it does so too late for one consistent state."""
     connection.isolation_level = None
-    connection.text_factory = _text
+    connection.text_factory = _error_text
 
 
-def _text(raw: bytes) -> str:
+def _error_text(raw: bytes) -> str:
     """Read a text that another program wrote in whatever encoding: one odd row is not to keep all from being read."""
     return raw.decode("utf-8", "replace")
 

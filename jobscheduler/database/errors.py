@@ -9,9 +9,9 @@ from typing import Any
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-_AGAIN = {1020, 1205, 1213}  # MySQL: changed since it was read, waited too long for a lock, deadlock
+_RETRYABLE_CODES = {1020, 1205, 1213}  # MySQL: changed since it was read, waited too long for a lock, deadlock
 
-_AGAIN_ELSEWHERE = {"40001", "40P01"}  # the same, as the SQL standard and PostgreSQL number them
+_RETRYABLE_STATES = {"40001", "40P01"}  # the same, as the SQL standard and PostgreSQL number them
 
 
 _SILENT = "see whether its server is up, reachable and not overloaded, and whether another program has locked a table"
@@ -34,11 +34,11 @@ class Unavailable(Exception):
         self.is_silent = is_silent
         super().__init__(message)
         self.help = help
-        self.again = again
+        self.retryable = again
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def translate_errors() -> Iterator[None]:
     """Turn what SQLAlchemy raises into `Unavailable`, with nothing secret in it."""
     try:
         yield
@@ -46,7 +46,7 @@ def told() -> Iterator[None]:
         reason = _reason(error.orig)
         if "timed out" in reason:
             raise Unavailable(f"the database does not answer: {reason}", _SILENT, is_silent=True) from None
-        raise Unavailable(reason, again=_is_in_the_way(error.orig)) from None
+        raise Unavailable(reason, again=_is_lock_conflict(error.orig)) from None
     except SQLAlchemyError as error:
         raise Unavailable(f"{type(error).__name__}: {str(error).splitlines()[0]}") from None
 
@@ -59,7 +59,7 @@ def _reason(error: BaseException | None) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _is_in_the_way(error: BaseException | None) -> bool:
+def _is_lock_conflict(error: BaseException | None) -> bool:
     args: tuple[Any, ...] = getattr(error, "args", ())
     busy = isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
-    return busy or bool(args and args[0] in _AGAIN) or getattr(error, "sqlstate", None) in _AGAIN_ELSEWHERE
+    return busy or bool(args and args[0] in _RETRYABLE_CODES) or getattr(error, "sqlstate", None) in _RETRYABLE_STATES

@@ -17,7 +17,7 @@ _RANGE = re.compile(r"(\*|\d)(?:-(\d))?(?:/(\d+))?")
 _WEEKS = {f"{7 * week + 1}-{7 * week + 7}": week + 1 for week in range(4)}
 
 
-def written_otherwise(name: str, value: str) -> str | None:
+def reads_differently(name: str, value: str) -> str | None:
     """Return how a field of JobsManager is written here that has another form, None for any other."""
     if name != "day":
         return None
@@ -34,13 +34,13 @@ def _nth(which: str, day: str) -> str:
     return f"{day}L" if which == "last" else f"{day}#{_ORDINALS[which]}"
 
 
-def other_days(day: str, day_of_week: str) -> Iterator[str]:
+def different_days(day: str, day_of_week: str) -> Iterator[str]:
     """Say where a job is due on other days than JobsManager has it, and what to write to mean the same."""
     there, here = _days(day_of_week, first=0), _days(day_of_week, first=1)
     if there is not None and there != here:
         names = ",".join(_NAMES[one] for one in sorted(there))
         yield (
-            f"`day_of_week` {day_of_week} is {_said(here)} here, and {_said(there)} in JobsManager, which counts from "
+            f"`day_of_week` {day_of_week} is {_day_names(here)} here, and {_day_names(there)} in JobsManager, which counts from "
             f'0 for Monday; `day_of_week="{names}"` means the same in both'
         )
     if not day.startswith("*") and not day_of_week.startswith(("*", "?")):
@@ -72,5 +72,5 @@ def _days(field: str, *, first: int) -> set[int] | None:
     return None if field == "*" else found
 
 
-def _said(days: set[int] | None) -> str:
+def _day_names(days: set[int] | None) -> str:
     return ", ".join(_NAMES[one] for one in sorted(days or ()))

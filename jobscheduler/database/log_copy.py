@@ -16,52 +16,54 @@ from typing import Self
 
 from jobscheduler.database.engine import Database
 from jobscheduler.database.errors import Unavailable
-from jobscheduler.database.log_rows import Copied, Lines, Refused
-from jobscheduler.model import Entry, Level, Tell, Value
+from jobscheduler.database.log_rows import Copied, LogRows, RowsRefused
+from jobscheduler.model import EventLogger, Level, LogEntry, LogValue
 
-QUEUE = 100_000
+MAX_QUEUED_LINES = 100_000
 """How many lines are kept for the table at most."""
 
-KEPT = 16 * 1024 * 1024
+MAX_QUEUED_BYTES = 16 * 1024 * 1024
 """How many bytes these lines may have together."""
 
-BATCH = 2_000
+BATCH_SIZE = 2_000
 """How many lines are written at once at most."""
 
 BATCH_BYTES = 512 * 1024
 """How many bytes these lines have together at most, if they are more than one."""
 
-GATHER = 0.2
+BATCH_WAIT_S = 0.2
 """How long the first line of a batch waits for others, in seconds, unless the batch is full before."""
 
-LONGEST = 30.0
+MAX_BACKOFF_S = 30.0
 """The longest pause after failures, in seconds."""
 
-SELDOM = 60.0
+REFUSAL_INTERVAL_S = 60.0
 """How often lines that the database refuses are told at most, in seconds."""
 
-ENDING = 3.0
+SHUTDOWN_WAIT_S = 3.0
 """How long the end waits for a database that takes nothing, in seconds."""
 
 
-class Syslog:
+class LogCopier:
     """Copies lines into `jm_syslog`. A context manager: leaving it writes what is waiting, if the database takes it."""
 
-    def __init__(self, database: Database, *, queue: int = QUEUE, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, database: Database, *, queue: int = MAX_QUEUED_LINES, now: Callable[[], float] = time.monotonic
+    ) -> None:
         """`queue` is how many lines are kept; `tell` may be set later, and says what happens to the copy."""
-        self._most = queue
+        self._max_lines = queue
         self._now = now
-        self.tell: Tell = _say_nothing
+        self.log_event: EventLogger = _say_nothing
         self._waiting: deque[Copied] = deque()
         self._bytes = self._missed = self._refused = 0
-        self._is_lost = self._is_leaving = self._has_given_up = False
+        self._is_unavailable = self._is_stopping = self._has_given_up = False
         self._next_refusal = 0.0
         self._failures = 0
-        self._size = BATCH
+        self._size = BATCH_SIZE
         self._changed = threading.Condition()
         self._closing = False
         self._until = 0.0
-        self._lines = Lines(database)
+        self._lines = LogRows(database)
         self._thread = threading.Thread(target=self._work, name="syslog", daemon=True)
 
     def __enter__(self) -> Self:
@@ -69,40 +71,40 @@ class Syslog:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        ending = 0.0 if self._has_given_up else ENDING
+        ending = 0.0 if self._has_given_up else SHUTDOWN_WAIT_S
         with self._changed:
             self._closing, self._until = True, self._now() + ending
             self._changed.notify_all()
         self._thread.join(ending + 0.5)
 
-    def take_leave(self, further: int = 0) -> None:
+    def report_unsent(self, further: int = 0) -> None:
         """Wait a moment for the last lines; if the database takes them not, say how many it lacks, and give up.
 
         The service is to end: `further` lines come after the one that says so. It counts what it was given, so the log
         has to have caught up before.
         """
         with self._changed:
-            self._is_leaving = True
+            self._is_stopping = True
             self._changed.notify_all()
-            if not self._is_lost:
-                self._changed.wait_for(lambda: not self._waiting or self._is_lost, ENDING)
+            if not self._is_unavailable:
+                self._changed.wait_for(lambda: not self._waiting or self._is_unavailable, SHUTDOWN_WAIT_S)
             self._has_given_up = bool(self._waiting)
             missed = len(self._waiting) + self._missed + self._refused
-        tell, self.tell = self.tell, _say_nothing
+        tell, self.log_event = self.log_event, _say_nothing
         if missed:
             own = 1 + further if self._has_given_up else 0
             problem = "the service ends before the database has taken all lines"
             tell(Level.WARNING, "database.log_lost", problem=problem, lines_not_kept=missed + own)
 
-    def put(self, entry: Entry, line: bytes) -> None:
+    def put(self, entry: LogEntry, line: bytes) -> None:
         """Take a line; never waits for the database."""
         with self._changed:
-            if len(self._waiting) >= self._most or self._bytes + len(line) > KEPT:
+            if len(self._waiting) >= self._max_lines or self._bytes + len(line) > MAX_QUEUED_BYTES:
                 self._missed += 1
                 return
             self._waiting.append((entry, line))
             self._bytes += len(line)
-            if len(self._waiting) == 1 or len(self._waiting) % BATCH == 0:
+            if len(self._waiting) == 1 or len(self._waiting) % BATCH_SIZE == 0:
                 self._changed.notify_all()
 
     # -- on its thread
@@ -124,17 +126,17 @@ class Syslog:
         with self._changed:
             self._changed.wait_for(lambda: self._closing or (self._waiting and not self._has_given_up))
             if self._failures:
-                self._changed.wait_for(lambda: self._closing, timeout=min(2.0**self._failures / 2, LONGEST))
-            elif not self._is_leaving:
-                self._changed.wait_for(self._is_batch_full, timeout=GATHER)
+                self._changed.wait_for(lambda: self._closing, timeout=min(2.0**self._failures / 2, MAX_BACKOFF_S))
+            elif not self._is_stopping:
+                self._changed.wait_for(self._is_batch_full, timeout=BATCH_WAIT_S)
             if self._closing and self._failures and self._waiting:
-                self._changed.wait(min(GATHER, max(0.0, self._until - self._now())))
+                self._changed.wait(min(BATCH_WAIT_S, max(0.0, self._until - self._now())))
             if not self._closing:
                 return True
             return bool(self._waiting) and not self._has_given_up and self._now() < self._until
 
     def _is_batch_full(self) -> bool:
-        return self._closing or self._is_leaving or len(self._waiting) >= self._size
+        return self._closing or self._is_stopping or len(self._waiting) >= self._size
 
     def _write(self) -> None:
         """Write one batch; what is there stays until the database has it.
@@ -147,7 +149,7 @@ class Syslog:
             return
         try:
             self._lines.write(batch)
-        except Refused:
+        except RowsRefused:
             if len(batch) > 1:
                 self._size = len(batch) // 2
                 return
@@ -155,7 +157,7 @@ class Syslog:
         except Unavailable:
             self._size = max(1, len(batch) // 2)  # it may be what breaks the connection
             raise
-        self._size = min(BATCH, self._size * 2)
+        self._size = min(BATCH_SIZE, self._size * 2)
         with self._changed:
             for _ in batch:
                 self._bytes -= len(self._waiting.popleft()[1])
@@ -163,7 +165,7 @@ class Syslog:
 
     def _batch(self) -> list[Copied]:
         found: list[Copied] = []
-        room = self._lines.room(BATCH_BYTES)
+        room = self._lines.max_statement_bytes(BATCH_BYTES)
         for one in islice(self._waiting, self._size):
             room -= len(one[1])
             if found and room < 0:
@@ -174,25 +176,25 @@ class Syslog:
     def _fail(self, problem: str, help_: str | None = None) -> None:
         self._lines.drop()
         self._failures = min(self._failures + 1, 20)
-        if not self._is_lost and self._failures > 1:  # a server that was restarted takes the very next try
+        if not self._is_unavailable and self._failures > 1:  # a server that was restarted takes the very next try
             with self._changed:
-                self._is_lost = True
+                self._is_unavailable = True
                 self._changed.notify_all()
-            self.tell(Level.WARNING, "database.log_lost", problem=problem, help=help_)
+            self.log_event(Level.WARNING, "database.log_lost", problem=problem, help=help_)
 
     def _restore(self) -> None:
         self._failures = 0
         with self._changed:
             missed, self._missed = self._missed, 0
-        if self._is_lost or missed:
-            self._is_lost = False
-            self.tell(Level.WARNING if missed else Level.INFO, "database.log_restored", lines_not_kept=missed)
+        if self._is_unavailable or missed:
+            self._is_unavailable = False
+            self.log_event(Level.WARNING if missed else Level.INFO, "database.log_restored", lines_not_kept=missed)
         if self._refused and self._now() >= self._next_refusal:
             refused, self._refused = self._refused, 0
-            self._next_refusal = self._now() + SELDOM
+            self._next_refusal = self._now() + REFUSAL_INTERVAL_S
             problem = "the database refuses lines of the log, and takes others"
-            self.tell(Level.WARNING, "database.lines_refused", problem=problem, lines_not_kept=refused)
+            self.log_event(Level.WARNING, "database.lines_refused", problem=problem, lines_not_kept=refused)
 
 
-def _say_nothing(level: Level, name: str, /, **values: Value | None) -> None:
+def _say_nothing(level: Level, name: str, /, **values: LogValue | None) -> None:
     """Stand in until there is a log."""

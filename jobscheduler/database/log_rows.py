@@ -8,38 +8,38 @@ from typing import Any, TypeAlias
 
 from sqlalchemy import Connection, insert
 
-from jobscheduler.database.cached_connection import Kept
+from jobscheduler.database.cached_connection import CachedConnection
 from jobscheduler.database.engine import Database
-from jobscheduler.database.errors import Unavailable, told
-from jobscheduler.database.queries import server_of
+from jobscheduler.database.errors import Unavailable, translate_errors
+from jobscheduler.database.queries import read_server
 from jobscheduler.database.tables import SYSLOG
-from jobscheduler.model import Entry, Event, Record, Status
+from jobscheduler.model import Event, LogEntry, Record, Status
 
-Copied: TypeAlias = tuple[Entry, bytes]
+Copied: TypeAlias = tuple[LogEntry, bytes]
 """What is copied: an entry of the log, and the line that it has there."""
 
 _LEVELS = {Status.SUCCESS: "INFO", Status.SKIPPED: "INFO", Status.MISSED: "WARNING", Status.FAILURE: "ERROR"}
-_QUOTED = 3  # a line takes so much more room in a statement, at most, but for what nobody prints
+_MAX_QUOTING = 3  # a line takes so much more room in a statement, at most, but for what nobody prints
 _PROBE = {"created_at": datetime(2000, 1, 1, tzinfo=UTC), "level": "INFO", "logger_name": "probe", "message": "probe"}
 
 
-class Refused(Exception):
+class RowsRefused(Exception):
     """The database refused what was written, and the connection is good."""
 
 
-class Lines:
+class LogRows:
     """The rows of lines. One thread uses it."""
 
     def __init__(self, database: Database) -> None:
-        self._kept = Kept(database, database.connected, self._note)
+        self._kept = CachedConnection(database, database.connect, self._note)
         self._max_packet: int | None = None
 
     def _note(self, connection: Connection, _: int) -> None:
-        self._max_packet = server_of(connection).max_packet
+        self._max_packet = read_server(connection).max_packet
 
-    def room(self, most: int) -> int:
+    def max_statement_bytes(self, most: int) -> int:
         """Return how many bytes of lines one batch may have, at most `most`."""
-        return most if self._max_packet is None else min(most, self._max_packet // _QUOTED)
+        return most if self._max_packet is None else min(most, self._max_packet // _MAX_QUOTING)
 
     def write(self, batch: Sequence[Copied]) -> None:
         """Write lines, all of them or none.
@@ -49,7 +49,7 @@ class Lines:
             Unavailable: it cannot be used.
 
         """
-        self._insert([values_of(entry, line) for entry, line in batch])
+        self._insert([log_row(entry, line) for entry, line in batch])
 
     def write_plain(self, one: Copied) -> bool:
         """Write a line that was refused with escapes for what is not ASCII; tell whether it was taken then.
@@ -59,18 +59,18 @@ class Lines:
 
         """
         self._probe()
-        values = values_of(*one)
+        values = log_row(*one)
         values["message"] = values["message"].encode("ascii", "backslashreplace").decode("ascii")
         try:
             self._insert([values])
-        except Refused:
+        except RowsRefused:
             return False
         return True
 
     def _probe(self) -> None:
         """See whether the database takes a line that nothing can be wrong with; it is taken back at once."""
         connection = self._kept.get()
-        with told():
+        with translate_errors():
             transaction = connection.begin()
             connection.execute(insert(SYSLOG), [_PROBE])
             transaction.rollback()
@@ -78,19 +78,19 @@ class Lines:
     def _insert(self, values: list[dict[str, Any]]) -> None:
         connection = self._kept.get()
         try:
-            with told(), connection.begin():
+            with translate_errors(), connection.begin():
                 connection.execute(insert(SYSLOG), values)
         except Unavailable as reason:
             if connection.invalidated or connection.closed:
                 raise
-            raise Refused(str(reason)) from None
+            raise RowsRefused(str(reason)) from None
 
     def drop(self) -> None:
         """Close the connection."""
         self._kept.drop()
 
 
-def values_of(entry: Entry, line: bytes) -> dict[str, Any]:
+def log_row(entry: LogEntry, line: bytes) -> dict[str, Any]:
     """Return the row of a line: records have the level that they would have in a program's log."""
     at: datetime = entry.at if entry.at.tzinfo else entry.at.replace(tzinfo=UTC)
     message = line.decode("utf-8", "replace").rstrip("\n")

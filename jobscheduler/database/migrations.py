@@ -13,15 +13,15 @@ from hashlib import blake2b
 from sqlalchemy import Connection, Inspector, delete, func, insert, inspect, select, update
 
 from jobscheduler.database.errors import Unavailable
-from jobscheduler.database.tables import KNOWN, MARKERS, METADATA, SERVICE, VERSION, VERSIONS
+from jobscheduler.database.tables import KNOWN_VERSIONS, MARKERS, METADATA, SERVICE, VERSION, VERSIONS
 
-PATIENCE = 30
+LOCK_WAIT_S = 30
 """How long to wait for another program that is just making the tables, in seconds."""
 
 _OF_JOBSMANAGER = {"id", "next_run_time", "job_state"}
 
 
-def make_tables(connection: Connection, now: datetime) -> bool:
+def create_tables(connection: Connection, now: datetime) -> bool:
     """Make what is missing of the tables, and bring older ones to the present version; tell whether anything was done.
 
     Raises:
@@ -30,13 +30,13 @@ def make_tables(connection: Connection, now: datetime) -> bool:
     """
     found = inspect(connection)
     before = _version(connection, found)
-    _refuse_foreign(found)
+    _refuse_other_tables(found)
     if before == VERSION and not _missing(found):
         return False
     METADATA.create_all(connection)
-    _make_indexes(connection)
+    _create_indexes(connection)
     if before == 1:
-        _forget_secrets(connection)
+        _redact_old_requests(connection)
     if connection.execute(select(SERVICE.c.lock_name)).first() is None:
         connection.execute(insert(SERVICE).values(lock_name=f"jobscheduler.{secrets.token_hex(16)}"))
     connection.execute(delete(VERSIONS))
@@ -49,7 +49,7 @@ def _version(connection: Connection, found: Inspector) -> int | None:
     if not found.has_table(VERSIONS.name):
         return None
     versions = connection.execute(select(VERSIONS.c.version)).scalars().all()
-    if not versions or (len(versions) == 1 and versions[0] in KNOWN):
+    if not versions or (len(versions) == 1 and versions[0] in KNOWN_VERSIONS):
         return versions[0] if versions else None
     has = ", ".join(map(str, versions))
     raise Unavailable(
@@ -58,7 +58,7 @@ def _version(connection: Connection, found: Inspector) -> int | None:
     )
 
 
-def _refuse_foreign(found: Inspector) -> None:
+def _refuse_other_tables(found: Inspector) -> None:
     """Refuse a database in which another program has a table of one of our names, but with other columns."""
     for table in METADATA.sorted_tables:
         if not found.has_table(table.name):
@@ -66,10 +66,10 @@ def _refuse_foreign(found: Inspector) -> None:
         has = {column["name"] for column in found.get_columns(table.name)}
         lacks = [column.name for column in table.columns if column.name not in has]
         if lacks:
-            raise _foreign(table.name, has, lacks)
+            raise _other_table_error(table.name, has, lacks)
 
 
-def _foreign(name: str, has: set[str], lacks: list[str]) -> Unavailable:
+def _other_table_error(name: str, has: set[str], lacks: list[str]) -> Unavailable:
     if has >= _OF_JOBSMANAGER:
         return Unavailable(
             f"`{name}` is the table of JobsManager (it has the columns `id`, `next_run_time` and `job_state`)",
@@ -92,7 +92,7 @@ def _missing(found: Inspector) -> bool:
     return False
 
 
-def _make_indexes(connection: Connection) -> None:
+def _create_indexes(connection: Connection) -> None:
     """Make the indexes that an older version, or an interrupted one, did not."""
     found = inspect(connection)
     for table in METADATA.sorted_tables:
@@ -102,13 +102,13 @@ def _make_indexes(connection: Connection) -> None:
                 index.create(connection)
 
 
-def _forget_secrets(connection: Connection) -> None:
+def _redact_old_requests(connection: Connection) -> None:
     """Empty what version 1 wrote of jobs into markers: it held their secrets."""
     done = update(MARKERS).where(MARKERS.c.updated != 0)
     connection.execute(done.values(jobs_before_update=None, jobs_after_update=None))
 
 
-def wait_for_others(connection: Connection) -> None:
+def acquire_migration_lock(connection: Connection) -> None:
     """Wait for other programs that make tables here, and hold off further ones until the connection is closed.
 
     It is not the one that makes the tables: that has to see what the others did.
@@ -117,7 +117,7 @@ def wait_for_others(connection: Connection) -> None:
     if kind == "postgresql":
         key = int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), signed=True)
         connection.execute(select(func.pg_advisory_lock(key)))
-    elif kind == "mysql" and connection.execute(select(func.get_lock(name, PATIENCE))).scalar() != 1:
+    elif kind == "mysql" and connection.execute(select(func.get_lock(name, LOCK_WAIT_S))).scalar() != 1:
         raise Unavailable("another program is making the tables", "try again in a moment", again=True)
 
 

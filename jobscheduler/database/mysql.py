@@ -15,13 +15,13 @@ from pymysql.connections import Connection
 from sqlalchemy.engine import URL
 
 from jobscheduler.database.errors import Unavailable
-from jobscheduler.database.setup import CannotUse
+from jobscheduler.database.setup import DatabaseConfigError
 from jobscheduler.model import Problem
 
 _FILES = {"ssl_ca", "ssl_capath", "ssl_cert", "ssl_key", "ssl_key_password", "ssl_cipher"}
 _SWITCHES = {"ssl_verify_cert", "ssl_verify_identity", "ssl_check_hostname", "ssl_disabled"}
 _WORDS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
-_FULL = b"\x04"  # caching_sha2_password: the server wants the password itself
+_FULL_AUTHENTICATION = b"\x04"  # caching_sha2_password: the server wants the password itself
 
 
 def without_tls(url: URL) -> tuple[URL, Mapping[str, str]]:
@@ -35,9 +35,9 @@ def without_tls(url: URL) -> tuple[URL, Mapping[str, str]]:
     for name, value in options.items():
         if name not in _FILES | _SWITCHES:
             help_ = "`ssl_ca=FILE` asks for TLS and says which authorities are believed"
-            raise CannotUse(Problem(f"the URL of the database has an unknown option `{name}`", help=help_))
+            raise DatabaseConfigError(Problem(f"the URL of the database has an unknown option `{name}`", help=help_))
         if name in _SWITCHES and value.lower() not in _WORDS:
-            raise CannotUse(Problem(f"`{name}` in the URL of the database is neither `true` nor `false`"))
+            raise DatabaseConfigError(Problem(f"`{name}` in the URL of the database is neither `true` nor `false`"))
     return url.difference_update_query(tuple(options)), options
 
 
@@ -46,7 +46,7 @@ def is_verified(options: Mapping[str, str]) -> bool:
     return bool(options) and not _is(options, "ssl_disabled", False) and _is(options, "ssl_verify_cert", True)
 
 
-def context_of(options: Mapping[str, str]) -> ssl.SSLContext | None:
+def tls_context(options: Mapping[str, str]) -> ssl.SSLContext | None:
     """Make the context of TLS for these options, None if they ask for none.
 
     Raises:
@@ -85,16 +85,16 @@ def connect(options: Mapping[str, str], arguments: Mapping[str, Any]) -> Connect
         Unavailable: a file of TLS cannot be used, or the server wants to have the password itself and may not.
 
     """
-    made = context_of(options)
+    made = tls_context(options)
     given: dict[str, Any] = {**arguments, "auth_plugin_map": _PLUGINS}
     if made is not None:
         given["ssl"] = made
     elif "ssl_disabled" in options:
         given["ssl_disabled"] = _is(options, "ssl_disabled", False)
-    return _Guarded(**given)
+    return _GuardedConnection(**given)
 
 
-class _Guarded(Connection):  # type: ignore[misc]
+class _GuardedConnection(Connection):  # type: ignore[misc]
     """A connection that gives the password itself only where nobody else can take it."""
 
     @property
@@ -106,11 +106,11 @@ class _Guarded(Connection):  # type: ignore[misc]
 
     def _request_authentication(self) -> None:
         if self._auth_plugin_name == "sha256_password":  # PyMySQL sends the password with its first answer
-            refuse_clear(self, "sha256_password")
+            refuse_clear_password(self, "sha256_password")
         super()._request_authentication()
 
 
-def refuse_clear(connection: Any, method: str) -> None:
+def refuse_clear_password(connection: Any, method: str) -> None:
     """Refuse to give the password itself to a server that may be another one.
 
     Raises:
@@ -140,19 +140,19 @@ class _Plugin:
         return packet
 
 
-class _Clear(_Plugin):
+class _ClearPassword(_Plugin):
     method = "mysql_clear_password"
 
     def authenticate(self, _: Any) -> Any:
-        refuse_clear(self.connection, self.method)
+        refuse_clear_password(self.connection, self.method)
         return self.answer(self.connection.password + b"\0")
 
 
-class _Dialog(_Plugin):
+class _DialogPassword(_Plugin):
     method = "dialog"
 
     def authenticate(self, _: Any) -> Any:
-        refuse_clear(self.connection, self.method)
+        refuse_clear_password(self.connection, self.method)
         raise AttributeError  # PyMySQL answers the questions itself then
 
 
@@ -160,17 +160,17 @@ class _Sha256(_Plugin):
     method = "sha256_password"
 
     def authenticate(self, packet: Any) -> Any:
-        refuse_clear(self.connection, self.method)
+        refuse_clear_password(self.connection, self.method)
         return auth.sha256_password_auth(self.connection, packet)
 
 
-class _Old(_Plugin):
+class _OldPassword(_Plugin):
     """Answers with so weak a hash that the password can be had from it."""
 
     method = "mysql_old_password"
 
     def authenticate(self, packet: Any) -> Any:
-        refuse_clear(self.connection, self.method)
+        refuse_clear_password(self.connection, self.method)
         return self.answer(auth.scramble_old_password(self.connection.password, packet.read_all()) + b"\0")
 
 
@@ -188,9 +188,11 @@ class _CachingSha2(_Plugin):
             connection.salt = packet.read_all().removesuffix(b"\0")
             packet = self.answer(auth.scramble_caching_sha2(connection.password, connection.salt))
         is_known = connection.server_public_key is not None
-        if connection.password and not is_known and packet.get_all_data()[1:2] == _FULL:
-            refuse_clear(connection, self.method)
+        if connection.password and not is_known and packet.get_all_data()[1:2] == _FULL_AUTHENTICATION:
+            refuse_clear_password(connection, self.method)
         return auth.caching_sha2_password_auth(connection, packet)
 
 
-_PLUGINS: Mapping[str, type[_Plugin]] = {one.method: one for one in (_Clear, _Dialog, _Sha256, _Old, _CachingSha2)}
+_PLUGINS: Mapping[str, type[_Plugin]] = {
+    one.method: one for one in (_ClearPassword, _DialogPassword, _Sha256, _OldPassword, _CachingSha2)
+}

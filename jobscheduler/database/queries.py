@@ -12,16 +12,16 @@ from sqlalchemy.dialects import mysql, postgresql, sqlite
 
 from jobscheduler.database.change_details import before_and_after
 from jobscheduler.database.errors import Unavailable
-from jobscheduler.database.tables import JOBS, KNOWN, MARKERS, VERSION, VERSIONS, Instant
+from jobscheduler.database.tables import JOBS, KNOWN_VERSIONS, MARKERS, VERSION, VERSIONS, Instant
 
-AT_ONCE = 500
+BATCH_SIZE = 500
 """How many values one statement has at most."""
 
-LONGEST = 1024 * 1024
+MAX_DEFINITION_CHARS = 1024 * 1024
 """How many characters of a definition are read; a longer one is refused, whatever follows."""
 
-_LONGEST_ID = 1024
-_LONGEST_INSTANT = 64
+_MAX_ID_CHARS = 1024
+_MAX_INSTANT_CHARS = 64
 _SPACE = 4_000_000
 """How many bytes of definitions one statement has at most."""
 
@@ -43,7 +43,7 @@ class Row:
     @property
     def is_cut(self) -> bool:
         """Whether there is more of the definition than was read."""
-        return len(self.definition) > LONGEST
+        return len(self.definition) > MAX_DEFINITION_CHARS
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ def check_version(connection: Connection) -> int:
     found = list(connection.execute(select(VERSIONS.c.version)).scalars())
     if not found:
         raise Unavailable("the tables were not made to the end", "`jobscheduler db init` completes them")
-    if len(found) > 1 or found[0] not in KNOWN:
+    if len(found) > 1 or found[0] not in KNOWN_VERSIONS:
         has = ", ".join(map(str, found))
         raise Unavailable(
             f"the tables have version {has}, and this service knows version {VERSION}",
@@ -78,7 +78,7 @@ def check_version(connection: Connection) -> int:
     return int(found[0])
 
 
-def server_of(connection: Connection) -> Server:
+def read_server(connection: Connection) -> Server:
     """Ask a server about itself; an SQLite file has nothing to say."""
     match connection.dialect.name:
         case "mysql":
@@ -89,7 +89,7 @@ def server_of(connection: Connection) -> Server:
     return Server()
 
 
-def keep_readers_going(connection: Connection) -> None:
+def enable_wal(connection: Connection) -> None:
     """Have an SQLite database read while it is written; it stays so."""
     connection.execute(text("PRAGMA journal_mode = WAL"))
 
@@ -97,16 +97,16 @@ def keep_readers_going(connection: Connection) -> None:
 # --- jobs ------------------------------------------------------------------------------------------------
 
 
-def all_rows(connection: Connection, *, lock: bool = False) -> list[Row]:
+def select_all(connection: Connection, *, lock: bool = False) -> list[Row]:
     """Read every job, in the order of ids; with `lock` no other program changes them until the transaction ends."""
     statement = select(*_columns(connection)).order_by(JOBS.c.job_id)
     return [_row(*found) for found in connection.execute(statement.with_for_update() if lock else statement)]
 
 
-def some_rows(connection: Connection, job_ids: Iterable[str], *, lock: bool = False) -> dict[str, Row]:
+def select_some(connection: Connection, job_ids: Iterable[str], *, lock: bool = False) -> dict[str, Row]:
     """Read the jobs of these ids, as far as there are any; with `lock` as `all_rows` does it."""
     found: dict[str, Row] = {}
-    for part in portions(sorted(job_ids)):
+    for part in batches(sorted(job_ids)):
         statement = select(*_columns(connection)).where(JOBS.c.job_id.in_(part)).order_by(JOBS.c.job_id)
         rows = (_row(*one) for one in connection.execute(statement.with_for_update() if lock else statement))
         found |= {row.job_id: row for row in rows}
@@ -170,7 +170,7 @@ def _by_size(definitions: Mapping[str, str], most: int | None) -> Iterator[list[
                 f"the definition of `{job_id}` is larger than the server takes (max_allowed_packet is {most} bytes)",
                 "raise `max_allowed_packet` of the server, or shorten the definition",
             )
-        if part and (size + quoted > room or len(part) >= AT_ONCE):
+        if part and (size + quoted > room or len(part) >= BATCH_SIZE):
             yield part
             part, size = [], 0
         part.append((job_id, text_))
@@ -185,19 +185,19 @@ def _quoted(text_: str) -> int:
 
 def delete_jobs(connection: Connection, job_ids: Sequence[str]) -> None:
     """Remove jobs."""
-    for part in portions(job_ids):
+    for part in batches(job_ids):
         connection.execute(delete(JOBS).where(JOBS.c.job_id.in_(part)))
 
 
 def _columns(connection: Connection) -> tuple[ColumnElement[Any], ...]:
     """List what is read of a row: never more of it than it may have, whatever stands there."""
-    definition = func.substr(JOBS.c.definition, 1, LONGEST + 1, type_=String())
+    definition = func.substr(JOBS.c.definition, 1, MAX_DEFINITION_CHARS + 1, type_=String())
     if connection.dialect.name != "sqlite":
         return JOBS.c.job_id, definition, JOBS.c.created_at, JOBS.c.updated_at
     instants = (
-        func.substr(one, 1, _LONGEST_INSTANT, type_=Instant()) for one in (JOBS.c.created_at, JOBS.c.updated_at)
+        func.substr(one, 1, _MAX_INSTANT_CHARS, type_=Instant()) for one in (JOBS.c.created_at, JOBS.c.updated_at)
     )
-    return func.substr(JOBS.c.job_id, 1, _LONGEST_ID, type_=String()), definition, *instants
+    return func.substr(JOBS.c.job_id, 1, _MAX_ID_CHARS, type_=String()), definition, *instants
 
 
 def _row(job_id: Any, definition: Any, created_at: datetime | None, updated_at: datetime | None) -> Row:
@@ -209,7 +209,7 @@ def _row(job_id: Any, definition: Any, created_at: datetime | None, updated_at: 
 # --- markers ---------------------------------------------------------------------------------------------
 
 
-def add_marker(
+def request_reload(
     connection: Connection,
     now: datetime,
     before: Mapping[str, str] | None = None,
@@ -227,29 +227,29 @@ def add_marker(
     return int(made.inserted_primary_key[0])
 
 
-def pending(connection: Connection) -> list[int]:
+def pending_reloads(connection: Connection) -> list[int]:
     """List the markers that ask for a reload."""
     return list(connection.execute(select(MARKERS.c.id).where(MARKERS.c.updated == 0)).scalars())
 
 
-def is_done(connection: Connection, marker: int) -> bool:
+def is_reload_done(connection: Connection, marker: int) -> bool:
     """Tell whether the reload that a marker asked for has been made."""
     count = select(func.count()).where(MARKERS.c.id == marker, MARKERS.c.updated == 0)
     return not connection.execute(count).scalar_one()
 
 
-def mark_done(connection: Connection, markers: Sequence[int], now: datetime) -> None:
+def complete_reloads(connection: Connection, markers: Sequence[int], now: datetime) -> None:
     """Say that the reload has been made that these markers asked for."""
-    for part in portions(markers):
+    for part in batches(markers):
         done = update(MARKERS).where(MARKERS.c.id.in_(part), MARKERS.c.updated == 0)
         connection.execute(done.values(updated=1, update_time=now))
 
 
-def portions(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
+def batches(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
     """Cut a sequence into parts that one statement takes."""
-    return (values[at : at + AT_ONCE] for at in range(0, len(values), AT_ONCE))
+    return (values[at : at + BATCH_SIZE] for at in range(0, len(values), BATCH_SIZE))
 
 
-def by_id(rows: Iterable[Row]) -> dict[str, str]:
+def definitions_by_id(rows: Iterable[Row]) -> dict[str, str]:
     """Return the definitions by id."""
     return {row.job_id: row.definition for row in rows}

@@ -17,32 +17,32 @@ from typing import Self
 from sqlalchemy import Connection
 
 from jobscheduler.database import queries
-from jobscheduler.database.cached_connection import Kept
-from jobscheduler.database.clock_skew import Clocks
+from jobscheduler.database.cached_connection import CachedConnection
+from jobscheduler.database.clock_skew import ClockSkew
 from jobscheduler.database.engine import Database
-from jobscheduler.database.errors import Unavailable, told
-from jobscheduler.database.lock_holder import Taken, this_process
+from jobscheduler.database.errors import Unavailable, translate_errors
+from jobscheduler.database.lock_holder import DatabaseInUse, current_holder
 from jobscheduler.database.retention import Retention
-from jobscheduler.database.service_lock import TEND, FileLock, ServerLock
+from jobscheduler.database.service_lock import CHECK_INTERVAL_S, FileLock, ServerLock
 from jobscheduler.database.source import DatabaseSource
 from jobscheduler.database.tables import VERSION
-from jobscheduler.database.unfinished_requests import Requests
-from jobscheduler.model import Level, Tell
+from jobscheduler.database.unfinished_requests import UnfinishedRequests
+from jobscheduler.model import EventLogger, Level
 
-LONGEST = 60.0
+MAX_BACKOFF_S = 60.0
 """The longest pause after failures, in seconds, unless the interval is longer."""
 
-KEEP = 30 * 86400.0
+RETENTION = 30 * 86400.0
 """How long lines and requests that are done are kept, in seconds, unless it is said."""
 
 SILENT = 3.0
 """After how many seconds without an answer it is said in `status` that the database does not answer."""
 
-ENDING = 2.0
+SHUTDOWN_WAIT_S = 2.0
 """How long the end waits for a database that does not answer, in seconds."""
 
 
-class _PassFailed(Exception):
+class _SyncFailed(Exception):
     """The schedule could not be brought in line with the source."""
 
 
@@ -57,35 +57,35 @@ class Reloader:
         database: Database,
         source: DatabaseSource,
         look: Callable[[], None],
-        tell: Tell,
+        log_event: EventLogger,
         *,
         interval: float,
-        keep: tuple[float, float] = (KEEP, KEEP),
+        keep: tuple[float, float] = (RETENTION, RETENTION),
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """`keep` is how long lines and requests that are done are kept, in seconds."""
         self._database = database
         self._source = source
-        self._look = look
-        self._tell = tell
+        self._sync = look
+        self._log_event = log_event
         self._interval = interval
         self._now = now
-        self._polling = Kept(database, database.polling, self._opened)
+        self._polling = CachedConnection(database, database.polling, self._open)
         self._version = VERSION
-        me = this_process()
+        me = current_holder()
         self._closing = threading.Event()
         self._lock = ServerLock(me, closing=self._closing)
         self._asked_at: float | None = None
         self._file_lock = None if database.file is None else FileLock(database.file, me)
-        self._clocks = Clocks(tell, now)
-        self._requests = Requests(database, tell, now)
-        self._retention = Retention(database, tell, *keep, now)
-        self.taken: Taken | None = None
-        self._has_given_way = False
+        self._clock_skew = ClockSkew(log_event, now)
+        self._requests = UnfinishedRequests(database, log_event, now)
+        self._retention = Retention(database, log_event, *keep, now)
+        self.lock_holder: DatabaseInUse | None = None
+        self._has_yielded = False
         self._failures = 0
-        self._told_fault = False
-        self._tried = threading.Event()
-        self._may_look = threading.Event()
+        self._reported_fault = False
+        self._tried_at = threading.Event()
+        self._sync_allowed = threading.Event()
         self._is_wanted = False
         self._woken = threading.Event()
         self._thread = threading.Thread(target=self._work, name="database", daemon=True)
@@ -97,29 +97,29 @@ class Reloader:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self._closing.set()
         self._woken.set()
-        self._may_look.set()
-        self._thread.join(ENDING)
+        self._sync_allowed.set()
+        self._thread.join(SHUTDOWN_WAIT_S)
         if self._file_lock is not None:
             self._file_lock.release()
 
-    def wait(self, seconds: float) -> bool:
+    def wait_first_read(self, seconds: float) -> bool:
         """Wait until the database has been read, or could not be, for so long at most; tell whether that is so."""
-        return self._tried.wait(seconds)
+        return self._tried_at.wait(seconds)
 
-    def begin(self) -> None:
+    def allow_sync(self) -> None:
         """Let the schedule be changed from now on: the first pass is over."""
-        self._may_look.set()
+        self._sync_allowed.set()
 
     def reload(self) -> None:
         """Have the table read soon, though no marker asks for it: somebody has asked the service itself."""
         self._is_wanted = True
         self._woken.set()
 
-    def troubles(self) -> tuple[str, ...]:
+    def issues(self) -> tuple[str, ...]:
         """Say what is wrong with the database beside that it is lost; any thread may ask."""
-        taken = f"{self.taken}; its jobs do not run here" if self.taken else None
+        taken = f"{self.lock_holder}; its jobs do not run here" if self.lock_holder else None
         unguarded = self._file_lock.problem if self._file_lock is not None else None
-        found = (taken, self._silence(), self._requests.problem(), self._clocks.problem(), unguarded)
+        found = (taken, self._silence(), self._requests.problem(), self._clock_skew.problem(), unguarded)
         return tuple(one for one in found if one is not None)
 
     def _silence(self) -> str | None:
@@ -135,19 +135,19 @@ class Reloader:
     def _work(self) -> None:
         while not self._closing.is_set():
             try:
-                self._turn()
+                self._poll_once()
                 self._failures = 0
                 self._retention.step()
-            except Taken as taken:
-                self._give_way(taken)
-            except _PassFailed as failed:
-                self._tell_fault(str(failed))
+            except DatabaseInUse as taken:
+                self._yield_to_holder(taken)
+            except _SyncFailed as failed:
+                self._log_fault(str(failed))
                 self._count()
             except Unavailable as reason:
                 self._fail(str(reason), reason.help)
             except Exception as fault:
                 self._fail(f"{type(fault).__name__}: {fault}")
-            self._tried.set()
+            self._tried_at.set()
             self._asked_at = None
             self._rest()
             self._woken.clear()
@@ -158,8 +158,8 @@ class Reloader:
     def _rest(self) -> None:
         """Wait for the next turn, and tend the lock meanwhile."""
         until = time.monotonic() + self._pause()
-        while (left := until - time.monotonic()) > 0 and not self._woken.wait(min(left, TEND)):
-            if left > TEND and self._source.is_read and self.taken is None:
+        while (left := until - time.monotonic()) > 0 and not self._woken.wait(min(left, CHECK_INTERVAL_S)):
+            if left > CHECK_INTERVAL_S and self._source.is_read and self.lock_holder is None:
                 self._tend()
 
     def _tend(self) -> None:
@@ -167,11 +167,11 @@ class Reloader:
         self._asked_at = time.monotonic()
         try:
             self._confirm()
-        except Taken as taken:
-            self._give_way(taken)
+        except DatabaseInUse as taken:
+            self._yield_to_holder(taken)
         except Unavailable as reason:
             self._polling.drop()
-            self._source.lose(str(reason), reason.help)
+            self._source.set_unavailable(str(reason), reason.help)
         except Exception as fault:
             self._fail(f"{type(fault).__name__}: {fault}")
         self._asked_at = None
@@ -190,93 +190,93 @@ class Reloader:
     def _hold(self) -> None:
         if self._file_lock is not None:
             self._database.identity()
-            self._file_lock.take()
+            self._file_lock.acquire()
             return
         was_open = self._polling.is_open
         self._lock.confirm(self._polling.get(), self._version)
         if not was_open and self._failures == 0:
-            self._source.find()
+            self._source.set_available()
 
     def _pause(self) -> float:
-        return max(self._interval, min(self._interval * 2.0**self._failures, LONGEST))
+        return max(self._interval, min(self._interval * 2.0**self._failures, MAX_BACKOFF_S))
 
     def _fail(self, problem: str, help_: str | None = None) -> None:
         self._polling.drop()
-        self._requests.forget()
+        self._requests.reset()
         self._count()
-        self._source.lose(problem, help_)
+        self._source.set_unavailable(problem, help_)
 
     def _count(self) -> None:
         self._failures = min(self._failures + 1, 30)
 
-    def _turn(self) -> None:
+    def _poll_once(self) -> None:
         """See whether a reload is asked for, and make it."""
         self._asked_at = time.monotonic()
-        wanted, self._is_wanted = self._is_wanted or self.taken is not None, False
+        wanted, self._is_wanted = self._is_wanted or self.lock_holder is not None, False
         try:
             is_asked = self._is_asked()
             if not self._source.is_read or wanted or is_asked:
                 self._reload(is_wanted=wanted)
             elif self._requests.is_due():
-                self._mark(())
+                self._complete(())
         except BaseException:
             self._is_wanted |= wanted
             raise
-        if self._has_given_way:
-            self._tell(Level.INFO, "database.regained")
-        self.taken, self._has_given_way = None, False
-        self._source.find()
+        if self._has_yielded:
+            self._log_event(Level.INFO, "database.regained")
+        self.lock_holder, self._has_yielded = None, False
+        self._source.set_available()
 
     def _is_asked(self) -> bool:
         """Ask for markers; a connection that broke since the last question is no more than a reason for a new one."""
         was_open = self._polling.is_open
         try:
-            return self._ask()
+            return self._take_request()
         except Unavailable as reason:
             self._polling.drop()
             if not was_open or reason.is_silent:
                 raise
-        return self._ask()
+        return self._take_request()
 
-    def _ask(self) -> bool:
+    def _take_request(self) -> bool:
         if not self._polling.is_open:
             self._check_trust()
         if self._file_lock is not None:
             self._database.identity()  # where there is no database there is nothing to lock
-            self._file_lock.take()
+            self._file_lock.acquire()
         connection = self._polling.get()
-        self._lock.take(connection, self._version)
-        with told():
-            return bool(self._requests.unmade(queries.pending(connection)))
+        self._lock.acquire(connection, self._version)
+        with translate_errors():
+            return bool(self._requests.new_requests(queries.pending_reloads(connection)))
 
-    def _opened(self, _: Connection, version: int) -> None:
+    def _open(self, _: Connection, version: int) -> None:
         """Take note of the version of the tables; one that lacks something is told once."""
         if version < VERSION <= self._version:
             problem = f"the tables have version {version}, and this service knows version {VERSION}"
             help_ = "they are used as they are; `jobscheduler db init` adds what is new"
-            self._tell(Level.WARNING, "database.outdated", problem=problem, help=help_)
+            self._log_event(Level.WARNING, "database.outdated", problem=problem, help=help_)
         self._version = version
 
-    def _give_way(self, taken: Taken) -> None:
+    def _yield_to_holder(self, taken: DatabaseInUse) -> None:
         """Let another service have the jobs, as it took the database while this one could not reach it."""
         self._polling.drop()
         self._count()
-        self.taken = taken
-        if not self._may_look.is_set():
+        self.lock_holder = taken
+        if not self._sync_allowed.is_set():
             return  # the start ends
         if not self._source.is_read:
-            self._source.lose(str(taken), taken.help)
+            self._source.set_unavailable(str(taken), taken.help)
             return
-        if self._has_given_way:
+        if self._has_yielded:
             return
-        self._tell(Level.ERROR, "database.taken", problem=str(taken), help=taken.help)
-        self._source.take(())
+        self._log_event(Level.ERROR, "database.taken", problem=str(taken), help=taken.help)
+        self._source.update(())
         try:
             self._apply()
-        except _PassFailed as failed:
-            self._tell_fault(str(failed))
+        except _SyncFailed as failed:
+            self._log_fault(str(failed))
             return
-        self._has_given_way = True
+        self._has_yielded = True
 
     def _reload(self, *, is_wanted: bool) -> None:
         """Read markers and jobs as they were at one moment, apply the jobs, then mark those markers and no others."""
@@ -284,48 +284,48 @@ class Reloader:
         self._check_trust()
         with self._database.reading() as connection:
             queries.check_version(connection)
-            self._clocks.compare(lambda: queries.server_of(connection).now)
-            markers, found = queries.pending(connection), queries.all_rows(connection)
+            self._clock_skew.compare(lambda: queries.read_server(connection).now)
+            markers, found = queries.pending_reloads(connection), queries.select_all(connection)
         is_first = not self._source.is_read
-        changed = self._source.take(found, self._clocks.ahead)
-        self._tried.set()
+        changed = self._source.update(found, self._clock_skew.ahead)
+        self._tried_at.set()
         self._asked_at = None
-        self._may_look.wait()
+        self._sync_allowed.wait()
         if self._closing.is_set():
             return
         self._apply()
-        unmade = self._requests.unmade(markers)
-        self._mark(markers)
+        unmade = self._requests.new_requests(markers)
+        self._complete(markers)
         if unmade or is_first or is_wanted:
             took = time.monotonic() - began
-            self._tell(
+            self._log_event(
                 Level.INFO, "database.reloaded", markers=len(unmade), jobs=len(found), changed=changed, took=took
             )
 
-    def _mark(self, markers: Sequence[int]) -> None:
+    def _complete(self, markers: Sequence[int]) -> None:
         """Mark requests as done; that they cannot be, while the database can be read, is no loss of it."""
         try:
-            self._requests.mark(markers)
+            self._requests.complete(markers)
         except Unavailable as reason:
             self._polling.drop()
-            self._ask()
+            self._take_request()
             self._requests.fail(reason)
 
     def _check_trust(self) -> None:
-        distrust = self._database.distrust()
+        distrust = self._database.trust_problem()
         if distrust is not None:
             raise Unavailable(distrust.message, distrust.help)
 
     def _apply(self) -> None:
         """Bring the schedule in line; what goes wrong with that is not the database's fault."""
         try:
-            self._look()
+            self._sync()
         except Exception as fault:
-            raise _PassFailed(f"the reload failed: {type(fault).__name__}: {fault}") from None
-        self._told_fault = False
+            raise _SyncFailed(f"the reload failed: {type(fault).__name__}: {fault}") from None
+        self._reported_fault = False
 
-    def _tell_fault(self, problem: str) -> None:
+    def _log_fault(self, problem: str) -> None:
         """Say it once, until it works again."""
-        if not self._told_fault:
-            self._tell(Level.ERROR, "database.reload_failed", problem=problem)
-        self._told_fault = True
+        if not self._reported_fault:
+            self._log_event(Level.ERROR, "database.reload_failed", problem=problem)
+        self._reported_fault = True

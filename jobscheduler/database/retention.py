@@ -11,18 +11,18 @@ from sqlalchemy import Connection, delete, select
 from jobscheduler.database.engine import Database
 from jobscheduler.database.errors import Unavailable
 from jobscheduler.database.tables import MARKERS, SYSLOG
-from jobscheduler.model import Level, Tell
+from jobscheduler.model import EventLogger, Level
 
-BATCH = 1_000
+BATCH_SIZE = 1_000
 """How many rows one statement removes."""
 
-SPELL = 0.5
+MAX_SPELL_S = 0.5
 """How long one step may take, in seconds: reloads wait for it."""
 
-FIRST = 60.0
+FIRST_AFTER_S = 60.0
 """How long after the start old rows are looked for, in seconds."""
 
-EVERY = 3600.0
+INTERVAL_S = 3600.0
 """How often they are looked for afterwards, in seconds."""
 
 
@@ -32,34 +32,34 @@ class Retention:
     def __init__(
         self,
         database: Database,
-        tell: Tell,
+        log_event: EventLogger,
         keep_lines: float,
         keep_markers: float,
         now: Callable[[], datetime],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
-        self._tell = tell
+        self._log_event = log_event
         self._keep = ((_old_lines, SYSLOG, keep_lines), (_old_markers, MARKERS, keep_markers))
         self._now = now
         self._monotonic = monotonic
-        self._next = monotonic() + FIRST
-        self._told = ""
+        self._next = monotonic() + FIRST_AFTER_S
+        self._reported = ""
 
     def step(self) -> None:
         """Remove some rows, if it is time for it. What cannot be removed is told once, and tried again later."""
         if self._monotonic() < self._next:
             return
         try:
-            if self._is_done(self._monotonic() + SPELL):
-                self._next, self._told = self._monotonic() + EVERY, ""
+            if self._is_done(self._monotonic() + MAX_SPELL_S):
+                self._next, self._reported = self._monotonic() + INTERVAL_S, ""
         except Unavailable as reason:
-            self._next = self._monotonic() + EVERY
-            if self._told != str(reason):
+            self._next = self._monotonic() + INTERVAL_S
+            if self._reported != str(reason):
                 help_ = "the service needs SELECT and DELETE on `jm_syslog` and `jm_update_info`"
                 problem = f"old rows cannot be removed: {reason}"
-                self._tell(Level.WARNING, "database.rows_kept", problem=problem, help=help_)
-            self._told = str(reason)
+                self._log_event(Level.WARNING, "database.rows_kept", problem=problem, help=help_)
+            self._reported = str(reason)
 
     def _is_done(self, until: float) -> bool:
         for old, table, keep in self._keep:
@@ -77,14 +77,14 @@ class Retention:
 
 
 def _old_lines(connection: Connection, before: datetime) -> list[int]:
-    oldest = select(SYSLOG.c.id).where(SYSLOG.c.created_at < before).order_by(SYSLOG.c.created_at).limit(BATCH)
+    oldest = select(SYSLOG.c.id).where(SYSLOG.c.created_at < before).order_by(SYSLOG.c.created_at).limit(BATCH_SIZE)
     return list(connection.execute(oldest).scalars())
 
 
 def _old_markers(connection: Connection, before: datetime) -> list[int]:
     """List requests that were done long ago, among the first ones: ids grow with time."""
     columns = (MARKERS.c.id, MARKERS.c.updated, MARKERS.c.update_time, MARKERS.c.insert_time)
-    first = connection.execute(select(*columns).order_by(MARKERS.c.id).limit(BATCH)).all()
+    first = connection.execute(select(*columns).order_by(MARKERS.c.id).limit(BATCH_SIZE)).all()
     return [number for number, updated, *times in first if updated and _latest(times) < before]
 
 

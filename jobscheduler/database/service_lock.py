@@ -27,39 +27,39 @@ from sqlalchemy import Connection, select, update
 from sqlalchemy.exc import DBAPIError
 
 from jobscheduler.database.engine import Database
-from jobscheduler.database.errors import Unavailable, told
-from jobscheduler.database.lock_holder import Holder, Taken, read_holder
+from jobscheduler.database.errors import Unavailable, translate_errors
+from jobscheduler.database.lock_holder import DatabaseInUse, LockHolder, parse_holder
 from jobscheduler.database.tables import SERVICE
 
-IDLE = 150
+IDLE_TIMEOUT_S = 150
 """How long the connection that has the lock may be idle, in seconds."""
 
-TEND = 1.0
+CHECK_INTERVAL_S = 1.0
 """How often a service makes sure that it has the lock, in seconds, however seldom it looks for requests."""
 
-GRACE = 5.0
+HOLDER_GRACE_S = 5.0
 """How long a service leaves a free lock to the one that had it last, in seconds: time for that to take it again."""
 
-SUFFIX = "-service"
+LOCK_SUFFIX = "-service"
 """What the name of the file ends with that locks an SQLite database."""
 
-_BRIEFLY = 1.0  # seconds: others hold the file for a moment when they ask who has it
-_PAUSE = 0.02
+_FILE_WAIT_S = 1.0  # seconds: others hold the file for a moment when they ask who has it
+_RETRY_S = 0.02
 _LOOK = 0.1
 
 
 class ServerLock:
     """The lock in a server. One thread uses it, with the connection that it looks with."""
 
-    def __init__(self, me: Holder, idle: int = IDLE, closing: threading.Event | None = None) -> None:
+    def __init__(self, me: LockHolder, idle: int = IDLE_TIMEOUT_S, closing: threading.Event | None = None) -> None:
         """`closing` ends a wait for the service that had the lock last."""
-        self._me = me
-        self._idle = idle
+        self._holder = me
+        self._idle_timeout = idle
         self._closing = closing or threading.Event()
         self._connection: Connection | None = None
         self._number = 0
 
-    def take(self, connection: Connection, version: int) -> None:
+    def acquire(self, connection: Connection, version: int) -> None:
         """Take the lock on a connection, unless it is held there.
 
         Raises:
@@ -72,8 +72,8 @@ class ServerLock:
         self._connection = None
         kind = _KINDS.get(connection.dialect.name)
         if kind is not None:
-            with told():
-                self._take(connection, kind, version)
+            with translate_errors():
+                self._acquire(connection, kind, version)
         self._connection = connection
 
     def confirm(self, connection: Connection, version: int) -> None:
@@ -86,10 +86,10 @@ class ServerLock:
         """
         kind = _KINDS.get(connection.dialect.name)
         if connection is not self._connection:
-            self.take(connection, version)
+            self.acquire(connection, version)
         elif kind is not None:
-            with told():
-                if kind.own(connection) != self._number:
+            with translate_errors():
+                if kind.own_id(connection) != self._number:
                     raise Unavailable("the connection with the lock was exchanged for another one")
 
     def release(self, version: int) -> None:
@@ -97,58 +97,61 @@ class ServerLock:
         if self._connection is not None and self._number and version > 1:
             empty = {"host": None, "since": None}
             with suppress(DBAPIError):
-                mine = SERVICE.c.instance == self._me.instance
+                mine = SERVICE.c.instance == self._holder.instance
                 self._connection.execute(update(SERVICE).where(mine).values(**empty))
         self._connection = None
 
-    def _leave_time(self, connection: Connection, kind: type[_Kind], name: str) -> None:
+    def _leave_time(self, connection: Connection, kind: type[_ServerKind], name: str) -> None:
         """Leave a free lock to the service that had it last, as that may have lost no more than its connection."""
         last = _last(connection)
-        if last is None or last.is_gone(self._me):
+        if last is None or last.is_gone(self._holder):
             return
-        until = time.monotonic() + GRACE
+        until = time.monotonic() + HOLDER_GRACE_S
         while kind.holding(connection, name) is None and time.monotonic() < until:
             if self._closing.wait(_LOOK):
                 raise Unavailable("the service ends")
 
-    def _take(self, connection: Connection, kind: type[_Kind], version: int) -> None:
+    def _acquire(self, connection: Connection, kind: type[_ServerKind], version: int) -> None:
         name = _name(connection, version)
         if version > 1:
             self._leave_time(connection, kind, name)
         if not kind.try_(connection, name):
-            self._contend(connection, kind, name, version)
-        kind.limit(connection, self._idle)
-        self._number = kind.own(connection)
+            self._try(connection, kind, name, version)
+        kind.limit(connection, self._idle_timeout)
+        self._number = kind.own_id(connection)
         if version > 1:
-            _write(connection, self._me, self._number)
+            _write(connection, self._holder, self._number)
 
-    def _contend(self, connection: Connection, kind: type[_Kind], name: str, version: int) -> None:
+    def _try(self, connection: Connection, kind: type[_ServerKind], name: str, version: int) -> None:
         """See which connection has the lock; end it if its process is gone, or was this one before it broke."""
         by = kind.holding(connection, name)
         holder = _read(connection, by) if version > 1 else None
-        if holder is not None and holder.may_be_gone(self._me):
-            raise Unavailable(f"{Taken(holder)}; it was before this host booted", f"within {IDLE} s the server ends it")
-        if holder is None or not holder.is_gone(self._me):
-            raise Taken(holder)
+        if holder is not None and holder.may_be_gone(self._holder):
+            raise Unavailable(
+                f"{DatabaseInUse(holder)}; it was before this host booted",
+                f"within {IDLE_TIMEOUT_S} s the server ends it",
+            )
+        if holder is None or not holder.is_gone(self._holder):
+            raise DatabaseInUse(holder)
         with suppress(DBAPIError):  # it may have ended by itself
             kind.end(connection, by)
-        until = time.monotonic() + _BRIEFLY
+        until = time.monotonic() + _FILE_WAIT_S
         while not kind.try_(connection, name):
             if time.monotonic() > until:
                 raise Unavailable(f"the server still has the connection of a service that is gone ({holder})")
-            time.sleep(_PAUSE)
+            time.sleep(_RETRY_S)
 
 
 class FileLock:
     """The lock of an SQLite file. `problem` says why there is none: nothing can be made beside it."""
 
-    def __init__(self, file: str, me: Holder) -> None:
-        self._path = os.path.realpath(file) + SUFFIX
-        self._me = me
+    def __init__(self, file: str, me: LockHolder) -> None:
+        self._path = os.path.realpath(file) + LOCK_SUFFIX
+        self._holder = me
         self._descriptor = -1
         self.problem: str | None = None
 
-    def take(self) -> None:
+    def acquire(self) -> None:
         """Take the lock, unless it is held.
 
         Raises:
@@ -168,7 +171,7 @@ class FileLock:
             return
         self.problem = None
         try:
-            self._take(descriptor)
+            self._acquire(descriptor)
         except BaseException:
             os.close(descriptor)
             raise
@@ -181,19 +184,19 @@ class FileLock:
         except OSError:
             return False
 
-    def _take(self, descriptor: int) -> None:
+    def _acquire(self, descriptor: int) -> None:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode) or found.st_uid not in {0, os.geteuid()} or found.st_mode & 0o077:
             raise Unavailable(
                 f"the file `{self._path}` can be opened by others", "remove it: the service makes it anew"
             )
-        until = time.monotonic() + _BRIEFLY
+        until = time.monotonic() + _FILE_WAIT_S
         while not _flock(descriptor, fcntl.LOCK_EX):
             if time.monotonic() > until:
-                raise Taken(read_holder(os.pread(descriptor, 4096, 0).decode("utf-8", "replace")))
-            time.sleep(_PAUSE)
+                raise DatabaseInUse(parse_holder(os.pread(descriptor, 4096, 0).decode("utf-8", "replace")))
+            time.sleep(_RETRY_S)
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, self._me.text().encode(), 0)
+        os.pwrite(descriptor, self._holder.text().encode(), 0)
 
     def release(self) -> None:
         """Give the database free."""
@@ -205,11 +208,11 @@ class FileLock:
 def is_used(database: Database, connection: Connection, version: int) -> bool | None:
     """Tell whether a service has this database; None if that cannot be told. Nothing is taken."""
     if database.file is not None:
-        return _is_file_used(os.path.realpath(database.file) + SUFFIX)
+        return _is_file_used(os.path.realpath(database.file) + LOCK_SUFFIX)
     kind = _KINDS.get(connection.dialect.name)
     if kind is None:
         return None
-    with told():
+    with translate_errors():
         return kind.holding(connection, _name(connection, version)) is not None
 
 
@@ -237,7 +240,7 @@ def _flock(descriptor: int, how: int) -> bool:
 # --- what each kind of server says -----------------------------------------------------------------------
 
 
-class _Kind:
+class _ServerKind:
     """The statements of one kind of server."""
 
     TRY = HOLDING = OWN = END = ""
@@ -257,7 +260,7 @@ class _Kind:
         return None if found is None else int(found)
 
     @classmethod
-    def own(cls, connection: Connection) -> int:
+    def own_id(cls, connection: Connection) -> int:
         return int(connection.exec_driver_sql(cls.OWN).scalar_one())
 
     @classmethod
@@ -272,13 +275,13 @@ class _Kind:
                 connection.exec_driver_sql(statement.format(seconds))
 
 
-class _MySQL(_Kind):
+class _MySQL(_ServerKind):
     TRY, HOLDING = "SELECT GET_LOCK(%s, 0)", "SELECT IS_USED_LOCK(%s)"
     OWN, END = "SELECT CONNECTION_ID()", "KILL CONNECTION %s"
     LIMITS = ("SET SESSION wait_timeout = {}",)
 
 
-class _PostgreSQL(_Kind):
+class _PostgreSQL(_ServerKind):
     TRY = "SELECT pg_try_advisory_lock(%s)"
     HOLDING = """SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND granted
         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
@@ -291,7 +294,7 @@ class _PostgreSQL(_Kind):
         return int.from_bytes(blake2b(name.encode(), digest_size=8).digest()) >> 1
 
 
-_KINDS: dict[str, type[_Kind]] = {"mysql": _MySQL, "postgresql": _PostgreSQL}
+_KINDS: dict[str, type[_ServerKind]] = {"mysql": _MySQL, "postgresql": _PostgreSQL}
 
 
 def _name(connection: Connection, version: int) -> str:
@@ -301,21 +304,21 @@ def _name(connection: Connection, version: int) -> str:
     return f"jobscheduler.{blake2b(str(connection.engine.url.database).encode(), digest_size=16).hexdigest()}"
 
 
-def _read(connection: Connection, by: int | None) -> Holder | None:
+def _read(connection: Connection, by: int | None) -> LockHolder | None:
     """Return the service that wrote its name when it took the lock with this connection."""
     row = connection.execute(select(SERVICE)).first()
     return _last(connection) if row is not None and row.connection == by else None
 
 
-def _last(connection: Connection) -> Holder | None:
+def _last(connection: Connection) -> LockHolder | None:
     """Return the service that took the lock last, None if it gave the lock back."""
     row = connection.execute(select(SERVICE)).first()
     if row is None or row.host is None or row.since is None:
         return None
-    return Holder(row.host, int(row.pid or 0), row.boot or "", row.instance or "", row.since)
+    return LockHolder(row.host, int(row.pid or 0), row.boot or "", row.instance or "", row.since)
 
 
-def _write(connection: Connection, me: Holder, own: int) -> None:
+def _write(connection: Connection, me: LockHolder, own: int) -> None:
     """Write which service has the lock; one that may not write is just not named."""
     values = {"host": me.host, "pid": me.pid, "boot": me.boot, "instance": me.instance, "since": me.since}
     with suppress(DBAPIError):

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from jobscheduler.model import Problem
-from jobscheduler.util.secret_file import NotSecret, read_secret
+from jobscheduler.util.secret_file import SecretFileError, read_secret
 
 INSTALL = (
     "`make install EXTRAS=database`, or `pip install 'SQLAlchemy>=2,<3' 'PyMySQL>=1.2,<2'` "
@@ -18,7 +18,7 @@ INSTALL = (
 _LIBRARIES = ("sqlalchemy", "pymysql")
 
 
-class CannotUse(Exception):
+class DatabaseConfigError(Exception):
     """The database cannot be used as it was asked for; the problem says why and what to do."""
 
     def __init__(self, problem: Problem) -> None:
@@ -26,12 +26,12 @@ class CannotUse(Exception):
         self.problem = problem
 
 
-def has_extra() -> bool:
+def is_installed() -> bool:
     """Whether everything that the database is reached with is installed."""
     return all(find_spec(library) is not None for library in _LIBRARIES)
 
 
-def url_from(url: str | None, url_file: Path | None) -> str | None:
+def load_url(url: str | None, url_file: Path | None) -> str | None:
     """Return the URL of the database, None if none was asked for; the file wins.
 
     Raises:
@@ -40,9 +40,9 @@ def url_from(url: str | None, url_file: Path | None) -> str | None:
     """
     if url is None and url_file is None:
         return None
-    if not has_extra():
+    if not is_installed():
         option = "--database-url" if url_file is None else "--database-url-file"
-        raise CannotUse(Problem(f"`{option}` needs the extra `database`", help=INSTALL))
+        raise DatabaseConfigError(Problem(f"`{option}` needs the extra `database`", help=INSTALL))
     return url if url_file is None else _url_in(url_file)
 
 
@@ -50,8 +50,10 @@ def _url_in(file: Path) -> str:
     make = f"make one with `(umask 077; cat > {shlex.quote(str(file))})`: one line, the URL"
     try:
         url = read_secret(file, "file with the URL of the database", make)
-    except NotSecret as known:
-        raise CannotUse(known.problem) from None
+    except SecretFileError as known:
+        raise DatabaseConfigError(known.problem) from None
     if not url or not url.isprintable():
-        raise CannotUse(Problem(f"the file `{file}` does not hold the URL of a database on one line", help=make))
+        raise DatabaseConfigError(
+            Problem(f"the file `{file}` does not hold the URL of a database on one line", help=make)
+        )
     return url

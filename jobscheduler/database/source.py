@@ -10,8 +10,8 @@ from datetime import timedelta
 from hashlib import blake2b
 
 from jobscheduler.database.queries import Row
-from jobscheduler.jobs.sources import Read, SourceUnavailable
-from jobscheduler.model import Problem, Signature
+from jobscheduler.jobs.sources import ReadResult, SourceUnavailable
+from jobscheduler.model import Fingerprint, Problem
 from jobscheduler.util import json_text
 
 PREFIX = "jm_jobs/"
@@ -23,7 +23,7 @@ class _Item:
     """One row. Of a definition that is too long nothing is kept (`raw` is None)."""
 
     raw: bytes | None
-    signature: Signature
+    signature: Fingerprint
     written: float
     job_id: str
 
@@ -37,7 +37,7 @@ class DatabaseSource:
     kind = "database"
     noun = "row"
     prefix = PREFIX
-    is_exact = True
+    is_atomic = True
 
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         """`now` is the time in seconds since the epoch, for rows that do not say when they were written."""
@@ -53,7 +53,7 @@ class DatabaseSource:
         """Whether the table has been read since the start."""
         return self._items is not None
 
-    def take(self, rows: Iterable[Row], ahead: timedelta = timedelta(0)) -> int:
+    def update(self, rows: Iterable[Row], ahead: timedelta = timedelta(0)) -> int:
         """Take over what the table holds now; return how many rows are new, changed or gone.
 
         `ahead` is how far the clock that the rows were written by is ahead of this host's.
@@ -82,16 +82,16 @@ class DatabaseSource:
         written = now if row.updated_at is None else row.updated_at.timestamp() - ahead
         return min(now, max(written, self._read_at))
 
-    def lose(self, problem: str, help: str | None = None) -> None:  # noqa: A002 - the word under which it is shown
+    def set_unavailable(self, problem: str, help: str | None = None) -> None:  # noqa: A002 - the word under which it is shown
         """Take note that the database cannot be read now, and why."""
         self._problem, self._is_lost = SourceUnavailable(problem, help), True
 
-    def find(self) -> None:
+    def set_available(self) -> None:
         """Take note that it can be read again, and asks for no reload."""
         self._is_lost = self._items is None
 
     @contextmanager
-    def look(self) -> Iterator[_Snapshot]:
+    def open(self) -> Iterator[_Snapshot]:
         """Give what was read last.
 
         Raises:
@@ -111,23 +111,23 @@ class _Snapshot:
         self._source = source
         self._items = items
 
-    def is_same(self) -> bool:
+    def is_same_place(self) -> bool:
         return self._items is self._source._listed
 
-    def listing(self) -> dict[str, Signature]:
+    def list_items(self) -> dict[str, Fingerprint]:
         self._source._listed = self._items
         return {name: item.signature for name, item in self._items.items()}
 
-    def read(self, name: str) -> Read:
+    def read(self, name: str) -> ReadResult:
         item = self._items.get(name)
         if item is None:
-            return Read(name)
-        problem = _TOO_LONG if item.raw is None else _another_id(item.raw, item.job_id, name)
+            return ReadResult(name)
+        problem = _TOO_LONG if item.raw is None else _id_mismatch(item.raw, item.job_id, name)
         if problem is not None:
-            return Read(name, item.signature, problem=replace(problem, file=name), written=item.written)
-        return Read(name, item.signature, item.raw, written=item.written)
+            return ReadResult(name, item.signature, problem=replace(problem, file=name), modified_at=item.written)
+        return ReadResult(name, item.signature, item.raw, modified_at=item.written)
 
-    def read_all(self, names: Sequence[str]) -> Iterator[Read]:
+    def read_all(self, names: Sequence[str]) -> Iterator[ReadResult]:
         return map(self.read, names)
 
 
@@ -136,18 +136,18 @@ _TOO_LONG = Problem(
 )
 
 
-def _another_id(raw: bytes, job_id: str, name: str) -> Problem | None:
+def _id_mismatch(raw: bytes, job_id: str, name: str) -> Problem | None:
     """Say that a definition is of another id than its row, if that can be told and is so."""
     try:
         value, text = json_text.decode(raw)
-    except json_text.Malformed:
+    except json_text.JsonError:
         return None
     held = value.get("job_id") if isinstance(value, dict) else None
     if not isinstance(held, str) or held == job_id:
         return None
     message = f"the row `{job_id}` holds the definition of `{held}`"
     help_ = f"write `{job_id}` there, or put it into a row of its own"
-    place = json_text.place_of(text, ("job_id",))
+    place = json_text.locate(text, ("job_id",))
     if place is None:
         return Problem(message, file=name, help=help_)
     return Problem(message, name, place.line, place.column, place.excerpt, place.caret, place.width, help=help_)

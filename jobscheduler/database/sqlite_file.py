@@ -10,36 +10,36 @@ import os
 import stat
 from dataclasses import dataclass
 
-from jobscheduler.util.path_walk import Step, Way, absolute
-from jobscheduler.util.trust import Distrust, Judge, quoted
+from jobscheduler.util.path_walk import PathStep, PathWalk, absolute_path
+from jobscheduler.util.trust import TrustJudge, TrustProblem, quoted
 
 _BESIDE = ("-journal", "-wal", "-shm")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class TrustedFile:
     """Where a file really is, without links, and which file that is; none if it has yet to be made."""
 
     path: str
     identity: tuple[int, int] | None
-    distrust: Distrust | None
+    problem: TrustProblem | None
 
 
-def place_of(file: str) -> Place:
+def check_file(file: str) -> TrustedFile:
     """Judge the way to an SQLite file, the file, and what SQLite may find beside it.
 
     Raises:
         OSError: there is no such file, or it cannot be looked at.
 
     """
-    judge = Judge()
-    with Way(judge, is_strict=True) as way:
-        end = way.go(absolute(file))
-        distrust = way.verdict or judge.judge(end.descriptor, end.found, end.path) or _beside(judge, way, end)
-        return Place(end.path, (end.found.st_dev, end.found.st_ino), distrust)
+    judge = TrustJudge()
+    with PathWalk(judge, is_strict=True) as way:
+        end = way.walk(absolute_path(file))
+        distrust = way.problem or judge.check(end.descriptor, end.stat, end.path) or _neighbour_problem(judge, way, end)
+        return TrustedFile(end.path, (end.stat.st_dev, end.stat.st_ino), distrust)
 
 
-def new_place_of(file: str) -> Place:
+def check_new_file(file: str) -> TrustedFile:
     """Judge where an SQLite file is to be made; one that is there is judged as `place_of` does.
 
     Raises:
@@ -47,17 +47,17 @@ def new_place_of(file: str) -> Place:
 
     """
     if os.path.lexists(file):
-        return place_of(file)
-    folder, name = os.path.split(absolute(file))
-    judge = Judge()
-    with Way(judge) as way:
-        end = way.go(folder, is_directory=True)
-        way.hold(end, is_strict=True)
+        return check_file(file)
+    folder, name = os.path.split(absolute_path(file))
+    judge = TrustJudge()
+    with PathWalk(judge) as way:
+        end = way.walk(folder, is_directory=True)
+        way.keep_open(end, is_strict=True)
         path = f"{end.path.rstrip('/')}/{name}"
-        return Place(path, None, way.verdict or _beside(judge, way, Step(-1, end.found, path)))
+        return TrustedFile(path, None, way.problem or _neighbour_problem(judge, way, PathStep(-1, end.stat, path)))
 
 
-def _beside(judge: Judge, way: Way, file: Step) -> Distrust | None:
+def _neighbour_problem(judge: TrustJudge, way: PathWalk, file: PathStep) -> TrustProblem | None:
     """Judge the files that SQLite reads without being asked; also one from before the directory was closed."""
     folder = way.steps[-1] if file.descriptor < 0 else way.steps[-2]
     for suffix in _BESIDE:
@@ -67,9 +67,9 @@ def _beside(judge: Judge, way: Way, file: Step) -> Distrust | None:
         except FileNotFoundError:
             continue
         is_closed = not found.st_mode & judge.rules.writers(found.st_uid)
-        is_closed = is_closed or judge.is_read_only(folder.descriptor, folder.found)
+        is_closed = is_closed or judge.is_read_only(folder.descriptor, folder.stat)
         if stat.S_ISREG(found.st_mode) and judge.rules.is_trusted(found.st_uid) and is_closed:
             continue
         message = f"`{path}` is not what SQLite left there, or may be written by others, and SQLite would play it back"
-        return Distrust(message, f"`rm {quoted(path)}`, if no other program uses the database")
+        return TrustProblem(message, f"`rm {quoted(path)}`, if no other program uses the database")
     return None

@@ -33,10 +33,10 @@ from sqlalchemy.types import TypeEngine
 VERSION = 2
 """The version of the tables below. Version 1 had no `jm_service`, and no index on the level of lines."""
 
-KNOWN = (1, VERSION)
+KNOWN_VERSIONS = (1, VERSION)
 """The versions that can be used: what an older one lacks is done without."""
 
-_PRECISE = "%Y-%m-%d %H:%M:%S.%f"
+_MICROSECONDS = "%Y-%m-%d %H:%M:%S.%f"
 
 
 class Instant(TypeDecorator[datetime]):
@@ -57,7 +57,7 @@ class Instant(TypeDecorator[datetime]):
             return None
         utc = value.astimezone(UTC)
         if dialect.name == "sqlite":
-            return utc.strftime(_PRECISE)
+            return utc.strftime(_MICROSECONDS)
         return utc.replace(tzinfo=None) if dialect.name == "mysql" else utc
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:

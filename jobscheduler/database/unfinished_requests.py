@@ -12,74 +12,74 @@ from datetime import datetime
 from jobscheduler.database import queries
 from jobscheduler.database.engine import Database
 from jobscheduler.database.errors import Unavailable
-from jobscheduler.model import Level, Tell
+from jobscheduler.model import EventLogger, Level
 
-LONGEST = 60.0
+MAX_BACKOFF_S = 60.0
 """The longest pause between two tries to mark requests, in seconds."""
 
 
-class Requests:
+class UnfinishedRequests:
     """Marks requests as done. One thread uses it; `problem` is for any."""
 
     def __init__(
         self,
         database: Database,
-        tell: Tell,
+        log_event: EventLogger,
         now: Callable[[], datetime],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
-        self._tell = tell
+        self._log_event = log_event
         self._now = now
         self._monotonic = monotonic
-        self._owed: set[int] = set()
+        self._unfinished: set[int] = set()
         self._failures = 0
         self._next = 0.0
         self._reason: str | None = None
 
-    def unmade(self, pending: Iterable[int]) -> list[int]:
+    def new_requests(self, pending: Iterable[int]) -> list[int]:
         """Return those of the requests that stand there for which no reload was made yet."""
         there = list(pending)
-        self._owed &= set(there)
-        return [marker for marker in there if marker not in self._owed]
+        self._unfinished &= set(there)
+        return [marker for marker in there if marker not in self._unfinished]
 
-    def mark(self, markers: Sequence[int]) -> None:
+    def complete(self, markers: Sequence[int]) -> None:
         """Mark requests as done, with those that could not be before.
 
         Raises:
             Unavailable: they cannot be marked. They are owed: the caller says with `fail` that all else works.
 
         """
-        self._owed.update(markers)
-        if self._owed:
+        self._unfinished.update(markers)
+        if self._unfinished:
             with self._database.writing() as connection:
-                queries.mark_done(connection, sorted(self._owed), self._now())
-        self._owed.clear()
+                queries.complete_reloads(connection, sorted(self._unfinished), self._now())
+        self._unfinished.clear()
         self._failures = 0
         if self._reason is not None:
             self._reason = None
-            self._tell(Level.INFO, "database.writable")
+            self._log_event(Level.INFO, "database.writable")
 
     def fail(self, reason: Unavailable) -> None:
         """Take note that requests could not be marked, though the database can be read; tell it once."""
         self._failures = min(self._failures + 1, 20)
-        self._next = self._monotonic() + min(2.0**self._failures / 2, LONGEST)
+        self._next = self._monotonic() + min(2.0**self._failures / 2, MAX_BACKOFF_S)
         if self._reason is None:
-            self._tell(Level.ERROR, "database.read_only", problem=f"{_CANNOT}: {reason}", help=_HELP)
+            self._log_event(Level.ERROR, "database.read_only", problem=f"{_MESSAGE}: {reason}", help=_HELP)
         self._reason = str(reason)
 
     def is_due(self) -> bool:
         """Tell whether marks are owed and it is time to try."""
-        return bool(self._owed) and self._monotonic() >= self._next
+        return bool(self._unfinished) and self._monotonic() >= self._next
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Have requests that are owed made again: the connection was lost, and the database may be another one."""
-        self._owed.clear()
+        self._unfinished.clear()
 
     def problem(self) -> str | None:
         """Say that requests cannot be marked, and why; None if they can."""
-        return f"{_CANNOT}: {self._reason}" if self._reason else None
+        return f"{_MESSAGE}: {self._reason}" if self._reason else None
 
 
-_CANNOT = "the database can be read and not written; requests cannot be marked as done"
+_MESSAGE = "the database can be read and not written; requests cannot be marked as done"
 _HELP = "the jobs are in force; the service needs UPDATE on `jm_update_info`, and a server that is not read-only"

@@ -6,7 +6,7 @@ from sqlalchemy import make_url
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError
 
-from jobscheduler.database.setup import CannotUse
+from jobscheduler.database.setup import DatabaseConfigError
 from jobscheduler.model import Problem
 
 EXAMPLES = "such as `mysql://user:password@host/database` or `sqlite:////var/lib/scheduler/jobs.db`"
@@ -26,13 +26,15 @@ def read_url(text: str) -> URL:
     try:
         url = make_url(text)
     except (ArgumentError, ValueError):  # their messages have the text in it
-        raise CannotUse(Problem("the URL of the database cannot be read", help=f"write it {EXAMPLES}")) from None
+        raise DatabaseConfigError(
+            Problem("the URL of the database cannot be read", help=f"write it {EXAMPLES}")
+        ) from None
     url = url.set(drivername=_DRIVERS.get(url.drivername, url.drivername))
     if url.get_backend_name() != "sqlite":
         _refuse_two_readings(text)
     elif url.database in {None, "", ":memory:"}:
         help_ = "name one, such as `sqlite:////var/lib/scheduler/jobs.db`"
-        raise CannotUse(Problem("an SQLite database has to be in a file", help=help_))
+        raise DatabaseConfigError(Problem("an SQLite database has to be in a file", help=help_))
     return url
 
 
@@ -40,6 +42,6 @@ def _refuse_two_readings(text: str) -> None:
     """Refuse a bare `@` in a password or in an option: what follows it would be taken for the host."""
     before, at, after = text.partition("://")[2].partition("@")
     if "@" in after:
-        raise CannotUse(Problem("the URL of the database has more than one `@`", help=_ESCAPES))
+        raise DatabaseConfigError(Problem("the URL of the database has more than one `@`", help=_ESCAPES))
     if at and ("?" in before or "/" in before):
-        raise CannotUse(Problem("the URL of the database has a `/` or a `?` before its `@`", help=_ESCAPES))
+        raise DatabaseConfigError(Problem("the URL of the database has a `/` or a `?` before its `@`", help=_ESCAPES))

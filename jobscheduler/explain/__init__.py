@@ -1,7 +1,17 @@
 """Why a job did or did not run at a time, or when it will: facts in, sentences out. Pure."""
 
 from jobscheduler.explain.answer import explain
-from jobscheduler.explain.evidence import JOB_WORDS, SERVICE_WORDS, Story, story_of
-from jobscheduler.explain.facts import Answer, Facts, Live, Question
+from jobscheduler.explain.evidence import JOB_KINDS, SERVICE_KINDS, LogEvidence, collect_evidence
+from jobscheduler.explain.facts import Answer, Facts, Question, RuntimeState
 
-__all__ = ["JOB_WORDS", "SERVICE_WORDS", "Answer", "Facts", "Live", "Question", "Story", "explain", "story_of"]
+__all__ = [
+    "JOB_KINDS",
+    "SERVICE_KINDS",
+    "Answer",
+    "Facts",
+    "LogEvidence",
+    "Question",
+    "RuntimeState",
+    "collect_evidence",
+    "explain",
+]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from jobscheduler.explain.at_time import about
+from jobscheduler.explain.at_time import explain_at
 from jobscheduler.explain.facts import Answer, Facts, Question
-from jobscheduler.explain.upcoming import from_now_on
+from jobscheduler.explain.upcoming import explain_next
 
 
 def explain(question: Question, facts: Facts) -> Answer:
     """Say why a job did or did not run at a time, or (without one) when it will run next."""
-    answer = from_now_on(question, facts) if question.at is None else about(question, facts, question.at)
+    answer = explain_next(question, facts) if question.at is None else explain_at(question, facts, question.at)
     notes = list(question.notes)
     if not facts.was_asked:
         notes.append("the service was not asked: this is what the log and the file say")

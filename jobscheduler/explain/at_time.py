@@ -15,100 +15,102 @@ from datetime import datetime, timedelta
 
 from jobscheduler.explain.evidence import instant
 from jobscheduler.explain.facts import Answer, Facts, Question
-from jobscheduler.explain.phrases import background, moment, result, time_of, word_of
+from jobscheduler.explain.phrases import describe_record, format_moment, format_time_of, record_notes, result_code
 from jobscheduler.explain.sentences import (
     DISABLED,
     TICK,
-    age_limit,
-    change_of_clock,
+    blocker,
+    catch_up_text,
+    current_state,
     decided_ahead,
-    hindrance,
+    describe_active_run,
+    describe_schedule,
+    dst_note,
+    explain_missing_job,
     is_slot,
     jitter,
-    rescheduled,
-    rule,
-    said_of_going,
-    state_now,
-    undefined,
+    schedule_changed,
 )
 from jobscheduler.model import Job
 from jobscheduler.timetable import crontab
 from jobscheduler.timetable.crontab import Crontab
 from jobscheduler.timetable.timetable import Timetable, timetable_of
 
-SOON = timedelta(seconds=15)
+SOON_S = timedelta(seconds=15)
 """A slot may be decided so much later than it is due, on a host that is busy or has slept."""
 
 
-def about(question: Question, facts: Facts, at: datetime) -> Answer:
+def explain_at(question: Question, facts: Facts, at: datetime) -> Answer:
     """Answer what became of a job, or will, at a time."""
-    story, job = facts.story, facts.job
-    for run in facts.live.going if facts.live else ():
+    story, job = facts.evidence, facts.job
+    for run in facts.runtime.active_runs if facts.runtime else ():
         if instant(run, "scheduled") == at:  # it may have a record that this run corrects
-            return _going(question, facts, run)
+            return _active(question, facts, run)
     if story.record is not None and _is_meant(story.record, facts, at):
         return _recorded(question, facts, at, story.record)
     if story.started is not None:
-        return _begun(question, facts, story.started)
+        return _started(question, facts, story.started)
     if job is None:
-        return undefined(question, facts)
-    timetable = timetable_of(job).nominal
+        return explain_missing_job(question, facts)
+    timetable = timetable_of(job).without_jitter
     if not is_slot(job, at):
         return _not_due(question, facts, job, timetable, at)
     excuse = next(_excuses(facts, job, at), None) if at <= question.now else None
-    if excuse is None and at + timedelta(seconds=job.jitter) + SOON > question.now:
-        return _to_come(question, facts, job, timetable, at)
+    if excuse is None and at + timedelta(seconds=job.jitter) + SOON_S > question.now:
+        return _upcoming_slot(question, facts, job, timetable, at)
     return _without_record(question, facts, job, at, excuse)
 
 
 def _is_meant(record: Mapping[str, str], facts: Facts, at: datetime) -> bool:
     """Tell whether a record is about a slot at this time, and not only about slots before and after it."""
-    if facts.job is None or facts.story.rescheduled is not None:
+    if facts.job is None or facts.evidence.rescheduled is not None:
         return True
     return at in {instant(record, "scheduled"), instant(record, "last")} or is_slot(facts.job, at)
 
 
 def _recorded(question: Question, facts: Facts, at: datetime, record: Mapping[str, str]) -> Answer:
-    headline = f"`{question.job_id}` {result(record, facts.zone)}"
-    more = [*background(record, at, facts.job, facts.zone), *change_of_clock(facts.job, at)]
+    headline = f"`{question.job_id}` {describe_record(record, facts.zone)}"
+    more = [*record_notes(record, at, facts.job, facts.zone), *dst_note(facts.job, at)]
     if facts.job is not None and not is_slot(facts.job, at):
-        more.append(rescheduled(facts) or "by the definition of now it is not due at such a time")
-    return Answer(word_of(record), (headline, *more), record, is_settled=True)
+        more.append(schedule_changed(facts) or "by the definition of now it is not due at such a time")
+    return Answer(result_code(record), (headline, *more), record, is_final=True)
 
 
-def _going(question: Question, facts: Facts, run: Mapping[str, str]) -> Answer:
-    return Answer("going", (said_of_going(question, facts, run),), is_settled=True)
+def _active(question: Question, facts: Facts, run: Mapping[str, str]) -> Answer:
+    return Answer("going", (describe_active_run(question, facts, run),), is_final=True)
 
 
-def _begun(question: Question, facts: Facts, started: Mapping[str, str]) -> Answer:
-    headline = f"`{question.job_id}` began at {time_of(started, facts.zone)}, and there is no record of its end yet"
+def _started(question: Question, facts: Facts, started: Mapping[str, str]) -> Answer:
+    headline = (
+        f"`{question.job_id}` began at {format_time_of(started, facts.zone)}, and there is no record of its end yet"
+    )
     more = []
-    if facts.story.failed is not None:
-        attempt = facts.story.failed.get("attempt", "?")
-        more.append(f"attempt {attempt} failed at {time_of(facts.story.failed, facts.zone)}")
-    if facts.live is None:
+    if facts.evidence.failed is not None:
+        attempt = facts.evidence.failed.get("attempt", "?")
+        more.append(f"attempt {attempt} failed at {format_time_of(facts.evidence.failed, facts.zone)}")
+    if facts.runtime is None:
         more.append("it goes on, or the service ended before it did; then the next start gives it its record")
     return Answer("begun", (headline, *more))
 
 
 def _not_due(question: Question, facts: Facts, job: Job, timetable: Timetable, at: datetime) -> Answer:
-    headline = f"`{question.job_id}` {'was' if at <= question.now else 'is'} not due at {moment(at, facts.zone)}"
+    headline = f"`{question.job_id}` {'was' if at <= question.now else 'is'} not due at {format_moment(at, facts.zone)}"
     reasons = tuple(_why_not_due(job, timetable, facts, at))
     around = tuple(_around(timetable, facts, at))
-    changed = rescheduled(facts) if at <= question.now else None
+    changed = schedule_changed(facts) if at <= question.now else None
     following = tuple(filter(None, (timetable.next(at),)))
     return Answer("not_due", (f"{headline}: {'; '.join(reasons)}", *around, *filter(None, (changed,))), next=following)
 
 
 def _why_not_due(job: Job, timetable: Timetable, facts: Facts, at: datetime) -> Iterator[str]:
     if job.not_before is not None and at < job.not_before:
-        yield f"that is before `not_before`, {moment(job.not_before, facts.zone)}"
+        yield f"that is before `not_before`, {format_moment(job.not_before, facts.zone)}"
     elif job.not_after is not None and at > job.not_after:
-        yield f"that is after `not_after`, {moment(job.not_after, facts.zone)}"
+        yield f"that is after `not_after`, {format_moment(job.not_after, facts.zone)}"
     if not isinstance(timetable.schedule, Crontab):
-        yield f"its only time is {moment(timetable.schedule, facts.zone)}"
+        yield f"its only time is {format_moment(timetable.schedule, facts.zone)}"
         return
-    reasons = crontab.why_not(timetable.schedule, at, timetable.zone)
+    reasons = crontab.why_not_due(timetable.schedule, at, timetable.zone)
     yield from reasons
     if not reasons and at.microsecond:
         yield "slots are at whole seconds"
@@ -119,23 +121,23 @@ def _around(timetable: Timetable, facts: Facts, at: datetime) -> Iterator[str]:
     if not isinstance(timetable.schedule, Crontab) or timetable.at_boot:
         return
     before, after = _last_before(timetable, at), timetable.next(at)
-    yield from rule(timetable)
+    yield from describe_schedule(timetable)
     if before is not None:
-        yield f"the slot before is {moment(before, facts.zone)}"
-    yield f"the slot after is {moment(after, facts.zone)}" if after else "there is no slot after that"
+        yield f"the slot before is {format_moment(before, facts.zone)}"
+    yield f"the slot after is {format_moment(after, facts.zone)}" if after else "there is no slot after that"
 
 
 def _last_before(timetable: Timetable, at: datetime) -> datetime | None:
     for days in (1, 40, 370, 3700):
-        found = timetable.last(at - timedelta(days=days), at - TICK)
+        found = timetable.last_between(at - timedelta(days=days), at - TICK)
         if found is not None:
             return found
     return None
 
 
-def _to_come(question: Question, facts: Facts, job: Job, timetable: Timetable, at: datetime) -> Answer:
-    when = moment(at, facts.zone)
-    hindered = hindrance(facts, job)
+def _upcoming_slot(question: Question, facts: Facts, job: Job, timetable: Timetable, at: datetime) -> Answer:
+    when = format_moment(at, facts.zone)
+    hindered = blocker(facts, job)
     if hindered is not None:
         word, why = hindered
         return Answer(word, (f"`{question.job_id}` has a slot at {when}, which will not run: {why}",), next=(at,))
@@ -144,14 +146,14 @@ def _to_come(question: Question, facts: Facts, job: Job, timetable: Timetable, a
         return Answer("decided", (f"`{question.job_id}` will not run at {when}: {decided}",))
     verb = "is due" if at > question.now else "has been due since"
     headline = f"`{question.job_id}` {verb} {'at ' if at > question.now else ''}{when}"
-    more = [*change_of_clock(job, at), *jitter(job), *state_now(question, facts)]
+    more = [*dst_note(job, at), *jitter(job), *current_state(question, facts)]
     return Answer("due", (headline, *more), next=(at,), problems=facts.problems)
 
 
 def _without_record(question: Question, facts: Facts, job: Job, at: datetime, excuse: tuple[str, str] | None) -> Answer:
     """A slot, by the definition of now, that nothing became of."""
-    headline = f"`{question.job_id}` has no record for {moment(at, facts.zone)}"
-    notes = tuple(change_of_clock(job, at))
+    headline = f"`{question.job_id}` has no record for {format_moment(at, facts.zone)}"
+    notes = tuple(dst_note(job, at))
     if excuse is not None:
         word, why = excuse
         return Answer(word, (f"{headline}: {why}", *notes))
@@ -164,16 +166,19 @@ def _without_record(question: Question, facts: Facts, job: Job, at: datetime, ex
 
 def _excuses(facts: Facts, job: Job, at: datetime) -> Iterator[tuple[str, str]]:
     """List what can be shown to have kept a slot from being one, the surest first, a word and a sentence each."""
-    story, zone = facts.story, facts.zone
+    story, zone = facts.evidence, facts.zone
     if story.expired is not None and instant(story.expired, "scheduled") == at:
-        yield "expired", f"that was over when its file was read at {time_of(story.expired, zone)}; {age_limit(job)}"
+        yield (
+            "expired",
+            f"that was over when its file was read at {format_time_of(story.expired, zone)}; {catch_up_text(job)}",
+        )
     first, lost = story.first_change, _out_of_reach(facts, at)
     if first is not None and first["word"] == "job.added":
-        yield "not_there", _joined(f"its file was put there at {time_of(first, zone)}, after that time", lost)
+        yield "not_there", _joined(f"its file was put there at {format_time_of(first, zone)}, after that time", lost)
     later = _written_later(facts, at) if first is None else None
     if lost is not None:
         yield "log_gone", _joined(lost, later)
-    if (changed := rescheduled(facts)) is not None:
+    if (changed := schedule_changed(facts)) is not None:
         yield "changed", changed
     if not job.enabled:
         yield "disabled", DISABLED
@@ -184,16 +189,18 @@ def _excuses(facts: Facts, job: Job, at: datetime) -> Iterator[tuple[str, str]]:
 
 def _out_of_reach(facts: Facts, at: datetime) -> str | None:
     """Say that the log does not tell of a time, if it does not: what is lost may be another reason."""
-    begins = facts.story.begins
+    begins = facts.evidence.begins
     if begins is None:
         return "there is no log to look at"
-    return f"the log does not reach back so far, it begins at {moment(begins, facts.zone)}" if begins > at else None
+    return (
+        f"the log does not reach back so far, it begins at {format_moment(begins, facts.zone)}" if begins > at else None
+    )
 
 
 def _written_later(facts: Facts, at: datetime) -> str | None:
     if facts.written is None or facts.written <= at:
         return None
-    return f"its file was put there or changed at {moment(facts.written, facts.zone)}, after that time"
+    return f"its file was put there or changed at {format_moment(facts.written, facts.zone)}, after that time"
 
 
 def _joined(*clauses: str | None) -> str:
@@ -202,11 +209,11 @@ def _joined(*clauses: str | None) -> str:
 
 def _outage(facts: Facts) -> Iterator[tuple[str, str]]:
     """Say whether the service was down: it started after the slot, or has not come back since it ended."""
-    story, zone = facts.story, facts.zone
+    story, zone = facts.evidence, facts.zone
     if story.service is not None and story.service["word"] == "service.started":
-        when = time_of(story.service, zone)
+        when = format_time_of(story.service, zone)
         yield "down", f"the service was not running then; it started at {when}"
     last = story.last_service
-    if facts.live is None and last is not None and last["word"] != "service.started":
-        when = time_of(last, zone)
+    if facts.runtime is None and last is not None and last["word"] != "service.started":
+        when = format_time_of(last, zone)
         yield "down", f"the service ended at {when}; its next start runs it if it is young enough, else it is missed"

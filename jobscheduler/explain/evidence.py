@@ -12,20 +12,20 @@ Line = Mapping[str, str]
 """A line of the log: `time`, `word` (status or event), and its pairs, as text."""
 
 RECORDS = frozenset(status.value for status in Status)
-JOB_WORDS = RECORDS | {
+JOB_KINDS = RECORDS | {
     *("run.started", "run.attempt_failed"),
     *("job.added", "job.updated", "job.removed", "job.expired", "job.refused", "job.stale", "job.mended"),
 }
 """The words of the lines about a job that a story needs."""
-SERVICE_WORDS = frozenset({"service.started", "service.stopping", "service.stopped", "service.died"})
+SERVICE_KINDS = frozenset({"service.started", "service.stopping", "service.stopped", "service.died"})
 """The words of the lines about the service that a story needs."""
 
-_IN_FORCE = frozenset({"job.added", "job.updated", "job.removed"})
-_OF_THE_SLOTS = frozenset({"schedule", "timezone", "enabled", "not_before", "not_after", "catch_up", "jitter"})
+_DEFINITION_KINDS = frozenset({"job.added", "job.updated", "job.removed"})
+_SLOT_KINDS = frozenset({"schedule", "timezone", "enabled", "not_before", "not_after", "catch_up", "jitter"})
 
 
 @dataclass(frozen=True, slots=True)
-class Story:
+class LogEvidence:
     """Lines that matter for one slot; None where there is no such line.
 
     `record` is about the slot itself, or about several among which it would be; `started` says that its run began,
@@ -55,12 +55,12 @@ class Story:
         return not (self.last or self.last_change or self.started or self.expired)
 
 
-def story_of(
+def collect_evidence(
     slot: datetime | None,
     of_the_job: Iterable[Line],
     of_the_service: Iterable[Line] = (),
     begins: datetime | None = None,
-) -> Story:
+) -> LogEvidence:
     """Gather the story of a slot from the lines about its job and about the service, newest first.
 
     Lines are taken one by one and not kept. Without a slot it is the story of now, for which the lines of the latest
@@ -68,7 +68,7 @@ def story_of(
     """
     found: dict[str, Line] = {}
     for line in of_the_job:
-        for name, is_last in _places(line, slot):
+        for name, is_last in _roles(line, slot):
             if is_last:
                 found.setdefault(name, line)
             else:
@@ -80,7 +80,7 @@ def story_of(
     if "group" in found:
         found.setdefault("record", found.pop("group"))
     found.pop("group", None)
-    return Story(begins=begins, **found)
+    return LogEvidence(begins=begins, **found)
 
 
 def instant(line: Line, key: str) -> datetime | None:
@@ -92,7 +92,7 @@ def instant(line: Line, key: str) -> datetime | None:
     return found if found.tzinfo else None
 
 
-def _places(line: Line, slot: datetime | None) -> Iterator[tuple[str, bool]]:
+def _roles(line: Line, slot: datetime | None) -> Iterator[tuple[str, bool]]:
     """Say which places of a story a line can take, and whether the newest such line does (else the oldest)."""
     word = line["word"]
     if word in RECORDS:
@@ -102,7 +102,7 @@ def _places(line: Line, slot: datetime | None) -> Iterator[tuple[str, bool]]:
     elif word in {"run.started", "run.attempt_failed"}:
         if slot is not None and instant(line, "scheduled") == slot:
             yield "started" if word == "run.started" else "failed", True
-    elif word in _IN_FORCE:
+    elif word in _DEFINITION_KINDS:
         yield "last_change", True
         if _is_after(line, slot):
             yield "first_change", False
@@ -123,4 +123,4 @@ def _is_after(line: Line, slot: datetime | None) -> bool:
 
 
 def _reschedules(line: Line) -> bool:
-    return line["word"] == "job.updated" and not _OF_THE_SLOTS.isdisjoint(line.get("changed", "").split(","))
+    return line["word"] == "job.updated" and not _SLOT_KINDS.isdisjoint(line.get("changed", "").split(","))

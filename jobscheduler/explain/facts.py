@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from jobscheduler.explain.evidence import Story
+from jobscheduler.explain.evidence import LogEvidence
 from jobscheduler.model import Job, Problem
 
 
@@ -22,7 +22,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Live:
+class RuntimeState:
     """What the running service says of a job: its state, and which of its runs are going on (as pairs of text).
 
     `decided` are stretches of time to come whose slots were decided before the clock was set back.
@@ -31,7 +31,7 @@ class Live:
     state: str
     paused: bool = False
     stale: bool = False
-    going: tuple[Mapping[str, str], ...] = ()
+    active_runs: tuple[Mapping[str, str], ...] = ()
     next: tuple[tuple[datetime, datetime], ...] = ()
     decided: tuple[tuple[datetime, datetime], ...] = ()
 
@@ -45,10 +45,10 @@ class Facts:
     asked or knows no such job. `written` is when the file was put there; `known` are ids that may be meant.
     """
 
-    story: Story
+    evidence: LogEvidence
     zone: ZoneInfo
     job: Job | None = None
-    live: Live | None = None
+    runtime: RuntimeState | None = None
     was_asked: bool = True
     problems: tuple[Problem, ...] = ()
     file: str = ""
@@ -63,10 +63,10 @@ class Answer:
     `is_settled` says that the answer is not going to be another one when the service is asked.
     """
 
-    word: str
+    code: str
     sentences: tuple[str, ...]
     record: Mapping[str, str] | None = None
     next: tuple[datetime, ...] = ()
     problems: tuple[Problem, ...] = ()
     help: str | None = None
-    is_settled: bool = field(default=False, compare=False)
+    is_final: bool = field(default=False, compare=False)

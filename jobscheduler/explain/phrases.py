@@ -36,20 +36,20 @@ _MISSED: Mapping[str, str] = {
 _OUTAGES = frozenset({"down", "asleep", "stalled", "clock"})
 
 
-def moment(at: datetime, zone: ZoneInfo) -> str:
+def format_moment(at: datetime, zone: ZoneInfo) -> str:
     """Write an instant in the time of a zone: `Sun 2026-11-22 01:00:00 CET`."""
     local = at.astimezone(zone)
     fraction = f"{local.microsecond // 1000:03}" if local.microsecond >= 1000 else ""
     return f"{local:%a %Y-%m-%d %H:%M:%S}{'.' if fraction else ''}{fraction} {local:%Z}"
 
 
-def time_of(line: Line, zone: ZoneInfo, key: str = "time") -> str:
+def format_time_of(line: Line, zone: ZoneInfo, key: str = "time") -> str:
     """Write an instant of a line in the time of a zone; what is none as it stands there."""
     at = instant(line, key)
-    return line.get(key, "?") if at is None else moment(at, zone)
+    return line.get(key, "?") if at is None else format_moment(at, zone)
 
 
-def length(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Write a duration: `90 s`, `15 min`, `1.5 h`, `2 d`."""
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= 2 * size:
@@ -57,25 +57,25 @@ def length(seconds: float) -> str:
     return f"{seconds:.3g} s"
 
 
-def word_of(record: Line) -> str:
+def result_code(record: Line) -> str:
     """Give the word for machines that says what became of a slot."""
     return {"SUCCESS": "ran", "FAILURE": "failed"}.get(record["word"], record["word"].lower())
 
 
-def result(record: Line, zone: ZoneInfo) -> str:
+def describe_record(record: Line, zone: ZoneInfo) -> str:
     """Say what a record says: `ran and succeeded: began …, took 1.2 s`."""
     match record["word"]:
         case "SUCCESS":
-            return f"ran and succeeded{_course(record, zone)}"
+            return f"ran and succeeded{_timing(record, zone)}"
         case "FAILURE":
-            return f"ran and failed: {_why_failed(record)}{_course(record, zone)}"
+            return f"ran and failed: {_why_failed(record)}{_timing(record, zone)}"
         case "SKIPPED":
             return f"was skipped: {_reason(_SKIPPED, record)}"
         case _:
             return f"was missed: {_reason(_MISSED, record)}"
 
 
-def background(record: Line, slot: datetime, job: Job | None, zone: ZoneInfo) -> tuple[str, ...]:
+def record_notes(record: Line, slot: datetime, job: Job | None, zone: ZoneInfo) -> tuple[str, ...]:
     """Say what else belongs to a record, for who wonders about it."""
     said = []
     if record["word"] == "SKIPPED" and record.get("reason") == "overlap":
@@ -102,15 +102,15 @@ def _why_not_caught_up(record: Line, slot: datetime, job: Job | None, zone: Zone
     """Of the slots of an outage only the latest may run, and not if it is too old."""
     first, last, decided = instant(record, "scheduled"), instant(record, "last"), instant(record, "time")
     among = (
-        f"one of {record.get('count')} slots from {moment(first, zone)} to {moment(last, zone)}; "
+        f"one of {record.get('count')} slots from {format_moment(first, zone)} to {format_moment(last, zone)}; "
         if (first and last and last > first)
         else ""
     )
     if job is None or decided is None:
-        return f"{among}the service was back at {time_of(record, zone)}"
+        return f"{among}the service was back at {format_time_of(record, zone)}"
     if decided - slot > timedelta(seconds=job.catch_up):
-        age = length((decided - slot).total_seconds())
-        limit = f"`catch_up` allows {length(job.catch_up)}" if job.catch_up else "`catch_up` is 0"
+        age = format_duration((decided - slot).total_seconds())
+        limit = f"`catch_up` allows {format_duration(job.catch_up)}" if job.catch_up else "`catch_up` is 0"
         return f"{among}it was {age} old when the service could decide about it, and {limit}"
     return f"{among}of the slots of an outage only the latest may still run"
 
@@ -131,10 +131,10 @@ def _why_failed(record: Line) -> str:
     return f"{found} ({', '.join(more)})" if more else found
 
 
-def _course(record: Line, zone: ZoneInfo) -> str:
-    began = f"began {time_of(record, zone, 'started')}" if "started" in record else ""
+def _timing(record: Line, zone: ZoneInfo) -> str:
+    began = f"began {format_time_of(record, zone, 'started')}" if "started" in record else ""
     try:
-        took = f"took {length(float(record['duration']))}"
+        took = f"took {format_duration(float(record['duration']))}"
     except (KeyError, ValueError):
         took = ""
     said = ", ".join(filter(None, (began, took)))

@@ -7,43 +7,45 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 
 from jobscheduler.explain.facts import Answer, Facts, Question
-from jobscheduler.explain.phrases import length, moment, result, time_of
+from jobscheduler.explain.phrases import describe_record, format_duration, format_moment, format_time_of
 from jobscheduler.model import Cron, Job
 from jobscheduler.timetable import crontab
 from jobscheduler.timetable.crontab import Crontab
 from jobscheduler.timetable.timetable import Timetable, timetable_of
-from jobscheduler.timetable.timezones import note_on
+from jobscheduler.timetable.timezones import zone_note
 
 TICK = timedelta(microseconds=1)
 DISABLED = "the job is disabled (`enabled` is false)"
 
 
-def said_of_going(question: Question, facts: Facts, run: Mapping[str, str]) -> str:
+def describe_active_run(question: Question, facts: Facts, run: Mapping[str, str]) -> str:
     """Say how far a run is that goes on or waits."""
     waits = run.get("waits", "false")
     waiting = "" if waits == "false" else "it waits" if waits == "true" else f"it waits: {waits}"
     if "started" not in run:
         return f"`{question.job_id}` has not begun yet" + (f": {waiting}" if waiting else "")
     attempt = f"attempt {run['attempt']}" if run.get("attempt", "1") != "1" else ""
-    since = f"`{question.job_id}` is going on since {time_of(run, facts.zone, 'started')}"
+    since = f"`{question.job_id}` is going on since {format_time_of(run, facts.zone, 'started')}"
     return ", ".join(filter(None, (since, attempt, waiting)))
 
 
-def undefined(question: Question, facts: Facts) -> Answer:
+def explain_missing_job(question: Question, facts: Facts) -> Answer:
     """There is no definition, so it cannot be due."""
-    changed = facts.story.last_change
+    changed = facts.evidence.last_change
     if facts.problems:
         where = f" in `{facts.file}`" if facts.file else ""
         headline = f"`{question.job_id}` is refused: its definition{where} has problems, and no earlier one is in force"
         return Answer("refused", (headline, *last_record(facts)), problems=facts.problems)
-    if facts.live is not None:
+    if facts.runtime is not None:
         return Answer("unreadable", (f"the service has `{question.job_id}`, and its definition cannot be read here",))
     if changed is not None and changed["word"] == "job.removed":
-        headline = f"`{question.job_id}` is not there any more: its file was removed at {time_of(changed, facts.zone)}"
+        headline = (
+            f"`{question.job_id}` is not there any more: its file was removed at {format_time_of(changed, facts.zone)}"
+        )
         return Answer("removed", (headline, *last_record(facts)))
     if not facts.was_asked:
         return Answer("unknown", (f"no job file defines `{question.job_id}`", *last_record(facts)))
-    if facts.story.is_empty and question.job_id not in facts.known:
+    if facts.evidence.is_empty and question.job_id not in facts.known:
         close = difflib.get_close_matches(question.job_id[:128], facts.known, 1)
         help_ = f"did you mean `{close[0]}`?" if close else "`jobscheduler list` shows the jobs that there are"
         return Answer("unknown", (f"there is no job `{question.job_id}`",), help=help_)
@@ -51,43 +53,43 @@ def undefined(question: Question, facts: Facts) -> Answer:
     return Answer("removed", (headline, *last_record(facts)))
 
 
-def hindrance(facts: Facts, job: Job) -> tuple[str, str] | None:
+def blocker(facts: Facts, job: Job) -> tuple[str, str] | None:
     """Say what keeps a slot of a job from running, if anything does."""
     if not job.enabled:
         return "disabled", DISABLED
-    if facts.live is not None and facts.live.paused:
+    if facts.runtime is not None and facts.runtime.paused:
         return "paused", "the job is paused, until it is resumed or the service restarts"
     return None
 
 
-def rescheduled(facts: Facts) -> str | None:
+def schedule_changed(facts: Facts) -> str | None:
     """Say that the definition was another one at the time that is asked about."""
-    line = facts.story.rescheduled
+    line = facts.evidence.rescheduled
     if line is None:
         return None
     names = " and ".join(f"`{name}`" for name in line.get("changed", "").split(","))
-    return f"{names} changed at {time_of(line, facts.zone)}, and this answer is for the definition of now"
+    return f"{names} changed at {format_time_of(line, facts.zone)}, and this answer is for the definition of now"
 
 
-def change_of_clock(job: Job | None, at: datetime) -> Iterator[str]:
+def dst_note(job: Job | None, at: datetime) -> Iterator[str]:
     """Say what a change of the clock does to this slot."""
     if job is None or not isinstance(job.schedule, Cron):
         return
     timetable = timetable_of(job)
     if not isinstance(timetable.schedule, Crontab) or not is_slot(job, at):
         return
-    change = crontab.change_at(timetable.schedule, at, timetable.zone)
+    change = crontab.dst_effect_at(timetable.schedule, at, timetable.zone)
     if change is not None:
         yield change.text
 
 
 def decided_ahead(facts: Facts, slot: datetime | None) -> str | None:
     """Say why a slot to come does not run again: the clock is behind what the log has decided. None if it does run."""
-    for first, last in facts.live.decided if facts.live else ():
+    for first, last in facts.runtime.decided if facts.runtime else ():
         if slot is not None and first <= slot <= last:
             return (
-                f"the clock was set back: the slot of {moment(slot, facts.zone)} was decided before that and does not "
-                f"run again, like all slots up to {moment(last, facts.zone)}"
+                f"the clock was set back: the slot of {format_moment(slot, facts.zone)} was decided before that and does not "
+                f"run again, like all slots up to {format_moment(last, facts.zone)}"
             )
     return None
 
@@ -95,41 +97,43 @@ def decided_ahead(facts: Facts, slot: datetime | None) -> str | None:
 def jitter(job: Job) -> Iterator[str]:
     """Say that slots start later than they are due."""
     if job.jitter:
-        until = f"up to {length(job.jitter)} later, but before the next slot"
+        until = f"up to {format_duration(job.jitter)} later, but before the next slot"
         yield f"it starts {until} (`jitter`), always the same for one slot on one host"
 
 
-def state_now(question: Question, facts: Facts) -> Iterator[str]:
+def current_state(question: Question, facts: Facts) -> Iterator[str]:
     """Say what the service says of the job besides its slots."""
-    if facts.live is None:
+    if facts.runtime is None:
         return
-    if facts.live.stale:
+    if facts.runtime.stale:
         yield "its file has a problem, so its last good version is in force"
-    for run in facts.live.going:
-        yield said_of_going(question, facts, run)
+    for run in facts.runtime.active_runs:
+        yield describe_active_run(question, facts, run)
 
 
 def last_record(facts: Facts) -> Iterator[str]:
     """Tell the latest record there is."""
-    last = facts.story.last
+    last = facts.evidence.last
     if last is not None:
-        slot = f"its slot of {time_of(last, facts.zone, 'scheduled')}" if "scheduled" in last else "its run by hand"
-        yield f"the last record: {slot} {result(last, facts.zone)}"
+        slot = (
+            f"its slot of {format_time_of(last, facts.zone, 'scheduled')}" if "scheduled" in last else "its run by hand"
+        )
+        yield f"the last record: {slot} {describe_record(last, facts.zone)}"
 
 
-def age_limit(job: Job) -> str:
+def catch_up_text(job: Job) -> str:
     """Say how old a slot may be and still run."""
-    return f"`catch_up` allows {length(job.catch_up)}"
+    return f"`catch_up` allows {format_duration(job.catch_up)}"
 
 
 def is_slot(job: Job, at: datetime) -> bool:
     """Tell whether a job has a slot at this very instant."""
-    return timetable_of(job).nominal.next(at - TICK) == at
+    return timetable_of(job).without_jitter.next(at - TICK) == at
 
 
-def rule(timetable: Timetable) -> Iterator[str]:
+def describe_schedule(timetable: Timetable) -> Iterator[str]:
     """Say in words when a schedule is due."""
     if isinstance(timetable.schedule, Crontab) and not timetable.at_boot:
-        yield f"it is due: {crontab.sentence(timetable.schedule)} ({timetable.zone.key})"
-        if note := note_on(timetable.zone.key):
+        yield f"it is due: {crontab.describe(timetable.schedule)} ({timetable.zone.key})"
+        if note := zone_note(timetable.zone.key):
             yield note

@@ -7,55 +7,55 @@ from datetime import datetime, timedelta
 from itertools import islice
 
 from jobscheduler.explain.facts import Answer, Facts, Question
-from jobscheduler.explain.phrases import moment
+from jobscheduler.explain.phrases import format_moment
 from jobscheduler.explain.sentences import (
-    age_limit,
-    change_of_clock,
+    blocker,
+    catch_up_text,
+    current_state,
     decided_ahead,
-    hindrance,
+    describe_schedule,
+    dst_note,
+    explain_missing_job,
     jitter,
     last_record,
-    rule,
-    state_now,
-    undefined,
 )
 from jobscheduler.model import Job
 from jobscheduler.timetable.crontab import Crontab
 from jobscheduler.timetable.timetable import Timetable, timetable_of
 
-SHOWN = 3
+MAX_SHOWN_SLOTS = 3
 """How many slots to come are told."""
 
 _A_MOMENT = timedelta(seconds=2)
 """In which a slot may be decided between the question and the service's answer."""
 
 
-def from_now_on(question: Question, facts: Facts) -> Answer:
+def explain_next(question: Question, facts: Facts) -> Answer:
     """Answer when a job will run next, and how it is now."""
     job = facts.job
     if job is None:
-        return undefined(question, facts)
-    timetable = timetable_of(job).nominal
+        return explain_missing_job(question, facts)
+    timetable = timetable_of(job).without_jitter
     slots = tuple(_upcoming(facts, timetable, question.now))
     word, headline = _headline(question, facts, job, timetable, slots)
-    waits = decided_ahead(facts, timetable.next(question.now)) if hindrance(facts, job) is None else None
+    waits = decided_ahead(facts, timetable.next(question.now)) if blocker(facts, job) is None else None
     more = [
         *filter(None, (waits,)),
-        *rule(timetable),
+        *describe_schedule(timetable),
         *_listed(facts, job, slots),
         *jitter(job),
-        *state_now(question, facts),
+        *current_state(question, facts),
         *last_record(facts),
     ]
-    return Answer(word, (headline, *more), facts.story.last, slots, facts.problems)
+    return Answer(word, (headline, *more), facts.evidence.last, slots, facts.problems)
 
 
 def _upcoming(facts: Facts, timetable: Timetable, now: datetime) -> Iterator[datetime]:
-    if facts.live is not None and facts.live.next:
-        yield from (slot for slot, _ in islice(facts.live.next, SHOWN))
+    if facts.runtime is not None and facts.runtime.next:
+        yield from (slot for slot, _ in islice(facts.runtime.next, MAX_SHOWN_SLOTS))
         return
     slot = timetable.next(now)
-    for _ in range(SHOWN):
+    for _ in range(MAX_SHOWN_SLOTS):
         if slot is None:
             return
         yield slot
@@ -66,34 +66,37 @@ def _headline(
     question: Question, facts: Facts, job: Job, timetable: Timetable, slots: tuple[datetime, ...]
 ) -> tuple[str, str]:
     name = f"`{question.job_id}`"
-    hindered = hindrance(facts, job)
+    hindered = blocker(facts, job)
     if hindered is not None:
         return hindered[0], f"{name} will not run: {hindered[1]}"
     if timetable.at_boot:
         return "due", f"{name} runs when the service first starts after the host booted"
     if slots:
-        return "due", f"{name} is due next at {moment(slots[0], facts.zone)}"
+        return "due", f"{name} is due next at {format_moment(slots[0], facts.zone)}"
     if not isinstance(timetable.schedule, Crontab):
-        return _over(name, facts, job, timetable.schedule)
+        return _finished(name, facts, job, timetable.schedule)
     if job.not_after is not None:
-        return "over", f"{name} is not due any more: `not_after` was {moment(job.not_after, facts.zone)}"
+        return "over", f"{name} is not due any more: `not_after` was {format_moment(job.not_after, facts.zone)}"
     return "over", f"{name} is not due any more before the year 2201"
 
 
-def _over(name: str, facts: Facts, job: Job, only: datetime) -> tuple[str, str]:
+def _finished(name: str, facts: Facts, job: Job, only: datetime) -> tuple[str, str]:
     """Say that a one-time job is over: it had its time, or its file came too late for it."""
-    when = moment(only, facts.zone)
-    if facts.live is None or facts.live.state != "expired":
+    when = format_moment(only, facts.zone)
+    if facts.runtime is None or facts.runtime.state != "expired":
         return "done", f"{name} had its only time at {when}"
-    return "expired", f"{name} will not run: its only time, {when}, was over when its file was read; {age_limit(job)}"
+    return (
+        "expired",
+        f"{name} will not run: its only time, {when}, was over when its file was read; {catch_up_text(job)}",
+    )
 
 
 def _listed(facts: Facts, job: Job, slots: tuple[datetime, ...]) -> Iterator[str]:
     """Tell the slots after the one in the headline, and what a change of the clock does to any of them."""
-    if slots and hindrance(facts, job) is not None:
-        yield f"its next slot would be {moment(slots[0], facts.zone)}"
+    if slots and blocker(facts, job) is not None:
+        yield f"its next slot would be {format_moment(slots[0], facts.zone)}"
     if slots:
-        yield from change_of_clock(job, slots[0])
+        yield from dst_note(job, slots[0])
     for slot in slots[1:]:
-        notes = "".join(f": {note}" for note in change_of_clock(job, slot))
-        yield f"then at {moment(slot, facts.zone)}{notes}"
+        notes = "".join(f": {note}" for note in dst_note(job, slot))
+        yield f"then at {format_moment(slot, facts.zone)}{notes}"

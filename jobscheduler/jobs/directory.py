@@ -19,24 +19,24 @@ from contextlib import contextmanager
 from operator import attrgetter
 from pathlib import Path
 
-from jobscheduler.jobs.sources import Read, SourceUnavailable
-from jobscheduler.model import Problem, Signature
+from jobscheduler.jobs.sources import ReadResult, SourceUnavailable
+from jobscheduler.model import Fingerprint, Problem
 from jobscheduler.util import trust
-from jobscheduler.util.path_walk import Step, Way, absolute
+from jobscheduler.util.path_walk import PathStep, PathWalk, absolute_path
 
 MAX_BYTES = 1024 * 1024
 """Files larger than this are not read."""
 
-FRESH = 0.1
+MTIME_GRANULARITY_S = 0.1
 """A file changed less than this before it was read may change again without its times telling, in seconds."""
 
 Identity = tuple[int, int, int]
 """Device, inode and generation (or birth): what tells a directory from another one under the same name."""
 
-_BROKEN = (0,)
+_UNREADABLE = (0,)
 """The signature of a name behind which there is nothing that can be looked at."""
 
-UNANSWERED: Signature = (-1,)
+HUNG_HELP: Fingerprint = (-1,)
 """The signature of a file that does not answer."""
 
 _FS_IOC_GETVERSION = 0x80087601  # linux/fs.h, 64-bit; drawn anew each time that an inode is used again
@@ -56,30 +56,30 @@ class DirectorySource:
     kind = "directory"
     noun = "file"
     prefix = ""
-    is_exact = False
+    is_atomic = False
 
-    def __init__(self, path: Path, rules: trust.Rules | None = None, *, is_lenient: bool = False) -> None:
+    def __init__(self, path: Path, rules: trust.TrustRules | None = None, *, is_lenient: bool = False) -> None:
         """`rules` say for whom is judged; a lenient source reads what is not trusted, too, and says so (`distrust`)."""
         self.path = path
-        self.rules = rules or trust.Rules()
+        self.rules = rules or trust.TrustRules()
         self.is_lenient = is_lenient
         self._listed: Identity | None = None
-        self._waypoints: frozenset[str] = frozenset()
+        self._link_names: frozenset[str] = frozenset()
 
     def __str__(self) -> str:
         """Where it is."""
         return str(self.path.absolute())
 
     @contextmanager
-    def look(self) -> Iterator[_OpenDirectory]:
+    def open(self) -> Iterator[_OpenDirectory]:
         """Open the directory for one pass.
 
         Raises:
             SourceUnavailable: it is not there, is no directory, may not be read, or others may write on the way to it.
 
         """
-        judge = trust.Judge(self.rules)
-        with Way(judge) as way:
+        judge = trust.TrustJudge(self.rules)
+        with PathWalk(judge) as way:
             descriptor = self._open(way, judge)
             try:
                 yield _OpenDirectory(self, descriptor, way, judge)
@@ -98,25 +98,25 @@ class DirectorySource:
         except OSError as error:
             raise _unavailable(self.path, error, self.rules.uid) from None
         try:
-            return identity_of(descriptor)
+            return directory_identity(descriptor)
         finally:
             os.close(descriptor)
 
     def is_relevant(self, name: str) -> bool:
         """Tell whether a name in the directory matters: a job file, or something that a linked one leads through."""
-        return is_job_file(name) or name in self._waypoints
+        return is_job_file(name) or name in self._link_names
 
-    def _open(self, way: Way, judge: trust.Judge) -> int:
+    def _open(self, way: PathWalk, judge: trust.TrustJudge) -> int:
         """Walk to the directory, judge it and all that leads there, and return a descriptor to list it with."""
         try:
-            end = way.go(absolute(self.path), is_directory=True)
+            end = way.walk(absolute_path(self.path), is_directory=True)
             name = end.path if way.links else str(self.path)
-            way.verdict = way.verdict or judge.judge(end.descriptor, end.found, name)
-            if way.verdict is None or self.is_lenient:
+            way.problem = way.problem or judge.check(end.descriptor, end.stat, name)
+            if way.problem is None or self.is_lenient:
                 return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=end.descriptor)
         except OSError as error:
             raise _unavailable(self.path, error, self.rules.uid) from None
-        raise SourceUnavailable(way.verdict.message, way.verdict.help)
+        raise SourceUnavailable(way.problem.message, way.problem.help)
 
 
 class _OpenDirectory:
@@ -126,18 +126,18 @@ class _OpenDirectory:
     `is_left`: the listing then ends at the next file.
     """
 
-    def __init__(self, source: DirectorySource, descriptor: int, way: Way, judge: trust.Judge) -> None:
+    def __init__(self, source: DirectorySource, descriptor: int, way: PathWalk, judge: trust.TrustJudge) -> None:
         self._source = source
         self._descriptor = descriptor
         self._way = way
         self._judge = judge
         self._is_public = _is_public(way.steps)
-        self.distrust = way.verdict
-        self._identity = identity_of(descriptor)
-        self.at = ""
-        self.is_left = False
+        self.link_problem = way.problem
+        self._identity = directory_identity(descriptor)
+        self.opened_at = ""
+        self.is_closed = False
 
-    def is_same(self) -> bool:
+    def is_same_place(self) -> bool:
         return self._identity == self._source._listed
 
     def entry(self, name: str) -> os.stat_result | None:
@@ -154,7 +154,7 @@ class _OpenDirectory:
         except OSError:
             return None
 
-    def listing(self, unanswered: Callable[[str], bool] | None = None) -> dict[str, Signature]:
+    def list_items(self, unanswered: Callable[[str], bool] | None = None) -> dict[str, Fingerprint]:
         """List all job files with what tells their states apart; of `unanswered` ones the state is not asked for.
 
         Raises:
@@ -166,7 +166,7 @@ class _OpenDirectory:
             names = list(filter(is_job_file, os.listdir(self._descriptor)))  # noqa: PTH208 - of a descriptor
             silent = [] if unanswered is None else [name for name in names if unanswered(name)]
             found = self._signatures(set(names).difference(silent) if silent else names)
-            found.update(dict.fromkeys(silent, UNANSWERED))
+            found.update(dict.fromkeys(silent, HUNG_HELP))
             deleted = os.fstat(self._descriptor).st_nlink == 0
         except OSError as error:
             raise _unavailable(self._source.path, error, self._source.rules.uid) from None
@@ -178,26 +178,26 @@ class _OpenDirectory:
         self._source._listed = self._identity
         return found
 
-    def _signatures(self, names: Iterable[str]) -> dict[str, Signature]:
+    def _signatures(self, names: Iterable[str]) -> dict[str, Fingerprint]:
         """Ask for the state of each file: this is most of what an idle service does, so it is one plain loop."""
-        found: dict[str, Signature] = {}
+        found: dict[str, Fingerprint] = {}
         look, descriptor = os.stat, self._descriptor
         for name in names:
-            self.at = name
-            if self.is_left:
+            self.opened_at = name
+            if self.is_closed:
                 raise SourceUnavailable(f"the look at `{self._source.path}` was given up")
             try:
-                found[name] = signature_of(look(name, dir_fd=descriptor))
+                found[name] = fingerprint_of(look(name, dir_fd=descriptor))
             except OSError:
-                found[name] = _BROKEN
-        self.at = ""
+                found[name] = _UNREADABLE
+        self.opened_at = ""
         return found
 
-    def read_all(self, names: Sequence[str]) -> Iterator[Read]:
+    def read_all(self, names: Sequence[str]) -> Iterator[ReadResult]:
         """Read these files one after the other."""
         return map(self.read, names)
 
-    def read(self, name: str) -> Read:
+    def read(self, name: str) -> ReadResult:
         """Read one file; never blocks on a FIFO and never opens a device.
 
         The name is looked up once, for a descriptor that can do nothing but tell what it is of; that is judged, and
@@ -215,46 +215,52 @@ class _OpenDirectory:
             found = os.fstat(pinned)
             if stat.S_ISLNK(found.st_mode):
                 return self._read_linked(name)
-            return self._read_pinned(name, pinned, found, str(self._source.path / name))
+            return self._read_open(name, pinned, found, str(self._source.path / name))
         except OSError as error:
             return self._unreadable(name, error)
         finally:
             os.close(pinned)
 
-    def _read_linked(self, name: str) -> Read:
+    def _read_linked(self, name: str) -> ReadResult:
         """Read the file that a link leads to; it is as new as the newest link on the way, which made it mean that."""
-        with Way(self._judge, self._way.steps) as way:
+        with PathWalk(self._judge, self._way.steps) as way:
             here = way.steps[-1].descriptor
-            end = way.go(name)
-            self._source._waypoints |= {link.name for link in way.links if link.holder == here}
-            newest = max((link.made for link in way.links), default=0.0)
-            return self._read_pinned(name, end.descriptor, end.found, end.path, way.verdict, newest, way.steps[:-1])
+            end = way.walk(name)
+            self._source._link_names |= {link.name for link in way.links if link.holder == here}
+            newest = max((link.changed_at for link in way.links), default=0.0)
+            return self._read_open(name, end.descriptor, end.stat, end.path, way.problem, newest, way.steps[:-1])
 
-    def _read_pinned(
+    def _read_open(
         self,
         name: str,
         pinned: int,
         found: os.stat_result,
         path: str,
-        distrust: trust.Distrust | None = None,
+        untrusted: trust.TrustProblem | None = None,
         linked: float = 0.0,
-        steps: Sequence[Step] | None = None,
-    ) -> Read:
+        steps: Sequence[PathStep] | None = None,
+    ) -> ReadResult:
         if not stat.S_ISREG(found.st_mode):
             return _refused(name, f"{_kind(found.st_mode)}, not a regular file", found)
-        distrust = distrust or self._judge.judge(pinned, found, path)
-        if distrust is not None and not self._source.is_lenient:
-            return _refused(name, distrust.message, found, distrust.help, host=True)
+        untrusted = untrusted or self._judge.check(pinned, found, path)
+        if untrusted is not None and not self._source.is_lenient:
+            return _refused(name, untrusted.message, found, untrusted.help, host=True)
         if found.st_size > MAX_BYTES:
             help_ = "a job file holds one definition; put data elsewhere"
             return _refused(name, "the file is larger than 1 MiB", found, help_)
-        again = time.time() - found.st_ctime < FRESH
+        again = time.time() - found.st_ctime < MTIME_GRANULARITY_S
         written = max(found.st_ctime, linked)
-        problem = None if distrust is None else Problem(distrust.message, file=name, help=distrust.help, host=True)
+        problem = (
+            None
+            if untrusted is None
+            else Problem(untrusted.message, file=name, help=untrusted.help, host_dependent=True)
+        )
         is_public = bool(found.st_mode & stat.S_IROTH) and (self._is_public if steps is None else _is_public(steps))
-        return Read(name, signature_of(found), _content(pinned), problem, written, again=again, is_public=is_public)
+        return ReadResult(
+            name, fingerprint_of(found), _content(pinned), problem, written, reread=again, is_public=is_public
+        )
 
-    def _unreadable(self, name: str, error: OSError) -> Read:
+    def _unreadable(self, name: str, error: OSError) -> ReadResult:
         if error.errno in {errno.ENOENT, errno.ENOTDIR}:
             return self._gone(name)
         found = self._stat(name)
@@ -267,23 +273,23 @@ class _OpenDirectory:
         reason = os.strerror(error.errno or 0).lower()
         return _refused(name, f"the file cannot be read: {reason}", found, host=True)
 
-    def _gone(self, name: str) -> Read:
+    def _gone(self, name: str) -> ReadResult:
         try:
             os.stat(name, dir_fd=self._descriptor, follow_symlinks=False)
         except OSError:
             if os.fstat(self._descriptor).st_nlink == 0:
                 raise SourceUnavailable(f"`{self._source.path}` has been deleted") from None
-            return Read(name)
+            return ReadResult(name)
         return self._broken(name, "the symbolic link points to nothing")
 
-    def _broken(self, name: str, message: str) -> Read:
+    def _broken(self, name: str, message: str) -> ReadResult:
         """Return what is known of a link that leads nowhere; it is as old as the link itself."""
-        problem = Problem(message, file=name, host=True)
+        problem = Problem(message, file=name, host_dependent=True)
         try:
             written = os.stat(name, dir_fd=self._descriptor, follow_symlinks=False).st_ctime
         except OSError:
             written = time.time()
-        return Read(name, _BROKEN, problem=problem, written=written)
+        return ReadResult(name, _UNREADABLE, problem=problem, modified_at=written)
 
     def _stat(self, name: str) -> os.stat_result | None:
         try:
@@ -292,9 +298,9 @@ class _OpenDirectory:
             return None
 
 
-def _is_public(steps: Iterable[Step]) -> bool:
+def _is_public(steps: Iterable[PathStep]) -> bool:
     """Tell whether all users may go through these directories."""
-    return all(step.found.st_mode & stat.S_IXOTH for step in steps)
+    return all(step.stat.st_mode & stat.S_IXOTH for step in steps)
 
 
 def _content(pinned: int) -> bytes:
@@ -316,34 +322,34 @@ def _refused(
     help: str | None = None,  # noqa: A002 - the word under which it is shown
     *,
     host: bool = False,
-) -> Read:
+) -> ReadResult:
     """Return what is known of a file that is not to be read; what could not even be looked at may be quite new."""
-    problem = Problem(message, file=name, help=help, host=host)
+    problem = Problem(message, file=name, help=help, host_dependent=host)
     if found is None:
-        return Read(name, _BROKEN, problem=problem, written=time.time())
-    return Read(name, signature_of(found), problem=problem, written=found.st_ctime)
+        return ReadResult(name, _UNREADABLE, problem=problem, modified_at=time.time())
+    return ReadResult(name, fingerprint_of(found), problem=problem, modified_at=found.st_ctime)
 
 
 OpenDirectory = _OpenDirectory
 """What a look at a directory gives: a `View` that also tells whether the directory is trusted (`distrust`)."""
 
-signature_of: Callable[[os.stat_result], Signature] = attrgetter(
+fingerprint_of: Callable[[os.stat_result], Fingerprint] = attrgetter(
     "st_dev", "st_ino", "st_size", "st_mtime_ns", "st_ctime_ns", "st_mode", "st_uid", "st_gid"
 )
 """Reduces a stat result to what changes whenever content, owner or mode change."""
 
 
-def identity_of(descriptor: int) -> Identity:
+def directory_identity(descriptor: int) -> Identity:
     """Return the identity of an open directory."""
     found = os.fstat(descriptor)
     try:
         (generation,) = struct.unpack("=q", fcntl.ioctl(descriptor, _FS_IOC_GETVERSION, bytes(8)))
     except OSError:
-        generation = _birth(descriptor)
+        generation = _creation_time(descriptor)
     return found.st_dev, found.st_ino, generation
 
 
-def _birth(descriptor: int) -> int:
+def _creation_time(descriptor: int) -> int:
     """Return when an inode was made, in nanoseconds, for file systems without generations; 0 where it is not known."""
     found = ctypes.create_string_buffer(256)
     try:

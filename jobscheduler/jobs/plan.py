@@ -21,7 +21,7 @@ class Plan:
         return bool(self.put or self.drop or self.expire)
 
 
-def plan(desired: Mapping[str, Job], applied: Mapping[str, Job], now: datetime, ids: Iterable[str]) -> Plan:
+def make_plan(desired: Mapping[str, Job], applied: Mapping[str, Job], now: datetime, ids: Iterable[str]) -> Plan:
     """Compare what is desired with what was applied, for the given ids.
 
     A one-time job that first appears when its instant is further in the past than its `catch_up` is expired, not

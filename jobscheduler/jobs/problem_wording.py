@@ -6,13 +6,13 @@ from dataclasses import replace
 
 from jobscheduler.model import Problem
 
-FILE = "file"
+FILE_NOUN = "file"
 """The word that problems have from the start."""
 
 
-def in_words_of(noun: str, problem: Problem) -> Problem:
+def reword_problem(noun: str, problem: Problem) -> Problem:
     """Say a problem of a definition for an item that is called `noun`."""
-    if noun == FILE:
+    if noun == FILE_NOUN:
         return problem
     message = problem.message
     if message.startswith("the file "):

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from jobscheduler.model import Problem, Signature
+from jobscheduler.model import Fingerprint, Problem
 
 
 class SourceUnavailable(Exception):
@@ -19,7 +19,7 @@ class SourceUnavailable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
+class ReadResult:
     """One item as found: its bytes, or the problem that kept them from being read, or neither when it is gone.
 
     `written` is when it was last changed, in seconds since the epoch. `again` says that it may change once more without
@@ -28,26 +28,26 @@ class Read:
     """
 
     name: str
-    signature: Signature = None
+    fingerprint: Fingerprint = None
     raw: bytes | None = None
     problem: Problem | None = None
-    written: float = 0.0
-    again: bool = False
+    modified_at: float = 0.0
+    reread: bool = False
     is_public: bool = False
 
     @property
-    def gone(self) -> bool:
+    def is_missing(self) -> bool:
         """Whether there is no such item."""
         return self.raw is None and self.problem is None
 
 
-class View(Protocol):
+class SourceView(Protocol):
     """One consistent look at a source."""
 
-    def is_same(self) -> bool:
+    def is_same_place(self) -> bool:
         """Tell whether this is the place that was last listed, so that what is not in it is gone from it."""
 
-    def listing(self) -> Mapping[str, Signature]:
+    def list_items(self) -> Mapping[str, Fingerprint]:
         """List all items, completely.
 
         Raises:
@@ -55,7 +55,7 @@ class View(Protocol):
 
         """
 
-    def read(self, name: str) -> Read:
+    def read(self, name: str) -> ReadResult:
         """Read one item.
 
         Raises:
@@ -63,7 +63,7 @@ class View(Protocol):
 
         """
 
-    def read_all(self, names: Sequence[str]) -> Iterator[Read]:
+    def read_all(self, names: Sequence[str]) -> Iterator[ReadResult]:
         """Read these items one after the other; raises as `read` does."""
 
 
@@ -78,9 +78,9 @@ class Source(Protocol):
     kind: str
     noun: str
     prefix: str
-    is_exact: bool
+    is_atomic: bool
 
-    def look(self) -> AbstractContextManager[View]:
+    def open(self) -> AbstractContextManager[SourceView]:
         """Open it for one pass.
 
         Raises:

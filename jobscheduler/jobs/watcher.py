@@ -28,7 +28,7 @@ from watchdog.events import (
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 
-GATHER = 0.02
+DEBOUNCE_S = 0.02
 """How old the oldest hint may become while more events keep coming, in seconds."""
 
 _EVENTS: list[type[FileSystemEvent]] = [
@@ -42,7 +42,7 @@ _EVENTS: list[type[FileSystemEvent]] = [
 """What can change a job. Reads are left out: a pass reads files itself."""
 
 
-class Hints(FileSystemEventHandler):
+class _ChangeHandler(FileSystemEventHandler):
     """Gathers the names that may have changed and, on the Observer's thread, has them looked at.
 
     A burst becomes few passes and a single change waits for nothing: a pass begins when no more events are queued or
@@ -68,7 +68,7 @@ class Hints(FileSystemEventHandler):
         self.busy_since = time.monotonic()
         try:
             self._take(event)
-            if self._names and (self.is_quiet() or time.monotonic() - self._oldest > GATHER):
+            if self._names and (self.is_quiet() or time.monotonic() - self._oldest > DEBOUNCE_S):
                 self._on_change(frozenset(self._names))
                 self._names.clear()
         except Exception as error:
@@ -85,15 +85,15 @@ class Hints(FileSystemEventHandler):
                 self._names.add(name)
 
 
-class State(StrEnum):
+class WatchState(StrEnum):
     """What a look at the watch gave."""
 
-    CLEAR = "clear"
-    ANEW = "anew"
-    BLIND = "blind"
+    OK = "clear"
+    REARMED = "anew"
+    UNAVAILABLE = "blind"
 
 
-class Watch:
+class DirectoryWatcher:
     """Watches one directory for as long as it stands under its path. A context manager: it ends the Observer.
 
     `identity` tells the directory that the path means now from every other, and raises if there is none.
@@ -115,10 +115,10 @@ class Watch:
         self._is_relevant = is_relevant
         self._on_trouble = on_trouble
         self._observer: BaseObserver | None = None
-        self._hints: Hints | None = None
+        self._handler: _ChangeHandler | None = None
         self._armed: object = None
-        self._lost: str | None = None
-        self._overflows = _Overflows(self._lose)
+        self._has_lost_events: str | None = None
+        self._overflows = _Overflows(self._events_lost)
 
     def __enter__(self) -> Self:
         logger = logging.getLogger(_OVERFLOWS)
@@ -132,30 +132,33 @@ class Watch:
         logger.propagate = True
         self._disarm()
 
-    def tend(self) -> tuple[State, str]:
+    def ensure_armed(self) -> tuple[WatchState, str]:
         """Arm the watch if it is not armed, or is on something else than what the path means now.
 
         ANEW: it was, or events were lost, so that everything has to be looked at once more; the text says what was
         wrong, if that is worth telling. BLIND: it cannot be armed, for the reason in the text, and everything has
         to be looked at again and again; the text is empty if the directory itself is what is wanting.
         """
-        lost, self._lost = self._lost, None
+        lost, self._has_lost_events = self._has_lost_events, None
         try:
             identity = self._identity()
         except Exception:
             self._disarm()
-            return State.BLIND, ""
+            return WatchState.UNAVAILABLE, ""
         if identity == self._armed and self.is_alive():
-            return (State.CLEAR if lost is None else State.ANEW), lost or ""
+            return (WatchState.OK if lost is None else WatchState.REARMED), lost or ""
         died = identity == self._armed
         self._disarm()
         try:
             self._arm(identity)
         except (OSError, RuntimeError) as error:  # the latter if no thread can be started
-            return State.BLIND, f"the directory cannot be watched: {getattr(error, 'strerror', None) or error}"
-        return State.ANEW, lost or ("the watching thread had died" if died else "")
+            return (
+                WatchState.UNAVAILABLE,
+                f"the directory cannot be watched: {getattr(error, 'strerror', None) or error}",
+            )
+        return WatchState.REARMED, lost or ("the watching thread had died" if died else "")
 
-    def glance(self) -> object:
+    def quick_fingerprint(self) -> object:
         """Return what changes when the path comes to mean another directory, and at times when it does not.
 
         None if it means nothing. A directory made anew with the inode of the former one has the same on a file system
@@ -172,21 +175,21 @@ class Watch:
         observer = self._observer
         return observer is not None and observer.is_alive() and all(one.is_alive() for one in observer.emitters)
 
-    def stuck_for(self) -> float:
+    def busy_for(self) -> float:
         """Return for how many seconds the Observer has been at one event; 0 when it waits for the next."""
-        since = self._hints.busy_since if self._hints is not None else 0.0
+        since = self._handler.busy_since if self._handler is not None else 0.0
         return time.monotonic() - since if since else 0.0
 
-    def _lose(self, reason: str) -> None:
+    def _events_lost(self, reason: str) -> None:
         """Take note, on any thread, that hints were lost."""
-        self._lost = reason
+        self._has_lost_events = reason
         self._on_trouble()
 
     def _fail(self, error: BaseException) -> None:
-        self._lose(f"a pass failed: {type(error).__name__}: {error}")
+        self._events_lost(f"a pass failed: {type(error).__name__}: {error}")
 
     def _arm(self, identity: object) -> None:
-        hints = Hints(self._on_change, self._is_relevant, self._fail)
+        hints = _ChangeHandler(self._on_change, self._is_relevant, self._fail)
         observer = Observer()
         hints.is_quiet = observer.event_queue.empty
         try:
@@ -195,25 +198,25 @@ class Watch:
         except BaseException:
             _stop(observer)
             raise
-        self._observer, self._hints, self._armed = observer, hints, identity
+        self._observer, self._handler, self._armed = observer, hints, identity
 
     def _disarm(self) -> None:
-        observer, self._observer, self._hints, self._armed = self._observer, None, None, None
+        observer, self._observer, self._handler, self._armed = self._observer, None, None, None
         if observer is not None:
             _stop(observer)
 
 
-class NoWatch(Watch):
+class NullWatcher(DirectoryWatcher):
     """The watch of a service that has no directory: nothing changes there, and nothing is ever wrong."""
 
     def __init__(self) -> None:
         super().__init__(Path(), lambda names: None, identity=lambda: None, is_relevant=lambda name: False)
 
-    def tend(self) -> tuple[State, str]:
+    def ensure_armed(self) -> tuple[WatchState, str]:
         """Find all well."""
-        return State.CLEAR, ""
+        return WatchState.OK, ""
 
-    def glance(self) -> object:
+    def quick_fingerprint(self) -> object:
         """Find nothing that could change."""
         return ()
 

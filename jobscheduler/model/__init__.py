@@ -18,14 +18,14 @@ from typing import Any, Protocol
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 """Earlier than any slot that is of interest."""
 
-Value = str | int | float | bool | datetime
+LogValue = str | int | float | bool | datetime
 """What a log line may carry: rendered by `runlog`, so nobody else needs to escape anything."""
 
-Signature = tuple[int, ...] | None
+Fingerprint = tuple[int, ...] | None
 """What tells one state of a source's item from another without reading it; equal signatures mean equal content."""
 
 
-def in_order(name: str) -> str:
+def name_sort_key(name: str) -> str:
     """Give what items are put in order by: the name without `.json`, so `hello.json` is before `hello-old.json`.
 
     Of two files with one id the first in this order has it at a start, and a copy that somebody keeps beside the file
@@ -34,7 +34,7 @@ def in_order(name: str) -> str:
     return name.removesuffix(".json")
 
 
-def nominal(at: datetime) -> datetime:
+def truncate_to_ms(at: datetime) -> datetime:
     """Cut an instant to whole milliseconds: the log tells no more of it, and a slot has to be known from there."""
     return at.replace(microsecond=at.microsecond // 1000 * 1000)
 
@@ -66,17 +66,17 @@ class TaskSpec:
     """
 
     type: str
-    text: str
+    params_json: str
 
     @classmethod
-    def of(cls, type_: str, own: Mapping[str, Any]) -> TaskSpec:
+    def from_params(cls, type_: str, own: Mapping[str, Any]) -> TaskSpec:
         """Build one from the task's own fields (without `type`)."""
         return cls(type_, json.dumps(own, sort_keys=True, ensure_ascii=True, separators=(",", ":")))
 
     @property
-    def fields(self) -> dict[str, Any]:
+    def params(self) -> dict[str, Any]:
         """The task's own fields, a fresh dict each time."""
-        decoded: dict[str, Any] = _decode(self.text)[0]
+        decoded: dict[str, Any] = _decode(self.params_json)[0]
         return decoded
 
 
@@ -100,7 +100,7 @@ class Retry:
     backoff: float = 2.0
     max_delay: float = MAX_DELAY
 
-    def pause(self, attempt: int) -> float | None:
+    def delay_after(self, attempt: int) -> float | None:
         """Seconds to wait after attempt number `attempt` (from 1) has failed; None when it was the last one."""
         if attempt >= self.attempts:
             return None
@@ -135,8 +135,8 @@ class Job:
     not_after: datetime | None = None
     on_failure: TaskSpec | None = None
     on_recovery: TaskSpec | None = None
-    origin: str = field(default="", compare=False)
-    written: datetime | None = field(default=None, compare=False)
+    source_name: str = field(default="", compare=False)
+    modified_at: datetime | None = field(default=None, compare=False)
 
     def changed_fields(self, other: Job) -> tuple[str, ...]:
         """Names of the fields, as in a job file, in which two versions of a definition differ."""
@@ -169,7 +169,7 @@ class Problem:
     width: int = 1
     notes: tuple[str, ...] = ()
     help: str | None = None
-    host: bool = False
+    host_dependent: bool = False
 
 
 _KEY = re.compile(r"[a-z0-9_]{1,40}")
@@ -208,11 +208,11 @@ class Record:
     started: datetime | None = None
     duration: float | None = None
     reason: str | None = None
-    details: tuple[tuple[str, Value], ...] = ()
+    details: tuple[tuple[str, LogValue], ...] = ()
     output: str | None = None
     job: Job | None = field(default=None, compare=False, repr=False)
 
-    def pairs(self) -> Iterator[tuple[str, Value]]:
+    def fields(self) -> Iterator[tuple[str, LogValue]]:
         """List the keys and values of the line, in its order; what is unknown is left out."""
         reason = (("reason", self.reason),)
         known = (
@@ -242,25 +242,25 @@ class Event:
     at: datetime
     level: Level
     name: str
-    values: tuple[tuple[str, Value], ...] = ()
+    values: tuple[tuple[str, LogValue], ...] = ()
 
-    def pairs(self) -> Iterator[tuple[str, Value]]:
+    def fields(self) -> Iterator[tuple[str, LogValue]]:
         """List the keys and values of the line, in its order."""
         return iter(self.values)
 
 
-Entry = Record | Event
+LogEntry = Record | Event
 """One line of the log."""
 
 
-class Tell(Protocol):
+class EventLogger(Protocol):
     """Writes an event to the log, with the present time; values that are None are left out."""
 
-    def __call__(self, level: Level, name: str, /, **values: Value | None) -> None: ...  # noqa: D102
+    def __call__(self, level: Level, name: str, /, **values: LogValue | None) -> None: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
+class InFlightRun:
     """A run that has begun and has no record yet.
 
     One by hand has no slot (`scheduled` None) but somebody who asked (`by`), and perhaps waits still (`started` None).
@@ -271,20 +271,20 @@ class Begun:
     run_id: str
     scheduled: datetime | None
     started: datetime | None
-    by: str = ""
+    trigger_note: str = ""
     trigger: str = "manual"
 
 
-Wait = tuple[str, datetime]
+PendingSlot = tuple[str, datetime]
 """A slot (job id, nominal instant) that was decided to run and has not begun: it waits for a worker or for its turn."""
 
 
-Spans = tuple[tuple[datetime, datetime], ...]
+TimeSpans = tuple[tuple[datetime, datetime], ...]
 """Stretches of time, each from its first to its last instant, both inclusive."""
 
 
 @dataclass(frozen=True, slots=True)
-class Full:
+class FullCheckpoint:
     """What a full checkpoint says besides the mark that it comes with.
 
     `hashes` are those of every definition that had slots. Each job's slots are decided from `since` on, from `floor`
@@ -294,16 +294,16 @@ class Full:
     """
 
     host: str = ""
-    floor: datetime = EPOCH
+    accounted_since: datetime = EPOCH
     hashes: Mapping[str, str] = field(default_factory=dict)
     since: Mapping[str, datetime] = field(default_factory=dict)
-    over: Mapping[str, Spans] = field(default_factory=dict)
-    again: Mapping[str, Spans] = field(default_factory=dict)
+    decided_ahead: Mapping[str, TimeSpans] = field(default_factory=dict)
+    reopened: Mapping[str, TimeSpans] = field(default_factory=dict)
     missed: Mapping[str, tuple[tuple[datetime, datetime, float], ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class Checkpoint:
     """A point up to which the log is a full account: every slot up to `settled` has its record, is in `begun` or waits.
 
     Of the jobs in `late` that holds only up to the instant that stands with them: their next slot was due and not yet
@@ -315,17 +315,17 @@ class Mark:
 
     settled: datetime
     boot: str = ""
-    begun: tuple[Begun, ...] = ()
-    waits: tuple[Wait, ...] = ()
-    late: tuple[Wait, ...] = ()
-    corrects: tuple[Wait, ...] = ()
-    ahead: datetime | None = None
-    up: float | None = None
-    full: Full | None = None
+    in_flight: tuple[InFlightRun, ...] = ()
+    pending: tuple[PendingSlot, ...] = ()
+    lagging: tuple[PendingSlot, ...] = ()
+    corrects: tuple[PendingSlot, ...] = ()
+    clock_ahead: datetime | None = None
+    uptime: float | None = None
+    full: FullCheckpoint | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
+class RecoveredState:
     """What the log says of the time before: its last mark, and what became of slots since.
 
     `until` is the time of the last line, `stopped` whether the service stopped in order. `begun` are the runs that
@@ -337,14 +337,14 @@ class Past:
     `drained` the time in which the service was stopping. `names` tells whether a word occurs anywhere in the log.
     """
 
-    mark: Mark
-    until: datetime
-    stopped: bool
-    begun: tuple[Begun, ...] = ()
-    waits: tuple[Wait, ...] = ()
-    accounted: Mapping[str, tuple[tuple[datetime, datetime], ...]] = field(default_factory=dict)
-    decided: Callable[[str, datetime], datetime | None] | None = field(default=None, compare=False)
-    full: Full | None = None
-    told: datetime | None = None
-    drained: tuple[datetime, datetime] | None = None
-    names: Callable[[str], bool] | None = field(default=None, compare=False)
+    checkpoint: Checkpoint
+    last_line_at: datetime
+    clean_stop: bool
+    in_flight: tuple[InFlightRun, ...] = ()
+    pending: tuple[PendingSlot, ...] = ()
+    recorded: Mapping[str, tuple[tuple[datetime, datetime], ...]] = field(default_factory=dict)
+    last_decided_slot: Callable[[str, datetime], datetime | None] | None = field(default=None, compare=False)
+    full: FullCheckpoint | None = None
+    reported: datetime | None = None
+    drain_began_at: tuple[datetime, datetime] | None = None
+    job_ids: Callable[[str], bool] | None = field(default=None, compare=False)

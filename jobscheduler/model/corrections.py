@@ -19,9 +19,9 @@ class Corrections:
         """Take the corrections among some records, which are pairs of the log with instants as text."""
         self._slots: dict[str, list[datetime]] = {}
         for one in records:
-            self.take(one)
+            self.add(one)
 
-    def take(self, record: Mapping[str, Any]) -> None:
+    def add(self, record: Mapping[str, Any]) -> None:
         """Note the slot of a record if that is a correction."""
         if record.get("corrects") == "clock":
             with suppress(KeyError, ValueError, TypeError):
@@ -42,7 +42,7 @@ class Corrections:
         return 0
 
 
-def correction_text(count: int, of: int) -> str:
+def describe_corrections(count: int, of: int) -> str:
     """Say that so many of the slots of a `MISSED` record have a later record, which counts."""
     if of <= 1:
         return "corrected: it has a later record"

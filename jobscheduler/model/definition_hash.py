@@ -6,10 +6,10 @@ import hashlib
 from datetime import UTC, datetime
 from functools import lru_cache
 
-from jobscheduler.model import Cron, Job, TaskSpec, nominal
+from jobscheduler.model import Cron, Job, TaskSpec, truncate_to_ms
 from jobscheduler.timetable.crontab import parse
 
-WHEN = 6
+SCHEDULE_DIGITS = 6
 """So many of the first hexadecimal digits are of what decides the slots alone."""
 
 _ZERO = frozenset(
@@ -20,9 +20,9 @@ _ZERO = frozenset(
 """The names of the zone whose offset has always been zero. Other links between zones differ from host to host."""
 
 
-def fingerprint(job: Job) -> str:
+def definition_hash(job: Job) -> str:
     """Return twelve hexadecimal digits for a definition, with all that the service has decided for it."""
-    when = _when(job)
+    when = _schedule_part(job)
     task = "\0".join(map(_task, (job.task, job.on_failure, job.on_recovery)))
     retry = "" if job.retry is None else repr((*map(float, _retry(job)),))
     rest = (
@@ -36,25 +36,25 @@ def fingerprint(job: Job) -> str:
     return _digits(when) + _digits("\0".join((when, *rest)))
 
 
-def in_log(job: Job) -> str:
+def hash_in_log(job: Job) -> str:
     """Return the hash as lines about changes tell it: with a dash in front for a job that is disabled."""
-    return fingerprint(job) if job.enabled else f"-{fingerprint(job)}"
+    return definition_hash(job) if job.enabled else f"-{definition_hash(job)}"
 
 
 def has_same_slots(one: str, other: str) -> bool:
     """Tell by their hashes whether two definitions are due at the same times."""
-    return one[:WHEN] == other[:WHEN]
+    return one[:SCHEDULE_DIGITS] == other[:SCHEDULE_DIGITS]
 
 
-def _when(job: Job) -> str:
+def _schedule_part(job: Job) -> str:
     schedule = job.schedule
-    text = _cron(schedule) if isinstance(schedule, Cron) else _instant(nominal(schedule.at))
-    bounds = (_instant(job.not_before), _instant(job.not_after), repr(float(job.jitter)), str(job.enabled))
+    text = _cron_part(schedule) if isinstance(schedule, Cron) else _instant_part(truncate_to_ms(schedule.at))
+    bounds = (_instant_part(job.not_before), _instant_part(job.not_after), repr(float(job.jitter)), str(job.enabled))
     return "\0".join((job.id, type(schedule).__name__, text, *bounds))
 
 
 @lru_cache(maxsize=4096)
-def _cron(schedule: Cron) -> str:
+def _cron_part(schedule: Cron) -> str:
     """Return the parsed schedule as text: the values of each field, and the days of every month that there is.
 
     Whether it follows the clock or real time through clock changes only matters in a zone that has any.
@@ -71,12 +71,12 @@ def _retry(job: Job) -> tuple[float, ...]:
 
 
 def _task(task: TaskSpec | None) -> str:
-    return "" if task is None else f"{task.type}\0{task.text}"
+    return "" if task is None else f"{task.type}\0{task.params_json}"
 
 
-def _instant(at: datetime | None) -> str:
+def _instant_part(at: datetime | None) -> str:
     return "" if at is None else at.astimezone(UTC).isoformat()
 
 
 def _digits(text: str) -> str:
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=WHEN // 2).hexdigest()
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=SCHEDULE_DIGITS // 2).hexdigest()

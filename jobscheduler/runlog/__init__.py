@@ -1,25 +1,25 @@
 """The log: one writer, one file that rotates, and reading back what it says of the time before."""
 
-from jobscheduler.runlog.checkpoints import events_of
+from jobscheduler.runlog.checkpoints import to_events
 from jobscheduler.runlog.file import LogFile
-from jobscheduler.runlog.format import as_json, as_text, instant_text, line_of
+from jobscheduler.runlog.format import encode_line, format_instant, format_json, format_text
 from jobscheduler.runlog.last_results import last_results
-from jobscheduler.runlog.open_file import LogRefused, examine
-from jobscheduler.runlog.recovery import read_back
-from jobscheduler.runlog.volatile import passing_log
-from jobscheduler.runlog.writer import RunLog
+from jobscheduler.runlog.open_file import LogRefused, check_log
+from jobscheduler.runlog.recovery import recover
+from jobscheduler.runlog.volatile import volatile_log
+from jobscheduler.runlog.writer import LogWriter
 
 __all__ = [
     "LogFile",
     "LogRefused",
-    "RunLog",
-    "as_json",
-    "as_text",
-    "events_of",
-    "examine",
-    "instant_text",
+    "LogWriter",
+    "check_log",
+    "encode_line",
+    "format_instant",
+    "format_json",
+    "format_text",
     "last_results",
-    "line_of",
-    "passing_log",
-    "read_back",
+    "recover",
+    "to_events",
+    "volatile_log",
 ]

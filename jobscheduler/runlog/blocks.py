@@ -14,7 +14,7 @@ BLOCK = 256 * 1024
 _LINE = 32 * 1024  # longer than nearly every line
 
 
-def blocks_back(descriptor: int, size: int) -> Iterator[bytes]:
+def blocks_reversed(descriptor: int, size: int) -> Iterator[bytes]:
     """Yield the first `size` bytes of a file as blocks of whole lines, the last block first.
 
     A last line without its end, cut by a crash or just being written, is left out. It ends early when the file has
@@ -34,7 +34,7 @@ def blocks_back(descriptor: int, size: int) -> Iterator[bytes]:
             end = _after_line_before(descriptor, start)
 
 
-def blocks_forward(descriptor: int, size: int) -> Iterator[bytes]:
+def blocks(descriptor: int, size: int) -> Iterator[bytes]:
     """Yield the first `size` bytes of a file as blocks of whole lines, the first block first; else like `blocks_back`.
 
     The rest of what was too long for a block comes as if it were a line.

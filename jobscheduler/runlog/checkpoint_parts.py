@@ -10,15 +10,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from jobscheduler.model import EPOCH, Full, Spans
-from jobscheduler.runlog.format import instant_text
-from jobscheduler.util.spans import spans_in, without
+from jobscheduler.model import EPOCH, FullCheckpoint, TimeSpans
+from jobscheduler.runlog.format import format_instant
+from jobscheduler.util.spans import spans_in, subtract
 
-OPEN = frozenset({"down", "asleep", "stalled", "clock"})
+REOPENABLE_REASONS = frozenset({"down", "asleep", "stalled", "clock"})
 """Why slots may be missed of which it may turn out that their time has not come yet."""
 
-_A_VALUE = 2000  # characters: a little less than what a value may have
-_VALUES = 7  # in one line
+_MAX_VALUE_CHARS = 2000  # characters: a little less than what a value may have
+_MAX_VALUES = 7  # in one line
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 Pairs = tuple[tuple[str, str], ...]
@@ -28,24 +28,24 @@ Missed = tuple[datetime, datetime, float]
 # --- writing ---------------------------------------------------------------------------------------------
 
 
-def parts_of(full: Full) -> Iterator[Pairs]:
+def to_fields(full: FullCheckpoint) -> Iterator[Pairs]:
     """Yield the pairs of each line of a full checkpoint but the last."""
     yield from _rows("jobs", (_job_text(full, job_id, digits) for job_id, digits in full.hashes.items()))
-    yield from _rows("over", _spans_text(full.over))
-    yield from _rows("again", _spans_text(full.again))
+    yield from _rows("over", _spans_text(full.decided_ahead))
+    yield from _rows("again", _spans_text(full.reopened))
     missed = ((job_id, one) for job_id, many in full.missed.items() for one in many)
-    yield from _rows("missed", (f"{job_id},{exact(a)},{exact(b)},{age:.3f}" for job_id, (a, b, age) in missed))
+    yield from _rows("missed", (f"{job_id},{to_base36(a)},{to_base36(b)},{age:.3f}" for job_id, (a, b, age) in missed))
     gone = ((job_id, since) for job_id, since in full.since.items() if job_id not in full.hashes)
-    yield from _rows("gone", (f"{job_id},{_whole(since)}" for job_id, since in gone))
+    yield from _rows("gone", (f"{job_id},{_whole_seconds(since)}" for job_id, since in gone))
 
 
-def _job_text(full: Full, job_id: str, digits: str) -> str:
+def _job_text(full: FullCheckpoint, job_id: str, digits: str) -> str:
     since = full.since.get(job_id)
-    return f"{job_id},{digits}" if since is None else f"{job_id},{digits},{_whole(since)}"
+    return f"{job_id},{digits}" if since is None else f"{job_id},{digits},{_whole_seconds(since)}"
 
 
-def _spans_text(spans: Mapping[str, Spans]) -> Iterator[str]:
-    return (f"{job_id},{exact(first)},{exact(last)}" for job_id, many in spans.items() for first, last in many)
+def _spans_text(spans: Mapping[str, TimeSpans]) -> Iterator[str]:
+    return (f"{job_id},{to_base36(first)},{to_base36(last)}" for job_id, many in spans.items() for first, last in many)
 
 
 def _rows(key: str, texts: Iterable[str]) -> Iterator[Pairs]:
@@ -53,7 +53,7 @@ def _rows(key: str, texts: Iterable[str]) -> Iterator[Pairs]:
     values: list[str] = []
     for value in _values(texts):
         values.append(value)
-        if len(values) == _VALUES:
+        if len(values) == _MAX_VALUES:
             yield _numbered(key, values)
             values = []
     if values:
@@ -64,7 +64,7 @@ def _values(texts: Iterable[str]) -> Iterator[str]:
     held: list[str] = []
     size = 0
     for text in texts:
-        if size + len(text) > _A_VALUE:
+        if size + len(text) > _MAX_VALUE_CHARS:
             yield ";".join(held)
             held, size = [], 0
         held.append(text)
@@ -77,12 +77,12 @@ def _numbered(key: str, values: Sequence[str]) -> Pairs:
     return tuple((key if number == 1 else f"{key}_{number}", value) for number, value in enumerate(values, 1))
 
 
-def exact(at: datetime) -> str:
+def to_base36(at: datetime) -> str:
     """Write an instant to the microsecond where it has any: a checkpoint must not claim more than it means."""
-    return instant_text(at) if at.microsecond % 1000 == 0 else at.isoformat().replace("+00:00", "Z")
+    return format_instant(at) if at.microsecond % 1000 == 0 else at.isoformat().replace("+00:00", "Z")
 
 
-def _whole(at: datetime) -> str:
+def _whole_seconds(at: datetime) -> str:
     """Write the second that an instant lies in: earlier rather than later."""
     number = int((at - EPOCH).total_seconds() // 1)
     digits, left = "", abs(number)
@@ -96,7 +96,7 @@ def _whole(at: datetime) -> str:
 
 
 @dataclass
-class State:
+class CheckpointState:
     """A full checkpoint while what comes after it is applied; `up` is what the latest mark says of the boot's age."""
 
     host: str
@@ -104,18 +104,18 @@ class State:
     up: float
     hashes: dict[str, str] = field(default_factory=dict)
     since: dict[str, datetime] = field(default_factory=dict)
-    over: dict[str, Spans] = field(default_factory=dict)
-    again: dict[str, Spans] = field(default_factory=dict)
+    over: dict[str, TimeSpans] = field(default_factory=dict)
+    again: dict[str, TimeSpans] = field(default_factory=dict)
     missed: dict[str, list[Missed]] = field(default_factory=dict)
 
-    def full(self) -> Full:
+    def full(self) -> FullCheckpoint:
         """Return it as of the latest mark: what was missed is told by its age."""
         missed = {
             job_id: tuple((first, last, max(0.0, self.up - at)) for first, last, at in many)
             for job_id, many in self.missed.items()
             if many
         }
-        return Full(self.host, self.floor, self.hashes, self.since, self.over, self.again, missed)
+        return FullCheckpoint(self.host, self.floor, self.hashes, self.since, self.over, self.again, missed)
 
     def apply(self, line: Mapping[str, str]) -> None:
         """Take a line into it. Raises ValueError, KeyError for one that is not as it should be."""
@@ -123,15 +123,15 @@ class State:
         if word == "service.alive":
             self.up = float(line.get("up", self.up))
         elif word in {"job.added", "job.updated"} and "hash" in line:
-            self._define(job_id, line["hash"], datetime.fromisoformat(line["time"]))
+            self._set_definition(job_id, line["hash"], datetime.fromisoformat(line["time"]))
         elif word == "job.removed":
             self.hashes.pop(job_id, None)
         elif word == "job.decided":
             self._take_decided(line, job_id)
         elif "scheduled" in line:
-            self._take_slot(line, job_id)
+            self._add_slot(line, job_id)
 
-    def _define(self, job_id: str, digits: str, at: datetime) -> None:
+    def _set_definition(self, job_id: str, digits: str, at: datetime) -> None:
         self.since.setdefault(job_id, at if job_id not in self.hashes else self.floor)
         if digits.startswith("-"):  # it is disabled
             self.hashes.pop(job_id, None)
@@ -144,26 +144,26 @@ class State:
             before = known.get(job_id, ()) if "part" in line else ()
             known[job_id] = (*before, *spans_in(line.get(key, "")))
 
-    def _take_slot(self, line: Mapping[str, str], job_id: str) -> None:
+    def _add_slot(self, line: Mapping[str, str], job_id: str) -> None:
         first = datetime.fromisoformat(line["scheduled"])
-        if line["word"] == "MISSED" and line.get("reason") in OPEN and "corrects" not in line:
+        if line["word"] == "MISSED" and line.get("reason") in REOPENABLE_REASONS and "corrects" not in line:
             last = datetime.fromisoformat(line.get("last", line["scheduled"]))
             self.missed.setdefault(job_id, []).append((first, last, self.up))
         elif "corrects" in line:
-            self._close(job_id, first)
+            self._close_slot(job_id, first)
 
-    def _close(self, job_id: str, slot: datetime) -> None:
+    def _close_slot(self, job_id: str, slot: datetime) -> None:
         """Take note that a slot that was missed has begun, or waits to begin, after all."""
         if job_id in self.again:
-            self.again[job_id] = without(self.again[job_id], [(slot, slot)])
+            self.again[job_id] = subtract(self.again[job_id], [(slot, slot)])
         self.missed[job_id] = [
             (*span, at)
             for first, last, at in self.missed.get(job_id, ())
-            for span in without([(first, last)], [(slot, slot)])
+            for span in subtract([(first, last)], [(slot, slot)])
         ]
 
 
-def state_of(last: Mapping[str, str], parts: Iterable[Mapping[str, str]]) -> State:
+def from_fields(last: Mapping[str, str], parts: Iterable[Mapping[str, str]]) -> CheckpointState:
     """Read a full checkpoint back from the pairs of its last line and of the lines before it.
 
     Raises:
@@ -171,7 +171,7 @@ def state_of(last: Mapping[str, str], parts: Iterable[Mapping[str, str]]) -> Sta
 
     """
     up = float(last.get("up", "0"))
-    state = State(last.get("host", ""), datetime.fromisoformat(last["since"]), up)
+    state = CheckpointState(last.get("host", ""), datetime.fromisoformat(last["since"]), up)
     for part in parts:
         for key, value in part.items():
             read = _READERS.get(key.partition("_")[0])
@@ -181,25 +181,25 @@ def state_of(last: Mapping[str, str], parts: Iterable[Mapping[str, str]]) -> Sta
     return state
 
 
-def _read_job(state: State, job_id: str, digits: str, since: str | None = None) -> None:
+def _read_job(state: CheckpointState, job_id: str, digits: str, since: str | None = None) -> None:
     state.hashes[job_id] = digits
     if since is not None:
-        state.since[job_id] = _second(since)
+        state.since[job_id] = _parse_second(since)
 
 
-def _read_gone(state: State, job_id: str, since: str) -> None:
-    state.since[job_id] = _second(since)
+def _read_gone(state: CheckpointState, job_id: str, since: str) -> None:
+    state.since[job_id] = _parse_second(since)
 
 
-def _read_over(state: State, job_id: str, first: str, last: str) -> None:
+def _read_over(state: CheckpointState, job_id: str, first: str, last: str) -> None:
     state.over[job_id] = (*state.over.get(job_id, ()), (datetime.fromisoformat(first), datetime.fromisoformat(last)))
 
 
-def _read_again(state: State, job_id: str, first: str, last: str) -> None:
+def _read_again(state: CheckpointState, job_id: str, first: str, last: str) -> None:
     state.again[job_id] = (*state.again.get(job_id, ()), (datetime.fromisoformat(first), datetime.fromisoformat(last)))
 
 
-def _read_missed(state: State, job_id: str, first: str, last: str, age: str) -> None:
+def _read_missed(state: CheckpointState, job_id: str, first: str, last: str, age: str) -> None:
     span = datetime.fromisoformat(first), datetime.fromisoformat(last)
     state.missed.setdefault(job_id, []).append((*span, state.up - float(age)))
 
@@ -213,7 +213,7 @@ _READERS: Mapping[str, Callable[..., None]] = {
 }
 
 
-def _second(text: str) -> datetime:
+def _parse_second(text: str) -> datetime:
     with suppress(OverflowError):
         return EPOCH.astimezone(UTC) + timedelta(seconds=int(text, 36))
     raise ValueError(text)

@@ -11,18 +11,18 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from jobscheduler.runlog.checkpoints import NAME, begun_of, waits_of
-from jobscheduler.runlog.reader import Line, files_of, lines_back, slots_of
+from jobscheduler.runlog.checkpoints import NAME, parse_in_flight, parse_pending
+from jobscheduler.runlog.reader import Line, lines_newest_first, log_files, slot_range
 
-_EVER = datetime(1, 1, 1, tzinfo=UTC)
+_ALL_TIME = datetime(1, 1, 1, tzinfo=UTC)
 
 
-class Decided:
+class DecidedSlots:
     """The latest decided slot of each job, as far back as the log has been read. May be asked from any thread."""
 
     def __init__(self, path: Path, backups: int) -> None:
         """`backups` is how many rotated files there may be."""
-        self._lines = lines_back(files_of(path, backups))
+        self._lines = lines_newest_first(log_files(path, backups))
         self._oldest = path.with_name(f"{path.name}.{backups}") if backups else path
         self._lock = threading.Lock()
         self._latest: dict[str, datetime] = {}
@@ -51,24 +51,24 @@ class Decided:
             line = next(self._lines, None)
             if line is None:
                 if not self._oldest.exists():  # no rotation has thrown anything away
-                    self._reach = _EVER
+                    self._reach = _ALL_TIME
                 return
             with suppress(ValueError, KeyError):  # a line that says nothing
-                self._take(line)
+                self._add(line)
 
-    def _take(self, line: Line) -> None:
+    def _add(self, line: Line) -> None:
         is_mark = line["word"] == NAME
         self._has_last = is_mark and (self._has_last or "settled" in line)
         if is_mark and not self._has_last:
             return  # a part of a mark whose last line was lost: what waited then may have no line that tells of it
         if not is_mark:
             is_decided = "job_id" in line and "starts" not in line
-            found = [(line["job_id"], last) for _, last in slots_of(line)] if is_decided else []
+            found = [(line["job_id"], last) for _, last in slot_range(line)] if is_decided else []
         else:
-            begun = [(one.job_id, one.scheduled) for one in begun_of(line) if one.scheduled is not None]
-            found = [*begun, *waits_of(line)]
+            begun = [(one.job_id, one.scheduled) for one in parse_in_flight(line) if one.scheduled is not None]
+            found = [*begun, *parse_pending(line)]
             if "settled" in line:
                 upto = max(datetime.fromisoformat(line[key]) for key in ("settled", "ahead") if key in line)
                 self._reach = min(self._reach, upto)
         for job_id, slot in found:
-            self._latest[job_id] = max(slot, self._latest.get(job_id, _EVER))
+            self._latest[job_id] = max(slot, self._latest.get(job_id, _ALL_TIME))

@@ -10,16 +10,16 @@ from contextlib import suppress
 from pathlib import Path
 
 from jobscheduler.runlog.open_file import open_log
-from jobscheduler.util.file_locks import Held, LockFile, Locks, name_for
+from jobscheduler.util.file_locks import LockFile, LockHeld, Locks, lock_name
 
-CUT = b" [cut short]"
+TRUNCATED_MARKER = b" [cut short]"
 """What is put behind a line that a crash cut short, so that nobody takes what is left of it for the whole."""
 
 _BLOCK = 4096
 """As much of a file as a full disk still has for it, at least, if it has any of it; most file systems' block."""
 
 
-class LogTaken(OSError):
+class LogInUse(OSError):
     """Another service writes this log; `holder` is its pid, 0 if that is unknown."""
 
     def __init__(self, holder: int) -> None:
@@ -42,7 +42,7 @@ class LogFile:
         """`on_beginning` is called, on the thread that writes, when a further file is begun and a mark wanted in it."""
         self.path = path
         self.rotation_error: OSError | None = None
-        self._on_beginning = on_beginning
+        self._on_new_file = on_beginning
         self._max_bytes = max_bytes
         self._backups = backups
         self._descriptor = -1
@@ -60,7 +60,7 @@ class LogFile:
             OSError: nothing could be written.
 
         """
-        self.follow()
+        self.reopen_if_replaced()
         if self._size and self._size + len(data) > self._limit and self._may_rotate:
             self._rotate(is_mark=is_mark)
         if len(data) > self._max_bytes and not is_mark:
@@ -81,7 +81,7 @@ class LogFile:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return whole
 
-    def squeeze_in(self, room: int, lines: Callable[[int], bytes]) -> int:
+    def overwrite_tail(self, room: int, lines: Callable[[int], bytes]) -> int:
         """Write lines of at most `room` bytes on a disk that takes no more: in the place of the last ones there.
 
         How many those are is given to `lines` and returned. Only within the file's last block, which stays its own.
@@ -90,7 +90,7 @@ class LogFile:
             OSError: there is no room in that way either.
 
         """
-        self.follow()
+        self.reopen_if_replaced()
         start = max(0, self._size - 1) // _BLOCK * _BLOCK
         last = os.pread(self._descriptor, self._size - start, start)
         keep = last.rfind(b"\n", 0, max(0, _BLOCK - room)) + 1
@@ -127,8 +127,8 @@ class LogFile:
 
         """
         try:
-            self.follow()
-        except LogTaken as taken:
+            self.reopen_if_replaced()
+        except LogInUse as taken:
             return taken.holder
         return None
 
@@ -142,7 +142,7 @@ class LogFile:
             os.close(self._descriptor)
         self._descriptor = -1
 
-    def follow(self) -> None:
+    def reopen_if_replaced(self) -> None:
         """Make sure that what is open stands under the name; notice when it was emptied, as copytruncate does.
 
         Raises:
@@ -165,10 +165,10 @@ class LogFile:
     def _begin(self, *, is_mark: bool) -> None:
         """Take note that the file has no mark; ask for one unless that is what comes next."""
         self._limit = self._max_bytes
-        if self._on_beginning is not None:
+        if self._on_new_file is not None:
             self._may_rotate = False
             if not is_mark:
-                self._on_beginning()
+                self._on_new_file()
 
     def _open(self) -> None:
         """Open what stands under the name, or make it, and lock the log, so that a second service finds it taken.
@@ -177,17 +177,17 @@ class LogFile:
         """
         descriptor = open_log(self.path)
         try:
-            self._take(descriptor)
+            self._acquire(descriptor)
             size = os.fstat(descriptor).st_size
             if size and os.pread(descriptor, 1, size - 1) != b"\n":
-                size += os.write(descriptor, CUT + b"\n")
+                size += os.write(descriptor, TRUNCATED_MARKER + b"\n")
         except OSError:
             os.close(descriptor)
             raise
         self._close()
         self._descriptor, self._size = descriptor, size
 
-    def _take(self, descriptor: int) -> None:
+    def _acquire(self, descriptor: int) -> None:
         """Lock the log, once: by a file beside it, which containers share, and by its inode where the user's locks are.
 
         Not the log itself, which its group may open, and so lock.
@@ -199,14 +199,14 @@ class LogFile:
         if self._locks:
             return
         real = Path(os.path.realpath(self.path))
-        for one in (LockFile(real.parent, f".{real.name}.lock"), Locks(name_for("log", os.fstat(descriptor)))):
+        for one in (LockFile(real.parent, f".{real.name}.lock"), Locks(lock_name("log", os.fstat(descriptor)))):
             try:
-                one.take()
+                one.acquire()
             except OSError:  # there can be no lock file in that directory
                 continue
-            except Held as held:
+            except LockHeld as held:
                 self._release()
-                raise LogTaken(held.pid) from None
+                raise LogInUse(held.pid) from None
             self._locks.append(one)
 
     def _release(self) -> None:

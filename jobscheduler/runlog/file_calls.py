@@ -14,11 +14,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-PATIENCE = 0.9
+CALL_TIMEOUT_S = 0.9
 """How long a call may go on before its thread is given up, in seconds."""
 
 
-class Relieved(Exception):
+class Superseded(Exception):
     """The call was given up, and its thread with it: another one writes now."""
 
 
@@ -37,11 +37,11 @@ class FileCalls:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._going: _Call | None = None
+        self._current: _Call | None = None
         self._given_up: _Call | None = None
-        self._seen: tuple[_Call | None, float] = (None, 0.0)
+        self._checked_at: tuple[_Call | None, float] = (None, 0.0)
 
-    def make(self, function: Callable[[], int | None]) -> int:
+    def call(self, function: Callable[[], int | None]) -> int:
         """Make a call, on the writer's thread; return how many bytes it appended.
 
         Raises:
@@ -49,45 +49,45 @@ class FileCalls:
             OSError: what it raises.
 
         """
-        call = self._going = _Call()
+        call = self._current = _Call()
         try:
             call.written = function() or 0
         finally:
-            self._leave(call)
+            self._finish(call)
         return call.written
 
-    def _leave(self, call: _Call) -> None:
+    def _finish(self, call: _Call) -> None:
         with self._lock:
-            if self._going is call:
-                self._going = None
+            if self._current is call:
+                self._current = None
                 return
             call.has_ended = True
-        raise Relieved
+        raise Superseded
 
-    def look(self, now: float) -> bool:
+    def check(self, now: float) -> bool:
         """Give up the present call if it is that of a look `PATIENCE` before `now`; tell whether it was.
 
         To be called again and again (monotonic seconds).
         """
         with self._lock:
-            going, (seen, since) = self._going, self._seen
+            going, (seen, since) = self._current, self._checked_at
             if going is None or going is not seen:
-                self._seen = going, now
+                self._checked_at = going, now
                 return False
-            if now - since < PATIENCE:
+            if now - since < CALL_TIMEOUT_S:
                 return False
-            self._going, self._given_up = None, going
+            self._current, self._given_up = None, going
             return True
 
-    def is_going(self) -> bool:
+    def is_active(self) -> bool:
         """Tell whether a call is being made at this moment."""
-        return self._going is not None
+        return self._current is not None
 
     def is_silent(self) -> bool:
         """Tell whether a call was given up of which the result was not taken yet."""
         return self._given_up is not None
 
-    def take(self) -> int | None:
+    def take_over(self) -> int | None:
         """Take the result of the call that was given up: the bytes it appended; None if it has not come back."""
         call = self._given_up
         if call is None:

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from jobscheduler.runlog.blocks import blocks_back, lines_of, lines_with
-from jobscheduler.runlog.format import instant_text
-from jobscheduler.runlog.parse import object_of, parse_line
+from jobscheduler.runlog.blocks import blocks_reversed, lines_of, lines_with
+from jobscheduler.runlog.format import format_instant
+from jobscheduler.runlog.parse import parse_line, to_json_object
 
-SLACK = timedelta(hours=3)
+CLOCK_SLACK = timedelta(hours=3)
 """By how much a line may be earlier than the ones before it."""
 
 _TIME = re.compile(rb'(?:\{"time": ?")?(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z)')
@@ -26,20 +26,20 @@ File = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class LogFilter:
     """Which lines are wanted: of one job, with one of these words (statuses or events), of a time (both inclusive).
 
     What is None or empty excludes nothing. `words` are exact; those of records are in `parsing.RECORDS`.
     """
 
     job_id: str | None = None
-    words: frozenset[str] = frozenset()
+    kinds: frozenset[str] = frozenset()
     since: datetime | None = None
     until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class LogLine:
     """One line: its keys and values as text (`time`, `word` and its pairs), and its bytes."""
 
     pairs: dict[str, str]
@@ -48,22 +48,22 @@ class Found:
     @property
     def object(self) -> dict[str, Any]:
         """The line as an object of the JSON format, values with their types."""
-        return object_of(self.raw)
+        return to_json_object(self.raw)
 
 
-class Sieve:
+class LineMatcher:
     """Tells what is wanted, by the bytes as far as possible."""
 
-    def __init__(self, wanted: Wanted) -> None:
+    def __init__(self, wanted: LogFilter) -> None:
         self._wanted = wanted
         self._needles = [
-            *([_needles("job_id", wanted.job_id)] if wanted.job_id is not None else []),
-            *([tuple(word.encode() for word in sorted(wanted.words))] if wanted.words else []),
+            *([_byte_patterns("job_id", wanted.job_id)] if wanted.job_id is not None else []),
+            *([tuple(word.encode() for word in sorted(wanted.kinds))] if wanted.kinds else []),
         ]
         self._since = _bytes(wanted.since)
         self._until = _bytes(wanted.until)
-        self._long_before = _bytes(wanted.since, -SLACK)
-        self._long_after = _bytes(wanted.until, SLACK)
+        self._long_before = _bytes(wanted.since, -CLOCK_SLACK)
+        self._long_after = _bytes(wanted.until, CLOCK_SLACK)
 
     def lines(self, block: bytes) -> list[bytes]:
         """Return the lines of a block that may be wanted, as far as that is quickly told."""
@@ -77,28 +77,28 @@ class Sieve:
             lines = [line for line in lines if any(needle in line for needle in needles)]
         return lines
 
-    def of(self, lines: Iterable[bytes]) -> Iterator[Found]:
+    def of(self, lines: Iterable[bytes]) -> Iterator[LogLine]:
         """Yield those of these lines that are wanted."""
         for raw in lines:
             if self._is_in_time(raw):
                 pairs = parse_line(raw)
                 if pairs is not None and self._is_wanted(pairs):
-                    yield Found(pairs, raw)
+                    yield LogLine(pairs, raw)
 
-    def is_earlier(self, block: bytes) -> bool:
+    def block_is_before(self, block: bytes) -> bool:
         """Tell whether everything before the first line of a block is earlier than what is wanted."""
         first = time_of(block)
         return first is not None and self._long_before is not None and first < self._long_before
 
-    def begins_earlier(self, file: File) -> bool:
+    def file_starts_before(self, file: File) -> bool:
         """Tell whether everything before a file is earlier than what is wanted."""
-        return self.is_earlier(head_of(file))
+        return self.block_is_before(head_of(file))
 
-    def is_all_later(self, file: File) -> bool:
+    def file_is_after(self, file: File) -> bool:
         """Tell whether a file begins and ends later than what is wanted."""
         if self._long_after is None:
             return False
-        last = next((lines_of(block)[-1] for block in blocks_back(*file)), b"")
+        last = next((lines_of(block)[-1] for block in blocks_reversed(*file)), b"")
         ends = [time_of(head_of(file)), time_of(last)]
         return all(end is not None and end > self._long_after for end in ends)
 
@@ -113,20 +113,20 @@ class Sieve:
         wanted = self._wanted
         if wanted.job_id is not None and pairs.get("job_id") != wanted.job_id:
             return False
-        if wanted.words and pairs["word"] not in wanted.words:
+        if wanted.kinds and pairs["word"] not in wanted.kinds:
             return False
         at = datetime.fromisoformat(pairs["time"])
         return (wanted.since is None or wanted.since <= at) and (wanted.until is None or at <= wanted.until)
 
 
-def _needles(key: str, value: str) -> tuple[bytes, ...]:
+def _byte_patterns(key: str, value: str) -> tuple[bytes, ...]:
     """How a pair stands in a line of either format; the value is an id, which needs no quotes."""
     return tuple(text.encode("utf-8", "replace") for text in (f"{key}={value}", f'"{key}": "{value}"'))
 
 
-def time_text(at: datetime) -> bytes:
+def time_prefix(at: datetime) -> bytes:
     """Return how an instant stands at the beginning of a line."""
-    return instant_text(at.astimezone(UTC), exact=True).encode()
+    return format_instant(at.astimezone(UTC), exact=True).encode()
 
 
 def _bytes(at: datetime | None, later: timedelta = timedelta(0)) -> bytes | None:
@@ -137,7 +137,7 @@ def _bytes(at: datetime | None, later: timedelta = timedelta(0)) -> bytes | None
     if at is None:
         return None
     try:
-        return time_text(at.astimezone(UTC) + later)
+        return time_prefix(at.astimezone(UTC) + later)
     except OverflowError:
         return None
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from jobscheduler.model import Entry, Event, Record, Value, log_key
+from jobscheduler.model import Event, LogEntry, LogValue, Record, log_key
 
 MAX_LINE = 16 * 1024
 """The longest line, in bytes."""
@@ -22,10 +22,10 @@ MAX_VALUE = 2048
 _PLAIN = re.compile(r"[A-Za-z0-9!#$%&()*+,./:;<>?@^_{|}~\[\]-]+")
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 _PRIORITY = {"INFO": b"<6>", "SUCCESS": b"<6>", "WARNING": b"<4>", "SKIPPED": b"<5>", "MISSED": b"<4>"}
-_LOUDEST = b"<3>"
+_MAX_PRIORITY = b"<3>"
 
 
-def instant_text(at: datetime, *, exact: bool = False) -> str:
+def format_instant(at: datetime, *, exact: bool = False) -> str:
     """Write an instant in UTC; milliseconds are left out where they are zero, unless `exact`."""
     if at.tzinfo is not UTC:
         at = at.astimezone(UTC)
@@ -40,43 +40,43 @@ def _second_text(at: datetime) -> str:
     return at.isoformat()[:-6] + "Z"
 
 
-def as_text(entry: Entry) -> str:
+def format_text(entry: LogEntry) -> str:
     """Return the line of an entry in the form that people read, without its end."""
     word = entry.status.value if isinstance(entry, Record) else f"{entry.level.value} {entry.name}"
     pairs = [f"{key}={_text_of(value)}" for key, value in _pairs(entry).items()]
-    return " ".join((instant_text(entry.at, exact=True), word, *pairs))
+    return " ".join((format_instant(entry.at, exact=True), word, *pairs))
 
 
-def as_json(entry: Entry) -> str:
+def format_json(entry: LogEntry) -> str:
     """Return the line of an entry as one JSON object, without its end."""
-    head: dict[str, Value] = {"time": instant_text(entry.at, exact=True)}
+    head: dict[str, LogValue] = {"time": format_instant(entry.at, exact=True)}
     if isinstance(entry, Record):
         head["status"] = entry.status.value
     else:
         head |= {"level": entry.level.value, "event": entry.name}
-    pairs = {key: _native(value) for key, value in _pairs(entry).items()}
+    pairs = {key: _json_value(value) for key, value in _pairs(entry).items()}
     return json.dumps(head | pairs | head, ensure_ascii=True)  # head comes first, and no pair takes its place
 
 
-def _pairs(entry: Entry) -> dict[str, Value]:
+def _pairs(entry: LogEntry) -> dict[str, LogValue]:
     """The keys and values of a line. A key stands there once: a detail takes the place of nothing that comes first."""
-    found: dict[str, Value] = {}
-    for key, value in entry.pairs():
+    found: dict[str, LogValue] = {}
+    for key, value in entry.fields():
         found.setdefault(log_key(key), value)
     return found
 
 
-def _text_of(value: Value) -> str:
+def _text_of(value: LogValue) -> str:
     for kind, write in _TEXTS.items():
         if isinstance(value, kind):
             return write(value)
     return _quoted(str(value))
 
 
-def _native(value: Value) -> Value:
+def _json_value(value: LogValue) -> LogValue:
     match value:
         case datetime():
-            return instant_text(value)
+            return format_instant(value)
         case float():
             return round(value, 3) if math.isfinite(value) else str(value)  # JSON has no NaN
         case str():
@@ -107,7 +107,7 @@ def _escaped(found: re.Match[str]) -> str:
 
 _TEXTS: Mapping[type, Callable[[Any], str]] = {
     str: lambda text: _quoted(_clipped(text)),
-    datetime: instant_text,
+    datetime: format_instant,
     float: lambda number: float.__format__(number, ".3f"),
     bool: lambda truth: "true" if truth else "false",
     int: int.__repr__,
@@ -118,7 +118,7 @@ Numbers are not quoted, so they are written by these types themselves, whatever 
 """
 
 
-def line_of(entry: Entry, form: Callable[[Entry], str]) -> bytes:
+def encode_line(entry: LogEntry, form: Callable[[LogEntry], str]) -> bytes:
     """Return the bytes of a line; one that would be too long loses its longest values' beginnings."""
     line = form(entry).encode("utf-8", "backslashreplace")
     allowed = MAX_VALUE
@@ -128,8 +128,8 @@ def line_of(entry: Entry, form: Callable[[Entry], str]) -> bytes:
     return line + b"\n"
 
 
-def _shortened(entry: Entry, allowed: int) -> Entry:
-    def cut(value: Value) -> Value:
+def _shortened(entry: LogEntry, allowed: int) -> LogEntry:
+    def cut(value: LogValue) -> LogValue:
         return "…" + value[-allowed:] if isinstance(value, str) and len(value) > allowed else value
 
     if isinstance(entry, Event):
@@ -138,6 +138,6 @@ def _shortened(entry: Entry, allowed: int) -> Entry:
     return replace(entry, output=output, details=tuple((key, cut(value)) for key, value in entry.details))
 
 
-def priority_of(entry: Entry) -> bytes:
+def syslog_priority(entry: LogEntry) -> bytes:
     """Return the syslog priority of an entry, as systemd takes it at the start of a line (sd-daemon(3))."""
-    return _PRIORITY.get(entry.status.value if isinstance(entry, Record) else entry.level.value, _LOUDEST)
+    return _PRIORITY.get(entry.status.value if isinstance(entry, Record) else entry.level.value, _MAX_PRIORITY)

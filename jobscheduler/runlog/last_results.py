@@ -7,11 +7,11 @@ from datetime import datetime
 from pathlib import Path
 
 from jobscheduler.model import Status
-from jobscheduler.runlog.format import instant_text
+from jobscheduler.runlog.format import format_instant
 from jobscheduler.runlog.parse import parse_line
-from jobscheduler.runlog.reader import files_of, raw_lines
+from jobscheduler.runlog.reader import iter_lines_reversed, log_files
 
-FAR = 64 * 1024 * 1024
+MAX_SCAN_BYTES = 64 * 1024 * 1024
 """So many bytes are read back at most: a job that runs once a year is not worth more."""
 
 _RESULT = re.compile(
@@ -20,7 +20,7 @@ _RESULT = re.compile(
 """How the lines begin that matter, in either format. A job's id needs no quoting in any."""
 
 
-def last_results(path: Path, backups: int, before: datetime, far: int = FAR) -> dict[str, Status]:
+def last_results(path: Path, backups: int, before: datetime, far: int = MAX_SCAN_BYTES) -> dict[str, Status]:
     """Return the last result that each job had before an instant, as far as the last `far` bytes of the log tell.
 
     `backups` is how many rotated files there may be.
@@ -29,10 +29,10 @@ def last_results(path: Path, backups: int, before: datetime, far: int = FAR) -> 
         OSError: a file is there and cannot be read.
 
     """
-    limit = instant_text(before, exact=True).encode()
+    limit = format_instant(before, exact=True).encode()
     results: dict[str, Status] = {}
-    for file in files_of(path, backups):
-        for raw in raw_lines(file):
+    for file in log_files(path, backups):
+        for raw in iter_lines_reversed(file):
             far -= len(raw) + 1
             if far < 0:
                 return results

@@ -11,12 +11,12 @@ import os
 import stat
 from pathlib import Path
 
-from jobscheduler.util.path_walk import Step, Way, absolute
-from jobscheduler.util.trust import Distrust, Judge, quoted
+from jobscheduler.util.path_walk import PathStep, PathWalk, absolute_path
+from jobscheduler.util.trust import TrustJudge, TrustProblem, quoted
 
 _FLAGS = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
 _MODE = 0o640
-_OTHER = "name another with `--log-file FILE`"
+_OTHER_LOG_HELP = "name another with `--log-file FILE`"
 
 _KINDS = (
     (stat.S_ISDIR, "a directory"),
@@ -43,8 +43,8 @@ def open_log(path: Path) -> int:
         OSError: it cannot be opened or made.
 
     """
-    judge = Judge()
-    with Way(judge, may_group=True) as way:
+    judge = TrustJudge()
+    with PathWalk(judge, may_group=True) as way:
         folder = _folder(way, judge, path)
         found = _file(way, judge, path)
         if found is not None:
@@ -53,7 +53,7 @@ def open_log(path: Path) -> int:
         return os.open(path.name, flags, _MODE, dir_fd=folder.descriptor)
 
 
-def examine(path: Path, backups: int) -> None:
+def check_log(path: Path, backups: int) -> None:
     """Judge the log file and its rotated copies, which are read as the account of the time before.
 
     Raises:
@@ -62,22 +62,22 @@ def examine(path: Path, backups: int) -> None:
 
     """
     if path.is_dir():
-        raise _irregular(path, stat.S_IFDIR)
+        raise _not_regular(path, stat.S_IFDIR)
     for file in (path, *(path.with_name(f"{path.name}.{number}") for number in range(1, backups + 1))):
-        judge = Judge()
-        with Way(judge, may_group=True) as way:
+        judge = TrustJudge()
+        with PathWalk(judge, may_group=True) as way:
             _folder(way, judge, file)
             _file(way, judge, file)
 
 
-def _folder(way: Way, judge: Judge, path: Path) -> Step:
+def _folder(way: PathWalk, judge: TrustJudge, path: Path) -> PathStep:
     """Walk to the log's directory, which its group may not write either."""
-    folder = way.go(os.path.dirname(absolute(path)), is_directory=True)  # noqa: PTH120 - not to be normalised
-    _trust(way.verdict or judge.way(folder.descriptor, folder.found, folder.path))
+    folder = way.walk(os.path.dirname(absolute_path(path)), is_directory=True)  # noqa: PTH120 - not to be normalised
+    _raise_untrusted(way.problem or judge.check_step(folder.descriptor, folder.stat, folder.path))
     return folder
 
 
-def _file(way: Way, judge: Judge, path: Path) -> Step | None:
+def _file(way: PathWalk, judge: TrustJudge, path: Path) -> PathStep | None:
     """Walk on to the file and judge it; None if nothing has its name."""
     folder = way.steps[-1]
     try:
@@ -86,25 +86,25 @@ def _file(way: Way, judge: Judge, path: Path) -> Step | None:
         return None
     found = os.stat(path)  # noqa: PTH116 - what the kernel makes of it, which may be a pipe
     if not stat.S_ISREG(found.st_mode):
-        raise _irregular(path, found.st_mode)
-    end = way.go(path.name)
+        raise _not_regular(path, found.st_mode)
+    end = way.walk(path.name)
     if any(link.path.startswith("/proc/") for link in way.links):
-        raise LogRefused(f"the log file `{path}` is a name for what this process was started with", _OTHER)
-    if not stat.S_ISREG(end.found.st_mode):
-        raise _irregular(path, end.found.st_mode)
-    _trust(way.verdict)
-    verdict = judge.judge(end.descriptor, end.found, end.path)
+        raise LogRefused(f"the log file `{path}` is a name for what this process was started with", _OTHER_LOG_HELP)
+    if not stat.S_ISREG(end.stat.st_mode):
+        raise _not_regular(path, end.stat.st_mode)
+    _raise_untrusted(way.problem)
+    verdict = judge.check(end.descriptor, end.stat, end.path)
     if verdict is not None:
         aside = f"`mv {quoted(end.path)} {quoted(f'{end.path}.untrusted')}` and let the service make a new one"
-        _trust(Distrust(verdict.message, f"{aside}: what it says would be believed"))
+        _raise_untrusted(TrustProblem(verdict.message, f"{aside}: what it says would be believed"))
     return end
 
 
-def _irregular(path: Path, mode: int) -> LogRefused:
+def _not_regular(path: Path, mode: int) -> LogRefused:
     kind = next((name for test, name in _KINDS if test(mode)), "something else")
-    return LogRefused(f"the log file `{path}` is {kind}, not a regular file", _OTHER)
+    return LogRefused(f"the log file `{path}` is {kind}, not a regular file", _OTHER_LOG_HELP)
 
 
-def _trust(verdict: Distrust | None) -> None:
+def _raise_untrusted(verdict: TrustProblem | None) -> None:
     if verdict is not None:
-        raise LogRefused(f"the log cannot be trusted: {verdict.message}", f"{verdict.help}, or {_OTHER}")
+        raise LogRefused(f"the log cannot be trusted: {verdict.message}", f"{verdict.help}, or {_OTHER_LOG_HELP}")

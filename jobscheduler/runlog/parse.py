@@ -10,9 +10,9 @@ from datetime import datetime
 from typing import Any
 
 from jobscheduler.model import Status
-from jobscheduler.runlog.file import CUT
+from jobscheduler.runlog.file import TRUNCATED_MARKER
 
-RECORDS = frozenset(status.value for status in Status)
+RECORD_KINDS = frozenset(status.value for status in Status)
 """What stands second in a line that is the record of a slot or of a run by hand."""
 
 _TEXT = re.compile(r"(\S+) (?:(SUCCESS|FAILURE|SKIPPED|MISSED)|(INFO|WARNING|ERROR) (\S+))(?: (.*))?")
@@ -50,7 +50,7 @@ _TRUTHS = {"true": True, "false": False}
 
 def parse_line(raw: bytes) -> dict[str, str] | None:
     """Take a line of either format apart: `time`, `word` (status or event) and its pairs; None for anything else."""
-    if raw.endswith(CUT):
+    if raw.endswith(TRUNCATED_MARKER):
         return None
     text = raw.decode("utf-8", "replace")
     pairs = _parse_json(text) if text.startswith("{") else _parse_text(text)
@@ -60,7 +60,7 @@ def parse_line(raw: bytes) -> dict[str, str] | None:
         return None
 
 
-def object_of(raw: bytes) -> dict[str, Any]:
+def to_json_object(raw: bytes) -> dict[str, Any]:
     """Return a line that `parse_line` accepts as the object that the JSON format has for it.
 
     A line of the text format does not say of what type its values were: those of the known keys get theirs back,
@@ -68,7 +68,7 @@ def object_of(raw: bytes) -> dict[str, Any]:
     """
     text = raw.decode("utf-8", "replace")
     if text.startswith("{"):
-        return dict(json.loads(text, object_pairs_hook=_first_ones))
+        return dict(json.loads(text, object_pairs_hook=_keep_first))
     found = _TEXT.fullmatch(text)
     pairs = parse_line(raw)
     if found is None or pairs is None:
@@ -91,7 +91,7 @@ def _parse_text(text: str) -> dict[str, str] | None:
 
 def _parse_json(text: str) -> dict[str, str] | None:
     try:
-        found = json.loads(text, object_pairs_hook=_first_ones)
+        found = json.loads(text, object_pairs_hook=_keep_first)
         second = list(found)[1]  # what a line is stands right behind its time; any key may come again among its pairs
         word = found[second if second == "status" else "event"]
         return {**{key: _as_text(value) for key, value in found.items()}, "word": str(word)}
@@ -99,7 +99,7 @@ def _parse_json(text: str) -> dict[str, str] | None:
         return None
 
 
-def _first_ones(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+def _keep_first(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     """An object of these pairs, in which a key that comes again counts as it stood first, as in the text format."""
     found: dict[str, Any] = {}
     for key, value in pairs:

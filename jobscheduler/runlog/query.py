@@ -18,11 +18,11 @@ from itertools import islice
 from pathlib import Path
 
 from jobscheduler.model.corrections import Corrections
-from jobscheduler.runlog.blocks import blocks_back, blocks_forward, lines_with
-from jobscheduler.runlog.filter import File, Found, Sieve, Wanted
-from jobscheduler.runlog.parse import RECORDS, parse_line
+from jobscheduler.runlog.blocks import blocks, blocks_reversed, lines_with
+from jobscheduler.runlog.filter import File, LineMatcher, LogFilter, LogLine
+from jobscheduler.runlog.parse import RECORD_KINDS, parse_line
 
-RECENT = 64 * 1024 * 1024
+RECENT_IDS = 64 * 1024 * 1024
 """How many bytes from the end are looked through for ids of jobs."""
 
 _TRIES = 5
@@ -32,10 +32,10 @@ Progress = Callable[[int, int], object]
 """Told now and then how many bytes of how many have been looked through."""
 
 
-EVERYTHING = Wanted()
+EVERYTHING = LogFilter()
 
 
-def lines_back(path: Path, backups: int, wanted: Wanted = EVERYTHING) -> Iterator[dict[str, str]]:
+def iter_lines_newest_first(path: Path, backups: int, wanted: LogFilter = EVERYTHING) -> Iterator[dict[str, str]]:
     """Yield the wanted lines, newest first: `time`, `word` (status or event) and their pairs, all as text.
 
     `path` is the log file and `backups` how many rotated ones there may be beside it.
@@ -44,16 +44,16 @@ def lines_back(path: Path, backups: int, wanted: Wanted = EVERYTHING) -> Iterato
         OSError: a file is there and cannot be read.
 
     """
-    return (found.pairs for found in back(path, backups, wanted))
+    return (found.pairs for found in iter_newest_first(path, backups, wanted))
 
 
-def back(
+def iter_newest_first(
     path: Path,
     backups: int,
-    wanted: Wanted = EVERYTHING,
+    wanted: LogFilter = EVERYTHING,
     progress: Progress | None = None,
     look: Callable[[bytes], object] = lambda block: None,
-) -> Iterator[Found]:
+) -> Iterator[LogLine]:
     """Yield the wanted lines, newest first; files are open while this goes on, so close it or exhaust it.
 
     `look` is given each block that was read when all of its lines have been taken. An error of `progress` ends it.
@@ -62,34 +62,38 @@ def back(
         OSError: a file is there and cannot be read.
 
     """
-    sieve = Sieve(wanted)
+    sieve = LineMatcher(wanted)
     with opened(path, backups) as files:
-        for block in _told(_blocks_back(files, sieve), files, progress):
+        for block in _line(_blocks_back(files, sieve), files, progress):
             yield from sieve.of(reversed(sieve.lines(block)))
             look(block)
 
 
-def forward(path: Path, backups: int, wanted: Wanted = EVERYTHING, progress: Progress | None = None) -> Iterator[Found]:
+def iter_oldest_first(
+    path: Path, backups: int, wanted: LogFilter = EVERYTHING, progress: Progress | None = None
+) -> Iterator[LogLine]:
     """Yield the wanted lines, oldest first, in bounded memory however many they are; else like `back`.
 
     Raises:
         OSError: a file is there and cannot be read.
 
     """
-    sieve = Sieve(wanted)
+    sieve = LineMatcher(wanted)
     with opened(path, backups) as files:
-        for block in _told(_blocks_forward(files, sieve), files, progress):
+        for block in _line(_blocks_forward(files, sieve), files, progress):
             yield from sieve.of(sieve.lines(block))
 
 
-def last_of(path: Path, backups: int, wanted: Wanted, most: int, progress: Progress | None = None) -> list[Found]:
+def last_entries(
+    path: Path, backups: int, wanted: LogFilter, most: int, progress: Progress | None = None
+) -> list[LogLine]:
     """Return the last `most` wanted lines, oldest first.
 
     Raises:
         OSError: a file is there and cannot be read.
 
     """
-    return list(islice(back(path, backups, wanted, progress), most))[::-1]
+    return list(islice(iter_newest_first(path, backups, wanted, progress), most))[::-1]
 
 
 def corrections(path: Path, backups: int) -> Corrections:
@@ -102,11 +106,11 @@ def corrections(path: Path, backups: int) -> Corrections:
     found = Corrections()
     with opened(path, backups) as files:
         for file in files:
-            for block in blocks_back(*file):
+            for block in blocks_reversed(*file):
                 for raw in lines_with((b"corrects",), block):
                     line = parse_line(raw)
-                    if line is not None and line["word"] in RECORDS:
-                        found.take(line)
+                    if line is not None and line["word"] in RECORD_KINDS:
+                        found.add(line)
     return found
 
 
@@ -121,17 +125,17 @@ def exists(path: Path, backups: int) -> bool:
         return bool(files)
 
 
-def recent_ids(path: Path, backups: int) -> set[str]:
+def recent_job_ids(path: Path, backups: int) -> set[str]:
     """Return the ids of jobs that occur in the last part of the log, as far as that is quickly looked through.
 
     Raises:
         OSError: a file is there and cannot be read.
 
     """
-    left, found = RECENT, set[bytes]()
+    left, found = RECENT_IDS, set[bytes]()
     with opened(path, backups) as files:
         for file in files:
-            for block in blocks_back(*file):
+            for block in blocks_reversed(*file):
                 found.update(_ID.findall(block))
                 left -= len(block)
                 if left < 0:
@@ -141,14 +145,14 @@ def recent_ids(path: Path, backups: int) -> set[str]:
     return {one.decode("ascii") for one in found}
 
 
-def begins_at(path: Path, backups: int) -> datetime | None:
+def oldest_time(path: Path, backups: int) -> datetime | None:
     """Return the time of the oldest line that the log still has; None if there is none.
 
     Raises:
         OSError: a file is there and cannot be read.
 
     """
-    return next((datetime.fromisoformat(one.pairs["time"]) for one in forward(path, backups)), None)
+    return next((datetime.fromisoformat(one.pairs["time"]) for one in iter_oldest_first(path, backups)), None)
 
 
 # --- files -----------------------------------------------------------------------------------------------
@@ -189,28 +193,28 @@ def _identity_at(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def _blocks_back(files: Iterable[File], sieve: Sieve) -> Iterator[bytes]:
+def _blocks_back(files: Iterable[File], sieve: LineMatcher) -> Iterator[bytes]:
     for file in files:
-        if sieve.is_all_later(file):
+        if sieve.file_is_after(file):
             continue
-        for block in blocks_back(*file):
+        for block in blocks_reversed(*file):
             yield block
-            if sieve.is_earlier(block):
+            if sieve.block_is_before(block):
                 return
 
 
-def _blocks_forward(files: Iterable[File], sieve: Sieve) -> Iterator[bytes]:
+def _blocks_forward(files: Iterable[File], sieve: LineMatcher) -> Iterator[bytes]:
     relevant = []
     for file in files:
-        if not sieve.is_all_later(file):
+        if not sieve.file_is_after(file):
             relevant.append(file)
-        if sieve.begins_earlier(file):
+        if sieve.file_starts_before(file):
             break
     for file in reversed(relevant):
-        yield from blocks_forward(*file)
+        yield from blocks(*file)
 
 
-def _told(blocks: Iterable[bytes], files: Iterable[File], progress: Progress | None) -> Iterator[bytes]:
+def _line(blocks: Iterable[bytes], files: Iterable[File], progress: Progress | None) -> Iterator[bytes]:
     done, whole = 0, sum(size for _, size in files)
     for block in blocks:
         if progress is not None:

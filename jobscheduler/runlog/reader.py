@@ -7,16 +7,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from jobscheduler.runlog.blocks import blocks_back, lines_of, lines_with
+from jobscheduler.runlog.blocks import blocks_reversed, lines_of, lines_with
 from jobscheduler.runlog.checkpoints import NAME
-from jobscheduler.runlog.parse import RECORDS, parse_line
+from jobscheduler.runlog.parse import RECORD_KINDS, parse_line
 
-WAITS = "slot.waits"
-BEGINS = frozenset({"run.requested", "run.started"})
+PENDING = "slot.waits"
+STARTED = frozenset({"run.requested", "run.started"})
 
-_WORDS = RECORDS | BEGINS | {NAME, WAITS, "service.stopping", "service.stopped"}
+_KINDS = RECORD_KINDS | STARTED | {NAME, PENDING, "service.stopping", "service.stopped"}
 
-CHANGES = frozenset({NAME, WAITS, "run.started", "job.decided", "job.added", "job.updated", "job.removed"}) | RECORDS
+CHANGES = (
+    frozenset({NAME, PENDING, "run.started", "job.decided", "job.added", "job.updated", "job.removed"}) | RECORD_KINDS
+)
 """The words of lines that may change what a full checkpoint says."""
 
 _NEEDLES = tuple(
@@ -26,12 +28,12 @@ _NEEDLES = tuple(
 Line = Mapping[str, str]
 
 
-def files_of(path: Path, backups: int) -> list[Path]:
+def log_files(path: Path, backups: int) -> list[Path]:
     """Name the files that a log may have, the newest first."""
     return [path, *(path.with_name(f"{path.name}.{number}") for number in range(1, backups + 1))]
 
 
-def lines_back(files: Iterable[Path]) -> Iterator[Line]:
+def lines_newest_first(files: Iterable[Path]) -> Iterator[Line]:
     """Yield the lines that matter, and the very last one, from the end of the log backwards.
 
     Raises:
@@ -40,14 +42,14 @@ def lines_back(files: Iterable[Path]) -> Iterator[Line]:
     """
     is_last = True
     for file in files:
-        for raw in raw_lines(file):
+        for raw in iter_lines_reversed(file):
             line = parse_line(raw)
-            if line is not None and (is_last or line["word"] in _WORDS):
+            if line is not None and (is_last or line["word"] in _KINDS):
                 is_last = False
                 yield line
 
 
-def changes_back(files: Iterable[Path]) -> Iterator[Line]:
+def changes_newest_first(files: Iterable[Path]) -> Iterator[Line]:
     """Yield the lines that may change what a full checkpoint says, from the end of the log backwards.
 
     They are few among many, and found by their bytes.
@@ -57,19 +59,19 @@ def changes_back(files: Iterable[Path]) -> Iterator[Line]:
 
     """
     for file in files:
-        for raw in raw_lines(file, _NEEDLES):
+        for raw in iter_lines_reversed(file, _NEEDLES):
             line = parse_line(raw)
             if line is not None and line["word"] in CHANGES:
                 yield line
 
 
-def slots_of(line: Line) -> list[tuple[datetime, datetime]]:
+def slot_range(line: Line) -> list[tuple[datetime, datetime]]:
     """Return the first and the last slot that a line is about, if it is about any. Raises ValueError."""
-    slot = instant_in(line, "scheduled")
-    return [] if slot is None else [(slot, instant_in(line, "last") or slot)]
+    slot = parse_instant(line, "scheduled")
+    return [] if slot is None else [(slot, parse_instant(line, "last") or slot)]
 
 
-def instant_in(line: Line, key: str) -> datetime | None:
+def parse_instant(line: Line, key: str) -> datetime | None:
     """Return an instant that a line tells, None if it tells none of that name. Raises ValueError."""
     text = line.get(key)
     found = None if text is None else datetime.fromisoformat(text)
@@ -78,7 +80,7 @@ def instant_in(line: Line, key: str) -> datetime | None:
     return found
 
 
-def raw_lines(path: Path, needles: Sequence[bytes] = ()) -> Iterator[bytes]:
+def iter_lines_reversed(path: Path, needles: Sequence[bytes] = ()) -> Iterator[bytes]:
     """Yield the complete lines of a file, the last one first, or only those in which one of the needles occurs.
 
     A last line without its end was cut by a crash.
@@ -88,7 +90,7 @@ def raw_lines(path: Path, needles: Sequence[bytes] = ()) -> Iterator[bytes]:
     except FileNotFoundError:
         return
     try:
-        for block in blocks_back(descriptor, os.fstat(descriptor).st_size):
+        for block in blocks_reversed(descriptor, os.fstat(descriptor).st_size):
             yield from reversed(lines_with(needles, block) if needles else lines_of(block))
     finally:
         os.close(descriptor)

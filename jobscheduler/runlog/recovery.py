@@ -18,20 +18,29 @@ from functools import partial
 from itertools import takewhile
 from pathlib import Path
 
-from jobscheduler.model import Begun, Full, Past, Wait
-from jobscheduler.runlog.checkpoint_parts import state_of
-from jobscheduler.runlog.checkpoints import NAME, mark_of, waits_of
-from jobscheduler.runlog.decided_slots import Decided
-from jobscheduler.runlog.parse import RECORDS, parse_line
-from jobscheduler.runlog.reader import BEGINS, WAITS, Line, changes_back, files_of, instant_in, lines_back, slots_of
+from jobscheduler.model import FullCheckpoint, InFlightRun, PendingSlot, RecoveredState
+from jobscheduler.runlog.checkpoint_parts import from_fields
+from jobscheduler.runlog.checkpoints import NAME, from_lines, parse_pending
+from jobscheduler.runlog.decided_slots import DecidedSlots
+from jobscheduler.runlog.parse import RECORD_KINDS, parse_line
+from jobscheduler.runlog.reader import (
+    PENDING,
+    STARTED,
+    Line,
+    changes_newest_first,
+    lines_newest_first,
+    log_files,
+    parse_instant,
+    slot_range,
+)
 
-__all__ = ["Line", "parse_line", "read_back"]
+__all__ = ["Line", "parse_line", "recover"]
 
 _TICK = timedelta(microseconds=1)
-_MEANWHILE = timedelta(seconds=2)  # longer than it takes to put a mark together and to queue it
+_RESOLVED_KINDS = timedelta(seconds=2)  # longer than it takes to put a mark together and to queue it
 
 
-def read_back(path: Path, backups: int) -> Past | None:
+def recover(path: Path, backups: int) -> RecoveredState | None:
     """Return what the log says of the time before, None if there is no mark in it.
 
     `backups` is how many rotated files there may be.
@@ -40,45 +49,49 @@ def read_back(path: Path, backups: int) -> Past | None:
         OSError: a file is there and cannot be read.
 
     """
-    files = files_of(path, backups)
+    files = log_files(path, backups)
     if not _any_names(files, NAME):
         return None  # also the log of a version that wrote none: all of it would be gone through for nothing
     since: list[Line] = []
     held: list[Line] = []  # a mark whose parts are not all there yet, as read: backwards
     until: datetime | None = None
-    lines = lines_back(files)
+    lines = lines_newest_first(files)
     for line in lines:
         until = until or datetime.fromisoformat(line["time"])
         if held and not _is_part(line):
             since += held
             held = []
-        if held or _is_mark(line):
+        if held or _is_checkpoint(line):
             held.append(line)
             if len(held) > int(held[0].get("parts", "0")):
-                past = _past(held[0], held[:0:-1], [*_meanwhile(held, lines), *since[::-1]], until)
+                past = _recovered_state(
+                    held[0], held[:0:-1], [*_resolved_during_checkpoint(held, lines), *since[::-1]], until
+                )
                 names = partial(_any_names, files)
-                return past and replace(past, decided=Decided(path, backups), full=_full(files), names=names)
+                return past and replace(
+                    past, last_decided_slot=DecidedSlots(path, backups), full=_full(files), job_ids=names
+                )
         else:
             since.append(line)
     return None
 
 
-def _full(files: Sequence[Path]) -> Full | None:
+def _full(files: Sequence[Path]) -> FullCheckpoint | None:
     """Find the last full checkpoint, and bring it up to date; None if there is none that is whole."""
     if not _any_names(files, "full"):
         return None
     since: list[Line] = []
     held: list[Line] = []
-    for line in changes_back(files):
+    for line in changes_newest_first(files):
         if _is_part(line) and held:
             held.append(line)
         else:
             since += held  # a mark that is not full, or not whole
             held = []
-            (held if _is_mark(line) else since).append(line)
+            (held if _is_checkpoint(line) else since).append(line)
         if held and "full" in held[0] and len(held) > int(held[0].get("parts", "0")):
             with suppress(ValueError, KeyError, TypeError):
-                state = state_of(held[0], held[:0:-1])
+                state = from_fields(held[0], held[:0:-1])
                 for one in reversed(since):
                     with suppress(ValueError, KeyError):
                         state.apply(one)
@@ -100,7 +113,7 @@ def _any_names(files: Iterable[Path], word: str) -> bool:
     return any(_names(word, file) for file in files)
 
 
-def _is_mark(line: Line) -> bool:
+def _is_checkpoint(line: Line) -> bool:
     return line["word"] == NAME and "settled" in line
 
 
@@ -108,42 +121,44 @@ def _is_part(line: Line) -> bool:
     return line["word"] == NAME and "settled" not in line
 
 
-def _meanwhile(mark: list[Line], lines: Iterable[Line]) -> list[Line]:
+def _resolved_during_checkpoint(mark: list[Line], lines: Iterable[Line]) -> list[Line]:
     """Find what became of waiting slots while a mark was put together that still says that they wait."""
     with suppress(ValueError, KeyError):
-        waits = {wait for line in mark for wait in waits_of(line)}
-        began = datetime.fromisoformat(mark[0]["time"]) - _MEANWHILE
+        waits = {wait for line in mark for wait in parse_pending(line)}
+        began = datetime.fromisoformat(mark[0]["time"]) - _RESOLVED_KINDS
         near = takewhile(lambda line: datetime.fromisoformat(line["time"]) >= began, lines if waits else ())
-        told = [line for line in near if line["word"] == "run.started" or line["word"] in RECORDS]
-        return [line for line in told[::-1] if any((line["job_id"], slot) in waits for slot, _ in slots_of(line))]
+        told = [line for line in near if line["word"] == "run.started" or line["word"] in RECORD_KINDS]
+        return [line for line in told[::-1] if any((line["job_id"], slot) in waits for slot, _ in slot_range(line))]
     return []
 
 
-def _past(last: Line, parts: Iterable[Line], since: list[Line], until: datetime) -> Past | None:
+def _recovered_state(last: Line, parts: Iterable[Line], since: list[Line], until: datetime) -> RecoveredState | None:
     try:
-        mark = mark_of(last, parts)
+        mark = from_lines(last, parts)
     except (ValueError, KeyError):
         return None
-    begun = {one.run_id: one for one in mark.begun}
-    waits = dict.fromkeys(mark.waits)
-    late = dict(mark.late)
+    begun = {one.run_id: one for one in mark.in_flight}
+    waits = dict.fromkeys(mark.pending)
+    late = dict(mark.lagging)
     corrects = dict.fromkeys(mark.corrects)
     accounted: dict[str, list[tuple[datetime, datetime]]] = {}
     for line in since:
         with suppress(ValueError, KeyError):
             if "corrects" in line:
-                corrects |= {(line["job_id"], slot): None for slot, _ in slots_of(line)}
-            if line["word"] == WAITS:
-                _apply_wait(line, waits, late, accounted)
+                corrects |= {(line["job_id"], slot): None for slot, _ in slot_range(line)}
+            if line["word"] == PENDING:
+                _apply_pending(line, waits, late, accounted)
             else:
                 _apply(line, begun, waits, accounted)
-    mark = replace(mark, late=tuple(late.items()), corrects=tuple(corrects))
+    mark = replace(mark, lagging=tuple(late.items()), corrects=tuple(corrects))
     words = [line["word"] for line in since if not line["word"].startswith("log.")]  # the log may speak of itself last
     stopped = words[-1:] == ["service.stopped"]
     settled = {job_id: tuple(ranges) for job_id, ranges in accounted.items()}
     told = datetime.fromisoformat(last["time"])
     drained = _drained(mark.settled, since, until, stopped=stopped)
-    return Past(mark, until, stopped, tuple(begun.values()), tuple(waits), settled, told=told, drained=drained)
+    return RecoveredState(
+        mark, until, stopped, tuple(begun.values()), tuple(waits), settled, reported=told, drain_began_at=drained
+    )
 
 
 def _drained(
@@ -159,39 +174,42 @@ def _drained(
 
 
 def _apply(
-    line: Line, begun: dict[str, Begun], waits: dict[Wait, None], accounted: dict[str, list[tuple[datetime, datetime]]]
+    line: Line,
+    begun: dict[str, InFlightRun],
+    waits: dict[PendingSlot, None],
+    accounted: dict[str, list[tuple[datetime, datetime]]],
 ) -> None:
     """Take one line into the account."""
     word = line["word"]
-    if word not in RECORDS | BEGINS:
+    if word not in RECORD_KINDS | STARTED:
         return
-    job_id, slot = line["job_id"], instant_in(line, "scheduled")
-    if word in BEGINS:
+    job_id, slot = line["job_id"], parse_instant(line, "scheduled")
+    if word in STARTED:
         _begin(line, slot, begun)
     else:
         begun.pop(line.get("run_id", ""), None)
-    for found in slots_of(line):
+    for found in slot_range(line):
         waits.pop((job_id, found[0]), None)
         accounted.setdefault(job_id, []).append(found)
 
 
-def _begin(line: Line, slot: datetime | None, begun: dict[str, Begun]) -> None:
+def _begin(line: Line, slot: datetime | None, begun: dict[str, InFlightRun]) -> None:
     """Take note of a run that was asked for by hand, or of an attempt; the first one is its start."""
     started = datetime.fromisoformat(line["time"]) if line["word"] == "run.started" else None
     known = begun.get(line["run_id"])
     if known is None or known.started is None:
         asked = line.get("by", ""), line.get("trigger", "manual")
-        begun[line["run_id"]] = Begun(line["job_id"], line["run_id"], slot, started, *asked)
+        begun[line["run_id"]] = InFlightRun(line["job_id"], line["run_id"], slot, started, *asked)
 
 
-def _apply_wait(
+def _apply_pending(
     line: Line,
-    waits: dict[Wait, None],
+    waits: dict[PendingSlot, None],
     late: dict[str, datetime],
     accounted: Mapping[str, list[tuple[datetime, datetime]]],
 ) -> None:
     """Take a slot that waits into the account: decided, or (with `starts`) due and everything before it decided."""
-    job_id, slot = line["job_id"], instant_in(line, "scheduled")
+    job_id, slot = line["job_id"], parse_instant(line, "scheduled")
     if slot is None:
         return
     if "starts" in line:

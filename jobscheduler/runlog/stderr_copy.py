@@ -8,7 +8,7 @@ from contextlib import suppress
 from queue import SimpleQueue
 
 
-class Echo:
+class StderrCopy:
     """Copies lines to standard error, on a thread of its own: whoever does not read there must not hold up the log.
 
     What it has not taken after `BOUND` bytes is left out, and how many lines that were is said there when it goes on.
@@ -20,7 +20,7 @@ class Echo:
         self._descriptor = descriptor
         self._queue: SimpleQueue[bytes | None] = SimpleQueue()
         self._size = 0
-        self._left_out = 0
+        self._omitted = 0
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._work, name="echo", daemon=True)
         self._thread.start()
@@ -29,7 +29,7 @@ class Echo:
         """Have lines copied; never waits."""
         with self._lock:
             if self._size + len(data) > self.BOUND:
-                self._left_out += data.count(b"\n")
+                self._omitted += data.count(b"\n")
                 return
             self._size += len(data)
         self._queue.put(data)
@@ -52,6 +52,6 @@ class Echo:
         finally:
             with self._lock:
                 self._size -= size
-                left_out, self._left_out = self._left_out, 0
+                left_out, self._omitted = self._omitted, 0
         if left_out:
             os.write(self._descriptor, f"... {left_out} lines left out here, see the log file\n".encode())

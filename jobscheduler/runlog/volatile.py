@@ -9,11 +9,11 @@ from pathlib import Path
 
 from jobscheduler.model import Problem
 
-_IN_MEMORY = {0x01021994: "tmpfs", 0x858458F6: "ramfs"}  # f_type of statfs(2), as in linux/magic.h
+_IN_MEMORY_TYPES = {0x01021994: "tmpfs", 0x858458F6: "ramfs"}  # f_type of statfs(2), as in linux/magic.h
 _STATFS_BYTES = 256  # more than struct statfs has on any machine; it begins with its type
 
 
-def passing_log(log: Path) -> Problem | None:
+def volatile_log(log: Path) -> Problem | None:
     """Return the problem that a log is lost with the next boot of the host; None if it is not, or if it cannot be told.
 
     A log file that is not there yet is judged by its directory. May hang where the file system does.
@@ -33,7 +33,7 @@ def _in_memory(path: Path) -> str | None:
     found = ctypes.create_string_buffer(_STATFS_BYTES)
     if _library().statfs(os.fsencode(path), found):
         return None
-    return _IN_MEMORY.get(ctypes.c_ulong.from_buffer(found).value & 0xFFFFFFFF)
+    return _IN_MEMORY_TYPES.get(ctypes.c_ulong.from_buffer(found).value & 0xFFFFFFFF)
 
 
 @cache

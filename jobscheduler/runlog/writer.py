@@ -24,67 +24,67 @@ from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from jobscheduler.model import Entry, Event, Level, Mark, Record, Value
+from jobscheduler.model import Checkpoint, Event, Level, LogEntry, LogValue, Record
 from jobscheduler.runlog.checkpoints import Lines
-from jobscheduler.runlog.file import LogFile, LogTaken
-from jobscheduler.runlog.file_calls import FileCalls, Relieved
-from jobscheduler.runlog.format import as_json, as_text, line_of, priority_of
+from jobscheduler.runlog.file import LogFile, LogInUse
+from jobscheduler.runlog.file_calls import FileCalls, Superseded
+from jobscheduler.runlog.format import encode_line, format_json, format_text, syslog_priority
 from jobscheduler.runlog.open_file import LogRefused
-from jobscheduler.runlog.stderr_copy import Echo
+from jobscheduler.runlog.stderr_copy import StderrCopy
 
-QUEUE = 100_000
+MAX_QUEUED_ENTRIES = 100_000
 """How many entries may wait for the writer before further ones are counted instead of kept."""
 
-KEPT = 16 * 1024 * 1024
+MAX_PENDING_BYTES = 16 * 1024 * 1024
 """How many bytes of lines are kept while the file cannot be written."""
 
-RETRY = 1.0
+RETRY_S = 1.0
 """How long after a failed write the next is tried, in seconds."""
 
-FOLLOW = 5.0
+REOPEN_CHECK_S = 5.0
 """How often the file's name is looked at while nothing is written, in seconds."""
 
-BATCH = 500
+BATCH_ENTRIES = 500
 """How many entries are written at once at most."""
 
-MANY = 4
+MANY_ENTRIES = 4
 """A batch of so many entries means that several threads write at once."""
 
-BUSY = 0.003
+BUSY_FOR_S = 0.003
 """For so long after such a batch others of them are expected, in seconds."""
 
-GATHER = 0.001
+BATCH_WAIT_S = 0.001
 """How long a batch is then left to grow, in seconds: each costs several system calls and changes of thread."""
 
-HANGING = 10.0
+WRITE_TIMEOUT_S = 10.0
 """How long the end waits for a writer that does not end, in seconds."""
 
-CLOSING = 1.0
+CLOSE_TIMEOUT_S = 1.0
 """How long the end waits for the file to be closed, and for the disk to have it, in seconds."""
 
-_GLANCE = 0.1  # seconds between two looks at the writer at the end
+_CHECK_INTERVAL_S = 0.1  # seconds between two looks at the writer at the end
 
-LATE = 1.0
+FLUSH_TIMEOUT_S = 1.0
 """A batch that took longer to write than this was late, in seconds."""
 
-SYNC = 0.5
+SYNC_INTERVAL_S = 0.5
 """How long after a write the disk is asked to have it, in seconds."""
 
-_SILENT = "it does not answer"
+_NO_ANSWER = "it does not answer"
 
-_NO_DISK = frozenset({errno.EBADF, errno.EINVAL, errno.EROFS, errno.EMFILE})
+_NO_ANSWER_HELP = frozenset({errno.EBADF, errno.EINVAL, errno.EROFS, errno.EMFILE})
 """What asking for a sync gives when there is nothing to sync: no file is open at the moment, or it is a pipe."""
 
 
 class _Item(NamedTuple):
     """What is put into the queue at once: entries with nothing in between. `done` is called when they are written."""
 
-    entries: Collection[Entry]
+    entries: Collection[LogEntry]
     done: Callable[[], object] | None = None
     is_mark: bool = False
 
 
-class RunLog:
+class LogWriter:
     """The one writer of the log. A context manager: leaving it writes what is waiting and closes the file."""
 
     def __init__(
@@ -95,17 +95,17 @@ class RunLog:
         echo: int | None = 2,
         priorities: bool = False,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-        also: Callable[[Entry, bytes], object] = lambda entry, line: None,
+        also: Callable[[LogEntry, bytes], object] = lambda entry, line: None,
     ) -> None:
         """`echo` is the descriptor that gets the same lines, with syslog priorities in front if so asked.
 
         `also` is given each entry with its line, on the writer's thread, and does not wait.
         """
-        self._also = also
+        self._on_line = also
         self._file = file
-        self._form = as_json if form == "json" else as_text
+        self._format = format_json if form == "json" else format_text
         self._echo_to = echo
-        self._echo: Echo | None = None
+        self._echo: StderrCopy | None = None
         self._priorities = priorities
         self._clock = clock
         self._queue: SimpleQueue[_Item | None] = SimpleQueue()
@@ -117,13 +117,13 @@ class RunLog:
         self.lines_lost = 0
         """How many lines could not be written until the end; known when the log has been left."""
         self._failed_at: float | None = None
-        self._told_rotation = False
-        self._told_sync = False
-        self._calls = FileCalls()
+        self._reported_rotation = False
+        self._reported_sync = False
+        self._file_calls = FileCalls()
         self._syncs = FileCalls()
         self._batch: list[_Item] = []
         self._is_ending = False
-        self._taken = 0.0
+        self._taken_over = 0.0
         self._busy_until = 0.0
         self._closing = threading.Event()
         self._unsynced = threading.Event()
@@ -131,22 +131,22 @@ class RunLog:
         self._syncer = threading.Thread(target=self._sync_all, name="log-sync", daemon=True)
 
     def __enter__(self) -> Self:
-        self._echo = None if self._echo_to is None else Echo(self._echo_to)
+        self._echo = None if self._echo_to is None else StderrCopy(self._echo_to)
         self._thread.start()
         self._syncer.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self._queue.put(None)
-        until = time.monotonic() + HANGING
+        until = time.monotonic() + WRITE_TIMEOUT_S
         while self._thread.is_alive() and time.monotonic() < until:
-            self._thread.join(_GLANCE)
-            self.look(time.monotonic())
+            self._thread.join(_CHECK_INTERVAL_S)
+            self.check_file(time.monotonic())
         self._closing.set()
         self._unsynced.set()
         if self._thread.is_alive():
-            self._tell_lost(sum(_count(data) for data, _ in list(self._pending)) + self._queue.qsize(), is_marked=False)
-        elif not self._calls.is_silent():
+            self._log_lost(sum(_count(data) for data, _ in list(self._pending)) + self._queue.qsize(), is_marked=False)
+        elif not self._file_calls.is_silent():
             self._close_file()
         if self._echo is not None:
             self._echo.close()
@@ -154,122 +154,122 @@ class RunLog:
     def _close_file(self) -> None:
         """Have the disk take what it lacks, and close the file; what hangs there is left to the end of the process."""
         if not self._syncs.is_silent():
-            self._syncer.join(CLOSING)
+            self._syncer.join(CLOSE_TIMEOUT_S)
         closing = threading.Thread(target=self._file.close, daemon=True)
         with suppress(RuntimeError):  # no thread is left; the end of the process closes it
             closing.start()
-            closing.join(CLOSING)
+            closing.join(CLOSE_TIMEOUT_S)
 
-    def write(self, *entries: Entry) -> None:
+    def write(self, *entries: LogEntry) -> None:
         """Have entries written, one after the other with nothing in between. Never waits."""
         self._put(_Item(entries))
 
-    def mark(self, mark: Mark) -> None:
+    def checkpoint(self, mark: Checkpoint) -> None:
         """Have a mark written; its lines stay together whatever becomes of the file. Never waits."""
         self._put(_Item(Lines(mark, self._clock()), is_mark=True))
 
     def _put(self, item: _Item) -> bool:
-        if self._queue.qsize() >= QUEUE:
+        if self._queue.qsize() >= MAX_QUEUED_ENTRIES:
             self._dropped += len(item.entries)
             return False
         self._queue.put(item)
         return True
 
-    def write_then(self, entries: Iterable[Entry], then: Callable[[], object]) -> None:
+    def write_and_call(self, entries: Iterable[LogEntry], then: Callable[[], object]) -> None:
         """Have entries written, and `then` called when they are, on the writer's thread. Never waits."""
         item = _Item(tuple(entries), then)
         if not self._put(item):
             if item.entries:
-                self.tell_behind()
+                self.warn_behind()
             then()
 
-    def write_through(self, entry: Entry, timeout: float) -> bool:
+    def write_and_wait(self, entry: LogEntry, timeout: float) -> bool:
         """Have an entry written and wait for that, `timeout` seconds at most; tell whether it was written by then.
 
         When it was not, the log says so, once until the writer has caught up.
         """
         if self._wait_for((entry,), timeout):
             return True
-        self.tell_behind()
+        self.warn_behind()
         return False
 
-    def catch_up(self, timeout: float) -> bool:
+    def flush(self, timeout: float) -> bool:
         """Wait until what was given so far is written, `timeout` seconds at most; tell whether it was by then."""
         return self._wait_for((), timeout)
 
-    def _wait_for(self, entries: tuple[Entry, ...], timeout: float) -> bool:
+    def _wait_for(self, entries: tuple[LogEntry, ...], timeout: float) -> bool:
         done = threading.Lock()
         done.acquire()
         return self._put(_Item(entries, done.release)) and done.acquire(timeout=timeout)
 
-    def tell_behind(self) -> None:
+    def warn_behind(self) -> None:
         """Say, once until the writer has caught up, that somebody did not wait any longer."""
         if not self._behind:
             self._behind = True
             self.event(Level.WARNING, "log.behind", problem="a run did not wait any longer for its line to be written")
 
-    def event(self, level: Level, name: str, /, **values: Value | None) -> None:
+    def event(self, level: Level, name: str, /, **values: LogValue | None) -> None:
         """Have an event written, with the present time; values that are None are left out."""
-        self.write(self._told(level, name, **values))
+        self.write(self._make_event(level, name, **values))
 
     def is_alive(self) -> bool:
         """Tell whether the writer's thread runs."""
         return self._thread.is_alive()
 
-    def stuck_for(self) -> float:
+    def busy_for(self) -> float:
         """Return for how many seconds the writer has been at one batch; 0 when it waits for work."""
-        taken = self._taken
+        taken = self._taken_over
         return time.monotonic() - taken if taken else 0.0
 
     def is_failing(self) -> bool:
         """Tell whether the file cannot be written at present, so that lines are kept for later."""
-        return self._failed_at is not None and not self._calls.is_silent()
+        return self._failed_at is not None and not self._file_calls.is_silent()
 
     def is_silent(self) -> bool:
         """Tell whether the file, or its disk, does not answer at present."""
-        return self._calls.is_silent() or self._syncs.is_silent()
+        return self._file_calls.is_silent() or self._syncs.is_silent()
 
-    def look(self, now: float) -> None:
+    def check_file(self, now: float) -> None:
         """See whether a call of the file hangs, and have another thread write then; to be called again and again.
 
         `now` is monotonic seconds.
         """
-        if self._calls.look(now):
+        if self._file_calls.check(now):
             self._thread = threading.Thread(target=self._take_over, name="log", daemon=True)
             self._thread.start()
-        if self._syncs.look(now):
+        if self._syncs.check(now):
             self._syncer = threading.Thread(target=self._sync_all, name="log-sync", daemon=True)
             self._syncer.start()
             self._unsynced.set()  # what the disk lacks, it lacks still
-            self._tell_silent_disk()
+            self._report_silent_disk()
 
-    def _tell_silent_disk(self) -> None:
+    def _report_silent_disk(self) -> None:
         """Say that the disk does not take what was written, unless more is said about the file in a moment."""
-        if not self._calls.is_going() and not self._calls.is_silent() and not self._told_sync:
-            self._told_sync = True
-            self.event(Level.ERROR, "log.lost", file=str(self._file.path), error=f"cannot sync: {_SILENT}")
+        if not self._file_calls.is_active() and not self._file_calls.is_silent() and not self._reported_sync:
+            self._reported_sync = True
+            self.event(Level.ERROR, "log.lost", file=str(self._file.path), error=f"cannot sync: {_NO_ANSWER}")
 
     def _take_over(self) -> None:
         """Write in place of the writer that is left to a call of the file: what it had taken is kept already."""
-        self._taken = time.monotonic()
-        self._told_sync = False
-        self._fail(_SILENT)
+        self._taken_over = time.monotonic()
+        self._reported_sync = False
+        self._fail(_NO_ANSWER)
         self._finish(self._batch)
         self._write_all()
 
     # -- on the writer's thread
 
     def _write_all(self) -> None:
-        with suppress(Relieved):
+        with suppress(Superseded):
             while not self._is_ending:
-                self._batch = items = self._take()
-                self._taken = time.monotonic()
-                self._put_out(items)
+                self._batch = items = self._next_batch()
+                self._taken_over = time.monotonic()
+                self._write_batch(items)
                 self._finish(items)
             for _ in range(2):  # the second time for what the first had to say about the log itself
                 self._flush_pending(final=True)
             if self._pending:
-                self._give_up()
+                self._final_flush_failed()
 
     def _finish(self, items: list[_Item]) -> None:
         """Say that entries are written, or kept for later, to those that wait for it."""
@@ -277,20 +277,20 @@ class RunLog:
             if item.done is not None:
                 item.done()
         self._batch = []
-        if self._queue.empty() and time.monotonic() - self._taken < LATE:
+        if self._queue.empty() and time.monotonic() - self._taken_over < FLUSH_TIMEOUT_S:
             self._behind = False
-        self._taken = 0.0
-        if len(items) >= MANY:
-            self._busy_until = time.monotonic() + BUSY
+        self._taken_over = 0.0
+        if len(items) >= MANY_ENTRIES:
+            self._busy_until = time.monotonic() + BUSY_FOR_S
 
-    def _take(self) -> list[_Item]:
+    def _next_batch(self) -> list[_Item]:
         """Wait for entries, a moment at most, and take what is there; note when all is to end."""
         items: list[_Item] = []
         try:
             if time.monotonic() < self._busy_until:
-                self._closing.wait(GATHER)
-            item = self._queue.get(timeout=RETRY if self._pending else FOLLOW)
-            while item is not None and len(items) < BATCH - 1:
+                self._closing.wait(BATCH_WAIT_S)
+            item = self._queue.get(timeout=RETRY_S if self._pending else REOPEN_CHECK_S)
+            while item is not None and len(items) < BATCH_ENTRIES - 1:
                 items.append(item)
                 item = self._queue.get_nowait()
             if item is None:
@@ -301,38 +301,38 @@ class RunLog:
             pass
         return items
 
-    def _put_out(self, items: list[_Item]) -> None:
+    def _write_batch(self, items: list[_Item]) -> None:
         for is_mark, some in groupby(items, lambda item: item.is_mark):
             lines = self._lines(chain.from_iterable(item.entries for item in some))
-            self._keep(b"".join(lines), is_mark=is_mark)
+            self._buffer(b"".join(lines), is_mark=is_mark)
         if self._dropped:
             lost, self._dropped = self._dropped, 0
-            self._say(Level.WARNING, "log.behind", lost=lost)
+            self._log_own_event(Level.WARNING, "log.behind", lost=lost)
         self._flush_pending()
 
-    def _lines(self, batch: Iterable[Entry]) -> list[bytes]:
+    def _lines(self, batch: Iterable[LogEntry]) -> list[bytes]:
         """Turn entries into lines, and echo those at once."""
         lines, echoed = [], []
         for entry in batch:
             line = self._line(entry)
             lines.append(line)
-            self._also(entry, line)
-            echoed.append(priority_of(entry) + line if self._priorities else line)
+            self._on_line(entry, line)
+            echoed.append(syslog_priority(entry) + line if self._priorities else line)
         if self._echo is not None and echoed:
             self._echo.put(b"".join(echoed))
         return lines
 
-    def _line(self, entry: Entry) -> bytes:
+    def _line(self, entry: LogEntry) -> bytes:
         try:
-            return line_of(entry, self._form)
+            return encode_line(entry, self._format)
         except Exception as error:  # a value of some task that nobody can write; the rest of the line is needed
             why = (("unwritable", f"{type(error).__name__}: {error}"),)
             if isinstance(entry, Record):
-                return line_of(replace(entry, details=why, output=None), self._form)
-            return line_of(replace(entry, values=why), self._form)
+                return encode_line(replace(entry, details=why, output=None), self._format)
+            return encode_line(replace(entry, values=why), self._format)
 
-    def _keep(self, data: bytes, *, is_mark: bool = False) -> None:
-        if self._pending_bytes + len(data) > KEPT:
+    def _buffer(self, data: bytes, *, is_mark: bool = False) -> None:
+        if self._pending_bytes + len(data) > MAX_PENDING_BYTES:
             self._unwritten += _count(data)
         elif data:
             self._pending.append((data, is_mark))
@@ -340,9 +340,9 @@ class RunLog:
 
     def _flush_pending(self, *, final: bool = False) -> None:
         """Append what is waiting; say when that fails, and when it works again (those lines follow in a second)."""
-        if self._failed_at is not None and not final and time.monotonic() - self._failed_at < RETRY:
+        if self._failed_at is not None and not final and time.monotonic() - self._failed_at < RETRY_S:
             return
-        written = self._calls.take()
+        written = self._file_calls.take_over()
         if written is None:  # the file does not answer yet
             return
         self._note_written(written)
@@ -352,15 +352,15 @@ class RunLog:
             self._fail(_reason(error))
         else:
             self._restore()
-        self._tell_rotation()
+        self._log_rotation()
 
     def _append_pending(self) -> None:
         """Append what is waiting; without anything, at least look whether the name still means the open file."""
         if not self._pending:
-            self._calls.make(self._file.follow)
+            self._file_calls.call(self._file.reopen_if_replaced)
         while self._pending:
             data, is_mark = self._pending[0]
-            self._note_written(self._calls.make(partial(self._file.append, data, is_mark=is_mark)))
+            self._note_written(self._file_calls.call(partial(self._file.append, data, is_mark=is_mark)))
 
     def _note_written(self, written: int) -> None:
         """Take note that so many bytes of what is waiting stand in the file."""
@@ -378,16 +378,16 @@ class RunLog:
         first = self._failed_at is None
         self._failed_at = time.monotonic()
         if first:
-            self._say(Level.ERROR, "log.lost", file=str(self._file.path), error=reason)
+            self._log_own_event(Level.ERROR, "log.lost", file=str(self._file.path), error=reason)
 
     def _restore(self) -> None:
         if self._failed_at is None:
             return
         self._failed_at = None
         lost, self._unwritten = self._unwritten, 0
-        self._say(Level.INFO, "log.restored", file=str(self._file.path), lines_not_kept=lost)
+        self._log_own_event(Level.INFO, "log.restored", file=str(self._file.path), lines_not_kept=lost)
 
-    def _give_up(self) -> None:
+    def _final_flush_failed(self) -> None:
         """At the end, when nothing more can be written: count what is lost, and squeeze in at least the last mark.
 
         Without it the next start would know nothing of what has run since the mark before, and run it again.
@@ -402,60 +402,62 @@ class RunLog:
                 lost += _count(data)
 
         def lines(cut: int) -> bytes:
-            return self._line(self._lost(lost + cut, is_marked=True)) + last
+            return self._line(self._count_lost(lost + cut, is_marked=True)) + last
 
         try:
-            if self._calls.is_silent():
-                raise OSError(errno.ETIMEDOUT, _SILENT)
-            cut = self._squeeze_in(len(lines(10**9)), lines) if last else 0
+            if self._file_calls.is_silent():
+                raise OSError(errno.ETIMEDOUT, _NO_ANSWER)
+            cut = self._overwrite_tail(len(lines(10**9)), lines) if last else 0
         except OSError:
-            self._tell_lost(lost + _count(last), is_marked=False)
+            self._log_lost(lost + _count(last), is_marked=False)
         else:
-            self._tell_lost(lost + cut, is_marked=bool(last))
+            self._log_lost(lost + cut, is_marked=bool(last))
 
-    def _squeeze_in(self, room: int, lines: Callable[[int], bytes]) -> int:
+    def _overwrite_tail(self, room: int, lines: Callable[[int], bytes]) -> int:
         cut = 0
 
         def squeeze_in() -> None:
             nonlocal cut
-            cut = self._file.squeeze_in(room, lines)
+            cut = self._file.overwrite_tail(room, lines)
 
-        self._calls.make(squeeze_in)
+        self._file_calls.call(squeeze_in)
         return cut
 
-    def _tell_lost(self, lines: int, *, is_marked: bool) -> None:
+    def _log_lost(self, lines: int, *, is_marked: bool) -> None:
         """Say on standard error, where they all are, how many lines are not in the file and never will be."""
         self.lines_lost = max(1, lines)
-        self._lines([self._lost(lines, is_marked=is_marked)])
+        self._lines([self._count_lost(lines, is_marked=is_marked)])
 
-    def _lost(self, lines: int, *, is_marked: bool) -> Event:
+    def _count_lost(self, lines: int, *, is_marked: bool) -> Event:
         help_ = None if is_marked else "what has run since the last `service.alive` in the file may run once more"
-        return self._told(Level.ERROR, "log.lost", file=str(self._file.path), lines=lines, help=help_)
+        return self._make_event(Level.ERROR, "log.lost", file=str(self._file.path), lines=lines, help=help_)
 
-    def _tell_rotation(self) -> None:
+    def _log_rotation(self) -> None:
         error = self._file.rotation_error
-        if error is not None and not self._told_rotation:
-            self._say(Level.ERROR, "log.lost", file=str(self._file.path), error=f"cannot rotate: {_reason(error)}")
-        elif error is None and self._told_rotation:
-            self._say(Level.INFO, "log.restored", file=str(self._file.path), lines_not_kept=0)
-        self._told_rotation = error is not None
+        if error is not None and not self._reported_rotation:
+            self._log_own_event(
+                Level.ERROR, "log.lost", file=str(self._file.path), error=f"cannot rotate: {_reason(error)}"
+            )
+        elif error is None and self._reported_rotation:
+            self._log_own_event(Level.INFO, "log.restored", file=str(self._file.path), lines_not_kept=0)
+        self._reported_rotation = error is not None
 
-    def _say(self, level: Level, name: str, **values: Value) -> None:
+    def _log_own_event(self, level: Level, name: str, **values: LogValue) -> None:
         """Put out an event about the log itself, from the writer's own thread."""
-        self._keep(b"".join(self._lines([self._told(level, name, **values)])))
+        self._buffer(b"".join(self._lines([self._make_event(level, name, **values)])))
 
-    def _told(self, level: Level, name: str, **values: Value | None) -> Event:
+    def _make_event(self, level: Level, name: str, **values: LogValue | None) -> Event:
         given = tuple((key, value) for key, value in values.items() if value is not None)
         return Event(self._clock(), level, name, given)
 
     # -- on the syncing thread
 
     def _sync_all(self) -> None:
-        with suppress(Relieved):
+        with suppress(Superseded):
             while not self._closing.is_set():
                 self._unsynced.wait()
-                self._closing.wait(SYNC)  # what is written meanwhile goes with it
-                if self._syncs.take() is None:  # the disk does not answer yet
+                self._closing.wait(SYNC_INTERVAL_S)  # what is written meanwhile goes with it
+                if self._syncs.take_over() is None:  # the disk does not answer yet
                     continue
                 self._unsynced.clear()
                 self._sync()
@@ -463,16 +465,16 @@ class RunLog:
     def _sync(self) -> None:
         """Have the system put the file onto the disk; say when it cannot, and when it can again."""
         try:
-            self._syncs.make(self._file.sync)
+            self._syncs.call(self._file.sync)
         except OSError as error:
-            if error.errno in _NO_DISK:
+            if error.errno in _NO_ANSWER_HELP:
                 return
-            if not self._told_sync:
-                self._told_sync = True
+            if not self._reported_sync:
+                self._reported_sync = True
                 self.event(Level.ERROR, "log.lost", file=str(self._file.path), error=f"cannot sync: {_reason(error)}")
         else:
-            if self._told_sync:
-                self._told_sync = False
+            if self._reported_sync:
+                self._reported_sync = False
                 self.event(Level.INFO, "log.restored", file=str(self._file.path), lines_not_kept=0)
 
 
@@ -481,6 +483,6 @@ def _count(lines: bytes) -> int:
 
 
 def _reason(error: OSError) -> str:
-    if isinstance(error, LogTaken | LogRefused):
+    if isinstance(error, LogInUse | LogRefused):
         return str(error.strerror)
     return os.strerror(error.errno or 0).lower()

@@ -9,31 +9,31 @@
    the thread that it holds is counted, and what it returns one day is ignored.
 """
 
-from jobscheduler.runner.attempt_result import BLOT, Ending, carry_out
-from jobscheduler.runner.leftovers import end_leftovers, hand_over_leftovers, run_once
-from jobscheduler.runner.output_cache import OutputRing, tail
-from jobscheduler.runner.process_loop import Loop, is_outside
-from jobscheduler.runner.run import GRACE, Again, Announce, Run, Runner
-from jobscheduler.runner.survivors import in_one_line, lives_on
-from jobscheduler.runner.timer import Timer
+from jobscheduler.runner.attempt_result import REDACTED, AttemptResult, execute_task
+from jobscheduler.runner.leftovers import detach_output_pipes, kill_leftovers, run_once
+from jobscheduler.runner.output_cache import OutputCache, tail
+from jobscheduler.runner.process_loop import ProcessLoop, runs_as_process
+from jobscheduler.runner.run import STOP_GRACE_S, LogThen, RetryAfter, Run, Runner
+from jobscheduler.runner.survivors import describe_survivors, is_alive
+from jobscheduler.runner.timer import TimerThread
 
 __all__ = [
-    "BLOT",
-    "GRACE",
-    "Again",
-    "Announce",
-    "Ending",
-    "Loop",
-    "OutputRing",
+    "REDACTED",
+    "STOP_GRACE_S",
+    "AttemptResult",
+    "LogThen",
+    "OutputCache",
+    "ProcessLoop",
+    "RetryAfter",
     "Run",
     "Runner",
-    "Timer",
-    "carry_out",
-    "end_leftovers",
-    "hand_over_leftovers",
-    "in_one_line",
-    "is_outside",
-    "lives_on",
+    "TimerThread",
+    "describe_survivors",
+    "detach_output_pipes",
+    "execute_task",
+    "is_alive",
+    "kill_leftovers",
     "run_once",
+    "runs_as_process",
     "tail",
 ]

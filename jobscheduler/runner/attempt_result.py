@@ -7,15 +7,15 @@ import traceback
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from jobscheduler.model import TaskSpec, Value, log_key
+from jobscheduler.model import LogValue, TaskSpec, log_key
 from jobscheduler.tasks import Context, Outcome, Task, TaskFailed, UnknownTask, UnusableTask, task_type
 
-BLOT = "[secret]"
+REDACTED = "[secret]"
 """What stands in a message in place of a secret."""
 
-_SHORTEST = 4  # shorter secrets are not looked for: blotting out every `1` would hide more than them
+_MIN_SECRET_CHARS = 4  # shorter secrets are not looked for: blotting out every `1` would hide more than them
 
-_MOST_DETAILS = 32  # a line has its bound, and only values can be cut
+_MAX_DETAILS = 32  # a line has its bound, and only values can be cut
 
 _REASONS = frozenset({"exit", "start", "http", "task", "timeout", "replaced", "shutdown"})
 """The words by which a task may fail; the last three are for one that heeds its end."""
@@ -33,31 +33,31 @@ _DIGITS = 2**63  # longer integers cost time to write out, and from some length 
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class AttemptResult:
     """How an attempt ended: no `reason` is success. `traceback` is that of a task that crashed."""
 
     reason: str | None = None
-    details: tuple[tuple[str, Value], ...] = ()
+    details: tuple[tuple[str, LogValue], ...] = ()
     output: bytes = b""
     traceback: str | None = None
 
 
-def carry_out(spec: TaskSpec, context: Context) -> Ending:
+def execute_task(spec: TaskSpec, context: Context) -> AttemptResult:
     """Make the task and run it. Whatever it raises, also to end this thread or process, becomes its ending."""
     task: Task | None = None
     try:
-        task = task_type(spec.type)(spec.fields)
-        return ending_of(task.run(context))
+        task = task_type(spec.type)(spec.params)
+        return from_outcome(task.run(context))
     except BaseException as raised:
-        return failed_ending(raised, task)
+        return from_exception(raised, task)
 
 
-def ending_of(outcome: Outcome | None) -> Ending:
+def from_outcome(outcome: Outcome | None) -> AttemptResult:
     """Return the ending of a task that succeeded. Raises `TypeError` for what is no outcome."""
     return _ended(None, outcome)
 
 
-def failed_ending(raised: BaseException, task: Task | None) -> Ending:
+def from_exception(raised: BaseException, task: Task | None) -> AttemptResult:
     """Return the ending of a task that raised something."""
     try:
         return _explained(raised, task)
@@ -65,11 +65,11 @@ def failed_ending(raised: BaseException, task: Task | None) -> Ending:
         return _crashed(crash, task)
 
 
-def _explained(raised: BaseException, task: Task | None) -> Ending:
+def _explained(raised: BaseException, task: Task | None) -> AttemptResult:
     if isinstance(raised, TaskFailed):
-        return _ended(_reason(raised.reason), raised.outcome, _blotted(str(raised), task))
+        return _ended(_reason(raised.reason), raised.outcome, _redact(str(raised), task))
     if isinstance(raised, UnknownTask | UnusableTask):
-        return Ending("start", (("error", str(raised)),))
+        return AttemptResult("start", (("error", str(raised)),))
     return _crashed(raised, task)
 
 
@@ -78,22 +78,22 @@ def _reason(given: object) -> str:
     return given if isinstance(given, str) and given in _REASONS else "task"
 
 
-def _ended(reason: str | None, outcome: Outcome | None, message: str = "") -> Ending:
+def _ended(reason: str | None, outcome: Outcome | None, message: str = "") -> AttemptResult:
     outcome = Outcome() if outcome is None else outcome
     if not isinstance(outcome, Outcome):
         raise TypeError(f"run() returned {type(outcome).__name__}, not an Outcome")
     error = (("error", message),) if message else ()
-    return Ending(reason, (*map(_plain, outcome.details[:_MOST_DETAILS]), *error), bytes(outcome.output))
+    return AttemptResult(reason, (*map(_sanitize, outcome.details[:_MAX_DETAILS]), *error), bytes(outcome.output))
 
 
-def _plain(pair: tuple[str, Value]) -> tuple[str, Value]:
+def _sanitize(pair: tuple[str, LogValue]) -> tuple[str, LogValue]:
     """A pair that a log line can carry, whatever a task of another package put there."""
     key, value = pair
     name = log_key(str(key))
     return f"task_{name}" if name in _RESERVED else name, _plain_value(value)
 
 
-def _plain_value(value: object) -> Value:
+def _plain_value(value: object) -> LogValue:
     match value:
         case str():
             return value
@@ -107,26 +107,26 @@ def _plain_value(value: object) -> Value:
             return str(value)
 
 
-def _plain_instant(at: datetime) -> Value:
+def _plain_instant(at: datetime) -> LogValue:
     try:
         return at.astimezone(UTC)
     except (OverflowError, ValueError):  # the first and the last day of the calendar, in most zones
         return str(at)
 
 
-def _crashed(crash: BaseException, task: Task | None) -> Ending:
-    error = _blotted("".join(traceback.format_exception_only(crash)).strip(), task)
-    whole = _blotted("".join(traceback.format_exception(crash)), task)
-    return Ending("task", (("error", error),), traceback=whole)
+def _crashed(crash: BaseException, task: Task | None) -> AttemptResult:
+    error = _redact("".join(traceback.format_exception_only(crash)).strip(), task)
+    whole = _redact("".join(traceback.format_exception(crash)), task)
+    return AttemptResult("task", (("error", error),), traceback=whole)
 
 
-def _blotted(text: str, task: Task | None) -> str:
+def _redact(text: str, task: Task | None) -> str:
     """`text` without the secrets of the task."""
     try:
         secrets = () if task is None else tuple(task.secrets())
     except Exception:  # the class of another package
         return "the task cannot tell its secrets, so its message is not shown"
     for secret in sorted(secrets, key=len, reverse=True):
-        if len(secret) >= _SHORTEST:
-            text = text.replace(secret, BLOT)
+        if len(secret) >= _MIN_SECRET_CHARS:
+            text = text.replace(secret, REDACTED)
     return text

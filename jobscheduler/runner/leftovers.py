@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from jobscheduler.model import Event, Job, Record
-from jobscheduler.runner.run import Again, Runner, utc_now
-from jobscheduler.tasks.command.processes import End
-from jobscheduler.tasks.command.reaper import AFTERMATH
+from jobscheduler.runner.run import RetryAfter, Runner, utc_now
+from jobscheduler.tasks.command.processes import LeftoverKiller
+from jobscheduler.tasks.command.reaper import REAPER
 
 
 def run_once(
@@ -23,8 +23,8 @@ def run_once(
     """Run a job on the calling thread, pauses between attempts included: for tests and small programs."""
     runner = Runner(record, emit, clock=clock)
     try:
-        run = runner.begin(job, scheduled)
-        while isinstance(end := run.attempt(), Again):
+        run = runner.new_run(job, scheduled)
+        while isinstance(end := run.attempt(), RetryAfter):
             time.sleep(end.delay)
         assert end is not None  # noqa: S101 - nobody else knows the run, so nobody withdrew it
         return end
@@ -32,14 +32,14 @@ def run_once(
         runner.close()
 
 
-def end_leftovers(run_ids: Iterable[str]) -> int:
+def kill_leftovers(run_ids: Iterable[str]) -> int:
     """End what is left of the processes of runs that were interrupted by a crash; returns how many resisted.
 
     Takes up to seven seconds, and no longer if there are many.
     """
-    return len(End(tuple(run_ids))())
+    return len(LeftoverKiller(tuple(run_ids))())
 
 
-def hand_over_leftovers() -> None:
+def detach_output_pipes() -> None:
     """Let what runs left in the background write on undisturbed when this process ends, which it is about to do."""
-    AFTERMATH.hand_over()
+    REAPER.detach()

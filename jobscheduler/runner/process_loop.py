@@ -23,83 +23,83 @@ from itertools import islice
 from typing import NamedTuple
 
 from jobscheduler.model import Record, TaskSpec
-from jobscheduler.runner.attempt_result import Ending, carry_out, ending_of, failed_ending
-from jobscheduler.runner.poller import Ear
-from jobscheduler.runner.run import PATIENCE, Again, Attempt, Run, Runner
-from jobscheduler.runner.takeover import Charge
-from jobscheduler.tasks import Going, NotBegun, Outcome, Outside, Task, task_type
+from jobscheduler.runner.attempt_result import AttemptResult, execute_task, from_exception, from_outcome
+from jobscheduler.runner.poller import Poller
+from jobscheduler.runner.run import LOG_WAIT_S, Attempt, RetryAfter, Run, Runner
+from jobscheduler.runner.takeover import LoopOwnership
+from jobscheduler.tasks import Outcome, ProcessTask, RunningProcess, StartFailedTemporarily, Task, task_type
 
-EARLY = 0.01
+OUTPUT_DELAY_S = 0.01
 """For so long the output of a process may wait: most have ended by then, and are woken up for once. In seconds."""
 
-AT_ONCE = 16
+STARTS_PER_ROUND = 16
 """So many commands are started before the ends of others are looked at."""
 
-AGAIN = 0.1
+THREAD_RETRY_S = 0.1
 """Seconds between two tries to get a thread when the host has none left."""
 
-Ended = Record | Again | None
+AttemptEnd = Record | RetryAfter | None
 
 
-def is_outside(spec: TaskSpec) -> bool:
+def runs_as_process(spec: TaskSpec) -> bool:
     """Tell whether the work of a task is done by another process."""
     try:
-        return _is_outside(task_type(spec.type))
+        return _is_process_task(task_type(spec.type))
     except LookupError:  # whoever carries it out says so
         return False
 
 
 @lru_cache(maxsize=256)
-def _is_outside(kind: type[Task]) -> bool:
-    return issubclass(kind, Outside)
+def _is_process_task(kind: type[Task]) -> bool:
+    return issubclass(kind, ProcessTask)
 
 
-def _task(spec: TaskSpec) -> Outside:
-    return task_type(spec.type)(spec.fields)  # type: ignore[return-value] # only such tasks are put
+def _task(spec: TaskSpec) -> ProcessTask:
+    return task_type(spec.type)(spec.params)  # type: ignore[return-value] # only such tasks are put
 
 
 class _Batch:
     """Attempts that were announced together, and the moment (monotonic) at which they begin in any case."""
 
-    __slots__ = ("attempts", "due", "has_begun")
+    __slots__ = ("attempts", "due", "may_begin")
 
     def __init__(self, attempts: list[Attempt], due: float) -> None:
         self.attempts = attempts
         self.due = due
-        self.has_begun = False
+        self.may_begin = False
 
 
-class _Item:
+class _WatchedCommand:
     """An attempt that goes on."""
 
-    __slots__ = ("attempt", "ended", "going", "news", "task")
+    __slots__ = ("attempt", "exit_fd", "output_fd", "process", "task")
 
-    def __init__(self, attempt: Attempt, task: Outside, going: Going) -> None:
+    def __init__(self, attempt: Attempt, task: ProcessTask, going: RunningProcess) -> None:
         self.attempt = attempt
         self.task = task
-        self.going = going
-        self.ended = going.ended
-        self.news: int | None = None  # where its output is listened to
+        self.process = going
+        self.exit_fd = going.exit_fd
+        self.output_fd: int | None = None  # where its output is listened to
 
 
 class _Failed(NamedTuple):
     """A start that failed: what was raised, and by which task if it could be made."""
 
     raised: BaseException
-    task: Outside | None
+    task: ProcessTask | None
 
 
-def _begun(attempt: Attempt) -> _Item | _Failed:
+def _start_result(attempt: Attempt) -> _WatchedCommand | _Failed:
     """Start what an attempt does. Thread: this may hang, so it touches nothing of the loop."""
-    task: Outside | None = None
+    task: ProcessTask | None = None
     try:
         task = _task(attempt.run.job.task)
-        return _Item(attempt, task, task.start(attempt.context))
+        return _WatchedCommand(attempt, task, task.start(attempt.context))
     except BaseException as raised:
         return _Failed(raised, task)
 
 
-class Loop:
+class ProcessLoop:
     """Carries out attempts of tasks that are `Outside`.
 
     `done` is told how each ended, on any thread. `aside` has work done on another thread, or raises `RuntimeError`
@@ -112,23 +112,23 @@ class Loop:
     """
 
     def __init__(
-        self, runner: Runner, done: Callable[[Run, Ended], object], aside: Callable[[Callable[[], None]], object]
+        self, runner: Runner, done: Callable[[Run, AttemptEnd], object], aside: Callable[[Callable[[], None]], object]
     ) -> None:
         self._runner = runner
-        self._done = done
-        self._aside = aside
-        self._charge = Charge(self._begin_term)
+        self._on_end = done
+        self._run_in_pool = aside
+        self._ownership = LoopOwnership(self._start_thread)
         self._is_closed = False
-        self._given: deque[Run] = deque()
-        self._announced: deque[_Batch] = deque()
+        self._submitted: deque[Run] = deque()
+        self._awaiting_log: deque[_Batch] = deque()
         self._ready: deque[Attempt] = deque()
         self._calls: deque[Callable[[], None]] = deque()
-        self._items: dict[int, _Item] = {}
-        self._early: deque[tuple[float, _Item]] = deque()
-        self._unattended: deque[_Item] = deque()
-        self._ear: Ear | None = None
+        self._watched: dict[int, _WatchedCommand] = {}
+        self._output_later: deque[tuple[float, _WatchedCommand]] = deque()
+        self._unwatched: deque[_WatchedCommand] = deque()
+        self._poller: Poller | None = None
 
-    def prepare(self) -> None:
+    def warm_up(self) -> None:
         """Have the thread there before a run is, and awake, and whoever writes the lines of runs as well.
 
         Without a descriptor or a thread for it, the run itself tries again.
@@ -136,10 +136,10 @@ class Loop:
         if self._is_closed:
             return
         with suppress(OSError, RuntimeError):
-            self._charge.fill()
-        self._runner.announce((), self._ring)
+            self._ownership.ensure_owner()
+        self._runner.log_then((), self._wake)
 
-    def put(self, run: Run) -> None:
+    def submit(self, run: Run) -> None:
         """Have the next attempt of a run made; does not wait.
 
         Raises:
@@ -148,249 +148,251 @@ class Loop:
         """
         if self._is_closed:
             raise RuntimeError("closed")
-        self._charge.fill()
-        self._given.append(run)
-        if not self._charge.is_taken:
-            self._make_up_for_retired(run)
-        self._ring()
-        self.look(time.monotonic())
+        self._ownership.ensure_owner()
+        self._submitted.append(run)
+        if not self._ownership.has_owner:
+            self._replace_retired(run)
+        self._wake()
+        self.replace_if_hung(time.monotonic())
 
-    def _make_up_for_retired(self, run: Run) -> None:
+    def _replace_retired(self, run: Run) -> None:
         """Have a thread for a run that was put while the last one retired. Raises as `put` does: it is not put then."""
         try:
-            self._charge.fill()
+            self._ownership.ensure_owner()
         except (OSError, RuntimeError):
             with suppress(ValueError):  # another thread has it
-                self._given.remove(run)
+                self._submitted.remove(run)
                 raise
 
-    def look(self, now: float) -> None:
+    def replace_if_hung(self, now: float) -> None:
         """Have another thread take over if a start hangs (monotonic seconds)."""
-        self._charge.look(now)
+        self._ownership.replace_if_hung(now)
 
     def close(self) -> None:
         """End the thread once nothing goes on; what does not end is left to itself."""
         self._is_closed = True
-        self._ring()
+        self._wake()
 
     # -- from any thread
 
-    def _begin_term(self, term: int) -> None:
+    def _start_thread(self, term: int) -> None:
         """Start the thread of a term. Raises `OSError` or `RuntimeError` without a descriptor or a thread for it."""
-        self._ear = self._ear or Ear()
+        self._poller = self._poller or Poller()
         threading.Thread(target=self._work, args=(term,), name="commands", daemon=True).start()
 
-    def _ring(self) -> None:
-        ear = self._ear  # the thread may end at this moment
+    def _wake(self) -> None:
+        ear = self._poller  # the thread may end at this moment
         if ear is not None:
-            ear.ring()
+            ear.wake()
 
-    def _soon(self, call: Callable[[], None]) -> None:
+    def _call_soon(self, call: Callable[[], None]) -> None:
         """Have something done by the thread that is in charge."""
         self._calls.append(call)
-        self._ring()
+        self._wake()
 
     # -- on the thread
 
     def _work(self, term: int) -> None:
-        while self._charge.term == term:
-            if self._is_closed and self._is_idle() and self._charge.retire(self._is_idle, self._leave):
+        while self._ownership.term == term:
+            if self._is_closed and self._is_idle() and self._ownership.retire(self._is_idle, self._retire):
                 return
             try:
-                self._round(term)
+                self._run_once(term)
             except Exception as error:  # a fault of ours is not to end it
-                self._runner.complain(error)
-                threading.Event().wait(AGAIN)
+                self._runner.report_error(error)
+                threading.Event().wait(THREAD_RETRY_S)
 
-    def _leave(self) -> None:
-        if self._ear is not None:
-            self._ear.close()
-            self._ear = None
+    def _retire(self) -> None:
+        if self._poller is not None:
+            self._poller.close()
+            self._poller = None
 
     def _is_idle(self) -> bool:
-        waits = any(not batch.has_begun for batch in self._announced)
-        return not (waits or self._items or self._given or self._ready or self._unattended)
+        waits = any(not batch.may_begin for batch in self._awaiting_log)
+        return not (waits or self._watched or self._submitted or self._ready or self._unwatched)
 
-    def _round(self, term: int) -> None:
+    def _run_once(self, term: int) -> None:
         """Do what is to be done, or wait until there is something."""
         while self._calls:
             self._calls.popleft()()
-        self._open_given()
+        self._open_submitted()
         if self._start_some(term):
-            self._listen()
-            self._see_to_what_is_due(time.monotonic())
+            self._poll()
+            self._handle_due(time.monotonic())
 
     def _start_some(self, term: int) -> bool:
         """Start what may begin; False if the charge was lost over it."""
-        for _ in range(AT_ONCE):
+        for _ in range(STARTS_PER_ROUND):
             if not self._ready:
                 return True
             if not self._start(self._ready.popleft(), term):
                 return False
         return True
 
-    def _open_given(self) -> None:
+    def _open_submitted(self) -> None:
         """Open the runs that were put, and have them announced; one that was ended or taken back meanwhile is done."""
         attempts = []
-        while self._given:
-            run = self._given.popleft()
-            attempt = run.open()
+        while self._submitted:
+            run = self._submitted.popleft()
+            attempt = run.next_attempt()
             if attempt is None:
-                self._done(run, run.record)
+                self._on_end(run, run.record)
             else:
                 attempts.append(attempt)
         if attempts:
-            batch = _Batch(attempts, time.monotonic() + PATIENCE)
-            self._announced.append(batch)
+            batch = _Batch(attempts, time.monotonic() + LOG_WAIT_S)
+            self._awaiting_log.append(batch)
             events = [attempt.event() for attempt in attempts]
-            self._runner.announce(events, partial(self._soon, partial(self._let_begin, batch)))
+            self._runner.log_then(events, partial(self._call_soon, partial(self._allow_start, batch)))
 
-    def _let_begin(self, batch: _Batch) -> None:
-        if not batch.has_begun:
-            batch.has_begun = True
+    def _allow_start(self, batch: _Batch) -> None:
+        if not batch.may_begin:
+            batch.may_begin = True
             self._ready += batch.attempts
 
-    def _listen(self) -> None:
+    def _poll(self) -> None:
         """Hear what there is; wait for it if nothing else is to be done."""
-        assert self._ear is not None  # noqa: S101 - it is there as long as this thread
-        for descriptor in self._ear.hear(self._patience):
-            item = self._items.get(descriptor)
+        assert self._poller is not None  # noqa: S101 - it is there as long as this thread
+        for descriptor in self._poller.poll(self._timeout):
+            item = self._watched.get(descriptor)
             if item is None:
                 continue  # ended a moment ago
-            if descriptor == item.ended:
-                self._end(item)
+            if descriptor == item.exit_fd:
+                self._process_ended(item)
             else:
-                self._take_news(item, descriptor)
+                self._read_output(item, descriptor)
 
-    def _patience(self) -> float | None:
-        if self._calls or self._given or self._ready or (self._is_closed and self._is_idle()):
+    def _timeout(self) -> float | None:
+        if self._calls or self._submitted or self._ready or (self._is_closed and self._is_idle()):
             return 0.0
         return self._until_due()
 
     def _until_due(self) -> float | None:
         """Seconds until something is due; None if nothing is."""
-        while self._announced and self._announced[0].has_begun:
-            self._announced.popleft()
-        while self._early and not self._is_watched(self._early[0][1]):
-            self._early.popleft()
-        dues = [batch.due for batch in islice(self._announced, 1)] + [due for due, _ in islice(self._early, 1)]
-        if self._unattended:
-            dues.append(time.monotonic() + AGAIN)
+        while self._awaiting_log and self._awaiting_log[0].may_begin:
+            self._awaiting_log.popleft()
+        while self._output_later and not self._is_watched(self._output_later[0][1]):
+            self._output_later.popleft()
+        dues = [batch.due for batch in islice(self._awaiting_log, 1)] + [
+            due for due, _ in islice(self._output_later, 1)
+        ]
+        if self._unwatched:
+            dues.append(time.monotonic() + THREAD_RETRY_S)
         return max(0.0, min(dues) - time.monotonic()) if dues else None
 
-    def _see_to_what_is_due(self, now: float) -> None:
-        while self._announced and (self._announced[0].has_begun or self._announced[0].due <= now):
-            batch = self._announced.popleft()
-            if not batch.has_begun:
-                self._runner.tell_behind()
-                self._let_begin(batch)
-        while self._early and self._early[0][0] <= now:
-            self._hear_news(self._early.popleft()[1])
-        for _ in range(len(self._unattended)):
-            self._see_through(self._unattended.popleft())
+    def _handle_due(self, now: float) -> None:
+        while self._awaiting_log and (self._awaiting_log[0].may_begin or self._awaiting_log[0].due <= now):
+            batch = self._awaiting_log.popleft()
+            if not batch.may_begin:
+                self._runner.warn_log_behind()
+                self._allow_start(batch)
+        while self._output_later and self._output_later[0][0] <= now:
+            self._watch_output(self._output_later.popleft()[1])
+        for _ in range(len(self._unwatched)):
+            self._wait_in_thread(self._unwatched.popleft())
 
     # -- one attempt
 
     def _start(self, attempt: Attempt, term: int) -> bool:
         """Start what an attempt does; False if that took so long that another thread is in charge."""
         attempt.begin()
-        self._charge.lend(time.monotonic())
-        begun = _begun(attempt)
-        is_ours = self._charge.take_back(term)
-        if not isinstance(begun, _Item):
+        self._ownership.begin_start(time.monotonic())
+        begun = _start_result(attempt)
+        is_ours = self._ownership.end_start(term)
+        if not isinstance(begun, _WatchedCommand):
             self._not_begun(attempt, begun)
         elif is_ours:
             self._watch(begun)
         else:  # this thread has nothing else to do any more
-            self._conclude(begun, begun.going.see_through)
+            self._collect(begun, begun.process.wait)
         return is_ours
 
     def _not_begun(self, attempt: Attempt, failed: _Failed) -> None:
-        if isinstance(failed.raised, NotBegun):
-            self._try_elsewhere(attempt, failed.raised, failed.task)
+        if isinstance(failed.raised, StartFailedTemporarily):
+            self._retry_in_pool(attempt, failed.raised, failed.task)
         else:
-            self._finish(attempt, failed_ending(failed.raised, failed.task))
+            self._finish(attempt, from_exception(failed.raised, failed.task))
 
-    def _is_watched(self, item: _Item) -> bool:
-        return item.ended is not None and self._items.get(item.ended) is item
+    def _is_watched(self, item: _WatchedCommand) -> bool:
+        return item.exit_fd is not None and self._watched.get(item.exit_fd) is item
 
-    def _watch(self, item: _Item) -> None:
+    def _watch(self, item: _WatchedCommand) -> None:
         """Listen for its end, and soon for its output. What cannot be listened to gets a thread to wait for it."""
-        if self._ear is None or item.ended is None:
-            self._see_through(item)
+        if self._poller is None or item.exit_fd is None:
+            self._wait_in_thread(item)
             return
         try:
-            self._ear.listen_to(item.ended)
+            self._poller.register(item.exit_fd)
         except OSError:  # the user's limit of watches is reached, or no memory left
-            self._see_through(item)
+            self._wait_in_thread(item)
             return
-        self._items[item.ended] = item
-        self._early.append((time.monotonic() + EARLY, item))
-        item.attempt.context.on_stop(partial(self._soon, partial(self._let_go, item)))
+        self._watched[item.exit_fd] = item
+        self._output_later.append((time.monotonic() + OUTPUT_DELAY_S, item))
+        item.attempt.context.on_stop(partial(self._call_soon, partial(self._hand_to_thread, item)))
 
-    def _hear_news(self, item: _Item) -> None:
+    def _watch_output(self, item: _WatchedCommand) -> None:
         """Listen to its output, too. One that cannot be listened to is for a thread of its own: it would block."""
-        news = item.going.news
-        if self._ear is None or news is None or not self._is_watched(item):
+        news = item.process.output_fd
+        if self._poller is None or news is None or not self._is_watched(item):
             return
         try:
-            self._ear.listen_to(news)
+            self._poller.register(news)
         except OSError:
-            self._let_go(item)
+            self._hand_to_thread(item)
         else:
-            item.news = news
-            self._items[news] = item
+            item.output_fd = news
+            self._watched[news] = item
 
-    def _take_news(self, item: _Item, descriptor: int) -> None:
-        if not item.going.hear():
+    def _read_output(self, item: _WatchedCommand, descriptor: int) -> None:
+        if not item.process.read_output():
             self._unregister(descriptor)
-            item.news = None
+            item.output_fd = None
 
     def _unregister(self, descriptor: int) -> None:
-        self._items.pop(descriptor, None)
-        if self._ear is not None:
-            self._ear.forget(descriptor)
+        self._watched.pop(descriptor, None)
+        if self._poller is not None:
+            self._poller.unregister(descriptor)
 
-    def _forget(self, item: _Item) -> None:
+    def _unwatch(self, item: _WatchedCommand) -> None:
         """Listen to it no more."""
-        for descriptor in (item.ended, item.news):
+        for descriptor in (item.exit_fd, item.output_fd):
             if descriptor is not None:
                 self._unregister(descriptor)
-        item.news = None
+        item.output_fd = None
 
-    def _let_go(self, item: _Item) -> None:
+    def _hand_to_thread(self, item: _WatchedCommand) -> None:
         """Leave an attempt that has to stop to a thread of its own."""
         if self._is_watched(item):
-            self._forget(item)
-            self._see_through(item)
+            self._unwatch(item)
+            self._wait_in_thread(item)
 
-    def _end(self, item: _Item) -> None:
+    def _process_ended(self, item: _WatchedCommand) -> None:
         """Take the end of an attempt."""
-        self._forget(item)
-        self._conclude(item, item.going.end)
+        self._unwatch(item)
+        self._collect(item, item.process.collect)
 
-    def _see_through(self, item: _Item) -> None:
+    def _wait_in_thread(self, item: _WatchedCommand) -> None:
         """Have a thread wait for its end, or bring it about."""
         try:
-            end = (item, item.going.see_through)
-            threading.Thread(target=self._conclude, args=end, name="command", daemon=True).start()
+            end = (item, item.process.wait)
+            threading.Thread(target=self._collect, args=end, name="command", daemon=True).start()
         except RuntimeError:  # the host has no thread left
-            self._unattended.append(item)
+            self._unwatched.append(item)
 
-    def _conclude(self, item: _Item, end: Callable[[], Outcome]) -> None:
+    def _collect(self, item: _WatchedCommand, end: Callable[[], Outcome]) -> None:
         try:
-            ending = ending_of(end())
+            ending = from_outcome(end())
         except BaseException as raised:
-            self._finish(item.attempt, failed_ending(raised, item.task))
+            self._finish(item.attempt, from_exception(raised, item.task))
         else:
             self._finish(item.attempt, ending)
 
-    def _try_elsewhere(self, attempt: Attempt, trouble: NotBegun, task: Outside | None) -> None:
+    def _retry_in_pool(self, attempt: Attempt, trouble: StartFailedTemporarily, task: ProcessTask | None) -> None:
         """Have a task that has not begun tried for longer, on another thread."""
         try:
-            self._aside(lambda: self._finish(attempt, carry_out(attempt.run.job.task, attempt.context)))
+            self._run_in_pool(lambda: self._finish(attempt, execute_task(attempt.run.job.task, attempt.context)))
         except RuntimeError:
-            self._finish(attempt, failed_ending(trouble.failure, task))
+            self._finish(attempt, from_exception(trouble.failure, task))
 
-    def _finish(self, attempt: Attempt, ending: Ending) -> None:
-        self._done(attempt.run, attempt.end(ending))
+    def _finish(self, attempt: Attempt, ending: AttemptResult) -> None:
+        self._on_end(attempt.run, attempt.end(ending))

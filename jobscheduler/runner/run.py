@@ -10,24 +10,24 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
-from jobscheduler.model import Entry, Event, Job, Level, Record, Status, Value
-from jobscheduler.runner.attempt_result import Ending, carry_out
-from jobscheduler.runner.output_cache import OutputRing, tail
+from jobscheduler.model import Event, Job, Level, LogEntry, LogValue, Record, Status
+from jobscheduler.runner.attempt_result import AttemptResult, execute_task
+from jobscheduler.runner.output_cache import OutputCache, tail
 from jobscheduler.runner.run_ids import new_run_id
-from jobscheduler.runner.survivors import with_survivors
-from jobscheduler.runner.timer import Timer
+from jobscheduler.runner.survivors import add_survivors
+from jobscheduler.runner.timer import TimerThread
 from jobscheduler.tasks.base import Context
 from jobscheduler.tasks.stop_signals import Survivor
 
-GRACE = 10.0
+STOP_GRACE_S = 10.0
 """Seconds that a task has to end after it was told to. More than TERM and KILL take in `execute_command`."""
 
-PATIENCE = 1.0
+LOG_WAIT_S = 1.0
 """How long an attempt waits for its `run.started` to be written, in seconds."""
 
-Pairs = tuple[tuple[str, Value], ...]
+Pairs = tuple[tuple[str, LogValue], ...]
 
-Announce = Callable[[Sequence[Event], Callable[[], object]], object]
+LogThen = Callable[[Sequence[Event], Callable[[], object]], object]
 """Has some events written, and calls the second argument when they are. Does not wait."""
 
 
@@ -37,7 +37,7 @@ def utc_now() -> datetime:
 
 
 @dataclass(frozen=True, slots=True)
-class Again:
+class RetryAfter:
     """The attempt failed; attempt number `attempt` is due in `delay` seconds, if nobody stops the run before."""
 
     delay: float
@@ -61,30 +61,30 @@ class Runner:
         emit: Callable[[Event], object],
         *,
         clock: Callable[[], datetime] = utc_now,
-        outputs: OutputRing | None = None,
-        grace: float = GRACE,
-        announce: Announce | None = None,
+        outputs: OutputCache | None = None,
+        grace: float = STOP_GRACE_S,
+        announce: LogThen | None = None,
         on_behind: Callable[[], object] = lambda: None,
         on_lost: Callable[[], object] = lambda: None,
     ) -> None:
         self.clock = clock
-        self.outputs = outputs or OutputRing()
+        self.outputs = outputs or OutputCache()
         self.grace = grace
-        self.timer = Timer(self.complain)
+        self.timer = TimerThread(self.report_error)
         self._record = record
         self._emit = emit
-        self._announce = announce or self._say
+        self._log_then = announce or self._emit_each
         self._on_behind = on_behind
         self._on_lost = on_lost
         self._lock = threading.Lock()
-        self._going: dict[str, Run] = {}
+        self._active: dict[str, Run] = {}
         self._lost: set[Context] = set()
 
     @property
-    def going(self) -> tuple[Run, ...]:
+    def active_runs(self) -> tuple[Run, ...]:
         """The runs that have no record yet, in the order in which they began."""
         with self._lock:
-            return tuple(self._going.values())
+            return tuple(self._active.values())
 
     def overdue(self, now: float) -> Iterator[tuple[str, str, str]]:
         """List attempts that should have been ended by `now` (monotonic seconds): job, run, what is missing.
@@ -92,7 +92,7 @@ class Runner:
         Those that were given up with their thread are among them: their processes may live on.
         """
         with self._lock:
-            contexts = [run._context for run in self._going.values() if run._context is not None]
+            contexts = [run._context for run in self._active.values() if run._context is not None]
             contexts += self._lost
         for context in contexts:
             missing = overdue(context, now)
@@ -105,20 +105,20 @@ class Runner:
         with self._lock:
             return len(self._lost)
 
-    def begin(self, job: Job, scheduled: datetime | None, extra: Pairs = (), parent: Run | None = None) -> Run:
+    def new_run(self, job: Job, scheduled: datetime | None, extra: Pairs = (), parent: Run | None = None) -> Run:
         """Make the run of a slot, or one by hand without a slot; `extra` goes into its events and its record.
 
         `parent` is the run from within which it was asked for.
         """
         run = Run(self, job, scheduled, extra, parent)
         with self._lock:
-            self._going[run.run_id] = run
+            self._active[run.run_id] = run
         return run
 
     def stop(self, reason: str = "shutdown") -> None:
         """Stop all runs that go on; does not wait for them. Those that never began are withdrawn, without a record."""
-        for run in self.going:
-            if not run.withdraw():
+        for run in self.active_runs:
+            if not run.cancel():
                 run.stop(reason)
 
     def close(self) -> None:
@@ -127,55 +127,55 @@ class Runner:
 
     def _end(self, run: Run, record: Record) -> None:
         """Tell the record first: a stop that sees no run at work any more may close the log."""
-        self.tell(record)
+        self.emit(record)
         self._forget(run)
 
     def _forget(self, run: Run) -> None:
         with self._lock:
-            self._going.pop(run.run_id, None)
+            self._active.pop(run.run_id, None)
 
-    def _lose(self, context: Context) -> None:
+    def _mark_lost(self, context: Context) -> None:
         with self._lock:
             self._lost.add(context)
 
-    def _found(self, context: Context) -> None:
+    def _mark_returned(self, context: Context) -> None:
         with self._lock:
             self._lost.discard(context)
 
-    def _tell_lost(self) -> None:
+    def _log_lost(self) -> None:
         try:
             self._on_lost()
         except Exception as error:  # neither the timer thread nor a worker is to end for it
-            self.complain(error)
+            self.report_error(error)
 
-    def announce(self, events: Sequence[Event], then: Callable[[], object]) -> None:
+    def log_then(self, events: Sequence[Event], then: Callable[[], object]) -> None:
         """Have the lines written that say what is about to begin; `then` is called, on any thread, when they are."""
         try:
-            self._announce(events, then)
+            self._log_then(events, then)
         except Exception:  # as with `tell`
             then()
 
-    def _say(self, events: Sequence[Event], then: Callable[[], object]) -> None:
+    def _emit_each(self, events: Sequence[Event], then: Callable[[], object]) -> None:
         for event in events:
             self._emit(event)
         then()
 
-    def tell_behind(self) -> None:
+    def warn_log_behind(self) -> None:
         """Say that a run did not wait any longer for its line."""
         with suppress(Exception):
             self._on_behind()
 
-    def tell(self, entry: Entry) -> None:
+    def emit(self, entry: LogEntry) -> None:
         """Pass on a record or an event."""
         try:
             _ = self._record(entry) if isinstance(entry, Record) else self._emit(entry)
         except Exception:  # the log itself is in trouble and says so by its own means
             return
 
-    def complain(self, error: Exception) -> None:
+    def report_error(self, error: Exception) -> None:
         """Tell a fault of a task, or of ours, that is no run's end."""
         values: Pairs = (("error", f"{type(error).__name__}: {error}"),)
-        self.tell(Event(self.clock(), Level.ERROR, "task.crashed", values))
+        self.emit(Event(self.clock(), Level.ERROR, "task.crashed", values))
 
 
 class Run:
@@ -191,19 +191,19 @@ class Run:
         self.job = job
         self.scheduled = scheduled
         self.attempts = 0
-        self.begun = 0
-        self.started: datetime | None = None
+        self.begun_at = 0
+        self.started_at: datetime | None = None
         self._runner = runner
         self.extra = extra
         self.parent = parent
         self.survivors: tuple[Survivor, ...] = ()
-        self._last: tuple[str, Ending] | None = None
+        self._last: tuple[str, AttemptResult] | None = None
         self._is_last_attempt = False
         self._lock = threading.Lock()
         self._context: Context | None = None
         self._record: Record | None = None
         self._stopped_for: str | None = None
-        self._withdrawn = False
+        self._cancelled = False
         self._began = 0.0
 
     @property
@@ -217,28 +217,28 @@ class Run:
         return self._record
 
     @property
-    def is_withdrawn(self) -> bool:
+    def is_cancelled(self) -> bool:
         """Whether it was taken back before it began."""
-        return self._withdrawn
+        return self._cancelled
 
-    def attempt(self) -> Record | Again | None:
+    def attempt(self) -> Record | RetryAfter | None:
         """Make the next attempt, on the calling thread; returns the record, or when to call this again.
 
         A run that was stopped while it waited has its record already, which is returned; None if it was withdrawn.
         """
-        attempt = self.open()
+        attempt = self.next_attempt()
         if attempt is None:
             return self._record
         self._wait_for_line(attempt)
         attempt.begin()
-        return attempt.end(carry_out(self.job.task, attempt.context))
+        return attempt.end(execute_task(self.job.task, attempt.context))
 
     def _wait_for_line(self, attempt: Attempt) -> None:
         written = threading.Lock()
         written.acquire()
-        self._runner.announce((attempt.event(),), written.release)
-        if not written.acquire(timeout=PATIENCE):
-            self._runner.tell_behind()
+        self._runner.log_then((attempt.event(),), written.release)
+        if not written.acquire(timeout=LOG_WAIT_S):
+            self._runner.warn_log_behind()
 
     def stop(self, reason: str) -> None:
         """End the run as a failure for this reason (`replaced`, `shutdown`); does nothing if it has ended.
@@ -254,7 +254,7 @@ class Run:
         if record is not None:
             self._runner._end(self, record)
         elif context is not None:
-            self._tell_to_end(context, reason)
+            self._request_stop(context, reason)
 
     def end_attempts(self) -> None:
         """Make no further attempt; a run that waits for one ends now, and its record is that of its last attempt."""
@@ -271,51 +271,51 @@ class Run:
         most = self.job.retry.attempts if self.job.retry is not None else 0
         return (("attempts_left", most - self.attempts),) if self._is_last_attempt and most > self.attempts else ()
 
-    def withdraw(self) -> bool:
+    def cancel(self) -> bool:
         """Take back a run that has not begun, so that its slot stays without a record; False if it has begun."""
         with self._lock:
             if self.attempts or self._record is not None:
                 return False
-            self._withdrawn = True
+            self._cancelled = True
         self._runner._forget(self)
         return True
 
-    def open(self) -> Attempt | None:
+    def next_attempt(self) -> Attempt | None:
         """Make the next attempt, which is to be announced and then begun; None if the run has ended."""
         with self._lock:
-            if self._record is not None or self._withdrawn:
+            if self._record is not None or self._cancelled:
                 return None
             self.attempts += 1
             if self.attempts == 1:
-                self.started = self._runner.clock()
+                self.started_at = self._runner.clock()
                 self._began = time.monotonic()
             self._context = Context(self.job.id, self.run_id, self.scheduled, self.attempts)
             return Attempt(self, self._context)
 
-    def _tell_to_end(self, context: Context, reason: str) -> None:
-        if not context.has_to_stop:
-            self._runner.timer.at(time.monotonic() + self._runner.grace, partial(self._give_up, context))
-        context.stop(reason, self._runner.complain)
+    def _request_stop(self, context: Context, reason: str) -> None:
+        if not context.stop_requested:
+            self._runner.timer.call_at(time.monotonic() + self._runner.grace, partial(self._abandon, context))
+        context.stop(reason, self._runner.report_error)
 
-    def _give_up(self, context: Context) -> None:
+    def _abandon(self, context: Context) -> None:
         """Write the record of a task that did not end (on the timer thread)."""
         why = f"the task did not end within {self._runner.grace:g} s of being told to; its thread is lost"
-        self._runner._lose(context)  # before the thread can be found again
+        self._runner._mark_lost(context)  # before the thread can be found again
         with self._lock:
             lost = self._context is context
             if lost:
                 self._context = None
                 record = self._finish(context.reason, (("error", why),))
         if lost:
-            self._runner._tell_lost()  # first, so that what waited for this run finds a worker
+            self._runner._log_lost()  # first, so that what waited for this run finds a worker
             self._runner._end(self, record)
         else:
-            self._runner._found(context)
+            self._runner._mark_returned(context)
 
-    def _close(self, context: Context, ending: Ending, seconds: float) -> Record | Again | None:
+    def _attempt_ended(self, context: Context, ending: AttemptResult, seconds: float) -> Record | RetryAfter | None:
         """Take the end of an attempt: another one, or the record."""
         if ending.traceback:
-            self._tell(Level.ERROR, "task.crashed", (("traceback", ending.traceback),))
+            self._finish_record(Level.ERROR, "task.crashed", (("traceback", ending.traceback),))
         with self._lock:
             lost = self._context is not context
             self.survivors = context.signals.survivors
@@ -328,17 +328,17 @@ class Run:
                     self._last = (reason, ending)
                 details = ending.details
                 if self.survivors:
-                    details = with_survivors(details, self.survivors)
+                    details = add_survivors(details, self.survivors)
                 if self._is_last_attempt and reason is not None:
                     details = (*self._attempts_left(), *details)
                 record = self._finish(reason, details, ending.output) if pause is None else None
         if lost:
-            self._runner._found(context)
-            self._runner._tell_lost()
+            self._runner._mark_returned(context)
+            self._runner._log_lost()
             return self._record
         self._runner.outputs.put(self.run_id, ending.output)
         if pause is not None:
-            return self._again(pause, reason or "", ending, seconds)
+            return self._retry(pause, reason or "", ending, seconds)
         if record is not None:
             self._runner._end(self, record)
         return record
@@ -347,9 +347,9 @@ class Run:
         """Seconds until a further attempt, None if there is none."""
         if self.job.retry is None or reason is None or self._stopped_for or self._is_last_attempt:
             return None
-        return self.job.retry.pause(self.attempts)
+        return self.job.retry.delay_after(self.attempts)
 
-    def _again(self, pause: float, reason: str, ending: Ending, seconds: float) -> Again:
+    def _retry(self, pause: float, reason: str, ending: AttemptResult, seconds: float) -> RetryAfter:
         said = (("output", tail(ending.output)),) if ending.output else ()
         values = (
             ("attempt", self.attempts),
@@ -359,8 +359,8 @@ class Run:
             ("retry_in", round(pause, 3)),
             *said,
         )
-        self._tell(Level.WARNING, "run.attempt_failed", values)
-        return Again(pause, self.attempts + 1)
+        self._finish_record(Level.WARNING, "run.attempt_failed", values)
+        return RetryAfter(pause, self.attempts + 1)
 
     def _finish(self, reason: str | None, details: Pairs = (), output: bytes = b"") -> Record:
         """Make the record; to be called under the lock, and passed on without it."""
@@ -371,8 +371,8 @@ class Run:
             job_id=self.job.id,
             run_id=self.run_id,
             scheduled=self.scheduled,
-            started=self.started,
-            duration=round(time.monotonic() - self._began, 3) if self.started else None,
+            started=self.started_at,
+            duration=round(time.monotonic() - self._began, 3) if self.started_at else None,
             reason=reason,
             details=(*self.extra, *attempts, *details),
             output=tail(output) if reason is not None and output else None,
@@ -380,8 +380,8 @@ class Run:
         )
         return self._record
 
-    def _tell(self, level: Level, name: str, values: Pairs) -> None:
-        self._runner.tell(self._event(level, name, values))
+    def _finish_record(self, level: Level, name: str, values: Pairs) -> None:
+        self._runner.emit(self._event(level, name, values))
 
     def _event(self, level: Level, name: str, values: Pairs) -> Event:
         slot: Pairs = () if self.scheduled is None else (("scheduled", self.scheduled),)
@@ -391,7 +391,7 @@ class Run:
 
 def overdue(context: Context, now: float) -> str | None:
     """Say what is missing of an attempt that has to end at `now` (monotonic seconds), None if nothing is."""
-    if context.has_to_stop:
+    if context.stop_requested:
         signal = context.missing_signal(now)
         return signal and f"{signal} has not been sent"
     has_passed = context.deadline is not None and now > context.deadline
@@ -415,16 +415,16 @@ class Attempt:
 
     def begin(self) -> None:
         """Let its time run from now."""
-        self.run.begun = self.context.attempt
+        self.run.begun_at = self.context.attempt
         self._began = time.monotonic()
         timeout, runner = self.run.job.timeout, self.run._runner
         if timeout is not None:
             self.context.deadline = self._began + timeout
-            tell = partial(self.run._tell_to_end, self.context, "timeout")
-            self._limit = runner.timer.at(self.context.deadline, tell)
+            tell = partial(self.run._request_stop, self.context, "timeout")
+            self._limit = runner.timer.call_at(self.context.deadline, tell)
 
-    def end(self, ending: Ending) -> Record | Again | None:
+    def end(self, ending: AttemptResult) -> Record | RetryAfter | None:
         """Take its end; return the record of the run, or when there is to be another attempt."""
         if self._limit is not None:
             self.run._runner.timer.cancel(self._limit)
-        return self.run._close(self.context, ending, time.monotonic() - self._began)
+        return self.run._attempt_ended(self.context, ending, time.monotonic() - self._began)

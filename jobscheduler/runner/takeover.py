@@ -13,11 +13,11 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-HANGS = 0.25
+START_TIMEOUT_S = 0.25
 """A start that takes longer than this holds up the others for too long, in seconds. The usual one takes 0.0002."""
 
 
-class Charge:
+class LoopOwnership:
     """Says which thread is in charge. `begin` starts the thread of a term; what it raises means there is none.
 
     Invariant: at most one thread is in charge. Only that thread touches what belongs to the loop, and only it waits
@@ -33,15 +33,15 @@ class Charge:
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
         self.term = 0
-        self.is_taken = False
-        self.lent_since = 0.0
+        self.has_owner = False
+        self.start_began_at = 0.0
 
-    def fill(self) -> None:
+    def ensure_owner(self) -> None:
         """Begin a term unless a thread is in charge. Raises what `begin` raises; then there is no new term."""
-        if self.is_taken:
+        if self.has_owner:
             return
         with self._lock:
-            if not self.is_taken:
+            if not self.has_owner:
                 self._begin_term()
 
     def _begin_term(self) -> None:
@@ -49,44 +49,44 @@ class Charge:
 
         The term counts before its thread exists, so that neither the new thread nor the former one can see the old one.
         """
-        former, since = self.term, self.lent_since
-        self.term, self.lent_since = next(self._numbers), 0.0
+        former, since = self.term, self.start_began_at
+        self.term, self.start_began_at = next(self._numbers), 0.0
         try:
             self._begin(self.term)
         except BaseException:
-            self.term, self.lent_since = former, since
+            self.term, self.start_began_at = former, since
             raise
-        self.is_taken = True
+        self.has_owner = True
 
-    def lend(self, now: float) -> None:
+    def begin_start(self, now: float) -> None:
         """Let another thread take over if this one does not come back in time (monotonic seconds)."""
-        self.lent_since = now
+        self.start_began_at = now
 
-    def take_back(self, term: int) -> bool:
+    def end_start(self, term: int) -> bool:
         """Take back what was lent; False if another thread has taken over, and this one is in charge no more."""
         with self._lock:
             if self.term != term:
                 return False
-            self.lent_since = 0.0
+            self.start_began_at = 0.0
             return True
 
-    def look(self, now: float) -> None:
+    def replace_if_hung(self, now: float) -> None:
         """Have another thread take over if the charge has been lent for too long (monotonic seconds); does not wait.
 
         A host without a thread for it lets the next look try again.
         """
-        if not self._hangs(now) or not self._lock.acquire(blocking=False):
+        if not self._is_hung(now) or not self._lock.acquire(blocking=False):
             return
         try:
-            if self._hangs(now):
+            if self._is_hung(now):
                 with suppress(RuntimeError):
                     self._begin_term()
         finally:
             self._lock.release()
 
-    def _hangs(self, now: float) -> bool:
-        since = self.lent_since
-        return since > 0 and now - since > HANGS
+    def _is_hung(self, now: float) -> bool:
+        since = self.start_began_at
+        return since > 0 and now - since > START_TIMEOUT_S
 
     def retire(self, is_idle: Callable[[], bool], leave: Callable[[], None]) -> bool:
         """Give up the charge, for good, if nothing is left to do; only for the thread that is in charge.
@@ -96,9 +96,9 @@ class Charge:
         `leave` is called under the lock, before a further term can begin.
         """
         with self._lock:
-            self.is_taken = False
+            self.has_owner = False
             if not is_idle():
-                self.is_taken = True
+                self.has_owner = True
                 return False
             leave()
             return True

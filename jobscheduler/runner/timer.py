@@ -12,14 +12,14 @@ from contextlib import suppress
 Callback = Callable[[], None]
 
 
-class Timer:
+class TimerThread:
     """Calls callbacks at instants of `time.monotonic()`, one after the other, on one thread started on first use.
 
     What a callback raises goes to `complain`; the thread goes on.
     """
 
-    def __init__(self, complain: Callable[[Exception], None]) -> None:
-        self._complain = complain
+    def __init__(self, report_error: Callable[[Exception], None]) -> None:
+        self._report_error = report_error
         self._changed = threading.Condition(threading.Lock())
         self._due: list[tuple[float, int]] = []
         self._callbacks: dict[int, Callback] = {}
@@ -27,7 +27,7 @@ class Timer:
         self._thread: threading.Thread | None = None
         self._closed = False
 
-    def at(self, when: float, callback: Callback) -> int:
+    def call_at(self, when: float, callback: Callback) -> int:
         """Have `callback` called at `when`; returns the number by which it can be cancelled."""
         with self._changed:
             number = next(self._numbers)
@@ -67,7 +67,7 @@ class Timer:
             try:
                 callback()
             except Exception as error:
-                self._complain(error)
+                self._report_error(error)
 
     def _next(self) -> Callback | None:
         """Wait for the next callback that is due; None when closed."""

@@ -1,6 +1,6 @@
 """The one door to APScheduler: what is in force, and what becomes of its slots."""
 
-from jobscheduler.scheduler.run_chain import Endless
-from jobscheduler.scheduler.scheduler import ACCEPTED, Scheduler
+from jobscheduler.scheduler.run_chain import ChainTooLong
+from jobscheduler.scheduler.scheduler import MAX_CLOCK_SET_BACK, Scheduler
 
-__all__ = ["ACCEPTED", "Endless", "Scheduler"]
+__all__ = ["MAX_CLOCK_SET_BACK", "ChainTooLong", "Scheduler"]

@@ -7,7 +7,7 @@ a place that only its own end would free, and no more runs do work of their own 
 from __future__ import annotations
 
 
-class Places:
+class Capacity:
     """Who has a place, and who works in the place of which other run. Runs are known by their ids.
 
     Invariant: each run that is at work has a place of its own or works in that of one other run. A place is lent to one
@@ -16,25 +16,25 @@ class Places:
     """
 
     def __init__(self, most: int) -> None:
-        self.most = most
+        self.maximum = most
         self._own: set[str] = set()
         self._lent: dict[str, str] = {}
         self._borrowed: dict[str, str] = {}
 
     @property
-    def taken(self) -> int:
+    def busy(self) -> int:
         """How many runs are at work."""
         return len(self._own) + len(self._borrowed)
 
-    def is_free(self) -> bool:
+    def has_room(self) -> bool:
         """Tell whether there is a place for any run."""
-        return len(self._own) < self.most
+        return len(self._own) < self.maximum
 
     def can_lend(self, run_id: str) -> bool:
         """Tell whether a run is at work and its place is not lent yet."""
         return run_id not in self._lent and (run_id in self._own or run_id in self._borrowed)
 
-    def take(self, run_id: str) -> None:
+    def acquire(self, run_id: str) -> None:
         """Give a run a place of its own."""
         self._own.add(run_id)
 
@@ -42,7 +42,7 @@ class Places:
         """Have a run work in the place of the one that started it."""
         self._lent[parent], self._borrowed[run_id] = run_id, parent
 
-    def leave(self, run_id: str) -> None:
+    def release(self, run_id: str) -> None:
         """Take the place of a run back; if that was lent, it is from now on the place of the run that works in it."""
         if not self._lent:  # hardly ever is a place lent
             self._own.discard(run_id)

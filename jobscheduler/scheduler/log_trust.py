@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from jobscheduler.model import Entry, Event, Level, Past
+from jobscheduler.model import Event, Level, LogEntry, RecoveredState
 
 
-def believed(
-    past: Past | None, host_id: str, boot: str, write: Callable[[Entry], object], now: datetime
-) -> tuple[Past | None, bool]:
+def trusted_state(
+    past: RecoveredState | None, host_id: str, boot: str, write: Callable[[LogEntry], object], now: datetime
+) -> tuple[RecoveredState | None, bool]:
     """Return what can be believed of the past, and whether it shows at least that this boot was seen before.
 
     The log of another host is not believed: its jobs ran there, and perhaps still do. A host without a name believes
@@ -32,4 +32,4 @@ def believed(
         ("help", "if this is the same host under another name, start it with `--host-id` and the former one"),
     )
     write(Event(now, Level.WARNING, "log.foreign", values))
-    return None, bool(boot) and past.names is not None and past.names(boot)
+    return None, bool(boot) and past.job_ids is not None and past.job_ids(boot)

@@ -15,15 +15,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-LATE = 5
+LATE_AFTER_S = 5
 """So many looks, a second apart, the same thing may be due before it is told and counts against health."""
 
-STUCK = 10
+STUCK_AFTER_LOOKS = 10
 """After so many only a new process helps."""
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
+class Overdue:
     """Something that should have happened by now: to which run, and what is missing."""
 
     job_id: str
@@ -38,27 +38,27 @@ class Due:
 class Standstill:
     """Something that has been due for `looks` looks; `since` is when it was seen first."""
 
-    due: Due
+    due: Overdue
     since: datetime
-    looks: int
+    checks: int
 
 
-class Guard:
+class StandstillGuard:
     """Counts at how many looks in a row the same thing is due. For one thread; others may read `worst`."""
 
     def __init__(self) -> None:
-        self._due: dict[Due, Standstill] = {}
-        self.worst: Standstill | None = None
+        self._due: dict[Overdue, Standstill] = {}
+        self.longest: Standstill | None = None
 
-    def look(self, due: Iterable[Due], now: datetime) -> Standstill | None:
+    def check(self, due: Iterable[Overdue], now: datetime) -> Standstill | None:
         """Take what is due at this look; return what has just become late, if it is the first to."""
         known = self._due
         self._due = {one: _again(known.get(one), one, now) for one in due}
-        was_late = self.worst is not None
-        worst = max(self._due.values(), key=lambda one: one.looks, default=None)
-        self.worst = worst if worst is not None and worst.looks >= LATE else None
-        return None if was_late else self.worst
+        was_late = self.longest is not None
+        worst = max(self._due.values(), key=lambda one: one.checks, default=None)
+        self.longest = worst if worst is not None and worst.checks >= LATE_AFTER_S else None
+        return None if was_late else self.longest
 
 
-def _again(known: Standstill | None, due: Due, now: datetime) -> Standstill:
-    return Standstill(due, now, 1) if known is None else Standstill(due, known.since, known.looks + 1)
+def _again(known: Standstill | None, due: Overdue, now: datetime) -> Standstill:
+    return Standstill(due, now, 1) if known is None else Standstill(due, known.since, known.checks + 1)

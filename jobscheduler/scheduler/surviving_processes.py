@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from jobscheduler.runner import Run, in_one_line, lives_on
+from jobscheduler.runner import Run, describe_survivors, is_alive
 
 
-def lingers(run: Run) -> bool:
+def has_survivors(run: Run) -> bool:
     """Tell whether processes of a run live on."""
-    return any(map(lives_on, run.survivors))
+    return any(map(is_alive, run.survivors))
 
 
-def lingering_text(run: Run) -> str:
+def describe_surviving_run(run: Run) -> str:
     """Say in words which processes of a run live on."""
-    processes = in_one_line(run.survivors)
+    processes = describe_survivors(run.survivors)
     return f"processes of `{run.job.id}` live on although KILL was sent, and count as its run: {processes}"

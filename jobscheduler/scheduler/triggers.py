@@ -20,7 +20,7 @@ from jobscheduler.timetable.timetable import Timetable
 RETRY = timedelta(minutes=1)
 """When the scheduler is woken again for a job whose next time could not be worked out."""
 
-Report = Callable[[str, Exception], None]
+OnError = Callable[[str, Exception], None]
 """Told of a fault in a trigger: what was asked, and the exception. It may be called with APScheduler's lock held."""
 
 
@@ -29,13 +29,13 @@ def log_fault(asked: str, fault: Exception) -> None:
     logging.getLogger(__name__).error("%s failed", asked, exc_info=fault)
 
 
-class _Following:
+class _TimetableTrigger:
     """What both triggers do: answer from a timetable, and never raise inside the scheduler's thread."""
 
     timetable: Timetable
-    report: Report
+    report: OnError
 
-    def _follow(self, timetable: Timetable, report: Report) -> None:
+    def _follow(self, timetable: Timetable, report: OnError) -> None:
         self.timetable = timetable
         self.report = report
 
@@ -70,10 +70,10 @@ def _later(now: datetime) -> datetime | None:
         return None
 
 
-class CronTrigger(_Following, cron.CronTrigger):  # type: ignore[misc] # APScheduler has no types
+class CronTrigger(_TimetableTrigger, cron.CronTrigger):  # type: ignore[misc] # APScheduler has no types
     """A crontab schedule, with Debian's meaning instead of APScheduler's."""
 
-    def __init__(self, timetable: Timetable, report: Report = log_fault) -> None:
+    def __init__(self, timetable: Timetable, report: OnError = log_fault) -> None:
         # The parent would parse fields of its own; its attributes are what its other methods read.
         self.timezone = timetable.zone
         self.fields: list[object] = []
@@ -81,16 +81,16 @@ class CronTrigger(_Following, cron.CronTrigger):  # type: ignore[misc] # APSched
         self._follow(timetable, report)
 
 
-class DateTrigger(_Following, date.DateTrigger):  # type: ignore[misc] # APScheduler has no types
+class DateTrigger(_TimetableTrigger, date.DateTrigger):  # type: ignore[misc] # APScheduler has no types
     """A one-time schedule. A time that has passed is not given again, whatever APScheduler asks."""
 
-    def __init__(self, timetable: Timetable, report: Report = log_fault) -> None:
+    def __init__(self, timetable: Timetable, report: OnError = log_fault) -> None:
         self.run_date = timetable.schedule
         self._follow(timetable, report)
 
 
 @lru_cache(maxsize=65_536)
-def trigger_for(timetable: Timetable, report: Report = log_fault) -> CronTrigger | DateTrigger:
+def trigger_for(timetable: Timetable, report: OnError = log_fault) -> CronTrigger | DateTrigger:
     """Give the trigger of a timetable; there is one object for all jobs whose timetables are equal."""
     kind = DateTrigger if isinstance(timetable.schedule, datetime) else CronTrigger
     return kind(timetable, report)

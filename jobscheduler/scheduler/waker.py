@@ -23,30 +23,30 @@ from apscheduler.jobstores.memory import MemoryJobStore
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 
-PORTION = 25
+MAX_BATCH = 25
 """How many due jobs are handed out at a time at most: in between, somebody else may change what is in force."""
 
-FIRST = 3
+FIRST_BATCH = 3
 """How many are handed out in the first portion; each further one has twice as many. What starts them is to begin."""
 
-BETWEEN = 0.001
+BATCH_PAUSE_S = 0.001
 """Seconds between two portions."""
 
-APPROACH = 0.03
+WAKE_EARLY_S = 0.03
 """So long before the next time the thread is up already, in seconds.
 
 A host takes the processor, and some also the memory, of who sleeps for long, and then wakes it up late: by a tenth of
 a millisecond, or by five on a small virtual machine. Who has slept for a moment only is woken up in time.
 """
 
-STEP = 0.002
+POLL_S = 0.002
 """For so long the thread sleeps at a time from then on, in seconds."""
 
 OnDue = Callable[[str, datetime], None]
 """Called on APScheduler's thread, with its locks held: a job's id, and the time for which it meant to wake us."""
 
 
-class _Pool(ThreadPoolExecutor):  # type: ignore[misc]
+class _Executor(ThreadPoolExecutor):  # type: ignore[misc]
     """APScheduler's thread pool, but a due job is handed to `on_due` instead of being called."""
 
     def __init__(self, workers: int, on_due: OnDue) -> None:
@@ -76,7 +76,7 @@ class _Pool(ThreadPoolExecutor):  # type: ignore[misc]
         pool = self._pool
         return bool(pool._work_queue.qsize() > 0 and len(pool._threads) < pool._max_workers)
 
-    def make_up_for(self, lost: int) -> None:
+    def set_extra_workers(self, lost: int) -> None:
         """Let there be so many more threads, in place of those that are held for good.
 
         1. concurrent.futures offers no way to replace a thread, but looks at `_max_workers` whenever work comes in,
@@ -96,7 +96,7 @@ class _Pool(ThreadPoolExecutor):  # type: ignore[misc]
         self._pool.shutdown(wait=False)
 
 
-class _Wake(ScheduledJob):  # type: ignore[misc]
+class _Wakeup(ScheduledJob):  # type: ignore[misc]
     """What APScheduler keeps of a job, made as `add_job` would, without inspecting a function each time, at length."""
 
     def __init__(self, scheduler: BackgroundScheduler, job_id: str, trigger: BaseTrigger, at: datetime) -> None:
@@ -118,23 +118,23 @@ class _Wake(ScheduledJob):  # type: ignore[misc]
         self.next_run_time = changes["next_run_time"]
 
 
-def _place(entry: tuple[_Wake, float]) -> tuple[float, str]:
+def _place(entry: tuple[_Wakeup, float]) -> tuple[float, str]:
     """Return what the store is sorted by."""
     return entry[1], entry[0].id
 
 
-class _Store(MemoryJobStore):  # type: ignore[misc]
+class _JobStore(MemoryJobStore):  # type: ignore[misc]
     """APScheduler's store in memory, in portions."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._portion = FIRST
+        self._portion = FIRST_BATCH
 
     def _get_job_index(self, timestamp: float, job_id: str) -> int:
         """Return where a job stands, or would; the parent looks for that in Python, which takes ten times as long."""
         return bisect_left(self._jobs, (timestamp, job_id), key=_place)
 
-    def put(self, job: _Wake) -> None:
+    def put(self, job: _Wakeup) -> None:
         """Add a job, or put it in the place of the one that has its id."""
         (self.update_job if job.id in self._jobs_index else self.add_job)(job)
 
@@ -145,18 +145,18 @@ class _Store(MemoryJobStore):  # type: ignore[misc]
             if at is None or at > until:
                 break
             due.append(job)
-        self._portion = FIRST if len(due) < self._portion else min(2 * self._portion, PORTION)
+        self._portion = FIRST_BATCH if len(due) < self._portion else min(2 * self._portion, MAX_BATCH)
         return due
 
 
 class _Scheduler(BackgroundScheduler):  # type: ignore[misc]
     """APScheduler's background scheduler, which also counts how often its thread went round."""
 
-    rounds = 0
-    went_round = 0.0
-    on_near: Callable[[], None]
-    _is_near = False
-    _nobody = threading.Event()  # nobody sets it
+    loop_count = 0
+    last_loop_at = 0.0
+    on_approach: Callable[[], None]
+    _is_approaching = False
+    _no_one = threading.Event()  # nobody sets it
 
     def remove_job(self, job_id: str, jobstore: str | None = None) -> None:
         """Remove a job that will not be due again, also when all has just been told to stop (APScheduler's raises)."""
@@ -170,26 +170,26 @@ class _Scheduler(BackgroundScheduler):  # type: ignore[misc]
     def _process_jobs(self) -> Any:
         wait = super()._process_jobs()
         if wait == 0:  # more is due; whoever waits for the store's lock gets it only if nobody takes it at once again
-            self._nobody.wait(BETWEEN)
-        self.rounds += 1
-        self.went_round = time.monotonic()
-        return self._nap(wait)
+            self._no_one.wait(BATCH_PAUSE_S)
+        self.loop_count += 1
+        self.last_loop_at = time.monotonic()
+        return self._sleep_time(wait)
 
-    def _nap(self, wait: float | None) -> float | None:
+    def _sleep_time(self, wait: float | None) -> float | None:
         """Return for how long to sleep, at most, on the way to what is due in `wait` seconds."""
         if not wait:
             return wait
-        if wait > APPROACH:
-            self._is_near = False
-            return wait - APPROACH
-        if not self._is_near:
-            self._is_near = True
-            self.on_near()
+        if wait > WAKE_EARLY_S:
+            self._is_approaching = False
+            return wait - WAKE_EARLY_S
+        if not self._is_approaching:
+            self._is_approaching = True
+            self.on_approach()
             return 0.0  # that took its time
-        return min(wait, STEP)
+        return min(wait, POLL_S)
 
 
-class Wakes:
+class Waker:
     """When to wake up for which job, and a pool of threads for the runs."""
 
     def __init__(self, workers: int, on_due: OnDue, on_near: Callable[[str], object] = lambda _: None) -> None:
@@ -197,31 +197,31 @@ class Wakes:
 
         It holds none of APScheduler's locks, and what it raises is ignored.
         """
-        self._pool = _Pool(workers, on_due)
-        self._on_near = on_near
-        self._store = _Store()
+        self._pool = _Executor(workers, on_due)
+        self._on_approach = on_near
+        self._store = _JobStore()
         self._scheduler = _Scheduler(
             timezone=UTC,
             jobstores={"default": self._store},
             executors={"default": self._pool},
         )
-        self._scheduler.on_near = self._near
+        self._scheduler.on_approach = self._approaching
         logging.getLogger("apscheduler").setLevel(logging.WARNING)
 
-    def _near(self) -> None:
+    def _approaching(self) -> None:
         try:
-            self._on_near(self._store._jobs[0][0].id)
+            self._on_approach(self._store._jobs[0][0].id)
         except Exception:  # it would end the thread; what is wrong shows in a moment, when the same is tried in earnest
             return
 
     @property
-    def rounds(self) -> int:
+    def loop_count(self) -> int:
         """How often the thread has looked for due jobs; it grows after every `wakeup` unless the thread is stuck."""
-        return self._scheduler.rounds
+        return self._scheduler.loop_count
 
-    def idle_for(self) -> float:
+    def seconds_since_tick(self) -> float:
         """Return for how many seconds the thread has not gone round."""
-        return time.monotonic() - self._scheduler.went_round if self._scheduler.went_round else 0.0
+        return time.monotonic() - self._scheduler.last_loop_at if self._scheduler.last_loop_at else 0.0
 
     def start(self) -> None:
         """Start the thread."""
@@ -248,7 +248,7 @@ class Wakes:
 
     def put(self, job_id: str, trigger: BaseTrigger, at: datetime) -> None:
         """Wake up for a job at this time, and then when its trigger says."""
-        job = _Wake(self._scheduler, job_id, trigger, at)
+        job = _Wakeup(self._scheduler, job_id, trigger, at)
         with self._scheduler._jobstores_lock:
             self._store.put(job)
             is_next = self._store._jobs[0][0] is job
@@ -260,12 +260,12 @@ class Wakes:
         with self._scheduler._jobstores_lock, suppress(JobLookupError):  # a one-time job leaves the store when it fires
             self._store.remove_job(job_id)
 
-    def earliest(self) -> datetime | None:
+    def next_wakeup(self) -> datetime | None:
         """Return the next time for which a wake-up is set; it is past while there is more due than was handed out."""
         found: datetime | None = self._store.get_next_run_time()
         return found
 
-    def due(self, until: datetime) -> list[str]:
+    def due_jobs(self, until: datetime) -> list[str]:
         """List the jobs for which a wake-up is set not later than this."""
         every = list(self._store._jobs)  # in order; whoever changes it meanwhile has been or will be heard by others
         return [job.id for job, _ in takewhile(lambda one: one[1] is not None and one[1] <= until.timestamp(), every)]
@@ -283,9 +283,9 @@ class Wakes:
         """Tell whether work waits because the host has no thread left for the pool."""
         return self._pool.is_short()
 
-    def make_up_for(self, lost: int) -> None:
+    def set_extra_workers(self, lost: int) -> None:
         """Have a further thread in the pool for each of those that are held by a task that does not end."""
-        self._pool.make_up_for(lost)
+        self._pool.set_extra_workers(lost)
 
 
 def _nothing() -> None:

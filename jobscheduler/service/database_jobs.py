@@ -11,20 +11,20 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from jobscheduler.config import Settings
-from jobscheduler.database import CannotUse, url_from
-from jobscheduler.model import Level, Mark, Problem, Tell
-from jobscheduler.service.startup import CannotStart
+from jobscheduler.database import DatabaseConfigError, load_url
+from jobscheduler.model import Checkpoint, EventLogger, Level, Problem
+from jobscheduler.service.startup import StartupError
 
 if TYPE_CHECKING:
     from jobscheduler.database.reloader import Reloader
 
-AT_START = 10.0
+FIRST_READ_WAIT_S = 10.0
 """How long a start waits for the database, in seconds; then it goes on with what jobs there are."""
 
-_LOOK = 0.1  # seconds between two looks whether the service is to end meanwhile
+_POLL_S = 0.1  # seconds between two looks whether the service is to end meanwhile
 
 
-class Second:
+class DatabaseJobs:
     """A database as the second source. Entered before the log, so that it gets the log's last line too.
 
     Raises `CannotStart` when made if it cannot be used as it was asked for.
@@ -32,25 +32,27 @@ class Second:
 
     def __init__(self, url: str, interval: float, keep: tuple[float, float]) -> None:
         from jobscheduler.database.engine import Database  # noqa: PLC0415 - an extra
-        from jobscheduler.database.log_copy import Syslog  # noqa: PLC0415
+        from jobscheduler.database.log_copy import LogCopier  # noqa: PLC0415
         from jobscheduler.database.source import DatabaseSource  # noqa: PLC0415
 
         try:
             self._database = Database(url)
-        except CannotUse as cannot:
-            raise CannotStart(cannot.problem) from None
+        except DatabaseConfigError as cannot:
+            raise StartupError(cannot.problem) from None
         self._interval = interval
         self._keep = keep
         self._reloader: Reloader | None = None
         self._is_known = False
         self.source = DatabaseSource()
-        self.syslog = Syslog(self._database)
+        self.log_copier = LogCopier(self._database)
 
     def __str__(self) -> str:
         """Where it is, with nothing secret."""
         return str(self._database)
 
-    def start(self, stack: ExitStack, look: Callable[[], None], tell: Tell, *, is_ending: Callable[[], bool]) -> None:
+    def start(
+        self, stack: ExitStack, look: Callable[[], None], log_event: EventLogger, *, is_ending: Callable[[], bool]
+    ) -> None:
         """Begin to read it, and wait a moment for that.
 
         Raises:
@@ -63,52 +65,54 @@ class Second:
             look()
             self._is_known = True
 
-        reloader = Reloader(self._database, self.source, look_and_know, tell, interval=self._interval, keep=self._keep)
+        reloader = Reloader(
+            self._database, self.source, look_and_know, log_event, interval=self._interval, keep=self._keep
+        )
         self._reloader = stack.enter_context(reloader)
-        until = time.monotonic() + AT_START
-        while not reloader.wait(_LOOK) and not is_ending() and time.monotonic() < until:
+        until = time.monotonic() + FIRST_READ_WAIT_S
+        while not reloader.wait_first_read(_POLL_S) and not is_ending() and time.monotonic() < until:
             pass
-        if reloader.taken is not None:
-            raise CannotStart(Problem(str(reloader.taken), help=reloader.taken.help))
-        self.syslog.tell = tell
+        if reloader.lock_holder is not None:
+            raise StartupError(Problem(str(reloader.lock_holder), help=reloader.lock_holder.help))
+        self.log_copier.log_event = log_event
         exposure = self._database.exposure()
         if exposure is not None:
-            tell(Level.WARNING, "database.exposed", problem=exposure.message, help=exposure.help)
+            log_event(Level.WARNING, "database.exposed", problem=exposure.message, help=exposure.help)
         self._is_known = self.source.is_read  # the first pass is to come, and no mark is written before it
 
-    def begin(self) -> None:
+    def allow_sync(self) -> None:
         """Let it change the schedule: the first pass is over."""
         if self._reloader is not None:
-            self._reloader.begin()
+            self._reloader.allow_sync()
 
     def reload(self) -> None:
         """Have it read soon, though no marker asks for it."""
         if self._reloader is not None:
             self._reloader.reload()
 
-    def troubles(self) -> tuple[str, ...]:
+    def issues(self) -> tuple[str, ...]:
         """Say in words what is wrong with it, beside that it is lost."""
-        return () if self._reloader is None else self._reloader.troubles()
+        return () if self._reloader is None else self._reloader.issues()
 
-    def take_leave(self) -> None:
+    def report_unsent(self) -> None:
         """Say how many lines its copy of the log lacks; one more line is to come after that."""
-        self.syslog.take_leave(further=1)
+        self.log_copier.report_unsent(further=1)
 
-    def withheld(self, write: Callable[[Mark], object]) -> Callable[[Mark], object]:
+    def checkpoint_gate(self, write: Callable[[Checkpoint], object]) -> Callable[[Checkpoint], object]:
         """Return what writes marks only once its jobs are known.
 
         A mark says that every slot before it is accounted for, and of jobs that are not known yet that cannot be said:
         the next start, or the moment in which they are read, has to find the time before this start open.
         """
 
-        def write_if_known(mark: Mark) -> None:
+        def write_if_known(mark: Checkpoint) -> None:
             if self._is_known:
                 write(mark)
 
         return write_if_known
 
 
-def second_of(settings: Settings) -> Second | None:
+def open_database(settings: Settings) -> DatabaseJobs | None:
     """Return the database that was asked for, None if none was.
 
     Raises:
@@ -116,8 +120,8 @@ def second_of(settings: Settings) -> Second | None:
 
     """
     try:
-        url = url_from(settings.database_url, settings.database_url_file)
-    except CannotUse as cannot:
-        raise CannotStart(cannot.problem) from None
+        url = load_url(settings.database_url, settings.database_url_file)
+    except DatabaseConfigError as cannot:
+        raise StartupError(cannot.problem) from None
     keep = settings.keep_log_rows, settings.keep_markers
-    return None if url is None else Second(url, settings.reload_interval, keep)
+    return None if url is None else DatabaseJobs(url, settings.reload_interval, keep)

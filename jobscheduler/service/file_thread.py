@@ -24,8 +24,8 @@ class FileThread:
         self._tokens: SimpleQueue[None] = SimpleQueue()  # one for each piece of work that waits, and one for the end
         self._waiting: dict[str, Work] = {}
         self._is_closed = False
-        self._doing = ""
-        self._moved: tuple[object, float] = (None, 0.0)
+        self._current = ""
+        self._progress_at: tuple[object, float] = (None, 0.0)
         self.fault: BaseException | None = None
         """What a piece of work has raised: the service is to end."""
         self._thread = threading.Thread(target=self._work, name="files", daemon=True)
@@ -34,7 +34,7 @@ class FileThread:
         """Begin to work."""
         self._thread.start()
 
-    def put(self, name: str, work: Work) -> None:
+    def submit(self, name: str, work: Work) -> None:
         """Have work done soon. Never waits for any."""
         with self._lock:
             is_new = name not in self._waiting
@@ -42,22 +42,22 @@ class FileThread:
         if is_new:
             self._tokens.put(None)
 
-    def has(self, name: str) -> bool:
+    def is_waiting(self, name: str) -> bool:
         """Tell whether work of this name waits or is being done."""
-        return self._doing == name or name in self._waiting
+        return self._current == name or name in self._waiting
 
-    def stuck_for(self) -> float:
+    def busy_for(self) -> float:
         """Return for how many seconds the thread has been at its work without any progress; 0 when it is idle.
 
         Progress is processor time. The question is to be asked again and again: it compares with the last time.
         """
-        if not self._doing:
-            self._moved = (None, 0.0)
+        if not self._current:
+            self._progress_at = (None, 0.0)
             return 0.0
-        progress, now = (self._doing, cpu_time_of(self._thread)), time.monotonic()
-        if progress != self._moved[0]:
-            self._moved = progress, now
-        return now - self._moved[1]
+        progress, now = (self._current, cpu_time_of(self._thread)), time.monotonic()
+        if progress != self._progress_at[0]:
+            self._progress_at = progress, now
+        return now - self._progress_at[1]
 
     def close(self, seconds: float) -> None:
         """Begin no work any more; wait for the present one, so many seconds at most."""
@@ -72,7 +72,7 @@ class FileThread:
                 work()
             except BaseException as fault:
                 self.fault = fault
-            self._doing = ""
+            self._current = ""
             self._after()
 
     def _next(self) -> Work | None:
@@ -80,5 +80,5 @@ class FileThread:
         if self._is_closed:
             return None
         with self._lock:
-            self._doing = next(iter(self._waiting))
-            return self._waiting.pop(self._doing)
+            self._current = next(iter(self._waiting))
+            return self._waiting.pop(self._current)

@@ -16,11 +16,11 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-MARGIN = 25.0
+MARGIN_S = 25.0
 """How much longer than its drain an end may take, in seconds: the time of TERM and KILL, and that of alerts."""
 
 
-class LastResort:
+class ForcedExit:
     """Calls `end` when the process still runs `MARGIN` after its drain. A context manager, of the main thread.
 
     A second signal is an order to hurry: the drain counts no longer.
@@ -29,34 +29,34 @@ class LastResort:
     def __init__(self, drain: float, end: Callable[[], object]) -> None:
         self._drain = drain
         self._end = end
-        self._ear, self._mouth = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._read_fd, self._write_fd = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._thread = threading.Thread(target=self._listen, name="last-resort", daemon=True)
-        self._former = -1
+        self._previous_handlers = -1
 
     def __enter__(self) -> Self:
-        self._former = signal.set_wakeup_fd(self._mouth, warn_on_full_buffer=False)
+        self._previous_handlers = signal.set_wakeup_fd(self._write_fd, warn_on_full_buffer=False)
         self._thread.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        signal.set_wakeup_fd(self._former)
-        os.close(self._mouth)
+        signal.set_wakeup_fd(self._previous_handlers)
+        os.close(self._write_fd)
         self._thread.join(1.0)
 
     def _listen(self) -> None:
         try:
             self._wait_for_the_end()
         finally:
-            os.close(self._ear)
+            os.close(self._read_fd)
 
     def _wait_for_the_end(self) -> None:
         until: float | None = None
         while until is None or time.monotonic() < until:
-            select.select([self._ear], [], [], None if until is None else max(0.0, until - time.monotonic()))
+            select.select([self._read_fd], [], [], None if until is None else max(0.0, until - time.monotonic()))
             with suppress(BlockingIOError):
-                heard = os.read(self._ear, 512)
+                heard = os.read(self._read_fd, 512)
                 if not heard:
                     return  # the process has come to its end
                 for _ in range(sum(heard.count(one) for one in (signal.SIGTERM, signal.SIGINT))):
-                    until = time.monotonic() + MARGIN + (self._drain if until is None else 0.0)
+                    until = time.monotonic() + MARGIN_S + (self._drain if until is None else 0.0)
         self._end()

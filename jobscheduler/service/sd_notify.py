@@ -47,7 +47,7 @@ def watchdog_interval(environ: Mapping[str, str] = os.environ, pid: int | None =
     return int(allowed) / 2_000_000 if allowed.isdigit() and int(allowed) > 0 else None
 
 
-def is_journal(environ: Mapping[str, str] = os.environ) -> bool:
+def stderr_is_journal(environ: Mapping[str, str] = os.environ) -> bool:
     """Tell whether standard error is the journal, so that lines may carry their priority in front."""
     device, _, inode = environ.get("JOURNAL_STREAM", "").partition(":")
     try:

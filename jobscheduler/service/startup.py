@@ -16,14 +16,14 @@ from typing import Self
 from jobscheduler.config import Settings
 from jobscheduler.jobs.sources import Source, SourceUnavailable
 from jobscheduler.model import Problem
-from jobscheduler.runlog import LogFile, LogRefused, examine
-from jobscheduler.util.file_locks import Held, Locks, holders_of, is_trusted, lock, name_for
+from jobscheduler.runlog import LogFile, LogRefused, check_log
+from jobscheduler.util.file_locks import LockHeld, Locks, is_trusted, lock_holders, lock_name, try_lock
 from jobscheduler.util.path_walk import is_missing
 
-_OTHER_LOG = "name another with `--log-file FILE`"
+_OTHER_LOG_HELP = "name another with `--log-file FILE`"
 
 
-class CannotStart(Exception):
+class StartupError(Exception):
     """The service cannot start; the problem says why and what to do."""
 
     def __init__(self, problem: Problem) -> None:
@@ -31,7 +31,7 @@ class CannotStart(Exception):
         self.problem = problem
 
 
-class Claim:
+class DirectoryLock:
     """The jobs directory, for this service alone. A context manager: leaving it gives the directory free.
 
     Raises `CannotStart` when entered if another service has it. Without a directory there is nothing to have.
@@ -46,18 +46,18 @@ class Claim:
     def __enter__(self) -> Self:
         try:
             self._follow()
-        except Held as held:
-            self._let_go()
+        except LockHeld as held:
+            self._release()
             raise _in_use(f"the jobs directory `{self._directory}`", held.pid) from None
         except OSError as error:
-            self._let_go()
-            raise CannotStart(_no_lock(str(self._directory), error)) from None
+            self._release()
+            raise StartupError(_no_lock(str(self._directory), error)) from None
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._let_go()
+        self._release()
 
-    def renew(self) -> int | None:
+    def reacquire(self) -> int | None:
         """Lock the directory that the path means now, and let go of the one that it meant before.
 
         Returns the process id of the other service that has it, 0 if that cannot be told, None if it is ours, as far
@@ -65,7 +65,7 @@ class Claim:
         """
         try:
             self._follow()
-        except Held as held:
+        except LockHeld as held:
             return held.pid
         except OSError:
             return 0  # another user keeps every lock of it: none can be had, so it may be another service's
@@ -83,11 +83,11 @@ class Claim:
             if descriptor >= 0:
                 os.close(descriptor)
         else:
-            self._let_go()
+            self._release()
             self._descriptor = descriptor
         if self._descriptor >= 0 and self._locks is None:
-            locks = Locks(name_for("jobs", os.fstat(self._descriptor)))
-            locks.take()
+            locks = Locks(lock_name("jobs", os.fstat(self._descriptor)))
+            locks.acquire()
             self._locks = locks
 
     def _opened(self) -> int:
@@ -95,7 +95,7 @@ class Claim:
         if self._directory is not None:
             with suppress(OSError):
                 return os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._let_go()
+        self._release()
         return -1
 
     def _hint(self) -> int | None:
@@ -105,14 +105,14 @@ class Claim:
         """
         if self._descriptor < 0 or self._is_alone:
             return None
-        self._is_alone = lock(self._descriptor)
+        self._is_alone = try_lock(self._descriptor)
         if self._is_alone:
             return None
-        holders = holders_of(os.fstat(self._descriptor))
+        holders = lock_holders(os.fstat(self._descriptor))
         likely = [pid for pid in holders if is_trusted(pid)]
         return None if holders and not likely else next(iter(likely), 0)
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         if self._locks is not None:
             self._locks.release()
         if self._descriptor >= 0:
@@ -121,7 +121,7 @@ class Claim:
         self._descriptor, self._locks, self._is_alone = -1, None, False
 
 
-def claim_log(settings: Settings, file: LogFile) -> None:
+def lock_log(settings: Settings, file: LogFile) -> None:
     """Take the log for this service alone.
 
     Raises:
@@ -131,9 +131,9 @@ def claim_log(settings: Settings, file: LogFile) -> None:
     try:
         holder = file.claim()
     except LogRefused as refused:
-        raise CannotStart(Problem(str(refused.strerror), help=refused.help)) from None
+        raise StartupError(Problem(str(refused.strerror), help=refused.help)) from None
     except OSError as error:
-        raise CannotStart(Problem(f"the log file `{settings.log_file}` cannot be opened: {error.strerror}")) from None
+        raise StartupError(Problem(f"the log file `{settings.log_file}` cannot be opened: {error.strerror}")) from None
     if holder is not None:
         raise _in_use(f"the log `{settings.log_file}`", holder)
 
@@ -145,24 +145,24 @@ def _no_lock(directory: str, error: OSError) -> Problem:
     return Problem(message, help=help_)
 
 
-def _in_use(what: str, holder: int) -> CannotStart:
+def _in_use(what: str, holder: int) -> StartupError:
     who = f"process {holder}" if holder else "another process"
     see = f"; see `ps {holder}`" if holder else ""
     help_ = f"stop that service first, or name others with `--jobs-dir DIR --log-file FILE`{see}"
-    return CannotStart(Problem(f"{what} is in use by {who}", help=help_))
+    return StartupError(Problem(f"{what} is in use by {who}", help=help_))
 
 
 def _problem_of_log(log: Path, backups: int) -> Problem | None:
     """Say why the log cannot be there, or cannot be believed."""
     try:
-        examine(log, backups)
+        check_log(log, backups)
     except LogRefused as refused:
         return Problem(str(refused.strerror), help=refused.help)
     except OSError as error:
-        return Problem(f"the log file `{log}` cannot be opened: {str(error.strerror).lower()}", help=_OTHER_LOG)
+        return Problem(f"the log file `{log}` cannot be opened: {str(error.strerror).lower()}", help=_OTHER_LOG_HELP)
     if os.access(log if log.exists() else log.absolute().parent, os.W_OK):
         return None
-    help_ = f"let the service's user write there, or {_OTHER_LOG}"
+    help_ = f"let the service's user write there, or {_OTHER_LOG_HELP}"
     return Problem(f"the log file `{log}` cannot be written", help=help_)
 
 
@@ -176,7 +176,7 @@ def check_paths(settings: Settings, source: Source | None) -> None:
     folder = settings.log_file.absolute().parent
     make, problems = [], []
     try:
-        with source.look() if source is not None else nullcontext():
+        with source.open() if source is not None else nullcontext():
             pass
     except SourceUnavailable as reason:
         problems.append(Problem(str(reason), help=reason.help))
@@ -190,6 +190,6 @@ def check_paths(settings: Settings, source: Source | None) -> None:
     if make:
         paths = " ".join(shlex.quote(str(path)) for path in make)
         help_ = f"make it so with `mkdir -p {paths}`, or name others with `--jobs-dir DIR --log-file FILE`"
-        raise CannotStart(Problem("; ".join(problem.message for problem in problems), help=help_))
+        raise StartupError(Problem("; ".join(problem.message for problem in problems), help=help_))
     if problems:
-        raise CannotStart(problems[0])
+        raise StartupError(problems[0])

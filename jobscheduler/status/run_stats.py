@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from jobscheduler.model import Entry, Event, Record, Status, Value
+from jobscheduler.model import Event, LogEntry, LogValue, Record, Status
 
 DURATION = (0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0)
 """Upper bounds of the classes in which durations of runs are counted, in seconds."""
@@ -26,11 +26,11 @@ LATENESS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0)
 LATENCY = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 """Upper bounds of the classes in which the time from a file's change to its being in force is counted, in seconds."""
 
-Pairs = tuple[tuple[str, Value], ...]
+Pairs = tuple[tuple[str, LogValue], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
+class Histogram:
     """How a quantity was spread: `counts` has one number for each class and one for what is beyond the last bound."""
 
     bounds: tuple[float, ...]
@@ -39,7 +39,7 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True)
-class JobResult:
+class JobStats:
     """What has become of one job's slots: how many had each status, when it last succeeded, and its last record.
 
     `is_failing` is whether the last run of all failed; None while none has ended. A slot that was skipped or missed
@@ -58,9 +58,9 @@ class Totals:
 
     counts: Mapping[Status, int]
     attempts_failed: int
-    duration: Spread
-    lateness: Spread
-    latency: Spread
+    duration: Histogram
+    lateness: Histogram
+    latency: Histogram
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,33 +73,33 @@ class Records:
 
     lines: Sequence[Mapping[str, Any]]
     since: datetime | None = None
-    is_whole: bool = True
+    is_complete: bool = True
 
 
-class Results:
+class RunStats:
     """Counts what has become of slots. `take` and `took` never raise."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._jobs: dict[str, _Of] = {}
+        self._jobs: dict[str, _JobCounters] = {}
         self._counts: Counter[Status] = Counter()
         self._attempts_failed = 0
-        self._duration = _Classes(DURATION)
-        self._lateness = _Classes(LATENESS)
-        self._latency = _Classes(LATENCY)
+        self._duration = _HistogramBuilder(DURATION)
+        self._lateness = _HistogramBuilder(LATENESS)
+        self._latency = _HistogramBuilder(LATENCY)
 
-    def take(self, entry: Entry) -> None:
+    def observe(self, entry: LogEntry) -> None:
         """Count one line of the log: a record, or an attempt that failed; any other event means nothing here.
 
         Lateness is from the slot to the start of its run, so that for a job with `jitter` it includes the jitter.
         """
         try:
             with self._lock:
-                self._take(entry)
+                self._observe(entry)
         except Exception:  # the caller holds a lock, and has more important things to do
             return
 
-    def _take(self, entry: Entry) -> None:
+    def _observe(self, entry: LogEntry) -> None:
         if isinstance(entry, Event):
             self._attempts_failed += entry.name == "run.attempt_failed"
             return
@@ -113,29 +113,29 @@ class Results:
         if entry.started is not None and entry.scheduled is not None:
             self._lateness.add(max(0.0, (entry.started - entry.scheduled).total_seconds()))
 
-    def recall(self, record: Record) -> None:
+    def restore(self, record: Record) -> None:
         """Take a record of the time before this start as a job's last; it is not counted. To be told oldest first."""
         with suppress(Exception), self._lock:
             self._note(record, 0)
 
-    def took(self, seconds: float) -> None:
+    def observe_latency(self, seconds: float) -> None:
         """Count how long it took from the change of a file to its being in force."""
         with self._lock:
             self._latency.add(seconds)
 
-    def last(self, job_id: str) -> Record | None:
+    def last_record(self, job_id: str) -> Record | None:
         """Return a job's last record; its output is not kept here, but in the log."""
         with self._lock:
             found = self._jobs.get(job_id)
             return found.last if found else None
 
-    def of(self, job_id: str) -> JobResult | None:
+    def job(self, job_id: str) -> JobStats | None:
         """Return what has become of one job's slots, None if none has a record."""
         with self._lock:
             found = self._jobs.get(job_id)
             return found.value() if found else None
 
-    def jobs(self) -> dict[str, JobResult]:
+    def all_jobs(self) -> dict[str, JobStats]:
         """Return what has become of the slots of each job that has a record."""
         with self._lock:
             found = list(self._jobs.items())
@@ -148,7 +148,7 @@ class Results:
             counts = {status: self._counts[status] for status in Status}
             return Totals(counts, self._attempts_failed, *spreads)
 
-    def forget(self, job_ids: Iterable[str]) -> None:
+    def discard(self, job_ids: Iterable[str]) -> None:
         """Forget these jobs, which are not in force any more; they stay counted in the totals."""
         with self._lock:
             for job_id in job_ids:
@@ -157,7 +157,7 @@ class Results:
     def _note(self, record: Record, slots: int) -> None:
         found = self._jobs.get(record.job_id)
         if found is None:
-            found = self._jobs[record.job_id] = _Of(record)
+            found = self._jobs[record.job_id] = _JobCounters(record)
         found.note(record, slots)
 
 
@@ -176,7 +176,7 @@ def _slots_of(record: Record) -> int:
     return count if isinstance(count, int) else 1
 
 
-class _Of:
+class _JobCounters:
     """What is kept of one job. There are thousands of them, so they are made small."""
 
     __slots__ = ("failures", "is_failing", "last", "missed", "skipped", "success", "successes")
@@ -204,13 +204,13 @@ class _Of:
             case Status.MISSED:
                 self.missed += slots
 
-    def value(self) -> JobResult:
+    def value(self) -> JobStats:
         """Return it for others to keep."""
         counts = (self.successes, self.failures, self.skipped, self.missed)
-        return JobResult(self.last, self.success, self.is_failing, dict(zip(Status, counts, strict=True)))
+        return JobStats(self.last, self.success, self.is_failing, dict(zip(Status, counts, strict=True)))
 
 
-class _Classes:
+class _HistogramBuilder:
     """A quantity, counted in classes."""
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
@@ -223,9 +223,9 @@ class _Classes:
         self._counts[bisect_left(self._bounds, value)] += 1
         self._sum += value
 
-    def value(self) -> Spread:
+    def value(self) -> Histogram:
         """Return it for others to keep."""
-        return Spread(self._bounds, tuple(self._counts), self._sum)
+        return Histogram(self._bounds, tuple(self._counts), self._sum)
 
 
 def _small(one: Record) -> Record:

@@ -15,7 +15,7 @@ from typing import Any
 
 from jobscheduler.model import NO_TASK, Cron, Job, Problem, Record, TaskSpec
 
-MOST_ALERTS = 100
+MAX_ALERTS = 100
 """How many jobs with waiting alerts are named."""
 
 
@@ -23,7 +23,7 @@ MOST_LEFT_PIPES = 100
 """How many jobs with output pipes that are still open are named, those with the most first."""
 
 
-class Unknown(LookupError):
+class NotFound(LookupError):
     """There is no such job or run; the problem says so, and which may have been meant."""
 
     def __init__(self, problem: Problem) -> None:
@@ -31,7 +31,7 @@ class Unknown(LookupError):
         self.problem = problem
 
 
-class Impossible(Exception):
+class Conflict(Exception):
     """What was asked for cannot be done now; the problem says why, and the way out."""
 
     def __init__(self, problem: Problem) -> None:
@@ -39,7 +39,7 @@ class Impossible(Exception):
         self.problem = problem
 
 
-class State(StrEnum):
+class JobState(StrEnum):
     """How a job stands, in one word; of several that are true the first of these."""
 
     REFUSED = "refused"
@@ -54,7 +54,7 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Going:
+class ActiveRun:
     """A run that has no record yet. `waits` is what for: a `worker`, a `retry`, its `turn`; None while it is at work.
 
     `scheduled` is None for a run by hand, `started` until its first attempt begins; `attempt` counts from 1.
@@ -64,16 +64,16 @@ class Going:
     scheduled: datetime | None
     started: datetime | None
     attempt: int
-    waits: str | None = None
+    waiting_for: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class JobRuntime:
     """How a definition stands with the scheduler: its next slot, and the runs that have no record yet."""
 
     job: Job
     next: datetime | None
-    going: tuple[Going, ...] = ()
+    active_runs: tuple[ActiveRun, ...] = ()
     paused: bool = False
 
 
@@ -95,11 +95,11 @@ class JobStatus:
     """
 
     id: str | None
-    state: State
+    state: JobState
     file: str
     job: Job | None = None
     next: datetime | None = None
-    going: tuple[Going, ...] = ()
+    active_runs: tuple[ActiveRun, ...] = ()
     last: Record | None = None
     paused: bool = False
     stale: bool = False
@@ -128,9 +128,9 @@ class ServiceStatus:
     running: int
     queued: int
     lost_threads: int
-    ticked: float
-    late: str | None = None
-    trouble: tuple[str, ...] = ()
+    last_tick_age: float
+    overdue: str | None = None
+    issue: tuple[str, ...] = ()
     database: str = ""
     alerts: tuple[str, ...] = ()
     left_pipes: tuple[tuple[str, int], ...] = ()
@@ -145,10 +145,10 @@ class Snapshot:
     service: ServiceStatus
     jobs: tuple[JobStatus, ...]
 
-    def count(self) -> Mapping[State, int]:
+    def count(self) -> Mapping[JobState, int]:
         """How many jobs are in each state; every state is there."""
         found = Counter(one.state for one in self.jobs)
-        return {state: found[state] for state in State}
+        return {state: found[state] for state in JobState}
 
     def find(self, job_id: str) -> JobStatus | None:
         """The job of this id that is in force, or else a refused file that claims it."""
@@ -169,20 +169,25 @@ class Detail:
     upcoming: tuple[datetime, ...] = ()
 
 
-def state_of(
+def job_state(
     *,
     enabled: bool,
-    going: tuple[Going, ...],
+    going: tuple[ActiveRun, ...],
     paused: bool,
     stale: bool,
     expired: bool,
     upcoming: bool,
-) -> State:
+) -> JobState:
     """The word for a job that is in force (or has expired); one without any further slot is done."""
     if going:
-        return State.RUNNING if any(one.waits is None for one in going) else State.WAITING
-    words = ((paused, State.PAUSED), (not enabled, State.DISABLED), (stale, State.STALE), (expired, State.EXPIRED))
-    return next((word for is_so, word in words if is_so), State.SCHEDULED if upcoming else State.DONE)
+        return JobState.RUNNING if any(one.waiting_for is None for one in going) else JobState.WAITING
+    words = (
+        (paused, JobState.PAUSED),
+        (not enabled, JobState.DISABLED),
+        (stale, JobState.STALE),
+        (expired, JobState.EXPIRED),
+    )
+    return next((word for is_so, word in words if is_so), JobState.SCHEDULED if upcoming else JobState.DONE)
 
 
 # --- as JSON ---------------------------------------------------------------------------------------------
@@ -201,7 +206,7 @@ def job_json(one: JobStatus) -> dict[str, Any]:
         "stale": one.stale,
         "paused": one.paused,
         "last": record_json(one.last) if one.last else None,
-        "going": [going_json(run) for run in one.going],
+        "going": [active_run_json(run) for run in one.active_runs],
         "problems": [problem_json(problem) for problem in one.problems],
     }
 
@@ -225,11 +230,11 @@ def service_json(snapshot: Snapshot) -> dict[str, Any]:
         "queued": service.queued,
         "workers": service.workers,
         "lost_threads": service.lost_threads,
-        "last_tick": round(service.ticked, 3),
-        "late": service.late,
-        "trouble": list(service.trouble),
+        "last_tick": round(service.last_tick_age, 3),
+        "late": service.overdue,
+        "trouble": list(service.issue),
         "notes": list(service.notes),
-        "alerts": list(service.alerts[:MOST_ALERTS]),
+        "alerts": list(service.alerts[:MAX_ALERTS]),
         "alerts_waiting": len(service.alerts),
         "left_pipes": dict(service.left_pipes[:MOST_LEFT_PIPES]),
         "left_pipes_open": sum(count for _, count in service.left_pipes),
@@ -260,20 +265,20 @@ def detail_json(
     }
 
 
-def going_json(run: Going) -> dict[str, Any]:
+def active_run_json(run: ActiveRun) -> dict[str, Any]:
     """A run that goes on as JSON."""
     return {
         "run_id": run.run_id,
         "scheduled": instant(run.scheduled),
         "started": instant(run.started),
         "attempt": run.attempt,
-        "waits": run.waits,
+        "waits": run.waiting_for,
     }
 
 
 def record_json(record: Record) -> dict[str, Any]:
     """A record as JSON, with the keys that it has in the log."""
-    pairs = {key: instant(value) if isinstance(value, datetime) else value for key, value in record.pairs()}
+    pairs = {key: instant(value) if isinstance(value, datetime) else value for key, value in record.fields()}
     return {"time": instant(record.at), "status": record.status.value, **pairs}
 
 
@@ -313,7 +318,7 @@ def definition_json(job: Job) -> dict[str, Any]:
 
 def task_json(task: TaskSpec) -> dict[str, Any] | None:
     """A task as in a job file; None for `null`, which stands for no alert whatever the service's own are."""
-    return None if task == NO_TASK else {"type": task.type, **task.fields}
+    return None if task == NO_TASK else {"type": task.type, **task.params}
 
 
 def schedule_text(job: Job | None) -> str | None:

@@ -14,8 +14,18 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
 
-from jobscheduler.tasks.base import Alert, Complaint, Context, Going, NotBegun, Outcome, Outside, Task, TaskFailed
-from jobscheduler.tasks.blind_spots import blind_spots
+from jobscheduler.tasks.base import (
+    Alert,
+    Context,
+    FieldError,
+    Outcome,
+    ProcessTask,
+    RunningProcess,
+    StartFailedTemporarily,
+    Task,
+    TaskFailed,
+)
+from jobscheduler.tasks.blind_spots import search_issues
 from jobscheduler.tasks.hung_paths import GUARD
 from jobscheduler.tasks.stop_signals import StopSignals, Survivor
 
@@ -23,21 +33,21 @@ __all__ = [
     "GUARD",
     "TASK_TYPES",
     "Alert",
-    "Complaint",
     "Context",
-    "Going",
+    "FieldError",
     "Listing",
-    "NotBegun",
     "Outcome",
-    "Outside",
+    "ProcessTask",
+    "RunningProcess",
+    "StartFailedTemporarily",
     "StopSignals",
     "Survivor",
     "Task",
     "TaskFailed",
     "UnknownTask",
     "UnusableTask",
-    "blind_spots",
     "listing",
+    "search_issues",
     "task_names",
     "task_type",
 ]

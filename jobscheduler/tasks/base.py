@@ -16,7 +16,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, ClassVar, Protocol
 
-from jobscheduler.model import Record, Value
+from jobscheduler.model import LogValue, Record
 from jobscheduler.tasks.stop_signals import StopSignals
 
 
@@ -28,7 +28,7 @@ class Outcome:
     has its own meaning in a log line (`status`, `output`).
     """
 
-    details: tuple[tuple[str, Value], ...] = ()
+    details: tuple[tuple[str, LogValue], ...] = ()
     output: bytes = b""
 
 
@@ -47,7 +47,7 @@ class TaskFailed(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Complaint:
+class FieldError:
     """What a task type has against its fields: where (a path below `task`), what, and the way out.
 
     `host` is true for findings that depend on this host or user and may heal without an edit.
@@ -56,7 +56,7 @@ class Complaint:
     path: tuple[str | int, ...]
     message: str
     help: str | None = None
-    host: bool = False
+    host_dependent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,17 +89,17 @@ class Context:
     __slots__ = (
         "_callbacks",
         "_lock",
-        "_stopping",
+        "_stop_event",
         "alert",
         "attempt",
         "deadline",
-        "has_to_stop",
         "job_id",
         "reason",
         "run_id",
         "scheduled",
         "signals",
-        "told_at",
+        "stop_requested",
+        "stop_requested_at",
     )
 
     def __init__(
@@ -119,22 +119,22 @@ class Context:
         self.deadline = deadline
         self.alert = alert
         self.reason: str | None = None
-        self.has_to_stop = False
-        self.told_at: float | None = None
+        self.stop_requested = False
+        self.stop_requested_at: float | None = None
         self.signals = StopSignals()
         self._lock = threading.Lock()
         self._callbacks: list[Callable[[], None]] = []
-        self._stopping: threading.Event | None = None
+        self._stop_event: threading.Event | None = None
 
     @property
     def stopping(self) -> threading.Event:
         """An event to wait on in place of sleeping; it is set when the run has to stop. Made for who asks for it."""
         with self._lock:
-            if self._stopping is None:
-                self._stopping = threading.Event()
-                if self.has_to_stop:
-                    self._stopping.set()
-            return self._stopping
+            if self._stop_event is None:
+                self._stop_event = threading.Event()
+                if self.stop_requested:
+                    self._stop_event.set()
+            return self._stop_event
 
     def on_stop(self, callback: Callable[[], None]) -> None:
         """Have `callback` called when the run has to stop; at once if it already has to.
@@ -144,7 +144,7 @@ class Context:
         nothing.
         """
         with self._lock:
-            if not self.has_to_stop:
+            if not self.stop_requested:
                 self._callbacks.append(callback)
                 return
         callback()
@@ -154,28 +154,28 @@ class Context:
 
         To be asked while the attempt goes on; None is good news.
         """
-        return None if self.told_at is None else self.signals.missing(self.told_at, now)
+        return None if self.stop_requested_at is None else self.signals.missing(self.stop_requested_at, now)
 
-    def stop(self, reason: str = "shutdown", complain: Callable[[Exception], object] = lambda _: None) -> None:
+    def stop(self, reason: str = "shutdown", report_error: Callable[[Exception], object] = lambda _: None) -> None:
         """Tell the task to end, and why (for the runner); does not wait for callbacks. The second call does nothing.
 
         Every callback is called even if an earlier one raises; what they raised goes to `complain`, as one
         `ExceptionGroup`, on the thread of the callbacks.
         """
         with self._lock:
-            if self.has_to_stop:
+            if self.stop_requested:
                 return
             self.reason = reason
-            self.told_at = time.monotonic()
-            self.has_to_stop = True
+            self.stop_requested_at = time.monotonic()
+            self.stop_requested = True
             callbacks = tuple(self._callbacks)
-            if self._stopping is not None:
-                self._stopping.set()
+            if self._stop_event is not None:
+                self._stop_event.set()
         if callbacks:
-            _aside(partial(_call_each, callbacks, complain))
+            _run_in_thread(partial(_call_each, callbacks, report_error))
 
 
-def _aside(work: Callable[[], None]) -> None:
+def _run_in_thread(work: Callable[[], None]) -> None:
     """Do something on a thread of its own: who stops a run has the limits or the slots of all others in hand.
 
     When the host has no thread left it is done here, late limits being better than a run that nobody ends.
@@ -186,7 +186,7 @@ def _aside(work: Callable[[], None]) -> None:
         work()
 
 
-def _call_each(callbacks: Iterable[Callable[[], None]], complain: Callable[[Exception], object]) -> None:
+def _call_each(callbacks: Iterable[Callable[[], None]], report_error: Callable[[Exception], object]) -> None:
     raised: list[Exception] = []
     for callback in callbacks:
         try:
@@ -194,7 +194,7 @@ def _call_each(callbacks: Iterable[Callable[[], None]], complain: Callable[[Exce
         except Exception as error:
             raised.append(error)
     if raised:
-        complain(ExceptionGroup("callbacks of on_stop failed", raised))
+        report_error(ExceptionGroup("callbacks of on_stop failed", raised))
 
 
 _DURATION = re.compile(r"(?=[0-9])(?:([0-9]+)d)?(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+)s)?")
@@ -222,13 +222,13 @@ class Task(ABC):
     schema: ClassVar[Mapping[str, Any]] = {"type": "object"}
 
     @classmethod
-    def check(cls, fields: Mapping[str, Any]) -> Iterator[Complaint]:
+    def check(cls, fields: Mapping[str, Any]) -> Iterator[FieldError]:
         """Say what is wrong with fields that fit the schema; nothing by default."""
         del fields
         return iter(())
 
     @classmethod
-    def odd(cls, fields: Mapping[str, Any]) -> Iterator[Complaint]:
+    def warnings(cls, fields: Mapping[str, Any]) -> Iterator[FieldError]:
         """Say what is legal about fields that passed `check`, and hardly meant; nothing by default."""
         del fields
         return iter(())
@@ -249,7 +249,7 @@ class Task(ABC):
         """
 
 
-class NotBegun(Exception):
+class StartFailedTemporarily(Exception):
     """Raised when a task could not begin for now: nothing of it has been done, and another try may help.
 
     `failure` is what to raise when there is none.
@@ -260,30 +260,30 @@ class NotBegun(Exception):
         self.failure = failure
 
 
-class Going(Protocol):
+class RunningProcess(Protocol):
     """A task that goes on in another process, and needs nobody until a descriptor says so."""
 
     @property
-    def ended(self) -> int | None:
+    def exit_fd(self) -> int | None:
         """Readable when it has ended; None if there is no such descriptor, and `see_through` must wait."""
 
     @property
-    def news(self) -> int | None:
+    def output_fd(self) -> int | None:
         """Readable when there is something for `hear`; None if there never will be."""
 
-    def hear(self) -> bool:
+    def read_output(self) -> bool:
         """Take what has come, without waiting; False when nothing more will come by this descriptor."""
 
-    def end(self) -> Outcome:
+    def collect(self) -> Outcome:
         """Say what became of it, once it has ended. Raises `TaskFailed`."""
 
-    def see_through(self) -> Outcome:
+    def wait(self) -> Outcome:
         """Wait for its end, or end it when its context says so; then as `end`."""
 
 
-class Outside(Task):
+class ProcessTask(Task):
     """A task whose work is done by another process, so that one thread can look after all of them: `start`, `end`."""
 
     @abstractmethod
-    def start(self, context: Context) -> Going:
+    def start(self, context: Context) -> RunningProcess:
         """Have the work begin, without waiting. Raises `TaskFailed`, or `NotBegun`."""

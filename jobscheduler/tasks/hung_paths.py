@@ -18,42 +18,42 @@ from jobscheduler.util.hang_guard import HangGuard
 GUARD = HangGuard()
 """Makes the calls of tasks that may hang."""
 
-ACCOUNT_PATIENCE = 10.0
+ACCOUNT_TIMEOUT_S = 10.0
 """How long the host may take to say of a user or of its home, in seconds: it may have to mount that first."""
 
-SLOW = 3.0
+SLOW_START_S = 3.0
 """A start that takes longer than this may hang, in seconds."""
 
-_PROBE_PATIENCE = 0.4  # seconds: a start like it has lasted for `SLOW` already
+_PROBE_TIMEOUT_S = 0.4  # seconds: a start like it has lasted for `SLOW` already
 
 Kind = tuple[str | None, ...]
 
 
-class Starts:
+class ActiveStarts:
     """The starts that are being made, each on its own thread; any thread may make one."""
 
     def __init__(self) -> None:
-        self._going: dict[int, tuple[Kind, float]] = {}
+        self._active: dict[int, tuple[Kind, float]] = {}
 
     def enter(self, kind: Kind) -> bool:
         """Note that this thread makes a start; tell whether one of the same kind has lasted too long."""
         now, own = time.monotonic(), threading.get_ident()
-        doubtful = bool(self._going) and any(
-            other == kind and now - since > SLOW for other, since in tuple(self._going.values())
+        doubtful = bool(self._active) and any(
+            other == kind and now - since > SLOW_START_S for other, since in tuple(self._active.values())
         )
-        self._going[own] = kind, now
+        self._active[own] = kind, now
         return doubtful
 
     def leave(self) -> None:
         """Note that the start of this thread is over."""
-        self._going.pop(threading.get_ident(), None)
+        self._active.pop(threading.get_ident(), None)
 
 
-STARTS_GOING = Starts()
+ACTIVE_STARTS = ActiveStarts()
 """The starts of commands."""
 
 
-def look_at(paths: Iterable[tuple[str, str]]) -> None:
+def check_paths(paths: Iterable[tuple[str, str]]) -> None:
     """Look whether these paths, each with the word for what is there, answer at all.
 
     Raises:
@@ -62,4 +62,4 @@ def look_at(paths: Iterable[tuple[str, str]]) -> None:
     """
     for what, path in paths:
         with suppress(OSError, ValueError):  # that is for the start to say
-            GUARD.call(f"the {what} `{path}`", partial(os.stat, path), patience=_PROBE_PATIENCE)
+            GUARD.call(f"the {what} `{path}`", partial(os.stat, path), patience=_PROBE_TIMEOUT_S)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-TERM_TO_KILL = 5.0
+KILL_AFTER_S = 5.0
 """Seconds between TERM and KILL."""
 
-SLACK = 2.0
+SLACK_S = 2.0
 """Seconds by which a signal may be late before it counts as missing: more than a busy host needs to run a thread."""
 
 
@@ -22,10 +22,10 @@ class Survivor:
     pid: int
     start: int
     name: str
-    why: str
+    reason: str
 
     def __str__(self) -> str:
-        return f"{self.pid} ({self.name}, {self.why})"
+        return f"{self.pid} ({self.name}, {self.reason})"
 
 
 class StopSignals:
@@ -43,7 +43,7 @@ class StopSignals:
         self.kill_sent: float | None = None
         self.survivors: tuple[Survivor, ...] = ()
 
-    def missing(self, told_at: float, now: float, grace: float = TERM_TO_KILL) -> str | None:
+    def missing(self, told_at: float, now: float, grace: float = KILL_AFTER_S) -> str | None:
         """Return the signal (`TERM` or `KILL`) that should have been sent by `now`, None if none is missing.
 
         `told_at` is when the attempt was told to stop. To be asked only while the attempt goes on: what ends of TERM
@@ -52,5 +52,5 @@ class StopSignals:
         if not self.has_processes:
             return None
         if self.term_sent is None:
-            return "TERM" if now > told_at + SLACK else None
-        return "KILL" if self.kill_sent is None and now > self.term_sent + grace + SLACK else None
+            return "TERM" if now > told_at + SLACK_S else None
+        return "KILL" if self.kill_sent is None and now > self.term_sent + grace + SLACK_S else None

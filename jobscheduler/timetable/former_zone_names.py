@@ -109,7 +109,7 @@ Pacific/Pohnpei: Pacific/Ponape
 """
 """A line for each zone: today's name, then the former ones."""
 
-TODAYS_NAME = {
+CURRENT_NAME = {
     former: line.partition(":")[0]
     for line in FORMER_NAMES.strip().splitlines()
     for former in line.partition(":")[2].split()

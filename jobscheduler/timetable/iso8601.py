@@ -13,13 +13,21 @@ from calendar import monthrange
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from jobscheduler.timetable.crontab.errors import Refused, quoted
-from jobscheduler.timetable.crontab.wall_clock import DAY, moment_of, offset_at, reached, readings, shown, wall_of
+from jobscheduler.timetable.crontab.errors import ScheduleError, quote
+from jobscheduler.timetable.crontab.wall_clock import (
+    DAY,
+    first_instant_showing,
+    instants_showing,
+    offset_at,
+    to_datetime,
+    to_naive,
+    to_wall,
+)
 
-LONGEST = 100
+MAX_INSTANT_CHARS = 100
 """Characters of the longest text that is read."""
 FIRST_YEAR, LAST_YEAR = 1970, 2200
-_MOST_FAULTS = 5
+_MAX_FAULTS = 5
 _LATEST_HOUR = 30
 _EXAMPLE = "write it like `2026-12-01T10:00:00Z`, or without `Z` for the time of the job's zone"
 
@@ -38,7 +46,7 @@ _NAMES_A_ZONE = re.compile(r"[A-Za-z]+/[A-Za-z_/+-]+\]?\s*$")
 
 def is_one_time(text: str) -> bool:
     """Say whether a schedule looks like an instant and not like a crontab expression, so that it is refused as one."""
-    return bool(_ONE_TIME.match(text)) and len(text[:LONGEST].split()) < 5
+    return bool(_ONE_TIME.match(text)) and len(text[:MAX_INSTANT_CHARS].split()) < 5
 
 
 def parse_instant(text: str, zone: ZoneInfo) -> datetime:
@@ -52,14 +60,18 @@ def parse_instant(text: str, zone: ZoneInfo) -> datetime:
     except _Fault as fault:
         instead, remark = (fault.instead, None) if fault.final else _mended(text, fault, zone)
         help_ = fault.way_out or _help(text, instead, remark)
-        raise Refused(fault.message, end=len(text), instead=instead, help=help_) from None
+        raise ScheduleError(fault.message, end=len(text), instead=instead, help=help_) from None
 
 
 def _help(text: str, instead: str | None, remark: str | None) -> str | None:
     """Say what to write; None if that is just the better text."""
     if instead is not None:
         return f"write `{instead}`, {remark}" if remark else None
-    return f"{_EXAMPLE}; a zone has a field of its own, timezone" if _NAMES_A_ZONE.search(text[:LONGEST]) else _EXAMPLE
+    return (
+        f"{_EXAMPLE}; a zone has a field of its own, timezone"
+        if _NAMES_A_ZONE.search(text[:MAX_INSTANT_CHARS])
+        else _EXAMPLE
+    )
 
 
 class _Fault(Exception):
@@ -85,7 +97,7 @@ class _Fault(Exception):
 def _mended(text: str, fault: _Fault, zone: ZoneInfo) -> tuple[str | None, str | None]:
     """Mend fault after fault until the text is read; None when there is nothing to go by. With the remarks on that."""
     remark = None
-    for _ in range(_MOST_FAULTS):
+    for _ in range(_MAX_FAULTS):
         if fault.instead is None or fault.instead == text:
             break
         text, remark = fault.instead, fault.remark or remark
@@ -99,17 +111,17 @@ def _mended(text: str, fault: _Fault, zone: ZoneInfo) -> tuple[str | None, str |
 
 
 def _read(text: str, zone: ZoneInfo) -> datetime:
-    found = _INSTANT.fullmatch(text) if len(text) <= LONGEST else None
+    found = _INSTANT.fullmatch(text) if len(text) <= MAX_INSTANT_CHARS else None
     if found is None:
-        raise _Fault(f"{quoted(text)} is not an ISO 8601 date and time", better_form(text, zone.key))
+        raise _Fault(f"{quote(text)} is not an ISO 8601 date and time", suggest_iso(text, zone.key))
     day = _date(found, text)
     if not FIRST_YEAR <= day.year <= LAST_YEAR:
-        raise _Fault(f"the year of {quoted(text)} is not between {FIRST_YEAR} and {LAST_YEAR}")
+        raise _Fault(f"the year of {quote(text)} is not between {FIRST_YEAR} and {LAST_YEAR}")
     if found["hour"] is None:
-        raise _Fault(f"{quoted(text)} has no time of day", f"{text}T00:00")
-    wall = wall_of(datetime(day.year, day.month, day.day)) + _time_of_day(found, day, text)  # noqa: DTZ001
+        raise _Fault(f"{quote(text)} has no time of day", f"{text}T00:00")
+    wall = to_wall(datetime(day.year, day.month, day.day)) + _time_of_day(found, day, text)  # noqa: DTZ001
     instant = wall - _offset(found, text) if found["offset"] else _in_zone(wall, text, zone)
-    return _in_bounds(moment_of(instant), text) + timedelta(microseconds=_microseconds(found))
+    return _in_bounds(to_datetime(instant), text) + timedelta(microseconds=_microseconds(found))
 
 
 def _date(found: re.Match[str], text: str) -> date:
@@ -125,7 +137,7 @@ def _date(found: re.Match[str], text: str) -> date:
         return date(year, int(found["month"] or found["month_"]), int(found["day"] or found["day_"]))
     except (ValueError, OverflowError) as error:
         instead, remark = _other_date(found, text)
-        message = f"{quoted(text)} names a date that does not exist: {error}"
+        message = f"{quote(text)} names a date that does not exist: {error}"
         raise _Fault(message, instead, remark=remark) from None
 
 
@@ -148,7 +160,7 @@ def _time_of_day(found: re.Match[str], day: date, text: str) -> int:
     if (hour, minute, second, _microseconds(found)) == (24, 0, 0, 0):
         return DAY
     if hour > 23 or minute > 59 or second > 59:
-        raise _Fault(f"{quoted(text)} names a time of day that does not exist", _carried(found, day))
+        raise _Fault(f"{quote(text)} names a time of day that does not exist", _carried(found, day))
     return hour * 3600 + minute * 60 + second
 
 
@@ -171,24 +183,24 @@ def _offset(found: re.Match[str], text: str) -> int:
         return 0
     hours, minutes = int(found["off_hour"]), int(found["off_minute"] or 0)
     if hours > 15 or minutes > 59:
-        raise _Fault(f"no place is as far from UTC as {quoted(text)} says")
+        raise _Fault(f"no place is as far from UTC as {quote(text)} says")
     return (-1 if found["sign"] == "-" else 1) * (hours * 3600 + minutes * 60)
 
 
 def _in_zone(wall: int, text: str, zone: ZoneInfo) -> int:
-    instants = readings(zone, wall)
+    instants = instants_showing(zone, wall)
     if len(instants) == 1:
         return instants[0]
     if instants:
         passes = [_written(instant, zone) for instant in instants]
         raise _Fault(
-            f"{quoted(text)} comes more than once in {zone.key}, because the clock is set back",
+            f"{quote(text)} comes more than once in {zone.key}, because the clock is set back",
             passes[0],
             f"write `{passes[0]}` for the first time, `{passes[-1]}` for the last",
         )
-    after = reached(zone, wall)
+    after = first_instant_showing(zone, wall)
     raise _Fault(
-        f"{quoted(text)} does not exist in {zone.key}, because the clock is set forward",
+        f"{quote(text)} does not exist in {zone.key}, because the clock is set forward",
         _written(after, zone),
         f"write `{_written(after, zone)}`, the first instant after the gap",
     )
@@ -198,14 +210,14 @@ def _written(instant: int, zone: ZoneInfo) -> str:
     """Give an instant as text that can be read back, with the zone's offset unless that has seconds."""
     offset = offset_at(zone, instant)
     if offset % 60:
-        return shown(instant).isoformat() + "Z"
+        return to_naive(instant).isoformat() + "Z"
     hours, minutes = divmod(abs(offset) // 60, 60)
-    return shown(instant + offset).isoformat() + f"{'-' if offset < 0 else '+'}{hours:02}:{minutes:02}"
+    return to_naive(instant + offset).isoformat() + f"{'-' if offset < 0 else '+'}{hours:02}:{minutes:02}"
 
 
 def _in_bounds(moment: datetime, text: str) -> datetime:
     if not datetime(FIRST_YEAR, 1, 1, tzinfo=UTC) <= moment < datetime(LAST_YEAR + 1, 1, 1, tzinfo=UTC):
-        raise _Fault(f"{quoted(text)} is outside the years {FIRST_YEAR} to {LAST_YEAR} of UTC")
+        raise _Fault(f"{quote(text)} is outside the years {FIRST_YEAR} to {LAST_YEAR} of UTC")
     return moment
 
 
@@ -217,14 +229,14 @@ _LOOSE = re.compile(
 )
 
 
-def better_form(text: str, zone: str | None = None) -> str | None:
+def suggest_iso(text: str, zone: str | None = None) -> str | None:
     """Give the ISO 8601 form of a date and time that is written in another common way, or None.
 
     A wall-clock time of a zone that is not `zone` has none.
     """
-    plain = unicodedata.normalize("NFKC", text[:LONGEST]).replace("\u2212", "-").strip()
+    plain = unicodedata.normalize("NFKC", text[:MAX_INSTANT_CHARS]).replace("\u2212", "-").strip()
     if re.fullmatch(r"[0-9]{9,10}(?:\.[0-9]*)?", plain, re.ASCII):
-        return shown(int(plain.partition(".")[0])).isoformat() + "Z"
+        return to_naive(int(plain.partition(".")[0])).isoformat() + "Z"
     found = _LOOSE.fullmatch(plain)
     if found is None:
         return plain if plain != text and plain.isascii() else None

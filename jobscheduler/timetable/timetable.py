@@ -14,16 +14,16 @@ from functools import lru_cache
 from itertools import islice, takewhile
 from zoneinfo import ZoneInfo
 
-from jobscheduler.model import Cron, Job, Once, nominal
-from jobscheduler.timetable.crontab import Crontab, count_slots, instant_of, parse
-from jobscheduler.timetable.timezones import named_zone
+from jobscheduler.model import Cron, Job, Once, truncate_to_ms
+from jobscheduler.timetable.crontab import Crontab, count_slots, parse, to_epoch_seconds
+from jobscheduler.timetable.timezones import get_zone
 
 _TICK = timedelta(microseconds=1)
 _SECOND = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class SlotRange:
     """A summary of slots: the first, the last, how many, and whether counting stopped before the end."""
 
     first: datetime
@@ -65,16 +65,16 @@ class Timetable:
 
     def slots(self, after: datetime, until: datetime, limit: int) -> Iterator[datetime]:
         """List the slots with `after < slot <= until`, at most `limit` of them."""
-        return islice(takewhile(lambda slot: slot <= until, self.following(after)), limit)
+        return islice(takewhile(lambda slot: slot <= until, self.iter_after(after)), limit)
 
-    def following(self, after: datetime) -> Iterator[datetime]:
+    def iter_after(self, after: datetime) -> Iterator[datetime]:
         """List all slots after a moment."""
         slot = self.next(after)
         while slot is not None:
             yield slot
             slot = self.next(slot)
 
-    def last(self, after: datetime, until: datetime) -> datetime | None:
+    def last_between(self, after: datetime, until: datetime) -> datetime | None:
         """Give the latest slot with `after < slot <= until`, or None, in a few steps however many there are."""
         found = self.next(after)
         if found is None or found > until:
@@ -99,21 +99,21 @@ class Timetable:
             back *= 24
         return earliest
 
-    def tally(self, after: datetime, until: datetime, limit: int) -> Tally | None:
+    def summarize(self, after: datetime, until: datetime, limit: int) -> SlotRange | None:
         """Sum up the slots with `after < slot <= until`, counting at most `limit` of them; None if there are none."""
-        first, last = self.next(after), self.last(after, until)
+        first, last = self.next(after), self.last_between(after, until)
         if first is None or last is None:
             return None
         count = self._count(first, last)
-        return Tally(first, last, min(count, limit), count > limit)
+        return SlotRange(first, last, min(count, limit), count > limit)
 
     def _count(self, first: datetime, last: datetime) -> int:
         """Count the slots from one to another, both inclusive."""
         if not isinstance(self.schedule, Crontab):
             return 1
-        return _count(self.schedule, self.zone, instant_of(first) - 1, instant_of(last))
+        return _count(self.schedule, self.zone, to_epoch_seconds(first) - 1, to_epoch_seconds(last))
 
-    def start_of(self, slot: datetime) -> datetime:
+    def start_time(self, slot: datetime) -> datetime:
         """Give the moment at which a slot starts: itself, or up to `jitter` later but before the following slot."""
         if self.jitter <= 0:
             return slot
@@ -123,7 +123,7 @@ class Timetable:
         return slot + timedelta(microseconds=int(span * 1_000_000 * self._share(slot)))
 
     @property
-    def nominal(self) -> Timetable:
+    def without_jitter(self) -> Timetable:
         """The same slots, each starting at its nominal time."""
         return self if self.jitter <= 0 else replace(self, jitter=0.0, seed="")
 
@@ -132,22 +132,22 @@ class Timetable:
         text = f"{self.seed}\0{slot.astimezone(UTC).isoformat()}"
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6]) / 2**48
 
-    def slot_of(self, start: datetime) -> datetime | None:
+    def slot_started_by(self, start: datetime) -> datetime | None:
         """Give the slot that has begun to be due at `start`: the latest one at most `jitter` before it."""
         try:
             earliest = start - timedelta(seconds=self.jitter) - _TICK
         except OverflowError:  # in the first days of year 1
             return None
-        return self.last(earliest, start)
+        return self.last_between(earliest, start)
 
     def next_start(self, after: datetime) -> datetime | None:
         """Give the first start strictly after a moment: that of a slot whose jitter is still running, or the next."""
         if self.jitter > 0:
-            current = self.slot_of(after)
-            if current is not None and (start := self.start_of(current)) > after:
+            current = self.slot_started_by(after)
+            if current is not None and (start := self.start_time(current)) > after:
                 return start
         slot = self.next(after)
-        return None if slot is None else self.start_of(slot)
+        return None if slot is None else self.start_time(slot)
 
 
 def timetable_of(job: Job, host: str = "") -> Timetable:
@@ -193,5 +193,5 @@ def _timetable(
     schedule: Cron | Once, not_before: datetime | None, not_after: datetime | None, jitter: float, seed: str
 ) -> Timetable:
     if isinstance(schedule, Cron):
-        return Timetable(parse(schedule.expression), named_zone(schedule.timezone), not_before, not_after, jitter, seed)
-    return Timetable(nominal(schedule.at.astimezone(UTC)), ZoneInfo("UTC"), not_before, not_after, jitter, seed)
+        return Timetable(parse(schedule.expression), get_zone(schedule.timezone), not_before, not_after, jitter, seed)
+    return Timetable(truncate_to_ms(schedule.at.astimezone(UTC)), ZoneInfo("UTC"), not_before, not_after, jitter, seed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from jobscheduler.timetable.former_zone_names import TODAYS_NAME
+from jobscheduler.timetable.former_zone_names import CURRENT_NAME
 
 _OFFSET = re.compile(
     r"(?:UTC|GMT)?(?P<sign>[+\-\u2212])(?P<hours>0?[0-9]|1[0-9])(?::?(?P<minutes>[0-5][0-9]))?", re.IGNORECASE
@@ -24,7 +24,7 @@ _BROKEN_HOURS = {
 _LEGACY = "install the package `tzdata-legacy` for names of former releases"
 
 
-def note_on(name: str) -> str | None:
+def zone_note(name: str) -> str | None:
     """Say what surprises people about a zone: the turned sign of `Etc/GMT+3`, no summer time; None if nothing does."""
     if found := _ETC.fullmatch(name):
         hours = int(found["hours"])
@@ -38,12 +38,12 @@ def note_on(name: str) -> str | None:
     return f"`{name}` has no summer time" + (f"; `{other}` has" if other else "")
 
 
-def renamed(name: str, names: tuple[str, ...]) -> str | None:
+def current_name(name: str, names: tuple[str, ...]) -> str | None:
     """Say what to write for a name that is right and not on this host: a former one, or one that is too new for it."""
-    today = TODAYS_NAME.get(name)
+    today = CURRENT_NAME.get(name)
     if today is not None:
         return _help_for_former(name, today) if today in names else _LEGACY
-    formers = [former for former, one in TODAYS_NAME.items() if one == name and former in names]
+    formers = [former for former, one in CURRENT_NAME.items() if one == name and former in names]
     return f"write `{formers[0]}`, its former name, or bring the package `tzdata` up to date" if formers else None
 
 
@@ -53,11 +53,11 @@ def _help_for_former(name: str, today: str) -> str:
     return f"write `{today}`, its name today{unlike}, or {_LEGACY}"
 
 
-def help_for(name: str, names: tuple[str, ...]) -> str:
+def unknown_zone_help(name: str, names: tuple[str, ...]) -> str:
     """Say what to write for a name that is no zone's."""
     if found := _OFFSET.fullmatch(name):
         return _help_for_offset(found, names)
-    guess = _guess(name, names)
+    guess = _suggestion(name, names)
     return f"did you mean `{guess}`?" if guess else "write an IANA name such as `Europe/Berlin`"
 
 
@@ -74,20 +74,20 @@ def _help_for_offset(found: re.Match[str], names: tuple[str, ...]) -> str:
     return "write the name of a place, such as `Europe/Berlin`; no place has that offset all year"
 
 
-def _guess(name: str, names: tuple[str, ...]) -> str | None:
+def _suggestion(name: str, names: tuple[str, ...]) -> str | None:
     """Find the zone that was meant: other case, a place without its region, one typing mistake.
 
     A zone that is merely spelled alike has other rules, so none is taken for another.
     """
     wanted = without_prefix(name.rpartition("zoneinfo/")[2]).strip(" /.:").replace(" ", "_").lower()
-    by_lower = {one.lower(): one for one in (*TODAYS_NAME, *reversed(names))}
+    by_lower = {one.lower(): one for one in (*CURRENT_NAME, *reversed(names))}
     places = {lower.rpartition("/")[2]: one for lower, one in by_lower.items() if "/" in lower and one in names}
     exact = by_lower.get(wanted) or places.get(wanted)
     if exact or len(wanted) < 5:  # an abbreviation such as CEST is no typo of another
-        return exact if exact in names else TODAYS_NAME.get(exact or "")
+        return exact if exact in names else CURRENT_NAME.get(exact or "")
     close = {by_lower[one] for one in by_lower if _is_typo(wanted, one)}
     close |= {places[one] for one in places if _is_typo(wanted, one)}
-    todays = {TODAYS_NAME.get(one, one) for one in close} & set(names)
+    todays = {CURRENT_NAME.get(one, one) for one in close} & set(names)
     return todays.pop() if len(todays) == 1 else None
 
 

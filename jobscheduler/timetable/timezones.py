@@ -15,20 +15,20 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from zoneinfo import ZoneInfo
 
-from jobscheduler.timetable.timezone_help import help_for, is_prefixed, note_on, renamed, without_prefix
+from jobscheduler.timetable.timezone_help import current_name, is_prefixed, unknown_zone_help, without_prefix, zone_note
 
-__all__ = ["ZoneUnknown", "known", "named_zone", "note_on", "service_zone", "zone_signature"]
+__all__ = ["UnknownTimezone", "get_zone", "service_zone", "zone_fingerprint", "zone_names", "zone_note"]
 
 _NAME = re.compile(r"[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+)*")
 _POSIX = re.compile(r"(?:[A-Za-z]{3,}|<[A-Za-z0-9+-]+>)[+-]?[0-9].*", re.DOTALL)
-_LONGEST = 255
-_LARGEST = 1 << 20
-_MOST_LINKS = 40  # as the kernel
-_TELL = "use `--timezone NAME`, for example `--timezone Europe/Berlin`"
+_MAX_NAME_CHARS = 255
+_MAX_FILE_BYTES = 1 << 20
+_MAX_LINKS = 40  # as the kernel
+_CHOOSE_HELP = "use `--timezone NAME`, for example `--timezone Europe/Berlin`"
 _REGIONS = ("Etc", "Africa", "America", "Asia", "Atlantic", "Australia", "Europe", "Indian", "Pacific")
 
 
-class ZoneUnknown(ValueError):
+class UnknownTimezone(ValueError):
     """A time zone that cannot be had: `message` says why, `help` what to do.
 
     `of_host` says that the name is right and this host lacks the data for it, so that installing it mends this.
@@ -41,11 +41,16 @@ class ZoneUnknown(ValueError):
         self.of_host = of_host
 
 
-def named_zone(name: str) -> ZoneInfo:
+def get_zone(name: str) -> ZoneInfo:
     """Give the zone of an IANA name, exactly as it is spelled there. Raises `ZoneUnknown`, and nothing else."""
     if not name:
-        raise ZoneUnknown("the time zone is empty", "write a name such as `Europe/Berlin`")
-    if len(name) > _LONGEST or not _NAME.fullmatch(name) or is_prefixed(name) or name in ("localtime", "posixrules"):
+        raise UnknownTimezone("the time zone is empty", "write a name such as `Europe/Berlin`")
+    if (
+        len(name) > _MAX_NAME_CHARS
+        or not _NAME.fullmatch(name)
+        or is_prefixed(name)
+        or name in ("localtime", "posixrules")
+    ):
         raise _unknown(name)
     try:
         return ZoneInfo(name)
@@ -59,15 +64,15 @@ def service_zone(name: str | None, environ: Mapping[str, str], root: Path = Path
     Raises `ZoneUnknown` when that cannot be read or names no zone, and nothing else.
     """
     if name is not None:
-        return named_zone(name)
+        return get_zone(name)
     setting = environ.get("TZ")
     try:
         return _local_zone(root) if setting is None else _zone_of_setting(setting, root)
     except OSError as error:
-        raise ZoneUnknown(f"the host's time zone cannot be read: {error}", _TELL) from error
+        raise UnknownTimezone(f"the host's time zone cannot be read: {error}", _CHOOSE_HELP) from error
 
 
-def zone_signature(environ: Mapping[str, str], root: Path = Path("/")) -> object:
+def zone_fingerprint(environ: Mapping[str, str], root: Path = Path("/")) -> object:
     """Give what changes when the host's zone is set; cheap, for asking again and again. Never raises."""
     setting = environ.get("TZ", "").removeprefix(":")
     localtime = (setting if setting.startswith("/") else "etc/localtime").lstrip("/")
@@ -87,17 +92,17 @@ def _zone_of_setting(setting: str, root: Path) -> ZoneInfo:
     """Read `TZ`: empty is UTC, a leading colon means nothing, a path or name is looked up (tzset(3))."""
     value = setting.removeprefix(":")
     if not value:
-        return named_zone("UTC")
+        return get_zone("UTC")
     if value == "localtime" or value.startswith("/"):
         return _zone_of_file(root / (value.lstrip("/") if value != "localtime" else "etc/localtime"), root)
     try:
-        return named_zone(without_prefix(value))
-    except ZoneUnknown as unknown:
+        return get_zone(without_prefix(value))
+    except UnknownTimezone as unknown:
         if _POSIX.fullmatch(value):
             message = f"`TZ` is {_quoted(value)}, which gives rules and names no zone"
-            raise ZoneUnknown(message, _TELL) from None
+            raise UnknownTimezone(message, _CHOOSE_HELP) from None
         message = f"`TZ` is {_quoted(value)}: {unknown.message}"
-        raise ZoneUnknown(message, _in_tz(unknown.help), of_host=unknown.of_host) from None
+        raise UnknownTimezone(message, _in_tz(unknown.help), of_host=unknown.of_host) from None
 
 
 def _in_tz(help_: str) -> str:
@@ -108,24 +113,24 @@ def _in_tz(help_: str) -> str:
 def _local_zone(root: Path) -> ZoneInfo:
     file = root / "etc/localtime"
     if not file.is_symlink() and not file.exists():
-        return named_zone("UTC")
+        return get_zone("UTC")
     return _zone_of_file(file, root)
 
 
 def _zone_of_file(file: Path, root: Path) -> ZoneInfo:
     """Follow links until one names a zone; a regular file is told by its content."""
     at = file
-    for _ in range(_MOST_LINKS):
+    for _ in range(_MAX_LINKS):
         if name := _name_in(at):
-            return named_zone(name)
+            return get_zone(name)
         if not at.is_symlink():
             return _zone_of_content(at, root)
         target = at.readlink()
-        at = root / target.relative_to("/") if target.is_absolute() else Path(_plain(at.parent / target))
-    raise ZoneUnknown(f"{_quoted(str(file))} is a symbolic link that leads to itself", _TELL)
+        at = root / target.relative_to("/") if target.is_absolute() else Path(_resolved_name(at.parent / target))
+    raise UnknownTimezone(f"{_quoted(str(file))} is a symbolic link that leads to itself", _CHOOSE_HELP)
 
 
-def _plain(path: Path) -> str:
+def _resolved_name(path: Path) -> str:
     """Take the dots out of a path, as text: the directories on the way need not exist to name a zone."""
     parts: list[str] = []
     for part in PurePosixPath(path).parts:
@@ -145,14 +150,14 @@ def _name_in(path: Path) -> str | None:
 
 def _zone_of_content(file: Path, root: Path) -> ZoneInfo:
     if not file.exists():
-        raise ZoneUnknown(f"{_quoted(str(file))} does not exist", _TELL)
+        raise UnknownTimezone(f"{_quoted(str(file))} does not exist", _CHOOSE_HELP)
     if not file.is_file():
-        raise ZoneUnknown(f"{_quoted(str(file))} is not a file", _TELL)
+        raise UnknownTimezone(f"{_quoted(str(file))} is not a file", _CHOOSE_HELP)
     with file.open("rb") as opened:
-        content = opened.read(_LARGEST)
+        content = opened.read(_MAX_FILE_BYTES)
     if not content.startswith(b"TZif"):
-        raise ZoneUnknown(f"{_quoted(str(file))} holds no time zone data", _TELL)
-    return named_zone(_name_of_content(content, root, file))
+        raise UnknownTimezone(f"{_quoted(str(file))} holds no time zone data", _CHOOSE_HELP)
+    return get_zone(_name_of_content(content, root, file))
 
 
 def _name_of_content(content: bytes, root: Path, file: Path) -> str:
@@ -161,17 +166,19 @@ def _name_of_content(content: bytes, root: Path, file: Path) -> str:
     A copy may be older than the zone data; the name in `etc/timezone` is then believed if today's rule is the same,
     which is the last line of the data (RFC 9636, 3.3).
     """
-    told = _told(root)
+    told = _etc_timezone(root)
     named = _data_of(told) if told else None
     if named is not None and (named == content or named.split(b"\n")[-2:] == content.split(b"\n")[-2:]):
         return told
-    fitting = [name for name in known() if _data_of(name) == content]
+    fitting = [name for name in zone_names() if _data_of(name) == content]
     if not fitting:
-        raise ZoneUnknown(f"{_quoted(str(file))} is a copy of time zone data that has no name on this host", _TELL)
-    return min(fitting, key=_likeliness)
+        raise UnknownTimezone(
+            f"{_quoted(str(file))} is a copy of time zone data that has no name on this host", _CHOOSE_HELP
+        )
+    return min(fitting, key=_likelihood)
 
 
-def _told(root: Path) -> str:
+def _etc_timezone(root: Path) -> str:
     try:
         told = (root / "etc/timezone").read_text(encoding="ascii", errors="replace").strip()
     except OSError:
@@ -179,7 +186,7 @@ def _told(root: Path) -> str:
     return told if _NAME.fullmatch(told) else ""
 
 
-def _likeliness(name: str) -> tuple[bool, bool, str]:
+def _likelihood(name: str) -> tuple[bool, bool, str]:
     region, _, place = name.partition("/")
     return name != "Etc/UTC", not place or region not in _REGIONS, name
 
@@ -196,7 +203,7 @@ def _data_of(name: str) -> bytes | None:
         return None
 
 
-def known() -> tuple[str, ...]:
+def zone_names() -> tuple[str, ...]:
     """Give the names of all zones that the host has data for, sorted; empty when it has none."""
     names = _listed() or _listed.__wrapped__()  # data that was installed a moment ago is found
     return tuple(name for name in names if name not in ("localtime", "posixrules"))
@@ -207,15 +214,15 @@ def _listed() -> tuple[str, ...]:
     return tuple(sorted(zoneinfo.available_timezones()))
 
 
-def _unknown(name: str) -> ZoneUnknown:
-    names = known()
+def _unknown(name: str) -> UnknownTimezone:
+    names = zone_names()
     if not names:
-        return ZoneUnknown("this host has no time zone data", "install the package `tzdata`", of_host=True)
+        return UnknownTimezone("this host has no time zone data", "install the package `tzdata`", of_host=True)
     if below := next((known_name for known_name in names if known_name.startswith(f"{name}/")), None):
-        return ZoneUnknown(f"{_quoted(name)} is a region, not a time zone", f"write a zone of it such as `{below}`")
-    if help_ := renamed(without_prefix(name[:_LONGEST]), names):
-        return ZoneUnknown(f"this host has no time zone {_quoted(name)}", help_, of_host=True)
-    return ZoneUnknown(f"unknown time zone {_quoted(name)}", help_for(name[:_LONGEST], names))
+        return UnknownTimezone(f"{_quoted(name)} is a region, not a time zone", f"write a zone of it such as `{below}`")
+    if help_ := current_name(without_prefix(name[:_MAX_NAME_CHARS]), names):
+        return UnknownTimezone(f"this host has no time zone {_quoted(name)}", help_, of_host=True)
+    return UnknownTimezone(f"unknown time zone {_quoted(name)}", unknown_zone_help(name[:_MAX_NAME_CHARS], names))
 
 
 def _quoted(text: str) -> str:

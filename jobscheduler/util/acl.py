@@ -13,7 +13,7 @@ _USER, _GROUP, _MASK = 0x02, 0x08, 0x10
 _WRITE = 0x02
 
 
-def writers(descriptor: int) -> list[tuple[str, int]]:
+def acl_writers(descriptor: int) -> list[tuple[str, int]]:
     """List the named users and groups that may write an open file, as ("u" or "g", id).
 
     Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterator
 
-_INSTEAD = {
+_ASCII = {
     **dict.fromkeys("\u201c\u201d\u201e\u201f\u2033\u00ab\u00bb\uff02", '"'),
     **dict.fromkeys("\u2018\u2019\u201a\u201b\u2032\u00b4\uff07", "'"),
     "\u2212": "-",
@@ -13,38 +13,38 @@ _INSTEAD = {
 _BLANKS = ("Zs", "Zl", "Zp")
 
 
-def called(character: str) -> str:
+def describe_character(character: str) -> str:
     """Return code and name of a character: `U+00A0, no-break space`."""
     name = unicodedata.name(character, "a control character").lower()
     return f"U+{ord(character):04X}, {name}"
 
 
-def in_its_place(character: str) -> str | None:
+def ascii_equivalent(character: str) -> str | None:
     """Return what ASCII has for a character: a blank, nothing for one that is not seen, `"`, `-`; None if nothing."""
     category = unicodedata.category(character)
     if category in _BLANKS or character.isspace():
         return " "
     if category == "Cf":
         return ""
-    if character in _INSTEAD or category == "Pd":
-        return _INSTEAD.get(character, "-")
+    if character in _ASCII or category == "Pd":
+        return _ASCII.get(character, "-")
     same = unicodedata.normalize("NFKC", character)
     return same if len(same) == 1 and same.isascii() and same.isprintable() else None
 
 
-def what_to_do(character: str) -> str | None:
+def suggest_replacement(character: str) -> str | None:
     """Return the help for a character that ASCII has another one for."""
-    instead = in_its_place(character)
+    instead = ascii_equivalent(character)
     if instead is None:
         return None
     return {" ": "replace it by a blank", "": "delete it"}.get(instead, f"write `{instead}` instead")
 
 
-def is_unseen(character: str) -> bool:
+def is_invisible(character: str) -> bool:
     """Tell whether a character is a blank other than that of the keyboard, or one that is not seen at all."""
     return not character.isascii() and unicodedata.category(character) in (*_BLANKS, "Cf")
 
 
-def unseen(text: str) -> Iterator[str]:
+def invisible_characters(text: str) -> Iterator[str]:
     """Yield each different character of a text that is taken for a blank or not seen at all."""
-    yield from dict.fromkeys(character for character in text if is_unseen(character))
+    yield from dict.fromkeys(character for character in text if is_invisible(character))

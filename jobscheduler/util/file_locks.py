@@ -31,7 +31,7 @@ MAX_TRIES = 20  # a file that its holder removes in between is made again
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-class Held(Exception):
+class LockHeld(Exception):
     """Another process has the lock; `pid` is its number, 0 if that is unknown."""
 
     def __init__(self, pid: int) -> None:
@@ -48,7 +48,7 @@ class LockFile:
     _descriptor: int = field(default=-1, init=False)
     _folder: int = field(default=-1, init=False)
 
-    def take(self) -> None:
+    def acquire(self) -> None:
         """Make the file and lock it, without waiting.
 
         Raises:
@@ -58,10 +58,10 @@ class LockFile:
         """
         self._folder = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            self._descriptor = self._locked()
+            self._descriptor = self._open_locked()
             os.ftruncate(self._descriptor, 0)
             os.pwrite(self._descriptor, b"%d\n" % os.getpid(), 0)
-        except (OSError, Held):
+        except (OSError, LockHeld):
             self._close()
             raise
 
@@ -73,16 +73,16 @@ class LockFile:
                     os.unlink(self.name, dir_fd=self._folder)
         self._close()
 
-    def _locked(self) -> int:
+    def _open_locked(self) -> int:
         for _ in range(MAX_TRIES):
             descriptor = os.open(self.name, _FLAGS, 0o600, dir_fd=self._folder)
             try:
                 _check_private(descriptor)
-                if not lock(descriptor):
-                    raise Held(_pid_in(descriptor))
+                if not try_lock(descriptor):
+                    raise LockHeld(_pid_in(descriptor))
                 if self._is_named(descriptor):
                     return descriptor
-            except (OSError, Held):
+            except (OSError, LockHeld):
                 os.close(descriptor)
                 raise
             os.close(descriptor)
@@ -110,7 +110,7 @@ class LockSocket:
         self._address = f"\0jobscheduler-{os.geteuid()}-{name}"
         self._socket: socket.socket | None = None
 
-    def take(self) -> None:
+    def acquire(self) -> None:
         """Bind the socket.
 
         Raises:
@@ -135,7 +135,7 @@ class LockSocket:
             self._socket.close()
         self._socket = None
 
-    def _refused(self) -> Held | OSError:
+    def _refused(self) -> LockHeld | OSError:
         """Say who has the socket: a service of this user's, or a stranger."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
             asking.setblocking(False)
@@ -145,7 +145,7 @@ class LockSocket:
             except OSError as error:
                 return error
         pid, uid, _ = _CREDENTIALS.unpack(found)
-        return Held(pid) if uid in {0, os.geteuid()} else OSError(errno.EPERM, os.strerror(errno.EPERM))
+        return LockHeld(pid) if uid in {0, os.geteuid()} else OSError(errno.EPERM, os.strerror(errno.EPERM))
 
 
 class Locks:
@@ -156,7 +156,7 @@ class Locks:
         self._name = name
         self._held: list[LockFile | LockSocket] = []
 
-    def take(self) -> None:
+    def acquire(self) -> None:
         """Lock in each place.
 
         Raises:
@@ -164,16 +164,16 @@ class Locks:
             OSError: it can be had in none.
 
         """
-        pid = None if os.geteuid() == 0 else holder_in(ROOT_FOLDER / self._name)
+        pid = None if os.geteuid() == 0 else lock_holder(ROOT_FOLDER / self._name)
         if pid is not None:
-            raise Held(pid)
-        places: list[LockFile | LockSocket] = [LockFile(folder, self._name) for folder in folders()]
+            raise LockHeld(pid)
+        places: list[LockFile | LockSocket] = [LockFile(folder, self._name) for folder in lock_folders()]
         for one in [*places, LockSocket(self._name)]:
             try:
-                one.take()
+                one.acquire()
             except OSError:
                 continue
-            except Held:
+            except LockHeld:
                 self.release()
                 raise
             self._held.append(one)
@@ -186,7 +186,7 @@ class Locks:
             self._held.pop().release()
 
 
-def folders() -> list[Path]:
+def lock_folders() -> list[Path]:
     """Make and return the folders in which this user's services lock; no other user but root can write there."""
     return [folder for folder in _of_user() if _is_ours(folder)]
 
@@ -198,12 +198,12 @@ def _of_user() -> list[Path]:
     return [Path(f"/run/user/{uid}/jobscheduler"), Path(f"/tmp/jobscheduler-{uid}")]  # noqa: S108 - judged by `folders`
 
 
-def name_for(kind: str, found: os.stat_result) -> str:
+def lock_name(kind: str, found: os.stat_result) -> str:
     """Return the name of the lock file for what a stat result is of."""
     return f"{kind}-{found.st_dev:x}-{found.st_ino}.lock"
 
 
-def lock(descriptor: int) -> bool:
+def try_lock(descriptor: int) -> bool:
     """Lock an open file or directory for this process, without waiting; False if another process holds it."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -214,16 +214,16 @@ def lock(descriptor: int) -> bool:
     return True
 
 
-def holder_in(file: Path) -> int | None:
+def lock_holder(file: Path) -> int | None:
     """Return the pid of the process that has locked a lock file, 0 if that is unknown, None if there is none."""
     try:
         found = file.lstat()
     except OSError:
         return None
-    return next(iter(holders_of(found)), None)
+    return next(iter(lock_holders(found)), None)
 
 
-def holders_of(found: os.stat_result) -> list[int]:
+def lock_holders(found: os.stat_result) -> list[int]:
     """List the processes that hold a lock on what a stat result is of, as far as this process may see them."""
     device = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}"
     holders: dict[bool, list[int]] = {True: [], False: []}

@@ -23,25 +23,25 @@ from typing import Generic, TypeVar, cast
 
 T = TypeVar("T")
 
-PATIENCE = 2.0
+TIMEOUT_S = 2.0
 """How long a call may make no progress before its thread is given up, in seconds."""
 
-_SLICE = 0.1
+_WAIT_STEP_S = 0.1
 """How long each of the short waits is that patience is made of, in seconds."""
 
-_SPARE = 4
+_MAX_IDLE = 4
 """How many idle threads are kept for further calls."""
 
 _PER_THREAD_CLOCK = 6
 """The kernel's number for the processor time of one thread (CPUCLOCK_SCHED of a thread, linux/posix-timers.h)."""
 
 
-class Hung(Exception):
+class CallHung(Exception):
     """A call was given up. `thing` is what does not answer, in words."""
 
     def __init__(self, thing: str) -> None:
         super().__init__(f"{thing} does not answer")
-        self.thing = thing
+        self.name = thing
 
 
 def cpu_time_of(thread: threading.Thread) -> int | None:
@@ -54,7 +54,7 @@ def cpu_time_of(thread: threading.Thread) -> int | None:
         return None
 
 
-class Step(Generic[T]):
+class GuardedCall(Generic[T]):
     """One call on a worker: it is waited for, or given up."""
 
     def __init__(self, function: Callable[[], T]) -> None:
@@ -66,7 +66,7 @@ class Step(Generic[T]):
         self.is_given_up = False
         self.has_ended = False
 
-    def make(self) -> None:
+    def run(self) -> None:
         """Make the call, on the worker."""
         try:
             self._result = self._function()
@@ -97,17 +97,17 @@ class Worker:
     """A thread that makes steps one after the other. `progress` changes while it does something."""
 
     def __init__(self) -> None:
-        self._steps: SimpleQueue[Step[object] | None] = SimpleQueue()
+        self._steps: SimpleQueue[GuardedCall[object] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="reader", daemon=True)
         self._thread.start()
 
-    def put(self, function: Callable[[], T]) -> Step[T]:
+    def submit(self, function: Callable[[], T]) -> GuardedCall[T]:
         """Have a call made after those that were put before; never waits."""
-        step = Step(function)
-        self._steps.put(cast("Step[object]", step))
+        step = GuardedCall(function)
+        self._steps.put(cast("GuardedCall[object]", step))
         return step
 
-    def end(self) -> None:
+    def close(self) -> None:
         """Let the thread end after what was put before."""
         self._steps.put(None)
 
@@ -117,7 +117,7 @@ class Worker:
 
     def _work(self) -> None:
         while (step := self._steps.get()) is not None:
-            step.make()
+            step.run()
             del step  # what it returned is not to be kept until the next one
 
 
@@ -127,7 +127,7 @@ class HangGuard:
     `on_return` is called, on the thread that was given up, when a thing answers again.
     """
 
-    def __init__(self, on_return: Callable[[], object] = lambda: None, *, patience: float = PATIENCE) -> None:
+    def __init__(self, on_return: Callable[[], object] = lambda: None, *, patience: float = TIMEOUT_S) -> None:
         self.patience = patience
         self._on_return = on_return
         self._lock = threading.Lock()
@@ -143,14 +143,14 @@ class HangGuard:
 
         """
         if thing in self._hung:
-            raise Hung(thing)
-        worker = self.take()
-        step = worker.put(function)
+            raise CallHung(thing)
+        worker = self.acquire()
+        step = worker.submit(function)
         if self.wait(step, worker.progress, patience):
-            self.give_back(worker)
+            self.release(worker)
             return step.result()
-        self.give_up(thing, worker, step)
-        raise Hung(thing)
+        self.abandon(thing, worker, step)
+        raise CallHung(thing)
 
     def hung(self) -> dict[str, float]:
         """Return what hangs, in words, and since when (monotonic seconds)."""
@@ -163,34 +163,36 @@ class HangGuard:
 
     # -- for callers that make several steps of one call
 
-    def take(self) -> Worker:
+    def acquire(self) -> Worker:
         """Return a thread that nobody else uses."""
         try:
             return self._idle.pop()
         except IndexError:
             return Worker()
 
-    def give_back(self, worker: Worker) -> None:
+    def release(self, worker: Worker) -> None:
         """Leave a thread, whose steps have all ended, to other callers."""
-        if len(self._idle) < _SPARE:
+        if len(self._idle) < _MAX_IDLE:
             self._idle.append(worker)
         else:
-            worker.end()
+            worker.close()
 
-    def wait(self, step: Step[T], progress: Callable[[], object], patience: float | None = None) -> bool:
+    def wait(self, step: GuardedCall[T], progress: Callable[[], object], patience: float | None = None) -> bool:
         """Wait for a step; False when it has made no progress for `patience` seconds."""
-        if step.wait(_SLICE):
+        if step.wait(_WAIT_STEP_S):
             return True
-        waits = max(1, round((self.patience if patience is None else patience) / _SLICE))
+        waits = max(1, round((self.patience if patience is None else patience) / _WAIT_STEP_S))
         left, seen = waits, progress()
-        while not step.wait(_SLICE):
+        while not step.wait(_WAIT_STEP_S):
             now = progress()
             left, seen = (left - 1, seen) if now == seen else (waits, now)
             if left <= 0:
                 return False
         return True
 
-    def give_up(self, thing: str, worker: Worker, step: Step[T], then: Callable[[], object] = lambda: None) -> None:
+    def abandon(
+        self, thing: str, worker: Worker, step: GuardedCall[T], then: Callable[[], object] = lambda: None
+    ) -> None:
         """Leave a thread to its call, and count the thing as one that hangs until the call comes back.
 
         `then` is called on that thread, before the thing is known to answer.
@@ -203,12 +205,12 @@ class HangGuard:
             try:
                 then()
             finally:
-                self._note_return(thing)
+                self._returned(thing)
 
-        worker.put(come_back)
-        worker.end()
+        worker.submit(come_back)
+        worker.close()
 
-    def _note_return(self, thing: str) -> None:
+    def _returned(self, thing: str) -> None:
         with self._lock:
             self._hung[thing].pop(0)
             if not self._hung[thing]:

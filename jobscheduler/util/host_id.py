@@ -10,8 +10,8 @@ from pathlib import Path
 MACHINE_ID = Path("/etc/machine-id")
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
-_SINCE = "since:"
-_APART = 60  # seconds by which the clock may be set between two looks in one boot
+_SINCE_PREFIX = "since:"
+_TOLERANCE_S = 60  # seconds by which the clock may be set between two looks in one boot
 
 
 def host_id(given: str | None, machine_id: Path = MACHINE_ID) -> str:
@@ -28,19 +28,19 @@ def host_id(given: str | None, machine_id: Path = MACHINE_ID) -> str:
 
 def boot_id(boot: Path = BOOT_ID) -> str:
     """Return what names this boot; where the kernel's own name is hidden, when it was, as far as the clock tells."""
-    return first_line(boot) or f"{_SINCE}{round(time.time() - uptime())}"
+    return first_line(boot) or f"{_SINCE_PREFIX}{round(time.time() - uptime())}"
 
 
-def is_guess(boot: str) -> bool:
+def is_estimated(boot: str) -> bool:
     """Tell whether the name of a boot was made of the clock, so that setting that may make another boot of it."""
-    return boot.startswith(_SINCE)
+    return boot.startswith(_SINCE_PREFIX)
 
 
 def is_same_boot(one: str, other: str) -> bool:
     """Tell whether two names are of one boot. What has no name is not known to be the same."""
-    if is_guess(one) and is_guess(other):
+    if is_estimated(one) and is_estimated(other):
         with suppress(ValueError):
-            return abs(int(one.removeprefix(_SINCE)) - int(other.removeprefix(_SINCE))) <= _APART
+            return abs(int(one.removeprefix(_SINCE_PREFIX)) - int(other.removeprefix(_SINCE_PREFIX))) <= _TOLERANCE_S
     return bool(one) and one == other
 
 

@@ -6,7 +6,7 @@ import json
 import re
 from typing import NamedTuple
 
-from jobscheduler.util.characters import called, what_to_do
+from jobscheduler.util.characters import describe_character, suggest_replacement
 
 TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"?|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
 """A piece of JSON: a text, a bracket or mark, or a word; without blanks."""
@@ -27,14 +27,14 @@ _WORDS = {
     "undefined": "null",
 }
 _WORD = re.compile(r"[0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?|[0-9A-Za-z_.+%-]*")
-_LONGEST_NUMBER = 40  # characters of a number that is worth a suggestion
+_MAX_NUMBER_CHARS = 40  # characters of a number that is worth a suggestion
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _KEY_BEFORE = re.compile(r'"((?:[^"\\]|\\.)*)"\s*:\s*$', re.DOTALL)
 _CURLY = re.compile("[\u201c\u201d\u201e\u201f\uff02]")
 _CURLY_END = re.compile(_CURLY.pattern + r"\s*[:,}\]]")
 
 
-class Fault(NamedTuple):
+class SyntaxFault(NamedTuple):
     """What is wrong, at which character (None for the whole), how many are meant, and the way out."""
 
     message: str
@@ -43,45 +43,47 @@ class Fault(NamedTuple):
     help: str | None = None
 
 
-def syntax_fault(text: str, error: json.JSONDecodeError) -> Fault:
+def syntax_fault(text: str, error: json.JSONDecodeError) -> SyntaxFault:
     """Say what is wrong with a text at the place where the decoder stopped."""
     if not text.strip(_BLANKS):
-        return Fault("the file is empty", None, 1, "write a job definition, or delete the file")
+        return SyntaxFault("the file is empty", None, 1, "write a job definition, or delete the file")
     at = error.pos
     if error.msg.startswith(("Expecting", "Extra data")):
         at += len(text[at:]) - len(text[at:].lstrip(_BLANKS))
     if at >= len(text):
         end = len(text.rstrip(_BLANKS)) - 1
-        return Fault("the file ends in the middle of the definition", end, 1, "is the rest missing, or a closing `}`?")
+        return SyntaxFault(
+            "the file ends in the middle of the definition", end, 1, "is the rest missing, or a closing `}`?"
+        )
     if error.msg.startswith(("Unterminated string", "Invalid control")) and (curly := _curly_end(text, at)):
         return curly
     if error.msg.startswith("Unterminated string"):
-        return Fault("the text is not closed", at, 1, 'close it with `"`')
+        return SyntaxFault("the text is not closed", at, 1, 'close it with `"`')
     found = _odd_character(text, at) if error.msg.startswith(("Expecting", "Extra data")) else None
     found = found or _curly_before(text, at) or _number(text, at, error.msg)
     if found is None and error.msg == "Extra data":
         help_ = "one job per file; is there a bracket too many?"
-        return Fault("unexpected text after the end of the definition", at, 1, help_)
+        return SyntaxFault("unexpected text after the end of the definition", at, 1, help_)
     return found or _word(text, at, error.msg)
 
 
-def shown(word: str) -> str:
+def quote_word(word: str) -> str:
     """Return the beginning of a word, as it can stand in a message."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in word[:40])
 
 
-def _odd_character(text: str, at: int) -> Fault | None:
+def _odd_character(text: str, at: int) -> SyntaxFault | None:
     """Name a character that looks like one of JSON's, or like a blank, or like nothing."""
     character = text[at]
     if character.isascii() and character.isprintable():
         return None
-    help_ = what_to_do(character)
+    help_ = suggest_replacement(character)
     if help_ is None and character.isprintable():
         return None
-    return Fault(f"{called(character)}, cannot stand here", at, 1, help_ or "delete it")
+    return SyntaxFault(f"{describe_character(character)}, cannot stand here", at, 1, help_ or "delete it")
 
 
-def _curly_end(text: str, at: int) -> Fault | None:
+def _curly_end(text: str, at: int) -> SyntaxFault | None:
     """Say that a text which is not closed in its line ends in a quotation mark that is not JSON's."""
     start, end = text.rfind("\n", 0, at) + 1, text.find("\n", at)
     line = text[start : len(text) if end < 0 else end]
@@ -89,46 +91,50 @@ def _curly_end(text: str, at: int) -> Fault | None:
     if not marks or line.count('"') % 2 == 0:
         return None
     character = marks[-1][0]
-    return Fault(f"{called(character)}, does not close the text", start + marks[-1].start(), 1, 'write `"` instead')
+    return SyntaxFault(
+        f"{describe_character(character)}, does not close the text", start + marks[-1].start(), 1, 'write `"` instead'
+    )
 
 
-def _curly_before(text: str, at: int) -> Fault | None:
+def _curly_before(text: str, at: int) -> SyntaxFault | None:
     """Say that the text which ends before a place went on too far: a quotation mark of another kind was to end it."""
     before = text[:at].rstrip(_BLANKS)
     start = before.rfind('"', 0, len(before) - 1)
     found = _CURLY_END.search(text, max(0, start), len(before)) if before.endswith('"') else None
     if found is None:
         return None
-    return Fault(f"{called(found[0][0])}, does not close the text", found.start(), 1, 'write `"` instead')
+    return SyntaxFault(
+        f"{describe_character(found[0][0])}, does not close the text", found.start(), 1, 'write `"` instead'
+    )
 
 
 # --- numbers ---------------------------------------------------------------------------------------------
 
 
-def _number(text: str, at: int, told: str) -> Fault | None:
+def _number(text: str, at: int, told: str) -> SyntaxFault | None:
     """Say what is wrong with a number, which the decoder may have read in part before it stopped."""
     if not told.startswith(("Expecting ',' delimiter", "Expecting value", "Extra data")):
         return None
     start = at
-    while start and text[start - 1] in "0123456789.xXeE_+-" and at - start < _LONGEST_NUMBER:
+    while start and text[start - 1] in "0123456789.xXeE_+-" and at - start < _MAX_NUMBER_CHARS:
         start -= 1
     word = _WORD.match(text, start)
-    number = word[0] if word and word.end() - start <= _LONGEST_NUMBER else ""
+    number = word[0] if word and word.end() - start <= _MAX_NUMBER_CHARS else ""
     if not re.match(r"[+-]?\.?[0-9]", number) or start + len(number) <= at or _NUMBER.fullmatch(number):
         return None
     before = _KEY_BEFORE.search(text[max(0, start - 200) : start])
     message, help_ = _about_number(number, before[1] if before else "")
-    return Fault(message, start, len(number), help_)
+    return SyntaxFault(message, start, len(number), help_)
 
 
 def _about_number(number: str, key: str) -> tuple[str, str]:
     sign, digits = ("-" if number[0] == "-" else "", number.lstrip("+-"))
-    text = f'`"{shown(number)}"`'
+    text = f'`"{quote_word(number)}"`'
     if re.fullmatch(r"0[0-9]+", digits):
         plain = "" if key == "umask" else f"`{sign}{digits.lstrip('0') or 0}`, or "
         return "a number cannot begin with 0", f"write {plain}{text}{' as text' if plain else ''}"
     if re.fullmatch(r"0[xX][0-9a-fA-F]{1,16}|0[oO][0-7]{1,20}|0[bB][01]{1,60}", digits):
-        return f"`{shown(number)}` is not a number of JSON", f"write `{sign}{int(digits, 0)}`"
+        return f"`{quote_word(number)}` is not a number of JSON", f"write `{sign}{int(digits, 0)}`"
     if re.fullmatch(r"[0-9]+(_[0-9]+)+", digits):
         return "a number has no `_` in it", f"write `{sign}{digits.replace('_', '')}`"
     if re.fullmatch(r"[0-9]*\.[0-9]*", digits) and digits != ".":
@@ -138,41 +144,47 @@ def _about_number(number: str, key: str) -> tuple[str, str]:
             f"write `{sign}{whole or 0}{'.' + part if part else ''}`",
         )
     if number[0] == "+":
-        return "a number has no plus sign", f"write `{shown(digits)}`"
-    return f"`{shown(number)}` is not a number", f"write {text}"
+        return "a number has no plus sign", f"write `{quote_word(digits)}`"
+    return f"`{quote_word(number)}` is not a number", f"write {text}"
 
 
 # --- words and marks ---------------------------------------------------------------------------------------
 
 
-def _word(text: str, at: int, told: str) -> Fault:
+def _word(text: str, at: int, told: str) -> SyntaxFault:
     """Say what is wrong with a word, a mark or a text at a place, where the decoder said `told`."""
     rest, before = text[at:], text[:at].rstrip(_BLANKS)
     token = TOKEN.match(rest)
-    word = shown(token[0] if token else rest[:1])
+    word = quote_word(token[0] if token else rest[:1])
     if rest.startswith(("//", "/*", "#")):
-        return Fault("JSON has no comments", at, len(rest.splitlines()[0]), "put the remark into `description`")
+        return SyntaxFault("JSON has no comments", at, len(rest.splitlines()[0]), "put the remark into `description`")
     if before.endswith(",") and rest[0] in "}]":
-        return Fault(f"a comma with nothing after it before `{rest[0]}`", len(before) - 1, 1, "remove the comma")
+        return SyntaxFault(f"a comma with nothing after it before `{rest[0]}`", len(before) - 1, 1, "remove the comma")
     if rest.startswith("'"):
-        return Fault("text is written in double quotes", at, 1, "write `\"` instead of `'`")
+        return SyntaxFault("text is written in double quotes", at, 1, "write `\"` instead of `'`")
     if word in _WORDS or word.lower() in _WORDS:
-        return Fault(f"`{word}` is not JSON", at, len(word), f"write `{_WORDS.get(word) or _WORDS[word.lower()]}`")
+        return SyntaxFault(
+            f"`{word}` is not JSON", at, len(word), f"write `{_WORDS.get(word) or _WORDS[word.lower()]}`"
+        )
     if told.startswith("Invalid control"):
-        return Fault("a line break or control character inside quoted text", at, 1, r"write `\n` for a line break")
+        return SyntaxFault(
+            "a line break or control character inside quoted text", at, 1, r"write `\n` for a line break"
+        )
     if "escape" in told:
-        return Fault("a backslash that does not begin an escape", at, 2, r"write `\\` for a backslash")
+        return SyntaxFault("a backslash that does not begin an escape", at, 2, r"write `\\` for a backslash")
     return _expected(text, at, told, word)
 
 
-def _expected(text: str, at: int, told: str, word: str) -> Fault:
+def _expected(text: str, at: int, told: str, word: str) -> SyntaxFault:
     """Say what was expected at a place."""
     bare = f'write `"{word}"`' if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]{0,38}", word) else None
     if told.startswith("Expecting property name"):
-        return Fault(f"expected a key in double quotes, found `{word}`", at, len(word), bare)
+        return SyntaxFault(f"expected a key in double quotes, found `{word}`", at, len(word), bare)
     if told.startswith("Expecting ',' delimiter"):
         help_ = "write `,` instead" if word[0] == ";" else "is a comma missing before it?"
-        return Fault(f"expected `,` or a closing bracket, found `{word}`", at, 1, help_)
+        return SyntaxFault(f"expected `,` or a closing bracket, found `{word}`", at, 1, help_)
     if told.startswith("Expecting ':' delimiter"):
-        return Fault(f"expected `:` after the key, found `{word}`", at, 1, "write `:`" if word[0] == "=" else None)
-    return Fault(f"expected a value, found `{word}`", at, len(word), bare)
+        return SyntaxFault(
+            f"expected `:` after the key, found `{word}`", at, 1, "write `:`" if word[0] == "=" else None
+        )
+    return SyntaxFault(f"expected a value, found `{word}`", at, len(word), bare)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NoReturn
 
-from jobscheduler.util.json_errors import TOKEN, Fault, shown, syntax_fault
+from jobscheduler.util.json_errors import TOKEN, SyntaxFault, quote_word, syntax_fault
 
 MAX_BYTES = 1024 * 1024
 """The largest job file, in bytes."""
@@ -25,14 +25,14 @@ MAX_DEPTH = 32
 MAX_VALUES = 20_000
 """How many values and keys a job file may hold in all, so that judging one cannot keep the others waiting."""
 
-EXCERPT = 100
+EXCERPT_CHARS = 100
 """The longest part of an offending line that is shown, in characters."""
 
 Path = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Location:
     """A spot in a text: line and column from 1 (in characters), the line, and where the carets go under it."""
 
     line: int
@@ -42,16 +42,16 @@ class Place:
     width: int
 
 
-class Malformed(ValueError):
+class JsonError(ValueError):
     """The bytes are not the JSON that a job file may hold: what, where (if anywhere) and the way out."""
 
-    def __init__(self, message: str, place: Place | None = None, help: str | None = None) -> None:  # noqa: A002
+    def __init__(self, message: str, place: Location | None = None, help: str | None = None) -> None:  # noqa: A002
         super().__init__(message)
-        self.place = place
+        self.location = place
         self.help = help
 
 
-class _Doubled(ValueError):
+class _DuplicateKey(ValueError):
     """An object has a key twice; where is only found out afterwards."""
 
 
@@ -73,9 +73,9 @@ def decode(raw: bytes) -> tuple[Any, str]:
     try:
         value = _DECODER.decode(text)
     except json.JSONDecodeError as error:
-        raise Malformed(*_told(syntax_fault(text, error), text)) from None
-    except _Doubled:
-        _refuse_doubled(text)
+        raise JsonError(*_message(syntax_fault(text, error), text)) from None
+    except _DuplicateKey:
+        _refuse_duplicate(text)
     except ValueError as error:
         _refuse_number(text, error)
     if raw.count(b",") >= MAX_VALUES:
@@ -87,26 +87,26 @@ def decode(raw: bytes) -> tuple[Any, str]:
 
 def _text(raw: bytes) -> str:
     if len(raw) > MAX_BYTES:
-        raise Malformed("the file is larger than 1 MiB", help="a job file holds one definition; put data elsewhere")
+        raise JsonError("the file is larger than 1 MiB", help="a job file holds one definition; put data elsewhere")
     if raw[:2] in {b"\xff\xfe", b"\xfe\xff"}:
-        raise Malformed("the file is UTF-16, not UTF-8", help="save it as UTF-8")
+        raise JsonError("the file is UTF-16, not UTF-8", help="save it as UTF-8")
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         before = raw[: error.start].decode("utf-8-sig", "replace")
         shown = before + "\N{REPLACEMENT CHARACTER}" + raw[error.end :].decode("utf-8", "replace")
-        raise Malformed(
-            f"the byte 0x{raw[error.start]:02x} is not UTF-8", place_at(shown, len(before)), "save the file as UTF-8"
+        raise JsonError(
+            f"the byte 0x{raw[error.start]:02x} is not UTF-8", location_at(shown, len(before)), "save the file as UTF-8"
         ) from None
     if "\0" in text:
-        raise Malformed("the file contains NUL bytes", place_at(text, text.index("\0")), "is it a text file at all?")
+        raise JsonError("the file contains NUL bytes", location_at(text, text.index("\0")), "is it a text file at all?")
     return text
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) != len(pairs):
-        raise _Doubled
+        raise _DuplicateKey
     return made
 
 
@@ -136,7 +136,7 @@ def _refuse_depth(text: str) -> None:
         if token[0] in "{[":
             depth += 1
             if depth > MAX_DEPTH:
-                raise Malformed(f"nested more than {MAX_DEPTH} levels deep", place_at(text, token.start()))
+                raise JsonError(f"nested more than {MAX_DEPTH} levels deep", location_at(text, token.start()))
         elif token[0] in "}]":
             depth -= 1
 
@@ -147,7 +147,7 @@ def _refuse_many(text: str) -> None:
     last = next(islice(commas, MAX_VALUES, None), None)
     if last is not None:
         help_ = "a job file holds one definition; put data elsewhere"
-        raise Malformed(f"more than {MAX_VALUES} values", place_at(text, last.start()), help_)
+        raise JsonError(f"more than {MAX_VALUES} values", location_at(text, last.start()), help_)
 
 
 def _refuse_number(text: str, error: ValueError) -> NoReturn:
@@ -155,26 +155,26 @@ def _refuse_number(text: str, error: ValueError) -> NoReturn:
     for token in TOKEN.finditer(text):
         word = token[0]
         if word in {"NaN", "Infinity", "-Infinity"}:
-            raise Malformed(f"`{word}` is not JSON", place_at(text, token.start(), len(word)), "write a number")
+            raise JsonError(f"`{word}` is not JSON", location_at(text, token.start(), len(word)), "write a number")
         if word[0] in "-0123456789" and (len(word) > 300 or (isinstance(error, _NotJson) and word == str(error))):
-            place = place_at(text, token.start(), len(word))
-            raise Malformed("the number is too large", place) from None
-    raise Malformed(f"not JSON: {error}")
+            place = location_at(text, token.start(), len(word))
+            raise JsonError("the number is too large", place) from None
+    raise JsonError(f"not JSON: {error}")
 
 
-def _refuse_doubled(text: str) -> NoReturn:
+def _refuse_duplicate(text: str) -> NoReturn:
     seen: set[Path] = set()
-    for path, start, _, key in _walk(text):
+    for path, start, _, key in _iter_values(text):
         if key is not None:
             if path in seen:
                 name = path[-1]
-                raise Malformed(
-                    f"the key `{shown(str(name))}` appears here a second time",
-                    place_at(text, start, len(json.dumps(name, ensure_ascii=False))),
+                raise JsonError(
+                    f"the key `{quote_word(str(name))}` appears here a second time",
+                    location_at(text, start, len(json.dumps(name, ensure_ascii=False))),
                     "keep one of the two",
                 )
             seen.add(path)
-    raise Malformed("a key appears twice in one object")
+    raise JsonError("a key appears twice in one object")
 
 
 def _check_escapes(text: str) -> None:
@@ -185,23 +185,23 @@ def _check_escapes(text: str) -> None:
         if high is not None and not (0xDC00 <= code <= 0xDFFF and escape.start() == high.end()):
             break
         if code == 0:
-            raise Malformed(r"the text contains `\u0000`", place_at(text, escape.start(), 6), "leave the NUL out")
+            raise JsonError(r"the text contains `\u0000`", location_at(text, escape.start(), 6), "leave the NUL out")
         if 0xDC00 <= code <= 0xDFFF and high is None:
             high = escape
             break
         high = escape if 0xD800 <= code <= 0xDBFF else None
     if high is not None:
-        raise Malformed(
-            f"`{high[0]}` is half a surrogate pair", place_at(text, high.start(), 6), "write the character itself"
+        raise JsonError(
+            f"`{high[0]}` is half a surrogate pair", location_at(text, high.start(), 6), "write the character itself"
         )
 
 
-def _told(fault: Fault, text: str) -> tuple[str, Place | None, str | None]:
+def _message(fault: SyntaxFault, text: str) -> tuple[str, Location | None, str | None]:
     """Return what `Malformed` is made of."""
-    return fault.message, None if fault.at is None else place_at(text, fault.at, fault.width), fault.help
+    return fault.message, None if fault.at is None else location_at(text, fault.at, fault.width), fault.help
 
 
-def _walk(text: str) -> Iterator[tuple[Path, int, int, str | None]]:
+def _iter_values(text: str) -> Iterator[tuple[Path, int, int, str | None]]:
     """Yield (path, start, end, key) of every key (`key` is its name) and value (`key` is None) of a JSON text.
 
     Containers are yielded at their opening bracket. The text must have been accepted by the decoder, but for
@@ -235,28 +235,28 @@ def _walk(text: str) -> Iterator[tuple[Path, int, int, str | None]]:
                 awaiting_key = word == "{"
 
 
-def place_of(text: str, path: Path, *, key: bool = False) -> Place | None:
+def locate(text: str, path: Path, *, key: bool = False) -> Location | None:
     """Find the value at `path` (or, with `key`, the key that names it) in a text that `decode` accepted."""
-    for found, start, end, name in _walk(text):
+    for found, start, end, name in _iter_values(text):
         if found == path and (name is not None) == key:
-            return place_at(text, start, end - start)
+            return location_at(text, start, end - start)
     return None
 
 
-def place_at(text: str, offset: int, width: int = 1) -> Place:
+def location_at(text: str, offset: int, width: int = 1) -> Location:
     """Turn an offset in characters into a place; long lines are cut around it, control characters made visible."""
     offset = max(0, min(offset, len(text)))
     start = text.rfind("\n", 0, offset) + 1
     end = text.find("\n", offset)
     line = text[start : end if end >= 0 else len(text)].rstrip("\r")
     caret = offset - start
-    left = max(0, caret - EXCERPT // 2) if len(line) > EXCERPT else 0
-    shown = line[left : left + EXCERPT]
+    left = max(0, caret - EXCERPT_CHARS // 2) if len(line) > EXCERPT_CHARS else 0
+    shown = line[left : left + EXCERPT_CHARS]
     excerpt = "".join(c if c.isprintable() else " " if c == "\t" else "\N{REPLACEMENT CHARACTER}" for c in shown)
-    return Place(
+    return Location(
         line=text.count("\n", 0, offset) + 1,
         column=caret + 1,
-        excerpt=("…" if left else "") + excerpt + ("…" if left + EXCERPT < len(line) else ""),
+        excerpt=("…" if left else "") + excerpt + ("…" if left + EXCERPT_CHARS < len(line) else ""),
         caret=caret - left + bool(left),
-        width=max(1, min(width, left + EXCERPT - caret, len(line) - caret)),
+        width=max(1, min(width, left + EXCERPT_CHARS - caret, len(line) - caret)),
     )

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from jobscheduler.util.trust import Distrust, Judge
+from jobscheduler.util.trust import TrustJudge, TrustProblem
 
 MAX_LINKS = 40
 """How many links in a row are followed; the kernel stops there, too."""
@@ -24,11 +24,11 @@ _ANY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class PathStep:
     """A file or directory that was opened: its descriptor, what that told, and its path without links."""
 
     descriptor: int
-    found: os.stat_result
+    stat: os.stat_result
     path: str
 
 
@@ -39,26 +39,26 @@ class Link:
     holder: int
     name: str
     path: str
-    made: float
+    changed_at: float
 
 
-class Way:
+class PathWalk:
     """All that a path leads through. A context manager: leaving it closes what was opened.
 
     `verdict` is the first reason for distrust on the way; the end of the way is not part of it.
     """
 
     def __init__(
-        self, judge: Judge, above: Sequence[Step] = (), *, may_group: bool = False, is_strict: bool = False
+        self, judge: TrustJudge, above: Sequence[PathStep] = (), *, may_group: bool = False, is_strict: bool = False
     ) -> None:
         """Start below `above`, which was judged, else at the root. `may_group` and `is_strict` as for `Judge.way`.
 
         `is_strict` is about the directory of the end only.
         """
-        self.verdict: Distrust | None = None
+        self.problem: TrustProblem | None = None
         self.links: list[Link] = []
         self._judge = judge
-        self._may_group = may_group
+        self._group_may_write = may_group
         self._is_strict = is_strict
         self._opened: list[int] = []
         self._judged = {step.descriptor for step in above}
@@ -75,7 +75,7 @@ class Way:
         while self._opened:
             os.close(self._opened.pop())
 
-    def go(self, path: str, *, is_directory: bool = False) -> Step:
+    def walk(self, path: str, *, is_directory: bool = False) -> PathStep:
         """Walk along a path, which is relative to where the way is now unless it is absolute; return its end.
 
         Raises:
@@ -94,27 +94,31 @@ class Way:
                 rest[:0] = self._enter(part, is_last=is_last, is_strict=self._is_strict and not any(rest))
         return self.steps[-1]
 
-    def hold(self, step: Step, *, is_strict: bool = False) -> None:
+    def keep_open(self, step: PathStep, *, is_strict: bool = False) -> None:
         """Judge a directory in which something is looked up or made, once."""
-        if self.verdict is None and (step.descriptor not in self._judged or is_strict):
+        if self.problem is None and (step.descriptor not in self._judged or is_strict):
             self._judged.add(step.descriptor)
-            self.verdict = self._judge.way(
-                step.descriptor, step.found, step.path, may_group=self._may_group and not is_strict, is_strict=is_strict
+            self.problem = self._judge.check_step(
+                step.descriptor,
+                step.stat,
+                step.path,
+                may_group=self._group_may_write and not is_strict,
+                is_strict=is_strict,
             )
 
     def _enter(self, part: str, *, is_last: bool, is_strict: bool) -> list[str]:
         """Open a component where the way is now; return what is to be walked instead of it if it is a link."""
         here = self.steps[-1]
-        self.hold(here)
+        self.keep_open(here)
         step = self._open(here, part, is_last=is_last)
-        is_link = stat.S_ISLNK(step.found.st_mode)
+        is_link = stat.S_ISLNK(step.stat.st_mode)
         if is_strict and not is_link:
-            self.hold(here, is_strict=True)
-        self.verdict = self.verdict or self._judge.entry(here.found, step.found, here.descriptor, step.path)
+            self.keep_open(here, is_strict=True)
+        self.problem = self.problem or self._judge.check_entry(here.stat, step.stat, here.descriptor, step.path)
         if not is_link:
             self.steps.append(step)
             return []
-        self.links.append(Link(here.descriptor, part, step.path, step.found.st_ctime))
+        self.links.append(Link(here.descriptor, part, step.path, step.stat.st_ctime))
         if len(self.links) > MAX_LINKS:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), step.path)
         target = os.readlink("", dir_fd=step.descriptor)
@@ -122,7 +126,7 @@ class Way:
             self._go_to_root()
         return target.split("/")
 
-    def _open(self, here: Step, part: str, *, is_last: bool) -> Step:
+    def _open(self, here: PathStep, part: str, *, is_last: bool) -> PathStep:
         """Open a component; one in the middle as a directory if it is one, which has it mounted on demand."""
         path = f"{here.path.rstrip('/')}/{part}"
         try:
@@ -133,7 +137,7 @@ class Way:
                 raise
             descriptor = os.open(part, _ANY, dir_fd=here.descriptor)
         self._opened.append(descriptor)
-        return Step(descriptor, os.fstat(descriptor), path)
+        return PathStep(descriptor, os.fstat(descriptor), path)
 
     def _go_up(self) -> None:
         if len(self.steps) > 1:
@@ -145,10 +149,10 @@ class Way:
             return
         descriptor = os.open("/", _ANY | os.O_DIRECTORY)
         self._opened.append(descriptor)
-        self.steps.append(Step(descriptor, os.fstat(descriptor), "/"))
+        self.steps.append(PathStep(descriptor, os.fstat(descriptor), "/"))
 
 
-def absolute(path: str | os.PathLike[str]) -> str:
+def absolute_path(path: str | os.PathLike[str]) -> str:
     """Return a path as it is walked from the root; nothing in it is normalised, since links may be on the way."""
     text = os.fspath(path)
     return text if text.startswith("/") else os.path.join(os.getcwd(), text)  # noqa: PTH109, PTH118

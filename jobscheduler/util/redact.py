@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-_SHORTEST = 4  # characters; a shorter secret is only redacted where it is the whole value
+_MIN_SECRET_CHARS = 4  # characters; a shorter secret is only redacted where it is the whole value
 
 
-def redacted(value: Any, secrets: Collection[str], blot: str) -> Any:
+def redacted(value: Any, secrets: Collection[str], replacement: str) -> Any:
     """Return a copy of `value` in which `blot` stands in the place of each secret; keys stay as they are."""
-    return _redacted(value, sorted(secrets, key=len, reverse=True), blot)  # one secret may be a part of another
+    return _redacted(value, sorted(secrets, key=len, reverse=True), replacement)  # one secret may be a part of another
 
 
 def _redacted(value: Any, secrets: list[str], blot: str) -> Any:
@@ -23,6 +23,6 @@ def _redacted(value: Any, secrets: list[str], blot: str) -> Any:
     if value in secrets:
         return blot
     for secret in secrets:
-        if len(secret) >= _SHORTEST:
+        if len(secret) >= _MIN_SECRET_CHARS:
             value = value.replace(secret, blot)
     return value

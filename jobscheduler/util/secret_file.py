@@ -8,10 +8,10 @@ import stat
 from pathlib import Path
 
 from jobscheduler.model import Problem
-from jobscheduler.util.path_walk import Way, absolute
-from jobscheduler.util.trust import Distrust, Judge, copied, quoted
+from jobscheduler.util.path_walk import PathWalk, absolute_path
+from jobscheduler.util.trust import TrustJudge, TrustProblem, copy_hint, quoted
 
-LARGEST = 4096
+MAX_BYTES = 4096
 """A file with more bytes than this holds no secret of ours."""
 
 
@@ -21,7 +21,7 @@ SETTINGS = Path("/etc/default/jobscheduler")
 _VARIABLE = re.compile(r"^\s*JOBSCHEDULER_DATABASE_URL=.*://[^\s/@:]*:[^\s/]+@", re.M)
 
 
-class NotSecret(Exception):
+class SecretFileError(Exception):
     """The file is not there, is not trusted, or does not hold a secret; the problem says why and what to do."""
 
     def __init__(self, problem: Problem) -> None:
@@ -39,20 +39,20 @@ def read_secret(file: Path, what: str, make: str) -> str:
 
     """
     try:
-        with Way(Judge()) as way:
-            end = way.go(absolute(file))
-            _check(file, what, end.found, way.verdict)
+        with PathWalk(TrustJudge()) as way:
+            end = way.walk(absolute_path(file))
+            _check(file, what, end.stat, way.problem)
             descriptor = os.open(f"/proc/self/fd/{end.descriptor}", os.O_RDONLY | os.O_CLOEXEC)
             with os.fdopen(descriptor, "rb") as opened:
-                raw = opened.read(LARGEST + 1)
+                raw = opened.read(MAX_BYTES + 1)
     except OSError as error:
-        raise NotSecret(Problem(f"the {what} `{file}` cannot be read: {error.strerror}", help=make)) from None
-    if len(raw) > LARGEST:
-        raise NotSecret(Problem(f"the {what} `{file}` is larger than {LARGEST} bytes", help=make))
+        raise SecretFileError(Problem(f"the {what} `{file}` cannot be read: {error.strerror}", help=make)) from None
+    if len(raw) > MAX_BYTES:
+        raise SecretFileError(Problem(f"the {what} `{file}` is larger than {MAX_BYTES} bytes", help=make))
     return raw.decode("latin-1").strip()
 
 
-def exposed_url(settings: Path = SETTINGS) -> Problem | None:
+def exposed_url_warning(settings: Path = SETTINGS) -> Problem | None:
     """Say that the URL of a database, with its password, stands in the settings that all users may read; else None."""
     try:
         with settings.open(encoding="utf-8", errors="replace") as opened:
@@ -68,18 +68,18 @@ def exposed_url(settings: Path = SETTINGS) -> Problem | None:
     return Problem(message, file=str(settings), help=help_)
 
 
-def _check(file: Path, what: str, found: os.stat_result, way: Distrust | None) -> None:
+def _check(file: Path, what: str, found: os.stat_result, way: TrustProblem | None) -> None:
     """Judge the file and the way there; what others could write, they may still have open, so a copy replaces it."""
-    copy = f"`{copied(str(file), 0o600)}`, if its content is what it should be"
+    copy = f"`{copy_hint(str(file), 0o600)}`, if its content is what it should be"
     if not stat.S_ISREG(found.st_mode):
-        raise NotSecret(Problem(f"the {what} `{file}` is not a regular file"))
+        raise SecretFileError(Problem(f"the {what} `{file}` is not a regular file"))
     if way is not None:
-        raise NotSecret(Problem(f"the {what} `{file}` cannot be trusted: {way.message}", help=way.help))
+        raise SecretFileError(Problem(f"the {what} `{file}` cannot be trusted: {way.message}", help=way.help))
     if found.st_uid not in {0, os.geteuid()}:
         who = "root" if os.geteuid() == 0 else "root or the service's user"
-        raise NotSecret(Problem(f"the {what} `{file}` does not belong to {who}", help=copy))
+        raise SecretFileError(Problem(f"the {what} `{file}` does not belong to {who}", help=copy))
     if found.st_mode & 0o022:
-        raise NotSecret(Problem(f"the {what} `{file}` is open to others, who may write it", help=copy))
+        raise SecretFileError(Problem(f"the {what} `{file}` is open to others, who may write it", help=copy))
     if found.st_mode & 0o005:
         help_ = f"`chmod 600 {quoted(str(file))}`"
-        raise NotSecret(Problem(f"the {what} `{file}` is open to others", help=help_))
+        raise SecretFileError(Problem(f"the {what} `{file}` is open to others", help=help_))

@@ -17,7 +17,7 @@ TICK = timedelta(microseconds=1)
 """The smallest step of time that there is here."""
 
 
-def united(spans: Iterable[Span]) -> tuple[Span, ...]:
+def unite(spans: Iterable[Span]) -> tuple[Span, ...]:
     """Return what lies in any of the spans, which may come in any order and overlap; empty ones are left out."""
     found: list[Span] = []
     for first, last in sorted(spans):
@@ -30,9 +30,9 @@ def united(spans: Iterable[Span]) -> tuple[Span, ...]:
     return tuple(found)
 
 
-def without(spans: Iterable[Span], taken: Iterable[Span]) -> tuple[Span, ...]:
+def subtract(spans: Iterable[Span], taken: Iterable[Span]) -> tuple[Span, ...]:
     """Return what lies in `spans` and in none of `taken`."""
-    left = list(united(spans))
+    left = list(unite(spans))
     for first, last in taken:
         if last < first:
             continue
@@ -46,13 +46,13 @@ def without(spans: Iterable[Span], taken: Iterable[Span]) -> tuple[Span, ...]:
     return tuple(left)
 
 
-def within(spans: Iterable[Span], first: datetime, last: datetime) -> tuple[Span, ...]:
+def clip(spans: Iterable[Span], first: datetime, last: datetime) -> tuple[Span, ...]:
     """Return what lies in `spans` from `first` to `last`."""
     cut = ((max(one[0], first), min(one[1], last)) for one in spans)
     return tuple(one for one in cut if one[0] <= one[1])
 
 
-def covering(at: datetime, spans: Sequence[Span]) -> Span | None:
+def span_at(at: datetime, spans: Sequence[Span]) -> Span | None:
     """Return the span that an instant lies in."""
     place = bisect_right(spans, at, key=itemgetter(0))
     return spans[place - 1] if place and at <= spans[place - 1][1] else None
@@ -60,7 +60,7 @@ def covering(at: datetime, spans: Sequence[Span]) -> Span | None:
 
 def overlap(spans: Iterable[Span], first: datetime, last: datetime) -> timedelta:
     """Return how much of the time from `first` to `last` lies in the spans."""
-    return sum((one[1] - one[0] for one in within(spans, first, last)), timedelta(0))
+    return sum((one[1] - one[0] for one in clip(spans, first, last)), timedelta(0))
 
 
 def spans_text(spans: Iterable[Span]) -> str:

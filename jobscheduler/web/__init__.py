@@ -1,7 +1,7 @@
 """The read-only page, metrics and health on `--http`. Needs the extra `web`, of which nothing is imported here."""
 
-from jobscheduler.web.server import Web
-from jobscheduler.web.setup import CannotServe, token_for
-from jobscheduler.web.view import Face
+from jobscheduler.web.server import WebServer
+from jobscheduler.web.setup import WebConfigError, load_token
+from jobscheduler.web.view import ServiceView
 
-__all__ = ["CannotServe", "Face", "Web", "token_for"]
+__all__ = ["ServiceView", "WebConfigError", "WebServer", "load_token"]

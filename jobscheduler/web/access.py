@@ -36,14 +36,14 @@ class Refusal:
     headers: tuple[tuple[str, str], ...] = ()
 
 
-class Gate:
+class AccessCheck:
     """Judges requests. `host_name` is what this host is called; `token` None lets everybody in."""
 
     def __init__(self, host_name: str, token: str | None) -> None:
         self._host_name = host_name.lower()
         self._token = None if token is None else token.encode()
 
-    def refusal(self, environ: Environ) -> Refusal | None:
+    def reject(self, environ: Environ) -> Refusal | None:
         """Say why a request is refused; None if it is not."""
         return self._wrong_host(environ) or _wrong_method(environ) or self._wrong_token(environ)
 

@@ -10,11 +10,11 @@ from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
 
-from jobscheduler.web.access import Environ, Gate
-from jobscheduler.web.health_cache import Wellness
+from jobscheduler.web.access import AccessCheck, Environ
+from jobscheduler.web.health_cache import HealthCache
 from jobscheduler.web.metrics import Metrics
 from jobscheduler.web.pages import Busy, Check, Pages
-from jobscheduler.web.view import Face
+from jobscheduler.web.view import ServiceView
 
 _log = logging.getLogger("web")
 
@@ -33,10 +33,10 @@ SAFE = (
 )
 """What goes with every answer: nothing is executed, embedded, guessed, passed on or kept."""
 
-WORTH = 1400
+MIN_GZIP_BYTES = 1400
 """The least number of bytes that is worth compressing: less fits into one packet."""
 
-LONGEST_QUERY = 2000
+MAX_QUERY_CHARS = 2000
 
 RETRY_S = 5  # when a client may ask again that waited too long for others
 
@@ -53,24 +53,24 @@ class Answer:
     headers: tuple[tuple[str, str], ...] = ()
 
 
-class _Left(Exception):
+class _ClientGone(Exception):
     """The client has left, so that nothing has to be read for it."""
 
 
 class App:
     """Answers GET and HEAD; it has no way to change anything."""
 
-    def __init__(self, face: Face, gate: Gate) -> None:
-        self._face = face
-        self._gate = gate
-        self._pages = Pages(face)
-        self._metrics = Metrics(face)
-        self.wellness = Wellness(face.health)
+    def __init__(self, view: ServiceView, access: AccessCheck) -> None:
+        self._view = view
+        self._access = access
+        self._pages = Pages(view)
+        self._metrics = Metrics(view)
+        self.wellness = HealthCache(view.health)
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request (PEP 3333)."""
         answer = self._answer(environ)
-        body, packed = _packed(answer.body, environ)
+        body, packed = _compress(answer.body, environ)
         length = ("Content-Length", str(len(body)))
         start_response(answer.status, [("Content-Type", answer.kind), length, *packed, *answer.headers, *SAFE])
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
@@ -78,15 +78,15 @@ class App:
     def _answer(self, environ: Environ) -> Answer:
         """Answer a request. A fault is told to the log, and to the reader only that there was one."""
         try:
-            refusal = self._gate.refusal(environ)
+            refusal = self._access.reject(environ)
             if refusal is not None:
                 return Answer(refusal.status, TEXT, f"{refusal.text}\n".encode(), refusal.headers)
             return self._route(environ)
-        except (Busy, _Left):
+        except (Busy, _ClientGone):
             text = b"Other requests have the log read. Come again in a moment.\n"
             return Answer("503 Service Unavailable", TEXT, text, (("Retry-After", str(RETRY_S)),))
         except Exception as error:
-            _log.error("the page `%s` could not be made: %s", environ.get("PATH_INFO", "")[:200], _place(error))
+            _log.error("the page `%s` could not be made: %s", environ.get("PATH_INFO", "")[:200], _location(error))
             return Answer("500 Internal Server Error", TEXT, b"This could not be made. The log says why.\n")
 
     def _route(self, environ: Environ) -> Answer:
@@ -108,7 +108,7 @@ class App:
         if page is not None:
             return Answer("200 OK", HTML, page.encode("utf-8", "backslashreplace"))
         root = "../" * path.removeprefix("/").count("/")
-        return Answer("404 Not Found", HTML, self._pages.nothing(root).encode())
+        return Answer("404 Not Found", HTML, self._pages.not_found(root).encode())
 
     def _page(self, room: str, name: str, query: dict[str, str], check: Check) -> str | None:
         match room, name:
@@ -121,13 +121,13 @@ class App:
         return None
 
     def _health(self) -> Answer:
-        wrong = self.wellness.wrong()
+        wrong = self.wellness.issue()
         if wrong is None:
             return Answer("200 OK", TEXT, b"ok\n")
         return Answer("503 Service Unavailable", TEXT, f"{wrong}\n".encode("utf-8", "backslashreplace"))
 
     def _output(self, run_id: str) -> Answer:
-        output = self._face.output(run_id)
+        output = self._view.output(run_id)
         if output is None:
             return Answer("404 Not Found", TEXT, b"The output of this run is no longer kept.\n")
         return Answer("200 OK", TEXT, output)
@@ -136,23 +136,23 @@ class App:
 def _check(environ: Environ) -> None:
     """Raise if the client has left, as far as the server can tell."""
     if environ.get("waitress.client_disconnected", bool)():
-        raise _Left
+        raise _ClientGone
 
 
 def _query(environ: Environ) -> dict[str, str]:
-    text = environ.get("QUERY_STRING", "")[:LONGEST_QUERY]
+    text = environ.get("QUERY_STRING", "")[:MAX_QUERY_CHARS]
     found = parse_qs(text, errors="replace", max_num_fields=None)
     return {key: values[-1] for key, values in found.items()}
 
 
-def _packed(body: bytes, environ: Environ) -> tuple[bytes, tuple[tuple[str, str], ...]]:
+def _compress(body: bytes, environ: Environ) -> tuple[bytes, tuple[tuple[str, str], ...]]:
     """Compress a long body for a reader who takes that."""
-    if len(body) < WORTH or "gzip" not in environ.get("HTTP_ACCEPT_ENCODING", ""):
+    if len(body) < MIN_GZIP_BYTES or "gzip" not in environ.get("HTTP_ACCEPT_ENCODING", ""):
         return body, ()
     return gzip.compress(body, compresslevel=1, mtime=0), (("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding"))
 
 
-def _place(error: BaseException) -> str:
+def _location(error: BaseException) -> str:
     """Say what a fault was, and in which line of which file: the log has one line for it."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:

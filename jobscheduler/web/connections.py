@@ -26,13 +26,13 @@ from waitress.server import TcpWSGIServer
 from waitress.task import ThreadedTaskDispatcher
 from waitress.utilities import Error
 
-REQUEST_S = 10.0  # how long a request may take to be complete
-ANSWER_S = 30.0  # how long a client may take to read its answer
-MOST_OF_ADDRESS = 64  # connections of one address; all loopback addresses count as one
-PAGES = "pages"
+REQUEST_TIMEOUT_S = 10.0  # how long a request may take to be complete
+ANSWER_TIMEOUT_S = 30.0  # how long a client may take to read its answer
+MAX_OF_ADDRESS = 64  # connections of one address; all loopback addresses count as one
+PAGES_LANE = "pages"
 HEALTH = "healthz"
-LANES = {PAGES: (2, 24), HEALTH: (1, 16), "metrics": (1, 4)}  # threads, and how many requests may wait for them
-RETRY_S = 5  # when a client may ask again that found all places taken
+LANES = {PAGES_LANE: (2, 24), HEALTH: (1, 16), "metrics": (1, 4)}  # threads, and how many requests may wait for them
+RETRY_AFTER_S = 5  # when a client may ask again that found all places taken
 
 
 class Connection(HTTPChannel):  # type: ignore[misc] # waitress has no types
@@ -78,8 +78,8 @@ class Connection(HTTPChannel):  # type: ignore[misc] # waitress has no types
         if self.is_being_answered():
             return False
         if self.answered is not None:
-            return now - self.answered > ANSWER_S
-        return now - self.began > REQUEST_S
+            return now - self.answered > ANSWER_TIMEOUT_S
+        return now - self.began > REQUEST_TIMEOUT_S
 
 
 class Busy(Error):  # type: ignore[misc] # as above
@@ -91,10 +91,10 @@ class Busy(Error):  # type: ignore[misc] # as above
     def to_response(self, ident: str | None = None) -> tuple[str, list[tuple[str, str]], bytes]:
         """Say when to come again."""
         status, headers, body = super().to_response(ident)
-        return status, [*headers, ("Retry-After", str(RETRY_S))], body
+        return status, [*headers, ("Retry-After", str(RETRY_AFTER_S))], body
 
 
-class Threads:
+class LaneThreads:
     """Gives requests to threads: as a dispatcher of waitress, made of several.
 
     `offer` tells whether the loop can answer a request for health without waiting. It is told whether one
@@ -112,7 +112,7 @@ class Threads:
     def add_task(self, connection: Connection) -> None:
         """Have a request answered, if there is a place for it."""
         name = getattr(connection.requests[0], "path", "").strip("/")
-        name = name if name in LANES else PAGES
+        name = name if name in LANES else PAGES_LANE
         lane = self._lanes[name]
         if name == HEALTH and self._offer(bool(lane.queue)):
             connection.is_for_loop = True  # not now: waitress holds a lock of the connection
@@ -158,7 +158,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc] # as above
     def _make_room_for(self, new: Connection) -> None:
         others = [one for one in self.active_channels.values() if one is not new]
         siblings = [one for one in others if one.address == new.address]
-        if len(siblings) >= MOST_OF_ADDRESS:
+        if len(siblings) >= MAX_OF_ADDRESS:
             _oldest(siblings, new).handle_close()
         elif len(others) >= self.adj.connection_limit:
             _oldest(others, new).handle_close()
@@ -179,7 +179,7 @@ def serve_on(sockets: list[Any], app: Any, limits: dict[str, Any]) -> Server:
         {},
         True,
         listener,
-        dispatcher=Threads(app.wellness.offer),
+        dispatcher=LaneThreads(app.wellness.offer),
         adj=adjustments,
         bind_socket=False,
         sockinfo=information,

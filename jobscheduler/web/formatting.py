@@ -11,7 +11,7 @@ _YEAR = (31_557_600, "y")
 _COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
 
 
-def human(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Write a duration for people, in its two largest units: `4 ms`, `1.20 s`, `2 min 5 s`, `3 d 4 h`."""
     if seconds < 0.9995:
         return f"{seconds * 1000:.0f} ms"
@@ -31,7 +31,7 @@ def human(seconds: float) -> str:
     return " ".join(filter(None, parts))
 
 
-def distance(at: datetime, now: datetime) -> str:
+def format_relative(at: datetime, now: datetime) -> str:
     """Say how far an instant is from now: `in 5 min`, `3 h ago`."""
     seconds = (at - now).total_seconds()
     size = abs(seconds)
@@ -41,7 +41,7 @@ def distance(at: datetime, now: datetime) -> str:
     return f"in {words}" if seconds > 0 else f"{words} ago"
 
 
-def clock(at: datetime, zone: ZoneInfo, now: datetime) -> str:
+def format_clock(at: datetime, zone: ZoneInfo, now: datetime) -> str:
     """Write an instant in local time, with as much of the date as is needed to tell it from other days around now."""
     local, today = at.astimezone(zone), now.astimezone(zone).date()
     time = f"{local:%H:%M:%S}"
@@ -52,18 +52,18 @@ def clock(at: datetime, zone: ZoneInfo, now: datetime) -> str:
     return f"{local:%Y-%m-%d} {time}"
 
 
-def full(at: datetime, zone: ZoneInfo) -> str:
+def format_full(at: datetime, zone: ZoneInfo) -> str:
     """Write an instant in local time, with its date and its distance from UTC."""
     local = at.astimezone(zone)
     return f"{local:%a %Y-%m-%d %H:%M:%S} {_offset(local)}"
 
 
-def utc(at: datetime) -> str:
+def format_utc(at: datetime) -> str:
     """Write an instant in UTC."""
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
-def machine(at: datetime) -> str:
+def format_iso(at: datetime) -> str:
     """Write an instant for programs."""
     return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
@@ -73,7 +73,7 @@ def _offset(local: datetime) -> str:
     return f"{text[:3]}:{text[3:5]}"
 
 
-def visible(text: str) -> str:
+def printable(text: str) -> str:
     """Give a text in which nothing is hidden: control and direction marks are spelled out, colours left out."""
     plain = _COLOUR.sub("", text).replace("\r\n", "\n")
     if plain.isprintable():
@@ -85,6 +85,6 @@ def _spelled(one: str) -> str:
     return one.encode("unicode_escape", "backslashreplace").decode("ascii")
 
 
-def numbers(count: int, one: str, many: str | None = None) -> str:
+def pluralize(count: int, one: str, many: str | None = None) -> str:
     """Say how many: `1 run`, `2,000 runs`."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"

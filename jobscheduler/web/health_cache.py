@@ -10,11 +10,11 @@ import threading
 import time
 from collections.abc import Callable
 
-FRESH_S = 0.1  # how long what was computed is given to others that ask
-STALE_S = 5.0  # how long it is given to others while it is asked for or computed anew
+FRESH_FOR_S = 0.1  # how long what was computed is given to others that ask
+MAX_AGE_S = 5.0  # how long it is given to others while it is asked for or computed anew
 
 
-class Wellness:
+class HealthCache:
     """Tells what is wrong, None if nothing is. `compute` finds that out, and may wait."""
 
     def __init__(self, compute: Callable[[], str | None], clock: Callable[[], float] = time.monotonic) -> None:
@@ -31,12 +31,12 @@ class Wellness:
         `is_asked` says that another thread is about to compute it.
         """
         last, is_asked = self._last, is_asked or self._computing > 0
-        if last is None or self._clock() - last[0] > (STALE_S if is_asked else FRESH_S):
+        if last is None or self._clock() - last[0] > (MAX_AGE_S if is_asked else FRESH_FOR_S):
             return False
         self._own.offered = last
         return True
 
-    def wrong(self) -> str | None:
+    def issue(self) -> str | None:
         """Say what is wrong: what was offered to this thread, or what is found now."""
         offered: tuple[float, str | None] | None = self._own.__dict__.pop("offered", None)
         if offered is not None:

@@ -9,14 +9,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from jobscheduler.model import Status
-from jobscheduler.model.corrections import Corrections, correction_text
+from jobscheduler.model.corrections import Corrections, describe_corrections
 
 _KNOWN = frozenset({"time", "status", "word", "level", "job_id", "run_id", "scheduled", "started", "duration"})
-_SHOWN_APART = frozenset({"reason", "last", "count", "output"})
+_KNOWN_FIELDS = frozenset({"reason", "last", "count", "output"})
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class LoggedRun:
     """One record of the log. `count` is how many slots it is about, `last` the last of them; `duration` is seconds.
 
     `corrected` of them have a later record, which counts, because only a wrong clock had missed them.
@@ -58,38 +58,38 @@ class Told:
         return max(0.0, (self.started - self.scheduled).total_seconds())
 
 
-def told(records: Iterable[Mapping[str, Any]]) -> list[Told]:
+def parse_records(records: Iterable[Mapping[str, Any]]) -> list[LoggedRun]:
     """Make values of records; what is none, or was cut short, is left out."""
     found, lines = [], list(records)
     corrections = Corrections(lines)
     for one in lines:
         with suppress(KeyError, ValueError, TypeError, OverflowError):
-            found.append(_told(one, corrections.count(one)))
+            found.append(_parse(one, corrections.count(one)))
     return found
 
 
-def latest(records: Iterable[Told]) -> list[Told]:
+def latest(records: Iterable[LoggedRun]) -> list[LoggedRun]:
     """Leave out records all of whose slots have a later one: a slot counts once."""
     return [one for one in records if one.corrected < one.count]
 
 
-def _told(one: Mapping[str, Any], corrected: int) -> Told:
+def _parse(one: Mapping[str, Any], corrected: int) -> LoggedRun:
     count = max(1, int(one.get("count") or 1))
-    note = (("corrected", correction_text(corrected, count).partition(": ")[2]),) if corrected else ()
-    return Told(
+    note = (("corrected", describe_corrections(corrected, count).partition(": ")[2]),) if corrected else ()
+    return LoggedRun(
         at=_instant(one["time"]),
         status=Status(one["status"]),
         job_id=str(one["job_id"]),
         run_id=_text(one.get("run_id")),
-        scheduled=_maybe(one.get("scheduled")),
-        started=_maybe(one.get("started")),
+        scheduled=_optional(one.get("scheduled")),
+        started=_optional(one.get("started")),
         duration=None if one.get("duration") is None else float(one["duration"]),
         reason=_text(one.get("reason")),
-        last=_maybe(one.get("last")),
+        last=_optional(one.get("last")),
         count=count,
         corrected=corrected,
         output=_text(one.get("output")),
-        details=(*note, *((key, str(value)) for key, value in one.items() if key not in _KNOWN | _SHOWN_APART)),
+        details=(*note, *((key, str(value)) for key, value in one.items() if key not in _KNOWN | _KNOWN_FIELDS)),
     )
 
 
@@ -97,7 +97,7 @@ def _text(value: object) -> str | None:
     return None if value is None else str(value)
 
 
-def _maybe(value: object) -> datetime | None:
+def _optional(value: object) -> datetime | None:
     return None if value is None else _instant(value)
 
 

@@ -14,17 +14,17 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from jobscheduler.status.run_stats import JobResult, Spread, Totals
-from jobscheduler.status.snapshot import Snapshot, State
-from jobscheduler.web.view import Face
+from jobscheduler.status.run_stats import Histogram, JobStats, Totals
+from jobscheduler.status.snapshot import JobState, Snapshot
+from jobscheduler.web.view import ServiceView
 
 
 class Metrics:
     """Writes the metrics down for whoever scrapes them."""
 
-    def __init__(self, face: Face) -> None:
+    def __init__(self, view: ServiceView) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(FaceCollector(face))
+        self._registry.register(ServiceCollector(view))
         ProcessCollector(registry=self._registry)
 
     def text(self, accept: str) -> tuple[bytes, str]:
@@ -33,11 +33,11 @@ class Metrics:
         return encode(self._registry), kind
 
 
-class FaceCollector(Collector):
+class ServiceCollector(Collector):
     """Asks the service when it is scraped; nothing is counted here."""
 
-    def __init__(self, face: Face) -> None:
-        self._face = face
+    def __init__(self, view: ServiceView) -> None:
+        self._view = view
 
     def describe(self) -> Iterable[Metric]:
         """Say nothing: registering should not ask the service, which is not up yet."""
@@ -45,40 +45,40 @@ class FaceCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric."""
-        snapshot = self._face.snapshot()
-        yield from _of_service(snapshot, self._face.health())
-        yield from _of_jobs(snapshot)
-        yield from _of_totals(self._face.results.totals())
-        yield from _of_each(self._face.results.jobs())
+        snapshot = self._view.snapshot()
+        yield from _service_metrics(snapshot, self._view.health())
+        yield from _job_metrics(snapshot)
+        yield from _total_metrics(self._view.results.totals())
+        yield from _per_job(self._view.results.all_jobs())
 
 
-def _of_service(snapshot: Snapshot, wrong: str | None) -> Iterator[Metric]:
+def _service_metrics(snapshot: Snapshot, wrong: str | None) -> Iterator[Metric]:
     service = snapshot.service
     info = {"version": service.version, "timezone": service.timezone}
     yield InfoMetricFamily("jobscheduler", "The service.", info)
     yield _gauge("start_time_seconds", "When the service started, in Unix time.", service.started.timestamp())
     yield _gauge("healthy", "1 while the scheduling loop and the watcher are alive and on time, else 0.", wrong is None)
-    yield _gauge("troubles", "How many troubles the service has now, such as a lost directory.", len(service.trouble))
-    yield _gauge("scheduling_loop_age_seconds", "Seconds since the scheduling loop went round.", service.ticked)
+    yield _gauge("troubles", "How many troubles the service has now, such as a lost directory.", len(service.issue))
+    yield _gauge("scheduling_loop_age_seconds", "Seconds since the scheduling loop went round.", service.last_tick_age)
     yield _gauge("running_runs", "How many runs are at work.", service.running)
     yield _gauge("queued_runs", "How many runs wait for a worker.", service.queued)
     yield _gauge("workers", "How many runs may be at work at once.", service.workers)
     yield _gauge("lost_threads", "Threads held by tasks that did not end when told to.", service.lost_threads)
 
 
-def _of_jobs(snapshot: Snapshot) -> Iterator[Metric]:
+def _job_metrics(snapshot: Snapshot) -> Iterator[Metric]:
     jobs = GaugeMetricFamily("jobscheduler_jobs", "How many jobs are in each state.", labels=["state"])
     for state, count in snapshot.count().items():
         jobs.add_metric([state.value], count)
     yield jobs
     help_ = "How many files are refused, or stale: their job is in force as it was before."
     files = GaugeMetricFamily("jobscheduler_bad_files", help_, labels=["kind"])
-    files.add_metric(["refused"], sum(one.state is State.REFUSED for one in snapshot.jobs))
+    files.add_metric(["refused"], sum(one.state is JobState.REFUSED for one in snapshot.jobs))
     files.add_metric(["stale"], sum(one.stale for one in snapshot.jobs))
     yield files
 
 
-def _of_totals(totals: Totals) -> Iterator[Metric]:
+def _total_metrics(totals: Totals) -> Iterator[Metric]:
     slots = CounterMetricFamily("jobscheduler_slots", "Slots by what became of them.", labels=["status"])
     for status, count in totals.counts.items():
         slots.add_metric([status.value], count)
@@ -91,7 +91,7 @@ def _of_totals(totals: Totals) -> Iterator[Metric]:
     yield _histogram("reload_latency_seconds", "From the change of a file to its being in force.", totals.latency)
 
 
-def _of_each(jobs: dict[str, JobResult]) -> Iterator[Metric]:
+def _per_job(jobs: dict[str, JobStats]) -> Iterator[Metric]:
     help_ = "A job's slots by what became of them."
     slots = CounterMetricFamily("jobscheduler_job_slots", help_, labels=["job_id", "status"])
     failing = _by_job("failing", "1 if the last run of a job failed, 0 if it succeeded.")
@@ -115,7 +115,7 @@ def _gauge(name: str, help_: str, value: float) -> GaugeMetricFamily:
     return GaugeMetricFamily(f"jobscheduler_{name}", help_, value)
 
 
-def _histogram(name: str, help_: str, spread: Spread) -> HistogramMetricFamily:
+def _histogram(name: str, help_: str, spread: Histogram) -> HistogramMetricFamily:
     """Write the classes as Prometheus has them: each holds those below it, too."""
     bounds = (*map(str, spread.bounds), "+Inf")
     buckets = list(zip(bounds, accumulate(map(float, spread.counts)), strict=True))

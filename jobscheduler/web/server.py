@@ -11,56 +11,56 @@ from contextlib import ExitStack, suppress
 from types import TracebackType
 from typing import Any, Self
 
-from jobscheduler.web.access import Gate
-from jobscheduler.web.view import Face
+from jobscheduler.web.access import AccessCheck
+from jobscheduler.web.view import ServiceView
 
-CONNECTIONS = 128
+MAX_CONNECTIONS = 128
 """How many connections there may be at once; a new one takes the place of the oldest."""
 
-PATIENCE = 10
+IDLE_TIMEOUT_S = 10
 """Seconds after which a connection without traffic is closed."""
 
-CLEANING = 2
+CLEANUP_INTERVAL_S = 2
 """How often connections are looked for that are silent or take too long, in seconds."""
 
-ENDING = 1.0
+SHUTDOWN_WAIT_S = 1.0
 """Seconds that closing may take."""
 
-QUIET = 600.0
+QUIET_S = 600.0
 """Seconds for which one and the same complaint of waitress is not repeated."""
 
 _log = logging.getLogger("web")
-_TALKATIVE = ("waitress", "waitress.queue")
+_NOISY_LOGGERS = ("waitress", "waitress.queue")
 
 
-class Web:
+class WebServer:
     """Serves the page on `address` (an IP address and a port, 0 for any) while it is entered.
 
     If that cannot be had, one warning is logged, `problem` says why, and nothing is served: runs matter more than
     their page. `bound` is where it listens.
     """
 
-    def __init__(self, address: tuple[str, int], face: Face, *, token: str | None) -> None:
+    def __init__(self, address: tuple[str, int], view: ServiceView, *, token: str | None) -> None:
         self._address = address
-        self._face = face
+        self._view = view
         self._token = token
         self._server: Any = None
         self._loop: threading.Thread | None = None
         self._is_closing = False
-        self._filter = _Seldom(time.monotonic)
-        self.bound = address
-        self.problem: str | None = None
+        self._filter = _RateLimitFilter(time.monotonic)
+        self.address = address
+        self.error: str | None = None
 
     def __enter__(self) -> Self:
-        for name in _TALKATIVE:
+        for name in _NOISY_LOGGERS:
             logging.getLogger(name).addFilter(self._filter)
         try:
             self._begin()
         except Exception as error:
             host, port = self._address
             why = error.strerror if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
-            self.problem = f"the page cannot be served on `{host}`, port {port}: {why}"
-            _log.warning(self.problem)
+            self.error = f"the page cannot be served on `{host}`, port {port}: {why}"
+            _log.warning(self.error)
         return self
 
     def __exit__(
@@ -70,8 +70,8 @@ class Web:
         if self._loop is not None:
             with suppress(OSError):
                 self._server.trigger.pull_trigger(self._end)  # sockets belong to the loop's thread
-            self._loop.join(ENDING)
-        for name in _TALKATIVE:
+            self._loop.join(SHUTDOWN_WAIT_S)
+        for name in _NOISY_LOGGERS:
             logging.getLogger(name).removeFilter(self._filter)
 
     def _begin(self) -> None:
@@ -83,16 +83,16 @@ class Web:
             loop = threading.Thread(target=self._run, name="web", daemon=True)
             loop.start()
             undo.pop_all()
-        self._loop, self.bound = loop, listener.getsockname()[:2]
+        self._loop, self.address = loop, listener.getsockname()[:2]
 
     def _serve_on(self, listener: socket.socket) -> Any:
         from jobscheduler.web.app import App  # noqa: PLC0415 - an extra
         from jobscheduler.web.connections import serve_on  # noqa: PLC0415 - an extra
 
         limits = {
-            "connection_limit": CONNECTIONS,
-            "channel_timeout": PATIENCE,
-            "cleanup_interval": CLEANING,
+            "connection_limit": MAX_CONNECTIONS,
+            "channel_timeout": IDLE_TIMEOUT_S,
+            "cleanup_interval": CLEANUP_INTERVAL_S,
             "max_request_header_size": 16 * 1024,
             "max_request_body_size": 1024,
             "asyncore_use_poll": True,  # the service may have more descriptors than select takes
@@ -100,7 +100,7 @@ class Web:
             "ident": None,
             "clear_untrusted_proxy_headers": True,
         }
-        return serve_on([listener], App(self._face, Gate(socket.gethostname(), self._token)), limits)
+        return serve_on([listener], App(self._view, AccessCheck(socket.gethostname(), self._token)), limits)
 
     def _run(self) -> None:
         """Serve until the end; what breaks the loop itself is told, and the loop goes on."""
@@ -130,27 +130,27 @@ def _listener(address: tuple[str, int]) -> socket.socket:
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.bind(address)
-        made.listen(CONNECTIONS)
+        made.listen(MAX_CONNECTIONS)
     except OSError:
         made.close()
         raise
     return made
 
 
-class _Seldom(logging.Filter):
+class _RateLimitFilter(logging.Filter):
     """Lets each complaint through once in a while: under load waitress has one for every request."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         super().__init__()
         self._clock = clock
-        self._told: dict[str, float] = {}
+        self._reported: dict[str, float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Tell whether this kind of complaint has not been heard for a while."""
         if record.name == "waitress.queue":
             return False  # more requests than threads: they wait, and that is all
         now, kind = self._clock(), str(record.msg)[:24]  # what follows may be anybody's text
-        if now - self._told.get(kind, -QUIET) < QUIET:
+        if now - self._reported.get(kind, -QUIET_S) < QUIET_S:
             return False
-        self._told[kind] = now
+        self._reported[kind] = now
         return True

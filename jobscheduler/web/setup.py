@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from jobscheduler.model import Problem
-from jobscheduler.util.secret_file import NotSecret, read_secret
+from jobscheduler.util.secret_file import SecretFileError, read_secret
 
 INSTALL = (
     "`make install EXTRAS=web`, or `pip install 'waitress>=3.0.1,<4' 'Jinja2>=3.1.6,<4' 'prometheus-client>=0.21,<1'` "
@@ -17,14 +17,14 @@ INSTALL = (
 )
 """How to get what the page is made with."""
 
-SHORTEST = 16
+MIN_TOKEN_CHARS = 16
 """The least number of characters that a token has."""
 
 _LIBRARIES = ("waitress", "jinja2", "prometheus_client")
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 
 
-class CannotServe(Exception):
+class WebConfigError(Exception):
     """The page cannot be served as it was asked for; the problem says why and what to do."""
 
     def __init__(self, problem: Problem) -> None:
@@ -32,21 +32,21 @@ class CannotServe(Exception):
         self.problem = problem
 
 
-def token_for(address: tuple[str, int], token_file: Path | None) -> str | None:
+def load_token(address: tuple[str, int], token_file: Path | None) -> str | None:
     """Return the token that readers have to give, None if they need none.
 
     Raises:
         CannotServe: the extra is missing, other hosts would need no token, or the file holds none that is a secret.
 
     """
-    if not has_extra():
-        raise CannotServe(Problem("`--http` needs the extra `web`", help=INSTALL))
+    if not is_installed():
+        raise WebConfigError(Problem("`--http` needs the extra `web`", help=INSTALL))
     if token_file is None and not ipaddress.ip_address(address[0]).is_loopback:
-        raise CannotServe(_unguarded(address))
+        raise WebConfigError(_unguarded(address))
     return None if token_file is None else _token_in(token_file)
 
 
-def has_extra() -> bool:
+def is_installed() -> bool:
     """Whether everything that the page is made with is installed."""
     return all(find_spec(library) is not None for library in _LIBRARIES)
 
@@ -70,10 +70,10 @@ def _token_in(file: Path) -> str:
     make = f"make one with `(umask 077; openssl rand -hex 32 > {shlex.quote(str(file))})`"
     try:
         token = read_secret(file, "token file", make)
-    except NotSecret as known:
-        raise CannotServe(known.problem) from None
+    except SecretFileError as known:
+        raise WebConfigError(known.problem) from None
     if not _TOKEN.fullmatch(token):
-        raise CannotServe(Problem(f"the token file `{file}` does not hold one line of printable ASCII", help=make))
-    if len(token) < SHORTEST:
-        raise CannotServe(Problem(f"the token in `{file}` has fewer than {SHORTEST} characters", help=make))
+        raise WebConfigError(Problem(f"the token file `{file}` does not hold one line of printable ASCII", help=make))
+    if len(token) < MIN_TOKEN_CHARS:
+        raise WebConfigError(Problem(f"the token in `{file}` has fewer than {MIN_TOKEN_CHARS} characters", help=make))
     return token

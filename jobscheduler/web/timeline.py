@@ -17,23 +17,23 @@ from itertools import groupby
 
 from jobscheduler.model import Status
 from jobscheduler.status.snapshot import JobStatus
-from jobscheduler.web.formatting import human, numbers
-from jobscheduler.web.log_record import Told
-from jobscheduler.web.time_axis import SIDE, Hour, Load, View, hours, load
+from jobscheduler.web.formatting import format_duration, pluralize
+from jobscheduler.web.log_record import LoggedRun
+from jobscheduler.web.time_axis import WINDOW, Concurrency, HourLine, TimeAxis, concurrency, hours
 
-MOST_ROWS = 40
+MAX_ROWS = 40
 """How many jobs are shown."""
 
-MOST_SLOTS = 100
+MAX_SLOTS = 100
 """How many slots ahead are shown of one job."""
 
-CELL = 0.1
+MERGE_BARS_PCT = 0.1
 """What is less than this apart (percent; three minutes) is one bar."""
 
-APART = 1.2
+MERGE_MARKERS_PCT = 1.2
 """What is less than this apart is one mark."""
 
-LEAST = 0.06
+MIN_WIDTH_PCT = 0.06
 """The least width of a bar: one without any would not be drawn."""
 
 WORDS = {
@@ -42,7 +42,7 @@ WORDS = {
     Status.SKIPPED: "skipped",
     Status.MISSED: "missed",
 }
-TROUBLE = (Status.FAILURE, Status.MISSED, Status.SKIPPED)
+ISSUE_KINDS = (Status.FAILURE, Status.MISSED, Status.SKIPPED)
 """What needs to be seen, the worst first."""
 
 
@@ -58,7 +58,7 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class Marker:
     """An instant on a row: of trouble (`failure`, `skipped`, `missed`), or a `slot` ahead, `idle` if it is paused."""
 
     at: float
@@ -72,10 +72,10 @@ class Row:
 
     job_id: str
     spans: tuple[Span, ...]
-    marks: tuple[Mark, ...]
+    marks: tuple[Marker, ...]
     summary: str
     lanes: int
-    has_trouble: bool
+    has_issue: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,31 +86,33 @@ class Timeline:
     """
 
     rows: tuple[Row, ...]
-    hours: tuple[Hour, ...]
-    load: tuple[Load, ...]
+    hours: tuple[HourLine, ...]
+    load: tuple[Concurrency, ...]
     peak: int
     unread: float
-    left_out: int
-    left_out_trouble: int
+    omitted: int
+    omitted_issues: int
 
 
-def chosen(records: Sequence[Told], jobs: Iterable[JobStatus], now: datetime) -> list[str]:
+def rank_jobs(records: Sequence[LoggedRun], jobs: Iterable[JobStatus], now: datetime) -> list[str]:
     """Give the ids of the jobs that have a row, in order, and of those beyond the last row."""
     worst: dict[str, tuple[int, float]] = {}
     for one in records:
-        rank = (TROUBLE.index(one.status) if one.status in TROUBLE else len(TROUBLE), -one.at.timestamp())
+        rank = (ISSUE_KINDS.index(one.status) if one.status in ISSUE_KINDS else len(ISSUE_KINDS), -one.at.timestamp())
         worst[one.job_id] = min(worst.get(one.job_id, rank), rank)
-    troubled = sorted((one for one, rank in worst.items() if rank[0] < len(TROUBLE)), key=worst.__getitem__)
-    busy = {one.id for one in jobs if one.id and one.going}
+    troubled = sorted((one for one, rank in worst.items() if rank[0] < len(ISSUE_KINDS)), key=worst.__getitem__)
+    busy = {one.id for one in jobs if one.id and one.active_runs}
     ran = sorted(busy.union(worst).difference(troubled))
     known = {*troubled, *ran}
-    due = [(one.next, one.id) for one in jobs if one.next and one.next <= now + SIDE and one.id and one.id not in known]
+    due = [
+        (one.next, one.id) for one in jobs if one.next and one.next <= now + WINDOW and one.id and one.id not in known
+    ]
     return [*troubled, *ran, *(job_id for _, job_id in sorted(due))]
 
 
 def timeline(
-    view: View,
-    records: Sequence[Told],
+    view: TimeAxis,
+    records: Sequence[LoggedRun],
     jobs: Mapping[str, JobStatus],
     order: Sequence[str],
     upcoming: Mapping[str, Sequence[datetime]],
@@ -120,43 +122,45 @@ def timeline(
 
     `read_from` is from when on the records are complete.
     """
-    shown = order[:MOST_ROWS]
-    mine: dict[str, list[Told]] = {job_id: [] for job_id in shown}
+    shown = order[:MAX_ROWS]
+    mine: dict[str, list[LoggedRun]] = {job_id: [] for job_id in shown}
     troubled = set()
     for one in reversed(records):
-        if one.status in TROUBLE:
+        if one.status in ISSUE_KINDS:
             troubled.add(one.job_id)
         if one.job_id in mine:
             mine[one.job_id].append(one)
-    at_once, peak = load(view, records)
-    rest = order[MOST_ROWS:]
+    at_once, peak = concurrency(view, records)
+    rest = order[MAX_ROWS:]
     return Timeline(
-        rows=tuple(row(view, one, mine[one], jobs.get(one), upcoming.get(one, ())) for one in shown),
+        rows=tuple(layout_row(view, one, mine[one], jobs.get(one), upcoming.get(one, ())) for one in shown),
         hours=tuple(hours(view)),
         load=at_once,
         peak=peak,
-        unread=view.place(read_from),
-        left_out=len(rest),
-        left_out_trouble=sum(job_id in troubled for job_id in rest),
+        unread=view.percent(read_from),
+        omitted=len(rest),
+        omitted_issues=sum(job_id in troubled for job_id in rest),
     )
 
 
-def row(view: View, job_id: str, records: Sequence[Told], job: JobStatus | None, upcoming: Sequence[datetime]) -> Row:
+def layout_row(
+    view: TimeAxis, job_id: str, records: Sequence[LoggedRun], job: JobStatus | None, upcoming: Sequence[datetime]
+) -> Row:
     """Lay out one job; `records` oldest first."""
-    begin = view.now - SIDE
+    begin = view.now - WINDOW
     records = [one for one in records if one.end >= begin]
     runs = sorted((one for one in records if one.started is not None), key=lambda one: one.begin)
-    spans = [*_runs(view, runs), *_going(view, job), *_missed(view, records), *_beyond(view, upcoming)]
+    spans = [*_runs(view, runs), *_active_runs(view, job), *_missed(view, records), *_outside(view, upcoming)]
     is_paused = job is not None and job.paused
-    marks = [*_slots(view, upcoming, is_paused=is_paused), *_troubles(view, records)]
+    marks = [*_slots(view, upcoming, is_paused=is_paused), *_issues(view, records)]
     lanes = 2 if any(one.lane for one in spans) else 1
-    has_trouble = any(one.status in TROUBLE for one in records)
+    has_trouble = any(one.status in ISSUE_KINDS for one in records)
     return Row(job_id, tuple(spans), tuple(marks), _summary(job_id, records, upcoming), lanes, has_trouble)
 
 
-def _runs(view: View, runs: Iterable[Told]) -> Iterator[Span]:
+def _runs(view: TimeAxis, runs: Iterable[LoggedRun]) -> Iterator[Span]:
     """Draw runs, in the order of their starts: each on the first lane that is free, close ones together."""
-    lanes: list[list[list[Told]]] = [[], []]
+    lanes: list[list[list[LoggedRun]]] = [[], []]
     for one in runs:
         lane = lanes[0] if not lanes[0] or lanes[0][-1][-1].end <= one.begin else lanes[1]
         if lane and _is_close(view, lane[-1][-1], one):
@@ -165,58 +169,58 @@ def _runs(view: View, runs: Iterable[Told]) -> Iterator[Span]:
             lane.append([one])
     for number, groups in enumerate(lanes):
         for group in groups:
-            left, right = view.place(group[0].begin), view.place(max(one.end for one in group))
+            left, right = view.percent(group[0].begin), view.percent(max(one.end for one in group))
             kind = group[0].status.value.lower()
             yield Span(left, _width(left, right), kind, _of_group(view, group), number)
 
 
 def _width(left: float, right: float) -> float:
-    return max(LEAST, round(right - left, 2))
+    return max(MIN_WIDTH_PCT, round(right - left, 2))
 
 
-def _is_close(view: View, before: Told, after: Told) -> bool:
-    return before.status is after.status and view.place(after.begin) - view.place(before.end) < CELL
+def _is_close(view: TimeAxis, before: LoggedRun, after: LoggedRun) -> bool:
+    return before.status is after.status and view.percent(after.begin) - view.percent(before.end) < MERGE_BARS_PCT
 
 
-def _of_group(view: View, group: Sequence[Told]) -> str:
+def _of_group(view: TimeAxis, group: Sequence[LoggedRun]) -> str:
     first, last = group[0], group[-1]
     if first is last:
-        took = "" if first.duration is None else f", {human(first.duration)}"
+        took = "" if first.duration is None else f", {format_duration(first.duration)}"
         why = f": {first.reason}" if first.reason else ""
         return f"{view.clock(first.begin)} {WORDS[first.status]}{why}{took}"
-    longest = human(max(one.duration or 0.0 for one in group))
-    runs = numbers(len(group), "run")
+    longest = format_duration(max(one.duration or 0.0 for one in group))
+    runs = pluralize(len(group), "run")
     return f"{view.clock(first.begin)} to {view.clock(last.end)}: {runs} {WORDS[first.status]}, up to {longest}"
 
 
-def _going(view: View, job: JobStatus | None) -> Iterator[Span]:
-    for run in job.going if job else ():
+def _active_runs(view: TimeAxis, job: JobStatus | None) -> Iterator[Span]:
+    for run in job.active_runs if job else ():
         if run.started is not None:
-            left = view.place(run.started)
-            since = human((view.now - run.started).total_seconds())
+            left = view.percent(run.started)
+            since = format_duration((view.now - run.started).total_seconds())
             yield Span(left, _width(left, 50), "going", f"{view.clock(run.started)} running for {since}")
 
 
-def _missed(view: View, records: Iterable[Told]) -> Iterator[Span]:
+def _missed(view: TimeAxis, records: Iterable[LoggedRun]) -> Iterator[Span]:
     for one in records:
         if one.status is Status.MISSED and one.last is not None:
-            left = view.place(one.begin)
-            yield Span(left, _width(left, view.place(one.last)), "missed", _of_trouble(view, one))
+            left = view.percent(one.begin)
+            yield Span(left, _width(left, view.percent(one.last)), "missed", _issue_mark(view, one))
 
 
-def _beyond(view: View, upcoming: Sequence[datetime]) -> Iterator[Span]:
+def _outside(view: TimeAxis, upcoming: Sequence[datetime]) -> Iterator[Span]:
     """Say that there are more slots than are shown."""
-    if len(upcoming) >= MOST_SLOTS:
-        left = view.place(upcoming[-1])
+    if len(upcoming) >= MAX_SLOTS:
+        left = view.percent(upcoming[-1])
         yield Span(left, _width(left, 100), "more", f"after {view.clock(upcoming[-1])} it goes on")
 
 
-def _troubles(view: View, records: Iterable[Told]) -> Iterator[Mark]:
-    for status in reversed(TROUBLE):
-        marks = [(view.place(_instant_of(one)), one) for one in records if one.status is status]
-        group: list[tuple[float, Told]] = []
+def _issues(view: TimeAxis, records: Iterable[LoggedRun]) -> Iterator[Marker]:
+    for status in reversed(ISSUE_KINDS):
+        marks = [(view.percent(_instant_of(one)), one) for one in records if one.status is status]
+        group: list[tuple[float, LoggedRun]] = []
         for found in sorted(marks, key=lambda mark: mark[0]):
-            if group and found[0] - group[0][0] >= APART:
+            if group and found[0] - group[0][0] >= MERGE_MARKERS_PCT:
                 yield _mark(view, group)
                 group = []
             group.append(found)
@@ -224,42 +228,42 @@ def _troubles(view: View, records: Iterable[Told]) -> Iterator[Mark]:
             yield _mark(view, group)
 
 
-def _instant_of(one: Told) -> datetime:
+def _instant_of(one: LoggedRun) -> datetime:
     """Give where the mark of trouble is: where a run failed, else where its slot was."""
     return one.end if one.status is Status.FAILURE else one.begin
 
 
-def _mark(view: View, group: Sequence[tuple[float, Told]]) -> Mark:
+def _mark(view: TimeAxis, group: Sequence[tuple[float, LoggedRun]]) -> Marker:
     first, last = group[0][1], group[-1][1]
     count = sum(one.count - one.corrected for _, one in group)
     kind = first.status.value.lower()
     at = round((group[0][0] + group[-1][0]) / 2, 2)
     if first is last:
-        return Mark(at, kind, _of_trouble(view, first))
+        return Marker(at, kind, _issue_mark(view, first))
     reasons = ", ".join(sorted({one.reason for _, one in group if one.reason}))
     title = f"{view.clock(first.begin)} to {view.clock(last.begin)}: {count:,} {WORDS[first.status]}"
-    return Mark(at, kind, f"{title}: {reasons}" if reasons else title)
+    return Marker(at, kind, f"{title}: {reasons}" if reasons else title)
 
 
-def _of_trouble(view: View, one: Told) -> str:
+def _issue_mark(view: TimeAxis, one: LoggedRun) -> str:
     why = f": {one.reason}" if one.reason else ""
     if one.count > 1 and one.last:
-        slots = numbers(one.count, "slot")
+        slots = pluralize(one.count, "slot")
         return f"{view.clock(one.begin)} to {view.clock(one.last)}: {slots} {WORDS[one.status]}{why}"
     return f"{view.clock(one.begin)} {WORDS[one.status]}{why}"
 
 
-def _slots(view: View, upcoming: Sequence[datetime], *, is_paused: bool) -> Iterator[Mark]:
+def _slots(view: TimeAxis, upcoming: Sequence[datetime], *, is_paused: bool) -> Iterator[Marker]:
     """Draw the slots ahead; those at one place are one line."""
-    for place, slots in groupby(upcoming[:MOST_SLOTS], key=lambda slot: round(view.place(slot) / CELL)):
+    for place, slots in groupby(upcoming[:MAX_SLOTS], key=lambda slot: round(view.percent(slot) / MERGE_BARS_PCT)):
         first, *more = slots
         count = f" and {len(more)} more" if more else ""
         kind, paused = ("idle", ", but paused") if is_paused else ("slot", "")
-        yield Mark(round(place * CELL, 2), kind, f"due {view.clock(first)}{count}{paused}")
+        yield Marker(round(place * MERGE_BARS_PCT, 2), kind, f"due {view.clock(first)}{count}{paused}")
 
 
-def _summary(job_id: str, records: Sequence[Told], upcoming: Sequence[datetime]) -> str:
+def _summary(job_id: str, records: Sequence[LoggedRun], upcoming: Sequence[datetime]) -> str:
     counts = {status: sum(one.count - one.corrected for one in records if one.status is status) for status in Status}
     parts = [f"{count:,} {WORDS[status]}" for status, count in counts.items() if count]
-    due = f"{len(upcoming)}{' or more' if len(upcoming) >= MOST_SLOTS else ''} due"
+    due = f"{len(upcoming)}{' or more' if len(upcoming) >= MAX_SLOTS else ''} due"
     return f"{job_id}: {', '.join(parts) or 'nothing ran'}, {due}"

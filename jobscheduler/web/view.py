@@ -7,15 +7,15 @@ from datetime import datetime
 from typing import Protocol
 
 from jobscheduler.model import Status
-from jobscheduler.status.run_stats import Records, Results
+from jobscheduler.status.run_stats import Records, RunStats
 from jobscheduler.status.snapshot import Detail, Snapshot
 
 
-class Face(Protocol):
+class ServiceView(Protocol):
     """The service, as far as it is shown. Every method may be called from any thread."""
 
     @property
-    def results(self) -> Results:
+    def results(self) -> RunStats:
         """What has become of runs since the start."""
         ...
 

@@ -17,26 +17,26 @@ from sqlalchemy import event, insert, select
 
 from jobscheduler import tasks
 from jobscheduler.database import (
-    Absent,
-    CannotUse,
-    Exists,
-    Job,
+    CommandJob,
+    DatabaseConfigError,
+    InvalidJob,
+    JobExists,
+    JobNotFound,
     JobTable,
-    Refused,
     Unavailable,
     change_details,
+    load_url,
     queries,
-    url_from,
 )
 from jobscheduler.database.engine import Database
 from jobscheduler.database.tables import MARKERS, VERSIONS
-from jobscheduler.jobs.parser import Rules, parse
+from jobscheduler.jobs.parser import ParseContext, parse
 from tests.support.databases import PASSWORD, QUOTED, Place, on_mariadb, place, server
 from tests.support.service import job
 
 __all__ = ["on_mariadb", "place", "server"]
 
-RULES = Rules(ZoneInfo("UTC"), tasks.task_type, tasks.task_names())
+RULES = ParseContext(ZoneInfo("UTC"), tasks.task_type, tasks.task_names())
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 
@@ -110,17 +110,17 @@ def test_what_cannot_be_done_changes_nothing(place: Place) -> None:
     """Not valid, there already, not there, not to be removed: all of it is left as it was, without a marker."""
     table = table_of(place)
     table.add(job("a"))
-    with pytest.raises(Refused, match="unknown field `shedule`"):
+    with pytest.raises(InvalidJob, match="unknown field `shedule`"):
         table.add(job("b"), {**job("c"), "shedule": "x"})
-    with pytest.raises(Refused, match="two of the jobs have the id `b`"):
+    with pytest.raises(InvalidJob, match="two of the jobs have the id `b`"):
         table.add(job("b"), job("b"))
-    with pytest.raises(Exists, match="already a job `a`"):
+    with pytest.raises(JobExists, match="already a job `a`"):
         table.add(job("b"), job("a"))
-    with pytest.raises(Absent, match="no job `b`"):
+    with pytest.raises(JobNotFound, match="no job `b`"):
         table.update(job("a", command="changed"), job("b"))
-    with pytest.raises(Absent, match="no job `b`"):
+    with pytest.raises(JobNotFound, match="no job `b`"):
         table.remove("a", "b")
-    with pytest.raises(Exists, match="also holds the job `a`"):
+    with pytest.raises(JobExists, match="also holds the job `a`"):
         table.replace_all([job("b")], may_remove=False)
 
     assert [(row.job_id, json.loads(row.definition)) for row in table.list()] == [("a", job("a"))]
@@ -175,16 +175,16 @@ def test_a_server_that_dies_in_the_middle_of_a_change_has_all_of_it_or_nothing(
 ) -> None:
     """The row was written and the marker was not: after the restart neither is there, and the caller was told."""
     table = table_of(on_mariadb)
-    write = queries.add_marker
+    write = queries.request_reload
 
     def die(*given: Any) -> int:
         on_mariadb.go()
         return write(*given)
 
-    monkeypatch.setattr(queries, "add_marker", die)
+    monkeypatch.setattr(queries, "request_reload", die)
     with pytest.raises(Unavailable):
         table.add(job("a"))
-    monkeypatch.setattr(queries, "add_marker", write)
+    monkeypatch.setattr(queries, "request_reload", write)
     on_mariadb.come()
 
     assert table.list() == []
@@ -212,40 +212,40 @@ def test_instants_are_utc_also_for_what_plain_sql_wrote(place: Place) -> None:
 
 def test_a_job_of_six_fields_becomes_a_definition() -> None:
     """Seconds first; numbers or text; the command is the shell's."""
-    made = Job("report", "echo hi", second=0, minute="*/5", hour="8-18", day_of_week="mon-fri", timeout=30)
+    made = CommandJob("report", "echo hi", second=0, minute="*/5", hour="8-18", day_of_week="mon-fri", timeout=30)
     assert made.definition == {
         "job_id": "report",
         "schedule": "0 */5 8-18 * * mon-fri",
         "task": {"type": "execute_command", "command": "echo hi"},
         "timeout": 30,
     }
-    assert "timeout" not in Job("a", "true", timeout=None).definition
+    assert "timeout" not in CommandJob("a", "true", timeout=None).definition
 
 
 @pytest.mark.parametrize("operator", ["&> /dev/null", ">& out", "|& cat"])
 def test_a_command_with_an_operator_of_bash_is_warned_of_when_the_job_is_made(operator: str) -> None:
     """Those who come from JobsManager make their jobs this way; what `sh` can read is taken without a word."""
     with pytest.warns(UserWarning, match=r"`a`: `[&>|]+`.* is bash's: `/bin/sh` .*; write `.*`$") as caught:
-        Job("a", f"true {operator}", second="0")
+        CommandJob("a", f"true {operator}", second="0")
     assert [one.filename for one in caught] == [__file__]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        Job("a", "true > /dev/null 2>&1 && true | cat", second="0")
+        CommandJob("a", "true > /dev/null 2>&1 && true | cat", second="0")
 
 
 def test_every_second_of_a_restricted_minute_is_warned_of_and_kept() -> None:
     """It is what the arguments say, and hardly what was meant."""
     with pytest.warns(UserWarning, match="`a` is due sixty times in each minute"):
-        made = Job("a", "true", minute=5)
+        made = CommandJob("a", "true", minute=5)
     assert made.schedule == "* 5 * * * *"
 
 
 def test_each_field_of_a_schedule_is_one_field() -> None:
     """Two in one would move all that follow, and mean something else."""
     with pytest.raises(ValueError, match="`hour` of `a` has to be one field"):
-        Job("a", "true", second=0, hour="1 2")
+        CommandJob("a", "true", second=0, hour="1 2")
     with pytest.raises(ValueError, match="`minute` of `a`"):
-        Job("a", "true", second=0, minute="")
+        CommandJob("a", "true", second=0, minute="")
 
 
 def test_weekday_numbers_that_mean_other_days_than_in_jobsmanager_are_warned_of() -> None:
@@ -258,12 +258,12 @@ def test_weekday_numbers_that_mean_other_days_than_in_jobsmanager_are_warned_of(
         ("5,6", "sat,sun"),
     ):
         with pytest.warns(UserWarning, match="counts from 0 for Monday") as caught:
-            Job("a", "true", second=0, minute=0, hour=1, day_of_week=field)
+            CommandJob("a", "true", second=0, minute=0, hour=1, day_of_week=field)
         assert f'`day_of_week="{there}"` means the same in both' in str(caught[0].message)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for field in ("mon-fri", "*", "sun", "fri#2", "*/1", "0-6"):
-            Job("a", "true", second=0, minute=0, hour=1, day_of_week=field)
+            CommandJob("a", "true", second=0, minute=0, hour=1, day_of_week=field)
 
 
 def test_a_day_of_the_month_and_a_weekday_are_warned_of() -> None:
@@ -275,12 +275,12 @@ def test_a_day_of_the_month_and_a_weekday_are_warned_of() -> None:
         ("1,15", "fri", "let the command look at the day of the month"),
     ):
         with pytest.warns(UserWarning, match="in JobsManager only when both do") as caught:
-            Job("a", "true", second=0, minute=0, hour=1, day=day, day_of_week=weekday)
+            CommandJob("a", "true", second=0, minute=0, hour=1, day=day, day_of_week=weekday)
         assert instead in str(caught[0].message)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        Job("a", "true", second=0, minute=0, hour=1, day="*/2", day_of_week="mon")
-        Job("a", "true", second=0, minute=0, hour=1, day=1)
+        CommandJob("a", "true", second=0, minute=0, hour=1, day="*/2", day_of_week="mon")
+        CommandJob("a", "true", second=0, minute=0, hour=1, day=1)
 
 
 @pytest.mark.parametrize(
@@ -295,10 +295,10 @@ def test_a_day_of_the_month_and_a_weekday_are_warned_of() -> None:
 def test_days_of_jobsmanager_that_have_another_form_are_refused_with_it(day: str, instead: str) -> None:
     """What is suggested is taken."""
     with pytest.raises(ValueError, match=f"`{day}` is written") as caught:
-        Job("a", "true", second=0, minute=0, hour=1, day=day)
+        CommandJob("a", "true", second=0, minute=0, hour=1, day=day)
     assert f"`{instead}`" in str(caught.value)
     name, _, value = instead.partition("=")
-    made = Job("a", "true", second=0, minute=0, hour=1, **{name: value.strip('"')})
+    made = CommandJob("a", "true", second=0, minute=0, hour=1, **{name: value.strip('"')})
     assert parse(made.text.encode(), "", RULES).__class__.__name__ == "Job"
 
 
@@ -308,8 +308,8 @@ def test_half_a_character_and_very_many_jobs_fit_into_a_marker(place: Place, mon
     with table.database.writing() as connection:
         queries.insert_jobs(connection, {"half": '{"x": "\\ud800"}'}, datetime.now(UTC))
     table.remove("half")
-    monkeypatch.setattr(change_details, "LARGEST", 300)
-    table.add(*(Job(f"job-{number}", "true", second=0) for number in range(5)))
+    monkeypatch.setattr(change_details, "MAX_CHARS", 300)
+    table.add(*(CommandJob(f"job-{number}", "true", second=0) for number in range(5)))
     with table.database.reading() as connection:
         told = list(connection.execute(select(MARKERS.c.jobs_before_update, MARKERS.c.jobs_after_update)))
     assert json.loads(told[0][0]) == {"half": {"x": "\ud800"}}
@@ -330,7 +330,7 @@ def test_put_adds_what_is_not_there_and_changes_what_is(place: Place) -> None:
     }
     assert not table.put(job("a"), job("c"))
     assert len(markers(table)) == 2
-    with pytest.raises(Refused):
+    with pytest.raises(InvalidJob):
         table.put(job("d"), {"job_id": "e"})
     assert table.get("d") is None
 
@@ -398,7 +398,7 @@ def test_a_row_of_any_size_is_bounded_before_it_is_read(place: Place) -> None:
     found = {row.job_id: row for row in table.list()}
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert len(found["large"].definition) == queries.LONGEST + 1
+    assert len(found["large"].definition) == queries.MAX_DEFINITION_CHARS + 1
     assert found["large"].is_cut
     assert not found["good"].is_cut
     assert peak < 11_000_000
@@ -478,13 +478,13 @@ def test_a_marker_has_no_secrets_of_jobs(place: Place) -> None:
 def test_of_a_task_that_cannot_tell_its_secrets_only_the_type_is_told() -> None:
     """Of a definition that cannot be read nothing is."""
     value = {"job_id": "a", "task": {"type": "no-such-type", "password": "secret"}, "on_failure": "secret"}
-    assert change_details.without_secrets(json.dumps(value)) == {
+    assert change_details.redact_definition(json.dumps(value)) == {
         "job_id": "a",
         "task": {"type": "no-such-type"},
         "on_failure": None,
     }
-    assert change_details.without_secrets("{secret") is None
-    assert change_details.without_secrets('"secret"') is None
+    assert change_details.redact_definition("{secret") is None
+    assert change_details.redact_definition('"secret"') is None
 
 
 # --- URLs ------------------------------------------------------------------------------------------------
@@ -503,7 +503,7 @@ def test_of_a_task_that_cannot_tell_its_secrets_only_the_type_is_told() -> None:
 )
 def test_a_url_that_cannot_be_used_is_refused_without_repeating_it(url: str, message: str) -> None:
     """Passwords stay out of what is said."""
-    with pytest.raises(CannotUse, match=message) as caught:
+    with pytest.raises(DatabaseConfigError, match=message) as caught:
         Database(url)
     assert QUOTED not in repr(caught.value.problem)
     assert PASSWORD not in repr(caught.value.problem)
@@ -549,23 +549,23 @@ def test_the_file_with_the_url_is_a_secret(tmp_path: Path) -> None:
     file = tmp_path / "url"
     file.write_text("sqlite:////srv/jobs.db\n")
     file.chmod(0o600)
-    assert url_from(None, file) == "sqlite:////srv/jobs.db"
+    assert load_url(None, file) == "sqlite:////srv/jobs.db"
     file.chmod(0o644)
-    with pytest.raises(CannotUse, match="is open to others"):
-        url_from(None, file)
+    with pytest.raises(DatabaseConfigError, match="is open to others"):
+        load_url(None, file)
     file.chmod(0o600)
     file.write_text("one\ntwo\n")
-    with pytest.raises(CannotUse, match="on one line"):
-        url_from(None, file)
-    assert url_from(None, None) is None
+    with pytest.raises(DatabaseConfigError, match="on one line"):
+        load_url(None, file)
+    assert load_url(None, None) is None
 
 
 def test_a_database_file_that_others_may_write_is_distrusted(tmp_path: Path) -> None:
     """Whoever writes there has commands run as the service's user."""
     place = Place(f"sqlite:///{tmp_path}/jobs.db", None, tmp_path / "jobs.db")
     table = table_of(place)
-    assert table.database.distrust() is None
+    assert table.database.trust_problem() is None
     os.chmod(tmp_path / "jobs.db", 0o666)
-    found = table.database.distrust()
+    found = table.database.trust_problem()
     assert found is not None
     assert "may be written by everybody" in found.message

@@ -14,11 +14,11 @@ from sqlalchemy import func, select
 
 from jobscheduler.database import engine
 from jobscheduler.database.engine import Database
-from jobscheduler.database.log_copy import Syslog
-from jobscheduler.database.log_rows import values_of
+from jobscheduler.database.log_copy import LogCopier
+from jobscheduler.database.log_rows import log_row
 from jobscheduler.database.tables import SYSLOG
-from jobscheduler.model import Event, Level, Record, Status, Value
-from jobscheduler.runlog import LogFile, RunLog
+from jobscheduler.model import Event, Level, LogValue, Record, Status
+from jobscheduler.runlog import LogFile, LogWriter
 from tests.host.test_database import table_of
 from tests.support.databases import EACH_DEEP, Place, on_mariadb, place, server
 from tests.support.service import wait_until
@@ -35,15 +35,15 @@ class Copy:
         table_of(place)
         self.place = place
         self.database = Database(place.url)
-        self.syslog = Syslog(Database(place.url), queue=queue)
+        self.syslog = LogCopier(Database(place.url), queue=queue)
         self.file = base / "scheduler.log"
         log_file = LogFile(self.file, 10_000_000, 3)
         log_file.claim()
-        self.log = RunLog(log_file, echo=None, also=self.syslog.put)
-        self.syslog.tell = self.tell
-        self.told: list[tuple[str, dict[str, Value | None]]] = []
+        self.log = LogWriter(log_file, echo=None, also=self.syslog.put)
+        self.syslog.log_event = self.tell
+        self.told: list[tuple[str, dict[str, LogValue | None]]] = []
 
-    def tell(self, level: Level, name: str, /, **values: Value | None) -> None:
+    def tell(self, level: Level, name: str, /, **values: LogValue | None) -> None:
         """Have an event written as the service does, then show it."""
         self.log.event(level, name, **values)
         self.told.append((name, values))
@@ -56,7 +56,7 @@ class Copy:
         """Write so many lines, and wait until the file has them."""
         for number in range(first, last):
             self.log.event(Level.INFO, "test.line", number=number)
-        assert self.log.write_through(Event(NOON, Level.INFO, "test.through"), 10)
+        assert self.log.write_and_wait(Event(NOON, Level.INFO, "test.through"), 10)
 
     def rows(self) -> list[str]:
         """The messages in the table, in order."""
@@ -90,11 +90,11 @@ def test_the_table_has_the_lines_of_the_file(copy: Copy) -> None:
 def test_records_have_the_level_that_a_program_would_give_them() -> None:
     """So that a look for errors finds failures."""
     levels = {
-        status: values_of(Record(NOON, status, "a"), b"line\n")["level"]
+        status: log_row(Record(NOON, status, "a"), b"line\n")["level"]
         for status in (Status.SUCCESS, Status.SKIPPED, Status.MISSED, Status.FAILURE)
     }
     assert [str(level) for level in levels.values()] == ["INFO", "INFO", "WARNING", "ERROR"]
-    assert values_of(Record(NOON, Status.SUCCESS, "a"), b"line\n")["message"] == "line"
+    assert log_row(Record(NOON, Status.SUCCESS, "a"), b"line\n")["message"] == "line"
 
 
 @EACH_DEEP
@@ -128,8 +128,8 @@ def test_what_the_table_will_not_get_is_said_before_the_end(tmp_path: Path) -> N
         place.go()
         made.write(3, 5)
         wait_until(lambda: made.words("database.log_lost"))
-        assert made.log.catch_up(10)
-        made.syslog.take_leave()
+        assert made.log.flush(10)
+        made.syslog.report_unsent()
     place.come()
     missing = len(made.lines()) - len(made.rows())
     assert made.words("database.log_lost")[-1]["lines_not_kept"] == missing
@@ -156,7 +156,7 @@ def test_a_database_that_answers_nothing_holds_up_no_line(
     tmp_path: Path, on_mariadb: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither while the service runs nor, for long, when it ends."""
-    monkeypatch.setattr(engine, "PATIENCE", 30)
+    monkeypatch.setattr(engine, "ANSWER_TIMEOUT_S", 30)
     copy = Copy(tmp_path, on_mariadb, 100)
     assert on_mariadb.server is not None
     ended = threading.Event()
@@ -240,11 +240,11 @@ def test_a_burst_of_lines_loses_none_with_a_healthy_server(
     place: Place, rounds: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As when fifty thousand jobs change at once: full batches wait for nothing."""
-    monkeypatch.setattr("jobscheduler.database.log_copy.GATHER", 1000.0)
+    monkeypatch.setattr("jobscheduler.database.log_copy.BATCH_WAIT_S", 1000.0)
     table_of(place)
     told: list[str] = []
-    syslog = Syslog(Database(place.url))
-    syslog.tell = lambda _, name, **__: told.append(name)
+    syslog = LogCopier(Database(place.url))
+    syslog.log_event = lambda _, name, **__: told.append(name)
     line = b"2026-11-22T01:00:00.012Z INFO job.updated job_id=report-001 file=jm_jobs/report-001 changed=task" + b"\n"
     with syslog:
         for number in range(rounds * 50_000):
@@ -265,9 +265,9 @@ def test_an_end_while_the_server_hangs_says_how_many_lines_are_missing(tmp_path:
         on_mariadb.server.hold()
         try:
             copy.write(10, 30)
-            assert copy.log.catch_up(10)
+            assert copy.log.flush(10)
             began = time.monotonic()
-            copy.syslog.take_leave(further=1)
+            copy.syslog.report_unsent(further=1)
             copy.log.event(Level.INFO, "service.stopped")
             copy.syslog.__exit__(None, None, None)
             assert time.monotonic() - began < 15
@@ -285,7 +285,7 @@ def test_an_end_with_a_healthy_server_waits_for_the_last_lines(tmp_path: Path, p
     copy = Copy(tmp_path, place, 100_000)
     with copy.syslog, copy.log:
         copy.write(0, 5_000)
-        copy.syslog.take_leave(further=1)
+        copy.syslog.report_unsent(further=1)
         copy.log.event(Level.INFO, "service.stopped")
     assert copy.rows() == copy.lines()
     assert copy.words("database.log_lost") == []

@@ -16,10 +16,10 @@ import psycopg
 import pytest
 from sqlalchemy import select
 
-from jobscheduler.database import Exists, JobTable, Unavailable
+from jobscheduler.database import JobExists, JobTable, Unavailable
 from jobscheduler.database.engine import Database
-from jobscheduler.database.lock_holder import Taken
-from jobscheduler.database.retention import FIRST, Retention
+from jobscheduler.database.lock_holder import DatabaseInUse
+from jobscheduler.database.retention import FIRST_AFTER_S, Retention
 from jobscheduler.database.tables import SERVICE
 from jobscheduler.model import Level
 from tests.host.test_database import RULES, markers, table_of
@@ -152,7 +152,7 @@ def test_each_kind_of_change_has_its_marker(place: Place) -> None:
     """With the server's time, and updates that keep when a job was added."""
     table = table_of(place)
     table.add(job("a"), job("A"))
-    with pytest.raises(Exists):
+    with pytest.raises(JobExists):
         table.add(job("a"))
     added = table.get("a")
     table.update(job("a", command="false"))
@@ -185,7 +185,7 @@ def test_one_service_has_the_database(world: World, place: Place) -> None:
     assert world.ids() == ["a"]
     assert world.table.is_used() is True
     other = Other(place)
-    with pytest.raises(Taken, match=f"process {os.getpid()} on host"):
+    with pytest.raises(DatabaseInUse, match=f"process {os.getpid()} on host"):
         other.take()
     terminate = "SELECT pg_terminate_backend(connection::int) FROM jm_service"
     other.connection.exec_driver_sql(terminate)
@@ -198,7 +198,7 @@ def test_one_service_has_the_database(world: World, place: Place) -> None:
         try:
             other.take()
             break
-        except Taken:
+        except DatabaseInUse:
             continue
     wait_until(lambda: world.words("database.taken"), 30)
     wait_until(lambda: world.ids() == [])
@@ -220,7 +220,7 @@ def test_a_dead_connection_of_this_process_is_ended(place: Place) -> None:
 def test_a_server_that_went_and_came_is_found_again(world: World, place: Place) -> None:
     """Requests that were made when it is back are done."""
     place.go()
-    wait_until(lambda: world.reconciler.check() or world.words("database.lost"), 30)
+    wait_until(lambda: world.reconciler.verify_sources() or world.words("database.lost"), 30)
     place.come()
     world.table.add(job("b"))
     world.reloaded()
@@ -243,7 +243,7 @@ def test_a_database_that_is_read_only_is_one_problem(tmp_path: Path, place: Plac
         wait_until(lambda: world.words("database.read_only"))
         world.table.add(job("b"))
         wait_until(lambda: world.ids() == ["a", "b"])
-        world.reconciler.check()
+        world.reconciler.verify_sources()
         assert world.words("database.lost") == []
         with world.table.database.writing() as connection:
             connection.exec_driver_sql(f"GRANT UPDATE ON jm_update_info TO {role}")
@@ -267,7 +267,7 @@ def test_the_copy_of_the_log_and_its_old_rows(tmp_path: Path, place: Place) -> N
     database = fill(place, 1500)
     old = counts(database)
     retention = Retention(
-        database, Told(), 30 * 86400.0, 30 * 86400.0, lambda: NOW, iter((0.0, *[FIRST] * 99)).__next__
+        database, Told(), 30 * 86400.0, 30 * 86400.0, lambda: NOW, iter((0.0, *[FIRST_AFTER_S] * 99)).__next__
     )
     retention.step()
     assert tuple(before - after for before, after in zip(old, counts(database), strict=True)) == (1500, 1500)

@@ -21,7 +21,7 @@ from jobscheduler.database.source import DatabaseSource
 from jobscheduler.database.tables import MARKERS
 from jobscheduler.jobs.directory import DirectorySource
 from jobscheduler.jobs.reconciler import Reconciler
-from jobscheduler.model import Level, Value
+from jobscheduler.model import Level, LogValue
 from tests.host.test_database import RULES, table_of
 from tests.support.databases import Place, on_mariadb, place, server
 from tests.support.service import job, wait_until
@@ -50,7 +50,7 @@ class World:
         self.reloader = Reloader(self.database, self.source, self.look, self.tell, interval=INTERVAL)
         self.looks = 0
 
-    def tell(self, level: Level, name: str, /, **values: Value | None) -> None:
+    def tell(self, level: Level, name: str, /, **values: LogValue | None) -> None:
         """Take an event."""
         self.told.append((name, {key: value for key, value in values.items() if value is not None}))
 
@@ -62,14 +62,14 @@ class World:
         """What a reload does to the schedule."""
         self.looks += 1
         self.during()
-        self.reconciler.look_at(())
+        self.reconciler.sync_items(())
 
     def start(self, *, wait: bool = True) -> World:
         """As the service does it; wait until the first look at the table is over."""
         self.reloader.__enter__()
-        self.reloader.wait(10)
-        self.reconciler.check()
-        self.reloader.begin()
+        self.reloader.wait_first_read(10)
+        self.reconciler.verify_sources()
+        self.reloader.allow_sync()
         if wait:
             wait_until(lambda: self.words("database.reloaded"))
         return self
@@ -78,12 +78,12 @@ class World:
         """Put a file into the directory, and look at it."""
         (self.base / "t").write_text(json.dumps(definition))
         (self.base / "t").rename(self.directory / name)
-        self.reconciler.look_at([name])
+        self.reconciler.sync_items([name])
 
     def pending(self) -> list[int]:
         """The markers that are not done."""
         with self.table.database.reading() as connection:
-            return queries.pending(connection)
+            return queries.pending_reloads(connection)
 
     def reloaded(self) -> None:
         """Wait until nothing is asked for any more."""
@@ -115,7 +115,7 @@ def test_a_changed_table_changes_nothing_until_a_marker_asks_for_it(world: World
     with world.table.database.writing() as connection:
         queries.insert_jobs(connection, {"a": json.dumps(job("a")), "b": json.dumps(job("b"))}, datetime.now(UTC))
     threading.Event().wait(4 * INTERVAL)
-    world.reconciler.look_at_everything()
+    world.reconciler.sync_all()
     assert world.ids() == []
 
     world.table.reload()
@@ -201,13 +201,13 @@ def test_a_reload_that_fails_leaves_its_marker_and_is_tried_again(world: World) 
     wait_until(lambda: len(failed) >= 3)
     assert set(failed) == {1}
     assert world.reloader._pause() > 2 * INTERVAL
-    assert json.loads(world.schedule.jobs["a"].task.text) == {"command": "true"}
+    assert json.loads(world.schedule.jobs["a"].task.params_json) == {"command": "true"}
     assert [values["problem"] for values in world.words("database.reload_failed")] == [
         "the reload failed: RuntimeError: no"
     ]
     world.during = lambda: None
     world.reloaded()
-    assert json.loads(world.schedule.jobs["a"].task.text) == {"command": "changed"}
+    assert json.loads(world.schedule.jobs["a"].task.params_json) == {"command": "changed"}
 
 
 @pytest.mark.parametrize("place", ["sqlite"], indirect=True)
@@ -236,11 +236,11 @@ def test_a_definition_that_is_not_valid_is_stale_and_holds_up_nothing(world: Wor
         queries.update_jobs(connection, {"a": '{"job_id": "a", "shedule": "@daily"}'}, datetime.now(UTC))
         queries.insert_jobs(connection, {"x": "{", "y": json.dumps(job("z"))}, datetime.now(UTC))
         queries.update_jobs(connection, {"b": json.dumps(job("b", command="changed"))}, datetime.now(UTC))
-        queries.add_marker(connection, datetime.now(UTC))
+        queries.request_reload(connection, datetime.now(UTC))
     world.reloaded()
 
     assert world.ids() == ["a", "b"]
-    assert json.loads(world.schedule.jobs["b"].task.text) == {"command": "changed"}
+    assert json.loads(world.schedule.jobs["b"].task.params_json) == {"command": "changed"}
     (stale,) = world.words("job.stale")
     assert (stale["job_id"], stale["file"], stale["line"], stale["column"]) == ("a", "jm_jobs/a", 1, 1)
     assert stale["also"] == "line 1, column 17: unknown field `shedule`"
@@ -257,16 +257,16 @@ def test_an_id_belongs_to_one_source_and_the_incumbent_has_it(world: World) -> N
     world.write("a.json", job("a"))
     world.table.add(job("a", command="false"), job("b"))
     world.reloaded()
-    assert world.schedule.jobs["a"].origin == "a.json"
-    wait_until(lambda: world.reconciler.look_at(()) or world.words("job.refused"))
+    assert world.schedule.jobs["a"].source_name == "a.json"
+    wait_until(lambda: world.reconciler.sync_items(()) or world.words("job.refused"))
     assert world.words("job.refused")[-1]["problem"] == "the id `a` already belongs to `a.json`"
     world.write("b.json", job("b", command="false"))
-    assert world.schedule.jobs["b"].origin == "jm_jobs/b"
+    assert world.schedule.jobs["b"].source_name == "jm_jobs/b"
 
     (world.directory / "a.json").unlink()
-    wait_until(lambda: world.reconciler.look_at(["a.json"]) or world.schedule.jobs["a"].origin == "jm_jobs/a")
+    wait_until(lambda: world.reconciler.sync_items(["a.json"]) or world.schedule.jobs["a"].source_name == "jm_jobs/a")
     world.table.remove("b")
-    wait_until(lambda: world.schedule.jobs["b"].origin == "b.json")
+    wait_until(lambda: world.schedule.jobs["b"].source_name == "b.json")
 
 
 def test_a_source_that_is_lost_keeps_its_jobs_and_hinders_no_other(world: World) -> None:
@@ -275,25 +275,25 @@ def test_a_source_that_is_lost_keeps_its_jobs_and_hinders_no_other(world: World)
     world.table.add(job("b"))
     world.reloaded()
     world.directory.rename(world.base / "old")
-    world.reconciler.check()
+    world.reconciler.verify_sources()
     assert world.words("directory.lost")[0]["jobs"] == 1
     world.table.add(job("c"))
     world.reloaded()
     assert world.ids() == ["a", "b", "c"]
-    assert list(world.reconciler.lost()) == ["directory"]
+    assert list(world.reconciler.unavailable()) == ["directory"]
     (world.base / "old").rename(world.directory)
-    world.reconciler.check()
+    world.reconciler.verify_sources()
     assert len(world.words("directory.found")) == 1
 
     world.place.go()
-    wait_until(lambda: world.reconciler.check() or world.words("database.lost"))
+    wait_until(lambda: world.reconciler.verify_sources() or world.words("database.lost"))
     world.write("d.json", job("d"))
     (world.directory / "a.json").unlink()
-    wait_until(lambda: world.reconciler.look_at(["a.json"]) or world.ids() == ["b", "c", "d"])
-    assert list(world.reconciler.lost()) == ["database"]
+    wait_until(lambda: world.reconciler.sync_items(["a.json"]) or world.ids() == ["b", "c", "d"])
+    assert list(world.reconciler.unavailable()) == ["database"]
     assert world.words("database.lost")[0]["jobs"] == 2
     world.place.come()
-    wait_until(lambda: world.reconciler.check() or world.words("database.found"))
+    wait_until(lambda: world.reconciler.verify_sources() or world.words("database.found"))
     assert world.ids() == ["b", "c", "d"]
     assert len(world.words("database.lost")) == 1
 
@@ -310,11 +310,11 @@ def test_a_database_that_goes_in_the_middle_of_a_reload_is_reloaded_when_it_is_b
     world.during = go
     world.table.add(job("a"))
     assert gone.wait(10)
-    wait_until(lambda: world.reconciler.check() or world.words("database.lost"))
+    wait_until(lambda: world.reconciler.verify_sources() or world.words("database.lost"))
     assert world.ids() == ["a"]
     calls = list(world.schedule.calls)
     world.place.come()
-    wait_until(lambda: world.reconciler.check() or world.words("database.found"), 30)
+    wait_until(lambda: world.reconciler.verify_sources() or world.words("database.found"), 30)
     world.reloaded()
 
     assert world.schedule.calls == calls
@@ -376,7 +376,7 @@ def test_a_connection_that_breaks_is_made_anew_without_a_word(world_on_mariadb: 
     world.place.server.sql(*(f"KILL {number}" for (number,) in found))
     world.table.add(job("b"))
     world.reloaded()
-    world.reconciler.check()
+    world.reconciler.verify_sources()
 
     assert world.ids() == ["a", "b"]
     assert world.words("database.lost") == []
@@ -386,7 +386,7 @@ def test_a_query_that_takes_too_long_loses_the_database_and_holds_up_nobody(
     tmp_path: Path, on_mariadb: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody else has locked the table, or the server answers nothing: it is found again by itself."""
-    monkeypatch.setattr(engine, "PATIENCE", 1)
+    monkeypatch.setattr(engine, "ANSWER_TIMEOUT_S", 1)
     world = World(tmp_path, on_mariadb).start()
     try:
         assert on_mariadb.server is not None
@@ -396,7 +396,7 @@ def test_a_query_that_takes_too_long_loses_the_database_and_holds_up_nobody(
         try:
             world.write("b.json", job("b"))
             assert world.ids() == ["a", "b"]
-            wait_until(lambda: world.reconciler.check() or world.words("database.lost"), 20)
+            wait_until(lambda: world.reconciler.verify_sources() or world.words("database.lost"), 20)
         finally:
             on_mariadb.server.go_on()
         assert "timed out" in world.words("database.lost")[0]["problem"]
@@ -441,7 +441,7 @@ def test_a_file_that_others_may_write_is_not_read_again(world: World, tmp_path: 
     with closing(sqlite3.connect(tmp_path / "jobs.db")) as stranger:  # the project's own API refuses such a file
         stranger.execute("INSERT INTO jm_update_info (updated) VALUES (0)")
         stranger.commit()
-    wait_until(lambda: world.reconciler.check() or world.words("database.lost"), 30)
+    wait_until(lambda: world.reconciler.verify_sources() or world.words("database.lost"), 30)
     assert world.ids() == ["a"]
     (tmp_path / "jobs.db").chmod(0o644)
     world.table.add(job("b"))

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, insert, select
 
-from jobscheduler.config import BadSetting, settings_from
+from jobscheduler.config import BadSetting, load_settings
 from jobscheduler.database import JobTable, queries
 from jobscheduler.database.tables import MARKERS, SYSLOG
 from jobscheduler.model import Cron, Job, TaskSpec
@@ -68,7 +68,7 @@ def test_jobs_of_a_directory_and_of_a_database_run_side_by_side(base: Service, p
     base.wait_for("FAILURE", job_id="row", output="two")
     with table.database.writing() as connection:
         queries.update_jobs(connection, {"row": '{"job_id": "row", "shedule": "@daily"}'}, datetime.now(UTC))
-        queries.add_marker(connection, datetime.now(UTC))
+        queries.request_reload(connection, datetime.now(UTC))
     base.wait_for("job.stale", job_id="row", file="jm_jobs/row")
     assert table.is_reloaded(marker)
     told = subprocess.run(
@@ -266,9 +266,9 @@ def test_a_password_on_the_command_line_is_refused(tmp_path: Path) -> None:
     """Everybody sees it there; a variable or a file is the place, and no error repeats it."""
     for url in (f"mysql://me:{QUOTED}@host/db", f"mysql://me@host/db?password={QUOTED}"):
         with pytest.raises(BadSetting, match="`ps` shows a password there to all users") as caught:
-            settings_from({"database_url": url}, {})
+            load_settings({"database_url": url}, {})
         assert QUOTED not in str(caught.value)
-        settings = settings_from({}, {"JOBSCHEDULER_DATABASE_URL": url})
+        settings = load_settings({}, {"JOBSCHEDULER_DATABASE_URL": url})
         assert settings.database_url == url
         assert QUOTED not in repr(settings)
     done = serve("--database-url", f"mysql://me:{QUOTED}@host/db")
@@ -279,7 +279,7 @@ def test_a_password_on_the_command_line_is_refused(tmp_path: Path) -> None:
     assert "knows no database `nosuch`" in done.stderr
     assert QUOTED not in done.stderr
     with pytest.raises(BadSetting) as caught:
-        settings_from({}, {"JOBSCHEDULER_DATABASE_URL": f"me:{QUOTED}@host/db"})
+        load_settings({}, {"JOBSCHEDULER_DATABASE_URL": f"me:{QUOTED}@host/db"})
     assert QUOTED not in str(caught.value)
 
 
@@ -371,7 +371,7 @@ def test_a_clock_of_the_server_that_is_behind_makes_no_run_from_before_the_job_w
     added = datetime.now(UTC)
     with table.database.writing() as connection:
         queries.insert_jobs(connection, {"late": json.dumps(job("late"))}, added - timedelta(hours=1))
-        queries.add_marker(connection, added)
+        queries.request_reload(connection, added)
     base.wait_for("SUCCESS", job_id="late")
     assert base.stop() == 0
     assert base.words("MISSED", job_id="late") == []
@@ -417,7 +417,7 @@ def test_a_row_that_a_clock_ahead_has_written_loses_no_slot_of_an_outage(base: S
     marks, ahead = tmp_path / "marks", datetime.now(UTC) + timedelta(hours=5)
     with table.database.writing() as connection:
         queries.insert_jobs(connection, {"row": json.dumps(job("row", command=MARKING.format(marks)))}, ahead)
-        queries.add_marker(connection, ahead)
+        queries.request_reload(connection, ahead)
     base.start()
     base.wait_for("SUCCESS", job_id="row")
     assert base.stop() == 0

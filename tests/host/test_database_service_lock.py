@@ -19,7 +19,7 @@ from sqlalchemy import select
 
 from jobscheduler.database import JobTable, Unavailable
 from jobscheduler.database.engine import Database
-from jobscheduler.database.lock_holder import Holder, Taken, this_process
+from jobscheduler.database.lock_holder import DatabaseInUse, LockHolder, current_holder
 from jobscheduler.database.service_lock import FileLock, ServerLock
 from jobscheduler.database.tables import SERVICE, VERSION
 from tests.host.test_database import table_of
@@ -87,7 +87,7 @@ class Other:
     """Another service, as far as the lock is concerned: it takes it on a connection of its own."""
 
     def __init__(self, place: Place, **values: object) -> None:
-        holder = Holder("other-host", 4711, "another-boot/pid:[1]", "another", this_process().since)
+        holder = LockHolder("other-host", 4711, "another-boot/pid:[1]", "another", current_holder().since)
         self.me = replace(holder, **values)
         self._database = Database(place.url)
         self._polling = self._database.polling()
@@ -98,8 +98,8 @@ class Other:
     def take(self) -> None:
         """Take the lock."""
         if self._file is not None:
-            self._file.take()
-        self._server.take(self.connection, VERSION)
+            self._file.acquire()
+        self._server.acquire(self.connection, VERSION)
 
     def end(self) -> None:
         """End as a process does."""
@@ -121,7 +121,7 @@ def world(tmp_path: Path, place: Place) -> Iterator[World]:
 def test_while_one_has_the_database_no_other_gets_it(world: World, place: Place) -> None:
     """The one that has it is named."""
     other = Other(place)
-    with pytest.raises(Taken, match=f"process {os.getpid()} on host"):
+    with pytest.raises(DatabaseInUse, match=f"process {os.getpid()} on host"):
         other.take()
     assert world.table.is_used() is True
     world.reloader.__exit__(None, None, None)
@@ -140,12 +140,12 @@ def test_a_service_that_lost_the_database_to_another_lets_it_have_the_jobs(world
     wait_until(lambda: world.ids() == ["file"])
     (told,) = world.words("database.taken")
     assert "another service uses this database: process 4711 on host `other-host`" in told["problem"]
-    assert any("its jobs do not run here" in one for one in world.reloader.troubles())
+    assert any("its jobs do not run here" in one for one in world.reloader.issues())
     world.table.add(job("b"))
     other.end()
     wait_until(lambda: world.ids() == ["a", "b", "file"], 30)
     wait_until(lambda: world.words("database.regained"))
-    assert world.reloader.troubles() == ()
+    assert world.reloader.issues() == ()
     assert len(world.words("database.taken")) == 1
 
 
@@ -164,7 +164,7 @@ def cut_off(world: World, other: Other) -> None:
         try:
             other.take()
             return
-        except Taken:  # this one was quicker: once more
+        except DatabaseInUse:  # this one was quicker: once more
             number = other.connection.exec_driver_sql("SELECT IS_USED_LOCK(%s)", (name,)).scalar()
             if number is not None:
                 other.connection.exec_driver_sql("KILL CONNECTION %s", (number,))
@@ -180,7 +180,7 @@ def test_a_connection_that_breaks_takes_the_lock_again(tmp_path: Path, on_mariad
         world.table.add(job("b"))
         world.reloaded()
         assert world.table.is_used() is True
-        with pytest.raises(Taken):
+        with pytest.raises(DatabaseInUse):
             Other(on_mariadb).take()
         assert world.words("database.taken") == []
     finally:
@@ -201,7 +201,7 @@ def test_a_service_that_looks_seldom_has_its_lock_again_before_another_may_take_
         own = str(other.connection.exec_driver_sql("SELECT CONNECTION_ID()").scalar_one())
         found = on_mariadb.server.sql("SELECT id FROM information_schema.processlist WHERE user = 'tester'")
         on_mariadb.server.sql(*(f"KILL {number}" for (number,) in found if str(number) != own))
-        with pytest.raises(Taken, match=f"process {os.getpid()} on host"):
+        with pytest.raises(DatabaseInUse, match=f"process {os.getpid()} on host"):
             other.take()
         assert world.ids() == ["a"]
         assert world.words("database.taken") == []
@@ -222,14 +222,14 @@ def test_a_server_that_stands_still_is_named_within_seconds_however_seldom_it_is
         assert on_mariadb.server is not None
         on_mariadb.server.hold()
         try:
-            wait_until(lambda: any("has not answered for" in one for one in world.reloader.troubles()), 8)
-            wait_until(lambda: world.reconciler.check() or world.words("database.lost"), 15)
+            wait_until(lambda: any("has not answered for" in one for one in world.reloader.issues()), 8)
+            wait_until(lambda: world.reconciler.verify_sources() or world.words("database.lost"), 15)
         finally:
             on_mariadb.server.go_on()
         assert "the database does not answer" in world.words("database.lost")[0]["problem"]
         assert world.ids() == ["a"]
-        wait_until(lambda: world.reconciler.check() or world.words("database.found"), 15)
-        assert world.reloader.troubles() == ()
+        wait_until(lambda: world.reconciler.verify_sources() or world.words("database.found"), 15)
+        assert world.reloader.issues() == ()
     finally:
         world.reloader.__exit__(None, None, None)
 
@@ -237,7 +237,7 @@ def test_a_server_that_stands_still_is_named_within_seconds_however_seldom_it_is
 def test_the_lock_of_a_dead_process_of_this_host_is_ended(on_mariadb: Place) -> None:
     """Its connection is still there, as after a break of the network: the server is told to end it."""
     table_of(on_mariadb)
-    here = this_process()
+    here = current_holder()
     with subprocess.Popen(["true"]) as ended:
         pass
     dead = Other(on_mariadb, host=here.host, boot=here.boot, pid=ended.pid)
@@ -275,7 +275,7 @@ def test_a_connection_from_before_the_boot_of_this_host_is_waited_for(on_mariadb
 def _can(other: Other) -> bool:
     try:
         other.take()
-    except (Taken, Unavailable):
+    except (DatabaseInUse, Unavailable):
         return False
     return True
 
@@ -295,8 +295,8 @@ def test_the_lock_file_of_sqlite_can_be_opened_by_its_owner_alone(tmp_path: Path
     """A neighbour who can read the database cannot keep the service from it."""
     shutil.chown(tmp_path, "root", "root")
     tmp_path.chmod(0o755)
-    lock = FileLock(f"{tmp_path}/jobs.db", this_process())
-    lock.take()
+    lock = FileLock(f"{tmp_path}/jobs.db", current_holder())
+    lock.acquire()
     path = tmp_path / "jobs.db-service"
     assert path.stat().st_mode & 0o777 == 0o600
     with alice.popen(["cat", str(path)], stderr=subprocess.DEVNULL) as reading:
@@ -304,10 +304,10 @@ def test_the_lock_file_of_sqlite_can_be_opened_by_its_owner_alone(tmp_path: Path
     lock.release()
     path.chmod(0o644)
     with pytest.raises(Unavailable, match="can be opened by others"):
-        lock.take()
+        lock.acquire()
     path.unlink()
     path.symlink_to(tmp_path / "elsewhere")
-    lock.take()
+    lock.acquire()
     assert lock.problem is not None
     assert not (tmp_path / "elsewhere").exists()
 
@@ -321,10 +321,10 @@ def test_a_question_in_the_moment_of_a_start_does_not_refuse_it(tmp_path: Path) 
     asking = os.open(path, os.O_RDONLY)
     fcntl.flock(asking, fcntl.LOCK_SH)
     with subprocess.Popen(["sleep", "0.2"]) as moment:
-        lock = FileLock(f"{tmp_path}/jobs.db", this_process())
+        lock = FileLock(f"{tmp_path}/jobs.db", current_holder())
         threading.Thread(target=lambda: (moment.wait(), os.close(asking))).start()
         began = time.monotonic()
-        lock.take()
+        lock.acquire()
     assert time.monotonic() - began > 0.1
     lock.release()
 
@@ -346,8 +346,8 @@ def test_tables_of_version_1_have_a_lock_too(place: Place, tmp_path: Path) -> No
         assert table.is_used() is True
         other = Other(place)
         if place.server is not None:
-            with pytest.raises(Taken, match="one that does not say which"):
-                ServerLock(other.me).take(other.connection, 1)
+            with pytest.raises(DatabaseInUse, match="one that does not say which"):
+                ServerLock(other.me).acquire(other.connection, 1)
         world.table.add(job("a"))
         world.reloaded()
         assert len(world.words("database.outdated")) == 1
@@ -378,7 +378,7 @@ def test_wait_without_a_service_ends_with_a_word(place: Place, tmp_path: Path, v
 
 def test_wait_is_patient_where_it_cannot_be_told_whether_there_is_a_service(capsys: pytest.CaptureFixture[str]) -> None:
     """It says so once, and waits on."""
-    from jobscheduler.cli.db_wait import finish
+    from jobscheduler.cli.db_wait import wait_for_reload
 
     class Jobs:
         looks = 0
@@ -391,7 +391,7 @@ def test_wait_is_patient_where_it_cannot_be_told_whether_there_is_a_service(caps
             return self.looks > 500
 
     clock = iter(range(10_000))
-    assert finish(Jobs(), 1, wait=True, monotonic=lambda: next(clock), sleep=lambda _: None) == 0  # type: ignore[arg-type]
+    assert wait_for_reload(Jobs(), 1, wait=True, monotonic=lambda: next(clock), sleep=lambda _: None) == 0  # type: ignore[arg-type]
     told = capsys.readouterr()
     assert told.err.count("still waiting") == 1
     assert told.out == "reloaded\n"

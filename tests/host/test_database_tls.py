@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from jobscheduler.config import BadSetting, settings_from
-from jobscheduler.database import CannotUse, JobTable, Unavailable
+from jobscheduler.config import BadSetting, load_settings
+from jobscheduler.database import DatabaseConfigError, JobTable, Unavailable
 from jobscheduler.database.engine import Database
 from tests.support.databases import QUOTED, Server, running
 
@@ -166,10 +166,10 @@ def test_tls_is_verified_by_the_authority_and_the_name(
 def test_an_unknown_option_of_tls_is_refused() -> None:
     """A misspelt one would leave the connection open to all."""
     for option in ("ssl_mode=REQUIRED", "ssl=true", "sslca=/etc/ca.pem"):
-        with pytest.raises(CannotUse, match="unknown option `ssl") as caught:
+        with pytest.raises(DatabaseConfigError, match="unknown option `ssl") as caught:
             Database(f"mysql://me:{SECRET}@db.example/jobs?{option}")
         assert "ssl_ca=FILE" in str(caught.value.problem.help)
-    with pytest.raises(CannotUse, match="neither `true` nor `false`"):
+    with pytest.raises(DatabaseConfigError, match="neither `true` nor `false`"):
         Database("mysql://me@db.example/jobs?ssl_verify_cert=perhaps")
 
 
@@ -209,7 +209,7 @@ def test_a_server_elsewhere_without_verified_tls_is_warned_of(rest: str, is_expo
 )
 def test_a_url_in_which_a_part_of_the_password_could_pass_for_the_host_is_refused(url: str) -> None:
     """No part of it is repeated, and no name asked for; the help says what to write."""
-    with pytest.raises(CannotUse) as caught:
+    with pytest.raises(DatabaseConfigError) as caught:
         Database(url)
     assert "Secret" not in repr(caught.value.problem)
     assert "`@` as `%40`" in str(caught.value.problem.help)
@@ -218,7 +218,7 @@ def test_a_url_in_which_a_part_of_the_password_could_pass_for_the_host_is_refuse
 def test_a_password_with_a_bare_slash_is_seen_on_the_command_line() -> None:
     """It is refused there as any other."""
     with pytest.raises(BadSetting, match="shows a password there"):
-        settings_from({"database_url": "mysql://me:Top/x@SecretPassword/jobs"}, {})
+        load_settings({"database_url": "mysql://me:Top/x@SecretPassword/jobs"}, {})
 
 
 def test_an_escaped_password_is_taken_as_it_is_meant() -> None:

@@ -14,13 +14,13 @@ import pytest
 from sqlalchemy import insert, select
 
 from jobscheduler.database import engine, queries
-from jobscheduler.database.clock_skew import Clocks
+from jobscheduler.database.clock_skew import ClockSkew
 from jobscheduler.database.engine import Database
-from jobscheduler.database.queries import LONGEST, Row
-from jobscheduler.database.retention import BATCH, EVERY, FIRST, Retention
+from jobscheduler.database.queries import MAX_DEFINITION_CHARS, Row
+from jobscheduler.database.retention import BATCH_SIZE, FIRST_AFTER_S, INTERVAL_S, Retention
 from jobscheduler.database.source import DatabaseSource
 from jobscheduler.database.tables import MARKERS, SYSLOG
-from jobscheduler.model import Level, Value
+from jobscheduler.model import Level, LogValue
 from tests.host.test_database import table_of
 from tests.host.test_database_reloader import INTERVAL, World
 from tests.support.databases import Place, on_mariadb, place, server
@@ -45,7 +45,7 @@ class Told:
     def __init__(self) -> None:
         self.all: list[tuple[str, dict[str, Any]]] = []
 
-    def __call__(self, level: Level, name: str, /, **values: Value | None) -> None:
+    def __call__(self, level: Level, name: str, /, **values: LogValue | None) -> None:
         self.all.append((name, values))
 
     def names(self) -> list[str]:
@@ -58,7 +58,7 @@ class Told:
 def test_a_clock_of_the_server_that_differs_is_told_once_and_shown_until_it_agrees() -> None:
     """Small differences are nobody's business."""
     told, ahead = Told(), timedelta(seconds=3)
-    clocks = Clocks(told, lambda: NOW)
+    clocks = ClockSkew(told, lambda: NOW)
 
     def look() -> None:
         clocks.compare(lambda: NOW + ahead)
@@ -86,9 +86,9 @@ def test_the_time_of_a_row_is_bounded_by_what_the_service_saw() -> None:
     hour = timedelta(hours=1)
 
     def written(**at: datetime) -> dict[str, float]:
-        source.take([Row(name, json.dumps(job(name)), NOW, when) for name, when in at.items()])
-        with source.look() as view:
-            return {name.partition("/")[2]: view.read(name).written - NOW.timestamp() for name in view.listing()}
+        source.update([Row(name, json.dumps(job(name)), NOW, when) for name, when in at.items()])
+        with source.open() as view:
+            return {name.partition("/")[2]: view.read(name).modified_at - NOW.timestamp() for name in view.list_items()}
 
     assert written(early=NOW - hour, late=NOW + 5 * hour) == {"early": -3600, "late": 0}
     now += 10
@@ -102,9 +102,9 @@ def test_a_first_look_takes_the_difference_of_the_clocks_into_account() -> None:
     """So that an outage has all the slots of a job that was there, and none from before it was."""
     for ahead in (timedelta(hours=5), timedelta(hours=-1)):
         source = DatabaseSource(now=NOW.timestamp)
-        source.take([Row("a", json.dumps(job("a")), NOW, NOW - timedelta(minutes=10) + ahead)], ahead)
-        with source.look() as view:
-            assert view.read("jm_jobs/a").written == NOW.timestamp() - 600
+        source.update([Row("a", json.dumps(job("a")), NOW, NOW - timedelta(minutes=10) + ahead)], ahead)
+        with source.open() as view:
+            assert view.read("jm_jobs/a").modified_at == NOW.timestamp() - 600
 
 
 def test_a_server_whose_clock_is_wrong_is_noticed_at_a_reload(tmp_path: Path, on_mariadb: Place) -> None:
@@ -124,7 +124,7 @@ def test_a_server_whose_clock_is_wrong_is_noticed_at_a_reload(tmp_path: Path, on
         world.start()
         (told,) = world.words("database.clock")
         assert re.search(r"is (1799|1800)\d s ahead of", told["problem"])
-        assert world.reloader.troubles() == (told["problem"],)
+        assert world.reloader.issues() == (told["problem"],)
     finally:
         on_mariadb.server.sql("SET GLOBAL init_connect = ''")
         world.reloader.__exit__(None, None, None)
@@ -157,19 +157,19 @@ def test_a_database_that_can_be_read_and_not_written_is_one_problem(
         looks = world.looks
         threading.Event().wait(10 * INTERVAL)
         assert world.looks == looks  # what is in force is not made again and again
-        world.reconciler.check()
+        world.reconciler.verify_sources()
         assert world.words("database.lost") == world.words("database.found") == []
         assert not world.table.is_reloaded(first)
         (told,) = world.words("database.read_only")
         assert "it can be read" not in told["problem"]
         assert "can be read and not written; requests cannot be marked as done" in told["problem"]
-        assert world.reloader.troubles() == (told["problem"],)
+        assert world.reloader.issues() == (told["problem"],)
         reloads = world.words("database.reloaded")
         assert [one["markers"] for one in reloads][-2:] == [1, 1]
         on_mariadb.server.sql(f"GRANT UPDATE ON {name}.jm_update_info TO reader@'127.0.0.1'")
         wait_until(lambda: world.words("database.writable"), 40)
         assert world.pending() == []
-        assert world.reloader.troubles() == ()
+        assert world.reloader.issues() == ()
     finally:
         world.reloader.__exit__(None, None, None)
 
@@ -178,7 +178,7 @@ def test_a_request_that_another_transaction_holds_is_marked_when_it_is_free(
     tmp_path: Path, on_mariadb: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The change is in force meanwhile, and the database is not lost."""
-    monkeypatch.setattr(engine, "PATIENCE", 2)
+    monkeypatch.setattr(engine, "ANSWER_TIMEOUT_S", 2)
     world = World(tmp_path, on_mariadb).start()
     try:
         with world.table.database.writing() as holding:
@@ -186,7 +186,7 @@ def test_a_request_that_another_transaction_holds_is_marked_when_it_is_free(
             holding.execute(select(MARKERS.c.id).with_for_update())
             wait_until(lambda: world.ids() == ["a"], 20)
             wait_until(lambda: world.words("database.read_only"), 20)
-            world.reconciler.check()
+            world.reconciler.verify_sources()
             assert world.words("database.lost") == []
         wait_until(lambda: not world.pending(), 60)
         wait_until(lambda: world.words("database.writable"))
@@ -223,12 +223,12 @@ def counts(database: Database) -> tuple[int, int]:
 
 def test_old_lines_and_old_requests_are_removed_in_small_batches(place: Place) -> None:
     """Not at the start, for a short spell at a time; what is not done stays, however old."""
-    database, told = fill(place, 2 * BATCH + 7), Told()
+    database, told = fill(place, 2 * BATCH_SIZE + 7), Told()
     clock = [0.0]
     retention = Retention(database, told, 30 * 86400.0, 30 * 86400.0, lambda: NOW, lambda: clock[0])
     retention.step()
-    assert counts(database) == (2 * BATCH + 17, 2 * BATCH + 18)
-    clock[0] = FIRST
+    assert counts(database) == (2 * BATCH_SIZE + 17, 2 * BATCH_SIZE + 18)
+    clock[0] = FIRST_AFTER_S
     retention.step()
     assert counts(database) == (10, 11)
     assert told.all == []
@@ -236,11 +236,11 @@ def test_old_lines_and_old_requests_are_removed_in_small_batches(place: Place) -
 
 def test_a_step_does_not_hold_up_reloads_for_long(place: Place) -> None:
     """It goes on at the next look."""
-    database = fill(place, 2 * BATCH + 7)
+    database = fill(place, 2 * BATCH_SIZE + 7)
     ticks = iter(range(0, 10**6, 100))
     retention = Retention(database, Told(), 30 * 86400.0, 30 * 86400.0, lambda: NOW, lambda: float(next(ticks)))
     retention.step()
-    assert counts(database)[0] == BATCH + 17
+    assert counts(database)[0] == BATCH_SIZE + 17
     for _ in range(8):
         retention.step()
     assert counts(database) == (10, 11)
@@ -258,7 +258,7 @@ def test_rows_that_may_not_be_removed_are_told_once(on_mariadb: Place) -> None:
     database = Database(f"mysql://keeper:keeper@127.0.0.1:{on_mariadb.server.port}/{name}")
     told, clock = Told(), [0.0]
     retention = Retention(database, told, 30 * 86400.0, 30 * 86400.0, lambda: NOW, lambda: clock[0])
-    for clock[0] in (FIRST, FIRST + EVERY, FIRST + 2 * EVERY):
+    for clock[0] in (FIRST_AFTER_S, FIRST_AFTER_S + INTERVAL_S, FIRST_AFTER_S + 2 * INTERVAL_S):
         retention.step()
     assert told.names() == ["database.rows_kept"]
     assert "DELETE" in told.all[0][1]["help"]
@@ -270,8 +270,10 @@ def test_rows_that_may_not_be_removed_are_told_once(on_mariadb: Place) -> None:
 def test_of_a_row_that_is_too_long_nothing_is_kept(world: World) -> None:
     """It is refused in words of rows, others go on, and a good one in its place is in force."""
     with world.table.database.writing() as connection:
-        queries.insert_jobs(connection, {"large": "x" * (LONGEST + 500), "good": json.dumps(job("good"))}, NOW)
-        queries.add_marker(connection, NOW)
+        queries.insert_jobs(
+            connection, {"large": "x" * (MAX_DEFINITION_CHARS + 500), "good": json.dumps(job("good"))}, NOW
+        )
+        queries.request_reload(connection, NOW)
     world.reloaded()
     assert world.ids() == ["good"]
     assert [one["problem"] for one in world.words("job.refused")] == ["the row is larger than 1 MiB"]
@@ -286,7 +288,7 @@ def test_problems_of_rows_speak_of_rows(world: World) -> None:
     bad = {"empty": "", "half": '{"job_id": "half"', "null": "a\\0".replace("\\0", "\x01"), "two": "{} {}"}
     with world.table.database.writing() as connection:
         queries.insert_jobs(connection, bad, NOW)
-        queries.add_marker(connection, NOW)
+        queries.request_reload(connection, NOW)
     world.reloaded()
     told = {one["file"]: f"{one['problem']}; {one.get('help')}" for one in world.words("job.refused")}
     assert told["jm_jobs/empty"] == "the row is empty; write a job definition, or delete the row"

@@ -19,8 +19,8 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from jobscheduler.alerts.dispatcher import LEAST
-from jobscheduler.config import OPTIONS, Settings, default_of
-from jobscheduler.tasks.command.processes import GRACE, KILL_WITHIN
+from jobscheduler.config import OPTIONS, Settings, default_text
+from jobscheduler.tasks.command.processes import KILL_TIMEOUT_S, TERM_GRACE_S
 from tests.support.booted import copy_of_the_checkout, filled_checkout, make
 from tests.support.service import ROOT
 
@@ -146,7 +146,7 @@ def test_the_settings_file_shows_every_option_with_its_default() -> None:
     assert shown.pop("JOBSCHEDULER_HOST_ID") == "web-1"
     assert shown.pop("JOBSCHEDULER_DATABASE_URL_FILE") == "/etc/scheduler/database-url"
     with_default = [option for option in OPTIONS if getattr(Settings(), option.name) is not None]
-    assert shown == {option.variable: default_of(option) for option in with_default}
+    assert shown == {option.variable: default_text(option) for option in with_default}
     assert [line for line in text.splitlines() if line and not line.startswith("#")] == []
 
 
@@ -154,8 +154,8 @@ def test_the_unit_gives_more_time_to_stop_than_the_drain_takes() -> None:
     """The drain, and twice what TERM and KILL take: for runs, and for the alerts about those that were stopped."""
     unit = (ROOT / "systemd/jobscheduler.service").read_text("utf-8")
     (seconds,) = re.findall(r"^TimeoutStopSec=(\d+)s$", unit, re.MULTILINE)
-    (drain,) = [default_of(option) for option in OPTIONS if option.name == "drain_timeout"]
-    assert int(seconds) > int(drain.removesuffix("s")) + 2 * (GRACE + KILL_WITHIN) + LEAST
+    (drain,) = [default_text(option) for option in OPTIONS if option.name == "drain_timeout"]
+    assert int(seconds) > int(drain.removesuffix("s")) + 2 * (TERM_GRACE_S + KILL_TIMEOUT_S) + LEAST
 
 
 @pytest.mark.parametrize("script", ["scripts/suitable-python", "systemd/install.sh", ".ci/run"])

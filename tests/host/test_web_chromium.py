@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("waitress", reason="the extra `web` is not installed")
 
-from jobscheduler.web import Web
+from jobscheduler.web import WebServer
 from tests.support.chromium import Chromium, chromium
 from tests.support.job_files import need
 from tests.support.service import ROOT
@@ -34,8 +34,8 @@ def browser() -> Iterator[Chromium]:
 def hosts() -> Iterator[dict[str, str]]:
     """The addresses of pages of some hosts."""
     faces = (a_day(), hostile(), FakeFace(), many())
-    webs = [Web(("127.0.0.1", 0), face, token=None).__enter__() for face in faces]
-    yield {name: f"http://127.0.0.1:{web.bound[1]}" for name, web in zip(HOSTS, webs, strict=True)}
+    webs = [WebServer(("127.0.0.1", 0), face, token=None).__enter__() for face in faces]
+    yield {name: f"http://127.0.0.1:{web.address[1]}" for name, web in zip(HOSTS, webs, strict=True)}
     for web in webs:
         web.__exit__(None, None, None)
 
@@ -210,8 +210,8 @@ def test_a_browser_reads_the_page_with_the_token_as_password(browser: Chromium) 
     """Also the style sheet; without it there is nothing."""
     token = "0123456789abcdef"
     browser.be(*DESKTOP)
-    with Web(("127.0.0.1", 0), a_day(), token=token) as web:
-        browser.visit(f"http://me:{token}@127.0.0.1:{web.bound[1]}/")
+    with WebServer(("127.0.0.1", 0), a_day(), token=token) as web:
+        browser.visit(f"http://me:{token}@127.0.0.1:{web.address[1]}/")
         assert "backup-database" in seen(browser)
         assert browser.evaluate("document.styleSheets[0].cssRules.length") > 20
         assert browser.complaints() == []

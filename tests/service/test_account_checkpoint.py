@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from jobscheduler.model import Cron, Job, TaskSpec
-from jobscheduler.model.definition_hash import fingerprint
-from jobscheduler.timetable.slots import Act, Missed, Outage, Situation, after_outage
+from jobscheduler.model.definition_hash import definition_hash
+from jobscheduler.timetable.slots import Action, JobSituation, MissedSlots, Outage, decide_after_outage
 from jobscheduler.timetable.timetable import timetable_of
-from jobscheduler.util.host_id import boot_id, host_id, is_guess, is_same_boot
+from jobscheduler.util.host_id import boot_id, host_id, is_estimated, is_same_boot
 from tests.support.service import Service, job
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -73,32 +73,32 @@ def test_the_log_of_another_host_is_not_believed_and_that_is_said(service: Servi
 def test_a_slot_grows_no_older_while_the_service_drains_or_cannot_move() -> None:
     """What fell due in that time runs after it, however long it took; those before it are said to be `stalled`."""
     drained = NOON, NOON + timedelta(seconds=300)
-    outage = Outage(NOON, NOON + timedelta(seconds=310), stood=(drained,))
-    decision = after_outage(timetable_of(MINUTE), outage, Situation(catch_up=timedelta(seconds=60)))
+    outage = Outage(NOON, NOON + timedelta(seconds=310), standstills=(drained,))
+    decision = decide_after_outage(timetable_of(MINUTE), outage, JobSituation(catch_up=timedelta(seconds=60)))
 
-    assert decision.acts == ((NOON + timedelta(seconds=300), Act.RUN),)
+    assert decision.actions == ((NOON + timedelta(seconds=300), Action.RUN),)
     assert decision.missed == (
-        Missed(NOON + timedelta(seconds=60), NOON + timedelta(seconds=240), 4, reason="stalled"),
+        MissedSlots(NOON + timedelta(seconds=60), NOON + timedelta(seconds=240), 4, reason="stalled"),
     )
     long = replace(outage, until=NOON + timedelta(seconds=350))
     hourly = timetable_of(replace(MINUTE, schedule=Cron("2 * * * *", "UTC")))
-    assert after_outage(hourly, long, Situation()).acts == ((NOON + timedelta(seconds=120), Act.RUN),)
+    assert decide_after_outage(hourly, long, JobSituation()).actions == ((NOON + timedelta(seconds=120), Action.RUN),)
 
 
 def test_a_hash_of_a_definition_is_the_same_everywhere() -> None:
     """It stands in logs that other versions read; what it says of the slots is told apart from the rest."""
-    assert fingerprint(MINUTE) == fingerprint(replace(MINUTE, written=NOON, origin="elsewhere.json"))
-    other = fingerprint(replace(MINUTE, task=TaskSpec("other", "{}")))
-    assert other != fingerprint(MINUTE)
-    assert other[:6] == fingerprint(MINUTE)[:6]
-    assert fingerprint(replace(MINUTE, jitter=1.0))[:6] != fingerprint(MINUTE)[:6]
-    assert fingerprint(MINUTE) == "2c71bccb0f51"
+    assert definition_hash(MINUTE) == definition_hash(replace(MINUTE, written=NOON, origin="elsewhere.json"))
+    other = definition_hash(replace(MINUTE, task=TaskSpec("other", "{}")))
+    assert other != definition_hash(MINUTE)
+    assert other[:6] == definition_hash(MINUTE)[:6]
+    assert definition_hash(replace(MINUTE, jitter=1.0))[:6] != definition_hash(MINUTE)[:6]
+    assert definition_hash(MINUTE) == "2c71bccb0f51"
 
 
 def test_a_boot_without_a_name_is_not_the_same_for_ever(tmp_path: Path) -> None:
     """Where the kernel's name of it is hidden, it is known by when it was."""
     guessed = boot_id(tmp_path / "hidden")
-    assert is_guess(guessed)
+    assert is_estimated(guessed)
     assert is_same_boot(guessed, boot_id(tmp_path / "hidden"))
     assert not is_same_boot("since:1000", "since:5000")
     assert not is_same_boot("", "")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from jobscheduler.model import Cron, Entry, Event, Job, Mark, Record, TaskSpec
+from jobscheduler.model import Checkpoint, Cron, Event, Job, LogEntry, Record, TaskSpec
 from jobscheduler.scheduler import Scheduler
 from jobscheduler.timetable.timetable import timetable_of
 from tests.support.accounting import MARKING, Account, lines_of
@@ -29,8 +29,8 @@ class Simulated:
 
     def __init__(self) -> None:
         self.now = NOON
-        self.written: list[Entry] = []
-        self.marks: list[Mark] = []
+        self.written: list[LogEntry] = []
+        self.marks: list[Checkpoint] = []
         self.scheduler = Scheduler(
             write=self.written.append,
             write_mark=self.marks.append,
@@ -38,7 +38,7 @@ class Simulated:
             clock=lambda: self.now,
             cause=lambda: "clock",
         )
-        self.scheduler._wakes.start = lambda: None  # the host's clock is not the test's
+        self.scheduler._waker.start = lambda: None  # the host's clock is not the test's
         self.jobs = {
             name: Job(name, Cron(text, "UTC"), TaskSpec("none", "{}"))
             for name, text in (("minute", "* * * * *"), ("hour", "0 * * * *"))
@@ -57,13 +57,13 @@ class Simulated:
         """Have everything decided that is due, and wait until what that began has ended."""
         for name in self.jobs:
             self.scheduler._on_due(name, self.now)
-        self.scheduler.look_at_clock()
+        self.scheduler.check_clock()
         wait_until(lambda: not self.scheduler.running())
 
     def set(self, by: timedelta) -> None:
         """Set the clock, and do what the service does when it notices."""
         self.now += by
-        self.scheduler.look_at_clock()
+        self.scheduler.check_clock()
         self.look()
 
     def slots(self, name: str) -> list[datetime]:

@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 
 from jobscheduler.model import Cron, Event, Job, Level, Record, Status, TaskSpec
-from jobscheduler.runlog import LogFile, RunLog
-from jobscheduler.runlog.writer import BATCH
+from jobscheduler.runlog import LogFile, LogWriter
+from jobscheduler.runlog.writer import BATCH_ENTRIES
 from jobscheduler.timetable.timetable import Timetable, timetable_of
 from tests.service.test_cli import run
 from tests.support.accounting import FINAL, MARKING, Account, lines_of
@@ -271,7 +271,7 @@ def test_a_mark_larger_than_the_whole_log_survives_a_flood_and_a_crash(tmp_path:
     told = service.stderr()
     twice = {name for name, count in records_of(told).items() if count > 1}
     assert all(re.search(f"FAILURE job_id={name} .*reason=interrupted", told) for name in twice), twice
-    assert len(twice) <= BATCH  # told on standard error, and killed before the file had it
+    assert len(twice) <= BATCH_ENTRIES  # told on standard error, and killed before the file had it
 
 
 def records_of(text: str) -> Counter[str]:
@@ -424,11 +424,11 @@ def test_a_slow_disk_is_waited_for_a_moment_and_told_once(tmp_path: Path) -> Non
     log = tmp_path / "log"
     file = Slow(log, 10**6, 1)
     file.may.clear()
-    with RunLog(file, echo=None) as runlog:
+    with LogWriter(file, echo=None) as runlog:
         for round_ in (1, 2):
             file.may.clear()
             threads = [
-                threading.Thread(target=runlog.write_through, args=(Event(AT, Level.INFO, "x"), 0.3)) for _ in range(6)
+                threading.Thread(target=runlog.write_and_wait, args=(Event(AT, Level.INFO, "x"), 0.3)) for _ in range(6)
             ]
             began = time.monotonic()
             for thread in threads:
@@ -436,10 +436,10 @@ def test_a_slow_disk_is_waited_for_a_moment_and_told_once(tmp_path: Path) -> Non
             for thread in threads:
                 thread.join()
             assert 0.3 <= time.monotonic() - began < 1.5
-            assert not runlog.write_through(Event(AT, Level.INFO, "x"), 0.1)
+            assert not runlog.write_and_wait(Event(AT, Level.INFO, "x"), 0.1)
             file.may.set()
             wait_until(lambda expected=round_: log.exists() and log.read_text().count("log.behind") == expected)
-            assert runlog.write_through(Event(AT, Level.INFO, "x"), 5)
+            assert runlog.write_and_wait(Event(AT, Level.INFO, "x"), 5)
             wait_until(lambda: not runlog._behind)
 
     words = [parse_line(line)["word"] for line in log.read_text().splitlines()]
@@ -496,9 +496,9 @@ def test_rotations_that_fail_push_no_old_file_out(tmp_path: Path, monkeypatch: p
 def test_a_value_that_cannot_be_written_costs_that_value_and_no_record(tmp_path: Path) -> None:
     """A number with ten thousand digits, from some task: the writer goes on, and the slot has its record."""
     log = tmp_path / "log"
-    with RunLog(LogFile(log, 10**6, 1), echo=None) as runlog:
+    with LogWriter(LogFile(log, 10**6, 1), echo=None) as runlog:
         runlog.write(Record(AT, Status.SUCCESS, "x", "r", AT, details=(("n", 10**10_000),)))
-        assert runlog.write_through(Event(AT, Level.INFO, "after"), 5)
+        assert runlog.write_and_wait(Event(AT, Level.INFO, "after"), 5)
 
     record, after = map(parse_line, log.read_text().splitlines())
     assert (record["word"], record["scheduled"], after["word"]) == ("SUCCESS", "2026-11-22T12:00:00Z", "after")
@@ -517,7 +517,7 @@ def test_a_disk_that_does_not_take_what_was_written_is_told(tmp_path: Path) -> N
                 raise OSError(5, "Input/output error")
 
     file = Failing(log, 10**6, 1)
-    with RunLog(file, echo=None) as runlog:
+    with LogWriter(file, echo=None) as runlog:
         runlog.event(Level.INFO, "x")
         wait_until(lambda: log.exists() and "cannot sync: input/output error" in log.read_text())
         file.broken = False

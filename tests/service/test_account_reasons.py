@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from jobscheduler.model import Begun, Cron, Job, Mark, Once, Past, Retry, TaskSpec
+from jobscheduler.model import Checkpoint, Cron, InFlightRun, Job, Once, RecoveredState, Retry, TaskSpec
 from jobscheduler.timetable.slots import Circumstances
 from tests.support.service import wait_until
 from tests.unit.test_scheduler import NOON, Gate, World, gate, job, recalled
@@ -41,8 +41,8 @@ def after(world: World, seconds: int, *jobs: Job, **past: object) -> None:
 
 def late(world: World, cause: str) -> None:
     """Look an hour too late, for this cause."""
-    world.scheduler._why = lambda: (cause, ())
-    world.scheduler._plain = Circumstances(world.scheduler._why)
+    world.scheduler._late_reason = lambda: (cause, ())
+    world.scheduler._plain = Circumstances(world.scheduler._late_reason)
     world.put(job(catch_up=0))
     world.due("x", 3600)
 
@@ -57,7 +57,7 @@ def waiting(world: World, change: Callable[[], object]) -> None:
 
 def command(world: World, text: str | list[str], **fields: object) -> None:
     """Run a command at a slot."""
-    world.put(Job("x", Cron("* * * * *", "UTC"), TaskSpec.of("execute_command", {"command": text}), **fields))  # type: ignore[arg-type]
+    world.put(Job("x", Cron("* * * * *", "UTC"), TaskSpec.from_params("execute_command", {"command": text}), **fields))  # type: ignore[arg-type]
     world.due("x", 60)
 
 
@@ -67,24 +67,26 @@ def no_thread(world: World) -> None:
     def submit(_: object) -> None:
         raise RuntimeError("can't start new thread")
 
-    world.scheduler._wakes.submit = submit  # type: ignore[method-assign]
+    world.scheduler._waker.submit = submit  # type: ignore[method-assign]
     world.put(job())
     world.due("x", 60)
 
 
 def crashed(world: World) -> None:
     """A run that the log knows began and does not know ended."""
-    after(world, 90, begun=(Begun("x", "abc", SLOT, SLOT),))
+    after(world, 90, begun=(InFlightRun("x", "abc", SLOT, SLOT),))
 
 
 def unclean(world: World) -> None:
     """Another boot, and no word of a stop."""
-    after(world, 30, job(schedule=Cron("* * * * * *", "UTC"), catch_up=0), mark=Mark(NOON, "another boot"))
+    after(world, 30, job(schedule=Cron("* * * * * *", "UTC"), catch_up=0), mark=Checkpoint(NOON, "another boot"))
 
 
 def expired(world: World) -> None:
     """A one-time job whose slot fell into the outage."""
-    world.scheduler.recall(Past(Mark(NOON, "boot-1"), NOON, stopped=True), NOON + timedelta(seconds=300))
+    world.scheduler.restore(
+        RecoveredState(Checkpoint(NOON, "boot-1"), NOON, clean_stop=True), NOON + timedelta(seconds=300)
+    )
     assert world.scheduler.expire(job(schedule=Once(SLOT), written=NOON), NOON + timedelta(seconds=300))
 
 

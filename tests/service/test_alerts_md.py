@@ -19,12 +19,20 @@ from pathlib import Path
 
 import pytest
 
-from jobscheduler.alerts import On, alert_of
-from jobscheduler.alerts.damping import BURST, BURST_S, DAMPED_S, News
-from jobscheduler.alerts.payload import MOST_JOBS, MOST_LISTED, summary_of
-from jobscheduler.alerts.sender import LIMIT, LONG, OF_JOB, OF_RECEIVER, THREADS, WAITING, WORKERS
+from jobscheduler.alerts import AlertKind, build_payload
+from jobscheduler.alerts.damping import BURST_SIZE, BURST_WINDOW_S, MIN_ALERT_INTERVAL_S, ResultChange
+from jobscheduler.alerts.payload import MAX_JOB_LINES, MAX_LISTED_JOBS, build_summary
+from jobscheduler.alerts.sender import (
+    ALERT_TIMEOUT_S,
+    LONG_RUN_S,
+    MAX_PER_RECEIVER,
+    MAX_THREADS,
+    MAX_WAITING,
+    MAX_WAITING_OF_JOB,
+    MAX_WORKERS,
+)
 from jobscheduler.model import Record, Status, TaskSpec
-from jobscheduler.runlog.last_results import FAR
+from jobscheduler.runlog.last_results import MAX_SCAN_BYTES
 from jobscheduler.tasks import Alert
 from tests.support.service import ROOT, Service, job, wait_until
 from tests.support.tasks import SLOT
@@ -151,22 +159,39 @@ def test_the_recipe_for_a_webhook_posts_the_record(etc: Etc, service: Service, s
 def test_the_page_lists_every_variable_and_every_bound() -> None:
     """By name and number."""
     listed = set(re.findall(r"^\| `(JOB_\w+)` \|", PAGE, re.MULTILINE))
-    assert listed == alert_of(On.FAILURE, Record(SLOT, Status.FAILURE, "a"), description="", host="").variables.keys()
-    assert f"after {LIMIT:g} seconds" in PAGE
-    assert f"{WAITING:,} may wait" in PAGE
-    assert (WORKERS, OF_RECEIVER, LONG, THREADS, OF_JOB) == (8, 4, 5.0, 64, 2)
-    assert (DAMPED_S, BURST, BURST_S, MOST_JOBS, MOST_LISTED) == (300.0, 20, 60.0, 500, 32 * 1024)
-    assert FAR == 64 * 1024 * 1024
+    assert (
+        listed
+        == build_payload(AlertKind.FAILURE, Record(SLOT, Status.FAILURE, "a"), description="", host="").variables.keys()
+    )
+    assert f"after {ALERT_TIMEOUT_S:g} seconds" in PAGE
+    assert f"{MAX_WAITING:,} may wait" in PAGE
+    assert (MAX_WORKERS, MAX_PER_RECEIVER, LONG_RUN_S, MAX_THREADS, MAX_WAITING_OF_JOB) == (8, 4, 5.0, 64, 2)
+    assert (MIN_ALERT_INTERVAL_S, BURST_SIZE, BURST_WINDOW_S, MAX_JOB_LINES, MAX_LISTED_JOBS) == (
+        300.0,
+        20,
+        60.0,
+        500,
+        32 * 1024,
+    )
+    assert MAX_SCAN_BYTES == 64 * 1024 * 1024
 
 
 @pytest.mark.parametrize(
     "alert",
     [
-        alert_of(
-            On.FAILURE, Record(SLOT, Status.FAILURE, "a", output=HOSTILE), description="x" * 5000, host="h", changes=7
+        build_payload(
+            AlertKind.FAILURE,
+            Record(SLOT, Status.FAILURE, "a", output=HOSTILE),
+            description="x" * 5000,
+            host="h",
+            changes=7,
         ),
-        summary_of(
-            [News(TaskSpec.of("x", {}), On.FAILURE, Record(SLOT, Status.FAILURE, f"j{n}")) for n in range(30)], host="h"
+        build_summary(
+            [
+                ResultChange(TaskSpec.from_params("x", {}), AlertKind.FAILURE, Record(SLOT, Status.FAILURE, f"j{n}"))
+                for n in range(30)
+            ],
+            host="h",
         ),
     ],
 )

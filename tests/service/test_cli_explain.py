@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from jobscheduler.model import Entry, Event, Level, Record, Status
-from jobscheduler.runlog import as_json, as_text
+from jobscheduler.model import Event, Level, LogEntry, Record, Status
+from jobscheduler.runlog import format_json, format_text
 from tests.service.test_cli import put, run
 from tests.support.service import ROOT, Service, job, wait_until
 
@@ -23,7 +23,7 @@ import json, sys
 sys.path.insert(0, {root!r})
 from jobscheduler import cli
 from jobscheduler.cli import explain
-explain.live = lambda job_id, settings: json.loads({told!r}).get(job_id)
+explain.fetch_job = lambda job_id, settings: json.loads({told!r}).get(job_id)
 sys.exit(cli.main())
 """
 
@@ -34,9 +34,9 @@ def record(days: int, status: Status = Status.SUCCESS, **more: object) -> Record
     return Record(at, status, "report", f"r{days}", at, **more)  # type: ignore[arg-type]
 
 
-def log_of(path: Path, *entries: Entry) -> Path:
+def log_of(path: Path, *entries: LogEntry) -> Path:
     """A log of these lines, the formats in turn."""
-    path.write_text("".join((as_text, as_json)[n % 2](one) + "\n" for n, one in enumerate(entries)), "utf-8")
+    path.write_text("".join((format_text, format_json)[n % 2](one) + "\n" for n, one in enumerate(entries)), "utf-8")
     return path
 
 
@@ -166,7 +166,7 @@ def test_without_a_time_it_tells_the_next_slots_and_the_last_record(tmp_path: Pa
             state="stale",
             stale=True,
             next=[{"scheduled": "2126-01-01T12:00:00Z", "start": "2126-01-01T12:00:00Z"}],
-            last=json.loads(as_json(record(0))),
+            last=json.loads(format_json(record(0))),
             problems=[
                 {"message": "unknown field `x`", "file": "report.json", "line": 3, "column": 5, "help": "drop it"}
             ],

@@ -18,9 +18,9 @@ from pathlib import Path
 import pytest
 
 from jobscheduler.cli import history
-from jobscheduler.model import Entry, Event, Level, Record, Status
-from jobscheduler.runlog import as_json, as_text
-from jobscheduler.web.log_record import latest, told
+from jobscheduler.model import Event, Level, LogEntry, Record, Status
+from jobscheduler.runlog import format_json, format_text
+from jobscheduler.web.log_record import latest, parse_records
 from tests.service.test_cli import run
 from tests.support.service import ROOT, Service, job
 
@@ -47,7 +47,7 @@ def record(minute: int, status: Status = Status.SUCCESS, job_id: str = "report-0
 
 FAILED = (("exit_code", 1),)
 BY_HAND = (("trigger", "manual"), ("by", 0))
-LINES: tuple[Entry, ...] = (
+LINES: tuple[LogEntry, ...] = (
     Event(at(0), Level.INFO, "service.started", (("jobs", 2), ("refused", 0))),
     begun(0),
     record(0, details=(("exit_code", 0),)),
@@ -75,7 +75,7 @@ LINES: tuple[Entry, ...] = (
 def log(tmp_path: Path) -> Path:
     """A log in both formats, a line each, the newer half of it in the file and the older in a rotated one."""
     path = tmp_path / "scheduler.log"
-    lines = [(as_text, as_json)[number % 2](entry) + "\n" for number, entry in enumerate(LINES)]
+    lines = [(format_text, format_json)[number % 2](entry) + "\n" for number, entry in enumerate(LINES)]
     path.with_name("scheduler.log.1").write_text("".join(lines[:4]), "utf-8")
     path.write_text("".join(lines[4:]), "utf-8")
     return path
@@ -123,7 +123,7 @@ def test_a_slot_that_only_a_wrong_clock_missed_is_shown_as_corrected(tmp_path: P
         record(11, Status.FAILURE, reason="exit", details=(("exit_code", 1), *corrects)),
     )
     path = tmp_path / "scheduler.log"
-    path.write_text("".join(as_text(one) + "\n" for one in lines), "utf-8")
+    path.write_text("".join(format_text(one) + "\n" for one in lines), "utf-8")
 
     one, other, several, *_ = [line.partition("MISSED")[2].split(maxsplit=1)[1] for line in shown(path)[1:4]]
     assert one == "corrected: it has a later record, clock"
@@ -131,14 +131,16 @@ def test_a_slot_that_only_a_wrong_clock_missed_is_shown_as_corrected(tmp_path: P
     assert several == "corrected: of these slots 1 has a later record, down, 3 slots until 2026-11-22 12:12:00"
     assert sum("corrects=clock" in line for line in shown(path)) == 2
     assert "corrected" in shown(path, "report-001", "--status", "missed", "-n", "0")[1]
-    (_, _, ranged, single) = told(json.loads(as_json(entry)) for entry in (lines[3], lines[4], lines[2], lines[0]))
+    (_, _, ranged, single) = parse_records(
+        json.loads(format_json(entry)) for entry in (lines[3], lines[4], lines[2], lines[0])
+    )
     assert (ranged.corrected, ranged.count, single.corrected) == (1, 3, 1)
     assert latest([ranged, single]) == [ranged]
 
 
 def test_objects_are_those_of_the_json_format(log: Path) -> None:
     """Numbers are numbers, whichever format the line has in the log."""
-    expected = [json.loads(as_json(entry)) for entry in LINES if isinstance(entry, Record)]
+    expected = [json.loads(format_json(entry)) for entry in LINES if isinstance(entry, Record)]
 
     assert [json.loads(line) for line in shown(log, "--json")] == [
         {**one, **({"by": "0"} if one.get("by") == 0 else {})}
@@ -182,7 +184,7 @@ def test_a_duration_is_counted_back_from_now(tmp_path: Path) -> None:
     entries = [
         Record(now - timedelta(minutes=minutes), Status.SUCCESS, "x", f"r{minutes}") for minutes in (150, 90, 30, 1)
     ]
-    (tmp_path / "log").write_text("".join(as_text(entry) + "\n" for entry in entries))
+    (tmp_path / "log").write_text("".join(format_text(entry) + "\n" for entry in entries))
 
     def runs(*arguments: str) -> list[str]:
         return [json.loads(line)["run_id"] for line in shown(tmp_path / "log", "--json", *arguments)]
@@ -328,7 +330,9 @@ def test_a_reader_that_leaves_early_is_no_trouble(tmp_path: Path) -> None:
 def big_log(path: Path, size: int) -> int:
     """A log of about this size; return how many records it has. One in a thousand is about the job `rare`."""
     jobs = ["rare", *["common"] * 999]
-    lines = "".join(as_text(record(0, job_id=one)) + "\n" + as_text(begun(0, one)) + "\n" for one in jobs).encode()
+    lines = "".join(
+        format_text(record(0, job_id=one)) + "\n" + format_text(begun(0, one)) + "\n" for one in jobs
+    ).encode()
     times = size // len(lines) + 1
     with path.open("wb") as file:
         for _ in range(times):

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from jobscheduler import cli
-from jobscheduler.cli.exposed_secrets import open_secrets
-from jobscheduler.util.secret_file import exposed_url
+from jobscheduler.cli.exposed_secrets import exposed_secrets
+from jobscheduler.util.secret_file import exposed_url_warning
 from tests.support.job_files import put
 from tests.support.service import ROOT, job
 from tests.support.throwaway_users import ThrowawayUser
@@ -167,7 +167,7 @@ def test_a_secret_in_a_file_that_all_users_may_read_is_a_warning(
 )
 def test_secrets_are_known_by_their_names_and_forms(task: dict[str, Any], named: str | None) -> None:
     """In any task type, also in what is done on a failure."""
-    found = [one.message.split("`")[1] for one in open_secrets(json.dumps({"task": task}).encode(), "a.json")]
+    found = [one.message.split("`")[1] for one in exposed_secrets(json.dumps({"task": task}).encode(), "a.json")]
     assert found == ([] if named is None else [named])
 
 
@@ -177,11 +177,11 @@ def test_the_password_of_the_database_in_the_settings_of_the_unit_is_a_warning(t
     settings.write_text(
         "#JOBSCHEDULER_DATABASE_URL=mysql://a:b@c/d\nJOBSCHEDULER_DATABASE_URL=sqlite:////srv/jobs.db\n"
     )
-    assert exposed_url(settings) is None
+    assert exposed_url_warning(settings) is None
     settings.write_text("JOBSCHEDULER_DATABASE_URL='mysql://sched:pw@host/jobs'\n")
-    found = exposed_url(settings)
+    found = exposed_url_warning(settings)
     assert found is not None
     assert "JOBSCHEDULER_DATABASE_URL_FILE" in str(found.help)
     settings.chmod(0o640)
-    assert exposed_url(settings) is None
-    assert exposed_url(tmp_path / "none") is None
+    assert exposed_url_warning(settings) is None
+    assert exposed_url_warning(tmp_path / "none") is None

@@ -16,7 +16,7 @@ import pytest
 
 from jobscheduler import tasks
 from jobscheduler.jobs.directory import DirectorySource
-from jobscheduler.jobs.parser import Rules
+from jobscheduler.jobs.parser import ParseContext
 from jobscheduler.jobs.reconciler import Reconciler
 from jobscheduler.model import Cron
 from jobscheduler.timetable import crontab
@@ -211,8 +211,8 @@ def told(service: Service) -> dict[str, str]:
 def freshly_loaded(jobs: Path) -> dict[str, str]:
     """The next slot of each job that a new service would have."""
     schedule = Notes()
-    rules = Rules(UTC, tasks.task_type, tasks.task_names())
-    Reconciler([DirectorySource(jobs)], schedule, rules, lambda *_, **__: None).look_at_everything()
+    rules = ParseContext(UTC, tasks.task_type, tasks.task_names())
+    Reconciler([DirectorySource(jobs)], schedule, rules, lambda *_, **__: None).sync_all()
     slots = {}
     for one in schedule.jobs.values():
         assert isinstance(one.schedule, Cron)

@@ -14,12 +14,12 @@ import pytest
 
 from jobscheduler.config import Settings
 from jobscheduler.service import supervisor
-from jobscheduler.service.supervisor import CannotStart, token_of
+from jobscheduler.service.supervisor import StartupError, web_token
 from jobscheduler.tasks import hung_paths
 from jobscheduler.tasks.command import accounts
 from jobscheduler.tasks.http import client
-from jobscheduler.tasks.http.client import Lever, Limit, Request, exchange
-from jobscheduler.util.hang_guard import HangGuard, Hung
+from jobscheduler.tasks.http.client import Canceller, Deadline, Request, send
+from jobscheduler.util.hang_guard import CallHung, HangGuard
 from tests.support.service import wait_until
 
 
@@ -58,7 +58,7 @@ def test_an_account_that_the_host_does_not_find_out_is_given_up_and_asked_for_on
     with monkeypatch.context() as patched:
         patched.setattr(module, function, hang)
         for _ in range(3):
-            with pytest.raises(Hung, match=f"the host, when it is asked for the {what}, does not answer"):
+            with pytest.raises(CallHung, match=f"the host, when it is asked for the {what}, does not answer"):
                 accounts.account(user, group)
     assert len(calls) == 1
     assert accounts.account("root").uid == 0
@@ -75,8 +75,8 @@ def test_a_file_of_certificates_that_hangs_is_given_up_and_read_once(
         url = urlsplit(f"https://127.0.0.1:{listener.getsockname()[1]}/")
         asked = Request(url, "GET", {}, None, "/far/ca.pem")
         for _ in range(3):
-            with pytest.raises(Hung, match=r"the file of certificates `/far/ca\.pem` does not answer"):
-                exchange(asked, Limit(float("inf")), Lever())
+            with pytest.raises(CallHung, match=r"the file of certificates `/far/ca\.pem` does not answer"):
+                send(asked, Deadline(float("inf")), Canceller())
     assert len(calls) == 1
 
 
@@ -87,7 +87,7 @@ def test_a_token_file_that_hangs_ends_the_start_with_its_name(
     _, hang = hanging
     monkeypatch.setattr(supervisor, "token_for", hang)
     settings = Settings(http=("127.0.0.1", 0), http_token_file=Path("/far/token"))
-    with pytest.raises(CannotStart) as refused:
-        token_of(settings, HangGuard(patience=0.2))
+    with pytest.raises(StartupError) as refused:
+        web_token(settings, HangGuard(patience=0.2))
     assert refused.value.problem.message == "the token file `/far/token` does not answer"
     assert refused.value.problem.help == "put it on a file system that is there at a start"

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from jobscheduler.service.health import LATE, STUCK, Health
+from jobscheduler.service.health import FATAL_AFTER_S, OVERDUE_AFTER_S, HealthMonitor
 from jobscheduler.service.sd_notify import Notifier, watchdog_interval
 from tests.support.service import ROOT, Service, job, wait_until
 
@@ -28,7 +28,7 @@ QUICK = """
 import os, threading
 from jobscheduler import health
 from jobscheduler.service import serving, supervisor
-supervisor.WAKE, supervisor.PING, serving.ENDING, health.LATE = 0.2, 0.2, 1.0, 0.5
+supervisor.HEALTH_INTERVAL_S, supervisor.PING_INTERVAL_S, serving.ENDING, health.LATE = 0.2, 0.2, 1.0, 0.5
 def told(): return os.path.exists({flag!r})
 def hang(): threading.Event().wait()
 """
@@ -51,9 +51,9 @@ def process(self):
 _Scheduler._process_jobs = process
 """,
     "the scheduling thread is stuck": """
-from jobscheduler.scheduler.waker import _Store
-real = _Store.get_due_jobs
-_Store.get_due_jobs = lambda self, now: hang() if told() else real(self, now)
+from jobscheduler.scheduler.waker import _JobStore
+real = _JobStore.get_due_jobs
+_JobStore.get_due_jobs = lambda self, now: hang() if told() else real(self, now)
 """,
     "the scheduling thread is stuck, with our own lock": """
 from jobscheduler.scheduler import scheduler
@@ -91,12 +91,12 @@ def test_a_service_whose_log_writer_dies_ends_with_70(service: Service) -> None:
     flag = faulty(
         service,
         """
-from jobscheduler.runlog.writer import RunLog
-real = RunLog._put_out
+from jobscheduler.runlog.writer import LogWriter
+real = LogWriter._write_batch
 def put_out(self, batch):
     if told(): raise MemoryError("injected")
     real(self, batch)
-RunLog._put_out = put_out
+LogWriter._write_batch = put_out
 """,
     )
     service.write("tick.json", job("tick"))
@@ -137,7 +137,7 @@ def test_a_process_that_was_held_is_not_taken_for_a_stuck_one(service: Service) 
     service.start()
     service.wait_for("SUCCESS", job_id="tick")
     service.process.send_signal(signal.SIGSTOP)
-    threading.Event().wait(0.2 * STUCK + 1.5)
+    threading.Event().wait(0.2 * FATAL_AFTER_S + 1.5)
     service.process.send_signal(signal.SIGCONT)
     service.wait_for("SUCCESS", len(service.words("SUCCESS")) + 2, job_id="tick")
 
@@ -177,7 +177,7 @@ class Parts:
         ({}, {}, {}, None, None),
         ({"wakes": 1}, {}, {}, None, None),
         ({"wakes": 2}, {}, {}, "the scheduling thread", None),
-        ({"wakes": STUCK + 1}, {}, {}, "the scheduling thread", "the scheduling thread is stuck"),
+        ({"wakes": FATAL_AFTER_S + 1}, {}, {}, "the scheduling thread", "the scheduling thread is stuck"),
         ({"standing": "run 1 of `a`: it has not begun"}, {}, {}, "the runner", None),
         (
             {"standing": "run 1 of `a`: it has not begun", "stuck_for_good": True},
@@ -187,10 +187,10 @@ class Parts:
             "the runner stands still: run 1 of `a`: it has not begun",
         ),
         ({"alive": False}, {}, {}, None, "the scheduling thread died"),
-        ({}, {"stuck": LATE}, {}, None, None),
-        ({}, {"stuck": LATE + 1}, {}, "the log writer", None),
+        ({}, {"stuck": OVERDUE_AFTER_S}, {}, None, None),
+        ({}, {"stuck": OVERDUE_AFTER_S + 1}, {}, "the log writer", None),
         ({}, {"alive": False}, {}, None, "the log writer died"),
-        ({}, {}, {"stuck": LATE + 1}, "the watcher", None),
+        ({}, {}, {"stuck": OVERDUE_AFTER_S + 1}, "the watcher", None),
     ],
 )
 def test_each_part_is_held_to_its_time(
@@ -204,15 +204,15 @@ def test_each_part_is_held_to_its_time(
     parts = Parts(), Parts(), Parts()
     for part, given in zip(parts, (scheduling, writing, watching), strict=True):
         vars(part).update(given)
-    health = Health(*parts)
+    health = HealthMonitor(*parts)
     for _ in range(int(str(scheduling.get("wakes", 0))) + 1):
-        health.wake()
+        health.probe()
 
-    assert (health.late(), health.fault()) == (late, fault)
+    assert (health.overdue(), health.fatal()) == (late, fault)
     parts[0].rounds += 1
-    health.wake()
+    health.probe()
     is_lasting = scheduling.get("alive") is False or scheduling.get("stuck_for_good")
-    assert is_lasting or health.fault() in {None, "the log writer died"}
+    assert is_lasting or health.fatal() in {None, "the log writer died"}
 
 
 # --- what systemd hears -----------------------------------------------------------------------------------
@@ -288,12 +288,12 @@ def test_the_ping_is_withheld_while_a_part_is_late_and_comes_back_with_it(servic
     flag = faulty(
         service,
         """
-from jobscheduler.runlog.writer import RunLog
-real = RunLog._put_out
+from jobscheduler.runlog.writer import LogWriter
+real = LogWriter._write_batch
 def put_out(self, items):
     while told(): threading.Event().wait(0.02)
     return real(self, items)
-RunLog._put_out = put_out
+LogWriter._write_batch = put_out
 """,
     )
     service.write("tick.json", job("tick"))
@@ -319,11 +319,11 @@ def test_a_supervising_loop_that_is_stuck_is_said_while_it_is(service: Service) 
         service,
         """
 from jobscheduler.service.supervisor import Supervisor
-real = Supervisor._look_at_clock
+real = Supervisor._check_clock
 def look_at_clock(self):
     while told(): threading.Event().wait(0.02)
     return real(self)
-Supervisor._look_at_clock = look_at_clock
+Supervisor._check_clock = look_at_clock
 """,
     )
     service.start()

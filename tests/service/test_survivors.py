@@ -18,9 +18,9 @@ import pytest
 
 from jobscheduler.model import Cron, Job, Record, Status, TaskSpec
 from jobscheduler.runner import Run, Runner
-from jobscheduler.runner.survivors import in_one_line, with_survivors
-from jobscheduler.scheduler.job_entry import LINGERING, Held
-from jobscheduler.scheduler.registry import Ledger
+from jobscheduler.runner.survivors import add_survivors, describe_survivors
+from jobscheduler.scheduler.job_entry import SURVIVORS_NOTE, JobEntry
+from jobscheduler.scheduler.registry import JobRegistry
 from jobscheduler.tasks import Survivor
 from jobscheduler.timetable.timetable import timetable_of
 from tests.support.service import ROOT, Service, job, wait_until
@@ -125,28 +125,28 @@ def test_a_process_that_became_root_under_a_users_service_is_named_and_counts_as
 def test_what_lives_on_is_named_once_and_not_without_end() -> None:
     """What the error of a task says already is not said again; of very many the first are named."""
     some = tuple(Survivor(pid, 1, "x", "does not end") for pid in range(1, 13))
-    assert in_one_line(some[:2]) == "1 (x, does not end), 2 (x, does not end)"
-    assert in_one_line(some).endswith(" and 4 more")
-    assert with_survivors((("exit_code", 1),), ()) == (("exit_code", 1),)
+    assert describe_survivors(some[:2]) == "1 (x, does not end), 2 (x, does not end)"
+    assert describe_survivors(some).endswith(" and 4 more")
+    assert add_survivors((("exit_code", 1),), ()) == (("exit_code", 1),)
     named = (("error", "1 of its processes could not be ended: 1 (x, does not end)"),)
-    assert with_survivors(named, some[:1]) == named
-    assert with_survivors((("signal", "SIGTERM"),), some[:1]) == (
+    assert add_survivors(named, some[:1]) == named
+    assert add_survivors((("signal", "SIGTERM"),), some[:1]) == (
         ("signal", "SIGTERM"),
         ("error", "could not be ended: 1 (x, does not end)"),
     )
 
 
-def held(overlap: str) -> tuple[Ledger, Held, Run]:
+def held(overlap: str) -> tuple[JobRegistry, JobEntry, Run]:
     """Give a job with a run whose processes live on, and another run that waits for its turn."""
     runner = Runner(lambda _: None, lambda _: None)
     definition = Job(
-        "a", Cron("* * * * *", "UTC"), TaskSpec.of("execute_command", {"command": "true"}), overlap=overlap
+        "a", Cron("* * * * *", "UTC"), TaskSpec.from_params("execute_command", {"command": "true"}), overlap=overlap
     )
-    ledger = Ledger()
-    entry = ledger.enter(definition, timetable_of(definition, ""), SLOT)
-    old, waiting = runner.begin(definition, SLOT), runner.begin(definition, None)
+    ledger = JobRegistry()
+    entry = ledger.get_or_create(definition, timetable_of(definition, ""), SLOT)
+    old, waiting = runner.new_run(definition, SLOT), runner.new_run(definition, None)
     old.survivors = (Survivor(1, 1, "x", "does not end"),)
-    entry.going, entry.waiting = [old], waiting
+    entry.active_runs, entry.queued_run = [old], waiting
     return ledger, entry, old
 
 
@@ -158,37 +158,37 @@ def ended(run: Run) -> Record:
 def test_what_waits_for_a_run_waits_for_the_processes_that_live_on(overlap: str) -> None:
     """And has its turn when they have ended; nothing is remembered of them then."""
     ledger, entry, old = held(overlap)
-    waiting = entry.waiting
-    assert ledger.let_go(ended(old)) is None
-    assert ledger.situation(entry).going
-    assert ledger.let_linger({old.run_id}) == []
-    assert ledger.let_linger(set()) == [waiting]
-    assert (entry.lingering, ledger.lingering) == ([], set())
+    waiting = entry.queued_run
+    assert ledger.run_ended(ended(old)) is None
+    assert ledger.situation(entry).active_runs
+    assert ledger.keep_surviving({old.run_id}) == []
+    assert ledger.keep_surviving(set()) == [waiting]
+    assert (entry.surviving_run, ledger.surviving) == ([], set())
 
 
 def test_a_run_that_takes_the_place_of_another_does_not_wait_for_what_cannot_be_ended() -> None:
     """What could be done about the old one has been done."""
     ledger, entry, old = held("replace")
-    waiting = entry.waiting
-    assert ledger.let_go(ended(old)) is waiting
-    assert ledger.lingering == {"a"}
+    waiting = entry.queued_run
+    assert ledger.run_ended(ended(old)) is waiting
+    assert ledger.surviving == {"a"}
 
 
 def test_of_many_runs_whose_processes_live_on_the_latest_are_known() -> None:
     """A job with `allow` costs no more memory for it."""
     ledger, entry, old = held("allow")
-    for _ in range(3 * LINGERING):
-        entry.going = [old]
-        ledger.let_go(ended(old))
-    assert len(entry.lingering) == LINGERING
+    for _ in range(3 * SURVIVORS_NOTE):
+        entry.active_runs = [old]
+        ledger.run_ended(ended(old))
+    assert len(entry.surviving_run) == SURVIVORS_NOTE
 
 
 def test_the_entry_of_a_deleted_job_goes_with_the_processes_that_lived_on() -> None:
     """Put back before, it still overlaps with them."""
     ledger, entry, old = held("skip")
-    entry.waiting = None
-    ledger.let_go(ended(old))
-    ledger.strike(entry, SLOT)
+    entry.queued_run = None
+    ledger.run_ended(ended(old))
+    ledger.remove(entry, SLOT)
     assert ledger.get("a") is entry
-    ledger.let_linger(set())
+    ledger.keep_surviving(set())
     assert ledger.get("a") is None

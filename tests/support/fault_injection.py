@@ -51,11 +51,11 @@ class Breakable(reconciler.Reconciler):
         """Fail if the handler is to fail."""
         if threading.current_thread() is not threading.main_thread():
             fail_while_ordered("handler")
-        super().look_at(names)
+        super().sync_items(names)
 
     def _pass(self, names: set[str] | None) -> None:
         fail_while_ordered("pass")
-        super()._pass(names)
+        super()._sync(names)
 
 
 if __name__ == "__main__":

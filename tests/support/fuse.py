@@ -76,7 +76,7 @@ def main() -> None:
 
     place, uid, jobs, name = sys.argv[1:]
     mount(place, int(uid))
-    with DirectorySource(Path(jobs)).look() as view:
+    with DirectorySource(Path(jobs)).open() as view:
         found = view.read(name)
     sys.stdout.write(found.problem.message if found.problem else (found.raw or b"").decode())
 

@@ -106,10 +106,16 @@ if __name__ == "__main__":
     from jobscheduler.cli import main
     from jobscheduler.jobs import guarded_directory
     from jobscheduler.runlog import file_calls
-    from jobscheduler.service import main, supervisor
+    from jobscheduler.service import main as service_main
+    from jobscheduler.service import supervisor
 
-    main.HangGuard.__init__.__kwdefaults__["patience"] = 0.5
-    file_calls.PATIENCE, supervisor.TEND, supervisor.WAKE, guarded_directory.IMPATIENCE = 0.4, 0.5, 1.0, 0.2
+    service_main.HangGuard.__init__.__kwdefaults__["patience"] = 0.5
+    (
+        file_calls.CALL_TIMEOUT_S,
+        supervisor.CHECK_INTERVAL_S,
+        supervisor.HEALTH_INTERVAL_S,
+        guarded_directory.RETRY_PATIENCE_S,
+    ) = 0.4, 0.5, 1.0, 0.2
     for module, name in CALLS:
         setattr(module, name, wrapped(name, getattr(module, name)))
     take_order()

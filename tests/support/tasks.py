@@ -18,9 +18,9 @@ from typing import Any
 
 import pytest
 
-from jobscheduler.model import Cron, Entry, Event, Job, Record, TaskSpec
+from jobscheduler.model import Cron, Event, Job, LogEntry, Record, TaskSpec
 from jobscheduler.tasks import Context, Outcome, TaskFailed
-from jobscheduler.tasks.command.processes import look_at
+from jobscheduler.tasks.command.processes import read_process
 from jobscheduler.tasks.command.task import ExecuteCommand
 
 SLOT = datetime(2026, 11, 22, 1, 0, tzinfo=UTC)
@@ -49,7 +49,7 @@ def text(command: str | list[str], **fields: Any) -> str:
 
 
 def job(task: str = "execute_command", own: dict[str, Any] | None = None, **more: Any) -> Job:
-    return Job("report-001", Cron("0 1 * * *", "UTC"), TaskSpec.of(task, own or {"command": "true"}), **more)
+    return Job("report-001", Cron("0 1 * * *", "UTC"), TaskSpec.from_params(task, own or {"command": "true"}), **more)
 
 
 def eventually(true: Callable[[], object], seconds: float = 20.0) -> None:
@@ -61,13 +61,13 @@ def eventually(true: Callable[[], object], seconds: float = 20.0) -> None:
 
 
 def is_alive(pid: int) -> bool:
-    process = look_at(pid)
-    return process is not None and not process.ended
+    process = read_process(pid)
+    return process is not None and not process.is_zombie
 
 
 def is_gone(pid: int) -> bool:
     """Neither alive nor a zombie."""
-    return look_at(pid) is None
+    return read_process(pid) is None
 
 
 def open_to_all(directory: Path) -> None:
@@ -141,7 +141,7 @@ class Log:
     """Takes records and events."""
 
     def __init__(self) -> None:
-        self.entries: list[Entry] = []
+        self.entries: list[LogEntry] = []
         self.recorded = threading.Event()
 
     def record(self, record: Record) -> None:
@@ -160,7 +160,7 @@ class Log:
 
     def events(self, name: str) -> list[dict[str, Any]]:
         """The pairs of the events of this name so far."""
-        return [dict(entry.pairs()) for entry in self.entries if isinstance(entry, Event) and entry.name == name]
+        return [dict(entry.fields()) for entry in self.entries if isinstance(entry, Event) and entry.name == name]
 
 
 _HOLDER = """

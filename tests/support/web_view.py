@@ -8,19 +8,19 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from jobscheduler.model import Cron, Job, Problem, Record, Status, TaskSpec
-from jobscheduler.status.run_stats import Records, Results
+from jobscheduler.status.run_stats import Records, RunStats
 from jobscheduler.status.snapshot import (
+    ActiveRun,
     Detail,
-    Going,
+    JobState,
     JobStatus,
     ServiceStatus,
     Snapshot,
-    State,
     definition_json,
+    job_state,
     record_json,
-    state_of,
 )
-from jobscheduler.timetable.crontab import parse, sentence
+from jobscheduler.timetable.crontab import describe, parse
 from jobscheduler.timetable.timetable import timetable_of
 
 NOW = datetime(2026, 11, 22, 13, 32, 10, tzinfo=UTC)
@@ -38,7 +38,7 @@ SERVICE = ServiceStatus(
     running=0,
     queued=0,
     lost_threads=0,
-    ticked=0.4,
+    last_tick_age=0.4,
 )
 
 
@@ -50,7 +50,7 @@ class FakeFace:
     log: list[dict[str, Any]] = field(default_factory=list)
     outputs: dict[str, bytes] = field(default_factory=dict)
     service: ServiceStatus = SERVICE
-    results: Results = field(default_factory=Results)
+    results: RunStats = field(default_factory=RunStats)
     wrong: str | None = None
     broken: bool = False
     reads: int = 0
@@ -58,7 +58,7 @@ class FakeFace:
     def snapshot(self) -> Snapshot:
         if self.broken:
             raise RuntimeError("a secret of the service")
-        jobs = sorted(self.jobs, key=lambda one: (one.state is State.REFUSED, one.id or one.file))
+        jobs = sorted(self.jobs, key=lambda one: (one.state is JobState.REFUSED, one.id or one.file))
         return Snapshot(NOW, self.service, tuple(jobs))
 
     def detail(self, job_id: str) -> Detail | None:
@@ -67,7 +67,7 @@ class FakeFace:
             return None
         schedule = found.job.schedule
         upcoming = tuple(timetable_of(found.job).slots(NOW, NOW + timedelta(days=3650), 10))
-        return Detail(definition_json(found.job), sentence(parse(schedule.expression)), schedule.timezone, upcoming)
+        return Detail(definition_json(found.job), describe(parse(schedule.expression)), schedule.timezone, upcoming)
 
     def upcoming(self, job_ids: Sequence[str], until: datetime, most: int) -> Mapping[str, Sequence[datetime]]:
         wanted = {one.id: one.job for one in self.jobs if one.id in job_ids and one.job and one.next}
@@ -104,9 +104,9 @@ class FakeFace:
         """Put a job in force."""
         own: dict[str, Any] = {"command": more.pop("command", f"/opt/scripts/{job_id}")}
         status = {key: more.pop(key) for key in ("going", "paused", "stale", "problems") if key in more}
-        job = Job(job_id, Cron(expression, ZONE), TaskSpec.of("execute_command", own), description, **more)
+        job = Job(job_id, Cron(expression, ZONE), TaskSpec.from_params("execute_command", own), description, **more)
         upcoming = timetable_of(job).next(NOW) if job.enabled else None
-        state = state_of(
+        state = job_state(
             enabled=job.enabled,
             going=status.get("going", ()),
             paused=status.get("paused", False),
@@ -119,12 +119,12 @@ class FakeFace:
 
     def refuse(self, file: str, problem: Problem, job_id: str | None = None) -> None:
         """Have a file refused."""
-        self.jobs.append(JobStatus(job_id, State.REFUSED, file, problems=(replace(problem, file=file),)))
+        self.jobs.append(JobStatus(job_id, JobState.REFUSED, file, problems=(replace(problem, file=file),)))
 
     def tell(self, record: Record) -> None:
         """Write a record."""
         self.log.append(record_json(record))
-        self.results.take(record)
+        self.results.observe(record)
         self.jobs = [
             replace(one, last=record) if one.id == record.job_id and _is_newer(record, one.last) else one
             for one in self.jobs
@@ -175,7 +175,7 @@ def a_day() -> FakeFace:
     _quiet_jobs(face)
     _troubled_jobs(face)
     _bad_files(face)
-    running = sum(run.waits is None for one in face.jobs for run in one.going)
+    running = sum(run.waiting_for is None for one in face.jobs for run in one.active_runs)
     face.service = replace(SERVICE, running=running)
     return face
 
@@ -204,7 +204,7 @@ def _quiet_jobs(face: FakeFace) -> None:
 
 def _troubled_jobs(face: FakeFace) -> None:
     started = NOW - timedelta(hours=2, minutes=32, seconds=9)
-    going = (Going("9e1c5a7742d0", local("22 11:00"), started, 1),)
+    going = (ActiveRun("9e1c5a7742d0", local("22 11:00"), started, 1),)
     face.add("0 */4 * * *", "backup-database", "Dump the shop's database to the second site.")
     for hour in (15, 19, 23, 3):
         face.ran("backup-database", local(f"{21 if hour > 13 else 22} {hour:02}:00"), 1500 + hour * 20)
@@ -265,7 +265,9 @@ def hostile() -> FakeFace:
 def many(count: int = 10_000) -> FakeFace:
     """A host with very many jobs, each with a record."""
     face = FakeFace()
-    template = Job("x", Cron("0 * * * *", ZONE), TaskSpec.of("execute_command", {"command": "true"}), "One of many.")
+    template = Job(
+        "x", Cron("0 * * * *", ZONE), TaskSpec.from_params("execute_command", {"command": "true"}), "One of many."
+    )
     slot = local("22 13:00")
     for number in range(count):
         job = replace(template, id=f"job-{number:05}")
@@ -274,7 +276,7 @@ def many(count: int = 10_000) -> FakeFace:
         details = (("exit_code", int(status is Status.FAILURE)),)
         ended = started + timedelta(seconds=2)
         record = Record(ended, status, job.id, f"{number:012x}", slot, started, 2.0, None, details)
-        face.jobs.append(JobStatus(job.id, State.SCHEDULED, f"{job.id}.json", job, local("22 14:00"), last=record))
+        face.jobs.append(JobStatus(job.id, JobState.SCHEDULED, f"{job.id}.json", job, local("22 14:00"), last=record))
         face.log.append(record_json(record))
-        face.results.take(record)
+        face.results.observe(record)
     return face

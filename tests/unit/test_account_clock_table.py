@@ -39,7 +39,7 @@ def with_jobs(host: Host, *jobs: Job, seconds: float = 180) -> Host:
 def told(host: Host, job_id: str, word: str) -> list[str]:
     """List the slots of the records of a job with this status, as day of the year and time."""
     if host.log is not None:
-        host.log.catch_up(5)
+        host.log.flush(5)
     found = [line for line in lines_of(host.folder / "s.log") if line["word"] == word and line.get("job_id") == job_id]
     return [datetime.fromisoformat(line["scheduled"]).strftime("%j %H:%M") for line in found]
 
@@ -131,7 +131,7 @@ def test_a_boot_two_hours_behind_runs_nothing_twice_and_waits_for_what_is_over(h
     host.start()
     host.live(600)
     assert host.service is not None
-    behind = host.service.behind()
+    behind = host.service.behind_clock()
     assert behind is not None
     assert (behind.jobs, behind.until.strftime("%H:%M")) == (1, "15:00")
     assert runs(host, "m") == before

@@ -24,11 +24,11 @@ from hypothesis import strategies as st
 
 from jobscheduler import tasks
 from jobscheduler.jobs.plan import is_past
-from jobscheduler.model import Cron, Entry, Event, Job, Level, Once, TaskSpec
-from jobscheduler.model.definition_hash import in_log
-from jobscheduler.runlog import LogFile, RunLog, read_back
+from jobscheduler.model import Cron, Event, Job, Level, LogEntry, Once, TaskSpec
+from jobscheduler.model.definition_hash import hash_in_log
+from jobscheduler.runlog import LogFile, LogWriter, recover
 from jobscheduler.scheduler import Scheduler
-from jobscheduler.scheduler.job_entry import Held
+from jobscheduler.scheduler.job_entry import JobEntry
 from jobscheduler.tasks.base import Context, Outcome, Task
 from jobscheduler.timetable.slots import Overlap
 from jobscheduler.timetable.timetable import Timetable, timetable_of
@@ -126,7 +126,7 @@ class Host:
     lived: list[tuple[str, datetime]] = field(default_factory=list)
     position: dict[str, datetime] = field(default_factory=dict)
     service: Scheduler | None = None
-    log: RunLog | None = None
+    log: LogWriter | None = None
     left: datetime | None = None
     away: list[tuple[str, datetime, datetime]] = field(default_factory=list)
     expired: set[str] = field(default_factory=set)
@@ -148,13 +148,13 @@ class Host:
         if self.service is not None:
             return
         Lasting.gate.set()
-        past = read_back(self.folder / "s.log", 100)
+        past = recover(self.folder / "s.log", 100)
         file = LogFile(self.folder / "s.log", 40_000, 100, on_beginning=lambda: setattr(self, "wants", True))
-        self.log = RunLog(file, echo=None, clock=lambda: self.wall).__enter__()
+        self.log = LogWriter(file, echo=None, clock=lambda: self.wall).__enter__()
         self.is_dead, self.wants = False, False
         service = self.service = Scheduler(
             write=self._alive(self.log.write),
-            write_mark=self._alive(self.log.mark),
+            write_mark=self._alive(self.log.checkpoint),
             announce=self._announce(self.log),
             max_workers=4,
             host="host",
@@ -164,9 +164,9 @@ class Host:
             elapsed=lambda: self.elapsed,
             cause=lambda: self.cause,
         )
-        service._wakes.start = lambda: None  # type: ignore[method-assign]
+        service._waker.start = lambda: None  # type: ignore[method-assign]
         self._tell("test.defined", version=str(self.version))
-        service.recall(past, self.wall)
+        service.restore(past, self.wall)
         self.written = self.wall if self.is_touched else BASE
         self.expired.clear()
         self._note_what_is_new()
@@ -190,15 +190,15 @@ class Host:
         self.unsure.clear()
 
     def _alive(self, write: Callable[..., object]) -> Callable[..., None]:
-        def write_if_alive(entry: Entry) -> None:
+        def write_if_alive(entry: LogEntry) -> None:
             if not self.is_dead:
                 write(entry)
 
         return write_if_alive
 
-    def _announce(self, log: RunLog) -> Callable[..., object]:
+    def _announce(self, log: LogWriter) -> Callable[..., object]:
         def announce_if_alive(events: Sequence[Event], then: Callable[[], object]) -> object:
-            return then() if self.is_dead else log.write_then(events, then)
+            return then() if self.is_dead else log.write_and_call(events, then)
 
         return announce_if_alive
 
@@ -219,19 +219,19 @@ class Host:
         """Wait until what has begun is over; write the mark that is due."""
         assert self.service is not None
         until = time.monotonic() + 20
-        entries = self.service._ledger.jobs
+        entries = self.service._registry.jobs
         while not all(self._rests(one) for one in list(entries.values())):
             assert time.monotonic() < until
             time.sleep(0)
         if self.wants:
             self.wants = False
-            self.service.mark(full=True)
+            self.service.write_checkpoint(full=True)
 
-    def _rests(self, one: Held) -> bool:
+    def _rests(self, one: JobEntry) -> bool:
         """Tell whether a job has nothing going on but runs that are at work until the gate opens."""
         if one.job.task is not LASTING or Lasting.gate.is_set():
             return one.is_idle
-        return all(run._context is not None and run.started is not None for run in one.going)
+        return all(run._context is not None and run.started_at is not None for run in one.active_runs)
 
     def shut_gate(self) -> None:
         """Let runs last from now on."""
@@ -246,7 +246,7 @@ class Host:
     def mark(self) -> None:
         """Write the checkpoint of the minute."""
         if self.service is not None:
-            self.service.mark()
+            self.service.write_checkpoint()
 
     def rewrite(self) -> None:
         """Write the files of jobs anew, while the service is down, with other words for the same schedules."""
@@ -277,8 +277,8 @@ class Host:
         self.open_gate()
         self._tell("service.stopping")
         self.service.stop(5)
-        self.service.mark(full=True)
-        self.service.mark()
+        self.service.write_checkpoint(full=True)
+        self.service.write_checkpoint()
         self._tell("service.stopped")
         self._close()
 
@@ -286,8 +286,8 @@ class Host:
         """End it without a word."""
         if self.service is None:
             return
-        entries = list(self.service._ledger.jobs.values())
-        self.waited |= {(one.job.id, one.waiting.scheduled) for one in entries if one.waiting is not None}
+        entries = list(self.service._registry.jobs.values())
+        self.waited |= {(one.job.id, one.queued_run.scheduled) for one in entries if one.queued_run is not None}
         self.is_dead = True
         Lasting.gate.set()
         self.service.stop(0)
@@ -373,18 +373,18 @@ class Host:
         """Take note of the slots that are due at this very moment, with the service there to see it."""
         for job_id, one in self.jobs.items():
             timetable = timetable_of(one, "host")
-            slot = timetable.slot_of(self.wall) if one.jitter else timetable.next(self.wall - TICK)
-            if slot is not None and timetable.start_of(slot) == self.wall:
+            slot = timetable.slot_started_by(self.wall) if one.jitter else timetable.next(self.wall - TICK)
+            if slot is not None and timetable.start_time(slot) == self.wall:
                 self.lived.append((self._name(job_id), slot))
 
     def look(self, *, is_noticed: bool = True) -> None:
         """Look at the clock, and have decided what is due."""
         if self.service is None:
             return
-        if is_noticed and self.service.look_at_clock():
+        if is_noticed and self.service.check_clock():
             for job_id in [one for one in self.expired if not is_past(self.jobs[one], self.wall)]:
                 self._put(replace(self.jobs[job_id], written=self.written))
-                self._tell("job.added", job_id=job_id, hash=in_log(self.jobs[job_id]))
+                self._tell("job.added", job_id=job_id, hash=hash_in_log(self.jobs[job_id]))
         for job_id in self.jobs:
             self.service._on_due(job_id, self.wall)
         self._rest()
@@ -407,7 +407,7 @@ class Host:
             if self.left is not None:
                 self.away.append(("later", self.left, self.wall))
             self._put(replace(LATER, written=self.wall))
-            self._tell("job.added", job_id="later", hash=in_log(LATER))
+            self._tell("job.added", job_id="later", hash=hash_in_log(LATER))
 
     def go_away(self) -> None:
         """Take it away."""
@@ -416,7 +416,7 @@ class Host:
             self.position.pop("later", None)
             self.left = self.wall
             self.service.drop("later", self.wall)
-            self._tell("job.removed", job_id="later", hash=in_log(LATER))
+            self._tell("job.removed", job_id="later", hash=hash_in_log(LATER))
 
     def edit(self) -> None:
         """Change a schedule, or change it back."""
@@ -430,7 +430,7 @@ class Host:
         self._go(self.wall)
         self._tell("test.defined", version=str(self.version))
         self._put(replace(one, written=self.wall))
-        self._tell("job.updated", job_id="edited", hash=in_log(one), changed="schedule")
+        self._tell("job.updated", job_id="edited", hash=hash_in_log(one), changed="schedule")
         self._rest()
 
 
@@ -531,7 +531,7 @@ def ends(timetable: Timetable, span: tuple[datetime, datetime]) -> set[datetime]
     found = set(timetable.slots(after, until, ENDS))
     late = max(after, until - timedelta(days=3))
     found |= set(timetable.slots(late, until, ENDS))
-    return {slot for slot in found if timetable.start_of(slot) <= until}
+    return {slot for slot in found if timetable.start_time(slot) <= until}
 
 
 def lines_in(raw: Sequence[bytes]) -> list[dict[str, str]]:

@@ -12,11 +12,19 @@ from typing import Any
 import pytest
 
 from jobscheduler import tasks
-from jobscheduler.alerts import Alerts, Defaults, Due, On, Sender, alert_of, change
+from jobscheduler.alerts import (
+    AlertDispatcher,
+    AlertKind,
+    DefaultAlerts,
+    PendingAlert,
+    Sender,
+    build_payload,
+    due_alert,
+)
 from jobscheduler.alerts import sender as sending
-from jobscheduler.alerts.damping import BURST, DAMPED_S
-from jobscheduler.alerts.sender import NAMED, OF_RECEIVER
-from jobscheduler.model import NO_TASK, Cron, Entry, Event, Job, Record, Status, TaskSpec
+from jobscheduler.alerts.damping import BURST_SIZE, MIN_ALERT_INTERVAL_S
+from jobscheduler.alerts.sender import MAX_NAMED_JOBS, MAX_PER_RECEIVER
+from jobscheduler.model import NO_TASK, Cron, Event, Job, LogEntry, Record, Status, TaskSpec
 from jobscheduler.tasks import Context, Outcome, Task, TaskFailed
 from tests.support.service import wait_until
 from tests.support.tasks import as_root
@@ -36,18 +44,18 @@ def record(job_id: str = "a", status: Status = F, **fields: Any) -> Record:
 @pytest.mark.parametrize(
     ("former", "now", "told"),
     [
-        (None, F, On.FAILURE),
+        (None, F, AlertKind.FAILURE),
         (None, S, None),
-        (S, F, On.FAILURE),
+        (S, F, AlertKind.FAILURE),
         (S, S, None),
         (F, F, None),
-        (F, S, On.RECOVERY),
+        (F, S, AlertKind.RECOVERY),
         *((former, now, None) for former in (None, S, F) for now in (K, M)),
     ],
 )
-def test_only_a_change_of_the_result_is_told(former: Status | None, now: Status, told: On | None) -> None:
+def test_only_a_change_of_the_result_is_told(former: Status | None, now: Status, told: AlertKind | None) -> None:
     """A failure is news unless the job failed before; a success is news if it did; what did not run is no result."""
-    assert change(former, now) is told
+    assert due_alert(former, now) is told
 
 
 # --- what it is told -------------------------------------------------------------------------------------
@@ -56,7 +64,7 @@ def test_only_a_change_of_the_result_is_told(former: Status | None, now: Status,
 def test_an_alert_is_told_the_record_in_variables() -> None:
     """Each of them is always there, empty if nothing is known; the record is there as the log's line of JSON too."""
     one = record(reason="exit", details=(("exit_code", 3), ("error", "no luck")), output="first\nlast")
-    alert = alert_of(On.FAILURE, one, description="Backs up.", host="db1")
+    alert = build_payload(AlertKind.FAILURE, one, description="Backs up.", host="db1")
 
     assert (alert.on, alert.record) == ("failure", one)
     assert json.loads(alert.text) == {
@@ -87,7 +95,7 @@ def test_an_alert_is_told_the_record_in_variables() -> None:
         "JOB_STARTED": "2026-11-22T01:00:01.500Z",
         "JOB_STATUS": "FAILURE",
     }
-    bare = alert_of(On.RECOVERY, Record(AT, S, "a"), description="", host="")
+    bare = build_payload(AlertKind.RECOVERY, Record(AT, S, "a"), description="", host="")
     empty = {name for name, value in bare.variables.items() if not value}
     assert bare.variables.keys() == alert.variables.keys()
     assert bare.variables.keys() - empty == {"JOB_ALERT", "JOB_CHANGES", "JOB_STATUS", "JOB_RECORD"}
@@ -97,7 +105,7 @@ def test_no_variable_but_the_output_can_begin_another_line() -> None:
     """Nor can any hold what no program can be given, or be longer than a bound: whatever a job is called or prints."""
     nasty = "x\r\nBcc: all@example.org\0\u2028\x85\udc80" + "y" * 10000
     one = record(reason=nasty, details=(("error", nasty), ("exit_code", nasty)), output=nasty)
-    alert = alert_of(On.FAILURE, one, description=nasty, host=nasty)
+    alert = build_payload(AlertKind.FAILURE, one, description=nasty, host=nasty)
 
     for name, value in alert.variables.items():
         assert "\0" not in value
@@ -110,7 +118,7 @@ def test_a_command_gets_the_record_and_marks_of_its_own() -> None:
     """The run's id is in another variable than the mark, or the alert would be taken for a part of the run."""
     from jobscheduler.tasks.command.task import ExecuteCommand
 
-    alert = alert_of(On.FAILURE, record(output="line\n\0end"), description="d", host="h")
+    alert = build_payload(AlertKind.FAILURE, record(output="line\n\0end"), description="d", host="h")
     context = Context("a", "0123456789ab", AT, alert=alert)
     fields = {"command": "env", "env": {"JOB_HOST": "mine"}}
     shown = dict(
@@ -128,7 +136,7 @@ def test_a_command_of_another_user_gets_the_same() -> None:
     from jobscheduler.tasks.command.task import ExecuteCommand
 
     text = 'it\'s "$HOME" `id` \\ ${x}\nend'
-    alert = alert_of(On.FAILURE, record(output=text), description=text, host="h")
+    alert = build_payload(AlertKind.FAILURE, record(output=text), description=text, host="h")
     fields = {"command": 'printf %s "$JOB_OUTPUT$JOB_RECORD"; id -un', "user": "nobody", "cwd": "/"}
     context = Context("a", "0123456789ab", AT, alert=alert)
 
@@ -169,28 +177,28 @@ def given(monkeypatch: pytest.MonkeyPatch) -> Given:
     return noted
 
 
-NOTE = TaskSpec.of("note", {})
+NOTE = TaskSpec.from_params("note", {})
 
 
 def note(receiver: str) -> TaskSpec:
     """A task of its own receiver."""
-    return TaskSpec.of("note", {"url": f"http://{receiver}/"})
+    return TaskSpec.from_params("note", {"url": f"http://{receiver}/"})
 
 
 def job(job_id: str = "a", **fields: Any) -> Job:
-    return Job(job_id, Cron("@daily", "UTC"), TaskSpec.of("note", {}), **fields)
+    return Job(job_id, Cron("@daily", "UTC"), TaskSpec.from_params("note", {}), **fields)
 
 
 class Room:
     """Alerts with everything around them injected."""
 
     def __init__(self, *jobs: Job, former: Mapping[str, Status] | None = None, **sender: Any) -> None:
-        self.entries: list[Entry] = []
+        self.entries: list[LogEntry] = []
         self.asked: list[datetime] = []
         self.jobs = {one.id: one for one in jobs}
         self.former = former or {}
         self.sender = Sender(self.entries.append, **sender)
-        self.alerts = Alerts(self.entries.append, self._before, Defaults(), host="h", sender=self.sender)
+        self.alerts = AlertDispatcher(self.entries.append, self._before, DefaultAlerts(), host="h", sender=self.sender)
 
     def _before(self, at: datetime) -> Mapping[str, Status]:
         self.asked.append(at)
@@ -202,7 +210,7 @@ class Room:
 
     def write(self, *records: Record) -> None:
         for one in records:
-            self.alerts.write(one)
+            self.alerts.observe(one)
 
     def ends(self, job_id: str, *statuses: Status) -> None:
         self.write(*(record(job_id, status) for status in statuses))
@@ -232,9 +240,9 @@ def test_every_entry_reaches_the_log_and_a_change_is_told_once(given: Given) -> 
     ("own", "default", "told"),
     [
         (None, None, []),
-        (None, TaskSpec.of("note", {"who": "default"}), ["default"]),
-        (TaskSpec.of("note", {"who": "own"}), TaskSpec.of("note", {"who": "default"}), ["own"]),
-        (NO_TASK, TaskSpec.of("note", {"who": "default"}), []),
+        (None, TaskSpec.from_params("note", {"who": "default"}), ["default"]),
+        (TaskSpec.from_params("note", {"who": "own"}), TaskSpec.from_params("note", {"who": "default"}), ["own"]),
+        (NO_TASK, TaskSpec.from_params("note", {"who": "default"}), []),
     ],
 )
 def test_the_services_alert_is_for_jobs_that_say_nothing(
@@ -244,7 +252,7 @@ def test_the_services_alert_is_for_jobs_that_say_nothing(
     who: list[str] = []
     monkeypatch.setattr(tasks._loaded["note"], "run", lambda self, context: who.append(self.fields["who"]))
     room = Room(job(on_failure=own, on_recovery=NO_TASK)).start()
-    room.alerts.defaults = Defaults(on_failure=default, on_recovery=default)
+    room.alerts.defaults = DefaultAlerts(on_failure=default, on_recovery=default)
     room.ends("a", F, S)
     room.stop()
 
@@ -324,7 +332,7 @@ def test_a_failing_alert_is_told_without_its_secrets(given: Given) -> None:
         )
 
     given.doing = fail
-    room = Room(job(on_failure=TaskSpec.of("note", {"password": "hunter22"}))).start()
+    room = Room(job(on_failure=TaskSpec.from_params("note", {"password": "hunter22"}))).start()
     room.ends("a", F)
     room.stop()
 
@@ -357,8 +365,8 @@ def test_a_crashing_alert_is_told_with_its_traceback_and_the_next_one_is_given(g
 # --- the threads -----------------------------------------------------------------------------------------
 
 
-def due(job_id: str = "a", on: On = On.FAILURE, task: TaskSpec = NOTE) -> Due:
-    return Due(task, alert_of(on, record(job_id), description="", host=""))
+def due(job_id: str = "a", on: AlertKind = AlertKind.FAILURE, task: TaskSpec = NOTE) -> PendingAlert:
+    return PendingAlert(task, build_payload(on, record(job_id), description="", host=""))
 
 
 class Gate:
@@ -392,14 +400,14 @@ def test_a_burst_makes_few_threads_and_no_record_waits(given: Given) -> None:
     for number in range(1000):
         room.ends(f"j{number}", F)
     took = time.monotonic() - began
-    wait_until(lambda: len(gate.inside) == OF_RECEIVER and room.alerts._records.empty())
+    wait_until(lambda: len(gate.inside) == MAX_PER_RECEIVER and room.alerts._records.empty())
 
     assert took < 1
-    assert threading.active_count() - before <= OF_RECEIVER + 1  # and the timer's
+    assert threading.active_count() - before <= MAX_PER_RECEIVER + 1  # and the timer's
     gate.open.set()
-    wait_until(lambda: len(room.events("alert.sent")) == BURST)
+    wait_until(lambda: len(room.events("alert.sent")) == BURST_SIZE)
     room.stop()
-    assert gate.most == OF_RECEIVER
+    assert gate.most == MAX_PER_RECEIVER
     (summary,) = [one.alert for one in given.contexts if one.alert and one.alert.on == "summary"]
     told = {one["job_id"] for one in room.events("alert.sent") if "job_id" in one}
     assert told | {line.split()[1] for line in summary.variables["JOB_OUTPUT"].splitlines()} == set(room.jobs)
@@ -414,7 +422,7 @@ def test_the_alerts_of_one_job_keep_their_order_and_never_overlap(given: Given) 
     for job_id in ("a", "b", "c"):
         sender.put(due(job_id))
     wait_until(lambda: len(gate.inside) == 3)
-    for on in [On.RECOVERY, On.FAILURE] * 20:
+    for on in [AlertKind.RECOVERY, AlertKind.FAILURE] * 20:
         for job_id in ("a", "b", "c"):
             sender.put(due(job_id, on))
     gate.open.set()
@@ -464,11 +472,11 @@ def test_a_line_full_of_dropped_alerts_is_logged_while_the_queue_is_still_full(g
     for number in range(4):
         sender.put(due(f"busy{number}"))
         wait_until(lambda: len(gate.inside) == number + 1)  # noqa: B023 - is called at once
-    for number in range(1 + NAMED + 1):
+    for number in range(1 + MAX_NAMED_JOBS + 1):
         sender.put(due(f"j{number}"))
     (told,) = [dict(one.values) for one in events]
-    assert (told["count"], told["reason"]) == (NAMED, "full")
-    assert told["jobs"] == ",".join(f"j{number}" for number in range(1, NAMED + 1))
+    assert (told["count"], told["reason"]) == (MAX_NAMED_JOBS, "full")
+    assert told["jobs"] == ",".join(f"j{number}" for number in range(1, MAX_NAMED_JOBS + 1))
     gate.open.set()
     sender.stop(10)
 
@@ -479,7 +487,7 @@ def test_an_alert_that_hangs_is_stopped_at_its_limit(given: Given) -> None:
     events: list[Event] = []
     sender = Sender(events.append, limit=0.1)
     sender.put(due("a"))
-    sender.put(due("a", On.RECOVERY))
+    sender.put(due("a", AlertKind.RECOVERY))
     sender.stop(10)
 
     assert [(one.name, dict(one.values)["reason"]) for one in events] == [("alert.failed", "timeout")] * 2
@@ -544,7 +552,7 @@ def test_without_threads_from_the_host_alerts_wait_for_some(given: Given, monkey
 
 def test_threads_end_when_nothing_is_left_to_tell(given: Given, monkeypatch: pytest.MonkeyPatch) -> None:
     """An alert a year needs no thread for a year."""
-    monkeypatch.setattr("jobscheduler.alerts.sender.IDLE", 0.05)
+    monkeypatch.setattr("jobscheduler.alerts.sender.IDLE_TIMEOUT_S", 0.05)
     events: list[Event] = []
     sender = Sender(events.append)
     sender.put(due("a"))
@@ -589,11 +597,11 @@ def test_a_receiver_that_hangs_delays_no_other(given: Given) -> None:
     sender = Sender(events.append)
     for number in range(50):
         sender.put(due(f"hanging{number}", task=note("drips.example.org")))
-    wait_until(lambda: len(given.told) == OF_RECEIVER)
+    wait_until(lambda: len(given.told) == MAX_PER_RECEIVER)
     sender.put(due("important", task=NOTE))
     wait_until(lambda: [one for one in events if dict(one.values)["job_id"] == "important"], 2)
 
-    assert len(given.told) == OF_RECEIVER + 1
+    assert len(given.told) == MAX_PER_RECEIVER + 1
     assert "important" not in sender.waiting()
     assert len(sender.waiting()) == 50
     sender.stop(0)
@@ -601,7 +609,7 @@ def test_a_receiver_that_hangs_delays_no_other(given: Given) -> None:
 
 def test_receivers_that_hang_do_not_take_all_workers(given: Given, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many of them: what takes long no longer counts."""
-    monkeypatch.setattr(sending, "LONG", 0.1)
+    monkeypatch.setattr(sending, "LONG_RUN_S", 0.1)
     given.doing = hang
     events: list[Event] = []
     sender = Sender(events.append)
@@ -617,9 +625,12 @@ def test_receivers_that_hang_do_not_take_all_workers(given: Given, monkeypatch: 
 def test_the_server_of_a_url_is_its_receiver() -> None:
     """Whatever path, user or query; a command is one by itself."""
     urls = ("http://u:p@h.example.org:8080/a", "http://h.example.org:8080/b?c", "https://h.example.org/")
-    receivers = [Due(TaskSpec.of("http_request", {"url": url}), due().alert).receiver for url in urls]
+    receivers = [PendingAlert(TaskSpec.from_params("http_request", {"url": url}), due().alert).receiver for url in urls]
     assert receivers == ["h.example.org:8080", "h.example.org:8080", "h.example.org"]
-    one, other = (Due(TaskSpec.of("execute_command", {"command": text}), due().alert).receiver for text in ("a", "b"))
+    one, other = (
+        PendingAlert(TaskSpec.from_params("execute_command", {"command": text}), due().alert).receiver
+        for text in ("a", "b")
+    )
     assert one != other
 
 
@@ -643,7 +654,7 @@ def test_a_flapping_job_is_told_by_time_alone(given: Given) -> None:
     room.start()
     room.ends("a", F, S, F)
     wait_until(lambda: len(given.told) == 2 and room.alerts._damper.waiting())
-    now[0] += DAMPED_S
+    now[0] += MIN_ALERT_INTERVAL_S
     room.alerts._records.put(record("other", S))
     wait_until(lambda: len(given.told) == 3)
     room.stop()
@@ -669,6 +680,6 @@ def test_the_definition_of_the_run_says_whom_to_tell(given: Given) -> None:
 def test_the_output_of_an_alert_has_lines_and_tabs_and_nothing_that_controls() -> None:
     """A carriage return begins another line for old mail relays, and an escape sequence is for a terminal."""
     one = record(output="a\r\n.\r\nMAIL FROM:<x@y>\r\n\x1b]0;t\x07\tb\x85\u2028\u202ec\0")
-    text = alert_of(On.FAILURE, one, description="", host="").variables["JOB_OUTPUT"]
+    text = build_payload(AlertKind.FAILURE, one, description="", host="").variables["JOB_OUTPUT"]
 
     assert text == "a\\r\n.\\r\nMAIL FROM:<x@y>\\r\n\\x1b]0;t\\x07\tb\\x85\\u2028\\u202ec\\x00"

@@ -8,22 +8,25 @@ from itertools import pairwise
 
 import pytest
 
-from jobscheduler.alerts import On
-from jobscheduler.alerts.damping import BURST, BURST_S, DAMPED_S, Damper, News
-from jobscheduler.alerts.payload import MOST_JOBS, MOST_LISTED, summary_of
+from jobscheduler.alerts import AlertKind
+from jobscheduler.alerts.damping import BURST_SIZE, BURST_WINDOW_S, MIN_ALERT_INTERVAL_S, Damper, ResultChange
+from jobscheduler.alerts.payload import MAX_JOB_LINES, MAX_LISTED_JOBS, build_summary
 from jobscheduler.model import Record, Status, TaskSpec
 
 AT = datetime(2026, 11, 22, 1, tzinfo=UTC)
-MAIL, HOOK = TaskSpec.of("execute_command", {"command": "mail"}), TaskSpec.of("http_request", {"url": "http://h/"})
-F, R = On.FAILURE, On.RECOVERY
+MAIL, HOOK = (
+    TaskSpec.from_params("execute_command", {"command": "mail"}),
+    TaskSpec.from_params("http_request", {"url": "http://h/"}),
+)
+F, R = AlertKind.FAILURE, AlertKind.RECOVERY
 
 
-def news(job_id: str = "a", on: On = F, task: TaskSpec = MAIL, changes: int = 1) -> News:
+def news(job_id: str = "a", on: AlertKind = F, task: TaskSpec = MAIL, changes: int = 1) -> ResultChange:
     status = Status.FAILURE if on is F else Status.SUCCESS
-    return News(task, on, Record(AT, status, job_id, reason="exit" if on is F else None), "", changes)
+    return ResultChange(task, on, Record(AT, status, job_id, reason="exit" if on is F else None), "", changes)
 
 
-def told(damper: Damper, changes: list[tuple[float, On]], until: float) -> list[tuple[float, str, int]]:
+def told(damper: Damper, changes: list[tuple[float, AlertKind]], until: float) -> list[tuple[float, str, int]]:
     """What is told of one job with these changes, and when."""
     found: list[tuple[float, str, int]] = []
 
@@ -32,9 +35,9 @@ def told(damper: Damper, changes: list[tuple[float, On]], until: float) -> list[
 
     for at, on in [*changes, (until, None)]:
         while (end := damper.next_at()) is not None and end <= at:
-            note(list(damper.due(end)), end)
+            note(list(damper.pop_due(end)), end)
         if on is not None:
-            note(list(damper.take(news(on=on), at)), at)
+            note(list(damper.add(news(on=on), at)), at)
     return found
 
 
@@ -54,7 +57,7 @@ def told(damper: Damper, changes: list[tuple[float, On]], until: float) -> list[
     ],
 )
 def test_a_job_is_told_at_once_unless_it_changes_back_and_forth(
-    changes: list[tuple[float, On]], expected: list[tuple[float, str, int]]
+    changes: list[tuple[float, AlertKind]], expected: list[tuple[float, str, int]]
 ) -> None:
     """A failure and the recovery from it go together; what comes within five minutes waits for their end."""
     assert told(Damper(), changes, 2000) == expected
@@ -66,7 +69,7 @@ def test_a_job_that_changes_each_second_is_told_once_in_five_minutes() -> None:
     found = told(Damper(), changes, 4000)
 
     assert found[:2] == [(0, "failure", 1), (1, "recovery", 1)]
-    assert all(later[0] - sooner[0] >= DAMPED_S for sooner, later in pairwise(found[1:]))
+    assert all(later[0] - sooner[0] >= MIN_ALERT_INTERVAL_S for sooner, later in pairwise(found[1:]))
     assert sum(changes for _, _, changes in found) == 1800
     assert len(found) == 8
 
@@ -74,27 +77,27 @@ def test_a_job_that_changes_each_second_is_told_once_in_five_minutes() -> None:
 def test_changes_without_a_task_are_counted_too() -> None:
     """A job that has an alert for failures only has recovered in between."""
     damper = Damper()
-    damper.take(news(), 0)
+    damper.add(news(), 0)
     for second in range(1, 10):
-        damper.note("a") if second % 2 else damper.take(news(), second)
-    ((one,),) = damper.due(DAMPED_S)
+        damper.note_sent("a") if second % 2 else damper.add(news(), second)
+    ((one,),) = damper.pop_due(MIN_ALERT_INTERVAL_S)
 
-    assert (one.on, one.changes) == (F, 8)
-    damper.note("unknown")
+    assert (one.kind, one.changes) == (F, 8)
+    damper.note_sent("unknown")
 
 
 def test_many_jobs_at_once_are_told_in_a_summary() -> None:
     """The first each for itself, the rest at the end of the minute; other tasks are not affected."""
     damper = Damper()
-    first = [damper.take(news(f"j{number}"), number / 100) for number in range(500)]
-    other = damper.take(news("other", task=HOOK), 5)
+    first = [damper.add(news(f"j{number}"), number / 100) for number in range(500)]
+    other = damper.add(news("other", task=HOOK), 5)
 
-    assert [len(one) for one in first] == [1] * BURST + [0] * (500 - BURST)
+    assert [len(one) for one in first] == [1] * BURST_SIZE + [0] * (500 - BURST_SIZE)
     assert len(other) == 1
-    assert damper.next_at() == BURST_S
-    assert damper.due(BURST_S - 1) == []
-    (summary,) = damper.due(BURST_S)
-    assert {one.job_id for one in summary} == {f"j{number}" for number in range(BURST, 500)}
+    assert damper.next_at() == BURST_WINDOW_S
+    assert damper.pop_due(BURST_WINDOW_S - 1) == []
+    (summary,) = damper.pop_due(BURST_WINDOW_S)
+    assert {one.job_id for one in summary} == {f"j{number}" for number in range(BURST_SIZE, 500)}
     assert damper.next_at() is None
 
 
@@ -102,38 +105,38 @@ def test_a_storm_that_goes_on_is_a_summary_a_minute() -> None:
     """Each minute some alerts of their own and one for the rest; no job is left out."""
     damper, batches = Damper(), []
     for second in range(300):
-        batches += damper.due(second)
+        batches += damper.pop_due(second)
         for number in range(5):
-            batches += damper.take(news(f"j{second}-{number}"), second)
-    batches += damper.all(300)
+            batches += damper.add(news(f"j{second}-{number}"), second)
+    batches += damper.pop_all(300)
 
     assert len({one.job_id for batch in batches for one in batch}) == 1500
-    assert len(batches) <= 5 * BURST + 5
+    assert len(batches) <= 5 * BURST_SIZE + 5
 
 
 def test_a_job_that_recovers_within_a_burst_is_in_the_summary_once() -> None:
     """With its latest result."""
     damper = Damper()
-    for number in range(BURST + 1):
-        damper.take(news(f"j{number}"), 0)
-    damper.take(news(f"j{BURST}", R), 1)
-    ((one,),) = damper.due(BURST_S)
+    for number in range(BURST_SIZE + 1):
+        damper.add(news(f"j{number}"), 0)
+    damper.add(news(f"j{BURST_SIZE}", R), 1)
+    ((one,),) = damper.pop_due(BURST_WINDOW_S)
 
-    assert (one.job_id, one.on, one.changes) == (f"j{BURST}", R, 2)
+    assert (one.job_id, one.kind, one.changes) == (f"j{BURST_SIZE}", R, 2)
 
 
 def test_what_is_kept_goes_away_with_time() -> None:
     """A job that was told once is not remembered for ever."""
     damper = Damper()
     for number in range(1000):
-        damper.take(news(f"j{number}", task=TaskSpec.of("x", {"n": number})), 0)
-    damper.due(10_000)
-    assert (damper._jobs, damper._minutes, damper.waiting(), damper.next_at()) == ({}, {}, [], None)
+        damper.add(news(f"j{number}", task=TaskSpec.from_params("x", {"n": number})), 0)
+    damper.pop_due(10_000)
+    assert (damper._jobs, damper._windows, damper.waiting(), damper.next_at()) == ({}, {}, [], None)
 
 
 def test_a_summary_names_its_jobs_in_lines_and_in_json() -> None:
     """Those that fail first; what does not fit is counted, and the environment stays within its bounds."""
-    few = summary_of([news("good", R), news("bad", F, changes=3)], host="db1")
+    few = build_summary([news("good", R), news("bad", F, changes=3)], host="db1")
     assert few.variables["JOB_OUTPUT"] == "FAILURE bad\nSUCCESS good"
     assert (few.variables["JOB_ALERT"], few.variables["JOB_STATUS"]) == ("summary", "FAILURE")
     assert few.variables["JOB_DESCRIPTION"] == "1 failing, 1 working again"
@@ -141,9 +144,9 @@ def test_a_summary_names_its_jobs_in_lines_and_in_json() -> None:
     assert (found["summary"], found["jobs"], found["failing"], found["recovered"]) == (True, 2, 1, 1)
     assert found["changed"][0] == {"job_id": "bad", "status": "FAILURE", "reason": "exit", "changes": 3}
 
-    many = summary_of([news("x" * 120 + str(number)) for number in range(3000)], host="db1")
+    many = build_summary([news("x" * 120 + str(number)) for number in range(3000)], host="db1")
     lines = many.variables["JOB_OUTPUT"].splitlines()
     assert lines[-1] == f"and {3000 - len(lines) + 1} more"
-    assert len(many.variables["JOB_OUTPUT"]) <= MOST_LISTED
-    assert json.loads(many.text)["left_out"] == 3000 - MOST_JOBS
+    assert len(many.variables["JOB_OUTPUT"]) <= MAX_LISTED_JOBS
+    assert json.loads(many.text)["left_out"] == 3000 - MAX_JOB_LINES
     assert len(many.text) < 120_000

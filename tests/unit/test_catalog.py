@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from jobscheduler.jobs.catalog import Catalog, Report, State
+from jobscheduler.jobs.catalog import Catalog, ItemState, StatusChange
 from jobscheduler.model import Cron, Job, Problem, TaskSpec
 
-X = Job("x", Cron("0 1 * * *", "UTC"), TaskSpec.of("t", {}))
+X = Job("x", Cron("0 1 * * *", "UTC"), TaskSpec.from_params("t", {}))
 Y = replace(X, id="y")
 BAD = (Problem("broken"),)
 WORSE = (Problem("broken otherwise"),)
@@ -26,22 +26,22 @@ class Desk:
         self.writes += 1
         if isinstance(verdict, Job):
             verdict = replace(verdict, origin=name)
-        self.catalog.see(name, None if verdict is None else (self.writes,), verdict, self.now)
+        self.catalog.observe(name, None if verdict is None else (self.writes,), verdict, self.now)
 
-    def later(self, seconds: float) -> list[tuple[str, State, State]]:
+    def later(self, seconds: float) -> list[tuple[str, ItemState, ItemState]]:
         """Let time pass, look again at what is unsettled, and return what is reported."""
         self.now += seconds
-        self.catalog.settle(self.now)
+        self.catalog.apply_settled(self.now)
         return [(one.name, one.before.state, one.after.state) for one in self.reports()]
 
-    def reports(self) -> list[Report]:
+    def reports(self) -> list[StatusChange]:
         """What is to be told now."""
-        return self.catalog.reports(self.now)
+        return self.catalog.pop_changes(self.now)
 
     @property
     def desired(self) -> dict[str, str]:
         """Each id that should be in force, with the file that it is from."""
-        return {job_id: job.origin for job_id, job in self.catalog.desired.items()}
+        return {job_id: job.source_name for job_id, job in self.catalog.desired.items()}
 
 
 def test_a_good_file_counts_at_once() -> None:
@@ -51,7 +51,7 @@ def test_a_good_file_counts_at_once() -> None:
 
     assert desk.desired == {"x": "a.json"}
     assert desk.later(0) == []
-    assert desk.catalog.settle_at() is None
+    assert desk.catalog.next_settle_at() is None
 
 
 def test_a_torn_file_keeps_its_job_and_is_reported_after_a_quiet_second() -> None:
@@ -61,9 +61,9 @@ def test_a_torn_file_keeps_its_job_and_is_reported_after_a_quiet_second() -> Non
     desk.later(5)
     desk.see("a.json", BAD)
 
-    assert desk.catalog.settle_at() == 6.0
+    assert desk.catalog.next_settle_at() == 6.0
     assert desk.later(0.99) == []
-    assert desk.later(0.01) == [("a.json", State.GOOD, State.STALE)]
+    assert desk.later(0.01) == [("a.json", ItemState.GOOD, ItemState.STALE)]
     assert desk.later(60) == []
     assert desk.desired == {"x": "a.json"}
 
@@ -75,19 +75,19 @@ def test_a_file_that_is_being_written_is_not_reported() -> None:
         desk.see("a.json", BAD)
         assert desk.later(0.9) == []
 
-    assert desk.later(0.1) == [("a.json", State.GOOD, State.REFUSED)]
+    assert desk.later(0.1) == [("a.json", ItemState.GOOD, ItemState.REFUSED)]
 
 
 def test_reading_a_fresh_file_once_more_does_not_begin_another_quiet_second() -> None:
     """What may still change without its times telling is read again; if it is as it was, it has been quiet."""
     catalog = Catalog()
-    catalog.see("a.json", (1,), X, 0.0)
-    catalog.see("a.json", (2,), BAD, 5.0, again=True)
-    assert catalog.signatures() == {"a.json": ()}
-    catalog.see("a.json", (2,), BAD, 6.0)
+    catalog.observe("a.json", (1,), X, 0.0)
+    catalog.observe("a.json", (2,), BAD, 5.0, again=True)
+    assert catalog.fingerprints() == {"a.json": ()}
+    catalog.observe("a.json", (2,), BAD, 6.0)
 
-    assert catalog.signatures() == {"a.json": (2,)}
-    assert [one.after.state for one in catalog.reports(6.0)] == [State.STALE]
+    assert catalog.fingerprints() == {"a.json": (2,)}
+    assert [one.after.state for one in catalog.pop_changes(6.0)] == [ItemState.STALE]
 
 
 def test_who_waits_for_an_id_that_goes_from_hand_to_hand_is_not_told_at_once() -> None:
@@ -99,16 +99,16 @@ def test_who_waits_for_an_id_that_goes_from_hand_to_hand_is_not_told_at_once() -
     desk.now += 60
     desk.see("a.json", Y)
 
-    assert desk.later(0) == [("b.json", State.REFUSED, State.GOOD)]
-    assert desk.later(1) == [("c.json", State.REFUSED, State.REFUSED)]
+    assert desk.later(0) == [("b.json", ItemState.REFUSED, ItemState.GOOD)]
+    assert desk.later(1) == [("c.json", ItemState.REFUSED, ItemState.REFUSED)]
 
 
 def test_a_file_that_was_bad_long_before_it_was_first_seen_has_settled() -> None:
     """At a start, files that nobody is writing are reported at once."""
     catalog = Catalog()
-    catalog.see("a.json", (1,), BAD, 100.0, age=3600.0)
+    catalog.observe("a.json", (1,), BAD, 100.0, age=3600.0)
 
-    assert [one.after.state for one in catalog.reports(100.0)] == [State.REFUSED]
+    assert [one.after.state for one in catalog.pop_changes(100.0)] == [ItemState.REFUSED]
 
 
 def test_a_mended_file_is_reported_once() -> None:
@@ -118,7 +118,7 @@ def test_a_mended_file_is_reported_once() -> None:
     desk.later(1)
     desk.see("a.json", X)
 
-    assert desk.later(0) == [("a.json", State.REFUSED, State.GOOD)]
+    assert desk.later(0) == [("a.json", ItemState.REFUSED, ItemState.GOOD)]
     assert desk.later(10) == []
 
 
@@ -130,7 +130,7 @@ def test_another_problem_is_another_report_and_the_same_one_is_not() -> None:
     desk.see("a.json", BAD)
     assert desk.later(1) == []
     desk.see("a.json", WORSE)
-    assert desk.later(1) == [("a.json", State.REFUSED, State.REFUSED)]
+    assert desk.later(1) == [("a.json", ItemState.REFUSED, ItemState.REFUSED)]
 
 
 def test_a_deletion_counts_after_a_second() -> None:
@@ -149,7 +149,7 @@ def test_a_file_that_comes_back_within_a_second_was_never_gone() -> None:
     """Editors and git remove and write; nothing happens at all."""
     desk = Desk()
     desk.see("a.json", X)
-    desk.catalog.take_touched()
+    desk.catalog.pop_changed_ids()
     desk.see("a.json", None)
     desk.later(0.5)
     desk.see("a.json", X)
@@ -165,7 +165,7 @@ def test_a_deleted_bad_file_is_mended() -> None:
     desk.later(1)
     desk.see("a.json", None)
 
-    assert desk.later(1) == [("a.json", State.REFUSED, State.GONE)]
+    assert desk.later(1) == [("a.json", ItemState.REFUSED, ItemState.GONE)]
 
 
 def test_of_two_files_with_one_id_the_first_has_it_and_the_other_waits() -> None:
@@ -180,7 +180,7 @@ def test_of_two_files_with_one_id_the_first_has_it_and_the_other_waits() -> None
     assert desk.desired == {"x": "b.json"}
 
     desk.see("b.json", None)
-    assert desk.later(1) == [("a.json", State.REFUSED, State.GOOD)]
+    assert desk.later(1) == [("a.json", ItemState.REFUSED, ItemState.GOOD)]
     assert desk.desired == {"x": "a.json"}
 
 
@@ -204,10 +204,10 @@ def test_a_definition_gives_its_former_id_free_even_when_its_new_one_is_taken() 
     desk.see("a.json", Y)
 
     assert desk.desired == {"x": "a.json", "y": "b.json"}
-    assert desk.catalog.settle_at() == 1.0
-    assert desk.later(1) == [("a.json", State.GOOD, State.REFUSED)]
+    assert desk.catalog.next_settle_at() == 1.0
+    assert desk.later(1) == [("a.json", ItemState.GOOD, ItemState.REFUSED)]
     assert desk.desired == {"y": "b.json"}
-    assert desk.catalog.settle_at() is None
+    assert desk.catalog.next_settle_at() is None
 
 
 def test_two_files_may_swap_their_ids() -> None:
@@ -237,7 +237,7 @@ def test_three_files_may_pass_their_ids_round() -> None:
 
     assert desk.later(5) == []
     assert desk.desired == {"x": "c.json", "y": "a.json", "z": "b.json"}
-    assert desk.catalog.settle_at() is None
+    assert desk.catalog.next_settle_at() is None
 
 
 def test_a_plain_new_id_takes_the_old_job_away_at_once() -> None:
@@ -266,5 +266,5 @@ def test_what_was_touched_is_named_once() -> None:
     desk.see("a.json", X)
     desk.see("b.json", Y)
 
-    assert desk.catalog.take_touched() == {"x", "y"}
-    assert desk.catalog.take_touched() == set()
+    assert desk.catalog.pop_changed_ids() == {"x", "y"}
+    assert desk.catalog.pop_changed_ids() == set()

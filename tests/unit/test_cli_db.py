@@ -123,7 +123,7 @@ def test_jobs_are_added_changed_and_removed(here: Here) -> None:
     assert lines[0].split() == ["JOB", "SCHEDULE", "UPDATED", "DESCRIPTION"]
     assert lines[1].startswith("a    * * * * * *")
     with here.table().database.reading() as connection:
-        assert len(queries.pending(connection)) == 4
+        assert len(queries.pending_reloads(connection)) == 4
 
 
 def test_problems_are_shown_as_everywhere_and_nothing_is_written(here: Here) -> None:
@@ -162,11 +162,11 @@ def test_waiting_ends_with_the_reload(here: Here) -> None:
     def mark() -> None:
         database = here.table().database
         with database.reading() as connection:
-            found = wait_until(lambda: queries.pending(connection))
+            found = wait_until(lambda: queries.pending_reloads(connection))
         with database.writing() as connection:
             from datetime import UTC, datetime
 
-            queries.mark_done(connection, found, datetime.now(UTC))
+            queries.complete_reloads(connection, found, datetime.now(UTC))
 
     here("add", path)
     marking = threading.Timer(0.5, mark)

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import pytest
 
-from jobscheduler.service.clock_monitor import REMEMBERED, HostClock, Jump, Reading
+from jobscheduler.service.clock_monitor import JUMP_MEMORY_S, ClockJump, ClockMonitor, ClockReading
 
 
 class Clocks:
     """Three clocks that the test moves."""
 
     def __init__(self) -> None:
-        self.reading = Reading(1000.0, 100.0, 100.0)
+        self.reading = ClockReading(1000.0, 100.0, 100.0)
 
-    def __call__(self) -> Reading:
+    def __call__(self) -> ClockReading:
         return self.reading
 
     def move(self, wall: float, monotonic: float, boottime: float) -> None:
         """Let so many seconds pass on each."""
         last = self.reading
-        self.reading = Reading(last.wall + wall, last.monotonic + monotonic, last.boottime + boottime)
+        self.reading = ClockReading(last.wall + wall, last.monotonic + monotonic, last.boottime + boottime)
 
 
 @pytest.mark.parametrize(
@@ -28,41 +28,41 @@ class Clocks:
         (4, 4, 4, None, "down"),
         (95, 95, 95, None, "stalled"),  # the process was held: every clock went on
         (4.5, 4, 4, None, "down"),  # drift
-        (3605, 5, 3605, Jump(slept=3600), "asleep"),
-        (3605, 5, 5, Jump(set_by=3600), "clock"),
-        (-3595, 5, 5, Jump(set_by=-3600), "clock"),
-        (10, 5, 3605, Jump(set_by=-3595, slept=3600), "asleep"),
+        (3605, 5, 3605, ClockJump(slept=3600), "asleep"),
+        (3605, 5, 5, ClockJump(set_by=3600), "clock"),
+        (-3595, 5, 5, ClockJump(set_by=-3600), "clock"),
+        (10, 5, 3605, ClockJump(set_by=-3595, slept=3600), "asleep"),
     ],
 )
 def test_what_happened_is_read_from_the_differences(
-    wall: float, monotonic: float, boottime: float, jump: Jump | None, cause: str
+    wall: float, monotonic: float, boottime: float, jump: ClockJump | None, cause: str
 ) -> None:
     """One row for each thing that can happen to a host; the cause is the same before and after the look."""
     clocks = Clocks()
-    clock = HostClock(clocks)
+    clock = ClockMonitor(clocks)
     clocks.move(wall, monotonic, boottime)
 
-    assert clock.cause() == cause
-    assert clock.look() == jump
-    assert clock.cause() == cause
-    assert clock.look() is None
+    assert clock.late_reason() == cause
+    assert clock.check() == jump
+    assert clock.late_reason() == cause
+    assert clock.check() is None
 
 
 def test_a_jump_is_the_cause_for_a_minute() -> None:
     """Slots that come late long afterwards have another one."""
     clocks = Clocks()
-    clock = HostClock(clocks)
+    clock = ClockMonitor(clocks)
     clocks.move(3605, 5, 5)
-    clock.look()
-    for _ in range(int(REMEMBERED)):
+    clock.check()
+    for _ in range(int(JUMP_MEMORY_S)):
         clocks.move(1, 1, 1)
-        clock.look()
-    assert clock.cause() == "clock"
+        clock.check()
+    assert clock.late_reason() == "clock"
     clocks.move(1, 1, 1)
 
-    assert clock.cause() == "down"
+    assert clock.late_reason() == "down"
 
 
 def test_the_host_has_these_clocks() -> None:
     """Two looks in a row see no jump."""
-    assert HostClock().look() is None
+    assert ClockMonitor().check() is None

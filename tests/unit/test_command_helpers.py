@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from jobscheduler.tasks.command import task
-from jobscheduler.tasks.command.helpers import error_of, given_up_by
-from jobscheduler.tasks.command.processes import Process, look_at
+from jobscheduler.tasks.command.helpers import failed_helper, helper_error
+from jobscheduler.tasks.command.processes import Process, read_process
 from tests.support.tasks import as_root, failure, open_to_all
 
 ENDED = Process(7, 7, 1, 7, "Z", 7, "env")
@@ -65,8 +65,8 @@ def test_a_command_that_takes_the_name_of_a_helper_too_has_run_once(tmp_path, li
 def test_a_user_with_too_many_processes_is_told_so_once(alice, monkeypatch):
     """The kernel refuses the exec after the change of user. A command could bring about all that is seen of that."""
     tries = []
-    start = task.Child.start
-    monkeypatch.setattr(task.Child, "start", lambda plan: (tries.append(1), start(plan))[1])
+    start = task.ChildProcess.start
+    monkeypatch.setattr(task.ChildProcess, "start", lambda plan: (tries.append(1), start(plan))[1])
     busy = [alice.popen(["sleep", "1000"]) for _ in range(2)]
     before = resource.getrlimit(resource.RLIMIT_NPROC)
     resource.setrlimit(resource.RLIMIT_NPROC, (1, before[1]))
@@ -118,7 +118,7 @@ def test_no_file_of_a_user_is_looked_at_when_a_run_has_ended(tmp_path, monkeypat
     """Its path may lead to a device, or to a file system that does not answer; the ends of all runs wait here."""
     program, looked = pretender(tmp_path, words, status), []
     watched = [(os, name) for name in ("open", "stat", "lstat", "access", "readlink", "scandir", "listdir")]
-    end = task.Command.end
+    end = task.RunningCommand.collect
 
     def end_watched(command, *left):
         with pytest.MonkeyPatch.context() as patched:
@@ -128,7 +128,7 @@ def test_no_file_of_a_user_is_looked_at_when_a_run_has_ended(tmp_path, monkeypat
                 patched.setattr(module, name, spy)
             return end(command, *left)
 
-    monkeypatch.setattr(task.Command, "end", end_watched)
+    monkeypatch.setattr(task.RunningCommand, "end", end_watched)
     failure([str(program)], **fields)
     assert (tmp_path / "count").read_text() == "x\n"
     assert looked, "the process itself is looked at"
@@ -147,20 +147,20 @@ def test_no_file_of_a_user_is_looked_at_when_a_run_has_ended(tmp_path, monkeypat
     ],
 )
 def test_a_helper_is_understood_however_it_spells_its_message(said, number):
-    error = error_of(ENDED, said.encode(), b"./x", "/")
+    error = helper_error(ENDED, said.encode(), b"./x", "/")
     assert isinstance(error, OSError)
     assert (error.errno, error.filename) == (number, b"./x")
 
 
 @pytest.mark.parametrize("said", ["env: cannot change directory to '/closed': Permission denied", "?? /closed ??"])
 def test_a_directory_that_cannot_be_entered_is_told_in_the_words_of_the_helper(said):
-    error = error_of(ENDED, said.encode(), b"./x", "/closed")
+    error = helper_error(ENDED, said.encode(), b"./x", "/closed")
     assert str(error) == said.removeprefix("env: ")
 
 
 def test_a_command_that_becomes_env_has_begun():
     """Its message is about another program."""
-    assert error_of(ENDED, b"env: 'other': No such file or directory", b"/bin/sh", "/") is None
+    assert helper_error(ENDED, b"env: 'other': No such file or directory", b"/bin/sh", "/") is None
 
 
 @pytest.mark.parametrize(
@@ -169,18 +169,18 @@ def test_a_command_that_becomes_env_has_begun():
 )
 def test_the_name_that_the_kernel_has_for_the_process_decides(name, program, is_helper):
     ended = Process(7, 7, 1, 7, "Z", 7, name)
-    assert given_up_by(ended, program) == (ended if is_helper else None)
+    assert failed_helper(ended, program) == (ended if is_helper else None)
 
 
 def test_a_process_whose_end_was_not_seen_has_begun():
-    assert given_up_by(None, b"x") is None
+    assert failed_helper(None, b"x") is None
 
 
 def test_a_zombie_still_has_the_name_of_the_program_that_it_became_last():
     """On which all of this rests."""
     process = subprocess.Popen(["/usr/bin/env", "/bin/sh", "-c", "exit 3"])
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-    seen = look_at(process.pid)
+    seen = read_process(process.pid)
     assert seen is not None
-    assert (seen.name, seen.ended) == ("sh", True)
+    assert (seen.name, seen.is_zombie) == ("sh", True)
     process.wait()

@@ -144,7 +144,7 @@ def test_a_job_of_an_expired_account_is_refused(alice):
     assert failed.reason == "start"
     assert str(failed) == f"the account of the user `{alice.name}` expired on 1970-01-01"
     assert complaint.path == ("user",)
-    assert complaint.host
+    assert complaint.host_dependent
     assert complaint.help == f"`chage -E -1 {alice.name}` lets it never expire"
     assert not list(ExecuteCommand.check(fields))
     execute(["true"], user=alice.name)

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobscheduler.runner import OutputRing, output_cache, tail
-from jobscheduler.tasks.command.output_buffer import LIMIT, Output, whole_end, whole_start
+from jobscheduler.runner import OutputCache, output_cache, tail
+from jobscheduler.tasks.command.output_buffer import LIMIT, HeadTailBuffer, trim_end, trim_start
 from tests.support.tasks import execute
 
 
 def kept(*chunks: bytes, limit: int = LIMIT) -> bytes:
-    output = Output(limit)
+    output = HeadTailBuffer(limit)
     for chunk in chunks:
         output.add(chunk)
     return output.kept()
@@ -56,11 +56,11 @@ def test_no_character_is_cut():
 def test_a_cut_character_is_dropped_and_a_whole_one_kept(character):
     """For every width, at both ends."""
     encoded = character.encode()
-    assert whole_end(b"a" + encoded) == b"a" + encoded
-    assert whole_start(encoded + b"a") == encoded + b"a"
+    assert trim_end(b"a" + encoded) == b"a" + encoded
+    assert trim_start(encoded + b"a") == encoded + b"a"
     for cut in range(1, len(encoded)):
-        assert whole_end(b"a" + encoded[:cut]) == b"a"
-        assert whole_start(encoded[cut:] + b"a") == b"a"
+        assert trim_end(b"a" + encoded[:cut]) == b"a"
+        assert trim_start(encoded[cut:] + b"a") == b"a"
 
 
 def test_the_tail_is_at_most_two_kibibytes_from_the_end():
@@ -76,7 +76,7 @@ def test_the_tail_shows_bytes_that_are_not_text():
 
 def test_the_ring_forgets_the_oldest():
     """When it holds more than its limit."""
-    ring = OutputRing(limit=4096)
+    ring = OutputCache(limit=4096)
     for number in range(3):
         ring.put(str(number), b"x" * 2000)
     assert [ring.get(str(number)) is None for number in range(3)] == [True, False, False]
@@ -84,7 +84,7 @@ def test_the_ring_forgets_the_oldest():
 
 def test_the_ring_keeps_the_last_attempt():
     """A later attempt's output replaces that of an earlier one, and is counted once."""
-    ring = OutputRing(limit=4096)
+    ring = OutputCache(limit=4096)
     for _ in range(10):
         ring.put("run", b"x" * 4000)
     assert ring.get("run") == b"x" * 4000
@@ -92,8 +92,8 @@ def test_the_ring_keeps_the_last_attempt():
 
 def test_a_ring_of_empty_outputs_does_not_grow_for_ever(monkeypatch):
     """A run that prints nothing takes space too."""
-    monkeypatch.setattr(output_cache, "MOST", 16)
-    ring = OutputRing()
+    monkeypatch.setattr(output_cache, "MAX_BYTES", 16)
+    ring = OutputCache()
     for number in range(100):
         ring.put(str(number), b"")
     assert [ring.get(str(number)) for number in (83, 84, 99)] == [None, b"", b""]

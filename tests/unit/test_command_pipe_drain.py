@@ -12,8 +12,8 @@ import pytest
 
 from jobscheduler.tasks.command import pipe_drain
 from jobscheduler.tasks.command.adopted import ADOPTED
-from jobscheduler.tasks.command.fd_budget import ROOM, FormerLimit
-from jobscheduler.tasks.command.pipe_drain import MOST, MOST_OF_A_JOB, LeftPipes
+from jobscheduler.tasks.command.fd_budget import EXTRA_FDS, FdLimit
+from jobscheduler.tasks.command.pipe_drain import MAX_PIPES, MAX_PIPES_OF_JOB, PipeDrain
 from tests.support.tasks import (
     Pipe,
     as_root,
@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 class Written:
     """Pipes that a test writes to, as processes in the background do."""
 
-    def __init__(self, pipes: LeftPipes) -> None:
+    def __init__(self, pipes: PipeDrain) -> None:
         self.pipes = pipes
         self.ends: list[int] = []
 
@@ -58,7 +58,7 @@ class Written:
 
 @pytest.fixture
 def written():
-    found = Written(LeftPipes())
+    found = Written(PipeDrain())
     assert found.pipes.open()
     yield found
     found.close()
@@ -69,24 +69,24 @@ def written():
 def test_beyond_a_number_the_pipes_of_a_job_are_read_by_another_process(written):
     """One for all, which has the oldest: each costs the service no descriptor any more."""
     before = descriptors()
-    written.leave("greedy", MOST_OF_A_JOB)
+    written.leave("greedy", MAX_PIPES_OF_JOB)
     full = descriptors()
     written.leave("greedy", 50)
     assert descriptors() - full - 50 == 1, "the ends of the test, and one connection"
-    assert written.pipes.held() == {"greedy": MOST_OF_A_JOB + 50}
-    assert full - before == 2 * MOST_OF_A_JOB
+    assert written.pipes.held() == {"greedy": MAX_PIPES_OF_JOB + 50}
+    assert full - before == 2 * MAX_PIPES_OF_JOB
 
 
 def test_beyond_a_number_in_all_the_oldest_pipes_are_read_by_another_process(written):
-    for number in range(MOST + 20):
+    for number in range(MAX_PIPES + 20):
         written.leave(f"job-{number}", 1)
-    assert len(written.pipes._pipes) == MOST
+    assert len(written.pipes._pipes) == MAX_PIPES
     assert "job-0" not in written.pipes._pipes.values()
     assert written.pipes.held_by("job-0") == 1
 
 
 def test_no_write_breaks_or_blocks_wherever_the_pipe_is_read(written):
-    written.leave("greedy", MOST_OF_A_JOB + 10)
+    written.leave("greedy", MAX_PIPES_OF_JOB + 10)
     for end in written.ends:
         os.set_blocking(end, False)
     for end in written.ends:
@@ -99,7 +99,7 @@ def test_no_write_breaks_or_blocks_wherever_the_pipe_is_read(written):
 
 
 def test_the_number_of_a_job_goes_down_when_its_processes_end(written):
-    written.leave("greedy", MOST_OF_A_JOB + 10)
+    written.leave("greedy", MAX_PIPES_OF_JOB + 10)
     written.leave("other", 1)
     last = written.ends.pop()
     written.close()
@@ -109,9 +109,9 @@ def test_the_number_of_a_job_goes_down_when_its_processes_end(written):
 
 def test_the_reader_ends_with_the_last_pipe_and_another_one_is_started_when_one_is_needed(written):
     for _ in range(2):
-        written.leave("greedy", MOST_OF_A_JOB + 1)
+        written.leave("greedy", MAX_PIPES_OF_JOB + 1)
         reader = written.pipes._reader_pid
-        assert reader in ADOPTED.ours
+        assert reader in ADOPTED.own_pids
         written.close()
         eventually(written.drained)
         assert not Path(f"/proc/{reader}").exists()
@@ -122,17 +122,17 @@ def test_without_a_reader_the_service_goes_on_reading_itself(written, monkeypatc
         raise BlockingIOError(11, "no process left")
 
     monkeypatch.setattr(pipe_drain, "start_reader", fail)
-    written.leave("greedy", MOST_OF_A_JOB + 10)
-    assert written.pipes.held() == {"greedy": MOST_OF_A_JOB + 10}
-    assert len(written.pipes._pipes) == MOST_OF_A_JOB + 10
+    written.leave("greedy", MAX_PIPES_OF_JOB + 10)
+    assert written.pipes.held() == {"greedy": MAX_PIPES_OF_JOB + 10}
+    assert len(written.pipes._pipes) == MAX_PIPES_OF_JOB + 10
 
 
 def test_a_reader_that_is_killed_is_replaced(written):
-    written.leave("greedy", MOST_OF_A_JOB + 1)
+    written.leave("greedy", MAX_PIPES_OF_JOB + 1)
     assert written.pipes._reader_pid > 0, "0 would be the test itself"
     os.kill(written.pipes._reader_pid, 9)
     eventually(lambda: written.pipes.discard(0.01) or not written.pipes._reader_pid)
-    assert written.pipes.held_by("greedy") == MOST_OF_A_JOB
+    assert written.pipes.held_by("greedy") == MAX_PIPES_OF_JOB
     written.leave("greedy", 1)
     assert written.pipes._reader_pid
 
@@ -142,8 +142,8 @@ def test_what_writes_when_the_service_ends_writes_on(tmp_path):
     gate, word = Pipe(tmp_path, "gate"), Pipe(tmp_path, "word")
     command = f"(read line < {gate.path}; head -c 500000 /dev/zero; echo $? > {word.path}) & true"
     program = (
-        "from jobscheduler.tasks.command.reaper import AFTERMATH; from tests.support.tasks import execute;"
-        f"execute({command!r}); AFTERMATH.hand_over()"
+        "from jobscheduler.tasks.command.reaper import REAPER; from tests.support.tasks import execute;"
+        f"execute({command!r}); REAPER.hand_over()"
     )
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
     gate.path.write_text("go\n")
@@ -153,9 +153,9 @@ def test_what_writes_when_the_service_ends_writes_on(tmp_path):
 def test_a_record_says_how_many_processes_of_a_job_are_in_the_background(tmp_path):
     gate = Pipe(tmp_path, "gate")
     keep = os.open(gate.path, os.O_RDWR)
-    last = [execute(f"(read line < {gate.path}) & true").details for _ in range(MOST_OF_A_JOB + 2)][-2:]
-    assert last == [(("exit_code", 0), ("in_background", MOST_OF_A_JOB + n)) for n in (1, 2)]
-    os.write(keep, b"go\n" * (MOST_OF_A_JOB + 2))
+    last = [execute(f"(read line < {gate.path}) & true").details for _ in range(MAX_PIPES_OF_JOB + 2)][-2:]
+    assert last == [(("exit_code", 0), ("in_background", MAX_PIPES_OF_JOB + n)) for n in (1, 2)]
+    os.write(keep, b"go\n" * (MAX_PIPES_OF_JOB + 2))
     eventually(nothing_to_look_after)
     os.close(keep)
     assert execute("true", context()).details == (("exit_code", 0),)
@@ -167,8 +167,8 @@ def test_a_record_says_how_many_processes_of_a_job_are_in_the_background(tmp_pat
 LIMITS = """
 import resource, sys, threading
 resource.setrlimit(resource.RLIMIT_NOFILE, (200, 1000))
-from jobscheduler.tasks.command.fd_budget import FORMER_LIMIT
-FORMER_LIMIT.raise_ours()
+from jobscheduler.tasks.command.fd_budget import FD_LIMIT
+FD_LIMIT.raise_ours()
 held = [open("/dev/null") for _ in range(int(sys.argv[1]))]
 from tests.support.tasks import text, in_thread
 found = []
@@ -201,8 +201,8 @@ def test_starts_that_overlap_have_the_former_limit_until_the_last_has_ended(monk
     limits = [(200, 1000)]
     monkeypatch.setattr(resource, "getrlimit", lambda _: limits[-1])
     monkeypatch.setattr(resource, "setrlimit", lambda _, pair: limits.append(pair))
-    limit = FormerLimit()
-    limit.raise_ours()
+    limit = FdLimit()
+    limit.raise_limit()
     assert limits[-1] == (1000, 1000)
     limit.lower(10)
     limit.lower(11)
@@ -210,7 +210,7 @@ def test_starts_that_overlap_have_the_former_limit_until_the_last_has_ended(monk
     assert limits[-1] == (200, 1000)
     assert limit.most() == 1000
     limit.lower(300)
-    assert limits[-1] == (300 + ROOM, 1000)
+    assert limits[-1] == (300 + EXTRA_FDS, 1000)
     limit.restore()
     limit.restore()
     assert limits[-1] == (1000, 1000)
@@ -233,10 +233,10 @@ def test_a_job_that_leaves_a_process_each_run_does_not_take_the_last_descriptor(
 
 AS_INIT = """
 import os, subprocess, sys, time
-from jobscheduler.tasks.command.reaper import AFTERMATH
+from jobscheduler.tasks.command.reaper import REAPER
 assert os.getpid() == 1
 if sys.argv[1] == "keeps":
-    AFTERMATH.keep_reaping()
+    REAPER.keep_reaping()
 subprocess.run(["setsid", "-w", "sh", "-c", "for i in 1 2 3; do (sleep 0.1 &) ; done"], check=True)
 until = time.monotonic() + float(sys.argv[2])
 while time.monotonic() < until and open(f"/proc/self/task/{os.getpid()}/children").read().split():

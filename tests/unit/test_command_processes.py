@@ -9,11 +9,11 @@ import time
 
 import pytest
 
-from jobscheduler.runner import end_leftovers
+from jobscheduler.runner import kill_leftovers
 from jobscheduler.tasks.command import tree_killer
-from jobscheduler.tasks.command.processes import look_at, marked, send, tree
-from jobscheduler.tasks.command.reaper import AFTERMATH
-from jobscheduler.tasks.command.run_markers import MARKS
+from jobscheduler.tasks.command.processes import find_tree, has_marker, read_process, send_signals
+from jobscheduler.tasks.command.reaper import REAPER
+from jobscheduler.tasks.command.run_markers import MARKERS
 from tests.support.service import threads_since
 from tests.support.tasks import (
     Pipe,
@@ -105,8 +105,8 @@ def test_what_an_earlier_attempt_left_in_the_background_is_spared(tmp_path):
         (second,) = pipe.pids()
         told.stop("timeout")
     eventually(lambda: is_gone(second))
-    assert not look_at(left).ended
-    assert end_leftovers([run_id]) == 0
+    assert not read_process(left).is_zombie
+    assert kill_leftovers([run_id]) == 0
     eventually(lambda: is_gone(left))
 
 
@@ -154,7 +154,7 @@ def test_orphans_become_children_of_the_service(tmp_path):
     """Also one that has left its session: so it is reaped, whatever the first process of the host does."""
     pipe, pid = Pipe(tmp_path), tmp_path / "pid"
     execute(f"setsid -f sh -c 'echo $$ > {pid}; read line < {pipe.path}' >/dev/null 2>&1")
-    eventually(lambda: pid.exists() and pid.read_text() and look_at(int(pid.read_text())).parent == os.getpid())
+    eventually(lambda: pid.exists() and pid.read_text() and read_process(int(pid.read_text())).parent == os.getpid())
     pipe.path.write_text("go\n")
     eventually(lambda: not children())
 
@@ -215,7 +215,7 @@ def test_what_was_printed_before_the_end_is_all_there():
 def test_one_that_never_stops_printing_does_not_keep_the_run(tmp_path):
     """The run takes what was there, and no more."""
     pid = int(execute(f"yes & echo $! > {tmp_path}/pid; sleep 0.01") and (tmp_path / "pid").read_text())
-    send(look_at(pid), signal.SIGKILL)
+    send_signals(read_process(pid), signal.SIGKILL)
     eventually(lambda: is_gone(pid) and nothing_to_look_after())
 
 
@@ -234,22 +234,22 @@ def test_the_status_of_another_child_is_not_taken_away():
     execute("sleep 0.05 >/dev/null 2>&1 &")
     for process in own:
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-    AFTERMATH.inherit(None)
-    AFTERMATH.inherit(None)
+    REAPER.take_over(None)
+    REAPER.take_over(None)
     assert [process.wait() for process in own] == [3, 3]
     eventually(lambda: not children())
 
 
 def test_a_main_process_that_was_seen_before_it_was_registered_is_not_taken_for_an_orphan():
     """Another thread may look between the start of a process and its registration, and again just before its end."""
-    with AFTERMATH.start() as register:
+    with REAPER.start() as register:
         main = subprocess.Popen(["sleep", "1000"], env={"JOB_RUN_ID": "5f3c2a9d0000"}, start_new_session=True)
-        AFTERMATH.inherit(None)
+        REAPER.take_over(None)
         register(main.pid)
     main.kill()
     os.waitid(os.P_PID, main.pid, os.WEXITED | os.WNOWAIT)
-    AFTERMATH.release(main.pid)
-    AFTERMATH.inherit(None)
+    REAPER.forget(main.pid)
+    REAPER.take_over(None)
     assert main.wait() == -signal.SIGKILL
 
 
@@ -292,7 +292,7 @@ def test_leftovers_of_a_crash_are_ended_by_their_mark(tmp_path):
     )
     del pipe
     try:
-        assert end_leftovers(["0123456789ab", "ffffffffffff"]) == 0
+        assert kill_leftovers(["0123456789ab", "ffffffffffff"]) == 0
         assert stray.wait() == -signal.SIGTERM
         assert other.poll() is None
     finally:
@@ -312,7 +312,7 @@ def test_a_look_for_leftovers_reads_a_small_part_of_large_environments():
     strangers = [subprocess.Popen(["sleep", "1000"], env=large) for _ in range(60)]
     try:
         before = bytes_read()
-        assert end_leftovers(["0123456789ab"]) == 0
+        assert kill_leftovers(["0123456789ab"]) == 0
         assert bytes_read() - before < 60 * 1_000_000 / 2
     finally:
         for process in strangers:
@@ -322,9 +322,9 @@ def test_a_look_for_leftovers_reads_a_small_part_of_large_environments():
 
 def test_the_end_of_a_run_looks_only_at_what_the_service_has_adopted(tmp_path, monkeypatch):
     """No other user of the host can make it slow, by however many processes."""
-    pipe, told, read, real = Pipe(tmp_path), context(), [], MARKS._read
-    monkeypatch.setattr(MARKS, "_known", {})
-    monkeypatch.setattr(MARKS, "_read", lambda pid, most: read.append(pid) or real(pid, most))
+    pipe, told, read, real = Pipe(tmp_path), context(), [], MARKERS._read
+    monkeypatch.setattr(MARKERS, "_known", {})
+    monkeypatch.setattr(MARKERS, "_read", lambda pid, most: read.append(pid) or real(pid, most))
     pids = []
     with in_thread(lambda: (pids.extend(pipe.pids()), told.stop("timeout"))):
         failure(f"setsid -f sh -c 'echo $$ > {pipe.path}; exec sleep 1000'; sleep 1000", told)
@@ -336,7 +336,7 @@ def test_the_end_of_a_run_looks_only_at_what_the_service_has_adopted(tmp_path, m
 def test_orphans_whose_environment_is_not_read_yet_hold_up_no_start(monkeypatch):
     """It is read beside the starts, and not under a lock that each of them needs."""
     is_reading, goes_on = threading.Event(), threading.Event()
-    monkeypatch.setattr(MARKS, "wait", lambda _: is_reading.set() or goes_on.wait())
+    monkeypatch.setattr(MARKERS, "wait", lambda _: is_reading.set() or goes_on.wait())
     execute("setsid -f sleep 1000")
     assert is_reading.wait(20)
     start = threading.Thread(target=execute, args=("true",), daemon=True)
@@ -351,8 +351,10 @@ def test_a_process_that_is_not_the_one_is_not_signalled():
     """A pid that belongs to somebody else by now has another start time."""
     process = subprocess.Popen(["sleep", "1000"])
     try:
-        seen = look_at(process.pid)
-        assert not send(type(seen)(seen.pid, seen.start - 1, seen.parent, seen.session, seen.state), signal.SIGKILL)
+        seen = read_process(process.pid)
+        assert not send_signals(
+            type(seen)(seen.pid, seen.start - 1, seen.parent, seen.session, seen.state), signal.SIGKILL
+        )
         assert process.poll() is None
     finally:
         process.kill()
@@ -366,8 +368,8 @@ def test_the_service_is_never_part_of_a_tree(monkeypatch):
         [
             sys.executable,
             "-c",
-            "import os; from jobscheduler.tasks.command.processes import marked, tree; "
-            f"print(tree(['{mark}']), marked(os.getpid(), ['{mark}']))",
+            "import os; from jobscheduler.tasks.command.processes import has_marker, find_tree; "
+            f"print(find_tree(['{mark}']), has_marker(os.getpid(), ['{mark}']))",
         ],
         env={"JOB_RUN_ID": mark},
         capture_output=True,
@@ -375,8 +377,8 @@ def test_the_service_is_never_part_of_a_tree(monkeypatch):
         check=True,
     )
     assert found.stdout.split() == ["()", "True"]
-    assert not marked(os.getpid(), [mark])
-    assert os.getpid() not in {process.pid for process in tree([mark])}
+    assert not has_marker(os.getpid(), [mark])
+    assert os.getpid() not in {process.pid for process in find_tree([mark])}
 
 
 @pytest.mark.deep

@@ -9,23 +9,23 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from jobscheduler.tasks import blind_spots
+from jobscheduler.tasks import search_issues
 from jobscheduler.tasks.command import run_markers
-from jobscheduler.tasks.command.processes import look_at
+from jobscheduler.tasks.command.processes import read_process
 from jobscheduler.tasks.command.run_markers import (
-    HANGS,
-    HEAD,
-    MOST_HUNG,
-    NO_MARKS,
-    WHOLE,
-    MarkReader,
-    Marks,
-    fits,
-    marks_of,
+    HEAD_BYTES,
+    MAX_ENVIRONMENT_BYTES,
+    MAX_HUNG,
+    NO_MARKERS,
+    READ_TIMEOUT_S,
+    MarkerReader,
+    Markers,
+    matches,
+    read_markers,
 )
 from tests.support.tasks import as_root, eventually
 
-RUN_7 = Marks(frozenset({b"7"}), frozenset({b"1"}), os.getuid())
+RUN_7 = Markers(frozenset({b"7"}), frozenset({b"1"}), os.getuid())
 
 
 @contextmanager
@@ -33,7 +33,7 @@ def sleeper(environment: Mapping[str, str]) -> Iterator[int]:
     """A process with this environment and no other."""
     with subprocess.Popen(["/bin/sleep", "1000"], env=environment) as process:
         try:
-            eventually(lambda: marks_of(process.pid) is not None)
+            eventually(lambda: read_markers(process.pid) is not None)
             yield process.pid
         finally:
             process.kill()
@@ -41,25 +41,25 @@ def sleeper(environment: Mapping[str, str]) -> Iterator[int]:
 
 def test_marks_at_the_head_of_a_long_environment_are_read() -> None:
     with sleeper({"JOB_RUN_ID": "7", "JOB_ATTEMPT": "1", **{f"V{n}": "x" * 100_000 for n in range(10)}}) as pid:
-        assert marks_of(pid, HEAD) == RUN_7
+        assert read_markers(pid, HEAD_BYTES) == RUN_7
 
 
 def test_no_more_bytes_are_read_than_asked_for() -> None:
-    with sleeper({"V": "x" * HEAD, "JOB_RUN_ID": "7", "JOB_ATTEMPT": "1"}) as pid:
-        found = marks_of(pid, HEAD)
-        assert found == NO_MARKS
-        assert found is not NO_MARKS, "it has to be known that there is more"
-        assert marks_of(pid, WHOLE) == RUN_7
+    with sleeper({"V": "x" * HEAD_BYTES, "JOB_RUN_ID": "7", "JOB_ATTEMPT": "1"}) as pid:
+        found = read_markers(pid, HEAD_BYTES)
+        assert found == NO_MARKERS
+        assert found is not NO_MARKERS, "it has to be known that there is more"
+        assert read_markers(pid, MAX_ENVIRONMENT_BYTES) == RUN_7
 
 
 def test_a_mark_that_is_cut_counts_for_nothing() -> None:
     """The rest of it might make it that of another attempt."""
-    rest = HEAD - len("JOB_RUN_ID=7\0") - len("V=\0") - len("JOB_ATTEMPT=1")
+    rest = HEAD_BYTES - len("JOB_RUN_ID=7\0") - len("V=\0") - len("JOB_ATTEMPT=1")
     with sleeper({"JOB_RUN_ID": "7", "V": "x" * rest, "JOB_ATTEMPT": "12"}) as pid:
-        found = marks_of(pid, HEAD)
+        found = read_markers(pid, HEAD_BYTES)
         assert found is not None
-        assert fits(found, {b"7"})
-        assert not fits(found, {b"7"}, 1)
+        assert matches(found, {b"7"})
+        assert not matches(found, {b"7"}, 1)
 
 
 @as_root
@@ -69,36 +69,36 @@ def test_a_mark_counts_by_the_real_user_of_its_process(mallory) -> None:
     command = ["setpriv", f"--ruid={mallory.uid}", "--euid=0", "--keep-groups", "/bin/sleep", "1000"]
     with subprocess.Popen(command, env=variables) as process:
         try:
-            eventually(lambda: (found := look_at(process.pid)) and found.name == "sleep")
-            eventually(lambda: marks_of(process.pid) is not None)
-            assert marks_of(process.pid) == RUN_7._replace(uid=mallory.uid)
+            eventually(lambda: (found := read_process(process.pid)) and found.name == "sleep")
+            eventually(lambda: read_markers(process.pid) is not None)
+            assert read_markers(process.pid) == RUN_7._replace(uid=mallory.uid)
         finally:
             process.kill()
 
 
 def test_a_mark_behind_many_variables_is_found_too() -> None:
     """A shell puts them in an order of its own."""
-    reader = MarkReader()
-    with sleeper({"V": "x" * 3 * HEAD, "JOB_RUN_ID": "7", "JOB_ATTEMPT": "1"}) as pid:
-        process = look_at(pid)
+    reader = MarkerReader()
+    with sleeper({"V": "x" * 3 * HEAD_BYTES, "JOB_RUN_ID": "7", "JOB_ATTEMPT": "1"}) as pid:
+        process = read_process(pid)
         assert process is not None
-        reader.known(process.known)
+        reader.known(process.identity)
         assert reader.wait(10)
-        assert reader.known(process.known) == RUN_7
+        assert reader.known(process.identity) == RUN_7
 
 
 def test_long_environments_take_a_small_share_of_the_time(monkeypatch) -> None:
     """Thousands of them, by any user of the host, are read at their head only."""
-    monkeypatch.setattr(run_markers, "_BURST", 0.05)
+    monkeypatch.setattr(run_markers, "_BURST_S", 0.05)
     whole = []
 
-    def read(pid: int, most: int) -> run_markers.Marks:
-        if most == WHOLE:
+    def read(pid: int, most: int) -> run_markers.Markers:
+        if most == MAX_ENVIRONMENT_BYTES:
             whole.append(pid)
             time.sleep(0.01)
-        return run_markers._CUT
+        return run_markers._TRUNCATED
 
-    reader = MarkReader(read)
+    reader = MarkerReader(read)
     for pid in range(500):
         reader.known((pid, 1))
     assert reader.wait(20)
@@ -108,87 +108,87 @@ def test_long_environments_take_a_small_share_of_the_time(monkeypatch) -> None:
 def test_each_process_is_read_once() -> None:
     """Also one without a mark."""
     read = []
-    reader = MarkReader(lambda pid, most: read.append((pid, most)) or NO_MARKS)
+    reader = MarkerReader(lambda pid, most: read.append((pid, most)) or NO_MARKERS)
     for _ in range(3):
         reader.known((1, 1))
         reader.known((2, 1))
         assert reader.wait(10)
-    assert read == [(1, HEAD), (2, HEAD)]
+    assert read == [(1, HEAD_BYTES), (2, HEAD_BYTES)]
 
 
 def test_an_environment_that_is_still_empty_is_read_again(monkeypatch) -> None:
     """A process that is just starting has none for a moment; one that has none for good is asked no more."""
-    monkeypatch.setattr(run_markers, "_STARTS_WITHIN", 0.05)
+    monkeypatch.setattr(run_markers, "_START_WINDOW_S", 0.05)
     answers = iter([None, None, RUN_7])
-    starting, empty = MarkReader(lambda _pid, _most: next(answers)), MarkReader(lambda _pid, _most: None)
+    starting, empty = MarkerReader(lambda _pid, _most: next(answers)), MarkerReader(lambda _pid, _most: None)
     eventually(lambda: starting.known((1, 1)) == RUN_7)
-    eventually(lambda: empty.known((1, 1)) is NO_MARKS)
+    eventually(lambda: empty.known((1, 1)) is NO_MARKERS)
 
 
 def test_a_read_that_hangs_is_given_up_and_the_others_go_on() -> None:
     never = threading.Event()
 
-    def read(pid: int, _most: int) -> run_markers.Marks:
+    def read(pid: int, _most: int) -> run_markers.Markers:
         if pid == 1:
             never.wait()
         return RUN_7
 
-    reader = MarkReader(read)
+    reader = MarkerReader(read)
     try:
         for pid in (1, 2, 3):
             reader.known((pid, 1))
-        assert reader.wait(HANGS + 10)
-        assert [reader.known((pid, 1)) for pid in (1, 2, 3)] == [NO_MARKS, RUN_7, RUN_7]
+        assert reader.wait(READ_TIMEOUT_S + 10)
+        assert [reader.known((pid, 1)) for pid in (1, 2, 3)] == [NO_MARKERS, RUN_7, RUN_7]
     finally:
         never.set()
 
 
 def test_reads_that_come_back_late_do_not_count_as_hung_for_good(monkeypatch) -> None:
     """A slow host would lose its marks for the life of the service."""
-    monkeypatch.setattr(run_markers, "HANGS", 0.01)
+    monkeypatch.setattr(run_markers, "READ_TIMEOUT_S", 0.01)
     slow = threading.Event()
 
-    def read(pid: int, _most: int) -> Marks:
+    def read(pid: int, _most: int) -> Markers:
         slow.wait(60)
         return RUN_7._replace(uid=pid)
 
-    reader = MarkReader(read)
-    for pid in range(2 * MOST_HUNG):
+    reader = MarkerReader(read)
+    for pid in range(2 * MAX_HUNG):
         reader.known((pid, 1))
     reader.wait(60)
     assert reader.is_blind
-    assert reader.known((500, 1)) is NO_MARKS
-    assert "not known by `JOB_RUN_ID`" in "".join(blind_spots(reader))
+    assert reader.known((500, 1)) is NO_MARKERS
+    assert "not known by `JOB_RUN_ID`" in "".join(search_issues(reader))
     slow.set()
     eventually(lambda: reader._hung == 0)
     assert not reader.is_blind
-    assert blind_spots(reader) == ()
-    for pid in (0, 2 * MOST_HUNG - 1, 500):  # one that was late, one that was not read, one that was not asked for
+    assert search_issues(reader) == ()
+    for pid in (0, 2 * MAX_HUNG - 1, 500):  # one that was late, one that was not read, one that was not asked for
         eventually(lambda pid=pid: reader.known((pid, 1)) == RUN_7._replace(uid=pid))
 
 
 def test_a_host_on_which_every_read_is_late_knows_its_marks(monkeypatch) -> None:
-    monkeypatch.setattr(run_markers, "HANGS", 0.005)
-    reader = MarkReader(lambda pid, _most: (time.sleep(0.03), RUN_7)[1])
-    for pid in range(3 * MOST_HUNG):
+    monkeypatch.setattr(run_markers, "READ_TIMEOUT_S", 0.005)
+    reader = MarkerReader(lambda pid, _most: (time.sleep(0.03), RUN_7)[1])
+    for pid in range(3 * MAX_HUNG):
         reader.known((pid, 1))
         reader.wait(10)
     eventually(lambda: reader._hung == 0)
-    assert all(reader.known((pid, 1)) == RUN_7 for pid in range(3 * MOST_HUNG))
+    assert all(reader.known((pid, 1)) == RUN_7 for pid in range(3 * MAX_HUNG))
 
 
 def test_when_too_many_reads_hang_nothing_more_is_read(monkeypatch) -> None:
     """Each holds a thread for good."""
-    monkeypatch.setattr(run_markers, "HANGS", 0.01)
+    monkeypatch.setattr(run_markers, "READ_TIMEOUT_S", 0.01)
     never = threading.Event()
-    reader = MarkReader(lambda _pid, _most: never.wait() and None)
+    reader = MarkerReader(lambda _pid, _most: never.wait() and None)
     try:
         before = threading.active_count()
-        for pid in range(10 * MOST_HUNG):
+        for pid in range(10 * MAX_HUNG):
             reader.known((pid, 1))
         assert reader.wait(30)
         reader.known((100_000, 1))
-        assert reader.known((100_000, 1)) is NO_MARKS
-        assert threading.active_count() - before <= MOST_HUNG
+        assert reader.known((100_000, 1)) is NO_MARKERS
+        assert threading.active_count() - before <= MAX_HUNG
     finally:
         never.set()

@@ -122,7 +122,7 @@ def test_a_command_is_seen_through_without_a_descriptor_to_be_told_by(monkeypatc
 )
 def test_what_does_not_heal_is_told(scarce, monkeypatch, number, word):
     """After a few seconds of trying."""
-    monkeypatch.setattr(task, "PERSIST", 0.1)
+    monkeypatch.setattr(task, "START_RETRY_S", 0.1)
     scarce(number, 1000)
     failed = failure("true")
     assert failed.reason == "start"
@@ -146,7 +146,7 @@ def test_a_stop_ends_the_trying(scarce):
 
 def test_a_service_without_descriptors_says_so_and_recovers(monkeypatch):
     """With the real limit: nothing leaks, and the next start works."""
-    monkeypatch.setattr(task, "PERSIST", 0.1)
+    monkeypatch.setattr(task, "START_RETRY_S", 0.1)
     execute("true")
     before = descriptors()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -179,7 +179,7 @@ def test_a_failed_start_leaves_nothing():
 @as_root
 def test_a_missing_helper_is_told(monkeypatch):
     """A host without setpriv: never an attempt to run as root instead."""
-    monkeypatch.setattr("jobscheduler.tasks.command.accounts.helper", lambda name: None)
+    monkeypatch.setattr("jobscheduler.tasks.command.accounts.find_helper", lambda name: None)
     failed = failure("true", user="nobody")
     assert (failed.reason, str(failed)) == ("start", "no such command: `setpriv`")
 
@@ -213,7 +213,7 @@ def test_a_program_that_is_still_being_written_is_waited_for(tmp_path):
 def test_a_busy_program_is_told_in_the_same_words_by_all(tmp_path, monkeypatch, fields):
     """Behind the programs that prepare a command it is not waited for: the command could pretend that."""
     open_to_all(tmp_path)
-    monkeypatch.setattr(task, "PERSIST", 0.1)
+    monkeypatch.setattr(task, "START_RETRY_S", 0.1)
     program = tmp_path / "program"
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)

@@ -13,7 +13,7 @@ import pytest
 from jobscheduler.tasks import Context
 from jobscheduler.tasks.command import accounts
 from jobscheduler.tasks.command.accounts import PATH, ignored_signals
-from jobscheduler.tasks.command.child import Child
+from jobscheduler.tasks.command.child import ChildProcess
 from tests.support.tasks import as_root, context, execute, failure, open_to_all, text
 
 
@@ -44,11 +44,11 @@ def test_the_shell_can_be_chosen():
 @pytest.fixture
 def another_environment():
     """What a command gets as the service has it is asked for once."""
-    accounts.kept.cache_clear()
-    accounts._made.cache_clear()
+    accounts.inherited_environment.cache_clear()
+    accounts._full_environment.cache_clear()
     yield
-    accounts.kept.cache_clear()
-    accounts._made.cache_clear()
+    accounts.inherited_environment.cache_clear()
+    accounts._full_environment.cache_clear()
 
 
 @pytest.mark.usefixtures("another_environment")
@@ -280,8 +280,8 @@ class TestAnotherUser:
     def test_the_variables_of_a_job_never_reach_a_program_that_is_still_root(self, monkeypatch):
         """`setpriv` would load LD_PRELOAD as root; the command gets it all the same, and no argument shows a value."""
         plans = []
-        start = Child.start
-        monkeypatch.setattr(Child, "start", lambda plan: (plans.append(plan), start(plan))[1])
+        start = ChildProcess.start
+        monkeypatch.setattr(ChildProcess, "start", lambda plan: (plans.append(plan), start(plan))[1])
         names = ["LD_PRELOAD", "LD_LIBRARY_PATH", "GLIBC_TUNABLES", "PATH", "it's $odd\\", "-i", "EMPTY", "a b"]
         env = {name: "" if name == "EMPTY" else f"/no such/${{HOME}} '\"\\{n}" for n, name in enumerate(names)}
         output = execute(["/usr/bin/env", "-0"], user="nobody", env=env).output  # the loader complains on a line

@@ -10,11 +10,11 @@ import time
 import pytest
 
 from jobscheduler.runner import Runner
-from jobscheduler.tasks import blind_spots
+from jobscheduler.tasks import search_issues
 from jobscheduler.tasks.command import task, tree_killer, tree_search
-from jobscheduler.tasks.command.processes import Process, everybody, marked
-from jobscheduler.tasks.command.run_markers import MARKS, NO_MARKS, MarkReader, Marks, marks_of
-from jobscheduler.tasks.command.tree_killer import HEAD_START, TreeEnd
+from jobscheduler.tasks.command.processes import Process, has_marker, iter_processes
+from jobscheduler.tasks.command.run_markers import MARKERS, NO_MARKERS, MarkerReader, Markers, read_markers
+from jobscheduler.tasks.command.tree_killer import SCAN_DELAY_S, TreeKiller
 from jobscheduler.tasks.command.tree_search import TreeSearch
 from jobscheduler.tasks.stop_signals import StopSignals
 from tests.support.tasks import (
@@ -65,11 +65,11 @@ def never():
 
 
 def searching(adopted=tuple) -> TreeSearch:
-    return TreeSearch(adopted, MarkReader())
+    return TreeSearch(adopted, MarkerReader())
 
 
-def seen_through(tree: TreeEnd):
-    return tree.see_through(time.sleep)
+def seen_through(tree: TreeKiller):
+    return tree.wait(time.sleep)
 
 
 @pytest.fixture(autouse=True)
@@ -84,18 +84,18 @@ def test_a_look_that_never_returns_delays_neither_term_nor_kill_nor_the_end(neve
     search = searching(lambda: never.wait() and ())
     search._round = lambda _: never.wait()  # not even the main process's own descendants are found
     began = time.monotonic()
-    tree = TreeEnd(main, ("7", 1), signals, search=search)
+    tree = TreeKiller(main, ("7", 1), signals, search=search)
     assert seen_through(tree) == ()
     assert main.got == [(signal.SIGTERM, True), (signal.SIGCONT, True), (signal.SIGKILL, True)]
-    assert signals.term_sent - began < HEAD_START + 1
+    assert signals.term_sent - began < SCAN_DELAY_S + 1
     assert signals.kill_sent - signals.term_sent < 0.4 + 1
 
 
 def test_a_lock_that_is_held_for_ever_delays_neither_term_nor_kill_nor_the_end():
     """Neither that of the search nor that under which marks are read."""
     main, signals, search = Spy(ends_of=signal.SIGKILL), StopSignals(), searching()
-    with search._lock, MARKS._lock:
-        seen_through(TreeEnd(main, ("7", 1), signals, search=search))
+    with search._lock, MARKERS._lock:
+        seen_through(TreeKiller(main, ("7", 1), signals, search=search))
     assert [number for number, _ in main.got] == [signal.SIGTERM, signal.SIGCONT, signal.SIGKILL]
     assert signals.term_sent is not None
     assert signals.kill_sent is not None
@@ -104,7 +104,7 @@ def test_a_lock_that_is_held_for_ever_delays_neither_term_nor_kill_nor_the_end()
 def test_the_signals_are_sent_although_nothing_waits_for_the_end():
     """The thread that would wait is got from one that may stand still."""
     main, signals = Spy(ends_of=signal.SIGKILL), StopSignals()
-    TreeEnd(main, ("7", 1), signals, search=searching()).begin()
+    TreeKiller(main, ("7", 1), signals, search=searching()).begin()
     eventually(lambda: signals.kill_sent is not None)
     assert [number for number, _ in main.got] == [signal.SIGTERM, signal.SIGCONT, signal.SIGKILL]
 
@@ -118,20 +118,20 @@ def test_the_signals_are_sent_on_a_host_without_a_thread_left(monkeypatch):
     main, signals = Spy(ends_of=signal.SIGKILL), StopSignals()
     with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", refuse)
-        seen_through(TreeEnd(main, ("7", 1), signals, search=searching()))
+        seen_through(TreeKiller(main, ("7", 1), signals, search=searching()))
     assert [number for number, _ in main.got] == [signal.SIGTERM, signal.SIGCONT, signal.SIGKILL]
 
 
 def test_a_process_that_outlives_kill_is_named():
     signals = StopSignals()
-    (left,) = seen_through(TreeEnd(Spy(is_permitted=False), ("7", 1), signals, search=searching()))
-    assert (left.pid, left.why) == (Spy.pid, "not permitted")
+    (left,) = seen_through(TreeKiller(Spy(is_permitted=False), ("7", 1), signals, search=searching()))
+    assert (left.pid, left.reason) == (Spy.pid, "not permitted")
     assert signals.survivors == (left,)
 
 
 def test_a_record_names_the_processes_that_could_not_be_ended(monkeypatch, tmp_path):
     """A setuid program that has become root, say: the kernel refuses the signals of an ordinary user."""
-    monkeypatch.setattr(task.Child, "send", lambda *_, **__: False)
+    monkeypatch.setattr(task.ChildProcess, "send", lambda *_, **__: False)
     monkeypatch.setattr(tree_killer, "send", lambda *_: False)
     pipe, told = Pipe(tmp_path), context()
     with in_thread(lambda: (pipe.pids(), told.stop("timeout"))):
@@ -146,13 +146,13 @@ def test_a_time_limit_is_kept_by_a_real_service_loop_while_looks_hang(monkeypatc
     monkeypatch.setattr(tree_killer, "descendants", lambda *_: never.wait() and [])
     log = Log()
     runner = Runner(log.record, log.emit)
-    run = runner.begin(job(own={"command": DEAF}, timeout=0.2), None)
+    run = runner.new_run(job(own={"command": DEAF}, timeout=0.2), None)
     began = time.monotonic()
     record = run.attempt()
     runner.close()
     assert record.reason == "timeout"
     assert dict(record.details)["signal"] == "SIGKILL"
-    assert time.monotonic() - began < 0.2 + HEAD_START + 0.8 + 2
+    assert time.monotonic() - began < 0.2 + SCAN_DELAY_S + 0.8 + 2
 
 
 @pytest.mark.parametrize("hangs", [False, True])
@@ -190,7 +190,7 @@ def test_a_process_of_another_user_does_not_belong_to_a_run_whose_mark_it_carrie
     variables = {"JOB_RUN_ID": told.run_id, "JOB_ATTEMPT": "1"}
     with mallory.popen(["/bin/sleep", "1000"], env=variables) as stranger:
         try:
-            eventually(lambda: marks_of(stranger.pid) not in (None, NO_MARKS))
+            eventually(lambda: read_markers(stranger.pid) not in (None, NO_MARKERS))
             with in_thread(lambda: (eventually(lambda: told.signals.has_processes), told.stop("timeout"))):
                 failed = failure("exec sleep 1000", told, user=alice.name)
             assert told.signals.survivors == ()
@@ -202,8 +202,8 @@ def test_a_process_of_another_user_does_not_belong_to_a_run_whose_mark_it_carrie
 
 @pytest.mark.parametrize(("uid", "belongs"), [(1, True), (0, True), (2, False), (None, False)])
 def test_the_mark_of_a_run_counts_on_processes_of_its_user_and_of_root(uid, belongs):
-    tree = TreeEnd(Spy(), ("7", 1), StopSignals(), search=searching(), owner=1)
-    marks = Marks(frozenset({b"7"}), frozenset({b"1"}), uid)
+    tree = TreeKiller(Spy(), ("7", 1), StopSignals(), search=searching(), owner=1)
+    marks = Markers(frozenset({b"7"}), frozenset({b"1"}), uid)
     assert tree.owns(Process(5, 5, 1, 5, "S"), marks) == belongs
 
 
@@ -211,7 +211,7 @@ def test_many_trees_share_a_look():
     """Hundreds of runs that end together would else look at the same processes hundreds of times."""
     looks = []
     search = searching(lambda: looks.append(1) or ())
-    trees = tuple(TreeEnd(Spy(), (str(number), 1), StopSignals(), search=search) for number in range(50))
+    trees = tuple(TreeKiller(Spy(), (str(number), 1), StopSignals(), search=search) for number in range(50))
     search._round(trees)
     assert all(tree.first_look.is_set() for tree in trees)
     assert looks == [1]
@@ -219,12 +219,12 @@ def test_many_trees_share_a_look():
 
 def test_a_search_that_hangs_is_replaced(monkeypatch, never):
     """By the next run that has to end."""
-    monkeypatch.setattr(tree_search, "HANGS", 0.1)
+    monkeypatch.setattr(tree_search, "ROUND_TIMEOUT_S", 0.1)
     hangs = iter([True])
     search = searching(lambda: (next(hangs, False) and never.wait() and ()) or ())
-    search.add(TreeEnd(Spy(), ("7", 1), StopSignals(), search=search))
+    search.add(TreeKiller(Spy(), ("7", 1), StopSignals(), search=search))
     eventually(lambda: search._since is not None and time.monotonic() - search._since > 0.1)
-    second = TreeEnd(Spy(ends_of=signal.SIGTERM), ("8", 1), StopSignals(), search=search)
+    second = TreeKiller(Spy(ends_of=signal.SIGTERM), ("8", 1), StopSignals(), search=search)
     assert seen_through(second) == ()
 
 
@@ -243,7 +243,7 @@ class Large:
 
     def look(self, within, _adopted=()):
         self.looks.append(within)
-        if within > tree_search.BRIEF:
+        if within > tree_search.BRIEF_SCAN_S:
             self._release.wait(60)
         else:
             time.sleep(within)
@@ -254,41 +254,41 @@ class Large:
 
 def test_a_large_tree_does_not_delay_the_end_of_others(never):
     """A user may have thousands of processes in a run; that of another user has its end in time."""
-    search = TreeSearch(tuple, MarkReader(), TreeSearch(tuple, MarkReader()))
+    search = TreeSearch(tuple, MarkerReader(), TreeSearch(tuple, MarkerReader()))
     large = Large(never)
     search.add(large)
     eventually(lambda: large.looks)
     for number in range(3):
-        small = TreeEnd(Spy(ends_of=signal.SIGTERM), (str(number), 1), StopSignals(), search=search)
+        small = TreeKiller(Spy(ends_of=signal.SIGTERM), (str(number), 1), StopSignals(), search=search)
         assert seen_through(small) == ()
     eventually(lambda: len(large.looks) == 2)
     assert not large.first_look.is_set(), "the rest of it is not found yet"
     never.set()
     eventually(large.first_look.is_set)
-    eventually(lambda: search._trees == search._large._trees == ())
+    eventually(lambda: search._trees == search._large_trees._trees == ())
 
 
 def test_the_end_of_a_large_tree_is_seen(monkeypatch):
     """By the search for large ones, also when that is what the adopted processes make of it."""
-    monkeypatch.setattr(tree_search, "BRIEF", 0.0)
-    search = TreeSearch(tuple, MarkReader(), TreeSearch(tuple, MarkReader()))
-    assert seen_through(TreeEnd(Spy(ends_of=signal.SIGTERM), ("7", 1), StopSignals(), search=search)) == ()
+    monkeypatch.setattr(tree_search, "BRIEF_SCAN_S", 0.0)
+    search = TreeSearch(tuple, MarkerReader(), TreeSearch(tuple, MarkerReader()))
+    assert seen_through(TreeKiller(Spy(ends_of=signal.SIGTERM), ("7", 1), StopSignals(), search=search)) == ()
 
 
 def test_searches_that_come_back_do_not_count_as_hung_for_good(monkeypatch, never):
     """A slow host would have no search any more, for the life of the service."""
-    monkeypatch.setattr(tree_search, "HANGS", 0.01)
+    monkeypatch.setattr(tree_search, "ROUND_TIMEOUT_S", 0.01)
     started = threading.Semaphore(0)
     search = searching(lambda: started.release() or (never.wait(60) and ()))
-    trees = [TreeEnd(Spy(), (str(number), 1), StopSignals(), search=search) for number in range(10)]
+    trees = [TreeKiller(Spy(), (str(number), 1), StopSignals(), search=search) for number in range(10)]
     for tree in trees:
         search.add(tree)
         time.sleep(0.02)
     eventually(lambda: search.add(trees[0]) and search.is_blind)
-    assert "are not ended" in "".join(blind_spots(search=search))
+    assert "are not ended" in "".join(search_issues(search=search))
     never.set()
     eventually(lambda: not search._hung)
-    assert seen_through(TreeEnd(Spy(ends_of=signal.SIGTERM), ("8", 1), StopSignals(), search=search)) == ()
+    assert seen_through(TreeKiller(Spy(ends_of=signal.SIGTERM), ("8", 1), StopSignals(), search=search)) == ()
 
 
 def test_a_search_that_fails_is_replaced(monkeypatch):
@@ -302,7 +302,7 @@ def test_a_search_that_fails_is_replaced(monkeypatch):
         return ()
 
     search = searching(adopted)
-    assert seen_through(TreeEnd(Spy(ends_of=signal.SIGTERM), ("7", 1), StopSignals(), search=search)) == ()
+    assert seen_through(TreeKiller(Spy(ends_of=signal.SIGTERM), ("7", 1), StopSignals(), search=search)) == ()
 
 
 def test_a_pid_that_was_given_away_is_not_part_of_the_tree(monkeypatch):
@@ -311,10 +311,10 @@ def test_a_pid_that_was_given_away_is_not_part_of_the_tree(monkeypatch):
     stranger = Process(main.pid, 5, 1, main.pid, "S")
     monkeypatch.setattr(tree_killer, "descendants", lambda roots, _: [stranger] if dict(roots) else [])
     monkeypatch.setattr(tree_killer, "send", lambda process, *_: told.append(process))
-    tree = TreeEnd(main, ("7", 1), StopSignals(), search=searching())
-    tree.let_go()
+    tree = TreeKiller(main, ("7", 1), StopSignals(), search=searching())
+    tree.abandon()
     assert not tree.owns(stranger, None)
-    tree.look(1.0)
+    tree.scan(1.0)
     tree._terminate()
     assert told == []
 
@@ -354,7 +354,7 @@ def hop(tmp_path) -> str:
 
 def hopping(run_id: str) -> set[int]:
     """Find the processes of a run that are alive."""
-    return {process.pid for process in everybody() if not process.ended and marked(process.pid, [run_id])}
+    return {process.pid for process in iter_processes() if not process.is_zombie and has_marker(process.pid, [run_id])}
 
 
 @pytest.mark.parametrize("pause", [300_000, 50_000])
@@ -389,11 +389,11 @@ def test_a_tree_has_ended_only_when_two_rounds_in_a_row_found_nothing(monkeypatc
     main = Spy(ends_of=signal.SIGTERM)
     member = Process(main.pid - 1, 5, 1, main.pid - 1, "S")
     monkeypatch.setattr(tree_killer, "descendants", lambda *_: [])
-    tree = TreeEnd(main, ("7", 1), StopSignals(), search=searching())
+    tree = TreeKiller(main, ("7", 1), StopSignals(), search=searching())
     tree._terminate()
-    tree.look(1.0, [member])  # dead by now
+    tree.scan(1.0, [member])  # dead by now
     assert not tree.settle(has_ended=True)
-    tree.look(1.0, [member])  # not reaped yet
+    tree.scan(1.0, [member])  # not reaped yet
     assert not tree.settle(has_ended=True)
     assert not tree.settle(has_ended=False)
     assert not tree.settle(has_ended=True)
@@ -403,7 +403,7 @@ def test_a_tree_has_ended_only_when_two_rounds_in_a_row_found_nothing(monkeypatc
 def test_the_adopted_are_listed_again_after_their_marks_are_read():
     """A process that was forked while the marks of its parent were read stands in the second list only."""
     lists = iter([[Process(1, 1, 1, 1, "S")], [Process(2, 2, 1, 2, "S")]])
-    search = TreeSearch(lambda: next(lists, [Process(2, 2, 1, 2, "S")]), MarkReader(lambda *_: NO_MARKS))
+    search = TreeSearch(lambda: next(lists, [Process(2, 2, 1, 2, "S")]), MarkerReader(lambda *_: NO_MARKERS))
     adopted, is_whole = search._list_adopted()
     assert [process.pid for process in adopted] == [1, 2]
     assert is_whole

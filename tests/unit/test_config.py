@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from jobscheduler.config import OPTIONS, BadSetting, Settings, default_of, settings_from
+from jobscheduler.config import OPTIONS, BadSetting, Settings, default_text, load_settings
 
 
 def test_without_anything_the_defaults_hold() -> None:
     """The ones of SPEC section 5."""
-    assert settings_from({}, {}) == Settings(
+    assert load_settings({}, {}) == Settings(
         jobs_dir=Path("/etc/scheduler/jobs.d"),
         log_file=Path("/var/log/scheduler/scheduler.log"),
         log_format="text",
@@ -32,7 +32,7 @@ def test_a_flag_wins_over_its_variable_and_that_over_the_default() -> None:
     """An empty variable counts as unset."""
     environ = {"JOBSCHEDULER_MAX_WORKERS": "5", "JOBSCHEDULER_LOG_BACKUPS": "3", "JOBSCHEDULER_TIMEZONE": ""}
 
-    made = settings_from({"max_workers": "8", "log_backups": None}, environ)
+    made = load_settings({"max_workers": "8", "log_backups": None}, environ)
 
     assert (made.max_workers, made.log_backups, made.timezone) == (8, 3, None)
 
@@ -55,7 +55,7 @@ def test_a_flag_wins_over_its_variable_and_that_over_the_default() -> None:
 )
 def test_values_are_read_as_people_write_them(name: str, text: str, value: object) -> None:
     """Sizes with units, durations as in job files or as plain seconds."""
-    assert getattr(settings_from({name: text}, {}), name) == value
+    assert getattr(load_settings({name: text}, {}), name) == value
 
 
 @pytest.mark.parametrize(
@@ -83,10 +83,10 @@ def test_what_cannot_be_read_is_refused_by_name(name: str, text: str) -> None:
     """The message names the flag or the variable, whichever was used."""
     (option,) = [one for one in OPTIONS if one.name == name]
     with pytest.raises(BadSetting, match=f"^{option.flag}: "):
-        settings_from({name: text}, {})
+        load_settings({name: text}, {})
     if text:
         with pytest.raises(BadSetting, match=f"^{option.variable}: "):
-            settings_from({}, {option.variable: text})
+            load_settings({}, {option.variable: text})
 
 
 def test_every_setting_is_an_option_whose_default_can_be_written() -> None:
@@ -94,4 +94,4 @@ def test_every_setting_is_an_option_whose_default_can_be_written() -> None:
     assert [option.name for option in OPTIONS] == [one for one in Settings.__dataclass_fields__ if one != "named"]
     for option in OPTIONS:
         if getattr(Settings(), option.name) is not None:
-            assert option.read(default_of(option)) == getattr(Settings(), option.name)
+            assert option.parse(default_text(option)) == getattr(Settings(), option.name)

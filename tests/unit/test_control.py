@@ -22,13 +22,13 @@ from typing import Any, cast
 import pytest
 
 from jobscheduler.control import server
-from jobscheduler.control.admission import Limits, Place, Room
-from jobscheduler.control.client import Refusal, Unreachable, ask
-from jobscheduler.control.large_answers import MOST_OF_USER
-from jobscheduler.control.routes import application
-from jobscheduler.control.server import CannotListen, Control
+from jobscheduler.control.admission import Admission, ConnectionQueue, Limits
+from jobscheduler.control.client import ApiError, ServiceUnreachable, request
+from jobscheduler.control.large_answers import MAX_WAITING_OF_USER
+from jobscheduler.control.routes import build_app
+from jobscheduler.control.server import ControlServer, ListenError
 from jobscheduler.model import Problem
-from jobscheduler.status.snapshot import Impossible, Unknown
+from jobscheduler.status.snapshot import Conflict, NotFound
 from tests.support.service import wait_until
 from tests.support.throwaway_users import ThrowawayUser
 
@@ -48,11 +48,11 @@ class Desk:
     def job(self, job_id: str) -> Mapping[str, Any]:
         if job_id == "broken":
             raise ZeroDivisionError("injected")
-        raise Unknown(Problem(f"there is no job `{job_id}`", help="did you mean `x`?"))
+        raise NotFound(Problem(f"there is no job `{job_id}`", help="did you mean `x`?"))
 
     def run(self, job_id: str, by: str, within: tuple[str, ...] = ()) -> Mapping[str, Any]:
         self.asked.append(("run", job_id, by))
-        raise Impossible(Problem("the service is stopping"))
+        raise Conflict(Problem("the service is stopping"))
 
     def pause(self, job_id: str, by: str) -> Mapping[str, Any]:
         self.asked.append(("pause", job_id, by))
@@ -82,7 +82,7 @@ def faults() -> list[str]:
 def path(tmp_path: Path, desk: Desk, faults: list[str]) -> Iterator[Path]:
     """A socket that is listened on."""
     made = tmp_path / "control.sock"
-    with Control(made, application(desk, faults.append)):
+    with ControlServer(made, build_app(desk, faults.append)):
         yield made
 
 
@@ -110,12 +110,16 @@ def test_only_owner_and_group_may_ask(path: Path) -> None:
 
 def test_each_question_has_its_path(path: Path, desk: Desk) -> None:
     """Ids may hold what would mean something in a path."""
-    assert ask(path, "GET", "/v1/status") == {"pid": os.getpid()}
-    assert len(ask(path, "GET", "/v1/jobs")["jobs"]) == 1000
-    assert ask(path, "GET", "/v1/runs/abc?wait=1e9") == {"run_id": "abc", "wait": 30.0}
-    assert ask(path, "GET", "/v1/runs/abc?wait=-1")["wait"] == ask(path, "GET", "/v1/runs/abc?wait=nan")["wait"] == 0
-    assert ask(path, "POST", "/v1/jobs/a.b%2Fc/pause") == {"changed": True}
-    assert ask(path, "POST", "/v1/jobs/x/resume") == {"changed": True}
+    assert request(path, "GET", "/v1/status") == {"pid": os.getpid()}
+    assert len(request(path, "GET", "/v1/jobs")["jobs"]) == 1000
+    assert request(path, "GET", "/v1/runs/abc?wait=1e9") == {"run_id": "abc", "wait": 30.0}
+    assert (
+        request(path, "GET", "/v1/runs/abc?wait=-1")["wait"]
+        == request(path, "GET", "/v1/runs/abc?wait=nan")["wait"]
+        == 0
+    )
+    assert request(path, "POST", "/v1/jobs/a.b%2Fc/pause") == {"changed": True}
+    assert request(path, "POST", "/v1/jobs/x/resume") == {"changed": True}
     assert desk.asked == [("pause", "a.b/c", str(os.getuid())), ("resume", "x", str(os.getuid()))]
 
 
@@ -137,8 +141,8 @@ def test_each_question_has_its_path(path: Path, desk: Desk) -> None:
 )
 def test_a_no_says_why(path: Path, faults: list[str], method: str, target: str, status: int, message: str) -> None:
     """As JSON with a message and, where there is one, the way out; a fault of ours is told to the log."""
-    with pytest.raises(Refusal) as no:
-        ask(path, method, target)
+    with pytest.raises(ApiError) as no:
+        request(path, method, target)
     assert (no.value.status, no.value.problem.message) == (status, message)
     assert faults == (["/v1/jobs/broken: ZeroDivisionError: injected"] if status == 500 else [])
 
@@ -150,7 +154,7 @@ def test_random_bytes_cost_nothing_but_their_own_connection(path: Path, capfd: p
         start = random.choice([b"", b"GET /v1/status HTTP/1.1\r\n", b"POST ", b"GET / HTTP/9.9\r\n\r\n", b"\r\n" * 5])
         answer = raw(path, start + random.randbytes(random.choice([0, 1, 10, 1000, 100_000])))
         assert not answer or json.loads(answer.partition(b"\r\n\r\n")[2] or answer)
-    assert ask(path, "GET", "/v1/status")
+    assert request(path, "GET", "/v1/status")
     assert capfd.readouterr() == ("", "")
 
 
@@ -158,7 +162,7 @@ def test_two_hundred_clients_at_once_are_all_answered(path: Path) -> None:
     """Half of them ask for something large."""
     with ThreadPoolExecutor(200) as pool:
         targets = ["/v1/status", "/v1/jobs"] * 100
-        answers = list(pool.map(lambda target: ask(path, "GET", target), targets))
+        answers = list(pool.map(lambda target: request(path, "GET", target), targets))
     assert sum("pid" in one for one in answers) == 100
     assert sum(len(one.get("jobs", ())) for one in answers) == 100_000
 
@@ -171,7 +175,7 @@ def test_clients_that_hang_do_not_keep_others_waiting(path: Path, monkeypatch: p
     for number, client in enumerate(clients):
         client.connect(str(path))
         client.sendall(b"GET /v1/jobs HTTP/1.0\r\n\r\n" if number % 2 else b"GET /v1/jo")
-    assert ask(path, "GET", "/v1/status")
+    assert request(path, "GET", "/v1/status")
     wait_until(lambda: threading.active_count() <= before + 1, why="their threads have ended")
     for client in clients:
         client.close()
@@ -179,12 +183,12 @@ def test_clients_that_hang_do_not_keep_others_waiting(path: Path, monkeypatch: p
 
 def test_a_client_that_drips_is_cut_off_in_the_end(tmp_path: Path, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """However busy it keeps the connection."""
-    monkeypatch.setattr(server, "LONGEST", 0.0)
-    with Control(tmp_path / "s", application(desk, print)) as control, socket.socket(socket.AF_UNIX) as client:
+    monkeypatch.setattr(server, "MAX_CONNECTION_S", 0.0)
+    with ControlServer(tmp_path / "s", build_app(desk, print)) as control, socket.socket(socket.AF_UNIX) as client:
         client.connect(str(tmp_path / "s"))
         client.sendall(b"G")
         wait_until(lambda: control._server is not None and control._server._open)
-        control.tend(1e12)
+        control.maintain(1e12)
         assert client.recv(10) == b""
 
 
@@ -192,10 +196,10 @@ def test_more_clients_than_there_is_room_for_are_closed(
     tmp_path: Path, desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Threads are bounded; who has a place keeps it."""
-    monkeypatch.setattr(server, "MOST", 2)
-    monkeypatch.setattr(server, "QUEUED", 0.05)
+    monkeypatch.setattr(server, "MAX_CONNECTIONS", 2)
+    monkeypatch.setattr(server, "LISTEN_BACKLOG", 0.05)
     path = tmp_path / "s"
-    with Control(path, application(desk, print)) as control:
+    with ControlServer(path, build_app(desk, print)) as control:
         first = [socket.socket(socket.AF_UNIX) for _ in range(2)]
         for one in first:
             one.connect(str(path))
@@ -203,15 +207,15 @@ def test_more_clients_than_there_is_room_for_are_closed(
         third = socket.socket(socket.AF_UNIX)
         third.connect(str(path))
         assert control._server is not None
-        wait_until(control._server._room.waiting)
-        control.tend(time.monotonic() + 1)
+        wait_until(control._server._queue.waiting)
+        control.maintain(time.monotonic() + 1)
         assert third.recv(1) == b""
         third.close()
         assert not any(one.recv(1, socket.MSG_DONTWAIT) for one in first if readable(one))
         for one in first:
             one.close()
         wait_until(lambda: control._server is not None and not control._server._open)
-        assert ask(path, "GET", "/v1/status")
+        assert request(path, "GET", "/v1/status")
 
 
 def readable(client: socket.socket) -> bool:
@@ -221,8 +225,8 @@ def readable(client: socket.socket) -> bool:
 
 def test_a_burst_of_clients_waits_for_its_turn(tmp_path: Path, desk: Desk) -> None:
     """More of one user at once than are answered at once, and than a queue usually has: all are answered."""
-    with Control(tmp_path / "s", application(desk, print)), ThreadPoolExecutor(300) as pool:
-        assert len(list(pool.map(lambda _: ask(tmp_path / "s", "GET", "/v1/status"), range(300)))) == 300
+    with ControlServer(tmp_path / "s", build_app(desk, print)), ThreadPoolExecutor(300) as pool:
+        assert len(list(pool.map(lambda _: request(tmp_path / "s", "GET", "/v1/status"), range(300)))) == 300
 
 
 @pytest.mark.parametrize("room", [(1, 1), (8, 4)])
@@ -230,10 +234,10 @@ def test_the_places_of_a_burst_are_given_back(
     tmp_path: Path, desk: Desk, monkeypatch: pytest.MonkeyPatch, room: tuple[int, int]
 ) -> None:
     """However few there are, one after the other."""
-    monkeypatch.setattr(server, "MOST", room[0])
+    monkeypatch.setattr(server, "MAX_CONNECTIONS", room[0])
     monkeypatch.setattr(server, "MOST_OF_USER", room[1])
-    with Control(tmp_path / "s", application(desk, print)) as control, ThreadPoolExecutor(100) as pool:
-        assert len(list(pool.map(lambda _: ask(tmp_path / "s", "GET", "/v1/status"), range(100)))) == 100
+    with ControlServer(tmp_path / "s", build_app(desk, print)) as control, ThreadPoolExecutor(100) as pool:
+        assert len(list(pool.map(lambda _: request(tmp_path / "s", "GET", "/v1/status"), range(100)))) == 100
         wait_until(lambda: control._server is not None and not control._server._open)
 
 
@@ -264,7 +268,7 @@ def test_large_heads_on_many_connections_cost_no_memory(path: Path) -> None:
         client.close()
 
     assert grown < 30 * 1024
-    assert ask(path, "GET", "/v1/status")
+    assert request(path, "GET", "/v1/status")
 
 
 def flood(client: socket.socket) -> None:
@@ -295,13 +299,13 @@ def test_one_user_cannot_take_the_places_of_another(mallory: ThrowawayUser, desk
     with TemporaryDirectory() as directory:
         path = Path(directory) / "s"
         path.parent.chmod(0o755)
-        with Control(path, application(desk, print)) as control:
+        with ControlServer(path, build_app(desk, print)) as control:
             path.chmod(0o666)
             held = mallory.popen(["/usr/bin/python3", "-c", HOLD, str(path), "350"], stdout=subprocess.PIPE)
             assert held.stdout is not None
             held.stdout.readline()
             began = time.monotonic()
-            assert ask(path, "GET", "/v1/status")
+            assert request(path, "GET", "/v1/status")
             assert time.monotonic() - began < 2
             assert control._server is not None
             connections = control._server._open
@@ -313,27 +317,29 @@ def test_one_user_cannot_take_the_places_of_another(mallory: ThrowawayUser, desk
 
 def test_places_are_given_by_user_and_in_turn() -> None:
     """Those who wait come in when there is room, the users one after the other; beyond the bounds there is none."""
-    room: Room[str] = Room(Limits(open=3, open_of_user=2, waiting=3, waiting_of_user=2))
-    places = [room.enter(*one, now=1.0) for one in (("a1", 1), ("a2", 1), ("a3", 1), ("a4", 1), ("a5", 1), ("b1", 2))]
+    room: ConnectionQueue[str] = ConnectionQueue(
+        Limits(max_open=3, max_open_of_user=2, max_waiting=3, max_waiting_of_user=2)
+    )
+    places = [room.admit(*one, now=1.0) for one in (("a1", 1), ("a2", 1), ("a3", 1), ("a4", 1), ("a5", 1), ("b1", 2))]
 
-    assert places == [*[Place.OPEN] * 2, *[Place.WAITING] * 2, Place.NONE, Place.OPEN]
-    assert room.enter("b2", 2, now=2.0) is Place.WAITING
-    assert room.enter("c1", 3, now=2.0) is Place.NONE
-    assert room.leave("b1") == "b2"
-    assert room.leave("a1") == "a3"
-    assert room.leave("a5") is None
+    assert places == [*[Admission.ADMITTED] * 2, *[Admission.QUEUED] * 2, Admission.REFUSED, Admission.ADMITTED]
+    assert room.admit("b2", 2, now=2.0) is Admission.QUEUED
+    assert room.admit("c1", 3, now=2.0) is Admission.REFUSED
+    assert room.release("b1") == "b2"
+    assert room.release("a1") == "a3"
+    assert room.release("a5") is None
     assert (room.expired(before=1.5), room.expired(before=9.0)) == (["a4"], [])
 
 
 def test_large_answers_of_one_user_come_one_after_the_other() -> None:
     """So that clients that read nothing do not fill the memory with answers; other users do not wait for them."""
-    app = application(Desk(), print)
+    app = build_app(Desk(), print)
 
     def jobs(user: int) -> Iterable[bytes]:
         environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/v1/jobs", "control.uid": user}
         return app(environ, lambda *_: None)
 
-    held = [jobs(1) for _ in range(MOST_OF_USER)]
+    held = [jobs(1) for _ in range(MAX_WAITING_OF_USER)]
     assert all(len(b"".join(one)) > 300_000 for one in (jobs(2), jobs(3)))
     with ThreadPoolExecutor(1) as pool:
         third = pool.submit(jobs, 1)
@@ -348,11 +354,11 @@ def test_a_client_that_does_not_read_gives_its_turn_back(
 ) -> None:
     """When the server has lost patience, of which it says nothing."""
     monkeypatch.setattr(server._Handler, "timeout", 0.5)
-    clients = [socket.socket(socket.AF_UNIX) for _ in range(MOST_OF_USER)]
+    clients = [socket.socket(socket.AF_UNIX) for _ in range(MAX_WAITING_OF_USER)]
     for client in clients:
         client.connect(str(path))
         client.sendall(b"GET /v1/jobs HTTP/1.0\r\n\r\n")
-    assert len(ask(path, "GET", "/v1/jobs")["jobs"]) == 1000
+    assert len(request(path, "GET", "/v1/jobs")["jobs"]) == 1000
     for client in clients:
         client.close()
     assert capfd.readouterr() == ("", "")
@@ -362,41 +368,41 @@ def test_a_socket_that_somebody_removed_is_made_again(tmp_path: Path, desk: Desk
     """Somebody cleans up too well; the service does not have to be restarted."""
     path = tmp_path / "run" / "s"
     path.parent.mkdir()
-    with Control(path, application(desk, print)) as control:
+    with ControlServer(path, build_app(desk, print)) as control:
         path.unlink()
-        control.tend(0.0)
-        assert ask(path, "GET", "/v1/status")
+        control.maintain(0.0)
+        assert request(path, "GET", "/v1/status")
         path.unlink()
         path.parent.rmdir()
-        control.tend(0.0)
+        control.maintain(0.0)
         path.parent.mkdir()
-        control.tend(0.0)
-        assert ask(path, "GET", "/v1/status")
+        control.maintain(0.0)
+        assert request(path, "GET", "/v1/status")
     assert not path.exists()
 
 
 def test_a_stale_socket_is_replaced_and_a_live_one_is_not(path: Path, desk: Desk) -> None:
     """Stale is what a crash left behind: nobody listens."""
-    with pytest.raises(CannotListen) as cannot, Control(path, application(desk, print)):
+    with pytest.raises(ListenError) as cannot, ControlServer(path, build_app(desk, print)):
         pass
     assert "is in use by another service" in str(cannot.value)
-    assert ask(path, "GET", "/v1/status")
+    assert request(path, "GET", "/v1/status")
 
     stale = path.with_name("stale")
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(stale))
         left.listen()
-    with Control(stale, application(desk, print)):
-        assert ask(stale, "GET", "/v1/status")
+    with ControlServer(stale, build_app(desk, print)):
+        assert request(stale, "GET", "/v1/status")
     assert not stale.exists()
 
 
 def test_the_end_of_one_service_does_not_take_the_socket_of_the_next(tmp_path: Path, desk: Desk) -> None:
     """What stands under the name by then is not its own."""
     path = tmp_path / "s"
-    with Control(path, application(desk, print)):
+    with ControlServer(path, build_app(desk, print)):
         path.unlink()
-        with Control(path, application(desk, print)):
+        with ControlServer(path, build_app(desk, print)):
             pass
         path.touch()
     assert path.exists()
@@ -418,7 +424,7 @@ def test_a_socket_that_cannot_be_made_says_why(
     path = tmp_path / "run" / "control.sock"
     path.parent.mkdir()
     prepare(path)
-    with pytest.raises(CannotListen) as cannot, Control(path, application(desk, print)):
+    with pytest.raises(ListenError) as cannot, ControlServer(path, build_app(desk, print)):
         pass
     assert message in cannot.value.problem.message
     assert help_ in (cannot.value.problem.help or "")
@@ -428,20 +434,20 @@ def test_a_socket_that_cannot_be_made_says_why(
 def test_a_path_that_is_too_long_for_a_socket_says_so(tmp_path: Path, desk: Desk) -> None:
     """The kernel's limit, which few know."""
     with (
-        pytest.raises(CannotListen, match="at most 107 bytes"),
-        Control(tmp_path / ("x" * 120), application(desk, print)),
+        pytest.raises(ListenError, match="at most 107 bytes"),
+        ControlServer(tmp_path / ("x" * 120), build_app(desk, print)),
     ):
         pass
 
 
 def test_a_service_that_is_not_there_is_told_with_the_way_out(tmp_path: Path) -> None:
     """No socket, nobody behind it, no answer in time."""
-    with pytest.raises(Unreachable, match="there is no socket"):
-        ask(tmp_path / "none", "GET", "/v1/status")
+    with pytest.raises(ServiceUnreachable, match="there is no socket"):
+        request(tmp_path / "none", "GET", "/v1/status")
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(tmp_path / "left"))
-    with pytest.raises(Unreachable, match="nobody listens") as gone:
-        ask(tmp_path / "left", "GET", "/v1/status")
+    with pytest.raises(ServiceUnreachable, match="nobody listens") as gone:
+        request(tmp_path / "left", "GET", "/v1/status")
     assert "systemctl status jobscheduler" in (gone.value.problem.help or "")
 
 
@@ -460,8 +466,8 @@ def test_an_answer_that_is_none_is_not_believed(tmp_path: Path) -> None:
 
         thread = threading.Thread(target=answer)
         thread.start()
-        with pytest.raises(Unreachable, match="does not answer"):
-            ask(path, "GET", "/v1/status")
+        with pytest.raises(ServiceUnreachable, match="does not answer"):
+            request(path, "GET", "/v1/status")
         thread.join()
 
 

@@ -8,12 +8,12 @@ from typing import Any, cast
 
 from jobscheduler.config import Settings
 from jobscheduler.control import recent_records as module
-from jobscheduler.control.last_records import Recall
-from jobscheduler.control.recent_records import Recent
-from jobscheduler.control.service_view import ServiceFace
+from jobscheduler.control.last_records import LastRecordLoader
+from jobscheduler.control.recent_records import RecentRecords
+from jobscheduler.control.service_view import LiveServiceView
 from jobscheduler.model import Record, Status
-from jobscheduler.runlog.format import as_text, line_of
-from jobscheduler.status.run_stats import Results
+from jobscheduler.runlog.format import encode_line, format_text
+from jobscheduler.status.run_stats import RunStats
 
 START = datetime(2026, 11, 22, tzinfo=UTC)
 
@@ -26,46 +26,54 @@ def record(number: int, job_id: str = "a") -> Record:
 
 def test_the_last_instants_of_a_job_are_kept_and_no_more() -> None:
     """However many there are; those of a job that is removed too, for a while."""
-    recent = Recent()
+    recent = RecentRecords()
     for number in range(1000):
-        recent.take(record(number))
-        assert len(recent._jobs["a"]) <= module.KEPT + module.SLACK
-    expected = [START + timedelta(minutes=number) for number in range(999, 999 - module.KEPT, -1)]
+        recent.observe(record(number))
+        assert len(recent._jobs["a"]) <= module.MAX_RECORDS_OF_JOB + module.EXTRA_RECORDS
+    expected = [START + timedelta(minutes=number) for number in range(999, 999 - module.MAX_RECORDS_OF_JOB, -1)]
 
     assert recent.of("a") == expected
-    recent.forget(["a"])
+    recent.discard(["a"])
     assert recent.of("a") == expected
-    for number in range(module.REMOVED):
-        recent.take(record(0, f"b{number}"))
-        recent.forget([f"b{number}"])
+    for number in range(module.MAX_REMOVED_JOBS):
+        recent.observe(record(0, f"b{number}"))
+        recent.discard([f"b{number}"])
     assert recent.of("a") == recent.of("unknown") == []
 
 
 def test_the_page_of_a_job_shows_its_last_records_however_much_others_write(tmp_path: Path, monkeypatch: Any) -> None:
     """Beyond the part of the log that is read; and whether there are others is said."""
     monkeypatch.setattr("jobscheduler.control.service_view.JOB_BYTES", 300_000)
-    log, recent = tmp_path / "s.log", Recent()
+    log, recent = tmp_path / "s.log", RecentRecords()
     with log.open("wb") as file:
         for number in range(20_000):
             one = record(number, "rare" if number % 500 == 0 else "busy")
-            file.write(line_of(one, as_text))
+            file.write(encode_line(one, format_text))
             if number > 5_000:
-                recent.take(one)
+                recent.observe(one)
     settings = cast("Settings", Settings(log_file=log))
-    face = ServiceFace(settings, cast("Any", None), cast("Any", None), Results(), cast("Any", None), recent)
+    face = LiveServiceView(settings, cast("Any", None), cast("Any", None), RunStats(), cast("Any", None), recent)
 
     rare, busy = face.history("rare", 1000), face.history("busy", 100)
     gone = face.history("gone", 100)
 
     assert [int(one["run_id"], 16) for one in rare.lines] == list(range(19_500, 5_000, -500))
-    assert (rare.is_whole, len(busy.lines), busy.is_whole, gone.lines, gone.is_whole) == (False, 100, False, [], False)
+    assert (rare.is_complete, len(busy.lines), busy.is_complete, gone.lines, gone.is_complete) == (
+        False,
+        100,
+        False,
+        [],
+        False,
+    )
     assert rare.since is not None
 
 
 def test_what_was_before_the_start_is_recalled(tmp_path: Path) -> None:
     """From the end of the log, when somebody first asks."""
-    log, recent = tmp_path / "s.log", Recent()
-    log.write_bytes(b"".join(line_of(record(number), as_text) for number in range(100)))
-    Recall(log, 0, Results(), recent)()
+    log, recent = tmp_path / "s.log", RecentRecords()
+    log.write_bytes(b"".join(encode_line(record(number), format_text) for number in range(100)))
+    LastRecordLoader(log, 0, RunStats(), recent)()
 
-    assert recent.of("a") == [START + timedelta(minutes=number) for number in range(99, 99 - module.KEPT, -1)]
+    assert recent.of("a") == [
+        START + timedelta(minutes=number) for number in range(99, 99 - module.MAX_RECORDS_OF_JOB, -1)
+    ]

@@ -8,19 +8,19 @@ from typing import Any
 
 import pytest
 
-from jobscheduler.control.last_records import Recall, record_of
-from jobscheduler.control.redact import without_secrets
+from jobscheduler.control.last_records import LastRecordLoader, record_of
+from jobscheduler.control.redact import redacted_definition
 from jobscheduler.model import NO_TASK, Cron, Job, Record, Retry, Status, TaskSpec
-from jobscheduler.runlog import as_json, as_text, line_of
+from jobscheduler.runlog import encode_line, format_json, format_text
 from jobscheduler.runlog.parse import parse_line
-from jobscheduler.status.run_stats import Results
+from jobscheduler.status.run_stats import RunStats
 
 AT = datetime(2026, 11, 22, 1, tzinfo=UTC)
 
 
 def shown(type_: str, **fields: Any) -> Any:
     """The task of a definition as it is shown."""
-    return without_secrets(Job("x", Cron("* * * * *", "UTC"), TaskSpec.of(type_, fields)))["task"]
+    return redacted_definition(Job("x", Cron("* * * * *", "UTC"), TaskSpec.from_params(type_, fields)))["task"]
 
 
 def test_secrets_of_commands_are_not_shown() -> None:
@@ -53,20 +53,20 @@ def test_secrets_of_requests_are_not_shown() -> None:
 
 def test_a_definition_is_shown_with_its_retry_and_its_alerts() -> None:
     """As in a job file; an alert's secrets are secrets, too, and `null` stays what it is."""
-    alert = TaskSpec.of("execute_command", {"command": "mail", "env": {"KEY": "hunter22"}})
-    job = Job("x", Cron("@daily", "UTC"), TaskSpec.of("execute_command", {"command": "true"}), retry=Retry(3))
-    told = without_secrets(Job(**{name: getattr(job, name) for name in ("id", "schedule", "task", "retry")},
+    alert = TaskSpec.from_params("execute_command", {"command": "mail", "env": {"KEY": "hunter22"}})
+    job = Job("x", Cron("@daily", "UTC"), TaskSpec.from_params("execute_command", {"command": "true"}), retry=Retry(3))
+    told = redacted_definition(Job(**{name: getattr(job, name) for name in ("id", "schedule", "task", "retry")},
                                on_failure=alert, on_recovery=NO_TASK))  # fmt: skip
     assert told["retry"] == {"attempts": 3, "delay": 30.0, "backoff": 2.0, "max_delay": 600.0}
     assert told["on_failure"] == {"type": "execute_command", "command": "mail", "env": {"KEY": "[secret]"}}
     assert told["schedule"] == "@daily"
 
 
-@pytest.mark.parametrize("form", [as_text, as_json])
+@pytest.mark.parametrize("form", [format_text, format_json])
 def test_a_record_is_read_from_its_line(form: Any) -> None:
     """But for its output, which stays in the log."""
     record = Record(AT, Status.FAILURE, "x", "a1", AT, AT, 1.5, "exit", (("exit_code", 3),), "why")
-    line = parse_line(line_of(record, form).strip()) or {}
+    line = parse_line(encode_line(record, form).strip()) or {}
     found = record_of(line)
     assert (found.status, found.job_id, found.run_id, found.duration, found.reason) == (
         Status.FAILURE,
@@ -83,14 +83,14 @@ def test_the_last_records_are_recalled_once_and_newer_ones_stay(tmp_path: Path) 
     """What has ended since the start is not overwritten by what the log says of the time before."""
     log = tmp_path / "log"
     old = [Record(AT, status, job_id, "r", AT) for job_id, status in (("a", Status.FAILURE), ("b", Status.SUCCESS))]
-    log.write_bytes(b"".join(line_of(one, as_text) for one in [*old, Record(AT, Status.SUCCESS, "a", "r", AT)]))
-    results = Results()
-    results.take(Record(AT, Status.SKIPPED, "b", scheduled=AT, reason="overlap"))
-    recall = Recall(log, 3, results)
+    log.write_bytes(b"".join(encode_line(one, format_text) for one in [*old, Record(AT, Status.SUCCESS, "a", "r", AT)]))
+    results = RunStats()
+    results.observe(Record(AT, Status.SKIPPED, "b", scheduled=AT, reason="overlap"))
+    recall = LastRecordLoader(log, 3, results)
     recall()
     log.unlink()
     recall()
 
-    known = {job_id: found.status for job_id in "abc" if (found := results.last(job_id)) is not None}
+    known = {job_id: found.status for job_id in "abc" if (found := results.last_record(job_id)) is not None}
     assert known == {"a": Status.SUCCESS, "b": Status.SKIPPED}
     assert sum(results.totals().counts.values()) == 1

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobscheduler.timetable.crontab import count_slots, instant_of, parse
-from jobscheduler.timetable.crontab.wall_clock import END, moment_of
+from jobscheduler.timetable.crontab import count_slots, parse, to_epoch_seconds
+from jobscheduler.timetable.crontab.wall_clock import END, to_datetime
 
 ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Africa/Casablanca", "Asia/Kathmandu"]
 EXPRESSIONS = [
@@ -32,8 +32,8 @@ EXPRESSIONS = [
 
 def listed(expression: str, zone: str, after: int, until: int) -> int:
     """Count by asking for one after the other."""
-    crontab, found, at = parse(expression), 0, moment_of(after)
-    while (slot := crontab.next(at, ZoneInfo(zone))) is not None and instant_of(slot) <= until:
+    crontab, found, at = parse(expression), 0, to_datetime(after)
+    while (slot := crontab.next(at, ZoneInfo(zone))) is not None and to_epoch_seconds(slot) <= until:
         found, at = found + 1, slot
     return found
 
@@ -48,7 +48,7 @@ def listed(expression: str, zone: str, after: int, until: int) -> int:
 )
 def test_counting_agrees_with_listing(expression: str, zone: str, year: int, begin: int, length: int) -> None:
     """Anywhere in a year, through every kind of clock change."""
-    after = instant_of(datetime(year, 1, 1, tzinfo=UTC)) + begin
+    after = to_epoch_seconds(datetime(year, 1, 1, tzinfo=UTC)) + begin
 
     assert count_slots(parse(expression), ZoneInfo(zone), after, after + length) == listed(
         expression, zone, after, after + length
@@ -61,7 +61,7 @@ def test_counting_agrees_with_listing_around_each_clock_change(expression: str, 
     """Hour by hour through the days on which a clock is changed somewhere."""
     crontab = parse(expression)
     for day in (datetime(2026, 3, 8), datetime(2026, 3, 29), datetime(2026, 4, 4), datetime(2026, 10, 25)):  # noqa: DTZ001
-        start = instant_of(day.replace(tzinfo=UTC)) - 14 * 3600
+        start = to_epoch_seconds(day.replace(tzinfo=UTC)) - 14 * 3600
         for offset in range(0, 44 * 3600, 5 * 3600 + 1700):
             after, until = start + offset, start + offset + 9 * 3600
             assert count_slots(crontab, ZoneInfo(zone), after, until) == listed(expression, zone, after, until)

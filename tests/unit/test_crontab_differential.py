@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from cronsim import CronSim, CronSimError
 
-from jobscheduler.timetable.crontab import Refused, parse
+from jobscheduler.timetable.crontab import ScheduleError, parse
 from tests.support.crontab_cases import MONTHS, WEEKDAYS, ZONES, Meaning, changes, draw, walked, window
 
 CHANGES = {name: changes(ZoneInfo(name), 2005, 2032) for name in ZONES}
@@ -34,7 +34,7 @@ def accepted(meaning: Meaning) -> bool:
     """Leave out what matches no date in any year, after making sure that this is why it was refused."""
     try:
         parse(meaning.text)
-    except Refused as refused:
+    except ScheduleError as refused:
         days = (date(2000, 1, 1) + timedelta(days=n) for n in range(28 * 366))
         if "matches no date" not in refused.message or any(meaning.has_date(day) for day in days):
             raise

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from jobscheduler.timetable.crontab import Crontab, Refused, parse
-from jobscheduler.timetable.crontab.parser import Fault, read
-from jobscheduler.timetable.crontab.suggest import mended
+from jobscheduler.timetable.crontab import Crontab, ScheduleError, parse
+from jobscheduler.timetable.crontab.parser import SyntaxFault, parse_expression
+from jobscheduler.timetable.crontab.suggest import suggest
 
 ZONE = ZoneInfo("UTC")
 
@@ -30,8 +30,8 @@ def days(text: str, first: str = "2026-11-01", count: int = 30) -> list[int]:
     return sorted(set(found))
 
 
-def refusal(text: str) -> Refused:
-    with pytest.raises(Refused) as refused:
+def refusal(text: str) -> ScheduleError:
+    with pytest.raises(ScheduleError) as refused:
         parse(text)
     return refused.value
 
@@ -263,14 +263,14 @@ REFUSED = {
 def test_a_refusal_says_what_to_write_instead(text):
     """Each has a message, a place in the text, and a help in which every schedule is accepted."""
     refused = refusal(text)
-    assert refused.instead == REFUSED[text]
+    assert refused.suggestion == REFUSED[text]
     check_refusal(text, refused)
 
 
-def check_refusal(text: str, refused: Refused) -> None:
-    with pytest.raises(Fault) as fault:
-        read(text)
-    assert mended(text, fault.value) == refused.instead  # and does not fail, which a refusal would hide
+def check_refusal(text: str, refused: ScheduleError) -> None:
+    with pytest.raises(SyntaxFault) as fault:
+        parse_expression(text)
+    assert suggest(text, fault.value) == refused.suggestion  # and does not fail, which a refusal would hide
     assert refused.message
     assert refused.message[0] == refused.message[0].lower()
     assert not refused.message.endswith(".")
@@ -302,9 +302,9 @@ def test_a_refusal_points_at_what_it_is_about(text, about):
 
 def test_several_faults_are_mended_together():
     """The suggestion is accepted as a whole, whatever else was wrong with the line."""
-    assert refusal("0/15 9-17 ? january monday-friday").instead == "0-59/15 9-17 * jan mon-fri"
-    assert refusal("1,,2 fri#last * may *").instead is None
-    assert refusal("1,,2 /6 +5 january *").instead == "1,2 */6 5 jan *"
+    assert refusal("0/15 9-17 ? january monday-friday").suggestion == "0-59/15 9-17 * jan mon-fri"
+    assert refusal("1,,2 fri#last * may *").suggestion is None
+    assert refusal("1,,2 /6 +5 january *").suggestion == "1,2 */6 5 jan *"
 
 
 def test_messages_quote_the_users_text_and_nothing_unprintable():
@@ -343,7 +343,7 @@ def test_no_text_raises_anything_but_the_refusal(text):
     """Any text is a value or a refusal, and what a refusal suggests is accepted."""
     try:
         assert isinstance(parse(text), Crontab)
-    except Refused as refused:
+    except ScheduleError as refused:
         check_refusal(text, refused)
 
 
@@ -358,7 +358,7 @@ def test_mangled_schedules_are_mended_or_at_least_refused_well():
             text[place : place + draw.randint(0, 2)] = draw.choice("0123459*/,-#LWH?@ jfmx.~")
         try:
             parse("".join(text))
-        except Refused as refused:
+        except ScheduleError as refused:
             check_refusal("".join(text), refused)
 
 
@@ -383,10 +383,10 @@ def test_mangled_schedules_are_mended_or_at_least_refused_well():
 )
 def test_whole_lines_from_elsewhere_are_written_as_crontab(text: str, instead: str) -> None:
     """Quartz counts weekdays from 1; variables, comments and quotes are no fields; some lines are English."""
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(ScheduleError) as refused:
         parse(text)
 
-    assert refused.value.instead == instead
+    assert refused.value.suggestion == instead
 
 
 @pytest.mark.parametrize(
@@ -404,8 +404,8 @@ def test_whole_lines_from_elsewhere_are_written_as_crontab(text: str, instead: s
 )
 def test_where_nothing_can_be_told_nothing_is_suggested(text: str) -> None:
     """A schedule that is wider than what was meant does harm."""
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(ScheduleError) as refused:
         parse(text)
 
-    assert refused.value.instead is None
+    assert refused.value.suggestion is None
     assert refused.value.help

@@ -9,7 +9,15 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from jobscheduler.timetable.crontab import Crontab, Refused, count_slots, instant_of, is_one_time, parse, parse_instant
+from jobscheduler.timetable.crontab import (
+    Crontab,
+    ScheduleError,
+    count_slots,
+    is_one_time,
+    parse,
+    parse_instant,
+    to_epoch_seconds,
+)
 from tests.support.crontab_cases import Meaning, walked
 from tests.support.foreign_grammars import Line, apscheduler, aws, quartz, single_step
 
@@ -18,8 +26,8 @@ SPRING_FORWARD, FALL_BACK = datetime(2026, 3, 29, 1, tzinfo=UTC), datetime(2026,
 DATES = [date(2027, 1, 1) + timedelta(days=number) for number in range(5 * 365)]
 
 
-def refused(text: str) -> Refused:
-    with pytest.raises(Refused) as refusal:
+def refused(text: str) -> ScheduleError:
+    with pytest.raises(ScheduleError) as refusal:
         parse(text)
     return refusal.value
 
@@ -81,7 +89,7 @@ def refused(text: str) -> Refused:
 )
 def test_a_suggestion_means_what_was_written(text: str, instead: str) -> None:
     """Each line is one of its kind: AWS, years, users, single steps, macros, the last weekday, Jenkins."""
-    assert refused(text).instead == instead
+    assert refused(text).suggestion == instead
 
 
 @pytest.mark.parametrize(
@@ -102,7 +110,7 @@ def test_a_suggestion_means_what_was_written(text: str, instead: str) -> None:
 )
 def test_what_has_no_one_meaning_here_gets_no_suggestion(text: str) -> None:
     """A schedule that is wider than what was meant does harm, and so does one of two readings, unsaid."""
-    assert refused(text).instead is None
+    assert refused(text).suggestion is None
 
 
 def test_weekday_numbers_that_programs_read_differently_are_said_to_be_ambiguous() -> None:
@@ -110,16 +118,16 @@ def test_weekday_numbers_that_programs_read_differently_are_said_to_be_ambiguous
     found = refused("0 0 0 ? * 5#2")
     assert "`0 0 0 * * 4#2` if its weekdays count from 1, Sunday" in found.help
     assert "`0 0 0 * * 5#2` if they count from 0 or 7" in found.help
-    assert refused("0 0 0 ? * FRI#2").instead == "0 0 0 * * FRI#2"
-    assert refused("0 0 9 ? * 1-7").instead is not None
-    assert refused("0 0 9 ? * 2-6 *").instead == "0 0 9 * * 1-5"
+    assert refused("0 0 0 ? * FRI#2").suggestion == "0 0 0 * * FRI#2"
+    assert refused("0 0 9 ? * 1-7").suggestion is not None
+    assert refused("0 0 9 ? * 2-6 *").suggestion == "0 0 9 * * 1-5"
     assert "`1-6/2`" in refused("0 0 * * 1/2").help.replace("0 0 * * ", "")
 
 
 def test_years_are_said_to_be_bounds_of_the_job() -> None:
     """With the very fields to write; where a grammar has years, a line of all years is no suggestion for some."""
     years = refused("15 10 ? * 6L 2027-2028")
-    assert years.instead is None
+    assert years.suggestion is None
     assert years.help == "write `15 10 * * 5L`, and bound the job to those years"
     bounds = '"not_before": "2027-01-01T00:00:00", "not_after": "2028-12-31T23:59:59"'
     assert any(bounds in note for note in years.notes)
@@ -141,9 +149,9 @@ def test_a_basic_ordinal_date_is_a_one_time_schedule(text: str, at: str) -> None
 def test_a_date_alone_is_refused_as_a_date() -> None:
     """And never read as the beginning of a crontab expression."""
     assert is_one_time("2014034")
-    with pytest.raises(Refused) as found:
+    with pytest.raises(ScheduleError) as found:
         parse_instant("2014034", BERLIN)
-    assert found.value.instead == "2014034T00:00"
+    assert found.value.suggestion == "2014034T00:00"
 
 
 @pytest.mark.parametrize("zone", ["Asia/Tokyo", "Pacific/Kiritimati", "UTC", "America/New_York"])
@@ -156,7 +164,7 @@ def test_the_last_hours_of_2200_come_as_they_are_counted(zone: str, text: str) -
     while slot is not None:
         slots.append(slot)
         slot = crontab.next(slot, local)
-    assert len(slots) == count_slots(crontab, local, instant_of(after), instant_of(until))
+    assert len(slots) == count_slots(crontab, local, to_epoch_seconds(after), to_epoch_seconds(until))
     assert slots[-1] < until
     assert until - slots[-1] <= timedelta(days=1)
 
@@ -171,7 +179,9 @@ def same_fields(crontab: Crontab, meaning: Meaning) -> bool:
     times = all(
         {bit for bit in range(60) if mask >> bit & 1} == numbers for mask, numbers in zip(masks, sets, strict=True)
     )
-    dates = all(bool(crontab.days_of(day.year, day.month) >> day.day & 1) == meaning.has_date(day) for day in DATES)
+    dates = all(
+        bool(crontab.days_in_month(day.year, day.month) >> day.day & 1) == meaning.has_date(day) for day in DATES
+    )
     return times and dates and crontab.real_time == meaning.real_time
 
 
@@ -189,8 +199,8 @@ def check(line: Line, *, walk: bool) -> str:
     """Judge the suggestion for one line: `accepted`, `none` or `same`; fail on any other."""
     try:
         parse(line.text)
-    except Refused as refusal:
-        instead = refusal.instead
+    except ScheduleError as refusal:
+        instead = refusal.suggestion
     else:
         return "accepted"
     if instead is None:
@@ -233,7 +243,7 @@ def test_a_word_after_five_good_fields_is_what_a_refusal_is_about(text: str, mes
     """Not the field that would be out of range if the line had seconds; the place is that of the word."""
     found = refused(text)
     assert (found.message, text[found.start : found.end]) == (message, text.split()[5])
-    assert found.instead == " ".join(text.split()[:5])
+    assert found.suggestion == " ".join(text.split()[:5])
 
 
 def test_six_fields_with_one_that_is_out_of_range_are_told_as_that() -> None:

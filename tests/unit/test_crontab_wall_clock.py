@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobscheduler.timetable.crontab import Kind, Refused, change_at, parse
-from jobscheduler.timetable.crontab.wall_clock import END, moment_of
+from jobscheduler.timetable.crontab import DstKind, ScheduleError, dst_effect_at, parse
+from jobscheduler.timetable.crontab.wall_clock import END, to_datetime
 from tests.support.crontab_cases import ZONES
 
 
@@ -298,7 +298,7 @@ def test_the_ends_of_time_raise_nothing(text, zone):
         for minutes in offsets:
             after = moment.replace(tzinfo=timezone(timedelta(minutes=minutes)))
             slot = parse(text).next(after, ZoneInfo(zone))
-            assert slot is None or slot < moment_of(END)
+            assert slot is None or slot < to_datetime(END)
         parse(text).next(moment.replace(tzinfo=ZoneInfo(zone)), ZoneInfo(zone))
     assert parse(text).next(datetime(2201, 1, 1, tzinfo=UTC), ZoneInfo(zone)) is None
 
@@ -338,7 +338,7 @@ def schedules(draw: st.DrawFn) -> str:
         text = drawn(random, seconds=draw(st.booleans()), hour=draw(st.none() | st.integers(0, 3))).text
         try:
             parse(text)
-        except Refused:
+        except ScheduleError:
             continue
         return text
 
@@ -370,10 +370,10 @@ def test_every_slot_shows_a_matching_time_or_stands_for_one_in_a_gap(text, zone,
         if moment is None:
             break
         wall = moment.astimezone(zone).replace(tzinfo=None)
-        change = change_at(crontab, moment, zone)
-        if change is not None and change.kind in (Kind.MOVED, Kind.MERGED):
+        change = dst_effect_at(crontab, moment, zone)
+        if change is not None and change.kind in (DstKind.MOVED, DstKind.MERGED):
             assert not crontab.real_time
             wall = change.first
             assert wall.replace(tzinfo=zone).astimezone(UTC).astimezone(zone).replace(tzinfo=None) != wall
         second = int((wall - datetime(1970, 1, 1)).total_seconds())  # noqa: DTZ001
-        assert crontab.first_wall(second) == second
+        assert crontab.first_wall_time(second) == second

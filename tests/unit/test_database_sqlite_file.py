@@ -13,7 +13,7 @@ import pytest
 
 from jobscheduler.database import engine
 from jobscheduler.database.engine import Database, Unavailable
-from jobscheduler.database.sqlite_file import Place
+from jobscheduler.database.sqlite_file import TrustedFile
 from tests.support.throwaway_users import ThrowawayUser
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to other users, which only root can")
@@ -48,7 +48,7 @@ def refusal(path: Path) -> str:
     """Say why the file is not opened."""
     with pytest.raises(Unavailable) as refused:
         read(path)
-    distrust = Database(f"sqlite:///{path}").distrust()
+    distrust = Database(f"sqlite:///{path}").trust_problem()
     assert distrust is not None
     assert distrust.message == str(refused.value)
     return str(refused.value)
@@ -127,9 +127,9 @@ def test_links_on_the_way_to_the_file_are_judged(file: Path, alice: ThrowawayUse
 @contextmanager
 def once_judged(monkeypatch: pytest.MonkeyPatch, change: Callable[[], object]) -> Iterator[None]:
     """Have something changed between the judgement of a file and its opening."""
-    judged = engine.new_place_of
+    judged = engine.check_new_file
 
-    def judge(path: str) -> Place:
+    def judge(path: str) -> TrustedFile:
         place = judged(path)
         change()
         return place
@@ -163,7 +163,7 @@ def test_a_file_that_takes_the_place_of_the_judged_one_is_not_used(file: Path, m
     exchanged = once_judged(monkeypatch, lambda: other.replace(file))
     with exchanged, pytest.raises(Unavailable, match="is being replaced") as refused:
         read(file)
-    assert refused.value.again
+    assert refused.value.retryable
     assert read(file) == "another"
 
 
@@ -184,11 +184,11 @@ def test_a_database_is_not_made_where_others_may_write(file: Path, alice: Throwa
     assert new.stat().st_size > 0
     new.unlink()
     new.symlink_to(alice.home / "nothing")
-    with pytest.raises(Unavailable), Database(f"sqlite:///{new}").connected(create=True):
+    with pytest.raises(Unavailable), Database(f"sqlite:///{new}").connect(create=True):
         pass
     new.unlink()
     file.parent.chmod(0o1777)
     refused = pytest.raises(Unavailable, match="may be written by everybody")
-    with refused, Database(f"sqlite:///{new}").connected(create=True):
+    with refused, Database(f"sqlite:///{new}").connect(create=True):
         pass
     assert not new.exists()

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobscheduler.model import Cron, Job, Once, TaskSpec
-from jobscheduler.model.definition_hash import fingerprint, has_same_slots
+from jobscheduler.model.definition_hash import definition_hash, has_same_slots
 from jobscheduler.timetable.timetable import timetable_of
 
 NEW_YEAR = datetime(2031, 1, 1, tzinfo=UTC)
@@ -39,37 +39,37 @@ SAME = [
 def test_other_words_for_the_same_slots_have_the_same_hash(one: str, other: str) -> None:
     """In a zone with clock changes as in one without any."""
     for zone in ("UTC", "Europe/Berlin"):
-        assert fingerprint(job(one, zone)) == fingerprint(job(other, zone))
+        assert definition_hash(job(one, zone)) == definition_hash(job(other, zone))
 
 
 def test_a_star_counts_only_where_the_clock_changes() -> None:
     """There it decides what becomes of hours that are skipped or shown twice."""
-    assert fingerprint(job("* * * * *")) == fingerprint(job("0-59 * * * *"))
+    assert definition_hash(job("* * * * *")) == definition_hash(job("0-59 * * * *"))
     assert not has_same_slots(
-        fingerprint(job("* * * * *", "Europe/Berlin")), fingerprint(job("0-59 0-23 * * *", "Europe/Berlin"))
+        definition_hash(job("* * * * *", "Europe/Berlin")), definition_hash(job("0-59 0-23 * * *", "Europe/Berlin"))
     )
 
 
 @pytest.mark.parametrize("zone", ["Etc/UTC", "Zulu", "GMT", "Etc/GMT-0"])
 def test_the_names_of_utc_are_one_zone(zone: str) -> None:
     """Not so a zone that only has the same offset for a part of the year, or one beside it."""
-    assert fingerprint(job("0 3 * * *", zone)) == fingerprint(job("0 3 * * *"))
+    assert definition_hash(job("0 3 * * *", zone)) == definition_hash(job("0 3 * * *"))
     for other in ("Europe/London", "Etc/GMT-1", "Africa/Abidjan"):
-        assert fingerprint(job("0 3 * * *", zone)) != fingerprint(job("0 3 * * *", other))
+        assert definition_hash(job("0 3 * * *", zone)) != definition_hash(job("0 3 * * *", other))
 
 
 def test_an_instant_counts_as_the_log_tells_it() -> None:
     """To the millisecond: a slot is no finer than that."""
     one = Job("x", Once(NEW_YEAR), TaskSpec("none", "{}"))
-    assert fingerprint(one) == fingerprint(replace(one, schedule=Once(NEW_YEAR + timedelta(microseconds=999))))
-    assert fingerprint(one) != fingerprint(replace(one, schedule=Once(NEW_YEAR + timedelta(milliseconds=1))))
+    assert definition_hash(one) == definition_hash(replace(one, schedule=Once(NEW_YEAR + timedelta(microseconds=999))))
+    assert definition_hash(one) != definition_hash(replace(one, schedule=Once(NEW_YEAR + timedelta(milliseconds=1))))
 
 
 def test_what_changes_slots_changes_the_hash() -> None:
     """Also where both day fields are given, whose stars decide whether one or both must match."""
     expressions = ["0 0 13 * 5", "0 0 13 * *", "0 0 * * 5", "0 0 */13 * 5", "0 0 L * *", "0 0 * * 5L", "0 0 * * 5#3"]
     expressions += ["@reboot", "0 0 1 1 *", "0 0 1 2 *", "0 0 0 13 * 5", "1 0 0 13 * 5"]
-    digits = [fingerprint(job(one))[:6] for one in expressions]
+    digits = [definition_hash(job(one))[:6] for one in expressions]
     assert len(set(digits)) == len(expressions) - 1  # a first field of zero seconds is what five fields mean
     assert digits[0] == digits[-2]
 
@@ -94,7 +94,7 @@ def test_two_schedules_with_one_hash_have_the_same_slots(one: str, other: str, z
     written = [job(one, zone), job(one.replace("*/2", "*"), other_zone), job(other, zone), job(one, other_zone)]
     for first in written:
         for second in written:
-            if has_same_slots(fingerprint(first), fingerprint(second)):
+            if has_same_slots(definition_hash(first), definition_hash(second)):
                 assert slots(first) == slots(second)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from jobscheduler.jobs.directory import DirectorySource, is_job_file
 from jobscheduler.jobs.sources import SourceUnavailable
-from jobscheduler.util.trust import Rules
+from jobscheduler.util.trust import TrustRules
 from tests.support.service import wait_until
 
 
@@ -46,8 +46,8 @@ def test_a_listing_tells_states_apart(tmp_path: Path) -> None:
     source = DirectorySource(tmp_path)
 
     def signatures() -> dict[str, object]:
-        with source.look() as view:
-            return dict(view.listing())
+        with source.open() as view:
+            return dict(view.list_items())
 
     first = signatures()
     assert signatures() == first
@@ -65,15 +65,15 @@ def test_a_file_that_may_not_be_read_is_a_problem_of_its_own(tmp_path: Path) -> 
     path.write_text("{}")
     path.chmod(0)
     tmp_path.chmod(0o755)
-    source = DirectorySource(tmp_path, Rules(65534))
-    with source.look() as view, as_nobody():
+    source = DirectorySource(tmp_path, TrustRules(65534))
+    with source.open() as view, as_nobody():
         found = view.read("a.json")
 
     assert found.problem is not None
     assert found.problem.help is not None
     assert "a+r" not in found.problem.help
     assert "`chgrp nogroup " in found.problem.help
-    assert found.problem.host
+    assert found.problem.host_dependent
 
 
 @pytest.mark.parametrize("kind", ["missing", "file", "unreadable"])
@@ -84,7 +84,7 @@ def test_a_directory_that_cannot_be_read_is_unavailable(tmp_path: Path, kind: st
         path.write_text("")
     elif kind == "unreadable":
         path.mkdir(mode=0)
-    with as_nobody(), pytest.raises(SourceUnavailable, match=str(path)), DirectorySource(path).look():
+    with as_nobody(), pytest.raises(SourceUnavailable, match=str(path)), DirectorySource(path).open():
         pass
 
 
@@ -92,18 +92,18 @@ def test_a_deleted_directory_is_unavailable_and_not_empty(tmp_path: Path) -> Non
     """Also when it was open before it went."""
     path = tmp_path / "jobs.d"
     path.mkdir()
-    with DirectorySource(path).look() as view:
+    with DirectorySource(path).open() as view:
         path.rmdir()
         with pytest.raises(SourceUnavailable):
-            view.listing()
+            view.list_items()
         with pytest.raises(SourceUnavailable):
             view.read("a.json")
 
 
 def test_what_is_gone_is_gone(tmp_path: Path) -> None:
     """No problem and no content."""
-    with DirectorySource(tmp_path).look() as view:
-        assert view.read("a.json").gone
+    with DirectorySource(tmp_path).open() as view:
+        assert view.read("a.json").is_missing
 
 
 def test_a_directory_made_again_with_the_same_inode_is_another_one(tmp_path: Path) -> None:
@@ -112,8 +112,8 @@ def test_a_directory_made_again_with_the_same_inode_is_another_one(tmp_path: Pat
     path.mkdir()
     (path / "a.json").write_text("{}")
     source = DirectorySource(path)
-    with source.look() as view:
-        view.listing()
+    with source.open() as view:
+        view.list_items()
     before, inode = source.identity(), path.stat().st_ino
     (path / "a.json").unlink()
     path.rmdir()
@@ -127,8 +127,8 @@ def test_a_directory_made_again_with_the_same_inode_is_another_one(tmp_path: Pat
     made.rename(path)
 
     assert source.identity() != before
-    with source.look() as view, pytest.raises(SourceUnavailable, match="another directory and empty"):
-        view.listing()
+    with source.open() as view, pytest.raises(SourceUnavailable, match="another directory and empty"):
+        view.list_items()
 
 
 def test_a_linked_file_is_as_young_as_the_newest_link_to_it(tmp_path: Path) -> None:
@@ -140,10 +140,10 @@ def test_a_linked_file_is_as_young_as_the_newest_link_to_it(tmp_path: Path) -> N
     made = target.stat().st_ctime
 
     def written() -> float:
-        with DirectorySource(tmp_path / "jobs").look() as view:
+        with DirectorySource(tmp_path / "jobs").open() as view:
             found = view.read("a.json")
         assert found.problem is None
-        return found.written
+        return found.modified_at
 
     wait_until(lambda: time.time() > made + 0.05)
     hop.symlink_to(target)

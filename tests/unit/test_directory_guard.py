@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from jobscheduler.jobs.watcher import State
-from jobscheduler.service.directory_guard import Lookout
+from jobscheduler.jobs.watcher import WatchState
+from jobscheduler.service.directory_guard import DirectoryGuard
 from jobscheduler.util.hang_guard import HangGuard
 
 
@@ -17,7 +17,7 @@ class Host:
     def __init__(self) -> None:
         self.directory: object = "the directory"
         self.whole = True
-        self.state = State.CLEAR
+        self.state = WatchState.OK
         self.asked: list[str] = []
         self.told: list[str] = []
 
@@ -25,7 +25,7 @@ class Host:
         """Return what the path means."""
         return self.directory
 
-    def tend(self) -> tuple[State, str]:
+    def tend(self) -> tuple[WatchState, str]:
         """Be looked at closely."""
         self.asked.append("watch")
         return self.state, ""
@@ -56,9 +56,9 @@ def host() -> Host:
 
 
 @pytest.fixture
-def lookout(host: Host) -> Lookout:
-    made = Lookout(host, host, host, host, HangGuard(), "the directory")  # type: ignore[arg-type] # as much of each as is used
-    made.tend()
+def lookout(host: Host) -> DirectoryGuard:
+    made = DirectoryGuard(host, host, host, host, HangGuard(), "the directory")  # type: ignore[arg-type] # as much of each as is used
+    made.check()
     host.asked.clear()
     return made
 
@@ -68,10 +68,10 @@ def fail() -> None:
     raise RuntimeError("a pass that fails")
 
 
-def test_a_quiet_second_is_one_glance(host: Host, lookout: Lookout) -> None:
+def test_a_quiet_second_is_one_glance(host: Host, lookout: DirectoryGuard) -> None:
     """Nothing is opened, locked or compared as long as the path means what it meant when all was well."""
     for _ in range(10):
-        lookout.tend()
+        lookout.check()
     assert host.asked == []
 
 
@@ -86,15 +86,15 @@ def test_a_quiet_second_is_one_glance(host: Host, lookout: Lookout) -> None:
     ],
 )
 def test_a_disturbance_means_one_close_look(
-    host: Host, lookout: Lookout, disturb: Callable[[Host, Lookout], None]
+    host: Host, lookout: DirectoryGuard, disturb: Callable[[Host, DirectoryGuard], None]
 ) -> None:
     """What was found well by that is trusted again; a failed pass is told and wants a second look."""
     disturb(host, lookout)
-    lookout.tend()
+    lookout.check()
     assert host.asked[0] == "watch"
-    lookout.tend()
+    lookout.check()
     host.asked.clear()
-    lookout.tend()
+    lookout.check()
     assert host.asked == []
 
 
@@ -103,19 +103,19 @@ def test_a_disturbance_means_one_close_look(
     [
         pytest.param({"directory": None}, id="the path means nothing"),
         pytest.param({"whole": False}, id="a source is lost, or a pass did not come to its end"),
-        pytest.param({"state": State.BLIND, "directory": "another"}, id="it cannot be watched"),
+        pytest.param({"state": WatchState.UNAVAILABLE, "directory": "another"}, id="it cannot be watched"),
     ],
 )
 def test_while_there_is_trouble_every_second_is_a_close_look(
-    host: Host, lookout: Lookout, trouble: dict[str, object]
+    host: Host, lookout: DirectoryGuard, trouble: dict[str, object]
 ) -> None:
     """Until it is over, and once more then."""
     vars(host).update(trouble)
     for _ in range(3):
-        lookout.tend()
+        lookout.check()
     assert host.asked.count("watch") == 3
-    vars(host).update(directory="mended", whole=True, state=State.CLEAR)
-    lookout.tend()
+    vars(host).update(directory="mended", whole=True, state=WatchState.OK)
+    lookout.check()
     host.asked.clear()
-    lookout.tend()
+    lookout.check()
     assert host.asked == []

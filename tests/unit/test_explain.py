@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from jobscheduler.explain import Answer, Facts, Live, Question, Story, explain, story_of
+from jobscheduler.explain import Answer, Facts, LogEvidence, Question, RuntimeState, collect_evidence, explain
 from jobscheduler.model import Cron, Job, Once, Problem, TaskSpec
 from jobscheduler.timetable.timetable import timetable_of
 
@@ -18,9 +18,9 @@ BERLIN = ZoneInfo("Europe/Berlin")
 SLOT = datetime(2026, 11, 22, 0, 0, tzinfo=UTC)  # 01:00 in Berlin
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
-TASK = TaskSpec.of("execute_command", {"command": "true"})
+TASK = TaskSpec.from_params("execute_command", {"command": "true"})
 JOB = Job("report", Cron("0 1 * * *", "Europe/Berlin"), TASK)
-IN_FORCE = Live("scheduled")
+IN_FORCE = RuntimeState("scheduled")
 
 
 def text(at: datetime) -> str:
@@ -38,10 +38,10 @@ def record(status: str, at: datetime = SLOT, **pairs: str) -> Mapping[str, str]:
     return line(status, at, scheduled=text(SLOT), **pairs)
 
 
-def facts(*lines: Mapping[str, str], job: Job | None = JOB, live: Live | None = IN_FORCE, **more: Any) -> Facts:
+def facts(*lines: Mapping[str, str], job: Job | None = JOB, live: RuntimeState | None = IN_FORCE, **more: Any) -> Facts:
     """What is known, with these lines (newest first) in the log."""
     at, service = more.pop("at", SLOT), more.pop("service", ())
-    story = story_of(at, lines, service, more.pop("begins", LONG_AGO))
+    story = collect_evidence(at, lines, service, more.pop("begins", LONG_AGO))
     return Facts(story, BERLIN, job, live, **more)
 
 
@@ -101,12 +101,16 @@ HOUR = timedelta(hours=1)
         ),
         # 2: it goes on, or began
         (
-            facts(live=Live("running", going=({"scheduled": text(SLOT), "started": text(SLOT), "attempt": "2"},))),
+            facts(
+                live=RuntimeState(
+                    "running", active_runs=({"scheduled": text(SLOT), "started": text(SLOT), "attempt": "2"},)
+                )
+            ),
             "going",
             "is going on since Sun 2026-11-22 01:00:00 CET, attempt 2",
         ),
         (
-            facts(live=Live("waiting", going=({"scheduled": text(SLOT), "waits": "true"},))),
+            facts(live=RuntimeState("waiting", active_runs=({"scheduled": text(SLOT), "waits": "true"},))),
             "going",
             "has not begun yet: it waits",
         ),
@@ -129,7 +133,7 @@ HOUR = timedelta(hours=1)
         ),
         (facts(job=None, live=None, known=("report",)), "removed", "there is no job `report` any more"),
         (
-            facts(job=None, live=Live("refused"), problems=(Problem("unknown field `x`"),), file="r.json"),
+            facts(job=None, live=RuntimeState("refused"), problems=(Problem("unknown field `x`"),), file="r.json"),
             "refused",
             "`report` is refused: its definition in `r.json` has problems",
         ),
@@ -176,7 +180,7 @@ def test_of_a_slot_the_first_fact_that_tells_is_the_answer(known: Facts, word: s
     """In the order of the numbered reasoning."""
     answer = then(known)
 
-    assert answer.word == word
+    assert answer.code == word
     assert said in "\n".join(answer.sentences)
 
 
@@ -201,7 +205,7 @@ def test_why_a_time_is_no_slot_is_said_field_by_field(job: Job, at: datetime, sa
     """And which slots are near."""
     answer = then(facts(job=job, at=at), at)
 
-    assert answer.word == "not_due"
+    assert answer.code == "not_due"
     assert said in "\n".join(answer.sentences)
 
 
@@ -211,17 +215,17 @@ def test_a_time_between_the_slots_of_a_missed_group_was_not_missed() -> None:
         "MISSED", NOW, scheduled=text(SLOT - 48 * HOUR), last=text(SLOT + 24 * HOUR), count="4", reason="down"
     )
 
-    assert then(facts(missed)).word == "missed"
+    assert then(facts(missed)).code == "missed"
     assert "one of 4 slots from Fri" in "\n".join(then(facts(missed)).sentences)
-    assert then(facts(missed, at=SLOT + HOUR), SLOT + HOUR).word == "not_due"
+    assert then(facts(missed, at=SLOT + HOUR), SLOT + HOUR).code == "not_due"
 
 
 def test_the_record_of_a_slot_counts_more_than_one_of_a_group_around_it() -> None:
     """Whichever is newer."""
     missed = line("MISSED", NOW, scheduled=text(SLOT - 48 * HOUR), last=text(SLOT + 24 * HOUR), reason="down")
 
-    assert then(facts(missed, record("SUCCESS"))).word == "ran"
-    assert then(facts(record("SUCCESS"), missed)).word == "ran"
+    assert then(facts(missed, record("SUCCESS"))).code == "ran"
+    assert then(facts(record("SUCCESS"), missed)).code == "ran"
 
 
 @pytest.mark.parametrize(
@@ -230,15 +234,19 @@ def test_the_record_of_a_slot_counts_more_than_one_of_a_group_around_it() -> Non
         (facts(), "due", "`report` is due at Mon 2026-11-23 01:00:00 CET"),
         (facts(job=replace(JOB, jitter=300)), "due", "it starts up to 5 min later"),
         (facts(job=replace(JOB, enabled=False)), "disabled", "which will not run: the job is disabled"),
-        (facts(live=Live("paused", paused=True)), "paused", "until it is resumed or the service restarts"),
-        (facts(live=Live("stale", stale=True)), "due", "its file has a problem, so its last good version is in force"),
+        (facts(live=RuntimeState("paused", paused=True)), "paused", "until it is resumed or the service restarts"),
+        (
+            facts(live=RuntimeState("stale", stale=True)),
+            "due",
+            "its file has a problem, so its last good version is in force",
+        ),
     ],
 )
 def test_of_a_slot_to_come_it_is_said_whether_it_will_run(known: Facts, word: str, said: str) -> None:
     """As things are."""
     answer = then(known, SLOT + 24 * HOUR)
 
-    assert answer.word == word
+    assert answer.code == word
     assert said in "\n".join(answer.sentences)
 
 
@@ -247,30 +255,30 @@ def test_a_job_that_waits_for_the_clock_says_so_and_until_when() -> None:
     next_ = timetable_of(JOB).next(NOW)
     assert next_ is not None
     later = next_ + 3 * HOUR
-    waiting = facts(live=Live("scheduled", next=((later, later),), decided=((NOW - HOUR, next_ + HOUR),)))
+    waiting = facts(live=RuntimeState("scheduled", next=((later, later),), decided=((NOW - HOUR, next_ + HOUR),)))
     said = explain(Question("report", NOW), waiting).sentences
 
     assert "`report` is due next at" in said[0]
     assert "the clock was set back: the slot of" in said[1]
     assert "was decided before that and does not run again, like all slots up to" in said[1]
-    assert then(waiting, next_).word == "decided"
+    assert then(waiting, next_).code == "decided"
     assert not any("set back" in one for one in explain(Question("report", NOW), facts()).sentences)
 
 
 def test_a_run_that_corrects_a_record_goes_on() -> None:
     """The record that a wrong clock missed the slot is not the answer any more."""
-    going = Live("running", going=({"scheduled": text(SLOT), "started": text(SLOT)},))
-    assert then(facts(record("MISSED", reason="clock"), live=going)).word == "going"
+    going = RuntimeState("running", active_runs=({"scheduled": text(SLOT), "started": text(SLOT)},))
+    assert then(facts(record("MISSED", reason="clock"), live=going)).code == "going"
 
 
 def test_a_slot_that_is_due_just_now_is_no_riddle_yet() -> None:
     """Also while its jitter may still be running."""
     at = NOW - timedelta(seconds=2)
     job = replace(JOB, schedule=Cron(f"{at:%S %M} * * * *", "UTC"))
-    assert explain(Question("report", NOW, at), facts(job=job, at=at)).word == "due"
+    assert explain(Question("report", NOW, at), facts(job=job, at=at)).code == "due"
     at = NOW - timedelta(seconds=120)
     job = replace(JOB, schedule=Cron(f"{at:%S %M} * * * *", "UTC"), jitter=300)
-    assert explain(Question("report", NOW, at), facts(job=job, at=at)).word == "due"
+    assert explain(Question("report", NOW, at), facts(job=job, at=at)).code == "due"
 
 
 def berlin(expression: str) -> Facts:
@@ -292,7 +300,7 @@ def test_changes_of_the_clock_are_reckoned_with(expression: str, at: datetime, w
     """In the gap and in the repeated hour, as the schedule has it."""
     answer = then(berlin(expression), at)
 
-    assert answer.word == word
+    assert answer.code == word
     assert said in "\n".join(answer.sentences)
 
 
@@ -303,18 +311,22 @@ def test_changes_of_the_clock_are_reckoned_with(expression: str, at: datetime, w
         (facts(), "due", "it is due: At 01:00 every day (Europe/Berlin)"),
         (facts(), "due", "then at Wed 2026-11-25 01:00:00 CET"),
         (
-            facts(live=Live("scheduled", next=((NOW + HOUR, NOW + HOUR),))),
+            facts(live=RuntimeState("scheduled", next=((NOW + HOUR, NOW + HOUR),))),
             "due",
             "`report` is due next at Sun 2026-11-22 14:00:00 CET",
         ),
         (facts(record("SKIPPED", reason="overlap")), "due", "the last record: its slot of Sun 2026-11-22 01:00:00 CET"),
         (facts(line("SUCCESS", trigger="manual")), "due", "the last record: its run by hand ran and succeeded"),
         (facts(job=replace(JOB, enabled=False)), "disabled", "`report` will not run: the job is disabled"),
-        (facts(live=Live("paused", paused=True)), "paused", "`report` will not run: the job is paused"),
-        (facts(live=Live("running", going=({"started": text(NOW)},))), "due", "is going on since Sun"),
-        (facts(live=Live("stale", stale=True)), "due", "its last good version is in force"),
+        (facts(live=RuntimeState("paused", paused=True)), "paused", "`report` will not run: the job is paused"),
+        (facts(live=RuntimeState("running", active_runs=({"started": text(NOW)},))), "due", "is going on since Sun"),
+        (facts(live=RuntimeState("stale", stale=True)), "due", "its last good version is in force"),
         (facts(job=replace(JOB, schedule=Once(SLOT))), "done", "had its only time at Sun 2026-11-22 01:00:00 CET"),
-        (facts(job=replace(JOB, schedule=Once(SLOT)), live=Live("expired")), "expired", "was over when its file was"),
+        (
+            facts(job=replace(JOB, schedule=Once(SLOT)), live=RuntimeState("expired")),
+            "expired",
+            "was over when its file was",
+        ),
         (facts(job=replace(JOB, schedule=Once(NOW + HOUR))), "due", "is due next at Sun 2026-11-22 14:00:00 CET"),
         (facts(job=replace(JOB, not_after=LONG_AGO)), "over", "`not_after` was Thu 2026-01-01 01:00:00 CET"),
         (facts(job=replace(JOB, schedule=Cron("@reboot", "UTC"))), "due", "first starts after the host booted"),
@@ -327,11 +339,13 @@ def test_from_now_on(known: Facts, word: str, said: str) -> None:
     """The next slots, what stands in their way, and how it went the last time."""
     answer = explain(Question("report", NOW), known)
 
-    assert answer.word == word
+    assert answer.code == word
     assert said in "\n".join(answer.sentences)
 
 
-@pytest.mark.parametrize("known", [facts(live=Live("paused", paused=True)), facts(job=replace(JOB, enabled=False))])
+@pytest.mark.parametrize(
+    "known", [facts(live=RuntimeState("paused", paused=True)), facts(job=replace(JOB, enabled=False))]
+)
 def test_a_job_that_will_not_run_has_its_next_slot_told(known: Facts) -> None:
     """The first one too, which no headline names."""
     told = explain(Question("report", NOW), known).sentences
@@ -350,7 +364,7 @@ def test_one_that_had_its_only_time_before_its_file_came_is_expired() -> None:
     expired = line("job.expired", SLOT + HOUR, scheduled=text(SLOT))
     answer = then(facts(expired, job=replace(JOB, schedule=Once(SLOT)), written=SLOT + HOUR))
 
-    assert answer.word == "expired"
+    assert answer.code == "expired"
     assert "`catch_up` allows 60 s" in answer.sentences[0]
 
 
@@ -361,10 +375,10 @@ def test_what_the_log_shows_counts_also_about_times_before_its_beginning() -> No
     added = then(facts(line("job.added", SLOT + 2 * HOUR), **young))
     written = then(facts(written=SLOT + HOUR / 2, **young))
 
-    assert (expired.word, "the log" in expired.sentences[0]) == ("expired", False)
-    assert added.word == "not_there"
+    assert (expired.code, "the log" in expired.sentences[0]) == ("expired", False)
+    assert added.code == "not_there"
     assert "put there at Sun 2026-11-22 03:00:00 CET, after that time; the log does not" in added.sentences[0]
-    assert written.word == "log_gone"
+    assert written.code == "log_gone"
     assert "it begins at Sun 2026-11-22 02:00:00 CET; its file was put there or changed at" in written.sentences[0]
 
 
@@ -372,22 +386,22 @@ def test_the_problems_of_a_file_go_with_the_answer() -> None:
     """For a refused job and for a stale one."""
     problem = Problem("unknown field `x`")
 
-    assert explain(Question("report", NOW), facts(live=Live("stale", stale=True), problems=(problem,))).problems
-    assert then(facts(job=None, live=Live("refused"), problems=(problem,))).problems == (problem,)
+    assert explain(Question("report", NOW), facts(live=RuntimeState("stale", stale=True), problems=(problem,))).problems
+    assert then(facts(job=None, live=RuntimeState("refused"), problems=(problem,))).problems == (problem,)
 
 
 def test_only_what_the_log_has_settled_needs_no_service() -> None:
     """A record is final; everything else may look different to the service."""
-    assert then(facts(record("SUCCESS"), live=None, was_asked=False)).is_settled
-    assert not then(facts(live=None, was_asked=False)).is_settled
+    assert then(facts(record("SUCCESS"), live=None, was_asked=False)).is_final
+    assert not then(facts(live=None, was_asked=False)).is_final
 
 
 def test_a_story_is_gathered_from_lines_without_keeping_them() -> None:
     """However many there are."""
     lines = (line("SUCCESS", NOW, scheduled=text(SLOT + number * HOUR)) for number in range(10, -1, -1))
-    story = story_of(SLOT, lines)
+    story = collect_evidence(SLOT, lines)
 
-    assert story == Story(record=story.record, last=story.last)
+    assert story == LogEvidence(record=story.record, last=story.last)
     assert (story.record or {})["scheduled"] == text(SLOT)
     assert (story.last or {})["scheduled"] == text(SLOT + 10 * HOUR)
 

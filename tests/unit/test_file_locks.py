@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from jobscheduler.runlog import LogFile
-from jobscheduler.service.startup import CannotStart, Claim
+from jobscheduler.service.startup import DirectoryLock, StartupError
 from jobscheduler.util import file_locks
-from jobscheduler.util.file_locks import Held, LockFile, Locks, holders_of, is_trusted, name_for
+from jobscheduler.util.file_locks import LockFile, LockHeld, Locks, is_trusted, lock_holders, lock_name
 from tests.support.service import ROOT, Service, job
 from tests.support.throwaway_users import ThrowawayUser
 
@@ -70,10 +70,10 @@ def test_no_other_user_can_keep_a_service_from_starting(
 @as_root
 def test_a_service_finds_another_one_whose_lock_a_stranger_tries_to_hide(public: Path, alice: ThrowawayUser) -> None:
     """A stranger's lock on the directory changes nothing for the lock that counts."""
-    with flock_by(alice, public), Claim(public) as first:
-        with pytest.raises(CannotStart, match=f"is in use by process {os.getpid()}"), Claim(public):
+    with flock_by(alice, public), DirectoryLock(public) as first:
+        with pytest.raises(StartupError, match=f"is in use by process {os.getpid()}"), DirectoryLock(public):
             pass
-        assert first.renew() is None
+        assert first.reacquire() is None
 
 
 def test_what_a_killed_service_leaves_is_no_lock(tmp_path: Path) -> None:
@@ -82,18 +82,18 @@ def test_what_a_killed_service_leaves_is_no_lock(tmp_path: Path) -> None:
         import sys, time; sys.path.insert(0, {str(ROOT)!r})
         from pathlib import Path
         from jobscheduler.util.file_locks import LockFile
-        one = LockFile(Path({str(tmp_path)!r}), "x.lock"); one.take(); print("held", flush=True); time.sleep(60)
+        one = LockFile(Path({str(tmp_path)!r}), "x.lock"); one.acquire(); print("held", flush=True); time.sleep(60)
     """
     with subprocess.Popen([sys.executable, "-c", script.replace("\n        ", "\n")], stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == b"held\n"
-        with pytest.raises(Held) as held:
-            LockFile(tmp_path, "x.lock").take()
+        with pytest.raises(LockHeld) as held:
+            LockFile(tmp_path, "x.lock").acquire()
         assert held.value.pid == other.pid
         other.send_signal(signal.SIGKILL)
     assert [path.name for path in tmp_path.iterdir()] == ["x.lock"]
     again = LockFile(tmp_path, "x.lock")
-    again.take()
+    again.acquire()
     assert (tmp_path / "x.lock").stat().st_mode & 0o777 == 0o600
     again.release()
     assert list(tmp_path.iterdir()) == []
@@ -115,7 +115,7 @@ def test_a_lock_file_that_others_made_or_may_open_is_not_used(tmp_path: Path, pl
         case "fifo":
             os.mkfifo(file, 0o600)
     with pytest.raises(OSError, match=r"\[Errno"):
-        LockFile(tmp_path, "x.lock").take()
+        LockFile(tmp_path, "x.lock").acquire()
     assert victim.read_text() == "kept"
 
 
@@ -123,7 +123,7 @@ def test_a_holder_that_removes_its_file_in_between_hands_over_no_stale_lock(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was opened may have been unlinked since: it is made again, and that is what is locked."""
-    real, left = file_locks.lock, [1, 2]
+    real, left = file_locks.try_lock, [1, 2]
 
     def removing(descriptor: int) -> bool:
         if left:
@@ -131,12 +131,12 @@ def test_a_holder_that_removes_its_file_in_between_hands_over_no_stale_lock(
             (tmp_path / "x.lock").unlink()
         return real(descriptor)
 
-    monkeypatch.setattr(file_locks, "lock", removing)
+    monkeypatch.setattr(file_locks, "try_lock", removing)
     one = LockFile(tmp_path, "x.lock")
-    one.take()
+    one.acquire()
     assert left == []
-    with pytest.raises(Held):
-        LockFile(tmp_path, "x.lock").take()
+    with pytest.raises(LockHeld):
+        LockFile(tmp_path, "x.lock").acquire()
     one.release()
 
 
@@ -145,15 +145,15 @@ def test_another_users_service_finds_that_of_root_and_root_is_not_kept_by_theirs
     tmp_path: Path, alice: ThrowawayUser
 ) -> None:
     """Only root can open root's lock files, so that what is locked there is a service of root's."""
-    name = name_for("jobs", tmp_path.stat())
+    name = lock_name("jobs", tmp_path.stat())
     locks = Locks(name)
-    locks.take()
+    locks.acquire()
     try:
-        assert holders_of((file_locks.ROOT_FOLDER / name).stat()) == [os.getpid()]
+        assert lock_holders((file_locks.ROOT_FOLDER / name).stat()) == [os.getpid()]
         os.setegid(alice.gid)
         os.seteuid(alice.uid)
-        with pytest.raises(Held) as held:
-            Locks(name).take()
+        with pytest.raises(LockHeld) as held:
+            Locks(name).acquire()
         assert held.value.pid == os.getpid()
     finally:
         os.seteuid(0)
@@ -162,13 +162,13 @@ def test_another_users_service_finds_that_of_root_and_root_is_not_kept_by_theirs
     try:
         os.seteuid(alice.uid)
         theirs = Locks(name)
-        theirs.take()
-        with pytest.raises(Held):
-            Locks(name).take()
+        theirs.acquire()
+        with pytest.raises(LockHeld):
+            Locks(name).acquire()
     finally:
         os.seteuid(0)
     mine = Locks(name)
-    mine.take()
+    mine.acquire()
     mine.release()
     os.seteuid(alice.uid)
     theirs.release()
@@ -189,13 +189,13 @@ def test_a_directory_that_takes_the_place_is_locked_and_the_former_one_given_fre
     """A second service may have that then, and none the new one."""
     jobs, former = tmp_path / "jobs.d", tmp_path / "former"
     jobs.mkdir()
-    with Claim(jobs) as claim:
+    with DirectoryLock(jobs) as claim:
         jobs.rename(former)
         jobs.mkdir()
-        assert claim.renew() is None
-        with Claim(former):
+        assert claim.reacquire() is None
+        with DirectoryLock(former):
             pass
-        with pytest.raises(CannotStart), Claim(jobs):
+        with pytest.raises(StartupError), DirectoryLock(jobs):
             pass
 
 
@@ -204,31 +204,31 @@ def test_a_directory_that_another_service_has_is_ours_when_that_ends(tmp_path: P
     jobs, others = tmp_path / "jobs.d", tmp_path / "others"
     jobs.mkdir()
     others.mkdir()
-    with Claim(jobs) as claim:
-        other = Claim(others)
+    with DirectoryLock(jobs) as claim:
+        other = DirectoryLock(others)
         other.__enter__()
         jobs.rename(tmp_path / "former")
         others.rename(jobs)
-        assert claim.renew() == os.getpid()
+        assert claim.reacquire() == os.getpid()
         other.__exit__(None, None, None)
-        assert claim.renew() is None
+        assert claim.reacquire() is None
 
 
 def test_a_lock_on_the_directory_whose_holder_is_in_another_container_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It does not refuse a start: no one can tell whether that is a service."""
-    with Claim(tmp_path) as claim:
+    with DirectoryLock(tmp_path) as claim:
         with _held(tmp_path):
             monkeypatch.setattr("jobscheduler.service.startup.holders_of", lambda found: [])
-            assert claim.renew() == 0
-        assert claim.renew() is None
+            assert claim.reacquire() == 0
+        assert claim.reacquire() is None
 
 
 @contextmanager
 def _held(path: Path) -> Iterator[None]:
     descriptor = os.open(path, os.O_RDONLY)
-    assert file_locks.lock(descriptor)
+    assert file_locks.try_lock(descriptor)
     yield
     os.close(descriptor)
 
@@ -263,7 +263,7 @@ def test_a_stranger_who_takes_the_folder_of_the_lock_switches_no_protection_off(
     """A second service is refused all the same; if no lock can be had at all, the first one is, and says so."""
     folder = f"/tmp/jobscheduler-{alice.uid}"
     shutil.rmtree(folder, ignore_errors=True)  # that of an earlier test
-    address = f"jobscheduler-{alice.uid}-{name_for('jobs', public.stat())}" if is_socket_taken else "another"
+    address = f"jobscheduler-{alice.uid}-{lock_name('jobs', public.stat())}" if is_socket_taken else "another"
     command = ["/usr/bin/python3", "-c", _TAKE, folder, address]
     with mallory.popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd="/") as process:
         try:
@@ -271,10 +271,17 @@ def test_a_stranger_who_takes_the_folder_of_the_lock_switches_no_protection_off(
             assert process.stdout.readline() == b"taken\n"
             os.seteuid(alice.uid)
             if is_socket_taken:
-                with pytest.raises(CannotStart, match="cannot be locked against a second service"), Claim(public):
+                with (
+                    pytest.raises(StartupError, match="cannot be locked against a second service"),
+                    DirectoryLock(public),
+                ):
                     pass
                 return
-            with Claim(public), pytest.raises(CannotStart, match=f"in use by process {os.getpid()}"), Claim(public):
+            with (
+                DirectoryLock(public),
+                pytest.raises(StartupError, match=f"in use by process {os.getpid()}"),
+                DirectoryLock(public),
+            ):
                 pass
         finally:
             os.seteuid(0)

@@ -30,18 +30,18 @@ def test_the_file_thread_does_work_of_one_name_once_and_tells_when_it_stands_sti
     done: list[str] = []
     thread = FileThread()
     thread.start()
-    thread.put("hangs", release.wait)
-    wait_until(lambda: thread.has("hangs") and "hangs" not in thread._waiting)
+    thread.submit("hangs", release.wait)
+    wait_until(lambda: thread.is_waiting("hangs") and "hangs" not in thread._waiting)
     for _ in range(5):
-        thread.put("a", lambda: done.append("a"))
-        thread.put("b", lambda: done.append("b"))
-    thread.stuck_for()
+        thread.submit("a", lambda: done.append("a"))
+        thread.submit("b", lambda: done.append("b"))
+    thread.busy_for()
     time.sleep(0.3)
-    assert 0.2 < thread.stuck_for() < 2
+    assert 0.2 < thread.busy_for() < 2
     release.set()
     wait_until(lambda: done == ["a", "b"])
-    wait_until(lambda: not thread.has("b"))
-    assert thread.stuck_for() == 0
+    wait_until(lambda: not thread.is_waiting("b"))
+    assert thread.busy_for() == 0
     thread.close(1.0)
 
 
@@ -49,7 +49,7 @@ def test_what_work_raises_is_kept_for_the_main_thread() -> None:
     """The service is to end for it."""
     thread = FileThread()
     thread.start()
-    thread.put("fails", lambda: 1 / 0)
+    thread.submit("fails", lambda: 1 / 0)
     wait_until(lambda: thread.fault is not None)
     assert isinstance(thread.fault, ZeroDivisionError)
     thread.close(1.0)
@@ -75,4 +75,4 @@ def test_the_last_resort_ends_a_process_whose_main_thread_is_stuck(tmp_path: Pat
     assert process.wait(10) == 70
     assert time.monotonic() - began >= 0.7
     process.stdout.close()
-    assert forced_exit.MARGIN > 20
+    assert forced_exit.MARGIN_S > 20

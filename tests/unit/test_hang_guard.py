@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jobscheduler.util.hang_guard import HangGuard, Hung
+from jobscheduler.util.hang_guard import CallHung, HangGuard
 
 
 @pytest.fixture
@@ -35,11 +35,11 @@ def test_a_thing_that_hangs_costs_one_thread_however_often_it_is_asked(release: 
     """Other things are asked meanwhile; when it comes back that is told, and it is asked again."""
     returned = threading.Event()
     guard = HangGuard(returned.set, patience=0.2)
-    with pytest.raises(Hung, match="the disk does not answer"):
+    with pytest.raises(CallHung, match="the disk does not answer"):
         guard.call("the disk", release.wait)
     count = threading.active_count()
     for _ in range(100):
-        with pytest.raises(Hung):
+        with pytest.raises(CallHung):
             guard.call("the disk", release.wait)
         assert guard.call("another", lambda: 1) == 1
     assert threading.active_count() <= count + 1

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from jobscheduler.timetable.crontab import Refused, is_one_time, parse_instant
+from jobscheduler.timetable.crontab import ScheduleError, is_one_time, parse_instant
 
 BERLIN = ZoneInfo("Europe/Berlin")
 TEN = datetime(2026, 12, 1, 10, tzinfo=UTC)
@@ -43,7 +43,7 @@ def test_fractions_are_kept_to_the_millisecond():
 def test_twenty_four_hours_are_the_end_of_the_day():
     """24:00 is midnight of the next day (ISO 8601-1:2019/Amd 1), and nothing later is a time."""
     assert parse_instant("2026-12-31T24:00Z", BERLIN) == datetime(2027, 1, 1, tzinfo=UTC)
-    assert refusal("2026-12-31T24:00:01Z").instead == "2027-01-01T00:00:01Z"
+    assert refusal("2026-12-31T24:00:01Z").suggestion == "2027-01-01T00:00:01Z"
 
 
 def test_the_years_are_1970_to_2200():
@@ -61,8 +61,8 @@ def test_the_years_are_1970_to_2200():
     assert "year 0 is out of range" in refusal("0000-01-01T00:00").message
 
 
-def refusal(text: str, zone: ZoneInfo = BERLIN) -> Refused:
-    with pytest.raises(Refused) as refused:
+def refusal(text: str, zone: ZoneInfo = BERLIN) -> ScheduleError:
+    with pytest.raises(ScheduleError) as refused:
         parse_instant(text, zone)
     return refused.value
 
@@ -125,7 +125,7 @@ REFUSED = {
 def test_a_refusal_says_what_to_write_instead(text):
     """Each has a message and a help in which every instant is accepted."""
     refused = refusal(text)
-    assert refused.instead == REFUSED[text]
+    assert refused.suggestion == REFUSED[text]
     check_refusal(refused, BERLIN)
 
 
@@ -141,7 +141,7 @@ def test_a_zone_behind_a_time_is_said_to_be_a_field():
         assert refusal(text).help.endswith("a zone has a field of its own, timezone")
 
 
-def check_refusal(refused: Refused, zone: ZoneInfo) -> None:
+def check_refusal(refused: ScheduleError, zone: ZoneInfo) -> None:
     assert refused.message.isprintable()
     assert not refused.message.endswith(".")
     suggested = [text for text in re.findall(r"`([^`]+)`", refused.help) if text != "Z"]
@@ -207,7 +207,7 @@ def test_no_text_raises_anything_but_the_refusal(text, zone):
     """Any text is an instant within bounds or a refusal, and what a refusal suggests is accepted."""
     try:
         assert 1970 <= parse_instant(text, ZoneInfo(zone)).year <= 2200
-    except Refused as refused:
+    except ScheduleError as refused:
         check_refusal(refused, ZoneInfo(zone))
     is_one_time(text)
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobscheduler.util.json_text import MAX_BYTES, MAX_DEPTH, Malformed, decode, place_at, place_of
+from jobscheduler.util.json_text import MAX_BYTES, MAX_DEPTH, JsonError, decode, locate, location_at
 
 REFUSED = [
     (b"", "the file is empty", None),
@@ -53,10 +53,10 @@ def test_what_is_not_a_job_files_json_is_refused_in_words_and_with_its_place(
     raw: bytes, message: str, place: tuple[int, int] | None
 ) -> None:
     """One row for each thing that people or machines do to a file."""
-    with pytest.raises(Malformed) as refused:
+    with pytest.raises(JsonError) as refused:
         decode(raw)
 
-    found = refused.value.place
+    found = refused.value.location
     assert str(refused.value) == message
     assert (found and (found.line, found.column)) == place
 
@@ -81,7 +81,7 @@ def test_a_path_leads_back_to_its_place() -> None:
     text = '{\n  "ä": {"b": [1, {"c": "x,]}"}]},\n  "d": 2\n}'
 
     def place(*path: str | int, key: bool = False) -> tuple[int, int, int] | None:
-        found = place_of(text, path, key=key)
+        found = locate(text, path, key=key)
         return found and (found.line, found.column, found.width)
 
     assert place() == (1, 1, 1)
@@ -94,7 +94,7 @@ def test_a_path_leads_back_to_its_place() -> None:
 
 def test_a_long_line_is_cut_around_its_place() -> None:
     """The carets stay under what they mean, and the excerpt fits a terminal."""
-    place = place_at("x" * 500 + "HERE" + "y" * 500, 500, 4)
+    place = location_at("x" * 500 + "HERE" + "y" * 500, 500, 4)
 
     assert place.column == 501
     assert place.excerpt[place.caret : place.caret + place.width] == "HERE"
@@ -106,7 +106,7 @@ def test_any_bytes_are_read_or_refused(raw: bytes) -> None:
     """Nothing but the refusal is raised, and a refusal has words."""
     try:
         decode(raw)
-    except Malformed as refused:
+    except JsonError as refused:
         assert str(refused)
 
 
@@ -123,7 +123,7 @@ def test_every_value_of_any_json_is_found_at_its_place(value: object, indent: in
     text = json.dumps(value, indent=indent, ensure_ascii=False)
 
     def check(part: object, path: tuple[str | int, ...]) -> None:
-        place = place_of(text, path)
+        place = locate(text, path)
         assert place is not None
         offset = sum(len(line) + 1 for line in text.split("\n")[: place.line - 1]) + place.column - 1
         assert json.JSONDecoder().raw_decode(text[offset:])[0] == part
@@ -139,9 +139,9 @@ UNSEEN = ["\u200b", "\ufeff", "\u2060", "\u00ad"]
 
 
 def refused(text: str) -> tuple[str, tuple[int, int] | None, str | None]:
-    with pytest.raises(Malformed) as found:
+    with pytest.raises(JsonError) as found:
         decode(text.encode())
-    place = found.value.place
+    place = found.value.location
     return str(found.value), place and (place.line, place.column), found.value.help
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from jobscheduler.jobs.sources import SourceUnavailable
 from jobscheduler.jobs.directory import DirectorySource
 try:
-    with DirectorySource(Path(sys.argv[1])).look() as view:
+    with DirectorySource(Path(sys.argv[1])).open() as view:
         found = view.read("a.json")
     print(found.problem.message if found.problem else "read")
 except SourceUnavailable as reason:

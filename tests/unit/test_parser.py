@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobscheduler import tasks
-from jobscheduler.jobs.parser import Rules, conflict, parse, parse_task, public_schema
+from jobscheduler.jobs.parser import ParseContext, id_conflict, parse, parse_task, public_schema
 from jobscheduler.model import NO_TASK, Cron, Job, Once, Problem, Retry, TaskSpec
 from jobscheduler.util import durations
 from tests.support.service import job
 
 TASK = '{"type": "execute_command", "command": "/usr/local/bin/backup --all"}'
-BERLIN = Rules(ZoneInfo("Europe/Berlin"), tasks.task_type, tasks.task_names())
+BERLIN = ParseContext(ZoneInfo("Europe/Berlin"), tasks.task_type, tasks.task_names())
 
 
 def parsed(definition: Any) -> Job | tuple[Problem, ...]:
@@ -50,7 +50,9 @@ def test_the_two_definitions_of_the_original_requirements_are_read() -> None:
     assert report == Job(
         id="report-001",
         schedule=Cron("0 1 * * *", "Europe/Berlin"),
-        task=TaskSpec.of("execute_command", {"command": "/usr/bin/python /opt/scripts/generate_sales_report.py"}),
+        task=TaskSpec.from_params(
+            "execute_command", {"command": "/usr/bin/python /opt/scripts/generate_sales_report.py"}
+        ),
         description="Generate the daily sales report.",
     )
     assert isinstance(cleanup, Job)
@@ -82,7 +84,7 @@ def test_every_field_has_a_place_in_the_job() -> None:
     assert found == Job(
         id="all",
         schedule=Cron("0 9 * * mon-fri", "Asia/Tokyo"),
-        task=TaskSpec.of("execute_command", {"command": "true"}),
+        task=TaskSpec.from_params("execute_command", {"command": "true"}),
         description="d",
         enabled=False,
         timeout=5400,
@@ -92,7 +94,7 @@ def test_every_field_has_a_place_in_the_job() -> None:
         jitter=1.5,
         not_before=datetime(2026, 12, 31, 15, tzinfo=UTC),
         not_after=datetime(2027, 12, 31, tzinfo=UTC),
-        on_failure=TaskSpec.of("execute_command", {"command": "tell"}),
+        on_failure=TaskSpec.from_params("execute_command", {"command": "tell"}),
         on_recovery=NO_TASK,
     )
 
@@ -195,11 +197,11 @@ def test_no_value_of_a_task_is_quoted_in_a_problem() -> None:
 def test_a_taken_id_is_a_problem_at_its_place() -> None:
     """Both files are named."""
     raw = b'{\n "job_id": "x"\n}'
-    problem = conflict(raw, "b.json", "x", "a.json")
+    problem = id_conflict(raw, "b.json", "x", "a.json")
 
     assert (problem.line, problem.column, problem.file) == (2, 12, "b.json")
     assert "`a.json`" in problem.message
-    assert conflict(b"{", "b.json", "x", "a.json").line is None
+    assert id_conflict(b"{", "b.json", "x", "a.json").line is None
 
 
 @pytest.mark.parametrize(
@@ -218,14 +220,14 @@ def test_a_taken_id_is_a_problem_at_its_place() -> None:
 )
 def test_durations(text: Any, seconds: float) -> None:
     """A number of seconds, or units from large to small."""
-    assert durations.seconds(text) == seconds
+    assert durations.parse_duration(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "90", "s", "1m1h", "-5s", "5 s", "1.5m", "٣s", "3651d", -1, 1e30, "9" * 50 + "s"])
 def test_what_is_no_duration_is_refused(text: Any) -> None:
     """Nothing is guessed."""
     with pytest.raises(ValueError, match="duration"):
-        durations.seconds(text)
+        durations.parse_duration(text)
 
 
 EXAMPLE = '`{"type": "execute_command", "command": "/usr/local/bin/tell-somebody"}`'
@@ -276,7 +278,7 @@ def test_an_alert_changes_nothing_but_itself() -> None:
 def test_a_task_in_a_file_of_its_own_is_read_by_the_same_rules() -> None:
     """As the service's own alerts are: a task, or every problem with its place in that file."""
     good = parse_task(b'{"type": "execute_command", "command": "x"}', "alert.json", BERLIN)
-    assert good == TaskSpec.of("execute_command", {"command": "x"})
+    assert good == TaskSpec.from_params("execute_command", {"command": "x"})
     for raw, line, column, message in [
         (b'{"type": "execute_command",\n "comand": "x"}', 2, 2, "unknown field `comand`"),
         (b'{"type": "execute_comand"}', 1, 10, "unknown task type `execute_comand`"),
@@ -401,7 +403,7 @@ def test_whatever_a_task_type_raises_while_it_judges_is_a_problem_of_this_file(
     monkeypatch.setattr(tasks.task_type("execute_command"), "check", check)
     (problem,) = parsed(job("a", "0 1 * * *"))  # type: ignore[misc]
     assert problem.message == f"the definition cannot be judged: {type(fault).__name__}: {fault}"
-    assert problem.host
+    assert problem.host_dependent
 
 
 def test_no_message_about_a_duration_has_a_line_of_its_own() -> None:
@@ -438,10 +440,10 @@ def test_a_whole_number_with_a_point_is_that_integer_wherever_one_is_asked_for()
     assert found == parsed(plain)
     sent = parsed({**job(), "task": request})
     assert isinstance(sent, Job)
-    assert json.dumps(sent.task.fields["expected_status"]) == "[200, 204]"
-    assert json.dumps(sent.task.fields["json"]) == "1.0"
+    assert json.dumps(sent.task.params["expected_status"]) == "[200, 204]"
+    assert json.dumps(sent.task.params["json"]) == "1.0"
     negative = job()
     negative["task"]["nice"] = -0.0
     zero = parsed(negative)
     assert isinstance(zero, Job)
-    assert json.dumps(zero.task.fields["nice"]) == "0"
+    assert json.dumps(zero.task.params["nice"]) == "0"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from jobscheduler import tasks
 from jobscheduler.jobs.parser import schema
-from jobscheduler.jobs.parser.fast_schema import acceptor
+from jobscheduler.jobs.parser.fast_schema import compile_predicate
 
 SCALARS = st.one_of(
     st.none(),
@@ -93,4 +93,4 @@ def test_it_accepts_what_people_write() -> None:
 )
 def test_a_schema_with_a_word_that_is_not_known_is_left_to_jsonschema(unknown: Any) -> None:
     """A task type of another package may have any."""
-    assert acceptor(unknown, schema._ecma) is None
+    assert compile_predicate(unknown, schema._ecma) is None

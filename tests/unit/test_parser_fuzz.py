@@ -16,11 +16,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jobscheduler import tasks
-from jobscheduler.jobs.parser import Rules, conflict, parse
+from jobscheduler.jobs.parser import ParseContext, id_conflict, parse
 from jobscheduler.model import Job, Problem
 from tests.support.service import ROOT, job
 
-RULES = Rules(ZoneInfo("Europe/Berlin"), tasks.task_type, tasks.task_names())
+RULES = ParseContext(ZoneInfo("Europe/Berlin"), tasks.task_type, tasks.task_names())
 MIB = 1024 * 1024
 
 LONGEST = 4.0
@@ -39,7 +39,7 @@ def judged(raw: bytes) -> Job | tuple[Problem, ...]:
     if isinstance(found, Job):
         assert found == parse(raw, "b.json", RULES)
         hash(found)
-        assert conflict(raw, "a.json", found.id, "b.json").line
+        assert id_conflict(raw, "a.json", found.id, "b.json").line
         return found
     assert isinstance(found, tuple)
     assert 0 < len(found) <= 100

@@ -11,11 +11,11 @@ from zoneinfo import ZoneInfo, available_timezones
 import pytest
 
 from jobscheduler import tasks
-from jobscheduler.jobs.parser import Rules, parse
+from jobscheduler.jobs.parser import ParseContext, parse
 from jobscheduler.model import Job, Problem
 from tests.support.service import job
 
-RULES = Rules(ZoneInfo("UTC"), tasks.task_type, tasks.task_names())
+RULES = ParseContext(ZoneInfo("UTC"), tasks.task_type, tasks.task_names())
 MEANT = job(
     "full",
     "0 1 * * mon-fri",

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from jobscheduler import tasks
-from jobscheduler.jobs.parser import Rules, parse
+from jobscheduler.jobs.parser import ParseContext, parse
 from jobscheduler.jobs.parser.integers import converter
 from jobscheduler.model import Job
 from tests.support.service import job
@@ -17,7 +17,7 @@ from tests.support.tasks import as_root, context
 
 INTEGER = {"type": "integer"}
 
-RULES = Rules(ZoneInfo("UTC"), tasks.task_type, tasks.task_names())
+RULES = ParseContext(ZoneInfo("UTC"), tasks.task_type, tasks.task_names())
 
 
 def read(fields: str, task: str = '"type": "execute_command", "command": "true"') -> Any:
@@ -29,7 +29,7 @@ def own(task: str) -> dict[str, Any]:
     """The fields of a task, as the task gets them; their types are part of the answer."""
     found = read("", task)
     assert isinstance(found, Job), found
-    return dict(found.task.fields)
+    return dict(found.task.params)
 
 
 @pytest.mark.parametrize(("written", "number"), [("10.0", 10), ("1e1", 10), ("-0.0", 0), ("1.9E1", 19), ("10", 10)])

@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from jobscheduler.jobs.plan import Plan, plan
+from jobscheduler.jobs.plan import Plan, make_plan
 from jobscheduler.model import Cron, Job, Once, TaskSpec
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
-TASK = TaskSpec.of("execute_command", {"command": "true"})
+TASK = TaskSpec.from_params("execute_command", {"command": "true"})
 DAILY = Job("daily", Cron("0 1 * * *", "UTC"), TASK)
 OTHER = replace(DAILY, description="another")
 
@@ -42,7 +42,7 @@ def test_the_plan_is_the_difference(desired: list[Job], applied: list[Job], expe
     """What is new or differs is put, what is gone is dropped, what is past is expired; the rest is left alone."""
     ids = {job.id for job in desired + applied}
 
-    made = plan({job.id: job for job in desired}, {job.id: job for job in applied}, NOW, ids)
+    made = make_plan({job.id: job for job in desired}, {job.id: job for job in applied}, NOW, ids)
 
     assert made == expected
 
@@ -50,14 +50,14 @@ def test_the_plan_is_the_difference(desired: list[Job], applied: list[Job], expe
 def test_the_second_plan_after_the_first_is_empty() -> None:
     """When everything that was planned is applied, nothing is left to do."""
     desired = {job.id: job for job in (DAILY, once(5))}
-    first = plan(desired, {}, NOW, desired)
+    first = make_plan(desired, {}, NOW, desired)
 
-    assert plan(desired, {job.id: job for job in first.put}, NOW, desired) == Plan()
+    assert make_plan(desired, {job.id: job for job in first.put}, NOW, desired) == Plan()
 
 
 def test_only_the_given_ids_are_looked_at() -> None:
     """A pass over one file does not pay for ten thousand others."""
-    assert plan({"daily": DAILY}, {}, NOW, ["once"]) == Plan()
+    assert make_plan({"daily": DAILY}, {}, NOW, ["once"]) == Plan()
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_only_the_given_ids_are_looked_at() -> None:
         (DAILY, replace(DAILY, schedule=Cron("0 1 * * *", "Asia/Tokyo")), ("timezone",)),
         (DAILY, replace(DAILY, schedule=Cron("0 2 * * *", "Asia/Tokyo")), ("schedule", "timezone")),
         (DAILY, replace(DAILY, schedule=Once(NOW), enabled=False), ("schedule", "enabled")),
-        (DAILY, replace(DAILY, task=TaskSpec.of("execute_command", {"command": 1})), ("task",)),
+        (DAILY, replace(DAILY, task=TaskSpec.from_params("execute_command", {"command": 1})), ("task",)),
     ],
 )
 def test_changed_fields_are_named_as_in_a_job_file(before: Job, after: Job, changed: tuple[str, ...]) -> None:
@@ -78,4 +78,8 @@ def test_changed_fields_are_named_as_in_a_job_file(before: Job, after: Job, chan
 
 def test_true_and_one_are_different_definitions() -> None:
     """In Python `True == 1`; in a definition they are not the same."""
-    assert TaskSpec.of("t", {"x": True}) != TaskSpec.of("t", {"x": 1}) != TaskSpec.of("t", {"x": 1.0})
+    assert (
+        TaskSpec.from_params("t", {"x": True})
+        != TaskSpec.from_params("t", {"x": 1})
+        != TaskSpec.from_params("t", {"x": 1.0})
+    )

@@ -15,10 +15,10 @@ import pytest
 from jobscheduler import tasks
 from jobscheduler.jobs import directory
 from jobscheduler.jobs.directory import DirectorySource
-from jobscheduler.jobs.parser import Rules
+from jobscheduler.jobs.parser import ParseContext
 from jobscheduler.jobs.reconciler import Reconciler
-from jobscheduler.model import Job, Level, Value
-from jobscheduler.model.definition_hash import in_log
+from jobscheduler.model import Job, Level, LogValue
+from jobscheduler.model.definition_hash import hash_in_log
 from tests.support.service import job
 
 NOON = datetime(2020, 11, 22, 12, tzinfo=UTC)
@@ -73,18 +73,18 @@ class World:
         self.directory.mkdir()
         self.base = base
         self.schedule = Notes()
-        self.told: list[tuple[str, dict[str, Value | None]]] = []
+        self.told: list[tuple[str, dict[str, LogValue | None]]] = []
         self.seconds = 0.0
         self.reconciler = Reconciler(
             [DirectorySource(self.directory)],
             self.schedule,
-            Rules(ZoneInfo("UTC"), tasks.task_type, tasks.task_names()),
+            ParseContext(ZoneInfo("UTC"), tasks.task_type, tasks.task_names()),
             self.tell,
             now=lambda: NOON + timedelta(seconds=self.seconds),
             monotonic=lambda: self.seconds,
         )
 
-    def tell(self, level: Level, name: str, /, **values: Value | None) -> None:
+    def tell(self, level: Level, name: str, /, **values: LogValue | None) -> None:
         """Take an event."""
         self.told.append((name, {key: value for key, value in values.items() if value is not None}))
 
@@ -97,14 +97,14 @@ class World:
         """Let time pass, look at these files (or at everything), and return the events that were told."""
         self.seconds += after
         before = len(self.told)
-        self.reconciler.look_at(names) if names else self.reconciler.look_at_everything()
+        self.reconciler.sync_items(names) if names else self.reconciler.sync_all()
         return [name for name, _ in self.told[before:]]
 
     def settle(self, after: float = 1.0) -> list[str]:
         """Let time pass and look at what has settled."""
         self.seconds += after
         before = len(self.told)
-        self.reconciler.look_at(())
+        self.reconciler.sync_items(())
         return [name for name, _ in self.told[before:]]
 
 
@@ -141,7 +141,7 @@ def test_an_edit_is_told_as_a_difference(world: World) -> None:
         "changed": "schedule,timezone",
         "next_before": NOON + timedelta(hours=1),
         "next_after": NOON,
-        "hash": in_log(world.reconciler.definition("x")),
+        "hash": hash_in_log(world.reconciler.job("x")),
     }
 
 
@@ -208,11 +208,11 @@ def test_a_deleted_file_takes_its_job_out_of_force_after_a_second(world: World) 
     world.look()
     (world.directory / "a.json").unlink()
     assert world.look("a.json") == []
-    assert world.reconciler.settle_at() == world.seconds + 1.0
+    assert world.reconciler.next_settle_at() == world.seconds + 1.0
     assert world.settle(0.99) == []
     assert world.settle(0.01) == ["job.removed"]
     assert world.schedule.jobs == {}
-    assert world.reconciler.settle_at() is None
+    assert world.reconciler.next_settle_at() is None
 
 
 def test_a_file_that_is_back_within_a_second_was_never_gone(world: World) -> None:
@@ -259,7 +259,7 @@ def test_what_was_lost_and_found_is_read_anew_though_it_looks_the_same(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another image on the same mount may have the device, number, size and times of each file."""
-    monkeypatch.setattr(directory, "signature_of", lambda found: (found.st_size,))
+    monkeypatch.setattr(directory, "fingerprint_of", lambda found: (found.st_size,))
     world.write("a.json", job("x", command="true"))
     world.look()
     world.directory.rename(world.base / "old")
@@ -293,7 +293,7 @@ def test_a_taken_id_is_refused_naming_both_files(world: World) -> None:
     world.look("a.json")
 
     assert world.settle() == ["job.updated", "job.mended"]
-    assert world.schedule.jobs["x"].origin == "b.json"
+    assert world.schedule.jobs["x"].source_name == "b.json"
 
 
 def test_a_copy_beside_a_file_does_not_take_its_id_at_a_start(world: World) -> None:
@@ -302,7 +302,7 @@ def test_a_copy_beside_a_file_does_not_take_its_id_at_a_start(world: World) -> N
         world.write(name, job("x"))
     world.look()
 
-    assert world.schedule.jobs["x"].origin == "hello.json"
+    assert world.schedule.jobs["x"].source_name == "hello.json"
     assert set(world.settle()) == {"job.refused"}
 
 
@@ -370,7 +370,7 @@ def test_a_failed_call_heals_on_the_next_pass(world: World, nth: int) -> None:
 
     world.settle()
     assert world.schedule.jobs.keys() == {"a", "d"}
-    assert json.loads(world.schedule.jobs["a"].task.text) == {"command": "changed"}
+    assert json.loads(world.schedule.jobs["a"].task.params_json) == {"command": "changed"}
     assert world.look(after=30) == []
 
 
@@ -410,13 +410,13 @@ def test_a_definition_that_cannot_be_judged_harms_only_itself(world: World, monk
 
 def test_after_a_pass_that_failed_everything_is_looked_at(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """However the next look comes about: nothing that the failed one had in its hands is lost."""
-    read = type(world.reconciler._catalog).see
+    read = type(world.reconciler._catalog).observe
     monkeypatch.setattr(type(world.reconciler._catalog), "see", lambda *_, **__: 1 / 0)
     world.write("a.json", job("x"))
     with pytest.raises(ZeroDivisionError):
         world.look("a.json")
     monkeypatch.setattr(type(world.reconciler._catalog), "see", read)
-    world.reconciler.check()
+    world.reconciler.verify_sources()
 
     assert world.schedule.jobs.keys() == {"x"}
 
@@ -427,15 +427,15 @@ def test_a_lost_directory_lets_nothing_settle_and_nobody_wait_for_it(world: Worl
     world.look()
     shutil.rmtree(world.directory)
     assert world.look("a.json") == ["directory.lost"]
-    assert world.reconciler.settle_at() is None
+    assert world.reconciler.next_settle_at() is None
     world.directory.mkdir()
     world.write("a.json", "{")
     world.look()
-    assert world.reconciler.settle_at() == world.seconds + 1
+    assert world.reconciler.next_settle_at() == world.seconds + 1
     shutil.rmtree(world.directory)
-    world.reconciler.check()
+    world.reconciler.verify_sources()
 
-    assert world.reconciler.settle_at() is None
+    assert world.reconciler.next_settle_at() is None
 
 
 def test_what_is_removed_is_named_by_the_file_that_it_was_last_in(world: World) -> None:

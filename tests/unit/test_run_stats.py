@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from jobscheduler.model import Event, Level, Record, Status
-from jobscheduler.status.run_stats import Results
+from jobscheduler.status.run_stats import RunStats
 
 SLOT = datetime(2026, 11, 22, 1, 0, tzinfo=UTC)
 
@@ -22,23 +22,23 @@ def record(status: Status = Status.SUCCESS, job_id: str = "a", *, late: float = 
     return Record(started + timedelta(seconds=1.2), status, job_id, **known)
 
 
-def taken(*entries: Record | Event) -> Results:
-    results = Results()
+def taken(*entries: Record | Event) -> RunStats:
+    results = RunStats()
     for entry in entries:
-        results.take(entry)
+        results.observe(entry)
     return results
 
 
 def test_each_status_is_counted_for_its_job_and_for_all() -> None:
     """A job without a record has nothing."""
     found = taken(record(), record(Status.FAILURE), record(), record(Status.SKIPPED, "b"))
-    of_a, of_b = found.of("a"), found.of("b")
+    of_a, of_b = found.job("a"), found.job("b")
     assert of_a
     assert of_b
     assert (of_a.counts[Status.SUCCESS], of_a.counts[Status.FAILURE], of_b.counts[Status.SKIPPED]) == (2, 1, 1)
     assert found.totals().counts == {"SUCCESS": 2, "FAILURE": 1, "SKIPPED": 1, "MISSED": 0}
-    assert found.of("c") is None
-    assert found.jobs().keys() == {"a", "b"}
+    assert found.job("c") is None
+    assert found.all_jobs().keys() == {"a", "b"}
 
 
 def test_a_record_that_sums_up_missed_slots_counts_for_each_of_them() -> None:
@@ -50,26 +50,26 @@ def test_a_record_that_sums_up_missed_slots_counts_for_each_of_them() -> None:
 def test_the_last_record_is_kept_without_its_output() -> None:
     """That may be long, and is in the log."""
     found = taken(record(), record(Status.FAILURE, reason="exit", details=(("exit_code", 1),), output="no such file"))
-    last = found.last("a")
+    last = found.last_record("a")
     assert last == record(Status.FAILURE, reason="exit", details=(("exit_code", 1),))
-    assert found.last("b") is None
+    assert found.last_record("b") is None
 
 
 def test_details_that_only_look_equal_stay_apart() -> None:
     """In Python `1 == True`, and equal details are kept as one object."""
     found = taken(record(job_id="a", details=(("more", 1),)), record(job_id="b", details=(("more", True),)))
-    assert [repr(found.last(one).details) for one in "ab"] == ["(('more', 1),)", "(('more', True),)"]  # type: ignore[union-attr]
+    assert [repr(found.last_record(one).details) for one in "ab"] == ["(('more', 1),)", "(('more', True),)"]  # type: ignore[union-attr]
 
 
 def test_a_skip_or_a_miss_changes_nothing_about_failing_and_the_last_success() -> None:
     """A job that failed is failing until a run of it succeeds."""
     found = taken(record(), record(Status.FAILURE), record(Status.SKIPPED), record(Status.MISSED))
-    job = found.of("a")
+    job = found.job("a")
     assert job
     assert (job.is_failing, job.success, job.last.status) == (True, record().at, Status.MISSED)
-    found.take(record())
-    assert found.of("a").is_failing is False  # type: ignore[union-attr]
-    assert taken(record(Status.SKIPPED)).of("a").is_failing is None  # type: ignore[union-attr]
+    found.observe(record())
+    assert found.job("a").is_failing is False  # type: ignore[union-attr]
+    assert taken(record(Status.SKIPPED)).job("a").is_failing is None  # type: ignore[union-attr]
 
 
 def test_durations_and_lateness_are_counted_in_classes() -> None:
@@ -96,25 +96,25 @@ def test_attempts_that_failed_are_counted_and_other_events_are_not() -> None:
 
 def test_the_time_until_a_change_is_in_force_is_counted() -> None:
     """Told by whoever puts it in force."""
-    found = Results()
-    found.took(0.012)
+    found = RunStats()
+    found.observe_latency(0.012)
     assert dict(zip(found.totals().latency.bounds, found.totals().latency.counts, strict=False))[0.025] == 1
 
 
 def test_a_job_that_is_forgotten_stays_in_the_totals() -> None:
     """Counters never go back; and an id that nobody knows is no trouble."""
     found = taken(record(), record(job_id="b"))
-    found.forget(["a", "nobody"])
-    assert found.jobs().keys() == {"b"}
+    found.discard(["a", "nobody"])
+    assert found.all_jobs().keys() == {"b"}
     assert found.totals().counts[Status.SUCCESS] == 2
 
 
 def test_what_was_before_this_start_is_recalled_and_not_counted() -> None:
     """So that a job that failed is shown as failing after a restart."""
-    found = Results()
-    found.recall(record())
-    found.recall(record(Status.FAILURE))
-    job = found.of("a")
+    found = RunStats()
+    found.restore(record())
+    found.restore(record(Status.FAILURE))
+    job = found.job("a")
     assert job
     assert (job.is_failing, job.success, sum(job.counts.values())) == (True, record().at, 0)
     assert sum(found.totals().duration.counts) == 0
@@ -122,17 +122,17 @@ def test_what_was_before_this_start_is_recalled_and_not_counted() -> None:
 
 def test_nothing_that_is_told_makes_it_raise() -> None:
     """It is called under the scheduler's lock."""
-    results = Results()
-    results.take(None)  # type: ignore[arg-type]
-    results.take(record(scheduled=SLOT.replace(tzinfo=None)))
-    results.take(record(job_id="b"))
-    assert results.last("b")
+    results = RunStats()
+    results.observe(None)  # type: ignore[arg-type]
+    results.observe(record(scheduled=SLOT.replace(tzinfo=None)))
+    results.observe(record(job_id="b"))
+    assert results.last_record("b")
 
 
 def test_a_job_takes_less_than_600_bytes() -> None:
     """Ten thousand of them are nothing; measured on records as the runner makes them."""
     ids = [f"job-{number}" for number in range(10_000)]
-    results = Results()
+    results = RunStats()
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
@@ -143,7 +143,7 @@ def test_a_job_takes_less_than_600_bytes() -> None:
             status = Status.FAILURE if code else Status.SUCCESS
             details, at = (("exit_code", code),), started + timedelta(seconds=1)
             done = Record(at, status, job_id, run_id, slot, started, number * 0.1, None, details, "x" * 2000)
-            results.take(done)
+            results.observe(done)
         del done, slot, started, run_id, details, at
         size = tracemalloc.get_traced_memory()[0] - before
     finally:

@@ -16,10 +16,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobscheduler.model import Entry, Event, Level, Mark, Record, Status
-from jobscheduler.runlog import LogFile, RunLog, as_json, as_text, recovery
+from jobscheduler.model import Checkpoint, Event, Level, LogEntry, Record, Status
+from jobscheduler.runlog import LogFile, LogWriter, format_json, format_text, recovery
 from jobscheduler.runlog.format import MAX_LINE
-from jobscheduler.runlog.writer import KEPT
+from jobscheduler.runlog.writer import MAX_PENDING_BYTES
 from jobscheduler.util.file_locks import LockFile
 from tests.support.service import parse_line, wait_until
 
@@ -43,11 +43,11 @@ FAILURE = Record(
 
 def test_a_record_is_written_as_people_read_it() -> None:
     """The form of SPEC section 4."""
-    assert as_text(SUCCESS) == (
+    assert format_text(SUCCESS) == (
         "2026-11-22T01:00:01.216Z SUCCESS job_id=report-001 run_id=5f3c2a9d scheduled=2026-11-22T01:00:00Z "
         "started=2026-11-22T01:00:00.012Z duration=1.204 exit_code=0"
     )
-    assert as_text(FAILURE).endswith(
+    assert format_text(FAILURE).endswith(
         """duration=0.020 reason=exit exit_code=1 output="rm: 'x': Permission denied\\n\""""
     )
 
@@ -57,12 +57,12 @@ def test_an_event_is_written_with_its_level_and_name() -> None:
     berlin = SLOT.astimezone(timezone(timedelta(hours=1)))
     event = Event(SLOT, Level.INFO, "job.added", (("next", berlin), ("n", 3), ("ok", True)))
 
-    assert as_text(event) == "2026-11-22T01:00:00.000Z INFO job.added next=2026-11-22T01:00:00Z n=3 ok=true"
+    assert format_text(event) == "2026-11-22T01:00:00.000Z INFO job.added next=2026-11-22T01:00:00Z n=3 ok=true"
 
 
 def test_json_lines_have_the_same_keys() -> None:
     """One object per line, for machines."""
-    assert json.loads(as_json(SUCCESS)) == {
+    assert json.loads(format_json(SUCCESS)) == {
         "time": "2026-11-22T01:00:01.216Z",
         "status": "SUCCESS",
         "job_id": "report-001",
@@ -78,8 +78,8 @@ def test_no_key_can_forge_a_line() -> None:
     """Whoever wrote the entry: what is no key becomes one, and what a line begins with cannot be overwritten."""
     record = Record(AT, Status.FAILURE, "x", details=(("a=1\nb", float("inf")), ("status", "SUCCESS")))
 
-    assert as_text(record).endswith("FAILURE job_id=x a_1_b=inf status=SUCCESS")
-    assert json.loads(as_json(record), parse_constant=pytest.fail)["status"] == "FAILURE"
+    assert format_text(record).endswith("FAILURE job_id=x a_1_b=inf status=SUCCESS")
+    assert json.loads(format_json(record), parse_constant=pytest.fail)["status"] == "FAILURE"
 
 
 class Loud(int):
@@ -94,11 +94,11 @@ class Loud(int):
 def test_a_number_is_written_as_a_number_whatever_it_says_of_itself() -> None:
     """A status of `http`, or worse."""
     event = Event(AT, Level.INFO, "x", (("status", HTTPStatus.OK), ("loud", Loud(7))))
-    assert as_text(event).endswith("Z INFO x status=200 loud=7")
+    assert format_text(event).endswith("Z INFO x status=200 loud=7")
 
 
-@pytest.mark.parametrize("form", [as_text, as_json])
-def test_a_key_stands_in_a_line_once(form: Callable[[Entry], str]) -> None:
+@pytest.mark.parametrize("form", [format_text, format_json])
+def test_a_key_stands_in_a_line_once(form: Callable[[LogEntry], str]) -> None:
     """The first one: a detail of the same name takes the place of nothing that says which slot this is."""
     forged = (("job_id", "victim"), ("Scheduled", "2030-01-01T00:00:00Z"), ("s3_key", 1), ("s3_key", "x job_id=y"))
     line = form(replace(SUCCESS, details=forged))
@@ -112,17 +112,17 @@ def test_a_key_stands_in_a_line_once(form: Callable[[Entry], str]) -> None:
 @given(st.text(max_size=300))
 def test_no_value_can_forge_a_line(text: str) -> None:
     """Whatever a job prints or is called, it comes back as it was, on one line of printable characters."""
-    line = as_text(Event(AT, Level.INFO, "x", (("value", text), ("after", "end"))))
+    line = format_text(Event(AT, Level.INFO, "x", (("value", text), ("after", "end"))))
 
     assert line.isprintable()
     assert parse_line(line) | {"value": text, "after": "end"} == parse_line(line)
 
 
-@pytest.mark.parametrize("form", [as_text, as_json])
+@pytest.mark.parametrize("form", [format_text, format_json])
 def test_a_line_is_never_longer_than_sixteen_kibibytes(form: object, tmp_path: Path) -> None:
     """Long values lose their beginnings, however much escaping makes of them."""
     log = tmp_path / "log"
-    with RunLog(LogFile(log, 10**9, 1), form="json" if form is as_json else "text", echo=None) as runlog:
+    with LogWriter(LogFile(log, 10**9, 1), form="json" if form is format_json else "text", echo=None) as runlog:
         runlog.write(Event(AT, Level.INFO, "x", tuple((f"k{n}", "\x01" * 100_000) for n in range(20))))
         runlog.write(Record(AT, Status.FAILURE, "x", output="\U0001f600" * 5000))
 
@@ -134,7 +134,7 @@ def test_a_line_is_never_longer_than_sixteen_kibibytes(form: object, tmp_path: P
 def test_lines_of_many_threads_are_whole_and_all_there(tmp_path: Path) -> None:
     """One writer: nothing is lost, doubled or mixed, also over rotations, and each thread's order is kept."""
     file = LogFile(tmp_path / "log", 64 * 1024, 50)
-    with RunLog(file, echo=None) as runlog:
+    with LogWriter(file, echo=None) as runlog:
 
         def work(thread: int) -> None:
             for number in range(500):
@@ -204,13 +204,13 @@ def test_a_rotation_that_fails_loses_nothing_and_is_told_once(tmp_path: Path) ->
     log = tmp_path / "log"
     blocked = tmp_path / "log.1"
     blocked.mkdir()
-    with RunLog(LogFile(log, 300, 1), echo=None) as runlog:
+    with LogWriter(LogFile(log, 300, 1), echo=None) as runlog:
         for number in range(10):
-            assert runlog.write_through(Event(AT, Level.INFO, "x", (("number", number),)), 5)
+            assert runlog.write_and_wait(Event(AT, Level.INFO, "x", (("number", number),)), 5)
         wait_until(lambda: "log.lost" in log.read_text())
         blocked.rmdir()
         for number in range(10, 12):
-            assert runlog.write_through(Event(AT, Level.INFO, "x", (("number", number),)), 5)
+            assert runlog.write_and_wait(Event(AT, Level.INFO, "x", (("number", number),)), 5)
 
     lines = [
         parse_line(line)
@@ -238,9 +238,9 @@ def test_what_cannot_be_written_is_kept_and_follows(tmp_path: Path) -> None:
     """A full disk is told once on standard error, and when it has room again every line is there, in order."""
     read, write = os.pipe()
     file = Unwritable(tmp_path / "log", 10**6, 1)
-    with RunLog(file, echo=write) as runlog:
+    with LogWriter(file, echo=write) as runlog:
         for number in range(5):
-            runlog.write_through(Event(AT, Level.INFO, "x", (("number", number),)), 5)
+            runlog.write_and_wait(Event(AT, Level.INFO, "x", (("number", number),)), 5)
         file.full = False
         wait_until(lambda: (tmp_path / "log").exists() and "log.restored" in (tmp_path / "log").read_text())
     os.close(write)
@@ -254,10 +254,10 @@ def test_what_cannot_be_written_is_kept_and_follows(tmp_path: Path) -> None:
 def test_what_cannot_be_kept_is_counted_and_told(tmp_path: Path) -> None:
     """Memory is bounded: of what is beyond, the number is in the log afterwards."""
     file = Unwritable(tmp_path / "log", 10**9, 1)
-    count = KEPT // 2000 + 1000
-    with RunLog(file, echo=None) as runlog:
+    count = MAX_PENDING_BYTES // 2000 + 1000
+    with LogWriter(file, echo=None) as runlog:
         for number in range(count):
-            runlog.write_through(Event(AT, Level.INFO, "x", (("p", "p" * 2000), ("number", number))), 5)
+            runlog.write_and_wait(Event(AT, Level.INFO, "x", (("p", "p" * 2000), ("number", number))), 5)
         file.full = False
         wait_until(lambda: "log.restored" in (tmp_path / "log").read_text() if (tmp_path / "log").exists() else False)
 
@@ -271,7 +271,7 @@ def test_what_cannot_be_kept_is_counted_and_told(tmp_path: Path) -> None:
 def test_the_echo_has_priorities_for_the_journal(tmp_path: Path) -> None:
     """Each line carries its syslog priority in front, only in the echo."""
     read, write = os.pipe()
-    with RunLog(LogFile(tmp_path / "log", 10**6, 1), echo=write, priorities=True) as runlog:
+    with LogWriter(LogFile(tmp_path / "log", 10**6, 1), echo=write, priorities=True) as runlog:
         for entry in (SUCCESS, FAILURE, Event(AT, Level.WARNING, "w"), Event(AT, Level.ERROR, "e")):
             runlog.write(entry)
     os.close(write)
@@ -284,10 +284,10 @@ def test_the_echo_has_priorities_for_the_journal(tmp_path: Path) -> None:
 def test_an_echo_that_nobody_takes_does_not_hold_up_the_log(tmp_path: Path) -> None:
     """Standard error is a pipe whose reader sleeps: every line is in the file all the same, and leaving ends."""
     read, write = os.pipe()
-    with RunLog(LogFile(tmp_path / "log", 10**9, 1), echo=write) as runlog:
+    with LogWriter(LogFile(tmp_path / "log", 10**9, 1), echo=write) as runlog:
         for number in range(3000):
             runlog.write(Event(AT, Level.INFO, "x", (("number", number), ("p", "p" * 2000))))
-        assert runlog.write_through(SUCCESS, 10)
+        assert runlog.write_and_wait(SUCCESS, 10)
 
     assert len((tmp_path / "log").read_text().splitlines()) == 3001
     os.close(read)
@@ -298,16 +298,16 @@ def test_an_echo_that_nobody_reads_any_more_is_no_trouble(tmp_path: Path) -> Non
     """The file has it all."""
     read, write = os.pipe()
     os.close(read)
-    with RunLog(LogFile(tmp_path / "log", 10**6, 1), echo=write) as runlog:
-        assert runlog.write_through(SUCCESS, 5)
+    with LogWriter(LogFile(tmp_path / "log", 10**6, 1), echo=write) as runlog:
+        assert runlog.write_and_wait(SUCCESS, 5)
     os.close(write)
 
     assert len((tmp_path / "log").read_text().splitlines()) == 1
 
 
-def wide(count: int) -> Mark:
+def wide(count: int) -> Checkpoint:
     """A mark with so many slots that wait; each takes some forty bytes."""
-    return Mark(SLOT, "boot", waits=tuple((f"job{number}", SLOT) for number in range(count)))
+    return Checkpoint(SLOT, "boot", pending=tuple((f"job{number}", SLOT) for number in range(count)))
 
 
 @pytest.mark.parametrize("count", [0, 100])
@@ -315,16 +315,16 @@ def test_the_last_mark_is_never_rotated_away(tmp_path: Path, count: int) -> None
     """However late the next one comes, and if it is larger than all files together may be."""
     log = tmp_path / "log"
     asked: list[int] = []
-    with RunLog(LogFile(log, 1000, 1, lambda: asked.append(1)), echo=None) as runlog:
-        runlog.mark(wide(count))
+    with LogWriter(LogFile(log, 1000, 1, lambda: asked.append(1)), echo=None) as runlog:
+        runlog.checkpoint(wide(count))
         for number in range(300):
-            assert runlog.write_through(Event(AT, Level.INFO, "x", (("number", number),)), 5)
-            found = recovery.read_back(log, 1)
+            assert runlog.write_and_wait(Event(AT, Level.INFO, "x", (("number", number),)), 5)
+            found = recovery.recover(log, 1)
             assert found is not None
-            assert len(found.waits) == count
+            assert len(found.pending) == count
             if asked and number % 50 == 0:
                 asked.clear()
-                runlog.mark(wide(count))
+                runlog.checkpoint(wide(count))
 
     assert (tmp_path / "log.1").exists()
     assert max(path.stat().st_size for path in tmp_path.iterdir()) < 5000 + 2 * 60 * count
@@ -334,20 +334,20 @@ def test_a_mark_larger_than_a_file_is_not_followed_by_the_next_at_once(tmp_path:
     """There is room for as much again: else a flood of lines would have a large mark written for each of them."""
     log = tmp_path / "log"
     asked: list[int] = []
-    with RunLog(LogFile(log, 1000, 9, lambda: asked.append(1)), echo=None) as runlog:
-        runlog.mark(wide(100))
+    with LogWriter(LogFile(log, 1000, 9, lambda: asked.append(1)), echo=None) as runlog:
+        runlog.checkpoint(wide(100))
         for _ in range(20):
-            assert runlog.write_through(Event(AT, Level.INFO, "x"), 5)
+            assert runlog.write_and_wait(Event(AT, Level.INFO, "x"), 5)
 
     assert asked == []
 
 
 def test_marks_do_not_let_files_grow(tmp_path: Path) -> None:
     """Wherever in a file they stand, the next line that is too many begins another file."""
-    with RunLog(LogFile(tmp_path / "log", 1000, 50, lambda: None), echo=None) as runlog:
+    with LogWriter(LogFile(tmp_path / "log", 1000, 50, lambda: None), echo=None) as runlog:
         for _ in range(60):
-            runlog.mark(wide(0))
-            assert runlog.write_through(Event(AT, Level.INFO, "x"), 5)
+            runlog.checkpoint(wide(0))
+            assert runlog.write_and_wait(Event(AT, Level.INFO, "x"), 5)
 
     assert len(list(tmp_path.iterdir())) > 5
     assert max(path.stat().st_size for path in tmp_path.iterdir()) <= 1000
@@ -365,10 +365,10 @@ def test_a_mark_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
         room[0] -= taken
         return write(descriptor, data[:taken])
 
-    with RunLog(LogFile(log, 10**6, 1, lambda: None), echo=None) as runlog:
+    with LogWriter(LogFile(log, 10**6, 1, lambda: None), echo=None) as runlog:
         monkeypatch.setattr(os, "write", short)
         runlog.write(Event(AT, Level.INFO, "before"))
-        runlog.mark(wide(100))
+        runlog.checkpoint(wide(100))
         wait_until(runlog.is_failing)
         assert b"service.alive" not in log.read_bytes()
         room[0] = 10**6
@@ -376,7 +376,7 @@ def test_a_mark_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
 
     words = [parse_line(line)["word"] for line in log.read_text().splitlines()]
     assert words == ["before", *["service.alive"] * 14, "log.lost", "log.restored"]
-    assert recovery.read_back(log, 1) is not None
+    assert recovery.recover(log, 1) is not None
 
 
 @pytest.mark.parametrize("room", range(8192 - 400, 8192, 37))
@@ -393,22 +393,22 @@ def test_at_the_end_of_a_full_disk_the_last_mark_takes_the_place_of_lines(
             raise OSError(28, "No space left on device")
         return write(descriptor, data[:taken])
 
-    with RunLog(LogFile(log, 10**6, 1, lambda: None), echo=None) as runlog:
+    with LogWriter(LogFile(log, 10**6, 1, lambda: None), echo=None) as runlog:
         monkeypatch.setattr(os, "write", full)
-        runlog.mark(wide(0))
-        assert runlog.write_through(Event(AT, Level.INFO, "x", (("p", "p" * 1000),) * 1), 5)
+        runlog.checkpoint(wide(0))
+        assert runlog.write_and_wait(Event(AT, Level.INFO, "x", (("p", "p" * 1000),) * 1), 5)
         while log.stat().st_size < room:
-            assert runlog.write_through(Event(AT, Level.INFO, "x"), 5)
+            assert runlog.write_and_wait(Event(AT, Level.INFO, "x"), 5)
         disk[0] = 8192
         for _ in range(30):
             runlog.write(SUCCESS)
-        runlog.mark(wide(3))
+        runlog.checkpoint(wide(3))
         runlog.event(Level.INFO, "service.stopped")
         written = log.read_text().count(" x")
 
-    found = recovery.read_back(log, 1)
+    found = recovery.recover(log, 1)
     assert found is not None
-    assert (len(found.waits), found.stopped) == (3, True)
+    assert (len(found.pending), found.clean_stop) == (3, True)
     lines = [parse_line(line) for line in log.read_text().splitlines()]
     kept = sum(line["word"] in {"x", "SUCCESS"} for line in lines)
     assert [int(line["lines"]) for line in lines if "lines" in line] == [runlog.lines_lost]
@@ -421,9 +421,9 @@ def test_a_file_that_is_taken_away_while_nothing_is_written_is_noticed(tmp_path:
     """A mark is asked for within a second or two, not when the next line comes: that may be hours later."""
     log = tmp_path / "log"
     asked = threading.Event()
-    with RunLog(LogFile(log, 10**6, 1, asked.set), echo=None) as runlog:
-        runlog.mark(wide(1))
-        assert runlog.write_through(SUCCESS, 5)
+    with LogWriter(LogFile(log, 10**6, 1, asked.set), echo=None) as runlog:
+        runlog.checkpoint(wide(1))
+        assert runlog.write_and_wait(SUCCESS, 5)
         asked.clear()
         {
             "renamed": lambda: log.rename(tmp_path / "dated"),
@@ -431,11 +431,11 @@ def test_a_file_that_is_taken_away_while_nothing_is_written_is_noticed(tmp_path:
             "emptied": lambda: log.write_bytes(b""),
         }[way]()
         assert asked.wait(10)
-        runlog.mark(wide(2))
+        runlog.checkpoint(wide(2))
 
-    found = recovery.read_back(log, 1)
+    found = recovery.recover(log, 1)
     assert found is not None
-    assert len(found.waits) == 2
+    assert len(found.pending) == 2
 
 
 def test_a_log_that_another_service_has_is_not_written(tmp_path: Path) -> None:
@@ -443,12 +443,12 @@ def test_a_log_that_another_service_has_is_not_written(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text("not ours\n")
     other = LockFile(tmp_path, ".log.lock")
-    other.take()
-    with RunLog(LogFile(log, 10**6, 1), echo=None) as runlog:
+    other.acquire()
+    with LogWriter(LogFile(log, 10**6, 1), echo=None) as runlog:
         wait_until(runlog.is_failing)
         for number in range(3):
             runlog.event(Level.INFO, "x", number=number)
-        assert runlog.write_through(FAILURE, 5)
+        assert runlog.write_and_wait(FAILURE, 5)
         assert log.read_text() == "not ours\n"
         other.release()
         wait_until(lambda: "log.restored" in log.read_text())

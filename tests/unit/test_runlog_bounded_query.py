@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from jobscheduler.runlog.bounded_query import Reach, at_instants, newest
-from jobscheduler.runlog.filter import Wanted
-from jobscheduler.runlog.parse import RECORDS
-from jobscheduler.runlog.query import back
+from jobscheduler.runlog.bounded_query import ReadLimit, newest_records, records_at
+from jobscheduler.runlog.filter import LogFilter
+from jobscheduler.runlog.parse import RECORD_KINDS
+from jobscheduler.runlog.query import iter_newest_first
 
 START = datetime(2026, 11, 22, tzinfo=UTC)
 FORMS = (
@@ -47,7 +47,7 @@ def test_lines_are_found_by_their_time_wherever_they_are(tmp_path: Path, form: s
     path = written(tmp_path / "log", lines)
     numbers = [59_000, 40_000, 39_000, 30_000, 20_000, 1000, 0]
 
-    found = at_instants(path, 2, Wanted("job-0", RECORDS), [at(number) for number in numbers])
+    found = records_at(path, 2, LogFilter("job-0", RECORD_KINDS), [at(number) for number in numbers])
 
     assert [one.pairs["time"] for one in found] == [line(number, "").split(" ")[0] for number in numbers]
 
@@ -57,22 +57,22 @@ def test_a_time_at_which_there_is_no_line_finds_none(tmp_path: Path) -> None:
     path = written(tmp_path / "log", [line(number, f"job-{number % 10}") for number in range(3000)])
     times = [at(9000), at(1000) + timedelta(milliseconds=5), at(1001), at(-5)]
 
-    assert at_instants(path, 2, Wanted("job-0", RECORDS), times) == []
-    assert at_instants(tmp_path / "none", 2, Wanted("job-0", RECORDS), times) == []
+    assert records_at(path, 2, LogFilter("job-0", RECORD_KINDS), times) == []
+    assert records_at(tmp_path / "none", 2, LogFilter("job-0", RECORD_KINDS), times) == []
 
 
 def test_a_reading_ends_after_so_many_bytes_and_says_how_far_it_came(tmp_path: Path) -> None:
     """So that a request has an end, whatever the log holds."""
     path = written(tmp_path / "log", [line(number, "busy") for number in range(60_000)])
 
-    part = newest(path, 2, Wanted("other", RECORDS), 50, Reach(500_000))
+    part = newest_records(path, 2, LogFilter("other", RECORD_KINDS), 50, ReadLimit(500_000))
     assert part.found == []
-    assert part.since is not None
-    assert at(55_000) > part.since > at(40_000)
-    few = newest(path, 2, Wanted("busy", RECORDS), 50, Reach(500_000))
-    assert (len(few.found), few.since) == (50, at(59_950))
-    whole = newest(path, 2, Wanted("busy", RECORDS), 10**6, Reach(10**9))
-    assert (len(whole.found), whole.since) == (60_000, None)
+    assert part.read_since is not None
+    assert at(55_000) > part.read_since > at(40_000)
+    few = newest_records(path, 2, LogFilter("busy", RECORD_KINDS), 50, ReadLimit(500_000))
+    assert (len(few.found), few.read_since) == (50, at(59_950))
+    whole = newest_records(path, 2, LogFilter("busy", RECORD_KINDS), 10**6, ReadLimit(10**9))
+    assert (len(whole.found), whole.read_since) == (60_000, None)
 
 
 def test_a_reading_ends_when_its_caller_wants_no_more(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_a_reading_ends_when_its_caller_wants_no_more(tmp_path: Path) -> None:
         raise Left
 
     with pytest.raises(Left):
-        newest(path, 2, Wanted("other", RECORDS), 50, Reach(10**9, check))
+        newest_records(path, 2, LogFilter("other", RECORD_KINDS), 50, ReadLimit(10**9, check))
 
 
 def test_what_begins_like_an_id_is_not_taken_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,5 +98,5 @@ def test_what_begins_like_an_id_is_not_taken_apart(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("jobscheduler.runlog.filter.parse_line", parsed.append)
 
     for job_id in ("job-", "", "job-1"):
-        assert list(back(path, 0, Wanted(job_id))) == []
+        assert list(iter_newest_first(path, 0, LogFilter(job_id))) == []
     assert len(parsed) == 2

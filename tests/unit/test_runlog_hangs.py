@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from jobscheduler.model import Level
-from jobscheduler.runlog import LogFile, RunLog
-from jobscheduler.runlog.file_calls import PATIENCE, FileCalls, Relieved
+from jobscheduler.runlog import LogFile, LogWriter
+from jobscheduler.runlog.file_calls import CALL_TIMEOUT_S, FileCalls, Superseded
 from tests.support.service import wait_until
 
 
@@ -35,19 +35,24 @@ def test_a_call_of_the_file_is_given_up_at_the_second_look() -> None:
 
     def writer() -> None:
         try:
-            calls.make(write)
-        except Relieved:
+            calls.call(write)
+        except Superseded:
             relieved.set()
 
     threading.Thread(target=writer, daemon=True).start()
     assert inside.wait(5)
-    assert [calls.look(now) for now in (0.0, PATIENCE / 2, PATIENCE, 2 * PATIENCE)] == [False, False, True, False]
+    assert [calls.check(now) for now in (0.0, CALL_TIMEOUT_S / 2, CALL_TIMEOUT_S, 2 * CALL_TIMEOUT_S)] == [
+        False,
+        False,
+        True,
+        False,
+    ]
     assert calls.is_silent()
-    assert calls.take() is None
+    assert calls.take_over() is None
     go_on.set()
     assert relieved.wait(5)
-    assert calls.take() == 7
-    assert calls.take() == 0
+    assert calls.take_over() == 7
+    assert calls.take_over() == 0
     assert not calls.is_silent()
 
 
@@ -56,7 +61,7 @@ def test_calls_that_follow_each_other_are_never_given_up() -> None:
     calls = FileCalls()
     looks: list[bool] = []
     for now in range(5):
-        assert calls.make(lambda now=now: looks.append(calls.look(float(now))) or 1) == 1  # type: ignore[misc, func-returns-value]
+        assert calls.call(lambda now=now: looks.append(calls.check(float(now))) or 1) == 1  # type: ignore[misc, func-returns-value]
     assert looks == [False] * 5
 
 
@@ -85,7 +90,7 @@ class SilentFile(LogFile):
     def follow(self) -> None:
         """Look at the name, and hang if it is the turn."""
         self._count()
-        super().follow()
+        super().reopen_if_replaced()
 
 
 @pytest.mark.parametrize("nth", range(1, 31, 2))
@@ -94,21 +99,21 @@ def test_a_log_whose_nth_call_hangs_writes_every_line_once_when_it_comes_back(
 ) -> None:
     """Nothing is written twice, torn or out of order; writers that wait for their line are let go meanwhile."""
     file = SilentFile(tmp_path / "s.log", nth, release)
-    with RunLog(file, echo=None) as log:
+    with LogWriter(file, echo=None) as log:
         for number in range(12):
             log.event(Level.INFO, "before", number=number)
-            log.catch_up(0.05)
+            log.flush(0.05)
         hangs = file.is_hanging.wait(0.2)
         if hangs:
             now = time.monotonic()
-            log.look(now)
-            log.look(now + 1)
-            assert log.catch_up(5)
+            log.check_file(now)
+            log.check_file(now + 1)
+            assert log.flush(5)
             assert log.is_silent()
-            log.look(now + 2)
-            log.look(now + 3)
+            log.check_file(now + 2)
+            log.check_file(now + 3)
         log.event(Level.INFO, "after")
-        assert log.catch_up(5)
+        assert log.flush(5)
         release.set()
         wait_until(lambda: not log.is_silent(), why="it is written again")
     lines = [line for path in sorted(tmp_path.glob("s.log*"), reverse=True) for line in path.read_text().splitlines()]
@@ -121,15 +126,15 @@ def test_a_log_whose_nth_call_hangs_writes_every_line_once_when_it_comes_back(
 def test_a_log_that_hangs_keeps_a_bounded_number_of_bytes(tmp_path: Path, release: threading.Event) -> None:
     """What is beyond that is counted, and told when it answers."""
     file = SilentFile(tmp_path / "s.log", 2, release)
-    with RunLog(file, echo=None) as log:
+    with LogWriter(file, echo=None) as log:
         log.event(Level.INFO, "first")
         assert file.is_hanging.wait(5)
         now = time.monotonic()
-        log.look(now)
-        log.look(now + 1)
+        log.check_file(now)
+        log.check_file(now + 1)
         for _ in range(40):
-            log.write(*(log._told(Level.INFO, "line", text="x" * 1000) for _ in range(500)))
-        assert log.catch_up(30)
+            log.write(*(log._make_event(Level.INFO, "line", text="x" * 1000) for _ in range(500)))
+        assert log.flush(30)
         assert log._pending_bytes <= 16 * 1024 * 1024
         release.set()
         wait_until(lambda: not log.is_silent() and not log.is_failing(), why="it is written again")

@@ -8,31 +8,31 @@ from pathlib import Path
 
 import pytest
 
-from jobscheduler.model import Entry, Event, Level, Record, Status
-from jobscheduler.runlog import as_json, as_text, last_results, line_of
+from jobscheduler.model import Event, Level, LogEntry, Record, Status
+from jobscheduler.runlog import encode_line, format_json, format_text, last_results
 
 AT = datetime(2026, 11, 22, 1, tzinfo=UTC)
 NOW = AT + timedelta(hours=1)
 S, F, K, M = Status.SUCCESS, Status.FAILURE, Status.SKIPPED, Status.MISSED
 
 
-def lines(form: Callable[[Entry], str], *results: tuple[str, Status], start: int = 0) -> bytes:
+def lines(form: Callable[[LogEntry], str], *results: tuple[str, Status], start: int = 0) -> bytes:
     """Lines of a log in which jobs ended so, one a second."""
     records = [
         Record(AT + timedelta(seconds=start + second), status, job_id, run_id="5f3c2a9d", output="SUCCESS job_id=a")
         for second, (job_id, status) in enumerate(results)
     ]
-    return b"".join(line_of(one, form) for one in records)
+    return b"".join(encode_line(one, form) for one in records)
 
 
-@pytest.mark.parametrize("form", [as_text, as_json])
-def test_the_newest_result_of_each_job_counts(tmp_path: Path, form: Callable[[Entry], str]) -> None:
+@pytest.mark.parametrize("form", [format_text, format_json])
+def test_the_newest_result_of_each_job_counts(tmp_path: Path, form: Callable[[LogEntry], str]) -> None:
     """Of either format; what did not run is no result, and no value of another line is taken for one."""
     event = Event(AT, Level.INFO, "alert.sent", (("job_id", "b"), ("x", "FAILURE job_id=b")))
     log = tmp_path / "log"
     log.write_bytes(
         lines(form, ("a", F), ("b", F), ("a.b-c_d", F), ("b", S), ("a", S), ("a", F), ("a", K), ("b", M), ("m", M))
-        + line_of(event, form)
+        + encode_line(event, form)
     )
 
     assert last_results(log, 3, NOW) == {"a": F, "b": S, "a.b-c_d": F}
@@ -41,10 +41,10 @@ def test_the_newest_result_of_each_job_counts(tmp_path: Path, form: Callable[[En
 def test_rotated_files_are_read_as_far_as_the_bound(tmp_path: Path) -> None:
     """Both formats may stand in them."""
     log = tmp_path / "log"
-    log.write_bytes(lines(as_text, ("a", F), start=20))
-    (tmp_path / "log.1").write_bytes(lines(as_json, ("b", F), ("c", F), start=10))
-    (tmp_path / "log.2").write_bytes(lines(as_text, ("a", S), ("b", S), ("d", S)))
-    (tmp_path / "log.3").write_bytes(lines(as_text, ("e", S)))
+    log.write_bytes(lines(format_text, ("a", F), start=20))
+    (tmp_path / "log.1").write_bytes(lines(format_json, ("b", F), ("c", F), start=10))
+    (tmp_path / "log.2").write_bytes(lines(format_text, ("a", S), ("b", S), ("d", S)))
+    (tmp_path / "log.3").write_bytes(lines(format_text, ("e", S)))
 
     assert last_results(log, 2, NOW) == {"a": F, "b": F, "c": F, "d": S}
     size = len(log.read_bytes()) + len((tmp_path / "log.1").read_bytes())
@@ -55,7 +55,7 @@ def test_rotated_files_are_read_as_far_as_the_bound(tmp_path: Path) -> None:
 def test_what_came_at_that_instant_or_later_does_not_count(tmp_path: Path) -> None:
     """The log already holds results since the start when it is asked how it was before."""
     log = tmp_path / "log"
-    log.write_bytes(lines(as_text, ("a", S), ("a", F), ("b", F)))
+    log.write_bytes(lines(format_text, ("a", S), ("a", F), ("b", F)))
 
     assert last_results(log, 0, AT + timedelta(seconds=1)) == {"a": S}
     assert last_results(log, 0, AT + timedelta(seconds=1, milliseconds=1)) == {"a": F}
@@ -64,7 +64,7 @@ def test_what_came_at_that_instant_or_later_does_not_count(tmp_path: Path) -> No
 def test_a_line_that_was_cut_does_not_count(tmp_path: Path) -> None:
     """By a crash, with or without a start after it: the id itself may be cut."""
     log = tmp_path / "log"
-    good = lines(as_text, ("ab", F))
+    good = lines(format_text, ("ab", F))
     log.write_bytes(good + good[:45] + b" [cut short]\n" + good.replace(b"FAILURE", b"SUCCESS")[:60])
 
     assert last_results(log, 0, NOW) == {"ab": F}

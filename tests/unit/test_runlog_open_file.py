@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from jobscheduler.runlog import LogFile, LogRefused, examine
+from jobscheduler.runlog import LogFile, LogRefused, check_log
 from tests.support.service import ROOT
 from tests.support.throwaway_users import ThrowawayUser
 
@@ -31,7 +31,7 @@ def place() -> Iterator[Path]:
 def refusal(log: Path) -> str:
     """Say why the log is refused at a start; empty if it is not."""
     try:
-        examine(log, 3)
+        check_log(log, 3)
     except LogRefused as refused:
         assert refused.help
         return str(refused.strerror)
@@ -64,7 +64,7 @@ def test_a_log_file_that_others_could_write_is_refused_and_so_is_a_rotated_one(
     else:
         file.chmod(0o660 if harm == "group" else 0o646)
     with pytest.raises(LogRefused) as refused:
-        examine(log, 3)
+        check_log(log, 3)
     assert f"`{file}`" in str(refused.value.strerror)
     subprocess.run(refused.value.help.split("`")[1], shell=True, check=True)
     assert refusal(log) == ""

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from jobscheduler.model import Entry, Event, Level, Record, Status
-from jobscheduler.runlog import LogFile, RunLog, as_json, as_text, blocks, query
-from jobscheduler.runlog.filter import Wanted
-from jobscheduler.runlog.parse import RECORDS
-from jobscheduler.runlog.query import back, forward, lines_back
+from jobscheduler.model import Event, Level, LogEntry, Record, Status
+from jobscheduler.runlog import LogFile, LogWriter, blocks, format_json, format_text, query
+from jobscheduler.runlog.filter import LogFilter
+from jobscheduler.runlog.parse import RECORD_KINDS
+from jobscheduler.runlog.query import iter_lines_newest_first, iter_newest_first, iter_oldest_first
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -30,16 +30,16 @@ def record(number: int, job_id: str = "x", status: Status = Status.SUCCESS) -> R
     return Record(at(number), status, job_id, f"r{number}", at(number), at(number), 0.5)
 
 
-def write(path: Path, *entries: Entry) -> None:
+def write(path: Path, *entries: LogEntry) -> None:
     """Write a file of these entries, the formats in turn."""
-    forms = (as_text, as_json)
+    forms = (format_text, format_json)
     path.write_text("".join(forms[number % 2](entry) + "\n" for number, entry in enumerate(entries)), "utf-8")
 
 
-def runs(path: Path, wanted: Wanted = query.EVERYTHING, backups: int = 3) -> list[str]:
+def runs(path: Path, wanted: LogFilter = query.EVERYTHING, backups: int = 3) -> list[str]:
     """The runs that are found, newest first; and see that reading forward finds the same."""
-    found = [line["run_id"] for line in lines_back(path, backups, wanted)]
-    assert [one.pairs["run_id"] for one in forward(path, backups, wanted)] == found[::-1]
+    found = [line["run_id"] for line in iter_lines_newest_first(path, backups, wanted)]
+    assert [one.pairs["run_id"] for one in iter_oldest_first(path, backups, wanted)] == found[::-1]
     return found
 
 
@@ -67,7 +67,7 @@ def test_a_log_that_is_not_there_is_empty(tmp_path: Path) -> None:
     assert not query.exists(tmp_path / "log", 3)
     (tmp_path / "log").touch()
     assert runs(tmp_path / "log") == []
-    assert query.begins_at(tmp_path / "log", 3) is None
+    assert query.oldest_time(tmp_path / "log", 3) is None
 
 
 @pytest.mark.usefixtures("small_blocks")
@@ -76,8 +76,8 @@ def test_only_the_lines_of_the_job_are_found(tmp_path: Path) -> None:
     talk = Record(at(3), Status.FAILURE, "y", "r3", output='job_id=x "job_id": "x" SUCCESS')
     write(tmp_path / "log", record(0), record(1, "x1"), talk, talk, record(4), record(5, "y"))
 
-    assert runs(tmp_path / "log", Wanted("x")) == ["r4", "r0"]
-    assert runs(tmp_path / "log", Wanted("x1")) == ["r1"]
+    assert runs(tmp_path / "log", LogFilter("x")) == ["r4", "r0"]
+    assert runs(tmp_path / "log", LogFilter("x1")) == ["r1"]
 
 
 @pytest.mark.usefixtures("small_blocks")
@@ -86,9 +86,9 @@ def test_only_the_words_that_are_wanted_are_found(tmp_path: Path) -> None:
     begun = Event(at(1), Level.INFO, "run.started", (("job_id", "x"), ("run_id", "SUCCESS")))
     write(tmp_path / "log", record(0), begun, begun, record(2, status=Status.FAILURE))
 
-    assert runs(tmp_path / "log", Wanted(words=RECORDS)) == ["r2", "r0"]
-    assert runs(tmp_path / "log", Wanted(words=frozenset({"FAILURE"}))) == ["r2"]
-    assert runs(tmp_path / "log", Wanted(words=frozenset({"run.started"}))) == ["SUCCESS", "SUCCESS"]
+    assert runs(tmp_path / "log", LogFilter(kinds=RECORD_KINDS)) == ["r2", "r0"]
+    assert runs(tmp_path / "log", LogFilter(kinds=frozenset({"FAILURE"}))) == ["r2"]
+    assert runs(tmp_path / "log", LogFilter(kinds=frozenset({"run.started"}))) == ["SUCCESS", "SUCCESS"]
 
 
 @pytest.mark.usefixtures("small_blocks")
@@ -96,9 +96,9 @@ def test_bounds_of_time_are_inclusive(tmp_path: Path) -> None:
     """To the millisecond, also where they are finer than a line is."""
     write(tmp_path / "log", *map(record, range(10)))
 
-    assert runs(tmp_path / "log", Wanted(since=at(7))) == ["r9", "r8", "r7"]
-    assert runs(tmp_path / "log", Wanted(since=at(7.00001), until=at(8))) == ["r8"]
-    assert runs(tmp_path / "log", Wanted(until=at(1.5))) == ["r1", "r0"]
+    assert runs(tmp_path / "log", LogFilter(since=at(7))) == ["r9", "r8", "r7"]
+    assert runs(tmp_path / "log", LogFilter(since=at(7.00001), until=at(8))) == ["r8"]
+    assert runs(tmp_path / "log", LogFilter(until=at(1.5))) == ["r1", "r0"]
 
 
 @pytest.mark.usefixtures("small_blocks")
@@ -108,10 +108,10 @@ def test_a_clock_that_was_set_back_hides_no_line(tmp_path: Path) -> None:
     write(tmp_path / "log.1", *(record(number) for number in range(hour, hour + 20)))
     write(tmp_path / "log", *(record(number) for number in (*range(20), hour + 30)))
 
-    assert len(runs(tmp_path / "log", Wanted(since=at(hour)))) == 21
-    assert len(runs(tmp_path / "log", Wanted(until=at(hour - 1)))) == 20
+    assert len(runs(tmp_path / "log", LogFilter(since=at(hour)))) == 21
+    assert len(runs(tmp_path / "log", LogFilter(until=at(hour - 1)))) == 20
     write(tmp_path / "log.1", record(hour), record(1), record(hour + 1))
-    assert len(runs(tmp_path / "log", Wanted(until=at(hour - 1)))) == 21
+    assert len(runs(tmp_path / "log", LogFilter(until=at(hour - 1)))) == 21
 
 
 def counted(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
@@ -131,7 +131,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
 def big(path: Path, hours: range) -> int:
     """A file with a line for each ten seconds of these hours; return its size."""
     seconds = range(hours[0] * 3600, hours[-1] * 3600, 10)
-    path.write_text("".join(as_text(record(second)) + "\n" for second in seconds))
+    path.write_text("".join(format_text(record(second)) + "\n" for second in seconds))
     return path.stat().st_size
 
 
@@ -140,7 +140,7 @@ def test_the_last_lines_are_found_without_reading_the_rest(tmp_path: Path, monke
     size = big(tmp_path / "log", range(120))
     read = counted(monkeypatch)
 
-    assert len(query.last_of(tmp_path / "log", 7, query.EVERYTHING, 50)) == 50
+    assert len(query.last_entries(tmp_path / "log", 7, query.EVERYTHING, 50)) == 50
     assert read() <= 2 * blocks.BLOCK < size / 10
 
 
@@ -149,8 +149,8 @@ def test_reading_stops_some_hours_before_what_is_wanted(tmp_path: Path, monkeypa
     monkeypatch.setattr(blocks, "BLOCK", 20_000)
     for number, hours in enumerate((range(36, 49), range(24, 37), range(12, 25), range(13))):
         size = big(tmp_path / f"log.{number}" if number else tmp_path / "log", hours)
-    wanted = Wanted(since=at(30 * 3600), until=at(32 * 3600))
-    for read_from_one_end in (back, forward):
+    wanted = LogFilter(since=at(30 * 3600), until=at(32 * 3600))
+    for read_from_one_end in (iter_newest_first, iter_oldest_first):
         with monkeypatch.context() as patch:
             read = counted(patch)
             assert len(list(read_from_one_end(tmp_path / "log", 3, wanted))) == 721
@@ -162,7 +162,7 @@ def test_files_that_are_rotated_while_they_are_read_lose_and_double_nothing(tmp_
     log = tmp_path / "log"
     for number in range(4):
         write(log.with_name(f"log.{number}") if number else log, *(record(9 - number) for _ in range(2)))
-    found = back(log, 3)
+    found = iter_newest_first(log, 3)
     first = next(found)
     for number in (2, 1):
         log.with_name(f"log.{number}").replace(log.with_name(f"log.{number + 1}"))
@@ -180,19 +180,19 @@ def test_files_that_are_rotated_while_they_are_opened_lose_and_double_nothing(
     log = tmp_path / "log"
     file = LogFile(log, 200, 4)
     for number in range(4):
-        file.append((as_text(record(number)) + "\n").encode())
+        file.append((format_text(record(number)) + "\n").encode())
     opened, calls = os.open, []
 
     def rotating(path: object, *arguments: int) -> int:
         calls.append(path)
         if len(calls) == when + 1:
             monkeypatch.setattr(os, "open", opened)
-            file.append((as_text(record(4)) + "\n").encode())
+            file.append((format_text(record(4)) + "\n").encode())
             monkeypatch.setattr(os, "open", rotating)
         return opened(path, *arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(os, "open", rotating)
-    found = [one.pairs["run_id"] for one in back(log, 4)]
+    found = [one.pairs["run_id"] for one in iter_newest_first(log, 4)]
     assert found == ["r4", "r3", "r2", "r1", "r0"]
     file.close()
 
@@ -209,7 +209,7 @@ def test_a_file_that_is_emptied_while_it_is_read_ends_the_reading_of_it(tmp_path
     """As copytruncate of logrotate does."""
     log = tmp_path / "log"
     big(log, range(30))
-    found = back(log, 3)
+    found = iter_newest_first(log, 3)
     next(found)
     write(log, record(0, "new"))
 
@@ -220,7 +220,7 @@ def test_a_file_that_is_emptied_while_it_is_read_ends_the_reading_of_it(tmp_path
 @pytest.mark.usefixtures("small_blocks")
 def test_garbage_is_passed_over(tmp_path: Path, garbage: bytes) -> None:
     """However long; and a line that is not complete is none yet."""
-    line = (as_text(record(1)) + "\n").encode()
+    line = (format_text(record(1)) + "\n").encode()
     (tmp_path / "log").write_bytes(line + garbage + b"\n" + line + line[:-1])
 
     assert runs(tmp_path / "log") == ["r1", "r1"]
@@ -230,7 +230,7 @@ def test_progress_is_told_in_bytes(tmp_path: Path) -> None:
     """Of all that there are."""
     size = big(tmp_path / "log", range(30))
     told: list[tuple[int, int]] = []
-    list(islice(back(tmp_path / "log", 3, Wanted("none"), lambda *both: told.append(both)), 1))
+    list(islice(iter_newest_first(tmp_path / "log", 3, LogFilter("none"), lambda *both: told.append(both)), 1))
 
     assert told[0] == (0, size)
     assert size - blocks.BLOCK <= told[-1][0] < size
@@ -241,18 +241,18 @@ def test_ids_of_jobs_are_gathered_from_the_end(tmp_path: Path, monkeypatch: pyte
     """From either format; as far back as is quickly done."""
     write(tmp_path / "log", record(0, "a"), record(1, "b.c-d"))
     write(tmp_path / "log.1", record(0, "old"))
-    assert query.recent_ids(tmp_path / "log", 3) == {"a", "b.c-d", "old"}
-    monkeypatch.setattr(query, "RECENT", 10)
-    assert query.recent_ids(tmp_path / "log", 3) == {"a", "b.c-d"}
+    assert query.recent_job_ids(tmp_path / "log", 3) == {"a", "b.c-d", "old"}
+    monkeypatch.setattr(query, "RECENT_IDS", 10)
+    assert query.recent_job_ids(tmp_path / "log", 3) == {"a", "b.c-d"}
 
 
 def test_what_the_writer_writes_is_found_as_it_was_meant(tmp_path: Path) -> None:
     """Both formats through the writer itself, and the object is the one of the JSON format."""
     entry = Record(at(1), Status.FAILURE, "x", "12", at(0), at(0), 1.0, "exit", (("exit_code", 3),), output="Grüße\n")
     for form in ("text", "json"):
-        with RunLog(LogFile(tmp_path / "log", 10**6, 3), form=form, echo=None) as log:
+        with LogWriter(LogFile(tmp_path / "log", 10**6, 3), form=form, echo=None) as log:
             log.write(entry)
 
-    for found in back(tmp_path / "log", 3):
-        assert found.object == json.loads(as_json(entry))
-    assert query.begins_at(tmp_path / "log", 3) == at(1)
+    for found in iter_newest_first(tmp_path / "log", 3):
+        assert found.object == json.loads(format_json(entry))
+    assert query.oldest_time(tmp_path / "log", 3) == at(1)

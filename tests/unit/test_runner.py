@@ -11,8 +11,8 @@ import pytest
 
 from jobscheduler import tasks
 from jobscheduler.model import Retry, Status
-from jobscheduler.runlog import as_json, as_text
-from jobscheduler.runner import Again, Runner, Timer, run_once
+from jobscheduler.runlog import format_json, format_text
+from jobscheduler.runner import RetryAfter, Runner, TimerThread, run_once
 from jobscheduler.tasks import Outcome, Task, TaskFailed
 from tests.support.service import threads_since
 from tests.support.tasks import SLOT, Log, Pipe, eventually, in_thread, is_gone, job
@@ -102,7 +102,7 @@ def test_a_failed_attempt_is_followed_by_another(runner, log, task):
     own = task(failing)
     retry = Retry(3, delay=30, backoff=2, max_delay=50)
     run = runner.begin(type(own)(own.id, own.schedule, own.task, retry=retry), SLOT)
-    assert [run.attempt(), run.attempt()] == [Again(30, 2), Again(50, 3)]
+    assert [run.attempt(), run.attempt()] == [RetryAfter(30, 2), RetryAfter(50, 3)]
     assert runner.going == (run,)
     record = run.attempt()
     assert log.records == [record]
@@ -126,7 +126,7 @@ def test_a_later_success_is_a_success(runner, log, task):
 
     own = task(second_time)
     run = runner.begin(type(own)(own.id, own.schedule, own.task, retry=Retry(5, delay=0)), SLOT)
-    assert run.attempt() == Again(0, 2)
+    assert run.attempt() == RetryAfter(0, 2)
     assert (run.attempt().status, run.record.details) == (Status.SUCCESS, (("attempts", 2),))
 
 
@@ -145,7 +145,7 @@ def test_pauses_grow_up_to_their_bound(retry, pauses):
 
 def test_a_pause_too_large_to_compute_is_the_bound():
     """A number of attempts that nobody will see must not end in an error."""
-    assert Retry(10**6, 1, 10.0, 600).pause(10**5) == 600
+    assert Retry(10**6, 1, 10.0, 600).delay_after(10**5) == 600
 
 
 def test_an_attempt_ends_at_its_limit(runner, tmp_path):
@@ -169,7 +169,7 @@ def test_each_attempt_has_the_whole_limit(runner, task):
 
     own = task(heed)
     run = runner.begin(type(own)(own.id, own.schedule, own.task, timeout=0.01, retry=Retry(2, delay=0)), SLOT)
-    assert run.attempt() == Again(0, 2)
+    assert run.attempt() == RetryAfter(0, 2)
     assert run.attempt().reason == "timeout"
     assert told[1] > told[0]
 
@@ -263,12 +263,12 @@ def test_a_task_that_does_not_heed_its_limit_is_recorded_and_counted(log, task):
     runner = Runner(log.record, log.emit, grace=0.05)
     let_go = threading.Event()
     own = task(lambda context: let_go.wait() and Outcome((("late", 1),)))
-    run = runner.begin(type(own)(own.id, own.schedule, own.task, timeout=0.05, retry=Retry(5, delay=0)), SLOT)
+    run = runner.new_run(type(own)(own.id, own.schedule, own.task, timeout=0.05, retry=Retry(5, delay=0)), SLOT)
     ended = []
     with in_thread(lambda: ended.append(run.attempt())):
         log.recorded.wait()
         assert runner.lost == 1
-        assert runner.going == ()
+        assert runner.active_runs == ()
         let_go.set()
     (record,) = log.records
     assert (record.reason, runner.lost, ended) == ("timeout", 0, [record])
@@ -344,8 +344,8 @@ def test_no_detail_can_forge_a_line_or_stand_for_what_the_runner_says(runner, ta
     names = [name for name, _ in record.details]
     assert names[:5] == ["x_2026_11_22t01_00_00_000z_success_job_i", "task_status", "ratio", "huge", "_"]
     assert (len(names), set(names[5:])) == (32, {"task_more"})
-    assert as_text(record).count("job_id=") == 1
-    assert json.loads(as_json(record), parse_constant=pytest.fail)["status"] == "SUCCESS"
+    assert format_text(record).count("job_id=") == 1
+    assert json.loads(format_json(record), parse_constant=pytest.fail)["status"] == "SUCCESS"
 
 
 @pytest.mark.parametrize("reason", [None, "", "overlap", [], "exit "])
@@ -427,11 +427,11 @@ def test_many_runs_share_one_timer_thread(runner, task):
 
 def test_the_timer_calls_in_the_order_of_time():
     """Whatever the order in which it was asked."""
-    timer, called, over = Timer(print), [], threading.Event()
+    timer, called, over = TimerThread(print), [], threading.Event()
     soon = time.monotonic() + 0.05
     for number in (3, 1, 2):
-        timer.at(soon + number / 1000, partial(called.append, number))
-    timer.at(soon + 0.004, over.set)
+        timer.call_at(soon + number / 1000, partial(called.append, number))
+    timer.call_at(soon + 0.004, over.set)
     over.wait()
     timer.close()
     assert called == [1, 2, 3]

@@ -242,7 +242,7 @@ def code(shared: set[str], change: Callable[[str], str] = lambda text: text) -> 
 
     `change` may put steps of the sources out of order.
     """
-    of_ear, of_charge, of_loop = (change(inspect.getsource(one)) for one in (ear, charge, loop))
+    of_ear, of_charge, of_loop = (change(inspect.getsource(one)) for one in (poller, takeover, process_loop))
     return _code(shared, of_ear, of_charge, of_loop)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from jobscheduler.model import Event, Record, Retry, Status
-from jobscheduler.runner import Again, Loop, Run, Runner, poller, takeover
+from jobscheduler.runner import ProcessLoop, RetryAfter, Run, Runner, poller, takeover
 from jobscheduler.runner import process_loop as loops
 from jobscheduler.tasks.command import child
 from tests.support.tasks import (
@@ -43,9 +43,9 @@ class World:
         self.held: list[Callable[[], object]] | None = None
         self.behind = 0
         self.runner = Runner(self.log.record, self.log.emit, announce=self.announce, on_behind=self.tell_behind)
-        self.ends: SimpleQueue[tuple[Run, Record | Again | None]] = SimpleQueue()
+        self.ends: SimpleQueue[tuple[Run, Record | RetryAfter | None]] = SimpleQueue()
         self.aside: list[threading.Thread] = []
-        self.loop = Loop(self.runner, lambda run, end: self.ends.put((run, end)), self.do_aside)
+        self.loop = ProcessLoop(self.runner, lambda run, end: self.ends.put((run, end)), self.do_aside)
 
     def announce(self, events: Sequence[Event], then: Callable[[], object]) -> None:
         """Write them at once, or when the test says so."""
@@ -63,15 +63,15 @@ class World:
 
     def begin(self, command: str | list[str], own: dict[str, Any] | None = None, **more: Any) -> Run:
         """Make a run."""
-        return self.runner.begin(job(own={"command": command, **(own or {})}, **more), SLOT)
+        return self.runner.new_run(job(own={"command": command, **(own or {})}, **more), SLOT)
 
     def put(self, command: str | list[str], own: dict[str, Any] | None = None, **more: Any) -> Run:
         """Have a command run."""
         run = self.begin(command, own, **more)
-        self.loop.put(run)
+        self.loop.submit(run)
         return run
 
-    def end(self) -> tuple[Run, Record | Again | None]:
+    def end(self) -> tuple[Run, Record | RetryAfter | None]:
         """Wait for the next end."""
         return self.ends.get(timeout=20)
 
@@ -100,7 +100,7 @@ def world_of_its_own() -> Iterator[World]:
         made.runner.stop()
         made.loop.close()
         made.runner.close()
-        eventually(lambda: not made.loop._charge.is_taken)
+        eventually(lambda: not made.loop._ownership.has_owner)
 
 
 @pytest.fixture
@@ -178,7 +178,7 @@ def test_runs_that_come_together_are_announced_together(world: World) -> None:
         entered.set()
         leave.wait(10)
 
-    world.loop._soon(busy)
+    world.loop._call_soon(busy)
     assert entered.wait(10)
     for _ in range(5):
         world.put("true")
@@ -200,9 +200,9 @@ def test_a_command_may_close_its_output_and_go_on(world: World, tmp_path: Path) 
     """Its end is waited for all the same, and its closed output is not looked at again and again."""
     gate = Pipe(tmp_path)
     world.put(f"echo early; exec >&- 2>&-; read line < {gate.path}; exit 4")
-    eventually(lambda: any(item.news is None and item.going.news for item in world.loop._items.values()))
+    eventually(lambda: any(item.output_fd is None and item.process.output_fd for item in world.loop._watched.values()))
     rounds = []
-    world.loop._soon(lambda: rounds.append(1))
+    world.loop._call_soon(lambda: rounds.append(1))
     eventually(lambda: rounds)
     used = os.times()
     gate.path.write_text("go\n")
@@ -268,8 +268,8 @@ def test_its_end_waits_for_what_was_put_before(world: World) -> None:
 def test_a_run_that_was_taken_back_is_done_without_a_record(world: World) -> None:
     """Its slot is somebody else's to account for."""
     run = world.begin("true")
-    assert run.withdraw()
-    world.loop.put(run)
+    assert run.cancel()
+    world.loop.submit(run)
     assert world.end() == (run, None)
     assert world.announced == []
 
@@ -277,8 +277,8 @@ def test_a_run_that_was_taken_back_is_done_without_a_record(world: World) -> Non
 def test_a_failed_attempt_may_be_followed_by_another(world: World) -> None:
     """When, is for the caller to see to."""
     run = world.put("exit $((2 - JOB_ATTEMPT))", retry=Retry(2, delay=7))
-    assert world.end() == (run, Again(7, 2))
-    world.loop.put(run)
+    assert world.end() == (run, RetryAfter(7, 2))
+    world.loop.submit(run)
     assert world.record().details == (("attempts", 2), ("exit_code", 0))
 
 
@@ -301,14 +301,14 @@ def test_what_cannot_be_started_is_a_failure_in_words(world: World, command: str
 def test_what_may_heal_is_tried_again_on_another_thread(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Others go on meanwhile."""
     answers = [OSError(errno.EAGAIN, "no process left")] * 3
-    start = child._start
+    start = child._start_process
 
     def scarce(*arguments: Any) -> int:
         if answers:
             raise answers.pop()
         return start(*arguments)
 
-    monkeypatch.setattr(child, "_start", scarce)
+    monkeypatch.setattr(child, "_start_process", scarce)
     assert world.run("exit 5").details == (("exit_code", 5),)
     assert len(world.aside) == 1
     assert [len(events) for events in world.announced] == [1]
@@ -346,10 +346,13 @@ def test_a_start_that_hangs_holds_up_nobody(world: World, tmp_path: Path) -> Non
     """Another thread takes over, and what hung is looked after when it comes back."""
     with hanging_program(tmp_path) as (program, let_go):
         hung = world.put([program])
-        eventually(lambda: world.loop._charge.lent_since)
+        eventually(lambda: world.loop._ownership.start_began_at)
         others = [world.put("echo other") for _ in range(3)]
         eventually(
-            lambda: world.loop.look(world.loop._charge.lent_since + takeover.HANGS + 1) or world.loop._charge.term == 2
+            lambda: (
+                world.loop.replace_if_hung(world.loop._ownership.start_began_at + takeover.START_TIMEOUT_S + 1)
+                or world.loop._ownership.term == 2
+            )
         )
         assert {world.end()[0] for _ in others} == set(others)
         assert hung.record is None
@@ -366,14 +369,14 @@ def test_a_host_without_a_thread_lets_another_take_over_later(
     """Each look tries again."""
     with hanging_program(tmp_path) as (program, let_go):
         world.put([program])
-        eventually(lambda: world.loop._charge.lent_since)
-        first, late = world.loop._charge.term, world.loop._charge.lent_since + takeover.HANGS + 1
+        eventually(lambda: world.loop._ownership.start_began_at)
+        first, late = world.loop._ownership.term, world.loop._ownership.start_began_at + takeover.START_TIMEOUT_S + 1
         with monkeypatch.context() as scarce:
             scarce.setattr(threading.Thread, "start", no_thread)
-            world.loop.look(late)
-        assert world.loop._charge.term == first
-        world.loop.look(late)
-        assert world.loop._charge.term != first
+            world.loop.replace_if_hung(late)
+        assert world.loop._ownership.term == first
+        world.loop.replace_if_hung(late)
+        assert world.loop._ownership.term != first
         assert world.run("true").status is Status.SUCCESS
         let_go()
         world.record()
@@ -386,11 +389,11 @@ def test_a_host_without_a_descriptor_or_a_thread_is_told_to_whoever_asks(
     with monkeypatch.context() as scarce:
         scarce.setattr(poller.select, "epoll", no_descriptor)
         with pytest.raises(OSError, match="descriptor"):
-            world.loop.put(world.begin("true"))
+            world.loop.submit(world.begin("true"))
     with monkeypatch.context() as scarce:
         scarce.setattr(threading.Thread, "start", no_thread)
         with pytest.raises(RuntimeError):
-            world.loop.put(world.begin("true"))
+            world.loop.submit(world.begin("true"))
     assert world.run("true").status is Status.SUCCESS
 
 
@@ -415,7 +418,7 @@ def test_a_fault_of_the_loop_is_told_and_ends_nothing(world: World) -> None:
         raise ZeroDivisionError("of ours")
 
     world.run("true")
-    world.loop._soon(fault)
+    world.loop._call_soon(fault)
     assert world.run("true").status is Status.SUCCESS
     assert [event["error"] for event in world.log.events("task.crashed")] == ["ZeroDivisionError: of ours"]
 
@@ -440,7 +443,7 @@ def test_it_takes_no_run_after_its_end(world: World) -> None:
     """Who asks has to find another way."""
     world.loop.close()
     with pytest.raises(RuntimeError):
-        world.loop.put(world.begin("true"))
+        world.loop.submit(world.begin("true"))
 
 
 def test_other_fields_of_a_job_count_as_on_a_thread(world: World, tmp_path: Path) -> None:

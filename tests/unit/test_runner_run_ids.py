@@ -24,7 +24,7 @@ def test_the_id_of_a_run_does_not_follow_from_a_generator_that_can_be_predicted(
     def first() -> str:
         run_ids._ready.clear()
         random.seed(7)
-        return runner.begin(job(), None).run_id
+        return runner.new_run(job(), None).run_id
 
     try:
         assert first() != first()

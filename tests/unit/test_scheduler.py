@@ -12,8 +12,21 @@ from typing import Any, ClassVar
 import pytest
 
 from jobscheduler import tasks
-from jobscheduler.model import Begun, Cron, Entry, Event, Full, Job, Mark, Once, Past, Record, Retry, TaskSpec
-from jobscheduler.model.definition_hash import fingerprint
+from jobscheduler.model import (
+    Checkpoint,
+    Cron,
+    Event,
+    FullCheckpoint,
+    InFlightRun,
+    Job,
+    LogEntry,
+    Once,
+    Record,
+    RecoveredState,
+    Retry,
+    TaskSpec,
+)
+from jobscheduler.model.definition_hash import definition_hash
 from jobscheduler.scheduler import Scheduler
 from jobscheduler.tasks import Context, Outcome, Task, TaskFailed
 from jobscheduler.timetable.timetable import timetable_of
@@ -43,14 +56,14 @@ class World:
 
     def __init__(self, workers: int = 4) -> None:
         self.now = NOON
-        self.written: list[Entry] = []
+        self.written: list[LogEntry] = []
         self.scheduler = Scheduler(
             write=self.written.append,
             max_workers=workers,
             clock=lambda: self.now,
             cause=lambda: "asleep",
         )
-        self.scheduler._wakes.start = lambda: None  # the host's clock is not the test's
+        self.scheduler._waker.start = lambda: None  # the host's clock is not the test's
 
     def put(self, job: Job) -> datetime | None:
         """Put a job in force now."""
@@ -96,7 +109,7 @@ def job(
     job_id: str = "x", schedule: Cron | Once | None = None, task: Mapping[str, Any] | None = None, **fields: Any
 ) -> Job:
     """A job each minute that passes the gate."""
-    return Job(job_id, schedule or Cron("* * * * *", "UTC"), TaskSpec.of("gate", task or {}), **fields)
+    return Job(job_id, schedule or Cron("* * * * *", "UTC"), TaskSpec.from_params("gate", task or {}), **fields)
 
 
 def test_a_slot_becomes_one_run_and_one_record(world: World) -> None:
@@ -117,7 +130,7 @@ def test_getting_ready_for_a_slot_decides_and_writes_nothing(world: World) -> No
     world.put(job())
     world.now = NOON + timedelta(seconds=59.99)
     for job_id in ("x", "gone"):
-        world.scheduler._on_near(job_id)
+        world.scheduler._warm_up(job_id)
 
     assert world.written == []
     assert world.scheduler.next_slot("x") == NOON + timedelta(minutes=1)
@@ -329,7 +342,7 @@ def real(seconds: float = 1.0) -> tuple[datetime, Callable[[], datetime]]:
 def test_the_real_scheduler_wakes_at_the_time() -> None:
     """APScheduler's thread, its store and its pool: a one-time and an every-second job run when they are due."""
     soon, clock = real()
-    written: list[Entry] = []
+    written: list[LogEntry] = []
     scheduler = Scheduler(write=written.append, max_workers=2, clock=clock)
     with scheduler:
         scheduler.put(job("once", Once(soon)), clock())
@@ -346,16 +359,18 @@ def test_the_real_scheduler_wakes_at_the_time() -> None:
     assert not scheduler.is_alive()
 
 
-def named(*jobs: Job) -> Full:
+def named(*jobs: Job) -> FullCheckpoint:
     """A full checkpoint that names these jobs."""
-    return Full(floor=NOON - timedelta(days=9), hashes={one.id: fingerprint(one) for one in jobs if one.enabled})
+    return FullCheckpoint(
+        accounted_since=NOON - timedelta(days=9), hashes={one.id: definition_hash(one) for one in jobs if one.enabled}
+    )
 
 
 def recalled(world: World, *jobs: Job, **past: Any) -> None:
     """Start a scheduler that finds a log whose last mark is from noon."""
-    given = {"mark": Mark(NOON, "boot-1"), "until": NOON, "stopped": False, "full": named(*jobs), **past}
+    given = {"mark": Checkpoint(NOON, "boot-1"), "until": NOON, "stopped": False, "full": named(*jobs), **past}
     world.scheduler._boot = "boot-1"
-    world.scheduler.recall(Past(**given), world.now)
+    world.scheduler.restore(RecoveredState(**given), world.now)
     for one in jobs:
         world.put(one)
     world.scheduler.start()
@@ -374,7 +389,7 @@ def test_an_interrupted_run_is_a_failure_and_is_not_repeated(world: World) -> No
     """Its slot has its account."""
     world.now = NOON + timedelta(seconds=90)
     slot = NOON + timedelta(seconds=60)
-    recalled(world, job(), begun=(Begun("x", "abc", slot, slot),))
+    recalled(world, job(), begun=(InFlightRun("x", "abc", slot, slot),))
     world.due("x", 120)
 
     assert world.wait_for_records(2) == [(60, "FAILURE", "interrupted"), (120, "SUCCESS", None)]
@@ -383,7 +398,7 @@ def test_an_interrupted_run_is_a_failure_and_is_not_repeated(world: World) -> No
 def test_slots_before_the_file_was_put_there_are_nobodys(world: World) -> None:
     """The file is newer than the mark, so only slots after it count."""
     world.now = NOON + timedelta(seconds=330)
-    recalled(world, job(written=NOON + timedelta(seconds=150)), full=Full())
+    recalled(world, job(written=NOON + timedelta(seconds=150)), full=FullCheckpoint())
 
     assert sorted(world.wait_for_records(2)) == [(180, "MISSED", "down"), (300, "SUCCESS", None)]
 
@@ -400,7 +415,7 @@ def test_what_was_accounted_for_stays_so(world: World) -> None:
 def test_a_job_that_was_late_at_the_mark_is_accounted_for_from_where_it_stood(world: World) -> None:
     """The others have run slots of the same time, which the mark covers; this one has not."""
     world.now = NOON + timedelta(seconds=100)
-    mark = Mark(NOON + timedelta(seconds=90), "boot-1", late=(("late", NOON),))
+    mark = Checkpoint(NOON + timedelta(seconds=90), "boot-1", lagging=(("late", NOON),))
     recalled(world, job("late"), job("others"), mark=mark)
 
     assert world.wait_for_records(1) == world.records("late") == [(60, "SUCCESS", None)]
@@ -419,8 +434,8 @@ def test_a_slot_that_waited_when_the_service_stopped_gets_its_account(
 ) -> None:
     """It is part of the outage; without its file it is missed."""
     world.now = NOON + timedelta(seconds=100)
-    mark = Mark(NOON + timedelta(seconds=90), "boot-1", (), (("x", NOON + timedelta(seconds=60)),))
-    recalled(world, *jobs, mark=mark, waits=mark.waits)
+    mark = Checkpoint(NOON + timedelta(seconds=90), "boot-1", (), (("x", NOON + timedelta(seconds=60)),))
+    recalled(world, *jobs, mark=mark, waits=mark.pending)
 
     assert world.wait_for_records(1) == expected
 
@@ -428,7 +443,7 @@ def test_a_slot_that_waited_when_the_service_stopped_gets_its_account(
 def test_after_an_unclean_boot_nothing_runs_where_lines_may_be_lost(world: World) -> None:
     """Two seconds after the last line that survived."""
     world.now = NOON + timedelta(seconds=30)
-    recalled(world, job(schedule=Cron("* * * * * *", "UTC"), catch_up=20), mark=Mark(NOON, "another boot"))
+    recalled(world, job(schedule=Cron("* * * * * *", "UTC"), catch_up=20), mark=Checkpoint(NOON, "another boot"))
 
     assert sorted(world.wait_for_records(3)) == [(1, "MISSED", "unknown"), (3, "MISSED", "down"), (30, "SUCCESS", None)]
 
@@ -438,10 +453,10 @@ def test_after_an_unclean_boot_what_may_have_started_is_not_run_however_early_it
     world: World, before_its_start: int, runs: int
 ) -> None:
     """The last line that survived is from shortly before the end of its jitter; or from long enough before."""
-    start = timetable_of(jittered()).start_of(NOON + timedelta(hours=1))
+    start = timetable_of(jittered()).start_time(NOON + timedelta(hours=1))
     world.now = start + timedelta(seconds=20)
     until = start - timedelta(seconds=before_its_start)
-    recalled(world, jittered(), mark=Mark(NOON + timedelta(minutes=59), "another boot"), until=until)
+    recalled(world, jittered(), mark=Checkpoint(NOON + timedelta(minutes=59), "another boot"), until=until)
 
     assert world.wait_for_records(1) == [(3600, "SUCCESS", None) if runs else (3600, "MISSED", "unknown")]
 
@@ -452,7 +467,7 @@ def test_a_one_time_job_of_the_outage_runs_if_it_is_young_enough_and_else_is_mis
     young = job("young", Once(NOON + timedelta(seconds=290)), written=NOON)
     old = job("old", Once(NOON + timedelta(seconds=100)), written=NOON)
     late = job("late", Once(NOON + timedelta(seconds=100)), written=NOON + timedelta(seconds=200))
-    world.scheduler.recall(Past(Mark(NOON), NOON, stopped=True), world.now)
+    world.scheduler.restore(RecoveredState(Checkpoint(NOON), NOON, clean_stop=True), world.now)
     world.put(young)
     assert world.scheduler.expire(old, world.now)
     assert not world.scheduler.expire(late, world.now)
@@ -465,7 +480,7 @@ def test_a_one_time_job_of_the_outage_runs_if_it_is_young_enough_and_else_is_mis
 def test_at_reboot_means_once_a_boot(world: World, boot: str, runs: int) -> None:
     """A restart within the same boot does not run it again; a new boot does."""
     world.now = NOON + timedelta(seconds=30)
-    recalled(world, job(schedule=Cron("@reboot", "UTC")), job("y"), mark=Mark(NOON, boot), stopped=True)
+    recalled(world, job(schedule=Cron("@reboot", "UTC")), job("y"), mark=Checkpoint(NOON, boot), stopped=True)
     world.due("y", 60)
     world.wait_for_records(1 + runs)
 
@@ -476,7 +491,7 @@ def test_at_reboot_means_once_a_boot(world: World, boot: str, runs: int) -> None
 def test_a_slot_is_no_finer_than_the_log_tells(world: World) -> None:
     """Milliseconds, whatever the clock or the schedule says: else its record would not be found again."""
     world.now = NOON + timedelta(microseconds=123_456)
-    recalled(world, job("boot", Cron("@reboot", "UTC")), mark=Mark(NOON, "boot-0"), stopped=True)
+    recalled(world, job("boot", Cron("@reboot", "UTC")), mark=Checkpoint(NOON, "boot-0"), stopped=True)
     world.put(job("once", Once(NOON + timedelta(seconds=1, microseconds=654_321))))
     world.due("once", 2)
     world.wait_for_records(2)
@@ -487,16 +502,16 @@ def test_a_slot_is_no_finer_than_the_log_tells(world: World) -> None:
 
 def test_what_a_log_that_is_ahead_of_the_clock_has_decided_is_not_run_again(world: World) -> None:
     """However far it is ahead; beyond three hours that jobs wait is told in the log, and always in `status`."""
-    recalled(world, job(), mark=Mark(NOON + timedelta(hours=2), "boot-1"))
+    recalled(world, job(), mark=Checkpoint(NOON + timedelta(hours=2), "boot-1"))
     assert world.scheduler.next_slot("x") == NOON + timedelta(hours=2, minutes=1)
     assert not [one for one in world.written if isinstance(one, Event)]
 
     other = World()
-    recalled(other, job(), mark=Mark(NOON + timedelta(days=4000), "boot-1"))
+    recalled(other, job(), mark=Checkpoint(NOON + timedelta(days=4000), "boot-1"))
     assert other.scheduler.next_slot("x") == NOON + timedelta(days=4000, minutes=1)
     (told,) = [one for one in other.written if isinstance(one, Event)]
     assert (told.name, dict(told.values)["until"]) == ("clock.accepted", NOON + timedelta(days=4000))
-    behind = other.scheduler.behind()
+    behind = other.scheduler.behind_clock()
     assert behind is not None
     assert (behind.by, behind.jobs) == (timedelta(days=4000), 1)
     other.scheduler.stop(0)
@@ -509,16 +524,16 @@ def test_a_clock_that_was_set_back_far_runs_what_was_never_due(world: World) -> 
     world.due("x", 60)
     world.wait_for_records(1)
     world.now = NOON - timedelta(days=1)
-    assert world.scheduler.look_at_clock()
+    assert world.scheduler.check_clock()
 
     assert world.scheduler.next_slot("x") == world.now + timedelta(minutes=1)
-    assert world.scheduler.behind() is None  # it waits for nothing, so nothing is wrong
+    assert world.scheduler.behind_clock() is None  # it waits for nothing, so nothing is wrong
 
 
 def test_a_mark_claims_no_more_than_is_so(world: World) -> None:
     """What runs and what waits is in it, and up to where that holds for a job whose slot nobody has decided."""
-    marks: list[Mark] = []
-    world.scheduler._write_mark = marks.append
+    marks: list[Checkpoint] = []
+    world.scheduler._write_checkpoint_line = marks.append
     Gate.may_end.clear()
     world.put(job(overlap="queue"))
     world.put(job("jittered", jitter=50))
@@ -526,12 +541,12 @@ def test_a_mark_claims_no_more_than_is_so(world: World) -> None:
         world.due("x", seconds)
         wait_until(lambda: Gate.begun)
     world.now = NOON + timedelta(seconds=150)
-    world.scheduler.mark()
+    world.scheduler.write_checkpoint()
 
     (mark,) = marks
-    assert [(one.job_id, one.scheduled) for one in mark.begun] == [("x", NOON + timedelta(seconds=60))]
-    assert mark.waits == (("x", NOON + timedelta(seconds=120)),)
-    assert (mark.settled, mark.late) == (world.now, (("jittered", NOON),))
+    assert [(one.job_id, one.scheduled) for one in mark.in_flight] == [("x", NOON + timedelta(seconds=60))]
+    assert mark.pending == (("x", NOON + timedelta(seconds=120)),)
+    assert (mark.settled, mark.lagging) == (world.now, (("jittered", NOON),))
 
 
 def test_runs_that_wait_for_a_worker_are_told_once(world: World) -> None:
@@ -544,7 +559,7 @@ def test_runs_that_wait_for_a_worker_are_told_once(world: World) -> None:
     wait_until(lambda: len(Gate.begun) == 4)
     now = time.monotonic()
     for later in (0.0, 2.0, 3.0):
-        world.scheduler.look_at_pool(now + later)
+        world.scheduler.check_backlog(now + later)
 
     told = [one for one in world.written if isinstance(one, Event) and one.name == "pool.full"]
     assert [dict(one.values)["waiting"] for one in told] == [3]
@@ -571,7 +586,7 @@ def test_a_slot_whose_jitter_is_running_is_not_lost_by_a_change_of_its_file(
     """An edit that leaves the times alone leaves it alone, another starts it at once; without a job it is missed."""
     world.scheduler.start()
     world.put(jittered())
-    start = timetable_of(jittered()).start_of(NOON + timedelta(hours=1)) - NOON
+    start = timetable_of(jittered()).start_time(NOON + timedelta(hours=1)) - NOON
     assert start > timedelta(hours=1, seconds=20)
     world.now = NOON + timedelta(hours=1, seconds=15)
     change(world)
@@ -585,8 +600,8 @@ def test_a_slot_whose_jitter_is_running_is_not_lost_by_a_change_of_its_file(
 def test_a_slot_whose_jitter_was_running_when_the_service_crashed_starts_when_it_is_due(world: World) -> None:
     """It had not begun, so it is no part of the outage."""
     world.now = NOON + timedelta(hours=1, seconds=15)
-    recalled(world, jittered(), mark=Mark(NOON + timedelta(minutes=59), "boot-1"))
-    start = timetable_of(jittered()).start_of(NOON + timedelta(hours=1)) - NOON
+    recalled(world, jittered(), mark=Checkpoint(NOON + timedelta(minutes=59), "boot-1"))
+    start = timetable_of(jittered()).start_time(NOON + timedelta(hours=1)) - NOON
     world.due("x", start.total_seconds())
 
     assert world.wait_for_records(1) == [(3600, "SUCCESS", None)]
@@ -605,8 +620,8 @@ def test_no_slot_that_waited_is_forgotten_at_a_start(
 ) -> None:
     """Its job was switched off meanwhile, the host has booted, or the clock is another one."""
     world.now = NOON + timedelta(seconds=100)
-    mark = Mark(NOON + timedelta(seconds=90, hours=ahead), boot, (), (("x", NOON + timedelta(seconds=60)),))
-    recalled(world, *given, mark=mark, waits=mark.waits, stopped=True)
+    mark = Checkpoint(NOON + timedelta(seconds=90, hours=ahead), boot, (), (("x", NOON + timedelta(seconds=60)),))
+    recalled(world, *given, mark=mark, waits=mark.pending, stopped=True)
 
     assert sorted(world.wait_for_records(len(expected))) == expected
 
@@ -615,7 +630,9 @@ def test_a_waiting_one_time_job_whose_file_was_touched_meanwhile_keeps_its_accou
     """It had been decided, whatever the file's time says; now it is too old."""
     world.now = NOON + timedelta(seconds=300)
     slot = NOON + timedelta(seconds=10)
-    world.scheduler.recall(Past(Mark(NOON + timedelta(seconds=20)), NOON, True, waits=(("x", slot),)), world.now)
+    world.scheduler.restore(
+        RecoveredState(Checkpoint(NOON + timedelta(seconds=20)), NOON, True, pending=(("x", slot),)), world.now
+    )
     assert world.scheduler.expire(job(schedule=Once(slot), written=NOON + timedelta(seconds=200)), world.now)
     world.scheduler.start()
 
@@ -656,7 +673,7 @@ def test_what_waits_for_anything_is_told_before_its_file_looks_newer(world: Worl
     for one, seconds in (*((one, 100) for one in minutely), (late, 3615)):
         world.now = NOON + timedelta(seconds=seconds)
         if change == "touch":
-            world.scheduler.touch(one.id, world.now)
+            world.scheduler.source_changed(one.id, world.now)
         else:
             world.put(replace(one, description="edited"))
 
@@ -672,50 +689,50 @@ def test_a_slot_that_was_due_when_its_file_was_touched_keeps_its_account(
 ) -> None:
     """The log knows that it was; what else there is before the file is nobody's."""
     world.now = NOON + timedelta(seconds=200)
-    mark = Mark(NOON, "boot-1", late=late)
-    recalled(world, job(catch_up=0, written=NOON + timedelta(seconds=130)), mark=mark, full=Full())
+    mark = Checkpoint(NOON, "boot-1", lagging=late)
+    recalled(world, job(catch_up=0, written=NOON + timedelta(seconds=130)), mark=mark, full=FullCheckpoint())
 
     assert world.wait_for_records(len(expected)) == expected
 
 
 def test_a_start_marks_what_it_begins_before_it_begins(world: World) -> None:
     """A crash right after the first line of an `@reboot` run must not make it run once more in this boot."""
-    marks: list[tuple[Mark, int]] = []
-    world.scheduler._write_mark = lambda mark: marks.append((mark, len(world.written)))
-    recalled(world, job(schedule=Cron("@reboot", "UTC")), mark=Mark(NOON, "boot-0"), stopped=True)
+    marks: list[tuple[Checkpoint, int]] = []
+    world.scheduler._write_checkpoint_line = lambda mark: marks.append((mark, len(world.written)))
+    recalled(world, job(schedule=Cron("@reboot", "UTC")), mark=Checkpoint(NOON, "boot-0"), stopped=True)
 
-    assert [(mark.boot, mark.waits, lines) for mark, lines in marks] == [("boot-1", (("x", NOON),), 0)]
+    assert [(mark.boot, mark.pending, lines) for mark, lines in marks] == [("boot-1", (("x", NOON),), 0)]
     world.wait_for_records(1)
 
 
 def test_a_mark_goes_back_with_the_clock_and_says_what_is_decided_all_the_same(world: World) -> None:
     """A start must not run again what has run: each mark tells how far ahead that may be, a full one of which job."""
-    marks: list[Mark] = []
-    world.scheduler._write_mark = marks.append
+    marks: list[Checkpoint] = []
+    world.scheduler._write_checkpoint_line = marks.append
     world.scheduler.start()
     world.put(job())
     world.due("x", 60)
     world.wait_for_records(1)
     for seconds in (60, -7200, -18_000):
         world.now = NOON + timedelta(seconds=seconds)
-        world.scheduler.mark()
+        world.scheduler.write_checkpoint()
 
     assert marks[-1].settled == NOON - timedelta(hours=5)
-    assert marks[-1].ahead == NOON + timedelta(seconds=60)
+    assert marks[-1].clock_ahead == NOON + timedelta(seconds=60)
     full = [mark.full for mark in marks if mark.full][-1]
-    assert full.over["x"][-1][1] == NOON + timedelta(seconds=60)
+    assert full.decided_ahead["x"][-1][1] == NOON + timedelta(seconds=60)
 
 
 def test_a_mark_after_a_step_back_covers_what_ran_since_the_mark_before(world: World) -> None:
     """Otherwise a crash then would run that slot once more."""
-    marks: list[Mark] = []
-    world.scheduler._write_mark = marks.append
-    recalled(world, job(), mark=Mark(NOON - timedelta(seconds=30), "boot-1"))
+    marks: list[Checkpoint] = []
+    world.scheduler._write_checkpoint_line = marks.append
+    recalled(world, job(), mark=Checkpoint(NOON - timedelta(seconds=30), "boot-1"))
     world.due("x", 60)
     world.now = NOON - timedelta(hours=2)
-    world.scheduler.mark()
+    world.scheduler.write_checkpoint()
 
-    assert [mark.full.over["x"][-1][1] for mark in marks[-2:] if mark.full] == [NOON + timedelta(seconds=60)]
+    assert [mark.full.decided_ahead["x"][-1][1] for mark in marks[-2:] if mark.full] == [NOON + timedelta(seconds=60)]
 
 
 def test_a_one_time_job_that_has_run_does_not_run_again_when_the_clock_is_believed(world: World) -> None:
@@ -725,7 +742,7 @@ def test_a_one_time_job_that_has_run_does_not_run_again_when_the_clock_is_believ
     world.due("x", 5)
     world.wait_for_records(1)
     world.now = NOON - timedelta(days=1)
-    world.scheduler.look_at_clock()
+    world.scheduler.check_clock()
     world.put(job(schedule=once.schedule, description="edited"))
     world.due("x", 6)
 
@@ -777,7 +794,7 @@ def test_a_pool_that_cannot_start_a_thread_says_so_and_with_one_thread_only_make
 def test_a_lost_thread_is_told_and_replaced_until_it_is_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """One worker, and a task that ignores its limit: the jobs that wait behind it run all the same."""
     world, hold = World(workers=1), threading.Event()
-    world.scheduler._crew._runner.grace = 0.05
+    world.scheduler._pool._runner.grace = 0.05
     run = Gate.run
     monkeypatch.setattr(Gate, "run", lambda self, told: hold.wait(30) if self.fields.get("deaf") else run(self, told))
     world.put(job(task={"deaf": True}, timeout=0.05))
@@ -794,7 +811,7 @@ def test_a_lost_thread_is_told_and_replaced_until_it_is_found_again(monkeypatch:
         assert (told, world.scheduler.lost_threads()) == ([{"lost": 1}], 1)
     finally:
         hold.set()
-    wait_until(lambda: world.scheduler._wakes._pool._pool._max_workers == 1)
+    wait_until(lambda: world.scheduler._waker._pool._pool._max_workers == 1)
     assert world.scheduler.lost_threads() == 0
     world.scheduler.stop(5)
 
@@ -803,13 +820,13 @@ def test_a_start_after_years_costs_no_more_than_one_after_minutes(world: World) 
     """A thousand jobs, half of which waited and half of which a crash interrupted: nothing listed, nothing squared."""
     world.now = NOON + timedelta(days=3 * 365, seconds=30)
     slot = NOON - timedelta(seconds=60)
-    begun = tuple(Begun(f"x{number}", f"run{number}", slot, slot) for number in range(0, 1000, 2))
+    begun = tuple(InFlightRun(f"x{number}", f"run{number}", slot, slot) for number in range(0, 1000, 2))
     waits = tuple((f"x{number}", slot) for number in range(1, 1000, 2))
     began = time.perf_counter()
     recalled(
         world,
         *(job(f"x{number}", Cron(f"{number % 60} * * * *", "Europe/Berlin"), catch_up=0) for number in range(1000)),
-        mark=Mark(NOON, "boot-0", begun, waits),
+        mark=Checkpoint(NOON, "boot-0", begun, waits),
         stopped=True,
         begun=begun,
         waits=waits,
@@ -833,7 +850,7 @@ def asked(world: World, job_to_put: Job, *, starting: bool, log: dict[str, int] 
         found = NOON + timedelta(seconds=log[job_id]) if job_id in log else None
         return found if found and found > after else None
 
-    recalled(world, *([job_to_put] if starting else []), decided=decided, full=Full(), **past)
+    recalled(world, *([job_to_put] if starting else []), decided=decided, full=FullCheckpoint(), **past)
     if not starting:
         world.put(job_to_put)
     world.due(job_to_put.id, (world.now - NOON).total_seconds())
@@ -845,7 +862,7 @@ def asked(world: World, job_to_put: Job, *, starting: bool, log: dict[str, int] 
 def test_a_young_one_time_job_runs_at_a_first_start(world: World, file_age: int) -> None:
     """Without a log nobody can have decided it, whether its file was there before its instant or came after it."""
     world.now = NOON + timedelta(seconds=300)
-    world.scheduler.recall(None, world.now)
+    world.scheduler.restore(None, world.now)
     at = NOON + timedelta(seconds=10)
     world.put(job("once", Once(at), catch_up=3600, written=world.now - timedelta(seconds=file_age)))
     world.scheduler.start()
@@ -857,7 +874,7 @@ def test_a_young_one_time_job_runs_at_a_first_start(world: World, file_age: int)
 def test_an_old_one_time_job_is_not_missed_at_a_first_start(world: World) -> None:
     """Without a log nothing was missed; that it is over is for the pass to say."""
     world.now = NOON + timedelta(seconds=300)
-    world.scheduler.recall(None, world.now)
+    world.scheduler.restore(None, world.now)
     old = job("once", Once(NOON + timedelta(seconds=10)), catch_up=5, written=NOON)
     assert not world.scheduler.expire(old, world.now)
     world.scheduler.start()
@@ -881,7 +898,7 @@ def test_a_young_one_time_job_whose_file_is_new_runs_unless_it_has(
     """Put while the service was down or just after it is back, or moved away and back; and never is it silent."""
     world.now = NOON + timedelta(seconds=30)
     once = job(schedule=Once(NOON + timedelta(seconds=10)), written=NOON + timedelta(seconds=written))
-    mark = Mark(NOON + timedelta(seconds=20), "boot-1")
+    mark = Checkpoint(NOON + timedelta(seconds=20), "boot-1")
 
     assert asked(world, once, starting=starting, log=log, mark=mark) == expected
     world.put(replace(once, description="edited"))
@@ -895,7 +912,7 @@ def test_a_one_time_job_that_was_there_when_it_was_due_is_not_asked_about(world:
     world.now = NOON + timedelta(seconds=30)
     once = job(schedule=Once(NOON + timedelta(seconds=10)), written=NOON)
 
-    assert asked(world, once, starting=True, log=None, mark=Mark(NOON + timedelta(seconds=20), "boot-1")) == []
+    assert asked(world, once, starting=True, log=None, mark=Checkpoint(NOON + timedelta(seconds=20), "boot-1")) == []
 
 
 @pytest.mark.parametrize("starting", [True, False])
@@ -906,7 +923,7 @@ def test_only_what_ran_ahead_of_the_clock_waits_until_the_clock_is_there(
     world: World, starting: bool, log: dict[str, int] | None, following: int
 ) -> None:
     """The log is two hours ahead: a job that is new has its next slot now, whether it comes at the start or later."""
-    mark = Mark(NOON + timedelta(hours=2), "boot-1")
+    mark = Checkpoint(NOON + timedelta(hours=2), "boot-1")
 
     assert asked(world, job(), starting=starting, log=log, mark=mark, until=mark.settled) == []
     assert world.scheduler.next_slot("x") == NOON + timedelta(seconds=following)
@@ -914,7 +931,7 @@ def test_only_what_ran_ahead_of_the_clock_waits_until_the_clock_is_there(
 
 def test_a_one_time_job_ahead_of_which_the_log_is_runs_at_its_time(world: World) -> None:
     """As it would without the restart."""
-    mark = Mark(NOON + timedelta(hours=2), "boot-1")
+    mark = Checkpoint(NOON + timedelta(hours=2), "boot-1")
     assert asked(world, job(schedule=Once(NOON + timedelta(seconds=3))), starting=False, log={}, mark=mark) == []
     world.due("x", 3)
 
@@ -927,7 +944,7 @@ def test_a_one_time_job_that_was_put_before_the_start_runs_also_if_the_log_is_ah
 ) -> None:
     """Its instant is to come, and before the end of the log, which was written with a wrong clock."""
     once = job(schedule=Once(NOON + timedelta(seconds=60)), written=NOON - timedelta(seconds=5))
-    assert asked(world, once, starting=True, log=log, mark=Mark(NOON + timedelta(hours=2), "boot-1")) == []
+    assert asked(world, once, starting=True, log=log, mark=Checkpoint(NOON + timedelta(hours=2), "boot-1")) == []
     world.due("x", 60)
     wait_until(lambda: not world.scheduler.running())
 
@@ -949,7 +966,7 @@ def test_a_one_time_job_that_a_start_caught_up_is_not_run_again_by_an_edit(world
 
 def test_at_reboot_means_once_a_boot_also_when_the_clock_is_another_one(world: World) -> None:
     """The log is four hours ahead, and of this very boot."""
-    recalled(world, job(schedule=Cron("@reboot", "UTC")), mark=Mark(NOON + timedelta(hours=4), "boot-1"))
+    recalled(world, job(schedule=Cron("@reboot", "UTC")), mark=Checkpoint(NOON + timedelta(hours=4), "boot-1"))
 
     assert world.records() == []
     assert [one.name for one in world.written if isinstance(one, Event)] == ["clock.accepted"]
@@ -971,7 +988,7 @@ def test_a_job_that_was_refused_at_the_start_has_its_account_when_it_heals(
 ) -> None:
     """It was there when the service started; what fell due while it was refused is nobody's, but it comes once."""
     world.now = NOON + timedelta(seconds=125)
-    recalled(world, full=Full())
+    recalled(world, full=FullCheckpoint())
     world.now += timedelta(seconds=later)
     healed = job(written=NOON + timedelta(seconds=written), catch_up=catch_up)
     world.put(healed)
@@ -1023,7 +1040,7 @@ def test_at_reboot_of_a_job_that_was_refused_at_the_start_is_caught_up(
 ) -> None:
     """Its slot is the start; a job that is new waits for the next boot."""
     world.scheduler._boot = "boot-1"
-    world.scheduler.recall(Past(Mark(NOON, boot), NOON, stopped=True) if boot else None, world.now)
+    world.scheduler.restore(RecoveredState(Checkpoint(NOON, boot), NOON, clean_stop=True) if boot else None, world.now)
     world.scheduler.start()
     world.now += timedelta(seconds=later)
     world.put(job(schedule=Cron("@reboot", "UTC"), written=NOON + timedelta(seconds=written)))
@@ -1041,7 +1058,7 @@ def test_a_clock_that_is_set_back_again_and_again_is_told_when_that_is_far(world
     told = []
     for hours in (0, 2.5, 5.0, 5.0):
         world.now = NOON - timedelta(hours=hours)
-        world.scheduler.mark()
+        world.scheduler.write_checkpoint()
         told.append(sum(isinstance(one, Event) and one.name == "clock.accepted" for one in world.written))
 
     assert told == [0, 0, 1, 1]
@@ -1053,7 +1070,7 @@ def test_what_becomes_of_a_slot_that_waited_to_correct_its_record_says_so(world:
     slot = NOON + timedelta(seconds=60)
     world.now = NOON + timedelta(seconds=90)
     one = job(overlap="queue", catch_up=0.0 if change == "old" else 600.0, enabled=change != "disabled")
-    past = {"mark": Mark(NOON, "boot-1", corrects=(("x", slot),)), "waits": (("x", slot),), "full": named(job())}
+    past = {"mark": Checkpoint(NOON, "boot-1", corrects=(("x", slot),)), "waits": (("x", slot),), "full": named(job())}
     recalled(world, *([] if change == "gone" else [one]), **past)
     if change == "young":
         world.wait_for_records(1)
@@ -1071,7 +1088,7 @@ def test_a_slot_whose_jitter_runs_corrects_its_record_when_its_file_changes(worl
     world.now = NOON + timedelta(hours=3)
     world.scheduler._on_due("x", world.now)
     world.now = NOON
-    assert world.scheduler.look_at_clock()
+    assert world.scheduler.check_clock()
     slot, start = world.scheduler.upcoming("x", 1)[0]
     assert slot < start
     world.written.clear()

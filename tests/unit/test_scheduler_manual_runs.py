@@ -8,7 +8,7 @@ import pytest
 
 from jobscheduler.model import Cron, Once, Record
 from jobscheduler.scheduler import Scheduler
-from jobscheduler.timetable.slots import Act
+from jobscheduler.timetable.slots import Action
 from tests.support.service import wait_until
 from tests.unit.test_scheduler import NOON, Gate, World, gate, job, world
 
@@ -30,7 +30,7 @@ def test_a_run_by_hand_has_a_record_and_is_no_slot(world: World) -> None:
     act, run = world.scheduler.run_now(job(), "0")
     wait_until(lambda: by_hand(world))
 
-    assert act is Act.RUN
+    assert act is Action.RUN
     assert run is not None
     assert by_hand(world) == [("SUCCESS", None, {"trigger": "manual", "by": "0"})]
     assert world.scheduler.next_slot("x") == upcoming
@@ -58,14 +58,14 @@ def test_a_job_without_slots_can_be_run_by_hand(world: World, definition: object
 @pytest.mark.parametrize(
     ("overlap", "act", "status"),
     [
-        ("skip", Act.SKIP, [("SKIPPED", "overlap")]),
-        ("queue", Act.WAIT, [("SUCCESS", None)]),
-        ("replace", Act.REPLACE, [("SUCCESS", None)]),
-        ("allow", Act.RUN, [("SUCCESS", None)]),
+        ("skip", Action.SKIP, [("SKIPPED", "overlap")]),
+        ("queue", Action.WAIT, [("SUCCESS", None)]),
+        ("replace", Action.REPLACE, [("SUCCESS", None)]),
+        ("allow", Action.RUN, [("SUCCESS", None)]),
     ],
 )
 def test_overlap_counts_for_a_run_by_hand(
-    world: World, overlap: str, act: Act, status: list[tuple[str, str | None]]
+    world: World, overlap: str, act: Action, status: list[tuple[str, str | None]]
 ) -> None:
     """The run of a slot goes on when somebody asks for another."""
     Gate.may_end.clear()
@@ -175,10 +175,10 @@ def standing(scheduler: Scheduler) -> dict[str, tuple[object, ...]]:
     return {
         one.job.id: (
             one.next and (one.next - NOON).total_seconds(),
-            tuple(run.waits for run in one.going),
+            tuple(run.waiting_for for run in one.active_runs),
             one.paused,
         )
-        for one in scheduler.standings()
+        for one in scheduler.runtimes()
     }
 
 
@@ -203,7 +203,7 @@ def test_how_jobs_stand() -> None:
         "off": (None, (), False),
         "gone": (None, ("worker",), False),
     }
-    assert [one.job.id for one in world.scheduler.standings(["late", "unknown"])] == ["late"]
+    assert [one.job.id for one in world.scheduler.runtimes(["late", "unknown"])] == ["late"]
     Gate.may_end.set()
     world.scheduler.stop(5)
 
@@ -226,7 +226,7 @@ def test_the_last_slots_of_deleted_jobs_are_forgotten_in_time(world: World) -> N
         world.put(job(f"x{number}", schedule=Once(at), catch_up=5))
         world.due(f"x{number}", 1)
         world.scheduler.drop(f"x{number}", NOON + timedelta(days=3 * number))
-    assert len(world.scheduler._ledger._last) < 1100
+    assert len(world.scheduler._registry._last) < 1100
 
     world.now = NOON
     world.put(job("again", schedule=Once(at)))

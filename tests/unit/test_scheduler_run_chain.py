@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from jobscheduler.control.calling_runs import runs_of
-from jobscheduler.scheduler.capacity import Places
+from jobscheduler.control.calling_runs import calling_runs
+from jobscheduler.scheduler.capacity import Capacity
 from tests.support.service import ROOT, Service, job, wait_until
 
 
@@ -124,16 +124,16 @@ def test_the_runs_of_a_caller_are_those_of_its_ancestors_innermost_first() -> No
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         pid = int(process.stdout.readline())
-        assert runs_of(pid) == ("inner", "outer")
-    assert runs_of(pid) == ()
-    assert runs_of(0) == ()
+        assert calling_runs(pid) == ("inner", "outer")
+    assert calling_runs(pid) == ()
+    assert calling_runs(0) == ()
 
 
 def test_a_full_pool_that_does_not_move_is_an_issue_in_status(service: Service) -> None:
     """After a minute; here after some looks. Health is well: runs are late, not lost."""
     service.patched(
         "from jobscheduler.scheduler import crew\nfrom jobscheduler.service import supervisor\n"
-        "crew.STILL, supervisor.TEND = 3, 0.3\n"
+        "crew.STILL, supervisor.CHECK_INTERVAL_S = 3, 0.3\n"
     )
     service.write("long.json", job("long", "@yearly", "sleep 60"))
     service.write("tick.json", job("tick"))
@@ -155,22 +155,22 @@ def test_no_place_is_lost_or_made_by_lending_it() -> None:
     """Whatever ends first: a parent, a child, a child of a child."""
     choose = random.Random(7)
     for _ in range(300):
-        places, at_work = Places(2), {}
+        places, at_work = Capacity(2), {}
         for number in range(40):
             run_id, parent = f"r{number}", choose.choice([*at_work, None])
-            if places.is_free():
-                places.take(run_id)
+            if places.has_room():
+                places.acquire(run_id)
                 at_work[run_id] = parent
             elif parent is not None and places.can_lend(parent):
                 places.borrow(run_id, parent)
                 at_work[run_id] = parent
             if at_work and choose.random() < 0.5:
                 gone = choose.choice([*at_work])
-                places.leave(gone)
+                places.release(gone)
                 del at_work[gone]
-            assert places.taken == len(at_work)
+            assert places.busy == len(at_work)
             assert len(places._own) <= 2
             assert not at_work or places._own
         for run_id in list(at_work):
-            places.leave(run_id)
-        assert (places.taken, places._lent, places._borrowed) == (0, {}, {})
+            places.release(run_id)
+        assert (places.busy, places._lent, places._borrowed) == (0, {}, {})

@@ -14,96 +14,96 @@ from pathlib import Path
 import pytest
 
 from jobscheduler.model import Cron, Job, TaskSpec
-from jobscheduler.scheduler.standstill import LATE, STUCK, Due, Guard
+from jobscheduler.scheduler.standstill import LATE_AFTER_S, STUCK_AFTER_LOOKS, Overdue, StandstillGuard
 from jobscheduler.timetable.timetable import timetable_of
 from tests.support.accounting import MARKING, Account, lines_of
 from tests.support.service import Service, job, wait_until
 
 AT = datetime(2026, 11, 22, tzinfo=UTC)
-NOT_BEGUN = Due("a", "1", "it was handed over and has not begun")
-NO_TERM = Due("b", "2", "TERM has not been sent")
+NOT_BEGUN = Overdue("a", "1", "it was handed over and has not begun")
+NO_TERM = Overdue("b", "2", "TERM has not been sent")
 
 
-def looks(guard: Guard, due: list[Due], times: int) -> list[Due]:
+def looks(guard: StandstillGuard, due: list[Overdue], times: int) -> list[Overdue]:
     """Look so often, a second apart, and return what became late."""
-    found = [guard.look(due, AT + timedelta(seconds=number)) for number in range(times)]
+    found = [guard.check(due, AT + timedelta(seconds=number)) for number in range(times)]
     return [one.due for one in found if one is not None]
 
 
 def test_what_is_due_for_some_looks_is_told_once_and_then_counted_on() -> None:
     """Since when it is due is when it was seen first."""
-    guard = Guard()
-    assert looks(guard, [NOT_BEGUN], LATE - 1) == []
-    assert guard.worst is None
+    guard = StandstillGuard()
+    assert looks(guard, [NOT_BEGUN], LATE_AFTER_S - 1) == []
+    assert guard.longest is None
     assert looks(guard, [NOT_BEGUN], 1) == [NOT_BEGUN]
-    assert looks(guard, [NOT_BEGUN, NO_TERM], STUCK - LATE) == []
-    assert guard.worst is not None
-    assert (guard.worst.due, guard.worst.looks, guard.worst.since) == (NOT_BEGUN, STUCK, AT)
+    assert looks(guard, [NOT_BEGUN, NO_TERM], STUCK_AFTER_LOOKS - LATE_AFTER_S) == []
+    assert guard.longest is not None
+    assert (guard.longest.due, guard.longest.looks, guard.longest.since) == (NOT_BEGUN, STUCK_AFTER_LOOKS, AT)
 
 
 def test_another_run_at_each_look_is_no_standstill() -> None:
     """However many wait, the oldest is another one as long as anything moves."""
-    guard = Guard()
+    guard = StandstillGuard()
     for number in range(100):
-        assert guard.look([Due("a", f"{number // (LATE - 1)}", "it has not begun")], AT) is None
-    assert guard.worst is None
+        assert guard.check([Overdue("a", f"{number // (LATE_AFTER_S - 1)}", "it has not begun")], AT) is None
+    assert guard.longest is None
 
 
 def test_what_moves_again_is_forgotten() -> None:
     """And counts from the beginning if it comes again."""
-    guard = Guard()
-    looks(guard, [NOT_BEGUN], LATE)
-    guard.look([], AT)
-    assert guard.worst is None
-    assert looks(guard, [NOT_BEGUN], LATE - 1) == []
+    guard = StandstillGuard()
+    looks(guard, [NOT_BEGUN], LATE_AFTER_S)
+    guard.check([], AT)
+    assert guard.longest is None
+    assert looks(guard, [NOT_BEGUN], LATE_AFTER_S - 1) == []
 
 
 FAULTS = """
 import os, threading
 from jobscheduler import health
 from jobscheduler.service import serving, supervisor
-supervisor.WAKE, supervisor.PING, supervisor.TEND, serving.ENDING = 0.3, 0.3, 0.4, 1.0
+supervisor.HEALTH_INTERVAL_S, supervisor.PING_INTERVAL_S, supervisor.CHECK_INTERVAL_S, serving.ENDING = 0.3, 0.3, 0.4, 1.0
 def told(): return os.path.exists({flag!r})
 def hang(): threading.Event().wait()
 """
 
 NO_THREAD = """
-from jobscheduler.runner.process_loop import Loop
-real = Loop._round
-Loop._round = lambda self, term: hang() if told() else real(self, term)
+from jobscheduler.runner.process_loop import ProcessLoop
+real = ProcessLoop._run_once
+ProcessLoop._run_once = lambda self, term: hang() if told() else real(self, term)
 """
 
 NO_WAKE_UP = """
-from jobscheduler.runner.poller import Ear
-real = Ear.ring
-Ear.ring = lambda self: None if told() else real(self)
+from jobscheduler.runner.poller import Poller
+real = Poller.wake
+Poller.wake = lambda self: None if told() else real(self)
 """
 
 NO_BEGINNING = """
-from jobscheduler.runner.process_loop import Loop
-real = Loop._open_given
-Loop._open_given = lambda self: self._given.clear() if told() else real(self)
+from jobscheduler.runner.process_loop import ProcessLoop
+real = ProcessLoop._open_submitted
+ProcessLoop._open_submitted = lambda self: self._submitted.clear() if told() else real(self)
 """
 
 NO_SIGNAL = """
-from jobscheduler.tasks.command.task import Command
-real = Command.__init__
+from jobscheduler.tasks.command.task import RunningCommand
+real = RunningCommand.__init__
 def made(self, child, plan, context, good):
     real(self, child, plan, context, good)
     context.signals.has_processes = True
-Command.__init__ = made
-wait, begin = Command.see_through, getattr(Command, "begin_to_end", lambda self: None)
-Command.see_through = lambda self: hang() if told() else wait(self)
-Command.begin_to_end = lambda self: None if told() else begin(self)
+RunningCommand.__init__ = made
+wait, begin = RunningCommand.wait, getattr(RunningCommand, "begin_to_end", lambda self: None)
+RunningCommand.wait = lambda self: hang() if told() else wait(self)
+RunningCommand.begin_stop = lambda self: None if told() else begin(self)
 """
 
 NO_TIMER = """
-from jobscheduler.runner.timer import Timer
-real = Timer._next
+from jobscheduler.runner.timer import TimerThread
+real = TimerThread._next
 def next_(self):
     found = real(self)
     return (lambda: hang()) if told() else found
-Timer._next = next_
+TimerThread._next = next_
 """
 
 

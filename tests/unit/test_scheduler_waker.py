@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from apscheduler.triggers.base import BaseTrigger
 
-from jobscheduler.scheduler.waker import APPROACH, PORTION, STEP, Wakes, _Store, _Wake
+from jobscheduler.scheduler.waker import MAX_BATCH, POLL_S, WAKE_EARLY_S, Waker, _JobStore, _Wakeup
 
 DUE = datetime.now(UTC) - timedelta(seconds=1)
 
@@ -42,16 +42,16 @@ def woken() -> Woken:
 
 
 @pytest.fixture
-def wakes(woken: Woken) -> Iterator[Wakes]:
-    made = Wakes(1, woken)
+def wakes(woken: Woken) -> Iterator[Waker]:
+    made = Waker(1, woken)
     yield made
     made.stop()
     made.close()
 
 
-def test_every_due_job_is_handed_out(wakes: Wakes, woken: Woken) -> None:
+def test_every_due_job_is_handed_out(wakes: Waker, woken: Woken) -> None:
     """However many portions it takes."""
-    names = [f"job-{number}" for number in range(3 * PORTION + 1)]
+    names = [f"job-{number}" for number in range(3 * MAX_BATCH + 1)]
     for name in names:
         wakes.put(name, Never(), DUE)
     wakes.start()
@@ -60,41 +60,41 @@ def test_every_due_job_is_handed_out(wakes: Wakes, woken: Woken) -> None:
     assert sorted(woken.ids) == sorted(names)
 
 
-def test_a_change_does_not_wait_until_all_have_been_handed_out(wakes: Wakes, woken: Woken) -> None:
+def test_a_change_does_not_wait_until_all_have_been_handed_out(wakes: Waker, woken: Woken) -> None:
     """The store's lock is free between two portions, and for long enough that one who waits gets it."""
-    many = 20 * PORTION
+    many = 20 * MAX_BATCH
     for number in range(many):
         wakes.put(f"job-{number}", Never(), DUE)
     wakes.start()
     assert woken.first.wait(10)
     wakes.drop("nobody")
-    assert len(woken.ids) <= 2 * PORTION
+    assert len(woken.ids) <= 2 * MAX_BATCH
 
 
 def test_the_first_portion_is_small_and_further_ones_grow() -> None:
     """What starts the first runs of a herd gets its turn at once; after the herd it begins anew."""
-    store, sizes = _Store(), []
+    store, sizes = _JobStore(), []
     for _ in range(2):
         for number in range(100):
-            store.put(_Wake(None, f"job-{number:03}", Never(), DUE))
+            store.put(_Wakeup(None, f"job-{number:03}", Never(), DUE))
         while due := store.get_due_jobs(datetime.now(UTC)):
             sizes.append(len(due))
             for job in due:
                 store.remove_job(job.id)
-    assert sizes == 2 * [3, 6, 12, 24, PORTION, PORTION, 5]
+    assert sizes == 2 * [3, 6, 12, 24, MAX_BATCH, MAX_BATCH, 5]
 
 
 def test_the_thread_is_up_and_ready_shortly_before_a_job_is_due(woken: Woken) -> None:
     """Who is called out of a long sleep comes late, so it is interrupted, once, and goes on in short steps."""
     readied: list[str] = []
-    wakes = Wakes(1, woken, readied.append)
+    wakes = Waker(1, woken, readied.append)
     wakes.put("next", Never(), datetime.now(UTC) + timedelta(seconds=60))
-    nap, near = wakes._scheduler._nap, APPROACH / 2
-    assert [nap(None), nap(60.0)] == [None, 60.0 - APPROACH]
-    assert [nap(near), nap(near), nap(STEP / 2)] == [0.0, STEP, STEP / 2]
+    nap, near = wakes._scheduler._sleep_time, WAKE_EARLY_S / 2
+    assert [nap(None), nap(60.0)] == [None, 60.0 - WAKE_EARLY_S]
+    assert [nap(near), nap(near), nap(POLL_S / 2)] == [0.0, POLL_S, POLL_S / 2]
     assert readied == ["next"]
-    assert [nap(0), nap(near)] == [0, STEP], "in a busy time nobody has to be readied"
-    assert [nap(60.0), nap(near)] == [60.0 - APPROACH, 0.0]
+    assert [nap(0), nap(near)] == [0, POLL_S], "in a busy time nobody has to be readied"
+    assert [nap(60.0), nap(near)] == [60.0 - WAKE_EARLY_S, 0.0]
     assert readied == ["next", "next"]
 
 
@@ -106,8 +106,8 @@ def test_getting_ready_comes_before_the_time_and_a_fault_in_it_ends_nothing(woke
         readied.append(woken.first.is_set())
         raise RuntimeError("a fault of ours")
 
-    wakes = Wakes(1, woken, ready)
-    wakes.put("next", Never(), datetime.now(UTC) + timedelta(seconds=4 * APPROACH))
+    wakes = Waker(1, woken, ready)
+    wakes.put("next", Never(), datetime.now(UTC) + timedelta(seconds=4 * WAKE_EARLY_S))
     wakes.start()
     try:
         assert woken.first.wait(10)
@@ -118,12 +118,12 @@ def test_getting_ready_comes_before_the_time_and_a_fault_in_it_ends_nothing(woke
 
 
 def test_stopping_while_jobs_are_handed_out_is_no_fault(
-    wakes: Wakes, woken: Woken, monkeypatch: pytest.MonkeyPatch
+    wakes: Waker, woken: Woken, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The thread ends by itself; nothing is raised on it, which would show as a traceback."""
     raised: list[object] = []
     monkeypatch.setattr(threading, "excepthook", raised.append)
-    for number in range(PORTION):
+    for number in range(MAX_BATCH):
         wakes.put(f"job-{number}", Never(), DUE)
     wakes.start()
     assert woken.first.wait(10)

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from jobscheduler import tasks
-from jobscheduler.model import Entry, Record, Retry, Status
-from jobscheduler.runner import Loop, Run
-from jobscheduler.scheduler.waker import Wakes
-from jobscheduler.scheduler.worker_pool import Crew
+from jobscheduler.model import LogEntry, Record, Retry, Status
+from jobscheduler.runner import ProcessLoop, Run
+from jobscheduler.scheduler.waker import Waker
+from jobscheduler.scheduler.worker_pool import WorkerPool
 from jobscheduler.tasks import Context, Task
 from tests.support.tasks import SLOT, Pipe, eventually, job, no_strangers
 
@@ -39,9 +39,9 @@ class World:
     """A crew with two places, and all that it says."""
 
     def __init__(self) -> None:
-        self.written: list[Entry] = []
-        self.wakes = Wakes(PLACES, lambda job_id, at: None)
-        self.crew = Crew(
+        self.written: list[LogEntry] = []
+        self.wakes = Waker(PLACES, lambda job_id, at: None)
+        self.crew = WorkerPool(
             self.wakes,
             PLACES,
             record=self.written.append,
@@ -64,7 +64,7 @@ class World:
 
     def is_idle(self) -> bool:
         """Whether every place is free and nothing goes on."""
-        return not self.crew.going and not self.crew.queued() and self.crew._places.taken == 0
+        return not self.crew.active_runs and not self.crew.queued() and self.crew._capacity.busy == 0
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_commands_and_other_tasks_share_the_places(world: World, tmp_path: Path)
     eventually(lambda: Held.begun == [held.run_id] and command.attempts)
     third = world.submit()
     assert world.crew.queued() == 1
-    assert world.crew.standing(third).waits == "worker"
+    assert world.crew.describe(third).waiting_for == "worker"
     assert third.attempts == 0
     gate.path.write_text("go\n")
     eventually(lambda: {one.run_id for one in world.records()} == {command.run_id, third.run_id})
@@ -102,7 +102,7 @@ def test_who_has_waited_longest_is_first(world: World, tmp_path: Path) -> None:
     waiting = [world.submit("held"), world.submit(), world.submit("held"), world.submit()]
     Held.may_end.set()
     eventually(lambda: all(run.record for run in waiting))
-    started = [run.started for run in waiting]
+    started = [run.started_at for run in waiting]
     assert started == sorted(started, key=lambda at: at or SLOT)
     gate.path.write_text("go\n")
 
@@ -112,7 +112,7 @@ def test_a_run_that_is_taken_back_while_it_waits_keeps_no_place(world: World) ->
     for _ in range(PLACES):
         world.submit("held")
     taken, last = world.submit(), world.submit()
-    assert taken.withdraw()
+    assert taken.cancel()
     Held.may_end.set()
     eventually(lambda: last.record)
     eventually(world.is_idle)
@@ -122,7 +122,7 @@ def test_a_run_that_is_taken_back_while_it_waits_keeps_no_place(world: World) ->
 def test_a_pause_between_two_attempts_holds_no_place(world: World) -> None:
     """And the second attempt waits for one like any run."""
     failing = world.submit(command="exit 1", retry=Retry(2, delay=0.05))
-    eventually(lambda: failing.attempts == 1 and world.crew._places.taken == 0)
+    eventually(lambda: failing.attempts == 1 and world.crew._capacity.busy == 0)
     for _ in range(PLACES):
         world.submit("held")
     eventually(lambda: world.crew.queued() == 1)
@@ -149,10 +149,10 @@ def test_without_a_thread_for_all_commands_each_has_one_of_the_pool(
 ) -> None:
     """A host that can give the one and not the other is short of everything; a run is late for it and not lost."""
 
-    def refuse(loop: Loop, run: Run) -> None:
+    def refuse(loop: ProcessLoop, run: Run) -> None:
         raise OSError("no descriptor left")
 
-    monkeypatch.setattr(Loop, "put", refuse)
+    monkeypatch.setattr(ProcessLoop, "submit", refuse)
     runs = [world.submit(command="exit 3") for _ in range(5)]
     eventually(world.is_idle)
     assert [run.record and run.record.status for run in runs] == [Status.FAILURE] * 5

@@ -7,18 +7,18 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from jobscheduler.timetable.slots import (
-    MOST,
-    Act,
+    MAX_COUNTED_SLOTS,
+    Action,
     Circumstances,
     Decision,
-    Missed,
+    JobSituation,
+    MissedSlots,
     Outage,
     Overlap,
-    Situation,
-    after_outage,
     decide,
+    decide_after_outage,
 )
-from jobscheduler.timetable.timetable import Tally
+from jobscheduler.timetable.timetable import SlotRange
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -43,13 +43,13 @@ class Every:
         slot = datetime.fromtimestamp(int(until.timestamp()) // self.seconds * self.seconds, UTC)
         return slot if slot > after else None
 
-    def tally(self, after: datetime, until: datetime, limit: int) -> Tally | None:
+    def tally(self, after: datetime, until: datetime, limit: int) -> SlotRange | None:
         """Count without listing."""
         last = self.last(after, until)
         if last is None:
             return None
         count = int((last - self.next(after)).total_seconds()) // self.seconds + 1
-        return Tally(self.next(after), last, min(count, limit), count > limit)
+        return SlotRange(self.next(after), last, min(count, limit), count > limit)
 
 
 def at(seconds: float) -> datetime:
@@ -57,71 +57,71 @@ def at(seconds: float) -> datetime:
     return NOON + timedelta(seconds=seconds)
 
 
-def missed(first: float, last: float, count: int, reason: str = "down") -> Missed:
+def missed(first: float, last: float, count: int, reason: str = "down") -> MissedSlots:
     """A group of missed slots, in seconds from noon."""
-    return Missed(at(first), at(last), count, reason=reason)
+    return MissedSlots(at(first), at(last), count, reason=reason)
 
 
 def test_nothing_is_due_before_its_time() -> None:
     """A wake-up too early decides nothing and leaves the cursor."""
-    assert decide(Every(60), NOON, at(59.9), Situation()) == Decision(NOON)
+    assert decide(Every(60), NOON, at(59.9), JobSituation()) == Decision(NOON)
 
 
 def test_a_slot_is_run_at_its_time_and_never_twice() -> None:
     """The cursor stands on the slot afterwards, so the same moment decides nothing more."""
-    first = decide(Every(60), NOON, at(60), Situation())
+    first = decide(Every(60), NOON, at(60), JobSituation())
 
-    assert first == Decision(at(60), acts=((at(60), Act.RUN),))
-    assert decide(Every(60), first.cursor, at(60), Situation()) == Decision(at(60))
+    assert first == Decision(at(60), actions=((at(60), Action.RUN),))
+    assert decide(Every(60), first.cursor, at(60), JobSituation()) == Decision(at(60))
 
 
 def test_a_clock_set_back_decides_nothing_again() -> None:
     """Slots that were decided stay decided when their time comes a second time."""
-    assert decide(Every(60), at(60), at(-3600), Situation()) == Decision(at(60))
+    assert decide(Every(60), at(60), at(-3600), JobSituation()) == Decision(at(60))
 
 
 def test_jitter_delays_the_start_and_not_the_slot() -> None:
     """A slot is decided at its start; what is recorded is its nominal time."""
-    assert decide(Every(60, late=7), NOON, at(66.9), Situation()).acts == ()
-    assert decide(Every(60, late=7), NOON, at(67), Situation()).acts == ((at(60), Act.RUN),)
+    assert decide(Every(60, late=7), NOON, at(66.9), JobSituation()).actions == ()
+    assert decide(Every(60, late=7), NOON, at(67), JobSituation()).actions == ((at(60), Action.RUN),)
 
 
 @pytest.mark.parametrize(
     ("overlap", "going", "waiting", "acts"),
     [
-        (Overlap.SKIP, False, False, (Act.RUN,)),
-        (Overlap.SKIP, True, False, (Act.SKIP,)),
-        (Overlap.QUEUE, False, False, (Act.RUN,)),
-        (Overlap.QUEUE, True, False, (Act.WAIT,)),
-        (Overlap.QUEUE, True, True, (Act.SKIP,)),
-        (Overlap.REPLACE, False, False, (Act.RUN,)),
-        (Overlap.REPLACE, True, False, (Act.REPLACE,)),
-        (Overlap.REPLACE, True, True, (Act.REPLACE,)),
-        (Overlap.ALLOW, False, False, (Act.RUN,)),
-        (Overlap.ALLOW, True, False, (Act.RUN,)),
+        (Overlap.SKIP, False, False, (Action.RUN,)),
+        (Overlap.SKIP, True, False, (Action.SKIP,)),
+        (Overlap.QUEUE, False, False, (Action.RUN,)),
+        (Overlap.QUEUE, True, False, (Action.WAIT,)),
+        (Overlap.QUEUE, True, True, (Action.SKIP,)),
+        (Overlap.REPLACE, False, False, (Action.RUN,)),
+        (Overlap.REPLACE, True, False, (Action.REPLACE,)),
+        (Overlap.REPLACE, True, True, (Action.REPLACE,)),
+        (Overlap.ALLOW, False, False, (Action.RUN,)),
+        (Overlap.ALLOW, True, False, (Action.RUN,)),
     ],
 )
 def test_overlap_decides_what_a_slot_does_while_the_last_run_goes_on(
-    overlap: Overlap, going: bool, waiting: bool, acts: tuple[Act, ...]
+    overlap: Overlap, going: bool, waiting: bool, acts: tuple[Action, ...]
 ) -> None:
     """One row for each rule and situation."""
-    made = decide(Every(60), NOON, at(60), Situation(overlap, going, waiting))
+    made = decide(Every(60), NOON, at(60), JobSituation(overlap, going, waiting))
 
-    assert tuple(act for _, act in made.acts) == acts
+    assert tuple(act for _, act in made.actions) == acts
 
 
 @pytest.mark.parametrize(
     ("overlap", "acts"),
     [
-        (Overlap.SKIP, (Act.RUN, Act.SKIP, Act.SKIP)),
-        (Overlap.QUEUE, (Act.RUN, Act.WAIT, Act.SKIP)),
-        (Overlap.REPLACE, (Act.RUN, Act.REPLACE, Act.REPLACE)),
-        (Overlap.ALLOW, (Act.RUN, Act.RUN, Act.RUN)),
+        (Overlap.SKIP, (Action.RUN, Action.SKIP, Action.SKIP)),
+        (Overlap.QUEUE, (Action.RUN, Action.WAIT, Action.SKIP)),
+        (Overlap.REPLACE, (Action.RUN, Action.REPLACE, Action.REPLACE)),
+        (Overlap.ALLOW, (Action.RUN, Action.RUN, Action.RUN)),
     ],
 )
-def test_slots_that_are_a_little_late_are_decided_one_by_one(overlap: Overlap, acts: tuple[Act, ...]) -> None:
+def test_slots_that_are_a_little_late_are_decided_one_by_one(overlap: Overlap, acts: tuple[Action, ...]) -> None:
     """Merged wake-ups of a busy scheduler lose nothing: each slot gets its own answer."""
-    made = decide(Every(1), NOON, at(3), Situation(overlap))
+    made = decide(Every(1), NOON, at(3), JobSituation(overlap))
 
     assert made == Decision(at(3), tuple(zip((at(1), at(2), at(3)), acts, strict=True)))
 
@@ -138,24 +138,26 @@ def test_slots_that_are_a_little_late_are_decided_one_by_one(overlap: Overlap, a
     ],
 )
 def test_of_an_outage_the_latest_runs_if_it_is_young_enough(
-    catch_up: float, now: float, runs: datetime | None, lost: Missed | None
+    catch_up: float, now: float, runs: datetime | None, lost: MissedSlots | None
 ) -> None:
     """The others make one entry with first, last and count."""
-    made = decide(Every(60), NOON, at(now), Situation(catch_up=timedelta(seconds=catch_up)))
+    made = decide(Every(60), NOON, at(now), JobSituation(catch_up=timedelta(seconds=catch_up)))
 
     assert made.missed == (() if lost is None else (lost,))
-    assert made.acts == (() if runs is None else ((runs, Act.RUN),))
+    assert made.actions == (() if runs is None else ((runs, Action.RUN),))
 
 
 def test_counting_an_outage_of_years_is_bounded() -> None:
     """Counting stops and says so; the last slot is named all the same, the latest runs, and the cursor is there."""
-    now = at(MOST * 10)
+    now = at(MAX_COUNTED_SLOTS * 10)
 
-    made = decide(Every(1), NOON, now, Situation(), Circumstances(lambda: ("asleep", ())))
+    made = decide(Every(1), NOON, now, JobSituation(), Circumstances(lambda: ("asleep", ())))
 
-    assert made.missed == (Missed(at(1), at(MOST * 10 - 1), MOST, more=True, reason="asleep"),)
-    assert made.acts == ((now, Act.RUN),)
-    assert decide(Every(1), made.cursor, now, Situation()).acts == ()
+    assert made.missed == (
+        MissedSlots(at(1), at(MAX_COUNTED_SLOTS * 10 - 1), MAX_COUNTED_SLOTS, more=True, reason="asleep"),
+    )
+    assert made.actions == ((now, Action.RUN),)
+    assert decide(Every(1), made.cursor, now, JobSituation()).actions == ()
 
 
 def ranges(*pairs: tuple[float, float]) -> tuple[tuple[datetime, datetime], ...]:
@@ -169,43 +171,43 @@ def ranges(*pairs: tuple[float, float]) -> tuple[tuple[datetime, datetime], ...]
         # nothing accounted: the latest runs, the others are one group
         (Outage(NOON, at(200)), 180, [missed(60, 120, 2)]),
         # up to 120 accounted: only what follows
-        (Outage(NOON, at(200), accounted=ranges((60, 60), (120, 120))), 180, []),
-        (Outage(NOON, at(320), accounted=ranges((60, 120))), 300, [missed(180, 240, 2)]),
+        (Outage(NOON, at(200), recorded=ranges((60, 60), (120, 120))), 180, []),
+        (Outage(NOON, at(320), recorded=ranges((60, 120))), 300, [missed(180, 240, 2)]),
         # a slot that waited while a later one was accounted: a group of its own, that spans no accounted slot
         (
-            Outage(NOON, at(320), accounted=ranges((60, 60), (180, 180))),
+            Outage(NOON, at(320), recorded=ranges((60, 60), (180, 180))),
             300,
             [missed(120, 120, 1), missed(240, 240, 1)],
         ),
-        (Outage(NOON, at(130), accounted=ranges((120, 120)), waits=(at(60),)), None, [missed(60, 60, 1)]),
-        (Outage(NOON, at(100), accounted=ranges((60, 60))), None, []),
+        (Outage(NOON, at(130), recorded=ranges((120, 120)), pending=(at(60),)), None, [missed(60, 60, 1)]),
+        (Outage(NOON, at(100), recorded=ranges((60, 60))), None, []),
         # a wait from before the mark; it is the latest, and young enough
-        (Outage(at(60), at(100), waits=(at(60),)), 60, []),
-        (Outage(at(60), at(130), waits=(at(60),)), 120, [missed(60, 60, 1)]),
+        (Outage(at(60), at(100), pending=(at(60),)), 60, []),
+        (Outage(at(60), at(130), pending=(at(60),)), 120, [missed(60, 60, 1)]),
         # a wait in the midst of the outage, which is a slot of it all the same
-        (Outage(NOON, at(190), waits=(at(120),)), 180, [missed(60, 120, 2)]),
-        (Outage(NOON, at(130), waits=(at(120),)), 120, [missed(60, 60, 1)]),
+        (Outage(NOON, at(190), pending=(at(120),)), 180, [missed(60, 120, 2)]),
+        (Outage(NOON, at(130), pending=(at(120),)), 120, [missed(60, 60, 1)]),
         # where lines may have been lost nothing runs, and that is the reason
         (Outage(NOON, at(100), unknown=at(61)), None, [missed(60, 60, 1, "unknown")]),
         (Outage(at(100), at(320), unknown=at(121)), 300, [missed(120, 120, 1, "unknown"), missed(180, 240, 2)]),
         (Outage(at(100), at(320), unknown=at(500)), None, [missed(120, 300, 4, "unknown")]),
         # also what had waited until then may have begun in that time
-        (Outage(at(100), at(130), waits=(at(60),), unknown=at(102)), 120, [missed(60, 60, 1, "unknown")]),
-        (Outage(at(100), at(110), waits=(at(60),), unknown=at(102)), None, [missed(60, 60, 1, "unknown")]),
+        (Outage(at(100), at(130), pending=(at(60),), unknown=at(102)), 120, [missed(60, 60, 1, "unknown")]),
+        (Outage(at(100), at(110), pending=(at(60),), unknown=at(102)), None, [missed(60, 60, 1, "unknown")]),
         # the log is ahead of the clock: nothing is due until the clock is there
-        (Outage(at(600), at(200), accounted=ranges((660, 660))), None, []),
+        (Outage(at(600), at(200), recorded=ranges((660, 660))), None, []),
     ],
 )
 def test_every_slot_of_an_outage_has_exactly_one_account(
-    outage: Outage, runs: float | None, groups: list[Missed]
+    outage: Outage, runs: float | None, groups: list[MissedSlots]
 ) -> None:
     """One row for each way in which a log can end; a job each minute, that catches up a minute."""
-    made = after_outage(Every(60), outage, Situation())
+    made = decide_after_outage(Every(60), outage, JobSituation())
 
-    assert made.acts == (() if runs is None else ((at(runs), Act.RUN),))
+    assert made.actions == (() if runs is None else ((at(runs), Action.RUN),))
     assert list(made.missed) == groups
     due = {at(seconds) for seconds in range(60, 3600, 60) if outage.after < at(seconds) <= outage.until}
-    accounts = [slot for slot, _ in made.acts]
-    for first, last in [*outage.accounted, *((one.first, one.last) for one in made.missed)]:
-        accounts += [slot for slot in due | set(outage.waits) if first <= slot <= last]
-    assert sorted(accounts) == sorted(due | set(outage.waits))
+    accounts = [slot for slot, _ in made.actions]
+    for first, last in [*outage.recorded, *((one.first, one.last) for one in made.missed)]:
+        accounts += [slot for slot in due | set(outage.pending) if first <= slot <= last]
+    assert sorted(accounts) == sorted(due | set(outage.pending))

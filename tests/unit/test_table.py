@@ -7,7 +7,7 @@ from itertools import count, islice
 
 import pytest
 
-from jobscheduler.cli.table import Column, cut_to, in_colour, table, width_of
+from jobscheduler.cli.table import Column, display_width, table, truncate, use_colour
 
 TWO = (Column("JOB"), Column("WHAT"))
 
@@ -34,7 +34,7 @@ def test_no_line_is_longer_than_the_terminal_is_wide(width: int) -> None:
     """However narrow it is; long cells are cut and say so."""
     shown = lines([("job-with-a-long-name", "output " * 30), ("b", "短い" * 20)], width)
 
-    assert max(map(width_of, shown)) == width
+    assert max(map(display_width, shown)) == width
     assert "…" in shown[1]
 
 
@@ -45,7 +45,7 @@ def test_the_widest_column_gives_first() -> None:
 
 def test_what_is_of_no_use_when_cut_is_cut_last() -> None:
     """Such as a time."""
-    columns = (Column("TIME", whole=True), Column("JOB"))
+    columns = (Column("TIME", keep_whole=True), Column("JOB"))
 
     assert list(table(columns, [("2026-11-22 01:00:00", "report-001")], width=24))[1] == "2026-11-22 01:00:00  re…"
 
@@ -53,7 +53,7 @@ def test_what_is_of_no_use_when_cut_is_cut_last() -> None:
 def test_wide_and_combining_characters_count_as_what_they_take() -> None:
     """Two columns, or none."""
     assert lines([("日報", "x"), ("e\u0301", "y")]) == ["JOB   WHAT", "日報  x", "e\u0301     y"]
-    assert cut_to("日報です", 6) == "日報…"
+    assert truncate("日報です", 6) == "日報…"
 
 
 def test_control_characters_are_shown_and_not_sent() -> None:
@@ -65,7 +65,7 @@ def test_control_characters_are_shown_and_not_sent() -> None:
 
 def test_colour_stands_round_the_cell_and_changes_no_width() -> None:
     """And only when it is asked for."""
-    columns = (Column("STATUS", paint=lambda text: "red" if text == "FAILURE" else None), Column("JOB"))
+    columns = (Column("STATUS", colour_of=lambda text: "red" if text == "FAILURE" else None), Column("JOB"))
     rows = [("FAILURE", "a"), ("SUCCESS", "b")]
 
     assert list(table(columns, rows, width=80, colour=True))[1:] == ["\x1b[31mFAILURE\x1b[0m  a", "SUCCESS  b"]
@@ -93,10 +93,10 @@ def test_colour_is_for_terminals_that_want_it(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm")
-    assert in_colour(Terminal())
-    assert not in_colour(io.StringIO())
+    assert use_colour(Terminal())
+    assert not use_colour(io.StringIO())
     monkeypatch.setenv("TERM", "dumb")
-    assert not in_colour(Terminal())
+    assert not use_colour(Terminal())
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("NO_COLOR", "1")
-    assert not in_colour(Terminal())
+    assert not use_colour(Terminal())

@@ -122,7 +122,7 @@ def test_a_host_without_setpriv_is_told(monkeypatch):
     monkeypatch.setattr("jobscheduler.tasks.command.fields.helper", lambda name: None)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     (found,) = ExecuteCommand.check({"command": "x", "user": "daemon"})
-    assert (found.host, found.help) == (True, "apt install util-linux")
+    assert (found.host_dependent, found.help) == (True, "apt install util-linux")
 
 
 @pytest.mark.parametrize(
@@ -187,9 +187,9 @@ def test_a_complaint_about_a_url_does_not_repeat_it():
 
 def test_a_missing_client_is_told_with_the_command_that_installs_it(monkeypatch):
     """As a finding about this host: installing heals it without an edit."""
-    monkeypatch.setattr(task, "has_client", lambda: False)
+    monkeypatch.setattr(task, "is_installed", lambda: False)
     (found,) = HttpRequest.check({"url": URL})
-    assert found.host
+    assert found.host_dependent
     assert found.help is not None
     assert "make install EXTRAS=http" in found.help
 

@@ -106,10 +106,10 @@ def test_equal_timetables_have_equal_hashes():
 def test_the_latest_slot_of_a_span_is_found():
     """Start excluded, end included."""
     timetable = timetable_of(job())
-    assert timetable.last(NOON, NOON + 14 * MINUTE) == NOON + 10 * MINUTE
-    assert timetable.last(NOON, NOON + 15 * MINUTE) == NOON + 15 * MINUTE
-    assert timetable.last(NOON, NOON + 4 * MINUTE) is None
-    assert timetable.last(NOON, NOON - MINUTE) is None
+    assert timetable.last_between(NOON, NOON + 14 * MINUTE) == NOON + 10 * MINUTE
+    assert timetable.last_between(NOON, NOON + 15 * MINUTE) == NOON + 15 * MINUTE
+    assert timetable.last_between(NOON, NOON + 4 * MINUTE) is None
+    assert timetable.last_between(NOON, NOON - MINUTE) is None
 
 
 @given(
@@ -122,22 +122,22 @@ def test_the_latest_slot_is_the_last_of_the_list(expression, after, length):
     """Whatever the schedule and the span, clock changes included."""
     timetable = timetable_of(job(expression))
     slots = list(timetable.slots(after, after + length, 100_000))
-    assert timetable.last(after, after + length) == (slots[-1] if slots else None)
+    assert timetable.last_between(after, after + length) == (slots[-1] if slots else None)
 
 
 def test_a_tally_says_first_last_and_how_many():
     """Of an outage; it stops counting at the limit, but knows the last one all the same."""
     timetable = timetable_of(job("* * * * *"))
-    tally = timetable.tally(NOON, NOON + 10 * MINUTE, 100)
+    tally = timetable.summarize(NOON, NOON + 10 * MINUTE, 100)
     assert tally is not None
     assert (tally.first, tally.last, tally.count, tally.more) == (NOON + MINUTE, NOON + 10 * MINUTE, 10, False)
-    tally = timetable.tally(NOON, NOON + timedelta(days=36_500), 10)
+    tally = timetable.summarize(NOON, NOON + timedelta(days=36_500), 10)
     assert tally is not None
     assert (tally.count, tally.more, tally.last) == (10, True, NOON + timedelta(days=36_500))
-    exact = timetable.tally(NOON, NOON + 10 * MINUTE, 10)
+    exact = timetable.summarize(NOON, NOON + 10 * MINUTE, 10)
     assert exact is not None
     assert (exact.count, exact.more) == (10, False)
-    assert timetable.tally(NOON, NOON + timedelta(seconds=59), 10) is None
+    assert timetable.summarize(NOON, NOON + timedelta(seconds=59), 10) is None
 
 
 def test_listings_are_bounded():
@@ -153,7 +153,7 @@ def starts(timetable: Timetable, count: int = 200) -> list[tuple[datetime, datet
     found, slot = [], NOON
     for _ in range(count):
         slot = timetable.next(slot) or NOON
-        found.append((slot, timetable.start_of(slot)))
+        found.append((slot, timetable.start_time(slot)))
     return found
 
 
@@ -184,16 +184,16 @@ print(timetable_of(job, "host").start_of(datetime(2026, 11, 22, 12, 5, tzinfo=UT
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     slot = NOON + 5 * MINUTE
-    assert done.stdout.strip() == here.start_of(slot).isoformat()
+    assert done.stdout.strip() == here.start_time(slot).isoformat()
     others = {timetable_of(job(jitter=60.0), "other"), timetable_of(job(jitter=60.0, id="b"), "host")}
-    assert len({timetable.start_of(slot) for timetable in {here, *others}}) == 3
+    assert len({timetable.start_time(slot) for timetable in {here, *others}}) == 3
 
 
 def test_the_last_slot_of_all_may_use_its_whole_jitter():
     """A one-time job, and the last one before `not_after`."""
     timetable = timetable_of(job(NOON, jitter=3600.0), "host")
-    assert NOON <= timetable.start_of(NOON) < NOON + timedelta(hours=1)
-    assert timetable.next_start(NOON - MINUTE) == timetable.start_of(NOON)
+    assert NOON <= timetable.start_time(NOON) < NOON + timedelta(hours=1)
+    assert timetable.next_start(NOON - MINUTE) == timetable.start_time(NOON)
 
 
 @given(
@@ -208,10 +208,10 @@ def test_starts_come_in_order_and_lead_back_to_their_slots(expression, jitter, a
     start = timetable.next_start(after)
     assert start is not None
     earlier = list(timetable.slots(after - timedelta(hours=26), start, 100_000))
-    assert start == min(s for s in map(timetable.start_of, earlier) if s > after)
-    assert timetable.slot_of(start) == earlier[-1]
-    assert timetable.start_of(earlier[-1]) == start
+    assert start == min(s for s in map(timetable.start_time, earlier) if s > after)
+    assert timetable.slot_started_by(start) == earlier[-1]
+    assert timetable.start_time(earlier[-1]) == start
     following = timetable.next_start(start)
     assert following is not None
     assert following > start
-    assert timetable.slot_of(following) == timetable.next(earlier[-1])
+    assert timetable.slot_started_by(following) == timetable.next(earlier[-1])

@@ -17,26 +17,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobscheduler.jobs.parser import Rules, parse
+from jobscheduler.jobs.parser import ParseContext, parse
 from jobscheduler.tasks import task_names, task_type
 from jobscheduler.timetable import timezones as zones
-from jobscheduler.timetable.former_zone_names import TODAYS_NAME
-from jobscheduler.timetable.timezones import ZoneUnknown, named_zone, note_on, service_zone
+from jobscheduler.timetable.former_zone_names import CURRENT_NAME
+from jobscheduler.timetable.timezones import UnknownTimezone, get_zone, service_zone, zone_note
 
 DATA = "/usr/share/zoneinfo"
 
 
-def refusal(name: str) -> ZoneUnknown:
-    with pytest.raises(ZoneUnknown) as refused:
-        named_zone(name)
+def refusal(name: str) -> UnknownTimezone:
+    with pytest.raises(UnknownTimezone) as refused:
+        get_zone(name)
     return refused.value
 
 
 @pytest.mark.parametrize("name", ["Europe/Berlin", "UTC", "Etc/GMT+12", "America/Argentina/Ushuaia", "EST5EDT", "GMT0"])
 def test_a_zone_has_its_iana_name(name):
     """And keeps it as its key; the same name gives the same object."""
-    assert named_zone(name).key == name
-    assert named_zone(name) is named_zone(name)
+    assert get_zone(name).key == name
+    assert get_zone(name) is get_zone(name)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_an_unknown_name_is_refused_with_the_one_that_was_meant(name, meant):
     refused = refusal(name)
     suggested = re.findall(r"`([^`]+)`", refused.help)
     assert suggested
-    assert [named_zone(suggestion).key for suggestion in suggested] == suggested
+    assert [get_zone(suggestion).key for suggestion in suggested] == suggested
     assert meant is None or suggested == [meant]
     assert len(refused.message) < 200
     assert refused.message.isprintable()
@@ -101,8 +101,8 @@ def test_an_unknown_name_is_refused_with_the_one_that_was_meant(name, meant):
 @settings(max_examples=150, deadline=None)
 def test_no_name_raises_anything_but_the_refusal(name):
     """Any text is a zone or a refusal; so is any value of TZ."""
-    for attempt in (lambda: named_zone(name), lambda: service_zone(None, {"TZ": name}, Path("/nowhere"))):
-        with suppress(ZoneUnknown):
+    for attempt in (lambda: get_zone(name), lambda: service_zone(None, {"TZ": name}, Path("/nowhere"))):
+        with suppress(UnknownTimezone):
             assert isinstance(attempt(), ZoneInfo)
 
 
@@ -117,19 +117,19 @@ def test_a_host_without_zone_data_is_told_to_install_it():
 import sys, zoneinfo
 sys.modules["tzdata"] = None
 zoneinfo.reset_tzpath([])
-from jobscheduler.timetable.timezones import ZoneUnknown, named_zone, note_on, service_zone
-from jobscheduler.timetable.former_zone_names import TODAYS_NAME
-for attempt in (lambda: named_zone("Europe/Berlin"), lambda: named_zone("UTC"), lambda: service_zone(None, {"TZ": ""})):
+from jobscheduler.timetable.timezones import UnknownTimezone, get_zone, note_on, service_zone
+from jobscheduler.timetable.former_zone_names import CURRENT_NAME
+for attempt in (lambda: get_zone("Europe/Berlin"), lambda: get_zone("UTC"), lambda: service_zone(None, {"TZ": ""})):
     try:
         print(attempt())
-    except ZoneUnknown as unknown:
+    except UnknownTimezone as unknown:
         print(unknown.message, "|", unknown.help)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["this host has no time zone data | install the package `tzdata`"] * 3
 
 
-MODERN = [name for name in zoneinfo.available_timezones() if name not in TODAYS_NAME and name != "localtime"]
+MODERN = [name for name in zoneinfo.available_timezones() if name not in CURRENT_NAME and name != "localtime"]
 
 
 @pytest.fixture
@@ -155,11 +155,11 @@ def offsets(name: str) -> list[object]:
     return [datetime(2027, 1, 1, tzinfo=ZoneInfo(name)).replace(month=month).utcoffset() for month in range(1, 13)]
 
 
-@pytest.mark.parametrize("former", sorted(TODAYS_NAME))
+@pytest.mark.parametrize("former", sorted(CURRENT_NAME))
 def test_todays_name_of_a_zone_has_the_same_rules(former: str) -> None:
     """No suggestion moves a schedule."""
-    assert offsets(former) == offsets(TODAYS_NAME[former])
-    assert TODAYS_NAME[former] not in TODAYS_NAME
+    assert offsets(former) == offsets(CURRENT_NAME[former])
+    assert CURRENT_NAME[former] not in CURRENT_NAME
 
 
 @pytest.mark.parametrize(
@@ -210,18 +210,18 @@ def test_data_that_is_installed_again_is_seen_at_the_next_look(modern: Path) -> 
     """Without a restart or a signal."""
     assert refusal("Japan").of_host
     (modern / "Japan").symlink_to(f"{DATA}/Japan")
-    assert named_zone("Japan").key == "Japan"
+    assert get_zone("Japan").key == "Japan"
 
 
 def test_a_job_in_a_zone_that_the_host_lost_is_judged_again_without_an_edit(modern: Path) -> None:
     """So that the next rescan after `apt install tzdata-legacy` takes it; one in no zone at all waits for an edit."""
-    rules = Rules(ZoneInfo("UTC"), task_type, task_names())
+    rules = ParseContext(ZoneInfo("UTC"), task_type, task_names())
     for zone, again in (("Japan", True), ("Europe/Berlim", False)):
         task = {"type": "execute_command", "command": "true"}
         text = json.dumps({"job_id": "a", "schedule": "@daily", "timezone": zone, "task": task})
         problems = parse(text.encode(), "a.json", rules)
         assert isinstance(problems, tuple)
-        assert [problem.host for problem in problems] == [again]
+        assert [problem.host_dependent for problem in problems] == [again]
 
 
 def test_an_offset_is_refused_with_the_turned_sign_said() -> None:
@@ -247,13 +247,13 @@ def test_an_offset_is_refused_with_the_turned_sign_said() -> None:
 )
 def test_what_surprises_about_a_zone_is_said(name: str, note: str | None) -> None:
     """And nothing about the others."""
-    assert note_on(name) == note
-    assert named_zone(name).key == name
+    assert zone_note(name) == note
+    assert get_zone(name).key == name
 
 
 def test_a_lost_zone_in_tz_has_one_help_with_todays_name(modern: Path) -> None:
     """And no example of another zone beside it."""
-    with pytest.raises(ZoneUnknown) as refused:
+    with pytest.raises(UnknownTimezone) as refused:
         service_zone(None, {"TZ": "US/Pacific"}, Path("/nowhere"))
     assert "America/Los_Angeles" in refused.value.help
     assert "Europe/Berlin" not in refused.value.help
@@ -273,7 +273,7 @@ def test_an_explicit_name_wins(root):
     """Over TZ and over the host; and an unknown one is not replaced by them."""
     assert service_zone("Asia/Tokyo", {"TZ": "Europe/Berlin"}, root).key == "Asia/Tokyo"
     for name in ("", "Nowhere"):
-        with pytest.raises(ZoneUnknown):
+        with pytest.raises(UnknownTimezone):
             service_zone(name, {"TZ": "Europe/Berlin"}, root)
 
 
@@ -318,14 +318,14 @@ def test_tz_is_read_as_glibc_reads_it(root, setting, name):
 )
 def test_a_tz_that_names_no_zone_is_refused(root, setting):
     """Rules in POSIX form, unknown names, paths to nothing: the way out is to give a name."""
-    with pytest.raises(ZoneUnknown) as refused:
+    with pytest.raises(UnknownTimezone) as refused:
         service_zone(None, {"TZ": setting}, root)
     assert "--timezone" in refused.value.help
 
 
 def test_rules_in_tz_are_told_from_a_typo(root):
     """`CET-1CEST` is understood, and that it has no name is said."""
-    with pytest.raises(ZoneUnknown, match="gives rules and names no zone"):
+    with pytest.raises(UnknownTimezone, match="gives rules and names no zone"):
         service_zone(None, {"TZ": "CET-1CEST"}, root)
 
 
@@ -393,7 +393,7 @@ def test_an_old_copy_is_believed_when_its_rule_is_todays(root):
     (root / "etc/timezone").write_text("Europe/Berlin\n")
     assert service_zone(None, {}, root).key == "Europe/Berlin"
     (root / "etc/timezone").write_text("Asia/Tokyo\n")
-    with pytest.raises(ZoneUnknown, match="has no name on this host"):
+    with pytest.raises(UnknownTimezone, match="has no name on this host"):
         service_zone(None, {}, root)
 
 
@@ -419,7 +419,7 @@ def test_an_odd_localtime_is_refused(root, kind):
         os.mkfifo(file)
     else:
         file.write_bytes(b"TZif" + b"x" * 3_000_000)
-    with pytest.raises(ZoneUnknown) as refused:
+    with pytest.raises(UnknownTimezone) as refused:
         service_zone(None, {}, root)
     assert refused.value.help
 
@@ -432,7 +432,7 @@ def test_a_host_that_cannot_be_read_is_refused(root, monkeypatch):
 
     (root / "etc/localtime").symlink_to("/etc/other")
     monkeypatch.setattr(Path, "readlink", denied)
-    with pytest.raises(ZoneUnknown, match="Permission denied"):
+    with pytest.raises(UnknownTimezone, match="Permission denied"):
         service_zone(None, {}, root)
 
 

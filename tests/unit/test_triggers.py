@@ -68,7 +68,7 @@ def test_times_are_starts_and_not_slots():
     first = trigger.get_next_fire_time(None, NOON + timedelta(seconds=1))
     second = trigger.get_next_fire_time(first, first)
     slots = list(jittered.slots(NOON, NOON + timedelta(minutes=15), 9))
-    assert {first, second} <= {jittered.start_of(slot) for slot in [NOON, *slots]}
+    assert {first, second} <= {jittered.start_time(slot) for slot in [NOON, *slots]}
     assert first < second
 
 

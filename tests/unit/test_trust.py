@@ -19,7 +19,7 @@ import pytest
 
 from jobscheduler.jobs import directory
 from jobscheduler.jobs.directory import DirectorySource
-from jobscheduler.jobs.sources import Read, SourceUnavailable
+from jobscheduler.jobs.sources import ReadResult, SourceUnavailable
 from jobscheduler.model import Problem
 from tests.support.job_files import put
 from tests.support.service import job
@@ -62,9 +62,9 @@ def place() -> Iterator[SimpleNamespace]:
     shutil.rmtree(base)
 
 
-def read(path: Path, name: str = "a.json") -> Read:
+def read(path: Path, name: str = "a.json") -> ReadResult:
     """Read one file as a pass does."""
-    with DirectorySource(path).look() as view:
+    with DirectorySource(path).open() as view:
         return view.read(name)
 
 
@@ -149,7 +149,7 @@ def test_a_link_is_trusted_with_all_that_it_leads_through(place: SimpleNamespace
 
     assert isinstance(found, Problem)
     assert found.message == message.format(**vars(place), link=place.jobs / "link.json")
-    assert found.host
+    assert found.host_dependent
     mend(found)
     assert problem(place.jobs, "link.json") is None
 
@@ -401,11 +401,11 @@ def test_what_is_exchanged_in_between_is_never_run_by_root(
         evil.rename(path)
 
     exchanging(monkeypatch, call, exchange)
-    with DirectorySource(place.jobs).look() as view:
+    with DirectorySource(place.jobs).open() as view:
         found = view.read(path.name)
 
     assert found.raw != b"evil"
-    assert found.raw is not None or found.problem is not None or found.gone
+    assert found.raw is not None or found.problem is not None or found.is_missing
 
 
 @pytest.mark.parametrize("call", CALLS)

@@ -16,9 +16,9 @@ import pytest
 pytest.importorskip("jinja2", reason="the extra `web` is not installed")
 
 from jobscheduler.model import Problem
-from jobscheduler.web.access import Gate
+from jobscheduler.web.access import AccessCheck
 from jobscheduler.web.app import App
-from jobscheduler.web.pages import FRESH, HISTORY, MOST_OUTPUT, PER_PAGE
+from jobscheduler.web.pages import HISTORY, MAX_OUTPUT_BYTES, PER_PAGE, TIMELINE_MAX_AGE_S
 from tests.support.web_view import HOSTILE, NOW, FakeFace, a_day, hostile, local, many
 
 VOID = {"meta", "link", "input", "br", "img", "hr"}
@@ -39,7 +39,7 @@ class Got:
 
 def get(face: FakeFace | App, url: str = "/", method: str = "GET", **headers: str) -> Got:
     """Ask the application, as a server does."""
-    app = face if isinstance(face, App) else App(face, Gate("build7", None))
+    app = face if isinstance(face, App) else App(face, AccessCheck("build7", None))
     path, _, query = url.partition("?")
     environ: dict[str, Any] = {"REQUEST_METHOD": method, "PATH_INFO": path, "QUERY_STRING": query}
     environ |= {"HTTP_HOST": "localhost", **headers}
@@ -138,7 +138,7 @@ def test_a_refused_request_reaches_nothing() -> None:
     """Not even a broken service."""
     face = a_day()
     face.broken = True
-    app = App(face, Gate("build7", "secret-secret-secret"))
+    app = App(face, AccessCheck("build7", "secret-secret-secret"))
     assert get(app).status == 401
     assert get(app, method="POST").status == 405
     assert get(app, HTTP_HOST="evil.example").status == 421
@@ -237,7 +237,7 @@ def test_long_output_shows_its_end_and_the_whole_is_a_link_away() -> None:
     """As plain text, byte by byte."""
     face = FakeFace()
     face.add("0 * * * *", "a")
-    output = b"<b>first</b>\n" + b"x" * MOST_OUTPUT + b"\nthe-end\n"
+    output = b"<b>first</b>\n" + b"x" * MAX_OUTPUT_BYTES + b"\nthe-end\n"
     run_id = face.ran("a", local("22 12:00"), 1, output=output).run_id
     page = get(face, "/job/a").text
     assert "first" not in page
@@ -286,7 +286,7 @@ def test_there_is_a_page_for_a_host_without_jobs() -> None:
 @pytest.fixture(scope="module")
 def crowd() -> App:
     """Ten thousand jobs."""
-    return App(many(), Gate("build7", None))
+    return App(many(), AccessCheck("build7", None))
 
 
 def ids_on(page: Got) -> list[str]:
@@ -331,18 +331,18 @@ def test_the_log_is_read_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr("jobscheduler.web.pages.time.monotonic", lambda: now[0])
     face = a_day()
-    app = App(face, Gate("build7", None))
+    app = App(face, AccessCheck("build7", None))
     for _ in range(5):
         get(app)
     assert face.reads == 1
-    now[0] += FRESH + 1
+    now[0] += TIMELINE_MAX_AGE_S + 1
     get(app)
     assert face.reads == 2
 
 
 def test_trouble_is_seen_however_many_records_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the records that are read, what failed, was skipped or missed is read by itself."""
-    monkeypatch.setattr("jobscheduler.web.pages.MOST_RECORDS", 100)
+    monkeypatch.setattr("jobscheduler.web.pages.MAX_RECORDS", 100)
     page = get(a_day()).text
     assert "The grey part shows trouble only" in page
     assert page.count('<use href="#t-failure" x=') == 3  # two on the timeline, one in the legend
@@ -397,9 +397,9 @@ def test_a_job_page_says_that_there_are_older_records() -> None:
 
 def test_one_request_reads_the_log_and_others_wait_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     """Then they are told to come again; one whose client has left stops waiting at once."""
-    monkeypatch.setattr("jobscheduler.web.pages.PATIENCE", 0.0)
-    monkeypatch.setattr("jobscheduler.web.pages.LOOK", 0.01)
-    app = App(a_day(), Gate("build7", None))
+    monkeypatch.setattr("jobscheduler.web.pages.READ_WAIT_S", 0.0)
+    monkeypatch.setattr("jobscheduler.web.pages.POLL_S", 0.01)
+    app = App(a_day(), AccessCheck("build7", None))
     name = next(one.id for one in a_day().jobs if one.id)
     with app._pages._lock:
         busy = get(app, f"/job/{name}")
@@ -411,7 +411,7 @@ def test_one_request_reads_the_log_and_others_wait_a_while(monkeypatch: pytest.M
 def test_nothing_is_read_for_a_client_that_has_left() -> None:
     """It would be made for nobody."""
     face = a_day()
-    app = App(face, Gate("build7", None))
+    app = App(face, AccessCheck("build7", None))
     name = next(one.id for one in face.jobs if one.id)
     left: dict[str, Any] = {"waitress.client_disconnected": lambda: True}
     assert get(app, f"/job/{name}", **left).status == 503

@@ -15,7 +15,7 @@ import pytest
 
 pytest.importorskip("waitress", reason="the extra `web` is not installed")
 
-from jobscheduler.web import Web, connections, health_cache, server
+from jobscheduler.web import WebServer, connections, health_cache, server
 from tests.support.service import wait_until
 from tests.support.web_view import FakeFace, a_day
 
@@ -23,15 +23,15 @@ HEAD = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
 
 
 @contextmanager
-def served(face: FakeFace | None = None) -> Iterator[Web]:
+def served(face: FakeFace | None = None) -> Iterator[WebServer]:
     """A page that anybody on this host may read."""
-    with Web(("127.0.0.1", 0), face or a_day(), token=None) as made:
+    with WebServer(("127.0.0.1", 0), face or a_day(), token=None) as made:
         yield made
 
 
-def status(web: Web, path: str, within: float = 20.0) -> tuple[int, str | None]:
+def status(web: WebServer, path: str, within: float = 20.0) -> tuple[int, str | None]:
     """Ask for a path; return the status, and when to come again."""
-    connection = HTTPConnection(*web.bound, timeout=within)
+    connection = HTTPConnection(*web.address, timeout=within)
     try:
         connection.request("GET", path)
         answer = connection.getresponse()
@@ -57,10 +57,10 @@ def is_closed(connection: socket.socket) -> bool:
 def test_a_request_that_comes_drop_by_drop_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """However seldom it is silent: its age counts, long before its size does."""
     sent = 0
-    monkeypatch.setattr(connections, "REQUEST_S", 1.0)
-    monkeypatch.setattr(server, "CLEANING", 0)
-    with served() as web, socket.create_connection(web.bound, timeout=20) as slow, ExitStack() as stack:
-        stack.enter_context(socket.create_connection(web.bound, timeout=20))
+    monkeypatch.setattr(connections, "REQUEST_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(server, "CLEANUP_INTERVAL_S", 0)
+    with served() as web, socket.create_connection(web.address, timeout=20) as slow, ExitStack() as stack:
+        stack.enter_context(socket.create_connection(web.address, timeout=20))
         slow.sendall(HEAD)
 
         def dripped() -> bool:
@@ -75,9 +75,9 @@ def test_a_request_that_comes_drop_by_drop_is_cut_off(monkeypatch: pytest.Monkey
 
 def test_lines_before_a_request_do_not_prolong_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty request is none."""
-    monkeypatch.setattr(connections, "REQUEST_S", 1.0)
-    monkeypatch.setattr(server, "CLEANING", 0)
-    with served() as web, socket.create_connection(web.bound, timeout=20) as slow:
+    monkeypatch.setattr(connections, "REQUEST_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(server, "CLEANUP_INTERVAL_S", 0)
+    with served() as web, socket.create_connection(web.address, timeout=20) as slow:
 
         def dripped() -> bool:
             with suppress(OSError):
@@ -91,22 +91,22 @@ def test_a_mass_of_slow_connections_locks_nobody_out() -> None:
     """Each new connection takes the place of the oldest that has not asked for anything yet."""
     with served() as web, ExitStack() as stack:
         for _ in range(5):
-            mass = [stack.enter_context(socket.create_connection(web.bound, timeout=20)) for _ in range(100)]
+            mass = [stack.enter_context(socket.create_connection(web.address, timeout=20)) for _ in range(100)]
             for one in mass:
                 with suppress(OSError):
                     one.send(HEAD)
             began = time.monotonic()
             assert status(web, "/healthz") == (200, None)
             assert time.monotonic() - began < 2
-        assert len(web._server.active_channels) <= connections.MOST_OF_ADDRESS
+        assert len(web._server.active_channels) <= connections.MAX_OF_ADDRESS
 
 
 def test_an_answer_that_is_not_read_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """It would else be kept for as long as the client likes."""
-    monkeypatch.setattr(connections, "ANSWER_S", 0.5)
-    monkeypatch.setattr(server, "CLEANING", 0)
+    monkeypatch.setattr(connections, "ANSWER_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(server, "CLEANUP_INTERVAL_S", 0)
     face = FakeFace(outputs={"0123456789ab": b"x" * 20_000_000})
-    with served(face) as web, socket.create_connection(web.bound, timeout=20) as slow:
+    with served(face) as web, socket.create_connection(web.address, timeout=20) as slow:
         slow.sendall(b"GET /output/0123456789ab HTTP/1.1\r\nHost: localhost\r\n\r\n")
         wait_until(lambda: any(one.answered for one in web._server.active_channels.values()))
 
@@ -119,7 +119,7 @@ def test_an_answer_that_is_not_read_is_given_up(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_connection_has_one_answer() -> None:
     """Or a client could have many made that it does not read."""
-    with served() as web, socket.create_connection(web.bound, timeout=20) as eager:
+    with served() as web, socket.create_connection(web.address, timeout=20) as eager:
         eager.sendall((HEAD + b"\r\n") * 100)
         answer = b""
         with suppress(ConnectionError):
@@ -145,7 +145,7 @@ def test_pages_that_take_long_hold_up_neither_health_nor_metrics() -> None:
     face = Hanging(jobs=a_day().jobs)
     face.entered, face.release = threading.Semaphore(0), threading.Event()
     name = next(one.id for one in face.jobs if one.id)
-    threads, places = connections.LANES[connections.PAGES]
+    threads, places = connections.LANES[connections.PAGES_LANE]
     with served(face) as web, ThreadPoolExecutor(60) as pool:
         asked = [pool.submit(status, web, f"/job/{name}", 60.0) for _ in range(60)]
         for _ in range(threads):
@@ -158,7 +158,7 @@ def test_pages_that_take_long_hold_up_neither_health_nor_metrics() -> None:
         answers = [one.result() for one in asked]
 
     assert answers.count((200, None)) == threads + places
-    assert answers.count((503, str(connections.RETRY_S))) == 60 - threads - places
+    assert answers.count((503, str(connections.RETRY_AFTER_S))) == 60 - threads - places
 
 
 class Unwell(FakeFace):
@@ -173,12 +173,12 @@ class Unwell(FakeFace):
         return super().health()
 
 
-def flood(web: Web, path: str, until: threading.Event) -> None:
+def flood(web: WebServer, path: str, until: threading.Event) -> None:
     """Ask for a path on twelve connections at once, and have them all answered, again and again."""
     request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
     while not until.is_set():
         with ExitStack() as stack, suppress(OSError):
-            mass = [stack.enter_context(socket.create_connection(web.bound, timeout=20)) for _ in range(12)]
+            mass = [stack.enter_context(socket.create_connection(web.address, timeout=20)) for _ in range(12)]
             for one in mass:
                 one.sendall(request)
             for one in mass:
@@ -206,7 +206,7 @@ def test_health_that_does_not_answer_holds_up_no_page_and_is_no_health() -> None
     face.release.set()
     with served(face) as web, ThreadPoolExecutor(4) as pool:
         assert status(web, "/healthz") == (200, None)
-        time.sleep(health_cache.FRESH_S * 2)
+        time.sleep(health_cache.FRESH_FOR_S * 2)
         face.entered = threading.Semaphore(0)
         face.release.clear()
         asked = pool.submit(status, web, "/healthz")
@@ -219,28 +219,28 @@ def test_health_that_does_not_answer_holds_up_no_page_and_is_no_health() -> None
 
 def test_health_is_computed_once_for_all_that_ask_in_a_moment() -> None:
     now, computed = [0.0], iter(["one", "two", "three"])
-    well = health_cache.Wellness(lambda: next(computed), lambda: now[0])
+    well = health_cache.HealthCache(lambda: next(computed), lambda: now[0])
     assert not well.offer()
-    assert well.wrong() == "one"
+    assert well.issue() == "one"
     assert well.offer()
-    assert well.wrong() == "one"
-    now[0] += health_cache.FRESH_S + 0.01
+    assert well.issue() == "one"
+    now[0] += health_cache.FRESH_FOR_S + 0.01
     assert not well.offer()
-    assert well.wrong() == "two"
+    assert well.issue() == "two"
 
 
 def test_health_that_is_being_computed_is_the_former_one_for_a_while_only() -> None:
     now = [0.0]
     entered, release = threading.Event(), threading.Event()
     release.set()
-    well = health_cache.Wellness(lambda: (entered.set(), release.wait(60), "ill")[2], lambda: now[0])
-    well.wrong()
+    well = health_cache.HealthCache(lambda: (entered.set(), release.wait(60), "ill")[2], lambda: now[0])
+    well.issue()
     entered.clear()
     release.clear()
-    thread = threading.Thread(target=well.wrong)
+    thread = threading.Thread(target=well.issue)
     thread.start()
     assert entered.wait(20)
-    now[0] += health_cache.STALE_S - 0.01
+    now[0] += health_cache.MAX_AGE_S - 0.01
     assert well.offer()
     now[0] += 0.02
     assert not well.offer()
@@ -250,10 +250,10 @@ def test_health_that_is_being_computed_is_the_former_one_for_a_while_only() -> N
 
 
 def test_a_token_is_needed_for_health_that_the_loop_tells(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health_cache, "FRESH_S", 60.0)
-    with Web(("127.0.0.1", 0), a_day(), token="secret-token") as web:
+    monkeypatch.setattr(health_cache, "FRESH_FOR_S", 60.0)
+    with WebServer(("127.0.0.1", 0), a_day(), token="secret-token") as web:
         for _ in range(2):
-            connection = HTTPConnection(*web.bound, timeout=20)
+            connection = HTTPConnection(*web.address, timeout=20)
             connection.request("GET", "/healthz", headers={"Authorization": "Bearer secret-token"})
             assert connection.getresponse().status == 200
             connection.close()

@@ -116,7 +116,7 @@ def test_what_the_service_says_of_itself_is_there() -> None:
     assert found["jobscheduler_info", "Europe/Berlin", "0.1.0"] == 1
     face.wrong = "the scheduling thread is late"
     assert metrics(face)["jobscheduler_healthy",] == 0
-    face.results.took(0.02)
+    face.results.observe_latency(0.02)
     assert metrics(face)["jobscheduler_reload_latency_seconds_count",] == 1
     assert metrics(face)["process_resident_memory_bytes",] > 1_000_000
 

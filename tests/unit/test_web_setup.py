@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from jobscheduler.model import Problem
-from jobscheduler.web import CannotServe, setup, token_for
+from jobscheduler.web import WebConfigError, load_token, setup
 
 HERE, ABROAD = ("127.0.0.1", 9080), ("0.0.0.0", 9080)
 TOKEN = "0123456789abcdef" * 2
@@ -25,16 +25,16 @@ def file(tmp_path: Path) -> Path:
 
 
 def problem(address: tuple[str, int], file: Path | None) -> Problem:
-    with pytest.raises(CannotServe) as caught:
-        token_for(address, file)
+    with pytest.raises(WebConfigError) as caught:
+        load_token(address, file)
     return caught.value.problem
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1"])
 def test_this_host_alone_needs_no_token(host: str, file: Path) -> None:
     """A token that is given holds all the same."""
-    assert token_for((host, 9080), None) is None
-    assert token_for((host, 9080), file) == TOKEN
+    assert load_token((host, 9080), None) is None
+    assert load_token((host, 9080), file) == TOKEN
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::", "2001:db8::1"])
@@ -45,7 +45,7 @@ def test_an_address_that_others_reach_is_refused_without_a_token(host: str, file
     assert told.help
     assert "--http-token-file" in told.help
     assert "--http 127.0.0.1:9080" in told.help
-    assert token_for((host, 9080), file) == TOKEN
+    assert load_token((host, 9080), file) == TOKEN
 
 
 def test_without_the_extra_the_command_that_installs_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,13 +68,13 @@ def test_a_token_that_others_may_read_or_write_is_none(file: Path, mode: int) ->
     """The help mends it: by a copy where others could write, who may still have the file open."""
     file.chmod(mode)
     assert mended(problem(ABROAD, file), file) == (mode & 0o022 != 0)
-    assert token_for(ABROAD, file) == TOKEN
+    assert load_token(ABROAD, file) == TOKEN
 
 
 def test_a_group_may_read_the_token(file: Path) -> None:
     """The scraper's, for example."""
     file.chmod(0o640)
-    assert token_for(ABROAD, file) == TOKEN
+    assert load_token(ABROAD, file) == TOKEN
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
@@ -82,7 +82,7 @@ def test_a_token_of_another_user_is_none(file: Path) -> None:
     """Who could change it could also read the page."""
     os.chown(file, 65534, -1)
     assert mended(problem(ABROAD, file), file)
-    assert token_for(ABROAD, file) == TOKEN
+    assert load_token(ABROAD, file) == TOKEN
 
 
 @pytest.mark.parametrize("text", ["", "\n", "two words and more", "a" * 16 + "\n" + "b" * 16, "é" * 16, "a" * 5000])

@@ -8,50 +8,52 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from jobscheduler.model import Cron, Job, Status, TaskSpec
-from jobscheduler.status.snapshot import Going, JobStatus, State
-from jobscheduler.web.formatting import clock, distance, human, visible
-from jobscheduler.web.log_record import Told, told
-from jobscheduler.web.time_axis import SIDE, View
-from jobscheduler.web.timeline import MOST_ROWS, MOST_SLOTS, Row, Timeline, chosen, row, timeline
+from jobscheduler.status.snapshot import ActiveRun, JobState, JobStatus
+from jobscheduler.web.formatting import format_clock, format_duration, format_relative, printable
+from jobscheduler.web.log_record import LoggedRun, parse_records
+from jobscheduler.web.time_axis import WINDOW, TimeAxis
+from jobscheduler.web.timeline import MAX_ROWS, MAX_SLOTS, Row, Timeline, layout_row, rank_jobs, timeline
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
-VIEW = View(NOW, ZoneInfo("UTC"))
+VIEW = TimeAxis(NOW, ZoneInfo("UTC"))
 
 
-def ran(ago: timedelta, took: timedelta = MINUTE, job_id: str = "a", status: Status = Status.SUCCESS) -> Told:
+def ran(ago: timedelta, took: timedelta = MINUTE, job_id: str = "a", status: Status = Status.SUCCESS) -> LoggedRun:
     begin = NOW - ago
     reason = "exit" if status is Status.FAILURE else None
-    return Told(begin + took, status, job_id, "5f3c", begin, begin, took.total_seconds(), reason)
+    return LoggedRun(begin + took, status, job_id, "5f3c", begin, begin, took.total_seconds(), reason)
 
 
-def did_not(ago: timedelta, status: Status, job_id: str = "a", last: timedelta | None = None, count: int = 1) -> Told:
+def did_not(
+    ago: timedelta, status: Status, job_id: str = "a", last: timedelta | None = None, count: int = 1
+) -> LoggedRun:
     reason = "overlap" if status is Status.SKIPPED else "down"
     ended = None if last is None else NOW - last
-    return Told(NOW, status, job_id, scheduled=NOW - ago, reason=reason, last=ended, count=count)
+    return LoggedRun(NOW, status, job_id, scheduled=NOW - ago, reason=reason, last=ended, count=count)
 
 
-def one(*records: Told, upcoming: tuple[datetime, ...] = (), job: JobStatus | None = None) -> Row:
-    return row(VIEW, "a", records, job, upcoming)
+def one(*records: LoggedRun, upcoming: tuple[datetime, ...] = (), job: JobStatus | None = None) -> Row:
+    return layout_row(VIEW, "a", records, job, upcoming)
 
 
 def status(
-    job_id: str, due: timedelta | None = None, *, paused: bool = False, going: tuple[Going, ...] = ()
+    job_id: str, due: timedelta | None = None, *, paused: bool = False, going: tuple[ActiveRun, ...] = ()
 ) -> JobStatus:
-    job = Job(job_id, Cron("@daily", "UTC"), TaskSpec.of("x", {}))
+    job = Job(job_id, Cron("@daily", "UTC"), TaskSpec.from_params("x", {}))
     upcoming = None if due is None else NOW + due
-    return JobStatus(job_id, State.SCHEDULED, "f", job, upcoming, going, paused=paused)
+    return JobStatus(job_id, JobState.SCHEDULED, "f", job, upcoming, going, paused=paused)
 
 
-def whole(records: list[Told], jobs: list[JobStatus], read_from: datetime = NOW - SIDE) -> Timeline:
+def whole(records: list[LoggedRun], jobs: list[JobStatus], read_from: datetime = NOW - WINDOW) -> Timeline:
     newest_first = sorted(records, key=lambda one: one.at, reverse=True)
-    return timeline(VIEW, newest_first, {}, chosen(newest_first, jobs, NOW), {}, read_from)
+    return timeline(VIEW, newest_first, {}, rank_jobs(newest_first, jobs, NOW), {}, read_from)
 
 
 def test_now_is_in_the_middle_and_the_edges_are_a_day_away() -> None:
     """What lies beyond is at the edge."""
-    places = [VIEW.place(NOW + hours * HOUR) for hours in (-30, -24, -12, 0, 12, 24, 30)]
+    places = [VIEW.percent(NOW + hours * HOUR) for hours in (-30, -24, -12, 0, 12, 24, 30)]
     assert places == [0, 0, 25, 50, 75, 100, 100]
 
 
@@ -99,13 +101,13 @@ def test_runs_of_one_job_that_overlap_are_on_two_lanes() -> None:
         (did_not(12 * HOUR, Status.MISSED), "missed", "00:00:00 missed: down"),
     ],
 )
-def test_each_kind_of_trouble_has_a_mark_with_its_reason(record: Told, kind: str, title: str) -> None:
+def test_each_kind_of_trouble_has_a_mark_with_its_reason(record: LoggedRun, kind: str, title: str) -> None:
     """Where it happened; success has none."""
     (mark,) = one(record).marks
     assert (mark.at, mark.kind, mark.title) == (25, kind, title)
-    assert one(record).has_trouble
+    assert one(record).has_issue
     assert not one(ran(HOUR)).marks
-    assert not one(ran(HOUR)).has_trouble
+    assert not one(ran(HOUR)).has_issue
 
 
 def test_marks_too_close_to_be_told_apart_are_one_that_says_how_many() -> None:
@@ -127,8 +129,8 @@ def test_an_outage_is_drawn_from_its_first_slot_to_its_last() -> None:
 
 def test_a_run_that_goes_on_reaches_until_now() -> None:
     """One that waits has no bar yet."""
-    going = Going("9e1c", NOW - 6 * HOUR, NOW - 6 * HOUR, 1)
-    waiting = Going("77b0", NOW, None, 1, waits="worker")
+    going = ActiveRun("9e1c", NOW - 6 * HOUR, NOW - 6 * HOUR, 1)
+    waiting = ActiveRun("77b0", NOW, None, 1, waiting_for="worker")
     (span,) = one(job=status("a", going=(going, waiting))).spans
     assert (span.left, span.width, span.kind) == (37.5, 12.5, "going")
     assert span.title == "06:00:00 running for 6 h"
@@ -141,10 +143,10 @@ def test_slots_ahead_are_lines_and_too_many_are_said_to_go_on() -> None:
         (62.5, "slot", "due 18:00:00"),
         (75.0, "slot", "due Mon 23 Nov 00:00:00"),
     ]
-    dense = one(upcoming=tuple(NOW + step * MINUTE for step in range(1, MOST_SLOTS + 1)))
+    dense = one(upcoming=tuple(NOW + step * MINUTE for step in range(1, MAX_SLOTS + 1)))
     (span,) = dense.spans
     assert (span.kind, span.left + span.width) == ("more", 100)
-    assert len(dense.marks) < MOST_SLOTS
+    assert len(dense.marks) < MAX_SLOTS
     assert "100 or more due" in dense.summary
 
 
@@ -171,7 +173,7 @@ def test_rows_with_trouble_come_first_then_what_ran_then_what_is_due() -> None:
         did_not(HOUR, Status.MISSED, "missed"),
         ran(2 * HOUR, job_id="skipped"),
     ]
-    going = (Going("9e1c", NOW, NOW, 1),)
+    going = (ActiveRun("9e1c", NOW, NOW, 1),)
     jobs = [
         status("soon", HOUR),
         status("later", 5 * HOUR),
@@ -187,10 +189,10 @@ def test_rows_with_trouble_come_first_then_what_ran_then_what_is_due() -> None:
 
 def test_jobs_beyond_the_last_row_are_counted_with_their_trouble() -> None:
     """Nothing is left out in silence."""
-    records = [ran(step * MINUTE, job_id=f"job-{step}", status=Status.FAILURE) for step in range(1, MOST_ROWS + 4)]
+    records = [ran(step * MINUTE, job_id=f"job-{step}", status=Status.FAILURE) for step in range(1, MAX_ROWS + 4)]
     found = whole([*records, ran(HOUR, job_id="fine")], [])
-    assert len(found.rows) == MOST_ROWS
-    assert (found.left_out, found.left_out_trouble) == (4, 3)
+    assert len(found.rows) == MAX_ROWS
+    assert (found.omitted, found.omitted_issues) == (4, 3)
 
 
 def test_runs_at_once_are_counted_over_all_jobs() -> None:
@@ -228,7 +230,7 @@ def test_what_was_not_read_is_said() -> None:
 )
 def test_the_scale_has_each_sixth_hour_of_local_time(zone: str, hours: list[str]) -> None:
     """In any zone, with the day at its beginning."""
-    view = View(NOW, ZoneInfo(zone))
+    view = TimeAxis(NOW, ZoneInfo(zone))
     found = timeline(view, [], {}, [], {}, NOW).hours
     assert [hour.local for hour in found] == hours
     assert [hour.day for hour in found if hour.day] == ["Sun 22 Nov", "Mon 23 Nov"]
@@ -237,7 +239,7 @@ def test_the_scale_has_each_sixth_hour_of_local_time(zone: str, hours: list[str]
 
 def test_the_scale_follows_a_change_of_the_clocks() -> None:
     """Two midnights are 23 hours apart when clocks go forward."""
-    view = View(datetime(2026, 3, 29, 12, 0, tzinfo=UTC), ZoneInfo("Europe/Berlin"))
+    view = TimeAxis(datetime(2026, 3, 29, 12, 0, tzinfo=UTC), ZoneInfo("Europe/Berlin"))
     first, second = (hour.at for hour in timeline(view, [], {}, [], {}, view.now).hours if hour.day)
     assert second - first == pytest.approx(23 / 48 * 100, abs=0.02)
 
@@ -264,30 +266,30 @@ def test_the_scale_follows_a_change_of_the_clocks() -> None:
 )
 def test_durations_are_written_for_people(seconds: float, text: str) -> None:
     """In at most two units."""
-    assert human(seconds) == text
+    assert format_duration(seconds) == text
 
 
 def test_distances_are_told_from_now() -> None:
     """Rounded down."""
-    found = [distance(NOW + timedelta(seconds=seconds), NOW) for seconds in (0.5, 59, 60, 7199, -86400, 3.2e7)]
+    found = [format_relative(NOW + timedelta(seconds=seconds), NOW) for seconds in (0.5, 59, 60, 7199, -86400, 3.2e7)]
     assert found == ["now", "in 59 s", "in 1 min", "in 1 h", "1 d ago", "in 1 y"]
 
 
 def test_an_instant_has_as_much_date_as_it_needs() -> None:
     """Today none, around today the day, else all of it; by the local calendar."""
     zone = ZoneInfo("Europe/Berlin")
-    found = [clock(NOW + hours * HOUR, zone, NOW) for hours in (0, 11, -24 * 8)]
+    found = [format_clock(NOW + hours * HOUR, zone, NOW) for hours in (0, 11, -24 * 8)]
     assert found == ["13:00:00", "Mon 23 Nov 00:00:00", "2026-11-14 13:00:00"]
 
 
 def test_nothing_hides_in_a_text() -> None:
     """Direction marks and control characters are spelled out; line ends and tabs stay."""
-    assert visible("a\u202eb\x00\x1b[0m\x1b[2J\r\n\tä\ud800") == "a\\u202eb\\x00\\x1b[2J\n\tä\\ud800"
+    assert printable("a\u202eb\x00\x1b[0m\x1b[2J\r\n\tä\ud800") == "a\\u202eb\\x00\\x1b[2J\n\tä\\ud800"
 
 
 def test_what_is_no_record_is_left_out() -> None:
     """Lines that were cut short, and what a newer version may write."""
     good = {"time": "2026-11-22T01:00:01.216Z", "status": "SUCCESS", "job_id": "a", "duration": "1.204"}
     bad = [{}, {**good, "status": "ODD"}, {**good, "time": "2026-11-22T01"}, {**good, "duration": "x"}]
-    (found,) = told([*bad, good])
+    (found,) = parse_records([*bad, good])
     assert (found.job_id, found.duration) == ("a", 1.204)

@@ -1,7 +1,7 @@
 """Bytes to a Job, or to every problem in them."""
 
-from jobscheduler.jobs.parser.definition import Rules, conflict, parse, parse_task
+from jobscheduler.jobs.parser.definition import ParseContext, id_conflict, parse, parse_task
 from jobscheduler.jobs.parser.schema import public_schema
-from jobscheduler.jobs.parser.warnings import oddities
+from jobscheduler.jobs.parser.warnings import definition_warnings
 
-__all__ = ["Rules", "conflict", "oddities", "parse", "parse_task", "public_schema"]
+__all__ = ["ParseContext", "definition_warnings", "id_conflict", "parse", "parse_task", "public_schema"]

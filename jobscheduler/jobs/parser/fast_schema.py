@@ -12,17 +12,17 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-Accepts = Callable[[Any], bool]
+Predicate = Callable[[Any], bool]
 
-_SILENT = frozenset({"$schema", "$id", "$comment", "$defs", "title", "description", "default", "examples"})
-_DEEPEST = 32  # a schema that refers to itself has no end
+_ANNOTATIONS = frozenset({"$schema", "$id", "$comment", "$defs", "title", "description", "default", "examples"})
+_MAX_DEPTH = 32  # a schema that refers to itself has no end
 
 
 class Unsupported(Exception):
     """The schema uses a word whose meaning is not known here."""
 
 
-def acceptor(schema: Any, pattern: Callable[[str], re.Pattern[str]]) -> Accepts | None:
+def compile_predicate(schema: Any, pattern: Callable[[str], re.Pattern[str]]) -> Predicate | None:
     """Compile a schema to a predicate, None if that cannot be done; `pattern` compiles what `pattern` means."""
     try:
         return _Compiler(schema, pattern).compile(schema)
@@ -38,17 +38,17 @@ class _Compiler:
         self._pattern = pattern
         self._depth = 0
 
-    def compile(self, schema: Any) -> Accepts:
+    def compile(self, schema: Any) -> Predicate:
         if isinstance(schema, bool):
             return partial(_always, schema)
         self._depth += 1
-        if self._depth > _DEEPEST:
+        if self._depth > _MAX_DEPTH:
             raise Unsupported("$ref")
-        parts = [part for word in schema if word not in _SILENT for part in self._word(word, schema)]
+        parts = [part for word in schema if word not in _ANNOTATIONS for part in self._word(word, schema)]
         self._depth -= 1
         return parts[0] if len(parts) == 1 else partial(_all, tuple(parts))
 
-    def _word(self, word: str, schema: Mapping[str, Any]) -> list[Accepts]:
+    def _word(self, word: str, schema: Mapping[str, Any]) -> list[Predicate]:
         """Compile one word: to nothing, one predicate, or several that must all hold."""
         limit = schema[word]
         match word:
@@ -57,7 +57,7 @@ class _Compiler:
                     [_TYPES[limit]] if isinstance(limit, str) else [partial(_any, tuple(_TYPES[one] for one in limit))]
                 )
             case "enum" | "const":
-                return [partial(_among, _texts(limit if word == "enum" else [limit]))]
+                return [partial(_in_enum, _texts(limit if word == "enum" else [limit]))]
             case "pattern":
                 return [partial(_matches, self._pattern(limit))]
             case "required":
@@ -67,10 +67,10 @@ class _Compiler:
             case _ if word in _BOUNDS:
                 return [partial(_BOUNDS[word], limit)]
             case "additionalProperties" if "patternProperties" not in schema:
-                return [partial(_others, frozenset(schema.get("properties", ())), self.compile(limit))]
+                return [partial(_additional_properties, frozenset(schema.get("properties", ())), self.compile(limit))]
         return self._nested(word, limit)
 
-    def _nested(self, word: str, limit: Any) -> list[Accepts]:
+    def _nested(self, word: str, limit: Any) -> list[Predicate]:
         """Compile a word that holds schemas."""
         match word:
             case "$ref":
@@ -106,22 +106,22 @@ def _always(answer: bool, _: Any) -> bool:
     return answer
 
 
-def _all(parts: tuple[Accepts, ...], value: Any) -> bool:
+def _all(parts: tuple[Predicate, ...], value: Any) -> bool:
     for part in parts:  # noqa: SIM110 - a generator costs more than what it runs here
         if not part(value):
             return False
     return True
 
 
-def _any(parts: tuple[Accepts, ...], value: Any) -> bool:
+def _any(parts: tuple[Predicate, ...], value: Any) -> bool:
     return any(part(value) for part in parts)
 
 
-def _one(parts: tuple[Accepts, ...], value: Any) -> bool:
+def _one(parts: tuple[Predicate, ...], value: Any) -> bool:
     return sum(part(value) for part in parts) == 1
 
 
-def _not(part: Accepts, value: Any) -> bool:
+def _not(part: Predicate, value: Any) -> bool:
     return not part(value)
 
 
@@ -129,7 +129,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-_TYPES: Mapping[str, Accepts] = {
+_TYPES: Mapping[str, Predicate] = {
     "object": lambda value: isinstance(value, dict),
     "array": lambda value: isinstance(value, list),
     "string": lambda value: isinstance(value, str),
@@ -147,7 +147,7 @@ def _texts(values: list[Any]) -> frozenset[str]:
     return frozenset(values)
 
 
-def _among(known: frozenset[str], value: Any) -> bool:
+def _in_enum(known: frozenset[str], value: Any) -> bool:
     return isinstance(value, str) and value in known
 
 
@@ -155,11 +155,11 @@ def _matches(pattern: re.Pattern[str], value: Any) -> bool:
     return not isinstance(value, str) or pattern.search(value) is not None
 
 
-def _each(part: Accepts, value: Any) -> bool:
+def _each(part: Predicate, value: Any) -> bool:
     return not isinstance(value, list) or all(map(part, value))
 
 
-def _properties(known: Mapping[str, Accepts], value: Any) -> bool:
+def _properties(known: Mapping[str, Predicate], value: Any) -> bool:
     if isinstance(value, dict):
         for name, one in value.items():
             part = known.get(name)
@@ -168,7 +168,7 @@ def _properties(known: Mapping[str, Accepts], value: Any) -> bool:
     return True
 
 
-def _others(known: frozenset[str], part: Accepts, value: Any) -> bool:
+def _additional_properties(known: frozenset[str], part: Predicate, value: Any) -> bool:
     return not isinstance(value, dict) or all(part(value[name]) for name in value if name not in known)
 
 
@@ -187,7 +187,7 @@ def _size(kind: type[Any], compare: Callable[[int, int], bool]) -> Callable[[int
     return lambda limit, value: not isinstance(value, kind) or compare(len(value), limit)
 
 
-def _amount(compare: Callable[[float, float], bool]) -> Callable[[float, Any], bool]:
+def _number_bounds(compare: Callable[[float, float], bool]) -> Callable[[float, Any], bool]:
     return lambda limit, value: not _is_number(value) or compare(value, limit)
 
 
@@ -198,8 +198,8 @@ _BOUNDS: Mapping[str, Callable[[Any, Any], bool]] = {
     "maxItems": _size(list, int.__le__),
     "minProperties": _size(dict, int.__ge__),
     "maxProperties": _size(dict, int.__le__),
-    "minimum": _amount(lambda value, limit: value >= limit),
-    "maximum": _amount(lambda value, limit: value <= limit),
-    "exclusiveMinimum": _amount(lambda value, limit: value > limit),
-    "exclusiveMaximum": _amount(lambda value, limit: value < limit),
+    "minimum": _number_bounds(lambda value, limit: value >= limit),
+    "maximum": _number_bounds(lambda value, limit: value <= limit),
+    "exclusiveMinimum": _number_bounds(lambda value, limit: value > limit),
+    "exclusiveMaximum": _number_bounds(lambda value, limit: value < limit),
 }

@@ -12,7 +12,7 @@ from typing import Any
 
 Convert = Callable[[Any], Any]
 
-_DEEPEST = 32  # a schema that refers to itself has no end
+_MAX_DEPTH = 32  # a schema that refers to itself has no end
 
 
 def converter(schema: Any) -> Convert | None:
@@ -21,7 +21,7 @@ def converter(schema: Any) -> Convert | None:
 
 
 def _compile(schema: Any, root: Any, depth: int) -> Convert | None:
-    if not isinstance(schema, Mapping) or depth > _DEEPEST:
+    if not isinstance(schema, Mapping) or depth > _MAX_DEPTH:
         return None
     if _asks_for_integer(schema.get("type")):
         return _integer

@@ -16,7 +16,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 from jsonschema.validators import extend
 
-from jobscheduler.jobs.parser.fast_schema import Accepts, acceptor
+from jobscheduler.jobs.parser.fast_schema import Predicate, compile_predicate
 from jobscheduler.jobs.parser.integers import Convert, converter
 from jobscheduler.util.json_text import Path as JsonPath
 
@@ -34,20 +34,20 @@ class Finding:
 
 def public_schema() -> dict[str, Any]:
     """Return the public schema of a job file."""
-    package = Path(__file__).parent.parent
+    package = Path(__file__).parent.parent.parent
     inside, beside = package / "schemas", package.parent / "schemas"
     decoded: dict[str, Any] = json.loads(((inside if inside.is_dir() else beside) / "job.schema.json").read_bytes())
     return decoded
 
 
-def of_job(value: Mapping[str, Any]) -> Iterator[Finding]:
+def check_job(value: Mapping[str, Any]) -> Iterator[Finding]:
     """Yield what the public schema has against a definition, its task's own fields left out."""
-    return _against(_job_rules(), value, ())
+    return _check(_job_rules(), value, ())
 
 
-def of_task(type_: Any, own: Mapping[str, Any], at: JsonPath) -> Iterator[Finding]:
+def check_task(type_: Any, own: Mapping[str, Any], at: JsonPath) -> Iterator[Finding]:
     """Yield what the schema of a task type has against a task's own fields; `at` is where the task stands."""
-    return _against(_rules_of(type_), own, at)
+    return _check(_rules_of(type_), own, at)
 
 
 def with_integers(type_: Any, own: dict[str, Any]) -> dict[str, Any]:
@@ -62,9 +62,9 @@ def job_with_integers(value: dict[str, Any]) -> dict[str, Any]:
     return value if convert is None else convert(value)
 
 
-def of_task_object(value: Any) -> Iterator[Finding]:
+def check_task_file(value: Any) -> Iterator[Finding]:
     """Yield what the public schema has against a task that is a definition by itself, its own fields left out."""
-    return _against(_task_rules(), value, ())
+    return _check(_task_rules(), value, ())
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
@@ -105,16 +105,16 @@ def _findings(error: ValidationError, base: JsonPath) -> Iterator[Finding]:
             yield _missing(path, wanting, fields)
         elif rules.get("additionalProperties") is not False:  # otherwise that is an error of its own
             yield _unknown(path, wrong, fields)
-    elif error.validator in {"anyOf", "oneOf"} and (meant := _meant(error)):
+    elif error.validator in {"anyOf", "oneOf"} and (meant := _branch_errors(error)):
         for one in meant:
             yield from _findings(one, base)
     elif error.validator == "additionalProperties" and not rules.get("patternProperties"):
         yield from (_unknown(path, name, fields) for name in value if name not in fields)
     else:
-        yield _other(path, str(error.validator), error.validator_value, value, rules)
+        yield _generic_finding(path, str(error.validator), error.validator_value, value, rules)
 
 
-def _meant(error: ValidationError) -> list[ValidationError]:
+def _branch_errors(error: ValidationError) -> list[ValidationError]:
     """Of a value that fits none of several forms, return what is wrong with it in the one form of its type."""
     forms: dict[Any, list[ValidationError]] = {}
     for one in error.context or ():
@@ -141,13 +141,13 @@ def _unknown(path: JsonPath, name: str, fields: Mapping[str, Any]) -> Finding:
     help_ = did_you_mean(name, fields)
     listed = ", ".join(f"`{one}`" for one in fields)
     notes = () if help_ else (f"known fields are {listed}",)
-    return Finding((*path, name), f"unknown field `{shortened(name)}`", help_, notes, key=True)
+    return Finding((*path, name), f"unknown field `{truncate(name)}`", help_, notes, key=True)
 
 
-def _other(path: JsonPath, rule: str, limit: Any, value: Any, rules: Mapping[str, Any]) -> Finding:
+def _generic_finding(path: JsonPath, rule: str, limit: Any, value: Any, rules: Mapping[str, Any]) -> Finding:
     examples = rules.get("examples")
     example = f"for example `{json.dumps(examples[0], ensure_ascii=False)}`" if examples else None
-    message, help_ = _in_words(_label(path), rule, limit, value)
+    message, help_ = _describe(_label(path), rule, limit, value)
     if rule == "type" and path[-1:] == ("umask",) and isinstance(value, int) and not isinstance(value, bool):
         help_ = _umask(value)
     about = rules.get("description") if rule in {"pattern", "anyOf", "oneOf"} else None
@@ -164,7 +164,7 @@ def _umask(value: int) -> str | None:
     return f'write `"{octal}"`, which is {value} in octal'
 
 
-def _in_words(label: str, rule: str, limit: Any, value: Any) -> tuple[str, str | None]:
+def _describe(label: str, rule: str, limit: Any, value: Any) -> tuple[str, str | None]:
     """Return message and help. The value itself is only quoted where that gives no secret away."""
     match rule:
         case "type":
@@ -180,7 +180,7 @@ def _in_words(label: str, rule: str, limit: Any, value: Any) -> tuple[str, str |
         case "const":
             return f"`{label}` must be `{json.dumps(limit)}`", None
         case "pattern" if label == "job_id":
-            return f"`{shortened(value)}` is not a valid `{label}`", None
+            return f"`{truncate(value)}` is not a valid `{label}`", None
         case "pattern":
             return f"`{label}` does not have the required form", None
         case "minLength" | "minItems" | "minProperties" if limit == 1:
@@ -209,10 +209,10 @@ def _type_name(value: Any) -> str:
 
 
 def _label(path: JsonPath) -> str:
-    return ".".join(shortened(str(part)) for part in path) or "the definition"
+    return ".".join(truncate(str(part)) for part in path) or "the definition"
 
 
-def shortened(text: str) -> str:
+def truncate(text: str) -> str:
     """Return a user's text as it can stand in a message."""
     shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[:60])
     return shown + ("…" if len(text) > 60 else "")
@@ -240,10 +240,10 @@ class _Compiled:
     """A schema, compiled once: what finds every error, and what quickly tells that there is none, if that is known."""
 
     validator: Any
-    accepts: Accepts | None
+    accepts: Predicate | None
 
 
-def _against(rules: _Compiled, value: Any, at: JsonPath) -> Iterator[Finding]:
+def _check(rules: _Compiled, value: Any, at: JsonPath) -> Iterator[Finding]:
     if rules.accepts is not None and rules.accepts(value):
         return
     for error in rules.validator.iter_errors(value):
@@ -251,7 +251,7 @@ def _against(rules: _Compiled, value: Any, at: JsonPath) -> Iterator[Finding]:
 
 
 def _compiled(schema: Any) -> _Compiled:
-    return _Compiled(_Validator(schema), acceptor(schema, _ecma))
+    return _Compiled(_Validator(schema), compile_predicate(schema, _ecma))
 
 
 @cache

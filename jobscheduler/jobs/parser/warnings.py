@@ -7,23 +7,23 @@ import unicodedata
 from collections.abc import Iterator
 from typing import Any
 
-from jobscheduler.jobs.parser.definition import Rules, located
+from jobscheduler.jobs.parser.definition import ParseContext, located
 from jobscheduler.model import NO_TASK, Job, Problem
-from jobscheduler.timetable.timezones import note_on
+from jobscheduler.timetable.timezones import zone_note
 from jobscheduler.util import json_text
-from jobscheduler.util.characters import called, unseen, what_to_do
+from jobscheduler.util.characters import describe_character, invisible_characters, suggest_replacement
 
 _TEXTS_OF_TASK = ("command", "cwd")
 _DASH = re.compile(r"(?:^|\s)([^\x00-\x7f])\1?[A-Za-z]")
 
-Odd = tuple[json_text.Path, str, str | None]
+Warning_ = tuple[json_text.Path, str, str | None]
 
 
-def oddities(raw: bytes, origin: str, job: Job, rules: Rules) -> tuple[Problem, ...]:
+def definition_warnings(raw: bytes, origin: str, job: Job, rules: ParseContext) -> tuple[Problem, ...]:
     """Return what is odd about a definition that was accepted as `job`, also to its task types, each with its place."""
     try:
         value, text = json_text.decode(raw)
-    except json_text.Malformed:
+    except json_text.JsonError:
         return ()
     return tuple(
         located(Problem(message, file=origin, help=help_), text, path)
@@ -31,23 +31,24 @@ def oddities(raw: bytes, origin: str, job: Job, rules: Rules) -> tuple[Problem, 
     )
 
 
-def _zone(value: dict[str, Any]) -> Iterator[Odd]:
-    note = note_on(value["timezone"]) if "timezone" in value else None
+def _zone(value: dict[str, Any]) -> Iterator[Warning_]:
+    note = zone_note(value["timezone"]) if "timezone" in value else None
     if note:
         yield ("timezone",), note, None
 
 
-def _characters(value: dict[str, Any]) -> Iterator[Odd]:
+def _characters(value: dict[str, Any]) -> Iterator[Warning_]:
     """Name blanks that are none to a shell, and dashes that begin no option."""
     for task in ("task", "on_failure", "on_recovery"):
         for name in _TEXTS_OF_TASK:
             for path, text in _texts((value.get(task) or {}).get(name), (task, name)):
                 yield from (
-                    (path, f"{called(odd)}, is not a blank to a shell", what_to_do(odd)) for odd in unseen(text)
+                    (path, f"{describe_character(odd)}, is not a blank to a shell", suggest_replacement(odd))
+                    for odd in invisible_characters(text)
                 )
                 dash = _DASH.search(text)
                 if dash and unicodedata.category(dash[1]) == "Pd":
-                    yield path, f"{called(dash[1])}, does not begin an option", what_to_do(dash[1])
+                    yield path, f"{describe_character(dash[1])}, does not begin an option", suggest_replacement(dash[1])
 
 
 def _texts(value: Any, path: json_text.Path) -> Iterator[tuple[json_text.Path, str]]:
@@ -57,7 +58,7 @@ def _texts(value: Any, path: json_text.Path) -> Iterator[tuple[json_text.Path, s
         yield from (((*path, number), one) for number, one in enumerate(value))
 
 
-def _retry(job: Job) -> Iterator[Odd]:
+def _retry(job: Job) -> Iterator[Warning_]:
     """Find a longest delay that cuts the first one."""
     retry = job.retry
     if retry is not None and retry.delay > retry.max_delay:
@@ -65,7 +66,7 @@ def _retry(job: Job) -> Iterator[Odd]:
         yield ("retry", "delay"), message, f"give a `max_delay` of {retry.delay:g} or more, or a shorter `delay`"
 
 
-def _tasks(job: Job, rules: Rules) -> Iterator[Odd]:
+def _tasks(job: Job, rules: ParseContext) -> Iterator[Warning_]:
     """Ask each task type what it finds odd; one that fails, although it accepted the fields, finds nothing."""
     for name in ("task", "on_failure", "on_recovery"):
         spec = getattr(job, name)

@@ -13,14 +13,14 @@ from collections.abc import Mapping
 from datetime import date, timedelta
 from pathlib import Path
 
-SHADOW = Path("/etc/shadow")
+SHADOW_FILE = Path("/etc/shadow")
 """The file that says it; only root can read it."""
 
 _EXPIRES = 7  # the field of a line, in days since 1970
-_MOST_DAYS = 1_000_000  # more is no date that a calendar has
+_MAX_DAYS = 1_000_000  # more is no date that a calendar has
 
 
-def expired_on(name: str, today: date, shadow: Path = SHADOW) -> date | None:
+def expired_on(name: str, today: date, shadow: Path = SHADOW_FILE) -> date | None:
     """Return the day since which an account is expired, None if it is not, or if the file cannot be read."""
     try:
         seen = os.stat(shadow)  # noqa: PTH116 - runs often
@@ -38,5 +38,5 @@ def _days(shadow: Path, version: tuple[int, int, int]) -> Mapping[str, date]:
     for line in shadow.read_text("utf-8", "surrogateescape").splitlines():
         fields = line.split(":")
         if len(fields) > _EXPIRES and fields[_EXPIRES].isascii() and fields[_EXPIRES].isdigit():
-            days[fields[0]] = date(1970, 1, 1) + timedelta(days=min(int(fields[_EXPIRES]), _MOST_DAYS))
+            days[fields[0]] = date(1970, 1, 1) + timedelta(days=min(int(fields[_EXPIRES]), _MAX_DAYS))
     return days

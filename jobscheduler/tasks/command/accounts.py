@@ -21,23 +21,23 @@ from pathlib import Path
 from typing import TypeVar
 
 from jobscheduler.tasks.command.account_expiry import expired_on
-from jobscheduler.tasks.command.run_markers import ATTEMPT, MARK
-from jobscheduler.tasks.hung_paths import ACCOUNT_PATIENCE, GUARD
+from jobscheduler.tasks.command.run_markers import ATTEMPT_VAR, RUN_ID_VAR
+from jobscheduler.tasks.hung_paths import ACCOUNT_TIMEOUT_S, GUARD
 
 T = TypeVar("T")
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """The search path of a command, and of the programs that start it."""
 
-_KEPT = (b"LANG", b"TZ")
+_INHERITED_VARS = (b"LANG", b"TZ")
 
-_MARKS = (MARK.encode(), ATTEMPT.encode())  # by which a process tree is found
+_MARKS = (RUN_ID_VAR.encode(), ATTEMPT_VAR.encode())  # by which a process tree is found
 
-_RESTORED = (signal.SIGPIPE, signal.SIGXFSZ)  # by Popen; KILL and STOP cannot be changed
+_RESTORED_VARS = (signal.SIGPIPE, signal.SIGXFSZ)  # by Popen; KILL and STOP cannot be changed
 _CHECKED = tuple(
     number
     for number in range(1, 32)
-    if number not in (signal.SIGKILL, signal.SIGSTOP, *_RESTORED) and number in signal.valid_signals()
+    if number not in (signal.SIGKILL, signal.SIGSTOP, *_RESTORED_VARS) and number in signal.valid_signals()
 )
 
 
@@ -64,7 +64,7 @@ class Account:
     shell: str
 
     @property
-    def is_ours(self) -> bool:
+    def is_current_user(self) -> bool:
         """Whether the service already runs as this user and group."""
         return (self.uid, self.gid) == (os.geteuid(), os.getegid())
 
@@ -110,7 +110,7 @@ def _directory(home: str, second: int, is_ours: bool) -> str:
         if is_ours:
             os.stat(home)  # noqa: PTH116 - runs often
         else:
-            GUARD.call(f"the home directory `{home}`", functools.partial(os.stat, home), patience=ACCOUNT_PATIENCE)
+            GUARD.call(f"the home directory `{home}`", functools.partial(os.stat, home), patience=ACCOUNT_TIMEOUT_S)
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return "/"
     except OSError:  # there, but not for the service (a home on NFS): its user may enter it
@@ -130,7 +130,7 @@ def _user(name: str | None) -> pwd.struct_passwd:
 def _ask(what: str, ask: Callable[[str], T], name: str) -> T:
     """Ask the host, which may have to ask another one, and may get no answer."""
     thing = f"the host, when it is asked for the {what},"
-    return GUARD.call(thing, functools.partial(ask, name), patience=ACCOUNT_PATIENCE)
+    return GUARD.call(thing, functools.partial(ask, name), patience=ACCOUNT_TIMEOUT_S)
 
 
 def _group(name: str) -> int:
@@ -145,34 +145,34 @@ def environment(who: Account, marks: Mapping[bytes, bytes], own: Mapping[str, st
 
     The marks come first: only the head of an environment is read to find the processes of a run.
     """
-    made = _made(who.name, who.home, who.shell)
-    return {**marks, **made, **marks, **encoded(own)} if own else {**marks, **made, **marks}
+    made = _full_environment(who.name, who.home, who.shell)
+    return {**marks, **made, **marks, **encode_environment(own)} if own else {**marks, **made, **marks}
 
 
 @functools.lru_cache(maxsize=256)
-def _made(name: str, home: str, shell: str) -> Mapping[bytes, bytes]:
+def _full_environment(name: str, home: str, shell: str) -> Mapping[bytes, bytes]:
     made = {"PATH": PATH, "HOME": home, "LOGNAME": name, "USER": name, "SHELL": shell}
-    return {**encoded(made), **kept()}
+    return {**encode_environment(made), **inherited_environment()}
 
 
 @functools.cache
-def kept() -> Mapping[bytes, bytes]:
+def inherited_environment() -> Mapping[bytes, bytes]:
     """What a command gets as the service has it. Asked once: a service does not change its environment."""
-    return {name: value for name in _KEPT if (value := os.environb.get(name)) is not None}
+    return {name: value for name in _INHERITED_VARS if (value := os.environb.get(name)) is not None}
 
 
-def encoded(variables: Mapping[str, str]) -> dict[bytes, bytes]:
+def encode_environment(variables: Mapping[str, str]) -> dict[bytes, bytes]:
     """In UTF-8, as job files are, whatever the locale of the service."""
     return {name.encode(): value.encode() for name, value in variables.items()}
 
 
 @functools.cache
-def helper(name: str) -> str | None:
+def find_helper(name: str) -> str | None:
     """The path of one of the programs that prepare a command, None if this host does not have it."""
     return shutil.which(name, path=PATH)
 
 
-def wrapped(
+def wrap_command(
     command: Sequence[bytes],
     variables: Mapping[bytes, bytes],
     who: Account,
@@ -186,7 +186,7 @@ def wrapped(
     may be able to where root is not (a home on NFS). `variables` are set by the last of the programs, which is the
     user already: LD_PRELOAD of a job would else be loaded by `setpriv` while it is root.
     """
-    is_ours = who.is_ours
+    is_ours = who.is_current_user
     before: list[str] = []
     if nice:
         before += [_needed("nice"), "-n", str(nice), "--"]
@@ -197,10 +197,15 @@ def wrapped(
         return list(command), variables
     before += [_needed("env"), *options]
     assignment = [_needed("setpriv").encode(), b"--"] if b"=" in command[0] else []  # env would take it for one
-    return [*(word.encode() for word in before), _setting(variables), *assignment, *command], _hidden(variables)
+    return [
+        *(word.encode() for word in before),
+        _restore_argument(variables),
+        *assignment,
+        *command,
+    ], _masked_environment(variables)
 
 
-def _hidden(variables: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+def _masked_environment(variables: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
     """The environment of the programs that prepare a command: its variables under names that mean nothing to them.
 
     In the environment, which only their user may read, and not in arguments, which everybody sees. The marks keep
@@ -211,7 +216,7 @@ def _hidden(variables: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
     return {**marks, b"PATH": PATH.encode(), b"LC_ALL": b"C", **under}
 
 
-def _setting(variables: Mapping[bytes, bytes]) -> bytes:
+def _restore_argument(variables: Mapping[bytes, bytes]) -> bytes:
     """What has `env` give `_hidden` values their names back, and drop all else.
 
     One word with `-S`: as two words some releases of uutils take what follows for an option of their own.
@@ -263,7 +268,7 @@ def _has_entry(who: Account) -> bool:
 
 
 def _needed(name: str) -> str:
-    path = helper(name)
+    path = find_helper(name)
     if path is None:
         raise FileNotFoundError(2, "no such program", name)
     return path

@@ -10,19 +10,19 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from jobscheduler.tasks.command.fd_budget import FORMER_LIMIT, STARTS
+from jobscheduler.tasks.command.fd_budget import FD_BUDGET, FD_LIMIT
 from jobscheduler.tasks.command.keyring import join_new_session_keyring
-from jobscheduler.tasks.command.output_buffer import Output
+from jobscheduler.tasks.command.output_buffer import HeadTailBuffer
 from jobscheduler.tasks.command.posix_spawn import spawn
-from jobscheduler.tasks.command.processes import Process, look_at
-from jobscheduler.tasks.command.reaper import AFTERMATH
+from jobscheduler.tasks.command.processes import Process, read_process
+from jobscheduler.tasks.command.reaper import REAPER
 
 _CHUNK = 64 * 1024
 _LAST_READ = 1 << 20  # bytes that are still taken after the main process has ended
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class SpawnSpec:
     """All that is needed to start a command: `stdin` is what it reads, None for nothing.
 
     `program` is what the command itself runs, and `home` where, if other programs prepare that; else None. `owner` is
@@ -39,7 +39,7 @@ class Plan:
     owner: int | None = None
 
 
-class Child:
+class ChildProcess:
     """The main process of a run. `start` makes one; `close` must follow, once it has ended or was given up.
 
     `pidfd` becomes readable when it ends; it is None when there was no descriptor left for it.
@@ -50,24 +50,24 @@ class Child:
         self._lock = threading.Lock()
         self._is_reaped = False
         self._was: Process | None = None
-        self.output = Output()
+        self.output = HeadTailBuffer()
         self.pidfd = _pidfd(pid)
         self.pipe: int | None = pipe
         self.left_pipe = False  # whether a process in the background still writes when this one has been reaped
 
     @classmethod
-    def start(cls, plan: Plan) -> Child:
+    def start(cls, plan: SpawnSpec) -> ChildProcess:
         """Start the command. Raises `OSError` or `ValueError` if that is impossible."""
-        with STARTS:
+        with FD_BUDGET:
             ours, theirs = os.pipe()
             passed = [theirs]
             try:
-                STARTS.check(theirs)
+                FD_BUDGET.check(theirs)
                 os.set_blocking(ours, False)
                 if plan.owner is not None:
                     os.fchown(theirs, plan.owner, -1)
-                stdin = _nothing() if plan.stdin is None else _in_memory(plan.stdin, passed)
-                return cls(_start(plan, stdin, theirs), ours)
+                stdin = _dev_null() if plan.stdin is None else _memory_file(plan.stdin, passed)
+                return cls(_start_process(plan, stdin, theirs), ours)
             except BaseException:
                 os.close(ours)
                 raise
@@ -122,10 +122,10 @@ class Child:
 
     def remember(self) -> None:
         """Keep how the main process ended, for `was`; to be called before `close`."""
-        self._was = look_at(self.pid)
+        self._was = read_process(self.pid)
 
     @property
-    def was(self) -> Process | None:
+    def last_seen(self) -> Process | None:
         """The main process as it had ended, if that was to be remembered."""
         return self._was
 
@@ -136,15 +136,15 @@ class Child:
         took the status away.
         """
         self._read_the_rest()
-        self.drop_pidfd()
-        AFTERMATH.release(self.pid)
+        self.close_pidfd()
+        REAPER.forget(self.pid)
         status = self._reap()
         self.left_pipe = self.pipe is not None
-        AFTERMATH.inherit(self.pipe, job_id)
+        REAPER.take_over(self.pipe, job_id)
         self.pipe = None
         return status
 
-    def drop_pidfd(self) -> None:
+    def close_pidfd(self) -> None:
         """Close it; nobody listens to it any more."""
         with self._lock:
             if self.pidfd is not None:
@@ -176,22 +176,22 @@ class Child:
             self.pipe = None
 
 
-def _start(plan: Plan, stdin: int, output: int) -> int:
-    with AFTERMATH.start() as register:
+def _start_process(plan: SpawnSpec, stdin: int, output: int) -> int:
+    with REAPER.start() as register:
         join_new_session_keyring()
         pid = None
-        FORMER_LIMIT.lower(output)
+        FD_LIMIT.lower(output)
         try:
             pid = spawn(plan.command, plan.environment, plan.directory, plan.umask, stdin, output)
             if pid is None:
-                pid = _start_elsewise(plan, stdin, output)
+                pid = _start_with_subprocess(plan, stdin, output)
         finally:
-            FORMER_LIMIT.restore(pid)
+            FD_LIMIT.restore(pid)
         register(pid)
         return pid
 
 
-def _start_elsewise(plan: Plan, stdin: int, output: int) -> int:
+def _start_with_subprocess(plan: SpawnSpec, stdin: int, output: int) -> int:
     """Have `subprocess` start the command: slower, but always able to, and with a reason when it cannot be."""
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     if blocked:  # a child starts with the signal mask of the thread that starts it
@@ -215,12 +215,12 @@ def _start_elsewise(plan: Plan, stdin: int, output: int) -> int:
 
 
 @functools.cache
-def _nothing() -> int:
+def _dev_null() -> int:
     """What a command reads that is given nothing: opened once, for all of them."""
     return os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
 
 
-def _in_memory(text: bytes, opened: list[int]) -> int:
+def _memory_file(text: bytes, opened: list[int]) -> int:
     """A file in memory that holds `text`: nobody has to feed it, and nobody minds if it is never read."""
     fd = os.memfd_create("stdin")
     opened.append(fd)

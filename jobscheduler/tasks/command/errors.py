@@ -27,7 +27,7 @@ def is_transient(error: Exception) -> bool:
     return isinstance(error, OSError) and error.errno in _TRANSIENT
 
 
-def in_words(error: Exception, directory: str = "", command: Sequence[bytes] = ()) -> str:
+def describe_error(error: Exception, directory: str = "", command: Sequence[bytes] = ()) -> str:
     """What to tell people about an error of a start in `directory`."""
     if not isinstance(error, OSError) or error.errno is None:
         return str(error)

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from jobscheduler.tasks.base import Complaint
-from jobscheduler.tasks.command.accounts import AccountExpired, NoSuchAccount, account, helper
-from jobscheduler.tasks.command.processes import ATTEMPT, MARK
-from jobscheduler.util.characters import called, unseen, what_to_do
-from jobscheduler.util.hang_guard import Hung
+from jobscheduler.tasks.base import FieldError
+from jobscheduler.tasks.command.accounts import AccountExpired, NoSuchAccount, account, find_helper
+from jobscheduler.tasks.command.processes import ATTEMPT_VAR, RUN_ID_VAR
+from jobscheduler.util.characters import describe_character, invisible_characters, suggest_replacement
+from jobscheduler.util.hang_guard import CallHung
 
 SCHEMA: Mapping[str, Any] = MappingProxyType(
     {
@@ -99,25 +99,25 @@ SCHEMA: Mapping[str, Any] = MappingProxyType(
 _UMASK = re.compile(r"0?[0-7]{1,3}")
 
 
-def complaints(fields: Mapping[str, Any]) -> Iterator[Complaint]:
+def check_fields(fields: Mapping[str, Any]) -> Iterator[FieldError]:
     """What is wrong with fields that fit the schema."""
     yield from _about_texts(fields)
     yield from _about_command(fields)
     yield from _about_environment(fields.get("env", {}))
     if "cwd" in fields and not fields["cwd"].startswith("/"):
-        yield Complaint(("cwd",), f"`{fields['cwd']}` is not an absolute path", "write the path from `/` on")
+        yield FieldError(("cwd",), f"`{fields['cwd']}` is not an absolute path", "write the path from `/` on")
     if "umask" in fields and not _UMASK.fullmatch(fields["umask"]):
-        yield Complaint(("umask",), f"`{fields['umask']}` is not an octal mask", 'write one such as "022" or "0077"')
+        yield FieldError(("umask",), f"`{fields['umask']}` is not an octal mask", 'write one such as "022" or "0077"')
     yield from _about_this_host(fields)
 
 
-def _about_texts(fields: Mapping[str, Any]) -> Iterator[Complaint]:
+def _about_texts(fields: Mapping[str, Any]) -> Iterator[FieldError]:
     """What the kernel or UTF-8 cannot carry. `stdin` may hold NUL: it is no argument."""
     for path, text in _texts(fields):
         if "\0" in text and path != ("stdin",):
-            yield Complaint(path, "a NUL character cannot be passed to a program")
+            yield FieldError(path, "a NUL character cannot be passed to a program")
         if any("\ud800" <= character <= "\udfff" for character in text):
-            yield Complaint(path, "half a surrogate pair is not a character", "write both halves, or the character")
+            yield FieldError(path, "half a surrogate pair is not a character", "write both halves, or the character")
 
 
 def _texts(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], str]]:
@@ -131,63 +131,71 @@ def _texts(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple
             yield from _texts(item, (*path, index))
 
 
-def _about_command(fields: Mapping[str, Any]) -> Iterator[Complaint]:
+def _about_command(fields: Mapping[str, Any]) -> Iterator[FieldError]:
     command = fields["command"]
     if isinstance(command, str) and not command.strip():
-        yield Complaint(("command",), "the command is empty")
+        yield FieldError(("command",), "the command is empty")
     if isinstance(command, list) and not command[0]:
-        yield Complaint(("command", 0), "the name of the program is empty")
+        yield FieldError(("command", 0), "the name of the program is empty")
     if "shell" not in fields:
         return
     if isinstance(command, list):
-        yield Complaint(
+        yield FieldError(
             ("shell",), "a command that is a list is run without a shell", "write the command as one text, or drop it"
         )
-    if odd := next(unseen(fields["shell"]), None):
-        yield Complaint(("shell",), f"{called(odd)}, cannot be in the path of a shell", what_to_do(odd))
+    if odd := next(invisible_characters(fields["shell"]), None):
+        yield FieldError(
+            ("shell",), f"{describe_character(odd)}, cannot be in the path of a shell", suggest_replacement(odd)
+        )
     if not fields["shell"].startswith("/"):
-        yield Complaint(("shell",), f"`{fields['shell']}` is not an absolute path", "write one such as /bin/bash")
+        yield FieldError(("shell",), f"`{fields['shell']}` is not an absolute path", "write one such as /bin/bash")
 
 
-def _about_environment(env: Mapping[str, str]) -> Iterator[Complaint]:
+def _about_environment(env: Mapping[str, str]) -> Iterator[FieldError]:
     for name in env:
-        if odd := next(unseen(name), None):
-            yield Complaint(("env", name), f"{called(odd)}, cannot be in the name of a variable", what_to_do(odd))
+        if odd := next(invisible_characters(name), None):
+            yield FieldError(
+                ("env", name),
+                f"{describe_character(odd)}, cannot be in the name of a variable",
+                suggest_replacement(odd),
+            )
         if not name or "=" in name or "\0" in name:
-            yield Complaint(("env", name), f"`{name}` cannot be the name of an environment variable")
-        if name in (MARK, ATTEMPT):
-            yield Complaint(("env", name), f"`{name}` is how the scheduler knows the processes of a run", "drop it")
+            yield FieldError(("env", name), f"`{name}` cannot be the name of an environment variable")
+        if name in (RUN_ID_VAR, ATTEMPT_VAR):
+            yield FieldError(("env", name), f"`{name}` is how the scheduler knows the processes of a run", "drop it")
 
 
-def _about_this_host(fields: Mapping[str, Any]) -> Iterator[Complaint]:
+def _about_this_host(fields: Mapping[str, Any]) -> Iterator[FieldError]:
     """Findings that may heal without an edit."""
     for field in ("user", "group"):
         if field in fields:
             yield from _about_account(field, fields)
     if fields.get("nice", 0) < 0 and os.geteuid() != 0:
-        yield Complaint(("nice",), "only a scheduler that runs as root can set a negative niceness", host=True)
+        yield FieldError(
+            ("nice",), "only a scheduler that runs as root can set a negative niceness", host_dependent=True
+        )
 
 
-def _about_account(field: str, fields: Mapping[str, Any]) -> Iterator[Complaint]:
+def _about_account(field: str, fields: Mapping[str, Any]) -> Iterator[FieldError]:
     name = fields[field]
     try:
         who = account(**{field: name}) if "\0" not in name else account()
     except AccountExpired as error:
-        yield Complaint((field,), str(error), error.help, host=True)
+        yield FieldError((field,), str(error), error.help, host_dependent=True)
         return
-    except (Hung, NoSuchAccount, UnicodeError) as error:
-        yield Complaint((field,), str(error), f"create it, or drop `{field}`", host=True)
+    except (CallHung, NoSuchAccount, UnicodeError) as error:
+        yield FieldError((field,), str(error), f"create it, or drop `{field}`", host_dependent=True)
         return
-    if who.is_ours:
+    if who.is_current_user:
         return
     if os.geteuid() != 0:
-        yield Complaint(
+        yield FieldError(
             (field,),
             f"`{name}` is not who the scheduler runs as, and only root can start commands as another {field}",
             f"run the scheduler as root, or drop `{field}`",
-            host=True,
+            host_dependent=True,
         )
-    elif helper("setpriv") is None:
-        yield Complaint(
-            (field,), "starting commands as another user needs `setpriv`", "apt install util-linux", host=True
+    elif find_helper("setpriv") is None:
+        yield FieldError(
+            (field,), "starting commands as another user needs `setpriv`", "apt install util-linux", host_dependent=True
         )

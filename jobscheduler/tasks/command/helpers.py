@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from jobscheduler.tasks.command.accounts import helper
+from jobscheduler.tasks.command.accounts import find_helper
 from jobscheduler.tasks.command.processes import Process
 
 HELPERS_STATUS = (125, 126, 127)
@@ -34,15 +34,15 @@ _OS_ERROR = re.compile(r"\(os error (\d+)\)")
 _PREFIX = re.compile(r"(?:[^\s:]*/)?(?:nice|setpriv|env): ")
 
 
-def given_up_by(ended: Process | None, program: bytes) -> Process | None:
+def failed_helper(ended: Process | None, program: bytes) -> Process | None:
     """Return the process as it ended if it was still a helper then, and not the command, which is `program`."""
-    names = {Path(path).name[:_NAME_BYTES] for name in _NAMES if (path := helper(name)) is not None}
+    names = {Path(path).name[:_NAME_BYTES] for name in _NAMES if (path := find_helper(name)) is not None}
     if ended is None or ended.name not in names or Path(os.fsdecode(program)).name[:_NAME_BYTES] in names:
         return None
     return ended
 
 
-def error_of(ended: Process, output: bytes, program: bytes, directory: str) -> OSError | ValueError | None:
+def helper_error(ended: Process, output: bytes, program: bytes, directory: str) -> OSError | ValueError | None:
     """Say why a helper could not go on, by what it printed; None if that was another program of the same name.
 
     `OSError` stands for what the scheduler itself would have met without helpers. The last helper speaks of the
@@ -54,7 +54,7 @@ def error_of(ended: Process, output: bytes, program: bytes, directory: str) -> O
         return OSError(number, os.strerror(number), program)
     if ended.name == _LAST and not (directory and directory in said):
         return None
-    return OSError(number, os.strerror(number), program) if number == errno.EAGAIN else ValueError(_words(said))
+    return OSError(number, os.strerror(number), program) if number == errno.EAGAIN else ValueError(_error_message(said))
 
 
 def _is_about(said: str, program: str) -> bool:
@@ -72,6 +72,6 @@ def _number(said: str) -> int | None:
     return next((_NUMBERS[end] for end in ends if end in _NUMBERS), None)
 
 
-def _words(said: str) -> str:
+def _error_message(said: str) -> str:
     first = said.partition("\n")[0]
     return _PREFIX.sub("", first, count=1) or "a program that prepares the command gave up"

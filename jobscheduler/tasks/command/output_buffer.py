@@ -8,7 +8,7 @@ LIMIT = 64 * 1024
 _NOTE = 80  # bytes set aside for the note in the middle
 
 
-class Output:
+class HeadTailBuffer:
     """Takes chunks of bytes and keeps the first and the last of them, together at most `limit` bytes."""
 
     def __init__(self, limit: int = LIMIT) -> None:
@@ -34,12 +34,12 @@ class Output:
         """The bytes that were kept; the number of those left out stands in the middle, on a line of its own."""
         if self.total <= len(self._start) + len(self._end):
             return bytes(self._start + self._end)
-        start = whole_end(bytes(self._start[: self._half]))
-        end = whole_start(bytes(self._end[-self._half :]))
+        start = trim_end(bytes(self._start[: self._half]))
+        end = trim_start(bytes(self._end[-self._half :]))
         return b"%b\n[... %d bytes left out ...]\n%b" % (start, self.total - len(start) - len(end), end)
 
 
-def whole_start(text: bytes) -> bytes:
+def trim_start(text: bytes) -> bytes:
     """`text` without the rest of a UTF-8 character at its start, if it was cut within one."""
     rest = 0
     while rest < min(3, len(text)) and text[rest] & 0xC0 == 0x80:
@@ -47,7 +47,7 @@ def whole_start(text: bytes) -> bytes:
     return text[rest:]
 
 
-def whole_end(text: bytes) -> bytes:
+def trim_end(text: bytes) -> bytes:
     """`text` without the beginning of a UTF-8 character at its end, if it was cut within one."""
     for back in range(1, min(4, len(text) + 1)):
         byte = text[-back]

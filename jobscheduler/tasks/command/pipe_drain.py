@@ -19,17 +19,17 @@ from pathlib import Path
 
 from jobscheduler.tasks.command.adopted import ADOPTED
 
-MOST_OF_A_JOB = 32
+MAX_PIPES_OF_JOB = 32
 """Pipes of one job that the service reads itself."""
 
-MOST = 256
+MAX_PIPES = 256
 """Pipes of all jobs together that the service reads itself."""
 
 _CHUNK = 64 * 1024
 _READER = Path(__file__).with_name("pipe_reader.py")
 
 
-class LeftPipes:
+class PipeDrain:
     """Pipes by their descriptors, the oldest first, each with the id of its job.
 
     Lock: held to change what is known, never while a pipe is waited for.
@@ -39,8 +39,8 @@ class LeftPipes:
         self._lock = threading.Lock()
         self._pipes: OrderedDict[int, str] = OrderedDict()
         self._of_job: Counter[str] = Counter()
-        self._held: Counter[str] = Counter()
-        self._passed: dict[int, str] = {}
+        self._count: Counter[str] = Counter()
+        self._handed_over: dict[int, str] = {}
         self._next_number = 0
         self._reader: socket.socket | None = None
         self._reader_pid = 0
@@ -49,24 +49,24 @@ class LeftPipes:
     def __bool__(self) -> bool:
         return bool(self._pipes or self._reader_pid)
 
-    def held(self) -> Mapping[str, int]:
+    def open_count(self) -> Mapping[str, int]:
         """How many pipes of each job are still written to by processes that its runs have left."""
         with self._lock:
-            return dict(self._held)
+            return dict(self._count)
 
-    def held_by(self, job_id: str) -> int:
+    def open_counts(self, job_id: str) -> int:
         """How many of one job."""
-        return self._held[job_id]
+        return self._count[job_id]
 
     def add(self, pipe: int, job_id: str) -> None:
         """Take a pipe over."""
         with self._lock:
             self._pipes[pipe] = job_id
             self._of_job[job_id] += 1
-            self._held[job_id] += 1
+            self._count[job_id] += 1
             if self._epoll is not None:
                 self._epoll.register(pipe, select.EPOLLIN)
-            self._pass_on_surplus(job_id)
+            self._hand_over_surplus(job_id)
 
     def open(self) -> bool:
         """Get ready to read; False when there is no descriptor left for it."""
@@ -96,7 +96,7 @@ class LeftPipes:
             self._end(pipe)
         with self._lock:
             if self._reader is not None and self._reader.fileno() in heard:
-                self._hear_reader(self._reader)
+                self._read_reader(self._reader)
             if self._reader is None and self._reader_pid:
                 self._reap_reader()
         return bool(ended)
@@ -104,7 +104,7 @@ class LeftPipes:
     def _end(self, pipe: int) -> None:
         with self._lock:
             if pipe in self._pipes:
-                _take_one(self._held, self._drop(pipe))
+                _take_one(self._count, self._drop(pipe))
 
     def _drop(self, pipe: int) -> str:
         """Close a pipe here. Under the lock."""
@@ -117,13 +117,13 @@ class LeftPipes:
 
     # -- the other process
 
-    def _pass_on_surplus(self, job_id: str) -> None:
-        if self._of_job[job_id] > MOST_OF_A_JOB:
-            self._pass_on(next(pipe for pipe, one in self._pipes.items() if one == job_id))
-        elif len(self._pipes) > MOST:
-            self._pass_on(next(iter(self._pipes)))
+    def _hand_over_surplus(self, job_id: str) -> None:
+        if self._of_job[job_id] > MAX_PIPES_OF_JOB:
+            self._hand_over_pipe(next(pipe for pipe, one in self._pipes.items() if one == job_id))
+        elif len(self._pipes) > MAX_PIPES:
+            self._hand_over_pipe(next(iter(self._pipes)))
 
-    def _pass_on(self, pipe: int) -> bool:
+    def _hand_over_pipe(self, pipe: int) -> bool:
         """Let the other process read a pipe; False if it cannot be, and stays here. Under the lock."""
         try:
             reader = self._reader or self._start_reader()
@@ -131,7 +131,7 @@ class LeftPipes:
             socket.send_fds(reader, [self._next_number.to_bytes(8, "big")], [pipe], socket.MSG_NOSIGNAL)
         except OSError:
             return False
-        self._passed[self._next_number] = self._drop(pipe)
+        self._handed_over[self._next_number] = self._drop(pipe)
         return True
 
     def _start_reader(self) -> socket.socket:
@@ -143,7 +143,7 @@ class LeftPipes:
                 if self._reader_pid:  # the former one is at its end
                     raise BlockingIOError
                 self._reader_pid = start_reader(theirs.fileno())
-                ADOPTED.ours.add(self._reader_pid)
+                ADOPTED.own_pids.add(self._reader_pid)
                 if self._epoll is not None:
                     self._epoll.register(ours, select.EPOLLIN)
             except OSError:
@@ -152,48 +152,48 @@ class LeftPipes:
         self._reader = ours
         return ours
 
-    def _hear_reader(self, reader: socket.socket) -> None:
+    def _read_reader(self, reader: socket.socket) -> None:
         """Take note of the pipes that have come to their end there; let go of it when none is left. Under the lock."""
         try:
             while said := reader.recv(8):
-                self._forget_passed(int.from_bytes(said, "big"))
+                self._discard_handed_over(int.from_bytes(said, "big"))
         except BlockingIOError:
-            if self._passed:
+            if self._handed_over:
                 return
         except OSError:
             pass
-        self._let_go_of_reader()
+        self._drop_reader()
 
-    def _forget_passed(self, number: int) -> None:
-        if number in self._passed:
-            _take_one(self._held, self._passed.pop(number))
+    def _discard_handed_over(self, number: int) -> None:
+        if number in self._handed_over:
+            _take_one(self._count, self._handed_over.pop(number))
 
-    def _let_go_of_reader(self) -> None:
+    def _drop_reader(self) -> None:
         """Close the connection, at which it ends when it has read all pipes to their end. Under the lock."""
         if self._reader is not None:
             if self._epoll is not None:
                 self._epoll.unregister(self._reader)
             self._reader.close()
             self._reader = None
-            for number in tuple(self._passed):
-                self._forget_passed(number)
+            for number in tuple(self._handed_over):
+                self._discard_handed_over(number)
 
     def _reap_reader(self) -> None:
         with suppress(ChildProcessError):
             if os.waitpid(self._reader_pid, os.WNOHANG) == (0, 0):
                 return
-        ADOPTED.ours.discard(self._reader_pid)
+        ADOPTED.own_pids.discard(self._reader_pid)
         self._reader_pid = 0
 
-    def hand_over(self) -> None:
+    def detach(self) -> None:
         """Give every pipe to a process that outlives this one, which is about to end."""
         with self._lock:
             for pipe in tuple(self._pipes):
-                if not self._pass_on(pipe):
+                if not self._hand_over_pipe(pipe):
                     with suppress(OSError):  # no process left, or no `cat`: nothing better can be done
                         _start_cat(pipe)
                     self._drop(pipe)
-            self._let_go_of_reader()
+            self._drop_reader()
 
 
 def _take_one(counts: Counter[str], job_id: str) -> None:

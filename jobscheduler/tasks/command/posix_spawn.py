@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 _SETSIGDEF, _SETSIGMASK, _SETSID = 0x04, 0x08, 0x80  # <spawn.h> of glibc and musl
 _ROOM = 1024  # bytes for a structure whose size is the C library's own affair; the largest has 336
 
-_PLACES = 256  # so many combinations of a directory and descriptors are remembered
+_POINTERS = 256  # so many combinations of a directory and descriptors are remembered
 
 _RESTORED = (signal.SIGPIPE, signal.SIGXFSZ)  # Python ignores these itself, and `subprocess` restores them, too
 
@@ -112,7 +112,7 @@ class _Library:
         """What the new process does before it becomes its program. The numbers of descriptors come again and again."""
         known = self._known.get(place)
         if known is None:
-            if len(self._known) >= _PLACES:
+            if len(self._known) >= _POINTERS:
                 self._known.clear()
             known = _Actions(self, *place)
             if not known.is_complete:  # no memory at the moment

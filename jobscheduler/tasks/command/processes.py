@@ -20,34 +20,34 @@ import time
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from jobscheduler.tasks.command.run_markers import ATTEMPT, MARK, MARKS, NO_MARKS, fits, marks_of
-from jobscheduler.tasks.stop_signals import TERM_TO_KILL
+from jobscheduler.tasks.command.run_markers import ATTEMPT_VAR, MARKERS, NO_MARKERS, RUN_ID_VAR, matches, read_markers
+from jobscheduler.tasks.stop_signals import KILL_AFTER_S
 
 __all__ = [
-    "ATTEMPT",
-    "GRACE",
-    "KILL_WITHIN",
-    "MARK",
-    "End",
+    "ATTEMPT_VAR",
+    "KILL_TIMEOUT_S",
+    "RUN_ID_VAR",
+    "TERM_GRACE_S",
+    "LeftoverKiller",
     "Process",
-    "alive",
     "children_of",
-    "everybody",
-    "look_at",
-    "marked",
-    "ourselves",
-    "send",
-    "tree",
+    "find_tree",
+    "has_marker",
+    "is_alive",
+    "iter_processes",
+    "read_process",
+    "send_signals",
+    "service_processes",
     "with_descendants",
 ]
 
-GRACE = TERM_TO_KILL
+TERM_GRACE_S = KILL_AFTER_S
 """Seconds between TERM and KILL."""
 
-KILL_WITHIN = 2.0
+KILL_TIMEOUT_S = 2.0
 """Seconds for which KILL is repeated before a tree that does not die (a hanging disk) is given up."""
 
-LOOK_WITHIN = 2.0
+SCAN_TIMEOUT_S = 2.0
 """Seconds after which a look at the environments of all processes is given up."""
 
 _PAUSE = 0.05  # between two looks at a tree that is ending
@@ -72,17 +72,17 @@ class Process:
     name: str = field(default="", compare=False)
 
     @property
-    def known(self) -> tuple[int, int]:
+    def identity(self) -> tuple[int, int]:
         """Pid and start time: what no other process ever has."""
         return self.pid, self.start
 
     @property
-    def ended(self) -> bool:
+    def is_zombie(self) -> bool:
         """Whether it is only a zombie."""
         return self.state in "ZX"
 
 
-def look_at(pid: int) -> Process | None:
+def read_process(pid: int) -> Process | None:
     """The process with this pid, None if there is none."""
     try:
         text = _read(f"/proc/{pid}/stat", _STAT)
@@ -104,10 +104,10 @@ def _read(path: str, most: int) -> bytes:
         os.close(descriptor)
 
 
-def everybody() -> Iterator[Process]:
+def iter_processes() -> Iterator[Process]:
     """All processes that are visible."""
     for name in os.listdir("/proc"):  # noqa: PTH208 - a name is all that is wanted, on a host with many processes
-        if name.isdigit() and (process := look_at(int(name))):
+        if name.isdigit() and (process := read_process(int(name))):
             yield process
 
 
@@ -128,50 +128,54 @@ def children_of_thread(pid: int, thread: int) -> list[int]:
     except OSError:  # gone, or a kernel without this file
         if _has_children_files():
             return []
-    return [process.pid for process in everybody() if process.parent == pid] if pid == thread else []
+    return [process.pid for process in iter_processes() if process.parent == pid] if pid == thread else []
 
 
 def _has_children_files() -> bool:
     return os.path.exists(f"/proc/self/task/{os.getpid()}/children")  # noqa: PTH110 - asked often
 
 
-def marked(pid: int, run_ids: Iterable[str], attempt: int | None = None) -> bool:
+def has_marker(pid: int, run_ids: Iterable[str], attempt: int | None = None) -> bool:
     """Whether the process was started with the mark of one of these runs, and of this attempt (None: of any)."""
-    return fits(marks_of(pid) or NO_MARKS, {run_id.encode() for run_id in run_ids}, attempt)
+    return matches(read_markers(pid) or NO_MARKERS, {run_id.encode() for run_id in run_ids}, attempt)
 
 
-def tree(run_ids: Iterable[str], known: Container[tuple[int, int]] = ()) -> tuple[Process, ...]:
+def find_tree(run_ids: Iterable[str], known: Container[tuple[int, int]] = ()) -> tuple[Process, ...]:
     """The processes of the whole host that belong to these runs and have not ended.
 
     `known` are pid and start time of those that are known to belong to them.
     """
-    found, wanted, protected = {one.pid: one for one in everybody()}, {one.encode() for one in run_ids}, ourselves()
-    candidates = [one for one in found.values() if one.parent != _KERNEL and not one.ended]
-    _have_marks_read(candidates)
+    found, wanted, protected = (
+        {one.pid: one for one in iter_processes()},
+        {one.encode() for one in run_ids},
+        service_processes(),
+    )
+    candidates = [one for one in found.values() if one.parent != _KERNEL and not one.is_zombie]
+    _read_markers(candidates)
     children: dict[int, list[int]] = {}
     for process in found.values():
         children.setdefault(process.parent, []).append(process.pid)
     roots = {
         process.pid
         for process in candidates
-        if process.known in known or fits(MARKS.known(process.known) or NO_MARKS, wanted)
+        if process.identity in known or matches(MARKERS.known(process.identity) or NO_MARKERS, wanted)
     }
     members = with_descendants(roots - protected, children) - protected
-    return tuple(found[pid] for pid in sorted(members) if not found[pid].ended)
+    return tuple(found[pid] for pid in sorted(members) if not found[pid].is_zombie)
 
 
-def _have_marks_read(processes: Iterable[Process]) -> None:
+def _read_markers(processes: Iterable[Process]) -> None:
     for process in processes:
-        MARKS.known(process.known)
-    MARKS.wait(LOOK_WITHIN)
+        MARKERS.known(process.identity)
+    MARKERS.wait(SCAN_TIMEOUT_S)
 
 
-def ourselves() -> frozenset[int]:
+def service_processes() -> frozenset[int]:
     """This process, those that started it, and init: never part of a tree, whatever mark they carry."""
     pids, pid = {0, 1}, os.getpid()
     while pid not in pids:
         pids.add(pid)
-        process = look_at(pid)
+        process = read_process(pid)
         pid = process.parent if process else 0
     return frozenset(pids)
 
@@ -188,7 +192,7 @@ def with_descendants(roots: set[int], children: Mapping[int, list[int]]) -> set[
     return members
 
 
-def send(process: Process, *signals: signal.Signals) -> bool:
+def send_signals(process: Process, *signals: signal.Signals) -> bool:
     """Signal this very process; False if it is gone or not ours to signal."""
     try:
         handle = os.pidfd_open(process.pid)
@@ -201,7 +205,7 @@ def send(process: Process, *signals: signal.Signals) -> bool:
 
 
 def _send(handle: int, process: Process, signals: tuple[signal.Signals, ...]) -> bool:
-    now = look_at(process.pid)
+    now = read_process(process.pid)
     if now is None or now.start != process.start:
         return False
     try:
@@ -212,14 +216,14 @@ def _send(handle: int, process: Process, signals: tuple[signal.Signals, ...]) ->
     return True
 
 
-def alive(process: Process) -> bool:
+def is_alive(process: Process) -> bool:
     """Whether this very process still runs."""
-    now = look_at(process.pid)
-    return now is not None and now.start == process.start and not now.ended
+    now = read_process(process.pid)
+    return now is not None and now.start == process.start and not now.is_zombie
 
 
 @dataclass(frozen=True, slots=True)
-class End:
+class LeftoverKiller:
     """How to end all processes that a crash has left of some runs.
 
     `pause` is called with the seconds to wait between two looks.
@@ -228,11 +232,11 @@ class End:
     run_ids: tuple[str, ...]
     pause: Callable[[float], object] = time.sleep
 
-    def __call__(self, grace: float = GRACE) -> tuple[Process, ...]:
+    def __call__(self, grace: float = TERM_GRACE_S) -> tuple[Process, ...]:
         """TERM, `grace` seconds, KILL. Returns those that could not be ended."""
         members: dict[tuple[int, int], Process] = {}
         left = self._with((signal.SIGTERM, signal.SIGCONT), grace, members)
-        return self._with((signal.SIGKILL,), KILL_WITHIN, members) if left else ()
+        return self._with((signal.SIGKILL,), KILL_TIMEOUT_S, members) if left else ()
 
     def _with(
         self, signals: tuple[signal.Signals, ...], seconds: float, members: dict[tuple[int, int], Process]
@@ -242,10 +246,10 @@ class End:
         told: set[tuple[int, int]] = set()
         while left := self._look(members):
             for process in left:
-                if process.known not in told:
-                    told.add(process.known)
-                    send(process, *signals)
-            while any(map(alive, left)):
+                if process.identity not in told:
+                    told.add(process.identity)
+                    send_signals(process, *signals)
+            while any(map(is_alive, left)):
                 if time.monotonic() >= until:
                     return left
                 self.pause(_PAUSE)
@@ -258,7 +262,7 @@ class End:
 
         The death of a parent, which TERM itself brings about, may cut the only tie to a child without the mark.
         """
-        members.update((process.known, process) for process in tree(self.run_ids, members))
-        for known in [known for known, process in members.items() if not alive(process)]:
+        members.update((process.identity, process) for process in find_tree(self.run_ids, members))
+        for known in [known for known, process in members.items() if not is_alive(process)]:
             del members[known]
         return tuple(members.values())

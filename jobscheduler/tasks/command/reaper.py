@@ -25,21 +25,21 @@ from contextlib import suppress
 from types import TracebackType
 
 from jobscheduler.tasks.command.adopted import ADOPTED
-from jobscheduler.tasks.command.pipe_drain import LeftPipes
-from jobscheduler.tasks.command.processes import Process, look_at
-from jobscheduler.tasks.command.run_markers import MARKS
+from jobscheduler.tasks.command.pipe_drain import PipeDrain
+from jobscheduler.tasks.command.processes import Process, read_process
+from jobscheduler.tasks.command.run_markers import MARKERS
 
-TICK = 1.0
+SCAN_INTERVAL_S = 1.0
 """Seconds between two looks at the orphans."""
 
-OFTEN = 0.1
+MIN_SCAN_INTERVAL_S = 0.1
 """Seconds between two looks that are made because a run has ended."""
 
-PATIENCE = 5.0
+ZOMBIE_GRACE_S = 5.0
 """Seconds after which a zombie is reaped that might have been started by a plug-in but for which nothing waits."""
 
-_NEW_AT_ONCE = 16  # orphans that are looked at by the thread that ends a run
-_MARKS_WITHIN = 0.1  # seconds to wait for marks; those that come later are seen by the next look
+_MAX_NEW_AT_ONCE = 16  # orphans that are looked at by the thread that ends a run
+_MARKERS_TIMEOUT_S = 0.1  # seconds to wait for marks; those that come later are seen by the next look
 
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -47,32 +47,32 @@ _PR_SET_CHILD_SUBREAPER = 36
 class _Start:
     """A start that is being made: a context manager, written out because it is part of every run."""
 
-    __slots__ = ("_aftermath",)
+    __slots__ = ("_reaper",)
 
-    def __init__(self, aftermath: Aftermath) -> None:
-        self._aftermath = aftermath
+    def __init__(self, aftermath: OrphanReaper) -> None:
+        self._reaper = aftermath
 
     def __enter__(self) -> Callable[[int], None]:
-        self._aftermath.starting(1)
-        return self._aftermath.register
+        self._reaper.starting(1)
+        return self._reaper.register
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._aftermath.starting(-1)
+        self._reaper.starting(-1)
 
 
-class Aftermath:
+class OrphanReaper:
     """Looks after what runs leave behind. Use the one instance `AFTERMATH`: there is one process to be parent."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._asked = False
-        self._pipes = LeftPipes()
+        self._requested = False
+        self._pipes = PipeDrain()
         self._starts = 0
         self._orphans: dict[int, int] = {}
         self._zombies: dict[int, float] = {}
         self._subreaper = False
-        self._looked_at = 0.0
+        self._scanned_at = 0.0
 
     def start(self) -> _Start:
         """Surround the start of a main process; what this gives is to be called with its pid.
@@ -89,36 +89,36 @@ class Aftermath:
 
     def register(self, pid: int) -> None:
         """A main process has this pid; it is left alone until `release`."""
-        ADOPTED.ours.add(pid)
-        ADOPTED.forget(pid)  # seen before it was ours
+        ADOPTED.own_pids.add(pid)
+        ADOPTED.discard(pid)  # seen before it was ours
         self._orphans.pop(pid, None)
 
-    def release(self, pid: int) -> None:
+    def forget(self, pid: int) -> None:
         """The run is about to reap its main process. Not after it: the pid could belong to the next one by then."""
-        ADOPTED.ours.discard(pid)
+        ADOPTED.own_pids.discard(pid)
 
-    def recognise(self, processes: Iterable[Process]) -> None:
+    def adopt(self, processes: Iterable[Process]) -> None:
         """These processes belong to runs: those that are or become orphans may be reaped as soon as they end."""
-        self._orphans.update((one.pid, one.start) for one in processes if one.pid not in ADOPTED.ours)
+        self._orphans.update((one.pid, one.start) for one in processes if one.pid not in ADOPTED.own_pids)
 
-    def inherit(self, pipe: int | None, job_id: str = "") -> None:
+    def take_over(self, pipe: int | None, job_id: str = "") -> None:
         """A run of a job has reaped its main process; `pipe` is its output if it is still written to, and now ours."""
         if pipe is not None:
             self._pipes.add(pipe, job_id)
-        if pipe is not None or (_has_children() and (self._has_just_looked() or self._has_orphans())):
+        if pipe is not None or (_has_children() and (self._has_just_scanned() or self._has_orphans())):
             self._watch()
 
-    def held(self) -> Mapping[str, int]:
+    def open_pipes(self) -> Mapping[str, int]:
         """How many output pipes of each job are still written to by processes that its ended runs have left."""
-        return self._pipes.held()
+        return self._pipes.open_count()
 
-    def held_by(self, job_id: str) -> int:
+    def open_pipes_of_jobs(self, job_id: str) -> int:
         """How many of one job."""
-        return self._pipes.held_by(job_id)
+        return self._pipes.open_counts(job_id)
 
-    def hand_over(self) -> None:
+    def detach(self) -> None:
         """Give every pipe that is still written to to a process that outlives this one, which is about to end."""
-        self._pipes.hand_over()
+        self._pipes.detach()
 
     def keep_reaping(self) -> None:
         """Reap orphans also before and between runs, if this is the first process of a container."""
@@ -133,11 +133,11 @@ class Aftermath:
 
     def _watch(self) -> None:
         with self._lock:
-            self._asked = True
+            self._requested = True
             if self._thread is None:
-                self._begin()
+                self._start_thread()
 
-    def _begin(self) -> None:
+    def _start_thread(self) -> None:
         thread = threading.Thread(target=self._work, name="aftermath", daemon=True)
         with suppress(RuntimeError):  # the host has no thread left: the next run that ends tries again
             thread.start()
@@ -148,49 +148,49 @@ class Aftermath:
             time.sleep(0.1)  # no descriptor left
         self._reap_orphans()
         while True:
-            look = time.monotonic() + TICK
-            while time.monotonic() < look and not self._pipes.discard(TICK):
+            look = time.monotonic() + SCAN_INTERVAL_S
+            while time.monotonic() < look and not self._pipes.discard(SCAN_INTERVAL_S):
                 pass
             if not self._has_work():
                 return
 
     def _has_work(self) -> bool:
         """Whether anything is left; if not, the thread ends, and the next call of `inherit` starts another."""
-        self._asked = False
+        self._requested = False
         orphans = self._reap_orphans()
         with self._lock:
-            if orphans or self._asked or os.getpid() == 1 or not self._pipes.close():
+            if orphans or self._requested or os.getpid() == 1 or not self._pipes.close():
                 return True
             self._thread = None
             return False
 
-    def _has_just_looked(self) -> bool:
+    def _has_just_scanned(self) -> bool:
         """Whether the next look may wait for the thread: in a herd there are always children, and a look costs."""
-        return time.monotonic() - self._looked_at < OFTEN
+        return time.monotonic() - self._scanned_at < MIN_SCAN_INTERVAL_S
 
     def _has_orphans(self) -> bool:
         """Whether there are any; of a few new ones the marks are asked for already, while they live."""
-        self._looked_at = time.monotonic()
-        has_some, new = ADOPTED.new(_NEW_AT_ONCE)
+        self._scanned_at = time.monotonic()
+        has_some, new = ADOPTED.new(_MAX_NEW_AT_ONCE)
         for process in new:
-            self._know(process)
+            self._identify(process)
         return has_some
 
     def _reap_orphans(self) -> bool:
         """Reap the orphans that have ended; whether there are others."""
-        self._looked_at = time.monotonic()
+        self._scanned_at = time.monotonic()
         adopted = ADOPTED.processes()
-        self._forget_the_gone({one.pid for one in adopted})
+        self._discard_ended({one.pid for one in adopted})
         left = [one for one in adopted if not self._reap(one)]
         if left:
-            MARKS.wait(_MARKS_WITHIN)
+            MARKERS.wait(_MARKERS_TIMEOUT_S)
             for one in left:
-                self._know(one)
+                self._identify(one)
         return bool(left)
 
-    def _forget_the_gone(self, adopted: set[int]) -> None:
+    def _discard_ended(self, adopted: set[int]) -> None:
         for pid, start in tuple(self._orphans.items()):
-            if pid not in adopted and ((now := look_at(pid)) is None or now.start != start):
+            if pid not in adopted and ((now := read_process(pid)) is None or now.start != start):
                 self._orphans.pop(pid, None)
         for gone in self._zombies.keys() - adopted:
             del self._zombies[gone]
@@ -200,30 +200,30 @@ class Aftermath:
         pid = process.pid
         with suppress(ChildProcessError):
             if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-                self._know(process)
+                self._identify(process)
                 return False
             if not self._is_orphan(process):
                 return False
-            ADOPTED.forget(pid)
+            ADOPTED.discard(pid)
             os.waitpid(pid, os.WNOHANG)
         return True
 
-    def _know(self, process: Process) -> None:
+    def _identify(self, process: Process) -> None:
         """Recognise an orphan by its mark while it lives. Does not wait for the mark to be read."""
-        marks = MARKS.known(process.known) if process.pid not in self._orphans else None
+        marks = MARKERS.known(process.identity) if process.pid not in self._orphans else None
         if marks and marks[0]:
             self._orphans[process.pid] = process.start
 
     def _is_orphan(self, process: Process) -> bool:
         """Whether this zombie was adopted, and not started here for a caller that will want its status."""
-        now = look_at(process.pid)
+        now = read_process(process.pid)
         if now is None:
             return True
         if now.session == now.pid and self._starts:  # perhaps a main process that is not yet registered
             return False
         if self._orphans.get(now.pid) == now.start or now.session not in (now.pid, os.getsid(0)):
             return True
-        return time.monotonic() - self._zombies.setdefault(now.pid, time.monotonic()) > PATIENCE
+        return time.monotonic() - self._zombies.setdefault(now.pid, time.monotonic()) > ZOMBIE_GRACE_S
 
 
 def _has_children() -> bool:
@@ -235,5 +235,5 @@ def _has_children() -> bool:
     return True
 
 
-AFTERMATH = Aftermath()
+REAPER = OrphanReaper()
 """The one of this process."""

@@ -12,7 +12,7 @@ _PROGRAM = "systemctl"
 _VERBS = frozenset(
     {"restart", "stop", "try-restart", "condrestart", "reload-or-restart", "try-reload-or-restart", "isolate", "kill"}
 )
-_MOST = 4096  # bytes of a command line
+_MAX_BYTES = 4096  # bytes of a command line
 
 
 def stops_this_service(pid: int, name: str) -> bool:
@@ -22,7 +22,7 @@ def stops_this_service(pid: int, name: str) -> bool:
         return False
     try:
         with Path(f"/proc/{pid}/cmdline").open("rb") as file:
-            words = file.read(_MOST).split(b"\0")
+            words = file.read(_MAX_BYTES).split(b"\0")
     except OSError:
         return False
     return is_stop([word.decode("utf-8", "replace") for word in words], unit)

@@ -10,47 +10,47 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, ClassVar
 
-from jobscheduler.model import Value
-from jobscheduler.tasks.base import Complaint, Context, NotBegun, Outcome, Outside, TaskFailed
-from jobscheduler.tasks.command.accounts import NoSuchAccount, account, encoded, environment, wrapped
-from jobscheduler.tasks.command.child import Child, Plan
-from jobscheduler.tasks.command.errors import in_words, in_words_of_helper, is_transient
-from jobscheduler.tasks.command.fields import SCHEMA, complaints
-from jobscheduler.tasks.command.helpers import HELPERS_STATUS, error_of, given_up_by
-from jobscheduler.tasks.command.pipe_drain import MOST_OF_A_JOB
-from jobscheduler.tasks.command.processes import ATTEMPT, MARK
-from jobscheduler.tasks.command.reaper import AFTERMATH
-from jobscheduler.tasks.command.tree_killer import TreeEnd
-from jobscheduler.tasks.command.waiter import Waiting
-from jobscheduler.tasks.command.warnings import oddities
-from jobscheduler.tasks.hung_paths import STARTS_GOING, look_at
+from jobscheduler.model import LogValue
+from jobscheduler.tasks.base import Context, FieldError, Outcome, ProcessTask, StartFailedTemporarily, TaskFailed
+from jobscheduler.tasks.command.accounts import NoSuchAccount, account, encode_environment, environment, wrap_command
+from jobscheduler.tasks.command.child import ChildProcess, SpawnSpec
+from jobscheduler.tasks.command.errors import describe_error, in_words_of_helper, is_transient
+from jobscheduler.tasks.command.fields import SCHEMA, check_fields
+from jobscheduler.tasks.command.helpers import HELPERS_STATUS, failed_helper, helper_error
+from jobscheduler.tasks.command.pipe_drain import MAX_PIPES_OF_JOB
+from jobscheduler.tasks.command.processes import ATTEMPT_VAR, RUN_ID_VAR
+from jobscheduler.tasks.command.reaper import REAPER
+from jobscheduler.tasks.command.tree_killer import TreeKiller
+from jobscheduler.tasks.command.waiter import ProcessWaiter
+from jobscheduler.tasks.command.warnings import shell_warnings
+from jobscheduler.tasks.hung_paths import ACTIVE_STARTS, check_paths
 from jobscheduler.tasks.stop_signals import Survivor
-from jobscheduler.util.hang_guard import Hung
+from jobscheduler.util.hang_guard import CallHung
 
-PERSIST = 5.0
+START_RETRY_S = 5.0
 """Seconds for which a start is tried again that fails for want of processes, memory or descriptors."""
 
-_MARK, _ATTEMPT = MARK.encode(), ATTEMPT.encode()
+_MARK, _ATTEMPT = RUN_ID_VAR.encode(), ATTEMPT_VAR.encode()
 
-_LONGEST_PAUSE = 0.5  # seconds between two tries
-_FROM_WITHIN = "the service was stopped from within this run (`systemctl --no-block` does not wait for it)"
-_MOST_NAMED = 8  # processes that a record names
+_MAX_PAUSE_S = 0.5  # seconds between two tries
+_INHERITED_IDS = "the service was stopped from within this run (`systemctl --no-block` does not wait for it)"
+_MAX_NAMED = 8  # processes that a record names
 
 
-class ExecuteCommand(Outside):
+class ExecuteCommand(ProcessTask):
     """Runs a command: text for the shell, or a list run without one."""
 
     schema: ClassVar[Mapping[str, Any]] = SCHEMA
 
     @classmethod
-    def check(cls, fields: Mapping[str, Any]) -> Iterator[Complaint]:
+    def check(cls, fields: Mapping[str, Any]) -> Iterator[FieldError]:
         """Say what the schema cannot: NUL, relative paths, names of accounts."""
-        return complaints(fields)
+        return check_fields(fields)
 
     @classmethod
-    def odd(cls, fields: Mapping[str, Any]) -> Iterator[Complaint]:
+    def odd(cls, fields: Mapping[str, Any]) -> Iterator[FieldError]:
         """Say what a shell takes without a word and does not do as it was meant."""
-        return oddities(fields)
+        return shell_warnings(fields)
 
     def secrets(self) -> Iterator[str]:
         """The values of `env`, and what is written to the command."""
@@ -66,53 +66,53 @@ class ExecuteCommand(Outside):
         Raises `TaskFailed` with the reason `start` if it could not be started, `exit` if it ended with a status that
         is not among `success_exit_codes`.
         """
-        until = time.monotonic() + PERSIST
+        until = time.monotonic() + START_RETRY_S
         pause = 0.05
         while True:
             try:
-                return self.start(context).see_through()
-            except NotBegun as trouble:
+                return self.start(context).wait()
+            except StartFailedTemporarily as trouble:
                 if time.monotonic() + pause > until:
                     raise trouble.failure from trouble.__cause__
             context.stopping.wait(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
+            pause = min(2 * pause, _MAX_PAUSE_S)
 
-    def start(self, context: Context) -> Command:
+    def start(self, context: Context) -> RunningCommand:
         """Start the command, unless its run has to stop already."""
-        if context.has_to_stop:
+        if context.stop_requested:
             raise TaskFailed("stopped before it could be started", reason="start")
         directory, program = self.fields.get("cwd"), self._program()
         try:
-            if STARTS_GOING.enter((self.fields.get("user"), directory, program)):
-                look_at((("directory", directory or "/"), ("program", program)))
+            if ACTIVE_STARTS.enter((self.fields.get("user"), directory, program)):
+                check_paths((("directory", directory or "/"), ("program", program)))
             return self._start(context)
-        except Hung as hung:
+        except CallHung as hung:
             raise TaskFailed(str(hung), reason="start") from None
         finally:
-            STARTS_GOING.leave()
+            ACTIVE_STARTS.leave()
 
-    def _start(self, context: Context) -> Command:
+    def _start(self, context: Context) -> RunningCommand:
         try:
             plan = self._plan(context)
         except (OSError, ValueError, NoSuchAccount) as error:
-            raise TaskFailed(in_words(error), reason="start") from error
+            raise TaskFailed(describe_error(error), reason="start") from error
         try:
-            child = Child.start(plan)
+            child = ChildProcess.start(plan)
         except (OSError, ValueError) as error:
-            failure = TaskFailed(in_words(error, plan.directory, plan.command), reason="start")
-            raise (NotBegun(failure) if is_transient(error) else failure) from error
-        return Command(child, plan, context, self.fields.get("success_exit_codes", (0,)))
+            failure = TaskFailed(describe_error(error, plan.directory, plan.command), reason="start")
+            raise (StartFailedTemporarily(failure) if is_transient(error) else failure) from error
+        return RunningCommand(child, plan, context, self.fields.get("success_exit_codes", (0,)))
 
-    def _plan(self, context: Context) -> Plan:
+    def _plan(self, context: Context) -> SpawnSpec:
         fields = self.fields
         who = account(fields.get("user"), fields.get("group"))
-        is_ours = who.is_ours
+        is_ours = who.is_current_user
         directory = fields.get("cwd") or who.directory()
         stdin = fields.get("stdin")
-        variables = environment(who, _marks(context), fields.get("env", {}))
+        variables = environment(who, _run_markers(context), fields.get("env", {}))
         own = self._command()
-        command, hidden = wrapped(own, variables, who, nice=fields.get("nice"), directory=directory)
-        return Plan(
+        command, hidden = wrap_command(own, variables, who, nice=fields.get("nice"), directory=directory)
+        return SpawnSpec(
             command,
             hidden,
             directory if is_ours else "/",
@@ -134,93 +134,93 @@ class ExecuteCommand(Outside):
         return [word.encode() for word in command]
 
 
-class Command:
+class RunningCommand:
     """A command that goes on."""
 
-    def __init__(self, child: Child, plan: Plan, context: Context, good: Container[int]) -> None:
+    def __init__(self, child: ChildProcess, plan: SpawnSpec, context: Context, good: Container[int]) -> None:
         self._child = child
-        self._plan = plan
+        self._spec = plan
         self._context = context
-        self._good = good
+        self._success_codes = good
         self._lock = threading.Lock()
-        self._tree: TreeEnd | None = None
+        self._tree: TreeKiller | None = None
         self._is_closed = False
         context.signals.has_processes = True
-        context.on_stop(self.begin_to_end)
+        context.on_stop(self.begin_stop)
 
     @property
-    def ended(self) -> int | None:
+    def exit_fd(self) -> int | None:
         """Readable when the main process has ended."""
         return self._child.pidfd
 
     @property
-    def news(self) -> int | None:
+    def output_fd(self) -> int | None:
         """Readable when it has printed something, or no process can print any more."""
         return self._child.pipe
 
-    def hear(self) -> bool:
+    def read_output(self) -> bool:
         """Take what it has printed; False when that was the last."""
         return self._child.read() != 0
 
-    def begin_to_end(self) -> None:
+    def begin_stop(self) -> None:
         """Have the signals sent that end its whole tree, whoever waits for that; does nothing once it has ended."""
         tree = self._end_of_tree()
         if tree is not None:
             tree.begin()
 
-    def _end_of_tree(self) -> TreeEnd | None:
+    def _end_of_tree(self) -> TreeKiller | None:
         with self._lock:
             if self._tree is None and not self._is_closed:
                 mark = self._context.run_id, self._context.attempt
-                signals, owner = self._context.signals, self._plan.owner
-                self._tree = TreeEnd(self._child, mark, signals, AFTERMATH.recognise, owner=owner)
+                signals, owner = self._context.signals, self._spec.owner
+                self._tree = TreeKiller(self._child, mark, signals, REAPER.adopt, owner=owner)
             return self._tree
 
-    def see_through(self) -> Outcome:
+    def wait(self) -> Outcome:
         """Wait until the main process has ended, or end all of its tree when the run has to stop."""
         left: tuple[Survivor, ...] = ()
         try:
-            with Waiting(self._child, self._context) as waiting:
-                if (not waiting.until_ended() or self._context.has_to_stop) and (tree := self._end_of_tree()):
-                    left = tree.see_through(waiting.pause)
+            with ProcessWaiter(self._child, self._context) as waiting:
+                if (not waiting.wait() or self._context.stop_requested) and (tree := self._end_of_tree()):
+                    left = tree.wait(waiting.pause)
         except BaseException:
             self._close()
             raise
-        return self.end(left)
+        return self.collect(left)
 
     def _close(self) -> int | None:
-        if self._plan.program is not None:
+        if self._spec.program is not None:
             self._child.remember()
         with self._lock:
             self._is_closed = True
             if self._tree is not None:
-                self._tree.let_go()
+                self._tree.abandon()
         return self._child.close(self._context.job_id)
 
-    def end(self, left: Sequence[Survivor] = ()) -> Outcome:
+    def collect(self, left: Sequence[Survivor] = ()) -> Outcome:
         """Let go of it and say what became of it; `left` are its processes that could not be ended."""
         status, output = self._close(), self._child.output.kept()
         details = (*_status_details(status), *self._background_details())
         if left:
             raise _unended(left, Outcome(details, output))
         if self._context.reason == "shutdown" and self._tree is not None and self._tree.stops_service:
-            raise TaskFailed(_FROM_WITHIN, reason="exit", outcome=Outcome(details, output))
-        if status is not None and self._plan.program is not None:
-            self._check_helpers(status, output, self._plan.program)
+            raise TaskFailed(_INHERITED_IDS, reason="exit", outcome=Outcome(details, output))
+        if status is not None and self._spec.program is not None:
+            self._check_helpers(status, output, self._spec.program)
         return self._judge(status, Outcome(details, output))
 
-    def _background_details(self) -> tuple[tuple[str, Value], ...]:
+    def _background_details(self) -> tuple[tuple[str, LogValue], ...]:
         """How many processes of this job go on in the background with their output, if that is remarkable."""
-        held = AFTERMATH.held_by(self._context.job_id) if self._child.left_pipe else 0
-        return (("in_background", held),) if held > MOST_OF_A_JOB else ()
+        held = REAPER.open_pipes_of_jobs(self._context.job_id) if self._child.left_pipe else 0
+        return (("in_background", held),) if held > MAX_PIPES_OF_JOB else ()
 
     def _check_helpers(self, status: int, output: bytes, program: bytes) -> None:
         """Raise what kept the programs that prepare the command from it, as far as can be told.
 
         Never repeat the start here: the command may have run, and have imitated them.
         """
-        helper = given_up_by(self._child.was, program) if status in HELPERS_STATUS else None
-        error = None if helper is None else error_of(helper, output, program, self._plan.home)
+        helper = failed_helper(self._child.last_seen, program) if status in HELPERS_STATUS else None
+        error = None if helper is None else helper_error(helper, output, program, self._spec.home)
         if helper is None or error is None:
             return
         outcome = Outcome((("exit_code", status),), output)
@@ -230,16 +230,16 @@ class Command:
         """Success, or the `TaskFailed` that says what became of the command."""
         if status is None:
             raise TaskFailed("its exit status was lost (is SIGCHLD ignored?)", reason="exit", outcome=outcome)
-        if status in self._good and status >= 0:
+        if status in self._success_codes and status >= 0:
             return outcome
         raise TaskFailed(_hint(status), reason="exit", outcome=outcome)
 
 
-def _marks(context: Context) -> Mapping[bytes, bytes]:
+def _run_markers(context: Context) -> Mapping[bytes, bytes]:
     """The variables of a run, its marks first; those of its slot are the last word, whatever an alert has to tell."""
     marks = {_MARK: b"", _ATTEMPT: b""}
     if context.alert is not None:
-        marks.update(encoded(context.alert.variables))
+        marks.update(encode_environment(context.alert.variables))
     marks[b"JOB_ID"] = context.job_id.encode()
     marks[_MARK] = context.run_id.encode()
     marks[_ATTEMPT] = b"%d" % context.attempt
@@ -253,7 +253,7 @@ def _instant(slot: datetime) -> bytes:
     return slot.astimezone(UTC).isoformat().replace("+00:00", "Z").encode()
 
 
-def _status_details(status: int | None) -> tuple[tuple[str, Value], ...]:
+def _status_details(status: int | None) -> tuple[tuple[str, LogValue], ...]:
     if status is None:
         return ()
     return (("signal", _signal_name(-status)),) if status < 0 else (("exit_code", status),)
@@ -261,7 +261,7 @@ def _status_details(status: int | None) -> tuple[tuple[str, Value], ...]:
 
 def _unended(left: Sequence[Survivor], outcome: Outcome) -> TaskFailed:
     """Name the processes that outlived KILL."""
-    names = ", ".join(map(str, left[:_MOST_NAMED])) + (", ..." if len(left) > _MOST_NAMED else "")
+    names = ", ".join(map(str, left[:_MAX_NAMED])) + (", ..." if len(left) > _MAX_NAMED else "")
     why = f"{len(left)} of its processes could not be ended: {names}"
     return TaskFailed(why, reason="exit", outcome=outcome)
 

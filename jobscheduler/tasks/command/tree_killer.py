@@ -26,26 +26,26 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from jobscheduler.tasks.command.processes import GRACE, KILL_WITHIN, Process, alive, send
-from jobscheduler.tasks.command.run_markers import NO_MARKS, Known, Marks, fits, owners
+from jobscheduler.tasks.command.processes import KILL_TIMEOUT_S, TERM_GRACE_S, Process, is_alive, send_signals
+from jobscheduler.tasks.command.run_markers import NO_MARKERS, Known, Markers, matches, owners
 from jobscheduler.tasks.command.self_stop import stops_this_service
 from jobscheduler.tasks.command.tree_search import SEARCH, TreeSearch, descendants
 from jobscheduler.tasks.stop_signals import StopSignals, Survivor
 
-HEAD_START = 0.25
+SCAN_DELAY_S = 0.25
 """Seconds that TERM waits for the first look and a reader; the usual wait takes 0.002."""
 
 QUIET_ROUNDS = 2
 """Rounds in a row that must find no process before the tree has ended."""
 
-_PAUSE = 0.02  # between two looks at whether it is over
+_POLL_S = 0.02  # between two looks at whether it is over
 _RECENT = 1.0  # seconds for which a process that was seen and is gone counts as replaced by another
-_LATE = 0.25  # seconds by which a signal may be late before the waiting thread sends it
+_LATE_SIGNAL_S = 0.25  # seconds by which a signal may be late before the waiting thread sends it
 _TERM = (signal.SIGTERM, signal.SIGCONT)
 _KILL = (signal.SIGKILL,)
 
 
-class Main(Protocol):
+class MainProcess(Protocol):
     """The main process of a run, which leads a session and a group."""
 
     pid: int
@@ -57,7 +57,7 @@ class Main(Protocol):
         """Whether it has ended."""
 
 
-class TreeEnd:
+class TreeKiller:
     """How the tree of one attempt is ended. `begin` may be called from any thread, and often; only once it counts.
 
     `notice` is called with the processes that are found, on the thread of the search. `stops_service` tells that one of
@@ -66,7 +66,7 @@ class TreeEnd:
 
     def __init__(
         self,
-        main: Main,
+        main: MainProcess,
         mark: tuple[str, int],
         signals: StopSignals,
         notice: Callable[[Iterable[Process]], object] = tuple,
@@ -82,10 +82,10 @@ class TreeEnd:
         self._search = search
         self._once = threading.Lock()
         self._is_attended = threading.Event()
-        self._over = threading.Event()
+        self._is_over = threading.Event()
         self._is_reaped = False
         self._members: dict[Known, Process] = {}
-        self._told: dict[Known, object] = {}
+        self._signalled: dict[Known, object] = {}
         self._refused: set[Known] = set()
         self._ended: set[Known] = set()
         self._is_sighted = False
@@ -108,14 +108,14 @@ class TreeEnd:
             self._terminate()
 
     def _send_in_time(self) -> None:
-        until = time.monotonic() + HEAD_START
+        until = time.monotonic() + SCAN_DELAY_S
         self._search.add(self)
-        self.first_look.wait(HEAD_START)
+        self.first_look.wait(SCAN_DELAY_S)
         self._is_attended.wait(until - time.monotonic())
         self._terminate()
-        if not self._over.wait(GRACE):
+        if not self._is_over.wait(TERM_GRACE_S):
             self._kill()
-            self._over.wait(KILL_WITHIN)
+            self._is_over.wait(KILL_TIMEOUT_S)
         self._search.drop(self)
 
     def _terminate(self) -> None:
@@ -123,7 +123,7 @@ class TreeEnd:
         self._signals.term_sent = time.monotonic()
 
     def _kill(self) -> None:
-        self._told = {}
+        self._signalled = {}
         self._signal(_KILL, group=True)
         self._signals.kill_sent = time.monotonic()
 
@@ -134,19 +134,19 @@ class TreeEnd:
         if not self.main.send(*signals, group=group):
             self._refused.add((self.main.pid, 0))
         for process in tuple(self._members.values()):
-            self._tell(process)
+            self._signal_members(process)
 
-    def _tell(self, process: Process) -> None:
+    def _signal_members(self, process: Process) -> None:
         """Signal a member once: a second TERM means `at once` to some programs."""
         if process.pid == self.main.pid or (self._goes_to_group and process.group == self.main.pid):
             return
         claim = object()
-        if self._told.setdefault(process.known, claim) is claim and not send(process, *self._sends):
-            self._refused.add(process.known)
+        if self._signalled.setdefault(process.identity, claim) is claim and not send_signals(process, *self._sends):
+            self._refused.add(process.identity)
 
     # -- the wait
 
-    def see_through(self, pause: Callable[[float], object]) -> tuple[Survivor, ...]:
+    def wait(self, pause: Callable[[float], object]) -> tuple[Survivor, ...]:
         """Wait until the tree has ended, or cannot be ended; return the processes that live on.
 
         `pause` is called with the seconds between two looks: what the dying still write is read there.
@@ -154,19 +154,22 @@ class TreeEnd:
         self._is_attended.set()
         self.begin()
         told_at = time.monotonic()
-        while not self._over.is_set() and time.monotonic() < (self._signals.term_sent or told_at) + GRACE + KILL_WITHIN:
-            self._make_up_for_late_signals(told_at, time.monotonic())
-            pause(_PAUSE)
-        return () if self._over.is_set() else self._give_up()
+        while (
+            not self._is_over.is_set()
+            and time.monotonic() < (self._signals.term_sent or told_at) + TERM_GRACE_S + KILL_TIMEOUT_S
+        ):
+            self._send_late_signals(told_at, time.monotonic())
+            pause(_POLL_S)
+        return () if self._is_over.is_set() else self._give_up()
 
-    def _make_up_for_late_signals(self, told_at: float, now: float) -> None:
+    def _send_late_signals(self, told_at: float, now: float) -> None:
         if self._signals.term_sent is None:
-            if now > told_at + HEAD_START + _LATE:
+            if now > told_at + SCAN_DELAY_S + _LATE_SIGNAL_S:
                 self._terminate()
-        elif self._signals.kill_sent is None and now > self._signals.term_sent + GRACE + _LATE:
+        elif self._signals.kill_sent is None and now > self._signals.term_sent + TERM_GRACE_S + _LATE_SIGNAL_S:
             self._kill()
 
-    def let_go(self) -> None:
+    def abandon(self) -> None:
         """Leave the main process alone from now on: its pid is about to be free for another process."""
         self._is_reaped = True
 
@@ -180,13 +183,13 @@ class TreeEnd:
         if not found and self._last is not None and time.monotonic() - self._last[1] < _RECENT:
             last = self._last[0]
             found[last.pid] = Survivor(last.pid, last.start, last.name, "replaces itself by fork")
-        self._over.set()
+        self._is_over.set()
         self._signals.survivors = tuple(found.values())
         return self._signals.survivors
 
     def _survivor(self, process: Process) -> Survivor:
         is_main = process.pid == self.main.pid
-        is_refused = ((process.pid, 0) if is_main else process.known) in self._refused
+        is_refused = ((process.pid, 0) if is_main else process.identity) in self._refused
         why = "not permitted" if is_refused else "waits for a device" if process.state == "D" else "does not end"
         return Survivor(process.pid, process.start, process.name, why)
 
@@ -197,34 +200,34 @@ class TreeEnd:
         """Whether the main process has ended."""
         return self._is_reaped or self.main.has_ended()
 
-    def owns(self, process: Process, marks: Marks | None) -> bool:
+    def owns(self, process: Process, marks: Markers | None) -> bool:
         """Tell whether an adopted process belongs to this tree."""
         if process.session == self.main.pid and not self._is_reaped:
             return True
-        marks = marks or NO_MARKS
-        return fits(marks, self._run_ids, self._attempt) and marks.uid in self._owners
+        marks = marks or NO_MARKERS
+        return matches(marks, self._run_ids, self._attempt) and marks.uid in self._owners
 
-    def look(self, within: float, adopted: Iterable[Process] = ()) -> None:
+    def scan(self, within: float, adopted: Iterable[Process] = ()) -> None:
         """Find members, and signal those that are new: of what is known already, and of `adopted`, all descendants."""
         main = () if self._is_reaped else ((self.main.pid, None),)
         adopted = tuple(adopted)
         roots = [*main, *((one.pid, one.start) for one in (*self._members.values(), *adopted))]
         found = descendants(roots, within)
-        if self._over.is_set():  # then the pid of the main process may be that of another one
+        if self._is_over.is_set():  # then the pid of the main process may be that of another one
             return
         self._sight(found, adopted)
-        new = [process for process in found if process.known not in self._members and not self._was_main(process)]
-        self._members.update((process.known, process) for process in found if not self._was_main(process))
+        new = [process for process in found if process.identity not in self._members and not self._was_main(process)]
+        self._members.update((process.identity, process) for process in found if not self._was_main(process))
         self._notice(new)
         self.stops_service |= any(stops_this_service(process.pid, process.name) for process in new)
         if self._sends:
             for process in new:
-                self._tell(process)
+                self._signal_members(process)
 
     def _sight(self, found: Iterable[Process], adopted: Iterable[Process]) -> None:
         """Take note that the round found a process, also of one that has died since: it may have forked another."""
-        fresh = [*found, *(one for one in adopted if one.known not in self._ended)]
-        self._ended.update(one.known for one in fresh if not alive(one))
+        fresh = [*found, *(one for one in adopted if one.identity not in self._ended)]
+        self._ended.update(one.identity for one in fresh if not is_alive(one))
         if fresh:
             self._is_sighted = True
             self._last = fresh[-1], time.monotonic()
@@ -238,11 +241,11 @@ class TreeEnd:
         `has_ended` says that the round was whole, and that the main process had ended before it.
         """
         for known, process in tuple(self._members.items()):
-            if not alive(process):
+            if not is_alive(process):
                 del self._members[known]
         is_quiet = has_ended and bool(self._sends) and not self._members and not self._is_sighted
         self._quiet = self._quiet + 1 if is_quiet else 0
         self._is_sighted = False
         if self._quiet >= QUIET_ROUNDS:
-            self._over.set()
-        return self._over.is_set()
+            self._is_over.set()
+        return self._is_over.is_set()

@@ -22,30 +22,30 @@ from contextlib import suppress
 from typing import Protocol
 
 from jobscheduler.tasks.command.adopted import ADOPTED
-from jobscheduler.tasks.command.processes import Process, children_of, look_at
-from jobscheduler.tasks.command.run_markers import MARKS, Known, MarkReader, Marks
+from jobscheduler.tasks.command.processes import Process, children_of, read_process
+from jobscheduler.tasks.command.run_markers import MARKERS, Known, MarkerReader, Markers
 
-LOOK_WITHIN = 0.5
+SCAN_TIMEOUT_S = 0.5
 """Seconds after which a look at the descendants of one tree is cut short; the next one goes on."""
 
-BRIEF = 0.05
+BRIEF_SCAN_S = 0.05
 """Seconds that a look at one tree may take among others; the usual one takes 0.0005."""
 
-MARKS_WITHIN = 0.5
+MARKERS_TIMEOUT_S = 0.5
 """Seconds that a round waits for marks that are not known yet."""
 
-HANGS = 3.0
+ROUND_TIMEOUT_S = 3.0
 """Seconds after which a round is given up."""
 
-MOST_HUNG = 8
+MAX_HUNG = 8
 """Threads that may hang in a round at the same time."""
 
 _MOST_LISTS = 3  # of the adopted processes in a round: others may fork faster than marks are read
-_PAUSE = 0.02  # between two rounds
+_POLL_S = 0.02  # between two rounds
 _SHARE = 4  # a round that took long is followed by a pause so many times as long
-_LONGEST_PAUSE = 1.0
+_MAX_PAUSE_S = 1.0
 _AFTER_FAULT = 0.25  # seconds until another thread goes on
-_LOCK_WITHIN = 0.1  # seconds to wait for the lock
+_LOCK_TIMEOUT_S = 0.1  # seconds to wait for the lock
 
 
 def descendants(roots: Iterable[tuple[int, int | None]], within: float) -> list[Process]:
@@ -60,17 +60,17 @@ def descendants(roots: Iterable[tuple[int, int | None]], within: float) -> list[
     found = []
     while waiting and time.monotonic() < until:
         pid, start, parent = waiting.pop()
-        process = None if pid in seen else look_at(pid)
+        process = None if pid in seen else read_process(pid)
         if process is None or start not in (None, process.start) or parent not in (None, process.parent, os.getpid()):
             continue
         seen.add(pid)
-        if not process.ended:
+        if not process.is_zombie:
             found.append(process)
         waiting += [(child, None, pid) for child in children_of(pid)]
     return found
 
 
-class Searched(Protocol):
+class SearchedTree(Protocol):
     """A tree whose processes are looked for."""
 
     first_look: threading.Event
@@ -79,10 +79,10 @@ class Searched(Protocol):
     def main_has_ended(self) -> bool:
         """Whether the main process has ended."""
 
-    def owns(self, process: Process, marks: Marks | None) -> bool:
+    def owns(self, process: Process, marks: Markers | None) -> bool:
         """Tell whether an adopted process belongs to this tree."""
 
-    def look(self, within: float, adopted: Iterable[Process] = ()) -> None:
+    def scan(self, within: float, adopted: Iterable[Process] = ()) -> None:
         """Find members, and signal them."""
 
     def settle(self, *, has_ended: bool) -> bool:
@@ -96,15 +96,15 @@ class TreeSearch:
     """
 
     def __init__(
-        self, adopted: Callable[[], Iterable[Process]], marks: MarkReader, large: TreeSearch | None = None
+        self, adopted: Callable[[], Iterable[Process]], marks: MarkerReader, large: TreeSearch | None = None
     ) -> None:
         self._adopted = adopted
-        self._marks = marks
-        self._large = large
-        self._trees: tuple[Searched, ...] = ()
+        self._markers = marks
+        self._large_trees = large
+        self._trees: tuple[SearchedTree, ...] = ()
         self._lock = threading.Lock()
         self._new = threading.Event()
-        self._term = 0
+        self._generation = 0
         self._hung: set[int] = set()
         self._is_alive = False
         self._since: float | None = None
@@ -112,27 +112,27 @@ class TreeSearch:
     @property
     def is_blind(self) -> bool:
         """Whether so many rounds hang that no more are made."""
-        return len(self._hung) >= MOST_HUNG or (self._large is not None and self._large.is_blind)
+        return len(self._hung) >= MAX_HUNG or (self._large_trees is not None and self._large_trees.is_blind)
 
-    def add(self, tree: Searched) -> bool:
+    def add(self, tree: SearchedTree) -> bool:
         """Look for the processes of a tree from now on; False when the lock cannot be had."""
         is_done = self._change(lambda: (*self._trees, tree))
         self._new.set()
         return is_done
 
-    def drop(self, tree: Searched) -> None:
+    def drop(self, tree: SearchedTree) -> None:
         """Look for them no more."""
-        self._leave_out(tree)
-        if self._large is not None:
-            self._large.drop(tree)
+        self._remove(tree)
+        if self._large_trees is not None:
+            self._large_trees.drop(tree)
 
-    def _leave_out(self, tree: Searched) -> None:
+    def _remove(self, tree: SearchedTree) -> None:
         if tree in self._trees:
             self._change(lambda: tuple(one for one in self._trees if one is not tree))
 
-    def _change(self, changed: Callable[[], tuple[Searched, ...]]) -> bool:
+    def _change(self, changed: Callable[[], tuple[SearchedTree, ...]]) -> bool:
         """Lock: held only for as long as it takes to change the list or to begin a thread."""
-        if not self._lock.acquire(timeout=_LOCK_WITHIN):
+        if not self._lock.acquire(timeout=_LOCK_TIMEOUT_S):
             return False
         try:
             self._trees = changed()
@@ -142,16 +142,16 @@ class TreeSearch:
         return True
 
     def _ensure_thread(self, now: float) -> None:
-        hangs = self._since is not None and now - self._since > HANGS
-        if (self._is_alive and not hangs) or not self._trees or len(self._hung) >= MOST_HUNG:
+        hangs = self._since is not None and now - self._since > ROUND_TIMEOUT_S
+        if (self._is_alive and not hangs) or not self._trees or len(self._hung) >= MAX_HUNG:
             return
         if hangs:
-            self._hung.add(self._term)
-        self._term += 1
+            self._hung.add(self._generation)
+        self._generation += 1
         self._since = None
         self._is_alive = False
         with suppress(RuntimeError):  # the host has no thread left: the next tree tries again
-            threading.Thread(target=self._work, args=(self._term,), name="searching", daemon=True).start()
+            threading.Thread(target=self._work, args=(self._generation,), name="searching", daemon=True).start()
             self._is_alive = True
 
     def _work(self, term: int) -> None:
@@ -163,7 +163,7 @@ class TreeSearch:
         finally:
             with self._lock:
                 self._hung.discard(term)
-                if self._term == term:
+                if self._generation == term:
                     self._is_alive = False
                 self._ensure_thread(time.monotonic())
 
@@ -174,36 +174,36 @@ class TreeSearch:
             try:
                 self._round(self._trees)
             finally:
-                if self._term == term:
+                if self._generation == term:
                     self._since = None
-            self._new.wait(min(max(_PAUSE, _SHARE * (time.monotonic() - began)), _LONGEST_PAUSE))
+            self._new.wait(min(max(_POLL_S, _SHARE * (time.monotonic() - began)), _MAX_PAUSE_S))
 
     def _has_ended(self, term: int) -> bool:
         """Whether the thread ends. Under the lock it says so, and then a further tree begins another one."""
         with self._lock:
-            if self._term == term and not self._trees:
+            if self._generation == term and not self._trees:
                 self._is_alive = False
-            return self._term != term or not self._trees
+            return self._generation != term or not self._trees
 
-    def _round(self, trees: tuple[Searched, ...]) -> None:
+    def _round(self, trees: tuple[SearchedTree, ...]) -> None:
         ended = {id(tree): tree.main_has_ended for tree in trees}
-        looked_at = [tree for tree in trees if self._look(tree)]
+        looked_at = [tree for tree in trees if self._scan(tree)]
         adopted, is_whole = self._list_adopted()
         for tree in looked_at:
-            own = [one for one in adopted if tree.owns(one, self._marks.known(one.known))]
-            if own and not self._look(tree, own):
+            own = [one for one in adopted if tree.owns(one, self._markers.known(one.identity))]
+            if own and not self._scan(tree, own):
                 continue
             if tree.settle(has_ended=ended[id(tree)] and is_whole):
-                self._leave_out(tree)
+                self._remove(tree)
 
-    def _look(self, tree: Searched, adopted: Iterable[Process] = ()) -> bool:
+    def _scan(self, tree: SearchedTree, adopted: Iterable[Process] = ()) -> bool:
         """Look at a tree, or leave it to the search for large ones and return False."""
-        large, began = self._large, time.monotonic()
+        large, began = self._large_trees, time.monotonic()
         if large is not None and large.is_blind:
             large = None
-        tree.look(LOOK_WITHIN if large is None else BRIEF, adopted)
-        if large is not None and time.monotonic() - began >= BRIEF and large.add(tree):
-            self._leave_out(tree)
+        tree.scan(SCAN_TIMEOUT_S if large is None else BRIEF_SCAN_S, adopted)
+        if large is not None and time.monotonic() - began >= BRIEF_SCAN_S and large.add(tree):
+            self._remove(tree)
             return False
         tree.first_look.set()
         return True
@@ -212,20 +212,20 @@ class TreeSearch:
         """List the adopted processes, with those that die meanwhile; tell whether a list had known marks only."""
         seen: dict[Known, Process] = {}
         for _ in range(_MOST_LISTS):
-            listed = {one.known: one for one in self._adopted()}
-            is_whole = all(self._marks.known(known) is not None for known in listed)
+            listed = {one.identity: one for one in self._adopted()}
+            is_whole = all(self._markers.known(known) is not None for known in listed)
             seen.update(listed)
-            if is_whole or not self._read_marks(listed.values()):
+            if is_whole or not self._read_markers(listed.values()):
                 break
         return tuple(seen.values()), is_whole
 
-    def _read_marks(self, adopted: Iterable[Process]) -> bool:
+    def _read_markers(self, adopted: Iterable[Process]) -> bool:
         """Have the marks of processes read; return whether all are known."""
-        unknown = [one for one in adopted if self._marks.known(one.known) is None]
+        unknown = [one for one in adopted if self._markers.known(one.identity) is None]
         if unknown:
-            self._marks.wait(MARKS_WITHIN)
-        return all(self._marks.known(one.known) is not None for one in unknown)
+            self._markers.wait(MARKERS_TIMEOUT_S)
+        return all(self._markers.known(one.identity) is not None for one in unknown)
 
 
-SEARCH = TreeSearch(ADOPTED.processes, MARKS, TreeSearch(ADOPTED.processes, MARKS))
+SEARCH = TreeSearch(ADOPTED.processes, MARKERS, TreeSearch(ADOPTED.processes, MARKERS))
 """The one of this process."""

@@ -10,73 +10,73 @@ from types import TracebackType
 from typing import Self
 
 from jobscheduler.tasks.base import Context
-from jobscheduler.tasks.command.child import Child
+from jobscheduler.tasks.command.child import ChildProcess
 
 UNWATCHED = 0.05
 """Seconds between two looks when there is no descriptor left to be told by."""
 
 
-class Waiting:
+class ProcessWaiter:
     """Reads the output of a command until it has ended, or its run has to stop. A context manager."""
 
-    def __init__(self, child: Child, context: Context) -> None:
+    def __init__(self, child: ChildProcess, context: Context) -> None:
         self._child = child
         self._context = context
         self._lock = Lock()
-        self._bell = _bell()
-        self._hears = child.pipe is not None
+        self._wakeup_fd = _make_wakeup_fd()
+        self._registered = child.pipe is not None
         self._poll = select.poll()
-        for descriptor in (child.pidfd, child.pipe, self._bell):
+        for descriptor in (child.pidfd, child.pipe, self._wakeup_fd):
             if descriptor is not None:
                 self._poll.register(descriptor, select.POLLIN)
-        context.on_stop(self._ring)
+        context.on_stop(self._wake)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         with self._lock:
-            bell, self._bell = self._bell, None
+            bell, self._wakeup_fd = self._wakeup_fd, None
         if bell is not None:
             os.close(bell)
 
-    def _ring(self) -> None:
+    def _wake(self) -> None:
         with self._lock:
-            if self._bell is not None:
-                os.eventfd_write(self._bell, 1)
+            if self._wakeup_fd is not None:
+                os.eventfd_write(self._wakeup_fd, 1)
 
-    def until_ended(self) -> bool:
+    def wait(self) -> bool:
         """Wait until the main process has ended; False if its run has to stop before."""
         while not self._child.has_ended():
-            if self._context.has_to_stop:
+            if self._context.stop_requested:
                 return False
             self._listen(None)
         return True
 
     def pause(self, seconds: float) -> None:
         """Wait for so long, and take the output that comes meanwhile."""
-        if self._bell is not None:
-            self._poll.unregister(self._bell)  # it has rung, and would be news for ever
+        if self._wakeup_fd is not None:
+            self._poll.unregister(self._wakeup_fd)  # it has rung, and would be news for ever
             self.__exit__(None, None, None)
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             if self._child.pidfd is not None and self._child.has_ended():
                 self._poll.unregister(self._child.pidfd)  # as would this
-                self._child.drop_pidfd()
+                self._child.close_pidfd()
             self._listen(left)
 
     def _listen(self, seconds: float | None) -> None:
         """Take output until something happens, at most for so long."""
-        if self._child.pidfd is None or self._bell is None:
+        if self._child.pidfd is None or self._wakeup_fd is None:
             seconds = UNWATCHED if seconds is None else min(seconds, UNWATCHED)
         heard = [descriptor for descriptor, _ in self._poll.poll(None if seconds is None else seconds * 1000)]
-        if self._hears and self._child.pipe in heard and self._child.read() == 0:
-            self._hears = False
+        if self._registered and self._child.pipe in heard and self._child.read() == 0:
+            self._registered = False
             self._poll.unregister(self._child.pipe)
             self._child.close_pipe()
 
 
-def _bell() -> int | None:
+def _make_wakeup_fd() -> int | None:
     """A descriptor to be woken by; None when the service has none left."""
     try:
         return os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from jobscheduler.tasks.base import Complaint
+from jobscheduler.tasks.base import FieldError
 
 _SHELLS = {"sh", "dash", "ash"}
 _QUOTED = r"""'[^']*'|"(?:[^"\\]|\\.)*"|\\.|(?<!\S)\#[^\n]*"""
@@ -14,13 +14,13 @@ _OPERATORS = r"""(?<![&>])&>>?|(?<![>|])\|&(?!&)|(?<!>)>&(?![ \t]*+(?:-|["']?[$`
 _TOKEN = re.compile(rf"{_QUOTED}|\|\||(?P<bash>{_OPERATORS})|.", re.DOTALL)
 
 
-def oddities(fields: Mapping[str, Any]) -> Iterator[Complaint]:
+def shell_warnings(fields: Mapping[str, Any]) -> Iterator[FieldError]:
     """Yield what is odd about fields that passed `complaints`."""
     command, shell = fields["command"], str(fields.get("shell", "/bin/sh"))
     found = bash_only(command, shell) if isinstance(command, str) else None
     if found is not None:
         message, instead = found
-        yield Complaint(("command",), message, f'{instead}, or add `"shell": "/bin/bash"`')
+        yield FieldError(("command",), message, f'{instead}, or add `"shell": "/bin/bash"`')
 
 
 def bash_only(command: str, shell: str = "/bin/sh") -> tuple[str, str] | None:

@@ -28,15 +28,15 @@ from urllib3 import BaseHTTPResponse
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ProtocolError
 
-from jobscheduler.tasks.command.output_buffer import Output
-from jobscheduler.tasks.http.fields import as_sent
+from jobscheduler.tasks.command.output_buffer import HeadTailBuffer
+from jobscheduler.tasks.http.fields import percent_encode
 from jobscheduler.tasks.http.size_limits import Allowance
 from jobscheduler.tasks.hung_paths import GUARD
 
-CONNECT = 10.0
+CONNECT_TIMEOUT_S = 10.0
 """Seconds for a connection to one address of the server."""
 
-MOST = 16 * 1024 * 1024
+MAX_ANSWER_BYTES = 16 * 1024 * 1024
 """Bytes that are read of one answer."""
 
 _CHUNK = 64 * 1024
@@ -62,7 +62,7 @@ class _FinalResponse(HTTPResponse):
             parse_headers(self.fp)
 
 
-class Limit:
+class Deadline:
     """The bound in time of an exchange: an instant of `time.monotonic()`."""
 
     def __init__(self, until: float) -> None:
@@ -75,12 +75,12 @@ class Limit:
             raise TimeoutError("the time is up")
         return seconds
 
-    def is_up(self) -> bool:
+    def expired(self) -> bool:
         """Whether the time is over; a socket's clock may be a little ahead."""
         return time.monotonic() >= self.until - 0.01
 
 
-class Lever:
+class Canceller:
     """Shuts a connection down from another thread; harmless when it comes late.
 
     `resolved` is where the addresses of the server come in, or the error in their place, also that of a pull.
@@ -90,20 +90,20 @@ class Lever:
         self.resolved: SimpleQueue[Addresses | Exception] = SimpleQueue()
         self._lock = Lock()
         self._hold: socket.socket | None = None
-        self._pulled = False
+        self._is_cancelled = False
 
     def attach(self, sock: socket.socket) -> None:
         """Hold this connection from now on, and no other."""
         with self._lock:
             self._let_go()
             self._hold = sock.dup()
-            if self._pulled:
+            if self._is_cancelled:
                 raise ConnectionAbortedError("stopped")
 
-    def pull(self) -> None:
+    def cancel(self) -> None:
         """Shut the connection down, and every later one."""
         with self._lock:
-            self._pulled = True
+            self._is_cancelled = True
             self.resolved.put(ConnectionAbortedError("stopped"))
             if self._hold is not None:
                 with suppress(OSError):
@@ -132,7 +132,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """What came back: `location` is where a redirect points to."""
 
     status: int
@@ -140,7 +140,7 @@ class Answer:
     location: str | None
 
 
-def exchange(request: Request, limit: Limit, lever: Lever) -> Answer:
+def send(request: Request, limit: Deadline, lever: Canceller) -> Response:
     """Send the request and read the answer.
 
     Raises `OSError` (`TimeoutError`, `ssl.SSLError` among them), `http.client.HTTPException` or
@@ -165,10 +165,10 @@ def exchange(request: Request, limit: Limit, lever: Lever) -> Answer:
 def _target(url: SplitResult) -> str:
     """What follows the method on the wire."""
     query = f"?{url.query}" if url.query else ""
-    return as_sent((url.path or "/") + query)
+    return percent_encode((url.path or "/") + query)
 
 
-def _answer(connection: _Plain | _Secure, method: str) -> Answer:
+def _answer(connection: _Plain | _Secure, method: str) -> Response:
     """Read the answer. What urllib3 and http.client stumble over in it is the server's fault and no crash.
 
     1. They raise plain errors for a size of a chunk or of a body below zero or beyond what memory could hold.
@@ -190,19 +190,19 @@ def _answer(connection: _Plain | _Secure, method: str) -> Answer:
             response.close()
 
 
-def _read(response: BaseHTTPResponse, method: str, allowance: Allowance) -> Answer:
-    output = Output()
+def _read(response: BaseHTTPResponse, method: str, allowance: Allowance) -> Response:
+    output = HeadTailBuffer()
     try:
         announced = _announced(response, method)
         allowance.allow(_CHUNK)
-        while output.total < MOST and (chunk := response.read(_CHUNK)):
+        while output.total < MAX_ANSWER_BYTES and (chunk := response.read(_CHUNK)):
             output.add(chunk)
             allowance.allow(output.total + _CHUNK)
     finally:
         response.close()
-    if announced is not None and output.total < min(announced, MOST):
+    if announced is not None and output.total < min(announced, MAX_ANSWER_BYTES):
         raise ProtocolError("the answer is shorter than announced")
-    return Answer(response.status, output.kept(), response.headers.get("Location"))
+    return Response(response.status, output.kept(), response.headers.get("Location"))
 
 
 def _announced(response: BaseHTTPResponse, method: str) -> int | None:
@@ -218,7 +218,7 @@ def _announced(response: BaseHTTPResponse, method: str) -> int | None:
     return int(lengths.pop()) if lengths else None
 
 
-def _connection(request: Request, limit: Limit, lever: Lever) -> _Plain | _Secure:
+def _connection(request: Request, limit: Deadline, lever: Canceller) -> _Plain | _Secure:
     url = request.url
     host = url.hostname or ""
     if url.scheme == "http":
@@ -229,7 +229,7 @@ def _connection(request: Request, limit: Limit, lever: Lever) -> _Plain | _Secur
     return _made(_Secure(host, url.port or 443, timeout=None, ssl_context=context), limit, lever)
 
 
-def _made(connection: _Plain | _Secure, limit: Limit, lever: Lever) -> _Plain | _Secure:
+def _made(connection: _Plain | _Secure, limit: Deadline, lever: Canceller) -> _Plain | _Secure:
     connection.open_socket = functools.partial(_open, limit=limit, lever=lever)
     connection.limit = limit
     connection.allowance = Allowance()
@@ -248,14 +248,14 @@ def _trust(verify: bool | str, epoch: int) -> ssl.SSLContext:
     return context
 
 
-def _open(host: str, port: int, limit: Limit, lever: Lever) -> socket.socket:
+def _open(host: str, port: int, limit: Deadline, lever: Canceller) -> socket.socket:
     """Connect to the first address of the server that answers."""
     last: OSError = OSError("the name has no address")
     for family, kind, protocol, _, address in _addresses(host, port, limit, lever):
         sock = _PlainSocket(family, kind, protocol)
         try:
             lever.attach(sock)
-            sock.settimeout(min(CONNECT, limit.left()))
+            sock.settimeout(min(CONNECT_TIMEOUT_S, limit.left()))
             sock.connect(address)
         except OSError as error:
             sock.close()
@@ -271,7 +271,7 @@ def _open(host: str, port: int, limit: Limit, lever: Lever) -> socket.socket:
         del last  # which holds this frame: it would take the collector of cycles to get rid of either
 
 
-def _addresses(host: str, port: int, limit: Limit, lever: Lever) -> Addresses:
+def _addresses(host: str, port: int, limit: Deadline, lever: Canceller) -> Addresses:
     """The addresses of a server, within the limit.
 
     Nothing interrupts `getaddrinfo`, which takes minutes when no name server answers. So it is called on a thread that
@@ -302,17 +302,17 @@ def _addresses(host: str, port: int, limit: Limit, lever: Lever) -> Addresses:
     return found
 
 
-class _Bounded(socket.socket):
+class _DeadlineSocket(socket.socket):
     """A socket that waits no longer than its limit, over all operations together, and takes no more than is allowed."""
 
-    limit: Limit | None = None
+    limit: Deadline | None = None
     allowance: Allowance | None = None
 
     def recv_into(self, *arguments: Any) -> int:
         self._bound()
         count = super().recv_into(*arguments)
         if self.allowance is not None:
-            self.allowance.take(count)
+            self.allowance.count(count)
         return count
 
     def send(self, *arguments: Any) -> int:
@@ -329,22 +329,22 @@ class _Bounded(socket.socket):
             self.settimeout(self.limit.left())
 
 
-class _PlainSocket(_Bounded):
+class _PlainSocket(_DeadlineSocket):
     pass
 
 
-class _TlsSocket(_Bounded, ssl.SSLSocket):
+class _TlsSocket(_DeadlineSocket, ssl.SSLSocket):
     pass
 
 
-class _Opened:
+class _ManagedConnection:
     """A connection of urllib3 that gets its socket from here."""
 
     host: str
     port: int
     sock: socket.socket | None
     open_socket: Callable[[str, int], socket.socket]
-    limit: Limit
+    limit: Deadline
     allowance: Allowance
 
     def _new_conn(self) -> socket.socket:
@@ -352,14 +352,14 @@ class _Opened:
 
     def connect(self) -> None:
         super().connect()  # type: ignore[misc]
-        if isinstance(self.sock, _Bounded):  # TLS made a new one
+        if isinstance(self.sock, _DeadlineSocket):  # TLS made a new one
             self.sock.limit = self.limit
             self.sock.allowance = self.allowance
 
 
-class _Plain(_Opened, HTTPConnection):
+class _Plain(_ManagedConnection, HTTPConnection):
     pass
 
 
-class _Secure(_Opened, HTTPSConnection):
+class _Secure(_ManagedConnection, HTTPSConnection):
     pass

@@ -7,25 +7,25 @@ import socket
 import ssl
 from urllib.parse import SplitResult
 
-from jobscheduler.tasks.http.size_limits import TooMuchFraming
-from jobscheduler.util.hang_guard import Hung
+from jobscheduler.tasks.http.size_limits import TooManyExtraBytes
+from jobscheduler.util.hang_guard import CallHung
 
 
-def in_words(error: Exception, url: SplitResult, time_is_up: bool) -> str | None:
+def describe_error(error: Exception, url: SplitResult, time_is_up: bool) -> str | None:
     """What to tell people about an error of a request to `url`; None if it is no trouble with the server."""
-    name = shown(url)
+    name = quote(url)
     if time_is_up:
         return f"{name} did not answer completely in time"
     if isinstance(error, socket.gaierror):
         return f"the host of {name} is not known: {(error.strerror or 'no answer').lower()}"
-    if isinstance(error, Hung):
+    if isinstance(error, CallHung):
         return str(error)
     if isinstance(error, TimeoutError):
         return f"no connection to {name} in time"
     return _about_tls(error, name) or _about_answer(error, name) or _about_connection(error, name)
 
 
-def shown(url: SplitResult) -> str:
+def quote(url: SplitResult) -> str:
     """The server as it may stand in a log."""
     host = url.hostname or ""
     host = f"[{host}]" if ":" in host else host
@@ -41,7 +41,7 @@ def _about_tls(error: Exception, name: str) -> str | None:
 
 
 def _about_answer(error: Exception, name: str) -> str | None:
-    if isinstance(error, TooMuchFraming):
+    if isinstance(error, TooManyExtraBytes):
         return f"{name} sent {error}"
     if isinstance(error, ConnectionError) and isinstance(error, http.client.HTTPException):
         return f"{name} closed the connection without an answer"

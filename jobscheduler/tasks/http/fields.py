@@ -8,8 +8,8 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import SplitResult, quote, quote_plus, unquote, unquote_plus, urlsplit
 
-from jobscheduler.tasks.base import Complaint, seconds
-from jobscheduler.util.characters import called, unseen
+from jobscheduler.tasks.base import FieldError, seconds
+from jobscheduler.util.characters import describe_character, invisible_characters
 
 TIMEOUT = 60.0
 """Seconds for the whole request, if the job does not say."""
@@ -92,57 +92,57 @@ _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token of RFC 9110
 _VALUE = re.compile(r"[\t\x20-\x7e\xa0-\xff]*")
 _SPACE = re.compile(r"[\x00-\x20\x7f\ud800-\udfff]")
 _OURS = ("content-length", "transfer-encoding", "connection")
-_LONGEST = 86400.0
+_MAX_TIMEOUT_S = 86400.0
 _KEY = re.compile(r"(?=.*[0-9])(?=.*[A-Za-z]).{8,}|.{16,}")  # a step of a path that may be one: no word is like that
 
 
-def complaints(fields: Mapping[str, Any]) -> Iterator[Complaint]:
+def check_fields(fields: Mapping[str, Any]) -> Iterator[FieldError]:
     """What is wrong with fields that fit the schema."""
     yield from _about_url(fields["url"])
     if not _METHOD.fullmatch(fields.get("method", "GET")):
-        yield Complaint(("method",), f"`{fields['method']}` is not a method", "write one such as GET or POST")
+        yield FieldError(("method",), f"`{fields['method']}` is not a method", "write one such as GET or POST")
     for name, value in fields.get("headers", {}).items():
         yield from _about_header(name, value)
     yield from _about_timeout(fields.get("timeout", TIMEOUT))
     verify = fields.get("verify", True)
     if isinstance(verify, str) and (not verify.startswith("/") or "\0" in verify):
-        yield Complaint(("verify",), f"`{verify}` is not an absolute path", "write the path from `/` on")
+        yield FieldError(("verify",), f"`{verify}` is not an absolute path", "write the path from `/` on")
     if "body" in fields and "json" in fields:  # the schema could say so too, but not in words for people
-        yield Complaint(("json",), "`json` and `body` are both what to send", "drop one of them")
+        yield FieldError(("json",), "`json` and `body` are both what to send", "drop one of them")
     for name in ("body", "json"):
         if _has_half_pair(fields.get(name)):
-            yield Complaint((name,), "half a surrogate pair is not a character", "write both halves")
+            yield FieldError((name,), "half a surrogate pair is not a character", "write both halves")
 
 
-def _about_url(url: str) -> Iterator[Complaint]:
+def _about_url(url: str) -> Iterator[FieldError]:
     """The text itself is not repeated: it may hold a password."""
     where = ("url",)
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        yield Complaint(where, "this is not a URL: its host or its port cannot be read")
+        yield FieldError(where, "this is not a URL: its host or its port cannot be read")
         return
-    if odd := next(unseen(url), None):
-        yield Complaint(where, f"{called(odd)}, cannot be in a URL", "delete it")
+    if odd := next(invisible_characters(url), None):
+        yield FieldError(where, f"{describe_character(odd)}, cannot be in a URL", "delete it")
     elif _SPACE.search(url):
-        yield Complaint(where, "a URL holds no blanks and no control characters", "write %20 for a blank")
+        yield FieldError(where, "a URL holds no blanks and no control characters", "write %20 for a blank")
     elif parts.scheme not in ("http", "https"):
-        yield Complaint(where, "the URL does not start with http:// or https://")
+        yield FieldError(where, "the URL does not start with http:// or https://")
     elif not parts.hostname or port == 0:
-        yield Complaint(where, "the URL names no server")
+        yield FieldError(where, "the URL names no server")
     elif not parts.hostname.isascii():
-        yield Complaint(where, "the name of the server is not ASCII", "write its `xn--` form")
-    elif not can_be_host(parts.hostname):
-        yield Complaint(where, "the name of the server has an empty part, or one of more than 63 characters")
+        yield FieldError(where, "the name of the server is not ASCII", "write its `xn--` form")
+    elif not is_valid_host(parts.hostname):
+        yield FieldError(where, "the name of the server has an empty part, or one of more than 63 characters")
 
 
-def as_sent(part: str) -> str:
+def percent_encode(part: str) -> str:
     """A part of a URL as it goes over the wire; characters that a URL cannot hold are percent-encoded."""
     return quote(part, safe="%/:=&?~+!$,;'@()*[]", errors="replace")
 
 
-def secrets_of(url: SplitResult) -> Iterator[str]:
+def url_secrets(url: SplitResult) -> Iterator[str]:
     """What of a URL must not be shown, in each form in which a server may repeat it: written, sent, and decoded.
 
     Of the path that is what looks like no word, as in the addresses of web hooks.
@@ -151,19 +151,19 @@ def secrets_of(url: SplitResult) -> Iterator[str]:
     steps = [step for step in url.path.split("/") if _KEY.fullmatch(step)]
     for text in (url.password or "", url.username or "", url.query, *values, *steps):
         plain, form = unquote(text), unquote_plus(text)
-        yield from (text, as_sent(text), plain, form, quote(plain, safe=""), quote_plus(form))
+        yield from (text, percent_encode(text), plain, form, quote(plain, safe=""), quote_plus(form))
 
 
-def texts_in(value: object) -> Iterator[str]:
+def iter_strings(value: object) -> Iterator[str]:
     """Every text in a value of JSON, but for names."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict | list | tuple):
         for one in value.values() if isinstance(value, dict) else value:
-            yield from texts_in(one)
+            yield from iter_strings(one)
 
 
-def can_be_host(name: str) -> bool:
+def is_valid_host(name: str) -> bool:
     """Whether the resolver takes the name at all: for what is no name it raises `ValueError`, not `OSError`."""
     try:
         name.encode("idna")
@@ -172,22 +172,22 @@ def can_be_host(name: str) -> bool:
     return not _SPACE.search(name)
 
 
-def _about_header(name: str, value: str) -> Iterator[Complaint]:
+def _about_header(name: str, value: str) -> Iterator[FieldError]:
     where = ("headers", name)
     if not _HEADER.fullmatch(name):
-        yield Complaint(where, f"`{name}` cannot be the name of a header")
+        yield FieldError(where, f"`{name}` cannot be the name of a header")
     elif name.lower() in _OURS:
-        yield Complaint(where, f"`{name}` is set by the scheduler", "drop it")
+        yield FieldError(where, f"`{name}` is set by the scheduler", "drop it")
     if not _VALUE.fullmatch(value):
-        yield Complaint(where, "the value holds characters that a header cannot carry")
+        yield FieldError(where, "the value holds characters that a header cannot carry")
 
 
-def _about_timeout(timeout: float | str) -> Iterator[Complaint]:
+def _about_timeout(timeout: float | str) -> Iterator[FieldError]:
     try:
-        if not 0 < seconds(timeout) <= _LONGEST:
-            yield Complaint(("timeout",), f"`{timeout}` is not more than 0 and at most a day")
+        if not 0 < seconds(timeout) <= _MAX_TIMEOUT_S:
+            yield FieldError(("timeout",), f"`{timeout}` is not more than 0 and at most a day")
     except ValueError as error:
-        yield Complaint(("timeout",), str(error), 'write seconds, or text such as "90s"')
+        yield FieldError(("timeout",), str(error), 'write seconds, or text such as "90s"')
 
 
 def _has_half_pair(value: Any) -> bool:

@@ -11,7 +11,7 @@ MAX_HEAD_BYTES = 256 * 1024  # until the body begins, interim answers included
 MAX_FRAME_BYTES = 1024 * 1024  # of chunk sizes and trailers beside the body, and as much again as the body has
 
 
-class TooMuchFraming(Exception):
+class TooManyExtraBytes(Exception):
     """The server sends something else than a body without end. Not an error that urllib3 wraps into its own."""
 
 
@@ -20,11 +20,11 @@ class Allowance:
 
     def __init__(self) -> None:
         self._received = 0
-        self._most = MAX_HEAD_BYTES
+        self._maximum = MAX_HEAD_BYTES
         self._head = 0
         self._complaint = f"an answer whose head has more than {MAX_HEAD_BYTES // 1024} KiB"
 
-    def take(self, count: int) -> None:
+    def count(self, count: int) -> None:
         """Count bytes that arrived.
 
         Raises:
@@ -32,12 +32,12 @@ class Allowance:
 
         """
         self._received += count
-        if self._received > self._most:
-            raise TooMuchFraming(self._complaint)
+        if self._received > self._maximum:
+            raise TooManyExtraBytes(self._complaint)
 
     def allow(self, body: int) -> None:
         """Allow what comes with the next part of the body, of which `body` bytes were read or are about to be."""
         if not self._head:
             self._head = self._received
             self._complaint = "an answer in chunks that are mostly frames"
-        self._most = self._head + 2 * body + MAX_FRAME_BYTES
+        self._maximum = self._head + 2 * body + MAX_FRAME_BYTES

@@ -16,21 +16,21 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
-from jobscheduler.tasks.base import Alert, Complaint, Context, Outcome, Task, TaskFailed, seconds
-from jobscheduler.tasks.http.errors import in_words
-from jobscheduler.tasks.http.fields import SCHEMA, TIMEOUT, can_be_host, complaints, secrets_of, texts_in
+from jobscheduler.tasks.base import Alert, Context, FieldError, Outcome, Task, TaskFailed, seconds
+from jobscheduler.tasks.http.errors import describe_error
+from jobscheduler.tasks.http.fields import SCHEMA, TIMEOUT, check_fields, is_valid_host, iter_strings, url_secrets
 
 if TYPE_CHECKING:
-    from jobscheduler.tasks.http.client import Answer, Request
+    from jobscheduler.tasks.http.client import Request, Response
 
-MOST_REDIRECTS = 10
+MAX_REDIRECTS = 10
 
 INSTALL = "`make install EXTRAS=http`, or `pip install 'urllib3>=2,<3'` into the service's own environment"
 """How to get the HTTP client."""
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _HARMLESS = frozenset({"accept", "accept-language", "cache-control", "content-type", "user-agent"})
-_SHORTEST = 4  # shorter secrets are not looked for in an answer
+_MIN_SECRET_CHARS = 4  # shorter secrets are not looked for in an answer
 
 
 class HttpRequest(Task):
@@ -39,11 +39,11 @@ class HttpRequest(Task):
     schema: ClassVar[Mapping[str, Any]] = SCHEMA
 
     @classmethod
-    def check(cls, fields: Mapping[str, Any]) -> Iterator[Complaint]:
+    def check(cls, fields: Mapping[str, Any]) -> Iterator[FieldError]:
         """Say what the schema cannot, and whether the HTTP client is installed."""
-        yield from complaints(fields)
-        if not has_client():
-            yield Complaint((), "`http_request` needs an HTTP client", INSTALL, host=True)
+        yield from check_fields(fields)
+        if not is_installed():
+            yield FieldError((), "`http_request` needs an HTTP client", INSTALL, host_dependent=True)
 
     def secrets(self) -> Iterator[str]:
         """The body, the values of headers, and of the URL user, password, query and odd steps of the path."""
@@ -51,8 +51,8 @@ class HttpRequest(Task):
         for name, value in self._headers(url).items():
             if name.lower() not in _HARMLESS:
                 yield from (value, value.partition(" ")[2])
-        yield from secrets_of(url)
-        yield from texts_in((self.fields.get("body"), self.fields.get("json")))
+        yield from url_secrets(url)
+        yield from iter_strings((self.fields.get("body"), self.fields.get("json")))
 
     def run(self, context: Context) -> Outcome:
         """Make the request.
@@ -60,42 +60,42 @@ class HttpRequest(Task):
         Raises `TaskFailed` with the reason `http` if there is no complete answer or its status is not expected,
         `timeout` if the run's own limit came first.
         """
-        if not has_client():
+        if not is_installed():
             raise TaskFailed(f"the HTTP client is not installed: {INSTALL}", reason="start")
         self.fields = _with_record(self.fields, context.alert)
         answer = self._ask(context)
-        outcome = Outcome((("http_status", answer.status),), self._blotted(answer.output))
+        outcome = Outcome((("http_status", answer.status),), self._redact(answer.output))
         if not self._expects(answer.status):
             raise TaskFailed(self._unexpected(answer.status), reason="http", outcome=outcome)
         return outcome
 
-    def _ask(self, context: Context) -> Answer:
-        from jobscheduler.tasks.http.client import Lever, Limit  # noqa: PLC0415 - an extra
+    def _ask(self, context: Context) -> Response:
+        from jobscheduler.tasks.http.client import Canceller, Deadline  # noqa: PLC0415 - an extra
 
         until = time.monotonic() + seconds(self.fields.get("timeout", TIMEOUT))
-        limit = Limit(until if context.deadline is None else min(until, context.deadline))
+        limit = Deadline(until if context.deadline is None else min(until, context.deadline))
         request = self._request()
-        with closing(Lever()) as lever:
-            context.on_stop(lever.pull)
+        with closing(Canceller()) as lever:
+            context.on_stop(lever.cancel)
             try:
                 return self._follow(request, limit, lever)
             except Exception as error:
-                words = in_words(error, urlsplit(self.fields["url"]), limit.is_up())
+                words = describe_error(error, urlsplit(self.fields["url"]), limit.expired())
                 if words is None:
                     raise
-                late = context.has_to_stop or (limit.until < until and limit.is_up())
+                late = context.stop_requested or (limit.until < until and limit.expired())
                 raise TaskFailed(words, reason=(context.reason or "timeout") if late else "http") from None
 
-    def _follow(self, request: Request, limit: Any, lever: Any) -> Answer:
-        from jobscheduler.tasks.http.client import exchange  # noqa: PLC0415 - an extra
+    def _follow(self, request: Request, limit: Any, lever: Any) -> Response:
+        from jobscheduler.tasks.http.client import send  # noqa: PLC0415 - an extra
 
-        answer = exchange(request, limit, lever)
-        for _ in range(MOST_REDIRECTS):
+        answer = send(request, limit, lever)
+        for _ in range(MAX_REDIRECTS):
             if not (self.fields.get("follow_redirects") and answer.status in _REDIRECTS and answer.location):
                 return answer
             request = _redirected(request, answer.status, answer.location)
-            answer = exchange(request, limit, lever)
-        raise TaskFailed(f"redirected more than {MOST_REDIRECTS} times", reason="http")
+            answer = send(request, limit, lever)
+        raise TaskFailed(f"redirected more than {MAX_REDIRECTS} times", reason="http")
 
     def _request(self) -> Request:
         from jobscheduler.tasks.http.client import Request  # noqa: PLC0415 - an extra
@@ -135,10 +135,10 @@ class HttpRequest(Task):
             return "the server redirects; `follow_redirects` would go there"
         return "the status is not the expected one"
 
-    def _blotted(self, output: bytes) -> bytes:
+    def _redact(self, output: bytes) -> bytes:
         """The answer without our secrets: error pages like to repeat the request."""
         for secret in sorted(set(self.secrets()), key=len, reverse=True):
-            if len(secret) >= _SHORTEST:
+            if len(secret) >= _MIN_SECRET_CHARS:
                 output = output.replace(secret.encode(), b"[secret]")
         return output
 
@@ -176,7 +176,7 @@ def _redirected(request: Request, status: int, location: str) -> Request:
 def _joined(base: SplitResult, location: str) -> SplitResult:
     try:
         url = urlsplit(urljoin(base.geturl(), location))
-        if url.scheme in ("http", "https") and url.hostname and can_be_host(url.hostname) and url.port != 0:
+        if url.scheme in ("http", "https") and url.hostname and is_valid_host(url.hostname) and url.port != 0:
             return url
     except ValueError:
         pass
@@ -188,7 +188,7 @@ def _origin(url: SplitResult) -> tuple[str, str | None, int]:
 
 
 @functools.cache
-def has_client() -> bool:
+def is_installed() -> bool:
     """Whether urllib3 2 or later is installed. The answer holds until the scheduler is restarted."""
     try:
         return int(version("urllib3").partition(".")[0]) >= 2

@@ -2,27 +2,27 @@
 
 from jobscheduler.timetable.crontab.count import count_slots
 from jobscheduler.timetable.crontab.crontab import Crontab
-from jobscheduler.timetable.crontab.describe import sentence
-from jobscheduler.timetable.crontab.dst import Change, Kind, change_at, why_not
-from jobscheduler.timetable.crontab.errors import Refused
-from jobscheduler.timetable.crontab.messages import refusal
-from jobscheduler.timetable.crontab.parser import Fault, read
-from jobscheduler.timetable.crontab.wall_clock import instant_of
+from jobscheduler.timetable.crontab.describe import describe
+from jobscheduler.timetable.crontab.dst import DstEffect, DstKind, dst_effect_at, why_not_due
+from jobscheduler.timetable.crontab.errors import ScheduleError
+from jobscheduler.timetable.crontab.messages import build_error
+from jobscheduler.timetable.crontab.parser import SyntaxFault, parse_expression
+from jobscheduler.timetable.crontab.wall_clock import to_epoch_seconds
 from jobscheduler.timetable.iso8601 import is_one_time, parse_instant
 
 __all__ = [
-    "Change",
     "Crontab",
-    "Kind",
-    "Refused",
-    "change_at",
+    "DstEffect",
+    "DstKind",
+    "ScheduleError",
     "count_slots",
-    "instant_of",
+    "describe",
+    "dst_effect_at",
     "is_one_time",
     "parse",
     "parse_instant",
-    "sentence",
-    "why_not",
+    "to_epoch_seconds",
+    "why_not_due",
 ]
 
 
@@ -32,6 +32,6 @@ def parse(text: str) -> Crontab:
     Raises `Refused` for anything that is not accepted, and nothing else, whatever the text.
     """
     try:
-        return read(text)
-    except Fault as fault:
-        raise refusal(text, fault) from None
+        return parse_expression(text)
+    except SyntaxFault as fault:
+        raise build_error(text, fault) from None

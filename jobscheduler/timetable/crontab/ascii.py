@@ -4,35 +4,35 @@ from __future__ import annotations
 
 import unicodedata
 
-from jobscheduler.timetable.crontab.parser import LONGEST
-from jobscheduler.timetable.crontab.suggestion import NoGuess
+from jobscheduler.timetable.crontab.parser import MAX_SCHEDULE_CHARS
+from jobscheduler.timetable.crontab.suggestion import NoSuggestion
 
 
-def plain(text: str) -> str:
+def to_ascii(text: str) -> str:
     """Write the text in ASCII: digits of other scripts, dashes, other blanks, without quotes and the invisible.
 
     Raises:
         NoGuess: it holds a character that stands for nothing a schedule may hold.
 
     """
-    return "".join(map(_plain_character, text[:LONGEST])).strip()
+    return "".join(map(_ascii_character, text[:MAX_SCHEDULE_CHARS])).strip()
 
 
-_PLAIN = {"\u2217": "*", "\u00d7": "*", "\u2022": "*", "\u2044": "/", "\u2215": "/", "\u2212": "-"}
-_SAME_BUT_FOR_FORM = ("<wide>", "<narrow>", "<small>")
+_ASCII = {"\u2217": "*", "\u00d7": "*", "\u2022": "*", "\u2044": "/", "\u2215": "/", "\u2212": "-"}
+_COMPATIBLE_FORMS = ("<wide>", "<narrow>", "<small>")
 
 
-def _plain_character(character: str) -> str:
+def _ascii_character(character: str) -> str:
     if character.isspace():
         return " "
     if character.isascii() and character.isprintable():
         return character
     if character.isdecimal():
         return str(unicodedata.decimal(character))
-    if unicodedata.decomposition(character).startswith(_SAME_BUT_FOR_FORM):
-        return _plain_character(unicodedata.normalize("NFKC", character))
+    if unicodedata.decomposition(character).startswith(_COMPATIBLE_FORMS):
+        return _ascii_character(unicodedata.normalize("NFKC", character))
     by_category = {"Pd": "-", "Pi": "", "Pf": "", "Cf": ""}
-    plain = _PLAIN.get(character, by_category.get(unicodedata.category(character)))
+    plain = _ASCII.get(character, by_category.get(unicodedata.category(character)))
     if plain is None:
-        raise NoGuess
+        raise NoSuggestion
     return plain

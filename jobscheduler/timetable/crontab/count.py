@@ -15,7 +15,7 @@ from datetime import date
 from zoneinfo import ZoneInfo
 
 from jobscheduler.timetable.crontab.crontab import Crontab
-from jobscheduler.timetable.crontab.wall_clock import DAY, END, FIRST, Piece, high_water, pieces
+from jobscheduler.timetable.crontab.wall_clock import DAY, END, FIRST, OffsetPeriod, latest_wall_time, offset_periods
 
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 
@@ -31,16 +31,19 @@ def count_slots(crontab: Crontab, zone: ZoneInfo, after: int, until: int) -> int
             _times(crontab, max(one.start, after + 1) + one.offset, min(one.end - 1, until) + one.offset)
             for one in stretches
         )
-    together = (_times(crontab, high_water(zone, one.start - 1) + 1, high_water(zone, one.start)) for one in stretches)
-    every = _times(crontab, high_water(zone, after) + 1, high_water(zone, until))
+    together = (
+        _times(crontab, latest_wall_time(zone, one.start - 1) + 1, latest_wall_time(zone, one.start))
+        for one in stretches
+    )
+    every = _times(crontab, latest_wall_time(zone, after) + 1, latest_wall_time(zone, until))
     inside = [one.start > after for one in stretches]
     return every - sum(max(0, many - 1) for many, counts in zip(together, inside, strict=True) if counts)
 
 
-def _stretches(zone: ZoneInfo, first: int, last: int) -> Iterator[Piece]:
+def _stretches(zone: ZoneInfo, first: int, last: int) -> Iterator[OffsetPeriod]:
     """Yield the pieces that overlap with `first <= instant <= last`, neighbours of the same offset as one."""
-    held: Piece | None = None
-    for piece in pieces(zone, first):
+    held: OffsetPeriod | None = None
+    for piece in offset_periods(zone, first):
         if piece.start > last:
             break
         if held is not None and held.offset == piece.offset:
@@ -85,7 +88,7 @@ def _days(crontab: Crontab, first: int, last: int) -> int:
     begin, end = (date.fromordinal(day + _EPOCH_ORDINAL) for day in (first, last))
     found = 0
     for month in range(begin.year * 12 + begin.month - 1, end.year * 12 + end.month):
-        days = crontab.days_of(month // 12, month % 12 + 1)
+        days = crontab.days_in_month(month // 12, month % 12 + 1)
         if (month // 12, month % 12 + 1) == (end.year, end.month):
             days &= (2 << end.day) - 1
         if (month // 12, month % 12 + 1) == (begin.year, begin.month):

@@ -24,11 +24,11 @@ from jobscheduler.timetable.crontab.wall_clock import (
     DAY,
     END,
     FIRST,
-    high_water,
-    instant_of,
-    moment_of,
-    piece_at,
-    reached,
+    first_instant_showing,
+    latest_wall_time,
+    offset_period_at,
+    to_datetime,
+    to_epoch_seconds,
 )
 
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
@@ -52,7 +52,7 @@ class DayRule:
     nth_weekdays: tuple[int, int, int, int, int]
     both: bool
 
-    def in_month(self, length: int, first: int) -> int:
+    def mask_for(self, length: int, first: int) -> int:
         """Give the mask of matching days for a month of that length whose first day is that weekday."""
         by_date = self.days | (1 << length if self.last_day else 0)
         by_weekday = sum(1 << day for day in range(1, length + 1) if self._has_weekday(day, length, first))
@@ -67,9 +67,9 @@ class DayRule:
 
 
 @lru_cache(maxsize=4096)
-def months_of(rule: DayRule) -> tuple[int, ...]:
+def month_masks(rule: DayRule) -> tuple[int, ...]:
     """Give the matching days of all 28 kinds of month: lengths 28 to 31, each beginning on Sunday to Saturday."""
-    return tuple(rule.in_month(length, first) for length in range(28, 32) for first in range(7))
+    return tuple(rule.mask_for(length, first) for length in range(28, 32) for first in range(7))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class Crontab:
     _days: tuple[int, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_days", months_of(self.day_rule))
+        object.__setattr__(self, "_days", month_masks(self.day_rule))
 
     def masks(self) -> tuple[int, ...]:
         """Give the values of each field and the matching days of every kind of month, whatever rule they follow from.
@@ -104,15 +104,15 @@ class Crontab:
 
         Raises ValueError when `after` is naive, and nothing else.
         """
-        instant = max(instant_of(after), FIRST)
+        instant = max(to_epoch_seconds(after), FIRST)
         if instant >= END or self.at_boot:
             return None
         slot = self._next_real(instant, zone) if self.real_time else self._next_fixed(instant, zone)
-        return None if slot is None or slot >= END else moment_of(slot)
+        return None if slot is None or slot >= END else to_datetime(slot)
 
     def _next_fixed(self, after: int, zone: ZoneInfo) -> int | None:
-        wall = self.first_wall(high_water(zone, after) + 1)
-        return None if wall is None else reached(zone, wall)
+        wall = self.first_wall_time(latest_wall_time(zone, after) + 1)
+        return None if wall is None else first_instant_showing(zone, wall)
 
     def _next_real(self, after: int, zone: ZoneInfo) -> int | None:
         """Walk the zone's pieces, skipping those that cannot hold the slot.
@@ -122,8 +122,8 @@ class Crontab:
         """
         at = after + 1
         while at < END:
-            piece = piece_at(zone, at)
-            wall = self.first_wall(at + piece.offset)
+            piece = offset_period_at(zone, at)
+            wall = self.first_wall_time(at + piece.offset)
             if wall is None:
                 return None
             if wall - piece.offset < piece.end:
@@ -132,11 +132,11 @@ class Crontab:
             at = piece.end if near else max(piece.end, wall - piece.offset - 2 * DAY)
         return None
 
-    def first_wall(self, wall: int) -> int | None:
+    def first_wall_time(self, wall: int) -> int | None:
         """Give the first matching wall-clock time at or after one, zones aside; None when there is none."""
         day, second = divmod(wall, DAY)
         today = date.fromordinal(day + _EPOCH_ORDINAL)
-        if self.days_of(today.year, today.month) >> today.day & 1:
+        if self.days_in_month(today.year, today.month) >> today.day & 1:
             time = self._first_time(second)
             if time is not None:
                 return day * DAY + time
@@ -147,7 +147,7 @@ class Crontab:
     def _first_day(self, year: int, month: int, day: int) -> int | None:
         """Give the first matching day at or after a date, counted from 1970; `day` may be past the month's end."""
         while year <= _LAST_YEAR:
-            ahead = self.days_of(year, month) >> day
+            ahead = self.days_in_month(year, month) >> day
             if ahead:
                 return date(year, month, day + _lowest(ahead)).toordinal() - _EPOCH_ORDINAL
             day = 1
@@ -158,7 +158,7 @@ class Crontab:
                 year, month = year + 1, _lowest(self.months)
         return None
 
-    def days_of(self, year: int, month: int) -> int:
+    def days_in_month(self, year: int, month: int) -> int:
         """Give the mask of the matching days of a month, one bit a day."""
         return self._days_if(year, month) if self.months >> month & 1 else 0
 
@@ -189,7 +189,7 @@ class Crontab:
             return None
         return (hour + _lowest(hours)) * 3600 + _lowest(self.minutes) * 60 + _lowest(self.seconds)
 
-    def ever(self) -> bool:
+    def has_any_date(self) -> bool:
         """Say whether there is any date that matches; the calendar's 400 years hold every kind of month."""
         return any(self._days_in_some(month) for month in range(1, 13) if self.months >> month & 1)
 

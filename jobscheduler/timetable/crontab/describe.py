@@ -20,7 +20,7 @@ WEEKDAYS = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "S
 _NTH = ("first", "second", "third", "fourth", "fifth")
 
 
-def sentence(crontab: Crontab) -> str:
+def describe(crontab: Crontab) -> str:
     """Say in English when a schedule is due, without a full stop."""
     if crontab.at_boot:
         return "Once after each boot of the host, when the service first starts"
@@ -29,17 +29,17 @@ def sentence(crontab: Crontab) -> str:
     return times + days + _months(crontab.months, days)
 
 
-def numbers_in(mask: int) -> tuple[int, ...]:
+def set_bits(mask: int) -> tuple[int, ...]:
     """Give the numbers whose bits are set, in order."""
     return tuple(number for number in range(mask.bit_length()) if mask >> number & 1)
 
 
-def joined(parts: Sequence[str], last: str = "and") -> str:
+def join_words(parts: Sequence[str], last: str = "and") -> str:
     """Join words as a list: `a, b and c`."""
     return f" {last} ".join(filter(None, (", ".join(parts[:-1]), *parts[-1:])))
 
 
-def ranged(numbers: Sequence[int], names: Sequence[str] = (), last: str = "and") -> str:
+def list_ranges(numbers: Sequence[int], names: Sequence[str] = (), last: str = "and") -> str:
     """Say a set of numbers, or of what they are called: `1, 3 and 5 through 9`."""
     runs: list[list[int]] = []
     for number in numbers:
@@ -49,15 +49,15 @@ def ranged(numbers: Sequence[int], names: Sequence[str] = (), last: str = "and")
             runs.append([number])
     called = [[names[number] if names else str(number) for number in run] for run in runs]
     parts = [[f"{run[0]} through {run[-1]}"] if len(run) > 2 else run for run in called]
-    return joined([part for run in parts for part in run], last)
+    return join_words([part for run in parts for part in run], last)
 
 
 def _times(crontab: Crontab) -> str:
     """Say the times of day: as clock times if they are few, else from the finest unit to the hours."""
-    seconds, minutes, hours = (numbers_in(mask) for mask in (crontab.seconds, crontab.minutes, crontab.hours))
+    seconds, minutes, hours = (set_bits(mask) for mask in (crontab.seconds, crontab.minutes, crontab.hours))
     if len(seconds) * len(minutes) * len(hours) <= _MOST_TIMES:
         ends = [""] if seconds == (0,) else [f":{second:02}" for second in seconds]
-        return "At " + joined([f"{h:02}:{m:02}{end}" for h in hours for m in minutes for end in ends])
+        return "At " + join_words([f"{h:02}:{m:02}{end}" for h in hours for m in minutes for end in ends])
     units = [("second", seconds, 60), ("minute", minutes, 60), ("hour", hours, 24)]
     return _units(units[1:] if seconds == (0,) else units)
 
@@ -97,7 +97,7 @@ def _numbered(name: str, numbers: tuple[int, ...]) -> str:
     steps = {after - before for before, after in pairwise(numbers)}
     if len(numbers) > 3 and len(steps) == 1 and steps != {1}:
         return f"every {ordinal(steps.pop())} {name} from {numbers[0]} through {numbers[-1]}"
-    return f"{name}{'s' if len(numbers) > 1 else ''} {ranged(numbers)}"
+    return f"{name}{'s' if len(numbers) > 1 else ''} {list_ranges(numbers)}"
 
 
 def ordinal(number: int) -> str:
@@ -118,30 +118,30 @@ def _days(rule: DayRule) -> str:
 
 
 def _months(mask: int, days: str) -> str:
-    months = numbers_in(mask)
+    months = set_bits(mask)
     comma = "," if " or on " in days or " if that is " in days else ""  # it holds for both sides
-    return "" if len(months) == 12 else f"{comma} in {ranged(months, MONTHS)}"
+    return "" if len(months) == 12 else f"{comma} in {list_ranges(months, MONTHS)}"
 
 
 def _dates(rule: DayRule) -> str:
     """Say the days of the month, nothing if they are all of them."""
-    days = numbers_in(rule.days)
+    days = set_bits(rule.days)
     if len(days) == 31:
         return ""
     last = ["the last day"] if rule.last_day else []
-    return joined([*([_numbered("day", days)] if days else []), *last])
+    return join_words([*([_numbered("day", days)] if days else []), *last])
 
 
 def _weekdays(rule: DayRule) -> str:
     """Say the weekdays from Monday on, nothing if they are all of them."""
-    weekdays = numbers_in(rule.weekdays)
+    weekdays = set_bits(rule.weekdays)
     if len(weekdays) == 7:
         return ""
     from_monday = sorted(weekday or 7 for weekday in weekdays)
     nths = [
         f"the {_NTH[week]} {WEEKDAYS[weekday]} of the month"
         for week, mask in enumerate(rule.nth_weekdays)
-        for weekday in numbers_in(mask)
+        for weekday in set_bits(mask)
     ]
-    lasts = [f"the last {WEEKDAYS[weekday]} of the month" for weekday in numbers_in(rule.last_weekdays)]
-    return joined([*([ranged(from_monday, (*WEEKDAYS, "Sunday"))] if weekdays else []), *nths, *lasts])
+    lasts = [f"the last {WEEKDAYS[weekday]} of the month" for weekday in set_bits(rule.last_weekdays)]
+    return join_words([*([list_ranges(from_monday, (*WEEKDAYS, "Sunday"))] if weekdays else []), *nths, *lasts])

@@ -15,10 +15,18 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from jobscheduler.timetable.crontab.crontab import Crontab
-from jobscheduler.timetable.crontab.full_names import shortened
-from jobscheduler.timetable.crontab.parser import DAY, FIELDS, WEEKDAY, WEEKDAY_NAMES, Fault, Field, read
-from jobscheduler.timetable.crontab.suggestion import NoGuess, Suggestion
-from jobscheduler.timetable.crontab.years import Years, years_of
+from jobscheduler.timetable.crontab.full_names import shorten_names
+from jobscheduler.timetable.crontab.parser import (
+    DAY,
+    FIELDS,
+    WEEKDAY,
+    WEEKDAY_NAMES,
+    Field,
+    SyntaxFault,
+    parse_expression,
+)
+from jobscheduler.timetable.crontab.suggestion import NoSuggestion, Suggestion
+from jobscheduler.timetable.crontab.years import Years, parse_years
 
 _NEAREST = "crontab cannot say the nearest working day"
 _BEFORE_LAST = "days before the last one of a month cannot be counted"
@@ -49,19 +57,19 @@ def from_dialect(words: Sequence[str]) -> Suggestion | None:
         NoGuess: crontab cannot say it, or it can be read in two ways.
 
     """
-    words = [shortened(word) for word in words]
+    words = [shorten_names(word) for word in words]
     found = _dialects(words)
     if not found:
         return None
     readings: dict[str, Crontab] = {}
     told: list[tuple[Dialect, str, Years | None]] = []
-    reason = NoGuess()
+    reason = NoSuggestion()
     for dialect in found:
         try:
-            text, years = _written(words, dialect)
-            readings[text] = read(text)
-        except (NoGuess, Fault) as fault:
-            reason = fault if isinstance(fault, NoGuess) else reason
+            text, years = _crontab_fields(words, dialect)
+            readings[text] = parse_expression(text)
+        except (NoSuggestion, SyntaxFault) as fault:
+            reason = fault if isinstance(fault, NoSuggestion) else reason
             continue
         told.append((dialect, text, years))
     if not told:
@@ -81,12 +89,12 @@ def _dialects(words: Sequence[str]) -> tuple[Dialect, ...]:
         return (QUARTZ,)
     if (len(words) == 6 and places <= {3, 5}) or (len(words) == 5 and places <= {2, 4}):
         return (QUARTZ, SPRING)
-    raise NoGuess
+    raise NoSuggestion
 
 
-def _ambiguous(told: Sequence[tuple[Dialect, str, Years | None]]) -> NoGuess:
+def _ambiguous(told: Sequence[tuple[Dialect, str, Years | None]]) -> NoSuggestion:
     (_, quartz, _), (_, spring, _) = told
-    return NoGuess(
+    return NoSuggestion(
         f"write `{quartz}` if its weekdays count from 1, Sunday, as in Quartz, or `{spring}` if they count from 0 or "
         "7, Sunday, as in Spring and here",
         ("the weekday can be read in two ways",),
@@ -97,19 +105,19 @@ def _suggestion(dialect: Dialect, text: str, years: Years | None, *, sure: bool)
     order = "minute first, year last" if dialect is AWS else "seconds first"
     notes = (f"read as a line of {dialect.name}: {order}, {dialect.counts}",) if sure else ()
     if years is not None:
-        raise NoGuess(years.help_with(text), (*notes, years.note))
+        raise NoSuggestion(years.help_with(text), (*notes, years.note))
     return Suggestion(text, None, notes)
 
 
-def _written(words: Sequence[str], dialect: Dialect) -> tuple[str, Years | None]:
+def _crontab_fields(words: Sequence[str], dialect: Dialect) -> tuple[str, Years | None]:
     """Write a line as crontab, field by field; give its years beside it, None if they are all."""
     fields = words[:6] if dialect is not AWS else words[:5]
-    years = years_of(words[len(fields)]) if len(words) > len(fields) else None
+    years = parse_years(words[len(fields)]) if len(words) > len(fields) else None
     if dialect is not SPRING and fields.count("?") != 1:
-        raise NoGuess(notes=(one_day_field(dialect),))
+        raise NoSuggestion(notes=(one_day_field(dialect),))
     known = FIELDS[-len(fields) :]
     text = " ".join(_field(word, field, dialect) for word, field in zip(fields, known, strict=True))
-    return plainest(text), years
+    return simplest(text), years
 
 
 def one_day_field(dialect: Dialect) -> str:
@@ -129,17 +137,17 @@ def _item(item: str, field: Field, dialect: Dialect) -> str:
     if field is DAY and item.upper() == "L":
         return "L"
     if field is DAY and "W" in item.upper():
-        raise NoGuess(notes=(_NEAREST,))
+        raise NoSuggestion(notes=(_NEAREST,))
     if field is DAY and item.upper().startswith("L-"):
-        raise NoGuess(notes=(_BEFORE_LAST,))
-    found = _matched(item)
+        raise NoSuggestion(notes=(_BEFORE_LAST,))
+    found = _match(item)
     step = _step(found["step"], field.high)
     if found["low"] is None:
         return "*" if step is None else f"*/{step}"
     low, high = _number(found["low"], field), _number(found["high"] or found["low"], field)
     if low > high:
         if not dialect.wraps:
-            raise NoGuess
+            raise NoSuggestion
         return ",".join(map(str, [*range(low, field.high + 1), *range(field.low, high + 1)][:: step or 1]))
     if step is not None and found["high"] is None:
         return f"{found['low']}-{field.high}/{step}" if low + step <= field.high else found["low"]
@@ -152,7 +160,7 @@ def _weekday(item: str, dialect: Dialect) -> str:
     if special := _NTH.fullmatch(item):
         day = _day(special["day"], dialect)
         return f"{day}L" if special["last"] else f"{day}#{special['nth']}"
-    found = _matched(item)
+    found = _match(item)
     step = _step(found["step"], 7)
     if found["low"] is None and step is None:
         return "*"
@@ -162,20 +170,20 @@ def _weekday(item: str, dialect: Dialect) -> str:
         first = 0
     if first > last:
         if not dialect.wraps:
-            raise NoGuess
+            raise NoSuggestion
         last += 7
     if step is None and found["high"] is None:
         return _day(found["low"], dialect)
-    days = [_ours(number, dialect) for number in range(first, last + 1, step or 1)]
+    days = [_weekday_number(number, dialect) for number in range(first, last + 1, step or 1)]
     if step is None and len(days) > 2 and days == list(range(days[0], days[-1] + 1)):
         return f"{_day(found['low'], dialect)}-{_day(found['high'], dialect)}"
     return ",".join(map(str, days))
 
 
-def _matched(item: str) -> re.Match[str]:
+def _match(item: str) -> re.Match[str]:
     found = _ITEM.fullmatch(item)
     if found is None or not item:
-        raise NoGuess
+        raise NoSuggestion
     return found
 
 
@@ -183,14 +191,14 @@ def _step(text: str | None, largest: int) -> int | None:
     if text is None:
         return None
     if not 1 <= int(text) <= largest:
-        raise NoGuess
+        raise NoSuggestion
     return int(text)
 
 
 def _number(text: str, field: Field) -> int:
     number = field.names.get(text.lower(), -1) if text.isalpha() else int(text)
     if not field.low <= number <= field.high:
-        raise NoGuess
+        raise NoSuggestion
     return number
 
 
@@ -198,21 +206,21 @@ def _count(text: str, dialect: Dialect) -> int:
     """Give the number of a weekday in its dialect, for one given by number or name."""
     if text.isalpha():
         if text.lower() not in WEEKDAY_NAMES:
-            raise NoGuess
+            raise NoSuggestion
         index = WEEKDAY_NAMES.index(text.lower())
         return index + 1 if dialect.sunday == 1 else index or 7
     if not (0 if dialect is SPRING else 1) <= int(text) <= 7:
-        raise NoGuess
+        raise NoSuggestion
     return int(text)
 
 
-def _ours(number: int, dialect: Dialect) -> int:
+def _weekday_number(number: int, dialect: Dialect) -> int:
     return (number - 1) % 7 if dialect.sunday == 1 else number % 7
 
 
 def _day(text: str, dialect: Dialect) -> str:
     """Write one weekday: a name as it is, a number as crontab counts."""
-    number = _ours(_count(text, dialect), dialect)
+    number = _weekday_number(_count(text, dialect), dialect)
     return text if text.isalpha() else str(number)
 
 
@@ -232,31 +240,31 @@ def from_jenkins(words: Sequence[str]) -> Suggestion | None:
     if len(words) != 5 or not any(_HASH.fullmatch(item) for word in words for item in word.split(",")):
         return None
     if not any(words[place] in ("*", "H/1", "h/1") for place in (2, 4)):
-        raise NoGuess(notes=("in Jenkins a day must match both day fields, here one of the two",))
+        raise NoSuggestion(notes=("in Jenkins a day must match both day fields, here one of the two",))
     fields = [
-        ",".join(_hashed(item, field) for item in word.split(","))
+        ",".join(_without_hash(item, field) for item in word.split(","))
         for word, field in zip(words, FIELDS[1:], strict=True)
     ]
     return Suggestion(" ".join(fields), None, ("`H` lets Jenkins pick a number; this is the first one", JITTER))
 
 
-def _hashed(item: str, field: Field) -> str:
+def _without_hash(item: str, field: Field) -> str:
     found = _HASH.fullmatch(item)
     if found is None:
         return item
     highest = 28 if field is DAY else 6 if field is WEEKDAY else field.high
     low, high = found["low"] or str(field.low), found["high"] or str(highest)
     if not field.low <= int(low) <= int(high) <= field.high:
-        raise NoGuess
+        raise NoSuggestion
     if found["step"] and not 1 <= int(found["step"]) <= int(high) - int(low) + 1:
-        raise NoGuess
+        raise NoSuggestion
     return f"{low}-{high}/{found['step']}" if found["step"] else low
 
 
 # --- the plainest way to write it ------------------------------------------------------------------------
 
 
-def plainest(text: str, written: Sequence[str] = ()) -> str:
+def simplest(text: str, written: Sequence[str] = ()) -> str:
     """Write `*/5` for `0-59/5` in each field where it means the same, but for the fields that were `written` so."""
     words = text.split()
     fields = FIELDS[-len(words) :]
@@ -270,6 +278,6 @@ def plainest(text: str, written: Sequence[str] = ()) -> str:
 
 def _same(one: str, other: str) -> bool:
     try:
-        return read(one) == read(other)
-    except Fault:
+        return parse_expression(one) == parse_expression(other)
+    except SyntaxFault:
         return False

@@ -8,11 +8,18 @@ from enum import StrEnum
 from zoneinfo import ZoneInfo
 
 from jobscheduler.timetable.crontab.crontab import Crontab
-from jobscheduler.timetable.crontab.describe import MONTHS, WEEKDAYS, numbers_in, ranged
-from jobscheduler.timetable.crontab.wall_clock import DAY, high_water, instant_of, offset_at, readings, shown
+from jobscheduler.timetable.crontab.describe import MONTHS, WEEKDAYS, list_ranges, set_bits
+from jobscheduler.timetable.crontab.wall_clock import (
+    DAY,
+    instants_showing,
+    latest_wall_time,
+    offset_at,
+    to_epoch_seconds,
+    to_naive,
+)
 
 
-class Kind(StrEnum):
+class DstKind(StrEnum):
     """What happened to a slot: moved out of a gap, merged there with others, shown twice and run once or twice."""
 
     MOVED = "moved"
@@ -22,27 +29,27 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class DstEffect:
     """A slot that a clock change concerns, and the words for it.
 
     `first` and `last` are the wall-clock times that it stands for (naive), `count` how many they are.
     """
 
-    kind: Kind
+    kind: DstKind
     text: str
     first: datetime
     last: datetime
     count: int = 1
 
 
-def change_at(crontab: Crontab, slot: datetime, zone: ZoneInfo) -> Change | None:
+def dst_effect_at(crontab: Crontab, slot: datetime, zone: ZoneInfo) -> DstEffect | None:
     """Say what a clock change does to a slot of `crontab`; None for an ordinary one."""
-    instant = instant_of(slot)
+    instant = to_epoch_seconds(slot)
     wall = instant + offset_at(zone, instant)
-    passes = readings(zone, wall)
+    passes = instants_showing(zone, wall)
     if crontab.real_time:
         return _twice(wall, passes.index(instant), len(passes)) if len(passes) > 1 else None
-    walls = _walls_of(crontab, high_water(zone, instant - 1) + 1, wall)
+    walls = _walls_of(crontab, latest_wall_time(zone, instant - 1) + 1, wall)
     if walls and walls[0] < wall:
         return _skipped(walls)
     return _once(wall, len(passes)) if len(passes) > 1 else None
@@ -51,30 +58,30 @@ def change_at(crontab: Crontab, slot: datetime, zone: ZoneInfo) -> Change | None
 def _walls_of(crontab: Crontab, first: int, last: int) -> list[int]:
     """List the matching wall-clock times from `first` to `last`, which are no further apart than a gap is long."""
     walls = []
-    wall = crontab.first_wall(first)
+    wall = crontab.first_wall_time(first)
     while wall is not None and wall <= last:
         walls.append(wall)
-        wall = crontab.first_wall(wall + 1)
+        wall = crontab.first_wall_time(wall + 1)
     return walls
 
 
-def _skipped(walls: list[int]) -> Change:
-    first, last = shown(walls[0]), shown(walls[-1])
+def _skipped(walls: list[int]) -> DstEffect:
+    first, last = to_naive(walls[0]), to_naive(walls[-1])
     if len(walls) == 1:
-        return Change(Kind.MOVED, f"the clock skips {_clock(walls[0])}; runs right after the gap", first, last)
+        return DstEffect(DstKind.MOVED, f"the clock skips {_clock(walls[0])}; runs right after the gap", first, last)
     text = f"the clock skips {_clock(walls[0])}; the {len(walls)} times up to {_clock(walls[-1])} run once, together"
-    return Change(Kind.MERGED, text, first, last, len(walls))
+    return DstEffect(DstKind.MERGED, text, first, last, len(walls))
 
 
-def _once(wall: int, passes: int) -> Change:
+def _once(wall: int, passes: int) -> DstEffect:
     text = f"the clock shows {_clock(wall)} {_often(passes)}; runs the first time only"
-    return Change(Kind.ONCE, text, shown(wall), shown(wall))
+    return DstEffect(DstKind.ONCE, text, to_naive(wall), to_naive(wall))
 
 
-def _twice(wall: int, index: int, passes: int) -> Change:
+def _twice(wall: int, index: int, passes: int) -> DstEffect:
     nth = ("first", "second", "third", "fourth")[min(index, 3)]
     text = f"the clock shows {_clock(wall)} {_often(passes)}; this is the {nth} time"
-    return Change(Kind.TWICE, text, shown(wall), shown(wall))
+    return DstEffect(DstKind.TWICE, text, to_naive(wall), to_naive(wall))
 
 
 def _often(passes: int) -> str:
@@ -87,23 +94,23 @@ def _clock(wall: int) -> str:
     return clock if second % 60 == 0 else f"{clock}:{second % 60:02}"
 
 
-def why_not(crontab: Crontab, moment: datetime, zone: ZoneInfo) -> tuple[str, ...]:
+def why_not_due(crontab: Crontab, moment: datetime, zone: ZoneInfo) -> tuple[str, ...]:
     """Say, field by field, why the second in which `moment` lies is no slot of `crontab`; empty when it is one."""
-    instant = instant_of(moment)
+    instant = to_epoch_seconds(moment)
     if crontab.at_boot:
         return ("it is due only when the service first starts after a boot",)
     wall = instant + offset_at(zone, instant)
     reasons = tuple(_unmatched(crontab, wall))
     if crontab.real_time:
         return reasons
-    walls = _walls_of(crontab, high_water(zone, instant - 1) + 1, wall)
+    walls = _walls_of(crontab, latest_wall_time(zone, instant - 1) + 1, wall)
     if walls:
         return ()  # its own time, or one that the clock has just skipped
     return reasons or (f"the clock has shown {_clock(wall)} before; it ran then",)
 
 
 def _unmatched(crontab: Crontab, wall: int) -> list[str]:
-    day, second = shown(wall), wall % DAY
+    day, second = to_naive(wall), wall % DAY
     units = (
         ("second", second % 60, crontab.seconds),
         ("minute", second // 60 % 60, crontab.minutes),
@@ -118,4 +125,4 @@ def _unmatched(crontab: Crontab, wall: int) -> list[str]:
 
 
 def _or(mask: int, names: tuple[str, ...] = ()) -> str:
-    return ranged(numbers_in(mask), names, "or")
+    return list_ranges(set_bits(mask), names, "or")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-_KEPT = 60
+_MAX_QUOTED_CHARS = 60
 
 
-class Refused(ValueError):
+class ScheduleError(ValueError):
     """A schedule that is not accepted.
 
     `message` says what is wrong, `start` and `end` are the characters of the text it is about, `instead` is a
@@ -27,12 +27,12 @@ class Refused(ValueError):
         self.message = message
         self.start = start
         self.end = end
-        self.instead = instead
+        self.suggestion = instead
         self.help = help or (f"write `{instead}`" if instead is not None else "")
         self.notes = notes
 
 
-def quoted(text: str) -> str:
+def quote(text: str) -> str:
     """Give a user's text in backticks, shortened and with everything unprintable escaped."""
-    short = text if len(text) <= _KEPT else text[: _KEPT - 3] + "..."
+    short = text if len(text) <= _MAX_QUOTED_CHARS else text[: _MAX_QUOTED_CHARS - 3] + "..."
     return "`" + "".join(c if c.isprintable() and c != "`" else ascii(c)[1:-1] for c in short) + "`"

@@ -9,11 +9,11 @@ import re
 from collections.abc import Callable, Sequence
 
 from jobscheduler.timetable.crontab.dialects import AWS, from_dialect, from_jenkins, one_day_field
-from jobscheduler.timetable.crontab.full_names import shortened
+from jobscheduler.timetable.crontab.full_names import shorten_names
 from jobscheduler.timetable.crontab.ordinals import from_ordinals
-from jobscheduler.timetable.crontab.parser import MONTH_NAMES, WEEKDAY_NAMES, Fault, read
-from jobscheduler.timetable.crontab.suggestion import NoGuess, Suggestion
-from jobscheduler.timetable.crontab.years import looks_like_years, years_of
+from jobscheduler.timetable.crontab.parser import MONTH_NAMES, WEEKDAY_NAMES, SyntaxFault, parse_expression
+from jobscheduler.timetable.crontab.suggestion import NoSuggestion, Suggestion
+from jobscheduler.timetable.crontab.years import looks_like_years, parse_years
 
 _QUOTES = "\"'`\N{LEFT DOUBLE QUOTATION MARK}\N{RIGHT DOUBLE QUOTATION MARK}"
 _MINUTES, _HOURS = 60, 24
@@ -27,7 +27,7 @@ _USER = re.compile(r"[a-z_][a-z0-9_-]*\$?")
 _OF_TIME = frozenset({"after", "and", "at", "before", "every", "except", "from", "in", "of", "on", "or", "until"})
 
 
-def rewritten(text: str) -> Suggestion:
+def to_crontab(text: str) -> Suggestion:
     """Write a whole line as crontab where it is of a form known from elsewhere; else return it as it is.
 
     Raises:
@@ -37,7 +37,7 @@ def rewritten(text: str) -> Suggestion:
     notes: tuple[str, ...] = ()
     if zone := _ZONE.match(text.strip(_QUOTES + " \t")):
         notes = (f'the zone has a field of its own: `"timezone": "{zone["zone"]}"`',)
-    text = _bare(text)
+    text = _strip_wrapping(text)
     call = _CALL.fullmatch(text)
     text = call["fields"] if call else text
     for pattern, rule in _LINES:
@@ -46,24 +46,24 @@ def rewritten(text: str) -> Suggestion:
             return Suggestion(rule(found), None, notes)
     words = text.split()
     if call and len(words) == 6 and "?" not in words:  # minute first and year last, not seconds first
-        raise NoGuess(notes=(one_day_field(AWS),))
+        raise NoSuggestion(notes=(one_day_field(AWS),))
     if counted := from_ordinals(words):
         return Suggestion(counted, None, notes)
     meant = from_dialect(words) or from_jenkins(words) or _without_extra(words)
-    return meant._replace(notes=notes + meant.notes) if meant else Suggestion(_in_order(words), None, notes)
+    return meant._replace(notes=notes + meant.notes) if meant else Suggestion(_reordered(words), None, notes)
 
 
-def field_like(word: str) -> bool:
+def looks_like_field(word: str) -> bool:
     """Say whether a word may be a field of a schedule, if perhaps a wrong one."""
-    return bool(_FIELD_LIKE.fullmatch(shortened(word)))
+    return bool(_FIELD_LIKE.fullmatch(shorten_names(word)))
 
 
 def is_user_or_command(word: str) -> bool:
     """Say whether a word behind a schedule is most likely none of it: the user or the command of a crontab line."""
-    return not field_like(word) and word.lower() not in _OF_TIME and _is_user_or_command(word)
+    return not looks_like_field(word) and word.lower() not in _OF_TIME and _is_user_or_command(word)
 
 
-def _bare(text: str) -> str:
+def _strip_wrapping(text: str) -> str:
     """Take off quotes around the line, a variable before it (the job's field `timezone` is for that), a comment."""
     text = text.strip().strip(_QUOTES).strip()
     text = re.sub(r"^(?:(?:CRON_)?TZ=\S+|#+)\s+", "", text)
@@ -82,33 +82,33 @@ def _without_extra(words: Sequence[str]) -> Suggestion | None:
     """
     if len(words) < 6 or _is_good(words):
         return None
-    if len(words) == 6 or not field_like(words[5]):
-        return _five_of(words)
-    if not field_like(words[6]):
+    if len(words) == 6 or not looks_like_field(words[5]):
+        return _five_fields(words)
+    if not looks_like_field(words[6]):
         return Suggestion(" ".join(words[:6]), None, (_NO_COMMAND,))
     if len(words) == 7 and _is_year(words[6]) and not re.search(r"(?<![#/0-9])[1-7]", words[5]):
         return _with_years(words[:6], words[6])
-    raise NoGuess  # with years the fields may be Quartz's, whose weekdays count from 1
+    raise NoSuggestion  # with years the fields may be Quartz's, whose weekdays count from 1
 
 
-def _five_of(words: Sequence[str]) -> Suggestion | None:
+def _five_fields(words: Sequence[str]) -> Suggestion | None:
     """Judge a line of which the sixth word is perhaps none of the schedule's fields."""
     five, extra = words[:5], words[5]
     if _is_good(five) and _is_year(extra):
         return _with_years(five, extra)
     if _is_good(five) and re.fullmatch(r"[Hh?]", extra):
         return Suggestion(" ".join(five))
-    if not field_like(extra) and (len(words) > 6 or _is_user_or_command(extra)):
+    if not looks_like_field(extra) and (len(words) > 6 or _is_user_or_command(extra)):
         return Suggestion(" ".join(five), None, (_NO_COMMAND,))
-    if _is_good(five) and not field_like(extra):
-        raise NoGuess
+    if _is_good(five) and not looks_like_field(extra):
+        raise NoSuggestion
     return None
 
 
 def _is_good(words: Sequence[str]) -> bool:
     try:
-        read(" ".join(words))
-    except Fault:
+        parse_expression(" ".join(words))
+    except SyntaxFault:
         return False
     return True
 
@@ -118,7 +118,7 @@ def _is_year(word: str) -> bool:
 
 
 def _with_years(fields: Sequence[str], word: str) -> Suggestion:
-    years = years_of(word)
+    years = parse_years(word)
     return Suggestion(" ".join(fields), None, () if years is None else (years.note,))
 
 
@@ -131,7 +131,7 @@ def _is_user_or_command(word: str) -> bool:
 # --- names -----------------------------------------------------------------------------------------------
 
 
-def _in_order(words: list[str]) -> str:
+def _reordered(words: list[str]) -> str:
     """Put a month and a weekday that stand in each other's place where they belong; write `last` as `L`."""
     if (
         len(words) >= 5
@@ -151,7 +151,7 @@ def _at(found: re.Match[str]) -> str:
     """Write a time of day."""
     hour, minute = int(found["hour"]), int(found["minute"])
     if hour >= _HOURS or minute >= _MINUTES:
-        raise NoGuess
+        raise NoSuggestion
     return f"{minute} {hour} * * *"
 
 
@@ -160,12 +160,12 @@ def _every(found: re.Match[str]) -> str:
     count, unit = int(found["count"] or 1), found["unit"][0].lower()
     form, whole = {"s": ("*/{} * * * * *", 60), "m": ("*/{} * * * *", 60), "h": ("0 */{} * * *", 24)}[unit]
     if count == 0 or whole % count or count == whole:
-        raise NoGuess
+        raise NoSuggestion
     return form.format(count).replace("*/1 ", "* ")
 
 
-def _nothing(found: re.Match[str]) -> str:
-    raise NoGuess
+def _no_suggestion(found: re.Match[str]) -> str:
+    raise NoSuggestion
 
 
 _MACROS = {
@@ -193,5 +193,5 @@ _LINES: tuple[tuple[str, Callable[[re.Match[str]], str]], ...] = (
     (rf"rate\s*\(\s*(?P<count>[0-9]{{1,4}})\s+{_UNIT}\s*\)", _every),
     (rf"@(?P<count>[0-9]{{1,4}}){_UNIT}", _every),
     (rf"@(?P<name>{'|'.join(_MACROS)})", _macro),
-    (r"@?every.*", _nothing),
+    (r"@?every.*", _no_suggestion),
 )

@@ -11,12 +11,12 @@ _FULL_NAMES = (
 )
 
 
-def shortened(item: str) -> str:
+def shorten_names(item: str) -> str:
     """Cut full names of months and weekdays, in whole or in part, also in the plural, to three letters."""
-    return re.sub(r"[A-Za-z]{4,}\.?", _short, item)
+    return re.sub(r"[A-Za-z]{4,}\.?", _three_letters, item)
 
 
-def _short(name: re.Match[str]) -> str:
+def _three_letters(name: re.Match[str]) -> str:
     lower = name[0].lower().rstrip(".")
     full = any(known.startswith(lower) or lower in (known + "s", known + "l") for known in _FULL_NAMES)
     return (name[0][:3] + ("L" if lower.endswith("dayl") else "")) if full else name[0]

@@ -4,24 +4,33 @@ from __future__ import annotations
 
 import unicodedata
 
-from jobscheduler.timetable.crontab.errors import Refused, quoted
-from jobscheduler.timetable.crontab.parser import LARGEST_STEP, LONGEST, MACROS, WEEKDAY, Fault, Field, Word, words_of
+from jobscheduler.timetable.crontab.errors import ScheduleError, quote
+from jobscheduler.timetable.crontab.parser import (
+    MACROS,
+    MAX_SCHEDULE_CHARS,
+    MAX_STEP,
+    WEEKDAY,
+    Field,
+    SyntaxFault,
+    Word,
+    split_words,
+)
 from jobscheduler.timetable.crontab.suggest import suggestion
 from jobscheduler.timetable.crontab.suggestion import Suggestion
-from jobscheduler.timetable.crontab.unknown_items import IGNORES, form_of
+from jobscheduler.timetable.crontab.unknown_items import DEBIAN_IGNORES, find_form
 from jobscheduler.timetable.crontab.years import looks_like_years
 
 _ANY = "write five fields, for example `0 1 * * *` for 01:00 every day"
 _NEVER = "Debian's cron accepts this and never runs it"
 
 
-def refusal(text: str, fault: Fault) -> Refused:
+def build_error(text: str, fault: SyntaxFault) -> ScheduleError:
     """Turn a fault of reading `text` into the refusal that its author sees."""
     meant = _suggestion(text, fault)
     extra = _word_after_five(text, meant)
     word = extra or fault.word
-    message, notes = (_said_of_extra(extra), ()) if extra else _said(text, fault)
-    return Refused(
+    message, notes = (_said_of_extra(extra), ()) if extra else _message(text, fault)
+    return ScheduleError(
         message,
         start=word.start,
         end=word.start + len(word.text),
@@ -31,7 +40,7 @@ def refusal(text: str, fault: Fault) -> Refused:
     )
 
 
-def _suggestion(text: str, fault: Fault) -> Suggestion:
+def _suggestion(text: str, fault: SyntaxFault) -> Suggestion:
     """Mend the line, if that is possible. It is a courtesy: should a rule of it fail, the refusal stands without."""
     try:
         return suggestion(text, fault)
@@ -41,14 +50,14 @@ def _suggestion(text: str, fault: Fault) -> Suggestion:
 
 def _word_after_five(text: str, meant: Suggestion) -> Word | None:
     """Return the sixth word if the five before it are what is suggested; None if there is no such word."""
-    words = words_of(text[:LONGEST])
+    words = split_words(text[:MAX_SCHEDULE_CHARS])
     if len(words) == 6 and meant.text == " ".join(word.text for word in words[:5]):
         return words[5]
     return None
 
 
 def _said_of_extra(word: Word) -> str:
-    what = quoted(word.text)
+    what = quote(word.text)
     if word.text == "*" or looks_like_years(word.text):
         return f"{what} is one field too many: cron does not have a field for the year"
     if word.text in {"H", "h", "?"}:
@@ -56,28 +65,28 @@ def _said_of_extra(word: Word) -> str:
     return f"{what} is one word too many: a schedule does not name a user or a command"
 
 
-def _said(text: str, fault: Fault) -> tuple[str, tuple[str, ...]]:
+def _message(text: str, fault: SyntaxFault) -> tuple[str, tuple[str, ...]]:
     """Give the message about a fault, and notes."""
-    what, name = quoted(fault.word.text), _article(fault.field.name) if fault.field else "part of a schedule"
+    what, name = quote(fault.word.text), _article(fault.field.name) if fault.field else "part of a schedule"
     if fault.kind == "form":
-        form = form_of(fault.word.text, fault.field)
-        return f"{what} is not {name}{': ' + form.says if form.says else ''}", form.notes or _known(fault.field)
+        form = find_form(fault.word.text, fault.field)
+        return f"{what} is not {name}{': ' + form.message if form.message else ''}", form.notes or _known(fault.field)
     if fault.kind == "character":
         code = ord(fault.word.text)
         called = unicodedata.name(fault.word.text, "a control character").lower()
         return f"{what} (U+{code:04X}, {called}) cannot be in a schedule", ()
     messages: dict[str, tuple[str, tuple[str, ...]]] = {
-        "long": (f"the schedule has {len(text)} characters, more than {LONGEST}", ()),
+        "long": (f"the schedule has {len(text)} characters, more than {MAX_SCHEDULE_CHARS}", ()),
         "macro": (f"unknown or misplaced macro {what}", (f"known are `{'`, `'.join([*MACROS, '@reboot'])}`",)),
-        "count": _said_of_count(text),
+        "count": _count_message(text),
         "never": (f"{what} matches no date in any year", (_NEVER,)),
         "empty": (f"empty item in the list {what}", ()),
         "single step": (f"{what} has a step but no range to step through", ()),
-        "nth": (f"{what} asks for a week other than the first to the fifth", (IGNORES,)),
+        "nth": (f"{what} asks for a week other than the first to the fifth", (DEBIAN_IGNORES,)),
         "backwards": (f"the range {what} runs backwards", (_NEVER, "only a range of weekdays may end in Sunday")),
-        "step": (f"the step of {what} is not a number from 1 to {LARGEST_STEP}", ()),
+        "step": (f"the step of {what} is not a number from 1 to {MAX_STEP}", ()),
         "name": (f"{what} is not {name}", _known(fault.field)),
-        "range": (_said_of_range(fault), ()),
+        "range": (_range_message(fault), ()),
     }
     return messages[fault.kind]
 
@@ -86,8 +95,8 @@ def _article(name: str) -> str:
     return f"an {name}" if name == "hour" else f"a {name}"
 
 
-def _said_of_count(text: str) -> tuple[str, tuple[str, ...]]:
-    count = len(words_of(text[:LONGEST]))  # what is longer is refused for its length
+def _count_message(text: str) -> tuple[str, tuple[str, ...]]:
+    count = len(split_words(text[:MAX_SCHEDULE_CHARS]))  # what is longer is refused for its length
     if not count:
         return "the schedule is empty", ()
     notes = ("the order is minute, hour, day of the month, month, weekday; a sixth field of seconds goes first",)
@@ -102,6 +111,6 @@ def _known(field: Field | None) -> tuple[str, ...]:
     return (f"the {field.name} is a number from {field.low} to {field.high}{names}",)
 
 
-def _said_of_range(fault: Fault) -> str:
+def _range_message(fault: SyntaxFault) -> str:
     field = fault.field or WEEKDAY
-    return f"{quoted(fault.word.text)} is out of range: the {field.name} is {field.low} to {field.high}"
+    return f"{quote(fault.word.text)} is out of range: the {field.name} is {field.low} to {field.high}"

@@ -9,17 +9,17 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from jobscheduler.timetable.crontab.full_names import shortened
+from jobscheduler.timetable.crontab.full_names import shorten_names
 from jobscheduler.timetable.crontab.parser import MONTH_NAMES, WEEKDAY_NAMES
-from jobscheduler.timetable.crontab.suggestion import NoGuess
+from jobscheduler.timetable.crontab.suggestion import NoSuggestion
 
 _ORDINAL = r"(?:[0-9]+(?:st|nd|rd|th)|last)"
 _NUMBER = r"[0-9*?,/-]+"
-_ONE = rf"(?:[1-5](?:st|nd|rd|th)|last) (?:{'|'.join(WEEKDAY_NAMES)})"
+_ONE_ORDINAL = rf"(?:[1-5](?:st|nd|rd|th)|last) (?:{'|'.join(WEEKDAY_NAMES)})"
 _MONTH = rf"(?:[0-9*,/-]|{'|'.join(MONTH_NAMES)})+"
 _LINE = re.compile(
     rf"(?P<times>(?:{_NUMBER} )?{_NUMBER} {_NUMBER}) "
-    rf"(?:(?P<days>{_ONE}(?:,{_ONE})*) (?P<month>{_MONTH})(?: \*)?|\* (?P<later_month>{_MONTH}) (?P<later>{_ONE}))",
+    rf"(?:(?P<days>{_ONE_ORDINAL}(?:,{_ONE_ORDINAL})*) (?P<month>{_MONTH})(?: \*)?|\* (?P<later_month>{_MONTH}) (?P<later>{_ONE_ORDINAL}))",
     re.IGNORECASE,
 )
 _HELP = "write `tue#2` as the weekday for the second Tuesday of a month, `friL` for its last Friday"
@@ -32,18 +32,18 @@ def from_ordinals(words: Sequence[str]) -> str | None:
         NoGuess: an ordinal or `last` stands beside a weekday, and it cannot be told whether it counts it.
 
     """
-    short = [shortened(word) for word in words]
+    short = [shorten_names(word) for word in words]
     if not any(re.search(rf"(?<![\w#]){_ORDINAL}\b", word, re.IGNORECASE) for word in words):
         return None
     if found := _LINE.fullmatch(" ".join(short)):
-        return _written(found)
+        return _as_crontab(found)
     names = re.compile(rf"(?:^|[,-])(?:{'|'.join(WEEKDAY_NAMES)})", re.IGNORECASE)
     if any(names.search(word) for word in short) or "last" in words[-1].lower().split(","):
-        raise NoGuess(_HELP)
+        raise NoSuggestion(_HELP)
     return None
 
 
-def _written(found: re.Match[str]) -> str:
+def _as_crontab(found: re.Match[str]) -> str:
     days = found["days"] or found["later"]
     pairs = [pair.split() for pair in days.split(",")]
     counted = [f"{name}L" if count.lower() == "last" else f"{name}#{count[0]}" for count, name in pairs]

@@ -26,9 +26,9 @@ MACROS = {
 }
 MONTH_NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 WEEKDAY_NAMES = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
-LONGEST = 1000
+MAX_SCHEDULE_CHARS = 1000
 """Characters of the longest text that is read; Debian's cron has the same bound for a field (`MAX_TEMPSTR`)."""
-LARGEST_STEP = 2**31 - 1
+MAX_STEP = 2**31 - 1
 
 
 class Field(NamedTuple):
@@ -56,7 +56,7 @@ class Word(NamedTuple):
     start: int
 
 
-class Fault(Exception):
+class SyntaxFault(Exception):
     """Why reading stopped: a message and the word it is about; `field` is None when it is about the whole line."""
 
     def __init__(self, kind: str, word: Word, field: Field | None = None) -> None:
@@ -86,34 +86,34 @@ _ODD = re.compile(r"[^\t -~]")
 _WORD = re.compile(r"[^ \t]+")
 
 
-def words_of(text: str) -> list[Word]:
+def split_words(text: str) -> list[Word]:
     """Split a line at its blanks."""
     return [Word(found.group(), found.start()) for found in _WORD.finditer(text)]
 
 
 @lru_cache(maxsize=16_384)
-def read(text: str) -> Crontab:
+def parse_expression(text: str) -> Crontab:
     """Read an expression or macro. Raises `Fault`."""
-    if len(text) > LONGEST:
-        raise Fault("long", Word(text, 0))
+    if len(text) > MAX_SCHEDULE_CHARS:
+        raise SyntaxFault("long", Word(text, 0))
     if odd := _ODD.search(text):
-        raise Fault("character", Word(odd.group(), odd.start()))
-    words = words_of(text)
+        raise SyntaxFault("character", Word(odd.group(), odd.start()))
+    words = split_words(text)
     if words and words[0].text.startswith("@"):
         return _macro(words)
     if len(words) not in (5, 6):
-        raise Fault("count", Word(text.strip(" \t"), words[0].start if words else 0))
+        raise SyntaxFault("count", Word(text.strip(" \t"), words[0].start if words else 0))
     crontab = _expression([Word("0", words[0].start), *words] if len(words) == 5 else words)
-    if not crontab.ever():
-        raise Fault("never", Word(text[words[-3].start :].rstrip(" \t"), words[-3].start))
+    if not crontab.has_any_date():
+        raise SyntaxFault("never", Word(text[words[-3].start :].rstrip(" \t"), words[-3].start))
     return crontab
 
 
 def _macro(words: list[Word]) -> Crontab:
     name = words[0].text
     if len(words) > 1 or name not in (*MACROS, "@reboot"):
-        raise Fault("macro", Word(name, words[0].start))
-    return AT_BOOT if name == "@reboot" else read(MACROS[name])
+        raise SyntaxFault("macro", Word(name, words[0].start))
+    return AT_BOOT if name == "@reboot" else parse_expression(MACROS[name])
 
 
 def _expression(words: list[Word]) -> Crontab:
@@ -124,7 +124,7 @@ def _expression(words: list[Word]) -> Crontab:
     rule = DayRule(
         days=day,
         last_day=days.last_day,
-        weekdays=_sunday_once(weekday),
+        weekdays=_merge_sundays(weekday),
         last_weekdays=days.last_weekdays,
         nth_weekdays=days.nth_weekdays,  # type: ignore[arg-type]
         both=stars[3] or stars[5],
@@ -132,20 +132,20 @@ def _expression(words: list[Word]) -> Crontab:
     return Crontab(second, minute, hour, month, rule, real_time=stars[1] or stars[2])
 
 
-def _sunday_once(mask: int) -> int:
+def _merge_sundays(mask: int) -> int:
     return (mask | mask >> 7) & 0b1111111
 
 
 def _list(word: Word, field: Field, days: _Days) -> int:
     mask = 0
-    for item in items_of(word):
+    for item in split_items(word):
         if not item.text:
-            raise Fault("empty", word, field)
+            raise SyntaxFault("empty", word, field)
         mask |= _item(item, field, days)
     return mask
 
 
-def items_of(word: Word) -> Iterator[Word]:
+def split_items(word: Word) -> Iterator[Word]:
     """Split a field at its commas."""
     start = word.start
     for text in word.text.split(","):
@@ -163,16 +163,16 @@ def _item(item: Word, field: Field, days: _Days) -> int:
     if field is WEEKDAY and (found := _NTH.fullmatch(item.text)):
         return _nth(found, item, days)
     if not (found := _ITEM.fullmatch(item.text)):
-        raise Fault("form", item, field)
+        raise SyntaxFault("form", item, field)
     if found["step"] and not found["star"] and not found["high"]:
-        raise Fault("single step", item, field)
+        raise SyntaxFault("single step", item, field)
     return _range(found, item, field)
 
 
 def _nth(found: re.Match[str], item: Word, days: _Days) -> int:
     weekday = _number(found["day"], item, WEEKDAY) % 7
     if found["nth"] not in ("1", "2", "3", "4", "5"):
-        raise Fault("nth", item, WEEKDAY)
+        raise SyntaxFault("nth", item, WEEKDAY)
     masks = list(days.nth_weekdays)
     masks[int(found["nth"]) - 1] |= 1 << weekday
     days.nth_weekdays = tuple(masks)
@@ -188,18 +188,18 @@ def _range(found: re.Match[str], item: Word, field: Field) -> int:
     if field is WEEKDAY and high == 0 < low:
         high = 7
     if low > high:
-        raise Fault("backwards", item, field)
+        raise SyntaxFault("backwards", item, field)
     step = int(found["step"] or 1)
-    if not 1 <= step <= LARGEST_STEP:
-        raise Fault("step", item, field)
+    if not 1 <= step <= MAX_STEP:
+        raise SyntaxFault("step", item, field)
     return sum(1 << number for number in range(low, high + 1, step))
 
 
 def _number(text: str, item: Word, field: Field) -> int:
     if not text.isdigit():
         if text.lower() not in field.names:
-            raise Fault("name", item, field)
+            raise SyntaxFault("name", item, field)
         return field.names[text.lower()]
     if not field.low <= int(text) <= field.high:
-        raise Fault("range", item, field)
+        raise SyntaxFault("range", item, field)
     return int(text)

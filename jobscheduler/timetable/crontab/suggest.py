@@ -10,10 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 
-from jobscheduler.timetable.crontab.ascii import plain
-from jobscheduler.timetable.crontab.dialects import plainest
-from jobscheduler.timetable.crontab.foreign_lines import field_like, is_user_or_command, rewritten
-from jobscheduler.timetable.crontab.full_names import shortened
+from jobscheduler.timetable.crontab.ascii import to_ascii
+from jobscheduler.timetable.crontab.dialects import simplest
+from jobscheduler.timetable.crontab.foreign_lines import is_user_or_command, looks_like_field, to_crontab
+from jobscheduler.timetable.crontab.full_names import shorten_names
 from jobscheduler.timetable.crontab.parser import (
     DAY,
     FIELDS,
@@ -25,92 +25,94 @@ from jobscheduler.timetable.crontab.parser import (
     SECOND,
     WEEKDAY,
     WEEKDAY_NAMES,
-    Fault,
     Field,
+    SyntaxFault,
     Word,
-    read,
-    words_of,
+    parse_expression,
+    split_words,
 )
-from jobscheduler.timetable.crontab.suggestion import NoGuess, Suggestion
-from jobscheduler.timetable.crontab.unknown_items import IGNORES, NO_FORM, form_of
+from jobscheduler.timetable.crontab.suggestion import NoSuggestion, Suggestion
+from jobscheduler.timetable.crontab.unknown_items import DEBIAN_IGNORES, NO_FORM, find_form
 
-__all__ = ["IGNORES", "mended", "suggestion"]
+__all__ = ["DEBIAN_IGNORES", "suggest", "suggestion"]
 
-_MOST_FAULTS = 60
+_MAX_FAULTS = 60
 
 
-def mended(text: str, fault: Fault) -> str | None:
+def suggest(text: str, fault: SyntaxFault) -> str | None:
     """Mend fault after fault until the line is read; None when there is nothing to go by."""
     return suggestion(text, fault).text
 
 
-def suggestion(text: str, fault: Fault) -> Suggestion:
+def suggestion(text: str, fault: SyntaxFault) -> Suggestion:
     """Suggest what to write instead of a line that has this fault; a suggestion without text if there is nothing."""
     if fault.kind == "long" or (fault.kind == "count" and not fault.word.text):
         return Suggestion()
     try:
-        meant = rewritten(plain(text) if fault.kind == "character" else text)
+        meant = to_crontab(to_ascii(text) if fault.kind == "character" else text)
         return _mended(meant, text.split())
-    except NoGuess as none:
+    except NoSuggestion as none:
         return Suggestion(None, none.help, none.notes)
 
 
 def _mended(meant: Suggestion, written: list[str]) -> Suggestion:
     text, never = meant.text or "", False
-    for _ in range(_MOST_FAULTS):
+    for _ in range(_MAX_FAULTS):
         fault = _fault_of(text)
         if fault is None:
-            text = plainest(text, written)
+            text = simplest(text, written)
             return Suggestion(text, f"write `{text}` for the last day of the month" if never else None, meant.notes)
         _check_both_days(text, fault)
-        text, never = _MEND[fault.kind](text, fault), never or fault.kind == "never"
-    raise NoGuess
+        text, never = _FIXES[fault.kind](text, fault), never or fault.kind == "never"
+    raise NoSuggestion
 
 
-def _fault_of(text: str) -> Fault | None:
+def _fault_of(text: str) -> SyntaxFault | None:
     try:
-        read(text)
-    except Fault as fault:
+        parse_expression(text)
+    except SyntaxFault as fault:
         return fault
     return None
 
 
-def _check_both_days(text: str, fault: Fault) -> None:
+def _check_both_days(text: str, fault: SyntaxFault) -> None:
     """Refuse to guess at `a/b` in six fields that restrict both days: in Spring both must match, here one of them."""
-    words = [word.text for word in words_of(text)]
+    words = [word.text for word in split_words(text)]
     if fault.kind == "single step" and len(words) == 6 and not any(words[n].startswith("*") for n in (3, 5)):
-        raise NoGuess(notes=("in Spring a day must match both day fields, here one of the two",))
+        raise NoSuggestion(notes=("in Spring a day must match both day fields, here one of the two",))
 
 
 # How each kind of fault is mended: the line and the fault -> a better line.
 
 
-def _swapped(text: str, word: Word, new: str) -> str:
+def _replaced(text: str, word: Word, new: str) -> str:
     return text[: word.start] + new + text[word.start + len(word.text) :]
 
 
 _SHORT_MACROS = {"@hour": "@hourly", "@day": "@daily", "@week": "@weekly", "@month": "@monthly", "@year": "@yearly"}
 
 
-def _macro(text: str, fault: Fault) -> str:
+def _macro(text: str, fault: SyntaxFault) -> str:
     """Take the macro that is this one but for case or one typing mistake."""
     behind = text.split()[1:2]
     if behind and not is_user_or_command(behind[0]):  # `@daily 5` is not every midnight
-        raise NoGuess
+        raise NoSuggestion
     name = fault.word.text.lower()[:20]
     name = _SHORT_MACROS.get(name, name)
-    return name if name in (*MACROS, "@reboot") else _only([one for one in (*MACROS, "@reboot") if _typo(name, one)])
+    return (
+        name if name in (*MACROS, "@reboot") else _single([one for one in (*MACROS, "@reboot") if _is_typo(name, one)])
+    )
 
 
-def _only(candidates: Iterable[str]) -> str:
+def _single(candidates: Iterable[str]) -> str:
     """Give the only candidate. Raises NoGuess if there are none or several."""
     found = list(candidates)
     if len(found) != 1:
-        raise NoGuess
+        raise NoSuggestion
     return found[0]
 
 
-def _typo(wrong: str, right: str) -> bool:
+def _is_typo(wrong: str, right: str) -> bool:
     """Say whether two words are one typing mistake apart: a letter more, less or other, or two of them swapped."""
     while wrong and right and wrong[0] == right[0]:
         wrong, right = wrong[1:], right[1:]
@@ -119,65 +121,65 @@ def _typo(wrong: str, right: str) -> bool:
     return max(len(wrong), len(right)) <= 1 or (len(wrong) == 2 and wrong == right[::-1])
 
 
-def _count(text: str, _: Fault) -> str:
+def _count(text: str, _: SyntaxFault) -> str:
     """Add the one star that is missing at the end; the macros without their `@`."""
-    words = [word.text for word in words_of(text)] or [""]
+    words = [word.text for word in split_words(text)] or [""]
     if len(words) == 1 and f"@{words[0].lower()}" in (*MACROS, "@reboot"):
         return f"@{words[0].lower()}"
     at_the_end = words[-1] == "*" or words[-1].isalpha()
-    if len(words) != 4 or not at_the_end or not all(map(field_like, words)):
-        raise NoGuess
+    if len(words) != 4 or not at_the_end or not all(map(looks_like_field, words)):
+        raise NoSuggestion
     return " ".join([*words, "*"])
 
 
-def _never(text: str, _: Fault) -> str:
+def _never(text: str, _: SyntaxFault) -> str:
     """Take the last day of the month for one that the months do not have."""
-    words = [word.text for word in words_of(text)]
+    words = [word.text for word in split_words(text)]
     if not words[-1].startswith("*") or not re.fullmatch(r"[0-9,]+", words[-3]):
-        raise NoGuess
+        raise NoSuggestion
     words[-3] = "L"
     return " ".join(words)
 
 
-def _empty(text: str, fault: Fault) -> str:
+def _empty(text: str, fault: SyntaxFault) -> str:
     items = ",".join(filter(None, fault.word.text.split(",")))
     if not items:
-        raise NoGuess
-    return _swapped(text, fault.word, items)
+        raise NoSuggestion
+    return _replaced(text, fault.word, items)
 
 
-def _single_step(text: str, fault: Fault) -> str:
+def _single_step(text: str, fault: SyntaxFault) -> str:
     """Write the range: `5/20` is `5-59/20`. A star would change the day rule and what a clock change does."""
     field = fault.field or WEEKDAY
     first, step = fault.word.text.split("/")
     low = field.names[first.lower()] if first.lower() in field.names else int(first) if first.isdigit() else -1
     if not field.low <= low <= field.high or int(step) < 1:
-        raise NoGuess
+        raise NoSuggestion
     if field is WEEKDAY and low == 7:  # Sunday as the last day of the week, or as the first
-        raise NoGuess
+        raise NoSuggestion
     if low + int(step) > field.high:
-        return _swapped(text, fault.word, first)
+        return _replaced(text, fault.word, first)
     if field is WEEKDAY:
-        return _swapped(text, fault.word, _weekday_step(first, low, int(step), text, fault))
-    return _swapped(text, fault.word, f"{first}-{field.high}/{step}")
+        return _replaced(text, fault.word, _weekday_step(first, low, int(step), text, fault))
+    return _replaced(text, fault.word, f"{first}-{field.high}/{step}")
 
 
-def _weekday_step(first: str, low: int, step: int, text: str, fault: Fault) -> str:
+def _weekday_step(first: str, low: int, step: int, text: str, fault: SyntaxFault) -> str:
     """Write the steps up to Saturday. Raises NoGuess if going on to Sunday, 7, makes a difference: programs differ."""
     until = {end: f"{first}-{end if first.isdigit() else WEEKDAY_NAMES[end % 7]}/{step}" for end in (6, 7)}
     if low and (7 - low) % step == 0:
-        saturday, sunday = (_swapped(text, fault.word, until[end]) for end in (6, 7))
+        saturday, sunday = (_replaced(text, fault.word, until[end]) for end in (6, 7))
         if _fault_of(saturday) or _fault_of(sunday):
-            raise NoGuess
-        raise NoGuess(f"write `{saturday}` for steps up to Saturday, `{sunday}` for steps up to Sunday")
+            raise NoSuggestion
+        raise NoSuggestion(f"write `{saturday}` for steps up to Saturday, `{sunday}` for steps up to Sunday")
     return until[6]
 
 
-def _nth(text: str, fault: Fault) -> str:
-    raise NoGuess
+def _nth(text: str, fault: SyntaxFault) -> str:
+    raise NoSuggestion
 
 
-def _backwards(text: str, fault: Fault) -> str:
+def _backwards(text: str, fault: SyntaxFault) -> str:
     """Go on over the end of the hour, day, month, year or week, as `22-2` means in other crons."""
     field = fault.field or WEEKDAY
     span, _, step = fault.word.text.partition("/")
@@ -185,14 +187,14 @@ def _backwards(text: str, fault: Fault) -> str:
     first, last = (field.names.get(end.lower(), 0) if end.isalpha() else int(end) for end in (low, high))
     start = 1 if field is WEEKDAY else field.low
     if field is WEEKDAY and first == 7:
-        return _swapped(text, fault.word, f"0-{high}" + (f"/{step}" if step else ""))
+        return _replaced(text, fault.word, f"0-{high}" + (f"/{step}" if step else ""))
     if step:
         numbers = [*range(first, field.high + 1), *range(start, last + 1)][:: int(step) or 1]
-        return _swapped(text, fault.word, ",".join(map(str, numbers)))
+        return _replaced(text, fault.word, ",".join(map(str, numbers)))
     top = _as_written(field, field.high, low)
     head = low if first == field.high else f"{low}-{top}"
     tail = high if last == start else f"{_as_written(field, start, high)}-{high}"
-    return _swapped(text, fault.word, f"{head},{tail}")
+    return _replaced(text, fault.word, f"{head},{tail}")
 
 
 def _as_written(field: Field, number: int, like: str) -> str:
@@ -202,16 +204,16 @@ def _as_written(field: Field, number: int, like: str) -> str:
     return (WEEKDAY_NAMES[number % 7]) if field is WEEKDAY else MONTH_NAMES[number - 1]
 
 
-def _step(text: str, fault: Fault) -> str:
+def _step(text: str, fault: SyntaxFault) -> str:
     """Write a step that is longer than any number here as the field's length: both give the first number alone."""
     field = fault.field or WEEKDAY
     base, _, step = fault.word.text.partition("/")
     if int(step) == 0:
-        raise NoGuess
-    return _swapped(text, fault.word, f"{base}/{field.high - field.low + 1}")
+        raise NoSuggestion
+    return _replaced(text, fault.word, f"{base}/{field.high - field.low + 1}")
 
 
-def _name(text: str, fault: Fault) -> str:
+def _name(text: str, fault: SyntaxFault) -> str:
     """Move the name to the field it belongs to, else take the name that is spelled most like it."""
     field = fault.field or WEEKDAY
     names = re.findall(r"[A-Za-z]{3}", fault.word.text)
@@ -219,27 +221,27 @@ def _name(text: str, fault: Fault) -> str:
     if other is not None:
         return _moved(text, fault, other)
     if not field.names:
-        raise NoGuess
+        raise NoSuggestion
     wrong = next(name for name in names if name.lower() not in field.names)
-    right = _only(name for name in field.names if _typo(wrong.lower(), name))
-    return _swapped(text, fault.word, fault.word.text.replace(wrong, right))
+    right = _single(name for name in field.names if _is_typo(wrong.lower(), name))
+    return _replaced(text, fault.word, fault.word.text.replace(wrong, right))
 
 
-def _moved(text: str, fault: Fault, to: Field) -> str:
+def _moved(text: str, fault: SyntaxFault, to: Field) -> str:
     """Put an item into another field if that is free, and what was there, a star, where it was."""
-    words = [word.text for word in words_of(text)]
+    words = [word.text for word in split_words(text)]
     target = FIELDS.index(to) - len(FIELDS)
-    source = next(n for n, word in enumerate(words_of(text)) if word.start + len(word.text) > fault.word.start)
+    source = next(n for n, word in enumerate(split_words(text)) if word.start + len(word.text) > fault.word.start)
     fields = FIELDS[-len(words) :]
     if words[target] not in ("*", words[source]) or words[source] != fault.word.text:
-        raise NoGuess
+        raise NoSuggestion
     if fields[source] in (SECOND, MINUTE, HOUR):  # which time of day was meant is not known
-        raise NoGuess
+        raise NoSuggestion
     words[target], words[source] = words[source], "*"
     return " ".join(words)
 
 
-def _range(text: str, fault: Fault) -> str:
+def _range(text: str, fault: SyntaxFault) -> str:
     """Write the 60th minute or the 24th hour as the 0th, where that is the same; leave out what a range is too long by.
 
     There is no nearest number: a 32nd day is not the 31st.
@@ -250,44 +252,44 @@ def _range(text: str, fault: Fault) -> str:
     if field in (SECOND, MINUTE, HOUR) and span == str(field.high + 1) and not slash:
         return _over_the_end(text, fault.word, field)
     if not (dash and low.isdigit() and high.isdigit()) or not field.low <= int(low) <= field.high < int(high):
-        raise NoGuess
+        raise NoSuggestion
     over = range(int(low), min(int(high), 10 * field.high) + 1, int(step or 1) or 1)
-    if not _harmless([number for number in over if number > field.high], int(low), field):
-        raise NoGuess
-    return _swapped(text, fault.word, f"{low}-{field.high}{slash}{step}")
+    if not _is_unambiguous([number for number in over if number > field.high], int(low), field):
+        raise NoSuggestion
+    return _replaced(text, fault.word, f"{low}-{field.high}{slash}{step}")
 
 
-def _harmless(over: list[int], low: int, field: Field) -> bool:
+def _is_unambiguous(over: list[int], low: int, field: Field) -> bool:
     """Say whether numbers beyond a range add nothing: there are none, or just the 60th of a range from 0."""
     return not over or (over == [field.high + 1] and low == field.low == 0 and field is not WEEKDAY)
 
 
 def _over_the_end(text: str, word: Word, field: Field) -> str:
     """Write the first number of a field for the one after its last, if every larger unit is free."""
-    following = [one.text for one in words_of(text) if one.start > word.start]
+    following = [one.text for one in split_words(text) if one.start > word.start]
     if any(one != "*" for one in following):
-        raise NoGuess
-    return _swapped(text, word, str(field.low))
+        raise NoSuggestion
+    return _replaced(text, word, str(field.low))
 
 
-def _form(text: str, fault: Fault) -> str:
+def _form(text: str, fault: SyntaxFault) -> str:
     field, item = fault.field or WEEKDAY, fault.word.text
-    if (shorter := shortened(item)) != item:
-        return _swapped(text, fault.word, shorter)
-    form = form_of(item, field)
-    if form is NO_FORM or form.unsure:
-        raise NoGuess
-    if form.instead is None:
+    if (shorter := shorten_names(item)) != item:
+        return _replaced(text, fault.word, shorter)
+    form = find_form(item, field)
+    if form is NO_FORM or form.is_ambiguous:
+        raise NoSuggestion
+    if form.suggestion is None:
         return _moved(text, fault, WEEKDAY)
     last = "L" if field is DAY else "6" if field is WEEKDAY else str(field.high)
     new = re.fullmatch(form.pattern, item, re.DOTALL)
-    written = new.expand(form.instead) if new else form.instead
+    written = new.expand(form.suggestion) if new else form.suggestion
     for name, value in {"{low}": str(field.low), "{high}": str(field.high), "{last}": last}.items():
         written = written.replace(name, value)
-    return _swapped(text, fault.word, written)
+    return _replaced(text, fault.word, written)
 
 
-_MEND: dict[str, Callable[[str, Fault], str]] = {
+_FIXES: dict[str, Callable[[str, SyntaxFault], str]] = {
     "macro": _macro,
     "count": _count,
     "never": _never,

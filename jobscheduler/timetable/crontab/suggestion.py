@@ -13,7 +13,7 @@ class Suggestion(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-class NoGuess(Exception):
+class NoSuggestion(Exception):
     """What was meant cannot be told, or crontab cannot say it.
 
     Nothing is put in its place: a schedule that is wider than what was meant does harm. `help` may name several lines

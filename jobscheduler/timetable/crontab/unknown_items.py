@@ -6,15 +6,15 @@ import re
 from typing import NamedTuple
 
 from jobscheduler.timetable.crontab.dialects import JITTER
-from jobscheduler.timetable.crontab.full_names import shortened
+from jobscheduler.timetable.crontab.full_names import shorten_names
 from jobscheduler.timetable.crontab.parser import DAY, WEEKDAY, Field
 
-IGNORES = "Debian's cron accepts this and ignores the part it does not understand"
+DEBIAN_IGNORES = "Debian's cron accepts this and ignores the part it does not understand"
 _QUARTZ = "here weekdays count from 0 or 7, Sunday; in Quartz and AWS EventBridge from 1, Sunday"
 _NEAREST = "crontab cannot say the nearest working day"
 
 
-class Form(NamedTuple):
+class KnownForm(NamedTuple):
     """How an item looks, what is said, what is written instead, notes, and the only field it is meant for.
 
     `instead` may use the groups of the pattern, and `{low}`, `{high}` and `{last}` of the field; None means that the
@@ -22,68 +22,70 @@ class Form(NamedTuple):
     """
 
     pattern: str
-    says: str
-    instead: str | None
+    message: str
+    suggestion: str | None
     notes: tuple[str, ...] = ()
-    unsure: bool = False
+    is_ambiguous: bool = False
     field: Field | None = None
 
 
 _WEEKDAY = r"([0-9]+|[A-Za-z]{3})"
 _FORMS = (
-    Form(rf"[Ll]{_WEEKDAY}", "the `L` follows the weekday", r"\1L", field=WEEKDAY),
-    Form(rf"{_WEEKDAY}#(?:[Ll]|[Ll][Aa][Ss][Tt]|-1)", "the last one of a month is written with `L`", r"\1L"),
-    Form(r"(?:[0-9]+|[A-Za-z]{3})(?:[Ll]|#[0-9]+)", "it belongs to the weekday", None),
-    Form(
+    KnownForm(rf"[Ll]{_WEEKDAY}", "the `L` follows the weekday", r"\1L", field=WEEKDAY),
+    KnownForm(rf"{_WEEKDAY}#(?:[Ll]|[Ll][Aa][Ss][Tt]|-1)", "the last one of a month is written with `L`", r"\1L"),
+    KnownForm(r"(?:[0-9]+|[A-Za-z]{3})(?:[Ll]|#[0-9]+)", "it belongs to the weekday", None),
+    KnownForm(
         r"\?",
         "Quartz, Spring and AWS EventBridge have `?` for a day field that does not matter",
         None,
         (_QUARTZ,),
-        unsure=True,
+        is_ambiguous=True,
     ),
-    Form(r"(?i:h)(?:\(.*\))?(?:/[0-9]+)?", "`H` is Jenkins's", None, (JITTER,), unsure=True),
-    Form(r"(?i:lw|wl)", "`W` is Quartz's", None, (_NEAREST,), unsure=True),
-    Form(r"([0-9]+)[Ww]", "`W` is Quartz's", None, (_NEAREST,), unsure=True),
-    Form(
+    KnownForm(r"(?i:h)(?:\(.*\))?(?:/[0-9]+)?", "`H` is Jenkins's", None, (JITTER,), is_ambiguous=True),
+    KnownForm(r"(?i:lw|wl)", "`W` is Quartz's", None, (_NEAREST,), is_ambiguous=True),
+    KnownForm(r"([0-9]+)[Ww]", "`W` is Quartz's", None, (_NEAREST,), is_ambiguous=True),
+    KnownForm(
         r"[Ll]-[0-9]+",
         "days before the last cannot be counted",
         None,
         ("give one job for each length of month, such as day 28 in months of 31 days and 27 in those of 30",),
-        unsure=True,
+        is_ambiguous=True,
     ),
-    Form(r"[Ll]/.*", "`L` is one day and has no steps", None, unsure=True),
-    Form(r"([0-9]+)-[Ll]", "`L` cannot end a range", r"\1-{high}"),
-    Form(r"[Ll]", "only the day of the month has a last one", "{last}"),
-    Form(r"([0-9]+|[A-Za-z]{3})(?:[Ll]|#(?:[Ll]|-1))/.*", "it has no steps", None, unsure=True),
-    Form(r"([0-9]+|[A-Za-z]{3})#+[1-5]..*", "it has neither ranges nor steps", None, (IGNORES,), unsure=True),
-    Form(r"([0-9]+|[A-Za-z]{3})##+([1-5])", "there is one `#`", r"\1#\2", (IGNORES,)),
-    Form(r"([0-9]+|[A-Za-z]{3})#.*", "the number after `#` is 1 to 5", None, (IGNORES,), unsure=True),
-    Form(r"-1", "the last day is written with `L`", "L", field=DAY),
-    Form(r"\+([0-9]+)", "numbers have no sign", r"\1"),
-    Form(r"-([0-9]+)", "numbers have no sign", None, unsure=True),
-    Form(r"\*([0-9]+)", "the step has a slash before it", r"*/\1", (IGNORES,)),
-    Form(r"\*-([0-9]+)", "a star is already the whole range", None, (IGNORES,), unsure=True),
-    Form(r"/([0-9]+)", "a step needs something to step through", r"*/\1"),
-    Form(r"(.*)/", "the step is missing", None, unsure=True),
-    Form(r"([0-9]+)\.\.+([0-9]+)", "a range is written with one `-`", r"\1-\2", (IGNORES,)),
-    Form(r"([0-9]+)-{2,}([0-9]+)", "a range is written with one `-`", r"\1-\2"),
-    Form(r"([0-9]+)(?:[.;|&+]|:(?=[0-9]$))([0-9]+)", "a list is written with commas", r"\1,\2", (IGNORES,)),
-    Form(r"([0-9]+)(?:st|nd|rd|th)", "what follows is not understood", r"\1"),
-    Form(r"([0-9]+)~([0-9]*)", "`~` is cronie's random time", r"\1", (IGNORES, JITTER)),
-    Form(
+    KnownForm(r"[Ll]/.*", "`L` is one day and has no steps", None, is_ambiguous=True),
+    KnownForm(r"([0-9]+)-[Ll]", "`L` cannot end a range", r"\1-{high}"),
+    KnownForm(r"[Ll]", "only the day of the month has a last one", "{last}"),
+    KnownForm(r"([0-9]+|[A-Za-z]{3})(?:[Ll]|#(?:[Ll]|-1))/.*", "it has no steps", None, is_ambiguous=True),
+    KnownForm(
+        r"([0-9]+|[A-Za-z]{3})#+[1-5]..*", "it has neither ranges nor steps", None, (DEBIAN_IGNORES,), is_ambiguous=True
+    ),
+    KnownForm(r"([0-9]+|[A-Za-z]{3})##+([1-5])", "there is one `#`", r"\1#\2", (DEBIAN_IGNORES,)),
+    KnownForm(r"([0-9]+|[A-Za-z]{3})#.*", "the number after `#` is 1 to 5", None, (DEBIAN_IGNORES,), is_ambiguous=True),
+    KnownForm(r"-1", "the last day is written with `L`", "L", field=DAY),
+    KnownForm(r"\+([0-9]+)", "numbers have no sign", r"\1"),
+    KnownForm(r"-([0-9]+)", "numbers have no sign", None, is_ambiguous=True),
+    KnownForm(r"\*([0-9]+)", "the step has a slash before it", r"*/\1", (DEBIAN_IGNORES,)),
+    KnownForm(r"\*-([0-9]+)", "a star is already the whole range", None, (DEBIAN_IGNORES,), is_ambiguous=True),
+    KnownForm(r"/([0-9]+)", "a step needs something to step through", r"*/\1"),
+    KnownForm(r"(.*)/", "the step is missing", None, is_ambiguous=True),
+    KnownForm(r"([0-9]+)\.\.+([0-9]+)", "a range is written with one `-`", r"\1-\2", (DEBIAN_IGNORES,)),
+    KnownForm(r"([0-9]+)-{2,}([0-9]+)", "a range is written with one `-`", r"\1-\2"),
+    KnownForm(r"([0-9]+)(?:[.;|&+]|:(?=[0-9]$))([0-9]+)", "a list is written with commas", r"\1,\2", (DEBIAN_IGNORES,)),
+    KnownForm(r"([0-9]+)(?:st|nd|rd|th)", "what follows is not understood", r"\1"),
+    KnownForm(r"([0-9]+)~([0-9]*)", "`~` is cronie's random time", r"\1", (DEBIAN_IGNORES, JITTER)),
+    KnownForm(
         r"(\*(?:/[0-9]+)?|[0-9]+(?:-[0-9]+(?:/[0-9]+)?)?)[^0-9A-Za-z]+",
         "what follows is not understood",
         None,
-        (IGNORES,),
-        unsure=True,
+        (DEBIAN_IGNORES,),
+        is_ambiguous=True,
     ),
 )
-NO_FORM = Form("", "", None)
+NO_FORM = KnownForm("", "", None)
 
 
-def form_of(item: str, field: Field | None) -> Form:
+def find_form(item: str, field: Field | None) -> KnownForm:
     """Give the rule for an item that is of no known form; one without words if there is none for it."""
-    if shortened(item) != item:
-        return Form("", "names have three letters", None)
+    if shorten_names(item) != item:
+        return KnownForm("", "names have three letters", None)
     fitting = (form for form in _FORMS if form.field in (None, field))
     return next((form for form in fitting if re.fullmatch(form.pattern, item, re.DOTALL)), NO_FORM)

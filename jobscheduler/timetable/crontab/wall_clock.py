@@ -27,7 +27,7 @@ _STEP = 3 * 3600  # the zone database has no two changes of one zone less than 9
 _PROBES = tuple(timedelta(seconds=s) for s in range(-3 * DAY, _WEEK + 3 * DAY + 1, _STEP))
 
 
-class Piece(NamedTuple):
+class OffsetPeriod(NamedTuple):
     """A stretch of time, `start <= instant < end`, in which the zone's offset is constant (seconds east of UTC)."""
 
     start: int
@@ -35,7 +35,7 @@ class Piece(NamedTuple):
     offset: int
 
 
-def instant_of(moment: datetime) -> int:
+def to_epoch_seconds(moment: datetime) -> int:
     """Give the whole second in which an aware moment lies. Raises ValueError for a naive one."""
     offset = moment.utcoffset()
     if offset is None:
@@ -46,22 +46,22 @@ def instant_of(moment: datetime) -> int:
     return (moment.replace(tzinfo=None) - _EPOCH - offset) // _SECOND
 
 
-def moment_of(instant: int) -> datetime:
+def to_datetime(instant: int) -> datetime:
     """Give an instant as a `datetime` in UTC."""
     return datetime.fromtimestamp(instant, UTC)
 
 
-def shown(wall: int) -> datetime:
+def to_naive(wall: int) -> datetime:
     """Give a wall-clock time as a naive `datetime`."""
     return _EPOCH + timedelta(seconds=wall)
 
 
-def wall_of(shown_time: datetime) -> int:
+def to_wall(shown_time: datetime) -> int:
     """Give a naive `datetime` as a wall-clock time in seconds."""
     return (shown_time - _EPOCH) // _SECOND
 
 
-def pieces(zone: ZoneInfo, instant: int) -> Iterator[Piece]:
+def offset_periods(zone: ZoneInfo, instant: int) -> Iterator[OffsetPeriod]:
     """Yield the piece that holds `instant`, then those after it; neighbours may have the same offset."""
     week = instant // _WEEK
     while True:
@@ -72,7 +72,7 @@ def pieces(zone: ZoneInfo, instant: int) -> Iterator[Piece]:
 
 
 @lru_cache(maxsize=16_384)
-def calm(zone: ZoneInfo, week: int) -> int | None:
+def constant_offset(zone: ZoneInfo, week: int) -> int | None:
     """Give the offset of a week (counted from 1970) if the clock is not changed in it, nor two days before or after.
 
     Most weeks are calm, and in them everything is a subtraction. To ask for the offset of a wall-clock time is many
@@ -84,29 +84,33 @@ def calm(zone: ZoneInfo, week: int) -> int | None:
 
 
 @lru_cache(maxsize=4_096)
-def _pieces_of_week(zone: ZoneInfo, week: int) -> tuple[Piece, ...]:
-    start, end, offset = week * _WEEK, (week + 1) * _WEEK, calm(zone, week)
-    return tuple(_searched(zone, start, end)) if offset is None else (Piece(start, end, offset),)
+def _pieces_of_week(zone: ZoneInfo, week: int) -> tuple[OffsetPeriod, ...]:
+    start, end, offset = week * _WEEK, (week + 1) * _WEEK, constant_offset(zone, week)
+    return tuple(_searched(zone, start, end)) if offset is None else (OffsetPeriod(start, end, offset),)
 
 
-def piece_at(zone: ZoneInfo, instant: int) -> Piece:
+def offset_period_at(zone: ZoneInfo, instant: int) -> OffsetPeriod:
     """Give the piece that holds `instant`."""
     week = instant // _WEEK
-    offset = calm(zone, week)
-    return next(pieces(zone, instant)) if offset is None else Piece(week * _WEEK, (week + 1) * _WEEK, offset)
+    offset = constant_offset(zone, week)
+    return (
+        next(offset_periods(zone, instant))
+        if offset is None
+        else OffsetPeriod(week * _WEEK, (week + 1) * _WEEK, offset)
+    )
 
 
-def _searched(zone: ZoneInfo, start: int, end: int) -> Iterator[Piece]:
+def _searched(zone: ZoneInfo, start: int, end: int) -> Iterator[OffsetPeriod]:
     """Find the changes between `start` and `end` by looking every few hours and halving where two looks differ."""
     begun, offset = start, offset_at(zone, start)
     for look in range(start + _STEP, end + 1, _STEP):
         if offset_at(zone, look) == offset:
             continue
         for change in _changes(zone, look - _STEP, look):
-            yield Piece(begun, change, offset)
+            yield OffsetPeriod(begun, change, offset)
             begun, offset = change, offset_at(zone, change)
     if begun < end:
-        yield Piece(begun, end, offset)
+        yield OffsetPeriod(begun, end, offset)
 
 
 def _changes(zone: ZoneInfo, low: int, high: int) -> Iterator[int]:
@@ -127,41 +131,41 @@ def offset_at(zone: ZoneInfo, instant: int) -> int:
     return offset // _SECOND if offset is not None else 0
 
 
-def high_water(zone: ZoneInfo, instant: int) -> int:
+def latest_wall_time(zone: ZoneInfo, instant: int) -> int:
     """Give the latest time that the zone's clock has shown up to and including `instant`.
 
     After the clock was set back this is ahead of what it shows. Two days are enough to look back: offsets are less
     than a day, so the clock is never set back by more than that.
     """
-    offset = calm(zone, instant // _WEEK)
+    offset = constant_offset(zone, instant // _WEEK)
     if offset is not None:
         return instant + offset
     latest = -(10**15)
-    for piece in pieces(zone, instant - 2 * DAY):
+    for piece in offset_periods(zone, instant - 2 * DAY):
         if piece.start > instant:
             break
         latest = max(latest, min(piece.end - 1, instant) + piece.offset)
     return latest
 
 
-def reached(zone: ZoneInfo, wall: int) -> int:
+def first_instant_showing(zone: ZoneInfo, wall: int) -> int:
     """Give the first instant at which the zone's clock shows `wall` or later.
 
     For a time that is shown twice that is the first pass, for one that is skipped the first instant after the gap.
     """
-    offset = calm(zone, wall // _WEEK)  # the instant is less than a day away from that week
+    offset = constant_offset(zone, wall // _WEEK)  # the instant is less than a day away from that week
     if offset is not None:
         return wall - offset
-    for piece in pieces(zone, wall - DAY):
+    for piece in offset_periods(zone, wall - DAY):
         if piece.end + piece.offset > wall:
             return max(piece.start, wall - piece.offset)
     raise AssertionError("pieces never end")
 
 
-def readings(zone: ZoneInfo, wall: int) -> tuple[int, ...]:
+def instants_showing(zone: ZoneInfo, wall: int) -> tuple[int, ...]:
     """Give the instants at which the zone's clock shows `wall`: none in a gap, two in a repeated hour, else one."""
     found: list[int] = []
-    for piece in pieces(zone, wall - DAY):
+    for piece in offset_periods(zone, wall - DAY):
         if piece.start > wall + DAY:
             return tuple(found)
         if piece.start <= wall - piece.offset < piece.end:

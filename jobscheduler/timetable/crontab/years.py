@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from jobscheduler.timetable.crontab.suggestion import NoGuess
+from jobscheduler.timetable.crontab.suggestion import NoSuggestion
 
 _FIRST, _LAST = 1970, 2199
 _ITEM = re.compile(r"(?P<low>\*|[0-9]{4})(?:-(?P<high>[0-9]{4}))?(?:/(?P<step>[0-9]{1,3}))?")
@@ -20,14 +20,14 @@ class Years(NamedTuple):
     years: tuple[int, ...]
 
     @property
-    def in_a_row(self) -> bool:
+    def is_contiguous(self) -> bool:
         """Whether no year between the first and the last is left out."""
         return len(self.years) == self.years[-1] - self.years[0] + 1
 
     @property
     def note(self) -> str:
         """How a job is bound to these years."""
-        if not self.in_a_row:
+        if not self.is_contiguous:
             return "a schedule has no years; give a job for each, bounded by `not_before` and `not_after`"
         first, last = self.years[0], self.years[-1]
         return (
@@ -37,7 +37,7 @@ class Years(NamedTuple):
 
     def help_with(self, text: str) -> str | None:
         """Say to write a line with bounds, if bounds can say it."""
-        return f"write `{text}`, and bound the job to those years" if self.in_a_row else None
+        return f"write `{text}`, and bound the job to those years" if self.is_contiguous else None
 
 
 def looks_like_years(word: str) -> bool:
@@ -45,7 +45,7 @@ def looks_like_years(word: str) -> bool:
     return all(_ITEM.fullmatch(item) and item[0] != "*" for item in word.split(","))
 
 
-def years_of(word: str) -> Years | None:
+def parse_years(word: str) -> Years | None:
     """Read a field of years; None if it holds every year.
 
     Raises:
@@ -54,17 +54,17 @@ def years_of(word: str) -> Years | None:
     """
     years = {year for item in word.split(",") for year in _years(item)}
     if not years or not all(_FIRST <= year <= _LAST for year in years):
-        raise NoGuess
+        raise NoSuggestion
     return None if len(years) > _LAST - _FIRST else Years(tuple(sorted(years)))
 
 
 def _years(item: str) -> range:
     found = _ITEM.fullmatch(item)
     if found is None or (found["low"] == "*" and found["high"]):
-        raise NoGuess
+        raise NoSuggestion
     low = _FIRST if found["low"] == "*" else int(found["low"])
     high = int(found["high"] or (_LAST if found["step"] or found["low"] == "*" else low))
     step = int(found["step"] or 1)
     if step < 1:
-        raise NoGuess
+        raise NoSuggestion
     return range(low, high + 1, step)
