@@ -108,7 +108,7 @@ class FakeFace:
         upcoming = timetable_of(job).next(NOW) if job.enabled else None
         state = job_state(
             enabled=job.enabled,
-            going=status.get("going", ()),
+            active_runs=status.get("active_runs", ()),
             paused=status.get("paused", False),
             stale=status.get("stale", False),
             expired=False,

@@ -31,7 +31,7 @@ def told(damper: Damper, changes: list[tuple[float, AlertKind]], until: float) -
     found: list[tuple[float, str, int]] = []
 
     def note(batches: list[object], now: float) -> None:
-        found.extend((now, one.on.value, one.changes) for batch in batches for one in batch)  # type: ignore[attr-defined]
+        found.extend((now, one.kind.value, one.changes) for batch in batches for one in batch)  # type: ignore[attr-defined]
 
     for at, on in [*changes, (until, None)]:
         while (end := damper.next_at()) is not None and end <= at:

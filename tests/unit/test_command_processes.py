@@ -87,7 +87,7 @@ def test_a_child_with_another_environment_is_ended_as_long_as_its_parents_live(t
 
 def test_who_was_told_term_is_killed_although_its_parent_has_died_of_it(tmp_path, monkeypatch):
     """Without mark, session and parent nothing ties it to the run any more but that it was once seen in its tree."""
-    monkeypatch.setattr(tree_killer, "GRACE", 0.3)
+    monkeypatch.setattr(tree_killer, "TERM_GRACE_S", 0.3)
     pipe = Pipe(tmp_path)
     deaf = f'trap "" TERM; echo $$ > {pipe.path}; while :; do sleep 0.01; done'
     _, pids = stopped_when_ready(pipe, f"env -i /usr/bin/setsid /bin/sh -c '{deaf}' & wait")
@@ -112,7 +112,7 @@ def test_what_an_earlier_attempt_left_in_the_background_is_spared(tmp_path):
 
 def test_a_process_that_does_not_hear_term_is_killed(tmp_path, monkeypatch):
     """After the grace, and not before; both signals are on record with their instants."""
-    monkeypatch.setattr(tree_killer, "GRACE", 0.3)
+    monkeypatch.setattr(tree_killer, "TERM_GRACE_S", 0.3)
     pipe, told = Pipe(tmp_path), context()
     with in_thread(lambda: (pipe.pids(), told.stop("timeout"))):
         failed = failure(f"trap '' TERM; echo $$ > {pipe.path}; while :; do sleep 0.01; done", told)

@@ -74,7 +74,7 @@ def seen_through(tree: TreeKiller):
 
 @pytest.fixture(autouse=True)
 def _short_grace(monkeypatch):
-    monkeypatch.setattr(tree_killer, "GRACE", 0.4)
+    monkeypatch.setattr(tree_killer, "TERM_GRACE_S", 0.4)
     monkeypatch.setattr(tree_killer, "KILL_WITHIN", 0.4)
 
 
@@ -160,7 +160,7 @@ def test_no_process_hears_term_twice(monkeypatch, tmp_path, never, hangs):
     """A second one means `at once` to some programs. A child that is found late is no exception."""
     if hangs:
         monkeypatch.setattr(tree_killer, "descendants", lambda *_: never.wait() and [])
-    monkeypatch.setattr(tree_killer, "GRACE", 3.0)
+    monkeypatch.setattr(tree_killer, "TERM_GRACE_S", 3.0)
     pipe, heard, told, ready = Pipe(tmp_path), tmp_path / "heard", context(), tmp_path / "ready"
     trap = f"n=0; trap 'echo x >> {heard}; n=1' TERM; "
     wait_a_while = "while [ $n = 0 ]; do sleep 0.01; done; for i in 1 2 3 4 5 6 7 8 9; do sleep 0.05; done"

@@ -21,7 +21,7 @@ class Host:
         self.asked: list[str] = []
         self.told: list[str] = []
 
-    def glance(self) -> object:
+    def quick_fingerprint(self) -> object:
         """Return what the path means."""
         return self.directory
 

@@ -46,7 +46,7 @@ def test_what_is_no_integer_or_out_of_bounds_is_refused(written: str) -> None:
 @as_root
 def test_a_command_runs_with_a_niceness_that_is_written_with_a_point() -> None:
     found = read("", '"type": "execute_command", "command": ["nice"], "nice": 10.0')
-    outcome = tasks.task_type("execute_command")(found.task.fields).run(context())
+    outcome = tasks.task_type("execute_command")(found.task.params).run(context())
     assert outcome is not None
     assert outcome.output == b"10\n"
 
@@ -79,7 +79,7 @@ def test_attempts_of_a_job_are_an_integer() -> None:
 
 def test_an_alert_is_a_task_like_any_other() -> None:
     found = read('"on_failure": {"type": "execute_command", "command": "true", "nice": 1e1},')
-    assert type(dict(found.on_failure.fields)["nice"]) is int
+    assert type(dict(found.on_failure.params)["nice"]) is int
 
 
 def test_both_ways_to_write_it_are_one_definition() -> None:

@@ -46,7 +46,7 @@ class Notes:
             self._call("drop", job_id)
             del self.jobs[job_id]
 
-    def touch(self, job_id: str, now: datetime) -> None:
+    def source_changed(self, job_id: str, now: datetime) -> None:
         """Take note of another file for the same job."""
         self.touched.append(job_id)
 

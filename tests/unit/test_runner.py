@@ -50,7 +50,7 @@ def failing(context):
 
 def test_a_success_is_one_event_and_one_record(runner, log):
     """`run.started` before it begins, the record when it has ended; both know the run."""
-    run = runner.begin(job(own={"command": "echo hi"}), SLOT)
+    run = runner.new_run(job(own={"command": "echo hi"}), SLOT)
     record = run.attempt()
     assert log.records == [record]
     assert log.events("run.started") == [
@@ -64,7 +64,7 @@ def test_a_success_is_one_event_and_one_record(runner, log):
 
 def test_a_failure_tells_the_reason_the_details_and_the_end_of_the_output(runner):
     """All that was kept is in the ring."""
-    run = runner.begin(job(own={"command": "seq 100000; exit 3"}), SLOT)
+    run = runner.new_run(job(own={"command": "seq 100000; exit 3"}), SLOT)
     record = run.attempt()
     assert (record.status, record.reason, record.details) == (Status.FAILURE, "exit", (("exit_code", 3),))
     assert record.output.endswith("99999\n100000")
@@ -74,7 +74,7 @@ def test_a_failure_tells_the_reason_the_details_and_the_end_of_the_output(runner
 
 def test_the_run_id_is_the_mark_of_the_command(runner):
     """It is how its processes are known."""
-    run = runner.begin(job(own={"command": "echo $JOB_RUN_ID"}), SLOT)
+    run = runner.new_run(job(own={"command": "echo $JOB_RUN_ID"}), SLOT)
     run.attempt()
     assert runner.outputs.get(run.run_id).decode().strip() == run.run_id
     assert len(run.run_id) >= 8
@@ -83,7 +83,7 @@ def test_the_run_id_is_the_mark_of_the_command(runner):
 
 def test_a_run_by_hand_has_no_slot(runner, log):
     """But says who asked."""
-    run = runner.begin(job(), None, (("trigger", "manual"), ("by", 1000)))
+    run = runner.new_run(job(), None, (("trigger", "manual"), ("by", 1000)))
     record = run.attempt()
     assert dict(record.pairs()) == {
         "job_id": "report-001",
@@ -101,7 +101,7 @@ def test_a_failed_attempt_is_followed_by_another(runner, log, task):
     """It says when, and holds nobody up meanwhile; the run keeps its id and gets one record."""
     own = task(failing)
     retry = Retry(3, delay=30, backoff=2, max_delay=50)
-    run = runner.begin(type(own)(own.id, own.schedule, own.task, retry=retry), SLOT)
+    run = runner.new_run(type(own)(own.id, own.schedule, own.task, retry=retry), SLOT)
     assert [run.attempt(), run.attempt()] == [RetryAfter(30, 2), RetryAfter(50, 3)]
     assert runner.going == (run,)
     record = run.attempt()
@@ -125,7 +125,7 @@ def test_a_later_success_is_a_success(runner, log, task):
             raise TaskFailed("not yet")
 
     own = task(second_time)
-    run = runner.begin(type(own)(own.id, own.schedule, own.task, retry=Retry(5, delay=0)), SLOT)
+    run = runner.new_run(type(own)(own.id, own.schedule, own.task, retry=Retry(5, delay=0)), SLOT)
     assert run.attempt() == RetryAfter(0, 2)
     assert (run.attempt().status, run.record.details) == (Status.SUCCESS, (("attempts", 2),))
 
@@ -140,7 +140,7 @@ def test_a_later_success_is_a_success(runner, log, task):
 )
 def test_pauses_grow_up_to_their_bound(retry, pauses):
     """By the factor, from the first delay on."""
-    assert [retry.pause(attempt) for attempt in range(1, retry.attempts + 1)] == pauses
+    assert [retry.delay_after(attempt) for attempt in range(1, retry.attempts + 1)] == pauses
 
 
 def test_a_pause_too_large_to_compute_is_the_bound():
@@ -151,7 +151,7 @@ def test_a_pause_too_large_to_compute_is_the_bound():
 def test_an_attempt_ends_at_its_limit(runner, tmp_path):
     """The whole tree, and the reason is `timeout`."""
     pipe = Pipe(tmp_path)
-    run = runner.begin(job(own={"command": f"echo $$ > {pipe.path}; sleep 1000 & wait"}, timeout=0.3), SLOT)
+    run = runner.new_run(job(own={"command": f"echo $$ > {pipe.path}; sleep 1000 & wait"}, timeout=0.3), SLOT)
     pids = []
     with in_thread(lambda: pids.extend(pipe.pids())):
         record = run.attempt()
@@ -168,7 +168,7 @@ def test_each_attempt_has_the_whole_limit(runner, task):
         context.stopping.wait()
 
     own = task(heed)
-    run = runner.begin(type(own)(own.id, own.schedule, own.task, timeout=0.01, retry=Retry(2, delay=0)), SLOT)
+    run = runner.new_run(type(own)(own.id, own.schedule, own.task, timeout=0.01, retry=Retry(2, delay=0)), SLOT)
     assert run.attempt() == RetryAfter(0, 2)
     assert run.attempt().reason == "timeout"
     assert told[1] > told[0]
@@ -177,7 +177,7 @@ def test_each_attempt_has_the_whole_limit(runner, task):
 def test_a_success_after_the_limit_is_a_timeout(runner, task):
     """A command that ends well because it was told to end did not do its work."""
     own = task(lambda context: context.stopping.wait() and None)
-    record = runner.begin(type(own)(own.id, own.schedule, own.task, timeout=0.01), SLOT).attempt()
+    record = runner.new_run(type(own)(own.id, own.schedule, own.task, timeout=0.01), SLOT).attempt()
     assert (record.status, record.reason) == (Status.FAILURE, "timeout")
 
 
@@ -191,7 +191,7 @@ def test_a_run_can_be_stopped_from_outside(runner, log, task, reason):
         context.stopping.wait()
 
     own = task(heed)
-    run = runner.begin(type(own)(own.id, own.schedule, own.task, retry=Retry(9, delay=0)), SLOT)
+    run = runner.new_run(type(own)(own.id, own.schedule, own.task, retry=Retry(9, delay=0)), SLOT)
     with in_thread(run.attempt):
         begun.wait()
         run.stop(reason)
@@ -201,7 +201,7 @@ def test_a_run_can_be_stopped_from_outside(runner, log, task, reason):
 def test_a_run_that_waits_for_its_next_attempt_is_stopped_at_once(runner, log, task):
     """It gets its record there and then; the attempt that comes later only returns it."""
     own = task(failing)
-    run = runner.begin(type(own)(own.id, own.schedule, own.task, retry=Retry(2, 60)), SLOT)
+    run = runner.new_run(type(own)(own.id, own.schedule, own.task, retry=Retry(2, 60)), SLOT)
     run.attempt()
     run.stop("replaced")
     assert [record.reason for record in log.records] == ["replaced"]
@@ -211,7 +211,7 @@ def test_a_run_that_waits_for_its_next_attempt_is_stopped_at_once(runner, log, t
 
 def test_a_run_that_waits_for_a_worker_can_be_replaced(runner, log):
     """Its record says so; it never started."""
-    run = runner.begin(job(own={"command": "exit 9"}), SLOT)
+    run = runner.new_run(job(own={"command": "exit 9"}), SLOT)
     run.stop("replaced")
     record = run.attempt()
     assert (record.reason, record.started, record.duration) == ("replaced", None, None)
@@ -221,9 +221,9 @@ def test_a_run_that_waits_for_a_worker_can_be_replaced(runner, log):
 def test_a_run_that_never_began_is_withdrawn_at_shutdown(runner, log, task):
     """Its slot gets no record: the next start decides about it. One that has begun is stopped."""
     own = task(failing)
-    begun = runner.begin(type(own)(own.id, own.schedule, own.task, retry=Retry(2, 60)), SLOT)
+    begun = runner.new_run(type(own)(own.id, own.schedule, own.task, retry=Retry(2, 60)), SLOT)
     begun.attempt()
-    waiting = runner.begin(job(), SLOT)
+    waiting = runner.new_run(job(), SLOT)
     runner.stop()
     assert waiting.attempt() is None
     assert [(record.run_id, record.reason) for record in log.records] == [(begun.run_id, "shutdown")]
@@ -240,7 +240,7 @@ def test_a_stop_that_comes_with_the_end_of_an_attempt_is_not_lost(runner, log, t
         raise TaskFailed("by itself")
 
     own = task(stubborn)
-    run = runner.begin(type(own)(own.id, own.schedule, own.task, retry=Retry(9, delay=0)), SLOT)
+    run = runner.new_run(type(own)(own.id, own.schedule, own.task, retry=Retry(9, delay=0)), SLOT)
     run._tell_to_end = lambda context, reason: None  # the moment before the task is told
     with in_thread(run.attempt):
         begun.wait()
@@ -251,7 +251,7 @@ def test_a_stop_that_comes_with_the_end_of_an_attempt_is_not_lost(runner, log, t
 
 def test_the_second_stop_does_nothing(runner, log):
     """Nor does one after the end."""
-    run = runner.begin(job(), SLOT)
+    run = runner.new_run(job(), SLOT)
     record = run.attempt()
     run.stop("replaced")
     run.stop("shutdown")
@@ -278,7 +278,7 @@ def test_a_task_that_does_not_heed_its_limit_is_recorded_and_counted(log, task):
 
 def test_a_crash_is_a_failure_with_its_traceback_in_an_event(runner, log, task):
     """The traceback is for the author, the record for everybody."""
-    record = runner.begin(task(lambda context: 1 / 0), SLOT).attempt()
+    record = runner.new_run(task(lambda context: 1 / 0), SLOT).attempt()
     assert (record.reason, record.details) == ("task", (("error", "ZeroDivisionError: division by zero"),))
     (crash,) = log.events("task.crashed")
     assert crash["run_id"] == record.run_id
@@ -294,7 +294,7 @@ def test_nothing_that_a_task_raises_gets_out(runner, task, crash):
     def run(context):
         raise crash
 
-    assert runner.begin(task(run), SLOT).attempt().reason == "task"
+    assert runner.new_run(task(run), SLOT).attempt().reason == "task"
 
 
 def test_secrets_are_blotted_out_of_messages_and_tracebacks(runner, log, task):
@@ -303,7 +303,7 @@ def test_secrets_are_blotted_out_of_messages_and_tracebacks(runner, log, task):
     def run(context):
         raise ValueError("cannot use hunter2")
 
-    record = runner.begin(task(run, secrets=["hunter2", "", "a"]), SLOT).attempt()
+    record = runner.new_run(task(run, secrets=["hunter2", "", "a"]), SLOT).attempt()
     assert record.details == (("error", "ValueError: cannot use [secret]"),)
     assert "hunter2" not in log.events("task.crashed")[0]["traceback"]
 
@@ -311,7 +311,7 @@ def test_secrets_are_blotted_out_of_messages_and_tracebacks(runner, log, task):
 @pytest.mark.parametrize("result", ["text", 1, Outcome, {"a": 1}])
 def test_a_task_that_returns_something_else_has_crashed(runner, task, result):
     """It must be an Outcome or nothing."""
-    assert runner.begin(task(lambda context: result), SLOT).attempt().reason == "task"
+    assert runner.new_run(task(lambda context: result), SLOT).attempt().reason == "task"
 
 
 def test_a_failure_with_a_broken_outcome_is_a_failure(runner, task):
@@ -320,13 +320,13 @@ def test_a_failure_with_a_broken_outcome_is_a_failure(runner, task):
     def run(context):
         raise TaskFailed("x", outcome="not an outcome")
 
-    assert runner.begin(task(run), SLOT).attempt().reason == "task"
+    assert runner.new_run(task(run), SLOT).attempt().reason == "task"
 
 
 def test_details_that_a_line_cannot_carry_become_text(runner, task):
     """A task of another package may put anything there."""
     own = task(lambda context: Outcome(((1, None), ("b", [2]), ("c", 3))))
-    assert runner.begin(own, SLOT).attempt().details == (("1", "None"), ("b", "[2]"), ("c", 3))
+    assert runner.new_run(own, SLOT).attempt().details == (("1", "None"), ("b", "[2]"), ("c", 3))
 
 
 def test_no_detail_can_forge_a_line_or_stand_for_what_the_runner_says(runner, task):
@@ -340,7 +340,7 @@ def test_no_detail_can_forge_a_line_or_stand_for_what_the_runner_says(runner, ta
         ("huge", 10**5000),
         ("", datetime.max.replace(tzinfo=timezone(timedelta(hours=-1)))),
     )
-    record = runner.begin(task(lambda context: Outcome(given + (("more", 1),) * 100)), SLOT).attempt()
+    record = runner.new_run(task(lambda context: Outcome(given + (("more", 1),) * 100)), SLOT).attempt()
     names = [name for name, _ in record.details]
     assert names[:5] == ["x_2026_11_22t01_00_00_000z_success_job_i", "task_status", "ratio", "huge", "_"]
     assert (len(names), set(names[5:])) == (32, {"task_more"})
@@ -355,7 +355,7 @@ def test_a_failure_without_a_known_reason_is_a_failure(runner, task, reason):
     def run(context):
         raise TaskFailed("m", reason=reason)
 
-    record = runner.begin(task(run), SLOT).attempt()
+    record = runner.new_run(task(run), SLOT).attempt()
     assert (record.status, record.reason, record.details) == (Status.FAILURE, "task", (("error", "m"),))
 
 
@@ -379,7 +379,7 @@ def test_a_callback_that_raises_does_not_keep_others_from_hearing(runner, log, t
 
     own = task(run)
     for _ in range(2):
-        record = runner.begin(type(own)(own.id, own.schedule, own.task, timeout=0.01), SLOT).attempt()
+        record = runner.new_run(type(own)(own.id, own.schedule, own.task, timeout=0.01), SLOT).attempt()
         assert record.reason == "timeout"
     eventually(lambda: len(log.events("task.crashed")) == 2)
 
@@ -393,14 +393,14 @@ def test_a_callback_that_blocks_holds_neither_the_limits_of_others_nor_who_stops
         began.set()
         context.stopping.wait(20)
 
-    first = runner.begin(task(stubborn), SLOT)
+    first = runner.new_run(task(stubborn), SLOT)
     with in_thread(first.attempt):
         try:
             began.wait(20)
             first.stop("replaced")
             assert not release.is_set()
             limited = replace(task(stubborn), timeout=0.05)
-            ends = [runner.begin(limited, SLOT).attempt() for _ in range(2)]
+            ends = [runner.new_run(limited, SLOT).attempt() for _ in range(2)]
         finally:
             release.set()
     assert [end.reason for end in ends] == ["timeout", "timeout"]
@@ -409,7 +409,7 @@ def test_a_callback_that_blocks_holds_neither_the_limits_of_others_nor_who_stops
 
 def test_a_task_type_that_is_gone_fails_its_runs(runner):
     """Its package was removed while the job was loaded."""
-    record = runner.begin(job("no_such_type"), SLOT).attempt()
+    record = runner.new_run(job("no_such_type"), SLOT).attempt()
     assert record.reason == "start"
     assert "unknown task type `no_such_type`" in record.details[0][1]
 
@@ -420,7 +420,7 @@ def test_many_runs_share_one_timer_thread(runner, task):
     own = task(lambda context: None)
     limited = type(own)(own.id, own.schedule, own.task, timeout=3600)
     for _ in range(500):
-        runner.begin(limited, SLOT).attempt()
+        runner.new_run(limited, SLOT).attempt()
     assert len(threads_since(before)) == 1
     assert len(runner.timer._due) < 100
 

@@ -22,23 +22,25 @@ from tests.support.interleavings import Lock, Play, Steps, explore, plain, stepp
 
 pytestmark = pytest.mark.timeout(300)
 
-WAKE_UP = {"is_taken", "_given", "_calls", "_is_asleep"}
+WAKE_UP = {"has_owner", "_submitted", "_calls", "_is_asleep"}
 """What all threads share that bring work, and the one that does it."""
 
-TAKEOVER = WAKE_UP | {"term", "lent_since"}
+TAKEOVER = WAKE_UP | {"term", "start_began_at"}
 """And what a look shares with them."""
 
-END = WAKE_UP | {"_is_closed", "_ear", "_bell"}
+END = WAKE_UP | {"_is_closed", "_poller", "_wakeup_fd"}
 """And what the end does."""
 
-OF_FORMER = WAKE_UP | {"_term", "_is_alive", "_starts_since"}
+OF_FORMER = WAKE_UP | {"_generation", "_is_alive", "_start_began_at"}
 
 PAUSING = {
-    *("fill", "_begin_term", "_begin", "take_back", "lend", "look", "retire", "leave", "_leave"),
-    *("put", "prepare", "_make_up_for_retired", "close", "_ring", "ring", "_soon", "_let_begin"),
-    *("_work", "_is_idle", "is_idle", "_round", "_start_some", "_open_given", "_start", "_begun", "announce"),
-    *("_listen", "hear", "poll", "_patience", "seconds", "_end", "start"),
-    *("_revive",),
+    *("ensure_owner", "_begin_term", "_start_thread", "_begin", "end_start", "begin_start"),
+    *("replace_if_hung", "retire", "leave", "_retire"),
+    *("submit", "warm_up", "_replace_retired", "close", "_wake", "wake", "_call_soon", "_allow_start"),
+    *("_work", "_is_idle", "is_idle", "_run_once", "_start_some", "_open_submitted", "_start", "_start_result"),
+    *("announce", "log_then"),
+    *("_poll", "poll", "_timeout", "seconds", "_process_ended", "start"),
+    *("_ensure_thread",),
 }
 
 
@@ -58,33 +60,31 @@ class World:
 
     def must_be_in_charge(self) -> None:
         """Hold that the thread that moves is the one in charge."""
-        if hasattr(self.loop, "_term"):  # the former loop, of which the lost run itself is to be found
+        if hasattr(self.loop, "_generation"):  # the former loop, of which the lost run itself is to be found
             return
-        assert self.play.now == f"term {self.loop._charge.term}", f"{self.play.now} is not in charge"
+        assert self.play.now == f"term {self.loop._ownership.term}", f"{self.play.now} is not in charge"
 
     def state(self) -> Hashable:
         """Say what tells this play from others that stand at the same statements."""
         loop, bell = self.loop, tuple(self.bells.items())
-        of_charge = tuple(plain(getattr(process_loop._charge, name)) for name in ("term", "is_taken", "lent_since"))
-        of_former = tuple(plain(getattr(loop, name, None)) for name in ("_term", "_is_alive", "_starts_since"))
-        waits = tuple(
-            (tuple(one.run.name for one in batch.attempts), batch.has_begun) for batch in process_loop._announced
-        )
+        of_charge = tuple(plain(getattr(loop._ownership, name)) for name in ("term", "has_owner", "start_began_at"))
+        of_former = tuple(plain(getattr(loop, name, None)) for name in ("_generation", "_is_alive", "_start_began_at"))
+        waits = tuple((tuple(one.run.name for one in batch.attempts), batch.may_begin) for batch in loop._awaiting_log)
         queues = (
-            tuple(map(plain, process_loop._given)),
-            tuple(one.run.name for one in process_loop._ready),
-            len(process_loop._calls),
+            tuple(map(plain, loop._submitted)),
+            tuple(one.run.name for one in loop._ready),
+            len(loop._calls),
         )
-        listening = process_loop._ear and (
-            process_loop._ear._is_asleep,
-            process_loop._ear._bell,
-            tuple(sorted(process_loop._ear._epoll.listened)),
+        listening = loop._poller and (
+            loop._poller._is_asleep,
+            loop._poller._wakeup_fd,
+            tuple(sorted(loop._poller._epoll.listened)),
         )
         items = (
-            tuple(sorted(process_loop._items)),
+            tuple(sorted(loop._watched)),
             tuple(sorted(self.ended)),
             self.threads_left,
-            process_loop._is_closed,
+            loop._is_closed,
         )
         told = tuple(self.begun), tuple(self.done), tuple(self.faults), len(self.announced or ())
         return of_charge, of_former, bell, waits, queues, listening, items, told
@@ -97,7 +97,7 @@ class World:
         context = SimpleNamespace(on_stop=lambda _: None, attempt=1, made=made)
         attempt = SimpleNamespace(run=made, context=context, event=lambda: name, end=lambda _: name, name=name)
         attempt.begin = lambda: self._begin(name)
-        made.open = lambda: self.must_be_in_charge() or attempt
+        made.next_attempt = lambda: self.must_be_in_charge() or attempt
         return made
 
     def _begin(self, name: str) -> None:
@@ -109,7 +109,7 @@ class World:
         """Give what goes on: a process that ends at once."""
         number = 100 + len(self.begun)
         self.ended.add(number)
-        return SimpleNamespace(ended=number, news=None, end=Outcome, see_through=Outcome, name=made.name)
+        return SimpleNamespace(exit_fd=number, output_fd=None, collect=Outcome, wait=Outcome, name=made.name)
 
     def finished(self, run: Any, end: Any) -> None:
         """Take the end of a run."""
@@ -256,81 +256,81 @@ def _code(shared: set[str], ear_text: str, charge_text: str, loop_text: str) -> 
         shared,
         threading=THREADS,
         time=SimpleNamespace(monotonic=lambda: 1.0),
-        Ear=of_ear["Ear"],
-        Charge=of_charge["Charge"],
-        _begun=lambda attempt: NOW.world.tried(attempt, made["_Item"]),
+        Poller=of_ear["Poller"],
+        LoopOwnership=of_charge["LoopOwnership"],
+        _start_result=lambda attempt: NOW.world.tried(attempt, made["_WatchedCommand"]),
     )
     return made
 
 
 FORMER = '''
-class Former(Loop):
+class Former(ProcessLoop):
     """The wake-up and the takeover as they were: a new thread is there before its term counts."""
 
     def __init__(self, runner, done, aside):
         super().__init__(runner, done, aside)
         self._lock = threading.Lock()
-        self._term = 0
+        self._generation = 0
         self._is_alive = False
-        self._starts_since = 0.0
+        self._start_began_at = 0.0
 
-    def put(self, run):
+    def submit(self, run):
         if self._is_closed:
             raise RuntimeError("closed")
         if not self._is_alive:
-            self._revive()
-        self._given.append(run)
-        self._ring()
-        self.look(1.0)
+            self._ensure_thread()
+        self._submitted.append(run)
+        self._wake()
+        self.replace_if_hung(1.0)
 
-    def look(self, now):
-        if not self._hangs(now):
+    def replace_if_hung(self, now):
+        if not self._is_hung(now):
             return
         with self._lock, suppress(RuntimeError):
-            if self._hangs(now):
-                self._begin_term()
+            if self._is_hung(now):
+                self._start_thread()
 
-    def _hangs(self, now):
-        since = self._starts_since
+    def _is_hung(self, now):
+        since = self._start_began_at
         return since > 0 and now - since > 0.25
 
     def close(self):
         self._is_closed = True
-        self._soon(lambda: None)
+        self._call_soon(lambda: None)
 
-    def _revive(self):
+    def _ensure_thread(self):
         with self._lock:
             if self._is_alive:
                 return
-            self._ear = self._ear or Ear()
-            self._begin_term()
+            self._poller = self._poller or Poller()
+            self._start_thread()
 
-    def _begin_term(self):
-        threading.Thread(target=self._work, args=(self._term + 1,), name="commands", daemon=True).start()
-        self._term += 1
-        self._starts_since = 0.0
+    def _start_thread(self):
+        threading.Thread(target=self._work, args=(self._generation + 1,), name="commands", daemon=True).start()
+        self._generation += 1
+        self._start_began_at = 0.0
         self._is_alive = True
 
     def _work(self, term):
         with self._lock:
             pass
-        while self._term == term and not (self._is_closed and self._is_idle()):
+        while self._generation == term and not (self._is_closed and self._is_idle()):
             try:
-                self._round(term)
+                self._run_once(term)
             except Exception as error:
-                self._runner.complain(error)
+                self._runner.report_error(error)
         with self._lock:
-            if self._term == term and self._ear is not None:
-                self._ear.close()
-                self._ear, self._is_alive = None, False
+            if self._generation == term and self._poller is not None:
+                self._poller.close()
+                self._poller, self._is_alive = None, False
 
-    def _round(self, term):
+    def _run_once(self, term):
         while self._calls:
             self._calls.popleft()()
-        self._open_given()
+        self._open_submitted()
         self._start_some(term)
-        if self._term == term:
-            self._listen()
+        if self._generation == term:
+            self._poll()
 
     def _start_some(self, term):
         for _ in range(16):
@@ -339,22 +339,22 @@ class Former(Loop):
             except IndexError:
                 return
             self._start(attempt, term)
-            if self._term != term:
+            if self._generation != term:
                 return
 
-    def _patience(self):
-        return 0.0 if self._calls or self._given or self._ready else self._until_due()
+    def _timeout(self):
+        return 0.0 if self._calls or self._submitted or self._ready else self._until_due()
 
     def _start(self, attempt, term):
         attempt.begin()
-        self._starts_since = 1.0
-        item = _begun(attempt)
-        if self._term == term:
+        self._start_began_at = 1.0
+        item = _start_result(attempt)
+        if self._generation == term:
             self._watch(item)
         else:
-            self._soon(partial(self._watch, item))
-        if self._term == term:
-            self._starts_since = 0.0
+            self._call_soon(partial(self._watch, item))
+        if self._generation == term:
+            self._start_began_at = 0.0
 '''
 
 
@@ -372,8 +372,8 @@ def world_of(kind: Any, scene: Scene) -> Callable[[], Any]:
 
     def fresh() -> Any:
         world = NOW.world = World()
-        complain = world.faults.append if kind.__name__ == "Loop" else lambda _: None
-        runner = SimpleNamespace(announce=world.announce, complain=complain)
+        complain = world.faults.append if kind.__name__ == "ProcessLoop" else lambda _: None
+        runner = SimpleNamespace(log_then=world.announce, report_error=complain)
         world.loop = kind(runner, world.finished, lambda _: None)
         scene(world)
         return world.play, world.state, lambda: wrong_end(world)
@@ -395,14 +395,14 @@ def looking(world: World, times: int = 1) -> Steps:
     """Look so often, at moments at which any start seems to hang."""
     for _ in range(times):
         yield None
-        yield from world.loop.look(math.inf)
+        yield from world.loop.replace_if_hung(math.inf)
 
 
 def putting(world: World, *runs: Any) -> Steps:
     """Put some runs, one after the other."""
     for run in runs:
         try:
-            yield from world.loop.put(run)
+            yield from world.loop.submit(run)
         except RuntimeError:  # it was refused, so another way is found for it
             world.done.append(run.name)
 
@@ -438,8 +438,8 @@ def a_start_that_never_comes_back(world: World) -> None:
 def _look_until_done(world: World) -> Steps:
     """Look whenever a start is at work, as the service does each second."""
     while True:
-        yield lambda: world.loop._charge.lent_since > 0
-        yield from world.loop.look(math.inf)
+        yield lambda: world.loop._ownership.start_began_at > 0
+        yield from world.loop.replace_if_hung(math.inf)
 
 
 def a_host_without_a_thread(world: World) -> None:
@@ -475,7 +475,7 @@ def lines_that_another_thread_writes(world: World) -> None:
 def a_run_under_way(world: World) -> None:
     """The thread is made ready for a run, and the run comes at any moment of that."""
     world.expected = ["a"]  # type: ignore[attr-defined]
-    world.play.begin("prepare", world.loop.prepare())
+    world.play.begin("prepare", world.loop.warm_up())
     world.play.begin("put", putting(world, world.run("a")))
 
 
@@ -495,7 +495,7 @@ SCENES = [
 @pytest.mark.parametrize(("scene", "shared"), SCENES)
 def test_no_order_of_the_threads_loses_or_doubles_a_run(scene: Scene, shared: set[str]) -> None:
     """Each run begins once and ends once, whichever thread moves when, and only the thread in charge acts."""
-    found = explore(world_of(code(shared)["Loop"], scene))
+    found = explore(world_of(code(shared)["ProcessLoop"], scene))
     assert found.wrong == []
     assert found.states > 100
 
@@ -511,8 +511,8 @@ ORDERS = {
     "a run is put after the bell": (
         two_put,
         WAKE_UP,
-        "        self._given.append(run)\n",
-        "        self._ring()\n        self._given.append(run)\n        return\n",
+        "        self._submitted.append(run)\n",
+        "        self._wake()\n        self._submitted.append(run)\n        return\n",
     ),
     "the thread falls asleep before a ring could wake it": (
         two_put,
@@ -523,8 +523,8 @@ ORDERS = {
     "the thread retires after it has looked for work": (
         an_end_while_a_run_is_put,
         END,
-        "            self.is_taken = False\n            if not is_idle():\n",
-        "            idle = is_idle()\n            self.is_taken = False\n            if not idle:\n",
+        "            self.has_owner = False\n            if not is_idle():\n",
+        "            idle = is_idle()\n            self.has_owner = False\n            if not idle:\n",
     ),
     "the thread sleeps on its end": (
         an_end_while_a_run_is_put,
@@ -551,6 +551,6 @@ def test_the_search_finds_each_step_that_is_out_of_order(order: str) -> None:
         changed.append(text.count(step))
         return text.replace(step, other)
 
-    found = explore(world_of(code(shared, change)["Loop"], scene))
+    found = explore(world_of(code(shared, change)["ProcessLoop"], scene))
     assert sum(changed) == 1
     assert found.wrong

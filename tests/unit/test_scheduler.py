@@ -368,7 +368,13 @@ def named(*jobs: Job) -> FullCheckpoint:
 
 def recalled(world: World, *jobs: Job, **past: Any) -> None:
     """Start a scheduler that finds a log whose last mark is from noon."""
-    given = {"mark": Checkpoint(NOON, "boot-1"), "until": NOON, "stopped": False, "full": named(*jobs), **past}
+    given = {
+        "checkpoint": Checkpoint(NOON, "boot-1"),
+        "last_line_at": NOON,
+        "clean_stop": False,
+        "full": named(*jobs),
+        **past,
+    }
     world.scheduler._boot = "boot-1"
     world.scheduler.restore(RecoveredState(**given), world.now)
     for one in jobs:

@@ -38,7 +38,7 @@ def test_what_is_due_for_some_looks_is_told_once_and_then_counted_on() -> None:
     assert looks(guard, [NOT_BEGUN], 1) == [NOT_BEGUN]
     assert looks(guard, [NOT_BEGUN, NO_TERM], STUCK_AFTER_LOOKS - LATE_AFTER_S) == []
     assert guard.longest is not None
-    assert (guard.longest.due, guard.longest.looks, guard.longest.since) == (NOT_BEGUN, STUCK_AFTER_LOOKS, AT)
+    assert (guard.longest.due, guard.longest.checks, guard.longest.since) == (NOT_BEGUN, STUCK_AFTER_LOOKS, AT)
 
 
 def test_another_run_at_each_look_is_no_standstill() -> None:

@@ -34,16 +34,16 @@ class Every:
         """The first multiple after a moment."""
         return datetime.fromtimestamp((int(after.timestamp()) // self.seconds + 1) * self.seconds, UTC)
 
-    def start_of(self, slot: datetime) -> datetime:
+    def start_time(self, slot: datetime) -> datetime:
         """When a slot starts."""
         return slot + self.late
 
-    def last(self, after: datetime, until: datetime) -> datetime | None:
+    def last_between(self, after: datetime, until: datetime) -> datetime | None:
         """The last multiple in a time."""
         slot = datetime.fromtimestamp(int(until.timestamp()) // self.seconds * self.seconds, UTC)
         return slot if slot > after else None
 
-    def tally(self, after: datetime, until: datetime, limit: int) -> SlotRange | None:
+    def summarize(self, after: datetime, until: datetime, limit: int) -> SlotRange | None:
         """Count without listing."""
         last = self.last(after, until)
         if last is None:

@@ -20,7 +20,7 @@ def fits(kind, fields) -> bool:
 
 def complaints(kind, **fields):
     assert fits(kind, fields)
-    return [(complaint.path, complaint.message, complaint.host) for complaint in kind.check(fields)]
+    return [(complaint.path, complaint.message, complaint.host_dependent) for complaint in kind.check(fields)]
 
 
 @pytest.mark.parametrize("name", TASK_TYPES)
