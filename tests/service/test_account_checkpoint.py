@@ -87,7 +87,7 @@ def test_a_slot_grows_no_older_while_the_service_drains_or_cannot_move() -> None
 
 def test_a_hash_of_a_definition_is_the_same_everywhere() -> None:
     """It stands in logs that other versions read; what it says of the slots is told apart from the rest."""
-    assert definition_hash(MINUTE) == definition_hash(replace(MINUTE, written=NOON, origin="elsewhere.json"))
+    assert definition_hash(MINUTE) == definition_hash(replace(MINUTE, modified_at=NOON, source_name="elsewhere.json"))
     other = definition_hash(replace(MINUTE, task=TaskSpec("other", "{}")))
     assert other != definition_hash(MINUTE)
     assert other[:6] == definition_hash(MINUTE)[:6]

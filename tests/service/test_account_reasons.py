@@ -74,12 +74,12 @@ def no_thread(world: World) -> None:
 
 def crashed(world: World) -> None:
     """A run that the log knows began and does not know ended."""
-    after(world, 90, begun=(InFlightRun("x", "abc", SLOT, SLOT),))
+    after(world, 90, in_flight=(InFlightRun("x", "abc", SLOT, SLOT),))
 
 
 def unclean(world: World) -> None:
     """Another boot, and no word of a stop."""
-    after(world, 30, job(schedule=Cron("* * * * * *", "UTC"), catch_up=0), mark=Checkpoint(NOON, "another boot"))
+    after(world, 30, job(schedule=Cron("* * * * * *", "UTC"), catch_up=0), checkpoint=Checkpoint(NOON, "another boot"))
 
 
 def expired(world: World) -> None:
@@ -87,7 +87,7 @@ def expired(world: World) -> None:
     world.scheduler.restore(
         RecoveredState(Checkpoint(NOON, "boot-1"), NOON, clean_stop=True), NOON + timedelta(seconds=300)
     )
-    assert world.scheduler.expire(job(schedule=Once(SLOT), written=NOON), NOON + timedelta(seconds=300))
+    assert world.scheduler.expire(job(schedule=Once(SLOT), modified_at=NOON), NOON + timedelta(seconds=300))
 
 
 TABLE: list[tuple[str, str, Scenario]] = [

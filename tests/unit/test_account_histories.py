@@ -171,7 +171,7 @@ class Host:
         self.expired.clear()
         self._note_what_is_new()
         for one in self.jobs.values():
-            self._put(replace(one, written=self._written(one.id)))
+            self._put(replace(one, modified_at=self._written(one.id)))
         service.start()
         self._tell("service.started")
         self._go(self.wall)
@@ -383,7 +383,7 @@ class Host:
             return
         if is_noticed and self.service.check_clock():
             for job_id in [one for one in self.expired if not is_past(self.jobs[one], self.wall)]:
-                self._put(replace(self.jobs[job_id], written=self.written))
+                self._put(replace(self.jobs[job_id], modified_at=self.written))
                 self._tell("job.added", job_id=job_id, hash=hash_in_log(self.jobs[job_id]))
         for job_id in self.jobs:
             self.service._on_due(job_id, self.wall)
@@ -406,7 +406,7 @@ class Host:
             self.position["later"] = self.wall
             if self.left is not None:
                 self.away.append(("later", self.left, self.wall))
-            self._put(replace(LATER, written=self.wall))
+            self._put(replace(LATER, modified_at=self.wall))
             self._tell("job.added", job_id="later", hash=hash_in_log(LATER))
 
     def go_away(self) -> None:
@@ -429,7 +429,7 @@ class Host:
             return
         self._go(self.wall)
         self._tell("test.defined", version=str(self.version))
-        self._put(replace(one, written=self.wall))
+        self._put(replace(one, modified_at=self.wall))
         self._tell("job.updated", job_id="edited", hash=hash_in_log(one), changed="schedule")
         self._rest()
 

@@ -25,7 +25,7 @@ class Desk:
         """Have a file changed and looked at."""
         self.writes += 1
         if isinstance(verdict, Job):
-            verdict = replace(verdict, origin=name)
+            verdict = replace(verdict, source_name=name)
         self.catalog.observe(name, None if verdict is None else (self.writes,), verdict, self.now)
 
     def later(self, seconds: float) -> list[tuple[str, ItemState, ItemState]]:

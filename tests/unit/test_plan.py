@@ -29,7 +29,7 @@ def once(seconds: float, **fields: object) -> Job:
         ([DAILY], [], Plan(put=(DAILY,))),
         ([], [DAILY], Plan(drop=("daily",))),
         ([OTHER], [DAILY], Plan(put=(OTHER,))),
-        ([replace(DAILY, origin="elsewhere.json")], [DAILY], Plan()),
+        ([replace(DAILY, source_name="elsewhere.json")], [DAILY], Plan()),
         ([once(1)], [], Plan(put=(once(1),))),
         ([once(-60)], [], Plan(put=(once(-60),))),
         ([once(-61)], [], Plan(expire=(once(-61),))),

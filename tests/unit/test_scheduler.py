@@ -395,7 +395,7 @@ def test_an_interrupted_run_is_a_failure_and_is_not_repeated(world: World) -> No
     """Its slot has its account."""
     world.now = NOON + timedelta(seconds=90)
     slot = NOON + timedelta(seconds=60)
-    recalled(world, job(), begun=(InFlightRun("x", "abc", slot, slot),))
+    recalled(world, job(), in_flight=(InFlightRun("x", "abc", slot, slot),))
     world.due("x", 120)
 
     assert world.wait_for_records(2) == [(60, "FAILURE", "interrupted"), (120, "SUCCESS", None)]
@@ -404,7 +404,7 @@ def test_an_interrupted_run_is_a_failure_and_is_not_repeated(world: World) -> No
 def test_slots_before_the_file_was_put_there_are_nobodys(world: World) -> None:
     """The file is newer than the mark, so only slots after it count."""
     world.now = NOON + timedelta(seconds=330)
-    recalled(world, job(written=NOON + timedelta(seconds=150)), full=FullCheckpoint())
+    recalled(world, job(modified_at=NOON + timedelta(seconds=150)), full=FullCheckpoint())
 
     assert sorted(world.wait_for_records(2)) == [(180, "MISSED", "down"), (300, "SUCCESS", None)]
 
@@ -413,7 +413,7 @@ def test_what_was_accounted_for_stays_so(world: World) -> None:
     """Slots with a record after the mark are neither run nor missed."""
     world.now = NOON + timedelta(seconds=200)
     slot = NOON + timedelta(seconds=120)
-    recalled(world, job(), accounted={"x": ((slot, slot),)})
+    recalled(world, job(), recorded={"x": ((slot, slot),)})
 
     assert sorted(world.wait_for_records(2)) == [(60, "MISSED", "down"), (180, "SUCCESS", None)]
 
@@ -422,7 +422,7 @@ def test_a_job_that_was_late_at_the_mark_is_accounted_for_from_where_it_stood(wo
     """The others have run slots of the same time, which the mark covers; this one has not."""
     world.now = NOON + timedelta(seconds=100)
     mark = Checkpoint(NOON + timedelta(seconds=90), "boot-1", lagging=(("late", NOON),))
-    recalled(world, job("late"), job("others"), mark=mark)
+    recalled(world, job("late"), job("others"), checkpoint=mark)
 
     assert world.wait_for_records(1) == world.records("late") == [(60, "SUCCESS", None)]
 
@@ -441,7 +441,7 @@ def test_a_slot_that_waited_when_the_service_stopped_gets_its_account(
     """It is part of the outage; without its file it is missed."""
     world.now = NOON + timedelta(seconds=100)
     mark = Checkpoint(NOON + timedelta(seconds=90), "boot-1", (), (("x", NOON + timedelta(seconds=60)),))
-    recalled(world, *jobs, mark=mark, waits=mark.pending)
+    recalled(world, *jobs, checkpoint=mark, pending=mark.pending)
 
     assert world.wait_for_records(1) == expected
 
@@ -449,7 +449,7 @@ def test_a_slot_that_waited_when_the_service_stopped_gets_its_account(
 def test_after_an_unclean_boot_nothing_runs_where_lines_may_be_lost(world: World) -> None:
     """Two seconds after the last line that survived."""
     world.now = NOON + timedelta(seconds=30)
-    recalled(world, job(schedule=Cron("* * * * * *", "UTC"), catch_up=20), mark=Checkpoint(NOON, "another boot"))
+    recalled(world, job(schedule=Cron("* * * * * *", "UTC"), catch_up=20), checkpoint=Checkpoint(NOON, "another boot"))
 
     assert sorted(world.wait_for_records(3)) == [(1, "MISSED", "unknown"), (3, "MISSED", "down"), (30, "SUCCESS", None)]
 
@@ -462,7 +462,7 @@ def test_after_an_unclean_boot_what_may_have_started_is_not_run_however_early_it
     start = timetable_of(jittered()).start_time(NOON + timedelta(hours=1))
     world.now = start + timedelta(seconds=20)
     until = start - timedelta(seconds=before_its_start)
-    recalled(world, jittered(), mark=Checkpoint(NOON + timedelta(minutes=59), "another boot"), until=until)
+    recalled(world, jittered(), checkpoint=Checkpoint(NOON + timedelta(minutes=59), "another boot"), last_line_at=until)
 
     assert world.wait_for_records(1) == [(3600, "SUCCESS", None) if runs else (3600, "MISSED", "unknown")]
 
@@ -470,9 +470,9 @@ def test_after_an_unclean_boot_what_may_have_started_is_not_run_however_early_it
 def test_a_one_time_job_of_the_outage_runs_if_it_is_young_enough_and_else_is_missed(world: World) -> None:
     """And one whose file came too late for it is neither: it is expired, which is not told here."""
     world.now = NOON + timedelta(seconds=300)
-    young = job("young", Once(NOON + timedelta(seconds=290)), written=NOON)
-    old = job("old", Once(NOON + timedelta(seconds=100)), written=NOON)
-    late = job("late", Once(NOON + timedelta(seconds=100)), written=NOON + timedelta(seconds=200))
+    young = job("young", Once(NOON + timedelta(seconds=290)), modified_at=NOON)
+    old = job("old", Once(NOON + timedelta(seconds=100)), modified_at=NOON)
+    late = job("late", Once(NOON + timedelta(seconds=100)), modified_at=NOON + timedelta(seconds=200))
     world.scheduler.restore(RecoveredState(Checkpoint(NOON), NOON, clean_stop=True), world.now)
     world.put(young)
     assert world.scheduler.expire(old, world.now)
@@ -486,7 +486,7 @@ def test_a_one_time_job_of_the_outage_runs_if_it_is_young_enough_and_else_is_mis
 def test_at_reboot_means_once_a_boot(world: World, boot: str, runs: int) -> None:
     """A restart within the same boot does not run it again; a new boot does."""
     world.now = NOON + timedelta(seconds=30)
-    recalled(world, job(schedule=Cron("@reboot", "UTC")), job("y"), mark=Checkpoint(NOON, boot), stopped=True)
+    recalled(world, job(schedule=Cron("@reboot", "UTC")), job("y"), checkpoint=Checkpoint(NOON, boot), clean_stop=True)
     world.due("y", 60)
     world.wait_for_records(1 + runs)
 
@@ -497,7 +497,7 @@ def test_at_reboot_means_once_a_boot(world: World, boot: str, runs: int) -> None
 def test_a_slot_is_no_finer_than_the_log_tells(world: World) -> None:
     """Milliseconds, whatever the clock or the schedule says: else its record would not be found again."""
     world.now = NOON + timedelta(microseconds=123_456)
-    recalled(world, job("boot", Cron("@reboot", "UTC")), mark=Checkpoint(NOON, "boot-0"), stopped=True)
+    recalled(world, job("boot", Cron("@reboot", "UTC")), checkpoint=Checkpoint(NOON, "boot-0"), clean_stop=True)
     world.put(job("once", Once(NOON + timedelta(seconds=1, microseconds=654_321))))
     world.due("once", 2)
     world.wait_for_records(2)
@@ -508,12 +508,12 @@ def test_a_slot_is_no_finer_than_the_log_tells(world: World) -> None:
 
 def test_what_a_log_that_is_ahead_of_the_clock_has_decided_is_not_run_again(world: World) -> None:
     """However far it is ahead; beyond three hours that jobs wait is told in the log, and always in `status`."""
-    recalled(world, job(), mark=Checkpoint(NOON + timedelta(hours=2), "boot-1"))
+    recalled(world, job(), checkpoint=Checkpoint(NOON + timedelta(hours=2), "boot-1"))
     assert world.scheduler.next_slot("x") == NOON + timedelta(hours=2, minutes=1)
     assert not [one for one in world.written if isinstance(one, Event)]
 
     other = World()
-    recalled(other, job(), mark=Checkpoint(NOON + timedelta(days=4000), "boot-1"))
+    recalled(other, job(), checkpoint=Checkpoint(NOON + timedelta(days=4000), "boot-1"))
     assert other.scheduler.next_slot("x") == NOON + timedelta(days=4000, minutes=1)
     (told,) = [one for one in other.written if isinstance(one, Event)]
     assert (told.name, dict(told.values)["until"]) == ("clock.accepted", NOON + timedelta(days=4000))
@@ -606,7 +606,7 @@ def test_a_slot_whose_jitter_is_running_is_not_lost_by_a_change_of_its_file(
 def test_a_slot_whose_jitter_was_running_when_the_service_crashed_starts_when_it_is_due(world: World) -> None:
     """It had not begun, so it is no part of the outage."""
     world.now = NOON + timedelta(hours=1, seconds=15)
-    recalled(world, jittered(), mark=Checkpoint(NOON + timedelta(minutes=59), "boot-1"))
+    recalled(world, jittered(), checkpoint=Checkpoint(NOON + timedelta(minutes=59), "boot-1"))
     start = timetable_of(jittered()).start_time(NOON + timedelta(hours=1)) - NOON
     world.due("x", start.total_seconds())
 
@@ -627,7 +627,7 @@ def test_no_slot_that_waited_is_forgotten_at_a_start(
     """Its job was switched off meanwhile, the host has booted, or the clock is another one."""
     world.now = NOON + timedelta(seconds=100)
     mark = Checkpoint(NOON + timedelta(seconds=90, hours=ahead), boot, (), (("x", NOON + timedelta(seconds=60)),))
-    recalled(world, *given, mark=mark, waits=mark.pending, stopped=True)
+    recalled(world, *given, checkpoint=mark, pending=mark.pending, clean_stop=True)
 
     assert sorted(world.wait_for_records(len(expected))) == expected
 
@@ -639,7 +639,7 @@ def test_a_waiting_one_time_job_whose_file_was_touched_meanwhile_keeps_its_accou
     world.scheduler.restore(
         RecoveredState(Checkpoint(NOON + timedelta(seconds=20)), NOON, True, pending=(("x", slot),)), world.now
     )
-    assert world.scheduler.expire(job(schedule=Once(slot), written=NOON + timedelta(seconds=200)), world.now)
+    assert world.scheduler.expire(job(schedule=Once(slot), modified_at=NOON + timedelta(seconds=200)), world.now)
     world.scheduler.start()
 
     assert world.records() == [(10, "MISSED", "down")]
@@ -696,7 +696,7 @@ def test_a_slot_that_was_due_when_its_file_was_touched_keeps_its_account(
     """The log knows that it was; what else there is before the file is nobody's."""
     world.now = NOON + timedelta(seconds=200)
     mark = Checkpoint(NOON, "boot-1", lagging=late)
-    recalled(world, job(catch_up=0, written=NOON + timedelta(seconds=130)), mark=mark, full=FullCheckpoint())
+    recalled(world, job(catch_up=0, modified_at=NOON + timedelta(seconds=130)), checkpoint=mark, full=FullCheckpoint())
 
     assert world.wait_for_records(len(expected)) == expected
 
@@ -705,7 +705,7 @@ def test_a_start_marks_what_it_begins_before_it_begins(world: World) -> None:
     """A crash right after the first line of an `@reboot` run must not make it run once more in this boot."""
     marks: list[tuple[Checkpoint, int]] = []
     world.scheduler._write_checkpoint_line = lambda mark: marks.append((mark, len(world.written)))
-    recalled(world, job(schedule=Cron("@reboot", "UTC")), mark=Checkpoint(NOON, "boot-0"), stopped=True)
+    recalled(world, job(schedule=Cron("@reboot", "UTC")), checkpoint=Checkpoint(NOON, "boot-0"), clean_stop=True)
 
     assert [(mark.boot, mark.pending, lines) for mark, lines in marks] == [("boot-1", (("x", NOON),), 0)]
     world.wait_for_records(1)
@@ -733,7 +733,7 @@ def test_a_mark_after_a_step_back_covers_what_ran_since_the_mark_before(world: W
     """Otherwise a crash then would run that slot once more."""
     marks: list[Checkpoint] = []
     world.scheduler._write_checkpoint_line = marks.append
-    recalled(world, job(), mark=Checkpoint(NOON - timedelta(seconds=30), "boot-1"))
+    recalled(world, job(), checkpoint=Checkpoint(NOON - timedelta(seconds=30), "boot-1"))
     world.due("x", 60)
     world.now = NOON - timedelta(hours=2)
     world.scheduler.write_checkpoint()
@@ -832,10 +832,10 @@ def test_a_start_after_years_costs_no_more_than_one_after_minutes(world: World) 
     recalled(
         world,
         *(job(f"x{number}", Cron(f"{number % 60} * * * *", "Europe/Berlin"), catch_up=0) for number in range(1000)),
-        mark=Checkpoint(NOON, "boot-0", begun, waits),
-        stopped=True,
-        begun=begun,
-        waits=waits,
+        checkpoint=Checkpoint(NOON, "boot-0", begun, waits),
+        clean_stop=True,
+        in_flight=begun,
+        pending=waits,
     )
 
     assert time.perf_counter() - began < 10
@@ -856,7 +856,7 @@ def asked(world: World, job_to_put: Job, *, starting: bool, log: dict[str, int] 
         found = NOON + timedelta(seconds=log[job_id]) if job_id in log else None
         return found if found and found > after else None
 
-    recalled(world, *([job_to_put] if starting else []), decided=decided, full=FullCheckpoint(), **past)
+    recalled(world, *([job_to_put] if starting else []), last_decided_slot=decided, full=FullCheckpoint(), **past)
     if not starting:
         world.put(job_to_put)
     world.due(job_to_put.id, (world.now - NOON).total_seconds())
@@ -870,7 +870,7 @@ def test_a_young_one_time_job_runs_at_a_first_start(world: World, file_age: int)
     world.now = NOON + timedelta(seconds=300)
     world.scheduler.restore(None, world.now)
     at = NOON + timedelta(seconds=10)
-    world.put(job("once", Once(at), catch_up=3600, written=world.now - timedelta(seconds=file_age)))
+    world.put(job("once", Once(at), catch_up=3600, modified_at=world.now - timedelta(seconds=file_age)))
     world.scheduler.start()
 
     world.wait_for_records(1)
@@ -881,7 +881,7 @@ def test_an_old_one_time_job_is_not_missed_at_a_first_start(world: World) -> Non
     """Without a log nothing was missed; that it is over is for the pass to say."""
     world.now = NOON + timedelta(seconds=300)
     world.scheduler.restore(None, world.now)
-    old = job("once", Once(NOON + timedelta(seconds=10)), catch_up=5, written=NOON)
+    old = job("once", Once(NOON + timedelta(seconds=10)), catch_up=5, modified_at=NOON)
     assert not world.scheduler.expire(old, world.now)
     world.scheduler.start()
     assert world.records() == []
@@ -903,10 +903,10 @@ def test_a_young_one_time_job_whose_file_is_new_runs_unless_it_has(
 ) -> None:
     """Put while the service was down or just after it is back, or moved away and back; and never is it silent."""
     world.now = NOON + timedelta(seconds=30)
-    once = job(schedule=Once(NOON + timedelta(seconds=10)), written=NOON + timedelta(seconds=written))
+    once = job(schedule=Once(NOON + timedelta(seconds=10)), modified_at=NOON + timedelta(seconds=written))
     mark = Checkpoint(NOON + timedelta(seconds=20), "boot-1")
 
-    assert asked(world, once, starting=starting, log=log, mark=mark) == expected
+    assert asked(world, once, starting=starting, log=log, checkpoint=mark) == expected
     world.put(replace(once, description="edited"))
     world.due("x", 31)
     wait_until(lambda: not world.scheduler.running())
@@ -916,9 +916,9 @@ def test_a_young_one_time_job_whose_file_is_new_runs_unless_it_has(
 def test_a_one_time_job_that_was_there_when_it_was_due_is_not_asked_about(world: World) -> None:
     """At a start there may be thousands of them, and logs of many months."""
     world.now = NOON + timedelta(seconds=30)
-    once = job(schedule=Once(NOON + timedelta(seconds=10)), written=NOON)
+    once = job(schedule=Once(NOON + timedelta(seconds=10)), modified_at=NOON)
 
-    assert asked(world, once, starting=True, log=None, mark=Checkpoint(NOON + timedelta(seconds=20), "boot-1")) == []
+    assert asked(world, once, starting=True, log=None, checkpoint=Checkpoint(NOON + timedelta(seconds=20), "boot-1")) == []
 
 
 @pytest.mark.parametrize("starting", [True, False])
@@ -931,14 +931,14 @@ def test_only_what_ran_ahead_of_the_clock_waits_until_the_clock_is_there(
     """The log is two hours ahead: a job that is new has its next slot now, whether it comes at the start or later."""
     mark = Checkpoint(NOON + timedelta(hours=2), "boot-1")
 
-    assert asked(world, job(), starting=starting, log=log, mark=mark, until=mark.settled) == []
+    assert asked(world, job(), starting=starting, log=log, checkpoint=mark, last_line_at=mark.settled) == []
     assert world.scheduler.next_slot("x") == NOON + timedelta(seconds=following)
 
 
 def test_a_one_time_job_ahead_of_which_the_log_is_runs_at_its_time(world: World) -> None:
     """As it would without the restart."""
     mark = Checkpoint(NOON + timedelta(hours=2), "boot-1")
-    assert asked(world, job(schedule=Once(NOON + timedelta(seconds=3))), starting=False, log={}, mark=mark) == []
+    assert asked(world, job(schedule=Once(NOON + timedelta(seconds=3))), starting=False, log={}, checkpoint=mark) == []
     world.due("x", 3)
 
     assert world.wait_for_records(1) == [(3, "SUCCESS", None)]
@@ -949,8 +949,8 @@ def test_a_one_time_job_that_was_put_before_the_start_runs_also_if_the_log_is_ah
     world: World, log: dict[str, int], expected: list[tuple[int, str, str | None]]
 ) -> None:
     """Its instant is to come, and before the end of the log, which was written with a wrong clock."""
-    once = job(schedule=Once(NOON + timedelta(seconds=60)), written=NOON - timedelta(seconds=5))
-    assert asked(world, once, starting=True, log=log, mark=Checkpoint(NOON + timedelta(hours=2), "boot-1")) == []
+    once = job(schedule=Once(NOON + timedelta(seconds=60)), modified_at=NOON - timedelta(seconds=5))
+    assert asked(world, once, starting=True, log=log, checkpoint=Checkpoint(NOON + timedelta(hours=2), "boot-1")) == []
     world.due("x", 60)
     wait_until(lambda: not world.scheduler.running())
 
@@ -960,7 +960,7 @@ def test_a_one_time_job_that_was_put_before_the_start_runs_also_if_the_log_is_ah
 def test_a_one_time_job_that_a_start_caught_up_is_not_run_again_by_an_edit(world: World) -> None:
     """What a start decides is decided."""
     world.now = NOON + timedelta(seconds=30)
-    once = job(schedule=Once(NOON + timedelta(seconds=10)), written=NOON)
+    once = job(schedule=Once(NOON + timedelta(seconds=10)), modified_at=NOON)
     recalled(world, once)
     world.wait_for_records(1)
     world.put(replace(once, description="edited"))
@@ -972,7 +972,7 @@ def test_a_one_time_job_that_a_start_caught_up_is_not_run_again_by_an_edit(world
 
 def test_at_reboot_means_once_a_boot_also_when_the_clock_is_another_one(world: World) -> None:
     """The log is four hours ahead, and of this very boot."""
-    recalled(world, job(schedule=Cron("@reboot", "UTC")), mark=Checkpoint(NOON + timedelta(hours=4), "boot-1"))
+    recalled(world, job(schedule=Cron("@reboot", "UTC")), checkpoint=Checkpoint(NOON + timedelta(hours=4), "boot-1"))
 
     assert world.records() == []
     assert [one.name for one in world.written if isinstance(one, Event)] == ["clock.accepted"]
@@ -996,7 +996,7 @@ def test_a_job_that_was_refused_at_the_start_has_its_account_when_it_heals(
     world.now = NOON + timedelta(seconds=125)
     recalled(world, full=FullCheckpoint())
     world.now += timedelta(seconds=later)
-    healed = job(written=NOON + timedelta(seconds=written), catch_up=catch_up)
+    healed = job(modified_at=NOON + timedelta(seconds=written), catch_up=catch_up)
     world.put(healed)
     wait_until(lambda: not world.scheduler.running())
     world.scheduler.drop("x", world.now)
@@ -1022,7 +1022,7 @@ def test_jobs_of_a_source_that_was_away_at_the_start_have_their_account_until_it
     world.now = NOON + timedelta(seconds=125)
     recalled(world)
     world.now += timedelta(seconds=later)
-    world.scheduler.put(job(written=NOON, catch_up=catch_up), world.now, is_first_look=True)
+    world.scheduler.put(job(modified_at=NOON, catch_up=catch_up), world.now, is_first_look=True)
     wait_until(lambda: not world.scheduler.running())
 
     assert world.records() == expected
@@ -1049,7 +1049,7 @@ def test_at_reboot_of_a_job_that_was_refused_at_the_start_is_caught_up(
     world.scheduler.restore(RecoveredState(Checkpoint(NOON, boot), NOON, clean_stop=True) if boot else None, world.now)
     world.scheduler.start()
     world.now += timedelta(seconds=later)
-    world.put(job(schedule=Cron("@reboot", "UTC"), written=NOON + timedelta(seconds=written)))
+    world.put(job(schedule=Cron("@reboot", "UTC"), modified_at=NOON + timedelta(seconds=written)))
     wait_until(lambda: not world.scheduler.running())
 
     assert world.records() == expected
