@@ -21,7 +21,7 @@ VERBS = {
     "serve": "serve",
     "validate": "validate",
     "next": "next",
-    "list": "listing",
+    "list": "list",
     "history": "history",
     "explain": "explain",
     "run": "run",

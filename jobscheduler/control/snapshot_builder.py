@@ -105,7 +105,7 @@ class SnapshotBuilder:
         upcoming = standing.next if standing else None
         state = job_state(
             enabled=job.enabled,
-            going=going,
+            active_runs=going,
             paused=paused,
             stale=condition is not None,
             expired=standing is None and not _has_run(job, last),
@@ -128,7 +128,7 @@ class SnapshotBuilder:
     def _deleted(self, standing: JobRuntime) -> JobStatus:
         """A job whose file is gone, and of which a run goes on."""
         state = job_state(
-            enabled=True, going=standing.active_runs, paused=False, stale=False, expired=False, upcoming=False
+            enabled=True, active_runs=standing.active_runs, paused=False, stale=False, expired=False, upcoming=False
         )
         last = self._results.last_record(standing.job.id)
         return JobStatus(standing.job.id, state, "", standing.job, active_runs=standing.active_runs, last=last)

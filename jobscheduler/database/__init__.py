@@ -33,7 +33,7 @@ __all__ = [
     "load_url",
 ]
 
-_AT = {"JobTable": "api", "Row": "rows", "Unavailable": "faults"}
+_AT = {"JobTable": "api", "Row": "queries", "Unavailable": "errors"}
 _AT |= dict.fromkeys(("Changes", "InvalidJob", "JobExists", "JobNotFound", "JobTableError"), "changes")
 
 

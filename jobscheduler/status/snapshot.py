@@ -172,15 +172,15 @@ class Detail:
 def job_state(
     *,
     enabled: bool,
-    going: tuple[ActiveRun, ...],
+    active_runs: tuple[ActiveRun, ...],
     paused: bool,
     stale: bool,
     expired: bool,
     upcoming: bool,
 ) -> JobState:
     """The word for a job that is in force (or has expired); one without any further slot is done."""
-    if going:
-        return JobState.RUNNING if any(one.waiting_for is None for one in going) else JobState.WAITING
+    if active_runs:
+        return JobState.RUNNING if any(one.waiting_for is None for one in active_runs) else JobState.WAITING
     words = (
         (paused, JobState.PAUSED),
         (not enabled, JobState.DISABLED),

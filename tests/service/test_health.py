@@ -26,8 +26,8 @@ from tests.support.service import ROOT, Service, job, wait_until
 
 QUICK = """
 import os, threading
-from jobscheduler import health
-from jobscheduler.service import serving, supervisor
+from jobscheduler.service import health
+from jobscheduler.service import main as serving, supervisor
 supervisor.HEALTH_INTERVAL_S, supervisor.PING_INTERVAL_S, serving.ENDING, health.LATE = 0.2, 0.2, 1.0, 0.5
 def told(): return os.path.exists({flag!r})
 def hang(): threading.Event().wait()

@@ -103,7 +103,7 @@ class FakeFace:
     def add(self, expression: str, job_id: str, description: str = "", *, file: str = "", **more: Any) -> Job:
         """Put a job in force."""
         own: dict[str, Any] = {"command": more.pop("command", f"/opt/scripts/{job_id}")}
-        status = {key: more.pop(key) for key in ("going", "paused", "stale", "problems") if key in more}
+        status = {key: more.pop(key) for key in ("active_runs", "paused", "stale", "problems") if key in more}
         job = Job(job_id, Cron(expression, ZONE), TaskSpec.from_params("execute_command", own), description, **more)
         upcoming = timetable_of(job).next(NOW) if job.enabled else None
         state = job_state(
@@ -257,7 +257,7 @@ def hostile() -> FakeFace:
     )
     problem = Problem(HOSTILE, line=1, column=1, notes=(HOSTILE,), help=f"javascript:{HOSTILE}")
     face.refuse(f"{HOSTILE}'\"-\u202e.json", problem, HOSTILE)
-    face.service = replace(SERVICE, trouble=(HOSTILE,), jobs_dir=f"/{HOSTILE}", log_file=f"/{HOSTILE}.log")
+    face.service = replace(SERVICE, issue=(HOSTILE,), jobs_dir=f"/{HOSTILE}", log_file=f"/{HOSTILE}.log")
     face.wrong = HOSTILE
     return face
 

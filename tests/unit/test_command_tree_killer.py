@@ -75,7 +75,7 @@ def seen_through(tree: TreeKiller):
 @pytest.fixture(autouse=True)
 def _short_grace(monkeypatch):
     monkeypatch.setattr(tree_killer, "TERM_GRACE_S", 0.4)
-    monkeypatch.setattr(tree_killer, "KILL_WITHIN", 0.4)
+    monkeypatch.setattr(tree_killer, "KILL_TIMEOUT_S", 0.4)
 
 
 def test_a_look_that_never_returns_delays_neither_term_nor_kill_nor_the_end(never):
@@ -132,7 +132,7 @@ def test_a_process_that_outlives_kill_is_named():
 def test_a_record_names_the_processes_that_could_not_be_ended(monkeypatch, tmp_path):
     """A setuid program that has become root, say: the kernel refuses the signals of an ordinary user."""
     monkeypatch.setattr(task.ChildProcess, "send", lambda *_, **__: False)
-    monkeypatch.setattr(tree_killer, "send", lambda *_: False)
+    monkeypatch.setattr(tree_killer, "send_signals", lambda *_: False)
     pipe, told = Pipe(tmp_path), context()
     with in_thread(lambda: (pipe.pids(), told.stop("timeout"))):
         failed = failure(f"echo $$ > {pipe.path}; exec sleep 3", told)
@@ -310,7 +310,7 @@ def test_a_pid_that_was_given_away_is_not_part_of_the_tree(monkeypatch):
     main, told = Spy(), []
     stranger = Process(main.pid, 5, 1, main.pid, "S")
     monkeypatch.setattr(tree_killer, "descendants", lambda roots, _: [stranger] if dict(roots) else [])
-    monkeypatch.setattr(tree_killer, "send", lambda process, *_: told.append(process))
+    monkeypatch.setattr(tree_killer, "send_signals", lambda process, *_: told.append(process))
     tree = TreeKiller(main, ("7", 1), StopSignals(), search=searching())
     tree.abandon()
     assert not tree.owns(stranger, None)

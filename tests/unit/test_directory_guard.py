@@ -25,24 +25,24 @@ class Host:
         """Return what the path means."""
         return self.directory
 
-    def tend(self) -> tuple[WatchState, str]:
+    def ensure_armed(self) -> tuple[WatchState, str]:
         """Be looked at closely."""
         self.asked.append("watch")
         return self.state, ""
 
-    def is_whole(self) -> bool:
+    def is_complete(self) -> bool:
         """Tell whether the last pass was one."""
         return self.whole
 
-    def check(self) -> None:
+    def verify_sources(self) -> None:
         """Look at the directory."""
         self.asked.append("check")
 
-    def look_at_everything(self) -> None:
+    def sync_all(self) -> None:
         """Look at all files."""
         self.asked.append("everything")
 
-    def renew(self) -> None:
+    def reacquire(self) -> None:
         """Have the directory for ourselves."""
 
     def event(self, _: object, name: str, **values: object) -> None:

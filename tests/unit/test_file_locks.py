@@ -220,7 +220,7 @@ def test_a_lock_on_the_directory_whose_holder_is_in_another_container_is_told(
     """It does not refuse a start: no one can tell whether that is a service."""
     with DirectoryLock(tmp_path) as claim:
         with _held(tmp_path):
-            monkeypatch.setattr("jobscheduler.service.startup.holders_of", lambda found: [])
+            monkeypatch.setattr("jobscheduler.service.startup.lock_holders", lambda found: [])
             assert claim.reacquire() == 0
         assert claim.reacquire() is None
 

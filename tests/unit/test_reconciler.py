@@ -411,11 +411,11 @@ def test_a_definition_that_cannot_be_judged_harms_only_itself(world: World, monk
 def test_after_a_pass_that_failed_everything_is_looked_at(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """However the next look comes about: nothing that the failed one had in its hands is lost."""
     read = type(world.reconciler._catalog).observe
-    monkeypatch.setattr(type(world.reconciler._catalog), "see", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(type(world.reconciler._catalog), "observe", lambda *_, **__: 1 / 0)
     world.write("a.json", job("x"))
     with pytest.raises(ZeroDivisionError):
         world.look("a.json")
-    monkeypatch.setattr(type(world.reconciler._catalog), "see", read)
+    monkeypatch.setattr(type(world.reconciler._catalog), "observe", read)
     world.reconciler.verify_sources()
 
     assert world.schedule.jobs.keys() == {"x"}

@@ -60,8 +60,8 @@ def test_what_moves_again_is_forgotten() -> None:
 
 FAULTS = """
 import os, threading
-from jobscheduler import health
-from jobscheduler.service import serving, supervisor
+from jobscheduler.service import health
+from jobscheduler.service import main as serving, supervisor
 supervisor.HEALTH_INTERVAL_S, supervisor.PING_INTERVAL_S, supervisor.CHECK_INTERVAL_S, serving.ENDING = 0.3, 0.3, 0.4, 1.0
 def told(): return os.path.exists({flag!r})
 def hang(): threading.Event().wait()

@@ -45,7 +45,7 @@ class Every:
 
     def summarize(self, after: datetime, until: datetime, limit: int) -> SlotRange | None:
         """Count without listing."""
-        last = self.last(after, until)
+        last = self.last_between(after, until)
         if last is None:
             return None
         count = int((last - self.next(after)).total_seconds()) // self.seconds + 1

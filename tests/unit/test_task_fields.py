@@ -119,7 +119,7 @@ def test_only_root_can_change_the_user(monkeypatch):
 
 def test_a_host_without_setpriv_is_told(monkeypatch):
     """With the package that has it."""
-    monkeypatch.setattr("jobscheduler.tasks.command.fields.helper", lambda name: None)
+    monkeypatch.setattr("jobscheduler.tasks.command.fields.find_helper", lambda name: None)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     (found,) = ExecuteCommand.check({"command": "x", "user": "daemon"})
     assert (found.host_dependent, found.help) == (True, "apt install util-linux")

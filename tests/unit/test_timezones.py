@@ -117,7 +117,7 @@ def test_a_host_without_zone_data_is_told_to_install_it():
 import sys, zoneinfo
 sys.modules["tzdata"] = None
 zoneinfo.reset_tzpath([])
-from jobscheduler.timetable.timezones import UnknownTimezone, get_zone, note_on, service_zone
+from jobscheduler.timetable.timezones import UnknownTimezone, get_zone, zone_note, service_zone
 from jobscheduler.timetable.former_zone_names import CURRENT_NAME
 for attempt in (lambda: get_zone("Europe/Berlin"), lambda: get_zone("UTC"), lambda: service_zone(None, {"TZ": ""})):
     try:

@@ -205,7 +205,7 @@ def test_troubles_of_the_service_are_at_the_top() -> None:
     """In words; otherwise it says that all is well."""
     face = a_day()
     assert "in trouble" not in get(face).text
-    face.service = replace(face.service, trouble=("the jobs directory is gone",), late="the watcher")
+    face.service = replace(face.service, issue=("the jobs directory is gone",), overdue="the watcher")
     text = Reader(get(face).text).text
     assert "in trouble" in text
     assert text.index("the jobs directory is gone") < text.index("Files with problems")

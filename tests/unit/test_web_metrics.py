@@ -107,7 +107,7 @@ def test_histograms_add_up() -> None:
 def test_what_the_service_says_of_itself_is_there() -> None:
     """Queue, workers, the loop's last round, health and troubles."""
     face = a_day()
-    face.service = replace(face.service, queued=7, ticked=1.5, lost_threads=2, trouble=("one", "two"))
+    face.service = replace(face.service, queued=7, last_tick_age=1.5, lost_threads=2, issue=("one", "two"))
     found = metrics(face)
     assert found["jobscheduler_queued_runs",] == 7
     assert found["jobscheduler_scheduling_loop_age_seconds",] == 1.5
