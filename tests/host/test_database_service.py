@@ -305,7 +305,7 @@ def test_the_rights_in_the_documentation_are_enough(base: Service, on_mariadb: P
         "INSERT INTO jm_syslog (created_at, level, logger_name, message) VALUES ('2020-01-01', 'INFO', 'x', 'old')",
         database=name,
     )
-    base.patched("import jobscheduler.database.retention as one; one.FIRST = 0.1")
+    base.patched("import jobscheduler.database.retention as one; one.FIRST_AFTER_S = 0.1")
     url = f"mysql://service:service@127.0.0.1:{on_mariadb.server.port}/{name}"
     file = url_file(tmp_path, Place(url, None, tmp_path / "none"))
     base.options = (*base.options, "--database-url-file", str(file), "--reload-interval", "0.2")
@@ -343,11 +343,11 @@ def test_a_clock_of_the_server_that_differs_is_shown_by_status(base: Service, on
         """
         import datetime
         import jobscheduler.database.queries as one
-        known = one.server_of
+        known = one.read_server
         def server_of(connection):
             found = known(connection)
             return one.Server(found.now and found.now + datetime.timedelta(hours=5), found.max_packet)
-        one.server_of = server_of
+        one.read_server = server_of
         """
     )
     base.start()

@@ -343,8 +343,8 @@ def test_a_host_without_processes_or_threads_to_give_makes_records_and_ends_noth
             return call
         def no_process(real):
             return lambda *args: None if os.path.exists({str(none_left)!r}) else real(*args)
-        from jobscheduler.tasks import execute_command_child
-        execute_command_child.spawn = no_process(execute_command_child.spawn)
+        from jobscheduler.tasks.command import child
+        child.spawn = no_process(child.spawn)
         subprocess._fork_exec = refuse(subprocess._fork_exec)
         os.posix_spawn = refuse(os.posix_spawn)
         threading.Thread.start = no_thread(threading.Thread.start)

@@ -143,7 +143,7 @@ def test_what_writes_when_the_service_ends_writes_on(tmp_path):
     command = f"(read line < {gate.path}; head -c 500000 /dev/zero; echo $? > {word.path}) & true"
     program = (
         "from jobscheduler.tasks.command.reaper import REAPER; from tests.support.tasks import execute;"
-        f"execute({command!r}); REAPER.hand_over()"
+        f"execute({command!r}); REAPER.detach()"
     )
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
     gate.path.write_text("go\n")
@@ -168,7 +168,7 @@ LIMITS = """
 import resource, sys, threading
 resource.setrlimit(resource.RLIMIT_NOFILE, (200, 1000))
 from jobscheduler.tasks.command.fd_budget import FD_LIMIT
-FD_LIMIT.raise_ours()
+FD_LIMIT.raise_limit()
 held = [open("/dev/null") for _ in range(int(sys.argv[1]))]
 from tests.support.tasks import text, in_thread
 found = []

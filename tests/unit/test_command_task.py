@@ -242,7 +242,7 @@ def test_a_status_that_was_taken_away_is_no_success():
         return True
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("jobscheduler.tasks.command.task.Waiting.until_ended", steal)
+        patch.setattr("jobscheduler.tasks.command.task.ProcessWaiter.wait", steal)
         failed = failure("exit 3", told)
     assert "exit status was lost" in str(failed)
 

@@ -61,7 +61,7 @@ def test_the_last_resort_ends_a_process_whose_main_thread_is_stuck(tmp_path: Pat
         f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
         "import ctypes, os, signal\n"
         "from jobscheduler.service import forced_exit\n"
-        "forced_exit.MARGIN = 0.3\n"
+        "forced_exit.MARGIN_S = 0.3\n"
         "signal.signal(signal.SIGTERM, lambda *_: None)\n"
         "with forced_exit.ForcedExit(0.5, lambda: os._exit(70)):\n"
         "    print('up', flush=True)\n"

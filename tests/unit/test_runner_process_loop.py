@@ -15,7 +15,7 @@ import pytest
 
 from jobscheduler.model import Event, Record, Retry, Status
 from jobscheduler.runner import ProcessLoop, RetryAfter, Run, Runner, poller, takeover
-from jobscheduler.runner import process_loop as loops
+from jobscheduler.runner import run as runs
 from jobscheduler.tasks.command import child
 from tests.support.tasks import (
     SLOT,
@@ -160,7 +160,7 @@ def test_nothing_begins_before_its_line_is_written(world: World, tmp_path: Path)
 
 def test_a_log_that_hangs_does_not_keep_runs_from_beginning(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is told; and a line that is written after all begins nothing once more."""
-    monkeypatch.setattr(loops, "PATIENCE", 0.05)
+    monkeypatch.setattr(runs, "LOG_WAIT_S", 0.05)
     world.held = []
     assert world.run("true").status is Status.SUCCESS
     assert world.behind == 1

@@ -62,7 +62,7 @@ FAULTS = """
 import os, threading
 from jobscheduler.service import health
 from jobscheduler.service import main as serving, supervisor
-supervisor.HEALTH_INTERVAL_S, supervisor.PING_INTERVAL_S, supervisor.CHECK_INTERVAL_S, serving.ENDING = 0.3, 0.3, 0.4, 1.0
+supervisor.HEALTH_INTERVAL_S, supervisor.PING_INTERVAL_S, supervisor.CHECK_INTERVAL_S, serving.ABORT_WAIT_S = 0.3, 0.3, 0.4, 1.0
 def told(): return os.path.exists({flag!r})
 def hang(): threading.Event().wait()
 """
@@ -92,7 +92,7 @@ def made(self, child, plan, context, good):
     real(self, child, plan, context, good)
     context.signals.has_processes = True
 RunningCommand.__init__ = made
-wait, begin = RunningCommand.wait, getattr(RunningCommand, "begin_to_end", lambda self: None)
+wait, begin = RunningCommand.wait, getattr(RunningCommand, "begin_stop", lambda self: None)
 RunningCommand.wait = lambda self: hang() if told() else wait(self)
 RunningCommand.begin_stop = lambda self: None if told() else begin(self)
 """

@@ -180,7 +180,7 @@ from datetime import UTC, datetime
 from jobscheduler.model import Cron, Job, TaskSpec
 from jobscheduler.timetable.timetable import timetable_of
 job = Job("a", Cron("*/5 * * * *", "Europe/Berlin"), TaskSpec("x", "{}"), jitter=60.0)
-print(timetable_of(job, "host").start_of(datetime(2026, 11, 22, 12, 5, tzinfo=UTC)).isoformat())
+print(timetable_of(job, "host").start_time(datetime(2026, 11, 22, 12, 5, tzinfo=UTC)).isoformat())
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     slot = NOON + 5 * MINUTE

@@ -177,8 +177,8 @@ class _DefinitionParser:
         for finding in findings:
             self.add_finding(finding)
         if not findings:
-            for complaint in islice(type_.check(own), MAX_PROBLEMS):
-                self.add_problem(complaint.message, (*at, *complaint.path), help=complaint.help, host=complaint.host)
+            for error in islice(type_.check(own), MAX_PROBLEMS):
+                self.add_problem(error.message, (*at, *error.path), help=error.help, host=error.host_dependent)
 
     def unknown_type(self, name: str, error: LookupError, at: json_text.Path) -> None:
         """Say that a task type is not known, or that it cannot be used on this host."""
