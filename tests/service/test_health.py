@@ -28,7 +28,8 @@ QUICK = """
 import os, threading
 from jobscheduler.service import health
 from jobscheduler.service import main as serving, supervisor
-supervisor.HEALTH_INTERVAL_S, supervisor.PING_INTERVAL_S, serving.ABORT_WAIT_S, health.OVERDUE_AFTER_S = 0.2, 0.2, 1.0, 0.5
+supervisor.HEALTH_INTERVAL_S, supervisor.PING_INTERVAL_S = 0.2, 0.2
+serving.ABORT_WAIT_S, health.OVERDUE_AFTER_S = 1.0, 0.5
 def told(): return os.path.exists({flag!r})
 def hang(): threading.Event().wait()
 """
@@ -164,7 +165,7 @@ class Parts:
     def is_alive(self) -> bool:
         return self.alive
 
-    def stuck_for(self) -> float:
+    def busy_for(self) -> float:
         return self.stuck
 
     def wakeup(self) -> None:

@@ -47,13 +47,13 @@ def obey() -> None:
 class Breakable(reconciler.Reconciler):
     """Passes that fail to order, or only those that the Observer asks for."""
 
-    def look_at(self, names: Any) -> None:
+    def sync_items(self, names: Any) -> None:
         """Fail if the handler is to fail."""
         if threading.current_thread() is not threading.main_thread():
             fail_while_ordered("handler")
         super().sync_items(names)
 
-    def _pass(self, names: set[str] | None) -> None:
+    def _sync(self, names: set[str] | None) -> None:
         fail_while_ordered("pass")
         super()._sync(names)
 

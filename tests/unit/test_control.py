@@ -62,7 +62,7 @@ class Desk:
         self.asked.append(("resume", job_id, by))
         return {"changed": True}
 
-    def outcome(self, run_id: str, wait: float) -> Mapping[str, Any]:
+    def run_result(self, run_id: str, wait: float) -> Mapping[str, Any]:
         return {"run_id": run_id, "wait": wait}
 
 

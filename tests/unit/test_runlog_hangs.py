@@ -87,7 +87,7 @@ class SilentFile(LogFile):
         self._count()
         return written
 
-    def follow(self) -> None:
+    def reopen_if_replaced(self) -> None:
         """Look at the name, and hang if it is the turn."""
         self._count()
         super().reopen_if_replaced()

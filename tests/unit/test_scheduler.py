@@ -918,7 +918,9 @@ def test_a_one_time_job_that_was_there_when_it_was_due_is_not_asked_about(world:
     world.now = NOON + timedelta(seconds=30)
     once = job(schedule=Once(NOON + timedelta(seconds=10)), modified_at=NOON)
 
-    assert asked(world, once, starting=True, log=None, checkpoint=Checkpoint(NOON + timedelta(seconds=20), "boot-1")) == []
+    assert (
+        asked(world, once, starting=True, log=None, checkpoint=Checkpoint(NOON + timedelta(seconds=20), "boot-1")) == []
+    )
 
 
 @pytest.mark.parametrize("starting", [True, False])

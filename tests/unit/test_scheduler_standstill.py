@@ -62,7 +62,8 @@ FAULTS = """
 import os, threading
 from jobscheduler.service import health
 from jobscheduler.service import main as serving, supervisor
-supervisor.HEALTH_INTERVAL_S, supervisor.PING_INTERVAL_S, supervisor.CHECK_INTERVAL_S, serving.ABORT_WAIT_S = 0.3, 0.3, 0.4, 1.0
+supervisor.HEALTH_INTERVAL_S, supervisor.PING_INTERVAL_S, supervisor.CHECK_INTERVAL_S = 0.3, 0.3, 0.4
+serving.ABORT_WAIT_S = 1.0
 def told(): return os.path.exists({flag!r})
 def hang(): threading.Event().wait()
 """
