@@ -210,7 +210,7 @@ def _troubled_jobs(face: FakeFace) -> None:
         face.ran("backup-database", local(f"{21 if hour > 13 else 22} {hour:02}:00"), 1500 + hour * 20)
     face.ran("backup-database", local("22 07:00"), 1710.2, reason="exit", output=PG_DUMP)
     face.ran("backup-database", local("22 11:00"), 64.0, reason="exit", output=PG_DUMP)
-    face.add("*/30 * * * *", "sync-warehouse", "Compare stock with the warehouse.", going=going, timeout=14400.0)
+    face.add("*/30 * * * *", "sync-warehouse", "Compare stock with the warehouse.", active_runs=going, timeout=14400.0)
     for step in range(6, 40):
         face.ran("sync-warehouse", local("22 13:30") - step * timedelta(minutes=30), 240 + step * 53 % 500)
     for step in range(5):
