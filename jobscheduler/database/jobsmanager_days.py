@@ -40,8 +40,8 @@ def different_days(day: str, day_of_week: str) -> Iterator[str]:
     if there is not None and there != here:
         names = ",".join(_NAMES[one] for one in sorted(there))
         yield (
-            f"`day_of_week` {day_of_week} is {_day_names(here)} here, and {_day_names(there)} in JobsManager, which counts "
-            f'from 0 for Monday; `day_of_week="{names}"` means the same in both'
+            f"`day_of_week` {day_of_week} is {_day_names(here)} here, and {_day_names(there)} in JobsManager, which "
+            f'counts from 0 for Monday; `day_of_week="{names}"` means the same in both'
         )
     if not day.startswith("*") and not day_of_week.startswith(("*", "?")):
         instead = _both(day, there, day_of_week)

@@ -131,7 +131,7 @@ def test_a_run_that_goes_on_reaches_until_now() -> None:
     """One that waits has no bar yet."""
     going = ActiveRun("9e1c", NOW - 6 * HOUR, NOW - 6 * HOUR, 1)
     waiting = ActiveRun("77b0", NOW, None, 1, waiting_for="worker")
-    (span,) = one(job=status("a", active_runs=(going, waiting))).spans
+    (span,) = one(job=status("a", going=(going, waiting))).spans
     assert (span.left, span.width, span.kind) == (37.5, 12.5, "going")
     assert span.title == "06:00:00 running for 6 h"
 
@@ -178,7 +178,7 @@ def test_rows_with_trouble_come_first_then_what_ran_then_what_is_due() -> None:
         status("soon", HOUR),
         status("later", 5 * HOUR),
         status("next-week", 170 * HOUR),
-        status("busy", active_runs=going),
+        status("busy", going=going),
     ]
     assert [found.job_id for found in whole(records, jobs).rows] == [
         *("failed-late", "failed-early", "missed", "skipped"),
