@@ -12,7 +12,8 @@ def search_issues(reader: MarkerReader = MARKERS, search: TreeSearch = SEARCH) -
     spots = []
     if reader.is_blind:
         spots.append(
-            f"{run_markers.MAX_HUNG} reads of the environment of a process hang: processes are not known by `{run_markers.RUN_ID_VAR}`"
+            f"{run_markers.MAX_HUNG} reads of the environment of a process hang: "
+            f"processes are not known by `{run_markers.RUN_ID_VAR}`"
         )
     if search.is_blind:
         hung = f"{tree_search.MAX_HUNG} looks for the processes of a run hang"

@@ -106,7 +106,7 @@ if __name__ == "__main__":
     from jobscheduler.cli import main
     from jobscheduler.jobs import guarded_directory
     from jobscheduler.runlog import file_calls
-    from jobscheduler.service import main as serving
+    from jobscheduler.service import main as service_main
     from jobscheduler.service import supervisor
 
     service_main.HangGuard.__init__.__kwdefaults__["patience"] = 0.5

@@ -19,7 +19,8 @@ _ONE_ORDINAL = rf"(?:[1-5](?:st|nd|rd|th)|last) (?:{'|'.join(WEEKDAY_NAMES)})"
 _MONTH = rf"(?:[0-9*,/-]|{'|'.join(MONTH_NAMES)})+"
 _LINE = re.compile(
     rf"(?P<times>(?:{_NUMBER} )?{_NUMBER} {_NUMBER}) "
-    rf"(?:(?P<days>{_ONE_ORDINAL}(?:,{_ONE_ORDINAL})*) (?P<month>{_MONTH})(?: \*)?|\* (?P<later_month>{_MONTH}) (?P<later>{_ONE_ORDINAL}))",
+    rf"(?:(?P<days>{_ONE_ORDINAL}(?:,{_ONE_ORDINAL})*) (?P<month>{_MONTH})(?: \*)?|"
+    rf"\* (?P<later_month>{_MONTH}) (?P<later>{_ONE_ORDINAL}))",
     re.IGNORECASE,
 )
 _HELP = "write `tue#2` as the weekday for the second Tuesday of a month, `friL` for its last Friday"
