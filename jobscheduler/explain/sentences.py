@@ -88,8 +88,8 @@ def decided_ahead(facts: Facts, slot: datetime | None) -> str | None:
     for first, last in facts.runtime.decided if facts.runtime else ():
         if slot is not None and first <= slot <= last:
             return (
-                f"the clock was set back: the slot of {format_moment(slot, facts.zone)} was decided before that and does "
-                f"not run again, like all slots up to {format_moment(last, facts.zone)}"
+                f"the clock was set back: the slot of {format_moment(slot, facts.zone)} was decided before that "
+                f"and does not run again, like all slots up to {format_moment(last, facts.zone)}"
             )
     return None
 
