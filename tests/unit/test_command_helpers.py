@@ -128,7 +128,7 @@ def test_no_file_of_a_user_is_looked_at_when_a_run_has_ended(tmp_path, monkeypat
                 patched.setattr(module, name, spy)
             return end(command, *left)
 
-    monkeypatch.setattr(task.RunningCommand, "end", end_watched)
+    monkeypatch.setattr(task.RunningCommand, "collect", end_watched)
     failure([str(program)], **fields)
     assert (tmp_path / "count").read_text() == "x\n"
     assert looked, "the process itself is looked at"

@@ -241,7 +241,7 @@ class Large:
     def owns(self, _process, _marks):
         return False
 
-    def look(self, within, _adopted=()):
+    def scan(self, within, _adopted=()):
         self.looks.append(within)
         if within > tree_search.BRIEF_SCAN_S:
             self._release.wait(60)

@@ -135,7 +135,7 @@ def once_judged(monkeypatch: pytest.MonkeyPatch, change: Callable[[], object]) -
         return place
 
     with monkeypatch.context() as patched:
-        patched.setattr(engine, "new_place_of", judge)
+        patched.setattr(engine, "check_new_file", judge)
         yield
 
 

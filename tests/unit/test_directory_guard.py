@@ -81,8 +81,8 @@ def test_a_quiet_second_is_one_glance(host: Host, lookout: DirectoryGuard) -> No
         pytest.param(
             lambda host, lookout: setattr(host, "directory", "another"), id="the path means another directory"
         ),
-        pytest.param(lambda host, lookout: lookout.doubt(), id="somebody has doubts"),
-        pytest.param(lambda host, lookout: lookout.look(fail), id="a pass failed"),
+        pytest.param(lambda host, lookout: lookout.invalidate(), id="somebody has doubts"),
+        pytest.param(lambda host, lookout: lookout.run_sync(fail), id="a pass failed"),
     ],
 )
 def test_a_disturbance_means_one_close_look(

@@ -85,7 +85,7 @@ def test_a_run_by_hand_has_no_slot(runner, log):
     """But says who asked."""
     run = runner.new_run(job(), None, (("trigger", "manual"), ("by", 1000)))
     record = run.attempt()
-    assert dict(record.pairs()) == {
+    assert dict(record.fields()) == {
         "job_id": "report-001",
         "run_id": run.run_id,
         "started": NOW,
@@ -103,7 +103,7 @@ def test_a_failed_attempt_is_followed_by_another(runner, log, task):
     retry = Retry(3, delay=30, backoff=2, max_delay=50)
     run = runner.new_run(type(own)(own.id, own.schedule, own.task, retry=retry), SLOT)
     assert [run.attempt(), run.attempt()] == [RetryAfter(30, 2), RetryAfter(50, 3)]
-    assert runner.going == (run,)
+    assert runner.active_runs == (run,)
     record = run.attempt()
     assert log.records == [record]
     assert (record.reason, record.output) == ("task", "out 3")
@@ -114,7 +114,7 @@ def test_a_failed_attempt_is_followed_by_another(runner, log, task):
         (1, 30, "no luck 1", "out 1"),
         (2, 50, "no luck 2", "out 2"),
     ]
-    assert runner.going == ()
+    assert runner.active_runs == ()
 
 
 def test_a_later_success_is_a_success(runner, log, task):
@@ -227,7 +227,7 @@ def test_a_run_that_never_began_is_withdrawn_at_shutdown(runner, log, task):
     runner.stop()
     assert waiting.attempt() is None
     assert [(record.run_id, record.reason) for record in log.records] == [(begun.run_id, "shutdown")]
-    assert runner.going == ()
+    assert runner.active_runs == ()
 
 
 def test_a_stop_that_comes_with_the_end_of_an_attempt_is_not_lost(runner, log, task):

@@ -26,9 +26,9 @@ from jobscheduler.model import (
     Retry,
     TaskSpec,
 )
-from jobscheduler.model.definition_hash import definition_hash
 from jobscheduler.scheduler import Scheduler
 from jobscheduler.tasks import Context, Outcome, Task, TaskFailed
+from jobscheduler.timetable.definition_hash import definition_hash
 from jobscheduler.timetable.timetable import timetable_of
 from tests.support.service import wait_until
 
@@ -1078,7 +1078,7 @@ def test_what_becomes_of_a_slot_that_waited_to_correct_its_record_says_so(world:
     slot = NOON + timedelta(seconds=60)
     world.now = NOON + timedelta(seconds=90)
     one = job(overlap="queue", catch_up=0.0 if change == "old" else 600.0, enabled=change != "disabled")
-    past = {"mark": Checkpoint(NOON, "boot-1", corrects=(("x", slot),)), "waits": (("x", slot),), "full": named(job())}
+    past = {"checkpoint": Checkpoint(NOON, "boot-1", corrects=(("x", slot),)), "pending": (("x", slot),), "full": named(job())}
     recalled(world, *([] if change == "gone" else [one]), **past)
     if change == "young":
         world.wait_for_records(1)
