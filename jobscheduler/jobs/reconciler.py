@@ -20,7 +20,7 @@ from jobscheduler.jobs.plan import is_past, make_plan
 from jobscheduler.jobs.problem_wording import reword_problem
 from jobscheduler.jobs.sources import ReadResult, Source, SourceUnavailable, SourceView
 from jobscheduler.model import EventLogger, Job, Level, Problem, name_sort_key
-from jobscheduler.model.definition_hash import hash_in_log
+from jobscheduler.timetable.definition_hash import hash_in_log
 
 MAX_LATENCY_S = timedelta(minutes=1)
 """A file older than this was not what made a pass take its definition."""

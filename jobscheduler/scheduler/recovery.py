@@ -18,11 +18,11 @@ from jobscheduler.model import (
     RecoveredState,
     truncate_to_ms,
 )
-from jobscheduler.model.definition_hash import definition_hash, has_same_slots
 from jobscheduler.runner import kill_leftovers
 from jobscheduler.scheduler import decided_ahead
 from jobscheduler.scheduler.decided_ahead import CLOCK_MEMORY_S, NOTHING_AHEAD, DecidedAhead
 from jobscheduler.scheduler.job_entry import CORRECTS, interrupted_record, missed_record
+from jobscheduler.timetable.definition_hash import definition_hash, has_same_slots
 from jobscheduler.timetable.slots import (
     Action,
     Decision,

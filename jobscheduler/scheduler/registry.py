@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from jobscheduler.model import EPOCH, Checkpoint, FullCheckpoint, InFlightRun, Job, Once, PendingSlot, Record
-from jobscheduler.model.definition_hash import definition_hash
 from jobscheduler.runner import Run
 from jobscheduler.scheduler.decided_ahead import (
     CLOCK_MEMORY_S,
@@ -22,6 +21,7 @@ from jobscheduler.scheduler.decided_ahead import (
     time_passed,
 )
 from jobscheduler.scheduler.job_entry import CORRECTS, JobEntry
+from jobscheduler.timetable.definition_hash import definition_hash
 from jobscheduler.timetable.slots import Decision, JobSituation, MissedSlots
 from jobscheduler.timetable.timetable import Timetable
 from jobscheduler.util.spans import TICK, Span, clip

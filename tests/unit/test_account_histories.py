@@ -25,11 +25,11 @@ from hypothesis import strategies as st
 from jobscheduler import tasks
 from jobscheduler.jobs.plan import is_past
 from jobscheduler.model import Cron, Event, Job, Level, LogEntry, Once, TaskSpec
-from jobscheduler.model.definition_hash import hash_in_log
 from jobscheduler.runlog import LogFile, LogWriter, recover
 from jobscheduler.scheduler import Scheduler
 from jobscheduler.scheduler.job_entry import JobEntry
 from jobscheduler.tasks.base import Context, Outcome, Task
+from jobscheduler.timetable.definition_hash import hash_in_log
 from jobscheduler.timetable.slots import Overlap
 from jobscheduler.timetable.timetable import Timetable, timetable_of
 from tests.support.accounting import REOPENED, TICK, lines_of

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobscheduler.model import Cron, Job, Once, TaskSpec
-from jobscheduler.model.definition_hash import definition_hash, has_same_slots
+from jobscheduler.timetable.definition_hash import definition_hash, has_same_slots
 from jobscheduler.timetable.timetable import timetable_of
 
 NEW_YEAR = datetime(2031, 1, 1, tzinfo=UTC)

@@ -18,7 +18,7 @@ from jobscheduler.jobs.directory import DirectorySource
 from jobscheduler.jobs.parser import ParseContext
 from jobscheduler.jobs.reconciler import Reconciler
 from jobscheduler.model import Job, Level, LogValue
-from jobscheduler.model.definition_hash import hash_in_log
+from jobscheduler.timetable.definition_hash import hash_in_log
 from tests.support.service import job
 
 NOON = datetime(2020, 11, 22, 12, tzinfo=UTC)
