@@ -1,4 +1,4 @@
-"""Tell which slots that a record calls `MISSED` have a later record, because only a wrong clock had missed them. Pure.
+"""Finds slots of `MISSED` records that have a later record, because only a wrong clock had missed them. Pure.
 
 Of two records of a slot the later one counts; it says `corrects=clock`.
 """
@@ -13,16 +13,16 @@ from typing import Any
 
 
 class Corrections:
-    """The slots that have been corrected, by job."""
+    """The corrected slots, by job."""
 
     def __init__(self, records: Iterable[Mapping[str, Any]] = ()) -> None:
-        """Take the corrections among some records, which are pairs of the log with instants as text."""
+        """`records` are fields of the log with instants as text; those that correct nothing are ignored."""
         self._slots: dict[str, list[datetime]] = {}
-        for one in records:
-            self.add(one)
+        for record in records:
+            self.add(record)
 
     def add(self, record: Mapping[str, Any]) -> None:
-        """Note the slot of a record if that is a correction."""
+        """Add the slot of a record if that record is a correction."""
         if record.get("corrects") == "clock":
             with suppress(KeyError, ValueError, TypeError):
                 slots = self._slots.setdefault(str(record["job_id"]), [])
@@ -43,7 +43,7 @@ class Corrections:
 
 
 def describe_corrections(count: int, of: int) -> str:
-    """Say that so many of the slots of a `MISSED` record have a later record, which counts."""
+    """Return a sentence: `count` of the `of` slots of a `MISSED` record have a later record, which counts."""
     if of <= 1:
         return "corrected: it has a later record"
     some = "1 has a later record" if count == 1 else f"{count} have later records"
