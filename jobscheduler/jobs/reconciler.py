@@ -33,7 +33,7 @@ WAIT_STEP_S = 0.5
 class Schedule(Protocol):
     """As much of the scheduler as a pass needs."""
 
-    def put(self, job: Job, now: datetime, *, is_first_look: bool) -> datetime | None: ...  # noqa: D102
+    def put(self, job: Job, now: datetime, *, is_first_sync: bool) -> datetime | None: ...  # noqa: D102
     def drop(self, job_id: str, now: datetime) -> None: ...  # noqa: D102 - nothing if it is not in force
     def source_changed(self, job_id: str, now: datetime) -> None: ...  # noqa: D102 - the file is another, the job is not
     def expire(self, job: Job, now: datetime) -> bool: ...  # noqa: D102 - whether it just got a record
@@ -320,7 +320,7 @@ class Reconciler:
         before = self._applied.get(job.id)
         next_before = self._schedule.next_slot(job.id) if before else None
         place = self._source_of(job.source_name)
-        upcoming = self._schedule.put(job, now, is_first_look=place.is_unread)
+        upcoming = self._schedule.put(job, now, is_first_sync=place.is_unread)
         self._applied[job.id] = job
         self._expired.discard(job.id)
         self.changes += 1

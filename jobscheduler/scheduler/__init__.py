@@ -1,6 +1,6 @@
-"""The one door to APScheduler: what is in force, and what becomes of its slots."""
+"""Turns the slots of active jobs into runs. The only package that imports APScheduler."""
 
 from jobscheduler.scheduler.run_chain import ChainTooLong
-from jobscheduler.scheduler.scheduler import MAX_CLOCK_SET_BACK, Scheduler
+from jobscheduler.scheduler.scheduler import Scheduler
 
-__all__ = ["MAX_CLOCK_SET_BACK", "ChainTooLong", "Scheduler"]
+__all__ = ["ChainTooLong", "Scheduler"]

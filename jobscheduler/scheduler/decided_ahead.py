@@ -1,6 +1,6 @@
-"""What has been decided of a job beyond its cursor, and what a wrong clock only missed: for a clock that was set.
+"""Keeps track of slots for a clock that was set: those decided beyond the cursor, and those only missed by mistake.
 
-As long as the clock only goes on, every slot up to the cursor is decided and none after it, and there is none of this.
+While the clock only moves forward, exactly the slots up to the cursor are decided, and all of this is empty. Pure.
 """
 
 from __future__ import annotations
@@ -11,18 +11,14 @@ from datetime import UTC, datetime
 
 from jobscheduler.util.spans import TICK, Span, clip, subtract, unite
 
-CLOCK_MEMORY_S = 86_400.0
-"""For so long, in seconds of elapsed time, what an outage missed may run after all if the clock is set back."""
-
+CLOCK_MEMORY_S = 86_400.0  # elapsed seconds in which missed slots may still run if the clock is set back
+MAX_SPANS = 16  # missed spans remembered for a job; older ones are final
 _END = datetime.max.replace(tzinfo=UTC)
-
-MAX_SPANS = 16
-"""So many stretches of missed slots are remembered of a job; the older ones are final."""
 
 
 @dataclass(frozen=True, slots=True)
 class MissedSpan:
-    """Slots that are recorded as missed; final from `until` on, in seconds of the clock that is never set."""
+    """Slots recorded as missed, and final from `open_until` on, in seconds of the clock that is never set."""
 
     first: datetime
     last: datetime
@@ -31,9 +27,9 @@ class MissedSpan:
 
 @dataclass(frozen=True, slots=True)
 class DecidedAhead:
-    """Of the slots after the cursor, those in `over` are decided, those in `again` only missed by a wrong clock.
+    """After the cursor, the slots in `decided` are decided; those in `reopened` were only missed by a wrong clock.
 
-    `missed` are slots up to the cursor that come into `again` when the clock is set back in time.
+    `missed` are slots up to the cursor that are reopened if the clock is set back in time.
     """
 
     decided: tuple[Span, ...] = ()
@@ -44,31 +40,31 @@ class DecidedAhead:
         return bool(self.decided or self.reopened or self.missed)
 
 
-NOTHING_AHEAD = DecidedAhead()
-"""What there is of a job whose clock was never set."""
+NOTHING_AHEAD = DecidedAhead()  # for a clock that was never set
 
 
 def clock_set_back(known: DecidedAhead, decided: Iterable[Span], now: datetime, elapsed: float) -> DecidedAhead:
-    """Return what is beyond `now`, to which the clock was set back; `decided` is what was up to the cursor."""
-    live = [one for one in known.missed if one.open_until > elapsed]
-    spans = unite((one.first, one.last) for one in live)
-    later = now + TICK, max([now + TICK, *(last for _, last in (*decided, *known.decided, *known.reopened, *spans))])
-    again = clip(unite((*known.reopened, *spans)), *later)
-    over = clip(subtract((*known.decided, *decided), (*known.reopened, *spans)), *later)
-    left = (MissedSpan(one.first, min(one.last, now), one.open_until) for one in live if one.first <= now)
-    return DecidedAhead(over, again, tuple(left))
+    """Return the state after the clock was set back to `now`; `decided` are the spans up to the former cursor."""
+    reopenable = [span for span in known.missed if span.open_until > elapsed]
+    missed = unite((span.first, span.last) for span in reopenable)
+    future = now + TICK, max([now + TICK, *(last for _, last in (*decided, *known.decided, *known.reopened, *missed))])
+    reopened = clip(unite((*known.reopened, *missed)), *future)
+    still_decided = clip(subtract((*known.decided, *decided), (*known.reopened, *missed)), *future)
+    past = (MissedSpan(span.first, min(span.last, now), span.open_until) for span in reopenable if span.first <= now)
+    return DecidedAhead(still_decided, reopened, tuple(past))
 
 
-def cursor_passed(known: DecidedAhead, cursor: datetime, missed: Iterable[Span], until: float) -> DecidedAhead:
-    """Return what is left when the slots up to a cursor are decided; those `missed` may come again until `until`."""
+def cursor_passed(known: DecidedAhead, cursor: datetime, missed: Iterable[Span], open_until: float) -> DecidedAhead:
+    """Return the state when the slots up to a cursor are decided; the `missed` may be reopened until `open_until`."""
     after = cursor + TICK
-    fresh = (MissedSpan(*span, until) for span in sorted(missed))
-    over, again = clip(known.decided, after, _END), clip(known.reopened, after, _END)
-    return DecidedAhead(over, again, (*known.missed, *fresh)[-MAX_SPANS:])
+    newly_missed = (MissedSpan(*span, open_until) for span in sorted(missed))
+    decided, reopened = clip(known.decided, after, _END), clip(known.reopened, after, _END)
+    return DecidedAhead(decided, reopened, (*known.missed, *newly_missed)[-MAX_SPANS:])
 
 
 def time_passed(known: DecidedAhead, elapsed: float) -> DecidedAhead:
-    """Return what is left when what was missed long ago is final."""
-    if all(one.open_until > elapsed for one in known.missed):
+    """Return the state without the missed spans that are final by now."""
+    if all(span.open_until > elapsed for span in known.missed):
         return known
-    return DecidedAhead(known.decided, known.reopened, tuple(one for one in known.missed if one.open_until > elapsed))
+    missed = tuple(span for span in known.missed if span.open_until > elapsed)
+    return DecidedAhead(known.decided, known.reopened, missed)

@@ -1,4 +1,4 @@
-"""Whether the log that is found is this host's own, and tells enough."""
+"""Decides whether a log may be trusted: it must be of this host, and have a full checkpoint."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from jobscheduler.model import Event, Level, LogEntry, RecoveredState
 
 
 def trusted_state(
-    past: RecoveredState | None, host_id: str, boot: str, write: Callable[[LogEntry], object], now: datetime
+    state: RecoveredState | None, host_id: str, boot: str, write: Callable[[LogEntry], object], now: datetime
 ) -> tuple[RecoveredState | None, bool]:
-    """Return what can be believed of the past, and whether it shows at least that this boot was seen before.
+    """Return the trusted state, and whether an untrusted log shows at least that it knows this boot.
 
-    The log of another host is not believed: its jobs ran there, and perhaps still do. A host without a name believes
-    what it finds. What is not believed is said, once: the log begins anew with this start.
+    The log of another host is not trusted: its jobs ran there, and perhaps still do. A host without a name trusts any
+    log. An untrusted log is reported once, because the log begins anew with this start.
     """
-    if past is None:
+    if state is None:
         return None, False
-    full = past.full
+    full = state.full
     if full is None:
-        help_ = "what was due while the service was down is not known, and not made up for; it will be from now on"
+        help_ = "slots due while the service was down are unknown and not caught up; from this start on they are"
         write(Event(now, Level.WARNING, "log.former", (("problem", "the log has no full checkpoint"), ("help", help_))))
-        return past, False
+        return state, False
     if not host_id or not full.host or full.host == host_id:
-        return past, False
+        return state, False
     values = (
         ("host", full.host),
         ("here", host_id),
-        ("problem", "the log is that of another host, so nothing is known of the time before"),
-        ("help", "if this is the same host under another name, start it with `--host-id` and the former one"),
+        ("problem", "the log is that of another host, so nothing is known about the time before this start"),
+        ("help", "if this is the same host under another name, start the service with `--host-id` and the former name"),
     )
     write(Event(now, Level.WARNING, "log.foreign", values))
-    return None, bool(boot) and past.job_ids is not None and past.job_ids(boot)
+    return None, bool(boot) and state.job_ids is not None and state.job_ids(boot)

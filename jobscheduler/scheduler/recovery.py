@@ -1,10 +1,11 @@
-"""What the log says of the time before this start, until every slot of it has its account."""
+"""Accounts for the slots of an outage: the time between the last checkpoint and this start."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from enum import Enum, auto
 
 from jobscheduler.model import (
     EPOCH,
@@ -21,7 +22,7 @@ from jobscheduler.model import (
 from jobscheduler.runner import kill_leftovers
 from jobscheduler.scheduler import decided_ahead
 from jobscheduler.scheduler.decided_ahead import CLOCK_MEMORY_S, NOTHING_AHEAD, DecidedAhead
-from jobscheduler.scheduler.job_entry import CORRECTS, interrupted_record, missed_record
+from jobscheduler.scheduler.records import CORRECTS, interrupted_record, missed_record
 from jobscheduler.timetable.definition_hash import definition_hash, has_same_slots
 from jobscheduler.timetable.slots import (
     Action,
@@ -37,191 +38,205 @@ from jobscheduler.timetable.timetable import Timetable
 from jobscheduler.util.host_id import is_same_boot
 from jobscheduler.util.spans import TICK, Span, overlap, span_at, subtract
 
-MIN_CLOCK_STEP = 1.0
-"""By so many seconds the clock must have gone ahead of the others while the service was down to be told."""
+MIN_CLOCK_STEP_S = 1.0  # the clock was set during the outage if it gained more than this on the uptime
+UNSYNCED_WINDOW = timedelta(seconds=2)  # lines this long after the last one may be lost in a crash of the host
 
-UNSYNCED_WINDOW = timedelta(seconds=2)
-"""How long after the last line that survived an unclean end of the host further lines may have been lost."""
+
+class RecoveryPhase(Enum):
+    """When a job appears, seen from the start."""
+
+    STARTUP = auto()  # during start-up
+    FIRST_SYNC = auto()  # when its source can be read for the first time
+    LATER = auto()  # afterwards
 
 
 def _nothing_known(now: datetime) -> RecoveredState:
-    """What there is to say of the time before if no log tells: nothing was decided, nothing missed."""
+    """Return the state without a log: nothing was decided, nothing missed."""
     return RecoveredState(Checkpoint(now, "-"), now, clean_stop=True, last_decided_slot=lambda *_: None)
 
 
 class OutageRecovery:
-    """The time before a start, kept as long as the process: a file that was refused may heal much later.
+    """The account of the outage, kept as long as the process: a refused file may become valid much later.
 
-    Which of its slots were decided is known as follows, so that none runs twice and none is passed over in silence.
+    Which slots were decided is known as follows, so that none runs twice and none is dropped without a record:
 
-    1. The full checkpoint names the jobs that were in force, and from when on their slots were decided: up to `settled`
-       all of them; later ones have lines, and the others are missed, whatever has touched their files since. If a job
-       is due at other times now, its slots count from when its file was put there, as those of a new one do.
-    2. If `settled` is later than the clock, that was set: what was decided stays so, and nothing was missed. Of a job
-       that the checkpoint does not name, and of a one-time job whose file is newer than its instant, the log is asked
-       what it knows, further back if need be.
-    3. If the log does not reach back so far, the slot counts as decided; a one-time job's is missed, as `unknown`.
-    4. Without a full checkpoint nothing was missed but what the mark itself tells: what waited, and what was late.
-    5. Without any log nothing was decided, and nothing missed: a one-time job that is young enough runs.
+    1. The full checkpoint names the jobs that were active, and since when their slots were decided. Up to `settled` all
+       are decided; later ones have lines. The others are missed, even if their file was touched since. If a job is due
+       at other times now, its slots count from its file's modification, as those of a new job do.
+    2. If `settled` is later than the clock, the clock was set back: what was decided stays decided, nothing was missed.
+       For two kinds of job the log is searched, further back if need be: one that the checkpoint does not name, and a
+       one-time job whose file is newer than its instant.
+    3. If the log does not reach back that far, assume that the slot was decided. For a one-time job, record it as
+       MISSED reason=unknown.
+    4. Without a full checkpoint nothing was missed but what the checkpoint itself tells: pending and lagging slots.
+    5. Without any log nothing was decided and nothing missed: a one-time job that is young enough runs.
+
+    Which slots are open, after the time in the first row and up to the time in the row of the phase:
+
+    | phase               | same job as before        | new or rescheduled job   | one-time job                |
+    |---------------------|---------------------------|--------------------------|-----------------------------|
+    | open after          | `settled`, or its cursor  | its file's modification  | before its instant, if that |
+    |                     | if it was lagging         |                          | is not decided (2, 3)       |
+    | STARTUP, FIRST_SYNC | now                       | now                      | now                         |
+    | LATER               | the start; younger slots count from now              | the start                   |
+
+    LATER covers only a job that was refused at the start: its file is older than the start.
+    Lock: none of its own. One sync at a time uses it.
     """
 
     def __init__(
         self,
-        past: RecoveredState | None,
+        state: RecoveredState | None,
         boot: str,
         write: Callable[[LogEntry], object],
         now: datetime,
-        up: float = 0.0,
+        uptime: float = 0.0,
     ) -> None:
-        """`write` takes records; `boot` tells this boot of the host from another, and `up` is how old it is.
+        """`write` takes records; `boot` identifies this boot of the host, `uptime` is its age in seconds.
 
-        `now` is the start. `ahead` is how far slots have been decided, also by a clock that was wrong since the mark.
+        `now` is the start. `ahead` is the latest decided slot of all, including those decided while the clock was
+        wrong.
         """
-        self._is_known = past is not None
-        self._recovered = past = past or _nothing_known(now)
-        self._full = past.full or FullCheckpoint()
+        self._is_known = state is not None
+        self._recovered = state = state or _nothing_known(now)
+        self._full = state.full or FullCheckpoint()
         self._write = write
         self._started = now
-        self._up = up
-        self._settled = past.checkpoint.settled
+        self._uptime = uptime
+        self._settled = state.checkpoint.settled
         self.is_same_boot = (
-            is_same_boot(past.checkpoint.boot, boot) and (past.checkpoint.uptime or 0.0) <= up + MIN_CLOCK_STEP
+            is_same_boot(state.checkpoint.boot, boot) and (state.checkpoint.uptime or 0.0) <= uptime + MIN_CLOCK_STEP_S
         )
-        ends = (last for ranges in past.recorded.values() for _, last in ranges)
-        self.ahead = max([self._settled, past.checkpoint.clock_ahead or self._settled, *ends])
-        self._late = dict(past.checkpoint.lagging)
-        self._corrects = frozenset(past.checkpoint.corrects)
+        ends = (last for ranges in state.recorded.values() for _, last in ranges)
+        self.ahead = max([self._settled, state.checkpoint.clock_ahead or self._settled, *ends])
+        self._lagging = dict(state.checkpoint.lagging)
+        self._corrects = frozenset(state.checkpoint.corrects)
         self._closed: dict[str, list[datetime]] = {}
         self._pending: dict[str, list[datetime]] = {}
         self._looked_up: set[str] = set()
-        for job_id, slot in past.pending:
+        for job_id, slot in state.pending:
             self._pending.setdefault(job_id, []).append(slot)
 
     def fail_interrupted(self, now: datetime) -> None:
-        """End the runs that a crash interrupted, and write their records."""
-        begun = self._recovered.in_flight
-        if begun and self.is_same_boot:
-            kill_leftovers([one.run_id for one in begun])
-        for one in begun:
-            is_corrected = one.scheduled is not None and self._is_corrected(one.job_id, one.scheduled)
-            extra = CORRECTS if is_corrected else ()
-            self._write(interrupted_record(one, now, extra))
-            if one.scheduled is not None:
-                self._closed.setdefault(one.job_id, []).append(one.scheduled)
+        """Kill the processes of runs that a crash interrupted, and write the records of these runs."""
+        in_flight = self._recovered.in_flight
+        if in_flight and self.is_same_boot:
+            kill_leftovers([run.run_id for run in in_flight])
+        for run in in_flight:
+            is_corrected = run.scheduled is not None and self._is_corrected(run.job_id, run.scheduled)
+            self._write(interrupted_record(run, now, CORRECTS if is_corrected else ()))
+            if run.scheduled is not None:
+                self._closed.setdefault(run.job_id, []).append(run.scheduled)
 
     @property
     def floor(self) -> datetime:
-        """From when on the slots of any job were decided."""
+        """The instant from which the slots of all jobs were decided."""
         if not self._is_known:
             return self._started
         return self._full.accounted_since
 
     def _elapsed(self) -> float:
-        """Return for how many seconds the service was down, as far as the clock tells that is never set."""
-        return (
-            self._up - self._recovered.checkpoint.uptime
-            if self.is_same_boot and self._recovered.checkpoint.uptime is not None
-            else 0.0
-        )
+        """Return the seconds of the outage by the clock that is never set; 0 if the host was booted since."""
+        before = self._recovered.checkpoint.uptime
+        return self._uptime - before if self.is_same_boot and before is not None else 0.0
 
-    def _cause(self) -> str:
-        """Say why nobody looked: the service was down, or the clock was set ahead while it was."""
-        told, elapsed = self._recovered.reported, self._elapsed()
-        if told is None or not self.is_same_boot or self._recovered.checkpoint.uptime is None:
+    def _late_reason(self) -> str:
+        """Return why slots are late: `down`, or `clock` if the clock was set ahead during the outage."""
+        written_at, elapsed = self._recovered.reported, self._elapsed()
+        if written_at is None or not self.is_same_boot or self._recovered.checkpoint.uptime is None:
             return "down"
-        set_by = (self._started - told).total_seconds() - elapsed
-        return "clock" if set_by > MIN_CLOCK_STEP and set_by > elapsed else "down"
+        set_by = (self._started - written_at).total_seconds() - elapsed
+        return "clock" if set_by > MIN_CLOCK_STEP_S and set_by > elapsed else "down"
 
     def state_of(self, job: Job, now: datetime) -> tuple[datetime, DecidedAhead]:
-        """Return from when on the slots of a job were decided, and which are that are later than now. May read files.
+        """Return since when the slots of a job are decided, and which later than `now` are. May read the log.
 
-        To be asked when this service has had nothing to do with a job so far.
+        Call it for a job that is new to this process.
         """
         full, job_id = self._full, job.id
         if job_id in full.hashes and (not isinstance(job.schedule, Once) or self._was_active(job)):
-            since, top = full.since.get(job_id, full.accounted_since), self._late.get(job_id, self._settled)
-            decided: list[Span] = [(since + TICK, top)]
+            since, cursor = full.since.get(job_id, full.accounted_since), self._lagging.get(job_id, self._settled)
+            decided: list[Span] = [(since + TICK, cursor)]
         else:
-            asked = self._reopened_spans(job, now)
-            since, top = full.since.get(job_id, now), now
-            decided = [(now + TICK, asked)]
+            since, cursor = full.since.get(job_id, now), now
+            decided = [(now + TICK, self._last_decided_in_log(job, now))]
         decided += self._recovered.recorded.get(job_id, ())
         decided += ((slot, slot) for slot in self._closed.get(job_id, ()))
-        again = (*full.reopened.get(job_id, ()), *self._too_early(job_id, now, corrects=True))
-        known = DecidedAhead(full.decided_ahead.get(job_id, ()), again, self._missed(job_id))
+        reopened = (*full.reopened.get(job_id, ()), *self._pending_ahead(job_id, now, corrects=True))
+        known = DecidedAhead(full.decided_ahead.get(job_id, ()), reopened, self._missed(job_id))
         if known == NOTHING_AHEAD and all(last <= now for _, last in decided):
             return min(since, now), NOTHING_AHEAD
-        found = decided_ahead.clock_set_back(known, decided, min(top, now), self._up)
-        return min(since, now), replace(found, decided=subtract(found.decided, self._too_early(job_id, now)))
+        ahead = decided_ahead.clock_set_back(known, decided, min(cursor, now), self._uptime)
+        return min(since, now), replace(ahead, decided=subtract(ahead.decided, self._pending_ahead(job_id, now)))
 
-    def _too_early(self, job_id: str, now: datetime, *, corrects: bool = False) -> list[Span]:
-        """Return the slots that waited when the clock was set back: they have no record, and their time comes again.
+    def _pending_ahead(self, job_id: str, now: datetime, *, corrects: bool = False) -> list[Span]:
+        """Return the pending slots later than `now`: they have no record, and are due again.
 
-        Those with `corrects` were missed by a wrong clock before that, and say so when they run.
+        With `corrects`, return only those that a wrong clock missed before; their lines say so when they run.
         """
-        early = [slot for slot in self._pending.get(job_id, ()) if slot > now]
-        return [(slot, slot) for slot in early if not corrects or self._is_corrected(job_id, slot)]
+        ahead = [slot for slot in self._pending.get(job_id, ()) if slot > now]
+        return [(slot, slot) for slot in ahead if not corrects or self._is_corrected(job_id, slot)]
 
-    def _reopened_spans(self, job: Job, now: datetime) -> datetime:
-        """Return the latest slot of a job decided that the checkpoint does not name, as far as it could come up again.
+    def _last_decided_in_log(self, job: Job, now: datetime) -> datetime:
+        """Return the latest decided slot of a job that the checkpoint does not name, if it could be due again.
 
-        Of a one-time job that is found out when it is put.
+        For a one-time job `last_decided_slot` finds it.
         """
         if not self._is_known or now >= self.ahead or isinstance(job.schedule, Once):
             return EPOCH
         return self._look_up(job.id, now) or self.ahead
 
     def _missed(self, job_id: str) -> tuple[decided_ahead.MissedSpan, ...]:
-        """Return what was missed before and may come again, by the clock of this boot."""
-        found = self._full.missed.get(job_id)
-        if not found:
+        """Return the missed spans that may be reopened, by the uptime of this boot."""
+        spans = self._full.missed.get(job_id)
+        if not spans:
             return ()
-        left = self._up + CLOCK_MEMORY_S - self._elapsed()
-        return tuple(decided_ahead.MissedSpan(first, last, left - age) for first, last, age in found)
+        open_until = self._uptime + CLOCK_MEMORY_S - self._elapsed()
+        return tuple(decided_ahead.MissedSpan(first, last, open_until - age) for first, last, age in spans)
 
-    # -- whose turn it is
+    # -- questions about a job
 
-    def needs_recovery(self, job: Job, now: datetime) -> bool:
-        """Tell whether a job that comes now was there at the start, only refused, and has not been accounted for.
+    def needs_recovery(self, job: Job, now: datetime, phase: RecoveryPhase) -> bool:
+        """Return whether the outage of a job is to be accounted for now: always during start-up.
 
-        That cannot be told when the clock has been set back to before the start: then it counts as a new one.
+        Afterwards only for a job that was there at the start, refused, and is not accounted for yet. That is unknown
+        if the clock was set back to before the start: then it counts as a new job.
         """
+        if phase is RecoveryPhase.STARTUP:
+            return True
         if job.id in self._looked_up or job.modified_at is None:
             return False
         return job.modified_at <= self._started <= now
 
-    def last_decided_slot(self, job: Job, now: datetime, *, starting: bool) -> datetime:
-        """Return the instant of a one-time job that counts as decided, the epoch if it does not.
+    def last_decided_slot(self, job: Job, now: datetime, phase: RecoveryPhase) -> tuple[datetime, bool]:
+        """Return the instant of a one-time job if it counts as decided, else the epoch. May read the log.
 
-        Writes the record of a slot of which nothing can be known. May read files.
+        The second value is true if nothing is known of that slot: the caller must record it as missed.
         """
         if not isinstance(job.schedule, Once):
-            return EPOCH
-        at, settled = truncate_to_ms(job.schedule.at), self.ahead
-        if not self._is_known or at > settled or job.id in self._late or job.id in self._pending:
-            return EPOCH
+            return EPOCH, False
+        at = truncate_to_ms(job.schedule.at)
+        if not self._is_known or at > self.ahead or job.id in self._lagging or job.id in self._pending:
+            return EPOCH, False
         if self._may_come_again(job.id, at, now):
-            return EPOCH
-        is_marked = at <= max(
-            self._settled, self._recovered.checkpoint.clock_ahead or self._settled
-        )  # of later ones lines tell
-        if starting and is_marked and settled <= now and (self._was_active(job) or not _is_late(job)):
-            return at  # it was in force when it was due
+            return EPOCH, False
+        # the checkpoint covers it; of later slots there are lines
+        is_covered = at <= max(self._settled, self._recovered.checkpoint.clock_ahead or self._settled)
+        was_active = is_covered and self.ahead <= now and (self._was_active(job) or not _is_late(job))
+        if phase is RecoveryPhase.STARTUP and was_active:
+            return at, False
         last = self._look_up(job.id, at - TICK)
-        if last is None:
-            self._close(job.id, at, "unknown", now)
-            return at
-        return last
+        return (at, True) if last is None else (last, False)
 
     def _may_come_again(self, job_id: str, at: datetime, now: datetime) -> bool:
-        """Tell whether only a wrong clock has missed a slot that is still to come."""
+        """Return whether only a wrong clock has missed a future slot."""
         if span_at(at, self._full.reopened.get(job_id, ())):
             return True
-        live = (one for one in self._missed(job_id) if one.open_until > self._up)
-        return at > now and any(one.first <= at <= one.last for one in live)
+        reopenable = (span for span in self._missed(job_id) if span.open_until > self._uptime)
+        return at > now and any(span.first <= at <= span.last for span in reopenable)
 
     def _look_up(self, job_id: str, after: datetime) -> datetime | None:
-        """Ask the log for the latest decided slot after a moment: EPOCH if there is none, None if it cannot be told."""
+        """Search the log for the latest decided slot after an instant: EPOCH if there is none, None if unknown."""
         if self._recovered.last_decided_slot is None:
             return None
         try:
@@ -229,16 +244,16 @@ class OutageRecovery:
         except (LookupError, OSError):
             return None
 
-    # -- the account
+    # -- the account of a job
 
-    def recover(self, job: Job, timetable: Timetable, now: datetime, last: datetime, *, is_open: bool) -> Decision:
-        """Decide what was due of a job while nobody looked; each call is for another job. `last` is from `last_of`.
+    def recover(self, job: Job, timetable: Timetable, now: datetime, last: datetime, phase: RecoveryPhase) -> Decision:
+        """Decide the slots of a job in the outage (see the table above). Call it once for each job.
 
-        That is everything until now if `is_open`: at the start, and for what stands where nobody could look since. A
-        job that was refused at the start has its account up to then, when its slots were younger; those since are
-        nobody's.
+        `last` is from `last_decided_slot`. In the phase LATER slots were younger at the start, so `catch_up` counts
+        from there; slots since the start are ignored.
         """
         self._looked_up.add(job.id)
+        is_open = phase is not RecoveryPhase.LATER
         catch_up = timedelta(seconds=job.catch_up)
         if not is_open:
             timetable, catch_up = timetable.without_jitter, catch_up - (now - self._started)
@@ -248,78 +263,80 @@ class OutageRecovery:
             return decision
         return replace(decision, cursor=max(decision.cursor, now))
 
-    def decide_reboot(self, job: Job, cursor: datetime, now: datetime, *, starting: bool) -> Decision:
-        """Decide about `@reboot` in a boot of which nobody has seen the start before; its slot is the service's start.
+    def decide_reboot(self, job: Job, cursor: datetime, now: datetime, phase: RecoveryPhase) -> Decision:
+        """Decide about `@reboot` in a new boot of the host; its slot is the start of the service.
 
-        A job that comes later is caught up like any other.
+        A job that appears later is caught up like any other.
         """
         self._looked_up.add(job.id)
         self.miss_pending(job.id, "down", now)
-        slot = truncate_to_ms(now if starting else self._started)
-        if starting or now - slot <= timedelta(seconds=job.catch_up):
+        is_startup = phase is RecoveryPhase.STARTUP
+        slot = truncate_to_ms(now if is_startup else self._started)
+        if is_startup or now - slot <= timedelta(seconds=job.catch_up):
             return Decision(cursor, ((slot, Action.RUN),))
         return Decision(cursor, (), (MissedSlots(slot, slot, 1, reason="down"),))
 
     def mark_recovered(self, job: Job, now: datetime) -> None:
-        """Take note that a job has had its turn, though it has no account because it is switched off."""
-        self._say_changed(
-            job, self._late.get(job.id, self._settled), now if job.modified_at is None else job.modified_at
-        )
+        """Note that a job is accounted for, without slots because it is disabled."""
+        until = now if job.modified_at is None else job.modified_at
+        self._log_rescheduled(job, self._lagging.get(job.id, self._settled), until)
         self._looked_up.add(job.id)
 
-    def _outage(self, job: Job, timetable: Timetable, now: datetime, last: datetime) -> Outage:
-        """Say what nobody decided of a job: slots that are later than `settled`, or than its file if it is new.
+    def _outage(self, job: Job, timetable: Timetable, until: datetime, last: datetime) -> Outage:
+        """Return the undecided slots of a job: those later than `settled`, or than its file if the job is new.
 
-        A slot that the log knows to be due, because it waits or its job was late then, is counted whenever its file
-        was written: that was done to a job in force, and without an effect on this slot.
+        A slot that the log knows as pending or lagging counts even if the file was written later: the job was active
+        then, and the file has no effect on that slot.
         """
-        past, full = self._recovered, self._full
-        closed = [(slot, slot) for slot in self._closed.get(job.id, ())]
-        after, ranges = self._since(job, timetable, now, last)
-        waiting = [slot for slot in self._pending.pop(job.id, ()) if slot <= now]
-        final = [slot for slot in waiting if self._is_missed_for_good(job, slot, timetable, now)]
-        waits = tuple(slot for slot in waiting if slot not in final)
-        closed += ((slot, slot) for slot in final)
-        is_unclean = not self.is_same_boot and not past.clean_stop
-        unknown = past.last_line_at + UNSYNCED_WINDOW if is_unclean else None
-        told = (*past.recorded.get(job.id, ()), *full.decided_ahead.get(job.id, ()), *closed, *ranges)
-        stood = () if past.drain_began_at is None else (past.drain_began_at,)
-        again = full.reopened.get(job.id, ())
-        corrects = frozenset(slot for slot in waits if self._is_corrected(job.id, slot))
-        return Outage(after, now, self._cause(), told, waits, unknown, stood, again, corrects)
+        state, full = self._recovered, self._full
+        after, ignored = self._open_after(job, timetable, until, last)
+        due = [slot for slot in self._pending.pop(job.id, ()) if slot <= until]
+        final = [slot for slot in due if self._is_missed_for_good(job, slot, timetable, until)]
+        pending = tuple(slot for slot in due if slot not in final)
+        closed = [(slot, slot) for slot in (*self._closed.get(job.id, ()), *final)]
+        decided = (*state.recorded.get(job.id, ()), *full.decided_ahead.get(job.id, ()), *closed, *ignored)
+        is_unclean = not self.is_same_boot and not state.clean_stop
+        unknown_until = state.last_line_at + UNSYNCED_WINDOW if is_unclean else None
+        standstills = () if state.drain_began_at is None else (state.drain_began_at,)
+        reopened = full.reopened.get(job.id, ())
+        corrects = frozenset(slot for slot in pending if self._is_corrected(job.id, slot))
+        reason = self._late_reason()
+        return Outage(after, until, reason, decided, pending, unknown_until, standstills, reopened, corrects)
 
     def _is_corrected(self, job_id: str, slot: datetime) -> bool:
-        """Tell whether a slot that waits or has begun was recorded as missed before that, by a wrong clock."""
+        """Return whether a pending or begun slot was recorded as missed before, because of a wrong clock."""
         return (job_id, slot) in self._corrects
 
     def _is_missed_for_good(self, job: Job, slot: datetime, timetable: Timetable, now: datetime) -> bool:
-        """Tell whether a slot that waited to correct its `MISSED` is too old by now: then that record stands."""
+        """Return whether a pending slot that would correct its `MISSED` is too old by now: then that record stands."""
         return self._is_corrected(job.id, slot) and now - timetable.start_time(slot) > timedelta(seconds=job.catch_up)
 
-    def _since(
+    def _open_after(
         self, job: Job, timetable: Timetable, now: datetime, last: datetime
     ) -> tuple[datetime, tuple[Range, ...]]:
-        """Say from when on nobody decided the slots of a job, and which of them are nobody's."""
-        after = self._late.get(job.id, min(self._settled, now))
+        """Return after which instant slots of a job are undecided, and which later ones do not count."""
+        after = self._lagging.get(job.id, min(self._settled, now))
         if isinstance(job.schedule, Once):
             at = truncate_to_ms(job.schedule.at)
-            self._say_changed(job, after, now)
-            if last >= at:  # also where that is told further back than by the checkpoint
+            self._log_rescheduled(job, after, now)
+            if last >= at:  # decided, perhaps according to a line older than the checkpoint
                 return max(after, at), ()
             return (at - TICK if at <= after else after), ()
-        if self._was_active(job):  # perhaps put since the mark
-            return (after if job.id in self._late else max(after, min(self._full.since.get(job.id, after), now))), ()
-        put = EPOCH if job.modified_at is None else min(job.modified_at, now)
+        if self._was_active(job):
+            if job.id in self._lagging:
+                return after, ()
+            return max(after, min(self._full.since.get(job.id, after), now)), ()  # it may be newer than the checkpoint
+        written_at = EPOCH if job.modified_at is None else min(job.modified_at, now)
         if self._is_known and self._recovered.full is None:
-            put = now
-        self._say_changed(job, after, put)
-        due = timetable.next(after) if job.id in self._late else None
-        if due is None or due > put:
-            return max(after, put), ()
-        return after, ((due + TICK, put),) if timetable.start_time(due) <= now else ()
+            written_at = now
+        self._log_rescheduled(job, after, written_at)
+        due = timetable.next(after) if job.id in self._lagging else None
+        if due is None or due > written_at:
+            return max(after, written_at), ()
+        return after, ((due + TICK, written_at),) if timetable.start_time(due) <= now else ()
 
-    def _say_changed(self, job: Job, since: datetime, until: datetime) -> None:
-        """Say that a job in force was due at other times before: which ones cannot be told, so they have no record."""
+    def _log_rescheduled(self, job: Job, since: datetime, until: datetime) -> None:
+        """Log that an active job was due at other times before: these are unknown, so they have no record."""
         if job.id not in self._full.hashes or self._was_active(job) or until <= since:
             return
         note = "its schedule was changed while the service was down; slots of the former one have no record"
@@ -327,16 +344,16 @@ class OutageRecovery:
         self._write(Event(self._started, Level.INFO, "job.changed", values))
 
     def _was_active(self, job: Job) -> bool:
-        """Tell whether a job was, and due at the same times as now."""
-        digits = self._full.hashes.get(job.id)
-        return digits is not None and has_same_slots(digits, definition_hash(job))
+        """Return whether a job was active before the start, and due at the same times as now."""
+        former_hash = self._full.hashes.get(job.id)
+        return former_hash is not None and has_same_slots(former_hash, definition_hash(job))
 
     def has_unrecorded_slot(self, job: Job) -> bool:
-        """Tell whether the slot of a one-time job, too old to run now, may lack its account.
+        """Return whether the slot of a one-time job, too old to run now, may lack a record. May read the log.
 
-        It lacks none if its file was only put there after it: then it was never due, and is told to be expired.
+        If its file was written after its instant, it was never due: it is only reported as expired.
         """
-        if job.id in self._pending or job.id in self._late:
+        if job.id in self._pending or job.id in self._lagging:
             return True
         if not self._is_known:
             return False
@@ -344,32 +361,34 @@ class OutageRecovery:
             return False
         at = truncate_to_ms(job.schedule.at)
         if at <= self.ahead and self._look_up(job.id, at - TICK) != EPOCH:
-            return False  # the clock was there before, and it was decided then
+            return False  # it was decided before the clock was set back
         return self._was_active(job) or not _is_late(job)
 
     def may_still_run(self, job: Job, timetable: Timetable, now: datetime) -> bool:
-        """Tell whether the slot of a one-time job is young enough to run, less the time of the drain."""
-        drained = self._recovered.drain_began_at
-        if drained is None or not isinstance(job.schedule, Once):
+        """Return whether the slot of a one-time job is young enough to run, not counting the time of the drain."""
+        drain = self._recovered.drain_began_at
+        if drain is None or not isinstance(job.schedule, Once):
             return False
         start = timetable.start_time(truncate_to_ms(job.schedule.at))
-        return now - start - overlap((drained,), start, now) <= timedelta(seconds=job.catch_up)
+        return now - start - overlap((drain,), start, now) <= timedelta(seconds=job.catch_up)
 
     def miss_pending(self, job_id: str, reason: str, now: datetime) -> None:
-        """Write the records of slots of a job that waited when the service ended and are not going to run."""
+        """Record the pending slots of a job as missed."""
         for slot in self._pending.pop(job_id, ()):
-            self._close(job_id, slot, reason, now)
+            self.miss(job_id, slot, reason, now)
 
     def miss_all_pending(self, reason_of: Callable[[str], str], now: datetime) -> None:
-        """The same for every job that nobody asked for, with the reason that is given for each."""
+        """Record the pending slots of all jobs that were not put, with the reason of each."""
         for job_id in list(self._pending):
             self.miss_pending(job_id, reason_of(job_id), now)
 
-    def _close(self, job_id: str, slot: datetime, reason: str, now: datetime) -> None:
+    def miss(self, job_id: str, slot: datetime, reason: str, now: datetime) -> None:
+        """Record a slot as missed."""
         missed = MissedSlots(slot, slot, 1, reason=reason, corrects=self._is_corrected(job_id, slot))
         self._write(missed_record(job_id, missed, now))
         self._closed.setdefault(job_id, []).append(slot)
 
 
 def _is_late(job: Job) -> bool:
+    """Return whether the file of a one-time job is newer than its instant."""
     return isinstance(job.schedule, Once) and job.modified_at is not None and job.modified_at > job.schedule.at

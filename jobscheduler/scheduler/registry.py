@@ -1,7 +1,6 @@
-"""The ledger: what is in force, how far the slots of each job have been decided, and what a mark says of it.
+"""Registry of jobs: the active ones, how far the slots of each are decided, and the content of a checkpoint.
 
-It is ours and not APScheduler's store: a one-time job that has fired leaves that. It knows nothing of threads; whoever
-has it calls it under one lock.
+APScheduler's store cannot serve for this: a one-time job that has fired leaves it. Lock: the caller's.
 """
 
 from __future__ import annotations
@@ -16,33 +15,34 @@ from jobscheduler.scheduler.decided_ahead import (
     CLOCK_MEMORY_S,
     NOTHING_AHEAD,
     DecidedAhead,
+    MissedSpan,
     clock_set_back,
     cursor_passed,
     time_passed,
 )
-from jobscheduler.scheduler.job_entry import CORRECTS, JobEntry
+from jobscheduler.scheduler.job_entry import JobEntry
+from jobscheduler.scheduler.records import CORRECTS
 from jobscheduler.timetable.definition_hash import definition_hash
 from jobscheduler.timetable.slots import Decision, JobSituation, MissedSlots
 from jobscheduler.timetable.timetable import Timetable
 from jobscheduler.util.spans import TICK, Span, clip
 
-REMOVED_JOB_MEMORY = timedelta(days=2)
-"""How long the last slot of a deleted job is remembered, besides its `catch_up`: put back, it must not run again."""
-
-REOPENABLE_REASONS = frozenset({"down", "asleep", "stalled", "clock"})
-"""Why slots may be missed of which it may turn out that their time has not come yet."""
+REMOVED_JOB_MEMORY = timedelta(days=2)  # beyond its `catch_up`; a deleted job that comes back must not run a slot twice
+REOPENABLE_REASONS = frozenset({"down", "asleep", "stalled", "clock"})  # slots missed so may not have been due at all
 
 _MAX_MEMORY = timedelta(days=400)
-_ASKED = (("by", ""), ("trigger", "manual"))  # what is kept of a run by hand, and what it is without
-_SWEEP_AFTER = 1000  # so many deleted jobs are remembered before the first is looked at
+_MANUAL_FIELDS = (("by", ""), ("trigger", "manual"))  # fields of a manual run in the checkpoint, and their defaults
+_SWEEP_AFTER = 1000  # removed jobs remembered before the first sweep
 
 
 class JobRegistry:
-    """Every job in force, with its last slot decided; also of jobs that are gone, for as long as that matters.
+    """All active jobs with their last decided slot, and removed jobs for as long as that slot matters.
 
-    `being_put` are the jobs that are in force already and for which no wake-up is set yet. `settled_to` is up to when
-    slots have been decided by a clock that only goes on: set back, it begins anew, and `ahead` is how far it had come.
-    No job's slots were decided before `floor`, as far as is known.
+    - `being_added`: active jobs without a wake-up yet.
+    - `settled_floor`: up to there slots are decided, while the clock only moves forward. It restarts when the clock is
+      set back; `clock_ahead` is how far the clock had come.
+    - `accounted_since`: no slots before it were decided, as far as is known.
+    - `surviving`: jobs with runs whose processes could not be killed.
     """
 
     def __init__(self) -> None:
@@ -52,39 +52,39 @@ class JobRegistry:
         self.settled_floor = self.accounted_since = EPOCH
         self.clock_ahead: datetime | None = None
         self._last: dict[str, datetime] = {}
-        self._removed: dict[str, _Gone] = {}
+        self._removed: dict[str, _RemovedJob] = {}
         self._sweep_at = _SWEEP_AFTER
         self._jittered: set[str] = set()
         self.surviving: set[str] = set()
 
-    # -- what is in force
+    # -- jobs
 
     def get(self, job_id: str) -> JobEntry | None:
-        """Return what is known of a job that is in force, or of which a run still goes on."""
+        """Return the entry of a job that is active, or has an active run."""
         return self.jobs.get(job_id)
 
     def get_or_create(self, job: Job, timetable: Timetable, now: datetime) -> JobEntry:
-        """Return the entry of a job, a new one if there is none; it is not one of the gone any more."""
-        gone = self._removed.pop(job.id, None)
+        """Return the entry of a job, a new one if there is none; a removed job comes back."""
+        removed = self._removed.pop(job.id, None)
         known = self.jobs.get(job.id)
         if known is None:
-            since, beyond = (gone.since, gone.beyond) if gone else (now, NOTHING_AHEAD)
+            since, ahead = (removed.since, removed.decided_ahead) if removed else (now, NOTHING_AHEAD)
             known = self.jobs[job.id] = JobEntry(
-                job, timetable, self.initial_cursor(job, now), since, decided_ahead=beyond
+                job, timetable, self.initial_cursor(job, now), since, decided_ahead=ahead
             )
         return known
 
     def is_new(self, job_id: str) -> bool:
-        """Tell whether this service has had nothing to do with a job so far."""
+        """Return whether a job is new to this process."""
         return job_id not in self.jobs and job_id not in self._removed
 
     def set_definition(self, entry: JobEntry, job: Job, timetable: Timetable) -> None:
-        """Let a definition take the place of the former one."""
+        """Replace the definition of an entry."""
         entry.job, entry.timetable, entry.is_active, entry.definition_hash = job, timetable, True, definition_hash(job)
         (self._jittered.add if job.jitter else self._jittered.discard)(job.id)
 
     def remove(self, entry: JobEntry, now: datetime) -> None:
-        """Take a definition out of force; its last slot is remembered."""
+        """Deactivate a definition and remember its last slot."""
         job = entry.job
         self._jittered.discard(job.id)
         entry.is_active = False
@@ -92,90 +92,90 @@ class JobRegistry:
         self._remember(entry, now)
 
     def _discard_if_unused(self, entry: JobEntry) -> None:
-        """Forget an entry that is neither in force nor has a run."""
+        """Remove an entry that is neither active nor has a run."""
         if entry.is_idle and not entry.is_active:
             del self.jobs[entry.job.id]
 
     def _remember(self, entry: JobEntry, now: datetime) -> None:
-        """Keep the last slot of a deleted job for as long as that could come to run again, and of others no longer."""
+        """Keep the last slot of a removed job for as long as it could run again, and forget those that cannot."""
         until = now + REMOVED_JOB_MEMORY + min(timedelta(seconds=min(entry.job.catch_up, 1e9)), _MAX_MEMORY)
         until = max([until, *(last + REMOVED_JOB_MEMORY for _, last in entry.decided_ahead.decided)])
-        self._removed[entry.job.id] = _Gone(until, entry.since, entry.decided_ahead)
+        self._removed[entry.job.id] = _RemovedJob(until, entry.since, entry.decided_ahead)
         if len(self._removed) < self._sweep_at:
             return
-        for job_id in [one for one, gone in self._removed.items() if gone.until < now]:
+        for job_id in [job_id for job_id, removed in self._removed.items() if removed.until < now]:
             del self._removed[job_id]
             self._last.pop(job_id, None)
         self._sweep_at = 2 * len(self._removed) + _SWEEP_AFTER
 
     def run_ended(self, record: Record) -> Run | None:
-        """Take away the run that has this record; return the one that waited for its end, if it is its turn."""
+        """Remove the run that has this record; return the queued run if it may begin now."""
         entry = self.jobs.get(record.job_id)
         if entry is None:
             return None
-        waiting = entry.run_ended(record.run_id or "")
-        if entry.surviving_run:
+        queued = entry.run_ended(record.run_id or "")
+        if entry.surviving_runs:
             self.surviving.add(record.job_id)
         self._discard_if_unused(entry)
-        return waiting
+        return queued
 
     def keep_surviving(self, alive: Container[str]) -> list[Run]:
-        """Forget the runs that linger but for these (their ids); return those that waited for that."""
-        turns = []
+        """Keep only these surviving runs (their ids); return the queued runs that may begin now."""
+        unblocked = []
         for entry in [self.jobs[job_id] for job_id in self.surviving if job_id in self.jobs]:
-            entry.surviving_run = [run for run in entry.surviving_run if run.run_id in alive]
-            if not entry.surviving_run:
+            entry.surviving_runs = [run for run in entry.surviving_runs if run.run_id in alive]
+            if not entry.surviving_runs:
                 self.surviving.discard(entry.job.id)
-                turns.append(entry.start_queued())
+                unblocked.append(entry.start_queued())
                 self._discard_if_unused(entry)
-        return [run for run in turns if run is not None]
+        return [run for run in unblocked if run is not None]
 
     def situation(self, entry: JobEntry) -> JobSituation:
-        """How a job stands when its slots are decided."""
+        """Return the circumstances under which the slots of a job are decided."""
         return entry.situation(paused=entry.job.id in self.paused)
 
     def snapshot(self, job_ids: Iterable[str] | None) -> list[JobEntry]:
-        """Return entries as they are now: of these jobs as far as they are known, or of all."""
-        names = self.jobs.keys() if job_ids is None else [one for one in job_ids if one in self.jobs]
-        return [replace(self.jobs[one]) for one in names]
+        """Return copies of the entries of these jobs, without unknown ones, or of all jobs."""
+        known = self.jobs.keys() if job_ids is None else [job_id for job_id in job_ids if job_id in self.jobs]
+        return [replace(self.jobs[job_id]) for job_id in known]
 
-    # -- what has been decided
+    # -- decided slots
 
     def last_decided(self, job_id: str) -> datetime:
-        """Return the last slot of a job that was decided; the epoch if none was."""
+        """Return the last decided slot of a job; the epoch if there is none."""
         return self._last.get(job_id, EPOCH)
 
     def note_decided(self, job_id: str, slot: datetime) -> None:
-        """Take note that a slot was decided, before this start or by this service."""
+        """Note that a slot was decided, by this process or a former one."""
         if slot > self.last_decided(job_id):
             self._last[job_id] = slot
 
     def decide(self, entry: JobEntry, cursor: datetime) -> None:
-        """Take note that the slots of a job are decided up to there."""
+        """Note that the slots of a job are decided up to `cursor`."""
         entry.cursor = self._last[entry.job.id] = cursor
 
-    def pop(self, entry: JobEntry, decision: Decision, elapsed: float) -> None:
-        """Take note of what was decided of a job. `elapsed` are seconds of the clock that is never set."""
+    def apply(self, entry: JobEntry, decision: Decision, elapsed: float) -> None:
+        """Note a decision about a job. `elapsed` are seconds of the clock that is never set."""
         self.decide(entry, decision.cursor)
         if decision.missed or entry.decided_ahead is not NOTHING_AHEAD:
             self._advance(entry, decision, elapsed + CLOCK_MEMORY_S)
 
-    def _advance(self, entry: JobEntry, decision: Decision, until: float) -> None:
-        """Remember what was missed: should the clock be set back, its time has not come yet."""
+    def _advance(self, entry: JobEntry, decision: Decision, open_until: float) -> None:
+        """Remember the missed slots: if the clock is set back, they may run."""
         first = min((slot - TICK for slot, _ in decision.actions), default=decision.cursor)
-        still = (one for one in clip(entry.decided_ahead.reopened, EPOCH, first) if _has_slot(entry.timetable, one))
-        fresh = ((one.first, one.last) for one in decision.missed if one.reason in REOPENABLE_REASONS)
-        entry.decided_ahead = (
-            cursor_passed(entry.decided_ahead, decision.cursor, [*still, *fresh], until) or NOTHING_AHEAD
-        )
+        reopened = clip(entry.decided_ahead.reopened, EPOCH, first)
+        missed_again = (span for span in reopened if _has_slot(entry.timetable, span))
+        newly_missed = ((m.first, m.last) for m in decision.missed if m.reason in REOPENABLE_REASONS)
+        missed = [*missed_again, *newly_missed]
+        entry.decided_ahead = cursor_passed(entry.decided_ahead, decision.cursor, missed, open_until) or NOTHING_AHEAD
 
     def initial_cursor(self, job: Job, now: datetime) -> datetime:
-        """Return from where on slots of a definition count: from now on, but none twice; a one-time slot always."""
+        """Return the cursor of a new definition: slots count from now on, none twice; a one-time slot always counts."""
         last = self.last_decided(job.id)
         return last if isinstance(job.schedule, Once) else max(now, last)
 
     def pop_jittering_slot(self, entry: JobEntry, now: datetime) -> datetime | None:
-        """Take the slot that only jitter has not let start yet, if there is one; jitter ends before the next slot."""
+        """Take the due slot that waits for its jitter, if there is one; jitter ends before the next slot."""
         if entry.job.jitter <= 0 or not entry.is_schedulable:
             return None
         slot = entry.next()
@@ -186,8 +186,8 @@ class JobRegistry:
 
     # -- a clock that was set back
 
-    def live(self, now: datetime) -> timedelta:
-        """Take note of the time, and tell by how much it is before what it has been."""
+    def note_time(self, now: datetime) -> timedelta:
+        """Note the time; return by how much the clock is behind the latest time so far."""
         behind = self.settled_floor - now
         self.settled_floor = max(self.settled_floor, now)
         if self.clock_ahead is not None and now >= self.clock_ahead:
@@ -195,39 +195,35 @@ class JobRegistry:
         return behind
 
     def clock_set_back(self, now: datetime, elapsed: float) -> list[JobEntry]:
-        """Let time be `now` again; return the jobs in force of which slots after that had been decided.
+        """Rewind to `now`; return the active jobs with decided slots after that.
 
-        What was decided stays so, but for what was only missed.
+        What was decided stays decided, except for slots that were only missed.
         """
         self.clock_ahead = max(self.settled_floor, self.clock_ahead or self.settled_floor)
         self.settled_floor = now
-        turned = [entry for entry in self.jobs.values() if entry.cursor > now]
-        for entry in turned:
+        rewound = [entry for entry in self.jobs.values() if entry.cursor > now]
+        for entry in rewound:
             entry.since, entry.decided_ahead = _entry_after_clock_set_back(
                 entry.since, entry.cursor, entry.decided_ahead, now, elapsed
             )
             entry.cursor = now
-        for job_id, gone in self._removed.items():
-            since, beyond = _entry_after_clock_set_back(
-                gone.since, self.last_decided(job_id), gone.beyond, now, elapsed
+        for job_id, removed in self._removed.items():
+            since, ahead = _entry_after_clock_set_back(
+                removed.since, self.last_decided(job_id), removed.decided_ahead, now, elapsed
             )
-            self._removed[job_id] = replace(gone, since=since, beyond=beyond)
+            self._removed[job_id] = replace(removed, since=since, decided_ahead=ahead)
         self._last = {job_id: min(slot, now) for job_id, slot in self._last.items()}
-        return [entry for entry in turned if entry.is_schedulable]
+        return [entry for entry in rewound if entry.is_schedulable]
 
     def remember_missed(self, job_id: str, missed: MissedSlots, now: datetime, elapsed: float) -> None:
-        """Remember the slot of a one-time job that was over when it came: should the clock be set back, it may run."""
+        """Remember the missed slot of an expired one-time job: if the clock is set back, it may run."""
         self._last[job_id] = missed.last
-        beyond = cursor_passed(
-            NOTHING_AHEAD,
-            missed.last,
-            [(missed.first, missed.last)] if missed.reason in REOPENABLE_REASONS else [],
-            elapsed + CLOCK_MEMORY_S,
-        )
-        self._removed[job_id] = _Gone(now + REMOVED_JOB_MEMORY, missed.first - TICK, beyond)
+        reopenable = [(missed.first, missed.last)] if missed.reason in REOPENABLE_REASONS else []
+        ahead = cursor_passed(NOTHING_AHEAD, missed.last, reopenable, elapsed + CLOCK_MEMORY_S)
+        self._removed[job_id] = _RemovedJob(now + REMOVED_JOB_MEMORY, missed.first - TICK, ahead)
 
-    def with_slots_over(self, now: datetime) -> list[tuple[Timetable, tuple[Span, ...]]]:
-        """Return the timetable of each job of which slots to come are over, with those, while the clock is behind."""
+    def jobs_behind_clock(self, now: datetime) -> list[tuple[Timetable, tuple[Span, ...]]]:
+        """Return timetable and decided future spans of each job that has such spans, while the clock is behind."""
         if self.clock_ahead is None or self.clock_ahead <= now:
             return []
         entries = self.jobs.values()
@@ -237,61 +233,61 @@ class JobRegistry:
             if entry.decided_ahead.decided and entry.is_schedulable
         ]
 
-    def restore_state(self, entry: JobEntry, since: datetime, beyond: DecidedAhead) -> None:
-        """Take over what a service before this one knew of a job."""
-        entry.since, entry.decided_ahead = since, beyond or NOTHING_AHEAD
-
-    # -- what a mark says
+    # -- checkpoints
 
     def settled_until(self, now: datetime, due: Iterable[str]) -> tuple[datetime, tuple[PendingSlot, ...]]:
-        """Return up to when every slot has been decided, and for which jobs only up to another instant.
+        """Return up to when every slot is decided, and the lagging jobs with their cursors.
 
-        `due` are the jobs whose wake-up has come.
-
-        What nobody has decided yet of a job that is due follows its cursor. Without telling these apart from the
-        others, of which slots at the same instant have run, a start would either lose some or run others again.
+        `due` are the jobs whose wake-up has come. The undecided slots of a due job follow its cursor. Other jobs may
+        have run slots at the same instant, so without the cursors a start would lose slots or run some twice.
         """
         settled = self.settled_floor = max(now, self.settled_floor)
         undecided = {*self.being_added, *due, *self._jittered}
         entries = [(job_id, self.jobs[job_id]) for job_id in undecided if job_id in self.jobs]
-        return settled, tuple((job_id, one.cursor) for job_id, one in entries if one.has_undecided_slot(settled))
+        return settled, tuple((job_id, entry.cursor) for job_id, entry in entries if entry.has_undecided_slot(settled))
 
     def checkpoint(
-        self, settled: datetime, late: tuple[PendingSlot, ...], boot: str, up: float, full: FullCheckpoint | None
+        self, settled: datetime, lagging: tuple[PendingSlot, ...], boot: str, uptime: float, full: FullCheckpoint | None
     ) -> Checkpoint:
-        """Return the mark that says so, with all that has begun or waits."""
-        begun: list[InFlightRun] = []
-        waits: list[PendingSlot] = []
+        """Return the checkpoint, with all active runs and pending slots."""
+        in_flight: list[InFlightRun] = []
+        pending: list[PendingSlot] = []
         corrects: list[PendingSlot] = []
         for job_id, run in self._runs():
             if run.scheduled is not None and CORRECTS[0] in run.extra:
                 corrects.append((job_id, run.scheduled))
             if run.attempts or run.scheduled is None:
-                by, trigger = (str(dict(run.extra).get(key, default)) for key, default in _ASKED)
-                begun.append(InFlightRun(job_id, run.run_id, run.scheduled, run.started_at, by, trigger))
+                by, trigger = (str(dict(run.extra).get(key, default)) for key, default in _MANUAL_FIELDS)
+                in_flight.append(InFlightRun(job_id, run.run_id, run.scheduled, run.started_at, by, trigger))
             else:
-                waits.append((job_id, run.scheduled))
-        return Checkpoint(settled, boot, tuple(begun), tuple(waits), late, tuple(corrects), self.clock_ahead, up, full)
+                pending.append((job_id, run.scheduled))
+        return Checkpoint(
+            settled, boot, tuple(in_flight), tuple(pending), lagging, tuple(corrects), self.clock_ahead, uptime, full
+        )
 
-    def full(self, host: str, elapsed: float) -> FullCheckpoint:
-        """Return what a full checkpoint says besides: every definition that has slots, and what the clock has done."""
-        entries, floor = self.jobs.items(), self.accounted_since
-        hashes = {job_id: one.definition_hash for job_id, one in entries if one.is_active and one.job.enabled}
-        since = {job_id: one.since for job_id, one in entries if one.since is not floor and one.since != floor}
-        set_: dict[str, DecidedAhead] = {}
-        for job_id, one in entries:
-            if one.decided_ahead is not NOTHING_AHEAD:
-                set_[job_id] = one.decided_ahead = time_passed(one.decided_ahead, elapsed) or NOTHING_AHEAD
-        for job_id, gone in self._removed.items():
-            if gone.beyond:
-                set_[job_id], since[job_id] = gone.beyond, gone.since
-        missed = {
-            job_id: tuple((m.first, m.last, max(0.0, CLOCK_MEMORY_S - (m.open_until - elapsed))) for m in one.missed)
-            for job_id, one in set_.items()
-        }
-        over = {job_id: one.decided for job_id, one in set_.items()}
+    def full_checkpoint(self, host: str, elapsed: float) -> FullCheckpoint:
+        """Return the additional content of a full checkpoint: every job with slots, and the effects of a set clock."""
+        floor = self.accounted_since
+        hashes, since = {}, {}
+        ahead: dict[str, DecidedAhead] = {}
+        for job_id, entry in self.jobs.items():
+            if entry.is_schedulable:
+                hashes[job_id] = entry.definition_hash
+            if entry.since is not floor and entry.since != floor:
+                since[job_id] = entry.since
+            if entry.decided_ahead is not NOTHING_AHEAD:
+                ahead[job_id] = entry.decided_ahead = time_passed(entry.decided_ahead, elapsed) or NOTHING_AHEAD
+        for job_id, removed in self._removed.items():
+            if removed.decided_ahead:
+                ahead[job_id], since[job_id] = removed.decided_ahead, removed.since
         return FullCheckpoint(
-            host, floor, hashes, since, over, {job_id: one.reopened for job_id, one in set_.items()}, missed
+            host,
+            floor,
+            hashes,
+            since,
+            {job_id: state.decided for job_id, state in ahead.items()},
+            {job_id: state.reopened for job_id, state in ahead.items()},
+            {job_id: tuple(_with_age(span, elapsed) for span in state.missed) for job_id, state in ahead.items()},
         )
 
     def _runs(self) -> Iterator[tuple[str, Run]]:
@@ -303,20 +299,25 @@ class JobRegistry:
 
 
 @dataclass(frozen=True, slots=True)
-class _Gone:
-    """What is remembered, until then, of a job that is not in force any more, besides its last slot."""
+class _RemovedJob:
+    """The memory of a removed job until an instant, besides its last slot."""
 
     until: datetime
     since: datetime
-    beyond: DecidedAhead
+    decided_ahead: DecidedAhead
+
+
+def _with_age(span: MissedSpan, elapsed: float) -> tuple[datetime, datetime, float]:
+    """Return a missed span with its age in seconds."""
+    return span.first, span.last, max(0.0, CLOCK_MEMORY_S - (span.open_until - elapsed))
 
 
 def _entry_after_clock_set_back(
-    since: datetime, cursor: datetime, beyond: DecidedAhead, now: datetime, elapsed: float
+    since: datetime, cursor: datetime, ahead: DecidedAhead, now: datetime, elapsed: float
 ) -> tuple[datetime, DecidedAhead]:
-    """Return from when on slots are decided, and what is beyond, when the clock was set back to `now`."""
+    """Return since when slots are decided, and which beyond the cursor are, after a step back to `now`."""
     decided: list[Span] = [(min(since + TICK, cursor), cursor)] if cursor > now else []
-    return min(since, now), clock_set_back(beyond, decided, now, elapsed) or NOTHING_AHEAD
+    return min(since, now), clock_set_back(ahead, decided, now, elapsed) or NOTHING_AHEAD
 
 
 def _has_slot(timetable: Timetable, span: Span) -> bool:

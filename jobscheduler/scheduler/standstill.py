@@ -1,12 +1,12 @@
-"""Sees that no run stands still in silence: one that was handed over and does not begin, one that is not ended.
+"""Detects runs that stand still: handed over and not begun, or not ended after their limit.
 
-1. Runs are begun in the order in which they are handed over. So while anything moves, the oldest that has not begun
-   is another one at each look. The same one at several looks means that nothing moves.
-2. A time limit, or a stop, is kept by steps that take moments each. One that is due at several looks was forgotten.
-3. It is looks that are counted, not seconds. A process that was held, or a host that slept, has made none meanwhile.
+1. Runs begin in the order in which they are handed over. So while anything moves, the oldest run that has not begun is
+   a different one at each check. The same one at several checks means that nothing moves.
+2. A time limit, or a stop, takes effect in short steps. A step that is due at several checks was forgotten.
+3. Checks are counted, not seconds: a process that was suspended, or a host that slept, has made none meanwhile.
 
-What waits for a worker, for its turn or for the log is not handed over, or begins all the same within a second. A
-process that outlives KILL has been sent all there is. None of them is a concern here.
+Runs that wait for a worker, their turn or the log are not handed over, or begin within a second. A process that
+survives KILL has been sent every signal. Neither counts here.
 """
 
 from __future__ import annotations
@@ -15,16 +15,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-LATE_AFTER_S = 5
-"""So many looks, a second apart, the same thing may be due before it is told and counts against health."""
-
-STUCK_AFTER_LOOKS = 10
-"""After so many only a new process helps."""
+LATE_AFTER_CHECKS = 5  # checks, a second apart, with the same step due; then it is logged and counts against health
+STUCK_AFTER_CHECKS = 10  # checks; then only a new process helps
 
 
 @dataclass(frozen=True, slots=True)
 class Overdue:
-    """Something that should have happened by now: to which run, and what is missing."""
+    """A step that should have happened by now, and its run."""
 
     job_id: str
     run_id: str
@@ -36,7 +33,7 @@ class Overdue:
 
 @dataclass(frozen=True, slots=True)
 class Standstill:
-    """Something that has been due for `looks` looks; `since` is when it was seen first."""
+    """A step that was due at `checks` checks in a row, the first of them at `since`."""
 
     due: Overdue
     since: datetime
@@ -44,21 +41,24 @@ class Standstill:
 
 
 class StandstillGuard:
-    """Counts at how many looks in a row the same thing is due. For one thread; others may read `worst`."""
+    """Counts at how many checks in a row the same step is due.
+
+    Thread: one calls `check`; others may read `longest`.
+    """
 
     def __init__(self) -> None:
         self._due: dict[Overdue, Standstill] = {}
         self.longest: Standstill | None = None
 
     def check(self, due: Iterable[Overdue], now: datetime) -> Standstill | None:
-        """Take what is due at this look; return what has just become late, if it is the first to."""
-        known = self._due
-        self._due = {one: _again(known.get(one), one, now) for one in due}
+        """Count the steps that are due now; return one that has just become late, unless another was late before."""
+        previous = self._due
+        self._due = {step: _counted(previous.get(step), step, now) for step in due}
         was_late = self.longest is not None
-        worst = max(self._due.values(), key=lambda one: one.checks, default=None)
-        self.longest = worst if worst is not None and worst.checks >= LATE_AFTER_S else None
+        longest = max(self._due.values(), key=lambda standstill: standstill.checks, default=None)
+        self.longest = longest if longest is not None and longest.checks >= LATE_AFTER_CHECKS else None
         return None if was_late else self.longest
 
 
-def _again(known: Standstill | None, due: Overdue, now: datetime) -> Standstill:
-    return Standstill(due, now, 1) if known is None else Standstill(due, known.since, known.checks + 1)
+def _counted(previous: Standstill | None, due: Overdue, now: datetime) -> Standstill:
+    return Standstill(due, now, 1) if previous is None else Standstill(due, previous.since, previous.checks + 1)

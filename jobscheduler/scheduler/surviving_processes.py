@@ -1,4 +1,4 @@
-"""Runs that have their record, and of which processes live on that could not be ended."""
+"""Describes runs that have their record although processes of them could not be killed."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from jobscheduler.runner import Run, describe_survivors, is_alive
 
 
 def has_survivors(run: Run) -> bool:
-    """Tell whether processes of a run live on."""
+    """Return whether processes of a run are still alive."""
     return any(map(is_alive, run.survivors))
 
 
 def describe_surviving_run(run: Run) -> str:
-    """Say in words which processes of a run live on."""
+    """Return a sentence about the surviving processes of a run."""
     processes = describe_survivors(run.survivors)
     return f"processes of `{run.job.id}` live on although KILL was sent, and count as its run: {processes}"

@@ -1,8 +1,8 @@
-"""APScheduler's two triggers, made to follow a `Timetable`: the only thing here that APScheduler asks for a time.
+"""APScheduler's two triggers, made to follow a `Timetable`.
 
-They tell it when to wake up for a job, nothing more. What is due then, and what was missed, is worked out from the
-timetable itself, so these give no times that have passed (a clock set from 1970 to today would have APScheduler ask
-for millions of them, under its lock), and a fault may wake the scheduler for nothing.
+They say when to wake up for a job, nothing more; the timetable itself says what is due then and what was missed. So
+they return no times that have passed: after a clock set from 1970 to today APScheduler would ask for millions of them,
+under its lock. After an error they may cause a needless wake-up. `waker` lists what they override.
 """
 
 from __future__ import annotations
@@ -17,39 +17,36 @@ from apscheduler.triggers import cron, date
 
 from jobscheduler.timetable.timetable import Timetable
 
-RETRY = timedelta(minutes=1)
-"""When the scheduler is woken again for a job whose next time could not be worked out."""
+RETRY = timedelta(minutes=1)  # delay of the next wake-up when a job's next time could not be computed
 
-OnError = Callable[[str, Exception], None]
-"""Told of a fault in a trigger: what was asked, and the exception. It may be called with APScheduler's lock held."""
+OnError = Callable[[str, Exception], None]  # what was computed, the exception; APScheduler's lock may be held
 
 
-def log_fault(asked: str, fault: Exception) -> None:
-    """Report a fault to the standard logging."""
-    logging.getLogger(__name__).error("%s failed", asked, exc_info=fault)
+def log_error(computed: str, error: Exception) -> None:
+    """Log an error of a trigger with the standard logging."""
+    logging.getLogger(__name__).error("%s failed", computed, exc_info=error)
 
 
 class _TimetableTrigger:
-    """What both triggers do: answer from a timetable, and never raise inside the scheduler's thread."""
+    """Answers from a timetable, and never raises inside the scheduling thread."""
 
     timetable: Timetable
-    report: OnError
+    on_error: OnError
 
-    def _follow(self, timetable: Timetable, report: OnError) -> None:
+    def _follow(self, timetable: Timetable, on_error: OnError) -> None:
         self.timetable = timetable
-        self.report = report
+        self.on_error = on_error
 
     def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
-        """Give the first start after both, or the first at or after `now` when there was no previous one; in UTC.
+        """Return the first start after both, or the first at or after `now` without a previous one; in UTC.
 
-        Never raises: a fault, which would end the scheduler's thread for good, is reported, and the scheduler is
-        woken again a little later.
+        An error would end the scheduling thread. So it is passed to `on_error`, and the next wake-up is in `RETRY`.
         """
         try:
             return self._next(previous_fire_time, now)
-        except Exception as fault:
+        except Exception as error:
             with suppress(Exception):
-                self.report(f"{self} after {previous_fire_time} at {now}", fault)
+                self.on_error(f"{self} after {previous_fire_time} at {now}", error)
             return _later(now)
 
     def _next(self, previous: datetime | None, now: datetime) -> datetime | None:
@@ -66,31 +63,31 @@ class _TimetableTrigger:
 def _later(now: datetime) -> datetime | None:
     try:
         return now.astimezone(UTC) + RETRY
-    except Exception:  # whatever `now` is, the scheduler's thread goes on
+    except Exception:  # the scheduling thread goes on, even if `now` is no time
         return None
 
 
 class CronTrigger(_TimetableTrigger, cron.CronTrigger):  # type: ignore[misc] # APScheduler has no types
     """A crontab schedule, with Debian's meaning instead of APScheduler's."""
 
-    def __init__(self, timetable: Timetable, report: OnError = log_fault) -> None:
-        # The parent would parse fields of its own; its attributes are what its other methods read.
+    def __init__(self, timetable: Timetable, on_error: OnError = log_error) -> None:
+        # The parent would parse fields of its own; its other methods read these attributes.
         self.timezone = timetable.zone
         self.fields: list[object] = []
         self.start_date = self.end_date = self.jitter = None
-        self._follow(timetable, report)
+        self._follow(timetable, on_error)
 
 
 class DateTrigger(_TimetableTrigger, date.DateTrigger):  # type: ignore[misc] # APScheduler has no types
-    """A one-time schedule. A time that has passed is not given again, whatever APScheduler asks."""
+    """A one-time schedule. A time that has passed is not returned again."""
 
-    def __init__(self, timetable: Timetable, report: OnError = log_fault) -> None:
+    def __init__(self, timetable: Timetable, on_error: OnError = log_error) -> None:
         self.run_date = timetable.schedule
-        self._follow(timetable, report)
+        self._follow(timetable, on_error)
 
 
 @lru_cache(maxsize=65_536)
-def trigger_for(timetable: Timetable, report: OnError = log_fault) -> CronTrigger | DateTrigger:
-    """Give the trigger of a timetable; there is one object for all jobs whose timetables are equal."""
-    kind = DateTrigger if isinstance(timetable.schedule, datetime) else CronTrigger
-    return kind(timetable, report)
+def trigger_for(timetable: Timetable, on_error: OnError = log_error) -> CronTrigger | DateTrigger:
+    """Return the trigger of a timetable: one object for all jobs with equal timetables."""
+    trigger_class = DateTrigger if isinstance(timetable.schedule, datetime) else CronTrigger
+    return trigger_class(timetable, on_error)

@@ -1,7 +1,43 @@
-"""APScheduler, asked for nothing but to wake us when a job may be due, and for its pool of threads.
+"""Wakes the scheduling thread when a job may be due: the door to APScheduler, which also brings a pool of threads.
 
-It drops and merges runs in ways that leave no trace (a late run past its grace time, several due times made into one),
-so grace and instances are without limit, coalescing is on, and the executor does not call the job but hands its id on.
+APScheduler drops and merges runs without a trace: a late run past its grace time, several due times at once. So grace
+time and instances are unlimited, coalescing is on, and the executor passes the job's id on instead of calling the job.
+
+What we override of APScheduler, and why:
+
+| class                 | member               | why                                                                  |
+|-----------------------|----------------------|----------------------------------------------------------------------|
+| `BackgroundScheduler` | `remove_job`         | APScheduler's raises while the scheduler stops                       |
+| `BackgroundScheduler` | `_dispatch_event`    | there are no listeners                                               |
+| `BackgroundScheduler` | `_process_jobs`      | pauses between batches, counts rounds, wakes early                   |
+| `MemoryJobStore`      | `_get_job_index`     | a binary search in C takes a tenth of the time                       |
+| `MemoryJobStore`      | `get_due_jobs`       | hands out batches, so that a change need not wait for all due jobs   |
+| `ThreadPoolExecutor`  | `submit_job`         | decides slots; counts no instances, because we decide about overlap  |
+| `ThreadPoolExecutor`  | `shutdown`           | active runs may need a thread for their next attempt                 |
+| `Job`                 | `__init__`           | `add_job` inspects the function at length, each time                 |
+| `Job`                 | `_get_run_times`     | one wake-up is enough: slots come from the timetable                 |
+| `Job`                 | `_modify`            | a time of our own trigger needs no check                             |
+| `CronTrigger`         | `get_next_fire_time` | crontab's meaning instead of APScheduler's (see `triggers`)          |
+| `DateTrigger`         | `get_next_fire_time` | a time that has passed is not returned again (see `triggers`)        |
+
+Private members that we use besides:
+
+| class                 | member               | why                                                                  |
+|-----------------------|----------------------|----------------------------------------------------------------------|
+| `BackgroundScheduler` | `_jobstores_lock`    | to put or remove a job in one step                                   |
+| `BackgroundScheduler` | `_jobstores`         | to remove a job from the only store                                  |
+| `BackgroundScheduler` | `_thread`            | `running` stays true when the thread has died                        |
+| `MemoryJobStore`      | `_jobs`              | the sorted list: next job, due jobs                                  |
+| `MemoryJobStore`      | `_jobs_index`        | whether a job is there already                                       |
+| `ThreadPoolExecutor`  | `_pool`              | to run work on its threads                                           |
+| `Job`                 | `_scheduler`         | set by our `__init__` as by APScheduler's                            |
+| `Job`                 | `_jobstore_alias`    | set by our `__init__` as by APScheduler's                            |
+| `futures`             | `_max_workers`       | concurrent.futures has no other way to replace a thread              |
+| `futures`             | `_threads`           | whether there is any thread                                          |
+| `futures`             | `_work_queue`        | whether work waits for a thread                                      |
+| `futures`             | `_shutdown`          | whether a refused piece of work is queued all the same               |
+
+`tests/unit/test_scheduler_apscheduler.py` fails when a release changes one of them, or when this list is incomplete.
 """
 
 from __future__ import annotations
@@ -23,31 +59,17 @@ from apscheduler.jobstores.memory import MemoryJobStore
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 
-MAX_BATCH = 25
-"""How many due jobs are handed out at a time at most: in between, somebody else may change what is in force."""
+MAX_BATCH = 25  # due jobs handed out at a time; in between, another thread may change the active jobs
+FIRST_BATCH = 3  # due jobs in the first batch, doubled for each further one, so that the first runs begin at once
+BATCH_PAUSE_S = 0.001  # seconds between two batches
+WAKE_EARLY_S = 0.03  # seconds; a thread that slept long is woken 0.1-5 ms late (CPU idle states, cold caches)
+POLL_S = 0.002  # seconds; sleep step during the last `WAKE_EARLY_S`
 
-FIRST_BATCH = 3
-"""How many are handed out in the first portion; each further one has twice as many. What starts them is to begin."""
-
-BATCH_PAUSE_S = 0.001
-"""Seconds between two portions."""
-
-WAKE_EARLY_S = 0.03
-"""So long before the next time the thread is up already, in seconds.
-
-A host takes the processor, and some also the memory, of who sleeps for long, and then wakes it up late: by a tenth of
-a millisecond, or by five on a small virtual machine. Who has slept for a moment only is woken up in time.
-"""
-
-POLL_S = 0.002
-"""For so long the thread sleeps at a time from then on, in seconds."""
-
-OnDue = Callable[[str, datetime], None]
-"""Called on APScheduler's thread, with its locks held: a job's id, and the time for which it meant to wake us."""
+OnDue = Callable[[str, datetime], None]  # job id, time of the wake-up; called with APScheduler's locks held
 
 
 class _Executor(ThreadPoolExecutor):  # type: ignore[misc]
-    """APScheduler's thread pool, but a due job is handed to `on_due` instead of being called."""
+    """APScheduler's thread pool, which passes a due job to `on_due` instead of calling it."""
 
     def __init__(self, workers: int, on_due: OnDue) -> None:
         super().__init__(workers, {"thread_name_prefix": "run"})
@@ -55,49 +77,49 @@ class _Executor(ThreadPoolExecutor):  # type: ignore[misc]
         self._on_due = on_due
 
     def submit_job(self, job: Any, run_times: list[datetime]) -> None:
-        """Have the slots of a due job decided. No instances are counted: overlap is ours to decide."""
+        """Decide the slots of a due job."""
         self._on_due(job.id, run_times[-1])
 
     def submit(self, work: Callable[[], None]) -> None:
-        """Have something executed when a worker is free.
+        """Run `work` when a thread is free.
 
         Raises:
-            RuntimeError: the pool is closed, or it has no thread and the host none to give.
+            RuntimeError: the pool is closed, or it has no thread and the host refuses one.
 
         """
         try:
             self._pool.submit(work)
-        except RuntimeError:  # it is in the queue all the same, unless the pool is closed
+        except RuntimeError:  # queued all the same, unless the pool is closed
             if self._pool._shutdown or not any(thread.is_alive() for thread in self._pool._threads):
                 raise
 
     def is_short(self) -> bool:
-        """Tell whether work waits for a thread that the host could not give."""
+        """Return whether work waits for a thread that the host refused."""
         pool = self._pool
         return bool(pool._work_queue.qsize() > 0 and len(pool._threads) < pool._max_workers)
 
     def set_extra_workers(self, lost: int) -> None:
-        """Let there be so many more threads, in place of those that are held for good.
+        """Allow one more thread for each lost one.
 
-        1. concurrent.futures offers no way to replace a thread, but looks at `_max_workers` whenever work comes in,
-           and only then: what waits in the queue already would wait on, so a piece of no work is put behind it.
-        2. When a thread was found again the bound falls; its surplus thread stays, and serves for the next one lost.
+        1. concurrent.futures cannot replace a thread. It reads `_max_workers` only when work is submitted. So a no-op
+           is submitted behind the queued work.
+        2. When a lost thread returns, the limit falls. The surplus thread stays, and replaces the next lost one.
         """
         before, self._pool._max_workers = self._pool._max_workers, self._workers + lost
         if self._pool._max_workers > before:
-            with suppress(RuntimeError):  # closed, or the host has no thread left: the next run tries again
-                self.submit(_nothing)
+            with suppress(RuntimeError):  # closed, or the host refuses a thread: the next run tries again
+                self.submit(_no_op)
 
     def shutdown(self, wait: bool = True) -> None:
-        """Do nothing: when APScheduler ends, runs in progress may still want a worker for their next attempt."""
+        """Do nothing: `close` ends the pool later than APScheduler would."""
 
     def close(self) -> None:
-        """Take no more work."""
+        """Accept no more work."""
         self._pool.shutdown(wait=False)
 
 
 class _Wakeup(ScheduledJob):  # type: ignore[misc]
-    """What APScheduler keeps of a job, made as `add_job` would, without inspecting a function each time, at length."""
+    """The wake-up of one job, in the form of an APScheduler job."""
 
     def __init__(self, scheduler: BackgroundScheduler, job_id: str, trigger: BaseTrigger, at: datetime) -> None:
         self._scheduler, self._jobstore_alias = scheduler, "default"
@@ -106,77 +128,77 @@ class _Wakeup(ScheduledJob):  # type: ignore[misc]
         self.kwargs: dict[str, object] = {}
         self.executor, self.trigger, self.next_run_time = "default", trigger, at
         self.misfire_grace_time = None  # a late run is late, not gone
-        self.coalesce = True  # one wake-up is enough: slots are listed from the timetable
+        self.coalesce = True  # one wake-up is enough: slots come from the timetable
         self.max_instances = 1_000_000  # overlap is decided by slots.py
 
     def _get_run_times(self, now: datetime) -> list[datetime]:
-        """Return the one time that counts: up to it all slots are decided, and after it comes the next wake-up."""
+        """Return one time: all slots up to it are decided, and the next wake-up comes after it."""
         return [max(self.next_run_time, now)]
 
     def _modify(self, **changes: datetime) -> None:
-        """Take the next time, which our own trigger gave: nothing about it is to be checked."""
+        """Set the next time, from our own trigger."""
         self.next_run_time = changes["next_run_time"]
 
 
-def _place(entry: tuple[_Wakeup, float]) -> tuple[float, str]:
-    """Return what the store is sorted by."""
+def _sort_key(entry: tuple[_Wakeup, float]) -> tuple[float, str]:
+    """Return the sort key of an entry of the store."""
     return entry[1], entry[0].id
 
 
 class _JobStore(MemoryJobStore):  # type: ignore[misc]
-    """APScheduler's store in memory, in portions."""
+    """APScheduler's store in memory, which hands out due jobs in batches."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._portion = FIRST_BATCH
+        self._batch_size = FIRST_BATCH
 
     def _get_job_index(self, timestamp: float, job_id: str) -> int:
-        """Return where a job stands, or would; the parent looks for that in Python, which takes ten times as long."""
-        return bisect_left(self._jobs, (timestamp, job_id), key=_place)
+        """Return the index of a job, or where to insert it."""
+        return bisect_left(self._jobs, (timestamp, job_id), key=_sort_key)
 
     def put(self, job: _Wakeup) -> None:
-        """Add a job, or put it in the place of the one that has its id."""
+        """Add a job, or replace the one with its id."""
         (self.update_job if job.id in self._jobs_index else self.add_job)(job)
 
     def get_due_jobs(self, now: datetime) -> list[Any]:
-        """Return the jobs that are due, the first of them at least; the scheduler comes back for the others."""
+        """Return the first batch of the due jobs; the scheduler comes back for the others."""
         due, until = [], now.timestamp()
-        for job, at in self._jobs[: self._portion]:
+        for job, at in self._jobs[: self._batch_size]:
             if at is None or at > until:
                 break
             due.append(job)
-        self._portion = FIRST_BATCH if len(due) < self._portion else min(2 * self._portion, MAX_BATCH)
+        self._batch_size = FIRST_BATCH if len(due) < self._batch_size else min(2 * self._batch_size, MAX_BATCH)
         return due
 
 
 class _Scheduler(BackgroundScheduler):  # type: ignore[misc]
-    """APScheduler's background scheduler, which also counts how often its thread went round."""
+    """APScheduler's background scheduler, which counts its rounds and wakes early."""
 
     loop_count = 0
     last_loop_at = 0.0
     on_approach: Callable[[], None]
     _is_approaching = False
-    _no_one = threading.Event()  # nobody sets it
+    _never_set = threading.Event()  # its `wait` is a sleep
 
     def remove_job(self, job_id: str, jobstore: str | None = None) -> None:
-        """Remove a job that will not be due again, also when all has just been told to stop (APScheduler's raises)."""
+        """Remove a job that will not be due again, also while the scheduler stops."""
         del jobstore  # there is one
         with self._jobstores_lock:
             self._jobstores["default"].remove_job(job_id)
 
     def _dispatch_event(self, event: object) -> None:
-        """Tell nobody: nobody listens."""
+        """Do nothing: there are no listeners."""
 
     def _process_jobs(self) -> Any:
         wait = super()._process_jobs()
-        if wait == 0:  # more is due; whoever waits for the store's lock gets it only if nobody takes it at once again
-            self._no_one.wait(BATCH_PAUSE_S)
+        if wait == 0:  # more jobs are due; without a pause no other thread would get the store's lock
+            self._never_set.wait(BATCH_PAUSE_S)
         self.loop_count += 1
         self.last_loop_at = time.monotonic()
         return self._sleep_time(wait)
 
     def _sleep_time(self, wait: float | None) -> float | None:
-        """Return for how long to sleep, at most, on the way to what is due in `wait` seconds."""
+        """Return the longest sleep when the next job is due in `wait` seconds."""
         if not wait:
             return wait
         if wait > WAKE_EARLY_S:
@@ -185,20 +207,20 @@ class _Scheduler(BackgroundScheduler):  # type: ignore[misc]
         if not self._is_approaching:
             self._is_approaching = True
             self.on_approach()
-            return 0.0  # that took its time
+            return 0.0  # it took time: compute `wait` anew
         return min(wait, POLL_S)
 
 
 class Waker:
-    """When to wake up for which job, and a pool of threads for the runs."""
+    """The wake-ups of all jobs, and a pool of threads for the runs."""
 
-    def __init__(self, workers: int, on_due: OnDue, on_near: Callable[[str], object] = lambda _: None) -> None:
-        """`on_near` is called with the job that is next when its time has nearly come, after a time with nothing due.
+    def __init__(self, workers: int, on_due: OnDue, on_approach: Callable[[str], object] = lambda _: None) -> None:
+        """`on_approach` is called with the next job `WAKE_EARLY_S` before it is due, after a time without due jobs.
 
-        It holds none of APScheduler's locks, and what it raises is ignored.
+        Lock: none of APScheduler's is held then. What it raises is ignored.
         """
         self._pool = _Executor(workers, on_due)
-        self._on_approach = on_near
+        self._on_approach = on_approach
         self._store = _JobStore()
         self._scheduler = _Scheduler(
             timezone=UTC,
@@ -211,16 +233,16 @@ class Waker:
     def _approaching(self) -> None:
         try:
             self._on_approach(self._store._jobs[0][0].id)
-        except Exception:  # it would end the thread; what is wrong shows in a moment, when the same is tried in earnest
+        except Exception:  # would end the thread; the real wake-up that follows shows the same error
             return
 
     @property
     def loop_count(self) -> int:
-        """How often the thread has looked for due jobs; it grows after every `wakeup` unless the thread is stuck."""
+        """How many rounds the thread has made; grows after every `wakeup` unless the thread is stuck."""
         return self._scheduler.loop_count
 
     def seconds_since_tick(self) -> float:
-        """Return for how many seconds the thread has not gone round."""
+        """Return the seconds since the thread's last round; 0 before the first."""
         return time.monotonic() - self._scheduler.last_loop_at if self._scheduler.last_loop_at else 0.0
 
     def start(self) -> None:
@@ -228,26 +250,26 @@ class Waker:
         self._scheduler.start()
 
     def stop(self) -> None:
-        """End the thread; what the pool is at goes on."""
+        """End the thread; work in the pool goes on."""
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
 
     def close(self) -> None:
-        """End the pool; what it is at goes on."""
+        """Accept no more work; work in the pool goes on."""
         self._pool.close()
 
     def is_alive(self) -> bool:
-        """Tell whether the thread runs (APScheduler's `running` stays true when it died)."""
+        """Return whether the thread runs."""
         thread = getattr(self._scheduler, "_thread", None)
         return bool(thread is not None and thread.is_alive())
 
     def wakeup(self) -> None:
-        """Have the thread look at the clock now: it may have been set, or the host may have slept."""
+        """Make the thread read the clock now: it may have been set, or the host may have slept."""
         if self.is_alive():
             self._scheduler.wakeup()
 
     def put(self, job_id: str, trigger: BaseTrigger, at: datetime) -> None:
-        """Wake up for a job at this time, and then when its trigger says."""
+        """Set the wake-up of a job: first at this time, then at those of its trigger."""
         job = _Wakeup(self._scheduler, job_id, trigger, at)
         with self._scheduler._jobstores_lock:
             self._store.put(job)
@@ -256,41 +278,42 @@ class Waker:
             self.wakeup()
 
     def drop(self, job_id: str) -> None:
-        """Do not wake up for a job any more."""
+        """Remove the wake-up of a job."""
         with self._scheduler._jobstores_lock, suppress(JobLookupError):  # a one-time job leaves the store when it fires
             self._store.remove_job(job_id)
 
     def next_wakeup(self) -> datetime | None:
-        """Return the next time for which a wake-up is set; it is past while there is more due than was handed out."""
-        found: datetime | None = self._store.get_next_run_time()
-        return found
+        """Return the time of the next wake-up; it is past while due jobs are not handed out."""
+        next_time: datetime | None = self._store.get_next_run_time()
+        return next_time
 
     def due_jobs(self, until: datetime) -> list[str]:
-        """List the jobs for which a wake-up is set not later than this."""
-        every = list(self._store._jobs)  # in order; whoever changes it meanwhile has been or will be heard by others
-        return [job.id for job, _ in takewhile(lambda one: one[1] is not None and one[1] <= until.timestamp(), every)]
+        """Return the jobs with a wake-up up to an instant."""
+        entries = list(self._store._jobs)  # a copy, without the lock: a change meanwhile is accounted for elsewhere
+        limit = until.timestamp()
+        return [job.id for job, _ in takewhile(lambda entry: entry[1] is not None and entry[1] <= limit, entries)]
 
     def submit(self, work: Callable[[], None]) -> None:
-        """Have something executed on a thread of the pool, late if all are busy.
+        """Run `work` on a thread of the pool, late if all are busy.
 
         Raises:
-            RuntimeError: the pool is closed, or it has no thread and the host none to give.
+            RuntimeError: the pool is closed, or it has no thread and the host refuses one.
 
         """
         self._pool.submit(work)
 
     def is_short(self) -> bool:
-        """Tell whether work waits because the host has no thread left for the pool."""
+        """Return whether work waits because the host refuses a thread."""
         return self._pool.is_short()
 
     def set_extra_workers(self, lost: int) -> None:
-        """Have a further thread in the pool for each of those that are held by a task that does not end."""
+        """Allow one more thread for each that is held by a task that does not end."""
         self._pool.set_extra_workers(lost)
 
 
-def _nothing() -> None:
-    """Have the pool look whether it wants a further thread."""
+def _no_op() -> None:
+    """Make the pool check whether it needs another thread."""
 
 
 def _never_called() -> None:
-    """Stand in as the function of an APScheduler job: the executor does not call it."""
+    """Serve as the function of an APScheduler job; the executor does not call it."""

@@ -1,8 +1,8 @@
-"""Who carries out runs: handing runs out, trying again after a pause, and ending all of it.
+"""Worker pool: dispatches queued runs within the capacity, schedules retries, and shuts everything down.
 
-Commands are carried out by one thread, which waits for none of them, all else by the threads of the pool; together
-they have so many places. A run that has to wait for one is late and never dropped. A place that a task does not give
-back is replaced.
+The process loop, one thread, runs all commands and waits for none of them. The threads of the pool run all other tasks.
+Both share `max_workers` places. A run without a place is late, never dropped. A place that a task holds for good is
+replaced.
 """
 
 from __future__ import annotations
@@ -15,45 +15,40 @@ from datetime import datetime
 from functools import partial
 from itertools import starmap
 
-from jobscheduler.model import Event, Job, Level, LogEntry, LogValue, Record
+from jobscheduler.model import Event, Job, Level, LogEntry, LogFields, Record
 from jobscheduler.runner import LogThen, OutputCache, ProcessLoop, RetryAfter, Run, Runner, runs_as_process
 from jobscheduler.scheduler.capacity import Capacity
-from jobscheduler.scheduler.job_entry import cancelled_record
+from jobscheduler.scheduler.records import cancelled_record
 from jobscheduler.scheduler.standstill import Overdue, Standstill, StandstillGuard
 from jobscheduler.scheduler.waker import Waker
 from jobscheduler.status.snapshot import ActiveRun
 
-STANDSTILL_CHECK_S = 60
-"""So many looks, a second apart, no run may have ended while others wait for a worker before that is an issue."""
-
-BACKLOG_WARNING_S = 1.0
-"""How long runs may wait for a worker before the log says so, in seconds."""
-
-Pairs = tuple[tuple[str, LogValue], ...]
+STANDSTILL_CHECKS = 60  # checks, a second apart, without the end of a run while others wait; then it is an issue
+BACKLOG_WARNING_S = 1.0  # seconds that a run may wait for a worker before a warning
 
 
 class WorkerPool:
-    """The workers, and the runs that are in their hands. `wakes` has the pool of threads."""
+    """The places for runs, and the runs that wait for one or have one. `waker` has the threads."""
 
     def __init__(
         self,
         waker: Waker,
-        places: int,
+        max_workers: int,
         *,
         record: Callable[[Record], object],
         write: Callable[[LogEntry], object],
-        announce: LogThen | None,
+        log_then: LogThen | None,
         on_behind: Callable[[], object],
         clock: Callable[[], datetime],
     ) -> None:
-        """`record` gets the record of each run, `write` its events and what is to be said of the crew itself."""
+        """`record` gets the record of each run, `write` its events and those of the pool."""
         self._waker = waker
-        self._workers = places
-        self._capacity = Capacity(places)
+        self._workers = max_workers
+        self._capacity = Capacity(max_workers)
         self._write = write
         self._clock = clock
         self._runner = Runner(
-            record, write, clock=clock, announce=announce, on_behind=on_behind, on_lost=self._lost_changed
+            record, write, clock=clock, announce=log_then, on_behind=on_behind, on_lost=self._lost_changed
         )
         self._process_loop = ProcessLoop(self._runner, self._done, waker.submit)
         self._lock = threading.Lock()
@@ -70,36 +65,36 @@ class WorkerPool:
         self._stopping = False
 
     def warm_up(self) -> None:
-        """Get ready for a run: it is not to wait for a thread to be made, or to be woken up from a long sleep."""
+        """Prepare for a run, so that it need not wait for a new thread, or for one that slept long."""
         self._process_loop.warm_up()
 
     @property
     def active_runs(self) -> tuple[Run, ...]:
-        """The runs that have no record yet, waiting ones included."""
+        """The runs without a record, queued ones included."""
         return self._runner.active_runs
 
     @property
     def outputs(self) -> OutputCache:
-        """What the latest runs printed."""
+        """The output of the latest runs."""
         return self._runner.outputs
 
     def queued(self) -> int:
-        """How many runs wait for a worker."""
+        """Return the number of runs that wait for a worker."""
         return len(self._queued)
 
     def lost(self) -> int:
-        """How many threads are held by tasks that did not end when told to."""
+        """Return the number of threads held by tasks that ignored their stop request."""
         return self._runner.lost
 
-    def begin(self, job: Job, scheduled: datetime | None, extra: Pairs = (), parent: Run | None = None) -> Run:
-        """Make the run of a slot, or one by hand without a slot; it goes on from now, and waits to be submitted.
+    def begin(self, job: Job, scheduled: datetime | None, extra: LogFields = (), parent: Run | None = None) -> Run:
+        """Create the run of a slot, or a manual run without a slot; it is active from now on, and to be submitted.
 
-        `parent` is the run from within which it was asked for; it may work in the place of that one.
+        `parent` is the run that asked for it, and may lend it its place.
         """
         return self._runner.new_run(job, scheduled, extra, parent)
 
     def submit(self, run: Run) -> None:
-        """Have a run carried out as soon as there is a place for it. Being late for want of one is no miss."""
+        """Start a run as soon as there is a place for it. A run that waits for a place is late, not missed."""
         self._retries.pop(run, None)
         if self._stopping and self._cancel(run):
             return
@@ -114,7 +109,7 @@ class WorkerPool:
             self._start(run)
 
     def _next(self) -> Run | None:
-        """Take the run that has waited longest and for which there is a place."""
+        """Take the run that has waited longest, among those with a place."""
         with self._lock:
             if not self._queued:
                 return None
@@ -122,7 +117,7 @@ class WorkerPool:
                 run = self._queued.popitem(last=False)[0]
                 self._capacity.acquire(run.run_id)
             else:
-                nested = next((one for one, parent in self._nested.items() if self._capacity.can_lend(parent)), None)
+                nested = next((run for run, parent in self._nested.items() if self._capacity.can_lend(parent)), None)
                 if nested is None:
                     return None
                 run = nested
@@ -134,33 +129,33 @@ class WorkerPool:
             return run
 
     def _start(self, run: Run) -> None:
-        if self._stopping and self._cancel(run):  # its slot gets no record: the next start accounts for it
+        if self._stopping and self._cancel(run):  # no record: the next start accounts for its slot
             self._release(run)
             return
         try:
             if not self._try_process_loop(run):
                 self._waker.submit(partial(self._work, run))
-        except RuntimeError:  # the host has no thread left, or the service has stopped
+        except RuntimeError:  # the host refuses a thread, or the service has stopped
             self._release(run)
             if not self._stopping or not self._cancel(run):
                 run.stop("shutdown" if self._stopping else "start")
 
     def _try_process_loop(self, run: Run) -> bool:
-        """Have the one thread carry out a run, if it is for that."""
+        """Hand a run to the process loop; return whether that was possible."""
         if not runs_as_process(run.job.task):
             return False
         try:
             self._process_loop.submit(run)
-        except (OSError, RuntimeError):  # no descriptor or thread left for it: perhaps one of the pool is free
+        except (OSError, RuntimeError):  # no descriptor or thread left; a thread of the pool may be free
             return False
         return True
 
     def _work(self, run: Run) -> None:
         self._done(run, run.attempt())
 
-    def _done(self, run: Run, end: Record | RetryAfter | None) -> None:
-        if isinstance(end, RetryAfter):
-            due = time.monotonic() + end.delay
+    def _done(self, run: Run, result: Record | RetryAfter | None) -> None:
+        if isinstance(result, RetryAfter):
+            due = time.monotonic() + result.delay
             self._retries[run] = due
             self._runner.timer.call_at(due, partial(self.submit, run))
         self._release(run)
@@ -173,20 +168,20 @@ class WorkerPool:
             self._capacity.release(run.run_id)
 
     def describe(self, run: Run) -> ActiveRun:
-        """Say how a run stands that is not waiting for its turn."""
-        waits = "worker" if run in self._queued else "retry" if run in self._retries else None
-        return ActiveRun(run.run_id, run.scheduled, run.started_at, max(1, run.attempts), waits)
+        """Return the state of an active run that does not wait for its turn."""
+        waiting_for = "worker" if run in self._queued else "retry" if run in self._retries else None
+        return ActiveRun(run.run_id, run.scheduled, run.started_at, max(1, run.attempts), waiting_for)
 
     def check(self, now: float) -> None:
-        """Say so, once until it is over, when runs wait for a worker for long, or stand still (monotonic seconds).
+        """Log, once until it is over, that runs wait long for a worker, or stand still.
 
-        To be called once a second.
+        Call it once a second, with monotonic seconds.
         """
         self._process_loop.replace_if_hung(now)
         with self._lock:
             waiting, since = len(self._queued), next(iter(self._queued.values()), now)
-            still = self._moved[1] + 1 if waiting and self._moved[0] == self._moves else 0
-            self._moved = self._moves, still
+            checks = self._moved[1] + 1 if waiting and self._moved[0] == self._moves else 0
+            self._moved = self._moves, checks
         if not waiting:
             self._reported_full = False
         elif not self._reported_full and now - since > BACKLOG_WARNING_S:
@@ -196,41 +191,44 @@ class WorkerPool:
 
     def _check_standstill(self, now: float) -> None:
         at = self._clock()
-        before = self._guard.longest
+        previous = self._guard.longest
         late = self._guard.check([*self._not_begun(), *starmap(Overdue, self._runner.overdue(now))], at)
         if late is not None:
-            self._write(Event(at, Level.ERROR, "runner.stuck", _as_event(late)))
-        elif before is not None and self._guard.longest is None:
-            self._write(Event(at, Level.INFO, "runner.moved", _as_event(before)))
+            self._write(Event(at, Level.ERROR, "runner.stuck", _standstill_fields(late)))
+        elif previous is not None and self._guard.longest is None:
+            self._write(Event(at, Level.INFO, "runner.moved", _standstill_fields(previous)))
 
     def _not_begun(self) -> Iterator[Overdue]:
-        """Give the oldest command, and the oldest other run, that were handed over and have not begun."""
+        """Return the oldest command, and the oldest other run, that were handed over and have not begun."""
         with self._lock:
             handed = list(self._handed.items())
         waiting = [
             run for run, begun in handed if run.begun_at == begun and run.record is None and not run.is_cancelled
         ]
-        outside = [run for run in waiting if runs_as_process(run.job.task)]
+        commands = [run for run in waiting if runs_as_process(run.job.task)]
         others = [] if self._waker.is_short() else [run for run in waiting if not runs_as_process(run.job.task)]
-        for run in (*outside[:1], *others[:1]):
+        for run in (*commands[:1], *others[:1]):
             yield Overdue(run.job.id, run.run_id, "it was handed over and has not begun")
 
     @property
     def standstill(self) -> Standstill | None:
-        """What should have happened to a run and did not, if that is so for long."""
+        """The step of a run that is overdue for longest, if one is late."""
         return self._guard.longest
 
     def issues(self) -> Iterator[str]:
-        """Say in words what is wrong with the workers."""
-        waiting, (_, still) = len(self._queued), self._moved
-        if waiting and still >= STANDSTILL_CHECK_S:
+        """Return a sentence if all workers are busy for long."""
+        waiting, (_, checks) = len(self._queued), self._moved
+        if waiting and checks >= STANDSTILL_CHECKS:
             yield (
-                f"all {self._workers} workers are busy, {waiting} runs wait for one, and none has ended for {still} s "
+                f"all {self._workers} workers are busy, {waiting} runs wait for one, and none has ended for {checks} s "
                 "(`jobscheduler list` shows what runs; `--max-workers` allows more)"
             )
 
     def _lost_changed(self) -> None:
-        """Replace each thread that is lost, and say so. The count is read under a lock, so that none is outrun."""
+        """Replace each lost thread and log it.
+
+        Lock: its own, so that an older count does not overwrite a newer one.
+        """
         with self._lost_lock:
             before, self._lost = self._lost, self._runner.lost
             self._waker.set_extra_workers(self._lost)
@@ -244,24 +242,27 @@ class WorkerPool:
 
     @property
     def grace(self) -> float:
-        """Seconds that a task has to end after it was told to."""
+        """Seconds in which a task must end after its stop request."""
         return self._runner.grace
 
     def close_intake(self) -> None:
-        """Begin no run and no further attempt any more; what waits for a worker is withdrawn when its turn comes."""
+        """Begin no further run or attempt; a run that waits for a worker is cancelled when its turn comes."""
         self._stopping = True
 
     def _cancel(self, run: Run) -> bool:
-        """Take back a run that has not begun: the next start accounts for its slot, and nobody for a run by hand."""
-        is_known = run.is_cancelled
+        """Cancel a run that has not begun; return whether it had not.
+
+        The next start accounts for its slot; a manual run gets its record now.
+        """
+        was_cancelled = run.is_cancelled
         if not run.cancel():
             return False
-        if run.scheduled is None and not is_known:
+        if run.scheduled is None and not was_cancelled:
             self._write(cancelled_record(run, "shutdown", self._clock()))
         return True
 
     def cancel(self) -> None:
-        """Take back what has not begun, and end what waits for a further attempt; no attempt at work has one more."""
+        """Cancel runs that have not begun, stop those between two attempts, and make running attempts the last."""
         for run in self._runner.active_runs:
             if self._cancel(run):
                 continue
@@ -271,16 +272,16 @@ class WorkerPool:
                 run.end_attempts()
 
     def stop(self) -> None:
-        """Stop all runs that go on; does not wait for them."""
+        """Stop all active runs; do not wait for them."""
         self._runner.stop("shutdown")
 
     def close(self) -> None:
-        """End what looks after runs."""
+        """End the process loop and the runner."""
         self._process_loop.close()
         self._runner.close()
 
     def abort(self, seconds: float) -> None:
-        """Stop all runs, and wait so long for their ends, looking at nothing that may be locked for ever."""
+        """Stop all runs, and wait up to `seconds` for their ends. Lock: none that a stuck thread may hold."""
         self.close_intake()
         self.stop()
         deadline = time.monotonic() + seconds
@@ -288,7 +289,7 @@ class WorkerPool:
             time.sleep(0.02)
 
 
-def _as_event(late: Standstill) -> Pairs:
-    """Return what the log says of a standstill."""
+def _standstill_fields(late: Standstill) -> LogFields:
+    """Return the log fields of a standstill."""
     due = late.due
     return (("job_id", due.job_id), ("run_id", due.run_id), ("problem", due.missing), ("since", late.since))

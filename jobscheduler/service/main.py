@@ -361,15 +361,15 @@ def _scheduler(
 ) -> Scheduler:
     return Scheduler(
         write=write,
-        write_mark=log.checkpoint if second is None else second.checkpoint_gate(log.checkpoint),
-        announce=log.write_and_call,
+        write_checkpoint=log.checkpoint if second is None else second.checkpoint_gate(log.checkpoint),
+        log_then=log.write_and_call,
         on_behind=log.warn_behind,
         max_workers=settings.max_workers,
         host=settings.host_id or first_line(MACHINE_ID) or os.uname().nodename,
         host_id=host_id(settings.host_id),
         boot=_boot(log),
-        cause=clock.late_reason,
-        stood=clock.standstills,
+        late_reason=clock.late_reason,
+        standstills=clock.standstills,
     )
 
 

@@ -33,10 +33,10 @@ class Simulated:
         self.marks: list[Checkpoint] = []
         self.scheduler = Scheduler(
             write=self.written.append,
-            write_mark=self.marks.append,
+            write_checkpoint=self.marks.append,
             max_workers=2,
             clock=lambda: self.now,
-            cause=lambda: "clock",
+            late_reason=lambda: "clock",
         )
         self.scheduler._waker.start = lambda: None  # the host's clock is not the test's
         self.jobs = {

@@ -41,8 +41,8 @@ def after(world: World, seconds: int, *jobs: Job, **past: object) -> None:
 
 def late(world: World, cause: str) -> None:
     """Look an hour too late, for this cause."""
-    world.scheduler._late_reason = lambda: (cause, ())
-    world.scheduler._plain = Circumstances(world.scheduler._late_reason)
+    world.scheduler._engine._late_reason = lambda: (cause, ())
+    world.scheduler._engine._normal = Circumstances(world.scheduler._engine._late_reason)
     world.put(job(catch_up=0))
     world.due("x", 3600)
 

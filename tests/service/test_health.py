@@ -57,9 +57,9 @@ real = _JobStore.get_due_jobs
 _JobStore.get_due_jobs = lambda self, now: hang() if told() else real(self, now)
 """,
     "the scheduling thread is stuck, with our own lock": """
-from jobscheduler.scheduler import scheduler
-real = scheduler.decide
-scheduler.decide = lambda *args: hang() if told() else real(*args)
+from jobscheduler.scheduler import engine
+real = engine.decide
+engine.decide = lambda *args: hang() if told() else real(*args)
 """,
     "the supervising loop failed: ZeroDivisionError": """
 real = supervisor.Supervisor._look_at_zone

@@ -19,7 +19,7 @@ import pytest
 from jobscheduler.model import Cron, Job, Record, Status, TaskSpec
 from jobscheduler.runner import Run, Runner
 from jobscheduler.runner.survivors import add_survivors, describe_survivors
-from jobscheduler.scheduler.job_entry import SURVIVORS_NOTE, JobEntry
+from jobscheduler.scheduler.job_entry import MAX_SURVIVING_RUNS, JobEntry
 from jobscheduler.scheduler.registry import JobRegistry
 from jobscheduler.tasks import Survivor
 from jobscheduler.timetable.timetable import timetable_of
@@ -163,7 +163,7 @@ def test_what_waits_for_a_run_waits_for_the_processes_that_live_on(overlap: str)
     assert ledger.situation(entry).active_runs
     assert ledger.keep_surviving({old.run_id}) == []
     assert ledger.keep_surviving(set()) == [waiting]
-    assert (entry.surviving_run, ledger.surviving) == ([], set())
+    assert (entry.surviving_runs, ledger.surviving) == ([], set())
 
 
 def test_a_run_that_takes_the_place_of_another_does_not_wait_for_what_cannot_be_ended() -> None:
@@ -177,10 +177,10 @@ def test_a_run_that_takes_the_place_of_another_does_not_wait_for_what_cannot_be_
 def test_of_many_runs_whose_processes_live_on_the_latest_are_known() -> None:
     """A job with `allow` costs no more memory for it."""
     ledger, entry, old = held("allow")
-    for _ in range(3 * SURVIVORS_NOTE):
+    for _ in range(3 * MAX_SURVIVING_RUNS):
         entry.active_runs = [old]
         ledger.run_ended(ended(old))
-    assert len(entry.surviving_run) == SURVIVORS_NOTE
+    assert len(entry.surviving_runs) == MAX_SURVIVING_RUNS
 
 
 def test_the_entry_of_a_deleted_job_goes_with_the_processes_that_lived_on() -> None:

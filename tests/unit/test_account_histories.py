@@ -154,15 +154,15 @@ class Host:
         self.is_dead, self.wants = False, False
         service = self.service = Scheduler(
             write=self._alive(self.log.write),
-            write_mark=self._alive(self.log.checkpoint),
-            announce=self._announce(self.log),
+            write_checkpoint=self._alive(self.log.checkpoint),
+            log_then=self._announce(self.log),
             max_workers=4,
             host="host",
             host_id=self.name,
             boot=f"boot-{self.boot}",
             clock=lambda: self.wall,
             elapsed=lambda: self.elapsed,
-            cause=lambda: self.cause,
+            late_reason=lambda: self.cause,
         )
         service._waker.start = lambda: None  # type: ignore[method-assign]
         self._tell("test.defined", version=str(self.version))
@@ -219,7 +219,7 @@ class Host:
         """Wait until what has begun is over; write the mark that is due."""
         assert self.service is not None
         until = time.monotonic() + 20
-        entries = self.service._registry.jobs
+        entries = self.service._engine.registry.jobs
         while not all(self._rests(one) for one in list(entries.values())):
             assert time.monotonic() < until
             time.sleep(0)
@@ -286,7 +286,7 @@ class Host:
         """End it without a word."""
         if self.service is None:
             return
-        entries = list(self.service._registry.jobs.values())
+        entries = list(self.service._engine.registry.jobs.values())
         self.waited |= {(one.job.id, one.queued_run.scheduled) for one in entries if one.queued_run is not None}
         self.is_dead = True
         Lasting.gate.set()

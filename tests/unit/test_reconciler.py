@@ -34,7 +34,7 @@ class Notes:
         self.touched: list[str] = []
         self.fail = 0
 
-    def put(self, job: Job, now: datetime, *, is_first_look: bool) -> datetime | None:
+    def put(self, job: Job, now: datetime, *, is_first_sync: bool) -> datetime | None:
         """Put a job in force."""
         self._call("put", job.id)
         self.jobs[job.id] = job

@@ -12,7 +12,7 @@ import pytest
 from jobscheduler.model import Checkpoint, Event, InFlightRun, Level, LogEntry, Record, RecoveredState, Status
 from jobscheduler.runlog import LogFile, LogWriter, format_text, recover, to_events
 from jobscheduler.runlog.parse import parse_line, to_json_object
-from jobscheduler.scheduler.job_entry import interrupted_record, pending_event
+from jobscheduler.scheduler.records import interrupted_record, pending_event
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 

@@ -61,7 +61,7 @@ class World:
             write=self.written.append,
             max_workers=workers,
             clock=lambda: self.now,
-            cause=lambda: "asleep",
+            late_reason=lambda: "asleep",
         )
         self.scheduler._waker.start = lambda: None  # the host's clock is not the test's
 
@@ -375,7 +375,7 @@ def recalled(world: World, *jobs: Job, **past: Any) -> None:
         "full": named(*jobs),
         **past,
     }
-    world.scheduler._boot = "boot-1"
+    world.scheduler._engine.boot = "boot-1"
     world.scheduler.restore(RecoveredState(**given), world.now)
     for one in jobs:
         world.put(one)
@@ -1024,7 +1024,7 @@ def test_jobs_of_a_source_that_was_away_at_the_start_have_their_account_until_it
     world.now = NOON + timedelta(seconds=125)
     recalled(world)
     world.now += timedelta(seconds=later)
-    world.scheduler.put(job(modified_at=NOON, catch_up=catch_up), world.now, is_first_look=True)
+    world.scheduler.put(job(modified_at=NOON, catch_up=catch_up), world.now, is_first_sync=True)
     wait_until(lambda: not world.scheduler.running())
 
     assert world.records() == expected
@@ -1047,7 +1047,7 @@ def test_at_reboot_of_a_job_that_was_refused_at_the_start_is_caught_up(
     world: World, boot: str | None, written: int, later: int, expected: list[tuple[int, str, str | None]]
 ) -> None:
     """Its slot is the start; a job that is new waits for the next boot."""
-    world.scheduler._boot = "boot-1"
+    world.scheduler._engine.boot = "boot-1"
     world.scheduler.restore(RecoveredState(Checkpoint(NOON, boot), NOON, clean_stop=True) if boot else None, world.now)
     world.scheduler.start()
     world.now += timedelta(seconds=later)

@@ -133,7 +133,7 @@ def test_a_full_pool_that_does_not_move_is_an_issue_in_status(service: Service) 
     """After a minute; here after some looks. Health is well: runs are late, not lost."""
     service.patched(
         "from jobscheduler.scheduler import worker_pool\nfrom jobscheduler.service import supervisor\n"
-        "worker_pool.STANDSTILL_CHECK_S, supervisor.CHECK_INTERVAL_S = 3, 0.3\n"
+        "worker_pool.STANDSTILL_CHECKS, supervisor.CHECK_INTERVAL_S = 3, 0.3\n"
     )
     service.write("long.json", job("long", "@yearly", "sleep 60"))
     service.write("tick.json", job("tick"))

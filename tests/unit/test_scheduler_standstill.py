@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from jobscheduler.model import Cron, Job, TaskSpec
-from jobscheduler.scheduler.standstill import LATE_AFTER_S, STUCK_AFTER_LOOKS, Overdue, StandstillGuard
+from jobscheduler.scheduler.standstill import LATE_AFTER_CHECKS, STUCK_AFTER_CHECKS, Overdue, StandstillGuard
 from jobscheduler.timetable.timetable import timetable_of
 from tests.support.accounting import MARKING, Account, lines_of
 from tests.support.service import Service, job, wait_until
@@ -33,29 +33,29 @@ def looks(guard: StandstillGuard, due: list[Overdue], times: int) -> list[Overdu
 def test_what_is_due_for_some_looks_is_told_once_and_then_counted_on() -> None:
     """Since when it is due is when it was seen first."""
     guard = StandstillGuard()
-    assert looks(guard, [NOT_BEGUN], LATE_AFTER_S - 1) == []
+    assert looks(guard, [NOT_BEGUN], LATE_AFTER_CHECKS - 1) == []
     assert guard.longest is None
     assert looks(guard, [NOT_BEGUN], 1) == [NOT_BEGUN]
-    assert looks(guard, [NOT_BEGUN, NO_TERM], STUCK_AFTER_LOOKS - LATE_AFTER_S) == []
+    assert looks(guard, [NOT_BEGUN, NO_TERM], STUCK_AFTER_CHECKS - LATE_AFTER_CHECKS) == []
     assert guard.longest is not None
-    assert (guard.longest.due, guard.longest.checks, guard.longest.since) == (NOT_BEGUN, STUCK_AFTER_LOOKS, AT)
+    assert (guard.longest.due, guard.longest.checks, guard.longest.since) == (NOT_BEGUN, STUCK_AFTER_CHECKS, AT)
 
 
 def test_another_run_at_each_look_is_no_standstill() -> None:
     """However many wait, the oldest is another one as long as anything moves."""
     guard = StandstillGuard()
     for number in range(100):
-        assert guard.check([Overdue("a", f"{number // (LATE_AFTER_S - 1)}", "it has not begun")], AT) is None
+        assert guard.check([Overdue("a", f"{number // (LATE_AFTER_CHECKS - 1)}", "it has not begun")], AT) is None
     assert guard.longest is None
 
 
 def test_what_moves_again_is_forgotten() -> None:
     """And counts from the beginning if it comes again."""
     guard = StandstillGuard()
-    looks(guard, [NOT_BEGUN], LATE_AFTER_S)
+    looks(guard, [NOT_BEGUN], LATE_AFTER_CHECKS)
     guard.check([], AT)
     assert guard.longest is None
-    assert looks(guard, [NOT_BEGUN], LATE_AFTER_S - 1) == []
+    assert looks(guard, [NOT_BEGUN], LATE_AFTER_CHECKS - 1) == []
 
 
 FAULTS = """

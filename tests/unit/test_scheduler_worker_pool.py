@@ -46,7 +46,7 @@ class World:
             PLACES,
             record=self.written.append,
             write=self.written.append,
-            announce=None,
+            log_then=None,
             on_behind=lambda: None,
             clock=lambda: datetime.now(UTC),
         )

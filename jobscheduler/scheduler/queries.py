@@ -1,0 +1,164 @@
+"""Answers questions about jobs, runs and threads; changes nothing."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from datetime import datetime
+from itertools import islice
+
+from jobscheduler.runner import OutputCache, Run
+from jobscheduler.scheduler.engine import Engine
+from jobscheduler.scheduler.job_entry import JobEntry
+from jobscheduler.scheduler.standstill import STUCK_AFTER_CHECKS
+from jobscheduler.scheduler.surviving_processes import describe_surviving_run
+from jobscheduler.scheduler.waker import Waker
+from jobscheduler.scheduler.worker_pool import WorkerPool
+from jobscheduler.status.snapshot import ActiveRun, Behind, JobRuntime
+from jobscheduler.timetable.timetable import Timetable
+from jobscheduler.util.spans import Span, span_at
+
+
+class SchedulerQueries:
+    """The read-only half of the scheduler.
+
+    Lock: taken to copy entries, and released before slots are computed from the copies.
+    """
+
+    def __init__(
+        self,
+        lock: threading.Lock,
+        engine: Engine,
+        waker: Waker,
+        pool: WorkerPool,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._lock = lock
+        self._engine = engine
+        self._waker = waker
+        self._pool = pool
+        self._clock = clock
+
+    # -- jobs
+
+    def next_slot(self, job_id: str) -> datetime | None:
+        """Return the next slot of an active job; None if it has none, is disabled or unknown."""
+        entry = self._schedulable(job_id)
+        return None if entry is None else entry.next()
+
+    def upcoming(self, job_id: str, count: int) -> list[tuple[datetime, datetime]]:
+        """Return the next slots of a job, each with its start (later by its jitter)."""
+        entry = self._schedulable(job_id)
+        if entry is None:
+            return []
+        return [(slot, entry.timetable.start_time(slot)) for slot in islice(entry.undecided_slots(), count)]
+
+    def decided_ahead(self, job_id: str) -> tuple[Span, ...]:
+        """Return the future spans in which a job's slots were decided before the clock was set back.
+
+        No slot in them is due again.
+        """
+        now, entry = self._clock(), self._schedulable(job_id)
+        spans = () if entry is None else entry.decided_ahead.decided
+        return tuple(span for span in spans if span[1] > now)
+
+    def _schedulable(self, job_id: str) -> JobEntry | None:
+        """Return a copy of a job's entry, if it has slots."""
+        with self._lock:
+            entry = self._engine.registry.get(job_id)
+            return None if entry is None or not entry.is_schedulable else replace(entry)
+
+    def runtimes(self, job_ids: Iterable[str] | None = None) -> list[JobRuntime]:
+        """Return the runtime state of these jobs, or of all that are active or have an active run."""
+        with self._lock:
+            entries = self._engine.registry.snapshot(job_ids)
+            runs_of = [self._active_runs(entry) for entry in entries]
+            paused = frozenset(self._engine.registry.paused)
+        return [
+            JobRuntime(entry.job, entry.next() if entry.is_schedulable else None, runs, entry.job.id in paused)
+            for entry, runs in zip(entries, runs_of, strict=True)
+        ]
+
+    def _active_runs(self, entry: JobEntry) -> tuple[ActiveRun, ...]:
+        runs = tuple(map(self._pool.describe, (*entry.active_runs, *entry.surviving_runs)))
+        queued = entry.queued_run
+        return runs if queued is None else (*runs, ActiveRun(queued.run_id, queued.scheduled, None, 1, "turn"))
+
+    def behind_clock(self) -> Behind | None:
+        """Return how many jobs wait because the clock was set back, and until when."""
+        now = self._clock()
+        with self._lock:
+            decided = self._engine.registry.jobs_behind_clock(now)
+        return _behind(decided, now)
+
+    # -- runs
+
+    @property
+    def activity(self) -> int:
+        """A number that grows with each decision, manual run and record."""
+        return self._engine.activity
+
+    @property
+    def outputs(self) -> OutputCache:
+        """The output of the latest runs."""
+        return self._pool.outputs
+
+    def running(self) -> int:
+        """Return the number of active runs, queued ones included."""
+        return len(self._pool.active_runs)
+
+    def queued(self) -> int:
+        """Return the number of runs that wait for a worker."""
+        return self._pool.queued()
+
+    def lost_threads(self) -> int:
+        """Return the number of pool threads held by tasks that ignored their stop request."""
+        return self._pool.lost()
+
+    def issues(self) -> tuple[str, ...]:
+        """Return a sentence for each issue with runs."""
+        with self._lock:
+            surviving = self._surviving()
+        return (*self._pool.issues(), *map(describe_surviving_run, surviving))
+
+    def _surviving(self) -> list[Run]:
+        registry = self._engine.registry
+        return [run for entry in registry.snapshot(sorted(registry.surviving)) for run in entry.surviving_runs]
+
+    def standstill(self) -> str | None:
+        """Return a sentence about the step of a run that is overdue, if there is one."""
+        longest = self._pool.standstill
+        return None if longest is None else str(longest.due)
+
+    def is_stuck(self) -> bool:
+        """Return whether a step is overdue for so long that only a new process helps."""
+        longest = self._pool.standstill
+        return longest is not None and longest.checks >= STUCK_AFTER_CHECKS
+
+    # -- the scheduling thread
+
+    @property
+    def loop_count(self) -> int:
+        """How many rounds the scheduling thread has made."""
+        return self._waker.loop_count
+
+    def seconds_since_tick(self) -> float:
+        """Return the seconds since the scheduling thread's last round; `wakeup` causes a round."""
+        return self._waker.seconds_since_tick()
+
+    def is_alive(self) -> bool:
+        """Return whether the scheduling thread runs."""
+        return self._waker.is_alive()
+
+    def earliest(self) -> datetime | None:
+        """Return the start of the next slot of all jobs."""
+        return self._waker.next_wakeup()
+
+
+def _behind(jobs: Iterable[tuple[Timetable, tuple[Span, ...]]], now: datetime) -> Behind | None:
+    """Count the jobs whose next slot lies in a decided span; a job with a slot before that does not wait."""
+    slots = ((timetable.next(now), decided) for timetable, decided in jobs)
+    spans = [span_at(slot, decided) for slot, decided in slots if slot is not None]
+    ends = [span[1] for span in spans if span is not None]
+    return Behind(max(ends) - now, max(ends), len(ends)) if ends else None

@@ -1,0 +1,72 @@
+"""Builds the records of slots that do not run, and the log lines about pending and decided slots."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from jobscheduler.model import Event, InFlightRun, Level, LogFields, LogValue, Record, Status
+from jobscheduler.runner import Run
+from jobscheduler.scheduler.decided_ahead import DecidedAhead
+from jobscheduler.timetable.slots import MissedSlots
+from jobscheduler.util.spans import spans_text
+
+CORRECTS: LogFields = (("corrects", "clock"),)  # marks lines about a slot that a wrong clock had missed before
+_MAX_SPANS_PER_LINE = 24  # spans in one value of a `job.decided` line
+
+
+def pending_event(
+    job_id: str, slot: datetime, now: datetime, starts: datetime | None = None, extra: LogFields = ()
+) -> Event:
+    """Return the line about a slot that is due and has not begun; `starts` is given while it is not decided yet."""
+    later = () if starts is None else (("starts", starts),)
+    return Event(now, Level.INFO, "slot.waits", (("job_id", job_id), ("scheduled", slot), *later, *extra))
+
+
+def decided_events(job_id: str, ahead: DecidedAhead, now: datetime) -> Iterator[Event]:
+    """Return lines about a job's future slots: those decided (`over`), and those only a wrong clock missed (`again`).
+
+    The spans are spread over several lines, because the length of a line is limited. Each line but the first has a
+    `part` number.
+    """
+    for start in range(0, max(len(ahead.decided), len(ahead.reopened)), _MAX_SPANS_PER_LINE):
+        fields = {
+            "over": spans_text(ahead.decided[start : start + _MAX_SPANS_PER_LINE]),
+            "again": spans_text(ahead.reopened[start : start + _MAX_SPANS_PER_LINE]),
+            "part": start // _MAX_SPANS_PER_LINE + 1 if start else None,
+        }
+        values = ((key, value) for key, value in fields.items() if value)
+        yield Event(now, Level.INFO, "job.decided", (("job_id", job_id), *values))
+
+
+def missed_record(job_id: str, missed: MissedSlots, now: datetime) -> Record:
+    """Return the one record of slots that will not run."""
+    details: list[tuple[str, LogValue]] = []
+    if missed.count > 1:
+        details = [("last", missed.last), ("count", missed.count)]
+    if missed.more:
+        details.append(("more", True))
+    if missed.corrects:
+        details += CORRECTS
+    return Record(now, Status.MISSED, job_id, scheduled=missed.first, reason=missed.reason, details=tuple(details))
+
+
+def skipped_record(job_id: str, slot: datetime | None, reason: str, now: datetime, extra: LogFields = ()) -> Record:
+    """Return the record of a slot, or of a manual run, that is skipped."""
+    return Record(now, Status.SKIPPED, job_id, scheduled=slot, reason=reason, details=extra)
+
+
+def interrupted_record(run: InFlightRun, now: datetime, extra: LogFields = ()) -> Record:
+    """Return the record of a run that a crash of the service interrupted, or prevented from beginning."""
+    details: list[tuple[str, LogValue]] = [] if run.scheduled is not None else [("trigger", run.trigger)]
+    details += [*([("by", run.trigger_note)] if run.trigger_note else []), *extra]
+    status, reason = (Status.MISSED, "down") if run.started is None else (Status.FAILURE, "interrupted")
+    return Record(
+        now, status, run.job_id, run.run_id, run.scheduled, run.started, reason=reason, details=tuple(details)
+    )
+
+
+def cancelled_record(run: Run, reason: str, now: datetime) -> Record:
+    """Return the record of a pending slot, or of a queued manual run, that will not run."""
+    run_id = run.run_id if run.scheduled is None else None
+    return Record(now, Status.MISSED, run.job.id, run_id, scheduled=run.scheduled, reason=reason, details=run.extra)
