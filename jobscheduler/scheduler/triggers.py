@@ -2,7 +2,7 @@
 
 They say when to wake up for a job, nothing more; the timetable itself says what is due then and what was missed. So
 they return no times that have passed: after a clock set from 1970 to today APScheduler would ask for millions of them,
-under its lock. After an error they may cause a needless wake-up. `waker` lists what they override.
+under its lock. After an error they may cause a needless wake-up. `apscheduler_classes` lists what they override.
 """
 
 from __future__ import annotations

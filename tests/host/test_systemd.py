@@ -201,14 +201,14 @@ def test_a_file_system_that_hangs_gives_the_watchdog_no_cause(machine: Machine) 
 FAULTY = """
 import os, sys
 from jobscheduler import cli
-from jobscheduler.scheduler.waker import _Scheduler
-real = _Scheduler._process_jobs
+from jobscheduler.scheduler.apscheduler_classes import WakingScheduler
+real = WakingScheduler._process_jobs
 def process(self):
     if os.path.exists("/run/fault"):
         os.unlink("/run/fault")
         raise RuntimeError("injected")
     return real(self)
-_Scheduler._process_jobs = process
+WakingScheduler._process_jobs = process
 raise SystemExit(cli.main())
 """
 

@@ -44,17 +44,17 @@ def faulty(service: Service, code: str) -> Path:
 
 DEATHS = {
     "the scheduling thread died": """
-from jobscheduler.scheduler.waker import _Scheduler
-real = _Scheduler._process_jobs
+from jobscheduler.scheduler.apscheduler_classes import WakingScheduler
+real = WakingScheduler._process_jobs
 def process(self):
     if told(): raise RuntimeError("injected")
     return real(self)
-_Scheduler._process_jobs = process
+WakingScheduler._process_jobs = process
 """,
     "the scheduling thread is stuck": """
-from jobscheduler.scheduler.waker import _JobStore
-real = _JobStore.get_due_jobs
-_JobStore.get_due_jobs = lambda self, now: hang() if told() else real(self, now)
+from jobscheduler.scheduler.apscheduler_classes import JobStore
+real = JobStore.get_due_jobs
+JobStore.get_due_jobs = lambda self, now: hang() if told() else real(self, now)
 """,
     "the scheduling thread is stuck, with our own lock": """
 from jobscheduler.scheduler import engine

@@ -1,4 +1,4 @@
-"""The one door to APScheduler: slots become runs and records, and nothing is lost or doubled on the way."""
+"""The scheduler: slots become runs and records, and none is lost or doubled."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ from jobscheduler.timetable.timetable import timetable_of
 from tests.support.service import wait_until
 
 NOON = datetime(2096, 11, 22, 12, tzinfo=UTC)
-"""So far ahead that APScheduler, which has the host's clock, wakes up for nothing by itself."""
+"""So far ahead that APScheduler, which uses the clock of the host, never wakes up by itself."""
 
 
 class Gate(Task):
-    """A task that the test holds: it begins, and ends when it may (or must)."""
+    """A task that ends when the test opens the gate, or when it is stopped."""
 
     begun: ClassVar[list[Context]] = []
     may_end = threading.Event()
@@ -52,7 +52,7 @@ class Gate(Task):
 
 
 class World:
-    """A scheduler whose clock the test moves, and everything that it wrote."""
+    """A scheduler whose clock the test moves, and all its log entries."""
 
     def __init__(self, workers: int = 4) -> None:
         self.now = NOON
@@ -66,7 +66,7 @@ class World:
         self.scheduler._waker.start = lambda: None  # the host's clock is not the test's
 
     def put(self, job: Job) -> datetime | None:
-        """Put a job in force now."""
+        """Activate a job now."""
         return self.scheduler.put(job, self.now)
 
     def due(self, job_id: str, seconds: float) -> None:
@@ -98,7 +98,7 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def world() -> Iterator[World]:
-    """A scheduler that was not started: the test is what wakes it."""
+    """A scheduler that was not started: the test wakes it."""
     made = World()
     yield made
     Gate.may_end.set()
@@ -113,7 +113,7 @@ def job(
 
 
 def test_a_slot_becomes_one_run_and_one_record(world: World) -> None:
-    """However often somebody wakes up for it."""
+    """However often the scheduling thread wakes up for it."""
     assert world.put(job()) == NOON + timedelta(minutes=1)
     world.due("x", 59)
     for _ in range(3):
@@ -125,8 +125,8 @@ def test_a_slot_becomes_one_run_and_one_record(world: World) -> None:
     assert world.scheduler.next_slot("x") == NOON + timedelta(minutes=2)
 
 
-def test_getting_ready_for_a_slot_decides_and_writes_nothing(world: World) -> None:
-    """It goes the same way as the slot will, and leaves no trace; nor does it for a job that is gone by then."""
+def test_a_warm_up_decides_and_writes_nothing(world: World) -> None:
+    """It takes the code path of the slot without a trace, even for a job that is gone by then."""
     world.put(job())
     world.now = NOON + timedelta(seconds=59.99)
     for job_id in ("x", "gone"):
@@ -169,8 +169,10 @@ def test_a_busy_pool_makes_runs_late_and_never_drops_them(world: World) -> None:
         ("allow", [(60, "SUCCESS", None), (120, "SUCCESS", None), (180, "SUCCESS", None)]),
     ],
 )
-def test_overlap(world: World, overlap: str, expected: list[tuple[int, str, str | None]]) -> None:
-    """Three slots, of which the first is still going on when the others come: one record for each."""
+def test_the_overlap_rule_decides_about_slots_during_a_run(
+    world: World, overlap: str, expected: list[tuple[int, str, str | None]]
+) -> None:
+    """Three slots, the later two while the first is running: one record for each."""
     Gate.may_end.clear()
     world.put(job(overlap=overlap))
     for seconds in (60, 120, 180):
@@ -182,7 +184,7 @@ def test_overlap(world: World, overlap: str, expected: list[tuple[int, str, str 
     assert sorted(world.records()) == expected
 
 
-def test_a_run_that_waits_for_a_further_attempt_is_still_going_on(world: World) -> None:
+def test_a_run_between_two_attempts_is_active(world: World) -> None:
     """It holds no worker, and the next slot overlaps with it."""
     world.put(job(task={"fails": True}, retry=Retry(2, delay=3600)))
     world.due("x", 60)
@@ -193,7 +195,7 @@ def test_a_run_that_waits_for_a_further_attempt_is_still_going_on(world: World) 
 
 
 def test_an_edit_at_the_moment_of_a_slot_neither_loses_nor_doubles_it(world: World) -> None:
-    """What the former definition was due for is decided before the new one counts from now."""
+    """The slots of the former definition are decided before the new one counts from now."""
     world.put(job())
     world.now = NOON + timedelta(seconds=60.001)
     world.put(job(description="edited"))
@@ -205,7 +207,7 @@ def test_an_edit_at_the_moment_of_a_slot_neither_loses_nor_doubles_it(world: Wor
 
 
 def test_a_changed_schedule_counts_from_now(world: World) -> None:
-    """Slots of the new schedule that lie in the past are nobody's."""
+    """Past slots of the new schedule do not count."""
     world.put(job(schedule=Cron("0 13 * * *", "UTC")))
     world.due("x", 1800)
     assert world.put(job(schedule=Cron("*/20 * * * *", "UTC"))) == NOON + timedelta(minutes=40)
@@ -215,7 +217,7 @@ def test_a_changed_schedule_counts_from_now(world: World) -> None:
 
 
 def test_a_one_time_job_runs_once_however_often_it_is_put(world: World) -> None:
-    """Edited, taken away and put back: its slot never runs twice."""
+    """Edited, removed and put back: its slot never runs twice."""
     once = job(schedule=Once(NOON + timedelta(seconds=2)))
     assert world.put(once) == NOON + timedelta(seconds=2)
     world.due("x", 2)
@@ -240,7 +242,7 @@ def test_a_one_time_job_that_is_a_little_late_runs(world: World) -> None:
 
 
 def test_a_disabled_job_is_never_due_and_counts_from_when_it_is_enabled(world: World) -> None:
-    """Switched off over a slot: that slot is nobody's, and the next one runs."""
+    """A slot during which it is disabled does not count, and the next one runs."""
     world.put(job())
     world.put(job(enabled=False))
     assert world.scheduler.next_slot("x") is None
@@ -252,8 +254,8 @@ def test_a_disabled_job_is_never_due_and_counts_from_when_it_is_enabled(world: W
     assert world.wait_for_records(1) == [(120, "SUCCESS", None)]
 
 
-def test_a_removed_job_lets_its_run_finish_and_overlaps_with_it_when_it_is_back(world: World) -> None:
-    """What goes on does not belong to the file."""
+def test_a_removed_job_that_comes_back_overlaps_with_its_active_run(world: World) -> None:
+    """An active run does not belong to the file."""
     Gate.may_end.clear()
     world.put(job())
     world.due("x", 60)
@@ -268,8 +270,8 @@ def test_a_removed_job_lets_its_run_finish_and_overlaps_with_it_when_it_is_back(
     assert sorted(world.records()) == [(60, "SUCCESS", None), (180, "SKIPPED", "overlap")]
 
 
-def test_a_slot_that_waits_when_its_file_goes_is_missed(world: World) -> None:
-    """With the reason."""
+def test_a_pending_slot_is_missed_when_its_file_is_removed(world: World) -> None:
+    """The record has the reason."""
     Gate.may_end.clear()
     world.put(job(overlap="queue"))
     for seconds in (60, 120):
@@ -283,7 +285,7 @@ def test_a_slot_that_waits_when_its_file_goes_is_missed(world: World) -> None:
 
 
 def test_a_clock_set_back_repeats_nothing(world: World) -> None:
-    """Ten minutes back: slots that were decided are not decided again, and it goes on after them."""
+    """Ten minutes back: decided slots are not decided again, and later ones follow."""
     world.put(job())
     world.due("x", 600)
     world.due("x", 0)
@@ -294,7 +296,7 @@ def test_a_clock_set_back_repeats_nothing(world: World) -> None:
 
 
 def test_an_outage_is_accounted_for(world: World) -> None:
-    """An hour of sleep: the latest slot runs, the others are one record."""
+    """An hour of sleep: the latest slot runs, the others share one record."""
     world.put(job())
     world.due("x", 3600)
 
@@ -304,8 +306,8 @@ def test_an_outage_is_accounted_for(world: World) -> None:
     assert dict(missed.details) == {"last": NOON + timedelta(minutes=59), "count": 59}
 
 
-def test_a_stop_lets_runs_finish_and_gives_no_record_to_what_waits() -> None:
-    """What has begun may end in its time; what waits for a worker is left to the next start."""
+def test_a_stop_lets_runs_finish_and_leaves_pending_slots_to_the_next_start() -> None:
+    """Running tasks may end in their time; runs that wait for a worker get no record."""
     world = World(workers=1)
     Gate.may_end.clear()
     for name in ("x", "y"):
@@ -322,8 +324,8 @@ def test_a_stop_lets_runs_finish_and_gives_no_record_to_what_waits() -> None:
 
 
 @pytest.mark.parametrize("hurried", [False, True])
-def test_a_stop_ends_what_does_not_finish_in_its_time(hurried: bool) -> None:
-    """After the drain, or at once when there was a second signal."""
+def test_a_stop_ends_runs_that_do_not_finish_in_time(hurried: bool) -> None:
+    """After the drain, or at once after a second signal."""
     world = World()
     Gate.may_end.clear()
     world.put(job(task={"fails": True}))
@@ -392,7 +394,7 @@ def test_after_a_stop_the_latest_slot_is_caught_up_and_the_others_are_one_record
 
 
 def test_an_interrupted_run_is_a_failure_and_is_not_repeated(world: World) -> None:
-    """Its slot has its account."""
+    """Its slot is accounted for."""
     world.now = NOON + timedelta(seconds=90)
     slot = NOON + timedelta(seconds=60)
     recalled(world, job(), in_flight=(InFlightRun("x", "abc", slot, slot),))
@@ -401,16 +403,16 @@ def test_an_interrupted_run_is_a_failure_and_is_not_repeated(world: World) -> No
     assert world.wait_for_records(2) == [(60, "FAILURE", "interrupted"), (120, "SUCCESS", None)]
 
 
-def test_slots_before_the_file_was_put_there_are_nobodys(world: World) -> None:
-    """The file is newer than the mark, so only slots after it count."""
+def test_slots_before_the_file_was_written_do_not_count(world: World) -> None:
+    """The file is newer than the checkpoint, so only slots after it count."""
     world.now = NOON + timedelta(seconds=330)
     recalled(world, job(modified_at=NOON + timedelta(seconds=150)), full=FullCheckpoint())
 
     assert sorted(world.wait_for_records(2)) == [(180, "MISSED", "down"), (300, "SUCCESS", None)]
 
 
-def test_what_was_accounted_for_stays_so(world: World) -> None:
-    """Slots with a record after the mark are neither run nor missed."""
+def test_recorded_slots_stay_recorded(world: World) -> None:
+    """Slots with a record after the checkpoint are neither run nor missed."""
     world.now = NOON + timedelta(seconds=200)
     slot = NOON + timedelta(seconds=120)
     recalled(world, job(), recorded={"x": ((slot, slot),)})
@@ -418,8 +420,8 @@ def test_what_was_accounted_for_stays_so(world: World) -> None:
     assert sorted(world.wait_for_records(2)) == [(60, "MISSED", "down"), (180, "SUCCESS", None)]
 
 
-def test_a_job_that_was_late_at_the_mark_is_accounted_for_from_where_it_stood(world: World) -> None:
-    """The others have run slots of the same time, which the mark covers; this one has not."""
+def test_a_lagging_job_is_accounted_for_from_its_cursor(world: World) -> None:
+    """Other jobs have run slots of the same time, which the checkpoint covers; this one has not."""
     world.now = NOON + timedelta(seconds=100)
     mark = Checkpoint(NOON + timedelta(seconds=90), "boot-1", lagging=(("late", NOON),))
     recalled(world, job("late"), job("others"), checkpoint=mark)
@@ -435,7 +437,7 @@ def test_a_job_that_was_late_at_the_mark_is_accounted_for_from_where_it_stood(wo
         ([], [(60, "MISSED", "deleted")]),
     ],
 )
-def test_a_slot_that_waited_when_the_service_stopped_gets_its_account(
+def test_a_slot_that_was_pending_at_the_stop_is_accounted_for(
     world: World, jobs: list[Job], expected: list[tuple[int, str, str | None]]
 ) -> None:
     """It is part of the outage; without its file it is missed."""
@@ -446,7 +448,7 @@ def test_a_slot_that_waited_when_the_service_stopped_gets_its_account(
     assert world.wait_for_records(1) == expected
 
 
-def test_after_an_unclean_boot_nothing_runs_where_lines_may_be_lost(world: World) -> None:
+def test_after_a_host_crash_nothing_runs_where_lines_may_be_lost(world: World) -> None:
     """Two seconds after the last line that survived."""
     world.now = NOON + timedelta(seconds=30)
     recalled(world, job(schedule=Cron("* * * * * *", "UTC"), catch_up=20), checkpoint=Checkpoint(NOON, "another boot"))
@@ -455,7 +457,7 @@ def test_after_an_unclean_boot_nothing_runs_where_lines_may_be_lost(world: World
 
 
 @pytest.mark.parametrize(("before_its_start", "runs"), [(1, 0), (3, 1)])
-def test_after_an_unclean_boot_what_may_have_started_is_not_run_however_early_its_nominal_time(
+def test_after_a_host_crash_a_slot_that_may_have_started_is_not_run(
     world: World, before_its_start: int, runs: int
 ) -> None:
     """The last line that survived is from shortly before the end of its jitter; or from long enough before."""
@@ -468,7 +470,7 @@ def test_after_an_unclean_boot_what_may_have_started_is_not_run_however_early_it
 
 
 def test_a_one_time_job_of_the_outage_runs_if_it_is_young_enough_and_else_is_missed(world: World) -> None:
-    """And one whose file came too late for it is neither: it is expired, which is not told here."""
+    """A job whose file came after its instant is neither: it is expired, which is reported elsewhere."""
     world.now = NOON + timedelta(seconds=300)
     young = job("young", Once(NOON + timedelta(seconds=290)), modified_at=NOON)
     old = job("old", Once(NOON + timedelta(seconds=100)), modified_at=NOON)
@@ -483,7 +485,7 @@ def test_a_one_time_job_of_the_outage_runs_if_it_is_young_enough_and_else_is_mis
 
 
 @pytest.mark.parametrize(("boot", "runs"), [("boot-1", 0), ("boot-2", 1)])
-def test_at_reboot_means_once_a_boot(world: World, boot: str, runs: int) -> None:
+def test_an_at_reboot_job_runs_once_a_boot(world: World, boot: str, runs: int) -> None:
     """A restart within the same boot does not run it again; a new boot does."""
     world.now = NOON + timedelta(seconds=30)
     recalled(world, job(schedule=Cron("@reboot", "UTC")), job("y"), checkpoint=Checkpoint(NOON, boot), clean_stop=True)
@@ -494,8 +496,8 @@ def test_at_reboot_means_once_a_boot(world: World, boot: str, runs: int) -> None
     assert world.put(job("later", schedule=Cron("@reboot", "UTC"))) is None
 
 
-def test_a_slot_is_no_finer_than_the_log_tells(world: World) -> None:
-    """Milliseconds, whatever the clock or the schedule says: else its record would not be found again."""
+def test_a_slot_has_the_precision_of_the_log(world: World) -> None:
+    """Milliseconds, whatever the clock or the schedule says: else its record would not be recognised."""
     world.now = NOON + timedelta(microseconds=123_456)
     recalled(world, job("boot", Cron("@reboot", "UTC")), checkpoint=Checkpoint(NOON, "boot-0"), clean_stop=True)
     world.put(job("once", Once(NOON + timedelta(seconds=1, microseconds=654_321))))
@@ -506,8 +508,8 @@ def test_a_slot_is_no_finer_than_the_log_tells(world: World) -> None:
     assert slots == {"boot": timedelta(milliseconds=123), "once": timedelta(seconds=1, milliseconds=654)}
 
 
-def test_what_a_log_that_is_ahead_of_the_clock_has_decided_is_not_run_again(world: World) -> None:
-    """However far it is ahead; beyond three hours that jobs wait is told in the log, and always in `status`."""
+def test_slots_decided_ahead_of_the_clock_are_not_run_again(world: World) -> None:
+    """However far the log is ahead. Beyond three hours the log says that jobs wait, and `status` always does."""
     recalled(world, job(), checkpoint=Checkpoint(NOON + timedelta(hours=2), "boot-1"))
     assert world.scheduler.next_slot("x") == NOON + timedelta(hours=2, minutes=1)
     assert not [one for one in world.written if isinstance(one, Event)]
@@ -523,7 +525,7 @@ def test_what_a_log_that_is_ahead_of_the_clock_has_decided_is_not_run_again(worl
     other.scheduler.stop(0)
 
 
-def test_a_clock_that_was_set_back_far_runs_what_was_never_due(world: World) -> None:
+def test_after_a_clock_set_back_far_new_slots_run(world: World) -> None:
     """A day back: the job was put later than that, so its slots of the new time are its first ones."""
     world.scheduler.start()
     world.put(job())
@@ -536,8 +538,8 @@ def test_a_clock_that_was_set_back_far_runs_what_was_never_due(world: World) -> 
     assert world.scheduler.behind_clock() is None  # it waits for nothing, so nothing is wrong
 
 
-def test_a_mark_claims_no_more_than_is_so(world: World) -> None:
-    """What runs and what waits is in it, and up to where that holds for a job whose slot nobody has decided."""
+def test_a_checkpoint_claims_only_what_is_true(world: World) -> None:
+    """It has active runs and pending slots, and the cursor of a job with an undecided slot."""
     marks: list[Checkpoint] = []
     world.scheduler._write_checkpoint_line = marks.append
     Gate.may_end.clear()
@@ -555,7 +557,7 @@ def test_a_mark_claims_no_more_than_is_so(world: World) -> None:
     assert (mark.settled, mark.lagging) == (world.now, (("jittered", NOON),))
 
 
-def test_runs_that_wait_for_a_worker_are_told_once(world: World) -> None:
+def test_runs_that_wait_for_a_worker_are_reported_once(world: World) -> None:
     """With their number, when the first has waited for more than a second; and again the next time."""
     Gate.may_end.clear()
     for number in range(7):
@@ -604,7 +606,7 @@ def test_a_slot_whose_jitter_is_running_is_not_lost_by_a_change_of_its_file(
 
 
 def test_a_slot_whose_jitter_was_running_when_the_service_crashed_starts_when_it_is_due(world: World) -> None:
-    """It had not begun, so it is no part of the outage."""
+    """It had not begun, so it is not part of the outage."""
     world.now = NOON + timedelta(hours=1, seconds=15)
     recalled(world, jittered(), checkpoint=Checkpoint(NOON + timedelta(minutes=59), "boot-1"))
     start = timetable_of(jittered()).start_time(NOON + timedelta(hours=1)) - NOON
@@ -621,7 +623,7 @@ def test_a_slot_whose_jitter_was_running_when_the_service_crashed_starts_when_it
         ("boot-1", 4, [job()], [(60, "SUCCESS", None)]),
     ],
 )
-def test_no_slot_that_waited_is_forgotten_at_a_start(
+def test_a_start_forgets_no_pending_slot(
     world: World, boot: str, ahead: int, given: list[Job], expected: list[tuple[int, str, str | None]]
 ) -> None:
     """Its job was switched off meanwhile, the host has booted, or the clock is another one."""
@@ -632,8 +634,8 @@ def test_no_slot_that_waited_is_forgotten_at_a_start(
     assert sorted(world.wait_for_records(len(expected))) == expected
 
 
-def test_a_waiting_one_time_job_whose_file_was_touched_meanwhile_keeps_its_account(world: World) -> None:
-    """It had been decided, whatever the file's time says; now it is too old."""
+def test_a_pending_one_time_job_with_a_touched_file_is_accounted_for(world: World) -> None:
+    """It had been decided, whatever the time of the file; now it is too old."""
     world.now = NOON + timedelta(seconds=300)
     slot = NOON + timedelta(seconds=10)
     world.scheduler.restore(
@@ -645,27 +647,27 @@ def test_a_waiting_one_time_job_whose_file_was_touched_meanwhile_keeps_its_accou
     assert world.records() == [(10, "MISSED", "down")]
 
 
-def told_waits(world: World) -> list[tuple[str, int, bool]]:
+def logged_pending(world: World) -> list[tuple[str, int, bool]]:
     """Each line about a slot that waits: job, seconds after noon, and whether only its jitter holds it."""
     events = [one for one in world.written if isinstance(one, Event) and one.name == "slot.waits"]
     values = [dict(one.values) for one in events]
     return [(one["job_id"], int((one["scheduled"] - NOON).total_seconds()), "starts" in one) for one in values]
 
 
-def test_a_slot_that_waits_for_its_turn_is_told_at_once(world: World) -> None:
-    """A crash before the next mark must not leave it to how old its file looks."""
+def test_a_slot_that_waits_for_its_turn_is_logged_at_once(world: World) -> None:
+    """After a crash before the next checkpoint, it must not depend on the time of its file."""
     Gate.may_end.clear()
     world.scheduler.start()
     world.put(job(overlap="queue"))
     for seconds in (60, 120, 180):
         world.due("x", seconds)
 
-    assert told_waits(world) == [("x", 120, False)]
+    assert logged_pending(world) == [("x", 120, False)]
 
 
 @pytest.mark.parametrize("change", ["touch", "edit"])
-def test_what_waits_for_anything_is_told_before_its_file_looks_newer(world: World, change: str) -> None:
-    """For a worker, for its turn, or for the end of its jitter; of what runs or is done there is nothing to tell."""
+def test_pending_slots_are_logged_before_their_file_looks_newer(world: World, change: str) -> None:
+    """For a worker, for its turn, or for the end of its jitter; active and ended runs need no line."""
     Gate.may_end.clear()
     world.scheduler.start()
     late = job("late", Cron("0 * * * *", "UTC"), jitter=3000)
@@ -683,14 +685,14 @@ def test_what_waits_for_anything_is_told_before_its_file_looks_newer(world: Worl
         else:
             world.put(replace(one, description="edited"))
 
-    assert told_waits(world) == [(waiting, 60, False), ("late", 3600, True)]
+    assert logged_pending(world) == [(waiting, 60, False), ("late", 3600, True)]
 
 
 @pytest.mark.parametrize(
     ("late", "expected"),
     [((), [(180, "MISSED", "down")]), ((("x", NOON),), [(60, "MISSED", "down"), (180, "MISSED", "down")])],
 )
-def test_a_slot_that_was_due_when_its_file_was_touched_keeps_its_account(
+def test_a_slot_that_was_due_when_its_file_was_touched_is_accounted_for(
     world: World, late: tuple[tuple[str, datetime], ...], expected: list[tuple[int, str, str | None]]
 ) -> None:
     """The log knows that it was; what else there is before the file is nobody's."""
@@ -701,8 +703,8 @@ def test_a_slot_that_was_due_when_its_file_was_touched_keeps_its_account(
     assert world.wait_for_records(len(expected)) == expected
 
 
-def test_a_start_marks_what_it_begins_before_it_begins(world: World) -> None:
-    """A crash right after the first line of an `@reboot` run must not make it run once more in this boot."""
+def test_a_start_writes_its_runs_to_a_checkpoint_before_they_begin(world: World) -> None:
+    """A crash right after the first line of an `@reboot` run must not repeat it in this boot."""
     marks: list[tuple[Checkpoint, int]] = []
     world.scheduler._write_checkpoint_line = lambda mark: marks.append((mark, len(world.written)))
     recalled(world, job(schedule=Cron("@reboot", "UTC")), checkpoint=Checkpoint(NOON, "boot-0"), clean_stop=True)
@@ -711,8 +713,8 @@ def test_a_start_marks_what_it_begins_before_it_begins(world: World) -> None:
     world.wait_for_records(1)
 
 
-def test_a_mark_goes_back_with_the_clock_and_says_what_is_decided_all_the_same(world: World) -> None:
-    """A start must not run again what has run: each mark tells how far ahead that may be, a full one of which job."""
+def test_a_checkpoint_goes_back_with_the_clock_and_names_slots_decided_ahead(world: World) -> None:
+    """A start must not repeat runs: each checkpoint says how far ahead they may be, a full one of which job."""
     marks: list[Checkpoint] = []
     world.scheduler._write_checkpoint_line = marks.append
     world.scheduler.start()
@@ -729,8 +731,8 @@ def test_a_mark_goes_back_with_the_clock_and_says_what_is_decided_all_the_same(w
     assert full.decided_ahead["x"][-1][1] == NOON + timedelta(seconds=60)
 
 
-def test_a_mark_after_a_step_back_covers_what_ran_since_the_mark_before(world: World) -> None:
-    """Otherwise a crash then would run that slot once more."""
+def test_a_checkpoint_after_a_step_back_covers_earlier_runs(world: World) -> None:
+    """Otherwise a crash then would repeat that slot."""
     marks: list[Checkpoint] = []
     world.scheduler._write_checkpoint_line = marks.append
     recalled(world, job(), checkpoint=Checkpoint(NOON - timedelta(seconds=30), "boot-1"))
@@ -741,8 +743,8 @@ def test_a_mark_after_a_step_back_covers_what_ran_since_the_mark_before(world: W
     assert [mark.full.decided_ahead["x"][-1][1] for mark in marks[-2:] if mark.full] == [NOON + timedelta(seconds=60)]
 
 
-def test_a_one_time_job_that_has_run_does_not_run_again_when_the_clock_is_believed(world: World) -> None:
-    """Also if its file is edited then."""
+def test_a_one_time_job_that_has_run_does_not_run_again_after_a_step_back(world: World) -> None:
+    """Not even if its file is edited then."""
     once = job(schedule=Once(NOON + timedelta(seconds=5)))
     world.put(once)
     world.due("x", 5)
@@ -756,7 +758,7 @@ def test_a_one_time_job_that_has_run_does_not_run_again_when_the_clock_is_believ
 
 
 def test_no_further_attempt_is_made_while_the_service_stops() -> None:
-    """A run that waits for one ends at once; a stop does not begin what another start could do in peace."""
+    """A run between two attempts ends at once, and no other attempt begins."""
     world = World()
     world.put(job(task={"fails": True}, retry=Retry(2, delay=0.3)))
     world.due("x", 60)
@@ -767,7 +769,7 @@ def test_no_further_attempt_is_made_while_the_service_stops() -> None:
     assert (record.reason, "attempts" in dict(record.details)) == ("shutdown", False)
 
 
-def test_a_pool_that_cannot_start_a_thread_says_so_and_with_one_thread_only_makes_runs_late(
+def test_a_pool_that_gets_no_thread_fails_a_run_and_with_one_thread_makes_runs_late(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The host has no thread to give: without any the run fails with its reason, with one it waits for that."""
@@ -797,7 +799,7 @@ def test_a_pool_that_cannot_start_a_thread_says_so_and_with_one_thread_only_make
     assert world.records("z") == [(180, "SUCCESS", None)]
 
 
-def test_a_lost_thread_is_told_and_replaced_until_it_is_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lost_thread_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     """One worker, and a task that ignores its limit: the jobs that wait behind it run all the same."""
     world, hold = World(workers=1), threading.Event()
     world.scheduler._pool._runner.grace = 0.05
@@ -823,7 +825,7 @@ def test_a_lost_thread_is_told_and_replaced_until_it_is_found_again(monkeypatch:
 
 
 def test_a_start_after_years_costs_no_more_than_one_after_minutes(world: World) -> None:
-    """A thousand jobs, half of which waited and half of which a crash interrupted: nothing listed, nothing squared."""
+    """A thousand jobs, half of them pending and half interrupted by a crash: no list, nothing quadratic."""
     world.now = NOON + timedelta(days=3 * 365, seconds=30)
     slot = NOON - timedelta(seconds=60)
     begun = tuple(InFlightRun(f"x{number}", f"run{number}", slot, slot) for number in range(0, 1000, 2))
@@ -866,7 +868,7 @@ def asked(world: World, job_to_put: Job, *, starting: bool, log: dict[str, int] 
 
 @pytest.mark.parametrize("file_age", [400, 200, 10])
 def test_a_young_one_time_job_runs_at_a_first_start(world: World, file_age: int) -> None:
-    """Without a log nobody can have decided it, whether its file was there before its instant or came after it."""
+    """Without a log it cannot have been decided, whether its file is older or newer than its instant."""
     world.now = NOON + timedelta(seconds=300)
     world.scheduler.restore(None, world.now)
     at = NOON + timedelta(seconds=10)
@@ -878,7 +880,7 @@ def test_a_young_one_time_job_runs_at_a_first_start(world: World, file_age: int)
 
 
 def test_an_old_one_time_job_is_not_missed_at_a_first_start(world: World) -> None:
-    """Without a log nothing was missed; that it is over is for the pass to say."""
+    """Without a log nothing was missed; the sync reports that the job is expired."""
     world.now = NOON + timedelta(seconds=300)
     world.scheduler.restore(None, world.now)
     old = job("once", Once(NOON + timedelta(seconds=10)), catch_up=5, modified_at=NOON)
@@ -913,7 +915,7 @@ def test_a_young_one_time_job_whose_file_is_new_runs_unless_it_has(
     assert world.records() == expected
 
 
-def test_a_one_time_job_that_was_there_when_it_was_due_is_not_asked_about(world: World) -> None:
+def test_the_log_is_not_searched_for_a_one_time_job_that_was_active_when_due(world: World) -> None:
     """At a start there may be thousands of them, and logs of many months."""
     world.now = NOON + timedelta(seconds=30)
     once = job(schedule=Once(NOON + timedelta(seconds=10)), modified_at=NOON)
@@ -927,7 +929,7 @@ def test_a_one_time_job_that_was_there_when_it_was_due_is_not_asked_about(world:
 @pytest.mark.parametrize(
     ("log", "following"), [({}, 60), ({"y": 3600}, 60), ({"x": 3600}, 3660), ({"x": 7200}, 7260), (None, 7260)]
 )
-def test_only_what_ran_ahead_of_the_clock_waits_until_the_clock_is_there(
+def test_only_slots_that_ran_ahead_of_the_clock_wait_for_the_clock(
     world: World, starting: bool, log: dict[str, int] | None, following: int
 ) -> None:
     """The log is two hours ahead: a job that is new has its next slot now, whether it comes at the start or later."""
@@ -937,7 +939,7 @@ def test_only_what_ran_ahead_of_the_clock_waits_until_the_clock_is_there(
     assert world.scheduler.next_slot("x") == NOON + timedelta(seconds=following)
 
 
-def test_a_one_time_job_ahead_of_which_the_log_is_runs_at_its_time(world: World) -> None:
+def test_a_one_time_job_runs_at_its_time_although_the_log_is_ahead_of_it(world: World) -> None:
     """As it would without the restart."""
     mark = Checkpoint(NOON + timedelta(hours=2), "boot-1")
     assert asked(world, job(schedule=Once(NOON + timedelta(seconds=3))), starting=False, log={}, checkpoint=mark) == []
@@ -960,7 +962,7 @@ def test_a_one_time_job_that_was_put_before_the_start_runs_also_if_the_log_is_ah
 
 
 def test_a_one_time_job_that_a_start_caught_up_is_not_run_again_by_an_edit(world: World) -> None:
-    """What a start decides is decided."""
+    """A decision of the start is final."""
     world.now = NOON + timedelta(seconds=30)
     once = job(schedule=Once(NOON + timedelta(seconds=10)), modified_at=NOON)
     recalled(world, once)
@@ -972,7 +974,7 @@ def test_a_one_time_job_that_a_start_caught_up_is_not_run_again_by_an_edit(world
     assert world.records() == [(10, "SUCCESS", None)]
 
 
-def test_at_reboot_means_once_a_boot_also_when_the_clock_is_another_one(world: World) -> None:
+def test_an_at_reboot_job_runs_once_a_boot_although_the_clock_was_set(world: World) -> None:
     """The log is four hours ahead, and of this very boot."""
     recalled(world, job(schedule=Cron("@reboot", "UTC")), checkpoint=Checkpoint(NOON + timedelta(hours=4), "boot-1"))
 
@@ -991,7 +993,7 @@ def test_at_reboot_means_once_a_boot_also_when_the_clock_is_another_one(world: W
     ],
     ids=["healed soon", "too old by then", "not too old", "written in the outage", "written since"],
 )
-def test_a_job_that_was_refused_at_the_start_has_its_account_when_it_heals(
+def test_a_job_that_was_refused_at_the_start_is_accounted_for_when_it_is_valid(
     world: World, written: int, later: int, catch_up: int, expected: list[tuple[int, str, str | None]]
 ) -> None:
     """It was there when the service started; what fell due while it was refused is nobody's, but it comes once."""
@@ -1017,7 +1019,7 @@ def test_a_job_that_was_refused_at_the_start_has_its_account_when_it_heals(
     ],
     ids=["none is young enough", "the latest runs", "none since the start"],
 )
-def test_jobs_of_a_source_that_was_away_at_the_start_have_their_account_until_it_comes(
+def test_jobs_of_a_source_unavailable_at_the_start_are_accounted_for_when_it_is_back(
     world: World, later: int, catch_up: int, expected: list[tuple[int, str, str | None]]
 ) -> None:
     """A database, or a directory on a disk: nobody could know of its slots, and none is passed over in silence."""
@@ -1043,7 +1045,7 @@ def test_jobs_of_a_source_that_was_away_at_the_start_have_their_account_until_it
         (None, 0, 30, [(0, "SUCCESS", None)]),
     ],
 )
-def test_at_reboot_of_a_job_that_was_refused_at_the_start_is_caught_up(
+def test_an_at_reboot_job_that_was_refused_at_the_start_is_caught_up(
     world: World, boot: str | None, written: int, later: int, expected: list[tuple[int, str, str | None]]
 ) -> None:
     """Its slot is the start; a job that is new waits for the next boot."""
@@ -1057,8 +1059,8 @@ def test_at_reboot_of_a_job_that_was_refused_at_the_start_is_caught_up(
     assert world.records() == expected
 
 
-def test_a_clock_that_is_set_back_again_and_again_is_told_when_that_is_far(world: World) -> None:
-    """Twice two and a half hours: what keeps jobs waiting is how far the clock has been."""
+def test_a_clock_set_back_repeatedly_is_reported_when_it_is_far_behind(world: World) -> None:
+    """Twice two and a half hours: the latest time of the clock counts."""
     world.scheduler.start()
     world.put(job())
     world.due("x", 60)
@@ -1073,7 +1075,7 @@ def test_a_clock_that_is_set_back_again_and_again_is_told_when_that_is_far(world
 
 
 @pytest.mark.parametrize("change", ["gone", "disabled", "old", "young"])
-def test_what_becomes_of_a_slot_that_waited_to_correct_its_record_says_so(world: World, change: str) -> None:
+def test_a_pending_slot_that_corrects_its_record_says_so(world: World, change: str) -> None:
     """A wrong clock had missed it; it waited for its turn when the service ended."""
     slot = NOON + timedelta(seconds=60)
     world.now = NOON + timedelta(seconds=90)
@@ -1094,7 +1096,7 @@ def test_what_becomes_of_a_slot_that_waited_to_correct_its_record_says_so(world:
 
 @pytest.mark.parametrize("is_gone", [True, False])
 def test_a_slot_whose_jitter_runs_corrects_its_record_when_its_file_changes(world: World, is_gone: bool) -> None:
-    """A wrong clock had missed it, and it is begun or given up before its time."""
+    """A wrong clock had missed it, and it is started or missed before its time."""
     world.scheduler.start()
     world.put(jittered())
     world.now = NOON + timedelta(hours=3)

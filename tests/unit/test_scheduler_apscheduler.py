@@ -1,4 +1,4 @@
-"""The members of APScheduler that `waker` and `triggers` override or use, as listed in the docstring of `waker`."""
+"""The members of APScheduler that the scheduler overrides or uses, as listed in `apscheduler_classes`."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.date import DateTrigger
 
-from jobscheduler.scheduler import triggers, waker
+from jobscheduler.scheduler import apscheduler_classes, triggers, waker
 
 OURS = {
-    BackgroundScheduler: waker._Scheduler,
-    MemoryJobStore: waker._JobStore,
-    ThreadPoolExecutor: waker._Executor,
-    Job: waker._Wakeup,
+    BackgroundScheduler: apscheduler_classes.WakingScheduler,
+    MemoryJobStore: apscheduler_classes.JobStore,
+    ThreadPoolExecutor: apscheduler_classes.Executor,
+    Job: apscheduler_classes.Wakeup,
     CronTrigger: triggers.CronTrigger,
     DateTrigger: triggers.DateTrigger,
 }
@@ -35,7 +35,7 @@ CLASSES = {parent.__name__: parent for parent in OURS}
 
 def rows(part: int) -> list[tuple[str, str]]:
     """Return class and member of each row of a table: 0 is what is overridden, 1 what is used besides."""
-    tables = (waker.__doc__ or "").split("Private members that we use besides")
+    tables = (apscheduler_classes.__doc__ or "").split("Private members that we use besides")
     return re.findall(r"^\| `(\w+)` +\| `(\w+)`", tables[part], re.MULTILINE)
 
 
@@ -91,8 +91,8 @@ def test_the_private_members_are_of_the_expected_kind(instances: dict[str, objec
 
 
 def test_our_job_has_every_attribute_of_apschedulers(instances: dict[str, object]) -> None:
-    """`_Wakeup.__init__` replaces APScheduler's; a new attribute would be missing."""
-    ours = waker._Wakeup(None, "x", DateTrigger(), datetime.now(UTC))  # type: ignore[arg-type]
+    """`Wakeup.__init__` replaces APScheduler's; a new attribute would be missing."""
+    ours = apscheduler_classes.Wakeup(None, "x", DateTrigger(), datetime.now(UTC))  # type: ignore[arg-type]
     slots = [name for name in Job.__slots__ if name != "__weakref__" and hasattr(instances["Job"], name)]
     assert [name for name in slots if not hasattr(ours, name)] == []
 
@@ -110,7 +110,7 @@ def test_every_override_is_listed() -> None:
     assert not_listed == set()
 
 
-@pytest.mark.parametrize("module", [waker, triggers])
+@pytest.mark.parametrize("module", [waker, apscheduler_classes, triggers])
 def test_every_private_member_that_is_used_is_listed(module: object) -> None:
     """Each private attribute in the source that our own classes do not set on `self` is in a table."""
     tree = ast.parse(Path(module.__file__).read_text("utf-8"))  # type: ignore[attr-defined]

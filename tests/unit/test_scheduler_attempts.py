@@ -28,8 +28,8 @@ def failing(service: Service, command: str = "echo no luck; exit 3", **fields: o
 
 
 @pytest.mark.parametrize("way", ["deleted", "disabled"])
-def test_a_job_that_goes_makes_no_further_attempt(service: Service, way: str) -> None:
-    """The record is that of the last attempt, and says how many were left; the slots since are what they were."""
+def test_a_removed_job_makes_no_further_attempt(service: Service, way: str) -> None:
+    """The record is that of the last attempt, and says how many were left; slots since then are as before."""
     failing(service)
     service.start()
     (attempt,) = service.wait_for("run.attempt_failed", job_id="a")
@@ -42,8 +42,8 @@ def test_a_job_that_goes_makes_no_further_attempt(service: Service, way: str) ->
     assert len(service.words("run.started", job_id="a")) == 1
 
 
-def test_a_run_at_work_of_a_job_that_goes_is_its_last_attempt(service: Service) -> None:
-    """It goes on to its end, as always."""
+def test_the_running_attempt_of_a_removed_job_is_its_last(service: Service) -> None:
+    """It goes on to its end."""
     failing(service, "sleep 2; exit 4")
     service.start()
     service.wait_for("run.started")
@@ -55,7 +55,7 @@ def test_a_run_at_work_of_a_job_that_goes_is_its_last_attempt(service: Service) 
     assert service.stop() == 0
 
 
-def test_the_next_attempt_of_an_edited_job_is_that_of_the_definition_it_began_with(service: Service) -> None:
+def test_a_retry_keeps_the_definition_with_which_the_run_began(service: Service) -> None:
     """A run keeps its definition."""
     marks = service.jobs.parent / "marks"
     for text in ("old", "new"):
@@ -81,7 +81,7 @@ def run_by_hand(service: Service) -> None:
 
 
 def test_a_stop_begins_no_further_attempt(service: Service) -> None:
-    """Neither of a run that waits for one nor of one that fails while the others are waited for."""
+    """Neither of a run between two attempts, nor of one that fails while the stop waits for others."""
     service.options = ("--drain-timeout", "10")
     retry = {"attempts": 9, "delay": "0.2s", "backoff": 1}
     service.write("slow.json", job("slow", "@yearly", "sleep 3; exit 5", retry=retry))
@@ -100,8 +100,8 @@ def test_a_stop_begins_no_further_attempt(service: Service) -> None:
     assert [line for line in service.words("run.started") if line["time"] > stopping] == []
 
 
-def test_a_delay_that_is_longer_than_the_usual_longest_one_is_not_cut(service: Service) -> None:
-    """An hour is an hour; with a `max_delay` of its own it is what that says."""
+def test_a_delay_longer_than_the_default_maximum_is_not_cut(service: Service) -> None:
+    """An hour is an hour; an explicit `max_delay` still limits it."""
     for name, more in (("a", {}), ("b", {"max_delay": "5m"}), ("c", {"delay": "1m", "backoff": 100})):
         retry = {"attempts": 4, "delay": "1h", **more}
         service.write(f"{name}.json", job(name, "*/2 * * * * *", "exit 1", retry=retry))

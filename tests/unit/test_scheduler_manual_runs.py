@@ -24,8 +24,8 @@ def by_hand(world: World) -> list[tuple[str, str | None, dict[str, object]]]:
     ]
 
 
-def test_a_run_by_hand_has_a_record_and_is_no_slot(world: World) -> None:
-    """It says who asked, and the next slot is what it was."""
+def test_a_manual_run_has_a_record_and_is_not_a_slot(world: World) -> None:
+    """It names the caller, and the next slot stays the same."""
     upcoming = world.put(job())
     act, run = world.scheduler.run_now(job(), "0")
     wait_until(lambda: by_hand(world))
@@ -45,8 +45,8 @@ def test_a_run_by_hand_has_a_record_and_is_no_slot(world: World) -> None:
     ],
     ids=["disabled", "past", "done"],
 )
-def test_a_job_without_slots_can_be_run_by_hand(world: World, definition: object) -> None:
-    """Also one that the scheduler does not hold, because its only instant is over."""
+def test_a_job_without_slots_can_be_run_manually(world: World, definition: object) -> None:
+    """Also one that the scheduler does not know, because its only instant is over."""
     if definition != job(schedule=Once(NOON - timedelta(days=1))):
         world.put(definition)
     world.scheduler.run_now(definition, "0")
@@ -64,7 +64,7 @@ def test_a_job_without_slots_can_be_run_by_hand(world: World, definition: object
         ("allow", Action.RUN, [("SUCCESS", None)]),
     ],
 )
-def test_overlap_counts_for_a_run_by_hand(
+def test_the_overlap_rule_applies_to_a_manual_run(
     world: World, overlap: str, act: Action, status: list[tuple[str, str | None]]
 ) -> None:
     """The run of a slot goes on when somebody asks for another."""
@@ -81,8 +81,8 @@ def test_overlap_counts_for_a_run_by_hand(
     assert world.records() == [(60, *(("FAILURE", "replaced") if overlap == "replace" else ("SUCCESS", None)))]
 
 
-def test_a_run_by_hand_that_waits_when_the_service_stops_gets_a_record(world: World) -> None:
-    """Nobody would account for it later: it is no slot."""
+def test_a_queued_manual_run_gets_a_record_when_the_service_stops(world: World) -> None:
+    """The next start would not account for it, because it is not a slot."""
     Gate.may_end.clear()
     world.put(job(overlap="queue"))
     world.scheduler.run_now(job(overlap="queue"), "7")
@@ -96,7 +96,7 @@ def test_a_run_by_hand_that_waits_when_the_service_stops_gets_a_record(world: Wo
 
 
 def test_slots_of_a_paused_job_are_skipped_until_it_is_resumed(world: World) -> None:
-    """Each has its record, an edit changes nothing about it, and one that was due before the resume does not run."""
+    """Each has its record, an edit does not change that, and a slot due before the resume does not run."""
     world.put(job())
     assert world.scheduler.pause("x")
     assert not world.scheduler.pause("x")
@@ -117,8 +117,8 @@ def test_slots_of_a_paused_job_are_skipped_until_it_is_resumed(world: World) -> 
     ]
 
 
-def test_what_waits_is_skipped_by_a_pause_and_what_is_at_work_goes_on(world: World) -> None:
-    """For its turn, and for a worker; nothing begins after the pause."""
+def test_a_pause_skips_pending_slots_and_lets_active_runs_go_on(world: World) -> None:
+    """Whether they wait for their turn or for a worker; nothing begins after the pause."""
     Gate.may_end.clear()
     world.put(job(overlap="queue"))
     world.due("x", 60)
@@ -133,8 +133,8 @@ def test_what_waits_is_skipped_by_a_pause_and_what_is_at_work_goes_on(world: Wor
     assert len(Gate.begun) == 1
 
 
-def test_a_run_by_hand_has_its_turn_when_a_pause_takes_the_slot_before_it_away() -> None:
-    """One worker is busy with another job; the slot waits for it, and the run by hand for the slot."""
+def test_a_manual_run_begins_when_a_pause_skips_the_slot_before_it() -> None:
+    """One worker is busy with another job; the slot waits for it, and the manual run for the slot."""
     Gate.may_end.clear()
     world = World(workers=1)
     world.put(job("busy"))
@@ -160,7 +160,7 @@ def test_the_latest_slot_of_an_outage_is_not_caught_up_while_paused(world: World
     assert world.records() == [(60, "MISSED", "asleep"), (300, "SKIPPED", "paused")]
 
 
-def test_a_paused_job_can_be_run_by_hand(world: World) -> None:
+def test_a_paused_job_can_be_run_manually(world: World) -> None:
     """A pause is for slots."""
     world.put(job())
     world.scheduler.pause("x")
@@ -182,8 +182,8 @@ def standing(scheduler: Scheduler) -> dict[str, tuple[object, ...]]:
     }
 
 
-def test_how_jobs_stand() -> None:
-    """At work, waiting for a worker, for their turn, paused, disabled, and deleted with a run going on."""
+def test_the_runtime_state_of_jobs() -> None:
+    """Running, waiting for a worker, for their turn, paused, disabled, and deleted with an active run."""
     Gate.may_end.clear()
     world = World(workers=1)
     for one in (job("busy", overlap="queue"), job("late"), job("paused"), job("off", enabled=False), job("gone")):
@@ -220,7 +220,7 @@ def test_the_next_slots_of_a_job_and_their_starts(world: World) -> None:
 
 
 def test_the_last_slots_of_deleted_jobs_are_forgotten_in_time(world: World) -> None:
-    """Ever new ids do not fill memory; one that was deleted a moment ago is not run again when it is put back."""
+    """Ever new ids do not fill memory; a job deleted a moment ago does not repeat a slot when it is put back."""
     at = NOON + timedelta(seconds=1)
     for number in range(2500):
         world.put(job(f"x{number}", schedule=Once(at), catch_up=5))

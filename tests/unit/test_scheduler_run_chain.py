@@ -34,7 +34,7 @@ def by_hand(service: Service, job_id: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_job_that_runs_another_and_waits_needs_no_further_worker(service: Service) -> None:
-    """With one worker, three deep, two at the lowest level at once: each record says from within which run."""
+    """With one worker, three deep, two at the lowest level at once: each record names the run that asked for it."""
     two = f"{asking(service, 'leaf', '--wait')} & {asking(service, 'other', '--wait')}; wait $!; wait"
     service.write("top.json", job("top", "@yearly", asking(service, "middle", "--wait")))
     service.write("middle.json", job("middle", "@yearly", two))
@@ -56,7 +56,7 @@ def test_a_job_that_runs_another_and_waits_needs_no_further_worker(service: Serv
 
 @pytest.mark.parametrize("overlap", ["skip", "queue", "replace", "allow"])
 def test_a_job_that_runs_itself_is_refused_with_the_reason(service: Service, overlap: str) -> None:
-    """By way of another job, too; nothing is ended for it, and nothing waits."""
+    """Through another job, too; no run is ended for it, and no run waits."""
     service.write("a.json", job("a", "@yearly", f"{asking(service, 'b', '--wait')} 2>&1", overlap=overlap))
     service.write("b.json", job("b", "@yearly", f"{asking(service, 'a')} 2>&1", overlap=overlap))
     service.start()
@@ -86,8 +86,8 @@ def test_a_chain_of_more_than_eight_is_refused(service: Service) -> None:
     assert service.stop() == 0
 
 
-def test_a_chain_goes_on_when_what_began_it_has_ended(service: Service) -> None:
-    """Who does not wait still cannot go round for ever."""
+def test_the_limit_of_a_chain_counts_runs_that_have_ended(service: Service) -> None:
+    """A job that does not wait cannot run itself forever either."""
     service.write("a.json", job("a", "@yearly", asking(service, "b")))
     service.write("b.json", job("b", "@yearly", f"sleep 1; {asking(service, 'a')} 2>&1"))
     service.start()
@@ -98,8 +98,8 @@ def test_a_chain_goes_on_when_what_began_it_has_ended(service: Service) -> None:
     assert service.stop() == 0
 
 
-def test_run_says_what_becomes_of_the_next_slot(service: Service) -> None:
-    """Skipped, waiting or the end of this run; nothing where it does not matter."""
+def test_run_reports_the_effect_on_the_next_slot(service: Service) -> None:
+    """It is skipped, waits, or ends this run; no line if there is no effect."""
     told = {
         "skip": "is skipped if this run still goes on then",
         "queue": "waits until this run has ended",
@@ -117,7 +117,7 @@ def test_run_says_what_becomes_of_the_next_slot(service: Service) -> None:
 
 
 def test_the_runs_of_a_caller_are_those_of_its_ancestors_innermost_first() -> None:
-    """Also when the environment was made anew on the way."""
+    """Also if the environment was replaced on the way."""
     code = "import os, sys; print(os.getpid(), flush=True); sys.stdin.read()"
     inner = f"env JOB_RUN_ID=inner {sys.executable} -c '{code}'"
     command = ["env", "JOB_RUN_ID=outer", "sh", "-c", f'env -i sh -c "{inner}; true"; true']
@@ -130,7 +130,7 @@ def test_the_runs_of_a_caller_are_those_of_its_ancestors_innermost_first() -> No
 
 
 def test_a_full_pool_that_does_not_move_is_an_issue_in_status(service: Service) -> None:
-    """After a minute; here after some looks. Health is well: runs are late, not lost."""
+    """After a minute; here after some checks. Health is good: runs are late, not lost."""
     service.patched(
         "from jobscheduler.scheduler import worker_pool\nfrom jobscheduler.service import supervisor\n"
         "worker_pool.STANDSTILL_CHECKS, supervisor.CHECK_INTERVAL_S = 3, 0.3\n"
@@ -151,8 +151,8 @@ def test_a_full_pool_that_does_not_move_is_an_issue_in_status(service: Service) 
     assert service.words("runner.stuck") == []
 
 
-def test_no_place_is_lost_or_made_by_lending_it() -> None:
-    """Whatever ends first: a parent, a child, a child of a child."""
+def test_lending_neither_loses_nor_creates_a_place() -> None:
+    """Whichever ends first: a parent, a child, a child of a child."""
     choose = random.Random(7)
     for _ in range(300):
         places, at_work = Capacity(2), {}

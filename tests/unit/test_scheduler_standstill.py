@@ -30,8 +30,8 @@ def looks(guard: StandstillGuard, due: list[Overdue], times: int) -> list[Overdu
     return [one.due for one in found if one is not None]
 
 
-def test_what_is_due_for_some_looks_is_told_once_and_then_counted_on() -> None:
-    """Since when it is due is when it was seen first."""
+def test_an_overdue_step_is_reported_once_and_counted_on() -> None:
+    """It is due since the check that saw it first."""
     guard = StandstillGuard()
     assert looks(guard, [NOT_BEGUN], LATE_AFTER_CHECKS - 1) == []
     assert guard.longest is None
@@ -41,16 +41,16 @@ def test_what_is_due_for_some_looks_is_told_once_and_then_counted_on() -> None:
     assert (guard.longest.due, guard.longest.checks, guard.longest.since) == (NOT_BEGUN, STUCK_AFTER_CHECKS, AT)
 
 
-def test_another_run_at_each_look_is_no_standstill() -> None:
-    """However many wait, the oldest is another one as long as anything moves."""
+def test_a_different_run_at_each_check_is_not_a_standstill() -> None:
+    """However many wait, the oldest is a different one as long as anything moves."""
     guard = StandstillGuard()
     for number in range(100):
         assert guard.check([Overdue("a", f"{number // (LATE_AFTER_CHECKS - 1)}", "it has not begun")], AT) is None
     assert guard.longest is None
 
 
-def test_what_moves_again_is_forgotten() -> None:
-    """And counts from the beginning if it comes again."""
+def test_a_step_that_happens_is_forgotten() -> None:
+    """If it is due again, counting starts anew."""
     guard = StandstillGuard()
     looks(guard, [NOT_BEGUN], LATE_AFTER_CHECKS)
     guard.check([], AT)
@@ -164,9 +164,7 @@ STANDSTILLS = {
 
 
 @pytest.mark.parametrize("name", STANDSTILLS)
-def test_a_standstill_is_told_fails_health_and_ends_in_a_restart_that_accounts_for_it(
-    faulty: Faulty, name: str
-) -> None:
+def test_a_standstill_fails_health_and_ends_in_a_restart_that_accounts_for_it(faulty: Faulty, name: str) -> None:
     """One ERROR with what and since when, 503, exit status 70; after the next start each slot has its one record."""
     fault, fields, problem = STANDSTILLS[name]
     service = faulty.service
@@ -185,8 +183,8 @@ def test_a_standstill_is_told_fails_health_and_ends_in_a_restart_that_accounts_f
     faulty.account()
 
 
-def test_runs_that_wait_for_a_worker_for_their_turn_or_for_the_log_are_no_standstill(tmp_path: Path) -> None:
-    """Nor is a service that was held for longer than it takes to be taken for one that stands still."""
+def test_runs_that_wait_for_a_worker_their_turn_or_the_log_are_not_a_standstill(tmp_path: Path) -> None:
+    """Nor is a service that was suspended for longer than the limit."""
     service = Service(tmp_path, "--max-workers", "1")
     slow_log = """
 from jobscheduler.runlog.file import LogFile
@@ -213,8 +211,8 @@ LogFile.append = append
         service.close()
 
 
-def test_a_standstill_that_ends_by_itself_is_told_too(faulty: Faulty) -> None:
-    """Health is well again."""
+def test_the_end_of_a_standstill_is_logged(faulty: Faulty) -> None:
+    """Health is good again."""
     faulty.start(NO_WAKE_UP)
     faulty.flag.touch()
     faulty.service.wait_for("runner.stuck")
@@ -225,7 +223,7 @@ def test_a_standstill_that_ends_by_itself_is_told_too(faulty: Faulty) -> None:
     assert faulty.service.stop() == 0
 
 
-def test_the_next_start_knows_nothing_of_a_standstill_that_was_none(faulty: Faulty) -> None:
+def test_a_burst_of_runs_is_not_a_standstill(faulty: Faulty) -> None:
     """A thousand runs due at once on one thread are late, not stuck."""
     faulty.start("")
     for number in range(300):

@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from apscheduler.triggers.base import BaseTrigger
 
-from jobscheduler.scheduler.waker import MAX_BATCH, POLL_S, WAKE_EARLY_S, Waker, _JobStore, _Wakeup
+from jobscheduler.scheduler.apscheduler_classes import MAX_BATCH, POLL_S, WAKE_EARLY_S, JobStore, Wakeup
+from jobscheduler.scheduler.waker import Waker
 
 DUE = datetime.now(UTC) - timedelta(seconds=1)
 
@@ -50,7 +51,7 @@ def wakes(woken: Woken) -> Iterator[Waker]:
 
 
 def test_every_due_job_is_handed_out(wakes: Waker, woken: Woken) -> None:
-    """However many portions it takes."""
+    """However many batches it takes."""
     names = [f"job-{number}" for number in range(3 * MAX_BATCH + 1)]
     for name in names:
         wakes.put(name, Never(), DUE)
@@ -60,8 +61,8 @@ def test_every_due_job_is_handed_out(wakes: Waker, woken: Woken) -> None:
     assert sorted(woken.ids) == sorted(names)
 
 
-def test_a_change_does_not_wait_until_all_have_been_handed_out(wakes: Waker, woken: Woken) -> None:
-    """The store's lock is free between two portions, and for long enough that one who waits gets it."""
+def test_a_change_does_not_wait_for_all_due_jobs(wakes: Waker, woken: Woken) -> None:
+    """The store's lock is free between two batches, long enough for a waiting thread to get it."""
     many = 20 * MAX_BATCH
     for number in range(many):
         wakes.put(f"job-{number}", Never(), DUE)
@@ -71,12 +72,12 @@ def test_a_change_does_not_wait_until_all_have_been_handed_out(wakes: Waker, wok
     assert len(woken.ids) <= 2 * MAX_BATCH
 
 
-def test_the_first_portion_is_small_and_further_ones_grow() -> None:
-    """What starts the first runs of a herd gets its turn at once; after the herd it begins anew."""
-    store, sizes = _JobStore(), []
+def test_the_first_batch_is_small_and_further_ones_grow() -> None:
+    """The first runs of many begin at once; after a pause the first batch is small again."""
+    store, sizes = JobStore(), []
     for _ in range(2):
         for number in range(100):
-            store.put(_Wakeup(None, f"job-{number:03}", Never(), DUE))
+            store.put(Wakeup(None, f"job-{number:03}", Never(), DUE))
         while due := store.get_due_jobs(datetime.now(UTC)):
             sizes.append(len(due))
             for job in due:
@@ -84,8 +85,8 @@ def test_the_first_portion_is_small_and_further_ones_grow() -> None:
     assert sizes == 2 * [3, 6, 12, 24, MAX_BATCH, MAX_BATCH, 5]
 
 
-def test_the_thread_is_up_and_ready_shortly_before_a_job_is_due(woken: Woken) -> None:
-    """Who is called out of a long sleep comes late, so it is interrupted, once, and goes on in short steps."""
+def test_the_thread_wakes_shortly_before_a_job_is_due(woken: Woken) -> None:
+    """A long sleep ends late, so it is interrupted once and followed by short steps."""
     readied: list[str] = []
     wakes = Waker(1, woken, readied.append)
     wakes.put("next", Never(), datetime.now(UTC) + timedelta(seconds=60))
@@ -98,7 +99,7 @@ def test_the_thread_is_up_and_ready_shortly_before_a_job_is_due(woken: Woken) ->
     assert readied == ["next", "next"]
 
 
-def test_getting_ready_comes_before_the_time_and_a_fault_in_it_ends_nothing(woken: Woken) -> None:
+def test_an_error_in_the_warm_up_ends_nothing(woken: Woken) -> None:
     """The job is handed out all the same."""
     readied: list[bool] = []
 
@@ -117,7 +118,7 @@ def test_getting_ready_comes_before_the_time_and_a_fault_in_it_ends_nothing(woke
         wakes.close()
 
 
-def test_stopping_while_jobs_are_handed_out_is_no_fault(
+def test_stopping_while_jobs_are_handed_out_raises_nothing(
     wakes: Waker, woken: Woken, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The thread ends by itself; nothing is raised on it, which would show as a traceback."""

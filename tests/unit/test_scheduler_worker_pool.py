@@ -94,8 +94,8 @@ def test_commands_and_other_tasks_share_the_places(world: World, tmp_path: Path)
     assert world.crew.queued() == 0
 
 
-def test_who_has_waited_longest_is_first(world: World, tmp_path: Path) -> None:
-    """Whatever it is; with one place for all of them the order is that of their coming."""
+def test_the_run_that_has_waited_longest_is_first(world: World, tmp_path: Path) -> None:
+    """Whatever its task; with one place the order is that of submission."""
     gate = Pipe(tmp_path)
     world.submit(command=f"read line < {gate.path}")
     world.submit("held")
@@ -107,7 +107,7 @@ def test_who_has_waited_longest_is_first(world: World, tmp_path: Path) -> None:
     gate.path.write_text("go\n")
 
 
-def test_a_run_that_is_taken_back_while_it_waits_keeps_no_place(world: World) -> None:
+def test_a_cancelled_run_keeps_no_place(world: World) -> None:
     """Neither while it waits nor afterwards."""
     for _ in range(PLACES):
         world.submit("held")
@@ -132,8 +132,8 @@ def test_a_pause_between_two_attempts_holds_no_place(world: World) -> None:
     assert failing.attempts == 2
 
 
-def test_a_place_that_a_task_does_not_give_back_is_replaced(world: World) -> None:
-    """As many runs as before go on beside it, until it gives its place back after all."""
+def test_a_place_that_a_task_never_frees_is_replaced(world: World) -> None:
+    """As many other runs as before go on, until the task frees its place after all."""
     world.crew._runner.grace = 0.05
     for _ in range(PLACES):
         world.submit("held", timeout=0.05)
@@ -144,7 +144,7 @@ def test_a_place_that_a_task_does_not_give_back_is_replaced(world: World) -> Non
     eventually(lambda: world.crew.lost() == 0 and world.is_idle())
 
 
-def test_without_a_thread_for_all_commands_each_has_one_of_the_pool(
+def test_without_the_process_loop_each_command_has_a_thread_of_the_pool(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A host that can give the one and not the other is short of everything; a run is late for it and not lost."""
@@ -158,8 +158,8 @@ def test_without_a_thread_for_all_commands_each_has_one_of_the_pool(
     assert [run.record and run.record.status for run in runs] == [Status.FAILURE] * 5
 
 
-def test_a_task_of_an_unknown_type_is_a_failure_and_gives_its_place_back(world: World) -> None:
-    """The definition was judged when the type was still there."""
+def test_a_task_of_an_unknown_type_fails_and_frees_its_place(world: World) -> None:
+    """The definition was checked when the type still existed."""
     run = world.submit("gone")
     eventually(world.is_idle)
     assert run.record is not None

@@ -97,8 +97,8 @@ class Broken:
         raise ZeroDivisionError
 
 
-def test_a_fault_is_reported_and_the_scheduler_woken_again():
-    """It never leaves the trigger, whatever was asked; a reporter that fails changes nothing."""
+def test_an_error_is_reported_and_the_scheduler_wakes_again():
+    """It never leaves the trigger; an error handler that fails changes nothing."""
     told: list[Exception] = []
     trigger = CronTrigger(Broken(), lambda _, fault: told.append(fault))
     assert trigger.get_next_fire_time(NOON, NOON) == NOON + RETRY
@@ -107,8 +107,8 @@ def test_a_fault_is_reported_and_the_scheduler_woken_again():
     assert failing.get_next_fire_time(None, NOON) == NOON + RETRY
 
 
-def test_whatever_is_asked_nothing_is_raised(caplog):
-    """Nonsense, naive moments, the ends of time: a time, or none."""
+def test_no_argument_makes_a_trigger_raise(caplog):
+    """Nonsense, naive moments, the ends of time: it returns a time, or None."""
     moments = [
         *(None, 5, "soon", NOON, datetime(2026, 1, 1), datetime.min, datetime.max),  # noqa: DTZ001, DTZ901
         *(datetime.min.replace(tzinfo=ZoneInfo("Asia/Tokyo")), datetime.max.replace(tzinfo=ZoneInfo("America/Adak"))),
@@ -123,7 +123,7 @@ def test_whatever_is_asked_nothing_is_raised(caplog):
                         assert time is None or time.utcoffset() is not None
 
 
-def test_faults_go_to_the_log_unless_told_otherwise(caplog):
+def test_errors_go_to_the_standard_logging_by_default(caplog):
     """With their traceback."""
     CronTrigger(Broken()).get_next_fire_time(NOON, NOON)
     assert "failed" in caplog.text
@@ -324,7 +324,7 @@ def test_a_night_of_a_clock_change_has_exactly_its_runs(world, case):
 
 
 def test_the_run_after_midnight_on_the_day_after_the_gap_is_not_lost(world):
-    """What APScheduler 3.11's own trigger loses."""
+    """APScheduler 3.11's own trigger loses it."""
     week = world("2026-03-06T12:00Z", "America/New_York")
     week.add("0 0 * * *", "America/New_York")
     week.run("2026-03-11T12:00Z")
@@ -353,7 +353,7 @@ def test_a_job_without_slots_waits_for_nothing(world):
     assert {id_ for id_, _ in never.executor.runs} == {"*/5 * * * *"}
 
 
-def test_a_fault_in_a_trigger_leaves_the_scheduler_running(world):
+def test_an_error_in_a_trigger_leaves_the_scheduler_running(world):
     """The faulty job is asked again a minute later, and the others run on time."""
     faulty = world("2026-11-22T12:00:30Z")
     told: list[Exception] = []
@@ -365,7 +365,7 @@ def test_a_fault_in_a_trigger_leaves_the_scheduler_running(world):
 
 
 def test_a_clock_set_forward_by_decades_is_taken_in_one_step(world):
-    """An every-second job is woken up for once, and goes on from now."""
+    """An every-second job causes one wake-up, and goes on from now."""
     jump = world("2026-11-22T12:00:00.5Z")
     jump.add("* * * * * *")
     jump.run("2026-11-22T12:00:02Z")
