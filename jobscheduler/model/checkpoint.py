@@ -92,9 +92,9 @@ class RecoveredState:
       is none. Raises: LookupError if the log does not reach back so far.
     - `full`: the last full checkpoint, with what the log adds since: `missed` counts from the last checkpoint. None if
       there is none, as in the log of a former version.
-    - `reported`: when the last checkpoint was written, by the clock of that time.
-    - `drain_began_at`: the span in which the service was stopping.
-    - `job_ids(word)`: whether a word occurs anywhere in the log.
+    - `checkpoint_written_at`: when the last checkpoint was written, by the clock of that time.
+    - `drain`: the span in which the service was stopping.
+    - `mentions(word)`: whether a word occurs anywhere in the log.
     """
 
     checkpoint: Checkpoint
@@ -105,6 +105,6 @@ class RecoveredState:
     recorded: Mapping[str, tuple[tuple[datetime, datetime], ...]] = field(default_factory=dict)
     last_decided_slot: Callable[[str, datetime], datetime | None] | None = field(default=None, compare=False)
     full: FullCheckpoint | None = None
-    reported: datetime | None = None
-    drain_began_at: tuple[datetime, datetime] | None = None
-    job_ids: Callable[[str], bool] | None = field(default=None, compare=False)
+    checkpoint_written_at: datetime | None = None
+    drain: tuple[datetime, datetime] | None = None
+    mentions: Callable[[str], bool] | None = field(default=None, compare=False)

@@ -69,7 +69,7 @@ def recover(path: Path, backups: int) -> RecoveredState | None:
                 )
                 names = partial(_any_names, files)
                 return past and replace(
-                    past, last_decided_slot=DecidedSlots(path, backups), full=_full(files), job_ids=names
+                    past, last_decided_slot=DecidedSlots(path, backups), full=_full(files), mentions=names
                 )
         else:
             since.append(line)
@@ -157,7 +157,7 @@ def _recovered_state(last: Line, parts: Iterable[Line], since: list[Line], until
     told = datetime.fromisoformat(last["time"])
     drained = _drained(mark.settled, since, until, stopped=stopped)
     return RecoveredState(
-        mark, until, stopped, tuple(begun.values()), tuple(waits), settled, reported=told, drain_began_at=drained
+        mark, until, stopped, tuple(begun.values()), tuple(waits), settled, checkpoint_written_at=told, drain=drained
     )
 
 

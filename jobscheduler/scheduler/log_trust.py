@@ -32,4 +32,4 @@ def trusted_state(
         ("help", "if this is the same host under another name, start the service with `--host-id` and the former name"),
     )
     write(Event(now, Level.WARNING, "log.foreign", values))
-    return None, bool(boot) and state.job_ids is not None and state.job_ids(boot)
+    return None, bool(boot) and state.mentions is not None and state.mentions(boot)

@@ -142,7 +142,7 @@ class OutageRecovery:
 
     def _late_reason(self) -> str:
         """Return why slots are late: `down`, or `clock` if the clock was set ahead during the outage."""
-        written_at, elapsed = self._recovered.reported, self._elapsed()
+        written_at, elapsed = self._recovered.checkpoint_written_at, self._elapsed()
         if written_at is None or not self.is_same_boot or self._recovered.checkpoint.uptime is None:
             return "down"
         set_by = (self._started - written_at).total_seconds() - elapsed
@@ -297,7 +297,7 @@ class OutageRecovery:
         decided = (*state.recorded.get(job.id, ()), *full.decided_ahead.get(job.id, ()), *closed, *ignored)
         is_unclean = not self.is_same_boot and not state.clean_stop
         unknown_until = state.last_line_at + UNSYNCED_WINDOW if is_unclean else None
-        standstills = () if state.drain_began_at is None else (state.drain_began_at,)
+        standstills = () if state.drain is None else (state.drain,)
         reopened = full.reopened.get(job.id, ())
         corrects = frozenset(slot for slot in pending if self._is_corrected(job.id, slot))
         reason = self._late_reason()
@@ -366,7 +366,7 @@ class OutageRecovery:
 
     def may_still_run(self, job: Job, timetable: Timetable, now: datetime) -> bool:
         """Return whether the slot of a one-time job is young enough to run, not counting the time of the drain."""
-        drain = self._recovered.drain_began_at
+        drain = self._recovered.drain
         if drain is None or not isinstance(job.schedule, Once):
             return False
         start = timetable.start_time(truncate_to_ms(job.schedule.at))

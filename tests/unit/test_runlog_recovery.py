@@ -85,7 +85,7 @@ def test_what_came_after_the_last_mark_is_applied(tmp_path: Path, form: str) -> 
         clean_stop=False,
         in_flight=(InFlightRun("x", "b", at(2), at(2)), InFlightRun("x", "by-hand", None, at(8))),
         recorded={"x": ((at(1), at(1)), (at(1), at(1)), (at(2), at(2)), (at(3), at(3)), (at(4), at(6)))},
-        reported=at(0),
+        checkpoint_written_at=at(0),
     )
 
 
