@@ -1078,8 +1078,14 @@ def test_what_becomes_of_a_slot_that_waited_to_correct_its_record_says_so(world:
     slot = NOON + timedelta(seconds=60)
     world.now = NOON + timedelta(seconds=90)
     one = job(overlap="queue", catch_up=0.0 if change == "old" else 600.0, enabled=change != "disabled")
-    past = {"checkpoint": Checkpoint(NOON, "boot-1", corrects=(("x", slot),)), "pending": (("x", slot),), "full": named(job())}
-    recalled(world, *([] if change == "gone" else [one]), **past)
+    mark = Checkpoint(NOON, "boot-1", corrects=(("x", slot),))
+    recalled(
+        world,
+        *([] if change == "gone" else [one]),
+        checkpoint=mark,
+        pending=(("x", slot),),
+        full=named(job()),
+    )
     if change == "young":
         world.wait_for_records(1)
 
