@@ -8,7 +8,7 @@ to each other at every step. Here a thousand runs that are due in one second cos
 3. Whatever would make this thread wait is done on another one: a start that has to be tried again, and the ending of
    processes that were told to end.
 4. A start may hang all the same, on a disk that does not answer. `look` notices, and has another thread take over
-   (see `charge.py`). The one that hangs, if it ever comes back, sees what it started through to its end, and ends.
+   (see `takeover.py`). The one that hangs, if it ever comes back, sees what it started through to its end, and ends.
 """
 
 from __future__ import annotations

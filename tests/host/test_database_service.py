@@ -451,7 +451,7 @@ def test_lines_and_requests_stay_for_as_long_as_the_settings_say(base: Service, 
     """Each kind has its own: of two days, lines may stay for three and requests for one."""
     table = with_database(base, Place(f"sqlite:///{tmp_path}/jobs.db", None, tmp_path / "jobs.db"))
     base.options = (*base.options, "--keep-log-rows", "3d", "--keep-markers", "1d")
-    base.patched("import jobscheduler.database.retention as one; one.FIRST = 0.1")
+    base.patched("import jobscheduler.database.retention as one; one.FIRST_AFTER_S = 0.1")
     days = [datetime.now(UTC) - timedelta(days=number) for number in (0, 2, 4)]
     with table.database.writing() as connection:
         line = {"level": "INFO", "logger_name": "x"}

@@ -68,8 +68,8 @@ def booted(service: Service, tmp_path: Path) -> Service:
     """A service that takes the name of the boot from a file, not started yet."""
     return service.patched(f"""
         from pathlib import Path
-        from jobscheduler import hostid
-        hostid.boot_id.__defaults__ = (Path({str(tmp_path / "boot")!r}),)
+        from jobscheduler.util import host_id
+        host_id.boot_id.__defaults__ = (Path({str(tmp_path / "boot")!r}),)
     """)
 
 

@@ -54,7 +54,7 @@ def test_an_account_that_the_host_does_not_find_out_is_given_up_and_asked_for_on
 ) -> None:
     """As with a directory server that is away: the second run does not ask again, and other accounts are found."""
     calls, hang = hanging
-    monkeypatch.setattr(accounts, "ACCOUNT_PATIENCE", 0.2)
+    monkeypatch.setattr(accounts, "ACCOUNT_TIMEOUT_S", 0.2)
     with monkeypatch.context() as patched:
         patched.setattr(module, function, hang)
         for _ in range(3):
@@ -85,7 +85,7 @@ def test_a_token_file_that_hangs_ends_the_start_with_its_name(
 ) -> None:
     """The page is not served without it."""
     _, hang = hanging
-    monkeypatch.setattr(supervisor, "token_for", hang)
+    monkeypatch.setattr(supervisor, "load_token", hang)
     settings = Settings(http=("127.0.0.1", 0), http_token_file=Path("/far/token"))
     with pytest.raises(StartupError) as refused:
         web_token(settings, HangGuard(patience=0.2))

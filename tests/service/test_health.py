@@ -62,8 +62,8 @@ real = engine.decide
 engine.decide = lambda *args: hang() if told() else real(*args)
 """,
     "the supervising loop failed: ZeroDivisionError": """
-real = supervisor.Supervisor._look_at_zone
-supervisor.Supervisor._look_at_zone = lambda self: 1 / 0 if told() else real(self)
+real = supervisor.Supervisor._check_zone
+supervisor.Supervisor._check_zone = lambda self: 1 / 0 if told() else real(self)
 """,
 }
 
@@ -150,7 +150,7 @@ class Parts:
     """Three parts that are as the test says: what `Health` asks."""
 
     def __init__(self) -> None:
-        self.rounds = 0
+        self.loop_count = 0
         self.stuck = 0.0
         self.alive = True
         self.standing: str | None = None
@@ -210,7 +210,7 @@ def test_each_part_is_held_to_its_time(
         health.probe()
 
     assert (health.overdue(), health.fatal()) == (late, fault)
-    parts[0].rounds += 1
+    parts[0].loop_count += 1
     health.probe()
     is_lasting = scheduling.get("alive") is False or scheduling.get("stuck_for_good")
     assert is_lasting or health.fatal() in {None, "the log writer died"}

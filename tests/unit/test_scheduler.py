@@ -1080,12 +1080,14 @@ def test_a_pending_slot_that_corrects_its_record_says_so(world: World, change: s
     slot = NOON + timedelta(seconds=60)
     world.now = NOON + timedelta(seconds=90)
     one = job(overlap="queue", catch_up=0.0 if change == "old" else 600.0, enabled=change != "disabled")
-    past = {
-        "checkpoint": Checkpoint(NOON, "boot-1", corrects=(("x", slot),)),
-        "pending": (("x", slot),),
-        "full": named(job()),
-    }
-    recalled(world, *([] if change == "gone" else [one]), **past)
+    checkpoint = Checkpoint(NOON, "boot-1", corrects=(("x", slot),))
+    recalled(
+        world,
+        *([] if change == "gone" else [one]),
+        checkpoint=checkpoint,
+        pending=(("x", slot),),
+        full=named(job()),
+    )
     if change == "young":
         world.wait_for_records(1)
 

@@ -83,12 +83,12 @@ def test_a_type_of_another_package_is_one_class_and_one_entry_point(plug_in):
     assert len(GREET.splitlines()) <= 20
     plug_in(GREET, greet="other_package:Greet")
     assert "greet" in task_names()
-    assert [complaint.message for complaint in task_type("greet").check({"whom": " "})] == ["there is nobody to greet"]
+    assert [complaint.message for complaint in task_type("greet").check({"whom": " "})] == ["`whom` is empty"]
     entries = []
     good = run_once(job("greet", {"whom": "you"}), SLOT, entries.append, entries.append)
-    bad = run_once(job("greet", {"whom": "nobody"}), SLOT, entries.append, entries.append)
+    bad = run_once(job("greet", {"whom": "Godot"}), SLOT, entries.append, entries.append)
     assert (good.status, good.details) == (Status.SUCCESS, (("greeted", "you"),))
-    assert (bad.status, bad.reason, bad.details) == (Status.FAILURE, "task", (("error", "nobody answered"),))
+    assert (bad.status, bad.reason, bad.details) == (Status.FAILURE, "task", (("error", "Godot did not answer"),))
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def _tasks(job: Job, rules: ParseContext) -> Iterator[Warning_]:
         if spec is None or spec == NO_TASK:
             continue
         try:
-            findings = list(rules.task_type(spec.type).odd(spec.fields))
+            findings = list(rules.task_type(spec.type).warnings(spec.params))
         except Exception:  # noqa: S112 - a task type of another package
             continue
         yield from (((name, *finding.path), finding.message, finding.help) for finding in findings)

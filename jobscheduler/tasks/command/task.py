@@ -48,7 +48,7 @@ class ExecuteCommand(ProcessTask):
         return check_fields(fields)
 
     @classmethod
-    def odd(cls, fields: Mapping[str, Any]) -> Iterator[FieldError]:
+    def warnings(cls, fields: Mapping[str, Any]) -> Iterator[FieldError]:
         """Say what a shell takes without a word and does not do as it was meant."""
         return shell_warnings(fields)
 

@@ -15,7 +15,7 @@ _TOKEN = re.compile(rf"{_QUOTED}|\|\||(?P<bash>{_OPERATORS})|.", re.DOTALL)
 
 
 def shell_warnings(fields: Mapping[str, Any]) -> Iterator[FieldError]:
-    """Yield what is odd about fields that passed `complaints`."""
+    """Yield what is odd about fields that passed `check_fields`."""
     command, shell = fields["command"], str(fields.get("shell", "/bin/sh"))
     found = bash_only(command, shell) if isinstance(command, str) else None
     if found is not None:
