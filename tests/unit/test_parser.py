@@ -204,32 +204,6 @@ def test_a_taken_id_is_a_problem_at_its_place() -> None:
     assert id_conflict(b"{", "b.json", "x", "a.json").line is None
 
 
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [
-        (90, 90),
-        (0.5, 0.5),
-        ("90s", 90),
-        ("15m", 900),
-        ("1h30m", 5400),
-        ("2d", 172800),
-        ("1.5s", 1.5),
-        ("0s", 0),
-        ("3650d", 315360000),
-    ],
-)
-def test_durations(text: Any, seconds: float) -> None:
-    """A number of seconds, or units from large to small."""
-    assert durations.parse_duration(text) == seconds
-
-
-@pytest.mark.parametrize("text", ["", "90", "s", "1m1h", "-5s", "5 s", "1.5m", "٣s", "3651d", -1, 1e30, "9" * 50 + "s"])
-def test_what_is_no_duration_is_refused(text: Any) -> None:
-    """Nothing is guessed."""
-    with pytest.raises(ValueError, match="duration"):
-        durations.parse_duration(text)
-
-
 EXAMPLE = '`{"type": "execute_command", "command": "/usr/local/bin/tell-somebody"}`'
 
 
