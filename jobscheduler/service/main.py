@@ -24,8 +24,9 @@ from jobscheduler.control.server import ControlServer, ListenError
 from jobscheduler.control.service import ControlService
 from jobscheduler.control.service_view import LiveServiceView
 from jobscheduler.control.snapshot_builder import SnapshotBuilder
-from jobscheduler.jobs.directory import DirectorySource, is_job_file
+from jobscheduler.jobs.directory import DirectorySource
 from jobscheduler.jobs.guarded_directory import GuardedSource
+from jobscheduler.jobs.open_directory import is_job_file
 from jobscheduler.jobs.parser import ParseContext
 from jobscheduler.jobs.reconciler import Reconciler
 from jobscheduler.jobs.sources import Source

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from jobscheduler.jobs.directory import DirectorySource, is_job_file
+from jobscheduler.jobs.directory import DirectorySource
+from jobscheduler.jobs.open_directory import is_job_file
 from jobscheduler.jobs.sources import SourceUnavailable
 from jobscheduler.util.trust import TrustRules
 from tests.support.service import wait_until

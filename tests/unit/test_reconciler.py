@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from jobscheduler import tasks
-from jobscheduler.jobs import directory
+from jobscheduler.jobs import open_directory
 from jobscheduler.jobs.directory import DirectorySource
 from jobscheduler.jobs.parser import ParseContext
 from jobscheduler.jobs.reconciler import Reconciler
@@ -259,7 +259,7 @@ def test_what_was_lost_and_found_is_read_anew_though_it_looks_the_same(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another image on the same mount may have the device, number, size and times of each file."""
-    monkeypatch.setattr(directory, "fingerprint_of", lambda found: (found.st_size,))
+    monkeypatch.setattr(open_directory, "fingerprint_of", lambda found: (found.st_size,))
     world.write("a.json", job("x", command="true"))
     world.look()
     world.directory.rename(world.base / "old")

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from watchdog.events import FileClosedEvent, FileMovedEvent
 
-from jobscheduler.jobs.directory import DirectorySource, is_job_file
+from jobscheduler.jobs.directory import DirectorySource
+from jobscheduler.jobs.open_directory import is_job_file
 from jobscheduler.jobs.watcher import DirectoryWatcher, WatchState, _ChangeHandler
 from tests.support.service import threads_since, wait_until
 
