@@ -108,7 +108,7 @@ def serve(settings: Settings) -> int:
         scheduler = stack.enter_context(_scheduler(settings, log, _each(*takers), second, clock))
         tell, sources = _telling(log, results, recent), _sources(source, second)
         reconciler = Reconciler(
-            sources, scheduler, rules, tell, took=results.observe_latency, is_ending=mailbox.is_ending
+            sources, scheduler, rules, tell, observe_latency=results.observe_latency, is_stopping=mailbox.is_ending
         )
         watch = stack.enter_context(_entered(guard, given.jobs_name, _watch(settings, source, reconciler, mailbox)))
         if second is not None:

@@ -82,7 +82,7 @@ def test_reading_a_fresh_file_once_more_does_not_begin_another_quiet_second() ->
     """What may still change without its times telling is read again; if it is as it was, it has been quiet."""
     catalog = Catalog()
     catalog.observe("a.json", (1,), X, 0.0)
-    catalog.observe("a.json", (2,), BAD, 5.0, again=True)
+    catalog.observe("a.json", (2,), BAD, 5.0, reread=True)
     assert catalog.fingerprints() == {"a.json": ()}
     catalog.observe("a.json", (2,), BAD, 6.0)
 

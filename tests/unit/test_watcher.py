@@ -92,13 +92,12 @@ def test_a_pass_that_fails_is_told_and_made_up_for(looks: Looks) -> None:
 
 def test_a_burst_is_gathered_into_few_passes(looks: Looks) -> None:
     """While more events wait, nothing is looked at until the oldest hint is old enough."""
-    hints = _ChangeHandler(looks, is_job_file, looks.faults.append)
-    hints.is_quiet = lambda: False
+    queued = [FileClosedEvent("/d/last.json")]
+    hints = _ChangeHandler(looks, is_job_file, looks.faults.append, is_queue_empty=lambda: not queued)
     for number in range(100):
         hints.on_any_event(FileClosedEvent(f"/d/{number}.json"))
     gathered = len(looks.passes)
-    hints.is_quiet = lambda: True
-    hints.on_any_event(FileClosedEvent("/d/last.json"))
+    hints.on_any_event(queued.pop())
 
     assert gathered < 5
     assert looks.names == {*(f"{number}.json" for number in range(100)), "last.json"}
@@ -172,7 +171,7 @@ def test_a_pass_that_fails_is_made_up_for(
     looks.fail = 1
     (tmp_path / "a.json").write_text("{}")
 
-    assert wait_until(lambda: one.ensure_armed()[1]) == "a pass failed: RuntimeError: a pass that fails"
+    assert wait_until(lambda: one.ensure_armed()[1]) == "a sync failed: RuntimeError: a pass that fails"
     assert one.ensure_armed() == (WatchState.OK, "")
 
 
