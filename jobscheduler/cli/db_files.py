@@ -11,7 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from jobscheduler.cli.problems import print_problem
-from jobscheduler.jobs.directory import DirectorySource, is_job_file
+from jobscheduler.jobs.directory import DirectorySource
+from jobscheduler.jobs.open_directory import is_job_file
 from jobscheduler.jobs.parser import ParseContext, definition_warnings, id_conflict, parse
 from jobscheduler.jobs.sources import SourceUnavailable
 from jobscheduler.model import Job, Problem, name_sort_key

@@ -17,7 +17,7 @@ from jobscheduler.cli.history import LogUnavailable, host_zone, require_log
 from jobscheduler.cli.job_files import parse_context, parse_path
 from jobscheduler.config import Settings
 from jobscheduler.explain import JOB_KINDS, SERVICE_KINDS, Facts, LogEvidence, Question, RuntimeState, collect_evidence
-from jobscheduler.jobs.directory import is_job_file
+from jobscheduler.jobs.open_directory import is_job_file
 from jobscheduler.jobs.parser import ParseContext, parse
 from jobscheduler.model import Job, Problem
 from jobscheduler.runlog import query

@@ -12,7 +12,8 @@ from pathlib import Path
 from jobscheduler import tasks
 from jobscheduler.cli.exposed_secrets import exposed_secrets
 from jobscheduler.config import Settings
-from jobscheduler.jobs.directory import DirectorySource, OpenDirectory, is_job_file
+from jobscheduler.jobs.directory import DirectorySource
+from jobscheduler.jobs.open_directory import OpenDirectory, is_job_file
 from jobscheduler.jobs.parser import ParseContext, definition_warnings, id_conflict, parse
 from jobscheduler.jobs.sources import ReadResult, SourceUnavailable
 from jobscheduler.model import Job, Problem, name_sort_key
@@ -77,8 +78,8 @@ def check_file(path: Path, rules: ParseContext, reader: str | None = None) -> It
     source = _source(path if is_directory else path.parent, reader)
     try:
         with source.open() as view:
-            if view.link_problem is not None:
-                found = view.link_problem
+            if view.trust_problem is not None:
+                found = view.trust_problem
                 yield CheckedFile(
                     None, (Problem(found.message, str(source.path), help=found.help, host_dependent=True),)
                 )

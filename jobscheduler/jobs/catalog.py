@@ -1,7 +1,7 @@
-"""What each item of a source holds: its last good definition, what is wrong with it, and which item owns which id.
+"""The state of each item of a source: its last good definition, its problems, and which item owns which id.
 
-Good news counts at once, bad news when it has settled: an item that is gone, or that cannot be read as a job, or whose
-id another one has, is left alone until it has been so for a quiet second. No I/O and no clock: `now` is an argument, in
+Good news counts at once, bad news when it has settled. An item that is missing, that cannot be read as a job, or whose
+id another item has, is left alone until it has been so for a second. No I/O and no clock: `now` is an argument, in
 seconds of any clock that only moves forward.
 """
 
@@ -13,15 +13,13 @@ from enum import StrEnum
 
 from jobscheduler.model import Fingerprint, Job, Problem, name_sort_key
 
-SETTLE_DELAY = 1.0
-"""How long bad news must have been so before it counts, in seconds."""
+SETTLE_DELAY_S = 1.0  # bad news counts after it has been so for this long
 
-ParseResult = Job | tuple[Problem, ...] | None
-"""What a look at an item gave: a definition, problems, or nothing because it is gone."""
+ParseResult = Job | tuple[Problem, ...] | None  # a definition, problems, or None because the item is missing
 
 
 class ItemState(StrEnum):
-    """How an item stands."""
+    """The state of an item."""
 
     GOOD = "good"
     STALE = "stale"
@@ -31,7 +29,7 @@ class ItemState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ItemStatus:
-    """How an item stands and why: its problems, or the item that already has its id."""
+    """The state of an item and the reason: its problems, or `incumbent`, the item that already has its id."""
 
     state: ItemState
     problems: tuple[Problem, ...] = ()
@@ -43,7 +41,7 @@ GOOD = ItemStatus(ItemState.GOOD)
 
 @dataclass(frozen=True, slots=True)
 class StatusChange:
-    """A change in how an item stands, to be told once: before and after, and the definition concerned if any."""
+    """A change of the status of an item, to be logged once, with the definition that it is about, if any."""
 
     name: str
     before: ItemStatus
@@ -54,163 +52,162 @@ class StatusChange:
 @dataclass(slots=True)
 class _Item:
     fingerprint: Fingerprint
-    since: float
-    job: Job | None = None
+    since: float  # when it became as it is now
+    job: Job | None = None  # the last good definition
     problems: tuple[Problem, ...] = ()
-    missing_since: bool = False
+    is_missing: bool = False
     reread: bool = False
     reported: ItemStatus = GOOD
 
 
 @dataclass(slots=True)
 class Catalog:
-    """All items of all sources. `desired` is what should be in force: id to definition.
+    """All items of all sources. `desired` is what should be active, by id.
 
-    `is_unknown` tells by the name of an item that its source cannot be read now: no bad news of it settles then.
+    `is_unknown` tells whether the source of an item cannot be read now. Bad news about the item does not settle then.
     """
 
     desired: dict[str, Job] = field(default_factory=dict)
     is_unknown: Callable[[str], bool] = lambda name: False
     _items: dict[str, _Item] = field(default_factory=dict)
-    _owner: dict[str, str] = field(default_factory=dict)
-    _claims: dict[str, set[str]] = field(default_factory=dict)
-    _released: dict[str, tuple[Job, float]] = field(default_factory=dict)
+    _owner: dict[str, str] = field(default_factory=dict)  # id -> the item that has it
+    _claims: dict[str, set[str]] = field(default_factory=dict)  # id -> all items that define it
+    _released: dict[str, tuple[Job, float]] = field(default_factory=dict)  # id without item -> former job, since when
     _unsettled: set[str] = field(default_factory=set)
     _changed_ids: set[str] = field(default_factory=set)
     _departed: list[StatusChange] = field(default_factory=list)
-    _bad: dict[str, ItemStatus] = field(default_factory=dict)
+    _bad: dict[str, ItemStatus] = field(default_factory=dict)  # as logged last
 
     def fingerprints(self) -> dict[str, Fingerprint]:
-        """Return the signature of each item at its last look: None for one that was gone, () to have it read again."""
+        """Return the last fingerprint of each item: None if it was missing, () if it must be read again."""
         return {
-            name: None if held.missing_since else () if held.reread else held.fingerprint
-            for name, held in self._items.items()
+            name: None if item.is_missing else () if item.reread else item.fingerprint
+            for name, item in self._items.items()
         }
 
-    def invalidate_all(self, has: Callable[[str], bool] = lambda name: True) -> None:
-        """Have every item, or those that `has` by their names, read again at the next look, whatever its signature."""
-        for name, held in self._items.items():
-            if has(name):
-                held.fingerprint = ()
+    def invalidate_all(self, covered: Callable[[str], bool] = lambda name: True) -> None:
+        """Make the next sync read every item again that is `covered` by its name, whatever its fingerprint."""
+        for name, item in self._items.items():
+            if covered(name):
+                item.fingerprint = ()
 
     def host_dependent_items(self) -> list[str]:
-        """List the items with findings that may heal without an edit."""
+        """Return the items with problems that may heal without an edit."""
         return [
             name
-            for name, held in self._items.items()
-            if held.problems and any(problem.host_dependent for problem in held.problems)
+            for name, item in self._items.items()
+            if item.problems and any(problem.host_dependent for problem in item.problems)
         ]
 
     def observe(
         self,
         name: str,
-        signature: Fingerprint,
-        verdict: ParseResult,
+        fingerprint: Fingerprint,
+        result: ParseResult,
         now: float,
         *,
         age: float = 0.0,
-        again: bool = False,
+        reread: bool = False,
     ) -> None:
-        """Take note of what a look at an item gave. Items of a first load are to be seen in the order of names.
+        """Record what reading an item gave. The items of a first sync must come in the order of their names.
 
-        `age` is for how long it has been so: if long enough, bad news has settled already. `again` says that the item
-        has to be read once more, even if its signature stays as it is.
+        `age` is for how long it has been so. If that is long enough, bad news has settled already. With `reread` the
+        item must be read once more, even if its fingerprint stays the same.
         """
-        held = self._items.get(name)
-        if held is None:
-            if verdict is None:
+        item = self._items.get(name)
+        if item is None:
+            if result is None:
                 return
-            held = self._items[name] = _Item(signature, now - age)
-        is_new = held.job is None and not held.problems
-        was = (held.fingerprint, held.missing_since, held.problems)
-        held.fingerprint, held.missing_since, held.reread = signature, verdict is None, again
-        if isinstance(verdict, Job):
-            held.problems = ()
-            self._assign(name, held, verdict, now)
-        elif verdict is not None:
-            held.problems = verdict
-        if not is_new and was != (held.fingerprint, held.missing_since, held.problems):
-            held.since = now - age
+            item = self._items[name] = _Item(fingerprint, now - age)
+        is_new = item.job is None and not item.problems
+        before = (item.fingerprint, item.is_missing, item.problems)
+        item.fingerprint, item.is_missing, item.reread = fingerprint, result is None, reread
+        if isinstance(result, Job):
+            item.problems = ()
+            self._assign(name, item, result, now)
+        elif result is not None:
+            item.problems = result
+        if not is_new and before != (item.fingerprint, item.is_missing, item.problems):
+            item.since = now - age
         self._unsettled.add(name)
 
     def apply_settled(self, now: float) -> None:
-        """Let go of every item that has been gone for long enough, and of ids that nobody took from who left them."""
-        left = [
-            (job_id, since) for job_id, (job, since) in self._released.items() if not self.is_unknown(job.source_name)
-        ]
-        for job_id in [one for one, since in left if now - since >= SETTLE_DELAY]:
+        """Remove items that have been missing for `SETTLE_DELAY_S`, and released ids that no other item claimed."""
+        for job_id in [job_id for job_id, released in self._released.items() if self._may_drop(*released, now)]:
             del self._released[job_id]
             self._refresh(job_id)
-        for name in [one for one in self._unsettled if self._items[one].missing_since and self._is_settled(one, now)]:
-            held = self._items.pop(name)
+        for name in [name for name in self._unsettled if self._items[name].is_missing and self._is_settled(name, now)]:
+            item = self._items.pop(name)
             self._unsettled.discard(name)
             self._bad.pop(name, None)
-            if held.reported != GOOD:
-                self._departed.append(StatusChange(name, held.reported, ItemStatus(ItemState.GONE), None))
-            if held.job is not None:
-                self._release(name, held.job.id, now)
+            if item.reported != GOOD:
+                self._departed.append(StatusChange(name, item.reported, ItemStatus(ItemState.GONE), None))
+            if item.job is not None:
+                self._release(name, item.job.id, now)
 
     def due_for_recheck(self, now: float) -> list[str]:
-        """List the items whose bad news is due to be looked at once more, and then to be believed."""
+        """Return the items whose bad news has settled. They must be read once more before it counts."""
         return [name for name in self._unsettled if self._is_settled(name, now)]
 
     def next_settle_at(self) -> float | None:
-        """Say when the next bad news will have settled; None if there is none."""
-        doubts = [self._items[name].since for name in self._unsettled if not self.is_unknown(name)]
-        doubts += [since for job, since in self._released.values() if not self.is_unknown(job.source_name)]
-        return min(doubts) + SETTLE_DELAY if doubts else None
+        """Return when the next bad news will have settled; None if there is none."""
+        since = [self._items[name].since for name in self._unsettled if not self.is_unknown(name)]
+        since += [released_at for job, released_at in self._released.values() if not self.is_unknown(job.source_name)]
+        return min(since) + SETTLE_DELAY_S if since else None
 
     def pop_changed_ids(self) -> set[str]:
         """Return the ids whose desired definition may have changed since the last call."""
-        touched, self._changed_ids = self._changed_ids, set()
-        return touched
+        changed_ids, self._changed_ids = self._changed_ids, set()
+        return changed_ids
 
     def pop_changes(self, now: float) -> list[StatusChange]:
-        """Return what has changed, and has settled, since it was last told; each change once."""
-        told, self._departed = self._departed, []
-        doubtful: set[str] = set()  # a new one: emptied, that of a start would stay as large as it was
+        """Return each change of status that has settled, once."""
+        changes, self._departed = self._departed, []
+        unsettled: set[str] = set()  # a new set: the old one, emptied, would keep the size that it had at the start
         for name in sorted(self._unsettled):
-            held, condition = self._items[name], self.status(name)
-            if condition == held.reported:
+            item, status = self._items[name], self.status(name)
+            if status == item.reported:
                 continue
-            if condition.state is ItemState.GOOD or (
-                condition.state is not ItemState.GONE and self._is_settled(name, now)
-            ):
-                told.append(StatusChange(name, held.reported, condition, held.job))
-                held.reported = condition
-                if condition == GOOD:
+            if status.state is ItemState.GOOD or (status.state is not ItemState.GONE and self._is_settled(name, now)):
+                changes.append(StatusChange(name, item.reported, status, item.job))
+                item.reported = status
+                if status == GOOD:
                     self._bad.pop(name, None)
                 else:
-                    self._bad[name] = condition
+                    self._bad[name] = status
             else:
-                doubtful.add(name)
-        self._unsettled = doubtful
-        return told
+                unsettled.add(name)
+        self._unsettled = unsettled
+        return changes
 
     def status(self, name: str) -> ItemStatus:
-        """Say how an item stands now."""
-        held = self._items[name]
-        owner = self._owner.get(held.job.id) if held.job else None
-        if held.missing_since:
+        """Return the present status of an item."""
+        item = self._items[name]
+        owner = self._owner.get(item.job.id) if item.job else None
+        if item.is_missing:
             return ItemStatus(ItemState.GONE)
-        if held.problems:
-            return ItemStatus(ItemState.STALE if owner == name else ItemState.REFUSED, held.problems)
+        if item.problems:
+            return ItemStatus(ItemState.STALE if owner == name else ItemState.REFUSED, item.problems)
         return GOOD if owner == name else ItemStatus(ItemState.REFUSED, incumbent=owner)
 
     def bad_items(self) -> dict[str, ItemStatus]:
-        """Return the items that were last told to be stale or refused."""
+        """Return the items that were last logged as stale or refused."""
         return dict(self._bad)
 
+    def _may_drop(self, job: Job, since: float, now: float) -> bool:
+        """Tell whether a released id has been without an item for long enough."""
+        return now - since >= SETTLE_DELAY_S and not self.is_unknown(job.source_name)
+
     def _is_settled(self, name: str, now: float) -> bool:
-        return now - self._items[name].since >= SETTLE_DELAY and not self.is_unknown(name)
+        return now - self._items[name].since >= SETTLE_DELAY_S and not self.is_unknown(name)
 
-    def _assign(self, name: str, held: _Item, job: Job, now: float) -> None:
-        """Put a new definition into an item: it gives its former id free and claims its new one.
+    def _assign(self, name: str, item: _Item, job: Job, now: float) -> None:
+        """Give an item a new definition: it releases its former id and claims the new one.
 
-        If that is taken, the two may be about to swap: its former job stays in force until somebody takes its id, or
-        it has settled that nobody does.
+        If another item has the new id, the two may be about to swap. So the former job stays active until another item
+        claims its id, or `SETTLE_DELAY_S` is over.
         """
-        former, held.job = held.job, job
+        former, item.job = item.job, job
         if former is not None and former.id != job.id:
             if self._is_claimed(job.id, name):
                 self._released[former.id] = former, now
@@ -221,17 +218,17 @@ class Catalog:
         self._refresh(job.id)
 
     def _is_claimed(self, job_id: str, name: str) -> bool:
-        """Tell whether an id belongs to another item that is there."""
+        """Tell whether another item has an id and is not missing."""
         owner = self._owner.get(job_id)
-        return owner is not None and owner != name and not self._items[owner].missing_since
+        return owner is not None and owner != name and not self._items[owner].is_missing
 
     def _release(self, name: str, job_id: str, now: float) -> None:
-        """Give an id free: of those that wait for it, the one whose name sorts first takes over."""
+        """Release an id. Of the items that wait for it, the one whose name sorts first takes over."""
         waiting = self._claims[job_id]
         waiting.discard(name)
         if self._owner.get(job_id) == name:
             del self._owner[job_id]
-            present = [one for one in waiting if not self._items[one].missing_since] or waiting
+            present = [name for name in waiting if not self._items[name].is_missing] or waiting
             if present:
                 self._owner[job_id] = min(present, key=name_sort_key)
             self._mark_unsettled(waiting, now)
@@ -245,6 +242,7 @@ class Catalog:
             self._unsettled.add(name)
 
     def _refresh(self, job_id: str) -> None:
+        """Set the desired definition of an id: that of its owner, or the former one while it is only released."""
         owner = self._owner.get(job_id)
         job = self._items[owner].job if owner is not None else None
         if job is not None:

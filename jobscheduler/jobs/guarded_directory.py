@@ -1,14 +1,15 @@
-"""A directory of job files of which one, or the directory itself, may hang: what hangs is unknown, the rest is read.
+"""A directory of job files, read so that a file or a directory that hangs stops nothing else.
 
-A file behind a link may be on a mount that does not answer. So each look is made on a worker thread of the guard, a
-few files at a time, and is watched from outside:
+A file behind a link may be on a mount that does not answer. So a worker thread of the guard reads a few files at a
+time, and the thread of the sync watches it:
 
 1. While files follow each other, nothing else happens.
-2. A file at which the worker stays is given up together with the worker. The look goes on with another one, after the
-   directory was opened anew: what the first one holds open is its own to close.
-3. A file that was given up has a problem, like one that cannot be read, so that its last good version stays in force.
-   It is not read again before its thread has come back, or another file or link stands under its name.
-4. When `MOST` files are given up, links are no longer followed: further threads would be lost to the same mount.
+2. If the worker stays at a file, the file and the worker are both given up. Another worker opens the directory anew and
+   goes on. The first worker closes what it holds open itself.
+3. A file that was given up has a problem, like one that cannot be read, so its last good version stays active. It is
+   read again only after its thread has come back, or when another file or link has its name.
+4. When `MAX_HUNG_FILES` files are given up, links are no longer followed. Otherwise more threads would be lost to the
+   same mount.
 5. A worker that stays anywhere else has met a directory that does not answer: the source is unavailable.
 """
 
@@ -23,29 +24,23 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from jobscheduler.jobs.directory import HUNG_HELP, DirectorySource, _OpenDirectory, fingerprint_of
+from jobscheduler.jobs.directory import DirectorySource
+from jobscheduler.jobs.open_directory import HUNG_FINGERPRINT, OpenDirectory, fingerprint_of
 from jobscheduler.jobs.sources import ReadResult, SourceUnavailable
 from jobscheduler.model import Fingerprint, Problem
 from jobscheduler.util.hang_guard import GuardedCall, HangGuard, Worker
 
 T = TypeVar("T")
 
-MAX_HUNG = 16
-"""How many files may be given up at the same time."""
-
-RETRY_PATIENCE_S = 0.25
-"""How long a look that has met a file that hangs waits for each further one, in seconds."""
-
-READ_BATCH = 64
-"""How many files a worker reads at once, at most."""
-
-CHECK_INTERVAL_S = 0.1
-"""For how long a worker reads on, in seconds: then the pass sees whether it is to end."""
+MAX_HUNG_FILES = 16  # given up at the same time
+RETRY_PATIENCE_S = 0.25  # wait for each further hung file in a sync; the first one is waited for longer
+READ_BATCH = 64  # files that a worker reads at once, at most
+CHECK_INTERVAL_S = 0.1  # a worker reads on for this long; then the sync checks whether it must end
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _HungItem:
-    """A file that was given up: the state of its entry in the directory, and where that leads if it is a link."""
+    """A file that was given up: the state of its entry in the directory, and its target if it is a link."""
 
     entry: Fingerprint
     target: str | None
@@ -62,64 +57,67 @@ class GuardedSource:
         self.is_atomic = inner.is_atomic
         self.name = f"the jobs directory `{inner.path}`"
         self.guard = guard
-        self.hung_since = 0
+        self.hung_count = 0
         self.hung_items: dict[str, _HungItem] = {}
 
     def __str__(self) -> str:
-        """Where it is."""
+        """Return the absolute path."""
         return str(self.inner)
 
     @contextmanager
     def open(self) -> Iterator[_GuardedView]:
-        """Open the directory for one pass.
+        """Open the directory for one sync.
 
         Raises:
-            SourceUnavailable: it is not there, is no directory, may not be read, or does not answer.
+            SourceUnavailable: it does not exist, is not a directory, may not be read, or does not answer.
 
         """
-        look = _GuardedView(self)
-        look.open()
+        view = _GuardedView(self)
+        view.open()
         try:
-            yield look
+            yield view
         finally:
-            look.close()
+            view.close()
 
-    def is_skipped(self, view: _OpenDirectory, name: str) -> bool:
-        """Tell whether a file is not to be asked for: it hangs, or is a link while too many do. On the worker."""
-        known = self.hung_items.get(name)
-        if known is None and self.hung_since < MAX_HUNG:
+    def is_skipped(self, view: OpenDirectory, name: str) -> bool:
+        """Tell whether a file must not be opened: it hangs, or it is a link while too many hang.
+
+        Thread: the worker.
+        """
+        hung = self.hung_items.get(name)
+        if hung is None and self.hung_count < MAX_HUNG_FILES:
             return False
         entry = view.entry(name)
-        if known is not None and _fingerprint(entry) == known.entry:
+        if hung is not None and _fingerprint(entry) == hung.entry:
             return True
-        return self.hung_since >= MAX_HUNG and entry is not None and stat.S_ISLNK(entry.st_mode)
+        return self.hung_count >= MAX_HUNG_FILES and entry is not None and stat.S_ISLNK(entry.st_mode)
 
     def hung_problem(self, name: str) -> Problem:
-        """Say that a file does not answer."""
-        known = self.hung_items.get(name)
-        if known is None:
-            message = f"the link is not followed while {self.hung_since} other files do not answer"
-        elif known.target is None:
+        """Return the problem of a file that does not answer."""
+        hung = self.hung_items.get(name)
+        if hung is None:
+            message = f"the link is not followed while {self.hung_count} other files do not answer"
+        elif hung.target is None:
             message = "the file does not answer"
         else:
-            message = f"the file does not answer: it is a link to `{known.target}`"
+            message = f"the file does not answer: it is a link to `{hung.target}`"
         help_ = "is the file system there mounted, and its server reachable? The file is read when it answers"
         return Problem(message, file=name, help=help_, host_dependent=True)
 
 
 class _GuardedView:
-    """One pass over the directory (a `View`)."""
+    """The directory, open for one sync (a `SourceView`)."""
 
     def __init__(self, source: GuardedSource) -> None:
         self._source = source
         self._guard = source.guard
         self._patience = source.guard.patience
         self._worker: Worker | None = None
-        self._view: _OpenDirectory
+        self._view: OpenDirectory
         self._close_view: Callable[[], object]
 
     def open(self) -> None:
-        """Open the directory on a worker.
+        """Have a worker open the directory.
 
         Raises:
             SourceUnavailable: it cannot be opened, or does not answer.
@@ -139,7 +137,7 @@ class _GuardedView:
             raise
 
     def close(self) -> None:
-        """Close the directory, unless a thread that was given up has to."""
+        """Close the directory, unless a thread that was given up must do that."""
         if self._worker is not None:
             with suppress(SourceUnavailable):
                 self._call(self._close_view)
@@ -152,12 +150,12 @@ class _GuardedView:
     def list_items(self) -> Mapping[str, Fingerprint]:
         while True:
             view = self._open_view()
-            is_quiet = not self._source.hung_items and self._source.hung_since < MAX_HUNG
-            skipped = None if is_quiet else partial(self._source.is_skipped, view)
+            none_hangs = not self._source.hung_items and self._source.hung_count < MAX_HUNG_FILES
+            skipped = None if none_hangs else partial(self._source.is_skipped, view)
             step = self._put(partial(view.list_items, skipped))
-            if self._wait(step, partial(getattr, view, "at")):
+            if self._wait(step, partial(getattr, view, "current")):
                 return step.result()
-            self._give_up_at(view.opened_at, step)
+            self._give_up_at(view.current, step)
 
     def read(self, name: str) -> ReadResult:
         return next(self.read_all([name]))
@@ -165,46 +163,49 @@ class _GuardedView:
     def read_all(self, names: Sequence[str]) -> Iterator[ReadResult]:
         begin = 0
         while begin < len(names):
-            found = self._read_some(names[begin : begin + READ_BATCH])
-            yield from found
-            begin += len(found)
+            results = self._read_some(names[begin : begin + READ_BATCH])
+            yield from results
+            begin += len(results)
 
     def _read_some(self, names: Sequence[str]) -> list[ReadResult]:
-        """Read files for a moment, in one step; none if the first of them hangs, which is then known."""
-        view, found = self._open_view(), list[ReadResult]()
-        step = self._put(partial(self._read_on, view, names, found))
-        if self._wait(step, found.__len__):
+        """Read files for `CHECK_INTERVAL_S`, in one step. Return none if the first hangs; that is noted then."""
+        view, results = self._open_view(), list[ReadResult]()
+        step = self._put(partial(self._read_until_due, view, names, results))
+        if self._wait(step, results.__len__):
             step.result()
         else:
-            view.is_closed = True
-            self._give_up_at(names[min(len(found), len(names) - 1)], step)
-        return found[: len(names)]
+            view.is_abandoned = True
+            self._give_up_at(names[min(len(results), len(names) - 1)], step)
+        return results[: len(names)]
 
-    def _read_on(self, view: _OpenDirectory, names: Sequence[str], found: list[ReadResult]) -> None:
-        """Read files one after the other until a moment is over or the look is given up (on the worker)."""
+    def _read_until_due(self, view: OpenDirectory, names: Sequence[str], results: list[ReadResult]) -> None:
+        """Read files one after the other until `CHECK_INTERVAL_S` is over or the view is abandoned.
+
+        Thread: the worker.
+        """
         until = time.monotonic() + CHECK_INTERVAL_S
         for name in names:
-            if view.is_closed or (found and time.monotonic() > until):
+            if view.is_abandoned or (results and time.monotonic() > until):
                 return
-            found.append(self._read_one(view, name))
+            results.append(self._read_one(view, name))
 
-    def _read_one(self, view: _OpenDirectory, name: str) -> ReadResult:
+    def _read_one(self, view: OpenDirectory, name: str) -> ReadResult:
         if self._source.is_skipped(view, name):
-            return ReadResult(name, HUNG_HELP, problem=self._source.hung_problem(name))
+            return ReadResult(name, HUNG_FINGERPRINT, problem=self._source.hung_problem(name))
         return view.read(name)
 
     # -- steps on the worker
 
-    def _open_view(self) -> _OpenDirectory:
+    def _open_view(self) -> OpenDirectory:
         if self._worker is None:
             self.open()
         return self._view
 
     def _call(self, function: Callable[[], T]) -> T:
-        """Make one step that is about the directory itself.
+        """Carry out one step about the directory itself on the worker.
 
         Raises:
-            SourceUnavailable: it does not answer, or what the step raises.
+            SourceUnavailable: the directory does not answer. Also raises what the step raises.
 
         """
         step = self._put(function)
@@ -213,7 +214,7 @@ class _GuardedView:
         return step.result()
 
     def _put(self, function: Callable[[], T]) -> GuardedCall[T]:
-        assert self._worker is not None  # noqa: S101 - `open` has taken one
+        assert self._worker is not None  # noqa: S101 - `open` acquired one
         return self._worker.submit(function)
 
     def _wait(self, step: GuardedCall[T], count: Callable[[], object]) -> bool:
@@ -222,45 +223,48 @@ class _GuardedView:
         return self._guard.wait(step, lambda: (count(), progress()), self._patience)
 
     def _give_up_at(self, name: str, step: GuardedCall[T]) -> None:
-        """Give up the worker and what it is at: a file, or with an empty name the directory.
+        """Give up the worker and the file at which it stays, or with an empty name the directory.
 
         Raises:
-            SourceUnavailable: it is the directory that does not answer.
+            SourceUnavailable: the directory itself does not answer.
 
         """
         assert self._worker is not None  # noqa: S101
         worker, view = self._worker, getattr(self, "_view", None)
         self._worker = None
         if view is not None:
-            view.is_left = True
+            view.is_abandoned = True
         if not name:
             self._guard.abandon(self._source.name, worker, step, self._close_view)
             raise self._unavailable()
         self._patience = RETRY_PATIENCE_S
-        self._source.hung_since += 1
-        forget = partial(self._discard, name, self._close_view)
-        self._guard.abandon(f"the file `{self._source.inner.path / name}`", worker, step, forget)
+        self._source.hung_count += 1
+        on_return = partial(self._hung_file_answered, name, self._close_view)
+        self._guard.abandon(f"the file `{self._source.inner.path / name}`", worker, step, on_return)
         self.open()
         entry, target = self._call(lambda: (self._view.entry(name), self._view.target(name)))
         self._source.hung_items[name] = _HungItem(_fingerprint(entry), target)
-        if step.has_ended:  # it came back before it was noted, and is not to stay there
+        if step.has_ended:  # the file answered before it was noted as hung
             self._source.hung_items.pop(name, None)
 
-    def _discard(self, name: str, leave: Callable[[], object]) -> None:
-        """Take note that a file answers, and close what was open for it (on the worker that was given up)."""
-        self._source.hung_since -= 1
+    def _hung_file_answered(self, name: str, close_view: Callable[[], object]) -> None:
+        """Forget that a file hangs, and close the directory that was open for it.
+
+        Thread: the worker that was given up.
+        """
+        self._source.hung_count -= 1
         self._source.hung_items.pop(name, None)
-        leave()
+        close_view()
 
     def _unavailable(self) -> SourceUnavailable:
         help_ = "is its file system mounted, and the server of that reachable? It is read when it answers"
         return SourceUnavailable(f"{self._source.name} does not answer", help_)
 
 
-def _close(leave: Callable[[None, None, None], object]) -> None:
-    """Leave what was entered, whether or not that had succeeded."""
+def _close(exit_context: Callable[[None, None, None], object]) -> None:
+    """Exit a context, whether or not entering it succeeded."""
     with suppress(Exception):
-        leave(None, None, None)
+        exit_context(None, None, None)
 
 
 def _fingerprint(entry: os.stat_result | None) -> Fingerprint:

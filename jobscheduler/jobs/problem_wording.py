@@ -1,4 +1,4 @@
-"""Problems of an item in the words of its source: a definition is judged without a thought of where it stands."""
+"""Word the problems of an item for its source. The parser does not know whether it reads a file or a row."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ from dataclasses import replace
 
 from jobscheduler.model import Problem
 
-FILE_NOUN = "file"
-"""The word that problems have from the start."""
+FILE_NOUN = "file"  # as the parser words its problems
 
 
 def reword_problem(noun: str, problem: Problem) -> Problem:
-    """Say a problem of a definition for an item that is called `noun`."""
+    """Return a problem of a definition with `noun` in the place of the word file."""
     if noun == FILE_NOUN:
         return problem
     message = problem.message

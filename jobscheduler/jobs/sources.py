@@ -1,4 +1,4 @@
-"""Where definitions come from. A source answers completely, or says that it cannot: unknown is never empty."""
+"""Where definitions come from. A source answers completely or raises: unknown is never empty."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jobscheduler.model import Fingerprint, Problem
 
 
 class SourceUnavailable(Exception):
-    """The source cannot be read now, so nothing is known; what was known stands. `help` is the way out."""
+    """The source cannot be read now, so nothing is known, and the last answer stands. `help` says what to do."""
 
     def __init__(self, message: str, help: str | None = None) -> None:  # noqa: A002
         super().__init__(message)
@@ -20,11 +20,10 @@ class SourceUnavailable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ReadResult:
-    """One item as found: its bytes, or the problem that kept them from being read, or neither when it is gone.
+    """One item as read: its bytes, or the problem that kept them from being read, or neither if it is missing.
 
-    `written` is when it was last changed, in seconds since the epoch. `again` says that it may change once more without
-    its signature telling, so that it has to be read again at the next look at everything. `is_public` says that all
-    users of the host may read it.
+    `modified_at` is in seconds since the epoch. With `reread` the next full sync must read the item again, because it
+    may change once more and keep its fingerprint. `is_public`: all users of the host may read it.
     """
 
     name: str
@@ -42,16 +41,16 @@ class ReadResult:
 
 
 class SourceView(Protocol):
-    """One consistent look at a source."""
+    """A source, open for one sync."""
 
     def is_same_place(self) -> bool:
-        """Tell whether this is the place that was last listed, so that what is not in it is gone from it."""
+        """Tell whether this is the place that was last listed, so that an item it does not have was removed."""
 
     def list_items(self) -> Mapping[str, Fingerprint]:
-        """List all items, completely.
+        """Return the fingerprints of all items.
 
         Raises:
-            SourceUnavailable: it could not be listed.
+            SourceUnavailable: it could not be listed completely.
 
         """
 
@@ -59,20 +58,20 @@ class SourceView(Protocol):
         """Read one item.
 
         Raises:
-            SourceUnavailable: it cannot be told what the item is.
+            SourceUnavailable: nothing is known about the item.
 
         """
 
     def read_all(self, names: Sequence[str]) -> Iterator[ReadResult]:
-        """Read these items one after the other; raises as `read` does."""
+        """Read these items one after the other. Raises as `read` does."""
 
 
 class Source(Protocol):
     """A place that holds definitions.
 
-    `kind` is its word in the log (`directory.lost`), `noun` the one for its items (`file`). The names of its items
-    begin with `prefix`, and those of no other source do; the one without a prefix has all names in which there is no
-    `/`. `is_exact` says that what it tells is never half-done: an item that is gone or bad needs no quiet second then.
+    `kind` is its word in the log (`directory.lost`), `noun` the word for its items (`file`). Only the names of its own
+    items begin with `prefix`. A source without a prefix has all names without a `/`. `is_atomic`: its answers are
+    never half-written, so bad news about an item counts at once.
     """
 
     kind: str
@@ -81,9 +80,9 @@ class Source(Protocol):
     is_atomic: bool
 
     def open(self) -> AbstractContextManager[SourceView]:
-        """Open it for one pass.
+        """Open it for one sync.
 
         Raises:
-            SourceUnavailable: it is not there or cannot be read.
+            SourceUnavailable: it does not exist or cannot be read.
 
         """

@@ -78,7 +78,7 @@ class DirectoryGuard:
         try:
             look()
         except Exception as error:
-            self._error = f"a pass failed: {format_error(error)}"
+            self._error = f"a sync failed: {format_error(error)}"
             self.invalidate()
 
     def _check_closely(self) -> bool:

@@ -24,8 +24,9 @@ from jobscheduler.control.server import ControlServer, ListenError
 from jobscheduler.control.service import ControlService
 from jobscheduler.control.service_view import LiveServiceView
 from jobscheduler.control.snapshot_builder import SnapshotBuilder
-from jobscheduler.jobs.directory import DirectorySource, is_job_file
+from jobscheduler.jobs.directory import DirectorySource
 from jobscheduler.jobs.guarded_directory import GuardedSource
+from jobscheduler.jobs.open_directory import is_job_file
 from jobscheduler.jobs.parser import ParseContext
 from jobscheduler.jobs.reconciler import Reconciler
 from jobscheduler.jobs.sources import Source
@@ -107,7 +108,7 @@ def serve(settings: Settings) -> int:
         scheduler = stack.enter_context(_scheduler(settings, log, _each(*takers), second, clock))
         tell, sources = _telling(log, results, recent), _sources(source, second)
         reconciler = Reconciler(
-            sources, scheduler, rules, tell, took=results.observe_latency, is_ending=mailbox.is_ending
+            sources, scheduler, rules, tell, observe_latency=results.observe_latency, is_stopping=mailbox.is_ending
         )
         watch = stack.enter_context(_entered(guard, given.jobs_name, _watch(settings, source, reconciler, mailbox)))
         if second is not None:

@@ -34,7 +34,7 @@ from jobscheduler.service.mailbox import STOPS, Mailbox
 from jobscheduler.service.startup import DirectoryLock, StartupError
 from jobscheduler.status.snapshot import Behind
 from jobscheduler.timetable.timezones import UnknownTimezone, service_zone, zone_fingerprint, zone_note
-from jobscheduler.util.durations import format_seconds
+from jobscheduler.util.durations import format_rough_duration
 from jobscheduler.util.hang_guard import CallHung, HangGuard
 from jobscheduler.web import WebConfigError, load_token
 
@@ -429,7 +429,7 @@ def _behind(behind: Behind) -> str:
     until = behind.until.isoformat(timespec="seconds").replace("+00:00", "Z")
     jobs = "1 job has" if behind.jobs == 1 else f"{behind.jobs} jobs have"
     wait = "waits" if behind.jobs == 1 else "wait"
-    by = format_seconds(behind.by.total_seconds())
+    by = format_rough_duration(behind.by.total_seconds())
     return f"the clock was set back and is {by} behind: {jobs} run up to {until} and {wait} until that is past"
 
 

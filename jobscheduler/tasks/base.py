@@ -6,7 +6,6 @@ to the runner.
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -195,22 +194,6 @@ def _call_each(callbacks: Iterable[Callable[[], None]], report_error: Callable[[
             raised.append(error)
     if raised:
         report_error(ExceptionGroup("callbacks of on_stop failed", raised))
-
-
-_DURATION = re.compile(r"(?=[0-9])(?:([0-9]+)d)?(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+)s)?")
-
-
-def seconds(duration: float | str) -> float:
-    """A duration as in a job file (a number of seconds, or text such as `90s`, `1h30m`, `2d`) in seconds.
-
-    Raises `ValueError` for text that is none.
-    """
-    if not isinstance(duration, str):
-        return float(duration)
-    parts = _DURATION.fullmatch(duration)
-    if parts is None:
-        raise ValueError(f"`{duration}` is not a duration")
-    return float(sum(int(part or 0) * unit for part, unit in zip(parts.groups(), (86400, 3600, 60, 1), strict=True)))
 
 
 class Task(ABC):

@@ -1,4 +1,4 @@
-"""Access control lists: which users and groups a file's list lets write it, beyond its owner and its group."""
+"""Read access control lists: the users and groups that may write a file besides its owner and its group."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _WRITE = 0x02
 
 
 def acl_writers(descriptor: int) -> list[tuple[str, int]]:
-    """List the named users and groups that may write an open file, as ("u" or "g", id).
+    """Return the named users and groups that may write an open file, as ("u" or "g", id).
 
     Raises:
         OSError: the list cannot be read.
@@ -30,7 +30,7 @@ def acl_writers(descriptor: int) -> list[tuple[str, int]]:
 
 
 def named_writers(raw: bytes) -> Iterator[tuple[str, int]]:
-    """Yield the named users and groups that a list lets write; the mask bounds what all of them may do."""
+    """Yield the named users and groups that a list allows to write. Its mask limits all of them."""
     entries = list(_ENTRY.iter_unpack(raw[_HEADER.size :]))
     mask = next((rights for tag, rights, _ in entries if tag == _MASK), _WRITE)
     for tag, rights, number in entries:

@@ -1,4 +1,4 @@
-"""Characters that look like others: what each is called, and what stands in its place in ASCII."""
+"""Characters that look like others: the name of each, and what ASCII has instead."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def describe_character(character: str) -> str:
 
 
 def ascii_equivalent(character: str) -> str | None:
-    """Return what ASCII has for a character: a blank, nothing for one that is not seen, `"`, `-`; None if nothing."""
+    """Return what ASCII has for a character: a blank, `"`, `-`, empty for an invisible one; None if nothing."""
     category = unicodedata.category(character)
     if category in _BLANKS or character.isspace():
         return " "
@@ -28,16 +28,16 @@ def ascii_equivalent(character: str) -> str | None:
         return ""
     if character in _ASCII or category == "Pd":
         return _ASCII.get(character, "-")
-    same = unicodedata.normalize("NFKC", character)
-    return same if len(same) == 1 and same.isascii() and same.isprintable() else None
+    plain = unicodedata.normalize("NFKC", character)
+    return plain if len(plain) == 1 and plain.isascii() and plain.isprintable() else None
 
 
 def suggest_replacement(character: str) -> str | None:
-    """Return the help for a character that ASCII has another one for."""
-    instead = ascii_equivalent(character)
-    if instead is None:
+    """Return the help for a character that ASCII has another one for; None if it has none."""
+    equivalent = ascii_equivalent(character)
+    if equivalent is None:
         return None
-    return {" ": "replace it by a blank", "": "delete it"}.get(instead, f"write `{instead}` instead")
+    return {" ": "replace it by a blank", "": "delete it"}.get(equivalent, f"write `{equivalent}` instead")
 
 
 def is_invisible(character: str) -> bool:

@@ -1,13 +1,13 @@
-"""Locks that keep a second service away: on files that only the service's user can open, so that no other holds them.
+"""Locks that keep a second service away, on files that only the service's user can open.
 
-1. A lock file is made with mode 0600 in a folder where only root and the user can put it, and `flock` is asked for it.
-   The lock ends with the process, whatever becomes of that; a file that is left means nothing.
-2. What is locked has its device and inode in the file's name, or the file stands beside it. A lock on the thing itself
-   would need no more than reading it: any user could hold it, and so keep a service from starting.
-3. The folder of root is `/run/jobscheduler`; other users have one below `/run/user/UID` and one below `/tmp`, and lock
-   in both, since the first comes and goes with their logins.
-4. Another user may take the place of the one below `/tmp`, and there may be no other. So a user's service, and one of
-   root's without its folder, also binds an abstract socket, whose name is not in any directory. The kernel tells
+1. A lock file is made with mode 0600 in a folder where only root and the user can put it, and locked with `flock`. The
+   lock ends with the process. A file without a lock means nothing.
+2. The name of the file holds device and inode of the locked thing, or the file stands beside it. To lock the thing
+   itself a process need only read it, so any user could keep the service from starting.
+3. The folder of root is `/run/jobscheduler`. Other users have one below `/run/user/UID` and one below `/tmp`, and lock
+   in both, because the first comes and goes with their logins.
+4. A stranger may take the name of the folder below `/tmp`, and there may be no other folder. So a user's service, and a
+   service of root without its folder, also binds an abstract socket, whose name is in no directory. The kernel tells
    whether this user's service or a stranger has it. If a stranger has both, the start is refused.
 """
 
@@ -23,16 +23,16 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+# where services of root lock; other users may look into it, to find a running service of root
 ROOT_FOLDER = Path("/run/jobscheduler")
-"""Where root's services lock. Others may look into it, to find out that a service of root's is at work."""
 
-_CREDENTIALS = struct.Struct("3i")  # process, user and group, as SO_PEERCRED gives them
-MAX_TRIES = 20  # a file that its holder removes in between is made again
+_CREDENTIALS = struct.Struct("3i")  # pid, uid, gid from SO_PEERCRED
+MAX_TRIES = 20  # to make the file; its holder may remove it in between
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class LockHeld(Exception):
-    """Another process has the lock; `pid` is its number, 0 if that is unknown."""
+    """Another process has the lock. `pid` is 0 if unknown."""
 
     def __init__(self, pid: int) -> None:
         super().__init__(f"process {pid}" if pid else "another process")
@@ -41,7 +41,7 @@ class LockHeld(Exception):
 
 @dataclass
 class LockFile:
-    """One lock file, in an open folder or, at the end, in none."""
+    """One lock file. `acquire` opens its folder, `release` closes it."""
 
     folder: Path
     name: str
@@ -52,8 +52,8 @@ class LockFile:
         """Make the file and lock it, without waiting.
 
         Raises:
-            Held: another process has it.
-            OSError: there can be no such file there, or it is not this user's alone.
+            LockHeld: another process has the lock.
+            OSError: the file cannot be made, or another user may open it.
 
         """
         self._folder = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -66,7 +66,7 @@ class LockFile:
             raise
 
     def release(self) -> None:
-        """Remove the file and give the lock free."""
+        """Remove the file and release the lock."""
         if self._descriptor >= 0:
             with suppress(OSError):
                 if self._is_named(self._descriptor):
@@ -89,7 +89,7 @@ class LockFile:
         raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
     def _is_named(self, descriptor: int) -> bool:
-        """Tell whether an open file still stands under the name; its holder may just have removed it."""
+        """Tell whether an open file still has the name. Its holder may just have removed it."""
         try:
             named = os.stat(self.name, dir_fd=self._folder, follow_symlinks=False)
         except FileNotFoundError:
@@ -104,7 +104,7 @@ class LockFile:
 
 
 class LockSocket:
-    """A lock that needs no folder: an abstract socket. It ends with the process; only its network sees it."""
+    """A lock that needs no folder: an abstract socket. It ends with the process, and is per network namespace."""
 
     def __init__(self, name: str) -> None:
         self._address = f"\0jobscheduler-{os.geteuid()}-{name}"
@@ -114,20 +114,20 @@ class LockSocket:
         """Bind the socket.
 
         Raises:
-            Held: another process of this user's or of root's has it.
-            OSError: a process of another user has it, or there are no such sockets.
+            LockHeld: another process of this user or of root has the lock.
+            OSError: a process of another user has it, or the system has no such sockets.
 
         """
-        made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            made.bind(self._address)
-            made.listen(1)  # only then the kernel tells others whose it is
+            server.bind(self._address)
+            server.listen(1)  # otherwise others cannot ask the kernel for the owner
         except OSError as error:
-            made.close()
+            server.close()
             if error.errno == errno.EADDRINUSE:
-                raise self._refused() from None
+                raise self._bound_by() from None
             raise
-        self._descriptor = made.detach()
+        self._descriptor = server.detach()
 
     def release(self) -> None:
         """Release the lock."""
@@ -135,147 +135,147 @@ class LockSocket:
             os.close(self._descriptor)
         self._descriptor = -1
 
-    def _refused(self) -> LockHeld | OSError:
-        """Say who has the socket: a service of this user's, or a stranger."""
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
-            asking.setblocking(False)
+    def _bound_by(self) -> LockHeld | OSError:
+        """Return LockHeld if a process of this user or of root has the socket, an OSError if a stranger has it."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+            client.setblocking(False)
             try:
-                asking.connect(self._address)
-                found = asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+                client.connect(self._address)
+                credentials = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
             except OSError as error:
                 return error
-        pid, uid, _ = _CREDENTIALS.unpack(found)
+        pid, uid, _ = _CREDENTIALS.unpack(credentials)
         return LockHeld(pid) if uid in {0, os.geteuid()} else OSError(errno.EPERM, os.strerror(errno.EPERM))
 
 
 class Locks:
-    """The same lock in each place that there is: in folders, and as a socket where the folders are not certain."""
+    """The same lock in each folder of this user, and as a socket where a stranger could take the folder."""
 
     def __init__(self, name: str) -> None:
-        """`name` tells what is locked."""
+        """Lock what `name` stands for."""
         self._name = name
-        self._held: list[LockFile | LockSocket] = []
+        self._acquired: list[LockFile | LockSocket] = []
 
     def acquire(self) -> None:
-        """Lock in each place.
+        """Acquire the lock wherever that is possible.
 
         Raises:
-            Held: another service has it in one of them, or a service of root's has it.
-            OSError: it can be had in none.
+            LockHeld: another service has one of the locks, or a service of root has its lock.
+            OSError: none can be acquired.
 
         """
         pid = None if os.geteuid() == 0 else lock_holder(ROOT_FOLDER / self._name)
         if pid is not None:
             raise LockHeld(pid)
-        places: list[LockFile | LockSocket] = [LockFile(folder, self._name) for folder in lock_folders()]
-        if os.geteuid() != 0 or not places:
-            places.append(LockSocket(self._name))
-        for one in places:
+        locks: list[LockFile | LockSocket] = [LockFile(folder, self._name) for folder in lock_folders()]
+        if os.geteuid() != 0 or not locks:
+            locks.append(LockSocket(self._name))
+        for lock in locks:
             try:
-                one.acquire()
+                lock.acquire()
             except OSError:
                 continue
             except LockHeld:
                 self.release()
                 raise
-            self._held.append(one)
-        if not self._held:
-            raise OSError(errno.EPERM, "no lock against a second service can be had", str(_of_user()[-1]))
+            self._acquired.append(lock)
+        if not self._acquired:
+            raise OSError(errno.EPERM, "no lock against a second service can be had", str(_folders_of_user()[-1]))
 
     def release(self) -> None:
-        """Give the lock free in each place."""
-        while self._held:
-            self._held.pop().release()
+        """Release all locks."""
+        while self._acquired:
+            self._acquired.pop().release()
 
 
 def lock_folders() -> list[Path]:
-    """Make and return the folders in which this user's services lock; no other user but root can write there."""
-    return [folder for folder in _of_user() if _is_ours(folder)]
+    """Make and return the folders in which this user's services lock. Only the user and root can write there."""
+    return [folder for folder in _folders_of_user() if _is_private_folder(folder)]
 
 
-def _of_user() -> list[Path]:
+def _folders_of_user() -> list[Path]:
     uid = os.geteuid()
     if uid == 0:
         return [ROOT_FOLDER]
-    return [Path(f"/run/user/{uid}/jobscheduler"), Path(f"/tmp/jobscheduler-{uid}")]  # noqa: S108 - judged by `folders`
+    return [Path(f"/run/user/{uid}/jobscheduler"), Path(f"/tmp/jobscheduler-{uid}")]  # noqa: S108 - judged by `lock_folders`
 
 
-def lock_name(kind: str, found: os.stat_result) -> str:
-    """Return the name of the lock file for what a stat result is of."""
-    return f"{kind}-{found.st_dev:x}-{found.st_ino}.lock"
+def lock_name(kind: str, file_stat: os.stat_result) -> str:
+    """Return the name of the lock file for a file with this stat result."""
+    return f"{kind}-{file_stat.st_dev:x}-{file_stat.st_ino}.lock"
 
 
 def try_lock(descriptor: int) -> bool:
-    """Lock an open file or directory for this process, without waiting; False if another process holds it."""
+    """Lock an open file or directory without waiting; return False if another process has locked it."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError:
-        return True  # a file system without locks: better no protection than no service
+        return True  # a file system without locks: a service without protection is better than none
     return True
 
 
 def lock_holder(file: Path) -> int | None:
-    """Return the pid of the process that has locked a lock file, 0 if that is unknown, None if there is none."""
+    """Return the pid of the process that has locked a lock file; None if none has."""
     try:
-        found = file.lstat()
+        file_stat = file.lstat()
     except OSError:
         return None
-    return next(iter(lock_holders(found)), None)
+    return next(iter(lock_holders(file_stat)), None)
 
 
-def lock_holders(found: os.stat_result) -> list[int]:
-    """List the processes that hold a lock on what a stat result is of, as far as this process may see them."""
-    device = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}"
+def lock_holders(file_stat: os.stat_result) -> list[int]:
+    """Return the processes that have locked the file with this stat result, as far as this process may see them."""
+    device = f"{os.major(file_stat.st_dev):02x}:{os.minor(file_stat.st_dev):02x}"
     holders: dict[bool, list[int]] = {True: [], False: []}
     with suppress(OSError):
         for line in Path("/proc/locks").read_text("utf-8").splitlines():
-            words = line.split()
-            if "FLOCK" in words and "->" not in words and words[5].rpartition(":")[2] == str(found.st_ino):
-                holders[words[5].startswith(f"{device}:")].append(int(words[4]))
-    return holders[True] or holders[False]  # btrfs and the like give another device there
+            columns = line.split()
+            if "FLOCK" in columns and "->" not in columns and columns[5].rpartition(":")[2] == str(file_stat.st_ino):
+                holders[columns[5].startswith(f"{device}:")].append(int(columns[4]))
+    return holders[True] or holders[False]  # btrfs shows another device there
 
 
 def is_trusted(pid: int) -> bool:
-    """Tell whether a process is there and is, in each of its user ids, root's or this user's.
+    """Tell whether a process exists and each of its user ids is root's or this user's.
 
-    The one that took a lock may be gone, with another process holding what it had open: that is no service.
+    The process that took a lock may have ended, and another process may hold its open file. That is not a service.
     """
     try:
         status = Path(f"/proc/{pid}/status").read_text("utf-8", "replace")
     except OSError:
         return False
-    line = next((one for one in status.splitlines() if one.startswith("Uid:")), "Uid: -1")
-    return {int(word) for word in line.split()[1:]} <= {0, os.geteuid()}
+    uids = next((line for line in status.splitlines() if line.startswith("Uid:")), "Uid: -1")
+    return {int(uid) for uid in uids.split()[1:]} <= {0, os.geteuid()}
 
 
-def _is_ours(folder: Path) -> bool:
-    """Make a folder if need be, and tell whether only this user can put anything there."""
+def _is_private_folder(folder: Path) -> bool:
+    """Make a folder if it does not exist, and tell whether only this user can write there."""
     mode = 0o755 if os.geteuid() == 0 else 0o700
     try:
         with suppress(FileExistsError):
             folder.mkdir(mode=mode)
-        found = folder.lstat()
+        file_stat = folder.lstat()
     except OSError:
         return False
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o022
+    return stat.S_ISDIR(file_stat.st_mode) and file_stat.st_uid == os.geteuid() and not file_stat.st_mode & 0o022
 
 
 def _check_private(descriptor: int) -> None:
-    """Refuse a file that others can open, or could have opened when it was theirs.
+    """Refuse a file that another user can open, or may have open because it was theirs.
 
     Raises:
-        OSError: it is not this user's alone.
+        OSError: another user can open it.
 
     """
-    found = os.fstat(descriptor)
-    is_private = stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o077
+    file_stat = os.fstat(descriptor)
+    is_private = stat.S_ISREG(file_stat.st_mode) and file_stat.st_uid == os.geteuid() and not file_stat.st_mode & 0o077
     if not is_private:
         raise OSError(errno.EPERM, os.strerror(errno.EPERM))
 
 
 def _pid_in(descriptor: int) -> int:
-    """Read which process wrote its number into a lock file; 0 if it has not yet."""
+    """Return the pid that the holder wrote into a lock file; 0 if it has not written it yet."""
     text = os.pread(descriptor, 20, 0).strip()
     return int(text) if text.isdigit() else 0

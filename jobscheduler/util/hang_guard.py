@@ -1,15 +1,15 @@
-"""Calls that may hang: each is made on a thread that can be given up, so that only the thing that hangs hangs.
+"""Make calls that may hang on threads that can be given up, so that the caller goes on.
 
 A call into a file system that does not answer never returns, and no signal ends it. So:
 
 1. `HangGuard.call` hands the call to a worker thread and waits for it.
-2. When the call makes no progress for `patience` seconds, the caller gives the thread up and gets `Hung`. The thread
-   stays in the call; another one takes its place for other things.
-3. While it stays there, every further call about the same thing is `Hung` at once: a thing costs one thread at most.
-4. When it comes back, the thing is known no longer as one that hangs, and `on_return` is called.
+2. When the call makes no progress for `patience` seconds, the caller gives the thread up and gets `CallHung`. The
+   thread stays in the call, and another thread makes other calls.
+3. Meanwhile every further call about the same thing raises `CallHung` at once: a thing costs one thread at most.
+4. When the call returns, the thing no longer counts as hung, and `on_return` is called.
 
 Progress is what the caller of a step can count, else the processor time of the thread: slow is not hung. Patience is
-counted in short waits and not by a clock, so that a process that was held as a whole blames nothing.
+counted in short waits, not by a clock. So if the whole process was stopped for a while, nothing counts as hung.
 """
 
 from __future__ import annotations
@@ -23,21 +23,14 @@ from typing import Generic, TypeVar, cast
 
 T = TypeVar("T")
 
-TIMEOUT_S = 2.0
-"""How long a call may make no progress before its thread is given up, in seconds."""
-
-_WAIT_STEP_S = 0.1
-"""How long each of the short waits is that patience is made of, in seconds."""
-
-_MAX_IDLE = 4
-"""How many idle threads are kept for further calls."""
-
-_PER_THREAD_CLOCK = 6
-"""The kernel's number for the processor time of one thread (CPUCLOCK_SCHED of a thread, linux/posix-timers.h)."""
+TIMEOUT_S = 2.0  # without progress; then the thread is given up
+_WAIT_STEP_S = 0.1  # one of the short waits that count patience
+_MAX_IDLE_THREADS = 4  # kept for further calls
+_PER_THREAD_CLOCK = 6  # CPUCLOCK_SCHED of one thread, linux/posix-timers.h
 
 
 class CallHung(Exception):
-    """A call was given up. `thing` is what does not answer, in words."""
+    """A call was given up. `name` describes the thing that does not answer."""
 
     def __init__(self, thing: str) -> None:
         super().__init__(f"{thing} does not answer")
@@ -50,12 +43,12 @@ def cpu_time_of(thread: threading.Thread) -> int | None:
         return None
     try:
         return time.clock_gettime_ns((~thread.native_id << 3) | _PER_THREAD_CLOCK)
-    except OSError:  # it has ended
+    except OSError:  # the thread has ended
         return None
 
 
 class GuardedCall(Generic[T]):
-    """One call on a worker: it is waited for, or given up."""
+    """One call on a worker. The caller waits for it or gives it up."""
 
     def __init__(self, function: Callable[[], T]) -> None:
         self._function = function
@@ -67,7 +60,7 @@ class GuardedCall(Generic[T]):
         self.has_ended = False
 
     def run(self) -> None:
-        """Make the call, on the worker."""
+        """Make the call. Thread: the worker."""
         try:
             self._result = self._function()
         except BaseException as error:
@@ -76,14 +69,14 @@ class GuardedCall(Generic[T]):
         self._done.release()
 
     def wait(self, seconds: float) -> bool:
-        """Wait for the end of the call; tell whether it has come."""
+        """Wait until the call has ended; return whether it has."""
         if not self._done.acquire(timeout=seconds):
             return False
         self._done.release()
         return True
 
     def result(self) -> T:
-        """Return what the call returned, or raise what it raised; to be asked once, after its end."""
+        """Return what the call returned, or raise what it raised. May be called once, after the end of the call."""
         error, self._error = self._error, None
         if error is None:
             return cast("T", self._result)
@@ -94,7 +87,7 @@ class GuardedCall(Generic[T]):
 
 
 class Worker:
-    """A thread that makes steps one after the other. `progress` changes while it does something."""
+    """A thread that makes one call after the other."""
 
     def __init__(self) -> None:
         self._steps: SimpleQueue[GuardedCall[object] | None] = SimpleQueue()
@@ -102,13 +95,13 @@ class Worker:
         self._thread.start()
 
     def submit(self, function: Callable[[], T]) -> GuardedCall[T]:
-        """Have a call made after those that were put before; never waits."""
+        """Queue a call behind those submitted before. Does not wait."""
         step = GuardedCall(function)
         self._steps.put(cast("GuardedCall[object]", step))
         return step
 
     def close(self) -> None:
-        """Let the thread end after what was put before."""
+        """End the thread after the calls submitted before."""
         self._steps.put(None)
 
     def progress(self) -> object:
@@ -118,13 +111,13 @@ class Worker:
     def _work(self) -> None:
         while (step := self._steps.get()) is not None:
             step.run()
-            del step  # what it returned is not to be kept until the next one
+            del step  # else its result would stay in memory until the next call
 
 
 class HangGuard:
-    """Makes calls that may hang, and knows what hangs. May be used by any thread.
+    """Makes calls that may hang, and knows what hangs. Thread: any.
 
-    `on_return` is called, on the thread that was given up, when a thing answers again.
+    `on_return` is called on the thread that was given up, when the thing answers again.
     """
 
     def __init__(self, on_return: Callable[[], object] = lambda: None, *, patience: float = TIMEOUT_S) -> None:
@@ -132,13 +125,13 @@ class HangGuard:
         self._on_return = on_return
         self._lock = threading.Lock()
         self._idle: deque[Worker] = deque()
-        self._hung: dict[str, list[float]] = {}  # since when, for each thread that was lost to a thing
+        self._hung: dict[str, list[float]] = {}  # thing -> since when, for each thread that it holds
 
     def call(self, thing: str, function: Callable[[], T], *, patience: float | None = None) -> T:
-        """Make a call about `thing`, and return what it returns. `patience` is in seconds.
+        """Make a call about `thing`, and return its result. `patience` is in seconds.
 
         Raises:
-            Hung: it makes no progress, or a former call about the same thing has not come back.
+            CallHung: it makes no progress, or a former call about the same thing has not returned.
             Exception: what the call raises.
 
         """
@@ -153,61 +146,61 @@ class HangGuard:
         raise CallHung(thing)
 
     def hung(self) -> dict[str, float]:
-        """Return what hangs, in words, and since when (monotonic seconds)."""
+        """Return the things that hang, and since when (monotonic seconds)."""
         with self._lock:
             return {thing: since[0] for thing, since in self._hung.items()}
 
     def is_hung(self, thing: str) -> bool:
-        """Tell whether a call about this thing has not come back."""
+        """Tell whether a call about this thing has not returned."""
         return thing in self._hung
 
-    # -- for callers that make several steps of one call
+    # --- for callers that make several steps on one worker
 
     def acquire(self) -> Worker:
-        """Return a thread that nobody else uses."""
+        """Return a worker that no other caller uses."""
         try:
             return self._idle.pop()
         except IndexError:
             return Worker()
 
     def release(self, worker: Worker) -> None:
-        """Leave a thread, whose steps have all ended, to other callers."""
-        if len(self._idle) < _MAX_IDLE:
+        """Give a worker back whose steps have all ended."""
+        if len(self._idle) < _MAX_IDLE_THREADS:
             self._idle.append(worker)
         else:
             worker.close()
 
     def wait(self, step: GuardedCall[T], progress: Callable[[], object], patience: float | None = None) -> bool:
-        """Wait for a step; False when it has made no progress for `patience` seconds."""
+        """Wait for a step; return False when it has made no progress for `patience` seconds."""
         if step.wait(_WAIT_STEP_S):
             return True
         waits = max(1, round((self.patience if patience is None else patience) / _WAIT_STEP_S))
-        left, seen = waits, progress()
+        waits_left, last_progress = waits, progress()
         while not step.wait(_WAIT_STEP_S):
             now = progress()
-            left, seen = (left - 1, seen) if now == seen else (waits, now)
-            if left <= 0:
+            waits_left, last_progress = (waits_left - 1, now) if now == last_progress else (waits, now)
+            if waits_left <= 0:
                 return False
         return True
 
     def abandon(
         self, thing: str, worker: Worker, step: GuardedCall[T], then: Callable[[], object] = lambda: None
     ) -> None:
-        """Leave a thread to its call, and count the thing as one that hangs until the call comes back.
+        """Give a worker up, and count the thing as hung until the step returns.
 
-        `then` is called on that thread, before the thing is known to answer.
+        `then` is called on that worker, before the thing counts as answering.
         """
         step.is_given_up = True
         with self._lock:
             self._hung.setdefault(thing, []).append(time.monotonic())
 
-        def come_back() -> None:
+        def after_return() -> None:
             try:
                 then()
             finally:
                 self._returned(thing)
 
-        worker.submit(come_back)
+        worker.submit(after_return)
         worker.close()
 
     def _returned(self, thing: str) -> None:

@@ -1,4 +1,4 @@
-"""What an author most likely did where a text stops being JSON: the place, the word for it, and the way out."""
+"""Say what an author most likely did wrong where a text stops being JSON, and what to write instead."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ import re
 from typing import NamedTuple
 
 from jobscheduler.util.characters import describe_character, suggest_replacement
+from jobscheduler.util.text import truncate
 
+# a piece of JSON: a text, a bracket or mark, or a word; without blanks
 TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"?|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
-"""A piece of JSON: a text, a bracket or mark, or a word; without blanks."""
 
-_BLANKS = " \t\r\n"  # of JSON; there are many more
+MAX_WORD_CHARS = 40  # of a word that a message repeats
+
+_BLANKS = " \t\r\n"  # the blanks of JSON; Unicode has many more
 _WORDS = {
     "True": "true",
     "False": "false",
@@ -27,7 +30,7 @@ _WORDS = {
     "undefined": "null",
 }
 _WORD = re.compile(r"[0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?|[0-9A-Za-z_.+%-]*")
-_MAX_NUMBER_CHARS = 40  # characters of a number that is worth a suggestion
+_MAX_NUMBER_CHARS = 40  # a longer number gets no suggestion
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _KEY_BEFORE = re.compile(r'"((?:[^"\\]|\\.)*)"\s*:\s*$', re.DOTALL)
 _CURLY = re.compile("[\u201c\u201d\u201e\u201f\uff02]")
@@ -35,7 +38,7 @@ _CURLY_END = re.compile(_CURLY.pattern + r"\s*[:,}\]]")
 
 
 class SyntaxFault(NamedTuple):
-    """What is wrong, at which character (None for the whole), how many are meant, and the way out."""
+    """What is wrong, at which character (None: the whole text), the width in characters, and what to do."""
 
     message: str
     at: int | None
@@ -44,7 +47,7 @@ class SyntaxFault(NamedTuple):
 
 
 def syntax_fault(text: str, error: json.JSONDecodeError) -> SyntaxFault:
-    """Say what is wrong with a text at the place where the decoder stopped."""
+    """Return what is wrong with a text where the decoder stopped."""
     if not text.strip(_BLANKS):
         return SyntaxFault("the file is empty", None, 1, "write a job definition, or delete the file")
     at = error.pos
@@ -59,21 +62,16 @@ def syntax_fault(text: str, error: json.JSONDecodeError) -> SyntaxFault:
         return curly
     if error.msg.startswith("Unterminated string"):
         return SyntaxFault("the text is not closed", at, 1, 'close it with `"`')
-    found = _odd_character(text, at) if error.msg.startswith(("Expecting", "Extra data")) else None
-    found = found or _curly_before(text, at) or _number(text, at, error.msg)
-    if found is None and error.msg == "Extra data":
+    fault = _odd_character(text, at) if error.msg.startswith(("Expecting", "Extra data")) else None
+    fault = fault or _curly_before(text, at) or _number(text, at, error.msg)
+    if fault is None and error.msg == "Extra data":
         help_ = "one job per file; is there a bracket too many?"
         return SyntaxFault("unexpected text after the end of the definition", at, 1, help_)
-    return found or _word(text, at, error.msg)
-
-
-def quote_word(word: str) -> str:
-    """Return the beginning of a word, as it can stand in a message."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in word[:40])
+    return fault or _word(text, at, error.msg)
 
 
 def _odd_character(text: str, at: int) -> SyntaxFault | None:
-    """Name a character that looks like one of JSON's, or like a blank, or like nothing."""
+    """Name a character that looks like one of JSON's, looks like a blank, or is invisible."""
     character = text[at]
     if character.isascii() and character.isprintable():
         return None
@@ -84,7 +82,7 @@ def _odd_character(text: str, at: int) -> SyntaxFault | None:
 
 
 def _curly_end(text: str, at: int) -> SyntaxFault | None:
-    """Say that a text which is not closed in its line ends in a quotation mark that is not JSON's."""
+    """Report a quotation mark that is not JSON's at the end of a text that its line does not close."""
     start, end = text.rfind("\n", 0, at) + 1, text.find("\n", at)
     line = text[start : len(text) if end < 0 else end]
     marks = list(_CURLY.finditer(line, max(0, line.find('"'))))
@@ -97,23 +95,23 @@ def _curly_end(text: str, at: int) -> SyntaxFault | None:
 
 
 def _curly_before(text: str, at: int) -> SyntaxFault | None:
-    """Say that the text which ends before a place went on too far: a quotation mark of another kind was to end it."""
+    """Report a quotation mark that is not JSON's inside the text before `at`: it was meant to end the text."""
     before = text[:at].rstrip(_BLANKS)
     start = before.rfind('"', 0, len(before) - 1)
-    found = _CURLY_END.search(text, max(0, start), len(before)) if before.endswith('"') else None
-    if found is None:
+    mark = _CURLY_END.search(text, max(0, start), len(before)) if before.endswith('"') else None
+    if mark is None:
         return None
     return SyntaxFault(
-        f"{describe_character(found[0][0])}, does not close the text", found.start(), 1, 'write `"` instead'
+        f"{describe_character(mark[0][0])}, does not close the text", mark.start(), 1, 'write `"` instead'
     )
 
 
 # --- numbers ---------------------------------------------------------------------------------------------
 
 
-def _number(text: str, at: int, told: str) -> SyntaxFault | None:
-    """Say what is wrong with a number, which the decoder may have read in part before it stopped."""
-    if not told.startswith(("Expecting ',' delimiter", "Expecting value", "Extra data")):
+def _number(text: str, at: int, message: str) -> SyntaxFault | None:
+    """Return what is wrong with a number, if one is at `at`. The decoder may have read a part of it."""
+    if not message.startswith(("Expecting ',' delimiter", "Expecting value", "Extra data")):
         return None
     start = at
     while start and text[start - 1] in "0123456789.xXeE_+-" and at - start < _MAX_NUMBER_CHARS:
@@ -123,18 +121,18 @@ def _number(text: str, at: int, told: str) -> SyntaxFault | None:
     if not re.match(r"[+-]?\.?[0-9]", number) or start + len(number) <= at or _NUMBER.fullmatch(number):
         return None
     before = _KEY_BEFORE.search(text[max(0, start - 200) : start])
-    message, help_ = _about_number(number, before[1] if before else "")
-    return SyntaxFault(message, start, len(number), help_)
+    problem, help_ = _about_number(number, before[1] if before else "")
+    return SyntaxFault(problem, start, len(number), help_)
 
 
 def _about_number(number: str, key: str) -> tuple[str, str]:
     sign, digits = ("-" if number[0] == "-" else "", number.lstrip("+-"))
-    text = f'`"{quote_word(number)}"`'
+    text = f'`"{truncate(number)}"`'
     if re.fullmatch(r"0[0-9]+", digits):
         plain = "" if key == "umask" else f"`{sign}{digits.lstrip('0') or 0}`, or "
         return "a number cannot begin with 0", f"write {plain}{text}{' as text' if plain else ''}"
     if re.fullmatch(r"0[xX][0-9a-fA-F]{1,16}|0[oO][0-7]{1,20}|0[bB][01]{1,60}", digits):
-        return f"`{quote_word(number)}` is not a number of JSON", f"write `{sign}{int(digits, 0)}`"
+        return f"`{truncate(number)}` is not a number of JSON", f"write `{sign}{int(digits, 0)}`"
     if re.fullmatch(r"[0-9]+(_[0-9]+)+", digits):
         return "a number has no `_` in it", f"write `{sign}{digits.replace('_', '')}`"
     if re.fullmatch(r"[0-9]*\.[0-9]*", digits) and digits != ".":
@@ -144,46 +142,50 @@ def _about_number(number: str, key: str) -> tuple[str, str]:
             f"write `{sign}{whole or 0}{'.' + part if part else ''}`",
         )
     if number[0] == "+":
-        return "a number has no plus sign", f"write `{quote_word(digits)}`"
-    return f"`{quote_word(number)}` is not a number", f"write {text}"
+        return "a number has no plus sign", f"write `{truncate(digits)}`"
+    return f"`{truncate(number)}` is not a number", f"write {text}"
 
 
 # --- words and marks ---------------------------------------------------------------------------------------
 
 
-def _word(text: str, at: int, told: str) -> SyntaxFault:
-    """Say what is wrong with a word, a mark or a text at a place, where the decoder said `told`."""
-    rest, before = text[at:], text[:at].rstrip(_BLANKS)
-    token = TOKEN.match(rest)
-    word = quote_word(token[0] if token else rest[:1])
-    if rest.startswith(("//", "/*", "#")):
-        return SyntaxFault("JSON has no comments", at, len(rest.splitlines()[0]), "put the remark into `description`")
-    if before.endswith(",") and rest[0] in "}]":
-        return SyntaxFault(f"a comma with nothing after it before `{rest[0]}`", len(before) - 1, 1, "remove the comma")
-    if rest.startswith("'"):
+def _word(text: str, at: int, message: str) -> SyntaxFault:
+    """Return what is wrong with the word, mark or text at `at`, by the decoder's `message`."""
+    following, before = text[at:], text[:at].rstrip(_BLANKS)
+    token = TOKEN.match(following)
+    word = truncate(token[0] if token else following[:1], MAX_WORD_CHARS)
+    if following.startswith(("//", "/*", "#")):
+        return SyntaxFault(
+            "JSON has no comments", at, len(following.splitlines()[0]), "put the remark into `description`"
+        )
+    if before.endswith(",") and following[0] in "}]":
+        return SyntaxFault(
+            f"a comma with nothing after it before `{following[0]}`", len(before) - 1, 1, "remove the comma"
+        )
+    if following.startswith("'"):
         return SyntaxFault("text is written in double quotes", at, 1, "write `\"` instead of `'`")
     if word in _WORDS or word.lower() in _WORDS:
         return SyntaxFault(
             f"`{word}` is not JSON", at, len(word), f"write `{_WORDS.get(word) or _WORDS[word.lower()]}`"
         )
-    if told.startswith("Invalid control"):
+    if message.startswith("Invalid control"):
         return SyntaxFault(
             "a line break or control character inside quoted text", at, 1, r"write `\n` for a line break"
         )
-    if "escape" in told:
+    if "escape" in message:
         return SyntaxFault("a backslash that does not begin an escape", at, 2, r"write `\\` for a backslash")
-    return _expected(text, at, told, word)
+    return _expected(text, at, message, word)
 
 
-def _expected(text: str, at: int, told: str, word: str) -> SyntaxFault:
-    """Say what was expected at a place."""
+def _expected(text: str, at: int, message: str, word: str) -> SyntaxFault:
+    """Return what was expected at `at`."""
     bare = f'write `"{word}"`' if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]{0,38}", word) else None
-    if told.startswith("Expecting property name"):
+    if message.startswith("Expecting property name"):
         return SyntaxFault(f"expected a key in double quotes, found `{word}`", at, len(word), bare)
-    if told.startswith("Expecting ',' delimiter"):
+    if message.startswith("Expecting ',' delimiter"):
         help_ = "write `,` instead" if word[0] == ";" else "is a comma missing before it?"
         return SyntaxFault(f"expected `,` or a closing bracket, found `{word}`", at, 1, help_)
-    if told.startswith("Expecting ':' delimiter"):
+    if message.startswith("Expecting ':' delimiter"):
         return SyntaxFault(
             f"expected `:` after the key, found `{word}`", at, 1, "write `:`" if word[0] == "=" else None
         )

@@ -1,7 +1,7 @@
-"""Bytes to a JSON value, strictly; and a path in that value back to its line and column.
+"""Decode JSON strictly, and find the line and column of a path in the decoded value.
 
-Python's decoder takes more than JSON (the last of two equal keys wins, `NaN`, UTF-16, lone surrogates) and falls over
-deep nesting with a RecursionError. A job file gets none of that. Positions are only computed for a refusal.
+Python's decoder accepts more than JSON (`NaN`, UTF-16, lone surrogates, the last of two equal keys), and deep nesting
+raises RecursionError. A job file may have none of that. Positions are computed only for a refusal.
 """
 
 from __future__ import annotations
@@ -14,26 +14,20 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NoReturn
 
-from jobscheduler.util.json_errors import TOKEN, SyntaxFault, quote_word, syntax_fault
+from jobscheduler.util.json_errors import MAX_WORD_CHARS, TOKEN, SyntaxFault, syntax_fault
+from jobscheduler.util.text import quote
 
-MAX_BYTES = 1024 * 1024
-"""The largest job file, in bytes."""
-
-MAX_DEPTH = 32
-"""How deep objects and lists may be nested."""
-
-MAX_VALUES = 20_000
-"""How many values and keys a job file may hold in all, so that judging one cannot keep the others waiting."""
-
-EXCERPT_CHARS = 100
-"""The longest part of an offending line that is shown, in characters."""
+MAX_BYTES = 1024 * 1024  # of a job file
+MAX_DEPTH = 32  # levels of nested objects and lists
+MAX_VALUES = 20_000  # values and keys of a job file; checking more would keep other files waiting
+EXCERPT_CHARS = 100  # of an offending line in a problem
 
 Path = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """A spot in a text: line and column from 1 (in characters), the line, and where the carets go under it."""
+    """A location in a text: line and column (from 1, in characters), the line itself, and where its carets go."""
 
     line: int
     column: int
@@ -43,27 +37,27 @@ class Location:
 
 
 class JsonError(ValueError):
-    """The bytes are not the JSON that a job file may hold: what, where (if anywhere) and the way out."""
+    """The bytes are not the JSON of a job file. The message says what, `location` where, and `help` what to do."""
 
-    def __init__(self, message: str, place: Location | None = None, help: str | None = None) -> None:  # noqa: A002
+    def __init__(self, message: str, location: Location | None = None, help: str | None = None) -> None:  # noqa: A002
         super().__init__(message)
-        self.location = place
+        self.location = location
         self.help = help
 
 
 class _DuplicateKey(ValueError):
-    """An object has a key twice; where is only found out afterwards."""
+    """An object has a key twice. The key is found afterwards."""
 
 
 class _NotJson(ValueError):
-    """A number or word that Python takes and JSON does not have."""
+    """A number or word that Python accepts, but JSON does not have."""
 
 
 def decode(raw: bytes) -> tuple[Any, str]:
-    """Read one JSON value. Return it with the text it was read from (for `place_of`).
+    """Decode one JSON value. Return it with its text (for `locate`).
 
     Raises:
-        Malformed: not UTF-8, too large, too deep, too many values, not JSON, a key twice, a number out of range, NUL
+        JsonError: not UTF-8, too large, too deep, too many values, not JSON, a key twice, a number out of range, NUL
             or half a surrogate pair in a text.
 
     """
@@ -104,10 +98,10 @@ def _text(raw: bytes) -> str:
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) != len(pairs):
+    members = dict(pairs)
+    if len(members) != len(pairs):
         raise _DuplicateKey
-    return made
+    return members
 
 
 def _number(text: str) -> float:
@@ -130,7 +124,7 @@ _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
 
 
 def _refuse_depth(text: str) -> None:
-    """Raise if nesting goes deeper than allowed; brackets inside texts do not count."""
+    """Raise if values are nested deeper than `MAX_DEPTH`. Brackets inside texts do not count."""
     depth = 0
     for token in TOKEN.finditer(text):
         if token[0] in "{[":
@@ -142,7 +136,7 @@ def _refuse_depth(text: str) -> None:
 
 
 def _refuse_many(text: str) -> None:
-    """Raise if there are more values than allowed; commas inside texts do not count."""
+    """Raise if there are more than `MAX_VALUES`. Commas inside texts do not count."""
     commas = (token for token in TOKEN.finditer(text) if token[0] == ",")
     last = next(islice(commas, MAX_VALUES, None), None)
     if last is not None:
@@ -151,14 +145,13 @@ def _refuse_many(text: str) -> None:
 
 
 def _refuse_number(text: str, error: ValueError) -> NoReturn:
-    """Name the number that Python would not turn into a value, or that JSON does not have."""
+    """Raise for the number that Python could not convert, or that JSON does not have."""
     for token in TOKEN.finditer(text):
         word = token[0]
         if word in {"NaN", "Infinity", "-Infinity"}:
             raise JsonError(f"`{word}` is not JSON", location_at(text, token.start(), len(word)), "write a number")
         if word[0] in "-0123456789" and (len(word) > 300 or (isinstance(error, _NotJson) and word == str(error))):
-            place = location_at(text, token.start(), len(word))
-            raise JsonError("the number is too large", place) from None
+            raise JsonError("the number is too large", location_at(text, token.start(), len(word))) from None
     raise JsonError(f"not JSON: {error}")
 
 
@@ -169,7 +162,7 @@ def _refuse_duplicate(text: str) -> NoReturn:
             if path in seen:
                 name = path[-1]
                 raise JsonError(
-                    f"the key `{quote_word(str(name))}` appears here a second time",
+                    f"the key {quote(str(name), MAX_WORD_CHARS)} appears here a second time",
                     location_at(text, start, len(json.dumps(name, ensure_ascii=False))),
                     "keep one of the two",
                 )
@@ -178,7 +171,7 @@ def _refuse_duplicate(text: str) -> NoReturn:
 
 
 def _check_escapes(text: str) -> None:
-    r"""Refuse `\u0000` and half surrogate pairs: no program that a job starts could be given them."""
+    r"""Refuse `\u0000` and half surrogate pairs: a program cannot be given them."""
     high: re.Match[str] | None = None
     for escape in _ESCAPE.finditer(text):
         code = int(escape[1], 16) if escape[1] else -1
@@ -197,15 +190,14 @@ def _check_escapes(text: str) -> None:
 
 
 def _message(fault: SyntaxFault, text: str) -> tuple[str, Location | None, str | None]:
-    """Return what `Malformed` is made of."""
+    """Return the arguments of a `JsonError`."""
     return fault.message, None if fault.at is None else location_at(text, fault.at, fault.width), fault.help
 
 
 def _iter_values(text: str) -> Iterator[tuple[Path, int, int, str | None]]:
     """Yield (path, start, end, key) of every key (`key` is its name) and value (`key` is None) of a JSON text.
 
-    Containers are yielded at their opening bracket. The text must have been accepted by the decoder, but for
-    doubled keys.
+    Containers are yielded at their opening bracket. The decoder must have accepted the text; keys may appear twice.
     """
     path: list[str | int] = []
     expects_key: list[bool] = []
@@ -237,14 +229,14 @@ def _iter_values(text: str) -> Iterator[tuple[Path, int, int, str | None]]:
 
 def locate(text: str, path: Path, *, key: bool = False) -> Location | None:
     """Find the value at `path` (or, with `key`, the key that names it) in a text that `decode` accepted."""
-    for found, start, end, name in _iter_values(text):
-        if found == path and (name is not None) == key:
+    for value_path, start, end, name in _iter_values(text):
+        if value_path == path and (name is not None) == key:
             return location_at(text, start, end - start)
     return None
 
 
 def location_at(text: str, offset: int, width: int = 1) -> Location:
-    """Turn an offset in characters into a place; long lines are cut around it, control characters made visible."""
+    """Return the location of an offset in characters. Its line is cut around it, control characters are replaced."""
     offset = max(0, min(offset, len(text)))
     start = text.rfind("\n", 0, offset) + 1
     end = text.find("\n", offset)

@@ -1,8 +1,8 @@
-"""The way to a file or directory, opened component by component, so that what was judged is what is read.
+"""Walk along a path component by component, so that what was judged for trust is what is read.
 
-1. Each component is opened in the directory before it (`openat` with O_NOFOLLOW), for no more than telling what it is.
-2. A link is read through its descriptor, and the way goes on where it leads. `..` goes back along what was opened.
-3. Each directory in which a component was looked up is judged, and what stands in one that others may write.
+1. Each component is opened in the directory before it (`openat` with O_NOFOLLOW and O_PATH), only to learn its state.
+2. A link is read through its descriptor, and the walk goes on at its target. `..` goes back along the open steps.
+3. Each directory in which a component was looked up is judged, and so are the entries of one that others may write.
 """
 
 from __future__ import annotations
@@ -17,15 +17,14 @@ from typing import Self
 
 from jobscheduler.util.trust import TrustJudge, TrustProblem
 
-MAX_LINKS = 40
-"""How many links in a row are followed; the kernel stops there, too."""
+MAX_LINKS = 40  # followed in one walk; the kernel has the same limit
 
-_ANY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+_PIN = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @dataclass(frozen=True, slots=True)
 class PathStep:
-    """A file or directory that was opened: its descriptor, what that told, and its path without links."""
+    """An open file or directory: its descriptor, its state, and its path without links."""
 
     descriptor: int
     stat: os.stat_result
@@ -34,7 +33,7 @@ class PathStep:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A symbolic link on the way: the directory that holds it, its name there, and when it was made (seconds)."""
+    """A symbolic link on the way: the descriptor of its directory, its name there, its path, and when it was made."""
 
     holder: int
     name: str
@@ -43,17 +42,17 @@ class Link:
 
 
 class PathWalk:
-    """All that a path leads through. A context manager: leaving it closes what was opened.
+    """The steps of a walk. A context manager: leaving it closes them.
 
-    `verdict` is the first reason for distrust on the way; the end of the way is not part of it.
+    `problem` is the first problem of trust on the way. The caller judges the end of the way.
     """
 
     def __init__(
         self, judge: TrustJudge, above: Sequence[PathStep] = (), *, may_group: bool = False, is_strict: bool = False
     ) -> None:
-        """Start below `above`, which was judged, else at the root. `may_group` and `is_strict` as for `Judge.way`.
+        """Start below `above`, which was judged, else at the root.
 
-        `is_strict` is about the directory of the end only.
+        `may_group` and `is_strict` are those of `TrustJudge.check_step`; `is_strict` only for the last directory.
         """
         self.problem: TrustProblem | None = None
         self.links: list[Link] = []
@@ -71,31 +70,33 @@ class PathWalk:
         self.close()
 
     def close(self) -> None:
-        """Close what was opened."""
+        """Close the steps."""
         while self._opened:
             os.close(self._opened.pop())
 
     def walk(self, path: str, *, is_directory: bool = False) -> PathStep:
-        """Walk along a path, which is relative to where the way is now unless it is absolute; return its end.
+        """Walk along a path, from the last step unless it is absolute, and return its end.
 
         Raises:
-            OSError: something on it is not there, or may not be looked up, or links lead in a circle.
+            OSError: a component does not exist or may not be looked up, or links lead in a circle.
 
         """
-        rest = path.split("/")
+        components = path.split("/")
         if path.startswith("/") or not self.steps:
             self._go_to_root()
-        while rest:
-            part = rest.pop(0)
-            if part == "..":
+        while components:
+            name = components.pop(0)
+            if name == "..":
                 self._go_up()
-            elif part not in {"", "."}:
-                is_last = not any(rest) and not is_directory
-                rest[:0] = self._enter(part, is_last=is_last, is_strict=self._is_strict and not any(rest))
+            elif name not in {"", "."}:
+                is_end = not any(components)
+                components[:0] = self._enter(
+                    name, is_file=is_end and not is_directory, is_strict=is_end and self._is_strict
+                )
         return self.steps[-1]
 
     def keep_open(self, step: PathStep, *, is_strict: bool = False) -> None:
-        """Judge a directory in which something is looked up or made, once."""
+        """Judge a directory in which an entry is looked up or made, once."""
         if self.problem is None and (step.descriptor not in self._judged or is_strict):
             self._judged.add(step.descriptor)
             self.problem = self._judge.check_step(
@@ -106,11 +107,11 @@ class PathWalk:
                 is_strict=is_strict,
             )
 
-    def _enter(self, part: str, *, is_last: bool, is_strict: bool) -> list[str]:
-        """Open a component where the way is now; return what is to be walked instead of it if it is a link."""
+    def _enter(self, name: str, *, is_file: bool, is_strict: bool) -> list[str]:
+        """Open an entry of the last step; return the components of its target if it is a link."""
         here = self.steps[-1]
         self.keep_open(here)
-        step = self._open(here, part, is_last=is_last)
+        step = self._open(here, name, is_file=is_file)
         is_link = stat.S_ISLNK(step.stat.st_mode)
         if is_strict and not is_link:
             self.keep_open(here, is_strict=True)
@@ -118,7 +119,7 @@ class PathWalk:
         if not is_link:
             self.steps.append(step)
             return []
-        self.links.append(Link(here.descriptor, part, step.path, step.stat.st_ctime))
+        self.links.append(Link(here.descriptor, name, step.path, step.stat.st_ctime))
         if len(self.links) > MAX_LINKS:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), step.path)
         target = os.readlink("", dir_fd=step.descriptor)
@@ -126,16 +127,16 @@ class PathWalk:
             self._go_to_root()
         return target.split("/")
 
-    def _open(self, here: PathStep, part: str, *, is_last: bool) -> PathStep:
-        """Open a component; one in the middle as a directory if it is one, which has it mounted on demand."""
-        path = f"{here.path.rstrip('/')}/{part}"
+    def _open(self, here: PathStep, name: str, *, is_file: bool) -> PathStep:
+        """Open an entry. A directory is opened as one, so that an automount is mounted."""
+        path = f"{here.path.rstrip('/')}/{name}"
         try:
-            flags = _ANY if is_last else _ANY | os.O_DIRECTORY
-            descriptor = os.open(part, flags, dir_fd=here.descriptor)
+            flags = _PIN if is_file else _PIN | os.O_DIRECTORY
+            descriptor = os.open(name, flags, dir_fd=here.descriptor)
         except OSError as error:
-            if is_last or error.errno not in {errno.ENOTDIR, errno.ELOOP}:
+            if is_file or error.errno not in {errno.ENOTDIR, errno.ELOOP}:
                 raise
-            descriptor = os.open(part, _ANY, dir_fd=here.descriptor)
+            descriptor = os.open(name, _PIN, dir_fd=here.descriptor)
         self._opened.append(descriptor)
         return PathStep(descriptor, os.fstat(descriptor), path)
 
@@ -147,19 +148,19 @@ class PathWalk:
         if self.steps:
             del self.steps[1:]
             return
-        descriptor = os.open("/", _ANY | os.O_DIRECTORY)
+        descriptor = os.open("/", _PIN | os.O_DIRECTORY)
         self._opened.append(descriptor)
         self.steps.append(PathStep(descriptor, os.fstat(descriptor), "/"))
 
 
 def absolute_path(path: str | os.PathLike[str]) -> str:
-    """Return a path as it is walked from the root; nothing in it is normalised, since links may be on the way."""
+    """Return the absolute path. Nothing in it is normalised, because links may be on the way."""
     text = os.fspath(path)
     return text if text.startswith("/") else os.path.join(os.getcwd(), text)  # noqa: PTH109, PTH118
 
 
 def is_missing(path: str | os.PathLike[str]) -> bool:
-    """Tell whether nothing stands under a name; not so if this process merely may not look."""
+    """Tell whether a path does not exist. False if this process may not look it up."""
     try:
         os.stat(path)  # noqa: PTH116 - as it was given
     except (FileNotFoundError, NotADirectoryError):

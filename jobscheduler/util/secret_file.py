@@ -1,4 +1,4 @@
-"""A file with a secret in it: read only if nobody but those who may know it could read it, or write it."""
+"""Read a secret from a file, if no other user could read or write the file."""
 
 from __future__ import annotations
 
@@ -8,58 +8,52 @@ import stat
 from pathlib import Path
 
 from jobscheduler.model import Problem
+from jobscheduler.model.errors import ProblemError
 from jobscheduler.util.path_walk import PathWalk, absolute_path
 from jobscheduler.util.trust import TrustJudge, TrustProblem, copy_hint, quoted
 
-MAX_BYTES = 4096
-"""A file with more bytes than this holds no secret of ours."""
+MAX_SECRET_BYTES = 4096  # a larger file is not a secret
 
-
-SETTINGS = Path("/etc/default/jobscheduler")
-"""What systemd reads before it starts the service; installed readable for all."""
+SETTINGS = Path("/etc/default/jobscheduler")  # systemd reads it before it starts the service; all users may read it
 
 _VARIABLE = re.compile(r"^\s*JOBSCHEDULER_DATABASE_URL=.*://[^\s/@:]*:[^\s/]+@", re.M)
 
 
-class SecretFileError(Exception):
-    """The file is not there, is not trusted, or does not hold a secret; the problem says why and what to do."""
-
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.message)
-        self.problem = problem
+class SecretFileError(ProblemError):
+    """The file does not exist, cannot be trusted, or does not hold a secret."""
 
 
 def read_secret(file: Path, what: str, make: str) -> str:
-    """Return the text of a file that only the service's user, root and a group may read, and nobody else write.
+    """Return the text of a file that only the service's user, root and a group may read, and no other user may write.
 
-    `what` is what the file is called in a problem (`token file`), `make` how to make a good one.
+    `what` names the file in a problem (`token file`), `make` is the help that says how to make a good one.
 
     Raises:
-        NotSecret: the file is not there, is too large, or is open to others.
+        SecretFileError: the file does not exist, is too large, or is open to others.
 
     """
     try:
-        with PathWalk(TrustJudge()) as way:
-            end = way.walk(absolute_path(file))
-            _check(file, what, end.stat, way.problem)
+        with PathWalk(TrustJudge()) as walk:
+            end = walk.walk(absolute_path(file))
+            _check(file, what, end.stat, walk.problem)
             descriptor = os.open(f"/proc/self/fd/{end.descriptor}", os.O_RDONLY | os.O_CLOEXEC)
             with os.fdopen(descriptor, "rb") as opened:
-                raw = opened.read(MAX_BYTES + 1)
+                raw = opened.read(MAX_SECRET_BYTES + 1)
     except OSError as error:
         raise SecretFileError(Problem(f"the {what} `{file}` cannot be read: {error.strerror}", help=make)) from None
-    if len(raw) > MAX_BYTES:
-        raise SecretFileError(Problem(f"the {what} `{file}` is larger than {MAX_BYTES} bytes", help=make))
+    if len(raw) > MAX_SECRET_BYTES:
+        raise SecretFileError(Problem(f"the {what} `{file}` is larger than {MAX_SECRET_BYTES} bytes", help=make))
     return raw.decode("latin-1").strip()
 
 
 def exposed_url_warning(settings: Path = SETTINGS) -> Problem | None:
-    """Say that the URL of a database, with its password, stands in the settings that all users may read; else None."""
+    """Return the problem that a database URL with its password is in a settings file that all users may read."""
     try:
         with settings.open(encoding="utf-8", errors="replace") as opened:
-            found, text = os.fstat(opened.fileno()), opened.read(1024 * 1024)
+            mode, text = os.fstat(opened.fileno()).st_mode, opened.read(1024 * 1024)
     except OSError:
         return None
-    if not found.st_mode & stat.S_IROTH or not _VARIABLE.search(text):
+    if not mode & stat.S_IROTH or not _VARIABLE.search(text):
         return None
     message = "the password of the database stands in a file that all users of this host may read"
     help_ = (
@@ -68,18 +62,20 @@ def exposed_url_warning(settings: Path = SETTINGS) -> Problem | None:
     return Problem(message, file=str(settings), help=help_)
 
 
-def _check(file: Path, what: str, found: os.stat_result, way: TrustProblem | None) -> None:
-    """Judge the file and the way there; what others could write, they may still have open, so a copy replaces it."""
+def _check(file: Path, what: str, file_stat: os.stat_result, untrusted: TrustProblem | None) -> None:
+    """Judge the file and the way to it. Others may still have a file open that they could write: a copy replaces it."""
     copy = f"`{copy_hint(str(file), 0o600)}`, if its content is what it should be"
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(file_stat.st_mode):
         raise SecretFileError(Problem(f"the {what} `{file}` is not a regular file"))
-    if way is not None:
-        raise SecretFileError(Problem(f"the {what} `{file}` cannot be trusted: {way.message}", help=way.help))
-    if found.st_uid not in {0, os.geteuid()}:
-        who = "root" if os.geteuid() == 0 else "root or the service's user"
-        raise SecretFileError(Problem(f"the {what} `{file}` does not belong to {who}", help=copy))
-    if found.st_mode & 0o022:
+    if untrusted is not None:
+        raise SecretFileError(
+            Problem(f"the {what} `{file}` cannot be trusted: {untrusted.message}", help=untrusted.help)
+        )
+    if file_stat.st_uid not in {0, os.geteuid()}:
+        owner = "root" if os.geteuid() == 0 else "root or the service's user"
+        raise SecretFileError(Problem(f"the {what} `{file}` does not belong to {owner}", help=copy))
+    if file_stat.st_mode & 0o022:
         raise SecretFileError(Problem(f"the {what} `{file}` is open to others, who may write it", help=copy))
-    if found.st_mode & 0o005:
+    if file_stat.st_mode & 0o005:
         help_ = f"`chmod 600 {quoted(str(file))}`"
         raise SecretFileError(Problem(f"the {what} `{file}` is open to others", help=help_))

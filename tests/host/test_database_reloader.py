@@ -25,7 +25,7 @@ from jobscheduler.model import Level, LogValue
 from tests.host.test_database import RULES, table_of
 from tests.support.databases import Place, on_mariadb, place, server
 from tests.support.service import job, wait_until
-from tests.unit.test_reconciler import Notes
+from tests.unit.test_reconciler import FakeSchedule
 
 __all__ = ["on_mariadb", "place", "server"]
 
@@ -41,7 +41,7 @@ class World:
         self.directory.mkdir()
         self.base = base
         self.table = table_of(place)
-        self.schedule = Notes()
+        self.schedule = FakeSchedule()
         self.told: list[tuple[str, dict[str, Any]]] = []
         self.database = Database(place.url)
         self.source = DatabaseSource()

@@ -22,7 +22,7 @@ from jobscheduler.model import Cron
 from jobscheduler.timetable import crontab
 from tests.support.job_files import assert_every_second_once, moment, now, put, running
 from tests.support.service import Service, job, wait_until
-from tests.unit.test_reconciler import Notes
+from tests.unit.test_reconciler import FakeSchedule
 
 SETTLING = 1.0
 UTC = ZoneInfo("UTC")
@@ -210,7 +210,7 @@ def told(service: Service) -> dict[str, str]:
 
 def freshly_loaded(jobs: Path) -> dict[str, str]:
     """The next slot of each job that a new service would have."""
-    schedule = Notes()
+    schedule = FakeSchedule()
     rules = ParseContext(UTC, tasks.task_type, tasks.task_names())
     Reconciler([DirectorySource(jobs)], schedule, rules, lambda *_, **__: None).sync_all()
     slots = {}

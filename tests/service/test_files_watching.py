@@ -421,7 +421,7 @@ def test_a_pass_that_fails_is_told_once_and_made_up_for(tmp_path: Path, part: st
         service.write("new.json", job("new", YEARLY))
         (degraded,) = service.wait_for("watch.degraded")
         assert_prompt(degraded, began)
-        assert degraded["problem"] == f"a pass failed: RuntimeError: {part} is broken"
+        assert degraded["problem"] == f"a sync failed: RuntimeError: {part} is broken"
         if part == "pass":
             service.wait_for("SUCCESS", len(service.words("SUCCESS")) + 1)
             assert service.words("job.added") == []

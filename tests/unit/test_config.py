@@ -9,8 +9,8 @@ import pytest
 from jobscheduler.config import OPTIONS, BadSetting, Settings, default_text, load_settings
 
 
-def test_without_anything_the_defaults_hold() -> None:
-    """The ones of SPEC section 5."""
+def test_without_options_the_defaults_hold() -> None:
+    """Those of SPEC section 5."""
     assert load_settings({}, {}) == Settings(
         jobs_dir=Path("/etc/scheduler/jobs.d"),
         log_file=Path("/var/log/scheduler/scheduler.log"),
@@ -53,7 +53,7 @@ def test_a_flag_wins_over_its_variable_and_that_over_the_default() -> None:
         ("http", "0.0.0.0:1", ("0.0.0.0", 1)),
     ],
 )
-def test_values_are_read_as_people_write_them(name: str, text: str, value: object) -> None:
+def test_values_are_parsed_as_users_write_them(name: str, text: str, value: object) -> None:
     """Sizes with units, durations as in job files or as plain seconds."""
     assert getattr(load_settings({name: text}, {}), name) == value
 
@@ -79,7 +79,7 @@ def test_values_are_read_as_people_write_them(name: str, text: str, value: objec
         ("http", "[127.0.0.1]:80"),
     ],
 )
-def test_what_cannot_be_read_is_refused_by_name(name: str, text: str) -> None:
+def test_a_value_that_cannot_be_parsed_is_refused_by_name(name: str, text: str) -> None:
     """The message names the flag or the variable, whichever was used."""
     (option,) = [one for one in OPTIONS if one.name == name]
     with pytest.raises(BadSetting, match=f"^{option.flag}: "):

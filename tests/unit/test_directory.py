@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from jobscheduler.jobs.directory import DirectorySource, is_job_file
+from jobscheduler.jobs.directory import DirectorySource
+from jobscheduler.jobs.open_directory import is_job_file
 from jobscheduler.jobs.sources import SourceUnavailable
 from jobscheduler.util.trust import TrustRules
 from tests.support.service import wait_until
@@ -34,12 +35,12 @@ def as_nobody() -> Iterator[None]:
     [("a.json", True), (".a.json", False), ("a.json~", False), ("a.JSON", False), ("a.txt", False), (".json", False)],
 )
 def test_only_visible_json_files_are_jobs(name: str, is_one: bool) -> None:
-    """Editors' temporary files and backups are nobody's."""
+    """Editors' temporary files and backups are not jobs."""
     assert is_job_file(name) is is_one
 
 
-def test_a_listing_tells_states_apart(tmp_path: Path) -> None:
-    """Equal signatures for what was not changed, different ones for every change of content or mode."""
+def test_fingerprints_differ_after_every_change(tmp_path: Path) -> None:
+    """They are equal if nothing changed, and differ after each change of content or mode."""
     path = tmp_path / "a.json"
     path.write_text("one")
     (tmp_path / "b.json").write_text("b")
@@ -60,7 +61,7 @@ def test_a_listing_tells_states_apart(tmp_path: Path) -> None:
 
 
 def test_a_file_that_may_not_be_read_is_a_problem_of_its_own(tmp_path: Path) -> None:
-    """With the command that lets the service's group in, and no others: there may be a password in it."""
+    """The help gives access only to the service's group, because the file may hold a password."""
     path = tmp_path / "a.json"
     path.write_text("{}")
     path.chmod(0)
@@ -78,7 +79,7 @@ def test_a_file_that_may_not_be_read_is_a_problem_of_its_own(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("kind", ["missing", "file", "unreadable"])
 def test_a_directory_that_cannot_be_read_is_unavailable(tmp_path: Path, kind: str) -> None:
-    """The reason says what is the matter."""
+    """The message says why."""
     path = tmp_path / "jobs.d"
     if kind == "file":
         path.write_text("")
@@ -89,7 +90,7 @@ def test_a_directory_that_cannot_be_read_is_unavailable(tmp_path: Path, kind: st
 
 
 def test_a_deleted_directory_is_unavailable_and_not_empty(tmp_path: Path) -> None:
-    """Also when it was open before it went."""
+    """Also if it was open when it was deleted."""
     path = tmp_path / "jobs.d"
     path.mkdir()
     with DirectorySource(path).open() as view:
@@ -100,14 +101,14 @@ def test_a_deleted_directory_is_unavailable_and_not_empty(tmp_path: Path) -> Non
             view.read("a.json")
 
 
-def test_what_is_gone_is_gone(tmp_path: Path) -> None:
-    """No problem and no content."""
+def test_a_missing_file_has_neither_problem_nor_content(tmp_path: Path) -> None:
+    """It is just missing."""
     with DirectorySource(tmp_path).open() as view:
         assert view.read("a.json").is_missing
 
 
 def test_a_directory_made_again_with_the_same_inode_is_another_one(tmp_path: Path) -> None:
-    """File systems give the inode of what was deleted to what is made next; an empty one is still not believed."""
+    """File systems reuse inodes. The empty new directory still counts as unknown."""
     path = tmp_path / "jobs.d"
     path.mkdir()
     (path / "a.json").write_text("{}")
@@ -131,8 +132,8 @@ def test_a_directory_made_again_with_the_same_inode_is_another_one(tmp_path: Pat
         view.list_items()
 
 
-def test_a_linked_file_is_as_young_as_the_newest_link_to_it(tmp_path: Path) -> None:
-    """It is put there with the link, however old the target is."""
+def test_a_linked_file_is_as_new_as_the_newest_link_to_it(tmp_path: Path) -> None:
+    """The link put it there, however old the target is."""
     (tmp_path / "jobs").mkdir(mode=0o755)
     target, hop, link = tmp_path / "target", tmp_path / "hop", tmp_path / "jobs" / "a.json"
     target.write_text("{}")

@@ -76,7 +76,7 @@ def test_a_service_finds_another_one_whose_lock_a_stranger_tries_to_hide(public:
         assert first.reacquire() is None
 
 
-def test_what_a_killed_service_leaves_is_no_lock(tmp_path: Path) -> None:
+def test_the_file_of_a_killed_service_is_not_a_lock(tmp_path: Path) -> None:
     """The next one starts, with nothing to clean up by hand."""
     script = f"""
         import sys, time; sys.path.insert(0, {str(ROOT)!r})
@@ -119,7 +119,7 @@ def test_a_lock_file_that_others_made_or_may_open_is_not_used(tmp_path: Path, pl
     assert victim.read_text() == "kept"
 
 
-def test_a_holder_that_removes_its_file_in_between_hands_over_no_stale_lock(
+def test_a_lock_file_that_its_holder_just_removed_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was opened may have been unlinked since: it is made again, and that is what is locked."""
@@ -141,9 +141,7 @@ def test_a_holder_that_removes_its_file_in_between_hands_over_no_stale_lock(
 
 
 @as_root
-def test_another_users_service_finds_that_of_root_and_root_is_not_kept_by_theirs(
-    tmp_path: Path, alice: ThrowawayUser
-) -> None:
+def test_a_users_service_finds_that_of_root_but_does_not_stop_it(tmp_path: Path, alice: ThrowawayUser) -> None:
     """Only root can open root's lock files, so that what is locked there is a service of root's."""
     name = lock_name("jobs", tmp_path.stat())
     locks = Locks(name)
@@ -176,7 +174,7 @@ def test_another_users_service_finds_that_of_root_and_root_is_not_kept_by_theirs
 
 
 @as_root
-def test_a_lock_of_a_strangers_process_or_of_one_that_is_gone_is_no_hint_of_a_service(alice: ThrowawayUser) -> None:
+def test_a_lock_of_a_stranger_or_of_an_ended_process_is_not_a_service(alice: ThrowawayUser) -> None:
     """All of its user ids count: the real one of a setuid program is that of the user who started it."""
     with alice.popen(["sleep", "60"]) as process:
         assert not is_trusted(process.pid)
@@ -185,7 +183,7 @@ def test_a_lock_of_a_strangers_process_or_of_one_that_is_gone_is_no_hint_of_a_se
     assert is_trusted(os.getpid())
 
 
-def test_a_directory_that_takes_the_place_is_locked_and_the_former_one_given_free(tmp_path: Path) -> None:
+def test_a_replaced_directory_is_locked_and_the_former_one_released(tmp_path: Path) -> None:
     """A second service may have that then, and none the new one."""
     jobs, former = tmp_path / "jobs.d", tmp_path / "former"
     jobs.mkdir()
@@ -199,7 +197,7 @@ def test_a_directory_that_takes_the_place_is_locked_and_the_former_one_given_fre
             pass
 
 
-def test_a_directory_that_another_service_has_is_ours_when_that_ends(tmp_path: Path) -> None:
+def test_a_directory_is_locked_when_the_service_that_had_it_ends(tmp_path: Path) -> None:
     """It is asked for again, and then held."""
     jobs, others = tmp_path / "jobs.d", tmp_path / "others"
     jobs.mkdir()
@@ -214,7 +212,7 @@ def test_a_directory_that_another_service_has_is_ours_when_that_ends(tmp_path: P
         assert claim.reacquire() is None
 
 
-def test_a_lock_on_the_directory_whose_holder_is_in_another_container_is_told(
+def test_a_lock_of_another_container_on_the_directory_is_logged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It does not refuse a start: no one can tell whether that is a service."""
@@ -257,7 +255,7 @@ with socket.socket(socket.AF_UNIX) as one:
 
 @pytest.mark.parametrize("is_socket_taken", [False, True])
 @as_root
-def test_a_stranger_who_takes_the_folder_of_the_lock_switches_no_protection_off(
+def test_a_stranger_who_takes_the_lock_folder_cannot_disable_the_protection(
     public: Path, alice: ThrowawayUser, mallory: ThrowawayUser, *, is_socket_taken: bool
 ) -> None:
     """A second service is refused all the same; if no lock can be had at all, the first one is, and says so."""

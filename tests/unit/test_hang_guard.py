@@ -20,8 +20,8 @@ def release() -> Iterator[threading.Event]:
     made.set()
 
 
-def test_a_call_returns_what_it_returns_and_raises_what_it_raises() -> None:
-    """On another thread than the caller's, and always the same one as long as nothing hangs."""
+def test_a_guarded_call_returns_and_raises_like_the_function() -> None:
+    """On another thread than the caller's, and always on the same one while nothing hangs."""
     guard = HangGuard()
     threads = {guard.call("a thing", threading.get_ident) for _ in range(10)}
     assert len(threads) == 1
@@ -31,8 +31,8 @@ def test_a_call_returns_what_it_returns_and_raises_what_it_raises() -> None:
     assert guard.hung() == {}
 
 
-def test_a_thing_that_hangs_costs_one_thread_however_often_it_is_asked(release: threading.Event) -> None:
-    """Other things are asked meanwhile; when it comes back that is told, and it is asked again."""
+def test_a_thing_that_hangs_costs_one_thread_however_often_it_is_called(release: threading.Event) -> None:
+    """Other things are called meanwhile. When it answers, that is reported, and it is called again."""
     returned = threading.Event()
     guard = HangGuard(returned.set, patience=0.2)
     with pytest.raises(CallHung, match="the disk does not answer"):

@@ -49,10 +49,10 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("raw", "message", "place"), REFUSED, ids=lambda value: repr(value)[:40])
-def test_what_is_not_a_job_files_json_is_refused_in_words_and_with_its_place(
+def test_bad_json_is_refused_with_a_message_and_a_location(
     raw: bytes, message: str, place: tuple[int, int] | None
 ) -> None:
-    """One row for each thing that people or machines do to a file."""
+    """One row for each mistake that people or programs make."""
     with pytest.raises(JsonError) as refused:
         decode(raw)
 
@@ -71,12 +71,12 @@ def test_what_is_not_a_job_files_json_is_refused_in_words_and_with_its_place(
         (b'\n{"a": 1.5}\n', {"a": 1.5}),
     ],
 )
-def test_good_json_is_read(raw: bytes, value: object) -> None:
+def test_good_json_is_decoded(raw: bytes, value: object) -> None:
     """A BOM, any character, and brackets inside texts are fine."""
     assert decode(raw)[0] == value
 
 
-def test_a_path_leads_back_to_its_place() -> None:
+def test_a_path_has_a_location() -> None:
     """Keys and values have lines and columns, counted in characters from 1."""
     text = '{\n  "ä": {"b": [1, {"c": "x,]}"}]},\n  "d": 2\n}'
 
@@ -92,8 +92,8 @@ def test_a_path_leads_back_to_its_place() -> None:
     assert place("nowhere") is None
 
 
-def test_a_long_line_is_cut_around_its_place() -> None:
-    """The carets stay under what they mean, and the excerpt fits a terminal."""
+def test_a_long_line_is_cut_around_the_location() -> None:
+    """The carets stay under the error, and the excerpt fits a terminal."""
     place = location_at("x" * 500 + "HERE" + "y" * 500, 500, 4)
 
     assert place.column == 501
@@ -102,8 +102,8 @@ def test_a_long_line_is_cut_around_its_place() -> None:
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes_are_read_or_refused(raw: bytes) -> None:
-    """Nothing but the refusal is raised, and a refusal has words."""
+def test_any_bytes_are_decoded_or_refused(raw: bytes) -> None:
+    """Only `JsonError` is raised, and it has a message."""
     try:
         decode(raw)
     except JsonError as refused:
@@ -118,8 +118,8 @@ JSON = st.recursive(
 
 
 @given(JSON, st.sampled_from([None, 1]))
-def test_every_value_of_any_json_is_found_at_its_place(value: object, indent: int | None) -> None:
-    """What stands at the place of a path is the value at that path."""
+def test_every_value_of_any_json_is_located(value: object, indent: int | None) -> None:
+    """The text at the location of a path is the value at that path."""
     text = json.dumps(value, indent=indent, ensure_ascii=False)
 
     def check(part: object, path: tuple[str | int, ...]) -> None:
@@ -157,10 +157,10 @@ def refused(text: str) -> tuple[str, tuple[int, int] | None, str | None]:
         ('{"a": 1}', "", (1, 9)),
     ],
 )
-def test_a_blank_that_is_not_jsons_is_named_at_its_place(
+def test_a_blank_that_json_does_not_have_is_named_with_its_location(
     character: str, before: str, after: str, place: tuple[int, int]
 ) -> None:
-    """Before a key, a colon, a comma, a value, and at the end; and one that is not seen at all."""
+    """Before a key, a colon, a comma, a value, and at the end; also an invisible one."""
     message, where, help_ = refused(before + character + after)
     assert message.startswith(f"U+{ord(character):04X}, ")
     assert where == place
@@ -203,7 +203,7 @@ def test_a_blank_that_is_not_jsons_is_named_at_its_place(
     ],
     ids=lambda value: ascii(value)[:30],
 )
-def test_a_mistake_of_typing_is_told_in_its_own_words(
+def test_a_typing_mistake_has_a_message_of_its_own(
     text: str, message: str, place: tuple[int, int], help_: str | None
 ) -> None:
     """Marks and digits of other alphabets, numbers as other languages write them, words of YAML."""

@@ -51,7 +51,7 @@ def jobs(tmp_path: Path) -> Path:
 
 
 def test_a_read_only_mount_of_a_file_system_that_others_write_is_refused(jobs: Path) -> None:
-    """Its superblock is not read-only: the same files are written under another name."""
+    """Its superblock is not read-only: the same files may be written by another path."""
     said = look(jobs, f"mount --bind {jobs} {jobs}; mount -o remount,bind,ro {jobs}")
 
     assert said[0] == f"`{jobs}` may be written by everybody (mode 0777)"
@@ -60,7 +60,7 @@ def test_a_read_only_mount_of_a_file_system_that_others_write_is_refused(jobs: P
 
 
 def test_a_read_only_mount_of_one_file_is_refused(jobs: Path) -> None:
-    """The directory may be closed: the file is what others write elsewhere."""
+    """Others may write the file elsewhere, even if its directory is closed."""
     jobs.chmod(0o755)
     file = jobs / "a.json"
     said = look(jobs, f"mount --bind {file} {file}; mount -o remount,bind,ro {file}")
@@ -79,7 +79,7 @@ def test_a_file_system_that_is_read_only_as_a_whole_counts_as_not_writable(jobs:
 
 
 def test_the_owner_counts_on_a_read_only_file_system_too(tmp_path: Path) -> None:
-    """Other modes do no harm there, but a stranger wrote what belongs to a stranger."""
+    """Modes do no harm there, but a stranger wrote a stranger's file."""
     for name in ("mine", "theirs"):
         put(tmp_path, f"{name}.json", job(name)).chmod(0o666)
     os.chown(tmp_path / "theirs.json", 12345, 12345)
@@ -96,8 +96,8 @@ def test_the_owner_counts_on_a_read_only_file_system_too(tmp_path: Path) -> None
     assert "belongs to `12345`" in refused["problem"]
 
 
-def test_files_that_a_strangers_fuse_server_makes_up_are_refused(tmp_path: Path, alice: ThrowawayUser) -> None:
-    """It says that they are root's and closed to others, and may say otherwise the next moment. Root's own is fine."""
+def test_files_of_a_fuse_server_of_a_stranger_are_refused(tmp_path: Path, alice: ThrowawayUser) -> None:
+    """The server says that root owns them, and may say otherwise a moment later. A server of root is trusted."""
     need("unshare")
     place = tmp_path / "mnt"
     place.mkdir()
@@ -128,6 +128,6 @@ MOUNTS = {
 
 
 @pytest.mark.parametrize("line", MOUNTS)
-def test_the_mount_table_tells_the_superblock_from_the_mount(line: str) -> None:
-    """Network and stacked file systems are written behind their back, so that read-only proves nothing of them."""
+def test_the_superblock_is_parsed_and_not_the_mount(line: str) -> None:
+    """Network and stacked file systems may be written elsewhere, so read-only proves nothing."""
     assert parse_mount(line) == MOUNTS[line]

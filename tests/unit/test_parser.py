@@ -35,7 +35,7 @@ def problems(definition: Any) -> list[tuple[str, str | None]]:
     return [(problem.message, problem.help) for problem in found]
 
 
-def test_the_two_definitions_of_the_original_requirements_are_read() -> None:
+def test_the_two_definitions_of_the_original_requirements_are_parsed() -> None:
     """A daily crontab job, and a one-time job with an offset."""
     report = parsed(
         """{
@@ -59,7 +59,7 @@ def test_the_two_definitions_of_the_original_requirements_are_read() -> None:
     assert cleanup.schedule == Once(datetime(2025, 10, 27, 10, tzinfo=UTC))
 
 
-def test_every_field_has_a_place_in_the_job() -> None:
+def test_every_field_is_a_field_of_the_job() -> None:
     """Durations become seconds, instants UTC, texts stay."""
     found = parsed(
         job(
@@ -99,7 +99,7 @@ def test_every_field_has_a_place_in_the_job() -> None:
     )
 
 
-def test_the_origin_is_no_part_of_the_definition() -> None:
+def test_the_source_name_is_not_part_of_the_definition() -> None:
     """Moving a file changes nothing."""
     raw = json.dumps(job()).encode()
     assert parse(raw, "a.json", BERLIN) == parse(raw, "b.json", BERLIN)
@@ -167,13 +167,13 @@ def test_the_origin_is_no_part_of_the_definition() -> None:
         ({**job(), "command": "x"}, [("unknown field `command`", "`command` belongs inside `task`")]),
     ],
 )
-def test_a_problem_says_what_and_the_way_out(definition: Any, expected: list[tuple[str, str | None]]) -> None:
-    """All problems of a definition at once, each in the words of its author."""
+def test_a_problem_has_a_message_and_a_help(definition: Any, expected: list[tuple[str, str | None]]) -> None:
+    """All problems of a definition come at once, in words that its author understands."""
     assert problems(definition) == expected
 
 
-def test_problems_have_their_places_and_come_in_their_order() -> None:
-    """Line and column of the key, the value, or the object that lacks a key; in a schedule, of the very part."""
+def test_problems_have_locations_and_come_in_their_order() -> None:
+    """Line and column of the key, of the value, or of the object that lacks a key; in a schedule, of the part."""
     found = parsed('{\n  "job_id": "a b",\n  "schedule": "0 25 * * *",\n  "tsk": 1,\n  "task": {\n    "type": "x" } }')
 
     assert not isinstance(found, Job)
@@ -187,14 +187,14 @@ def test_problems_have_their_places_and_come_in_their_order() -> None:
 
 
 def test_no_value_of_a_task_is_quoted_in_a_problem() -> None:
-    """A password in a wrong place stays out of the log."""
+    """A password in a wrong field stays out of the log."""
     found = parsed({**job(), "task": {"type": "execute_command", "command": "x", "env": {"A": ["secret"]}, "cwd": 17}})
 
     assert not isinstance(found, Job)
     assert all("secret" not in f"{one.message}{one.help}{one.notes}" for one in found)
 
 
-def test_a_taken_id_is_a_problem_at_its_place() -> None:
+def test_a_taken_id_is_a_problem_with_a_location() -> None:
     """Both files are named."""
     raw = b'{\n "job_id": "x"\n}'
     problem = id_conflict(raw, "b.json", "x", "a.json")
@@ -202,32 +202,6 @@ def test_a_taken_id_is_a_problem_at_its_place() -> None:
     assert (problem.line, problem.column, problem.file) == (2, 12, "b.json")
     assert "`a.json`" in problem.message
     assert id_conflict(b"{", "b.json", "x", "a.json").line is None
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [
-        (90, 90),
-        (0.5, 0.5),
-        ("90s", 90),
-        ("15m", 900),
-        ("1h30m", 5400),
-        ("2d", 172800),
-        ("1.5s", 1.5),
-        ("0s", 0),
-        ("3650d", 315360000),
-    ],
-)
-def test_durations(text: Any, seconds: float) -> None:
-    """A number of seconds, or units from large to small."""
-    assert durations.parse_duration(text) == seconds
-
-
-@pytest.mark.parametrize("text", ["", "90", "s", "1m1h", "-5s", "5 s", "1.5m", "٣s", "3651d", -1, 1e30, "9" * 50 + "s"])
-def test_what_is_no_duration_is_refused(text: Any) -> None:
-    """Nothing is guessed."""
-    with pytest.raises(ValueError, match="duration"):
-        durations.parse_duration(text)
 
 
 EXAMPLE = '`{"type": "execute_command", "command": "/usr/local/bin/tell-somebody"}`'
@@ -254,8 +228,8 @@ EXAMPLE = '`{"type": "execute_command", "command": "/usr/local/bin/tell-somebody
         ('"mail root"', 0, "`on_failure` must be an object or null, not text", f"for example {EXAMPLE}"),
     ],
 )
-def test_an_alert_is_held_against_the_rules_of_a_task(alert: str, place: int, message: str, help_: str | None) -> None:
-    """Unknown type, that type's schema and complaints, each with its place; and nothing is said twice."""
+def test_an_alert_is_checked_like_a_task(alert: str, place: int, message: str, help_: str | None) -> None:
+    """Unknown type, errors by the schema and the check of the type, each once and with its location."""
     head = '{"job_id": "a", "schedule": "@daily", "task": {"type": "execute_command", "command": "x"}, "on_failure": '
     found = parsed(head + alert + "}")
 
@@ -275,8 +249,8 @@ def test_an_alert_changes_nothing_but_itself() -> None:
     assert told.changed_fields(plain) == told.changed_fields(none) == none.changed_fields(plain) == ("on_failure",)
 
 
-def test_a_task_in_a_file_of_its_own_is_read_by_the_same_rules() -> None:
-    """As the service's own alerts are: a task, or every problem with its place in that file."""
+def test_a_task_in_a_file_of_its_own_is_checked_alike() -> None:
+    """For the service's own alerts: a task, or every problem with its location in that file."""
     good = parse_task(b'{"type": "execute_command", "command": "x"}', "alert.json", BERLIN)
     assert good == TaskSpec.from_params("execute_command", {"command": "x"})
     for raw, line, column, message in [
@@ -363,8 +337,8 @@ VALUES = st.one_of(
 
 
 @given(st.dictionaries(st.sampled_from(KEYS), VALUES))
-def test_any_value_is_a_job_or_problems_with_places(value: dict[str, Any]) -> None:
-    """Nothing else comes out, whatever goes in."""
+def test_any_value_is_a_job_or_problems_with_locations(value: dict[str, Any]) -> None:
+    """Whatever goes in, nothing else comes out."""
     found = parsed(json.dumps(value))
     assert isinstance(found, Job) or all(
         one.message and (one.line or "JSON" in one.message or "large" in one.message) for one in found
@@ -373,29 +347,29 @@ def test_any_value_is_a_job_or_problems_with_places(value: dict[str, Any]) -> No
 
 @pytest.mark.parametrize("wrong", ["tpye", "Type", "typ", "types"])
 def test_a_misspelt_type_of_the_task_is_a_problem(wrong: str) -> None:
-    """Which fields a task may have is not known without its type, so nothing else would tell."""
+    """Without the type the fields of a task are unknown, so no other check would find it."""
     definition = job()
     definition["task"] = {wrong: "execute_command", "command": "true"}
 
     assert problems(definition) == [(f"unknown field `{wrong}`", "did you mean `type`?")]
 
 
-def test_only_the_first_problems_of_many_are_told() -> None:
-    """More would help nobody, and would keep the other files waiting."""
+def test_only_the_first_problems_of_many_are_reported() -> None:
+    """More would not help, and would keep the other files waiting."""
     assert len(problems({**job(), **{f"x{number}": 1 for number in range(1000)}})) == 20
 
 
-def test_what_is_shown_of_a_file_is_one_printable_line() -> None:
-    """Also of a token that goes on over lines, and of a key with a line break in it."""
+def test_a_message_is_one_printable_line() -> None:
+    """Also for a token over several lines, and for a key with a line break."""
     assert problems('{"job_id": "x" "\n,"}')[0][0] == 'expected `,` or a closing bracket, found `"\ufffd,"`'
     assert problems('{"a\\nb": 1, "a\\nb": 2}')[0][0] == "the key `a\ufffdb` appears here a second time"
 
 
 @pytest.mark.parametrize("fault", [SystemExit(1), KeyboardInterrupt(), LookupError("what?"), RecursionError("deep")])
-def test_whatever_a_task_type_raises_while_it_judges_is_a_problem_of_this_file(
+def test_an_exception_of_a_task_type_is_a_problem_of_this_file(
     fault: BaseException, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also what would end the whole service; it depends on the host, because another version may be installed."""
+    """Also SystemExit. The problem depends on the host, because another version may be installed."""
 
     def check(_: Any) -> Any:
         raise fault
@@ -406,8 +380,8 @@ def test_whatever_a_task_type_raises_while_it_judges_is_a_problem_of_this_file(
     assert problem.host_dependent
 
 
-def test_no_message_about_a_duration_has_a_line_of_its_own() -> None:
-    """Whatever stands in its place, a message stays one line."""
+def test_a_message_about_a_duration_is_one_line() -> None:
+    """Whatever the value is, the message stays one line."""
     assert problems(job(catch_up="1\n2")) == [("`1\N{REPLACEMENT CHARACTER}2` is not a duration", durations.HELP)]
 
 
@@ -420,7 +394,7 @@ def test_no_message_about_a_duration_has_a_line_of_its_own() -> None:
         (77, 'write `"077"`, or `"0115"`, which is 77 in octal'),
     ],
 )
-def test_a_umask_that_is_a_number_is_told_how_it_is_written(value: int, help_: str) -> None:
+def test_the_help_for_a_numeric_umask_shows_the_octal_text(value: int, help_: str) -> None:
     """As text, in octal; digits that may be octal already are offered as they stand."""
     definition = job()
     definition["task"]["umask"] = value
@@ -428,7 +402,7 @@ def test_a_umask_that_is_a_number_is_told_how_it_is_written(value: int, help_: s
 
 
 def test_a_whole_number_with_a_point_is_that_integer_wherever_one_is_asked_for() -> None:
-    """So that what is accepted runs: `nice -n 10.0` does not. A number that may have a fraction keeps its form."""
+    """`nice -n 10.0` does not run. A number that may have a fraction keeps its form."""
     written = job(retry={"attempts": 3e0})
     written["task"] |= {"nice": 1e1, "success_exit_codes": [0.0, 3.0]}
     plain = job(retry={"attempts": 3})

@@ -43,16 +43,16 @@ COMPILED = {
 
 
 @pytest.mark.parametrize("name", COMPILED)
-def test_our_own_schemas_are_known_to_the_last_word(name: str) -> None:
-    """Otherwise reading ten thousand files would cost twice as much, and nobody would notice."""
+def test_every_keyword_of_our_own_schemas_is_compiled(name: str) -> None:
+    """Otherwise reading ten thousand files would cost twice as much, unnoticed."""
     assert COMPILED[name].accepts is not None
 
 
 @pytest.mark.parametrize("name", COMPILED)
 @given(value=VALUES)
 @settings(max_examples=150)
-def test_it_says_of_any_value_what_jsonschema_says(name: str, value: Any) -> None:
-    """But for lists that are equal in ways of their own, of which it may say no."""
+def test_the_predicate_agrees_with_jsonschema_on_any_value(name: str, value: Any) -> None:
+    """Except for lists with equality of their own, which it may refuse."""
     compiled = COMPILED[name]
     fits = compiled.validator.is_valid(value)
     assert compiled.accepts(value) <= fits
@@ -61,14 +61,14 @@ def test_it_says_of_any_value_what_jsonschema_says(name: str, value: Any) -> Non
 
 @given(changes=st.dictionaries(NAMES, VALUES, max_size=3))
 @settings(max_examples=300)
-def test_it_says_of_a_job_with_changes_what_jsonschema_says(changes: dict[str, Any]) -> None:
-    """Near what is right, where mistakes are."""
+def test_the_predicate_agrees_with_jsonschema_on_a_changed_job(changes: dict[str, Any]) -> None:
+    """Near valid definitions, where mistakes are likely."""
     value = {**GOOD, **changes}
     assert COMPILED["job"].accepts(value) == COMPILED["job"].validator.is_valid(value)
 
 
-def test_it_accepts_what_people_write() -> None:
-    """So that it is of use at all."""
+def test_the_predicate_accepts_usual_definitions() -> None:
+    """Otherwise it would be useless."""
     assert COMPILED["job"].accepts(GOOD)
     assert COMPILED["execute_command"].accepts({"command": "true", "env": {"A": "b"}, "success_exit_codes": [0, 3]})
     assert COMPILED["http_request"].accepts({"url": "https://example.org/", "headers": {"A": "b"}})
@@ -91,6 +91,6 @@ def test_it_accepts_what_people_write() -> None:
         "no schema",
     ],
 )
-def test_a_schema_with_a_word_that_is_not_known_is_left_to_jsonschema(unknown: Any) -> None:
-    """A task type of another package may have any."""
+def test_a_schema_with_an_unknown_keyword_is_left_to_jsonschema(unknown: Any) -> None:
+    """A plug-in's task type may have any."""
     assert compile_predicate(unknown, schema._ecma) is None

@@ -170,7 +170,7 @@ def test_ten_thousand_mutated_files_are_jobs_or_problems() -> None:
 @pytest.mark.deep
 @settings(max_examples=3_000, deadline=None, derandomize=True, database=None)
 @given(st.binary(max_size=300))
-def test_any_bytes_are_problems(raw: bytes) -> None:
+def test_random_bytes_are_problems(raw: bytes) -> None:
     """Whatever a file holds."""
     assert not isinstance(judged(raw), Job)
 

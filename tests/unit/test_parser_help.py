@@ -172,7 +172,7 @@ MISTAKES = (
 
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.__name__)
-def test_a_help_that_is_followed_gives_what_was_meant(mistake: Callable[[Random], str]) -> None:
+def test_following_the_help_gives_the_intended_job(mistake: Callable[[Random], str]) -> None:
     """Thirty files of each mistake, at drawn places: after at most five helps the very job that was meant."""
     random = Random(5)
     for _ in range(30):

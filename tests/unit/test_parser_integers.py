@@ -39,7 +39,7 @@ def test_a_niceness_is_an_integer_however_it_is_written(written: str, number: in
 
 
 @pytest.mark.parametrize("written", ["true", '"10"', "10.5", "1e99", "20.0"])
-def test_what_is_no_integer_or_out_of_bounds_is_refused(written: str) -> None:
+def test_a_value_that_is_not_an_integer_or_out_of_bounds_is_refused(written: str) -> None:
     assert not isinstance(read("", f'"type": "execute_command", "command": "true", "nice": {written}'), Job)
 
 
@@ -63,7 +63,7 @@ def test_a_command_runs_with_a_niceness_that_is_written_with_a_point() -> None:
         ('"type": "http_request", "url": "http://h/", "expected_status": [2e2, 204]', "expected_status", [200, 204]),
     ],
 )
-def test_lists_and_alternatives_are_no_exception(task: str, name: str, expected: object) -> None:
+def test_integers_in_lists_and_alternatives_are_converted(task: str, name: str, expected: object) -> None:
     assert json.dumps(own(task)[name]) == json.dumps(expected)
 
 
@@ -82,7 +82,7 @@ def test_an_alert_is_a_task_like_any_other() -> None:
     assert type(dict(found.on_failure.params)["nice"]) is int
 
 
-def test_both_ways_to_write_it_are_one_definition() -> None:
+def test_both_ways_to_write_an_integer_are_one_definition() -> None:
     """An edit from one to the other changes nothing."""
     written = ['"type": "execute_command", "command": "true", "nice": ' + one for one in ("10", "10.0")]
     assert read("", written[0]) == read("", written[1])
@@ -103,13 +103,13 @@ def test_both_ways_to_write_it_are_one_definition() -> None:
         ({"allOf": [{"properties": {"a": {"type": "integer"}}}]}, {"a": float("inf")}, {"a": float("inf")}),
     ],
 )
-def test_schemas_of_other_packages_may_say_it_in_other_ways(schema: Any, value: Any, expected: Any) -> None:
+def test_schemas_of_other_packages_may_ask_for_integers_in_other_ways(schema: Any, value: Any, expected: Any) -> None:
     convert = converter(schema)
     found = value if convert is None else convert(value)
     assert repr(found) == repr(expected)
 
 
-def test_a_schema_without_integers_costs_nothing_and_one_without_an_end_ends() -> None:
+def test_a_schema_without_integers_is_not_compiled_and_recursion_ends() -> None:
     assert converter({"properties": {"a": {"type": "string"}}}) is None
     assert converter({"$ref": "#"}) is None
     assert converter(job("a")) is None

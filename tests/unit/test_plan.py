@@ -1,4 +1,4 @@
-"""The truth table of the diff between what is desired and what was applied."""
+"""The truth table of the difference between the desired and the applied definitions."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def once(seconds: float, **fields: object) -> Job:
     ],
 )
 def test_the_plan_is_the_difference(desired: list[Job], applied: list[Job], expected: Plan) -> None:
-    """What is new or differs is put, what is gone is dropped, what is past is expired; the rest is left alone."""
+    """New and changed jobs are put, removed ones dropped, past ones expired; the others are left alone."""
     ids = {job.id for job in desired + applied}
 
     made = make_plan({job.id: job for job in desired}, {job.id: job for job in applied}, NOW, ids)
@@ -48,15 +48,15 @@ def test_the_plan_is_the_difference(desired: list[Job], applied: list[Job], expe
 
 
 def test_the_second_plan_after_the_first_is_empty() -> None:
-    """When everything that was planned is applied, nothing is left to do."""
+    """When a plan is applied, nothing is left to do."""
     desired = {job.id: job for job in (DAILY, once(5))}
     first = make_plan(desired, {}, NOW, desired)
 
     assert make_plan(desired, {job.id: job for job in first.put}, NOW, desired) == Plan()
 
 
-def test_only_the_given_ids_are_looked_at() -> None:
-    """A pass over one file does not pay for ten thousand others."""
+def test_only_the_given_ids_are_compared() -> None:
+    """A sync of one file does not pay for ten thousand others."""
     assert make_plan({"daily": DAILY}, {}, NOW, ["once"]) == Plan()
 
 
@@ -72,7 +72,7 @@ def test_only_the_given_ids_are_looked_at() -> None:
     ],
 )
 def test_changed_fields_are_named_as_in_a_job_file(before: Job, after: Job, changed: tuple[str, ...]) -> None:
-    """The log tells an edit in the words of the file."""
+    """The log describes an edit in the words of the file."""
     assert after.changed_fields(before) == changed
 
 

@@ -1,4 +1,4 @@
-"""A pass: look, parse, compare, apply, tell. Against a real directory, with a schedule that only takes notes."""
+"""A sync: read, parse, plan, apply, report. With a real directory and a schedule that only records calls."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from jobscheduler import tasks
-from jobscheduler.jobs import directory
+from jobscheduler.jobs import open_directory
 from jobscheduler.jobs.directory import DirectorySource
 from jobscheduler.jobs.parser import ParseContext
 from jobscheduler.jobs.reconciler import Reconciler
@@ -25,8 +25,8 @@ NOON = datetime(2020, 11, 22, 12, tzinfo=UTC)
 """Long before any file of a test is written, so that all of them count as written just now."""
 
 
-class Notes:
-    """A schedule that notes what it was told; the `fail`-th outside call from now raises."""
+class FakeSchedule:
+    """A schedule that records its calls; the `fail`-th call from now raises."""
 
     def __init__(self) -> None:
         self.jobs: dict[str, Job] = {}
@@ -35,19 +35,19 @@ class Notes:
         self.fail = 0
 
     def put(self, job: Job, now: datetime, *, is_first_sync: bool) -> datetime | None:
-        """Put a job in force."""
+        """Record a job as active."""
         self._call("put", job.id)
         self.jobs[job.id] = job
         return now
 
     def drop(self, job_id: str, now: datetime) -> None:
-        """Take a job out of force, if it is."""
+        """Record that a job is not active any more."""
         if job_id in self.jobs:
             self._call("drop", job_id)
             del self.jobs[job_id]
 
     def source_changed(self, job_id: str, now: datetime) -> None:
-        """Take note of another file for the same job."""
+        """Record another file for the same job."""
         self.touched.append(job_id)
 
     def expire(self, job: Job, now: datetime) -> bool:
@@ -55,7 +55,7 @@ class Notes:
         return False
 
     def next_slot(self, job_id: str) -> datetime | None:
-        """Some slot."""
+        """Return some slot."""
         return NOON + timedelta(hours=1)
 
     def _call(self, what: str, job_id: str) -> None:
@@ -72,68 +72,68 @@ class World:
         self.directory = base / "jobs.d"
         self.directory.mkdir()
         self.base = base
-        self.schedule = Notes()
-        self.told: list[tuple[str, dict[str, LogValue | None]]] = []
+        self.schedule = FakeSchedule()
+        self.logged: list[tuple[str, dict[str, LogValue | None]]] = []
         self.seconds = 0.0
         self.reconciler = Reconciler(
             [DirectorySource(self.directory)],
             self.schedule,
             ParseContext(ZoneInfo("UTC"), tasks.task_type, tasks.task_names()),
-            self.tell,
+            self.log_event,
             now=lambda: NOON + timedelta(seconds=self.seconds),
             monotonic=lambda: self.seconds,
         )
 
-    def tell(self, level: Level, name: str, /, **values: LogValue | None) -> None:
-        """Take an event."""
-        self.told.append((name, {key: value for key, value in values.items() if value is not None}))
+    def log_event(self, level: Level, name: str, /, **values: LogValue | None) -> None:
+        """Record an event."""
+        self.logged.append((name, {key: value for key, value in values.items() if value is not None}))
 
     def write(self, name: str, definition: Any) -> None:
         """Replace a file at once; files of a test count as written in the test's own time."""
         (self.base / "t").write_text(definition if isinstance(definition, str) else json.dumps(definition))
         (self.base / "t").rename(self.directory / name)
 
-    def look(self, *names: str, after: float = 0.0) -> list[str]:
-        """Let time pass, look at these files (or at everything), and return the events that were told."""
+    def sync(self, *names: str, after: float = 0.0) -> list[str]:
+        """Let time pass, sync these files (or everything), and return the names of the logged events."""
         self.seconds += after
-        before = len(self.told)
+        before = len(self.logged)
         self.reconciler.sync_items(names) if names else self.reconciler.sync_all()
-        return [name for name, _ in self.told[before:]]
+        return [name for name, _ in self.logged[before:]]
 
     def settle(self, after: float = 1.0) -> list[str]:
-        """Let time pass and look at what has settled."""
+        """Let time pass and sync what has settled."""
         self.seconds += after
-        before = len(self.told)
+        before = len(self.logged)
         self.reconciler.sync_items(())
-        return [name for name, _ in self.told[before:]]
+        return [name for name, _ in self.logged[before:]]
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:
-    """An empty directory that has been looked at once."""
+    """An empty directory after one sync."""
     made = World(tmp_path)
-    made.look()
+    made.sync()
     return made
 
 
 def test_a_directory_that_did_not_change_means_no_work(world: World) -> None:
-    """The second look after the first does nothing and reads nothing."""
+    """The second sync reads nothing and does nothing."""
     world.write("a.json", job("x"))
-    assert world.look() == ["job.added"]
+    assert world.sync() == ["job.added"]
     calls = list(world.schedule.calls)
 
-    assert world.look(after=30) == []
+    assert world.sync(after=30) == []
     assert world.schedule.calls == calls
 
 
-def test_an_edit_is_told_as_a_difference(world: World) -> None:
+def test_an_edit_is_logged_as_a_difference(world: World) -> None:
     """Changed fields, and the next slot before and after."""
     world.write("a.json", job("x", "0 1 * * *"))
-    world.look()
+    world.sync()
     world.write("a.json", job("x", "0 2 * * *", timezone="Asia/Tokyo"))
-    world.look("a.json")
+    world.sync("a.json")
 
-    name, values = world.told[-1]
+    name, values = world.logged[-1]
     assert name == "job.updated"
     assert values == {
         "job_id": "x",
@@ -147,9 +147,9 @@ def test_an_edit_is_told_as_a_difference(world: World) -> None:
 
 @pytest.mark.parametrize("how", ["touch", "rewrite", "rename", "chmod", "link"])
 def test_the_same_content_never_touches_the_schedule(world: World, how: str) -> None:
-    """However a file is disturbed: if its definition is the same, nothing happens."""
+    """Whatever happens to a file: if its definition is the same, nothing happens to the job."""
     world.write("a.json", job("x"))
-    world.look()
+    world.sync()
     calls = list(world.schedule.calls)
     path = world.directory / "a.json"
     match how:
@@ -165,49 +165,49 @@ def test_the_same_content_never_touches_the_schedule(world: World, how: str) -> 
             (world.directory / "b.json").hardlink_to(path)
             path.unlink()
 
-    assert world.look() == []
+    assert world.sync() == []
     assert world.settle(2) == []
-    assert world.look(after=30) == []
+    assert world.sync(after=30) == []
     assert world.schedule.calls == calls
     assert set(world.schedule.touched) == {"x"}  # but that its file is another
 
 
 def test_a_bad_file_harms_only_itself(world: World) -> None:
-    """Its neighbours are put in force; it is refused after a quiet second, once, with place and help."""
+    """The others become active. It is refused once, after the settle delay, with location and help."""
     world.write("a.json", job("x"))
     world.write("b.json", '{"job_id": "y", "shedule": "@daily"}')
     world.write("c.json", job("z"))
 
-    assert world.look() == ["job.added", "job.added"]
+    assert world.sync() == ["job.added", "job.added"]
     assert world.settle() == ["job.refused"]
-    values = world.told[-1][1]
+    values = world.logged[-1][1]
     assert values["file"] == "b.json"
     assert (values["line"], values["column"]) == (1, 1)
     assert values["problem"] == "missing field `task`"
     assert values["also"] == "line 1, column 17: unknown field `shedule`"
-    assert world.look(after=30) == []
+    assert world.sync(after=30) == []
 
 
-def test_a_bad_edit_leaves_the_last_good_version_in_force(world: World) -> None:
+def test_a_bad_edit_leaves_the_last_good_version_active(world: World) -> None:
     """Stale, then mended; the schedule is only touched by the new good version."""
     world.write("a.json", job("x", "0 1 * * *"))
-    world.look()
+    world.sync()
     world.write("a.json", "{")
-    assert world.look("a.json") == []
+    assert world.sync("a.json") == []
     assert world.settle() == ["job.stale"]
     assert world.schedule.jobs["x"].schedule.expression == "0 1 * * *"
     world.write("a.json", job("x", "0 2 * * *"))
 
-    assert world.look("a.json") == ["job.updated", "job.mended"]
+    assert world.sync("a.json") == ["job.updated", "job.mended"]
     assert world.schedule.jobs["x"].schedule.expression == "0 2 * * *"
 
 
-def test_a_deleted_file_takes_its_job_out_of_force_after_a_second(world: World) -> None:
-    """Not earlier; and the main thread is told when to look again."""
+def test_a_deleted_file_removes_its_job_after_a_second(world: World) -> None:
+    """Not earlier; `next_settle_at` says when."""
     world.write("a.json", job("x"))
-    world.look()
+    world.sync()
     (world.directory / "a.json").unlink()
-    assert world.look("a.json") == []
+    assert world.sync("a.json") == []
     assert world.reconciler.next_settle_at() == world.seconds + 1.0
     assert world.settle(0.99) == []
     assert world.settle(0.01) == ["job.removed"]
@@ -215,26 +215,26 @@ def test_a_deleted_file_takes_its_job_out_of_force_after_a_second(world: World) 
     assert world.reconciler.next_settle_at() is None
 
 
-def test_a_file_that_is_back_within_a_second_was_never_gone(world: World) -> None:
+def test_a_file_that_returns_within_a_second_keeps_its_job(world: World) -> None:
     """As editors and git do it."""
     world.write("a.json", job("x"))
-    world.look()
+    world.sync()
     calls = list(world.schedule.calls)
     (world.directory / "a.json").unlink()
-    world.look("a.json")
+    world.sync("a.json")
     world.write("a.json", job("x"))
     world.seconds += 0.5
 
-    assert world.look("a.json") == []
+    assert world.sync("a.json") == []
     assert world.settle(5) == []
     assert world.schedule.calls == calls
 
 
 @pytest.mark.parametrize("how", ["deleted", "renamed", "emptied and replaced"])
-def test_a_directory_that_is_lost_keeps_all_jobs(world: World, how: str) -> None:
-    """Unknown is never taken for empty; one error, one all-clear, and nothing in between."""
+def test_an_unavailable_directory_keeps_all_jobs(world: World, how: str) -> None:
+    """Unknown is not empty. One error is logged, one all-clear, and nothing in between."""
     world.write("a.json", job("x"))
-    world.look()
+    world.sync()
     calls = list(world.schedule.calls)
     if how == "deleted":
         shutil.rmtree(world.directory)
@@ -243,87 +243,87 @@ def test_a_directory_that_is_lost_keeps_all_jobs(world: World, how: str) -> None
     if how == "emptied and replaced":
         world.directory.mkdir()
 
-    assert world.look("a.json") == ["directory.lost"]
-    assert world.look(after=30) == []
+    assert world.sync("a.json") == ["directory.lost"]
+    assert world.sync(after=30) == []
     assert world.settle() == []
     assert world.schedule.calls == calls
 
     world.directory.mkdir(exist_ok=True)
     world.write("a.json", job("x"))
     world.write("b.json", job("y"))
-    assert world.look() == ["directory.found", "job.added"]
+    assert world.sync() == ["directory.found", "job.added"]
     assert world.schedule.calls == [*calls, ("put", "y")]
 
 
-def test_what_was_lost_and_found_is_read_anew_though_it_looks_the_same(
+def test_a_directory_that_returns_is_read_anew_though_it_looks_the_same(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another image on the same mount may have the device, number, size and times of each file."""
-    monkeypatch.setattr(directory, "fingerprint_of", lambda found: (found.st_size,))
+    monkeypatch.setattr(open_directory, "fingerprint_of", lambda found: (found.st_size,))
     world.write("a.json", job("x", command="true"))
-    world.look()
+    world.sync()
     world.directory.rename(world.base / "old")
-    assert world.look() == ["directory.lost"]
+    assert world.sync() == ["directory.lost"]
     world.directory.mkdir()
     world.write("a.json", job("x", command="echo"))
 
-    assert world.look() == ["directory.found", "job.updated"]
+    assert world.sync() == ["directory.found", "job.updated"]
 
 
 def test_an_emptied_directory_is_believed(world: World) -> None:
-    """The same directory without files is empty, and not unknown."""
+    """The same directory without files is empty, not unknown."""
     world.write("a.json", job("x"))
-    world.look()
+    world.sync()
     (world.directory / "a.json").unlink()
-    world.look()
+    world.sync()
 
     assert world.settle() == ["job.removed"]
 
 
-def test_a_taken_id_is_refused_naming_both_files(world: World) -> None:
-    """And the newcomer takes over when the incumbent goes."""
+def test_a_taken_id_is_refused_with_the_names_of_both_files(world: World) -> None:
+    """The newcomer takes over when the incumbent is removed."""
     world.write("a.json", job("x"))
     world.write("b.json", job("x", command="false"))
-    world.look()
+    world.sync()
     assert world.settle() == ["job.refused"]
-    assert world.told[-1][1]["file"] == "b.json"
-    assert world.told[-1][1]["problem"] == "the id `x` already belongs to `a.json`"
-    assert world.told[-1][1]["column"] == 12
+    assert world.logged[-1][1]["file"] == "b.json"
+    assert world.logged[-1][1]["problem"] == "the id `x` already belongs to `a.json`"
+    assert world.logged[-1][1]["column"] == 12
     (world.directory / "a.json").unlink()
-    world.look("a.json")
+    world.sync("a.json")
 
     assert world.settle() == ["job.updated", "job.mended"]
     assert world.schedule.jobs["x"].source_name == "b.json"
 
 
-def test_a_copy_beside_a_file_does_not_take_its_id_at_a_start(world: World) -> None:
-    """The first name has it, and names count without `.json`; otherwise `-` would come before the dot."""
+def test_a_copy_of_a_file_does_not_take_its_id_at_the_start(world: World) -> None:
+    """The first name has the id. Names count without `.json`, because `-` sorts before the dot."""
     for name in ("hello-old.json", "hello.json", "hello.bak.json", "hello (copy).json"):
         world.write(name, job("x"))
-    world.look()
+    world.sync()
 
     assert world.schedule.jobs["x"].source_name == "hello.json"
     assert set(world.settle()) == {"job.refused"}
 
 
-def test_an_expired_job_is_told_once_and_never_put(world: World) -> None:
-    """Touching or renaming its file says nothing more; a new instant brings it to life."""
+def test_an_expired_job_is_logged_once_and_never_put(world: World) -> None:
+    """Touching or renaming its file logs nothing more; a new instant makes it active."""
     past, future = NOON - timedelta(days=300), NOON + timedelta(days=1)
     world.write("a.json", job("once", past.isoformat()))
-    assert world.look() == ["job.expired"]
+    assert world.sync() == ["job.expired"]
     os.utime(world.directory / "a.json")
-    assert world.look(after=30) == []
+    assert world.sync(after=30) == []
     world.write("a.json", job("once", past.isoformat(), description="edited"))
-    assert world.look() == []
+    assert world.sync() == []
     assert world.schedule.calls == []
     world.write("a.json", job("once", future.isoformat()))
-    assert world.look() == ["job.updated"]
+    assert world.sync() == ["job.updated"]
     assert world.schedule.calls == [("put", "once")]
 
 
 @pytest.mark.parametrize("kind", ["fifo", "socket", "directory", "device", "broken link", "circle", "huge"])
-def test_what_is_no_regular_file_is_refused_without_blocking(world: World, kind: str) -> None:
-    """And only that name is refused."""
+def test_a_file_that_is_not_regular_is_refused_without_blocking(world: World, kind: str) -> None:
+    """Only that name is refused."""
     import socket
 
     path = world.directory / "a.json"
@@ -345,17 +345,17 @@ def test_what_is_no_regular_file_is_refused_without_blocking(world: World, kind:
             path.write_bytes(b" " * (1024 * 1024 + 1))
     world.write("b.json", job("y"))
 
-    assert "job.added" in world.look()
+    assert "job.added" in world.sync()
     assert world.settle() in (["job.refused"], [])
-    assert [name for name, _ in world.told].count("job.refused") == 1
+    assert [name for name, _ in world.logged].count("job.refused") == 1
 
 
 @pytest.mark.parametrize("nth", range(1, 7))
-def test_a_failed_call_heals_on_the_next_pass(world: World, nth: int) -> None:
-    """Whatever outside call fails, the next undisturbed pass reaches the desired state."""
+def test_a_failed_call_heals_at_the_next_sync(world: World, nth: int) -> None:
+    """Whichever outside call fails, the next undisturbed sync reaches the desired state."""
     for name in ("a", "b", "c"):
         world.write(f"{name}.json", job(name))
-    world.look()
+    world.sync()
     world.write("a.json", job("a", command="changed"))
     world.write("d.json", job("d"))
     (world.directory / "b.json").unlink()
@@ -363,7 +363,7 @@ def test_a_failed_call_heals_on_the_next_pass(world: World, nth: int) -> None:
     world.schedule.fail = nth
     for _ in range(2):
         try:
-            world.look("a.json", "b.json", "c.json", "d.json")
+            world.sync("a.json", "b.json", "c.json", "d.json")
             world.settle()
         except RuntimeError:
             continue
@@ -371,23 +371,23 @@ def test_a_failed_call_heals_on_the_next_pass(world: World, nth: int) -> None:
     world.settle()
     assert world.schedule.jobs.keys() == {"a", "d"}
     assert json.loads(world.schedule.jobs["a"].task.params_json) == {"command": "changed"}
-    assert world.look(after=30) == []
+    assert world.sync(after=30) == []
 
 
-def test_a_job_that_cannot_be_put_keeps_no_other_from_it(world: World) -> None:
-    """The fault comes out in the end, so that it is told and made up for."""
+def test_a_job_that_cannot_be_put_does_not_hinder_the_others(world: World) -> None:
+    """The error is raised at the end, so that it is logged and the sync is repeated."""
     for name in ("a", "b", "c"):
         world.write(f"{name}.json", job(name))
     world.schedule.fail = 2
     with pytest.raises(RuntimeError, match="put b fails"):
-        world.look("a.json", "b.json", "c.json")
+        world.sync("a.json", "b.json", "c.json")
 
     assert world.schedule.jobs.keys() == {"a", "c"}
     assert world.settle(0) == ["job.added"]
 
 
-def test_a_definition_that_cannot_be_judged_harms_only_itself(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A task type of another package may raise what it likes; the file is judged again at every full look."""
+def test_a_definition_whose_check_raises_harms_only_itself(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plug-in's task type may raise anything. The file is checked again at every full sync."""
     from jobscheduler.tasks.command.task import ExecuteCommand
 
     honest = ExecuteCommand.check
@@ -400,37 +400,37 @@ def test_a_definition_that_cannot_be_judged_harms_only_itself(world: World, monk
     monkeypatch.setattr(ExecuteCommand, "check", check)
     world.write("a.json", job("a", command="explode"))
     world.write("b.json", job("b"))
-    assert world.look() == ["job.added"]
+    assert world.sync() == ["job.added"]
     assert world.settle() == ["job.refused"]
-    assert world.told[-1][1]["problem"] == "the definition cannot be judged: ZeroDivisionError: ouch"
+    assert world.logged[-1][1]["problem"] == "the definition cannot be judged: ZeroDivisionError: ouch"
     monkeypatch.setattr(ExecuteCommand, "check", honest)
 
-    assert world.look(after=30) == ["job.added", "job.mended"]
+    assert world.sync(after=30) == ["job.added", "job.mended"]
 
 
-def test_after_a_pass_that_failed_everything_is_looked_at(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However the next look comes about: nothing that the failed one had in its hands is lost."""
+def test_after_a_failed_sync_the_next_one_reads_everything(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever asks for the next sync, nothing of the failed one is lost."""
     read = type(world.reconciler._catalog).observe
     monkeypatch.setattr(type(world.reconciler._catalog), "observe", lambda *_, **__: 1 / 0)
     world.write("a.json", job("x"))
     with pytest.raises(ZeroDivisionError):
-        world.look("a.json")
+        world.sync("a.json")
     monkeypatch.setattr(type(world.reconciler._catalog), "observe", read)
     world.reconciler.verify_sources()
 
     assert world.schedule.jobs.keys() == {"x"}
 
 
-def test_a_lost_directory_lets_nothing_settle_and_nobody_wait_for_it(world: World) -> None:
-    """Whoever waits for bad news to settle would be called again at once, for ever."""
+def test_nothing_settles_while_the_directory_is_unavailable(world: World) -> None:
+    """Otherwise the main thread would sync again at once, for ever."""
     world.write("a.json", job("x"))
-    world.look()
+    world.sync()
     shutil.rmtree(world.directory)
-    assert world.look("a.json") == ["directory.lost"]
+    assert world.sync("a.json") == ["directory.lost"]
     assert world.reconciler.next_settle_at() is None
     world.directory.mkdir()
     world.write("a.json", "{")
-    world.look()
+    world.sync()
     assert world.reconciler.next_settle_at() == world.seconds + 1
     shutil.rmtree(world.directory)
     world.reconciler.verify_sources()
@@ -438,15 +438,15 @@ def test_a_lost_directory_lets_nothing_settle_and_nobody_wait_for_it(world: Worl
     assert world.reconciler.next_settle_at() is None
 
 
-def test_what_is_removed_is_named_by_the_file_that_it_was_last_in(world: World) -> None:
-    """A rename is no change of the job, but its name is remembered."""
+def test_a_removed_job_is_logged_with_its_last_file(world: World) -> None:
+    """Renaming a file does not change the job, but the new name is known."""
     world.write("a.json", job("x"))
-    world.look()
+    world.sync()
     (world.directory / "a.json").rename(world.directory / "b.json")
-    world.look()
+    world.sync()
     world.settle(2)
     (world.directory / "b.json").unlink()
-    world.look()
+    world.sync()
 
     assert world.settle() == ["job.removed"]
-    assert world.told[-1][1]["file"] == "b.json"
+    assert world.logged[-1][1]["file"] == "b.json"

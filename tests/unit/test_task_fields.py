@@ -6,7 +6,6 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from jobscheduler.tasks import TASK_TYPES, task_type
-from jobscheduler.tasks.base import seconds
 from jobscheduler.tasks.command.task import ExecuteCommand
 from jobscheduler.tasks.http import task
 from jobscheduler.tasks.http.task import HttpRequest
@@ -194,19 +193,10 @@ def test_a_missing_client_is_told_with_the_command_that_installs_it(monkeypatch)
     assert "make install EXTRAS=http" in found.help
 
 
-@pytest.mark.parametrize(
-    ("text", "value"), [("90s", 90), ("15m", 900), ("1h30m", 5400), ("2d", 172800), (1.5, 1.5), (3, 3)]
-)
-def test_durations_are_those_of_a_job_file(text, value):
-    """A number of seconds, or text."""
-    assert seconds(text) == value
-
-
-@pytest.mark.parametrize("text", ["", "s", "1", "1m1h", "1.5h", "-1s", "1S", "1s\n", "\u0661s"])
-def test_what_is_no_duration_is_refused(text):
-    """Nothing is guessed."""
-    with pytest.raises(ValueError, match="is not a duration"):
-        seconds(text)
+@pytest.mark.parametrize("timeout", [10, 0.5, "90s", "1.5s", "1h30m", "1d"])
+def test_a_timeout_is_written_like_every_duration(timeout):
+    """As seconds, or as text with units."""
+    assert list(HttpRequest.check({"url": URL, "timeout": timeout})) == []
 
 
 @pytest.mark.parametrize(

@@ -138,7 +138,7 @@ def test_root_trusts_only_what_only_root_can_write(place: SimpleNamespace, case:
 
 
 @pytest.mark.parametrize("case", BY_LINK.values(), ids=BY_LINK)
-def test_a_link_is_trusted_with_all_that_it_leads_through(place: SimpleNamespace, case: tuple[Harm, str]) -> None:
+def test_a_link_is_trusted_only_with_every_step_of_its_way(place: SimpleNamespace, case: tuple[Harm, str]) -> None:
     """The link's directory, the target and the target's directory; also through a chain, and with odd names."""
     (place.base / "hop").symlink_to("else where")
     (place.jobs / "link.json").symlink_to("../hop/target")
@@ -154,7 +154,7 @@ def test_a_link_is_trusted_with_all_that_it_leads_through(place: SimpleNamespace
     assert problem(place.jobs, "link.json") is None
 
 
-def test_a_hop_in_between_is_judged_too(place: SimpleNamespace) -> None:
+def test_a_link_in_the_middle_of_a_chain_is_judged(place: SimpleNamespace) -> None:
     """Whoever may exchange a link on the way decides what is run."""
     (place.base / "hops").mkdir()
     (place.base / "hops" / "hop").symlink_to(place.target)
@@ -230,7 +230,7 @@ def test_a_users_home_on_the_way_is_not_taken_away_from_them(alice: ThrowawayUse
 
 
 @pytest.mark.parametrize("harm", ["owner", "mode"])
-def test_what_a_stranger_still_has_open_is_not_what_is_run_after_the_help(
+def test_a_file_that_a_stranger_still_has_open_is_not_run_after_the_help(
     place: SimpleNamespace, alice: ThrowawayUser, harm: str
 ) -> None:
     """The command puts a copy in its place; what they write afterwards goes to the file that was there before."""
@@ -295,7 +295,7 @@ def test_an_access_control_list_that_lets_a_stranger_write_is_refused(
         assert problem(place.jobs) is None
 
 
-def test_an_access_control_list_that_only_lets_read_is_no_matter(
+def test_an_access_control_list_that_only_allows_reading_is_accepted(
     place: SimpleNamespace, alice: ThrowawayUser, mallory: ThrowawayUser
 ) -> None:
     """Nor one for root, for the user of the service, or with a mask that takes the right to write away."""
@@ -306,7 +306,7 @@ def test_an_access_control_list_that_only_lets_read_is_no_matter(
             assert problem(place.jobs) is None, entry
 
 
-def test_a_sticky_directory_is_trusted_with_what_root_put_there(place: SimpleNamespace) -> None:
+def test_an_entry_of_root_in_a_sticky_directory_is_trusted(place: SimpleNamespace) -> None:
     """Nobody else can exchange that, so temporary directories work; also for a link into it."""
     place.jobs.chmod(0o1777)
     place.elsewhere.chmod(0o1777)
@@ -343,7 +343,7 @@ def test_another_user_trusts_root_and_themselves_and_their_group(place: SimpleNa
             assert problem(place.jobs) is None
 
 
-def test_what_may_not_be_read_is_told_with_the_command_that_lets_it(place: SimpleNamespace) -> None:
+def test_an_unreadable_path_is_reported_with_the_command_that_gives_access(place: SimpleNamespace) -> None:
     """The file, the directory, and a directory on the way that a link leads."""
     (place.jobs / "link.json").symlink_to(place.target)
     for name, harm in (
@@ -384,7 +384,7 @@ CALLS = [f"{name}:{nth}" for name in ("open", "fstat", "stat", "readlink", "fsta
 
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("before", ["good file", "link"])
-def test_what_is_exchanged_in_between_is_never_run_by_root(
+def test_a_file_exchanged_during_the_check_is_never_run_by_root(
     place: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, call: str, before: str
 ) -> None:
     """Whatever the moment: what comes out is what was judged, never the content that a stranger put there."""
@@ -430,7 +430,7 @@ def test_a_stranger_in_a_sticky_directory_cannot_choose_which_of_roots_files_is_
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_no_fifo_or_device_is_opened_whenever_it_comes(
+def test_a_fifo_or_device_is_not_opened_even_if_it_appears_during_the_check(
     place: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
     """Opening a device can do things, and opening a FIFO lets its writer go on: neither happens."""

@@ -1,4 +1,4 @@
-"""Bytes to a Job, or to every problem in them."""
+"""Parse bytes to a Job, or to every problem in them."""
 
 from jobscheduler.jobs.parser.definition import ParseContext, id_conflict, parse, parse_task
 from jobscheduler.jobs.parser.schema import public_schema

@@ -1,7 +1,7 @@
-"""Bytes to a Job, or to every problem in them: the one gate, for the service and for `validate` alike.
+"""Parse bytes to a `Job`, or to every problem in them. The service and `validate` share this one gate.
 
-A `Job` that comes out can be scheduled and run: its schedule has slots or had one, its zone exists, its task type is
-known and has accepted its fields. Problems are values, all of them at once, each with its place in the file.
+A `Job` can be scheduled and run: its schedule has slots or had one, its zone exists, its task type is known and has
+accepted its fields. Problems are values, all of them at once, each with its location in the file.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from jobscheduler.jobs.parser.schema import Finding
 from jobscheduler.model import MAX_DELAY, NO_TASK, Cron, Job, Once, Problem, Retry, TaskSpec
 from jobscheduler.timetable import crontab, timezones
 from jobscheduler.util import durations, json_text
+from jobscheduler.util.text import did_you_mean, quote
 
-MAX_PROBLEMS = 20
-"""So many problems of one file are told; more would help nobody, and each costs a walk through the file."""
+MAX_PROBLEMS = 20  # reported for one file; each costs a walk through its text
 
 _ALERTS = ("on_failure", "on_recovery")
 
 
 @dataclass(frozen=True)
 class ParseContext:
-    """What a definition is held against besides the schema.
+    """What parsing depends on besides the schema.
 
-    `zone` is the service's zone, for jobs without `timezone`. `task_type` looks a task type up by name: it returns
-    what has the `schema` and the `check` of a `tasks.Task`, or raises LookupError. `task_names` lists the known types.
+    `zone` is the service's zone, for jobs without `timezone`. `task_type` looks a task type up by name: it returns an
+    object with the `schema` and `check` of a `tasks.Task`, or raises LookupError. `task_names` are the known types.
     """
 
     zone: ZoneInfo
@@ -38,36 +38,36 @@ class ParseContext:
     task_names: tuple[str, ...] = ()
 
 
-def parse(raw: bytes, origin: str, rules: ParseContext) -> Job | tuple[Problem, ...]:
-    """Read one definition. `origin` is the name that its problems and the Job carry."""
+def parse(raw: bytes, source_name: str, context: ParseContext) -> Job | tuple[Problem, ...]:
+    """Parse one definition. Its problems and the Job carry `source_name`."""
     try:
         value, text = json_text.decode(raw)
     except json_text.JsonError as error:
-        return (_locate(Problem(str(error), file=origin, help=error.help), error.location),)
-    parsing = _DefinitionParser(text, origin, rules)
+        return (_locate(Problem(str(error), file=source_name, help=error.help), error.location),)
+    parsing = _DefinitionParser(text, source_name, context)
     job = parsing.job(value)
     return job if job is not None else parsing.sorted_problems()
 
 
-def parse_task(raw: bytes, origin: str, rules: ParseContext) -> TaskSpec | tuple[Problem, ...]:
-    """Read a task that stands in a file of its own: `type` and the fields of that type."""
+def parse_task(raw: bytes, source_name: str, context: ParseContext) -> TaskSpec | tuple[Problem, ...]:
+    """Parse a task in a file of its own: `type` and the fields of that type."""
     try:
         value, text = json_text.decode(raw)
     except json_text.JsonError as error:
-        return (_locate(Problem(str(error), file=origin, help=error.help), error.location),)
-    parsing = _DefinitionParser(text, origin, rules)
+        return (_locate(Problem(str(error), file=source_name, help=error.help), error.location),)
+    parsing = _DefinitionParser(text, source_name, context)
     task = parsing.task(value, ())
     for finding in islice(schema.check_task_file(value), MAX_PROBLEMS):
         parsing.add_finding(finding)
     return task if task is not None and not parsing.problems else parsing.sorted_problems()
 
 
-def id_conflict(raw: bytes, origin: str, job_id: str, incumbent: str) -> Problem:
-    """Say that another item already has this id, at the place of the id in the definition."""
+def id_conflict(raw: bytes, source_name: str, job_id: str, incumbent: str) -> Problem:
+    """Return the problem that another item already has this id, at the location of the id in the definition."""
     problem = Problem(
         f"the id `{job_id}` already belongs to `{incumbent}`",
-        file=origin,
-        help=f"give one of the two another `job_id`, or delete `{origin}`",
+        file=source_name,
+        help=f"give one of the two another `job_id`, or delete `{source_name}`",
     )
     try:
         return _locate(problem, json_text.locate(json_text.decode(raw)[1], ("job_id",)))
@@ -80,15 +80,16 @@ def id_conflict(raw: bytes, origin: str, job_id: str, incumbent: str) -> Problem
 
 @dataclass
 class _DefinitionParser:
-    """The reading of one file: collects problems; a Job only comes out when there are none."""
+    """Parser of one file. It collects problems, and returns a Job only if there are none."""
 
     text: str
-    origin: str
-    rules: ParseContext
+    source_name: str
+    context: ParseContext
     problems: list[Problem] = field(default_factory=list)
-    fields_of_task: frozenset[str | int] = frozenset()
+    task_fields: frozenset[str | int] = frozenset()
 
     def job(self, value: Any) -> Job | None:
+        """Parse the whole definition; return None if there are problems."""
         if not isinstance(value, dict):
             self.add_problem(
                 "a job file holds one object", (), help='write `{ "job_id": ..., "schedule": ..., "task": ... }`'
@@ -105,31 +106,33 @@ class _DefinitionParser:
         return None if self.problems else job
 
     def sorted_problems(self) -> tuple[Problem, ...]:
-        """Return the problems in the order of their places, no more than anybody reads."""
+        """Return the first `MAX_PROBLEMS` problems in the order of their locations."""
         return tuple(sorted(self.problems, key=lambda p: (p.line or 0, p.column or 0))[:MAX_PROBLEMS])
 
     def assemble(self, value: dict[str, Any], task: TaskSpec | None, alerts: dict[str, TaskSpec]) -> Job | None:
+        """Build the Job from a value that fits the schema."""
         schedule = self.schedule(value)
-        given: dict[str, Any] = {name: value[name] for name in ("description", "enabled", "overlap") if name in value}
-        given |= alerts
+        fields: dict[str, Any] = {name: value[name] for name in ("description", "enabled", "overlap") if name in value}
+        fields |= alerts
         for name in ("catch_up", "jitter", "timeout"):
             if name in value:
-                given[name] = self.duration(value[name], (name,))
-        if given.get("timeout") == 0 and not self.problems:
+                fields[name] = self.duration(value[name], (name,))
+        if fields.get("timeout") == 0 and not self.problems:
             self.add_problem("`timeout` must be longer than 0", ("timeout",), help="leave it out for no limit")
-        local = schedule[1] if schedule else self.rules.zone
+        zone = schedule[1] if schedule else self.context.zone
         for name in ("not_before", "not_after"):
             if name in value:
-                given[name] = self.instant(value[name], local, (name,))
+                fields[name] = self.instant(value[name], zone, (name,))
         if "retry" in value:
-            given["retry"] = self.retry(value["retry"])
+            fields["retry"] = self.retry(value["retry"])
         if schedule is None or task is None or self.problems:
             return None
-        job = Job(id=value["job_id"], schedule=schedule[0], task=task, source_name=self.origin, **given)
+        job = Job(id=value["job_id"], schedule=schedule[0], task=task, source_name=self.source_name, **fields)
         self.check_bounds(job)
         return job
 
     def check_bounds(self, job: Job) -> None:
+        """Check that `not_before` and `not_after` leave a slot."""
         first, last = job.not_before, job.not_after
         if first and last and first > last:
             self.add_problem("`not_after` lies before `not_before`", ("not_after",), help="is one of the two mistyped?")
@@ -140,80 +143,83 @@ class _DefinitionParser:
             self.add_problem(f"`{name}` rules out the only slot of this job", (name,), help="leave it out")
 
     def task(self, value: Any, at: json_text.Path = ("task",)) -> TaskSpec | None:
-        """Judge the task at this place of the file; None if it is none, or has problems that kept it from being judged.
+        """Check the task at this path; return None if it is not a task or could not be checked.
 
-        What the public schema has against it is not said here.
+        Problems with the public schema are not added here.
         """
         if not isinstance(value, dict) or not isinstance(value.get("type"), str):
             return None
         name = value["type"]
-        own = {key: one for key, one in value.items() if key != "type"}
+        fields = {key: field_value for key, field_value in value.items() if key != "type"}
         try:
             type_ = self.find_task_type(name, at)
             if type_ is None:
                 return None
-            own = schema.with_integers(type_, own)
-            self.check_task(type_, own, at)
-        except BaseException as fault:  # a plug-in's SystemExit or KeyboardInterrupt must not end the service
-            message = f"the definition cannot be judged: {type(fault).__name__}: {fault}"
+            fields = schema.with_integers(type_, fields)
+            self.check_task(type_, fields, at)
+        except BaseException as error:  # a plug-in's SystemExit or KeyboardInterrupt must not end the service
+            message = f"the definition cannot be judged: {type(error).__name__}: {error}"
             help_ = "this is a fault of the scheduler or of the task type, not of the file; please report it"
-            self.add_problem(message, (*at, "type"), help=help_, host=True)
+            self.add_problem(message, (*at, "type"), help=help_, host_dependent=True)
             return None
-        return TaskSpec.from_params(name, own)
+        return TaskSpec.from_params(name, fields)
 
     def find_task_type(self, name: str, at: json_text.Path) -> Any:
-        """Look a task type up; None, with its problem said, if it cannot be had."""
+        """Look a task type up; return None and add the problem if it is unknown or unusable."""
         try:
-            return self.rules.task_type(name)
-        except LookupError as unknown:
-            self.unknown_type(name, unknown, at)
+            return self.context.task_type(name)
+        except LookupError as error:
+            self.unknown_type(name, error, at)
             return None
 
-    def check_task(self, type_: Any, own: dict[str, Any], at: json_text.Path) -> None:
-        """Hold a task's own fields against its type."""
+    def check_task(self, type_: Any, fields: dict[str, Any], at: json_text.Path) -> None:
+        """Check the fields of a task against its type."""
         if at == ("task",):
-            self.fields_of_task = frozenset(type_.schema.get("properties", ()))
-        findings = list(islice(schema.check_task(type_, own, at), MAX_PROBLEMS))
+            self.task_fields = frozenset(type_.schema.get("properties", ()))
+        findings = list(islice(schema.check_task(type_, fields, at), MAX_PROBLEMS))
         for finding in findings:
             self.add_finding(finding)
         if not findings:
-            for error in islice(type_.check(own), MAX_PROBLEMS):
-                self.add_problem(error.message, (*at, *error.path), help=error.help, host=error.host_dependent)
+            for error in islice(type_.check(fields), MAX_PROBLEMS):
+                self.add_problem(
+                    error.message, (*at, *error.path), help=error.help, host_dependent=error.host_dependent
+                )
 
     def unknown_type(self, name: str, error: LookupError, at: json_text.Path) -> None:
-        """Say that a task type is not known, or that it cannot be used on this host."""
-        known = self.rules.task_names
+        """Add the problem that a task type is unknown, or unusable on this host."""
+        known = self.context.task_names
         path = (*at, "type")
         if name in known:
-            self.add_problem(str(error), path, host=True)
+            self.add_problem(str(error), path, host_dependent=True)
             return
-        listed = ", ".join(f"`{one}`" for one in known)
-        message = f"unknown task type `{schema.truncate(name)}`"
-        self.add_problem(message, path, notes=(f"known types are {listed}",), help=schema.did_you_mean(name, known))
+        listed = ", ".join(f"`{known_name}`" for known_name in known)
+        message = f"unknown task type {quote(name)}"
+        self.add_problem(message, path, notes=(f"known types are {listed}",), help=did_you_mean(name, known))
 
     # -- schedule, durations, instants
 
     def schedule(self, value: dict[str, Any]) -> tuple[Cron | Once, ZoneInfo] | None:
-        local = self.zone(value.get("timezone"))
+        """Parse schedule and zone; return None if there are problems."""
+        zone = self.zone(value.get("timezone"))
         text = value.get("schedule")
-        if not isinstance(text, str) or local is None:
+        if not isinstance(text, str) or zone is None:
             return None
         try:
             if crontab.is_one_time(text):
-                return Once(crontab.parse_instant(text, local), text), local
+                return Once(crontab.parse_instant(text, zone), text), zone
             crontab.parse(text)
-        except crontab.ScheduleError as refused:
-            self.refuse_text(refused, ("schedule",))
+        except crontab.ScheduleError as error:
+            self.add_text_problem(error, ("schedule",))
             return None
-        return Cron(" ".join(text.split()), local.key), local
+        return Cron(" ".join(text.split()), zone.key), zone
 
     def zone(self, name: Any) -> ZoneInfo | None:
         if not isinstance(name, str):
-            return self.rules.zone
+            return self.context.zone
         try:
             return timezones.get_zone(name)
-        except timezones.UnknownTimezone as unknown:
-            self.add_problem(str(unknown), ("timezone",), help=unknown.help, host=unknown.of_host)
+        except timezones.UnknownTimezone as error:
+            self.add_problem(str(error), ("timezone",), help=error.help, host_dependent=error.of_host)
             return None
 
     def duration(self, value: float | str, path: json_text.Path) -> float:
@@ -223,17 +229,17 @@ class _DefinitionParser:
             self.add_problem(str(error), path, help=durations.HELP)
             return 0.0
 
-    def instant(self, text: str, local: ZoneInfo, path: json_text.Path) -> datetime | None:
+    def instant(self, text: str, zone: ZoneInfo, path: json_text.Path) -> datetime | None:
         try:
-            return crontab.parse_instant(text, local)
-        except crontab.ScheduleError as refused:
-            self.refuse_text(refused, path)
+            return crontab.parse_instant(text, zone)
+        except crontab.ScheduleError as error:
+            self.add_text_problem(error, path)
             return None
 
     def retry(self, value: dict[str, Any]) -> Retry:
-        given = {name: self.duration(value[name], ("retry", name)) for name in ("delay", "max_delay") if name in value}
-        given.setdefault("max_delay", max(MAX_DELAY, given.get("delay", 0.0)))
-        return Retry(attempts=int(value["attempts"]), backoff=float(value.get("backoff", 2)), **given)
+        delays = {name: self.duration(value[name], ("retry", name)) for name in ("delay", "max_delay") if name in value}
+        delays.setdefault("max_delay", max(MAX_DELAY, delays.get("delay", 0.0)))
+        return Retry(attempts=int(value["attempts"]), backoff=float(value.get("backoff", 2)), **delays)
 
     # -- problems
 
@@ -245,49 +251,57 @@ class _DefinitionParser:
         key: bool = False,
         notes: tuple[str, ...] = (),
         help: str | None = None,  # noqa: A002 - the word under which it is shown
-        host: bool = False,
+        host_dependent: bool = False,
+        part: tuple[int, int] | None = None,
     ) -> None:
-        """Add a problem at the value (or `key`) at `path`; a path that is not there is cut back to one that is."""
-        place = json_text.locate(self.text, path, key=key)
-        while place is None and path:
-            path = path[:-1]
-            place = json_text.locate(self.text, path)
-        problem = Problem(message, file=self.origin, notes=notes, help=help, host_dependent=host)
-        self.problems.append(_locate(problem, place))
+        """Add a problem at the value (or `key`) at `path`, or at the nearest value above it that exists.
 
-    def refuse_text(self, refused: crontab.ScheduleError, path: json_text.Path) -> None:
-        """Add a problem about a part of the text at `path`, with the place of that very part."""
-        self.add_problem(str(refused), path, notes=refused.notes, help=refused.help or None)
-        last = self.problems[-1]
-        whole = json_text.locate(self.text, path)
-        if whole and refused.end > refused.start and "\\" not in whole.excerpt:
-            shift = 1 + refused.start
-            width = min(refused.end, whole.width - 2) - refused.start
-            if width > 0 and last.column is not None:
-                self.problems[-1] = replace(last, column=last.column + shift, caret=last.caret + shift, width=width)
+        `part` are the first character and the end of the part of a text that the problem is about.
+        """
+        location = json_text.locate(self.text, path, key=key)
+        if location is not None and part is not None:
+            location = _narrow(location, *part)
+        while location is None and path:
+            path = path[:-1]
+            location = json_text.locate(self.text, path)
+        problem = Problem(message, file=self.source_name, notes=notes, help=help, host_dependent=host_dependent)
+        self.problems.append(_locate(problem, location))
+
+    def add_text_problem(self, error: crontab.ScheduleError, path: json_text.Path) -> None:
+        """Add a problem with a part of the text at `path`."""
+        self.add_problem(str(error), path, notes=error.notes, help=error.help or None, part=(error.start, error.end))
 
     def add_finding(self, finding: Finding) -> None:
-        """Turn what a schema found into a problem."""
+        """Add a finding of a schema as a problem."""
         help_ = finding.help
-        if finding.key and len(finding.path) == 1 and finding.path[0] in self.fields_of_task:
+        if finding.key and len(finding.path) == 1 and finding.path[0] in self.task_fields:
             help_ = f"`{finding.path[0]}` belongs inside `task`"
         notes = finding.notes if help_ == finding.help else ()
         self.add_problem(finding.message, finding.path, key=finding.key, notes=notes, help=help_)
 
 
 def located(problem: Problem, text: str, path: json_text.Path) -> Problem:
-    """Return a problem with the place of the value at `path` in a text that was accepted as JSON."""
+    """Return a problem with the location of the value at `path`, in a text that was accepted as JSON."""
     return _locate(problem, json_text.locate(text, path))
 
 
-def _locate(problem: Problem, place: json_text.Location | None) -> Problem:
-    if place is None:
+def _locate(problem: Problem, location: json_text.Location | None) -> Problem:
+    if location is None:
         return problem
     return replace(
         problem,
-        line=place.line,
-        column=place.column,
-        excerpt=place.excerpt,
-        caret=place.caret,
-        width=place.width,
+        line=location.line,
+        column=location.column,
+        excerpt=location.excerpt,
+        caret=location.caret,
+        width=location.width,
     )
+
+
+def _narrow(text: json_text.Location, start: int, end: int) -> json_text.Location:
+    """Return the location of a part of a text; of the whole text where an escape in it moves the characters."""
+    width = min(end, text.width - 2) - start
+    if "\\" in text.excerpt or width <= 0:
+        return text
+    shift = 1 + start  # after the opening quote
+    return replace(text, column=text.column + shift, caret=text.caret + shift, width=width)

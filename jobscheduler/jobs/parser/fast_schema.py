@@ -1,8 +1,8 @@
-"""Whether a value fits a JSON Schema, without saying what is wrong: a small compiler from schemas to predicates.
+"""Compile a JSON Schema to a predicate that tells whether a value fits, but not what is wrong.
 
-Nearly all definitions are right, and most of the cost of reading ten thousand of them is to be told so in general. What
-this accepts jsonschema accepts (a test compares the two on generated values); for anything else that is asked, and for
-a schema that uses a word which is not known here, only jsonschema counts.
+Nearly all definitions are right, and checking that with jsonschema is most of the cost of reading ten thousand of them.
+What the predicate accepts jsonschema accepts: a test compares the two on generated values. Any other value, and any
+schema with a keyword that is unknown here, is left to jsonschema.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from typing import Any
 Predicate = Callable[[Any], bool]
 
 _ANNOTATIONS = frozenset({"$schema", "$id", "$comment", "$defs", "title", "description", "default", "examples"})
-_MAX_DEPTH = 32  # a schema that refers to itself has no end
+_MAX_DEPTH = 32  # levels; a schema that refers to itself has no end
 
 
 class Unsupported(Exception):
-    """The schema uses a word whose meaning is not known here."""
+    """The schema uses a keyword that is unknown here."""
 
 
 def compile_predicate(schema: Any, pattern: Callable[[str], re.Pattern[str]]) -> Predicate | None:
-    """Compile a schema to a predicate, None if that cannot be done; `pattern` compiles what `pattern` means."""
+    """Compile a schema to a predicate; return None if a keyword is unknown. `pattern` compiles a regular expression."""
     try:
         return _Compiler(schema, pattern).compile(schema)
     except (Unsupported, AttributeError, LookupError, TypeError, ValueError):
@@ -44,62 +44,64 @@ class _Compiler:
         self._depth += 1
         if self._depth > _MAX_DEPTH:
             raise Unsupported("$ref")
-        parts = [part for word in schema if word not in _ANNOTATIONS for part in self._word(word, schema)]
+        parts = [part for keyword in schema if keyword not in _ANNOTATIONS for part in self._keyword(keyword, schema)]
         self._depth -= 1
         return parts[0] if len(parts) == 1 else partial(_all, tuple(parts))
 
-    def _word(self, word: str, schema: Mapping[str, Any]) -> list[Predicate]:
-        """Compile one word: to nothing, one predicate, or several that must all hold."""
-        limit = schema[word]
-        match word:
+    def _keyword(self, keyword: str, schema: Mapping[str, Any]) -> list[Predicate]:
+        """Compile one keyword: to no predicate, to one, or to several that must all hold."""
+        limit = schema[keyword]
+        match keyword:
             case "type":
                 return (
-                    [_TYPES[limit]] if isinstance(limit, str) else [partial(_any, tuple(_TYPES[one] for one in limit))]
+                    [_TYPES[limit]]
+                    if isinstance(limit, str)
+                    else [partial(_any, tuple(_TYPES[name] for name in limit))]
                 )
             case "enum" | "const":
-                return [partial(_in_enum, _texts(limit if word == "enum" else [limit]))]
+                return [partial(_in_enum, _all_texts(limit if keyword == "enum" else [limit]))]
             case "pattern":
                 return [partial(_matches, self._pattern(limit))]
             case "required":
                 return [partial(_has_all, tuple(limit))]
             case "uniqueItems":
                 return [_unique] if limit else []
-            case _ if word in _BOUNDS:
-                return [partial(_BOUNDS[word], limit)]
+            case _ if keyword in _BOUNDS:
+                return [partial(_BOUNDS[keyword], limit)]
             case "additionalProperties" if "patternProperties" not in schema:
                 return [partial(_additional_properties, frozenset(schema.get("properties", ())), self.compile(limit))]
-        return self._nested(word, limit)
+        return self._nested(keyword, limit)
 
-    def _nested(self, word: str, limit: Any) -> list[Predicate]:
-        """Compile a word that holds schemas."""
-        match word:
+    def _nested(self, keyword: str, limit: Any) -> list[Predicate]:
+        """Compile a keyword that holds schemas."""
+        match keyword:
             case "$ref":
-                return [self.compile(self._referred(limit))]
+                return [self.compile(self._resolve(limit))]
             case "anyOf":
                 return [partial(_any, tuple(map(self.compile, limit)))]
             case "oneOf":
-                return [partial(_one, tuple(map(self.compile, limit)))]
+                return [partial(_exactly_one, tuple(map(self.compile, limit)))]
             case "allOf":
-                return [self.compile(one) for one in limit]
+                return list(map(self.compile, limit))
             case "not":
                 return [partial(_not, self.compile(limit))]
             case "items":
                 return [partial(_each, self.compile(limit))]
             case "properties":
-                return [partial(_properties, {name: self.compile(one) for name, one in limit.items()})]
-        raise Unsupported(word)
+                return [partial(_properties, {name: self.compile(part) for name, part in limit.items()})]
+        raise Unsupported(keyword)
 
-    def _referred(self, reference: str) -> Any:
-        found = self._root
+    def _resolve(self, reference: str) -> Any:
+        target = self._root
         head, *path = reference.split("/")
-        if head != "#" or any("~" in one or "%" in one for one in path):
+        if head != "#" or any("~" in name or "%" in name for name in path):
             raise Unsupported("$ref")
-        for one in path:
-            found = found[one]
-        return found
+        for name in path:
+            target = target[name]
+        return target
 
 
-# --- what each word means --------------------------------------------------------------------------------
+# --- what each keyword means --------------------------------------------------------------------------------
 
 
 def _always(answer: bool, _: Any) -> bool:
@@ -117,7 +119,7 @@ def _any(parts: tuple[Predicate, ...], value: Any) -> bool:
     return any(part(value) for part in parts)
 
 
-def _one(parts: tuple[Predicate, ...], value: Any) -> bool:
+def _exactly_one(parts: tuple[Predicate, ...], value: Any) -> bool:
     return sum(part(value) for part in parts) == 1
 
 
@@ -140,9 +142,9 @@ _TYPES: Mapping[str, Predicate] = {
 }
 
 
-def _texts(values: list[Any]) -> frozenset[str]:
-    """Take the values of an `enum`, if all are text: other ones have their own ways to be equal."""
-    if not all(isinstance(one, str) for one in values):
+def _all_texts(values: list[Any]) -> frozenset[str]:
+    """Return the values of an `enum` if all are text. Other types have rules of their own for equality."""
+    if not all(isinstance(value, str) for value in values):
         raise Unsupported("enum")
     return frozenset(values)
 
@@ -161,9 +163,9 @@ def _each(part: Predicate, value: Any) -> bool:
 
 def _properties(known: Mapping[str, Predicate], value: Any) -> bool:
     if isinstance(value, dict):
-        for name, one in value.items():
+        for name, member in value.items():
             part = known.get(name)
-            if part is not None and not part(one):
+            if part is not None and not part(member):
                 return False
     return True
 
@@ -177,10 +179,10 @@ def _has_all(names: tuple[str, ...], value: Any) -> bool:
 
 
 def _unique(value: Any) -> bool:
-    """Tell lists without doubt apart: of short text or whole numbers; any other list is left to jsonschema."""
+    """Accept lists of distinct texts or whole numbers. Any other list is left to jsonschema."""
     if not isinstance(value, list):
         return True
-    return all(type(one) in {str, int} for one in value) and len(set(value)) == len(value)
+    return all(type(item) in {str, int} for item in value) and len(set(value)) == len(value)
 
 
 def _size(kind: type[Any], compare: Callable[[int, int], bool]) -> Callable[[int, Any], bool]:

@@ -1,7 +1,7 @@
-"""Integers that are written as `10.0` or `1e1`: JSON Schema takes them for integers, and so does what reads a job.
+"""Convert integers that are written as `10.0` or `1e1`, which JSON Schema takes for integers, to `int`.
 
-A schema is compiled once to what converts a value that fits it, None where it asks for no integer. Values of other
-fields stay as they are: the `1.0` in the body of a request is not ours to change.
+A schema is compiled once to a function that converts a value which fits it; to None where it asks for no integer.
+Other fields stay as they are: the `1.0` in the body of a request must not become `1`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 Convert = Callable[[Any], Any]
 
-_MAX_DEPTH = 32  # a schema that refers to itself has no end
+_MAX_DEPTH = 32  # levels; a schema that refers to itself has no end
 
 
 def converter(schema: Any) -> Convert | None:
@@ -26,13 +26,13 @@ def _compile(schema: Any, root: Any, depth: int) -> Convert | None:
     if _asks_for_integer(schema.get("type")):
         return _integer
     inner = partial(_compile, root=root, depth=depth + 1)
-    parts = [inner(one) for word in ("oneOf", "anyOf", "allOf") for one in schema.get(word, ())]
-    parts.append(inner(_referred(schema["$ref"], root)) if "$ref" in schema else None)
+    parts = [inner(form) for keyword in ("oneOf", "anyOf", "allOf") for form in schema.get(keyword, ())]
+    parts.append(inner(_resolve(schema["$ref"], root)) if "$ref" in schema else None)
     parts.append(_members(schema, inner))
     if (items := inner(schema.get("items"))) is not None:
         parts.append(partial(_each, items))
-    found = [part for part in parts if part is not None]
-    return partial(_all, tuple(found)) if found else None
+    converters = tuple(part for part in parts if part is not None)
+    return partial(_all, converters) if converters else None
 
 
 def _asks_for_integer(types: Any) -> bool:
@@ -41,18 +41,19 @@ def _asks_for_integer(types: Any) -> bool:
 
 
 def _members(schema: Mapping[str, Any], inner: Callable[[Any], Convert | None]) -> Convert | None:
-    named = {name: found for name, one in schema.get("properties", {}).items() if (found := inner(one)) is not None}
+    properties = {name: inner(part) for name, part in schema.get("properties", {}).items()}
+    named = {name: convert for name, convert in properties.items() if convert is not None}
     others = inner(schema.get("additionalProperties"))
     if not named and others is None:
         return None
-    return partial(_object, named, others, frozenset(schema.get("properties", ())))
+    return partial(_object, named, others, frozenset(properties))
 
 
-def _referred(reference: Any, root: Any) -> Any:
-    found = root
+def _resolve(reference: Any, root: Any) -> Any:
+    target = root
     for name in str(reference).removeprefix("#").split("/")[1:]:
-        found = found.get(name) if isinstance(found, Mapping) else None
-    return found
+        target = target.get(name) if isinstance(target, Mapping) else None
+    return target
 
 
 # --- what each part does: a value of another type is left alone --------------------------------------------
@@ -69,15 +70,15 @@ def _all(parts: tuple[Convert, ...], value: Any) -> Any:
 
 
 def _each(part: Convert, value: Any) -> Any:
-    return [part(one) for one in value] if isinstance(value, list) else value
+    return list(map(part, value)) if isinstance(value, list) else value
 
 
 def _object(named: Mapping[str, Convert], others: Convert | None, known: frozenset[str], value: Any) -> Any:
     if not isinstance(value, dict) or (others is None and named.keys().isdisjoint(value)):
         return value
-    found = dict(value)
+    converted = dict(value)
     for name in value:
         part = named.get(name) or (None if name in known else others)
         if part is not None:
-            found[name] = part(value[name])
-    return found
+            converted[name] = part(value[name])
+    return converted

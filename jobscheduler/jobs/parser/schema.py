@@ -1,8 +1,7 @@
-"""What the JSON Schemas say about a definition, in words that its author understands. The one door to jsonschema."""
+"""Check a definition against its JSON Schemas, in words that its author understands. Only this imports jsonschema."""
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,11 +18,12 @@ from jsonschema.validators import extend
 from jobscheduler.jobs.parser.fast_schema import Predicate, compile_predicate
 from jobscheduler.jobs.parser.integers import Convert, converter
 from jobscheduler.util.json_text import Path as JsonPath
+from jobscheduler.util.text import did_you_mean, nearest, quote, truncate
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a schema has against a value: where, what, and the way out. With `key`, the key itself is meant."""
+    """An error of a value by its schema: path, message and help. With `key` the error is in the key itself."""
 
     path: JsonPath
     message: str
@@ -41,41 +41,30 @@ def public_schema() -> dict[str, Any]:
 
 
 def check_job(value: Mapping[str, Any]) -> Iterator[Finding]:
-    """Yield what the public schema has against a definition, its task's own fields left out."""
+    """Yield the errors of a definition by the public schema, without the fields of its task type."""
     return _check(_job_rules(), value, ())
 
 
-def check_task(type_: Any, own: Mapping[str, Any], at: JsonPath) -> Iterator[Finding]:
-    """Yield what the schema of a task type has against a task's own fields; `at` is where the task stands."""
-    return _check(_rules_of(type_), own, at)
+def check_task(type_: Any, fields: Mapping[str, Any], at: JsonPath) -> Iterator[Finding]:
+    """Yield the errors of the fields of a task, by the schema of its type; `at` is the path of the task."""
+    return _check(_rules_of(type_), fields, at)
 
 
-def with_integers(type_: Any, own: dict[str, Any]) -> dict[str, Any]:
-    """Return a task's own fields with `10.0` as the integer 10 wherever its type asks for an integer."""
+def with_integers(type_: Any, fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a task with `10.0` as the integer 10 wherever its type asks for an integer."""
     convert = _converter_of(type_)
-    return own if convert is None else convert(own)
+    return fields if convert is None else convert(fields)
 
 
 def job_with_integers(value: dict[str, Any]) -> dict[str, Any]:
-    """Return a job with `10.0` as the integer 10 wherever it asks for an integer; its tasks are not looked into."""
+    """Return a definition with `10.0` as the integer 10 wherever it asks for an integer, except in its tasks."""
     convert = _converter_of_jobs()
     return value if convert is None else convert(value)
 
 
 def check_task_file(value: Any) -> Iterator[Finding]:
-    """Yield what the public schema has against a task that is a definition by itself, its own fields left out."""
+    """Yield the errors of a task in a file of its own by the public schema, without the fields of its type."""
     return _check(_task_rules(), value, ())
-
-
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name that was most likely meant, if any."""
-    return next(iter(difflib.get_close_matches(name[:60].lower(), known, n=1)), None)
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str | None:
-    """Return the help for a name that is not known, if one is near."""
-    near = nearest(name, known)
-    return f"did you mean `{near}`?" if near else None
 
 
 # --- one finding ---------------------------------------------------------------------------------------
@@ -92,22 +81,22 @@ _TYPES = {
 
 
 def _findings(error: ValidationError, base: JsonPath) -> Iterator[Finding]:
-    """Turn one error into findings: one for each field, where an error is about several."""
+    """Turn one error of jsonschema into findings, one for each field that it is about."""
     path: JsonPath = (*base, *error.absolute_path)
     rules: Any = error.schema
     value: Any = error.instance
     fields: Mapping[str, Any] = rules.get("properties", {})
     if error.validator == "required":
         limit: Any = error.validator_value
-        wanting = next(name for name in limit if error.message.startswith(repr(name)))
-        wrong = _misspelling(wanting, value, fields)
+        missing = next(name for name in limit if error.message.startswith(repr(name)))
+        wrong = _misspelling(missing, value, fields)
         if wrong is None:
-            yield _missing(path, wanting, fields)
+            yield _missing(path, missing, fields)
         elif rules.get("additionalProperties") is not False:  # otherwise that is an error of its own
             yield _unknown(path, wrong, fields)
-    elif error.validator in {"anyOf", "oneOf"} and (meant := _branch_errors(error)):
-        for one in meant:
-            yield from _findings(one, base)
+    elif error.validator in {"anyOf", "oneOf"} and (errors := _branch_errors(error)):
+        for branch_error in errors:
+            yield from _findings(branch_error, base)
     elif error.validator == "additionalProperties" and not rules.get("patternProperties"):
         yield from (_unknown(path, name, fields) for name in value if name not in fields)
     else:
@@ -115,33 +104,35 @@ def _findings(error: ValidationError, base: JsonPath) -> Iterator[Finding]:
 
 
 def _branch_errors(error: ValidationError) -> list[ValidationError]:
-    """Of a value that fits none of several forms, return what is wrong with it in the one form of its type."""
+    """Return the errors of a value in the one of several forms that has its type; none if several have it."""
     forms: dict[Any, list[ValidationError]] = {}
-    for one in error.context or ():
-        forms.setdefault(one.relative_schema_path[0], []).append(one)
-    of_its_type = [
-        found for found in forms.values() if not any(one.validator == "type" and not one.relative_path for one in found)
-    ]
-    return of_its_type[0] if len(of_its_type) == 1 else []
+    for branch_error in error.context or ():
+        forms.setdefault(branch_error.relative_schema_path[0], []).append(branch_error)
+    same_type = [errors for errors in forms.values() if not any(map(_is_type_error, errors))]
+    return same_type[0] if len(same_type) == 1 else []
+
+
+def _is_type_error(error: ValidationError) -> bool:
+    return error.validator == "type" and not error.relative_path
 
 
 def _missing(path: JsonPath, name: str, fields: Mapping[str, Any]) -> Finding:
     examples = fields.get(name, {}).get("examples") or ["..."]
-    shown = json.dumps(examples[0], ensure_ascii=False)
-    return Finding(path, f"missing field `{_label((*path, name))}`", f'add it, for example `"{name}": {shown}`')
+    example = json.dumps(examples[0], ensure_ascii=False)
+    return Finding(path, f"missing field `{_label((*path, name))}`", f'add it, for example `"{name}": {example}`')
 
 
 def _misspelling(name: str, value: Iterable[str], fields: Mapping[str, Any]) -> str | None:
-    """Return what a missing key was written as, so that one problem says it all."""
-    unknown = islice((one for one in value if one not in fields), 20)
-    return next((one for one in unknown if nearest(one, fields) == name), None)
+    """Return the unknown key that was probably meant to be the missing one, so that one problem says it all."""
+    unknown = islice((key for key in value if key not in fields), 20)
+    return next((key for key in unknown if nearest(key, fields) == name), None)
 
 
 def _unknown(path: JsonPath, name: str, fields: Mapping[str, Any]) -> Finding:
     help_ = did_you_mean(name, fields)
-    listed = ", ".join(f"`{one}`" for one in fields)
+    listed = ", ".join(f"`{field}`" for field in fields)
     notes = () if help_ else (f"known fields are {listed}",)
-    return Finding((*path, name), f"unknown field `{truncate(name)}`", help_, notes, key=True)
+    return Finding((*path, name), f"unknown field {quote(name)}", help_, notes, key=True)
 
 
 def _generic_finding(path: JsonPath, rule: str, limit: Any, value: Any, rules: Mapping[str, Any]) -> Finding:
@@ -155,7 +146,7 @@ def _generic_finding(path: JsonPath, rule: str, limit: Any, value: Any, rules: M
 
 
 def _umask(value: int) -> str | None:
-    """Say how a mask that is a number is written: as text, in octal. One that reads as octal was perhaps meant so."""
+    """Return how to write a mask that was given as a number: as text, in octal. It may have been meant as octal."""
     if not 0 <= value <= 0o777:
         return None
     octal, digits = f"0{value:02o}", str(value)
@@ -165,14 +156,14 @@ def _umask(value: int) -> str | None:
 
 
 def _describe(label: str, rule: str, limit: Any, value: Any) -> tuple[str, str | None]:
-    """Return message and help. The value itself is only quoted where that gives no secret away."""
+    """Return message and help. The value is quoted only where it cannot be a secret."""
     match rule:
         case "type":
-            wanted = " or ".join(_TYPES[one] for one in ([limit] if isinstance(limit, str) else limit))
+            wanted = " or ".join(_TYPES[name] for name in ([limit] if isinstance(limit, str) else limit))
             return f"`{label}` must be {wanted}, not {_type_name(value)}", None
         case "enum":
-            choices = tuple(str(one) for one in limit)
-            listed = ", ".join(f"`{one}`" for one in choices)
+            choices = tuple(map(str, limit))
+            listed = ", ".join(f"`{choice}`" for choice in choices)
             return f"`{label}` must be one of {listed}", did_you_mean(str(value), choices)
         case "anyOf" | "oneOf":
             kinds = dict.fromkeys(_TYPES.get(str(form.get("type")), "of another form") for form in limit)
@@ -180,7 +171,7 @@ def _describe(label: str, rule: str, limit: Any, value: Any) -> tuple[str, str |
         case "const":
             return f"`{label}` must be `{json.dumps(limit)}`", None
         case "pattern" if label == "job_id":
-            return f"`{truncate(value)}` is not a valid `{label}`", None
+            return f"{quote(value)} is not a valid `{label}`", None
         case "pattern":
             return f"`{label}` does not have the required form", None
         case "minLength" | "minItems" | "minProperties" if limit == 1:
@@ -212,17 +203,11 @@ def _label(path: JsonPath) -> str:
     return ".".join(truncate(str(part)) for part in path) or "the definition"
 
 
-def truncate(text: str) -> str:
-    """Return a user's text as it can stand in a message."""
-    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[:60])
-    return shown + ("…" if len(text) > 60 else "")
-
-
 # --- compiled validators -------------------------------------------------------------------------------
 
 
 def _pattern(validator: Any, pattern: str, instance: Any, _: Any) -> Iterator[ValidationError]:
-    """ECMA 262's `$`, which JSON Schema means, is the very end; Python's also matches before a last newline."""
+    """Match as ECMA 262 does, which JSON Schema means: `$` is the very end, not also before a last newline."""
     if validator.is_type(instance, "string") and not _ecma(pattern).search(instance):
         yield ValidationError(f"does not match {pattern!r}")
 
@@ -237,7 +222,7 @@ _Validator = extend(Draft202012Validator, {"pattern": _pattern})  # type: ignore
 
 @dataclass(frozen=True, slots=True)
 class _Compiled:
-    """A schema, compiled once: what finds every error, and what quickly tells that there is none, if that is known."""
+    """A schema, compiled once: a validator that finds every error, and a fast predicate for values without any."""
 
     validator: Any
     accepts: Predicate | None

@@ -1,4 +1,4 @@
-"""What is legal in a definition and most likely not meant: warnings, which only people who check a file are given."""
+"""Warn of what is legal in a definition but hardly meant. Only `validate` shows these warnings."""
 
 from __future__ import annotations
 
@@ -13,38 +13,42 @@ from jobscheduler.timetable.timezones import zone_note
 from jobscheduler.util import json_text
 from jobscheduler.util.characters import describe_character, invisible_characters, suggest_replacement
 
-_TEXTS_OF_TASK = ("command", "cwd")
+_TASK_TEXTS = ("command", "cwd")
 _DASH = re.compile(r"(?:^|\s)([^\x00-\x7f])\1?[A-Za-z]")
 
-Warning_ = tuple[json_text.Path, str, str | None]
+_Warning = tuple[json_text.Path, str, str | None]
 
 
-def definition_warnings(raw: bytes, origin: str, job: Job, rules: ParseContext) -> tuple[Problem, ...]:
-    """Return what is odd about a definition that was accepted as `job`, also to its task types, each with its place."""
+def definition_warnings(raw: bytes, source_name: str, job: Job, context: ParseContext) -> tuple[Problem, ...]:
+    """Return the warnings about a definition that was accepted as `job`, with locations; also those of task types."""
     try:
         value, text = json_text.decode(raw)
     except json_text.JsonError:
         return ()
     return tuple(
-        located(Problem(message, file=origin, help=help_), text, path)
-        for path, message, help_ in (*_zone(value), *_characters(value), *_retry(job), *_tasks(job, rules))
+        located(Problem(message, file=source_name, help=help_), text, path)
+        for path, message, help_ in (*_zone(value), *_characters(value), *_retry(job), *_tasks(job, context))
     )
 
 
-def _zone(value: dict[str, Any]) -> Iterator[Warning_]:
+def _zone(value: dict[str, Any]) -> Iterator[_Warning]:
     note = zone_note(value["timezone"]) if "timezone" in value else None
     if note:
         yield ("timezone",), note, None
 
 
-def _characters(value: dict[str, Any]) -> Iterator[Warning_]:
-    """Name blanks that are none to a shell, and dashes that begin no option."""
+def _characters(value: dict[str, Any]) -> Iterator[_Warning]:
+    """Warn of characters that look like blanks but are not to a shell, and of dashes that do not begin an option."""
     for task in ("task", "on_failure", "on_recovery"):
-        for name in _TEXTS_OF_TASK:
+        for name in _TASK_TEXTS:
             for path, text in _texts((value.get(task) or {}).get(name), (task, name)):
                 yield from (
-                    (path, f"{describe_character(odd)}, is not a blank to a shell", suggest_replacement(odd))
-                    for odd in invisible_characters(text)
+                    (
+                        path,
+                        f"{describe_character(character)}, is not a blank to a shell",
+                        suggest_replacement(character),
+                    )
+                    for character in invisible_characters(text)
                 )
                 dash = _DASH.search(text)
                 if dash and unicodedata.category(dash[1]) == "Pd":
@@ -55,25 +59,25 @@ def _texts(value: Any, path: json_text.Path) -> Iterator[tuple[json_text.Path, s
     if isinstance(value, str):
         yield path, value
     elif isinstance(value, list):
-        yield from (((*path, number), one) for number, one in enumerate(value))
+        yield from (((*path, number), text) for number, text in enumerate(value))
 
 
-def _retry(job: Job) -> Iterator[Warning_]:
-    """Find a longest delay that cuts the first one."""
+def _retry(job: Job) -> Iterator[_Warning]:
+    """Warn of a `max_delay` that shortens the first delay."""
     retry = job.retry
     if retry is not None and retry.delay > retry.max_delay:
         message = f"no delay is longer than `max_delay`, which is {retry.max_delay:g} s"
         yield ("retry", "delay"), message, f"give a `max_delay` of {retry.delay:g} or more, or a shorter `delay`"
 
 
-def _tasks(job: Job, rules: ParseContext) -> Iterator[Warning_]:
-    """Ask each task type what it finds odd; one that fails, although it accepted the fields, finds nothing."""
+def _tasks(job: Job, context: ParseContext) -> Iterator[_Warning]:
+    """Yield the warnings of each task type. A type that raises, although it accepted the fields, has none."""
     for name in ("task", "on_failure", "on_recovery"):
         spec = getattr(job, name)
         if spec is None or spec == NO_TASK:
             continue
         try:
-            findings = list(rules.task_type(spec.type).warnings(spec.params))
+            findings = list(context.task_type(spec.type).warnings(spec.params))
         except Exception:  # noqa: S112 - a task type of another package
             continue
         yield from (((name, *finding.path), finding.message, finding.help) for finding in findings)

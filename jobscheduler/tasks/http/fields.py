@@ -8,7 +8,8 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import SplitResult, quote, quote_plus, unquote, unquote_plus, urlsplit
 
-from jobscheduler.tasks.base import FieldError, seconds
+from jobscheduler.tasks.base import FieldError
+from jobscheduler.util import durations
 from jobscheduler.util.characters import describe_character, invisible_characters
 
 TIMEOUT = 60.0
@@ -184,10 +185,10 @@ def _about_header(name: str, value: str) -> Iterator[FieldError]:
 
 def _about_timeout(timeout: float | str) -> Iterator[FieldError]:
     try:
-        if not 0 < seconds(timeout) <= _MAX_TIMEOUT_S:
+        if not 0 < durations.parse_duration(timeout) <= _MAX_TIMEOUT_S:
             yield FieldError(("timeout",), f"`{timeout}` is not more than 0 and at most a day")
     except ValueError as error:
-        yield FieldError(("timeout",), str(error), 'write seconds, or text such as "90s"')
+        yield FieldError(("timeout",), str(error), durations.HELP)
 
 
 def _has_half_pair(value: Any) -> bool:

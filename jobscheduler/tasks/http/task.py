@@ -16,9 +16,10 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
-from jobscheduler.tasks.base import Alert, Context, FieldError, Outcome, Task, TaskFailed, seconds
+from jobscheduler.tasks.base import Alert, Context, FieldError, Outcome, Task, TaskFailed
 from jobscheduler.tasks.http.errors import describe_error
 from jobscheduler.tasks.http.fields import SCHEMA, TIMEOUT, check_fields, is_valid_host, iter_strings, url_secrets
+from jobscheduler.util.durations import parse_duration
 
 if TYPE_CHECKING:
     from jobscheduler.tasks.http.client import Request, Response
@@ -72,7 +73,7 @@ class HttpRequest(Task):
     def _ask(self, context: Context) -> Response:
         from jobscheduler.tasks.http.client import Canceller, Deadline  # noqa: PLC0415 - an extra
 
-        until = time.monotonic() + seconds(self.fields.get("timeout", TIMEOUT))
+        until = time.monotonic() + parse_duration(self.fields.get("timeout", TIMEOUT))
         limit = Deadline(until if context.deadline is None else min(until, context.deadline))
         request = self._request()
         with closing(Canceller()) as lever:

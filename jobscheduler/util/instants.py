@@ -1,0 +1,54 @@
+"""Instants: now, and the ways to write one. Log lines, JSON and messages use UTC; people read local time."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, tzinfo
+from functools import lru_cache
+
+
+def utc_now() -> datetime:
+    """Return the host's time in UTC."""
+    return datetime.now(UTC)
+
+
+def format_instant(at: datetime) -> str:
+    """Write an instant in UTC, with milliseconds where there are any: `2026-11-22T01:00:00Z`."""
+    if at.tzinfo is not UTC:
+        at = at.astimezone(UTC)
+    return _whole_second(at) if at.microsecond == 0 else format_instant_ms(at)
+
+
+def format_instant_ms(at: datetime) -> str:
+    """Write an instant in UTC, always with milliseconds: `2026-11-22T01:00:00.000Z`."""
+    if at.tzinfo is not UTC:
+        at = at.astimezone(UTC)
+    return at.isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+def format_instant_s(at: datetime) -> str:
+    """Write the whole second in UTC that an instant lies in: `2026-11-22T01:00:00Z`."""
+    return at.astimezone(UTC).isoformat(timespec="seconds")[:-6] + "Z"
+
+
+@lru_cache(maxsize=1024)
+def _whole_second(at: datetime) -> str:
+    """Write a whole second. It is mostly a slot, which is in two lines of each of its runs."""
+    return at.isoformat()[:-6] + "Z"
+
+
+def format_local(at: datetime, zone: tzinfo | None = None) -> str:
+    """Write the whole second in a zone (None: the host's): `2026-11-22 02:00:00`."""
+    return f"{at.astimezone(zone):%Y-%m-%d %H:%M:%S}"
+
+
+def format_local_short(at: datetime, now: datetime, zone: tzinfo | None = None) -> str:
+    """Write the whole second in a zone (None: the host's), without the date if that is today's: `02:00:00`."""
+    local = at.astimezone(zone)
+    return f"{local:%H:%M:%S}" if local.date() == now.astimezone(zone).date() else format_local(local, zone)
+
+
+def format_with_zone(at: datetime, zone: tzinfo | None = None) -> str:
+    """Write an instant with weekday and zone, and milliseconds where there are any: `Sun 2026-11-22 02:00:00 CET`."""
+    local = at.astimezone(zone)
+    fraction = f".{local.microsecond // 1000:03}" if local.microsecond >= 1000 else ""
+    return f"{local:%a %Y-%m-%d %H:%M:%S}{fraction} {local:%Z}"
