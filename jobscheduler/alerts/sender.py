@@ -149,9 +149,13 @@ class Sender:
         at_work = Counter(one.due.receiver for one in self._active.values())
         return next((key for key in self._ready if at_work[self._queues[key][0].receiver] < MAX_PER_RECEIVER), None)
 
-    def stop(self, seconds: float, is_hurried: Callable[[], bool] = lambda: False) -> None:
-        """Let alerts go on for `seconds` (or until `is_hurried`), then stop those that do and drop what waits."""
-        self._wait(lambda: not self._active and not self._waiting, seconds, is_hurried)
+    def stop(self, seconds: float, poll: Callable[[], bool] = lambda: False) -> None:
+        """Let alerts go on for `seconds`, then stop those that still run, and drop those in the queues.
+
+        `poll` is called again and again meanwhile; it returns whether to hurry. Alerts that were told to stop have
+        their grace even in a hurry.
+        """
+        self._wait(lambda: not self._active and not self._waiting, seconds, poll)
         with self._changed:
             self._closed = True
             self._dropped += [name for queue in self._queues.values() for due in queue for name in due.job_names]
@@ -163,17 +167,15 @@ class Sender:
         for one in going:
             self._request_stop(one, "shutdown")
         self._log_dropped(dropped, "shutdown")
-
-        def never() -> bool:
-            is_hurried()  # for whom it pings meanwhile; what was told to end is waited for in any case
-            return False
-
-        self._wait(lambda: not self._active, self._grace + 1, never)
+        self._wait(lambda: not self._active, self._grace + 1, poll, may_hurry=False)
         self._timer.close()
 
-    def _wait(self, condition: Callable[[], bool], seconds: float, is_hurried: Callable[[], bool]) -> None:
+    def _wait(
+        self, condition: Callable[[], bool], seconds: float, poll: Callable[[], bool], *, may_hurry: bool = True
+    ) -> None:
+        """Wait for a condition, `seconds` at most, and less when `poll` asks to hurry and that is allowed."""
         deadline = time.monotonic() + seconds
-        while not is_hurried():
+        while not (poll() and may_hurry):
             with self._changed:
                 left = deadline - time.monotonic()
                 if self._changed.wait_for(condition, max(0.0, min(left, _WAIT_STEP_S))) or left <= 0:
