@@ -147,10 +147,10 @@ def test_a_process_that_was_held_is_not_taken_for_a_stuck_one(service: Service) 
 
 
 class Parts:
-    """Three parts that are as the test says: what `Health` asks."""
+    """The scheduler, the log and the watcher at once, in the state that the test says."""
 
     def __init__(self) -> None:
-        self.rounds = 0
+        self.loop_count = 0
         self.stuck = 0.0
         self.alive = True
         self.standing: str | None = None
@@ -169,16 +169,16 @@ class Parts:
         return self.stuck
 
     def wakeup(self) -> None:
-        """Not heard."""
+        """Ignore it, as a thread does that is stuck."""
 
 
 @pytest.mark.parametrize(
     ("scheduling", "writing", "watching", "late", "fault"),
     [
         ({}, {}, {}, None, None),
-        ({"wakes": 1}, {}, {}, None, None),
-        ({"wakes": 2}, {}, {}, "the scheduling thread", None),
-        ({"wakes": MAX_UNANSWERED_PROBES + 1}, {}, {}, "the scheduling thread", "the scheduling thread is stuck"),
+        ({"probes": 1}, {}, {}, None, None),
+        ({"probes": 2}, {}, {}, "the scheduling thread", None),
+        ({"probes": MAX_UNANSWERED_PROBES + 1}, {}, {}, "the scheduling thread", "the scheduling thread is stuck"),
         ({"standing": "run 1 of `a`: it has not begun"}, {}, {}, "the runner", None),
         (
             {"standing": "run 1 of `a`: it has not begun", "stuck_for_good": True},
@@ -201,16 +201,16 @@ def test_each_part_is_held_to_its_time(
     late: str | None,
     fault: str | None,
 ) -> None:
-    """The truth table: late ones withhold the ping, dead and stuck ones end the process."""
+    """A part that is late withholds the ping; a part that is dead or stuck ends the process."""
     parts = Parts(), Parts(), Parts()
     for part, given in zip(parts, (scheduling, writing, watching), strict=True):
         vars(part).update(given)
     health = HealthMonitor(*parts)
-    for _ in range(int(str(scheduling.get("wakes", 0))) + 1):
+    for _ in range(int(str(scheduling.get("probes", 0))) + 1):
         health.probe()
 
     assert (health.overdue(), health.fatal()) == (late, fault)
-    parts[0].rounds += 1
+    parts[0].loop_count += 1
     health.probe()
     is_lasting = scheduling.get("alive") is False or scheduling.get("stuck_for_good")
     assert is_lasting or health.fatal() in {None, "the log writer died"}
