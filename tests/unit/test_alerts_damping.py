@@ -10,7 +10,7 @@ import pytest
 
 from jobscheduler.alerts import AlertKind
 from jobscheduler.alerts.damping import BURST_SIZE, BURST_WINDOW_S, MIN_ALERT_INTERVAL_S, Damper, ResultChange
-from jobscheduler.alerts.payload import MAX_JSON_JOBS, MAX_JOB_LIST_CHARS, build_summary
+from jobscheduler.alerts.payload import MAX_JOB_LIST_CHARS, MAX_JSON_JOBS, build_summary
 from jobscheduler.model import Record, Status, TaskSpec
 
 AT = datetime(2026, 11, 22, 1, tzinfo=UTC)
