@@ -1,4 +1,4 @@
-"""Alerts on change: when the result of a job changes, a task of any type is run that gets the record."""
+"""Run a task of any type, with the record, when the result of a job changes."""
 
 from jobscheduler.alerts.defaults import AlertConfigError, read_defaults
 from jobscheduler.alerts.dispatcher import AlertDispatcher, DefaultAlerts

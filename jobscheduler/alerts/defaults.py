@@ -1,4 +1,4 @@
-"""The service's own alerts: each a task in a file of its own, under the same rules as a job file."""
+"""Read the service's own alerts: each is a task in a file of its own, under the same rules as a job file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from jobscheduler.util.hang_guard import HangGuard
 
 
 class AlertConfigError(Exception):
-    """A file with an alert cannot be used; the problem says why and what to do."""
+    """A file with an alert cannot be used. The problem says why, and its help what to do."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.message)
@@ -23,38 +23,38 @@ class AlertConfigError(Exception):
 
 
 def read_defaults(
-    on_failure: Path | None, on_recovery: Path | None, rules: ParseContext, guard: HangGuard | None = None
+    on_failure: Path | None, on_recovery: Path | None, context: ParseContext, guard: HangGuard | None = None
 ) -> DefaultAlerts:
-    """Read the files; None is a file that is not named.
+    """Read the files; None is a file that the settings do not name.
 
     Raises:
-        BadDefault: one is not there, is not trusted, or holds no task that can be run.
-        Hung: one does not answer, which the guard finds out.
+        AlertConfigError: a file is missing, is not trusted, or holds no task that can run.
+        CallHung: a file does not answer.
 
     """
     guard = guard or HangGuard()
     return DefaultAlerts(
-        on_failure=None if on_failure is None else _task(on_failure, rules, guard),
-        on_recovery=None if on_recovery is None else _task(on_recovery, rules, guard),
+        on_failure=None if on_failure is None else _read_task(on_failure, context, guard),
+        on_recovery=None if on_recovery is None else _read_task(on_recovery, context, guard),
     )
 
 
-def _task(path: Path, rules: ParseContext, guard: HangGuard) -> TaskSpec:
-    found = guard.call(f"the file with an alert `{path}`", partial(_read, path))
-    if found.problem is not None:
-        raise AlertConfigError(replace(found.problem, file=str(path)))
-    if found.raw is None:
+def _read_task(path: Path, context: ParseContext, guard: HangGuard) -> TaskSpec:
+    result = guard.call(f"the file with an alert `{path}`", partial(_read_file, path))
+    if result.problem is not None:
+        raise AlertConfigError(replace(result.problem, file=str(path)))
+    if result.raw is None:
         raise AlertConfigError(Problem("there is no such file", file=str(path), help="make it, or do not name it"))
-    task = parse_task(found.raw, str(path), rules)
+    task = parse_task(result.raw, str(path), context)
     if isinstance(task, TaskSpec):
         return task
-    first, *rest = task
-    also = (f"{len(rest)} more in this file",) if rest else ()
-    raise AlertConfigError(replace(first, notes=(*first.notes, *also)))
+    first, *further = task
+    count = (f"{len(further)} more in this file",) if further else ()
+    raise AlertConfigError(replace(first, notes=(*first.notes, *count)))
 
 
-def _read(path: Path) -> ReadResult:
-    """Read a file as job files are read: its directory and the way that links lead are judged, too."""
+def _read_file(path: Path) -> ReadResult:
+    """Read a file as job files are read: its directory and the path of its links have to be trusted, too."""
     try:
         with DirectorySource(path.parent).open() as view:
             return view.read(path.name)

@@ -1,8 +1,8 @@
-"""Alerts: every record comes by, and a change of a job's result makes a task run that tells somebody.
+"""Observe records in the log, and run a task when the result of a job changes.
 
-A job never waits for its alerts, and nothing that they do becomes part of its account: who writes a record only puts
-it into a queue. One thread takes it from there, knows the last result of each job and decides; the `Sender` does the
-rest. What was before this start stands in the log, which is read once, when the first job that has an alert ends.
+A job never waits for its alerts, and no alert adds a record: the observer of the log only queues the record. A thread
+takes it from the queue, knows the last result of each job, and decides; the `Sender` runs the tasks. Results from
+before this start stand in the log, which is read once: when the first job with an alert ends.
 """
 
 from __future__ import annotations
@@ -21,45 +21,45 @@ from jobscheduler.alerts.rules import AlertKind, due_alert, is_result
 from jobscheduler.alerts.sender import Sender
 from jobscheduler.model import NO_TASK, Event, Job, Level, LogEntry, Record, Status, TaskSpec
 
-MAX_QUEUED_RECORDS = 100_000
-"""How many records may wait to be looked at before further ones are counted instead of kept."""
-
-RETRY_S = 1.0
-"""How often a thread is asked for that the host did not give, in seconds."""
-
-LEAST, MOST = 2.0, 10.0
-"""How long alerts may go on when the service stops: what is left of its drain, within these bounds, in seconds."""
+MAX_QUEUED_RECORDS = 100_000  # further records are only counted
+RETRY_S = 1.0  # between two attempts to start a thread on a host that has none left
+MIN_DRAIN_S, MAX_DRAIN_S = (
+    2.0,
+    10.0,
+)  # bounds of the time for alerts at a stop, which is the rest of the service's drain
 
 
 @dataclass(frozen=True, slots=True)
 class DefaultAlerts:
-    """The service's own alerts, for jobs that do not say; None is nothing."""
+    """The service's alerts, for jobs without a setting of their own; None is no alert."""
 
     on_failure: TaskSpec | None = None
     on_recovery: TaskSpec | None = None
 
 
 class AlertDispatcher:
-    """Watches the records on their way to the log, and has alerts given.
+    """Decides about alerts, record by record.
 
-    `write` puts entries into the log. `former` says how each job ended last before an instant, None for as much as is
-    not known; it may take its time. `defaults` may be replaced at any time.
+    `write` writes events about alerts to the log. `previous_results` returns how each job ended last before an instant;
+    it may be slow. `find_job` returns the active definition of a job.
     """
 
     def __init__(
         self,
         write: Callable[[LogEntry], object],
-        former: Callable[[datetime], Mapping[str, Status]],
+        previous_results: Callable[[datetime], Mapping[str, Status]],
         defaults: DefaultAlerts,
+        find_job: Callable[[str], Job | None],
         *,
         host: str = "",
         sender: Sender | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.defaults = defaults
+        self._defaults = defaults
         self._write = write
-        self._lookup = former
+        self._read_previous_results = previous_results
+        self._find_job = find_job
         self._host = host
         self._sender = sender or Sender(write, clock=clock)
         self._clock = clock
@@ -67,21 +67,20 @@ class AlertDispatcher:
         self._damper = Damper()
         self._since = clock()
         self._previous_results: dict[str, Status] = {}
-        self._loaded_jobs = False
-        self._find_job: Callable[[str], Job | None] = lambda _: None
+        self._has_previous = False
         self._records: SimpleQueue[Record | None] = SimpleQueue()
         self._dropped = 0
+        self._is_started = False
         self._thread = threading.Thread(target=self._work, name="alerts", daemon=True)
 
     def observe(self, entry: LogEntry) -> None:
-        """Put an entry into the log, and a result aside for the thread that looks at it. Never waits.
+        """Queue a result for the thread that decides. Never waits.
 
-        Of a job without alerts it is only remembered: thousands of those are not to wake a thread for nothing.
+        The result of a job without alerts is only remembered, so that thousands of such jobs wake no thread.
         """
-        self._write(entry)
         if not isinstance(entry, Record) or not is_result(entry.status):
             return
-        if self._has_no_alert(entry):
+        if self._is_started and self._has_no_alert(entry):  # before, a queued result of the job may be older
             self._previous_results[entry.job_id] = entry.status
         elif self._records.qsize() < MAX_QUEUED_RECORDS:
             self._records.put(entry)
@@ -89,101 +88,108 @@ class AlertDispatcher:
             self._dropped += 1
 
     def _has_no_alert(self, record: Record) -> bool:
-        """Tell whether a job surely has no alerts. The definition that its run began with says so."""
+        """Return whether a job certainly has no alerts, by the definition that its run began with."""
         try:
             job = record.job or self._find_job(record.job_id)
             if job is None:
                 return False
-            if job.on_failure is job.on_recovery is self.defaults.on_failure is self.defaults.on_recovery is None:
+            if job.on_failure is job.on_recovery is self._defaults.on_failure is self._defaults.on_recovery is None:
                 return True  # the usual case, for each of thousands of runs
             return not any(self._task(job, on) for on in AlertKind)
-        except Exception:  # a fault of ours is for the thread, which tells it
+        except Exception:  # the thread meets the same error, and logs it
             return False
 
-    def start(self, find: Callable[[str], Job | None]) -> None:
-        """Begin to look at records; `find` gives the definition in force. To be called once all files were read."""
-        self._find_job = find
+    def replace_defaults(self, defaults: DefaultAlerts) -> None:
+        """Use other alerts for jobs without a setting of their own. For any thread, at any time."""
+        self._defaults = defaults
+
+    def start(self) -> None:
+        """Begin to decide about records, those queued before included. Call it once all job files were read."""
+        self._is_started = True
         self._thread.start()
 
-    def stop(self, seconds: float, is_hurried: Callable[[], bool] = lambda: False) -> None:
-        """Look at what is left, and let alerts go on for so long, within bounds; returns when none does any more."""
-        until = time.monotonic() + min(max(seconds, LEAST), MOST)
+    def stop(self, seconds: float, poll: Callable[[], bool] = lambda: False) -> None:
+        """Decide about the queued records and let alerts go on for `seconds`, within bounds; then stop them all.
+
+        `poll` is called again and again meanwhile; it returns whether to hurry.
+        """
+        until = time.monotonic() + min(max(seconds, MIN_DRAIN_S), MAX_DRAIN_S)
         self._records.put(None)
-        while self._thread.is_alive() and time.monotonic() < until and not is_hurried():
+        while self._thread.is_alive() and time.monotonic() < until and not poll():
             self._thread.join(0.05)
-        self._sender.stop(max(0.0, until - time.monotonic()), is_hurried)
+        self._sender.stop(max(0.0, until - time.monotonic()), poll)
 
     # -- on the thread
 
     def _work(self) -> None:
-        can_give = True
+        can_send = True
         while True:
             try:
-                record = self._records.get(timeout=self._seconds_until_next(can_give))
+                record = self._records.get(timeout=self._seconds_until_next(can_send))
                 if record is None:
                     self._send(self._damper.pop_all(self._monotonic()))
                     return
                 self._handle_record(record)
             except Empty:
                 pass
-            except Exception as error:  # one record is not to keep the others from being looked at
+            except Exception as error:  # the next record has to be handled all the same
                 self._report_error(f"{type(error).__name__}: {error}")
             self._send(self._damper.pop_due(self._monotonic()))
-            can_give = self._sender.maintain()
+            can_send = self._sender.maintain()
             self._log_dropped()
 
-    def _seconds_until_next(self, can_give: bool) -> float | None:
-        """Return for how many seconds a record may be waited for, None for ever."""
+    def _seconds_until_next(self, can_send: bool) -> float | None:
+        """Return how many seconds to wait for a record, None without limit."""
         due = self._damper.next_at()
         until = None if due is None else max(0.0, due - self._monotonic())
-        return until if can_give else min(RETRY_S, RETRY_S if until is None else until)
+        return until if can_send else min(RETRY_S, RETRY_S if until is None else until)
 
     def waiting(self) -> tuple[str, ...]:
-        """Return the jobs of which an alert waits, is being given, or is held back. For any thread."""
+        """Return the jobs with an alert that is queued, being sent or held back. For any thread."""
         return tuple(dict.fromkeys((*self._sender.waiting(), *self._damper.waiting())))
 
     def _handle_record(self, record: Record) -> None:
         job = record.job or self._find_job(record.job_id)
-        tasks = {on: self._task(job, on) for on in AlertKind} if job is not None else {}
-        if any(tasks.values()) and not self._loaded_jobs and record.job_id not in self._previous_results:
+        tasks = {kind: self._task(job, kind) for kind in AlertKind} if job is not None else {}
+        if any(tasks.values()) and not self._has_previous and record.job_id not in self._previous_results:
             self._load_previous()
-        on = due_alert(self._previous_results.get(record.job_id), record.status)
+        kind = due_alert(self._previous_results.get(record.job_id), record.status)
         self._previous_results[record.job_id] = record.status
-        task = tasks.get(on) if on is not None else None
-        if on is None:
+        if kind is None:
             return
+        task = tasks.get(kind)
         if task is None or job is None:
             self._damper.note_sent(record.job_id)
         else:
-            self._send(self._damper.add(ResultChange(task, on, record, job.description), self._monotonic()))
+            self._send(self._damper.add(ResultChange(task, kind, record, job.description), self._monotonic()))
 
     def _send(self, batches: Iterable[Batch]) -> None:
         for batch in batches:
-            one = batch[0]
+            change = batch[0]
             if len(batch) == 1:
                 alert = build_payload(
-                    one.kind, one.record, description=one.description, host=self._host, changes=one.changes
+                    change.kind, change.record, description=change.description, host=self._host, changes=change.changes
                 )
-                self._sender.put(PendingAlert(one.task, alert, one.changes))
+                self._sender.put(PendingAlert(change.task, alert, change.changes))
             else:
                 names = tuple(each.job_id for each in batch)
-                self._sender.put(PendingAlert(one.task, build_summary(batch, host=self._host), jobs=names))
+                self._sender.put(PendingAlert(change.task, build_summary(batch, host=self._host), jobs=names))
 
-    def _task(self, job: Job, on: AlertKind) -> TaskSpec | None:
-        """Return what is done for a job: its own task, or the service's if it does not say."""
-        own, default = (
-            (job.on_failure, self.defaults.on_failure)
-            if on is AlertKind.FAILURE
-            else (job.on_recovery, self.defaults.on_recovery)
+    def _task(self, job: Job, kind: AlertKind) -> TaskSpec | None:
+        """Return the task of an alert: the job's own, else the service's; None for no alert."""
+        job_task, default = (
+            (job.on_failure, self._defaults.on_failure)
+            if kind is AlertKind.FAILURE
+            else (job.on_recovery, self._defaults.on_recovery)
         )
-        task = default if own is None else own
+        task = default if job_task is None else job_task
         return None if task == NO_TASK else task
 
     def _load_previous(self) -> None:
-        """Read in the log what was before this start; what has ended since is known better."""
-        self._loaded_jobs = True
+        """Read from the log how jobs ended before this start. Results since the start stay: they are newer."""
+        self._has_previous = True
         try:
-            for job_id, status in self._lookup(self._since).items():
+            for job_id, status in self._read_previous_results(self._since).items():
                 self._previous_results.setdefault(job_id, status)
         except OSError as error:
             self._report_error(f"the results before this start cannot be read: {error.strerror}")

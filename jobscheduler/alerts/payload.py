@@ -1,4 +1,4 @@
-"""What an alert is told about the run: the record, as environment variables and as JSON (pure)."""
+"""Build the payload of an alert: the record as environment variables and as JSON (pure)."""
 
 from __future__ import annotations
 
@@ -11,28 +11,21 @@ from jobscheduler.model import Record, Status
 from jobscheduler.runlog import encode_line, format_instant, format_json
 from jobscheduler.tasks import Alert
 
-MAX_OUTPUT_BYTES = 4096
-"""The longest value of a variable, in characters; of the output the end is kept, of the others the beginning."""
-
-MAX_LISTED_JOBS = 32_768
-"""The longest list of jobs in a summary, in characters."""
-
-MAX_JOB_LINES = 500
-"""How many jobs a summary has in its JSON."""
-
-SUMMARY = "summary"
-"""What `JOB_ALERT` says of an alert that tells of several jobs."""
+MAX_VALUE_CHARS = 4096  # of a variable; of the output the end is kept, of the others the beginning
+MAX_JOB_LIST_CHARS = 32_768  # of the list of jobs in a summary
+MAX_JSON_JOBS = 500  # in the JSON of a summary
+SUMMARY = "summary"  # `JOB_ALERT` of an alert about several jobs
 
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
-def build_payload(on: AlertKind, record: Record, *, description: str, host: str, changes: int = 1) -> Alert:
-    """Return what an alert's task gets with its context; `changes` is how many changes of the result it stands for."""
-    text = _record_of(record, changes)
+def build_payload(kind: AlertKind, record: Record, *, description: str, host: str, changes: int = 1) -> Alert:
+    """Return the payload of an alert about one job; `changes` is the number of changes of its result."""
+    text = _format_record(record, changes)
     details = dict(record.details)
     single = {
-        "JOB_ALERT": on.value,
+        "JOB_ALERT": kind.value,
         "JOB_CHANGES": changes,
         "JOB_DESCRIPTION": description,
         "JOB_DURATION": "" if record.duration is None else f"{record.duration:.3f}",
@@ -45,78 +38,78 @@ def build_payload(on: AlertKind, record: Record, *, description: str, host: str,
         "JOB_STATUS": record.status.value,
     }
     variables = {name: _one_line(str(value)) for name, value in single.items()}
-    output = _lines(record.output or "")[-MAX_OUTPUT_BYTES:]
-    return Alert(on.value, record, text, {**variables, "JOB_OUTPUT": output, "JOB_RECORD": text})
+    output = _printable(record.output or "")[-MAX_VALUE_CHARS:]
+    return Alert(kind.value, record, text, {**variables, "JOB_OUTPUT": output, "JOB_RECORD": text})
 
 
 def with_changes(alert: Alert, changes: int) -> Alert:
-    """Return an alert that stands for so many changes."""
-    text = _record_of(alert.record, changes)
+    """Return an alert with another number of changes."""
+    text = _format_record(alert.record, changes)
     variables = {**alert.variables, "JOB_CHANGES": str(changes), "JOB_RECORD": text}
     return Alert(alert.on, alert.record, text, variables)
 
 
 def build_summary(batch: Batch, *, host: str) -> Alert:
-    """Return the alert that tells of several jobs at once: the latest change of each, those that fail first.
+    """Return the payload of an alert about several jobs: the latest change of each, failing jobs first.
 
-    Its record is the last one, for what a record is needed for. The names that do not fit are counted.
+    Its record is the latest one. Names that do not fit are counted.
     """
-    order = sorted(batch, key=lambda one: (one.kind is not AlertKind.FAILURE, one.job_id))
-    failing = sum(one.kind is AlertKind.FAILURE for one in order)
+    order = sorted(batch, key=lambda change: (change.kind is not AlertKind.FAILURE, change.job_id))
+    failing = sum(change.kind is AlertKind.FAILURE for change in order)
     status = Status.FAILURE if failing else Status.SUCCESS
-    last = max(batch, key=lambda one: one.record.at).record
-    jobs = [_entry(one) for one in order]
+    last = max(batch, key=lambda change: change.record.at).record
+    jobs = [_job_entry(change) for change in order]
     head = {"time": format_instant(last.at, exact=True), "status": status.value, "summary": True, "host": host}
     counts = {"jobs": len(order), "failing": failing, "recovered": len(order) - failing}
     text = json.dumps(
-        {**head, **counts, "changed": jobs[:MAX_JOB_LINES], "left_out": max(0, len(jobs) - MAX_JOB_LINES)}
+        {**head, **counts, "changed": jobs[:MAX_JSON_JOBS], "left_out": max(0, len(jobs) - MAX_JSON_JOBS)}
     )
     description = f"{failing} failing, {len(order) - failing} working again"
     empty = dict.fromkeys(("DURATION", "ERROR", "EXIT_CODE", "REASON", "RECORD_RUN_ID", "STARTED"), "")
     variables = {
         **{f"JOB_{name}": value for name, value in empty.items()},
         "JOB_ALERT": SUMMARY,
-        "JOB_CHANGES": str(sum(one.changes for one in order)),
+        "JOB_CHANGES": str(sum(change.changes for change in order)),
         "JOB_DESCRIPTION": description,
         "JOB_HOST": _one_line(host),
-        "JOB_OUTPUT": _listed([f"{one['status']} {one['job_id']}" for one in jobs]),
+        "JOB_OUTPUT": _join_lines([f"{job['status']} {job['job_id']}" for job in jobs]),
         "JOB_RECORD": text,
         "JOB_STATUS": status.value,
     }
     return Alert(SUMMARY, last, text, variables)
 
 
-def _entry(one: ResultChange) -> dict[str, str | int]:
-    reason = {} if one.record.reason is None else {"reason": one.record.reason}
-    more: dict[str, str | int] = {} if one.changes == 1 else {"changes": one.changes}
-    return {"job_id": one.job_id, "status": one.record.status.value, **reason, **more}
+def _job_entry(change: ResultChange) -> dict[str, str | int]:
+    reason = {} if change.record.reason is None else {"reason": change.record.reason}
+    changes: dict[str, str | int] = {} if change.changes == 1 else {"changes": change.changes}
+    return {"job_id": change.job_id, "status": change.record.status.value, **reason, **changes}
 
 
-def _listed(lines: list[str]) -> str:
-    """Return as many lines as fit, and how many do not."""
-    room, count = MAX_LISTED_JOBS - len("and 1000000 more"), 0
+def _join_lines(lines: list[str]) -> str:
+    """Return as many lines as fit, and the number of those that do not."""
+    room, count = MAX_JOB_LIST_CHARS - len("and 1000000 more"), 0
     while count < len(lines) and (room := room - len(lines[count]) - 1) >= 0:
         count += 1
-    rest = [f"and {len(lines) - count} more"] if count < len(lines) else []
-    return "\n".join([*lines[:count], *rest])
+    more = [f"and {len(lines) - count} more"] if count < len(lines) else []
+    return "\n".join([*lines[:count], *more])
 
 
-def _record_of(record: Record, changes: int) -> str:
-    """Return a record as the log writes it, and how many changes it stands for if there were others."""
+def _format_record(record: Record, changes: int) -> str:
+    """Return a record as the log writes it, with the number of changes if there were several."""
     text = encode_line(record, format_json).decode("ascii").rstrip("\n")
     return text if changes == 1 else f'{text[:-1]}, "changes": {changes}}}'
 
 
-def _lines(text: str) -> str:
-    """Return a text in which only line ends and tabs are left of all that controls a terminal or a mail."""
-    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), _sanitized(text))
+def _printable(text: str) -> str:
+    """Return a text in which line ends and tabs are the only characters that control a terminal or a mail."""
+    return _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), _sanitized(text))
 
 
 def _one_line(text: str) -> str:
-    """Return a text that cannot begin another line, as a header of a mail would be."""
-    return _CONTROL.sub(" ", _sanitized(text)).strip()[:MAX_OUTPUT_BYTES]
+    """Return a text without line ends, which could begin another header of a mail."""
+    return _CONTROL.sub(" ", _sanitized(text)).strip()[:MAX_VALUE_CHARS]
 
 
 def _sanitized(text: str) -> str:
-    """Return a text without half surrogates, as odd file names have them: no program could be given them."""
+    """Return a text without lone surrogates, which odd file names have and no program can be given."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -1,4 +1,4 @@
-"""An alert that is to be given, and which others it belongs together with."""
+"""An alert that is to be sent, and the alerts with which it forms a queue."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from jobscheduler.alerts.payload import with_changes
 from jobscheduler.model import TaskSpec
 from jobscheduler.tasks import Alert
 
-Key = tuple[str, TaskSpec | None]
-"""What alerts have in common that are given one after the other."""
+Key = tuple[str, TaskSpec | None]  # equal for alerts that are sent one after the other
 
 
 @dataclass(frozen=True)
 class PendingAlert:
-    """An alert that is to be given: what to do, and what it is told."""
+    """An alert that is to be sent: its task, and the payload for it. `jobs` are those of a summary."""
 
     task: TaskSpec
     alert: Alert
@@ -25,29 +24,29 @@ class PendingAlert:
 
     @property
     def job_id(self) -> str:
-        """The job that it is about; of a summary, a name for what it is about."""
+        """The job that changed; of a summary, the number of jobs in words."""
         return f"{len(self.jobs)} jobs" if self.jobs else self.alert.record.job_id
 
     @property
     def key(self) -> Key:
-        """What it must not overtake: other alerts of its job, or summaries for its task."""
+        """The key of its queue: other alerts of its job, or other summaries for its task."""
         return (self.job_id, None) if not self.jobs else ("", self.task)
 
     @property
     def job_names(self) -> tuple[str, ...]:
-        """All jobs that it is about."""
+        """All jobs that changed."""
         return self.jobs or (self.job_id,)
 
     @cached_property
     def receiver(self) -> str:
-        """Where it goes to, as far as that can be told from the task."""
+        """The receiver, as far as the task names it: the server of its URL, else the task itself."""
         url = self.task.params.get("url")
         server = urlsplit(url).netloc.rpartition("@")[2] if isinstance(url, str) else ""
         return server or f"{self.task.type} {self.task.params_json}"
 
 
 def merge(former: PendingAlert, latest: PendingAlert) -> PendingAlert:
-    """Return the latest of two alerts of one job, or of two summaries, that stands for both."""
+    """Return the later of two alerts of one queue, with the changes or the jobs of both."""
     if latest.jobs:
         return replace(latest, jobs=tuple(dict.fromkeys((*former.jobs, *latest.jobs))))
     changes = former.changes + latest.changes

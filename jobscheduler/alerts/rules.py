@@ -1,4 +1,4 @@
-"""When an alert is due: on a change of a job's result, and on nothing else (pure)."""
+"""Decide when an alert is due: only when the result of a job changes (pure)."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from jobscheduler.model import Status
 
 
 class AlertKind(StrEnum):
-    """What an alert tells."""
+    """The change that an alert reports."""
 
     FAILURE = "failure"
     RECOVERY = "recovery"
 
 
 def is_result(status: Status) -> bool:
-    """Tell whether a slot that ended so says how the job does; one that did not run says nothing."""
+    """Return whether a record of this status is the result of a run; a slot that did not run has no result."""
     return status in {Status.SUCCESS, Status.FAILURE}
 
 
 def due_alert(former: Status | None, now: Status) -> AlertKind | None:
-    """Return what is to be told when a job ends with `now` after `former`, its last result; None if nothing is.
+    """Return the alert that is due when a job ends with `now` after its last result `former`, if any.
 
-    When nothing is known of the time before, a failure is news and a success is none.
+    When the last result is unknown, a failure is a change and a success is not.
     """
     if now is Status.FAILURE and former is not Status.FAILURE:
         return AlertKind.FAILURE

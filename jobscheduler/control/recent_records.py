@@ -5,10 +5,9 @@ from __future__ import annotations
 import threading
 from array import array
 from collections import OrderedDict
-from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from jobscheduler.model import LogEntry, Record
+from jobscheduler.model import Event, LogEntry
 
 MAX_RECORDS_OF_JOB = 50
 """How many instants are kept of one job: 8 bytes each."""
@@ -29,8 +28,10 @@ class RecentRecords:
         self._removed: OrderedDict[str, array[float]] = OrderedDict()
 
     def observe(self, entry: LogEntry) -> None:
-        """Note a record that is on its way to the log."""
-        if not isinstance(entry, Record):
+        """Note a record that is on its way to the log, and that a job was removed."""
+        if isinstance(entry, Event):
+            if entry.name == "job.removed":
+                self._discard(str(dict(entry.values)["job_id"]))
             return
         with self._lock:
             instants = self._jobs.get(entry.job_id)
@@ -53,12 +54,11 @@ class RecentRecords:
             instants = self._jobs.get(job_id) or self._removed.get(job_id) or ()
             return [datetime.fromtimestamp(one, UTC) for one in reversed(instants[-MAX_RECORDS_OF_JOB:])]
 
-    def discard(self, job_ids: Iterable[str]) -> None:
-        """Let these jobs go, which are not in force any more; the last of them are still remembered."""
+    def _discard(self, job_id: str) -> None:
+        """Move a removed job to those of which only the latest are remembered."""
         with self._lock:
-            for job_id in job_ids:
-                instants = self._jobs.pop(job_id, None)
-                if instants is not None:
-                    self._removed[job_id] = instants
-                    if len(self._removed) > MAX_REMOVED_JOBS:
-                        self._removed.popitem(last=False)
+            instants = self._jobs.pop(job_id, None)
+            if instants is not None:
+                self._removed[job_id] = instants
+                if len(self._removed) > MAX_REMOVED_JOBS:
+                    self._removed.popitem(last=False)

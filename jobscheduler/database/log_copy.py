@@ -48,12 +48,17 @@ class LogCopier:
     """Copies lines into `jm_syslog`. A context manager: leaving it writes what is waiting, if the database takes it."""
 
     def __init__(
-        self, database: Database, *, queue: int = MAX_QUEUED_LINES, now: Callable[[], float] = time.monotonic
+        self,
+        database: Database,
+        log_event: EventLogger,
+        *,
+        queue: int = MAX_QUEUED_LINES,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`queue` is how many lines are kept; `tell` may be set later, and says what happens to the copy."""
+        """`log_event` logs failures of the copy and their ends; `queue` is the number of lines that are kept."""
         self._max_lines = queue
         self._now = now
-        self.log_event: EventLogger = _say_nothing
+        self._log_event = log_event
         self._waiting: deque[Copied] = deque()
         self._bytes = self._missed = self._refused = 0
         self._is_unavailable = self._is_stopping = self._has_given_up = False
@@ -90,11 +95,11 @@ class LogCopier:
                 self._changed.wait_for(lambda: not self._waiting or self._is_unavailable, SHUTDOWN_WAIT_S)
             self._has_given_up = bool(self._waiting)
             missed = len(self._waiting) + self._missed + self._refused
-        tell, self.log_event = self.log_event, _say_nothing
+        log_event, self._log_event = self._log_event, _ignore_event
         if missed:
             own = 1 + further if self._has_given_up else 0
             problem = "the service ends before the database has taken all lines"
-            tell(Level.WARNING, "database.log_lost", problem=problem, lines_not_kept=missed + own)
+            log_event(Level.WARNING, "database.log_lost", problem=problem, lines_not_kept=missed + own)
 
     def put(self, entry: LogEntry, line: bytes) -> None:
         """Take a line; never waits for the database."""
@@ -180,7 +185,7 @@ class LogCopier:
             with self._changed:
                 self._is_unavailable = True
                 self._changed.notify_all()
-            self.log_event(Level.WARNING, "database.log_lost", problem=problem, help=help_)
+            self._log_event(Level.WARNING, "database.log_lost", problem=problem, help=help_)
 
     def _restore(self) -> None:
         self._failures = 0
@@ -188,13 +193,13 @@ class LogCopier:
             missed, self._missed = self._missed, 0
         if self._is_unavailable or missed:
             self._is_unavailable = False
-            self.log_event(Level.WARNING if missed else Level.INFO, "database.log_restored", lines_not_kept=missed)
+            self._log_event(Level.WARNING if missed else Level.INFO, "database.log_restored", lines_not_kept=missed)
         if self._refused and self._now() >= self._next_refusal:
             refused, self._refused = self._refused, 0
             self._next_refusal = self._now() + REFUSAL_INTERVAL_S
             problem = "the database refuses lines of the log, and takes others"
-            self.log_event(Level.WARNING, "database.lines_refused", problem=problem, lines_not_kept=refused)
+            self._log_event(Level.WARNING, "database.lines_refused", problem=problem, lines_not_kept=refused)
 
 
-def _say_nothing(level: Level, name: str, /, **values: LogValue | None) -> None:
-    """Stand in until there is a log."""
+def _ignore_event(level: Level, name: str, /, **values: LogValue | None) -> None:
+    """Log nothing: the last event about the copy has been logged."""

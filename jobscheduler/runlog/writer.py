@@ -76,6 +76,10 @@ _NO_ANSWER_HELP = frozenset({errno.EBADF, errno.EINVAL, errno.EROFS, errno.EMFIL
 """What asking for a sync gives when there is nothing to sync: no file is open at the moment, or it is a pipe."""
 
 
+Observer = Callable[[LogEntry], object]
+LineObserver = Callable[[LogEntry, bytes], object]
+
+
 class _Item(NamedTuple):
     """What is put into the queue at once: entries with nothing in between. `done` is called when they are written."""
 
@@ -95,13 +99,11 @@ class LogWriter:
         echo: int | None = 2,
         priorities: bool = False,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-        also: Callable[[LogEntry, bytes], object] = lambda entry, line: None,
     ) -> None:
-        """`echo` is the descriptor that gets the same lines, with syslog priorities in front if so asked.
-
-        `also` is given each entry with its line, on the writer's thread, and does not wait.
-        """
-        self._on_line = also
+        """`echo` is the descriptor that gets the same lines, with syslog priorities in front if so asked."""
+        self._observers_before: tuple[Observer, ...] = ()
+        self._observers_after: tuple[Observer, ...] = ()
+        self._line_observers: tuple[LineObserver, ...] = ()
         self._file = file
         self._format = format_json if form == "json" else format_text
         self._echo_to = echo
@@ -160,9 +162,31 @@ class LogWriter:
             closing.start()
             closing.join(CLOSE_TIMEOUT_S)
 
+    def subscribe(
+        self, *, before: Iterable[Observer] = (), after: Iterable[Observer] = (), lines: Iterable[LineObserver] = ()
+    ) -> None:
+        """Add observers of entries, which are called before or after an entry is queued, and observers of its line.
+
+        An observer `before` has seen an entry when a reader of the log finds its line: counters belong there.
+        What an observer `after` writes about an entry comes after it in the log: alerts belong there.
+        Both see what `write` and `event` get, and not the starts of runs, which come through `write_and_call`.
+
+        Thread: observers of entries run on the caller's thread, often under a lock of the caller. Observers of lines
+        run on the writer's thread. None of them may wait or raise.
+        """
+        self._observers_before += tuple(before)
+        self._observers_after += tuple(after)
+        self._line_observers += tuple(lines)
+
     def write(self, *entries: LogEntry) -> None:
-        """Have entries written, one after the other with nothing in between. Never waits."""
+        """Queue entries, to be written one after the other with nothing in between. Never waits."""
+        for observe in self._observers_before:
+            for entry in entries:
+                observe(entry)
         self._put(_Item(entries))
+        for observe in self._observers_after:
+            for entry in entries:
+                observe(entry)
 
     def checkpoint(self, mark: Checkpoint) -> None:
         """Have a mark written; its lines stay together whatever becomes of the file. Never waits."""
@@ -316,7 +340,8 @@ class LogWriter:
         for entry in batch:
             line = self._line(entry)
             lines.append(line)
-            self._on_line(entry, line)
+            for observe in self._line_observers:
+                observe(entry, line)
             echoed.append(syslog_priority(entry) + line if self._priorities else line)
         if self._echo is not None and echoed:
             self._echo.put(b"".join(echoed))

@@ -1,72 +1,82 @@
-"""The second source of a service: a database with jobs, the reloads that it asks for, and its copy of the log.
+"""The database of a service: a second source of jobs, with reloads on request and a copy of the log.
 
-What needs the extra is imported only here, and only when a database was asked for.
+Only this module imports what needs the extra, and only when the settings name a database.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from jobscheduler.config import Settings
 from jobscheduler.database import DatabaseConfigError, load_url
+from jobscheduler.jobs.sources import Source
 from jobscheduler.model import Checkpoint, EventLogger, Level, Problem
+from jobscheduler.runlog import LogWriter
 from jobscheduler.service.startup import StartupError
 
 if TYPE_CHECKING:
+    from jobscheduler.database.log_copy import LogCopier
     from jobscheduler.database.reloader import Reloader
 
-FIRST_READ_WAIT_S = 10.0
-"""How long a start waits for the database, in seconds; then it goes on with what jobs there are."""
-
-_POLL_S = 0.1  # seconds between two looks whether the service is to end meanwhile
+FIRST_READ_WAIT_S = 10.0  # limit of a start's wait for the database; then it goes on with the jobs that are known
+_POLL_S = 0.1  # between two checks whether a signal ends the service meanwhile
 
 
 class DatabaseJobs:
-    """A database as the second source. Entered before the log, so that it gets the log's last line too.
+    """A database as the second source.
 
-    Raises `CannotStart` when made if it cannot be used as it was asked for.
+    Raises:
+        StartupError: the database cannot be used as the settings ask.
+
     """
 
     def __init__(self, url: str, interval: float, keep: tuple[float, float]) -> None:
         from jobscheduler.database.engine import Database  # noqa: PLC0415 - an extra
-        from jobscheduler.database.log_copy import LogCopier  # noqa: PLC0415
         from jobscheduler.database.source import DatabaseSource  # noqa: PLC0415
 
         try:
             self._database = Database(url)
-        except DatabaseConfigError as cannot:
-            raise StartupError(cannot.problem) from None
+        except DatabaseConfigError as error:
+            raise StartupError(error.problem) from None
         self._interval = interval
         self._keep = keep
         self._reloader: Reloader | None = None
+        self._copier: LogCopier | None = None
         self._is_known = False
-        self.source = DatabaseSource()
-        self.log_copier = LogCopier(self._database)
+        self._source = DatabaseSource()
+        self.sources: Sequence[Source] = (self._source,)
 
     def __str__(self) -> str:
-        """Where it is, with nothing secret."""
+        """Return the URL without its secrets."""
         return str(self._database)
 
+    def copy_log(self, log: LogWriter, stack: ExitStack) -> None:
+        """Copy the log's lines into a table. Call it before the log is entered, so that the copy gets the last line."""
+        from jobscheduler.database.log_copy import LogCopier  # noqa: PLC0415 - an extra
+
+        self._copier = stack.enter_context(LogCopier(self._database, log.event))
+        log.subscribe(lines=[self._copier.put])
+
     def start(
-        self, stack: ExitStack, look: Callable[[], None], log_event: EventLogger, *, is_ending: Callable[[], bool]
+        self, stack: ExitStack, sync: Callable[[], None], log_event: EventLogger, *, is_ending: Callable[[], bool]
     ) -> None:
-        """Begin to read it, and wait a moment for that.
+        """Begin to read the database, and wait up to `FIRST_READ_WAIT_S` for the first answer.
 
         Raises:
-            CannotStart: another service has it.
+            StartupError: another service uses the database.
 
         """
         from jobscheduler.database.reloader import Reloader  # noqa: PLC0415 - an extra
 
-        def look_and_know() -> None:
-            look()
+        def sync_and_note() -> None:
+            sync()
             self._is_known = True
 
         reloader = Reloader(
-            self._database, self.source, look_and_know, log_event, interval=self._interval, keep=self._keep
+            self._database, self._source, sync_and_note, log_event, interval=self._interval, keep=self._keep
         )
         self._reloader = stack.enter_context(reloader)
         until = time.monotonic() + FIRST_READ_WAIT_S
@@ -74,54 +84,89 @@ class DatabaseJobs:
             pass
         if reloader.lock_holder is not None:
             raise StartupError(Problem(str(reloader.lock_holder), help=reloader.lock_holder.help))
-        self.log_copier.log_event = log_event
         exposure = self._database.exposure()
         if exposure is not None:
             log_event(Level.WARNING, "database.exposed", problem=exposure.message, help=exposure.help)
-        self._is_known = self.source.is_read  # the first pass is to come, and no mark is written before it
+        self._is_known = self._source.is_read  # the first sync is still to come, and no checkpoint is written before it
 
     def allow_sync(self) -> None:
-        """Let it change the schedule: the first pass is over."""
+        """Let the database change the schedule from now on: the first sync is over."""
         if self._reloader is not None:
             self._reloader.allow_sync()
 
     def reload(self) -> None:
-        """Have it read soon, though no marker asks for it."""
+        """Read the database soon, even without a marker that asks for it."""
         if self._reloader is not None:
             self._reloader.reload()
 
     def issues(self) -> tuple[str, ...]:
-        """Say in words what is wrong with it, beside that it is lost."""
+        """Return what is wrong with the database, in words, apart from its being unavailable."""
         return () if self._reloader is None else self._reloader.issues()
 
     def report_unsent(self) -> None:
-        """Say how many lines its copy of the log lacks; one more line is to come after that."""
-        self.log_copier.report_unsent(further=1)
+        """Log how many lines the copy of the log lacks. Call it before the last line of the log."""
+        if self._copier is not None:
+            self._copier.report_unsent(further=1)
 
     def checkpoint_gate(self, write: Callable[[Checkpoint], object]) -> Callable[[Checkpoint], object]:
-        """Return what writes marks only once its jobs are known.
+        """Wrap `write` so that no checkpoint is written before the database was read.
 
-        A mark says that every slot before it is accounted for, and of jobs that are not known yet that cannot be said:
-        the next start, or the moment in which they are read, has to find the time before this start open.
+        A checkpoint says that every slot before it is accounted for. That is unknown for jobs that were not read yet:
+        their first sync, or the next start, has to find the time before this start open.
         """
 
-        def write_if_known(mark: Checkpoint) -> None:
+        def write_if_known(checkpoint: Checkpoint) -> None:
             if self._is_known:
-                write(mark)
+                write(checkpoint)
 
         return write_if_known
 
 
-def open_database(settings: Settings) -> DatabaseJobs | None:
-    """Return the database that was asked for, None if none was.
+class NoDatabase:
+    """Stands in for the database of a service without one."""
+
+    sources: Sequence[Source] = ()
+
+    def __str__(self) -> str:
+        """Return no URL."""
+        return ""
+
+    def copy_log(self, log: LogWriter, stack: ExitStack) -> None:
+        """Copy nothing."""
+
+    def start(
+        self, stack: ExitStack, sync: Callable[[], None], log_event: EventLogger, *, is_ending: Callable[[], bool]
+    ) -> None:
+        """Read nothing."""
+
+    def allow_sync(self) -> None:
+        """Change nothing."""
+
+    def reload(self) -> None:
+        """Read nothing."""
+
+    def issues(self) -> tuple[str, ...]:
+        """Return no issue."""
+        return ()
+
+    def report_unsent(self) -> None:
+        """Log nothing."""
+
+    def checkpoint_gate(self, write: Callable[[Checkpoint], object]) -> Callable[[Checkpoint], object]:
+        """Return `write` itself: the first sync knows all jobs."""
+        return write
+
+
+def open_database(settings: Settings) -> DatabaseJobs | NoDatabase:
+    """Return the database that the settings name, if any.
 
     Raises:
-        CannotStart: it cannot be used as it was asked for.
+        StartupError: the database cannot be used as the settings ask.
 
     """
     try:
         url = load_url(settings.database_url, settings.database_url_file)
-    except DatabaseConfigError as cannot:
-        raise StartupError(cannot.problem) from None
+    except DatabaseConfigError as error:
+        raise StartupError(error.problem) from None
     keep = settings.keep_log_rows, settings.keep_markers
-    return None if url is None else DatabaseJobs(url, settings.reload_interval, keep)
+    return NoDatabase() if url is None else DatabaseJobs(url, settings.reload_interval, keep)

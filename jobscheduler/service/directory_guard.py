@@ -1,8 +1,9 @@
-"""The lookout over the jobs directory, on the file thread: the watch stays on what the path means, passes are made.
+"""Keep the watcher on the directory to which the path resolves now, and run a sync when that changed.
 
-Once a second it is seen whether the path still means the same directory. That is a single question to the system as
-long as the answer is the same as when all was last found well: a service that has nothing to do is to cost nothing.
-Each question is made through the guard, so that a directory that does not answer is asked by one lost thread only.
+A check each second costs one `stat` while its answer is the same as when all was last found well, so an idle service
+costs nothing. Each call goes through the hang guard: a directory that does not answer holds one thread only.
+
+Thread: the file thread.
 """
 
 from __future__ import annotations
@@ -21,32 +22,29 @@ T = TypeVar("T")
 
 
 class DirectoryGuard:
-    """Keeps the watch on the right directory, and tells the log when that is not possible, once, and when it is.
-
-    `thing` is what the guard calls the directory.
-    """
+    """Keeps the watcher on the right directory, and logs once when that fails and once when it works again."""
 
     def __init__(
         self,
-        watch: DirectoryWatcher,
+        watcher: DirectoryWatcher,
         reconciler: Reconciler,
-        claim: DirectoryLock,
+        lock: DirectoryLock,
         log: LogWriter,
         guard: HangGuard,
-        thing: str,
+        name: str,
     ) -> None:
+        """`name` is the guard's name for the directory."""
         self._guard = guard
-        self._name = thing
-        self._is_doubted = False
-        self._watch = watch
+        self._name = name
+        self._is_invalidated = False
+        self._watcher = watcher
         self._reconciler = reconciler
-        self._lock = claim
+        self._lock = lock
         self._log = log
         self._healthy_fingerprint: object = None
-        self._error = ""
+        self._sync_error = ""
         self._reported_holder: int | None = None
-        self.is_degraded = False
-        """Whether changes are not heard of, so that everything is looked at each second."""
+        self.is_degraded = False  # changes are not noticed by events, so everything is synced each second
 
     @property
     def is_shared(self) -> bool:
@@ -54,54 +52,55 @@ class DirectoryGuard:
         return self._reported_holder is not None
 
     def check(self) -> None:
-        """See whether all is as it was when it was last found well; if not, look closely."""
+        """Check closely if anything differs from when all was last found well."""
         if self.is_shared:
             self._relock()
-        is_doubted, self._is_doubted = self._is_doubted, False
-        seen = self._call(self._watch.quick_fingerprint, None)
-        if is_doubted or seen is None or seen != self._healthy_fingerprint or not self._reconciler.is_complete():
-            self._healthy_fingerprint = seen if self._check_closely() else None
+        is_invalidated, self._is_invalidated = self._is_invalidated, False
+        fingerprint = self._call(self._watcher.quick_fingerprint, None)
+        is_healthy = fingerprint is not None and fingerprint == self._healthy_fingerprint
+        if is_invalidated or not is_healthy or not self._reconciler.is_complete():
+            self._healthy_fingerprint = fingerprint if self._check_closely() else None
 
     def invalidate(self) -> None:
-        """Have the next `tend` look closely, whatever it sees. Any thread may do that."""
-        self._is_doubted = True
+        """Make the next `check` a close one, whatever the fingerprint. For any thread."""
+        self._is_invalidated = True
 
-    def _call(self, question: Callable[[], T], unanswered: T) -> T:
-        """Ask something about the directory, and return `unanswered` if it does not answer."""
+    def _call(self, function: Callable[[], T], default: T) -> T:
+        """Call a function that reads the directory; return `default` if it hangs."""
         try:
-            return self._guard.call(self._name, question)
+            return self._guard.call(self._name, function)
         except CallHung:
-            return unanswered
+            return default
 
-    def run_sync(self, look: Callable[[], None]) -> None:
-        """Have a pass made. One that fails is told by the next `tend`, which looks at everything."""
+    def run_sync(self, sync: Callable[[], None]) -> None:
+        """Run a sync. If it fails, the next `check` reports that and syncs everything."""
         try:
-            look()
+            sync()
         except Exception as error:
-            self._error = f"a sync failed: {format_error(error)}"
+            self._sync_error = f"a sync failed: {format_error(error)}"
             self.invalidate()
 
     def _check_closely(self) -> bool:
-        """Put the watch where it belongs, and see whether the directory is there; tell whether all is well.
+        """Arm the watcher, sync what may have changed, and return whether all is well.
 
-        While it cannot be watched, or a pass fails, everything is looked at each second; the trouble and its end are
-        told once.
+        While the directory cannot be watched, or a sync fails, each check syncs everything. The problem and its end are
+        logged once.
         """
-        state, problem = self._call(self._watch.ensure_armed, (WatchState.UNAVAILABLE, ""))
+        state, problem = self._call(self._watcher.ensure_armed, (WatchState.UNAVAILABLE, ""))
         if state is not WatchState.OK:
             self._relock()
-        fault, self._error = self._error, ""
-        self._report_degraded(problem or fault)
-        is_clear = state is WatchState.OK and not fault
-        self.run_sync(self._reconciler.verify_sources if is_clear else self._reconciler.sync_all)
-        self._report_degraded(self._error)
-        if self.is_degraded and state is not WatchState.UNAVAILABLE and not problem and not self._error:
+        last_error, self._sync_error = self._sync_error, ""
+        self._report_degraded(problem or last_error)
+        is_well = state is WatchState.OK and not last_error
+        self.run_sync(self._reconciler.verify_sources if is_well else self._reconciler.sync_all)
+        self._report_degraded(self._sync_error)
+        if self.is_degraded and state is not WatchState.UNAVAILABLE and not problem and not self._sync_error:
             self._log.event(Level.INFO, "watch.restored")
             self.is_degraded = False
-        return is_clear and not self._error
+        return is_well and not self._sync_error
 
     def _relock(self) -> None:
-        """Lock the directory that the path means now; if another service has that, both would run its jobs."""
+        """Lock the directory to which the path resolves now; log it if another service holds that lock."""
         holder = self._call(self._lock.reacquire, self._reported_holder)
         if holder is not None and holder != self._reported_holder:
             help_ = "two services on one directory run every job twice: stop one of them"
@@ -115,5 +114,5 @@ class DirectoryGuard:
 
 
 def format_error(error: BaseException) -> str:
-    """Write an error on one line."""
+    """Return an error on one line."""
     return f"{type(error).__name__}: {error}"

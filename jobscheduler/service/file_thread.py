@@ -1,6 +1,6 @@
-"""The thread that makes syncs and all else that reads files, so that the main thread waits for no file.
+"""The thread that runs syncs and all other work with files, so that the main thread waits for no file.
 
-Work is named. Work that waits already is not put a second time, so a storm of requests is one look at the files.
+Work has a name. Work that is queued already is not queued again, so a storm of requests is one sync.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ Work = Callable[[], object]
 
 
 class FileThread:
-    """Does work that reads files, one piece after the other. `after` is called on that thread after each of them."""
+    """Does work that reads files, one piece after the other."""
 
-    def __init__(self, after: Callable[[], object] = lambda: None) -> None:
+    def __init__(self, after: Callable[[BaseException | None], object] = lambda fault: None) -> None:
+        """`after` is called on the thread after each piece of work, with `fault`."""
         self._after = after
         self._lock = threading.Lock()
-        self._tokens: SimpleQueue[None] = SimpleQueue()  # one for each piece of work that waits, and one for the end
+        self._tokens: SimpleQueue[None] = SimpleQueue()  # one for each queued piece of work, and one for the end
         self._waiting: dict[str, Work] = {}
         self._is_closed = False
         self._current = ""
         self._progress_at: tuple[object, float] = (None, 0.0)
-        self.fault: BaseException | None = None
-        """What a piece of work has raised: the service is to end."""
+        self.fault: BaseException | None = None  # raised by a piece of work; the service has to end
         self._thread = threading.Thread(target=self._work, name="files", daemon=True)
 
     def start(self) -> None:
-        """Begin to work."""
+        """Start the thread."""
         self._thread.start()
 
     def submit(self, name: str, work: Work) -> None:
-        """Have work done soon. Never waits for any."""
+        """Queue work. Never waits."""
         with self._lock:
             is_new = name not in self._waiting
             self._waiting[name] = work
@@ -43,13 +43,13 @@ class FileThread:
             self._tokens.put(None)
 
     def is_waiting(self, name: str) -> bool:
-        """Tell whether work of this name waits or is being done."""
+        """Return whether work of this name is queued or in progress."""
         return self._current == name or name in self._waiting
 
     def busy_for(self) -> float:
-        """Return for how many seconds the thread has been at its work without any progress; 0 when it is idle.
+        """Return the seconds since the thread last made progress with its work; 0 when it is idle.
 
-        Progress is processor time. The question is to be asked again and again: it compares with the last time.
+        Progress is processor time. Each call compares with the last one, so call it at regular intervals.
         """
         if not self._current:
             self._progress_at = (None, 0.0)
@@ -60,7 +60,7 @@ class FileThread:
         return now - self._progress_at[1]
 
     def close(self, seconds: float) -> None:
-        """Begin no work any more; wait for the present one, so many seconds at most."""
+        """Begin no further work; wait up to `seconds` for the work in progress."""
         self._is_closed = True
         self._tokens.put(None)
         if self._thread.ident is not None:
@@ -73,7 +73,7 @@ class FileThread:
             except BaseException as fault:
                 self.fault = fault
             self._current = ""
-            self._after()
+            self._after(self.fault)
 
     def _next(self) -> Work | None:
         self._tokens.get()

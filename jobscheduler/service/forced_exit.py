@@ -1,7 +1,7 @@
-"""The last resort at the end: a process that was told to end and does not, in time, is ended all the same.
+"""End the process by force when its shutdown takes too long.
 
-Python's signal handlers run on the main thread. If that were stuck, SIGTERM would have no effect; so a thread of its
-own hears of signals from the interpreter itself, through a pipe, and waits for nothing else.
+Python's signal handlers run on the main thread. If that were stuck, SIGTERM would have no effect. So a thread of its
+own reads the signals from the interpreter's wake-up pipe, and waits for nothing else.
 """
 
 from __future__ import annotations
@@ -16,19 +16,18 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-MARGIN_S = 25.0
-"""How much longer than its drain an end may take, in seconds: the time of TERM and KILL, and that of alerts."""
+MARGIN_S = 25.0  # a shutdown may take this much longer than its drain: TERM and KILL of runs, then alerts
 
 
 class ForcedExit:
-    """Calls `end` when the process still runs `MARGIN` after its drain. A context manager, of the main thread.
+    """Calls `end_process` when the process still runs `MARGIN_S` after its drain. A second signal cancels the drain.
 
-    A second signal is an order to hurry: the drain counts no longer.
+    A context manager. Thread: the main thread.
     """
 
-    def __init__(self, drain: float, end: Callable[[], object]) -> None:
+    def __init__(self, drain: float, end_process: Callable[[], object]) -> None:
         self._drain = drain
-        self._end = end
+        self._end_process = end_process
         self._read_fd, self._write_fd = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._thread = threading.Thread(target=self._listen, name="last-resort", daemon=True)
         self._previous_handlers = -1
@@ -45,18 +44,19 @@ class ForcedExit:
 
     def _listen(self) -> None:
         try:
-            self._wait_for_the_end()
+            self._wait_for_deadline()
         finally:
             os.close(self._read_fd)
 
-    def _wait_for_the_end(self) -> None:
-        until: float | None = None
-        while until is None or time.monotonic() < until:
-            select.select([self._read_fd], [], [], None if until is None else max(0.0, until - time.monotonic()))
+    def _wait_for_deadline(self) -> None:
+        deadline: float | None = None
+        while deadline is None or time.monotonic() < deadline:
+            timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
+            select.select([self._read_fd], [], [], timeout)
             with suppress(BlockingIOError):
-                heard = os.read(self._read_fd, 512)
-                if not heard:
-                    return  # the process has come to its end
-                for _ in range(sum(heard.count(one) for one in (signal.SIGTERM, signal.SIGINT))):
-                    until = time.monotonic() + MARGIN_S + (self._drain if until is None else 0.0)
-        self._end()
+                numbers = os.read(self._read_fd, 512)
+                if not numbers:
+                    return  # the shutdown is complete
+                for _ in range(sum(numbers.count(number) for number in (signal.SIGTERM, signal.SIGINT))):
+                    deadline = time.monotonic() + MARGIN_S + (self._drain if deadline is None else 0.0)
+        self._end_process()

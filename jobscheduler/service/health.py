@@ -1,19 +1,17 @@
-"""Whether the parts that everything depends on are alive and on time. It asks them; it knows none of them."""
+"""Check that the parts on which everything depends are alive and on time."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-FATAL_AFTER_S = 6
-"""How many wake-ups, a few seconds apart, the scheduling thread may leave unanswered."""
-
-OVERDUE_AFTER_S = 15.0
-"""How long a part may be at one thing before it is late (the log writer at a batch, the watcher at an event), in s."""
+MAX_UNANSWERED_PROBES = 6  # wake-ups, a few seconds apart, until the scheduling thread counts as stuck
+OVERDUE_AFTER_S = 15.0  # until a part is late with one piece of work, such as a batch of lines or an event
 
 
 class Scheduling(Protocol):
-    """As much of the scheduler as is asked (see `scheduler.Scheduler`)."""
+    """The part of `scheduler.Scheduler` that is checked."""
 
     @property
     def loop_count(self) -> int: ...  # noqa: D102
@@ -24,20 +22,40 @@ class Scheduling(Protocol):
 
 
 class Writing(Protocol):
-    """As much of the log as is asked (see `runlog.RunLog`)."""
+    """The part of `runlog.LogWriter` that is checked."""
 
     def is_alive(self) -> bool: ...  # noqa: D102
     def busy_for(self) -> float: ...  # noqa: D102
 
 
 class Watching(Protocol):
-    """As much of the watch as is asked (see `watch.Watch`)."""
+    """The part of `jobs.watcher.DirectoryWatcher` that is checked."""
 
     def busy_for(self) -> float: ...  # noqa: D102
 
 
+class TurnTimer:
+    """Measures how long a loop has been at one turn; the wait between two turns does not count. For any thread."""
+
+    def __init__(self) -> None:
+        self._began_at = 0.0
+
+    def begin(self) -> None:
+        """Note that a turn begins, or makes progress."""
+        self._began_at = time.monotonic()
+
+    def end(self) -> None:
+        """Note that the loop waits for its next turn."""
+        self._began_at = 0.0
+
+    def busy_for(self) -> float:
+        """Return the seconds since the turn began; 0 between two turns."""
+        began_at = self._began_at
+        return time.monotonic() - began_at if began_at else 0.0
+
+
 class HealthMonitor:
-    """Whether the parts that everything depends on are alive and on time."""
+    """Checks the scheduling thread, the runner, the log writer, the watcher and further parts."""
 
     def __init__(
         self,
@@ -46,37 +64,37 @@ class HealthMonitor:
         watch: Watching,
         others: Mapping[str, Callable[[], float]] | None = None,
     ) -> None:
-        """`others` are further parts by name, each with the seconds for which it has been stuck."""
+        """`others` are further parts by name; each returns the seconds for which it has been busy."""
         self._others = others or {}
         self._scheduler = scheduler
         self._log = log
         self._watch = watch
-        self._rounds = -1
-        self._waker = 0
+        self._last_loop_count = -1
+        self._unanswered_probes = 0
 
     def probe(self) -> None:
         """Wake the scheduling thread, and count the wake-ups that it did not answer.
 
-        Counted by our own rounds and not by a clock, so that a process that was held as a whole is not blamed.
+        Probes are counted, not seconds. Otherwise a process that was frozen as a whole would find the thread stuck.
         """
-        rounds = self._scheduler.loop_count
-        self._waker = 0 if rounds != self._rounds else self._waker + 1
-        self._rounds = rounds
+        loop_count = self._scheduler.loop_count
+        self._unanswered_probes = 0 if loop_count != self._last_loop_count else self._unanswered_probes + 1
+        self._last_loop_count = loop_count
         self._scheduler.wakeup()
 
     def fatal(self) -> str | None:
-        """Say what has died or is stuck, if anything, so that only a new process helps."""
+        """Return which part died or is stuck, if any, so that only a new process helps."""
         if not self._scheduler.is_alive():
             return "the scheduling thread died"
-        if self._waker > FATAL_AFTER_S:
+        if self._unanswered_probes > MAX_UNANSWERED_PROBES:
             return "the scheduling thread is stuck"
         if self._scheduler.is_stuck():
             return f"the runner stands still: {self._scheduler.standstill()}"
         return None if self._log.is_alive() else "the log writer died"
 
     def overdue(self) -> str | None:
-        """Say which part is not on time, if any; it may still come back. A dead watcher has been replaced by then."""
-        if self._waker > 1:
+        """Return which part is late, if any; it may still recover. A dead watcher has been replaced by then."""
+        if self._unanswered_probes > 1:
             return "the scheduling thread"
         if self._scheduler.standstill() is not None:
             return "the runner"
@@ -84,4 +102,4 @@ class HealthMonitor:
             return "the log writer"
         if self._watch.busy_for() > OVERDUE_AFTER_S:
             return "the watcher"
-        return next((name for name, stuck_for in self._others.items() if stuck_for() > OVERDUE_AFTER_S), None)
+        return next((name for name, busy_for in self._others.items() if busy_for() > OVERDUE_AFTER_S), None)

@@ -1,37 +1,52 @@
-"""What others have for the main thread: signals, and that something has to settle, to be tended or to be marked."""
+"""Messages to the main thread: signals, and requests of other threads."""
 
 from __future__ import annotations
 
 from collections import deque
+from enum import StrEnum
 from queue import Empty, SimpleQueue
 
-STOPS = frozenset({"SIGTERM", "SIGINT"})
-"""The messages that end the service."""
+
+class Message(StrEnum):
+    """A message; one that stands for a signal has the signal's name."""
+
+    TERMINATE = "SIGTERM"
+    INTERRUPT = "SIGINT"
+    RELOAD = "SIGHUP"
+    SETTLE = "settle"  # an item settles soon, or the file thread has failed
+    CHECK_DIRECTORY = "check directory"  # the watcher has lost events
+    HUNG_CALL_ENDED = "hung call ended"  # a file or directory answers again
+    LOG_FILE_BEGUN = "log file begun"  # a checkpoint is needed at its head
+
+    @property
+    def ends_service(self) -> bool:
+        """Whether the message orders the service to end."""
+        return self in {Message.TERMINATE, Message.INTERRUPT}
 
 
 class Mailbox:
-    """Messages for the main thread, which takes them; any thread may put one, and so may a signal's handler.
+    """Messages for the main thread. Any thread may put one, and so may a signal handler; the main thread takes them.
 
-    One that waits already is not put a second time, so a storm of SIGHUPs is one reload. Those that end the service go
-    before all others, and each of them counts: the second is an order to hurry.
+    A message that is queued already is not queued again, so a storm of SIGHUPs is one reload. Messages that end the
+    service go before all others, and each of them counts: the second is an order to hurry.
     """
 
     def __init__(self) -> None:
-        self._arrived: SimpleQueue[str] = SimpleQueue()
-        self._stops: deque[str] = deque()
-        self._waiting: dict[str, None] = {}
+        self._arrived: SimpleQueue[Message] = SimpleQueue()
+        self._stops: deque[Message] = deque()
+        self._waiting: dict[Message, None] = {}
         self._is_ending = False
 
-    def put(self, message: str) -> None:
-        """Leave a message. Never waits, takes no lock."""
-        if message in STOPS:
+    def put(self, message: Message) -> None:
+        """Queue a message. Never waits and takes no lock."""
+        if message.ends_service:
             self._is_ending = True
             self._stops.append(message)
         self._arrived.put(message)
 
-    def take(self, timeout: float) -> str | None:
-        """Wait for a message, so many seconds at most; None if there is none by then, or at times before."""
-        while not self._arrived.empty():  # nobody else takes any
+    def take(self, timeout: float) -> Message | None:
+        """Wait up to `timeout` seconds for a message; return None if there is none by then, or at times before."""
+        while not self._arrived.empty():  # no other thread takes any
             self._note(self._arrived.get_nowait())
         if not self._stops and not self._waiting:
             try:
@@ -45,20 +60,20 @@ class Mailbox:
             del self._waiting[message]
         return message
 
-    def _note(self, message: str) -> None:
-        if message not in STOPS:
+    def _note(self, message: Message) -> None:
+        if not message.ends_service:
             self._waiting[message] = None
 
     def is_stopping(self) -> bool:
-        """Tell whether a message that ends the service waits to be taken."""
+        """Return whether a message that ends the service is queued."""
         return bool(self._stops)
 
     def is_ending(self) -> bool:
-        """Tell whether a message that ends the service has come, be it taken or not."""
+        """Return whether a message that ends the service has ever come, even if it was taken since."""
         return self._is_ending
 
     def take_stop(self) -> bool:
-        """Take one that ends the service, if there is one; tell whether there was."""
+        """Take one message that ends the service; return whether there was one."""
         if not self._stops:
             return False
         self._stops.popleft()

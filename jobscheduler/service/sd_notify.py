@@ -1,4 +1,4 @@
-"""What systemd wants to hear: readiness, reloading, stopping, status and the watchdog's ping (sd_notify(3))."""
+"""Send systemd the states of the service and watchdog pings, as sd_notify(3) says."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from contextlib import suppress
 
 
 class Notifier:
-    """Sends datagrams to `NOTIFY_SOCKET`; without one it is silent.
+    """Sends datagrams to `NOTIFY_SOCKET`, if that is set.
 
-    Its socket is opened once, so that a service that has no descriptor left can still say that it is alive.
+    The socket is opened once, so that a service that has run out of descriptors can still ping.
     """
 
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
@@ -21,25 +21,25 @@ class Notifier:
         self._socket = _datagrams() if self._address else None
 
     def notify(self, *assignments: str) -> None:
-        """Send assignments such as `READY=1` in one message. A manager that does not listen is not our trouble."""
+        """Send assignments such as `READY=1` in one message. A manager that does not listen is no error."""
         if self._socket is not None:
             with suppress(OSError):
                 self._socket.sendto("\n".join(assignments).encode(), self._address)
 
     def close(self) -> None:
-        """Give the socket back."""
+        """Close the socket."""
         if self._socket is not None:
             self._socket.close()
 
 
 def _datagrams() -> socket.socket:
-    made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-    made.setblocking(False)
-    return made
+    datagrams = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+    datagrams.setblocking(False)
+    return datagrams
 
 
 def watchdog_interval(environ: Mapping[str, str] = os.environ, pid: int | None = None) -> float | None:
-    """Return how often to ping in seconds (half of what systemd allows), or None if no watchdog is set for us."""
+    """Return the ping interval in seconds, half of what systemd allows; None if this process has no watchdog."""
     for_pid = environ.get("WATCHDOG_PID", "")
     if for_pid and for_pid != str(os.getpid() if pid is None else pid):
         return None
@@ -48,10 +48,10 @@ def watchdog_interval(environ: Mapping[str, str] = os.environ, pid: int | None =
 
 
 def stderr_is_journal(environ: Mapping[str, str] = os.environ) -> bool:
-    """Tell whether standard error is the journal, so that lines may carry their priority in front."""
+    """Return whether standard error is the journal, so that lines may begin with their priority."""
     device, _, inode = environ.get("JOURNAL_STREAM", "").partition(":")
     try:
-        found = os.fstat(2)
+        stat = os.fstat(2)
     except OSError:
         return False
-    return (device, inode) == (str(found.st_dev), str(found.st_ino))
+    return (device, inode) == (str(stat.st_dev), str(stat.st_ino))

@@ -1,7 +1,8 @@
-"""What a start needs to be there, and to have for itself alone: the jobs directory and the log.
+"""Check the paths of a service, and lock its jobs directory and its log against a second service.
 
-A service is refused by a lock that only root and its own user could hold (`lockfile`). The directory itself is locked,
-too, but only as a hint: a service in another container is found by that, and any user who can read it may hold it.
+A second service is refused by locks that only root and the service's own user can hold (`util.file_locks`). The
+directory itself is locked, too, but only as a hint: that lock is seen from another container, and any user who can read
+the directory may hold it.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _OTHER_LOG_HELP = "name another with `--log-file FILE`"
 
 
 class StartupError(Exception):
-    """The service cannot start; the problem says why and what to do."""
+    """The service cannot start. The problem says why, and its help what to do."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.message)
@@ -32,16 +33,18 @@ class StartupError(Exception):
 
 
 class DirectoryLock:
-    """The jobs directory, for this service alone. A context manager: leaving it gives the directory free.
+    """The lock of the jobs directory. A context manager: leaving it releases the lock. Without a directory it is empty.
 
-    Raises `CannotStart` when entered if another service has it. Without a directory there is nothing to have.
+    Raises:
+        StartupError: another service holds the lock when it is entered.
+
     """
 
     def __init__(self, directory: Path | None) -> None:
         self._directory = directory
         self._descriptor = -1
         self._locks: Locks | None = None
-        self._is_alone = False
+        self._has_hint = False
 
     def __enter__(self) -> Self:
         try:
@@ -58,27 +61,27 @@ class DirectoryLock:
         self._release()
 
     def reacquire(self) -> int | None:
-        """Lock the directory that the path means now, and let go of the one that it meant before.
+        """Lock the directory to which the path resolves now, and release the former one.
 
-        Returns the process id of the other service that has it, 0 if that cannot be told, None if it is ours, as far
-        as can be seen. Does nothing while there is no directory: it is held against no service then.
+        Return the process id of another service that holds the lock, 0 if that is unknown, None if no other is seen.
+        While there is no directory, nothing is locked.
         """
         try:
             self._follow()
         except LockHeld as held:
             return held.pid
         except OSError:
-            return 0  # another user keeps every lock of it: none can be had, so it may be another service's
-        return self._hint()
+            return 0  # another user holds every name for the lock, and may run a service
+        return self._other_holder()
 
     def _follow(self) -> None:
-        """Hold the locks of the directory that the path means now; none if there is none.
+        """Acquire the locks of the directory to which the path resolves now, if there is one.
 
         Raises:
-            Held: another service has them.
+            LockHeld: another service holds them.
 
         """
-        descriptor = self._opened()
+        descriptor = self._open()
         if descriptor < 0 or (self._descriptor >= 0 and os.path.sameopenfile(descriptor, self._descriptor)):
             if descriptor >= 0:
                 os.close(descriptor)
@@ -90,27 +93,28 @@ class DirectoryLock:
             locks.acquire()
             self._locks = locks
 
-    def _opened(self) -> int:
-        """Open the directory that the path means now; let go and return -1 if there is none."""
+    def _open(self) -> int:
+        """Open the directory to which the path resolves now; without one release the lock and return -1."""
         if self._directory is not None:
             with suppress(OSError):
                 return os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._release()
         return -1
 
-    def _hint(self) -> int | None:
-        """Lock the directory itself; return who else has, unless that is a user who may be no service at all.
+    def _other_holder(self) -> int | None:
+        """Lock the directory itself. If that fails, return the process that holds the lock.
 
-        A holder that cannot be seen is in another container: 0.
+        A holder that is not trusted may be no service at all, and counts as none. A holder that cannot be seen is in
+        another container: 0.
         """
-        if self._descriptor < 0 or self._is_alone:
+        if self._descriptor < 0 or self._has_hint:
             return None
-        self._is_alone = try_lock(self._descriptor)
-        if self._is_alone:
+        self._has_hint = try_lock(self._descriptor)
+        if self._has_hint:
             return None
         holders = lock_holders(os.fstat(self._descriptor))
-        likely = [pid for pid in holders if is_trusted(pid)]
-        return None if holders and not likely else next(iter(likely), 0)
+        trusted = [pid for pid in holders if is_trusted(pid)]
+        return None if holders and not trusted else next(iter(trusted), 0)
 
     def _release(self) -> None:
         if self._locks is not None:
@@ -118,14 +122,14 @@ class DirectoryLock:
         if self._descriptor >= 0:
             with suppress(OSError):
                 os.close(self._descriptor)
-        self._descriptor, self._locks, self._is_alone = -1, None, False
+        self._descriptor, self._locks, self._has_hint = -1, None, False
 
 
 def lock_log(settings: Settings, file: LogFile) -> None:
-    """Take the log for this service alone.
+    """Lock the log against a second service.
 
     Raises:
-        CannotStart: another service has it, or it cannot be opened.
+        StartupError: another service holds the lock, or the log cannot be opened.
 
     """
     try:
@@ -139,21 +143,21 @@ def lock_log(settings: Settings, file: LogFile) -> None:
 
 
 def _no_lock(directory: str, error: OSError) -> Problem:
-    """Say that another user has taken every place for the lock."""
+    """Return the problem of a directory for whose lock another user holds every name."""
     message = f"the jobs directory `{directory}` cannot be locked against a second service: {error.strerror}"
     help_ = f"remove `{error.filename}` if it is another user's, or have root make it for this one"
     return Problem(message, help=help_)
 
 
-def _in_use(what: str, holder: int) -> StartupError:
-    who = f"process {holder}" if holder else "another process"
+def _in_use(name: str, holder: int) -> StartupError:
+    process = f"process {holder}" if holder else "another process"
     see = f"; see `ps {holder}`" if holder else ""
     help_ = f"stop that service first, or name others with `--jobs-dir DIR --log-file FILE`{see}"
-    return StartupError(Problem(f"{what} is in use by {who}", help=help_))
+    return StartupError(Problem(f"{name} is in use by {process}", help=help_))
 
 
 def _problem_of_log(log: Path, backups: int) -> Problem | None:
-    """Say why the log cannot be there, or cannot be believed."""
+    """Return why the log cannot be written or cannot be trusted, if so."""
     try:
         check_log(log, backups)
     except LogRefused as refused:
@@ -167,28 +171,28 @@ def _problem_of_log(log: Path, backups: int) -> Problem | None:
 
 
 def check_paths(settings: Settings, source: Source | None) -> None:
-    """Refuse to start without the jobs directory (if there is to be one) or a place for the log, in one problem.
+    """Check the jobs directory, if there is to be one, and the log. What `mkdir` can repair is one problem for both.
 
     Raises:
-        CannotStart: one or both are missing.
+        StartupError: one of them is missing or cannot be used.
 
     """
     folder = settings.log_file.absolute().parent
-    make, problems = [], []
+    missing, problems = [], []
     try:
         with source.open() if source is not None else nullcontext():
             pass
     except SourceUnavailable as reason:
         problems.append(Problem(str(reason), help=reason.help))
-        make += [settings.jobs_dir] if is_missing(settings.jobs_dir) else []
+        missing += [settings.jobs_dir] if is_missing(settings.jobs_dir) else []
     if is_missing(folder):
         problems.append(Problem(f"the log's directory `{folder}` does not exist"))
-        make.append(folder)
+        missing.append(folder)
     else:
         problem = _problem_of_log(settings.log_file, settings.log_backups)
         problems += [] if problem is None else [problem]
-    if make:
-        paths = " ".join(shlex.quote(str(path)) for path in make)
+    if missing:
+        paths = " ".join(shlex.quote(str(path)) for path in missing)
         help_ = f"make it so with `mkdir -p {paths}`, or name others with `--jobs-dir DIR --log-file FILE`"
         raise StartupError(Problem("; ".join(problem.message for problem in problems), help=help_))
     if problems:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -25,6 +25,8 @@ LATENESS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0)
 
 LATENCY = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 """Upper bounds of the classes in which the time from a file's change to its being in force is counted, in seconds."""
+
+_OBSERVED_EVENTS = frozenset({"run.attempt_failed", "job.removed"})
 
 Pairs = tuple[tuple[str, LogValue], ...]
 
@@ -89,10 +91,12 @@ class RunStats:
         self._latency = _HistogramBuilder(LATENCY)
 
     def observe(self, entry: LogEntry) -> None:
-        """Count one line of the log: a record, or an attempt that failed; any other event means nothing here.
+        """Count a record or a failed attempt, and forget a job that was removed; ignore any other event.
 
         Lateness is from the slot to the start of its run, so that for a job with `jitter` it includes the jitter.
         """
+        if isinstance(entry, Event) and entry.name not in _OBSERVED_EVENTS:
+            return
         try:
             with self._lock:
                 self._observe(entry)
@@ -101,7 +105,10 @@ class RunStats:
 
     def _observe(self, entry: LogEntry) -> None:
         if isinstance(entry, Event):
-            self._attempts_failed += entry.name == "run.attempt_failed"
+            if entry.name == "job.removed":
+                self._jobs.pop(str(dict(entry.values)["job_id"]), None)
+            else:
+                self._attempts_failed += 1
             return
         slots = _slots_of(entry)
         self._note(entry, slots)
@@ -147,12 +154,6 @@ class RunStats:
             spreads = (one.value() for one in (self._duration, self._lateness, self._latency))
             counts = {status: self._counts[status] for status in Status}
             return Totals(counts, self._attempts_failed, *spreads)
-
-    def discard(self, job_ids: Iterable[str]) -> None:
-        """Forget these jobs, which are not in force any more; they stay counted in the totals."""
-        with self._lock:
-            for job_id in job_ids:
-                self._jobs.pop(job_id, None)
 
     def _note(self, record: Record, slots: int) -> None:
         found = self._jobs.get(record.job_id)

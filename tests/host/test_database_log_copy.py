@@ -35,12 +35,12 @@ class Copy:
         table_of(place)
         self.place = place
         self.database = Database(place.url)
-        self.syslog = LogCopier(Database(place.url), queue=queue)
+        self.syslog = LogCopier(Database(place.url), self.tell, queue=queue)
         self.file = base / "scheduler.log"
         log_file = LogFile(self.file, 10_000_000, 3)
         log_file.claim()
-        self.log = LogWriter(log_file, echo=None, also=self.syslog.put)
-        self.syslog.log_event = self.tell
+        self.log = LogWriter(log_file, echo=None)
+        self.log.subscribe(lines=[self.syslog.put])
         self.told: list[tuple[str, dict[str, LogValue | None]]] = []
 
     def tell(self, level: Level, name: str, /, **values: LogValue | None) -> None:
@@ -243,8 +243,7 @@ def test_a_burst_of_lines_loses_none_with_a_healthy_server(
     monkeypatch.setattr("jobscheduler.database.log_copy.BATCH_WAIT_S", 1000.0)
     table_of(place)
     told: list[str] = []
-    syslog = LogCopier(Database(place.url))
-    syslog.log_event = lambda _, name, **__: told.append(name)
+    syslog = LogCopier(Database(place.url), lambda _, name, **__: told.append(name))
     line = b"2026-11-22T01:00:00.012Z INFO job.updated job_id=report-001 file=jm_jobs/report-001 changed=task" + b"\n"
     with syslog:
         for number in range(rounds * 50_000):

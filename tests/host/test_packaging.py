@@ -18,7 +18,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from jobscheduler.alerts.dispatcher import LEAST
+from jobscheduler.alerts.dispatcher import MIN_DRAIN_S
 from jobscheduler.config import OPTIONS, Settings, default_text
 from jobscheduler.tasks.command.processes import KILL_TIMEOUT_S, TERM_GRACE_S
 from tests.support.booted import copy_of_the_checkout, filled_checkout, make
@@ -155,7 +155,7 @@ def test_the_unit_gives_more_time_to_stop_than_the_drain_takes() -> None:
     unit = (ROOT / "systemd/jobscheduler.service").read_text("utf-8")
     (seconds,) = re.findall(r"^TimeoutStopSec=(\d+)s$", unit, re.MULTILINE)
     (drain,) = [default_text(option) for option in OPTIONS if option.name == "drain_timeout"]
-    assert int(seconds) > int(drain.removesuffix("s")) + 2 * (TERM_GRACE_S + KILL_TIMEOUT_S) + LEAST
+    assert int(seconds) > int(drain.removesuffix("s")) + 2 * (TERM_GRACE_S + KILL_TIMEOUT_S) + MIN_DRAIN_S
 
 
 @pytest.mark.parametrize("script", ["scripts/suitable-python", "systemd/install.sh", ".ci/run"])

@@ -21,7 +21,7 @@ import pytest
 
 from jobscheduler.alerts import AlertKind, build_payload
 from jobscheduler.alerts.damping import BURST_SIZE, BURST_WINDOW_S, MIN_ALERT_INTERVAL_S, ResultChange
-from jobscheduler.alerts.payload import MAX_JOB_LINES, MAX_LISTED_JOBS, build_summary
+from jobscheduler.alerts.payload import MAX_JOB_LIST_CHARS, MAX_JSON_JOBS, build_summary
 from jobscheduler.alerts.sender import (
     ALERT_TIMEOUT_S,
     LONG_RUN_S,
@@ -166,7 +166,7 @@ def test_the_page_lists_every_variable_and_every_bound() -> None:
     assert f"after {ALERT_TIMEOUT_S:g} seconds" in PAGE
     assert f"{MAX_WAITING:,} may wait" in PAGE
     assert (MAX_WORKERS, MAX_PER_RECEIVER, LONG_RUN_S, MAX_THREADS, MAX_WAITING_OF_JOB) == (8, 4, 5.0, 64, 2)
-    assert (MIN_ALERT_INTERVAL_S, BURST_SIZE, BURST_WINDOW_S, MAX_JOB_LINES, MAX_LISTED_JOBS) == (
+    assert (MIN_ALERT_INTERVAL_S, BURST_SIZE, BURST_WINDOW_S, MAX_JSON_JOBS, MAX_JOB_LIST_CHARS) == (
         300.0,
         20,
         60.0,

@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from jobscheduler.config import Settings
-from jobscheduler.service import supervisor
-from jobscheduler.service.supervisor import StartupError, web_token
+from jobscheduler.service import startup_checks
+from jobscheduler.service.startup import StartupError
+from jobscheduler.service.startup_checks import read_web_token
 from jobscheduler.tasks import hung_paths
 from jobscheduler.tasks.command import accounts
 from jobscheduler.tasks.http import client
@@ -85,9 +86,9 @@ def test_a_token_file_that_hangs_ends_the_start_with_its_name(
 ) -> None:
     """The page is not served without it."""
     _, hang = hanging
-    monkeypatch.setattr(supervisor, "load_token", hang)
+    monkeypatch.setattr(startup_checks, "load_token", hang)
     settings = Settings(http=("127.0.0.1", 0), http_token_file=Path("/far/token"))
     with pytest.raises(StartupError) as refused:
-        web_token(settings, HangGuard(patience=0.2))
+        read_web_token(settings, HangGuard(patience=0.2))
     assert refused.value.problem.message == "the token file `/far/token` does not answer"
     assert refused.value.problem.help == "put it on a file system that is there at a start"

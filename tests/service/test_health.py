@@ -20,16 +20,16 @@ from pathlib import Path
 
 import pytest
 
-from jobscheduler.service.health import FATAL_AFTER_S, OVERDUE_AFTER_S, HealthMonitor
+from jobscheduler.service.health import MAX_UNANSWERED_PROBES, OVERDUE_AFTER_S, HealthMonitor
 from jobscheduler.service.sd_notify import Notifier, watchdog_interval
 from tests.support.service import ROOT, Service, job, wait_until
 
 QUICK = """
 import os, threading
 from jobscheduler.service import health
-from jobscheduler.service import main as serving, supervisor
+from jobscheduler.service import process, supervisor, zone_watch
 supervisor.HEALTH_INTERVAL_S, supervisor.PING_INTERVAL_S = 0.2, 0.2
-serving.ABORT_WAIT_S, health.OVERDUE_AFTER_S = 1.0, 0.5
+process.ABORT_WAIT_S, health.OVERDUE_AFTER_S = 1.0, 0.5
 def told(): return os.path.exists({flag!r})
 def hang(): threading.Event().wait()
 """
@@ -62,8 +62,8 @@ real = engine.decide
 engine.decide = lambda *args: hang() if told() else real(*args)
 """,
     "the supervising loop failed: ZeroDivisionError": """
-real = supervisor.Supervisor._check_zone
-supervisor.Supervisor._check_zone = lambda self: 1 / 0 if told() else real(self)
+real = zone_watch.ZoneWatch.check
+zone_watch.ZoneWatch.check = lambda self: 1 / 0 if told() else real(self)
 """,
 }
 
@@ -138,7 +138,7 @@ def test_a_process_that_was_held_is_not_taken_for_a_stuck_one(service: Service) 
     service.start()
     service.wait_for("SUCCESS", job_id="tick")
     service.process.send_signal(signal.SIGSTOP)
-    threading.Event().wait(0.2 * FATAL_AFTER_S + 1.5)
+    threading.Event().wait(0.2 * MAX_UNANSWERED_PROBES + 1.5)
     service.process.send_signal(signal.SIGCONT)
     service.wait_for("SUCCESS", len(service.words("SUCCESS")) + 2, job_id="tick")
 
@@ -147,7 +147,7 @@ def test_a_process_that_was_held_is_not_taken_for_a_stuck_one(service: Service) 
 
 
 class Parts:
-    """Three parts that are as the test says: what `Health` asks."""
+    """The scheduler, the log and the watcher at once, in the state that the test says."""
 
     def __init__(self) -> None:
         self.loop_count = 0
@@ -169,16 +169,16 @@ class Parts:
         return self.stuck
 
     def wakeup(self) -> None:
-        """Not heard."""
+        """Ignore it, as a thread does that is stuck."""
 
 
 @pytest.mark.parametrize(
     ("scheduling", "writing", "watching", "late", "fault"),
     [
         ({}, {}, {}, None, None),
-        ({"wakes": 1}, {}, {}, None, None),
-        ({"wakes": 2}, {}, {}, "the scheduling thread", None),
-        ({"wakes": FATAL_AFTER_S + 1}, {}, {}, "the scheduling thread", "the scheduling thread is stuck"),
+        ({"probes": 1}, {}, {}, None, None),
+        ({"probes": 2}, {}, {}, "the scheduling thread", None),
+        ({"probes": MAX_UNANSWERED_PROBES + 1}, {}, {}, "the scheduling thread", "the scheduling thread is stuck"),
         ({"standing": "run 1 of `a`: it has not begun"}, {}, {}, "the runner", None),
         (
             {"standing": "run 1 of `a`: it has not begun", "stuck_for_good": True},
@@ -201,12 +201,12 @@ def test_each_part_is_held_to_its_time(
     late: str | None,
     fault: str | None,
 ) -> None:
-    """The truth table: late ones withhold the ping, dead and stuck ones end the process."""
+    """A part that is late withholds the ping; a part that is dead or stuck ends the process."""
     parts = Parts(), Parts(), Parts()
     for part, given in zip(parts, (scheduling, writing, watching), strict=True):
         vars(part).update(given)
     health = HealthMonitor(*parts)
-    for _ in range(int(str(scheduling.get("wakes", 0))) + 1):
+    for _ in range(int(str(scheduling.get("probes", 0))) + 1):
         health.probe()
 
     assert (health.overdue(), health.fatal()) == (late, fault)

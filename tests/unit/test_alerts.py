@@ -198,18 +198,34 @@ class Room:
         self.jobs = {one.id: one for one in jobs}
         self.former = former or {}
         self.sender = Sender(self.entries.append, **sender)
-        self.alerts = AlertDispatcher(self.entries.append, self._before, DefaultAlerts(), host="h", sender=self.sender)
+        self.previous_results: Callable[[datetime], Mapping[str, Status]] = self._before
+        self.find_job: Callable[[str], Job | None] = self.jobs.get
+        self.alerts = AlertDispatcher(
+            self.entries.append,
+            self._read_previous,
+            DefaultAlerts(),
+            self._find_job,
+            host="h",
+            sender=self.sender,
+        )
+
+    def _read_previous(self, at: datetime) -> Mapping[str, Status]:
+        return self.previous_results(at)
+
+    def _find_job(self, job_id: str) -> Job | None:
+        return self.find_job(job_id)
 
     def _before(self, at: datetime) -> Mapping[str, Status]:
         self.asked.append(at)
         return self.former
 
     def start(self) -> Room:
-        self.alerts.start(self.jobs.get)
+        self.alerts.start()
         return self
 
     def write(self, *records: Record) -> None:
         for one in records:
+            self.entries.append(one)
             self.alerts.observe(one)
 
     def ends(self, job_id: str, *statuses: Status) -> None:
@@ -252,7 +268,7 @@ def test_the_services_alert_is_for_jobs_that_say_nothing(
     who: list[str] = []
     monkeypatch.setattr(tasks._loaded["note"], "run", lambda self, context: who.append(self.fields["who"]))
     room = Room(job(on_failure=own, on_recovery=NO_TASK)).start()
-    room.alerts.defaults = DefaultAlerts(on_failure=default, on_recovery=default)
+    room.alerts.replace_defaults(DefaultAlerts(on_failure=default, on_recovery=default))
     room.ends("a", F, S)
     room.stop()
 
@@ -303,7 +319,7 @@ def test_a_log_that_cannot_be_read_is_told_and_counts_as_silence(given: Given) -
     def broken(_: datetime) -> Mapping[str, Status]:
         raise OSError(13, "Permission denied")
 
-    room.alerts._lookup = broken
+    room.previous_results = broken
     room.start()
     room.ends("a", F)
     room.stop()
@@ -573,7 +589,8 @@ def test_a_fault_of_ours_does_not_end_the_watching(given: Given) -> None:
             raise faults.pop()
         return find(job_id)
 
-    room.alerts.start(faulty)
+    room.find_job = faulty
+    room.start()
     room.ends("a", F, F)
     room.stop()
 

@@ -10,7 +10,7 @@ import pytest
 
 from jobscheduler.alerts import AlertKind
 from jobscheduler.alerts.damping import BURST_SIZE, BURST_WINDOW_S, MIN_ALERT_INTERVAL_S, Damper, ResultChange
-from jobscheduler.alerts.payload import MAX_JOB_LINES, MAX_LISTED_JOBS, build_summary
+from jobscheduler.alerts.payload import MAX_JOB_LIST_CHARS, MAX_JSON_JOBS, build_summary
 from jobscheduler.model import Record, Status, TaskSpec
 
 AT = datetime(2026, 11, 22, 1, tzinfo=UTC)
@@ -147,6 +147,6 @@ def test_a_summary_names_its_jobs_in_lines_and_in_json() -> None:
     many = build_summary([news("x" * 120 + str(number)) for number in range(3000)], host="db1")
     lines = many.variables["JOB_OUTPUT"].splitlines()
     assert lines[-1] == f"and {3000 - len(lines) + 1} more"
-    assert len(many.variables["JOB_OUTPUT"]) <= MAX_LISTED_JOBS
-    assert json.loads(many.text)["left_out"] == 3000 - MAX_JOB_LINES
+    assert len(many.variables["JOB_OUTPUT"]) <= MAX_JOB_LIST_CHARS
+    assert json.loads(many.text)["left_out"] == 3000 - MAX_JSON_JOBS
     assert len(many.text) < 120_000

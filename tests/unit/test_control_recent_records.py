@@ -11,7 +11,7 @@ from jobscheduler.control import recent_records as module
 from jobscheduler.control.last_records import LastRecordLoader
 from jobscheduler.control.recent_records import RecentRecords
 from jobscheduler.control.service_view import LiveServiceView
-from jobscheduler.model import Record, Status
+from jobscheduler.model import Event, Level, Record, Status
 from jobscheduler.runlog.format import encode_line, format_text
 from jobscheduler.status.run_stats import RunStats
 
@@ -24,6 +24,11 @@ def record(number: int, job_id: str = "a") -> Record:
     return Record(at, Status.SUCCESS, job_id, f"{number:012x}", at, at, 0.1)
 
 
+def removed(job_id: str) -> Event:
+    """The event of a removed job."""
+    return Event(START, Level.INFO, "job.removed", (("job_id", job_id),))
+
+
 def test_the_last_instants_of_a_job_are_kept_and_no_more() -> None:
     """However many there are; those of a job that is removed too, for a while."""
     recent = RecentRecords()
@@ -33,11 +38,11 @@ def test_the_last_instants_of_a_job_are_kept_and_no_more() -> None:
     expected = [START + timedelta(minutes=number) for number in range(999, 999 - module.MAX_RECORDS_OF_JOB, -1)]
 
     assert recent.of("a") == expected
-    recent.discard(["a"])
+    recent.observe(removed("a"))
     assert recent.of("a") == expected
     for number in range(module.MAX_REMOVED_JOBS):
         recent.observe(record(0, f"b{number}"))
-        recent.discard([f"b{number}"])
+        recent.observe(removed(f"b{number}"))
     assert recent.of("a") == recent.of("unknown") == []
 
 

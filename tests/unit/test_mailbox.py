@@ -6,10 +6,10 @@ import os
 import signal
 import threading
 
-from jobscheduler.service.mailbox import Mailbox
+from jobscheduler.service.mailbox import Mailbox, Message
 
 
-def taken(mailbox: Mailbox) -> list[str | None]:
+def taken(mailbox: Mailbox) -> list[Message | None]:
     """Everything that is in it, in the order in which it is taken."""
     return [mailbox.take(0.0) for _ in range(6)]
 
@@ -17,35 +17,35 @@ def taken(mailbox: Mailbox) -> list[str | None]:
 def test_messages_come_in_their_order_and_a_storm_of_one_is_one() -> None:
     """However many came while the main thread was busy; one that comes later is a new one."""
     mailbox = Mailbox()
-    for message in ["tend", *["SIGHUP"] * 150, "settle", "tend"]:
+    for message in [Message.CHECK_DIRECTORY, *[Message.RELOAD] * 150, Message.SETTLE, Message.CHECK_DIRECTORY]:
         mailbox.put(message)
-    assert taken(mailbox) == ["tend", "SIGHUP", "settle", None, None, None]
-    mailbox.put("SIGHUP")
-    assert mailbox.take(0.0) == "SIGHUP"
+    assert taken(mailbox) == [Message.CHECK_DIRECTORY, Message.RELOAD, Message.SETTLE, None, None, None]
+    mailbox.put(Message.RELOAD)
+    assert mailbox.take(0.0) == Message.RELOAD
 
 
 def test_the_end_comes_before_all_that_waits_and_each_signal_counts() -> None:
     """It can be seen before it is taken, and the second one, which means haste, is not merged with the first."""
     mailbox = Mailbox()
-    for message in ["SIGHUP", "mark", "SIGTERM", "SIGINT"]:
-        assert mailbox.is_stopping() == (message == "SIGINT")
+    for message in [Message.RELOAD, Message.LOG_FILE_BEGUN, Message.TERMINATE, Message.INTERRUPT]:
+        assert mailbox.is_stopping() == (message == Message.INTERRUPT)
         mailbox.put(message)
     assert mailbox.is_stopping()
-    assert mailbox.take(0.0) == "SIGTERM"
+    assert mailbox.take(0.0) == Message.TERMINATE
     assert mailbox.take_stop()
     assert not mailbox.take_stop()
     assert not mailbox.is_stopping()
-    assert "SIGHUP" in taken(mailbox)
+    assert Message.RELOAD in taken(mailbox)
 
 
 def test_waiting_ends_with_a_message_from_a_thread_or_a_signal() -> None:
     """The handler runs while the main thread waits."""
     mailbox = Mailbox()
-    threading.Timer(0.05, mailbox.put, ["tend"]).start()
-    assert mailbox.take(30.0) == "tend"
-    former = signal.signal(signal.SIGUSR1, lambda *_: mailbox.put("SIGTERM"))
+    threading.Timer(0.05, mailbox.put, [Message.CHECK_DIRECTORY]).start()
+    assert mailbox.take(30.0) == Message.CHECK_DIRECTORY
+    former = signal.signal(signal.SIGUSR1, lambda *_: mailbox.put(Message.TERMINATE))
     try:
         threading.Timer(0.05, os.kill, [os.getpid(), signal.SIGUSR1]).start()
-        assert mailbox.take(30.0) == "SIGTERM"
+        assert mailbox.take(30.0) == Message.TERMINATE
     finally:
         signal.signal(signal.SIGUSR1, former)

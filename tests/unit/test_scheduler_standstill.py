@@ -61,9 +61,9 @@ def test_a_step_that_happens_is_forgotten() -> None:
 FAULTS = """
 import os, threading
 from jobscheduler.service import health
-from jobscheduler.service import main as serving, supervisor
+from jobscheduler.service import process, supervisor, zone_watch
 supervisor.HEALTH_INTERVAL_S, supervisor.PING_INTERVAL_S, supervisor.CHECK_INTERVAL_S = 0.3, 0.3, 0.4
-serving.ABORT_WAIT_S = 1.0
+process.ABORT_WAIT_S = 1.0
 def told(): return os.path.exists({flag!r})
 def hang(): threading.Event().wait()
 """

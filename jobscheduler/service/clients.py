@@ -1,0 +1,79 @@
+"""Open the service to its clients: the control socket and the page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from functools import partial
+
+from jobscheduler.control.last_records import LastRecordLoader
+from jobscheduler.control.routes import build_app
+from jobscheduler.control.server import ControlServer, ListenError
+from jobscheduler.control.service import ControlService
+from jobscheduler.control.service_view import LiveServiceView
+from jobscheduler.control.snapshot_builder import SnapshotBuilder
+from jobscheduler.model import Level
+from jobscheduler.service.condition import ServiceCondition
+from jobscheduler.service.guarded_calls import entered
+from jobscheduler.service.parts import Parts
+from jobscheduler.service.startup import StartupError
+from jobscheduler.util.hang_guard import CallHung
+from jobscheduler.web import WebServer
+
+
+def open_clients(
+    parts: Parts, condition: ServiceCondition, notes: tuple[str, ...], stack: ExitStack
+) -> Callable[[float], None]:
+    """Open the control socket, and the page if the settings ask for it; return the maintenance of the socket.
+
+    `notes` are what a user should know of the service though nothing is wrong.
+    """
+    settings, startup, stats = parts.settings, parts.startup, parts.stats
+    ask_log = partial(parts.guard.call, startup.log_name)
+    recent = parts.recent if settings.http else None
+    snapshots = SnapshotBuilder(
+        settings,
+        parts.scheduler,
+        parts.reconciler,
+        stats,
+        condition,
+        LastRecordLoader(settings.log_file, settings.log_backups, stats, recent, ask_log),
+        jobs_dir=str(startup.directory or ""),
+        database=str(startup.database),
+        alerts=parts.alerts.waiting,
+        notes=notes,
+    )
+    maintain_control = _open_control(parts, snapshots, stack)
+    view = LiveServiceView(settings, snapshots, parts.scheduler, stats, condition, parts.recent, ask_log)
+    _open_page(parts, view, stack)
+    return maintain_control
+
+
+def _open_control(parts: Parts, snapshots: SnapshotBuilder, stack: ExitStack) -> Callable[[float], None]:
+    """Open the control socket and return its maintenance. If that fails, log a warning: jobs run without it."""
+    log, path = parts.log, parts.settings.socket
+    name = f"the control socket `{path}`"
+    service = ControlService(snapshots, parts.scheduler, parts.reconciler, log.event)
+    app = build_app(service, lambda problem: log.event(Level.ERROR, "control.failed", problem=problem))
+    try:
+        control = stack.enter_context(entered(parts.guard, name, ControlServer(path, app)))
+    except (ListenError, StartupError) as error:
+        log.event(Level.WARNING, "control.unavailable", problem=error.problem.message, help=error.problem.help)
+        return lambda now: None
+
+    def maintain(now: float) -> None:
+        with suppress(CallHung):
+            parts.guard.call(name, partial(control.maintain, now))
+
+    return maintain
+
+
+def _open_page(parts: Parts, view: LiveServiceView, stack: ExitStack) -> None:
+    """Start the web server if the settings ask for it, and log its URL; `WebServer` warns if it cannot bind."""
+    if parts.settings.http is None:
+        return
+    web = stack.enter_context(WebServer(parts.settings.http, view, token=parts.startup.web_token))
+    if web.error is None:
+        host, port = web.address
+        url = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+        parts.log.event(Level.INFO, "page.served", url=url)

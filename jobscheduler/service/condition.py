@@ -1,0 +1,85 @@
+"""The condition of the service, as `status` and the page show it: its zone, late parts, and issues in words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+
+from jobscheduler import tasks
+from jobscheduler.jobs.reconciler import Reconciler
+from jobscheduler.jobs.sources import SourceUnavailable
+from jobscheduler.runlog import LogWriter
+from jobscheduler.scheduler import Scheduler
+from jobscheduler.service.directory_guard import DirectoryGuard
+from jobscheduler.service.health import HealthMonitor
+from jobscheduler.service.zone_watch import ZoneWatch
+from jobscheduler.status.snapshot import Behind
+from jobscheduler.util.durations import format_rough_duration
+from jobscheduler.util.hang_guard import HangGuard
+
+MIN_BEHIND = timedelta(seconds=10)  # a clock that was set back by less delays jobs too briefly to be an issue
+
+
+class ServiceCondition:
+    """Answers how the service is. For any thread."""
+
+    def __init__(
+        self,
+        zone: ZoneWatch,
+        health: HealthMonitor,
+        scheduler: Scheduler,
+        reconciler: Reconciler,
+        directory: DirectoryGuard,
+        log: LogWriter,
+        guard: HangGuard,
+        database_issues: Callable[[], tuple[str, ...]],
+    ) -> None:
+        self._zone = zone
+        self._health = health
+        self._scheduler = scheduler
+        self._reconciler = reconciler
+        self._directory = directory
+        self._log = log
+        self._guard = guard
+        self._database_issues = database_issues
+
+    def zone(self) -> str:
+        """Return the name of the service's zone."""
+        return self._zone.zone()
+
+    def overdue(self) -> str | None:
+        """Return the name of a part that is late, if any."""
+        return self._health.overdue()
+
+    def issues(self) -> tuple[str, ...]:
+        """Return what is wrong with the service now, in words, with help where there is any."""
+        unavailable = tuple(map(_describe_unavailable, self._reconciler.unavailable().values()))
+        hung = (f"{name} does not answer" for name in (*self._guard.hung(), *tasks.GUARD.hung()))
+        silent = (text for text in hung if not any(text in issue for issue in unavailable))
+        return (*unavailable, *silent, *self._own_issues(), *tasks.search_issues(), *self._database_issues())
+
+    def _own_issues(self) -> Iterator[str]:
+        behind = self._scheduler.behind_clock()
+        if behind is not None and behind.by > MIN_BEHIND:
+            yield _describe_behind(behind)
+        if self._directory.is_degraded:
+            yield "changes of files are not watched: everything is looked at again and again"
+        if self._log.is_silent():
+            yield "the log file does not answer: lines are kept, and go to standard error"
+        if self._log.is_failing():
+            yield "the log file cannot be written: lines are kept, and go to standard error"
+        if self._directory.is_shared:
+            yield "another service uses the same jobs directory"
+
+
+def _describe_behind(behind: Behind) -> str:
+    until = behind.until.isoformat(timespec="seconds").replace("+00:00", "Z")
+    jobs = "1 job has" if behind.jobs == 1 else f"{behind.jobs} jobs have"
+    wait = "waits" if behind.jobs == 1 else "wait"
+    by = format_rough_duration(behind.by.total_seconds())
+    return f"the clock was set back and is {by} behind: {jobs} run up to {until} and {wait} until that is past"
+
+
+def _describe_unavailable(reason: SourceUnavailable) -> str:
+    help_ = f" (help: {reason.help})" if reason.help else ""
+    return f"{reason}: the last known jobs are in force{help_}"

@@ -1,0 +1,87 @@
+"""Open the log of a service: recover from it, write it, and log the warnings of a start."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+
+from jobscheduler.config import Settings
+from jobscheduler.model import Level, RecoveredState
+from jobscheduler.runlog import LogFile, LogWriter, recover, volatile_log
+from jobscheduler.service import sd_notify
+from jobscheduler.service.database_jobs import DatabaseJobs, NoDatabase
+from jobscheduler.service.directory_guard import format_error
+from jobscheduler.service.guarded_calls import call_at_startup, raising_os_error
+from jobscheduler.service.startup import lock_log
+from jobscheduler.util.hang_guard import HangGuard
+from jobscheduler.util.host_id import boot_id, is_estimated
+from jobscheduler.util.secret_file import exposed_url_warning
+
+
+def recover_log(settings: Settings, guard: HangGuard, log_name: str, log_file: LogFile) -> RecoveredState | None:
+    """Lock the log, and return the state that it says of the time before.
+
+    The lock comes first: otherwise lines that another service still writes would be missing.
+
+    Raises:
+        StartupError: another service uses the log, or the log does not answer.
+
+    """
+    call_at_startup(guard, log_name, partial(lock_log, settings, log_file))
+    recovered = call_at_startup(guard, log_name, partial(recover, settings.log_file, settings.log_backups))
+    if recovered is None or recovered.last_decided_slot is None:
+        return recovered
+    return replace(recovered, last_decided_slot=raising_os_error(guard, log_name, recovered.last_decided_slot))
+
+
+def open_log(settings: Settings, log_file: LogFile, database: DatabaseJobs | NoDatabase, stack: ExitStack) -> LogWriter:
+    """Start the log, with warnings of libraries in it, and with its copy in the database, which ends after the log."""
+    log = LogWriter(log_file, form=settings.log_format, priorities=sd_notify.stderr_is_journal())
+    database.copy_log(log, stack)
+    stack.enter_context(log)
+    handler = _LibraryWarnings(log)
+    logging.getLogger().addHandler(handler)
+    stack.callback(logging.getLogger().removeHandler, handler)
+    return log
+
+
+class _LibraryWarnings(logging.Handler):
+    """Logs a warning of a library as an event on one line."""
+
+    def __init__(self, log: LogWriter) -> None:
+        super().__init__(logging.WARNING)
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level = Level.ERROR if record.levelno >= logging.ERROR else Level.WARNING
+        error = record.exc_info[1] if record.exc_info else None
+        problem = record.getMessage() + (f": {format_error(error)}" if error else "")
+        self._log.event(level, "library.warning", library=record.name.partition(".")[0], problem=problem)
+
+
+def warn_of_exposed_url(log: LogWriter) -> None:
+    """Log that the unit's settings show all users the password of the database, if they do."""
+    problem = exposed_url_warning()
+    if problem is not None:
+        log.event(Level.WARNING, "settings.exposed", file=problem.file, problem=problem.message, help=problem.help)
+
+
+def warn_of_volatile_log(settings: Settings, guard: HangGuard, log_name: str, log: LogWriter) -> tuple[str, ...]:
+    """Log that a boot of the host loses the log, if it does; return that in words for `status`."""
+    problem = call_at_startup(guard, log_name, partial(volatile_log, settings.log_file))
+    if problem is None:
+        return ()
+    log.event(Level.WARNING, "log.passing", file=problem.file, problem=problem.message, help=problem.help)
+    return (f"{problem.message}; {problem.help}",)
+
+
+def read_boot_id(log: LogWriter) -> str:
+    """Return the id of this boot; log that it is only an estimate, if it is one."""
+    boot = boot_id()
+    if is_estimated(boot):
+        problem = "the boot of the host cannot be told (`/proc/sys/kernel/random/boot_id` cannot be read)"
+        help_ = "a boot is known by the clock alone: after that was set, `@reboot` may run once more at a start"
+        log.event(Level.WARNING, "boot.unsure", problem=problem, help=help_)
+    return boot

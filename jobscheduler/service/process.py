@@ -1,0 +1,86 @@
+"""The process as a whole: its signals, its garbage collector, and its exit."""
+
+from __future__ import annotations
+
+import gc
+import os
+import select
+import signal
+import threading
+from contextlib import ExitStack, suppress
+from datetime import UTC, datetime
+
+from jobscheduler.model import Event, Level
+from jobscheduler.runlog import LogWriter
+from jobscheduler.scheduler import Scheduler
+from jobscheduler.service.forced_exit import ForcedExit
+from jobscheduler.service.mailbox import Mailbox, Message
+from jobscheduler.tasks.command.fd_budget import FD_LIMIT
+from jobscheduler.tasks.command.reaper import REAPER
+
+LAST_LINE_WAIT_S = 1.0  # limit of the wait for the last line of the log after a failure
+ABORT_WAIT_S = 15.0  # limit of the time that runs have to end after a failure
+GC_THRESHOLD = 5_000  # default 700; runs create few cycles, and a full collection stalls all threads
+EXIT_LINES_LOST = 1  # exit status: the log could not be written to its end
+EXIT_FAILURE = 70  # exit status: a part of the service died
+
+
+def prepare_process() -> None:
+    """Set what belongs to the process: the signal of ended children, the limit of descriptors, the reaper."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # some parents leave it ignored, and exit statuses would be lost
+    FD_LIMIT.raise_limit()
+    REAPER.keep_reaping()
+
+
+def receive_signals(stack: ExitStack, mailbox: Mailbox, drain_timeout: float) -> None:
+    """Turn signals into messages. The handlers do nothing else, and a stuck main thread cannot block the end."""
+    stack.enter_context(ForcedExit(drain_timeout, _force_exit))
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        former = signal.signal(number, lambda number, _: mailbox.put(Message(signal.Signals(number).name)))
+        stack.callback(signal.signal, number, former)
+
+
+def pause_gc(stack: ExitStack) -> None:
+    """Switch the garbage collector off for the start, which makes many objects and drops none."""
+    gc.disable()
+    stack.callback(gc.enable)
+
+
+def tune_gc() -> None:
+    """Switch the garbage collector on again, for few collections without the objects of the start.
+
+    Runs make hardly any cycles, and a collection over ten thousand definitions stops all threads for tens of
+    milliseconds.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD)
+    gc.enable()
+
+
+def exit_status(log: LogWriter, scheduler: Scheduler) -> int:
+    """Return the exit status. With a thread that is lost to its task, end the process at once."""
+    status = EXIT_LINES_LOST if log.lines_lost else 0
+    if scheduler.lost_threads():
+        os._exit(status)  # the interpreter would wait for the lost thread for ever
+    return status
+
+
+def abort(scheduler: Scheduler, log: LogWriter) -> None:
+    """End the process although a part of it is dead or stuck and may hold any lock. Every wait has a limit."""
+    thread = threading.Thread(target=scheduler.abort, args=(ABORT_WAIT_S,), daemon=True)
+    with suppress(RuntimeError):  # the host has no thread left
+        thread.start()
+        thread.join(ABORT_WAIT_S)
+    last = Event(datetime.now(UTC), Level.ERROR, "service.died", (("exit_status", EXIT_FAILURE),))
+    log.write_and_wait(last, timeout=LAST_LINE_WAIT_S)
+    os._exit(EXIT_FAILURE)
+
+
+def _force_exit() -> None:
+    """End the process although its shutdown hangs. systemd, or the next start, ends the processes of its runs."""
+    message = b"jobscheduler: the service was told to end and hangs: it is ended all the same\n"
+    if select.select([], [2], [], 0.0)[1]:
+        with suppress(OSError):
+            os.write(2, message)
+    os._exit(EXIT_FAILURE)
