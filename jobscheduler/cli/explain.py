@@ -119,7 +119,7 @@ def _time(text: str | None, zone: ZoneInfo) -> tuple[datetime | None, tuple[str,
 
 
 def _is_complete(text: str) -> bool:
-    """Tell whether only the zone stands against a time, which it would not if it had an offset."""
+    """Return whether only the zone stands against a time, which it would not if it had an offset."""
     try:
         crontab.parse_instant(f"{text}Z", ZoneInfo("UTC"))
     except ScheduleError:

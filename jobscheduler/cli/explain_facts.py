@@ -106,7 +106,7 @@ def facts_from_files(job_id: str, settings: Settings, listed: Iterable[Mapping[s
     A service that was asked is believed: which files it refuses, and that a job it does not know is not in force.
 
     Raises:
-        ZoneUnknown: the zone that the service would have cannot be told.
+        UnknownTimezone: the zone that the service would have cannot be told.
 
     """
     rules, refused = parse_context(settings), _refused_files(listed or ())
@@ -124,7 +124,7 @@ def facts_from_files(job_id: str, settings: Settings, listed: Iterable[Mapping[s
 
 
 def _refused_files(listed: Iterable[Mapping[str, Any]]) -> dict[str, tuple[Problem, ...]]:
-    """Give the problems of each file that the service refuses."""
+    """Return the problems of each file that the service refuses."""
     return {
         one["file"]: tuple(_problem(problem) for problem in one["problems"])
         for one in listed

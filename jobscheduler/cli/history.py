@@ -155,7 +155,7 @@ def require_log(settings: Settings) -> None:
     """See whether there is a log that can be read.
 
     Raises:
-        NoLog: there is none, or it cannot be read.
+        LogUnavailable: there is none, or it cannot be read.
 
     """
     path = settings.log_file

@@ -27,7 +27,7 @@ def parse_context(settings: Settings) -> ParseContext:
     """Return what definitions are held against: the same as in the service, with the zone that it would have.
 
     Raises:
-        ZoneUnknown: that zone cannot be told.
+        UnknownTimezone: that zone cannot be told.
 
     """
     return ParseContext(service_zone(settings.timezone, os.environ), tasks.task_type, tasks.task_names())

@@ -39,7 +39,7 @@ class Column:
 
 
 def use_colour(to: TextIO) -> bool:
-    """Tell whether to write there in colour: on a terminal that can, unless `NO_COLOR` is set."""
+    """Return whether to write there in colour: on a terminal that can, unless `NO_COLOR` is set."""
     return to.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 

@@ -73,7 +73,7 @@ def problem_from(refused: ScheduleError, text: str, flag: str) -> Problem:
 
 
 def _midnight(date: str, flag: str, zone: ZoneInfo) -> datetime | None:
-    """Give the first instant of a date, also where the clock skips midnight or shows it twice.
+    """Return the first instant of a date, also where the clock skips midnight or shows it twice.
 
     Raises:
         Wrong: there is no such date. What is suggested for it is a guess, never an answer.
