@@ -26,7 +26,7 @@ the waiting, not the job.
 Exit status: 0 started (with --wait: success), 1 skipped, failed or no such job, 2 wrong usage, 3 service not
 reachable."""
 
-_WAIT = 25  # seconds for which one question waits
+_WAIT = 25  # seconds that one request waits
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Ask for the run, and wait for its end if that is wanted."""
+    """Ask for the run, and wait for its end with `--wait`."""
     socket = settings_from_arguments(arguments).socket
     begun = request(socket, "POST", api_path("jobs", arguments.job, "run"))
     if begun["run_id"] is None:
@@ -61,7 +61,7 @@ def _print_answer(told: Mapping[str, Any], as_json: bool, text: str) -> None:
 
 
 def _print_next(told: Mapping[str, Any], as_json: bool) -> None:
-    """Say on standard error what the run means for the next slot."""
+    """Print on standard error the effect of the run on the next slot."""
     if told.get("next_note") and not as_json:
         print(f"note: {told['next_note']}", file=sys.stderr)
 
@@ -76,7 +76,7 @@ def _wait_for(socket: Path, run_id: str) -> Mapping[str, Any]:
 def _show(ended: Mapping[str, Any]) -> None:
     """Print the output to standard output, and how the run ended to standard error.
 
-    A file or a program gets the output as it is. A terminal gets it spelled out: the job's user is not the caller.
+    A file or a program gets the output as it is. A terminal gets it escaped, because the job's user is not the caller.
     """
     output, record = ended["output"], ended["record"]
     if output:

@@ -1,4 +1,4 @@
-"""`status`: the service itself, and everything that is wrong with it or with job files."""
+"""`status`: show the state of the service, its issues and the problems of job files."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print how it is."""
+    """Print the state; return 1 if anything is wrong."""
     told = request(settings_from_arguments(arguments).socket, "GET", api_path("status"))
     if arguments.json:
         print(json.dumps(told))

@@ -1,4 +1,4 @@
-"""`validate`: every problem of every file at once. What it accepts, the service loads: both are the same function."""
+"""`validate`: show every problem of every file. The service uses the same function, so it loads what passes here."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def severity(problem: Problem, *, is_for_reader: bool = False) -> str:
-    """Say how much a problem matters to the user who asks; with `is_for_reader` as it does to the service."""
+    """Return the level of a problem for the calling user; with `is_for_reader` for the service."""
     return "warning" if problem.host_dependent and os.geteuid() != 0 and not is_for_reader else "error"
 
 
