@@ -30,10 +30,10 @@ def api_path(*parts: str) -> str:
 def with_service_paths(settings: Settings) -> Settings:
     """Return the settings with the paths of the running service, if there is one. The caller's may differ."""
     try:
-        told = request(settings.socket, "GET", api_path("status"))
+        status = request(settings.socket, "GET", api_path("status"))
     except (ServiceUnreachable, ApiError):
         return settings
-    return replace(settings, jobs_dir=Path(told["jobs_dir"] or settings.jobs_dir), log_file=Path(told["log_file"]))
+    return replace(settings, jobs_dir=Path(status["jobs_dir"] or settings.jobs_dir), log_file=Path(status["log_file"]))
 
 
 def format_local(text: str | None, now: datetime) -> str:
@@ -55,9 +55,9 @@ def format_duration(seconds: float | None) -> str:
         return "-"
     if seconds < 60:
         return f"{seconds:.1f}s" if seconds < 10 else f"{seconds:.0f}s"
-    minutes, rest = divmod(round(seconds), 60)
+    minutes, seconds_left = divmod(round(seconds), 60)
     if minutes < 60:
-        return f"{minutes}m{rest:02}s"
+        return f"{minutes}m{seconds_left:02}s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours}h{minutes:02}m" if hours < 48 else f"{hours // 24}d{hours % 24:02}h"
 

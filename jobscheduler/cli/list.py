@@ -66,12 +66,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _states(text: str) -> frozenset[str]:
-    asked = frozenset(word.strip().lower() for word in text.split(","))
-    wrong = sorted(asked - set(JobState))
+    states = frozenset(word.strip().lower() for word in text.split(","))
+    wrong = sorted(states - set(JobState))
     if wrong:
         named = ", ".join(f"`{word}`" for word in wrong)
         raise argparse.ArgumentTypeError(f"no such state: {named}; there are {', '.join(JobState)}")
-    return asked
+    return states
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -130,9 +130,9 @@ def _state(job: Mapping[str, Any], now: datetime) -> str:
     return " ".join((job["state"], *details))
 
 
-def _summarise(told: Iterable[Mapping[str, Any]]) -> None:
+def _summarise(jobs: Iterable[Mapping[str, Any]]) -> None:
     """Report files and rows with problems on standard error, whatever jobs were selected."""
-    bad = [str(one["file"]) for one in told if one["problems"]]
+    bad = [str(job["file"]) for job in jobs if job["problems"]]
     rows = sum("/" in name for name in bad)
     counts = ((len(bad) - rows, "file"), (rows, "row"))
     what = " and ".join(plural(count, noun) for count, noun in counts if count)

@@ -98,9 +98,9 @@ def run(arguments: argparse.Namespace) -> int:
     return status
 
 
-def _zone_used(told: str | None, zone: ZoneInfo) -> str:
+def _zone_used(setting: str | None, zone: ZoneInfo) -> str:
     """Name the zone of schedules without their own. A running service may have another."""
-    whose = "of this host" if told is None else "that `JOBSCHEDULER_TIMEZONE` says"
+    whose = "of this host" if setting is None else "that `JOBSCHEDULER_TIMEZONE` says"
     return f"note: no service was asked; jobs without `timezone` are shown in {zone.key}, the zone {whose}"
 
 

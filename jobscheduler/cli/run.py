@@ -56,21 +56,21 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if (ended["record"] or {}).get("status") == "SUCCESS" else 1
 
 
-def _print_answer(told: Mapping[str, Any], as_json: bool, text: str) -> None:
-    print(json.dumps(told) if as_json else printable(text))
+def _print_answer(answer: Mapping[str, Any], as_json: bool, text: str) -> None:
+    print(json.dumps(answer) if as_json else printable(text))
 
 
-def _print_next(told: Mapping[str, Any], as_json: bool) -> None:
+def _print_next(answer: Mapping[str, Any], as_json: bool) -> None:
     """Print on standard error the effect of the run on the next slot."""
-    if told.get("next_note") and not as_json:
-        print(f"note: {told['next_note']}", file=sys.stderr)
+    if answer.get("next_note") and not as_json:
+        print(f"note: {answer['next_note']}", file=sys.stderr)
 
 
 def _wait_for(socket: Path, run_id: str) -> Mapping[str, Any]:
     while True:
-        told = request(socket, "GET", f"{api_path('runs', run_id)}?wait={_WAIT}")
-        if told["record"] is not None or told["withdrawn"]:
-            return told
+        answer = request(socket, "GET", f"{api_path('runs', run_id)}?wait={_WAIT}")
+        if answer["record"] is not None or answer["withdrawn"]:
+            return answer
 
 
 def _show(ended: Mapping[str, Any]) -> None:
@@ -89,5 +89,5 @@ def _show(ended: Mapping[str, Any]) -> None:
     colour = "green" if record["status"] == "SUCCESS" else "red"
     word = colourize(record["status"], colour if use_colour(sys.stderr) else None)
     known = ("reason", "exit_code", "signal", "http_status", "error")
-    more = "".join(f" {key}={printable(str(record[key]))}" for key in known if record.get(key) is not None)
-    print(f"{word} after {format_duration(record.get('duration'))}{more}", file=sys.stderr)
+    details = "".join(f" {key}={printable(str(record[key]))}" for key in known if record.get(key) is not None)
+    print(f"{word} after {format_duration(record.get('duration'))}{details}", file=sys.stderr)
