@@ -1,4 +1,7 @@
-"""The command: one file a verb. Exit: 0 fine, 1 problems or a failed run, 2 wrong usage, 3 no service, 70 died."""
+"""Run the command line, one file per verb.
+
+Exit status: 0 fine, 1 problems or a failed run, 2 wrong usage, 3 no service, 70 died.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,8 @@ from jobscheduler.control.client import ApiError, ServiceUnreachable
 from jobscheduler.model import Problem
 from jobscheduler.timetable.timezones import UnknownTimezone
 
+# The module of each verb. It is imported on demand, so that `pause` does not load what `explain` needs.
+# It has `SUMMARY`, `EXAMPLES`, `add_arguments(parser)` and `run(arguments) -> exit status`.
 VERBS = {
     "serve": "serve",
     "validate": "validate",
@@ -30,11 +35,6 @@ VERBS = {
     "status": "status",
     "db": "db",
 }
-"""The module of each verb, imported when it is asked for: `pause` is not to wait for what `explain` needs.
-
-It has `SUMMARY`, `EXAMPLES`, `add_arguments(parser)` and `run(arguments) -> exit status`.
-"""
-
 DEFAULT = "serve"
 
 
@@ -42,15 +42,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; return the exit status."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal that knows no `…` is no reason to end
-    given = list(sys.argv[1:] if argv is None else argv)
-    if not given or (given[0].startswith("-") and given[0] not in {"-h", "--help", "--version"}):
-        given.insert(0, DEFAULT)
-    arguments = _parser([given[0]] if given[0] in VERBS else VERBS).parse_args(given)
+            stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show `…` must not cause an error
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or (words[0].startswith("-") and words[0] not in {"-h", "--help", "--version"}):
+        words.insert(0, DEFAULT)
+    arguments = _parser([words[0]] if words[0] in VERBS else VERBS).parse_args(words)
     try:
-        ended = int(_module(arguments.verb).run(arguments))
+        status = int(_module(arguments.verb).run(arguments))
         sys.stdout.flush()
-        return ended
+        return status
     except BadSetting as error:
         print(f"jobscheduler: {error}", file=sys.stderr)
         return 2
@@ -64,9 +64,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print_problem(refusal.problem, sys.stderr)
         return 1
     except KeyboardInterrupt:
-        return 130  # as a shell has it for a program that Ctrl-C ended
+        return 130  # the status that shells use for a program ended by Ctrl-C
     except BrokenPipeError:
-        _silence()  # the reader left: nothing more to say
+        _silence()  # the reader closed the pipe
         return 0
     except OSError as error:
         _silence()
@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _silence() -> None:
-    """Have nothing more written to standard output, not even at the interpreter's end."""
+    """Discard all further standard output, also at the interpreter's exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -1,4 +1,4 @@
-"""What the verbs that ask the running service have in common."""
+"""Share helpers among the verbs that ask the running service."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ EXIT_STATUSES = "Exit status: 0 fine, 1 the service says no, 2 wrong usage, 3 se
 
 
 def add_client_options(parser: argparse.ArgumentParser) -> None:
-    """Add what every such verb takes."""
+    """Add the options that every such verb takes."""
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_options(parser, {"socket"})
 
 
 def api_path(*parts: str) -> str:
-    """Return the path of a request; parts may hold anything."""
+    """Return the path of a request; parts may hold any characters."""
     return "/v1/" + "/".join(quote(part, safe="") for part in parts)
 
 
 def with_service_paths(settings: Settings) -> Settings:
-    """Return the settings with the paths of the running service, if there is one: the caller's may be other ones."""
+    """Return the settings with the paths of the running service, if there is one. The caller's may differ."""
     try:
-        told = request(settings.socket, "GET", api_path("status"))
+        status = request(settings.socket, "GET", api_path("status"))
     except (ServiceUnreachable, ApiError):
         return settings
-    return replace(settings, jobs_dir=Path(told["jobs_dir"] or settings.jobs_dir), log_file=Path(told["log_file"]))
+    return replace(settings, jobs_dir=Path(status["jobs_dir"] or settings.jobs_dir), log_file=Path(status["log_file"]))
 
 
 def format_local(text: str | None, now: datetime) -> str:
-    """Write an instant in the host's time, without the day if that is today; `-` for none."""
+    """Format an instant in the host's time, without the day if it is today; `-` for None."""
     if text is None:
         return "-"
     at, today = datetime.fromisoformat(text).astimezone(), now.astimezone().date()
@@ -45,28 +45,28 @@ def format_local(text: str | None, now: datetime) -> str:
 
 
 def utc_now() -> datetime:
-    """The host's time."""
+    """Return the host's time."""
     return datetime.now(UTC)
 
 
 def format_duration(seconds: float | None) -> str:
-    """Write a duration for people; `-` for none."""
+    """Format a duration for people; `-` for None."""
     if seconds is None:
         return "-"
     if seconds < 60:
         return f"{seconds:.1f}s" if seconds < 10 else f"{seconds:.0f}s"
-    minutes, rest = divmod(round(seconds), 60)
+    minutes, seconds_left = divmod(round(seconds), 60)
     if minutes < 60:
-        return f"{minutes}m{rest:02}s"
+        return f"{minutes}m{seconds_left:02}s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours}h{minutes:02}m" if hours < 48 else f"{hours // 24}d{hours % 24:02}h"
 
 
 def plural(count: int, noun: str) -> str:
-    """Write how many there are of something."""
+    """Format a count with its noun."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def join_or_none(parts: Iterable[str]) -> str:
-    """Write a list in one line; `none` for an empty one."""
+    """Join a list in one line; `none` for an empty one."""
     return ", ".join(parts) or "none"

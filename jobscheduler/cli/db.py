@@ -1,4 +1,4 @@
-"""`db`: jobs in a database. Every change asks the service for a reload."""
+"""`db`: manage jobs in a database. Every change asks the service for a reload."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Exit status: 0 fine, 1 problems found or the database cannot be used, 2 wrong us
 
 _FILE = "--database-url-file /etc/scheduler/database-url"
 
-_EXAMPLES = {
+_EXAMPLES = {  # the arguments in the example of each verb's help
     "init": "--database-url sqlite:////srv/jobs.db",
     "import": f"/etc/scheduler/jobs.d --delete --wait {_FILE}",
     "export": f"/srv/jobs.d {_FILE}",
@@ -47,7 +47,6 @@ _EXAMPLES = {
     "list": f"--json {_FILE} | jq -r '.jobs[].job_id'",
     "reload": f"--wait {_FILE}",
 }
-"""What stands behind each verb in the example of its help."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _verb(
-    verbs: Any, name: str, run_: Callable[[argparse.Namespace, JobTable], int], text: str, *more: str
+    verbs: Any, name: str, run_: Callable[[argparse.Namespace, JobTable], int], text: str, *options: str
 ) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = verbs.add_parser(
         name,
@@ -82,16 +81,16 @@ def _verb(
         allow_abbrev=False,
     )
     parser.set_defaults(run_below=run_)
-    if "wait" in more:
+    if "wait" in options:
         parser.add_argument("--wait", action="store_true", help="wait until the service has reloaded")
-    if "json" in more:
+    if "json" in options:
         parser.add_argument("--json", action="store_true", help="print JSON")
     add_options(parser, {"database_url", "database_url_file", "timezone"})
     return parser
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run one of the verbs below; show what the database or the definitions have against it."""
+    """Run one of the verbs of `db`; print the problems of the database or of the definitions."""
     try:
         opened = _open(arguments)
     except DatabaseConfigError as cannot:
@@ -129,10 +128,10 @@ def _init(_: argparse.Namespace, jobs: JobTable) -> int:
 
 
 def _import_(arguments: argparse.Namespace, jobs: JobTable) -> int:
-    found = read_directory(Path(arguments.directory), jobs.rules)
-    changes = jobs.replace_all(found, may_remove=arguments.delete)
+    definitions = read_directory(Path(arguments.directory), jobs.rules)
+    changes = jobs.replace_all(definitions, may_remove=arguments.delete)
     counts = (len(changes.added), len(changes.updated), len(changes.removed))
-    same = len(found) - counts[0] - counts[1]
+    same = len(definitions) - counts[0] - counts[1]
     print("{} added, {} updated, {} removed, {} unchanged".format(*counts, same))
     return 0 if changes.marker is None else wait_for_reload(jobs, changes.marker, wait=arguments.wait)
 
@@ -142,31 +141,31 @@ def _export(arguments: argparse.Namespace, jobs: JobTable) -> int:
     cut = [Problem("the row is larger than 1 MiB", file=f"jm_jobs/{row.job_id}") for row in rows if row.is_cut]
     if cut:
         raise ExportConflict(*cut)
-    held = {row.job_id: row.definition for row in rows}
-    written, removed = write_directory(Path(arguments.directory), held, may_remove=arguments.delete)
-    print(f"{written} written, {removed} removed, {len(held) - written} unchanged")
+    definitions = {row.job_id: row.definition for row in rows}
+    written, removed = write_directory(Path(arguments.directory), definitions, may_remove=arguments.delete)
+    print(f"{written} written, {removed} removed, {len(definitions) - written} unchanged")
     return 0
 
 
 def _add(arguments: argparse.Namespace, jobs: JobTable) -> int:
-    given = read_files(arguments.files, jobs.rules)
-    marker = jobs.add(*given)
-    print(f"{plural(len(given), 'job')} added")
+    definitions = read_files(arguments.files, jobs.rules)
+    marker = jobs.add(*definitions)
+    print(f"{plural(len(definitions), 'job')} added")
     return wait_for_reload(jobs, marker, wait=arguments.wait)
 
 
 def _update(arguments: argparse.Namespace, jobs: JobTable) -> int:
-    given = read_files(arguments.files, jobs.rules)
-    marker = jobs.update(*given)
-    print(f"{plural(len(given), 'job')} updated")
+    definitions = read_files(arguments.files, jobs.rules)
+    marker = jobs.update(*definitions)
+    print(f"{plural(len(definitions), 'job')} updated")
     return wait_for_reload(jobs, marker, wait=arguments.wait)
 
 
 def _put(arguments: argparse.Namespace, jobs: JobTable) -> int:
-    given = read_files(arguments.files, jobs.rules)
-    changes = jobs.put(*given)
+    definitions = read_files(arguments.files, jobs.rules)
+    changes = jobs.put(*definitions)
     added, updated = len(changes.added), len(changes.updated)
-    print(f"{added} added, {updated} updated, {len(given) - added - updated} unchanged")
+    print(f"{added} added, {updated} updated, {len(definitions) - added - updated} unchanged")
     return 0 if changes.marker is None else wait_for_reload(jobs, changes.marker, wait=arguments.wait)
 
 
@@ -184,23 +183,23 @@ def _reload(arguments: argparse.Namespace, jobs: JobTable) -> int:
 
 
 def _list(arguments: argparse.Namespace, jobs: JobTable) -> int:
-    held = jobs.list()
+    rows = jobs.list()
     if arguments.json:
-        print(json.dumps({"jobs": [_as_object(row) for row in held]}))
+        print(json.dumps({"jobs": [_as_object(row) for row in rows]}))
         return 0
     columns = (Column("JOB"), Column("SCHEDULE"), Column("UPDATED", keep_whole=True), Column("DESCRIPTION"))
-    for line in table(columns, _lines(held), width=terminal_width(), colour=use_colour(sys.stdout)):
+    for line in table(columns, _lines(rows), width=terminal_width(), colour=use_colour(sys.stdout)):
         print(line)
     return 0
 
 
-def _lines(held: Sequence[Row]) -> Iterator[tuple[str, ...]]:
+def _lines(rows: Sequence[Row]) -> Iterator[tuple[str, ...]]:
     now = utc_now()
-    for row in held:
+    for row in rows:
         value = _value(row)
         at = format_local(row.updated_at.isoformat() if row.updated_at else None, now)
-        told = value if isinstance(value, dict) else {}
-        yield row.job_id, str(told.get("schedule", "-")), at, str(told.get("description", ""))
+        definition = value if isinstance(value, dict) else {}
+        yield row.job_id, str(definition.get("schedule", "-")), at, str(definition.get("description", ""))
 
 
 def _as_object(row: Row) -> dict[str, Any]:
@@ -213,7 +212,7 @@ def _as_object(row: Row) -> dict[str, Any]:
 
 
 def _value(row: Row) -> Any:
-    """Read a definition; one that cannot be read stays a text."""
+    """Decode a definition; return an invalid one as text."""
     with suppress(ValueError, RecursionError):
         return json.loads(row.definition)
     return row.definition

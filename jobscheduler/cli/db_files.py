@@ -1,4 +1,4 @@
-"""Job files as `db` reads and writes them: a directory and a table are to hold the same texts."""
+"""Read and write job files for `db`: a directory and a table hold the same texts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from jobscheduler.util.trust import TrustJudge
 
 
 class ExportConflict(Exception):
-    """Files are in the way, or cannot be had; `problems` say which and what to do."""
+    """Files block an import or export, or cannot be read; `problems` name them and the remedy."""
 
     def __init__(self, *problems: Problem) -> None:
         super().__init__("; ".join(problem.message for problem in problems))
@@ -32,7 +32,7 @@ def read_files(files: Iterable[str], rules: ParseContext) -> list[str]:
     """Read job files.
 
     Raises:
-        Refused: a definition is not valid, or a file cannot be read; all problems of all files.
+        InvalidJob: a definition is not valid, or a file cannot be read; all problems of all files.
 
     """
     raws: list[tuple[str, bytes]] = []
@@ -49,17 +49,17 @@ def read_directory(directory: Path, rules: ParseContext) -> list[str]:
     """Read every job file of a directory, as the service would.
 
     Raises:
-        Refused: a definition is not valid, or cannot be read; all problems of all files.
-        Leftover: the directory cannot be read.
+        InvalidJob: a definition is not valid, or cannot be read; all problems of all files.
+        ExportConflict: the directory cannot be read.
 
     """
     try:
         with DirectorySource(directory).open() as view:
-            found = [view.read(name) for name in sorted(view.list_items(), key=name_sort_key)]
+            results = [view.read(name) for name in sorted(view.list_items(), key=name_sort_key)]
     except SourceUnavailable as reason:
         raise ExportConflict(Problem(str(reason), file=str(directory), help=reason.help)) from None
-    barred = [replace(one.problem, file=str(directory / one.name)) for one in found if one.problem]
-    raws = ((str(directory / one.name), one.raw) for one in found if one.raw is not None)
+    barred = [replace(result.problem, file=str(directory / result.name)) for result in results if result.problem]
+    raws = ((str(directory / result.name), result.raw) for result in results if result.raw is not None)
     return list(_validated(raws, rules, barred).values())
 
 
@@ -70,35 +70,35 @@ def _validated(
 
     texts: dict[str, str] = {}
     owners: dict[str, str] = {}
-    wrong = list(problems)
+    invalid = list(problems)
     for origin, raw in raws:
         try:
             job_id, text = validate(raw, origin, rules)
         except InvalidJob as refused:
-            wrong += refused.problems
+            invalid += refused.problems
             continue
         _warn(raw, origin, rules)
         if owners.setdefault(job_id, origin) != origin:
-            wrong.append(id_conflict(raw, origin, job_id, owners[job_id]))
+            invalid.append(id_conflict(raw, origin, job_id, owners[job_id]))
         texts[job_id] = text
-    if wrong:
-        raise InvalidJob(*wrong)
+    if invalid:
+        raise InvalidJob(*invalid)
     return texts
 
 
 def _warn(raw: bytes, origin: str, rules: ParseContext) -> None:
-    """Show what is legal in a definition and hardly meant."""
+    """Print warnings about text of a definition that is legal but probably not intended."""
     job = parse(raw, origin, rules)
     for problem in definition_warnings(raw, origin, job, rules) if isinstance(job, Job) else ():
         print_problem(problem, sys.stderr, level="warning")
 
 
 def write_directory(directory: Path, definitions: Mapping[str, str], *, may_remove: bool) -> tuple[int, int]:
-    """Have a directory hold these definitions, each in a file named after its id; count what changed and what went.
+    """Make a directory hold exactly these definitions, one file per id; count files written and removed.
 
     Raises:
-        Leftover: other job files are there, and may not be removed, or an id is not the name of a file: nothing has
-            been written then. Or a file cannot be written.
+        ExportConflict: other job files exist and may not be removed, or an id is not a valid file name. Nothing was
+            written then. Or a file cannot be written.
 
     """
     try:
@@ -130,19 +130,19 @@ def _write_all(directory: Path, definitions: Mapping[str, str], *, may_remove: b
 
 @contextmanager
 def _trusted(directory: Path) -> Iterator[int]:
-    """Open a directory to write job files into; only where no other user could put links and files of theirs.
+    """Open a directory for writing job files, only if no other user can put links or files there.
 
     Raises:
-        Leftover: others may write there, or on the way there.
+        ExportConflict: other users may write there, or in a directory above.
 
     """
     judge = TrustJudge()
-    with PathWalk(judge) as way:
-        end = way.walk(absolute_path(directory), is_directory=True)
-        distrust = way.problem or judge.check(end.descriptor, end.stat, end.path)
+    with PathWalk(judge) as path_walk:
+        target = path_walk.walk(absolute_path(directory), is_directory=True)
+        distrust = path_walk.problem or judge.check(target.descriptor, target.stat, target.path)
         if distrust is not None:
             raise ExportConflict(Problem(distrust.message, file=str(directory), help=distrust.help))
-        folder = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=end.descriptor)
+        folder = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=target.descriptor)
         try:
             yield folder
         finally:
@@ -150,8 +150,8 @@ def _trusted(directory: Path) -> Iterator[int]:
 
 
 def _write(folder: int, name: str, raw: bytes) -> bool:
-    """Write a file as a whole, unless that is what it holds; tell whether it was written."""
-    if _existing_ids(folder, name) == raw:
+    """Write a file atomically unless it has this content already; return whether it was written."""
+    if _content(folder, name) == raw:
         return False
     new = f".{secrets.token_hex(8)}.new"
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666, dir_fd=folder)
@@ -166,8 +166,8 @@ def _write(folder: int, name: str, raw: bytes) -> bool:
     return True
 
 
-def _existing_ids(folder: int, name: str) -> bytes | None:
-    """Return what a file holds; None for a link, which the file takes the place of."""
+def _content(folder: int, name: str) -> bytes | None:
+    """Return the content of a file; None for a link, which is then replaced by the file."""
     try:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         with os.fdopen(os.open(name, flags, dir_fd=folder), "rb") as file:

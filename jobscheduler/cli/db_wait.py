@@ -1,4 +1,4 @@
-"""`--wait`: wait until the service has made a reload, as long as there is one that can make it."""
+"""`--wait`: wait until the service has reloaded, as long as a service uses the database."""
 
 from __future__ import annotations
 
@@ -13,14 +13,9 @@ from jobscheduler.model import Problem
 if TYPE_CHECKING:
     from jobscheduler.database import JobTable
 
-POLL_S = 0.2
-"""How long to wait between two looks, in seconds."""
-
-ABSENT_AFTER_S = 5.0
-"""How long no service may have the database before that is told, in seconds: one may just be starting."""
-
-TIMEOUT_S = 30.0
-"""How long to wait without a word where it cannot be told whether a service has the database, in seconds."""
+POLL_S = 0.2  # seconds between two checks
+ABSENT_AFTER_S = 5.0  # seconds without a service before an error; a service may just be starting
+TIMEOUT_S = 30.0  # seconds before a notice, if it is not known whether a service uses the database
 
 
 def wait_for_reload(
@@ -31,22 +26,22 @@ def wait_for_reload(
     monotonic: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> int:
-    """Wait until the service has made the reload, if that is wanted; return the exit status."""
+    """Wait until the service has reloaded, if `wait` is set; return the exit status."""
     sys.stdout.flush()
-    seen = began = monotonic()
-    is_told = False
+    last_seen = start = monotonic()
+    is_reported = False
     while wait and not jobs.is_reloaded(marker):
         is_used = jobs.is_used()
         now = monotonic()
         if is_used is not False:
-            seen = now
-        if now - seen > ABSENT_AFTER_S:
+            last_seen = now
+        if now - last_seen > ABSENT_AFTER_S:
             help_ = "the change is made, and in force when a service on this database starts"
             print_problem(Problem("no service uses this database", help=help_), sys.stderr)
             return 1
-        if is_used is None and now - began > TIMEOUT_S and not is_told:
+        if is_used is None and now - start > TIMEOUT_S and not is_reported:
             print("still waiting: it cannot be told from here whether a service uses this database", file=sys.stderr)
-            is_told = True
+            is_reported = True
         sleep(POLL_S)
     if wait:
         print("reloaded")

@@ -36,21 +36,21 @@ Exit status: 0 answered, 1 there is no such job or its definition is refused, 2 
 
 
 def fetch_job(job_id: str, settings: Settings) -> dict[str, Any] | None:
-    """Return what the running service says of a job, None if it knows no such job.
+    """Return the answer of the running service about a job; None if it does not know the job.
 
     Raises:
-        Unreachable: no service answers.
+        ServiceUnreachable: no service answers.
 
     """
     try:
-        told = request(settings.socket, "GET", api_path("jobs", job_id))
+        answer = request(settings.socket, "GET", api_path("jobs", job_id))
     except ApiError:
         return None
-    return {**told, "next": told["upcoming"]}
+    return {**answer, "next": answer["upcoming"]}
 
 
 def fetch_jobs(settings: Settings) -> list[dict[str, Any]]:
-    """Return all that the running service has: its jobs and the files that it refuses; nothing if it is gone."""
+    """Return the jobs and refused files of the running service; empty if it does not answer."""
     try:
         return list(request(settings.socket, "GET", api_path("jobs"))["jobs"])
     except (ApiError, ServiceUnreachable):
@@ -66,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the answer; that there is none goes to standard error."""
+    """Print the answer; report a missing answer on standard error."""
     settings, now = with_service_paths(settings_from_arguments(arguments)), datetime.now(UTC)
     facts, unreachable = _asked(arguments.job, settings)
     try:
@@ -84,18 +84,18 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _asked(job_id: str, settings: Settings) -> tuple[Facts, ServiceUnreachable | None]:
-    """Ask the service, and the job files where that knows nothing."""
+    """Return facts from the service, or from the job files if it does not know the job."""
     try:
-        told = fetch_job(job_id, settings)
+        answer = fetch_job(job_id, settings)
     except ServiceUnreachable as reason:
         return facts_from_files(job_id, settings), reason
-    if told is not None:
-        return facts_from_service(told, settings), None
+    if answer is not None:
+        return facts_from_service(answer, settings), None
     return facts_from_files(job_id, settings, fetch_jobs(settings)), None
 
 
 def _status(answer: Answer, lacking: ServiceUnreachable | None) -> int:
-    """Return the exit status; say on standard error what is in the way of a better answer."""
+    """Return the exit status; report on standard error why the answer is incomplete."""
     is_unknown = answer.code == "unknown"
     if lacking is not None:
         print_problem(replace(lacking.problem, notes=answer.sentences if is_unknown else ()), sys.stderr)
@@ -107,7 +107,7 @@ def _status(answer: Answer, lacking: ServiceUnreachable | None) -> int:
 
 
 def _time(text: str | None, zone: ZoneInfo) -> tuple[datetime | None, tuple[str, ...]]:
-    """Read the time; one that the clock skips or shows twice is taken for the first instant it can mean, and said."""
+    """Parse the time. One that the clock skips or shows twice becomes its first possible instant, with a note."""
     if text is None:
         return None, ()
     try:
@@ -119,7 +119,7 @@ def _time(text: str | None, zone: ZoneInfo) -> tuple[datetime | None, tuple[str,
 
 
 def _is_complete(text: str) -> bool:
-    """Tell whether only the zone stands against a time, which it would not if it had an offset."""
+    """Return whether a refused time would be valid with an offset."""
     try:
         crontab.parse_instant(f"{text}Z", ZoneInfo("UTC"))
     except ScheduleError:
@@ -127,7 +127,7 @@ def _is_complete(text: str) -> bool:
     return True
 
 
-# --- how it is printed ---------------------------------------------------------------------------------
+# --- printing -----------------------------------------------------------------------------------------
 
 
 def _print(answer: Answer) -> None:
@@ -143,7 +143,7 @@ def _print(answer: Answer) -> None:
 
 
 def _print_sentences(sentence: str, margin: str = "") -> None:
-    """Print a sentence; the lines of what a job printed stand below it."""
+    """Print a sentence; indent the lines of a job's output below it."""
     first, *others = sentence.splitlines()
     print(margin + printable(first))
     for line in others:

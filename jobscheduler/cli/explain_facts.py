@@ -1,4 +1,4 @@
-"""What `explain` reasons from: what the service says of a job, what its file says, and what the log says."""
+"""Collect the facts for `explain`: from the service, the job files and the log."""
 
 from __future__ import annotations
 
@@ -29,38 +29,38 @@ from jobscheduler.timetable.timezones import UnknownTimezone, get_zone
 
 _OF_THE_SCHEDULE = ("job_id", "schedule", "timezone", "enabled", "catch_up", "jitter", "not_before", "not_after")
 _HARMLESS = {"type": "execute_command", "command": "true"}
-_MAX_IDS = 1024 * 1024
+_MAX_FILE_BYTES = 1024 * 1024  # larger job files are not searched for ids
 _ANY_ID = re.compile(rb'"job_id"\s*:\s*"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"')
 _NAMING_A_FILE = frozenset({"job.added", "job.updated", "job.removed", "job.expired", "job.stale", "job.mended"})
 
 # --- the definition --------------------------------------------------------------------------------------
 
 
-def facts_from_service(told: Mapping[str, Any], settings: Settings) -> Facts:
-    """Take what the service says of a job: the object that `explain.live` returns."""
-    zone = _zone(told.get("timezone"))
+def facts_from_service(answer: Mapping[str, Any], settings: Settings) -> Facts:
+    """Build facts from the service's answer about a job: the object that `fetch_job` returns."""
+    zone = _zone(answer.get("timezone"))
     state = RuntimeState(
-        str(told.get("state", "")),
-        bool(told.get("paused")),
-        bool(told.get("stale")),
-        tuple(_pairs(run) for run in told.get("going") or ()),
-        tuple((_instant(one["scheduled"]), _instant(one["start"])) for one in told.get("next") or ()),
-        tuple((_instant(one["first"]), _instant(one["last"])) for one in told.get("decided") or ()),
+        str(answer.get("state", "")),
+        bool(answer.get("paused")),
+        bool(answer.get("stale")),
+        tuple(_pairs(run) for run in answer.get("going") or ()),
+        tuple((_instant(one["scheduled"]), _instant(one["start"])) for one in answer.get("next") or ()),
+        tuple((_instant(one["first"]), _instant(one["last"])) for one in answer.get("decided") or ()),
     )
-    file, last = str(told.get("file") or ""), told.get("last")
+    file, last = str(answer.get("file") or ""), answer.get("last")
     return Facts(
         LogEvidence(last=parse_line(json.dumps(last).encode()) if last else None),
         zone,
-        _job(told.get("definition"), zone),
+        _job(answer.get("definition"), zone),
         state,
-        problems=tuple(_problem(one) for one in told.get("problems") or ()),
+        problems=tuple(_problem(one) for one in answer.get("problems") or ()),
         file=file,
-        written=_written_job(settings.jobs_dir / file) if file else None,
+        written=_written_at(settings.jobs_dir / file) if file else None,
     )
 
 
 def _job(definition: object, zone: ZoneInfo) -> Job | None:
-    """Read as much of a definition as decides its slots; whether its task could run here does not matter."""
+    """Parse the fields of a definition that decide its slots, with a harmless task in place of its own."""
     if not isinstance(definition, dict):
         return None
     needed = {name: definition[name] for name in _OF_THE_SCHEDULE if name in definition}
@@ -76,11 +76,11 @@ def _zone(name: object) -> ZoneInfo:
         return host_zone()
 
 
-def _pairs(told: Mapping[str, Any]) -> dict[str, str]:
-    """Take what the service says of a run as the pairs of a line."""
+def _pairs(run: Mapping[str, Any]) -> dict[str, str]:
+    """Convert a run in the service's answer to the pairs of a log line."""
     return {
         key: str(value).lower() if isinstance(value, bool) else str(value)
-        for key, value in told.items()
+        for key, value in run.items()
         if value is not None
     }
 
@@ -89,24 +89,25 @@ def _instant(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-def _problem(told: Mapping[str, Any]) -> Problem:
+def _problem(problem: Mapping[str, Any]) -> Problem:
     return Problem(
-        str(told.get("message", "")),
-        file=str(told.get("file") or ""),
-        line=told.get("line"),
-        column=told.get("column"),
-        notes=tuple(told.get("notes") or ()),
-        help=told.get("help"),
+        str(problem.get("message", "")),
+        file=str(problem.get("file") or ""),
+        line=problem.get("line"),
+        column=problem.get("column"),
+        notes=tuple(problem.get("notes") or ()),
+        help=problem.get("help"),
     )
 
 
 def facts_from_files(job_id: str, settings: Settings, listed: Iterable[Mapping[str, Any]] | None = None) -> Facts:
-    """Take what the job files say, of a job that the service does not know (`listed` is all that it has) or for it.
+    """Build facts from the job files, for a job that the service does not know, or without the service.
 
-    A service that was asked is believed: which files it refuses, and that a job it does not know is not in force.
+    `listed` is the service's list of jobs, None without an answer. That list decides which files are refused. A job
+    that is missing from it is not active.
 
     Raises:
-        ZoneUnknown: the zone that the service would have cannot be told.
+        UnknownTimezone: the zone of the service cannot be determined.
 
     """
     rules, refused = parse_context(settings), _refused_files(listed or ())
@@ -124,7 +125,7 @@ def facts_from_files(job_id: str, settings: Settings, listed: Iterable[Mapping[s
 
 
 def _refused_files(listed: Iterable[Mapping[str, Any]]) -> dict[str, tuple[Problem, ...]]:
-    """Give the problems of each file that the service refuses."""
+    """Return the problems of each file that the service refuses."""
     return {
         one["file"]: tuple(_problem(problem) for problem in one["problems"])
         for one in listed
@@ -133,7 +134,7 @@ def _refused_files(listed: Iterable[Mapping[str, Any]]) -> dict[str, tuple[Probl
 
 
 def _names(job_id: str, settings: Settings) -> Iterator[frozenset[str]]:
-    """Say how a file may be called in which a job may be meant though it cannot be read there, the likeliest first."""
+    """Yield possible names of the job's file, the likeliest first, for a file whose id cannot be read."""
     yield frozenset({job_id, f"{job_id}.json"})
     try:
         lines = iter_lines_newest_first(settings.log_file, settings.log_backups, LogFilter(job_id, _NAMING_A_FILE))
@@ -143,7 +144,7 @@ def _names(job_id: str, settings: Settings) -> Iterator[frozenset[str]]:
 
 
 def _with_file(facts: Facts, job_id: str, path: Path, rules: ParseContext, refused: tuple[Problem, ...]) -> Facts:
-    """Add what a file says, or what is wrong with it: by the service, if that refuses it for something else."""
+    """Add the definition or the problems of a file; problems from the service take precedence."""
     for verdict in parse_path(path, rules):
         if not isinstance(verdict, Job):
             is_the_same = [one.message for one in verdict] == [one.message for one in refused]
@@ -153,12 +154,12 @@ def _with_file(facts: Facts, job_id: str, path: Path, rules: ParseContext, refus
             facts = replace(facts, problems=facts.problems or refused, file=facts.file or path.name)
         elif verdict.id == job_id and not facts.was_asked:
             zone = _zone(getattr(verdict.schedule, "timezone", rules.zone.key))
-            return replace(facts, job=verdict, zone=zone, problems=(), file=path.name, written=_written_job(path))
+            return replace(facts, job=verdict, zone=zone, problems=(), file=path.name, written=_written_at(path))
     return facts
 
 
 def _files_of(job_id: str, directory: Path, names: Container[str]) -> Iterator[Path]:
-    """Find the job files that name an id as theirs, and those of these names that name no other id."""
+    """Yield the job files that contain the id, and those with one of the names that contain no id."""
     naming = re.compile(rb'"job_id"\s*:\s*"' + re.escape(job_id.encode("utf-8", "replace")) + rb'"')
     try:
         files = sorted(directory.iterdir())
@@ -172,14 +173,14 @@ def _files_of(job_id: str, directory: Path, names: Container[str]) -> Iterator[P
 
 
 def _content(path: Path) -> bytes:
-    """Read a file; nothing of one that cannot be read or is too large."""
+    """Return the content of a file; empty if it cannot be read or is too large."""
     try:
-        return path.read_bytes() if path.is_file() and path.stat().st_size <= _MAX_IDS else b""
+        return path.read_bytes() if path.is_file() and path.stat().st_size <= _MAX_FILE_BYTES else b""
     except OSError:
         return b""
 
 
-def _written_job(path: Path) -> datetime | None:
+def _written_at(path: Path) -> datetime | None:
     try:
         return datetime.fromtimestamp(path.stat().st_ctime, UTC)
     except OSError:
@@ -190,7 +191,7 @@ def _written_job(path: Path) -> datetime | None:
 
 
 def add_log_facts(facts: Facts, question: Question, settings: Settings) -> Facts:
-    """Add what the log says, and the ids that may be meant when nothing is known of the job."""
+    """Add the evidence of the log, and ids to suggest when the job is unknown."""
     try:
         require_log(settings)
         story = _story(facts, question, settings)
@@ -203,7 +204,7 @@ def add_log_facts(facts: Facts, question: Question, settings: Settings) -> Facts
 def _story(facts: Facts, question: Question, settings: Settings) -> LogEvidence:
     log, at = (settings.log_file, settings.log_backups), question.at
     if at is not None and at <= question.now:
-        since = at - CLOCK_SLACK  # what became of a slot is told later than it, but for a clock that was set back
+        since = at - CLOCK_SLACK  # a slot is logged after its time, unless the clock was set back
         of_the_job = iter_lines_newest_first(*log, LogFilter(question.job_id, JOB_KINDS, since))
         of_the_service = iter_lines_newest_first(*log, LogFilter(kinds=SERVICE_KINDS, since=since))
         return collect_evidence(at, of_the_job, of_the_service, query.oldest_time(*log))

@@ -1,4 +1,4 @@
-"""Secrets in job files that all users of the host may read."""
+"""Find secrets in job files that all users of the host may read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _VALUE = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s/@:]*:[^\s/@]+@|\b(Bearer|Basic)
 
 
 def exposed_secrets(raw: bytes, file: str) -> Iterator[Problem]:
-    """Yield a warning for each text of a definition that is a secret by its name or its form."""
+    """Yield a warning for each text of a definition that looks like a secret by its name or form."""
     try:
         value, text = json_text.decode(raw)
     except json_text.JsonError:

@@ -1,4 +1,4 @@
-"""`history`: the records of the log files. Needs no service."""
+"""`history`: show the records of the log files. Needs no service."""
 
 from __future__ import annotations
 
@@ -41,12 +41,11 @@ with `corrects=clock`: that one counts, and the first is shown as corrected.
 Exit status: 0 fine, 1 problems, 2 wrong usage."""
 
 LIMIT = 50
-SLOW = 1.0
-"""After this many seconds a terminal is told how far reading has come."""
+SLOW = 1.0  # seconds before a terminal shows the progress of reading
 
 _COLOURS = {"SUCCESS": "green", "FAILURE": "red", "MISSED": "yellow", "SKIPPED": "yellow", "ERROR": "red"}
-_REOPENED = frozenset({"down", "asleep", "stalled", "clock"})  # why slots may be missed that run after all
-_BY = {"manual": "by hand", "run": "by a run"}  # what has no slot
+_REOPENED = frozenset({"down", "asleep", "stalled", "clock"})  # reasons of missed slots that may still run
+_BY = {"manual": "by hand", "run": "by a run"}  # runs without a slot
 _COLUMN_FIELDS = frozenset(
     {"time", "word", "status", "level", "event", "job_id", "run_id", "scheduled", "started", "duration", "trigger"}
     | {"reason", "exit_code", "output"}
@@ -54,7 +53,7 @@ _COLUMN_FIELDS = frozenset(
 
 
 class LogUnavailable(Exception):
-    """There is no log, or none that can be read; the problem says what to do."""
+    """There is no readable log; the problem says what to do."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.message)
@@ -62,7 +61,7 @@ class LogUnavailable(Exception):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the job, what to leave out, and the options."""
+    """Add the job, the filters and the options."""
     parser.add_argument("job", nargs="?", metavar="JOB", help="only this job (default: all)")
     statuses = ", ".join(one.value.lower() for one in Status)
     parser.add_argument(
@@ -103,10 +102,10 @@ def run(arguments: argparse.Namespace) -> int:
         print_problem(reason.problem, sys.stderr)
         return 2 if isinstance(reason, ArgumentProblem) else 1
     progress = Progress()
-    found = progress.scanned(_found(settings, wanted, arguments.limit, progress))
-    first = next(found, None)
+    lines = progress.scanned(_found(settings, wanted, arguments.limit, progress))
+    first = next(lines, None)
     if first is not None:
-        _print(_with(first, found), arguments, zone, Corrected(settings))
+        _print(_with(first, lines), arguments, zone, Corrected(settings))
         return 0
     problem = None if arguments.job is None else unknown_job_problem(settings, arguments.job)
     if problem is not None:
@@ -144,7 +143,7 @@ def _found(settings: Settings, wanted: LogFilter, limit: int, progress: Progress
 
 
 def host_zone() -> ZoneInfo:
-    """Return the zone in which times are shown: the host's, or UTC where that cannot be told."""
+    """Return the zone in which times are shown: the host's, or UTC if that is unknown."""
     try:
         return service_zone(None, os.environ)
     except UnknownTimezone:
@@ -152,10 +151,10 @@ def host_zone() -> ZoneInfo:
 
 
 def require_log(settings: Settings) -> None:
-    """See whether there is a log that can be read.
+    """Check that there is a readable log.
 
     Raises:
-        NoLog: there is none, or it cannot be read.
+        LogUnavailable: there is none, or it cannot be read.
 
     """
     path = settings.log_file
@@ -170,7 +169,7 @@ def require_log(settings: Settings) -> None:
 
 
 def unknown_job_problem(settings: Settings, job_id: str) -> Problem | None:
-    """Return the problem that the log knows no such job, with the id that may be meant; None if it does."""
+    """Return a problem if the log has no line about a job, with a suggested id; else None."""
     known = query.recent_job_ids(settings.log_file, settings.log_backups)
     if job_id in known or any(query.iter_newest_first(settings.log_file, settings.log_backups, LogFilter(job_id))):
         return None
@@ -186,14 +185,14 @@ def _known(ids: Iterable[str]) -> str | None:
 
 
 class Corrected:
-    """Tells which slots of a record have a later one. The log is looked through when the first record may have one."""
+    """Finds records whose slots have a later record. Searches the log on the first candidate."""
 
     def __init__(self, settings: Settings) -> None:
         self._log = settings.log_file, settings.log_backups
         self._known: Corrections | None = None
 
     def text(self, pairs: Mapping[str, str]) -> str | None:
-        """Say so of a record if any of its slots has a later one; None if none has."""
+        """Describe the corrections of a record; None if it has none."""
         if pairs["word"] != "MISSED" or pairs.get("reason") not in _REOPENED:
             return None
         if self._known is None:
@@ -203,7 +202,7 @@ class Corrected:
 
 
 class Progress:
-    """Tells a terminal how far reading has come, when it takes long."""
+    """Shows the progress of reading on a terminal, when it takes long."""
 
     def __init__(self) -> None:
         self._started = self._printed = time.monotonic()
@@ -211,22 +210,22 @@ class Progress:
         self._is_shown = False
 
     def __call__(self, done: int, whole: int) -> None:
-        """Show how far it is, not too often."""
+        """Show the progress, at most five times a second."""
         now = time.monotonic()
         if self._is_wanted and now - self._started > SLOW and now - self._printed > 0.2:
             self._printed, self._is_shown = now, True
             sys.stderr.write(f"\rreading the log: {100 * done // max(1, whole)} % ")
             sys.stderr.flush()
 
-    def scanned(self, found: Iterator[LogLine]) -> Iterator[LogLine]:
-        """Yield these; from the first one on there is something better to look at."""
-        for one in found:
+    def scanned(self, lines: Iterator[LogLine]) -> Iterator[LogLine]:
+        """Yield the lines; hide the progress at the first one."""
+        for line in lines:
             self.end()
-            yield one
+            yield line
         self.end()
 
     def end(self) -> None:
-        """Take away what was shown."""
+        """Erase the progress."""
         self._is_wanted = False
         if self._is_shown:
             self._is_shown = False
@@ -234,13 +233,13 @@ class Progress:
             sys.stderr.flush()
 
 
-# --- how it is printed ---------------------------------------------------------------------------------
+# --- printing -----------------------------------------------------------------------------------------
 
 
-def _print(found: Iterable[LogLine], arguments: argparse.Namespace, zone: ZoneInfo, corrected: Corrected) -> None:
+def _print(entries: Iterable[LogLine], arguments: argparse.Namespace, zone: ZoneInfo, corrected: Corrected) -> None:
     if arguments.json:
-        for one in found:
-            print(json.dumps(one.object))
+        for entry in entries:
+            print(json.dumps(entry.object))
         return
     columns = (
         Column(f"TIME ({zone.key})", keep_whole=True),
@@ -250,7 +249,7 @@ def _print(found: Iterable[LogLine], arguments: argparse.Namespace, zone: ZoneIn
         Column("TOOK", right=True, keep_whole=True),
         Column("DETAILS"),
     )
-    rows = (_row(one.pairs, zone, corrected.text(one.pairs), with_job=not arguments.job) for one in found)
+    rows = (_row(entry.pairs, zone, corrected.text(entry.pairs), with_job=not arguments.job) for entry in entries)
     for line in table(columns, rows, width=terminal_width(), colour=use_colour(sys.stdout)):
         print(line)
 
@@ -259,12 +258,12 @@ def _row(pairs: dict[str, str], zone: ZoneInfo, note: str | None, *, with_job: b
     at = format_local(pairs["time"], zone)
     slot = _BY.get(pairs.get("trigger", "").partition(":")[0]) or format_local(pairs.get("scheduled", ""), zone)
     job = [pairs.get("job_id", "")] if with_job else []
-    found = ", ".join(filter(None, (note, format_details(pairs, zone))))
-    return [at, *job, pairs["word"], _short(slot, at), format_duration(pairs.get("duration", "")), found]
+    details = ", ".join(filter(None, (note, format_details(pairs, zone))))
+    return [at, *job, pairs["word"], _short(slot, at), format_duration(pairs.get("duration", "")), details]
 
 
 def format_local(text: str, zone: ZoneInfo) -> str:
-    """Write an instant of the log as people on this host would, to the second; what is none remains."""
+    """Format an instant of the log in the zone, to the second; return an invalid one unchanged."""
     try:
         return f"{datetime.fromisoformat(text).astimezone(zone):%Y-%m-%d %H:%M:%S}"
     except (ValueError, OverflowError):
@@ -272,12 +271,12 @@ def format_local(text: str, zone: ZoneInfo) -> str:
 
 
 def _short(at: str, beside: str) -> str:
-    """Leave out a date that stands beside it already."""
+    """Omit the date if the neighbouring column shows the same."""
     return at[11:] if len(at) == 19 and at[:11] == beside[:11] else at
 
 
 def format_duration(duration: str) -> str:
-    """Write seconds so that they can be taken in."""
+    """Format a duration in seconds for people."""
     try:
         seconds = float(duration)
     except ValueError:
@@ -290,7 +289,7 @@ def format_duration(duration: str) -> str:
 
 
 def format_details(pairs: dict[str, str], zone: ZoneInfo) -> str:
-    """Say in one line why it ended so: the reason, the exit code, what else there is, and the end of the output."""
+    """Describe a record in one line: the reason, the exit code, other pairs, and the end of the output."""
     parts = [pairs[key] for key in ("reason",) if pairs.get(key)]
     if pairs.get("exit_code", "0") != "0":
         parts.append(f"exit code {pairs['exit_code']}")

@@ -1,4 +1,4 @@
-"""Job files as verbs read them that need no service: paths of files and directories to definitions or problems."""
+"""Read job files for verbs that need no service: paths to definitions or problems."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ ParseResult = Job | tuple[Problem, ...]
 
 
 def parse_context(settings: Settings) -> ParseContext:
-    """Return what definitions are held against: the same as in the service, with the zone that it would have.
+    """Return the rules for definitions: the same as in the service, with its zone.
 
     Raises:
-        ZoneUnknown: that zone cannot be told.
+        UnknownTimezone: that zone cannot be determined.
 
     """
     return ParseContext(service_zone(settings.timezone, os.environ), tasks.task_type, tasks.task_names())
 
 
 def path_argument(text: str) -> Path:
-    """Read a path of the command line; an empty one, of a shell variable that was not set, means nothing.
+    """Parse a path of the command line. An empty one, as from an unset shell variable, is an error.
 
     Raises:
         argparse.ArgumentTypeError: it is empty.
@@ -48,7 +48,7 @@ def path_argument(text: str) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class CheckedFile:
-    """One file as found: what it defines or what is wrong with it, and what else is to be told; or words about all."""
+    """One file: its job or its problems, and warnings. Without a result the warnings concern the directory."""
 
     result: ParseResult | None
     warnings: tuple[Problem, ...] = ()
@@ -59,17 +59,17 @@ def parse_path(path: Path, rules: ParseContext) -> Iterator[ParseResult]:
 
     In a directory an id belongs to the file whose name sorts first, as at a start of the service.
     """
-    for one in check_file(path, rules):
-        if one.result is not None:
-            yield one.result
+    for checked in check_file(path, rules):
+        if checked.result is not None:
+            yield checked.result
 
 
 def check_file(path: Path, rules: ParseContext, reader: str | None = None) -> Iterator[CheckedFile]:
-    """Yield what each file that a path means is, and warnings.
+    """Yield each file of a path with its result and warnings.
 
-    Who may write the files is judged for the service of `reader`, a user, and a problem then. Without one it is judged
-    for this user's service if this is root; for others by the rules of root's service, as warnings: what is theirs is
-    on its way to a place of root's.
+    With `reader`, write permissions are checked for that user's service, and faults are problems. Without it a
+    caller who is root gets the check for root's service. For other callers the same rules give warnings, because their
+    files are usually installed for root later.
     """
     is_directory = os.path.isdir(path)  # noqa: PTH112 - raises nothing
     if not is_directory and is_missing(path.parent / "."):
@@ -100,25 +100,25 @@ def _source(directory: Path, reader: str | None) -> DirectorySource:
 def _directory(view: OpenDirectory, path: Path, rules: ParseContext) -> Iterator[CheckedFile]:
     owners: dict[str, str] = {}
     for name in sorted(view.list_items(), key=name_sort_key):
-        found = view.read(name)
-        if found.is_missing:
+        item = view.read(name)
+        if item.is_missing:
             continue
-        verdict = _parse_result(found, rules)
+        verdict = _parse_result(item, rules)
         if isinstance(verdict, Job):
             owner = owners.setdefault(verdict.id, name)
-            verdict = verdict if owner == name else (id_conflict(found.raw or b"", name, verdict.id, owner),)
-        yield _problem_text(found, verdict, path / name, rules)
+            verdict = verdict if owner == name else (id_conflict(item.raw or b"", name, verdict.id, owner),)
+        yield _checked_file(item, verdict, path / name, rules)
 
 
 def _file(view: OpenDirectory, path: Path, rules: ParseContext) -> CheckedFile:
-    found = view.read(path.name)
-    if found.is_missing:
+    item = view.read(path.name)
+    if item.is_missing:
         return CheckedFile(_missing(path))
-    verdict = _parse_result(found, rules)
+    verdict = _parse_result(item, rules)
     if isinstance(verdict, Job) and not is_job_file(path.name):
         help_ = "name it `*.json`, without a dot in front"
         return CheckedFile((Problem("the service ignores a file of this name", file=str(path), help=help_),))
-    return _problem_text(found, verdict, path, rules)
+    return _checked_file(item, verdict, path, rules)
 
 
 def _missing(path: Path) -> tuple[Problem, ...]:
@@ -126,19 +126,19 @@ def _missing(path: Path) -> tuple[Problem, ...]:
     return (Problem(f"there is no file or directory `{path}`", file=str(path), help=help_),)
 
 
-def _parse_result(found: ReadResult, rules: ParseContext) -> ParseResult:
-    """Judge the text; what could not be read, or is not to be, has none."""
-    if found.problem is not None and found.raw is None:
-        return (found.problem,)
-    return parse(found.raw or b"", found.name, rules)
+def _parse_result(item: ReadResult, rules: ParseContext) -> ParseResult:
+    """Parse a read file; return its problem if it has no text."""
+    if item.problem is not None and item.raw is None:
+        return (item.problem,)
+    return parse(item.raw or b"", item.name, rules)
 
 
-def _problem_text(found: ReadResult, verdict: ParseResult, path: Path, rules: ParseContext) -> CheckedFile:
-    warnings = [] if found.problem is None or found.raw is None else [replace(found.problem, file=str(path))]
-    if found.is_public and found.raw is not None:
-        warnings += exposed_secrets(found.raw, str(path))
+def _checked_file(item: ReadResult, verdict: ParseResult, path: Path, rules: ParseContext) -> CheckedFile:
+    warnings = [] if item.problem is None or item.raw is None else [replace(item.problem, file=str(path))]
+    if item.is_public and item.raw is not None:
+        warnings += exposed_secrets(item.raw, str(path))
     if not isinstance(verdict, Job):
         verdict = tuple(replace(problem, file=str(path)) for problem in verdict)
-    elif found.raw is not None:
-        warnings += definition_warnings(found.raw, str(path), verdict, rules)
+    elif item.raw is not None:
+        warnings += definition_warnings(item.raw, str(path), verdict, rules)
     return CheckedFile(verdict, tuple(warnings))

@@ -1,4 +1,4 @@
-"""`list`: every job with its state, its next slot and its last result, as the running service knows them."""
+"""`list`: show every job of the running service with state, next slot and last result."""
 
 from __future__ import annotations
 
@@ -66,12 +66,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _states(text: str) -> frozenset[str]:
-    asked = frozenset(word.strip().lower() for word in text.split(","))
-    wrong = sorted(asked - set(JobState))
+    states = frozenset(word.strip().lower() for word in text.split(","))
+    wrong = sorted(states - set(JobState))
     if wrong:
         named = ", ".join(f"`{word}`" for word in wrong)
         raise argparse.ArgumentTypeError(f"no such state: {named}; there are {', '.join(JobState)}")
-    return asked
+    return states
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -95,44 +95,44 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _empty_message(told: Iterable[Mapping[str, Any]], missing: Iterable[str]) -> str:
-    """Say which jobs may be meant by what is none, unless it is a pattern."""
+    """Suggest jobs for unknown names, except for patterns."""
     mistyped = [one for one in missing if not set(one) & set("*?[")]
     names = [one["job_id"] or one["file"] for one in told]
     near = [close for one in mistyped for close in get_close_matches(one[:128], names, 1)]
     return f"did you mean `{'`, `'.join(near)}`?" if near else "`jobscheduler list` shows all jobs"
 
 
-def _is_selected(one: Mapping[str, Any], patterns: Iterable[str], states: frozenset[str] | None) -> bool:
-    names = [name for name in (one["job_id"], one["file"]) if name]
+def _is_selected(job: Mapping[str, Any], patterns: Iterable[str], states: frozenset[str] | None) -> bool:
+    names = [name for name in (job["job_id"], job["file"]) if name]
     is_meant = not patterns or any(fnmatchcase(name, pattern) for name in names for pattern in patterns)
-    return is_meant and (states is None or one["state"] in states or ("stale" in states and one["stale"]))
+    return is_meant and (states is None or job["state"] in states or ("stale" in states and job["stale"]))
 
 
 def _rows(jobs: Iterable[Mapping[str, Any]], now: datetime) -> Iterator[tuple[str, ...]]:
-    for one in jobs:
-        last = one["last"] or {}
+    for job in jobs:
+        last = job["last"] or {}
         result = " ".join(filter(None, (last.get("status"), last.get("reason")))) or "-"
         yield (
-            one["job_id"] or one["file"],
-            _state(one, now),
-            format_local(one["next"], now),
+            job["job_id"] or job["file"],
+            _state(job, now),
+            format_local(job["next"], now),
             result,
             format_local(last.get("time"), now),
             format_duration(last.get("duration")),
         )
 
 
-def _state(one: Mapping[str, Any], now: datetime) -> str:
-    """The state, for how long a run has been going on, and what else is worth knowing at a glance."""
-    begun = [datetime.fromisoformat(run["started"]) for run in one["going"] if run["started"] and not run["waits"]]
-    more = [format_duration((now - min(begun)).total_seconds())] if begun else []
-    more += [word for word in ("stale", "paused") if one[word] and word != one["state"]]
-    return " ".join((one["state"], *more))
+def _state(job: Mapping[str, Any], now: datetime) -> str:
+    """Format the state, the duration of the active run, and flags."""
+    begun = [datetime.fromisoformat(run["started"]) for run in job["going"] if run["started"] and not run["waits"]]
+    details = [format_duration((now - min(begun)).total_seconds())] if begun else []
+    details += [word for word in ("stale", "paused") if job[word] and word != job["state"]]
+    return " ".join((job["state"], *details))
 
 
-def _summarise(told: Iterable[Mapping[str, Any]]) -> None:
-    """Say on standard error that files or rows need a hand, whatever was asked for."""
-    bad = [str(one["file"]) for one in told if one["problems"]]
+def _summarise(jobs: Iterable[Mapping[str, Any]]) -> None:
+    """Report files and rows with problems on standard error, whatever jobs were selected."""
+    bad = [str(job["file"]) for job in jobs if job["problems"]]
     rows = sum("/" in name for name in bad)
     counts = ((len(bad) - rows, "file"), (rows, "row"))
     what = " and ".join(plural(count, noun) for count, noun in counts if count)

@@ -1,4 +1,4 @@
-"""`next`: the next slots of jobs or of one crontab expression, in words, local time and UTC. Needs no service."""
+"""`next`: show the next slots of jobs or of one crontab expression, in words, local time and UTC. Needs no service."""
 
 from __future__ import annotations
 
@@ -35,13 +35,12 @@ Exit status: 0 fine, 1 problems, 2 wrong usage."""
 MAX_SLOTS = 100_000
 
 
-_Remarks = tuple[datetime, str | None]
-"""A slot, and what a clock change does to it."""
+_Remarks = tuple[datetime, str | None]  # a slot, and the effect of a clock change on it
 
 
 @dataclass(frozen=True, slots=True)
 class _SlotListing:
-    """What is shown of one job or expression."""
+    """The listing of one job or expression."""
 
     job_id: str | None
     schedule: str
@@ -99,9 +98,9 @@ def run(arguments: argparse.Namespace) -> int:
     return status
 
 
-def _zone_used(told: str | None, zone: ZoneInfo) -> str:
-    """Say in which zone schedules without one of their own were read: a running service may have another."""
-    whose = "of this host" if told is None else "that `JOBSCHEDULER_TIMEZONE` says"
+def _zone_used(setting: str | None, zone: ZoneInfo) -> str:
+    """Name the zone of schedules without their own. A running service may have another."""
+    whose = "of this host" if setting is None else "that `JOBSCHEDULER_TIMEZONE` says"
     return f"note: no service was asked; jobs without `timezone` are shown in {zone.key}, the zone {whose}"
 
 
@@ -112,7 +111,7 @@ def _show_all(problems: Iterable[Problem]) -> int:
     return 1 if "error" in levels else 0
 
 
-# --- what is listed ------------------------------------------------------------------------------------
+# --- listings ------------------------------------------------------------------------------------------
 
 
 def _of_expression(text: str, zone: ZoneInfo) -> _SlotListing:
@@ -155,7 +154,7 @@ def _slots(
         slot = listing.timetable.next(slot)
 
 
-# --- how it is printed ---------------------------------------------------------------------------------
+# --- printing -----------------------------------------------------------------------------------------
 
 
 def _print_all(

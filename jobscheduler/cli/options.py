@@ -1,4 +1,4 @@
-"""Settings on the command line: the table of `config`, as arguments."""
+"""Offer the settings of `config` as command line arguments."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jobscheduler.config import OPTIONS, Settings, default_text, load_settings
 
 
 def add_options(parser: argparse.ArgumentParser, names: Container[str] | None = None) -> None:
-    """Add the options of these names (all by default); their help tells default and environment variable."""
+    """Add the options of these names (all by default); their help names default and environment variable."""
     for option in OPTIONS:
         if names is None or option.name in names:
             parser.add_argument(

@@ -25,10 +25,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Ask for it, and say what that means."""
-    told = request(settings_from_arguments(arguments).socket, "POST", api_path("jobs", arguments.job, "pause"))
+    """Ask the service to pause the job, and print the result."""
+    answer = request(settings_from_arguments(arguments).socket, "POST", api_path("jobs", arguments.job, "pause"))
     text = (
-        "is paused until `jobscheduler resume` or a restart of the service" if told["changed"] else "was paused already"
+        "is paused until `jobscheduler resume` or a restart of the service"
+        if answer["changed"]
+        else "was paused already"
     )
-    print(json.dumps(told) if arguments.json else f"`{arguments.job}` {text}")
+    print(json.dumps(answer) if arguments.json else f"`{arguments.job}` {text}")
     return 0

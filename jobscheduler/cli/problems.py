@@ -1,4 +1,4 @@
-"""Problems as people see them: what, where, the line itself, note, help."""
+"""Print problems for people: what, where, the line itself, note, help."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def print_problem(problem: Problem, to: TextIO, *, level: str = "error") -> None
 
 
 def format_problem(problem: Problem, *, level: str = "error", colour: bool = False) -> Iterator[str]:
-    """Lay out one problem."""
+    """Yield the lines of one problem."""
     red, bold, plain = ("\x1b[31m" if level == "error" else "\x1b[33m", "\x1b[1m", "\x1b[0m") if colour else ("",) * 3
     yield f"{red}{bold}{level}{plain}: {bold}{printable(problem.message)}{plain}"
     number = str(problem.line or "")

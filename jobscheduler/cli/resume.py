@@ -24,8 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Ask for it, and say what that means."""
-    told = request(settings_from_arguments(arguments).socket, "POST", api_path("jobs", arguments.job, "resume"))
-    text = "runs again at its next slot" if told["changed"] else "was not paused"
-    print(json.dumps(told) if arguments.json else f"`{arguments.job}` {text}")
+    """Ask the service to resume the job, and print the result."""
+    answer = request(settings_from_arguments(arguments).socket, "POST", api_path("jobs", arguments.job, "resume"))
+    text = "runs again at its next slot" if answer["changed"] else "was not paused"
+    print(json.dumps(answer) if arguments.json else f"`{arguments.job}` {text}")
     return 0

@@ -26,7 +26,7 @@ the waiting, not the job.
 Exit status: 0 started (with --wait: success), 1 skipped, failed or no such job, 2 wrong usage, 3 service not
 reachable."""
 
-_WAIT = 25  # seconds for which one question waits
+_WAIT = 25  # seconds that one request waits
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Ask for the run, and wait for its end if that is wanted."""
+    """Ask for the run, and wait for its end with `--wait`."""
     socket = settings_from_arguments(arguments).socket
     begun = request(socket, "POST", api_path("jobs", arguments.job, "run"))
     if begun["run_id"] is None:
@@ -56,27 +56,27 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if (ended["record"] or {}).get("status") == "SUCCESS" else 1
 
 
-def _print_answer(told: Mapping[str, Any], as_json: bool, text: str) -> None:
-    print(json.dumps(told) if as_json else printable(text))
+def _print_answer(answer: Mapping[str, Any], as_json: bool, text: str) -> None:
+    print(json.dumps(answer) if as_json else printable(text))
 
 
-def _print_next(told: Mapping[str, Any], as_json: bool) -> None:
-    """Say on standard error what the run means for the next slot."""
-    if told.get("next_note") and not as_json:
-        print(f"note: {told['next_note']}", file=sys.stderr)
+def _print_next(answer: Mapping[str, Any], as_json: bool) -> None:
+    """Print on standard error the effect of the run on the next slot."""
+    if answer.get("next_note") and not as_json:
+        print(f"note: {answer['next_note']}", file=sys.stderr)
 
 
 def _wait_for(socket: Path, run_id: str) -> Mapping[str, Any]:
     while True:
-        told = request(socket, "GET", f"{api_path('runs', run_id)}?wait={_WAIT}")
-        if told["record"] is not None or told["withdrawn"]:
-            return told
+        answer = request(socket, "GET", f"{api_path('runs', run_id)}?wait={_WAIT}")
+        if answer["record"] is not None or answer["withdrawn"]:
+            return answer
 
 
 def _show(ended: Mapping[str, Any]) -> None:
     """Print the output to standard output, and how the run ended to standard error.
 
-    A file or a program gets the output as it is. A terminal gets it spelled out: the job's user is not the caller.
+    A file or a program gets the output as it is. A terminal gets it escaped, because the job's user is not the caller.
     """
     output, record = ended["output"], ended["record"]
     if output:
@@ -89,5 +89,5 @@ def _show(ended: Mapping[str, Any]) -> None:
     colour = "green" if record["status"] == "SUCCESS" else "red"
     word = colourize(record["status"], colour if use_colour(sys.stderr) else None)
     known = ("reason", "exit_code", "signal", "http_status", "error")
-    more = "".join(f" {key}={printable(str(record[key]))}" for key in known if record.get(key) is not None)
-    print(f"{word} after {format_duration(record.get('duration'))}{more}", file=sys.stderr)
+    details = "".join(f" {key}={printable(str(record[key]))}" for key in known if record.get(key) is not None)
+    print(f"{word} after {format_duration(record.get('duration'))}{details}", file=sys.stderr)

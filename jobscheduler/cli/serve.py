@@ -25,8 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the service until it is told to stop."""
-    from jobscheduler.service import StartupError, serve  # noqa: PLC0415 - what other verbs do not need
+    """Run the service until a signal stops it."""
+    from jobscheduler.service import StartupError, serve  # noqa: PLC0415 - not needed by other verbs
 
     try:
         return serve(settings_from_arguments(arguments))

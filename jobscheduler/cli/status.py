@@ -1,4 +1,4 @@
-"""`status`: the service itself, and everything that is wrong with it or with job files."""
+"""`status`: show the state of the service, its issues and the problems of job files."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print how it is."""
-    told = request(settings_from_arguments(arguments).socket, "GET", api_path("status"))
+    """Print the state; return 1 if anything is wrong."""
+    status = request(settings_from_arguments(arguments).socket, "GET", api_path("status"))
     if arguments.json:
-        print(json.dumps(told))
+        print(json.dumps(status))
     else:
-        for line in _lines(told, utc_now()):
+        for line in _lines(status, utc_now()):
             print(printable(line))
-    return 1 if told["trouble"] or told["late"] or told["problems"] else 0
+    return 1 if status["trouble"] or status["late"] or status["problems"] else 0
 
 
 def _lines(told: Mapping[str, Any], now: datetime) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Tables for a terminal: columns that fit its width, colour where it is wanted, and cells that cannot disturb it."""
+"""Lay out tables for a terminal: columns that fit its width, colour, and escaped cells."""
 
 from __future__ import annotations
 
@@ -13,11 +13,8 @@ from typing import TextIO
 
 Row = Sequence[str]
 
-MEASURED = 1000
-"""So many rows decide how wide the columns are; a table may go on for millions."""
-
-NARROW = 8
-"""A column is cut to no fewer characters than this, if that is enough to make the table fit."""
+MEASURED = 1000  # rows that decide the widths of the columns; a table may have millions
+NARROW = 8  # characters that a cut column keeps, if the table then fits
 
 _GAP = "  "
 _CUT = "…"
@@ -27,9 +24,9 @@ _PLAIN = "\x1b[0m"
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column. `whole` is cut last, for what is of no use when it is cut, such as a time.
+    """One column. With `keep_whole` it is cut last, for values that are useless when cut, such as a time.
 
-    `paint` gives the colour of a cell (`red`, `green`, `yellow`, `bold`, `dim`) by its text, or nothing.
+    `colour_of` returns the colour of a cell (`red`, `green`, `yellow`, `bold`, `dim`) from its text, or None.
     """
 
     title: str
@@ -39,32 +36,34 @@ class Column:
 
 
 def use_colour(to: TextIO) -> bool:
-    """Tell whether to write there in colour: on a terminal that can, unless `NO_COLOR` is set."""
+    """Return whether to write in colour: on a capable terminal, unless `NO_COLOR` is set."""
     return to.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def terminal_width() -> int | None:
-    """Return how many columns the terminal on standard output shows, None if that is none: nothing is cut in a pipe."""
+    """Return the width of the terminal on standard output; None without one, because a pipe gets whole cells."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def printable(text: str) -> str:
-    """Return a text that cannot disturb a terminal, whatever a file is called or a job prints."""
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+    """Escape unprintable characters, so that file names and output cannot control a terminal."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
+    )
 
 
 def printable_lines(text: str) -> str:
-    """Return a text of several lines that cannot disturb a terminal: line ends and tabs are all that stays."""
-    return "".join(one if one in "\n\t" else printable(one) for one in text)
+    """Escape unprintable characters of a text except line ends and tabs."""
+    return "".join(character if character in "\n\t" else printable(character) for character in text)
 
 
 def colourize(text: str, colour: str | None) -> str:
-    """Return the text with the codes of a colour round it; as it is without one."""
+    """Return the text in a colour; unchanged without one."""
     return f"{_CODES[colour]}{text}{_PLAIN}" if colour else text
 
 
 def table(columns: Sequence[Column], rows: Iterable[Row], *, width: int | None, colour: bool = False) -> Iterator[str]:
-    """Yield the lines of a table, its titles first. Rows are taken as the lines are, so there may be any number.
+    """Yield the lines of a table, its titles first. Rows are read lazily, so there may be any number.
 
     With a `width` no line is longer than that: long cells are cut. Without one, later rows may be wider than the
     first thousand were.
@@ -84,47 +83,49 @@ def table(columns: Sequence[Column], rows: Iterable[Row], *, width: int | None, 
 
 
 def display_width(text: str) -> int:
-    """Return how many columns of a terminal a printable text takes."""
+    """Return the number of terminal columns of a printable text."""
     if text.isascii():
         return len(text)
     return sum(map(_width, text))
 
 
 def truncate(text: str, width: int) -> str:
-    """Cut a printable text to so many columns, with `…` at the end of what is left."""
+    """Cut a printable text to `width` columns, with `…` at its end."""
     if display_width(text) <= width:
         return text
-    left, kept = width - 1, []
-    for one in text:
-        left -= _width(one)
-        if left < 0:
+    remaining, characters = width - 1, []
+    for character in text:
+        remaining -= _width(character)
+        if remaining < 0:
             break
-        kept.append(one)
-    return "".join(kept) + _CUT if width > 0 else ""
+        characters.append(character)
+    return "".join(characters) + _CUT if width > 0 else ""
 
 
-def _width(one: str) -> int:
-    if unicodedata.combining(one) or unicodedata.category(one) in {"Mn", "Me"}:
+def _width(character: str) -> int:
+    if unicodedata.combining(character) or unicodedata.category(character) in {"Mn", "Me"}:
         return 0
-    return 2 if unicodedata.east_asian_width(one) in "WF" else 1
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
 def _fitted(natural: Sequence[int], whole: Sequence[bool], width: int) -> list[int]:
-    """Narrow the widest columns until all fit; those that are to stay whole only if nothing else helps."""
+    """Narrow the widest columns until all fit; `keep_whole` columns only as a last resort."""
     allowed = width - len(_GAP) * (len(natural) - 1)
     widths = list(natural)
-    for least, takes_whole in ((NARROW, False), (1, False), (1, True)):
-        may = [at for at in range(len(widths)) if widths[at] > least and (takes_whole or not whole[at])]
-        _narrow(widths, may, least, sum(widths) - allowed)
+    for minimum, takes_whole in ((NARROW, False), (1, False), (1, True)):
+        shrinkable = [
+            index for index in range(len(widths)) if widths[index] > minimum and (takes_whole or not whole[index])
+        ]
+        _narrow(widths, shrinkable, minimum, sum(widths) - allowed)
     return widths
 
 
-def _narrow(widths: list[int], may: Iterable[int], least: int, excess: int) -> None:
-    """Take `excess` columns away, always from the widest of those that may give."""
-    may = list(may)
-    while excess > 0 and may:
-        widest = max(may, key=lambda at: widths[at])
-        if widths[widest] <= least:
+def _narrow(widths: list[int], shrinkable: Iterable[int], minimum: int, excess: int) -> None:
+    """Remove `excess` columns, always from the widest that may shrink."""
+    shrinkable = list(shrinkable)
+    while excess > 0 and shrinkable:
+        widest = max(shrinkable, key=lambda index: widths[index])
+        if widths[widest] <= minimum:
             return
         widths[widest] -= 1
         excess -= 1

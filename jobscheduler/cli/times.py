@@ -1,4 +1,4 @@
-"""Times as options take them, and how a schedule or a time that is refused is shown."""
+"""Parse the times of options, and show refused schedules and times."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from jobscheduler.timetable import crontab
 from jobscheduler.timetable.crontab import ScheduleError
 from jobscheduler.util import durations
 
-SINCE = (
+SINCE = (  # help for an option that takes a time, a date or an age
     "write a time like `2026-12-01T10:00` (of this host's zone, unless `Z` or an offset follows), a date like "
     "`2026-12-01`, or how long ago, like `2h`, `90m` or `1d12h`"
 )
-"""What is taken where a time may be a date or so long ago, for who wrote something else."""
 
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
@@ -31,10 +30,10 @@ class ArgumentProblem(Exception):
 
 
 def parse_time(text: str | None, flag: str, zone: ZoneInfo) -> datetime | None:
-    """Read an ISO 8601 time, in `zone` if it has no offset; None for None. Gives UTC.
+    """Parse an ISO 8601 time to UTC, in `zone` if it has no offset; None for None.
 
     Raises:
-        Wrong: it cannot be read, or does not exist or is ambiguous in that zone.
+        ArgumentProblem: it cannot be read, or does not exist or is ambiguous in that zone.
 
     """
     try:
@@ -44,10 +43,10 @@ def parse_time(text: str | None, flag: str, zone: ZoneInfo) -> datetime | None:
 
 
 def parse_time_or_age(text: str | None, flag: str, zone: ZoneInfo, now: datetime) -> datetime | None:
-    """Read a time like `instant`, or a date (its beginning), or a duration such as `2h` (so long before `now`).
+    """Parse a time like `parse_time`, a date (its beginning), or an age such as `2h` (before `now`).
 
     Raises:
-        Wrong: it is none of these.
+        ArgumentProblem: the text is none of these.
 
     """
     if text is None:
@@ -66,17 +65,17 @@ def parse_time_or_age(text: str | None, flag: str, zone: ZoneInfo, now: datetime
 
 
 def problem_from(refused: ScheduleError, text: str, flag: str) -> Problem:
-    """Return the problem with an argument, its text below it as it was given."""
+    """Return the problem with an argument, with its original text as the excerpt."""
     place = {"excerpt": f"{flag} '{text}'", "caret": len(flag) + 2 + refused.start} if text.isprintable() else {}
     width = max(1, refused.end - refused.start)
     return Problem(str(refused), width=width, notes=refused.notes, help=refused.help or None, **place)  # type: ignore[arg-type]
 
 
 def _midnight(date: str, flag: str, zone: ZoneInfo) -> datetime | None:
-    """Give the first instant of a date, also where the clock skips midnight or shows it twice.
+    """Return the first instant of a date, also where the clock skips midnight or shows it twice.
 
     Raises:
-        Wrong: there is no such date. What is suggested for it is a guess, never an answer.
+        ArgumentProblem: there is no such date. A suggestion for it is a guess, never an answer.
 
     """
     try:

@@ -1,4 +1,4 @@
-"""`validate`: every problem of every file at once. What it accepts, the service loads: both are the same function."""
+"""`validate`: show every problem of every file. The service uses the same function, so it loads what passes here."""
 
 from __future__ import annotations
 
@@ -46,12 +46,15 @@ def run(arguments: argparse.Namespace) -> int:
     rules = parse_context(settings)
     files = bad = 0
     for path in arguments.paths or [settings.jobs_dir]:
-        for one in check_file(path, rules, arguments.reader):
-            problems = () if isinstance(one.result, Job) else one.result or ()
+        for checked in check_file(path, rules, arguments.reader):
+            problems = () if isinstance(checked.result, Job) else checked.result or ()
             levels = [severity(problem, is_for_reader=arguments.reader is not None) for problem in problems]
-            files += one.result is not None
+            files += checked.result is not None
             bad += "error" in levels
-            for problem, level in [*zip(problems, levels, strict=True), *((told, "warning") for told in one.warnings)]:
+            for problem, level in [
+                *zip(problems, levels, strict=True),
+                *((warning, "warning") for warning in checked.warnings),
+            ]:
                 _print(problem, level, as_json=arguments.json)
     if note := zone_note(rules.zone.key):
         _print(Problem(note, help=_SERVICE_ZONE), "warning", as_json=arguments.json)
@@ -64,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def severity(problem: Problem, *, is_for_reader: bool = False) -> str:
-    """Say how much a problem matters to the user who asks; with `is_for_reader` as it does to the service."""
+    """Return the level of a problem for the calling user; with `is_for_reader` for the service."""
     return "warning" if problem.host_dependent and os.geteuid() != 0 and not is_for_reader else "error"
 
 

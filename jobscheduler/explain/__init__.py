@@ -1,4 +1,4 @@
-"""Why a job did or did not run at a time, or when it will: facts in, sentences out. Pure."""
+"""Explain why a job did or did not run at a time, or when it will: facts in, sentences out. Pure."""
 
 from jobscheduler.explain.answer import explain
 from jobscheduler.explain.evidence import JOB_KINDS, SERVICE_KINDS, LogEvidence, collect_evidence

@@ -1,4 +1,4 @@
-"""From the question and the facts to the answer."""
+"""Build the answer from the question and the facts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jobscheduler.explain.upcoming import explain_next
 
 
 def explain(question: Question, facts: Facts) -> Answer:
-    """Say why a job did or did not run at a time, or (without one) when it will run next."""
+    """Explain why a job did or did not run at a time, or (without a time) when it will run next."""
     answer = explain_next(question, facts) if question.at is None else explain_at(question, facts, question.at)
     notes = list(question.notes)
     if not facts.was_asked:

@@ -1,11 +1,11 @@
-"""The reasoning about a time: the first that holds is the answer.
+"""Explain one time. The first case that applies is the answer.
 
-1. Its run goes on.
-2. The slot has a record: that says it all, whatever the definition is by now. Or it began and has no record.
-3. There is no definition: the job is refused, was removed, or nobody knows it.
-4. By the definition of now it is no slot: outside the bounds, or field by field.
-5. It is a slot to come, or of just now: whether it will run.
-6. It is a slot that has no record: the first reason that can be shown from the log.
+1. The run of this slot is active.
+2. The slot has a record, which counts whatever the definition is now. Or its run began and has no record.
+3. There is no definition: the job is refused, was removed, or is unknown.
+4. The current definition has no slot at this time: outside the bounds, or a field does not match.
+5. The slot is in the future or just due: explain whether it will run.
+6. The slot has no record: explain the first reason that the log shows.
 """
 
 from __future__ import annotations
@@ -36,20 +36,19 @@ from jobscheduler.timetable import crontab
 from jobscheduler.timetable.crontab import Crontab
 from jobscheduler.timetable.timetable import Timetable, timetable_of
 
-SOON_S = timedelta(seconds=15)
-"""A slot may be decided so much later than it is due, on a host that is busy or has slept."""
+SOON_S = timedelta(seconds=15)  # a busy host, or one that was asleep, may decide a slot this much later than it is due
 
 
 def explain_at(question: Question, facts: Facts, at: datetime) -> Answer:
-    """Answer what became of a job, or will, at a time."""
-    story, job = facts.evidence, facts.job
+    """Explain the past or future result of a job at a time."""
+    evidence, job = facts.evidence, facts.job
     for run in facts.runtime.active_runs if facts.runtime else ():
-        if instant(run, "scheduled") == at:  # it may have a record that this run corrects
+        if instant(run, "scheduled") == at:  # the slot may have a record that this run corrects
             return _active(question, facts, run)
-    if story.record is not None and _is_meant(story.record, facts, at):
-        return _recorded(question, facts, at, story.record)
-    if story.started is not None:
-        return _started(question, facts, story.started)
+    if evidence.record is not None and _is_meant(evidence.record, facts, at):
+        return _recorded(question, facts, at, evidence.record)
+    if evidence.started is not None:
+        return _started(question, facts, evidence.started)
     if job is None:
         return explain_missing_job(question, facts)
     timetable = timetable_of(job).without_jitter
@@ -62,7 +61,7 @@ def explain_at(question: Question, facts: Facts, at: datetime) -> Answer:
 
 
 def _is_meant(record: Mapping[str, str], facts: Facts, at: datetime) -> bool:
-    """Tell whether a record is about a slot at this time, and not only about slots before and after it."""
+    """Return whether a record is about a slot at exactly this time. A summary may hold only slots around it."""
     if facts.job is None or facts.evidence.rescheduled is not None:
         return True
     return at in {instant(record, "scheduled"), instant(record, "last")} or is_slot(facts.job, at)
@@ -70,10 +69,10 @@ def _is_meant(record: Mapping[str, str], facts: Facts, at: datetime) -> bool:
 
 def _recorded(question: Question, facts: Facts, at: datetime, record: Mapping[str, str]) -> Answer:
     headline = f"`{question.job_id}` {describe_record(record, facts.zone)}"
-    more = [*record_notes(record, at, facts.job, facts.zone), *dst_note(facts.job, at)]
+    notes = [*record_notes(record, at, facts.job, facts.zone), *dst_note(facts.job, at)]
     if facts.job is not None and not is_slot(facts.job, at):
-        more.append(schedule_changed(facts) or "by the definition of now it is not due at such a time")
-    return Answer(result_code(record), (headline, *more), record, is_final=True)
+        notes.append(schedule_changed(facts) or "by the definition of now it is not due at such a time")
+    return Answer(result_code(record), (headline, *notes), record, is_final=True)
 
 
 def _active(question: Question, facts: Facts, run: Mapping[str, str]) -> Answer:
@@ -84,22 +83,24 @@ def _started(question: Question, facts: Facts, started: Mapping[str, str]) -> An
     headline = (
         f"`{question.job_id}` began at {format_time_of(started, facts.zone)}, and there is no record of its end yet"
     )
-    more = []
+    notes = []
     if facts.evidence.failed is not None:
         attempt = facts.evidence.failed.get("attempt", "?")
-        more.append(f"attempt {attempt} failed at {format_time_of(facts.evidence.failed, facts.zone)}")
+        notes.append(f"attempt {attempt} failed at {format_time_of(facts.evidence.failed, facts.zone)}")
     if facts.runtime is None:
-        more.append("it goes on, or the service ended before it did; then the next start gives it its record")
-    return Answer("begun", (headline, *more))
+        notes.append("it goes on, or the service ended before it did; then the next start gives it its record")
+    return Answer("begun", (headline, *notes))
 
 
 def _not_due(question: Question, facts: Facts, job: Job, timetable: Timetable, at: datetime) -> Answer:
     headline = f"`{question.job_id}` {'was' if at <= question.now else 'is'} not due at {format_moment(at, facts.zone)}"
     reasons = tuple(_why_not_due(job, timetable, facts, at))
-    around = tuple(_around(timetable, facts, at))
+    schedule_notes = tuple(_around(timetable, facts, at))
     changed = schedule_changed(facts) if at <= question.now else None
     following = tuple(filter(None, (timetable.next(at),)))
-    return Answer("not_due", (f"{headline}: {'; '.join(reasons)}", *around, *filter(None, (changed,))), next=following)
+    return Answer(
+        "not_due", (f"{headline}: {'; '.join(reasons)}", *schedule_notes, *filter(None, (changed,))), next=following
+    )
 
 
 def _why_not_due(job: Job, timetable: Timetable, facts: Facts, at: datetime) -> Iterator[str]:
@@ -117,7 +118,7 @@ def _why_not_due(job: Job, timetable: Timetable, facts: Facts, at: datetime) -> 
 
 
 def _around(timetable: Timetable, facts: Facts, at: datetime) -> Iterator[str]:
-    """Tell the slots before and after."""
+    """Yield the schedule and the slots before and after a time."""
     if not isinstance(timetable.schedule, Crontab) or timetable.at_boot:
         return
     before, after = _last_before(timetable, at), timetable.next(at)
@@ -129,34 +130,34 @@ def _around(timetable: Timetable, facts: Facts, at: datetime) -> Iterator[str]:
 
 def _last_before(timetable: Timetable, at: datetime) -> datetime | None:
     for days in (1, 40, 370, 3700):
-        found = timetable.last_between(at - timedelta(days=days), at - TICK)
-        if found is not None:
-            return found
+        slot = timetable.last_between(at - timedelta(days=days), at - TICK)
+        if slot is not None:
+            return slot
     return None
 
 
 def _upcoming_slot(question: Question, facts: Facts, job: Job, timetable: Timetable, at: datetime) -> Answer:
     when = format_moment(at, facts.zone)
-    hindered = blocker(facts, job)
-    if hindered is not None:
-        word, why = hindered
-        return Answer(word, (f"`{question.job_id}` has a slot at {when}, which will not run: {why}",), next=(at,))
+    blocked = blocker(facts, job)
+    if blocked is not None:
+        code, reason = blocked
+        return Answer(code, (f"`{question.job_id}` has a slot at {when}, which will not run: {reason}",), next=(at,))
     decided = decided_ahead(facts, at) if at > question.now else None
     if decided is not None:
         return Answer("decided", (f"`{question.job_id}` will not run at {when}: {decided}",))
     verb = "is due" if at > question.now else "has been due since"
     headline = f"`{question.job_id}` {verb} {'at ' if at > question.now else ''}{when}"
-    more = [*dst_note(job, at), *jitter(job), *current_state(question, facts)]
-    return Answer("due", (headline, *more), next=(at,), problems=facts.problems)
+    notes = [*dst_note(job, at), *jitter(job), *current_state(question, facts)]
+    return Answer("due", (headline, *notes), next=(at,), problems=facts.problems)
 
 
 def _without_record(question: Question, facts: Facts, job: Job, at: datetime, excuse: tuple[str, str] | None) -> Answer:
-    """A slot, by the definition of now, that nothing became of."""
+    """Explain a slot of the current definition that has no record."""
     headline = f"`{question.job_id}` has no record for {format_moment(at, facts.zone)}"
     notes = tuple(dst_note(job, at))
     if excuse is not None:
-        word, why = excuse
-        return Answer(word, (f"{headline}: {why}", *notes))
+        code, reason = excuse
+        return Answer(code, (f"{headline}: {reason}", *notes))
     return Answer(
         "no_record",
         (f"{headline}, although it was due by the definition of now", *notes),
@@ -165,30 +166,30 @@ def _without_record(question: Question, facts: Facts, job: Job, at: datetime, ex
 
 
 def _excuses(facts: Facts, job: Job, at: datetime) -> Iterator[tuple[str, str]]:
-    """List what can be shown to have kept a slot from being one, the surest first, a word and a sentence each."""
-    story, zone = facts.evidence, facts.zone
-    if story.expired is not None and instant(story.expired, "scheduled") == at:
+    """Yield proven reasons for a missing record, the surest first: an answer code and a sentence each."""
+    evidence, zone = facts.evidence, facts.zone
+    if evidence.expired is not None and instant(evidence.expired, "scheduled") == at:
         yield (
             "expired",
-            f"that was over when its file was read at {format_time_of(story.expired, zone)}; {catch_up_text(job)}",
+            f"that was over when its file was read at {format_time_of(evidence.expired, zone)}; {catch_up_text(job)}",
         )
-    first, lost = story.first_change, _out_of_reach(facts, at)
+    first, log_gap = evidence.first_change, _out_of_reach(facts, at)
     if first is not None and first["word"] == "job.added":
-        yield "not_there", _joined(f"its file was put there at {format_time_of(first, zone)}, after that time", lost)
-    later = _written_later(facts, at) if first is None else None
-    if lost is not None:
-        yield "log_gone", _joined(lost, later)
+        yield "not_there", _joined(f"its file was put there at {format_time_of(first, zone)}, after that time", log_gap)
+    written_later = _written_later(facts, at) if first is None else None
+    if log_gap is not None:
+        yield "log_gone", _joined(log_gap, written_later)
     if (changed := schedule_changed(facts)) is not None:
         yield "changed", changed
     if not job.enabled:
         yield "disabled", DISABLED
-    if later is not None:
-        yield "not_there", later
+    if written_later is not None:
+        yield "not_there", written_later
     yield from _outage(facts)
 
 
 def _out_of_reach(facts: Facts, at: datetime) -> str | None:
-    """Say that the log does not tell of a time, if it does not: what is lost may be another reason."""
+    """Explain that the log does not reach back to a time; None if it does. Lost lines may hold another reason."""
     begins = facts.evidence.begins
     if begins is None:
         return "there is no log to look at"
@@ -208,12 +209,12 @@ def _joined(*clauses: str | None) -> str:
 
 
 def _outage(facts: Facts) -> Iterator[tuple[str, str]]:
-    """Say whether the service was down: it started after the slot, or has not come back since it ended."""
-    story, zone = facts.evidence, facts.zone
-    if story.service is not None and story.service["word"] == "service.started":
-        when = format_time_of(story.service, zone)
+    """Yield an outage of the service: it started after the slot, or has not started again since it ended."""
+    evidence, zone = facts.evidence, facts.zone
+    if evidence.service is not None and evidence.service["word"] == "service.started":
+        when = format_time_of(evidence.service, zone)
         yield "down", f"the service was not running then; it started at {when}"
-    last = story.last_service
+    last = evidence.last_service
     if facts.runtime is None and last is not None and last["word"] != "service.started":
         when = format_time_of(last, zone)
         yield "down", f"the service ended at {when}; its next start runs it if it is young enough, else it is missed"

@@ -1,4 +1,4 @@
-"""What the log says about one slot: its record, and what happened to its job and to the service since."""
+"""Collect the log lines about one slot: its record, and later changes of its job and the service."""
 
 from __future__ import annotations
 
@@ -8,17 +8,15 @@ from datetime import datetime
 
 from jobscheduler.model import Status
 
-Line = Mapping[str, str]
-"""A line of the log: `time`, `word` (status or event), and its pairs, as text."""
+Line = Mapping[str, str]  # a line of the log: `time`, `word` (status or event), and its pairs, as text
 
 RECORDS = frozenset(status.value for status in Status)
-JOB_KINDS = RECORDS | {
+JOB_KINDS = RECORDS | {  # the lines about a job that are evidence
     *("run.started", "run.attempt_failed"),
     *("job.added", "job.updated", "job.removed", "job.expired", "job.refused", "job.stale", "job.mended"),
 }
-"""The words of the lines about a job that a story needs."""
+# The lines about the service that are evidence.
 SERVICE_KINDS = frozenset({"service.started", "service.stopping", "service.stopped", "service.died"})
-"""The words of the lines about the service that a story needs."""
 
 _DEFINITION_KINDS = frozenset({"job.added", "job.updated", "job.removed"})
 _SLOT_KINDS = frozenset({"schedule", "timezone", "enabled", "not_before", "not_after", "catch_up", "jitter"})
@@ -26,15 +24,16 @@ _SLOT_KINDS = frozenset({"schedule", "timezone", "enabled", "not_before", "not_a
 
 @dataclass(frozen=True, slots=True)
 class LogEvidence:
-    """Lines that matter for one slot; None where there is no such line.
+    """The log lines that matter for one slot; None where there is no such line.
 
-    `record` is about the slot itself, or about several among which it would be; `started` says that its run began,
-    `failed` is its last attempt that failed. `first_change` is the first thing that happened to the definition after
-    it (added, updated, removed), `rescheduled` the last change of what decides its slots, `expired` says that its one
-    time was over.
-    `last_change` and `last` are the latest change and the latest record of the job, whichever slot that is about.
-    `service` is the first thing that the service did after the slot, `last_service` the last one. `begins` is the
-    time of the oldest line that there still is.
+    `begins`: the time of the oldest line that still exists.
+    `record`: the record of the slot, or a summary of several slots that covers it.
+    `started`, `failed`: the start of its run and its last failed attempt.
+    `first_change`: the first change of the definition after the slot (added, updated, removed).
+    `rescheduled`: the last change of a field that decides the slots.
+    `expired`: the only time of the job was over.
+    `last_change`, `last`: the latest change and the latest record of the job, for any slot.
+    `service`, `last_service`: the first event of the service after the slot, and the latest one.
     """
 
     begins: datetime | None = None
@@ -51,7 +50,7 @@ class LogEvidence:
 
     @property
     def is_empty(self) -> bool:
-        """Whether the log says nothing about the job."""
+        """Whether the log has no line about the job."""
         return not (self.last or self.last_change or self.started or self.expired)
 
 
@@ -61,54 +60,54 @@ def collect_evidence(
     of_the_service: Iterable[Line] = (),
     begins: datetime | None = None,
 ) -> LogEvidence:
-    """Gather the story of a slot from the lines about its job and about the service, newest first.
+    """Collect the evidence for a slot from lines about its job and about the service, newest first.
 
-    Lines are taken one by one and not kept. Without a slot it is the story of now, for which the lines of the latest
-    record and change are enough.
+    Lines are read one by one and only the evidence stays in memory. Without a slot the evidence is for the present: the
+    latest record and the latest change.
     """
-    found: dict[str, Line] = {}
+    lines: dict[str, Line] = {}
     for line in of_the_job:
-        for name, is_last in _roles(line, slot):
-            if is_last:
-                found.setdefault(name, line)
+        for name, is_newest in _roles(line, slot):
+            if is_newest:
+                lines.setdefault(name, line)
             else:
-                found[name] = line
+                lines[name] = line
     for line in of_the_service:
-        found.setdefault("last_service", line)
+        lines.setdefault("last_service", line)
         if _is_after(line, slot):
-            found["service"] = line
-    if "group" in found:
-        found.setdefault("record", found.pop("group"))
-    found.pop("group", None)
-    return LogEvidence(begins=begins, **found)
+            lines["service"] = line
+    if "group" in lines:
+        lines.setdefault("record", lines.pop("group"))
+    lines.pop("group", None)
+    return LogEvidence(begins=begins, **lines)
 
 
 def instant(line: Line, key: str) -> datetime | None:
-    """Return an instant that stands in a line, None if none does."""
+    """Return the instant under a key of a line; None without a valid one."""
     try:
-        found = datetime.fromisoformat(line[key])
+        at = datetime.fromisoformat(line[key])
     except (KeyError, ValueError):
         return None
-    return found if found.tzinfo else None
+    return at if at.tzinfo else None
 
 
 def _roles(line: Line, slot: datetime | None) -> Iterator[tuple[str, bool]]:
-    """Say which places of a story a line can take, and whether the newest such line does (else the oldest)."""
-    word = line["word"]
-    if word in RECORDS:
+    """Yield the fields of the evidence that a line may fill, each with whether the newest such line counts."""
+    kind = line["word"]
+    if kind in RECORDS:
         yield "last", True
         if slot is not None and _covers(line, slot):
             yield "record" if instant(line, "scheduled") == slot else "group", True
-    elif word in {"run.started", "run.attempt_failed"}:
+    elif kind in {"run.started", "run.attempt_failed"}:
         if slot is not None and instant(line, "scheduled") == slot:
-            yield "started" if word == "run.started" else "failed", True
-    elif word in _DEFINITION_KINDS:
+            yield "started" if kind == "run.started" else "failed", True
+    elif kind in _DEFINITION_KINDS:
         yield "last_change", True
         if _is_after(line, slot):
             yield "first_change", False
             if _reschedules(line):
                 yield "rescheduled", True
-    elif word == "job.expired":
+    elif kind == "job.expired":
         yield "expired", True
 
 

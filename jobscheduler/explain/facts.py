@@ -1,4 +1,4 @@
-"""The values that go into an explanation, and what comes out."""
+"""Define the input and the output of an explanation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jobscheduler.model import Job, Problem
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked: about one job at `at` (None: from now on). Instants in UTC; `notes` are said with the answer."""
+    """A question about one job at `at` (None: from now on). Instants are in UTC; `notes` are added to the answer."""
 
     job_id: str
     now: datetime
@@ -23,9 +23,9 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class RuntimeState:
-    """What the running service says of a job: its state, and which of its runs are going on (as pairs of text).
+    """The state of a job in the running service, with its active runs as pairs of text.
 
-    `decided` are stretches of time to come whose slots were decided before the clock was set back.
+    `decided` are future time spans whose slots were decided before the clock was set back.
     """
 
     state: str
@@ -38,11 +38,12 @@ class RuntimeState:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What there is to answer from.
+    """The facts for an answer.
 
-    `job` is the definition in force (or that of the file, when the service was not asked), None if there is none;
-    `zone` is where its wall-clock times are; `story` is what the log says. `live` is None when the service was not
-    asked or knows no such job. `written` is when the file was put there; `known` are ids that may be meant.
+    `job`: the active definition (or that of the file, when the service was not asked); None if there is none.
+    `zone`: the zone of its wall-clock times. `evidence`: the log lines.
+    `runtime`: None when the service was not asked or does not know the job.
+    `written`: the last change of the file. `known`: ids to suggest for an unknown job.
     """
 
     evidence: LogEvidence
@@ -58,9 +59,9 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One word for machines, sentences for people (the first one says it all), and the slots and lines they rest on.
+    """A code for machines, sentences for people (the first is the summary), and the slots and lines behind them.
 
-    `is_settled` says that the answer is not going to be another one when the service is asked.
+    `is_final` means that the service could not change the answer.
     """
 
     code: str

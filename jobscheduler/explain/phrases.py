@@ -1,4 +1,4 @@
-"""What a record says, in words."""
+"""Describe a record in English."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ _OUTAGES = frozenset({"down", "asleep", "stalled", "clock"})
 
 
 def format_moment(at: datetime, zone: ZoneInfo) -> str:
-    """Write an instant in the time of a zone: `Sun 2026-11-22 01:00:00 CET`."""
+    """Format an instant in the time of a zone: `Sun 2026-11-22 01:00:00 CET`."""
     local = at.astimezone(zone)
     fraction = f"{local.microsecond // 1000:03}" if local.microsecond >= 1000 else ""
     return f"{local:%a %Y-%m-%d %H:%M:%S}{'.' if fraction else ''}{fraction} {local:%Z}"
 
 
 def format_time_of(line: Line, zone: ZoneInfo, key: str = "time") -> str:
-    """Write an instant of a line in the time of a zone; what is none as it stands there."""
+    """Format an instant of a line in the time of a zone; return an invalid one unchanged."""
     at = instant(line, key)
     return line.get(key, "?") if at is None else format_moment(at, zone)
 
 
 def format_duration(seconds: float) -> str:
-    """Write a duration: `90 s`, `15 min`, `1.5 h`, `2 d`."""
+    """Format a duration: `90 s`, `15 min`, `1.5 h`, `2 d`."""
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= 2 * size:
             return f"{seconds / size:.3g} {unit}"
@@ -58,12 +58,12 @@ def format_duration(seconds: float) -> str:
 
 
 def result_code(record: Line) -> str:
-    """Give the word for machines that says what became of a slot."""
+    """Return the answer code for the result of a slot."""
     return {"SUCCESS": "ran", "FAILURE": "failed"}.get(record["word"], record["word"].lower())
 
 
 def describe_record(record: Line, zone: ZoneInfo) -> str:
-    """Say what a record says: `ran and succeeded: began …, took 1.2 s`."""
+    """Describe a record: `ran and succeeded: began …, took 1.2 s`."""
     match record["word"]:
         case "SUCCESS":
             return f"ran and succeeded{_timing(record, zone)}"
@@ -76,59 +76,59 @@ def describe_record(record: Line, zone: ZoneInfo) -> str:
 
 
 def record_notes(record: Line, slot: datetime, job: Job | None, zone: ZoneInfo) -> tuple[str, ...]:
-    """Say what else belongs to a record, for who wonders about it."""
-    said = []
+    """Return further notes on a record."""
+    notes = []
     if record["word"] == "SKIPPED" and record.get("reason") == "overlap":
-        said.append(_why_skipped(job))
+        notes.append(_why_skipped(job))
     if record["word"] == "MISSED" and record.get("reason") in _OUTAGES:
-        said.append(_why_not_caught_up(record, slot, job, zone))
+        notes.append(_why_not_caught_up(record, slot, job, zone))
     if record.get("attempts"):
-        said.append(f"it took {record['attempts']} attempts")
+        notes.append(f"it took {record['attempts']} attempts")
     if record.get("output"):
         output = record["output"].strip()
-        said.append("the end of its output:" + ("\n" if "\n" in output else " ") + output)
-    return tuple(said)
+        notes.append("the end of its output:" + ("\n" if "\n" in output else " ") + output)
+    return tuple(notes)
 
 
 def _why_skipped(job: Job | None) -> str:
-    """Say what `overlap` asks for by the definition of now, and what else it could."""
+    """Explain the current value of `overlap` and its alternatives."""
     if job is not None and job.overlap == "queue":
         return "another slot was waiting for that already: by `overlap: queue` one waits, and further ones are skipped"
-    now = "" if job is None else f"; it is `{job.overlap}` now"
-    return f"`overlap` says what happens then: `skip`, `queue`, `replace` or `allow`{now}"
+    current = "" if job is None else f"; it is `{job.overlap}` now"
+    return f"`overlap` says what happens then: `skip`, `queue`, `replace` or `allow`{current}"
 
 
 def _why_not_caught_up(record: Line, slot: datetime, job: Job | None, zone: ZoneInfo) -> str:
-    """Of the slots of an outage only the latest may run, and not if it is too old."""
-    first, last, decided = instant(record, "scheduled"), instant(record, "last"), instant(record, "time")
-    among = (
+    """Explain that of the slots of an outage only the latest may run, and not if it is too old."""
+    first, last, decided_at = instant(record, "scheduled"), instant(record, "last"), instant(record, "time")
+    prefix = (
         f"one of {record.get('count')} slots from {format_moment(first, zone)} to {format_moment(last, zone)}; "
         if (first and last and last > first)
         else ""
     )
-    if job is None or decided is None:
-        return f"{among}the service was back at {format_time_of(record, zone)}"
-    if decided - slot > timedelta(seconds=job.catch_up):
-        age = format_duration((decided - slot).total_seconds())
+    if job is None or decided_at is None:
+        return f"{prefix}the service was back at {format_time_of(record, zone)}"
+    if decided_at - slot > timedelta(seconds=job.catch_up):
+        age = format_duration((decided_at - slot).total_seconds())
         limit = f"`catch_up` allows {format_duration(job.catch_up)}" if job.catch_up else "`catch_up` is 0"
-        return f"{among}it was {age} old when the service could decide about it, and {limit}"
-    return f"{among}of the slots of an outage only the latest may still run"
+        return f"{prefix}it was {age} old when the service could decide about it, and {limit}"
+    return f"{prefix}of the slots of an outage only the latest may still run"
 
 
-def _reason(words: Mapping[str, str], record: Line) -> str:
+def _reason(texts: Mapping[str, str], record: Line) -> str:
     reason = record.get("reason", "")
-    return words.get(reason, reason or "the log does not say why")
+    return texts.get(reason, reason or "the log does not say why")
 
 
 def _why_failed(record: Line) -> str:
-    found = _reason(_FAILED, record)
-    more = [
+    text = _reason(_FAILED, record)
+    details = [
         f"{name} {record[key]}"
         for key, name in (("exit_code", "exit code"), ("signal", "signal"), ("http_status", "HTTP status"))
         if key in record
     ]
-    more += [record["error"]] if record.get("error") else []
-    return f"{found} ({', '.join(more)})" if more else found
+    details += [record["error"]] if record.get("error") else []
+    return f"{text} ({', '.join(details)})" if details else text
 
 
 def _timing(record: Line, zone: ZoneInfo) -> str:
@@ -137,5 +137,5 @@ def _timing(record: Line, zone: ZoneInfo) -> str:
         took = f"took {format_duration(float(record['duration']))}"
     except (KeyError, ValueError):
         took = ""
-    said = ", ".join(filter(None, (began, took)))
-    return f"; {said}" if said else ""
+    text = ", ".join(filter(None, (began, took)))
+    return f"; {text}" if text else ""

@@ -1,4 +1,4 @@
-"""What is said in more than one kind of answer: no job, what hinders it, what the clock does, how it is now."""
+"""Build the sentences that several answers share: no job, blocked, clock changes, current state."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DISABLED = "the job is disabled (`enabled` is false)"
 
 
 def describe_active_run(question: Question, facts: Facts, run: Mapping[str, str]) -> str:
-    """Say how far a run is that goes on or waits."""
+    """Describe the progress of an active or pending run."""
     waits = run.get("waits", "false")
     waiting = "" if waits == "false" else "it waits" if waits == "true" else f"it waits: {waits}"
     if "started" not in run:
@@ -30,7 +30,7 @@ def describe_active_run(question: Question, facts: Facts, run: Mapping[str, str]
 
 
 def explain_missing_job(question: Question, facts: Facts) -> Answer:
-    """There is no definition, so it cannot be due."""
+    """Explain why there is no definition."""
     changed = facts.evidence.last_change
     if facts.problems:
         where = f" in `{facts.file}`" if facts.file else ""
@@ -46,15 +46,15 @@ def explain_missing_job(question: Question, facts: Facts) -> Answer:
     if not facts.was_asked:
         return Answer("unknown", (f"no job file defines `{question.job_id}`", *last_record(facts)))
     if facts.evidence.is_empty and question.job_id not in facts.known:
-        close = difflib.get_close_matches(question.job_id[:128], facts.known, 1)
-        help_ = f"did you mean `{close[0]}`?" if close else "`jobscheduler list` shows the jobs that there are"
+        similar = difflib.get_close_matches(question.job_id[:128], facts.known, 1)
+        help_ = f"did you mean `{similar[0]}`?" if similar else "`jobscheduler list` shows the jobs that there are"
         return Answer("unknown", (f"there is no job `{question.job_id}`",), help=help_)
     headline = f"there is no job `{question.job_id}` any more"
     return Answer("removed", (headline, *last_record(facts)))
 
 
 def blocker(facts: Facts, job: Job) -> tuple[str, str] | None:
-    """Say what keeps a slot of a job from running, if anything does."""
+    """Return the code and the reason that keep slots of a job from running; None if nothing does."""
     if not job.enabled:
         return "disabled", DISABLED
     if facts.runtime is not None and facts.runtime.paused:
@@ -63,7 +63,7 @@ def blocker(facts: Facts, job: Job) -> tuple[str, str] | None:
 
 
 def schedule_changed(facts: Facts) -> str | None:
-    """Say that the definition was another one at the time that is asked about."""
+    """Describe a change of the schedule after the time in question; None without one."""
     line = facts.evidence.rescheduled
     if line is None:
         return None
@@ -72,19 +72,19 @@ def schedule_changed(facts: Facts) -> str | None:
 
 
 def dst_note(job: Job | None, at: datetime) -> Iterator[str]:
-    """Say what a change of the clock does to this slot."""
+    """Yield the effect of a clock change on a slot."""
     if job is None or not isinstance(job.schedule, Cron):
         return
     timetable = timetable_of(job)
     if not isinstance(timetable.schedule, Crontab) or not is_slot(job, at):
         return
-    change = crontab.dst_effect_at(timetable.schedule, at, timetable.zone)
-    if change is not None:
-        yield change.text
+    effect = crontab.dst_effect_at(timetable.schedule, at, timetable.zone)
+    if effect is not None:
+        yield effect.text
 
 
 def decided_ahead(facts: Facts, slot: datetime | None) -> str | None:
-    """Say why a slot to come does not run again: the clock is behind what the log has decided. None if it does run."""
+    """Explain why a future slot does not run again: it was decided before the clock was set back. None if it runs."""
     for first, last in facts.runtime.decided if facts.runtime else ():
         if slot is not None and first <= slot <= last:
             return (
@@ -95,14 +95,14 @@ def decided_ahead(facts: Facts, slot: datetime | None) -> str | None:
 
 
 def jitter(job: Job) -> Iterator[str]:
-    """Say that slots start later than they are due."""
+    """Yield a note that jitter delays the start of slots."""
     if job.jitter:
         until = f"up to {format_duration(job.jitter)} later, but before the next slot"
         yield f"it starts {until} (`jitter`), always the same for one slot on one host"
 
 
 def current_state(question: Question, facts: Facts) -> Iterator[str]:
-    """Say what the service says of the job besides its slots."""
+    """Yield the state of the job in the service, except its slots."""
     if facts.runtime is None:
         return
     if facts.runtime.stale:
@@ -112,7 +112,7 @@ def current_state(question: Question, facts: Facts) -> Iterator[str]:
 
 
 def last_record(facts: Facts) -> Iterator[str]:
-    """Tell the latest record there is."""
+    """Yield a description of the latest record."""
     last = facts.evidence.last
     if last is not None:
         slot = (
@@ -122,17 +122,17 @@ def last_record(facts: Facts) -> Iterator[str]:
 
 
 def catch_up_text(job: Job) -> str:
-    """Say how old a slot may be and still run."""
+    """Describe the age limit of a slot."""
     return f"`catch_up` allows {format_duration(job.catch_up)}"
 
 
 def is_slot(job: Job, at: datetime) -> bool:
-    """Tell whether a job has a slot at this very instant."""
+    """Return whether a job has a slot at this very instant."""
     return timetable_of(job).without_jitter.next(at - TICK) == at
 
 
 def describe_schedule(timetable: Timetable) -> Iterator[str]:
-    """Say in words when a schedule is due."""
+    """Yield a description of a schedule."""
     if isinstance(timetable.schedule, Crontab) and not timetable.at_boot:
         yield f"it is due: {crontab.describe(timetable.schedule)} ({timetable.zone.key})"
         if note := zone_note(timetable.zone.key):

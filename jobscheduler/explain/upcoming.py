@@ -1,9 +1,9 @@
-"""The reasoning from now on: the next slots, and what stands in their way."""
+"""Explain the future: the next slots, and the reasons that may keep them from running."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import islice
 
 from jobscheduler.explain.facts import Answer, Facts, Question
@@ -23,31 +23,27 @@ from jobscheduler.model import Job
 from jobscheduler.timetable.crontab import Crontab
 from jobscheduler.timetable.timetable import Timetable, timetable_of
 
-MAX_SHOWN_SLOTS = 3
-"""How many slots to come are told."""
-
-_A_MOMENT = timedelta(seconds=2)
-"""In which a slot may be decided between the question and the service's answer."""
+MAX_SHOWN_SLOTS = 3  # future slots in an answer
 
 
 def explain_next(question: Question, facts: Facts) -> Answer:
-    """Answer when a job will run next, and how it is now."""
+    """Explain when a job will run next, and its current state."""
     job = facts.job
     if job is None:
         return explain_missing_job(question, facts)
     timetable = timetable_of(job).without_jitter
     slots = tuple(_upcoming(facts, timetable, question.now))
-    word, headline = _headline(question, facts, job, timetable, slots)
-    waits = decided_ahead(facts, timetable.next(question.now)) if blocker(facts, job) is None else None
-    more = [
-        *filter(None, (waits,)),
+    code, headline = _headline(question, facts, job, timetable, slots)
+    decided = decided_ahead(facts, timetable.next(question.now)) if blocker(facts, job) is None else None
+    notes = [
+        *filter(None, (decided,)),
         *describe_schedule(timetable),
         *_listed(facts, job, slots),
         *jitter(job),
         *current_state(question, facts),
         *last_record(facts),
     ]
-    return Answer(word, (headline, *more), facts.evidence.last, slots, facts.problems)
+    return Answer(code, (headline, *notes), facts.evidence.last, slots, facts.problems)
 
 
 def _upcoming(facts: Facts, timetable: Timetable, now: datetime) -> Iterator[datetime]:
@@ -66,9 +62,9 @@ def _headline(
     question: Question, facts: Facts, job: Job, timetable: Timetable, slots: tuple[datetime, ...]
 ) -> tuple[str, str]:
     name = f"`{question.job_id}`"
-    hindered = blocker(facts, job)
-    if hindered is not None:
-        return hindered[0], f"{name} will not run: {hindered[1]}"
+    blocked = blocker(facts, job)
+    if blocked is not None:
+        return blocked[0], f"{name} will not run: {blocked[1]}"
     if timetable.at_boot:
         return "due", f"{name} runs when the service first starts after the host booted"
     if slots:
@@ -81,7 +77,7 @@ def _headline(
 
 
 def _finished(name: str, facts: Facts, job: Job, only: datetime) -> tuple[str, str]:
-    """Say that a one-time job is over: it had its time, or its file came too late for it."""
+    """Explain that a one-time job is over: its time has passed, or its file came too late."""
     when = format_moment(only, facts.zone)
     if facts.runtime is None or facts.runtime.state != "expired":
         return "done", f"{name} had its only time at {when}"
@@ -92,7 +88,7 @@ def _finished(name: str, facts: Facts, job: Job, only: datetime) -> tuple[str, s
 
 
 def _listed(facts: Facts, job: Job, slots: tuple[datetime, ...]) -> Iterator[str]:
-    """Tell the slots after the one in the headline, and what a change of the clock does to any of them."""
+    """Yield the slots after the one in the headline, with the effect of clock changes."""
     if slots and blocker(facts, job) is not None:
         yield f"its next slot would be {format_moment(slots[0], facts.zone)}"
     if slots:

@@ -1,1 +1,1 @@
-"""When a job is due. Pure: no clock, no files but time zone data."""
+"""Compute when a job is due. Pure: no clock, no files except time zone data."""

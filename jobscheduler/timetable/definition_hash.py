@@ -1,4 +1,4 @@
-"""A hash of a definition: the same for the same meaning, on every host and in every version of Python."""
+"""Hash a definition: equal meanings give equal hashes, on every host and in every version of Python."""
 
 from __future__ import annotations
 
@@ -9,23 +9,22 @@ from functools import lru_cache
 from jobscheduler.model import Cron, Job, TaskSpec, truncate_to_ms
 from jobscheduler.timetable.crontab import parse
 
-SCHEDULE_DIGITS = 6
-"""So many of the first hexadecimal digits are of what decides the slots alone."""
+SCHEDULE_DIGITS = 6  # leading hexadecimal digits that depend only on the fields that decide the slots
 
+# The names of the zone whose offset has always been zero. Other links between zones differ from host to host.
 _ZERO = frozenset(
     f"{area}{name}"
     for area in ("", "Etc/")
     for name in ("UTC", "UCT", "Universal", "Zulu", "GMT", "GMT0", "GMT+0", "GMT-0", "Greenwich")
 )
-"""The names of the zone whose offset has always been zero. Other links between zones differ from host to host."""
 
 
 def definition_hash(job: Job) -> str:
-    """Return twelve hexadecimal digits for a definition, with all that the service has decided for it."""
-    when = _schedule_part(job)
+    """Return twelve hexadecimal digits for a definition, including the defaults that the service filled in."""
+    schedule = _schedule_part(job)
     task = "\0".join(map(_task, (job.task, job.on_failure, job.on_recovery)))
     retry = "" if job.retry is None else repr((*map(float, _retry(job)),))
-    rest = (
+    other_fields = (
         job.description,
         repr(job.timeout and float(job.timeout)),
         job.overlap,
@@ -33,16 +32,16 @@ def definition_hash(job: Job) -> str:
         retry,
         task,
     )
-    return _digits(when) + _digits("\0".join((when, *rest)))
+    return _digits(schedule) + _digits("\0".join((schedule, *other_fields)))
 
 
 def hash_in_log(job: Job) -> str:
-    """Return the hash as lines about changes tell it: with a dash in front for a job that is disabled."""
+    """Return the hash as log lines about changes write it: with a dash in front for a disabled job."""
     return definition_hash(job) if job.enabled else f"-{definition_hash(job)}"
 
 
 def has_same_slots(one: str, other: str) -> bool:
-    """Tell by their hashes whether two definitions are due at the same times."""
+    """Return whether two definitions are due at the same times, judged by their hashes."""
     return one[:SCHEDULE_DIGITS] == other[:SCHEDULE_DIGITS]
 
 
@@ -55,14 +54,14 @@ def _schedule_part(job: Job) -> str:
 
 @lru_cache(maxsize=4096)
 def _cron_part(schedule: Cron) -> str:
-    """Return the parsed schedule as text: the values of each field, and the days of every month that there is.
+    """Return the parsed schedule as text: the values of each field, and the days of every kind of month.
 
-    Whether it follows the clock or real time through clock changes only matters in a zone that has any.
+    `real_time` only matters in a zone that has clock changes.
     """
     parsed = parse(schedule.expression)
     zone = "UTC" if schedule.timezone in _ZERO else schedule.timezone
-    follows = parsed.real_time or zone == "UTC"
-    return "\0".join((*(f"{mask:x}" for mask in parsed.masks()), str(follows), str(parsed.at_boot), zone))
+    is_real_time = parsed.real_time or zone == "UTC"
+    return "\0".join((*(f"{mask:x}" for mask in parsed.masks()), str(is_real_time), str(parsed.at_boot), zone))
 
 
 def _retry(job: Job) -> tuple[float, ...]:

@@ -1,13 +1,14 @@
-"""Former names of time zones, and today's name of each: data.
+"""Map former names of time zones to their current names: data.
 
 From the file `backward` of the IANA time zone database (https://www.iana.org/time-zones, release 2026f, public
-domain), but for `UTC`, `GMT` and the names that its `zone.tab` still lists. Where that file links to a zone of another
+domain), except `UTC`, `GMT` and the names that its `zone.tab` still lists. Where that file links to a zone of another
 country with the same rules, the name beside its `#=` is taken. Debian keeps these names in the package
 `tzdata-legacy` since release 13.
 """
 
 from __future__ import annotations
 
+# One line for each zone: the current name, then the former ones.
 FORMER_NAMES = """
 Africa/Asmara: Africa/Asmera
 Africa/Bamako: Africa/Timbuktu
@@ -107,11 +108,8 @@ Pacific/Kwajalein: Kwajalein
 Pacific/Pago_Pago: Pacific/Samoa US/Samoa
 Pacific/Pohnpei: Pacific/Ponape
 """
-"""A line for each zone: today's name, then the former ones."""
-
 CURRENT_NAME = {
     former: line.partition(":")[0]
     for line in FORMER_NAMES.strip().splitlines()
     for former in line.partition(":")[2].split()
-}
-"""Today's name for each former one."""
+}  # former name -> current name

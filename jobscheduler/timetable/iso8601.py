@@ -1,6 +1,6 @@
-"""One-time schedules: ISO 8601 text -> an instant in UTC.
+"""Parse one-time schedules: ISO 8601 text -> an instant in UTC.
 
-Read are the forms of ISO 8601 that people write: calendar, ordinal and week dates, basic and extended, `T` or one
+Accepted are the forms of ISO 8601 that people write: calendar, ordinal and week dates, basic and extended, `T` or one
 blank before the time, hours alone or with minutes and seconds, a decimal fraction of the seconds, `24:00` as the end
 of a day, `Z` or an offset. Without an offset the text is a wall-clock time of the zone.
 """
@@ -24,11 +24,10 @@ from jobscheduler.timetable.crontab.wall_clock import (
     to_wall,
 )
 
-MAX_INSTANT_CHARS = 100
-"""Characters of the longest text that is read."""
+MAX_INSTANT_CHARS = 100  # longest text that is parsed
 FIRST_YEAR, LAST_YEAR = 1970, 2200
-_MAX_FAULTS = 5
-_LATEST_HOUR = 30
+_MAX_FAULTS = 5  # faults of one text that are fixed
+_LATEST_HOUR = 30  # a larger hour is not taken for one of the following night
 _EXAMPLE = "write it like `2026-12-01T10:00:00Z`, or without `Z` for the time of the job's zone"
 
 _DATE = r"""(?P<date>(?P<year>[0-9]{4})(?:
@@ -45,28 +44,30 @@ _NAMES_A_ZONE = re.compile(r"[A-Za-z]+/[A-Za-z_/+-]+\]?\s*$")
 
 
 def is_one_time(text: str) -> bool:
-    """Say whether a schedule looks like an instant and not like a crontab expression, so that it is refused as one."""
+    """Return whether a schedule looks like an instant. Its errors are then those of an instant."""
     return bool(_ONE_TIME.match(text)) and len(text[:MAX_INSTANT_CHARS].split()) < 5
 
 
 def parse_instant(text: str, zone: ZoneInfo) -> datetime:
-    """Read an ISO 8601 date and time; without an offset it is a wall-clock time of `zone`. Gives UTC.
+    """Parse an ISO 8601 date and time to UTC; without an offset it is a wall-clock time of `zone`.
 
-    Raises `Refused` for anything else, also for a wall-clock time that does not exist or is ambiguous in the zone,
-    and for years outside 1970 to 2200; nothing else, whatever the text.
+    Raises:
+        ScheduleError: the text is not an instant of the years 1970 to 2200, or a wall-clock time that does not exist or
+            is ambiguous in the zone. Nothing else is raised, whatever the text.
+
     """
     try:
         return _read(text, zone)
     except _Fault as fault:
-        instead, remark = (fault.instead, None) if fault.final else _mended(text, fault, zone)
-        help_ = fault.way_out or _help(text, instead, remark)
-        raise ScheduleError(fault.message, end=len(text), instead=instead, help=help_) from None
+        suggestion, remark = (fault.suggestion, None) if fault.final else _fix_faults(text, fault, zone)
+        help_ = fault.help or _help(text, suggestion, remark)
+        raise ScheduleError(fault.message, end=len(text), instead=suggestion, help=help_) from None
 
 
-def _help(text: str, instead: str | None, remark: str | None) -> str | None:
-    """Say what to write; None if that is just the better text."""
-    if instead is not None:
-        return f"write `{instead}`, {remark}" if remark else None
+def _help(text: str, suggestion: str | None, remark: str | None) -> str | None:
+    """Return the help; None if the suggestion says enough."""
+    if suggestion is not None:
+        return f"write `{suggestion}`, {remark}" if remark else None
     return (
         f"{_EXAMPLE}; a zone has a field of its own, timezone"
         if _NAMES_A_ZONE.search(text[:MAX_INSTANT_CHARS])
@@ -75,32 +76,33 @@ def _help(text: str, instead: str | None, remark: str | None) -> str | None:
 
 
 class _Fault(Exception):
-    """Why reading stopped; `instead` is a better text, `final` when it is known to be read, `way_out` says more.
+    """The first fault of a text; `suggestion` is a better text.
 
-    `remark` says what the better text is where that is not plain.
+    `help` is set when the suggestion is known to be valid, which makes the fault final. `remark` describes the
+    suggestion where it is not obvious.
     """
 
     def __init__(
-        self, message: str, instead: str | None = None, way_out: str | None = None, remark: str | None = None
+        self, message: str, suggestion: str | None = None, help_: str | None = None, remark: str | None = None
     ) -> None:
         super().__init__(message)
         self.message = message
-        self.instead = instead
-        self.way_out = way_out
+        self.suggestion = suggestion
+        self.help = help_
         self.remark = remark
 
     @property
     def final(self) -> bool:
-        return self.way_out is not None
+        return self.help is not None
 
 
-def _mended(text: str, fault: _Fault, zone: ZoneInfo) -> tuple[str | None, str | None]:
-    """Mend fault after fault until the text is read; None when there is nothing to go by. With the remarks on that."""
+def _fix_faults(text: str, fault: _Fault, zone: ZoneInfo) -> tuple[str | None, str | None]:
+    """Fix fault after fault until the text is valid; return it with its remark, or None."""
     remark = None
     for _ in range(_MAX_FAULTS):
-        if fault.instead is None or fault.instead == text:
+        if fault.suggestion is None or fault.suggestion == text:
             break
-        text, remark = fault.instead, fault.remark or remark
+        text, remark = fault.suggestion, fault.remark or remark
         try:
             _read(text, zone)
         except _Fault as another:
@@ -111,80 +113,80 @@ def _mended(text: str, fault: _Fault, zone: ZoneInfo) -> tuple[str | None, str |
 
 
 def _read(text: str, zone: ZoneInfo) -> datetime:
-    found = _INSTANT.fullmatch(text) if len(text) <= MAX_INSTANT_CHARS else None
-    if found is None:
+    match = _INSTANT.fullmatch(text) if len(text) <= MAX_INSTANT_CHARS else None
+    if match is None:
         raise _Fault(f"{quote(text)} is not an ISO 8601 date and time", suggest_iso(text, zone.key))
-    day = _date(found, text)
+    day = _date(match, text)
     if not FIRST_YEAR <= day.year <= LAST_YEAR:
         raise _Fault(f"the year of {quote(text)} is not between {FIRST_YEAR} and {LAST_YEAR}")
-    if found["hour"] is None:
+    if match["hour"] is None:
         raise _Fault(f"{quote(text)} has no time of day", f"{text}T00:00")
-    wall = to_wall(datetime(day.year, day.month, day.day)) + _time_of_day(found, day, text)  # noqa: DTZ001
-    instant = wall - _offset(found, text) if found["offset"] else _in_zone(wall, text, zone)
-    return _in_bounds(to_datetime(instant), text) + timedelta(microseconds=_microseconds(found))
+    wall = to_wall(datetime(day.year, day.month, day.day)) + _time_of_day(match, day, text)  # noqa: DTZ001
+    instant = wall - _offset(match, text) if match["offset"] else _in_zone(wall, text, zone)
+    return _in_bounds(to_datetime(instant), text) + timedelta(microseconds=_microseconds(match))
 
 
-def _date(found: re.Match[str], text: str) -> date:
-    year = int(found["year"])
+def _date(match: re.Match[str], text: str) -> date:
+    year = int(match["year"])
     try:
-        if found["week"]:
-            return date.fromisocalendar(year, int(found["week"]), int(found["weekday"]))
-        if found["ordinal"]:
-            day = date(year, 1, 1) + timedelta(days=int(found["ordinal"]) - 1)
+        if match["week"]:
+            return date.fromisocalendar(year, int(match["week"]), int(match["weekday"]))
+        if match["ordinal"]:
+            day = date(year, 1, 1) + timedelta(days=int(match["ordinal"]) - 1)
             if day.year == year:
                 return day
             raise ValueError("day is out of range for year")
-        return date(year, int(found["month"] or found["month_"]), int(found["day"] or found["day_"]))
+        return date(year, int(match["month"] or match["month_"]), int(match["day"] or match["day_"]))
     except (ValueError, OverflowError) as error:
-        instead, remark = _other_date(found, text)
+        suggestion, remark = _other_date(match, text)
         message = f"{quote(text)} names a date that does not exist: {error}"
-        raise _Fault(message, instead, remark=remark) from None
+        raise _Fault(message, suggestion, remark=remark) from None
 
 
-def _other_date(found: re.Match[str], text: str) -> tuple[str | None, str | None]:
-    """Give the text with the month's last day, and say so, or with month and day the other way round."""
-    if not (found["month"] or found["month_"]):
+def _other_date(match: re.Match[str], text: str) -> tuple[str | None, str | None]:
+    """Return the text with the month's last day and a remark, or with month and day swapped."""
+    if not (match["month"] or match["month_"]):
         return None, None
-    year, month, day = int(found["year"]), int(found["month"] or found["month_"]), int(found["day"] or found["day_"])
+    year, month, day = int(match["year"]), int(match["month"] or match["month_"]), int(match["day"] or match["day_"])
     if month > 12 >= day:
         month, day = day, month
     if not (year and 1 <= month <= 12 and 1 <= day <= 31):
         return None, None
     last = monthrange(year, month)[1]
     remark = "the last day of that month" if day > last else None
-    return f"{year:04}-{month:02}-{min(day, last):02}{text[found.end('date') :]}", remark
+    return f"{year:04}-{month:02}-{min(day, last):02}{text[match.end('date') :]}", remark
 
 
-def _time_of_day(found: re.Match[str], day: date, text: str) -> int:
-    hour, minute, second = (int(found[part] or 0) for part in ("hour", "minute", "second"))
-    if (hour, minute, second, _microseconds(found)) == (24, 0, 0, 0):
+def _time_of_day(match: re.Match[str], day: date, text: str) -> int:
+    hour, minute, second = (int(match[part] or 0) for part in ("hour", "minute", "second"))
+    if (hour, minute, second, _microseconds(match)) == (24, 0, 0, 0):
         return DAY
     if hour > 23 or minute > 59 or second > 59:
-        raise _Fault(f"{quote(text)} names a time of day that does not exist", _carried(found, day))
+        raise _Fault(f"{quote(text)} names a time of day that does not exist", _carried(match, day))
     return hour * 3600 + minute * 60 + second
 
 
-def _carried(found: re.Match[str], day: date) -> str | None:
-    """Write the 60th second or minute, or an hour of the night after a day such as 25, as the following time."""
-    hour, minute, second = (int(found[part] or 0) for part in ("hour", "minute", "second"))
+def _carried(match: re.Match[str], day: date) -> str | None:
+    """Write the 60th second or minute, or an hour after midnight such as 25, as the following time."""
+    hour, minute, second = (int(match[part] or 0) for part in ("hour", "minute", "second"))
     if hour > _LATEST_HOUR or minute > 60 or second > 60:
         return None
     at = datetime(day.year, day.month, day.day) + timedelta(hours=hour, minutes=minute, seconds=second)  # noqa: DTZ001
-    return at.isoformat() + (found["offset"] or "")
+    return at.isoformat() + (match["offset"] or "")
 
 
-def _microseconds(found: re.Match[str]) -> int:
-    """Cut the fraction to whole milliseconds, which is what the log tells of an instant: a slot is what it shows."""
-    return int((found["fraction"] or "0")[:3].ljust(3, "0")) * 1000
+def _microseconds(match: re.Match[str]) -> int:
+    """Cut the fraction to whole milliseconds, the precision of the log, so that a slot equals its log text."""
+    return int((match["fraction"] or "0")[:3].ljust(3, "0")) * 1000
 
 
-def _offset(found: re.Match[str], text: str) -> int:
-    if found["sign"] is None:
+def _offset(match: re.Match[str], text: str) -> int:
+    if match["sign"] is None:
         return 0
-    hours, minutes = int(found["off_hour"]), int(found["off_minute"] or 0)
+    hours, minutes = int(match["off_hour"]), int(match["off_minute"] or 0)
     if hours > 15 or minutes > 59:
         raise _Fault(f"no place is as far from UTC as {quote(text)} says")
-    return (-1 if found["sign"] == "-" else 1) * (hours * 3600 + minutes * 60)
+    return (-1 if match["sign"] == "-" else 1) * (hours * 3600 + minutes * 60)
 
 
 def _in_zone(wall: int, text: str, zone: ZoneInfo) -> int:
@@ -207,7 +209,7 @@ def _in_zone(wall: int, text: str, zone: ZoneInfo) -> int:
 
 
 def _written(instant: int, zone: ZoneInfo) -> str:
-    """Give an instant as text that can be read back, with the zone's offset unless that has seconds."""
+    """Format an instant so that it can be parsed again, with the zone's offset unless the offset has seconds."""
     offset = offset_at(zone, instant)
     if offset % 60:
         return to_naive(instant).isoformat() + "Z"
@@ -230,23 +232,23 @@ _LOOSE = re.compile(
 
 
 def suggest_iso(text: str, zone: str | None = None) -> str | None:
-    """Give the ISO 8601 form of a date and time that is written in another common way, or None.
+    """Return the ISO 8601 form of a date and time in another common notation, or None.
 
-    A wall-clock time of a zone that is not `zone` has none.
+    A wall-clock time of another zone than `zone` has no such form.
     """
     plain = unicodedata.normalize("NFKC", text[:MAX_INSTANT_CHARS]).replace("\u2212", "-").strip()
     if re.fullmatch(r"[0-9]{9,10}(?:\.[0-9]*)?", plain, re.ASCII):
         return to_naive(int(plain.partition(".")[0])).isoformat() + "Z"
-    found = _LOOSE.fullmatch(plain)
-    if found is None:
+    match = _LOOSE.fullmatch(plain)
+    if match is None:
         return plain if plain != text and plain.isascii() else None
-    if found["zone"] not in (None, zone) and not found["offset"]:
+    if match["zone"] not in (None, zone) and not match["offset"]:
         return None
-    day = f"{found['year']}-{int(found['month']):02}-{int(found['day']):02}"
-    if not found["hour"]:
+    day = f"{match['year']}-{int(match['month']):02}-{int(match['day']):02}"
+    if not match["hour"]:
         return day
-    clock = ":".join(f"{int(found[unit] or 0):02}" for unit in ("hour", "minute", "second"))
-    return f"{day}T{clock}{found['fraction'] or ''}{_plain_offset(found['offset'] or '')}"
+    clock = ":".join(f"{int(match[unit] or 0):02}" for unit in ("hour", "minute", "second"))
+    return f"{day}T{clock}{match['fraction'] or ''}{_plain_offset(match['offset'] or '')}"
 
 
 def _plain_offset(offset: str) -> str:

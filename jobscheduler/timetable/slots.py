@@ -1,7 +1,7 @@
-"""What becomes of each slot: run, queue, replace, skip or miss. Pure; its tests are its truth table.
+"""Decide each slot: run, queue, replace, skip or miss. Pure; its tests are its truth table.
 
-Every slot of a job is decided exactly once, in order. The cursor is the last one decided, so nothing is decided twice,
-however often somebody looks and whatever the clock does in between.
+Invariant: every slot of a job is decided exactly once, in order. The cursor is the last slot that was decided. So
+repeated calls and clock changes decide no slot twice.
 """
 
 from __future__ import annotations
@@ -14,15 +14,13 @@ from typing import Protocol
 
 from jobscheduler.util.spans import TICK, Span, clip, overlap, span_at, subtract, unite
 
+# A slot decided later than this after its start fell into an outage. Clock steps and sleep are noticed sooner.
 OUTAGE_AFTER = timedelta(seconds=10)
-"""A slot decided later than this after its start fell into an outage; clock steps and sleep are noticed sooner."""
-
-MAX_COUNTED_SLOTS = 100_000
-"""How many slots of one outage are counted."""
+MAX_COUNTED_SLOTS = 100_000  # slots of one outage that are counted; a summary of more says so
 
 
 class SlotRange(Protocol):
-    """A summary of slots (see `timetable.Tally`)."""
+    """A summary of slots; `timetable.SlotRange` is one."""
 
     @property
     def first(self) -> datetime: ...  # noqa: D102
@@ -35,7 +33,7 @@ class SlotRange(Protocol):
 
 
 class Slots(Protocol):
-    """As much of a timetable as deciding needs (see `timetable.Timetable`)."""
+    """The part of a timetable that decisions need; `timetable.Timetable` has it."""
 
     def next(self, after: datetime) -> datetime | None: ...  # noqa: D102
     def start_time(self, slot: datetime) -> datetime: ...  # noqa: D102
@@ -44,7 +42,7 @@ class Slots(Protocol):
 
 
 class Overlap(StrEnum):
-    """What happens when a job is due while its last run is still going on."""
+    """What happens when a job is due while its last run is still active."""
 
     SKIP = "skip"
     QUEUE = "queue"
@@ -64,9 +62,9 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MissedSlots:
-    """Slots that will not run: the first, the last, how many, and why; `more` when counting stopped early.
+    """Slots that will not run: the first, the last, their number and the reason; `more` when counting stopped early.
 
-    `corrects` says of a single slot that it waited to run, after it had been recorded as missed by a wrong clock.
+    `corrects` marks a single pending slot that a wrong clock had recorded as missed.
     """
 
     first: datetime
@@ -79,9 +77,9 @@ class MissedSlots:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to do now: slots with their acts in order, those that were missed, and where the cursor stands then.
+    """What to do now: slots with their actions in order, the missed slots, and the new cursor.
 
-    Of the slots with acts, those in `corrects` have been recorded as missed while the clock was wrong.
+    `corrects` holds the slots with an action that were recorded as missed while the clock was wrong.
     """
 
     cursor: datetime
@@ -92,7 +90,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class JobSituation:
-    """How a job stands when its slots are decided."""
+    """The state of a job when its slots are decided."""
 
     overlap: Overlap = Overlap.SKIP
     active_runs: bool = False
@@ -101,16 +99,16 @@ class JobSituation:
     paused: bool = False
 
 
+# Why slots are late, and the spans in which the service stood still. A slot does not age during those spans.
 ReasonOf = tuple[str, tuple[Span, ...]]
-"""Why slots come late, and spans in which the service did not move: those make no slot older."""
 
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """What matters for slots that come to be decided late, or while the clock is not what it was.
+    """What matters for slots that are decided late or after a clock change.
 
-    `why` is only asked when they come late. The slots in `over` are decided, those in `again` were only missed while
-    the clock was wrong.
+    `reason_of` is called only when slots are late. Slots in `decided` are decided already. Slots in `reopened` were
+    missed only because the clock was wrong.
     """
 
     reason_of: Callable[[], ReasonOf] = lambda: ("down", ())
@@ -118,8 +116,7 @@ class Circumstances:
     reopened: tuple[Span, ...] = ()
 
 
-PLAIN = Circumstances()
-"""Nothing special."""
+PLAIN = Circumstances()  # neither late nor after a clock change
 
 
 def decide(
@@ -127,56 +124,56 @@ def decide(
 ) -> Decision:
     """Decide every slot after `cursor` whose start is not later than `now`.
 
-    1. Slots that are looked at in time are decided one by one, under the overlap rule.
-    2. If the oldest is more than `PUNCTUAL` late, they fell into an outage, of the given cause: the latest is decided
-       like a punctual one unless it is older than `catch_up`, and the others are missed.
+    1. Punctual slots are decided one by one, under the overlap rule.
+    2. If the oldest is more than `OUTAGE_AFTER` late, the slots fell into an outage. The latest is decided like a
+       punctual one unless it is older than `catch_up`. The others are missed.
     """
     first = next_slot(slots, cursor, about.decided) if about.decided else slots.next(cursor)
-    if first is None or (begun := slots.start_time(first)) > now:
+    if first is None or (start := slots.start_time(first)) > now:
         return Decision(cursor)
-    if now - begun > OUTAGE_AFTER:
-        cause, stood = about.reason_of()
-        outage = Outage(cursor, now, cause, about.decided, standstills=stood, reopened=about.reopened)
+    if now - start > OUTAGE_AFTER:
+        reason, standstills = about.reason_of()
+        outage = Outage(cursor, now, reason, about.decided, standstills=standstills, reopened=about.reopened)
         return decide_after_outage(slots, outage, situation)
     due = tuple(_due(slots, first, now, about.decided))
     return Decision(due[-1], _actions(due, situation), corrects=_corrected(due, about.reopened))
 
 
 def next_slot(slots: Slots, after: datetime, over: Sequence[Span]) -> datetime | None:
-    """Return the first slot after a moment that does not lie in the spans."""
+    """Return the first slot after a moment that lies in none of the spans."""
     slot = slots.next(after)
     while slot is not None and (span := span_at(slot, over)) is not None:
         slot = slots.next(span[1])
     return slot
 
 
-def _due(slots: Slots, slot: datetime | None, now: datetime, over: Sequence[Span]) -> Iterator[datetime]:
-    """List slots that are punctual, so there are never many."""
+def _due(slots: Slots, slot: datetime | None, now: datetime, decided: Sequence[Span]) -> Iterator[datetime]:
+    """Yield the slots that have started, up to `now`. They are punctual, so there are never many."""
     while slot is not None and slots.start_time(slot) <= now:
         yield slot
-        slot = next_slot(slots, slot, over) if over else slots.next(slot)
+        slot = next_slot(slots, slot, decided) if decided else slots.next(slot)
 
 
-def _corrected(due: tuple[datetime, ...], again: Sequence[Span]) -> frozenset[datetime]:
-    return frozenset(slot for slot in due if span_at(slot, again)) if again else frozenset()
+def _corrected(due: tuple[datetime, ...], reopened: Sequence[Span]) -> frozenset[datetime]:
+    return frozenset(slot for slot in due if span_at(slot, reopened)) if reopened else frozenset()
 
 
-# --- outages --- ------------------------------------------------------------------------------------------
+# --- outages ---------------------------------------------------------------------------------------------
 
-Range = Span
-"""Slots from the first to the last, both inclusive."""
+Range = Span  # slots from the first to the last, both inclusive
 
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """A time in which nobody decided slots: those after `after` and started until `until`.
+    """A time in which the service decided no slots: those after `after` that started by `until`.
 
-    `accounted` are ranges that need nothing more, `waits` are single slots (perhaps before it) that had been decided to
-    run and did not begin. Until `unknown` lines of the log may have been lost: what may have begun by then must not
-    run. What counts is the start: a slot that jitter held, or that waited, has a much earlier nominal time.
-    In the spans of `stood` the service itself did not move, and slots grew no older. The slots in `again` are recorded
-    as missed already, while the clock was wrong: the latest of all may still run. Those of `waits` that are also in
-    `corrects` are recorded as missed, too: whatever becomes of them corrects that.
+    `recorded`: ranges of slots that already have a record.
+    `pending`: slots (perhaps before the outage) that were decided to run and did not begin.
+    `unknown`: log lines up to this time may be lost, so a slot that started by then must not run. The start counts: a
+    slot with jitter, or a pending one, has a much earlier nominal time.
+    `standstills`: spans in which the service itself stood still. Slots do not age in them.
+    `reopened`: slots that were recorded as missed while the clock was wrong. The latest slot of all may still run.
+    `corrects`: pending slots that are also recorded as missed. Their next record corrects that one.
     """
 
     after: datetime
@@ -191,43 +188,43 @@ class Outage:
 
 
 def decide_after_outage(slots: Slots, outage: Outage, situation: JobSituation) -> Decision:
-    """Give every slot of an outage its account: one may run, the others are missed, in as few records as possible.
+    """Decide every slot of an outage: one may run, the others are missed, in as few records as possible.
 
-    1. What is accounted for is cut out of the time of the outage. The slots in each piece that is left are only
-       counted, however many there are.
-    2. The latest of all slots that are left runs if it is young enough; the others are grouped so that no group spans
-       an accounted slot.
+    1. Recorded ranges are cut out of the time of the outage. The slots in each remaining piece are only counted,
+       however many there are.
+    2. The latest remaining slot runs if it is young enough. The others are grouped so that no group spans a recorded
+       slot.
     """
-    accounted = unite(outage.recorded)
-    waits = tuple(sorted(slot for slot in outage.pending if span_at(slot, accounted) is None))
-    points = tuple((slot, slot) for slot in waits)
-    pieces = sorted([*subtract([(outage.after + TICK, outage.until)], (*accounted, *points)), *points])
-    latest = _latest(slots, pieces, waits, outage.until)
-    known = max([outage.after, *outage.pending, *(last for _, last in clip(accounted, _ALL_TIME, outage.until))])
+    recorded_spans = unite(outage.recorded)
+    pending = tuple(sorted(slot for slot in outage.pending if span_at(slot, recorded_spans) is None))
+    points = tuple((slot, slot) for slot in pending)
+    pieces = sorted([*subtract([(outage.after + TICK, outage.until)], (*recorded_spans, *points)), *points])
+    latest = _latest(slots, pieces, pending, outage.until)
+    known = max([outage.after, *outage.pending, *(last for _, last in clip(recorded_spans, _ALL_TIME, outage.until))])
     runs = latest if latest is not None and _may_run(slots, latest, outage, situation) else None
-    untold = [part for piece in pieces for part in subtract([piece], outage.reopened)]
-    missed = [one for piece in untold for one in _counted(slots, piece, waits, runs, outage)]
-    acts = _actions((runs,), situation) if runs is not None else ()
+    unrecorded = [part for piece in pieces for part in subtract([piece], outage.reopened)]
+    missed = [slots_missed for piece in unrecorded for slots_missed in _counted(slots, piece, pending, runs, outage)]
+    actions = _actions((runs,), situation) if runs is not None else ()
     points_of = ((slot, slot) for slot in outage.corrects)
     corrects = _corrected((runs,), unite((*outage.reopened, *points_of))) if runs is not None else frozenset[datetime]()
-    return Decision(max(known, latest or known), acts, tuple(_merge_adjacent(slots, missed)), corrects)
+    return Decision(max(known, latest or known), actions, tuple(_merge_adjacent(slots, missed)), corrects)
 
 
 _ALL_TIME = datetime.min.replace(tzinfo=UTC)
 
 
-def _latest(slots: Slots, pieces: Sequence[Span], waits: Sequence[datetime], until: datetime) -> datetime | None:
-    """Find the latest slot that has started, in these pieces of time, or that waits."""
+def _latest(slots: Slots, pieces: Sequence[Span], pending: Sequence[datetime], until: datetime) -> datetime | None:
+    """Find the latest slot that has started in these pieces of time, or is pending."""
     for first, last in reversed(pieces):
-        found = _last_due(slots, first - TICK, last, until)
-        candidates = [slot for slot in (found, *waits) if slot is not None and first <= slot <= last]
+        started = _last_due(slots, first - TICK, last, until)
+        candidates = [slot for slot in (started, *pending) if slot is not None and first <= slot <= last]
         if candidates:
             return max(candidates)
     return None
 
 
 def _last_due(slots: Slots, after: datetime, upto: datetime, now: datetime) -> datetime | None:
-    """Find the latest slot in a stretch that has started; with jitter the very latest may not have."""
+    """Find the latest slot of a span that has started. With jitter the very latest may not have started yet."""
     latest = slots.last_between(after, upto)
     while latest is not None and slots.start_time(latest) > now:
         latest = slots.last_between(after, latest - TICK)
@@ -235,7 +232,10 @@ def _last_due(slots: Slots, after: datetime, upto: datetime, now: datetime) -> d
 
 
 def _may_run(slots: Slots, slot: datetime, outage: Outage, situation: JobSituation) -> bool:
-    """A slot is as old as its start, and no older by a time in which the service stood: jitter makes none too old."""
+    """Return whether a slot may still run. Its age counts from its start, so jitter does not use up `catch_up`.
+
+    A standstill of the service does not count as age.
+    """
     start = slots.start_time(slot)
     if situation.catch_up <= timedelta(0) or _may_have_started(slots, slot, outage):
         return False
@@ -244,11 +244,11 @@ def _may_run(slots: Slots, slot: datetime, outage: Outage, situation: JobSituati
 
 
 def _counted(
-    slots: Slots, piece: Span, waits: Sequence[datetime], runs: datetime | None, outage: Outage
+    slots: Slots, piece: Span, pending: Sequence[datetime], runs: datetime | None, outage: Outage
 ) -> Iterator[MissedSlots]:
-    """Count the slots of a piece but for the one that runs; apart from each other where their reasons differ."""
+    """Count the slots of a piece except the one that runs, separately where their reasons differ."""
     first, last = piece
-    if first == last and first in waits:
+    if first == last and first in pending:
         if first != runs:
             yield MissedSlots(first, first, 1, reason=_reason(slots, first, outage), corrects=first in outage.corrects)
         return
@@ -258,14 +258,16 @@ def _counted(
     after = first - TICK
     for upto in _edges(slots, piece, outage):
         until = runs - TICK if runs is not None and after < runs <= upto else upto
-        tally = slots.summarize(after, until, MAX_COUNTED_SLOTS)
-        if tally is not None:
-            yield MissedSlots(tally.first, tally.last, tally.count, tally.more, _reason(slots, tally.first, outage))
+        summary = slots.summarize(after, until, MAX_COUNTED_SLOTS)
+        if summary is not None:
+            yield MissedSlots(
+                summary.first, summary.last, summary.count, summary.more, _reason(slots, summary.first, outage)
+            )
         after = upto
 
 
 def _edges(slots: Slots, piece: Span, outage: Outage) -> list[datetime]:
-    """Return the slots of a piece behind which the reason may be another one, and its last slot that has started."""
+    """Return the slots of a piece after which the reason may change, and its last slot that has started."""
     first, last = piece
     end = _last_due(slots, first - TICK, last, outage.until)
     if end is None:
@@ -280,8 +282,8 @@ def _reason(slots: Slots, slot: datetime, outage: Outage) -> str:
     if _may_have_started(slots, slot, outage):
         return "unknown"
     start = slots.start_time(slot)
-    stood = any(first <= start <= last and last - first > OUTAGE_AFTER for first, last in outage.standstills)
-    return "stalled" if stood and outage.reason == "down" else outage.reason
+    is_stalled = any(first <= start <= last and last - first > OUTAGE_AFTER for first, last in outage.standstills)
+    return "stalled" if is_stalled and outage.reason == "down" else outage.reason
 
 
 def _may_have_started(slots: Slots, slot: datetime, outage: Outage) -> bool:
@@ -289,17 +291,17 @@ def _may_have_started(slots: Slots, slot: datetime, outage: Outage) -> bool:
 
 
 def _merge_adjacent(slots: Slots, missed: list[MissedSlots]) -> Iterator[MissedSlots]:
-    """Join neighbours that have the same reason and no slot between them; a record that corrects stays alone."""
-    held: MissedSlots | None = None
-    for one in missed:
-        if held is not None and _are_alike(held, one) and slots.next(held.last) == one.first:
-            held = MissedSlots(held.first, one.last, held.count + one.count, one.more, one.reason)
+    """Merge neighbours with the same reason and no slot between them. A record that corrects stays separate."""
+    group: MissedSlots | None = None
+    for current in missed:
+        if group is not None and _are_alike(group, current) and slots.next(group.last) == current.first:
+            group = MissedSlots(group.first, current.last, group.count + current.count, current.more, current.reason)
         else:
-            if held is not None:
-                yield held
-            held = one
-    if held is not None:
-        yield held
+            if group is not None:
+                yield group
+            group = current
+    if group is not None:
+        yield group
 
 
 def _are_alike(one: MissedSlots, other: MissedSlots) -> bool:
@@ -310,25 +312,25 @@ def _are_alike(one: MissedSlots, other: MissedSlots) -> bool:
 
 
 def decide_manual_run(situation: JobSituation) -> Action:
-    """Say what to do about a run that somebody asks for: overlap counts for it as for a slot, a pause does not."""
-    ((_, act),) = _actions((datetime.max.replace(tzinfo=UTC),), replace(situation, paused=False))
-    return act
+    """Decide a run that a person asks for. Overlap applies to it as to a slot, a pause does not."""
+    ((_, action),) = _actions((datetime.max.replace(tzinfo=UTC),), replace(situation, paused=False))
+    return action
 
 
 def _actions(due: tuple[datetime, ...], situation: JobSituation) -> tuple[tuple[datetime, Action], ...]:
-    """Apply the overlap rule to slots in order; each may be what the next one overlaps with."""
-    going, waiting = situation.active_runs, situation.waiting
-    acts = []
+    """Apply the overlap rule to slots in order. Each may overlap with the next."""
+    is_active, is_waiting = situation.active_runs, situation.waiting
+    actions = []
     for slot in due:
         if situation.paused:
-            act = Action.PAUSE
-        elif not going or situation.overlap is Overlap.ALLOW:
-            act, going = Action.RUN, True
+            action = Action.PAUSE
+        elif not is_active or situation.overlap is Overlap.ALLOW:
+            action, is_active = Action.RUN, True
         elif situation.overlap is Overlap.REPLACE:
-            act, waiting = Action.REPLACE, True
-        elif situation.overlap is Overlap.QUEUE and not waiting:
-            act, waiting = Action.WAIT, True
+            action, is_waiting = Action.REPLACE, True
+        elif situation.overlap is Overlap.QUEUE and not is_waiting:
+            action, is_waiting = Action.WAIT, True
         else:
-            act = Action.SKIP
-        acts.append((slot, act))
-    return tuple(acts)
+            action = Action.SKIP
+        actions.append((slot, action))
+    return tuple(actions)

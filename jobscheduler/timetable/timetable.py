@@ -1,7 +1,7 @@
-"""The nominal slots of one job, and when each of them starts: schedule, bounds and jitter together.
+"""The nominal slots of one job and their starts: schedule, bounds and jitter together.
 
-A slot is a nominal instant. Its start is later by the jitter, which is always the same for one job, slot and host
-and ends before the following slot; so starts are in the order of their slots, and each start has one slot.
+A slot is a nominal instant. Its start is later by the jitter, which is always the same for one job, slot and host.
+The jitter ends before the following slot. So starts are in the order of their slots, and each start has one slot.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SECOND = timedelta(seconds=1)
 
 @dataclass(frozen=True, slots=True)
 class SlotRange:
-    """A summary of slots: the first, the last, how many, and whether counting stopped before the end."""
+    """A summary of slots: the first, the last, their number, and whether counting stopped before the end."""
 
     first: datetime
     last: datetime
@@ -49,37 +49,42 @@ class Timetable:
 
     def __post_init__(self) -> None:
         parts = (self.schedule, self.zone, self.not_before, self.not_after, self.jitter, self.seed)
-        object.__setattr__(self, "_hash", hash(parts))  # shared objects are looked up often
+        object.__setattr__(self, "_hash", hash(parts))  # cached: shared timetables are keys of hot caches
 
     def __hash__(self) -> int:
         return self._hash
 
     @property
     def at_boot(self) -> bool:
-        """Whether this is `@reboot`, which has no slots here: its one slot a boot is the service's to make."""
+        """Whether this is `@reboot`, which has no slots here. The service makes its one slot per boot."""
         return isinstance(self.schedule, Crontab) and self.schedule.at_boot
 
     def next(self, after: datetime) -> datetime | None:
-        """Give the first slot strictly after an aware moment, in UTC, or None. Raises ValueError if it is naive."""
+        """Return the first slot strictly after an aware moment, in UTC, or None.
+
+        Raises:
+            ValueError: the moment is naive.
+
+        """
         return _shared_next(self, after) if after.tzinfo is UTC else _next(self, after)
 
     def slots(self, after: datetime, until: datetime, limit: int) -> Iterator[datetime]:
-        """List the slots with `after < slot <= until`, at most `limit` of them."""
+        """Yield the slots with `after < slot <= until`, at most `limit` of them."""
         return islice(takewhile(lambda slot: slot <= until, self.iter_after(after)), limit)
 
     def iter_after(self, after: datetime) -> Iterator[datetime]:
-        """List all slots after a moment."""
+        """Yield all slots after a moment."""
         slot = self.next(after)
         while slot is not None:
             yield slot
             slot = self.next(slot)
 
     def last_between(self, after: datetime, until: datetime) -> datetime | None:
-        """Give the latest slot with `after < slot <= until`, or None, in a few steps however many there are."""
-        found = self.next(after)
-        if found is None or found > until:
+        """Return the latest slot with `after < slot <= until`, or None. Bisects, so many slots cost little."""
+        first = self.next(after)
+        if first is None or first > until:
             return None
-        low, high = self._shortly_before(until, found), until
+        low, high = self._shortly_before(until, first), until
         while high - low >= _SECOND:
             middle = low + (high - low) / 2
             slot = self.next(middle)
@@ -90,7 +95,7 @@ class Timetable:
         return low
 
     def _shortly_before(self, until: datetime, earliest: datetime) -> datetime:
-        """Give a slot not later than `until`: one of the last minute, hour, day… or else the earliest there is."""
+        """Return a slot not later than `until`: from the last minute, hour or day, else the earliest."""
         back = 60
         while back < (until - earliest).total_seconds():
             slot = self.next(until - timedelta(seconds=back))
@@ -100,7 +105,7 @@ class Timetable:
         return earliest
 
     def summarize(self, after: datetime, until: datetime, limit: int) -> SlotRange | None:
-        """Sum up the slots with `after < slot <= until`, counting at most `limit` of them; None if there are none."""
+        """Summarize the slots with `after < slot <= until`, counting at most `limit`; None if there are none."""
         first, last = self.next(after), self.last_between(after, until)
         if first is None or last is None:
             return None
@@ -114,7 +119,7 @@ class Timetable:
         return _count(self.schedule, self.zone, to_epoch_seconds(first) - 1, to_epoch_seconds(last))
 
     def start_time(self, slot: datetime) -> datetime:
-        """Give the moment at which a slot starts: itself, or up to `jitter` later but before the following slot."""
+        """Return the moment at which a slot starts: itself, or up to `jitter` later but before the following slot."""
         if self.jitter <= 0:
             return slot
         span, following = self.jitter, self.next(slot)
@@ -128,12 +133,12 @@ class Timetable:
         return self if self.jitter <= 0 else replace(self, jitter=0.0, seed="")
 
     def _share(self, slot: datetime) -> float:
-        """Give a number in [0, 1) that is always the same for job, host and slot (`hash` differs between runs)."""
+        """Return a number in [0, 1) that is always the same for job, host and slot (`hash` differs between runs)."""
         text = f"{self.seed}\0{slot.astimezone(UTC).isoformat()}"
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6]) / 2**48
 
     def slot_started_by(self, start: datetime) -> datetime | None:
-        """Give the slot that has begun to be due at `start`: the latest one at most `jitter` before it."""
+        """Return the slot that has begun to be due at `start`: the latest one at most `jitter` before it."""
         try:
             earliest = start - timedelta(seconds=self.jitter) - _TICK
         except OverflowError:  # in the first days of year 1
@@ -141,7 +146,7 @@ class Timetable:
         return self.last_between(earliest, start)
 
     def next_start(self, after: datetime) -> datetime | None:
-        """Give the first start strictly after a moment: that of a slot whose jitter is still running, or the next."""
+        """Return the first start strictly after a moment: that of a slot whose jitter is still running, or the next."""
         if self.jitter > 0:
             current = self.slot_started_by(after)
             if current is not None and (start := self.start_time(current)) > after:
@@ -151,10 +156,14 @@ class Timetable:
 
 
 def timetable_of(job: Job, host: str = "") -> Timetable:
-    """Give the timetable of a job; jobs with the same schedule, bounds and no jitter share one object.
+    """Return the timetable of a job; jobs with the same schedule, bounds and no jitter share one object.
 
-    `host` identifies the host (its machine id), so that hosts spread their starts differently. A valid job has a
-    timetable; raises `Refused` or `ZoneUnknown` for one that was not checked.
+    `host` is the machine id, so that hosts spread their starts differently. A valid job always has a timetable.
+
+    Raises:
+        ScheduleError: the schedule of an unchecked job is not valid.
+        UnknownTimezone: the zone of an unchecked job is not known.
+
     """
     seed = f"{host}\0{job.id}" if job.jitter > 0 else ""
     return _timetable(job.schedule, job.not_before, job.not_after, job.jitter, seed)
@@ -167,11 +176,9 @@ def _next(timetable: Timetable, after: datetime) -> datetime | None:
     return None if slot is None or (timetable.not_after is not None and slot > timetable.not_after) else slot
 
 
+# Computes a slot once for all jobs that share a timetable: jobs due at the same time ask for the same slots, twice.
+# Only for moments in UTC: in other zones two moments that differ by `fold` are equal.
 _shared_next = lru_cache(maxsize=1024)(_next)
-"""Works a slot out once for all jobs that share a timetable: those of a herd ask for the same ones, twice each.
-
-For moments in UTC alone: in other zones two that differ by `fold` count as equal.
-"""
 
 
 def _unbounded(timetable: Timetable, after: datetime) -> datetime | None:
@@ -184,7 +191,7 @@ def _unbounded(timetable: Timetable, after: datetime) -> datetime | None:
 
 @lru_cache(maxsize=1024)
 def _count(schedule: Crontab, zone: ZoneInfo, after: int, until: int) -> int:
-    """Count once for all jobs that share a schedule: after an outage everybody asks for the same stretch of time."""
+    """Count once for all jobs that share a schedule. After an outage they all ask for the same time span."""
     return count_slots(schedule, zone, after, until)
 
 

@@ -1,4 +1,4 @@
-"""What to write for a time zone that cannot be had, and what surprises people about one that can."""
+"""Suggest names for unknown time zones, and note surprising properties of known ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _OFFSET = re.compile(
 )
 _ETC = re.compile(r"(?:Etc/)?GMT(?P<sign>[+-])(?P<hours>[1-9][0-9]?)")
 _NO_SUMMER_TIME = {"EST": "America/New_York", "MST": "America/Denver", "HST": None}
-_BROKEN_HOURS = {
+_PARTIAL_HOURS = {
     "+03:30": "Asia/Tehran",
     "+04:30": "Asia/Kabul",
     "+05:30": "Asia/Kolkata",
@@ -25,10 +25,10 @@ _LEGACY = "install the package `tzdata-legacy` for names of former releases"
 
 
 def zone_note(name: str) -> str | None:
-    """Say what surprises people about a zone: the turned sign of `Etc/GMT+3`, no summer time; None if nothing does."""
-    if found := _ETC.fullmatch(name):
-        hours = int(found["hours"])
-        where = "behind" if found["sign"] == "+" else "ahead of"
+    """Return a note on a surprising zone: the reversed sign of `Etc/GMT+3`, or no summer time; else None."""
+    if match := _ETC.fullmatch(name):
+        hours = int(match["hours"])
+        where = "behind" if match["sign"] == "+" else "ahead of"
         return (
             f"`{name}` is {hours} {'hour' if hours == 1 else 'hours'} {where} UTC: the sign in these names is reversed"
         )
@@ -39,60 +39,60 @@ def zone_note(name: str) -> str | None:
 
 
 def current_name(name: str, names: tuple[str, ...]) -> str | None:
-    """Say what to write for a name that is right and not on this host: a former one, or one that is too new for it."""
+    """Return the help for a valid name that this host lacks: a former name, or one too new for its data; else None."""
     today = CURRENT_NAME.get(name)
     if today is not None:
         return _help_for_former(name, today) if today in names else _LEGACY
-    formers = [former for former, one in CURRENT_NAME.items() if one == name and former in names]
+    formers = [former for former, current in CURRENT_NAME.items() if current == name and former in names]
     return f"write `{formers[0]}`, its former name, or bring the package `tzdata` up to date" if formers else None
 
 
 def _help_for_former(name: str, today: str) -> str:
     with_summer_time = _NO_SUMMER_TIME.get(name)
-    unlike = f" (without summer time, unlike `{with_summer_time}`)" if with_summer_time else ""
-    return f"write `{today}`, its name today{unlike}, or {_LEGACY}"
+    remark = f" (without summer time, unlike `{with_summer_time}`)" if with_summer_time else ""
+    return f"write `{today}`, its name today{remark}, or {_LEGACY}"
 
 
 def unknown_zone_help(name: str, names: tuple[str, ...]) -> str:
-    """Say what to write for a name that is no zone's."""
-    if found := _OFFSET.fullmatch(name):
-        return _help_for_offset(found, names)
+    """Return the help for an unknown name."""
+    if match := _OFFSET.fullmatch(name):
+        return _help_for_offset(match, names)
     guess = _suggestion(name, names)
     return f"did you mean `{guess}`?" if guess else "write an IANA name such as `Europe/Berlin`"
 
 
-def _help_for_offset(found: re.Match[str], names: tuple[str, ...]) -> str:
-    """Name the zone of a fixed offset. Those in Etc have the sign of POSIX, which counts hours behind UTC."""
-    ahead, hours, minutes = found["sign"] == "+", int(found["hours"]), int(found["minutes"] or 0)
+def _help_for_offset(match: re.Match[str], names: tuple[str, ...]) -> str:
+    """Return the help for a fixed offset. Zones in Etc have the POSIX sign, which counts hours behind UTC."""
+    ahead, hours, minutes = match["sign"] == "+", int(match["hours"]), int(match["minutes"] or 0)
     etc = f"Etc/GMT{'-' if ahead else '+'}{hours}" if hours else "Etc/UTC"
     if not minutes and etc in names:
         where = f", which is {hours} h {'ahead of' if ahead else 'behind'} UTC: the sign in these names is reversed"
         return f"write `{etc}`{where if hours else ''}"
-    place = _BROKEN_HOURS.get(f"{'+' if ahead else '-'}{hours:02}:{minutes:02}")
+    place = _PARTIAL_HOURS.get(f"{'+' if ahead else '-'}{hours:02}:{minutes:02}")
     if place in names:
         return f"write the name of a place; `{place}` has that offset all year"
     return "write the name of a place, such as `Europe/Berlin`; no place has that offset all year"
 
 
 def _suggestion(name: str, names: tuple[str, ...]) -> str | None:
-    """Find the zone that was meant: other case, a place without its region, one typing mistake.
+    """Find the intended zone: different case, a place without its region, one typing mistake.
 
-    A zone that is merely spelled alike has other rules, so none is taken for another.
+    A name that is merely similar is never suggested, because its zone has other rules.
     """
     wanted = without_prefix(name.rpartition("zoneinfo/")[2]).strip(" /.:").replace(" ", "_").lower()
-    by_lower = {one.lower(): one for one in (*CURRENT_NAME, *reversed(names))}
-    places = {lower.rpartition("/")[2]: one for lower, one in by_lower.items() if "/" in lower and one in names}
+    by_lower = {known.lower(): known for known in (*CURRENT_NAME, *reversed(names))}
+    places = {lower.rpartition("/")[2]: known for lower, known in by_lower.items() if "/" in lower and known in names}
     exact = by_lower.get(wanted) or places.get(wanted)
-    if exact or len(wanted) < 5:  # an abbreviation such as CEST is no typo of another
+    if exact or len(wanted) < 5:  # an abbreviation such as CEST is not a typo of another
         return exact if exact in names else CURRENT_NAME.get(exact or "")
-    close = {by_lower[one] for one in by_lower if _is_typo(wanted, one)}
-    close |= {places[one] for one in places if _is_typo(wanted, one)}
-    todays = {CURRENT_NAME.get(one, one) for one in close} & set(names)
-    return todays.pop() if len(todays) == 1 else None
+    similar = {by_lower[known] for known in by_lower if _is_typo(wanted, known)}
+    similar |= {places[known] for known in places if _is_typo(wanted, known)}
+    candidates = {CURRENT_NAME.get(known, known) for known in similar} & set(names)
+    return candidates.pop() if len(candidates) == 1 else None
 
 
 def _is_typo(wrong: str, right: str) -> bool:
-    """Say whether two names are one typing mistake apart: a letter more, less or other, or two of them swapped."""
+    """Return whether two names are one typing mistake apart: a letter more, less or other, or two of them swapped."""
     if abs(len(wrong) - len(right)) > 1:
         return False
     while wrong and right and wrong[0] == right[0]:
@@ -103,10 +103,10 @@ def _is_typo(wrong: str, right: str) -> bool:
 
 
 def is_prefixed(name: str) -> bool:
-    """Say whether a name is one of the copies of the zone data in other directories."""
+    """Return whether a name is one of the copies of the zone data in other directories."""
     return name.startswith(("posix/", "right/"))
 
 
 def without_prefix(name: str) -> str:
-    """Take off `posix/` and `right/`: the same zones in other directories, the latter with leap seconds."""
+    """Remove `posix/` and `right/`: the same zones in other directories, the latter with leap seconds."""
     return name[6:] if is_prefixed(name) else name

@@ -1,7 +1,7 @@
-"""Time zones by name: a job's own, and the one of the service, which is the host's unless it is told.
+"""Find time zones by name: the zone of a job, and that of the service, by default the host's.
 
 The host's zone is found as glibc finds it: `TZ`, else `/etc/localtime`, else UTC. Where glibc would silently fall
-back to UTC because something is broken, this refuses: a schedule that is hours off is worse than an error.
+back to UTC because something is broken, this module refuses: a schedule that is hours off is worse than an error.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ _NAME = re.compile(r"[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+)*")
 _POSIX = re.compile(r"(?:[A-Za-z]{3,}|<[A-Za-z0-9+-]+>)[+-]?[0-9].*", re.DOTALL)
 _MAX_NAME_CHARS = 255
 _MAX_FILE_BYTES = 1 << 20
-_MAX_LINKS = 40  # as the kernel
+_MAX_LINKS = 40  # the kernel's limit
 _CHOOSE_HELP = "use `--timezone NAME`, for example `--timezone Europe/Berlin`"
 _REGIONS = ("Etc", "Africa", "America", "Asia", "Atlantic", "Australia", "Europe", "Indian", "Pacific")
 
 
 class UnknownTimezone(ValueError):
-    """A time zone that cannot be had: `message` says why, `help` what to do.
+    """A time zone that is not available: `message` says why, `help` what to do.
 
-    `of_host` says that the name is right and this host lacks the data for it, so that installing it mends this.
+    `of_host` means that the name is valid and this host lacks its data. Installing the data fixes this.
     """
 
-    def __init__(self, message: str, help: str, *, of_host: bool = False) -> None:  # noqa: A002 - the word of a Problem
+    def __init__(self, message: str, help: str, *, of_host: bool = False) -> None:  # noqa: A002 - as in Problem
         super().__init__(message)
         self.message = message
         self.help = help
@@ -42,7 +42,12 @@ class UnknownTimezone(ValueError):
 
 
 def get_zone(name: str) -> ZoneInfo:
-    """Give the zone of an IANA name, exactly as it is spelled there. Raises `ZoneUnknown`, and nothing else."""
+    """Return the zone of an IANA name in its exact spelling.
+
+    Raises:
+        UnknownTimezone: there is no such zone. Nothing else is raised.
+
+    """
     if not name:
         raise UnknownTimezone("the time zone is empty", "write a name such as `Europe/Berlin`")
     if (
@@ -59,9 +64,11 @@ def get_zone(name: str) -> ZoneInfo:
 
 
 def service_zone(name: str | None, environ: Mapping[str, str], root: Path = Path("/")) -> ZoneInfo:
-    """Give the zone of the service: by name when there is one, else from `TZ`, else from `etc/localtime` below `root`.
+    """Return the zone of the service: by name, else from `TZ`, else from `etc/localtime` below `root`.
 
-    Raises `ZoneUnknown` when that cannot be read or names no zone, and nothing else.
+    Raises:
+        UnknownTimezone: the setting cannot be read or names no zone. Nothing else is raised.
+
     """
     if name is not None:
         return get_zone(name)
@@ -73,23 +80,23 @@ def service_zone(name: str | None, environ: Mapping[str, str], root: Path = Path
 
 
 def zone_fingerprint(environ: Mapping[str, str], root: Path = Path("/")) -> object:
-    """Give what changes when the host's zone is set; cheap, for asking again and again. Never raises."""
+    """Return a value that changes when the host's zone is set. Cheap, for frequent calls; never raises."""
     setting = environ.get("TZ", "").removeprefix(":")
     localtime = (setting if setting.startswith("/") else "etc/localtime").lstrip("/")
     return tuple(_state_of(os.path.join(root, file)) for file in (localtime, "etc/timezone"))  # noqa: PTH118
 
 
 def _state_of(file: str) -> object:
-    """Asked every second, so without `Path`, which costs several times as much."""
+    """Return the state of a file. Runs every second, so without `Path`, which costs several times as much."""
     try:
-        found = os.stat(file)  # noqa: PTH116
-        return os.path.realpath(file, strict=True), found.st_dev, found.st_ino, found.st_mtime_ns
+        stat = os.stat(file)  # noqa: PTH116
+        return os.path.realpath(file, strict=True), stat.st_dev, stat.st_ino, stat.st_mtime_ns
     except (OSError, ValueError) as error:
         return type(error), error.args
 
 
 def _zone_of_setting(setting: str, root: Path) -> ZoneInfo:
-    """Read `TZ`: empty is UTC, a leading colon means nothing, a path or name is looked up (tzset(3))."""
+    """Resolve `TZ`: empty is UTC, a leading colon is ignored, a path or name is looked up (tzset(3))."""
     value = setting.removeprefix(":")
     if not value:
         return get_zone("UTC")
@@ -106,7 +113,7 @@ def _zone_of_setting(setting: str, root: Path) -> ZoneInfo:
 
 
 def _in_tz(help_: str) -> str:
-    """Say where a better name goes, without an example of another zone beside it."""
+    """Prefix the help with the settings to change. No example of another zone, which would compete with it."""
     return f"mend `TZ` or give `--timezone`: {help_}"
 
 
@@ -118,20 +125,20 @@ def _local_zone(root: Path) -> ZoneInfo:
 
 
 def _zone_of_file(file: Path, root: Path) -> ZoneInfo:
-    """Follow links until one names a zone; a regular file is told by its content."""
-    at = file
+    """Follow links until one names a zone; identify a regular file by its content."""
+    path = file
     for _ in range(_MAX_LINKS):
-        if name := _name_in(at):
+        if name := _name_in(path):
             return get_zone(name)
-        if not at.is_symlink():
-            return _zone_of_content(at, root)
-        target = at.readlink()
-        at = root / target.relative_to("/") if target.is_absolute() else Path(_resolved_name(at.parent / target))
+        if not path.is_symlink():
+            return _zone_of_content(path, root)
+        target = path.readlink()
+        path = root / target.relative_to("/") if target.is_absolute() else Path(_resolved_name(path.parent / target))
     raise UnknownTimezone(f"{_quoted(str(file))} is a symbolic link that leads to itself", _CHOOSE_HELP)
 
 
 def _resolved_name(path: Path) -> str:
-    """Take the dots out of a path, as text: the directories on the way need not exist to name a zone."""
+    """Resolve `.` and `..` of a path as text: the directories need not exist to name a zone."""
     parts: list[str] = []
     for part in PurePosixPath(path).parts:
         if part == "..":
@@ -142,10 +149,10 @@ def _resolved_name(path: Path) -> str:
 
 
 def _name_in(path: Path) -> str | None:
-    """Give the zone that a path into the zone data names; the data's own `localtime` link names none."""
-    _, found, name = str(path).rpartition("/zoneinfo/")
+    """Return the zone that a path into the zone data names; the data's own `localtime` link names none."""
+    _, separator, name = str(path).rpartition("/zoneinfo/")
     name = without_prefix(name)
-    return name if found and name not in ("localtime", "posixrules") and _NAME.fullmatch(name) else None
+    return name if separator and name not in ("localtime", "posixrules") and _NAME.fullmatch(name) else None
 
 
 def _zone_of_content(file: Path, root: Path) -> ZoneInfo:
@@ -161,15 +168,15 @@ def _zone_of_content(file: Path, root: Path) -> ZoneInfo:
 
 
 def _name_of_content(content: bytes, root: Path, file: Path) -> str:
-    """Tell a zone by its data: the one named in `etc/timezone` if it fits, else the likeliest of those that do.
+    """Identify a zone by its data: the name in `etc/timezone` if it fits, else the likeliest fitting name.
 
-    A copy may be older than the zone data; the name in `etc/timezone` is then believed if today's rule is the same,
-    which is the last line of the data (RFC 9636, 3.3).
+    A copy may be older than the zone data. The name in `etc/timezone` is then accepted if the current rule is the same.
+    That rule is the last line of the data (RFC 9636, 3.3).
     """
-    told = _etc_timezone(root)
-    named = _data_of(told) if told else None
-    if named is not None and (named == content or named.split(b"\n")[-2:] == content.split(b"\n")[-2:]):
-        return told
+    name_on_host = _etc_timezone(root)
+    expected = _data_of(name_on_host) if name_on_host else None
+    if expected is not None and (expected == content or expected.split(b"\n")[-2:] == content.split(b"\n")[-2:]):
+        return name_on_host
     fitting = [name for name in zone_names() if _data_of(name) == content]
     if not fitting:
         raise UnknownTimezone(
@@ -180,10 +187,10 @@ def _name_of_content(content: bytes, root: Path, file: Path) -> str:
 
 def _etc_timezone(root: Path) -> str:
     try:
-        told = (root / "etc/timezone").read_text(encoding="ascii", errors="replace").strip()
+        text = (root / "etc/timezone").read_text(encoding="ascii", errors="replace").strip()
     except OSError:
         return ""
-    return told if _NAME.fullmatch(told) else ""
+    return text if _NAME.fullmatch(text) else ""
 
 
 def _likelihood(name: str) -> tuple[bool, bool, str]:
@@ -192,7 +199,7 @@ def _likelihood(name: str) -> tuple[bool, bool, str]:
 
 
 def _data_of(name: str) -> bytes | None:
-    """Give the zone data of a name as `ZoneInfo` would read it, or None."""
+    """Return the zone data of a name as `ZoneInfo` would read it, or None."""
     for directory in zoneinfo.TZPATH:
         file = Path(directory, name)
         if file.is_file():
@@ -204,8 +211,8 @@ def _data_of(name: str) -> bytes | None:
 
 
 def zone_names() -> tuple[str, ...]:
-    """Give the names of all zones that the host has data for, sorted; empty when it has none."""
-    names = _listed() or _listed.__wrapped__()  # data that was installed a moment ago is found
+    """Return the sorted names of all zones in the host's data; empty without data."""
+    names = _listed() or _listed.__wrapped__()  # an empty result is not cached, so new data is found
     return tuple(name for name in names if name not in ("localtime", "posixrules"))
 
 

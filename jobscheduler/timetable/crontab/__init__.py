@@ -1,4 +1,4 @@
-"""Crontab text -> a value; wall-clock times -> instants; the words for it. Pure: zone data comes as `ZoneInfo`."""
+"""Parse, compute and describe crontab schedules and instants. Pure: zone data comes as `ZoneInfo`."""
 
 from jobscheduler.timetable.crontab.count import count_slots
 from jobscheduler.timetable.crontab.crontab import Crontab
@@ -27,9 +27,11 @@ __all__ = [
 
 
 def parse(text: str) -> Crontab:
-    """Read a crontab expression or macro; equal schedules give equal values.
+    """Parse a crontab expression or macro; equal schedules give equal values.
 
-    Raises `Refused` for anything that is not accepted, and nothing else, whatever the text.
+    Raises:
+        ScheduleError: the text is not accepted. Nothing else is raised, whatever the text.
+
     """
     try:
         return parse_expression(text)

@@ -1,4 +1,4 @@
-"""A schedule in ASCII, for one that holds characters from elsewhere."""
+"""Convert a schedule with characters of other scripts to ASCII."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from jobscheduler.timetable.crontab.suggestion import NoSuggestion
 
 
 def to_ascii(text: str) -> str:
-    """Write the text in ASCII: digits of other scripts, dashes, other blanks, without quotes and the invisible.
+    """Convert digits of other scripts, dashes and blanks to ASCII; drop quotes and invisible characters.
 
     Raises:
-        NoGuess: it holds a character that stands for nothing a schedule may hold.
+        NoSuggestion: a character has no counterpart in a schedule.
 
     """
     return "".join(map(_ascii_character, text[:MAX_SCHEDULE_CHARS])).strip()

@@ -1,7 +1,7 @@
-"""An English sentence for a schedule, made from its value: `At 01:00 on Monday through Friday`.
+"""Describe a schedule in English: `At 01:00 on Monday through Friday`.
 
-The sentence says which wall-clock times match, exactly; a wrong sentence is worse than none. What a clock change
-does to single slots is said by `changes`.
+The sentence describes exactly which wall-clock times match: a wrong sentence is worse than none. `dst` describes what
+a clock change does to single slots.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _NTH = ("first", "second", "third", "fourth", "fifth")
 
 
 def describe(crontab: Crontab) -> str:
-    """Say in English when a schedule is due, without a full stop."""
+    """Describe in English when a schedule is due, without a full stop."""
     if crontab.at_boot:
         return "Once after each boot of the host, when the service first starts"
     times = _times(crontab)
@@ -30,7 +30,7 @@ def describe(crontab: Crontab) -> str:
 
 
 def set_bits(mask: int) -> tuple[int, ...]:
-    """Give the numbers whose bits are set, in order."""
+    """Return the numbers of the set bits, in order."""
     return tuple(number for number in range(mask.bit_length()) if mask >> number & 1)
 
 
@@ -40,20 +40,20 @@ def join_words(parts: Sequence[str], last: str = "and") -> str:
 
 
 def list_ranges(numbers: Sequence[int], names: Sequence[str] = (), last: str = "and") -> str:
-    """Say a set of numbers, or of what they are called: `1, 3 and 5 through 9`."""
+    """Write a set of numbers or of their names: `1, 3 and 5 through 9`."""
     runs: list[list[int]] = []
     for number in numbers:
         if runs and number == runs[-1][-1] + 1:
             runs[-1].append(number)
         else:
             runs.append([number])
-    called = [[names[number] if names else str(number) for number in run] for run in runs]
-    parts = [[f"{run[0]} through {run[-1]}"] if len(run) > 2 else run for run in called]
+    names_of_runs = [[names[number] if names else str(number) for number in run] for run in runs]
+    parts = [[f"{run[0]} through {run[-1]}"] if len(run) > 2 else run for run in names_of_runs]
     return join_words([part for run in parts for part in run], last)
 
 
 def _times(crontab: Crontab) -> str:
-    """Say the times of day: as clock times if they are few, else from the finest unit to the hours."""
+    """Describe the times of day: a few as clock times, more from the finest unit to the hours."""
     seconds, minutes, hours = (set_bits(mask) for mask in (crontab.seconds, crontab.minutes, crontab.hours))
     if len(seconds) * len(minutes) * len(hours) <= _MOST_TIMES:
         ends = [""] if seconds == (0,) else [f":{second:02}" for second in seconds]
@@ -63,9 +63,9 @@ def _times(crontab: Crontab) -> str:
 
 
 def _units(units: list[tuple[str, tuple[int, ...], int]]) -> str:
-    """Say units from fine to coarse: `Every 5 minutes of hours 9 through 17`.
+    """Describe units from fine to coarse: `Every 5 minutes of hours 9 through 17`.
 
-    A coarser unit that holds every value is left out when the one before it recurs evenly.
+    A coarser unit with every value is left out when the unit before it recurs evenly.
     """
     name, numbers, size = units[0]
     step = _even_step(numbers, size)
@@ -79,7 +79,7 @@ def _units(units: list[tuple[str, tuple[int, ...], int]]) -> str:
 
 
 def _even_step(numbers: tuple[int, ...], size: int) -> int:
-    """Give the step of numbers that recur evenly from 0 round the clock, or 0."""
+    """Return the step of numbers that recur evenly from 0, or 0."""
     step = numbers[1] if len(numbers) > 1 else size
     return step if size % step == 0 and numbers == tuple(range(0, size, step)) and step < size else 0
 
@@ -93,7 +93,7 @@ def _each(name: str, step: int) -> str:
 
 
 def _numbered(name: str, numbers: tuple[int, ...]) -> str:
-    """Say numbers of one unit: `minute 5`, `minutes 5 and 10`, `every 7th minute from 0 through 56`."""
+    """Describe the numbers of one unit: `minute 5`, `minutes 5 and 10`, `every 7th minute from 0 through 56`."""
     steps = {after - before for before, after in pairwise(numbers)}
     if len(numbers) > 3 and len(steps) == 1 and steps != {1}:
         return f"every {ordinal(steps.pop())} {name} from {numbers[0]} through {numbers[-1]}"
@@ -101,30 +101,30 @@ def _numbered(name: str, numbers: tuple[int, ...]) -> str:
 
 
 def ordinal(number: int) -> str:
-    """Say a number as an ordinal: `2nd`, `11th`, `23rd`."""
+    """Write a number as an ordinal: `2nd`, `11th`, `23rd`."""
     if number % 100 in (11, 12, 13):
         return f"{number}th"
     return f"{number}{ {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th') }"
 
 
 def _days(rule: DayRule) -> str:
-    """Say the days, nothing if they are all of them."""
+    """Describe the matching days; empty for every day."""
     dates, weekdays = _dates(rule), _weekdays(rule)
     if not rule.both and not (dates and weekdays):
-        return ""  # either will do, and one of them is every day
+        return ""  # either field is enough, and one of them is every day
     link = " if that is " if rule.both else " or on "
-    said = (link if dates and weekdays else "").join((f"{dates} of the month" if dates else "", weekdays))
-    return f" on {said}" if said else ""
+    text = (link if dates and weekdays else "").join((f"{dates} of the month" if dates else "", weekdays))
+    return f" on {text}" if text else ""
 
 
 def _months(mask: int, days: str) -> str:
     months = set_bits(mask)
-    comma = "," if " or on " in days or " if that is " in days else ""  # it holds for both sides
+    comma = "," if " or on " in days or " if that is " in days else ""  # the months apply to both alternatives
     return "" if len(months) == 12 else f"{comma} in {list_ranges(months, MONTHS)}"
 
 
 def _dates(rule: DayRule) -> str:
-    """Say the days of the month, nothing if they are all of them."""
+    """Describe the days of the month; empty for all of them."""
     days = set_bits(rule.days)
     if len(days) == 31:
         return ""
@@ -133,7 +133,7 @@ def _dates(rule: DayRule) -> str:
 
 
 def _weekdays(rule: DayRule) -> str:
-    """Say the weekdays from Monday on, nothing if they are all of them."""
+    """Describe the weekdays from Monday on; empty for all of them."""
     weekdays = set_bits(rule.weekdays)
     if len(weekdays) == 7:
         return ""

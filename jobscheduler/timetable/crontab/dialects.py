@@ -1,11 +1,11 @@
-"""Lines of Quartz, Spring and AWS EventBridge, written as crontab with the same slots, or not at all.
+"""Translate lines of Quartz, Spring and AWS EventBridge to crontab with the same slots, or not at all.
 
-1. A `?` tells these grammars: in six fields the third or fifth is AWS's (minute first, year last), the fourth or
-   sixth Quartz's or Spring's (seconds first); seven fields are Quartz's.
-2. Quartz and AWS count weekdays from 1, Sunday; Spring and crontab from 0 or 7. Where a line may be of either and the
-   two differ, both readings are told and none is suggested.
-3. `a/b` is every b-th from a to the end of the field. It is written with the range, `a-59/b`: a star in its place would
-   change which days match and what a clock change does.
+1. The position of a `?` identifies the grammar: in six fields the third or fifth is AWS's (minute first, year last),
+   the fourth or sixth Quartz's or Spring's (seconds first). Seven fields are Quartz's.
+2. Quartz and AWS count weekdays from 1, Sunday; Spring and crontab from 0 or 7. Where a line fits both and the
+   readings differ, the help names both readings and none is suggested.
+3. `a/b` is every b-th value from a to the end of the field. It is written as a range, `a-59/b`. A star would change
+   the day rule and the effect of clock changes.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _NTH = re.compile(r"(?P<day>[0-9]|[A-Za-z]{3})(?:(?P<last>[Ll])|#(?P<nth>[1-5]))
 
 
 class Dialect(NamedTuple):
-    """One grammar: its name, the number of its Sunday, whether a range may run over the end, how it counts."""
+    """One grammar: its name, its number for Sunday, whether a range may wrap around, and how it counts weekdays."""
 
     name: str
     sunday: int
@@ -51,49 +51,49 @@ SPRING = Dialect("Spring", 7, False, "weekdays from 0 or 7, Sunday")
 
 
 def from_dialect(words: Sequence[str]) -> Suggestion | None:
-    """Write a line with a `?` as crontab; None if there is no `?`, or it stands where no grammar has it.
+    """Translate a line with a `?` to crontab; None if it has no `?`.
 
     Raises:
-        NoGuess: crontab cannot say it, or it can be read in two ways.
+        NoSuggestion: crontab cannot express the line, it has two readings, or no grammar has a `?` there.
 
     """
     words = [shorten_names(word) for word in words]
-    found = _dialects(words)
-    if not found:
+    dialects = _dialects(words)
+    if not dialects:
         return None
     readings: dict[str, Crontab] = {}
-    told: list[tuple[Dialect, str, Years | None]] = []
+    translations: list[tuple[Dialect, str, Years | None]] = []
     reason = NoSuggestion()
-    for dialect in found:
+    for dialect in dialects:
         try:
             text, years = _crontab_fields(words, dialect)
             readings[text] = parse_expression(text)
         except (NoSuggestion, SyntaxFault) as fault:
             reason = fault if isinstance(fault, NoSuggestion) else reason
             continue
-        told.append((dialect, text, years))
-    if not told:
+        translations.append((dialect, text, years))
+    if not translations:
         raise reason
     if len(set(readings.values())) > 1:
-        raise _ambiguous(told)
-    return _suggestion(*told[0], sure=len(found) == 1)
+        raise _ambiguous(translations)
+    return _suggestion(*translations[0], sure=len(dialects) == 1)
 
 
 def _dialects(words: Sequence[str]) -> tuple[Dialect, ...]:
-    places = {number for number, word in enumerate(words) if word == "?"}
-    if not places:
+    positions = {number for number, word in enumerate(words) if word == "?"}
+    if not positions:
         return ()
-    if len(words) == 6 and places <= {2, 4}:
+    if len(words) == 6 and positions <= {2, 4}:
         return (AWS,)
-    if len(words) == 7 and places <= {3, 5}:
+    if len(words) == 7 and positions <= {3, 5}:
         return (QUARTZ,)
-    if (len(words) == 6 and places <= {3, 5}) or (len(words) == 5 and places <= {2, 4}):
+    if (len(words) == 6 and positions <= {3, 5}) or (len(words) == 5 and positions <= {2, 4}):
         return (QUARTZ, SPRING)
     raise NoSuggestion
 
 
-def _ambiguous(told: Sequence[tuple[Dialect, str, Years | None]]) -> NoSuggestion:
-    (_, quartz, _), (_, spring, _) = told
+def _ambiguous(translations: Sequence[tuple[Dialect, str, Years | None]]) -> NoSuggestion:
+    (_, quartz, _), (_, spring, _) = translations
     return NoSuggestion(
         f"write `{quartz}` if its weekdays count from 1, Sunday, as in Quartz, or `{spring}` if they count from 0 or "
         "7, Sunday, as in Spring and here",
@@ -110,7 +110,7 @@ def _suggestion(dialect: Dialect, text: str, years: Years | None, *, sure: bool)
 
 
 def _crontab_fields(words: Sequence[str], dialect: Dialect) -> tuple[str, Years | None]:
-    """Write a line as crontab, field by field; give its years beside it, None if they are all."""
+    """Translate a line field by field. Return it with its years, None for all years."""
     fields = words[:6] if dialect is not AWS else words[:5]
     years = parse_years(words[len(fields)]) if len(words) > len(fields) else None
     if dialect is not SPRING and fields.count("?") != 1:
@@ -121,7 +121,7 @@ def _crontab_fields(words: Sequence[str], dialect: Dialect) -> tuple[str, Years 
 
 
 def one_day_field(dialect: Dialect) -> str:
-    """Say what a grammar asks of its two day fields."""
+    """Describe the rule of a grammar for its two day fields."""
     return f"in {dialect.name} just one of the two day fields is `?`"
 
 
@@ -140,17 +140,17 @@ def _item(item: str, field: Field, dialect: Dialect) -> str:
         raise NoSuggestion(notes=(_NEAREST,))
     if field is DAY and item.upper().startswith("L-"):
         raise NoSuggestion(notes=(_BEFORE_LAST,))
-    found = _match(item)
-    step = _step(found["step"], field.high)
-    if found["low"] is None:
+    match = _match(item)
+    step = _step(match["step"], field.high)
+    if match["low"] is None:
         return "*" if step is None else f"*/{step}"
-    low, high = _number(found["low"], field), _number(found["high"] or found["low"], field)
+    low, high = _number(match["low"], field), _number(match["high"] or match["low"], field)
     if low > high:
         if not dialect.wraps:
             raise NoSuggestion
         return ",".join(map(str, [*range(low, field.high + 1), *range(field.low, high + 1)][:: step or 1]))
-    if step is not None and found["high"] is None:
-        return f"{found['low']}-{field.high}/{step}" if low + step <= field.high else found["low"]
+    if step is not None and match["high"] is None:
+        return f"{match['low']}-{field.high}/{step}" if low + step <= field.high else match["low"]
     return item
 
 
@@ -160,31 +160,31 @@ def _weekday(item: str, dialect: Dialect) -> str:
     if special := _NTH.fullmatch(item):
         day = _day(special["day"], dialect)
         return f"{day}L" if special["last"] else f"{day}#{special['nth']}"
-    found = _match(item)
-    step = _step(found["step"], 7)
-    if found["low"] is None and step is None:
+    match = _match(item)
+    step = _step(match["step"], 7)
+    if match["low"] is None and step is None:
         return "*"
-    first = _count(found["low"] or "1", dialect)
-    last = _count(found["high"], dialect) if found["high"] else first if found["low"] and step is None else 7
-    if dialect is SPRING and first == 7 and found["high"]:
+    first = _count(match["low"] or "1", dialect)
+    last = _count(match["high"], dialect) if match["high"] else first if match["low"] and step is None else 7
+    if dialect is SPRING and first == 7 and match["high"]:
         first = 0
     if first > last:
         if not dialect.wraps:
             raise NoSuggestion
         last += 7
-    if step is None and found["high"] is None:
-        return _day(found["low"], dialect)
+    if step is None and match["high"] is None:
+        return _day(match["low"], dialect)
     days = [_weekday_number(number, dialect) for number in range(first, last + 1, step or 1)]
     if step is None and len(days) > 2 and days == list(range(days[0], days[-1] + 1)):
-        return f"{_day(found['low'], dialect)}-{_day(found['high'], dialect)}"
+        return f"{_day(match['low'], dialect)}-{_day(match['high'], dialect)}"
     return ",".join(map(str, days))
 
 
 def _match(item: str) -> re.Match[str]:
-    found = _ITEM.fullmatch(item)
-    if found is None or not item:
+    match = _ITEM.fullmatch(item)
+    if match is None or not item:
         raise NoSuggestion
-    return found
+    return match
 
 
 def _step(text: str | None, largest: int) -> int | None:
@@ -203,7 +203,7 @@ def _number(text: str, field: Field) -> int:
 
 
 def _count(text: str, dialect: Dialect) -> int:
-    """Give the number of a weekday in its dialect, for one given by number or name."""
+    """Return the number of a weekday in its dialect, from a number or name."""
     if text.isalpha():
         if text.lower() not in WEEKDAY_NAMES:
             raise NoSuggestion
@@ -219,7 +219,7 @@ def _weekday_number(number: int, dialect: Dialect) -> int:
 
 
 def _day(text: str, dialect: Dialect) -> str:
-    """Write one weekday: a name as it is, a number as crontab counts."""
+    """Write one weekday: keep a name, convert a number to the crontab numbering."""
     number = _weekday_number(_count(text, dialect), dialect)
     return text if text.isalpha() else str(number)
 
@@ -231,15 +231,16 @@ JITTER = "to spread jobs over time, give them a `jitter`"
 
 
 def from_jenkins(words: Sequence[str]) -> Suggestion | None:
-    """Write a line with `H`, which stands for a number that Jenkins picks, with the first one; None without `H`.
+    """Translate a line with `H`, which lets Jenkins pick a number, using the first number; None without `H`.
 
     Raises:
-        NoGuess: it restricts both day fields; Jenkins wants both to match, and here either may. Or Jenkins refuses it.
+        NoSuggestion: the line restricts both day fields, where Jenkins wants both to match and here either may. Or
+            Jenkins refuses the line.
 
     """
     if len(words) != 5 or not any(_HASH.fullmatch(item) for word in words for item in word.split(",")):
         return None
-    if not any(words[place] in ("*", "H/1", "h/1") for place in (2, 4)):
+    if not any(words[position] in ("*", "H/1", "h/1") for position in (2, 4)):
         raise NoSuggestion(notes=("in Jenkins a day must match both day fields, here one of the two",))
     fields = [
         ",".join(_without_hash(item, field) for item in word.split(","))
@@ -249,35 +250,35 @@ def from_jenkins(words: Sequence[str]) -> Suggestion | None:
 
 
 def _without_hash(item: str, field: Field) -> str:
-    found = _HASH.fullmatch(item)
-    if found is None:
+    match = _HASH.fullmatch(item)
+    if match is None:
         return item
     highest = 28 if field is DAY else 6 if field is WEEKDAY else field.high
-    low, high = found["low"] or str(field.low), found["high"] or str(highest)
+    low, high = match["low"] or str(field.low), match["high"] or str(highest)
     if not field.low <= int(low) <= int(high) <= field.high:
         raise NoSuggestion
-    if found["step"] and not 1 <= int(found["step"]) <= int(high) - int(low) + 1:
+    if match["step"] and not 1 <= int(match["step"]) <= int(high) - int(low) + 1:
         raise NoSuggestion
-    return f"{low}-{high}/{found['step']}" if found["step"] else low
+    return f"{low}-{high}/{match['step']}" if match["step"] else low
 
 
-# --- the plainest way to write it ------------------------------------------------------------------------
+# --- the simplest form -----------------------------------------------------------------------------------
 
 
 def simplest(text: str, written: Sequence[str] = ()) -> str:
-    """Write `*/5` for `0-59/5` in each field where it means the same, but for the fields that were `written` so."""
+    """Write `*/5` for `0-59/5` where the meaning is the same, except in fields `written` so by the user."""
     words = text.split()
     fields = FIELDS[-len(words) :]
-    for place, field in enumerate(fields):
+    for position, field in enumerate(fields):
         start = f"{field.low}-{6 if field is WEEKDAY else field.high}/"
-        if words[place].startswith(start) and words[place] not in written:
-            starred = [*words[:place], "*/" + words[place].removeprefix(start), *words[place + 1 :]]
+        if words[position].startswith(start) and words[position] not in written:
+            starred = [*words[:position], "*/" + words[position].removeprefix(start), *words[position + 1 :]]
             words = starred if _same(" ".join(starred), " ".join(words)) else words
     return " ".join(words)
 
 
-def _same(one: str, other: str) -> bool:
+def _same(first: str, second: str) -> bool:
     try:
-        return parse_expression(one) == parse_expression(other)
+        return parse_expression(first) == parse_expression(second)
     except SyntaxFault:
         return False

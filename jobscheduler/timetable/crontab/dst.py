@@ -1,4 +1,4 @@
-"""What a clock change does to single slots, and why an instant is no slot: for people who ask."""
+"""Explain what a clock change does to single slots, and why an instant is not a slot."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from jobscheduler.timetable.crontab.wall_clock import (
 
 
 class DstKind(StrEnum):
-    """What happened to a slot: moved out of a gap, merged there with others, shown twice and run once or twice."""
+    """The effect on a slot: moved out of a gap, merged with others there, or shown twice and run once or twice."""
 
     MOVED = "moved"
     MERGED = "merged"
@@ -30,9 +30,9 @@ class DstKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DstEffect:
-    """A slot that a clock change concerns, and the words for it.
+    """A slot that a clock change affects, and its description.
 
-    `first` and `last` are the wall-clock times that it stands for (naive), `count` how many they are.
+    `first` and `last` are the naive wall-clock times that the slot stands for, `count` is their number.
     """
 
     kind: DstKind
@@ -43,7 +43,7 @@ class DstEffect:
 
 
 def dst_effect_at(crontab: Crontab, slot: datetime, zone: ZoneInfo) -> DstEffect | None:
-    """Say what a clock change does to a slot of `crontab`; None for an ordinary one."""
+    """Return the effect of a clock change on a slot of `crontab`; None for an ordinary slot."""
     instant = to_epoch_seconds(slot)
     wall = instant + offset_at(zone, instant)
     passes = instants_showing(zone, wall)
@@ -56,7 +56,7 @@ def dst_effect_at(crontab: Crontab, slot: datetime, zone: ZoneInfo) -> DstEffect
 
 
 def _walls_of(crontab: Crontab, first: int, last: int) -> list[int]:
-    """List the matching wall-clock times from `first` to `last`, which are no further apart than a gap is long."""
+    """Return the matching wall-clock times from `first` to `last`. The span is at most as long as a gap."""
     walls = []
     wall = crontab.first_wall_time(first)
     while wall is not None and wall <= last:
@@ -95,7 +95,7 @@ def _clock(wall: int) -> str:
 
 
 def why_not_due(crontab: Crontab, moment: datetime, zone: ZoneInfo) -> tuple[str, ...]:
-    """Say, field by field, why the second in which `moment` lies is no slot of `crontab`; empty when it is one."""
+    """Explain by field why the second that holds `moment` is not a slot of `crontab`; empty when it is one."""
     instant = to_epoch_seconds(moment)
     if crontab.at_boot:
         return ("it is due only when the service first starts after a boot",)
@@ -105,7 +105,7 @@ def why_not_due(crontab: Crontab, moment: datetime, zone: ZoneInfo) -> tuple[str
         return reasons
     walls = _walls_of(crontab, latest_wall_time(zone, instant - 1) + 1, wall)
     if walls:
-        return ()  # its own time, or one that the clock has just skipped
+        return ()  # the shown time matches, or one that the clock has just skipped
     return reasons or (f"the clock has shown {_clock(wall)} before; it ran then",)
 
 

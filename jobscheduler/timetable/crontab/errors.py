@@ -1,4 +1,4 @@
-"""The one way in which a schedule is refused: what is wrong, where in the text, and what to write instead."""
+"""The error for a refused schedule: what is wrong, where in the text, and what to write instead."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ _MAX_QUOTED_CHARS = 60
 class ScheduleError(ValueError):
     """A schedule that is not accepted.
 
-    `message` says what is wrong, `start` and `end` are the characters of the text it is about, `instead` is a
-    schedule that is accepted and most likely meant (None when there is no guess), `help` says to write it, and
-    `notes` give the background.
+    `message` says what is wrong. `start` and `end` bound the characters of the text at fault. `suggestion` is a valid
+    schedule that was most likely meant, or None. `help` tells the user to write it, and `notes` give the background.
     """
 
     def __init__(
@@ -20,7 +19,7 @@ class ScheduleError(ValueError):
         start: int = 0,
         end: int = 0,
         instead: str | None = None,
-        help: str | None = None,  # noqa: A002 - the word of a Problem
+        help: str | None = None,  # noqa: A002 - as in Problem
         notes: tuple[str, ...] = (),
     ) -> None:
         super().__init__(message)
@@ -33,6 +32,6 @@ class ScheduleError(ValueError):
 
 
 def quote(text: str) -> str:
-    """Give a user's text in backticks, shortened and with everything unprintable escaped."""
+    """Return a user's text in backticks, shortened, with unprintable characters escaped."""
     short = text if len(text) <= _MAX_QUOTED_CHARS else text[: _MAX_QUOTED_CHARS - 3] + "..."
     return "`" + "".join(c if c.isprintable() and c != "`" else ascii(c)[1:-1] for c in short) + "`"

@@ -1,6 +1,6 @@
-"""Whole lines as other programs have them, written as crontab: what is around the fields, other grammars, English.
+"""Translate whole lines of other programs to crontab: text around the fields, other grammars, English.
 
-A rule is only there for what has one meaning. Where something was meant that cannot be said, there is no guess.
+A rule exists only for lines with one meaning. A line that crontab cannot express gets no suggestion.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _OF_TIME = frozenset({"after", "and", "at", "before", "every", "except", "from",
 
 
 def to_crontab(text: str) -> Suggestion:
-    """Write a whole line as crontab where it is of a form known from elsewhere; else return it as it is.
+    """Translate a whole line of a known foreign form to crontab; return any other line unchanged.
 
     Raises:
-        NoGuess: its form is known, but it means something that crontab cannot say, or two things.
+        NoSuggestion: the form is known, but crontab cannot express its meaning, or it has two meanings.
 
     """
     notes: tuple[str, ...] = ()
@@ -41,43 +41,47 @@ def to_crontab(text: str) -> Suggestion:
     call = _CALL.fullmatch(text)
     text = call["fields"] if call else text
     for pattern, rule in _LINES:
-        found = re.fullmatch(pattern, text, re.IGNORECASE)
-        if found:
-            return Suggestion(rule(found), None, notes)
+        match = re.fullmatch(pattern, text, re.IGNORECASE)
+        if match:
+            return Suggestion(rule(match), None, notes)
     words = text.split()
     if call and len(words) == 6 and "?" not in words:  # minute first and year last, not seconds first
         raise NoSuggestion(notes=(one_day_field(AWS),))
-    if counted := from_ordinals(words):
-        return Suggestion(counted, None, notes)
-    meant = from_dialect(words) or from_jenkins(words) or _without_extra(words)
-    return meant._replace(notes=notes + meant.notes) if meant else Suggestion(_reordered(words), None, notes)
+    if with_ordinals := from_ordinals(words):
+        return Suggestion(with_ordinals, None, notes)
+    translation = from_dialect(words) or from_jenkins(words) or _without_extra(words)
+    return (
+        translation._replace(notes=notes + translation.notes)
+        if translation
+        else Suggestion(_reordered(words), None, notes)
+    )
 
 
 def looks_like_field(word: str) -> bool:
-    """Say whether a word may be a field of a schedule, if perhaps a wrong one."""
+    """Return whether a word may be a field of a schedule, valid or not."""
     return bool(_FIELD_LIKE.fullmatch(shorten_names(word)))
 
 
 def is_user_or_command(word: str) -> bool:
-    """Say whether a word behind a schedule is most likely none of it: the user or the command of a crontab line."""
+    """Return whether a word after a schedule is most likely the user or the command of a crontab line."""
     return not looks_like_field(word) and word.lower() not in _OF_TIME and _is_user_or_command(word)
 
 
 def _strip_wrapping(text: str) -> str:
-    """Take off quotes around the line, a variable before it (the job's field `timezone` is for that), a comment."""
+    """Remove quotes around the line, a `TZ` variable before it (a job has `timezone` for that) and a comment."""
     text = text.strip().strip(_QUOTES).strip()
     text = re.sub(r"^(?:(?:CRON_)?TZ=\S+|#+)\s+", "", text)
     return re.sub(r"\s#(?:\s.*|[^0-9\s].*)?$", "", text).strip()
 
 
-# --- what follows the fields -----------------------------------------------------------------------------
+# --- text after the fields -------------------------------------------------------------------------------
 
 
 def _without_extra(words: Sequence[str]) -> Suggestion | None:
-    """Take off what follows five good fields, or six: a year, a user, a command, Jenkins's `H`; None if nothing does.
+    """Remove text after five or six valid fields: a year, a user, a command, Jenkins's `H`; None if there is none.
 
     Raises:
-        NoGuess: it cannot be told which of the words are the schedule.
+        NoSuggestion: it is not clear which words are the schedule.
 
     """
     if len(words) < 6 or _is_good(words):
@@ -92,7 +96,7 @@ def _without_extra(words: Sequence[str]) -> Suggestion | None:
 
 
 def _five_fields(words: Sequence[str]) -> Suggestion | None:
-    """Judge a line of which the sixth word is perhaps none of the schedule's fields."""
+    """Return a suggestion for a line whose sixth word may not be a field of the schedule."""
     five, extra = words[:5], words[5]
     if _is_good(five) and _is_year(extra):
         return _with_years(five, extra)
@@ -132,7 +136,7 @@ def _is_user_or_command(word: str) -> bool:
 
 
 def _reordered(words: list[str]) -> str:
-    """Put a month and a weekday that stand in each other's place where they belong; write `last` as `L`."""
+    """Swap a month and a weekday that are in each other's field; write `last` as `L`."""
     if (
         len(words) >= 5
         and re.fullmatch(rf"(?:{_WEEKDAYS})", words[-2], re.IGNORECASE)
@@ -147,24 +151,24 @@ def _reordered(words: list[str]) -> str:
 # --- English and macros ------------------------------------------------------------------------------------
 
 
-def _at(found: re.Match[str]) -> str:
-    """Write a time of day."""
-    hour, minute = int(found["hour"]), int(found["minute"])
+def _at(match: re.Match[str]) -> str:
+    """Translate a time of day."""
+    hour, minute = int(match["hour"]), int(match["minute"])
     if hour >= _HOURS or minute >= _MINUTES:
         raise NoSuggestion
     return f"{minute} {hour} * * *"
 
 
-def _every(found: re.Match[str]) -> str:
-    """Write a distance in time, which crontab can only say where it divides the next larger unit."""
-    count, unit = int(found["count"] or 1), found["unit"][0].lower()
-    form, whole = {"s": ("*/{} * * * * *", 60), "m": ("*/{} * * * *", 60), "h": ("0 */{} * * *", 24)}[unit]
-    if count == 0 or whole % count or count == whole:
+def _every(match: re.Match[str]) -> str:
+    """Translate an interval. Crontab can express it only if it divides the next larger unit."""
+    count, unit = int(match["count"] or 1), match["unit"][0].lower()
+    form, unit_size = {"s": ("*/{} * * * * *", 60), "m": ("*/{} * * * *", 60), "h": ("0 */{} * * *", 24)}[unit]
+    if count == 0 or unit_size % count or count == unit_size:
         raise NoSuggestion
     return form.format(count).replace("*/1 ", "* ")
 
 
-def _no_suggestion(found: re.Match[str]) -> str:
+def _no_suggestion(match: re.Match[str]) -> str:
     raise NoSuggestion
 
 
@@ -182,8 +186,8 @@ _MACROS = {
 }
 
 
-def _macro(found: re.Match[str]) -> str:
-    return _MACROS[found["name"].lower()]
+def _macro(match: re.Match[str]) -> str:
+    return _MACROS[match["name"].lower()]
 
 
 _UNIT = r"(?P<unit>s(?:ec(?:ond)?s?)?|m(?:in(?:ute)?s?)?|h(?:(?:ou)?rs?)?)"

@@ -1,4 +1,4 @@
-"""Names of months and weekdays that are longer than the three letters which crontab takes."""
+"""Shorten names of months and weekdays to the three letters that crontab accepts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _FULL_NAMES = (
 
 
 def shorten_names(item: str) -> str:
-    """Cut full names of months and weekdays, in whole or in part, also in the plural, to three letters."""
+    """Cut names of months and weekdays to three letters: full, abbreviated or in the plural."""
     return re.sub(r"[A-Za-z]{4,}\.?", _three_letters, item)
 
 

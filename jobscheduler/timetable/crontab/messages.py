@@ -1,4 +1,4 @@
-"""A fault of reading -> the refusal that the author of a schedule sees."""
+"""Turn a syntax fault into the error that the author of a schedule sees."""
 
 from __future__ import annotations
 
@@ -25,67 +25,69 @@ _NEVER = "Debian's cron accepts this and never runs it"
 
 
 def build_error(text: str, fault: SyntaxFault) -> ScheduleError:
-    """Turn a fault of reading `text` into the refusal that its author sees."""
-    meant = _suggestion(text, fault)
-    extra = _word_after_five(text, meant)
-    word = extra or fault.word
-    message, notes = (_said_of_extra(extra), ()) if extra else _message(text, fault)
+    """Build the error for a syntax fault of `text`, with a suggestion if there is one."""
+    proposal = _suggestion(text, fault)
+    extra_word = _word_after_five(text, proposal)
+    word = extra_word or fault.word
+    message, notes = (_extra_word_message(extra_word), ()) if extra_word else _message(text, fault)
     return ScheduleError(
         message,
         start=word.start,
         end=word.start + len(word.text),
-        instead=meant.text,
-        help=meant.help or (None if meant.text else _ANY),
-        notes=(*notes, *(note for note in meant.notes if note not in notes)),
+        instead=proposal.text,
+        help=proposal.help or (None if proposal.text else _ANY),
+        notes=(*notes, *(note for note in proposal.notes if note not in notes)),
     )
 
 
 def _suggestion(text: str, fault: SyntaxFault) -> Suggestion:
-    """Mend the line, if that is possible. It is a courtesy: should a rule of it fail, the refusal stands without."""
+    """Return a suggestion, if one is possible. An unexpected failure of a rule costs only the suggestion."""
     try:
         return suggestion(text, fault)
     except Exception:
         return Suggestion()
 
 
-def _word_after_five(text: str, meant: Suggestion) -> Word | None:
-    """Return the sixth word if the five before it are what is suggested; None if there is no such word."""
+def _word_after_five(text: str, proposal: Suggestion) -> Word | None:
+    """Return the sixth word if the suggestion is the five words before it; else None."""
     words = split_words(text[:MAX_SCHEDULE_CHARS])
-    if len(words) == 6 and meant.text == " ".join(word.text for word in words[:5]):
+    if len(words) == 6 and proposal.text == " ".join(word.text for word in words[:5]):
         return words[5]
     return None
 
 
-def _said_of_extra(word: Word) -> str:
-    what = quote(word.text)
+def _extra_word_message(word: Word) -> str:
+    quoted = quote(word.text)
     if word.text == "*" or looks_like_years(word.text):
-        return f"{what} is one field too many: cron does not have a field for the year"
+        return f"{quoted} is one field too many: cron does not have a field for the year"
     if word.text in {"H", "h", "?"}:
-        return f"{what} is one field too many: the five fields before it are complete"
-    return f"{what} is one word too many: a schedule does not name a user or a command"
+        return f"{quoted} is one field too many: the five fields before it are complete"
+    return f"{quoted} is one word too many: a schedule does not name a user or a command"
 
 
 def _message(text: str, fault: SyntaxFault) -> tuple[str, tuple[str, ...]]:
-    """Give the message about a fault, and notes."""
-    what, name = quote(fault.word.text), _article(fault.field.name) if fault.field else "part of a schedule"
+    """Return the message about a fault, and its notes."""
+    quoted, name = quote(fault.word.text), _article(fault.field.name) if fault.field else "part of a schedule"
     if fault.kind == "form":
         form = find_form(fault.word.text, fault.field)
-        return f"{what} is not {name}{': ' + form.message if form.message else ''}", form.notes or _known(fault.field)
+        return f"{quoted} is not {name}{': ' + form.message if form.message else ''}", form.notes or _valid_values(
+            fault.field
+        )
     if fault.kind == "character":
         code = ord(fault.word.text)
-        called = unicodedata.name(fault.word.text, "a control character").lower()
-        return f"{what} (U+{code:04X}, {called}) cannot be in a schedule", ()
+        character_name = unicodedata.name(fault.word.text, "a control character").lower()
+        return f"{quoted} (U+{code:04X}, {character_name}) cannot be in a schedule", ()
     messages: dict[str, tuple[str, tuple[str, ...]]] = {
         "long": (f"the schedule has {len(text)} characters, more than {MAX_SCHEDULE_CHARS}", ()),
-        "macro": (f"unknown or misplaced macro {what}", (f"known are `{'`, `'.join([*MACROS, '@reboot'])}`",)),
+        "macro": (f"unknown or misplaced macro {quoted}", (f"known are `{'`, `'.join([*MACROS, '@reboot'])}`",)),
         "count": _count_message(text),
-        "never": (f"{what} matches no date in any year", (_NEVER,)),
-        "empty": (f"empty item in the list {what}", ()),
-        "single step": (f"{what} has a step but no range to step through", ()),
-        "nth": (f"{what} asks for a week other than the first to the fifth", (DEBIAN_IGNORES,)),
-        "backwards": (f"the range {what} runs backwards", (_NEVER, "only a range of weekdays may end in Sunday")),
-        "step": (f"the step of {what} is not a number from 1 to {MAX_STEP}", ()),
-        "name": (f"{what} is not {name}", _known(fault.field)),
+        "never": (f"{quoted} matches no date in any year", (_NEVER,)),
+        "empty": (f"empty item in the list {quoted}", ()),
+        "single step": (f"{quoted} has a step but no range to step through", ()),
+        "nth": (f"{quoted} asks for a week other than the first to the fifth", (DEBIAN_IGNORES,)),
+        "backwards": (f"the range {quoted} runs backwards", (_NEVER, "only a range of weekdays may end in Sunday")),
+        "step": (f"the step of {quoted} is not a number from 1 to {MAX_STEP}", ()),
+        "name": (f"{quoted} is not {name}", _valid_values(fault.field)),
         "range": (_range_message(fault), ()),
     }
     return messages[fault.kind]
@@ -96,15 +98,15 @@ def _article(name: str) -> str:
 
 
 def _count_message(text: str) -> tuple[str, tuple[str, ...]]:
-    count = len(split_words(text[:MAX_SCHEDULE_CHARS]))  # what is longer is refused for its length
+    count = len(split_words(text[:MAX_SCHEDULE_CHARS]))  # a longer text is refused for its length
     if not count:
         return "the schedule is empty", ()
     notes = ("the order is minute, hour, day of the month, month, weekday; a sixth field of seconds goes first",)
     return f"a schedule has five fields, or six with the seconds first, and this has {count}", notes
 
 
-def _known(field: Field | None) -> tuple[str, ...]:
-    """Say what may stand in a field."""
+def _valid_values(field: Field | None) -> tuple[str, ...]:
+    """Return a note on the valid values of a field."""
     if field is None:
         return ()
     names = f", or `{'`, `'.join(field.names)}`" if field.names else ""

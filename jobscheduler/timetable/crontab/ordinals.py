@@ -1,6 +1,6 @@
-"""Weekdays counted in words, `2nd tue` or `last fri` as in APScheduler, written as `tue#2` and `friL`.
+"""Translate weekdays counted in words, `2nd tue` or `last fri` as in APScheduler, to `tue#2` and `friL`.
 
-The two words may stand in the field of the day, or in that of the day and the next one:
+The two words may be in the field of the day, or in that of the day and the next one:
 `0 0 2nd tue * *` and `0 0 2nd tue *` both mean `0 0 * * tue#2`.
 """
 
@@ -27,25 +27,25 @@ _HELP = "write `tue#2` as the weekday for the second Tuesday of a month, `friL` 
 
 
 def from_ordinals(words: Sequence[str]) -> str | None:
-    """Write a line with a weekday that is counted in words; None if a line has none.
+    """Translate a line with a weekday that is counted in words; None if the line has none.
 
     Raises:
-        NoGuess: an ordinal or `last` stands beside a weekday, and it cannot be told whether it counts it.
+        NoSuggestion: it is not clear whether an ordinal or `last` counts the weekday beside it.
 
     """
     short = [shorten_names(word) for word in words]
     if not any(re.search(rf"(?<![\w#]){_ORDINAL}\b", word, re.IGNORECASE) for word in words):
         return None
-    if found := _LINE.fullmatch(" ".join(short)):
-        return _as_crontab(found)
+    if match := _LINE.fullmatch(" ".join(short)):
+        return _as_crontab(match)
     names = re.compile(rf"(?:^|[,-])(?:{'|'.join(WEEKDAY_NAMES)})", re.IGNORECASE)
     if any(names.search(word) for word in short) or "last" in words[-1].lower().split(","):
         raise NoSuggestion(_HELP)
     return None
 
 
-def _as_crontab(found: re.Match[str]) -> str:
-    days = found["days"] or found["later"]
+def _as_crontab(match: re.Match[str]) -> str:
+    days = match["days"] or match["later"]
     pairs = [pair.split() for pair in days.split(",")]
     counted = [f"{name}L" if count.lower() == "last" else f"{name}#{count[0]}" for count, name in pairs]
-    return f"{found['times']} * {found['month'] or found['later_month']} {','.join(counted)}"
+    return f"{match['times']} * {match['month'] or match['later_month']} {','.join(counted)}"

@@ -1,8 +1,8 @@
-"""The grammar of crontab expressions: text -> `Crontab`.
+"""Parse crontab expressions: text -> `Crontab`.
 
-It is that of Debian's cron (`entry.c`: `get_list`, `get_range`, `get_number`) without what that accepts and then
-never runs or half ignores, and with a leading field of seconds, `L`, `5L`, `5#3` and weekday ranges that end in
-Sunday. Reading is strict and short; what was probably meant is worked out in `mending`, only when reading failed.
+The grammar is that of Debian's cron (`entry.c`: `get_list`, `get_range`, `get_number`), without the forms that Debian's
+cron accepts and then never runs or partly ignores. Added are a leading field of seconds, `L`, `5L`, `5#3` and weekday
+ranges that end in Sunday. Parsing is strict and short. Only when it fails, `suggest` works out the probable meaning.
 """
 
 from __future__ import annotations
@@ -26,13 +26,12 @@ MACROS = {
 }
 MONTH_NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 WEEKDAY_NAMES = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
-MAX_SCHEDULE_CHARS = 1000
-"""Characters of the longest text that is read; Debian's cron has the same bound for a field (`MAX_TEMPSTR`)."""
+MAX_SCHEDULE_CHARS = 1000  # longest text that is parsed; Debian's cron limits a field to this (`MAX_TEMPSTR`)
 MAX_STEP = 2**31 - 1
 
 
 class Field(NamedTuple):
-    """One field: its name, its smallest and largest number, and what the names in it stand for."""
+    """One field: its name, its smallest and largest number, and the numbers of its names."""
 
     name: str
     low: int
@@ -50,14 +49,14 @@ FIELDS = (SECOND, MINUTE, HOUR, DAY, MONTH, WEEKDAY)
 
 
 class Word(NamedTuple):
-    """A piece of the text and where it starts."""
+    """A word of the text and its start."""
 
     text: str
     start: int
 
 
 class SyntaxFault(Exception):
-    """Why reading stopped: a message and the word it is about; `field` is None when it is about the whole line."""
+    """The first fault of a line: its kind and the word; `field` is None when the fault concerns the whole line."""
 
     def __init__(self, kind: str, word: Word, field: Field | None = None) -> None:
         super().__init__(kind)
@@ -68,7 +67,7 @@ class SyntaxFault(Exception):
 
 @dataclass
 class _Days:
-    """What the items of the two day fields ask for beyond plain numbers."""
+    """Requests of the two day fields beyond plain numbers."""
 
     last_day: bool = False
     last_weekdays: int = 0
@@ -88,12 +87,17 @@ _WORD = re.compile(r"[^ \t]+")
 
 def split_words(text: str) -> list[Word]:
     """Split a line at its blanks."""
-    return [Word(found.group(), found.start()) for found in _WORD.finditer(text)]
+    return [Word(match.group(), match.start()) for match in _WORD.finditer(text)]
 
 
 @lru_cache(maxsize=16_384)
 def parse_expression(text: str) -> Crontab:
-    """Read an expression or macro. Raises `Fault`."""
+    """Parse an expression or macro.
+
+    Raises:
+        SyntaxFault: the text is not accepted.
+
+    """
     if len(text) > MAX_SCHEDULE_CHARS:
         raise SyntaxFault("long", Word(text, 0))
     if odd := _ODD.search(text):
@@ -157,39 +161,39 @@ def _item(item: Word, field: Field, days: _Days) -> int:
     if field is DAY and item.text in ("L", "l"):
         days.last_day = True
         return 0
-    if field is WEEKDAY and (found := _LAST.fullmatch(item.text)):
-        days.last_weekdays |= 1 << _number(found["day"], item, field) % 7
+    if field is WEEKDAY and (match := _LAST.fullmatch(item.text)):
+        days.last_weekdays |= 1 << _number(match["day"], item, field) % 7
         return 0
-    if field is WEEKDAY and (found := _NTH.fullmatch(item.text)):
-        return _nth(found, item, days)
-    if not (found := _ITEM.fullmatch(item.text)):
+    if field is WEEKDAY and (match := _NTH.fullmatch(item.text)):
+        return _nth(match, item, days)
+    if not (match := _ITEM.fullmatch(item.text)):
         raise SyntaxFault("form", item, field)
-    if found["step"] and not found["star"] and not found["high"]:
+    if match["step"] and not match["star"] and not match["high"]:
         raise SyntaxFault("single step", item, field)
-    return _range(found, item, field)
+    return _range(match, item, field)
 
 
-def _nth(found: re.Match[str], item: Word, days: _Days) -> int:
-    weekday = _number(found["day"], item, WEEKDAY) % 7
-    if found["nth"] not in ("1", "2", "3", "4", "5"):
+def _nth(match: re.Match[str], item: Word, days: _Days) -> int:
+    weekday = _number(match["day"], item, WEEKDAY) % 7
+    if match["nth"] not in ("1", "2", "3", "4", "5"):
         raise SyntaxFault("nth", item, WEEKDAY)
     masks = list(days.nth_weekdays)
-    masks[int(found["nth"]) - 1] |= 1 << weekday
+    masks[int(match["nth"]) - 1] |= 1 << weekday
     days.nth_weekdays = tuple(masks)
     return 0
 
 
-def _range(found: re.Match[str], item: Word, field: Field) -> int:
-    if found["star"]:
+def _range(match: re.Match[str], item: Word, field: Field) -> int:
+    if match["star"]:
         low, high = field.low, field.high
     else:
-        low = _number(found["low"], item, field)
-        high = _number(found["high"] or found["low"], item, field)
+        low = _number(match["low"], item, field)
+        high = _number(match["high"] or match["low"], item, field)
     if field is WEEKDAY and high == 0 < low:
         high = 7
     if low > high:
         raise SyntaxFault("backwards", item, field)
-    step = int(found["step"] or 1)
+    step = int(match["step"] or 1)
     if not 1 <= step <= MAX_STEP:
         raise SyntaxFault("step", item, field)
     return sum(1 << number for number in range(low, high + 1, step))

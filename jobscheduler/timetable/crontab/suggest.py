@@ -1,8 +1,8 @@
-"""What was meant: a line that could not be read -> one that is accepted and has the same slots, or none.
+"""Suggest a valid line with the slots that a refused line was meant to have, or none.
 
-A line may have several faults; each is mended where reading stopped, until the line is read. A rule gives what the
-text means where people bring it from: another grammar, cronie, a crontab's user column, another field. Where it may
-mean two things, or what it means cannot be said here, there is no suggestion.
+A line may have several faults. Each is fixed where parsing stopped, until the line is valid. A rule translates the
+text from its likely origin: another grammar, cronie, a crontab's user column, another field. A text with two meanings,
+or one that crontab cannot express, gets no suggestion.
 """
 
 from __future__ import annotations
@@ -36,34 +36,36 @@ from jobscheduler.timetable.crontab.unknown_items import DEBIAN_IGNORES, NO_FORM
 
 __all__ = ["DEBIAN_IGNORES", "suggest", "suggestion"]
 
-_MAX_FAULTS = 60
+_MAX_FAULTS = 60  # faults of one line that are fixed
 
 
 def suggest(text: str, fault: SyntaxFault) -> str | None:
-    """Mend fault after fault until the line is read; None when there is nothing to go by."""
+    """Return the valid line for a line with this fault, or None."""
     return suggestion(text, fault).text
 
 
 def suggestion(text: str, fault: SyntaxFault) -> Suggestion:
-    """Suggest what to write instead of a line that has this fault; a suggestion without text if there is nothing."""
+    """Return the suggestion for a line with this fault; it has no text if no meaning is clear."""
     if fault.kind == "long" or (fault.kind == "count" and not fault.word.text):
         return Suggestion()
     try:
-        meant = to_crontab(to_ascii(text) if fault.kind == "character" else text)
-        return _mended(meant, text.split())
+        translation = to_crontab(to_ascii(text) if fault.kind == "character" else text)
+        return _fix_faults(translation, text.split())
     except NoSuggestion as none:
         return Suggestion(None, none.help, none.notes)
 
 
-def _mended(meant: Suggestion, written: list[str]) -> Suggestion:
-    text, never = meant.text or "", False
+def _fix_faults(translation: Suggestion, written: list[str]) -> Suggestion:
+    text, is_last_day = translation.text or "", False
     for _ in range(_MAX_FAULTS):
         fault = _fault_of(text)
         if fault is None:
             text = simplest(text, written)
-            return Suggestion(text, f"write `{text}` for the last day of the month" if never else None, meant.notes)
+            return Suggestion(
+                text, f"write `{text}` for the last day of the month" if is_last_day else None, translation.notes
+            )
         _check_both_days(text, fault)
-        text, never = _FIXES[fault.kind](text, fault), never or fault.kind == "never"
+        text, is_last_day = _FIXES[fault.kind](text, fault), is_last_day or fault.kind == "never"
     raise NoSuggestion
 
 
@@ -76,13 +78,13 @@ def _fault_of(text: str) -> SyntaxFault | None:
 
 
 def _check_both_days(text: str, fault: SyntaxFault) -> None:
-    """Refuse to guess at `a/b` in six fields that restrict both days: in Spring both must match, here one of them."""
+    """Refuse `a/b` in six fields that restrict both day fields: in Spring both must match, here either is enough."""
     words = [word.text for word in split_words(text)]
     if fault.kind == "single step" and len(words) == 6 and not any(words[n].startswith("*") for n in (3, 5)):
         raise NoSuggestion(notes=("in Spring a day must match both day fields, here one of the two",))
 
 
-# How each kind of fault is mended: the line and the fault -> a better line.
+# The fix for each kind of fault: the line and the fault -> a better line.
 
 
 def _replaced(text: str, word: Word, new: str) -> str:
@@ -93,27 +95,34 @@ _SHORT_MACROS = {"@hour": "@hourly", "@day": "@daily", "@week": "@weekly", "@mon
 
 
 def _macro(text: str, fault: SyntaxFault) -> str:
-    """Take the macro that is this one but for case or one typing mistake."""
-    behind = text.split()[1:2]
-    if behind and not is_user_or_command(behind[0]):  # `@daily 5` is not every midnight
+    """Find the macro that differs only in case or by one typing mistake."""
+    next_word = text.split()[1:2]
+    if next_word and not is_user_or_command(next_word[0]):  # `@daily 5` is not every midnight
         raise NoSuggestion
     name = fault.word.text.lower()[:20]
     name = _SHORT_MACROS.get(name, name)
     return (
-        name if name in (*MACROS, "@reboot") else _single([one for one in (*MACROS, "@reboot") if _is_typo(name, one)])
+        name
+        if name in (*MACROS, "@reboot")
+        else _single([macro for macro in (*MACROS, "@reboot") if _is_typo(name, macro)])
     )
 
 
 def _single(candidates: Iterable[str]) -> str:
-    """Give the only candidate. Raises NoGuess if there are none or several."""
-    found = list(candidates)
-    if len(found) != 1:
+    """Return the only candidate.
+
+    Raises:
+        NoSuggestion: there are none or several.
+
+    """
+    options = list(candidates)
+    if len(options) != 1:
         raise NoSuggestion
-    return found[0]
+    return options[0]
 
 
 def _is_typo(wrong: str, right: str) -> bool:
-    """Say whether two words are one typing mistake apart: a letter more, less or other, or two of them swapped."""
+    """Return whether two words are one typing mistake apart: a letter more, less or other, or two of them swapped."""
     while wrong and right and wrong[0] == right[0]:
         wrong, right = wrong[1:], right[1:]
     while wrong and right and wrong[-1] == right[-1]:
@@ -122,7 +131,7 @@ def _is_typo(wrong: str, right: str) -> bool:
 
 
 def _count(text: str, _: SyntaxFault) -> str:
-    """Add the one star that is missing at the end; the macros without their `@`."""
+    """Add the one star that is missing at the end, or the `@` of a macro."""
     words = [word.text for word in split_words(text)] or [""]
     if len(words) == 1 and f"@{words[0].lower()}" in (*MACROS, "@reboot"):
         return f"@{words[0].lower()}"
@@ -133,7 +142,7 @@ def _count(text: str, _: SyntaxFault) -> str:
 
 
 def _never(text: str, _: SyntaxFault) -> str:
-    """Take the last day of the month for one that the months do not have."""
+    """Write the last day of the month for a day that the months do not have."""
     words = [word.text for word in split_words(text)]
     if not words[-1].startswith("*") or not re.fullmatch(r"[0-9,]+", words[-3]):
         raise NoSuggestion
@@ -149,7 +158,7 @@ def _empty(text: str, fault: SyntaxFault) -> str:
 
 
 def _single_step(text: str, fault: SyntaxFault) -> str:
-    """Write the range: `5/20` is `5-59/20`. A star would change the day rule and what a clock change does."""
+    """Write the range: `5/20` is `5-59/20`. A star would change the day rule and the effect of clock changes."""
     field = fault.field or WEEKDAY
     first, step = fault.word.text.split("/")
     low = field.names[first.lower()] if first.lower() in field.names else int(first) if first.isdigit() else -1
@@ -165,7 +174,12 @@ def _single_step(text: str, fault: SyntaxFault) -> str:
 
 
 def _weekday_step(first: str, low: int, step: int, text: str, fault: SyntaxFault) -> str:
-    """Write the steps up to Saturday. Raises NoGuess if going on to Sunday, 7, makes a difference: programs differ."""
+    """Write the steps up to Saturday.
+
+    Raises:
+        NoSuggestion: going on to Sunday, 7, makes a difference. Programs differ there.
+
+    """
     until = {end: f"{first}-{end if first.isdigit() else WEEKDAY_NAMES[end % 7]}/{step}" for end in (6, 7)}
     if low and (7 - low) % step == 0:
         saturday, sunday = (_replaced(text, fault.word, until[end]) for end in (6, 7))
@@ -180,7 +194,7 @@ def _nth(text: str, fault: SyntaxFault) -> str:
 
 
 def _backwards(text: str, fault: SyntaxFault) -> str:
-    """Go on over the end of the hour, day, month, year or week, as `22-2` means in other crons."""
+    """Wrap around the end of the hour, day, month, year or week, as `22-2` does in other crons."""
     field = fault.field or WEEKDAY
     span, _, step = fault.word.text.partition("/")
     low, high = span.split("-")
@@ -198,14 +212,14 @@ def _backwards(text: str, fault: SyntaxFault) -> str:
 
 
 def _as_written(field: Field, number: int, like: str) -> str:
-    """Write a number as a name where its neighbour is one."""
+    """Write a number as a name if `like` is a name."""
     if not like.isalpha():
         return str(number)
     return (WEEKDAY_NAMES[number % 7]) if field is WEEKDAY else MONTH_NAMES[number - 1]
 
 
 def _step(text: str, fault: SyntaxFault) -> str:
-    """Write a step that is longer than any number here as the field's length: both give the first number alone."""
+    """Cut a step that is too large to the field's length: both match only the first number."""
     field = fault.field or WEEKDAY
     base, _, step = fault.word.text.partition("/")
     if int(step) == 0:
@@ -214,7 +228,7 @@ def _step(text: str, fault: SyntaxFault) -> str:
 
 
 def _name(text: str, fault: SyntaxFault) -> str:
-    """Move the name to the field it belongs to, else take the name that is spelled most like it."""
+    """Move the name to its own field, else find the name with the closest spelling."""
     field = fault.field or WEEKDAY
     names = re.findall(r"[A-Za-z]{3}", fault.word.text)
     other = next((f for f in (MONTH, WEEKDAY) if all(name.lower() in f.names for name in names)), None)
@@ -228,23 +242,23 @@ def _name(text: str, fault: SyntaxFault) -> str:
 
 
 def _moved(text: str, fault: SyntaxFault, to: Field) -> str:
-    """Put an item into another field if that is free, and what was there, a star, where it was."""
+    """Swap an item with the star of another field, if that field is free."""
     words = [word.text for word in split_words(text)]
     target = FIELDS.index(to) - len(FIELDS)
     source = next(n for n, word in enumerate(split_words(text)) if word.start + len(word.text) > fault.word.start)
     fields = FIELDS[-len(words) :]
     if words[target] not in ("*", words[source]) or words[source] != fault.word.text:
         raise NoSuggestion
-    if fields[source] in (SECOND, MINUTE, HOUR):  # which time of day was meant is not known
+    if fields[source] in (SECOND, MINUTE, HOUR):  # the intended time of day is not known
         raise NoSuggestion
     words[target], words[source] = words[source], "*"
     return " ".join(words)
 
 
 def _range(text: str, fault: SyntaxFault) -> str:
-    """Write the 60th minute or the 24th hour as the 0th, where that is the same; leave out what a range is too long by.
+    """Write the 60th minute or the 24th hour as the 0th where that is the same; cut a range that is too long.
 
-    There is no nearest number: a 32nd day is not the 31st.
+    A number is never replaced by the nearest one: a 32nd day is not the 31st.
     """
     field = fault.field or WEEKDAY
     span, slash, step = fault.word.text.partition("/")
@@ -253,21 +267,21 @@ def _range(text: str, fault: SyntaxFault) -> str:
         return _over_the_end(text, fault.word, field)
     if not (dash and low.isdigit() and high.isdigit()) or not field.low <= int(low) <= field.high < int(high):
         raise NoSuggestion
-    over = range(int(low), min(int(high), 10 * field.high) + 1, int(step or 1) or 1)
-    if not _is_unambiguous([number for number in over if number > field.high], int(low), field):
+    numbers = range(int(low), min(int(high), 10 * field.high) + 1, int(step or 1) or 1)
+    if not _is_unambiguous([number for number in numbers if number > field.high], int(low), field):
         raise NoSuggestion
     return _replaced(text, fault.word, f"{low}-{field.high}{slash}{step}")
 
 
 def _is_unambiguous(over: list[int], low: int, field: Field) -> bool:
-    """Say whether numbers beyond a range add nothing: there are none, or just the 60th of a range from 0."""
+    """Return whether numbers beyond the field add nothing: there are none, or only the 60th of a range from 0."""
     return not over or (over == [field.high + 1] and low == field.low == 0 and field is not WEEKDAY)
 
 
 def _over_the_end(text: str, word: Word, field: Field) -> str:
-    """Write the first number of a field for the one after its last, if every larger unit is free."""
-    following = [one.text for one in split_words(text) if one.start > word.start]
-    if any(one != "*" for one in following):
+    """Write the first number of a field for the one after its last, if every larger unit is a star."""
+    larger_units = [field_word.text for field_word in split_words(text) if field_word.start > word.start]
+    if any(field_word != "*" for field_word in larger_units):
         raise NoSuggestion
     return _replaced(text, word, str(field.low))
 
@@ -282,11 +296,11 @@ def _form(text: str, fault: SyntaxFault) -> str:
     if form.suggestion is None:
         return _moved(text, fault, WEEKDAY)
     last = "L" if field is DAY else "6" if field is WEEKDAY else str(field.high)
-    new = re.fullmatch(form.pattern, item, re.DOTALL)
-    written = new.expand(form.suggestion) if new else form.suggestion
+    match = re.fullmatch(form.pattern, item, re.DOTALL)
+    replacement = match.expand(form.suggestion) if match else form.suggestion
     for name, value in {"{low}": str(field.low), "{high}": str(field.high), "{last}": last}.items():
-        written = written.replace(name, value)
-    return _replaced(text, fault.word, written)
+        replacement = replacement.replace(name, value)
+    return _replaced(text, fault.word, replacement)
 
 
 _FIXES: dict[str, Callable[[str, SyntaxFault], str]] = {

@@ -1,4 +1,4 @@
-"""What is suggested instead of a line that is refused; or why nothing is."""
+"""The suggestion for a refused line, or the reason why there is none."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Suggestion(NamedTuple):
-    """A line that is accepted and has the slots that were meant, None if there is none; a help in more words; notes."""
+    """A valid line with the slots that were meant, or None; a longer help text; notes."""
 
     text: str | None = None
     help: str | None = None
@@ -14,10 +14,10 @@ class Suggestion(NamedTuple):
 
 
 class NoSuggestion(Exception):
-    """What was meant cannot be told, or crontab cannot say it.
+    """The meaning of a line is not clear, or crontab cannot express it.
 
-    Nothing is put in its place: a schedule that is wider than what was meant does harm. `help` may name several lines
-    and the case for which each is right; `notes` give the reason.
+    There is no fallback, because a schedule that is wider than intended does harm. `help` may offer several lines, each
+    with the case for which it is right. `notes` give the reason.
     """
 
     def __init__(self, help: str | None = None, notes: tuple[str, ...] = ()) -> None:  # noqa: A002 - as in Problem

@@ -1,4 +1,4 @@
-"""Items of a form that is not known here: what is said about each, and what is written instead."""
+"""Known forms of invalid items, with the message and the replacement for each."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _NEAREST = "crontab cannot say the nearest working day"
 
 
 class KnownForm(NamedTuple):
-    """How an item looks, what is said, what is written instead, notes, and the only field it is meant for.
+    """The pattern of an item, its message, its replacement, notes, and the only field it is meant for.
 
-    `instead` may use the groups of the pattern, and `{low}`, `{high}` and `{last}` of the field; None means that the
-    item belongs to the weekday. With `unsure` nothing is suggested: it means something that cannot be said here.
+    `suggestion` may use the groups of the pattern, and `{low}`, `{high}` and `{last}` of the field. None means that the
+    item belongs to the weekday. With `is_ambiguous` nothing is suggested: crontab cannot express the meaning.
     """
 
     pattern: str
@@ -84,7 +84,7 @@ NO_FORM = KnownForm("", "", None)
 
 
 def find_form(item: str, field: Field | None) -> KnownForm:
-    """Give the rule for an item that is of no known form; one without words if there is none for it."""
+    """Return the form of an invalid item; `NO_FORM` if none fits."""
     if shorten_names(item) != item:
         return KnownForm("", "names have three letters", None)
     fitting = (form for form in _FORMS if form.field in (None, field))

@@ -1,7 +1,7 @@
-"""Wall clocks: which offset a zone has when, and the instants at which its clock shows or reaches a time.
+"""Convert between instants and wall-clock times: the offsets of a zone, and when its clock shows a time.
 
 All times are whole seconds since 1970: `instant` counts real seconds (UTC), `wall` is what the zone's clock shows,
-read as if it were UTC. A zone's history is a row of *pieces*, each with one constant offset.
+read as if it were UTC. A zone's history is a row of `OffsetPeriod`s, each with one constant offset.
 """
 
 from __future__ import annotations
@@ -18,17 +18,16 @@ _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - wall-clock times have no zone of
 _EPOCH_UTC = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND = timedelta(seconds=1)
 
+# The earliest instant that is supported. Two weeks of room below it keep the arithmetic inside `datetime`.
 FIRST = (datetime(1, 1, 15, tzinfo=UTC) - _EPOCH_UTC) // _SECOND
-"""The earliest instant that is reckoned with; two weeks of room below keep the arithmetic inside `datetime`."""
-END = (datetime(2201, 1, 1, tzinfo=UTC) - _EPOCH_UTC) // _SECOND
-"""Where time ends: no slot is looked for at or after this instant."""
+END = (datetime(2201, 1, 1, tzinfo=UTC) - _EPOCH_UTC) // _SECOND  # no slot is searched at or after this instant
 
 _STEP = 3 * 3600  # the zone database has no two changes of one zone less than 95 hours apart
 _PROBES = tuple(timedelta(seconds=s) for s in range(-3 * DAY, _WEEK + 3 * DAY + 1, _STEP))
 
 
 class OffsetPeriod(NamedTuple):
-    """A stretch of time, `start <= instant < end`, in which the zone's offset is constant (seconds east of UTC)."""
+    """A span of time, `start <= instant < end`, in which the zone's offset is constant (seconds east of UTC)."""
 
     start: int
     end: int
@@ -36,7 +35,12 @@ class OffsetPeriod(NamedTuple):
 
 
 def to_epoch_seconds(moment: datetime) -> int:
-    """Give the whole second in which an aware moment lies. Raises ValueError for a naive one."""
+    """Return the whole second in which an aware moment lies.
+
+    Raises:
+        ValueError: the moment is naive.
+
+    """
     offset = moment.utcoffset()
     if offset is None:
         raise ValueError("a moment needs a time zone")
@@ -47,36 +51,36 @@ def to_epoch_seconds(moment: datetime) -> int:
 
 
 def to_datetime(instant: int) -> datetime:
-    """Give an instant as a `datetime` in UTC."""
+    """Return an instant as a `datetime` in UTC."""
     return datetime.fromtimestamp(instant, UTC)
 
 
 def to_naive(wall: int) -> datetime:
-    """Give a wall-clock time as a naive `datetime`."""
+    """Return a wall-clock time as a naive `datetime`."""
     return _EPOCH + timedelta(seconds=wall)
 
 
 def to_wall(shown_time: datetime) -> int:
-    """Give a naive `datetime` as a wall-clock time in seconds."""
+    """Return a naive `datetime` as a wall-clock time in seconds."""
     return (shown_time - _EPOCH) // _SECOND
 
 
 def offset_periods(zone: ZoneInfo, instant: int) -> Iterator[OffsetPeriod]:
-    """Yield the piece that holds `instant`, then those after it; neighbours may have the same offset."""
+    """Yield the period that holds `instant`, then those after it. Neighbours may have the same offset."""
     week = instant // _WEEK
     while True:
-        for piece in _pieces_of_week(zone, week):
-            if piece.end > instant:
-                yield piece
+        for period in _periods_of_week(zone, week):
+            if period.end > instant:
+                yield period
         week += 1
 
 
 @lru_cache(maxsize=16_384)
 def constant_offset(zone: ZoneInfo, week: int) -> int | None:
-    """Give the offset of a week (counted from 1970) if the clock is not changed in it, nor two days before or after.
+    """Return the offset of a week (counted from 1970) if the clock does not change in it or two days around it.
 
-    Most weeks are calm, and in them everything is a subtraction. To ask for the offset of a wall-clock time is many
-    times cheaper than to convert an instant; a third day on both sides makes up for the difference between the two.
+    Most weeks have no change, and in them every conversion is a subtraction. The offset of a wall-clock time is many
+    times cheaper to get than that of an instant. A third day on both sides covers the difference between the two.
     """
     start = _EPOCH + timedelta(seconds=week * _WEEK)
     offsets = {zone.utcoffset(start + probe) for probe in _PROBES}
@@ -84,13 +88,13 @@ def constant_offset(zone: ZoneInfo, week: int) -> int | None:
 
 
 @lru_cache(maxsize=4_096)
-def _pieces_of_week(zone: ZoneInfo, week: int) -> tuple[OffsetPeriod, ...]:
+def _periods_of_week(zone: ZoneInfo, week: int) -> tuple[OffsetPeriod, ...]:
     start, end, offset = week * _WEEK, (week + 1) * _WEEK, constant_offset(zone, week)
-    return tuple(_searched(zone, start, end)) if offset is None else (OffsetPeriod(start, end, offset),)
+    return tuple(_search_changes(zone, start, end)) if offset is None else (OffsetPeriod(start, end, offset),)
 
 
 def offset_period_at(zone: ZoneInfo, instant: int) -> OffsetPeriod:
-    """Give the piece that holds `instant`."""
+    """Return the period that holds `instant`."""
     week = instant // _WEEK
     offset = constant_offset(zone, week)
     return (
@@ -100,21 +104,21 @@ def offset_period_at(zone: ZoneInfo, instant: int) -> OffsetPeriod:
     )
 
 
-def _searched(zone: ZoneInfo, start: int, end: int) -> Iterator[OffsetPeriod]:
-    """Find the changes between `start` and `end` by looking every few hours and halving where two looks differ."""
-    begun, offset = start, offset_at(zone, start)
-    for look in range(start + _STEP, end + 1, _STEP):
-        if offset_at(zone, look) == offset:
+def _search_changes(zone: ZoneInfo, start: int, end: int) -> Iterator[OffsetPeriod]:
+    """Yield the periods between `start` and `end`: probe every few hours, bisect where two probes differ."""
+    period_start, offset = start, offset_at(zone, start)
+    for probe in range(start + _STEP, end + 1, _STEP):
+        if offset_at(zone, probe) == offset:
             continue
-        for change in _changes(zone, look - _STEP, look):
-            yield OffsetPeriod(begun, change, offset)
-            begun, offset = change, offset_at(zone, change)
-    if begun < end:
-        yield OffsetPeriod(begun, end, offset)
+        for change in _changes(zone, probe - _STEP, probe):
+            yield OffsetPeriod(period_start, change, offset)
+            period_start, offset = change, offset_at(zone, change)
+    if period_start < end:
+        yield OffsetPeriod(period_start, end, offset)
 
 
 def _changes(zone: ZoneInfo, low: int, high: int) -> Iterator[int]:
-    """Yield each instant in (low, high] from which on the offset is another one."""
+    """Yield each instant in (low, high] at which the offset changes."""
     if offset_at(zone, low) == offset_at(zone, high):
         return
     if high - low == 1:
@@ -126,48 +130,48 @@ def _changes(zone: ZoneInfo, low: int, high: int) -> Iterator[int]:
 
 
 def offset_at(zone: ZoneInfo, instant: int) -> int:
-    """Give the zone's offset at an instant, in seconds east of UTC."""
+    """Return the zone's offset at an instant, in seconds east of UTC."""
     offset = datetime.fromtimestamp(instant, zone).utcoffset()
     return offset // _SECOND if offset is not None else 0
 
 
 def latest_wall_time(zone: ZoneInfo, instant: int) -> int:
-    """Give the latest time that the zone's clock has shown up to and including `instant`.
+    """Return the latest time that the zone's clock has shown up to and including `instant`.
 
-    After the clock was set back this is ahead of what it shows. Two days are enough to look back: offsets are less
-    than a day, so the clock is never set back by more than that.
+    After the clock was set back this is ahead of the time it shows. Looking two days back is enough: offsets are less
+    than a day, so the clock is never set back by more than two days.
     """
     offset = constant_offset(zone, instant // _WEEK)
     if offset is not None:
         return instant + offset
     latest = -(10**15)
-    for piece in offset_periods(zone, instant - 2 * DAY):
-        if piece.start > instant:
+    for period in offset_periods(zone, instant - 2 * DAY):
+        if period.start > instant:
             break
-        latest = max(latest, min(piece.end - 1, instant) + piece.offset)
+        latest = max(latest, min(period.end - 1, instant) + period.offset)
     return latest
 
 
 def first_instant_showing(zone: ZoneInfo, wall: int) -> int:
-    """Give the first instant at which the zone's clock shows `wall` or later.
+    """Return the first instant at which the zone's clock shows `wall` or later.
 
-    For a time that is shown twice that is the first pass, for one that is skipped the first instant after the gap.
+    For a time shown twice this is the first pass, for a skipped time the first instant after the gap.
     """
     offset = constant_offset(zone, wall // _WEEK)  # the instant is less than a day away from that week
     if offset is not None:
         return wall - offset
-    for piece in offset_periods(zone, wall - DAY):
-        if piece.end + piece.offset > wall:
-            return max(piece.start, wall - piece.offset)
-    raise AssertionError("pieces never end")
+    for period in offset_periods(zone, wall - DAY):
+        if period.end + period.offset > wall:
+            return max(period.start, wall - period.offset)
+    raise AssertionError("periods never end")
 
 
 def instants_showing(zone: ZoneInfo, wall: int) -> tuple[int, ...]:
-    """Give the instants at which the zone's clock shows `wall`: none in a gap, two in a repeated hour, else one."""
-    found: list[int] = []
-    for piece in offset_periods(zone, wall - DAY):
-        if piece.start > wall + DAY:
-            return tuple(found)
-        if piece.start <= wall - piece.offset < piece.end:
-            found.append(wall - piece.offset)
-    raise AssertionError("pieces never end")
+    """Return the instants at which the zone's clock shows `wall`: none in a gap, two in a repeated hour, else one."""
+    instants: list[int] = []
+    for period in offset_periods(zone, wall - DAY):
+        if period.start > wall + DAY:
+            return tuple(instants)
+        if period.start <= wall - period.offset < period.end:
+            instants.append(wall - period.offset)
+    raise AssertionError("periods never end")

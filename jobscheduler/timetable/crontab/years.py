@@ -1,6 +1,6 @@
-"""The years that other grammars have as a last field.
+"""Read the year field that other grammars have as their last field.
 
-Here a schedule has none; `not_before` and `not_after` bound it.
+Here a schedule has no years; `not_before` and `not_after` bound it.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ _ITEM = re.compile(r"(?P<low>\*|[0-9]{4})(?:-(?P<high>[0-9]{4}))?(?:/(?P<step>[0
 
 
 class Years(NamedTuple):
-    """Some years, in order."""
+    """The years of a schedule, in order."""
 
     years: tuple[int, ...]
 
     @property
     def is_contiguous(self) -> bool:
-        """Whether no year between the first and the last is left out."""
+        """Whether every year from the first to the last is included."""
         return len(self.years) == self.years[-1] - self.years[0] + 1
 
     @property
     def note(self) -> str:
-        """How a job is bound to these years."""
+        """Describe how to bound a job to these years."""
         if not self.is_contiguous:
             return "a schedule has no years; give a job for each, bounded by `not_before` and `not_after`"
         first, last = self.years[0], self.years[-1]
@@ -36,12 +36,12 @@ class Years(NamedTuple):
         )
 
     def help_with(self, text: str) -> str | None:
-        """Say to write a line with bounds, if bounds can say it."""
+        """Return the help to write a line with bounds; None if two bounds cannot express the years."""
         return f"write `{text}`, and bound the job to those years" if self.is_contiguous else None
 
 
 def looks_like_years(word: str) -> bool:
-    """Say whether a word holds nothing but years, a list, ranges and steps included."""
+    """Return whether a word holds only years; lists, ranges and steps are included."""
     return all(_ITEM.fullmatch(item) and item[0] != "*" for item in word.split(","))
 
 
@@ -49,7 +49,7 @@ def parse_years(word: str) -> Years | None:
     """Read a field of years; None if it holds every year.
 
     Raises:
-        NoGuess: it is not one.
+        NoSuggestion: the word is not a field of years.
 
     """
     years = {year for item in word.split(",") for year in _years(item)}
@@ -59,12 +59,12 @@ def parse_years(word: str) -> Years | None:
 
 
 def _years(item: str) -> range:
-    found = _ITEM.fullmatch(item)
-    if found is None or (found["low"] == "*" and found["high"]):
+    match = _ITEM.fullmatch(item)
+    if match is None or (match["low"] == "*" and match["high"]):
         raise NoSuggestion
-    low = _FIRST if found["low"] == "*" else int(found["low"])
-    high = int(found["high"] or (_LAST if found["step"] or found["low"] == "*" else low))
-    step = int(found["step"] or 1)
+    low = _FIRST if match["low"] == "*" else int(match["low"])
+    high = int(match["high"] or (_LAST if match["step"] or match["low"] == "*" else low))
+    step = int(match["step"] or 1)
     if step < 1:
         raise NoSuggestion
     return range(low, high + 1, step)
