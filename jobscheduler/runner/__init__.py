@@ -1,12 +1,12 @@
-"""One run: its attempts, its time limit, its end as a record; nothing in here raises.
+"""Carry out one run: its attempts, its time limit, its record. Nothing in here raises.
 
-1. `Runner.begin` makes a `Run`, a handle that goes on until its record exists: while it waits for a worker, while an
-   attempt goes on, and while it waits for a further attempt.
-2. A worker calls `Run.attempt`, which returns the record, or `Again` with the seconds after which a worker is to call
-   it again: waiting holds no worker. Attempts whose work another process does are made by the one thread of `Loop`.
-3. `Run.stop` ends it from any thread, and so does its time limit: the task is told through its context.
-4. A task that has not ended `grace` seconds after it was told is *lost*: its record is written by the timer thread,
-   the thread that it holds is counted, and what it returns one day is ignored.
+1. `Runner.new_run` makes a `Run`, a handle until its record exists. A run waits for a worker, makes an attempt, and
+   may wait for a further attempt.
+2. A worker calls `Run.attempt`, which returns the record, or `RetryAfter` with the seconds until the next call. So a
+   waiting run holds no worker. The one thread of `ProcessLoop` makes the attempts that other processes carry out.
+3. `Run.stop` ends a run from any thread, and so does its time limit. Both stop the task through its context.
+4. A task that has not ended `grace` seconds after the request is *lost*. The timer thread writes its record, the
+   runner counts the thread that it holds, and a late result is ignored.
 """
 
 from jobscheduler.runner.attempt_result import REDACTED, AttemptResult, execute_task

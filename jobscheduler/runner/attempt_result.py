@@ -1,4 +1,4 @@
-"""One attempt: from the task's name to how it ended, as a value."""
+"""Execute a task once and return its result as a value."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from datetime import UTC, datetime
 from jobscheduler.model import LogValue, TaskSpec, log_key
 from jobscheduler.tasks import Context, Outcome, Task, TaskFailed, UnknownTask, UnusableTask, task_type
 
-REDACTED = "[secret]"
-"""What stands in a message in place of a secret."""
+REDACTED = "[secret]"  # stands in a message in place of a secret
 
-_MIN_SECRET_CHARS = 4  # shorter secrets are not looked for: blotting out every `1` would hide more than them
+_MIN_SECRET_CHARS = 4  # shorter secrets are not redacted: hiding every `1` would hide more than the secret
 
-_MAX_DETAILS = 32  # a line has its bound, and only values can be cut
+_MAX_DETAILS = 32  # a log line has a limit, and only values can be shortened
 
+# Reasons for which a task may fail; the last three follow a request to stop.
 _REASONS = frozenset({"exit", "start", "http", "task", "timeout", "replaced", "shutdown"})
-"""The words by which a task may fail; the last three are for one that heeds its end."""
 
+# Keys with a meaning of their own in a log line; a recovery reads slots back from them.
 # fmt: off
 _RESERVED = frozenset({
     "job_id", "run_id", "scheduled", "started", "duration", "reason", "output", "time", "status", "level",
@@ -27,14 +27,13 @@ _RESERVED = frozenset({
     "settled", "parts", "going", "waits",
 })
 # fmt: on
-"""Keys that say something else in a line; the account of slots is read back from them."""
 
-_DIGITS = 2**63  # longer integers cost time to write out, and from some length on Python refuses to
+_DIGITS = 2**63  # larger integers are slow to print, and Python refuses to print very large ones
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptResult:
-    """How an attempt ended: no `reason` is success. `traceback` is that of a task that crashed."""
+    """The end of an attempt. No `reason` means success; `traceback` is that of a crashed task."""
 
     reason: str | None = None
     details: tuple[tuple[str, LogValue], ...] = ()
@@ -43,7 +42,7 @@ class AttemptResult:
 
 
 def execute_task(spec: TaskSpec, context: Context) -> AttemptResult:
-    """Make the task and run it. Whatever it raises, also to end this thread or process, becomes its ending."""
+    """Make the task and run it. Any exception becomes the result, even one that would end the thread or the process."""
     task: Task | None = None
     try:
         task = task_type(spec.type)(spec.params)
@@ -53,15 +52,15 @@ def execute_task(spec: TaskSpec, context: Context) -> AttemptResult:
 
 
 def from_outcome(outcome: Outcome | None) -> AttemptResult:
-    """Return the ending of a task that succeeded. Raises `TypeError` for what is no outcome."""
+    """Return the result of a task that succeeded. Raises: `TypeError` if `outcome` is not an `Outcome`."""
     return _ended(None, outcome)
 
 
 def from_exception(raised: BaseException, task: Task | None) -> AttemptResult:
-    """Return the ending of a task that raised something."""
+    """Return the result of a task that raised an exception."""
     try:
         return _explained(raised, task)
-    except Exception as crash:  # a `TaskFailed` that holds what it should not
+    except Exception as crash:  # a `TaskFailed` with values of a wrong type
         return _crashed(crash, task)
 
 
@@ -74,7 +73,7 @@ def _explained(raised: BaseException, task: Task | None) -> AttemptResult:
 
 
 def _reason(given: object) -> str:
-    """The word for a failure: `task` for what is none, above all for None, which would be success."""
+    """Return the reason of a failure: `task` if it is not a known reason. None must not pass, as it means success."""
     return given if isinstance(given, str) and given in _REASONS else "task"
 
 
@@ -87,7 +86,7 @@ def _ended(reason: str | None, outcome: Outcome | None, message: str = "") -> At
 
 
 def _sanitize(pair: tuple[str, LogValue]) -> tuple[str, LogValue]:
-    """A pair that a log line can carry, whatever a task of another package put there."""
+    """Return a pair that fits a log line. A task of another package may return any value."""
     key, value = pair
     name = log_key(str(key))
     return f"task_{name}" if name in _RESERVED else name, _plain_value(value)
@@ -116,16 +115,16 @@ def _plain_instant(at: datetime) -> LogValue:
 
 def _crashed(crash: BaseException, task: Task | None) -> AttemptResult:
     error = _redact("".join(traceback.format_exception_only(crash)).strip(), task)
-    whole = _redact("".join(traceback.format_exception(crash)), task)
-    return AttemptResult("task", (("error", error),), traceback=whole)
+    full_traceback = _redact("".join(traceback.format_exception(crash)), task)
+    return AttemptResult("task", (("error", error),), traceback=full_traceback)
 
 
 def _redact(text: str, task: Task | None) -> str:
-    """`text` without the secrets of the task."""
+    """Return `text` without the secrets of the task."""
     try:
         secrets = () if task is None else tuple(task.secrets())
     except Exception:  # the class of another package
-        return "the task cannot tell its secrets, so its message is not shown"
+        return "the task could not list its secrets, so its message is not shown"
     for secret in sorted(secrets, key=len, reverse=True):
         if len(secret) >= _MIN_SECRET_CHARS:
             text = text.replace(secret, REDACTED)

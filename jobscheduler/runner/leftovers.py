@@ -1,4 +1,4 @@
-"""What is done outside the service's pool: one run on the calling thread, and what runs or a crash have left."""
+"""Work outside the worker pool: a run on the calling thread, and processes and pipes that runs left behind."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ def run_once(
     *,
     clock: Callable[[], datetime] = utc_now,
 ) -> Record:
-    """Run a job on the calling thread, pauses between attempts included: for tests and small programs."""
+    """Run a job on the calling thread, with the pauses between its attempts. For tests and small programs."""
     runner = Runner(record, emit, clock=clock)
     try:
         run = runner.new_run(job, scheduled)
         while isinstance(end := run.attempt(), RetryAfter):
             time.sleep(end.delay)
-        assert end is not None  # noqa: S101 - nobody else knows the run, so nobody withdrew it
+        assert end is not None  # noqa: S101 - no other thread knows the run or can cancel it
         return end
     finally:
         runner.close()
 
 
 def kill_leftovers(run_ids: Iterable[str]) -> int:
-    """End what is left of the processes of runs that were interrupted by a crash; returns how many resisted.
+    """End the processes of runs that a crash interrupted. Return how many could not be ended.
 
-    Takes up to seven seconds, and no longer if there are many.
+    Takes up to seven seconds in all, for any number of processes.
     """
     return len(LeftoverKiller(tuple(run_ids))())
 
 
 def detach_output_pipes() -> None:
-    """Let what runs left in the background write on undisturbed when this process ends, which it is about to do."""
+    """Keep the output pipes of background processes open beyond the end of this process, which is near."""
     REAPER.detach()

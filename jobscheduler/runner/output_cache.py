@@ -1,4 +1,4 @@
-"""What runs printed: all that was kept, in one ring for all runs, and its end, for a record."""
+"""Keep the output of the latest runs in one ring, and return its tail for a record."""
 
 from __future__ import annotations
 
@@ -7,18 +7,15 @@ from collections import OrderedDict
 
 from jobscheduler.tasks.command.output_buffer import trim_start
 
-MAX_OUTPUTS = 16 * 1024 * 1024
-"""Bytes kept of all runs together."""
+MAX_OUTPUTS = 16 * 1024 * 1024  # bytes of all runs together
 
-MAX_BYTES = 4096
-"""Of how many runs output is kept at most: also nothing, for a run that printed nothing, takes room."""
+MAX_BYTES = 4096  # runs; an empty output takes room, too
 
-TAIL_BYTES = 2048
-"""Bytes of a failed run's output that stand in its record."""
+TAIL_BYTES = 2048  # of the output of a failed run that stand in its record
 
 
 class OutputCache:
-    """The output of the latest runs, by run id; the oldest goes when more than `limit` bytes are held."""
+    """The output of the latest runs, by run id. Beyond `limit` bytes it drops the oldest."""
 
     def __init__(self, limit: int = MAX_OUTPUTS) -> None:
         self._limit = limit
@@ -27,7 +24,7 @@ class OutputCache:
         self._lock = threading.Lock()
 
     def put(self, run_id: str, output: bytes) -> None:
-        """Keep the output of a run, in place of what an earlier attempt of it printed."""
+        """Keep the output of a run, replacing that of an earlier attempt."""
         with self._lock:
             self._size += len(output) - len(self._outputs.pop(run_id, b""))
             self._outputs[run_id] = output
@@ -35,13 +32,13 @@ class OutputCache:
                 self._size -= len(self._outputs.popitem(last=False)[1])
 
     def get(self, run_id: str) -> bytes | None:
-        """What the run printed, None if that is no longer kept."""
+        """Return the output of the run, None if it is no longer kept."""
         with self._lock:
             return self._outputs.get(run_id)
 
 
 def tail(output: bytes, most: int = TAIL_BYTES) -> str:
-    """The last bytes of an output as text: no character is cut, and bytes that are not UTF-8 show in hexadecimal."""
+    """Return the last bytes of an output as text of whole characters, with invalid UTF-8 in hexadecimal."""
     end = output[-most:]
     if len(output) > most:
         end = trim_start(end)

@@ -1,4 +1,4 @@
-"""What one thread waits with: descriptors that it listens to, and a bell that other threads ring."""
+"""Wait for descriptors on one thread, with a wakeup descriptor that other threads write to."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from contextlib import suppress
 
 
 class Poller:
-    """Listens, for one thread at a time. Raises `OSError` when there is no descriptor left for it.
+    """Waits for descriptors, for one thread at a time. Raises: `OSError` when no descriptor is left for it.
 
-    Invariant: one thread at a time calls `hear`, and it reads no bell but its own. (`Charge` says which thread.)
-    Invariant: the bell stays readable until `hear` has read it, so a ring cannot fall between two waits.
-    Invariant: a thread that clears `_is_asleep` in `ring` writes to the bell afterwards, whatever happens in between.
-    So a caller that finds it cleared has either brought its work before `hear` asks for the last time how long to wait,
-    or a write to the bell is on its way.
+    Invariant: one thread at a time calls `poll`, and reads only its own wakeup. `LoopOwnership` decides which thread.
+    Invariant: the wakeup descriptor stays readable until `poll` has read it, so no wakeup falls between two waits.
+    Invariant: a thread that clears `_is_asleep` in `wake` always writes to the wakeup descriptor afterwards.
+    So when another caller finds it cleared, there are two cases: its work was added before `poll` last asked for the
+    timeout, or a write to the wakeup descriptor is on its way.
     """
 
     def __init__(self) -> None:
@@ -31,29 +31,29 @@ class Poller:
         self._is_asleep = False
 
     def register(self, descriptor: int) -> None:
-        """Hear when a descriptor becomes readable. Raises `OSError` when the user's limit of watches is reached."""
+        """Add a descriptor to wait for. Raises: `OSError` when the limit of watches of the user is reached."""
         self._epoll.register(descriptor, select.EPOLLIN)
 
     def unregister(self, descriptor: int) -> None:
-        """Hear nothing more of a descriptor; to be called before it is closed."""
+        """Remove a descriptor; the caller does so before closing it."""
         try:
             self._epoll.unregister(descriptor)
-        except OSError:  # it was not listened to
+        except OSError:  # it was not registered
             return
 
     def wake(self) -> None:
-        """End `hear`, from any thread; does nothing while nobody is about to wait, and after `close`."""
+        """End `poll`, from any thread. Does nothing after `close`, or while no thread is about to wait."""
         if self._is_asleep:
             self._is_asleep = False
-            with self._lock:  # under which it is closed
+            with self._lock:  # `close` holds it, too
                 if self._wakeup_fd >= 0:
                     os.eventfd_write(self._wakeup_fd, 1)
 
     def poll(self, seconds: Callable[[], float | None]) -> list[int]:
-        """Wait until a descriptor is readable or another thread rings, and return which are.
+        """Wait until a descriptor is readable or another thread calls `wake`. Return the readable descriptors.
 
-        `seconds` says how long at most, None for ever. It is asked last, so that what others brought before it is in
-        its answer, and what they bring after it rings.
+        `seconds` returns the timeout, None for no limit. It is called last: work added before is part of its answer,
+        and work added later wakes the thread.
         """
         self._is_asleep = True
         heard = self._epoll.poll(seconds())
@@ -66,7 +66,7 @@ class Poller:
         return True
 
     def close(self) -> None:
-        """Give the descriptors back."""
+        """Close the descriptors."""
         with self._lock:
             os.close(self._wakeup_fd)
             self._wakeup_fd = -1

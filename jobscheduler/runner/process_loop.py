@@ -1,14 +1,13 @@
-"""One thread that looks after all runs whose work is done by other processes.
+"""Carry out all runs whose work is done by other processes, on one thread.
 
-A thread for each of them would cost more than all the rest of a run: dozens that want the interpreter at once hand it
-to each other at every step. Here a thousand runs that are due in one second cost a few changes of thread together.
+A thread for each run would cost more than the rest of the run: dozens that want the interpreter at once hand it to
+each other at every step. Here a thousand runs that are due in one second share a few changes of thread.
 
-1. Runs that are put are opened together, announced in one go, and started when the log has their lines.
-2. What is going on is watched by `epoll`: the end of a process, its output, and a bell for what other threads want.
-3. Whatever would make this thread wait is done on another one: a start that has to be tried again, and the ending of
-   processes that were told to end.
-4. A start may hang all the same, on a disk that does not answer. `look` notices, and has another thread take over
-   (see `takeover.py`). The one that hangs, if it ever comes back, sees what it started through to its end, and ends.
+1. Submitted runs get their attempts together, are announced in one batch, and start when the log has their lines.
+2. `epoll` watches the end of each process, its output, and a wakeup for calls of other threads.
+3. Other threads do all work that would block this one: retries of a start, and the ending of stopped processes.
+4. A start can still hang, on a disk that does not answer. `replace_if_hung` makes another thread take over (see
+   `takeover.py`). If the hung thread ever returns, it waits for its own command and then ends.
 """
 
 from __future__ import annotations
@@ -29,23 +28,20 @@ from jobscheduler.runner.run import LOG_WAIT_S, Attempt, RetryAfter, Run, Runner
 from jobscheduler.runner.takeover import LoopOwnership
 from jobscheduler.tasks import Outcome, ProcessTask, RunningProcess, StartFailedTemporarily, Task, task_type
 
-OUTPUT_DELAY_S = 0.01
-"""For so long the output of a process may wait: most have ended by then, and are woken up for once. In seconds."""
+OUTPUT_DELAY_S = 0.01  # before output is watched; most processes have ended by then and cost one wakeup
 
-STARTS_PER_ROUND = 16
-"""So many commands are started before the ends of others are looked at."""
+STARTS_PER_ROUND = 16  # commands started before the ends of others are handled
 
-THREAD_RETRY_S = 0.1
-"""Seconds between two tries to get a thread when the host has none left."""
+THREAD_RETRY_S = 0.1  # between two tries to get a thread when the host has none left
 
 AttemptEnd = Record | RetryAfter | None
 
 
 def runs_as_process(spec: TaskSpec) -> bool:
-    """Tell whether the work of a task is done by another process."""
+    """Return whether the work of a task is done by another process."""
     try:
         return _is_process_task(task_type(spec.type))
-    except LookupError:  # whoever carries it out says so
+    except LookupError:  # the attempt reports it
         return False
 
 
@@ -55,11 +51,11 @@ def _is_process_task(kind: type[Task]) -> bool:
 
 
 def _task(spec: TaskSpec) -> ProcessTask:
-    return task_type(spec.type)(spec.params)  # type: ignore[return-value] # only such tasks are put
+    return task_type(spec.type)(spec.params)  # type: ignore[return-value] # only such tasks are submitted
 
 
 class _Batch:
-    """Attempts that were announced together, and the moment (monotonic) at which they begin in any case."""
+    """Attempts announced together. At `due` (monotonic seconds) they begin even if the log is late."""
 
     __slots__ = ("attempts", "due", "may_begin")
 
@@ -70,7 +66,7 @@ class _Batch:
 
 
 class _WatchedCommand:
-    """An attempt that goes on."""
+    """An attempt whose process runs."""
 
     __slots__ = ("attempt", "exit_fd", "output_fd", "process", "task")
 
@@ -79,18 +75,18 @@ class _WatchedCommand:
         self.task = task
         self.process = going
         self.exit_fd = going.exit_fd
-        self.output_fd: int | None = None  # where its output is listened to
+        self.output_fd: int | None = None  # set while its output is watched
 
 
 class _Failed(NamedTuple):
-    """A start that failed: what was raised, and by which task if it could be made."""
+    """A failed start: the exception, and its task if that could be made."""
 
     raised: BaseException
     task: ProcessTask | None
 
 
 def _start_result(attempt: Attempt) -> _WatchedCommand | _Failed:
-    """Start what an attempt does. Thread: this may hang, so it touches nothing of the loop."""
+    """Start the command of an attempt. Thread: may hang, so this touches no state of the loop."""
     task: ProcessTask | None = None
     try:
         task = _task(attempt.run.job.task)
@@ -100,15 +96,15 @@ def _start_result(attempt: Attempt) -> _WatchedCommand | _Failed:
 
 
 class ProcessLoop:
-    """Carries out attempts of tasks that are `Outside`.
+    """Carries out attempts of tasks of type `ProcessTask`.
 
-    `done` is told how each ended, on any thread. `aside` has work done on another thread, or raises `RuntimeError`
-    when the host has none left.
+    `done` gets the end of each attempt, on any thread. `aside` runs a function on another thread, or raises
+    `RuntimeError` when the host has none left.
 
-    Thread: all but what stands under "from any thread" is done by the thread in charge alone.
-    Invariant: work is brought first (`_given`, `_calls`, and `_is_closed`), and the bell is rung then. The thread in
-    charge looks at all three between the moment from which on a ring wakes it and its sleep: it never sleeps on work.
-    Invariant: a run that `put` has taken is begun, or told to `done`, by the thread in charge, whichever that is.
+    Thread: everything outside the section "from any thread" is done by the owner alone (see `LoopOwnership`).
+    Invariant: callers first add work (`_submitted`, `_calls`, `_is_closed`) and then wake the owner. The owner reads
+    all three after a wakeup has become effective and before it sleeps, so it never sleeps while there is work.
+    Invariant: a run that `submit` accepted is begun, or reported to `done`, by the owner of that moment.
     """
 
     def __init__(
@@ -129,9 +125,9 @@ class ProcessLoop:
         self._poller: Poller | None = None
 
     def warm_up(self) -> None:
-        """Have the thread there before a run is, and awake, and whoever writes the lines of runs as well.
+        """Start and wake this thread and the log writer before the first run is due.
 
-        Without a descriptor or a thread for it, the run itself tries again.
+        If no descriptor or thread is left, the run itself tries again.
         """
         if self._is_closed:
             return
@@ -140,10 +136,10 @@ class ProcessLoop:
         self._runner.log_then((), self._wake)
 
     def submit(self, run: Run) -> None:
-        """Have the next attempt of a run made; does not wait.
+        """Make the next attempt of a run, on the thread of the loop. Does not wait.
 
         Raises:
-            OSError, RuntimeError: the host has no descriptor or no thread left for it.
+            OSError, RuntimeError: the host has no descriptor or no thread left.
 
         """
         if self._is_closed:
@@ -156,37 +152,37 @@ class ProcessLoop:
         self.replace_if_hung(time.monotonic())
 
     def _replace_retired(self, run: Run) -> None:
-        """Have a thread for a run that was put while the last one retired. Raises as `put` does: it is not put then."""
+        """Start a thread for a run submitted while the last one retired. Raises: as `submit`; the run is not taken."""
         try:
             self._ownership.ensure_owner()
         except (OSError, RuntimeError):
-            with suppress(ValueError):  # another thread has it
+            with suppress(ValueError):  # another thread has taken it
                 self._submitted.remove(run)
                 raise
 
     def replace_if_hung(self, now: float) -> None:
-        """Have another thread take over if a start hangs (monotonic seconds)."""
+        """Let another thread take over if a start hangs at `now` (monotonic seconds)."""
         self._ownership.replace_if_hung(now)
 
     def close(self) -> None:
-        """End the thread once nothing goes on; what does not end is left to itself."""
+        """End the thread once no work is left. Does not wait for it."""
         self._is_closed = True
         self._wake()
 
     # -- from any thread
 
     def _start_thread(self, term: int) -> None:
-        """Start the thread of a term. Raises `OSError` or `RuntimeError` without a descriptor or a thread for it."""
+        """Start the thread of a term. Raises: `OSError`, `RuntimeError` when no descriptor or thread is left."""
         self._poller = self._poller or Poller()
         threading.Thread(target=self._work, args=(term,), name="commands", daemon=True).start()
 
     def _wake(self) -> None:
-        ear = self._poller  # the thread may end at this moment
-        if ear is not None:
-            ear.wake()
+        poller = self._poller  # once, because the thread may retire at this moment
+        if poller is not None:
+            poller.wake()
 
     def _call_soon(self, call: Callable[[], None]) -> None:
-        """Have something done by the thread that is in charge."""
+        """Call a function soon, on the thread that owns the loop."""
         self._calls.append(call)
         self._wake()
 
@@ -198,7 +194,7 @@ class ProcessLoop:
                 return
             try:
                 self._run_once(term)
-            except Exception as error:  # a fault of ours is not to end it
+            except Exception as error:  # an error of ours must not end the loop
                 self._runner.report_error(error)
                 threading.Event().wait(THREAD_RETRY_S)
 
@@ -212,7 +208,7 @@ class ProcessLoop:
         return not (waits or self._watched or self._submitted or self._ready or self._unwatched)
 
     def _run_once(self, term: int) -> None:
-        """Do what is to be done, or wait until there is something."""
+        """Do the work at hand, or wait for work."""
         while self._calls:
             self._calls.popleft()()
         self._open_submitted()
@@ -221,7 +217,7 @@ class ProcessLoop:
             self._handle_due(time.monotonic())
 
     def _start_some(self, term: int) -> bool:
-        """Start what may begin; False if the charge was lost over it."""
+        """Start attempts that may begin. Return False if another thread took over meanwhile."""
         for _ in range(STARTS_PER_ROUND):
             if not self._ready:
                 return True
@@ -230,7 +226,7 @@ class ProcessLoop:
         return True
 
     def _open_submitted(self) -> None:
-        """Open the runs that were put, and have them announced; one that was ended or taken back meanwhile is done."""
+        """Make and announce the attempts of submitted runs. A run that has ended meanwhile is reported at once."""
         attempts = []
         while self._submitted:
             run = self._submitted.popleft()
@@ -251,12 +247,12 @@ class ProcessLoop:
             self._ready += batch.attempts
 
     def _poll(self) -> None:
-        """Hear what there is; wait for it if nothing else is to be done."""
-        assert self._poller is not None  # noqa: S101 - it is there as long as this thread
+        """Handle ends and output. Wait for them if there is no other work."""
+        assert self._poller is not None  # noqa: S101 - open as long as this thread runs
         for descriptor in self._poller.poll(self._timeout):
             item = self._watched.get(descriptor)
             if item is None:
-                continue  # ended a moment ago
+                continue  # unwatched earlier in this loop
             if descriptor == item.exit_fd:
                 self._process_ended(item)
             else:
@@ -268,7 +264,7 @@ class ProcessLoop:
         return self._until_due()
 
     def _until_due(self) -> float | None:
-        """Seconds until something is due; None if nothing is."""
+        """Return the seconds until the next deadline; None if there is none."""
         while self._awaiting_log and self._awaiting_log[0].may_begin:
             self._awaiting_log.popleft()
         while self._output_later and not self._is_watched(self._output_later[0][1]):
@@ -294,7 +290,7 @@ class ProcessLoop:
     # -- one attempt
 
     def _start(self, attempt: Attempt, term: int) -> bool:
-        """Start what an attempt does; False if that took so long that another thread is in charge."""
+        """Start the command of an attempt. Return False if another thread took over meanwhile."""
         attempt.begin()
         self._ownership.begin_start(time.monotonic())
         begun = _start_result(attempt)
@@ -303,7 +299,7 @@ class ProcessLoop:
             self._not_begun(attempt, begun)
         elif is_ours:
             self._watch(begun)
-        else:  # this thread has nothing else to do any more
+        else:  # this thread has no other work any more
             self._collect(begun, begun.process.wait)
         return is_ours
 
@@ -317,13 +313,13 @@ class ProcessLoop:
         return item.exit_fd is not None and self._watched.get(item.exit_fd) is item
 
     def _watch(self, item: _WatchedCommand) -> None:
-        """Listen for its end, and soon for its output. What cannot be listened to gets a thread to wait for it."""
+        """Watch the end of a command, and soon its output. If that is impossible, a thread waits for it."""
         if self._poller is None or item.exit_fd is None:
             self._wait_in_thread(item)
             return
         try:
             self._poller.register(item.exit_fd)
-        except OSError:  # the user's limit of watches is reached, or no memory left
+        except OSError:  # the limit of watches of the user is reached, or no memory is left
             self._wait_in_thread(item)
             return
         self._watched[item.exit_fd] = item
@@ -331,17 +327,17 @@ class ProcessLoop:
         item.attempt.context.on_stop(partial(self._call_soon, partial(self._hand_to_thread, item)))
 
     def _watch_output(self, item: _WatchedCommand) -> None:
-        """Listen to its output, too. One that cannot be listened to is for a thread of its own: it would block."""
-        news = item.process.output_fd
-        if self._poller is None or news is None or not self._is_watched(item):
+        """Watch the output of a command. If that is impossible, a thread reads it, because the command would block."""
+        output_fd = item.process.output_fd
+        if self._poller is None or output_fd is None or not self._is_watched(item):
             return
         try:
-            self._poller.register(news)
+            self._poller.register(output_fd)
         except OSError:
             self._hand_to_thread(item)
         else:
-            item.output_fd = news
-            self._watched[news] = item
+            item.output_fd = output_fd
+            self._watched[output_fd] = item
 
     def _read_output(self, item: _WatchedCommand, descriptor: int) -> None:
         if not item.process.read_output():
@@ -354,25 +350,25 @@ class ProcessLoop:
             self._poller.unregister(descriptor)
 
     def _unwatch(self, item: _WatchedCommand) -> None:
-        """Listen to it no more."""
+        """Stop watching a command."""
         for descriptor in (item.exit_fd, item.output_fd):
             if descriptor is not None:
                 self._unregister(descriptor)
         item.output_fd = None
 
     def _hand_to_thread(self, item: _WatchedCommand) -> None:
-        """Leave an attempt that has to stop to a thread of its own."""
+        """Leave a command to a thread of its own, because its end takes waiting."""
         if self._is_watched(item):
             self._unwatch(item)
             self._wait_in_thread(item)
 
     def _process_ended(self, item: _WatchedCommand) -> None:
-        """Take the end of an attempt."""
+        """Handle the end of the main process of a command."""
         self._unwatch(item)
         self._collect(item, item.process.collect)
 
     def _wait_in_thread(self, item: _WatchedCommand) -> None:
-        """Have a thread wait for its end, or bring it about."""
+        """Start a thread that waits for the end of a command, or ends it."""
         try:
             end = (item, item.process.wait)
             threading.Thread(target=self._collect, args=end, name="command", daemon=True).start()
@@ -388,7 +384,7 @@ class ProcessLoop:
             self._finish(item.attempt, ending)
 
     def _retry_in_pool(self, attempt: Attempt, trouble: StartFailedTemporarily, task: ProcessTask | None) -> None:
-        """Have a task that has not begun tried for longer, on another thread."""
+        """Retry a start that failed temporarily, on another thread."""
         try:
             self._run_in_pool(lambda: self._finish(attempt, execute_task(attempt.run.job.task, attempt.context)))
         except RuntimeError:

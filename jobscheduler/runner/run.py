@@ -1,4 +1,4 @@
-"""Runs and the runner that begins them."""
+"""The runner, its runs and their attempts."""
 
 from __future__ import annotations
 
@@ -19,40 +19,39 @@ from jobscheduler.runner.timer import TimerThread
 from jobscheduler.tasks.base import Context
 from jobscheduler.tasks.stop_signals import Survivor
 
-STOP_GRACE_S = 10.0
-"""Seconds that a task has to end after it was told to. More than TERM and KILL take in `execute_command`."""
+STOP_GRACE_S = 10.0  # after a stop request; longer than TERM and KILL take in `execute_command`
 
-LOG_WAIT_S = 1.0
-"""How long an attempt waits for its `run.started` to be written, in seconds."""
+LOG_WAIT_S = 1.0  # that an attempt waits until its `run.started` is written
 
 Pairs = tuple[tuple[str, LogValue], ...]
 
-LogThen = Callable[[Sequence[Event], Callable[[], object]], object]
-"""Has some events written, and calls the second argument when they are. Does not wait."""
+LogThen = Callable[[Sequence[Event], Callable[[], object]], object]  # writes, then calls; does not wait
 
 
 def utc_now() -> datetime:
-    """The host's time."""
+    """Return the time of the host, in UTC."""
     return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class RetryAfter:
-    """The attempt failed; attempt number `attempt` is due in `delay` seconds, if nobody stops the run before."""
+    """A failed attempt: attempt number `attempt` is due in `delay` seconds unless the run is stopped."""
 
     delay: float
     attempt: int
 
 
 class Runner:
-    """Begins runs, and knows those that go on.
+    """Makes runs and keeps the active ones.
 
-    `record` gets the one record of each run, from the thread that ends it (a worker, the timer, or who called
-    `stop`); `emit` gets events, and `run.started` before the task begins. `clock` tells the time in records, in UTC;
-    limits are measured by the monotonic clock. What `record` and `emit` raise is ignored: a run is not their fault.
-    `announce` is given the `run.started` of attempts that are about to begin, and calls what it is given with them
-    when they stand in the log; nobody waits for that longer than `PATIENCE`, and `on_behind` is told when that was
-    too short. `on_lost` is called, on any thread and with no lock held, when `lost` may have changed.
+    `record` gets the one record of each run, and `emit` gets the events. Exceptions of both are ignored, because a
+    run must not fail by its log. `clock` returns the UTC time for records; the monotonic clock measures limits.
+    `announce` writes the `run.started` of attempts that are about to begin, then calls its second argument.
+    An attempt waits for that no longer than `LOG_WAIT_S`; after that, `on_behind` is called.
+    `on_lost` is called when `lost` may have changed.
+
+    Thread: `record` is called by the thread that ends the run: a worker, the timer or the caller of `stop`.
+    Lock: `on_lost` is called on any thread, with no lock held.
     """
 
     def __init__(
@@ -82,14 +81,14 @@ class Runner:
 
     @property
     def active_runs(self) -> tuple[Run, ...]:
-        """The runs that have no record yet, in the order in which they began."""
+        """The runs without a record, oldest first."""
         with self._lock:
             return tuple(self._active.values())
 
     def overdue(self, now: float) -> Iterator[tuple[str, str, str]]:
-        """List attempts that should have been ended by `now` (monotonic seconds): job, run, what is missing.
+        """Yield attempts that should have ended by `now` (monotonic seconds): job, run, missing step.
 
-        Those that were given up with their thread are among them: their processes may live on.
+        Lost attempts are included, because their processes may live on.
         """
         with self._lock:
             contexts = [run._context for run in self._active.values() if run._context is not None]
@@ -101,14 +100,14 @@ class Runner:
 
     @property
     def lost(self) -> int:
-        """How many threads are held by tasks that did not end when they were told to."""
+        """The number of threads held by tasks that ignored a request to stop."""
         with self._lock:
             return len(self._lost)
 
     def new_run(self, job: Job, scheduled: datetime | None, extra: Pairs = (), parent: Run | None = None) -> Run:
-        """Make the run of a slot, or one by hand without a slot; `extra` goes into its events and its record.
+        """Return a new run of a slot, or a manual run if there is no slot.
 
-        `parent` is the run from within which it was asked for.
+        `extra` goes into its events and its record. `parent` is the run whose task requested this one.
         """
         run = Run(self, job, scheduled, extra, parent)
         with self._lock:
@@ -116,17 +115,17 @@ class Runner:
         return run
 
     def stop(self, reason: str = "shutdown") -> None:
-        """Stop all runs that go on; does not wait for them. Those that never began are withdrawn, without a record."""
+        """Stop all active runs without waiting. Runs that have not begun are cancelled and get no record."""
         for run in self.active_runs:
             if not run.cancel():
                 run.stop(reason)
 
     def close(self) -> None:
-        """End the timer thread; runs that still go on have no limit any more."""
+        """End the timer thread. Runs that are still active lose their time limit."""
         self.timer.close()
 
     def _end(self, run: Run, record: Record) -> None:
-        """Tell the record first: a stop that sees no run at work any more may close the log."""
+        """Emit the record, then forget the run: once no run is active, a stop may close the log."""
         self.emit(record)
         self._forget(run)
 
@@ -145,14 +144,14 @@ class Runner:
     def _log_lost(self) -> None:
         try:
             self._on_lost()
-        except Exception as error:  # neither the timer thread nor a worker is to end for it
+        except Exception as error:  # must end neither the timer thread nor a worker
             self.report_error(error)
 
     def log_then(self, events: Sequence[Event], then: Callable[[], object]) -> None:
-        """Have the lines written that say what is about to begin; `then` is called, on any thread, when they are."""
+        """Write the lines of attempts that are about to begin, then call `then` on any thread."""
         try:
             self._log_then(events, then)
-        except Exception:  # as with `tell`
+        except Exception:  # as in `emit`
             then()
 
     def _emit_each(self, events: Sequence[Event], then: Callable[[], object]) -> None:
@@ -161,27 +160,29 @@ class Runner:
         then()
 
     def warn_log_behind(self) -> None:
-        """Say that a run did not wait any longer for its line."""
+        """Report that a run began before its line was written."""
         with suppress(Exception):
             self._on_behind()
 
     def emit(self, entry: LogEntry) -> None:
-        """Pass on a record or an event."""
+        """Pass a record or an event on to the log."""
         try:
             _ = self._record(entry) if isinstance(entry, Record) else self._emit(entry)
-        except Exception:  # the log itself is in trouble and says so by its own means
+        except Exception:  # the log reports its own trouble
             return
 
     def report_error(self, error: Exception) -> None:
-        """Tell a fault of a task, or of ours, that is no run's end."""
+        """Log an error of a task, or of ours, that does not end a run."""
         values: Pairs = (("error", f"{type(error).__name__}: {error}"),)
         self.emit(Event(self.clock(), Level.ERROR, "task.crashed", values))
 
 
 class Run:
-    """What a slot leads to. All its methods may be called from any thread; none raises.
+    """One run of a job: a handle until its record exists.
 
-    `attempts` counts those that were announced, `begun` is the number of the last one that has begun.
+    `attempts` counts the attempts announced; `begun_at` is the number of the last attempt that has begun.
+
+    Thread: any thread may call any method. No method raises.
     """
 
     def __init__(
@@ -208,23 +209,23 @@ class Run:
 
     @property
     def waits_for_attempt(self) -> bool:
-        """Whether an attempt of it has failed and the next one has not begun."""
+        """Whether an attempt has failed and the next one has not begun."""
         return self._last is not None and self._context is None and self._record is None
 
     @property
     def record(self) -> Record | None:
-        """The record, None while the run goes on."""
+        """The record; None while the run is active."""
         return self._record
 
     @property
     def is_cancelled(self) -> bool:
-        """Whether it was taken back before it began."""
+        """Whether the run was cancelled before it began."""
         return self._cancelled
 
     def attempt(self) -> Record | RetryAfter | None:
-        """Make the next attempt, on the calling thread; returns the record, or when to call this again.
+        """Make the next attempt on the calling thread. Return the record, or when to call this again.
 
-        A run that was stopped while it waited has its record already, which is returned; None if it was withdrawn.
+        A run that was stopped while it waited returns its existing record; a cancelled run returns None.
         """
         attempt = self.next_attempt()
         if attempt is None:
@@ -241,9 +242,9 @@ class Run:
             self._runner.warn_log_behind()
 
     def stop(self, reason: str) -> None:
-        """End the run as a failure for this reason (`replaced`, `shutdown`); does nothing if it has ended.
+        """End the run as a failure for this reason (`replaced`, `shutdown`), unless it has ended.
 
-        One that waits ends at once; one whose task is at work when that has ended, or after the grace.
+        A waiting run ends at once. Otherwise the run ends with its task, or after the grace.
         """
         with self._lock:
             if self._record is not None:
@@ -257,7 +258,7 @@ class Run:
             self._request_stop(context, reason)
 
     def end_attempts(self) -> None:
-        """Make no further attempt; a run that waits for one ends now, and its record is that of its last attempt."""
+        """Allow no further attempt. A run that waits for one ends now with the result of its last attempt."""
         with self._lock:
             self._is_last_attempt = True
             if self._record is not None or self._context is not None or self._last is None:
@@ -267,12 +268,14 @@ class Run:
         self._runner._end(self, record)
 
     def _attempts_left(self) -> Pairs:
-        """Say how many further attempts the definition would have allowed, if they were taken away."""
-        most = self.job.retry.attempts if self.job.retry is not None else 0
-        return (("attempts_left", most - self.attempts),) if self._is_last_attempt and most > self.attempts else ()
+        """Return the number of attempts that the definition allows but `end_attempts` took away."""
+        allowed = self.job.retry.attempts if self.job.retry is not None else 0
+        if not self._is_last_attempt or allowed <= self.attempts:
+            return ()
+        return (("attempts_left", allowed - self.attempts),)
 
     def cancel(self) -> bool:
-        """Take back a run that has not begun, so that its slot stays without a record; False if it has begun."""
+        """Cancel a run that has not begun, so that its slot has no record. Return False if the run has begun."""
         with self._lock:
             if self.attempts or self._record is not None:
                 return False
@@ -281,7 +284,7 @@ class Run:
         return True
 
     def next_attempt(self) -> Attempt | None:
-        """Make the next attempt, which is to be announced and then begun; None if the run has ended."""
+        """Return the next attempt, for the caller to announce and begin. Return None if the run has ended."""
         with self._lock:
             if self._record is not None or self._cancelled:
                 return None
@@ -298,22 +301,22 @@ class Run:
         context.stop(reason, self._runner.report_error)
 
     def _abandon(self, context: Context) -> None:
-        """Write the record of a task that did not end (on the timer thread)."""
-        why = f"the task did not end within {self._runner.grace:g} s of being told to; its thread is lost"
-        self._runner._mark_lost(context)  # before the thread can be found again
+        """End the run of a task that did not stop. Thread: the timer."""
+        message = f"the task did not end within {self._runner.grace:g} s of being told to; its thread is lost"
+        self._runner._mark_lost(context)  # first, because the task may return at any moment
         with self._lock:
             lost = self._context is context
             if lost:
                 self._context = None
-                record = self._finish(context.reason, (("error", why),))
+                record = self._finish(context.reason, (("error", message),))
         if lost:
-            self._runner._log_lost()  # first, so that what waited for this run finds a worker
+            self._runner._log_lost()  # first, so that a run that waited for this one finds a worker
             self._runner._end(self, record)
         else:
             self._runner._mark_returned(context)
 
     def _attempt_ended(self, context: Context, ending: AttemptResult, seconds: float) -> Record | RetryAfter | None:
-        """Take the end of an attempt: another one, or the record."""
+        """Handle the end of an attempt. Return when to retry, or the record."""
         if ending.traceback:
             self._finish_record(Level.ERROR, "task.crashed", (("traceback", ending.traceback),))
         with self._lock:
@@ -344,26 +347,26 @@ class Run:
         return record
 
     def _pause(self, reason: str | None) -> float | None:
-        """Seconds until a further attempt, None if there is none."""
+        """Return the seconds until the next attempt, None if there is none."""
         if self.job.retry is None or reason is None or self._stopped_for or self._is_last_attempt:
             return None
         return self.job.retry.delay_after(self.attempts)
 
     def _retry(self, pause: float, reason: str, ending: AttemptResult, seconds: float) -> RetryAfter:
-        said = (("output", tail(ending.output)),) if ending.output else ()
+        printed = (("output", tail(ending.output)),) if ending.output else ()
         values = (
             ("attempt", self.attempts),
             ("duration", round(seconds, 3)),
             ("reason", reason),
             *ending.details,
             ("retry_in", round(pause, 3)),
-            *said,
+            *printed,
         )
         self._finish_record(Level.WARNING, "run.attempt_failed", values)
         return RetryAfter(pause, self.attempts + 1)
 
     def _finish(self, reason: str | None, details: Pairs = (), output: bytes = b"") -> Record:
-        """Make the record; to be called under the lock, and passed on without it."""
+        """Make the record. Lock: held by the caller, who emits the record after releasing it."""
         attempts: Pairs = (("attempts", self.attempts),) if self.attempts > 1 else ()
         self._record = Record(
             at=self._runner.clock(),
@@ -385,12 +388,12 @@ class Run:
 
     def _event(self, level: Level, name: str, values: Pairs) -> Event:
         slot: Pairs = () if self.scheduled is None else (("scheduled", self.scheduled),)
-        who: Pairs = (("job_id", self.job.id), ("run_id", self.run_id), *slot, *self.extra)
-        return Event(self._runner.clock(), level, name, (*who, *values))
+        identity: Pairs = (("job_id", self.job.id), ("run_id", self.run_id), *slot, *self.extra)
+        return Event(self._runner.clock(), level, name, (*identity, *values))
 
 
 def overdue(context: Context, now: float) -> str | None:
-    """Say what is missing of an attempt that has to end at `now` (monotonic seconds), None if nothing is."""
+    """Describe the missing step of an attempt that should have ended by `now` (monotonic seconds); else return None."""
     if context.stop_requested:
         signal = context.missing_signal(now)
         return signal and f"{signal} has not been sent"
@@ -399,7 +402,7 @@ def overdue(context: Context, now: float) -> str | None:
 
 
 class Attempt:
-    """One attempt of a run: to be announced by its `event`, then begun, then ended, by whoever carries it out."""
+    """One attempt of a run. The thread that carries it out calls `event`, `begin` and `end`, in this order."""
 
     __slots__ = ("_began", "_limit", "context", "run")
 
@@ -410,21 +413,21 @@ class Attempt:
         self._began = 0.0
 
     def event(self) -> Event:
-        """Return what says that it is about to begin."""
+        """Return the event that announces this attempt."""
         return self.run._event(Level.INFO, "run.started", (("attempt", self.context.attempt),))
 
     def begin(self) -> None:
-        """Let its time run from now."""
+        """Start the clock of this attempt and its time limit."""
         self.run.begun_at = self.context.attempt
         self._began = time.monotonic()
         timeout, runner = self.run.job.timeout, self.run._runner
         if timeout is not None:
             self.context.deadline = self._began + timeout
-            tell = partial(self.run._request_stop, self.context, "timeout")
-            self._limit = runner.timer.call_at(self.context.deadline, tell)
+            request_stop = partial(self.run._request_stop, self.context, "timeout")
+            self._limit = runner.timer.call_at(self.context.deadline, request_stop)
 
     def end(self, ending: AttemptResult) -> Record | RetryAfter | None:
-        """Take its end; return the record of the run, or when there is to be another attempt."""
+        """End this attempt. Return the record of the run, or when to retry."""
         if self._limit is not None:
             self.run._runner.timer.cancel(self._limit)
         return self.run._attempt_ended(self.context, ending, time.monotonic() - self._began)

@@ -1,20 +1,19 @@
-"""The ids of runs: unique, and not to be guessed, because processes are known by them."""
+"""Make run ids: unique, and impossible to guess, because processes are identified by them."""
 
 from __future__ import annotations
 
 import os
 from collections import deque
 
-BYTES = 6
-"""Of an id, which is written in twice as many digits."""
+BYTES = 6  # of an id, which has twice as many hexadecimal digits
 
-_AT_ONCE = 4096  # bytes; each question to the system hands on the interpreter's lock, so not one for each run
+_AT_ONCE = 4096  # bytes for many ids; each system call releases the interpreter lock, so one for each run is costly
 
 _ready: deque[str] = deque()
 
 
 def new_run_id() -> str:
-    """Return an id that no other run has. May be called from any thread."""
+    """Return an id that no other run has. Thread: any."""
     while True:
         try:
             return _ready.popleft()

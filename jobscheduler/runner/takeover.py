@@ -1,9 +1,9 @@
-"""Which thread is in charge of the loop, and how another takes over while that one hangs in a start.
+"""Which thread owns the process loop, and how another thread takes over from one that hangs in a start.
 
-1. Each thread has a *term*, a number that no other thread ever gets. The thread of the present term is in charge.
-2. Before a start, which may hang, the thread lends the charge; after it, the thread takes the charge back.
-3. `look` ends the term of a thread that has lent the charge for too long, and begins the next one.
-4. Taking back and taking over exclude each other by one lock, so exactly one of the two threads has the charge then.
+1. Each thread has a *term*, a number that no other thread ever gets. The thread of the current term is the owner.
+2. A start may hang, so the owner calls `begin_start` before it and `end_start` after it.
+3. `replace_if_hung` ends the term of an owner whose start takes too long, and begins the next term.
+4. One lock excludes `end_start` and the takeover from each other, so exactly one of the two threads is the owner.
 """
 
 from __future__ import annotations
@@ -13,19 +13,18 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-START_TIMEOUT_S = 0.25
-"""A start that takes longer than this holds up the others for too long, in seconds. The usual one takes 0.0002."""
+START_TIMEOUT_S = 0.25  # after which a start holds up the others for too long; the usual one takes 0.0002
 
 
 class LoopOwnership:
-    """Says which thread is in charge. `begin` starts the thread of a term; what it raises means there is none.
+    """Decides which thread owns the loop. `begin` starts the thread of a term, or raises if it cannot.
 
-    Invariant: at most one thread is in charge. Only that thread touches what belongs to the loop, and only it waits
-    for the bell, so no other thread can take a ring that was meant for it.
-    Invariant: a term ends only while its thread has lent the charge, or when that thread retires. A thread that has
-    the charge keeps it, without a lock, until it lends it the next time.
-    Invariant: a thread whose term has ended never has the charge again.
-    Lock: `_lock` is a leaf but for `begin`. A look does not wait for it.
+    Invariant: at most one thread is the owner. Only the owner touches the state of the loop and waits in `poll`, so
+    no other thread can consume a wakeup that was meant for it.
+    Invariant: a term ends only during a start, or when its thread retires. Outside a start the owner stays the owner
+    without a lock.
+    Invariant: a thread whose term has ended is never the owner again.
+    Lock: `_lock` is a leaf except for `begin`. `replace_if_hung` does not wait for it.
     """
 
     def __init__(self, begin: Callable[[int], None]) -> None:
@@ -37,7 +36,7 @@ class LoopOwnership:
         self.start_began_at = 0.0
 
     def ensure_owner(self) -> None:
-        """Begin a term unless a thread is in charge. Raises what `begin` raises; then there is no new term."""
+        """Begin a term unless there is an owner. Raises: what `begin` raises; there is no new term then."""
         if self.has_owner:
             return
         with self._lock:
@@ -45,9 +44,9 @@ class LoopOwnership:
                 self._begin_term()
 
     def _begin_term(self) -> None:
-        """Have a new thread in charge. Under the lock: the former thread cannot take the charge back meanwhile.
+        """Make a new thread the owner. Lock: held, so that the former owner cannot return from its start meanwhile.
 
-        The term counts before its thread exists, so that neither the new thread nor the former one can see the old one.
+        The new term is set before its thread starts, so that neither thread can see the old term.
         """
         former, since = self.term, self.start_began_at
         self.term, self.start_began_at = next(self._numbers), 0.0
@@ -59,11 +58,11 @@ class LoopOwnership:
         self.has_owner = True
 
     def begin_start(self, now: float) -> None:
-        """Let another thread take over if this one does not come back in time (monotonic seconds)."""
+        """Note that the owner begins a start at `now` (monotonic seconds). Another thread may take over from now on."""
         self.start_began_at = now
 
     def end_start(self, term: int) -> bool:
-        """Take back what was lent; False if another thread has taken over, and this one is in charge no more."""
+        """Note that the start of this term is over. Return False if another thread has taken over meanwhile."""
         with self._lock:
             if self.term != term:
                 return False
@@ -71,9 +70,9 @@ class LoopOwnership:
             return True
 
     def replace_if_hung(self, now: float) -> None:
-        """Have another thread take over if the charge has been lent for too long (monotonic seconds); does not wait.
+        """Replace the owner if its start takes too long at `now` (monotonic seconds). Does not wait.
 
-        A host without a thread for it lets the next look try again.
+        If the host has no thread left, the next call tries again.
         """
         if not self._is_hung(now) or not self._lock.acquire(blocking=False):
             return
@@ -89,11 +88,11 @@ class LoopOwnership:
         return since > 0 and now - since > START_TIMEOUT_S
 
     def retire(self, is_idle: Callable[[], bool], leave: Callable[[], None]) -> bool:
-        """Give up the charge, for good, if nothing is left to do; only for the thread that is in charge.
+        """Give up the loop for good if no work is left. Return whether it was given up.
 
-        Invariant: a caller brings work first and looks at `is_taken` then; here it is the other way round. So either
-        this thread sees the work and stays, or the caller sees that no thread is there and begins a term.
-        `leave` is called under the lock, before a further term can begin.
+        Thread: the owner. Lock: `leave` is called under it, before another term can begin.
+        Invariant: a caller first adds work and then reads `has_owner`; here the order is reversed. So either this
+        thread sees the work and stays, or the caller sees that there is no owner and begins a term.
         """
         with self._lock:
             self.has_owner = False

@@ -1,4 +1,4 @@
-"""One timer thread for the time limits of all runs."""
+"""Call the time limits of all runs on one timer thread."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Callback = Callable[[], None]
 class TimerThread:
     """Calls callbacks at instants of `time.monotonic()`, one after the other, on one thread started on first use.
 
-    What a callback raises goes to `complain`; the thread goes on.
+    An exception of a callback goes to `report_error`, and the thread continues.
     """
 
     def __init__(self, report_error: Callable[[Exception], None]) -> None:
@@ -28,7 +28,7 @@ class TimerThread:
         self._closed = False
 
     def call_at(self, when: float, callback: Callback) -> int:
-        """Have `callback` called at `when`; returns the number by which it can be cancelled."""
+        """Call `callback` at `when`. Return the number by which `cancel` finds it."""
         with self._changed:
             number = next(self._numbers)
             self._callbacks[number] = callback
@@ -39,15 +39,15 @@ class TimerThread:
         return number
 
     def cancel(self, number: int) -> None:
-        """Forget a callback that is not yet due; does nothing if it is."""
+        """Cancel a callback, unless it has been called."""
         with self._changed:
             self._callbacks.pop(number, None)
-            if len(self._due) > 2 * len(self._callbacks) + 64:  # a day's limit on a job that runs each second
+            if len(self._due) > 2 * len(self._callbacks) + 64:  # as with a limit of a day each second
                 self._due = [entry for entry in self._due if entry[1] in self._callbacks]
                 heapq.heapify(self._due)
 
     def close(self) -> None:
-        """Forget everything and end the thread."""
+        """Cancel all callbacks and end the thread."""
         with self._changed:
             self._closed = True
             self._changed.notify()
@@ -70,7 +70,7 @@ class TimerThread:
                 self._report_error(error)
 
     def _next(self) -> Callback | None:
-        """Wait for the next callback that is due; None when closed."""
+        """Wait for the next due callback and return it; None when closed."""
         with self._changed:
             while not self._closed:
                 wait = self._due[0][0] - time.monotonic() if self._due else None

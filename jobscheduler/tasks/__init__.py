@@ -1,7 +1,7 @@
-"""The table of task types: a name, and where its class is; imported on first use.
+"""The table of task types, with the place of each class. Classes are imported on first use.
 
-A further type is one class in one file plus one line here, or a separate package with an entry point in the group
-`jobscheduler.tasks`. Entry points are looked up when a name is not in the table, never before.
+A new type is one class in one file plus one line here, or a separate package with an entry point in the group
+`jobscheduler.tasks`. Entry points are read only when a name is not in the table.
 """
 
 from __future__ import annotations
@@ -52,32 +52,31 @@ __all__ = [
     "task_type",
 ]
 
+# The built-in types: name -> `module:Class`.
 TASK_TYPES: Mapping[str, str] = MappingProxyType(
     {
         "execute_command": "jobscheduler.tasks.command.task:ExecuteCommand",
         "http_request": "jobscheduler.tasks.http.task:HttpRequest",
     }
 )
-"""The types that come with the scheduler: name -> `module:Class`."""
 
-GROUP = "jobscheduler.tasks"
-"""The group of entry points in which other packages offer task types."""
+GROUP = "jobscheduler.tasks"  # entry points in which other packages offer task types
 
 
 class UnknownTask(LookupError):
-    """No task type has this name. `known` are the names that exist, `nearest` the one that was perhaps meant."""
+    """Raised for an unknown task type. `known` holds the existing names, `nearest` the most similar one."""
 
     def __init__(self, name: str, known: Iterable[str]) -> None:
         self.name = name
         self.known = tuple(sorted(known))
         self.nearest = next(iter(difflib.get_close_matches(name, self.known, n=1)), None)
-        meant = f"; did you mean `{self.nearest}`?" if self.nearest else ""
+        suggestion = f"; did you mean `{self.nearest}`?" if self.nearest else ""
         names = ", ".join(f"`{known}`" for known in self.known)
-        super().__init__(f"unknown task type `{name}`{meant} (known types: {names})")
+        super().__init__(f"unknown task type `{name}`{suggestion} (known types: {names})")
 
 
 class UnusableTask(LookupError):
-    """The name is known, but its class cannot be had on this host: a plug-in that is broken."""
+    """Raised for a known task type whose class cannot be loaded on this host, as of a broken plug-in."""
 
     def __init__(self, name: str, where: str, why: str) -> None:
         self.name = name
@@ -87,7 +86,7 @@ class UnusableTask(LookupError):
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """One line of the list of task types. `problem` says why the type cannot be used, None if it can."""
+    """One line of the list of task types. `problem` is the reason why the type cannot be used, or None."""
 
     name: str
     where: str
@@ -103,14 +102,14 @@ _lock = threading.Lock()
 
 
 def task_names() -> tuple[str, ...]:
-    """The names of all task types, those of other packages included, sorted."""
+    """Return the sorted names of all task types, those of other packages included."""
     return tuple(sorted({*TASK_TYPES, *_offered()}))
 
 
 def task_type(name: str) -> type[Task]:
-    """The class of the task type `name`.
+    """Return the class of the task type `name`.
 
-    Raises `UnknownTask` if there is none, `UnusableTask` if a package offers one that cannot be loaded.
+    Raises `UnknownTask` if there is none, `UnusableTask` if its class cannot be loaded.
     """
     known = _loaded.get(name)
     if known is None:
@@ -121,24 +120,24 @@ def task_type(name: str) -> type[Task]:
 
 
 def listing() -> tuple[Listing, ...]:
-    """All task types as a printable list; what is broken is a line with its problem and never an exception."""
-    offers, trouble = _offers()
+    """Return all task types as a printable list. A broken type is a line with its problem, never an exception."""
+    offers, problem = _offers()
     effective = _offered()
     hidden = [offer for offer in offers if offer.name in TASK_TYPES or effective[offer.name] != offer]
     return (
         *(_listed(name) for name in task_names()),
         *(Listing(offer.name, offer.value, "", "the name is taken") for offer in hidden),
-        *((Listing("?", f"entry points {GROUP}", "", trouble),) if trouble else ()),
+        *((Listing("?", f"entry points {GROUP}", "", problem),) if problem else ()),
     )
 
 
 def _listed(name: str) -> Listing:
     where = _where(name)
     try:
-        found = task_type(name)
+        cls = task_type(name)
     except UnusableTask as unusable:
         return Listing(name, where, "", str(unusable))
-    return Listing(name, where, (found.__doc__ or "").strip().partition("\n")[0])
+    return Listing(name, where, (cls.__doc__ or "").strip().partition("\n")[0])
 
 
 def _where(name: str) -> str:
@@ -152,25 +151,25 @@ def _where(name: str) -> str:
 
 
 def _offered() -> dict[str, EntryPoint]:
-    """What other packages offer; of two with one name the package whose name sorts first has it."""
+    """Return the entry points by name. Of two with the same name, that of the alphabetically first package wins."""
     return {point.name: point for point in reversed(_offers()[0])}
 
 
 def _offers() -> tuple[list[EntryPoint], str | None]:
-    """All entry points of the group, and what is wrong with the installed packages if they cannot be read."""
+    """Return all entry points of the group, and the error if they cannot be read."""
     try:
-        found = entry_points(group=GROUP)
-        return sorted(found, key=lambda point: (point.dist.name if point.dist else "", point.value)), None
-    except Exception as error:  # metadata of any package on this host
+        points = entry_points(group=GROUP)
+        return sorted(points, key=lambda point: (point.dist.name if point.dist else "", point.value)), None
+    except Exception as error:  # bad metadata of any package on this host
         return [], f"cannot be read: {type(error).__name__}: {error}"
 
 
 def _load(name: str, where: str) -> type[Task]:
     module, _, attribute = where.partition(":")
     try:
-        found = getattr(importlib.import_module(module.strip()), attribute.partition("[")[0].strip())
-    except BaseException as error:  # another package's code, SystemExit and the like too: not the service's problem
+        cls = getattr(importlib.import_module(module.strip()), attribute.partition("[")[0].strip())
+    except BaseException as error:  # code of another package may raise anything, such as SystemExit
         raise UnusableTask(name, where, f"cannot be imported: {type(error).__name__}: {error}") from error
-    if not (isinstance(found, type) and issubclass(found, Task)):
+    if not (isinstance(cls, type) and issubclass(cls, Task)):
         raise UnusableTask(name, where, "is not a subclass of jobscheduler.tasks.Task")
-    return found
+    return cls

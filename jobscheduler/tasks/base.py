@@ -1,7 +1,7 @@
-"""What a task type is: a class that says which fields it takes and runs once, with a context.
+"""The base classes of task types: a class with a schema of its fields and a method that runs once with a context.
 
-A task's author writes `run(context)` and raises `TaskFailed`. Timing, attempts, limits, catching and records belong
-to the runner.
+The author of a task writes `run(context)` and raises `TaskFailed`. The runner does timing, attempts, limits, the
+handling of exceptions, and records.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from jobscheduler.tasks.stop_signals import StopSignals
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a task found: details for the record (`exit_code`) and what it printed, as kept.
+    """The result of a task: details for the record (`exit_code`), and the output that was kept.
 
-    The runner takes up to 32 details. It writes their keys in `a-z0-9_`, at most 40, and puts `task_` before one that
-    has its own meaning in a log line (`status`, `output`).
+    The runner takes up to 32 details. It reduces keys to `a-z0-9_` and 40 characters, and puts `task_` before a key
+    with a meaning of its own in a log line (`status`, `output`).
     """
 
     details: tuple[tuple[str, LogValue], ...] = ()
@@ -34,9 +34,9 @@ class Outcome:
 class TaskFailed(Exception):
     """Raised by a task to end its attempt as a failure, without a traceback.
 
-    The message is for people and goes into the record as `error=`; leave it empty when the details of the outcome
-    say it all (`exit_code=1`). `reason` is one of the words of a FAILURE record (`exit`, `start`, `http`, `task`);
-    anything else is recorded as `task`.
+    The message is for people and goes into the record as `error=`. Leave it empty when the details of the outcome
+    suffice (`exit_code=1`). `reason` is a reason of a FAILURE record (`exit`, `start`, `http`, `task`); any other
+    value is recorded as `task`.
     """
 
     def __init__(self, message: str, *, reason: str = "task", outcome: Outcome | None = None) -> None:
@@ -47,9 +47,9 @@ class TaskFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """What a task type has against its fields: where (a path below `task`), what, and the way out.
+    """An error in the fields of a task: its path below `task`, a message, and a suggestion.
 
-    `host` is true for findings that depend on this host or user and may heal without an edit.
+    `host_dependent` marks errors that depend on this host or user, and may disappear without an edit.
     """
 
     path: tuple[str | int, ...]
@@ -60,12 +60,12 @@ class FieldError:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """What a task is told when it is an alert: that the result of a job has changed.
+    """The input of a task that is an alert: the result of a job has changed.
 
-    `on` is `failure` or `recovery`, and `record` is that of the run which changed it. `text` is the record as one line
-    of JSON, as the log writes it. Where several jobs are told of at once, `on` is `summary`, `record` is the last of
-    theirs, and `text` lists them all. `variables` are the environment variables of an alert (`JOB_STATUS` and so on),
-    for a type that starts programs.
+    `on` is `failure` or `recovery`, and `record` is the record of the run that changed the result. `text` is the record
+    as one line of JSON, as in the log. If an alert covers several jobs, `on` is `summary`, `record` is their last
+    record, and `text` lists them all. `variables` are the environment variables of an alert (`JOB_STATUS` and so on),
+    for types that start programs.
     """
 
     on: str
@@ -75,14 +75,14 @@ class Alert:
 
 
 class Context:
-    """What a task is told about its run, and how it learns that it has to stop.
+    """The run of a task as the task sees it, and the request to stop.
 
-    `deadline` is an instant of `time.monotonic()`, or None. When the run must end the runner calls `stop`: `reason`
-    says why (`timeout`, `replaced`, `shutdown`), `stopping` is set and the callbacks given to `on_stop` are called,
-    each once. `alert` is None but for a task that is an alert; `run_id` is then its own, not that of the run.
+    `deadline` is an instant of `time.monotonic()`, or None. To end the run, the runner calls `stop`. Then `reason` is
+    set (`timeout`, `replaced`, `shutdown`), `stopping` is set, and each callback of `on_stop` is called once. `alert`
+    is set only for a task that is an alert; `run_id` is then the id of the alert, not of the run.
 
-    `told_at` is the instant of `time.monotonic()` at which `stop` was called first, None before. `signals` tells what
-    a task with processes has sent to them since. Together they show whether a time limit is kept.
+    `stop_requested_at` is the instant of `time.monotonic()` of the first `stop`, None before. `signals` holds the
+    signals that a task with processes has sent since. Together they show whether a time limit is kept.
     """
 
     __slots__ = (
@@ -127,7 +127,7 @@ class Context:
 
     @property
     def stopping(self) -> threading.Event:
-        """An event to wait on in place of sleeping; it is set when the run has to stop. Made for who asks for it."""
+        """An event that is set when the run has to stop; wait on it instead of sleeping. Made on first use."""
         with self._lock:
             if self._stop_event is None:
                 self._stop_event = threading.Event()
@@ -136,11 +136,12 @@ class Context:
             return self._stop_event
 
     def on_stop(self, callback: Callable[[], None]) -> None:
-        """Have `callback` called when the run has to stop; at once if it already has to.
+        """Call `callback` when the run has to stop, or at once if that was already requested.
 
-        It is called on a thread made for the stop, should be quick (the callbacks after it wait for it, and the grace
-        runs meanwhile) and must not raise. It may also come when the task has just ended by itself, and must then do
-        nothing.
+        It must not raise, and it should be quick, because later callbacks wait for it while the grace runs. It may be
+        called when the task has just ended, and must do nothing then.
+
+        Thread: the callback runs on a thread made for the stop.
         """
         with self._lock:
             if not self.stop_requested:
@@ -149,17 +150,17 @@ class Context:
         callback()
 
     def missing_signal(self, now: float) -> str | None:
-        """Return `TERM` or `KILL` if it should have been sent by `now` (monotonic seconds) and was not.
+        """Return `TERM` or `KILL` if it should have been sent by `now` (monotonic seconds) but was not; else None.
 
-        To be asked while the attempt goes on; None is good news.
+        Call it only while the attempt is active.
         """
         return None if self.stop_requested_at is None else self.signals.missing(self.stop_requested_at, now)
 
     def stop(self, reason: str = "shutdown", report_error: Callable[[Exception], object] = lambda _: None) -> None:
-        """Tell the task to end, and why (for the runner); does not wait for callbacks. The second call does nothing.
+        """Request the task to stop, for `reason`. Only the runner calls this. A second call does nothing.
 
-        Every callback is called even if an earlier one raises; what they raised goes to `complain`, as one
-        `ExceptionGroup`, on the thread of the callbacks.
+        Does not wait for callbacks. All callbacks are called, even if one raises. `report_error` gets their exceptions
+        as one `ExceptionGroup`, on the thread of the callbacks.
         """
         with self._lock:
             if self.stop_requested:
@@ -175,9 +176,9 @@ class Context:
 
 
 def _run_in_thread(work: Callable[[], None]) -> None:
-    """Do something on a thread of its own: who stops a run has the limits or the slots of all others in hand.
+    """Do `work` on a thread of its own, because the caller also serves the limits or slots of all other runs.
 
-    When the host has no thread left it is done here, late limits being better than a run that nobody ends.
+    If the host has no thread left, do it here: late limits are better than a run without an end.
     """
     try:
         threading.Thread(target=work, name="stopping", daemon=True).start()
@@ -197,45 +198,45 @@ def _call_each(callbacks: Iterable[Callable[[], None]], report_error: Callable[[
 
 
 class Task(ABC):
-    """One task type. A new one is a subclass in its own file plus one line in the table of `tasks`.
+    """A task type. A new type is a subclass in its own file plus one line in the table of `tasks`.
 
-    `schema` is a JSON Schema (2020-12) of the type's own fields, without `type`.
+    `schema` is a JSON Schema (2020-12) of the fields of the type, without `type`.
     """
 
     schema: ClassVar[Mapping[str, Any]] = {"type": "object"}
 
     @classmethod
     def check(cls, fields: Mapping[str, Any]) -> Iterator[FieldError]:
-        """Say what is wrong with fields that fit the schema; nothing by default."""
+        """Yield the errors in fields that fit the schema. Default: none."""
         del fields
         return iter(())
 
     @classmethod
     def warnings(cls, fields: Mapping[str, Any]) -> Iterator[FieldError]:
-        """Say what is legal about fields that passed `check`, and hardly meant; nothing by default."""
+        """Yield warnings about valid fields that are probably a mistake. Default: none."""
         del fields
         return iter(())
 
     def __init__(self, fields: Mapping[str, Any]) -> None:
-        """Take fields that fit the schema and passed `check`."""
+        """Make a task with fields that fit the schema and passed `check`."""
         self.fields = fields
 
     def secrets(self) -> Iterator[str]:
-        """Texts that must not stand in a log; the runner blots them out of messages and tracebacks. None by default."""
+        """Yield texts that must not be logged. The runner redacts them in messages and tracebacks. Default: none."""
         return iter(())
 
     @abstractmethod
     def run(self, context: Context) -> Outcome | None:
-        """Do the work once. Returning is success; raise `TaskFailed` to fail.
+        """Do the work once. To return is success; raise `TaskFailed` to fail.
 
-        Called on a pool thread, several at a time for several jobs, each on an instance of its own.
+        Thread: a worker. Several jobs may run at the same time, each with an instance of its own.
         """
 
 
 class StartFailedTemporarily(Exception):
-    """Raised when a task could not begin for now: nothing of it has been done, and another try may help.
+    """Raised when a task could not begin for the moment. No work has been done, so another try may help.
 
-    `failure` is what to raise when there is none.
+    `failure` is the exception to raise if there is no other try.
     """
 
     def __init__(self, failure: TaskFailed) -> None:
@@ -244,29 +245,29 @@ class StartFailedTemporarily(Exception):
 
 
 class RunningProcess(Protocol):
-    """A task that goes on in another process, and needs nobody until a descriptor says so."""
+    """A task that runs in another process and needs no thread until a descriptor becomes readable."""
 
     @property
     def exit_fd(self) -> int | None:
-        """Readable when it has ended; None if there is no such descriptor, and `see_through` must wait."""
+        """Readable when the process has ended. If None, the caller must use `wait`."""
 
     @property
     def output_fd(self) -> int | None:
-        """Readable when there is something for `hear`; None if there never will be."""
+        """Readable when `read_output` has something to read. None if it never will."""
 
     def read_output(self) -> bool:
-        """Take what has come, without waiting; False when nothing more will come by this descriptor."""
+        """Read the available output without waiting. Return False at its end."""
 
     def collect(self) -> Outcome:
-        """Say what became of it, once it has ended. Raises `TaskFailed`."""
+        """Return the outcome of the ended process. Raises: `TaskFailed`."""
 
     def wait(self) -> Outcome:
-        """Wait for its end, or end it when its context says so; then as `end`."""
+        """Wait for the end of the process, or end it when its context stops; then do as `collect`."""
 
 
 class ProcessTask(Task):
-    """A task whose work is done by another process, so that one thread can look after all of them: `start`, `end`."""
+    """A task whose work is done by another process, so that one thread can serve all of them."""
 
     @abstractmethod
     def start(self, context: Context) -> RunningProcess:
-        """Have the work begin, without waiting. Raises `TaskFailed`, or `NotBegun`."""
+        """Start the process without waiting for it. Raises: `TaskFailed` or `StartFailedTemporarily`."""

@@ -1,23 +1,21 @@
-"""The signals that end a run, with the instants at which they were sent: how a guard sees that a limit is kept.
+"""Record when the signals that end a run were sent, so that the service can check its limits.
 
-Only a task that has processes sends any. It says so with `has_processes`; before that, and for other tasks, there is
-nothing to miss. All attributes are written by the thread that ends the processes and may be read by any other.
+Only a task with processes sends signals. It sets `has_processes`; before that, and for other tasks, no signal is
+missing. Thread: the thread that ends the processes writes all attributes, and any thread may read them.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-KILL_AFTER_S = 5.0
-"""Seconds between TERM and KILL."""
+KILL_AFTER_S = 5.0  # after TERM
 
-SLACK_S = 2.0
-"""Seconds by which a signal may be late before it counts as missing: more than a busy host needs to run a thread."""
+SLACK_S = 2.0  # by which a signal may be late; more than a busy host needs to run a thread
 
 
 @dataclass(frozen=True, slots=True)
 class Survivor:
-    """A process that outlived KILL. `why` is in words: `not permitted`, `waits for a disk`, `does not end`."""
+    """A process that survived KILL. `reason` is text: `not permitted`, `waits for a device`, `does not end`."""
 
     pid: int
     start: int
@@ -29,10 +27,10 @@ class Survivor:
 
 
 class StopSignals:
-    """Which signals have been sent to end the processes of one attempt.
+    """The signals that were sent to end the processes of one attempt.
 
-    `term_sent` and `kill_sent` are instants of `time.monotonic()`, None until then. A process that has ended already
-    counts as signalled. `survivors` are the processes that outlived KILL, known when the attempt has ended.
+    `term_sent` and `kill_sent` are instants of `time.monotonic()`, or None. A process that has already ended counts as
+    signalled. `survivors` holds the processes that survived KILL, and is set when the attempt has ended.
     """
 
     __slots__ = ("has_processes", "kill_sent", "survivors", "term_sent")
@@ -46,8 +44,8 @@ class StopSignals:
     def missing(self, told_at: float, now: float, grace: float = KILL_AFTER_S) -> str | None:
         """Return the signal (`TERM` or `KILL`) that should have been sent by `now`, None if none is missing.
 
-        `told_at` is when the attempt was told to stop. To be asked only while the attempt goes on: what ends of TERM
-        needs no KILL.
+        `told_at` is the instant of the request to stop. Call this only while the attempt is active, because a process
+        that ends by TERM needs no KILL.
         """
         if not self.has_processes:
             return None

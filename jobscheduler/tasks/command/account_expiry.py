@@ -1,8 +1,7 @@
-"""When accounts expire: what `chage -E` has set, read from `/etc/shadow`.
+"""Read from `/etc/shadow` when accounts expire, as set by `chage -E`.
 
-Commands do not go through PAM, which would refuse an expired account; cron does. So it is looked up here. Nothing else
-of an account is judged: its shell may be `nologin`, and its password may be locked or too old, as those of service
-accounts are.
+Cron goes through PAM, which refuses an expired account. Commands here do not, so this module checks the expiry. It
+checks nothing else: service accounts often have the shell `nologin`, or a locked or outdated password.
 """
 
 from __future__ import annotations
@@ -13,18 +12,17 @@ from collections.abc import Mapping
 from datetime import date, timedelta
 from pathlib import Path
 
-SHADOW_FILE = Path("/etc/shadow")
-"""The file that says it; only root can read it."""
+SHADOW_FILE = Path("/etc/shadow")  # readable only by root
 
-_EXPIRES = 7  # the field of a line, in days since 1970
-_MAX_DAYS = 1_000_000  # more is no date that a calendar has
+_EXPIRES = 7  # index of the field in a line; days since 1970
+_MAX_DAYS = 1_000_000  # a later day is not a valid date
 
 
 def expired_on(name: str, today: date, shadow: Path = SHADOW_FILE) -> date | None:
-    """Return the day since which an account is expired, None if it is not, or if the file cannot be read."""
+    """Return the day on which an account expired; None if it has not, or if the file cannot be read."""
     try:
-        seen = os.stat(shadow)  # noqa: PTH116 - runs often
-        day = _days(shadow, (seen.st_ino, seen.st_mtime_ns, seen.st_size)).get(name)
+        status = os.stat(shadow)  # noqa: PTH116 - runs often
+        day = _days(shadow, (status.st_ino, status.st_mtime_ns, status.st_size)).get(name)
     except OSError:
         return None
     return day if day is not None and day <= today else None
@@ -32,7 +30,7 @@ def expired_on(name: str, today: date, shadow: Path = SHADOW_FILE) -> date | Non
 
 @functools.lru_cache(maxsize=4)
 def _days(shadow: Path, version: tuple[int, int, int]) -> Mapping[str, date]:
-    """The days of all accounts that expire one day. Raises `OSError`."""
+    """Return the expiry days of all accounts that have one. Raises: `OSError`."""
     del version
     days = {}
     for line in shadow.read_text("utf-8", "surrogateescape").splitlines():

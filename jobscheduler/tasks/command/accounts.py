@@ -1,8 +1,8 @@
-"""Who a command runs as: the account, the environment made from it, and the programs that switch to it.
+"""Find the account of a command, make its environment, and wrap the command in helpers that switch to the account.
 
-The switch is made by small programs that exec one another (`nice`, `setpriv`, `env`) and not by the service between
-fork and exec: that would make each start copy the service's page tables, and run Python code in a child of a process
-with many threads.
+The helpers are small programs that exec one another (`nice`, `setpriv`, `env`). The service does not switch between
+fork and exec itself: each start would then copy the page tables of the service, and run Python code in a child of a
+process with many threads.
 """
 
 from __future__ import annotations
@@ -26,12 +26,11 @@ from jobscheduler.tasks.hung_paths import ACCOUNT_TIMEOUT_S, GUARD
 
 T = TypeVar("T")
 
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-"""The search path of a command, and of the programs that start it."""
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # search path of a command and of its helpers
 
 _INHERITED_VARS = (b"LANG", b"TZ")
 
-_MARKS = (RUN_ID_VAR.encode(), ATTEMPT_VAR.encode())  # by which a process tree is found
+_MARKS = (RUN_ID_VAR.encode(), ATTEMPT_VAR.encode())  # by which the processes of a run are found
 
 _RESTORED_VARS = (signal.SIGPIPE, signal.SIGXFSZ)  # by Popen; KILL and STOP cannot be changed
 _CHECKED = tuple(
@@ -42,11 +41,11 @@ _CHECKED = tuple(
 
 
 class NoSuchAccount(LookupError):
-    """The host knows no user or group of this name; the message says which."""
+    """Raised for an unknown user or group; the message names it."""
 
 
 class AccountExpired(NoSuchAccount):
-    """The account is expired, so that nothing may run as its user; `help` says how to mend that."""
+    """Raised for an expired account, as which no command may run; `help` suggests a fix."""
 
     def __init__(self, name: str, day: date) -> None:
         super().__init__(f"the account of the user `{name}` expired on {day}")
@@ -55,7 +54,7 @@ class AccountExpired(NoSuchAccount):
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A user of this host, and the group its processes get."""
+    """A user of this host with the group of its processes."""
 
     name: str
     uid: int
@@ -69,24 +68,24 @@ class Account:
         return (self.uid, self.gid) == (os.geteuid(), os.getegid())
 
     def directory(self) -> str:
-        """Return the home directory, `/` if it did not exist within this second.
+        """Return the home directory, or `/` if it does not exist. The answer is cached for a second.
 
         Raises:
-            Hung: it does not answer.
+            CallHung: the directory does not answer.
 
         """
         return _directory(self.home, int(time.monotonic()), self.uid == os.geteuid())
 
 
 def account(user: str | None = None, group: str | None = None) -> Account:
-    """The account of `user` (the service's own if None), with `group` in place of its first group.
+    """Return the account of `user` (None: the user of the service), with `group` in place of its primary group.
 
-    What the host says is believed for a second: it reads its files, or asks another host, each time.
+    The answer is cached for a second, because each lookup reads files or asks another host.
 
     Raises:
         NoSuchAccount: the host knows no such user or group.
-        AccountExpired: the account is no longer valid.
-        Hung: the host does not say.
+        AccountExpired: the account has expired.
+        CallHung: the host does not answer.
 
     """
     return _account(user, group, os.geteuid(), int(time.monotonic()))
@@ -94,7 +93,7 @@ def account(user: str | None = None, group: str | None = None) -> Account:
 
 @functools.lru_cache(maxsize=256)
 def _account(user: str | None, group: str | None, uid: int, second: int) -> Account:
-    del second  # when this was asked
+    del second  # only limits the time in the cache
     entry = _user(user)
     if uid == 0 and entry.pw_uid != 0 and (day := expired_on(entry.pw_name, datetime.now(UTC).date())):
         raise AccountExpired(entry.pw_name, day)
@@ -104,7 +103,7 @@ def _account(user: str | None, group: str | None, uid: int, second: int) -> Acco
 
 @functools.lru_cache(maxsize=256)
 def _directory(home: str, second: int, is_ours: bool) -> str:
-    """Return a home, or `/`. The service's own is looked at without a thread for it: it is there."""
+    """Return a home, or `/`. The home of the service needs no guard thread, because it exists."""
     del second
     try:
         if is_ours:
@@ -113,7 +112,7 @@ def _directory(home: str, second: int, is_ours: bool) -> str:
             GUARD.call(f"the home directory `{home}`", functools.partial(os.stat, home), patience=ACCOUNT_TIMEOUT_S)
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return "/"
-    except OSError:  # there, but not for the service (a home on NFS): its user may enter it
+    except OSError:  # closed to the service (a home on NFS), but open to its user
         pass
     return home
 
@@ -122,15 +121,15 @@ def _user(name: str | None) -> pwd.struct_passwd:
     try:
         return pwd.getpwuid(os.geteuid()) if name is None else _ask(f"user `{name}`", pwd.getpwnam, name)
     except KeyError:
-        if name is None:  # a container that runs with a number nobody has an entry for
+        if name is None:  # a container that runs as a uid without an entry
             return pwd.struct_passwd((str(os.geteuid()), "", os.geteuid(), os.getegid(), "", "/", "/bin/sh"))
     raise NoSuchAccount(f"this host knows no user `{name}`")
 
 
 def _ask(what: str, ask: Callable[[str], T], name: str) -> T:
-    """Ask the host, which may have to ask another one, and may get no answer."""
-    thing = f"the host, when it is asked for the {what},"
-    return GUARD.call(thing, functools.partial(ask, name), patience=ACCOUNT_TIMEOUT_S)
+    """Look up a name through the guard, because the host may ask another host that does not answer."""
+    subject = f"the host, when it is asked for the {what},"
+    return GUARD.call(subject, functools.partial(ask, name), patience=ACCOUNT_TIMEOUT_S)
 
 
 def _group(name: str) -> int:
@@ -141,9 +140,10 @@ def _group(name: str) -> int:
 
 
 def environment(who: Account, marks: Mapping[bytes, bytes], own: Mapping[str, str]) -> dict[bytes, bytes]:
-    """The whole environment of a command: made, not inherited. `marks` are the run's variables, `own` the job's.
+    """Return the whole environment of a command, which inherits nothing else.
 
-    The marks come first: only the head of an environment is read to find the processes of a run.
+    `marks` are the variables of the run, `own` those of the job. The markers come first, because only the head of an
+    environment is read to find the processes of a run.
     """
     made = _full_environment(who.name, who.home, who.shell)
     return {**marks, **made, **marks, **encode_environment(own)} if own else {**marks, **made, **marks}
@@ -157,18 +157,18 @@ def _full_environment(name: str, home: str, shell: str) -> Mapping[bytes, bytes]
 
 @functools.cache
 def inherited_environment() -> Mapping[bytes, bytes]:
-    """What a command gets as the service has it. Asked once: a service does not change its environment."""
+    """Return the variables that a command inherits. Read once, because a service does not change its environment."""
     return {name: value for name in _INHERITED_VARS if (value := os.environb.get(name)) is not None}
 
 
 def encode_environment(variables: Mapping[str, str]) -> dict[bytes, bytes]:
-    """In UTF-8, as job files are, whatever the locale of the service."""
+    """Encode variables in UTF-8, like job files, independent of the locale of the service."""
     return {name.encode(): value.encode() for name, value in variables.items()}
 
 
 @functools.cache
 def find_helper(name: str) -> str | None:
-    """The path of one of the programs that prepare a command, None if this host does not have it."""
+    """Return the path of a helper, None if this host does not have it."""
     return shutil.which(name, path=PATH)
 
 
@@ -180,11 +180,11 @@ def wrap_command(
     nice: int | None = None,
     directory: str | None = None,
 ) -> tuple[list[bytes], Mapping[bytes, bytes]]:
-    """`command` behind the programs that must run before it, and what they get as environment.
+    """Return `command` behind its helpers, and the environment of the helpers.
 
-    Both are as they were when nothing needs such a program. `directory` is entered as the user of the command, who
-    may be able to where root is not (a home on NFS). `variables` are set by the last of the programs, which is the
-    user already: LD_PRELOAD of a job would else be loaded by `setpriv` while it is root.
+    Both remain unchanged if no helper is needed. The user of the command enters `directory`, because root may not be
+    allowed to (a home on NFS). The last helper sets `variables` and already runs as the user. Otherwise `setpriv`
+    would load an LD_PRELOAD of the job while it is root.
     """
     is_ours = who.is_current_user
     before: list[str] = []
@@ -196,7 +196,9 @@ def wrap_command(
     if not before and not options:
         return list(command), variables
     before += [_needed("env"), *options]
-    assignment = [_needed("setpriv").encode(), b"--"] if b"=" in command[0] else []  # env would take it for one
+    assignment = (
+        [_needed("setpriv").encode(), b"--"] if b"=" in command[0] else []
+    )  # `env` would take the command for an assignment
     return [
         *(word.encode() for word in before),
         _restore_argument(variables),
@@ -206,10 +208,10 @@ def wrap_command(
 
 
 def _masked_environment(variables: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
-    """The environment of the programs that prepare a command: its variables under names that mean nothing to them.
+    """Return the environment of the helpers: the variables of the command under names without a meaning for them.
 
-    In the environment, which only their user may read, and not in arguments, which everybody sees. The marks keep
-    their names, so that also a run that is still being prepared can be found and ended.
+    Only their user may read an environment, while every user sees arguments. The markers keep their names, so that a
+    run can be found and ended while its helpers run.
     """
     under = {b"JOB_VARIABLE_%d" % number: value for number, value in enumerate(variables.values())}
     marks = {name: variables[name] for name in _MARKS if name in variables}
@@ -217,12 +219,12 @@ def _masked_environment(variables: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
 
 
 def _restore_argument(variables: Mapping[bytes, bytes]) -> bytes:
-    """What has `env` give `_hidden` values their names back, and drop all else.
+    """Return the argument by which `env` restores the names of masked variables and drops all others.
 
-    One word with `-S`: as two words some releases of uutils take what follows for an option of their own.
+    One argument together with `-S`, because some releases of uutils misread the second of two as an option.
     """
-    words = (b"'%b'=\"${JOB_VARIABLE_%d}\"" % (_quoted(name), number) for number, name in enumerate(variables))
-    return b" ".join((b"-S-i", b"--", *words))
+    assignments = (b"'%b'=\"${JOB_VARIABLE_%d}\"" % (_quoted(name), number) for number, name in enumerate(variables))
+    return b" ".join((b"-S-i", b"--", *assignments))
 
 
 def _quoted(name: bytes) -> bytes:
@@ -236,25 +238,25 @@ def _env_options(directory: str | None) -> list[str]:
 
 @functools.cache
 def ignored_signals() -> tuple[str, ...]:
-    """Signals that this process ignores and a command would ignore too (after `nohup`, say), without `SIG`.
+    """Return the signals, without `SIG`, that this process ignores and a command would inherit, as after `nohup`.
 
-    Asked once: a service sets its signals before it runs anything.
+    Read once, because a service sets its signals before the first run.
     """
     names = (signal.Signals(number).name for number in _CHECKED if signal.getsignal(number) is signal.SIG_IGN)
     return tuple(name.removeprefix("SIG") for name in names)
 
 
 def _identity(who: Account) -> tuple[str, ...]:
-    """How `setpriv` becomes another user. Inheritable capabilities of the service would stay across the change."""
+    """Return the options of `setpriv` for another user. It must drop inheritable capabilities, which would survive."""
     groups = "--init-groups" if _has_entry(who) else "--clear-groups"
     return f"--reuid={who.name}", f"--regid={who.gid}", groups, *(("--inh-caps=-all",) if has_inheritable() else ())
 
 
 @functools.cache
 def has_inheritable() -> bool:
-    """Whether this process has inheritable capabilities. Asked once: a service does not change them.
+    """Return whether this process has inheritable capabilities. Read once, because a service does not change them.
 
-    Only then are they dropped: `setpriv` refuses that where the kernel knows a capability that it does not know.
+    They are dropped only then, because `setpriv` fails at that if the kernel has a capability unknown to it.
     """
     try:
         status = Path("/proc/thread-self/status").read_bytes()

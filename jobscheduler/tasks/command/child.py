@@ -1,4 +1,4 @@
-"""The main process of a command: its start, its output, its end. Nothing in here waits."""
+"""Start the main process of a command, read its output, reap it. Nothing in here waits."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from jobscheduler.tasks.command.processes import Process, read_process
 from jobscheduler.tasks.command.reaper import REAPER
 
 _CHUNK = 64 * 1024
-_LAST_READ = 1 << 20  # bytes that are still taken after the main process has ended
+_LAST_READ = 1 << 20  # bytes that are still read after the main process has ended
 
 
 @dataclass(frozen=True, slots=True)
 class SpawnSpec:
-    """All that is needed to start a command: `stdin` is what it reads, None for nothing.
+    """All values that a start needs. `stdin` is the input of the command, or None.
 
-    `program` is what the command itself runs, and `home` where, if other programs prepare that; else None. `owner` is
-    the user who must be able to open `/dev/stderr`, None if that is the service's own.
+    If helpers prepare the command, `program` is its program and `home` its directory; else `program` is None. `owner`
+    is the user who must be able to open `/dev/stderr`, None for the user of the service.
     """
 
     command: Sequence[bytes]
@@ -40,9 +40,9 @@ class SpawnSpec:
 
 
 class ChildProcess:
-    """The main process of a run. `start` makes one; `close` must follow, once it has ended or was given up.
+    """The main process of a run. Make it with `start`. Call `close` once it has ended or was given up.
 
-    `pidfd` becomes readable when it ends; it is None when there was no descriptor left for it.
+    `pidfd` becomes readable when it ends; it is None if no descriptor was left.
     """
 
     def __init__(self, pid: int, pipe: int) -> None:
@@ -53,11 +53,11 @@ class ChildProcess:
         self.output = HeadTailBuffer()
         self.pidfd = _pidfd(pid)
         self.pipe: int | None = pipe
-        self.left_pipe = False  # whether a process in the background still writes when this one has been reaped
+        self.left_pipe = False  # whether a background process still writes after this one was reaped
 
     @classmethod
     def start(cls, plan: SpawnSpec) -> ChildProcess:
-        """Start the command. Raises `OSError` or `ValueError` if that is impossible."""
+        """Start the command. Raises: `OSError` or `ValueError` if that is impossible."""
         with FD_BUDGET:
             ours, theirs = os.pipe()
             passed = [theirs]
@@ -76,9 +76,9 @@ class ChildProcess:
                     os.close(descriptor)
 
     def read(self) -> int | None:
-        """Take what the pipe holds and return how much that was: 0 at its end, None when there is nothing now.
+        """Read the available output and return its size: 0 at its end, None if there is none now.
 
-        Its end does not close it: who listens to it has to be told first.
+        Does not close the pipe at its end, because the caller must first stop watching it.
         """
         if self.pipe is None:
             return 0
@@ -90,7 +90,7 @@ class ChildProcess:
         return len(chunk)
 
     def has_ended(self) -> bool:
-        """Whether the main process has ended; it is not reaped by this, so that its pid stays its own."""
+        """Return whether the main process has ended. Does not reap it, so that its pid remains valid."""
         options = os.WEXITED | os.WNOHANG | os.WNOWAIT
         try:
             return os.waitid(os.P_PID, self.pid, options) is not None
@@ -98,9 +98,9 @@ class ChildProcess:
             return True
 
     def send(self, *signals: signal.Signals, group: bool) -> bool:
-        """Signal it, or its whole group, unless it has been reaped; return whether that was permitted.
+        """Signal it, or its whole group, unless it has been reaped. Return whether that was permitted.
 
-        Lock: held against the reaping, so that the pid is that of this process.
+        Lock: held so that it is not reaped meanwhile and the pid remains its own.
         """
         with self._lock:
             results = () if self._is_reaped else [self._send(number, group=group) for number in signals]
@@ -121,19 +121,19 @@ class ChildProcess:
         return True
 
     def remember(self) -> None:
-        """Keep how the main process ended, for `was`; to be called before `close`."""
+        """Remember the main process as it ended, for `last_seen`. Call this before `close`."""
         self._was = read_process(self.pid)
 
     @property
     def last_seen(self) -> Process | None:
-        """The main process as it had ended, if that was to be remembered."""
+        """The main process as it ended, if `remember` was called."""
         return self._was
 
     def close(self, job_id: str = "") -> int | None:
-        """Take the last output, reap the main process and let go of what it left; returns its status.
+        """Read the last output, reap the main process and release its resources. Return its status.
 
-        The status is as `subprocess` has it: negative for a signal. None if it has not ended, or if somebody else
-        took the status away.
+        The status is as in `subprocess`: negative for a signal. None if it has not ended, or if other code has taken
+        the status.
         """
         self._read_the_rest()
         self.close_pidfd()
@@ -145,7 +145,7 @@ class ChildProcess:
         return status
 
     def close_pidfd(self) -> None:
-        """Close it; nobody listens to it any more."""
+        """Close the pidfd. The caller no longer watches it."""
         with self._lock:
             if self.pidfd is not None:
                 os.close(self.pidfd)
@@ -161,7 +161,7 @@ class ChildProcess:
         return os.waitstatus_to_exitcode(status) if pid else None
 
     def _read_the_rest(self) -> None:
-        """Take what was written before the end, and no more than that of one who goes on writing."""
+        """Read the output written before the end, with a limit because a background process may go on writing."""
         taken = 0
         while taken < _LAST_READ and (size := self.read()) is not None:
             if size == 0:
@@ -170,7 +170,7 @@ class ChildProcess:
             taken += size
 
     def close_pipe(self) -> None:
-        """Close it at its end."""
+        """Close the pipe at its end."""
         if self.pipe is not None:
             os.close(self.pipe)
             self.pipe = None
@@ -192,9 +192,9 @@ def _start_process(plan: SpawnSpec, stdin: int, output: int) -> int:
 
 
 def _start_with_subprocess(plan: SpawnSpec, stdin: int, output: int) -> int:
-    """Have `subprocess` start the command: slower, but always able to, and with a reason when it cannot be."""
+    """Start the command with `subprocess`: slower, but it works everywhere and gives the reason of a failure."""
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-    if blocked:  # a child starts with the signal mask of the thread that starts it
+    if blocked:  # a child inherits the signal mask of the starting thread
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
     try:
         process = subprocess.Popen(
@@ -210,18 +210,18 @@ def _start_with_subprocess(plan: SpawnSpec, stdin: int, output: int) -> int:
     finally:
         if blocked:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-    process.returncode = -1  # ours to reap, not Popen's, which takes a lost status for success
+    process.returncode = -1  # we reap it, because Popen takes a lost status for success
     return process.pid
 
 
 @functools.cache
 def _dev_null() -> int:
-    """What a command reads that is given nothing: opened once, for all of them."""
+    """Return the input of commands without `stdin`, opened once for all of them."""
     return os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
 
 
 def _memory_file(text: bytes, opened: list[int]) -> int:
-    """A file in memory that holds `text`: nobody has to feed it, and nobody minds if it is never read."""
+    """Return a file in memory with `text`. Unlike a pipe, it needs no writer and may stay unread."""
     fd = os.memfd_create("stdin")
     opened.append(fd)
     with open(fd, "wb", closefd=False) as file:
@@ -231,7 +231,7 @@ def _memory_file(text: bytes, opened: list[int]) -> int:
 
 
 def _pidfd(pid: int) -> int | None:
-    """None when the service has no descriptor left: the command runs already and must not be started again."""
+    """Return a pidfd, None if no descriptor is left. No error, because the command already runs."""
     try:
         return os.pidfd_open(pid)
     except OSError:

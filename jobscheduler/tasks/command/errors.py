@@ -1,4 +1,4 @@
-"""Why a command could not be started, in words, and whether another try may help."""
+"""Describe why a command could not be started, and decide whether a retry may help."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _WORDS: Mapping[int, str] = MappingProxyType(
 
 
 def is_transient(error: Exception) -> bool:
-    """Whether the same start may succeed a moment later."""
+    """Return whether the same start may succeed a moment later."""
     return isinstance(error, OSError) and error.errno in _TRANSIENT
 
 
 def describe_error(error: Exception, directory: str = "", command: Sequence[bytes] = ()) -> str:
-    """What to tell people about an error of a start in `directory`."""
+    """Return the message for an error of a start in `directory`."""
     if not isinstance(error, OSError) or error.errno is None:
         return str(error)
     name = _text(error.filename)
@@ -40,7 +40,7 @@ def describe_error(error: Exception, directory: str = "", command: Sequence[byte
 
 
 def in_words_of_helper(error: Exception) -> str:
-    """Say what kept a program that prepares the command from it, without a look at any file, which may hang."""
+    """Return the message for an error of a helper. Checks no file, because that may hang."""
     if not isinstance(error, OSError) or error.errno is None:
         return str(error)
     name = _text(error.filename)

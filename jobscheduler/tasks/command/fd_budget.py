@@ -1,12 +1,11 @@
-"""File descriptors: as many as the host lets the service have, and some that runs leave alone.
+"""Budget the file descriptors: raise the limit of the service, and reserve a few that runs do not use.
 
-However many runs want some, the last few are left to the service's own looks at files. A shortage then makes runs
-late or fails them, with its reason, and an edit of a job file (perhaps the one that ends the shortage) is still seen
-at once.
+Runs leave the last few descriptors to the service for its own files. So a shortage delays runs or fails them with its
+reason, but the service still sees an edit of a job file at once, perhaps the one that ends the shortage.
 
-The service raises its own limit to the hard one. Its commands get the limit that it was started with: programs that
-close all possible descriptors, or that use `select`, rely on it. A limit cannot be passed to a start by itself, so the
-service has the former one for the moment of the start (`FormerLimit`).
+The service raises its own limit to the hard one. Its commands get the limit with which it was started, because
+programs that use `select` or close all possible descriptors rely on it. A start cannot be given a limit of its own, so
+the service returns to the former limit for the duration of the start (`FdLimit`).
 """
 
 from __future__ import annotations
@@ -18,18 +17,15 @@ import threading
 from contextlib import suppress
 from types import TracebackType
 
-RESERVED_FDS = 8
-"""How many descriptors runs leave alone: a look at the jobs directory, the log's rotation, a connection or two."""
+RESERVED_FDS = 8  # that runs leave for a read of the jobs directory, the rotation of the log, a connection or two
 
-FDS_PER_START = 6
-"""How many descriptors one start of a command holds for a moment."""
+FDS_PER_START = 6  # that one start of a command holds for a moment
 
-EXTRA_FDS = 64
-"""How many descriptors are left to other threads while the former limit is back for a start."""
+EXTRA_FDS = 64  # that other threads can still open while a start has the former limit
 
 
 class _FdBudget:
-    """The starts that are being made now. A context manager: surround each with it."""
+    """The starts in progress. Use it as a context manager around each start."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -44,12 +40,12 @@ class _FdBudget:
             self._active -= 1
 
     def check(self, number: int) -> None:
-        """Make sure that there is room for all of them; `number` is of a descriptor that one of them has just made.
+        """Check that enough descriptors are left for all starts. `number` is a descriptor that a start just opened.
 
-        Linux gives the lowest number that is free, so that those below are taken.
+        Linux assigns the lowest free number, so all lower numbers are in use.
 
         Raises:
-            OSError: EMFILE, there is not enough room.
+            OSError: EMFILE, too few descriptors are left.
 
         """
         limit = FD_LIMIT.most()
@@ -58,7 +54,7 @@ class _FdBudget:
 
 
 class FdLimit:
-    """The limit of descriptors that the service was started with, for its commands.
+    """The limit of descriptors with which the service was started, for its commands.
 
     Lock: held to change the limit of this process.
     """
@@ -71,7 +67,7 @@ class FdLimit:
         self._starts = 0
 
     def raise_limit(self) -> None:
-        """Let this process have as many descriptors as it may; its commands keep the limit of today."""
+        """Raise the limit of this process to the hard limit. Commands keep the current limit."""
         with self._lock, suppress(OSError, ValueError):
             soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
             if self._previous is None and soft != hard:
@@ -79,13 +75,13 @@ class FdLimit:
                 self._previous, self._hard = soft, hard
 
     def most(self) -> int:
-        """How many descriptors this process may have, while no start is being made."""
+        """Return the limit of this process while no start is in progress."""
         return resource.getrlimit(resource.RLIMIT_NOFILE)[0] if self._previous is None else self._hard
 
     def lower(self, number: int) -> None:
-        """Have the former limit for a start, until `restore`; `number` is of a descriptor that was just made.
+        """Return to the former limit for a start, until `restore`. `number` is a descriptor just opened.
 
-        `ROOM` stays above that number, so that other threads find descriptors meanwhile.
+        The limit stays `EXTRA_FDS` above that number, so that other threads can open descriptors meanwhile.
         """
         if self._previous is None:
             return
@@ -96,7 +92,7 @@ class FdLimit:
                 self._set(wanted)
 
     def restore(self, pid: int | None = None) -> None:
-        """End what `lower` began. `pid` is what was started: it gets the former limit, if it had to have more."""
+        """Undo `lower`. The started process `pid` gets the former limit if the start needed a higher one."""
         if self._previous is None:
             return
         with self._lock:
@@ -112,8 +108,6 @@ class FdLimit:
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, self._hard))
 
 
-FD_BUDGET = _FdBudget()
-"""The ones of this process, which has one table of descriptors."""
+FD_BUDGET = _FdBudget()  # the only one, because a process has one table of descriptors
 
-FD_LIMIT = FdLimit()
-"""The one of this process."""
+FD_LIMIT = FdLimit()  # the only one in this process

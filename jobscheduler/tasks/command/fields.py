@@ -1,4 +1,4 @@
-"""The fields of `execute_command`: their schema, and what a schema cannot say about them."""
+"""Define and check the fields of `execute_command`: the schema, and errors that a schema cannot express."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from jobscheduler.tasks.command.processes import ATTEMPT_VAR, RUN_ID_VAR
 from jobscheduler.util.characters import describe_character, invisible_characters, suggest_replacement
 from jobscheduler.util.hang_guard import CallHung
 
+# JSON Schema 2020-12 of the fields, without `type`.
 SCHEMA: Mapping[str, Any] = MappingProxyType(
     {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -94,13 +95,12 @@ SCHEMA: Mapping[str, Any] = MappingProxyType(
         },
     }
 )
-"""JSON Schema 2020-12 of the fields, without `type`."""
 
 _UMASK = re.compile(r"0?[0-7]{1,3}")
 
 
 def check_fields(fields: Mapping[str, Any]) -> Iterator[FieldError]:
-    """What is wrong with fields that fit the schema."""
+    """Yield the errors in fields that fit the schema."""
     yield from _about_texts(fields)
     yield from _about_command(fields)
     yield from _about_environment(fields.get("env", {}))
@@ -112,7 +112,7 @@ def check_fields(fields: Mapping[str, Any]) -> Iterator[FieldError]:
 
 
 def _about_texts(fields: Mapping[str, Any]) -> Iterator[FieldError]:
-    """What the kernel or UTF-8 cannot carry. `stdin` may hold NUL: it is no argument."""
+    """Yield texts that the kernel or UTF-8 cannot represent. `stdin` may hold NUL, as it is not an argument."""
     for path, text in _texts(fields):
         if "\0" in text and path != ("stdin",):
             yield FieldError(path, "a NUL character cannot be passed to a program")
@@ -166,7 +166,7 @@ def _about_environment(env: Mapping[str, str]) -> Iterator[FieldError]:
 
 
 def _about_this_host(fields: Mapping[str, Any]) -> Iterator[FieldError]:
-    """Findings that may heal without an edit."""
+    """Yield errors that depend on this host and may disappear without an edit."""
     for field in ("user", "group"):
         if field in fields:
             yield from _about_account(field, fields)

@@ -1,8 +1,8 @@
-"""A session keyring of its own for each command.
+"""Give each command a session keyring of its own.
 
-A process that has a keyring may use the keys in it, whatever its user: `setpriv` changes ids, not the keyring. Without
-this all jobs would share that of the service, Kerberos tickets of other users included. The keyring belongs to the
-thread that makes the start and passes to what it starts; the next start takes another one.
+Any user of a process may use the keys in its keyring, and `setpriv` changes ids but not the keyring. Otherwise all jobs
+would share the keyring of the service, and with it the Kerberos tickets of other users. The keyring belongs to the
+starting thread, and the started process inherits it. The next start gets another one.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from types import MappingProxyType
 
 _JOIN_SESSION_KEYRING = 1
 
+# The number of the system call `keyctl` by machine; the C library has no function for it.
 _NUMBERS: Mapping[str, int] = MappingProxyType(
     {
         "x86_64": 250,
@@ -30,14 +31,13 @@ _NUMBERS: Mapping[str, int] = MappingProxyType(
         "i386": 288,
     }
 )
-"""The number of the system call `keyctl` by machine; the C library has no function for it."""
 
 
 def join_new_session_keyring() -> bool:
-    """Give the calling thread an empty session keyring, for what it starts next; False if it keeps the one it has.
+    """Give the calling thread an empty session keyring for its next start. Return False if that fails.
 
-    It does where the kernel has no keyrings or a container forbids them: there is nothing to share then. It also does
-    for a moment when an ordinary user has too many.
+    It fails where the kernel has no keyrings or a container forbids them; then there is nothing to share. It also
+    fails for a moment when an ordinary user has too many keyrings.
     """
     return _call()() >= 0
 
@@ -47,9 +47,9 @@ def _call() -> Callable[[], int]:
     number = _NUMBERS.get(platform.machine())
     if number is None or ctypes.sizeof(ctypes.c_void_p) != (4 if number in (311, 288) else 8):
         return lambda: -1
-    call = ctypes.PyDLL(None).syscall  # too short for the interpreter's lock to be given up
+    call = ctypes.PyDLL(None).syscall  # too short a call to release the interpreter lock
     call.restype = ctypes.c_long
     return functools.partial(call, ctypes.c_long(number), ctypes.c_long(_JOIN_SESSION_KEYRING), None)
 
 
-_call()  # at a start, and not when the first command is due
+_call()  # at import, not when the first command is due

@@ -1,15 +1,14 @@
-"""What is kept of a command's output: its first and its last part, in bounded memory, however much is written."""
+"""Keep the first and the last part of an output of any length, in bounded memory."""
 
 from __future__ import annotations
 
-LIMIT = 64 * 1024
-"""Bytes kept of one run, the note about what was left out included."""
+LIMIT = 64 * 1024  # bytes kept of one run, with the note about omitted bytes
 
-_NOTE = 80  # bytes set aside for the note in the middle
+_NOTE = 80  # bytes reserved for the note in the middle
 
 
 class HeadTailBuffer:
-    """Takes chunks of bytes and keeps the first and the last of them, together at most `limit` bytes."""
+    """Keeps the first and the last bytes of an output, together at most `limit`."""
 
     def __init__(self, limit: int = LIMIT) -> None:
         self._limit = limit
@@ -19,7 +18,7 @@ class HeadTailBuffer:
         self.total = 0
 
     def add(self, chunk: bytes) -> None:
-        """Take the next bytes."""
+        """Add the next bytes."""
         self.total += len(chunk)
         room = self._limit // 2 - len(self._start)
         if room > 0:
@@ -31,7 +30,7 @@ class HeadTailBuffer:
             del self._end[:surplus]
 
     def kept(self) -> bytes:
-        """The bytes that were kept; the number of those left out stands in the middle, on a line of its own."""
+        """Return the kept bytes. A line in the middle has the number of bytes left out."""
         if self.total <= len(self._start) + len(self._end):
             return bytes(self._start + self._end)
         start = trim_end(bytes(self._start[: self._half]))
@@ -40,15 +39,15 @@ class HeadTailBuffer:
 
 
 def trim_start(text: bytes) -> bytes:
-    """`text` without the rest of a UTF-8 character at its start, if it was cut within one."""
-    rest = 0
-    while rest < min(3, len(text)) and text[rest] & 0xC0 == 0x80:
-        rest += 1
-    return text[rest:]
+    """Return `text` without the rest of a UTF-8 character that was cut at its start."""
+    start = 0
+    while start < min(3, len(text)) and text[start] & 0xC0 == 0x80:
+        start += 1
+    return text[start:]
 
 
 def trim_end(text: bytes) -> bytes:
-    """`text` without the beginning of a UTF-8 character at its end, if it was cut within one."""
+    """Return `text` without the beginning of a UTF-8 character that was cut at its end."""
     for back in range(1, min(4, len(text) + 1)):
         byte = text[-back]
         if byte & 0xC0 != 0x80:

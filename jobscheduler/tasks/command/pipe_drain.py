@@ -1,8 +1,8 @@
-"""The output pipes of ended runs that are still written to: read and thrown away, so that no write blocks or breaks.
+"""Drain the output pipes that background processes of ended runs still write to, so that no write blocks or fails.
 
-Each costs the service a descriptor for as long as a process in the background lives. Beyond `MOST_OF_A_JOB` of one job
-and `MOST` in all, the oldest goes to a process that does nothing but read them (`pipe_reader`). So do all of them when
-the service ends. That process says which have come to their end, so that it is known how many each job has.
+Each pipe costs the service a descriptor while its background process lives. Beyond `MAX_PIPES_OF_JOB` of one job or
+`MAX_PIPES` in all, the oldest goes to a process that only reads pipes (`pipe_reader`). When the service ends, all
+pipes go there. That process reports each closed pipe, so that the service can count the open pipes of each job.
 """
 
 from __future__ import annotations
@@ -19,20 +19,18 @@ from pathlib import Path
 
 from jobscheduler.tasks.command.adopted import ADOPTED
 
-MAX_PIPES_OF_JOB = 32
-"""Pipes of one job that the service reads itself."""
+MAX_PIPES_OF_JOB = 32  # pipes of one job that the service reads itself
 
-MAX_PIPES = 256
-"""Pipes of all jobs together that the service reads itself."""
+MAX_PIPES = 256  # pipes of all jobs together that the service reads itself
 
 _CHUNK = 64 * 1024
 _READER = Path(__file__).with_name("pipe_reader.py")
 
 
 class PipeDrain:
-    """Pipes by their descriptors, the oldest first, each with the id of its job.
+    """Reads and discards pipes. Keeps them by descriptor, oldest first, each with the id of its job.
 
-    Lock: held to change what is known, never while a pipe is waited for.
+    Lock: held to change the state, never to wait for a pipe.
     """
 
     def __init__(self) -> None:
@@ -50,16 +48,16 @@ class PipeDrain:
         return bool(self._pipes or self._reader_pid)
 
     def open_count(self) -> Mapping[str, int]:
-        """How many pipes of each job are still written to by processes that its runs have left."""
+        """Return the number of open pipes of each job."""
         with self._lock:
             return dict(self._count)
 
     def open_counts(self, job_id: str) -> int:
-        """How many of one job."""
+        """Return the number of open pipes of one job."""
         return self._count[job_id]
 
     def add(self, pipe: int, job_id: str) -> None:
-        """Take a pipe over."""
+        """Take over a pipe."""
         with self._lock:
             self._pipes[pipe] = job_id
             self._of_job[job_id] += 1
@@ -69,7 +67,7 @@ class PipeDrain:
             self._hand_over_surplus(job_id)
 
     def open(self) -> bool:
-        """Get ready to read; False when there is no descriptor left for it."""
+        """Prepare to read. Return False if no descriptor is left."""
         with self._lock, suppress(OSError):
             self._epoll = select.epoll()
             for pipe in (*self._pipes, *((self._reader.fileno(),) if self._reader else ())):
@@ -78,7 +76,7 @@ class PipeDrain:
         return False
 
     def close(self) -> bool:
-        """Stop reading, unless a pipe is left; return whether it is stopped."""
+        """Stop reading, unless a pipe is left. Return whether reading has stopped."""
         with self._lock:
             if self:
                 return False
@@ -88,14 +86,14 @@ class PipeDrain:
             return True
 
     def discard(self, seconds: float) -> bool:
-        """Throw away what was written within the next moment; return whether a pipe came to its end."""
+        """Discard the output of the next `seconds`. Return as soon as some comes, with whether a pipe was closed."""
         epoll = self._epoll
-        heard = [descriptor for descriptor, _ in epoll.poll(seconds)] if epoll else []
-        ended = [pipe for pipe in heard if pipe in self._pipes and not _discard(pipe)]
+        readable = [descriptor for descriptor, _ in epoll.poll(seconds)] if epoll else []
+        ended = [pipe for pipe in readable if pipe in self._pipes and not _discard(pipe)]
         for pipe in ended:
             self._end(pipe)
         with self._lock:
-            if self._reader is not None and self._reader.fileno() in heard:
+            if self._reader is not None and self._reader.fileno() in readable:
                 self._read_reader(self._reader)
             if self._reader is None and self._reader_pid:
                 self._reap_reader()
@@ -107,7 +105,7 @@ class PipeDrain:
                 _take_one(self._count, self._drop(pipe))
 
     def _drop(self, pipe: int) -> str:
-        """Close a pipe here. Under the lock."""
+        """Close a pipe and return its job. Lock: held by the caller."""
         job_id = self._pipes.pop(pipe)
         _take_one(self._of_job, job_id)
         if self._epoll is not None:
@@ -119,12 +117,12 @@ class PipeDrain:
 
     def _hand_over_surplus(self, job_id: str) -> None:
         if self._of_job[job_id] > MAX_PIPES_OF_JOB:
-            self._hand_over_pipe(next(pipe for pipe, one in self._pipes.items() if one == job_id))
+            self._hand_over_pipe(next(pipe for pipe, owner in self._pipes.items() if owner == job_id))
         elif len(self._pipes) > MAX_PIPES:
             self._hand_over_pipe(next(iter(self._pipes)))
 
     def _hand_over_pipe(self, pipe: int) -> bool:
-        """Let the other process read a pipe; False if it cannot be, and stays here. Under the lock."""
+        """Hand a pipe to the reader process. Return False if it stays here. Lock: held by the caller."""
         try:
             reader = self._reader or self._start_reader()
             self._next_number += 1
@@ -135,12 +133,12 @@ class PipeDrain:
         return True
 
     def _start_reader(self) -> socket.socket:
-        """Start it, and listen to it. Raises `OSError`."""
+        """Start the reader process and watch its connection. Raises: `OSError`."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             ours.setblocking(False)
             try:
-                if self._reader_pid:  # the former one is at its end
+                if self._reader_pid:  # the former reader is about to end
                     raise BlockingIOError
                 self._reader_pid = start_reader(theirs.fileno())
                 ADOPTED.own_pids.add(self._reader_pid)
@@ -153,10 +151,10 @@ class PipeDrain:
         return ours
 
     def _read_reader(self, reader: socket.socket) -> None:
-        """Take note of the pipes that have come to their end there; let go of it when none is left. Under the lock."""
+        """Note the pipes that the reader has closed. Drop the reader when none is left. Lock: held by the caller."""
         try:
-            while said := reader.recv(8):
-                self._discard_handed_over(int.from_bytes(said, "big"))
+            while number := reader.recv(8):
+                self._discard_handed_over(int.from_bytes(number, "big"))
         except BlockingIOError:
             if self._handed_over:
                 return
@@ -169,7 +167,7 @@ class PipeDrain:
             _take_one(self._count, self._handed_over.pop(number))
 
     def _drop_reader(self) -> None:
-        """Close the connection, at which it ends when it has read all pipes to their end. Under the lock."""
+        """Close the connection. The reader ends once all its pipes are closed. Lock: held by the caller."""
         if self._reader is not None:
             if self._epoll is not None:
                 self._epoll.unregister(self._reader)
@@ -186,25 +184,25 @@ class PipeDrain:
         self._reader_pid = 0
 
     def detach(self) -> None:
-        """Give every pipe to a process that outlives this one, which is about to end."""
+        """Hand every pipe to a process that outlives this one, just before this process ends."""
         with self._lock:
             for pipe in tuple(self._pipes):
                 if not self._hand_over_pipe(pipe):
-                    with suppress(OSError):  # no process left, or no `cat`: nothing better can be done
+                    with suppress(OSError):  # no process left, or no `cat`: the write fails then
                         _start_cat(pipe)
                     self._drop(pipe)
             self._drop_reader()
 
 
 def _take_one(counts: Counter[str], job_id: str) -> None:
-    """Count one less; a job with none is forgotten."""
+    """Subtract one from the count of a job, and drop a count of zero."""
     counts[job_id] -= 1
     if not counts[job_id]:
         del counts[job_id]
 
 
 def start_reader(connection: int) -> int:
-    """Start the process that reads pipes, with its end of a connection as standard input; return its pid."""
+    """Start the reader process with its end of the connection as standard input. Return its pid."""
     null = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_WRONLY, 0) for number in (1, 2)]
     actions = [(os.POSIX_SPAWN_DUP2, connection, 0), *null]
     command = [sys.executable, "-I", "-S", str(_READER)]
@@ -212,14 +210,14 @@ def start_reader(connection: int) -> int:
 
 
 def _start_cat(pipe: int) -> None:
-    """Start a program that throws away what comes through one pipe, until no process can write any more."""
+    """Start a program that discards the output of one pipe, until no process can write to it."""
     os.set_blocking(pipe, True)
     null = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_WRONLY, 0) for number in (1, 2)]
     os.posix_spawn("/bin/cat", ["cat"], {}, file_actions=[(os.POSIX_SPAWN_DUP2, pipe, 0), *null], setsid=True)
 
 
 def _discard(pipe: int) -> bool:
-    """Read what is there and throw it away; False when no process can write any more."""
+    """Discard the available output. Return False when no process can write any more."""
     try:
         return bool(os.read(pipe, _CHUNK))
     except BlockingIOError:

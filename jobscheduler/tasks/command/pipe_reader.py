@@ -1,7 +1,7 @@
-"""A program that reads pipes and throws away what comes through them, for processes that jobs have left behind.
+"""A program that reads and discards the output pipes of background processes of jobs.
 
-Its standard input is a connection to the service: each packet is a number of eight bytes with a descriptor, and the
-number goes back when that pipe has come to its end. The program ends when the service and all pipes have.
+Its standard input is a connection to the service. Each packet is a number of eight bytes with a descriptor. The program
+sends the number back when that pipe is closed. It ends when the service has ended and all pipes are closed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _CHUNK = 64 * 1024
 
 
 class Reader:
-    """Reads the pipes that come by one connection."""
+    """Reads the pipes that arrive on one connection."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._service: socket.socket | None = connection
@@ -25,7 +25,7 @@ class Reader:
         self._epoll.register(connection, select.EPOLLIN)
 
     def work(self) -> None:
-        """Read until nothing is left to read."""
+        """Read until no pipe is left and the service has ended."""
         while self._service is not None or self._pipes:
             for descriptor, _ in self._epoll.poll():
                 if descriptor in self._pipes:
@@ -34,7 +34,7 @@ class Reader:
                     self._take(self._service)
 
     def _take(self, service: socket.socket) -> None:
-        """Take one more pipe, or the end of the service."""
+        """Receive one more pipe, or the end of the service."""
         try:
             number, descriptors, _, _ = socket.recv_fds(service, 8, 1)
         except OSError:

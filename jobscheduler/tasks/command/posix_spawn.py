@@ -1,10 +1,10 @@
-"""Starting a program, quickly, and without holding up other threads.
+"""Start a program quickly, without blocking other threads.
 
-`subprocess` of Python before 3.11.5 (Debian 12 has 3.11.2) keeps the interpreter's lock until the new process has
-become its program: a fifth of a millisecond in which nothing else happens, and for ever if the program or its directory
-is on a disk that does not answer (python/cpython issue 104372). `posix_spawn` of the C library, called without that
-lock, holds up nobody but its own thread, and uses a third less processor time than `subprocess` of any version. It is
-only the usual way: what it cannot do, or does not succeed in, is for `subprocess`, which also says what is wrong.
+Before Python 3.11.5 (Debian 12 has 3.11.2), `subprocess` holds the interpreter lock until the new process has become
+its program (python/cpython issue 104372). That blocks all threads for a fifth of a millisecond, or for ever if the
+program or its directory is on a hung disk. `posix_spawn` of the C library is called without that lock and blocks only
+its own thread. It uses a third less processor time than any version of `subprocess`. If it cannot do a start or fails,
+`subprocess` takes over, which also gives the reason of a failure.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import threading
 from collections.abc import Mapping, Sequence
 
 _SETSIGDEF, _SETSIGMASK, _SETSID = 0x04, 0x08, 0x80  # <spawn.h> of glibc and musl
-_ROOM = 1024  # bytes for a structure whose size is the C library's own affair; the largest has 336
+_ROOM = 1024  # bytes for a structure whose size depends on the C library; the largest has 336
 
-_POINTERS = 256  # so many combinations of a directory and descriptors are remembered
+_POINTERS = 256  # remembered combinations of a directory and descriptors
 
-_RESTORED = (signal.SIGPIPE, signal.SIGXFSZ)  # Python ignores these itself, and `subprocess` restores them, too
+_RESTORED = (signal.SIGPIPE, signal.SIGXFSZ)  # Python ignores these; `subprocess` restores them, too
 
 _CLONE_FS = 0x200  # <sched.h>: the umask, the directory and the root of a thread
 
@@ -34,11 +34,11 @@ def spawn(
     stdin: int,
     output: int,
 ) -> int | None:
-    """Start a program in a session of its own, with these descriptors and no others; return its pid.
+    """Start a program in a session of its own, with only these descriptors. Return its pid, None if it failed.
 
-    None if it was not started, for whatever reason. The C library cannot set a umask: the calling thread gets one of
-    its own for that, which its children inherit and other threads do not see. (From then on a directory is changed
-    for that thread alone, too; so the main thread, which belongs to whoever uses this package, starts nothing here.)
+    The C library cannot set a umask. So the calling thread gets a umask of its own, which its children inherit and
+    other threads do not see. From then on this thread also has a working directory of its own. So the main thread,
+    which belongs to the caller of this package, starts nothing here.
     """
     library, program = _library(), _program(command[0], environment)
     if library is None or program is None or threading.get_native_id() == os.getpid():
@@ -56,10 +56,10 @@ def spawn(
 
 
 class _Library:
-    """What the C library has for this. Raises `AttributeError` when that is not enough (glibc before 2.34, musl)."""
+    """The functions of the C library. Raises: `AttributeError` if one is missing (glibc before 2.34, musl)."""
 
     def __init__(self) -> None:
-        unlocked, locked = ctypes.CDLL(None), ctypes.PyDLL(None)  # the first gives up the interpreter's lock
+        unlocked, locked = ctypes.CDLL(None), ctypes.PyDLL(None)  # the first releases the interpreter lock
         pointer, number = ctypes.c_void_p, ctypes.c_int
         self._spawn = unlocked.posix_spawn
         self._spawn.argtypes = (pointer, ctypes.c_char_p, pointer, pointer, pointer, pointer)
@@ -78,19 +78,19 @@ class _Library:
         self._known: dict[tuple[bytes, int, int], _Actions] = {}
 
     def own_umask(self) -> bool:
-        """Let the calling thread have a umask of its own; to be asked for each time, being cheap when it has one.
+        """Give the calling thread a umask of its own. Return False where that is forbidden, as in Docker containers.
 
-        A thread that it has made since shares it. False where it is forbidden (in containers of Docker, mostly).
+        Call this before each start, because a thread made since shares the umask. A repeated call is cheap.
         """
         return bool(self._unshare(_CLONE_FS) == 0)
 
     def _made(self, library: ctypes.PyDLL) -> ctypes.Array[ctypes.c_char]:
-        """What is the same for each start: a session of its own, no signal blocked, none ignored by Python."""
+        """Return the attributes of every start: a new session, no blocked signal, no signal ignored by Python."""
         attributes, nothing, restored = (ctypes.create_string_buffer(_ROOM) for _ in range(3))
         library.sigemptyset(nothing)
         library.sigemptyset(restored)
-        for one in _RESTORED:
-            library.sigaddset(restored, ctypes.c_int(one))
+        for number in _RESTORED:
+            library.sigaddset(restored, ctypes.c_int(number))
         library.posix_spawnattr_init(attributes)
         library.posix_spawnattr_setsigmask(attributes, nothing)
         library.posix_spawnattr_setsigdefault(attributes, restored)
@@ -100,29 +100,29 @@ class _Library:
     def start(
         self, program: bytes, command: Sequence[bytes], variables: Sequence[bytes], place: tuple[bytes, int, int]
     ) -> int | None:
-        """Start a program; `place` is its directory, its input and its output."""
+        """Start a program. `place` is its directory, its input and its output."""
         actions, pid = self._actions(place), ctypes.c_int()
         if actions is None:
             return None
-        words = _strings(command), _strings(variables)
-        failed = self._spawn(ctypes.byref(pid), program, actions.memory, self._attributes, *words)
+        arguments = _strings(command), _strings(variables)
+        failed = self._spawn(ctypes.byref(pid), program, actions.memory, self._attributes, *arguments)
         return None if failed else pid.value
 
     def _actions(self, place: tuple[bytes, int, int]) -> _Actions | None:
-        """What the new process does before it becomes its program. The numbers of descriptors come again and again."""
+        """Return the actions of the new process before its program. Cached, because descriptor numbers repeat."""
         known = self._known.get(place)
         if known is None:
             if len(self._known) >= _POINTERS:
                 self._known.clear()
             known = _Actions(self, *place)
-            if not known.is_complete:  # no memory at the moment
+            if not known.is_complete:  # no memory left for the moment
                 return None
             self._known[place] = known
         return known
 
 
 class _Actions:
-    """Actions as the C library keeps them; it has memory of its own for them, which is given back with this object."""
+    """Actions in memory of the C library, which is freed with this object."""
 
     def __init__(self, library: _Library, directory: bytes, stdin: int, output: int) -> None:
         self.memory = ctypes.create_string_buffer(_ROOM)
@@ -154,14 +154,14 @@ def _library() -> _Library | None:
 
 
 def _program(name: bytes, environment: Mapping[bytes, bytes]) -> bytes | None:
-    """The file to start: a name without a slash is looked for in the command's own search path."""
+    """Return the file to start. A name without a slash is searched in the PATH of the command."""
     if b"/" in name:
         return name
-    places = environment.get(b"PATH", b"").split(b":")
-    if not name or not all(place.startswith(b"/") for place in places):
+    directories = environment.get(b"PATH", b"").split(b":")
+    if not name or not all(directory.startswith(b"/") for directory in directories):
         return None
-    candidates = (b"%b/%b" % (place, name) for place in places)
-    return next((one for one in candidates if os.access(one, os.X_OK)), None)
+    candidates = (b"%b/%b" % (directory, name) for directory in directories)
+    return next((file for file in candidates if os.access(file, os.X_OK)), None)
 
 
-_library()  # at a start, and not when the first command is due
+_library()  # at import, not when the first command is due

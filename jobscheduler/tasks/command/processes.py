@@ -1,15 +1,15 @@
-"""Processes as /proc shows them, signalled as exactly those that were seen; and the end of what a crash has left.
+"""Read processes from /proc, signal them safely, and end the processes that a crash has left behind.
 
-1. A process is known by its pid *and* its start time, and is signalled through a pidfd opened before that pair is
-   checked: a pid that belongs to another process by then is never hit.
-2. After a crash the processes of a run are those that carry its mark (`JOB_RUN_ID`) in the environment they were
-   started with, and the descendants of these. Of which user they were is not known any more. All processes of the
-   host are looked at, the head of each environment once, and no longer than `LOOK_WITHIN`.
-3. They are ended in two steps: TERM (and CONT, so that a stopped process hears it), after a grace KILL. Each step
-   looks again until it finds no new process, because one may have been forked between looking and signalling. A
-   process that was told TERM stays among them, also when the parent that tied it to the run has died of it.
+1. A process is identified by its pid *and* its start time. Signals go through a pidfd that is opened before this pair
+   is checked, so they never reach another process with the same pid.
+2. After a crash the processes of a run are those with its marker (`JOB_RUN_ID`) in their environment, and all their
+   descendants. The user of the run is no longer known. So all processes of the host are scanned, the head of each
+   environment once, for `SCAN_TIMEOUT_S` at most.
+3. They are ended in two steps: TERM (and CONT, so that a stopped process receives it), then KILL after a grace. Each
+   step scans again until it finds no new process, because one may be forked between scan and signal. A process that
+   got TERM remains a member even if the parent that linked it to the run has died.
 
-The tree of a run that goes on is ended by `process_tree`.
+`tree_killer` ends the tree of an active run.
 """
 
 from __future__ import annotations
@@ -41,26 +41,23 @@ __all__ = [
     "with_descendants",
 ]
 
-TERM_GRACE_S = KILL_AFTER_S
-"""Seconds between TERM and KILL."""
+TERM_GRACE_S = KILL_AFTER_S  # between TERM and KILL
 
-KILL_TIMEOUT_S = 2.0
-"""Seconds for which KILL is repeated before a tree that does not die (a hanging disk) is given up."""
+KILL_TIMEOUT_S = 2.0  # after KILL until a tree that does not die (as on a hung disk) is given up
 
-SCAN_TIMEOUT_S = 2.0
-"""Seconds after which a look at the environments of all processes is given up."""
+SCAN_TIMEOUT_S = 2.0  # after which reading the environments of all processes is given up
 
-_PAUSE = 0.05  # between two looks at a tree that is ending
+_PAUSE = 0.05  # seconds between two checks of processes that are ending
 _KERNEL = 2  # the parent of the kernel's own threads, which have no environment
-_STAT = 4096  # bytes that are enough for /proc/PID/stat
+_STAT = 4096  # bytes; enough for /proc/PID/stat
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
     """One process as /proc shows it; `start` is its start time in clock ticks since boot.
 
-    `name` is that of the program that it became last, at most 15 bytes, unless it has set another one. It is
-    there also when it has ended, until it is reaped.
+    `name` is the name of its latest program, at most 15 bytes, unless the process has set another one. It remains
+    until the process is reaped.
     """
 
     pid: int
@@ -73,25 +70,25 @@ class Process:
 
     @property
     def identity(self) -> tuple[int, int]:
-        """Pid and start time: what no other process ever has."""
+        """Pid and start time; together they are unique."""
         return self.pid, self.start
 
     @property
     def is_zombie(self) -> bool:
-        """Whether it is only a zombie."""
+        """Whether it is a zombie."""
         return self.state in "ZX"
 
 
 def read_process(pid: int) -> Process | None:
-    """The process with this pid, None if there is none."""
+    """Return the process with this pid, None if there is none."""
     try:
         text = _read(f"/proc/{pid}/stat", _STAT)
     except OSError:
         return None
-    end = text.rindex(b")")  # the name before it may hold blanks and parentheses
-    rest = text[end + 2 :].split()
+    end = text.rindex(b")")  # the name may hold blanks and parentheses
+    fields = text[end + 2 :].split()
     name = text[text.index(b"(") + 1 : end].decode("utf-8", "backslashreplace")
-    state, numbers = rest[0].decode("ascii"), [int(rest[field]) for field in (19, 1, 3, 2)]
+    state, numbers = fields[0].decode("ascii"), [int(fields[index]) for index in (19, 1, 3, 2)]
     start, parent, session, group = numbers
     return Process(pid, start, parent, session, state, group, name)
 
@@ -105,55 +102,52 @@ def _read(path: str, most: int) -> bytes:
 
 
 def iter_processes() -> Iterator[Process]:
-    """All processes that are visible."""
-    for name in os.listdir("/proc"):  # noqa: PTH208 - a name is all that is wanted, on a host with many processes
+    """Yield all visible processes."""
+    for name in os.listdir("/proc"):  # noqa: PTH208 - names suffice, and there may be many
         if name.isdigit() and (process := read_process(int(name))):
             yield process
 
 
 def children_of(pid: int) -> list[int]:
-    """The pids of the children of a process, those of all its threads."""
+    """Return the pids of the children of a process, those of all its threads."""
     try:
-        threads = os.listdir(f"/proc/{pid}/task")  # noqa: PTH208 - a name is all that is wanted
+        threads = os.listdir(f"/proc/{pid}/task")  # noqa: PTH208 - names suffice
     except OSError:
         return []
     return [child for thread in threads for child in children_of_thread(pid, int(thread))]
 
 
 def children_of_thread(pid: int, thread: int) -> list[int]:
-    """The pids of the children of one thread; the first thread of a process has those that it adopted."""
+    """Return the pids of the children of one thread. Adopted children belong to the first thread of a process."""
     try:
         with open(f"/proc/{pid}/task/{thread}/children", "rb") as file:  # noqa: PTH123 - read often
-            return [int(word) for word in file.read().split()]
-    except OSError:  # gone, or a kernel without this file
+            return [int(pid) for pid in file.read().split()]
+    except OSError:  # the process has ended, or the kernel lacks this file
         if _has_children_files():
             return []
     return [process.pid for process in iter_processes() if process.parent == pid] if pid == thread else []
 
 
 def _has_children_files() -> bool:
-    return os.path.exists(f"/proc/self/task/{os.getpid()}/children")  # noqa: PTH110 - asked often
+    return os.path.exists(f"/proc/self/task/{os.getpid()}/children")  # noqa: PTH110 - called often
 
 
 def has_marker(pid: int, run_ids: Iterable[str], attempt: int | None = None) -> bool:
-    """Whether the process was started with the mark of one of these runs, and of this attempt (None: of any)."""
+    """Return whether a process has the markers of one of these runs, and of this attempt (None: any attempt)."""
     return matches(read_markers(pid) or NO_MARKERS, {run_id.encode() for run_id in run_ids}, attempt)
 
 
 def find_tree(run_ids: Iterable[str], known: Container[tuple[int, int]] = ()) -> tuple[Process, ...]:
-    """The processes of the whole host that belong to these runs and have not ended.
+    """Return the processes of the whole host that belong to these runs and have not ended.
 
-    `known` are pid and start time of those that are known to belong to them.
+    `known` holds the identities of processes that are known to belong to them.
     """
-    found, wanted, protected = (
-        {one.pid: one for one in iter_processes()},
-        {one.encode() for one in run_ids},
-        service_processes(),
-    )
-    candidates = [one for one in found.values() if one.parent != _KERNEL and not one.is_zombie]
+    processes = {process.pid: process for process in iter_processes()}
+    wanted, protected = {run_id.encode() for run_id in run_ids}, service_processes()
+    candidates = [process for process in processes.values() if process.parent != _KERNEL and not process.is_zombie]
     _read_markers(candidates)
     children: dict[int, list[int]] = {}
-    for process in found.values():
+    for process in processes.values():
         children.setdefault(process.parent, []).append(process.pid)
     roots = {
         process.pid
@@ -161,7 +155,7 @@ def find_tree(run_ids: Iterable[str], known: Container[tuple[int, int]] = ()) ->
         if process.identity in known or matches(MARKERS.known(process.identity) or NO_MARKERS, wanted)
     }
     members = with_descendants(roots - protected, children) - protected
-    return tuple(found[pid] for pid in sorted(members) if not found[pid].is_zombie)
+    return tuple(processes[pid] for pid in sorted(members) if not processes[pid].is_zombie)
 
 
 def _read_markers(processes: Iterable[Process]) -> None:
@@ -171,7 +165,7 @@ def _read_markers(processes: Iterable[Process]) -> None:
 
 
 def service_processes() -> frozenset[int]:
-    """This process, those that started it, and init: never part of a tree, whatever mark they carry."""
+    """Return this process, its ancestors and init. They never belong to a tree, even with a marker."""
     pids, pid = {0, 1}, os.getpid()
     while pid not in pids:
         pids.add(pid)
@@ -181,7 +175,7 @@ def service_processes() -> frozenset[int]:
 
 
 def with_descendants(roots: set[int], children: Mapping[int, list[int]]) -> set[int]:
-    """Return pids and all their descendants, by the children of each."""
+    """Return `roots` and all their descendants; `children` maps a pid to its children."""
     members: set[int] = set()
     waiting = list(roots)
     while waiting:
@@ -193,7 +187,7 @@ def with_descendants(roots: set[int], children: Mapping[int, list[int]]) -> set[
 
 
 def send_signals(process: Process, *signals: signal.Signals) -> bool:
-    """Signal this very process; False if it is gone or not ours to signal."""
+    """Signal this very process. Return False if it has ended or the signal is not permitted."""
     try:
         handle = os.pidfd_open(process.pid)
     except OSError:
@@ -217,23 +211,23 @@ def _send(handle: int, process: Process, signals: tuple[signal.Signals, ...]) ->
 
 
 def is_alive(process: Process) -> bool:
-    """Whether this very process still runs."""
+    """Return whether this very process still runs."""
     now = read_process(process.pid)
     return now is not None and now.start == process.start and not now.is_zombie
 
 
 @dataclass(frozen=True, slots=True)
 class LeftoverKiller:
-    """How to end all processes that a crash has left of some runs.
+    """Ends all processes of some runs that a crash has left behind.
 
-    `pause` is called with the seconds to wait between two looks.
+    `pause` waits the given seconds between two checks.
     """
 
     run_ids: tuple[str, ...]
     pause: Callable[[float], object] = time.sleep
 
     def __call__(self, grace: float = TERM_GRACE_S) -> tuple[Process, ...]:
-        """TERM, `grace` seconds, KILL. Returns those that could not be ended."""
+        """Send TERM, wait `grace` seconds, send KILL. Return the processes that could not be ended."""
         members: dict[tuple[int, int], Process] = {}
         left = self._with((signal.SIGTERM, signal.SIGCONT), grace, members)
         return self._with((signal.SIGKILL,), KILL_TIMEOUT_S, members) if left else ()
@@ -241,13 +235,13 @@ class LeftoverKiller:
     def _with(
         self, signals: tuple[signal.Signals, ...], seconds: float, members: dict[tuple[int, int], Process]
     ) -> tuple[Process, ...]:
-        """Signal each process once, also those that appear meanwhile; returns what is left after `seconds`."""
+        """Signal each process once, new ones included. Return the processes left after `seconds`."""
         until = time.monotonic() + seconds
-        told: set[tuple[int, int]] = set()
+        signalled: set[tuple[int, int]] = set()
         while left := self._look(members):
             for process in left:
-                if process.identity not in told:
-                    told.add(process.identity)
+                if process.identity not in signalled:
+                    signalled.add(process.identity)
                     send_signals(process, *signals)
             while any(map(is_alive, left)):
                 if time.monotonic() >= until:
@@ -258,9 +252,9 @@ class LeftoverKiller:
         return ()
 
     def _look(self, members: dict[tuple[int, int], Process]) -> tuple[Process, ...]:
-        """What belongs to the runs and has not ended. What once belonged to them does so for good, with its children.
+        """Return the processes of the runs that have not ended. Earlier members and their children remain members.
 
-        The death of a parent, which TERM itself brings about, may cut the only tie to a child without the mark.
+        TERM may kill a parent and so cut the only link to a child without the marker.
         """
         members.update((process.identity, process) for process in find_tree(self.run_ids, members))
         for known in [known for known, process in members.items() if not is_alive(process)]:

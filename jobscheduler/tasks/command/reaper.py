@@ -1,17 +1,16 @@
-"""What ended runs leave behind: pipes that are still written to, and orphans that this process has adopted.
+"""Reap orphans that this process has adopted, and drain output pipes that ended runs left open.
 
-One thread for all runs, which exists only while there is something to look after; in the first process of a container
-it stays, because that adopts what others leave there, too.
+One thread serves all runs and exists only while there is work. In the first process of a container it stays, because
+that process adopts the orphans of other programs, too.
 
-1. A background process may write to the pipe of its ended run for ever. The thread reads and throws away, so that
-   the write neither blocks nor breaks (`LeftPipes`).
-2. The service is a *child subreaper*: a process whose parent has died becomes its child, wherever it went, and must
-   be reaped when it ends. Reaping by `waitpid(-1)` would steal the exit status of processes that are waited for in
-   this process, so the thread looks at single children and leaves those alone that were started from here: the
-   registered ones, and any that could be a plug-in's.
-3. Orphans are known by the mark of their run while they live: a zombie has no environment any more.
+1. A background process may write to the pipe of its ended run for ever. The thread reads and discards the output, so
+   that the write neither blocks nor fails (`PipeDrain`).
+2. The service is a *child subreaper*: a process whose parent has died becomes its child and must be reaped when it
+   ends. `waitpid(-1)` would steal the exit status of children that other code in this process waits for. So the
+   thread checks children one by one and skips those started here: registered ones, and any that a plug-in may own.
+3. Orphans are recognised by the marker of their run while they live, because a zombie has no environment.
 
-Lock: held to change what is known about starts, never while /proc is read: starts and ends of all runs need it.
+Lock: held to change the state of starts, and never while /proc is read. Starts and ends of all runs need it.
 """
 
 from __future__ import annotations
@@ -29,28 +28,25 @@ from jobscheduler.tasks.command.pipe_drain import PipeDrain
 from jobscheduler.tasks.command.processes import Process, read_process
 from jobscheduler.tasks.command.run_markers import MARKERS
 
-SCAN_INTERVAL_S = 1.0
-"""Seconds between two looks at the orphans."""
+SCAN_INTERVAL_S = 1.0  # between two scans for orphans
 
-MIN_SCAN_INTERVAL_S = 0.1
-"""Seconds between two looks that are made because a run has ended."""
+MIN_SCAN_INTERVAL_S = 0.1  # between two scans at the ends of runs
 
-ZOMBIE_GRACE_S = 5.0
-"""Seconds after which a zombie is reaped that might have been started by a plug-in but for which nothing waits."""
+ZOMBIE_GRACE_S = 5.0  # until a zombie is reaped that a plug-in may have started but never waited for
 
-_MAX_NEW_AT_ONCE = 16  # orphans that are looked at by the thread that ends a run
-_MARKERS_TIMEOUT_S = 0.1  # seconds to wait for marks; those that come later are seen by the next look
+_MAX_NEW_AT_ONCE = 16  # orphans that the thread ending a run examines
+_MARKERS_TIMEOUT_S = 0.1  # seconds to wait for markers; the next scan sees later ones
 
 _PR_SET_CHILD_SUBREAPER = 36
 
 
 class _Start:
-    """A start that is being made: a context manager, written out because it is part of every run."""
+    """A context manager around a start. A class and not a generator, because every run uses it."""
 
     __slots__ = ("_reaper",)
 
-    def __init__(self, aftermath: OrphanReaper) -> None:
-        self._reaper = aftermath
+    def __init__(self, reaper: OrphanReaper) -> None:
+        self._reaper = reaper
 
     def __enter__(self) -> Callable[[int], None]:
         self._reaper.starting(1)
@@ -61,7 +57,7 @@ class _Start:
 
 
 class OrphanReaper:
-    """Looks after what runs leave behind. Use the one instance `AFTERMATH`: there is one process to be parent."""
+    """Reaps orphans and drains pipes of ended runs. Use the instance `REAPER`, as one process is the parent of all."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -75,53 +71,55 @@ class OrphanReaper:
         self._scanned_at = 0.0
 
     def start(self) -> _Start:
-        """Surround the start of a main process; what this gives is to be called with its pid.
+        """Return a context manager for the start of a main process. It yields `register`, to call with the pid.
 
-        From then until `release` the pid is left alone. The first call makes this process the parent of orphans.
+        From then until `forget` the pid is left alone. The first call makes this process the parent of orphans.
         """
         self._become_subreaper()
         return _Start(self)
 
     def starting(self, more: int) -> None:
-        """Take note that so many more main processes are being started."""
+        """Add `more` to the number of main processes that are being started."""
         with self._lock:
             self._starts += more
 
     def register(self, pid: int) -> None:
-        """A main process has this pid; it is left alone until `release`."""
+        """Leave the main process with this pid alone until `forget`."""
         ADOPTED.own_pids.add(pid)
-        ADOPTED.discard(pid)  # seen before it was ours
+        ADOPTED.discard(pid)  # a scan may have seen it before
         self._orphans.pop(pid, None)
 
     def forget(self, pid: int) -> None:
-        """The run is about to reap its main process. Not after it: the pid could belong to the next one by then."""
+        """Forget a main process just before its run reaps it. Afterwards the pid may belong to another process."""
         ADOPTED.own_pids.discard(pid)
 
     def adopt(self, processes: Iterable[Process]) -> None:
-        """These processes belong to runs: those that are or become orphans may be reaped as soon as they end."""
-        self._orphans.update((one.pid, one.start) for one in processes if one.pid not in ADOPTED.own_pids)
+        """Note that these processes belong to runs, so that they are reaped as soon as they end as orphans."""
+        self._orphans.update(
+            (process.pid, process.start) for process in processes if process.pid not in ADOPTED.own_pids
+        )
 
     def take_over(self, pipe: int | None, job_id: str = "") -> None:
-        """A run of a job has reaped its main process; `pipe` is its output if it is still written to, and now ours."""
+        """Take over from a run that has reaped its main process. `pipe` is its output if that is still open."""
         if pipe is not None:
             self._pipes.add(pipe, job_id)
         if pipe is not None or (_has_children() and (self._has_just_scanned() or self._has_orphans())):
             self._watch()
 
     def open_pipes(self) -> Mapping[str, int]:
-        """How many output pipes of each job are still written to by processes that its ended runs have left."""
+        """Return the number of output pipes per job that processes of ended runs still write to."""
         return self._pipes.open_count()
 
     def open_pipes_of_jobs(self, job_id: str) -> int:
-        """How many of one job."""
+        """Return the number of open output pipes of one job."""
         return self._pipes.open_counts(job_id)
 
     def detach(self) -> None:
-        """Give every pipe that is still written to to a process that outlives this one, which is about to end."""
+        """Hand every open pipe to a process that outlives this one, just before this process ends."""
         self._pipes.detach()
 
     def keep_reaping(self) -> None:
-        """Reap orphans also before and between runs, if this is the first process of a container."""
+        """Reap orphans before and between runs, too, if this is the first process of a container."""
         if os.getpid() == 1:
             self._watch()
 
@@ -148,14 +146,14 @@ class OrphanReaper:
             time.sleep(0.1)  # no descriptor left
         self._reap_orphans()
         while True:
-            look = time.monotonic() + SCAN_INTERVAL_S
-            while time.monotonic() < look and not self._pipes.discard(SCAN_INTERVAL_S):
+            next_scan = time.monotonic() + SCAN_INTERVAL_S
+            while time.monotonic() < next_scan and not self._pipes.discard(SCAN_INTERVAL_S):
                 pass
             if not self._has_work():
                 return
 
     def _has_work(self) -> bool:
-        """Whether anything is left; if not, the thread ends, and the next call of `inherit` starts another."""
+        """Return whether work is left. If not, the thread ends, and the next `take_over` starts another."""
         self._requested = False
         orphans = self._reap_orphans()
         with self._lock:
@@ -165,27 +163,27 @@ class OrphanReaper:
             return False
 
     def _has_just_scanned(self) -> bool:
-        """Whether the next look may wait for the thread: in a herd there are always children, and a look costs."""
+        """Return whether the next scan may wait for the thread. When many runs end at once, scans cost too much."""
         return time.monotonic() - self._scanned_at < MIN_SCAN_INTERVAL_S
 
     def _has_orphans(self) -> bool:
-        """Whether there are any; of a few new ones the marks are asked for already, while they live."""
+        """Return whether there are orphans. Request the markers of a few new ones while they live."""
         self._scanned_at = time.monotonic()
-        has_some, new = ADOPTED.new(_MAX_NEW_AT_ONCE)
+        has_orphans, new = ADOPTED.new(_MAX_NEW_AT_ONCE)
         for process in new:
             self._identify(process)
-        return has_some
+        return has_orphans
 
     def _reap_orphans(self) -> bool:
-        """Reap the orphans that have ended; whether there are others."""
+        """Reap the orphans that have ended. Return whether others are left."""
         self._scanned_at = time.monotonic()
         adopted = ADOPTED.processes()
-        self._discard_ended({one.pid for one in adopted})
-        left = [one for one in adopted if not self._reap(one)]
+        self._discard_ended({process.pid for process in adopted})
+        left = [process for process in adopted if not self._reap(process)]
         if left:
             MARKERS.wait(_MARKERS_TIMEOUT_S)
-            for one in left:
-                self._identify(one)
+            for process in left:
+                self._identify(process)
         return bool(left)
 
     def _discard_ended(self, adopted: set[int]) -> None:
@@ -196,7 +194,7 @@ class OrphanReaper:
             del self._zombies[gone]
 
     def _reap(self, process: Process) -> bool:
-        """Reap a process if it has ended and was adopted; whether it is gone."""
+        """Reap a process if it has ended and was adopted. Return whether it has been reaped."""
         pid = process.pid
         with suppress(ChildProcessError):
             if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
@@ -209,17 +207,17 @@ class OrphanReaper:
         return True
 
     def _identify(self, process: Process) -> None:
-        """Recognise an orphan by its mark while it lives. Does not wait for the mark to be read."""
+        """Recognise an orphan by its marker while it lives. Does not wait for the marker."""
         marks = MARKERS.known(process.identity) if process.pid not in self._orphans else None
         if marks and marks[0]:
             self._orphans[process.pid] = process.start
 
     def _is_orphan(self, process: Process) -> bool:
-        """Whether this zombie was adopted, and not started here for a caller that will want its status."""
+        """Return whether this zombie was adopted. Otherwise a caller in this process will ask for its status."""
         now = read_process(process.pid)
         if now is None:
             return True
-        if now.session == now.pid and self._starts:  # perhaps a main process that is not yet registered
+        if now.session == now.pid and self._starts:  # it may be a main process that is not registered yet
             return False
         if self._orphans.get(now.pid) == now.start or now.session not in (now.pid, os.getsid(0)):
             return True
@@ -227,7 +225,7 @@ class OrphanReaper:
 
 
 def _has_children() -> bool:
-    """Cheaper than to list them, and after most runs the answer is no."""
+    """Return whether there are children. Cheaper than a list, and after most runs there are none."""
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:
@@ -235,5 +233,4 @@ def _has_children() -> bool:
     return True
 
 
-REAPER = OrphanReaper()
-"""The one of this process."""
+REAPER = OrphanReaper()  # the only one in this process

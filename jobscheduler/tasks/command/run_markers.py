@@ -1,19 +1,20 @@
-"""The marks by which the processes of a run are known: two variables in the environment they were started with.
+"""Read the markers of the processes of a run: two variables in the environment of each process.
 
-Any process can carry any mark, so a mark counts only if the process belongs to the user of the run, to root, or to
-the service's own user: by its real user, since that of a setuid program is the one that started it.
+Any process can carry any marker. So a marker counts only if the process belongs to the user of the run, to root, or to
+the user of the service. The real user counts, because that of a setuid program is the user who started it.
 
-Reading an environment needs the memory map of its process, and that can be locked for as long as a disk does not
-answer. So environments are read by one thread that does nothing else and can be given up:
+Reading an environment needs the memory map of its process, which can stay locked while a disk does not answer. So one
+thread does nothing but read environments, and it can be given up:
 
-1. `known` answers at once with what was read before, and has the thread read what was not. `wait` waits a moment.
-2. A read that takes longer than `HANGS` is given up: its process counts as unmarked, and another thread goes on.
-3. While `MOST_HUNG` such threads hang nothing more is read; every process that is not known counts as unmarked then.
-   A thread that comes back counts no more, and what it has read is believed.
+1. `known` returns at once what was read before, and requests a read otherwise. `wait` waits for requested reads.
+2. A read that takes longer than `READ_TIMEOUT_S` is given up. Its process counts as unmarked, and another thread
+   continues.
+3. While `MAX_HUNG` threads hang, nothing is read, and unknown processes count as unmarked. A thread that returns no
+   longer counts as hung, and its result is used.
 
-The marks stand first in the environment that a run is given, so `HEAD` bytes are read of each process. A shell puts
-variables in an order of its own; of an environment that is longer and has no mark in its head, `WHOLE` bytes are read,
-as long as that takes no more than a small share of the time: anybody may have thousands of processes with 6 MB each.
+The markers come first in the environment that a run gets, so `HEAD_BYTES` are read of each process. A shell may reorder
+its variables. So `MAX_ENVIRONMENT_BYTES` are read of a longer environment without a marker in its head. These reads
+get only a small share of the time, because any user may have thousands of processes with 6 MB each.
 """
 
 from __future__ import annotations
@@ -28,38 +29,30 @@ from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import NamedTuple
 
-RUN_ID_VAR = "JOB_RUN_ID"
-"""The environment variable by which the processes of a run are known."""
+RUN_ID_VAR = "JOB_RUN_ID"  # environment variable that identifies the processes of a run
 
-ATTEMPT_VAR = "JOB_ATTEMPT"
-"""The one by which those of one attempt are told from what an earlier one left in the background."""
+ATTEMPT_VAR = "JOB_ATTEMPT"  # tells the processes of an attempt from those that an earlier one left behind
 
-HEAD_BYTES = 4096
-"""Bytes that are read of an environment."""
+HEAD_BYTES = 4096  # read of each environment
 
-MAX_ENVIRONMENT_BYTES = 128 * 1024
-"""Bytes that are read of a long one, when there is time for that."""
+MAX_ENVIRONMENT_BYTES = 128 * 1024  # read of a long environment when time allows
 
-READ_TIMEOUT_S = 0.25
-"""Seconds after which a read is given up. The usual one takes 0.00002."""
+READ_TIMEOUT_S = 0.25  # after which a read is given up; the usual one takes 0.00002
 
-MAX_HUNG = 16
-"""Threads that may hang in a read at the same time."""
+MAX_HUNG = 16  # threads that may hang in a read at the same time
 
-MAX_KNOWN = 50_000
-"""Processes whose marks are remembered."""
+MAX_KNOWN = 50_000  # processes whose markers are remembered
 
-_BURST_S = 0.2  # seconds that reads of long environments may take at once
-_SHARE = 0.05  # of the time, that they may take for good
+_BURST_S = 0.2  # seconds that reads of long environments may take in a row
+_SHARE = 0.05  # of all time that they may take in the long run
 _START_WINDOW_S = 0.5  # seconds for which an environment may be empty because its process is just starting
-_POLL_S = 0.002  # between two looks at how far it is
+_POLL_S = 0.002  # seconds between two checks for answers
 
-Known = tuple[int, int]
-"""Pid and start time of a process."""
+Known = tuple[int, int]  # pid and start time of a process
 
 
 class Markers(NamedTuple):
-    """The runs and the attempts that stand in the environment of a process, and its real user if there are any."""
+    """Runs and attempts in the environment of a process, and its real user if there are any."""
 
     runs: frozenset[bytes]
     attempts: frozenset[bytes]
@@ -68,24 +61,23 @@ class Markers(NamedTuple):
 
 NO_MARKERS = Markers(frozenset(), frozenset())
 
-_TRUNCATED = Markers(frozenset(), frozenset())
-"""No mark in what was read of an environment, which goes on."""
+_TRUNCATED = Markers(frozenset(), frozenset())  # no marker in the part that was read of a longer environment
 
 _RUNS, _ATTEMPTS = (re.compile(rb"\0%b=([^\0]*)" % name.encode()) for name in (RUN_ID_VAR, ATTEMPT_VAR))
 _UID = re.compile(rb"\nUid:\t(\d+)")
-_STATUS_BYTES = 1024  # of /proc/PID/status, more than stand before and in the line of the user
+_STATUS_BYTES = 1024  # of /proc/PID/status, enough for the line of the user
 
 
 def read_markers(pid: int, most: int = MAX_ENVIRONMENT_BYTES) -> Markers | None:
-    """Read the marks of a process. None if its environment is empty, as it is for a moment while it starts."""
+    """Read the markers of a process. Return None if its environment is empty, as it is while a process starts."""
     try:
         start = _start(f"/proc/{pid}/environ", most)
-    except OSError:  # gone, or not ours to read: then it is not ours to signal either
+    except OSError:  # it has ended, or we may not read it and so may not signal it
         return NO_MARKERS
     if not start:
         return None
     is_cut = len(start) == most
-    text = b"\0" + (start[: start.rfind(b"\0")] if is_cut else start)  # without the variable that was cut
+    text = b"\0" + (start[: start.rfind(b"\0")] if is_cut else start)  # without the truncated variable
     runs = _RUNS.findall(text)
     if not runs:
         return _TRUNCATED if is_cut else NO_MARKERS
@@ -93,12 +85,12 @@ def read_markers(pid: int, most: int = MAX_ENVIRONMENT_BYTES) -> Markers | None:
 
 
 def _real_user_of(pid: int) -> int | None:
-    """The real user of a process. Not the owner of its directory in /proc, which is root for many others."""
+    """Return the real user of a process. The owner of its /proc directory would be root for many processes."""
     try:
-        found = _UID.search(_start(f"/proc/{pid}/status", _STATUS_BYTES))
+        match = _UID.search(_start(f"/proc/{pid}/status", _STATUS_BYTES))
     except OSError:
         return None
-    return int(found[1]) if found else None
+    return int(match[1]) if match else None
 
 
 def _start(path: str, most: int) -> bytes:
@@ -110,7 +102,7 @@ def _start(path: str, most: int) -> bytes:
 
 
 def matches(marks: Markers, run_ids: Set[bytes], attempt: int | None = None) -> bool:
-    """Tell whether marks are those of one of these runs, and of this attempt (None: of any)."""
+    """Return whether the markers name one of these runs, and this attempt (None: any attempt)."""
     return not marks.runs.isdisjoint(run_ids) and (attempt is None or b"%d" % attempt in marks.attempts)
 
 
@@ -120,14 +112,14 @@ def owners(uid: int | None) -> frozenset[int]:
 
 
 class _Allowance:
-    """Time that something may take: a burst, and a share of all time. A context manager around what takes it."""
+    """A time budget: a burst, and a share of all time. Use it as a context manager around the work."""
 
     def __init__(self) -> None:
         self._left = _BURST_S
         self._at = time.monotonic()
 
     def is_left(self) -> bool:
-        """Tell whether there is some."""
+        """Return whether time is left."""
         now = time.monotonic()
         self._left = min(_BURST_S, self._left + _SHARE * (now - self._at))
         self._at = now
@@ -143,9 +135,9 @@ class _Allowance:
 
 
 class MarkerReader:
-    """Reads marks, each process once, on a thread that can be given up.
+    """Reads markers, each process once, on a thread that can be given up.
 
-    `read` is given a pid and the number of bytes to read.
+    `read` gets a pid and the number of bytes to read.
     """
 
     def __init__(self, read: Callable[[int, int], Markers | None] = read_markers) -> None:
@@ -163,11 +155,11 @@ class MarkerReader:
 
     @property
     def is_blind(self) -> bool:
-        """Whether so many reads hang that no more are made."""
+        """Whether too many reads hang to make another one."""
         return self._hung >= MAX_HUNG
 
     def known(self, process: Known) -> Markers | None:
-        """Return the marks of a process; None if they are not read yet, which they will be. Does not wait."""
+        """Return the markers of a process. If they are unknown, return None and request them. Does not wait."""
         marks = self._known.get(process)
         if marks is None and self.is_blind:
             return NO_MARKERS
@@ -181,7 +173,7 @@ class MarkerReader:
         self._ensure_thread()
 
     def wait(self, seconds: float) -> bool:
-        """Wait until all that was asked for is known, at most for so long; return whether it is."""
+        """Wait up to `seconds` for all requested markers. Return whether all are known."""
         until = time.monotonic() + seconds
         while self._requested:
             now = time.monotonic()
@@ -209,7 +201,7 @@ class MarkerReader:
                     self._start_thread()
 
     def _start_thread(self) -> None:
-        """Have a new thread read; the former one notices when it gets on. Under the lock."""
+        """Start a new reading thread; the former one ends after its read. Lock: held by the caller."""
         self._generation += 1
         self._reading_since = None
         self._is_alive = False
@@ -221,7 +213,7 @@ class MarkerReader:
             self._is_alive = True
 
     def _abandon_all(self) -> None:
-        """Read nothing of what was asked for. It is not remembered as unmarked: it may be asked for again later."""
+        """Drop all requests. Their processes are not remembered as unmarked, so a later request can read them."""
         self._wanted = SimpleQueue()
         self._requested.clear()
 
@@ -242,7 +234,7 @@ class MarkerReader:
             self._next(process, marks)
 
     def _has_come_back_late(self, term: int) -> bool:
-        """Whether the thread was given up while it read; it does not hang any more then."""
+        """Return whether this thread was given up while it read. If so, it no longer counts as hung."""
         with self._lock:
             if self._generation != term:
                 self._hung -= 1
@@ -258,7 +250,7 @@ class MarkerReader:
         return marks
 
     def _has_ended(self, term: int) -> bool:
-        """Whether the thread may end. It says so before it looks: what is put meanwhile begins another one."""
+        """Return whether the thread may end. It reports its end before it checks, so a new request starts a thread."""
         with self._lock:
             if self._generation != term:
                 return True
@@ -269,7 +261,7 @@ class MarkerReader:
         return False
 
     def _next(self, process: Known, marks: Markers | None) -> None:
-        """Remember marks. An empty environment may be that of a process that is just starting: it is read again."""
+        """Remember markers. An empty environment is read again, because its process may just be starting."""
         now = time.monotonic()
         if marks is not None:
             self._answer(process, marks)
@@ -287,5 +279,4 @@ class MarkerReader:
         self._requested.pop(process, None)
 
 
-MARKERS = MarkerReader()
-"""The one of this process."""
+MARKERS = MarkerReader()  # the only one in this process

@@ -1,6 +1,6 @@
-"""Whether a process is a `systemctl` that waits for this very service to stop: a job that restarts its own scheduler.
+"""Recognise a `systemctl` that waits for this very service to stop, as in a job that restarts its own scheduler.
 
-It waits for the service, which waits for the run, until the time to drain is over and the run is stopped.
+It waits for the service while the service waits for the run, until the drain time is over and the run is stopped.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ _MAX_BYTES = 4096  # bytes of a command line
 
 
 def stops_this_service(pid: int, name: str) -> bool:
-    """Tell whether a process of this name stops the unit that this process belongs to; False outside systemd."""
+    """Return whether a process of this name stops the unit of this process. False outside systemd."""
     unit = own_unit() if name == _PROGRAM else None
     if unit is None:
         return False
     try:
         with Path(f"/proc/{pid}/cmdline").open("rb") as file:
-            words = file.read(_MAX_BYTES).split(b"\0")
+            arguments = file.read(_MAX_BYTES).split(b"\0")
     except OSError:
         return False
-    return is_stop([word.decode("utf-8", "replace") for word in words], unit)
+    return is_stop([argument.decode("utf-8", "replace") for argument in arguments], unit)
 
 
 def is_stop(words: list[str], unit: str) -> bool:
-    """Tell whether the words of a command line of `systemctl` stop a unit."""
+    """Return whether a command line of `systemctl` stops a unit."""
     return not _VERBS.isdisjoint(words) and not {unit, unit.removesuffix(".service")}.isdisjoint(words)
 
 
 @functools.cache
 def own_unit() -> str | None:
-    """The unit that this process belongs to, by its control group; None if there is none."""
+    """Return the unit of this process, by its control group; None if it has none."""
     try:
         lines = Path("/proc/self/cgroup").read_text("utf-8", "replace").splitlines()
     except OSError:
@@ -44,6 +44,6 @@ def own_unit() -> str | None:
 
 
 def _unit_in(line: str) -> str | None:
-    """The unit in a line of /proc/PID/cgroup; the service may have groups of its own below that of its unit."""
+    """Return the unit in a line of /proc/PID/cgroup. The service may be in a subgroup of its unit."""
     parts = line.rpartition(":")[2].split("/")
     return next((part for part in reversed(parts) if part.endswith(".service")), None)

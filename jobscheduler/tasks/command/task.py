@@ -1,4 +1,4 @@
-"""The task type `execute_command`: runs a program, keeps the ends of its output, and owns its process tree."""
+"""The task type `execute_command`: run a program, keep the two ends of its output, end its process tree."""
 
 from __future__ import annotations
 
@@ -27,8 +27,7 @@ from jobscheduler.tasks.hung_paths import ACTIVE_STARTS, check_paths
 from jobscheduler.tasks.stop_signals import Survivor
 from jobscheduler.util.hang_guard import CallHung
 
-START_RETRY_S = 5.0
-"""Seconds for which a start is tried again that fails for want of processes, memory or descriptors."""
+START_RETRY_S = 5.0  # for which a start is retried that fails for lack of processes, memory or descriptors
 
 _MARK, _ATTEMPT = RUN_ID_VAR.encode(), ATTEMPT_VAR.encode()
 
@@ -44,16 +43,16 @@ class ExecuteCommand(ProcessTask):
 
     @classmethod
     def check(cls, fields: Mapping[str, Any]) -> Iterator[FieldError]:
-        """Say what the schema cannot: NUL, relative paths, names of accounts."""
+        """Yield errors that the schema cannot express: NUL, relative paths, names of accounts."""
         return check_fields(fields)
 
     @classmethod
     def warnings(cls, fields: Mapping[str, Any]) -> Iterator[FieldError]:
-        """Say what a shell takes without a word and does not do as it was meant."""
+        """Yield warnings about text that a shell accepts but misunderstands."""
         return shell_warnings(fields)
 
     def secrets(self) -> Iterator[str]:
-        """The values of `env`, and what is written to the command."""
+        """Yield the values of `env`, and `stdin`."""
         yield from self.fields.get("env", {}).values()
         if "stdin" in self.fields:
             yield self.fields["stdin"]
@@ -61,10 +60,10 @@ class ExecuteCommand(ProcessTask):
     def run(self, context: Context) -> Outcome:
         """Run the command until its main process has ended.
 
-        What keeps it from beginning and may heal within moments is tried again; nothing is held meanwhile.
+        A start that fails temporarily is retried; no resource is held meanwhile.
 
-        Raises `TaskFailed` with the reason `start` if it could not be started, `exit` if it ended with a status that
-        is not among `success_exit_codes`.
+        Raises `TaskFailed` with the reason `start` if it could not be started, `exit` if its exit status is not in
+        `success_exit_codes`.
         """
         until = time.monotonic() + START_RETRY_S
         pause = 0.05
@@ -78,7 +77,7 @@ class ExecuteCommand(ProcessTask):
             pause = min(2 * pause, _MAX_PAUSE_S)
 
     def start(self, context: Context) -> RunningCommand:
-        """Start the command, unless its run has to stop already."""
+        """Start the command, unless its run already has to stop."""
         if context.stop_requested:
             raise TaskFailed("stopped before it could be started", reason="start")
         directory, program = self.fields.get("cwd"), self._program()
@@ -110,15 +109,15 @@ class ExecuteCommand(ProcessTask):
         directory = fields.get("cwd") or who.directory()
         stdin = fields.get("stdin")
         variables = environment(who, _run_markers(context), fields.get("env", {}))
-        own = self._command()
-        command, hidden = wrap_command(own, variables, who, nice=fields.get("nice"), directory=directory)
+        own_command = self._command()
+        command, hidden = wrap_command(own_command, variables, who, nice=fields.get("nice"), directory=directory)
         return SpawnSpec(
             command,
             hidden,
             directory if is_ours else "/",
             int(fields.get("umask", "022"), 8),
             None if stdin is None else stdin.encode(),
-            own[0] if command != own else None,
+            own_command[0] if command != own_command else None,
             directory,
             None if is_ours else who.uid,
         )
@@ -131,11 +130,11 @@ class ExecuteCommand(ProcessTask):
         command = self.fields["command"]
         if isinstance(command, str):
             command = [self.fields.get("shell", "/bin/sh"), "-c", command]
-        return [word.encode() for word in command]
+        return [argument.encode() for argument in command]
 
 
 class RunningCommand:
-    """A command that goes on."""
+    """A command that is running."""
 
     def __init__(self, child: ChildProcess, plan: SpawnSpec, context: Context, good: Container[int]) -> None:
         self._child = child
@@ -155,15 +154,15 @@ class RunningCommand:
 
     @property
     def output_fd(self) -> int | None:
-        """Readable when it has printed something, or no process can print any more."""
+        """Readable when there is output, or when no process can write any more."""
         return self._child.pipe
 
     def read_output(self) -> bool:
-        """Take what it has printed; False when that was the last."""
+        """Read the available output. Return False at its end."""
         return self._child.read() != 0
 
     def begin_stop(self) -> None:
-        """Have the signals sent that end its whole tree, whoever waits for that; does nothing once it has ended."""
+        """Send the signals that end its whole tree, on another thread. Does nothing once it has ended."""
         tree = self._end_of_tree()
         if tree is not None:
             tree.begin()
@@ -177,16 +176,16 @@ class RunningCommand:
             return self._tree
 
     def wait(self) -> Outcome:
-        """Wait until the main process has ended, or end all of its tree when the run has to stop."""
-        left: tuple[Survivor, ...] = ()
+        """Wait until the main process has ended, or end its whole tree when the run has to stop."""
+        survivors: tuple[Survivor, ...] = ()
         try:
             with ProcessWaiter(self._child, self._context) as waiting:
                 if (not waiting.wait() or self._context.stop_requested) and (tree := self._end_of_tree()):
-                    left = tree.wait(waiting.pause)
+                    survivors = tree.wait(waiting.pause)
         except BaseException:
             self._close()
             raise
-        return self.collect(left)
+        return self.collect(survivors)
 
     def _close(self) -> int | None:
         if self._spec.program is not None:
@@ -198,7 +197,7 @@ class RunningCommand:
         return self._child.close(self._context.job_id)
 
     def collect(self, left: Sequence[Survivor] = ()) -> Outcome:
-        """Let go of it and say what became of it; `left` are its processes that could not be ended."""
+        """Release the command and return its outcome. `left` holds its processes that could not be ended."""
         status, output = self._close(), self._child.output.kept()
         details = (*_status_details(status), *self._background_details())
         if left:
@@ -210,14 +209,14 @@ class RunningCommand:
         return self._judge(status, Outcome(details, output))
 
     def _background_details(self) -> tuple[tuple[str, LogValue], ...]:
-        """How many processes of this job go on in the background with their output, if that is remarkable."""
-        held = REAPER.open_pipes_of_jobs(self._context.job_id) if self._child.left_pipe else 0
-        return (("in_background", held),) if held > MAX_PIPES_OF_JOB else ()
+        """Return how many background processes of this job still have an open output, if there are many."""
+        count = REAPER.open_pipes_of_jobs(self._context.job_id) if self._child.left_pipe else 0
+        return (("in_background", count),) if count > MAX_PIPES_OF_JOB else ()
 
     def _check_helpers(self, status: int, output: bytes, program: bytes) -> None:
-        """Raise what kept the programs that prepare the command from it, as far as can be told.
+        """Raise the failure of a helper that did not reach the command, as far as that can be known.
 
-        Never repeat the start here: the command may have run, and have imitated them.
+        Never retry the start here, because the command may have run and imitated a helper.
         """
         helper = failed_helper(self._child.last_seen, program) if status in HELPERS_STATUS else None
         error = None if helper is None else helper_error(helper, output, program, self._spec.home)
@@ -227,7 +226,7 @@ class RunningCommand:
         raise TaskFailed(in_words_of_helper(error), reason="start", outcome=outcome) from error
 
     def _judge(self, status: int | None, outcome: Outcome) -> Outcome:
-        """Success, or the `TaskFailed` that says what became of the command."""
+        """Return the outcome of a success. Raises: `TaskFailed` for any other status."""
         if status is None:
             raise TaskFailed("its exit status was lost (is SIGCHLD ignored?)", reason="exit", outcome=outcome)
         if status in self._success_codes and status >= 0:
@@ -236,7 +235,7 @@ class RunningCommand:
 
 
 def _run_markers(context: Context) -> Mapping[bytes, bytes]:
-    """The variables of a run, its marks first; those of its slot are the last word, whatever an alert has to tell."""
+    """Return the variables of a run, its markers first. Those of the run override those of an alert."""
     marks = {_MARK: b"", _ATTEMPT: b""}
     if context.alert is not None:
         marks.update(encode_environment(context.alert.variables))
@@ -260,10 +259,10 @@ def _status_details(status: int | None) -> tuple[tuple[str, LogValue], ...]:
 
 
 def _unended(left: Sequence[Survivor], outcome: Outcome) -> TaskFailed:
-    """Name the processes that outlived KILL."""
+    """Return a failure that names the processes that survived KILL."""
     names = ", ".join(map(str, left[:_MAX_NAMED])) + (", ..." if len(left) > _MAX_NAMED else "")
-    why = f"{len(left)} of its processes could not be ended: {names}"
-    return TaskFailed(why, reason="exit", outcome=outcome)
+    message = f"{len(left)} of its processes could not be ended: {names}"
+    return TaskFailed(message, reason="exit", outcome=outcome)
 
 
 def _signal_name(number: int) -> str:
@@ -274,7 +273,7 @@ def _signal_name(number: int) -> str:
 
 
 def _hint(status: int) -> str:
-    """What is worth saying about an exit status besides its number."""
+    """Explain an exit status of a shell; empty if its number says enough."""
     if status == 127:
         return "a shell that ends with 127 did not find a command"
     if status == 126:

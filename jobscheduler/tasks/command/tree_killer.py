@@ -1,21 +1,21 @@
-"""The process tree of a run that goes on, and how it is ended.
+"""End the process tree of an active run.
 
-A tree is: the main process, all of its session, the adopted processes of its user (or root) that carry the mark of
-the run (`JOB_RUN_ID`) and of its present attempt, and the descendants of all these. The service is a
-subreaper, so each of them is a descendant of the service: other processes of the host are not looked at.
+A tree is the main process, its whole session, and the adopted processes of its user (or root) with the markers of
+the run (`JOB_RUN_ID`) and of its current attempt. All their descendants belong to it. The service is a subreaper,
+so every member is a descendant of the service, and other processes of the host are not scanned.
 
-1. `TreeEnd.begin` has a thread of its own send the signals: TERM (and CONT, so that a stopped process hears it), and
-   KILL a grace later unless the tree has ended. Nothing else is done there.
-2. TERM waits for `HEAD_START` at most: for a first look, because the death of a parent cuts the only tie to a child
-   without session and mark, and for a thread that reads what the dying still write.
-3. The search looks for the rest, again and again, and signals what it finds once. It ends when `QUIET_ROUNDS` in a
-   row found no process: one that dies may have forked another since it was found. What it cannot catch before the
-   wait of 4 is over, because it replaces itself too fast, is named as a survivor.
-   Without the first look TERM goes to the whole group of the main process instead.
-4. `TreeEnd.see_through` waits for the end, no longer than the grace and `KILL_WITHIN`.
+1. `TreeKiller.begin` starts a thread that only sends signals: TERM (and CONT, so that a stopped process receives it),
+   then KILL after the grace unless the tree has ended.
+2. TERM waits up to `SCAN_DELAY_S` for a first scan and for a thread that reads the last output. The scan comes first
+   because the death of a parent cuts the only link to a child without its session and markers.
+3. The search scans for further members again and again and signals each once. It ends after `QUIET_ROUNDS` in a row
+   without a process, because a dying process may have forked since it was found. A process that replaces itself too
+   fast to be caught within the wait of 4 is named as a survivor.
+   Without the first scan, TERM goes to the whole group of the main process instead.
+4. `TreeKiller.wait` waits for the end, no longer than the grace and `KILL_TIMEOUT_S`.
 
-Invariant: 1, 2 and 4 need neither a look at /proc nor a lock that another thread may hold for longer than it takes
-to send a signal. Whatever becomes of 3, both signals are sent in time and the run gets its record.
+Invariant: 1, 2 and 4 need neither /proc nor a lock that another thread may hold for longer than it takes to send a
+signal. Even if 3 hangs, both signals are sent in time and the run gets its record.
 """
 
 from __future__ import annotations
@@ -32,36 +32,36 @@ from jobscheduler.tasks.command.self_stop import stops_this_service
 from jobscheduler.tasks.command.tree_search import SEARCH, TreeSearch, descendants
 from jobscheduler.tasks.stop_signals import StopSignals, Survivor
 
-SCAN_DELAY_S = 0.25
-"""Seconds that TERM waits for the first look and a reader; the usual wait takes 0.002."""
+SCAN_DELAY_S = 0.25  # that TERM waits for the first scan and a reader; the usual wait takes 0.002
 
-QUIET_ROUNDS = 2
-"""Rounds in a row that must find no process before the tree has ended."""
+QUIET_ROUNDS = 2  # in a row that find no process before the tree has ended
 
-_POLL_S = 0.02  # between two looks at whether it is over
-_RECENT = 1.0  # seconds for which a process that was seen and is gone counts as replaced by another
+_POLL_S = 0.02  # seconds between two checks for the end
+_RECENT = 1.0  # seconds for which a process that has vanished counts as replaced by another
 _LATE_SIGNAL_S = 0.25  # seconds by which a signal may be late before the waiting thread sends it
 _TERM = (signal.SIGTERM, signal.SIGCONT)
 _KILL = (signal.SIGKILL,)
 
 
 class MainProcess(Protocol):
-    """The main process of a run, which leads a session and a group."""
+    """The main process of a run; leads a session and a group."""
 
     pid: int
 
     def send(self, *signals: signal.Signals, group: bool) -> bool:
-        """Signal it, or all of its group, unless it has been reaped; return whether that was permitted."""
+        """Signal it, or its whole group, unless it has been reaped. Return whether that was permitted."""
 
     def has_ended(self) -> bool:
-        """Whether it has ended."""
+        """Return whether it has ended."""
 
 
 class TreeKiller:
-    """How the tree of one attempt is ended. `begin` may be called from any thread, and often; only once it counts.
+    """Ends the tree of one attempt.
 
-    `notice` is called with the processes that are found, on the thread of the search. `stops_service` tells that one of
-    them stops this very service. `owner` is the user of the run, None if that is the service's own.
+    `notice` gets the processes that the search finds. `stops_service` is set when one of them stops this very service.
+    `owner` is the user of the run, None for the user of the service.
+
+    Thread: any thread may call `begin`, and only the first call counts. `notice` is called on that of the search.
     """
 
     def __init__(
@@ -98,12 +98,12 @@ class TreeKiller:
     # -- the signals
 
     def begin(self) -> None:
-        """Have TERM sent now, and KILL a grace later. Does not wait."""
+        """Send TERM soon, and KILL after the grace, on a thread of its own. Does not wait."""
         if not self._once.acquire(blocking=False):
             return
         try:
             threading.Thread(target=self._send_in_time, name="ending", daemon=True).start()
-        except RuntimeError:  # the host has no thread left: `see_through` sends KILL
+        except RuntimeError:  # the host has no thread left: `wait` sends KILL
             self._search.add(self)
             self._terminate()
 
@@ -128,7 +128,7 @@ class TreeKiller:
         self._signals.kill_sent = time.monotonic()
 
     def _signal(self, signals: tuple[signal.Signals, ...], *, group: bool) -> None:
-        """Signal the main process or its group, then what has been found so far."""
+        """Signal the main process or its group, then the members found so far."""
         self._goes_to_group = group
         self._sends = signals
         if not self.main.send(*signals, group=group):
@@ -137,7 +137,7 @@ class TreeKiller:
             self._signal_members(process)
 
     def _signal_members(self, process: Process) -> None:
-        """Signal a member once: a second TERM means `at once` to some programs."""
+        """Signal a member once, because some programs skip their cleanup at a second TERM."""
         if process.pid == self.main.pid or (self._goes_to_group and process.group == self.main.pid):
             return
         claim = object()
@@ -147,51 +147,52 @@ class TreeKiller:
     # -- the wait
 
     def wait(self, pause: Callable[[float], object]) -> tuple[Survivor, ...]:
-        """Wait until the tree has ended, or cannot be ended; return the processes that live on.
+        """Wait until the tree has ended or cannot be ended. Return the survivors.
 
-        `pause` is called with the seconds between two looks: what the dying still write is read there.
+        `pause` gets the seconds between two checks; it reads the last output meanwhile.
         """
         self._is_attended.set()
         self.begin()
-        told_at = time.monotonic()
+        requested_at = time.monotonic()
         while (
             not self._is_over.is_set()
-            and time.monotonic() < (self._signals.term_sent or told_at) + TERM_GRACE_S + KILL_TIMEOUT_S
+            and time.monotonic() < (self._signals.term_sent or requested_at) + TERM_GRACE_S + KILL_TIMEOUT_S
         ):
-            self._send_late_signals(told_at, time.monotonic())
+            self._send_late_signals(requested_at, time.monotonic())
             pause(_POLL_S)
         return () if self._is_over.is_set() else self._give_up()
 
-    def _send_late_signals(self, told_at: float, now: float) -> None:
+    def _send_late_signals(self, requested_at: float, now: float) -> None:
         if self._signals.term_sent is None:
-            if now > told_at + SCAN_DELAY_S + _LATE_SIGNAL_S:
+            if now > requested_at + SCAN_DELAY_S + _LATE_SIGNAL_S:
                 self._terminate()
         elif self._signals.kill_sent is None and now > self._signals.term_sent + TERM_GRACE_S + _LATE_SIGNAL_S:
             self._kill()
 
     def abandon(self) -> None:
-        """Leave the main process alone from now on: its pid is about to be free for another process."""
+        """Leave the main process alone from now on, because its pid may soon be that of another process."""
         self._is_reaped = True
 
     def _give_up(self) -> tuple[Survivor, ...]:
-        """Say which processes live on. Not by a look at /proc of this thread: that might be what hangs."""
-        found = {one.pid: self._survivor(one) for one in tuple(self._members.values()) if one.pid != self.main.pid}
+        """Return the survivors. This thread does not read /proc, because that may be the call that hangs."""
+        members = {member.pid: member for member in tuple(self._members.values())}
+        main = members.pop(self.main.pid, None)
+        survivors = {pid: self._survivor(member) for pid, member in members.items()}
         if not self.main.has_ended():
-            main = next((one for one in tuple(self._members.values()) if one.pid == self.main.pid), None)
             main = main or Process(self.main.pid, 0, 0, 0, "", name="main process")
-            found[self.main.pid] = self._survivor(main)
-        if not found and self._last is not None and time.monotonic() - self._last[1] < _RECENT:
+            survivors[self.main.pid] = self._survivor(main)
+        if not survivors and self._last is not None and time.monotonic() - self._last[1] < _RECENT:
             last = self._last[0]
-            found[last.pid] = Survivor(last.pid, last.start, last.name, "replaces itself by fork")
+            survivors[last.pid] = Survivor(last.pid, last.start, last.name, "replaces itself by fork")
         self._is_over.set()
-        self._signals.survivors = tuple(found.values())
+        self._signals.survivors = tuple(survivors.values())
         return self._signals.survivors
 
     def _survivor(self, process: Process) -> Survivor:
         is_main = process.pid == self.main.pid
         is_refused = ((process.pid, 0) if is_main else process.identity) in self._refused
-        why = "not permitted" if is_refused else "waits for a device" if process.state == "D" else "does not end"
-        return Survivor(process.pid, process.start, process.name, why)
+        reason = "not permitted" if is_refused else "waits for a device" if process.state == "D" else "does not end"
+        return Survivor(process.pid, process.start, process.name, reason)
 
     # -- for the search, on its thread
 
@@ -201,19 +202,19 @@ class TreeKiller:
         return self._is_reaped or self.main.has_ended()
 
     def owns(self, process: Process, marks: Markers | None) -> bool:
-        """Tell whether an adopted process belongs to this tree."""
+        """Return whether an adopted process belongs to this tree."""
         if process.session == self.main.pid and not self._is_reaped:
             return True
         marks = marks or NO_MARKERS
         return matches(marks, self._run_ids, self._attempt) and marks.uid in self._owners
 
     def scan(self, within: float, adopted: Iterable[Process] = ()) -> None:
-        """Find members, and signal those that are new: of what is known already, and of `adopted`, all descendants."""
+        """Find all descendants of the members and of `adopted`. Signal the new ones."""
         main = () if self._is_reaped else ((self.main.pid, None),)
         adopted = tuple(adopted)
-        roots = [*main, *((one.pid, one.start) for one in (*self._members.values(), *adopted))]
+        roots = [*main, *((process.pid, process.start) for process in (*self._members.values(), *adopted))]
         found = descendants(roots, within)
-        if self._is_over.is_set():  # then the pid of the main process may be that of another one
+        if self._is_over.is_set():  # the pid of the main process may be that of another process
             return
         self._sight(found, adopted)
         new = [process for process in found if process.identity not in self._members and not self._was_main(process)]
@@ -225,9 +226,9 @@ class TreeKiller:
                 self._signal_members(process)
 
     def _sight(self, found: Iterable[Process], adopted: Iterable[Process]) -> None:
-        """Take note that the round found a process, also of one that has died since: it may have forked another."""
-        fresh = [*found, *(one for one in adopted if one.identity not in self._ended)]
-        self._ended.update(one.identity for one in fresh if not is_alive(one))
+        """Note that the round found processes. One that has died since counts, too, because it may have forked."""
+        fresh = [*found, *(process for process in adopted if process.identity not in self._ended)]
+        self._ended.update(process.identity for process in fresh if not is_alive(process))
         if fresh:
             self._is_sighted = True
             self._last = fresh[-1], time.monotonic()
@@ -236,9 +237,9 @@ class TreeKiller:
         return self._is_reaped and process.pid == self.main.pid
 
     def settle(self, *, has_ended: bool) -> bool:
-        """Forget the members that have ended; tell whether enough rounds in a row have found none.
+        """Forget the members that have ended. Return whether enough rounds in a row have found none.
 
-        `has_ended` says that the round was whole, and that the main process had ended before it.
+        `has_ended` means that the round was whole and the main process had ended before it.
         """
         for known, process in tuple(self._members.items()):
             if not is_alive(process):

@@ -1,15 +1,15 @@
-"""The look for the processes of runs that are being ended: one thread for all of them.
+"""Search for the processes of stopping runs, on one thread for all of them.
 
-When hundreds of runs end at once, a thread for each would look at the same processes hundreds of times.
+When hundreds of runs stop at once, a thread for each would scan the same processes hundreds of times.
 
-1. A round looks at each tree's own descendants first, which other users cannot make slow, and then at the processes
-   that the service has adopted: their session, and the marks in their environment, which are read once.
-2. A tree leaves the search when two whole rounds in a row have found none of its processes after its main process had
-   ended. A round is whole if the marks of all are known in a list of the adopted that was read after these marks:
-   a process may fork and die while its marks are read.
-3. A tree that takes longer than `BRIEF` is left to a second search, with a thread of its own: a user who has
+1. A round first scans the descendants of each tree, which other users cannot make slow. Then it checks the processes
+   that the service has adopted: their session, and the markers in their environment, which are read once.
+2. A tree leaves the search when two whole rounds in a row have found none of its processes after its main process
+   ended. A round is whole if the adopted processes were listed once more after all their markers were known, because
+   a process may fork and die while its markers are read.
+3. A tree that takes longer than `BRIEF_SCAN_S` is left to a second search with its own thread. So a user with
    thousands of processes delays the end of no other run.
-4. A round that takes longer than `HANGS` is given up, and another thread goes on, unless `MOST_HUNG` hang already.
+4. A round that takes longer than `ROUND_TIMEOUT_S` is given up. Another thread continues, unless `MAX_HUNG` hang.
 """
 
 from __future__ import annotations
@@ -25,34 +25,29 @@ from jobscheduler.tasks.command.adopted import ADOPTED
 from jobscheduler.tasks.command.processes import Process, children_of, read_process
 from jobscheduler.tasks.command.run_markers import MARKERS, Known, MarkerReader, Markers
 
-SCAN_TIMEOUT_S = 0.5
-"""Seconds after which a look at the descendants of one tree is cut short; the next one goes on."""
+SCAN_TIMEOUT_S = 0.5  # after which a scan of one tree stops; the next scan continues
 
-BRIEF_SCAN_S = 0.05
-"""Seconds that a look at one tree may take among others; the usual one takes 0.0005."""
+BRIEF_SCAN_S = 0.05  # that a scan of one tree may take among others; the usual one takes 0.0005
 
-MARKERS_TIMEOUT_S = 0.5
-"""Seconds that a round waits for marks that are not known yet."""
+MARKERS_TIMEOUT_S = 0.5  # that a round waits for unknown markers
 
-ROUND_TIMEOUT_S = 3.0
-"""Seconds after which a round is given up."""
+ROUND_TIMEOUT_S = 3.0  # after which a round is given up
 
-MAX_HUNG = 8
-"""Threads that may hang in a round at the same time."""
+MAX_HUNG = 8  # threads that may hang in a round at the same time
 
-_MOST_LISTS = 3  # of the adopted processes in a round: others may fork faster than marks are read
-_POLL_S = 0.02  # between two rounds
-_SHARE = 4  # a round that took long is followed by a pause so many times as long
+_MOST_LISTS = 3  # of adopted processes in a round; users may fork faster than markers are read
+_POLL_S = 0.02  # seconds between two rounds
+_SHARE = 4  # the pause after a round is this many times as long as the round
 _MAX_PAUSE_S = 1.0
 _AFTER_FAULT = 0.25  # seconds until another thread goes on
 _LOCK_TIMEOUT_S = 0.1  # seconds to wait for the lock
 
 
 def descendants(roots: Iterable[tuple[int, int | None]], within: float) -> list[Process]:
-    """Find the processes at `roots` and below that have not ended, for at most so many seconds.
+    """Return the processes at and below `roots` that have not ended. Stop after `within` seconds.
 
-    A root is a pid and its start time, None for a process that cannot have been reaped. A child counts while its
-    parent is still the one that was asked, or the service: else its pid belongs to another process by now.
+    A root is a pid with its start time, or with None if the process cannot have been reaped. A child counts while its
+    parent is the scanned process or the service. Otherwise its pid belongs to another process by now.
     """
     until = time.monotonic() + within
     waiting: list[tuple[int, int | None, int | None]] = [(pid, start, None) for pid, start in roots]
@@ -71,7 +66,7 @@ def descendants(roots: Iterable[tuple[int, int | None]], within: float) -> list[
 
 
 class SearchedTree(Protocol):
-    """A tree whose processes are looked for."""
+    """A process tree that the search scans."""
 
     first_look: threading.Event
 
@@ -80,19 +75,20 @@ class SearchedTree(Protocol):
         """Whether the main process has ended."""
 
     def owns(self, process: Process, marks: Markers | None) -> bool:
-        """Tell whether an adopted process belongs to this tree."""
+        """Return whether an adopted process belongs to this tree."""
 
     def scan(self, within: float, adopted: Iterable[Process] = ()) -> None:
-        """Find members, and signal them."""
+        """Find members and signal them."""
 
     def settle(self, *, has_ended: bool) -> bool:
-        """Forget the members that have ended, after a look; tell whether the tree has."""
+        """Forget the members that have ended. Return whether the tree has ended."""
 
 
 class TreeSearch:
-    """Looks for the processes of trees, on a thread that can be given up. `adopted` lists what was adopted.
+    """Searches for the processes of trees, on a thread that can be given up.
 
-    `large` is the search that is given the trees for which a brief look does not do; None if this one keeps them.
+    `adopted` lists the adopted processes. `large` is the search for trees that take longer than a brief scan. With
+    None this search keeps all trees.
     """
 
     def __init__(
@@ -111,27 +107,27 @@ class TreeSearch:
 
     @property
     def is_blind(self) -> bool:
-        """Whether so many rounds hang that no more are made."""
+        """Whether too many rounds hang to make another one."""
         return len(self._hung) >= MAX_HUNG or (self._large_trees is not None and self._large_trees.is_blind)
 
     def add(self, tree: SearchedTree) -> bool:
-        """Look for the processes of a tree from now on; False when the lock cannot be had."""
+        """Search for the processes of a tree from now on. Return False if the lock is not free in time."""
         is_done = self._change(lambda: (*self._trees, tree))
         self._new.set()
         return is_done
 
     def drop(self, tree: SearchedTree) -> None:
-        """Look for them no more."""
+        """Stop searching for the processes of a tree."""
         self._remove(tree)
         if self._large_trees is not None:
             self._large_trees.drop(tree)
 
     def _remove(self, tree: SearchedTree) -> None:
         if tree in self._trees:
-            self._change(lambda: tuple(one for one in self._trees if one is not tree))
+            self._change(lambda: tuple(other for other in self._trees if other is not tree))
 
     def _change(self, changed: Callable[[], tuple[SearchedTree, ...]]) -> bool:
-        """Lock: held only for as long as it takes to change the list or to begin a thread."""
+        """Replace the list of trees. Lock: held only to change the list or to start a thread."""
         if not self._lock.acquire(timeout=_LOCK_TIMEOUT_S):
             return False
         try:
@@ -179,7 +175,7 @@ class TreeSearch:
             self._new.wait(min(max(_POLL_S, _SHARE * (time.monotonic() - began)), _MAX_PAUSE_S))
 
     def _has_ended(self, term: int) -> bool:
-        """Whether the thread ends. Under the lock it says so, and then a further tree begins another one."""
+        """Return whether the thread ends. Lock: the end is reported under it, so a new tree starts another thread."""
         with self._lock:
             if self._generation == term and not self._trees:
                 self._is_alive = False
@@ -190,14 +186,14 @@ class TreeSearch:
         looked_at = [tree for tree in trees if self._scan(tree)]
         adopted, is_whole = self._list_adopted()
         for tree in looked_at:
-            own = [one for one in adopted if tree.owns(one, self._markers.known(one.identity))]
-            if own and not self._scan(tree, own):
+            owned = [process for process in adopted if tree.owns(process, self._markers.known(process.identity))]
+            if owned and not self._scan(tree, owned):
                 continue
             if tree.settle(has_ended=ended[id(tree)] and is_whole):
                 self._remove(tree)
 
     def _scan(self, tree: SearchedTree, adopted: Iterable[Process] = ()) -> bool:
-        """Look at a tree, or leave it to the search for large ones and return False."""
+        """Scan a tree. If that takes too long, leave it to the search for large trees and return False."""
         large, began = self._large_trees, time.monotonic()
         if large is not None and large.is_blind:
             large = None
@@ -209,10 +205,10 @@ class TreeSearch:
         return True
 
     def _list_adopted(self) -> tuple[tuple[Process, ...], bool]:
-        """List the adopted processes, with those that die meanwhile; tell whether a list had known marks only."""
+        """List the adopted processes, also those that die meanwhile; tell whether all markers of a list were known."""
         seen: dict[Known, Process] = {}
         for _ in range(_MOST_LISTS):
-            listed = {one.identity: one for one in self._adopted()}
+            listed = {process.identity: process for process in self._adopted()}
             is_whole = all(self._markers.known(known) is not None for known in listed)
             seen.update(listed)
             if is_whole or not self._read_markers(listed.values()):
@@ -220,12 +216,11 @@ class TreeSearch:
         return tuple(seen.values()), is_whole
 
     def _read_markers(self, adopted: Iterable[Process]) -> bool:
-        """Have the marks of processes read; return whether all are known."""
-        unknown = [one for one in adopted if self._markers.known(one.identity) is None]
+        """Wait for the markers of processes. Return whether all are known."""
+        unknown = [process for process in adopted if self._markers.known(process.identity) is None]
         if unknown:
             self._markers.wait(MARKERS_TIMEOUT_S)
-        return all(self._markers.known(one.identity) is not None for one in unknown)
+        return all(self._markers.known(process.identity) is not None for process in unknown)
 
 
-SEARCH = TreeSearch(ADOPTED.processes, MARKERS, TreeSearch(ADOPTED.processes, MARKERS))
-"""The one of this process."""
+SEARCH = TreeSearch(ADOPTED.processes, MARKERS, TreeSearch(ADOPTED.processes, MARKERS))  # of this process

@@ -1,4 +1,4 @@
-"""Waiting for one command, on a thread that has nothing else to do."""
+"""Wait for one command on a thread of its own."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from typing import Self
 from jobscheduler.tasks.base import Context
 from jobscheduler.tasks.command.child import ChildProcess
 
-UNWATCHED = 0.05
-"""Seconds between two looks when there is no descriptor left to be told by."""
+UNWATCHED = 0.05  # seconds between two checks when no descriptor is left to wait for
 
 
 class ProcessWaiter:
-    """Reads the output of a command until it has ended, or its run has to stop. A context manager."""
+    """Reads the output of a command until it ends or its run has to stop. A context manager."""
 
     def __init__(self, child: ChildProcess, context: Context) -> None:
         self._child = child
@@ -36,9 +35,9 @@ class ProcessWaiter:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         with self._lock:
-            bell, self._wakeup_fd = self._wakeup_fd, None
-        if bell is not None:
-            os.close(bell)
+            descriptor, self._wakeup_fd = self._wakeup_fd, None
+        if descriptor is not None:
+            os.close(descriptor)
 
     def _wake(self) -> None:
         with self._lock:
@@ -46,7 +45,7 @@ class ProcessWaiter:
                 os.eventfd_write(self._wakeup_fd, 1)
 
     def wait(self) -> bool:
-        """Wait until the main process has ended; False if its run has to stop before."""
+        """Wait until the main process has ended. Return False if its run has to stop first."""
         while not self._child.has_ended():
             if self._context.stop_requested:
                 return False
@@ -54,30 +53,30 @@ class ProcessWaiter:
         return True
 
     def pause(self, seconds: float) -> None:
-        """Wait for so long, and take the output that comes meanwhile."""
+        """Wait for `seconds` and read the output meanwhile."""
         if self._wakeup_fd is not None:
-            self._poll.unregister(self._wakeup_fd)  # it has rung, and would be news for ever
+            self._poll.unregister(self._wakeup_fd)  # it stays readable and would end every poll at once
             self.__exit__(None, None, None)
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             if self._child.pidfd is not None and self._child.has_ended():
-                self._poll.unregister(self._child.pidfd)  # as would this
+                self._poll.unregister(self._child.pidfd)  # like this descriptor
                 self._child.close_pidfd()
             self._listen(left)
 
     def _listen(self, seconds: float | None) -> None:
-        """Take output until something happens, at most for so long."""
+        """Read output until an event, for at most `seconds`."""
         if self._child.pidfd is None or self._wakeup_fd is None:
             seconds = UNWATCHED if seconds is None else min(seconds, UNWATCHED)
-        heard = [descriptor for descriptor, _ in self._poll.poll(None if seconds is None else seconds * 1000)]
-        if self._registered and self._child.pipe in heard and self._child.read() == 0:
+        readable = [descriptor for descriptor, _ in self._poll.poll(None if seconds is None else seconds * 1000)]
+        if self._registered and self._child.pipe in readable and self._child.read() == 0:
             self._registered = False
             self._poll.unregister(self._child.pipe)
             self._child.close_pipe()
 
 
 def _make_wakeup_fd() -> int | None:
-    """A descriptor to be woken by; None when the service has none left."""
+    """Return a descriptor for wakeups, None if no descriptor is left."""
     try:
         return os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
     except OSError:

@@ -1,10 +1,10 @@
-"""One exchange over HTTP, bounded in time and size. The only importer of urllib3.
+"""Make one HTTP exchange, limited in time and size. The only importer of urllib3.
 
-1. There is one bound in time for the whole exchange: before each operation of the socket its timeout is set to what
-   is left, so that a server that sends a byte now and then does not prolong it. Names are resolved on another thread.
-2. A run that has to stop shuts the connection down through a duplicate of its descriptor, which is there from before
-   it connects until the exchange is over; whoever waits in `connect`, in the TLS handshake or in `recv` wakes up.
-3. Connections are made here and not by a pool: no proxy from the environment, no retry, nothing kept open.
+1. One deadline covers the whole exchange. Before each socket operation, the timeout is set to the time left, so that
+   a server that sends a byte now and then cannot extend it. Names are resolved on another thread.
+2. To stop a run, its connection is shut down through a duplicate of the descriptor. The duplicate exists from before
+   `connect` to the end of the exchange, so `connect`, the TLS handshake and `recv` all wake up.
+3. Connections are made here, without a pool: no proxy from the environment, no retry, no connection kept open.
 """
 
 from __future__ import annotations
@@ -33,25 +33,22 @@ from jobscheduler.tasks.http.fields import percent_encode
 from jobscheduler.tasks.http.size_limits import Allowance
 from jobscheduler.tasks.hung_paths import GUARD
 
-CONNECT_TIMEOUT_S = 10.0
-"""Seconds for a connection to one address of the server."""
+CONNECT_TIMEOUT_S = 10.0  # for a connection to one address of the server
 
-MAX_ANSWER_BYTES = 16 * 1024 * 1024
-"""Bytes that are read of one answer."""
+MAX_ANSWER_BYTES = 16 * 1024 * 1024  # read of one response
 
 _CHUNK = 64 * 1024
-_LENGTH = re.compile(r"[0-9]{1,18}")  # an exabyte: what is longer overflows the operations of a socket
+_LENGTH = re.compile(r"[0-9]{1,18}")  # an exabyte; a longer number overflows socket operations
 
 
-Addresses = Sequence[tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]]
-"""What `getaddrinfo` returns."""
+Addresses = Sequence[tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]]  # as returned by `getaddrinfo`
 
 
 class _FinalResponse(HTTPResponse):
-    """A response that skips informational answers (102, 103 and the like), which http.client takes for final ones.
+    """A response that skips informational responses (102, 103 and so on), which http.client takes for final ones.
 
-    101 stays final: the connection has another protocol after it, and no request of ours asks for that. The bound on
-    the bytes of a head also bounds how many such answers are read.
+    101 stays final, because the connection then changes its protocol, which no request here asks for. The limit on
+    the size of the head also limits the number of such responses.
     """
 
     def _read_status(self) -> tuple[str, int, str]:
@@ -63,27 +60,27 @@ class _FinalResponse(HTTPResponse):
 
 
 class Deadline:
-    """The bound in time of an exchange: an instant of `time.monotonic()`."""
+    """The deadline of an exchange: an instant of `time.monotonic()`."""
 
     def __init__(self, until: float) -> None:
         self.until = until
 
     def left(self) -> float:
-        """Seconds that are left; raises `TimeoutError` when there are none."""
+        """Return the seconds left. Raises: `TimeoutError` if none are left."""
         seconds = self.until - time.monotonic()
         if seconds <= 0:
             raise TimeoutError("the time is up")
         return seconds
 
     def expired(self) -> bool:
-        """Whether the time is over; a socket's clock may be a little ahead."""
+        """Return whether the deadline has passed. Allows for a socket timeout that fires slightly early."""
         return time.monotonic() >= self.until - 0.01
 
 
 class Canceller:
-    """Shuts a connection down from another thread; harmless when it comes late.
+    """Shuts a connection down from another thread. Harmless after the end of the exchange.
 
-    `resolved` is where the addresses of the server come in, or the error in their place, also that of a pull.
+    `resolved` receives the addresses of the server, or the error of the resolver or of `cancel`.
     """
 
     def __init__(self) -> None:
@@ -93,7 +90,7 @@ class Canceller:
         self._is_cancelled = False
 
     def attach(self, sock: socket.socket) -> None:
-        """Hold this connection from now on, and no other."""
+        """Make `cancel` shut down this connection, and no earlier one."""
         with self._lock:
             self._let_go()
             self._hold = sock.dup()
@@ -101,7 +98,7 @@ class Canceller:
                 raise ConnectionAbortedError("stopped")
 
     def cancel(self) -> None:
-        """Shut the connection down, and every later one."""
+        """Shut down the connection, and every later one."""
         with self._lock:
             self._is_cancelled = True
             self.resolved.put(ConnectionAbortedError("stopped"))
@@ -110,7 +107,7 @@ class Canceller:
                     self._hold.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Give the descriptor back."""
+        """Close the duplicate descriptor."""
         with self._lock:
             self._let_go()
 
@@ -122,7 +119,7 @@ class Canceller:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to send, and to whom."""
+    """A request to send."""
 
     url: SplitResult
     method: str
@@ -133,7 +130,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What came back: `location` is where a redirect points to."""
+    """A response. `location` is the target of a redirect."""
 
     status: int
     output: bytes
@@ -141,7 +138,7 @@ class Response:
 
 
 def send(request: Request, limit: Deadline, lever: Canceller) -> Response:
-    """Send the request and read the answer.
+    """Send the request and read the response.
 
     Raises `OSError` (`TimeoutError`, `ssl.SSLError` among them), `http.client.HTTPException` or
     `urllib3.exceptions.HTTPError`.
@@ -163,21 +160,21 @@ def send(request: Request, limit: Deadline, lever: Canceller) -> Response:
 
 
 def _target(url: SplitResult) -> str:
-    """What follows the method on the wire."""
+    """Return the request target: the path and the query."""
     query = f"?{url.query}" if url.query else ""
     return percent_encode((url.path or "/") + query)
 
 
 def _answer(connection: _Plain | _Secure, method: str) -> Response:
-    """Read the answer. What urllib3 and http.client stumble over in it is the server's fault and no crash.
+    """Read the response. An invalid response is a fault of the server, not a crash of the task.
 
-    1. They raise plain errors for a size of a chunk or of a body below zero or beyond what memory could hold.
-    2. When urllib3 refuses a header nobody closes what http.client had begun to read, and its descriptor stays open.
+    1. urllib3 and http.client raise plain errors for a size of a chunk or body that is negative or too large.
+    2. When urllib3 refuses a header, it does not close the response of http.client. So it is closed here.
     """
     begun: list[HTTPResponse] = []
 
-    def begin(*arguments: Any, **more: Any) -> HTTPResponse:
-        begun.append(_FinalResponse(*arguments, **more))
+    def begin(*arguments: Any, **options: Any) -> HTTPResponse:
+        begun.append(_FinalResponse(*arguments, **options))
         return begun[-1]
 
     connection.response_class = begin  # type: ignore[assignment]
@@ -206,11 +203,11 @@ def _read(response: BaseHTTPResponse, method: str, allowance: Allowance) -> Resp
 
 
 def _announced(response: BaseHTTPResponse, method: str) -> int | None:
-    """How long the body says it is, None if nothing does.
+    """Return the announced length of the body, None if there is none.
 
-    The libraries take a `Content-Length` that they cannot read for none, and then any body for a whole one.
+    The libraries ignore an invalid `Content-Length` and then accept a truncated body. So it is checked here.
     """
-    lengths = {one.strip() for value in response.headers.getlist("Content-Length") for one in value.split(",")}
+    lengths = {part.strip() for value in response.headers.getlist("Content-Length") for part in value.split(",")}
     if len(lengths) > 1 or not all(map(_LENGTH.fullmatch, lengths)):
         raise ProtocolError("a garbled Content-Length")
     if method == "HEAD" or response.status in (204, 304) or "Transfer-Encoding" in response.headers:
@@ -238,7 +235,7 @@ def _made(connection: _Plain | _Secure, limit: Deadline, lever: Canceller) -> _P
 
 @functools.lru_cache(maxsize=16)
 def _trust(verify: bool | str, epoch: int) -> ssl.SSLContext:
-    """Whom to trust. Reading a host's certificates takes some 20 ms, so they are read again every ten minutes only."""
+    """Return the TLS context. Reading certificates takes about 20 ms, so they are cached for ten minutes."""
     del epoch
     context = ssl.create_default_context(cafile=verify if isinstance(verify, str) else None)
     if verify is False:
@@ -268,14 +265,14 @@ def _open(host: str, port: int, limit: Deadline, lever: Canceller) -> socket.soc
     try:
         raise last
     finally:
-        del last  # which holds this frame: it would take the collector of cycles to get rid of either
+        del last  # it refers to this frame, and the reference cycle would keep both
 
 
 def _addresses(host: str, port: int, limit: Deadline, lever: Canceller) -> Addresses:
-    """The addresses of a server, within the limit.
+    """Return the addresses of a server, within the limit.
 
-    Nothing interrupts `getaddrinfo`, which takes minutes when no name server answers. So it is called on a thread that
-    nobody has to wait for; the resolver's own limits end it. Addresses that are written out need none.
+    `getaddrinfo` cannot be interrupted and takes minutes when no name server answers. So it runs on a thread that can
+    be abandoned, and the limits of the resolver end it. Numeric addresses need no thread.
     """
     with suppress(socket.gaierror):
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
@@ -291,19 +288,19 @@ def _addresses(host: str, port: int, limit: Deadline, lever: Canceller) -> Addre
     except RuntimeError as none_left:
         raise OSError(errno.EAGAIN, "the host has no thread left") from none_left
     try:
-        found = lever.resolved.get(timeout=limit.left())
+        result = lever.resolved.get(timeout=limit.left())
     except Empty:
         raise TimeoutError("the name was not resolved in time") from None
-    if isinstance(found, Exception):
+    if isinstance(result, Exception):
         try:
-            raise found
+            raise result
         finally:
-            del found  # as above
-    return found
+            del result  # as above
+    return result
 
 
 class _DeadlineSocket(socket.socket):
-    """A socket that waits no longer than its limit, over all operations together, and takes no more than is allowed."""
+    """A socket with one deadline for all its operations and a limit on the received bytes."""
 
     limit: Deadline | None = None
     allowance: Allowance | None = None
@@ -320,9 +317,9 @@ class _DeadlineSocket(socket.socket):
         return super().send(*arguments)
 
     def sendall(self, data: Any, flags: int = 0) -> None:
-        rest = memoryview(data).cast("B")
-        while rest:
-            rest = rest[self.send(rest[:_CHUNK], flags) :]
+        unsent = memoryview(data).cast("B")
+        while unsent:
+            unsent = unsent[self.send(unsent[:_CHUNK], flags) :]
 
     def _bound(self) -> None:
         if self.limit is not None:
@@ -338,7 +335,7 @@ class _TlsSocket(_DeadlineSocket, ssl.SSLSocket):
 
 
 class _ManagedConnection:
-    """A connection of urllib3 that gets its socket from here."""
+    """A connection of urllib3 with a socket made by this module."""
 
     host: str
     port: int
@@ -352,7 +349,7 @@ class _ManagedConnection:
 
     def connect(self) -> None:
         super().connect()  # type: ignore[misc]
-        if isinstance(self.sock, _DeadlineSocket):  # TLS made a new one
+        if isinstance(self.sock, _DeadlineSocket):  # TLS made a new socket
             self.sock.limit = self.limit
             self.sock.allowance = self.allowance
 

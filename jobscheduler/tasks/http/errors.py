@@ -1,4 +1,4 @@
-"""Why a request got no answer, in words that hold no secret: only the server is named, never path or query."""
+"""Describe why a request got no response, without secrets: name only the server, never the path or query."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jobscheduler.util.hang_guard import CallHung
 
 
 def describe_error(error: Exception, url: SplitResult, time_is_up: bool) -> str | None:
-    """What to tell people about an error of a request to `url`; None if it is no trouble with the server."""
+    """Return the message for an error of a request to `url`; None if the server is not its cause."""
     name = quote(url)
     if time_is_up:
         return f"{name} did not answer completely in time"
@@ -26,7 +26,7 @@ def describe_error(error: Exception, url: SplitResult, time_is_up: bool) -> str 
 
 
 def quote(url: SplitResult) -> str:
-    """The server as it may stand in a log."""
+    """Return the server without secrets, for a log."""
     host = url.hostname or ""
     host = f"[{host}]" if ":" in host else host
     return f"{url.scheme}://{host}:{url.port}" if url.port else f"{url.scheme}://{host}"

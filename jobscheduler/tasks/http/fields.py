@@ -1,4 +1,4 @@
-"""The fields of `http_request`: their schema, and what a schema cannot say about them."""
+"""Define and check the fields of `http_request`: the schema, and errors that a schema cannot express."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from jobscheduler.tasks.base import FieldError
 from jobscheduler.util import durations
 from jobscheduler.util.characters import describe_character, invisible_characters
 
-TIMEOUT = 60.0
-"""Seconds for the whole request, if the job does not say."""
+TIMEOUT = 60.0  # seconds for the whole request, unless the job sets it
 
+# JSON Schema 2020-12 of the fields, without `type`.
 SCHEMA: Mapping[str, Any] = MappingProxyType(
     {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -86,7 +86,6 @@ SCHEMA: Mapping[str, Any] = MappingProxyType(
         },
     }
 )
-"""JSON Schema 2020-12 of the fields, without `type`."""
 
 _METHOD = re.compile(r"[A-Z]{1,32}")
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token of RFC 9110
@@ -94,11 +93,11 @@ _VALUE = re.compile(r"[\t\x20-\x7e\xa0-\xff]*")
 _SPACE = re.compile(r"[\x00-\x20\x7f\ud800-\udfff]")
 _OURS = ("content-length", "transfer-encoding", "connection")
 _MAX_TIMEOUT_S = 86400.0
-_KEY = re.compile(r"(?=.*[0-9])(?=.*[A-Za-z]).{8,}|.{16,}")  # a step of a path that may be one: no word is like that
+_KEY = re.compile(r"(?=.*[0-9])(?=.*[A-Za-z]).{8,}|.{16,}")  # a part of a path that may be a key, unlike any word
 
 
 def check_fields(fields: Mapping[str, Any]) -> Iterator[FieldError]:
-    """What is wrong with fields that fit the schema."""
+    """Yield the errors in fields that fit the schema."""
     yield from _about_url(fields["url"])
     if not _METHOD.fullmatch(fields.get("method", "GET")):
         yield FieldError(("method",), f"`{fields['method']}` is not a method", "write one such as GET or POST")
@@ -108,7 +107,7 @@ def check_fields(fields: Mapping[str, Any]) -> Iterator[FieldError]:
     verify = fields.get("verify", True)
     if isinstance(verify, str) and (not verify.startswith("/") or "\0" in verify):
         yield FieldError(("verify",), f"`{verify}` is not an absolute path", "write the path from `/` on")
-    if "body" in fields and "json" in fields:  # the schema could say so too, but not in words for people
+    if "body" in fields and "json" in fields:  # the schema could check this, too, but without a readable message
         yield FieldError(("json",), "`json` and `body` are both what to send", "drop one of them")
     for name in ("body", "json"):
         if _has_half_pair(fields.get(name)):
@@ -116,7 +115,7 @@ def check_fields(fields: Mapping[str, Any]) -> Iterator[FieldError]:
 
 
 def _about_url(url: str) -> Iterator[FieldError]:
-    """The text itself is not repeated: it may hold a password."""
+    """Yield errors without the text of the URL, because it may hold a password."""
     where = ("url",)
     try:
         parts = urlsplit(url)
@@ -139,14 +138,14 @@ def _about_url(url: str) -> Iterator[FieldError]:
 
 
 def percent_encode(part: str) -> str:
-    """A part of a URL as it goes over the wire; characters that a URL cannot hold are percent-encoded."""
+    """Return a part of a URL as it is sent, with invalid characters percent-encoded."""
     return quote(part, safe="%/:=&?~+!$,;'@()*[]", errors="replace")
 
 
 def url_secrets(url: SplitResult) -> Iterator[str]:
-    """What of a URL must not be shown, in each form in which a server may repeat it: written, sent, and decoded.
+    """Yield the secret parts of a URL in each form that a server may repeat: as written, as sent, and decoded.
 
-    Of the path that is what looks like no word, as in the addresses of web hooks.
+    Of the path these are the parts that look like a key, as in the addresses of web hooks.
     """
     values = [value for part in re.split("[&;]", url.query) for value in (part, part.partition("=")[2])]
     steps = [step for step in url.path.split("/") if _KEY.fullmatch(step)]
@@ -156,16 +155,16 @@ def url_secrets(url: SplitResult) -> Iterator[str]:
 
 
 def iter_strings(value: object) -> Iterator[str]:
-    """Every text in a value of JSON, but for names."""
+    """Yield every string in a JSON value, except names."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict | list | tuple):
-        for one in value.values() if isinstance(value, dict) else value:
-            yield from iter_strings(one)
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from iter_strings(item)
 
 
 def is_valid_host(name: str) -> bool:
-    """Whether the resolver takes the name at all: for what is no name it raises `ValueError`, not `OSError`."""
+    """Return whether the resolver accepts the name. For an invalid one it raises `ValueError`, not `OSError`."""
     try:
         name.encode("idna")
     except UnicodeError:

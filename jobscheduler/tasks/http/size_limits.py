@@ -1,22 +1,22 @@
-"""How many bytes a server may send that are not the body: the head of an answer, and the frames of its chunks.
+"""Limit the bytes outside the body that a server may send: the head of a response, and the framing of its chunks.
 
-`http.client` bounds the length of a line and the number of headers. It does not bound the number of interim answers
-(`100 Continue`), of trailers behind the last chunk, or of chunks that hold one byte each. Such an answer would cost a
-core for the whole time limit.
+`http.client` limits the length of a line and the number of headers. It does not limit interim responses
+(`100 Continue`), trailers after the last chunk, or chunks of one byte. Such a response would keep a core busy for the
+whole time limit.
 """
 
 from __future__ import annotations
 
-MAX_HEAD_BYTES = 256 * 1024  # until the body begins, interim answers included
-MAX_FRAME_BYTES = 1024 * 1024  # of chunk sizes and trailers beside the body, and as much again as the body has
+MAX_HEAD_BYTES = 256 * 1024  # before the body, interim responses included
+MAX_FRAME_BYTES = 1024 * 1024  # of chunk sizes and trailers, in addition to the size of the body
 
 
 class TooManyExtraBytes(Exception):
-    """The server sends something else than a body without end. Not an error that urllib3 wraps into its own."""
+    """Raised when a server sends too many bytes outside the body. Of a type that urllib3 does not wrap."""
 
 
 class Allowance:
-    """Counts the bytes of one answer as they arrive, and says when there are too many beside its body."""
+    """Counts the received bytes of one response, and raises when too many are outside its body."""
 
     def __init__(self) -> None:
         self._received = 0
@@ -25,10 +25,10 @@ class Allowance:
         self._complaint = f"an answer whose head has more than {MAX_HEAD_BYTES // 1024} KiB"
 
     def count(self, count: int) -> None:
-        """Count bytes that arrived.
+        """Count received bytes.
 
         Raises:
-            TooMuchFraming: there are more than the body so far explains.
+            TooManyExtraBytes: too many bytes are outside the body.
 
         """
         self._received += count
@@ -36,7 +36,7 @@ class Allowance:
             raise TooManyExtraBytes(self._complaint)
 
     def allow(self, body: int) -> None:
-        """Allow what comes with the next part of the body, of which `body` bytes were read or are about to be."""
+        """Raise the limit for a body of `body` bytes that were read or are about to be read."""
         if not self._head:
             self._head = self._received
             self._complaint = "an answer in chunks that are mostly frames"

@@ -1,6 +1,6 @@
-"""The task type `http_request`: one request, an expected status. Needs the extra `http`.
+"""The task type `http_request`: make one request and expect a status. Needs the extra `http`.
 
-urllib3 is imported when the first request is made, so that the type can be listed and its fields judged without it.
+urllib3 is imported for the first request, so that the type can be listed and its fields checked without it.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 MAX_REDIRECTS = 10
 
+# How to get the HTTP client.
 INSTALL = "`make install EXTRAS=http`, or `pip install 'urllib3>=2,<3'` into the service's own environment"
-"""How to get the HTTP client."""
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _HARMLESS = frozenset({"accept", "accept-language", "cache-control", "content-type", "user-agent"})
-_MIN_SECRET_CHARS = 4  # shorter secrets are not looked for in an answer
+_MIN_SECRET_CHARS = 4  # shorter secrets are not redacted in a response
 
 
 class HttpRequest(Task):
@@ -41,13 +41,13 @@ class HttpRequest(Task):
 
     @classmethod
     def check(cls, fields: Mapping[str, Any]) -> Iterator[FieldError]:
-        """Say what the schema cannot, and whether the HTTP client is installed."""
+        """Yield errors that the schema cannot express, and an error if the HTTP client is not installed."""
         yield from check_fields(fields)
         if not is_installed():
             yield FieldError((), "`http_request` needs an HTTP client", INSTALL, host_dependent=True)
 
     def secrets(self) -> Iterator[str]:
-        """The body, the values of headers, and of the URL user, password, query and odd steps of the path."""
+        """Yield the body, the values of headers, and the user, password, query and keys in the path of the URL."""
         url = urlsplit(self.fields["url"])
         for name, value in self._headers(url).items():
             if name.lower() not in _HARMLESS:
@@ -58,8 +58,8 @@ class HttpRequest(Task):
     def run(self, context: Context) -> Outcome:
         """Make the request.
 
-        Raises `TaskFailed` with the reason `http` if there is no complete answer or its status is not expected,
-        `timeout` if the run's own limit came first.
+        Raises `TaskFailed` with the reason `http` if there is no complete response or its status is not expected,
+        `timeout` if the limit of the run came first.
         """
         if not is_installed():
             raise TaskFailed(f"the HTTP client is not installed: {INSTALL}", reason="start")
@@ -81,11 +81,11 @@ class HttpRequest(Task):
             try:
                 return self._follow(request, limit, lever)
             except Exception as error:
-                words = describe_error(error, urlsplit(self.fields["url"]), limit.expired())
-                if words is None:
+                message = describe_error(error, urlsplit(self.fields["url"]), limit.expired())
+                if message is None:
                     raise
-                late = context.stop_requested or (limit.until < until and limit.expired())
-                raise TaskFailed(words, reason=(context.reason or "timeout") if late else "http") from None
+                is_late = context.stop_requested or (limit.until < until and limit.expired())
+                raise TaskFailed(message, reason=(context.reason or "timeout") if is_late else "http") from None
 
     def _follow(self, request: Request, limit: Any, lever: Any) -> Response:
         from jobscheduler.tasks.http.client import send  # noqa: PLC0415 - an extra
@@ -115,9 +115,9 @@ class HttpRequest(Task):
         if url.username is not None:
             pair = f"{unquote(url.username)}:{unquote(url.password or '')}".encode()
             headers["Authorization"] = f"Basic {base64.b64encode(pair).decode('ascii')}"
-        own = self.fields.get("headers", {})
-        given = {name.lower() for name in own}
-        return {**{name: value for name, value in headers.items() if name.lower() not in given}, **own}
+        job_headers = self.fields.get("headers", {})
+        overridden = {name.lower() for name in job_headers}
+        return {**{name: value for name, value in headers.items() if name.lower() not in overridden}, **job_headers}
 
     def _body(self) -> bytes | None:
         if "json" in self.fields:
@@ -137,7 +137,7 @@ class HttpRequest(Task):
         return "the status is not the expected one"
 
     def _redact(self, output: bytes) -> bytes:
-        """The answer without our secrets: error pages like to repeat the request."""
+        """Return the output without our secrets, because error pages often repeat the request."""
         for secret in sorted(set(self.secrets()), key=len, reverse=True):
             if len(secret) >= _MIN_SECRET_CHARS:
                 output = output.replace(secret.encode(), b"[secret]")
@@ -145,20 +145,20 @@ class HttpRequest(Task):
 
 
 def _with_record(fields: Mapping[str, Any], alert: Alert | None) -> Mapping[str, Any]:
-    """The fields of a request; an alert that does not say what to send sends the record, by POST if it names no method.
+    """Return the fields of a request. An alert without a body sends the record, by POST unless it sets a method.
 
-    Methods that ask for something and tell nothing stay without a body.
+    GET and HEAD requests stay without a body.
     """
     if alert is None or "body" in fields or "json" in fields or fields.get("method") in ("GET", "HEAD"):
         return fields
-    own = fields.get("headers", {})
-    is_typed = any(name.lower() == "content-type" for name in own)
-    headers = own if is_typed else {"Content-Type": "application/json", **own}
+    job_headers = fields.get("headers", {})
+    has_type = any(name.lower() == "content-type" for name in job_headers)
+    headers = job_headers if has_type else {"Content-Type": "application/json", **job_headers}
     return {"method": "POST", **fields, "headers": headers, "body": alert.text}
 
 
 def _redirected(request: Request, status: int, location: str) -> Request:
-    """The request that follows a redirect; another server gets no header of the job and no body."""
+    """Return the request that follows a redirect. Another server gets no headers of the job and no body."""
     url = _joined(request.url, location)
     if (request.url.scheme, url.scheme) == ("https", "http"):
         raise TaskFailed("redirected from https to http, which is not followed", reason="http")
@@ -181,7 +181,7 @@ def _joined(base: SplitResult, location: str) -> SplitResult:
             return url
     except ValueError:
         pass
-    raise TaskFailed("redirected to something that is no HTTP address", reason="http")
+    raise TaskFailed("redirected to an address that is not HTTP", reason="http")
 
 
 def _origin(url: SplitResult) -> tuple[str, str | None, int]:
@@ -190,7 +190,7 @@ def _origin(url: SplitResult) -> tuple[str, str | None, int]:
 
 @functools.cache
 def is_installed() -> bool:
-    """Whether urllib3 2 or later is installed. The answer holds until the scheduler is restarted."""
+    """Return whether urllib3 2 or later is installed. The answer is cached until the scheduler restarts."""
     try:
         return int(version("urllib3").partition(".")[0]) >= 2
     except (PackageNotFoundError, ValueError):
