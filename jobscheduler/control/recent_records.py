@@ -1,4 +1,4 @@
-"""When each job had its last records: what finds them in the log again without reading all of it."""
+"""Remember the instants of each job's last records, so that they are found in the log without reading all of it."""
 
 from __future__ import annotations
 
@@ -10,18 +10,15 @@ from datetime import UTC, datetime
 
 from jobscheduler.model import LogEntry, Record
 
-MAX_RECORDS_OF_JOB = 50
-"""How many instants are kept of one job: 8 bytes each."""
+MAX_RECORDS_OF_JOB = 50  # instants kept of one job, 8 bytes each
 
-EXTRA_RECORDS = 14
-"""By how many they may be more before the oldest are let go of, so that this is not done for each record."""
+EXTRA_RECORDS = 14  # instants above the limit before the oldest are deleted: so that is not done for each record
 
-MAX_REMOVED_JOBS = 1000
-"""Of how many jobs that were removed the instants are kept."""
+MAX_REMOVED_JOBS = 1000  # removed jobs whose instants are kept
 
 
 class RecentRecords:
-    """Keeps the instants of each job's last records. `take` never raises and never waits for long."""
+    """Keep the instants of each job's last records. `observe` never raises and never waits for long."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -29,7 +26,7 @@ class RecentRecords:
         self._removed: OrderedDict[str, array[float]] = OrderedDict()
 
     def observe(self, entry: LogEntry) -> None:
-        """Note a record that is on its way to the log."""
+        """Remember a record that is on its way to the log."""
         if not isinstance(entry, Record):
             return
         with self._lock:
@@ -41,7 +38,7 @@ class RecentRecords:
                 del instants[:-MAX_RECORDS_OF_JOB]
 
     def restore(self, job_id: str, at: datetime) -> None:
-        """Note a record of the time before; the newest are to be told first."""
+        """Remember a record from before this start. Call it with the newest first."""
         with self._lock:
             instants = self._jobs.setdefault(job_id, array("d"))
             if len(instants) < MAX_RECORDS_OF_JOB:
@@ -51,10 +48,10 @@ class RecentRecords:
         """Return the instants of a job's last records, newest first."""
         with self._lock:
             instants = self._jobs.get(job_id) or self._removed.get(job_id) or ()
-            return [datetime.fromtimestamp(one, UTC) for one in reversed(instants[-MAX_RECORDS_OF_JOB:])]
+            return [datetime.fromtimestamp(timestamp, UTC) for timestamp in reversed(instants[-MAX_RECORDS_OF_JOB:])]
 
     def discard(self, job_ids: Iterable[str]) -> None:
-        """Let these jobs go, which are not in force any more; the last of them are still remembered."""
+        """Drop these jobs, which are no longer active; keep the instants of the last dropped ones."""
         with self._lock:
             for job_id in job_ids:
                 instants = self._jobs.pop(job_id, None)
