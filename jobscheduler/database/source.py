@@ -83,7 +83,7 @@ class DatabaseSource:
         written = now if row.updated_at is None else row.updated_at.timestamp() - ahead
         return min(now, max(written, self._read_at))
 
-    def set_unavailable(self, problem: str, help: str | None = None) -> None:  # noqa: A002 - the name under which it is shown
+    def set_unavailable(self, problem: str, help: str | None = None) -> None:  # noqa: A002 - the name that is shown
         """Store that the database cannot be read now, and why."""
         self._problem, self._is_lost = SourceUnavailable(problem, help), True
 
