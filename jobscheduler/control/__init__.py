@@ -1,1 +1,1 @@
-"""The control socket: what people may ask of the running service, and who may ask."""
+"""The control socket: what users may ask of the running service, and which users may ask."""

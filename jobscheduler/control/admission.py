@@ -1,4 +1,4 @@
-"""Which connections are answered now, which wait for that, and which are refused: no user takes the place of others."""
+"""Admit, queue or refuse connections, so that one user cannot take up the room of the others."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Connection = TypeVar("Connection")
 
 
 class Admission(Enum):
-    """What becomes of a new connection."""
+    """The decision about a new connection."""
 
     ADMITTED = "open"
     QUEUED = "waiting"
@@ -20,7 +20,7 @@ class Admission(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How many connections are answered at once and how many wait: of all users together, and of one."""
+    """How many connections are open and how many wait at once: of all users together, and of one user."""
 
     max_open: int
     max_open_of_user: int
@@ -35,7 +35,10 @@ class _Waiting(Generic[Connection]):
 
 
 class ConnectionQueue(Generic[Connection]):
-    """Gives connections their places. Users who wait take turns. The caller holds a lock around every call."""
+    """Decide which connections are open and which wait; users that wait take turns.
+
+    Lock: the caller holds one around every call.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -44,19 +47,19 @@ class ConnectionQueue(Generic[Connection]):
         self._waiting: dict[int, deque[_Waiting[Connection]]] = {}  # the user whose turn is next comes first
 
     def admit(self, connection: Connection, user: int, now: float) -> Admission:
-        """Give a new connection of a user its place."""
+        """Open, queue or refuse a new connection of a user."""
         if len(self._users) < self._limits.max_open and self._counts[user] < self._limits.max_open_of_user:
             self._open(connection, user)
             return Admission.ADMITTED
-        line = self._waiting.get(user, deque())
-        if self.waiting() >= self._limits.max_waiting or len(line) >= self._limits.max_waiting_of_user:
+        queue = self._waiting.get(user, deque())
+        if self.waiting() >= self._limits.max_waiting or len(queue) >= self._limits.max_waiting_of_user:
             return Admission.REFUSED
-        line.append(_Waiting(connection, now))
-        self._waiting[user] = line
+        queue.append(_Waiting(connection, now))
+        self._waiting[user] = queue
         return Admission.QUEUED
 
     def release(self, connection: Connection) -> Connection | None:
-        """Give the place of a connection that is over to one that waits, and return that."""
+        """Free the room of a connection that has ended; open and return one that waits, if any."""
         user = self._users.pop(connection, None)
         if user is None:
             return None
@@ -64,14 +67,14 @@ class ConnectionQueue(Generic[Connection]):
         return self._next()
 
     def expired(self, before: float) -> list[Connection]:
-        """Take out, and return, the connections that have waited since before an instant."""
-        found = []
-        for user, line in list(self._waiting.items()):
-            while line and line[0].since < before:
-                found.append(line.popleft().connection)
-            if not line:
+        """Remove and return the connections that have waited since before an instant."""
+        expired = []
+        for user, queue in list(self._waiting.items()):
+            while queue and queue[0].since < before:
+                expired.append(queue.popleft().connection)
+            if not queue:
                 del self._waiting[user]
-        return found
+        return expired
 
     def waiting(self) -> int:
         """Return how many connections wait."""
@@ -81,12 +84,12 @@ class ConnectionQueue(Generic[Connection]):
         for user in list(self._waiting):
             if self._counts[user] >= self._limits.max_open_of_user:
                 continue
-            line = self._waiting.pop(user)
-            found = line.popleft().connection
-            if line:
-                self._waiting[user] = line  # behind the other users
-            self._open(found, user)
-            return found
+            queue = self._waiting.pop(user)
+            connection = queue.popleft().connection
+            if queue:
+                self._waiting[user] = queue  # behind the other users
+            self._open(connection, user)
+            return connection
         return None
 
     def _open(self, connection: Connection, user: int) -> None:

@@ -1,4 +1,4 @@
-"""From within which runs a client asks: known by the mark in its environment, or in that of a process above it."""
+"""Find the runs that a client was started by: by a variable in its environment, or in that of an ancestor process."""
 
 from __future__ import annotations
 
@@ -8,27 +8,26 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-RUN_ID_VAR = "JOB_RUN_ID"
-"""The environment variable by which the processes of a run are known."""
+RUN_ID_VAR = "JOB_RUN_ID"  # the environment variable that names the run of a process
 
-MAX_ANCESTORS = 64
-"""So many processes above the client are looked at."""
+MAX_ANCESTORS = 64  # processes above the client whose environments are read
 
 _RUN_ID = re.compile(rb"(?:^|\0)%b=([0-9a-z]{1,64})(?=\0|$)" % RUN_ID_VAR.encode())
 
 
 def calling_runs(pid: int) -> tuple[str, ...]:
-    """Return the ids of runs that the process, and those above it, carry the marks of; the innermost first.
+    """Return the ids of the runs that the process and its ancestors belong to, the innermost first.
 
-    Reads /proc, which may hang on a process that does: to be called on the thread of the connection. A mark proves
-    nothing: the caller may have set it itself.
+    The ids prove nothing: the caller may have set the variable itself.
+
+    Thread: that of the connection. Reading /proc may hang on a process that hangs.
     """
-    found = (run_id for one in islice(_ancestors(pid), MAX_ANCESTORS) for run_id in _run_ids(one))
-    return tuple(dict.fromkeys(found))
+    run_ids = (run_id for ancestor in islice(_ancestors(pid), MAX_ANCESTORS) for run_id in _run_ids(ancestor))
+    return tuple(dict.fromkeys(run_ids))
 
 
 def _ancestors(pid: int) -> Iterator[int]:
-    """List a process, its parent and so on, up to this one or init."""
+    """Yield a process, its parent and so on, up to this process or init."""
     while pid > 1 and pid != os.getpid():
         yield pid
         try:

@@ -1,4 +1,4 @@
-"""Asking the running service, over its control socket."""
+"""The client of the control socket: ask the running service."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from typing import Any, cast
 
 from jobscheduler.model import Problem
 
-ANSWER_TIMEOUT_S = 60.0
-"""How long an answer may take, in seconds."""
+ANSWER_TIMEOUT_S = 60.0  # seconds until the service must have answered
 
 
 class ServiceUnreachable(Exception):
@@ -26,7 +25,7 @@ class ServiceUnreachable(Exception):
 
 
 class ApiError(Exception):
-    """The service says no; the problem says why."""
+    """The service refuses the request; the problem says why."""
 
     def __init__(self, problem: Problem, status: int) -> None:
         super().__init__(problem.message)
@@ -44,16 +43,16 @@ class _Connection(http.client.HTTPConnection):
     def connect(self) -> None:
         """Connect to the socket instead of a host."""
         self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.connect(str(self._path))  # waits for room in the queue, as it would not with a timeout
+        self.sock.connect(str(self._path))  # before settimeout: so it waits for room in the queue
         self.sock.settimeout(self.timeout)
 
 
 def request(path: Path, method: str, target: str) -> dict[str, Any]:
-    """Ask the service whose socket this is, and return its answer; wait for one that is busy with many others.
+    """Send a request to the service that listens on this socket, and return its answer; wait while the service is busy.
 
     Raises:
-        Unreachable: nobody answers there.
-        Refusal: the service says no.
+        ServiceUnreachable: no service answers.
+        ApiError: the service refuses the request.
 
     """
     connection = _Connection(path)
@@ -66,20 +65,22 @@ def request(path: Path, method: str, target: str) -> dict[str, Any]:
     finally:
         connection.close()
     if response.status >= http.client.BAD_REQUEST:
-        told = answer.get("error", {})
-        raise ApiError(Problem(told.get("message", "the service refuses"), help=told.get("help")), response.status)
+        details = answer.get("error", {})
+        raise ApiError(
+            Problem(details.get("message", "the service refuses"), help=details.get("help")), response.status
+        )
     return answer
 
 
 def _explained(path: Path, error: Exception) -> Problem:
-    number = error.errno if isinstance(error, OSError) else None
+    error_number = error.errno if isinstance(error, OSError) else None
     start = "is it running? `systemctl status jobscheduler`; if it has another socket, name that with `--socket FILE`"
-    if number in {errno.ENOENT, errno.ENOTDIR}:
+    if error_number in {errno.ENOENT, errno.ENOTDIR}:
         return Problem(f"no service is reachable: there is no socket `{path}`", help=start)
-    if number == errno.ECONNREFUSED:
+    if error_number == errno.ECONNREFUSED:
         return Problem(f"no service is reachable: nobody listens on `{path}` any more", help=start)
-    if number in {errno.EACCES, errno.EPERM}:
+    if error_number in {errno.EACCES, errno.EPERM}:
         help_ = f"only its owner and group may ask the service: `sudo`, or see `ls -l {shlex.quote(str(path))}`"
         return Problem(f"the control socket `{path}` may not be used by uid {os.geteuid()}", help=help_)
-    why = os.strerror(number).lower() if number else (str(error) or type(error).__name__).lower()
+    why = os.strerror(error_number).lower() if error_number else (str(error) or type(error).__name__).lower()
     return Problem(f"the service on `{path}` does not answer: {why}", help=start)

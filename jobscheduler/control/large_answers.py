@@ -1,15 +1,18 @@
-"""Turns for large answers, so that memory does not grow with the number of clients that do not read theirs."""
+"""Limit how many large answers are open at once, so that clients that do not read theirs cannot fill the memory."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
 
-MAX_WAITING_OF_USER = 8  # large answers that wait to be read at once by one user
+MAX_WAITING_OF_USER = 8  # large answers of one user that may wait to be read at once
 
 
 class AnswerQueue:
-    """Lets each user have so many large answers at once; further requests of that user wait. For any thread."""
+    """Limit the large answers of each user; further requests of that user wait.
+
+    Thread: any.
+    """
 
     def __init__(self, most: int = MAX_WAITING_OF_USER) -> None:
         self._most = most
@@ -17,14 +20,17 @@ class AnswerQueue:
         self._users: dict[str, threading.Semaphore] = {}
 
     def acquire(self, user: str, seconds: float) -> threading.Semaphore | None:
-        """Wait for a turn; return what has to be released after it, None if it did not come in time."""
+        """Wait for a turn; return the semaphore to release after the answer, or None after so many seconds."""
         with self._lock:
-            turns = self._users.setdefault(user, threading.Semaphore(self._most))
-        return turns if turns.acquire(timeout=seconds) else None
+            semaphore = self._users.setdefault(user, threading.Semaphore(self._most))
+        return semaphore if semaphore.acquire(timeout=seconds) else None
 
 
 class QueuedBody:
-    """The body of an answer, for a server that calls `close` when it has been sent or the client has left."""
+    """The body of a large answer.
+
+    The server calls `close` when it has sent the body, or when the client has left.
+    """
 
     def __init__(self, body: bytes, turn: threading.Semaphore) -> None:
         self._body = body
@@ -34,7 +40,7 @@ class QueuedBody:
         yield self._body
 
     def close(self) -> None:
-        """Give the turn back, once."""
+        """Release the turn, once."""
         turn, self._release = self._release, None
         self._body = b""
         if turn is not None:

@@ -1,4 +1,4 @@
-"""What became of jobs before this start: their last records, from the end of the log, when somebody first asks."""
+"""Read the last records of jobs before this start from the end of the log, when they are first needed."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from jobscheduler.runlog.query import iter_lines_newest_first
 from jobscheduler.status.run_stats import RunStats
 from jobscheduler.util.hang_guard import CallHung
 
-MAX_SCAN_RECORDS = 50_000
-"""How many records are looked at: a moment's work. What is older is in `history`."""
+MAX_SCAN_RECORDS = 50_000  # records read from the end of the log, within a moment; `history` shows older ones
 
 _KNOWN_FIELDS = frozenset(
     {"time", "word", "status", "level", "job_id", "run_id", "scheduled", "started", "duration", "reason", "output"}
@@ -26,11 +25,11 @@ _KNOWN_FIELDS = frozenset(
 
 
 class LastRecordLoader:
-    """Tells `results` the last record that each job has in the log; the first call does it, the others wait for that.
+    """Load the last record of each job from the log into `results`; the first call reads, the others wait for it.
 
-    `recent`, if there is one, is told the instants of all records that are looked at.
+    `recent`, if given, receives the instants of all records that are read.
 
-    What has ended since the start is newer, and stays.
+    Invariant: a record written since the start is newer, and is never replaced.
     """
 
     def __init__(
@@ -41,7 +40,7 @@ class LastRecordLoader:
         recent: RecentRecords | None = None,
         ask: Callable[[Callable[[], None]], None] = lambda question: question(),
     ) -> None:
-        """`ask` makes the call that reads the log, and raises `Hung` when that does not answer."""
+        """`ask` makes the call that reads the log, and raises `CallHung` when the log does not answer."""
         self._log = log, backups
         self._results = results
         self._recent = recent
@@ -51,7 +50,7 @@ class LastRecordLoader:
         self._is_done = self._is_over = False
 
     def __call__(self) -> None:
-        """Do it, if it was not done. A log that does not answer tells nothing, and is asked again."""
+        """Load the records unless that is done. If the log does not answer, the next call tries again."""
         if not self._is_over:
             with suppress(CallHung):
                 self._ask(self._recall)
@@ -60,7 +59,7 @@ class LastRecordLoader:
         with self._lock:
             if not self._is_done:
                 self._is_done = True
-                with suppress(OSError):  # the log is in trouble, and says so itself
+                with suppress(OSError):  # the log cannot be read: the log reports that itself
                     for record in self._newest():
                         self._results.restore(record)
             self._is_over = True
@@ -83,11 +82,11 @@ class LastRecordLoader:
 
 
 def record_of(line: Mapping[str, str]) -> Record:
-    """Make a record of a line of the log; its output stays there.
+    """Build a record from a line of the log, without its output.
 
     Raises:
-        ValueError: a value is not what it should be.
-        KeyError: one is missing.
+        ValueError: a value is malformed.
+        KeyError: a value is missing.
 
     """
     details: tuple[tuple[str, LogValue], ...] = tuple(

@@ -1,4 +1,4 @@
-"""When each job had its last records: what finds them in the log again without reading all of it."""
+"""Remember the instants of each job's last records, so that they are found in the log without reading all of it."""
 
 from __future__ import annotations
 
@@ -9,18 +9,15 @@ from datetime import UTC, datetime
 
 from jobscheduler.model import Event, LogEntry
 
-MAX_RECORDS_OF_JOB = 50
-"""How many instants are kept of one job: 8 bytes each."""
+MAX_RECORDS_OF_JOB = 50  # instants kept of one job, 8 bytes each
 
-EXTRA_RECORDS = 14
-"""By how many they may be more before the oldest are let go of, so that this is not done for each record."""
+EXTRA_RECORDS = 14  # instants above the limit before the oldest are deleted: so that is not done for each record
 
-MAX_REMOVED_JOBS = 1000
-"""Of how many jobs that were removed the instants are kept."""
+MAX_REMOVED_JOBS = 1000  # removed jobs whose instants are kept
 
 
 class RecentRecords:
-    """Keeps the instants of each job's last records. `take` never raises and never waits for long."""
+    """Keep the instants of each job's last records. `observe` never raises and never waits for long."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -42,7 +39,7 @@ class RecentRecords:
                 del instants[:-MAX_RECORDS_OF_JOB]
 
     def restore(self, job_id: str, at: datetime) -> None:
-        """Note a record of the time before; the newest are to be told first."""
+        """Remember a record from before this start. Call it with the newest first."""
         with self._lock:
             instants = self._jobs.setdefault(job_id, array("d"))
             if len(instants) < MAX_RECORDS_OF_JOB:
@@ -52,7 +49,7 @@ class RecentRecords:
         """Return the instants of a job's last records, newest first."""
         with self._lock:
             instants = self._jobs.get(job_id) or self._removed.get(job_id) or ()
-            return [datetime.fromtimestamp(one, UTC) for one in reversed(instants[-MAX_RECORDS_OF_JOB:])]
+            return [datetime.fromtimestamp(timestamp, UTC) for timestamp in reversed(instants[-MAX_RECORDS_OF_JOB:])]
 
     def _discard(self, job_id: str) -> None:
         """Move a removed job to those of which only the latest are remembered."""

@@ -1,4 +1,4 @@
-"""Definitions as they may be shown: without the secrets of their tasks."""
+"""Definitions without the secrets of their tasks, to be shown."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jobscheduler.util.redact import redacted
 
 
 def redacted_definition(job: Job) -> dict[str, Any]:
-    """Return a definition that anybody may see who may see the jobs."""
+    """Return a definition that every user who may see the jobs may see."""
     shown = definition_json(job)
     for name, task in (("task", job.task), ("on_failure", job.on_failure), ("on_recovery", job.on_recovery)):
         if task is not None and task != NO_TASK:
@@ -23,7 +23,7 @@ def redacted_definition(job: Job) -> dict[str, Any]:
 def _shown(spec: TaskSpec) -> dict[str, Any]:
     try:
         task = tasks.task_type(spec.type)(spec.params)
-        secrets = {one for one in task.secrets() if one}
-    except Exception:  # the class of another package: what it cannot tell is not shown
+        secrets = {secret for secret in task.secrets() if secret}
+    except Exception:  # a class of another package: without its list of secrets show no parameters
         return {"type": spec.type}
     return {"type": spec.type, **{key: redacted(value, secrets, REDACTED) for key, value in spec.params.items()}}

@@ -1,4 +1,4 @@
-"""The head of a request, bounded as a whole: the standard library bounds each line and the number of headers only."""
+"""Limit the head of a request as a whole. The standard library limits each line and the number of headers only."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class HeadTooLong(Exception):
 
 
 class BoundedHead(io.BufferedIOBase):
-    """A request as it arrives. The application needs nothing but the head, so only lines can be read."""
+    """A request as it arrives. Only lines can be read, since the application needs nothing but the head."""
 
     def __init__(self, file: BufferedIOBase) -> None:
         self._file = file
@@ -23,16 +23,16 @@ class BoundedHead(io.BufferedIOBase):
         """Return the next line.
 
         Raises:
-            HeadTooLong: the lines so far and this one are too long together.
+            HeadTooLong: all lines so far and this one are too long together.
 
         """
-        most = self._left + 1
-        line = self._file.readline(most if size is None or size < 0 else min(size, most))
+        limit = self._left + 1
+        line = self._file.readline(limit if size is None or size < 0 else min(size, limit))
         self._left -= len(line)
         if self._left < 0:
             raise HeadTooLong
         return line
 
     def close(self) -> None:
-        """Close what it reads from."""
+        """Close the underlying file."""
         self._file.close()

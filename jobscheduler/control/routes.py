@@ -17,14 +17,11 @@ from jobscheduler.control.large_answers import AnswerQueue, QueuedBody
 from jobscheduler.model import Problem
 from jobscheduler.status.snapshot import Conflict, NotFound
 
-MAX_WAIT_S = 30.0
-"""How long one request may wait for the end of a run, in seconds."""
+MAX_WAIT_S = 30.0  # seconds that one request may wait for the end of a run
 
-ANSWER_WAIT_S = 30.0
-"""How long a request for a large answer waits for the answers before it of the same user, in seconds."""
+ANSWER_WAIT_S = 30.0  # seconds that a request for a large answer waits for the earlier ones of its user
 
-LARGE_ANSWER_BYTES = "/v1/jobs"
-"""The path whose answer grows with the number of jobs: some 5 MB for ten thousand."""
+LARGE_ANSWER_BYTES = "/v1/jobs"  # the path whose answer grows with the number of jobs: about 5 MB for 10,000
 
 Answer = tuple[HTTPStatus, Mapping[str, Any]]
 
@@ -33,7 +30,13 @@ _BUSY = Problem("the service is busy with other requests of this user", help="as
 
 
 class ControlApi(Protocol):
-    """Who answers. Each raises `Unknown` for a job or run that there is not, `Impossible` for what cannot be now."""
+    """The service behind the routes.
+
+    Raises:
+        NotFound: there is no such job or run.
+        Conflict: the request cannot be met now.
+
+    """
 
     def status(self) -> Mapping[str, Any]: ...  # noqa: D102
     def jobs(self) -> Mapping[str, Any]: ...  # noqa: D102
@@ -45,7 +48,7 @@ class ControlApi(Protocol):
 
 
 class BadRequest(Exception):
-    """A request that makes no sense."""
+    """The request is malformed, or asks for a path that does not exist."""
 
     def __init__(self, status: HTTPStatus, problem: Problem) -> None:
         super().__init__(problem.message)
@@ -54,7 +57,7 @@ class BadRequest(Exception):
 
 
 def build_app(desk: ControlApi, report_error: Callable[[str], object]) -> Callable[..., Iterable[bytes]]:
-    """Return the application; faults of ours go to `complain`, and the client learns only that there was one."""
+    """Return the application. It passes our errors to `report_error`; the client learns only that there was one."""
     turns = AnswerQueue()
 
     def answer(environ: Mapping[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -72,14 +75,14 @@ def build_app(desk: ControlApi, report_error: Callable[[str], object]) -> Callab
     def body(environ: Mapping[str, Any], start_response: Callable[..., Any]) -> bytes:
         try:
             status, value = _answer(desk, environ)
-        except BadRequest as wrong:
-            status, value = wrong.status, _error(wrong.problem)
-        except NotFound as unknown:
-            status, value = HTTPStatus.NOT_FOUND, _error(unknown.problem)
-        except Conflict as impossible:
-            status, value = HTTPStatus.CONFLICT, _error(impossible.problem)
-        except Exception as fault:
-            report_error(f"{environ.get('PATH_INFO')}: {type(fault).__name__}: {fault}")
+        except BadRequest as bad_request:
+            status, value = bad_request.status, _error(bad_request.problem)
+        except NotFound as not_found:
+            status, value = HTTPStatus.NOT_FOUND, _error(not_found.problem)
+        except Conflict as conflict:
+            status, value = HTTPStatus.CONFLICT, _error(conflict.problem)
+        except Exception as error:
+            report_error(f"{environ.get('PATH_INFO')}: {type(error).__name__}: {error}")
             status, value = HTTPStatus.INTERNAL_SERVER_ERROR, _error(Problem("the service failed to answer; see log"))
         return _queued(status, value, start_response)
 
@@ -94,10 +97,9 @@ def _queued(status: HTTPStatus, value: Mapping[str, Any], start_response: Callab
 
 
 def _answer(desk: ControlApi, environ: Mapping[str, Any]) -> Answer:
-    """Find who answers. An id comes as it was asked for, whatever it holds: it is known, or it is not."""
-    path = (
-        str(environ.get("PATH_INFO", "")).encode("latin-1", "replace").decode("utf-8", "replace")
-    )  # as PEP 3333 has it
+    """Call the method for a path. An id is passed on as the client sent it, whatever it contains."""
+    path = str(environ.get("PATH_INFO", ""))
+    path = path.encode("latin-1", "replace").decode("utf-8", "replace")  # PEP 3333 decodes paths as latin-1
     parts = path.split("/")[1:]
     match environ.get("REQUEST_METHOD"), parts:
         case "GET", ["v1", "status"]:
@@ -111,8 +113,8 @@ def _answer(desk: ControlApi, environ: Mapping[str, Any]) -> Answer:
         case "POST", ["v1", "jobs", *name, "run"]:
             by, within = str(environ.get("control.uid", "unknown")), calling_runs(int(environ.get("control.pid", 0)))
             return HTTPStatus.ACCEPTED, desk.run("/".join(name), by, within)
-        case "POST", ["v1", "jobs", *name, "pause" | "resume" as what]:
-            return _command(desk, what, "/".join(name), str(environ.get("control.uid", "unknown")))
+        case "POST", ["v1", "jobs", *name, "pause" | "resume" as verb]:
+            return _command(desk, verb, "/".join(name), str(environ.get("control.uid", "unknown")))
     raise _unknown(str(environ.get("REQUEST_METHOD")), parts)
 
 
@@ -121,18 +123,18 @@ def _command(desk: ControlApi, what: str, job_id: str, by: str) -> Answer:
 
 
 def _unknown(method: str, parts: list[str]) -> BadRequest:
-    see = "docs/control.md lists what may be asked"
+    help_ = "docs/control.md lists what may be asked"
     if method != "GET" and parts[:1] == ["v1"] and parts[1:2] in (["status"], ["jobs"], ["runs"]):
-        return BadRequest(HTTPStatus.METHOD_NOT_ALLOWED, Problem(f"`{method}` is not what this path takes", help=see))
-    return BadRequest(HTTPStatus.NOT_FOUND, Problem(f"there is nothing at `/{'/'.join(parts)}`", help=see))
+        return BadRequest(HTTPStatus.METHOD_NOT_ALLOWED, Problem(f"`{method}` is not what this path takes", help=help_))
+    return BadRequest(HTTPStatus.NOT_FOUND, Problem(f"there is nothing at `/{'/'.join(parts)}`", help=help_))
 
 
 def _wait(query: str) -> float:
     try:
-        asked = float(parse_qs(query).get("wait", ["0"])[0])
+        seconds = float(parse_qs(query).get("wait", ["0"])[0])
     except ValueError:
         raise BadRequest(HTTPStatus.BAD_REQUEST, Problem("`wait` is a number of seconds")) from None
-    return min(max(0.0, asked), MAX_WAIT_S) if asked == asked else 0.0  # noqa: PLR0124 - NaN
+    return min(max(0.0, seconds), MAX_WAIT_S) if seconds == seconds else 0.0  # noqa: PLR0124 - NaN
 
 
 def _error(problem: Problem) -> Mapping[str, Any]:

@@ -1,7 +1,7 @@
-"""The server on the Unix socket: the standard library's, one thread a connection, and each connection for itself.
+"""The server on the Unix socket: the standard library's WSGI server, with one thread for each connection.
 
-A client that hangs, drips or sends garbage holds its own thread until `PATIENCE` is over, and nothing else. The head
-of a request is bounded as a whole, and no user takes the places of others.
+A client that hangs, sends slowly or sends garbage holds only its own thread, until `IDLE_TIMEOUT_S` or
+`MAX_CONNECTION_S` is over. The head of a request is limited as a whole, and one user cannot take up all the room.
 """
 
 from __future__ import annotations
@@ -28,23 +28,20 @@ from jobscheduler.control.admission import Admission, ConnectionQueue, Limits
 from jobscheduler.control.request_head import MAX_HEAD_BYTES, BoundedHead, HeadTooLong
 from jobscheduler.model import Problem
 
-IDLE_TIMEOUT_S = 10.0
-"""How long a client may keep silent, in seconds."""
+IDLE_TIMEOUT_S = 10.0  # seconds that a client may stay silent
 
-MAX_CONNECTION_S = 60.0
-"""How long a connection may last, in seconds: longer than any answer takes that is waited for."""
+MAX_CONNECTION_S = 60.0  # seconds that a connection may last: longer than any answer that a request waits for
 
-MAX_CONNECTIONS, MOST_OF_USER = 192, 128
-"""How many connections are answered at once, of all users and of one; further ones wait."""
+MAX_CONNECTIONS, MOST_OF_USER = 192, 128  # connections open at once, of all users and of one; further ones wait
 
-MOST_WAITING, MOST_WAITING_OF_USER = 256, 192
-"""How many connections wait at once, of all users and of one; further ones are closed."""
+MOST_WAITING, MOST_WAITING_OF_USER = (
+    256,
+    192,
+)  # waiting connections, of all users and of one; others are closed
 
-POLL_S = 60.0
-"""How often the server's thread wakes up for nothing, in seconds; it is woken for its end."""
+POLL_S = 60.0  # seconds between two checks whether the server must stop; a stop also wakes its thread
 
-LISTEN_BACKLOG = 5.0
-"""How long a connection waits for room before the next look closes it unanswered, in seconds."""
+LISTEN_BACKLOG = 5.0  # seconds that a connection waits for room; the next `maintain` then closes it unanswered
 
 _PATH_MAX = 107  # bytes, unix(7)
 
@@ -60,9 +57,11 @@ class ListenError(Exception):
 
 
 class ControlServer:
-    """The control socket. A context manager: leaving it closes the socket and removes its file.
+    """The control socket, as a context manager: leaving it closes the socket and removes its file.
 
-    Raises `CannotListen` when entered if the socket cannot be made.
+    Raises:
+        ListenError: on entering, the socket cannot be made.
+
     """
 
     def __init__(self, path: Path, app: App) -> None:
@@ -84,7 +83,7 @@ class ControlServer:
         threading.Thread(target=self._server.serve_forever, args=(POLL_S,), name="control", daemon=True).start()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        if _identity(self._path) == self._created:  # it may be another service's by now
+        if _identity(self._path) == self._created:  # by now the file may belong to another service
             with suppress(OSError):
                 self._path.unlink()
         self._close()
@@ -93,14 +92,14 @@ class ControlServer:
         server, self._server = self._server, None
         if server is not None:
             with suppress(OSError):
-                server.socket.shutdown(socket.SHUT_RDWR)  # which wakes its thread up
+                server.socket.shutdown(socket.SHUT_RDWR)  # wakes the server's thread
             server.shutdown()
             server.server_close()
 
     def maintain(self, now: float) -> None:
-        """Close connections that have lasted too long, and listen anew if somebody has removed the socket's file.
+        """Close connections that have lasted too long; listen anew if another process has removed the socket's file.
 
-        To be called once in a while (monotonic seconds).
+        Call it from time to time with monotonic seconds.
         """
         if self._server is not None:
             self._server.maintain(now)
@@ -111,7 +110,7 @@ class ControlServer:
 
 
 class _Server(ThreadingMixIn, WSGIServer):
-    """wsgiref's server, on a Unix socket."""
+    """The WSGI server of the standard library, on a Unix socket."""
 
     address_family = socket.AF_UNIX
     daemon_threads = True
@@ -128,10 +127,10 @@ class _Server(ThreadingMixIn, WSGIServer):
         self.set_app(app)
 
     def server_bind(self) -> None:
-        """Take the place of a socket file that nobody listens on; it is made beside it and moved there whole.
+        """Replace a socket file that no process listens on. The new file is made beside it and renamed when complete.
 
         Raises:
-            OSError: EADDRINUSE, somebody listens there or it is not a socket.
+            OSError: EADDRINUSE, another process listens there; EEXIST, the file is not a socket.
 
         """
         path = Path(str(self.server_address))
@@ -148,7 +147,7 @@ class _Server(ThreadingMixIn, WSGIServer):
         self.setup_environ()
 
     def get_request(self) -> tuple[socket.socket, Any]:
-        """Accept a connection. wsgiref wants an address of two parts, which a Unix socket's client does not have."""
+        """Accept a connection. wsgiref expects an address of two parts, which a Unix client lacks."""
         connection, _ = super().get_request()
         return connection, ("local", 0)
 
@@ -157,14 +156,14 @@ class _Server(ThreadingMixIn, WSGIServer):
         del client_address
         now = time.monotonic()
         with self._lock:
-            place = self._queue.admit(request, _peer(request)[1], now)
-        if place is Admission.ADMITTED:
+            admission = self._queue.admit(request, _peer(request)[1], now)
+        if admission is Admission.ADMITTED:
             self._answer(request)
-        elif place is Admission.REFUSED:
+        elif admission is Admission.REFUSED:
             super().shutdown_request(request)
 
     def _answer(self, request: socket.socket | None) -> None:
-        """Start the thread of a connection. When the host has no thread left, close it and try the next."""
+        """Start the thread of a connection. If the host has no thread left, close it and try the next."""
         while request is not None:
             with self._lock:
                 self._open[request] = time.monotonic()
@@ -176,16 +175,16 @@ class _Server(ThreadingMixIn, WSGIServer):
                 return
 
     def shutdown_request(self, request: Any) -> None:
-        """Close a connection, and give its place to one that waits."""
+        """Close a connection, and answer one that waits for its room."""
         self._answer(self._close(request))
 
     def _close(self, request: socket.socket) -> socket.socket | None:
-        """Close a connection; return the one that takes its place."""
+        """Close a connection; return the waiting one that gets its room."""
         with self._lock:
             self._open.pop(request, None)
-            following = self._queue.release(request)
+            next_request = self._queue.release(request)
         super().shutdown_request(request)
-        return following
+        return next_request
 
     def server_close(self) -> None:
         """Stop listening, and close the connections that wait for room."""
@@ -196,15 +195,15 @@ class _Server(ThreadingMixIn, WSGIServer):
             super().shutdown_request(connection)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of a client that went away in the middle."""
+        """Report nothing about a client that left in the middle."""
 
     def maintain(self, now: float) -> None:
-        """Break off connections that have lasted too long; their threads find out and close them.
+        """Break off connections that have lasted too long; their threads notice that and close them.
 
-        Those that have waited too long for room are closed unanswered.
+        Connections that have waited too long for room are closed unanswered.
         """
         with self._lock:
-            late = [one for one, since in self._open.items() if now - since > MAX_CONNECTION_S]
+            late = [connection for connection, since in self._open.items() if now - since > MAX_CONNECTION_S]
             unanswered = self._queue.expired(now - LISTEN_BACKLOG)
         for connection in late:
             with suppress(OSError):
@@ -214,7 +213,10 @@ class _Server(ThreadingMixIn, WSGIServer):
 
 
 def _open_to_group(path: Path) -> None:
-    """Let the group of a socket file use it: of that very file, whatever another user puts under its name meanwhile."""
+    """Allow the group of a socket file to use it.
+
+    The descriptor pins the file, so another user cannot swap in another one under its name.
+    """
     pinned = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         if stat.S_ISSOCK(os.fstat(pinned).st_mode):
@@ -230,12 +232,12 @@ class _Handler(WSGIRequestHandler):
     requestline, request_version = "", "HTTP/1.0"  # until the first line has been read
 
     def get_environ(self) -> dict[str, Any]:
-        """Add who asks: `control.uid` and `control.pid`, from the kernel."""
+        """Add the client's `control.uid` and `control.pid`, from the kernel."""
         pid, uid, _ = _peer(self.connection)
         return {**super().get_environ(), "control.uid": uid, "control.pid": pid}
 
     def handle(self) -> None:
-        """Answer one request; what went wrong with a connection is over with it."""
+        """Answer one request. An error of the connection ends only this connection."""
         self.rfile = BoundedHead(self.rfile)
         with suppress(OSError, ValueError):
             try:
@@ -244,7 +246,7 @@ class _Handler(WSGIRequestHandler):
                 self.send_error(431, f"the head of a request has at most {MAX_HEAD_BYTES} bytes")
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Answer in JSON what is no request at all."""
+        """Answer a malformed request in JSON."""
         del explain
         body = json.dumps({"error": {"message": (message or "bad request").lower(), "help": None}}).encode() + b"\n"
         self.send_response(code, "Bad Request")
@@ -254,24 +256,29 @@ class _Handler(WSGIRequestHandler):
         self.wfile.write(body)
 
     def get_stderr(self) -> Any:
-        """Give a place for what wsgiref says about clients that do not read their answer: it is not told."""
+        """Return a buffer that drops what wsgiref prints about clients that do not read their answer."""
         return io.StringIO()
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is inherited
-        """Write nothing to standard error: what matters is an event of the log."""
+        """Write nothing to standard error: important events go to the log."""
 
 
 def _peer(connection: socket.socket) -> tuple[int, int, int]:
-    """Return process, user and group at the other end, as the kernel knows them."""
+    """Return process, user and group of the client, from the kernel."""
     pid, uid, gid = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
     return pid, uid, gid
 
 
-ServerHandler.http_version = "1.0"  # one request a connection
+ServerHandler.http_version = "1.0"  # one request for each connection
 
 
 def _ensure_no_listener(path: Path) -> None:
-    """Raise EADDRINUSE if somebody listens on this path, or if it is something else than a socket."""
+    """Check that no process listens on this path.
+
+    Raises:
+        OSError: EADDRINUSE, a process listens; EEXIST, the file is not a socket.
+
+    """
     if not path.exists() and not path.is_symlink():
         return
     if not path.is_socket():
@@ -289,24 +296,24 @@ def _ensure_no_listener(path: Path) -> None:
 
 def _identity(path: Path) -> tuple[int, int] | None:
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino
 
 
 def _describe_error(path: Path, error: OSError) -> Problem:
     name = f"the control socket `{path}`"
-    other = "name another with `--socket FILE`"
+    help_other = "name another with `--socket FILE`"
     match error.errno:
         case errno.EADDRINUSE:
-            return Problem(f"{name} is in use by another service", help=f"stop that one, or {other}")
+            return Problem(f"{name} is in use by another service", help=f"stop that one, or {help_other}")
         case errno.EEXIST:
-            return Problem(f"{name} cannot be made: there is a file of that name", help=other)
+            return Problem(f"{name} cannot be made: there is a file of that name", help=help_other)
         case errno.ENOENT:
-            help_ = f"make its directory with `mkdir -p {path.parent}`, or {other}"
+            help_ = f"make its directory with `mkdir -p {path.parent}`, or {help_other}"
             return Problem(f"{name} cannot be made: the directory `{path.parent}` does not exist", help=help_)
         case errno.ENAMETOOLONG:
-            return Problem(f"{name} cannot be made: a socket's path has at most {_PATH_MAX} bytes", help=other)
+            return Problem(f"{name} cannot be made: a socket's path has at most {_PATH_MAX} bytes", help=help_other)
         case _:
-            return Problem(f"{name} cannot be made: {os.strerror(error.errno or 0).lower()}", help=other)
+            return Problem(f"{name} cannot be made: {os.strerror(error.errno or 0).lower()}", help=help_other)

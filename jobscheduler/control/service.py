@@ -1,4 +1,4 @@
-"""What the control socket gives and does: questions about jobs and the service; run, pause, resume."""
+"""What the control socket offers: show the service and its jobs; run, pause and resume a job."""
 
 from __future__ import annotations
 
@@ -26,14 +26,16 @@ from jobscheduler.status.snapshot import (
 )
 from jobscheduler.timetable.slots import Action, Overlap
 
-MAX_MANUAL_RUNS = 1000
-"""How many runs by hand are kept to be asked about."""
+MAX_MANUAL_RUNS = 1000  # manual runs kept, so that a client can ask for their results
 
-_POLL_S = 0.02  # seconds between two looks whether a run has ended
+_POLL_S = 0.02  # seconds between two checks whether a run has ended
 
 
 class ControlService:
-    """Answers for the service. Everything may be called from any thread."""
+    """Answer the requests of the control socket.
+
+    Thread: any.
+    """
 
     def __init__(
         self, snapshots: SnapshotBuilder, scheduler: Scheduler, holder: JobHolder, log_event: EventLogger
@@ -46,43 +48,43 @@ class ControlService:
         self._lock = threading.Lock()
 
     def status(self) -> Mapping[str, Any]:
-        """The service itself."""
+        """Return the service's own state."""
         return service_json(self._snapshots.build())
 
     def jobs(self) -> Mapping[str, Any]:
-        """All jobs, and the files that are refused."""
-        return {"jobs": [job_json(one) for one in self._snapshots.build().jobs]}
+        """Return all jobs, and the files that are refused."""
+        return {"jobs": [job_json(job) for job in self._snapshots.build().jobs]}
 
     def job(self, job_id: str) -> Mapping[str, Any]:
-        """One job, with its definition and its next slots.
+        """Return one job, with its definition and its next slots.
 
         Raises:
-            Unknown: there is none of this id.
+            NotFound: no job has this id.
 
         """
         snapshot = self._snapshots.build()
-        found = snapshot.find(job_id)
-        if found is None:
+        job = snapshot.find(job_id)
+        if job is None:
             raise _unknown(job_id, snapshot)
         upcoming = self._scheduler.upcoming(job_id, MAX_SHOWN_SLOTS)
-        ahead = self._scheduler.decided_ahead(job_id)[:MAX_SHOWN_SLOTS]
-        return detail_json(found, self._snapshots.job_detail(job_id), upcoming, ahead)
+        decided_ahead = self._scheduler.decided_ahead(job_id)[:MAX_SHOWN_SLOTS]
+        return detail_json(job, self._snapshots.job_detail(job_id), upcoming, decided_ahead)
 
-    # -- what people want done
+    # -- commands
 
     def run(self, job_id: str, by: str, within: tuple[str, ...] = ()) -> Mapping[str, Any]:
-        """Run a job by hand. `within` are the runs from within which that is asked for, the innermost first.
+        """Start a manual run of a job. `within` are the runs that the request comes from, the innermost first.
 
         Raises:
-            Unknown: there is none of this id.
-            Impossible: it is refused, the service is stopping, or the job would start itself by way of others.
+            NotFound: no job has this id.
+            Conflict: the run is refused, the service is stopping, or the job would start itself through others.
 
         """
         job = self._active_job(job_id)
         try:
             act, run = self._scheduler.run_now(job, by, within)
-        except ChainTooLong as endless:
-            raise Conflict(Problem(str(endless), help=endless.help)) from None
+        except ChainTooLong as chain:
+            raise Conflict(Problem(str(chain), help=chain.help)) from None
         except RuntimeError as error:
             raise Conflict(Problem(str(error))) from None
         if run is not None:
@@ -99,12 +101,12 @@ class ControlService:
         }
 
     def _next_note(self, job_id: str) -> str | None:
-        """Say what becomes of the next slot of a job, or of the run, if the run still goes on then."""
-        standing = next(iter(self._scheduler.runtimes([job_id])), None)
-        if standing is None or standing.next is None or standing.paused:
+        """Return a note on how this run and the job's next slot would affect each other, if they overlap."""
+        runtime = next(iter(self._scheduler.runtimes([job_id])), None)
+        if runtime is None or runtime.next is None or runtime.paused:
             return None
-        slot = f"the next slot, {instant(standing.next)},"
-        match Overlap(standing.job.overlap):
+        slot = f"the next slot, {instant(runtime.next)},"
+        match Overlap(runtime.job.overlap):
             case Overlap.SKIP:
                 return f"{slot} is skipped if this run still goes on then"
             case Overlap.QUEUE:
@@ -114,10 +116,10 @@ class ControlService:
         return None
 
     def run_result(self, run_id: str, wait: float) -> Mapping[str, Any]:
-        """Tell how a run by hand ended; wait for that up to `wait` seconds. `record` is null while it goes on.
+        """Return how a manual run ended; wait for its end up to `wait` seconds. `record` is null until then.
 
         Raises:
-            Unknown: there is no such run.
+            NotFound: there is no such run.
 
         """
         with self._lock:
@@ -126,8 +128,8 @@ class ControlService:
             raise NotFound(
                 Problem(f"no run `{run_id}` was asked for lately", help="`jobscheduler history` has its record")
             )
-        until = time.monotonic() + wait
-        while run.record is None and not run.is_cancelled and time.monotonic() < until:
+        deadline = time.monotonic() + wait
+        while run.record is None and not run.is_cancelled and time.monotonic() < deadline:
             time.sleep(_POLL_S)
         record, output = run.record, self._scheduler.outputs.get(run_id)
         return {
@@ -138,30 +140,30 @@ class ControlService:
         }
 
     def pause(self, job_id: str, by: str) -> Mapping[str, Any]:
-        """Let no slot of a job run until it is resumed or the service restarts.
+        """Let no slot of a job run until a resume or a restart of the service.
 
         Raises:
-            Unknown: there is none of this id.
+            NotFound: no job has this id.
 
         """
         self._active_job(job_id)
-        is_new = self._scheduler.pause(job_id)
-        if is_new:
+        changed = self._scheduler.pause(job_id)
+        if changed:
             self._log_event(Level.INFO, "job.paused", job_id=job_id, by=by)
-        return {"job_id": job_id, "changed": is_new}
+        return {"job_id": job_id, "changed": changed}
 
     def resume(self, job_id: str, by: str) -> Mapping[str, Any]:
-        """Let slots of a job run again.
+        """Let the slots of a job run again.
 
         Raises:
-            Unknown: there is none of this id.
+            NotFound: no job has this id.
 
         """
         self._active_job(job_id)
-        was = self._scheduler.resume(job_id)
-        if was:
+        changed = self._scheduler.resume(job_id)
+        if changed:
             self._log_event(Level.INFO, "job.resumed", job_id=job_id, by=by)
-        return {"job_id": job_id, "changed": was}
+        return {"job_id": job_id, "changed": changed}
 
     def _active_job(self, job_id: str) -> Job:
         job = self._reconciler.job(job_id)
@@ -171,16 +173,16 @@ class ControlService:
 
 
 def _unknown(job_id: str, snapshot: Snapshot) -> NotFound:
-    """What to say about an id that no valid definition has; a refused file may be why."""
-    refused = [one for one in snapshot.jobs if one.state is JobState.REFUSED]
-    meant = [one for one in refused if one.file in {job_id, f"{job_id}.json", f"jm_jobs/{job_id}"}]
-    if meant:
-        problem = meant[0].problems[0] if meant[0].problems else Problem("")
-        place = f":{problem.line}:{problem.column}" if problem.line else ""
-        return NotFound(Problem(f"the file `{meant[0].file}` is refused: {problem.message} ({meant[0].file}{place})"))
-    near = difflib.get_close_matches(job_id[:128], [one.id for one in snapshot.jobs if one.id], n=1)
-    help_ = f"did you mean `{near[0]}`?" if near else "`jobscheduler list` shows all jobs"
-    if refused and not near:
+    """Return the error for an id without a valid definition; a refused file may be the reason."""
+    refused = [job for job in snapshot.jobs if job.state is JobState.REFUSED]
+    named = [job for job in refused if job.file in {job_id, f"{job_id}.json", f"jm_jobs/{job_id}"}]
+    if named:
+        problem = named[0].problems[0] if named[0].problems else Problem("")
+        line = f":{problem.line}:{problem.column}" if problem.line else ""
+        return NotFound(Problem(f"the file `{named[0].file}` is refused: {problem.message} ({named[0].file}{line})"))
+    similar = difflib.get_close_matches(job_id[:128], [job.id for job in snapshot.jobs if job.id], n=1)
+    help_ = f"did you mean `{similar[0]}`?" if similar else "`jobscheduler list` shows all jobs"
+    if refused and not similar:
         help_ += f"; {len(refused)} files are refused, perhaps its own"
     return NotFound(Problem(f"there is no job `{job_id}`", help=help_))
 

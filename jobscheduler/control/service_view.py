@@ -1,4 +1,4 @@
-"""What the page is given to show of the service (a `web.Face`): it reads, and changes nothing."""
+"""What the web pages show of the service (see `web.view.ServiceView`): everything here reads, and changes nothing."""
 
 from __future__ import annotations
 
@@ -22,19 +22,16 @@ from jobscheduler.util.hang_guard import CallHung
 
 Lines = list[dict[str, str]]
 
-SNAPSHOT_MAX_AGE_S = 1.0
-"""How long a snapshot serves everybody who looks at the page, in seconds."""
+SNAPSHOT_MAX_AGE_S = 1.0  # seconds that all viewers of the page share one snapshot
 
 
-DAY_BYTES = 64 * 1024 * 1024
-"""How many bytes of the log are read for a drawing of the last day."""
+DAY_BYTES = 64 * 1024 * 1024  # bytes of the log read for the timeline of the last day
 
-JOB_BYTES = 16 * 1024 * 1024
-"""How many bytes of the log's end are read for the page of a job."""
+JOB_BYTES = 16 * 1024 * 1024  # bytes of the log's end read for the page of a job
 
 
 class LiveServiceView:
-    """The service, as far as it is shown."""
+    """A read-only view of the running service."""
 
     def __init__(
         self,
@@ -46,7 +43,7 @@ class LiveServiceView:
         recent: RecentRecords,
         ask: Callable[[Callable[[], Records]], Records] = lambda question: question(),
     ) -> None:
-        """`ask` makes the call that reads the log, and raises `Hung` when that does not answer."""
+        """`ask` makes the call that reads the log, and raises `CallHung` when the log does not answer."""
         self._ask = ask
         self._log = settings.log_file, settings.log_backups
         self._snapshots = snapshots
@@ -59,11 +56,11 @@ class LiveServiceView:
 
     @property
     def results(self) -> RunStats:
-        """What has become of runs since the start."""
+        """The outcomes of runs since the start."""
         return self._results
 
     def snapshot(self) -> Snapshot:
-        """How everything stands; at most a second old, however many ask."""
+        """Return the state of everything, at most a second old, however many requests there are."""
         with self._lock:
             now = time.monotonic()
             if self._snapshot_taken is None or now - self._snapshot_taken[0] > SNAPSHOT_MAX_AGE_S:
@@ -71,11 +68,11 @@ class LiveServiceView:
             return self._snapshot_taken[1]
 
     def detail(self, job_id: str) -> Detail | None:
-        """More about one job, None if no job of this id is in force."""
+        """Return details of a job, None if no job of this id is active."""
         return self._snapshots.job_detail(job_id)
 
     def upcoming(self, job_ids: Sequence[str], until: datetime, most: int) -> Mapping[str, Sequence[datetime]]:
-        """The slots of these jobs from now to `until`, in order, at most the next `most` of each."""
+        """Return the slots of these jobs from now to `until`, in order, at most `most` of each job."""
         return {
             job_id: [slot for slot, _ in self._scheduler.upcoming(job_id, most) if slot <= until] for job_id in job_ids
         }
@@ -87,53 +84,57 @@ class LiveServiceView:
         statuses: Collection[Status] = tuple(Status),
         check: Callable[[], object] = lambda: None,
     ) -> Records:
-        """The newest `most` records of all jobs with these statuses in the log since then, as far as a bound of bytes.
+        """Return the newest `most` records of all jobs with these statuses since then, as far as `DAY_BYTES` reach.
 
-        `check` is called now and then; what it raises ends the reading.
+        `check` is called now and then; an exception that it raises ends the reading.
         """
-        words = frozenset(status.value for status in statuses)
-        return self._wanted_records(lambda: self._records(LogFilter(None, words, since), most, check))
+        status_names = frozenset(status.value for status in statuses)
+        return self._wanted_records(lambda: self._records(LogFilter(None, status_names, since), most, check))
 
-    def _records(self, wanted: LogFilter, most: int, check: Callable[[], object]) -> Records:
-        found = newest_records(*self._log, wanted, most, ReadLimit(DAY_BYTES, check))
-        return Records([_record(one) for one in found.found], found.read_since, is_complete=found.read_since is None)
+    def _records(self, log_filter: LogFilter, most: int, check: Callable[[], object]) -> Records:
+        answer = newest_records(*self._log, log_filter, most, ReadLimit(DAY_BYTES, check))
+        return Records(
+            [_record(line) for line in answer.found], answer.read_since, is_complete=answer.read_since is None
+        )
 
     def history(self, job_id: str, most: int, check: Callable[[], object] = lambda: None) -> Records:
-        """The newest `most` records of one job, or as many of them as are found within a bound of bytes.
+        """Return the newest `most` records of one job, or as many of them as `JOB_BYTES` reach.
 
-        The end of the log is read; older ones are found by their instants, as far as those are known.
+        The end of the log is read; older records are found by their instants, as far as those are remembered.
         """
         return self._wanted_records(lambda: self._history(job_id, most, check))
 
     def _wanted_records(self, question: Callable[[], Records]) -> Records:
-        """Ask the log; one that does not answer has no records, and the page says so elsewhere."""
+        """Ask the log. If it does not answer there are no records; the page shows that elsewhere."""
         try:
             return self._ask(question)
         except CallHung:
             return Records([], None, is_complete=False)
 
     def _history(self, job_id: str, most: int, check: Callable[[], object]) -> Records:
-        wanted = LogFilter(job_id, RECORD_KINDS)
-        near = newest_records(*self._log, wanted, most, ReadLimit(JOB_BYTES, check))
-        if near.read_since is None or len(near.found) >= most:
-            return Records([_record(one) for one in near.found], near.read_since, is_complete=near.read_since is None)
-        before = [one for one in self._recent.of(job_id) if one < near.read_since][
-            : max(0, MAX_RECORDS_OF_JOB - len(near.found))
+        log_filter = LogFilter(job_id, RECORD_KINDS)
+        newest = newest_records(*self._log, log_filter, most, ReadLimit(JOB_BYTES, check))
+        if newest.read_since is None or len(newest.found) >= most:
+            return Records(
+                [_record(line) for line in newest.found], newest.read_since, is_complete=newest.read_since is None
+            )
+        older_instants = [at for at in self._recent.of(job_id) if at < newest.read_since][
+            : max(0, MAX_RECORDS_OF_JOB - len(newest.found))
         ]
-        far = records_at(*self._log, wanted, before) if before else []
-        return Records([_record(one) for one in (*near.found, *far)], near.read_since, is_complete=False)
+        older = records_at(*self._log, log_filter, older_instants) if older_instants else []
+        return Records([_record(line) for line in (*newest.found, *older)], newest.read_since, is_complete=False)
 
     def output(self, run_id: str) -> bytes | None:
-        """All that was kept of what a run printed, None if that is no longer kept."""
+        """Return all that was kept of a run's output, None if nothing is kept any more."""
         return self._scheduler.outputs.get(run_id)
 
     def health(self) -> str | None:
-        """What is wrong with the scheduling loop or the watcher, None if both are alive and on time."""
-        late = self._supervising.overdue()
-        if late is not None:
-            return f"{late} is not on time"
+        """Return what is wrong with the scheduling loop or the watcher, None if both are alive and on time."""
+        overdue = self._supervising.overdue()
+        if overdue is not None:
+            return f"{overdue} is not on time"
         return next(iter(self._supervising.issues()), None)
 
 
-def _record(found: LogLine) -> Mapping[str, Any]:
-    return {**found.pairs, "status": found.pairs["word"]}
+def _record(line: LogLine) -> Mapping[str, Any]:
+    return {**line.pairs, "status": line.pairs["word"]}

@@ -1,4 +1,4 @@
-"""How everything stands, put together from what the scheduler, the last pass and the records say."""
+"""Build a snapshot from the states of the scheduler, of the last sync and of the run statistics."""
 
 from __future__ import annotations
 
@@ -20,19 +20,18 @@ from jobscheduler.tasks.command.reaper import REAPER
 from jobscheduler.timetable import crontab
 from jobscheduler.util.host_id import uptime
 
-MAX_SHOWN_SLOTS = 10
-"""How many of its next slots are told of a job."""
+MAX_SHOWN_SLOTS = 10  # next slots of a job that are shown
 
 
 class JobHolder(Protocol):
-    """Who knows the definitions (see `passes.Reconciler`)."""
+    """What knows the definitions (see `jobs.reconciler.Reconciler`)."""
 
     def active_state(self) -> tuple[dict[str, Job], dict[str, ItemStatus]]: ...  # noqa: D102
     def job(self, job_id: str) -> Job | None: ...  # noqa: D102
 
 
 class Supervising(Protocol):
-    """Who knows how the service is (see `service.supervisor.Supervisor`)."""
+    """What knows the state of the service (see `service.supervisor.Supervisor`)."""
 
     def zone(self) -> str: ...  # noqa: D102
     def overdue(self) -> str | None: ...  # noqa: D102
@@ -40,7 +39,10 @@ class Supervising(Protocol):
 
 
 class SnapshotBuilder:
-    """Makes snapshots. May be asked by any thread."""
+    """Build snapshots.
+
+    Thread: any.
+    """
 
     def __init__(
         self,
@@ -56,10 +58,10 @@ class SnapshotBuilder:
         alerts: Callable[[], tuple[str, ...]] = tuple,
         notes: tuple[str, ...] = (),
     ) -> None:
-        """`recall` is called before the first snapshot, to have `results` know what was before this start.
+        """`recall` is called before the first snapshot, so that `results` has the records from before this start.
 
-        `jobs_dir` and `database` say where jobs are, each empty if there is none. `alerts` gives the jobs of which an
-        alert waits. `notes` is what a user should know of this service though nothing is wrong.
+        `jobs_dir` and `database` say where jobs come from; each is empty if unused. `alerts` returns the jobs with a
+        waiting alert. `notes` are remarks on this service that a user should know though nothing is wrong.
         """
         self._alerts = alerts
         self._notes = notes
@@ -74,20 +76,20 @@ class SnapshotBuilder:
         self._started = datetime.now(UTC)
 
     def build(self) -> Snapshot:
-        """Say how everything stands now."""
+        """Return the state of everything now."""
         self._last_records()
-        jobs, conditions = self._reconciler.active_state()
-        standings = {one.job.id: one for one in self._scheduler.runtimes()}
-        stale = {name: one for name, one in conditions.items() if one.state is FileState.STALE}
+        jobs, item_states = self._reconciler.active_state()
+        runtimes = {runtime.job.id: runtime for runtime in self._scheduler.runtimes()}
+        stale = {name: item for name, item in item_states.items() if item.state is FileState.STALE}
         known = [
-            *(self._status_of(jobs[job_id], standings.get(job_id), stale) for job_id in sorted(jobs)),
-            *(self._deleted(standings[job_id]) for job_id in sorted(standings.keys() - jobs.keys())),
+            *(self._status_of(jobs[job_id], runtimes.get(job_id), stale) for job_id in sorted(jobs)),
+            *(self._deleted(runtimes[job_id]) for job_id in sorted(runtimes.keys() - jobs.keys())),
         ]
-        refused = [_refused(name, one) for name, one in sorted(conditions.items()) if name not in stale]
+        refused = [_refused(name, item) for name, item in sorted(item_states.items()) if name not in stale]
         return Snapshot(datetime.now(UTC), self._service(), (*known, *refused))
 
     def job_detail(self, job_id: str) -> Detail | None:
-        """Tell more about a job that has a valid definition; None for any other."""
+        """Return details of a job that has a valid definition; None for any other."""
         job = self._reconciler.job(job_id)
         if job is None:
             return None
@@ -97,44 +99,47 @@ class SnapshotBuilder:
         sentence = crontab.describe(crontab.parse(job.schedule.expression))
         return Detail(redacted_definition(job), sentence, job.schedule.timezone, upcoming)
 
-    def _status_of(self, job: Job, standing: JobRuntime | None, stale: Mapping[str, ItemStatus]) -> JobStatus:
-        condition = stale.get(job.source_name)
+    def _status_of(self, job: Job, runtime: JobRuntime | None, stale: Mapping[str, ItemStatus]) -> JobStatus:
+        stale_item = stale.get(job.source_name)
         last = self._results.last_record(job.id)
-        going = standing.active_runs if standing else ()
-        paused = standing.paused if standing else False
-        upcoming = standing.next if standing else None
+        active_runs = runtime.active_runs if runtime else ()
+        paused = runtime.paused if runtime else False
+        upcoming = runtime.next if runtime else None
         state = job_state(
             enabled=job.enabled,
-            active_runs=going,
+            active_runs=active_runs,
             paused=paused,
-            stale=condition is not None,
-            expired=standing is None and not _has_run(job, last),
+            stale=stale_item is not None,
+            expired=runtime is None and not _has_run(job, last),
             upcoming=upcoming is not None,
         )
-        problems = condition.problems if condition else ()
+        problems = stale_item.problems if stale_item else ()
         return JobStatus(
             job.id,
             state,
             job.source_name,
             job,
             upcoming,
-            going,
+            active_runs,
             last,
             paused,
-            stale=condition is not None,
+            stale=stale_item is not None,
             problems=problems,
         )
 
-    def _deleted(self, standing: JobRuntime) -> JobStatus:
-        """A job whose file is gone, and of which a run goes on."""
+    def _deleted(self, runtime: JobRuntime) -> JobStatus:
+        """Return the status of a job whose file is gone, while a run of it goes on."""
         state = job_state(
-            enabled=True, active_runs=standing.active_runs, paused=False, stale=False, expired=False, upcoming=False
+            enabled=True, active_runs=runtime.active_runs, paused=False, stale=False, expired=False, upcoming=False
         )
-        last = self._results.last_record(standing.job.id)
-        return JobStatus(standing.job.id, state, "", standing.job, active_runs=standing.active_runs, last=last)
+        last = self._results.last_record(runtime.job.id)
+        return JobStatus(runtime.job.id, state, "", runtime.job, active_runs=runtime.active_runs, last=last)
 
     def _since(self) -> datetime:
-        """Say when the service started, by the clock of now: that of then may have been wrong by decades."""
+        """Return when the service started, counted back from the present clock.
+
+        The clock at the start may have been wrong by decades.
+        """
         started = datetime.now(UTC) - timedelta(seconds=uptime() - self._began)
         if abs(started - self._started) > timedelta(seconds=1):
             self._started = started
@@ -164,7 +169,7 @@ class SnapshotBuilder:
 
 
 def _has_run(job: Job, last: Record | None) -> bool:
-    """Whether the last record is of the one slot of a one-time job."""
+    """Return whether the last record belongs to the only slot of a one-time job."""
     if last is None or not isinstance(job.schedule, Once) or last.scheduled is None:
         return False
     return abs((last.scheduled - job.schedule.at).total_seconds()) < 1 and last.status in {
@@ -173,14 +178,14 @@ def _has_run(job: Job, last: Record | None) -> bool:
     }
 
 
-def _refused(name: str, condition: ItemStatus) -> JobStatus:
-    problems = condition.problems
-    if condition.incumbent is not None:
-        problems = (Problem(f"its `job_id` belongs to `{condition.incumbent}`", file=name),)
+def _refused(name: str, item: ItemStatus) -> JobStatus:
+    problems = item.problems
+    if item.incumbent is not None:
+        problems = (Problem(f"its `job_id` belongs to `{item.incumbent}`", file=name),)
     return JobStatus(None, JobState.REFUSED, name, problems=problems)
 
 
 def _left_pipes() -> tuple[tuple[str, int], ...]:
-    """Return the jobs with output pipes that processes of ended runs still hold, and how many; the most first."""
+    """Return the jobs whose output pipes are still held by processes of ended runs, with counts, highest first."""
     counts = ((job_id, count) for job_id, count in REAPER.open_pipes().items() if count > 0)
-    return tuple(sorted(counts, key=lambda one: (-one[1], one[0])))
+    return tuple(sorted(counts, key=lambda job_and_count: (-job_and_count[1], job_and_count[0])))

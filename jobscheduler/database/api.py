@@ -1,4 +1,4 @@
-"""The table of jobs for other programs: each change, and the marker that asks for its reload, in one transaction."""
+"""The table of jobs for other programs: each change and its request for a reload are one transaction."""
 
 from __future__ import annotations
 
@@ -24,18 +24,21 @@ from jobscheduler.jobs.parser import ParseContext
 from jobscheduler.model import Problem
 from jobscheduler.timetable.timezones import service_zone
 
-MAX_TRIES = 6
-"""How often a change is tried while other programs' changes are in its way."""
+MAX_TRIES = 6  # tries of a change that conflicts with other programs' changes
 
 _PAUSE = 0.05  # seconds before the second try; each further pause is twice as long
 _T = TypeVar("_T")
 
 
 class JobTable:
-    """The jobs in a database. Each method is one transaction; what it changes is in force when the service reloads.
+    """The jobs in a database. Each method is one transaction; a change is active after the service's next reload.
 
-    Any method raises `Unavailable` when the database cannot be used. A change was then made as a whole or not at all:
-    not at all, unless the connection broke in the very moment in which it was to take effect.
+    A change takes effect as a whole or not at all. After `Unavailable` it has not, unless the connection broke in the
+    very moment in which the change was committed.
+
+    Raises:
+        Unavailable: any method, when the database cannot be used.
+
     """
 
     def __init__(
@@ -45,10 +48,10 @@ class JobTable:
         rules: ParseContext | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """Take the URL of the database; nothing is connected yet. `rules` are what definitions are held against.
+        """Take the URL of the database, without connecting yet. `rules` are what definitions are validated against.
 
         Raises:
-            CannotUse: it is not a URL, or there is no driver for it.
+            DatabaseConfigError: it is not a URL, or there is no driver for it.
 
         """
         self.database = Database(url)
@@ -56,7 +59,7 @@ class JobTable:
         self.rules = rules or ParseContext(service_zone(None, os.environ), tasks.task_type, tasks.task_names())
 
     def init(self) -> bool:
-        """Make the tables, complete them or bring them to the present version; tell whether anything was done.
+        """Create, complete or migrate the tables; return whether anything was done.
 
         The other methods need them.
         """
@@ -68,97 +71,97 @@ class JobTable:
                 return create_tables(connection, self._now())
 
     def add(self, *jobs: JobInput) -> int:
-        """Add jobs; return the id of the marker.
+        """Add jobs; return the id of the request.
 
         Raises:
-            Refused: one is not valid, or two have the same id.
-            Exists: one is there already.
+            InvalidJob: a job is not valid, or two have the same id.
+            JobExists: a job of this id exists.
 
         """
         added = validate_all(jobs, self.rules)
 
         def work(change: _Change) -> int:
-            there = queries.select_some(change.connection, added, lock=True)
-            if there:
-                raise JobExists(*(_exists_error(job_id) for job_id in there))
+            existing = queries.select_some(change.connection, added, lock=True)
+            if existing:
+                raise JobExists(*(_exists_error(job_id) for job_id in existing))
             return change.run({}, added)
 
         return self._change(work)
 
     def update(self, *jobs: JobInput) -> int:
-        """Put these definitions in the place of those of the same ids; return the id of the marker.
+        """Replace the definitions of the same ids; return the id of the request.
 
         Raises:
-            Refused: one is not valid, or two have the same id.
-            Absent: one is not there.
+            InvalidJob: a job is not valid, or two have the same id.
+            JobNotFound: there is no job of this id.
 
         """
         changed = validate_all(jobs, self.rules)
         return self._change(lambda change: change.run(change.present(changed), changed))
 
     def put(self, *jobs: JobInput) -> Changes:
-        """Add jobs, or put them in the place of those of the same ids; tell what that changed.
+        """Add jobs, or replace those of the same ids; return what changed.
 
-        Without a change there is no marker.
+        Without a change there is no request for a reload.
 
         Raises:
-            Refused: one is not valid, or two have the same id.
+            InvalidJob: a job is not valid, or two have the same id.
 
         """
         wanted = validate_all(jobs, self.rules)
 
         def work(change: _Change) -> Changes:
-            held = queries.definitions_by_id(queries.select_some(change.connection, wanted, lock=True).values())
-            return change.apply(diff(held, wanted), held, wanted)
+            existing = queries.definitions_by_id(queries.select_some(change.connection, wanted, lock=True).values())
+            return change.apply(diff(existing, wanted), existing, wanted)
 
         return self._change(work)
 
     def remove(self, *job_ids: str) -> int:
-        """Remove jobs; return the id of the marker.
+        """Remove jobs; return the id of the request.
 
         Raises:
-            Absent: one is not there.
+            JobNotFound: there is no job of this id.
 
         """
         return self._change(lambda change: change.run(change.present(dict.fromkeys(job_ids)), {}))
 
     def replace_all(self, jobs: Iterable[JobInput], *, may_remove: bool = True) -> Changes:
-        """Have the table hold these jobs and no others; tell what that changed. Without a change there is no marker.
+        """Make the table hold exactly these jobs; return what changed. Without a change there is no request.
 
         Raises:
-            Refused: one is not valid, or two have the same id.
-            Exists: other jobs are there, and may not be removed.
+            InvalidJob: a job is not valid, or two have the same id.
+            JobExists: the table has other jobs, and `may_remove` is false.
 
         """
         wanted = validate_all(jobs, self.rules)
 
         def work(change: _Change) -> Changes:
-            held = queries.definitions_by_id(queries.select_all(change.connection, lock=True))
-            changes = diff(held, wanted)
+            existing = queries.definitions_by_id(queries.select_all(change.connection, lock=True))
+            changes = diff(existing, wanted)
             if changes.removed and not may_remove:
                 raise JobExists(*map(_unexpected_id, changes.removed))
-            return change.apply(changes, held, wanted)
+            return change.apply(changes, existing, wanted)
 
         return self._change(work)
 
     def list(self) -> builtins.list[Row]:
-        """Return all jobs, in the order of their ids."""
+        """Return all jobs, ordered by id."""
         return self._read(queries.select_all)
 
     def get(self, job_id: str) -> Row | None:
-        """Return one job, None if there is none of this id."""
+        """Return one job, None if none has this id."""
         return self._read(lambda connection: queries.select_some(connection, [job_id]).get(job_id))
 
     def reload(self) -> int:
-        """Ask for a reload, for changes that were made by other means; return the id of the marker."""
+        """Request a reload for changes made by other means; return the id of the request."""
         return self._change(lambda change: queries.request_reload(change.connection, change.now))
 
     def is_reloaded(self, marker: int) -> bool:
-        """Tell whether the service has made the reload that a marker asked for."""
+        """Return whether the service has performed a requested reload."""
         return self._read(lambda connection: queries.is_reload_done(connection, marker))
 
     def is_used(self) -> bool | None:
-        """Tell whether a service has this database now; None if that cannot be told from here."""
+        """Return whether a service uses this database now; None if that is unknown."""
         with self.database.reading() as connection:
             return is_used(self.database, connection, queries.check_version(connection))
 
@@ -168,7 +171,7 @@ class JobTable:
             return work(connection)
 
     def _change(self, work: Callable[[_Change], _T]) -> _T:
-        """Make a change; once more after a pause when another program's was in the way."""
+        """Make a change; try again after a pause if another program's change conflicts."""
         for attempt in range(MAX_TRIES):
             try:
                 with self.database.writing() as connection:
@@ -183,9 +186,9 @@ class JobTable:
 
 
 class _Change:
-    """One transaction: what it changes, at one time, and the marker that asks for the reload.
+    """One transaction: its changes, all with one time, and its request for a reload.
 
-    The time is the server's, so that clocks of programs that differ leave no trace in the table.
+    The time is the server's, so that programs with different clocks leave no trace in the table.
     """
 
     def __init__(self, connection: Connection, now: datetime, most: int | None) -> None:
@@ -194,20 +197,22 @@ class _Change:
         self._max_packet = most
 
     def present(self, job_ids: Mapping[str, object]) -> dict[str, str]:
-        """Return the definitions that are there; no other program changes them until the transaction ends.
+        """Return the existing definitions.
+
+        Lock: no other program changes them until the transaction ends.
 
         Raises:
-            Absent: one is not there.
+            JobNotFound: there is no job of this id.
 
         """
-        found = queries.definitions_by_id(queries.select_some(self.connection, job_ids, lock=True).values())
-        absent = [job_id for job_id in job_ids if job_id not in found]
-        if absent:
-            raise JobNotFound(*(_not_found_error(job_id) for job_id in absent))
-        return found
+        definitions = queries.definitions_by_id(queries.select_some(self.connection, job_ids, lock=True).values())
+        missing = [job_id for job_id in job_ids if job_id not in definitions]
+        if missing:
+            raise JobNotFound(*(_not_found_error(job_id) for job_id in missing))
+        return definitions
 
     def run(self, before: Mapping[str, str], after: Mapping[str, str]) -> int:
-        """Have `after` in the place of `before`; return the id of the marker."""
+        """Replace `before` by `after`; return the id of the request."""
         updated = {job_id: after[job_id] for job_id in after if job_id in before}
         added = {job_id: after[job_id] for job_id in after if job_id not in before}
         queries.delete_jobs(self.connection, [job_id for job_id in before if job_id not in after])

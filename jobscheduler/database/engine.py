@@ -1,7 +1,7 @@
-"""The door to SQLAlchemy's engines: one database, its three kinds of connection, and its faults in words.
+"""Connect to the database through SQLAlchemy: engines, three kinds of connection, and errors in plain words.
 
-MySQL and MariaDB through PyMySQL, SQLite with what Python brings; any other that SQLAlchemy has a driver for. What a
-fault says never has a password, a parameter or a statement in it.
+MySQL and MariaDB use PyMySQL, SQLite the module of Python; other databases need a driver that SQLAlchemy supports.
+An error message never contains a password, a parameter or a statement.
 """
 
 from __future__ import annotations
@@ -26,24 +26,22 @@ from jobscheduler.database.urls import EXAMPLES, read_url
 from jobscheduler.model import Problem
 from jobscheduler.util import trust
 
-CONNECT_TIMEOUT_S = 5
-"""How long a server may take to answer at first, in seconds."""
+CONNECT_TIMEOUT_S = 5  # seconds until a server must have accepted the connection
 
-ANSWER_TIMEOUT_S = 10
-"""How long an answer may take afterwards, or a lock, in seconds."""
+ANSWER_TIMEOUT_S = 10  # seconds for each answer afterwards, and for a lock of SQLite
 
 _BEGIN = "jobscheduler_begin"
 _PYMYSQL = "mysql+pymysql"
 
 
 class Database:
-    """One database. Every connection is made anew, and belongs to the thread that asked for it."""
+    """One database. Every connection is new, and belongs to the thread that asked for it."""
 
     def __init__(self, url: str) -> None:
-        """Take a URL, and connect to nothing yet.
+        """Parse a URL, without connecting yet.
 
         Raises:
-            CannotUse: it is none, or there is no driver for it.
+            DatabaseConfigError: it is not a URL, or there is no driver for it.
 
         """
         self._url = read_url(url)
@@ -58,32 +56,32 @@ class Database:
             event.listen(self._engine, "do_connect", self._connect_to_file)
 
     def __str__(self) -> str:
-        """Where it is, without user, password and options."""
+        """Return the location without user, password and options."""
         if self.file is not None:
             return self.file
         url = self._url
         return str(URL.create(url.get_backend_name(), host=url.host, port=url.port, database=url.database))
 
     def exposure(self) -> Problem | None:
-        """Say that what goes to the server can be read and changed on its way, as far as the URL tells; else None."""
+        """Return a problem if others could read or change the traffic to the server, as far as the URL shows."""
         host, query = self._url.host, self._url.query
         if self._url.drivername == _PYMYSQL:
-            option, is_safe = "ssl_ca=FILE", mysql.is_verified(self._tls) or "unix_socket" in query
+            option, is_protected = "ssl_ca=FILE", mysql.is_verified(self._tls) or "unix_socket" in query
         elif self.kind == "postgresql":
-            option, is_safe = "sslmode=verify-full", str(query.get("sslmode", "")).startswith("verify-")
+            option, is_protected = "sslmode=verify-full", str(query.get("sslmode", "")).startswith("verify-")
         else:
             return None
-        if is_safe or host is None or _is_loopback(host):
+        if is_protected or host is None or _is_loopback(host):
             return None
         message = f"the connection to the database on `{host}` is not protected by verified TLS"
         return Problem(message, help=f"add `?{option}` to the URL; docs/database.md has the details")
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """Give a connection that sees one state of the database, whatever others do meanwhile.
+        """Open a connection that sees one state of the database, whatever other programs change meanwhile.
 
         Raises:
-            Unavailable: it cannot be reached, or did not answer.
+            Unavailable: the database cannot be reached, or did not answer.
 
         """
         with self.connect() as connection, connection.begin():
@@ -91,10 +89,10 @@ class Database:
 
     @contextmanager
     def writing(self, *, create: bool = False) -> Iterator[Connection]:
-        """Give a connection for changes that all take effect together when it is left, or none of them.
+        """Open a connection for changes that take effect together when the context ends, or not at all.
 
         Raises:
-            Unavailable: it cannot be reached, or did not answer.
+            Unavailable: the database cannot be reached, or did not answer.
 
         """
         with self.connect(create=create) as connection:
@@ -104,10 +102,10 @@ class Database:
 
     @contextmanager
     def polling(self, *, create: bool = False) -> Iterator[Connection]:
-        """Give a connection for single questions: each sees the present, and costs nothing but itself.
+        """Open a connection for single questions: each sees the present state, and needs no transaction.
 
         Raises:
-            Unavailable: it cannot be reached, or did not answer.
+            Unavailable: the database cannot be reached, or did not answer.
 
         """
         with self.connect(create=create) as connection:
@@ -118,14 +116,14 @@ class Database:
 
     @contextmanager
     def connect(self, *, create: bool = False) -> Iterator[Connection]:
-        """Give a connection for whatever transactions are begun on it; with `create` an SQLite file is made.
+        """Open a connection on which the caller begins transactions; `create` also makes a missing SQLite file.
 
         Raises:
-            Unavailable: it cannot be reached, or did not answer.
+            Unavailable: the database cannot be reached, or did not answer.
 
         """
         if not create:
-            self.identity()  # SQLite would make the file
+            self.identity()  # SQLite would create a missing file
         if create:
             self._find_place()
         with translate_errors():
@@ -133,13 +131,13 @@ class Database:
             try:
                 yield connection
             except BaseException:
-                connection.invalidate()  # it may be dead, or in the middle of an answer: nothing is asked of it
+                connection.invalidate()  # it may be dead or amid an answer: send nothing more
                 raise
             finally:
                 connection.close()
 
     def _connect(self) -> Connection:
-        """Make a connection; what a driver has against the options in the URL is no fault of ours."""
+        """Connect; report a driver's objection to the URL's options as the user's error, not ours."""
         try:
             return self._engine.connect()
         except RuntimeError as error:
@@ -153,11 +151,12 @@ class Database:
             ) from None
 
     def _find_place(self) -> None:
+        """Check that the directory of an SQLite file exists."""
         if self.file is not None and not Path(self.file).absolute().parent.is_dir():
             raise Unavailable(f"there is no directory for the database file `{self.file}`", "make it first")
 
     def identity(self) -> tuple[int, int] | None:
-        """Return what tells an SQLite file from another one under its name; None for other databases.
+        """Return device and inode of an SQLite file, which tell it from another file of its name; else None.
 
         Raises:
             Unavailable: there is no such file.
@@ -166,13 +165,16 @@ class Database:
         if self.file is None:
             return None
         try:
-            found = os.stat(self.file)  # noqa: PTH116 - as it was given
+            status = os.stat(self.file)  # noqa: PTH116 - as it was given
         except OSError as error:
             raise _no_file(self.file, error.strerror) from None
-        return found.st_dev, found.st_ino
+        return status.st_dev, status.st_ino
 
     def trust_problem(self) -> trust.TrustProblem | None:
-        """Say who else may write an SQLite file, and so have commands run; of other databases nothing can be told."""
+        """Return which other user may write an SQLite file, and so have commands run.
+
+        None if no other user may, or if the database is not SQLite.
+        """
         if self.file is None:
             return None
         try:
@@ -181,15 +183,15 @@ class Database:
             raise Unavailable(f"the database file `{self.file}` cannot be read: {error.strerror}") from None
 
     def _connect_to_file(self, dialect: Dialect, _: object, arguments: list[Any], options: dict[str, Any]) -> Any:
-        """Open an SQLite file where it really is, once that was judged, and see whether it is the judged file.
+        """Open an SQLite file at its real path after checking it, and verify that the opened file is the checked one.
 
-        No other user can exchange it in between: every directory on that way is closed to them.
+        No other user can replace it in between: every directory on the path is closed to other users.
         """
-        place = self._trusted_place()
-        arguments[0] = place.path
+        trusted_file = self._trusted_place()
+        arguments[0] = trusted_file.path
         connection = dialect.connect(*arguments, **options)
-        found = os.stat(place.path)  # noqa: PTH116
-        if place.identity not in {None, (found.st_dev, found.st_ino)}:
+        status = os.stat(trusted_file.path)  # noqa: PTH116
+        if trusted_file.identity not in {None, (status.st_dev, status.st_ino)}:
             connection.close()
             raise Unavailable(f"the database file `{self.file}` is being replaced", again=True)
         return connection
@@ -197,12 +199,12 @@ class Database:
     def _trusted_place(self) -> TrustedFile:
         file = self.file or ""
         try:
-            place = check_new_file(file)
+            trusted_file = check_new_file(file)
         except OSError as error:
             raise _no_file(file, error.strerror) from None
-        if place.problem is not None:
-            raise Unavailable(place.problem.message, place.problem.help)
-        return place
+        if trusted_file.problem is not None:
+            raise Unavailable(trusted_file.problem.message, trusted_file.problem.help)
+        return trusted_file
 
 
 def _no_file(file: str, reason: str | None) -> Unavailable:
@@ -241,8 +243,8 @@ def _engine(url: URL, tls: Mapping[str, str]) -> Engine:
     try:
         engine = create_engine(url, **options)
     except NoSuchModuleError:
-        known = f"SQLAlchemy knows no database `{url.drivername}`"
-        raise DatabaseConfigError(Problem(known, help=f"write the URL {EXAMPLES}")) from None
+        message = f"SQLAlchemy knows no database `{url.drivername}`"
+        raise DatabaseConfigError(Problem(message, help=f"write the URL {EXAMPLES}")) from None
     except ImportError as error:
         raise DatabaseConfigError(Problem(f"there is no driver for `{url.drivername}`: {error}")) from None
     except (ArgumentError, TypeError, ValueError):
@@ -256,17 +258,20 @@ def _engine(url: URL, tls: Mapping[str, str]) -> Engine:
 
 
 def _disable_autobegin(connection: Any, _: object) -> None:
-    """Have Python's sqlite3 begin no transactions by itself: it does so too late for one consistent state."""
+    """Keep Python's sqlite3 from beginning transactions itself.
+
+    It begins them too late for reads to see one consistent state.
+    """
     connection.isolation_level = None
     connection.text_factory = _error_text
 
 
 def _error_text(raw: bytes) -> str:
-    """Read a text that another program wrote in whatever encoding: one odd row is not to keep all from being read."""
+    """Decode a text that another program wrote in any encoding, so that one odd row does not block all rows."""
     return raw.decode("utf-8", "replace")
 
 
 def _begin(connection: Connection) -> None:
-    begin = connection.get_execution_options().get(_BEGIN, "BEGIN")
-    if begin:
-        connection.exec_driver_sql(begin)
+    statement = connection.get_execution_options().get(_BEGIN, "BEGIN")
+    if statement:
+        connection.exec_driver_sql(statement)

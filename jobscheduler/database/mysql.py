@@ -1,7 +1,7 @@
-"""Connections to MySQL and MariaDB through PyMySQL: TLS as the URL asks for it, and no password to a stranger.
+"""Connect to MySQL and MariaDB through PyMySQL: with TLS as the URL asks, and without sending a password to a stranger.
 
-PyMySQL takes TLS that is offered, verified or not, and gives the password in clear to a server that asks for it. Here
-that needs a Unix socket or TLS that was verified; challenges are answered as ever.
+PyMySQL accepts any offered TLS, verified or not, and sends the password in clear to a server that asks for it. Here
+a clear password needs a Unix socket or verified TLS; challenges are answered as usual.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _FULL_AUTHENTICATION = b"\x04"  # caching_sha2_password: the server wants the pa
 
 
 def without_tls(url: URL) -> tuple[URL, Mapping[str, str]]:
-    """Split the options of TLS off a URL.
+    """Split the TLS options off a URL.
 
     Raises:
-        CannotUse: there is no such option, or it cannot have this value.
+        DatabaseConfigError: there is no such option, or it cannot have this value.
 
     """
     options = {name: str(value) for name, value in url.query.items() if name.startswith("ssl")}
@@ -42,12 +42,12 @@ def without_tls(url: URL) -> tuple[URL, Mapping[str, str]]:
 
 
 def is_verified(options: Mapping[str, str]) -> bool:
-    """Tell whether these options have the server prove that it is the right one."""
+    """Return whether these options make the server prove its identity."""
     return bool(options) and not _is(options, "ssl_disabled", False) and _is(options, "ssl_verify_cert", True)
 
 
 def tls_context(options: Mapping[str, str]) -> ssl.SSLContext | None:
-    """Make the context of TLS for these options, None if they ask for none.
+    """Build the TLS context for these options, None if they ask for none.
 
     Raises:
         Unavailable: a file cannot be used.
@@ -56,22 +56,22 @@ def tls_context(options: Mapping[str, str]) -> ssl.SSLContext | None:
     if not options or _is(options, "ssl_disabled", False):
         return None
     try:
-        made = ssl.create_default_context(cafile=options.get("ssl_ca"), capath=options.get("ssl_capath"))
-        made.verify_flags &= ~ssl.VERIFY_X509_STRICT  # servers make themselves certificates that it refuses
+        context = ssl.create_default_context(cafile=options.get("ssl_ca"), capath=options.get("ssl_capath"))
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # strict mode refuses the self-made certificates of servers
         if "ssl_cert" in options:
-            made.load_cert_chain(options["ssl_cert"], options.get("ssl_key"), options.get("ssl_key_password", ""))
+            context.load_cert_chain(options["ssl_cert"], options.get("ssl_key"), options.get("ssl_key_password", ""))
         if "ssl_cipher" in options:
-            made.set_ciphers(options["ssl_cipher"])
+            context.set_ciphers(options["ssl_cipher"])
     except (OSError, ValueError) as error:
-        named = ", ".join(
+        files = ", ".join(
             f"`{options[name]}`" for name in ("ssl_ca", "ssl_capath", "ssl_cert", "ssl_key") if name in options
         )
         why = getattr(error, "strerror", None) or type(error).__name__
-        raise Unavailable(f"the files of TLS cannot be used ({named}): {why}", "they have to be PEM files") from None
-    made.check_hostname = _is(options, "ssl_verify_identity", True) and _is(options, "ssl_check_hostname", True)
+        raise Unavailable(f"the files of TLS cannot be used ({files}): {why}", "they have to be PEM files") from None
+    context.check_hostname = _is(options, "ssl_verify_identity", True) and _is(options, "ssl_check_hostname", True)
     if not _is(options, "ssl_verify_cert", True):
-        made.check_hostname, made.verify_mode = False, ssl.CERT_NONE
-    return made
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
 def _is(options: Mapping[str, str], name: str, default: bool) -> bool:
@@ -79,27 +79,27 @@ def _is(options: Mapping[str, str], name: str, default: bool) -> bool:
 
 
 def connect(options: Mapping[str, str], arguments: Mapping[str, Any]) -> Connection:
-    """Connect as a URL says. `options` are those of TLS, `arguments` all others.
+    """Connect as the URL says. `options` are those of TLS, `arguments` all others.
 
     Raises:
-        Unavailable: a file of TLS cannot be used, or the server wants to have the password itself and may not.
+        Unavailable: a TLS file cannot be used, or the server asks for a clear password on an unprotected connection.
 
     """
-    made = tls_context(options)
-    given: dict[str, Any] = {**arguments, "auth_plugin_map": _PLUGINS}
-    if made is not None:
-        given["ssl"] = made
+    context = tls_context(options)
+    parameters: dict[str, Any] = {**arguments, "auth_plugin_map": _PLUGINS}
+    if context is not None:
+        parameters["ssl"] = context
     elif "ssl_disabled" in options:
-        given["ssl_disabled"] = _is(options, "ssl_disabled", False)
-    return _GuardedConnection(**given)
+        parameters["ssl_disabled"] = _is(options, "ssl_disabled", False)
+    return _GuardedConnection(**parameters)
 
 
 class _GuardedConnection(Connection):  # type: ignore[misc]
-    """A connection that gives the password itself only where nobody else can take it."""
+    """A connection that sends a clear password only where no other party can take it."""
 
     @property
     def may_have_password(self) -> bool:
-        """Whether the other side is known: by the file system, or by its certificate."""
+        """Whether the server is known: by the file system, or by its certificate."""
         if self.unix_socket:
             return True
         return bool(self.ssl and self._ssl_required and self.ctx.verify_mode == ssl.CERT_REQUIRED)
@@ -111,10 +111,10 @@ class _GuardedConnection(Connection):  # type: ignore[misc]
 
 
 def refuse_clear_password(connection: Any, method: str) -> None:
-    """Refuse to give the password itself to a server that may be another one.
+    """Refuse to send a clear password to a server whose identity is not proven.
 
     Raises:
-        Unavailable: it may.
+        Unavailable: the identity is not proven.
 
     """
     if not connection.may_have_password:
@@ -125,7 +125,7 @@ def refuse_clear_password(connection: Any, method: str) -> None:
 
 
 class _Plugin:
-    """One way to authenticate. PyMySQL makes one of each connection."""
+    """One method of authentication. PyMySQL makes an instance for each connection."""
 
     method = ""
 
@@ -153,7 +153,7 @@ class _DialogPassword(_Plugin):
 
     def authenticate(self, _: Any) -> Any:
         refuse_clear_password(self.connection, self.method)
-        raise AttributeError  # PyMySQL answers the questions itself then
+        raise AttributeError  # makes PyMySQL answer the questions itself
 
 
 class _Sha256(_Plugin):
@@ -165,7 +165,7 @@ class _Sha256(_Plugin):
 
 
 class _OldPassword(_Plugin):
-    """Answers with so weak a hash that the password can be had from it."""
+    """Answer with a hash so weak that the password can be computed from it."""
 
     method = "mysql_old_password"
 
@@ -175,9 +175,9 @@ class _OldPassword(_Plugin):
 
 
 class _CachingSha2(_Plugin):
-    """Answers the challenge; the password itself is asked for when the server has not seen the user since its start.
+    """Answer the challenge. The server asks for the password itself if it has not seen the user since its start.
 
-    Encrypted with a key that the server has just sent it is as good as in clear for another server.
+    Encrypting that with a key that the server has just sent is no protection: a false server can send its own key.
     """
 
     method = "caching_sha2_password"

@@ -1,4 +1,4 @@
-"""What is read from the tables and written to them, statement by statement, on a connection that is given."""
+"""The statements that read and write the tables, on a connection of the caller."""
 
 from __future__ import annotations
 
@@ -14,25 +14,22 @@ from jobscheduler.database.change_details import before_and_after
 from jobscheduler.database.errors import Unavailable
 from jobscheduler.database.tables import JOBS, KNOWN_VERSIONS, MARKERS, VERSION, VERSIONS, Instant
 
-BATCH_SIZE = 500
-"""How many values one statement has at most."""
+BATCH_SIZE = 500  # values in one statement, at most
 
-MAX_DEFINITION_CHARS = 1024 * 1024
-"""How many characters of a definition are read; a longer one is refused, whatever follows."""
+MAX_DEFINITION_CHARS = 1024 * 1024  # characters read of a definition; a longer one is refused
 
 _MAX_ID_CHARS = 1024
 _MAX_INSTANT_CHARS = 64
-_SPACE = 4_000_000
-"""How many bytes of definitions one statement has at most."""
+_SPACE = 4_000_000  # bytes of definitions in one statement, at most
 
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of `jm_jobs`. `definition` is the text of a job file; instants are None where nothing sensible stands.
+    """One row of `jm_jobs`. `definition` is the text of a job file; an instant that makes no sense is None.
 
-    Of a definition that is too long only the beginning is there: `is_cut`.
+    Of a definition that is too long only the beginning is read: `is_cut`.
     """
 
     job_id: str
@@ -42,13 +39,13 @@ class Row:
 
     @property
     def is_cut(self) -> bool:
-        """Whether there is more of the definition than was read."""
+        """Whether the definition is longer than what was read."""
         return len(self.definition) > MAX_DEFINITION_CHARS
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """What a server says of itself: its time, and how many bytes one statement may have; None where it has no say."""
+    """The server's time, and how many bytes one statement may have; None where a database does not tell."""
 
     now: datetime | None = None
     max_packet: int | None = None
@@ -58,39 +55,39 @@ class Server:
 
 
 def check_version(connection: Connection) -> int:
-    """See that the tables are there, and are those that are known; return their version.
+    """Check that the tables exist and have a known version; return the version.
 
     Raises:
-        Unavailable: they are not.
+        Unavailable: they are missing, incomplete or of an unknown version.
 
     """
     if not inspect(connection).has_table(VERSIONS.name):
         raise Unavailable("the database has no tables of the scheduler", "`jobscheduler db init` makes them")
-    found = list(connection.execute(select(VERSIONS.c.version)).scalars())
-    if not found:
+    versions = list(connection.execute(select(VERSIONS.c.version)).scalars())
+    if not versions:
         raise Unavailable("the tables were not made to the end", "`jobscheduler db init` completes them")
-    if len(found) > 1 or found[0] not in KNOWN_VERSIONS:
-        has = ", ".join(map(str, found))
+    if len(versions) > 1 or versions[0] not in KNOWN_VERSIONS:
+        has = ", ".join(map(str, versions))
         raise Unavailable(
             f"the tables have version {has}, and this service knows version {VERSION}",
             "use the service that made them, or a database of its own",
         )
-    return int(found[0])
+    return int(versions[0])
 
 
 def read_server(connection: Connection) -> Server:
-    """Ask a server about itself; an SQLite file has nothing to say."""
+    """Ask a server for its properties; an SQLite file has none."""
     match connection.dialect.name:
         case "mysql":
-            now, most = connection.exec_driver_sql("SELECT CURRENT_TIMESTAMP(6), @@max_allowed_packet").one()
-            return Server(now.replace(tzinfo=UTC), int(most))
+            now, max_packet = connection.exec_driver_sql("SELECT CURRENT_TIMESTAMP(6), @@max_allowed_packet").one()
+            return Server(now.replace(tzinfo=UTC), int(max_packet))
         case "postgresql":
             return Server(connection.exec_driver_sql("SELECT clock_timestamp()").scalar_one())
     return Server()
 
 
 def enable_wal(connection: Connection) -> None:
-    """Have an SQLite database read while it is written; it stays so."""
+    """Let an SQLite database be read while it is written; the setting is permanent."""
     connection.execute(text("PRAGMA journal_mode = WAL"))
 
 
@@ -98,19 +95,22 @@ def enable_wal(connection: Connection) -> None:
 
 
 def select_all(connection: Connection, *, lock: bool = False) -> list[Row]:
-    """Read every job, in the order of ids; with `lock` no other program changes them until the transaction ends."""
+    """Read every job, ordered by id.
+
+    Lock: with `lock` no other program changes them until the transaction ends.
+    """
     statement = select(*_columns(connection)).order_by(JOBS.c.job_id)
-    return [_row(*found) for found in connection.execute(statement.with_for_update() if lock else statement)]
+    return [_row(*columns) for columns in connection.execute(statement.with_for_update() if lock else statement)]
 
 
 def select_some(connection: Connection, job_ids: Iterable[str], *, lock: bool = False) -> dict[str, Row]:
-    """Read the jobs of these ids, as far as there are any; with `lock` as `all_rows` does it."""
-    found: dict[str, Row] = {}
-    for part in batches(sorted(job_ids)):
-        statement = select(*_columns(connection)).where(JOBS.c.job_id.in_(part)).order_by(JOBS.c.job_id)
-        rows = (_row(*one) for one in connection.execute(statement.with_for_update() if lock else statement))
-        found |= {row.job_id: row for row in rows}
-    return {job_id: found[job_id] for job_id in job_ids if job_id in found}
+    """Read the jobs of these ids that exist; `lock` as in `select_all`."""
+    rows_by_id: dict[str, Row] = {}
+    for batch in batches(sorted(job_ids)):
+        statement = select(*_columns(connection)).where(JOBS.c.job_id.in_(batch)).order_by(JOBS.c.job_id)
+        rows = (_row(*columns) for columns in connection.execute(statement.with_for_update() if lock else statement))
+        rows_by_id |= {row.job_id: row for row in rows}
+    return {job_id: rows_by_id[job_id] for job_id in job_ids if job_id in rows_by_id}
 
 
 def insert_jobs(connection: Connection, definitions: Mapping[str, str], now: datetime, most: int | None = None) -> None:
@@ -128,7 +128,7 @@ def insert_jobs(connection: Connection, definitions: Mapping[str, str], now: dat
 
 
 def update_jobs(connection: Connection, definitions: Mapping[str, str], now: datetime, most: int | None = None) -> None:
-    """Put other definitions in the place of those that are there, many with one statement.
+    """Replace the definitions of existing jobs, many with one statement.
 
     Raises:
         Unavailable: a definition is larger than the server takes.
@@ -142,26 +142,26 @@ def update_jobs(connection: Connection, definitions: Mapping[str, str], now: dat
 
 
 def _overwrite(connection: Connection, values: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows over those of the same ids. Each database has its own words for that."""
+    """Overwrite the rows of the same ids, in the SQL dialect of the database."""
     match connection.dialect.name:
         case "mysql":
-            new = mysql.insert(JOBS).values(values)
-            taken = {name: new.inserted[name] for name in ("definition", "updated_at")}
-            connection.execute(new.on_duplicate_key_update(**taken))
+            statement = mysql.insert(JOBS).values(values)
+            new_values = {name: statement.inserted[name] for name in ("definition", "updated_at")}
+            connection.execute(statement.on_duplicate_key_update(**new_values))
         case "sqlite" | "postgresql" as kind:
-            put = (sqlite if kind == "sqlite" else postgresql).insert(JOBS).values(values)
-            taken = {name: put.excluded[name] for name in ("definition", "updated_at")}
-            connection.execute(put.on_conflict_do_update(index_elements=["job_id"], set_=taken))
+            upsert = (sqlite if kind == "sqlite" else postgresql).insert(JOBS).values(values)
+            new_values = {name: upsert.excluded[name] for name in ("definition", "updated_at")}
+            connection.execute(upsert.on_conflict_do_update(index_elements=["job_id"], set_=new_values))
         case _:
-            for one in values:
-                changed = update(JOBS).where(JOBS.c.job_id == one["job_id"])
-                connection.execute(changed.values(definition=one["definition"], updated_at=one["updated_at"]))
+            for row in values:
+                row_update = update(JOBS).where(JOBS.c.job_id == row["job_id"])
+                connection.execute(row_update.values(definition=row["definition"], updated_at=row["updated_at"]))
 
 
 def _by_size(definitions: Mapping[str, str], most: int | None) -> Iterator[list[tuple[str, str]]]:
-    """Cut definitions into parts that one statement takes: quoted, a text may have twice as many bytes."""
-    room = _SPACE if most is None else min(_SPACE, most)
-    part: list[tuple[str, str]] = []
+    """Split definitions into batches for one statement each. Quoting can double the bytes of a text."""
+    max_bytes = _SPACE if most is None else min(_SPACE, most)
+    batch: list[tuple[str, str]] = []
     size = 0
     for job_id, text_ in definitions.items():
         quoted = _quoted(text_) + len(job_id) + 128
@@ -170,13 +170,13 @@ def _by_size(definitions: Mapping[str, str], most: int | None) -> Iterator[list[
                 f"the definition of `{job_id}` is larger than the server takes (max_allowed_packet is {most} bytes)",
                 "raise `max_allowed_packet` of the server, or shorten the definition",
             )
-        if part and (size + quoted > room or len(part) >= BATCH_SIZE):
-            yield part
-            part, size = [], 0
-        part.append((job_id, text_))
+        if batch and (size + quoted > max_bytes or len(batch) >= BATCH_SIZE):
+            yield batch
+            batch, size = [], 0
+        batch.append((job_id, text_))
         size += quoted
-    if part:
-        yield part
+    if batch:
+        yield batch
 
 
 def _quoted(text_: str) -> int:
@@ -185,28 +185,28 @@ def _quoted(text_: str) -> int:
 
 def delete_jobs(connection: Connection, job_ids: Sequence[str]) -> None:
     """Remove jobs."""
-    for part in batches(job_ids):
-        connection.execute(delete(JOBS).where(JOBS.c.job_id.in_(part)))
+    for batch in batches(job_ids):
+        connection.execute(delete(JOBS).where(JOBS.c.job_id.in_(batch)))
 
 
 def _columns(connection: Connection) -> tuple[ColumnElement[Any], ...]:
-    """List what is read of a row: never more of it than it may have, whatever stands there."""
+    """Return the columns to read, cut to the lengths that valid values may have."""
     definition = func.substr(JOBS.c.definition, 1, MAX_DEFINITION_CHARS + 1, type_=String())
     if connection.dialect.name != "sqlite":
         return JOBS.c.job_id, definition, JOBS.c.created_at, JOBS.c.updated_at
     instants = (
-        func.substr(one, 1, _MAX_INSTANT_CHARS, type_=Instant()) for one in (JOBS.c.created_at, JOBS.c.updated_at)
+        func.substr(column, 1, _MAX_INSTANT_CHARS, type_=Instant()) for column in (JOBS.c.created_at, JOBS.c.updated_at)
     )
     return func.substr(JOBS.c.job_id, 1, _MAX_ID_CHARS, type_=String()), definition, *instants
 
 
 def _row(job_id: Any, definition: Any, created_at: datetime | None, updated_at: datetime | None) -> Row:
-    if isinstance(definition, bytes):  # SQLite takes anything
+    if isinstance(definition, bytes):  # SQLite stores any type
         definition = definition.decode("utf-8", "replace")
     return Row(str(job_id), str(definition), created_at, updated_at)
 
 
-# --- markers ---------------------------------------------------------------------------------------------
+# --- requests for a reload --------------------------------------------------------------------------------
 
 
 def request_reload(
@@ -216,40 +216,40 @@ def request_reload(
     after: Mapping[str, str] | None = None,
     most: int | None = None,
 ) -> int:
-    """Ask for a reload; return the marker's id. `before` and `after` are the definitions of the jobs that changed.
+    """Request a reload; return the request's id. `before` and `after` are the definitions of the jobs that changed.
 
     `most` is how many bytes one statement may have.
     """
-    told, told_after = before_and_after(before, after, most)
-    values = {"updated": 0, "insert_time": now, "jobs_before_update": told, "jobs_after_update": told_after}
-    made = connection.execute(insert(MARKERS).values(**values))
-    assert made.inserted_primary_key is not None  # noqa: S101 - the table has one
-    return int(made.inserted_primary_key[0])
+    text_before, text_after = before_and_after(before, after, most)
+    values = {"updated": 0, "insert_time": now, "jobs_before_update": text_before, "jobs_after_update": text_after}
+    inserted = connection.execute(insert(MARKERS).values(**values))
+    assert inserted.inserted_primary_key is not None  # noqa: S101 - the table has a primary key
+    return int(inserted.inserted_primary_key[0])
 
 
 def pending_reloads(connection: Connection) -> list[int]:
-    """List the markers that ask for a reload."""
+    """Return the ids of requests that are not completed."""
     return list(connection.execute(select(MARKERS.c.id).where(MARKERS.c.updated == 0)).scalars())
 
 
 def is_reload_done(connection: Connection, marker: int) -> bool:
-    """Tell whether the reload that a marker asked for has been made."""
+    """Return whether a requested reload has been completed."""
     count = select(func.count()).where(MARKERS.c.id == marker, MARKERS.c.updated == 0)
     return not connection.execute(count).scalar_one()
 
 
 def complete_reloads(connection: Connection, markers: Sequence[int], now: datetime) -> None:
-    """Say that the reload has been made that these markers asked for."""
-    for part in batches(markers):
-        done = update(MARKERS).where(MARKERS.c.id.in_(part), MARKERS.c.updated == 0)
-        connection.execute(done.values(updated=1, update_time=now))
+    """Mark these requests as completed."""
+    for batch in batches(markers):
+        statement = update(MARKERS).where(MARKERS.c.id.in_(batch), MARKERS.c.updated == 0)
+        connection.execute(statement.values(updated=1, update_time=now))
 
 
 def batches(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
-    """Cut a sequence into parts that one statement takes."""
-    return (values[at : at + BATCH_SIZE] for at in range(0, len(values), BATCH_SIZE))
+    """Split a sequence into batches for one statement each."""
+    return (values[start : start + BATCH_SIZE] for start in range(0, len(values), BATCH_SIZE))
 
 
 def definitions_by_id(rows: Iterable[Row]) -> dict[str, str]:
-    """Return the definitions by id."""
+    """Return the definitions by job id."""
     return {row.job_id: row.definition for row in rows}

@@ -1,7 +1,7 @@
-"""Reloads: when a marker asks for one, the table of jobs is read and the schedule brought in line with it.
+"""Read the table of jobs when a request asks for it, and apply the changes to the schedule.
 
-All of it happens on one thread, one thing after the other, so that reloads never overlap and nobody waits for the
-database. Whatever fails leaves the markers as they are, and is tried again, later and later.
+Everything happens on one thread, one step after another, so reloads never overlap and no other thread waits for the
+database. After a failure the requests stay as they are, and are tried again at growing intervals.
 """
 
 from __future__ import annotations
@@ -29,27 +29,23 @@ from jobscheduler.database.tables import VERSION
 from jobscheduler.database.unfinished_requests import UnfinishedRequests
 from jobscheduler.model import EventLogger, Level
 
-MAX_BACKOFF_S = 60.0
-"""The longest pause after failures, in seconds, unless the interval is longer."""
+MAX_BACKOFF_S = 60.0  # seconds, the longest pause after failures, unless the interval is longer
 
-RETENTION = 30 * 86400.0
-"""How long lines and requests that are done are kept, in seconds, unless it is said."""
+RETENTION = 30 * 86400.0  # seconds that log rows and completed requests are kept by default
 
-SILENT = 3.0
-"""After how many seconds without an answer it is said in `status` that the database does not answer."""
+SILENT = 3.0  # seconds without an answer until `status` reports that the database does not answer
 
-SHUTDOWN_WAIT_S = 2.0
-"""How long the end waits for a database that does not answer, in seconds."""
+SHUTDOWN_WAIT_S = 2.0  # seconds that a shutdown waits for a database that does not answer
 
 
 class _SyncFailed(Exception):
-    """The schedule could not be brought in line with the source."""
+    """The changes of the source could not be applied to the schedule."""
 
 
 class Reloader:
-    """Keeps a source in line with its database. A context manager: its thread runs while it is entered.
+    """Keep a source up to date with its database. As a context manager it runs its thread.
 
-    `look` brings the schedule in line with the source, and raises if it could not. `interval` is in seconds.
+    `look` applies the source to the schedule, and raises if that fails. `interval` is in seconds.
     """
 
     def __init__(
@@ -63,7 +59,7 @@ class Reloader:
         keep: tuple[float, float] = (RETENTION, RETENTION),
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`keep` is how long lines and requests that are done are kept, in seconds."""
+        """`keep` are the seconds for which log rows and completed requests are kept."""
         self._database = database
         self._source = source
         self._sync = look
@@ -103,34 +99,37 @@ class Reloader:
             self._file_lock.release()
 
     def wait_first_read(self, seconds: float) -> bool:
-        """Wait until the database has been read, or could not be, for so long at most; tell whether that is so."""
+        """Wait until the database was read or a try failed; return False after so many seconds."""
         return self._tried_at.wait(seconds)
 
     def allow_sync(self) -> None:
-        """Let the schedule be changed from now on: the first pass is over."""
+        """Allow changes of the schedule from now on: the first sync is over."""
         self._sync_allowed.set()
 
     def reload(self) -> None:
-        """Have the table read soon, though no marker asks for it: somebody has asked the service itself."""
+        """Read the table soon without a request in the database: a user asked the service itself."""
         self._is_wanted = True
         self._woken.set()
 
     def issues(self) -> tuple[str, ...]:
-        """Say what is wrong with the database beside that it is lost; any thread may ask."""
-        taken = f"{self.lock_holder}; its jobs do not run here" if self.lock_holder else None
+        """Return what is wrong with the database, apart from its loss.
+
+        Thread: any.
+        """
+        in_use = f"{self.lock_holder}; its jobs do not run here" if self.lock_holder else None
         unguarded = self._file_lock.problem if self._file_lock is not None else None
-        found = (taken, self._silence(), self._requests.problem(), self._clock_skew.problem(), unguarded)
-        return tuple(one for one in found if one is not None)
+        issues = (in_use, self._silence(), self._requests.problem(), self._clock_skew.problem(), unguarded)
+        return tuple(issue for issue in issues if issue is not None)
 
     def _silence(self) -> str | None:
-        """Say that a question to the database has had no answer yet, and for how long."""
+        """Return for how long the last question to the database has had no answer, None below `SILENT`."""
         asked_at = self._asked_at
         waited = 0.0 if asked_at is None else time.monotonic() - asked_at
         if waited < SILENT:
             return None
         return f"the database has not answered for {waited:.0f} s; jobs go on as they were last read"
 
-    # -- on its thread
+    # -- on the reloader's thread
 
     def _work(self) -> None:
         while not self._closing.is_set():
@@ -138,15 +137,15 @@ class Reloader:
                 self._poll_once()
                 self._failures = 0
                 self._retention.step()
-            except DatabaseInUse as taken:
-                self._yield_to_holder(taken)
-            except _SyncFailed as failed:
-                self._log_fault(str(failed))
+            except DatabaseInUse as in_use:
+                self._yield_to_holder(in_use)
+            except _SyncFailed as error:
+                self._log_fault(str(error))
                 self._count()
             except Unavailable as reason:
                 self._fail(str(reason), reason.help)
-            except Exception as fault:
-                self._fail(f"{type(fault).__name__}: {fault}")
+            except Exception as exception:
+                self._fail(f"{type(exception).__name__}: {exception}")
             self._tried_at.set()
             self._asked_at = None
             self._rest()
@@ -156,28 +155,28 @@ class Reloader:
         self._polling.drop()
 
     def _rest(self) -> None:
-        """Wait for the next turn, and tend the lock meanwhile."""
-        until = time.monotonic() + self._pause()
-        while (left := until - time.monotonic()) > 0 and not self._woken.wait(min(left, CHECK_INTERVAL_S)):
+        """Wait for the next round, and keep the lock meanwhile."""
+        deadline = time.monotonic() + self._pause()
+        while (left := deadline - time.monotonic()) > 0 and not self._woken.wait(min(left, CHECK_INTERVAL_S)):
             if left > CHECK_INTERVAL_S and self._source.is_read and self.lock_holder is None:
                 self._tend()
 
     def _tend(self) -> None:
-        """Make sure that the lock is held; take it again after its connection broke, or give way."""
+        """Ensure that the lock is held: take it again after its connection broke, or give way to another service."""
         self._asked_at = time.monotonic()
         try:
             self._confirm()
-        except DatabaseInUse as taken:
-            self._yield_to_holder(taken)
+        except DatabaseInUse as in_use:
+            self._yield_to_holder(in_use)
         except Unavailable as reason:
             self._polling.drop()
             self._source.set_unavailable(str(reason), reason.help)
-        except Exception as fault:
-            self._fail(f"{type(fault).__name__}: {fault}")
+        except Exception as error:
+            self._fail(f"{type(error).__name__}: {error}")
         self._asked_at = None
 
     def _confirm(self) -> None:
-        """Ask for the lock; a connection that broke since the last question is made anew first."""
+        """Confirm the lock; if its connection broke since the last question, reconnect first."""
         was_open = self._polling.is_open
         try:
             self._hold()
@@ -210,12 +209,12 @@ class Reloader:
         self._failures = min(self._failures + 1, 30)
 
     def _poll_once(self) -> None:
-        """See whether a reload is asked for, and make it."""
+        """Check whether a reload is requested, and perform it."""
         self._asked_at = time.monotonic()
         wanted, self._is_wanted = self._is_wanted or self.lock_holder is not None, False
         try:
-            is_asked = self._is_asked()
-            if not self._source.is_read or wanted or is_asked:
+            is_requested = self._is_asked()
+            if not self._source.is_read or wanted or is_requested:
                 self._reload(is_wanted=wanted)
             elif self._requests.is_due():
                 self._complete(())
@@ -228,7 +227,7 @@ class Reloader:
         self._source.set_available()
 
     def _is_asked(self) -> bool:
-        """Ask for markers; a connection that broke since the last question is no more than a reason for a new one."""
+        """Check for requests; if the connection broke since the last question, reconnect and ask once more."""
         was_open = self._polling.is_open
         try:
             return self._take_request()
@@ -242,7 +241,7 @@ class Reloader:
         if not self._polling.is_open:
             self._check_trust()
         if self._file_lock is not None:
-            self._database.identity()  # where there is no database there is nothing to lock
+            self._database.identity()  # raises if the file is missing: then there is nothing to lock
             self._file_lock.acquire()
         connection = self._polling.get()
         self._lock.acquire(connection, self._version)
@@ -250,44 +249,44 @@ class Reloader:
             return bool(self._requests.new_requests(queries.pending_reloads(connection)))
 
     def _open(self, _: Connection, version: int) -> None:
-        """Take note of the version of the tables; one that lacks something is told once."""
+        """Store the version of the tables; log once that an older version lacks something."""
         if version < VERSION <= self._version:
             problem = f"the tables have version {version}, and this service knows version {VERSION}"
             help_ = "they are used as they are; `jobscheduler db init` adds what is new"
             self._log_event(Level.WARNING, "database.outdated", problem=problem, help=help_)
         self._version = version
 
-    def _yield_to_holder(self, taken: DatabaseInUse) -> None:
-        """Let another service have the jobs, as it took the database while this one could not reach it."""
+    def _yield_to_holder(self, in_use: DatabaseInUse) -> None:
+        """Leave the jobs to another service, which took the database while this one could not reach it."""
         self._polling.drop()
         self._count()
-        self.lock_holder = taken
+        self.lock_holder = in_use
         if not self._sync_allowed.is_set():
-            return  # the start ends
+            return  # the service is still starting, and gives up
         if not self._source.is_read:
-            self._source.set_unavailable(str(taken), taken.help)
+            self._source.set_unavailable(str(in_use), in_use.help)
             return
         if self._has_yielded:
             return
-        self._log_event(Level.ERROR, "database.taken", problem=str(taken), help=taken.help)
+        self._log_event(Level.ERROR, "database.taken", problem=str(in_use), help=in_use.help)
         self._source.update(())
         try:
             self._apply()
-        except _SyncFailed as failed:
-            self._log_fault(str(failed))
+        except _SyncFailed as error:
+            self._log_fault(str(error))
             return
         self._has_yielded = True
 
     def _reload(self, *, is_wanted: bool) -> None:
-        """Read markers and jobs as they were at one moment, apply the jobs, then mark those markers and no others."""
-        began = time.monotonic()
+        """Read requests and jobs in one consistent state, apply the jobs, then complete exactly those requests."""
+        started = time.monotonic()
         self._check_trust()
         with self._database.reading() as connection:
             queries.check_version(connection)
             self._clock_skew.compare(lambda: queries.read_server(connection).now)
-            markers, found = queries.pending_reloads(connection), queries.select_all(connection)
+            markers, rows = queries.pending_reloads(connection), queries.select_all(connection)
         is_first = not self._source.is_read
-        changed = self._source.update(found, self._clock_skew.ahead)
+        changed = self._source.update(rows, self._clock_skew.ahead)
         self._tried_at.set()
         self._asked_at = None
         self._sync_allowed.wait()
@@ -297,13 +296,21 @@ class Reloader:
         unmade = self._requests.new_requests(markers)
         self._complete(markers)
         if unmade or is_first or is_wanted:
-            took = time.monotonic() - began
+            seconds = time.monotonic() - started
             self._log_event(
-                Level.INFO, "database.reloaded", markers=len(unmade), jobs=len(found), changed=changed, took=took
+                Level.INFO,
+                "database.reloaded",
+                markers=len(unmade),
+                jobs=len(rows),
+                changed=changed,
+                took=seconds,
             )
 
     def _complete(self, markers: Sequence[int]) -> None:
-        """Mark requests as done; that they cannot be, while the database can be read, is no loss of it."""
+        """Mark requests as done.
+
+        A failure does not count as a lost database as long as the database can be read.
+        """
         try:
             self._requests.complete(markers)
         except Unavailable as reason:
@@ -312,20 +319,20 @@ class Reloader:
             self._requests.fail(reason)
 
     def _check_trust(self) -> None:
-        distrust = self._database.trust_problem()
-        if distrust is not None:
-            raise Unavailable(distrust.message, distrust.help)
+        problem = self._database.trust_problem()
+        if problem is not None:
+            raise Unavailable(problem.message, problem.help)
 
     def _apply(self) -> None:
-        """Bring the schedule in line; what goes wrong with that is not the database's fault."""
+        """Apply the source to the schedule; a failure of that is not reported as one of the database."""
         try:
             self._sync()
-        except Exception as fault:
-            raise _SyncFailed(f"the reload failed: {type(fault).__name__}: {fault}") from None
+        except Exception as error:
+            raise _SyncFailed(f"the reload failed: {type(error).__name__}: {error}") from None
         self._reported_fault = False
 
     def _log_fault(self, problem: str) -> None:
-        """Say it once, until it works again."""
+        """Log a failed reload once, until one succeeds again."""
         if not self._reported_fault:
             self._log_event(Level.ERROR, "database.reload_failed", problem=problem)
         self._reported_fault = True

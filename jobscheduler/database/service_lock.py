@@ -1,16 +1,17 @@
-"""The lock by which one service has a database for itself, as each kind of database can hold one.
+"""Lock a database for one service, in the way that each kind of database offers.
 
-1. MySQL and MariaDB: `GET_LOCK`, PostgreSQL: an advisory lock, both with a name that only accounts know that may read
-   `jm_service`. It goes with the connection that the service looks with, so that a look needs no further statement.
-2. SQLite: `flock` on a file beside it that only its owner can open.
-3. The server ends a connection that has been idle for `IDLE`, and its lock with it: a host that crashed has the lock no
-   longer. Of a process on this host that is gone the connection is ended at once.
+1. MySQL and MariaDB use `GET_LOCK`, PostgreSQL an advisory lock. Only accounts that may read `jm_service` know the
+   lock's name. The lock belongs to the connection that polls for requests, so a poll needs no further statement.
+2. SQLite uses `flock` on a file beside the database that only its owner can open.
+3. The server ends a connection that has been idle for `IDLE_TIMEOUT_S`, and its lock with it: so a crashed host does
+   not keep the lock. If the holder was a process of this host that is gone, its connection is ended at once.
 4. A server that restarts, or ends the connection, frees the lock of a service that still runs. That service takes it
-   again within `TEND`; another one leaves a free lock for `GRACE` to the service that is named in `jm_service`, unless
-   that one gave it back or its process is gone. So the jobs stay where they are: no slot is lost, none runs twice.
+   again within `CHECK_INTERVAL_S`. Another service first leaves a free lock for `HOLDER_GRACE_S` to the last holder
+   named in `jm_service`, unless that one released it or its process is gone. So the jobs stay where they are: no slot
+   is lost, none runs twice.
 
-Lock: held means that no other service runs these jobs. A service that is frozen or cut off for longer than `IDLE` may
-have lost it, and learns that at its next look.
+Lock: while it is held, no other service runs these jobs. A service that was frozen or cut off for longer than
+`IDLE_TIMEOUT_S` may have lost it, and learns that at its next check.
 """
 
 from __future__ import annotations
@@ -31,28 +32,27 @@ from jobscheduler.database.errors import Unavailable, translate_errors
 from jobscheduler.database.lock_holder import DatabaseInUse, LockHolder, parse_holder
 from jobscheduler.database.tables import SERVICE
 
-IDLE_TIMEOUT_S = 150
-"""How long the connection that has the lock may be idle, in seconds."""
+IDLE_TIMEOUT_S = 150  # seconds that the connection with the lock may be idle
 
-CHECK_INTERVAL_S = 1.0
-"""How often a service makes sure that it has the lock, in seconds, however seldom it looks for requests."""
+CHECK_INTERVAL_S = 1.0  # seconds between two checks that the lock is held, however seldom requests are polled
 
-HOLDER_GRACE_S = 5.0
-"""How long a service leaves a free lock to the one that had it last, in seconds: time for that to take it again."""
+HOLDER_GRACE_S = 5.0  # seconds that a free lock is left to its last holder, so that it can take it again
 
-LOCK_SUFFIX = "-service"
-"""What the name of the file ends with that locks an SQLite database."""
+LOCK_SUFFIX = "-service"  # appended to the name of an SQLite database for its lock file
 
-_FILE_WAIT_S = 1.0  # seconds: others hold the file for a moment when they ask who has it
-_RETRY_S = 0.02
-_LOOK = 0.1
+_FILE_WAIT_S = 1.0  # seconds: other processes lock the file for a moment to see whether it is in use
+_RETRY_S = 0.02  # seconds between two tries
+_LOOK = 0.1  # seconds between two checks whether the last holder is back
 
 
 class ServerLock:
-    """The lock in a server. One thread uses it, with the connection that it looks with."""
+    """The lock in a server.
+
+    Thread: one, with the connection that it polls with.
+    """
 
     def __init__(self, me: LockHolder, idle: int = IDLE_TIMEOUT_S, closing: threading.Event | None = None) -> None:
-        """`closing` ends a wait for the service that had the lock last."""
+        """`closing` ends a wait for the last holder."""
         self._holder = me
         self._idle_timeout = idle
         self._closing = closing or threading.Event()
@@ -63,8 +63,8 @@ class ServerLock:
         """Take the lock on a connection, unless it is held there.
 
         Raises:
-            Taken: another service has it.
-            Unavailable: a connection has it that the server has yet to end.
+            DatabaseInUse: another service holds it.
+            Unavailable: a connection holds it that the server has yet to end.
 
         """
         if connection is self._connection:
@@ -77,11 +77,11 @@ class ServerLock:
         self._connection = connection
 
     def confirm(self, connection: Connection, version: int) -> None:
-        """Make sure that the lock is held on a connection that is open still; take it if the connection is new.
+        """Check that the lock is still held on an open connection; take it if the connection is new.
 
         Raises:
-            Taken: another service has it.
-            Unavailable: the connection is lost, or is another one than it was.
+            DatabaseInUse: another service holds it.
+            Unavailable: the connection is lost, or was replaced by another one.
 
         """
         kind = _KINDS.get(connection.dialect.name)
@@ -93,21 +93,21 @@ class ServerLock:
                     raise Unavailable("the connection with the lock was exchanged for another one")
 
     def release(self, version: int) -> None:
-        """Say in the database that the lock is given back, so that the next service need not wait for this one."""
+        """Record in the database that the lock is released, so that the next service need not wait."""
         if self._connection is not None and self._number and version > 1:
             empty = {"host": None, "since": None}
             with suppress(DBAPIError):
-                mine = SERVICE.c.instance == self._holder.instance
-                self._connection.execute(update(SERVICE).where(mine).values(**empty))
+                own_row = SERVICE.c.instance == self._holder.instance
+                self._connection.execute(update(SERVICE).where(own_row).values(**empty))
         self._connection = None
 
     def _leave_time(self, connection: Connection, kind: type[_ServerKind], name: str) -> None:
-        """Leave a free lock to the service that had it last, as that may have lost no more than its connection."""
+        """Leave a free lock to its last holder for a while: that may have lost only its connection."""
         last = _last(connection)
         if last is None or last.is_gone(self._holder):
             return
-        until = time.monotonic() + HOLDER_GRACE_S
-        while kind.holding(connection, name) is None and time.monotonic() < until:
+        deadline = time.monotonic() + HOLDER_GRACE_S
+        while kind.holding(connection, name) is None and time.monotonic() < deadline:
             if self._closing.wait(_LOOK):
                 raise Unavailable("the service ends")
 
@@ -123,9 +123,12 @@ class ServerLock:
             _write(connection, self._holder, self._number)
 
     def _try(self, connection: Connection, kind: type[_ServerKind], name: str, version: int) -> None:
-        """See which connection has the lock; end it if its process is gone, or was this one before it broke."""
-        by = kind.holding(connection, name)
-        holder = _read(connection, by) if version > 1 else None
+        """Find the connection that holds the lock; end it if its process is gone.
+
+        That process may also be this one before its connection broke.
+        """
+        connection_id = kind.holding(connection, name)
+        holder = _read(connection, connection_id) if version > 1 else None
         if holder is not None and holder.may_be_gone(self._holder):
             raise Unavailable(
                 f"{DatabaseInUse(holder)}; it was before this host booted",
@@ -133,17 +136,17 @@ class ServerLock:
             )
         if holder is None or not holder.is_gone(self._holder):
             raise DatabaseInUse(holder)
-        with suppress(DBAPIError):  # it may have ended by itself
-            kind.end(connection, by)
-        until = time.monotonic() + _FILE_WAIT_S
+        with suppress(DBAPIError):  # the connection may have ended by itself
+            kind.end(connection, connection_id)
+        deadline = time.monotonic() + _FILE_WAIT_S
         while not kind.try_(connection, name):
-            if time.monotonic() > until:
+            if time.monotonic() > deadline:
                 raise Unavailable(f"the server still has the connection of a service that is gone ({holder})")
             time.sleep(_RETRY_S)
 
 
 class FileLock:
-    """The lock of an SQLite file. `problem` says why there is none: nothing can be made beside it."""
+    """The lock of an SQLite file. `problem` says why there is none: its file cannot be opened."""
 
     def __init__(self, file: str, me: LockHolder) -> None:
         self._path = os.path.realpath(file) + LOCK_SUFFIX
@@ -155,8 +158,8 @@ class FileLock:
         """Take the lock, unless it is held.
 
         Raises:
-            Taken: another service has it.
-            Unavailable: the file can be opened by others.
+            DatabaseInUse: another service holds it.
+            Unavailable: other users can open the file.
 
         """
         if self._descriptor >= 0:
@@ -178,35 +181,35 @@ class FileLock:
         self._descriptor = descriptor
 
     def _is_there(self) -> bool:
-        """Tell whether the file that is locked is the one that another service would find."""
+        """Return whether the locked file is still the one that another service would find."""
         try:
             return os.path.samestat(os.fstat(self._descriptor), os.lstat(self._path))
         except OSError:
             return False
 
     def _acquire(self, descriptor: int) -> None:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode) or found.st_uid not in {0, os.geteuid()} or found.st_mode & 0o077:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_uid not in {0, os.geteuid()} or status.st_mode & 0o077:
             raise Unavailable(
                 f"the file `{self._path}` can be opened by others", "remove it: the service makes it anew"
             )
-        until = time.monotonic() + _FILE_WAIT_S
+        deadline = time.monotonic() + _FILE_WAIT_S
         while not _flock(descriptor, fcntl.LOCK_EX):
-            if time.monotonic() > until:
+            if time.monotonic() > deadline:
                 raise DatabaseInUse(parse_holder(os.pread(descriptor, 4096, 0).decode("utf-8", "replace")))
             time.sleep(_RETRY_S)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, self._holder.text().encode(), 0)
 
     def release(self) -> None:
-        """Give the database free."""
+        """Release the lock."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
         self._descriptor = -1
 
 
 def is_used(database: Database, connection: Connection, version: int) -> bool | None:
-    """Tell whether a service has this database; None if that cannot be told. Nothing is taken."""
+    """Return whether a service holds this database; None if that is unknown. Takes no lock."""
     if database.file is not None:
         return _is_file_used(os.path.realpath(database.file) + LOCK_SUFFIX)
     kind = _KINDS.get(connection.dialect.name)
@@ -237,7 +240,7 @@ def _flock(descriptor: int, how: int) -> bool:
     return True
 
 
-# --- what each kind of server says -----------------------------------------------------------------------
+# --- the statements of each kind of server ----------------------------------------------------------------
 
 
 class _ServerKind:
@@ -256,8 +259,8 @@ class _ServerKind:
 
     @classmethod
     def holding(cls, connection: Connection, name: str) -> int | None:
-        found = connection.exec_driver_sql(cls.HOLDING, (cls.key(name),)).scalar()
-        return None if found is None else int(found)
+        connection_id = connection.exec_driver_sql(cls.HOLDING, (cls.key(name),)).scalar()
+        return None if connection_id is None else int(connection_id)
 
     @classmethod
     def own_id(cls, connection: Connection) -> int:
@@ -271,7 +274,7 @@ class _ServerKind:
     @classmethod
     def limit(cls, connection: Connection, seconds: int) -> None:
         for statement in cls.LIMITS:
-            with suppress(DBAPIError):  # a server before it knew the setting
+            with suppress(DBAPIError):  # an older server that lacks the setting
                 connection.exec_driver_sql(statement.format(seconds))
 
 
@@ -298,20 +301,20 @@ _KINDS: dict[str, type[_ServerKind]] = {"mysql": _MySQL, "postgresql": _PostgreS
 
 
 def _name(connection: Connection, version: int) -> str:
-    found = connection.execute(select(SERVICE.c.lock_name)).scalar() if version > 1 else None
-    if found:
-        return str(found)
+    lock_name = connection.execute(select(SERVICE.c.lock_name)).scalar() if version > 1 else None
+    if lock_name:
+        return str(lock_name)
     return f"jobscheduler.{blake2b(str(connection.engine.url.database).encode(), digest_size=16).hexdigest()}"
 
 
-def _read(connection: Connection, by: int | None) -> LockHolder | None:
-    """Return the service that wrote its name when it took the lock with this connection."""
+def _read(connection: Connection, connection_id: int | None) -> LockHolder | None:
+    """Return the service that took the lock with this connection, None if another connection is recorded."""
     row = connection.execute(select(SERVICE)).first()
-    return _last(connection) if row is not None and row.connection == by else None
+    return _last(connection) if row is not None and row.connection == connection_id else None
 
 
 def _last(connection: Connection) -> LockHolder | None:
-    """Return the service that took the lock last, None if it gave the lock back."""
+    """Return the service that took the lock last, None if it released the lock."""
     row = connection.execute(select(SERVICE)).first()
     if row is None or row.host is None or row.since is None:
         return None
@@ -319,7 +322,7 @@ def _last(connection: Connection) -> LockHolder | None:
 
 
 def _write(connection: Connection, me: LockHolder, own: int) -> None:
-    """Write which service has the lock; one that may not write is just not named."""
+    """Record which service holds the lock; an account that may not write stays unnamed."""
     values = {"host": me.host, "pid": me.pid, "boot": me.boot, "instance": me.instance, "since": me.since}
     with suppress(DBAPIError):
         connection.execute(update(SERVICE).values(connection=own, **values))

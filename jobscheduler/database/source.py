@@ -1,4 +1,4 @@
-"""The jobs of a database as a source: what was read of it last, in memory. A look at it waits for nothing."""
+"""The jobs of a database as a source. It holds in memory what was read last, so reading the source never waits."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from jobscheduler.jobs.sources import ReadResult, SourceUnavailable
 from jobscheduler.model import Fingerprint, Problem
 from jobscheduler.util import json_text
 
-PREFIX = "jm_jobs/"
-"""What the names of its items begin with: the table, then the id of the row."""
+PREFIX = "jm_jobs/"  # the name of an item is the table, then the id of the row
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +28,11 @@ class _Item:
 
 
 class DatabaseSource:
-    """What the table of jobs held when it was last read. `take`, `lose` and `find` come from the thread that reads it.
+    """The rows of the table of jobs when it was last read.
 
-    It is lost while that cannot reach the database, and until it has read it once.
+    The source is unavailable until the first reading, and while the database cannot be reached.
+
+    Thread: `update`, `set_unavailable` and `set_available` are called by the thread that reads the database.
     """
 
     kind = "database"
@@ -40,7 +41,7 @@ class DatabaseSource:
     is_atomic = True
 
     def __init__(self, now: Callable[[], float] = time.time) -> None:
-        """`now` is the time in seconds since the epoch, for rows that do not say when they were written."""
+        """`now` returns seconds since the epoch, for rows without a time of writing."""
         self._now = now
         self._items: Mapping[str, _Item] | None = None
         self._listed: Mapping[str, _Item] | None = None
@@ -54,9 +55,9 @@ class DatabaseSource:
         return self._items is not None
 
     def update(self, rows: Iterable[Row], ahead: timedelta = timedelta(0)) -> int:
-        """Take over what the table holds now; return how many rows are new, changed or gone.
+        """Store the rows that the table has now; return how many are new, changed or deleted.
 
-        `ahead` is how far the clock that the rows were written by is ahead of this host's.
+        `ahead` is how far the clock that wrote the rows is ahead of this host's.
         """
         before = self._items or {}
         now = self._now()
@@ -75,27 +76,27 @@ class DatabaseSource:
         return name, _Item(raw, signature, self._written(row, now, ahead), row.job_id)
 
     def _written(self, row: Row, now: float, ahead: float) -> float:
-        """Say when a row was written, by this host's clock: not after now, nor before a look that did not find it.
+        """Return when a row was written, by this host's clock: between the last reading that did not find it, and now.
 
-        Whatever clock wrote `updated_at`, no slot is hidden that a row was there for, and none comes from before it.
+        Whatever clock wrote `updated_at`: no slot is hidden after the row was there, and no slot comes from before it.
         """
         written = now if row.updated_at is None else row.updated_at.timestamp() - ahead
         return min(now, max(written, self._read_at))
 
-    def set_unavailable(self, problem: str, help: str | None = None) -> None:  # noqa: A002 - the word under which it is shown
-        """Take note that the database cannot be read now, and why."""
+    def set_unavailable(self, problem: str, help: str | None = None) -> None:  # noqa: A002 - the name that is shown
+        """Store that the database cannot be read now, and why."""
         self._problem, self._is_lost = SourceUnavailable(problem, help), True
 
     def set_available(self) -> None:
-        """Take note that it can be read again, and asks for no reload."""
+        """Store that the database can be read again, without a request for a reload."""
         self._is_lost = self._items is None
 
     @contextmanager
     def open(self) -> Iterator[_Snapshot]:
-        """Give what was read last.
+        """Open what was read last.
 
         Raises:
-            SourceUnavailable: the database cannot be read, or was not yet.
+            SourceUnavailable: the database cannot be read, or was not read yet.
 
         """
         items = self._items
@@ -105,7 +106,7 @@ class DatabaseSource:
 
 
 class _Snapshot:
-    """One look (a `View`)."""
+    """One reading of the source (a `View`)."""
 
     def __init__(self, source: DatabaseSource, items: Mapping[str, _Item]) -> None:
         self._source = source
@@ -137,15 +138,15 @@ _TOO_LONG = Problem(
 
 
 def _id_mismatch(raw: bytes, job_id: str, name: str) -> Problem | None:
-    """Say that a definition is of another id than its row, if that can be told and is so."""
+    """Return a problem if a definition has another `job_id` than its row; None if it is unreadable."""
     try:
         value, text = json_text.decode(raw)
     except json_text.JsonError:
         return None
-    held = value.get("job_id") if isinstance(value, dict) else None
-    if not isinstance(held, str) or held == job_id:
+    defined_id = value.get("job_id") if isinstance(value, dict) else None
+    if not isinstance(defined_id, str) or defined_id == job_id:
         return None
-    message = f"the row `{job_id}` holds the definition of `{held}`"
+    message = f"the row `{job_id}` holds the definition of `{defined_id}`"
     help_ = f"write `{job_id}` there, or put it into a row of its own"
     place = json_text.locate(text, ("job_id",))
     if place is None:

@@ -1,7 +1,7 @@
-"""The tables, and the version that they have.
+"""The tables, and their version.
 
-Instants are UTC. In MySQL they are TIMESTAMP, so that what is written with plain SQL is right in whatever zone that
-session is; `updated_at` follows a change of the row by itself there.
+Instants are UTC. In MySQL they are TIMESTAMP, so that values written with plain SQL are right in any session's zone;
+there the database sets `updated_at` itself when the row changes.
 """
 
 from __future__ import annotations
@@ -30,17 +30,15 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import FunctionElement
 from sqlalchemy.types import TypeEngine
 
-VERSION = 2
-"""The version of the tables below. Version 1 had no `jm_service`, and no index on the level of lines."""
+VERSION = 2  # of the tables below; version 1 had no `jm_service`, and no index on the level of lines
 
-KNOWN_VERSIONS = (1, VERSION)
-"""The versions that can be used: what an older one lacks is done without."""
+KNOWN_VERSIONS = (1, VERSION)  # usable versions: the service does without what an older one lacks
 
 _MICROSECONDS = "%Y-%m-%d %H:%M:%S.%f"
 
 
 class Instant(TypeDecorator[datetime]):
-    """An instant in UTC, with its zone; what cannot be read as one (SQLite takes anything) is None."""
+    """An instant in UTC, with its zone; None for a value that is not an instant, as SQLite stores anything."""
 
     impl = DateTime
     cache_ok = True
@@ -52,7 +50,7 @@ class Instant(TypeDecorator[datetime]):
         return dialect.type_descriptor(String(32) if dialect.name == "sqlite" else DateTime(timezone=True))
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
-        """Write an instant."""
+        """Convert an instant for the database."""
         if value is None:
             return None
         utc = value.astimezone(UTC)
@@ -61,7 +59,7 @@ class Instant(TypeDecorator[datetime]):
         return utc.replace(tzinfo=None) if dialect.name == "mysql" else utc
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        """Read an instant."""
+        """Convert a value of the database to an instant."""
         if isinstance(value, str):
             with suppress(ValueError):
                 value = datetime.fromisoformat(value)
@@ -79,7 +77,7 @@ class _Now(FunctionElement[Any]):
 
 
 class _NowAtEachChange(_Now):
-    """The same, and again whenever the row changes, where the database can do that."""
+    """The present time, renewed whenever the row changes, where the database supports that."""
 
     inherit_cache = True
 
@@ -100,7 +98,7 @@ def _now_at_each_change(*_: Any, **__: Any) -> str:
 
 
 _COLLATION: dict[str, Any] = {"charset": "utf8mb4", "collation": "utf8mb4_bin"}
-_ID = String(128).with_variant(mysql.VARCHAR(128, **_COLLATION), "mysql")  # ids that differ in case are two
+_ID = String(128).with_variant(mysql.VARCHAR(128, **_COLLATION), "mysql")  # ids are case-sensitive
 _DEFINITION = Text().with_variant(mysql.MEDIUMTEXT(**_COLLATION), "mysql")
 _LONG = Text().with_variant(mysql.LONGTEXT(**_COLLATION), "mysql")
 _NUMBER = BigInteger().with_variant(Integer, "sqlite")
@@ -108,16 +106,15 @@ _OPTIONS: dict[str, Any] = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4"
 
 METADATA = MetaData()
 
-VERSIONS = Table(
+VERSIONS = Table(  # one row: the version of all tables
     "jm_version",
     METADATA,
     Column("version", Integer, primary_key=True, autoincrement=False),
     Column("created_at", Instant, nullable=False, server_default=_Now()),
     **_OPTIONS,
 )
-"""One row: the version of all the tables."""
 
-JOBS = Table(
+JOBS = Table(  # the jobs; `definition` is the text of a job file
     "jm_jobs",
     METADATA,
     Column("job_id", _ID, primary_key=True),
@@ -126,9 +123,8 @@ JOBS = Table(
     Column("updated_at", Instant, nullable=False, server_default=_NowAtEachChange()),
     **_OPTIONS,
 )
-"""The jobs: `definition` is the text of a job file."""
 
-MARKERS = Table(
+MARKERS = Table(  # requests for a reload: `updated` is 0 until the service has performed it
     "jm_update_info",
     METADATA,
     Column("id", _NUMBER, primary_key=True, autoincrement=True),
@@ -140,9 +136,8 @@ MARKERS = Table(
     Index("jm_update_info_updated", "updated"),
     **_OPTIONS,
 )
-"""Requests for a reload: `updated` is 0 until the service has done it."""
 
-SYSLOG = Table(
+SYSLOG = Table(  # the lines of the log
     "jm_syslog",
     METADATA,
     Column("id", _NUMBER, primary_key=True, autoincrement=True),
@@ -154,9 +149,9 @@ SYSLOG = Table(
     Index("jm_syslog_level", "level", "created_at"),
     **_OPTIONS,
 )
-"""The lines of the log."""
 
-SERVICE = Table(
+# Invariant: the lock's name cannot be guessed, so only an account that may read this table can hold the lock.
+SERVICE = Table(  # one row: the name of the service's lock, and the service that took it last
     "jm_service",
     METADATA,
     Column("lock_name", String(64), primary_key=True),
@@ -168,7 +163,3 @@ SERVICE = Table(
     Column("since", Instant),
     **_OPTIONS,
 )
-"""One row: the name of the lock that the service holds, and the service that took it last.
-
-The name is not to be guessed, so that only an account that may read this table can hold the lock.
-"""

@@ -1,6 +1,6 @@
-"""Requests for a reload that were made and could not be marked as done: the database can be read and not written.
+"""Requests for a reload that were performed but cannot be marked as done: the database can be read and not written.
 
-The jobs are in force then. It is told once, reading goes on at its interval, and the marks are tried again.
+The jobs are active then. That is logged once, reading goes on at its interval, and marking is tried again.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ from jobscheduler.database.engine import Database
 from jobscheduler.database.errors import Unavailable
 from jobscheduler.model import EventLogger, Level
 
-MAX_BACKOFF_S = 60.0
-"""The longest pause between two tries to mark requests, in seconds."""
+MAX_BACKOFF_S = 60.0  # seconds, the longest pause between two tries to mark requests
 
 
 class UnfinishedRequests:
-    """Marks requests as done. One thread uses it; `problem` is for any."""
+    """Mark requests as done.
+
+    Thread: one; `problem` for any.
+    """
 
     def __init__(
         self,
@@ -38,16 +40,16 @@ class UnfinishedRequests:
         self._reason: str | None = None
 
     def new_requests(self, pending: Iterable[int]) -> list[int]:
-        """Return those of the requests that stand there for which no reload was made yet."""
-        there = list(pending)
-        self._unfinished &= set(there)
-        return [marker for marker in there if marker not in self._unfinished]
+        """Return the pending requests whose reload has not been performed yet."""
+        requests = list(pending)
+        self._unfinished &= set(requests)
+        return [marker for marker in requests if marker not in self._unfinished]
 
     def complete(self, markers: Sequence[int]) -> None:
-        """Mark requests as done, with those that could not be before.
+        """Mark requests as done, with those that could not be marked before.
 
         Raises:
-            Unavailable: they cannot be marked. They are owed: the caller says with `fail` that all else works.
+            Unavailable: they cannot be marked, and stay owed. The caller calls `fail` if everything else works.
 
         """
         self._unfinished.update(markers)
@@ -61,7 +63,7 @@ class UnfinishedRequests:
             self._log_event(Level.INFO, "database.writable")
 
     def fail(self, reason: Unavailable) -> None:
-        """Take note that requests could not be marked, though the database can be read; tell it once."""
+        """Note that requests cannot be marked though the database can be read; log it once."""
         self._failures = min(self._failures + 1, 20)
         self._next = self._monotonic() + min(2.0**self._failures / 2, MAX_BACKOFF_S)
         if self._reason is None:
@@ -69,15 +71,18 @@ class UnfinishedRequests:
         self._reason = str(reason)
 
     def is_due(self) -> bool:
-        """Tell whether marks are owed and it is time to try."""
+        """Return whether requests are to be marked, and it is time to try."""
         return bool(self._unfinished) and self._monotonic() >= self._next
 
     def reset(self) -> None:
-        """Have requests that are owed made again: the connection was lost, and the database may be another one."""
+        """Forget which requests were performed, so that they are performed again.
+
+        The connection was lost, and the database may be another one.
+        """
         self._unfinished.clear()
 
     def problem(self) -> str | None:
-        """Say that requests cannot be marked, and why; None if they can."""
+        """Return why requests cannot be marked; None if they can."""
         return f"{_MESSAGE}: {self._reason}" if self._reason else None
 
 

@@ -1,8 +1,8 @@
-"""Readings of the log that end early: after so many bytes, or when the caller wants no more.
+"""Query the log within a bound: so many bytes, or until the caller cancels.
 
-A page is asked for by clients that cost nothing to themselves, so what one request reads has to have a bound. The last
-records of one job are found without reading what lies between them: their instants are known, and lines are in the
-order of time, so each is looked for by halving a file.
+Clients request pages at no cost to themselves, so one request must read a bounded amount. The last records of one job
+are found without reading the lines between them: their instants are known, and lines are sorted by time, so a binary
+search in the file finds each.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ WINDOWS = (
     32 * 1024,
     256 * 1024,
 )  # bytes to either side in which a line is looked for, as lines are a little out of order
-_SEARCH_STEP_BYTES = 16 * 1024  # bytes within which halving ends
-_MAX_LINE_BYTES = 32 * 1024  # bytes in which the next line begins
+_SEARCH_STEP_BYTES = 16 * 1024  # bytes at which the binary search ends
+_MAX_LINE_BYTES = 32 * 1024  # bytes within which the next line begins
 
 
 @dataclass(frozen=True, slots=True)
 class ReadLimit:
-    """How far a reading goes. `check` is called before each block; what it raises ends the reading."""
+    """The bound of a reading. `check` is called before each block; an exception that it raises ends the reading."""
 
     most_bytes: int
     check: Callable[[], object] = field(default=lambda: None)
@@ -37,21 +37,21 @@ class ReadLimit:
 
 @dataclass(frozen=True, slots=True)
 class Newest:
-    """The newest lines, newest first. `since` is from when on none is missing, None if the log has no others."""
+    """The newest lines, newest first. None is missing after `read_since`; None if the log has no others."""
 
     found: Sequence[LogLine]
     read_since: datetime | None
 
 
 class _LimitReached(Exception):
-    """As many bytes were read as may be."""
+    """The bound of bytes is reached."""
 
 
 def newest_records(path: Path, backups: int, wanted: LogFilter, most: int, reach: ReadLimit) -> Newest:
-    """Return the newest wanted lines, at most `most`, as far as the reach goes.
+    """Return the newest wanted lines, at most `most`, within the bound.
 
     Raises:
-        OSError: a file is there and cannot be read.
+        OSError: a file exists and cannot be read.
 
     """
     found: list[LogLine] = []
@@ -66,68 +66,68 @@ def newest_records(path: Path, backups: int, wanted: LogFilter, most: int, reach
 
 
 class _Reading:
-    """Counts what is read, and notes how far back it is."""
+    """Count what is read, and remember how far back it is."""
 
     def __init__(self, reach: ReadLimit) -> None:
         self._reach = reach
         self.since: datetime | None = None
 
     def progress(self, done: int, whole: int) -> None:
-        """End the reading when it has gone far enough."""
+        """End the reading when the bound is reached."""
         del whole
         self._reach.check()
         if done >= self._reach.most_bytes:
             raise _LimitReached
 
     def look(self, block: bytes) -> None:
-        """Note where a block begins."""
+        """Remember the time at which a block begins."""
         if (time := time_of(block)) is not None:
             self.since = datetime.fromisoformat(time.decode("ascii"))
 
 
 def records_at(path: Path, backups: int, wanted: LogFilter, instants: Sequence[datetime]) -> list[LogLine]:
-    """Return the wanted lines that were written at these instants (newest first), newest first.
+    """Return the wanted lines that were written at these instants; both are newest first.
 
-    A line that is not near its place, as after a clock was set, is left out.
+    A line far from its sorted position, as after a change of the clock, is left out.
 
     Raises:
-        OSError: a file is there and cannot be read.
+        OSError: a file exists and cannot be read.
 
     """
-    sieve = LineMatcher(wanted)
-    found: dict[bytes, LogLine] = {}
+    matcher = LineMatcher(wanted)
+    lines_by_bytes: dict[bytes, LogLine] = {}
     with opened(path, backups) as files:
         texts = [time_prefix(one) for one in instants]
-        missing, known = set(texts), set[bytes]()
+        missing, times_read = set(texts), set[bytes]()
         for text in texts:
-            if text in known:
+            if text in times_read:
                 continue
             for window in WINDOWS:
-                lines = [(one, time_of(one.raw)) for one in _lines_near(files, text, window, sieve)]
-                found.update((one.raw, one) for one, time in lines if time in missing)
-                known.update(time for _, time in lines if time)
-                if text in known:
+                lines = [(one, time_of(one.raw)) for one in _lines_near(files, text, window, matcher)]
+                lines_by_bytes.update((one.raw, one) for one, time in lines if time in missing)
+                times_read.update(time for _, time in lines if time)
+                if text in times_read:
                     break
-    return sorted(found.values(), key=lambda one: one.pairs["time"], reverse=True)
+    return sorted(lines_by_bytes.values(), key=lambda one: one.pairs["time"], reverse=True)
 
 
-def _lines_near(files: Iterable[File], text: bytes, window: int, sieve: LineMatcher) -> Iterator[LogLine]:
-    """Yield the wanted lines near the place that a line of this time has."""
+def _lines_near(files: Iterable[File], text: bytes, window: int, matcher: LineMatcher) -> Iterator[LogLine]:
+    """Yield the wanted lines near the position of a line with this time."""
     for descriptor, size in files:
         begins = time_of(head_of((descriptor, size)))
         if begins is not None and begins <= text:
-            place = _offset_of(descriptor, size, text)
-            start = max(0, place - window)
-            data = os.pread(descriptor, min(size, place + window) - start, start)
-            whole = data[data.find(b"\n") + 1 if start else 0 : data.rfind(b"\n") + 1]
-            yield from sieve.of(sieve.lines(whole))
+            offset = _offset_of(descriptor, size, text)
+            start = max(0, offset - window)
+            data = os.pread(descriptor, min(size, offset + window) - start, start)
+            complete_lines = data[data.find(b"\n") + 1 if start else 0 : data.rfind(b"\n") + 1]
+            yield from matcher.of(matcher.lines(complete_lines))
             return
 
 
 def _offset_of(descriptor: int, size: int, text: bytes) -> int:
-    """Return about where the first line begins that is as late as `text`.
+    """Return roughly where the first line begins that is not earlier than `text`.
 
-    Invariant: the line behind `low` is earlier, the line behind `high` is not, as far as lines are in order.
+    Invariant: the line after `low` is earlier, the line after `high` is not, as far as lines are sorted.
     """
     low, high = 0, size
     while high - low > _SEARCH_STEP_BYTES:

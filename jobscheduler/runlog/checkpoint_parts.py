@@ -1,6 +1,6 @@
-"""The parts of a full checkpoint as pairs of lines, and back; and what the lines after it have changed.
+"""Convert a full checkpoint to pairs of log lines and back, and apply the lines that follow it.
 
-Seconds in base 36, and no blanks that would want quotes: of a hundred thousand jobs each character counts.
+Seconds are in base 36, without blanks that would need quotes: with 100,000 jobs every character counts.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from jobscheduler.model import EPOCH, FullCheckpoint, TimeSpans
 from jobscheduler.runlog.format import format_instant
 from jobscheduler.util.spans import spans_in, subtract
 
-REOPENABLE_REASONS = frozenset({"down", "asleep", "stalled", "clock"})
-"""Why slots may be missed of which it may turn out that their time has not come yet."""
+# Why slots were missed that may turn out to lie in the future after all.
+REOPENABLE_REASONS = frozenset({"down", "asleep", "stalled", "clock"})  # of MISSED
 
-_MAX_VALUE_CHARS = 2000  # characters: a little less than what a value may have
-_MAX_VALUES = 7  # in one line
+_MAX_VALUE_CHARS = 2000  # characters, a little below the limit of a value
+_MAX_VALUES = 7  # values in one line
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 Pairs = tuple[tuple[str, str], ...]
@@ -29,14 +29,14 @@ Missed = tuple[datetime, datetime, float]
 
 
 def to_fields(full: FullCheckpoint) -> Iterator[Pairs]:
-    """Yield the pairs of each line of a full checkpoint but the last."""
+    """Yield the pairs of each line of a full checkpoint except the last."""
     yield from _rows("jobs", (_job_text(full, job_id, digits) for job_id, digits in full.hashes.items()))
     yield from _rows("over", _spans_text(full.decided_ahead))
     yield from _rows("again", _spans_text(full.reopened))
-    missed = ((job_id, one) for job_id, many in full.missed.items() for one in many)
+    missed = ((job_id, span) for job_id, spans in full.missed.items() for span in spans)
     yield from _rows("missed", (f"{job_id},{to_base36(a)},{to_base36(b)},{age:.3f}" for job_id, (a, b, age) in missed))
-    gone = ((job_id, since) for job_id, since in full.since.items() if job_id not in full.hashes)
-    yield from _rows("gone", (f"{job_id},{_whole_seconds(since)}" for job_id, since in gone))
+    removed = ((job_id, since) for job_id, since in full.since.items() if job_id not in full.hashes)
+    yield from _rows("gone", (f"{job_id},{_whole_seconds(since)}" for job_id, since in removed))
 
 
 def _job_text(full: FullCheckpoint, job_id: str, digits: str) -> str:
@@ -45,11 +45,13 @@ def _job_text(full: FullCheckpoint, job_id: str, digits: str) -> str:
 
 
 def _spans_text(spans: Mapping[str, TimeSpans]) -> Iterator[str]:
-    return (f"{job_id},{to_base36(first)},{to_base36(last)}" for job_id, many in spans.items() for first, last in many)
+    return (
+        f"{job_id},{to_base36(first)},{to_base36(last)}" for job_id, ranges in spans.items() for first, last in ranges
+    )
 
 
 def _rows(key: str, texts: Iterable[str]) -> Iterator[Pairs]:
-    """Put as many texts into a value, and as many values into a line, as there may be."""
+    """Pack as many texts into a value, and as many values into a line, as the limits allow."""
     values: list[str] = []
     for value in _values(texts):
         values.append(value)
@@ -61,16 +63,16 @@ def _rows(key: str, texts: Iterable[str]) -> Iterator[Pairs]:
 
 
 def _values(texts: Iterable[str]) -> Iterator[str]:
-    held: list[str] = []
+    texts_of_value: list[str] = []
     size = 0
     for text in texts:
         if size + len(text) > _MAX_VALUE_CHARS:
-            yield ";".join(held)
-            held, size = [], 0
-        held.append(text)
+            yield ";".join(texts_of_value)
+            texts_of_value, size = [], 0
+        texts_of_value.append(text)
         size += len(text) + 1
-    if held:
-        yield ";".join(held)
+    if texts_of_value:
+        yield ";".join(texts_of_value)
 
 
 def _numbered(key: str, values: Sequence[str]) -> Pairs:
@@ -78,16 +80,16 @@ def _numbered(key: str, values: Sequence[str]) -> Pairs:
 
 
 def to_base36(at: datetime) -> str:
-    """Write an instant to the microsecond where it has any: a checkpoint must not claim more than it means."""
+    """Format an instant, with microseconds if it has any: a checkpoint must not claim more than it means."""
     return format_instant(at) if at.microsecond % 1000 == 0 else at.isoformat().replace("+00:00", "Z")
 
 
 def _whole_seconds(at: datetime) -> str:
-    """Write the second that an instant lies in: earlier rather than later."""
+    """Format the second that an instant lies in, in base 36: rounded down."""
     number = int((at - EPOCH).total_seconds() // 1)
-    digits, left = "", abs(number)
-    while left or not digits:
-        left, digit = divmod(left, 36)
+    digits, remainder = "", abs(number)
+    while remainder or not digits:
+        remainder, digit = divmod(remainder, 36)
         digits = _DIGITS[digit] + digits
     return f"-{digits}" if number < 0 else digits
 
@@ -97,7 +99,7 @@ def _whole_seconds(at: datetime) -> str:
 
 @dataclass
 class CheckpointState:
-    """A full checkpoint while what comes after it is applied; `up` is what the latest mark says of the boot's age."""
+    """A full checkpoint to which the lines after it are applied; `up` is the uptime at the latest checkpoint."""
 
     host: str
     floor: datetime
@@ -109,16 +111,21 @@ class CheckpointState:
     missed: dict[str, list[Missed]] = field(default_factory=dict)
 
     def full(self) -> FullCheckpoint:
-        """Return it as of the latest mark: what was missed is told by its age."""
+        """Return it as of the latest checkpoint: missed slots carry their age."""
         missed = {
-            job_id: tuple((first, last, max(0.0, self.up - at)) for first, last, at in many)
-            for job_id, many in self.missed.items()
-            if many
+            job_id: tuple((first, last, max(0.0, self.up - at)) for first, last, at in spans)
+            for job_id, spans in self.missed.items()
+            if spans
         }
         return FullCheckpoint(self.host, self.floor, self.hashes, self.since, self.over, self.again, missed)
 
     def apply(self, line: Mapping[str, str]) -> None:
-        """Take a line into it. Raises ValueError, KeyError for one that is not as it should be."""
+        """Apply a line.
+
+        Raises:
+            ValueError, KeyError: the line is malformed.
+
+        """
         word, job_id = line["word"], line.get("job_id", "")
         if word == "service.alive":
             self.up = float(line.get("up", self.up))
@@ -133,16 +140,16 @@ class CheckpointState:
 
     def _set_definition(self, job_id: str, digits: str, at: datetime) -> None:
         self.since.setdefault(job_id, at if job_id not in self.hashes else self.floor)
-        if digits.startswith("-"):  # it is disabled
+        if digits.startswith("-"):  # the job is disabled
             self.hashes.pop(job_id, None)
         else:
             self.hashes[job_id] = digits
 
     def _take_decided(self, line: Mapping[str, str], job_id: str) -> None:
-        """Take what a job brought along when it came; a line that is a further part adds to the one before."""
-        for known, key in ((self.over, "over"), (self.again, "again")):
-            before = known.get(job_id, ()) if "part" in line else ()
-            known[job_id] = (*before, *spans_in(line.get(key, "")))
+        """Take the decided slots that a job brings along; a line with `part` adds to the line before."""
+        for spans, key in ((self.over, "over"), (self.again, "again")):
+            before = spans.get(job_id, ()) if "part" in line else ()
+            spans[job_id] = (*before, *spans_in(line.get(key, "")))
 
     def _add_slot(self, line: Mapping[str, str], job_id: str) -> None:
         first = datetime.fromisoformat(line["scheduled"])
@@ -153,7 +160,7 @@ class CheckpointState:
             self._close_slot(job_id, first)
 
     def _close_slot(self, job_id: str, slot: datetime) -> None:
-        """Take note that a slot that was missed has begun, or waits to begin, after all."""
+        """Note that a missed slot has begun after all, or waits to begin."""
         if job_id in self.again:
             self.again[job_id] = subtract(self.again[job_id], [(slot, slot)])
         self.missed[job_id] = [
@@ -164,10 +171,10 @@ class CheckpointState:
 
 
 def from_fields(last: Mapping[str, str], parts: Iterable[Mapping[str, str]]) -> CheckpointState:
-    """Read a full checkpoint back from the pairs of its last line and of the lines before it.
+    """Read a full checkpoint from the pairs of its last line and of the lines before it.
 
     Raises:
-        ValueError, KeyError: something in them is not as `parts_of` writes it.
+        ValueError, KeyError: the pairs are not in the form of `to_fields`.
 
     """
     up = float(last.get("up", "0"))

@@ -1,4 +1,4 @@
-"""The log file: append, rotate by size, follow its name."""
+"""The log file: append lines, rotate by size, and follow the file's name."""
 
 from __future__ import annotations
 
@@ -12,34 +12,35 @@ from pathlib import Path
 from jobscheduler.runlog.open_file import open_log
 from jobscheduler.util.file_locks import LockFile, LockHeld, Locks, lock_name
 
-TRUNCATED_MARKER = b" [cut short]"
-"""What is put behind a line that a crash cut short, so that nobody takes what is left of it for the whole."""
+TRUNCATED_MARKER = b" [cut short]"  # appended to a line that a crash truncated, so that it is not taken for complete
 
-_BLOCK = 4096
-"""As much of a file as a full disk still has for it, at least, if it has any of it; most file systems' block."""
+_BLOCK = 4096  # bytes: a full disk has room up to the end of a file's last block, on most file systems
 
 
 class LogInUse(OSError):
-    """Another service writes this log; `holder` is its pid, 0 if that is unknown."""
+    """Another service writes this log; `holder` is its pid, 0 if unknown."""
 
     def __init__(self, holder: int) -> None:
-        who = f"process {holder}" if holder else "another process"
-        super().__init__(errno.EWOULDBLOCK, f"the file is in use by {who}")
+        holder_name = f"process {holder}" if holder else "another process"
+        super().__init__(errno.EWOULDBLOCK, f"the file is in use by {holder_name}")
         self.holder = holder
 
 
 class LogFile:
     """An append-only file that rotates by size: `scheduler.log`, `scheduler.log.1`, … the oldest last.
 
-    If something else renames or removes it, writing goes on in a new file of the old name. A rotation that fails
-    leaves everything as it is, and the file grows until one succeeds. If marks are written, a file without one is not
-    rotated either: the last of them is never further back than in the file before.
+    If another program renames or removes it, writing goes on in a new file of the same name. A rotation that fails
+    leaves everything as it is, and the file grows until one succeeds. If checkpoints are written, a file without one is
+    not rotated: so the last checkpoint is always in the newest file or in the one before.
     """
 
     def __init__(
         self, path: Path, max_bytes: int, backups: int, on_beginning: Callable[[], object] | None = None
     ) -> None:
-        """`on_beginning` is called, on the thread that writes, when a further file is begun and a mark wanted in it."""
+        """`on_beginning` is called when a new file is begun that needs a checkpoint.
+
+        Thread: the writer's.
+        """
         self.path = path
         self.rotation_error: OSError | None = None
         self._on_new_file = on_beginning
@@ -52,9 +53,9 @@ class LogFile:
         self._may_rotate = on_beginning is None
 
     def append(self, data: bytes, *, is_mark: bool = False) -> int:
-        """Write as many whole lines as go and return how many bytes that was; rotate first if it would get too large.
+        """Write as many whole lines as fit, and return their bytes; rotate first if the file would get too large.
 
-        A mark is written as a whole or not at all.
+        A checkpoint is written completely or not at all.
 
         Raises:
             OSError: nothing could be written.
@@ -69,25 +70,26 @@ class LogFile:
         if written < len(data):
             written = self._whole_lines(data, written, is_mark=is_mark)
         self._size += written
-        if is_mark:  # one that is larger than a file may be is not to be followed by the next at once
+        if is_mark:  # a checkpoint above the file limit must not trigger the next one at once
             self._may_rotate, self._limit = True, max(self._max_bytes, 2 * len(data))
         return written
 
     def _whole_lines(self, data: bytes, written: int, *, is_mark: bool) -> int:
-        """Take back the part of a line that was the last to fit: what follows may have to go to another file."""
-        whole = 0 if is_mark else data.rfind(b"\n", 0, written) + 1
-        os.ftruncate(self._descriptor, self._size + whole)
-        if not whole:
+        """Remove the last line if only a part of it fitted: the rest may have to go to another file."""
+        complete = 0 if is_mark else data.rfind(b"\n", 0, written) + 1
+        os.ftruncate(self._descriptor, self._size + complete)
+        if not complete:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return whole
+        return complete
 
     def overwrite_tail(self, room: int, lines: Callable[[int], bytes]) -> int:
-        """Write lines of at most `room` bytes on a disk that takes no more: in the place of the last ones there.
+        """Write lines of at most `room` bytes on a full disk: over the last lines there.
 
-        How many those are is given to `lines` and returned. Only within the file's last block, which stays its own.
+        The number of overwritten lines is passed to `lines` and returned. Only the file's last block is used, which the
+        file keeps even on a full disk.
 
         Raises:
-            OSError: there is no room in that way either.
+            OSError: even so there is no room.
 
         """
         self.reopen_if_replaced()
@@ -107,20 +109,22 @@ class LogFile:
         return cut
 
     def sync(self) -> None:
-        """Have the system put what was written onto the disk. May be called on another thread.
+        """Flush what was written to the disk.
+
+        Thread: any.
 
         Raises:
-            OSError: it did not.
+            OSError: the flush failed.
 
         """
-        descriptor = os.dup(self._descriptor)  # the writer may close its own meanwhile
+        descriptor = os.dup(self._descriptor)  # the writer may close its descriptor meanwhile
         try:
             os.fdatasync(descriptor)
         finally:
             os.close(descriptor)
 
     def claim(self) -> int | None:
-        """Lock the log against a second service, until it is closed; return the holder's pid if it is taken (or 0).
+        """Lock the log against a second service until it is closed; if it is in use, return the holder's pid, or 0.
 
         Raises:
             OSError: the file cannot be opened.
@@ -133,7 +137,7 @@ class LogFile:
         return None
 
     def close(self) -> None:
-        """Close the file and give the log free; the next `append` opens it again."""
+        """Close the file and release the lock; the next `append` opens it again."""
         self._close()
         self._release()
 
@@ -143,27 +147,28 @@ class LogFile:
         self._descriptor = -1
 
     def reopen_if_replaced(self) -> None:
-        """Make sure that what is open stands under the name; notice when it was emptied, as copytruncate does.
+        """Ensure that the open file still has its name, and notice when it was emptied, as copytruncate does.
 
         Raises:
-            OSError: there is no file and none can be made, or it is another's (`LogTaken`).
+            OSError: there is no file and none can be made.
+            LogInUse: another service writes it.
 
         """
         if self._descriptor >= 0:
             with suppress(FileNotFoundError):
-                named, held = self.path.stat(), os.fstat(self._descriptor)
-                if (named.st_dev, named.st_ino) == (held.st_dev, held.st_ino):
-                    emptied = held.st_size < self._size and stat.S_ISREG(held.st_mode)
-                    self._size = held.st_size
-                    if emptied:
+                named, opened = self.path.stat(), os.fstat(self._descriptor)
+                if (named.st_dev, named.st_ino) == (opened.st_dev, opened.st_ino):
+                    is_emptied = opened.st_size < self._size and stat.S_ISREG(opened.st_mode)
+                    self._size = opened.st_size
+                    if is_emptied:
                         self._begin(is_mark=False)
                     return
         is_first = self._descriptor < 0
         self._open()
-        self._begin(is_mark=is_first)  # what is opened first gets one at the end of the start
+        self._begin(is_mark=is_first)  # the first file gets its checkpoint when the start has finished
 
     def _begin(self, *, is_mark: bool) -> None:
-        """Take note that the file has no mark; ask for one unless that is what comes next."""
+        """Note that the file has no checkpoint; request one unless that is what comes next."""
         self._limit = self._max_bytes
         if self._on_new_file is not None:
             self._may_rotate = False
@@ -171,9 +176,9 @@ class LogFile:
                 self._on_new_file()
 
     def _open(self) -> None:
-        """Open what stands under the name, or make it, and lock the log, so that a second service finds it taken.
+        """Open or create the file of this name and lock the log, so that a second service finds it in use.
 
-        Until that has succeeded what was open before stays open: should it come back under its name, it is still ours.
+        The previous file stays open until that has succeeded: it may get its name back.
         """
         descriptor = open_log(self.path)
         try:
@@ -188,38 +193,41 @@ class LogFile:
         self._descriptor, self._size = descriptor, size
 
     def _acquire(self, descriptor: int) -> None:
-        """Lock the log, once: by a file beside it, which containers share, and by its inode where the user's locks are.
+        """Lock the log once: with a file beside it, which containers share, and by its inode in the user's lock directory.
 
-        Not the log itself, which its group may open, and so lock.
+        The log itself is not locked: its group may open it, and could lock it.
 
         Raises:
-            LogTaken: another service has it.
+            LogInUse: another service holds the lock.
 
         """
         if self._locks:
             return
         real = Path(os.path.realpath(self.path))
-        for one in (LockFile(real.parent, f".{real.name}.lock"), Locks(lock_name("log", os.fstat(descriptor)))):
+        for lock in (LockFile(real.parent, f".{real.name}.lock"), Locks(lock_name("log", os.fstat(descriptor)))):
             try:
-                one.acquire()
-            except OSError:  # there can be no lock file in that directory
+                lock.acquire()
+            except OSError:  # that directory does not allow a lock file
                 continue
             except LockHeld as held:
                 self._release()
                 raise LogInUse(held.pid) from None
-            self._locks.append(one)
+            self._locks.append(lock)
 
     def _release(self) -> None:
         while self._locks:
             self._locks.pop().release()
 
     def _rotate(self, *, is_mark: bool) -> None:
-        """Move every file one number on, up to the first number that is free, and begin a new one.
+        """Rename every file to the next number, up to the first free number, and begin a new file.
 
-        A free number is left by a rotation that failed half way: the next tries must not push out one old file each.
+        A rotation that failed half way leaves a free number. Without this, every further try would delete an old file.
         """
         try:
-            free = next((one for one in range(1, self._backups) if not self._numbered(one).exists()), self._backups)
+            free = next(
+                (n for n in range(1, self._backups) if not self._numbered(n).exists()),
+                self._backups,
+            )
             for number in range(free - 1, 0, -1):
                 with suppress(FileNotFoundError):
                     self._numbered(number).replace(self._numbered(number + 1))

@@ -1,4 +1,4 @@
-"""Which lines of the log are wanted, and how that is told from their bytes before they are taken apart."""
+"""Which lines of the log are wanted, and how to tell that from their bytes before they are parsed."""
 
 from __future__ import annotations
 
@@ -13,23 +13,20 @@ from jobscheduler.runlog.blocks import blocks_reversed, lines_of, lines_with
 from jobscheduler.runlog.format import format_instant
 from jobscheduler.runlog.parse import parse_line, to_json_object
 
-CLOCK_SLACK = timedelta(hours=3)
-"""By how much a line may be earlier than the ones before it."""
+CLOCK_SLACK = timedelta(hours=3)  # how much earlier a line may be than the lines before it
 
 _TIME = re.compile(rb'(?:\{"time": ?")?(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z)')
 
-_DELIMITERS = frozenset((b" ", b"\n", b",", b"}", b'"'))
-"""What stands behind a value or a word, in either format."""
+_DELIMITERS = frozenset((b" ", b"\n", b",", b"}", b'"'))  # the bytes that follow a value or a word, in either format
 
-File = tuple[int, int]
-"""A descriptor, and how many bytes of it are looked at."""
+File = tuple[int, int]  # a descriptor, and how many bytes of it to read
 
 
 @dataclass(frozen=True, slots=True)
 class LogFilter:
-    """Which lines are wanted: of one job, with one of these words (statuses or events), of a time (both inclusive).
+    """Which lines are wanted: of one job, of these kinds (statuses or events), of a period (both ends inclusive).
 
-    What is None or empty excludes nothing. `words` are exact; those of records are in `parsing.RECORDS`.
+    None or empty excludes nothing. `kinds` are exact; those of records are in `runlog.parse.RECORD_KINDS`.
     """
 
     job_id: str | None = None
@@ -47,12 +44,12 @@ class LogLine:
 
     @property
     def object(self) -> dict[str, Any]:
-        """The line as an object of the JSON format, values with their types."""
+        """The line as an object of the JSON format, with typed values."""
         return to_json_object(self.raw)
 
 
 class LineMatcher:
-    """Tells what is wanted, by the bytes as far as possible."""
+    """Match lines with a filter, by their bytes as far as possible."""
 
     def __init__(self, wanted: LogFilter) -> None:
         self._wanted = wanted
@@ -66,7 +63,7 @@ class LineMatcher:
         self._long_after = _bytes(wanted.until, CLOCK_SLACK)
 
     def lines(self, block: bytes) -> list[bytes]:
-        """Return the lines of a block that may be wanted, as far as that is quickly told."""
+        """Return the lines of a block that may be wanted, as far as that is quickly known."""
         if not self._needles:
             return lines_of(block)
         if not all(any(needle in block for needle in needles) for needles in self._needles):
@@ -86,16 +83,16 @@ class LineMatcher:
                     yield LogLine(pairs, raw)
 
     def block_is_before(self, block: bytes) -> bool:
-        """Tell whether everything before the first line of a block is earlier than what is wanted."""
+        """Return whether everything before the first line of a block is earlier than wanted."""
         first = time_of(block)
         return first is not None and self._long_before is not None and first < self._long_before
 
     def file_starts_before(self, file: File) -> bool:
-        """Tell whether everything before a file is earlier than what is wanted."""
+        """Return whether everything before a file is earlier than wanted."""
         return self.block_is_before(head_of(file))
 
     def file_is_after(self, file: File) -> bool:
-        """Tell whether a file begins and ends later than what is wanted."""
+        """Return whether a file begins and ends later than wanted."""
         if self._long_after is None:
             return False
         last = next((lines_of(block)[-1] for block in blocks_reversed(*file)), b"")
@@ -120,19 +117,19 @@ class LineMatcher:
 
 
 def _byte_patterns(key: str, value: str) -> tuple[bytes, ...]:
-    """How a pair stands in a line of either format; the value is an id, which needs no quotes."""
+    """Return the bytes of a pair in either format; the value is an id, which needs no quotes."""
     return tuple(text.encode("utf-8", "replace") for text in (f"{key}={value}", f'"{key}": "{value}"'))
 
 
 def time_prefix(at: datetime) -> bytes:
-    """Return how an instant stands at the beginning of a line."""
+    """Format an instant as at the beginning of a line."""
     return format_instant(at.astimezone(UTC), exact=True).encode()
 
 
 def _bytes(at: datetime | None, later: timedelta = timedelta(0)) -> bytes | None:
-    """How an instant stands at the beginning of a line, where such texts are in the order of time.
+    """Format an instant as at the beginning of a line; such texts sort by time.
 
-    Milliseconds are all that a line has; what is finer is decided when the line has been taken apart.
+    Lines have milliseconds only; finer limits are checked after parsing.
     """
     if at is None:
         return None
@@ -144,10 +141,10 @@ def _bytes(at: datetime | None, later: timedelta = timedelta(0)) -> bytes | None
 
 def time_of(line: bytes) -> bytes | None:
     """Return the time at the beginning of a line; None if there is none."""
-    found = _TIME.match(line)
-    return found[1] if found else None
+    match = _TIME.match(line)
+    return match[1] if match else None
 
 
 def head_of(file: File) -> bytes:
-    """Read as much of the first line as tells its time."""
+    """Read enough of the first line to know its time."""
     return os.pread(file[0], 64, 0)

@@ -1,4 +1,7 @@
-"""Entries as lines: for people, or as JSON objects for machines; and nothing in a value can forge a line."""
+"""Format log entries as lines: as text, or as JSON objects.
+
+Invariant: no value can forge a line.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,9 @@ from typing import Any
 
 from jobscheduler.model import Event, LogEntry, LogValue, Record, log_key
 
-MAX_LINE = 16 * 1024
-"""The longest line, in bytes."""
+MAX_LINE = 16 * 1024  # bytes of the longest line
 
-MAX_VALUE = 2048
-"""The longest text that a value may carry, in characters; more is cut at the front, where it matters less."""
+MAX_VALUE = 2048  # characters of the longest value; more is cut at the front, where it matters less
 
 _PLAIN = re.compile(r"[A-Za-z0-9!#$%&()*+,./:;<>?@^_{|}~\[\]-]+")
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
@@ -26,7 +27,7 @@ _MAX_PRIORITY = b"<3>"
 
 
 def format_instant(at: datetime, *, exact: bool = False) -> str:
-    """Write an instant in UTC; milliseconds are left out where they are zero, unless `exact`."""
+    """Format an instant in UTC; zero milliseconds are left out, unless `exact`."""
     if at.tzinfo is not UTC:
         at = at.astimezone(UTC)
     if not exact and at.microsecond == 0:
@@ -36,34 +37,34 @@ def format_instant(at: datetime, *, exact: bool = False) -> str:
 
 @lru_cache(maxsize=1024)
 def _second_text(at: datetime) -> str:
-    """Write a full second: mostly a slot, which is in two lines of each of its runs."""
+    """Format a full second: mostly a slot, which is in two lines of each of its runs."""
     return at.isoformat()[:-6] + "Z"
 
 
 def format_text(entry: LogEntry) -> str:
-    """Return the line of an entry in the form that people read, without its end."""
+    """Format an entry as a line of text, without its end."""
     word = entry.status.value if isinstance(entry, Record) else f"{entry.level.value} {entry.name}"
     pairs = [f"{key}={_text_of(value)}" for key, value in _pairs(entry).items()]
     return " ".join((format_instant(entry.at, exact=True), word, *pairs))
 
 
 def format_json(entry: LogEntry) -> str:
-    """Return the line of an entry as one JSON object, without its end."""
+    """Format an entry as one JSON object, without the end of the line."""
     head: dict[str, LogValue] = {"time": format_instant(entry.at, exact=True)}
     if isinstance(entry, Record):
         head["status"] = entry.status.value
     else:
         head |= {"level": entry.level.value, "event": entry.name}
     pairs = {key: _json_value(value) for key, value in _pairs(entry).items()}
-    return json.dumps(head | pairs | head, ensure_ascii=True)  # head comes first, and no pair takes its place
+    return json.dumps(head | pairs | head, ensure_ascii=True)  # the head comes first, and no pair replaces it
 
 
 def _pairs(entry: LogEntry) -> dict[str, LogValue]:
-    """The keys and values of a line. A key stands there once: a detail takes the place of nothing that comes first."""
-    found: dict[str, LogValue] = {}
+    """Return the keys and values of a line, each key once: a detail never replaces an earlier key."""
+    pairs: dict[str, LogValue] = {}
     for key, value in entry.fields():
-        found.setdefault(log_key(key), value)
-    return found
+        pairs.setdefault(log_key(key), value)
+    return pairs
 
 
 def _text_of(value: LogValue) -> str:
@@ -90,10 +91,10 @@ def _clipped(text: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    """Write a text bare if nothing in it can be taken for something else, otherwise as a JSON string.
+    """Write a text bare if no part of it can be mistaken for something else, otherwise as a JSON string.
 
-    What does not print (control characters, half surrogates from odd file names, right-to-left marks) is escaped in
-    either form, so nothing that a job prints or is called can forge a line.
+    Unprintable characters (control characters, half surrogates from odd file names, right-to-left marks) are escaped in
+    either format, so neither the output nor the name of a job can forge a line.
     """
     if _PLAIN.fullmatch(text):
         return text
@@ -101,8 +102,8 @@ def _quoted(text: str) -> str:
     return quoted if quoted.isascii() and quoted.isprintable() else _UNPRINTABLE.sub(_escaped, quoted)
 
 
-def _escaped(found: re.Match[str]) -> str:
-    return found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1]
+def _escaped(match: re.Match[str]) -> str:
+    return match[0] if match[0].isprintable() else json.dumps(match[0])[1:-1]
 
 
 _TEXTS: Mapping[type, Callable[[Any], str]] = {
@@ -119,12 +120,12 @@ Numbers are not quoted, so they are written by these types themselves, whatever 
 
 
 def encode_line(entry: LogEntry, form: Callable[[LogEntry], str]) -> bytes:
-    """Return the bytes of a line; one that would be too long loses its longest values' beginnings."""
+    """Return the bytes of a line; if it would be too long, cut the beginnings of its longest values."""
     line = form(entry).encode("utf-8", "backslashreplace")
-    allowed = MAX_VALUE
+    max_chars = MAX_VALUE
     while len(line) >= MAX_LINE:
-        allowed //= 2
-        line = form(_shortened(entry, allowed)).encode("utf-8", "backslashreplace")
+        max_chars //= 2
+        line = form(_shortened(entry, max_chars)).encode("utf-8", "backslashreplace")
     return line + b"\n"
 
 
@@ -139,5 +140,5 @@ def _shortened(entry: LogEntry, allowed: int) -> LogEntry:
 
 
 def syslog_priority(entry: LogEntry) -> bytes:
-    """Return the syslog priority of an entry, as systemd takes it at the start of a line (sd-daemon(3))."""
+    """Return the syslog priority of an entry, in systemd's form at the start of a line (sd-daemon(3))."""
     return _PRIORITY.get(entry.status.value if isinstance(entry, Record) else entry.level.value, _MAX_PRIORITY)

@@ -1,7 +1,7 @@
-"""Opening the log file: only where no other user could have written what is read back, or chooses what is written to.
+"""Open the log file only if no other user could have written what is read back, or could choose what is written to.
 
-The rules are those for job files, with one difference: a directory above the log's own may be written by its group, as
-Ubuntu's /var/log is. What is opened is what was judged, component by component.
+The rules are those for job files, with one difference: the group may write a directory above the log's own, as with
+Ubuntu's /var/log. The opened file is the checked one, component by component.
 """
 
 from __future__ import annotations
@@ -28,71 +28,71 @@ _KINDS = (
 
 
 class LogRefused(OSError):
-    """The log is not opened where it stands, for the reason in `strerror`; `help` is the way out."""
+    """The log file is not trusted, for the reason in `strerror`; `help` says what to do."""
 
-    def __init__(self, message: str, help: str) -> None:  # noqa: A002 - the word under which it is shown
+    def __init__(self, message: str, help: str) -> None:  # noqa: A002 - the name under which it is shown
         super().__init__(errno.EACCES, message)
         self.help = help
 
 
 def open_log(path: Path) -> int:
-    """Open the log file for reading and appending, or make it; a link is followed where it is trusted.
+    """Open the log file for reading and appending, or create it; follow a link where it is trusted.
 
     Raises:
-        LogRefused: it is not a regular file, or other users could write it or put another in its place.
-        OSError: it cannot be opened or made.
+        LogRefused: it is not a regular file, or other users could write or replace it.
+        OSError: it cannot be opened or created.
 
     """
     judge = TrustJudge()
-    with PathWalk(judge, may_group=True) as way:
-        folder = _folder(way, judge, path)
-        found = _file(way, judge, path)
-        if found is not None:
-            return os.open(f"/proc/self/fd/{found.descriptor}", _FLAGS)
+    with PathWalk(judge, may_group=True) as walk:
+        folder = _folder(walk, judge, path)
+        step = _file(walk, judge, path)
+        if step is not None:
+            return os.open(f"/proc/self/fd/{step.descriptor}", _FLAGS)
         flags = _FLAGS | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
         return os.open(path.name, flags, _MODE, dir_fd=folder.descriptor)
 
 
 def check_log(path: Path, backups: int) -> None:
-    """Judge the log file and its rotated copies, which are read as the account of the time before.
+    """Check the log file and its rotated copies, which a start reads as the history.
 
     Raises:
         LogRefused: one of them is not a regular file, or other users could write it.
-        OSError: one cannot be looked at.
+        OSError: one cannot be inspected.
 
     """
     if path.is_dir():
         raise _not_regular(path, stat.S_IFDIR)
     for file in (path, *(path.with_name(f"{path.name}.{number}") for number in range(1, backups + 1))):
         judge = TrustJudge()
-        with PathWalk(judge, may_group=True) as way:
-            _folder(way, judge, file)
-            _file(way, judge, file)
+        with PathWalk(judge, may_group=True) as walk:
+            _folder(walk, judge, file)
+            _file(walk, judge, file)
 
 
-def _folder(way: PathWalk, judge: TrustJudge, path: Path) -> PathStep:
+def _folder(walk: PathWalk, judge: TrustJudge, path: Path) -> PathStep:
     """Walk to the log's directory, which its group may not write either."""
-    folder = way.walk(os.path.dirname(absolute_path(path)), is_directory=True)  # noqa: PTH120 - not to be normalised
-    _raise_untrusted(way.problem or judge.check_step(folder.descriptor, folder.stat, folder.path))
+    folder = walk.walk(os.path.dirname(absolute_path(path)), is_directory=True)  # noqa: PTH120 - not to be normalised
+    _raise_untrusted(walk.problem or judge.check_step(folder.descriptor, folder.stat, folder.path))
     return folder
 
 
-def _file(way: PathWalk, judge: TrustJudge, path: Path) -> PathStep | None:
-    """Walk on to the file and judge it; None if nothing has its name."""
-    folder = way.steps[-1]
+def _file(walk: PathWalk, judge: TrustJudge, path: Path) -> PathStep | None:
+    """Walk on to the file and check it; None if there is no such file."""
+    folder = walk.steps[-1]
     try:
         os.stat(path.name, dir_fd=folder.descriptor, follow_symlinks=False)
     except FileNotFoundError:
         return None
-    found = os.stat(path)  # noqa: PTH116 - what the kernel makes of it, which may be a pipe
-    if not stat.S_ISREG(found.st_mode):
-        raise _not_regular(path, found.st_mode)
-    end = way.walk(path.name)
-    if any(link.path.startswith("/proc/") for link in way.links):
+    status = os.stat(path)  # noqa: PTH116 - what the kernel makes of it, which may be a pipe
+    if not stat.S_ISREG(status.st_mode):
+        raise _not_regular(path, status.st_mode)
+    end = walk.walk(path.name)
+    if any(link.path.startswith("/proc/") for link in walk.links):
         raise LogRefused(f"the log file `{path}` is a name for what this process was started with", _OTHER_LOG_HELP)
     if not stat.S_ISREG(end.stat.st_mode):
         raise _not_regular(path, end.stat.st_mode)
-    _raise_untrusted(way.problem)
+    _raise_untrusted(walk.problem)
     verdict = judge.check(end.descriptor, end.stat, end.path)
     if verdict is not None:
         aside = f"`mv {quoted(end.path)} {quoted(f'{end.path}.untrusted')}` and let the service make a new one"

@@ -1,1 +1,1 @@
-"""How everything stands, as values."""
+"""The state of the service and its jobs, as values."""

@@ -1,7 +1,9 @@
-"""What has become of runs since the service started: for each job in force, and summed up for all of them.
+"""Count the outcomes of runs since the service started: for each active job, and in total.
 
-`take` gets every line as it is written, often under somebody's lock: it only counts. Everything else may be asked
-from any thread. Nothing here is kept over a restart; that is what the log is for.
+`observe` receives every line as it is written, often under a lock of its caller: it only counts.
+Nothing here survives a restart; the log does.
+
+Thread: any, for all other methods.
 """
 
 from __future__ import annotations
@@ -17,14 +19,44 @@ from typing import Any
 
 from jobscheduler.model import Event, LogEntry, LogValue, Record, Status
 
-DURATION = (0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0)
-"""Upper bounds of the classes in which durations of runs are counted, in seconds."""
+DURATION = (
+    0.1,
+    0.5,
+    1.0,
+    5.0,
+    15.0,
+    60.0,
+    300.0,
+    900.0,
+    3600.0,
+    14400.0,
+)  # seconds, bounds of run durations
 
-LATENESS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0)
-"""Upper bounds of the classes in which the lateness of runs is counted, in seconds."""
+LATENESS = (
+    0.01,
+    0.05,
+    0.1,
+    0.5,
+    1.0,
+    5.0,
+    15.0,
+    60.0,
+    300.0,
+    900.0,
+    3600.0,
+)  # seconds, bounds of late starts
 
-LATENCY = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
-"""Upper bounds of the classes in which the time from a file's change to its being in force is counted, in seconds."""
+LATENCY = (
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    5.0,
+)  # seconds from a file's change to its job being active
 
 _OBSERVED_EVENTS = frozenset({"run.attempt_failed", "job.removed"})
 
@@ -33,7 +65,7 @@ Pairs = tuple[tuple[str, LogValue], ...]
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """How a quantity was spread: `counts` has one number for each class and one for what is beyond the last bound."""
+    """The spread of a quantity: `counts` has one number for each bucket, and one for values above the last bound."""
 
     bounds: tuple[float, ...]
     counts: tuple[int, ...]
@@ -42,10 +74,9 @@ class Histogram:
 
 @dataclass(frozen=True, slots=True)
 class JobStats:
-    """What has become of one job's slots: how many had each status, when it last succeeded, and its last record.
+    """The outcomes of one job's slots: a count of each status, the last success, and the last record.
 
-    `is_failing` is whether the last run of all failed; None while none has ended. A slot that was skipped or missed
-    changes nothing about that.
+    `is_failing` is whether the last run failed; None before any run has ended. Skipped and missed slots do not count.
     """
 
     last: Record
@@ -56,7 +87,7 @@ class JobStats:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What has become of all jobs' slots together, also of jobs that are gone by now."""
+    """The outcomes of all jobs' slots together, including those of deleted jobs."""
 
     counts: Mapping[Status, int]
     attempts_failed: int
@@ -67,10 +98,9 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """Records from the log, newest first, as in JSON log lines; values may be text, as in a text log.
+    """Records from the log, newest first, as in JSON log lines; in a text log all values are text.
 
-    `since` is from when on none is missing, None if the log has no others. `is_whole` is false if there may be older
-    ones that were not looked for.
+    Since `since` no record is missing; None if the log has no others. `is_complete` is false if older ones may exist.
     """
 
     lines: Sequence[Mapping[str, Any]]
@@ -79,7 +109,7 @@ class Records:
 
 
 class RunStats:
-    """Counts what has become of slots. `take` and `took` never raise."""
+    """Count the outcomes of slots. `observe` and `restore` never raise."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -93,14 +123,14 @@ class RunStats:
     def observe(self, entry: LogEntry) -> None:
         """Count a record or a failed attempt, and forget a job that was removed; ignore any other event.
 
-        Lateness is from the slot to the start of its run, so that for a job with `jitter` it includes the jitter.
+        Lateness is from the slot to the start of its run, so for a job with `jitter` it includes the jitter.
         """
         if isinstance(entry, Event) and entry.name not in _OBSERVED_EVENTS:
             return
         try:
             with self._lock:
                 self._observe(entry)
-        except Exception:  # the caller holds a lock, and has more important things to do
+        except Exception:  # the caller holds a lock, and its own work matters more
             return
 
     def _observe(self, entry: LogEntry) -> None:
@@ -121,54 +151,57 @@ class RunStats:
             self._lateness.add(max(0.0, (entry.started - entry.scheduled).total_seconds()))
 
     def restore(self, record: Record) -> None:
-        """Take a record of the time before this start as a job's last; it is not counted. To be told oldest first."""
+        """Take a record from before this start as a job's last one; do not count it.
+
+        Call it with the oldest first.
+        """
         with suppress(Exception), self._lock:
             self._note(record, 0)
 
     def observe_latency(self, seconds: float) -> None:
-        """Count how long it took from the change of a file to its being in force."""
+        """Count the seconds from the change of a file to its job being active."""
         with self._lock:
             self._latency.add(seconds)
 
     def last_record(self, job_id: str) -> Record | None:
-        """Return a job's last record; its output is not kept here, but in the log."""
+        """Return a job's last record, without its output, which only the log has."""
         with self._lock:
-            found = self._jobs.get(job_id)
-            return found.last if found else None
+            counters = self._jobs.get(job_id)
+            return counters.last if counters else None
 
     def job(self, job_id: str) -> JobStats | None:
-        """Return what has become of one job's slots, None if none has a record."""
+        """Return the outcomes of one job's slots, None if no slot has a record."""
         with self._lock:
-            found = self._jobs.get(job_id)
-            return found.value() if found else None
+            counters = self._jobs.get(job_id)
+            return counters.value() if counters else None
 
     def all_jobs(self) -> dict[str, JobStats]:
-        """Return what has become of the slots of each job that has a record."""
+        """Return the outcomes of the slots of each job that has a record."""
         with self._lock:
-            found = list(self._jobs.items())
-        return {job_id: one.value() for job_id, one in found}
+            jobs = list(self._jobs.items())
+        return {job_id: counters.value() for job_id, counters in jobs}
 
     def totals(self) -> Totals:
-        """Return what has become of all slots together."""
+        """Return the outcomes of all slots together."""
         with self._lock:
-            spreads = (one.value() for one in (self._duration, self._lateness, self._latency))
+            histograms = (builder.value() for builder in (self._duration, self._lateness, self._latency))
             counts = {status: self._counts[status] for status in Status}
-            return Totals(counts, self._attempts_failed, *spreads)
+            return Totals(counts, self._attempts_failed, *histograms)
 
     def _note(self, record: Record, slots: int) -> None:
-        found = self._jobs.get(record.job_id)
-        if found is None:
-            found = self._jobs[record.job_id] = _JobCounters(record)
-        found.note(record, slots)
+        counters = self._jobs.get(record.job_id)
+        if counters is None:
+            counters = self._jobs[record.job_id] = _JobCounters(record)
+        counters.note(record, slots)
 
 
 def is_correction(record: Record) -> bool:
-    """Tell whether a record takes the place of one that said `MISSED` while the clock was wrong."""
+    """Return whether a record corrects one that said `MISSED` while the clock was wrong."""
     return ("corrects", "clock") in record.details
 
 
 def _slots_of(record: Record) -> int:
-    """How many slots a record is about: a `MISSED` may sum up several, and a run by hand is none."""
+    """Return how many slots a record is about: a `MISSED` may sum up several, and a manual run has none."""
     if record.scheduled is None:
         return 0
     if record.status is not Status.MISSED:
@@ -178,7 +211,7 @@ def _slots_of(record: Record) -> int:
 
 
 class _JobCounters:
-    """What is kept of one job. There are thousands of them, so they are made small."""
+    """The counters of one job. There are thousands of them, so they are small."""
 
     __slots__ = ("failures", "is_failing", "last", "missed", "skipped", "success", "successes")
 
@@ -189,7 +222,7 @@ class _JobCounters:
         self.successes = self.failures = self.skipped = self.missed = 0
 
     def note(self, record: Record, slots: int) -> None:
-        """Take a record as the last one."""
+        """Take a record as the last one, and count its slots."""
         self.last = _small(record)
         if slots and is_correction(record):
             self.missed = max(0, self.missed - 1)
@@ -206,13 +239,13 @@ class _JobCounters:
                 self.missed += slots
 
     def value(self) -> JobStats:
-        """Return it for others to keep."""
+        """Return a frozen copy."""
         counts = (self.successes, self.failures, self.skipped, self.missed)
         return JobStats(self.last, self.success, self.is_failing, dict(zip(Status, counts, strict=True)))
 
 
 class _HistogramBuilder:
-    """A quantity, counted in classes."""
+    """A histogram that grows."""
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
         self._bounds = bounds
@@ -220,15 +253,15 @@ class _HistogramBuilder:
         self._sum = 0.0
 
     def add(self, value: float) -> None:
-        """Count one value; one that equals a bound is within it."""
+        """Count one value; a value that equals a bound is within it."""
         self._counts[bisect_left(self._bounds, value)] += 1
         self._sum += value
 
     def value(self) -> Histogram:
-        """Return it for others to keep."""
+        """Return a frozen copy."""
         return Histogram(self._bounds, tuple(self._counts), self._sum)
 
 
-def _small(one: Record) -> Record:
-    """Give a record without its output, which is long, and stands in the log."""
-    return one if one.output is None else replace(one, output=None)
+def _small(record: Record) -> Record:
+    """Return a record without its output, which is long and in the log anyway."""
+    return record if record.output is None else replace(record, output=None)

@@ -1,6 +1,6 @@
-"""How everything stands at one moment, as values, and their JSON. What shows it (tables, a page, metrics) only reads.
+"""The state of the service and its jobs at one moment, as values, and their JSON. Tables, pages, metrics only read it.
 
-A snapshot is made when somebody asks, and is nobody's to change: several ways to show it cannot disagree.
+A snapshot is built on request and never changes, so two ways to show it cannot disagree.
 """
 
 from __future__ import annotations
@@ -15,16 +15,14 @@ from typing import Any
 
 from jobscheduler.model import NO_TASK, Cron, Job, Problem, Record, TaskSpec
 
-MAX_ALERTS = 100
-"""How many jobs with waiting alerts are named."""
+MAX_ALERTS = 100  # jobs with waiting alerts that are named
 
 
-MOST_LEFT_PIPES = 100
-"""How many jobs with output pipes that are still open are named, those with the most first."""
+MOST_LEFT_PIPES = 100  # jobs with open output pipes that are named, those with the most first
 
 
 class NotFound(LookupError):
-    """There is no such job or run; the problem says so, and which may have been meant."""
+    """There is no such job or run; the problem says so, and suggests a similar name."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.message)
@@ -32,7 +30,7 @@ class NotFound(LookupError):
 
 
 class Conflict(Exception):
-    """What was asked for cannot be done now; the problem says why, and the way out."""
+    """The request cannot be met now; the problem says why, and what helps."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.message)
@@ -40,7 +38,7 @@ class Conflict(Exception):
 
 
 class JobState(StrEnum):
-    """How a job stands, in one word; of several that are true the first of these."""
+    """The state of a job; if several apply, the first of these."""
 
     REFUSED = "refused"
     RUNNING = "running"
@@ -55,9 +53,9 @@ class JobState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ActiveRun:
-    """A run that has no record yet. `waits` is what for: a `worker`, a `retry`, its `turn`; None while it is at work.
+    """A run that has no record yet. `waiting_for` is a `worker`, a `retry` or its `turn`; None while it is at work.
 
-    `scheduled` is None for a run by hand, `started` until its first attempt begins; `attempt` counts from 1.
+    `scheduled` is None for a manual run, `started` is None before its first attempt; `attempt` counts from 1.
     """
 
     run_id: str
@@ -69,7 +67,7 @@ class ActiveRun:
 
 @dataclass(frozen=True, slots=True)
 class JobRuntime:
-    """How a definition stands with the scheduler: its next slot, and the runs that have no record yet."""
+    """The state of a definition in the scheduler: its next slot, and the runs that have no record yet."""
 
     job: Job
     next: datetime | None
@@ -79,7 +77,10 @@ class JobRuntime:
 
 @dataclass(frozen=True, slots=True)
 class Behind:
-    """The clock was set back and is `by` behind `until`: so long do so many `jobs` wait, whose slots are all over."""
+    """The clock was set back: it is `by` behind `until`, the instant up to which slots are decided.
+
+    For so long `jobs` jobs wait, all slots of which are decided.
+    """
 
     by: timedelta
     until: datetime
@@ -88,9 +89,9 @@ class Behind:
 
 @dataclass(frozen=True, slots=True)
 class JobStatus:
-    """One job, or (`job` None) a file that is refused; then `id` is the one that it claims, if that can be told.
+    """The state of one job, or of a refused file: then `job` is None, and `id` the one that it claims, if known.
 
-    `next` is the next slot, `last` the last record. A stale job is in force as it was before its file became bad;
+    `next` is the next slot, `last` the last record. A stale job stays active as it was before its file became bad;
     `problems` say what is wrong with the file.
     """
 
@@ -108,14 +109,15 @@ class JobStatus:
 
 @dataclass(frozen=True, slots=True)
 class ServiceStatus:
-    """The service itself. Durations are seconds; `ticked` is how long ago the scheduling loop went round.
+    """The state of the service itself. Durations are seconds; `last_tick_age` is the age of the loop's last round.
 
-    `running` are runs at work, `queued` those that wait for a worker. `late` names a part that is not on time,
-    `trouble` are the present troubles in words (a directory that is lost, a log that cannot be written). `jobs_dir` and
-    `database` say where jobs are, each of them empty if there is none. `alerts` are the jobs of which an alert waits.
-    `left_pipes` says of each job how many output pipes the service keeps open, because processes that ended runs have
-    left still hold them.
-    `notes` is what a user should know though nothing is wrong.
+    `running` are runs at work, `queued` those that wait for a worker. `overdue` names a part that is not on time.
+    `issue` are the present issues as text, such as a lost directory or a log that cannot be written.
+    `jobs_dir` and `database` say where jobs come from; each is empty if unused.
+    `alerts` are the jobs with a waiting alert.
+    `left_pipes` is the number of output pipes that the service keeps open for each job, because processes that ended
+    runs left behind still hold them.
+    `notes` are remarks that a user should know though nothing is wrong.
     """
 
     version: str
@@ -139,28 +141,28 @@ class ServiceStatus:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """How everything stands at `at`. Jobs come in the order of their ids, refused files after them."""
+    """The state of everything at `at`. Jobs come in the order of their ids, refused files after them."""
 
     at: datetime
     service: ServiceStatus
     jobs: tuple[JobStatus, ...]
 
     def count(self) -> Mapping[JobState, int]:
-        """How many jobs are in each state; every state is there."""
-        found = Counter(one.state for one in self.jobs)
-        return {state: found[state] for state in JobState}
+        """Return how many jobs are in each state; every state is a key."""
+        counts = Counter(job.state for job in self.jobs)
+        return {state: counts[state] for state in JobState}
 
     def find(self, job_id: str) -> JobStatus | None:
-        """The job of this id that is in force, or else a refused file that claims it."""
-        return next((one for one in self.jobs if one.id == job_id), None)
+        """Return the active job of this id, or else a refused file that claims it."""
+        return next((job for job in self.jobs if job.id == job_id), None)
 
 
 @dataclass(frozen=True, slots=True)
 class Detail:
-    """What is shown of one job that is in force, beside how it stands.
+    """Details of one active job, beside its status.
 
-    `definition` is as in a job file, with secrets blotted out; `sentence` says its schedule in words. `upcoming` are
-    its next slots, in UTC.
+    `definition` is as in a job file, with secrets redacted; `sentence` is the schedule in words. `upcoming` are its
+    next slots, in UTC.
     """
 
     definition: Mapping[str, Any]
@@ -178,43 +180,43 @@ def job_state(
     expired: bool,
     upcoming: bool,
 ) -> JobState:
-    """The word for a job that is in force (or has expired); one without any further slot is done."""
+    """Return the state of a job that is active or has expired; a job without a further slot is done."""
     if active_runs:
-        return JobState.RUNNING if any(one.waiting_for is None for one in active_runs) else JobState.WAITING
-    words = (
+        return JobState.RUNNING if any(run.waiting_for is None for run in active_runs) else JobState.WAITING
+    states = (
         (paused, JobState.PAUSED),
         (not enabled, JobState.DISABLED),
         (stale, JobState.STALE),
         (expired, JobState.EXPIRED),
     )
-    return next((word for is_so, word in words if is_so), JobState.SCHEDULED if upcoming else JobState.DONE)
+    return next((state for applies, state in states if applies), JobState.SCHEDULED if upcoming else JobState.DONE)
 
 
 # --- as JSON ---------------------------------------------------------------------------------------------
 
 
-def job_json(one: JobStatus) -> dict[str, Any]:
-    """One job as the verbs and the socket give it; instants are UTC."""
+def job_json(status: JobStatus) -> dict[str, Any]:
+    """Return one job as the verbs and the socket show it; instants are UTC."""
     return {
-        "job_id": one.id,
-        "state": one.state.value,
-        "file": one.file,
-        "schedule": schedule_text(one.job),
-        "timezone": one.job.schedule.timezone if one.job and isinstance(one.job.schedule, Cron) else None,
-        "description": one.job.description if one.job else "",
-        "next": instant(one.next),
-        "stale": one.stale,
-        "paused": one.paused,
-        "last": record_json(one.last) if one.last else None,
-        "going": [active_run_json(run) for run in one.active_runs],
-        "problems": [problem_json(problem) for problem in one.problems],
+        "job_id": status.id,
+        "state": status.state.value,
+        "file": status.file,
+        "schedule": schedule_text(status.job),
+        "timezone": status.job.schedule.timezone if status.job and isinstance(status.job.schedule, Cron) else None,
+        "description": status.job.description if status.job else "",
+        "next": instant(status.next),
+        "stale": status.stale,
+        "paused": status.paused,
+        "last": record_json(status.last) if status.last else None,
+        "going": [active_run_json(run) for run in status.active_runs],
+        "problems": [problem_json(problem) for problem in status.problems],
     }
 
 
 def service_json(snapshot: Snapshot) -> dict[str, Any]:
-    """The service itself as JSON, with how many jobs are in each state."""
+    """Return the service itself as JSON, with the number of jobs in each state."""
     service = snapshot.service
-    upcoming = min((one.next for one in snapshot.jobs if one.next), default=None)
+    upcoming = min((job.next for job in snapshot.jobs if job.next), default=None)
     return {
         "version": service.version,
         "pid": service.pid,
@@ -239,9 +241,9 @@ def service_json(snapshot: Snapshot) -> dict[str, Any]:
         "left_pipes": dict(service.left_pipes[:MOST_LEFT_PIPES]),
         "left_pipes_open": sum(count for _, count in service.left_pipes),
         "problems": [
-            {"state": "stale" if one.stale else one.state.value, **problem_json(problem)}
-            for one in snapshot.jobs
-            for problem in one.problems
+            {"state": "stale" if job.stale else job.state.value, **problem_json(problem)}
+            for job in snapshot.jobs
+            for problem in job.problems
         ],
     }
 
@@ -252,9 +254,9 @@ def detail_json(
     starts: Iterable[tuple[datetime, datetime]],
     ahead: Iterable[tuple[datetime, datetime]] = (),
 ) -> dict[str, Any]:
-    """One job with all that is known of it; `starts` are its next slots, each with its start.
+    """Return one job with all details as JSON; `starts` are its next slots, each with its start.
 
-    `ahead` are stretches of time to come whose slots were decided before the clock was set back.
+    `ahead` are future periods whose slots were decided before the clock was set back.
     """
     return {
         **job_json(one),
@@ -266,7 +268,7 @@ def detail_json(
 
 
 def active_run_json(run: ActiveRun) -> dict[str, Any]:
-    """A run that goes on as JSON."""
+    """Return an active run as JSON."""
     return {
         "run_id": run.run_id,
         "scheduled": instant(run.scheduled),
@@ -277,13 +279,13 @@ def active_run_json(run: ActiveRun) -> dict[str, Any]:
 
 
 def record_json(record: Record) -> dict[str, Any]:
-    """A record as JSON, with the keys that it has in the log."""
+    """Return a record as JSON, with the same keys as in the log."""
     pairs = {key: instant(value) if isinstance(value, datetime) else value for key, value in record.fields()}
     return {"time": instant(record.at), "status": record.status.value, **pairs}
 
 
 def problem_json(problem: Problem) -> dict[str, Any]:
-    """A problem as JSON; the offending line itself stays in the file, it may hold a secret."""
+    """Return a problem as JSON, without the offending line, which may hold a secret."""
     return {
         "message": problem.message,
         "file": problem.file,
@@ -295,7 +297,7 @@ def problem_json(problem: Problem) -> dict[str, Any]:
 
 
 def definition_json(job: Job) -> dict[str, Any]:
-    """A job as in a job file, with its defaults spelled out where they are not nothing."""
+    """Return a job as in a job file, with defaults written out unless they are null."""
     fields: dict[str, Any] = {
         "job_id": job.id,
         "description": job.description,
@@ -317,19 +319,19 @@ def definition_json(job: Job) -> dict[str, Any]:
 
 
 def task_json(task: TaskSpec) -> dict[str, Any] | None:
-    """A task as in a job file; None for `null`, which stands for no alert whatever the service's own are."""
+    """Return a task as in a job file; None for `null`, which means no alert even if the service has its own."""
     return None if task == NO_TASK else {"type": task.type, **task.params}
 
 
 def schedule_text(job: Job | None) -> str | None:
-    """The schedule as its author wrote it."""
+    """Return the schedule as its author wrote it."""
     if job is None:
         return None
     return job.schedule.expression if isinstance(job.schedule, Cron) else job.schedule.text or instant(job.schedule.at)
 
 
 def instant(at: datetime | None) -> str | None:
-    """An instant as text in UTC, with milliseconds where there are some."""
+    """Format an instant in UTC, with milliseconds if it has any."""
     if at is None:
         return None
     at = at.astimezone(UTC)
@@ -337,5 +339,5 @@ def instant(at: datetime | None) -> str | None:
 
 
 def as_line(value: Mapping[str, Any]) -> str:
-    """A JSON object on one line."""
+    """Format a JSON object on one line."""
     return json.dumps(value, ensure_ascii=True)
