@@ -1,9 +1,10 @@
-"""Restore the state from the log at a start: read from the end back to the last checkpoint, across rotated files.
+"""Reading the log back at a start: from the end to the last full checkpoint, through rotated files, and no further.
 
-1. Read lines backwards from the end until one is a checkpoint all parts of which are there.
-2. If that is not a full checkpoint, read on for the lines that change a full one, back to the last complete one.
-3. From the checkpoint forwards, apply each `run.started`, `slot.waits` and record. A run without a record was
-   interrupted by a crash. The slots of records are accounted for. A waiting slot is known whatever its file says now.
+1. Lines are taken from the end backwards, until one is a mark whose parts are all there.
+2. If that is no full checkpoint, those lines are looked for that change what one says, back to the last that is whole.
+3. From the mark forwards, each `run.started`, `slot.waits` and record is applied: what has begun and has no record is
+   what a crash interrupted; the slots of records are accounted for; what waits is known whatever its file looks like
+   now.
 """
 
 from __future__ import annotations
@@ -36,38 +37,35 @@ from jobscheduler.runlog.reader import (
 __all__ = ["Line", "parse_line", "recover"]
 
 _TICK = timedelta(microseconds=1)
-_RESOLVED_KINDS = timedelta(seconds=2)  # longer than it takes to build and queue a checkpoint
+_RESOLVED_KINDS = timedelta(seconds=2)  # longer than it takes to put a mark together and to queue it
 
 
 def recover(path: Path, backups: int) -> RecoveredState | None:
-    """Return the state that the log describes, None if it has no checkpoint.
+    """Return what the log says of the time before, None if there is no mark in it.
 
     `backups` is how many rotated files there may be.
 
     Raises:
-        OSError: a file exists and cannot be read.
+        OSError: a file is there and cannot be read.
 
     """
     files = log_files(path, backups)
     if not _any_names(files, NAME):
-        return None  # also if an older version wrote none
+        return None  # also the log of a version that wrote none: all of it would be gone through for nothing
     since: list[Line] = []
-    group: list[Line] = []  # an incomplete checkpoint, in reading order: backwards
+    held: list[Line] = []  # a mark whose parts are not all there yet, as read: backwards
     until: datetime | None = None
     lines = lines_newest_first(files)
     for line in lines:
         until = until or datetime.fromisoformat(line["time"])
-        if group and not _is_part(line):
-            since += group
-            group = []
-        if group or _is_checkpoint(line):
-            group.append(line)
-            if len(group) > int(group[0].get("parts", "0")):
-                state = _recovered_state(
-                    group[0],
-                    group[:0:-1],
-                    [*_resolved_during_checkpoint(group, lines), *since[::-1]],
-                    until,
+        if held and not _is_part(line):
+            since += held
+            held = []
+        if held or _is_checkpoint(line):
+            held.append(line)
+            if len(held) > int(held[0].get("parts", "0")):
+                past = _recovered_state(
+                    held[0], held[:0:-1], [*_resolved_during_checkpoint(held, lines), *since[::-1]], until
                 )
                 names = partial(_any_names, files)
                 return past and replace(
@@ -79,31 +77,31 @@ def recover(path: Path, backups: int) -> RecoveredState | None:
 
 
 def _full(files: Sequence[Path]) -> FullCheckpoint | None:
-    """Find the last complete full checkpoint, and apply the lines after it; None if there is none."""
+    """Find the last full checkpoint, and bring it up to date; None if there is none that is whole."""
     if not _any_names(files, "full"):
         return None
     since: list[Line] = []
-    group: list[Line] = []
+    held: list[Line] = []
     for line in changes_newest_first(files):
-        if _is_part(line) and group:
-            group.append(line)
+        if _is_part(line) and held:
+            held.append(line)
         else:
-            since += group  # a checkpoint that is not full, or incomplete
-            group = []
-            (group if _is_checkpoint(line) else since).append(line)
-        if group and "full" in group[0] and len(group) > int(group[0].get("parts", "0")):
+            since += held  # a mark that is not full, or not whole
+            held = []
+            (held if _is_checkpoint(line) else since).append(line)
+        if held and "full" in held[0] and len(held) > int(held[0].get("parts", "0")):
             with suppress(ValueError, KeyError, TypeError):
-                state = from_fields(group[0], group[:0:-1])
-                for later_line in reversed(since):
+                state = from_fields(held[0], held[:0:-1])
+                for one in reversed(since):
                     with suppress(ValueError, KeyError):
-                        state.apply(later_line)
+                        state.apply(one)
                 return state.full()
             return None
     return None
 
 
 def _names(word: str, file: Path) -> bool:
-    """Return whether a word occurs in a file. If not, the file need not be parsed."""
+    """Tell whether a word occurs in a file: else it need not be taken apart."""
     try:
         with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
             return content.rfind(word.encode()) >= 0
@@ -124,13 +122,13 @@ def _is_part(line: Line) -> bool:
 
 
 def _resolved_during_checkpoint(mark: list[Line], lines: Iterable[Line]) -> list[Line]:
-    """Return the lines that resolve waiting slots while a checkpoint was built that still lists them as waiting."""
+    """Find what became of waiting slots while a mark was put together that still says that they wait."""
     with suppress(ValueError, KeyError):
         waits = {wait for line in mark for wait in parse_pending(line)}
-        earliest = datetime.fromisoformat(mark[0]["time"]) - _RESOLVED_KINDS
-        recent = takewhile(lambda line: datetime.fromisoformat(line["time"]) >= earliest, lines if waits else ())
-        resolved = [line for line in recent if line["word"] == "run.started" or line["word"] in RECORD_KINDS]
-        return [line for line in resolved[::-1] if any((line["job_id"], slot) in waits for slot, _ in slot_range(line))]
+        began = datetime.fromisoformat(mark[0]["time"]) - _RESOLVED_KINDS
+        near = takewhile(lambda line: datetime.fromisoformat(line["time"]) >= began, lines if waits else ())
+        told = [line for line in near if line["word"] == "run.started" or line["word"] in RECORD_KINDS]
+        return [line for line in told[::-1] if any((line["job_id"], slot) in waits for slot, _ in slot_range(line))]
     return []
 
 
@@ -139,9 +137,9 @@ def _recovered_state(last: Line, parts: Iterable[Line], since: list[Line], until
         mark = from_lines(last, parts)
     except (ValueError, KeyError):
         return None
-    in_flight = {one.run_id: one for one in mark.in_flight}
-    pending = dict.fromkeys(mark.pending)
-    lagging = dict(mark.lagging)
+    begun = {one.run_id: one for one in mark.in_flight}
+    waits = dict.fromkeys(mark.pending)
+    late = dict(mark.lagging)
     corrects = dict.fromkeys(mark.corrects)
     accounted: dict[str, list[tuple[datetime, datetime]]] = {}
     for line in since:
@@ -149,17 +147,15 @@ def _recovered_state(last: Line, parts: Iterable[Line], since: list[Line], until
             if "corrects" in line:
                 corrects |= {(line["job_id"], slot): None for slot, _ in slot_range(line)}
             if line["word"] == PENDING:
-                _apply_pending(line, pending, lagging, accounted)
+                _apply_pending(line, waits, late, accounted)
             else:
-                _apply(line, in_flight, pending, accounted)
-    mark = replace(mark, lagging=tuple(lagging.items()), corrects=tuple(corrects))
-    names = [
-        line["word"] for line in since if not line["word"].startswith("log.")
-    ]  # the writer's own events may come last
-    stopped = names[-1:] == ["service.stopped"]
+                _apply(line, begun, waits, accounted)
+    mark = replace(mark, lagging=tuple(late.items()), corrects=tuple(corrects))
+    words = [line["word"] for line in since if not line["word"].startswith("log.")]  # the log may speak of itself last
+    stopped = words[-1:] == ["service.stopped"]
     settled = {job_id: tuple(ranges) for job_id, ranges in accounted.items()}
-    reported = datetime.fromisoformat(last["time"])
-    drain_period = _drained(mark.settled, since, until, stopped=stopped)
+    told = datetime.fromisoformat(last["time"])
+    drained = _drained(mark.settled, since, until, stopped=stopped)
     return RecoveredState(
         mark, until, stopped, tuple(begun.values()), tuple(waits), settled, checkpoint_written_at=told, drain=drained
     )
@@ -168,9 +164,9 @@ def _recovered_state(last: Line, parts: Iterable[Line], since: list[Line], until
 def _drained(
     settled: datetime, since: Iterable[Line], until: datetime, *, stopped: bool
 ) -> tuple[datetime, datetime] | None:
-    """Return the period in which the service was stopping, if the log ends with that.
+    """Return the time in which the service was stopping, if it was when the log ends.
 
-    The checkpoint of a clean stop describes the beginning of that period, though it was written at its end.
+    The mark of one that stopped in order is of when that began, and was written at its end.
     """
     stopping = [line["time"] for line in since if line["word"] == "service.stopping"]
     began = datetime.fromisoformat(stopping[-1]) if stopping else settled
@@ -183,7 +179,7 @@ def _apply(
     waits: dict[PendingSlot, None],
     accounted: dict[str, list[tuple[datetime, datetime]]],
 ) -> None:
-    """Apply one line to the state."""
+    """Take one line into the account."""
     word = line["word"]
     if word not in RECORD_KINDS | STARTED:
         return
@@ -192,18 +188,18 @@ def _apply(
         _begin(line, slot, begun)
     else:
         begun.pop(line.get("run_id", ""), None)
-    for span in slot_range(line):
-        waits.pop((job_id, span[0]), None)
-        accounted.setdefault(job_id, []).append(span)
+    for found in slot_range(line):
+        waits.pop((job_id, found[0]), None)
+        accounted.setdefault(job_id, []).append(found)
 
 
 def _begin(line: Line, slot: datetime | None, begun: dict[str, InFlightRun]) -> None:
-    """Record a manual run or an attempt; the first attempt is the start of the run."""
+    """Take note of a run that was asked for by hand, or of an attempt; the first one is its start."""
     started = datetime.fromisoformat(line["time"]) if line["word"] == "run.started" else None
     known = begun.get(line["run_id"])
     if known is None or known.started is None:
-        origin = line.get("by", ""), line.get("trigger", "manual")
-        begun[line["run_id"]] = InFlightRun(line["job_id"], line["run_id"], slot, started, *origin)
+        asked = line.get("by", ""), line.get("trigger", "manual")
+        begun[line["run_id"]] = InFlightRun(line["job_id"], line["run_id"], slot, started, *asked)
 
 
 def _apply_pending(
@@ -212,14 +208,11 @@ def _apply_pending(
     late: dict[str, datetime],
     accounted: Mapping[str, list[tuple[datetime, datetime]]],
 ) -> None:
-    """Apply a waiting slot: it is decided.
-
-    With `starts` it is only due, and everything before it is decided.
-    """
+    """Take a slot that waits into the account: decided, or (with `starts`) due and everything before it decided."""
     job_id, slot = line["job_id"], parse_instant(line, "scheduled")
     if slot is None:
         return
     if "starts" in line:
         late[job_id] = slot - _TICK
-    elif not any(first <= slot <= last for first, last in accounted.get(job_id, ())):  # unless it has begun meanwhile
+    elif not any(first <= slot <= last for first, last in accounted.get(job_id, ())):  # it may have begun meanwhile
         waits[job_id, slot] = None
