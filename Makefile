@@ -47,8 +47,12 @@ run: $(VENV)/requirements ## run the service in the foreground on var/jobs.d; Ct
 	@exec $(IN_VENV) main.py serve --jobs-dir var/jobs.d --log-file var/scheduler.log --socket var/control.sock
 
 .PHONY: test
-test: $(VENV)/requirements-dev ## run the tests, all but the ones that take minutes
-	@$(IN_VENV) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
+test: $(VENV)/requirements-dev ## run the tests of the code and of the service as a process
+	@$(IN_VENV) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(or $(filter tests%,$(ARGS)),tests/unit tests/service) $(filter-out tests%,$(ARGS))
+
+.PHONY: test-host
+test-host: $(VENV)/requirements-dev ## run the tests that need a host: systemd, packages, database servers
+	@$(IN_VENV) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder tests/host $(ARGS)
 
 .PHONY: test-deep
 test-deep: $(VENV)/requirements-dev ## run the tests that take minutes

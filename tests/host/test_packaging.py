@@ -273,6 +273,7 @@ def test_every_target_of_the_makefile_is_listed_by_make() -> None:
         "run",
         "test",
         "test-deep",
+        "test-host",
         "test-web",
         "check",
         "wheels",
