@@ -6,9 +6,9 @@
    would need no more than reading it: any user could hold it, and so keep a service from starting.
 3. The folder of root is `/run/jobscheduler`; other users have one below `/run/user/UID` and one below `/tmp`, and lock
    in both, since the first comes and goes with their logins.
-4. Another user may take the place of the one below `/tmp`, and there may be no other. So a socket is bound, too, whose
-   name is no file's (an abstract one): it is in use by this user's service, or by a stranger, which the kernel tells.
-   If a stranger has both, no lock can be had, and that is an error: never no protection in silence.
+4. Another user may take the place of the one below `/tmp`, and there may be no other. So a user's service, and one of
+   root's without its folder, also binds an abstract socket, whose name is not in any directory. The kernel tells
+   whether this user's service or a stranger has it. If a stranger has both, the start is refused.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class LockSocket:
 
     def __init__(self, name: str) -> None:
         self._address = f"\0jobscheduler-{os.geteuid()}-{name}"
-        self._socket: socket.socket | None = None
+        self._descriptor = -1
 
     def take(self) -> None:
         """Bind the socket.
@@ -127,13 +127,13 @@ class LockSocket:
             if error.errno == errno.EADDRINUSE:
                 raise self._refused() from None
             raise
-        self._socket = made
+        self._descriptor = made.detach()
 
     def release(self) -> None:
         """Give the lock free."""
-        if self._socket is not None:
-            self._socket.close()
-        self._socket = None
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+        self._descriptor = -1
 
     def _refused(self) -> Held | OSError:
         """Say who has the socket: a service of this user's, or a stranger."""
@@ -149,7 +149,7 @@ class LockSocket:
 
 
 class Locks:
-    """The same lock in each place that there is: in folders, and as a socket."""
+    """The same lock in each place that there is: in folders, and as a socket where the folders are not certain."""
 
     def __init__(self, name: str) -> None:
         """`name` tells what is locked."""
@@ -168,7 +168,9 @@ class Locks:
         if pid is not None:
             raise Held(pid)
         places: list[LockFile | LockSocket] = [LockFile(folder, self._name) for folder in folders()]
-        for one in [*places, LockSocket(self._name)]:
+        if os.geteuid() != 0 or not places:
+            places.append(LockSocket(self._name))
+        for one in places:
             try:
                 one.take()
             except OSError:
