@@ -251,7 +251,7 @@ def test_another_server_gets_no_body(serve):
 def test_a_redirect_to_nowhere_is_a_failure(serve, to):
     """In words."""
     server = serve(redirecting(302, to))
-    assert "no HTTP address" in str(failure(server.url(), follow_redirects=True))
+    assert "redirected to an address that is not HTTP" in str(failure(server.url(), follow_redirects=True))
 
 
 def test_redirects_in_a_circle_end(serve):
