@@ -193,7 +193,7 @@ class LogFile:
         self._descriptor, self._size = descriptor, size
 
     def _acquire(self, descriptor: int) -> None:
-        """Lock the log once: with a file beside it, which containers share, and by its inode in the user's lock directory.
+        """Lock the log once: with a file beside it, which containers share, and by its inode in the user's lock folder.
 
         The log itself is not locked: its group may open it, and could lock it.
 
