@@ -1,6 +1,6 @@
 """Jobs from a database: the second source, its log table, and the API for other programs.
 
-Needs the extra `database`, of which nothing is imported before it is used.
+It needs the extra `database`, which is not imported before it is used.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _AT |= dict.fromkeys(("Changes", "InvalidJob", "JobExists", "JobNotFound", "JobT
 
 
 def __getattr__(name: str) -> Any:
-    """Import what needs the extra when somebody asks for it."""
+    """Import a name that needs the extra on first use."""
     if name not in _AT:
         raise AttributeError(name)
     if not is_installed():

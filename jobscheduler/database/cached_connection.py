@@ -1,4 +1,4 @@
-"""A connection that is kept from one use to the next, for as long as it is good and leads to the right place."""
+"""A connection that is reused as long as it works and leads to the same database."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jobscheduler.database.queries import check_version
 
 
 class CachedConnection:
-    """One connection of one thread. `connect` makes it; its tables are checked then.
+    """One connection of one thread. `connect` opens it; then its tables are checked.
 
     `on_open` is called with each new connection, and with the version of its tables.
     """
@@ -33,25 +33,25 @@ class CachedConnection:
 
     @property
     def is_open(self) -> bool:
-        """Whether there is one that was used before."""
+        """Whether a connection is open that was used before."""
         return self._connection is not None
 
     def get(self) -> Connection:
-        """Return the connection; a new one if there is none, or if another file has taken the place of SQLite's.
+        """Return the connection; open a new one if there is none, or if SQLite's file was replaced.
 
         Raises:
-            Unavailable: there is no database, or it has not the right tables.
+            Unavailable: there is no database, or its tables are wrong.
 
         """
-        stands = self._database.identity()
-        if stands != self._stands:
+        identity = self._database.identity()
+        if identity != self._stands:
             self.drop()
         if self._connection is None:
-            self.drop()  # one that was opened, and that `on_open` had something against
+            self.drop()  # one that was opened, but that `on_open` rejected
             connection = self._stack.enter_context(self._connect())
             with translate_errors(), connection.begin():
                 self._on_open(connection, check_version(connection))
-            self._connection, self._stands = connection, stands
+            self._connection, self._stands = connection, identity
         return self._connection
 
     def drop(self) -> None:

@@ -1,4 +1,4 @@
-"""What a marker tells of the jobs that changed: their definitions without secrets, and no more than a server takes."""
+"""What a request says of the changed jobs: definitions without secrets, within the size that a server takes."""
 
 from __future__ import annotations
 
@@ -10,28 +10,25 @@ from typing import Any
 from jobscheduler import tasks
 from jobscheduler.util.redact import redacted
 
-MAX_CHARS = 2_000_000
-"""How many bytes of definitions a marker has at most, before and after together; of more it has the ids alone."""
+MAX_CHARS = 2_000_000  # bytes of definitions in a request, before and after together; beyond that only ids
 
-REDACTED = "***"
-"""What stands in the place of a secret."""
+REDACTED = "***"  # replaces a secret
 
-_ESCAPED = 2
-"""How many bytes one may become at most when a driver quotes it."""
+_ESCAPED = 2  # bytes that one byte may become when a driver quotes it
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _Definitions = Mapping[str, str] | None
 
 
 def before_and_after(before: _Definitions, after: _Definitions, most: int | None) -> tuple[str | None, str | None]:
-    """Return the texts of both; of too many definitions the ids alone, of too many ids nothing.
+    """Return both texts: the definitions; if those are too large, the ids alone; if those are too large, nothing.
 
     `most` is how many bytes one statement may have, None for any number.
     """
-    room = MAX_CHARS if most is None else min(MAX_CHARS, most // _ESCAPED - 512)
-    for tell in (_definitions, _ids):
-        texts = tell(before, room), tell(after, room)
-        if sum(len(text.encode()) for text in texts if text) <= room and _TOO_LONG not in texts:
+    max_bytes = MAX_CHARS if most is None else min(MAX_CHARS, most // _ESCAPED - 512)
+    for write in (_definitions, _ids):
+        texts = write(before, max_bytes), write(after, max_bytes)
+        if sum(len(text.encode()) for text in texts if text) <= max_bytes and _TOO_LONG not in texts:
             return texts
     return None, None
 
@@ -39,10 +36,10 @@ def before_and_after(before: _Definitions, after: _Definitions, most: int | None
 _TOO_LONG = "\0"
 
 
-def _definitions(definitions: _Definitions, room: int) -> str | None:
+def _definitions(definitions: _Definitions, max_bytes: int) -> str | None:
     if definitions is None:
         return None
-    if sum(map(len, definitions.values())) > 2 * room:
+    if sum(map(len, definitions.values())) > 2 * max_bytes:
         return _TOO_LONG
     return _json({job_id: redact_definition(text) for job_id, text in definitions.items()})
 
@@ -52,14 +49,14 @@ def _ids(definitions: _Definitions, _: int) -> str | None:
 
 
 def _json(value: Any) -> str:
-    told = json.dumps(value, ensure_ascii=False)
-    if told.isascii() or not _SURROGATE.search(told):
-        return told
-    return json.dumps(value)  # half a character, which no database takes as it is
+    text = json.dumps(value, ensure_ascii=False)
+    if text.isascii() or not _SURROGATE.search(text):
+        return text
+    return json.dumps(value)  # a lone surrogate, which no database takes unescaped
 
 
 def redact_definition(definition: str) -> Any:
-    """Read a definition, and blot out the secrets of its tasks; of one that cannot be read nothing is told."""
+    """Parse a definition, and redact the secrets of its tasks; None if it cannot be parsed."""
     try:
         value = json.loads(definition)
     except (ValueError, RecursionError):
@@ -78,8 +75,10 @@ def _task(task: Any) -> Any:
     kind = task.get("type")
     try:
         made = tasks.task_type(str(kind))
-        assert made is not None  # noqa: S101 - told as any other fault
-        secrets = {one for one in made({key: one for key, one in task.items() if key != "type"}).secrets() if one}
-    except Exception:  # what cannot be told apart is not shown
+        assert made is not None  # noqa: S101 - handled like any other error
+        secrets = {
+            secret for secret in made({key: value for key, value in task.items() if key != "type"}).secrets() if secret
+        }
+    except Exception:  # without its list of secrets show no parameters
         return {"type": kind}
-    return {key: redacted(one, secrets, REDACTED) for key, one in task.items()}
+    return {key: redacted(value, secrets, REDACTED) for key, value in task.items()}

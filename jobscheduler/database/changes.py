@@ -1,4 +1,4 @@
-"""What is asked of the table of jobs: definitions that were judged before, and how two sets of them differ (pure)."""
+"""Changes of the table of jobs: validated definitions, and the difference between two sets of them (pure)."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from jobscheduler.model import Job as Definition
 from jobscheduler.model import Problem
 from jobscheduler.util import json_text
 
-JobInput = CommandJob | Mapping[str, Any] | str
-"""A job as other programs give it: a `Job`, the object that a job file holds, or the text of one."""
+JobInput = CommandJob | Mapping[str, Any] | str  # or the object of a job file, or its text
 
 
 class JobTableError(ValueError):
@@ -39,7 +38,7 @@ class JobNotFound(JobTableError):
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """Which ids are new, changed and gone; `marker` is the one that asked for the reload, None if nothing changed."""
+    """Which ids are new, changed and removed; `marker` is the id of the request, None if nothing changed."""
 
     added: tuple[str, ...] = ()
     updated: tuple[str, ...] = ()
@@ -63,29 +62,29 @@ def validate_all(jobs: Iterable[JobInput], rules: ParseContext) -> dict[str, str
     """Return the texts of definitions by their ids.
 
     Raises:
-        Refused: one is not valid, or two have the same id.
+        InvalidJob: a definition is not valid, or two have the same id.
 
     """
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for job in jobs:
         job_id, text = validate(_text_of(job).encode("utf-8", "surrogatepass"), "", rules)
-        if job_id in found:
+        if job_id in texts:
             raise InvalidJob(Problem(f"two of the jobs have the id `{job_id}`"))
-        found[job_id] = text
-    return found
+        texts[job_id] = text
+    return texts
 
 
 def validate(raw: bytes, origin: str, rules: ParseContext) -> tuple[str, str]:
-    """Return the id and the text of a definition. What only this host has against it (`Problem.host`) does not count.
+    """Return the id and the text of a definition. Problems of this host alone (`Problem.host_dependent`) do not count.
 
     Raises:
-        Refused: it is not valid.
+        InvalidJob: the definition is not valid.
 
     """
-    verdict = parse(raw, origin, rules)
-    if isinstance(verdict, Definition):
-        return verdict.id, raw.decode("utf-8-sig")
-    problems = tuple(problem for problem in verdict if not problem.host_dependent)
+    result = parse(raw, origin, rules)
+    if isinstance(result, Definition):
+        return result.id, raw.decode("utf-8-sig")
+    problems = tuple(problem for problem in result if not problem.host_dependent)
     if problems:
         raise InvalidJob(*problems)
     value, text = json_text.decode(raw)

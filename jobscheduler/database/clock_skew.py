@@ -1,4 +1,4 @@
-"""The clock of the database's server, beside this host's: a difference is noticed, told once, and does no harm."""
+"""Compare the clock of the database's server with this host's: a difference is logged once, and does no harm."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from datetime import UTC, datetime, timedelta
 
 from jobscheduler.model import EventLogger, Level
 
-TOLERANCE = timedelta(seconds=5)
-"""How far the two may be apart: times of the server are taken as they are up to that."""
+TOLERANCE = timedelta(seconds=5)  # the difference up to which times of the server are used unchanged
 
 
 class ClockSkew:
-    """Compares the two clocks at each reload. One thread uses it; `problem` is for any."""
+    """Compare the two clocks at each reload.
+
+    Thread: one; `problem` for any.
+    """
 
     def __init__(self, log_event: EventLogger, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._log_event = log_event
@@ -21,11 +23,11 @@ class ClockSkew:
         self._is_reported = False
 
     def compare(self, ask: Callable[[], datetime | None]) -> None:
-        """Ask the server for its time; one that has none (an SQLite file) has this host's."""
+        """Ask the server for its time; an SQLite file has none of its own."""
         before = self._now()
-        there = ask()
-        if there is not None:
-            self._note(there - (before + (self._now() - before) / 2))
+        server_time = ask()
+        if server_time is not None:
+            self._note(server_time - (before + (self._now() - before) / 2))
 
     def _note(self, ahead: timedelta) -> None:
         is_apart = abs(ahead) > TOLERANCE
@@ -38,9 +40,9 @@ class ClockSkew:
         self._is_reported = is_apart
 
     def problem(self) -> str | None:
-        """Say how far the two are apart, None if they agree."""
+        """Return how far the clocks differ, None if they agree."""
         if not self.ahead:
             return None
         seconds = round(self.ahead.total_seconds())
-        how = "ahead of" if seconds > 0 else "behind"
-        return f"the clock of the database's server is {abs(seconds)} s {how} this host's"
+        direction = "ahead of" if seconds > 0 else "behind"
+        return f"the clock of the database's server is {abs(seconds)} s {direction} this host's"

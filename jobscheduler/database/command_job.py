@@ -1,4 +1,4 @@
-"""A job as JobsManager has it: a command and six fields of a schedule."""
+"""A job as JobsManager defines it: a command and six fields of a schedule."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from jobscheduler.tasks.command.warnings import bash_only
 
 @dataclass(frozen=True, slots=True)
 class CommandJob:
-    """A command with its schedule, field by field. Values are crontab's: text, or a number.
+    """A command with its schedule, field by field. Values are as in crontab: text, or a number.
 
-    Weekdays are counted as crontab does it: 0 and 7 are Sunday, 1 is Monday. (APScheduler, and JobsManager with it,
-    begins with 0 for Monday: write names, `mon`, to mean the same everywhere.) `timeout` is in seconds, None for no
-    limit. `second="*"` with a restricted minute runs sixty times in that minute, and is warned of; so are fields that
-    mean other days than they do in JobsManager, and operators in `command` that bash has and `/bin/sh` has not.
+    Weekdays count as in crontab: 0 and 7 are Sunday, 1 is Monday. APScheduler, and JobsManager with it, count from 0
+    for Monday: names such as `mon` mean the same everywhere. `timeout` is in seconds, None for no limit.
+
+    Three things give a warning: `second="*"` with a restricted minute, which runs sixty times in that minute;
+    fields that mean other days in JobsManager; operators in `command` that bash has and `/bin/sh` does not.
     """
 
     id: str
@@ -34,9 +35,9 @@ class CommandJob:
     def __post_init__(self) -> None:
         for name in ("second", "minute", "hour", "day", "month", "day_of_week"):
             value = str(getattr(self, name))
-            instead = reads_differently(name, value)
-            if instead is not None:
-                raise ValueError(f"`{name}` of `{self.id}`: `{value.strip()}` is written `{instead}` here")
+            replacement = reads_differently(name, value)
+            if replacement is not None:
+                raise ValueError(f"`{name}` of `{self.id}`: `{value.strip()}` is written `{replacement}` here")
             if len(value.split()) != 1:
                 raise ValueError(f"`{name}` of `{self.id}` has to be one field of a schedule, such as `*` or `0-30/5`")
         if str(self.second).strip() == "*" and str(self.minute).strip() != "*":
@@ -44,9 +45,9 @@ class CommandJob:
             warnings.warn(text, UserWarning, stacklevel=3)
         for text in different_days(str(self.day).strip(), str(self.day_of_week).strip()):
             warnings.warn(f"`{self.id}`: {text}", UserWarning, stacklevel=3)
-        odd = bash_only(self.command) if isinstance(self.command, str) else None
-        if odd is not None:
-            warnings.warn(f"`{self.id}`: {odd[0]}; {odd[1]}", UserWarning, stacklevel=3)
+        bash_warning = bash_only(self.command) if isinstance(self.command, str) else None
+        if bash_warning is not None:
+            warnings.warn(f"`{self.id}`: {bash_warning[0]}; {bash_warning[1]}", UserWarning, stacklevel=3)
 
     @property
     def schedule(self) -> str:
@@ -56,12 +57,12 @@ class CommandJob:
 
     @property
     def definition(self) -> dict[str, Any]:
-        """What a job file would hold."""
+        """The object of a job file."""
         task = {"type": "execute_command", "command": self.command}
-        made: dict[str, Any] = {"job_id": self.id, "schedule": self.schedule, "task": task}
-        return made if self.timeout is None else {**made, "timeout": self.timeout}
+        fields: dict[str, Any] = {"job_id": self.id, "schedule": self.schedule, "task": task}
+        return fields if self.timeout is None else {**fields, "timeout": self.timeout}
 
     @property
     def text(self) -> str:
-        """The definition as it is kept."""
+        """The definition as it is stored."""
         return json.dumps(self.definition, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""A database that cannot be used now: what a driver says about it, in words without secrets."""
+"""A database that cannot be used now: the driver's reason, in words without secrets."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _SILENT = "see whether its server is up, reachable and not overloaded, and wheth
 
 
 class Unavailable(Exception):
-    """The database cannot be used now, for the reason in the message. `help` is the way out.
+    """The database cannot be used now, for the reason in the message. `help` says what to do.
 
-    `again` says that it is only another program's transaction that was in the way, `is_silent` that no answer came.
+    `retryable` means that only another program's transaction conflicts, `is_silent` that no answer came.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Unavailable(Exception):
 
 @contextmanager
 def translate_errors() -> Iterator[None]:
-    """Turn what SQLAlchemy raises into `Unavailable`, with nothing secret in it."""
+    """Translate exceptions of SQLAlchemy to `Unavailable`, without anything secret."""
     try:
         yield
     except DBAPIError as error:
@@ -52,7 +52,7 @@ def translate_errors() -> Iterator[None]:
 
 
 def _reason(error: BaseException | None) -> str:
-    """Say what a driver has against it: MySQL's number and text, or the text alone."""
+    """Return a driver's reason: MySQL's number and text, or the text alone."""
     args: tuple[Any, ...] = getattr(error, "args", ())
     if len(args) > 1 and isinstance(args[0], int):
         return " ".join(f"{args[1]} (MySQL {args[0]})".split())

@@ -1,7 +1,7 @@
-"""What fields of a schedule mean in JobsManager (as APScheduler reads them) beside what they mean here (pure).
+"""Compare what fields of a schedule mean in JobsManager (as APScheduler reads them) with their meaning here (pure).
 
 1. Weekdays as numbers: there 0 is Monday, here 0 and 7 are Sunday.
-2. `day` and `day_of_week` both restricted: there both have to match, here either may, unless one begins with `*`.
+2. `day` and `day_of_week` both restricted: there both must match, here either may, unless one begins with `*`.
 3. `last`, `2nd tue`, `last fri` in `day` have other forms here.
 """
 
@@ -18,16 +18,16 @@ _WEEKS = {f"{7 * week + 1}-{7 * week + 7}": week + 1 for week in range(4)}
 
 
 def reads_differently(name: str, value: str) -> str | None:
-    """Return how a field of JobsManager is written here that has another form, None for any other."""
+    """Return the form here of a JobsManager field that is written differently, None for any other."""
     if name != "day":
         return None
-    items = [one.strip() for one in value.split(",")]
-    if all(one.lower() == "last" for one in items):
+    items = [item.strip() for item in value.split(",")]
+    if all(item.lower() == "last" for item in items):
         return 'day="L"'
-    found = [_NTH.fullmatch(one) for one in items]
-    if not all(found):
+    matches = [_NTH.fullmatch(item) for item in items]
+    if not all(matches):
         return None
-    return f'day_of_week="{",".join(_nth(one[1].lower(), one[2].lower()) for one in found if one)}"'
+    return f'day_of_week="{",".join(_nth(item[1].lower(), item[2].lower()) for item in matches if item)}"'
 
 
 def _nth(which: str, day: str) -> str:
@@ -35,31 +35,31 @@ def _nth(which: str, day: str) -> str:
 
 
 def different_days(day: str, day_of_week: str) -> Iterator[str]:
-    """Say where a job is due on other days than JobsManager has it, and what to write to mean the same."""
-    there, here = _days(day_of_week, first=0), _days(day_of_week, first=1)
-    if there is not None and there != here:
-        names = ",".join(_NAMES[one] for one in sorted(there))
+    """Yield warnings for days on which a job is not due in JobsManager, with a form that means the same."""
+    theirs, ours = _days(day_of_week, first=0), _days(day_of_week, first=1)
+    if theirs is not None and theirs != ours:
+        names = ",".join(_NAMES[day_number] for day_number in sorted(theirs))
         yield (
-            f"`day_of_week` {day_of_week} is {_day_names(here)} here, and {_day_names(there)} in JobsManager, which "
+            f"`day_of_week` {day_of_week} is {_day_names(ours)} here, and {_day_names(theirs)} in JobsManager, which "
             f'counts from 0 for Monday; `day_of_week="{names}"` means the same in both'
         )
     if not day.startswith("*") and not day_of_week.startswith(("*", "?")):
-        instead = _both(day, there, day_of_week)
-        yield f"it is due when `day` or `day_of_week` matches, and in JobsManager only when both do; {instead}"
+        replacement = _both(day, theirs, day_of_week)
+        yield f"it is due when `day` or `day_of_week` matches, and in JobsManager only when both do; {replacement}"
 
 
-def _both(day: str, there: set[int] | None, day_of_week: str) -> str:
-    names = ",".join(_NAMES[one] for one in sorted(there)) if there else day_of_week
+def _both(day: str, theirs: set[int] | None, day_of_week: str) -> str:
+    names = ",".join(_NAMES[number] for number in sorted(theirs)) if theirs else day_of_week
     week = _WEEKS.get(day)
     if week is not None:
-        return f'for that write `day="*", day_of_week="{",".join(f"{one}#{week}" for one in names.split(","))}"`'
-    such = f', such as `[ "$(date +%-d)" = {day} ] || exit 0; ...`' if day.isdigit() else ""
-    return f'for that write `day="*"` and let the command look at the day of the month{such}'
+        return f'for that write `day="*", day_of_week="{",".join(f"{name}#{week}" for name in names.split(","))}"`'
+    example = f', such as `[ "$(date +%-d)" = {day} ] || exit 0; ...`' if day.isdigit() else ""
+    return f'for that write `day="*"` and let the command look at the day of the month{example}'
 
 
 def _days(field: str, *, first: int) -> set[int] | None:
-    """Return the days that numbers mean, Monday as 0; None for a field with other words. `first` is Monday's number."""
-    found: set[int] = set()
+    """Return the days that numbers mean, Monday as 0; None for other words. `first` is Monday's number."""
+    days: set[int] = set()
     for item in field.split(","):
         match = _RANGE.fullmatch(item)
         if match is None:
@@ -68,9 +68,9 @@ def _days(field: str, *, first: int) -> set[int] | None:
         if low == "*":
             low, high = "0", "6"
         last = int(high) if high else (6 if match[3] else int(low))
-        found.update((number - first) % 7 for number in range(int(low), last + 1, max(1, step)))
-    return None if field == "*" else found
+        days.update((number - first) % 7 for number in range(int(low), last + 1, max(1, step)))
+    return None if field == "*" else days
 
 
 def _day_names(days: set[int] | None) -> str:
-    return ", ".join(_NAMES[one] for one in sorted(days or ()))
+    return ", ".join(_NAMES[day] for day in sorted(days or ()))

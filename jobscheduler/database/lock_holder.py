@@ -1,4 +1,4 @@
-"""The service that uses a database: one at a time, known by its host, its process and the time since."""
+"""The service that holds a database's lock, identified by its host, process and start."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from typing import Any
 class LockHolder:
     """A service that holds the lock of a database.
 
-    `boot` tells one boot of its host, and one space of process ids there, from another; `instance` is this process's
-    alone.
+    `boot` identifies one boot of its host and one namespace of process ids there; `instance` identifies this process.
     """
 
     host: str
@@ -29,23 +28,23 @@ class LockHolder:
         return f"process {self.pid} on host `{self.host}`, since {self.since.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
     def is_gone(self, me: LockHolder) -> bool:
-        """Tell whether it has ended, as far as that is certain: of another host or another boot it is not."""
+        """Return whether it has certainly ended; False if it is of another host or another boot."""
         is_here = bool(me.boot) and (self.host, self.boot) == (me.host, me.boot)
         return self.instance == me.instance or (is_here and not Path(f"/proc/{self.pid}").exists())
 
     def may_be_gone(self, me: LockHolder) -> bool:
-        """Tell whether it was there before this host booted, unless another host has the same name."""
+        """Return whether it ran before this host booted, unless another host has the same name."""
         return self.host == me.host and self.boot.partition("/")[0] != me.boot.partition("/")[0]
 
     def text(self) -> str:
-        """Write it for `read_holder`."""
+        """Format it for `parse_holder`."""
         since = self.since.astimezone(UTC).isoformat()
-        told = {"host": self.host, "pid": self.pid, "boot": self.boot, "instance": self.instance, "since": since}
-        return json.dumps(told)
+        fields = {"host": self.host, "pid": self.pid, "boot": self.boot, "instance": self.instance, "since": since}
+        return json.dumps(fields)
 
 
 def current_holder() -> LockHolder:
-    """Return the holder that this process is."""
+    """Return the holder for this process."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
         boot += "/" + str(Path("/proc/self/ns/pid").readlink())
@@ -55,7 +54,7 @@ def current_holder() -> LockHolder:
 
 
 def parse_holder(text: str) -> LockHolder | None:
-    """Read what `Holder.text` wrote, None if that is not what it is."""
+    """Parse the text of `LockHolder.text`, None if it is anything else."""
     try:
         value: Any = json.loads(text)
         since = datetime.fromisoformat(value["since"])
@@ -65,10 +64,10 @@ def parse_holder(text: str) -> LockHolder | None:
 
 
 class DatabaseInUse(Exception):
-    """Another service uses the database; `holder` says which, None if that cannot be told."""
+    """Another service uses the database; `holder` is that service, None if unknown."""
 
     def __init__(self, holder: LockHolder | None) -> None:
-        who = str(holder) if holder else "one that does not say which"
-        super().__init__(f"another service uses this database: {who}")
+        holder_text = str(holder) if holder else "one that does not say which"
+        super().__init__(f"another service uses this database: {holder_text}")
         self.holder = holder
         self.help = "stop that service first, or give this one a database of its own: both would run every job"

@@ -1,4 +1,4 @@
-"""Lines of the log as rows of `jm_syslog`, written on a connection that is kept."""
+"""Write lines of the log as rows of `jm_syslog`, on a connection that is reused."""
 
 from __future__ import annotations
 
@@ -15,20 +15,22 @@ from jobscheduler.database.queries import read_server
 from jobscheduler.database.tables import SYSLOG
 from jobscheduler.model import Event, LogEntry, Record, Status
 
-Copied: TypeAlias = tuple[LogEntry, bytes]
-"""What is copied: an entry of the log, and the line that it has there."""
+Copied: TypeAlias = tuple[LogEntry, bytes]  # an entry of the log, and its line there
 
 _LEVELS = {Status.SUCCESS: "INFO", Status.SKIPPED: "INFO", Status.MISSED: "WARNING", Status.FAILURE: "ERROR"}
-_MAX_QUOTING = 3  # a line takes so much more room in a statement, at most, but for what nobody prints
+_MAX_QUOTING = 3  # a line grows at most by this factor in a statement, except for unprintable characters
 _PROBE = {"created_at": datetime(2000, 1, 1, tzinfo=UTC), "level": "INFO", "logger_name": "probe", "message": "probe"}
 
 
 class RowsRefused(Exception):
-    """The database refused what was written, and the connection is good."""
+    """The database refused the rows, and the connection still works."""
 
 
 class LogRows:
-    """The rows of lines. One thread uses it."""
+    """The rows of log lines.
+
+    Thread: one.
+    """
 
     def __init__(self, database: Database) -> None:
         self._kept = CachedConnection(database, database.connect, self._note)
@@ -45,14 +47,14 @@ class LogRows:
         """Write lines, all of them or none.
 
         Raises:
-            Refused: the database did not take them, and could be asked again.
-            Unavailable: it cannot be used.
+            RowsRefused: the database refused them, and still answers.
+            Unavailable: the database cannot be used.
 
         """
         self._insert([log_row(entry, line) for entry, line in batch])
 
     def write_plain(self, one: Copied) -> bool:
-        """Write a line that was refused with escapes for what is not ASCII; tell whether it was taken then.
+        """Write a refused line with everything outside ASCII escaped; return whether the database took it.
 
         Raises:
             Unavailable: the database takes no line at all now.
@@ -68,7 +70,7 @@ class LogRows:
         return True
 
     def _probe(self) -> None:
-        """See whether the database takes a line that nothing can be wrong with; it is taken back at once."""
+        """Check that the database takes a harmless line, which is rolled back at once."""
         connection = self._kept.get()
         with translate_errors():
             transaction = connection.begin()
@@ -91,10 +93,10 @@ class LogRows:
 
 
 def log_row(entry: LogEntry, line: bytes) -> dict[str, Any]:
-    """Return the row of a line: records have the level that they would have in a program's log."""
+    """Return the row of a line: a record has the level that a program's log would give it."""
     at: datetime = entry.at if entry.at.tzinfo else entry.at.replace(tzinfo=UTC)
     message = line.decode("utf-8", "replace").rstrip("\n")
     if isinstance(entry, Record):
         return {"created_at": at, "level": _LEVELS[entry.status], "logger_name": "record", "message": message}
-    assert isinstance(entry, Event)  # noqa: S101 - there is nothing else
+    assert isinstance(entry, Event)  # noqa: S101 - there are only these two kinds
     return {"created_at": at, "level": entry.level.value, "logger_name": entry.name[:128], "message": message}

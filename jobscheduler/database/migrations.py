@@ -1,7 +1,6 @@
-"""The tables are made, completed and brought to the present version; what another program made is left alone.
+"""Create the tables, complete them and migrate them to the present version; tables of other programs stay untouched.
 
-Each step can be repeated: an interruption leaves something that the next `db init` completes. The version is written
-last.
+Each step can be repeated: after an interruption the next `db init` completes the tables. The version is written last.
 """
 
 from __future__ import annotations
@@ -15,23 +14,22 @@ from sqlalchemy import Connection, Inspector, delete, func, insert, inspect, sel
 from jobscheduler.database.errors import Unavailable
 from jobscheduler.database.tables import KNOWN_VERSIONS, MARKERS, METADATA, SERVICE, VERSION, VERSIONS
 
-LOCK_WAIT_S = 30
-"""How long to wait for another program that is just making the tables, in seconds."""
+LOCK_WAIT_S = 30  # seconds to wait for another program that is creating the tables
 
 _OF_JOBSMANAGER = {"id", "next_run_time", "job_state"}
 
 
 def create_tables(connection: Connection, now: datetime) -> bool:
-    """Make what is missing of the tables, and bring older ones to the present version; tell whether anything was done.
+    """Create missing tables, and migrate older ones to the present version; return whether anything was done.
 
     Raises:
         Unavailable: there are tables of another version, or of another program.
 
     """
-    found = inspect(connection)
-    before = _version(connection, found)
-    _refuse_other_tables(found)
-    if before == VERSION and not _missing(found):
+    inspector = inspect(connection)
+    before = _version(connection, inspector)
+    _refuse_other_tables(inspector)
+    if before == VERSION and not _missing(inspector):
         return False
     METADATA.create_all(connection)
     _create_indexes(connection)
@@ -59,7 +57,7 @@ def _version(connection: Connection, found: Inspector) -> int | None:
 
 
 def _refuse_other_tables(found: Inspector) -> None:
-    """Refuse a database in which another program has a table of one of our names, but with other columns."""
+    """Refuse a database in which another program has a table of the same name with other columns."""
     for table in METADATA.sorted_tables:
         if not found.has_table(table.name):
             continue
@@ -75,43 +73,43 @@ def _other_table_error(name: str, has: set[str], lacks: list[str]) -> Unavailabl
             f"`{name}` is the table of JobsManager (it has the columns `id`, `next_run_time` and `job_state`)",
             f"stop JobsManager and `ALTER TABLE {name} RENAME TO {name}_of_jobsmanager`, or use a database of its own",
         )
-    lacking = ", ".join(f"`{one}`" for one in lacks)
+    lacking = ", ".join(f"`{column}`" for column in lacks)
     return Unavailable(
         f"`{name}` is the table of another program: it lacks {lacking}", "rename it, or use a database of its own"
     )
 
 
 def _missing(found: Inspector) -> bool:
-    """Tell whether a table or an index is not there."""
+    """Return whether a table or an index is missing."""
     for table in METADATA.sorted_tables:
         if not found.has_table(table.name):
             return True
-        there = {index["name"] for index in found.get_indexes(table.name)}
-        if any(index.name not in there for index in table.indexes):
+        existing = {index["name"] for index in found.get_indexes(table.name)}
+        if any(index.name not in existing for index in table.indexes):
             return True
     return False
 
 
 def _create_indexes(connection: Connection) -> None:
-    """Make the indexes that an older version, or an interrupted one, did not."""
-    found = inspect(connection)
+    """Create the indexes that an older or interrupted version did not."""
+    inspector = inspect(connection)
     for table in METADATA.sorted_tables:
-        there = {index["name"] for index in found.get_indexes(table.name)}
+        existing = {index["name"] for index in inspector.get_indexes(table.name)}
         for index in table.indexes:
-            if index.name not in there:
+            if index.name not in existing:
                 index.create(connection)
 
 
 def _redact_old_requests(connection: Connection) -> None:
-    """Empty what version 1 wrote of jobs into markers: it held their secrets."""
-    done = update(MARKERS).where(MARKERS.c.updated != 0)
-    connection.execute(done.values(jobs_before_update=None, jobs_after_update=None))
+    """Empty the details that version 1 wrote into requests: they held secrets of jobs."""
+    statement = update(MARKERS).where(MARKERS.c.updated != 0)
+    connection.execute(statement.values(jobs_before_update=None, jobs_after_update=None))
 
 
 def acquire_migration_lock(connection: Connection) -> None:
-    """Wait for other programs that make tables here, and hold off further ones until the connection is closed.
+    """Wait for other programs that create tables here, and block further ones until the connection is closed.
 
-    It is not the one that makes the tables: that has to see what the others did.
+    Invariant: another connection creates the tables, because that must see what the other programs did.
     """
     kind, name = connection.dialect.name, f"jobscheduler.init.{_database_hash(connection)}"
     if kind == "postgresql":

@@ -1,4 +1,4 @@
-"""How long lines and requests that are done stay in the database: old ones are removed in small batches."""
+"""Delete old log rows and completed requests from the database, in small batches."""
 
 from __future__ import annotations
 
@@ -13,21 +13,20 @@ from jobscheduler.database.errors import Unavailable
 from jobscheduler.database.tables import MARKERS, SYSLOG
 from jobscheduler.model import EventLogger, Level
 
-BATCH_SIZE = 1_000
-"""How many rows one statement removes."""
+BATCH_SIZE = 1_000  # rows deleted by one statement
 
-MAX_SPELL_S = 0.5
-"""How long one step may take, in seconds: reloads wait for it."""
+MAX_SPELL_S = 0.5  # seconds that one step may take: reloads wait for it
 
-FIRST_AFTER_S = 60.0
-"""How long after the start old rows are looked for, in seconds."""
+FIRST_AFTER_S = 60.0  # seconds from the start to the first deletion
 
-INTERVAL_S = 3600.0
-"""How often they are looked for afterwards, in seconds."""
+INTERVAL_S = 3600.0  # seconds between later deletions
 
 
 class Retention:
-    """Removes what is older than it may be; `keep_lines` and `keep_markers` are in seconds. One thread uses it."""
+    """Delete rows that are too old; `keep_lines` and `keep_markers` are in seconds.
+
+    Thread: one.
+    """
 
     def __init__(
         self,
@@ -47,7 +46,7 @@ class Retention:
         self._reported = ""
 
     def step(self) -> None:
-        """Remove some rows, if it is time for it. What cannot be removed is told once, and tried again later."""
+        """Delete some rows, if it is time. A failure is logged once, and tried again later."""
         if self._monotonic() < self._next:
             return
         try:
@@ -62,14 +61,14 @@ class Retention:
             self._reported = str(reason)
 
     def _is_done(self, until: float) -> bool:
-        for old, table, keep in self._keep:
-            before = self._now() - timedelta(seconds=keep)
+        for old, table, seconds in self._keep:
+            before = self._now() - timedelta(seconds=seconds)
             while True:
                 with self._database.writing() as connection:
-                    found = old(connection, before)
-                    if found:
-                        connection.execute(delete(table).where(table.c.id.in_(found)))
-                if not found:
+                    ids = old(connection, before)
+                    if ids:
+                        connection.execute(delete(table).where(table.c.id.in_(ids)))
+                if not ids:
                     break
                 if self._monotonic() >= until:
                     return False
@@ -82,7 +81,7 @@ def _old_lines(connection: Connection, before: datetime) -> list[int]:
 
 
 def _old_markers(connection: Connection, before: datetime) -> list[int]:
-    """List requests that were done long ago, among the first ones: ids grow with time."""
+    """Return requests completed long ago, among the oldest: ids grow with time."""
     columns = (MARKERS.c.id, MARKERS.c.updated, MARKERS.c.update_time, MARKERS.c.insert_time)
     first = connection.execute(select(*columns).order_by(MARKERS.c.id).limit(BATCH_SIZE)).all()
     return [number for number, updated, *times in first if updated and _latest(times) < before]

@@ -1,4 +1,4 @@
-"""Whether a database can be used at all: the extra is installed, and its URL is to be had without telling it."""
+"""Check whether a database can be used: the extra is installed, and its URL can be read without exposing it."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ from pathlib import Path
 from jobscheduler.model import Problem
 from jobscheduler.util.secret_file import SecretFileError, read_secret
 
-INSTALL = (
+INSTALL = (  # how to install the libraries of the extra
     "`make install EXTRAS=database`, or `pip install 'SQLAlchemy>=2,<3' 'PyMySQL>=1.2,<2'` "
     "into the service's own environment"
 )
-"""How to get what the database is reached with."""
 
 _LIBRARIES = ("sqlalchemy", "pymysql")
 
 
 class DatabaseConfigError(Exception):
-    """The database cannot be used as it was asked for; the problem says why and what to do."""
+    """The database cannot be used as configured; the problem says why and what to do."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.message)
@@ -27,15 +26,15 @@ class DatabaseConfigError(Exception):
 
 
 def is_installed() -> bool:
-    """Whether everything that the database is reached with is installed."""
+    """Return whether all libraries of the extra are installed."""
     return all(find_spec(library) is not None for library in _LIBRARIES)
 
 
 def load_url(url: str | None, url_file: Path | None) -> str | None:
-    """Return the URL of the database, None if none was asked for; the file wins.
+    """Return the URL of the database, None if none is configured; the file takes precedence.
 
     Raises:
-        CannotUse: the extra is missing, or the file holds no secret.
+        DatabaseConfigError: the extra is missing, or the file holds no URL or is not secret.
 
     """
     if url is None and url_file is None:
@@ -47,13 +46,13 @@ def load_url(url: str | None, url_file: Path | None) -> str | None:
 
 
 def _url_in(file: Path) -> str:
-    make = f"make one with `(umask 077; cat > {shlex.quote(str(file))})`: one line, the URL"
+    help_ = f"make one with `(umask 077; cat > {shlex.quote(str(file))})`: one line, the URL"
     try:
-        url = read_secret(file, "file with the URL of the database", make)
-    except SecretFileError as known:
-        raise DatabaseConfigError(known.problem) from None
+        url = read_secret(file, "file with the URL of the database", help_)
+    except SecretFileError as error:
+        raise DatabaseConfigError(error.problem) from None
     if not url or not url.isprintable():
         raise DatabaseConfigError(
-            Problem(f"the file `{file}` does not hold the URL of a database on one line", help=make)
+            Problem(f"the file `{file}` does not hold the URL of a database on one line", help=help_)
         )
     return url

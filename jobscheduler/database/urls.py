@@ -1,4 +1,4 @@
-"""URLs of databases: read so that no part of a password can pass for the name of a host or of a database."""
+"""Parse URLs of databases so that no part of a password can pass for the name of a host or of a database."""
 
 from __future__ import annotations
 
@@ -9,23 +9,22 @@ from sqlalchemy.exc import ArgumentError
 from jobscheduler.database.setup import DatabaseConfigError
 from jobscheduler.model import Problem
 
-EXAMPLES = "such as `mysql://user:password@host/database` or `sqlite:////var/lib/scheduler/jobs.db`"
-"""Two URLs as they should be."""
+EXAMPLES = "such as `mysql://user:password@host/database` or `sqlite:////var/lib/scheduler/jobs.db`"  # two valid URLs
 
 _DRIVERS = {"mysql": "mysql+pymysql", "mariadb": "mysql+pymysql", "mariadb+pymysql": "mysql+pymysql"}
 _ESCAPES = "in a user name or a password write `@` as `%40`, `/` as `%2F` and `?` as `%3F`"
 
 
 def read_url(text: str) -> URL:
-    """Read the URL of a database.
+    """Parse the URL of a database.
 
     Raises:
-        CannotUse: it is not one, or it can be read in two ways. The problem repeats no part of it.
+        DatabaseConfigError: it is not a URL, or it is ambiguous. The problem repeats no part of it.
 
     """
     try:
         url = make_url(text)
-    except (ArgumentError, ValueError):  # their messages have the text in it
+    except (ArgumentError, ValueError):  # without the error: its message contains the URL
         raise DatabaseConfigError(
             Problem("the URL of the database cannot be read", help=f"write it {EXAMPLES}")
         ) from None
@@ -39,7 +38,7 @@ def read_url(text: str) -> URL:
 
 
 def _refuse_two_readings(text: str) -> None:
-    """Refuse a bare `@` in a password or in an option: what follows it would be taken for the host."""
+    """Refuse a bare `@` in a password or in an option: the text after it would be taken for the host."""
     before, at, after = text.partition("://")[2].partition("@")
     if "@" in after:
         raise DatabaseConfigError(Problem("the URL of the database has more than one `@`", help=_ESCAPES))

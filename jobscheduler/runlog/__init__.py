@@ -1,4 +1,4 @@
-"""The log: one writer, one file that rotates, and reading back what it says of the time before."""
+"""The log: one writer, one rotating file, and reading back what it says of earlier starts."""
 
 from jobscheduler.runlog.checkpoints import to_events
 from jobscheduler.runlog.file import LogFile

@@ -1,8 +1,8 @@
-"""The bytes of a log file in blocks of whole lines, from its end or from its beginning, in bounded memory.
+"""Read a log file in blocks of whole lines, from its end or from its beginning, in bounded memory.
 
-Reading back, no line is put together from pieces: a block begins at the first line that begins in it, and the next one
-ends there. So a few bytes are read twice, and nothing is ever held but one block. What is longer than a block is no
-line of a log and is passed over.
+Reading backwards, no line is joined from pieces: a block begins at the first line that begins in it, and the next
+block ends there. So a few bytes are read twice, and only one block is in memory. Whatever is longer than a block is
+not a line of a log, and is skipped.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ _LINE = 32 * 1024  # longer than nearly every line
 def blocks_reversed(descriptor: int, size: int) -> Iterator[bytes]:
     """Yield the first `size` bytes of a file as blocks of whole lines, the last block first.
 
-    A last line without its end, cut by a crash or just being written, is left out. It ends early when the file has
-    become shorter meanwhile.
+    A last line without its end is left out: a crash truncated it, or it is being written. Reading ends early if the
+    file has become shorter meanwhile.
     """
     end = _after_line_before(descriptor, size)
     while end > 0:
@@ -35,19 +35,19 @@ def blocks_reversed(descriptor: int, size: int) -> Iterator[bytes]:
 
 
 def blocks(descriptor: int, size: int) -> Iterator[bytes]:
-    """Yield the first `size` bytes of a file as blocks of whole lines, the first block first; else like `blocks_back`.
+    """Yield the first `size` bytes of a file as blocks of whole lines, the first block first.
 
-    The rest of what was too long for a block comes as if it were a line.
+    The rest of a line that is too long for a block is yielded like a line.
     """
     start = 0
     while start < size:
         data = os.pread(descriptor, min(BLOCK, size - start), start)
         if not data:
             return
-        whole = data.rfind(b"\n") + 1
-        if whole:
-            yield data[:whole]
-        start += whole or len(data)
+        length = data.rfind(b"\n") + 1
+        if length:
+            yield data[:length]
+        start += length or len(data)
 
 
 def lines_of(block: bytes) -> list[bytes]:
@@ -56,19 +56,19 @@ def lines_of(block: bytes) -> list[bytes]:
 
 
 def lines_with(needles: Iterable[bytes], block: bytes, delimiters: Container[bytes] | None = None) -> list[bytes]:
-    """Return the lines of a block in which any of these occurs, without looking at the others one by one.
+    """Return the lines of a block that contain any of these needles, without checking the other lines one by one.
 
-    With `delimiters` one of them has to follow the needle: `job_id=a` is not in `job_id=ab` then.
+    With `delimiters` one of them must follow the needle: then `job_id=a` does not match `job_id=ab`.
     """
     ends: dict[int, int] = {}
     for needle in needles:
         at = block.find(needle)
         while at >= 0:
-            behind = at + len(needle)
-            if delimiters is None or block[behind : behind + 1] in delimiters:
-                behind = end = block.find(b"\n", at)
+            after = at + len(needle)
+            if delimiters is None or block[after : after + 1] in delimiters:
+                after = end = block.find(b"\n", at)
                 ends[block.rfind(b"\n", 0, at) + 1] = end
-            at = block.find(needle, behind)
+            at = block.find(needle, after)
     return [block[start : ends[start]] for start in sorted(ends)]
 
 
@@ -76,8 +76,8 @@ def _after_line_before(descriptor: int, position: int) -> int:
     """Return where the last line that is complete at `position` ends; 0 if there is none."""
     while position > 0:
         start = max(0, position - _LINE)
-        found = os.pread(descriptor, position - start, start).rfind(b"\n")
-        if found >= 0:
-            return start + found + 1
+        newline = os.pread(descriptor, position - start, start).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1
         position = start
     return 0

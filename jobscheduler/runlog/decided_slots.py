@@ -1,7 +1,7 @@
-"""Which slots were decided before this start, read back beyond the last mark, and only as far as somebody asks.
+"""Read the slots that were decided before this start, beyond the last checkpoint, only as far as a caller asks.
 
-That is needed where a mark alone cannot tell a slot that ran from one that nobody ever decided: the log is ahead of the
-clock, or a one-time job's file is newer than its instant.
+That is needed where a checkpoint alone cannot tell a slot that ran from one that was never decided: the log is ahead
+of the clock, or a one-time job's file is newer than its instant.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ _ALL_TIME = datetime(1, 1, 1, tzinfo=UTC)
 
 
 class DecidedSlots:
-    """The latest decided slot of each job, as far back as the log has been read. May be asked from any thread."""
+    """The latest decided slot of each job, as far back as the log has been read.
+
+    Thread: any.
+    """
 
     def __init__(self, path: Path, backups: int) -> None:
         """`backups` is how many rotated files there may be."""
@@ -30,7 +33,7 @@ class DecidedSlots:
         self._has_last = False
 
     def __call__(self, job_id: str, after: datetime) -> datetime | None:
-        """Return the latest slot of a job that was decided and is later than `after`; None if there is none.
+        """Return the latest decided slot of a job later than `after`; None if there is none.
 
         Raises:
             LookupError: the log does not reach back so far.
@@ -46,29 +49,32 @@ class DecidedSlots:
             return None
 
     def _read_back_to(self, after: datetime) -> None:
-        """Read until a mark: when it was written no slot had been decided that is later than what it says."""
+        """Read back to a checkpoint that is not later than `after`.
+
+        When a checkpoint was written, no slot was decided that is later than its `settled` or `ahead`.
+        """
         while self._reach > after:
             line = next(self._lines, None)
             if line is None:
-                if not self._oldest.exists():  # no rotation has thrown anything away
+                if not self._oldest.exists():  # no rotation has deleted a file
                     self._reach = _ALL_TIME
                 return
-            with suppress(ValueError, KeyError):  # a line that says nothing
+            with suppress(ValueError, KeyError):  # a malformed line
                 self._add(line)
 
     def _add(self, line: Line) -> None:
-        is_mark = line["word"] == NAME
-        self._has_last = is_mark and (self._has_last or "settled" in line)
-        if is_mark and not self._has_last:
-            return  # a part of a mark whose last line was lost: what waited then may have no line that tells of it
-        if not is_mark:
+        is_checkpoint = line["word"] == NAME
+        self._has_last = is_checkpoint and (self._has_last or "settled" in line)
+        if is_checkpoint and not self._has_last:
+            return  # a part of a checkpoint whose last line is lost: its waiting slots may have been withdrawn since
+        if not is_checkpoint:
             is_decided = "job_id" in line and "starts" not in line
-            found = [(line["job_id"], last) for _, last in slot_range(line)] if is_decided else []
+            slots = [(line["job_id"], last) for _, last in slot_range(line)] if is_decided else []
         else:
-            begun = [(one.job_id, one.scheduled) for one in parse_in_flight(line) if one.scheduled is not None]
-            found = [*begun, *parse_pending(line)]
+            in_flight = [(run.job_id, run.scheduled) for run in parse_in_flight(line) if run.scheduled is not None]
+            slots = [*in_flight, *parse_pending(line)]
             if "settled" in line:
-                upto = max(datetime.fromisoformat(line[key]) for key in ("settled", "ahead") if key in line)
-                self._reach = min(self._reach, upto)
-        for job_id, slot in found:
+                settled = max(datetime.fromisoformat(line[key]) for key in ("settled", "ahead") if key in line)
+                self._reach = min(self._reach, settled)
+        for job_id, slot in slots:
             self._latest[job_id] = max(slot, self._latest.get(job_id, _ALL_TIME))

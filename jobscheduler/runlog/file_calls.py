@@ -1,12 +1,12 @@
-"""The writer's calls of the log file, any of which may hang: another thread then takes the writer's place.
+"""Make the writer's calls of the log file. Any of them may hang: then another thread replaces the writer.
 
 1. The writer makes each call inline, and only notes that it is in it: nothing is handed to another thread.
-2. `look`, from another thread, gives a call up when it is the same one as at a look `PATIENCE` before. A lock decides
-   between that and the end of the call: exactly one of the two comes first.
-3. A writer whose call was given up and comes back leaves the result here and gets `Relieved`: it has to end, without
-   touching anything, since another writer has taken its place.
-4. The new writer makes no call until the former one has come back. Then it takes that result, so that nothing is
-   written twice, and no line is torn.
+2. `check`, on another thread, gives a call up if it is the same one as at a check `CALL_TIMEOUT_S` before. A lock
+   decides between that and the end of the call: exactly one of the two comes first.
+3. A writer whose call was given up stores its result here when the call returns, and gets `Superseded`: it must end
+   without touching anything, since another writer has replaced it.
+4. The new writer makes no call until the old one has returned. Then it takes that result, so that nothing is written
+   twice and no line is torn.
 """
 
 from __future__ import annotations
@@ -14,16 +14,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-CALL_TIMEOUT_S = 0.9
-"""How long a call may go on before its thread is given up, in seconds."""
+CALL_TIMEOUT_S = 0.9  # seconds until a call, and its thread, are given up
 
 
 class Superseded(Exception):
-    """The call was given up, and its thread with it: another one writes now."""
+    """The call and its thread were given up: another thread writes now."""
 
 
 class _Call:
-    """A call that goes on. `written` is what it returned: how many bytes were appended, 0 for other calls."""
+    """A call in progress. `written` is its result: how many bytes were appended, 0 for other calls."""
 
     __slots__ = ("has_ended", "written")
 
@@ -33,7 +32,7 @@ class _Call:
 
 
 class FileCalls:
-    """Makes calls of the file, for one writer at a time."""
+    """Make calls of the file, for one writer at a time."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -42,11 +41,13 @@ class FileCalls:
         self._checked_at: tuple[_Call | None, float] = (None, 0.0)
 
     def call(self, function: Callable[[], int | None]) -> int:
-        """Make a call, on the writer's thread; return how many bytes it appended.
+        """Make a call, and return how many bytes it appended.
+
+        Thread: the writer's.
 
         Raises:
-            Relieved: it was given up meanwhile.
-            OSError: what it raises.
+            Superseded: the call was given up meanwhile.
+            OSError: the error of the call.
 
         """
         call = self._current = _Call()
@@ -65,30 +66,30 @@ class FileCalls:
         raise Superseded
 
     def check(self, now: float) -> bool:
-        """Give up the present call if it is that of a look `PATIENCE` before `now`; tell whether it was.
+        """Give up the present call if a check `CALL_TIMEOUT_S` before `now` already saw it; return whether it was.
 
-        To be called again and again (monotonic seconds).
+        Call it regularly (monotonic seconds).
         """
         with self._lock:
-            going, (seen, since) = self._current, self._checked_at
-            if going is None or going is not seen:
-                self._checked_at = going, now
+            current, (checked, since) = self._current, self._checked_at
+            if current is None or current is not checked:
+                self._checked_at = current, now
                 return False
             if now - since < CALL_TIMEOUT_S:
                 return False
-            self._current, self._given_up = None, going
+            self._current, self._given_up = None, current
             return True
 
     def is_active(self) -> bool:
-        """Tell whether a call is being made at this moment."""
+        """Return whether a call is in progress."""
         return self._current is not None
 
     def is_silent(self) -> bool:
-        """Tell whether a call was given up of which the result was not taken yet."""
+        """Return whether a call was given up whose result was not taken yet."""
         return self._given_up is not None
 
     def take_over(self) -> int | None:
-        """Take the result of the call that was given up: the bytes it appended; None if it has not come back."""
+        """Take the result of the call that was given up: the bytes it appended; None if it has not returned."""
         call = self._given_up
         if call is None:
             return 0

@@ -1,4 +1,4 @@
-"""A line of the log back into its keys and values, whichever format it has."""
+"""Parse a line of the log, in either format, into its keys and values."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from typing import Any
 from jobscheduler.model import Status
 from jobscheduler.runlog.file import TRUNCATED_MARKER
 
-RECORD_KINDS = frozenset(status.value for status in Status)
-"""What stands second in a line that is the record of a slot or of a run by hand."""
+RECORD_KINDS = frozenset(status.value for status in Status)  # second word of a record's line
 
 _TEXT = re.compile(r"(\S+) (?:(SUCCESS|FAILURE|SKIPPED|MISSED)|(INFO|WARNING|ERROR) (\S+))(?: (.*))?")
 _PAIR = re.compile(r'([a-z0-9_]+)=("(?:[^"\\]|\\.)*"|\S*)')
@@ -49,7 +48,7 @@ _TRUTHS = {"true": True, "false": False}
 
 
 def parse_line(raw: bytes) -> dict[str, str] | None:
-    """Take a line of either format apart: `time`, `word` (status or event) and its pairs; None for anything else."""
+    """Parse a line of either format: `time`, `word` (status or event) and its pairs; None for anything else."""
     if raw.endswith(TRUNCATED_MARKER):
         return None
     text = raw.decode("utf-8", "replace")
@@ -61,50 +60,50 @@ def parse_line(raw: bytes) -> dict[str, str] | None:
 
 
 def to_json_object(raw: bytes) -> dict[str, Any]:
-    """Return a line that `parse_line` accepts as the object that the JSON format has for it.
+    """Return a line that `parse_line` accepts as an object of the JSON format.
 
-    A line of the text format does not say of what type its values were: those of the known keys get theirs back,
-    what a task type of its own adds remains text.
+    A line of the text format has no types: the values of known keys get theirs back, other values of a task type remain
+    text.
     """
     text = raw.decode("utf-8", "replace")
     if text.startswith("{"):
         return dict(json.loads(text, object_pairs_hook=_keep_first))
-    found = _TEXT.fullmatch(text)
+    match = _TEXT.fullmatch(text)
     pairs = parse_line(raw)
-    if found is None or pairs is None:
+    if match is None or pairs is None:
         raise ValueError("this is not a line of the log")
-    head = {"status": found[2]} if found[2] else {"level": found[3], "event": found[4]}
-    rest = {key: _typed(key, value) for key, value in pairs.items() if key not in {"time", "word"}}
-    return {"time": pairs["time"], **head, **{key: value for key, value in rest.items() if key not in head}}
+    head = {"status": match[2]} if match[2] else {"level": match[3], "event": match[4]}
+    values = {key: _typed(key, value) for key, value in pairs.items() if key not in {"time", "word"}}
+    return {"time": pairs["time"], **head, **{key: value for key, value in values.items() if key not in head}}
 
 
 def _parse_text(text: str) -> dict[str, str] | None:
-    found = _TEXT.fullmatch(text)
-    if found is None:
+    match = _TEXT.fullmatch(text)
+    if match is None:
         return None
-    pairs = {"time": found[1], "word": found[2] or found[4]}
+    pairs = {"time": match[1], "word": match[2] or match[4]}
     with suppress(ValueError):
-        for key, value in _PAIR.findall(found[5] or ""):
+        for key, value in _PAIR.findall(match[5] or ""):
             pairs.setdefault(key, json.loads(value) if value.startswith('"') else value)
     return pairs
 
 
 def _parse_json(text: str) -> dict[str, str] | None:
     try:
-        found = json.loads(text, object_pairs_hook=_keep_first)
-        second = list(found)[1]  # what a line is stands right behind its time; any key may come again among its pairs
-        word = found[second if second == "status" else "event"]
-        return {**{key: _as_text(value) for key, value in found.items()}, "word": str(word)}
+        fields = json.loads(text, object_pairs_hook=_keep_first)
+        second = list(fields)[1]  # the kind follows the time; later pairs may repeat any key
+        word = fields[second if second == "status" else "event"]
+        return {**{key: _as_text(value) for key, value in fields.items()}, "word": str(word)}
     except (ValueError, LookupError, TypeError, RecursionError):
         return None
 
 
 def _keep_first(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of these pairs, in which a key that comes again counts as it stood first, as in the text format."""
-    found: dict[str, Any] = {}
+    """Return an object of these pairs. A repeated key keeps its first value, as in the text format."""
+    fields: dict[str, Any] = {}
     for key, value in pairs:
-        found.setdefault(key, value)
-    return found
+        fields.setdefault(key, value)
+    return fields
 
 
 def _as_text(value: object) -> str:

@@ -1,4 +1,4 @@
-"""The lines of a log that the account is made of, from its end backwards through rotated files."""
+"""Read the lines that a start restores its state from, from the end of the log backwards, across rotated files."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ STARTED = frozenset({"run.requested", "run.started"})
 
 _KINDS = RECORD_KINDS | STARTED | {NAME, PENDING, "service.stopping", "service.stopped"}
 
-CHANGES = (
+# The kinds of lines that may change what a full checkpoint says.
+CHANGES = (  # kinds of lines
     frozenset({NAME, PENDING, "run.started", "job.decided", "job.added", "job.updated", "job.removed"}) | RECORD_KINDS
 )
-"""The words of lines that may change what a full checkpoint says."""
 
 _NEEDLES = tuple(
     word.encode() for word in (NAME, "job.decided", "job.added", "job.updated", "job.removed", "MISSED", "corrects")
@@ -29,15 +29,15 @@ Line = Mapping[str, str]
 
 
 def log_files(path: Path, backups: int) -> list[Path]:
-    """Name the files that a log may have, the newest first."""
+    """Return the files that a log may have, the newest first."""
     return [path, *(path.with_name(f"{path.name}.{number}") for number in range(1, backups + 1))]
 
 
 def lines_newest_first(files: Iterable[Path]) -> Iterator[Line]:
-    """Yield the lines that matter, and the very last one, from the end of the log backwards.
+    """Yield the lines that matter, and the very last line, from the end of the log backwards.
 
     Raises:
-        OSError: a file is there and cannot be read.
+        OSError: a file exists and cannot be read.
 
     """
     is_last = True
@@ -55,7 +55,7 @@ def changes_newest_first(files: Iterable[Path]) -> Iterator[Line]:
     They are few among many, and found by their bytes.
 
     Raises:
-        OSError: a file is there and cannot be read.
+        OSError: a file exists and cannot be read.
 
     """
     for file in files:
@@ -66,24 +66,34 @@ def changes_newest_first(files: Iterable[Path]) -> Iterator[Line]:
 
 
 def slot_range(line: Line) -> list[tuple[datetime, datetime]]:
-    """Return the first and the last slot that a line is about, if it is about any. Raises ValueError."""
+    """Return the first and the last slot that a line is about, if any.
+
+    Raises:
+        ValueError: the line is malformed.
+
+    """
     slot = parse_instant(line, "scheduled")
     return [] if slot is None else [(slot, parse_instant(line, "last") or slot)]
 
 
 def parse_instant(line: Line, key: str) -> datetime | None:
-    """Return an instant that a line tells, None if it tells none of that name. Raises ValueError."""
+    """Return an instant of a line, None if it has no such key.
+
+    Raises:
+        ValueError: the instant is malformed.
+
+    """
     text = line.get(key)
-    found = None if text is None else datetime.fromisoformat(text)
-    if found is not None and found.tzinfo is None:
+    at = None if text is None else datetime.fromisoformat(text)
+    if at is not None and at.tzinfo is None:
         raise ValueError("an instant without its zone was cut short")
-    return found
+    return at
 
 
 def iter_lines_reversed(path: Path, needles: Sequence[bytes] = ()) -> Iterator[bytes]:
-    """Yield the complete lines of a file, the last one first, or only those in which one of the needles occurs.
+    """Yield the complete lines of a file, the last one first; with needles only the lines that contain one of them.
 
-    A last line without its end was cut by a crash.
+    A last line without its end was truncated by a crash.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)

@@ -9,9 +9,9 @@ from queue import SimpleQueue
 
 
 class StderrCopy:
-    """Copies lines to standard error, on a thread of its own: whoever does not read there must not hold up the log.
+    """Copy lines to standard error, on a thread of its own, so that a stalled reader cannot hold up the log.
 
-    What it has not taken after `BOUND` bytes is left out, and how many lines that were is said there when it goes on.
+    Lines beyond `BOUND` waiting bytes are left out; their number is written there when the reader goes on.
     """
 
     BOUND = 4 * 1024 * 1024
@@ -26,7 +26,7 @@ class StderrCopy:
         self._thread.start()
 
     def put(self, data: bytes) -> None:
-        """Have lines copied; never waits."""
+        """Queue lines to be copied; never wait."""
         with self._lock:
             if self._size + len(data) > self.BOUND:
                 self._omitted += data.count(b"\n")
@@ -35,13 +35,13 @@ class StderrCopy:
         self._queue.put(data)
 
     def close(self, seconds: float = 1.0) -> None:
-        """Copy what is left, unless nobody takes it in this time."""
+        """Copy the remaining lines, unless the reader does not take them in this time."""
         self._queue.put(None)
         self._thread.join(seconds)
 
     def _work(self) -> None:
         while (data := self._queue.get()) is not None:
-            with suppress(OSError):  # nobody listens any more; the file has it all
+            with suppress(OSError):  # the reader has gone; the file has every line
                 self._copy(data)
 
     def _copy(self, data: bytes) -> None:
@@ -52,6 +52,6 @@ class StderrCopy:
         finally:
             with self._lock:
                 self._size -= size
-                left_out, self._omitted = self._omitted, 0
-        if left_out:
-            os.write(self._descriptor, f"... {left_out} lines left out here, see the log file\n".encode())
+                omitted, self._omitted = self._omitted, 0
+        if omitted:
+            os.write(self._descriptor, f"... {omitted} lines left out here, see the log file\n".encode())

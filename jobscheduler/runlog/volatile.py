@@ -1,4 +1,4 @@
-"""Tell whether a log lies on a file system that does not survive a boot."""
+"""Return whether the log is on a file system that does not survive a reboot."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path
 from jobscheduler.model import Problem
 
 _IN_MEMORY_TYPES = {0x01021994: "tmpfs", 0x858458F6: "ramfs"}  # f_type of statfs(2), as in linux/magic.h
-_STATFS_BYTES = 256  # more than struct statfs has on any machine; it begins with its type
+_STATFS_BYTES = 256  # more than struct statfs has on any machine; its first field is the type
 
 
 def volatile_log(log: Path) -> Problem | None:
-    """Return the problem that a log is lost with the next boot of the host; None if it is not, or if it cannot be told.
+    """Return a problem if the log would be lost with the next boot; None if not, or if that is unknown.
 
-    A log file that is not there yet is judged by its directory. May hang where the file system does.
+    A log file that does not exist yet is judged by its directory. The call may hang where the file system does.
     """
     kind = _in_memory(log) or (None if log.exists() else _in_memory(log.parent))
     if kind is None:
@@ -29,11 +29,11 @@ def volatile_log(log: Path) -> Problem | None:
 
 
 def _in_memory(path: Path) -> str | None:
-    """Name the file system of a path if it keeps its files in memory."""
-    found = ctypes.create_string_buffer(_STATFS_BYTES)
-    if _library().statfs(os.fsencode(path), found):
+    """Return the name of a path's file system if it keeps its files in memory."""
+    statfs = ctypes.create_string_buffer(_STATFS_BYTES)
+    if _library().statfs(os.fsencode(path), statfs):
         return None
-    return _IN_MEMORY_TYPES.get(ctypes.c_ulong.from_buffer(found).value & 0xFFFFFFFF)
+    return _IN_MEMORY_TYPES.get(ctypes.c_ulong.from_buffer(statfs).value & 0xFFFFFFFF)
 
 
 @cache

@@ -1,4 +1,4 @@
-"""The read-only page, metrics and health on `--http`. Needs the extra `web`, of which nothing is imported here."""
+"""The read-only pages, metrics and health on `--http`. They need the extra `web`, which is not imported here."""
 
 from jobscheduler.web.server import WebServer
 from jobscheduler.web.setup import WebConfigError, load_token

@@ -1,9 +1,9 @@
-"""Who is let in: requests that mean this host, that only read, and that know the token if there is one.
+"""Decide which requests are answered: those that mean this host, only read, and send the token if there is one.
 
-1. `Host` first. A web site that a browser on this host has open can give its own name this host's address (DNS
-   rebinding) and would then read the page; but the request still carries that site's name.
-2. An address as `Host` is fine, since a rebound request has a name. If there is a token, a name with this host's name
-   as its first part is fine too: who rebinds does not know the token.
+1. `Host` comes first. A web site open in a browser on this host can give its own name this host's address (DNS
+   rebinding), and would then read the pages. But the request still carries that site's name.
+2. An address as `Host` is fine, since a rebound request has a name. With a token, a name whose first part is this
+   host's name is fine too: a rebinding site does not know the token.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-Environ = Mapping[str, Any]
-"""A request, as WSGI gives it."""
+Environ = Mapping[str, Any]  # a request, as WSGI passes it
 
 _HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::\d{1,5})?")
 _ASK = (
@@ -29,7 +28,7 @@ _ASK = (
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a request is not answered: an HTTP status, a sentence for people, and headers."""
+    """Why a request is refused: an HTTP status, a sentence for people, and headers."""
 
     status: str
     text: str
@@ -37,25 +36,25 @@ class Refusal:
 
 
 class AccessCheck:
-    """Judges requests. `host_name` is what this host is called; `token` None lets everybody in."""
+    """Check requests. `host_name` is the name of this host; with `token` None no token is needed."""
 
     def __init__(self, host_name: str, token: str | None) -> None:
         self._host_name = host_name.lower()
         self._token = None if token is None else token.encode()
 
     def reject(self, environ: Environ) -> Refusal | None:
-        """Say why a request is refused; None if it is not."""
+        """Return why a request is refused; None if it is answered."""
         return self._wrong_host(environ) or _wrong_method(environ) or self._wrong_token(environ)
 
     def _wrong_host(self, environ: Environ) -> Refusal | None:
-        found = _HOST.fullmatch(environ.get("HTTP_HOST", ""))
-        if found is None:
+        match = _HOST.fullmatch(environ.get("HTTP_HOST", ""))
+        if match is None:
             return Refusal("400 Bad Request", "The request names no host, or none that can be read.")
-        if self._is_ours(found["name"].lower().rstrip(".")):
+        if self._is_ours(match["name"].lower().rstrip(".")):
             return None
         return Refusal(
             "421 Misdirected Request",
-            f"This is not the host `{found['name']}`. Use its address, `localhost` or `{self._host_name}`; "
+            f"This is not the host `{match['name']}`. Use its address, `localhost` or `{self._host_name}`; "
             "a proxy has to send one of these as `Host`.",
         )
 
@@ -85,15 +84,15 @@ def _is_address(name: str) -> bool:
 
 
 def _token_in(environ: Environ) -> bytes:
-    """Give the token of a request, from either scheme; empty if there is none."""
+    """Return the token of a request, from either scheme; empty if it has none."""
     scheme, _, value = environ.get("HTTP_AUTHORIZATION", "").strip().partition(" ")
-    given: bytes = value.strip().encode("latin-1", "replace")
+    credentials: bytes = value.strip().encode("latin-1", "replace")
     if scheme.lower() == "bearer":
-        return given
+        return credentials
     if scheme.lower() != "basic":
         return b""
     try:
-        decoded = base64.b64decode(given, validate=True)
+        decoded = base64.b64decode(credentials, validate=True)
     except binascii.Error:
         return b""
     return decoded.partition(b":")[2]

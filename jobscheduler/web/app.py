@@ -1,4 +1,4 @@
-"""The WSGI application: which path shows what, and the headers that keep what is shown harmless."""
+"""The WSGI application: routes, and the headers that keep the pages harmless."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ _log = logging.getLogger("web")
 
 HTML, TEXT = "text/html; charset=utf-8", "text/plain; charset=utf-8"
 
-SAFE = (
+# The headers of every answer: nothing is executed, embedded, guessed, passed on or stored.
+SAFE = (  # of every answer
     (
         "Content-Security-Policy",
         "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
@@ -31,21 +32,19 @@ SAFE = (
     ("Cross-Origin-Resource-Policy", "same-origin"),
     ("Cache-Control", "no-store"),
 )
-"""What goes with every answer: nothing is executed, embedded, guessed, passed on or kept."""
 
-MIN_GZIP_BYTES = 1400
-"""The least number of bytes that is worth compressing: less fits into one packet."""
+MIN_GZIP_BYTES = 1400  # the smallest body worth compressing: less fits into one packet
 
 MAX_QUERY_CHARS = 2000
 
-RETRY_S = 5  # when a client may ask again that waited too long for others
+RETRY_S = 5  # seconds until a client should ask again after it waited too long for others
 
 StartResponse = Callable[[str, list[tuple[str, str]]], object]
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a request gets: an HTTP status, a content type and the bytes."""
+    """The answer to a request: an HTTP status, a content type and the bytes."""
 
     status: str
     kind: str
@@ -54,11 +53,11 @@ class Answer:
 
 
 class _ClientGone(Exception):
-    """The client has left, so that nothing has to be read for it."""
+    """The client has left, so nothing needs to be read for it."""
 
 
 class App:
-    """Answers GET and HEAD; it has no way to change anything."""
+    """Answer GET and HEAD requests; nothing here can change anything."""
 
     def __init__(self, view: ServiceView, access: AccessCheck) -> None:
         self._view = view
@@ -76,7 +75,7 @@ class App:
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
     def _answer(self, environ: Environ) -> Answer:
-        """Answer a request. A fault is told to the log, and to the reader only that there was one."""
+        """Answer a request. An exception goes to the log; the client learns only that there was one."""
         try:
             refusal = self._access.reject(environ)
             if refusal is not None:
@@ -91,8 +90,8 @@ class App:
 
     def _route(self, environ: Environ) -> Answer:
         path = environ.get("PATH_INFO", "") or "/"
-        room, _, name = path.removeprefix("/").partition("/")
-        match room, name:
+        section, _, name = path.removeprefix("/").partition("/")
+        match section, name:
             case ("healthz", ""):
                 return self._health()
             case ("metrics", ""):
@@ -104,14 +103,14 @@ class App:
                 return Answer("200 OK", "image/svg+xml", self._pages.icon)
             case ("output", run_id) if run_id:
                 return self._output(run_id)
-        page = self._page(room, name, _query(environ), partial(_check, environ))
+        page = self._page(section, name, _query(environ), partial(_check, environ))
         if page is not None:
             return Answer("200 OK", HTML, page.encode("utf-8", "backslashreplace"))
         root = "../" * path.removeprefix("/").count("/")
         return Answer("404 Not Found", HTML, self._pages.not_found(root).encode())
 
-    def _page(self, room: str, name: str, query: dict[str, str], check: Check) -> str | None:
-        match room, name:
+    def _page(self, section: str, name: str, query: dict[str, str], check: Check) -> str | None:
+        match section, name:
             case ("", ""):
                 return self._pages.index(query, check)
             case ("files", ""):
@@ -121,10 +120,10 @@ class App:
         return None
 
     def _health(self) -> Answer:
-        wrong = self.wellness.issue()
-        if wrong is None:
+        issue = self.wellness.issue()
+        if issue is None:
             return Answer("200 OK", TEXT, b"ok\n")
-        return Answer("503 Service Unavailable", TEXT, f"{wrong}\n".encode("utf-8", "backslashreplace"))
+        return Answer("503 Service Unavailable", TEXT, f"{issue}\n".encode("utf-8", "backslashreplace"))
 
     def _output(self, run_id: str) -> Answer:
         output = self._view.output(run_id)
@@ -134,28 +133,28 @@ class App:
 
 
 def _check(environ: Environ) -> None:
-    """Raise if the client has left, as far as the server can tell."""
+    """Raise if the client has left, as far as the server knows."""
     if environ.get("waitress.client_disconnected", bool)():
         raise _ClientGone
 
 
 def _query(environ: Environ) -> dict[str, str]:
     text = environ.get("QUERY_STRING", "")[:MAX_QUERY_CHARS]
-    found = parse_qs(text, errors="replace", max_num_fields=None)
-    return {key: values[-1] for key, values in found.items()}
+    parameters = parse_qs(text, errors="replace", max_num_fields=None)
+    return {key: values[-1] for key, values in parameters.items()}
 
 
 def _compress(body: bytes, environ: Environ) -> tuple[bytes, tuple[tuple[str, str], ...]]:
-    """Compress a long body for a reader who takes that."""
+    """Compress a long body for a client that accepts that."""
     if len(body) < MIN_GZIP_BYTES or "gzip" not in environ.get("HTTP_ACCEPT_ENCODING", ""):
         return body, ()
     return gzip.compress(body, compresslevel=1, mtime=0), (("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding"))
 
 
 def _location(error: BaseException) -> str:
-    """Say what a fault was, and in which line of which file: the log has one line for it."""
+    """Format an exception with its file and line: the log has one line for it."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    where = f" ({trace.tb_frame.f_code.co_filename}:{trace.tb_lineno})" if trace else ""
-    return f"{type(error).__name__}: {error}{where}"
+    location = f" ({trace.tb_frame.f_code.co_filename}:{trace.tb_lineno})" if trace else ""
+    return f"{type(error).__name__}: {error}{location}"

@@ -1,15 +1,15 @@
-"""Connections of the page: one request each, complete within ten seconds, and places that no address keeps.
+"""The connections of the pages: one request each, complete within ten seconds, and no address can occupy all of them.
 
-waitress counts how long a connection is silent, not how old its request is, and answers on one pool of threads. Here
+waitress limits how long a connection is silent, not how long its request takes, and has one pool of threads. Here
 
-1. every answer ends its connection, so no client can have many answers made that it does not read;
-2. a request has to be complete, and an answer taken, within a time that counts from its beginning;
-3. a new connection takes the place of the oldest that is not being answered, of the same address or of any;
-4. metrics and health have threads of their own, so that a page that takes long never holds them up;
-5. health that was found out a moment ago is told by the loop itself, so that a mass of requests for it does not make
-   a probe wait, or take the service for unhealthy;
-6. only so many requests wait for a thread, further ones are told to come again. Together they are fewer than the
-   connections of one address, so that (3) always finds a place for a new one.
+1. every answer ends its connection, so no client can request many answers without reading them;
+2. a request must be complete, and an answer read, within a time that counts from its beginning;
+3. a new connection replaces the oldest that is not being answered, of the same address or of any;
+4. metrics and health have threads of their own, so that a slow page never delays them;
+5. the loop itself returns a health result of a moment ago, so that a mass of requests for it neither delays a probe
+   nor makes the service look unhealthy;
+6. a limited number of requests wait for a thread, and further ones get 503. Their limits add up to fewer than the
+   connections of one address, so that (3) can always replace one.
 """
 
 from __future__ import annotations
@@ -26,34 +26,34 @@ from waitress.server import TcpWSGIServer
 from waitress.task import ThreadedTaskDispatcher
 from waitress.utilities import Error
 
-REQUEST_TIMEOUT_S = 10.0  # how long a request may take to be complete
-ANSWER_TIMEOUT_S = 30.0  # how long a client may take to read its answer
+REQUEST_TIMEOUT_S = 10.0  # seconds until a request must be complete
+ANSWER_TIMEOUT_S = 30.0  # seconds until a client must have read its answer
 MAX_OF_ADDRESS = 64  # connections of one address; all loopback addresses count as one
 PAGES_LANE = "pages"
 HEALTH = "healthz"
 LANES = {PAGES_LANE: (2, 24), HEALTH: (1, 16), "metrics": (1, 4)}  # threads, and how many requests may wait for them
-RETRY_AFTER_S = 5  # when a client may ask again that found all places taken
+RETRY_AFTER_S = 5  # seconds until a refused client should ask again
 
 
 class Connection(HTTPChannel):  # type: ignore[misc] # waitress has no types
     """One connection, for one request."""
 
-    def __init__(self, *arguments: Any, **more: Any) -> None:
+    def __init__(self, *arguments: Any, **options: Any) -> None:
         self.began = time.monotonic()
         self.answered: float | None = None
-        self.is_for_loop = False  # whether its request is answered by the loop, without a thread
-        super().__init__(*arguments, **more)
+        self.is_for_loop = False  # the loop answers its request, without a thread
+        super().__init__(*arguments, **options)
         self.address = _address_of(self)
 
     def received(self, data: bytes) -> bool:
-        """Take what came in. The first complete request is the last."""
-        taken: bool = super().received(data)
+        """Take received bytes. The first complete request is the last."""
+        is_accepted: bool = super().received(data)
         for request in self.requests:
             request.headers["CONNECTION"] = "close"
         if self.is_for_loop:
             self.is_for_loop = False
             self.service()
-        return taken
+        return is_accepted
 
     def service(self) -> None:
         """Answer the request."""
@@ -61,20 +61,20 @@ class Connection(HTTPChannel):  # type: ignore[misc] # waitress has no types
         self.answered = time.monotonic()
 
     def check_client_disconnected(self) -> bool:
-        """Tell whether the client has left, or will send nothing more; a request finds this in its environment."""
-        look = select.poll()
+        """Return whether the client has left, or will send nothing more. A request calls this from its environment."""
+        poll = select.poll()
         try:
-            look.register(self.socket, select.POLLRDHUP)
-            return not self.connected or bool(look.poll(0))
+            poll.register(self.socket, select.POLLRDHUP)
+            return not self.connected or bool(poll.poll(0))
         except (OSError, ValueError):  # it has been closed
             return True
 
     def is_being_answered(self) -> bool:
-        """Tell whether its request waits for a thread or is on one."""
+        """Return whether its request waits for a thread or is on one."""
         return bool(self.requests)
 
     def is_late(self, now: float) -> bool:
-        """Tell whether the client takes too long to send its request or to read its answer."""
+        """Return whether the client takes too long to send its request or to read its answer."""
         if self.is_being_answered():
             return False
         if self.answered is not None:
@@ -83,22 +83,22 @@ class Connection(HTTPChannel):  # type: ignore[misc] # waitress has no types
 
 
 class Busy(Error):  # type: ignore[misc] # as above
-    """An answer to a request for which there is no place."""
+    """The answer to a request that finds the queue full."""
 
     code = 503
     reason = "Service Unavailable"
 
     def to_response(self, ident: str | None = None) -> tuple[str, list[tuple[str, str]], bytes]:
-        """Say when to come again."""
+        """Add the time until the client should ask again."""
         status, headers, body = super().to_response(ident)
         return status, [*headers, ("Retry-After", str(RETRY_AFTER_S))], body
 
 
 class LaneThreads:
-    """Gives requests to threads: as a dispatcher of waitress, made of several.
+    """Pass requests to threads: a dispatcher for waitress, made of several.
 
-    `offer` tells whether the loop can answer a request for health without waiting. It is told whether one
-    waits already.
+    `offer` returns whether the loop can answer a health request without waiting. Its argument is whether one waits
+    already.
     """
 
     def __init__(self, offer: Callable[[bool], bool]) -> None:
@@ -110,7 +110,7 @@ class LaneThreads:
         self._refusals.set_thread_count(1)
 
     def add_task(self, connection: Connection) -> None:
-        """Have a request answered, if there is a place for it."""
+        """Queue a request, or refuse it if the queue is full."""
         name = getattr(connection.requests[0], "path", "").strip("/")
         name = name if name in LANES else PAGES_LANE
         lane = self._lanes[name]
@@ -123,18 +123,21 @@ class LaneThreads:
             self._refusals.add_task(connection)
 
     def set_thread_count(self, count: int) -> None:
-        """Have so many threads of each kind; 0 ends them."""
-        for one in (*self._lanes.values(), self._refusals):
-            one.set_thread_count(count)
+        """Set the number of threads of each lane; 0 ends them."""
+        for dispatcher in (*self._lanes.values(), self._refusals):
+            dispatcher.set_thread_count(count)
 
     def shutdown(self, cancel_pending: bool = True, timeout: float = 5) -> None:
         """End the threads."""
-        for one in (*self._lanes.values(), self._refusals):
-            one.shutdown(cancel_pending, timeout)
+        for dispatcher in (*self._lanes.values(), self._refusals):
+            dispatcher.shutdown(cancel_pending, timeout)
 
 
 class Server(TcpWSGIServer):  # type: ignore[misc] # as above
-    """waitress' server with the rules of this module. Everything in it happens on the loop's thread."""
+    """waitress' server with the rules of this module.
+
+    Thread: the loop's, for everything in it.
+    """
 
     channel_class = Connection
 
@@ -148,32 +151,35 @@ class Server(TcpWSGIServer):  # type: ignore[misc] # as above
     def maintenance(self, now: float) -> None:
         """Close connections that take too long, besides those that are silent.
 
-        At once: waitress closes when something can be sent, and a client that does not read prevents that.
+        They are closed at once: waitress would wait until it can send, which a client that does not read prevents.
         """
         super().maintenance(now)
-        for one in list(self.active_channels.values()):
-            if one.is_late(time.monotonic()):
-                one.handle_close()
+        for connection in list(self.active_channels.values()):
+            if connection.is_late(time.monotonic()):
+                connection.handle_close()
 
     def _make_room_for(self, new: Connection) -> None:
-        others = [one for one in self.active_channels.values() if one is not new]
-        siblings = [one for one in others if one.address == new.address]
+        others = [connection for connection in self.active_channels.values() if connection is not new]
+        siblings = [connection for connection in others if connection.address == new.address]
         if len(siblings) >= MAX_OF_ADDRESS:
             _oldest(siblings, new).handle_close()
         elif len(others) >= self.adj.connection_limit:
             _oldest(others, new).handle_close()
 
     def readable(self) -> bool:
-        """Accept at any time; waitress stops at its limit, for as long as others keep their connections."""
+        """Return whether the server accepts connections: at any time, unlike waitress.
+
+        waitress stops at its limit, for as long as clients keep their connections.
+        """
         super().readable()
         return bool(self.accepting)
 
 
 def serve_on(sockets: list[Any], app: Any, limits: dict[str, Any]) -> Server:
-    """Make the server of one listening socket; `limits` are adjustments of waitress."""
+    """Create the server of one listening socket; `limits` are adjustments of waitress."""
     adjustments = Adjustments(sockets=sockets, **limits)
     (listener,) = sockets
-    information = (listener.family, listener.type, listener.proto, listener.getsockname())
+    socket_info = (listener.family, listener.type, listener.proto, listener.getsockname())
     return Server(
         app,
         {},
@@ -182,16 +188,16 @@ def serve_on(sockets: list[Any], app: Any, limits: dict[str, Any]) -> Server:
         dispatcher=LaneThreads(app.wellness.offer),
         adj=adjustments,
         bind_socket=False,
-        sockinfo=information,
+        sockinfo=socket_info,
     )
 
 
-def _address_of(one: Connection) -> str:
-    address = str(one.addr[0]).partition("%")[0]
+def _address_of(connection: Connection) -> str:
+    address = str(connection.addr[0]).partition("%")[0]
     return "loopback" if ipaddress.ip_address(address).is_loopback else address
 
 
 def _oldest(connections: list[Connection], new: Connection) -> Connection:
-    """Return the oldest connection that nothing is being done for; the new one if all are being answered."""
-    idle = [one for one in connections if not one.is_being_answered()]
-    return min(idle, key=lambda one: one.began, default=new)
+    """Return the oldest connection that is not being answered; the new one if all are."""
+    idle = [connection for connection in connections if not connection.is_being_answered()]
+    return min(idle, key=lambda connection: connection.began, default=new)

@@ -1,7 +1,7 @@
-"""How the service is, for the loop that serves the page: computed on other threads, and shared for a moment.
+"""The health of the service for the loop that serves the pages: computed on other threads, and cached for a moment.
 
-Computing it takes locks that a stuck thread may hold, so the loop must not. But it is computed once for all that ask in
-the same moment, so a mass of requests, by any user of the host, cannot keep a probe from its answer.
+Computing it takes locks that a stuck thread may hold, so the loop must not compute it. One result answers all requests
+of the same moment, so a mass of requests, by any user of the host, cannot keep a probe from its answer.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import threading
 import time
 from collections.abc import Callable
 
-FRESH_FOR_S = 0.1  # how long what was computed is given to others that ask
-MAX_AGE_S = 5.0  # how long it is given to others while it is asked for or computed anew
+FRESH_FOR_S = 0.1  # seconds that a result answers further requests
+MAX_AGE_S = 5.0  # seconds that it does so while a new one is being computed
 
 
 class HealthCache:
-    """Tells what is wrong, None if nothing is. `compute` finds that out, and may wait."""
+    """Return what is wrong, None if nothing is. `compute` finds that out, and may wait."""
 
     def __init__(self, compute: Callable[[], str | None], clock: Callable[[], float] = time.monotonic) -> None:
         self._compute = compute
@@ -26,9 +26,9 @@ class HealthCache:
         self._own = threading.local()
 
     def offer(self, is_asked: bool = False) -> bool:
-        """Tell whether something recent is known; then the next `wrong` of this thread is that, and does not wait.
+        """Return whether a recent result is known; the next `issue` on this thread then returns it without waiting.
 
-        `is_asked` says that another thread is about to compute it.
+        `is_asked` means that another thread is about to compute a new one.
         """
         last, is_asked = self._last, is_asked or self._computing > 0
         if last is None or self._clock() - last[0] > (MAX_AGE_S if is_asked else FRESH_FOR_S):
@@ -37,18 +37,18 @@ class HealthCache:
         return True
 
     def issue(self) -> str | None:
-        """Say what is wrong: what was offered to this thread, or what is found now."""
+        """Return what is wrong: the result offered to this thread, or a new one."""
         offered: tuple[float, str | None] | None = self._own.__dict__.pop("offered", None)
         if offered is not None:
             return offered[1]
         self._count(1)
         try:
-            found = self._compute()
-            self._last = self._clock(), found
+            result = self._compute()
+            self._last = self._clock(), result
         finally:
             self._count(-1)
-        return found
+        return result
 
-    def _count(self, more: int) -> None:
+    def _count(self, change: int) -> None:
         with self._lock:
-            self._computing += more
+            self._computing += change

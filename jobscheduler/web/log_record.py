@@ -1,4 +1,4 @@
-"""Records as the log tells them, made values again: the page looks further back than the service remembers."""
+"""Convert records of the log back to values: the pages look further back than the service remembers."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _KNOWN_FIELDS = frozenset({"reason", "last", "count", "output"})
 class LoggedRun:
     """One record of the log. `count` is how many slots it is about, `last` the last of them; `duration` is seconds.
 
-    `corrected` of them have a later record, which counts, because only a wrong clock had missed them.
+    `corrected` of these slots have a later record that counts instead: only a wrong clock had missed them.
 
-    `details` are the task's own findings and whatever else stands in the line.
+    `details` are the task's own details and all other keys of the line.
     """
 
     at: datetime
@@ -40,56 +40,56 @@ class LoggedRun:
 
     @property
     def begin(self) -> datetime:
-        """When it began: the run if there was one, else the slot."""
+        """When the run began; without a run, the slot."""
         return self.started or self.scheduled or self.at
 
     @property
     def end(self) -> datetime:
-        """When it was over: the run, or the last slot of several."""
+        """When the run ended; without a run, the last of several slots."""
         if self.started is None:
             return self.last or self.begin
         return self.started + timedelta(seconds=self.duration or 0.0)
 
     @property
     def lateness(self) -> float | None:
-        """Seconds from the slot to the start of its run, None if there was no run or no slot."""
+        """Seconds from the slot to the start of its run, None without a run or a slot."""
         if self.started is None or self.scheduled is None:
             return None
         return max(0.0, (self.started - self.scheduled).total_seconds())
 
 
 def parse_records(records: Iterable[Mapping[str, Any]]) -> list[LoggedRun]:
-    """Make values of records; what is none, or was cut short, is left out."""
-    found, lines = [], list(records)
+    """Convert records to values; leave out lines that are malformed or were truncated."""
+    runs, lines = [], list(records)
     corrections = Corrections(lines)
-    for one in lines:
+    for line in lines:
         with suppress(KeyError, ValueError, TypeError, OverflowError):
-            found.append(_parse(one, corrections.count(one)))
-    return found
+            runs.append(_parse(line, corrections.count(line)))
+    return runs
 
 
 def latest(records: Iterable[LoggedRun]) -> list[LoggedRun]:
-    """Leave out records all of whose slots have a later one: a slot counts once."""
-    return [one for one in records if one.corrected < one.count]
+    """Leave out records all of whose slots have a later one: each slot counts once."""
+    return [record for record in records if record.corrected < record.count]
 
 
-def _parse(one: Mapping[str, Any], corrected: int) -> LoggedRun:
-    count = max(1, int(one.get("count") or 1))
+def _parse(line: Mapping[str, Any], corrected: int) -> LoggedRun:
+    count = max(1, int(line.get("count") or 1))
     note = (("corrected", describe_corrections(corrected, count).partition(": ")[2]),) if corrected else ()
     return LoggedRun(
-        at=_instant(one["time"]),
-        status=Status(one["status"]),
-        job_id=str(one["job_id"]),
-        run_id=_text(one.get("run_id")),
-        scheduled=_optional(one.get("scheduled")),
-        started=_optional(one.get("started")),
-        duration=None if one.get("duration") is None else float(one["duration"]),
-        reason=_text(one.get("reason")),
-        last=_optional(one.get("last")),
+        at=_instant(line["time"]),
+        status=Status(line["status"]),
+        job_id=str(line["job_id"]),
+        run_id=_text(line.get("run_id")),
+        scheduled=_optional(line.get("scheduled")),
+        started=_optional(line.get("started")),
+        duration=None if line.get("duration") is None else float(line["duration"]),
+        reason=_text(line.get("reason")),
+        last=_optional(line.get("last")),
         count=count,
         corrected=corrected,
-        output=_text(one.get("output")),
-        details=(*note, *((key, str(value)) for key, value in one.items() if key not in _KNOWN | _KNOWN_FIELDS)),
+        output=_text(line.get("output")),
+        details=(*note, *((key, str(value)) for key, value in line.items() if key not in _KNOWN | _KNOWN_FIELDS)),
     )
 
 
@@ -102,7 +102,7 @@ def _optional(value: object) -> datetime | None:
 
 
 def _instant(value: object) -> datetime:
-    found = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
-    if found.tzinfo is None:
+    at = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+    if at.tzinfo is None:
         raise ValueError("an instant without its zone was cut short")
-    return found
+    return at

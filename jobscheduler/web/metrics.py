@@ -1,6 +1,6 @@
-"""The same values as metrics, through a collector of the official client library.
+"""The values of a snapshot as metrics, through a collector of the official client library.
 
-Labels by job only where an alert has to name the job: with ten thousand jobs each of them costs ten thousand lines.
+Labels by job exist only where an alert must name the job: with 10,000 jobs each label costs 10,000 lines.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from jobscheduler.web.view import ServiceView
 
 
 class Metrics:
-    """Writes the metrics down for whoever scrapes them."""
+    """Write the metrics as text."""
 
     def __init__(self, view: ServiceView) -> None:
         self._registry = CollectorRegistry()
@@ -28,19 +28,19 @@ class Metrics:
         ProcessCollector(registry=self._registry)
 
     def text(self, accept: str) -> tuple[bytes, str]:
-        """Return all metrics in the form that a reader accepts, and that form's content type."""
+        """Return all metrics in the format that a reader accepts, and the format's content type."""
         encode, kind = choose_encoder(accept)
         return encode(self._registry), kind
 
 
 class ServiceCollector(Collector):
-    """Asks the service when it is scraped; nothing is counted here."""
+    """Read the service when it is scraped; this class counts nothing."""
 
     def __init__(self, view: ServiceView) -> None:
         self._view = view
 
     def describe(self) -> Iterable[Metric]:
-        """Say nothing: registering should not ask the service, which is not up yet."""
+        """Return nothing: registering should not ask the service, which is not up yet."""
         return ()
 
     def collect(self) -> Iterator[Metric]:
@@ -52,12 +52,12 @@ class ServiceCollector(Collector):
         yield from _per_job(self._view.results.all_jobs())
 
 
-def _service_metrics(snapshot: Snapshot, wrong: str | None) -> Iterator[Metric]:
+def _service_metrics(snapshot: Snapshot, issue: str | None) -> Iterator[Metric]:
     service = snapshot.service
     info = {"version": service.version, "timezone": service.timezone}
     yield InfoMetricFamily("jobscheduler", "The service.", info)
     yield _gauge("start_time_seconds", "When the service started, in Unix time.", service.started.timestamp())
-    yield _gauge("healthy", "1 while the scheduling loop and the watcher are alive and on time, else 0.", wrong is None)
+    yield _gauge("healthy", "1 while the scheduling loop and the watcher are alive and on time, else 0.", issue is None)
     yield _gauge("troubles", "How many troubles the service has now, such as a lost directory.", len(service.issue))
     yield _gauge("scheduling_loop_age_seconds", "Seconds since the scheduling loop went round.", service.last_tick_age)
     yield _gauge("running_runs", "How many runs are at work.", service.running)
@@ -73,8 +73,8 @@ def _job_metrics(snapshot: Snapshot) -> Iterator[Metric]:
     yield jobs
     help_ = "How many files are refused, or stale: their job is in force as it was before."
     files = GaugeMetricFamily("jobscheduler_bad_files", help_, labels=["kind"])
-    files.add_metric(["refused"], sum(one.state is JobState.REFUSED for one in snapshot.jobs))
-    files.add_metric(["stale"], sum(one.stale for one in snapshot.jobs))
+    files.add_metric(["refused"], sum(job.state is JobState.REFUSED for job in snapshot.jobs))
+    files.add_metric(["stale"], sum(job.stale for job in snapshot.jobs))
     yield files
 
 
@@ -115,8 +115,8 @@ def _gauge(name: str, help_: str, value: float) -> GaugeMetricFamily:
     return GaugeMetricFamily(f"jobscheduler_{name}", help_, value)
 
 
-def _histogram(name: str, help_: str, spread: Histogram) -> HistogramMetricFamily:
-    """Write the classes as Prometheus has them: each holds those below it, too."""
-    bounds = (*map(str, spread.bounds), "+Inf")
-    buckets = list(zip(bounds, accumulate(map(float, spread.counts)), strict=True))
-    return HistogramMetricFamily(f"jobscheduler_{name}", help_, buckets, spread.sum)
+def _histogram(name: str, help_: str, histogram: Histogram) -> HistogramMetricFamily:
+    """Convert a histogram to Prometheus' form: each bucket includes those below it."""
+    bounds = (*map(str, histogram.bounds), "+Inf")
+    buckets = list(zip(bounds, accumulate(map(float, histogram.counts)), strict=True))
+    return HistogramMetricFamily(f"jobscheduler_{name}", help_, buckets, histogram.sum)

@@ -1,4 +1,4 @@
-"""The pages, as HTML: each gathers its values and hands them to a template, which escapes all of them."""
+"""The pages, as HTML: each collects its values and passes them to a template, which escapes all of them."""
 
 from __future__ import annotations
 
@@ -27,51 +27,40 @@ from jobscheduler.web.time_axis import WINDOW, TimeAxis, hours
 from jobscheduler.web.timeline import ISSUE_KINDS, MAX_ROWS, MAX_SLOTS, WORDS, Timeline, layout_row, rank_jobs, timeline
 from jobscheduler.web.view import ServiceView
 
-PER_PAGE = 100
-"""How many jobs, or files, are on one page."""
+PER_PAGE = 100  # jobs, or files, on one page of a list
 
-MAX_FIRST_FILES = 5
-"""How many files with problems are shown on the first page."""
+MAX_FIRST_FILES = 5  # files with problems shown on the first page
 
-MAX_RECORDS = 10_000
-"""How many records of the log are read for the timeline."""
+MAX_RECORDS = 10_000  # records of the log read for the timeline
 
-MAX_ISSUES = 2000
-"""How many records of trouble are read where there are more than `MOST_RECORDS`."""
+MAX_ISSUES = 2000  # records of issues read if there are more than `MAX_RECORDS` records
 
-TIMELINE_MAX_AGE_S = 10.0
-"""Seconds for which the timeline is not made anew: it reads the log."""
+TIMELINE_MAX_AGE_S = 10.0  # seconds that a timeline is reused, since making it reads the log
 
-HISTORY = 50
-"""How many records are shown of one job."""
+HISTORY = 50  # records listed of one job
 
-MAX_OUTPUT_BYTES = 4096
-"""How many bytes of each run's output are shown with its record; the whole is a link away."""
+MAX_OUTPUT_BYTES = 4096  # bytes of each run's output shown with its record; a link leads to all of it
 
-MAX_READS_OF_JOB = 1000
-"""How many records of one job are drawn."""
+MAX_READS_OF_JOB = 1000  # records of one job that are drawn
 
-READ_WAIT_S = 3.0
-"""How long a request waits for others that have the log read, in seconds."""
+READ_WAIT_S = 3.0  # seconds that a request waits for others that read the log
 
-POLL_S = 0.2
-"""How often such a request looks whether its client is still there, in seconds."""
+POLL_S = 0.2  # seconds between two checks whether the client of such a request is still there
 
 REFRESH = 30
 
-Check = Callable[[], object]
-"""Called now and then while the log is read; what it raises ends that."""
+Check = Callable[[], object]  # called now and then while the log is read; an exception that it raises ends the reading
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 class Busy(Exception):
-    """Too many requests have the log read."""
+    """Too many requests read the log at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class ListPage:
-    """One page of a list: what is on it, and where one is."""
+    """One page of a list: its jobs, and its position in the list."""
 
     jobs: Sequence[JobStatus]
     number: int
@@ -82,7 +71,7 @@ class ListPage:
 
 @dataclass(frozen=True, slots=True)
 class HistoryRow:
-    """One record of a job's history, with as much of its output as is shown; `is_whole` if that is all of it."""
+    """One record of a job's history, with the shown part of its output; `is_whole` if that is all of it."""
 
     run: LoggedRun
     output: str
@@ -92,7 +81,7 @@ class HistoryRow:
 
 @dataclass(frozen=True, slots=True)
 class RecentActivity:
-    """The records of the last day, newest first, and how they are drawn; `at` is when that was made (monotonic)."""
+    """The records of the last day, newest first, and their timeline; `at` is the monotonic time it was made."""
 
     at: float
     records: Sequence[LoggedRun]
@@ -100,7 +89,7 @@ class RecentActivity:
 
 
 class Pages:
-    """Makes the pages. `style` and `icon` are what they refer to."""
+    """Render the pages. `style` and `icon` are the files they refer to."""
 
     def __init__(self, view: ServiceView) -> None:
         self._view = view
@@ -125,26 +114,26 @@ class Pages:
         self._templates.globals |= {"numbers": formatting.pluralize, "schedule_text": schedule_text, "words": WORDS}
 
     def index(self, query: Mapping[str, str], check: Check = lambda: None) -> str:
-        """How everything stands: troubles, files with problems, the timeline, and the jobs.
+        """Render the first page: issues, files with problems, the timeline, and the jobs.
 
-        `check` is called now and then while the log is read; what it raises ends that.
+        `check` is called now and then while the log is read; an exception that it raises ends the reading.
 
         Raises:
-            Busy: other requests have the log read, for longer than this one waits.
+            Busy: other requests read the log for longer than this one waits.
 
         """
         snapshot = self._view.snapshot()
         text, state = query.get("q", "").strip()[:100], query.get("state", "")
-        found = [one for one in snapshot.jobs if _matches(one, text.lower(), state)]
-        found.sort(key=_rank)
+        matches = [job for job in snapshot.jobs if _matches(job, text.lower(), state)]
+        matches.sort(key=_rank)
         failing = sum(map(is_failing, snapshot.jobs))
-        bad = [one for one in snapshot.jobs if one.problems]
+        bad = [job for job in snapshot.jobs if job.problems]
         is_refreshing = "refresh" in query
         return self._render(
             "index.html",
             snapshot,
             root="",
-            sheet=_sheet(found, query),
+            sheet=_sheet(matches, query),
             text=text,
             state=state,
             failing=failing,
@@ -157,27 +146,27 @@ class Pages:
         )
 
     def files(self, query: Mapping[str, str]) -> str:
-        """All files that are refused or stale, with their problems."""
+        """Render all files that are refused or stale, with their problems."""
         snapshot = self._view.snapshot()
-        sheet = _sheet([one for one in snapshot.jobs if one.problems], query)
+        sheet = _sheet([job for job in snapshot.jobs if job.problems], query)
         return self._render("files.html", snapshot, root="", sheet=sheet, refresh=None)
 
     def job(self, job_id: str, check: Check = lambda: None) -> str | None:
-        """One job: its definition, schedule, next slots and latest records; None if there is no such job.
+        """Render one job: its definition, schedule, next slots and latest records; None if there is no such job.
 
-        Nothing is read for what cannot be the id of a job. `check` and `Busy` are as for `index`.
+        Nothing is read for a text that cannot be a job's id. `check` and `Busy` are as for `index`.
         """
         if not _ID.fullmatch(job_id):
             return None
         snapshot = self._view.snapshot()
         with self._reading(check):
-            found = self._view.history(job_id, MAX_READS_OF_JOB, check)
-        records = parse_records(found.lines)
+            history = self._view.history(job_id, MAX_READS_OF_JOB, check)
+        records = parse_records(history.lines)
         job, detail = snapshot.find(job_id), self._view.detail(job_id)
         if job is None and not records:
             return None
         view = TimeAxis(snapshot.at, _zone(snapshot))
-        ahead = self._view.upcoming([job_id], snapshot.at + WINDOW, MAX_SLOTS).get(job_id, ()) if detail else ()
+        upcoming = self._view.upcoming([job_id], snapshot.at + WINDOW, MAX_SLOTS).get(job_id, ()) if detail else ()
         latest = records[:HISTORY]
         return self._render(
             "job.html",
@@ -188,18 +177,18 @@ class Pages:
             detail=detail,
             definition=_indented(detail.definition) if detail else "",
             own_zone=None if detail is None else _named(detail.timezone),
-            records=[self._shown(one) for one in latest],
-            is_whole=found.is_complete and len(latest) == len(records),
-            latest_failure=next((one.run_id for one in latest if one.status is Status.FAILURE), None),
+            records=[self._shown(run) for run in latest],
+            is_whole=history.is_complete and len(latest) == len(records),
+            latest_failure=next((run.run_id for run in latest if run.status is Status.FAILURE), None),
             result=self._view.results.job(job_id),
-            row=layout_row(view, job_id, records[::-1], job, ahead),
+            row=layout_row(view, job_id, records[::-1], job, upcoming),
             hours_=tuple(hours(view)),
-            unread=0.0 if found.since is None else view.percent(found.since),
+            unread=0.0 if history.since is None else view.percent(history.since),
             refresh=None,
         )
 
     def not_found(self, root: str) -> str:
-        """There is no such page."""
+        """Render the page for an unknown path."""
         return self._templates.get_template("nothing.html").render(root=root, host=self._host, refresh=None)
 
     def _render(self, name: str, snapshot: Snapshot, **values: Any) -> str:
@@ -219,16 +208,16 @@ class Pages:
 
     @contextmanager
     def _reading(self, check: Check) -> Iterator[None]:
-        """Read the log alone: one request after the other, so that many cost no more than one.
+        """Hold the exclusive right to read the log, so that many requests cost no more than one.
 
         Raises:
-            Busy: others read it for longer than `PATIENCE`.
+            Busy: other requests read it for longer than `READ_WAIT_S`.
 
         """
-        until = time.monotonic() + READ_WAIT_S
+        deadline = time.monotonic() + READ_WAIT_S
         while not self._lock.acquire(timeout=POLL_S):
             check()
-            if time.monotonic() > until:
+            if time.monotonic() > deadline:
                 raise Busy
         try:
             yield
@@ -236,7 +225,7 @@ class Pages:
             self._lock.release()
 
     def _recent(self, snapshot: Snapshot, check: Check) -> RecentActivity:
-        """Give the last day, at most `FRESH` old; one request reads it and the others wait for that."""
+        """Return the last day, at most `TIMELINE_MAX_AGE_S` old; one request reads it and the others wait."""
         with self._reading(check):
             if self._reads is None or time.monotonic() - self._reads.at > TIMELINE_MAX_AGE_S:
                 self._reads = self._read_log(snapshot, check)
@@ -247,26 +236,26 @@ class Pages:
         records, read_from = self._records(now, check)
         order = rank_jobs(records, snapshot.jobs, now)
         upcoming = self._view.upcoming(order[:MAX_ROWS], now + WINDOW, MAX_SLOTS)
-        jobs = {one.id: one for one in snapshot.jobs if one.id}
-        drawn = timeline(TimeAxis(now, _zone(snapshot)), records, jobs, order, upcoming, read_from)
-        return RecentActivity(time.monotonic(), records, drawn)
+        jobs = {job.id: job for job in snapshot.jobs if job.id}
+        layout = timeline(TimeAxis(now, _zone(snapshot)), records, jobs, order, upcoming, read_from)
+        return RecentActivity(time.monotonic(), records, layout)
 
     def _records(self, now: datetime, check: Check) -> tuple[list[LoggedRun], datetime]:
-        """Read the records of the last day, and from when on they are all there; before that there is only trouble."""
-        found = self._view.records(now - WINDOW, MAX_RECORDS, check=check)
-        records = latest(parse_records(found.lines))
-        if found.since is None or found.since <= now - WINDOW:
+        """Return the records of the last day, and since when they are complete; before that only issues are read."""
+        answer = self._view.records(now - WINDOW, MAX_RECORDS, check=check)
+        records = latest(parse_records(answer.lines))
+        if answer.since is None or answer.since <= now - WINDOW:
             return records, now - WINDOW
-        trouble = parse_records(self._view.records(now - WINDOW, MAX_ISSUES, ISSUE_KINDS, check).lines)
-        return [*records, *(one for one in trouble if one.at < found.since)], found.since
+        issues = parse_records(self._view.records(now - WINDOW, MAX_ISSUES, ISSUE_KINDS, check).lines)
+        return [*records, *(run for run in issues if run.at < answer.since)], answer.since
 
-    def _shown(self, one: LoggedRun) -> HistoryRow:
-        """Put a record and its output together: what was kept, else what the log has of it."""
-        kept = self._view.output(one.run_id) if one.run_id else None
-        if kept is None:
-            return HistoryRow(one, one.output or "", is_whole=not (one.output or "").startswith("…"), is_kept=False)
-        end = kept[-MAX_OUTPUT_BYTES:].decode("utf-8", "backslashreplace").rstrip("\n")
-        return HistoryRow(one, end, is_whole=len(kept) <= MAX_OUTPUT_BYTES, is_kept=True)
+    def _shown(self, run: LoggedRun) -> HistoryRow:
+        """Combine a record with its output: the kept output, else what the log has of it."""
+        output = self._view.output(run.run_id) if run.run_id else None
+        if output is None:
+            return HistoryRow(run, run.output or "", is_whole=not (run.output or "").startswith("…"), is_kept=False)
+        end = output[-MAX_OUTPUT_BYTES:].decode("utf-8", "backslashreplace").rstrip("\n")
+        return HistoryRow(run, end, is_whole=len(output) <= MAX_OUTPUT_BYTES, is_kept=True)
 
 
 def _zone(snapshot: Snapshot) -> ZoneInfo:
@@ -284,41 +273,41 @@ def _indented(definition: Mapping[str, Any]) -> str:
     return json.dumps(definition, indent=2, ensure_ascii=False)
 
 
-def _issues(snapshot: Snapshot, wrong: str | None) -> Iterator[str]:
-    if wrong:
-        yield wrong
-    if snapshot.service.overdue and snapshot.service.overdue not in (wrong or ""):
+def _issues(snapshot: Snapshot, health_issue: str | None) -> Iterator[str]:
+    if health_issue:
+        yield health_issue
+    if snapshot.service.overdue and snapshot.service.overdue not in (health_issue or ""):
         yield f"{snapshot.service.overdue} is late"
     yield from snapshot.service.issue
 
 
-def is_failing(one: JobStatus) -> bool:
-    """Whether the last record of a job is a failure."""
-    return one.last is not None and one.last.status is Status.FAILURE
+def is_failing(job: JobStatus) -> bool:
+    """Return whether the last record of a job is a failure."""
+    return job.last is not None and job.last.status is Status.FAILURE
 
 
-def _matches(one: JobStatus, text: str, state: str) -> bool:
-    if state and state != ("failing" if is_failing(one) else "") and state != one.state.value:
+def _matches(job: JobStatus, text: str, state: str) -> bool:
+    if state and state != ("failing" if is_failing(job) else "") and state != job.state.value:
         return False
-    description = one.job.description if one.job else ""
-    return not text or any(text in place.lower() for place in (one.id or "", description, one.file))
+    description = job.job.description if job.job else ""
+    return not text or any(text in value.lower() for value in (job.id or "", description, job.file))
 
 
-def _rank(one: JobStatus) -> tuple[bool, bool, bool, str]:
-    """Order jobs: those that need somebody first, then what is at work, then by id."""
-    needs = is_failing(one) or one.stale or one.state is JobState.REFUSED
-    return not needs, one.state is JobState.REFUSED, not one.active_runs, one.id or one.file
+def _rank(job: JobStatus) -> tuple[bool, bool, bool, str]:
+    """Return the sort key of a job: those that need attention first, then active ones, then by id."""
+    needs_attention = is_failing(job) or job.stale or job.state is JobState.REFUSED
+    return not needs_attention, job.state is JobState.REFUSED, not job.active_runs, job.id or job.file
 
 
 def _filter_chips(snapshot: Snapshot, failing: int) -> list[tuple[str, int]]:
-    """Give the words to filter by, and how many jobs each of them finds."""
+    """Return the filters, and how many jobs each of them finds."""
     states = [(state.value, count) for state, count in snapshot.count().items() if count]
     return [*([("failing", failing)] if failing else []), *states]
 
 
-def _sheet(found: Sequence[JobStatus], query: Mapping[str, str]) -> ListPage:
-    pages = max(1, -(-len(found) // PER_PAGE))
-    asked = query.get("page", "1")
-    number = min(pages, max(1, int(asked))) if asked.isascii() and asked.isdigit() and len(asked) < 9 else 1
+def _sheet(jobs: Sequence[JobStatus], query: Mapping[str, str]) -> ListPage:
+    pages = max(1, -(-len(jobs) // PER_PAGE))
+    page = query.get("page", "1")
+    number = min(pages, max(1, int(page))) if page.isascii() and page.isdigit() and len(page) < 9 else 1
     first = (number - 1) * PER_PAGE
-    return ListPage(found[first : first + PER_PAGE], number, pages, len(found), first)
+    return ListPage(jobs[first : first + PER_PAGE], number, pages, len(jobs), first)

@@ -1,4 +1,4 @@
-"""The door to waitress: sockets, threads and limits around the application."""
+"""Serve the application through waitress: sockets, threads and limits."""
 
 from __future__ import annotations
 
@@ -14,30 +14,25 @@ from typing import Any, Self
 from jobscheduler.web.access import AccessCheck
 from jobscheduler.web.view import ServiceView
 
-MAX_CONNECTIONS = 128
-"""How many connections there may be at once; a new one takes the place of the oldest."""
+MAX_CONNECTIONS = 128  # connections at once; a new one replaces the oldest
 
-IDLE_TIMEOUT_S = 10
-"""Seconds after which a connection without traffic is closed."""
+IDLE_TIMEOUT_S = 10  # seconds without traffic until a connection is closed
 
-CLEANUP_INTERVAL_S = 2
-"""How often connections are looked for that are silent or take too long, in seconds."""
+CLEANUP_INTERVAL_S = 2  # seconds between two searches for silent or slow connections
 
-SHUTDOWN_WAIT_S = 1.0
-"""Seconds that closing may take."""
+SHUTDOWN_WAIT_S = 1.0  # seconds that closing may take
 
-QUIET_S = 600.0
-"""Seconds for which one and the same complaint of waitress is not repeated."""
+QUIET_S = 600.0  # seconds until the same warning of waitress is logged again
 
 _log = logging.getLogger("web")
 _NOISY_LOGGERS = ("waitress", "waitress.queue")
 
 
 class WebServer:
-    """Serves the page on `address` (an IP address and a port, 0 for any) while it is entered.
+    """Serve the pages on `address` (an IP address and a port, 0 for any) while the context is entered.
 
-    If that cannot be had, one warning is logged, `problem` says why, and nothing is served: runs matter more than
-    their page. `bound` is where it listens.
+    If that fails, one warning is logged, `error` says why, and nothing is served: runs matter more than the pages.
+    Afterwards `address` is the address in use.
     """
 
     def __init__(self, address: tuple[str, int], view: ServiceView, *, token: str | None) -> None:
@@ -75,14 +70,14 @@ class WebServer:
             logging.getLogger(name).removeFilter(self._filter)
 
     def _begin(self) -> None:
-        """Listen, and start the threads. Whatever stands in the way of that is raised, and nothing is left open."""
-        with ExitStack() as undo:
+        """Listen, and start the threads. After an exception nothing is left open."""
+        with ExitStack() as stack:
             listener = _listener(self._address)
-            undo.callback(listener.close)
+            stack.callback(listener.close)
             self._server = self._serve_on(listener)
             loop = threading.Thread(target=self._run, name="web", daemon=True)
             loop.start()
-            undo.pop_all()
+            stack.pop_all()
         self._loop, self.address = loop, listener.getsockname()[:2]
 
     def _serve_on(self, listener: socket.socket) -> Any:
@@ -95,7 +90,7 @@ class WebServer:
             "cleanup_interval": CLEANUP_INTERVAL_S,
             "max_request_header_size": 16 * 1024,
             "max_request_body_size": 1024,
-            "asyncore_use_poll": True,  # the service may have more descriptors than select takes
+            "asyncore_use_poll": True,  # the service may have more descriptors than select can handle
             "asyncore_loop_timeout": 5,
             "ident": None,
             "clear_untrusted_proxy_headers": True,
@@ -103,7 +98,7 @@ class WebServer:
         return serve_on([listener], App(self._view, AccessCheck(socket.gethostname(), self._token)), limits)
 
     def _run(self) -> None:
-        """Serve until the end; what breaks the loop itself is told, and the loop goes on."""
+        """Serve until the end; log an exception of the loop, and go on."""
         while not self._is_closing:
             try:
                 self._server.run()
@@ -112,7 +107,10 @@ class WebServer:
                 time.sleep(1)
 
     def _end(self) -> None:
-        """Close every socket, on the loop's thread, which ends for want of any; threads at work end by themselves."""
+        """Close every socket, which ends the loop; busy threads end by themselves.
+
+        Thread: the loop's.
+        """
         from waitress.wasyncore import close_all  # noqa: PLC0415 - an extra
 
         self._server.task_dispatcher.set_thread_count(0)
@@ -123,22 +121,22 @@ def _listener(address: tuple[str, int]) -> socket.socket:
     """Bind the address.
 
     Raises:
-        OSError: it is taken, or not this host's, or the port is for root only.
+        OSError: it is in use, or not this host's, or the port is for root only.
 
     """
-    made = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET, socket.SOCK_STREAM)
+    listener = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET, socket.SOCK_STREAM)
     try:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind(address)
-        made.listen(MAX_CONNECTIONS)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(MAX_CONNECTIONS)
     except OSError:
-        made.close()
+        listener.close()
         raise
-    return made
+    return listener
 
 
 class _RateLimitFilter(logging.Filter):
-    """Lets each complaint through once in a while: under load waitress has one for every request."""
+    """Pass each kind of warning once in a while: under load waitress has one for every request."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         super().__init__()
@@ -146,10 +144,10 @@ class _RateLimitFilter(logging.Filter):
         self._reported: dict[str, float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Tell whether this kind of complaint has not been heard for a while."""
+        """Return whether this kind of warning was not logged for a while."""
         if record.name == "waitress.queue":
-            return False  # more requests than threads: they wait, and that is all
-        now, kind = self._clock(), str(record.msg)[:24]  # what follows may be anybody's text
+            return False  # more requests than threads: they only wait
+        now, kind = self._clock(), str(record.msg)[:24]  # the rest may be text from a client
         if now - self._reported.get(kind, -QUIET_S) < QUIET_S:
             return False
         self._reported[kind] = now

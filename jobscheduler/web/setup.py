@@ -1,4 +1,4 @@
-"""Whether the page may be served at all: the extra is installed, the address is safe, the token is a secret."""
+"""Check whether the pages may be served: the extra is installed, the address is safe, the token is a secret."""
 
 from __future__ import annotations
 
@@ -11,21 +11,19 @@ from pathlib import Path
 from jobscheduler.model import Problem
 from jobscheduler.util.secret_file import SecretFileError, read_secret
 
-INSTALL = (
+INSTALL = (  # how to install the libraries of the extra
     "`make install EXTRAS=web`, or `pip install 'waitress>=3.0.1,<4' 'Jinja2>=3.1.6,<4' 'prometheus-client>=0.21,<1'` "
     "into the service's own environment"
 )
-"""How to get what the page is made with."""
 
-MIN_TOKEN_CHARS = 16
-"""The least number of characters that a token has."""
+MIN_TOKEN_CHARS = 16  # the shortest token
 
 _LIBRARIES = ("waitress", "jinja2", "prometheus_client")
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 
 
 class WebConfigError(Exception):
-    """The page cannot be served as it was asked for; the problem says why and what to do."""
+    """The pages cannot be served as configured; the problem says why and what to do."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.message)
@@ -33,10 +31,10 @@ class WebConfigError(Exception):
 
 
 def load_token(address: tuple[str, int], token_file: Path | None) -> str | None:
-    """Return the token that readers have to give, None if they need none.
+    """Return the token that readers must send, None if they need none.
 
     Raises:
-        CannotServe: the extra is missing, other hosts would need no token, or the file holds none that is a secret.
+        WebConfigError: the extra is missing, other hosts would need no token, or the file holds no valid token.
 
     """
     if not is_installed():
@@ -47,7 +45,7 @@ def load_token(address: tuple[str, int], token_file: Path | None) -> str | None:
 
 
 def is_installed() -> bool:
-    """Whether everything that the page is made with is installed."""
+    """Return whether all libraries of the extra are installed."""
     return all(find_spec(library) is not None for library in _LIBRARIES)
 
 
@@ -64,16 +62,16 @@ def _token_in(file: Path) -> str:
     """Read the token: the file's only line.
 
     Raises:
-        CannotServe: the file is not there, others may read it, or there is no token in it.
+        WebConfigError: the file is missing, other users may read it, or it holds no valid token.
 
     """
-    make = f"make one with `(umask 077; openssl rand -hex 32 > {shlex.quote(str(file))})`"
+    help_ = f"make one with `(umask 077; openssl rand -hex 32 > {shlex.quote(str(file))})`"
     try:
-        token = read_secret(file, "token file", make)
-    except SecretFileError as known:
-        raise WebConfigError(known.problem) from None
+        token = read_secret(file, "token file", help_)
+    except SecretFileError as error:
+        raise WebConfigError(error.problem) from None
     if not _TOKEN.fullmatch(token):
-        raise WebConfigError(Problem(f"the token file `{file}` does not hold one line of printable ASCII", help=make))
+        raise WebConfigError(Problem(f"the token file `{file}` does not hold one line of printable ASCII", help=help_))
     if len(token) < MIN_TOKEN_CHARS:
-        raise WebConfigError(Problem(f"the token in `{file}` has fewer than {MIN_TOKEN_CHARS} characters", help=make))
+        raise WebConfigError(Problem(f"the token in `{file}` has fewer than {MIN_TOKEN_CHARS} characters", help=help_))
     return token

@@ -1,4 +1,4 @@
-"""The scale of the timeline: where instants are, the hours along it, and how many runs there were at once. Pure."""
+"""The scale of the timeline: positions of instants, the hours along it, and how many runs went on at once. Pure."""
 
 from __future__ import annotations
 
@@ -11,33 +11,31 @@ from zoneinfo import ZoneInfo
 from jobscheduler.web.formatting import format_clock, pluralize
 from jobscheduler.web.log_record import LoggedRun
 
-WINDOW = timedelta(days=1)
-"""How far it reaches, back and ahead."""
+WINDOW = timedelta(days=1)  # the reach of the timeline, back and ahead
 
-BUCKETS = 240
-"""Into how many parts the past is divided where runs at the same time are counted: six minutes each."""
+BUCKETS = 240  # parts of the past, of six minutes each, in which concurrent runs are counted
 
 
 @dataclass(frozen=True, slots=True)
 class TimeAxis:
-    """Where instants are on the drawing, and in which zone they are told."""
+    """The positions of instants on the timeline, and the zone in which they are shown."""
 
     now: datetime
     zone: ZoneInfo
 
     def percent(self, at: datetime) -> float:
-        """Give the place of an instant in percent; what is beyond an edge is at that edge."""
+        """Return the position of an instant in percent; an instant beyond an edge is at that edge."""
         share = (at - self.now) / (2 * WINDOW)
         return round(min(1.0, max(0.0, 0.5 + share)) * 100, 2)
 
     def clock(self, at: datetime) -> str:
-        """Give the local time of an instant."""
+        """Format the local time of an instant."""
         return format_clock(at, self.zone, self.now)
 
 
 @dataclass(frozen=True, slots=True)
 class HourLine:
-    """A line of the scale: local time, the same in UTC, and the day where one begins."""
+    """A line of the scale: local time, the same in UTC, and the date where a day begins."""
 
     at: float
     local: str
@@ -48,7 +46,7 @@ class HourLine:
 
 @dataclass(frozen=True, slots=True)
 class Concurrency:
-    """How many runs there were at once, in one part of the past; `share` is percent of the most there were."""
+    """How many runs went on at once in one part of the past; `share` is percent of the peak."""
 
     left: float
     width: float
@@ -57,7 +55,7 @@ class Concurrency:
 
 
 def hours(view: TimeAxis) -> Iterator[HourLine]:
-    """Draw a line at each sixth hour of local time, whatever the zone's distance from UTC."""
+    """Yield a line at each sixth hour of local time, whatever the zone's distance from UTC."""
     quarter = timedelta(minutes=15)
     at = (view.now - WINDOW).astimezone(UTC)
     at -= timedelta(minutes=at.minute % 15, seconds=at.second, microseconds=at.microsecond)
@@ -69,29 +67,29 @@ def hours(view: TimeAxis) -> Iterator[HourLine]:
 
 
 def concurrency(view: TimeAxis, records: Iterable[LoggedRun]) -> tuple[tuple[Concurrency, ...], int]:
-    """Count the runs that there were at once, in each part of the past at its busiest."""
+    """Count the runs that went on at once: the most in each part of the past, and the peak of all."""
     begin, size = view.now - WINDOW, WINDOW / BUCKETS
     steps = sorted(
         step
-        for one in records
-        if one.started is not None and one.end > begin
-        for step in ((max(one.begin, begin), 1), (max(one.end, one.begin), -1))
+        for run in records
+        if run.started is not None and run.end > begin
+        for step in ((max(run.begin, begin), 1), (max(run.end, run.begin), -1))
     )
-    most, going, reached = [0] * BUCKETS, 0, 0
+    most, active, last_bucket = [0] * BUCKETS, 0, 0
     for at, change in steps:
-        cell = min(BUCKETS - 1, max(0, int((at - begin) / size)))
-        for quiet in range(reached, cell + 1):
-            most[quiet] = max(most[quiet], going)
-        going, reached = going + change, cell
-        most[cell] = max(most[cell], going)
+        bucket = min(BUCKETS - 1, max(0, int((at - begin) / size)))
+        for earlier in range(last_bucket, bucket + 1):
+            most[earlier] = max(most[earlier], active)
+        active, last_bucket = active + change, bucket
+        most[bucket] = max(most[bucket], active)
     peak = max(most)
     return tuple(_concurrency(view, most, peak)), peak
 
 
 def _concurrency(view: TimeAxis, most: Sequence[int], peak: int) -> Iterator[Concurrency]:
     size = WINDOW / BUCKETS
-    for count, cells in groupby(range(BUCKETS), key=most.__getitem__):
-        first, *others = cells
+    for count, buckets in groupby(range(BUCKETS), key=most.__getitem__):
+        first, *others = buckets
         if count:
             begin = view.now - WINDOW + first * size
             end = begin + (len(others) + 1) * size

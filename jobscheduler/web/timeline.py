@@ -1,11 +1,11 @@
-"""A day back and a day ahead, laid out: what ran, failed, was skipped or missed, and what is due. Pure.
+"""Lay out a timeline of one day back and one day ahead: runs, failures, skipped and missed slots, and due slots. Pure.
 
-1. Places are percent of the width, so the drawing stretches to any screen. Now is in the middle.
-2. A job has one row. Its runs are bars; ones that overlap go on two lanes. Runs that succeeded, one close behind the
-   other, become one bar: at this scale a job of every minute is a line.
-3. What went wrong gets a mark of its own shape on top, and is never merged with what went well. Marks too close to be
-   told apart become one, which says how many.
-4. Rows with trouble come first, then what ran, then what is due; beyond `MOST_ROWS` they are only counted.
+1. Positions are percent of the width, so the drawing fits any screen. Now is in the middle.
+2. Each job has one row. Runs are bars; overlapping runs use two lanes. Successful runs in close succession are merged
+   into one bar: at this scale a job of every minute is a line.
+3. Failed, skipped and missed slots get a marker of their own shape on top, never merged with success. Markers too
+   close to be distinguished become one, which gives their number.
+4. Rows with issues come first, then jobs that ran, then due jobs; beyond `MAX_ROWS` they are only counted.
 """
 
 from __future__ import annotations
@@ -21,20 +21,15 @@ from jobscheduler.web.formatting import format_duration, pluralize
 from jobscheduler.web.log_record import LoggedRun
 from jobscheduler.web.time_axis import WINDOW, Concurrency, HourLine, TimeAxis, concurrency, hours
 
-MAX_ROWS = 40
-"""How many jobs are shown."""
+MAX_ROWS = 40  # jobs that have a row
 
-MAX_SLOTS = 100
-"""How many slots ahead are shown of one job."""
+MAX_SLOTS = 100  # future slots shown of one job
 
-MERGE_BARS_PCT = 0.1
-"""What is less than this apart (percent; three minutes) is one bar."""
+MERGE_BARS_PCT = 0.1  # bars closer than this are merged (percent; three minutes)
 
-MERGE_MARKERS_PCT = 1.2
-"""What is less than this apart is one mark."""
+MERGE_MARKERS_PCT = 1.2  # markers closer than this are merged (percent)
 
-MIN_WIDTH_PCT = 0.06
-"""The least width of a bar: one without any would not be drawn."""
+MIN_WIDTH_PCT = 0.06  # the narrowest bar: without any width it would not be drawn (percent)
 
 WORDS = {
     Status.SUCCESS: "succeeded",
@@ -42,13 +37,12 @@ WORDS = {
     Status.SKIPPED: "skipped",
     Status.MISSED: "missed",
 }
-ISSUE_KINDS = (Status.FAILURE, Status.MISSED, Status.SKIPPED)
-"""What needs to be seen, the worst first."""
+ISSUE_KINDS = (Status.FAILURE, Status.MISSED, Status.SKIPPED)  # statuses that need attention, the worst first
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A stretch of time on a row; `kind` is a status in lower case, `going` or `more` (slots too many to show)."""
+    """A period on a row; `kind` is a status in lower case, `going` or `more` (too many slots to show)."""
 
     left: float
     width: float
@@ -59,7 +53,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """An instant on a row: of trouble (`failure`, `skipped`, `missed`), or a `slot` ahead, `idle` if it is paused."""
+    """An instant on a row: an issue (`failure`, `skipped`, `missed`), or a future `slot`, `idle` if paused."""
 
     at: float
     kind: str
@@ -68,7 +62,7 @@ class Marker:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One job. `summary` says in words what is drawn."""
+    """One job. `summary` describes in words what is drawn."""
 
     job_id: str
     spans: tuple[Span, ...]
@@ -80,9 +74,9 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """Everything that is drawn. `unread` is up to where (percent) only trouble was read, 0 if all was.
+    """Everything that is drawn. Before `unread` (percent) only issues were read; 0 if everything was.
 
-    `left_out` counts jobs beyond the last row, `left_out_trouble` those of them that had trouble.
+    `omitted` counts jobs beyond the last row, `omitted_issues` those of them that have issues.
     """
 
     rows: tuple[Row, ...]
@@ -95,17 +89,18 @@ class Timeline:
 
 
 def rank_jobs(records: Sequence[LoggedRun], jobs: Iterable[JobStatus], now: datetime) -> list[str]:
-    """Give the ids of the jobs that have a row, in order, and of those beyond the last row."""
+    """Return the ids of jobs to draw, in order of rank, including those beyond the last row."""
     worst: dict[str, tuple[int, float]] = {}
-    for one in records:
-        rank = (ISSUE_KINDS.index(one.status) if one.status in ISSUE_KINDS else len(ISSUE_KINDS), -one.at.timestamp())
-        worst[one.job_id] = min(worst.get(one.job_id, rank), rank)
-    troubled = sorted((one for one, rank in worst.items() if rank[0] < len(ISSUE_KINDS)), key=worst.__getitem__)
-    busy = {one.id for one in jobs if one.id and one.active_runs}
+    for run in records:
+        severity = ISSUE_KINDS.index(run.status) if run.status in ISSUE_KINDS else len(ISSUE_KINDS)
+        rank = severity, -run.at.timestamp()
+        worst[run.job_id] = min(worst.get(run.job_id, rank), rank)
+    troubled = sorted((job_id for job_id, rank in worst.items() if rank[0] < len(ISSUE_KINDS)), key=worst.__getitem__)
+    busy = {job.id for job in jobs if job.id and job.active_runs}
     ran = sorted(busy.union(worst).difference(troubled))
     known = {*troubled, *ran}
     due = [
-        (one.next, one.id) for one in jobs if one.next and one.next <= now + WINDOW and one.id and one.id not in known
+        (job.next, job.id) for job in jobs if job.next and job.next <= now + WINDOW and job.id and job.id not in known
     ]
     return [*troubled, *ran, *(job_id for _, job_id in sorted(due))]
 
@@ -118,28 +113,30 @@ def timeline(
     upcoming: Mapping[str, Sequence[datetime]],
     read_from: datetime,
 ) -> Timeline:
-    """Lay it out: `records` newest first, `order` from `chosen`, `upcoming` for those that have a row.
+    """Lay out the timeline: `records` newest first, `order` from `rank_jobs`, `upcoming` for the jobs that have a row.
 
-    `read_from` is from when on the records are complete.
+    From `read_from` on the records are complete.
     """
     shown = order[:MAX_ROWS]
-    mine: dict[str, list[LoggedRun]] = {job_id: [] for job_id in shown}
-    troubled = set()
-    for one in reversed(records):
-        if one.status in ISSUE_KINDS:
-            troubled.add(one.job_id)
-        if one.job_id in mine:
-            mine[one.job_id].append(one)
+    runs: dict[str, list[LoggedRun]] = {job_id: [] for job_id in shown}
+    with_issues = set()
+    for run in reversed(records):
+        if run.status in ISSUE_KINDS:
+            with_issues.add(run.job_id)
+        if run.job_id in runs:
+            runs[run.job_id].append(run)
     at_once, peak = concurrency(view, records)
-    rest = order[MAX_ROWS:]
+    omitted = order[MAX_ROWS:]
     return Timeline(
-        rows=tuple(layout_row(view, one, mine[one], jobs.get(one), upcoming.get(one, ())) for one in shown),
+        rows=tuple(
+            layout_row(view, job_id, runs[job_id], jobs.get(job_id), upcoming.get(job_id, ())) for job_id in shown
+        ),
         hours=tuple(hours(view)),
         load=at_once,
         peak=peak,
         unread=view.percent(read_from),
-        omitted=len(rest),
-        omitted_issues=sum(job_id in troubled for job_id in rest),
+        omitted=len(omitted),
+        omitted_issues=sum(job_id in with_issues for job_id in omitted),
     )
 
 
@@ -148,28 +145,28 @@ def layout_row(
 ) -> Row:
     """Lay out one job; `records` oldest first."""
     begin = view.now - WINDOW
-    records = [one for one in records if one.end >= begin]
-    runs = sorted((one for one in records if one.started is not None), key=lambda one: one.begin)
+    records = [run for run in records if run.end >= begin]
+    runs = sorted((run for run in records if run.started is not None), key=lambda run: run.begin)
     spans = [*_runs(view, runs), *_active_runs(view, job), *_missed(view, records), *_outside(view, upcoming)]
     is_paused = job is not None and job.paused
     marks = [*_slots(view, upcoming, is_paused=is_paused), *_issues(view, records)]
-    lanes = 2 if any(one.lane for one in spans) else 1
-    has_trouble = any(one.status in ISSUE_KINDS for one in records)
-    return Row(job_id, tuple(spans), tuple(marks), _summary(job_id, records, upcoming), lanes, has_trouble)
+    lanes = 2 if any(run.lane for run in spans) else 1
+    has_issue = any(run.status in ISSUE_KINDS for run in records)
+    return Row(job_id, tuple(spans), tuple(marks), _summary(job_id, records, upcoming), lanes, has_issue)
 
 
 def _runs(view: TimeAxis, runs: Iterable[LoggedRun]) -> Iterator[Span]:
-    """Draw runs, in the order of their starts: each on the first lane that is free, close ones together."""
+    """Draw runs, in the order of their starts: each on the first free lane, close ones merged."""
     lanes: list[list[list[LoggedRun]]] = [[], []]
-    for one in runs:
-        lane = lanes[0] if not lanes[0] or lanes[0][-1][-1].end <= one.begin else lanes[1]
-        if lane and _is_close(view, lane[-1][-1], one):
-            lane[-1].append(one)
+    for run in runs:
+        lane = lanes[0] if not lanes[0] or lanes[0][-1][-1].end <= run.begin else lanes[1]
+        if lane and _is_close(view, lane[-1][-1], run):
+            lane[-1].append(run)
         else:
-            lane.append([one])
+            lane.append([run])
     for number, groups in enumerate(lanes):
         for group in groups:
-            left, right = view.percent(group[0].begin), view.percent(max(one.end for one in group))
+            left, right = view.percent(group[0].begin), view.percent(max(run.end for run in group))
             kind = group[0].status.value.lower()
             yield Span(left, _width(left, right), kind, _of_group(view, group), number)
 
@@ -185,10 +182,10 @@ def _is_close(view: TimeAxis, before: LoggedRun, after: LoggedRun) -> bool:
 def _of_group(view: TimeAxis, group: Sequence[LoggedRun]) -> str:
     first, last = group[0], group[-1]
     if first is last:
-        took = "" if first.duration is None else f", {format_duration(first.duration)}"
-        why = f": {first.reason}" if first.reason else ""
-        return f"{view.clock(first.begin)} {WORDS[first.status]}{why}{took}"
-    longest = format_duration(max(one.duration or 0.0 for one in group))
+        duration = "" if first.duration is None else f", {format_duration(first.duration)}"
+        reason = f": {first.reason}" if first.reason else ""
+        return f"{view.clock(first.begin)} {WORDS[first.status]}{reason}{duration}"
+    longest = format_duration(max(r.duration or 0.0 for r in group))
     runs = pluralize(len(group), "run")
     return f"{view.clock(first.begin)} to {view.clock(last.end)}: {runs} {WORDS[first.status]}, up to {longest}"
 
@@ -202,14 +199,14 @@ def _active_runs(view: TimeAxis, job: JobStatus | None) -> Iterator[Span]:
 
 
 def _missed(view: TimeAxis, records: Iterable[LoggedRun]) -> Iterator[Span]:
-    for one in records:
-        if one.status is Status.MISSED and one.last is not None:
-            left = view.percent(one.begin)
-            yield Span(left, _width(left, view.percent(one.last)), "missed", _issue_mark(view, one))
+    for record in records:
+        if record.status is Status.MISSED and record.last is not None:
+            left = view.percent(record.begin)
+            yield Span(left, _width(left, view.percent(record.last)), "missed", _issue_mark(view, record))
 
 
 def _outside(view: TimeAxis, upcoming: Sequence[datetime]) -> Iterator[Span]:
-    """Say that there are more slots than are shown."""
+    """Draw a span for further slots than are shown."""
     if len(upcoming) >= MAX_SLOTS:
         left = view.percent(upcoming[-1])
         yield Span(left, _width(left, 100), "more", f"after {view.clock(upcoming[-1])} it goes on")
@@ -217,53 +214,53 @@ def _outside(view: TimeAxis, upcoming: Sequence[datetime]) -> Iterator[Span]:
 
 def _issues(view: TimeAxis, records: Iterable[LoggedRun]) -> Iterator[Marker]:
     for status in reversed(ISSUE_KINDS):
-        marks = [(view.percent(_instant_of(one)), one) for one in records if one.status is status]
+        marks = [(view.percent(_instant_of(record)), record) for record in records if record.status is status]
         group: list[tuple[float, LoggedRun]] = []
-        for found in sorted(marks, key=lambda mark: mark[0]):
-            if group and found[0] - group[0][0] >= MERGE_MARKERS_PCT:
+        for mark in sorted(marks, key=lambda mark: mark[0]):
+            if group and mark[0] - group[0][0] >= MERGE_MARKERS_PCT:
                 yield _mark(view, group)
                 group = []
-            group.append(found)
+            group.append(mark)
         if group:
             yield _mark(view, group)
 
 
-def _instant_of(one: LoggedRun) -> datetime:
-    """Give where the mark of trouble is: where a run failed, else where its slot was."""
-    return one.end if one.status is Status.FAILURE else one.begin
+def _instant_of(record: LoggedRun) -> datetime:
+    """Return where the marker of an issue is: where a run failed, else where its slot was."""
+    return record.end if record.status is Status.FAILURE else record.begin
 
 
 def _mark(view: TimeAxis, group: Sequence[tuple[float, LoggedRun]]) -> Marker:
     first, last = group[0][1], group[-1][1]
-    count = sum(one.count - one.corrected for _, one in group)
+    count = sum(record.count - record.corrected for _, record in group)
     kind = first.status.value.lower()
     at = round((group[0][0] + group[-1][0]) / 2, 2)
     if first is last:
         return Marker(at, kind, _issue_mark(view, first))
-    reasons = ", ".join(sorted({one.reason for _, one in group if one.reason}))
+    reasons = ", ".join(sorted({record.reason for _, record in group if record.reason}))
     title = f"{view.clock(first.begin)} to {view.clock(last.begin)}: {count:,} {WORDS[first.status]}"
     return Marker(at, kind, f"{title}: {reasons}" if reasons else title)
 
 
-def _issue_mark(view: TimeAxis, one: LoggedRun) -> str:
-    why = f": {one.reason}" if one.reason else ""
-    if one.count > 1 and one.last:
-        slots = pluralize(one.count, "slot")
-        return f"{view.clock(one.begin)} to {view.clock(one.last)}: {slots} {WORDS[one.status]}{why}"
-    return f"{view.clock(one.begin)} {WORDS[one.status]}{why}"
+def _issue_mark(view: TimeAxis, record: LoggedRun) -> str:
+    reason = f": {record.reason}" if record.reason else ""
+    if record.count > 1 and record.last:
+        slots = pluralize(record.count, "slot")
+        return f"{view.clock(record.begin)} to {view.clock(record.last)}: {slots} {WORDS[record.status]}{reason}"
+    return f"{view.clock(record.begin)} {WORDS[record.status]}{reason}"
 
 
 def _slots(view: TimeAxis, upcoming: Sequence[datetime], *, is_paused: bool) -> Iterator[Marker]:
-    """Draw the slots ahead; those at one place are one line."""
-    for place, slots in groupby(upcoming[:MAX_SLOTS], key=lambda slot: round(view.percent(slot) / MERGE_BARS_PCT)):
-        first, *more = slots
-        count = f" and {len(more)} more" if more else ""
+    """Draw the future slots; those at one position are one line."""
+    for position, slots in groupby(upcoming[:MAX_SLOTS], key=lambda slot: round(view.percent(slot) / MERGE_BARS_PCT)):
+        first, *others = slots
+        count = f" and {len(others)} more" if others else ""
         kind, paused = ("idle", ", but paused") if is_paused else ("slot", "")
-        yield Marker(round(place * MERGE_BARS_PCT, 2), kind, f"due {view.clock(first)}{count}{paused}")
+        yield Marker(round(position * MERGE_BARS_PCT, 2), kind, f"due {view.clock(first)}{count}{paused}")
 
 
 def _summary(job_id: str, records: Sequence[LoggedRun], upcoming: Sequence[datetime]) -> str:
-    counts = {status: sum(one.count - one.corrected for one in records if one.status is status) for status in Status}
+    counts = {status: sum(r.count - r.corrected for r in records if r.status is status) for status in Status}
     parts = [f"{count:,} {WORDS[status]}" for status, count in counts.items() if count]
     due = f"{len(upcoming)}{' or more' if len(upcoming) >= MAX_SLOTS else ''} due"
     return f"{job_id}: {', '.join(parts) or 'nothing ran'}, {due}"

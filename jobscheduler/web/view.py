@@ -1,4 +1,4 @@
-"""What the page is given to show. It asks, on threads of its own and often at the same time; it changes nothing."""
+"""What the pages read of the service. They ask on threads of their own, often at once, and change nothing."""
 
 from __future__ import annotations
 
@@ -12,23 +12,26 @@ from jobscheduler.status.snapshot import Detail, Snapshot
 
 
 class ServiceView(Protocol):
-    """The service, as far as it is shown. Every method may be called from any thread."""
+    """The service, as far as it is shown.
+
+    Thread: any, for every method.
+    """
 
     @property
     def results(self) -> RunStats:
-        """What has become of runs since the start."""
+        """The outcomes of runs since the start."""
         ...
 
     def snapshot(self) -> Snapshot:
-        """How everything stands; at most about a second old."""
+        """Return the state of everything, at most about a second old."""
         ...
 
     def detail(self, job_id: str) -> Detail | None:
-        """More about one job, None if no job of this id is in force."""
+        """Return details of a job, None if no job of this id is active."""
         ...
 
     def upcoming(self, job_ids: Sequence[str], until: datetime, most: int) -> Mapping[str, Sequence[datetime]]:
-        """The slots of these jobs from now to `until`, in order, at most the next `most` of each."""
+        """Return the slots of these jobs from now to `until`, in order, at most `most` of each job."""
         ...
 
     def records(
@@ -38,23 +41,23 @@ class ServiceView(Protocol):
         statuses: Collection[Status] = tuple(Status),
         check: Callable[[], object] = lambda: None,
     ) -> Records:
-        """The newest `most` records of all jobs with these statuses in the log since then, as far as a bound of bytes.
+        """Return the newest `most` records of all jobs with these statuses since then, within a bound of bytes.
 
-        `check` is called now and then; what it raises ends the reading.
+        `check` is called now and then; an exception that it raises ends the reading.
         """
         ...
 
     def history(self, job_id: str, most: int, check: Callable[[], object] = lambda: None) -> Records:
-        """The newest `most` records of one job, or as many of them as are found within a bound of bytes.
+        """Return the newest `most` records of one job, or as many of them as a bound of bytes reaches.
 
-        `check` is called now and then; what it raises ends the reading.
+        `check` is called now and then; an exception that it raises ends the reading.
         """
         ...
 
     def output(self, run_id: str) -> bytes | None:
-        """All that was kept of what a run printed, None if that is no longer kept."""
+        """Return all that was kept of a run's output, None if nothing is kept any more."""
         ...
 
     def health(self) -> str | None:
-        """What is wrong with the scheduling loop or the watcher, None if both are alive and on time."""
+        """Return what is wrong with the scheduling loop or the watcher, None if both are alive and on time."""
         ...
