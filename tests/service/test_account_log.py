@@ -352,6 +352,7 @@ def test_a_host_without_processes_or_threads_to_give_makes_records_and_ends_noth
     )
     world = Marked(service, service.jobs.parent)
     service.start()
+    service.wait_for("SUCCESS", job_id="tick")
     none_left.touch()
     service.wait_for("FAILURE", 2, reason="start")
     none_left.unlink()

@@ -326,7 +326,7 @@ def test_a_burst_of_failures_delays_no_run(host: Host) -> None:
     hang = {"type": "execute_command", "command": f"echo $$ >> {host.notes}; exec sleep 60"}
     for number in range(200):
         service.write(f"j{number}.json", job(f"j{number}", "*/5 * * * * *", "false", on_failure=hang))
-    service.write("tick.json", job("tick"))
+    service.write("tick.json", job("tick", overlap="allow"))
     service.start()
     wait_until(lambda: len({line["job_id"] for line in service.words("FAILURE")}) == 200, 30)
     assert service.process is not None
