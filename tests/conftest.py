@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,11 @@ from tests.support.throwaway_users import alice, mallory
 
 __all__ = ["alice", "mallory"]
 
+# A background job of a shell ignores these, and every command that a test starts would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+for _number in (signal.SIGQUIT, signal.SIGHUP):
+    signal.signal(_number, signal.SIG_DFL)
+
 
 settings.register_profile(
     "everyday", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
@@ -22,6 +28,7 @@ settings.register_profile(
 settings.load_profile("everyday")  # the same cases every time, however busy the machine is
 
 
+# Files whose tests take longest: they begin first, so that nothing waits for them at the end.
 LONGEST = (
     "test_running_md",
     "test_systemd",
@@ -30,9 +37,6 @@ LONGEST = (
     "test_account_clock",
     "test_database_service",
 )
-
-
-"""Files whose tests take longest: begun first, they do not keep the others waiting at the end."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
