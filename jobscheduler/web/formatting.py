@@ -6,29 +6,13 @@ import re
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from jobscheduler.util.durations import format_duration
+
+__all__ = ["format_duration"]
+
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 _YEAR = (31_557_600, "y")
 _COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
-
-
-def format_duration(seconds: float) -> str:
-    """Format a duration in its two largest units: `4 ms`, `1.20 s`, `2 min 5 s`, `3 d 4 h`."""
-    if seconds < 0.9995:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 9.995:
-        return f"{seconds:.2f} s"
-    if seconds < 59.95:
-        return f"{seconds:.1f} s"
-    remaining, parts = round(seconds), list[str]()
-    if remaining >= 3600:
-        remaining = round(remaining / 60) * 60  # `1 h`, and not `1 h 0 min 2 s`
-    for size, unit in _UNITS:
-        number, remaining = divmod(remaining, size)
-        if number or parts:
-            parts.append(f"{number} {unit}" if number else "")
-        if len(parts) == 2:
-            break
-    return " ".join(filter(None, parts))
 
 
 def format_relative(at: datetime, now: datetime) -> str:
