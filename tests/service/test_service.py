@@ -16,6 +16,7 @@ import pytest
 from jobscheduler.model import Cron, Job, TaskSpec
 from jobscheduler.timetable.timetable import timetable_of
 from tests.support.accounting import MARKING, Account
+from tests.support.fork_server import run_program
 from tests.support.service import ROOT, Service, job, wait_until
 from tests.support.tasks import hanging_program
 
@@ -406,11 +407,9 @@ def test_wrong_usage_is_told_without_a_trace(
     """Exit status 2 for what cannot be understood, 1 for what cannot be done."""
     (tmp_path / "jobs.d").mkdir()
     given = {"JOBSCHEDULER_JOBS_DIR": str(tmp_path / "jobs.d"), "JOBSCHEDULER_LOG_FILE": str(tmp_path / "log")}
-    done = subprocess.run(
+    done = run_program(
         [sys.executable, str(ROOT / "main.py"), *arguments],
-        check=False,
         env={**os.environ, **given, **env},
-        capture_output=True,
         text=True,
         timeout=30,
     )
