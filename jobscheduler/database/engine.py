@@ -18,7 +18,7 @@ from sqlalchemy.engine import URL, Dialect
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.pool import NullPool
 
-from jobscheduler.database import mysql
+from jobscheduler.database import mysql, postgresql
 from jobscheduler.database.errors import Unavailable, translate_errors
 from jobscheduler.database.setup import DatabaseConfigError
 from jobscheduler.database.sqlite_file import TrustedFile, check_file, check_new_file
@@ -139,7 +139,7 @@ class Database:
     def _connect(self) -> Connection:
         """Connect; report a driver's objection to the URL's options as the user's error, not ours."""
         try:
-            return self._engine.connect()
+            connection = self._engine.connect()
         except RuntimeError as error:
             if "cryptography" not in str(error):
                 raise
@@ -149,6 +149,9 @@ class Database:
             raise Unavailable(
                 f"no connection can be made as the URL says ({type(error).__name__})", "are its options right?"
             ) from None
+        if self.kind == "postgresql":
+            postgresql.limit_time(connection, ANSWER_TIMEOUT_S)
+        return connection
 
     def _find_place(self) -> None:
         """Check that the directory of an SQLite file exists."""
@@ -232,6 +235,8 @@ def _engine(url: URL, tls: Mapping[str, str]) -> Engine:
         options["connect_args"] = {"timeout": ANSWER_TIMEOUT_S}
     else:
         options["isolation_level"] = "REPEATABLE READ"
+    if url.get_backend_name() == "postgresql":
+        options["connect_args"] = postgresql.connect_arguments(url, CONNECT_TIMEOUT_S, ANSWER_TIMEOUT_S)
     if url.drivername == _PYMYSQL:
         options["connect_args"] = {
             "connect_timeout": CONNECT_TIMEOUT_S,

@@ -83,7 +83,7 @@ class LogRows:
             with translate_errors(), connection.begin():
                 connection.execute(insert(SYSLOG), values)
         except Unavailable as reason:
-            if connection.invalidated or connection.closed:
+            if reason.is_silent or connection.invalidated or connection.closed:
                 raise
             raise RowsRefused(str(reason)) from None
 
