@@ -24,7 +24,6 @@ from jobscheduler.database.setup import DatabaseConfigError
 from jobscheduler.database.sqlite_file import TrustedFile, check_file, check_new_file
 from jobscheduler.database.urls import EXAMPLES, read_url
 from jobscheduler.model import Problem
-from jobscheduler.util import trust
 
 CONNECT_TIMEOUT_S = 5  # seconds until a server must have accepted the connection
 
@@ -173,17 +172,21 @@ class Database:
             raise _no_file(self.file, error.strerror) from None
         return status.st_dev, status.st_ino
 
-    def trust_problem(self) -> trust.TrustProblem | None:
-        """Return which other user may write an SQLite file, and so have commands run.
+    def check_trust(self) -> None:
+        """Check that no other user may write an SQLite file, and so have commands run.
 
-        None if no other user may, or if the database is not SQLite.
+        Raises:
+            Unavailable: another user may, or the file cannot be read.
+
         """
         if self.file is None:
-            return None
+            return
         try:
-            return check_file(self.file).problem
+            problem = check_file(self.file).problem
         except OSError as error:
             raise Unavailable(f"the database file `{self.file}` cannot be read: {error.strerror}") from None
+        if problem is not None:
+            raise Unavailable(problem.message, problem.help)
 
     def _connect_to_file(self, dialect: Dialect, _: object, arguments: list[Any], options: dict[str, Any]) -> Any:
         """Open an SQLite file at its real path after checking it, and verify that the opened file is the checked one.

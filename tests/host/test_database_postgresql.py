@@ -234,14 +234,11 @@ def test_a_server_that_went_and_came_is_found_again(world: World, place: Place) 
 
 def test_a_database_that_is_read_only_is_one_problem(tmp_path: Path, place: Place, server: Server) -> None:
     """Changes are in force, requests wait."""
-    world = World(tmp_path, place)
     role = f"reader{server.port}"
+    world = World(tmp_path, place, reader=Database(place.url.replace("tester@", f"{role}@")))
     server.sql(f"CREATE ROLE {role} LOGIN")
     with world.table.database.writing() as connection:
         connection.exec_driver_sql(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}")
-    reader = Database(place.url.replace("tester@", f"{role}@"))
-    world.reloader._database = world.reloader._requests._database = reader
-    world.reloader._polling._database, world.reloader._polling._connect = reader, reader.polling
     world.table.add(job("a"))
     world.start()
     try:
