@@ -316,14 +316,14 @@ def slow_reading(service: Service) -> Path:
     service.patched(
         f"""
         import os, time
-        from jobscheduler.jobs import reconciler
-        real = reconciler.parse
+        from jobscheduler.jobs import source_observer
+        real = source_observer.parse
         def parse(*args):
             if os.path.exists({str(slow)!r}):
                 open({str(slow.with_name("read"))!r}, "w").close()
                 time.sleep(0.5)
             return real(*args)
-        reconciler.parse = parse
+        source_observer.parse = parse
         """
     )
     return slow

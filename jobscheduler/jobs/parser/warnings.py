@@ -7,7 +7,8 @@ import unicodedata
 from collections.abc import Iterator
 from typing import Any
 
-from jobscheduler.jobs.parser.definition import ParseContext, located
+from jobscheduler.jobs.parser.definition import ParseContext
+from jobscheduler.jobs.parser.locations import located
 from jobscheduler.model import NO_TASK, Job, Problem
 from jobscheduler.timetable.timezones import zone_note
 from jobscheduler.util import json_text
