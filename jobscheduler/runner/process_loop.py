@@ -24,7 +24,9 @@ from typing import NamedTuple
 from jobscheduler.model import Record, TaskSpec
 from jobscheduler.runner.attempt_result import AttemptResult, execute_task, from_exception, from_outcome
 from jobscheduler.runner.poller import Poller
-from jobscheduler.runner.run import LOG_WAIT_S, Attempt, RetryAfter, Run, Runner
+from jobscheduler.runner.run import Attempt, Run
+from jobscheduler.runner.run_log import LOG_WAIT_S, RunLog
+from jobscheduler.runner.run_state import RetryAfter
 from jobscheduler.runner.takeover import LoopOwnership
 from jobscheduler.tasks import Outcome, ProcessTask, RunningProcess, StartFailedTemporarily, Task, task_type
 
@@ -108,9 +110,9 @@ class ProcessLoop:
     """
 
     def __init__(
-        self, runner: Runner, done: Callable[[Run, AttemptEnd], object], aside: Callable[[Callable[[], None]], object]
+        self, log: RunLog, done: Callable[[Run, AttemptEnd], object], aside: Callable[[Callable[[], None]], object]
     ) -> None:
-        self._runner = runner
+        self._log = log
         self._on_end = done
         self._run_in_pool = aside
         self._ownership = LoopOwnership(self._start_thread)
@@ -133,7 +135,7 @@ class ProcessLoop:
             return
         with suppress(OSError, RuntimeError):
             self._ownership.ensure_owner()
-        self._runner.log_then((), self._wake)
+        self._log.log_then((), self._wake)
 
     def submit(self, run: Run) -> None:
         """Make the next attempt of a run, on the thread of the loop. Does not wait.
@@ -195,7 +197,7 @@ class ProcessLoop:
             try:
                 self._run_once(term)
             except Exception as error:  # an error of ours must not end the loop
-                self._runner.report_error(error)
+                self._log.report_error(error)
                 threading.Event().wait(THREAD_RETRY_S)
 
     def _retire(self) -> None:
@@ -239,7 +241,7 @@ class ProcessLoop:
             batch = _Batch(attempts, time.monotonic() + LOG_WAIT_S)
             self._awaiting_log.append(batch)
             events = [attempt.event() for attempt in attempts]
-            self._runner.log_then(events, partial(self._call_soon, partial(self._allow_start, batch)))
+            self._log.log_then(events, partial(self._call_soon, partial(self._allow_start, batch)))
 
     def _allow_start(self, batch: _Batch) -> None:
         if not batch.may_begin:
@@ -280,7 +282,7 @@ class ProcessLoop:
         while self._awaiting_log and (self._awaiting_log[0].may_begin or self._awaiting_log[0].due <= now):
             batch = self._awaiting_log.popleft()
             if not batch.may_begin:
-                self._runner.warn_log_behind()
+                self._log.warn_behind()
                 self._allow_start(batch)
         while self._output_later and self._output_later[0][0] <= now:
             self._watch_output(self._output_later.popleft()[1])

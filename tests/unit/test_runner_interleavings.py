@@ -267,8 +267,8 @@ FORMER = '''
 class Former(ProcessLoop):
     """The wake-up and the takeover as they were: a new thread is there before its term counts."""
 
-    def __init__(self, runner, done, aside):
-        super().__init__(runner, done, aside)
+    def __init__(self, log, done, aside):
+        super().__init__(log, done, aside)
         self._lock = threading.Lock()
         self._generation = 0
         self._is_alive = False
@@ -318,7 +318,7 @@ class Former(ProcessLoop):
             try:
                 self._run_once(term)
             except Exception as error:
-                self._runner.report_error(error)
+                self._log.report_error(error)
         with self._lock:
             if self._generation == term and self._poller is not None:
                 self._poller.close()
@@ -373,8 +373,8 @@ def world_of(kind: Any, scene: Scene) -> Callable[[], Any]:
     def fresh() -> Any:
         world = NOW.world = World()
         complain = world.faults.append if kind.__name__ == "ProcessLoop" else lambda _: None
-        runner = SimpleNamespace(log_then=world.announce, report_error=complain)
-        world.loop = kind(runner, world.finished, lambda _: None)
+        log = SimpleNamespace(log_then=world.announce, report_error=complain)
+        world.loop = kind(log, world.finished, lambda _: None)
         scene(world)
         return world.play, world.state, lambda: wrong_end(world)
 
