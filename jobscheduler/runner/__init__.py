@@ -12,7 +12,8 @@
 from jobscheduler.runner.attempt_result import REDACTED, AttemptResult, execute_task
 from jobscheduler.runner.leftovers import detach_output_pipes, kill_leftovers, run_once
 from jobscheduler.runner.output_cache import OutputCache, tail
-from jobscheduler.runner.process_loop import ProcessLoop, runs_as_process
+from jobscheduler.runner.process_loop import ProcessLoop
+from jobscheduler.runner.process_start import runs_as_process
 from jobscheduler.runner.run import Run
 from jobscheduler.runner.run_log import LogThen
 from jobscheduler.runner.run_state import RetryAfter

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from jobscheduler.model import Event, Record, Retry, Status
-from jobscheduler.runner import ProcessLoop, RetryAfter, Run, Runner, poller, process_loop, takeover
+from jobscheduler.runner import ProcessLoop, RetryAfter, Run, Runner, poller, start_queue, takeover
 from jobscheduler.tasks.command import child
 from tests.support.tasks import (
     SLOT,
@@ -159,7 +159,7 @@ def test_nothing_begins_before_its_line_is_written(world: World, tmp_path: Path)
 
 def test_a_log_that_hangs_does_not_keep_runs_from_beginning(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is told; and a line that is written after all begins nothing once more."""
-    monkeypatch.setattr(process_loop, "LOG_WAIT_S", 0.05)
+    monkeypatch.setattr(start_queue, "LOG_WAIT_S", 0.05)
     world.held = []
     assert world.run("true").status is Status.SUCCESS
     assert world.behind == 1
@@ -199,7 +199,9 @@ def test_a_command_may_close_its_output_and_go_on(world: World, tmp_path: Path) 
     """Its end is waited for all the same, and its closed output is not looked at again and again."""
     gate = Pipe(tmp_path)
     world.put(f"echo early; exec >&- 2>&-; read line < {gate.path}; exit 4")
-    eventually(lambda: any(item.output_fd is None and item.process.output_fd for item in world.loop._watched.values()))
+    eventually(
+        lambda: any(item.output_fd is None and item.process.output_fd for item in world.loop._watch._watched.values())
+    )
     rounds = []
     world.loop._call_soon(lambda: rounds.append(1))
     eventually(lambda: rounds)
