@@ -142,7 +142,7 @@ class RunningCommand:
         self._context = context
         self._success_codes = good
         self._lock = threading.Lock()
-        self._tree: TreeKiller | None = None
+        self._killer: TreeKiller | None = None
         self._is_closed = False
         context.signals.has_processes = True
         context.on_stop(self.begin_stop)
@@ -163,25 +163,25 @@ class RunningCommand:
 
     def begin_stop(self) -> None:
         """Send the signals that end its whole tree, on another thread. Does nothing once it has ended."""
-        tree = self._end_of_tree()
-        if tree is not None:
-            tree.begin()
+        killer = self._tree_killer()
+        if killer is not None:
+            killer.begin()
 
-    def _end_of_tree(self) -> TreeKiller | None:
+    def _tree_killer(self) -> TreeKiller | None:
         with self._lock:
-            if self._tree is None and not self._is_closed:
+            if self._killer is None and not self._is_closed:
                 mark = self._context.run_id, self._context.attempt
                 signals, owner = self._context.signals, self._spec.owner
-                self._tree = TreeKiller(self._child, mark, signals, REAPER.adopt, owner=owner)
-            return self._tree
+                self._killer = TreeKiller(self._child, mark, signals, REAPER.adopt, owner=owner)
+            return self._killer
 
     def wait(self) -> Outcome:
         """Wait until the main process has ended, or end its whole tree when the run has to stop."""
         survivors: tuple[Survivor, ...] = ()
         try:
             with ProcessWaiter(self._child, self._context) as waiting:
-                if (not waiting.wait() or self._context.stop_requested) and (tree := self._end_of_tree()):
-                    survivors = tree.wait(waiting.pause)
+                if (not waiting.wait() or self._context.stop_requested) and (killer := self._tree_killer()):
+                    survivors = killer.wait(waiting.pause)
         except BaseException:
             self._close()
             raise
@@ -192,8 +192,8 @@ class RunningCommand:
             self._child.remember()
         with self._lock:
             self._is_closed = True
-            if self._tree is not None:
-                self._tree.abandon()
+            if self._killer is not None:
+                self._killer.tree.abandon()
         return self._child.close(self._context.job_id)
 
     def collect(self, left: Sequence[Survivor] = ()) -> Outcome:
@@ -202,7 +202,7 @@ class RunningCommand:
         details = (*_status_details(status), *self._background_details())
         if left:
             raise _unended(left, Outcome(details, output))
-        if self._context.reason == "shutdown" and self._tree is not None and self._tree.stops_service:
+        if self._context.reason == "shutdown" and self._killer is not None and self._killer.tree.stops_service:
             raise TaskFailed(_INHERITED_IDS, reason="exit", outcome=Outcome(details, output))
         if status is not None and self._spec.program is not None:
             self._check_helpers(status, output, self._spec.program)
