@@ -44,4 +44,4 @@ def kill_leftovers(run_ids: Iterable[str]) -> int:
 
 def detach_output_pipes() -> None:
     """Keep the output pipes of background processes open beyond the end of this process, which is near."""
-    REAPER.detach()
+    REAPER.pipes.detach()

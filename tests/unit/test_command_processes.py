@@ -248,7 +248,7 @@ def test_a_main_process_that_was_seen_before_it_was_registered_is_not_taken_for_
         register(main.pid)
     main.kill()
     os.waitid(os.P_PID, main.pid, os.WEXITED | os.WNOWAIT)
-    REAPER.forget(main.pid)
+    REAPER.orphans.forget(main.pid)
     REAPER.take_over(None)
     assert main.wait() == -signal.SIGKILL
 

@@ -137,7 +137,7 @@ class ChildProcess:
         """
         self._read_the_rest()
         self.close_pidfd()
-        REAPER.forget(self.pid)
+        REAPER.orphans.forget(self.pid)
         status = self._reap()
         self.left_pipe = self.pipe is not None
         REAPER.take_over(self.pipe, job_id)

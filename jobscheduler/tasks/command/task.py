@@ -172,7 +172,7 @@ class RunningCommand:
             if self._killer is None and not self._is_closed:
                 mark = self._context.run_id, self._context.attempt
                 signals, owner = self._context.signals, self._spec.owner
-                self._killer = TreeKiller(self._child, mark, signals, REAPER.adopt, owner=owner)
+                self._killer = TreeKiller(self._child, mark, signals, REAPER.orphans.adopt, owner=owner)
             return self._killer
 
     def wait(self) -> Outcome:
@@ -210,7 +210,7 @@ class RunningCommand:
 
     def _background_details(self) -> tuple[tuple[str, LogValue], ...]:
         """Return how many background processes of this job still have an open output, if there are many."""
-        count = REAPER.open_pipes_of_jobs(self._context.job_id) if self._child.left_pipe else 0
+        count = REAPER.pipes.count_of(self._context.job_id) if self._child.left_pipe else 0
         return (("in_background", count),) if count > MAX_PIPES_OF_JOB else ()
 
     def _check_helpers(self, status: int, output: bytes, program: bytes) -> None:
