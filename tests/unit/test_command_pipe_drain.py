@@ -208,7 +208,7 @@ def test_starts_that_overlap_have_the_former_limit_until_the_last_has_ended(monk
     limit.lower(11)
     limit.restore()
     assert limits[-1] == (200, 1000)
-    assert limit.most() == 1000
+    assert limit.maximum() == 1000
     limit.lower(300)
     assert limits[-1] == (300 + EXTRA_FDS, 1000)
     limit.restore()

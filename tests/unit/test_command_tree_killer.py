@@ -213,7 +213,7 @@ def test_many_trees_share_a_look():
     search = searching(lambda: looks.append(1) or ())
     trees = tuple(TreeKiller(Spy(), (str(number), 1), StopSignals(), search=search).tree for number in range(50))
     search._round(trees)
-    assert all(tree.first_look.is_set() for tree in trees)
+    assert all(tree.first_scan.is_set() for tree in trees)
     assert looks == [1]
 
 
@@ -234,7 +234,7 @@ class Large:
     main_has_ended = True
 
     def __init__(self, release: threading.Event) -> None:
-        self.first_look = threading.Event()
+        self.first_scan = threading.Event()
         self.looks: list[float] = []
         self._release = release
 
@@ -262,9 +262,9 @@ def test_a_large_tree_does_not_delay_the_end_of_others(never):
         small = TreeKiller(Spy(ends_of=signal.SIGTERM), (str(number), 1), StopSignals(), search=search)
         assert seen_through(small) == ()
     eventually(lambda: len(large.looks) == 2)
-    assert not large.first_look.is_set(), "the rest of it is not found yet"
+    assert not large.first_scan.is_set(), "the rest of it is not found yet"
     never.set()
-    eventually(large.first_look.is_set)
+    eventually(large.first_scan.is_set)
     eventually(lambda: search._trees == search._large_trees._trees == ())
 
 

@@ -59,7 +59,7 @@ class ProcessTree:
     """The tree of one attempt. `mark` is its run and the number of the attempt.
 
     `notice` gets the processes that the search finds. `owner` is the user of the run, None for the user of the
-    service. `first_look` is set after the first whole scan. `is_over` is set when the tree has ended, or when the run
+    service. `first_scan` is set after the first whole scan. `is_over` is set when the tree has ended, or when the run
     no longer waits for it. `stops_service` is set when a member stops this very service.
 
     Thread: that of the search, except for `abandon` and `survivors`.
@@ -68,7 +68,7 @@ class ProcessTree:
     def __init__(
         self, main: MainProcess, mark: tuple[str, int], owner: int | None, notice: Callable[[Iterable[Process]], object]
     ) -> None:
-        self.first_look = threading.Event()
+        self.first_scan = threading.Event()
         self.is_over = threading.Event()
         self.stops_service = False
         self._main = main

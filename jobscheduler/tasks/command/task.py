@@ -92,25 +92,25 @@ class ExecuteCommand(ProcessTask):
 
     def _start(self, context: Context) -> RunningCommand:
         try:
-            plan = self._plan(context)
+            spec = self._spawn_spec(context)
         except (OSError, ValueError, NoSuchAccount) as error:
             raise TaskFailed(describe_error(error), reason="start") from error
         try:
-            child = ChildProcess.start(plan)
+            child = ChildProcess.start(spec)
         except (OSError, ValueError) as error:
-            failure = TaskFailed(describe_error(error, plan.directory, plan.command), reason="start")
+            failure = TaskFailed(describe_error(error, spec.directory, spec.command), reason="start")
             raise (StartFailedTemporarily(failure) if is_transient(error) else failure) from error
-        return RunningCommand(child, plan, context, self.fields.get("success_exit_codes", (0,)))
+        return RunningCommand(child, spec, context, self.fields.get("success_exit_codes", (0,)))
 
-    def _plan(self, context: Context) -> SpawnSpec:
+    def _spawn_spec(self, context: Context) -> SpawnSpec:
         fields = self.fields
-        who = account(fields.get("user"), fields.get("group"))
-        is_ours = who.is_current_user
-        directory = fields.get("cwd") or who.directory()
+        user = account(fields.get("user"), fields.get("group"))
+        is_ours = user.is_current_user
+        directory = fields.get("cwd") or user.directory()
         stdin = fields.get("stdin")
-        variables = environment(who, _run_markers(context), fields.get("env", {}))
+        variables = environment(user, _run_markers(context), fields.get("env", {}))
         own_command = self._command()
-        command, hidden = wrap_command(own_command, variables, who, nice=fields.get("nice"), directory=directory)
+        command, hidden = wrap_command(own_command, variables, user, nice=fields.get("nice"), directory=directory)
         return SpawnSpec(
             command,
             hidden,
@@ -119,7 +119,7 @@ class ExecuteCommand(ProcessTask):
             None if stdin is None else stdin.encode(),
             own_command[0] if command != own_command else None,
             directory,
-            None if is_ours else who.uid,
+            None if is_ours else user.uid,
         )
 
     def _program(self) -> str:
@@ -136,11 +136,11 @@ class ExecuteCommand(ProcessTask):
 class RunningCommand:
     """A command that is running."""
 
-    def __init__(self, child: ChildProcess, plan: SpawnSpec, context: Context, good: Container[int]) -> None:
+    def __init__(self, child: ChildProcess, spec: SpawnSpec, context: Context, success_codes: Container[int]) -> None:
         self._child = child
-        self._spec = plan
+        self._spec = spec
         self._context = context
-        self._success_codes = good
+        self._success_codes = success_codes
         self._lock = threading.Lock()
         self._killer: TreeKiller | None = None
         self._is_closed = False
@@ -196,12 +196,12 @@ class RunningCommand:
                 self._killer.tree.abandon()
         return self._child.close(self._context.job_id)
 
-    def collect(self, left: Sequence[Survivor] = ()) -> Outcome:
-        """Release the command and return its outcome. `left` holds its processes that could not be ended."""
+    def collect(self, survivors: Sequence[Survivor] = ()) -> Outcome:
+        """Release the command and return its outcome. `survivors` are its processes that could not be ended."""
         status, output = self._close(), self._child.output.kept()
         details = (*_status_details(status), *self._background_details())
-        if left:
-            raise _unended(left, Outcome(details, output))
+        if survivors:
+            raise _unended(survivors, Outcome(details, output))
         if self._context.reason == "shutdown" and self._killer is not None and self._killer.tree.stops_service:
             raise TaskFailed(_INHERITED_IDS, reason="exit", outcome=Outcome(details, output))
         if status is not None and self._spec.program is not None:
@@ -258,10 +258,10 @@ def _status_details(status: int | None) -> tuple[tuple[str, LogValue], ...]:
     return (("signal", _signal_name(-status)),) if status < 0 else (("exit_code", status),)
 
 
-def _unended(left: Sequence[Survivor], outcome: Outcome) -> TaskFailed:
+def _unended(survivors: Sequence[Survivor], outcome: Outcome) -> TaskFailed:
     """Return a failure that names the processes that survived KILL."""
-    names = ", ".join(map(str, left[:_MAX_NAMED])) + (", ..." if len(left) > _MAX_NAMED else "")
-    message = f"{len(left)} of its processes could not be ended: {names}"
+    names = ", ".join(map(str, survivors[:_MAX_NAMED])) + (", ..." if len(survivors) > _MAX_NAMED else "")
+    message = f"{len(survivors)} of its processes could not be ended: {names}"
     return TaskFailed(message, reason="exit", outcome=outcome)
 
 

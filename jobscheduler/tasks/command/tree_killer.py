@@ -71,7 +71,7 @@ class TreeKiller:
     def _send_in_time(self) -> None:
         until = time.monotonic() + SCAN_DELAY_S
         self._search.add(self.tree)
-        self.tree.first_look.wait(SCAN_DELAY_S)
+        self.tree.first_scan.wait(SCAN_DELAY_S)
         self._is_attended.wait(until - time.monotonic())
         self._terminate()
         if not self.tree.is_over.wait(TERM_GRACE_S):
@@ -80,7 +80,7 @@ class TreeKiller:
         self._search.drop(self.tree)
 
     def _terminate(self) -> None:
-        self.tree.signals.send(_TERM, group=not self.tree.first_look.is_set())
+        self.tree.signals.send(_TERM, group=not self.tree.first_scan.is_set())
         self._signals.term_sent = time.monotonic()
 
     def _kill(self) -> None:
