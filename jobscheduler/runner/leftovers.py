@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from jobscheduler.model import Event, Job, Record
-from jobscheduler.runner.run_log import utc_now
 from jobscheduler.runner.run_state import RetryAfter
 from jobscheduler.runner.runner import Runner
 from jobscheduler.tasks.command.processes import LeftoverKiller
 from jobscheduler.tasks.command.reaper import REAPER
+from jobscheduler.util.instants import utc_now
 
 
 def run_once(

@@ -5,18 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 
 from jobscheduler.model import Event, Level, LogEntry, Record
+from jobscheduler.util.instants import utc_now
 
 LOG_WAIT_S = 1.0  # that an attempt waits until its `run.started` is written
 
 LogThen = Callable[[Sequence[Event], Callable[[], object]], object]  # writes, then calls; does not wait
-
-
-def utc_now() -> datetime:
-    """Return the time of the host, in UTC."""
-    return datetime.now(UTC)
 
 
 class RunLog:

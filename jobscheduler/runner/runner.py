@@ -10,9 +10,10 @@ from jobscheduler.model import Event, Job, LogFields, Record
 from jobscheduler.runner.lost_threads import LostThreads
 from jobscheduler.runner.output_cache import OutputCache
 from jobscheduler.runner.run import Run, RunServices
-from jobscheduler.runner.run_log import LogThen, RunLog, utc_now
+from jobscheduler.runner.run_log import LogThen, RunLog
 from jobscheduler.runner.timer import TimerThread
 from jobscheduler.tasks import Context
+from jobscheduler.util.instants import utc_now
 
 STOP_GRACE_S = 10.0  # after a stop request; longer than TERM and KILL take in `execute_command`
 

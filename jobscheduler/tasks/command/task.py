@@ -6,8 +6,6 @@ import signal
 import threading
 import time
 from collections.abc import Container, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any, ClassVar
 
 from jobscheduler.model import LogValue
@@ -26,6 +24,7 @@ from jobscheduler.tasks.command.warnings import shell_warnings
 from jobscheduler.tasks.hung_paths import ACTIVE_STARTS, check_paths
 from jobscheduler.tasks.stop_signals import Survivor
 from jobscheduler.util.hang_guard import CallHung
+from jobscheduler.util.instants import format_instant
 
 START_RETRY_S = 5.0  # for which a start is retried that fails for lack of processes, memory or descriptors
 
@@ -243,13 +242,8 @@ def _run_markers(context: Context) -> Mapping[bytes, bytes]:
     marks[_MARK] = context.run_id.encode()
     marks[_ATTEMPT] = b"%d" % context.attempt
     if context.scheduled is not None:
-        marks[b"JOB_SCHEDULED_TIME"] = _instant(context.scheduled)
+        marks[b"JOB_SCHEDULED_TIME"] = format_instant(context.scheduled).encode()
     return marks
-
-
-@lru_cache(maxsize=256)
-def _instant(slot: datetime) -> bytes:
-    return slot.astimezone(UTC).isoformat().replace("+00:00", "Z").encode()
 
 
 def _status_details(status: int | None) -> tuple[tuple[str, LogValue], ...]:
