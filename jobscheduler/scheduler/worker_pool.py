@@ -50,7 +50,7 @@ class WorkerPool:
         self._runner = Runner(
             record, write, clock=clock, announce=log_then, on_behind=on_behind, on_lost=self._lost_changed
         )
-        self._process_loop = ProcessLoop(self._runner, self._done, waker.submit)
+        self._process_loop = ProcessLoop(self._runner.log, self._done, waker.submit)
         self._lock = threading.Lock()
         self._handed: dict[Run, int] = {}
         self._guard = StandstillGuard()
@@ -125,7 +125,7 @@ class WorkerPool:
                 self._capacity.borrow(run.run_id, self._nested[run])
             if self._nested:
                 self._nested.pop(run, None)
-            self._handed[run] = run.begun_at
+            self._handed[run] = run.begun_attempts
             return run
 
     def _start(self, run: Run) -> None:
@@ -203,7 +203,7 @@ class WorkerPool:
         with self._lock:
             handed = list(self._handed.items())
         waiting = [
-            run for run, begun in handed if run.begun_at == begun and run.record is None and not run.is_cancelled
+            run for run, begun in handed if run.begun_attempts == begun and run.record is None and not run.is_cancelled
         ]
         commands = [run for run in waiting if runs_as_process(run.job.task)]
         others = [] if self._waker.is_short() else [run for run in waiting if not runs_as_process(run.job.task)]

@@ -134,7 +134,7 @@ def test_a_pause_between_two_attempts_holds_no_place(world: World) -> None:
 
 def test_a_place_that_a_task_never_frees_is_replaced(world: World) -> None:
     """As many other runs as before go on, until the task frees its place after all."""
-    world.crew._runner.grace = 0.05
+    world.crew._runner.services.grace = 0.05
     for _ in range(PLACES):
         world.submit("held", timeout=0.05)
     eventually(lambda: world.crew.lost() == PLACES)
