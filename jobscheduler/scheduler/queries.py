@@ -89,7 +89,8 @@ class SchedulerQueries:
         """Return how many jobs wait because the clock was set back, and until when."""
         now = self._clock()
         with self._lock:
-            decided = self._engine.registry.jobs_behind_clock(now)
+            is_behind = self._engine.progress.is_behind(now)
+            decided = self._engine.registry.jobs_behind_clock() if is_behind else []
         return _behind(decided, now)
 
     # -- runs
@@ -97,7 +98,7 @@ class SchedulerQueries:
     @property
     def activity(self) -> int:
         """A number that grows with each decision, manual run and record."""
-        return self._engine.activity
+        return self._engine.actions.activity
 
     @property
     def outputs(self) -> OutputCache:

@@ -1,4 +1,4 @@
-"""Registry of jobs: the active ones, how far the slots of each are decided, and the content of a checkpoint.
+"""Registry of jobs: the active ones, and how far the slots of each are decided.
 
 APScheduler's store cannot serve for this: a one-time job that has fired leaves it. Lock: the caller's.
 """
@@ -9,19 +9,16 @@ from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from jobscheduler.model import EPOCH, Checkpoint, FullCheckpoint, InFlightRun, Job, Once, PendingSlot, Record
+from jobscheduler.model import EPOCH, Job, Once, Record
 from jobscheduler.runner import Run
 from jobscheduler.scheduler.decided_ahead import (
     CLOCK_MEMORY_S,
     NOTHING_AHEAD,
     DecidedAhead,
-    MissedSpan,
     clock_set_back,
     cursor_passed,
-    time_passed,
 )
 from jobscheduler.scheduler.job_entry import JobEntry
-from jobscheduler.scheduler.records import CORRECTS
 from jobscheduler.timetable.definition_hash import definition_hash
 from jobscheduler.timetable.slots import Decision, JobSituation, MissedSlots
 from jobscheduler.timetable.timetable import Timetable
@@ -31,7 +28,6 @@ REMOVED_JOB_MEMORY = timedelta(days=2)  # beyond its `catch_up`; a deleted job t
 REOPENABLE_REASONS = frozenset({"down", "asleep", "stalled", "clock"})  # slots missed so may not have been due at all
 
 _MAX_MEMORY = timedelta(days=400)
-_MANUAL_FIELDS = (("by", ""), ("trigger", "manual"))  # fields of a manual run in the checkpoint, and their defaults
 _SWEEP_AFTER = 1000  # removed jobs remembered before the first sweep
 
 
@@ -39,9 +35,6 @@ class JobRegistry:
     """All active jobs with their last decided slot, and removed jobs for as long as that slot matters.
 
     - `being_added`: active jobs without a wake-up yet.
-    - `settled_floor`: up to there slots are decided, while the clock only moves forward. It restarts when the clock is
-      set back; `clock_ahead` is how far the clock had come.
-    - `accounted_since`: no slots before it were decided, as far as is known.
     - `surviving`: jobs with runs whose processes could not be killed.
     """
 
@@ -49,10 +42,8 @@ class JobRegistry:
         self.jobs: dict[str, JobEntry] = {}
         self.paused: set[str] = set()
         self.being_added: set[str] = set()
-        self.settled_floor = self.accounted_since = EPOCH
-        self.clock_ahead: datetime | None = None
         self._last: dict[str, datetime] = {}
-        self._removed: dict[str, _RemovedJob] = {}
+        self._removed: dict[str, RemovedJob] = {}
         self._sweep_at = _SWEEP_AFTER
         self._jittered: set[str] = set()
         self.surviving: set[str] = set()
@@ -100,7 +91,7 @@ class JobRegistry:
         """Keep the last slot of a removed job for as long as it could run again, and forget those that cannot."""
         until = now + REMOVED_JOB_MEMORY + min(timedelta(seconds=min(entry.job.catch_up, 1e9)), _MAX_MEMORY)
         until = max([until, *(last + REMOVED_JOB_MEMORY for _, last in entry.decided_ahead.decided)])
-        self._removed[entry.job.id] = _RemovedJob(until, entry.since, entry.decided_ahead)
+        self._removed[entry.job.id] = RemovedJob(until, entry.since, entry.decided_ahead)
         if len(self._removed) < self._sweep_at:
             return
         for job_id in [job_id for job_id, removed in self._removed.items() if removed.until < now]:
@@ -186,21 +177,11 @@ class JobRegistry:
 
     # -- a clock that was set back
 
-    def note_time(self, now: datetime) -> timedelta:
-        """Note the time; return by how much the clock is behind the latest time so far."""
-        behind = self.settled_floor - now
-        self.settled_floor = max(self.settled_floor, now)
-        if self.clock_ahead is not None and now >= self.clock_ahead:
-            self.clock_ahead = None
-        return behind
-
     def clock_set_back(self, now: datetime, elapsed: float) -> list[JobEntry]:
         """Rewind to `now`; return the active jobs with decided slots after that.
 
         What was decided stays decided, except for slots that were only missed.
         """
-        self.clock_ahead = max(self.settled_floor, self.clock_ahead or self.settled_floor)
-        self.settled_floor = now
         rewound = [entry for entry in self.jobs.values() if entry.cursor > now]
         for entry in rewound:
             entry.since, entry.decided_ahead = _entry_after_clock_set_back(
@@ -220,12 +201,10 @@ class JobRegistry:
         self._last[job_id] = missed.last
         reopenable = [(missed.first, missed.last)] if missed.reason in REOPENABLE_REASONS else []
         ahead = cursor_passed(NOTHING_AHEAD, missed.last, reopenable, elapsed + CLOCK_MEMORY_S)
-        self._removed[job_id] = _RemovedJob(now + REMOVED_JOB_MEMORY, missed.first - TICK, ahead)
+        self._removed[job_id] = RemovedJob(now + REMOVED_JOB_MEMORY, missed.first - TICK, ahead)
 
-    def jobs_behind_clock(self, now: datetime) -> list[tuple[Timetable, tuple[Span, ...]]]:
-        """Return timetable and decided future spans of each job that has such spans, while the clock is behind."""
-        if self.clock_ahead is None or self.clock_ahead <= now:
-            return []
+    def jobs_behind_clock(self) -> list[tuple[Timetable, tuple[Span, ...]]]:
+        """Return timetable and decided future spans of each job that has such spans."""
         entries = self.jobs.values()
         return [
             (entry.timetable, entry.decided_ahead.decided)
@@ -233,64 +212,19 @@ class JobRegistry:
             if entry.decided_ahead.decided and entry.is_schedulable
         ]
 
-    # -- checkpoints
+    # -- for the checkpoint
 
-    def settled_until(self, now: datetime, due: Iterable[str]) -> tuple[datetime, tuple[PendingSlot, ...]]:
-        """Return up to when every slot is decided, and the lagging jobs with their cursors.
-
-        `due` are the jobs whose wake-up has come. The undecided slots of a due job follow its cursor. Other jobs may
-        have run slots at the same instant, so without the cursors a start would lose slots or run some twice.
-        """
-        settled = self.settled_floor = max(now, self.settled_floor)
+    def maybe_lagging(self, due: Iterable[str]) -> list[JobEntry]:
+        """Return the entries of jobs that may have due slots without a decision; `due` have a wake-up that has come."""
         undecided = {*self.being_added, *due, *self._jittered}
-        entries = [(job_id, self.jobs[job_id]) for job_id in undecided if job_id in self.jobs]
-        return settled, tuple((job_id, entry.cursor) for job_id, entry in entries if entry.has_undecided_slot(settled))
+        return [self.jobs[job_id] for job_id in undecided if job_id in self.jobs]
 
-    def checkpoint(
-        self, settled: datetime, lagging: tuple[PendingSlot, ...], boot: str, uptime: float, full: FullCheckpoint | None
-    ) -> Checkpoint:
-        """Return the checkpoint, with all active runs and pending slots."""
-        in_flight: list[InFlightRun] = []
-        pending: list[PendingSlot] = []
-        corrects: list[PendingSlot] = []
-        for job_id, run in self._runs():
-            if run.scheduled is not None and CORRECTS[0] in run.extra:
-                corrects.append((job_id, run.scheduled))
-            if run.attempts or run.scheduled is None:
-                by, trigger = (str(dict(run.extra).get(key, default)) for key, default in _MANUAL_FIELDS)
-                in_flight.append(InFlightRun(job_id, run.run_id, run.scheduled, run.started_at, by, trigger))
-            else:
-                pending.append((job_id, run.scheduled))
-        return Checkpoint(
-            settled, boot, tuple(in_flight), tuple(pending), lagging, tuple(corrects), self.clock_ahead, uptime, full
-        )
+    def removed_jobs(self) -> Iterable[tuple[str, RemovedJob]]:
+        """Return the removed jobs that are remembered, by id."""
+        return self._removed.items()
 
-    def full_checkpoint(self, host: str, elapsed: float) -> FullCheckpoint:
-        """Return the additional content of a full checkpoint: every job with slots, and the effects of a set clock."""
-        floor = self.accounted_since
-        hashes, since = {}, {}
-        ahead: dict[str, DecidedAhead] = {}
-        for job_id, entry in self.jobs.items():
-            if entry.is_schedulable:
-                hashes[job_id] = entry.definition_hash
-            if entry.since is not floor and entry.since != floor:
-                since[job_id] = entry.since
-            if entry.decided_ahead is not NOTHING_AHEAD:
-                ahead[job_id] = entry.decided_ahead = time_passed(entry.decided_ahead, elapsed) or NOTHING_AHEAD
-        for job_id, removed in self._removed.items():
-            if removed.decided_ahead:
-                ahead[job_id], since[job_id] = removed.decided_ahead, removed.since
-        return FullCheckpoint(
-            host,
-            floor,
-            hashes,
-            since,
-            {job_id: state.decided for job_id, state in ahead.items()},
-            {job_id: state.reopened for job_id, state in ahead.items()},
-            {job_id: tuple(_with_age(span, elapsed) for span in state.missed) for job_id, state in ahead.items()},
-        )
-
-    def _runs(self) -> Iterator[tuple[str, Run]]:
+    def runs(self) -> Iterator[tuple[str, Run]]:
+        """Return the active and the queued runs, each with the id of its job."""
         for job_id, entry in self.jobs.items():
             for run in entry.active_runs:
                 yield job_id, run
@@ -299,17 +233,12 @@ class JobRegistry:
 
 
 @dataclass(frozen=True, slots=True)
-class _RemovedJob:
+class RemovedJob:
     """The memory of a removed job until an instant, besides its last slot."""
 
     until: datetime
     since: datetime
     decided_ahead: DecidedAhead
-
-
-def _with_age(span: MissedSpan, elapsed: float) -> tuple[datetime, datetime, float]:
-    """Return a missed span with its age in seconds."""
-    return span.first, span.last, max(0.0, CLOCK_MEMORY_S - (span.open_until - elapsed))
 
 
 def _entry_after_clock_set_back(

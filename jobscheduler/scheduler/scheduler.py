@@ -78,7 +78,6 @@ class Scheduler(SchedulerQueries):
             clock=clock,
             elapsed=elapsed,
             late_reason=lambda: (late_reason(), standstills()),
-            host=host,
             host_id=host_id,
             boot=boot,
         )
@@ -101,11 +100,11 @@ class Scheduler(SchedulerQueries):
         Return the part that is trusted: None if the log is that of another host. Runs that a crash interrupted are
         ended and get their record. Each slot of the outage is accounted for when its job is put, until `start`.
         """
-        return self._engine.restore(state, now)
+        return self._engine.recovery.restore(state, now)
 
     def start(self) -> None:
         """Start the scheduling thread and the runs of the outage; slots that became due since `put` follow at once."""
-        effects = self._engine.start()
+        effects = self._engine.start(self._clock())
         self._pool.warm_up()
         self._waker.start()
         self.write_checkpoint(full=True)  # contains the runs that begin now: a crash must not repeat `@reboot`
@@ -123,7 +122,7 @@ class Scheduler(SchedulerQueries):
         """
         self._on_due(job.id, now)
         timetable = timetable_of(job, self._host)
-        history = self._engine.history_of(job, now)
+        history = self._engine.recovery.history_of(job, now)
         with self._lock:
             entry, effects = self._engine.define(job, timetable, now, history, is_first_sync=is_first_sync)
         try:
@@ -147,14 +146,15 @@ class Scheduler(SchedulerQueries):
 
         A slot that is only too old because the former service was draining still runs.
         """
-        if not self._engine.has_unrecorded_slot(job, now):
+        recovery = self._engine.recovery
+        if not recovery.has_unrecorded_slot(job, now):
             return False
         timetable = timetable_of(job, self._host)
-        if self._engine.may_still_run(job, timetable, now):
+        if recovery.may_still_run(job, timetable, now):
             self.put(job, now)
             return True
         with self._lock:
-            return self._engine.miss_expired(job, timetable, now)
+            return recovery.miss_expired(job, timetable, now)
 
     def drop(self, job_id: str, now: datetime) -> None:
         """Deactivate a definition from `now` on. Active runs go on; a pending slot is missed."""
@@ -241,8 +241,9 @@ class Scheduler(SchedulerQueries):
         """
         parent = parent_of(within, self._pool.active_runs)
         check_chain(job, parent)
+        timetable = timetable_of(job, self._host)
         with self._lock:
-            action, run, effects = self._engine.run_now(job, by, parent)
+            action, run, effects = self._engine.run_now(job, timetable, by, parent, self._clock())
         for effect in effects:
             effect()
         return action, run
@@ -302,8 +303,8 @@ class Scheduler(SchedulerQueries):
         """
         self.check_clock()
         with self._lock:
-            self._write_checkpoint_line(self._engine.checkpoint(full=full))
-            self._engine.checkpoint_written()
+            self._write_checkpoint_line(self._engine.checkpoints.build(full=full))
+            self._engine.checkpoints.written()
 
     # -- stop
 
