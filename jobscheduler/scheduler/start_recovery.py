@@ -14,6 +14,7 @@ from jobscheduler.model import EPOCH, Job, LogEntry, Once, RecoveredState
 from jobscheduler.scheduler.checkpoint_builder import CheckpointBuilder
 from jobscheduler.scheduler.clock_progress import ClockProgress
 from jobscheduler.scheduler.decided_ahead import DecidedAhead
+from jobscheduler.scheduler.former_service import FormerService
 from jobscheduler.scheduler.job_entry import JobEntry
 from jobscheduler.scheduler.log_trust import trusted_state
 from jobscheduler.scheduler.records import missed_record
@@ -72,12 +73,12 @@ class StartRecovery:
     def restore(self, state: RecoveredState | None, now: datetime) -> RecoveredState | None:
         """Take over the recovered state and end interrupted runs; return the part of it that is trusted."""
         host_id, boot = self._host
-        state, is_same_boot = trusted_state(state, host_id, boot, self._write, now)
-        outage = self._outage = OutageRecovery(state, boot, self._write, now, self._elapsed())
-        outage.is_same_boot |= is_same_boot
-        self._checkpoints.accounted_since = outage.floor
-        outage.fail_interrupted(now)
-        self._progress.restore(now, outage.ahead)
+        state, mentions_boot = trusted_state(state, host_id, boot, self._write, now)
+        former = FormerService(state, boot, now, self._elapsed(), mentions_boot=mentions_boot)
+        self._outage = OutageRecovery(former, self._write)
+        self._checkpoints.accounted_since = former.floor
+        self._outage.pending.fail_interrupted(now)
+        self._progress.restore(now, former.ahead)
         for job_id, ranges in (state.recorded if state is not None else {}).items():
             self._registry.note_decided(job_id, min(now, max(last for _, last in ranges)))
         return state
@@ -86,7 +87,7 @@ class StartRecovery:
         """Return the effects of the outage; pending slots of jobs that were not put are missed."""
         if self._outage is not None:
             jobs = self._registry.jobs
-            self._outage.miss_all_pending(lambda job_id: "disabled" if job_id in jobs else "deleted", now)
+            self._outage.pending.miss_all(lambda job_id: "disabled" if job_id in jobs else "deleted", now)
         effects, self._effects = self._effects, []
         return effects
 
@@ -105,10 +106,10 @@ class StartRecovery:
         if not job.enabled or (isinstance(job.schedule, Once) and last >= job.schedule.at):
             last = EPOCH
         else:
-            last, is_unknown = outage.last_decided_slot(job, now, self._phase())
+            last, is_unknown = outage.histories.last_decided_slot(job, now, is_startup=self._is_starting())
             if is_unknown:
-                outage.miss(job.id, last, "unknown", now)
-        return JobHistory(last, outage.state_of(job, now) if self._registry.is_new(job.id) else None)
+                outage.pending.miss(job.id, last, "unknown", now)
+        return JobHistory(last, outage.histories.state_of(job, now) if self._registry.is_new(job.id) else None)
 
     def recover(self, entry: JobEntry, now: datetime, last: datetime, *, is_first_sync: bool) -> list[Effect]:
         """Account for the outage of one job; during start-up its runs wait until all jobs are known.
@@ -121,7 +122,7 @@ class StartRecovery:
         if not job.enabled:
             outage.mark_recovered(job, now)
             return NO_EFFECTS
-        if entry.timetable.at_boot and not outage.is_same_boot:
+        if entry.timetable.at_boot and not outage.former.is_same_boot:
             decision = outage.decide_reboot(job, entry.cursor, now, phase)
         else:
             decision = outage.recover(job, entry.timetable, now, last, phase)
@@ -140,14 +141,14 @@ class StartRecovery:
     def has_unrecorded_slot(self, job: Job, now: datetime) -> bool:
         """Return whether the slot of an expired one-time job may lack a record."""
         outage = self._outage
-        if outage is None or not job.enabled or not outage.has_unrecorded_slot(job):
+        if outage is None or not job.enabled or not outage.histories.has_unrecorded_slot(job):
             return False
         return outage.needs_recovery(job, now, self._phase())
 
     def may_still_run(self, job: Job, timetable: Timetable, now: datetime) -> bool:
         """Return whether an expired one-time job is only too old because the service was draining."""
         outage = self._outage
-        return self._is_starting() and outage is not None and outage.may_still_run(job, timetable, now)
+        return self._is_starting() and outage is not None and outage.histories.may_still_run(job, timetable, now)
 
     def miss_expired(self, job: Job, timetable: Timetable, now: datetime) -> bool:
         """Record the slot of an expired one-time job as missed; return whether there was such a slot."""
