@@ -104,7 +104,7 @@ class CheckpointBuilder:
                 since[job_id] = entry.since
             if entry.decided_ahead is not NOTHING_AHEAD:
                 ahead[job_id] = entry.decided_ahead = time_passed(entry.decided_ahead, elapsed) or NOTHING_AHEAD
-        for job_id, removed in self._registry.removed_jobs():
+        for job_id, removed in self._registry.memory.removed_jobs():
             if removed.decided_ahead:
                 ahead[job_id], since[job_id] = removed.decided_ahead, removed.since
         return FullCheckpoint(

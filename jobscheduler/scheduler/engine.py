@@ -108,7 +108,7 @@ class Engine:
     ) -> tuple[JobEntry, list[Effect]]:
         """Activate a definition for slots after `now`; return its entry. It is `being_added` until it has a wake-up."""
         last = history.last_decided
-        self.registry.note_decided(job.id, min(last, now))
+        self.registry.memory.note_decided(job.id, min(last, now))
         self.log_pending(job.id, now)
         known = self.registry.get(job.id)
         former = NOTHING_AHEAD if known is None else known.decided_ahead

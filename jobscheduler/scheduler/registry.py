@@ -1,39 +1,35 @@
 """Registry of jobs: the active ones, and how far the slots of each are decided.
 
-APScheduler's store cannot serve for this: a one-time job that has fired leaves it. Lock: the caller's.
+Lock: the caller's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import datetime
 
 from jobscheduler.model import EPOCH, Job, Once, Record
 from jobscheduler.runner import Run
 from jobscheduler.scheduler.decided_ahead import (
     CLOCK_MEMORY_S,
     NOTHING_AHEAD,
-    DecidedAhead,
-    clock_set_back,
+    REOPENABLE_REASONS,
     cursor_passed,
+    state_set_back,
 )
 from jobscheduler.scheduler.job_entry import JobEntry
+from jobscheduler.scheduler.slot_memory import SlotMemory
 from jobscheduler.timetable.definition_hash import definition_hash
-from jobscheduler.timetable.slots import Decision, JobSituation, MissedSlots
+from jobscheduler.timetable.slots import Decision, JobSituation
 from jobscheduler.timetable.timetable import Timetable
 from jobscheduler.util.spans import TICK, Span, clip
 
-REMOVED_JOB_MEMORY = timedelta(days=2)  # beyond its `catch_up`; a deleted job that comes back must not run a slot twice
-REOPENABLE_REASONS = frozenset({"down", "asleep", "stalled", "clock"})  # slots missed so may not have been due at all
-
-_MAX_MEMORY = timedelta(days=400)
-_SWEEP_AFTER = 1000  # removed jobs remembered before the first sweep
-
 
 class JobRegistry:
-    """All active jobs with their last decided slot, and removed jobs for as long as that slot matters.
+    """All jobs that are active or have a run, how far their slots are decided, and the memory of that.
 
+    - `paused`: jobs whose slots are skipped, by id; a job need not be active for that.
     - `being_added`: active jobs without a wake-up yet.
     - `surviving`: jobs with runs whose processes could not be killed.
     """
@@ -42,11 +38,9 @@ class JobRegistry:
         self.jobs: dict[str, JobEntry] = {}
         self.paused: set[str] = set()
         self.being_added: set[str] = set()
-        self._last: dict[str, datetime] = {}
-        self._removed: dict[str, RemovedJob] = {}
-        self._sweep_at = _SWEEP_AFTER
-        self._jittered: set[str] = set()
         self.surviving: set[str] = set()
+        self.memory = SlotMemory()
+        self._jittered: set[str] = set()
 
     # -- jobs
 
@@ -56,7 +50,7 @@ class JobRegistry:
 
     def get_or_create(self, job: Job, timetable: Timetable, now: datetime) -> JobEntry:
         """Return the entry of a job, a new one if there is none; a removed job comes back."""
-        removed = self._removed.pop(job.id, None)
+        removed = self.memory.take_removed(job.id)
         known = self.jobs.get(job.id)
         if known is None:
             since, ahead = (removed.since, removed.decided_ahead) if removed else (now, NOTHING_AHEAD)
@@ -67,7 +61,7 @@ class JobRegistry:
 
     def is_new(self, job_id: str) -> bool:
         """Return whether a job is new to this process."""
-        return job_id not in self.jobs and job_id not in self._removed
+        return job_id not in self.jobs and not self.memory.is_removed(job_id)
 
     def set_definition(self, entry: JobEntry, job: Job, timetable: Timetable) -> None:
         """Replace the definition of an entry."""
@@ -80,24 +74,12 @@ class JobRegistry:
         self._jittered.discard(job.id)
         entry.is_active = False
         self._discard_if_unused(entry)
-        self._remember(entry, now)
+        self.memory.remember_removed(entry, now)
 
     def _discard_if_unused(self, entry: JobEntry) -> None:
         """Remove an entry that is neither active nor has a run."""
         if entry.is_idle and not entry.is_active:
             del self.jobs[entry.job.id]
-
-    def _remember(self, entry: JobEntry, now: datetime) -> None:
-        """Keep the last slot of a removed job for as long as it could run again, and forget those that cannot."""
-        until = now + REMOVED_JOB_MEMORY + min(timedelta(seconds=min(entry.job.catch_up, 1e9)), _MAX_MEMORY)
-        until = max([until, *(last + REMOVED_JOB_MEMORY for _, last in entry.decided_ahead.decided)])
-        self._removed[entry.job.id] = RemovedJob(until, entry.since, entry.decided_ahead)
-        if len(self._removed) < self._sweep_at:
-            return
-        for job_id in [job_id for job_id, removed in self._removed.items() if removed.until < now]:
-            del self._removed[job_id]
-            self._last.pop(job_id, None)
-        self._sweep_at = 2 * len(self._removed) + _SWEEP_AFTER
 
     def run_ended(self, record: Record) -> Run | None:
         """Remove the run that has this record; return the queued run if it may begin now."""
@@ -132,18 +114,9 @@ class JobRegistry:
 
     # -- decided slots
 
-    def last_decided(self, job_id: str) -> datetime:
-        """Return the last decided slot of a job; the epoch if there is none."""
-        return self._last.get(job_id, EPOCH)
-
-    def note_decided(self, job_id: str, slot: datetime) -> None:
-        """Note that a slot was decided, by this process or a former one."""
-        if slot > self.last_decided(job_id):
-            self._last[job_id] = slot
-
     def decide(self, entry: JobEntry, cursor: datetime) -> None:
         """Note that the slots of a job are decided up to `cursor`."""
-        entry.cursor = self._last[entry.job.id] = cursor
+        entry.cursor = self.memory.last[entry.job.id] = cursor
 
     def apply(self, entry: JobEntry, decision: Decision, elapsed: float) -> None:
         """Note a decision about a job. `elapsed` are seconds of the clock that is never set."""
@@ -162,7 +135,7 @@ class JobRegistry:
 
     def initial_cursor(self, job: Job, now: datetime) -> datetime:
         """Return the cursor of a new definition: slots count from now on, none twice; a one-time slot always counts."""
-        last = self.last_decided(job.id)
+        last = self.memory.last_decided(job.id)
         return last if isinstance(job.schedule, Once) else max(now, last)
 
     def pop_jittering_slot(self, entry: JobEntry, now: datetime) -> datetime | None:
@@ -184,24 +157,12 @@ class JobRegistry:
         """
         rewound = [entry for entry in self.jobs.values() if entry.cursor > now]
         for entry in rewound:
-            entry.since, entry.decided_ahead = _entry_after_clock_set_back(
+            entry.since, entry.decided_ahead = state_set_back(
                 entry.since, entry.cursor, entry.decided_ahead, now, elapsed
             )
             entry.cursor = now
-        for job_id, removed in self._removed.items():
-            since, ahead = _entry_after_clock_set_back(
-                removed.since, self.last_decided(job_id), removed.decided_ahead, now, elapsed
-            )
-            self._removed[job_id] = replace(removed, since=since, decided_ahead=ahead)
-        self._last = {job_id: min(slot, now) for job_id, slot in self._last.items()}
+        self.memory.clock_set_back(now, elapsed)
         return [entry for entry in rewound if entry.is_schedulable]
-
-    def remember_missed(self, job_id: str, missed: MissedSlots, now: datetime, elapsed: float) -> None:
-        """Remember the missed slot of an expired one-time job: if the clock is set back, it may run."""
-        self._last[job_id] = missed.last
-        reopenable = [(missed.first, missed.last)] if missed.reason in REOPENABLE_REASONS else []
-        ahead = cursor_passed(NOTHING_AHEAD, missed.last, reopenable, elapsed + CLOCK_MEMORY_S)
-        self._removed[job_id] = RemovedJob(now + REMOVED_JOB_MEMORY, missed.first - TICK, ahead)
 
     def jobs_behind_clock(self) -> list[tuple[Timetable, tuple[Span, ...]]]:
         """Return timetable and decided future spans of each job that has such spans."""
@@ -219,10 +180,6 @@ class JobRegistry:
         undecided = {*self.being_added, *due, *self._jittered}
         return [self.jobs[job_id] for job_id in undecided if job_id in self.jobs]
 
-    def removed_jobs(self) -> Iterable[tuple[str, RemovedJob]]:
-        """Return the removed jobs that are remembered, by id."""
-        return self._removed.items()
-
     def runs(self) -> Iterator[tuple[str, Run]]:
         """Return the active and the queued runs, each with the id of its job."""
         for job_id, entry in self.jobs.items():
@@ -230,23 +187,6 @@ class JobRegistry:
                 yield job_id, run
             if entry.queued_run is not None:
                 yield job_id, entry.queued_run
-
-
-@dataclass(frozen=True, slots=True)
-class RemovedJob:
-    """The memory of a removed job until an instant, besides its last slot."""
-
-    until: datetime
-    since: datetime
-    decided_ahead: DecidedAhead
-
-
-def _entry_after_clock_set_back(
-    since: datetime, cursor: datetime, ahead: DecidedAhead, now: datetime, elapsed: float
-) -> tuple[datetime, DecidedAhead]:
-    """Return since when slots are decided, and which beyond the cursor are, after a step back to `now`."""
-    decided: list[Span] = [(min(since + TICK, cursor), cursor)] if cursor > now else []
-    return min(since, now), clock_set_back(ahead, decided, now, elapsed) or NOTHING_AHEAD
 
 
 def _has_slot(timetable: Timetable, span: Span) -> bool:

@@ -80,7 +80,7 @@ class StartRecovery:
         self._outage.pending.fail_interrupted(now)
         self._progress.restore(now, former.ahead)
         for job_id, ranges in (state.recorded if state is not None else {}).items():
-            self._registry.note_decided(job_id, min(now, max(last for _, last in ranges)))
+            self._registry.memory.note_decided(job_id, min(now, max(last for _, last in ranges)))
         return state
 
     def end_startup(self, now: datetime) -> list[Effect]:
@@ -100,7 +100,7 @@ class StartRecovery:
 
     def history_of(self, job: Job, now: datetime) -> JobHistory:
         """Return what is known of a job's slots before this start; record a slot as missed if nothing can be known."""
-        outage, last = self._outage, self._registry.last_decided(job.id)
+        outage, last = self._outage, self._registry.memory.last_decided(job.id)
         if outage is None:
             return JobHistory()
         if not job.enabled or (isinstance(job.schedule, Once) and last >= job.schedule.at):
@@ -127,7 +127,7 @@ class StartRecovery:
         else:
             decision = outage.recover(job, entry.timetable, now, last, phase)
         # not `now`: every slot that has begun is decided, but the jitter of one may be running
-        decision = replace(decision, cursor=max(decision.cursor, self._registry.last_decided(job.id)))
+        decision = replace(decision, cursor=max(decision.cursor, self._registry.memory.last_decided(job.id)))
         entry.since = min([entry.since, *(slot - TICK for slot, _ in decision.actions)])
         self._registry.apply(entry, decision, self._elapsed())
         effects = self._actions.apply(entry, decision, now)
@@ -157,5 +157,5 @@ class StartRecovery:
         decision = self._outage.recover(job, timetable, now, EPOCH, self._phase())
         for missed in decision.missed:
             self._write(missed_record(job.id, missed, now))
-            self._registry.remember_missed(job.id, missed, now, self._elapsed())
+            self._registry.memory.remember_missed(job.id, missed, now, self._elapsed())
         return bool(decision.missed)
