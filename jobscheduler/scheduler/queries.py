@@ -121,7 +121,7 @@ class SchedulerQueries:
         """Return a sentence for each issue with runs."""
         with self._lock:
             surviving = self._surviving()
-        return (*self._pool.issues(), *map(describe_surviving_run, surviving))
+        return (*self._pool.monitor.issues(), *map(describe_surviving_run, surviving))
 
     def _surviving(self) -> list[Run]:
         registry = self._engine.registry
@@ -129,12 +129,12 @@ class SchedulerQueries:
 
     def standstill(self) -> str | None:
         """Return a sentence about the step of a run that is overdue, if there is one."""
-        longest = self._pool.standstill
+        longest = self._pool.monitor.standstill
         return None if longest is None else str(longest.due)
 
     def is_stuck(self) -> bool:
         """Return whether a step is overdue for so long that only a new process helps."""
-        longest = self._pool.standstill
+        longest = self._pool.monitor.standstill
         return longest is not None and longest.checks >= STUCK_AFTER_CHECKS
 
     # -- the scheduling thread
