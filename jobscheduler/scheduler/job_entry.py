@@ -52,6 +52,10 @@ class JobEntry:
         decided = self.decided_ahead.decided
         return next_slot(self.timetable, self.cursor, decided) if decided else self.timetable.next(self.cursor)
 
+    def next_of_enabled(self) -> datetime | None:
+        """Return the next undecided slot of an enabled job."""
+        return self.next() if self.job.enabled else None
+
     def undecided_slots(self) -> Iterator[datetime]:
         """Return the undecided slots, in order."""
         slot = self.next()

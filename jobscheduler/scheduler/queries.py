@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from itertools import islice
 
-from jobscheduler.runner import OutputCache, Run
+from jobscheduler.runner import OutputCache
 from jobscheduler.scheduler.engine import Engine
 from jobscheduler.scheduler.job_entry import JobEntry
 from jobscheduler.scheduler.standstill import STUCK_AFTER_CHECKS
@@ -120,12 +120,8 @@ class SchedulerQueries:
     def issues(self) -> tuple[str, ...]:
         """Return a sentence for each issue with runs."""
         with self._lock:
-            surviving = self._surviving()
+            surviving = self._engine.registry.surviving_runs()
         return (*self._pool.monitor.issues(), *map(describe_surviving_run, surviving))
-
-    def _surviving(self) -> list[Run]:
-        registry = self._engine.registry
-        return [run for entry in registry.snapshot(sorted(registry.surviving)) for run in entry.surviving_runs]
 
     def standstill(self) -> str | None:
         """Return a sentence about the step of a run that is overdue, if there is one."""

@@ -92,6 +92,11 @@ class JobRegistry:
         self._discard_if_unused(entry)
         return queued
 
+    def surviving_runs(self) -> list[Run]:
+        """Return the runs that have their record although processes of them could not be killed, by job."""
+        entries = [self.jobs[job_id] for job_id in sorted(self.surviving) if job_id in self.jobs]
+        return [run for entry in entries for run in entry.surviving_runs]
+
     def keep_surviving(self, alive: Container[str]) -> list[Run]:
         """Keep only these surviving runs (their ids); return the queued runs that may begin now."""
         unblocked = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import partial
 
@@ -15,6 +15,12 @@ from jobscheduler.timetable.slots import Action, Decision
 Effect = Callable[[], object]  # to be called in order, after the scheduler's lock was released
 NO_EFFECTS: list[Effect] = []  # shared, never changed
 NewRun = Callable[[Job, datetime | None, LogFields, Run | None], Run]  # job, slot, extra fields, parent run
+
+
+def perform_effects(effects: Iterable[Effect]) -> None:
+    """Perform effects in order. Lock: not the scheduler's."""
+    for effect in effects:
+        effect()
 
 
 class RunActions:

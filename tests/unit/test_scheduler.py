@@ -325,15 +325,15 @@ def test_a_stop_lets_runs_finish_and_leaves_pending_slots_to_the_next_start() ->
     assert len(world.records()) == 1
 
 
-@pytest.mark.parametrize("hurried", [False, True])
-def test_a_stop_ends_runs_that_do_not_finish_in_time(hurried: bool) -> None:
+@pytest.mark.parametrize("must_end_now", [False, True])
+def test_a_stop_ends_runs_that_do_not_finish_in_time(must_end_now: bool) -> None:
     """After the drain, or at once after a second signal."""
     world = World()
     Gate.may_end.clear()
     world.put(job(task={"fails": True}))
     world.due("x", 60)
     wait_until(lambda: Gate.begun)
-    world.scheduler.stop(600 if hurried else 0.05, lambda: hurried)
+    world.scheduler.stop(600 if must_end_now else 0.05, lambda: must_end_now)
 
     assert world.records() == [(60, "FAILURE", "shutdown")]
 
