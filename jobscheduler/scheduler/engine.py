@@ -25,7 +25,9 @@ from jobscheduler.scheduler.records import decided_events, missed_record
 from jobscheduler.scheduler.registry import JobRegistry
 from jobscheduler.scheduler.run_actions import NO_EFFECTS, Effect, NewRun, RunActions
 from jobscheduler.scheduler.start_recovery import JobHistory, StartRecovery
-from jobscheduler.timetable.slots import Action, Circumstances, MissedSlots, ReasonOf, decide, decide_manual_run
+from jobscheduler.timetable.decision import MissedSlots
+from jobscheduler.timetable.overlap import Action, decide_manual_run
+from jobscheduler.timetable.slots import Circumstances, ReasonOf, decide
 from jobscheduler.timetable.timetable import Timetable
 from jobscheduler.util.spans import TICK, span_at, unite
 

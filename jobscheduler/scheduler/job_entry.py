@@ -11,7 +11,8 @@ from jobscheduler.model import EPOCH, Event, Job
 from jobscheduler.runner import Run
 from jobscheduler.scheduler.decided_ahead import NOTHING_AHEAD, DecidedAhead
 from jobscheduler.scheduler.records import pending_event
-from jobscheduler.timetable.slots import JobSituation, Overlap, next_slot
+from jobscheduler.timetable.overlap import JobSituation, Overlap
+from jobscheduler.timetable.slots import next_slot
 from jobscheduler.timetable.timetable import Timetable
 
 MAX_SURVIVING_RUNS = 16  # of one job, the latest; older ones with living processes are forgotten

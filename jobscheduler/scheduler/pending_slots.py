@@ -9,7 +9,7 @@ from jobscheduler.model import LogEntry
 from jobscheduler.runner import kill_leftovers
 from jobscheduler.scheduler.former_service import FormerService
 from jobscheduler.scheduler.records import CORRECTS, interrupted_record, missed_record
-from jobscheduler.timetable.slots import MissedSlots
+from jobscheduler.timetable.decision import MissedSlots
 from jobscheduler.util.spans import Span
 
 

@@ -11,18 +11,11 @@ from jobscheduler.model import EPOCH, Event, Job, Level, LogEntry, Once, truncat
 from jobscheduler.scheduler.former_service import FormerService
 from jobscheduler.scheduler.job_histories import JobHistories
 from jobscheduler.scheduler.pending_slots import PendingSlots
-from jobscheduler.timetable.slots import (
-    Action,
-    Decision,
-    JobSituation,
-    MissedSlots,
-    Outage,
-    Overlap,
-    Range,
-    decide_after_outage,
-)
+from jobscheduler.timetable.decision import Decision, MissedSlots
+from jobscheduler.timetable.outage import Outage, decide_after_outage
+from jobscheduler.timetable.overlap import Action, JobSituation, Overlap
 from jobscheduler.timetable.timetable import Timetable
-from jobscheduler.util.spans import TICK
+from jobscheduler.util.spans import TICK, Span
 
 
 class RecoveryPhase(Enum):
@@ -150,7 +143,7 @@ class OutageRecovery:
 
     def _open_after(
         self, job: Job, timetable: Timetable, now: datetime, last: datetime
-    ) -> tuple[datetime, tuple[Range, ...]]:
+    ) -> tuple[datetime, tuple[Span, ...]]:
         """Return after which instant slots of a job are undecided, and which later ones do not count."""
         former = self.former
         after = former.lagging.get(job.id, min(former.settled, now))

@@ -20,8 +20,9 @@ from jobscheduler.scheduler.decided_ahead import (
 )
 from jobscheduler.scheduler.job_entry import JobEntry
 from jobscheduler.scheduler.slot_memory import SlotMemory
+from jobscheduler.timetable.decision import Decision
 from jobscheduler.timetable.definition_hash import definition_hash
-from jobscheduler.timetable.slots import Decision, JobSituation
+from jobscheduler.timetable.overlap import JobSituation
 from jobscheduler.timetable.timetable import Timetable
 from jobscheduler.util.spans import TICK, Span, clip
 

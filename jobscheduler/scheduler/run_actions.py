@@ -10,7 +10,8 @@ from jobscheduler.model import Event, Job, Level, LogEntry, LogFields
 from jobscheduler.runner import Run
 from jobscheduler.scheduler.job_entry import JobEntry
 from jobscheduler.scheduler.records import CORRECTS, cancelled_record, missed_record, pending_event, skipped_record
-from jobscheduler.timetable.slots import Action, Decision
+from jobscheduler.timetable.decision import Decision
+from jobscheduler.timetable.overlap import Action
 
 Effect = Callable[[], object]  # to be called in order, after the scheduler's lock was released
 NO_EFFECTS: list[Effect] = []  # shared, never changed

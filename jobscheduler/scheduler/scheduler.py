@@ -24,7 +24,7 @@ from jobscheduler.scheduler.run_chain import check_chain, parent_of
 from jobscheduler.scheduler.surviving_processes import has_survivors
 from jobscheduler.scheduler.waker import Waker
 from jobscheduler.scheduler.worker_pool import WorkerPool
-from jobscheduler.timetable.slots import Action
+from jobscheduler.timetable.overlap import Action
 from jobscheduler.timetable.timetable import timetable_of
 from jobscheduler.util.host_id import uptime
 from jobscheduler.util.spans import Span

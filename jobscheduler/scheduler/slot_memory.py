@@ -19,7 +19,7 @@ from jobscheduler.scheduler.decided_ahead import (
     state_set_back,
 )
 from jobscheduler.scheduler.job_entry import JobEntry
-from jobscheduler.timetable.slots import MissedSlots
+from jobscheduler.timetable.decision import MissedSlots
 from jobscheduler.util.spans import TICK
 
 REMOVED_JOB_MEMORY = timedelta(days=2)  # beyond its `catch_up`; a deleted job that comes back must not run a slot twice

@@ -8,7 +8,7 @@ import pytest
 
 from jobscheduler.model import Cron, Once, Record
 from jobscheduler.scheduler import Scheduler
-from jobscheduler.timetable.slots import Action
+from jobscheduler.timetable.overlap import Action
 from tests.support.service import wait_until
 from tests.unit.test_scheduler import NOON, Gate, World, gate, job, world
 
