@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from jobscheduler.timetable.crontab import Crontab, ScheduleError, parse
 from jobscheduler.timetable.crontab.parser import SyntaxFault, parse_expression
-from jobscheduler.timetable.crontab.suggest import suggest
+from jobscheduler.timetable.crontab.suggest import suggestion
 
 ZONE = ZoneInfo("UTC")
 
@@ -270,7 +270,7 @@ def test_a_refusal_says_what_to_write_instead(text):
 def check_refusal(text: str, refused: ScheduleError) -> None:
     with pytest.raises(SyntaxFault) as fault:
         parse_expression(text)
-    assert suggest(text, fault.value) == refused.suggestion  # and does not fail, which a refusal would hide
+    assert suggestion(text, fault.value).text == refused.suggestion  # and does not fail, which a refusal would hide
     assert refused.message
     assert refused.message[0] == refused.message[0].lower()
     assert not refused.message.endswith(".")
