@@ -308,7 +308,7 @@ def test_several_faults_are_mended_together():
 
 
 def test_messages_quote_the_users_text_and_nothing_unprintable():
-    """Control characters, lone surrogates and backticks are escaped, so that a message can be printed and logged."""
+    """Control characters and lone surrogates are replaced, so that a message can be printed and logged."""
     for text in ("\x1b[31m * * * *", "\ud800 * * * *", "`rm` * * * *"):
         refused = refusal(text)
         shown = refused.message + refused.help + "".join(refused.notes)
