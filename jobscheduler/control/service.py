@@ -24,7 +24,7 @@ from jobscheduler.status.snapshot import (
     record_json,
     service_json,
 )
-from jobscheduler.timetable.slots import Action, Overlap
+from jobscheduler.timetable.overlap import Action, Overlap
 
 MAX_MANUAL_RUNS = 1000  # manual runs kept, so that a client can ask for their results
 

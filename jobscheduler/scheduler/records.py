@@ -8,7 +8,7 @@ from datetime import datetime
 from jobscheduler.model import Event, InFlightRun, Level, LogFields, LogValue, Record, Status
 from jobscheduler.runner import Run
 from jobscheduler.scheduler.decided_ahead import DecidedAhead
-from jobscheduler.timetable.slots import MissedSlots
+from jobscheduler.timetable.decision import MissedSlots
 from jobscheduler.util.spans import spans_text
 
 CORRECTS: LogFields = (("corrects", "clock"),)  # marks lines about a slot that a wrong clock had missed before

@@ -8,7 +8,6 @@ from datetime import timedelta
 import pytest
 
 from jobscheduler.model import Checkpoint, Cron, InFlightRun, Job, Once, RecoveredState, Retry, TaskSpec
-from jobscheduler.timetable.slots import Circumstances
 from tests.support.service import wait_until
 from tests.unit.test_scheduler import NOON, Gate, World, gate, job, recalled
 
@@ -41,8 +40,7 @@ def after(world: World, seconds: int, *jobs: Job, **past: object) -> None:
 
 def late(world: World, cause: str) -> None:
     """Look an hour too late, for this cause."""
-    world.scheduler._engine._late_reason = lambda: (cause, ())
-    world.scheduler._engine._normal = Circumstances(world.scheduler._engine._late_reason)
+    world.late_reason = cause
     world.put(job(catch_up=0))
     world.due("x", 3600)
 

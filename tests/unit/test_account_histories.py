@@ -30,7 +30,7 @@ from jobscheduler.scheduler import Scheduler
 from jobscheduler.scheduler.job_entry import JobEntry
 from jobscheduler.tasks.base import Context, Outcome, Task
 from jobscheduler.timetable.definition_hash import hash_in_log
-from jobscheduler.timetable.slots import Overlap
+from jobscheduler.timetable.overlap import Overlap
 from jobscheduler.timetable.timetable import Timetable, timetable_of
 from tests.support.accounting import REOPENED, TICK, lines_of
 from tests.support.service import parse_line

@@ -56,12 +56,14 @@ class World:
 
     def __init__(self, workers: int = 4) -> None:
         self.now = NOON
+        self.late_reason = "asleep"
         self.written: list[LogEntry] = []
         self.scheduler = Scheduler(
             write=self.written.append,
             max_workers=workers,
+            boot="boot-1",
             clock=lambda: self.now,
-            late_reason=lambda: "asleep",
+            late_reason=lambda: self.late_reason,
         )
         self.scheduler._waker.start = lambda: None  # the host's clock is not the test's
 
@@ -323,15 +325,15 @@ def test_a_stop_lets_runs_finish_and_leaves_pending_slots_to_the_next_start() ->
     assert len(world.records()) == 1
 
 
-@pytest.mark.parametrize("hurried", [False, True])
-def test_a_stop_ends_runs_that_do_not_finish_in_time(hurried: bool) -> None:
+@pytest.mark.parametrize("must_end_now", [False, True])
+def test_a_stop_ends_runs_that_do_not_finish_in_time(must_end_now: bool) -> None:
     """After the drain, or at once after a second signal."""
     world = World()
     Gate.may_end.clear()
     world.put(job(task={"fails": True}))
     world.due("x", 60)
     wait_until(lambda: Gate.begun)
-    world.scheduler.stop(600 if hurried else 0.05, lambda: hurried)
+    world.scheduler.stop(600 if must_end_now else 0.05, lambda: must_end_now)
 
     assert world.records() == [(60, "FAILURE", "shutdown")]
 
@@ -377,7 +379,6 @@ def recalled(world: World, *jobs: Job, **past: Any) -> None:
         "full": named(*jobs),
         **past,
     }
-    world.scheduler._engine.boot = "boot-1"
     world.scheduler.restore(RecoveredState(**given), world.now)
     for one in jobs:
         world.put(one)
@@ -1049,7 +1050,6 @@ def test_an_at_reboot_job_that_was_refused_at_the_start_is_caught_up(
     world: World, boot: str | None, written: int, later: int, expected: list[tuple[int, str, str | None]]
 ) -> None:
     """Its slot is the start; a job that is new waits for the next boot."""
-    world.scheduler._engine.boot = "boot-1"
     world.scheduler.restore(RecoveredState(Checkpoint(NOON, boot), NOON, clean_stop=True) if boot else None, world.now)
     world.scheduler.start()
     world.now += timedelta(seconds=later)

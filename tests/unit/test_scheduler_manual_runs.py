@@ -8,7 +8,7 @@ import pytest
 
 from jobscheduler.model import Cron, Once, Record
 from jobscheduler.scheduler import Scheduler
-from jobscheduler.timetable.slots import Action
+from jobscheduler.timetable.overlap import Action
 from tests.support.service import wait_until
 from tests.unit.test_scheduler import NOON, Gate, World, gate, job, world
 
@@ -226,7 +226,7 @@ def test_the_last_slots_of_deleted_jobs_are_forgotten_in_time(world: World) -> N
         world.put(job(f"x{number}", schedule=Once(at), catch_up=5))
         world.due(f"x{number}", 1)
         world.scheduler.drop(f"x{number}", NOON + timedelta(days=3 * number))
-    assert len(world.scheduler._engine.registry._last) < 1100
+    assert len(world.scheduler._engine.registry.memory.last) < 1100
 
     world.now = NOON
     world.put(job("again", schedule=Once(at)))

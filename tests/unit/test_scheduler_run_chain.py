@@ -132,8 +132,8 @@ def test_the_runs_of_a_caller_are_those_of_its_ancestors_innermost_first() -> No
 def test_a_full_pool_that_does_not_move_is_an_issue_in_status(service: Service) -> None:
     """After a minute; here after some checks. Health is good: runs are late, not lost."""
     service.patched(
-        "from jobscheduler.scheduler import worker_pool\nfrom jobscheduler.service import supervisor\n"
-        "worker_pool.STANDSTILL_CHECKS, supervisor.CHECK_INTERVAL_S = 3, 0.3\n"
+        "from jobscheduler.scheduler import pool_monitor\nfrom jobscheduler.service import supervisor\n"
+        "pool_monitor.BUSY_CHECKS, supervisor.CHECK_INTERVAL_S = 3, 0.3\n"
     )
     service.write("long.json", job("long", "@yearly", "sleep 60"))
     service.write("tick.json", job("tick"))

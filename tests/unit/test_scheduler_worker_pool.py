@@ -64,7 +64,7 @@ class World:
 
     def is_idle(self) -> bool:
         """Whether every place is free and nothing goes on."""
-        return not self.crew.active_runs and not self.crew.queued() and self.crew._capacity.busy == 0
+        return not self.crew.active_runs and not self.crew.queued() and self.crew._queue.busy == 0
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ def test_a_cancelled_run_keeps_no_place(world: World) -> None:
 def test_a_pause_between_two_attempts_holds_no_place(world: World) -> None:
     """And the second attempt waits for one like any run."""
     failing = world.submit(command="exit 1", retry=Retry(2, delay=0.05))
-    eventually(lambda: failing.attempts == 1 and world.crew._capacity.busy == 0)
+    eventually(lambda: failing.attempts == 1 and world.crew._queue.busy == 0)
     for _ in range(PLACES):
         world.submit("held")
     eventually(lambda: world.crew.queued() == 1)

@@ -6,19 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from jobscheduler.timetable.slots import (
-    MAX_COUNTED_SLOTS,
-    Action,
-    Circumstances,
-    Decision,
-    JobSituation,
-    MissedSlots,
-    Outage,
-    Overlap,
-    decide,
-    decide_after_outage,
-)
-from jobscheduler.timetable.timetable import SlotRange
+from jobscheduler.timetable.decision import Decision, MissedSlots, SlotRange
+from jobscheduler.timetable.outage import MAX_COUNTED_SLOTS, Outage, decide_after_outage
+from jobscheduler.timetable.overlap import Action, JobSituation, Overlap
+from jobscheduler.timetable.slots import Circumstances, decide
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
