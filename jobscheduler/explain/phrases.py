@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from jobscheduler.explain.evidence import Line, instant
+from jobscheduler.explain.evidence import instant
 from jobscheduler.model import Job
+from jobscheduler.model.log_line import Line
 
 _FAILED: Mapping[str, str] = {
     "timeout": "it was stopped at its time limit",

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobscheduler.model import Checkpoint, Event, Level, LogEntry, Record, Status
-from jobscheduler.runlog import LogFile, LogWriter, format_json, format_text, recovery
+from jobscheduler.runlog import LogFile, LogWriter, format_json, format_text, parse, recovery
 from jobscheduler.runlog.backlog import MAX_PENDING_BYTES
 from jobscheduler.runlog.format import MAX_LINE
 from jobscheduler.util.file_locks import LockFile
@@ -104,7 +104,7 @@ def test_a_key_stands_in_a_line_once(form: Callable[[LogEntry], str]) -> None:
     line = form(replace(SUCCESS, details=forged))
 
     assert (line.count("job_id"), line.count("scheduled"), line.count("s3_key")) == (1, 1, 1)
-    told = recovery.parse_line(line.encode())
+    told = parse.parse_line(line.encode())
     assert told is not None
     assert (told["job_id"], told["scheduled"], told["s3_key"]) == ("report-001", "2026-11-22T01:00:00Z", "1")
 
