@@ -7,9 +7,9 @@ from datetime import datetime
 from pathlib import Path
 
 from jobscheduler.model import Status
-from jobscheduler.runlog.format import format_instant
 from jobscheduler.runlog.parse import parse_line
 from jobscheduler.runlog.reader import lines_newest_first, log_files, open_in_turn
+from jobscheduler.util.instants import format_instant_ms
 
 MAX_SCAN_BYTES = 64 * 1024 * 1024  # bytes read back: a job that runs once a year is not worth more
 
@@ -28,7 +28,7 @@ def last_results(path: Path, backups: int, before: datetime, far: int = MAX_SCAN
         OSError: a file exists and cannot be read.
 
     """
-    limit = format_instant(before, exact=True).encode()
+    limit = format_instant_ms(before).encode()
     results: dict[str, Status] = {}
     for raw in lines_newest_first(open_in_turn(log_files(path, backups))):
         far -= len(raw) + 1
