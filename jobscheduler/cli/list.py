@@ -124,7 +124,11 @@ def _rows(jobs: Iterable[Mapping[str, Any]], now: datetime) -> Iterator[tuple[st
 
 def _state(job: Mapping[str, Any], now: datetime) -> str:
     """Format the state, the duration of the active run, and flags."""
-    begun = [datetime.fromisoformat(run["started"]) for run in job["going"] if run["started"] and not run["waits"]]
+    begun = [
+        datetime.fromisoformat(run["started"])
+        for run in job["active_runs"]
+        if run["started"] and not run["waiting_for"]
+    ]
     details = [format_duration((now - min(begun)).total_seconds())] if begun else []
     details += [word for word in ("stale", "paused") if job[word] and word != job["state"]]
     return " ".join((job["state"], *details))

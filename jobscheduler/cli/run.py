@@ -69,7 +69,7 @@ def _print_next(answer: Mapping[str, Any], as_json: bool) -> None:
 def _wait_for(socket: Path, run_id: str) -> Mapping[str, Any]:
     while True:
         answer = request(socket, "GET", f"{api_path('runs', run_id)}?wait={_WAIT}")
-        if answer["record"] is not None or answer["withdrawn"]:
+        if answer["record"] is not None or answer["cancelled"]:
             return answer
 
 

@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         for line in _lines(status, utc_now()):
             print(printable(line))
-    return 1 if status["trouble"] or status["late"] or status["problems"] else 0
+    return 1 if status["issues"] or status["late_part"] or status["problems"] else 0
 
 
 def _lines(told: Mapping[str, Any], now: datetime) -> Iterator[str]:
@@ -54,25 +54,25 @@ def _lines(told: Mapping[str, Any], now: datetime) -> Iterator[str]:
     lost = f", {plural(told['lost_threads'], 'thread')} lost" if told["lost_threads"] else ""
     yield f"runs       {told['running']} going on, {told['queued']} waiting for one of {told['workers']} workers{lost}"
     yield f"next slot  {format_local(told['next'], now)}"
-    yield f"last tick  {format_duration(told['last_tick'])} ago"
+    yield f"last tick  {format_duration(told['last_tick_age'])} ago"
     if told["jobs_dir"]:
         yield f"directory  {told['jobs_dir']}"
     if told["database"]:
         yield f"database   {told['database']}"
     yield f"log        {told['log_file']}"
     yield f"time zone  {told['timezone']}"
-    if told.get("alerts_waiting"):
-        more = told["alerts_waiting"] - len(told["alerts"])
+    if told.get("pending_alert_count"):
+        more = told["pending_alert_count"] - len(told["pending_alerts"])
         rest = f" and {more} more" if more else ""
-        yield f"alerts     {told['alerts_waiting']} waiting: {', '.join(told['alerts'])}{rest}"
-    if told.get("left_pipes_open"):
-        yield _left_pipes(told["left_pipes"], told["left_pipes_open"])
-    if told["late"]:
-        yield f"wrong      {told['late']} is not on time"
+        yield f"alerts     {told['pending_alert_count']} waiting: {', '.join(told['pending_alerts'])}{rest}"
+    if told.get("open_pipe_count"):
+        yield _left_pipes(told["open_pipes"], told["open_pipe_count"])
+    if told["late_part"]:
+        yield f"wrong      {told['late_part']} is not on time"
     for note in told.get("notes", ()):
         yield f"note       {note}"
-    for trouble in told["trouble"]:
-        yield f"wrong      {trouble}"
+    for issue in told["issues"]:
+        yield f"wrong      {issue}"
     for problem in told["problems"]:
         yield from _problem(problem)
 

@@ -94,7 +94,7 @@ class ControlService:
                     self._manual_runs.popitem(last=False)
         return {
             "job_id": job_id,
-            "act": act.value,
+            "action": act.value,
             "run_id": run.run_id if run else None,
             "note": _remember(act),
             "next_note": self._next_note(job_id) if run else None,
@@ -135,7 +135,7 @@ class ControlService:
         return {
             "run_id": run_id,
             "record": record_json(record) if record else None,
-            "withdrawn": run.is_cancelled,
+            "cancelled": run.is_cancelled,
             "output": None if output is None else tail(output, len(output)),
         }
 
@@ -191,7 +191,7 @@ def _remember(act: Action) -> str:
     match act:
         case Action.SKIP:
             return "skipped: its last run is still going on (overlap)"
-        case Action.WAIT:
+        case Action.QUEUE:
             return "waits until its last run has ended (overlap=queue)"
         case Action.REPLACE:
             return "takes the place of its last run, which is being ended (overlap=replace)"

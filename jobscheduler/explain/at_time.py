@@ -76,7 +76,8 @@ def _recorded(question: Question, facts: Facts, at: datetime, record: Mapping[st
 
 
 def _active(question: Question, facts: Facts, run: Mapping[str, str]) -> Answer:
-    return Answer("going", (describe_active_run(question, facts, run),), is_final=True)
+    code = "running" if "started" in run and "waiting_for" not in run else "waiting"
+    return Answer(code, (describe_active_run(question, facts, run),), is_final=True)
 
 
 def _started(question: Question, facts: Facts, started: Mapping[str, str]) -> Answer:
@@ -89,7 +90,7 @@ def _started(question: Question, facts: Facts, started: Mapping[str, str]) -> An
         notes.append(f"attempt {attempt} failed at {format_time_of(facts.evidence.failed, facts.zone)}")
     if facts.runtime is None:
         notes.append("it goes on, or the service ended before it did; then the next start gives it its record")
-    return Answer("begun", (headline, *notes))
+    return Answer("started", (headline, *notes))
 
 
 def _not_due(question: Question, facts: Facts, job: Job, timetable: Timetable, at: datetime) -> Answer:
@@ -175,16 +176,19 @@ def _excuses(facts: Facts, job: Job, at: datetime) -> Iterator[tuple[str, str]]:
         )
     first, log_gap = evidence.first_change, _out_of_reach(facts, at)
     if first is not None and first["word"] == "job.added":
-        yield "not_there", _joined(f"its file was put there at {format_time_of(first, zone)}, after that time", log_gap)
+        yield (
+            "added_later",
+            _joined(f"its file was put there at {format_time_of(first, zone)}, after that time", log_gap),
+        )
     written_later = _written_later(facts, at) if first is None else None
     if log_gap is not None:
-        yield "log_gone", _joined(log_gap, written_later)
+        yield "log_missing", _joined(log_gap, written_later)
     if (changed := schedule_changed(facts)) is not None:
         yield "changed", changed
     if not job.enabled:
         yield "disabled", DISABLED
     if written_later is not None:
-        yield "not_there", written_later
+        yield "added_later", written_later
     yield from _outage(facts)
 
 

@@ -15,17 +15,21 @@ from jobscheduler.timetable.timetable import Timetable, timetable_of
 from jobscheduler.timetable.timezones import zone_note
 
 TICK = timedelta(microseconds=1)
+_WAITING_FOR = {
+    "worker": "it waits for a worker",
+    "turn": "it waits for its turn",
+    "retry": "it waits for a further attempt",
+}
 DISABLED = "the job is disabled (`enabled` is false)"
 
 
 def describe_active_run(question: Question, facts: Facts, run: Mapping[str, str]) -> str:
     """Describe the progress of an active or pending run."""
-    waits = run.get("waits", "false")
-    waiting = "" if waits == "false" else "it waits" if waits == "true" else f"it waits: {waits}"
+    waiting = _WAITING_FOR.get(run.get("waiting_for", ""), "")
     if "started" not in run:
         return f"`{question.job_id}` has not begun yet" + (f": {waiting}" if waiting else "")
     attempt = f"attempt {run['attempt']}" if run.get("attempt", "1") != "1" else ""
-    since = f"`{question.job_id}` is going on since {format_time_of(run, facts.zone, 'started')}"
+    since = f"`{question.job_id}` has been running since {format_time_of(run, facts.zone, 'started')}"
     return ", ".join(filter(None, (since, attempt, waiting)))
 
 

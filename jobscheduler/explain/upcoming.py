@@ -72,8 +72,8 @@ def _headline(
     if not isinstance(timetable.schedule, Crontab):
         return _finished(name, facts, job, timetable.schedule)
     if job.not_after is not None:
-        return "over", f"{name} is not due any more: `not_after` was {format_moment(job.not_after, facts.zone)}"
-    return "over", f"{name} is not due any more before the year 2201"
+        return "done", f"{name} is not due any more: `not_after` was {format_moment(job.not_after, facts.zone)}"
+    return "done", f"{name} is not due any more before the year 2201"
 
 
 def _finished(name: str, facts: Facts, job: Job, only: datetime) -> tuple[str, str]:

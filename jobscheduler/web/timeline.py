@@ -42,7 +42,7 @@ ISSUE_KINDS = (Status.FAILURE, Status.MISSED, Status.SKIPPED)  # statuses that n
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A period on a row; `kind` is a status in lower case, `going` or `more` (too many slots to show)."""
+    """A period on a row; `kind` is a status in lower case, `running` or `more` (too many slots to show)."""
 
     left: float
     width: float
@@ -195,7 +195,7 @@ def _active_runs(view: TimeAxis, job: JobStatus | None) -> Iterator[Span]:
         if run.started is not None:
             left = view.percent(run.started)
             since = format_duration((view.now - run.started).total_seconds())
-            yield Span(left, _width(left, 50), "going", f"{view.clock(run.started)} running for {since}")
+            yield Span(left, _width(left, 50), "running", f"{view.clock(run.started)} running for {since}")
 
 
 def _missed(view: TimeAxis, records: Iterable[LoggedRun]) -> Iterator[Span]:

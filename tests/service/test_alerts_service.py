@@ -399,7 +399,7 @@ def test_alerts_that_wait_are_shown_and_those_that_are_dropped_are_named(host: H
     told = json.loads(run_verb(service, "status", "--json").stdout)
     service.stop()
 
-    assert (sorted(told["alerts"]), told["alerts_waiting"]) == (names, 7)
+    assert (sorted(told["pending_alerts"]), told["pending_alert_count"]) == (names, 7)
     failed = [one["job_id"] for one in service.words("alert.failed", reason="shutdown")]
     (dropped,) = service.words("alert.dropped", reason="shutdown")
     assert (len(failed), dropped["count"]) == (4, "3")

@@ -53,7 +53,7 @@ def told(definition: dict[str, Any] = DAILY, **more: Any) -> dict[str, Any]:
         "timezone": definition.get("timezone", "UTC"),
         "next": [],
         "last": None,
-        "going": [],
+        "active_runs": [],
         "problems": [],
         **more,
     }
@@ -190,10 +190,10 @@ def test_without_a_time_it_tells_the_next_slots_and_the_last_record(tmp_path: Pa
 def test_a_run_that_goes_on_is_the_answer(tmp_path: Path) -> None:
     """For its slot, and from now on."""
     going = {"run_id": "a", "scheduled": "2026-03-02T12:00:00Z", "started": "2026-03-02T12:00:01Z", "attempt": 2}
-    service = {"report": told(state="running", going=[{**going, "waits": None}])}
+    service = {"report": told(state="running", active_runs=[{**going, "waiting_for": None}])}
     log_of(tmp_path / "log", record(0))
 
-    said = "`report` is going on since Mon 2026-03-02 12:00:01 UTC, attempt 2\n"
+    said = "`report` has been running since Mon 2026-03-02 12:00:01 UTC, attempt 2\n"
     assert ask(tmp_path, "report", "--at", "2026-03-02T12:00", service=service).stdout == said
     assert said in ask(tmp_path, "report", service=service).stdout
 
@@ -357,5 +357,5 @@ def test_the_log_of_the_real_service_is_understood(service: Service) -> None:
     assert (status, answer["answer"]) == (0, "missed")
     before = datetime.fromisoformat(added["time"]).replace(microsecond=0) - timedelta(seconds=1)
     status, answer = answered("late", before.isoformat())
-    assert (status, answer["answer"]) in {(3, "not_there"), (3, "log_gone")}
+    assert (status, answer["answer"]) in {(3, "added_later"), (3, "log_missing")}
     assert missed["reason"] == "down"

@@ -333,7 +333,7 @@ Supervisor._check_clock = look_at_clock
 
     def late() -> tuple[str | None, int]:
         said = subprocess.run(ask, capture_output=True, text=True, check=False)
-        return json.loads(said.stdout)["late"], said.returncode
+        return json.loads(said.stdout)["late_part"], said.returncode
 
     wait_until(lambda: late() == ("the supervising loop", 1))
     flag.unlink()

@@ -99,8 +99,8 @@ def test_list_shows_every_state(service: Service) -> None:
         "rotten": "stale",
         "broken.json": "refused",
     }
-    assert [run["waits"] for run in told["held"]["going"]] == [None, "turn"]
-    assert [run["waits"] for run in told["retry"]["going"]] == ["retry"]
+    assert [run["waiting_for"] for run in told["held"]["active_runs"]] == [None, "turn"]
+    assert [run["waiting_for"] for run in told["retry"]["active_runs"]] == ["retry"]
     assert told["once"]["last"]["status"] == "SUCCESS"
     assert told["broken.json"]["problems"][0]["line"] == 1
     assert told["daily"]["next"].endswith("T01:00:00Z")
@@ -280,8 +280,8 @@ def test_status_is_a_check_of_health(service: Service) -> None:
     assert "help: did you mean `schedule`?" in done.stdout
     assert f"log        {service.log}\n" in done.stdout
     (told,) = answer(service, "status")
-    assert (told["pid"], told["trouble"], told["late"]) == (service.process.pid, [], None)
-    assert told["last_tick"] < 60
+    assert (told["pid"], told["issues"], told["late_part"]) == (service.process.pid, [], None)
+    assert told["last_tick_age"] < 60
     assert {one["state"] for one in told["problems"]} == {"refused", "stale"}
 
 

@@ -144,7 +144,7 @@ def test_a_full_pool_that_does_not_move_is_an_issue_in_status(service: Service) 
     def trouble() -> list[str]:
         command = [sys.executable, str(ROOT / "main.py"), "status", "--json", "--socket", str(service.socket)]
         said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-        return [str(one) for one in json.loads(said)["trouble"]]
+        return [str(one) for one in json.loads(said)["issues"]]
 
     (issue,) = wait_until(trouble)
     assert issue.startswith("all 1 workers are busy, 1 runs wait for one, and none has ended for ")
