@@ -44,7 +44,9 @@ def _read_task(path: Path, context: ParseContext, guard: HangGuard) -> TaskSpec:
     if result.problem is not None:
         raise AlertConfigError(replace(result.problem, file=str(path)))
     if result.raw is None:
-        raise AlertConfigError(Problem("there is no such file", file=str(path), help="make it, or do not name it"))
+        raise AlertConfigError(
+            Problem("the file does not exist", file=str(path), help="create it, or drop the setting")
+        )
     task = parse_task(result.raw, str(path), context)
     if isinstance(task, TaskSpec):
         return task

@@ -78,7 +78,7 @@ def _explained(path: Path, error: Exception) -> Problem:
     if error_number in {errno.ENOENT, errno.ENOTDIR}:
         return Problem(f"no service is reachable: there is no socket `{path}`", help=start)
     if error_number == errno.ECONNREFUSED:
-        return Problem(f"no service is reachable: nobody listens on `{path}` any more", help=start)
+        return Problem(f"no service is reachable: no process listens on `{path}` any more", help=start)
     if error_number in {errno.EACCES, errno.EPERM}:
         help_ = f"only its owner and group may ask the service: `sudo`, or see `ls -l {shlex.quote(str(path))}`"
         return Problem(f"the control socket `{path}` may not be used by uid {os.geteuid()}", help=help_)

@@ -83,7 +83,10 @@ def build_app(desk: ControlApi, report_error: Callable[[str], object]) -> Callab
             status, value = HTTPStatus.CONFLICT, _error(conflict.problem)
         except Exception as error:
             report_error(f"{environ.get('PATH_INFO')}: {type(error).__name__}: {error}")
-            status, value = HTTPStatus.INTERNAL_SERVER_ERROR, _error(Problem("the service failed to answer; see log"))
+            status, value = (
+                HTTPStatus.INTERNAL_SERVER_ERROR,
+                _error(Problem("the service failed; see its log")),
+            )
         return _queued(status, value, start_response)
 
     return answer
@@ -123,9 +126,9 @@ def _command(desk: ControlApi, what: str, job_id: str, by: str) -> Answer:
 
 
 def _unknown(method: str, parts: list[str]) -> BadRequest:
-    help_ = "docs/control.md lists what may be asked"
+    help_ = "docs/control.md lists the requests"
     if method != "GET" and parts[:1] == ["v1"] and parts[1:2] in (["status"], ["jobs"], ["runs"]):
-        return BadRequest(HTTPStatus.METHOD_NOT_ALLOWED, Problem(f"`{method}` is not what this path takes", help=help_))
+        return BadRequest(HTTPStatus.METHOD_NOT_ALLOWED, Problem(f"`{method}` is not allowed on this path", help=help_))
     return BadRequest(HTTPStatus.NOT_FOUND, Problem(f"there is nothing at `/{'/'.join(parts)}`", help=help_))
 
 

@@ -38,13 +38,13 @@ def explain_missing_job(question: Question, facts: Facts) -> Answer:
     changed = facts.evidence.last_change
     if facts.problems:
         where = f" in `{facts.file}`" if facts.file else ""
-        headline = f"`{question.job_id}` is refused: its definition{where} has problems, and no earlier one is in force"
+        headline = f"`{question.job_id}` is refused: its definition{where} has problems, and no earlier one is active"
         return Answer("refused", (headline, *last_record(facts)), problems=facts.problems)
     if facts.runtime is not None:
         return Answer("unreadable", (f"the service has `{question.job_id}`, and its definition cannot be read here",))
     if changed is not None and changed["word"] == "job.removed":
         headline = (
-            f"`{question.job_id}` is not there any more: its file was removed at {format_time_of(changed, facts.zone)}"
+            f"`{question.job_id}` no longer exists: its file was removed at {format_time_of(changed, facts.zone)}"
         )
         return Answer("removed", (headline, *last_record(facts)))
     if not facts.was_asked:
@@ -72,7 +72,7 @@ def schedule_changed(facts: Facts) -> str | None:
     if line is None:
         return None
     names = " and ".join(f"`{name}`" for name in line.get("changed", "").split(","))
-    return f"{names} changed at {format_time_of(line, facts.zone)}, and this answer is for the definition of now"
+    return f"{names} changed at {format_time_of(line, facts.zone)}, and this answer is for the present definition"
 
 
 def dst_note(job: Job | None, at: datetime) -> Iterator[str]:
@@ -110,7 +110,7 @@ def current_state(question: Question, facts: Facts) -> Iterator[str]:
     if facts.runtime is None:
         return
     if facts.runtime.stale:
-        yield "its file has a problem, so its last good version is in force"
+        yield "its file has a problem, so its last good version is active"
     for run in facts.runtime.active_runs:
         yield describe_active_run(question, facts, run)
 

@@ -83,7 +83,7 @@ def _finished(name: str, facts: Facts, job: Job, only: datetime) -> tuple[str, s
         return "done", f"{name} had its only time at {when}"
     return (
         "expired",
-        f"{name} will not run: its only time, {when}, was over when its file was read; {catch_up_text(job)}",
+        f"{name} will not run: its only time, {when}, had passed when its file was read; {catch_up_text(job)}",
     )
 
 

@@ -225,7 +225,7 @@ class Reconciler:
         try:
             result = parse(item.raw, item.name, self._context)
         except Exception as error:
-            message = f"the definition cannot be judged: {type(error).__name__}: {error}"
+            message = f"the definition cannot be checked: {type(error).__name__}: {error}"
             help_ = "this is a fault of the scheduler or of the task type, not of the file; please report it"
             return (Problem(message, file=item.name, help=help_, host_dependent=True),)
         if isinstance(result, Job):

@@ -302,7 +302,7 @@ class Run:
 
     def _abandon(self, context: Context) -> None:
         """End the run of a task that did not stop. Thread: the timer."""
-        message = f"the task did not end within {self._runner.grace:g} s of being told to; its thread is lost"
+        message = f"the task did not end within {self._runner.grace:g} s of being asked to; its thread is lost"
         self._runner._mark_lost(context)  # first, because the task may return at any moment
         with self._lock:
             lost = self._context is context
@@ -398,7 +398,7 @@ def overdue(context: Context, now: float) -> str | None:
         signal = context.missing_signal(now)
         return signal and f"{signal} has not been sent"
     has_passed = context.deadline is not None and now > context.deadline
-    return "its time limit has passed, and it was not told to end" if has_passed else None
+    return "its time limit has passed, and it was not asked to end" if has_passed else None
 
 
 class Attempt:

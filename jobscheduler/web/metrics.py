@@ -79,7 +79,7 @@ def _job_metrics(snapshot: Snapshot) -> Iterator[Metric]:
 
 
 def _total_metrics(totals: Totals) -> Iterator[Metric]:
-    slots = CounterMetricFamily("jobscheduler_slots", "Slots by what became of them.", labels=["status"])
+    slots = CounterMetricFamily("jobscheduler_slots", "Slots by their final status.", labels=["status"])
     for status, count in totals.counts.items():
         slots.add_metric([status.value], count)
     yield slots
@@ -92,7 +92,7 @@ def _total_metrics(totals: Totals) -> Iterator[Metric]:
 
 
 def _per_job(jobs: dict[str, JobStats]) -> Iterator[Metric]:
-    help_ = "A job's slots by what became of them."
+    help_ = "A job's slots by their final status."
     slots = CounterMetricFamily("jobscheduler_job_slots", help_, labels=["job_id", "status"])
     failing = _by_job("failing", "1 if the last run of a job failed, 0 if it succeeded.")
     success = _by_job("last_success_timestamp_seconds", "When a run of a job last succeeded, in Unix time.")

@@ -52,7 +52,7 @@ def is_installed() -> bool:
 def _unguarded(address: tuple[str, int]) -> Problem:
     host, port = address
     return Problem(
-        f"`--http` on `{host}` would show jobs and their output to other hosts, to anybody",
+        f"`--http` on `{host}` would show jobs and their output to every host that reaches it",
         notes=("without a token the page is served to this host only",),
         help=f"name a file with a token with `--http-token-file FILE`, or use `--http 127.0.0.1:{port}`",
     )

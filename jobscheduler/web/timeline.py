@@ -209,7 +209,7 @@ def _outside(view: TimeAxis, upcoming: Sequence[datetime]) -> Iterator[Span]:
     """Draw a span for further slots than are shown."""
     if len(upcoming) >= MAX_SLOTS:
         left = view.percent(upcoming[-1])
-        yield Span(left, _width(left, 100), "more", f"after {view.clock(upcoming[-1])} it goes on")
+        yield Span(left, _width(left, 100), "more", f"more slots after {view.clock(upcoming[-1])}")
 
 
 def _issues(view: TimeAxis, records: Iterable[LoggedRun]) -> Iterator[Marker]:

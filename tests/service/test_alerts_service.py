@@ -214,7 +214,7 @@ def test_the_services_own_alerts_are_for_jobs_that_say_nothing(host: Host) -> No
         ),
         ('{"type": "mail"}', 0o644, ["unknown task type `mail`", ":1:10", "`execute_command`"]),
         ("[]", 0o644, ["must be an object, not a list", ":1:1"]),
-        (None, 0o644, ["there is no such file", "default.json"]),
+        (None, 0o644, ["the file does not exist", "default.json"]),
         ('{"type": "execute_command", "command": "x"}', 0o666, ["may be written by everybody", "install -T -o root"]),
     ],
 )

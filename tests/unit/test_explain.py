@@ -68,12 +68,12 @@ HOUR = timedelta(hours=1)
         (facts(record("FAILURE", reason="replaced")), "failed", "its next slot was due and took its place"),
         (facts(record("FAILURE", reason="interrupted")), "failed", "the service or the host went down while it ran"),
         (facts(record("FAILURE", reason="start", error="no such user")), "failed", "not be started (no such user)"),
-        (facts(record("SKIPPED", reason="overlap")), "skipped", "was skipped: its last run was still going on"),
+        (facts(record("SKIPPED", reason="overlap")), "skipped", "was skipped: its last run was still in progress"),
         (facts(record("SKIPPED", reason="overlap")), "skipped", "`queue`, `replace` or `allow`; it is `skip` now"),
         (
             facts(record("SKIPPED", reason="overlap"), job=replace(JOB, overlap="queue")),
             "skipped",
-            "another slot was waiting for that already",
+            "another slot was waiting already",
         ),
         (facts(record("SKIPPED", reason="paused")), "skipped", "was skipped: the job was paused"),
         (facts(record("MISSED", reason="asleep")), "missed", "was missed: the host was asleep"),
@@ -97,7 +97,7 @@ HOUR = timedelta(hours=1)
         (
             facts(record("SUCCESS"), job=replace(JOB, schedule=Cron("0 2 * * *", "UTC"))),
             "ran",
-            "by the definition of now it is not due at such a time",
+            "by its present definition it is not due at such a time",
         ),
         # 2: it goes on, or began
         (
@@ -139,7 +139,7 @@ HOUR = timedelta(hours=1)
         ),
         # 6: a slot without a record
         (facts(begins=SLOT + HOUR), "log_missing", "the log does not reach back so far, it begins at Sun"),
-        (facts(begins=None), "log_missing", "there is no log to look at"),
+        (facts(begins=None), "log_missing", "there is no log to read"),
         (
             facts(line("job.added", SLOT + HOUR)),
             "added_later",
@@ -148,18 +148,18 @@ HOUR = timedelta(hours=1)
         (
             facts(line("job.added", SLOT + 2 * HOUR), line("job.removed", SLOT + HOUR), line("job.added", SLOT - HOUR)),
             "no_record",
-            "although it was due by the definition of now",
+            "although it was due by its present definition",
         ),
         (facts(written=SLOT + HOUR), "added_later", "its file was put there or changed at Sun 2026-11-22 02:00:00"),
         (
             facts(line("job.updated", SLOT + HOUR, changed="schedule,catch_up")),
             "changed",
-            "`schedule` and `catch_up` changed at Sun 2026-11-22 02:00:00 CET, and this answer is for the definition",
+            "`schedule` and `catch_up` changed at Sun 2026-11-22 02:00:00 CET, and this answer is for the present",
         ),
         (
             facts(line("job.updated", SLOT + HOUR, changed="description")),
             "no_record",
-            "although it was due by the definition",
+            "although it was due by its present definition",
         ),
         (facts(line("job.updated", SLOT + HOUR, changed="task"), written=SLOT + HOUR), "no_record", "it was due"),
         (facts(job=replace(JOB, enabled=False)), "disabled", "the job is disabled"),
@@ -238,7 +238,7 @@ def test_the_record_of_a_slot_counts_more_than_one_of_a_group_around_it() -> Non
         (
             facts(live=RuntimeState("stale", stale=True)),
             "due",
-            "its file has a problem, so its last good version is in force",
+            "its file has a problem, so its last good version is active",
         ),
     ],
 )
@@ -324,12 +324,12 @@ def test_changes_of_the_clock_are_reckoned_with(expression: str, at: datetime, w
             "due",
             "has been running since Sun",
         ),
-        (facts(live=RuntimeState("stale", stale=True)), "due", "its last good version is in force"),
+        (facts(live=RuntimeState("stale", stale=True)), "due", "its last good version is active"),
         (facts(job=replace(JOB, schedule=Once(SLOT))), "done", "had its only time at Sun 2026-11-22 01:00:00 CET"),
         (
             facts(job=replace(JOB, schedule=Once(SLOT)), live=RuntimeState("expired")),
             "expired",
-            "was over when its file was",
+            "had passed when its file was",
         ),
         (facts(job=replace(JOB, schedule=Once(NOW + HOUR))), "due", "is due next at Sun 2026-11-22 14:00:00 CET"),
         (facts(job=replace(JOB, not_after=LONG_AGO)), "done", "`not_after` was Thu 2026-01-01 01:00:00 CET"),

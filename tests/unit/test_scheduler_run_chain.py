@@ -101,9 +101,9 @@ def test_the_limit_of_a_chain_counts_runs_that_have_ended(service: Service) -> N
 def test_run_reports_the_effect_on_the_next_slot(service: Service) -> None:
     """It is skipped, waits, or ends this run; no line if there is no effect."""
     told = {
-        "skip": "is skipped if this run still goes on then",
+        "skip": "is skipped if this run has not ended by then",
         "queue": "waits until this run has ended",
-        "replace": "ends this run if it still goes on then",
+        "replace": "ends this run if it has not ended by then",
     }
     for overlap in (*told, "allow"):
         service.write(f"{overlap}.json", job(overlap, "0 0 1 1 *", "true", overlap=overlap))

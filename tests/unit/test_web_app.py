@@ -150,7 +150,7 @@ def test_a_fault_is_one_line_of_the_log_and_tells_the_reader_nothing(caplog: pyt
     face = a_day()
     face.broken = True
     got = get(face, "/job/x")
-    assert (got.status, got.text) == (500, "This could not be made. The log says why.\n")
+    assert (got.status, got.text) == (500, "The page could not be made. The log says why.\n")
     (record,) = caplog.records
     assert record.levelno == logging.ERROR
     assert "RuntimeError: a secret of the service" in record.getMessage()
