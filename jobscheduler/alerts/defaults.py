@@ -11,15 +11,12 @@ from jobscheduler.jobs.directory import DirectorySource
 from jobscheduler.jobs.parser import ParseContext, parse_task
 from jobscheduler.jobs.sources import ReadResult, SourceUnavailable
 from jobscheduler.model import Problem, TaskSpec
+from jobscheduler.model.errors import ProblemError
 from jobscheduler.util.hang_guard import HangGuard
 
 
-class AlertConfigError(Exception):
+class AlertConfigError(ProblemError):
     """A file with an alert cannot be used. The problem says why, and its help what to do."""
-
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.message)
-        self.problem = problem
 
 
 def read_defaults(

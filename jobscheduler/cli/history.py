@@ -20,6 +20,7 @@ from jobscheduler.cli.times import ArgumentProblem, parse_time_or_age
 from jobscheduler.config import Settings
 from jobscheduler.model import Problem, Status
 from jobscheduler.model.corrections import Corrections, describe_corrections
+from jobscheduler.model.errors import ProblemError
 from jobscheduler.runlog import query
 from jobscheduler.runlog.filter import LogFilter, LogLine
 from jobscheduler.runlog.parse import RECORD_KINDS
@@ -52,12 +53,8 @@ _COLUMN_FIELDS = frozenset(
 )
 
 
-class LogUnavailable(Exception):
+class LogUnavailable(ProblemError):
     """There is no readable log; the problem says what to do."""
-
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.message)
-        self.problem = problem
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

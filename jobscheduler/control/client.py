@@ -12,24 +12,20 @@ from pathlib import Path
 from typing import Any, cast
 
 from jobscheduler.model import Problem
+from jobscheduler.model.errors import ProblemError
 
 ANSWER_TIMEOUT_S = 60.0  # seconds until the service must have answered
 
 
-class ServiceUnreachable(Exception):
+class ServiceUnreachable(ProblemError):
     """No service answers on the socket; the problem says why and what to do."""
 
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.message)
-        self.problem = problem
 
-
-class ApiError(Exception):
+class ApiError(ProblemError):
     """The service refuses the request; the problem says why."""
 
     def __init__(self, problem: Problem, status: int) -> None:
-        super().__init__(problem.message)
-        self.problem = problem
+        super().__init__(problem)
         self.status = status
 
 

@@ -17,6 +17,7 @@ from typing import Self
 from jobscheduler.config import Settings
 from jobscheduler.jobs.sources import Source, SourceUnavailable
 from jobscheduler.model import Problem
+from jobscheduler.model.errors import ProblemError
 from jobscheduler.runlog import LogFile, LogRefused, check_log
 from jobscheduler.util.file_locks import LockHeld, Locks, is_trusted, lock_holders, lock_name, try_lock
 from jobscheduler.util.path_walk import is_missing
@@ -24,12 +25,8 @@ from jobscheduler.util.path_walk import is_missing
 _OTHER_LOG_HELP = "name another with `--log-file FILE`"
 
 
-class StartupError(Exception):
+class StartupError(ProblemError):
     """The service cannot start. The problem says why, and its help what to do."""
-
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.message)
-        self.problem = problem
 
 
 class DirectoryLock:

@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 from jobscheduler.model import NO_TASK, Cron, Job, Problem, Record, TaskSpec
+from jobscheduler.model.errors import ProblemError
 
 MAX_ALERTS = 100  # jobs with waiting alerts that are named
 
@@ -21,20 +22,12 @@ MAX_ALERTS = 100  # jobs with waiting alerts that are named
 MOST_LEFT_PIPES = 100  # jobs with open output pipes that are named, those with the most first
 
 
-class NotFound(LookupError):
+class NotFound(ProblemError):
     """There is no such job or run; the problem says so, and suggests a similar name."""
 
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.message)
-        self.problem = problem
 
-
-class Conflict(Exception):
+class Conflict(ProblemError):
     """The request cannot be met now; the problem says why, and what helps."""
-
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.message)
-        self.problem = problem
 
 
 class JobState(StrEnum):

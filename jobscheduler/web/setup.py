@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from jobscheduler.model import Problem
+from jobscheduler.model.errors import ProblemError
 from jobscheduler.util.secret_file import SecretFileError, read_secret
 
 INSTALL = (  # how to install the libraries of the extra
@@ -22,12 +23,8 @@ _LIBRARIES = ("waitress", "jinja2", "prometheus_client")
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 
 
-class WebConfigError(Exception):
+class WebConfigError(ProblemError):
     """The pages cannot be served as configured; the problem says why and what to do."""
-
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.message)
-        self.problem = problem
 
 
 def load_token(address: tuple[str, int], token_file: Path | None) -> str | None:
