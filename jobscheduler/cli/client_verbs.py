@@ -13,7 +13,7 @@ from jobscheduler.cli.options import add_options
 from jobscheduler.config import Settings
 from jobscheduler.control.client import ApiError, ServiceUnreachable, request
 
-EXIT_STATUSES = "Exit status: 0 fine, 1 the service says no, 2 wrong usage, 3 service not reachable."
+EXIT_STATUSES = "Exit status: 0 fine, 1 the service refuses, 2 wrong usage, 3 service not reachable."
 
 
 def add_client_options(parser: argparse.ArgumentParser) -> None:

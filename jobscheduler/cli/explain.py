@@ -30,8 +30,8 @@ EXAMPLES = """examples:
   jobscheduler explain report-001 --at 2026-11-22T00:00:00Z --json
 
 A time without an offset is one of the job's zone. The answer comes from the running service and from the log. When
-the service cannot be reached, a slot that has a record in the log is explained all the same; for anything else what
-the job file and the log say is shown, and the exit status is 3.
+the service cannot be reached, a slot that has a record in the log is still explained. For anything else the answer is
+what the job file and the log say, and the exit status is 3.
 Exit status: 0 answered, 1 there is no such job or its definition is refused, 2 wrong usage, 3 service not reachable."""
 
 
@@ -60,7 +60,7 @@ def fetch_jobs(settings: Settings) -> list[dict[str, Any]]:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the job, the time and the options."""
     parser.add_argument("job", metavar="JOB", help="the id of the job")
-    parser.add_argument("--at", metavar="TIME", help="the time that is asked about, in ISO 8601 (default: from now on)")
+    parser.add_argument("--at", metavar="TIME", help="the time to explain, in ISO 8601 (default: from now on)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     add_options(parser, {"jobs_dir", "log_file", "log_backups", "timezone", "socket"})
 
@@ -115,7 +115,9 @@ def _time(text: str | None, zone: ZoneInfo) -> tuple[datetime | None, tuple[str,
     except ScheduleError as refused:
         if refused.suggestion is None or not _is_complete(text):
             raise ArgumentProblem(problem_from(refused, text, "--at")) from None
-        return crontab.parse_instant(refused.suggestion, zone), (f"{refused}; this is about `{refused.suggestion}`",)
+        return crontab.parse_instant(refused.suggestion, zone), (
+            f"{refused}; the answer is about `{refused.suggestion}`",
+        )
 
 
 def _is_complete(text: str) -> bool:

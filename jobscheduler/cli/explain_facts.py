@@ -44,9 +44,9 @@ def facts_from_service(answer: Mapping[str, Any], settings: Settings) -> Facts:
         str(answer.get("state", "")),
         bool(answer.get("paused")),
         bool(answer.get("stale")),
-        tuple(_pairs(run) for run in answer.get("going") or ()),
+        tuple(_pairs(run) for run in answer.get("active_runs") or ()),
         tuple((_instant(one["scheduled"]), _instant(one["start"])) for one in answer.get("next") or ()),
-        tuple((_instant(one["first"]), _instant(one["last"])) for one in answer.get("decided") or ()),
+        tuple((_instant(one["first"]), _instant(one["last"])) for one in answer.get("decided_ahead") or ()),
     )
     file, last = str(answer.get("file") or ""), answer.get("last")
     return Facts(

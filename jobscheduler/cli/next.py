@@ -28,8 +28,8 @@ EXAMPLES = """examples:
   jobscheduler next --cron '30 2 * * mon-fri' --timezone Europe/Berlin
   jobscheduler next --cron '30 1 * * *' --timezone America/New_York --after 2026-10-30T00:00 --until 2026-11-03T00:00
 
-A note stands beside a slot that a clock change moves, merges, or doubles. No service is asked: a job without
-`timezone` is shown in the zone of --timezone, else of this host, and so are times without an offset read.
+A note stands beside a slot that a clock change moves, merges, or doubles. The service is not asked: a job without
+`timezone` is shown in the zone of --timezone, else of this host. Times without an offset are read in the same zone.
 Exit status: 0 fine, 1 problems, 2 wrong usage."""
 
 MAX_SLOTS = 100_000
@@ -100,7 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _zone_used(setting: str | None, zone: ZoneInfo) -> str:
     """Name the zone of schedules without their own. A running service may have another."""
-    whose = "of this host" if setting is None else "that `JOBSCHEDULER_TIMEZONE` says"
+    whose = "of this host" if setting is None else "of `JOBSCHEDULER_TIMEZONE`"
     return f"note: no service was asked; jobs without `timezone` are shown in {zone.key}, the zone {whose}"
 
 
@@ -194,7 +194,7 @@ def _as_text(listing: _SlotListing, slots: Iterable[_Remarks]) -> Iterator[str]:
         local = slot.astimezone(listing.zone)
         yield f"  {local:%a %Y-%m-%d %H:%M:%S %Z}  {_utc(slot)}" + (f"  {note}" if note else "")
     if none:
-        yield "  no slots in this time"
+        yield "  no slots in this period"
 
 
 def _utc(slot: datetime) -> str:

@@ -1,4 +1,4 @@
-"""`pause`: let no slot of a job run until it is resumed."""
+"""`pause`: keep the slots of a job from running until it is resumed."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from jobscheduler.cli.client_verbs import EXIT_STATUSES, add_client_options, api
 from jobscheduler.cli.options import settings_from_arguments
 from jobscheduler.control.client import request
 
-SUMMARY = "let no slot of a job run until it is resumed"
+SUMMARY = "keep the slots of a job from running until it is resumed"
 EXAMPLES = f"""examples:
   jobscheduler pause report-001
 
 A pause ends with `resume`, or when the service restarts; an edit of the job file does not end it. Slots that come due
-meanwhile are recorded as SKIPPED reason=paused. A run in progress goes on, and `run` works as ever.
+meanwhile are recorded as SKIPPED reason=paused. A run in progress continues, and `run` still works.
 {EXIT_STATUSES}"""
 
 

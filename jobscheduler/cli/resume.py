@@ -13,7 +13,7 @@ SUMMARY = "let the slots of a paused job run again"
 EXAMPLES = f"""examples:
   jobscheduler resume report-001
 
-What came due while the job was paused is not made up for.
+Slots that came due while the job was paused are not caught up.
 {EXIT_STATUSES}"""
 
 

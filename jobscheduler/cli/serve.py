@@ -15,7 +15,7 @@ EXAMPLES = """examples:
   JOBSCHEDULER_TIMEZONE=Europe/Berlin jobscheduler serve
 
 It runs until SIGTERM or SIGINT, and then lets running jobs finish for as long as --drain-timeout says.
-Exit status: 0 stopped as told, 1 it could not start, or not write its log to the end, 2 wrong usage, 70 an internal
+Exit status: 0 stopped by a signal, 1 it could not start, or not write its log to the end, 2 wrong usage, 70 an internal
 part died."""
 
 

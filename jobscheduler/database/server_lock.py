@@ -69,7 +69,7 @@ class ServerLock:
         elif kind is not None:
             with translate_errors():
                 if kind.own_id(connection) != self._number:
-                    raise Unavailable("the connection with the lock was exchanged for another one")
+                    raise Unavailable("the connection with the lock was replaced by another one")
 
     def release(self, version: int) -> None:
         """Record in the database that the lock is released, so that the next service need not wait."""

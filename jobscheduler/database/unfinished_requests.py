@@ -90,4 +90,4 @@ class UnfinishedRequests:
 
 
 _MESSAGE = "the database can be read and not written; requests cannot be marked as done"
-_HELP = "the jobs are in force; the service needs UPDATE on `jm_update_info`, and a server that is not read-only"
+_HELP = "the jobs are active; the service needs UPDATE on `jm_update_info`, and a server that is not read-only"

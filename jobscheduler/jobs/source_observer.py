@@ -140,7 +140,7 @@ class SourceObserver:
         try:
             result = parse(item.raw, item.name, self._context)
         except Exception as error:
-            message = f"the definition cannot be judged: {format_error(error)}"
+            message = f"the definition cannot be checked: {format_error(error)}"
             help_ = "this is a fault of the scheduler or of the task type, not of the file; please report it"
             return (Problem(message, file=item.name, help=help_, host_dependent=True),)
         if isinstance(result, Job):

@@ -75,7 +75,7 @@ class RunActions:
             return run, [partial(self._submit, run)]
         replaced = [*entry.active_runs, entry.queued_run] if action is Action.REPLACE else []
         entry.queued_run = run
-        if action is Action.WAIT and slot is not None:
+        if action is Action.QUEUE and slot is not None:
             self._write(pending_event(job.id, slot, self._clock(), extra=extra))
         return run, [partial(old.stop, "replaced") for old in replaced if old is not None]
 

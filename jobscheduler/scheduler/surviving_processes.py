@@ -13,4 +13,4 @@ def has_survivors(run: Run) -> bool:
 def describe_surviving_run(run: Run) -> str:
     """Return a sentence about the surviving processes of a run."""
     processes = describe_survivors(run.survivors)
-    return f"processes of `{run.job.id}` live on although KILL was sent, and count as its run: {processes}"
+    return f"processes of `{run.job.id}` survived KILL and count as its run: {processes}"

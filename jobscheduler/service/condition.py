@@ -50,7 +50,7 @@ class ServiceCondition:
         if behind is not None and behind.by > MIN_BEHIND:
             yield _describe_behind(behind)
         if self._sources.directory.is_degraded:
-            yield "changes of files are not watched: everything is looked at again and again"
+            yield "changes of files are not watched: all files are checked again and again"
         if self._log.is_silent():
             yield "the log file does not answer: lines are kept, and go to standard error"
         if self._log.is_failing():
@@ -69,4 +69,4 @@ def _describe_behind(behind: Behind) -> str:
 
 def _describe_unavailable(reason: SourceUnavailable) -> str:
     help_ = f" (help: {reason.help})" if reason.help else ""
-    return f"{reason}: the last known jobs are in force{help_}"
+    return f"{reason}: the last known jobs stay active{help_}"

@@ -153,5 +153,5 @@ def lock_directory(startup: Startup, stack: ExitStack) -> DirectoryLock:
 def _no_lock(directory: str, error: OSError) -> Problem:
     """Return the problem of a directory for whose lock another user holds every name."""
     message = f"the jobs directory `{directory}` cannot be locked against a second service: {error.strerror}"
-    help_ = f"remove `{error.filename}` if it is another user's, or have root make it for this one"
+    help_ = f"remove `{error.filename}` if it belongs to another user, or have root create it for this one"
     return Problem(message, help=help_)

@@ -105,7 +105,7 @@ def read_boot_id(log: LogWriter) -> str:
     """Return the id of this boot; log that it is only an estimate, if it is one."""
     boot = boot_id()
     if is_estimated(boot):
-        problem = "the boot of the host cannot be told (`/proc/sys/kernel/random/boot_id` cannot be read)"
-        help_ = "a boot is known by the clock alone: after that was set, `@reboot` may run once more at a start"
+        problem = "the boot of the host cannot be identified (`/proc/sys/kernel/random/boot_id` cannot be read)"
+        help_ = "boots are told apart by the clock alone: after it was set, `@reboot` may run once more at a start"
         log.event(Level.WARNING, "boot.unsure", problem=problem, help=help_)
     return boot

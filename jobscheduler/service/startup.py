@@ -10,18 +10,15 @@ from pathlib import Path
 from jobscheduler.config import Settings
 from jobscheduler.jobs.sources import Source, SourceUnavailable
 from jobscheduler.model import Problem
+from jobscheduler.model.errors import ProblemError
 from jobscheduler.runlog import LogFile, LogRefused, check_log
 from jobscheduler.util.path_walk import is_missing
 
 _OTHER_LOG_HELP = "name another with `--log-file FILE`"
 
 
-class StartupError(Exception):
+class StartupError(ProblemError):
     """The service cannot start. The problem says why, and its help what to do."""
-
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.message)
-        self.problem = problem
 
 
 def lock_log(settings: Settings, file: LogFile) -> None:
@@ -39,6 +36,13 @@ def lock_log(settings: Settings, file: LogFile) -> None:
         raise StartupError(Problem(f"the log file `{settings.log_file}` cannot be opened: {error.strerror}")) from None
     if holder is not None:
         raise in_use(f"the log `{settings.log_file}`", holder)
+
+
+def no_lock(directory: str, error: OSError) -> Problem:
+    """Return the problem of a directory for whose lock another user holds every name."""
+    message = f"the jobs directory `{directory}` cannot be locked against a second service: {error.strerror}"
+    help_ = f"remove `{error.filename}` if it belongs to another user, or have root create it for this one"
+    return Problem(message, help=help_)
 
 
 def in_use(name: str, holder: int) -> StartupError:

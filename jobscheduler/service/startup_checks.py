@@ -103,4 +103,4 @@ def read_web_token(settings: Settings, guard: HangGuard) -> str | None:
     except WebConfigError as error:
         raise StartupError(error.problem) from None
     except CallHung as hung:
-        raise StartupError(Problem(str(hung), help="put it on a file system that is there at a start")) from None
+        raise StartupError(Problem(str(hung), help="put it on a file system that is there at the start")) from None

@@ -20,7 +20,7 @@ class Action(StrEnum):
     """What to do about one slot."""
 
     RUN = "run"
-    WAIT = "wait"
+    QUEUE = "queue"
     REPLACE = "replace"
     SKIP = "skip"
     PAUSE = "pause"
@@ -55,7 +55,7 @@ def overlap_actions(due: tuple[datetime, ...], situation: JobSituation) -> tuple
         elif situation.overlap is Overlap.REPLACE:
             action, is_waiting = Action.REPLACE, True
         elif situation.overlap is Overlap.QUEUE and not is_waiting:
-            action, is_waiting = Action.WAIT, True
+            action, is_waiting = Action.QUEUE, True
         else:
             action = Action.SKIP
         actions.append((slot, action))

@@ -384,7 +384,7 @@ def test_wait_without_a_service_ends_with_a_word(place: Place, tmp_path: Path, v
     )
     assert done.returncode == 1
     assert "error: no service uses this database" in done.stderr
-    assert "in force when a service on this database starts" in done.stderr
+    assert "takes effect when a service on this database starts" in done.stderr
     assert len(table.list()) == (verb != "reload")
 
 

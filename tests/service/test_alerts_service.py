@@ -215,7 +215,7 @@ def test_the_services_own_alerts_are_for_jobs_that_say_nothing(host: Host) -> No
         ),
         ('{"type": "mail"}', 0o644, ["unknown task type `mail`", ":1:10", "`execute_command`"]),
         ("[]", 0o644, ["must be an object, not a list", ":1:1"]),
-        (None, 0o644, ["there is no such file", "default.json"]),
+        (None, 0o644, ["the file does not exist", "default.json"]),
         ('{"type": "execute_command", "command": "x"}', 0o666, ["may be written by everybody", "install -T -o root"]),
     ],
 )
@@ -400,7 +400,7 @@ def test_alerts_that_wait_are_shown_and_those_that_are_dropped_are_named(host: H
     told = json.loads(run_verb(service, "status", "--json").stdout)
     service.stop()
 
-    assert (sorted(told["alerts"]), told["alerts_waiting"]) == (names, 7)
+    assert (sorted(told["pending_alerts"]), told["pending_alert_count"]) == (names, 7)
     failed = [one["job_id"] for one in service.words("alert.failed", reason="shutdown")]
     (dropped,) = service.words("alert.dropped", reason="shutdown")
     assert (len(failed), dropped["count"]) == (4, "3")

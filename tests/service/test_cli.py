@@ -252,7 +252,7 @@ def test_next_of_a_job_that_is_over_or_disabled(tmp_path: Path) -> None:
     put(tmp_path / "b.json", job("off", "@daily", enabled=False))
     shown = run("next", str(tmp_path)).stdout
 
-    assert "no slots in this time" in shown
+    assert "no slots in this period" in shown
     assert "disabled: none of these will run" in shown
 
 
@@ -263,7 +263,7 @@ def test_next_says_which_zone_it_took_and_that_no_service_was_asked(tmp_path: Pa
     said = "\nnote: no service was asked; jobs without `timezone` are shown in Europe/Berlin, the zone of this host\n"
 
     assert run("next", str(tmp_path), TZ="Europe/Berlin").stdout.endswith(said)
-    assert "that `JOBSCHEDULER_TIMEZONE` says" in run("next", str(tmp_path), JOBSCHEDULER_TIMEZONE="Asia/Tokyo").stdout
+    assert "of `JOBSCHEDULER_TIMEZONE`" in run("next", str(tmp_path), JOBSCHEDULER_TIMEZONE="Asia/Tokyo").stdout
     assert "no service" not in run("next", str(tmp_path), "--timezone", "Europe/Berlin").stdout
     assert "no service" not in run("next", str(tmp_path / "b.json"), TZ="Europe/Berlin").stdout
 

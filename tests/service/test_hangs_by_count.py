@@ -177,7 +177,7 @@ def test_whatever_call_hangs_others_go_on_and_it_is_named_and_term_ends_the_serv
         if not site.startswith(UNNAMED):
             wait_until(lambda: "does not answer" in service.status()[1], 20, "it is named")
             assert service.status()[0] == 1
-        if not site.startswith("echo"):
+        if not site.startswith("stderr"):
             wait_until(lambda: service.successes() >= before + 2, 8, "runs go on")
         began = time.monotonic()
         assert service.stop() in {0, 1}
@@ -201,7 +201,7 @@ def test_whatever_call_of_a_start_hangs_it_comes_to_its_end_or_says_why_not(
 
         def is_over() -> bool:
             is_named = "does not answer" in service.stderr() and "service.started" in service.stderr()
-            has_run = service.words("SUCCESS") if site.startswith("echo") else service.successes()
+            has_run = service.words("SUCCESS") if site.startswith("stderr") else service.successes()
             return service.process.poll() is not None or bool(has_run) or is_named
 
         wait_until(is_over, 20, "an end, a run, or a start that says what is missing")

@@ -333,7 +333,7 @@ HostCheck._check_clock = check_clock
 
     def late() -> tuple[str | None, int]:
         said = run_program(ask, text=True)
-        return json.loads(said.stdout)["late"], said.returncode
+        return json.loads(said.stdout)["late_part"], said.returncode
 
     wait_until(lambda: late() == ("the supervising loop", 1))
     flag.unlink()

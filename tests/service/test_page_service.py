@@ -74,7 +74,7 @@ def test_metrics_are_such_as_prometheus_takes(service: Service) -> None:
     status, text = wait_until(lambda: found if refused in (found := get(url, "/metrics"))[1] else None)
     done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False)
     assert (status, done.returncode, done.stdout + done.stderr) == (200, 0, "")
-    count = next(line for line in text.splitlines() if line.startswith("jobscheduler_reload_latency_seconds_count"))
+    count = next(line for line in text.splitlines() if line.startswith("jobscheduler_change_latency_seconds_count"))
     assert float(count.split()[1]) == 1
 
 

@@ -32,11 +32,11 @@ def test_status_shows_output_pipes_that_processes_of_ended_runs_hold(service: Se
         found: dict[str, Any] = json.loads(status(service, "--json"))
         return found
 
-    assert (told()["left_pipes"], told()["left_pipes_open"]) == ({"leaves": 1}, 1)
-    line = "left open  1 output pipe of processes that ended runs have left: leaves (1)\n"
+    assert (told()["open_pipes"], told()["open_pipe_count"]) == ({"leaves": 1}, 1)
+    line = "pipes      1 output pipe open in processes that ended runs left behind: leaves (1)\n"
     assert line in status(service)
-    wait_until(lambda: not told()["left_pipes"], 15, "the processes have ended")
-    assert "left open" not in status(service)
+    wait_until(lambda: not told()["open_pipes"], 15, "the processes have ended")
+    assert "left behind" not in status(service)
 
 
 def test_the_start_warns_of_a_time_zone_of_the_service_that_surprises(service: Service) -> None:

@@ -106,11 +106,11 @@ def test_a_process_that_became_root_under_a_users_service_is_named_and_counts_as
     skipped = len(service.words("SKIPPED", job_id="rooted", reason="overlap"))
     service.wait_for("SKIPPED", skipped + 3, job_id="rooted", reason="overlap")
     (status,) = asked(service, "status")
-    (trouble,) = status["trouble"]
+    (trouble,) = status["issues"]
     assert str(pid) in trouble
-    assert "processes of `rooted` live on although KILL was sent, and count as its run" in trouble
+    assert "processes of `rooted` survived KILL and count as its run" in trouble
     (listed,) = [one for one in asked(service, "list") if one.get("job_id") == "rooted"]
-    assert [one["run_id"] for one in listed["going"]] == [record["run_id"]]
+    assert [one["run_id"] for one in listed["active_runs"]] == [record["run_id"]]
     with urllib.request.urlopen(service.words("page.served")[-1]["url"] + "healthz", timeout=5) as answer:
         assert answer.status == 200
     assert threads_of(service.process.pid) <= before
@@ -118,7 +118,7 @@ def test_a_process_that_became_root_under_a_users_service_is_named_and_counts_as
 
     os.kill(pid, signal.SIGKILL)
     service.wait_for("run.started", 2, job_id="rooted")
-    assert asked(service, "status")[0]["trouble"] == []
+    assert asked(service, "status")[0]["issues"] == []
     wait_until(lambda: service.words("SUCCESS", job_id="tick"))
     assert service.stop() == 0
 

@@ -161,6 +161,8 @@ _control: list[tuple[socket.socket, subprocess.Popen[bytes]]] = []
 def _server() -> socket.socket:
     """Return the way to the server of this process; it ends when this process does."""
     with _lock:
+        if _control and _control[0][1].poll() is not None:
+            _control.pop()[0].close()  # a test has killed all children of this process
         if not _control:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             process = subprocess.Popen(
@@ -176,10 +178,16 @@ def _server() -> socket.socket:
         return _control[0][0]
 
 
+def server_pid() -> int | None:
+    """Return the process id of the server of this process, if it has one: it is no stray child."""
+    return _control[0][1].pid if _control else None
+
+
 def _end() -> None:
-    control, process = _control.pop()
-    control.close()
-    process.wait()
+    while _control:
+        control, process = _control.pop()
+        control.close()
+        process.wait()
 
 
 # --- the server ----------------------------------------------------------------------------------------------------

@@ -128,15 +128,15 @@ def test_each_question_has_its_path(path: Path, desk: Desk) -> None:
     [
         ("GET", "/v1/jobs/nope", 404, "there is no job `nope`"),
         ("POST", "/v1/jobs/x/run", 409, "the service is stopping"),
-        ("PUT", "/v1/jobs/x/run", 405, "`PUT` is not what this path takes"),
+        ("PUT", "/v1/jobs/x/run", 405, "`PUT` is not allowed on this path"),
         ("GET", "/v1/jobs/x/run", 404, "there is no job `x/run`"),
         ("GET", "/v1/jobs/%C3%A9%2F..", 404, "there is no job `é/..`"),
-        ("DELETE", "/v1/jobs/x", 405, "`DELETE` is not what this path takes"),
+        ("DELETE", "/v1/jobs/x", 405, "`DELETE` is not allowed on this path"),
         ("GET", "/", 404, "there is nothing at `/`"),
         ("GET", "/v1/status/", 404, "there is nothing at `/v1/status/`"),
         ("GET", "/v2/status", 404, "there is nothing at `/v2/status`"),
         ("GET", "/v1/runs/x?wait=soon", 400, "`wait` is a number of seconds"),
-        ("GET", "/v1/jobs/broken", 500, "the service failed to answer; see log"),
+        ("GET", "/v1/jobs/broken", 500, "the service failed; see its log"),
     ],
 )
 def test_a_no_says_why(path: Path, faults: list[str], method: str, target: str, status: int, message: str) -> None:
@@ -446,7 +446,7 @@ def test_a_service_that_is_not_there_is_told_with_the_way_out(tmp_path: Path) ->
         request(tmp_path / "none", "GET", "/v1/status")
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(tmp_path / "left"))
-    with pytest.raises(ServiceUnreachable, match="nobody listens") as gone:
+    with pytest.raises(ServiceUnreachable, match="no process listens") as gone:
         request(tmp_path / "left", "GET", "/v1/status")
     assert "systemctl status jobscheduler" in (gone.value.problem.help or "")
 

@@ -273,7 +273,7 @@ def test_a_task_that_does_not_heed_its_limit_is_recorded_and_counted(log, task):
         let_go.set()
     (record,) = log.records
     assert (record.reason, runner.lost, ended) == ("timeout", 0, [record])
-    assert record.details == (("error", "the task did not end within 0.05 s of being told to; its thread is lost"),)
+    assert record.details == (("error", "the task did not end within 0.05 s of being asked to; its thread is lost"),)
     runner.close()
 
 

@@ -59,7 +59,7 @@ def test_a_job_without_slots_can_be_run_manually(world: World, definition: objec
     ("overlap", "act", "status"),
     [
         ("skip", Action.SKIP, [("SKIPPED", "overlap")]),
-        ("queue", Action.WAIT, [("SUCCESS", None)]),
+        ("queue", Action.QUEUE, [("SUCCESS", None)]),
         ("replace", Action.REPLACE, [("SUCCESS", None)]),
         ("allow", Action.RUN, [("SUCCESS", None)]),
     ],

@@ -101,9 +101,9 @@ def test_the_limit_of_a_chain_counts_runs_that_have_ended(service: Service) -> N
 def test_run_reports_the_effect_on_the_next_slot(service: Service) -> None:
     """It is skipped, waits, or ends this run; no line if there is no effect."""
     told = {
-        "skip": "is skipped if this run still goes on then",
+        "skip": "is skipped if this run has not ended by then",
         "queue": "waits until this run has ended",
-        "replace": "ends this run if it still goes on then",
+        "replace": "ends this run if it has not ended by then",
     }
     for overlap in (*told, "allow"):
         service.write(f"{overlap}.json", job(overlap, "0 0 1 1 *", "true", overlap=overlap))
@@ -144,7 +144,7 @@ def test_a_full_pool_that_does_not_move_is_an_issue_in_status(service: Service) 
     def trouble() -> list[str]:
         command = [sys.executable, str(ROOT / "main.py"), "status", "--json", "--socket", str(service.socket)]
         said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-        return [str(one) for one in json.loads(said)["trouble"]]
+        return [str(one) for one in json.loads(said)["issues"]]
 
     (issue,) = wait_until(trouble)
     assert issue.startswith("all 1 workers are busy, 1 runs wait for one, and none has ended for ")

@@ -159,7 +159,7 @@ STANDSTILLS = {
     "a wake-up is dropped": (NO_WAKE_UP, {}, "it was handed over and has not begun"),
     "a run is dropped": (NO_BEGINNING, {"overlap": "allow"}, "it was handed over and has not begun"),
     "a limit never comes to its signal": (NO_SIGNAL, {"then": "sleep 91", "timeout": 1}, "TERM has not been sent"),
-    "the limits are not looked at": (NO_TIMER, {"then": "sleep 92", "timeout": 2}, "it was not told to end"),
+    "the limits are not looked at": (NO_TIMER, {"then": "sleep 92", "timeout": 2}, "it was not asked to end"),
 }
 
 

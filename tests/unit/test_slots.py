@@ -83,7 +83,7 @@ def test_jitter_delays_the_start_and_not_the_slot() -> None:
         (Overlap.SKIP, False, False, (Action.RUN,)),
         (Overlap.SKIP, True, False, (Action.SKIP,)),
         (Overlap.QUEUE, False, False, (Action.RUN,)),
-        (Overlap.QUEUE, True, False, (Action.WAIT,)),
+        (Overlap.QUEUE, True, False, (Action.QUEUE,)),
         (Overlap.QUEUE, True, True, (Action.SKIP,)),
         (Overlap.REPLACE, False, False, (Action.RUN,)),
         (Overlap.REPLACE, True, False, (Action.REPLACE,)),
@@ -105,7 +105,7 @@ def test_overlap_decides_what_a_slot_does_while_the_last_run_goes_on(
     ("overlap", "acts"),
     [
         (Overlap.SKIP, (Action.RUN, Action.SKIP, Action.SKIP)),
-        (Overlap.QUEUE, (Action.RUN, Action.WAIT, Action.SKIP)),
+        (Overlap.QUEUE, (Action.RUN, Action.QUEUE, Action.SKIP)),
         (Overlap.REPLACE, (Action.RUN, Action.REPLACE, Action.REPLACE)),
         (Overlap.ALLOW, (Action.RUN, Action.RUN, Action.RUN)),
     ],

@@ -123,7 +123,7 @@ class _DefinitionParser:
         """Check that `not_before` and `not_after` leave a slot."""
         first, last = job.not_before, job.not_after
         if first and last and first > last:
-            self.add_problem("`not_after` lies before `not_before`", ("not_after",), help="is one of the two mistyped?")
+            self.add_problem("`not_after` is before `not_before`", ("not_after",), help="is one of the two mistyped?")
         elif isinstance(job.schedule, Once) and (
             (first and job.schedule.at < first) or (last and job.schedule.at > last)
         ):
@@ -146,7 +146,7 @@ class _DefinitionParser:
             fields = schema.with_integers(type_, fields)
             self.check_task(type_, fields, at)
         except BaseException as error:  # a plug-in's SystemExit or KeyboardInterrupt must not end the service
-            message = f"the definition cannot be judged: {format_error(error)}"
+            message = f"the definition cannot be checked: {format_error(error)}"
             help_ = "this is a fault of the scheduler or of the task type, not of the file; please report it"
             self.add_problem(message, (*at, "type"), help=help_, host_dependent=True)
             return None

@@ -209,7 +209,7 @@ class MarkerReader:
             self._abandon_all()
             return
         with suppress(RuntimeError):  # the host has no thread left: `wait` tries again
-            threading.Thread(target=self._work, args=(self._generation,), name="marks", daemon=True).start()
+            threading.Thread(target=self._work, args=(self._generation,), name="markers", daemon=True).start()
             self._is_alive = True
 
     def _abandon_all(self) -> None:
