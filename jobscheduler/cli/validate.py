@@ -9,7 +9,7 @@ import pwd
 import sys
 
 from jobscheduler.cli.job_files import check_file, parse_context, path_argument
-from jobscheduler.cli.options import add_options, settings_from_arguments
+from jobscheduler.cli.options import add_options, settings_of_service
 from jobscheduler.cli.problems import print_problem, problem_json
 from jobscheduler.model import Job, Problem
 from jobscheduler.timetable.timezones import zone_note
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object per problem")
     for_whom = "whose service is to read the files, such as `root`: who else may write them is an error then"
     parser.add_argument("--as", dest="reader", type=_user, metavar="USER", help=for_whom)
-    add_options(parser, {"jobs_dir", "timezone"})
+    add_options(parser, {"jobs_dir", "timezone", "socket"})
 
 
 _SERVICE_ZONE = "it is the time zone of the service; `--timezone NAME` sets another"
@@ -42,7 +42,7 @@ _SERVICE_ZONE = "it is the time zone of the service; `--timezone NAME` sets anot
 
 def run(arguments: argparse.Namespace) -> int:
     """Check all paths; print the problems and a summary."""
-    settings = settings_from_arguments(arguments)
+    settings = settings_of_service(arguments)
     rules = parse_context(settings)
     files = bad = 0
     for path in arguments.paths or [settings.jobs_dir]:

@@ -1,7 +1,7 @@
 """The WSGI application behind the control socket: a few paths, JSON in and out.
 
-`GET /v1/status`, `GET /v1/jobs`, `GET /v1/jobs/ID`, `POST /v1/jobs/ID/run`, `…/pause`, `…/resume`, and
-`GET /v1/runs/RUN_ID?wait=SECONDS`. See docs/control.md.
+`GET /v1/status`, `GET /v1/settings`, `GET /v1/jobs`, `GET /v1/jobs/ID`, `POST /v1/jobs/ID/run`, `…/pause`, `…/resume`,
+`GET /v1/runs/RUN_ID?wait=SECONDS`, and `POST /v1/reload`. See docs/control.md.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ class ControlApi(Protocol):
     """
 
     def status(self) -> Mapping[str, Any]: ...  # noqa: D102
+    def settings(self) -> Mapping[str, Any]: ...  # noqa: D102
+    def reload(self, by: str) -> Mapping[str, Any]: ...  # noqa: D102
     def jobs(self) -> Mapping[str, Any]: ...  # noqa: D102
     def job(self, job_id: str) -> Mapping[str, Any]: ...  # noqa: D102
     def run(self, job_id: str, by: str, within: tuple[str, ...] = ()) -> Mapping[str, Any]: ...  # noqa: D102
@@ -104,6 +106,10 @@ def _answer(desk: ControlApi, environ: Mapping[str, Any]) -> Answer:
     match environ.get("REQUEST_METHOD"), parts:
         case "GET", ["v1", "status"]:
             return HTTPStatus.OK, desk.status()
+        case "GET", ["v1", "settings"]:
+            return HTTPStatus.OK, desk.settings()
+        case "POST", ["v1", "reload"]:
+            return HTTPStatus.OK, desk.reload(str(environ.get("control.uid", "unknown")))
         case "GET", ["v1", "jobs"]:
             return HTTPStatus.OK, desk.jobs()
         case "GET", ["v1", "jobs", *name]:

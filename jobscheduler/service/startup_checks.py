@@ -78,7 +78,7 @@ def check_startup(settings: Settings, guard: HangGuard) -> Startup:
 
 def _directory_source(settings: Settings) -> DirectorySource | None:
     """Return the jobs directory; None for a service with a database whose user named none and has none."""
-    if settings.has_database and "jobs_dir" not in settings.explicit and is_missing(settings.jobs_dir):
+    if settings.has_database and "jobs_dir" not in settings.given and is_missing(settings.jobs_dir):
         return None
     return DirectorySource(settings.jobs_dir)
 

@@ -14,6 +14,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from jobscheduler.jobs.parser import schema
+from jobscheduler.jobs.parser.defaults import NO_DEFAULTS, Defaults
 from jobscheduler.jobs.parser.schema import Finding
 from jobscheduler.model import MAX_DELAY, NO_TASK, Cron, Job, Once, Problem, Retry, TaskSpec
 from jobscheduler.timetable import crontab, timezones
@@ -31,11 +32,13 @@ class ParseContext:
 
     `zone` is the service's zone, for jobs without `timezone`. `task_type` looks a task type up by name: it returns an
     object with the `schema` and `check` of a `tasks.Task`, or raises LookupError. `task_names` are the known types.
+    `defaults` are the fields that jobs have which do not say otherwise.
     """
 
     zone: ZoneInfo
     task_type: Callable[[str], Any]
     task_names: tuple[str, ...] = ()
+    defaults: Defaults = NO_DEFAULTS
 
 
 def parse(raw: bytes, source_name: str, context: ParseContext) -> Job | tuple[Problem, ...]:
@@ -44,8 +47,8 @@ def parse(raw: bytes, source_name: str, context: ParseContext) -> Job | tuple[Pr
         value, text = json_text.decode(raw)
     except json_text.JsonError as error:
         return (_locate(Problem(str(error), file=source_name, help=error.help), error.location),)
-    parsing = _DefinitionParser(text, source_name, context)
-    job = parsing.job(value)
+    parsing = _DefinitionParser(text, source_name, context, value)
+    job = parsing.job(context.defaults.apply(value) if isinstance(value, dict) else value)
     return job if job is not None else parsing.sorted_problems()
 
 
@@ -55,7 +58,7 @@ def parse_task(raw: bytes, source_name: str, context: ParseContext) -> TaskSpec 
         value, text = json_text.decode(raw)
     except json_text.JsonError as error:
         return (_locate(Problem(str(error), file=source_name, help=error.help), error.location),)
-    parsing = _DefinitionParser(text, source_name, context)
+    parsing = _DefinitionParser(text, source_name, context, value)
     task = parsing.task(value, ())
     for finding in islice(schema.check_task_file(value), MAX_PROBLEMS):
         parsing.add_finding(finding)
@@ -80,11 +83,15 @@ def id_conflict(raw: bytes, source_name: str, job_id: str, incumbent: str) -> Pr
 
 @dataclass
 class _DefinitionParser:
-    """Parser of one file. It collects problems, and returns a Job only if there are none."""
+    """Parser of one file. It collects problems, and returns a Job only if there are none.
+
+    `written` is the decoded file, without defaults.
+    """
 
     text: str
     source_name: str
     context: ParseContext
+    written: Any
     problems: list[Problem] = field(default_factory=list)
     task_fields: frozenset[str | int] = frozenset()
 
@@ -259,6 +266,8 @@ class _DefinitionParser:
         `part` are the first character and the end of the part of a text that the problem is about.
         """
         location = json_text.locate(self.text, path, key=key)
+        if location is None and (origin := self.context.defaults.origin(self.written, path)):
+            notes = (*notes, f"`{'.'.join(map(str, path))}` comes from {origin}")
         if location is not None and part is not None:
             location = _narrow(location, *part)
         while location is None and path:
