@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-from jobscheduler.cli.job_files import parse_context, parse_path, path_argument
+from jobscheduler.cli.job_files import parse_path, path_argument
 from jobscheduler.cli.options import add_options, settings_of_service
 from jobscheduler.cli.problems import print_problem
 from jobscheduler.cli.times import ArgumentProblem, parse_time, problem_from
 from jobscheduler.cli.validate import severity
+from jobscheduler.config.job_context import job_context
 from jobscheduler.model import Cron, Job, Problem
 from jobscheduler.timetable import crontab
 from jobscheduler.timetable.crontab import Crontab, ScheduleError
@@ -72,7 +73,7 @@ def _count(text: str) -> int:
 def run(arguments: argparse.Namespace) -> int:
     """Print the slots; problems go to standard error."""
     settings = settings_of_service(arguments)
-    rules = parse_context(settings)
+    rules = job_context(settings)
     try:
         after = parse_time(arguments.after, "--after", rules.zone) or datetime.now(UTC)
         until = parse_time(arguments.until, "--until", rules.zone)

@@ -39,14 +39,24 @@ class ControlApi(Protocol):
     """
 
     def status(self) -> Mapping[str, Any]: ...  # noqa: D102
-    def settings(self) -> Mapping[str, Any]: ...  # noqa: D102
-    def reload(self, by: str) -> Mapping[str, Any]: ...  # noqa: D102
     def jobs(self) -> Mapping[str, Any]: ...  # noqa: D102
     def job(self, job_id: str) -> Mapping[str, Any]: ...  # noqa: D102
     def run(self, job_id: str, by: str, within: tuple[str, ...] = ()) -> Mapping[str, Any]: ...  # noqa: D102
     def pause(self, job_id: str, by: str) -> Mapping[str, Any]: ...  # noqa: D102
     def resume(self, job_id: str, by: str) -> Mapping[str, Any]: ...  # noqa: D102
     def run_result(self, run_id: str, wait: float) -> Mapping[str, Any]: ...  # noqa: D102
+
+
+class AdministrationApi(Protocol):
+    """The service itself behind the routes.
+
+    Raises:
+        Conflict: the request cannot be met now.
+
+    """
+
+    def settings(self) -> Mapping[str, Any]: ...  # noqa: D102
+    def reload(self, by: str) -> Mapping[str, Any]: ...  # noqa: D102
 
 
 class BadRequest(Exception):
@@ -58,7 +68,9 @@ class BadRequest(Exception):
         self.problem = problem
 
 
-def build_app(desk: ControlApi, report_error: Callable[[str], object]) -> Callable[..., Iterable[bytes]]:
+def build_app(
+    desk: ControlApi, administration: AdministrationApi, report_error: Callable[[str], object]
+) -> Callable[..., Iterable[bytes]]:
     """Return the application. It passes our errors to `report_error`; the client learns only that there was one."""
     turns = AnswerQueue()
 
@@ -76,7 +88,7 @@ def build_app(desk: ControlApi, report_error: Callable[[str], object]) -> Callab
 
     def body(environ: Mapping[str, Any], start_response: Callable[..., Any]) -> bytes:
         try:
-            status, value = _answer(desk, environ)
+            status, value = _answer(desk, administration, environ)
         except BadRequest as bad_request:
             status, value = bad_request.status, _error(bad_request.problem)
         except NotFound as not_found:
@@ -98,7 +110,7 @@ def _queued(status: HTTPStatus, value: Mapping[str, Any], start_response: Callab
     return body
 
 
-def _answer(desk: ControlApi, environ: Mapping[str, Any]) -> Answer:
+def _answer(desk: ControlApi, administration: AdministrationApi, environ: Mapping[str, Any]) -> Answer:
     """Call the method for a path. An id is passed on as the client sent it, whatever it contains."""
     path = str(environ.get("PATH_INFO", ""))
     path = path.encode("latin-1", "replace").decode("utf-8", "replace")  # PEP 3333 decodes paths as latin-1
@@ -107,9 +119,9 @@ def _answer(desk: ControlApi, environ: Mapping[str, Any]) -> Answer:
         case "GET", ["v1", "status"]:
             return HTTPStatus.OK, desk.status()
         case "GET", ["v1", "settings"]:
-            return HTTPStatus.OK, desk.settings()
+            return HTTPStatus.OK, administration.settings()
         case "POST", ["v1", "reload"]:
-            return HTTPStatus.OK, desk.reload(str(environ.get("control.uid", "unknown")))
+            return HTTPStatus.OK, administration.reload(str(environ.get("control.uid", "unknown")))
         case "GET", ["v1", "jobs"]:
             return HTTPStatus.OK, desk.jobs()
         case "GET", ["v1", "jobs", *name]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from functools import partial
 
-from jobscheduler import tasks
 from jobscheduler.config import Settings
+from jobscheduler.config.job_context import job_context
 from jobscheduler.jobs.parser import ParseContext
 from jobscheduler.model import Level, Problem
 from jobscheduler.runlog import LogWriter
@@ -79,17 +79,17 @@ class ZoneWatch:
 
 
 def parse_context(settings: Settings, guard: HangGuard) -> ParseContext:
-    """Return the context in which definitions are parsed: the service's zone and the task types.
+    """Return the context in which definitions are parsed: the service's zone, the defaults, and the task types.
 
     Raises:
         StartupError: the service's zone is unknown or cannot be read.
+        SettingsError: something in `[defaults]` of the settings file is wrong.
 
     """
     try:
-        zone = guard.call(ZONE_FILES, partial(service_zone, settings.timezone, os.environ))
+        return guard.call(ZONE_FILES, partial(job_context, settings))
     except UnknownTimezone as unknown:
         raise StartupError(Problem(str(unknown), help=unknown.help)) from None
     except CallHung as hung:
         help_ = "name the zone with `--timezone NAME`; is the file system of `/etc` or `/usr/share/zoneinfo` there?"
         raise StartupError(Problem(str(hung), help=help_)) from None
-    return ParseContext(zone, tasks.task_type, tasks.task_names())

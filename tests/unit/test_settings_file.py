@@ -191,3 +191,18 @@ def test_the_report_names_each_value_and_where_it_stands(tmp_path: Path, monkeyp
     assert entries["host-id"] == {"value": None, "origin": "default"}
     again = load_settings(texts_of(report), {})
     assert (again.log_file, again.max_workers, again.timezone) == (tmp_path / "s.log", 7, "Asia/Tokyo")
+
+
+def test_the_file_that_an_installation_brings_shows_every_option_with_its_default() -> None:
+    """Only as comments; without the `#` each line is right."""
+    text = (Path(__file__).resolve().parent.parent.parent / "systemd/scheduler.toml").read_text("utf-8")
+    assert settings(text) == Settings()
+    shown = "\n".join(line.removeprefix("#") for line in text.splitlines() if not line.startswith("# "))
+    file = parse_settings(shown.encode(), Path("s.toml"))
+    given = {option.name: option.parse(value) for option, value in file.options}
+    examples = {"timezone", "http", "http_token_file", "on_failure", "on_recovery", "database_url_file", "host_id"}
+    without = {"database_url"}  # a secret, whose place is a file of its own
+    assert set(given) == {option.name for option in OPTIONS} - without
+    defaults = {name: getattr(Settings(), name) for name in given if name not in examples}
+    assert {name: value for name, value in given.items() if name not in examples} == defaults
+    assert file.defaults

@@ -28,24 +28,23 @@ def check_defaults(
 ) -> tuple[Defaults, tuple[Problem, ...]]:
     """Return the defaults that a table says, and every problem in it.
 
-    An alert that cannot run on this host is left out of the defaults: its problem must not stop all jobs.
+    An alert that cannot run on this host is no such problem: it is left out, and named in `Defaults.problems`.
     """
-    value = {name: _as_json(given) for name, given in table.items()}
+    value = {name: _as_json(given) for name, given in table.items() if given is not None}
     fields = schema.optional_fields()
     tasks = {name: given for name, given in value.items() if name not in {*fields, *_OWN} and isinstance(given, dict)}
     job = {name: given for name, given in value.items() if name not in tasks}
+    unusable: list[Problem] = []
+    for name in [name for name in ALERTS if name in job]:
+        found = [*_problems_of_fields({name: job[name]}, context, problem_at)]
+        if found and all(problem.host_dependent for problem in found):
+            unusable += found
+            del job[name]
     problems = [
-        *_problems_of_fields({name: given for name, given in job.items() if given is not None}, context, problem_at),
+        *_problems_of_fields(job, context, problem_at),
         *(problem for name in tasks for problem in _problems_of_task(name, tasks[name], context, problem_at)),
     ]
-    unusable = {
-        name
-        for name in ALERTS
-        if name in job
-        and any(one.host_dependent for one in _problems_of_fields({name: job[name]}, context, problem_at))
-    }
-    usable = {name: given for name, given in job.items() if name not in unusable}
-    return Defaults(usable, tasks, source), tuple(problems[:MAX_PROBLEMS])
+    return Defaults(job, tasks, source, tuple(unusable)), tuple(problems[:MAX_PROBLEMS])
 
 
 def _problems_of_fields(job: dict[str, Any], context: ParseContext, problem_at: ProblemAt) -> Iterator[Problem]:

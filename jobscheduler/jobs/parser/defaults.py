@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from jobscheduler.jobs.parser import schema
+from jobscheduler.model import Problem
 from jobscheduler.util import json_text
 
 ALERTS = ("on_failure", "on_recovery")
@@ -20,11 +21,15 @@ TASKS = ("task", *ALERTS)
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """Default fields, of jobs and of tasks by type. `source` is the file that they stand in."""
+    """Default fields, of jobs and of tasks by type. `source` is the file that they stand in.
+
+    `problems` are those of alerts that cannot run on this host: they are left out, because they must not stop all jobs.
+    """
 
     job: Mapping[str, Any] = field(default_factory=dict)
     tasks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     source: str = field(default="", compare=False)
+    problems: tuple[Problem, ...] = field(default=(), compare=False)
 
     def apply(self, definition: dict[str, Any]) -> dict[str, Any]:
         """Return a definition with the defaults of what it does not say, and without the fields that are null.
