@@ -319,12 +319,12 @@ def test_a_supervising_loop_that_is_stuck_is_said_while_it_is(service: Service) 
     flag = faulty(
         service,
         """
-from jobscheduler.service.supervisor import Supervisor
-real = Supervisor._check_clock
-def look_at_clock(self):
+from jobscheduler.service.checks import HostCheck
+real = HostCheck._check_clock
+def check_clock(self, now):
     while told(): threading.Event().wait(0.02)
-    return real(self)
-Supervisor._check_clock = look_at_clock
+    return real(self, now)
+HostCheck._check_clock = check_clock
 """,
     )
     service.start()

@@ -59,7 +59,7 @@ class Breakable(reconciler.Reconciler):
 
 
 if __name__ == "__main__":
-    import jobscheduler.service.main as built
+    import jobscheduler.service.parts as built
 
     assert parse is reconciler.parse
     built.Reconciler = Breakable  # type: ignore[misc]
