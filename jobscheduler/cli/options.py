@@ -9,6 +9,7 @@ from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
+from jobscheduler.cli.problems import print_problem
 from jobscheduler.config import (
     CONFIG_VARIABLE,
     DEFAULT_CONFIG,
@@ -52,7 +53,7 @@ def settings_from_arguments(arguments: argparse.Namespace, environ: Mapping[str,
         SettingsError: the settings file cannot be used, or a variable has an unknown name.
 
     """
-    return load_settings(_flags(arguments), environ, _settings_file(arguments, environ, may_be_closed=False))
+    return load_settings(_flags(arguments), environ, _settings_file(arguments, environ, is_client=False))
 
 
 def client_settings(arguments: argparse.Namespace) -> Settings:
@@ -63,7 +64,7 @@ def client_settings(arguments: argparse.Namespace) -> Settings:
         SettingsError: the settings file cannot be used, or a variable has an unknown name.
 
     """
-    return load_settings(_flags(arguments), os.environ, _settings_file(arguments, os.environ, may_be_closed=True))
+    return load_settings(_flags(arguments), os.environ, _settings_file(arguments, os.environ, is_client=True))
 
 
 def settings_of_service(arguments: argparse.Namespace) -> Settings:
@@ -81,7 +82,7 @@ def settings_of_service(arguments: argparse.Namespace) -> Settings:
         report: Mapping[str, Any] = request(client_settings(arguments).socket, "GET", "/v1/settings")
     except (ServiceUnreachable, ApiError):
         environ = {**_environment_file(), **os.environ}
-        settings = load_settings(_flags(arguments), environ, _settings_file(arguments, environ, may_be_closed=True))
+        settings = load_settings(_flags(arguments), environ, _settings_file(arguments, environ, is_client=True))
         print(f"note: no service was asked; {_origin(settings)}", file=sys.stderr)
         return settings
     given = {name: text for name, text in _flags(arguments).items() if text is not None}
@@ -94,7 +95,7 @@ def current_report(arguments: argparse.Namespace) -> tuple[Mapping[str, Any], bo
         return request(client_settings(arguments).socket, "GET", "/v1/settings"), True
     except (ServiceUnreachable, ApiError):
         environ = {**_environment_file(), **os.environ}
-        file = _settings_file(arguments, environ, may_be_closed=False)
+        file = _settings_file(arguments, environ, is_client=False)
         return settings_report(load_settings(_flags(arguments), environ, file)), False
 
 
@@ -102,8 +103,12 @@ def _flags(arguments: argparse.Namespace) -> dict[str, str | None]:
     return {option.name: getattr(arguments, option.name, None) for option in OPTIONS}
 
 
-def _settings_file(arguments: argparse.Namespace, environ: Mapping[str, str], *, may_be_closed: bool) -> SettingsFile:
-    """Read the settings file. One that is not named need not exist; with `may_be_closed` also not be readable."""
+def _settings_file(arguments: argparse.Namespace, environ: Mapping[str, str], *, is_client: bool) -> SettingsFile:
+    """Read the settings file. One that is not named need not exist.
+
+    With `is_client` it need not be readable either, and what is wrong in it is only a warning: a verb has to reach
+    the service also when its next start would fail.
+    """
     named = getattr(arguments, "config", None) or environ.get(CONFIG_VARIABLE)
     path = Path(named) if named else DEFAULT_CONFIG
     try:
@@ -113,8 +118,14 @@ def _settings_file(arguments: argparse.Namespace, environ: Mapping[str, str], *,
             return NO_FILE
         help_ = f"make it, or leave out `--config` and {CONFIG_VARIABLE}"
         raise SettingsError((Problem("there is no such settings file", file=str(path), help=help_),)) from None
+    except SettingsError as error:
+        if not is_client:
+            raise
+        for problem in error.problems:
+            print_problem(problem, sys.stderr, level="warning")
+        return error.usable or NO_FILE
     except PermissionError:
-        if may_be_closed and not named:
+        if is_client and not named:
             return NO_FILE
         help_ = "only its owner may: run the command as that user"
         raise SettingsError((Problem("the settings file may not be read", file=str(path), help=help_),)) from None

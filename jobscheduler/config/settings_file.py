@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,15 @@ _BY_KEY = {option.key: option for option in OPTIONS}
 
 
 class SettingsError(Exception):
-    """Settings cannot be used. The problems say why, all of them at once."""
+    """Settings cannot be used. The problems say why, all of them at once.
 
-    def __init__(self, problems: tuple[Problem, ...]) -> None:
+    `usable` is what is right in the settings file: enough for a verb to find the service.
+    """
+
+    def __init__(self, problems: tuple[Problem, ...], usable: SettingsFile | None = None) -> None:
         super().__init__(problems[0].message)
         self.problems = problems
+        self.usable = usable
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,29 +104,33 @@ def parse_settings(raw: bytes, path: Path) -> SettingsFile:
         problem = Problem(str(error), file=str(path), help='the file is TOML: `key = "value"` lines')
         raise SettingsError((located(problem, error.location),)) from None
     file = SettingsFile(path, text=text)
-    problems = tuple(_problems(file, value))
+    found = {key: _problem(file, key, given) for key, given in value.items()}
+    problems = {key: problem for key, problem in found.items() if problem is not None}
+    right = {key: given for key, given in value.items() if key not in problems}
+    defaults = right.pop(DEFAULTS, {})
+    file = replace(
+        file, options=tuple((_BY_KEY[key], _as_text(given)) for key, given in right.items()), defaults=defaults
+    )
     if problems:
-        raise SettingsError(problems)
-    options = tuple((_BY_KEY[key], _as_text(given)) for key, given in value.items() if key != DEFAULTS)
-    return replace(file, options=options, defaults=value.get(DEFAULTS, {}))
+        raise SettingsError(tuple(problems.values()), usable=file)
+    return file
 
 
-def _problems(file: SettingsFile, value: Mapping[str, Any]) -> Iterator[Problem]:
-    for key, given in value.items():
-        if key == DEFAULTS:
-            if not isinstance(given, dict):
-                yield file.problem((key,), "`defaults` must be a table", "write `[defaults]`, and the fields below it")
-            continue
-        option = _BY_KEY.get(key)
-        if option is None:
-            yield _unknown(file, key, given)
-            continue
-        try:
-            option.parse(_as_text(given))
-        except ValueError as error:
-            is_plain = isinstance(given, str | int | float) and not isinstance(given, bool)
-            shown = f" {quote(str(given))}:" if is_plain and not option.is_secret else ""
-            yield file.problem((key,), f"`{key}`:{shown} {error}")
+def _problem(file: SettingsFile, key: str, given: Any) -> Problem | None:
+    """Return what is wrong with a key of the file, or with its value."""
+    if key == DEFAULTS:
+        help_ = "write `[defaults]`, and the fields below it"
+        return None if isinstance(given, dict) else file.problem((key,), "`defaults` must be a table", help_)
+    option = _BY_KEY.get(key)
+    if option is None:
+        return _unknown(file, key, given)
+    try:
+        option.parse(_as_text(given))
+    except ValueError as error:
+        is_plain = isinstance(given, str | int | float) and not isinstance(given, bool)
+        shown = f" {quote(str(given))}:" if is_plain and not option.is_secret else ""
+        return file.problem((key,), f"`{key}`:{shown} {error}")
+    return None
 
 
 def _unknown(file: SettingsFile, key: str, given: Any) -> Problem:

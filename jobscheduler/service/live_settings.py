@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from jobscheduler.config import OPTIONS, BadSetting, Settings, SettingsError
 from jobscheduler.config.job_context import job_context
+from jobscheduler.config.report import settings_report
 from jobscheduler.model import Level, Problem
 from jobscheduler.runlog import LogWriter
 from jobscheduler.timetable.timezones import UnknownTimezone
@@ -64,6 +65,10 @@ class LiveSettings:
             help_ = "`systemctl restart jobscheduler` applies them"
             self._log.event(Level.WARNING, "settings.waiting", settings=" ".join(need_restart), help=help_)
         return SettingsChange((*(option.key for option in applied), *["defaults"] * has_new_defaults), need_restart)
+
+    def report(self) -> Mapping[str, Any]:
+        """Return every setting in force with its value and where it stands."""
+        return settings_report(self.current)
 
     def _read_and_judge(self) -> Settings:
         """Read the settings and judge the zone and the defaults in them: all of it is used, or nothing."""

@@ -10,6 +10,7 @@ from jobscheduler.config.job_context import job_context
 from jobscheduler.jobs.parser import ParseContext
 from jobscheduler.model import Level, Problem
 from jobscheduler.runlog import LogWriter
+from jobscheduler.service.live_settings import LiveSettings
 from jobscheduler.service.startup import StartupError
 from jobscheduler.timetable.timezones import UnknownTimezone, service_zone, zone_fingerprint, zone_note
 from jobscheduler.util.hang_guard import CallHung, HangGuard
@@ -23,8 +24,8 @@ class ZoneWatch:
     Thread: the file thread, except for `context` and `zone`.
     """
 
-    def __init__(self, settings: Settings, context: ParseContext, log: LogWriter, guard: HangGuard) -> None:
-        self._settings = settings
+    def __init__(self, live: LiveSettings, context: ParseContext, log: LogWriter, guard: HangGuard) -> None:
+        self._live = live
         self._log = log
         self._guard = guard
         self.context = context
@@ -44,7 +45,7 @@ class ZoneWatch:
     def reload(self) -> None:
         """Read the zone again. If that fails, log why and keep the former zone."""
         try:
-            self.context = parse_context(self._settings, self._guard)
+            self.context = parse_context(self._live.current, self._guard)
         except StartupError as error:
             problem, help_ = error.problem.message, error.problem.help
             self._log.event(Level.ERROR, "zone.kept", problem=problem, in_force=self.zone(), help=help_)
@@ -60,7 +61,7 @@ class ZoneWatch:
             return
         self._fingerprint = fingerprint
         try:
-            zone = self._guard.call(ZONE_FILES, partial(service_zone, self._settings.timezone, os.environ)).key
+            zone = self._guard.call(ZONE_FILES, partial(service_zone, self._live.current.timezone, os.environ)).key
         except UnknownTimezone as unknown:
             zone = unknown.message
         except CallHung as hung:

@@ -42,6 +42,13 @@ class Desk:
     def status(self) -> Mapping[str, Any]:
         return {"pid": os.getpid()}
 
+    def settings(self) -> Mapping[str, Any]:
+        return {"settings": {}}
+
+    def reload(self, by: str) -> Mapping[str, Any]:
+        self.asked.append(("reload", by))
+        return {"jobs": 1}
+
     def jobs(self) -> Mapping[str, Any]:
         return {"jobs": [{"job_id": f"job{number}", "text": "x" * 300} for number in range(1000)]}
 
@@ -184,7 +191,10 @@ def test_clients_that_hang_do_not_keep_others_waiting(path: Path, monkeypatch: p
 def test_a_client_that_drips_is_cut_off_in_the_end(tmp_path: Path, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """However busy it keeps the connection."""
     monkeypatch.setattr(server, "MAX_CONNECTION_S", 0.0)
-    with ControlServer(tmp_path / "s", build_app(desk, desk, print)) as control, socket.socket(socket.AF_UNIX) as client:
+    with (
+        ControlServer(tmp_path / "s", build_app(desk, desk, print)) as control,
+        socket.socket(socket.AF_UNIX) as client,
+    ):
         client.connect(str(tmp_path / "s"))
         client.sendall(b"G")
         wait_until(lambda: control._server is not None and control._server._open)
