@@ -67,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the answer; report a missing answer on standard error."""
-    settings, now = settings_of_service(arguments), datetime.now(UTC)
+    settings, now = settings_of_service(arguments, ()), datetime.now(UTC)
     facts, unreachable = _asked(arguments.job, settings)
     try:
         at, notes = _time(arguments.at, facts.zone)

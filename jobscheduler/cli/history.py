@@ -94,7 +94,7 @@ def _count(text: str) -> int:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the records; problems go to standard error."""
-    settings, zone = settings_of_service(arguments), host_zone()
+    settings, zone = settings_of_service(arguments, {"log_file"}), host_zone()
     try:
         wanted = _wanted(arguments, zone, datetime.now(UTC))
         require_log(settings)

@@ -64,6 +64,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_options(parser, {"jobs_dir", "timezone", "socket"})
 
 
+def _needed(arguments: argparse.Namespace) -> set[str]:
+    """Return the settings of the service on which the answer depends."""
+    return {"timezone"} if arguments.paths or arguments.cron is not None else {"timezone", "jobs_dir"}
+
+
 def _count(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= MAX_SLOTS:
         raise argparse.ArgumentTypeError(f"a whole number from 1 to {MAX_SLOTS} is expected, not `{text}`")
@@ -72,7 +77,7 @@ def _count(text: str) -> int:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the slots; problems go to standard error."""
-    settings = settings_of_service(arguments)
+    settings = settings_of_service(arguments, _needed(arguments))
     rules = job_context(settings)
     try:
         after = parse_time(arguments.after, "--after", rules.zone) or datetime.now(UTC)

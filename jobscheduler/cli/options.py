@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Container, Mapping
+from collections.abc import Collection, Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -67,23 +67,25 @@ def client_settings(arguments: argparse.Namespace) -> Settings:
     return load_settings(_flags(arguments), os.environ, _settings_file(arguments, os.environ, is_client=True))
 
 
-def settings_of_service(arguments: argparse.Namespace) -> Settings:
+def settings_of_service(arguments: argparse.Namespace, needed: Collection[str]) -> Settings:
     """Return the settings of the service that answers, but for what the command line says.
 
     If none answers they are those that a service would have: of the settings file and of the environment file of the
-    unit. A line on standard error says so.
+    unit. A line on standard error says so, unless the caller gives all of the `needed` ones.
 
     Raises:
         BadSetting: a value on the command line or in the environment cannot be read.
         SettingsError: the settings file cannot be used, or a variable has an unknown name.
 
     """
+    own = load_settings(_flags(arguments), os.environ)
     try:
         report: Mapping[str, Any] = request(client_settings(arguments).socket, "GET", "/v1/settings")
     except (ServiceUnreachable, ApiError):
         environ = {**_environment_file(), **os.environ}
         settings = load_settings(_flags(arguments), environ, _settings_file(arguments, environ, is_client=True))
-        print(f"note: no service was asked; {_origin(settings)}", file=sys.stderr)
+        if any(settings.given.get(name) != own.given.get(name) or name not in own.given for name in needed):
+            print(f"note: no service was asked; {_origin(settings)}", file=sys.stderr)
         return settings
     given = {name: text for name, text in _flags(arguments).items() if text is not None}
     return load_settings({**texts_of(report), **given}, {}, SettingsFile(defaults=report.get("defaults", {})))

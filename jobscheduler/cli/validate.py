@@ -43,7 +43,7 @@ _SERVICE_ZONE = "it is the time zone of the service; `--timezone NAME` sets anot
 
 def run(arguments: argparse.Namespace) -> int:
     """Check all paths; print the problems and a summary."""
-    settings = settings_of_service(arguments)
+    settings = settings_of_service(arguments, {"timezone"} if arguments.paths else {"timezone", "jobs_dir"})
     rules = job_context(settings)
     files = bad = 0
     for path in arguments.paths or [settings.jobs_dir]:

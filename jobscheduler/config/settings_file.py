@@ -102,7 +102,7 @@ def parse_settings(raw: bytes, path: Path) -> SettingsFile:
         value, text = toml_text.decode(raw)
     except toml_text.TomlError as error:
         problem = Problem(str(error), file=str(path), help='the file is TOML: `key = "value"` lines')
-        raise SettingsError((located(problem, error.location),)) from None
+        raise SettingsError((located(problem, error.location),), _usable_before(raw, error.location, path)) from None
     file = SettingsFile(path, text=text)
     found = {key: _problem(file, key, given) for key, given in value.items()}
     problems = {key: problem for key, problem in found.items() if problem is not None}
@@ -114,6 +114,17 @@ def parse_settings(raw: bytes, path: Path) -> SettingsFile:
     if problems:
         raise SettingsError(tuple(problems.values()), usable=file)
     return file
+
+
+def _usable_before(raw: bytes, location: Location | None, path: Path) -> SettingsFile | None:
+    """Return what is right in the lines before a mistake that ends the reading of the file."""
+    lines = raw.split(b"\n")[: location.line - 1] if location is not None else []
+    if not lines:
+        return None
+    try:
+        return parse_settings(b"\n".join(lines), path)
+    except SettingsError as error:
+        return error.usable
 
 
 def _problem(file: SettingsFile, key: str, given: Any) -> Problem | None:
