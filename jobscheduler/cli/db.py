@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 from jobscheduler.cli.client_verbs import format_local, plural, utc_now
 from jobscheduler.cli.db_files import ExportConflict, read_directory, read_files, write_directory
 from jobscheduler.cli.db_wait import wait_for_reload
-from jobscheduler.cli.job_files import parse_context
 from jobscheduler.cli.options import add_options, settings_from_arguments
 from jobscheduler.cli.problems import print_problem
 from jobscheduler.cli.table import Column, table, terminal_width, use_colour
 from jobscheduler.config import BadSetting
+from jobscheduler.config.job_context import job_context
 from jobscheduler.database import DatabaseConfigError, load_url
 from jobscheduler.model import Problem
 
@@ -115,7 +115,7 @@ def _open(arguments: argparse.Namespace) -> JobTable:
         raise BadSetting("name the database with `--database-url URL` or `--database-url-file FILE`")
     from jobscheduler.database import JobTable  # noqa: PLC0415 - an extra
 
-    return JobTable(url, rules=parse_context(settings))
+    return JobTable(url, rules=job_context(settings))
 
 
 # --- the verbs -------------------------------------------------------------------------------------------

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from jobscheduler.cli.client_verbs import api_path, with_service_paths
+from jobscheduler.cli.client_verbs import api_path
 from jobscheduler.cli.explain_facts import add_log_facts, facts_from_files, facts_from_service
-from jobscheduler.cli.options import add_options, settings_from_arguments
+from jobscheduler.cli.options import add_options, settings_of_service
 from jobscheduler.cli.problems import print_problem, problem_json
 from jobscheduler.cli.table import printable
 from jobscheduler.cli.times import ArgumentProblem, problem_from
@@ -67,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the answer; report a missing answer on standard error."""
-    settings, now = with_service_paths(settings_from_arguments(arguments)), datetime.now(UTC)
+    settings, now = settings_of_service(arguments, ()), datetime.now(UTC)
     facts, unreachable = _asked(arguments.job, settings)
     try:
         at, notes = _time(arguments.at, facts.zone)

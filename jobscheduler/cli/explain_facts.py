@@ -14,8 +14,9 @@ from zoneinfo import ZoneInfo
 
 from jobscheduler import tasks
 from jobscheduler.cli.history import LogUnavailable, host_zone, require_log
-from jobscheduler.cli.job_files import parse_context, parse_path
+from jobscheduler.cli.job_files import parse_path
 from jobscheduler.config import Settings
+from jobscheduler.config.job_context import job_context
 from jobscheduler.explain import JOB_KINDS, SERVICE_KINDS, Facts, LogEvidence, Question, RuntimeState, collect_evidence
 from jobscheduler.jobs.open_directory import is_job_file
 from jobscheduler.jobs.parser import ParseContext, parse
@@ -111,7 +112,7 @@ def facts_from_files(job_id: str, settings: Settings, listed: Iterable[Mapping[s
         UnknownTimezone: the zone of the service cannot be determined.
 
     """
-    rules, refused = parse_context(settings), _refused_files(listed or ())
+    rules, refused = job_context(settings), _refused_files(listed or ())
     known = tuple(sorted(one["job_id"] for one in listed or () if one["job_id"]))
     facts = Facts(LogEvidence(), rules.zone, was_asked=listed is not None, known=known)
     for names in _names(job_id, settings):

@@ -13,7 +13,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-from jobscheduler.cli.options import add_options, settings_from_arguments
+from jobscheduler.cli.options import add_options, settings_of_service
 from jobscheduler.cli.problems import print_problem
 from jobscheduler.cli.table import Column, table, terminal_width, use_colour
 from jobscheduler.cli.times import ArgumentProblem, parse_time_or_age
@@ -71,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--all", action="store_true", help="every line of the log about JOB, not only its records")
     parser.add_argument("--json", action="store_true", help="print one JSON object a line, as in the log")
-    add_options(parser, {"log_file", "log_backups"})
+    add_options(parser, {"log_file", "log_backups", "socket"})
 
 
 def _statuses(text: str) -> frozenset[str]:
@@ -91,7 +91,7 @@ def _count(text: str) -> int:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the records; problems go to standard error."""
-    settings, zone = settings_from_arguments(arguments), host_zone()
+    settings, zone = settings_of_service(arguments, {"log_file"}), host_zone()
     try:
         wanted = _wanted(arguments, zone, datetime.now(UTC))
         require_log(settings)

@@ -20,7 +20,7 @@ from jobscheduler.cli.client_verbs import (
     plural,
     utc_now,
 )
-from jobscheduler.cli.options import settings_from_arguments
+from jobscheduler.cli.options import client_settings
 from jobscheduler.cli.problems import print_problem
 from jobscheduler.cli.table import Column, table, terminal_width, use_colour
 from jobscheduler.control.client import request
@@ -76,7 +76,7 @@ def _states(text: str) -> frozenset[str]:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the table."""
-    told = request(settings_from_arguments(arguments).socket, "GET", api_path("jobs"))["jobs"]
+    told = request(client_settings(arguments).socket, "GET", api_path("jobs"))["jobs"]
     found = [one for one in told if _is_selected(one, arguments.jobs, arguments.state)]
     if arguments.json:
         for one in found:

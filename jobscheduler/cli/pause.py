@@ -6,7 +6,7 @@ import argparse
 import json
 
 from jobscheduler.cli.client_verbs import EXIT_STATUSES, add_client_options, api_path
-from jobscheduler.cli.options import settings_from_arguments
+from jobscheduler.cli.options import client_settings
 from jobscheduler.control.client import request
 
 SUMMARY = "keep the slots of a job from running until it is resumed"
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask the service to pause the job, and print the result."""
-    answer = request(settings_from_arguments(arguments).socket, "POST", api_path("jobs", arguments.job, "pause"))
+    answer = request(client_settings(arguments).socket, "POST", api_path("jobs", arguments.job, "pause"))
     text = (
         "is paused until `jobscheduler resume` or a restart of the service"
         if answer["changed"]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jobscheduler.cli.client_verbs import add_client_options, api_path, format_duration
-from jobscheduler.cli.options import settings_from_arguments
+from jobscheduler.cli.options import client_settings
 from jobscheduler.cli.table import colourize, printable, printable_lines, use_colour
 from jobscheduler.control.client import request
 
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask for the run, and wait for its end with `--wait`."""
-    socket = settings_from_arguments(arguments).socket
+    socket = client_settings(arguments).socket
     begun = request(socket, "POST", api_path("jobs", arguments.job, "run"))
     if begun["run_id"] is None:
         _print_answer(begun, arguments.json, f"`{arguments.job}` was not run: {begun['note']}")

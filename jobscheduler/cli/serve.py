@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 
 from jobscheduler.cli.options import add_options, settings_from_arguments
 from jobscheduler.cli.problems import print_problem
@@ -29,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     from jobscheduler.service import StartupError, serve  # noqa: PLC0415 - not needed by other verbs
 
     try:
-        return serve(settings_from_arguments(arguments))
+        return serve(settings_from_arguments(arguments), partial(settings_from_arguments, arguments))
     except StartupError as cannot:
         print_problem(cannot.problem, sys.stderr)
         return 1

@@ -17,7 +17,7 @@ from jobscheduler.cli.client_verbs import (
     plural,
     utc_now,
 )
-from jobscheduler.cli.options import settings_from_arguments
+from jobscheduler.cli.options import client_settings
 from jobscheduler.cli.table import printable
 from jobscheduler.control.client import request
 
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the state; return 1 if anything is wrong."""
-    status = request(settings_from_arguments(arguments).socket, "GET", api_path("status"))
+    status = request(client_settings(arguments).socket, "GET", api_path("status"))
     if arguments.json:
         print(json.dumps(status))
     else:

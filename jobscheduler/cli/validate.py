@@ -8,9 +8,10 @@ import os
 import pwd
 import sys
 
-from jobscheduler.cli.job_files import check_file, parse_context, path_argument
-from jobscheduler.cli.options import add_options, settings_from_arguments
+from jobscheduler.cli.job_files import check_file, path_argument
+from jobscheduler.cli.options import add_options, settings_of_service
 from jobscheduler.cli.problems import print_problem, problem_json
+from jobscheduler.config.job_context import job_context
 from jobscheduler.model import Job, Problem
 from jobscheduler.timetable.timezones import zone_note
 from jobscheduler.util.secret_file import exposed_url_warning
@@ -35,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object per problem")
     for_whom = "the user whose service reads the files, such as `root`: files that others may write are errors then"
     parser.add_argument("--as", dest="reader", type=_user, metavar="USER", help=for_whom)
-    add_options(parser, {"jobs_dir", "timezone"})
+    add_options(parser, {"jobs_dir", "timezone", "socket"})
 
 
 _SERVICE_ZONE = "it is the time zone of the service; `--timezone NAME` sets another"
@@ -43,8 +44,8 @@ _SERVICE_ZONE = "it is the time zone of the service; `--timezone NAME` sets anot
 
 def run(arguments: argparse.Namespace) -> int:
     """Check all paths; print the problems and a summary."""
-    settings = settings_from_arguments(arguments)
-    rules = parse_context(settings)
+    settings = settings_of_service(arguments, {"timezone"} if arguments.paths else {"timezone", "jobs_dir"})
+    rules = job_context(settings)
     files = bad = 0
     for path in arguments.paths or [settings.jobs_dir]:
         for checked in check_file(path, rules, arguments.reader):

@@ -1,7 +1,7 @@
 """The WSGI application behind the control socket: a few paths, JSON in and out.
 
-`GET /v1/status`, `GET /v1/jobs`, `GET /v1/jobs/ID`, `POST /v1/jobs/ID/run`, `…/pause`, `…/resume`, and
-`GET /v1/runs/RUN_ID?wait=SECONDS`. See docs/control.md.
+`GET /v1/status`, `GET /v1/settings`, `GET /v1/jobs`, `GET /v1/jobs/ID`, `POST /v1/jobs/ID/run`, `…/pause`, `…/resume`,
+`GET /v1/runs/RUN_ID?wait=SECONDS`, and `POST /v1/reload`. See docs/control.md.
 """
 
 from __future__ import annotations
@@ -48,6 +48,18 @@ class ControlApi(Protocol):
     def run_result(self, run_id: str, wait: float) -> Mapping[str, Any]: ...  # noqa: D102
 
 
+class AdministrationApi(Protocol):
+    """The service itself behind the routes.
+
+    Raises:
+        Conflict: the request cannot be met now.
+
+    """
+
+    def settings(self) -> Mapping[str, Any]: ...  # noqa: D102
+    def reload(self, by: str) -> Mapping[str, Any]: ...  # noqa: D102
+
+
 class BadRequest(ProblemError):
     """The request is malformed, or asks for a path that does not exist."""
 
@@ -56,7 +68,9 @@ class BadRequest(ProblemError):
         self.status = status
 
 
-def build_app(api: ControlApi, report_error: Callable[[str], object]) -> Callable[..., Iterable[bytes]]:
+def build_app(
+    api: ControlApi, administration: AdministrationApi, report_error: Callable[[str], object]
+) -> Callable[..., Iterable[bytes]]:
     """Return the application. It passes our errors to `report_error`; the client learns only that there was one."""
     turns = AnswerQueue()
 
@@ -74,7 +88,7 @@ def build_app(api: ControlApi, report_error: Callable[[str], object]) -> Callabl
 
     def body(environ: Mapping[str, Any], start_response: Callable[..., Any]) -> bytes:
         try:
-            status, value = _answer(api, environ)
+            status, value = _answer(api, administration, environ)
         except BadRequest as bad_request:
             status, value = bad_request.status, _error(bad_request.problem)
         except NotFound as not_found:
@@ -99,7 +113,7 @@ def _queued(status: HTTPStatus, value: Mapping[str, Any], start_response: Callab
     return body
 
 
-def _answer(api: ControlApi, environ: Mapping[str, Any]) -> Answer:
+def _answer(api: ControlApi, administration: AdministrationApi, environ: Mapping[str, Any]) -> Answer:
     """Call the method for a path. An id is passed on as the client sent it, whatever it contains."""
     path = str(environ.get("PATH_INFO", ""))
     path = path.encode("latin-1", "replace").decode("utf-8", "replace")  # PEP 3333 decodes paths as latin-1
@@ -107,6 +121,10 @@ def _answer(api: ControlApi, environ: Mapping[str, Any]) -> Answer:
     match environ.get("REQUEST_METHOD"), parts:
         case "GET", ["v1", "status"]:
             return HTTPStatus.OK, api.status()
+        case "GET", ["v1", "settings"]:
+            return HTTPStatus.OK, administration.settings()
+        case "POST", ["v1", "reload"]:
+            return HTTPStatus.OK, administration.reload(str(environ.get("control.uid", "unknown")))
         case "GET", ["v1", "jobs"]:
             return HTTPStatus.OK, api.jobs()
         case "GET", ["v1", "jobs", *name]:

@@ -28,6 +28,7 @@ class ServiceCondition:
         self._log = parts.log
         self._guard = parts.startup.guard
         self._database = parts.startup.database
+        self._optional = parts.startup.optional
         self._sources = sources
 
     def zone(self) -> str:
@@ -43,7 +44,11 @@ class ServiceCondition:
         unavailable = tuple(map(_describe_unavailable, self._reconciler.unavailable().values()))
         hung = (f"{name} does not answer" for name in (*self._guard.hung(), *tasks.GUARD.hung()))
         silent = (text for text in hung if not any(text in issue for issue in unavailable))
-        return (*unavailable, *silent, *self._own_issues(), *tasks.search_issues(), *self._database.issues())
+        return (*unavailable, *silent, *self._own_issues(), *tasks.search_issues(), *self._part_issues())
+
+    def _part_issues(self) -> Iterator[str]:
+        yield from self._optional.issues()
+        yield from self._database.issues()
 
     def _own_issues(self) -> Iterator[str]:
         behind = self._scheduler.behind_clock()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import partial
@@ -23,16 +24,19 @@ from jobscheduler.service.supervision import Supervision, build_supervision, bui
 from jobscheduler.util.hang_guard import HangGuard
 
 
-def serve(settings: Settings) -> int:
+def serve(settings: Settings, read_settings: Callable[[], Settings]) -> int:
     """Run the service until a signal ends it; return its exit status. Leaving the stack stops what it started.
+
+    `read_settings` reads the settings again, for a reload; it raises BadSetting and SettingsError.
 
     Raises:
         StartupError: a part that the service needs is missing, or another service uses it.
+        SettingsError: something in the settings file is wrong.
 
     """
     process.prepare_process()
     mailbox = Mailbox()
-    startup = check_startup(settings, HangGuard(partial(mailbox.put, Message.HUNG_CALL_ENDED)))
+    startup = check_startup(settings, read_settings, HangGuard(partial(mailbox.put, Message.HUNG_CALL_ENDED)))
     with ExitStack() as stack:
         process.pause_gc(stack)
         process.receive_signals(stack, mailbox, settings.drain_timeout)
@@ -64,7 +68,7 @@ def _run(parts: Parts, sources: SourceWatch, opened: OpenLog, stack: ExitStack) 
     checkpoints = _begin_scheduling(parts, supervision, recovered)
 
     # The service is open to its clients, and ready.
-    maintain_control = open_clients(parts, supervision.condition, opened.notes, stack)
+    maintain_control = open_clients(parts, supervision, opened.notes, stack)
     process.tune_gc()
     supervision.manager.ready()
     return build_supervisor(parts, sources, supervision, checkpoints, maintain_control).run()
@@ -81,6 +85,7 @@ def _begin_scheduling(parts: Parts, supervision: Supervision, recovered: Recover
     supervision.files.start()
     checkpoints = CheckpointTimer(parts.scheduler, parts.reconciler, time.monotonic())
     supervision.zone.warn_of_odd_zone()
+    parts.startup.optional.log(parts.log.event)
     settled = recovered.checkpoint.settled if recovered else "nothing is known of the time before"
     parts.log.event(Level.INFO, "service.started", jobs=jobs, refused=refused, pid=os.getpid(), settled=settled)
     parts.startup.database.allow_sync()

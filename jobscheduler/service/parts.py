@@ -51,7 +51,7 @@ def build_parts(startup: Startup, mailbox: Mailbox, log: LogWriter, stack: ExitS
         is_stopping=mailbox.is_ending,
     )
     alerts = _alerts(startup, log, reconciler)
-    counters = [stats.observe, recent.observe] if startup.settings.http else [stats.observe]
+    counters = [stats.observe, recent.observe] if startup.has_page else [stats.observe]
     log.subscribe(before=counters, after=[alerts.observe])
     return Parts(startup, mailbox, log, clock, scheduler, reconciler, alerts, stats, recent)
 

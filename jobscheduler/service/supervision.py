@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 
+from jobscheduler.control.administration import ReloadRequests
 from jobscheduler.service.alert_defaults import AlertDefaultsReader
 from jobscheduler.service.checkpoint_timer import CheckpointTimer
 from jobscheduler.service.checks import HealthCheck, HostCheck
@@ -14,6 +15,8 @@ from jobscheduler.service.condition import ServiceCondition
 from jobscheduler.service.file_thread import FileThread
 from jobscheduler.service.file_work import FileWork
 from jobscheduler.service.health import HealthMonitor, TurnTimer
+from jobscheduler.service.live_settings import LiveSettings
+from jobscheduler.service.mailbox import Message
 from jobscheduler.service.manager_status import ManagerStatus
 from jobscheduler.service.parts import Parts
 from jobscheduler.service.reload import Reload
@@ -32,6 +35,8 @@ class Supervision:
     files: FileThread
     health: HealthMonitor
     manager: ManagerStatus
+    live: LiveSettings
+    reloads: ReloadRequests
     zone: ZoneWatch
     alert_defaults: AlertDefaultsReader
     shutdown: Shutdown
@@ -45,14 +50,17 @@ def build_supervision(parts: Parts, sources: SourceWatch, stack: ExitStack) -> S
     loops = {"the supervising loop": turns.busy_for, "the thread that reads files": files.busy_for}
     health = HealthMonitor(scheduler, log, sources.watcher, loops)
     manager = ManagerStatus(_notifier(stack), scheduler, reconciler, health, log)
-    zone = ZoneWatch(startup.settings, startup.context, log, startup.guard)
+    live = LiveSettings(startup.settings, startup.read_settings, log, startup.guard)
+    zone = ZoneWatch(live, startup.context, log, startup.guard)
     return Supervision(
         turns,
         files,
         health,
         manager,
+        live,
+        ReloadRequests(partial(parts.mailbox.put, Message.RELOAD)),
         zone,
-        AlertDefaultsReader(startup.settings, zone, parts.alerts, log, startup.guard),
+        AlertDefaultsReader(live, zone, parts.alerts, startup.optional, log, startup.guard),
         _shutdown(parts, manager, turns, files),
         ServiceCondition(zone, health, parts, sources),
     )
@@ -113,6 +121,8 @@ def _reload(parts: Parts, sources: SourceWatch, supervision: Supervision) -> Rel
         parts.mailbox,
         parts.log,
         supervision.manager,
+        supervision.live,
+        supervision.reloads,
         supervision.zone,
         supervision.alert_defaults,
         sources.directory,

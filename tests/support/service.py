@@ -79,12 +79,15 @@ class Service:
 
     def start(self, *, wait: bool = True) -> Service:
         """Start it; wait until it has read every file."""
+        paths = ["--jobs-dir", str(self.jobs), "--log-file", str(self.log), "--socket", str(self.socket)]
+        return self.start_with(*paths, *self.options, wait=wait)
+
+    def start_with(self, *options: str, wait: bool = True) -> Service:
+        """Start it with these options alone; they have to name the paths of this service."""
         before = len(self.words("service.started"))
-        command = [*self.program, "--jobs-dir", str(self.jobs), "--log-file", str(self.log)]
-        command += ["--socket", str(self.socket)]
         with self.errors.open("ab") as errors:
             start = start_program if self.forks else subprocess.Popen
-            self.process = start([*command, *self.options], env=self.env, stderr=errors, stdin=subprocess.DEVNULL)
+            self.process = start([*self.program, *options], env=self.env, stderr=errors, stdin=subprocess.DEVNULL)
         for what, most in self.limits.items():
             resource.prlimit(self.process.pid, what, (most, most))
         if wait:

@@ -40,7 +40,7 @@ ENDS = 200  # so many slots from either end of a stretch of time are looked at
 SYNCED = timedelta(seconds=1)  # what was written longer ago survives a power failure
 UNSURE = timedelta(seconds=2)  # slots so soon after the last surviving line are not run again
 CHANGES = frozenset({"job.added", "job.updated", "job.removed"})
-COUNT = int(os.environ.get("JOBSCHEDULER_TEST_HISTORIES", "10000"))
+COUNT = int(os.environ.get("TEST_HISTORIES", "10000"))
 """How many long histories the deep suite lives through."""
 
 

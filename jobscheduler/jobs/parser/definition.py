@@ -14,7 +14,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from jobscheduler.jobs.parser import schema
-from jobscheduler.jobs.parser.locations import narrow, with_location
+from jobscheduler.jobs.parser.defaults import NO_DEFAULTS, Defaults
+from jobscheduler.jobs.parser.locations import narrow
 from jobscheduler.jobs.parser.schema import Finding
 from jobscheduler.model import MAX_DELAY, NO_TASK, Cron, Job, Once, Problem, Retry, TaskSpec
 from jobscheduler.timetable import crontab, timezones
@@ -32,11 +33,13 @@ class ParseContext:
 
     `zone` is the service's zone, for jobs without `timezone`. `task_type` looks a task type up by name: it returns an
     object with the `schema` and `check` of a `tasks.Task`, or raises LookupError. `task_names` are the known types.
+    `defaults` are the fields that jobs have which do not say otherwise.
     """
 
     zone: ZoneInfo
     task_type: Callable[[str], Any]
     task_names: tuple[str, ...] = ()
+    defaults: Defaults = NO_DEFAULTS
 
 
 def parse(raw: bytes, source_name: str, context: ParseContext) -> Job | tuple[Problem, ...]:
@@ -44,9 +47,9 @@ def parse(raw: bytes, source_name: str, context: ParseContext) -> Job | tuple[Pr
     try:
         value, text = json_text.decode(raw)
     except json_text.JsonError as error:
-        return (with_location(Problem(str(error), file=source_name, help=error.help), error.location),)
-    parsing = _DefinitionParser(text, source_name, context)
-    job = parsing.job(value)
+        return (json_text.located(Problem(str(error), file=source_name, help=error.help), error.location),)
+    parsing = _DefinitionParser(text, source_name, context, value)
+    job = parsing.job(context.defaults.apply(value) if isinstance(value, dict) else value)
     return job if job is not None else parsing.sorted_problems()
 
 
@@ -55,8 +58,8 @@ def parse_task(raw: bytes, source_name: str, context: ParseContext) -> TaskSpec 
     try:
         value, text = json_text.decode(raw)
     except json_text.JsonError as error:
-        return (with_location(Problem(str(error), file=source_name, help=error.help), error.location),)
-    parsing = _DefinitionParser(text, source_name, context)
+        return (json_text.located(Problem(str(error), file=source_name, help=error.help), error.location),)
+    parsing = _DefinitionParser(text, source_name, context, value)
     task = parsing.task(value, ())
     for finding in islice(schema.check_task_file(value), MAX_PROBLEMS):
         parsing.add_finding(finding)
@@ -68,11 +71,15 @@ def parse_task(raw: bytes, source_name: str, context: ParseContext) -> TaskSpec 
 
 @dataclass
 class _DefinitionParser:
-    """Parser of one file. It collects problems, and returns a Job only if there are none."""
+    """Parser of one file. It collects problems, and returns a Job only if there are none.
+
+    `written` is the decoded file, without defaults.
+    """
 
     text: str
     source_name: str
     context: ParseContext
+    written: Any
     problems: list[Problem] = field(default_factory=list)
     task_fields: frozenset[str | int] = frozenset()
 
@@ -247,13 +254,15 @@ class _DefinitionParser:
         `part` are the first character and the end of the part of a text that the problem is about.
         """
         location = json_text.locate(self.text, path, key=key)
+        if location is None and (origin := self.context.defaults.origin(self.written, path)):
+            notes = (*notes, f"`{'.'.join(map(str, path))}` comes from {origin}")
         if location is not None and part is not None:
             location = narrow(location, *part)
         while location is None and path:
             path = path[:-1]
             location = json_text.locate(self.text, path)
         problem = Problem(message, file=self.source_name, notes=notes, help=help, host_dependent=host_dependent)
-        self.problems.append(with_location(problem, location))
+        self.problems.append(json_text.located(problem, location))
 
     def add_text_problem(self, error: crontab.ScheduleError, path: json_text.Path) -> None:
         """Add a problem with a part of the text at `path`."""

@@ -8,23 +8,9 @@ from jobscheduler.model import Problem
 from jobscheduler.util import json_text
 
 
-def located(problem: Problem, text: str, path: json_text.Path) -> Problem:
+def located_at(problem: Problem, text: str, path: json_text.Path) -> Problem:
     """Return a problem with the location of the value at `path`, in a text that was accepted as JSON."""
-    return with_location(problem, json_text.locate(text, path))
-
-
-def with_location(problem: Problem, location: json_text.Location | None) -> Problem:
-    """Return the problem with a location; unchanged if that is unknown."""
-    if location is None:
-        return problem
-    return replace(
-        problem,
-        line=location.line,
-        column=location.column,
-        excerpt=location.excerpt,
-        caret=location.caret,
-        width=location.width,
-    )
+    return json_text.located(problem, json_text.locate(text, path))
 
 
 def narrow(text: json_text.Location, start: int, end: int) -> json_text.Location:
@@ -44,6 +30,6 @@ def id_conflict(raw: bytes, source_name: str, job_id: str, incumbent: str) -> Pr
         help=f"give one of the two another `job_id`, or delete `{source_name}`",
     )
     try:
-        return with_location(problem, json_text.locate(json_text.decode(raw)[1], ("job_id",)))
+        return json_text.located(problem, json_text.locate(json_text.decode(raw)[1], ("job_id",)))
     except json_text.JsonError:
         return problem

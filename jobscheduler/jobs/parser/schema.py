@@ -39,6 +39,13 @@ def public_schema() -> dict[str, Any]:
     return decoded
 
 
+@cache
+def optional_fields() -> tuple[str, ...]:
+    """Return the fields of a job file that it need not have."""
+    whole = public_schema()
+    return tuple(name for name in whole["properties"] if name not in whole["required"])
+
+
 def check_job(value: Mapping[str, Any]) -> Iterator[Finding]:
     """Yield the errors of a definition by the public schema, without the fields of its task type."""
     return _check(_job_rules(), value, ())
@@ -158,10 +165,11 @@ def _describe(label: str, rule: str, limit: Any, value: Any) -> tuple[str, str |
     """Return message and help. The value is quoted only where it cannot be a secret."""
     match rule:
         case "type":
-            wanted = " or ".join(_TYPES[name] for name in ([limit] if isinstance(limit, str) else limit))
+            names = [limit] if isinstance(limit, str) else [name for name in limit if name != "null"]
+            wanted = " or ".join(_TYPES[name] for name in names)
             return f"`{label}` must be {wanted}, not {_type_name(value)}", None
         case "enum":
-            choices = tuple(map(str, limit))
+            choices = tuple(str(choice) for choice in limit if choice is not None)
             listed = ", ".join(f"`{choice}`" for choice in choices)
             return f"`{label}` must be one of {listed}", did_you_mean(str(value), choices)
         case "anyOf" | "oneOf":
