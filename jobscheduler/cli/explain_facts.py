@@ -20,9 +20,10 @@ from jobscheduler.explain import JOB_KINDS, SERVICE_KINDS, Facts, LogEvidence, Q
 from jobscheduler.jobs.open_directory import is_job_file
 from jobscheduler.jobs.parser import ParseContext, parse
 from jobscheduler.model import Job, Problem
+from jobscheduler.model.log_line import RECORD_KINDS
 from jobscheduler.runlog import query
 from jobscheduler.runlog.filter import CLOCK_SLACK, LogFilter
-from jobscheduler.runlog.parse import RECORD_KINDS, parse_line
+from jobscheduler.runlog.parse import parse_line
 from jobscheduler.runlog.query import iter_lines_newest_first
 from jobscheduler.status.snapshot import JobState
 from jobscheduler.timetable.timezones import UnknownTimezone, get_zone

@@ -20,9 +20,9 @@ from jobscheduler.cli.times import ArgumentProblem, parse_time_or_age
 from jobscheduler.config import Settings
 from jobscheduler.model import Problem, Status
 from jobscheduler.model.corrections import Corrections, describe_corrections
+from jobscheduler.model.log_line import RECORD_KINDS
 from jobscheduler.runlog import query
 from jobscheduler.runlog.filter import LogFilter, LogLine
-from jobscheduler.runlog.parse import RECORD_KINDS
 from jobscheduler.timetable.timezones import UnknownTimezone, service_zone
 
 SUMMARY = "show what became of slots, from the log files"

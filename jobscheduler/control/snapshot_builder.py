@@ -187,5 +187,5 @@ def _refused(name: str, item: ItemStatus) -> JobStatus:
 
 def _left_pipes() -> tuple[tuple[str, int], ...]:
     """Return the jobs whose output pipes are still held by processes of ended runs, with counts, highest first."""
-    counts = ((job_id, count) for job_id, count in REAPER.open_pipes().items() if count > 0)
+    counts = ((job_id, count) for job_id, count in REAPER.pipes.count_by_job().items() if count > 0)
     return tuple(sorted(counts, key=lambda job_and_count: (-job_and_count[1], job_and_count[0])))

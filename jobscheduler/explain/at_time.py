@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 
 from jobscheduler.explain.evidence import instant
 from jobscheduler.explain.facts import Answer, Facts, Question
-from jobscheduler.explain.phrases import describe_record, format_moment, format_time_of, record_notes, result_code
+from jobscheduler.explain.phrases import describe_record, format_time_of, record_notes, result_code
 from jobscheduler.explain.sentences import (
     DISABLED,
     TICK,
@@ -35,6 +35,7 @@ from jobscheduler.model import Job
 from jobscheduler.timetable import crontab
 from jobscheduler.timetable.crontab import Crontab
 from jobscheduler.timetable.timetable import Timetable, timetable_of
+from jobscheduler.util.instants import format_with_zone
 
 SOON_S = timedelta(seconds=15)  # a busy host, or one that was asleep, may decide a slot this much later than it is due
 
@@ -93,7 +94,9 @@ def _started(question: Question, facts: Facts, started: Mapping[str, str]) -> An
 
 
 def _not_due(question: Question, facts: Facts, job: Job, timetable: Timetable, at: datetime) -> Answer:
-    headline = f"`{question.job_id}` {'was' if at <= question.now else 'is'} not due at {format_moment(at, facts.zone)}"
+    headline = (
+        f"`{question.job_id}` {'was' if at <= question.now else 'is'} not due at {format_with_zone(at, facts.zone)}"
+    )
     reasons = tuple(_why_not_due(job, timetable, facts, at))
     schedule_notes = tuple(_around(timetable, facts, at))
     changed = schedule_changed(facts) if at <= question.now else None
@@ -105,11 +108,11 @@ def _not_due(question: Question, facts: Facts, job: Job, timetable: Timetable, a
 
 def _why_not_due(job: Job, timetable: Timetable, facts: Facts, at: datetime) -> Iterator[str]:
     if job.not_before is not None and at < job.not_before:
-        yield f"that is before `not_before`, {format_moment(job.not_before, facts.zone)}"
+        yield f"that is before `not_before`, {format_with_zone(job.not_before, facts.zone)}"
     elif job.not_after is not None and at > job.not_after:
-        yield f"that is after `not_after`, {format_moment(job.not_after, facts.zone)}"
+        yield f"that is after `not_after`, {format_with_zone(job.not_after, facts.zone)}"
     if not isinstance(timetable.schedule, Crontab):
-        yield f"its only time is {format_moment(timetable.schedule, facts.zone)}"
+        yield f"its only time is {format_with_zone(timetable.schedule, facts.zone)}"
         return
     reasons = crontab.why_not_due(timetable.schedule, at, timetable.zone)
     yield from reasons
@@ -124,8 +127,8 @@ def _around(timetable: Timetable, facts: Facts, at: datetime) -> Iterator[str]:
     before, after = _last_before(timetable, at), timetable.next(at)
     yield from describe_schedule(timetable)
     if before is not None:
-        yield f"the slot before is {format_moment(before, facts.zone)}"
-    yield f"the slot after is {format_moment(after, facts.zone)}" if after else "there is no slot after that"
+        yield f"the slot before is {format_with_zone(before, facts.zone)}"
+    yield f"the slot after is {format_with_zone(after, facts.zone)}" if after else "there is no slot after that"
 
 
 def _last_before(timetable: Timetable, at: datetime) -> datetime | None:
@@ -137,7 +140,7 @@ def _last_before(timetable: Timetable, at: datetime) -> datetime | None:
 
 
 def _upcoming_slot(question: Question, facts: Facts, job: Job, timetable: Timetable, at: datetime) -> Answer:
-    when = format_moment(at, facts.zone)
+    when = format_with_zone(at, facts.zone)
     blocked = blocker(facts, job)
     if blocked is not None:
         code, reason = blocked
@@ -153,7 +156,7 @@ def _upcoming_slot(question: Question, facts: Facts, job: Job, timetable: Timeta
 
 def _without_record(question: Question, facts: Facts, job: Job, at: datetime, excuse: tuple[str, str] | None) -> Answer:
     """Explain a slot of the current definition that has no record."""
-    headline = f"`{question.job_id}` has no record for {format_moment(at, facts.zone)}"
+    headline = f"`{question.job_id}` has no record for {format_with_zone(at, facts.zone)}"
     notes = tuple(dst_note(job, at))
     if excuse is not None:
         code, reason = excuse
@@ -194,14 +197,16 @@ def _out_of_reach(facts: Facts, at: datetime) -> str | None:
     if begins is None:
         return "there is no log to look at"
     return (
-        f"the log does not reach back so far, it begins at {format_moment(begins, facts.zone)}" if begins > at else None
+        f"the log does not reach back so far, it begins at {format_with_zone(begins, facts.zone)}"
+        if begins > at
+        else None
     )
 
 
 def _written_later(facts: Facts, at: datetime) -> str | None:
     if facts.written is None or facts.written <= at:
         return None
-    return f"its file was put there or changed at {format_moment(facts.written, facts.zone)}, after that time"
+    return f"its file was put there or changed at {format_with_zone(facts.written, facts.zone)}, after that time"
 
 
 def _joined(*clauses: str | None) -> str:

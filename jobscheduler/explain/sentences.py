@@ -7,12 +7,14 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 
 from jobscheduler.explain.facts import Answer, Facts, Question
-from jobscheduler.explain.phrases import describe_record, format_duration, format_moment, format_time_of
+from jobscheduler.explain.phrases import describe_record, format_time_of
 from jobscheduler.model import Cron, Job
 from jobscheduler.timetable import crontab
 from jobscheduler.timetable.crontab import Crontab
 from jobscheduler.timetable.timetable import Timetable, timetable_of
 from jobscheduler.timetable.timezones import zone_note
+from jobscheduler.util.durations import format_rough_duration
+from jobscheduler.util.instants import format_with_zone
 
 TICK = timedelta(microseconds=1)
 DISABLED = "the job is disabled (`enabled` is false)"
@@ -88,8 +90,8 @@ def decided_ahead(facts: Facts, slot: datetime | None) -> str | None:
     for first, last in facts.runtime.decided if facts.runtime else ():
         if slot is not None and first <= slot <= last:
             return (
-                f"the clock was set back: the slot of {format_moment(slot, facts.zone)} was decided before that "
-                f"and does not run again, like all slots up to {format_moment(last, facts.zone)}"
+                f"the clock was set back: the slot of {format_with_zone(slot, facts.zone)} was decided before that "
+                f"and does not run again, like all slots up to {format_with_zone(last, facts.zone)}"
             )
     return None
 
@@ -97,7 +99,7 @@ def decided_ahead(facts: Facts, slot: datetime | None) -> str | None:
 def jitter(job: Job) -> Iterator[str]:
     """Yield a note that jitter delays the start of slots."""
     if job.jitter:
-        until = f"up to {format_duration(job.jitter)} later, but before the next slot"
+        until = f"up to {format_rough_duration(job.jitter)} later, but before the next slot"
         yield f"it starts {until} (`jitter`), always the same for one slot on one host"
 
 
@@ -123,7 +125,7 @@ def last_record(facts: Facts) -> Iterator[str]:
 
 def catch_up_text(job: Job) -> str:
     """Describe the age limit of a slot."""
-    return f"`catch_up` allows {format_duration(job.catch_up)}"
+    return f"`catch_up` allows {format_rough_duration(job.catch_up)}"
 
 
 def is_slot(job: Job, at: datetime) -> bool:

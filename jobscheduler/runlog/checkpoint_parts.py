@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from jobscheduler.model import EPOCH, FullCheckpoint, TimeSpans
-from jobscheduler.runlog.format import format_instant
+from jobscheduler.util.instants import format_instant
 from jobscheduler.util.spans import spans_in, subtract
 
 # Why slots were missed that may turn out to lie in the future after all.

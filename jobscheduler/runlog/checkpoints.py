@@ -15,7 +15,7 @@ _NONE = "-"
 _BY_A_RUN = "run:"
 
 
-class Lines(Collection[Event]):
+class CheckpointLines(Collection[Event]):
     """The lines of a checkpoint, built when iterated: a full checkpoint has many."""
 
     def __init__(self, mark: Checkpoint, at: datetime) -> None:

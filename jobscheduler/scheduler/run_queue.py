@@ -62,7 +62,7 @@ class RunQueue:
                 self._capacity.borrow(run.run_id, self._nested[run])
             if self._nested:
                 self._nested.pop(run, None)
-            self._handed[run] = run.begun_at
+            self._handed[run] = run.begun_attempts
             return run
 
     def release(self, run: Run) -> None:
@@ -86,4 +86,6 @@ class RunQueue:
         """Return the runs that were handed over to a worker and have not begun, in that order."""
         with self._lock:
             handed = list(self._handed.items())
-        return [run for run, begun in handed if run.begun_at == begun and run.record is None and not run.is_cancelled]
+        return [
+            run for run, begun in handed if run.begun_attempts == begun and run.record is None and not run.is_cancelled
+        ]

@@ -43,7 +43,7 @@ class WorkerPool:
         self._runner = Runner(
             record, write, clock=clock, announce=log_then, on_behind=on_behind, on_lost=self._lost_changed
         )
-        self._process_loop = ProcessLoop(self._runner, self._attempt_ended, waker.submit)
+        self._process_loop = ProcessLoop(self._runner.log, self._attempt_ended, waker.submit)
         self._queue = RunQueue(max_workers)
         self.monitor = PoolMonitor(
             self._queue,

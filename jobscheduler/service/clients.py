@@ -28,8 +28,8 @@ def open_clients(
 
     `notes` are what a user should know of the service though nothing is wrong.
     """
-    settings, startup, stats = parts.settings, parts.startup, parts.stats
-    ask_log = partial(parts.guard.call, startup.log_name)
+    startup, settings, stats = parts.startup, parts.startup.settings, parts.stats
+    ask_log = partial(parts.startup.guard.call, startup.log_name)
     recent = parts.recent if settings.http else None
     snapshots = SnapshotBuilder(
         settings,
@@ -51,28 +51,29 @@ def open_clients(
 
 def _open_control(parts: Parts, snapshots: SnapshotBuilder, stack: ExitStack) -> Callable[[float], None]:
     """Open the control socket and return its maintenance. If that fails, log a warning: jobs run without it."""
-    log, path = parts.log, parts.settings.socket
+    log, guard, path = parts.log, parts.startup.guard, parts.startup.settings.socket
     name = f"the control socket `{path}`"
     service = ControlService(snapshots, parts.scheduler, parts.reconciler, log.event)
     app = build_app(service, lambda problem: log.event(Level.ERROR, "control.failed", problem=problem))
     try:
-        control = stack.enter_context(entered(parts.guard, name, ControlServer(path, app)))
+        control = stack.enter_context(entered(guard, name, ControlServer(path, app)))
     except (ListenError, StartupError) as error:
         log.event(Level.WARNING, "control.unavailable", problem=error.problem.message, help=error.problem.help)
         return lambda now: None
 
     def maintain(now: float) -> None:
         with suppress(CallHung):
-            parts.guard.call(name, partial(control.maintain, now))
+            guard.call(name, partial(control.maintain, now))
 
     return maintain
 
 
 def _open_page(parts: Parts, view: LiveServiceView, stack: ExitStack) -> None:
     """Start the web server if the settings ask for it, and log its URL; `WebServer` warns if it cannot bind."""
-    if parts.settings.http is None:
+    address = parts.startup.settings.http
+    if address is None:
         return
-    web = stack.enter_context(WebServer(parts.settings.http, view, token=parts.startup.web_token))
+    web = stack.enter_context(WebServer(address, view, token=parts.startup.web_token))
     if web.error is None:
         host, port = web.address
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}/"

@@ -30,10 +30,13 @@ T = TypeVar("T")
 class Startup:
     """The settings as judged, with what they name: sources, alerts, token.
 
-    `jobs_name` and `log_name` are the guard's names for the jobs directory and the log file. `hung_alerts` is set when
-    a file with an alert does not answer: the service starts without the alert until the file does.
+    `guard` makes every call that may hang, each under a name; `jobs_name` and `log_name` are the names for the jobs
+    directory and the log file. `hung_alerts` is set when a file with an alert does not answer: the service starts
+    without the alert until the file does.
     """
 
+    settings: Settings
+    guard: HangGuard
     jobs_name: str
     log_name: str
     database: DatabaseJobs | NoDatabase
@@ -73,7 +76,9 @@ def check_startup(settings: Settings, guard: HangGuard) -> Startup:
     except CallHung as hung:
         default_alerts, hung_alerts = DefaultAlerts(), hung
     token = read_web_token(settings, guard)
-    return Startup(jobs_name, log_name, database, directory, context, default_alerts, hung_alerts, token)
+    return Startup(
+        settings, guard, jobs_name, log_name, database, directory, context, default_alerts, hung_alerts, token
+    )
 
 
 def _directory_source(settings: Settings) -> DirectorySource | None:

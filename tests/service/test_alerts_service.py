@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.fork_server import run_program
 from tests.support.service import ROOT, Service, job, wait_until
 
 DAY = "0 0 1 1 *"
@@ -409,4 +410,4 @@ def test_alerts_that_wait_are_shown_and_those_that_are_dropped_are_named(host: H
 def run_verb(service: Service, *words: str) -> subprocess.CompletedProcess[str]:
     """Call the command as a user would."""
     command = [sys.executable, str(ROOT / "main.py"), *words, "--socket", str(service.socket)]
-    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    return run_program(command, text=True, timeout=60)

@@ -10,17 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.fork_server import run_program
 from tests.support.service import ROOT, job
 
 
 def run(*arguments: str, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
     """Run the command."""
-    return subprocess.run(
+    return run_program(
         [sys.executable, str(ROOT / "main.py"), *arguments],
-        check=False,
         cwd=cwd,
         env={**os.environ, "TZ": "UTC", "NO_COLOR": "1", **env},
-        capture_output=True,
         text=True,
         timeout=30,
     )

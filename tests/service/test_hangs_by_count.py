@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.fork_server import run_program
 from tests.support.service import ROOT, Service, job, wait_until
 
 OWN_FILES = ("tasks/__init__.py:_offers", "parse/schema.py", "cli/__init__.py")
@@ -84,7 +84,7 @@ class Hanging(Service):
     def status(self) -> tuple[int, str]:
         """Ask for the status."""
         command = [sys.executable, str(ROOT / "main.py"), "status", "--socket", str(self.socket)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+        done = run_program(command, text=True, timeout=10)
         return done.returncode, done.stdout + done.stderr
 
 

@@ -23,6 +23,7 @@ from jobscheduler.scheduler.job_entry import MAX_SURVIVING_RUNS, JobEntry
 from jobscheduler.scheduler.registry import JobRegistry
 from jobscheduler.tasks import Survivor
 from jobscheduler.timetable.timetable import timetable_of
+from tests.support.fork_server import run_program
 from tests.support.service import ROOT, Service, job, wait_until
 from tests.support.tasks import SLOT, as_root
 from tests.support.throwaway_users import ThrowawayUser
@@ -77,7 +78,7 @@ def write(service: Service, owner: ThrowawayUser, definition: dict[str, Any]) ->
 
 def asked(service: Service, *verb: str) -> Any:
     command = [sys.executable, str(ROOT / "main.py"), *verb, "--json", "--socket", str(service.socket)]
-    text = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    text = run_program(command, text=True).stdout
     return [json.loads(line) for line in text.splitlines()]
 
 

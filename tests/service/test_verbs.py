@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from jobscheduler.cli.run import _show
+from tests.support.fork_server import run_program
 from tests.support.service import ROOT, Service, job, wait_until
 
 EVERY_VERB = {
@@ -32,11 +33,9 @@ EVERY_VERB = {
 def ask(service: Service, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
     """Call the command as a user would."""
     command = [sys.executable, str(ROOT / "main.py"), *words, "--socket", str(service.socket)]
-    return subprocess.run(
+    return run_program(
         command,
-        check=False,
         env={**os.environ, "TZ": "UTC", "COLUMNS": "100", **env},
-        capture_output=True,
         text=True,
         timeout=60,
     )
@@ -309,7 +308,7 @@ def test_without_a_service_a_verb_says_what_to_do(tmp_path: Path, verb: str) -> 
 def test_each_verb_helps_with_examples(verb: str) -> None:
     """And takes `--json`."""
     command = [sys.executable, str(ROOT / "main.py"), verb, "--help"]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    done = run_program(command, text=True)
 
     assert done.returncode == 0
     assert f"  jobscheduler {verb}" in done.stdout

@@ -231,7 +231,7 @@ class Host:
         """Return whether a job has no active runs but those that wait for the gate."""
         if one.job.task is not LASTING or Lasting.gate.is_set():
             return one.is_idle
-        return all(run._context is not None and run.started_at is not None for run in one.active_runs)
+        return all(run.running_attempt is not None and run.started_at is not None for run in one.active_runs)
 
     def shut_gate(self) -> None:
         """Let runs last from now on."""

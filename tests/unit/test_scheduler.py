@@ -808,7 +808,7 @@ def test_a_pool_that_gets_no_thread_fails_a_run_and_with_one_thread_makes_runs_l
 def test_a_lost_thread_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     """One worker, and a task that ignores its limit: the jobs that wait behind it run all the same."""
     world, hold = World(workers=1), threading.Event()
-    world.scheduler._pool._runner.grace = 0.05
+    world.scheduler._pool._runner.services.grace = 0.05
     run = Gate.run
     monkeypatch.setattr(
         Gate, "run", lambda self, context: hold.wait(30) if self.fields.get("deaf") else run(self, context)

@@ -81,9 +81,9 @@ Poller.wake = lambda self: None if is_on() else real(self)
 """
 
 NO_BEGINNING = """
-from jobscheduler.runner.process_loop import ProcessLoop
-real = ProcessLoop._open_submitted
-ProcessLoop._open_submitted = lambda self: self._submitted.clear() if is_on() else real(self)
+from jobscheduler.runner.start_queue import StartQueue
+real = StartQueue.announce_submitted
+StartQueue.announce_submitted = lambda self: self._submitted.clear() if is_on() else real(self)
 """
 
 NO_SIGNAL = """

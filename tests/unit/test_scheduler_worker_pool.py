@@ -134,7 +134,7 @@ def test_a_pause_between_two_attempts_holds_no_worker(world: World) -> None:
 
 def test_a_worker_that_a_task_never_frees_is_replaced(world: World) -> None:
     """As many other runs as before go on, until the task frees its worker after all."""
-    world.pool._runner.grace = 0.05
+    world.pool._runner.services.grace = 0.05
     for _ in range(WORKERS):
         world.submit("held", timeout=0.05)
     eventually(lambda: world.pool.lost() == WORKERS)

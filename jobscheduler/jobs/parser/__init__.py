@@ -1,6 +1,7 @@
 """Parse bytes to a Job, or to every problem in them."""
 
-from jobscheduler.jobs.parser.definition import ParseContext, id_conflict, parse, parse_task
+from jobscheduler.jobs.parser.definition import ParseContext, parse, parse_task
+from jobscheduler.jobs.parser.locations import id_conflict
 from jobscheduler.jobs.parser.schema import public_schema
 from jobscheduler.jobs.parser.warnings import definition_warnings
 

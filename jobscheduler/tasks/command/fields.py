@@ -179,14 +179,14 @@ def _about_this_host(fields: Mapping[str, Any]) -> Iterator[FieldError]:
 def _about_account(field: str, fields: Mapping[str, Any]) -> Iterator[FieldError]:
     name = fields[field]
     try:
-        who = account(**{field: name}) if "\0" not in name else account()
+        user = account(**{field: name}) if "\0" not in name else account()
     except AccountExpired as error:
         yield FieldError((field,), str(error), error.help, host_dependent=True)
         return
     except (CallHung, NoSuchAccount, UnicodeError) as error:
         yield FieldError((field,), str(error), f"create it, or drop `{field}`", host_dependent=True)
         return
-    if who.is_current_user:
+    if user.is_current_user:
         return
     if os.geteuid() != 0:
         yield FieldError(
