@@ -12,7 +12,7 @@ from jobscheduler.runner import OutputCache
 from jobscheduler.scheduler.engine import Engine
 from jobscheduler.scheduler.job_entry import JobEntry
 from jobscheduler.scheduler.standstill import STUCK_AFTER_CHECKS
-from jobscheduler.scheduler.surviving_processes import describe_surviving_run
+from jobscheduler.scheduler.surviving_processes import SurvivingProcesses
 from jobscheduler.scheduler.waker import Waker
 from jobscheduler.scheduler.worker_pool import WorkerPool
 from jobscheduler.status.snapshot import ActiveRun, Behind, JobRuntime
@@ -39,6 +39,7 @@ class SchedulerQueries:
         self._waker = waker
         self._pool = pool
         self._clock = clock
+        self._surviving = SurvivingProcesses(lock, engine.registry, pool.submit)
 
     # -- jobs
 
@@ -119,9 +120,7 @@ class SchedulerQueries:
 
     def issues(self) -> tuple[str, ...]:
         """Return a sentence for each issue with runs."""
-        with self._lock:
-            surviving = self._engine.registry.surviving_runs()
-        return (*self._pool.monitor.issues(), *map(describe_surviving_run, surviving))
+        return (*self._pool.monitor.issues(), *self._surviving.issues())
 
     def standstill(self) -> str | None:
         """Return a sentence about the step of a run that is overdue, if there is one."""

@@ -16,12 +16,12 @@ from typing import Self
 
 from jobscheduler.model import EPOCH, Checkpoint, Job, LogEntry, Record, RecoveredState
 from jobscheduler.runner import LogThen, Run
+from jobscheduler.scheduler.drain import Drain
 from jobscheduler.scheduler.engine import Engine, Phase
 from jobscheduler.scheduler.job_entry import JobEntry
 from jobscheduler.scheduler.queries import SchedulerQueries
 from jobscheduler.scheduler.run_actions import perform_effects
 from jobscheduler.scheduler.run_chain import check_chain, parent_of
-from jobscheduler.scheduler.surviving_processes import has_survivors
 from jobscheduler.scheduler.waker import Waker
 from jobscheduler.scheduler.worker_pool import WorkerPool
 from jobscheduler.timetable.overlap import Action
@@ -30,7 +30,6 @@ from jobscheduler.util.host_id import uptime
 from jobscheduler.util.spans import Span
 
 LOCK_WAIT_S = 0.1  # longest wait of the main thread for the lock; it also checks that the lock is ever released
-STOP_POLL_S = 0.2  # how often a stop asks whether it must end now
 
 utc_now: Callable[[], datetime] = partial(datetime.now, UTC)  # the host's time; called several times for each run
 
@@ -82,7 +81,7 @@ class Scheduler(SchedulerQueries):
             boot=boot,
         )
         super().__init__(threading.Lock(), engine, waker, pool, clock)
-        self._idle = threading.Condition(self._lock)
+        self._drain = Drain(self._lock, pool)
         self._write_checkpoint_line = write_checkpoint
         self._host = host
 
@@ -195,25 +194,14 @@ class Scheduler(SchedulerQueries):
         with self._lock:
             queued = self._engine.run_ended(record)
             if self._engine.phase is Phase.STOPPED:  # only `stop` waits for this
-                self._idle.notify_all()
+                self._drain.run_ended()
         if queued is not None:
             self._pool.submit(queued)
 
     def check_backlog(self, now: float) -> None:
         """Check for runs that wait for long, stand still or have ended at last. Call it once a second (monotonic)."""
         self._pool.check(now)
-        if self._engine.registry.surviving:
-            self._check_surviving()
-
-    def _check_surviving(self) -> None:
-        """Forget runs whose surviving processes have ended, and start the runs that were queued behind them."""
-        with self._lock:
-            surviving = self._engine.registry.surviving_runs()
-        alive = {run.run_id for run in surviving if has_survivors(run)}
-        with self._lock:
-            unblocked = self._engine.registry.keep_surviving(alive)
-        for run in unblocked:
-            self._pool.submit(run)
+        self._surviving.check()
 
     # -- requests of people
 
@@ -307,9 +295,9 @@ class Scheduler(SchedulerQueries):
         self._waker.stop()
         deadline = time.monotonic() + drain
         self._pool.cancel()
-        self._wait_until_idle(deadline, must_end_now)
+        self._drain.wait(deadline, must_end_now)
         self._pool.stop()
-        self._wait_until_idle(time.monotonic() + self._pool.grace + 1, lambda: False)
+        self._drain.wait(time.monotonic() + self._pool.grace + 1)
         self._pool.close()
         self._waker.close()
 
@@ -320,11 +308,3 @@ class Scheduler(SchedulerQueries):
         """
         self._engine.phase = Phase.STOPPED
         self._pool.abort(seconds)
-
-    def _wait_until_idle(self, deadline: float, must_end_now: Callable[[], bool]) -> None:
-        with self._lock:
-            while self._pool.active_runs and not must_end_now():
-                remaining = deadline - time.monotonic()
-                if remaining <= 0:
-                    return
-                self._idle.wait(min(remaining, STOP_POLL_S))

@@ -9,7 +9,7 @@ import pytest
 
 from jobscheduler.model import Checkpoint, Cron, InFlightRun, Job, Once, RecoveredState, Retry, TaskSpec
 from tests.support.service import wait_until
-from tests.unit.test_scheduler import NOON, Gate, World, gate, job, recalled
+from tests.unit.test_scheduler import NOON, Gate, World, gate, job, restart
 
 __all__ = ["gate"]
 
@@ -33,9 +33,9 @@ def overlapping(world: World, overlap: str) -> None:
 
 
 def after(world: World, seconds: int, *jobs: Job, **past: object) -> None:
-    """Start so many seconds after noon, with a log whose mark is from noon."""
+    """Start so many seconds after noon, with a log whose last checkpoint is from noon."""
     world.now = NOON + timedelta(seconds=seconds)
-    recalled(world, *(jobs or [job(catch_up=0)]), **past)
+    restart(world, *(jobs or [job(catch_up=0)]), **past)
 
 
 def late(world: World, cause: str) -> None:
