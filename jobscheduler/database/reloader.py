@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from types import TracebackType
 from typing import Self
 
@@ -25,6 +25,7 @@ from jobscheduler.database.service_lock import CHECK_INTERVAL_S, ServiceLock
 from jobscheduler.database.source import DatabaseSource
 from jobscheduler.model import EventLogger
 from jobscheduler.util.backoff import Backoff
+from jobscheduler.util.instants import utc_now
 from jobscheduler.util.text import format_error
 
 MAX_BACKOFF_S = 60.0  # seconds, the longest pause after failures, unless the interval is longer
@@ -44,7 +45,7 @@ class Reloader:
         *,
         interval: float,
         keep: tuple[float, float] = (DEFAULT_KEEP_S, DEFAULT_KEEP_S),
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        now: Callable[[], datetime] = utc_now,
     ) -> None:
         """`sync` applies the source to the schedule, and raises if that fails.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from functools import partial
 
 from jobscheduler.config import Settings
@@ -21,6 +20,7 @@ from jobscheduler.service.source_watch import SourceWatch, watch_sources
 from jobscheduler.service.startup_checks import check_startup
 from jobscheduler.service.supervision import Supervision, build_supervision, build_supervisor
 from jobscheduler.util.hang_guard import HangGuard
+from jobscheduler.util.instants import utc_now
 
 
 def serve(settings: Settings) -> int:
@@ -56,7 +56,7 @@ def _run(parts: Parts, sources: SourceWatch, opened: OpenLog, stack: ExitStack) 
         supervision.alert_defaults.report_hung(parts.startup.hung_alerts)
 
     # The first sync reads every file. Only then does scheduling begin: nothing is due before all jobs are known.
-    recovered = parts.scheduler.restore(opened.recovered, datetime.now(UTC))
+    recovered = parts.scheduler.restore(opened.recovered, utc_now())
     sources.directory.check()
     if parts.mailbox.is_stopping():
         supervision.shutdown.run_before_start(parts.mailbox.take(0.0) or "")
