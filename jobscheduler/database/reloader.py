@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import datetime
-from types import TracebackType
 from typing import Self
 
 from jobscheduler.database.answer_timer import AnswerTimer
@@ -66,7 +65,7 @@ class Reloader:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self._signals.close()
         self._thread.join(SHUTDOWN_WAIT_S)
         self._lock.release_file()
