@@ -21,7 +21,7 @@ from typing import Any, cast
 
 import pytest
 
-from jobscheduler.control import server
+from jobscheduler.control import connection, server, socket_file
 from jobscheduler.control.admission import Admission, ConnectionQueue, Limits
 from jobscheduler.control.client import ApiError, ServiceUnreachable, request
 from jobscheduler.control.large_answers import MAX_WAITING_OF_USER
@@ -171,7 +171,7 @@ def test_clients_that_hang_do_not_keep_others_waiting(path: Path, monkeypatch: p
     """A hundred that send half a request, or read nothing of a large answer; they are let go of in time."""
     before = threading.active_count()
     clients = [socket.socket(socket.AF_UNIX) for _ in range(100)]
-    monkeypatch.setattr(server._Handler, "timeout", 1.0)
+    monkeypatch.setattr(connection.ConnectionHandler, "timeout", 1.0)
     for number, client in enumerate(clients):
         client.connect(str(path))
         client.sendall(b"GET /v1/jobs HTTP/1.0\r\n\r\n" if number % 2 else b"GET /v1/jo")
@@ -197,7 +197,7 @@ def test_more_clients_than_there_is_room_for_are_closed(
 ) -> None:
     """Threads are bounded; who has a place keeps it."""
     monkeypatch.setattr(server, "MAX_CONNECTIONS", 2)
-    monkeypatch.setattr(server, "LISTEN_BACKLOG", 0.05)
+    monkeypatch.setattr(server, "MAX_WAIT_FOR_ROOM_S", 0.05)
     path = tmp_path / "s"
     with ControlServer(path, build_app(desk, print)) as control:
         first = [socket.socket(socket.AF_UNIX) for _ in range(2)]
@@ -235,7 +235,7 @@ def test_the_places_of_a_burst_are_given_back(
 ) -> None:
     """However few there are, one after the other."""
     monkeypatch.setattr(server, "MAX_CONNECTIONS", room[0])
-    monkeypatch.setattr(server, "MOST_OF_USER", room[1])
+    monkeypatch.setattr(server, "MAX_OF_USER", room[1])
     with ControlServer(tmp_path / "s", build_app(desk, print)) as control, ThreadPoolExecutor(100) as pool:
         assert len(list(pool.map(lambda _: request(tmp_path / "s", "GET", "/v1/status"), range(100)))) == 100
         wait_until(lambda: control._server is not None and not control._server._open)
@@ -309,7 +309,7 @@ def test_one_user_cannot_take_the_places_of_another(mallory: ThrowawayUser, desk
             assert time.monotonic() - began < 2
             assert control._server is not None
             connections = control._server._open
-            wait_until(lambda: len(connections) <= server.MOST_OF_USER)  # one more is there until the oldest has gone
+            wait_until(lambda: len(connections) <= server.MAX_OF_USER)  # one more is there until the oldest has gone
             held.kill()
             held.wait()
             held.stdout.close()
@@ -353,7 +353,7 @@ def test_a_client_that_does_not_read_gives_its_turn_back(
     path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """When the server has lost patience, of which it says nothing."""
-    monkeypatch.setattr(server._Handler, "timeout", 0.5)
+    monkeypatch.setattr(connection.ConnectionHandler, "timeout", 0.5)
     clients = [socket.socket(socket.AF_UNIX) for _ in range(MAX_WAITING_OF_USER)]
     for client in clients:
         client.connect(str(path))
@@ -485,6 +485,6 @@ def test_no_other_file_gets_the_mode_of_the_socket(tmp_path: Path) -> None:
     victim, link = tmp_path / "victim", tmp_path / ".link"
     victim.touch(0o600)
     link.symlink_to(victim)
-    server._open_to_group(link)
-    server._open_to_group(victim)
+    socket_file.open_to_group(link)
+    socket_file.open_to_group(victim)
     assert victim.stat().st_mode & 0o777 == 0o600
