@@ -66,13 +66,13 @@ def test_a_query_ends_at_its_bound_and_returns_how_far_it_came(tmp_path: Path) -
     path = written(tmp_path / "log", [line(number, "busy") for number in range(60_000)])
 
     part = newest_records(path, 2, LogFilter("other", RECORD_KINDS), 50, ReadLimit(500_000))
-    assert part.found == []
+    assert part.lines == []
     assert part.read_since is not None
     assert at(55_000) > part.read_since > at(40_000)
     few = newest_records(path, 2, LogFilter("busy", RECORD_KINDS), 50, ReadLimit(500_000))
-    assert (len(few.found), few.read_since) == (50, at(59_950))
+    assert (len(few.lines), few.read_since) == (50, at(59_950))
     whole = newest_records(path, 2, LogFilter("busy", RECORD_KINDS), 10**6, ReadLimit(10**9))
-    assert (len(whole.found), whole.read_since) == (60_000, None)
+    assert (len(whole.lines), whole.read_since) == (60_000, None)
 
 
 def test_a_query_ends_when_its_caller_cancels(tmp_path: Path) -> None:
