@@ -179,7 +179,7 @@ class AlertDispatcher:
     def _log_dropped(self) -> None:
         if self._dropped:
             dropped, self._dropped = self._dropped, 0
-            self._report_error(f"{dropped} results came too fast to be looked at")
+            self._report_error(f"{dropped} results came too fast to be checked")
 
     def _report_error(self, problem: str) -> None:
         self._write(Event(self._clock(), Level.WARNING, "alert.trouble", (("problem", problem),)))

@@ -198,7 +198,7 @@ class Sender:
         if self._remove(active):
             with self._changed:
                 self._workers -= 1
-            error = f"the task did not end within {self._grace:g} s of being told to; its thread is lost"
+            error = f"the task did not end within {self._grace:g} s of being asked to; its thread is lost"
             self._log_result(active, AttemptResult(details=(("error", error),)))
             self.maintain()
 

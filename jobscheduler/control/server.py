@@ -21,7 +21,7 @@ from wsgiref.simple_server import WSGIServer
 from jobscheduler.control.admission import Admission, ConnectionQueue, Limits
 from jobscheduler.control.connection import ConnectionHandler, peer_of
 from jobscheduler.control.socket_file import bind_socket, describe_listen_error, file_identity
-from jobscheduler.model import Problem
+from jobscheduler.model.errors import ProblemError
 
 MAX_CONNECTION_S = 60.0  # seconds that a connection may last: longer than any answer that a request waits for
 
@@ -36,12 +36,8 @@ MAX_WAIT_FOR_ROOM_S = 5.0  # seconds that a connection waits; the next `maintain
 App = Callable[[dict[str, Any], Callable[..., Any]], Any]
 
 
-class ListenError(Exception):
+class ListenError(ProblemError):
     """The socket cannot be made; the problem says why and what to do."""
-
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.message)
-        self.problem = problem
 
 
 class ControlServer:

@@ -14,7 +14,7 @@ from jobscheduler.runner import Run, tail
 from jobscheduler.scheduler import ChainTooLong, Scheduler
 from jobscheduler.status.snapshot import Conflict, JobState, NotFound, Snapshot
 from jobscheduler.status.snapshot_json import detail_json, instant, job_json, record_json, service_json
-from jobscheduler.timetable.slots import Action, Overlap
+from jobscheduler.timetable.overlap import Action, Overlap
 from jobscheduler.util.text import did_you_mean
 
 MAX_MANUAL_RUNS = 1000  # manual runs kept, so that a client can ask for their results
@@ -85,7 +85,7 @@ class ControlService:
                     self._manual_runs.popitem(last=False)
         return {
             "job_id": job_id,
-            "act": act.value,
+            "action": act.value,
             "run_id": run.run_id if run else None,
             "note": _describe_action(act),
             "next_note": self._next_note(job_id) if run else None,
@@ -99,11 +99,11 @@ class ControlService:
         slot = f"the next slot, {instant(runtime.next)},"
         match Overlap(runtime.job.overlap):
             case Overlap.SKIP:
-                return f"{slot} is skipped if this run still goes on then"
+                return f"{slot} is skipped if this run has not ended by then"
             case Overlap.QUEUE:
                 return f"{slot} waits until this run has ended"
             case Overlap.REPLACE:
-                return f"{slot} ends this run if it still goes on then"
+                return f"{slot} ends this run if it has not ended by then"
         return None
 
     def run_result(self, run_id: str, wait: float) -> Mapping[str, Any]:
@@ -117,7 +117,7 @@ class ControlService:
             run = self._manual_runs.get(run_id)
         if run is None:
             raise NotFound(
-                Problem(f"no run `{run_id}` was asked for lately", help="`jobscheduler history` has its record")
+                Problem(f"no run `{run_id}` was requested recently", help="`jobscheduler history` has its record")
             )
         deadline = time.monotonic() + wait
         while run.record is None and not run.is_cancelled and time.monotonic() < deadline:
@@ -126,7 +126,7 @@ class ControlService:
         return {
             "run_id": run_id,
             "record": record_json(record) if record else None,
-            "withdrawn": run.is_cancelled,
+            "cancelled": run.is_cancelled,
             "output": None if output is None else tail(output, len(output)),
         }
 
@@ -174,7 +174,7 @@ def _unknown(job_id: str, snapshot: Snapshot) -> NotFound:
     suggestion = did_you_mean(job_id, [job.id for job in snapshot.jobs if job.id])
     help_ = suggestion or "`jobscheduler list` shows all jobs"
     if refused and not suggestion:
-        help_ += f"; {len(refused)} files are refused, perhaps its own"
+        help_ += f"; {len(refused)} files are refused, perhaps one that defines it"
     return NotFound(Problem(f"there is no job `{job_id}`", help=help_))
 
 
@@ -182,9 +182,9 @@ def _describe_action(act: Action) -> str:
     """Return what becomes of a manual run; empty if it begins now."""
     match act:
         case Action.SKIP:
-            return "skipped: its last run is still going on (overlap)"
-        case Action.WAIT:
+            return "skipped: its last run is still in progress (overlap)"
+        case Action.QUEUE:
             return "waits until its last run has ended (overlap=queue)"
         case Action.REPLACE:
-            return "takes the place of its last run, which is being ended (overlap=replace)"
+            return "replaces its last run, which is being stopped (overlap=replace)"
     return ""

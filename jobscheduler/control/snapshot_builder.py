@@ -165,7 +165,7 @@ class SnapshotBuilder:
             lost_threads=self._scheduler.lost_threads(),
             last_tick_age=self._scheduler.seconds_since_tick(),
             overdue=self._supervising.overdue(),
-            issue=(*self._supervising.issues(), *self._scheduler.issues()),
+            issues=(*self._supervising.issues(), *self._scheduler.issues()),
             alerts=self._alerts(),
             left_pipes=_left_pipes(),
             notes=self._notes,
@@ -191,5 +191,5 @@ def _refused(name: str, item: ItemStatus) -> JobStatus:
 
 def _left_pipes() -> tuple[tuple[str, int], ...]:
     """Return the jobs whose output pipes are still held by processes of ended runs, with counts, highest first."""
-    counts = ((job_id, count) for job_id, count in REAPER.open_pipes().items() if count > 0)
+    counts = ((job_id, count) for job_id, count in REAPER.pipes.count_by_job().items() if count > 0)
     return tuple(sorted(counts, key=lambda job_and_count: (-job_and_count[1], job_and_count[0])))

@@ -72,12 +72,13 @@ def _recorded(question: Question, facts: Facts, at: datetime, record: Mapping[st
     headline = f"`{question.job_id}` {describe_record(record, facts.zone)}"
     notes = [*record_notes(record, at, facts.job, facts.zone), *dst_note(facts.job, at)]
     if facts.job is not None and not is_slot(facts.job, at):
-        notes.append(schedule_changed(facts) or "by the definition of now it is not due at such a time")
+        notes.append(schedule_changed(facts) or "by its present definition it is not due at such a time")
     return Answer(result_code(record), (headline, *notes), record, is_final=True)
 
 
 def _active(question: Question, facts: Facts, run: Mapping[str, str]) -> Answer:
-    return Answer("going", (describe_active_run(question, facts, run),), is_final=True)
+    code = "running" if "started" in run and "waiting_for" not in run else "waiting"
+    return Answer(code, (describe_active_run(question, facts, run),), is_final=True)
 
 
 def _started(question: Question, facts: Facts, started: Mapping[str, str]) -> Answer:
@@ -89,8 +90,8 @@ def _started(question: Question, facts: Facts, started: Mapping[str, str]) -> An
         attempt = facts.evidence.failed.get("attempt", "?")
         notes.append(f"attempt {attempt} failed at {format_time_of(facts.evidence.failed, facts.zone)}")
     if facts.runtime is None:
-        notes.append("it goes on, or the service ended before it did; then the next start gives it its record")
-    return Answer("begun", (headline, *notes))
+        notes.append("it is still running, or the service ended first; then the next start writes its record")
+    return Answer("started", (headline, *notes))
 
 
 def _not_due(question: Question, facts: Facts, job: Job, timetable: Timetable, at: datetime) -> Answer:
@@ -163,7 +164,7 @@ def _without_record(question: Question, facts: Facts, job: Job, at: datetime, ex
         return Answer(code, (f"{headline}: {reason}", *notes))
     return Answer(
         "no_record",
-        (f"{headline}, although it was due by the definition of now", *notes),
+        (f"{headline}, although it was due by its present definition", *notes),
         help=f"look at everything about it: `jobscheduler history {question.job_id} --all`",
     )
 
@@ -174,20 +175,23 @@ def _excuses(facts: Facts, job: Job, at: datetime) -> Iterator[tuple[str, str]]:
     if evidence.expired is not None and instant(evidence.expired, "scheduled") == at:
         yield (
             "expired",
-            f"that was over when its file was read at {format_time_of(evidence.expired, zone)}; {catch_up_text(job)}",
+            f"that had passed when its file was read at {format_time_of(evidence.expired, zone)}; {catch_up_text(job)}",
         )
     first, log_gap = evidence.first_change, _out_of_reach(facts, at)
     if first is not None and first["word"] == "job.added":
-        yield "not_there", _joined(f"its file was put there at {format_time_of(first, zone)}, after that time", log_gap)
+        yield (
+            "added_later",
+            _joined(f"its file was put there at {format_time_of(first, zone)}, after that time", log_gap),
+        )
     written_later = _written_later(facts, at) if first is None else None
     if log_gap is not None:
-        yield "log_gone", _joined(log_gap, written_later)
+        yield "log_missing", _joined(log_gap, written_later)
     if (changed := schedule_changed(facts)) is not None:
         yield "changed", changed
     if not job.enabled:
         yield "disabled", DISABLED
     if written_later is not None:
-        yield "not_there", written_later
+        yield "added_later", written_later
     yield from _outage(facts)
 
 
@@ -195,7 +199,7 @@ def _out_of_reach(facts: Facts, at: datetime) -> str | None:
     """Explain that the log does not reach back to a time; None if it does. Lost lines may hold another reason."""
     begins = facts.evidence.begins
     if begins is None:
-        return "there is no log to look at"
+        return "there is no log to read"
     return (
         f"the log does not reach back so far, it begins at {format_with_zone(begins, facts.zone)}"
         if begins > at
@@ -222,4 +226,4 @@ def _outage(facts: Facts) -> Iterator[tuple[str, str]]:
     last = evidence.last_service
     if facts.runtime is None and last is not None and last["word"] != "service.started":
         when = format_time_of(last, zone)
-        yield "down", f"the service ended at {when}; its next start runs it if it is young enough, else it is missed"
+        yield "down", f"the service ended at {when}; its next start runs it if it is recent enough, else it is missed"

@@ -18,18 +18,18 @@ _FAILED: Mapping[str, str] = {
     "interrupted": "the service or the host went down while it ran",
     "shutdown": "the service was stopped and did not wait for it any longer",
     "start": "it could not be started",
-    "http": "the answer was not the one that was expected",
+    "http": "the answer was not the expected one",
     "task": "the task failed",
     "exit": "the command failed",
 }
 _SKIPPED: Mapping[str, str] = {
-    "overlap": "its last run was still going on",
+    "overlap": "its last run was still in progress",
     "paused": "the job was paused",
 }
 _MISSED: Mapping[str, str] = {
     "down": "the service was not running",
     "asleep": "the host was asleep",
-    "stalled": "the service could not move (it was held, was stopping, or the host stood still)",
+    "stalled": "the service was stalled (it was frozen, was stopping, or the host stood still)",
     "clock": "the clock was set past it",
     "shutdown": "the service was stopping",
     "deleted": "the file was deleted before it could begin",
@@ -81,7 +81,7 @@ def record_notes(record: Line, slot: datetime, job: Job | None, zone: ZoneInfo) 
 def _why_skipped(job: Job | None) -> str:
     """Explain the current value of `overlap` and its alternatives."""
     if job is not None and job.overlap == "queue":
-        return "another slot was waiting for that already: by `overlap: queue` one waits, and further ones are skipped"
+        return "another slot was waiting already: with `overlap: queue` one slot waits, and further ones are skipped"
     current = "" if job is None else f"; it is `{job.overlap}` now"
     return f"`overlap` says what happens then: `skip`, `queue`, `replace` or `allow`{current}"
 

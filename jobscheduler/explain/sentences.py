@@ -17,17 +17,21 @@ from jobscheduler.util.durations import format_rough_duration
 from jobscheduler.util.instants import format_with_zone
 
 TICK = timedelta(microseconds=1)
+_WAITING_FOR = {
+    "worker": "it waits for a worker",
+    "turn": "it waits for its turn",
+    "retry": "it waits for a further attempt",
+}
 DISABLED = "the job is disabled (`enabled` is false)"
 
 
 def describe_active_run(question: Question, facts: Facts, run: Mapping[str, str]) -> str:
     """Describe the progress of an active or pending run."""
-    waits = run.get("waits", "false")
-    waiting = "" if waits == "false" else "it waits" if waits == "true" else f"it waits: {waits}"
+    waiting = _WAITING_FOR.get(run.get("waiting_for", ""), "")
     if "started" not in run:
         return f"`{question.job_id}` has not begun yet" + (f": {waiting}" if waiting else "")
     attempt = f"attempt {run['attempt']}" if run.get("attempt", "1") != "1" else ""
-    since = f"`{question.job_id}` is going on since {format_time_of(run, facts.zone, 'started')}"
+    since = f"`{question.job_id}` has been running since {format_time_of(run, facts.zone, 'started')}"
     return ", ".join(filter(None, (since, attempt, waiting)))
 
 
@@ -36,13 +40,13 @@ def explain_missing_job(question: Question, facts: Facts) -> Answer:
     changed = facts.evidence.last_change
     if facts.problems:
         where = f" in `{facts.file}`" if facts.file else ""
-        headline = f"`{question.job_id}` is refused: its definition{where} has problems, and no earlier one is in force"
+        headline = f"`{question.job_id}` is refused: its definition{where} has problems, and no earlier one is active"
         return Answer("refused", (headline, *last_record(facts)), problems=facts.problems)
     if facts.runtime is not None:
         return Answer("unreadable", (f"the service has `{question.job_id}`, and its definition cannot be read here",))
     if changed is not None and changed["word"] == "job.removed":
         headline = (
-            f"`{question.job_id}` is not there any more: its file was removed at {format_time_of(changed, facts.zone)}"
+            f"`{question.job_id}` no longer exists: its file was removed at {format_time_of(changed, facts.zone)}"
         )
         return Answer("removed", (headline, *last_record(facts)))
     if not facts.was_asked:
@@ -70,7 +74,7 @@ def schedule_changed(facts: Facts) -> str | None:
     if line is None:
         return None
     names = " and ".join(f"`{name}`" for name in line.get("changed", "").split(","))
-    return f"{names} changed at {format_time_of(line, facts.zone)}, and this answer is for the definition of now"
+    return f"{names} changed at {format_time_of(line, facts.zone)}, and this answer is for the present definition"
 
 
 def dst_note(job: Job | None, at: datetime) -> Iterator[str]:
@@ -108,7 +112,7 @@ def current_state(question: Question, facts: Facts) -> Iterator[str]:
     if facts.runtime is None:
         return
     if facts.runtime.stale:
-        yield "its file has a problem, so its last good version is in force"
+        yield "its file has a problem, so its last good version is active"
     for run in facts.runtime.active_runs:
         yield describe_active_run(question, facts, run)
 

@@ -72,8 +72,8 @@ def _headline(
     if not isinstance(timetable.schedule, Crontab):
         return _finished(name, facts, job, timetable.schedule)
     if job.not_after is not None:
-        return "over", f"{name} is not due any more: `not_after` was {format_with_zone(job.not_after, facts.zone)}"
-    return "over", f"{name} is not due any more before the year 2201"
+        return "done", f"{name} is not due any more: `not_after` was {format_with_zone(job.not_after, facts.zone)}"
+    return "done", f"{name} is not due any more before the year 2201"
 
 
 def _finished(name: str, facts: Facts, job: Job, only: datetime) -> tuple[str, str]:
@@ -83,7 +83,7 @@ def _finished(name: str, facts: Facts, job: Job, only: datetime) -> tuple[str, s
         return "done", f"{name} had its only time at {when}"
     return (
         "expired",
-        f"{name} will not run: its only time, {when}, was over when its file was read; {catch_up_text(job)}",
+        f"{name} will not run: its only time, {when}, had passed when its file was read; {catch_up_text(job)}",
     )
 
 

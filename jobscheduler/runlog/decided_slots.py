@@ -77,7 +77,7 @@ class DecidedSlots:
             in_flight = [(run.job_id, run.scheduled) for run in parse_in_flight(line) if run.scheduled is not None]
             slots = [*in_flight, *parse_pending(line)]
             if "settled" in line:
-                settled = max(datetime.fromisoformat(line[key]) for key in ("settled", "ahead") if key in line)
+                settled = max(datetime.fromisoformat(line[key]) for key in ("settled", "clock_ahead") if key in line)
                 self._reach = min(self._reach, settled)
         for job_id, slot in slots:
             self._latest[job_id] = max(slot, self._latest.get(job_id, _ALL_TIME))

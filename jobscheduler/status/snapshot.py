@@ -13,22 +13,15 @@ from enum import StrEnum
 from typing import Any
 
 from jobscheduler.model import Job, Problem, Record
+from jobscheduler.model.errors import ProblemError
 
 
-class NotFound(LookupError):
+class NotFound(ProblemError):
     """There is no such job or run; the problem says so, and suggests a similar name."""
 
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.message)
-        self.problem = problem
 
-
-class Conflict(Exception):
+class Conflict(ProblemError):
     """The request cannot be met now; the problem says why, and what helps."""
-
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.message)
-        self.problem = problem
 
 
 class JobState(StrEnum):
@@ -106,7 +99,7 @@ class ServiceStatus:
     """The state of the service itself. Durations are seconds; `last_tick_age` is the age of the loop's last round.
 
     `running` are runs at work, `queued` those that wait for a worker. `overdue` names a part that is not on time.
-    `issue` are the present issues as text, such as a lost directory or a log that cannot be written.
+    `issues` are the present issues as text, such as a lost directory or a log that cannot be written.
     `jobs_dir` and `database` say where jobs come from; each is empty if unused.
     `alerts` are the jobs with a waiting alert.
     `left_pipes` is the number of output pipes that the service keeps open for each job, because processes that ended
@@ -126,7 +119,7 @@ class ServiceStatus:
     lost_threads: int
     last_tick_age: float
     overdue: str | None = None
-    issue: tuple[str, ...] = ()
+    issues: tuple[str, ...] = ()
     database: str = ""
     alerts: tuple[str, ...] = ()
     left_pipes: tuple[tuple[str, int], ...] = ()

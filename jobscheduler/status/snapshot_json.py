@@ -29,7 +29,7 @@ def job_json(status: JobStatus) -> dict[str, Any]:
         "stale": status.stale,
         "paused": status.paused,
         "last": record_json(status.last) if status.last else None,
-        "going": [active_run_json(run) for run in status.active_runs],
+        "active_runs": [active_run_json(run) for run in status.active_runs],
         "problems": [problem_json(problem) for problem in status.problems],
     }
 
@@ -53,14 +53,14 @@ def service_json(snapshot: Snapshot) -> dict[str, Any]:
         "queued": service.queued,
         "workers": service.workers,
         "lost_threads": service.lost_threads,
-        "last_tick": round(service.last_tick_age, 3),
-        "late": service.overdue,
-        "trouble": list(service.issue),
+        "last_tick_age": round(service.last_tick_age, 3),
+        "late_part": service.overdue,
+        "issues": list(service.issues),
         "notes": list(service.notes),
-        "alerts": list(service.alerts[:MAX_ALERTS]),
-        "alerts_waiting": len(service.alerts),
-        "left_pipes": dict(service.left_pipes[:MAX_LEFT_PIPES]),
-        "left_pipes_open": sum(count for _, count in service.left_pipes),
+        "pending_alerts": list(service.alerts[:MAX_ALERTS]),
+        "pending_alert_count": len(service.alerts),
+        "open_pipes": dict(service.left_pipes[:MAX_LEFT_PIPES]),
+        "open_pipe_count": sum(count for _, count in service.left_pipes),
         "problems": [
             {"state": "stale" if job.stale else job.state.value, **problem_json(problem)}
             for job in snapshot.jobs
@@ -84,7 +84,7 @@ def detail_json(
         "definition": detail.definition if detail else None,
         "sentence": detail.sentence if detail else None,
         "upcoming": [{"scheduled": instant(slot), "start": instant(start)} for slot, start in starts],
-        "decided": [{"first": instant(first), "last": instant(last)} for first, last in ahead],
+        "decided_ahead": [{"first": instant(first), "last": instant(last)} for first, last in ahead],
     }
 
 
@@ -95,7 +95,7 @@ def active_run_json(run: ActiveRun) -> dict[str, Any]:
         "scheduled": instant(run.scheduled),
         "started": instant(run.started),
         "attempt": run.attempt,
-        "waits": run.waiting_for,
+        "waiting_for": run.waiting_for,
     }
 
 

@@ -92,7 +92,7 @@ def test_the_ring_keeps_the_last_attempt():
 
 def test_a_ring_of_empty_outputs_does_not_grow_for_ever(monkeypatch):
     """A run that prints nothing takes space too."""
-    monkeypatch.setattr(output_cache, "MAX_BYTES", 16)
+    monkeypatch.setattr(output_cache, "MAX_RUNS", 16)
     ring = OutputCache()
     for number in range(100):
         ring.put(str(number), b"")

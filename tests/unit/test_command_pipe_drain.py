@@ -73,7 +73,7 @@ def test_beyond_a_number_the_pipes_of_a_job_are_read_by_another_process(written)
     full = descriptors()
     written.leave("greedy", 50)
     assert descriptors() - full - 50 == 1, "the ends of the test, and one connection"
-    assert written.pipes.open_count() == {"greedy": MAX_PIPES_OF_JOB + 50}
+    assert written.pipes.count_by_job() == {"greedy": MAX_PIPES_OF_JOB + 50}
     assert full - before == 2 * MAX_PIPES_OF_JOB
 
 
@@ -82,7 +82,7 @@ def test_beyond_a_number_in_all_the_oldest_pipes_are_read_by_another_process(wri
         written.leave(f"job-{number}", 1)
     assert len(written.pipes._pipes) == MAX_PIPES
     assert "job-0" not in written.pipes._pipes.values()
-    assert written.pipes.open_counts("job-0") == 1
+    assert written.pipes.count_of("job-0") == 1
 
 
 def test_no_write_breaks_or_blocks_wherever_the_pipe_is_read(written):
@@ -103,7 +103,7 @@ def test_the_number_of_a_job_goes_down_when_its_processes_end(written):
     written.leave("other", 1)
     last = written.ends.pop()
     written.close()
-    eventually(lambda: written.drained() or written.pipes.open_count() == {"other": 1})
+    eventually(lambda: written.drained() or written.pipes.count_by_job() == {"other": 1})
     os.close(last)
 
 
@@ -123,7 +123,7 @@ def test_without_a_reader_the_service_goes_on_reading_itself(written, monkeypatc
 
     monkeypatch.setattr(pipe_drain, "start_reader", fail)
     written.leave("greedy", MAX_PIPES_OF_JOB + 10)
-    assert written.pipes.open_count() == {"greedy": MAX_PIPES_OF_JOB + 10}
+    assert written.pipes.count_by_job() == {"greedy": MAX_PIPES_OF_JOB + 10}
     assert len(written.pipes._pipes) == MAX_PIPES_OF_JOB + 10
 
 
@@ -132,7 +132,7 @@ def test_a_reader_that_is_killed_is_replaced(written):
     assert written.pipes._reader_pid > 0, "0 would be the test itself"
     os.kill(written.pipes._reader_pid, 9)
     eventually(lambda: written.pipes.discard(0.01) or not written.pipes._reader_pid)
-    assert written.pipes.open_counts("greedy") == MAX_PIPES_OF_JOB
+    assert written.pipes.count_of("greedy") == MAX_PIPES_OF_JOB
     written.leave("greedy", 1)
     assert written.pipes._reader_pid
 
@@ -143,7 +143,7 @@ def test_what_writes_when_the_service_ends_writes_on(tmp_path):
     command = f"(read line < {gate.path}; head -c 500000 /dev/zero; echo $? > {word.path}) & true"
     program = (
         "from jobscheduler.tasks.command.reaper import REAPER; from tests.support.tasks import execute;"
-        f"execute({command!r}); REAPER.detach()"
+        f"execute({command!r}); REAPER.pipes.detach()"
     )
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
     gate.path.write_text("go\n")
@@ -208,7 +208,7 @@ def test_starts_that_overlap_have_the_former_limit_until_the_last_has_ended(monk
     limit.lower(11)
     limit.restore()
     assert limits[-1] == (200, 1000)
-    assert limit.most() == 1000
+    assert limit.maximum() == 1000
     limit.lower(300)
     assert limits[-1] == (300 + EXTRA_FDS, 1000)
     limit.restore()

@@ -248,7 +248,7 @@ def test_a_main_process_that_was_seen_before_it_was_registered_is_not_taken_for_
         register(main.pid)
     main.kill()
     os.waitid(os.P_PID, main.pid, os.WEXITED | os.WNOWAIT)
-    REAPER.forget(main.pid)
+    REAPER.orphans.forget(main.pid)
     REAPER.take_over(None)
     assert main.wait() == -signal.SIGKILL
 
@@ -324,7 +324,7 @@ def test_the_end_of_a_run_looks_only_at_what_the_service_has_adopted(tmp_path, m
     """No other user of the host can make it slow, by however many processes."""
     pipe, told, read, real = Pipe(tmp_path), context(), [], MARKERS._read
     monkeypatch.setattr(MARKERS, "_known", {})
-    monkeypatch.setattr(MARKERS, "_read", lambda pid, most: read.append(pid) or real(pid, most))
+    monkeypatch.setattr(MARKERS, "_read", lambda pid, size: read.append(pid) or real(pid, size))
     pids = []
     with in_thread(lambda: (pids.extend(pipe.pids()), told.stop("timeout"))):
         failure(f"setsid -f sh -c 'echo $$ > {pipe.path}; exec sleep 1000'; sleep 1000", told)

@@ -92,8 +92,8 @@ def test_long_environments_take_a_small_share_of_the_time(monkeypatch) -> None:
     monkeypatch.setattr(run_markers, "_BURST_S", 0.05)
     whole = []
 
-    def read(pid: int, most: int) -> run_markers.Markers:
-        if most == MAX_ENVIRONMENT_BYTES:
+    def read(pid: int, size: int) -> run_markers.Markers:
+        if size == MAX_ENVIRONMENT_BYTES:
             whole.append(pid)
             time.sleep(0.01)
         return run_markers._TRUNCATED
@@ -108,7 +108,7 @@ def test_long_environments_take_a_small_share_of_the_time(monkeypatch) -> None:
 def test_each_process_is_read_once() -> None:
     """Also one without a mark."""
     read = []
-    reader = MarkerReader(lambda pid, most: read.append((pid, most)) or NO_MARKERS)
+    reader = MarkerReader(lambda pid, size: read.append((pid, size)) or NO_MARKERS)
     for _ in range(3):
         reader.known((1, 1))
         reader.known((2, 1))

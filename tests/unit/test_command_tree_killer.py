@@ -11,7 +11,7 @@ import pytest
 
 from jobscheduler.runner import Runner
 from jobscheduler.tasks import search_issues
-from jobscheduler.tasks.command import task, tree_killer, tree_search
+from jobscheduler.tasks.command import process_tree, task, tree_killer, tree_search, tree_signals
 from jobscheduler.tasks.command.processes import Process, has_marker, iter_processes
 from jobscheduler.tasks.command.run_markers import MARKERS, NO_MARKERS, MarkerReader, Markers, read_markers
 from jobscheduler.tasks.command.tree_killer import SCAN_DELAY_S, TreeKiller
@@ -132,7 +132,7 @@ def test_a_process_that_outlives_kill_is_named():
 def test_a_record_names_the_processes_that_could_not_be_ended(monkeypatch, tmp_path):
     """A setuid program that has become root, say: the kernel refuses the signals of an ordinary user."""
     monkeypatch.setattr(task.ChildProcess, "send", lambda *_, **__: False)
-    monkeypatch.setattr(tree_killer, "send_signals", lambda *_: False)
+    monkeypatch.setattr(tree_signals, "send_signals", lambda *_: False)
     pipe, told = Pipe(tmp_path), context()
     with in_thread(lambda: (pipe.pids(), told.stop("timeout"))):
         failed = failure(f"echo $$ > {pipe.path}; exec sleep 3", told)
@@ -143,7 +143,7 @@ def test_a_record_names_the_processes_that_could_not_be_ended(monkeypatch, tmp_p
 
 def test_a_time_limit_is_kept_by_a_real_service_loop_while_looks_hang(monkeypatch, never):
     """From the limit to the record: a command that does not hear TERM is dead, and its record there, in time."""
-    monkeypatch.setattr(tree_killer, "descendants", lambda *_: never.wait() and [])
+    monkeypatch.setattr(process_tree, "descendants", lambda *_: never.wait() and [])
     log = Log()
     runner = Runner(log.record, log.emit)
     run = runner.new_run(job(own={"command": DEAF}, timeout=0.2), None)
@@ -159,7 +159,7 @@ def test_a_time_limit_is_kept_by_a_real_service_loop_while_looks_hang(monkeypatc
 def test_no_process_hears_term_twice(monkeypatch, tmp_path, never, hangs):
     """A second one means `at once` to some programs. A child that is found late is no exception."""
     if hangs:
-        monkeypatch.setattr(tree_killer, "descendants", lambda *_: never.wait() and [])
+        monkeypatch.setattr(process_tree, "descendants", lambda *_: never.wait() and [])
     monkeypatch.setattr(tree_killer, "TERM_GRACE_S", 3.0)
     pipe, heard, told, ready = Pipe(tmp_path), tmp_path / "heard", context(), tmp_path / "ready"
     trap = f"n=0; trap 'echo x >> {heard}; n=1' TERM; "
@@ -202,7 +202,7 @@ def test_a_process_of_another_user_does_not_belong_to_a_run_whose_mark_it_carrie
 
 @pytest.mark.parametrize(("uid", "belongs"), [(1, True), (0, True), (2, False), (None, False)])
 def test_the_mark_of_a_run_counts_on_processes_of_its_user_and_of_root(uid, belongs):
-    tree = TreeKiller(Spy(), ("7", 1), StopSignals(), search=searching(), owner=1)
+    tree = TreeKiller(Spy(), ("7", 1), StopSignals(), search=searching(), owner=1).tree
     marks = Markers(frozenset({b"7"}), frozenset({b"1"}), uid)
     assert tree.owns(Process(5, 5, 1, 5, "S"), marks) == belongs
 
@@ -211,9 +211,9 @@ def test_many_trees_share_a_look():
     """Hundreds of runs that end together would else look at the same processes hundreds of times."""
     looks = []
     search = searching(lambda: looks.append(1) or ())
-    trees = tuple(TreeKiller(Spy(), (str(number), 1), StopSignals(), search=search) for number in range(50))
+    trees = tuple(TreeKiller(Spy(), (str(number), 1), StopSignals(), search=search).tree for number in range(50))
     search._round(trees)
-    assert all(tree.first_look.is_set() for tree in trees)
+    assert all(tree.first_scan.is_set() for tree in trees)
     assert looks == [1]
 
 
@@ -222,7 +222,7 @@ def test_a_search_that_hangs_is_replaced(monkeypatch, never):
     monkeypatch.setattr(tree_search, "ROUND_TIMEOUT_S", 0.1)
     hangs = iter([True])
     search = searching(lambda: (next(hangs, False) and never.wait() and ()) or ())
-    search.add(TreeKiller(Spy(), ("7", 1), StopSignals(), search=search))
+    search.add(TreeKiller(Spy(), ("7", 1), StopSignals(), search=search).tree)
     eventually(lambda: search._since is not None and time.monotonic() - search._since > 0.1)
     second = TreeKiller(Spy(ends_of=signal.SIGTERM), ("8", 1), StopSignals(), search=search)
     assert seen_through(second) == ()
@@ -234,7 +234,7 @@ class Large:
     main_has_ended = True
 
     def __init__(self, release: threading.Event) -> None:
-        self.first_look = threading.Event()
+        self.first_scan = threading.Event()
         self.looks: list[float] = []
         self._release = release
 
@@ -262,9 +262,9 @@ def test_a_large_tree_does_not_delay_the_end_of_others(never):
         small = TreeKiller(Spy(ends_of=signal.SIGTERM), (str(number), 1), StopSignals(), search=search)
         assert seen_through(small) == ()
     eventually(lambda: len(large.looks) == 2)
-    assert not large.first_look.is_set(), "the rest of it is not found yet"
+    assert not large.first_scan.is_set(), "the rest of it is not found yet"
     never.set()
-    eventually(large.first_look.is_set)
+    eventually(large.first_scan.is_set)
     eventually(lambda: search._trees == search._large_trees._trees == ())
 
 
@@ -280,7 +280,7 @@ def test_searches_that_come_back_do_not_count_as_hung_for_good(monkeypatch, neve
     monkeypatch.setattr(tree_search, "ROUND_TIMEOUT_S", 0.01)
     started = threading.Semaphore(0)
     search = searching(lambda: started.release() or (never.wait(60) and ()))
-    trees = [TreeKiller(Spy(), (str(number), 1), StopSignals(), search=search) for number in range(10)]
+    trees = [TreeKiller(Spy(), (str(number), 1), StopSignals(), search=search).tree for number in range(10)]
     for tree in trees:
         search.add(tree)
         time.sleep(0.02)
@@ -309,13 +309,14 @@ def test_a_pid_that_was_given_away_is_not_part_of_the_tree(monkeypatch):
     """Once the main process is reaped its pid may be that of another process."""
     main, told = Spy(), []
     stranger = Process(main.pid, 5, 1, main.pid, "S")
-    monkeypatch.setattr(tree_killer, "descendants", lambda roots, _: [stranger] if dict(roots) else [])
-    monkeypatch.setattr(tree_killer, "send_signals", lambda process, *_: told.append(process))
-    tree = TreeKiller(main, ("7", 1), StopSignals(), search=searching())
+    monkeypatch.setattr(process_tree, "descendants", lambda roots, _: [stranger] if dict(roots) else [])
+    monkeypatch.setattr(tree_signals, "send_signals", lambda process, *_: told.append(process))
+    killer = TreeKiller(main, ("7", 1), StopSignals(), search=searching())
+    tree = killer.tree
     tree.abandon()
     assert not tree.owns(stranger, None)
     tree.scan(1.0)
-    tree._terminate()
+    killer._terminate()
     assert told == []
 
 
@@ -388,9 +389,10 @@ def test_a_tree_has_ended_only_when_two_rounds_in_a_row_found_nothing(monkeypatc
     """A member that dies during a round may have forked another, which the next round finds."""
     main = Spy(ends_of=signal.SIGTERM)
     member = Process(main.pid - 1, 5, 1, main.pid - 1, "S")
-    monkeypatch.setattr(tree_killer, "descendants", lambda *_: [])
-    tree = TreeKiller(main, ("7", 1), StopSignals(), search=searching())
-    tree._terminate()
+    monkeypatch.setattr(process_tree, "descendants", lambda *_: [])
+    killer = TreeKiller(main, ("7", 1), StopSignals(), search=searching())
+    tree = killer.tree
+    killer._terminate()
     tree.scan(1.0, [member])  # dead by now
     assert not tree.settle(has_ended=True)
     tree.scan(1.0, [member])  # not reaped yet

@@ -34,13 +34,20 @@ from tests.support.throwaway_users import ThrowawayUser
 
 
 class Desk:
-    """A control API with fixed answers, which remembers its calls."""
+    """Answers by rote, and remembers what it was asked."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, ...]] = []
 
     def status(self) -> Mapping[str, Any]:
         return {"pid": os.getpid()}
+
+    def settings(self) -> Mapping[str, Any]:
+        return {"settings": {}}
+
+    def reload(self, by: str) -> Mapping[str, Any]:
+        self.asked.append(("reload", by))
+        return {"jobs": 1}
 
     def jobs(self) -> Mapping[str, Any]:
         return {"jobs": [{"job_id": f"job{number}", "text": "x" * 300} for number in range(1000)]}
@@ -68,7 +75,7 @@ class Desk:
 
 @pytest.fixture
 def desk() -> Desk:
-    """The API behind the socket."""
+    """Who answers."""
     return Desk()
 
 
@@ -82,7 +89,7 @@ def faults() -> list[str]:
 def path(tmp_path: Path, desk: Desk, faults: list[str]) -> Iterator[Path]:
     """A socket on which a server listens."""
     made = tmp_path / "control.sock"
-    with ControlServer(made, build_app(desk, faults.append)):
+    with ControlServer(made, build_app(desk, desk, faults.append)):
         yield made
 
 
@@ -128,15 +135,15 @@ def test_each_request_has_its_path(path: Path, desk: Desk) -> None:
     [
         ("GET", "/v1/jobs/nope", 404, "there is no job `nope`"),
         ("POST", "/v1/jobs/x/run", 409, "the service is stopping"),
-        ("PUT", "/v1/jobs/x/run", 405, "`PUT` is not what this path takes"),
+        ("PUT", "/v1/jobs/x/run", 405, "`PUT` is not allowed on this path"),
         ("GET", "/v1/jobs/x/run", 404, "there is no job `x/run`"),
         ("GET", "/v1/jobs/%C3%A9%2F..", 404, "there is no job `é/..`"),
-        ("DELETE", "/v1/jobs/x", 405, "`DELETE` is not what this path takes"),
+        ("DELETE", "/v1/jobs/x", 405, "`DELETE` is not allowed on this path"),
         ("GET", "/", 404, "there is nothing at `/`"),
         ("GET", "/v1/status/", 404, "there is nothing at `/v1/status/`"),
         ("GET", "/v2/status", 404, "there is nothing at `/v2/status`"),
         ("GET", "/v1/runs/x?wait=soon", 400, "`wait` is a number of seconds"),
-        ("GET", "/v1/jobs/broken", 500, "the service failed to answer; see log"),
+        ("GET", "/v1/jobs/broken", 500, "the service failed; see its log"),
     ],
 )
 def test_a_refusal_says_why(path: Path, faults: list[str], method: str, target: str, status: int, message: str) -> None:
@@ -186,7 +193,10 @@ def test_a_client_that_sends_slowly_is_closed_in_the_end(
 ) -> None:
     """However busy it keeps the connection."""
     monkeypatch.setattr(server, "MAX_CONNECTION_S", 0.0)
-    with ControlServer(tmp_path / "s", build_app(desk, print)) as control, socket.socket(socket.AF_UNIX) as client:
+    with (
+        ControlServer(tmp_path / "s", build_app(desk, desk, print)) as control,
+        socket.socket(socket.AF_UNIX) as client,
+    ):
         client.connect(str(tmp_path / "s"))
         client.sendall(b"G")
         wait_until(lambda: control._server is not None and control._server._open)
@@ -199,7 +209,7 @@ def test_connections_beyond_the_limit_are_closed(tmp_path: Path, desk: Desk, mon
     monkeypatch.setattr(server, "MAX_CONNECTIONS", 2)
     monkeypatch.setattr(server, "MAX_WAIT_FOR_ROOM_S", 0.05)
     path = tmp_path / "s"
-    with ControlServer(path, build_app(desk, print)) as control:
+    with ControlServer(path, build_app(desk, desk, print)) as control:
         first = [socket.socket(socket.AF_UNIX) for _ in range(2)]
         for one in first:
             one.connect(str(path))
@@ -225,7 +235,7 @@ def readable(client: socket.socket) -> bool:
 
 def test_a_burst_of_clients_waits_for_its_turn(tmp_path: Path, desk: Desk) -> None:
     """One user sends more requests than are answered at once, and than a queue usually holds: all are answered."""
-    with ControlServer(tmp_path / "s", build_app(desk, print)), ThreadPoolExecutor(300) as pool:
+    with ControlServer(tmp_path / "s", build_app(desk, desk, print)), ThreadPoolExecutor(300) as pool:
         assert len(list(pool.map(lambda _: request(tmp_path / "s", "GET", "/v1/status"), range(300)))) == 300
 
 
@@ -236,7 +246,7 @@ def test_the_connections_of_a_burst_are_released(
     """However few may be open, one follows the other."""
     monkeypatch.setattr(server, "MAX_CONNECTIONS", room[0])
     monkeypatch.setattr(server, "MAX_OF_USER", room[1])
-    with ControlServer(tmp_path / "s", build_app(desk, print)) as control, ThreadPoolExecutor(100) as pool:
+    with ControlServer(tmp_path / "s", build_app(desk, desk, print)) as control, ThreadPoolExecutor(100) as pool:
         assert len(list(pool.map(lambda _: request(tmp_path / "s", "GET", "/v1/status"), range(100)))) == 100
         wait_until(lambda: control._server is not None and not control._server._open)
 
@@ -299,7 +309,7 @@ def test_one_user_cannot_take_the_connections_of_others(mallory: ThrowawayUser, 
     with TemporaryDirectory() as directory:
         path = Path(directory) / "s"
         path.parent.chmod(0o755)
-        with ControlServer(path, build_app(desk, print)) as control:
+        with ControlServer(path, build_app(desk, desk, print)) as control:
             path.chmod(0o666)
             held = mallory.popen(["/usr/bin/python3", "-c", HOLD, str(path), "350"], stdout=subprocess.PIPE)
             assert held.stdout is not None
@@ -333,7 +343,7 @@ def test_connections_are_admitted_by_user_in_turn() -> None:
 
 def test_large_answers_of_one_user_come_one_after_the_other() -> None:
     """So that clients that read nothing do not fill the memory with answers; other users do not wait for them."""
-    app = build_app(Desk(), print)
+    app = build_app(Desk(), Desk(), print)
 
     def jobs(user: int) -> Iterable[bytes]:
         environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/v1/jobs", "control.uid": user}
@@ -368,7 +378,7 @@ def test_a_removed_socket_is_made_again(tmp_path: Path, desk: Desk) -> None:
     """Another program cleaned up too much; the service need not be restarted."""
     path = tmp_path / "run" / "s"
     path.parent.mkdir()
-    with ControlServer(path, build_app(desk, print)) as control:
+    with ControlServer(path, build_app(desk, desk, print)) as control:
         path.unlink()
         control.maintain(0.0)
         assert request(path, "GET", "/v1/status")
@@ -383,7 +393,7 @@ def test_a_removed_socket_is_made_again(tmp_path: Path, desk: Desk) -> None:
 
 def test_a_stale_socket_is_replaced_and_a_live_one_is_not(path: Path, desk: Desk) -> None:
     """A crash left a stale one: no process listens on it."""
-    with pytest.raises(ListenError) as cannot, ControlServer(path, build_app(desk, print)):
+    with pytest.raises(ListenError) as cannot, ControlServer(path, build_app(desk, desk, print)):
         pass
     assert "is in use by another service" in str(cannot.value)
     assert request(path, "GET", "/v1/status")
@@ -392,7 +402,7 @@ def test_a_stale_socket_is_replaced_and_a_live_one_is_not(path: Path, desk: Desk
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(stale))
         left.listen()
-    with ControlServer(stale, build_app(desk, print)):
+    with ControlServer(stale, build_app(desk, desk, print)):
         assert request(stale, "GET", "/v1/status")
     assert not stale.exists()
 
@@ -400,9 +410,9 @@ def test_a_stale_socket_is_replaced_and_a_live_one_is_not(path: Path, desk: Desk
 def test_the_end_of_one_service_leaves_the_socket_of_the_next(tmp_path: Path, desk: Desk) -> None:
     """The file of that name is not its own any more."""
     path = tmp_path / "s"
-    with ControlServer(path, build_app(desk, print)):
+    with ControlServer(path, build_app(desk, desk, print)):
         path.unlink()
-        with ControlServer(path, build_app(desk, print)):
+        with ControlServer(path, build_app(desk, desk, print)):
             pass
         path.touch()
     assert path.exists()
@@ -424,7 +434,7 @@ def test_a_socket_that_cannot_be_made_says_why(
     path = tmp_path / "run" / "control.sock"
     path.parent.mkdir()
     prepare(path)
-    with pytest.raises(ListenError) as cannot, ControlServer(path, build_app(desk, print)):
+    with pytest.raises(ListenError) as cannot, ControlServer(path, build_app(desk, desk, print)):
         pass
     assert message in cannot.value.problem.message
     assert help_ in (cannot.value.problem.help or "")
@@ -435,7 +445,7 @@ def test_a_path_too_long_for_a_socket_is_refused(tmp_path: Path, desk: Desk) -> 
     """The kernel has a limit that few people know."""
     with (
         pytest.raises(ListenError, match="at most 107 bytes"),
-        ControlServer(tmp_path / ("x" * 120), build_app(desk, print)),
+        ControlServer(tmp_path / ("x" * 120), build_app(desk, desk, print)),
     ):
         pass
 
@@ -446,7 +456,7 @@ def test_an_unreachable_service_is_reported_with_help(tmp_path: Path) -> None:
         request(tmp_path / "none", "GET", "/v1/status")
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(tmp_path / "left"))
-    with pytest.raises(ServiceUnreachable, match="nobody listens") as gone:
+    with pytest.raises(ServiceUnreachable, match="no process listens") as gone:
         request(tmp_path / "left", "GET", "/v1/status")
     assert "systemctl status jobscheduler" in (gone.value.problem.help or "")
 

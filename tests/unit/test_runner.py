@@ -13,6 +13,7 @@ from jobscheduler import tasks
 from jobscheduler.model import Retry, Status
 from jobscheduler.runlog import format_json, format_text
 from jobscheduler.runner import RetryAfter, Runner, TimerThread, run_once
+from jobscheduler.runner.run import Attempt
 from jobscheduler.tasks import Outcome, Task, TaskFailed
 from tests.support.service import threads_since
 from tests.support.tasks import SLOT, Log, Pipe, eventually, in_thread, is_gone, job
@@ -230,7 +231,7 @@ def test_a_run_that_never_began_is_withdrawn_at_shutdown(runner, log, task):
     assert runner.active_runs == ()
 
 
-def test_a_stop_that_comes_with_the_end_of_an_attempt_is_not_lost(runner, log, task):
+def test_a_stop_that_comes_with_the_end_of_an_attempt_is_not_lost(runner, log, task, monkeypatch):
     """The attempt fails by itself in the moment in which the run is replaced: no further one follows."""
     begun, go = threading.Event(), threading.Event()
 
@@ -241,7 +242,7 @@ def test_a_stop_that_comes_with_the_end_of_an_attempt_is_not_lost(runner, log, t
 
     own = task(stubborn)
     run = runner.new_run(type(own)(own.id, own.schedule, own.task, retry=Retry(9, delay=0)), SLOT)
-    run._tell_to_end = lambda context, reason: None  # the moment before the task is told
+    monkeypatch.setattr(Attempt, "request_stop", lambda *_: None)  # the moment before the task is asked to stop
     with in_thread(run.attempt):
         begun.wait()
         run.stop("replaced")
@@ -272,7 +273,7 @@ def test_a_task_that_does_not_heed_its_limit_is_recorded_and_counted(log, task):
         let_go.set()
     (record,) = log.records
     assert (record.reason, runner.lost, ended) == ("timeout", 0, [record])
-    assert record.details == (("error", "the task did not end within 0.05 s of being told to; its thread is lost"),)
+    assert record.details == (("error", "the task did not end within 0.05 s of being asked to; its thread is lost"),)
     runner.close()
 
 

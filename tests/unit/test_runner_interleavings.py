@@ -1,6 +1,7 @@
 """The wake-up and the takeover of the loop, in every order in which their threads can move.
 
-What is played is the real code of `ear.py`, `charge.py` and `loop.py`, statement by statement; only the kernel, the
+What is played is the real code of `poller.py`, `takeover.py`, `start_queue.py`, `process_watch.py` and
+`process_loop.py`, statement by statement; only the kernel, the
 threads and the tasks are stood in for. No timeout ever comes to the rescue: a run that would only be begun when one
 is over counts as lost. A start may take as long as it likes, and any look may find that it hangs.
 """
@@ -16,7 +17,8 @@ from typing import Any
 
 import pytest
 
-from jobscheduler.runner import poller, process_loop, takeover
+from jobscheduler.runner import poller, process_loop, process_watch, start_queue, takeover
+from jobscheduler.runner.process_start import StartedAttempt
 from jobscheduler.tasks import Outcome
 from tests.support.interleavings import Lock, Play, Steps, explore, plain, stepped
 
@@ -28,18 +30,18 @@ WAKE_UP = {"has_owner", "_submitted", "_calls", "_is_asleep"}
 TAKEOVER = WAKE_UP | {"term", "start_began_at"}
 """And what a look shares with them."""
 
-END = WAKE_UP | {"_is_closed", "_poller", "_wakeup_fd"}
+END = WAKE_UP | {"_is_closed", "_wakeup_fd"}
 """And what the end does."""
 
 OF_FORMER = WAKE_UP | {"_generation", "_is_alive", "_start_began_at"}
 
 PAUSING = {
     *("ensure_owner", "_begin_term", "_start_thread", "_begin", "end_start", "begin_start"),
-    *("replace_if_hung", "retire", "leave", "_retire"),
-    *("submit", "warm_up", "_replace_retired", "close", "_wake", "wake", "_call_soon", "_allow_start"),
-    *("_work", "_is_idle", "is_idle", "_run_once", "_start_some", "_open_submitted", "_start", "_start_result"),
+    *("replace_if_hung", "retire", "leave", "open"),
+    *("submit", "take_back", "warm_up", "_replace_retired", "close", "wake", "_call_soon", "_allow_start"),
+    *("_work", "_is_idle", "is_idle", "_run_once", "_start_some", "announce_submitted", "_start", "start_process"),
     *("announce", "log_then"),
-    *("_poll", "poll", "_timeout", "seconds", "_process_ended", "start"),
+    *("_poll", "poll", "_timeout", "seconds", "start"),
     *("_ensure_thread",),
 }
 
@@ -69,19 +71,20 @@ class World:
         loop, bell = self.loop, tuple(self.bells.items())
         of_charge = tuple(plain(getattr(loop._ownership, name)) for name in ("term", "has_owner", "start_began_at"))
         of_former = tuple(plain(getattr(loop, name, None)) for name in ("_generation", "_is_alive", "_start_began_at"))
-        waits = tuple((tuple(one.run.name for one in batch.attempts), batch.may_begin) for batch in loop._awaiting_log)
+        queue = loop._queue
+        waits = tuple((tuple(one.run.name for one in batch.attempts), batch.may_begin) for batch in queue._awaiting_log)
         queues = (
-            tuple(map(plain, loop._submitted)),
-            tuple(one.run.name for one in loop._ready),
+            tuple(map(plain, queue._submitted)),
+            tuple(one.run.name for one in queue._ready),
             len(loop._calls),
         )
-        listening = loop._poller and (
+        listening = (
             loop._poller._is_asleep,
             loop._poller._wakeup_fd,
-            tuple(sorted(loop._poller._epoll.listened)),
+            tuple(sorted(loop._poller._epoll.listened)) if loop._poller._wakeup_fd >= 0 else (),
         )
         items = (
-            tuple(sorted(loop._watched)),
+            tuple(sorted(loop._watch._watched)),
             tuple(sorted(self.ended)),
             self.threads_left,
             loop._is_closed,
@@ -116,10 +119,10 @@ class World:
         assert run.name not in self.done, f"{run.name} ended twice"
         self.done.append(run.name)
 
-    def tried(self, attempt: Any, item: Any) -> Steps:
-        """Start what an attempt does, in whatever time."""
+    def start_process(self, attempt: Any) -> Steps:
+        """Start the process of an attempt, in whatever time."""
         yield None if not attempt.run.hangs else (lambda: False)
-        return item(attempt, None, self.going(attempt.run))
+        return StartedAttempt(attempt, None, self.going(attempt.run))
 
     def announce(self, events: Any, then: Callable[[], Any]) -> Steps:
         """Have lines written: at once, or by the writer when it comes to it."""
@@ -242,33 +245,29 @@ def code(shared: set[str], change: Callable[[str], str] = lambda text: text) -> 
 
     `change` may put steps of the sources out of order.
     """
-    of_ear, of_charge, of_loop = (change(inspect.getsource(one)) for one in (poller, takeover, process_loop))
-    return _code(shared, of_ear, of_charge, of_loop)
 
+    def played(module: Any, **others: Any) -> dict[str, Any]:
+        return stepped(change(inspect.getsource(module)), PAUSING, shared, threading=THREADS, **others)
 
-def _code(shared: set[str], ear_text: str, charge_text: str, loop_text: str) -> dict[str, Any]:
+    clock = SimpleNamespace(monotonic=lambda: 1.0)
     select = SimpleNamespace(epoll=Epoll, EPOLLIN=1)
-    of_ear = stepped(ear_text, PAUSING, shared, os=SYSTEM, select=select, threading=THREADS)
-    of_charge = stepped(charge_text, PAUSING, shared, threading=THREADS)
-    made: dict[str, Any] = stepped(
-        loop_text,
-        PAUSING,
-        shared,
-        threading=THREADS,
-        time=SimpleNamespace(monotonic=lambda: 1.0),
-        Poller=of_ear["Poller"],
-        LoopOwnership=of_charge["LoopOwnership"],
-        _start_result=lambda attempt: NOW.world.tried(attempt, made["_WatchedCommand"]),
+    return played(
+        process_loop,
+        time=clock,
+        Poller=played(poller, os=SYSTEM, select=select)["Poller"],
+        LoopOwnership=played(takeover)["LoopOwnership"],
+        StartQueue=played(start_queue, time=clock)["StartQueue"],
+        ProcessWatch=played(process_watch, time=clock)["ProcessWatch"],
+        start_process=of_now("start_process"),
     )
-    return made
 
 
 FORMER = '''
 class Former(ProcessLoop):
     """The wake-up and the takeover as they were: a new thread is there before its term counts."""
 
-    def __init__(self, runner, done, aside):
-        super().__init__(runner, done, aside)
+    def __init__(self, log, done, aside):
+        super().__init__(log, done, aside)
         self._lock = threading.Lock()
         self._generation = 0
         self._is_alive = False
@@ -279,8 +278,8 @@ class Former(ProcessLoop):
             raise RuntimeError("closed")
         if not self._is_alive:
             self._ensure_thread()
-        self._submitted.append(run)
-        self._wake()
+        self._queue.submit(run)
+        self._poller.wake()
         self.replace_if_hung(1.0)
 
     def replace_if_hung(self, now):
@@ -302,7 +301,7 @@ class Former(ProcessLoop):
         with self._lock:
             if self._is_alive:
                 return
-            self._poller = self._poller or Poller()
+            self._poller.open()
             self._start_thread()
 
     def _start_thread(self):
@@ -318,41 +317,40 @@ class Former(ProcessLoop):
             try:
                 self._run_once(term)
             except Exception as error:
-                self._runner.report_error(error)
+                self._log.report_error(error)
         with self._lock:
-            if self._generation == term and self._poller is not None:
+            if self._generation == term:
                 self._poller.close()
-                self._poller, self._is_alive = None, False
+                self._is_alive = False
 
     def _run_once(self, term):
         while self._calls:
             self._calls.popleft()()
-        self._open_submitted()
+        self._queue.announce_submitted()
         self._start_some(term)
         if self._generation == term:
             self._poll()
 
     def _start_some(self, term):
         for _ in range(16):
-            try:
-                attempt = self._ready.popleft()
-            except IndexError:
+            attempt = self._queue.pop_ready()
+            if attempt is None:
                 return
             self._start(attempt, term)
             if self._generation != term:
                 return
 
     def _timeout(self):
-        return 0.0 if self._calls or self._submitted or self._ready else self._until_due()
+        return 0.0 if self._calls or self._queue.has_work() else None
 
     def _start(self, attempt, term):
         attempt.begin()
         self._start_began_at = 1.0
-        item = _start_result(attempt)
+        item = start_process(attempt)
         if self._generation == term:
-            self._watch(item)
+            self._watch.watch(item)
         else:
-            self._call_soon(partial(self._watch, item))
+            self._call_soon(lambda: self._watch.watch(item))
         if self._generation == term:
             self._start_began_at = 0.0
 '''
@@ -373,8 +371,8 @@ def world_of(kind: Any, scene: Scene) -> Callable[[], Any]:
     def fresh() -> Any:
         world = NOW.world = World()
         complain = world.faults.append if kind.__name__ == "ProcessLoop" else lambda _: None
-        runner = SimpleNamespace(log_then=world.announce, report_error=complain)
-        world.loop = kind(runner, world.finished, lambda _: None)
+        log = SimpleNamespace(log_then=world.announce, report_error=complain)
+        world.loop = kind(log, world.finished, lambda _: None)
         scene(world)
         return world.play, world.state, lambda: wrong_end(world)
 
@@ -511,8 +509,8 @@ ORDERS = {
     "a run is put after the bell": (
         two_put,
         WAKE_UP,
-        "        self._submitted.append(run)\n",
-        "        self._wake()\n        self._submitted.append(run)\n        return\n",
+        "        self._queue.submit(run)\n",
+        "        self._poller.wake()\n        self._queue.submit(run)\n        return\n",
     ),
     "the thread falls asleep before a ring could wake it": (
         two_put,

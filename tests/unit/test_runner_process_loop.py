@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 
 from jobscheduler.model import Event, Record, Retry, Status
-from jobscheduler.runner import ProcessLoop, RetryAfter, Run, Runner, poller, takeover
-from jobscheduler.runner import run as runs
+from jobscheduler.runner import ProcessLoop, RetryAfter, Run, Runner, poller, start_queue, takeover
 from jobscheduler.tasks.command import child
 from tests.support.tasks import (
     SLOT,
@@ -45,7 +44,7 @@ class World:
         self.runner = Runner(self.log.record, self.log.emit, announce=self.announce, on_behind=self.tell_behind)
         self.ends: SimpleQueue[tuple[Run, Record | RetryAfter | None]] = SimpleQueue()
         self.aside: list[threading.Thread] = []
-        self.loop = ProcessLoop(self.runner, lambda run, end: self.ends.put((run, end)), self.do_aside)
+        self.loop = ProcessLoop(self.runner.log, lambda run, end: self.ends.put((run, end)), self.do_aside)
 
     def announce(self, events: Sequence[Event], then: Callable[[], object]) -> None:
         """Write them at once, or when the test says so."""
@@ -160,7 +159,7 @@ def test_nothing_begins_before_its_line_is_written(world: World, tmp_path: Path)
 
 def test_a_log_that_hangs_does_not_keep_runs_from_beginning(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is told; and a line that is written after all begins nothing once more."""
-    monkeypatch.setattr(runs, "LOG_WAIT_S", 0.05)
+    monkeypatch.setattr(start_queue, "LOG_WAIT_S", 0.05)
     world.held = []
     assert world.run("true").status is Status.SUCCESS
     assert world.behind == 1
@@ -200,7 +199,9 @@ def test_a_command_may_close_its_output_and_go_on(world: World, tmp_path: Path) 
     """Its end is waited for all the same, and its closed output is not looked at again and again."""
     gate = Pipe(tmp_path)
     world.put(f"echo early; exec >&- 2>&-; read line < {gate.path}; exit 4")
-    eventually(lambda: any(item.output_fd is None and item.process.output_fd for item in world.loop._watched.values()))
+    eventually(
+        lambda: any(item.output_fd is None and item.process.output_fd for item in world.loop._watch._watched.values())
+    )
     rounds = []
     world.loop._call_soon(lambda: rounds.append(1))
     eventually(lambda: rounds)
@@ -399,7 +400,7 @@ def test_a_host_without_a_descriptor_or_a_thread_is_told_to_whoever_asks(
 
 def test_a_start_that_comes_back_too_late_is_ended(world: World, tmp_path: Path) -> None:
     """Its run has its record; nothing of it is left."""
-    world.runner.grace = 0.05
+    world.runner.services.grace = 0.05
     with hanging_program(tmp_path) as (program, let_go):
         hung = world.put([program], timeout=0.1)
         eventually(lambda: hung.record)

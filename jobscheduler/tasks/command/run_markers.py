@@ -68,15 +68,15 @@ _UID = re.compile(rb"\nUid:\t(\d+)")
 _STATUS_BYTES = 1024  # of /proc/PID/status, enough for the line of the user
 
 
-def read_markers(pid: int, most: int = MAX_ENVIRONMENT_BYTES) -> Markers | None:
+def read_markers(pid: int, size: int = MAX_ENVIRONMENT_BYTES) -> Markers | None:
     """Read the markers of a process. Return None if its environment is empty, as it is while a process starts."""
     try:
-        start = _start(f"/proc/{pid}/environ", most)
+        start = _start(f"/proc/{pid}/environ", size)
     except OSError:  # it has ended, or we may not read it and so may not signal it
         return NO_MARKERS
     if not start:
         return None
-    is_cut = len(start) == most
+    is_cut = len(start) == size
     text = b"\0" + (start[: start.rfind(b"\0")] if is_cut else start)  # without the truncated variable
     runs = _RUNS.findall(text)
     if not runs:
@@ -93,10 +93,10 @@ def _real_user_of(pid: int) -> int | None:
     return int(match[1]) if match else None
 
 
-def _start(path: str, most: int) -> bytes:
+def _start(path: str, size: int) -> bytes:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return os.read(descriptor, most)
+        return os.read(descriptor, size)
     finally:
         os.close(descriptor)
 
@@ -209,7 +209,7 @@ class MarkerReader:
             self._abandon_all()
             return
         with suppress(RuntimeError):  # the host has no thread left: `wait` tries again
-            threading.Thread(target=self._work, args=(self._generation,), name="marks", daemon=True).start()
+            threading.Thread(target=self._work, args=(self._generation,), name="markers", daemon=True).start()
             self._is_alive = True
 
     def _abandon_all(self) -> None:

@@ -68,7 +68,7 @@ def descendants(roots: Iterable[tuple[int, int | None]], within: float) -> list[
 class SearchedTree(Protocol):
     """A process tree that the search scans."""
 
-    first_look: threading.Event
+    first_scan: threading.Event
 
     @property
     def main_has_ended(self) -> bool:
@@ -147,7 +147,7 @@ class TreeSearch:
         self._since = None
         self._is_alive = False
         with suppress(RuntimeError):  # the host has no thread left: the next tree tries again
-            threading.Thread(target=self._work, args=(self._generation,), name="searching", daemon=True).start()
+            threading.Thread(target=self._work, args=(self._generation,), name="tree-search", daemon=True).start()
             self._is_alive = True
 
     def _work(self, term: int) -> None:
@@ -183,9 +183,9 @@ class TreeSearch:
 
     def _round(self, trees: tuple[SearchedTree, ...]) -> None:
         ended = {id(tree): tree.main_has_ended for tree in trees}
-        looked_at = [tree for tree in trees if self._scan(tree)]
+        scanned = [tree for tree in trees if self._scan(tree)]
         adopted, is_whole = self._list_adopted()
-        for tree in looked_at:
+        for tree in scanned:
             owned = [process for process in adopted if tree.owns(process, self._markers.known(process.identity))]
             if owned and not self._scan(tree, owned):
                 continue
@@ -201,7 +201,7 @@ class TreeSearch:
         if large is not None and time.monotonic() - began >= BRIEF_SCAN_S and large.add(tree):
             self._remove(tree)
             return False
-        tree.first_look.set()
+        tree.first_scan.set()
         return True
 
     def _list_adopted(self) -> tuple[tuple[Process, ...], bool]:
