@@ -94,7 +94,7 @@ class LiveServiceView:
     def _records(self, log_filter: LogFilter, most: int, check: Callable[[], object]) -> Records:
         answer = newest_records(*self._log, log_filter, most, ReadLimit(DAY_BYTES, check))
         return Records(
-            [_record(line) for line in answer.found], answer.read_since, is_complete=answer.read_since is None
+            [_record(line) for line in answer.lines], answer.read_since, is_complete=answer.read_since is None
         )
 
     def history(self, job_id: str, most: int, check: Callable[[], object] = lambda: None) -> Records:
@@ -114,15 +114,15 @@ class LiveServiceView:
     def _history(self, job_id: str, most: int, check: Callable[[], object]) -> Records:
         log_filter = LogFilter(job_id, RECORD_KINDS)
         newest = newest_records(*self._log, log_filter, most, ReadLimit(JOB_BYTES, check))
-        if newest.read_since is None or len(newest.found) >= most:
+        if newest.read_since is None or len(newest.lines) >= most:
             return Records(
-                [_record(line) for line in newest.found], newest.read_since, is_complete=newest.read_since is None
+                [_record(line) for line in newest.lines], newest.read_since, is_complete=newest.read_since is None
             )
         older_instants = [at for at in self._recent.of(job_id) if at < newest.read_since][
-            : max(0, MAX_RECORDS_OF_JOB - len(newest.found))
+            : max(0, MAX_RECORDS_OF_JOB - len(newest.lines))
         ]
         older = records_at(*self._log, log_filter, older_instants) if older_instants else []
-        return Records([_record(line) for line in (*newest.found, *older)], newest.read_since, is_complete=False)
+        return Records([_record(line) for line in (*newest.lines, *older)], newest.read_since, is_complete=False)
 
     def output(self, run_id: str) -> bytes | None:
         """Return all that was kept of a run's output, None if nothing is kept any more."""

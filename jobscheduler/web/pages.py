@@ -19,7 +19,8 @@ from zoneinfo import ZoneInfo
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from jobscheduler.model import Status
-from jobscheduler.status.snapshot import JobState, JobStatus, Snapshot, schedule_text
+from jobscheduler.status.snapshot import JobState, JobStatus, Snapshot
+from jobscheduler.status.snapshot_json import schedule_text
 from jobscheduler.timetable.timezones import UnknownTimezone, get_zone
 from jobscheduler.web import formatting
 from jobscheduler.web.log_record import LoggedRun, latest, parse_records

@@ -9,17 +9,8 @@ from typing import Any
 
 from jobscheduler.model import Cron, Job, Problem, Record, Status, TaskSpec
 from jobscheduler.status.run_stats import Records, RunStats
-from jobscheduler.status.snapshot import (
-    ActiveRun,
-    Detail,
-    JobState,
-    JobStatus,
-    ServiceStatus,
-    Snapshot,
-    definition_json,
-    job_state,
-    record_json,
-)
+from jobscheduler.status.snapshot import ActiveRun, Detail, JobState, JobStatus, ServiceStatus, Snapshot, job_state
+from jobscheduler.status.snapshot_json import definition_json, record_json
 from jobscheduler.timetable.crontab import describe, parse
 from jobscheduler.timetable.timetable import timetable_of
 
