@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from jobscheduler.cli import history
+from jobscheduler.cli.read_progress import ReadProgress
 from jobscheduler.model import Event, Level, LogEntry, Record, Status
 from jobscheduler.runlog import format_json, format_text
 from jobscheduler.web.log_record import latest, parse_records
@@ -96,12 +96,12 @@ def found(log: Path, *arguments: str) -> list[str]:
 def test_the_records_are_shown_as_a_table_in_local_time(log: Path) -> None:
     """The oldest first, as in the log; the zone is in the title, and what a job printed cannot disturb the terminal."""
     assert shown(log, TZ="Europe/Berlin") == [
-        "TIME (Europe/Berlin)  JOB          STATUS   SLOT       TOOK  DETAILS",
-        "2026-11-22 13:00:01   report-001   SUCCESS  13:00:00  1.5 s",
-        "2026-11-22 13:01:01   cleanup-xyz  FAILURE  13:01:00  1.5 s  exit, exit code 1, no\\x1b[2J such file",
-        "2026-11-22 13:05:00   report-001   SKIPPED  13:05:00         overlap",
-        "2026-11-22 14:10:00   report-001   MISSED   13:10:00         down, 59 slots until 2026-11-22 14:08:00",
-        "2026-11-22 14:20:00   report-001   SUCCESS  by hand   2m05s  by=0",
+        "TIME (Europe/Berlin)  JOB          STATUS   SLOT           TOOK  DETAILS",
+        "2026-11-22 13:00:01   report-001   SUCCESS  13:00:00     1.50 s",
+        "2026-11-22 13:01:01   cleanup-xyz  FAILURE  13:01:00     1.50 s  exit, exit code 1, no\\x1b[2J such file",
+        "2026-11-22 13:05:00   report-001   SKIPPED  13:05:00             overlap",
+        "2026-11-22 14:10:00   report-001   MISSED   13:10:00             down, 59 slots until 2026-11-22 14:08:00",
+        "2026-11-22 14:20:00   report-001   SUCCESS  by hand   2 min 5 s  by=0",
     ]
 
 
@@ -390,7 +390,7 @@ def test_a_terminal_is_told_how_far_it_is_if_it_takes_long(monkeypatch: pytest.M
     now, terminal = [0.0], Terminal()
     monkeypatch.setattr("sys.stderr", terminal)
     monkeypatch.setattr("time.monotonic", lambda: now[0])
-    progress = history.Progress()
+    progress = ReadProgress()
     for done in range(30):
         now[0] = done / 10
         progress(done, 30)
