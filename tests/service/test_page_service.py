@@ -116,7 +116,7 @@ def test_a_page_that_cannot_be_served_keeps_no_job_from_running(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("options", "message", "help_"),
     [
-        (["--http", "0.0.0.0:9080"], "would show jobs and their output to other hosts", "--http-token-file FILE"),
+        (["--http", "0.0.0.0:9080"], "would show jobs and their output to every host", "--http-token-file FILE"),
         (
             ["--http", "127.0.0.1:9080", "--http-token-file", "nowhere"],
             "the token file `nowhere` cannot be read",

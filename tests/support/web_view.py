@@ -69,30 +69,30 @@ class FakeFace:
         upcoming = tuple(timetable_of(found.job).slots(NOW, NOW + timedelta(days=3650), 10))
         return Detail(definition_json(found.job), describe(parse(schedule.expression)), schedule.timezone, upcoming)
 
-    def upcoming(self, job_ids: Sequence[str], until: datetime, most: int) -> Mapping[str, Sequence[datetime]]:
+    def upcoming(self, job_ids: Sequence[str], until: datetime, limit: int) -> Mapping[str, Sequence[datetime]]:
         wanted = {one.id: one.job for one in self.jobs if one.id in job_ids and one.job and one.next}
-        return {job_id: list(timetable_of(job).slots(NOW, until, most)) for job_id, job in wanted.items() if job_id}
+        return {job_id: list(timetable_of(job).slots(NOW, until, limit)) for job_id, job in wanted.items() if job_id}
 
     def records(
         self,
         since: datetime,
-        most: int,
+        limit: int,
         statuses: Collection[Status] = tuple(Status),
         check: Callable[[], object] = lambda: None,
     ) -> Records:
         check()
         self.reads += 1
         found = [one for one in self.log if one["time"] >= since.isoformat() and one["status"] in statuses]
-        return self._newest(found, most)
+        return self._newest(found, limit)
 
-    def history(self, job_id: str, most: int, check: Callable[[], object] = lambda: None) -> Records:
+    def history(self, job_id: str, limit: int, check: Callable[[], object] = lambda: None) -> Records:
         check()
         self.reads += 1
-        return self._newest([one for one in self.log if one["job_id"] == job_id], most)
+        return self._newest([one for one in self.log if one["job_id"] == job_id], limit)
 
-    def _newest(self, found: list[dict[str, Any]], most: int) -> Records:
-        found = sorted(found, key=lambda one: one["time"], reverse=True)[:most]
-        return Records(found, datetime.fromisoformat(found[-1]["time"]) if len(found) == most else None)
+    def _newest(self, found: list[dict[str, Any]], limit: int) -> Records:
+        found = sorted(found, key=lambda one: one["time"], reverse=True)[:limit]
+        return Records(found, datetime.fromisoformat(found[-1]["time"]) if len(found) == limit else None)
 
     def output(self, run_id: str) -> bytes | None:
         return self.outputs.get(run_id)

@@ -17,8 +17,10 @@ pytest.importorskip("jinja2", reason="the extra `web` is not installed")
 
 from jobscheduler.model import Problem
 from jobscheduler.web.access import AccessCheck
+from jobscheduler.web.activity import TIMELINE_MAX_AGE_S
 from jobscheduler.web.app import App
-from jobscheduler.web.pages import HISTORY, MAX_OUTPUT_BYTES, PER_PAGE, TIMELINE_MAX_AGE_S
+from jobscheduler.web.job_list import PER_PAGE
+from jobscheduler.web.pages import HISTORY, MAX_OUTPUT_BYTES
 from tests.support.web_view import HOSTILE, NOW, FakeFace, a_day, hostile, local, many
 
 VOID = {"meta", "link", "input", "br", "img", "hr"}
@@ -329,7 +331,7 @@ def test_jobs_are_found_by_text_and_state(crowd: App) -> None:
 def test_the_log_is_read_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
     """However often the page is asked for: it is the service's own process that reads."""
     now = [100.0]
-    monkeypatch.setattr("jobscheduler.web.pages.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("jobscheduler.web.activity.time.monotonic", lambda: now[0])
     face = a_day()
     app = App(face, AccessCheck("build7", None))
     for _ in range(5):
@@ -342,7 +344,7 @@ def test_the_log_is_read_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_issues_are_seen_however_many_records_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the records that are read, what failed, was skipped or missed is read by itself."""
-    monkeypatch.setattr("jobscheduler.web.pages.MAX_RECORDS", 100)
+    monkeypatch.setattr("jobscheduler.web.activity.MAX_RECORDS", 100)
     page = get(a_day()).text
     assert "The grey part shows issues only" in page
     assert page.count('<use href="#t-failure" x=') == 3  # two on the timeline, one in the legend
@@ -397,11 +399,11 @@ def test_a_job_page_says_that_there_are_older_records() -> None:
 
 def test_one_request_reads_the_log_and_others_wait_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     """Then they are told to come again; one whose client has left stops waiting at once."""
-    monkeypatch.setattr("jobscheduler.web.pages.READ_WAIT_S", 0.0)
-    monkeypatch.setattr("jobscheduler.web.pages.POLL_S", 0.01)
+    monkeypatch.setattr("jobscheduler.web.activity.READ_WAIT_S", 0.0)
+    monkeypatch.setattr("jobscheduler.web.activity.POLL_S", 0.01)
     app = App(a_day(), AccessCheck("build7", None))
     name = next(one.id for one in a_day().jobs if one.id)
-    with app._pages._lock:
+    with app._pages._activity._lock:
         busy = get(app, f"/job/{name}")
         assert (busy.status, busy.headers["Retry-After"]) == (503, "5")
         assert get(app, "/").status == 503
