@@ -68,7 +68,7 @@ class Hanging(Service):
             self.process.send_signal(signal.SIGHUP)
 
     def hang_at(self, site: str) -> bool:
-        """Have a call at a site hang; tell whether it was made."""
+        """Make a call at a site hang; return whether it was made."""
         self.order(site)
         for _ in range(24):
             self.stir()
