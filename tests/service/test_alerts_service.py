@@ -395,7 +395,7 @@ def test_alerts_that_wait_are_shown_and_those_that_are_dropped_are_named(host: H
     service.start()
     for name in names:
         assert run_verb(service, "run", name, "--wait").returncode == 1
-    wait_until(lambda: "7 waiting" in run_verb(service, "status").stdout)
+    wait_until(lambda: "7 pending" in run_verb(service, "status").stdout)
     answer = json.loads(run_verb(service, "status", "--json").stdout)
     service.stop()
 

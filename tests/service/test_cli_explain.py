@@ -23,7 +23,7 @@ import json, sys
 sys.path.insert(0, {root!r})
 from jobscheduler import cli
 from jobscheduler.cli import explain
-explain.fetch_job = lambda job_id, settings: json.loads({told!r}).get(job_id)
+explain.fetch_job = lambda job_id, settings: json.loads({reply!r}).get(job_id)
 sys.exit(cli.main())
 """
 
