@@ -230,7 +230,7 @@ def test_a_server_that_went_and_came_is_found_again(world: World, place: Place) 
 
 
 def test_a_database_that_is_read_only_is_one_problem(tmp_path: Path, place: Place, server: Server) -> None:
-    """Changes are in force, requests wait."""
+    """Changes are active, requests wait."""
     world = World(tmp_path, place)
     role = f"reader{server.port}"
     server.sql(f"CREATE ROLE {role} LOGIN")

@@ -90,7 +90,7 @@ class World:
         wait_until(lambda: not self.pending(), why=f"all markers are done; {self.told[-5:]}")
 
     def ids(self) -> list[str]:
-        """The jobs that are in force."""
+        """The jobs that are active."""
         return sorted(self.schedule.jobs)
 
 
@@ -111,7 +111,7 @@ def world_on_mariadb(tmp_path: Path, on_mariadb: Place) -> Iterator[World]:
 
 
 def test_a_changed_table_changes_nothing_until_a_marker_asks_for_it(world: World) -> None:
-    """Then all of it is in force at once, and what is gone from the table is gone."""
+    """Then all of it is active at once, and what is gone from the table is gone."""
     with world.table.database.writing() as connection:
         queries.insert_jobs(connection, {"a": json.dumps(job("a")), "b": json.dumps(job("b"))}, datetime.now(UTC))
     threading.Event().wait(4 * INTERVAL)
@@ -187,7 +187,7 @@ def test_a_marker_that_comes_during_a_reload_is_left_for_the_next(world: World) 
 
 
 def test_a_reload_that_fails_leaves_its_marker_and_is_tried_again(world: World) -> None:
-    """The last good schedule stays in force, and the trouble is told once."""
+    """The last good schedule stays active, and the trouble is told once."""
     world.table.add(job("a"))
     world.reloaded()
     failed: list[int] = []
@@ -229,7 +229,7 @@ def test_what_only_sqlite_lets_into_a_table_is_the_problem_of_its_row(world: Wor
 
 
 def test_a_definition_that_is_not_valid_is_stale_and_holds_up_nothing(world: World) -> None:
-    """The others are in force, the marker is done, and the problem is told with its place; mended, it is in force."""
+    """The others are active, the marker is done, and the problem is told with its place; mended, it is active."""
     world.table.add(job("a"), job("b"))
     world.reloaded()
     with world.table.database.writing() as connection:
@@ -322,7 +322,7 @@ def test_a_database_that_goes_in_the_middle_of_a_reload_is_reloaded_when_it_is_b
 
 
 def test_a_service_started_without_its_database_has_its_jobs_when_it_comes(tmp_path: Path, place: Place) -> None:
-    """The directory's are in force meanwhile."""
+    """The directory's are active meanwhile."""
     world = World(tmp_path, place)
     world.table.add(job("b"))
     place.go()
@@ -434,7 +434,7 @@ def test_a_table_is_a_source_as_any_other(tmp_path: Path, place: Place) -> None:
 
 @pytest.mark.parametrize("place", ["sqlite"], indirect=True)
 def test_a_file_that_others_may_write_is_not_read_again(world: World, tmp_path: Path) -> None:
-    """Its rights are looked at before each reload; the jobs that were in force stay."""
+    """Its rights are looked at before each reload; the jobs that were active stay."""
     world.table.add(job("a"))
     world.reloaded()
     (tmp_path / "jobs.db").chmod(0o666)

@@ -136,7 +136,7 @@ def test_a_server_whose_clock_is_wrong_is_noticed_at_a_reload(tmp_path: Path, on
 def test_a_database_that_can_be_read_and_not_written_is_one_problem(
     tmp_path: Path, on_mariadb: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Changes are in force at the usual interval, requests wait, nothing is lost and found; then they are done."""
+    """Changes are active at the usual interval, requests wait, nothing is lost and found; then they are done."""
     assert on_mariadb.server is not None
     name = on_mariadb.url.rpartition("/")[2]
     on_mariadb.server.sql(
@@ -156,7 +156,7 @@ def test_a_database_that_can_be_read_and_not_written_is_one_problem(
         wait_until(lambda: world.ids() == ["a", "b"])
         looks = world.looks
         threading.Event().wait(10 * INTERVAL)
-        assert world.looks == looks  # what is in force is not made again and again
+        assert world.looks == looks  # what is active is not made again and again
         world.reconciler.verify_sources()
         assert world.words("database.lost") == world.words("database.found") == []
         assert not world.table.is_reloaded(first)
@@ -177,7 +177,7 @@ def test_a_database_that_can_be_read_and_not_written_is_one_problem(
 def test_a_request_that_another_transaction_holds_is_marked_when_it_is_free(
     tmp_path: Path, on_mariadb: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The change is in force meanwhile, and the database is not lost."""
+    """The change is active meanwhile, and the database is not lost."""
     monkeypatch.setattr(engine, "ANSWER_TIMEOUT_S", 2)
     world = World(tmp_path, on_mariadb).start()
     try:
@@ -268,7 +268,7 @@ def test_rows_that_may_not_be_removed_are_told_once(on_mariadb: Place) -> None:
 
 
 def test_of_a_row_that_is_too_long_nothing_is_kept(world: World) -> None:
-    """It is refused in words of rows, others go on, and a good one in its place is in force."""
+    """It is refused in words of rows, others go on, and a good one in its place is active."""
     with world.table.database.writing() as connection:
         queries.insert_jobs(
             connection, {"large": "x" * (MAX_DEFINITION_CHARS + 500), "good": json.dumps(job("good"))}, NOW

@@ -95,7 +95,7 @@ def test_attempts_that_failed_are_counted_and_other_events_are_not() -> None:
 
 
 def test_the_time_until_a_change_is_in_force_is_counted() -> None:
-    """Told by whoever puts it in force."""
+    """Reported by the sync that makes it active."""
     found = RunStats()
     found.observe_latency(0.012)
     assert dict(zip(found.totals().latency.bounds, found.totals().latency.counts, strict=False))[0.025] == 1
