@@ -21,7 +21,7 @@ from tests.support.service import ROOT, Service, job, wait_until
 OWN_FILES = ("tasks/__init__.py:_offers", "parse/schema.py", "cli/__init__.py")
 """Where the program reads files of its own: if those hang, nothing of it is there."""
 
-UNNAMED = ("alert ", "echo ", "last ", "Thread ")
+UNNAMED = ("alert ", "stderr ", "forced ", "Thread ")
 """Threads of which a hang need not be named at once: an alert is when its time is up, others only write or end."""
 
 AT_THE_END = ("MainThread close service/last_resort.py", "reader write watch.py:_stop", "control/server.py:__exit__")
