@@ -10,7 +10,7 @@ from datetime import timedelta
 from hashlib import blake2b
 
 from jobscheduler.database.queries import Row
-from jobscheduler.jobs.parser.locations import located
+from jobscheduler.jobs.parser.locations import located_at
 from jobscheduler.jobs.sources import ReadResult, SourceUnavailable
 from jobscheduler.model import Fingerprint, Problem
 from jobscheduler.util import json_text
@@ -157,4 +157,4 @@ def _id_mismatch(raw: bytes, job_id: str, name: str) -> Problem | None:
         return None
     message = f"the row `{job_id}` holds the definition of `{defined_id}`"
     help_ = f"write `{job_id}` there, or put it into a row of its own"
-    return located(Problem(message, file=name, help=help_), text, ("job_id",))
+    return located_at(Problem(message, file=name, help=help_), text, ("job_id",))

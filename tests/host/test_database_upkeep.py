@@ -171,7 +171,7 @@ def test_a_database_that_can_be_read_and_not_written_is_one_problem(
 def test_a_request_that_another_transaction_holds_is_marked_when_it_is_free(
     tmp_path: Path, on_mariadb: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The change is in force meanwhile, and the database is not lost."""
+    """The change is active meanwhile, and the database is not lost."""
     monkeypatch.setattr(engine, "ANSWER_TIMEOUT_S", 2)
     world = DatabaseWorld(tmp_path, on_mariadb)
     with world.running():

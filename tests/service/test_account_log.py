@@ -90,10 +90,10 @@ def test_a_stop_while_the_disk_is_full_lets_nothing_run_twice(service: Service) 
         assert service.stop() == 1
         (disk / "filler").unlink()
         before = world.runs()
-        told = [parse_line(line) for line in service.stderr().splitlines()]
+        reply = [parse_line(line) for line in service.stderr().splitlines()]
         kept = [line for line in service.lines() if "lines" not in line]
-        assert int(told[-1]["lines"]) == len(told) - 1 + padding - len(kept)
-        assert service.words("log.lost")[-1]["lines"] == told[-1]["lines"]
+        assert int(reply[-1]["lines"]) == len(reply) - 1 + padding - len(kept)
+        assert service.words("log.lost")[-1]["lines"] == reply[-1]["lines"]
         service.start()
         world.wait_for_runs(2)
         assert service.stop() == 0
@@ -200,7 +200,7 @@ def test_a_log_that_is_taken_away_in_a_quiet_time_keeps_the_account(service: Ser
 
 
 def test_a_mark_larger_than_the_whole_log_survives_a_flood_and_a_crash(tmp_path: Path) -> None:
-    """Thousands of jobs are due at once, and the files together are smaller than what is to be said of them."""
+    """Thousands of jobs are due at once, and the files together are smaller than the lines about them."""
     service = Service(tmp_path, "--log-max-bytes", "64K", "--log-backups", "1")
     names = [f"{'j' * 120}{number}" for number in range(1000)]
     try:
@@ -227,8 +227,8 @@ def test_a_mark_larger_than_the_whole_log_survives_a_flood_and_a_crash(tmp_path:
 
 def records_of(text: str) -> Counter[str]:
     """How many records each job has in these lines."""
-    told = [parse_line(line) for line in text.splitlines() if not line.startswith("...")]
-    return Counter(line["job_id"] for line in told if line["word"] in FINAL)
+    reply = [parse_line(line) for line in text.splitlines() if not line.startswith("...")]
+    return Counter(line["job_id"] for line in reply if line["word"] in FINAL)
 
 
 def test_a_service_with_few_descriptors_runs_what_it_can_and_records_the_rest(service: Service) -> None:
@@ -255,7 +255,7 @@ def test_a_service_with_few_descriptors_runs_what_it_can_and_records_the_rest(se
 
 
 def test_a_lasting_shortage_of_descriptors_leaves_some_for_the_edit_that_ends_it(service: Service) -> None:
-    """However many runs wait for descriptors, the service can look at its files: jobs that are deleted go at once."""
+    """However many runs wait for descriptors, the service can read its files: jobs that are deleted go at once."""
     service.limits = {resource.RLIMIT_NOFILE: 34}
     names = [f"job{number}" for number in range(14)]
     for name in names:
@@ -351,7 +351,7 @@ class Slow(LogFile):
 
 
 @pytest.mark.parametrize("kind", ["tmpfs", "ramfs"])
-def test_a_log_in_memory_is_said_at_the_start_and_by_status_and_is_no_failure(service: Service, kind: str) -> None:
+def test_a_log_in_memory_is_logged_at_the_start_shown_by_status_and_not_a_failure(service: Service, kind: str) -> None:
     """A boot loses it, and with it what has run; a log on a disk is not spoken of."""
     service.start()
     assert service.stop() == 0
@@ -359,20 +359,20 @@ def test_a_log_in_memory_is_said_at_the_start_and_by_status_and_is_no_failure(se
     with mounted(service.jobs.parent / "memory", "-t", kind, kind) as memory:
         service.log = memory / "scheduler.log"
         service.start()
-        (told,) = service.wait_for("log.passing")
+        (reply,) = service.wait_for("log.passing")
         answer = run("status", "--socket", str(service.socket))
         assert service.stop() == 0
 
-    assert told["level"] == "WARNING"
-    assert told["file"] == str(memory / "scheduler.log")
-    assert f"in memory ({kind}), which does not survive a boot" in told["problem"]
+    assert reply["level"] == "WARNING"
+    assert reply["file"] == str(memory / "scheduler.log")
+    assert f"in memory ({kind}), which does not survive a boot" in reply["problem"]
     assert answer.returncode == 0, answer.stdout
     (note,) = [line for line in answer.stdout.splitlines() if line.startswith("note ")]
     assert f"the log is on a file system in memory ({kind})" in note
 
 
-def test_a_slow_disk_is_waited_for_a_moment_and_told_once(tmp_path: Path) -> None:
-    """However many runs wait for their line, and how often; when the disk is back the next trouble is told anew."""
+def test_a_slow_disk_is_waited_for_a_moment_and_logged_once(tmp_path: Path) -> None:
+    """However many runs wait for their line, and how often; when the disk is back the next issue is logged again."""
     log = tmp_path / "log"
     file = Slow(log, 10**6, 1)
     file.may.clear()
@@ -457,7 +457,7 @@ def test_a_value_that_cannot_be_written_costs_that_value_and_no_record(tmp_path:
     assert record["unwritable"].startswith("ValueError")
 
 
-def test_a_disk_that_does_not_take_what_was_written_is_told(tmp_path: Path) -> None:
+def test_a_disk_that_does_not_sync_is_logged(tmp_path: Path) -> None:
     """The sync fails although the write did not, as on a file system in the network; once, and so is its end."""
     log = tmp_path / "log"
 

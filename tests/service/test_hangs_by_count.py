@@ -21,7 +21,7 @@ from tests.support.service import ROOT, Service, job, wait_until
 OWN_FILES = ("tasks/__init__.py:_offers", "parser/schema.py", "cli/__init__.py")
 """Where the program reads files of its own: if those hang, nothing of it is there."""
 
-UNNAMED = ("alert ", "echo ", "last ", "Thread ")
+UNNAMED = ("alert ", "stderr ", "forced ", "Thread ")
 """Threads of which a hang need not be named at once: an alert is when its time is up, others only write or end."""
 
 AT_THE_END = (
@@ -72,7 +72,7 @@ class Hanging(Service):
             self.process.send_signal(signal.SIGHUP)
 
     def hang_at(self, site: str) -> bool:
-        """Have a call at a site hang; tell whether it was made."""
+        """Make a call at a site hang; return whether it was made."""
         self.order(site)
         for _ in range(24):
             self.stir()

@@ -33,7 +33,7 @@ from tests.support.service import wait_until
 from tests.support.throwaway_users import ThrowawayUser
 
 
-class Desk:
+class FakeControlApi:
     """Answers by rote, and remembers what it was asked."""
 
     def __init__(self) -> None:
@@ -74,9 +74,9 @@ class Desk:
 
 
 @pytest.fixture
-def desk() -> Desk:
+def api() -> FakeControlApi:
     """Who answers."""
-    return Desk()
+    return FakeControlApi()
 
 
 @pytest.fixture
@@ -86,10 +86,10 @@ def faults() -> list[str]:
 
 
 @pytest.fixture
-def path(tmp_path: Path, desk: Desk, faults: list[str]) -> Iterator[Path]:
+def path(tmp_path: Path, api: FakeControlApi, faults: list[str]) -> Iterator[Path]:
     """A socket on which a server listens."""
     made = tmp_path / "control.sock"
-    with ControlServer(made, build_app(desk, desk, faults.append)):
+    with ControlServer(made, build_app(api, api, faults.append)):
         yield made
 
 
@@ -115,7 +115,7 @@ def test_only_owner_and_group_may_use_the_socket(path: Path) -> None:
     assert [one.name for one in path.parent.iterdir()] == [path.name]
 
 
-def test_each_request_has_its_path(path: Path, desk: Desk) -> None:
+def test_each_request_has_its_path(path: Path, api: FakeControlApi) -> None:
     """Ids may hold characters that mean something in a path."""
     assert request(path, "GET", "/v1/status") == {"pid": os.getpid()}
     assert len(request(path, "GET", "/v1/jobs")["jobs"]) == 1000
@@ -127,7 +127,7 @@ def test_each_request_has_its_path(path: Path, desk: Desk) -> None:
     )
     assert request(path, "POST", "/v1/jobs/a.b%2Fc/pause") == {"changed": True}
     assert request(path, "POST", "/v1/jobs/x/resume") == {"changed": True}
-    assert desk.asked == [("pause", "a.b/c", str(os.getuid())), ("resume", "x", str(os.getuid()))]
+    assert api.asked == [("pause", "a.b/c", str(os.getuid())), ("resume", "x", str(os.getuid()))]
 
 
 @pytest.mark.parametrize(
@@ -189,12 +189,12 @@ def test_clients_that_hang_do_not_delay_others(path: Path, monkeypatch: pytest.M
 
 
 def test_a_client_that_sends_slowly_is_closed_in_the_end(
-    tmp_path: Path, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, api: FakeControlApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However busy it keeps the connection."""
     monkeypatch.setattr(server, "MAX_CONNECTION_S", 0.0)
     with (
-        ControlServer(tmp_path / "s", build_app(desk, desk, print)) as control,
+        ControlServer(tmp_path / "s", build_app(api, api, print)) as control,
         socket.socket(socket.AF_UNIX) as client,
     ):
         client.connect(str(tmp_path / "s"))
@@ -204,12 +204,14 @@ def test_a_client_that_sends_slowly_is_closed_in_the_end(
         assert client.recv(10) == b""
 
 
-def test_connections_beyond_the_limit_are_closed(tmp_path: Path, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_connections_beyond_the_limit_are_closed(
+    tmp_path: Path, api: FakeControlApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Threads are bounded; open connections stay open."""
     monkeypatch.setattr(server, "MAX_CONNECTIONS", 2)
     monkeypatch.setattr(server, "MAX_WAIT_FOR_ROOM_S", 0.05)
     path = tmp_path / "s"
-    with ControlServer(path, build_app(desk, desk, print)) as control:
+    with ControlServer(path, build_app(api, api, print)) as control:
         first = [socket.socket(socket.AF_UNIX) for _ in range(2)]
         for one in first:
             one.connect(str(path))
@@ -233,20 +235,20 @@ def readable(client: socket.socket) -> bool:
     return bool(select.select([client], [], [], 0)[0])
 
 
-def test_a_burst_of_clients_waits_for_its_turn(tmp_path: Path, desk: Desk) -> None:
+def test_a_burst_of_clients_waits_for_its_turn(tmp_path: Path, api: FakeControlApi) -> None:
     """One user sends more requests than are answered at once, and than a queue usually holds: all are answered."""
-    with ControlServer(tmp_path / "s", build_app(desk, desk, print)), ThreadPoolExecutor(300) as pool:
+    with ControlServer(tmp_path / "s", build_app(api, api, print)), ThreadPoolExecutor(300) as pool:
         assert len(list(pool.map(lambda _: request(tmp_path / "s", "GET", "/v1/status"), range(300)))) == 300
 
 
 @pytest.mark.parametrize("room", [(1, 1), (8, 4)])
 def test_the_connections_of_a_burst_are_released(
-    tmp_path: Path, desk: Desk, monkeypatch: pytest.MonkeyPatch, room: tuple[int, int]
+    tmp_path: Path, api: FakeControlApi, monkeypatch: pytest.MonkeyPatch, room: tuple[int, int]
 ) -> None:
     """However few may be open, one follows the other."""
     monkeypatch.setattr(server, "MAX_CONNECTIONS", room[0])
     monkeypatch.setattr(server, "MAX_OF_USER", room[1])
-    with ControlServer(tmp_path / "s", build_app(desk, desk, print)) as control, ThreadPoolExecutor(100) as pool:
+    with ControlServer(tmp_path / "s", build_app(api, api, print)) as control, ThreadPoolExecutor(100) as pool:
         assert len(list(pool.map(lambda _: request(tmp_path / "s", "GET", "/v1/status"), range(100)))) == 100
         wait_until(lambda: control._server is not None and not control._server._open)
 
@@ -304,25 +306,25 @@ time.sleep(60)
 """
 
 
-def test_one_user_cannot_take_the_connections_of_others(mallory: ThrowawayUser, desk: Desk) -> None:
+def test_one_user_cannot_take_the_connections_of_others(mallory: ThrowawayUser, api: FakeControlApi) -> None:
     """A user of the socket can keep connections open, but only so many of them."""
     with TemporaryDirectory() as directory:
         path = Path(directory) / "s"
         path.parent.chmod(0o755)
-        with ControlServer(path, build_app(desk, desk, print)) as control:
+        with ControlServer(path, build_app(api, api, print)) as control:
             path.chmod(0o666)
-            held = mallory.popen(["/usr/bin/python3", "-c", HOLD, str(path), "350"], stdout=subprocess.PIPE)
-            assert held.stdout is not None
-            held.stdout.readline()
+            holder = mallory.popen(["/usr/bin/python3", "-c", HOLD, str(path), "350"], stdout=subprocess.PIPE)
+            assert holder.stdout is not None
+            holder.stdout.readline()
             began = time.monotonic()
             assert request(path, "GET", "/v1/status")
             assert time.monotonic() - began < 2
             assert control._server is not None
             connections = control._server._open
             wait_until(lambda: len(connections) <= server.MAX_OF_USER)  # one more is there until the oldest has gone
-            held.kill()
-            held.wait()
-            held.stdout.close()
+            holder.kill()
+            holder.wait()
+            holder.stdout.close()
 
 
 def test_connections_are_admitted_by_user_in_turn() -> None:
@@ -343,18 +345,18 @@ def test_connections_are_admitted_by_user_in_turn() -> None:
 
 def test_large_answers_of_one_user_come_one_after_the_other() -> None:
     """So that clients that read nothing do not fill the memory with answers; other users do not wait for them."""
-    app = build_app(Desk(), Desk(), print)
+    app = build_app(FakeControlApi(), FakeControlApi(), print)
 
     def jobs(user: int) -> Iterable[bytes]:
         environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/v1/jobs", "control.uid": user}
         return app(environ, lambda *_: None)
 
-    held = [jobs(1) for _ in range(MAX_WAITING_OF_USER)]
+    waiting = [jobs(1) for _ in range(MAX_WAITING_OF_USER)]
     assert all(len(b"".join(one)) > 300_000 for one in (jobs(2), jobs(3)))
     with ThreadPoolExecutor(1) as pool:
         third = pool.submit(jobs, 1)
         assert wait([third], timeout=0.2).not_done
-        for one in held:
+        for one in waiting:
             cast("Any", one).close()
         assert len(b"".join(third.result(20))) > 300_000
 
@@ -374,11 +376,11 @@ def test_a_client_that_does_not_read_loses_its_turn(
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_removed_socket_is_made_again(tmp_path: Path, desk: Desk) -> None:
+def test_a_removed_socket_is_made_again(tmp_path: Path, api: FakeControlApi) -> None:
     """Another program cleaned up too much; the service need not be restarted."""
     path = tmp_path / "run" / "s"
     path.parent.mkdir()
-    with ControlServer(path, build_app(desk, desk, print)) as control:
+    with ControlServer(path, build_app(api, api, print)) as control:
         path.unlink()
         control.maintain(0.0)
         assert request(path, "GET", "/v1/status")
@@ -391,9 +393,9 @@ def test_a_removed_socket_is_made_again(tmp_path: Path, desk: Desk) -> None:
     assert not path.exists()
 
 
-def test_a_stale_socket_is_replaced_and_a_live_one_is_not(path: Path, desk: Desk) -> None:
+def test_a_stale_socket_is_replaced_and_a_live_one_is_not(path: Path, api: FakeControlApi) -> None:
     """A crash left a stale one: no process listens on it."""
-    with pytest.raises(ListenError) as cannot, ControlServer(path, build_app(desk, desk, print)):
+    with pytest.raises(ListenError) as cannot, ControlServer(path, build_app(api, api, print)):
         pass
     assert "is in use by another service" in str(cannot.value)
     assert request(path, "GET", "/v1/status")
@@ -402,17 +404,17 @@ def test_a_stale_socket_is_replaced_and_a_live_one_is_not(path: Path, desk: Desk
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(stale))
         left.listen()
-    with ControlServer(stale, build_app(desk, desk, print)):
+    with ControlServer(stale, build_app(api, api, print)):
         assert request(stale, "GET", "/v1/status")
     assert not stale.exists()
 
 
-def test_the_end_of_one_service_leaves_the_socket_of_the_next(tmp_path: Path, desk: Desk) -> None:
+def test_the_end_of_one_service_leaves_the_socket_of_the_next(tmp_path: Path, api: FakeControlApi) -> None:
     """The file of that name is not its own any more."""
     path = tmp_path / "s"
-    with ControlServer(path, build_app(desk, desk, print)):
+    with ControlServer(path, build_app(api, api, print)):
         path.unlink()
-        with ControlServer(path, build_app(desk, desk, print)):
+        with ControlServer(path, build_app(api, api, print)):
             pass
         path.touch()
     assert path.exists()
@@ -428,24 +430,24 @@ def test_the_end_of_one_service_leaves_the_socket_of_the_next(tmp_path: Path, de
     ids=["file", "directory", "no directory"],
 )
 def test_a_socket_that_cannot_be_made_says_why(
-    tmp_path: Path, desk: Desk, prepare: Callable[[Path], object], message: str, help_: str
+    tmp_path: Path, api: FakeControlApi, prepare: Callable[[Path], object], message: str, help_: str
 ) -> None:
     """A file in its place stays as it is."""
     path = tmp_path / "run" / "control.sock"
     path.parent.mkdir()
     prepare(path)
-    with pytest.raises(ListenError) as cannot, ControlServer(path, build_app(desk, desk, print)):
+    with pytest.raises(ListenError) as cannot, ControlServer(path, build_app(api, api, print)):
         pass
     assert message in cannot.value.problem.message
     assert help_ in (cannot.value.problem.help or "")
     assert not path.is_file() or path.read_text() == "mine"
 
 
-def test_a_path_too_long_for_a_socket_is_refused(tmp_path: Path, desk: Desk) -> None:
+def test_a_path_too_long_for_a_socket_is_refused(tmp_path: Path, api: FakeControlApi) -> None:
     """The kernel has a limit that few people know."""
     with (
         pytest.raises(ListenError, match="at most 107 bytes"),
-        ControlServer(tmp_path / ("x" * 120), build_app(desk, desk, print)),
+        ControlServer(tmp_path / ("x" * 120), build_app(api, api, print)),
     ):
         pass
 

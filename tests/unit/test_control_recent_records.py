@@ -57,10 +57,10 @@ def test_the_page_of_a_job_shows_its_last_records_however_much_others_write(tmp_
             if number > 5_000:
                 recent.observe(one)
     settings = cast("Settings", Settings(log_file=log))
-    face = LiveServiceView(settings, cast("Any", None), cast("Any", None), RunStats(), cast("Any", None), recent)
+    view = LiveServiceView(settings, cast("Any", None), cast("Any", None), RunStats(), cast("Any", None), recent)
 
-    rare, busy = face.history("rare", 1000), face.history("busy", 100)
-    gone = face.history("gone", 100)
+    rare, busy = view.history("rare", 1000), view.history("busy", 100)
+    gone = view.history("gone", 100)
 
     assert [int(one["run_id"], 16) for one in rare.lines] == list(range(19_500, 5_000, -500))
     assert (rare.is_complete, len(busy.lines), busy.is_complete, gone.lines, gone.is_complete) == (

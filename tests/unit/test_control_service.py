@@ -56,11 +56,11 @@ def test_a_definition_is_shown_with_its_retry_and_its_alerts() -> None:
     """As in a job file; secrets of alerts are redacted too, and `null` stays `null`."""
     alert = TaskSpec.from_params("execute_command", {"command": "mail", "env": {"KEY": "hunter22"}})
     job = Job("x", Cron("@daily", "UTC"), TaskSpec.from_params("execute_command", {"command": "true"}), retry=Retry(3))
-    told = redacted_definition(Job(**{name: getattr(job, name) for name in ("id", "schedule", "task", "retry")},
+    answer = redacted_definition(Job(**{name: getattr(job, name) for name in ("id", "schedule", "task", "retry")},
                                on_failure=alert, on_recovery=NO_TASK))  # fmt: skip
-    assert told["retry"] == {"attempts": 3, "delay": 30.0, "backoff": 2.0, "max_delay": 600.0}
-    assert told["on_failure"] == {"type": "execute_command", "command": "mail", "env": {"KEY": "[secret]"}}
-    assert told["schedule"] == "@daily"
+    assert answer["retry"] == {"attempts": 3, "delay": 30.0, "backoff": 2.0, "max_delay": 600.0}
+    assert answer["on_failure"] == {"type": "execute_command", "command": "mail", "env": {"KEY": "[secret]"}}
+    assert answer["schedule"] == "@daily"
 
 
 @pytest.mark.parametrize("form", [format_text, format_json])
