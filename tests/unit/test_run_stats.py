@@ -14,7 +14,7 @@ SLOT = datetime(2026, 11, 22, 1, 0, tzinfo=UTC)
 
 
 def record(status: Status = Status.SUCCESS, job_id: str = "a", *, late: float = 0.004, **more: Any) -> Record:
-    """What is written about a run that took 1.2 seconds."""
+    """Return the record of a run that took 1.2 seconds."""
     if status in {Status.SKIPPED, Status.MISSED}:
         return Record(SLOT, status, job_id, scheduled=SLOT, **more)
     started = SLOT + timedelta(seconds=late)
@@ -73,7 +73,7 @@ def test_a_skip_or_a_miss_changes_nothing_about_failing_and_the_last_success() -
 
 
 def test_durations_and_lateness_are_counted_in_classes() -> None:
-    """A value that equals a bound is within it; what did not run has neither."""
+    """A value that equals a bound is within it. A slot without a run has neither."""
     runs = [record(duration=seconds) for seconds in (0.1, 0.11, 90_000.0)]
     found = taken(*runs, record(late=2.0), record(Status.SKIPPED)).totals()
     assert found.duration.counts == (1, 1, 0, 1, 0, 0, 0, 0, 0, 0, 1)
@@ -82,8 +82,8 @@ def test_durations_and_lateness_are_counted_in_classes() -> None:
     assert sum(found.lateness.counts) == 4
 
 
-def test_a_run_by_hand_is_not_late_and_a_clock_that_was_set_back_makes_none_negative() -> None:
-    """Without a slot there is nothing to be late for."""
+def test_a_manual_run_is_not_late_and_no_lateness_is_negative() -> None:
+    """A manual run has no slot, and the clock may be set back."""
     found = taken(record(scheduled=None), record(late=-5)).totals().lateness
     assert (sum(found.counts), found.counts[0], found.sum) == (1, 1, 0.0)
 
@@ -94,8 +94,8 @@ def test_attempts_that_failed_are_counted_and_other_events_are_not() -> None:
     assert taken(*(Event(SLOT, Level.WARNING, name) for name in names)).totals().attempts_failed == 2
 
 
-def test_the_time_until_a_change_is_in_force_is_counted() -> None:
-    """Told by whoever puts it in force."""
+def test_the_time_until_a_change_is_applied_is_counted() -> None:
+    """The caller that applies it passes the time."""
     found = RunStats()
     found.observe_latency(0.012)
     assert dict(zip(found.totals().latency.bounds, found.totals().latency.counts, strict=False))[0.025] == 1
@@ -110,8 +110,8 @@ def test_a_job_that_was_removed_stays_in_the_totals() -> None:
     assert found.totals().counts[Status.SUCCESS] == 2
 
 
-def test_what_was_before_this_start_is_recalled_and_not_counted() -> None:
-    """So that a job that failed is shown as failing after a restart."""
+def test_results_before_this_start_are_kept_and_not_counted() -> None:
+    """So a job that failed is shown as failing after a restart."""
     found = RunStats()
     found.restore(record())
     found.restore(record(Status.FAILURE))
@@ -121,7 +121,7 @@ def test_what_was_before_this_start_is_recalled_and_not_counted() -> None:
     assert sum(found.totals().duration.counts) == 0
 
 
-def test_nothing_that_is_told_makes_it_raise() -> None:
+def test_no_record_or_event_makes_it_raise() -> None:
     """It is called under the scheduler's lock."""
     results = RunStats()
     results.observe(None)  # type: ignore[arg-type]
