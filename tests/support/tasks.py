@@ -107,7 +107,7 @@ def end_children() -> set[int]:
 
 
 def nothing_to_look_after() -> bool:
-    return not any(thread.name == "aftermath" for thread in threading.enumerate())
+    return not any(thread.name == "reaper" for thread in threading.enumerate())
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from jobscheduler.runner import kill_leftovers
 from jobscheduler.tasks.command import tree_killer
 from jobscheduler.tasks.command.processes import find_tree, has_marker, read_process, send_signals
 from jobscheduler.tasks.command.reaper import REAPER
-from jobscheduler.tasks.command.run_markers import MARKERS
+from jobscheduler.tasks.command.run_markers import MARKERS, _MarkerCache
 from tests.support.service import threads_since
 from tests.support.tasks import (
     Pipe,
@@ -323,7 +323,7 @@ def test_a_search_for_leftovers_reads_a_small_part_of_large_environments():
 def test_the_end_of_a_run_scans_adopted_processes_only(tmp_path, monkeypatch):
     """So another user cannot make it slow by many processes."""
     pipe, run_context, read, real = Pipe(tmp_path), context(), [], MARKERS._read
-    monkeypatch.setattr(MARKERS, "_known", {})
+    monkeypatch.setattr(MARKERS, "_cache", _MarkerCache())
     monkeypatch.setattr(MARKERS, "_read", lambda pid, size: read.append(pid) or real(pid, size))
     pids = []
     with in_thread(lambda: (pids.extend(pipe.pids()), run_context.stop("timeout"))):

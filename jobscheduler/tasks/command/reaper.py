@@ -69,7 +69,7 @@ class Reaper:
                 self._start_thread()
 
     def _start_thread(self) -> None:
-        thread = threading.Thread(target=self._work, name="aftermath", daemon=True)
+        thread = threading.Thread(target=self._work, name="reaper", daemon=True)
         with suppress(RuntimeError):  # the host has no thread left: the next run that ends tries again
             thread.start()
             self._thread = thread
