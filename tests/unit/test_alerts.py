@@ -114,8 +114,8 @@ def test_no_variable_but_the_output_can_begin_another_line() -> None:
             assert len(value.splitlines()) <= 1, name
 
 
-def test_a_command_gets_the_record_and_marks_of_its_own() -> None:
-    """The run's id is in another variable than the mark, or the alert would be taken for a part of the run."""
+def test_a_command_gets_the_record_and_markers_of_its_own() -> None:
+    """The id of the run has a variable of its own. With its marker, the alert would count as a part of the run."""
     from jobscheduler.tasks.command.task import ExecuteCommand
 
     alert = build_payload(AlertKind.FAILURE, record(output="line\n\0end"), description="d", host="h")
@@ -127,7 +127,7 @@ def test_a_command_gets_the_record_and_marks_of_its_own() -> None:
 
     assert (shown["JOB_ID"], shown["JOB_RUN_ID"], shown["JOB_RECORD_RUN_ID"]) == ("a", "0123456789ab", "5f3c2a9d")
     assert (shown["JOB_ALERT"], shown["JOB_HOST"], shown["JOB_RECORD"]) == ("failure", "mine", alert.text)
-    assert shown["JOB_SCHEDULED_TIME"] == "2026-11-22T01:00:01.500000Z"
+    assert shown["JOB_SCHEDULED_TIME"] == "2026-11-22T01:00:01.500Z"
 
 
 @as_root
