@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from urllib.parse import quote
 
 from jobscheduler.cli.options import add_options
-from jobscheduler.config import Settings
-from jobscheduler.control.client import ApiError, ServiceUnreachable, request
 
-EXIT_STATUSES = "Exit status: 0 fine, 1 the service says no, 2 wrong usage, 3 service not reachable."
+EXIT_STATUSES = "Exit status: 0 fine, 1 the service refuses, 2 wrong usage, 3 service not reachable."
 
 
 def add_client_options(parser: argparse.ArgumentParser) -> None:
@@ -25,15 +21,6 @@ def add_client_options(parser: argparse.ArgumentParser) -> None:
 def api_path(*parts: str) -> str:
     """Return the path of a request; parts may hold any characters."""
     return "/v1/" + "/".join(quote(part, safe="") for part in parts)
-
-
-def with_service_paths(settings: Settings) -> Settings:
-    """Return the settings with the paths of the running service, if there is one. The caller's may differ."""
-    try:
-        status = request(settings.socket, "GET", api_path("status"))
-    except (ServiceUnreachable, ApiError):
-        return settings
-    return replace(settings, jobs_dir=Path(status["jobs_dir"] or settings.jobs_dir), log_file=Path(status["log_file"]))
 
 
 def format_local(text: str | None, now: datetime) -> str:

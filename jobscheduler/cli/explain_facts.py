@@ -14,15 +14,17 @@ from zoneinfo import ZoneInfo
 
 from jobscheduler import tasks
 from jobscheduler.cli.history import LogUnavailable, host_zone, require_log
-from jobscheduler.cli.job_files import parse_context, parse_path
+from jobscheduler.cli.job_files import parse_path
 from jobscheduler.config import Settings
+from jobscheduler.config.job_context import job_context
 from jobscheduler.explain import JOB_KINDS, SERVICE_KINDS, Facts, LogEvidence, Question, RuntimeState, collect_evidence
 from jobscheduler.jobs.open_directory import is_job_file
 from jobscheduler.jobs.parser import ParseContext, parse
 from jobscheduler.model import Job, Problem
+from jobscheduler.model.log_line import RECORD_KINDS
 from jobscheduler.runlog import query
 from jobscheduler.runlog.filter import CLOCK_SLACK, LogFilter
-from jobscheduler.runlog.parse import RECORD_KINDS, parse_line
+from jobscheduler.runlog.parse import parse_line
 from jobscheduler.runlog.query import iter_lines_newest_first
 from jobscheduler.status.snapshot import JobState
 from jobscheduler.timetable.timezones import UnknownTimezone, get_zone
@@ -43,9 +45,9 @@ def facts_from_service(answer: Mapping[str, Any], settings: Settings) -> Facts:
         str(answer.get("state", "")),
         bool(answer.get("paused")),
         bool(answer.get("stale")),
-        tuple(_pairs(run) for run in answer.get("going") or ()),
+        tuple(_pairs(run) for run in answer.get("active_runs") or ()),
         tuple((_instant(one["scheduled"]), _instant(one["start"])) for one in answer.get("next") or ()),
-        tuple((_instant(one["first"]), _instant(one["last"])) for one in answer.get("decided") or ()),
+        tuple((_instant(one["first"]), _instant(one["last"])) for one in answer.get("decided_ahead") or ()),
     )
     file, last = str(answer.get("file") or ""), answer.get("last")
     return Facts(
@@ -110,7 +112,7 @@ def facts_from_files(job_id: str, settings: Settings, listed: Iterable[Mapping[s
         UnknownTimezone: the zone of the service cannot be determined.
 
     """
-    rules, refused = parse_context(settings), _refused_files(listed or ())
+    rules, refused = job_context(settings), _refused_files(listed or ())
     known = tuple(sorted(one["job_id"] for one in listed or () if one["job_id"]))
     facts = Facts(LogEvidence(), rules.zone, was_asked=listed is not None, known=known)
     for names in _names(job_id, settings):

@@ -13,19 +13,20 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-from jobscheduler.cli.options import add_options, settings_from_arguments
+from jobscheduler.cli.options import add_options, settings_of_service
 from jobscheduler.cli.problems import print_problem
 from jobscheduler.cli.table import Column, table, terminal_width, use_colour
 from jobscheduler.cli.times import ArgumentProblem, parse_time_or_age
 from jobscheduler.config import Settings
 from jobscheduler.model import Problem, Status
 from jobscheduler.model.corrections import Corrections, describe_corrections
+from jobscheduler.model.errors import ProblemError
+from jobscheduler.model.log_line import RECORD_KINDS
 from jobscheduler.runlog import query
 from jobscheduler.runlog.filter import LogFilter, LogLine
-from jobscheduler.runlog.parse import RECORD_KINDS
 from jobscheduler.timetable.timezones import UnknownTimezone, service_zone
 
-SUMMARY = "show what became of slots, from the log files"
+SUMMARY = "show the records of the log files"
 EXAMPLES = """examples:
   jobscheduler history
   jobscheduler history report-001 -n 10
@@ -52,12 +53,8 @@ _COLUMN_FIELDS = frozenset(
 )
 
 
-class LogUnavailable(Exception):
+class LogUnavailable(ProblemError):
     """There is no readable log; the problem says what to do."""
-
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.message)
-        self.problem = problem
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -74,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--all", action="store_true", help="every line of the log about JOB, not only its records")
     parser.add_argument("--json", action="store_true", help="print one JSON object a line, as in the log")
-    add_options(parser, {"log_file", "log_backups"})
+    add_options(parser, {"log_file", "log_backups", "socket"})
 
 
 def _statuses(text: str) -> frozenset[str]:
@@ -94,7 +91,7 @@ def _count(text: str) -> int:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the records; problems go to standard error."""
-    settings, zone = settings_from_arguments(arguments), host_zone()
+    settings, zone = settings_of_service(arguments, {"log_file"}), host_zone()
     try:
         wanted = _wanted(arguments, zone, datetime.now(UTC))
         require_log(settings)
@@ -131,7 +128,7 @@ def _wanted(arguments: argparse.Namespace, zone: ZoneInfo, now: datetime) -> Log
     if arguments.all and arguments.job is None:
         raise ArgumentProblem(Problem("`--all` is for one job", help="name it, or read the log file itself"))
     if since and until and since > until:
-        raise ArgumentProblem(Problem("`--until` lies before `--since`", help="is one of the two mistyped?"))
+        raise ArgumentProblem(Problem("`--until` is before `--since`", help="is one of the two mistyped?"))
     words = frozenset[str]().union(*arguments.status) if arguments.status else frozenset[str]()
     return LogFilter(arguments.job, words or (frozenset() if arguments.all else RECORD_KINDS), since, until)
 
@@ -175,7 +172,7 @@ def unknown_job_problem(settings: Settings, job_id: str) -> Problem | None:
         return None
     close = difflib.get_close_matches(job_id, sorted(known), 1)
     return Problem(
-        f"the log has nothing about a job `{job_id}`", help=f"did you mean `{close[0]}`?" if close else _known(known)
+        f"the log has no line about a job `{job_id}`", help=f"did you mean `{close[0]}`?" if close else _known(known)
     )
 
 

@@ -20,7 +20,7 @@ from jobscheduler.cli.client_verbs import (
     plural,
     utc_now,
 )
-from jobscheduler.cli.options import settings_from_arguments
+from jobscheduler.cli.options import client_settings
 from jobscheduler.cli.problems import print_problem
 from jobscheduler.cli.table import Column, table, terminal_width, use_colour
 from jobscheduler.control.client import request
@@ -33,8 +33,8 @@ EXAMPLES = f"""examples:
   jobscheduler list 'report-*' --state running,waiting
   jobscheduler list --json | jq -r 'select(.stale) | .job_id'
 
-Times are the host's. A stale job is in force as it was before its file became bad; of a file that is refused the
-name is shown. --json prints one object per job, with times in UTC.
+Times are the host's. A stale job stays active as it was before its file became bad. A refused file is shown by
+its name. --json prints one object per job, with times in UTC.
 {EXIT_STATUSES}"""
 
 _PAINT = {
@@ -76,7 +76,7 @@ def _states(text: str) -> frozenset[str]:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the table."""
-    told = request(settings_from_arguments(arguments).socket, "GET", api_path("jobs"))["jobs"]
+    told = request(client_settings(arguments).socket, "GET", api_path("jobs"))["jobs"]
     found = [one for one in told if _is_selected(one, arguments.jobs, arguments.state)]
     if arguments.json:
         for one in found:
@@ -88,7 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
     missing = [one for one in arguments.jobs if not any(_is_selected(job, [one], None) for job in told)]
     if missing or (arguments.jobs and not found):
         names = ", ".join(f"`{one}`" for one in missing or arguments.jobs)
-        nobody = f"no job is meant by {names}" if missing else f"no job that is meant by {names} is in such a state"
+        nobody = f"no job matches {names}" if missing else f"no job that matches {names} is in such a state"
         print_problem(Problem(nobody, help=_empty_message(told, missing)), sys.stderr)
         return 1
     return 0
@@ -124,7 +124,11 @@ def _rows(jobs: Iterable[Mapping[str, Any]], now: datetime) -> Iterator[tuple[st
 
 def _state(job: Mapping[str, Any], now: datetime) -> str:
     """Format the state, the duration of the active run, and flags."""
-    begun = [datetime.fromisoformat(run["started"]) for run in job["going"] if run["started"] and not run["waits"]]
+    begun = [
+        datetime.fromisoformat(run["started"])
+        for run in job["active_runs"]
+        if run["started"] and not run["waiting_for"]
+    ]
     details = [format_duration((now - min(begun)).total_seconds())] if begun else []
     details += [word for word in ("stale", "paused") if job[word] and word != job["state"]]
     return " ".join((job["state"], *details))

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-from jobscheduler.cli.job_files import parse_context, parse_path, path_argument
-from jobscheduler.cli.options import add_options, settings_from_arguments
+from jobscheduler.cli.job_files import parse_path, path_argument
+from jobscheduler.cli.options import add_options, settings_of_service
 from jobscheduler.cli.problems import print_problem
 from jobscheduler.cli.times import ArgumentProblem, parse_time, problem_from
 from jobscheduler.cli.validate import severity
+from jobscheduler.config.job_context import job_context
 from jobscheduler.model import Cron, Job, Problem
 from jobscheduler.timetable import crontab
 from jobscheduler.timetable.crontab import Crontab, ScheduleError
@@ -28,8 +29,8 @@ EXAMPLES = """examples:
   jobscheduler next --cron '30 2 * * mon-fri' --timezone Europe/Berlin
   jobscheduler next --cron '30 1 * * *' --timezone America/New_York --after 2026-10-30T00:00 --until 2026-11-03T00:00
 
-A note stands beside a slot that a clock change moves, merges, or doubles. No service is asked: a job without
-`timezone` is shown in the zone of --timezone, else of this host, and so are times without an offset read.
+A note stands beside a slot that a clock change moves, merges, or doubles. A job without `timezone` is shown in the
+zone of --timezone, else of the service, and so are times without an offset read.
 Exit status: 0 fine, 1 problems, 2 wrong usage."""
 
 MAX_SLOTS = 100_000
@@ -60,7 +61,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--after", metavar="TIME", help="slots later than this ISO 8601 time (default: now)")
     parser.add_argument("--until", metavar="TIME", help="no slots later than this ISO 8601 time")
     parser.add_argument("--json", action="store_true", help="print one JSON object per job")
-    add_options(parser, {"jobs_dir", "timezone"})
+    add_options(parser, {"jobs_dir", "timezone", "socket"})
+
+
+def _needed(arguments: argparse.Namespace) -> set[str]:
+    """Return the settings of the service on which the answer depends."""
+    return {"timezone"} if arguments.paths or arguments.cron is not None else {"timezone", "jobs_dir"}
 
 
 def _count(text: str) -> int:
@@ -71,8 +77,8 @@ def _count(text: str) -> int:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the slots; problems go to standard error."""
-    settings = settings_from_arguments(arguments)
-    rules = parse_context(settings)
+    settings = settings_of_service(arguments, _needed(arguments))
+    rules = job_context(settings)
     try:
         after = parse_time(arguments.after, "--after", rules.zone) or datetime.now(UTC)
         until = parse_time(arguments.until, "--until", rules.zone)
@@ -93,15 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
                 else:
                     status = max(status, _show_all(verdict))
     _print_all(found, after, until, arguments)
-    if arguments.timezone is None and not arguments.json and any(one.zone == rules.zone for one in found):
-        print(f"\n{_zone_used(settings.timezone, rules.zone)}")
     return status
-
-
-def _zone_used(setting: str | None, zone: ZoneInfo) -> str:
-    """Name the zone of schedules without their own. A running service may have another."""
-    whose = "of this host" if setting is None else "that `JOBSCHEDULER_TIMEZONE` says"
-    return f"note: no service was asked; jobs without `timezone` are shown in {zone.key}, the zone {whose}"
 
 
 def _show_all(problems: Iterable[Problem]) -> int:
@@ -194,7 +192,7 @@ def _as_text(listing: _SlotListing, slots: Iterable[_Remarks]) -> Iterator[str]:
         local = slot.astimezone(listing.zone)
         yield f"  {local:%a %Y-%m-%d %H:%M:%S %Z}  {_utc(slot)}" + (f"  {note}" if note else "")
     if none:
-        yield "  no slots in this time"
+        yield "  no slots in this period"
 
 
 def _utc(slot: datetime) -> str:

@@ -27,6 +27,7 @@ from wsgiref.simple_server import ServerHandler, WSGIRequestHandler, WSGIServer
 from jobscheduler.control.admission import Admission, ConnectionQueue, Limits
 from jobscheduler.control.request_head import MAX_HEAD_BYTES, BoundedHead, HeadTooLong
 from jobscheduler.model import Problem
+from jobscheduler.model.errors import ProblemError
 
 IDLE_TIMEOUT_S = 10.0  # seconds that a client may stay silent
 
@@ -48,12 +49,8 @@ _PATH_MAX = 107  # bytes, unix(7)
 App = Callable[[dict[str, Any], Callable[..., Any]], Any]
 
 
-class ListenError(Exception):
+class ListenError(ProblemError):
     """The socket cannot be made; the problem says why and what to do."""
-
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.message)
-        self.problem = problem
 
 
 class ControlServer:

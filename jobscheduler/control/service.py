@@ -24,7 +24,7 @@ from jobscheduler.status.snapshot import (
     record_json,
     service_json,
 )
-from jobscheduler.timetable.slots import Action, Overlap
+from jobscheduler.timetable.overlap import Action, Overlap
 
 MAX_MANUAL_RUNS = 1000  # manual runs kept, so that a client can ask for their results
 
@@ -94,7 +94,7 @@ class ControlService:
                     self._manual_runs.popitem(last=False)
         return {
             "job_id": job_id,
-            "act": act.value,
+            "action": act.value,
             "run_id": run.run_id if run else None,
             "note": _remember(act),
             "next_note": self._next_note(job_id) if run else None,
@@ -108,11 +108,11 @@ class ControlService:
         slot = f"the next slot, {instant(runtime.next)},"
         match Overlap(runtime.job.overlap):
             case Overlap.SKIP:
-                return f"{slot} is skipped if this run still goes on then"
+                return f"{slot} is skipped if this run has not ended by then"
             case Overlap.QUEUE:
                 return f"{slot} waits until this run has ended"
             case Overlap.REPLACE:
-                return f"{slot} ends this run if it still goes on then"
+                return f"{slot} ends this run if it has not ended by then"
         return None
 
     def run_result(self, run_id: str, wait: float) -> Mapping[str, Any]:
@@ -126,7 +126,7 @@ class ControlService:
             run = self._manual_runs.get(run_id)
         if run is None:
             raise NotFound(
-                Problem(f"no run `{run_id}` was asked for lately", help="`jobscheduler history` has its record")
+                Problem(f"no run `{run_id}` was requested recently", help="`jobscheduler history` has its record")
             )
         deadline = time.monotonic() + wait
         while run.record is None and not run.is_cancelled and time.monotonic() < deadline:
@@ -135,7 +135,7 @@ class ControlService:
         return {
             "run_id": run_id,
             "record": record_json(record) if record else None,
-            "withdrawn": run.is_cancelled,
+            "cancelled": run.is_cancelled,
             "output": None if output is None else tail(output, len(output)),
         }
 
@@ -183,16 +183,16 @@ def _unknown(job_id: str, snapshot: Snapshot) -> NotFound:
     similar = difflib.get_close_matches(job_id[:128], [job.id for job in snapshot.jobs if job.id], n=1)
     help_ = f"did you mean `{similar[0]}`?" if similar else "`jobscheduler list` shows all jobs"
     if refused and not similar:
-        help_ += f"; {len(refused)} files are refused, perhaps its own"
+        help_ += f"; {len(refused)} files are refused, perhaps one that defines it"
     return NotFound(Problem(f"there is no job `{job_id}`", help=help_))
 
 
 def _remember(act: Action) -> str:
     match act:
         case Action.SKIP:
-            return "skipped: its last run is still going on (overlap)"
-        case Action.WAIT:
+            return "skipped: its last run is still in progress (overlap)"
+        case Action.QUEUE:
             return "waits until its last run has ended (overlap=queue)"
         case Action.REPLACE:
-            return "takes the place of its last run, which is being ended (overlap=replace)"
+            return "replaces its last run, which is being stopped (overlap=replace)"
     return ""

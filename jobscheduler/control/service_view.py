@@ -12,9 +12,9 @@ from jobscheduler.config import Settings
 from jobscheduler.control.recent_records import MAX_RECORDS_OF_JOB, RecentRecords
 from jobscheduler.control.snapshot_builder import SnapshotBuilder, Supervising
 from jobscheduler.model import Status
+from jobscheduler.model.log_line import RECORD_KINDS
 from jobscheduler.runlog.bounded_query import ReadLimit, newest_records, records_at
 from jobscheduler.runlog.filter import LogFilter, LogLine
-from jobscheduler.runlog.parse import RECORD_KINDS
 from jobscheduler.scheduler import Scheduler
 from jobscheduler.status.run_stats import Records, RunStats
 from jobscheduler.status.snapshot import Detail, Snapshot

@@ -161,7 +161,7 @@ class SnapshotBuilder:
             lost_threads=self._scheduler.lost_threads(),
             last_tick_age=self._scheduler.seconds_since_tick(),
             overdue=self._supervising.overdue(),
-            issue=(*self._supervising.issues(), *self._scheduler.issues()),
+            issues=(*self._supervising.issues(), *self._scheduler.issues()),
             alerts=self._alerts(),
             left_pipes=_left_pipes(),
             notes=self._notes,

@@ -12,6 +12,7 @@ from hashlib import blake2b
 from sqlalchemy import Connection, Inspector, delete, func, insert, inspect, select, update
 
 from jobscheduler.database.errors import Unavailable
+from jobscheduler.database.postgresql import lift_statement_limit, limit_statements
 from jobscheduler.database.tables import KNOWN_VERSIONS, MARKERS, METADATA, SERVICE, VERSION, VERSIONS
 
 LOCK_WAIT_S = 30  # seconds to wait for another program that is creating the tables
@@ -26,6 +27,8 @@ def create_tables(connection: Connection, now: datetime) -> bool:
         Unavailable: there are tables of another version, or of another program.
 
     """
+    if connection.dialect.name == "postgresql":
+        lift_statement_limit(connection)  # a new index on a large table takes long
     inspector = inspect(connection)
     before = _version(connection, inspector)
     _refuse_other_tables(inspector)
@@ -113,6 +116,7 @@ def acquire_migration_lock(connection: Connection) -> None:
     """
     kind, name = connection.dialect.name, f"jobscheduler.init.{_database_hash(connection)}"
     if kind == "postgresql":
+        limit_statements(connection, LOCK_WAIT_S)
         key = int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), signed=True)
         connection.execute(select(func.pg_advisory_lock(key)))
     elif kind == "mysql" and connection.execute(select(func.get_lock(name, LOCK_WAIT_S))).scalar() != 1:

@@ -209,7 +209,7 @@ class OpenDirectory:
             denied = unreadable(path, self._state.rules.uid)
             return _refused(name, denied.message, file_stat, denied.help, host_dependent=True)
         if error.errno == errno.ELOOP:
-            return self._broken_link(name, "the symbolic link leads in a circle")
+            return self._broken_link(name, "the symbolic link is circular")
         reason = os.strerror(error.errno or 0).lower()
         return _refused(name, f"the file cannot be read: {reason}", file_stat, host_dependent=True)
 

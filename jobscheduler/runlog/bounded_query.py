@@ -16,8 +16,9 @@ from itertools import islice
 from pathlib import Path
 from typing import cast
 
-from jobscheduler.runlog.filter import File, LineMatcher, LogFilter, LogLine, head_of, time_of, time_prefix
-from jobscheduler.runlog.query import iter_newest_first, opened
+from jobscheduler.runlog.filter import LineMatcher, LogFilter, LogLine, head_of, time_of, time_prefix
+from jobscheduler.runlog.query import iter_newest_first
+from jobscheduler.runlog.reader import File, open_together
 
 WINDOWS = (
     32 * 1024,
@@ -57,7 +58,7 @@ def newest_records(path: Path, backups: int, wanted: LogFilter, most: int, reach
     found: list[LogLine] = []
     reading = _Reading(reach)
     try:
-        lines = cast("Generator[LogLine]", iter_newest_first(path, backups, wanted, reading.progress, reading.look))
+        lines = cast("Generator[LogLine]", iter_newest_first(path, backups, wanted, reading.progress, reading.note))
         with closing(lines):
             found.extend(islice(lines, most))
     except _LimitReached:
@@ -79,7 +80,7 @@ class _Reading:
         if done >= self._reach.most_bytes:
             raise _LimitReached
 
-    def look(self, block: bytes) -> None:
+    def note(self, block: bytes) -> None:
         """Remember the time at which a block begins."""
         if (time := time_of(block)) is not None:
             self.since = datetime.fromisoformat(time.decode("ascii"))
@@ -96,7 +97,7 @@ def records_at(path: Path, backups: int, wanted: LogFilter, instants: Sequence[d
     """
     matcher = LineMatcher(wanted)
     lines_by_bytes: dict[bytes, LogLine] = {}
-    with opened(path, backups) as files:
+    with open_together(path, backups) as files:
         texts = [time_prefix(one) for one in instants]
         missing, times_read = set(texts), set[bytes]()
         for text in texts:

@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -19,22 +18,12 @@ from itertools import takewhile
 from pathlib import Path
 
 from jobscheduler.model import FullCheckpoint, InFlightRun, PendingSlot, RecoveredState
+from jobscheduler.model.log_line import RECORD_KINDS, Line, parse_instant, slot_range
 from jobscheduler.runlog.checkpoint_parts import from_fields
 from jobscheduler.runlog.checkpoints import NAME, from_lines, parse_pending
 from jobscheduler.runlog.decided_slots import DecidedSlots
-from jobscheduler.runlog.parse import RECORD_KINDS, parse_line
-from jobscheduler.runlog.reader import (
-    PENDING,
-    STARTED,
-    Line,
-    changes_newest_first,
-    lines_newest_first,
-    log_files,
-    parse_instant,
-    slot_range,
-)
-
-__all__ = ["Line", "parse_line", "recover"]
+from jobscheduler.runlog.reader import log_files, mentions
+from jobscheduler.runlog.state_lines import PENDING, STARTED, change_lines, state_lines
 
 _TICK = timedelta(microseconds=1)
 _RESOLVED_KINDS = timedelta(seconds=2)  # longer than it takes to put a mark together and to queue it
@@ -50,12 +39,12 @@ def recover(path: Path, backups: int) -> RecoveredState | None:
 
     """
     files = log_files(path, backups)
-    if not _any_names(files, NAME):
+    if not mentions(files, NAME):
         return None  # also the log of a version that wrote none: all of it would be gone through for nothing
     since: list[Line] = []
     held: list[Line] = []  # a mark whose parts are not all there yet, as read: backwards
     until: datetime | None = None
-    lines = lines_newest_first(files)
+    lines = state_lines(files)
     for line in lines:
         until = until or datetime.fromisoformat(line["time"])
         if held and not _is_part(line):
@@ -67,7 +56,7 @@ def recover(path: Path, backups: int) -> RecoveredState | None:
                 past = _recovered_state(
                     held[0], held[:0:-1], [*_resolved_during_checkpoint(held, lines), *since[::-1]], until
                 )
-                names = partial(_any_names, files)
+                names = partial(mentions, files)
                 return past and replace(
                     past, last_decided_slot=DecidedSlots(path, backups), full=_full(files), mentions=names
                 )
@@ -78,11 +67,11 @@ def recover(path: Path, backups: int) -> RecoveredState | None:
 
 def _full(files: Sequence[Path]) -> FullCheckpoint | None:
     """Find the last full checkpoint, and bring it up to date; None if there is none that is whole."""
-    if not _any_names(files, "full"):
+    if not mentions(files, "full"):
         return None
     since: list[Line] = []
     held: list[Line] = []
-    for line in changes_newest_first(files):
+    for line in change_lines(files):
         if _is_part(line) and held:
             held.append(line)
         else:
@@ -100,19 +89,6 @@ def _full(files: Sequence[Path]) -> FullCheckpoint | None:
     return None
 
 
-def _names(word: str, file: Path) -> bool:
-    """Tell whether a word occurs in a file: else it need not be taken apart."""
-    try:
-        with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            return content.rfind(word.encode()) >= 0
-    except (FileNotFoundError, ValueError):  # an empty file cannot be mapped
-        return False
-
-
-def _any_names(files: Iterable[Path], word: str) -> bool:
-    return any(_names(word, file) for file in files)
-
-
 def _is_checkpoint(line: Line) -> bool:
     return line["word"] == NAME and "settled" in line
 
@@ -128,7 +104,7 @@ def _resolved_during_checkpoint(mark: list[Line], lines: Iterable[Line]) -> list
         began = datetime.fromisoformat(mark[0]["time"]) - _RESOLVED_KINDS
         near = takewhile(lambda line: datetime.fromisoformat(line["time"]) >= began, lines if waits else ())
         told = [line for line in near if line["word"] == "run.started" or line["word"] in RECORD_KINDS]
-        return [line for line in told[::-1] if any((line["job_id"], slot) in waits for slot, _ in slot_range(line))]
+        return [line for line in told[::-1] if (slots := slot_range(line)) and (line["job_id"], slots[0]) in waits]
     return []
 
 
@@ -144,8 +120,8 @@ def _recovered_state(last: Line, parts: Iterable[Line], since: list[Line], until
     accounted: dict[str, list[tuple[datetime, datetime]]] = {}
     for line in since:
         with suppress(ValueError, KeyError):
-            if "corrects" in line:
-                corrects |= {(line["job_id"], slot): None for slot, _ in slot_range(line)}
+            if "corrects" in line and (slots := slot_range(line)):
+                corrects[line["job_id"], slots[0]] = None
             if line["word"] == PENDING:
                 _apply_pending(line, waits, late, accounted)
             else:
@@ -188,9 +164,9 @@ def _apply(
         _begin(line, slot, begun)
     else:
         begun.pop(line.get("run_id", ""), None)
-    for found in slot_range(line):
-        waits.pop((job_id, found[0]), None)
-        accounted.setdefault(job_id, []).append(found)
+    if slots := slot_range(line):
+        waits.pop((job_id, slots[0]), None)
+        accounted.setdefault(job_id, []).append(slots)
 
 
 def _begin(line: Line, slot: datetime | None, begun: dict[str, InFlightRun]) -> None:

@@ -175,7 +175,7 @@ class Run:
     def abandon(self, attempt: Attempt) -> None:
         """End the run while the task of its attempt goes on, because that did not stop. Thread: the timer."""
         services, context = self._services, attempt.context
-        message = f"the task did not end within {services.grace:g} s of being told to; its thread is lost"
+        message = f"the task did not end within {services.grace:g} s of being asked to; its thread is lost"
         services.lost_threads.add(context)  # first, because the task may return at any moment
         with self._lock:
             result = self._state.abandon(attempt.number, AttemptResult(context.reason, (("error", message),)))

@@ -106,4 +106,4 @@ def _missing_step(context: Context, now: float) -> str | None:
         signal = context.missing_signal(now)
         return signal and f"{signal} has not been sent"
     has_passed = context.deadline is not None and now > context.deadline
-    return "its time limit has passed, and it was not told to end" if has_passed else None
+    return "its time limit has passed, and it was not asked to end" if has_passed else None

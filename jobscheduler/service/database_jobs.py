@@ -157,6 +157,14 @@ class NoDatabase:
         return write
 
 
+class UnusableDatabase(NoDatabase):
+    """Stands in for a database that cannot be used as the settings ask. Its jobs are unknown, which is not "none"."""
+
+    def checkpoint_gate(self, write: Callable[[Checkpoint], object]) -> Callable[[Checkpoint], object]:
+        """Write no checkpoint: nothing is accounted for of the jobs that the database has."""
+        return lambda checkpoint: None
+
+
 def open_database(settings: Settings) -> DatabaseJobs | NoDatabase:
     """Return the database that the settings name, if any.
 

@@ -29,7 +29,7 @@ class ForcedExit:
         self._drain = drain
         self._end_process = end_process
         self._read_fd, self._write_fd = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self._thread = threading.Thread(target=self._listen, name="last-resort", daemon=True)
+        self._thread = threading.Thread(target=self._listen, name="forced-exit", daemon=True)
         self._previous_handlers = -1
 
     def __enter__(self) -> Self:

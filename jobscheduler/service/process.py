@@ -79,7 +79,7 @@ def abort(scheduler: Scheduler, log: LogWriter) -> None:
 
 def _force_exit() -> None:
     """End the process although its shutdown hangs. systemd, or the next start, ends the processes of its runs."""
-    message = b"jobscheduler: the service was told to end and hangs: it is ended all the same\n"
+    message = b"jobscheduler: the service was asked to stop and hangs: it is ended by force\n"
     if select.select([], [2], [], 0.0)[1]:
         with suppress(OSError):
             os.write(2, message)

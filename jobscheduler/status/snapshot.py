@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 from jobscheduler.model import NO_TASK, Cron, Job, Problem, Record, TaskSpec
+from jobscheduler.model.errors import ProblemError
 
 MAX_ALERTS = 100  # jobs with waiting alerts that are named
 
@@ -21,20 +22,12 @@ MAX_ALERTS = 100  # jobs with waiting alerts that are named
 MOST_LEFT_PIPES = 100  # jobs with open output pipes that are named, those with the most first
 
 
-class NotFound(LookupError):
+class NotFound(ProblemError):
     """There is no such job or run; the problem says so, and suggests a similar name."""
 
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.message)
-        self.problem = problem
 
-
-class Conflict(Exception):
+class Conflict(ProblemError):
     """The request cannot be met now; the problem says why, and what helps."""
-
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.message)
-        self.problem = problem
 
 
 class JobState(StrEnum):
@@ -112,7 +105,7 @@ class ServiceStatus:
     """The state of the service itself. Durations are seconds; `last_tick_age` is the age of the loop's last round.
 
     `running` are runs at work, `queued` those that wait for a worker. `overdue` names a part that is not on time.
-    `issue` are the present issues as text, such as a lost directory or a log that cannot be written.
+    `issues` are the present issues as text, such as a lost directory or a log that cannot be written.
     `jobs_dir` and `database` say where jobs come from; each is empty if unused.
     `alerts` are the jobs with a waiting alert.
     `left_pipes` is the number of output pipes that the service keeps open for each job, because processes that ended
@@ -132,7 +125,7 @@ class ServiceStatus:
     lost_threads: int
     last_tick_age: float
     overdue: str | None = None
-    issue: tuple[str, ...] = ()
+    issues: tuple[str, ...] = ()
     database: str = ""
     alerts: tuple[str, ...] = ()
     left_pipes: tuple[tuple[str, int], ...] = ()
@@ -208,7 +201,7 @@ def job_json(status: JobStatus) -> dict[str, Any]:
         "stale": status.stale,
         "paused": status.paused,
         "last": record_json(status.last) if status.last else None,
-        "going": [active_run_json(run) for run in status.active_runs],
+        "active_runs": [active_run_json(run) for run in status.active_runs],
         "problems": [problem_json(problem) for problem in status.problems],
     }
 
@@ -232,14 +225,14 @@ def service_json(snapshot: Snapshot) -> dict[str, Any]:
         "queued": service.queued,
         "workers": service.workers,
         "lost_threads": service.lost_threads,
-        "last_tick": round(service.last_tick_age, 3),
-        "late": service.overdue,
-        "trouble": list(service.issue),
+        "last_tick_age": round(service.last_tick_age, 3),
+        "late_part": service.overdue,
+        "issues": list(service.issues),
         "notes": list(service.notes),
-        "alerts": list(service.alerts[:MAX_ALERTS]),
-        "alerts_waiting": len(service.alerts),
-        "left_pipes": dict(service.left_pipes[:MOST_LEFT_PIPES]),
-        "left_pipes_open": sum(count for _, count in service.left_pipes),
+        "pending_alerts": list(service.alerts[:MAX_ALERTS]),
+        "pending_alert_count": len(service.alerts),
+        "open_pipes": dict(service.left_pipes[:MOST_LEFT_PIPES]),
+        "open_pipe_count": sum(count for _, count in service.left_pipes),
         "problems": [
             {"state": "stale" if job.stale else job.state.value, **problem_json(problem)}
             for job in snapshot.jobs
@@ -263,7 +256,7 @@ def detail_json(
         "definition": detail.definition if detail else None,
         "sentence": detail.sentence if detail else None,
         "upcoming": [{"scheduled": instant(slot), "start": instant(start)} for slot, start in starts],
-        "decided": [{"first": instant(first), "last": instant(last)} for first, last in ahead],
+        "decided_ahead": [{"first": instant(first), "last": instant(last)} for first, last in ahead],
     }
 
 
@@ -274,7 +267,7 @@ def active_run_json(run: ActiveRun) -> dict[str, Any]:
         "scheduled": instant(run.scheduled),
         "started": instant(run.started),
         "attempt": run.attempt,
-        "waits": run.waiting_for,
+        "waiting_for": run.waiting_for,
     }
 
 

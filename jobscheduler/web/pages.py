@@ -138,7 +138,7 @@ class Pages:
             state=state,
             failing=failing,
             chips=_filter_chips(snapshot, failing),
-            troubles=list(dict.fromkeys(_issues(snapshot, self._view.health()))),
+            issues=list(dict.fromkeys(_issues(snapshot, self._view.health()))),
             bad=bad[:MAX_FIRST_FILES],
             bad_count=len(bad),
             timeline=self._recent(snapshot, check).timeline,
@@ -277,8 +277,8 @@ def _issues(snapshot: Snapshot, health_issue: str | None) -> Iterator[str]:
     if health_issue:
         yield health_issue
     if snapshot.service.overdue and snapshot.service.overdue not in (health_issue or ""):
-        yield f"{snapshot.service.overdue} is late"
-    yield from snapshot.service.issue
+        yield f"{snapshot.service.overdue} is not on time"
+    yield from snapshot.service.issues
 
 
 def is_failing(job: JobStatus) -> bool:

@@ -42,7 +42,7 @@ ISSUE_KINDS = (Status.FAILURE, Status.MISSED, Status.SKIPPED)  # statuses that n
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A period on a row; `kind` is a status in lower case, `going` or `more` (too many slots to show)."""
+    """A period on a row; `kind` is a status in lower case, `running` or `more` (too many slots to show)."""
 
     left: float
     width: float
@@ -195,7 +195,7 @@ def _active_runs(view: TimeAxis, job: JobStatus | None) -> Iterator[Span]:
         if run.started is not None:
             left = view.percent(run.started)
             since = format_duration((view.now - run.started).total_seconds())
-            yield Span(left, _width(left, 50), "going", f"{view.clock(run.started)} running for {since}")
+            yield Span(left, _width(left, 50), "running", f"{view.clock(run.started)} running for {since}")
 
 
 def _missed(view: TimeAxis, records: Iterable[LoggedRun]) -> Iterator[Span]:
@@ -209,7 +209,7 @@ def _outside(view: TimeAxis, upcoming: Sequence[datetime]) -> Iterator[Span]:
     """Draw a span for further slots than are shown."""
     if len(upcoming) >= MAX_SLOTS:
         left = view.percent(upcoming[-1])
-        yield Span(left, _width(left, 100), "more", f"after {view.clock(upcoming[-1])} it goes on")
+        yield Span(left, _width(left, 100), "more", f"more slots after {view.clock(upcoming[-1])}")
 
 
 def _issues(view: TimeAxis, records: Iterable[LoggedRun]) -> Iterator[Marker]:

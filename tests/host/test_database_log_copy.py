@@ -248,7 +248,7 @@ def test_a_burst_of_lines_loses_none_with_a_healthy_server(
     with syslog:
         for number in range(rounds * 50_000):
             syslog.put(Event(NOON, Level.INFO, "job.updated", (("number", number),)), line)
-        wait_until(lambda: not syslog._waiting, 60)
+        wait_until(lambda: not syslog._queue, 60)
     with Database(place.url).reading() as connection:
         assert connection.execute(select(func.count()).select_from(SYSLOG)).scalar_one() == rounds * 50_000
     assert told == []

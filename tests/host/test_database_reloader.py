@@ -35,7 +35,8 @@ INTERVAL = 0.05
 class World:
     """A directory and a database, one reconciler on both, and the thread that reads the database."""
 
-    def __init__(self, base: Path, place: Place) -> None:
+    def __init__(self, base: Path, place: Place, *, reader: Database | None = None, interval: float = INTERVAL) -> None:
+        """`reader` is the database as the reloader may use it, with the account of another user."""
         self.place = place
         self.directory = base / "jobs.d"
         self.directory.mkdir()
@@ -43,11 +44,11 @@ class World:
         self.table = table_of(place)
         self.schedule = FakeSchedule()
         self.told: list[tuple[str, dict[str, Any]]] = []
-        self.database = Database(place.url)
+        self.database = reader or Database(place.url)
         self.source = DatabaseSource()
         self.reconciler = Reconciler([DirectorySource(self.directory), self.source], self.schedule, RULES, self.tell)
         self.during: Callable[[], object] = lambda: None
-        self.reloader = Reloader(self.database, self.source, self.look, self.tell, interval=INTERVAL)
+        self.reloader = Reloader(self.database, self.source, self.look, self.tell, interval=interval)
         self.looks = 0
 
     def tell(self, level: Level, name: str, /, **values: LogValue | None) -> None:
@@ -133,7 +134,7 @@ def test_who_asks_the_service_itself_needs_no_marker(world: World) -> None:
         queries.insert_jobs(connection, {"a": json.dumps(job("a"))}, datetime.now(UTC))
     world.place.go()
     world.reloader.reload()
-    wait_until(lambda: world.reloader._failures)
+    wait_until(lambda: world.reloader._backoff.failures)
     assert world.ids() == []
     world.place.come()
     wait_until(lambda: world.ids() == ["a"])
@@ -200,7 +201,7 @@ def test_a_reload_that_fails_leaves_its_marker_and_is_tried_again(world: World) 
     world.table.update(job("a", command="changed"))
     wait_until(lambda: len(failed) >= 3)
     assert set(failed) == {1}
-    assert world.reloader._pause() > 2 * INTERVAL
+    assert world.reloader._backoff.pause() > 2 * INTERVAL
     assert json.loads(world.schedule.jobs["a"].task.params_json) == {"command": "true"}
     assert [values["problem"] for values in world.words("database.reload_failed")] == [
         "the reload failed: RuntimeError: no"
@@ -405,18 +406,6 @@ def test_a_query_that_takes_too_long_loses_the_database_and_holds_up_nobody(
         assert world.ids() == ["a", "b", "c"]
     finally:
         world.reloader.__exit__(None, None, None)
-
-
-def test_pauses_grow_with_failures_up_to_a_minute(tmp_path: Path) -> None:
-    """And never become shorter than the interval."""
-    database = Database(f"sqlite:///{tmp_path}/none.db")
-    for interval, pauses in ((10.0, [10, 20, 40, 60, 60]), (300.0, [300] * 5)):
-        reloader = Reloader(database, DatabaseSource(), lambda: None, lambda *_, **__: None, interval=interval)
-        found = []
-        for failures in range(5):
-            reloader._failures = failures
-            found.append(reloader._pause())
-        assert found == pauses
 
 
 def test_a_table_is_a_source_as_any_other(tmp_path: Path, place: Place) -> None:

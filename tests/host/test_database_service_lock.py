@@ -18,10 +18,11 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 
-from jobscheduler.database import JobTable, Unavailable, service_lock
+from jobscheduler.database import JobTable, Unavailable, server_lock
 from jobscheduler.database.engine import Database
+from jobscheduler.database.file_lock import FileLock
 from jobscheduler.database.lock_holder import DatabaseInUse, LockHolder, current_holder
-from jobscheduler.database.service_lock import FileLock, ServerLock
+from jobscheduler.database.server_lock import ServerLock
 from jobscheduler.database.tables import SERVICE, VERSION
 from tests.host.test_database import table_of
 from tests.host.test_database_migrations import make_version_1
@@ -105,7 +106,7 @@ class Other:
     def take_at_once(self) -> None:
         """Take the lock without leaving it to its last holder, as if that had had its time."""
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(service_lock, "HOLDER_GRACE_S", 0.0)
+            patch.setattr(server_lock, "HOLDER_GRACE_S", 0.0)
             self.take()
 
     def end(self) -> None:
@@ -165,7 +166,7 @@ def end_connection(other: Other, number: int) -> None:
 def cut_off(world: World, other: Other) -> None:
     """Have another take the lock in a moment in which this one has no connection."""
     if world.place.server is None:
-        lock = world.reloader._file_lock
+        lock = world.reloader._lock._file
         assert lock is not None
         os.unlink(lock._path)
         other.take_at_once()
@@ -204,9 +205,8 @@ def test_a_service_that_looks_seldom_has_its_lock_again_before_another_may_take_
     tmp_path: Path, on_mariadb: Place
 ) -> None:
     """The server has ended all connections, as when it restarts; the jobs stay with the service that runs them."""
-    world = World(tmp_path, on_mariadb)
+    world = World(tmp_path, on_mariadb, interval=300.0)
     world.table.add(job("a"))
-    world.reloader._interval = 300.0
     world.start()
     try:
         assert on_mariadb.server is not None
@@ -227,9 +227,8 @@ def test_a_server_that_stands_still_is_named_within_seconds_however_seldom_it_is
     tmp_path: Path, on_mariadb: Place
 ) -> None:
     """`status` says it first, then the log, with a way out; when the server goes on, all is well again."""
-    world = World(tmp_path, on_mariadb)
+    world = World(tmp_path, on_mariadb, interval=300.0)
     world.table.add(job("a"))
-    world.reloader._interval = 300.0
     world.start()
     try:
         assert on_mariadb.server is not None
@@ -385,7 +384,7 @@ def test_wait_without_a_service_ends_with_a_word(place: Place, tmp_path: Path, v
     )
     assert done.returncode == 1
     assert "error: no service uses this database" in done.stderr
-    assert "in force when a service on this database starts" in done.stderr
+    assert "takes effect when a service on this database starts" in done.stderr
     assert len(table.list()) == (verb != "reload")
 
 

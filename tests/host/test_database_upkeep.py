@@ -110,17 +110,16 @@ def test_a_first_look_takes_the_difference_of_the_clocks_into_account() -> None:
 def test_a_server_whose_clock_is_wrong_is_noticed_at_a_reload(tmp_path: Path, on_mariadb: Place) -> None:
     """Ahead of this host by five hours; `status` says so as well."""
     assert on_mariadb.server is not None
-    world = World(tmp_path, on_mariadb)
+    name = on_mariadb.url.rpartition("/")[2]
+    url = f"mysql://plain:plain@127.0.0.1:{on_mariadb.server.port}/{name}"
+    world = World(tmp_path, on_mariadb, reader=Database(url))
     world.table.add(job("a"))
     on_mariadb.server.sql("SET GLOBAL init_connect = 'SET timestamp = UNIX_TIMESTAMP() + 18000'")
     on_mariadb.server.sql(
         "CREATE USER plain@'127.0.0.1' IDENTIFIED BY 'plain'", "GRANT ALL ON *.* TO plain@'127.0.0.1'"
     )
     on_mariadb.server.sql("REVOKE SUPER, CONNECTION ADMIN ON *.* FROM plain@'127.0.0.1'")
-    name = on_mariadb.url.rpartition("/")[2]
-    url = f"mysql://plain:plain@127.0.0.1:{on_mariadb.server.port}/{name}"
     try:
-        world.reloader._database = Database(url)
         world.start()
         (told,) = world.words("database.clock")
         assert re.search(r"is (1799|1800)\d s ahead of", told["problem"])
@@ -143,10 +142,8 @@ def test_a_database_that_can_be_read_and_not_written_is_one_problem(
         "CREATE OR REPLACE USER reader@'127.0.0.1' IDENTIFIED BY 'reader'",
         f"GRANT SELECT ON {name}.* TO reader@'127.0.0.1'",
     )
-    world = World(tmp_path, on_mariadb)
-    world.reloader._database = reader = Database(f"mysql://reader:reader@127.0.0.1:{on_mariadb.server.port}/{name}")
-    world.reloader._requests._database = reader
-    world.reloader._polling._database, world.reloader._polling._connect = reader, reader.polling
+    reader = Database(f"mysql://reader:reader@127.0.0.1:{on_mariadb.server.port}/{name}")
+    world = World(tmp_path, on_mariadb, reader=reader)
     world.start()
     try:
         first = world.table.add(job("a"))

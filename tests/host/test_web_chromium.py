@@ -63,7 +63,7 @@ def test_the_browser_has_nothing_to_complain_about(
 
 @pytest.mark.parametrize("page", ["/", "/files", "/job/hostile"])
 def test_nothing_that_jobs_are_called_or_print_is_executed(browser: Chromium, hosts: dict[str, str], page: str) -> None:
-    """Not in ids, descriptions, outputs, names of files, problems and troubles: all of it is seen as text."""
+    """Not in ids, descriptions, outputs, names of files, problems and issues: all of it is seen as text."""
     browser.be(*DESKTOP)
     browser.visit(hosts["hostile"] + page)
     assert browser.evaluate("document.title") != "executed"

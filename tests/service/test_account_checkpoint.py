@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from jobscheduler.model import Cron, Job, TaskSpec
+from jobscheduler.timetable.decision import MissedSlots
 from jobscheduler.timetable.definition_hash import definition_hash
-from jobscheduler.timetable.slots import Action, JobSituation, MissedSlots, Outage, decide_after_outage
+from jobscheduler.timetable.outage import Outage, decide_after_outage
+from jobscheduler.timetable.overlap import Action, JobSituation
 from jobscheduler.timetable.timetable import timetable_of
 from jobscheduler.util.host_id import boot_id, host_id, is_estimated, is_same_boot
 from tests.support.service import Service, job

@@ -105,8 +105,8 @@ class Campaign:
 
 @pytest.fixture
 def campaign(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Campaign]:
-    """One with its own seed, which can be given as `JOBSCHEDULER_TEST_SEED`."""
-    seed = int(os.environ.get("JOBSCHEDULER_TEST_SEED", getattr(request, "param", 1)))
+    """One with its own seed, which can be given as `TEST_SEED`."""
+    seed = int(os.environ.get("TEST_SEED", getattr(request, "param", 1)))
     made = Campaign(tmp_path, seed)
     yield made
     made.service.close()

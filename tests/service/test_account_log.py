@@ -20,7 +20,7 @@ import pytest
 
 from jobscheduler.model import Cron, Event, Job, Level, Record, Status, TaskSpec
 from jobscheduler.runlog import LogFile, LogWriter
-from jobscheduler.runlog.writer import BATCH_ENTRIES
+from jobscheduler.runlog.entry_queue import MAX_BATCH_ENTRIES
 from jobscheduler.timetable.timetable import Timetable, timetable_of
 from tests.service.test_cli import run
 from tests.support.accounting import FINAL, MARKING, Account, lines_of
@@ -271,7 +271,7 @@ def test_a_mark_larger_than_the_whole_log_survives_a_flood_and_a_crash(tmp_path:
     told = service.stderr()
     twice = {name for name, count in records_of(told).items() if count > 1}
     assert all(re.search(f"FAILURE job_id={name} .*reason=interrupted", told) for name in twice), twice
-    assert len(twice) <= BATCH_ENTRIES  # told on standard error, and killed before the file had it
+    assert len(twice) <= MAX_BATCH_ENTRIES  # told on standard error, and killed before the file had it
 
 
 def records_of(text: str) -> Counter[str]:
@@ -393,10 +393,10 @@ class Slow(LogFile):
 
     may = threading.Event()
 
-    def append(self, data: bytes, *, is_mark: bool = False) -> int:
+    def append(self, data: bytes, *, is_checkpoint: bool = False) -> int:
         """Wait, then write."""
         assert self.may.wait(30)
-        return super().append(data, is_mark=is_mark)
+        return super().append(data, is_checkpoint=is_checkpoint)
 
 
 @pytest.mark.parametrize("kind", ["tmpfs", "ramfs"])
@@ -441,7 +441,7 @@ def test_a_slow_disk_is_waited_for_a_moment_and_told_once(tmp_path: Path) -> Non
             file.may.set()
             wait_until(lambda expected=round_: log.exists() and log.read_text().count("log.behind") == expected)
             assert runlog.write_and_wait(Event(AT, Level.INFO, "x"), 5)
-            wait_until(lambda: not runlog._behind)
+            wait_until(lambda: not runlog._is_behind)
 
     words = [parse_line(line)["word"] for line in log.read_text().splitlines()]
     assert (words.count("x"), words.count("log.behind")) == (16, 2)

@@ -8,9 +8,8 @@ from datetime import timedelta
 import pytest
 
 from jobscheduler.model import Checkpoint, Cron, InFlightRun, Job, Once, RecoveredState, Retry, TaskSpec
-from jobscheduler.timetable.slots import Circumstances
 from tests.support.service import wait_until
-from tests.unit.test_scheduler import NOON, Gate, World, gate, job, recalled
+from tests.unit.test_scheduler import NOON, Gate, World, gate, job, restart
 
 __all__ = ["gate"]
 
@@ -34,15 +33,14 @@ def overlapping(world: World, overlap: str) -> None:
 
 
 def after(world: World, seconds: int, *jobs: Job, **past: object) -> None:
-    """Start so many seconds after noon, with a log whose mark is from noon."""
+    """Start so many seconds after noon, with a log whose last checkpoint is from noon."""
     world.now = NOON + timedelta(seconds=seconds)
-    recalled(world, *(jobs or [job(catch_up=0)]), **past)
+    restart(world, *(jobs or [job(catch_up=0)]), **past)
 
 
 def late(world: World, cause: str) -> None:
     """Look an hour too late, for this cause."""
-    world.scheduler._engine._late_reason = lambda: (cause, ())
-    world.scheduler._engine._normal = Circumstances(world.scheduler._engine._late_reason)
+    world.late_reason = cause
     world.put(job(catch_up=0))
     world.due("x", 3600)
 

@@ -53,7 +53,7 @@ def told(definition: dict[str, Any] = DAILY, **more: Any) -> dict[str, Any]:
         "timezone": definition.get("timezone", "UTC"),
         "next": [],
         "last": None,
-        "going": [],
+        "active_runs": [],
         "problems": [],
         **more,
     }
@@ -100,7 +100,7 @@ def test_the_answer_is_an_object_for_machines(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert (answer["job_id"], answer["at"], answer["answer"]) == ("report", "2026-03-02T12:00:00Z", "skipped")
     assert answer["record"]["scheduled"] == "2026-03-02T12:00:00Z"
-    assert answer["sentences"][0] == "`report` was skipped: its last run was still going on"
+    assert answer["sentences"][0] == "`report` was skipped: its last run was still in progress"
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_a_time_that_the_clock_skips_or_shows_twice_is_understood(tmp_path: Path
 
     assert "Sun 2026-03-29 03:00:00 CEST" in skipped
     assert "the clock skips 02:30; runs right after the gap" in skipped
-    assert "this is about `2026-03-29T03:00:00+02:00`" in skipped
+    assert "the answer is about `2026-03-29T03:00:00+02:00`" in skipped
     assert "Sun 2026-10-25 02:30:00 CEST" in twice
     assert "runs the first time only" in twice
 
@@ -178,7 +178,7 @@ def test_without_a_time_it_tells_the_next_slots_and_the_last_record(tmp_path: Pa
     assert done.stdout == (
         "`report` is due next at Tue 2126-01-01 12:00:00 UTC\n"
         "  it is due: At 12:00 every day (UTC)\n"
-        "  its file has a problem, so its last good version is in force\n"
+        "  its file has a problem, so its last good version is active\n"
         "  the last record: its slot of Sun 2026-03-01 12:00:00 UTC ran and succeeded\n"
         "\n"
         "error: unknown field `x`\n"
@@ -190,10 +190,10 @@ def test_without_a_time_it_tells_the_next_slots_and_the_last_record(tmp_path: Pa
 def test_a_run_that_goes_on_is_the_answer(tmp_path: Path) -> None:
     """For its slot, and from now on."""
     going = {"run_id": "a", "scheduled": "2026-03-02T12:00:00Z", "started": "2026-03-02T12:00:01Z", "attempt": 2}
-    service = {"report": told(state="running", going=[{**going, "waits": None}])}
+    service = {"report": told(state="running", active_runs=[{**going, "waiting_for": None}])}
     log_of(tmp_path / "log", record(0))
 
-    said = "`report` is going on since Mon 2026-03-02 12:00:01 UTC, attempt 2\n"
+    said = "`report` has been running since Mon 2026-03-02 12:00:01 UTC, attempt 2\n"
     assert ask(tmp_path, "report", "--at", "2026-03-02T12:00", service=service).stdout == said
     assert said in ask(tmp_path, "report", service=service).stdout
 
@@ -222,9 +222,7 @@ def test_a_job_that_nobody_knows_gets_the_id_that_may_be_meant(tmp_path: Path) -
     assert done.stderr == "error: there is no job `repotr`\n help: did you mean `report`?\n"
     done = ask(tmp_path, "report")
     assert done.returncode == 0
-    assert done.stdout.startswith(
-        "`report` is not there any more: its file was removed at Mon 2026-03-02 12:00:00 UTC\n"
-    )
+    assert done.stdout.startswith("`report` no longer exists: its file was removed at Mon 2026-03-02 12:00:00 UTC\n")
 
 
 @pytest.mark.parametrize(
@@ -357,5 +355,5 @@ def test_the_log_of_the_real_service_is_understood(service: Service) -> None:
     assert (status, answer["answer"]) == (0, "missed")
     before = datetime.fromisoformat(added["time"]).replace(microsecond=0) - timedelta(seconds=1)
     status, answer = answered("late", before.isoformat())
-    assert (status, answer["answer"]) in {(3, "not_there"), (3, "log_gone")}
+    assert (status, answer["answer"]) in {(3, "added_later"), (3, "log_missing")}
     assert missed["reason"] == "down"

@@ -203,7 +203,7 @@ def test_an_unknown_job_gets_the_id_that_may_be_meant(log: Path) -> None:
     """Of those that occur; one that occurs and has no such record is not unknown."""
     done = run("history", "--log-file", str(log), "report-01")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == ("error: the log has nothing about a job `report-01`\n help: did you mean `report-001`?\n")
+    assert done.stderr == ("error: the log has no line about a job `report-01`\n help: did you mean `report-001`?\n")
 
     done = run("history", "--log-file", str(log), "cleanup-xyz", "--status", "missed")
     assert (done.returncode, done.stdout) == (0, "")
@@ -215,7 +215,7 @@ def test_an_unknown_job_gets_the_id_that_may_be_meant(log: Path) -> None:
     [
         (("--log-file", "/nowhere/x.log"), 1, "there is no log `/nowhere/x.log`"),
         (("--since", "yesterday"), 2, "`yesterday` is not an ISO 8601 date and time"),
-        (("--since", "1h", "--until", "2h"), 2, "`--until` lies before `--since`"),
+        (("--since", "1h", "--until", "2h"), 2, "`--until` is before `--since`"),
         (("--all",), 2, "`--all` is for one job"),
         (("--status", "failed"), 2, "`failed` is not a list of statuses, which are success, failure, skipped, missed"),
         (("-n", "-1"), 2, "a whole number, 0 or more, is expected"),

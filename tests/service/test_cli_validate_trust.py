@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 from jobscheduler import cli
 from jobscheduler.cli.exposed_secrets import exposed_secrets
 from jobscheduler.util.secret_file import exposed_url_warning
+from tests.support.fork_server import run_program
 from tests.support.job_files import put
 from tests.support.service import ROOT, job
 from tests.support.throwaway_users import ThrowawayUser
@@ -50,7 +52,8 @@ def validate(
     capsys: pytest.CaptureFixture[str], user: ThrowawayUser | None, *arguments: str | Path
 ) -> tuple[int, list[dict[str, Any]]]:
     """Run `validate --json` as a user, root if none; return the exit status and the findings."""
-    cli.main(["validate", str(ROOT / "examples" / "jobs.d")])  # what it imports has to be read by root here
+    import_module("jobscheduler.jobs.parser.validator")  # what is imported has to be read by root here
+    cli.main(["validate", str(ROOT / "examples" / "jobs.d")])
     capsys.readouterr()
     words = ["validate", "--json", *map(str, arguments)]
     if user is None:
@@ -127,7 +130,7 @@ def test_what_may_not_be_read_is_never_to_be_opened_to_the_caller(
 def test_there_has_to_be_a_user_for_whom_is_judged(jobs: Path) -> None:
     """Wrong usage is told without a trace."""
     command = [sys.executable, ROOT / "main.py", "validate", "--as", "nobody-here", jobs]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = run_program(command, text=True, timeout=60)
     assert done.returncode == 2
     assert "there is no user `nobody-here`" in done.stderr
     assert "Traceback" not in done.stderr

@@ -93,4 +93,4 @@ def test_a_token_file_that_hangs_ends_the_start_with_its_name(
     with pytest.raises(StartupError) as refused:
         read_web_token(settings, HangGuard(patience=0.2))
     assert refused.value.problem.message == "the token file `/far/token` does not answer"
-    assert refused.value.problem.help == "put it on a file system that is there at a start"
+    assert refused.value.problem.help == "put it on a file system that is there at the start"

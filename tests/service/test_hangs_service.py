@@ -7,7 +7,6 @@ watchdog is fed, SIGTERM ends the service, and all is well again when the file s
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import time
 import urllib.error
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.fork_server import run_program
 from tests.support.hung_mounts import Mount, mount
 from tests.support.service import ROOT, Service, job, wait_until
 from tests.support.throwaway_users import ThrowawayUser
@@ -40,7 +40,7 @@ def service(tmp_path: Path) -> Iterator[Service]:
 def status(service: Service) -> tuple[int, str]:
     """Ask for the status as a person would; return the exit status and what was printed."""
     command = [sys.executable, str(ROOT / "main.py"), "status", "--socket", str(service.socket)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=8, check=False)
+    done = run_program(command, text=True, timeout=8)
     return done.returncode, done.stdout + done.stderr
 
 

@@ -11,7 +11,6 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -22,6 +21,7 @@ import pytest
 
 from jobscheduler.service.health import MAX_UNANSWERED_PROBES, OVERDUE_AFTER_S, HealthMonitor
 from jobscheduler.service.sd_notify import Notifier, watchdog_interval
+from tests.support.fork_server import run_program
 from tests.support.service import ROOT, Service, job, wait_until
 
 QUICK = """
@@ -319,12 +319,12 @@ def test_a_supervising_loop_that_is_stuck_is_said_while_it_is(service: Service) 
     flag = faulty(
         service,
         """
-from jobscheduler.service.supervisor import Supervisor
-real = Supervisor._check_clock
-def look_at_clock(self):
+from jobscheduler.service.checks import HostCheck
+real = HostCheck._check_clock
+def check_clock(self, now):
     while told(): threading.Event().wait(0.02)
-    return real(self)
-Supervisor._check_clock = look_at_clock
+    return real(self, now)
+HostCheck._check_clock = check_clock
 """,
     )
     service.start()
@@ -332,8 +332,8 @@ Supervisor._check_clock = look_at_clock
     ask = [sys.executable, ROOT / "main.py", "status", "--json", "--socket", service.socket]
 
     def late() -> tuple[str | None, int]:
-        said = subprocess.run(ask, capture_output=True, text=True, check=False)
-        return json.loads(said.stdout)["late"], said.returncode
+        said = run_program(ask, text=True)
+        return json.loads(said.stdout)["late_part"], said.returncode
 
     wait_until(lambda: late() == ("the supervising loop", 1))
     flag.unlink()

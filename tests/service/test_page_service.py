@@ -74,7 +74,7 @@ def test_metrics_are_such_as_prometheus_takes(service: Service) -> None:
     status, text = wait_until(lambda: found if refused in (found := get(url, "/metrics"))[1] else None)
     done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False)
     assert (status, done.returncode, done.stdout + done.stderr) == (200, 0, "")
-    count = next(line for line in text.splitlines() if line.startswith("jobscheduler_reload_latency_seconds_count"))
+    count = next(line for line in text.splitlines() if line.startswith("jobscheduler_change_latency_seconds_count"))
     assert float(count.split()[1]) == 1
 
 
@@ -124,12 +124,18 @@ def test_a_page_that_cannot_be_served_keeps_no_job_from_running(tmp_path: Path) 
         ),
     ],
 )
-def test_a_page_that_must_not_be_served_keeps_the_service_from_starting(
+def test_a_page_that_must_not_be_served_keeps_no_job_from_running(
     tmp_path: Path, options: list[str], message: str, help_: str
 ) -> None:
-    """One problem, with the way out."""
+    """It is not served. One error, with the way out."""
     made = Service(tmp_path, *options)
-    made.start(wait=False)
-    assert made.process.wait(20) == 1
-    assert message in made.stderr()
-    assert help_ in made.stderr()
+    made.write("good.json", job("good"))
+    try:
+        made.start().wait_for("SUCCESS", job_id="good")
+        (error,) = made.words("part.unusable", part="the page")
+        assert message in error["problem"]
+        assert help_ in error["help"]
+        assert not made.words("page.served")
+        assert made.stop() == 0
+    finally:
+        made.close()

@@ -16,6 +16,7 @@ import pytest
 from jobscheduler.model import Cron, Job, TaskSpec
 from jobscheduler.timetable.timetable import timetable_of
 from tests.support.accounting import MARKING, Account
+from tests.support.fork_server import run_program
 from tests.support.service import ROOT, Service, job, wait_until
 from tests.support.tasks import hanging_program
 
@@ -315,14 +316,14 @@ def slow_reading(service: Service) -> Path:
     service.patched(
         f"""
         import os, time
-        from jobscheduler.jobs import reconciler
-        real = reconciler.parse
+        from jobscheduler.jobs import source_observer
+        real = source_observer.parse
         def parse(*args):
             if os.path.exists({str(slow)!r}):
                 open({str(slow.with_name("read"))!r}, "w").close()
                 time.sleep(0.5)
             return real(*args)
-        reconciler.parse = parse
+        source_observer.parse = parse
         """
     )
     return slow
@@ -406,11 +407,9 @@ def test_wrong_usage_is_told_without_a_trace(
     """Exit status 2 for what cannot be understood, 1 for what cannot be done."""
     (tmp_path / "jobs.d").mkdir()
     given = {"JOBSCHEDULER_JOBS_DIR": str(tmp_path / "jobs.d"), "JOBSCHEDULER_LOG_FILE": str(tmp_path / "log")}
-    done = subprocess.run(
+    done = run_program(
         [sys.executable, str(ROOT / "main.py"), *arguments],
-        check=False,
         env={**os.environ, **given, **env},
-        capture_output=True,
         text=True,
         timeout=30,
     )

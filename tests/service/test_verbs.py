@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from jobscheduler.cli.run import _show
+from tests.support.fork_server import run_program
 from tests.support.service import ROOT, Service, job, wait_until
 
 EVERY_VERB = {
@@ -32,11 +33,9 @@ EVERY_VERB = {
 def ask(service: Service, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
     """Call the command as a user would."""
     command = [sys.executable, str(ROOT / "main.py"), *words, "--socket", str(service.socket)]
-    return subprocess.run(
+    return run_program(
         command,
-        check=False,
         env={**os.environ, "TZ": "UTC", "COLUMNS": "100", **env},
-        capture_output=True,
         text=True,
         timeout=60,
     )
@@ -99,8 +98,8 @@ def test_list_shows_every_state(service: Service) -> None:
         "rotten": "stale",
         "broken.json": "refused",
     }
-    assert [run["waits"] for run in told["held"]["going"]] == [None, "turn"]
-    assert [run["waits"] for run in told["retry"]["going"]] == ["retry"]
+    assert [run["waiting_for"] for run in told["held"]["active_runs"]] == [None, "turn"]
+    assert [run["waiting_for"] for run in told["retry"]["active_runs"]] == ["retry"]
     assert told["once"]["last"]["status"] == "SUCCESS"
     assert told["broken.json"]["problems"][0]["line"] == 1
     assert told["daily"]["next"].endswith("T01:00:00Z")
@@ -125,13 +124,13 @@ def test_list_filters_by_pattern_and_state(service: Service) -> None:
     assert {one["job_id"] for one in answer(service, "list", "--state", "running,STALE")} == {"held", "busy", "rotten"}
     nothing = ask(service, "list", "nope")
     assert (nothing.returncode, nothing.stdout) == (1, "")
-    assert "no job is meant by `nope`" in nothing.stderr
+    assert "no job matches `nope`" in nothing.stderr
     some = ask(service, "list", "once", "nope", "--json")
     assert (some.returncode, json.loads(some.stdout)["job_id"]) == (1, "once")
-    assert "no job is meant by `nope`" in some.stderr
+    assert "no job matches `nope`" in some.stderr
     assert "help: did you mean `daily`, `rotten`?" in ask(service, "list", "dialy", "x*", "roten").stderr
     other = ask(service, "list", "daily", "--state", "refused")
-    assert "no job that is meant by `daily` is in such a state" in other.stderr
+    assert "no job that matches `daily` is in such a state" in other.stderr
     assert "help: `jobscheduler list` shows all jobs" in other.stderr
     wrong = ask(service, "list", "--state", "rnning")
     assert (wrong.returncode, "no such state: `rnning`; there are refused, running," in wrong.stderr) == (2, True)
@@ -215,7 +214,7 @@ def test_run_respects_overlap(service: Service) -> None:
     """A job that skips is skipped, with a record; one that queues has one place to wait."""
     for name in ("busy", "held"):
         done = ask(service, "run", name)
-        assert (done.returncode, "its last run is still going on" in done.stdout) == (1, True)
+        assert (done.returncode, "its last run is still in progress" in done.stdout) == (1, True)
         service.wait_for("SKIPPED", job_id=name, reason="overlap", trigger="manual")
 
 
@@ -280,8 +279,8 @@ def test_status_is_a_check_of_health(service: Service) -> None:
     assert "help: did you mean `schedule`?" in done.stdout
     assert f"log        {service.log}\n" in done.stdout
     (told,) = answer(service, "status")
-    assert (told["pid"], told["trouble"], told["late"]) == (service.process.pid, [], None)
-    assert told["last_tick"] < 60
+    assert (told["pid"], told["issues"], told["late_part"]) == (service.process.pid, [], None)
+    assert told["last_tick_age"] < 60
     assert {one["state"] for one in told["problems"]} == {"refused", "stale"}
 
 
@@ -289,7 +288,7 @@ def test_explain_asks_the_service(service: Service) -> None:
     """What only that knows: that the job is disabled by its file is not all; where its log is it says itself."""
     done = ask(service, "explain", "rotten")
     assert done.returncode == 0
-    assert "its last good version is in force" in done.stdout
+    assert "its last good version is active" in done.stdout
     assert "disabled" in ask(service, "explain", "off").stdout
     assert ask(service, "explain", "broken").returncode == 1
 
@@ -309,7 +308,7 @@ def test_without_a_service_a_verb_says_what_to_do(tmp_path: Path, verb: str) -> 
 def test_each_verb_helps_with_examples(verb: str) -> None:
     """And takes `--json`."""
     command = [sys.executable, str(ROOT / "main.py"), verb, "--help"]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    done = run_program(command, text=True)
 
     assert done.returncode == 0
     assert f"  jobscheduler {verb}" in done.stdout
@@ -328,7 +327,7 @@ def test_a_healthy_service_says_so(tmp_path: Path) -> None:
     made.wait_for("directory.lost")
     done = ask(made, "status")
     assert done.returncode == 1
-    why = f"the jobs directory `{made.jobs}` does not exist: the last known jobs are in force"
+    why = f"the jobs directory `{made.jobs}` does not exist: the last known jobs stay active"
     assert f"wrong      {why} (help: make it: `mkdir -p {made.jobs}`)" in done.stdout
     assert made.stop() == 0
 

@@ -257,7 +257,7 @@ def hostile() -> FakeFace:
     )
     problem = Problem(HOSTILE, line=1, column=1, notes=(HOSTILE,), help=f"javascript:{HOSTILE}")
     face.refuse(f"{HOSTILE}'\"-\u202e.json", problem, HOSTILE)
-    face.service = replace(SERVICE, issue=(HOSTILE,), jobs_dir=f"/{HOSTILE}", log_file=f"/{HOSTILE}.log")
+    face.service = replace(SERVICE, issues=(HOSTILE,), jobs_dir=f"/{HOSTILE}", log_file=f"/{HOSTILE}.log")
     face.wrong = HOSTILE
     return face
 

@@ -22,8 +22,8 @@ from jobscheduler.alerts import (
     due_alert,
 )
 from jobscheduler.alerts import sender as sending
+from jobscheduler.alerts.alert_queues import MAX_NAMED_JOBS, MAX_PER_RECEIVER
 from jobscheduler.alerts.damping import BURST_SIZE, MIN_ALERT_INTERVAL_S
-from jobscheduler.alerts.sender import MAX_NAMED_JOBS, MAX_PER_RECEIVER
 from jobscheduler.model import NO_TASK, Cron, Event, Job, LogEntry, Record, Status, TaskSpec
 from jobscheduler.tasks import Context, Outcome, Task, TaskFailed
 from tests.support.service import wait_until

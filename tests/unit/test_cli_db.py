@@ -68,8 +68,8 @@ def test_init_says_whether_it_made_the_tables(tmp_path: Path, capsys: pytest.Cap
     assert status == 1
     assert "cannot be used: no such file" in errors
     assert "help: `jobscheduler db init` makes it" in errors
-    assert here("init") == (0, f"made the tables in `{tmp_path}/jobs.db`\n", "")
-    assert here("init") == (0, f"the tables in `{tmp_path}/jobs.db` are there already\n", "")
+    assert here("init") == (0, f"created the tables in `{tmp_path}/jobs.db`\n", "")
+    assert here("init") == (0, f"the tables in `{tmp_path}/jobs.db` exist already\n", "")
 
 
 def test_import_and_export_make_a_table_and_a_directory_the_same_thing(here: Here, tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_jobs_are_added_changed_and_removed(here: Here) -> None:
     here.write("a.json", job("a", description="changed"))
     assert here("update", path) == (0, "1 job updated\n", "")
     assert here("remove", "b") == (0, "1 job removed\n", "")
-    assert here("reload") == (0, "asked for a reload\n", "")
+    assert here("reload") == (0, "requested a reload\n", "")
     told = json.loads(here("list", "--json")[1])["jobs"]
     assert [(one["job_id"], one["definition"]) for one in told] == [("a", job("a", description="changed"))]
     lines = here("list")[1].splitlines()

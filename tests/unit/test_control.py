@@ -42,6 +42,13 @@ class Desk:
     def status(self) -> Mapping[str, Any]:
         return {"pid": os.getpid()}
 
+    def settings(self) -> Mapping[str, Any]:
+        return {"settings": {}}
+
+    def reload(self, by: str) -> Mapping[str, Any]:
+        self.asked.append(("reload", by))
+        return {"jobs": 1}
+
     def jobs(self) -> Mapping[str, Any]:
         return {"jobs": [{"job_id": f"job{number}", "text": "x" * 300} for number in range(1000)]}
 
@@ -82,7 +89,7 @@ def faults() -> list[str]:
 def path(tmp_path: Path, desk: Desk, faults: list[str]) -> Iterator[Path]:
     """A socket that is listened on."""
     made = tmp_path / "control.sock"
-    with ControlServer(made, build_app(desk, faults.append)):
+    with ControlServer(made, build_app(desk, desk, faults.append)):
         yield made
 
 
@@ -128,15 +135,15 @@ def test_each_question_has_its_path(path: Path, desk: Desk) -> None:
     [
         ("GET", "/v1/jobs/nope", 404, "there is no job `nope`"),
         ("POST", "/v1/jobs/x/run", 409, "the service is stopping"),
-        ("PUT", "/v1/jobs/x/run", 405, "`PUT` is not what this path takes"),
+        ("PUT", "/v1/jobs/x/run", 405, "`PUT` is not allowed on this path"),
         ("GET", "/v1/jobs/x/run", 404, "there is no job `x/run`"),
         ("GET", "/v1/jobs/%C3%A9%2F..", 404, "there is no job `é/..`"),
-        ("DELETE", "/v1/jobs/x", 405, "`DELETE` is not what this path takes"),
+        ("DELETE", "/v1/jobs/x", 405, "`DELETE` is not allowed on this path"),
         ("GET", "/", 404, "there is nothing at `/`"),
         ("GET", "/v1/status/", 404, "there is nothing at `/v1/status/`"),
         ("GET", "/v2/status", 404, "there is nothing at `/v2/status`"),
         ("GET", "/v1/runs/x?wait=soon", 400, "`wait` is a number of seconds"),
-        ("GET", "/v1/jobs/broken", 500, "the service failed to answer; see log"),
+        ("GET", "/v1/jobs/broken", 500, "the service failed; see its log"),
     ],
 )
 def test_a_no_says_why(path: Path, faults: list[str], method: str, target: str, status: int, message: str) -> None:
@@ -184,7 +191,10 @@ def test_clients_that_hang_do_not_keep_others_waiting(path: Path, monkeypatch: p
 def test_a_client_that_drips_is_cut_off_in_the_end(tmp_path: Path, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """However busy it keeps the connection."""
     monkeypatch.setattr(server, "MAX_CONNECTION_S", 0.0)
-    with ControlServer(tmp_path / "s", build_app(desk, print)) as control, socket.socket(socket.AF_UNIX) as client:
+    with (
+        ControlServer(tmp_path / "s", build_app(desk, desk, print)) as control,
+        socket.socket(socket.AF_UNIX) as client,
+    ):
         client.connect(str(tmp_path / "s"))
         client.sendall(b"G")
         wait_until(lambda: control._server is not None and control._server._open)
@@ -199,7 +209,7 @@ def test_more_clients_than_there_is_room_for_are_closed(
     monkeypatch.setattr(server, "MAX_CONNECTIONS", 2)
     monkeypatch.setattr(server, "LISTEN_BACKLOG", 0.05)
     path = tmp_path / "s"
-    with ControlServer(path, build_app(desk, print)) as control:
+    with ControlServer(path, build_app(desk, desk, print)) as control:
         first = [socket.socket(socket.AF_UNIX) for _ in range(2)]
         for one in first:
             one.connect(str(path))
@@ -225,7 +235,7 @@ def readable(client: socket.socket) -> bool:
 
 def test_a_burst_of_clients_waits_for_its_turn(tmp_path: Path, desk: Desk) -> None:
     """More of one user at once than are answered at once, and than a queue usually has: all are answered."""
-    with ControlServer(tmp_path / "s", build_app(desk, print)), ThreadPoolExecutor(300) as pool:
+    with ControlServer(tmp_path / "s", build_app(desk, desk, print)), ThreadPoolExecutor(300) as pool:
         assert len(list(pool.map(lambda _: request(tmp_path / "s", "GET", "/v1/status"), range(300)))) == 300
 
 
@@ -236,7 +246,7 @@ def test_the_places_of_a_burst_are_given_back(
     """However few there are, one after the other."""
     monkeypatch.setattr(server, "MAX_CONNECTIONS", room[0])
     monkeypatch.setattr(server, "MOST_OF_USER", room[1])
-    with ControlServer(tmp_path / "s", build_app(desk, print)) as control, ThreadPoolExecutor(100) as pool:
+    with ControlServer(tmp_path / "s", build_app(desk, desk, print)) as control, ThreadPoolExecutor(100) as pool:
         assert len(list(pool.map(lambda _: request(tmp_path / "s", "GET", "/v1/status"), range(100)))) == 100
         wait_until(lambda: control._server is not None and not control._server._open)
 
@@ -299,7 +309,7 @@ def test_one_user_cannot_take_the_places_of_another(mallory: ThrowawayUser, desk
     with TemporaryDirectory() as directory:
         path = Path(directory) / "s"
         path.parent.chmod(0o755)
-        with ControlServer(path, build_app(desk, print)) as control:
+        with ControlServer(path, build_app(desk, desk, print)) as control:
             path.chmod(0o666)
             held = mallory.popen(["/usr/bin/python3", "-c", HOLD, str(path), "350"], stdout=subprocess.PIPE)
             assert held.stdout is not None
@@ -333,7 +343,7 @@ def test_places_are_given_by_user_and_in_turn() -> None:
 
 def test_large_answers_of_one_user_come_one_after_the_other() -> None:
     """So that clients that read nothing do not fill the memory with answers; other users do not wait for them."""
-    app = build_app(Desk(), print)
+    app = build_app(Desk(), Desk(), print)
 
     def jobs(user: int) -> Iterable[bytes]:
         environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/v1/jobs", "control.uid": user}
@@ -368,7 +378,7 @@ def test_a_socket_that_somebody_removed_is_made_again(tmp_path: Path, desk: Desk
     """Somebody cleans up too well; the service does not have to be restarted."""
     path = tmp_path / "run" / "s"
     path.parent.mkdir()
-    with ControlServer(path, build_app(desk, print)) as control:
+    with ControlServer(path, build_app(desk, desk, print)) as control:
         path.unlink()
         control.maintain(0.0)
         assert request(path, "GET", "/v1/status")
@@ -383,7 +393,7 @@ def test_a_socket_that_somebody_removed_is_made_again(tmp_path: Path, desk: Desk
 
 def test_a_stale_socket_is_replaced_and_a_live_one_is_not(path: Path, desk: Desk) -> None:
     """Stale is what a crash left behind: nobody listens."""
-    with pytest.raises(ListenError) as cannot, ControlServer(path, build_app(desk, print)):
+    with pytest.raises(ListenError) as cannot, ControlServer(path, build_app(desk, desk, print)):
         pass
     assert "is in use by another service" in str(cannot.value)
     assert request(path, "GET", "/v1/status")
@@ -392,7 +402,7 @@ def test_a_stale_socket_is_replaced_and_a_live_one_is_not(path: Path, desk: Desk
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(stale))
         left.listen()
-    with ControlServer(stale, build_app(desk, print)):
+    with ControlServer(stale, build_app(desk, desk, print)):
         assert request(stale, "GET", "/v1/status")
     assert not stale.exists()
 
@@ -400,9 +410,9 @@ def test_a_stale_socket_is_replaced_and_a_live_one_is_not(path: Path, desk: Desk
 def test_the_end_of_one_service_does_not_take_the_socket_of_the_next(tmp_path: Path, desk: Desk) -> None:
     """What stands under the name by then is not its own."""
     path = tmp_path / "s"
-    with ControlServer(path, build_app(desk, print)):
+    with ControlServer(path, build_app(desk, desk, print)):
         path.unlink()
-        with ControlServer(path, build_app(desk, print)):
+        with ControlServer(path, build_app(desk, desk, print)):
             pass
         path.touch()
     assert path.exists()
@@ -424,7 +434,7 @@ def test_a_socket_that_cannot_be_made_says_why(
     path = tmp_path / "run" / "control.sock"
     path.parent.mkdir()
     prepare(path)
-    with pytest.raises(ListenError) as cannot, ControlServer(path, build_app(desk, print)):
+    with pytest.raises(ListenError) as cannot, ControlServer(path, build_app(desk, desk, print)):
         pass
     assert message in cannot.value.problem.message
     assert help_ in (cannot.value.problem.help or "")
@@ -435,7 +445,7 @@ def test_a_path_that_is_too_long_for_a_socket_says_so(tmp_path: Path, desk: Desk
     """The kernel's limit, which few know."""
     with (
         pytest.raises(ListenError, match="at most 107 bytes"),
-        ControlServer(tmp_path / ("x" * 120), build_app(desk, print)),
+        ControlServer(tmp_path / ("x" * 120), build_app(desk, desk, print)),
     ):
         pass
 
@@ -446,7 +456,7 @@ def test_a_service_that_is_not_there_is_told_with_the_way_out(tmp_path: Path) ->
         request(tmp_path / "none", "GET", "/v1/status")
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(tmp_path / "left"))
-    with pytest.raises(ServiceUnreachable, match="nobody listens") as gone:
+    with pytest.raises(ServiceUnreachable, match="no process listens") as gone:
         request(tmp_path / "left", "GET", "/v1/status")
     assert "systemctl status jobscheduler" in (gone.value.problem.help or "")
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from jobscheduler.control.last_records import LastRecordLoader, record_of
+from jobscheduler.control.last_records import LastRecordLoader
 from jobscheduler.control.redact import redacted_definition
 from jobscheduler.model import NO_TASK, Cron, Job, Record, Retry, Status, TaskSpec
+from jobscheduler.model.log_line import parse_record
 from jobscheduler.runlog import encode_line, format_json, format_text
 from jobscheduler.runlog.parse import parse_line
 from jobscheduler.status.run_stats import RunStats
@@ -67,7 +68,7 @@ def test_a_record_is_read_from_its_line(form: Any) -> None:
     """But for its output, which stays in the log."""
     record = Record(AT, Status.FAILURE, "x", "a1", AT, AT, 1.5, "exit", (("exit_code", 3),), "why")
     line = parse_line(encode_line(record, form).strip()) or {}
-    found = record_of(line)
+    found = parse_record(line)
     assert (found.status, found.job_id, found.run_id, found.duration, found.reason) == (
         Status.FAILURE,
         "x",

@@ -48,9 +48,9 @@ def refusal(path: Path) -> str:
     """Say why the file is not opened."""
     with pytest.raises(Unavailable) as refused:
         read(path)
-    distrust = Database(f"sqlite:///{path}").trust_problem()
-    assert distrust is not None
-    assert distrust.message == str(refused.value)
+    with pytest.raises(Unavailable) as distrusted:
+        Database(f"sqlite:///{path}").check_trust()
+    assert str(distrusted.value) == str(refused.value)
     return str(refused.value)
 
 

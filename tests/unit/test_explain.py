@@ -68,12 +68,12 @@ HOUR = timedelta(hours=1)
         (facts(record("FAILURE", reason="replaced")), "failed", "its next slot was due and took its place"),
         (facts(record("FAILURE", reason="interrupted")), "failed", "the service or the host went down while it ran"),
         (facts(record("FAILURE", reason="start", error="no such user")), "failed", "not be started (no such user)"),
-        (facts(record("SKIPPED", reason="overlap")), "skipped", "was skipped: its last run was still going on"),
+        (facts(record("SKIPPED", reason="overlap")), "skipped", "was skipped: its last run was still in progress"),
         (facts(record("SKIPPED", reason="overlap")), "skipped", "`queue`, `replace` or `allow`; it is `skip` now"),
         (
             facts(record("SKIPPED", reason="overlap"), job=replace(JOB, overlap="queue")),
             "skipped",
-            "another slot was waiting for that already",
+            "another slot was waiting already",
         ),
         (facts(record("SKIPPED", reason="paused")), "skipped", "was skipped: the job was paused"),
         (facts(record("MISSED", reason="asleep")), "missed", "was missed: the host was asleep"),
@@ -97,7 +97,7 @@ HOUR = timedelta(hours=1)
         (
             facts(record("SUCCESS"), job=replace(JOB, schedule=Cron("0 2 * * *", "UTC"))),
             "ran",
-            "by the definition of now it is not due at such a time",
+            "by its present definition it is not due at such a time",
         ),
         # 2: it goes on, or began
         (
@@ -106,22 +106,22 @@ HOUR = timedelta(hours=1)
                     "running", active_runs=({"scheduled": text(SLOT), "started": text(SLOT), "attempt": "2"},)
                 )
             ),
-            "going",
-            "is going on since Sun 2026-11-22 01:00:00 CET, attempt 2",
+            "running",
+            "has been running since Sun 2026-11-22 01:00:00 CET, attempt 2",
         ),
         (
-            facts(live=RuntimeState("waiting", active_runs=({"scheduled": text(SLOT), "waits": "true"},))),
-            "going",
-            "has not begun yet: it waits",
+            facts(live=RuntimeState("waiting", active_runs=({"scheduled": text(SLOT), "waiting_for": "turn"},))),
+            "waiting",
+            "has not begun yet: it waits for its turn",
         ),
-        (facts(line("run.started", scheduled=text(SLOT))), "begun", "there is no record of its end yet"),
+        (facts(line("run.started", scheduled=text(SLOT))), "started", "there is no record of its end yet"),
         (
             facts(
                 line("run.attempt_failed", SLOT + HOUR, scheduled=text(SLOT), attempt="1"),
                 line("run.started", scheduled=text(SLOT)),
                 live=None,
             ),
-            "begun",
+            "started",
             "attempt 1 failed at Sun 2026-11-22 02:00:00 CET",
         ),
         # 3: there is no definition
@@ -138,28 +138,28 @@ HOUR = timedelta(hours=1)
             "`report` is refused: its definition in `r.json` has problems",
         ),
         # 6: a slot without a record
-        (facts(begins=SLOT + HOUR), "log_gone", "the log does not reach back so far, it begins at Sun"),
-        (facts(begins=None), "log_gone", "there is no log to look at"),
+        (facts(begins=SLOT + HOUR), "log_missing", "the log does not reach back so far, it begins at Sun"),
+        (facts(begins=None), "log_missing", "there is no log to read"),
         (
             facts(line("job.added", SLOT + HOUR)),
-            "not_there",
+            "added_later",
             "was put there at Sun 2026-11-22 02:00:00 CET, after that",
         ),
         (
             facts(line("job.added", SLOT + 2 * HOUR), line("job.removed", SLOT + HOUR), line("job.added", SLOT - HOUR)),
             "no_record",
-            "although it was due by the definition of now",
+            "although it was due by its present definition",
         ),
-        (facts(written=SLOT + HOUR), "not_there", "its file was put there or changed at Sun 2026-11-22 02:00:00"),
+        (facts(written=SLOT + HOUR), "added_later", "its file was put there or changed at Sun 2026-11-22 02:00:00"),
         (
             facts(line("job.updated", SLOT + HOUR, changed="schedule,catch_up")),
             "changed",
-            "`schedule` and `catch_up` changed at Sun 2026-11-22 02:00:00 CET, and this answer is for the definition",
+            "`schedule` and `catch_up` changed at Sun 2026-11-22 02:00:00 CET, and this answer is for the present",
         ),
         (
             facts(line("job.updated", SLOT + HOUR, changed="description")),
             "no_record",
-            "although it was due by the definition",
+            "although it was due by its present definition",
         ),
         (facts(line("job.updated", SLOT + HOUR, changed="task"), written=SLOT + HOUR), "no_record", "it was due"),
         (facts(job=replace(JOB, enabled=False)), "disabled", "the job is disabled"),
@@ -238,7 +238,7 @@ def test_the_record_of_a_slot_counts_more_than_one_of_a_group_around_it() -> Non
         (
             facts(live=RuntimeState("stale", stale=True)),
             "due",
-            "its file has a problem, so its last good version is in force",
+            "its file has a problem, so its last good version is active",
         ),
     ],
 )
@@ -268,7 +268,7 @@ def test_a_job_that_waits_for_the_clock_says_so_and_until_when() -> None:
 def test_a_run_that_corrects_a_record_goes_on() -> None:
     """The record that a wrong clock missed the slot is not the answer any more."""
     going = RuntimeState("running", active_runs=({"scheduled": text(SLOT), "started": text(SLOT)},))
-    assert then(facts(record("MISSED", reason="clock"), live=going)).code == "going"
+    assert then(facts(record("MISSED", reason="clock"), live=going)).code == "running"
 
 
 def test_a_slot_that_is_due_just_now_is_no_riddle_yet() -> None:
@@ -319,16 +319,20 @@ def test_changes_of_the_clock_are_reckoned_with(expression: str, at: datetime, w
         (facts(line("SUCCESS", trigger="manual")), "due", "the last record: its run by hand ran and succeeded"),
         (facts(job=replace(JOB, enabled=False)), "disabled", "`report` will not run: the job is disabled"),
         (facts(live=RuntimeState("paused", paused=True)), "paused", "`report` will not run: the job is paused"),
-        (facts(live=RuntimeState("running", active_runs=({"started": text(NOW)},))), "due", "is going on since Sun"),
-        (facts(live=RuntimeState("stale", stale=True)), "due", "its last good version is in force"),
+        (
+            facts(live=RuntimeState("running", active_runs=({"started": text(NOW)},))),
+            "due",
+            "has been running since Sun",
+        ),
+        (facts(live=RuntimeState("stale", stale=True)), "due", "its last good version is active"),
         (facts(job=replace(JOB, schedule=Once(SLOT))), "done", "had its only time at Sun 2026-11-22 01:00:00 CET"),
         (
             facts(job=replace(JOB, schedule=Once(SLOT)), live=RuntimeState("expired")),
             "expired",
-            "was over when its file was",
+            "had passed when its file was",
         ),
         (facts(job=replace(JOB, schedule=Once(NOW + HOUR))), "due", "is due next at Sun 2026-11-22 14:00:00 CET"),
-        (facts(job=replace(JOB, not_after=LONG_AGO)), "over", "`not_after` was Thu 2026-01-01 01:00:00 CET"),
+        (facts(job=replace(JOB, not_after=LONG_AGO)), "done", "`not_after` was Thu 2026-01-01 01:00:00 CET"),
         (facts(job=replace(JOB, schedule=Cron("@reboot", "UTC"))), "due", "first starts after the host booted"),
         (facts(job=None, live=None, known=("reports",)), "unknown", "there is no job `report`"),
         (facts(live=None, was_asked=False), "due", "the service was not asked"),
@@ -376,9 +380,9 @@ def test_what_the_log_shows_counts_also_about_times_before_its_beginning() -> No
     written = then(facts(written=SLOT + HOUR / 2, **young))
 
     assert (expired.code, "the log" in expired.sentences[0]) == ("expired", False)
-    assert added.code == "not_there"
+    assert added.code == "added_later"
     assert "put there at Sun 2026-11-22 03:00:00 CET, after that time; the log does not" in added.sentences[0]
-    assert written.code == "log_gone"
+    assert written.code == "log_missing"
     assert "it begins at Sun 2026-11-22 02:00:00 CET; its file was put there or changed at" in written.sentences[0]
 
 

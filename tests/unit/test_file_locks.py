@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from jobscheduler.runlog import LogFile
-from jobscheduler.service.startup import DirectoryLock, StartupError
+from jobscheduler.service.directory_lock import DirectoryLock
+from jobscheduler.service.startup import StartupError
 from jobscheduler.util import file_locks
 from jobscheduler.util.file_locks import LockFile, LockHeld, Locks, is_trusted, lock_holders, lock_name
 from tests.support.service import ROOT, Service, job
@@ -218,7 +219,7 @@ def test_a_lock_of_another_container_on_the_directory_is_logged(
     """It does not refuse a start: no one can tell whether that is a service."""
     with DirectoryLock(tmp_path) as claim:
         with _held(tmp_path):
-            monkeypatch.setattr("jobscheduler.service.startup.lock_holders", lambda found: [])
+            monkeypatch.setattr("jobscheduler.service.directory_lock.lock_holders", lambda found: [])
             assert claim.reacquire() == 0
         assert claim.reacquire() is None
 

@@ -152,7 +152,7 @@ def test_the_source_name_is_not_part_of_the_definition() -> None:
         (job(timezone="europe/berlin"), [("unknown time zone `europe/berlin`", "did you mean `Europe/Berlin`?")]),
         (
             job(not_before="2027-01-02T00:00Z", not_after="2027-01-01T00:00Z"),
-            [("`not_after` lies before `not_before`", "is one of the two mistyped?")],
+            [("`not_after` is before `not_before`", "is one of the two mistyped?")],
         ),
         (
             job("a", "2027-01-01T00:00Z", not_before="2027-01-02T00:00Z"),
@@ -376,7 +376,7 @@ def test_an_exception_of_a_task_type_is_a_problem_of_this_file(
 
     monkeypatch.setattr(tasks.task_type("execute_command"), "check", check)
     (problem,) = parsed(job("a", "0 1 * * *"))  # type: ignore[misc]
-    assert problem.message == f"the definition cannot be judged: {type(fault).__name__}: {fault}"
+    assert problem.message == f"the definition cannot be checked: {type(fault).__name__}: {fault}"
     assert problem.host_dependent
 
 

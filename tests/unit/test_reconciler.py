@@ -402,7 +402,7 @@ def test_a_definition_whose_check_raises_harms_only_itself(world: World, monkeyp
     world.write("b.json", job("b"))
     assert world.sync() == ["job.added"]
     assert world.settle() == ["job.refused"]
-    assert world.logged[-1][1]["problem"] == "the definition cannot be judged: ZeroDivisionError: ouch"
+    assert world.logged[-1][1]["problem"] == "the definition cannot be checked: ZeroDivisionError: ouch"
     monkeypatch.setattr(ExecuteCommand, "check", honest)
 
     assert world.sync(after=30) == ["job.added", "job.mended"]

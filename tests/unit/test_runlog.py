@@ -17,9 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobscheduler.model import Checkpoint, Event, Level, LogEntry, Record, Status
-from jobscheduler.runlog import LogFile, LogWriter, format_json, format_text, recovery
+from jobscheduler.runlog import LogFile, LogWriter, format_json, format_text, parse, recovery
+from jobscheduler.runlog.backlog import MAX_PENDING_BYTES
 from jobscheduler.runlog.format import MAX_LINE
-from jobscheduler.runlog.writer import MAX_PENDING_BYTES
 from jobscheduler.util.file_locks import LockFile
 from tests.support.service import parse_line, wait_until
 
@@ -104,7 +104,7 @@ def test_a_key_stands_in_a_line_once(form: Callable[[LogEntry], str]) -> None:
     line = form(replace(SUCCESS, details=forged))
 
     assert (line.count("job_id"), line.count("scheduled"), line.count("s3_key")) == (1, 1, 1)
-    told = recovery.parse_line(line.encode())
+    told = parse.parse_line(line.encode())
     assert told is not None
     assert (told["job_id"], told["scheduled"], told["s3_key"]) == ("report-001", "2026-11-22T01:00:00Z", "1")
 
@@ -227,11 +227,11 @@ class Unwritable(LogFile):
 
     full = True
 
-    def append(self, data: bytes, *, is_mark: bool = False) -> int:
+    def append(self, data: bytes, *, is_checkpoint: bool = False) -> int:
         """Fail like a full disk, or write one byte less than asked first."""
         if self.full:
             raise OSError(28, "No space left on device")
-        return super().append(data, is_mark=is_mark)
+        return super().append(data, is_checkpoint=is_checkpoint)
 
 
 def test_what_cannot_be_written_is_kept_and_follows(tmp_path: Path) -> None:

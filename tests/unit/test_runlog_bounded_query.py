@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from jobscheduler.model.log_line import RECORD_KINDS
 from jobscheduler.runlog.bounded_query import ReadLimit, newest_records, records_at
 from jobscheduler.runlog.filter import LogFilter
-from jobscheduler.runlog.parse import RECORD_KINDS
 from jobscheduler.runlog.query import iter_newest_first
 
 START = datetime(2026, 11, 22, tzinfo=UTC)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from jobscheduler.model import Level
+from jobscheduler.model import Event, Level
 from jobscheduler.runlog import LogFile, LogWriter
 from jobscheduler.runlog.file_calls import CALL_TIMEOUT_S, FileCalls, Superseded
 from tests.support.service import wait_until
+
+AT = datetime(2026, 11, 22, 1, 0, 1, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -80,10 +83,10 @@ class SilentFile(LogFile):
             self.is_hanging.set()
             self.release.wait()
 
-    def append(self, data: bytes, *, is_mark: bool = False) -> int:
+    def append(self, data: bytes, *, is_checkpoint: bool = False) -> int:
         """Append, and hang before or after that if it is the turn."""
         self._count()
-        written = super().append(data, is_mark=is_mark)
+        written = super().append(data, is_checkpoint=is_checkpoint)
         self._count()
         return written
 
@@ -133,9 +136,9 @@ def test_a_log_that_hangs_keeps_a_bounded_number_of_bytes(tmp_path: Path, releas
         log.check_file(now)
         log.check_file(now + 1)
         for _ in range(40):
-            log.write(*(log._make_event(Level.INFO, "line", text="x" * 1000) for _ in range(500)))
+            log.write(*(Event.of(AT, Level.INFO, "line", text="x" * 1000) for _ in range(500)))
         assert log.flush(30)
-        assert log._pending_bytes <= 16 * 1024 * 1024
+        assert log._backlog._pending_bytes <= 16 * 1024 * 1024
         release.set()
         wait_until(lambda: not log.is_silent() and not log.is_failing(), why="it is written again")
     assert "lines_not_kept=" in (tmp_path / "s.log").read_text() or list(tmp_path.glob("s.log.*"))

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from jobscheduler.model import Event, Level, LogEntry, Record, Status
+from jobscheduler.model.log_line import RECORD_KINDS
 from jobscheduler.runlog import LogFile, LogWriter, blocks, format_json, format_text, query
 from jobscheduler.runlog.filter import LogFilter
-from jobscheduler.runlog.parse import RECORD_KINDS
 from jobscheduler.runlog.query import iter_lines_newest_first, iter_newest_first, iter_oldest_first
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)

@@ -273,7 +273,7 @@ def test_a_task_that_ignores_its_stop_is_recorded_and_counted_as_lost(log, task)
         release.set()
     (record,) = log.records
     assert (record.reason, runner.lost, ended) == ("timeout", 0, [record])
-    assert record.details == (("error", "the task did not end within 0.05 s of being told to; its thread is lost"),)
+    assert record.details == (("error", "the task did not end within 0.05 s of being asked to; its thread is lost"),)
     runner.close()
 
 

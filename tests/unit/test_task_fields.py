@@ -174,7 +174,7 @@ def test_the_check_of_http_request_refuses(path, fields):
 def test_two_bodies_are_refused_with_a_message():
     """The schema could only name its `not`."""
     (found,) = HttpRequest.check({"url": URL, "body": "", "json": None})
-    assert (found.path, found.message) == (("json",), "`json` and `body` are both what to send")
+    assert (found.path, found.message) == (("json",), "`json` and `body` exclude each other")
     assert found.help == "drop one of them"
 
 

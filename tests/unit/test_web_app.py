@@ -150,7 +150,7 @@ def test_a_fault_is_one_line_of_the_log_and_tells_the_reader_nothing(caplog: pyt
     face = a_day()
     face.broken = True
     got = get(face, "/job/x")
-    assert (got.status, got.text) == (500, "This could not be made. The log says why.\n")
+    assert (got.status, got.text) == (500, "The page could not be made. The log says why.\n")
     (record,) = caplog.records
     assert record.levelno == logging.ERROR
     assert "RuntimeError: a secret of the service" in record.getMessage()
@@ -198,18 +198,18 @@ def test_files_with_problems_are_shown_with_place_and_help() -> None:
     """A refused one, and a stale one whose job goes on."""
     text = Reader(get(a_day()).text).text
     assert "line 4, column 3: unknown field `shedule` help did you mean `schedule`?" in text
-    assert "prune-logs The last good version stays in force." in text
+    assert "prune-logs The last good version stays active." in text
 
 
-def test_troubles_of_the_service_are_at_the_top() -> None:
+def test_issues_of_the_service_are_at_the_top() -> None:
     """In words; otherwise it says that all is well."""
     face = a_day()
-    assert "in trouble" not in get(face).text
-    face.service = replace(face.service, issue=("the jobs directory is gone",), overdue="the watcher")
+    assert "has issues" not in get(face).text
+    face.service = replace(face.service, issues=("the jobs directory is gone",), overdue="the watcher")
     text = Reader(get(face).text).text
-    assert "in trouble" in text
+    assert "has issues" in text
     assert text.index("the jobs directory is gone") < text.index("Files with problems")
-    assert "the watcher is late" in text
+    assert "the watcher is not on time" in text
 
 
 def test_a_job_has_a_page_with_definition_sentence_slots_and_records() -> None:
@@ -256,7 +256,7 @@ def test_a_job_that_is_gone_shows_its_records() -> None:
     face.jobs = []
     got = get(face, "/job/backup-database")
     assert got.status == 200
-    assert "in force any more" in got.text
+    assert "There is no job of this id any more" in got.text
 
 
 def test_at_most_so_many_records_of_a_job_are_shown() -> None:
@@ -265,7 +265,7 @@ def test_at_most_so_many_records_of_a_job_are_shown() -> None:
 
 
 def test_attempts_to_be_executed_are_text() -> None:
-    """In ids, descriptions, outputs, file names, problems, paths and troubles."""
+    """In ids, descriptions, outputs, file names, problems, paths and issues."""
     for url in ("/", "/files", "/job/hostile"):
         page = get(hostile(), url).text
         assert "<script" not in page
@@ -340,11 +340,11 @@ def test_the_log_is_read_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
     assert face.reads == 2
 
 
-def test_trouble_is_seen_however_many_records_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_issues_are_seen_however_many_records_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the records that are read, what failed, was skipped or missed is read by itself."""
     monkeypatch.setattr("jobscheduler.web.pages.MAX_RECORDS", 100)
     page = get(a_day()).text
-    assert "The grey part shows trouble only" in page
+    assert "The grey part shows issues only" in page
     assert page.count('<use href="#t-failure" x=') == 3  # two on the timeline, one in the legend
     assert 'aria-label="reindex' not in page
 

@@ -81,7 +81,10 @@ def test_jobs_are_counted_by_state_and_files_by_what_is_wrong() -> None:
     face = a_day()
     found = metrics(face)
     assert (found["jobscheduler_jobs", "running"], found["jobscheduler_jobs", "waiting"]) == (1, 0)
-    assert (found["jobscheduler_bad_files", "refused"], found["jobscheduler_bad_files", "stale"]) == (1, 1)
+    assert (
+        found["jobscheduler_files_with_problems", "refused"],
+        found["jobscheduler_files_with_problems", "stale"],
+    ) == (1, 1)
 
 
 def test_a_job_tells_whether_it_is_failing_and_when_it_last_succeeded() -> None:
@@ -107,17 +110,17 @@ def test_histograms_add_up() -> None:
 def test_what_the_service_says_of_itself_is_there() -> None:
     """Queue, workers, the loop's last round, health and troubles."""
     face = a_day()
-    face.service = replace(face.service, queued=7, last_tick_age=1.5, lost_threads=2, issue=("one", "two"))
+    face.service = replace(face.service, queued=7, last_tick_age=1.5, lost_threads=2, issues=("one", "two"))
     found = metrics(face)
     assert found["jobscheduler_queued_runs",] == 7
     assert found["jobscheduler_scheduling_loop_age_seconds",] == 1.5
-    assert (found["jobscheduler_lost_threads",], found["jobscheduler_troubles",]) == (2, 2)
+    assert (found["jobscheduler_lost_threads",], found["jobscheduler_issues",]) == (2, 2)
     assert (found["jobscheduler_healthy",], found["jobscheduler_running_runs",]) == (1, 1)
     assert found["jobscheduler_info", "Europe/Berlin", "0.1.0"] == 1
     face.wrong = "the scheduling thread is late"
     assert metrics(face)["jobscheduler_healthy",] == 0
     face.results.observe_latency(0.02)
-    assert metrics(face)["jobscheduler_reload_latency_seconds_count",] == 1
+    assert metrics(face)["jobscheduler_change_latency_seconds_count",] == 1
     assert metrics(face)["process_resident_memory_bytes",] > 1_000_000
 
 

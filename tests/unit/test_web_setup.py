@@ -41,7 +41,7 @@ def test_this_host_alone_needs_no_token(host: str, file: Path) -> None:
 def test_an_address_that_others_reach_is_refused_without_a_token(host: str, file: Path) -> None:
     """With the reason, and both ways out."""
     told = problem((host, 9080), None)
-    assert "other hosts" in told.message
+    assert "every host" in told.message
     assert told.help
     assert "--http-token-file" in told.help
     assert "--http 127.0.0.1:9080" in told.help

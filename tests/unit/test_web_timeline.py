@@ -132,7 +132,7 @@ def test_a_run_that_goes_on_reaches_until_now() -> None:
     going = ActiveRun("9e1c", NOW - 6 * HOUR, NOW - 6 * HOUR, 1)
     waiting = ActiveRun("77b0", NOW, None, 1, waiting_for="worker")
     (span,) = one(job=status("a", going=(going, waiting))).spans
-    assert (span.left, span.width, span.kind) == (37.5, 12.5, "going")
+    assert (span.left, span.width, span.kind) == (37.5, 12.5, "running")
     assert span.title == "06:00:00 running for 6 h"
 
 

@@ -7,7 +7,8 @@ import unicodedata
 from collections.abc import Iterator
 from typing import Any
 
-from jobscheduler.jobs.parser.definition import ParseContext, located
+from jobscheduler.jobs.parser.definition import ParseContext
+from jobscheduler.jobs.parser.locations import located_at
 from jobscheduler.model import NO_TASK, Job, Problem
 from jobscheduler.timetable.timezones import zone_note
 from jobscheduler.util import json_text
@@ -26,7 +27,7 @@ def definition_warnings(raw: bytes, source_name: str, job: Job, context: ParseCo
     except json_text.JsonError:
         return ()
     return tuple(
-        located(Problem(message, file=source_name, help=help_), text, path)
+        located_at(Problem(message, file=source_name, help=help_), text, path)
         for path, message, help_ in (*_zone(value), *_characters(value), *_retry(job), *_tasks(job, context))
     )
 

@@ -63,7 +63,7 @@ class TreeKiller:
         if not self._once.acquire(blocking=False):
             return
         try:
-            threading.Thread(target=self._send_in_time, name="ending", daemon=True).start()
+            threading.Thread(target=self._send_in_time, name="tree-killer", daemon=True).start()
         except RuntimeError:  # the host has no thread left: `wait` sends KILL
             self._search.add(self.tree)
             self._terminate()

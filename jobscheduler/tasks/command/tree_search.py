@@ -147,7 +147,7 @@ class TreeSearch:
         self._since = None
         self._is_alive = False
         with suppress(RuntimeError):  # the host has no thread left: the next tree tries again
-            threading.Thread(target=self._work, args=(self._generation,), name="searching", daemon=True).start()
+            threading.Thread(target=self._work, args=(self._generation,), name="tree-search", daemon=True).start()
             self._is_alive = True
 
     def _work(self, term: int) -> None:
