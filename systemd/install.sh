@@ -9,6 +9,7 @@
 #   PREFIX/schemas             a link to its schema, for editors
 #   /usr/local/bin/jobscheduler
 #   UNITDIR/jobscheduler.service
+#   USERUNITDIR/jobscheduler.service    for users' own services
 #   /etc/default/jobscheduler  settings; kept once edited
 #   /etc/scheduler/jobs.d, /var/log/scheduler    made if missing, never removed
 #
@@ -17,7 +18,7 @@
 # restarted yet may still read files of it.
 #
 # Environment: PREFIX (/opt/jobscheduler), DESTDIR (put in front of every path that is written; nothing of the host
-# is touched), PYTHON (the interpreter), UNITDIR; EXTRAS (`http`, `web`, `database`, or several as `http,web`) and PACKAGES (further ones with task
+# is touched), PYTHON (the interpreter), UNITDIR, USERUNITDIR; EXTRAS (`http`, `web`, `database`, or several as `http,web`) and PACKAGES (further ones with task
 # types, as pip takes them), both remembered by later installs unless they are set again, to nothing if need be. The unit stands in /usr/lib/systemd/system, because everything in
 # /etc/systemd/system belongs to the administrator: what `systemctl edit` writes there wins, and survives an upgrade.
 set -eu
@@ -26,6 +27,7 @@ cd "$(dirname "$0")/.."
 
 PREFIX=${PREFIX:-/opt/jobscheduler}
 UNITDIR=${UNITDIR:-/usr/lib/systemd/system}
+USERUNITDIR=${USERUNITDIR:-/usr/lib/systemd/user}
 DESTDIR=${DESTDIR:-}
 PYTHON=${PYTHON:-}
 UNIT=jobscheduler.service
@@ -46,11 +48,11 @@ say() { echo "$*"; }
 # --- before anything is written ---------------------------------------------------------------------------
 
 check_paths() {
-    for path in "$PREFIX" "$UNITDIR"; do
+    for path in "$PREFIX" "$UNITDIR" "$USERUNITDIR"; do
         case $path in
-            *[!A-Za-z0-9/._-]* | *..* | //* | /) fail "\`$path\` will not do as PREFIX or UNITDIR" ;;
+            *[!A-Za-z0-9/._-]* | *..* | //* | /) fail "\`$path\` will not do as PREFIX, UNITDIR or USERUNITDIR" ;;
             /*) ;;
-            *) fail "PREFIX and UNITDIR have to be absolute paths, and \`$path\` is not" ;;
+            *) fail "PREFIX, UNITDIR and USERUNITDIR have to be absolute paths, and \`$path\` is not" ;;
         esac
     done
     PREFIX=${PREFIX%/}
@@ -173,7 +175,7 @@ PYTHON_PROGRAM
 
 make_directories() {
     # Ones that are there keep the owner and mode that their administrator gave them.
-    for path in "${JOBS%/*}" "$JOBS" "$LOGS" /usr/local/bin "$UNITDIR" "${SETTINGS%/*}"; do
+    for path in "${JOBS%/*}" "$JOBS" "$LOGS" /usr/local/bin "$UNITDIR" "$USERUNITDIR" "${SETTINGS%/*}"; do
         [ ! -d "$DESTDIR$path" ] || continue
         mkdir -p "$DESTDIR$path"
         case $path in "${JOBS%/*}"*) chmod 0750 "$DESTDIR$path" ;; esac # job files may have passwords in them
@@ -187,6 +189,7 @@ put_in_force() {
     ln -s current/schemas "$at/.schemas"
     ln -s "$PREFIX/current/bin/jobscheduler" "$DESTDIR$LINK.new"
     sed "s|/opt/jobscheduler|$PREFIX|g" systemd/$UNIT >"$DESTDIR$UNITDIR/.$UNIT.new"
+    sed "s|/opt/jobscheduler|$PREFIX|g" systemd/user/$UNIT >"$DESTDIR$USERUNITDIR/.$UNIT.new"
     keep_settings="$SETTINGS has been edited and is kept as it is"
     if [ ! -e "$DESTDIR$SETTINGS" ] || cmp -s "$DESTDIR$SETTINGS" "$at/current/jobscheduler.default"; then
         cp systemd/jobscheduler.default "$DESTDIR$SETTINGS.new"
@@ -196,6 +199,7 @@ put_in_force() {
     mv -T "$at/.schemas" "$at/schemas"
     mv -T "$DESTDIR$LINK.new" "$DESTDIR$LINK"
     mv "$DESTDIR$UNITDIR/.$UNIT.new" "$DESTDIR$UNITDIR/$UNIT"
+    mv "$DESTDIR$USERUNITDIR/.$UNIT.new" "$DESTDIR$USERUNITDIR/$UNIT"
     [ -n "$keep_settings" ] || mv "$DESTDIR$SETTINGS.new" "$DESTDIR$SETTINGS"
 }
 
@@ -240,7 +244,7 @@ uninstall() {
     if systemd_runs && [ -e "$UNITDIR/$UNIT" ]; then systemctl --quiet disable --now $UNIT; fi
     if cmp -s "$DESTDIR$SETTINGS" "$at/current/jobscheduler.default"; then rm -f "$DESTDIR$SETTINGS"; fi
     if is_ours "$DESTDIR$LINK"; then rm -f "$DESTDIR$LINK"; fi
-    rm -f "$DESTDIR$UNITDIR/$UNIT" "$at/current" "$at/schemas"
+    rm -f "$DESTDIR$UNITDIR/$UNIT" "$DESTDIR$USERUNITDIR/$UNIT" "$at/current" "$at/schemas"
     rm -rf "$at/releases"
     [ ! -d "$at" ] || rmdir "$at" 2>/dev/null || say "kept $PREFIX, which holds other files"
     tell_systemd
