@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 
 from jobscheduler.config import CONFIG_VARIABLE, PREFIX, Settings
-from jobscheduler.config.own_paths import OwnPaths, own_paths
+from jobscheduler.config.own_paths import OwnPaths, is_there, own_paths
 
 _SOCKET_VARIABLE = PREFIX + "SOCKET"
 
@@ -27,7 +27,7 @@ def found(arguments: argparse.Namespace, environ: Mapping[str, str]) -> OwnPaths
     if asked is not None or os.geteuid() == 0 or _names_a_service(arguments, environ):
         return asked
     own = own_paths(environ)
-    is_own = own.socket.is_socket() or (own.jobs_dir.is_dir() and not os.access(Settings().socket, os.W_OK))
+    is_own = is_there(own.socket) or (is_there(own.jobs_dir) and not os.access(Settings().socket, os.W_OK))
     return own if is_own else None
 
 

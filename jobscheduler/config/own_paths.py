@@ -31,7 +31,7 @@ def own_paths(environ: Mapping[str, str]) -> OwnPaths:
     config = _base(environ, "XDG_CONFIG_HOME", home / ".config") / _FOLDER
     state = _base(environ, "XDG_STATE_HOME", home / ".local/state") / _FOLDER
     runtime = _base(environ, "XDG_RUNTIME_DIR", Path(f"/run/user/{os.geteuid()}"))
-    sockets = runtime / _FOLDER if runtime.is_dir() else state
+    sockets = runtime / _FOLDER if is_there(runtime) else state
     return OwnPaths(config / "scheduler.toml", config / "jobs.d", state / "scheduler.log", sockets / "control.sock")
 
 
@@ -39,3 +39,12 @@ def _base(environ: Mapping[str, str], variable: str, default: Path) -> Path:
     """Return a base directory. A relative path counts as none."""
     given = environ.get(variable, "")
     return Path(given) if given.startswith("/") else default
+
+
+def is_there(path: Path) -> bool:
+    """Tell whether a path exists. One that this user may not see does not: HOME may be that of another user."""
+    try:
+        path.stat()
+    except OSError:
+        return False
+    return True

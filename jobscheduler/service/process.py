@@ -13,9 +13,11 @@ from datetime import UTC, datetime
 from jobscheduler.model import Event, Level
 from jobscheduler.runlog import LogWriter
 from jobscheduler.scheduler import Scheduler
+from jobscheduler.service.control_group import enter_leaf
 from jobscheduler.service.forced_exit import ForcedExit
 from jobscheduler.service.mailbox import Mailbox, Message
 from jobscheduler.tasks.command.fd_budget import FD_LIMIT
+from jobscheduler.tasks.command.oom_score import OOM_SCORE
 from jobscheduler.tasks.command.reaper import REAPER
 
 LAST_LINE_WAIT_S = 1.0  # limit of the wait for the last line of the log after a failure
@@ -26,9 +28,11 @@ EXIT_FAILURE = 70  # exit status: a part of the service died
 
 
 def prepare_process() -> None:
-    """Set what belongs to the process: the signal of ended children, the limit of descriptors, the reaper."""
+    """Set what belongs to the process: signals of children, control group, limits, the reaper."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # some parents leave it ignored, and exit statuses would be lost
+    enter_leaf()
     FD_LIMIT.raise_limit()
+    OOM_SCORE.remember()
     REAPER.keep_reaping()
 
 

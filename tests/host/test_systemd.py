@@ -101,6 +101,13 @@ def test_the_unit_is_what_systemd_expects(machine: Machine) -> None:
         assert block.startswith("#"), block
 
 
+def test_the_unit_has_the_service_killed_last_and_lets_it_divide_its_control_group(machine: Machine) -> None:
+    """A sandbox may forbid the lower score; systemd then goes on without it."""
+    properties = ("OOMScoreAdjust", "ManagedOOMPreference", "Delegate", "OOMPolicy")
+    shown = machine(f"systemctl show jobscheduler --property {','.join(properties)}").split()
+    assert set(shown) == {"OOMScoreAdjust=-500", "ManagedOOMPreference=avoid", "Delegate=yes", "OOMPolicy=continue"}
+
+
 def test_a_job_dropped_into_the_started_service_leaves_its_record_in_log_and_journal(machine: Machine) -> None:
     """`systemctl start` returns when the service is ready; failures are errors in the journal, successes are not."""
     machine("systemctl enable --now jobscheduler")
@@ -144,6 +151,31 @@ def test_reload_looks_again_without_a_restart(machine: Machine) -> None:
     machine.wait("the reload is over", lambda: records(machine, "service.reloaded"))
     machine.wait("active", lambda: machine.run("systemctl is-active jobscheduler").stdout == "active\n")
     assert main_pid(machine) == former
+
+
+def test_a_job_that_restarts_the_scheduler_and_waits_for_it_is_told_so(machine: Machine) -> None:
+    """`validate` before, the record after; with `--no-block` all is well."""
+    machine("sed -i 's/^#drain-timeout = .*/drain-timeout = 1/' /etc/scheduler/scheduler.toml")
+    machine("systemctl restart jobscheduler")
+    starts = len(records(machine, "service.started"))
+    drop(machine, "self.json", job("self", "@yearly", "systemctl restart jobscheduler; echo after"))
+    said = machine("jobscheduler validate /etc/scheduler/jobs.d/self.json")
+    assert "warning: " in said
+    assert "add `--no-block`, as the last command of the job" in said
+    machine("jobscheduler run self")
+    machine.wait("the restart", lambda: len(records(machine, "service.started")) == starts + 1, 30)
+    (record,) = records(machine, "FAILURE", job_id="self")
+    assert record["reason"] == "shutdown"
+    assert "the service was stopped from within this run (`systemctl --no-block`" in record["error"]
+
+    drop(machine, "self.json", job("self", "@yearly", "systemctl --no-block restart jobscheduler"))
+    machine.wait("the new command", lambda: records(machine, "job.updated", job_id="self"))
+    machine("jobscheduler run self")
+    machine.wait("another restart", lambda: len(records(machine, "service.started")) == starts + 2, 30)
+    assert records(machine, "SUCCESS", job_id="self")
+    machine("rm /etc/scheduler/jobs.d/self.json")
+    machine("sed -i 's/^drain-timeout = .*/#drain-timeout = \"30s\"/' /etc/scheduler/scheduler.toml")
+    machine("systemctl restart jobscheduler")
 
 
 def drop_in(machine: Machine, text: str) -> None:

@@ -104,6 +104,18 @@ def test_which_service_a_verb_means(
     assert found == (own if is_own else None)
 
 
+def test_paths_that_may_not_be_seen_do_not_exist(home: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """HOME may be that of another user, as after `sudo -u` or `setpriv`."""
+
+    def refuse(path: Path, **_: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert own_service.found(argparse.Namespace(), home) is None
+    assert own_paths(home).socket.name == "control.sock"
+
+
 def test_the_verbs_of_root_mean_the_hosts_service_unless_told_otherwise(
     home: Mapping[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
