@@ -40,6 +40,7 @@ def test_a_command_line_that_stops_the_unit_is_known(line, stops):
         (["/usr/bin/systemctl", "stop", "jobscheduler"], "/usr/bin/systemctl stop jobscheduler"),
         ("service jobscheduler restart", "service jobscheduler restart"),
         ("systemctl --no-block restart jobscheduler", None),
+        ("systemctl kill --signal=HUP jobscheduler", None),
         ("systemctl restart nginx; echo jobscheduler", None),
         ("systemctl reload jobscheduler", None),
         ("echo restart jobscheduler", None),
@@ -67,12 +68,12 @@ def test_the_unit_of_the_service_is_that_of_its_control_group(line, unit):
     assert _unit_in(line) == unit
 
 
-@pytest.mark.parametrize(("reason", "told"), [("shutdown", True), ("timeout", False)])
-def test_the_record_says_that_the_service_was_stopped_from_within_the_run(tmp_path, monkeypatch, reason, told):
+@pytest.mark.parametrize(("reason", "is_named"), [("shutdown", True), ("timeout", False)])
+def test_the_record_says_that_the_service_was_stopped_from_within_the_run(tmp_path, monkeypatch, reason, is_named):
     monkeypatch.setattr(self_stop, "own_unit", lambda: UNIT)
     (tmp_path / "systemctl").write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pipe\nwhile :; do sleep 0.01; done\n")
     (tmp_path / "systemctl").chmod(0o755)
     pipe, run = Pipe(tmp_path), context()
     with in_thread(lambda: (pipe.pids(), run.stop(reason))):
         failed = failure(f"{tmp_path}/systemctl restart jobscheduler; echo after", run)
-    assert ("from within this run" in str(failed)) is told
+    assert ("from within this run" in str(failed)) is is_named

@@ -43,7 +43,8 @@ def stop_in_command(command: str | Sequence[str], unit: str = DEFAULT_UNIT) -> s
 
 def _waits_for_stop(words: list[str], unit: str) -> bool:
     programs = {word.rpartition("/")[2] for word in words}
-    return bool(programs & _PROGRAMS) and _NO_BLOCK not in words and is_stop(words, unit)
+    returns_at_once = _NO_BLOCK in words or "kill" in words
+    return bool(programs & _PROGRAMS) and not returns_at_once and is_stop(words, unit)
 
 
 def is_stop(words: list[str], unit: str) -> bool:
