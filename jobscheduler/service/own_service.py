@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from jobscheduler.config import Settings
-from jobscheduler.config.own_paths import USER_FLAG
+from jobscheduler.config.own_paths import USER_FLAG, is_there
 from jobscheduler.model import EventLogger, Level, Problem
 from jobscheduler.service.startup import StartupError
 
@@ -33,7 +33,7 @@ def make_directories(settings: Settings) -> None:
 
 def _make(folder: Path) -> None:
     """Make a directory, and those above it that do not exist, for this user alone."""
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    missing = [path for path in (folder, *folder.parents) if not is_there(path)]
     try:
         for path in reversed(missing):
             path.mkdir(mode=0o700, exist_ok=True)

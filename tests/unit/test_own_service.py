@@ -166,6 +166,21 @@ def test_a_directory_that_cannot_be_made_is_a_problem(home: Mapping[str, str], t
     assert "--jobs-dir DIR" in str(refused.value.problem.help)
 
 
+def test_a_home_that_may_not_be_seen_is_a_problem(
+    home: Mapping[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HOME of another user: no traceback."""
+
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    settings = load_settings({}, {}, NO_FILE, own_paths(home))
+    monkeypatch.setattr(Path, "stat", refuse)
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(StartupError, match="cannot be made: permission denied"):
+        make_directories(settings)
+
+
 @pytest.mark.parametrize(
     ("is_own", "by_systemd", "lingers", "warns"),
     [(True, True, False, True), (True, True, True, False), (True, False, False, False), (False, True, False, False)],
