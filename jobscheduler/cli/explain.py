@@ -16,6 +16,7 @@ from jobscheduler.cli.options import add_options, settings_of_service
 from jobscheduler.cli.problems import print_problem, problem_json
 from jobscheduler.cli.table import printable
 from jobscheduler.cli.times import ArgumentProblem, problem_from
+from jobscheduler.cli.waiting_rules import waiting_rules_note
 from jobscheduler.config import Settings
 from jobscheduler.control.client import ApiError, ServiceUnreachable, request
 from jobscheduler.explain import Answer, Facts, Question, explain
@@ -74,7 +75,8 @@ def run(arguments: argparse.Namespace) -> int:
     except ArgumentProblem as wrong:
         print_problem(wrong.problem, sys.stderr)
         return 2
-    question = Question(arguments.job, now, at, notes)
+    note = waiting_rules_note(settings, {facts.zone.key})
+    question = Question(arguments.job, now, at, notes if note is None else (*notes, note))
     answer = explain(question, add_log_facts(facts, question, settings))
     if arguments.json:
         print(json.dumps(_as_object(question, answer)))

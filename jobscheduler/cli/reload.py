@@ -41,6 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
     print(_summary(outcome))
     if outcome["applied"]:
         print(f"applied: {', '.join(outcome['applied'])}")
+    if zones := outcome.get("zones"):
+        print(f"new rules of {', '.join(zones)}: {plural(outcome['moved'], 'job')} with another next slot")
     if outcome["need_restart"]:
         print(f"need a restart: {', '.join(outcome['need_restart'])}; `systemctl restart jobscheduler` applies them")
     return 1 if problems else 0

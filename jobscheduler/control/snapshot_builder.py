@@ -34,6 +34,7 @@ class Supervising(Protocol):
     """What knows the state of the service (see `service.supervisor.Supervisor`)."""
 
     def zone(self) -> str: ...  # noqa: D102
+    def waiting_rules(self) -> tuple[str, ...]: ...  # noqa: D102
     def overdue(self) -> str | None: ...  # noqa: D102
     def issues(self) -> tuple[str, ...]: ...  # noqa: D102
 
@@ -146,7 +147,7 @@ class SnapshotBuilder:
         return self._started
 
     def _service(self) -> ServiceStatus:
-        queued = self._scheduler.queued()
+        queued, new_rules = self._scheduler.queued(), self._supervising.waiting_rules()
         return ServiceStatus(
             version=__version__,
             pid=os.getpid(),
@@ -164,8 +165,16 @@ class SnapshotBuilder:
             issues=(*self._supervising.issues(), *self._scheduler.issues()),
             alerts=self._alerts(),
             left_pipes=_left_pipes(),
-            notes=self._notes,
+            notes=(*self._notes, *_note_on(new_rules)),
+            new_rules=new_rules,
         )
+
+
+def _note_on(new_rules: tuple[str, ...]) -> tuple[str, ...]:
+    if not new_rules:
+        return ()
+    zones = ", ".join(new_rules)
+    return (f"the rules of {zones} have changed on disk; jobs follow the former ones until `jobscheduler reload`",)
 
 
 def _has_run(job: Job, last: Record | None) -> bool:

@@ -10,6 +10,7 @@ from jobscheduler.jobs.sources import SourceUnavailable
 from jobscheduler.service.health import HealthMonitor
 from jobscheduler.service.parts import Parts
 from jobscheduler.service.source_watch import SourceWatch
+from jobscheduler.service.zone_rules_watch import ZoneRulesWatch
 from jobscheduler.service.zone_watch import ZoneWatch
 from jobscheduler.status.snapshot import Behind
 from jobscheduler.util.durations import format_rough_duration
@@ -20,8 +21,11 @@ MIN_BEHIND = timedelta(seconds=10)  # a clock that was set back by less delays j
 class ServiceCondition:
     """Answers how the service is. For any thread."""
 
-    def __init__(self, zone: ZoneWatch, health: HealthMonitor, parts: Parts, sources: SourceWatch) -> None:
+    def __init__(
+        self, zone: ZoneWatch, rules: ZoneRulesWatch, health: HealthMonitor, parts: Parts, sources: SourceWatch
+    ) -> None:
         self._zone = zone
+        self._rules = rules
         self._health = health
         self._scheduler = parts.scheduler
         self._reconciler = parts.reconciler
@@ -34,6 +38,10 @@ class ServiceCondition:
     def zone(self) -> str:
         """Return the name of the service's zone."""
         return self._zone.zone()
+
+    def waiting_rules(self) -> tuple[str, ...]:
+        """Return the zones whose rules have changed on disk since they were read."""
+        return self._rules.waiting()
 
     def overdue(self) -> str | None:
         """Return the name of a part that is late, if any."""

@@ -111,6 +111,7 @@ class ServiceStatus:
     `left_pipes` is the number of output pipes that the service keeps open for each job, because processes that ended
     runs left behind still hold them.
     `notes` are remarks that a user should know though nothing is wrong.
+    `new_rules` are the zones whose rules have changed on disk and wait for a reload.
     """
 
     version: str
@@ -128,6 +129,7 @@ class ServiceStatus:
     issues: tuple[str, ...] = ()
     database: str = ""
     alerts: tuple[str, ...] = ()
+    new_rules: tuple[str, ...] = ()
     left_pipes: tuple[tuple[str, int], ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -229,6 +231,7 @@ def service_json(snapshot: Snapshot) -> dict[str, Any]:
         "late_part": service.overdue,
         "issues": list(service.issues),
         "notes": list(service.notes),
+        "new_rules": list(service.new_rules),
         "pending_alerts": list(service.alerts[:MAX_ALERTS]),
         "pending_alert_count": len(service.alerts),
         "open_pipes": dict(service.left_pipes[:MOST_LEFT_PIPES]),
