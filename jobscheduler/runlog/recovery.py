@@ -22,7 +22,8 @@ from jobscheduler.model.log_line import RECORD_KINDS, Line, parse_instant, slot_
 from jobscheduler.runlog.checkpoint_parts import from_fields
 from jobscheduler.runlog.checkpoints import NAME, from_lines, parse_pending
 from jobscheduler.runlog.decided_slots import DecidedSlots
-from jobscheduler.runlog.reader import log_files, mentions
+from jobscheduler.runlog.file_names import log_files
+from jobscheduler.runlog.reader import mentions
 from jobscheduler.runlog.state_lines import PENDING, STARTED, change_lines, state_lines
 
 _TICK = timedelta(microseconds=1)
