@@ -25,6 +25,7 @@ from jobscheduler.model.log_line import RECORD_KINDS
 from jobscheduler.runlog import query
 from jobscheduler.runlog.filter import LogFilter, LogLine
 from jobscheduler.timetable.timezones import UnknownTimezone, service_zone
+from jobscheduler.util.standard_output import is_standard_output
 
 SUMMARY = "show the records of the log files"
 EXAMPLES = """examples:
@@ -155,6 +156,12 @@ def require_log(settings: Settings) -> None:
 
     """
     path = settings.log_file
+    if is_standard_output(path):
+        message = "there is no log file: the service writes its log to standard output alone"
+        help_ = (
+            "look where that goes, such as `docker logs` or `journalctl`; `--log-file FILE` of the service keeps one"
+        )
+        raise LogUnavailable(Problem(message, help=help_))
     try:
         if query.exists(path, settings.log_backups):
             return

@@ -19,6 +19,7 @@ from jobscheduler.status.snapshot import Detail, JobRuntime, JobState, JobStatus
 from jobscheduler.tasks.command.reaper import REAPER
 from jobscheduler.timetable import crontab
 from jobscheduler.util.host_id import uptime
+from jobscheduler.util.standard_output import log_name
 
 MAX_SHOWN_SLOTS = 10  # next slots of a job that are shown
 
@@ -155,7 +156,7 @@ class SnapshotBuilder:
             timezone=self._supervising.zone(),
             jobs_dir=self._locations[0],
             database=self._locations[1],
-            log_file=str(self._settings.log_file.absolute()),
+            log_file=log_name(self._settings.log_file),
             workers=self._settings.max_workers,
             running=max(0, self._scheduler.running() - queued),
             queued=queued,

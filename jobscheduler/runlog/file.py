@@ -54,6 +54,11 @@ class LogFile:
         self._limit = max_bytes
         self._may_rotate = on_beginning is None
 
+    @property
+    def name(self) -> str:
+        """The name under which the log speaks of it."""
+        return str(self.path)
+
     def append(self, data: bytes, *, is_checkpoint: bool = False) -> int:
         """Write as many whole lines as fit, and return their bytes; rotate first if the file would get too large.
 

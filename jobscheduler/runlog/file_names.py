@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from jobscheduler.util.standard_output import is_standard_output
+
 
 def real_file(path: Path) -> Path:
     """Return the file that a log's name stands for, with all links followed."""
@@ -22,7 +24,12 @@ def rotated_file(path: Path, number: int) -> Path:
 
 
 def log_files(path: Path, backups: int) -> list[Path]:
-    """Return the files that a log may have, the newest first; `backups` is how many rotated ones there may be."""
+    """Return the files that a log may have, the newest first: none if it is standard output.
+
+    `backups` is how many rotated ones there may be.
+    """
+    if is_standard_output(path):
+        return []
     real = real_file(path) if path.is_symlink() else path
     return [path, *(real.with_name(f"{real.name}.{number}") for number in range(1, backups + 1))]
 

@@ -14,6 +14,7 @@ from jobscheduler.service.zone_rules_watch import ZoneRulesWatch
 from jobscheduler.service.zone_watch import ZoneWatch
 from jobscheduler.status.snapshot import Behind
 from jobscheduler.util.durations import format_rough_duration
+from jobscheduler.util.standard_output import is_standard_output
 
 MIN_BEHIND = timedelta(seconds=10)  # a clock that was set back by less delays jobs too briefly to be an issue
 
@@ -30,6 +31,8 @@ class ServiceCondition:
         self._scheduler = parts.scheduler
         self._reconciler = parts.reconciler
         self._log = parts.log
+        is_stream = is_standard_output(parts.startup.settings.log_file)
+        self._log_noun = "standard output" if is_stream else "the log file"
         self._guard = parts.startup.guard
         self._database = parts.startup.database
         self._optional = parts.startup.optional
@@ -65,9 +68,9 @@ class ServiceCondition:
         if self._sources.directory.is_degraded:
             yield "changes of files are not watched: all files are checked again and again"
         if self._log.is_silent():
-            yield "the log file does not answer: lines are kept, and go to standard error"
+            yield f"{self._log_noun} does not answer: lines are kept, and go to standard error"
         if self._log.is_failing():
-            yield "the log file cannot be written: lines are kept, and go to standard error"
+            yield f"{self._log_noun} cannot be written: lines are kept, and go to standard error"
         if self._sources.lock.is_shared:
             yield "another service uses the same jobs directory"
 
