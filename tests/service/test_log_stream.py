@@ -184,6 +184,15 @@ def test_a_standard_output_that_takes_nothing_hangs_no_run_and_gets_every_line_l
     assert service.stop() == 1
 
 
+def test_a_service_whose_standard_output_takes_nothing_can_be_stopped(piped: tuple[Streaming, int]) -> None:
+    """It ends within its time, and says how many lines were never written."""
+    service, _ = piped
+    wait_until(lambda: "log.lost" in stderr_words(service), why="the trouble is said")
+    assert service.stop() == 1
+    last = parse_line(service.stderr().splitlines()[-1])
+    assert (last["word"], int(last["lines"]) > 0) == ("log.lost", True)
+
+
 def test_a_standard_output_that_was_closed_fails_no_run(piped: tuple[Streaming, int]) -> None:
     """It is a log that fails; at the end the lost lines are counted, and the exit status says so."""
     service, reading = piped
