@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -140,3 +141,28 @@ def test_the_rules_of_the_zone_of_the_service_are_watched_too(service: Service, 
     verb(service, "reload")
     (updated,) = service.wait_for("job.updated")
     assert (updated["next_before"][11:16], updated["next_after"][11:16]) == ("11:30", "10:30")
+
+
+def test_a_time_of_day_that_has_run_is_not_repeated_by_new_rules_nor_by_a_crash(
+    service: Service, tree: ZoneTree
+) -> None:
+    """Set back by two hours, the clock shows it again today; it is due tomorrow."""
+    slot = (datetime.now(UTC) + timedelta(seconds=6)).replace(microsecond=0)
+    tree.write("Here", 0)
+    schedule = f"{slot.second} {slot.minute} {slot.hour} * * *"
+    service.write("daily.json", job("daily", schedule, timezone="Test/Here"))
+    service.start()
+    (ran,) = service.wait_for("SUCCESS", job_id="daily")
+    tree.write("Here", -2 * HOUR)
+    verb(service, "reload")
+    (updated,) = service.words("job.updated", changed="zone_rules")
+    assert datetime.fromisoformat(updated["next_before"]) == slot + timedelta(days=1)
+    assert datetime.fromisoformat(updated["next_after"]) == slot + timedelta(days=1, hours=2)
+
+    assert service.process is not None
+    service.process.kill()
+    service.process.wait()
+    service.start()
+    (listed,) = objects(verb(service, "list", "--json")[0])
+    assert datetime.fromisoformat(listed["next"]) == slot + timedelta(days=1, hours=2)
+    assert service.words("SUCCESS", job_id="daily") == [ran]

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import os
 import struct
+import zoneinfo
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from jobscheduler.timetable import timezones
+from jobscheduler.timetable.zone_rules import ZONE_RULES
 
 HOUR = 3600
 
@@ -35,3 +41,21 @@ class ZoneTree:
         new = self.path / "Test" / f".{name}.dpkg-new"
         new.write_bytes(zone_file(offset, footer))
         os.rename(new, self.path / "Test" / name)
+
+
+def look_in(*directories: str | Path) -> None:
+    """Have zones of this process read from these directories alone."""
+    zoneinfo.reset_tzpath([str(directory) for directory in directories])
+    ZONE_RULES.clear()
+    timezones.reload_rules()
+
+
+@contextmanager
+def zones_of(tree: ZoneTree) -> Iterator[None]:
+    """Have zones of this process read from a tree, and afterwards from where they were read before."""
+    before = zoneinfo.TZPATH
+    look_in(tree.path)
+    try:
+        yield
+    finally:
+        look_in(*before)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import zoneinfo
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,25 +16,17 @@ from jobscheduler.timetable import timezones
 from jobscheduler.timetable.timetable import timetable_of
 from jobscheduler.timetable.timezones import get_zone
 from jobscheduler.timetable.zone_rules import ZONE_RULES, ReloadedRules
-from tests.support.zone_tree import HOUR, ZoneTree
+from tests.support.zone_tree import HOUR, ZoneTree, look_in, zones_of
 
 WINTER = datetime(2026, 12, 1, tzinfo=UTC)
-
-
-def look_in(*directories: str | Path) -> None:
-    """Have zones read from these directories alone."""
-    zoneinfo.reset_tzpath([str(directory) for directory in directories])
-    ZONE_RULES.clear()
-    timezones.reload_rules()
 
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Iterator[ZoneTree]:
     """Zones of this test alone, in place of the host's."""
-    before, made = zoneinfo.TZPATH, ZoneTree(tmp_path / "zoneinfo", Here=-6 * HOUR, There=HOUR)
-    look_in(made.path)
-    yield made
-    look_in(*before)
+    made = ZoneTree(tmp_path / "zoneinfo", Here=-6 * HOUR, There=HOUR)
+    with zones_of(made):
+        yield made
 
 
 def hours(name: str) -> float:
