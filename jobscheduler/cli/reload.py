@@ -31,7 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Reload, and print what came of it; problems go to standard error."""
-    outcome = request(client_settings(arguments).socket, "POST", "/v1/reload")
+    settings = client_settings(arguments)
+    outcome = request(settings.socket, "POST", "/v1/reload")
     problems = [Problem(**problem) for problem in outcome["problems"]]
     if arguments.json:
         print(json.dumps(outcome))
@@ -44,7 +45,8 @@ def run(arguments: argparse.Namespace) -> int:
     if zones := outcome.get("zones"):
         print(f"new rules of {', '.join(zones)}: {plural(outcome['moved'], 'job')} with another next slot")
     if outcome["need_restart"]:
-        print(f"need a restart: {', '.join(outcome['need_restart'])}; `systemctl restart jobscheduler` applies them")
+        waiting = ", ".join(outcome["need_restart"])
+        print(f"need a restart: {waiting}; `{settings.systemctl} restart jobscheduler` applies them")
     return 1 if problems else 0
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from enum import Enum, auto
+from typing import NamedTuple
 
 _BLANKS = " \t\n\r"
 _NEWLINES = "\n\r"
@@ -46,11 +47,20 @@ _IN_VALUE = {
 
 def parse_environment_file(text: str) -> dict[str, str]:
     """Return the variables of a file, by name."""
-    return {name: value for name, value, _ in assignments(text)}
+    return {one.name: one.value for one in assignments(text)}
 
 
-def assignments(text: str) -> Iterator[tuple[str, str, int]]:
-    """Yield name, value and line (from 1) of each assignment, in the order of the file."""
+class Assignment(NamedTuple):
+    """A variable with its value, and the first and the last line (from 1) on which that stands."""
+
+    name: str
+    value: str
+    line: int
+    last_line: int
+
+
+def assignments(text: str) -> Iterator[Assignment]:
+    """Yield each assignment, in the order of the file."""
     parser = _Parser()
     for character in text:
         yield from parser.feed(character)
@@ -68,7 +78,7 @@ class _Parser:
         self._kept = 0  # characters of the value up to its last one that is quoted, escaped, or not blank
         self._line = 1
 
-    def feed(self, character: str) -> Iterator[tuple[str, str, int]]:
+    def feed(self, character: str) -> Iterator[Assignment]:
         """Take the next character; yield the assignment that it ends."""
         match self._state:
             case _State.BEFORE_NAME:
@@ -86,7 +96,7 @@ class _Parser:
                 self._feed_quoted(character)
         self._line += character == "\n"
 
-    def end(self) -> Iterator[tuple[str, str, int]]:
+    def end(self) -> Iterator[Assignment]:
         """Yield the assignment that the end of the text ends."""
         if self._state in _IN_VALUE:
             yield from self._assignment()
@@ -141,8 +151,8 @@ class _Parser:
         self._value += text
         self._kept = len(self._value)
 
-    def _assignment(self) -> Iterator[tuple[str, str, int]]:
+    def _assignment(self) -> Iterator[Assignment]:
         self._state = _State.BEFORE_NAME
         name = self._name.rstrip(_BLANKS)
         if _NAME.fullmatch(name):
-            yield name, self._value[: self._kept], self._name_line
+            yield Assignment(name, self._value[: self._kept], self._name_line, self._line)

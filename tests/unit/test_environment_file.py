@@ -39,7 +39,7 @@ def test_lines_are_read_as_systemd_reads_them(text: str, variables: dict[str, st
     assert parse_environment_file(text) == variables
 
 
-def test_each_assignment_has_its_line() -> None:
+def test_each_assignment_has_its_lines() -> None:
     """So that a problem can name it."""
     text = "# a comment\nA=b\n\nC='d\ne'\nF=g\n"
-    assert [(name, line) for name, _, line in assignments(text)] == [("A", 2), ("C", 4), ("F", 6)]
+    assert [(one.name, one.line, one.last_line) for one in assignments(text)] == [("A", 2, 2), ("C", 4, 5), ("F", 6, 6)]
