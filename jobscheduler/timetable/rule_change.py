@@ -51,9 +51,11 @@ def rule_change(former: Timetable, new: Timetable, since: datetime, now: datetim
 
 
 def _differ_in_rules(former: Timetable, new: Timetable) -> bool:
+    if former.zone is new.zone or former.zone.key != new.zone.key:  # the first is so for nearly every definition
+        return False
     schedule = new.schedule
     is_fixed = isinstance(schedule, Crontab) and not schedule.real_time and not schedule.at_boot
-    return is_fixed and former.schedule == schedule and former.zone.key == new.zone.key and former.zone is not new.zone
+    return is_fixed and former.schedule == schedule
 
 
 def _start(timetable: Timetable, wall: int, since: datetime) -> datetime:
