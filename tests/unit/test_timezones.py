@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 import zoneinfo
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -22,8 +22,9 @@ from jobscheduler.tasks import task_names, task_type
 from jobscheduler.timetable import timezones as zones
 from jobscheduler.timetable.former_zone_names import CURRENT_NAME
 from jobscheduler.timetable.timezones import UnknownTimezone, get_zone, service_zone, zone_note
+from tests.support.zone_data import ZONE_DATA, only_zone_data_of, use_directories
 
-DATA = "/usr/share/zoneinfo"
+DATA = "/usr/share/zoneinfo"  # of a host; the tests use its names only
 
 
 def refusal(name: str) -> UnknownTimezone:
@@ -135,19 +136,11 @@ MODERN = [name for name in zoneinfo.available_timezones() if name not in CURRENT
 @pytest.fixture
 def modern(tmp_path: Path) -> Iterator[Path]:
     """Have zone data without the former names, as Debian 13 has it without `tzdata-legacy`."""
-    before = zoneinfo.TZPATH
     for name in MODERN:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).symlink_to(f"{DATA}/{name}")
-    _see_anew([tmp_path])
-    yield tmp_path
-    _see_anew(before)
-
-
-def _see_anew(path: Sequence[str | Path]) -> None:
-    zoneinfo.reset_tzpath([str(one) for one in path])
-    ZoneInfo.clear_cache()
-    zones._listed.cache_clear()
+        (tmp_path / name).symlink_to(ZONE_DATA / name)
+    with only_zone_data_of(tmp_path):
+        yield tmp_path
 
 
 def offsets(name: str) -> list[object]:
@@ -200,7 +193,7 @@ def test_a_zone_that_is_merely_spelled_alike_is_never_suggested(modern: Path) ->
 def test_a_name_that_is_newer_than_the_hosts_data_is_refused_with_its_former_one(modern: Path) -> None:
     """As Kyiv on a host whose data are from before 2022."""
     (modern / "Europe/Kyiv").rename(modern / "Europe/Kiev")
-    _see_anew([modern])
+    use_directories([modern])
     assert refusal("Europe/Kyiv").help == (
         "write `Europe/Kiev`, its former name, or bring the package `tzdata` up to date"
     )
@@ -209,7 +202,7 @@ def test_a_name_that_is_newer_than_the_hosts_data_is_refused_with_its_former_one
 def test_data_that_is_installed_again_is_seen_at_the_next_look(modern: Path) -> None:
     """Without a restart or a signal."""
     assert refusal("Japan").of_host
-    (modern / "Japan").symlink_to(f"{DATA}/Japan")
+    (modern / "Japan").symlink_to(ZONE_DATA / "Japan")
     assert get_zone("Japan").key == "Japan"
 
 
