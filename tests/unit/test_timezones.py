@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -180,6 +181,26 @@ def test_a_former_name_is_refused_with_todays_and_the_package(modern: Path, form
     assert "`tzdata-legacy`" in refused.help
     assert refused.of_host
     assert not refusal("Europe/Berlim").of_host
+
+
+def test_a_former_name_is_judged_by_the_data_of_this_host() -> None:
+    """Debian 12 has it, and Debian 13 has it with `tzdata-legacy`. Here no data are pinned."""
+    program = """
+import sys
+sys.modules["tzdata"] = None
+from jobscheduler.timetable.timezones import UnknownTimezone, get_zone
+try:
+    print(get_zone("US/Pacific").key)
+except UnknownTimezone as unknown:
+    print(unknown.message, "|", unknown.help)
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONTZPATH"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    refused = (
+        "this host has no time zone `US/Pacific` | write `America/Los_Angeles`, its name today, "
+        "or install the package `tzdata-legacy` for names of former releases"
+    )
+    assert done.stdout.strip() == ("US/Pacific" if Path(DATA, "US/Pacific").exists() else refused)
 
 
 def test_a_zone_that_is_merely_spelled_alike_is_never_suggested(modern: Path) -> None:
