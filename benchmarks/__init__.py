@@ -1,1 +1,1 @@
-"""What the service costs, measured from outside on the real process, beside a floor and peers in one run."""
+"""Measure the service from outside, on the real process, beside a floor and peers in one run."""

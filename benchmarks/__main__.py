@@ -19,7 +19,7 @@ from benchmarks.results import Results, load, save
 
 
 def main() -> int:
-    """Do what the arguments say."""
+    """Run the measurements that the arguments name."""
     options = _arguments()
     heed_signals()
     results = load(options.results)
@@ -56,7 +56,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _measured(results: Results, options: argparse.Namespace) -> Results:
-    """Measure one thing after the other; what is done is shown, and saved, at once."""
+    """Measure one thing after the other; show and save each result at once."""
     plan = _plan(options)
     peers = {peer.name: peer.version for peer in plan.peers}
     results = replace(results, machine=describe(), peers=results.peers | peers, yardstick=(yardstick(),))
@@ -79,7 +79,7 @@ def _plan(options: argparse.Namespace) -> Plan:
 
 
 def line(row: Row) -> str:
-    """A row for a terminal."""
+    """Format a row for a terminal."""
     what, ours, floor, ratio, goal, met = cells(row)
     against = f"; floor {floor}" if floor else ""
     against += f", {ratio} times that" if ratio else ""

@@ -1,4 +1,4 @@
-"""How soon a marker is done with 10,000 jobs in the table, and what a reload costs when few of them have changed.
+"""Measure a reload of 10,000 jobs of which few have changed: its time until the marker is done, and its cost.
 
 Run: python -m benchmarks.bench_database [JOBS] [URL]
 The real service with its real log; without a URL on an SQLite file. From the commit of the change to the commit of its
@@ -23,7 +23,7 @@ ROUNDS = 7
 
 
 def definition(number: int, version: int = 0) -> dict[str, object]:
-    """Make one job of many, in one of its versions."""
+    """Build the definition of a numbered job in a numbered version."""
     task = {"type": "execute_command", "command": ["true", str(version)]}
     return {"job_id": f"job-{number}", "schedule": f"{number % 60} {number // 60 % 24} 1 6 *", "task": task}
 

@@ -65,7 +65,7 @@ class _Axes:
         return self.left + across * (self.right - self.left), self.bottom - up * (self.bottom - self.top)
 
     def grid(self) -> Iterator[str]:
-        """A line and a number for each power of ten."""
+        """Draw a line and a number for each power of ten."""
         for power in range(self.x[0], self.x[1] + 1):
             x, _ = self.at((10.0**power, 10.0 ** self.y[0]))
             yield _line(x, self.top, x, self.bottom, "grid")
@@ -76,7 +76,7 @@ class _Axes:
             yield _text(self.left - 8, y + 4, figure(10.0**power), anchor="end")
 
     def proportion(self) -> str:
-        """A dashed line that rises as the number does, from where nothing has grown yet."""
+        """Draw a dashed line in proportion to the number of jobs, from the first point of a figure."""
         begin = max(self.y[0], 0)
         steps = min(self.x[1] - self.x[0], self.y[1] - begin)
         ends = [self.at((10.0 ** (self.x[0] + step), 10.0 ** (begin + step))) for step in (0, steps)]
@@ -99,7 +99,7 @@ def growth(title: str, lines: Mapping[str, Points], across: str, up: str) -> str
 
 
 def courses(title: str, across: str, minutes: Sequence[float], panels: Mapping[str, Sequence[float]]) -> str:
-    """Draw what became of some figures over time, one panel below the other, each from zero."""
+    """Draw figures over time, one panel below the other, each from zero."""
     parts, step = [_text(10, 22, title, "title")], 110
     for at, (name, values) in enumerate(panels.items()):
         parts += _panel(name, minutes, values, 55 + at * step, at)
@@ -120,7 +120,7 @@ def _panel(name: str, minutes: Sequence[float], values: Sequence[float], top: fl
 
 
 def _decades(values: Sequence[float]) -> tuple[int, int]:
-    """The powers of ten around some numbers, at least one apart."""
+    """Return the powers of ten around some numbers, at least one apart."""
     low = math.floor(math.log10(min(values)) + 1e-9)
     return low, max(low + 1, math.ceil(math.log10(max(values)) - 1e-9))
 

@@ -1,4 +1,4 @@
-"""What is measured, as values: rows with one figure a round, their medians and extremes, and whether a goal is met."""
+"""Hold measurements as values: rows with a figure for each round, their medians and extremes, and goals."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """The most that the median of the figures, or of their ratios to the floor, or the worst of them may be."""
+    """The upper limit of the median, of the median of the ratios to the floor, or of the worst figure."""
 
     most: float
     of: Of = "value"
@@ -59,12 +59,12 @@ class Row:
 
     @property
     def ratios(self) -> tuple[float, ...]:
-        """The service's figure as a multiple of the floor's, round by round; empty without a floor."""
+        """Return the service's figure as a multiple of the floor's, round by round; empty without a floor."""
         return tuple(own / floor for own, floor in zip(self.ours, self.floor, strict=False) if floor)
 
     @property
     def met(self) -> bool | None:
-        """Whether the goal is met; None if there is none, or nothing to hold against it."""
+        """Return whether the goal is met; None without a goal or without figures."""
         if self.goal is None:
             return None
         values = self.ratios if self.goal.of == "ratio" else self.ours
@@ -74,16 +74,16 @@ class Row:
         return (spread.most if self.goal.of == "worst" else spread.median) <= self.goal.most
 
     def stamped(self, now: datetime, code: str) -> Row:
-        """The same with the day on which it was measured, and what was."""
+        """Return the row with the day of the measurement and the commit that was measured."""
         return replace(self, when=f"{now.astimezone(UTC):%Y-%m-%d}", code=code)
 
     def as_json(self) -> dict[str, Any]:
-        """The row as values that JSON knows; `from_json` is its inverse."""
+        """Convert the row to JSON values; `from_json` is the inverse."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, told: Mapping[str, Any]) -> Self:
-        """Make a row of what `as_json` gave."""
+        """Build a row from the values of `as_json`."""
         goal = told["goal"]
         peers = {name: tuple(values) for name, values in told["peers"].items()}
         known = {**told, "ours": tuple(told["ours"]), "floor": tuple(told["floor"]), "peers": peers}
@@ -98,7 +98,7 @@ def percentile(values: Sequence[float], percent: float) -> float:
 
 
 def merged(former: Iterable[Row], new: Iterable[Row]) -> tuple[Row, ...]:
-    """Put rows in the place of former ones with the same key and size; what is new comes last."""
+    """Replace rows of the same key and size; append new ones."""
     rows = {(row.key, row.size): row for row in former}
     rows |= {(row.key, row.size): row for row in new}
     return tuple(rows.values())

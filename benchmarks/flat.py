@@ -1,4 +1,4 @@
-"""Whether what was seen over half an hour is flat."""
+"""Judge whether figures stay flat over half an hour."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Course = Mapping[str, Sequence[float]]
 
 
 def grown(course: Course) -> dict[str, float]:
-    """What is not flat, and how many times as much of it there is in the last quarter as in the second one."""
+    """Return each figure that is not flat, with the ratio of its last quarter to its second."""
     ratios = {name: last / first for name, (first, last) in compared(course).items()}
     return {name: ratio for name, ratio in ratios.items() if ratio > ALLOWED[name]}
 
 
 def compared(course: Course) -> dict[str, tuple[float, float]]:
-    """How much there is of each thing in the second quarter, and in the last."""
+    """Return each figure in the second quarter and in the last."""
     return {name: (_quarter(name, course[name], 1), _quarter(name, course[name], 3)) for name in ALLOWED}
 
 

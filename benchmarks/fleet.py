@@ -1,6 +1,6 @@
-"""Many job files, and the marks that their commands leave.
+"""Write many job files, and read the marks that their commands leave.
 
-A command that has to tell when it started makes an empty file: the file's time is the moment, for every candidate
+A command reports its start by an empty file: the file's time is the instant of the start, for every candidate
 alike, and the harness does nothing meanwhile. The kernel takes that time from its tick, so it may be up to 4 ms early.
 """
 
@@ -27,7 +27,7 @@ Definition = dict[str, Any]
 
 @contextmanager
 def workplace() -> Iterator[Path]:
-    """A directory of its own with an empty `jobs.d`."""
+    """Make a directory with an empty `jobs.d`."""
     with TemporaryDirectory(prefix="bench-") as name:
         (Path(name) / "jobs.d").mkdir(mode=0o755)
         yield Path(name)
@@ -40,7 +40,7 @@ def job(number: int, schedule: str, command: str | list[str], **fields: object) 
 
 
 def never(number: int, version: int = 0) -> Definition:
-    """A job that is not due for months, as one of 1,440 schedules."""
+    """Build a job that is not due for months, with one of 1,440 schedules."""
     month = (datetime.now(UTC).month + 5) % 12 + 1
     return job(number, f"{number % 60} {number // 60 % 24} 1 {month} *", ["/bin/true", str(version)])
 
@@ -61,7 +61,7 @@ def fill(jobs: Path, count: int, make: Callable[[int], Definition]) -> None:
 
 
 def at_second(due: float) -> str:
-    """The schedule with the one slot at this second of this year."""
+    """Return the schedule with a single slot, at this second of this year."""
     when = datetime.fromtimestamp(due, UTC)
     return f"{when.second} {when.minute} {when.hour} {when.day} {when.month} *"
 
@@ -97,7 +97,7 @@ class Marks:
         self.place = place
 
     def command(self, number: int) -> str:
-        """The shell command that leaves the mark of one job."""
+        """Return the shell command that leaves the mark of a job."""
         return f": >{self.place}/{number}"
 
     def clear(self) -> None:
@@ -116,7 +116,7 @@ class Marks:
 
 @contextmanager
 def marks() -> Iterator[Marks]:
-    """A place for marks."""
+    """Make a directory for marks."""
     memory = Path("/dev/shm")  # where there is one, marks cost no disk
     with TemporaryDirectory(prefix="bench-", dir=memory if memory.is_dir() else None) as name:
         made = Marks(Path(name) / "marks")

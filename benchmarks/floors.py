@@ -1,4 +1,4 @@
-"""The floors: what the least possible program for the same work takes, as processes of their own."""
+"""Measure the floors: the least possible programs for the same work, as processes of their own."""
 
 from __future__ import annotations
 

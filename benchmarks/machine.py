@@ -1,4 +1,4 @@
-"""What the figures were measured on: kinds and versions, no names."""
+"""Describe the machine of a measurement: kinds and versions, no names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LIBRARIES = ("APScheduler", "watchdog", "jsonschema")
 
 
 def describe() -> dict[str, str]:
-    """Return what is to be said of the machine, in the order in which it is said."""
+    """Return the lines about the machine, in the order of the document."""
     return {
         "processor": f"{_processor()}, {os.cpu_count()} cores for everything",
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB",
@@ -47,7 +47,7 @@ def _processor() -> str:
 
 
 def yardstick() -> float:
-    """Time a fixed loop of Python, in milliseconds by the clock: how it varies tells how quiet the machine is."""
+    """Time a fixed loop of Python, in milliseconds by the clock: its variation shows how quiet the machine is."""
     began = time.perf_counter()
     sum(number * number for number in range(1_000_000))
     return (time.perf_counter() - began) * 1000

@@ -1,4 +1,4 @@
-"""What a pass costs, in this process: the first one, a rescan when nothing changed, and the check of each second.
+"""Measure a sync in this process: the first one, a rescan without changes, and the check of each second.
 
 Run: python -m benchmarks.passes [JOBS]
 """
@@ -23,7 +23,7 @@ ROUNDS = 10
 
 
 class Nowhere:
-    """A schedule that does nothing, so that only the looking is measured."""
+    """A scheduler that does nothing, so that only the sync itself is measured."""
 
     def put(self, *_: object, **__: object) -> None:
         """Do nothing."""

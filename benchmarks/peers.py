@@ -96,7 +96,7 @@ def _yacron() -> Peer | str:
 
 
 def _from_index(name: str, most: int) -> Peer | str:
-    """Give it a virtual environment, once, with what its documentation says: `pip install NAME`."""
+    """Make its virtual environment, once, as its documentation says: `pip install NAME`."""
     home = CACHE / name
     program = home / "bin" / name
     try:

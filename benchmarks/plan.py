@@ -1,4 +1,4 @@
-"""How much is measured: rounds, sizes, and beside whom."""
+"""Hold the extent of a measurement: rounds, sizes and peers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How often, beside which peers, and whether a rough answer in a few minutes is enough.
+    """The rounds, the peers, and whether a rough answer in a few minutes is enough.
 
     `tiny` makes everything as small as possible: to see that the harness works.
     """

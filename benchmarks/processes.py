@@ -1,4 +1,4 @@
-"""What the kernel tells of a process from outside: processor time, memory, threads, descriptors."""
+"""Read the figures of a process from the kernel: processor time, memory, threads, descriptors."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def processor_time(pid: int) -> float:
 
 
 def memory(pid: int) -> int:
-    """Return the memory of a process in bytes, what it shares with others split evenly (PSS)."""
+    """Return the memory of a process in bytes; shared memory is split evenly (PSS)."""
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text("ascii", "replace").splitlines():
         if line.startswith("Pss:"):
             return int(line.split()[1]) * 1024
@@ -45,7 +45,7 @@ def descriptors(pid: int) -> int:
 
 
 def heed_signals() -> None:
-    """Have what is measured start with the usual signals, and end when the harness is told to end.
+    """Start measured programs with the usual signals, and end them when the harness gets a signal to end.
 
     A shell has its background jobs ignore some, and a service that ignores signals starts each command by way of a
     program that restores them: a benchmark in the background would measure something else than one in front.
@@ -58,7 +58,7 @@ def heed_signals() -> None:
 
 @contextmanager
 def running(command: Iterable[str | Path], **options: object) -> Iterator[Popen[bytes]]:
-    """Run a program as long as the block takes; what it says is thrown away unless `options` have another place."""
+    """Run a program while the block runs; discard its output unless `options` redirect it."""
     settings = {"stdin": DEVNULL, "stdout": DEVNULL, "stderr": DEVNULL, "env": environment(), **options}
     process = Popen([str(part) for part in command], **settings)  # type: ignore[call-overload]
     try:
@@ -74,7 +74,7 @@ def running(command: Iterable[str | Path], **options: object) -> Iterator[Popen[
 
 
 def environment(**more: str) -> dict[str, str]:
-    """The environment of everything that is measured.
+    """Return the environment of every measured program.
 
     It is the harness's, with UTC, without what slows Python down, and without settings of another service.
     """

@@ -1,4 +1,4 @@
-"""The document: tables and charts, made of the results and of nothing else."""
+"""Make the document: tables and charts, from the results and nothing else."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ GROWING = {
     "idle": "idle",
     "memory": "memory",
     "job": "memory for each job",
-    "change": "a changed file in force, p50",
-    "bulk": "1,000 changed at once, last in force",
+    "change": "a changed file until its job is active, p50",
+    "bulk": "1,000 changed at once, until the last is active",
 }
 TITLES = {
     "start": "start",
@@ -66,12 +66,12 @@ TITLES = {
     "own": "own processor time of a run",
     "sustained-herd": "200 runs a second, all at the full second",
     "punctual": "one job each second",
-    "change": "a changed file in force",
+    "change": "a changed file until its job is active",
     "idle": "idle",
     "memory": "memory",
     "slot": "next slot",
 }
-"""What rows are called where something is said of them."""
+"""The short titles of rows in the text."""
 
 FLOORS = {
     "start": "a plain program: list, read, `json.loads`, compiled validator, bare `add_job`",
@@ -98,7 +98,7 @@ def write(results: Results, document: Path) -> None:
 
 
 def text(results: Results, charts: Sequence[str]) -> str:
-    """The document as Markdown."""
+    """Return the document as Markdown."""
     rows = [row for key, size in ORDER if (row := results.row(key, size))]
     filled = Template(WORDS.read_text("utf-8")).substitute(
         machine=_machine(results),
@@ -143,7 +143,7 @@ def _codes(results: Results) -> list[str]:
 
 
 def table(rows: Iterable[Row]) -> str:
-    """The main table, one line a row."""
+    """Return the main table, one line a row."""
     lines = ["| what | service | floor | ratio | goal | met |", "|---|---|---|---|---|---|"]
     lines += [f"| {' | '.join(cells(row))} |" for row in rows]
     return "\n".join(lines)
@@ -160,21 +160,21 @@ def _floors(rows: Iterable[Row]) -> Iterator[str]:
 
 
 def cells(row: Row) -> list[str]:
-    """What the table says of a row."""
+    """Return the cells of a row."""
     floor = f"{cell(Spread.of(row.floor))} {row.unit}" if row.floor else ""
     ratio = cell(Spread.of(row.ratios)) if row.ratios else ""
     return [row.what, f"{cell(Spread.of(row.ours))} {row.unit}", floor, ratio, goal(row), met(row)]
 
 
 def cell(spread: Spread) -> str:
-    """The median, and the extremes where they differ."""
+    """Format the median, and the extremes where they differ."""
     middle = chart.figure(spread.median)
     extremes = f"{chart.figure(spread.least)}-{chart.figure(spread.most)}"
     return middle if spread.least == spread.most else f"{middle} ({extremes})"
 
 
 def goal(row: Row) -> str:
-    """The goal in words."""
+    """Describe the goal."""
     if row.goal is None:
         return ""
     most = chart.figure(row.goal.most)
@@ -182,7 +182,7 @@ def goal(row: Row) -> str:
 
 
 def met(row: Row) -> str:
-    """Whether the goal is met, in a word."""
+    """Say in a word whether the goal is met."""
     return {True: "yes", False: "**no**", None: ""}[row.met]
 
 
@@ -266,13 +266,13 @@ def _image(charts: Sequence[str], name: str, words: str) -> list[str]:
 
 
 def drawings(results: Results) -> dict[str, str]:
-    """All charts that there are figures for, as SVG, by name."""
+    """Return all charts that have figures, as SVG, by name."""
     drawn = {}
     for size in SIZES:
         row = results.row("herd", size)
         if row and row.peers:
             spreads = {name: Spread.of(values) for name, values in candidates(results, row)}
-            drawn[f"herd-{size}"] = chart.bars(f"{size:,} jobs due: the last one's start", spreads, "s")
+            drawn[f"herd-{size}"] = chart.bars(f"{size:,} jobs due: the last run's start", spreads, "s")
     lines = {words.replace("`", ""): _relative(results, key) for key, words in GROWING.items()}
     lines = {words: line for words, line in lines.items() if len(line) > 1}
     if lines:

@@ -1,4 +1,4 @@
-"""The file with all figures, from which the document is made."""
+"""Read and write the file with all figures, from which the document is made."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks.figures import Row, merged
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """All rows, what they were measured on, and what a fixed loop took meanwhile (milliseconds)."""
+    """All rows, the machine, and the times of a fixed loop between the measurements (milliseconds)."""
 
     rows: tuple[Row, ...] = ()
     machine: dict[str, str] = field(default_factory=dict)
@@ -21,11 +21,11 @@ class Results:
     soak: dict[str, list[float]] = field(default_factory=dict)
 
     def with_rows(self, new: Iterable[Row]) -> Results:
-        """The same with these rows in the place of former ones."""
+        """Return the results with these rows in place of former ones."""
         return replace(self, rows=merged(self.rows, new))
 
     def row(self, key: str, size: int | None = None) -> Row | None:
-        """The row of that key, and of that size if one is given."""
+        """Return the row of a key, and of a size if given."""
         return next((row for row in self.rows if row.key == key and size in {None, row.size}), None)
 
 
@@ -39,7 +39,7 @@ def load(path: Path) -> Results:
 
 
 def save(results: Results, path: Path) -> None:
-    """Write the file, rounded to what can be told apart."""
+    """Write the file, rounded to significant digits."""
     told = asdict(results)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(_rounded(told), indent=1, ensure_ascii=False) + "\n", "utf-8")

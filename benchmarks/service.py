@@ -1,4 +1,4 @@
-"""The real service as a process, started as a unit would start it, and its log, read as it grows."""
+"""Run the real service as a process, started as a unit would start it, and read its log as it grows."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Ran:
 
 
 class Log:
-    """The log of the service. It is read from where the last reading ended."""
+    """The log of the service. Each reading begins where the last one ended."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -105,7 +105,7 @@ class Service:
 
 
 def command_of(base: Path, *options: str, python: tuple[str, ...] = ()) -> list[str]:
-    """Return what starts the service on `base/jobs.d`."""
+    """Return the command that starts the service on `base/jobs.d`."""
     paths = {"--jobs-dir": "jobs.d", "--log-file": "scheduler.log", "--socket": "control.sock"}
     places = [part for flag, name in paths.items() for part in (flag, str(base / name))]
     places += ["--log-max-bytes", "900000000"]  # one file, so that it can be read from where the last reading ended

@@ -29,7 +29,7 @@ ROTATING = ("--log-max-bytes", "4000000", "--log-backups", "99")
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """What was seen over time: minutes, MiB, threads, descriptors, and percent of a core since the sample before."""
+    """Samples over time: minutes, MiB, threads, descriptors, and percent of a core since the sample before."""
 
     minutes: list[float] = field(default_factory=list)
     memory: list[float] = field(default_factory=list)
@@ -40,7 +40,7 @@ class Course:
     amiss: Counter[str] = field(default_factory=Counter)
 
     def named(self) -> dict[str, list[float]]:
-        """All that are figures, by name."""
+        """Return all figures by name."""
         return {name: getattr(self, name) for name in self.__slots__ if name != "amiss"}
 
 
@@ -82,9 +82,9 @@ def _watch(started: Service, seconds: float) -> Course:
 
 
 def outcomes(base: Path, since: float) -> Counter[str]:
-    """Count in the log what became of slots from then on: statuses, with the reason where there is one.
+    """Count the records in the log from an instant on: statuses, with the reason where there is one.
 
-    What came before is left out: the crowd takes all workers, so each of the others skips a slot then.
+    Earlier ones are left out: the crowd takes all workers, so each of the other jobs skips a slot then.
     """
     found: Counter[str] = Counter()
     for path in base.glob("scheduler.log*"):
@@ -96,7 +96,7 @@ def outcomes(base: Path, since: float) -> Counter[str]:
 
 
 def main() -> int:
-    """Soak, say what became of it; 1 if something grew."""
+    """Run the soak and print its result; return 1 if a figure grew."""
     processes.heed_signals()
     words = [word for word in sys.argv[1:] if word != "--save"]
     soaked = soak(float(words[0]) if words else 30.0)

@@ -1,4 +1,4 @@
-"""What a start costs: own processor time of a run, and starts as another user against plain ones.
+"""Measure a start: own processor time of a run, and starts as another user against plain ones.
 
     python -m benchmarks.starts [RUNS] [BALLAST_MIB]
 
@@ -30,7 +30,7 @@ def job(**own: object) -> Job:
 
 
 def bare() -> None:
-    """The floor: what the standard library takes to start a program and to read it to its end."""
+    """Measure the floor: the standard library starts a program and reads its output to the end."""
     with subprocess.Popen(
         ["/bin/true"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True, cwd="/", env={}
     ) as process:
@@ -55,7 +55,7 @@ def attempt(runner: Runner, one: Job) -> None:
 
 
 def main() -> None:
-    """Measure on a thread, as the service starts commands: the main thread belongs to who uses the package."""
+    """Measure on a thread, as the service starts commands: the main thread belongs to the caller."""
     thread = threading.Thread(target=measure)
     thread.start()
     thread.join()

@@ -5,14 +5,14 @@
 # `make uninstall` and `make wheels` call it.
 #
 #   PREFIX/releases/RELEASE    a virtual environment with the scheduler in it; one per install
-#   PREFIX/current             a link to the release in force
+#   PREFIX/current             a link to the present release
 #   PREFIX/schemas             a link to its schema, for editors
 #   /usr/local/bin/jobscheduler
 #   UNITDIR/jobscheduler.service
 #   /etc/default/jobscheduler  settings; kept once edited
 #   /etc/scheduler/jobs.d, /var/log/scheduler    made if missing, never removed
 #
-# A release is made and tried beside the one in force, and one rename of a link puts it in force: an install that
+# A release is made and tried beside the present one, and one rename of a link replaces that: an install that
 # fails, wherever it fails, leaves the old one working. The release before stays, because a service that has not been
 # restarted yet may still read files of it.
 #

@@ -13,7 +13,7 @@ MEASURES = ("start", "herd", "busy", "own", "sustained", "punctual", "change", "
 
 
 def measure(name: str) -> Callable[[Plan], list[Row]]:
-    """Return what measures this. Raises KeyError for a name that is not in `MEASURES`."""
+    """Return the measuring function of a name. Raises KeyError for a name that is not in `MEASURES`."""
     if name not in MEASURES:
         raise KeyError(name)
     found: Callable[[Plan], list[Row]] = import_module(f"benchmarks.measures.{name}").measure

@@ -26,8 +26,8 @@ def measure(plan: Plan) -> list[Row]:
     what = f"a change while {size:,} jobs are due in that second"
     half, most = (tuple(percentile(late, percent) for late in rounds) for percent in (50, 100))
     return [
-        Row("busy", f"{what}: in force, median of the changes", "ms", half, size=size),
-        Row("busy-most", f"{what}: in force, the slowest one", "ms", most, goal=Goal(100.0, "worst"), size=size),
+        Row("busy", f"{what}: until it is active, median of the changes", "ms", half, size=size),
+        Row("busy-most", f"{what}: until it is active, the slowest", "ms", most, goal=Goal(100.0, "worst"), size=size),
     ]
 
 

@@ -1,6 +1,6 @@
-"""From the rename of a job file until its definition is in force, as the log's own time of `job.updated` tells.
+"""Measure the time from the rename of a job file until it is active, by the log's own time of `job.updated`.
 
-The log tells whole milliseconds; each counts as over, so a figure is up to one too large. The floor is what the kernel
+The log has whole milliseconds; each counts as over, so a figure is up to one too large. The floor is what the kernel
 takes for it: the same rename and the reading of its event, by one program, which does not have to be woken up.
 """
 
@@ -23,7 +23,7 @@ def measure(plan: Plan) -> list[Row]:
 
 
 def of_size(plan: Plan, size: int) -> list[Row]:
-    """The median and the 99th percentile of single changes, and the last of many."""
+    """Measure the median and the 99th percentile of single changes, and the last of many."""
     single, many = plan.pick(300, 100, 5), min(size, 1_000)
     singles, trips, bulk = [], [], []
     with fleet.workplace() as base:
@@ -38,14 +38,14 @@ def of_size(plan: Plan, size: int) -> list[Row]:
 
 
 def _rows(size: int, many: int, singles: list[list[float]], trips: list[float], bulk: list[float]) -> list[Row]:
-    what = f"{size:,} jobs: a changed file in force"
+    what = f"{size:,} jobs: a changed file until its job is active"
     half, most = (tuple(percentile(late, percent) for late in singles) for percent in (50, 99))
     return [
         Row("change", f"{what}, p50", "ms", half, tuple(trips), goal=Goal(10.0), size=size),
         Row("change-p99", f"{what}, p99", "ms", most, goal=Goal(50.0), size=size),
         Row(
             "bulk",
-            f"{size:,} jobs: {many:,} changed at once, the last in force",
+            f"{size:,} jobs: {many:,} changed at once, until the last is active",
             "s",
             tuple(bulk),
             goal=Goal(1.0),
@@ -60,14 +60,14 @@ def one_by_one(base: Path, started: Service, count: int, version: int) -> list[f
 
 
 def change(base: Path, started: Service, number: int, definition: fleet.Definition) -> float:
-    """Replace one file; return the milliseconds until it is in force."""
+    """Replace one file; return the milliseconds until it is active."""
     began = _replace(base, number, definition)
     line = started.log.wait("job.updated")[0]
     return (moment(line) - began) * 1000
 
 
 def at_once(base: Path, started: Service, count: int, version: int) -> float:
-    """Move many new files over old ones; return the seconds from the first rename to the last in force."""
+    """Move many new files over old ones; return the seconds from the first rename until the last is active."""
     new = base / "new"
     new.mkdir(exist_ok=True)
     for number in range(count):
@@ -87,7 +87,7 @@ def _replace(base: Path, number: int, definition: fleet.Definition) -> float:
 
 
 def _round_trip(base: Path) -> float:
-    """The milliseconds that a rename and the reading of its event take, in a directory of its own."""
+    """Return the milliseconds of a rename and of reading its event, in a directory of its own."""
     place = base / "watched"
     place.mkdir(exist_ok=True)
     (base / "one").touch()

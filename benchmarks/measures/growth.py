@@ -1,4 +1,4 @@
-"""How costs grow with the number of jobs: a thousand, ten thousand, a hundred thousand.
+"""Measure how costs grow with the number of jobs: a thousand, ten thousand, a hundred thousand.
 
 The figures of the table's own sizes come from its own measurements; here are the other sizes.
 """

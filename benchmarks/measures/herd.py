@@ -31,13 +31,13 @@ Herd = tuple[float, float]
 
 
 def measure(plan: Plan) -> list[Row]:
-    """A thousand and ten thousand."""
+    """Measure herds of a thousand and of ten thousand jobs."""
     sizes = plan.pick((1_000, 10_000), (1_000,), (20,))
     return [row for size in sizes for row in of_size(plan, size)]
 
 
 def of_size(plan: Plan, size: int) -> list[Row]:
-    """The herd of every candidate, one after the other, in each round."""
+    """Measure the herd of every candidate, one after the other, in each round."""
     found: dict[str, list[Herd]] = {}
     failed: set[str] = set()
     with fleet.workplace() as base, fleet.marks() as marks:
@@ -56,7 +56,7 @@ def of_size(plan: Plan, size: int) -> list[Row]:
 
 
 def candidates(plan: Plan, size: int) -> dict[str, Callable[[Path, fleet.Marks, int], Herd]]:
-    """Everybody who can have such a herd, by name; peers that are slow to load many jobs only get small ones."""
+    """Return the candidates for a herd of this size, by name; peers that load jobs slowly get small herds only."""
     plain = {"plain": of_plain} if size <= PLAIN else {}
     peers = {peer.name: _of_peer(peer) for peer in plan.peers if size <= peer.most}
     return {"ours": of_service, "floor": of_floor, **plain, **peers}
@@ -69,13 +69,13 @@ def _rows(size: int, found: dict[str, list[Herd]]) -> list[Row]:
     goal = Goal(1.25, "ratio")
     milliseconds = tuple(value * 1000 for value in first["ours"])
     return [
-        Row("herd", f"{what}: the last one's start", "s", last["ours"], last["floor"], peers, goal, size),
-        Row("first", f"{what}: the first one's start", "ms", milliseconds, goal=Goal(10.0), size=size),
+        Row("herd", f"{what}: the last run's start", "s", last["ours"], last["floor"], peers, goal, size),
+        Row("first", f"{what}: the first run's start", "ms", milliseconds, goal=Goal(10.0), size=size),
     ]
 
 
 def of_service(base: Path, marks: fleet.Marks, size: int) -> Herd:
-    """The service; its own log tells the first start, to the millisecond."""
+    """Measure the service; the first start is in its log, to the millisecond."""
     return fleet.patiently(partial(_of_service, base, marks, size))
 
 
@@ -89,7 +89,7 @@ def _of_service(base: Path, marks: fleet.Marks, size: int, slack: float) -> Herd
 
 
 def of_plain(base: Path, marks: fleet.Marks, size: int) -> Herd:
-    """The plain APScheduler program."""
+    """Measure the plain APScheduler program."""
     return fleet.patiently(partial(_of_plain, base, marks, size))
 
 
@@ -101,7 +101,7 @@ def _of_plain(base: Path, marks: fleet.Marks, size: int, slack: float) -> Herd:
 
 
 def of_floor(base: Path, marks: fleet.Marks, size: int) -> Herd:
-    """The commands from one loop."""
+    """Measure the commands started from one loop."""
     marks.clear()
     due = ceil(time.time() + 2)
     floors.spawn(due, (["/bin/sh", "-c", marks.command(number)] for number in range(size)), base)
@@ -131,7 +131,7 @@ def _fill(base: Path, marks: fleet.Marks, size: int, slack: float) -> int:
 
 
 def _next_minute() -> float:
-    """The next full minute that is not about to come; a herd that this one would meet is over by then."""
+    """Return the next full minute that is far enough ahead; a herd at the present minute is over by then."""
     due = ceil(time.time() / 60) * 60
     return due if due - time.time() > 3 else due + 60
 

@@ -1,4 +1,4 @@
-"""The processor time of a service that has many jobs and nothing to do, its rescans included.
+"""Measure the processor time of a service with many jobs and nothing due, its rescans included.
 
 The floor is a program that wakes up as often and only asks the system what the service asks. Both wait side by side, so
 that a machine on which it costs much to wake up at all shows that in both figures.

@@ -1,4 +1,4 @@
-"""What a job costs in memory: the service with many jobs, less an interpreter with the same imports."""
+"""Measure the memory of a job: the service with many jobs, less an interpreter with the same imports."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def measure(plan: Plan) -> list[Row]:
 
 
 def of_size(plan: Plan, size: int) -> list[Row]:
-    """The memory of both, and what is left for a job."""
+    """Measure the memory of both, and the share of a job."""
     with fleet.workplace() as base:
         modules = imports(base)
         fleet.fill(base / "jobs.d", size, fleet.never)

@@ -1,4 +1,4 @@
-"""The processor time that the service itself uses for a run; what the commands use is not in it."""
+"""Measure the processor time that the service itself uses for a run, without that of the commands."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COMMAND = ["/bin/true"]
 
 
 def measure(plan: Plan) -> list[Row]:
-    """A hundred jobs each second, with a pause after each hundred; and many at once, without any."""
+    """Measure a hundred jobs each second, with a pause after each hundred, and many at once without a pause."""
     return [*_each_second(plan), *_at_once(plan)]
 
 

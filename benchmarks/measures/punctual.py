@@ -14,7 +14,7 @@ from benchmarks.service import ran, service
 
 
 def measure(plan: Plan) -> list[Row]:
-    """The 99th percentile, which is the worst of so few, and the median."""
+    """Measure the 99th percentile, which is the worst of so few, and the median."""
     seconds = plan.pick(40, 20, 3)
     rounds, floor = [], []
     with fleet.workplace() as base:

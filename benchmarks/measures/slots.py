@@ -1,6 +1,6 @@
-"""What the next slot costs: medians per schedule, warm (its days were asked for before) and cold (never).
+"""Measure the cost of the next slot: medians per schedule, warm (its days were asked for before) and cold (never).
 
-In service it is in between: jobs share what is known of a day in their zone, so the first of them pays for it.
+In service it is in between: jobs share the facts about a day in their zone, so the first of them pays for it.
 
 Run: python -m benchmarks.measures.slots for each schedule by itself.
 The budget is 15 us for common schedules and 200 us for the rarest one, 29 February.
@@ -39,7 +39,7 @@ RARE = frozenset(text for text in SCHEDULES if " 29 2 " in text)
 
 
 def measure(plan: Plan) -> list[Row]:
-    """The costliest of the common schedules, warm and cold, and the costliest of the rare ones, cold."""
+    """Measure the costliest common schedule, warm and cold, and the costliest rare one, cold."""
     zone = ZoneInfo("Europe/Berlin")
     warm: dict[str, list[float]] = {text: [] for text in SCHEDULES}
     cold: dict[str, list[float]] = {text: [] for text in SCHEDULES}

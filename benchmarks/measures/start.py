@@ -17,7 +17,7 @@ def measure(plan: Plan) -> list[Row]:
 
 
 def of_size(plan: Plan, size: int) -> list[Row]:
-    """The wall clock of both, and the processor time, which a busy machine disturbs less."""
+    """Measure the wall clock of both, and the processor time, which a busy machine disturbs less."""
     with fleet.workplace() as base:
         fleet.fill(base / "jobs.d", size, fleet.never)
         _once(base)  # what is compiled or cached by the first start

@@ -71,7 +71,7 @@ def gaps(runs: Iterable[Ran]) -> int:
 
 
 def host_id() -> str:
-    """What the service tells hosts apart by when it spreads starts."""
+    """Return the host id by which the service spreads starts."""
     known = Path("/etc/machine-id")
     first = known.read_text("ascii").partition("\n")[0].strip() if known.exists() else ""
     return first or os.uname().nodename

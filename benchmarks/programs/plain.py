@@ -24,7 +24,7 @@ def trigger(schedule: str) -> CronTrigger:
 
 
 def run(command: str | list[str]) -> None:
-    """Run what a job has to run."""
+    """Run the command of a job."""
     subprocess.run(command, check=False, shell=isinstance(command, str), capture_output=True)
 
 

@@ -11,15 +11,12 @@ from jobscheduler.jobs.directory import DirectorySource
 from jobscheduler.jobs.parser import ParseContext, parse_task
 from jobscheduler.jobs.sources import ReadResult, SourceUnavailable
 from jobscheduler.model import Problem, TaskSpec
+from jobscheduler.model.errors import ProblemError
 from jobscheduler.util.hang_guard import HangGuard
 
 
-class AlertConfigError(Exception):
+class AlertConfigError(ProblemError):
     """A file with an alert cannot be used. The problem says why, and its help what to do."""
-
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.message)
-        self.problem = problem
 
 
 def read_defaults(
@@ -44,7 +41,9 @@ def _read_task(path: Path, context: ParseContext, guard: HangGuard) -> TaskSpec:
     if result.problem is not None:
         raise AlertConfigError(replace(result.problem, file=str(path)))
     if result.raw is None:
-        raise AlertConfigError(Problem("there is no such file", file=str(path), help="make it, or do not name it"))
+        raise AlertConfigError(
+            Problem("the file does not exist", file=str(path), help="create it, or drop the setting")
+        )
     task = parse_task(result.raw, str(path), context)
     if isinstance(task, TaskSpec):
         return task

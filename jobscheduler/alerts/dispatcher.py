@@ -17,16 +17,14 @@ from queue import Empty, SimpleQueue
 from jobscheduler.alerts.damping import Batch, Damper, ResultChange
 from jobscheduler.alerts.payload import build_payload, build_summary
 from jobscheduler.alerts.pending_alert import PendingAlert
+from jobscheduler.alerts.previous_results import PreviousResults
 from jobscheduler.alerts.rules import AlertKind, due_alert, is_result
 from jobscheduler.alerts.sender import Sender
 from jobscheduler.model import NO_TASK, Event, Job, Level, LogEntry, Record, Status, TaskSpec
 
 MAX_QUEUED_RECORDS = 100_000  # further records are only counted
 RETRY_S = 1.0  # between two attempts to start a thread on a host that has none left
-MIN_DRAIN_S, MAX_DRAIN_S = (
-    2.0,
-    10.0,
-)  # bounds of the time for alerts at a stop, which is the rest of the service's drain
+MIN_DRAIN_S, MAX_DRAIN_S = 2.0, 10.0  # bounds of the time for alerts at a stop, the rest of the service's drain
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +33,14 @@ class DefaultAlerts:
 
     on_failure: TaskSpec | None = None
     on_recovery: TaskSpec | None = None
+
+    def task_of(self, job: Job, kind: AlertKind) -> TaskSpec | None:
+        """Return the task of an alert: the job's own, else the service's; None for no alert."""
+        own, default = (
+            (job.on_failure, self.on_failure) if kind is AlertKind.FAILURE else (job.on_recovery, self.on_recovery)
+        )
+        task = default if own is None else own
+        return None if task == NO_TASK else task
 
 
 class AlertDispatcher:
@@ -58,16 +64,13 @@ class AlertDispatcher:
     ) -> None:
         self._defaults = defaults
         self._write = write
-        self._read_previous_results = previous_results
+        self._results = PreviousResults(previous_results, since=clock())
         self._find_job = find_job
         self._host = host
         self._sender = sender or Sender(write, clock=clock)
         self._clock = clock
         self._monotonic = monotonic
         self._damper = Damper()
-        self._since = clock()
-        self._previous_results: dict[str, Status] = {}
-        self._has_previous = False
         self._records: SimpleQueue[Record | None] = SimpleQueue()
         self._dropped = 0
         self._is_started = False
@@ -81,7 +84,7 @@ class AlertDispatcher:
         if not isinstance(entry, Record) or not is_result(entry.status):
             return
         if self._is_started and self._has_no_alert(entry):  # before, a queued result of the job may be older
-            self._previous_results[entry.job_id] = entry.status
+            self._results.by_job[entry.job_id] = entry.status
         elif self._records.qsize() < MAX_QUEUED_RECORDS:
             self._records.put(entry)
         else:
@@ -95,7 +98,7 @@ class AlertDispatcher:
                 return False
             if job.on_failure is job.on_recovery is self._defaults.on_failure is self._defaults.on_recovery is None:
                 return True  # the usual case, for each of thousands of runs
-            return not any(self._task(job, on) for on in AlertKind)
+            return not any(self._defaults.task_of(job, kind) for kind in AlertKind)
         except Exception:  # the thread meets the same error, and logs it
             return False
 
@@ -150,11 +153,11 @@ class AlertDispatcher:
 
     def _handle_record(self, record: Record) -> None:
         job = record.job or self._find_job(record.job_id)
-        tasks = {kind: self._task(job, kind) for kind in AlertKind} if job is not None else {}
-        if any(tasks.values()) and not self._has_previous and record.job_id not in self._previous_results:
+        tasks = {kind: self._defaults.task_of(job, kind) for kind in AlertKind} if job is not None else {}
+        if any(tasks.values()) and record.job_id not in self._results.by_job:
             self._load_previous()
-        kind = due_alert(self._previous_results.get(record.job_id), record.status)
-        self._previous_results[record.job_id] = record.status
+        kind = due_alert(self._results.by_job.get(record.job_id), record.status)
+        self._results.by_job[record.job_id] = record.status
         if kind is None:
             return
         task = tasks.get(kind)
@@ -165,39 +168,28 @@ class AlertDispatcher:
 
     def _send(self, batches: Iterable[Batch]) -> None:
         for batch in batches:
-            change = batch[0]
-            if len(batch) == 1:
-                alert = build_payload(
-                    change.kind, change.record, description=change.description, host=self._host, changes=change.changes
-                )
-                self._sender.put(PendingAlert(change.task, alert, change.changes))
-            else:
-                names = tuple(each.job_id for each in batch)
-                self._sender.put(PendingAlert(change.task, build_summary(batch, host=self._host), jobs=names))
-
-    def _task(self, job: Job, kind: AlertKind) -> TaskSpec | None:
-        """Return the task of an alert: the job's own, else the service's; None for no alert."""
-        job_task, default = (
-            (job.on_failure, self._defaults.on_failure)
-            if kind is AlertKind.FAILURE
-            else (job.on_recovery, self._defaults.on_recovery)
-        )
-        task = default if job_task is None else job_task
-        return None if task == NO_TASK else task
+            self._sender.put(_pending_alert(batch, self._host))
 
     def _load_previous(self) -> None:
-        """Read from the log how jobs ended before this start. Results since the start stay: they are newer."""
-        self._has_previous = True
         try:
-            for job_id, status in self._read_previous_results(self._since).items():
-                self._previous_results.setdefault(job_id, status)
+            self._results.load()
         except OSError as error:
             self._report_error(f"the results before this start cannot be read: {error.strerror}")
 
     def _log_dropped(self) -> None:
         if self._dropped:
             dropped, self._dropped = self._dropped, 0
-            self._report_error(f"{dropped} results came too fast to be looked at")
+            self._report_error(f"{dropped} results came too fast to be checked")
 
     def _report_error(self, problem: str) -> None:
         self._write(Event(self._clock(), Level.WARNING, "alert.trouble", (("problem", problem),)))
+
+
+def _pending_alert(batch: Batch, host: str) -> PendingAlert:
+    """Build the alert about one change, or the summary of several."""
+    change = batch[0]
+    if len(batch) > 1:
+        names = tuple(each.job_id for each in batch)
+        return PendingAlert(change.task, build_summary(batch, host=host), jobs=names)
+    alert = build_payload(change.kind, change.record, description=change.description, host=host, changes=change.changes)
+    return PendingAlert(change.task, alert, change.changes)

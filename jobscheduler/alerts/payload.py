@@ -8,8 +8,9 @@ import re
 from jobscheduler.alerts.damping import Batch, ResultChange
 from jobscheduler.alerts.rules import AlertKind
 from jobscheduler.model import Record, Status
-from jobscheduler.runlog import encode_line, format_instant, format_json
+from jobscheduler.runlog import encode_line, format_json
 from jobscheduler.tasks import Alert
+from jobscheduler.util.instants import format_instant, format_instant_ms
 
 MAX_VALUE_CHARS = 4096  # of a variable; of the output the end is kept, of the others the beginning
 MAX_JOB_LIST_CHARS = 32_768  # of the list of jobs in a summary
@@ -59,7 +60,7 @@ def build_summary(batch: Batch, *, host: str) -> Alert:
     status = Status.FAILURE if failing else Status.SUCCESS
     last = max(batch, key=lambda change: change.record.at).record
     jobs = [_job_entry(change) for change in order]
-    head = {"time": format_instant(last.at, exact=True), "status": status.value, "summary": True, "host": host}
+    head = {"time": format_instant_ms(last.at), "status": status.value, "summary": True, "host": host}
     counts = {"jobs": len(order), "failing": failing, "recovered": len(order) - failing}
     text = json.dumps(
         {**head, **counts, "changed": jobs[:MAX_JSON_JOBS], "left_out": max(0, len(jobs) - MAX_JSON_JOBS)}

@@ -15,7 +15,7 @@ from typing import Any
 
 from jobscheduler import __version__
 from jobscheduler.cli.problems import print_problem
-from jobscheduler.config import BadSetting
+from jobscheduler.config import BadSetting, SettingsError
 from jobscheduler.control.client import ApiError, ServiceUnreachable
 from jobscheduler.model import Problem
 from jobscheduler.timetable.timezones import UnknownTimezone
@@ -33,6 +33,8 @@ VERBS = {
     "pause": "pause",
     "resume": "resume",
     "status": "status",
+    "config": "config",
+    "reload": "reload",
     "db": "db",
 }
 DEFAULT = "serve"
@@ -54,6 +56,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BadSetting as error:
         print(f"jobscheduler: {error}", file=sys.stderr)
         return 2
+    except SettingsError as error:
+        for problem in error.problems:
+            print_problem(problem, sys.stderr)
+        return 1
     except UnknownTimezone as unknown:
         print_problem(Problem(str(unknown), help=unknown.help), sys.stderr)
         return 1

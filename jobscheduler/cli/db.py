@@ -10,28 +10,30 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobscheduler.cli.client_verbs import format_local, plural, utc_now
+from jobscheduler.cli.client_verbs import format_local_or_dash
 from jobscheduler.cli.db_files import ExportConflict, read_directory, read_files, write_directory
 from jobscheduler.cli.db_wait import wait_for_reload
-from jobscheduler.cli.job_files import parse_context
 from jobscheduler.cli.options import add_options, settings_from_arguments
 from jobscheduler.cli.problems import print_problem
 from jobscheduler.cli.table import Column, table, terminal_width, use_colour
 from jobscheduler.config import BadSetting
+from jobscheduler.config.job_context import job_context
 from jobscheduler.database import DatabaseConfigError, load_url
 from jobscheduler.model import Problem
+from jobscheduler.util.instants import utc_now
+from jobscheduler.util.text import plural
 
 if TYPE_CHECKING:
     from jobscheduler.database import JobTable, Row
 
-SUMMARY = "keep jobs in a database"
+SUMMARY = "manage jobs in a database"
 EXAMPLES = """examples:
   jobscheduler db init --database-url sqlite:////srv/jobs.db
   jobscheduler db import /etc/scheduler/jobs.d --database-url-file /etc/scheduler/database-url
   JOBSCHEDULER_DATABASE_URL_FILE=/etc/scheduler/database-url jobscheduler db add report.json --wait
 
-A change takes effect when the service reloads, which it is asked for at once. Definitions are judged before they are
-written, as `validate` does it. A URL with a password stands in a file or in a variable: `ps` shows arguments.
+Every change requests a reload of the service, and takes effect with it. Definitions are checked before they are
+written, as by `validate`. Keep a URL with a password in a file or in a variable: `ps` shows arguments.
 Exit status: 0 fine, 1 problems found or the database cannot be used, 2 wrong usage."""
 
 _FILE = "--database-url-file /etc/scheduler/database-url"
@@ -52,20 +54,20 @@ _EXAMPLES = {  # the arguments in the example of each verb's help
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verbs below this one."""
     verbs = parser.add_subparsers(dest="below", metavar="VERB", required=True)
-    _verb(verbs, "init", _init, "make the tables")
-    _import = _verb(verbs, "import", _import_, "have the table hold the jobs of a directory, and no others", "wait")
+    _verb(verbs, "init", _init, "create the tables")
+    _import = _verb(verbs, "import", _import_, "make the table hold exactly the jobs of a directory", "wait")
     _import.add_argument("directory", metavar="DIR", help="the directory of job files")
     _import.add_argument("--delete", action="store_true", help="remove jobs from the table that are not in DIR")
-    export = _verb(verbs, "export", _export, "have a directory hold the jobs of the table, and no others")
-    export.add_argument("directory", metavar="DIR", help="the directory of job files; it is made if need be")
+    export = _verb(verbs, "export", _export, "make a directory hold exactly the jobs of the table")
+    export.add_argument("directory", metavar="DIR", help="the directory of job files, created if necessary")
     export.add_argument("--delete", action="store_true", help="remove job files from DIR that are not in the table")
-    changing = (("add", _add, "add jobs"), ("update", _update, "change jobs that are there"))
-    for name, run_, text in (*changing, ("put", _put, "add jobs, or change those that are there")):
+    changing = (("add", _add, "add jobs"), ("update", _update, "change existing jobs"))
+    for name, run_, text in (*changing, ("put", _put, "add jobs, or change existing ones")):
         verb = _verb(verbs, name, run_, text, "wait")
         verb.add_argument("files", nargs="+", metavar="FILE", help="a job file")
     remove = _verb(verbs, "remove", _remove, "remove jobs", "wait")
     remove.add_argument("jobs", nargs="+", metavar="JOB", help="the id of a job")
-    _verb(verbs, "list", _list, "show the jobs of the table, as they stand there", "json")
+    _verb(verbs, "list", _list, "show the jobs of the table", "json")
     _verb(verbs, "reload", _reload, "ask for a reload, after changes made by other means", "wait")
 
 
@@ -115,7 +117,7 @@ def _open(arguments: argparse.Namespace) -> JobTable:
         raise BadSetting("name the database with `--database-url URL` or `--database-url-file FILE`")
     from jobscheduler.database import JobTable  # noqa: PLC0415 - an extra
 
-    return JobTable(url, rules=parse_context(settings))
+    return JobTable(url, rules=job_context(settings))
 
 
 # --- the verbs -------------------------------------------------------------------------------------------
@@ -123,7 +125,7 @@ def _open(arguments: argparse.Namespace) -> JobTable:
 
 def _init(_: argparse.Namespace, jobs: JobTable) -> int:
     made = jobs.init()
-    print(f"made the tables in `{jobs.database}`" if made else f"the tables in `{jobs.database}` are there already")
+    print(f"created the tables in `{jobs.database}`" if made else f"the tables in `{jobs.database}` exist already")
     return 0
 
 
@@ -178,7 +180,7 @@ def _remove(arguments: argparse.Namespace, jobs: JobTable) -> int:
 def _reload(arguments: argparse.Namespace, jobs: JobTable) -> int:
     marker = jobs.reload()
     if not arguments.wait:
-        print("asked for a reload")
+        print("requested a reload")
     return wait_for_reload(jobs, marker, wait=arguments.wait)
 
 
@@ -197,7 +199,7 @@ def _lines(rows: Sequence[Row]) -> Iterator[tuple[str, ...]]:
     now = utc_now()
     for row in rows:
         value = _value(row)
-        at = format_local(row.updated_at.isoformat() if row.updated_at else None, now)
+        at = format_local_or_dash(row.updated_at.isoformat() if row.updated_at else None, now)
         definition = value if isinstance(value, dict) else {}
         yield row.job_id, str(definition.get("schedule", "-")), at, str(definition.get("description", ""))
 

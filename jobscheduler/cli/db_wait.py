@@ -36,11 +36,11 @@ def wait_for_reload(
         if is_used is not False:
             last_seen = now
         if now - last_seen > ABSENT_AFTER_S:
-            help_ = "the change is made, and in force when a service on this database starts"
+            help_ = "the change is made, and takes effect when a service on this database starts"
             print_problem(Problem("no service uses this database", help=help_), sys.stderr)
             return 1
         if is_used is None and now - start > TIMEOUT_S and not is_reported:
-            print("still waiting: it cannot be told from here whether a service uses this database", file=sys.stderr)
+            print("still waiting: this command cannot see whether a service uses this database", file=sys.stderr)
             is_reported = True
         sleep(POLL_S)
     if wait:

@@ -6,13 +6,13 @@ import argparse
 import json
 import sys
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from jobscheduler.cli.client_verbs import api_path, with_service_paths
+from jobscheduler.cli.client_verbs import api_path
 from jobscheduler.cli.explain_facts import add_log_facts, facts_from_files, facts_from_service
-from jobscheduler.cli.options import add_options, settings_from_arguments
+from jobscheduler.cli.options import add_options, settings_of_service
 from jobscheduler.cli.problems import print_problem, problem_json
 from jobscheduler.cli.table import printable
 from jobscheduler.cli.times import ArgumentProblem, problem_from
@@ -22,6 +22,7 @@ from jobscheduler.explain import Answer, Facts, Question, explain
 from jobscheduler.model import Problem
 from jobscheduler.timetable import crontab
 from jobscheduler.timetable.crontab import ScheduleError
+from jobscheduler.util.instants import format_instant, utc_now
 
 SUMMARY = "say why a job did or did not run at a time, or when it will run next"
 EXAMPLES = """examples:
@@ -30,8 +31,8 @@ EXAMPLES = """examples:
   jobscheduler explain report-001 --at 2026-11-22T00:00:00Z --json
 
 A time without an offset is one of the job's zone. The answer comes from the running service and from the log. When
-the service cannot be reached, a slot that has a record in the log is explained all the same; for anything else what
-the job file and the log say is shown, and the exit status is 3.
+the service cannot be reached, a slot that has a record in the log is still explained. For anything else the answer is
+what the job file and the log say, and the exit status is 3.
 Exit status: 0 answered, 1 there is no such job or its definition is refused, 2 wrong usage, 3 service not reachable."""
 
 
@@ -60,14 +61,14 @@ def fetch_jobs(settings: Settings) -> list[dict[str, Any]]:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the job, the time and the options."""
     parser.add_argument("job", metavar="JOB", help="the id of the job")
-    parser.add_argument("--at", metavar="TIME", help="the time that is asked about, in ISO 8601 (default: from now on)")
+    parser.add_argument("--at", metavar="TIME", help="the time to explain, in ISO 8601 (default: from now on)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     add_options(parser, {"jobs_dir", "log_file", "log_backups", "timezone", "socket"})
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the answer; report a missing answer on standard error."""
-    settings, now = with_service_paths(settings_from_arguments(arguments)), datetime.now(UTC)
+    settings, now = settings_of_service(arguments, ()), utc_now()
     facts, unreachable = _asked(arguments.job, settings)
     try:
         at, notes = _time(arguments.at, facts.zone)
@@ -115,7 +116,9 @@ def _time(text: str | None, zone: ZoneInfo) -> tuple[datetime | None, tuple[str,
     except ScheduleError as refused:
         if refused.suggestion is None or not _is_complete(text):
             raise ArgumentProblem(problem_from(refused, text, "--at")) from None
-        return crontab.parse_instant(refused.suggestion, zone), (f"{refused}; this is about `{refused.suggestion}`",)
+        return crontab.parse_instant(refused.suggestion, zone), (
+            f"{refused}; the answer is about `{refused.suggestion}`",
+        )
 
 
 def _is_complete(text: str) -> bool:
@@ -164,4 +167,4 @@ def _as_object(question: Question, answer: Answer) -> dict[str, Any]:
 
 
 def _utc(at: datetime | None) -> str | None:
-    return None if at is None else at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return None if at is None else format_instant(at)

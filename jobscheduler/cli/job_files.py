@@ -9,29 +9,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from jobscheduler import tasks
 from jobscheduler.cli.exposed_secrets import exposed_secrets
-from jobscheduler.config import Settings
 from jobscheduler.jobs.directory import DirectorySource
 from jobscheduler.jobs.open_directory import OpenDirectory, is_job_file
 from jobscheduler.jobs.parser import ParseContext, definition_warnings, id_conflict, parse
 from jobscheduler.jobs.sources import ReadResult, SourceUnavailable
 from jobscheduler.model import Job, Problem, name_sort_key
-from jobscheduler.timetable.timezones import service_zone
 from jobscheduler.util import trust
 from jobscheduler.util.path_walk import is_missing
 
 ParseResult = Job | tuple[Problem, ...]
-
-
-def parse_context(settings: Settings) -> ParseContext:
-    """Return the rules for definitions: the same as in the service, with its zone.
-
-    Raises:
-        UnknownTimezone: that zone cannot be determined.
-
-    """
-    return ParseContext(service_zone(settings.timezone, os.environ), tasks.task_type, tasks.task_names())
 
 
 def path_argument(text: str) -> Path:

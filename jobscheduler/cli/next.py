@@ -7,19 +7,21 @@ import json
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from jobscheduler.cli.job_files import parse_context, parse_path, path_argument
-from jobscheduler.cli.options import add_options, settings_from_arguments
+from jobscheduler.cli.job_files import parse_path, path_argument
+from jobscheduler.cli.options import add_options, settings_of_service
 from jobscheduler.cli.problems import print_problem
 from jobscheduler.cli.times import ArgumentProblem, parse_time, problem_from
 from jobscheduler.cli.validate import severity
+from jobscheduler.config.job_context import job_context
 from jobscheduler.model import Cron, Job, Problem
 from jobscheduler.timetable import crontab
 from jobscheduler.timetable.crontab import Crontab, ScheduleError
 from jobscheduler.timetable.timetable import Timetable, timetable_of
 from jobscheduler.timetable.timezones import get_zone, zone_note
+from jobscheduler.util.instants import format_instant, utc_now
 
 SUMMARY = "show the next slots of job files or of a crontab expression"
 EXAMPLES = """examples:
@@ -28,8 +30,8 @@ EXAMPLES = """examples:
   jobscheduler next --cron '30 2 * * mon-fri' --timezone Europe/Berlin
   jobscheduler next --cron '30 1 * * *' --timezone America/New_York --after 2026-10-30T00:00 --until 2026-11-03T00:00
 
-A note stands beside a slot that a clock change moves, merges, or doubles. No service is asked: a job without
-`timezone` is shown in the zone of --timezone, else of this host, and so are times without an offset read.
+A note stands beside a slot that a clock change moves, merges, or doubles. A job without `timezone` is shown in the
+zone of --timezone, else of the service, and so are times without an offset read.
 Exit status: 0 fine, 1 problems, 2 wrong usage."""
 
 MAX_SLOTS = 100_000
@@ -60,7 +62,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--after", metavar="TIME", help="slots later than this ISO 8601 time (default: now)")
     parser.add_argument("--until", metavar="TIME", help="no slots later than this ISO 8601 time")
     parser.add_argument("--json", action="store_true", help="print one JSON object per job")
-    add_options(parser, {"jobs_dir", "timezone"})
+    add_options(parser, {"jobs_dir", "timezone", "socket"})
+
+
+def _needed(arguments: argparse.Namespace) -> set[str]:
+    """Return the settings of the service on which the answer depends."""
+    return {"timezone"} if arguments.paths or arguments.cron is not None else {"timezone", "jobs_dir"}
 
 
 def _count(text: str) -> int:
@@ -71,10 +78,10 @@ def _count(text: str) -> int:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the slots; problems go to standard error."""
-    settings = settings_from_arguments(arguments)
-    rules = parse_context(settings)
+    settings = settings_of_service(arguments, _needed(arguments))
+    rules = job_context(settings)
     try:
-        after = parse_time(arguments.after, "--after", rules.zone) or datetime.now(UTC)
+        after = parse_time(arguments.after, "--after", rules.zone) or utc_now()
         until = parse_time(arguments.until, "--until", rules.zone)
     except ArgumentProblem as wrong:
         print_problem(wrong.problem, sys.stderr)
@@ -93,15 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
                 else:
                     status = max(status, _show_all(verdict))
     _print_all(found, after, until, arguments)
-    if arguments.timezone is None and not arguments.json and any(one.zone == rules.zone for one in found):
-        print(f"\n{_zone_used(settings.timezone, rules.zone)}")
     return status
-
-
-def _zone_used(setting: str | None, zone: ZoneInfo) -> str:
-    """Name the zone of schedules without their own. A running service may have another."""
-    whose = "of this host" if setting is None else "that `JOBSCHEDULER_TIMEZONE` says"
-    return f"note: no service was asked; jobs without `timezone` are shown in {zone.key}, the zone {whose}"
 
 
 def _show_all(problems: Iterable[Problem]) -> int:
@@ -143,14 +142,14 @@ def _of_job(job: Job, zone: ZoneInfo) -> _SlotListing:
 
 
 def _slots(
-    listing: _SlotListing, after: datetime, until: datetime | None, most: int
+    listing: _SlotListing, after: datetime, until: datetime | None, limit: int
 ) -> Iterator[tuple[datetime, str | None]]:
     slot = listing.timetable.next(after)
-    while slot is not None and most > 0 and (until is None or slot <= until):
+    while slot is not None and limit > 0 and (until is None or slot <= until):
         schedule = listing.timetable.schedule
         change = crontab.dst_effect_at(schedule, slot, listing.zone) if isinstance(schedule, Crontab) else None
         yield slot, change.text if change else None
-        most -= 1
+        limit -= 1
         slot = listing.timetable.next(slot)
 
 
@@ -178,7 +177,7 @@ def _as_object(listing: _SlotListing, slots: Iterable[_Remarks]) -> dict[str, ob
         "timezone": listing.zone.key,
         "sentence": listing.sentence,
         "slots": [
-            {"utc": _utc(slot), "local": slot.astimezone(listing.zone).isoformat(), "note": note}
+            {"utc": format_instant(slot), "local": slot.astimezone(listing.zone).isoformat(), "note": note}
             for slot, note in slots
         ],
     }
@@ -192,10 +191,6 @@ def _as_text(listing: _SlotListing, slots: Iterable[_Remarks]) -> Iterator[str]:
     for slot, note in slots:
         none = False
         local = slot.astimezone(listing.zone)
-        yield f"  {local:%a %Y-%m-%d %H:%M:%S %Z}  {_utc(slot)}" + (f"  {note}" if note else "")
+        yield f"  {local:%a %Y-%m-%d %H:%M:%S %Z}  {format_instant(slot)}" + (f"  {note}" if note else "")
     if none:
-        yield "  no slots in this time"
-
-
-def _utc(slot: datetime) -> str:
-    return slot.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        yield "  no slots in this period"

@@ -1,16 +1,41 @@
-"""Offer the settings of `config` as command line arguments."""
+"""Offer the settings of `config` as command line arguments, and find those of the service that a verb talks about."""
 
 from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Container
+import sys
+from collections.abc import Collection, Container, Mapping
+from pathlib import Path
+from typing import Any
 
-from jobscheduler.config import OPTIONS, Settings, default_text, load_settings
+from jobscheduler.cli.problems import print_problem
+from jobscheduler.config import (
+    CONFIG_VARIABLE,
+    DEFAULT_CONFIG,
+    NO_FILE,
+    OPTIONS,
+    PREFIX,
+    Settings,
+    SettingsError,
+    SettingsFile,
+    default_text,
+    load_settings,
+    read_settings_file,
+)
+from jobscheduler.config.report import settings_report, texts_of
+from jobscheduler.control.client import ApiError, ServiceUnreachable, request
+from jobscheduler.model import Problem
+from jobscheduler.util.environment_file import parse_environment_file
+
+ENVIRONMENT_FILE = Path("/etc/default/jobscheduler")  # the unit's `EnvironmentFile=`: settings of the service as well
 
 
 def add_options(parser: argparse.ArgumentParser, names: Container[str] | None = None) -> None:
-    """Add the options of these names (all by default); their help names default and environment variable."""
+    """Add the options of these names (all by default), and `--config`; their help names default and variable."""
+    parser.add_argument(
+        "--config", metavar="FILE", help=f"the settings file (default: {DEFAULT_CONFIG}; {CONFIG_VARIABLE})"
+    )
     for option in OPTIONS:
         if names is None or option.name in names:
             parser.add_argument(
@@ -20,12 +45,106 @@ def add_options(parser: argparse.ArgumentParser, names: Container[str] | None = 
             )
 
 
-def settings_from_arguments(arguments: argparse.Namespace) -> Settings:
-    """Build the settings from the arguments and the environment.
+def settings_from_arguments(arguments: argparse.Namespace, environ: Mapping[str, str] = os.environ) -> Settings:
+    """Build the settings from the arguments, the environment and the settings file.
 
     Raises:
-        BadSetting: a value cannot be read.
+        BadSetting: a value on the command line or in the environment cannot be read.
+        SettingsError: the settings file cannot be used, or a variable has an unknown name.
 
     """
-    flags = {option.name: getattr(arguments, option.name, None) for option in OPTIONS}
-    return load_settings(flags, os.environ)
+    return load_settings(_flags(arguments), environ, _settings_file(arguments, environ, is_client=False))
+
+
+def client_settings(arguments: argparse.Namespace) -> Settings:
+    """Build the settings by which a verb finds the service. A settings file that this user may not read counts as none.
+
+    Raises:
+        BadSetting: a value on the command line or in the environment cannot be read.
+        SettingsError: the settings file cannot be used, or a variable has an unknown name.
+
+    """
+    return load_settings(_flags(arguments), os.environ, _settings_file(arguments, os.environ, is_client=True))
+
+
+def settings_of_service(arguments: argparse.Namespace, needed: Collection[str]) -> Settings:
+    """Return the settings of the service that answers, but for what the command line says.
+
+    If none answers they are those that a service would have: of the settings file and of the environment file of the
+    unit. A line on standard error says so, unless the caller gives all of the `needed` ones.
+
+    Raises:
+        BadSetting: a value on the command line or in the environment cannot be read.
+        SettingsError: the settings file cannot be used, or a variable has an unknown name.
+
+    """
+    own = load_settings(_flags(arguments), os.environ)
+    try:
+        report: Mapping[str, Any] = request(client_settings(arguments).socket, "GET", "/v1/settings")
+    except (ServiceUnreachable, ApiError):
+        environ = {**_environment_file(), **os.environ}
+        settings = load_settings(_flags(arguments), environ, _settings_file(arguments, environ, is_client=True))
+        if any(settings.given.get(name) != own.given.get(name) or name not in own.given for name in needed):
+            print(f"note: no service was asked; {_origin(settings)}", file=sys.stderr)
+        return settings
+    given = {name: text for name, text in _flags(arguments).items() if text is not None}
+    return load_settings({**texts_of(report), **given}, {}, SettingsFile(defaults=report.get("defaults", {})))
+
+
+def current_report(arguments: argparse.Namespace) -> tuple[Mapping[str, Any], bool]:
+    """Return the report of all settings, and whether it is the service's own."""
+    try:
+        return request(client_settings(arguments).socket, "GET", "/v1/settings"), True
+    except (ServiceUnreachable, ApiError):
+        environ = {**_environment_file(), **os.environ}
+        file = _settings_file(arguments, environ, is_client=False)
+        return settings_report(load_settings(_flags(arguments), environ, file)), False
+
+
+def _flags(arguments: argparse.Namespace) -> dict[str, str | None]:
+    return {option.name: getattr(arguments, option.name, None) for option in OPTIONS}
+
+
+def _settings_file(arguments: argparse.Namespace, environ: Mapping[str, str], *, is_client: bool) -> SettingsFile:
+    """Read the settings file. One that is not named need not exist.
+
+    With `is_client` it need not be readable either, and what is wrong in it is only a warning: a verb has to reach
+    the service also when its next start would fail.
+    """
+    named = getattr(arguments, "config", None) or environ.get(CONFIG_VARIABLE)
+    path = Path(named) if named else DEFAULT_CONFIG
+    try:
+        return read_settings_file(path)
+    except FileNotFoundError:
+        if not named:
+            return NO_FILE
+        help_ = f"make it, or leave out `--config` and {CONFIG_VARIABLE}"
+        raise SettingsError((Problem("there is no such settings file", file=str(path), help=help_),)) from None
+    except SettingsError as error:
+        if not is_client:
+            raise
+        for problem in error.problems:
+            print_problem(problem, sys.stderr, level="warning")
+        return error.usable or NO_FILE
+    except PermissionError:
+        if is_client and not named:
+            return NO_FILE
+        help_ = "only its owner may: run the command as that user"
+        raise SettingsError((Problem("the settings file may not be read", file=str(path), help=help_),)) from None
+
+
+def _environment_file() -> dict[str, str]:
+    """Return the settings in the environment file of the unit, none if this user may not read it."""
+    try:
+        text = ENVIRONMENT_FILE.read_text("utf-8", "replace")
+    except OSError:
+        return {}
+    return {name: value for name, value in parse_environment_file(text).items() if name.startswith(PREFIX)}
+
+
+def _origin(settings: Settings) -> str:
+    """Name the files that the settings are from."""
+    files = [str(settings.file.path)] if settings.file.path is not None else []
+    if any(given.origin.startswith(PREFIX) for given in settings.given.values()):
+        files.append("the environment")
+    return f"the settings are those of {' and '.join(files)}" if files else "the settings are the defaults"

@@ -1,4 +1,4 @@
-"""`pause`: let no slot of a job run until it is resumed."""
+"""`pause`: keep the slots of a job from running until it is resumed."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import argparse
 import json
 
 from jobscheduler.cli.client_verbs import EXIT_STATUSES, add_client_options, api_path
-from jobscheduler.cli.options import settings_from_arguments
+from jobscheduler.cli.options import client_settings
 from jobscheduler.control.client import request
 
-SUMMARY = "let no slot of a job run until it is resumed"
+SUMMARY = "keep the slots of a job from running until it is resumed"
 EXAMPLES = f"""examples:
   jobscheduler pause report-001
 
 A pause ends with `resume`, or when the service restarts; an edit of the job file does not end it. Slots that come due
-meanwhile are recorded as SKIPPED reason=paused. A run in progress goes on, and `run` works as ever.
+meanwhile are recorded as SKIPPED reason=paused. A run in progress continues, and `run` still works.
 {EXIT_STATUSES}"""
 
 
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask the service to pause the job, and print the result."""
-    answer = request(settings_from_arguments(arguments).socket, "POST", api_path("jobs", arguments.job, "pause"))
+    answer = request(client_settings(arguments).socket, "POST", api_path("jobs", arguments.job, "pause"))
     text = (
         "is paused until `jobscheduler resume` or a restart of the service"
         if answer["changed"]

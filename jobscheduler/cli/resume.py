@@ -6,14 +6,14 @@ import argparse
 import json
 
 from jobscheduler.cli.client_verbs import EXIT_STATUSES, add_client_options, api_path
-from jobscheduler.cli.options import settings_from_arguments
+from jobscheduler.cli.options import client_settings
 from jobscheduler.control.client import request
 
 SUMMARY = "let the slots of a paused job run again"
 EXAMPLES = f"""examples:
   jobscheduler resume report-001
 
-What came due while the job was paused is not made up for.
+Slots that came due while the job was paused are not caught up.
 {EXIT_STATUSES}"""
 
 
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask the service to resume the job, and print the result."""
-    answer = request(settings_from_arguments(arguments).socket, "POST", api_path("jobs", arguments.job, "resume"))
+    answer = request(client_settings(arguments).socket, "POST", api_path("jobs", arguments.job, "resume"))
     text = "runs again at its next slot" if answer["changed"] else "was not paused"
     print(json.dumps(answer) if arguments.json else f"`{arguments.job}` {text}")
     return 0

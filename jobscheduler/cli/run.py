@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jobscheduler.cli.client_verbs import add_client_options, api_path, format_duration
-from jobscheduler.cli.options import settings_from_arguments
+from jobscheduler.cli.client_verbs import add_client_options, api_path, format_duration_or_dash
+from jobscheduler.cli.options import client_settings
 from jobscheduler.cli.table import colourize, printable, printable_lines, use_colour
 from jobscheduler.control.client import request
 
@@ -19,8 +19,8 @@ EXAMPLES = """examples:
   jobscheduler run report-001
   jobscheduler run report-001 --wait
 
-The run has a record with `trigger=manual` and is not a slot: the next slot stays what it is. Jobs that are disabled,
-paused or done can be run; overlap counts as for a slot. A command of a job may run another job: that needs no further
+The run has a record with `trigger=manual` and is not a slot: the next slot does not change. Jobs that are disabled,
+paused or done can be run; `overlap` applies as to a slot. A command of a job may run another job: that needs no further
 worker, and its record says `trigger=run:RUN_ID`. --wait prints what the job printed when it has ended; Ctrl-C stops
 the waiting, not the job.
 Exit status: 0 started (with --wait: success), 1 skipped, failed or no such job, 2 wrong usage, 3 service not
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask for the run, and wait for its end with `--wait`."""
-    socket = settings_from_arguments(arguments).socket
+    socket = client_settings(arguments).socket
     begun = request(socket, "POST", api_path("jobs", arguments.job, "run"))
     if begun["run_id"] is None:
         _print_answer(begun, arguments.json, f"`{arguments.job}` was not run: {begun['note']}")
@@ -69,7 +69,7 @@ def _print_next(answer: Mapping[str, Any], as_json: bool) -> None:
 def _wait_for(socket: Path, run_id: str) -> Mapping[str, Any]:
     while True:
         answer = request(socket, "GET", f"{api_path('runs', run_id)}?wait={_WAIT}")
-        if answer["record"] is not None or answer["withdrawn"]:
+        if answer["record"] is not None or answer["cancelled"]:
             return answer
 
 
@@ -90,4 +90,4 @@ def _show(ended: Mapping[str, Any]) -> None:
     word = colourize(record["status"], colour if use_colour(sys.stderr) else None)
     known = ("reason", "exit_code", "signal", "http_status", "error")
     details = "".join(f" {key}={printable(str(record[key]))}" for key in known if record.get(key) is not None)
-    print(f"{word} after {format_duration(record.get('duration'))}{details}", file=sys.stderr)
+    print(f"{word} after {format_duration_or_dash(record.get('duration'))}{details}", file=sys.stderr)

@@ -11,23 +11,23 @@ from typing import Any
 from jobscheduler.cli.client_verbs import (
     add_client_options,
     api_path,
-    format_duration,
-    format_local,
+    format_duration_or_dash,
+    format_local_or_dash,
     join_or_none,
-    plural,
-    utc_now,
 )
-from jobscheduler.cli.options import settings_from_arguments
+from jobscheduler.cli.options import client_settings
 from jobscheduler.cli.table import printable
 from jobscheduler.control.client import request
+from jobscheduler.util.instants import utc_now
+from jobscheduler.util.text import plural
 
-SUMMARY = "show how the service is, and what is wrong"
+SUMMARY = "show the state of the service, and what is wrong"
 EXAMPLES = """examples:
   jobscheduler status
   jobscheduler status --json
 
-As a check of health: the exit status is 0 only if scheduling, watching and logging work and every job file is in
-force as it stands.
+As a check of health: the exit status is 0 only if scheduling, watching and logging work and every job file is
+accepted.
 Exit status: 0 all is well, 1 something is wrong, 2 wrong usage, 3 service not reachable."""
 
 
@@ -38,50 +38,54 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the state; return 1 if anything is wrong."""
-    status = request(settings_from_arguments(arguments).socket, "GET", api_path("status"))
+    status = request(client_settings(arguments).socket, "GET", api_path("status"))
     if arguments.json:
         print(json.dumps(status))
     else:
         for line in _lines(status, utc_now()):
             print(printable(line))
-    return 1 if status["trouble"] or status["late"] or status["problems"] else 0
+    return 1 if status["issues"] or status["late_part"] or status["problems"] else 0
 
 
-def _lines(told: Mapping[str, Any], now: datetime) -> Iterator[str]:
-    up = format_duration((now - datetime.fromisoformat(told["started"])).total_seconds())
-    yield f"jobscheduler {told['version']}, process {told['pid']}, up for {up}"
-    yield f"jobs       {join_or_none(f'{count} {state}' for state, count in told['jobs'].items() if count)}"
-    lost = f", {plural(told['lost_threads'], 'thread')} lost" if told["lost_threads"] else ""
-    yield f"runs       {told['running']} going on, {told['queued']} waiting for one of {told['workers']} workers{lost}"
-    yield f"next slot  {format_local(told['next'], now)}"
-    yield f"last tick  {format_duration(told['last_tick'])} ago"
-    if told["jobs_dir"]:
-        yield f"directory  {told['jobs_dir']}"
-    if told["database"]:
-        yield f"database   {told['database']}"
-    yield f"log        {told['log_file']}"
-    yield f"time zone  {told['timezone']}"
-    if told.get("alerts_waiting"):
-        more = told["alerts_waiting"] - len(told["alerts"])
+def _lines(status: Mapping[str, Any], now: datetime) -> Iterator[str]:
+    up = format_duration_or_dash((now - datetime.fromisoformat(status["started"])).total_seconds())
+    yield f"jobscheduler {status['version']}, process {status['pid']}, up for {up}"
+    yield f"jobs       {join_or_none(f'{count} {state}' for state, count in status['jobs'].items() if count)}"
+    yield f"runs       {_runs(status)}"
+    yield f"next slot  {format_local_or_dash(status['next'], now)}"
+    yield f"last tick  {format_duration_or_dash(status['last_tick_age'])} ago"
+    if status["jobs_dir"]:
+        yield f"directory  {status['jobs_dir']}"
+    if status["database"]:
+        yield f"database   {status['database']}"
+    yield f"log        {status['log_file']}"
+    yield f"time zone  {status['timezone']}"
+    if status.get("pending_alert_count"):
+        more = status["pending_alert_count"] - len(status["pending_alerts"])
         rest = f" and {more} more" if more else ""
-        yield f"alerts     {told['alerts_waiting']} waiting: {', '.join(told['alerts'])}{rest}"
-    if told.get("left_pipes_open"):
-        yield _left_pipes(told["left_pipes"], told["left_pipes_open"])
-    if told["late"]:
-        yield f"wrong      {told['late']} is not on time"
-    for note in told.get("notes", ()):
+        yield f"alerts     {status['pending_alert_count']} pending: {', '.join(status['pending_alerts'])}{rest}"
+    if status.get("open_pipe_count"):
+        yield _open_pipes(status["open_pipes"], status["open_pipe_count"])
+    if status["late_part"]:
+        yield f"wrong      {status['late_part']} is not on time"
+    for note in status.get("notes", ()):
         yield f"note       {note}"
-    for trouble in told["trouble"]:
-        yield f"wrong      {trouble}"
-    for problem in told["problems"]:
+    for issue in status["issues"]:
+        yield f"wrong      {issue}"
+    for problem in status["problems"]:
         yield from _problem(problem)
 
 
-def _left_pipes(jobs: Mapping[str, int], count: int) -> str:
+def _runs(status: Mapping[str, Any]) -> str:
+    lost = f", {plural(status['lost_threads'], 'thread')} lost" if status["lost_threads"] else ""
+    return f"{status['running']} running, {status['queued']} waiting for one of {status['workers']} workers{lost}"
+
+
+def _open_pipes(jobs: Mapping[str, int], count: int) -> str:
     more = count - sum(jobs.values())
     rest = f" and {more} of other jobs" if more else ""
     named = ", ".join(f"{job_id} ({pipes})" for job_id, pipes in jobs.items())
-    return f"left open  {plural(count, 'output pipe')} of processes that ended runs have left: {named}{rest}"
+    return f"pipes      {plural(count, 'output pipe')} open in processes that ended runs left behind: {named}{rest}"
 
 
 def _problem(problem: Mapping[str, Any]) -> Iterator[str]:

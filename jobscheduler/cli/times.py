@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from jobscheduler.model import Problem
+from jobscheduler.model.errors import ProblemError
 from jobscheduler.timetable import crontab
 from jobscheduler.timetable.crontab import ScheduleError
 from jobscheduler.util import durations
@@ -21,12 +22,8 @@ SINCE = (  # help for an option that takes a time, a date or an age
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
-class ArgumentProblem(Exception):
+class ArgumentProblem(ProblemError):
     """An argument that cannot be read."""
-
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.message)
-        self.problem = problem
 
 
 def parse_time(text: str | None, flag: str, zone: ZoneInfo) -> datetime | None:

@@ -8,9 +8,10 @@ import os
 import pwd
 import sys
 
-from jobscheduler.cli.job_files import check_file, parse_context, path_argument
-from jobscheduler.cli.options import add_options, settings_from_arguments
+from jobscheduler.cli.job_files import check_file, path_argument
+from jobscheduler.cli.options import add_options, settings_of_service
 from jobscheduler.cli.problems import print_problem, problem_json
+from jobscheduler.config.job_context import job_context
 from jobscheduler.model import Job, Problem
 from jobscheduler.timetable.timezones import zone_note
 from jobscheduler.util.secret_file import exposed_url_warning
@@ -21,10 +22,11 @@ EXAMPLES = """examples:
   jobscheduler validate report.json cleanup.json
   jobscheduler validate --json ./jobs.d
 
-What is legal and most likely not meant is a warning: a no-break space in a command, a zone whose sign is reversed.
-Findings that depend on the host or the user (an unknown user, a missing extra, who may write the file) are errors
-for root, whom the service runs as, and warnings for others, unless they say for whom with `--as`: then they are errors
-in who may write the files, so that a pipeline can use the exit status: 0 no errors, 1 errors, 2 wrong usage."""
+What is legal but probably a mistake is a warning: a no-break space in a command, a zone whose sign is reversed.
+Findings that depend on the host or the user (an unknown user, a missing extra, a file that others may write) are
+errors for root, as which the service runs, and warnings for other users. With `--as USER` a file that users other than
+USER may write is an error for every caller, so that a pipeline can use the exit status.
+Exit status: 0 no errors, 1 errors, 2 wrong usage."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,9 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which = "files or directories (default: the jobs directory)"
     parser.add_argument("paths", nargs="*", type=path_argument, metavar="PATH", help=which)
     parser.add_argument("--json", action="store_true", help="print one JSON object per problem")
-    for_whom = "whose service is to read the files, such as `root`: who else may write them is an error then"
+    for_whom = "the user whose service reads the files, such as `root`: files that others may write are errors then"
     parser.add_argument("--as", dest="reader", type=_user, metavar="USER", help=for_whom)
-    add_options(parser, {"jobs_dir", "timezone"})
+    add_options(parser, {"jobs_dir", "timezone", "socket"})
 
 
 _SERVICE_ZONE = "it is the time zone of the service; `--timezone NAME` sets another"
@@ -42,8 +44,8 @@ _SERVICE_ZONE = "it is the time zone of the service; `--timezone NAME` sets anot
 
 def run(arguments: argparse.Namespace) -> int:
     """Check all paths; print the problems and a summary."""
-    settings = settings_from_arguments(arguments)
-    rules = parse_context(settings)
+    settings = settings_of_service(arguments, {"timezone"} if arguments.paths else {"timezone", "jobs_dir"})
+    rules = job_context(settings)
     files = bad = 0
     for path in arguments.paths or [settings.jobs_dir]:
         for checked in check_file(path, rules, arguments.reader):

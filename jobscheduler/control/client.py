@@ -12,24 +12,20 @@ from pathlib import Path
 from typing import Any, cast
 
 from jobscheduler.model import Problem
+from jobscheduler.model.errors import ProblemError
 
 ANSWER_TIMEOUT_S = 60.0  # seconds until the service must have answered
 
 
-class ServiceUnreachable(Exception):
+class ServiceUnreachable(ProblemError):
     """No service answers on the socket; the problem says why and what to do."""
 
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.message)
-        self.problem = problem
 
-
-class ApiError(Exception):
+class ApiError(ProblemError):
     """The service refuses the request; the problem says why."""
 
     def __init__(self, problem: Problem, status: int) -> None:
-        super().__init__(problem.message)
-        self.problem = problem
+        super().__init__(problem)
         self.status = status
 
 
@@ -78,7 +74,7 @@ def _explained(path: Path, error: Exception) -> Problem:
     if error_number in {errno.ENOENT, errno.ENOTDIR}:
         return Problem(f"no service is reachable: there is no socket `{path}`", help=start)
     if error_number == errno.ECONNREFUSED:
-        return Problem(f"no service is reachable: nobody listens on `{path}` any more", help=start)
+        return Problem(f"no service is reachable: no process listens on `{path}` any more", help=start)
     if error_number in {errno.EACCES, errno.EPERM}:
         help_ = f"only its owner and group may ask the service: `sudo`, or see `ls -l {shlex.quote(str(path))}`"
         return Problem(f"the control socket `{path}` may not be used by uid {os.geteuid()}", help=help_)

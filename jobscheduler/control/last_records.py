@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 
 from jobscheduler.control.recent_records import RecentRecords
-from jobscheduler.model import LogValue, Record, Status
+from jobscheduler.model import Record
+from jobscheduler.model.log_line import RECORD_KINDS, parse_record
 from jobscheduler.runlog.filter import LogFilter
-from jobscheduler.runlog.parse import RECORD_KINDS
 from jobscheduler.runlog.query import iter_lines_newest_first
 from jobscheduler.status.run_stats import RunStats
 from jobscheduler.util.hang_guard import CallHung
 
 MAX_SCAN_RECORDS = 50_000  # records read from the end of the log, within a moment; `history` shows older ones
-
-_KNOWN_FIELDS = frozenset(
-    {"time", "word", "status", "level", "job_id", "run_id", "scheduled", "started", "duration", "reason", "output"}
-)
 
 
 class LastRecordLoader:
@@ -53,9 +49,9 @@ class LastRecordLoader:
         """Load the records unless that is done. If the log does not answer, the next call tries again."""
         if not self._is_over:
             with suppress(CallHung):
-                self._ask(self._recall)
+                self._ask(self._load)
 
-    def _recall(self) -> None:
+    def _load(self) -> None:
         with self._lock:
             if not self._is_done:
                 self._is_done = True
@@ -74,36 +70,8 @@ class LastRecordLoader:
             seen.add(job_id)
             if self._results.last_record(job_id) is None:
                 with suppress(ValueError, KeyError):
-                    yield record_of(line)
+                    yield parse_record(line)
 
     def _note(self, job_id: str, time: str) -> None:
         if self._recent is not None and (at := datetime.fromisoformat(time)) < self._since:
             self._recent.restore(job_id, at)
-
-
-def record_of(line: Mapping[str, str]) -> Record:
-    """Build a record from a line of the log, without its output.
-
-    Raises:
-        ValueError: a value is malformed.
-        KeyError: a value is missing.
-
-    """
-    details: tuple[tuple[str, LogValue], ...] = tuple(
-        (key, value) for key, value in line.items() if key not in _KNOWN_FIELDS
-    )
-    return Record(
-        at=datetime.fromisoformat(line["time"]),
-        status=Status(line["word"]),
-        job_id=line["job_id"],
-        run_id=line.get("run_id"),
-        scheduled=_instant(line.get("scheduled")),
-        started=_instant(line.get("started")),
-        duration=float(line["duration"]) if "duration" in line else None,
-        reason=line.get("reason"),
-        details=details,
-    )
-
-
-def _instant(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)

@@ -1,7 +1,7 @@
 """The WSGI application behind the control socket: a few paths, JSON in and out.
 
-`GET /v1/status`, `GET /v1/jobs`, `GET /v1/jobs/ID`, `POST /v1/jobs/ID/run`, `…/pause`, `…/resume`, and
-`GET /v1/runs/RUN_ID?wait=SECONDS`. See docs/control.md.
+`GET /v1/status`, `GET /v1/settings`, `GET /v1/jobs`, `GET /v1/jobs/ID`, `POST /v1/jobs/ID/run`, `…/pause`, `…/resume`,
+`GET /v1/runs/RUN_ID?wait=SECONDS`, and `POST /v1/reload`. See docs/control.md.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from urllib.parse import parse_qs
 from jobscheduler.control.calling_runs import calling_runs
 from jobscheduler.control.large_answers import AnswerQueue, QueuedBody
 from jobscheduler.model import Problem
+from jobscheduler.model.errors import ProblemError
 from jobscheduler.status.snapshot import Conflict, NotFound
 
 MAX_WAIT_S = 30.0  # seconds that one request may wait for the end of a run
 
 ANSWER_WAIT_S = 30.0  # seconds that a request for a large answer waits for the earlier ones of its user
 
-LARGE_ANSWER_BYTES = "/v1/jobs"  # the path whose answer grows with the number of jobs: about 5 MB for 10,000
+LARGE_ANSWER_PATH = "/v1/jobs"  # the path whose answer grows with the number of jobs: about 5 MB for 10,000
 
 Answer = tuple[HTTPStatus, Mapping[str, Any]]
 
@@ -47,21 +48,34 @@ class ControlApi(Protocol):
     def run_result(self, run_id: str, wait: float) -> Mapping[str, Any]: ...  # noqa: D102
 
 
-class BadRequest(Exception):
+class AdministrationApi(Protocol):
+    """The service itself behind the routes.
+
+    Raises:
+        Conflict: the request cannot be met now.
+
+    """
+
+    def settings(self) -> Mapping[str, Any]: ...  # noqa: D102
+    def reload(self, by: str) -> Mapping[str, Any]: ...  # noqa: D102
+
+
+class BadRequest(ProblemError):
     """The request is malformed, or asks for a path that does not exist."""
 
     def __init__(self, status: HTTPStatus, problem: Problem) -> None:
-        super().__init__(problem.message)
+        super().__init__(problem)
         self.status = status
-        self.problem = problem
 
 
-def build_app(desk: ControlApi, report_error: Callable[[str], object]) -> Callable[..., Iterable[bytes]]:
+def build_app(
+    api: ControlApi, administration: AdministrationApi, report_error: Callable[[str], object]
+) -> Callable[..., Iterable[bytes]]:
     """Return the application. It passes our errors to `report_error`; the client learns only that there was one."""
     turns = AnswerQueue()
 
     def answer(environ: Mapping[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        if environ.get("PATH_INFO") != LARGE_ANSWER_BYTES:
+        if environ.get("PATH_INFO") != LARGE_ANSWER_PATH:
             return [body(environ, start_response)]
         turn = turns.acquire(str(environ.get("control.uid", "unknown")), ANSWER_WAIT_S)
         if turn is None:
@@ -74,7 +88,7 @@ def build_app(desk: ControlApi, report_error: Callable[[str], object]) -> Callab
 
     def body(environ: Mapping[str, Any], start_response: Callable[..., Any]) -> bytes:
         try:
-            status, value = _answer(desk, environ)
+            status, value = _answer(api, administration, environ)
         except BadRequest as bad_request:
             status, value = bad_request.status, _error(bad_request.problem)
         except NotFound as not_found:
@@ -83,7 +97,10 @@ def build_app(desk: ControlApi, report_error: Callable[[str], object]) -> Callab
             status, value = HTTPStatus.CONFLICT, _error(conflict.problem)
         except Exception as error:
             report_error(f"{environ.get('PATH_INFO')}: {type(error).__name__}: {error}")
-            status, value = HTTPStatus.INTERNAL_SERVER_ERROR, _error(Problem("the service failed to answer; see log"))
+            status, value = (
+                HTTPStatus.INTERNAL_SERVER_ERROR,
+                _error(Problem("the service failed; see its log")),
+            )
         return _queued(status, value, start_response)
 
     return answer
@@ -96,36 +113,40 @@ def _queued(status: HTTPStatus, value: Mapping[str, Any], start_response: Callab
     return body
 
 
-def _answer(desk: ControlApi, environ: Mapping[str, Any]) -> Answer:
+def _answer(api: ControlApi, administration: AdministrationApi, environ: Mapping[str, Any]) -> Answer:
     """Call the method for a path. An id is passed on as the client sent it, whatever it contains."""
     path = str(environ.get("PATH_INFO", ""))
     path = path.encode("latin-1", "replace").decode("utf-8", "replace")  # PEP 3333 decodes paths as latin-1
     parts = path.split("/")[1:]
     match environ.get("REQUEST_METHOD"), parts:
         case "GET", ["v1", "status"]:
-            return HTTPStatus.OK, desk.status()
+            return HTTPStatus.OK, api.status()
+        case "GET", ["v1", "settings"]:
+            return HTTPStatus.OK, administration.settings()
+        case "POST", ["v1", "reload"]:
+            return HTTPStatus.OK, administration.reload(str(environ.get("control.uid", "unknown")))
         case "GET", ["v1", "jobs"]:
-            return HTTPStatus.OK, desk.jobs()
+            return HTTPStatus.OK, api.jobs()
         case "GET", ["v1", "jobs", *name]:
-            return HTTPStatus.OK, desk.job("/".join(name))
+            return HTTPStatus.OK, api.job("/".join(name))
         case "GET", ["v1", "runs", run_id]:
-            return HTTPStatus.OK, desk.run_result(run_id, _wait(str(environ.get("QUERY_STRING", ""))))
+            return HTTPStatus.OK, api.run_result(run_id, _wait(str(environ.get("QUERY_STRING", ""))))
         case "POST", ["v1", "jobs", *name, "run"]:
             by, within = str(environ.get("control.uid", "unknown")), calling_runs(int(environ.get("control.pid", 0)))
-            return HTTPStatus.ACCEPTED, desk.run("/".join(name), by, within)
+            return HTTPStatus.ACCEPTED, api.run("/".join(name), by, within)
         case "POST", ["v1", "jobs", *name, "pause" | "resume" as verb]:
-            return _command(desk, verb, "/".join(name), str(environ.get("control.uid", "unknown")))
+            return _command(api, verb, "/".join(name), str(environ.get("control.uid", "unknown")))
     raise _unknown(str(environ.get("REQUEST_METHOD")), parts)
 
 
-def _command(desk: ControlApi, what: str, job_id: str, by: str) -> Answer:
-    return HTTPStatus.OK, (desk.pause if what == "pause" else desk.resume)(job_id, by)
+def _command(api: ControlApi, what: str, job_id: str, by: str) -> Answer:
+    return HTTPStatus.OK, (api.pause if what == "pause" else api.resume)(job_id, by)
 
 
 def _unknown(method: str, parts: list[str]) -> BadRequest:
-    help_ = "docs/control.md lists what may be asked"
+    help_ = "docs/control.md lists the requests"
     if method != "GET" and parts[:1] == ["v1"] and parts[1:2] in (["status"], ["jobs"], ["runs"]):
-        return BadRequest(HTTPStatus.METHOD_NOT_ALLOWED, Problem(f"`{method}` is not what this path takes", help=help_))
+        return BadRequest(HTTPStatus.METHOD_NOT_ALLOWED, Problem(f"`{method}` is not allowed on this path", help=help_))
     return BadRequest(HTTPStatus.NOT_FOUND, Problem(f"there is nothing at `/{'/'.join(parts)}`", help=help_))
 
 

@@ -18,13 +18,12 @@ from sqlalchemy.engine import URL, Dialect
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.pool import NullPool
 
-from jobscheduler.database import mysql
+from jobscheduler.database import mysql, postgresql
 from jobscheduler.database.errors import Unavailable, translate_errors
 from jobscheduler.database.setup import DatabaseConfigError
 from jobscheduler.database.sqlite_file import TrustedFile, check_file, check_new_file
 from jobscheduler.database.urls import EXAMPLES, read_url
 from jobscheduler.model import Problem
-from jobscheduler.util import trust
 
 CONNECT_TIMEOUT_S = 5  # seconds until a server must have accepted the connection
 
@@ -139,7 +138,7 @@ class Database:
     def _connect(self) -> Connection:
         """Connect; report a driver's objection to the URL's options as the user's error, not ours."""
         try:
-            return self._engine.connect()
+            connection = self._engine.connect()
         except RuntimeError as error:
             if "cryptography" not in str(error):
                 raise
@@ -149,6 +148,9 @@ class Database:
             raise Unavailable(
                 f"no connection can be made as the URL says ({type(error).__name__})", "are its options right?"
             ) from None
+        if self.kind == "postgresql":
+            postgresql.limit_time(connection, ANSWER_TIMEOUT_S)
+        return connection
 
     def _find_place(self) -> None:
         """Check that the directory of an SQLite file exists."""
@@ -170,17 +172,21 @@ class Database:
             raise _no_file(self.file, error.strerror) from None
         return status.st_dev, status.st_ino
 
-    def trust_problem(self) -> trust.TrustProblem | None:
-        """Return which other user may write an SQLite file, and so have commands run.
+    def check_trust(self) -> None:
+        """Check that no other user may write an SQLite file, and so have commands run.
 
-        None if no other user may, or if the database is not SQLite.
+        Raises:
+            Unavailable: another user may, or the file cannot be read.
+
         """
         if self.file is None:
-            return None
+            return
         try:
-            return check_file(self.file).problem
+            problem = check_file(self.file).problem
         except OSError as error:
             raise Unavailable(f"the database file `{self.file}` cannot be read: {error.strerror}") from None
+        if problem is not None:
+            raise Unavailable(problem.message, problem.help)
 
     def _connect_to_file(self, dialect: Dialect, _: object, arguments: list[Any], options: dict[str, Any]) -> Any:
         """Open an SQLite file at its real path after checking it, and verify that the opened file is the checked one.
@@ -232,6 +238,8 @@ def _engine(url: URL, tls: Mapping[str, str]) -> Engine:
         options["connect_args"] = {"timeout": ANSWER_TIMEOUT_S}
     else:
         options["isolation_level"] = "REPEATABLE READ"
+    if url.get_backend_name() == "postgresql":
+        options["connect_args"] = postgresql.connect_arguments(url, CONNECT_TIMEOUT_S, ANSWER_TIMEOUT_S)
     if url.drivername == _PYMYSQL:
         options["connect_args"] = {
             "connect_timeout": CONNECT_TIMEOUT_S,

@@ -13,6 +13,7 @@ _RETRYABLE_CODES = {1020, 1205, 1213}  # MySQL: changed since it was read, waite
 
 _RETRYABLE_STATES = {"40001", "40P01"}  # the same, as the SQL standard and PostgreSQL number them
 
+_TIMEOUT_STATES = {"57014"}  # PostgreSQL has ended a statement that took too long
 
 _SILENT = "see whether its server is up, reachable and not overloaded, and whether another program has locked a table"
 
@@ -44,7 +45,7 @@ def translate_errors() -> Iterator[None]:
         yield
     except DBAPIError as error:
         reason = _reason(error.orig)
-        if "timed out" in reason:
+        if "timed out" in reason or _sqlstate(error.orig) in _TIMEOUT_STATES:
             raise Unavailable(f"the database does not answer: {reason}", _SILENT, is_silent=True) from None
         raise Unavailable(reason, again=_is_lock_conflict(error.orig)) from None
     except SQLAlchemyError as error:
@@ -62,4 +63,9 @@ def _reason(error: BaseException | None) -> str:
 def _is_lock_conflict(error: BaseException | None) -> bool:
     args: tuple[Any, ...] = getattr(error, "args", ())
     busy = isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
-    return busy or bool(args and args[0] in _RETRYABLE_CODES) or getattr(error, "sqlstate", None) in _RETRYABLE_STATES
+    return busy or bool(args and args[0] in _RETRYABLE_CODES) or _sqlstate(error) in _RETRYABLE_STATES
+
+
+def _sqlstate(error: BaseException | None) -> str | None:
+    """Return the code of a driver of PostgreSQL: psycopg and the former psycopg2 name it differently."""
+    return getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)

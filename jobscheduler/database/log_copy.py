@@ -1,47 +1,32 @@
 """The copy of the log's lines in a table: from a bounded queue, in batches, on a thread and a connection of its own.
 
-It is never waited for. While the database is away, lines are kept as far as the queue goes; those beyond are counted,
-and told when it is back. A line may stand there twice if the connection broke just as its batch was taken.
+Nothing waits for it. While the database is away, lines are kept as far as the queue goes; those beyond are counted,
+and logged when it is back. A line may be in the table twice if the connection broke just as its batch was taken.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
-from itertools import islice
-from types import TracebackType
 from typing import Self
 
+from jobscheduler.database.copy_report import CopyReport
 from jobscheduler.database.engine import Database
 from jobscheduler.database.errors import Unavailable
+from jobscheduler.database.line_queue import BATCH_BYTES, MAX_QUEUED_LINES, LineQueue
 from jobscheduler.database.log_rows import Copied, LogRows, RowsRefused
-from jobscheduler.model import EventLogger, Level, LogEntry, LogValue
+from jobscheduler.model import EventLogger, LogEntry
+from jobscheduler.util.backoff import Backoff
+from jobscheduler.util.text import format_error
 
-MAX_QUEUED_LINES = 100_000
-"""How many lines are kept for the table at most."""
+BATCH_WAIT_S = 0.2  # seconds that the first line of a batch waits for others, unless the batch is full before
 
-MAX_QUEUED_BYTES = 16 * 1024 * 1024
-"""How many bytes these lines may have together."""
+FIRST_BACKOFF_S = 0.5  # seconds, doubled with each failure
 
-BATCH_SIZE = 2_000
-"""How many lines are written at once at most."""
+MAX_BACKOFF_S = 30.0  # seconds, the longest pause after failures
 
-BATCH_BYTES = 512 * 1024
-"""How many bytes these lines have together at most, if they are more than one."""
-
-BATCH_WAIT_S = 0.2
-"""How long the first line of a batch waits for others, in seconds, unless the batch is full before."""
-
-MAX_BACKOFF_S = 30.0
-"""The longest pause after failures, in seconds."""
-
-REFUSAL_INTERVAL_S = 60.0
-"""How often lines that the database refuses are told at most, in seconds."""
-
-SHUTDOWN_WAIT_S = 3.0
-"""How long the end waits for a database that takes nothing, in seconds."""
+SHUTDOWN_WAIT_S = 3.0  # seconds that the end waits for a database that takes nothing
 
 
 class LogCopier:
@@ -56,34 +41,29 @@ class LogCopier:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         """`log_event` logs failures of the copy and their ends; `queue` is the number of lines that are kept."""
-        self._max_lines = queue
         self._now = now
-        self._log_event = log_event
-        self._waiting: deque[Copied] = deque()
-        self._bytes = self._missed = self._refused = 0
-        self._is_unavailable = self._is_stopping = self._has_given_up = False
-        self._next_refusal = 0.0
-        self._failures = 0
-        self._size = BATCH_SIZE
+        self._rows = LogRows(database)
+        self._queue = LineQueue(queue)
+        self._report = CopyReport(log_event, now)
+        self._backoff = Backoff(FIRST_BACKOFF_S, MAX_BACKOFF_S)
         self._changed = threading.Condition()
-        self._closing = False
-        self._until = 0.0
-        self._lines = LogRows(database)
+        self._is_stopping = self._has_given_up = False
+        self._deadline: float | None = None  # when the thread has to end; None while the copy is open
         self._thread = threading.Thread(target=self._work, name="syslog", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        ending = 0.0 if self._has_given_up else SHUTDOWN_WAIT_S
+    def __exit__(self, *_: object) -> None:
+        wait = 0.0 if self._has_given_up else SHUTDOWN_WAIT_S
         with self._changed:
-            self._closing, self._until = True, self._now() + ending
+            self._deadline = self._now() + wait
             self._changed.notify_all()
-        self._thread.join(ending + 0.5)
+        self._thread.join(wait + 0.5)
 
     def report_unsent(self, further: int = 0) -> None:
-        """Wait a moment for the last lines; if the database takes them not, say how many it lacks, and give up.
+        """Wait a moment for the last lines; if the database does not take them, log how many it lacks, and give up.
 
         The service is to end: `further` lines come after the one that says so. It counts what it was given, so the log
         has to have caught up before.
@@ -91,25 +71,17 @@ class LogCopier:
         with self._changed:
             self._is_stopping = True
             self._changed.notify_all()
-            if not self._is_unavailable:
-                self._changed.wait_for(lambda: not self._waiting or self._is_unavailable, SHUTDOWN_WAIT_S)
-            self._has_given_up = bool(self._waiting)
-            missed = len(self._waiting) + self._missed + self._refused
-        log_event, self._log_event = self._log_event, _ignore_event
-        if missed:
-            own = 1 + further if self._has_given_up else 0
-            problem = "the service ends before the database has taken all lines"
-            log_event(Level.WARNING, "database.log_lost", problem=problem, lines_not_kept=missed + own)
+            if not self._report.is_unavailable:
+                self._changed.wait_for(lambda: not self._queue or self._report.is_unavailable, SHUTDOWN_WAIT_S)
+            self._has_given_up = bool(self._queue)
+            unsent = len(self._queue) + self._queue.missed + self._report.refused
+        own = 1 + further if unsent and self._has_given_up else 0
+        self._report.close(unsent + own)
 
     def put(self, entry: LogEntry, line: bytes) -> None:
         """Take a line; never waits for the database."""
         with self._changed:
-            if len(self._waiting) >= self._max_lines or self._bytes + len(line) > MAX_QUEUED_BYTES:
-                self._missed += 1
-                return
-            self._waiting.append((entry, line))
-            self._bytes += len(line)
-            if len(self._waiting) == 1 or len(self._waiting) % BATCH_SIZE == 0:
+            if self._queue.put((entry, line)):
                 self._changed.notify_all()
 
     # -- on its thread
@@ -120,86 +92,72 @@ class LogCopier:
                 self._write()
             except Unavailable as reason:
                 self._fail(str(reason), reason.help)
-            except Exception as fault:  # not of the database: the thread has to go on
-                self._fail(f"{type(fault).__name__}: {fault}")
+            except Exception as error:  # not of the database: the thread has to go on
+                self._fail(format_error(error))
             else:
                 self._restore()
-        self._lines.drop()
+        self._rows.drop()
 
     def _has_work(self) -> bool:
         """Wait for lines, and after a failure for its pause as well; False when it is to end and nothing is left."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closing or (self._waiting and not self._has_given_up))
-            if self._failures:
-                self._changed.wait_for(lambda: self._closing, timeout=min(2.0**self._failures / 2, MAX_BACKOFF_S))
+            self._changed.wait_for(lambda: self._is_closing() or (self._queue and not self._has_given_up))
+            if self._backoff.failures:
+                self._changed.wait_for(self._is_closing, timeout=self._backoff.pause())
             elif not self._is_stopping:
-                self._changed.wait_for(self._is_batch_full, timeout=BATCH_WAIT_S)
-            if self._closing and self._failures and self._waiting:
-                self._changed.wait(min(BATCH_WAIT_S, max(0.0, self._until - self._now())))
-            if not self._closing:
+                self._changed.wait_for(self._is_batch_due, timeout=BATCH_WAIT_S)
+            if self._deadline is None:
                 return True
-            return bool(self._waiting) and not self._has_given_up and self._now() < self._until
+            if self._backoff.failures and self._queue:
+                self._changed.wait(min(BATCH_WAIT_S, max(0.0, self._deadline - self._now())))
+            return bool(self._queue) and not self._has_given_up and self._now() < self._deadline
 
-    def _is_batch_full(self) -> bool:
-        return self._closing or self._is_stopping or len(self._waiting) >= self._size
+    def _is_closing(self) -> bool:
+        return self._deadline is not None
+
+    def _is_batch_due(self) -> bool:
+        return self._is_closing() or self._is_stopping or self._queue.is_batch_full()
 
     def _write(self) -> None:
         """Write one batch; what is there stays until the database has it.
 
-        One that is refused is written by halves, so that in the end a line that no database takes stands alone.
+        A batch that is refused is written by halves, so that in the end a line that no database takes stands alone.
         """
         with self._changed:
-            batch = [] if self._has_given_up else self._batch()
-        if not batch:
+            max_bytes = self._rows.max_statement_bytes(BATCH_BYTES)
+            batch = [] if self._has_given_up else self._queue.batch(max_bytes)
+        if not batch or not self._is_taken(batch):
             return
-        try:
-            self._lines.write(batch)
-        except RowsRefused:
-            if len(batch) > 1:
-                self._size = len(batch) // 2
-                return
-            self._refused += not self._lines.write_plain(batch[0])
-        except Unavailable:
-            self._size = max(1, len(batch) // 2)  # it may be what breaks the connection
-            raise
-        self._size = min(BATCH_SIZE, self._size * 2)
         with self._changed:
-            for _ in batch:
-                self._bytes -= len(self._waiting.popleft()[1])
+            self._queue.remove(len(batch))
             self._changed.notify_all()
 
-    def _batch(self) -> list[Copied]:
-        found: list[Copied] = []
-        room = self._lines.max_statement_bytes(BATCH_BYTES)
-        for one in islice(self._waiting, self._size):
-            room -= len(one[1])
-            if found and room < 0:
-                break
-            found.append(one)
-        return found
+    def _is_taken(self, batch: list[Copied]) -> bool:
+        """Write a batch; return False if it is to be written by halves. A single refused line counts as taken."""
+        try:
+            self._rows.write(batch)
+        except RowsRefused:
+            if len(batch) > 1:
+                self._queue.shrink_batch(len(batch))
+                return False
+            if not self._rows.write_plain(batch[0]):
+                self._report.note_refused()
+        except Unavailable:
+            self._queue.shrink_batch(len(batch))  # it may be what breaks the connection
+            raise
+        return True
 
     def _fail(self, problem: str, help_: str | None = None) -> None:
-        self._lines.drop()
-        self._failures = min(self._failures + 1, 20)
-        if not self._is_unavailable and self._failures > 1:  # a server that was restarted takes the very next try
+        self._rows.drop()
+        self._backoff.fail()
+        is_lasting = self._backoff.failures > 1  # a server that was restarted takes the very next try
+        if is_lasting and not self._report.is_unavailable:
+            self._report.fail(problem, help_)
             with self._changed:
-                self._is_unavailable = True
                 self._changed.notify_all()
-            self._log_event(Level.WARNING, "database.log_lost", problem=problem, help=help_)
 
     def _restore(self) -> None:
-        self._failures = 0
+        self._backoff.reset()
         with self._changed:
-            missed, self._missed = self._missed, 0
-        if self._is_unavailable or missed:
-            self._is_unavailable = False
-            self._log_event(Level.WARNING if missed else Level.INFO, "database.log_restored", lines_not_kept=missed)
-        if self._refused and self._now() >= self._next_refusal:
-            refused, self._refused = self._refused, 0
-            self._next_refusal = self._now() + REFUSAL_INTERVAL_S
-            problem = "the database refuses lines of the log, and takes others"
-            self._log_event(Level.WARNING, "database.lines_refused", problem=problem, lines_not_kept=refused)
-
-
-def _ignore_event(level: Level, name: str, /, **values: LogValue | None) -> None:
-    """Log nothing: the last event about the copy has been logged."""
+            missed = self._queue.take_missed()
+        self._report.restore(missed)

@@ -33,15 +33,15 @@ class LogRows:
     """
 
     def __init__(self, database: Database) -> None:
-        self._kept = CachedConnection(database, database.connect, self._note)
+        self._connection = CachedConnection(database, database.connect, self._note)
         self._max_packet: int | None = None
 
     def _note(self, connection: Connection, _: int) -> None:
         self._max_packet = read_server(connection).max_packet
 
-    def max_statement_bytes(self, most: int) -> int:
-        """Return how many bytes of lines one batch may have, at most `most`."""
-        return most if self._max_packet is None else min(most, self._max_packet // _MAX_QUOTING)
+    def max_statement_bytes(self, limit: int) -> int:
+        """Return how many bytes of lines one batch may have, at most `limit`."""
+        return limit if self._max_packet is None else min(limit, self._max_packet // _MAX_QUOTING)
 
     def write(self, batch: Sequence[Copied]) -> None:
         """Write lines, all of them or none.
@@ -53,7 +53,7 @@ class LogRows:
         """
         self._insert([log_row(entry, line) for entry, line in batch])
 
-    def write_plain(self, one: Copied) -> bool:
+    def write_plain(self, line: Copied) -> bool:
         """Write a refused line with everything outside ASCII escaped; return whether the database took it.
 
         Raises:
@@ -61,7 +61,7 @@ class LogRows:
 
         """
         self._probe()
-        values = log_row(*one)
+        values = log_row(*line)
         values["message"] = values["message"].encode("ascii", "backslashreplace").decode("ascii")
         try:
             self._insert([values])
@@ -71,25 +71,25 @@ class LogRows:
 
     def _probe(self) -> None:
         """Check that the database takes a harmless line, which is rolled back at once."""
-        connection = self._kept.get()
+        connection = self._connection.get()
         with translate_errors():
             transaction = connection.begin()
             connection.execute(insert(SYSLOG), [_PROBE])
             transaction.rollback()
 
     def _insert(self, values: list[dict[str, Any]]) -> None:
-        connection = self._kept.get()
+        connection = self._connection.get()
         try:
             with translate_errors(), connection.begin():
                 connection.execute(insert(SYSLOG), values)
         except Unavailable as reason:
-            if connection.invalidated or connection.closed:
+            if reason.is_silent or connection.invalidated or connection.closed:
                 raise
             raise RowsRefused(str(reason)) from None
 
     def drop(self) -> None:
         """Close the connection."""
-        self._kept.drop()
+        self._connection.drop()
 
 
 def log_row(entry: LogEntry, line: bytes) -> dict[str, Any]:

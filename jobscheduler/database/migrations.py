@@ -12,6 +12,7 @@ from hashlib import blake2b
 from sqlalchemy import Connection, Inspector, delete, func, insert, inspect, select, update
 
 from jobscheduler.database.errors import Unavailable
+from jobscheduler.database.postgresql import lift_statement_limit, limit_statements
 from jobscheduler.database.tables import KNOWN_VERSIONS, MARKERS, METADATA, SERVICE, VERSION, VERSIONS
 
 LOCK_WAIT_S = 30  # seconds to wait for another program that is creating the tables
@@ -26,6 +27,8 @@ def create_tables(connection: Connection, now: datetime) -> bool:
         Unavailable: there are tables of another version, or of another program.
 
     """
+    if connection.dialect.name == "postgresql":
+        lift_statement_limit(connection)  # a new index on a large table takes long
     inspector = inspect(connection)
     before = _version(connection, inspector)
     _refuse_other_tables(inspector)
@@ -42,9 +45,9 @@ def create_tables(connection: Connection, now: datetime) -> bool:
     return True
 
 
-def _version(connection: Connection, found: Inspector) -> int | None:
+def _version(connection: Connection, inspector: Inspector) -> int | None:
     """Return the version of the tables, None if there is none yet."""
-    if not found.has_table(VERSIONS.name):
+    if not inspector.has_table(VERSIONS.name):
         return None
     versions = connection.execute(select(VERSIONS.c.version)).scalars().all()
     if not versions or (len(versions) == 1 and versions[0] in KNOWN_VERSIONS):
@@ -56,12 +59,12 @@ def _version(connection: Connection, found: Inspector) -> int | None:
     )
 
 
-def _refuse_other_tables(found: Inspector) -> None:
+def _refuse_other_tables(inspector: Inspector) -> None:
     """Refuse a database in which another program has a table of the same name with other columns."""
     for table in METADATA.sorted_tables:
-        if not found.has_table(table.name):
+        if not inspector.has_table(table.name):
             continue
-        has = {column["name"] for column in found.get_columns(table.name)}
+        has = {column["name"] for column in inspector.get_columns(table.name)}
         lacks = [column.name for column in table.columns if column.name not in has]
         if lacks:
             raise _other_table_error(table.name, has, lacks)
@@ -79,12 +82,12 @@ def _other_table_error(name: str, has: set[str], lacks: list[str]) -> Unavailabl
     )
 
 
-def _missing(found: Inspector) -> bool:
+def _missing(inspector: Inspector) -> bool:
     """Return whether a table or an index is missing."""
     for table in METADATA.sorted_tables:
-        if not found.has_table(table.name):
+        if not inspector.has_table(table.name):
             return True
-        existing = {index["name"] for index in found.get_indexes(table.name)}
+        existing = {index["name"] for index in inspector.get_indexes(table.name)}
         if any(index.name not in existing for index in table.indexes):
             return True
     return False
@@ -113,6 +116,7 @@ def acquire_migration_lock(connection: Connection) -> None:
     """
     kind, name = connection.dialect.name, f"jobscheduler.init.{_database_hash(connection)}"
     if kind == "postgresql":
+        limit_statements(connection, LOCK_WAIT_S)
         key = int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), signed=True)
         connection.execute(select(func.pg_advisory_lock(key)))
     elif kind == "mysql" and connection.execute(select(func.get_lock(name, LOCK_WAIT_S))).scalar() != 1:

@@ -15,6 +15,8 @@ from jobscheduler.model import EventLogger, Level
 
 BATCH_SIZE = 1_000  # rows deleted by one statement
 
+DEFAULT_KEEP_S = 30 * 86400.0  # seconds that log rows and completed requests are kept by default
+
 MAX_SPELL_S = 0.5  # seconds that one step may take: reloads wait for it
 
 FIRST_AFTER_S = 60.0  # seconds from the start to the first deletion
@@ -50,7 +52,7 @@ class Retention:
         if self._monotonic() < self._next:
             return
         try:
-            if self._is_done(self._monotonic() + MAX_SPELL_S):
+            if self._delete_batches(self._monotonic() + MAX_SPELL_S):
                 self._next, self._reported = self._monotonic() + INTERVAL_S, ""
         except Unavailable as reason:
             self._next = self._monotonic() + INTERVAL_S
@@ -60,7 +62,7 @@ class Retention:
                 self._log_event(Level.WARNING, "database.rows_kept", problem=problem, help=help_)
             self._reported = str(reason)
 
-    def _is_done(self, until: float) -> bool:
+    def _delete_batches(self, until: float) -> bool:
         for old, table, seconds in self._keep:
             before = self._now() - timedelta(seconds=seconds)
             while True:

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from jobscheduler.model import Problem
+from jobscheduler.model.errors import ProblemError
 from jobscheduler.util.secret_file import SecretFileError, read_secret
 
 INSTALL = (  # how to install the libraries of the extra
@@ -17,12 +18,8 @@ INSTALL = (  # how to install the libraries of the extra
 _LIBRARIES = ("sqlalchemy", "pymysql")
 
 
-class DatabaseConfigError(Exception):
+class DatabaseConfigError(ProblemError):
     """The database cannot be used as configured; the problem says why and what to do."""
-
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.message)
-        self.problem = problem
 
 
 def is_installed() -> bool:

@@ -13,6 +13,9 @@ from jobscheduler.database import queries
 from jobscheduler.database.engine import Database
 from jobscheduler.database.errors import Unavailable
 from jobscheduler.model import EventLogger, Level
+from jobscheduler.util.backoff import Backoff
+
+FIRST_BACKOFF_S = 0.5  # seconds, doubled with each failure
 
 MAX_BACKOFF_S = 60.0  # seconds, the longest pause between two tries to mark requests
 
@@ -35,7 +38,7 @@ class UnfinishedRequests:
         self._now = now
         self._monotonic = monotonic
         self._unfinished: set[int] = set()
-        self._failures = 0
+        self._backoff = Backoff(FIRST_BACKOFF_S, MAX_BACKOFF_S)
         self._next = 0.0
         self._reason: str | None = None
 
@@ -57,15 +60,15 @@ class UnfinishedRequests:
             with self._database.writing() as connection:
                 queries.complete_reloads(connection, sorted(self._unfinished), self._now())
         self._unfinished.clear()
-        self._failures = 0
+        self._backoff.reset()
         if self._reason is not None:
             self._reason = None
             self._log_event(Level.INFO, "database.writable")
 
     def fail(self, reason: Unavailable) -> None:
         """Note that requests cannot be marked though the database can be read; log it once."""
-        self._failures = min(self._failures + 1, 20)
-        self._next = self._monotonic() + min(2.0**self._failures / 2, MAX_BACKOFF_S)
+        self._backoff.fail()
+        self._next = self._monotonic() + self._backoff.pause()
         if self._reason is None:
             self._log_event(Level.ERROR, "database.read_only", problem=f"{_MESSAGE}: {reason}", help=_HELP)
         self._reason = str(reason)
@@ -87,4 +90,4 @@ class UnfinishedRequests:
 
 
 _MESSAGE = "the database can be read and not written; requests cannot be marked as done"
-_HELP = "the jobs are in force; the service needs UPDATE on `jm_update_info`, and a server that is not read-only"
+_HELP = "the jobs are active; the service needs UPDATE on `jm_update_info`, and a server that is not read-only"

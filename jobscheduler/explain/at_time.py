@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 
 from jobscheduler.explain.evidence import instant
 from jobscheduler.explain.facts import Answer, Facts, Question
-from jobscheduler.explain.phrases import describe_record, format_moment, format_time_of, record_notes, result_code
+from jobscheduler.explain.phrases import describe_record, format_time_of, record_notes, result_code
 from jobscheduler.explain.sentences import (
     DISABLED,
     TICK,
@@ -35,6 +35,7 @@ from jobscheduler.model import Job
 from jobscheduler.timetable import crontab
 from jobscheduler.timetable.crontab import Crontab
 from jobscheduler.timetable.timetable import Timetable, timetable_of
+from jobscheduler.util.instants import format_with_zone
 
 SOON_S = timedelta(seconds=15)  # a busy host, or one that was asleep, may decide a slot this much later than it is due
 
@@ -71,12 +72,13 @@ def _recorded(question: Question, facts: Facts, at: datetime, record: Mapping[st
     headline = f"`{question.job_id}` {describe_record(record, facts.zone)}"
     notes = [*record_notes(record, at, facts.job, facts.zone), *dst_note(facts.job, at)]
     if facts.job is not None and not is_slot(facts.job, at):
-        notes.append(schedule_changed(facts) or "by the definition of now it is not due at such a time")
+        notes.append(schedule_changed(facts) or "by its present definition it is not due at such a time")
     return Answer(result_code(record), (headline, *notes), record, is_final=True)
 
 
 def _active(question: Question, facts: Facts, run: Mapping[str, str]) -> Answer:
-    return Answer("going", (describe_active_run(question, facts, run),), is_final=True)
+    code = "running" if "started" in run and "waiting_for" not in run else "waiting"
+    return Answer(code, (describe_active_run(question, facts, run),), is_final=True)
 
 
 def _started(question: Question, facts: Facts, started: Mapping[str, str]) -> Answer:
@@ -88,12 +90,14 @@ def _started(question: Question, facts: Facts, started: Mapping[str, str]) -> An
         attempt = facts.evidence.failed.get("attempt", "?")
         notes.append(f"attempt {attempt} failed at {format_time_of(facts.evidence.failed, facts.zone)}")
     if facts.runtime is None:
-        notes.append("it goes on, or the service ended before it did; then the next start gives it its record")
-    return Answer("begun", (headline, *notes))
+        notes.append("it is still running, or the service ended first; then the next start writes its record")
+    return Answer("started", (headline, *notes))
 
 
 def _not_due(question: Question, facts: Facts, job: Job, timetable: Timetable, at: datetime) -> Answer:
-    headline = f"`{question.job_id}` {'was' if at <= question.now else 'is'} not due at {format_moment(at, facts.zone)}"
+    headline = (
+        f"`{question.job_id}` {'was' if at <= question.now else 'is'} not due at {format_with_zone(at, facts.zone)}"
+    )
     reasons = tuple(_why_not_due(job, timetable, facts, at))
     schedule_notes = tuple(_around(timetable, facts, at))
     changed = schedule_changed(facts) if at <= question.now else None
@@ -105,11 +109,11 @@ def _not_due(question: Question, facts: Facts, job: Job, timetable: Timetable, a
 
 def _why_not_due(job: Job, timetable: Timetable, facts: Facts, at: datetime) -> Iterator[str]:
     if job.not_before is not None and at < job.not_before:
-        yield f"that is before `not_before`, {format_moment(job.not_before, facts.zone)}"
+        yield f"that is before `not_before`, {format_with_zone(job.not_before, facts.zone)}"
     elif job.not_after is not None and at > job.not_after:
-        yield f"that is after `not_after`, {format_moment(job.not_after, facts.zone)}"
+        yield f"that is after `not_after`, {format_with_zone(job.not_after, facts.zone)}"
     if not isinstance(timetable.schedule, Crontab):
-        yield f"its only time is {format_moment(timetable.schedule, facts.zone)}"
+        yield f"its only time is {format_with_zone(timetable.schedule, facts.zone)}"
         return
     reasons = crontab.why_not_due(timetable.schedule, at, timetable.zone)
     yield from reasons
@@ -124,8 +128,8 @@ def _around(timetable: Timetable, facts: Facts, at: datetime) -> Iterator[str]:
     before, after = _last_before(timetable, at), timetable.next(at)
     yield from describe_schedule(timetable)
     if before is not None:
-        yield f"the slot before is {format_moment(before, facts.zone)}"
-    yield f"the slot after is {format_moment(after, facts.zone)}" if after else "there is no slot after that"
+        yield f"the slot before is {format_with_zone(before, facts.zone)}"
+    yield f"the slot after is {format_with_zone(after, facts.zone)}" if after else "there is no slot after that"
 
 
 def _last_before(timetable: Timetable, at: datetime) -> datetime | None:
@@ -137,7 +141,7 @@ def _last_before(timetable: Timetable, at: datetime) -> datetime | None:
 
 
 def _upcoming_slot(question: Question, facts: Facts, job: Job, timetable: Timetable, at: datetime) -> Answer:
-    when = format_moment(at, facts.zone)
+    when = format_with_zone(at, facts.zone)
     blocked = blocker(facts, job)
     if blocked is not None:
         code, reason = blocked
@@ -153,14 +157,14 @@ def _upcoming_slot(question: Question, facts: Facts, job: Job, timetable: Timeta
 
 def _without_record(question: Question, facts: Facts, job: Job, at: datetime, excuse: tuple[str, str] | None) -> Answer:
     """Explain a slot of the current definition that has no record."""
-    headline = f"`{question.job_id}` has no record for {format_moment(at, facts.zone)}"
+    headline = f"`{question.job_id}` has no record for {format_with_zone(at, facts.zone)}"
     notes = tuple(dst_note(job, at))
     if excuse is not None:
         code, reason = excuse
         return Answer(code, (f"{headline}: {reason}", *notes))
     return Answer(
         "no_record",
-        (f"{headline}, although it was due by the definition of now", *notes),
+        (f"{headline}, although it was due by its present definition", *notes),
         help=f"look at everything about it: `jobscheduler history {question.job_id} --all`",
     )
 
@@ -171,20 +175,23 @@ def _excuses(facts: Facts, job: Job, at: datetime) -> Iterator[tuple[str, str]]:
     if evidence.expired is not None and instant(evidence.expired, "scheduled") == at:
         yield (
             "expired",
-            f"that was over when its file was read at {format_time_of(evidence.expired, zone)}; {catch_up_text(job)}",
+            f"that had passed when its file was read at {format_time_of(evidence.expired, zone)}; {catch_up_text(job)}",
         )
     first, log_gap = evidence.first_change, _out_of_reach(facts, at)
     if first is not None and first["word"] == "job.added":
-        yield "not_there", _joined(f"its file was put there at {format_time_of(first, zone)}, after that time", log_gap)
+        yield (
+            "added_later",
+            _joined(f"its file was put there at {format_time_of(first, zone)}, after that time", log_gap),
+        )
     written_later = _written_later(facts, at) if first is None else None
     if log_gap is not None:
-        yield "log_gone", _joined(log_gap, written_later)
+        yield "log_missing", _joined(log_gap, written_later)
     if (changed := schedule_changed(facts)) is not None:
         yield "changed", changed
     if not job.enabled:
         yield "disabled", DISABLED
     if written_later is not None:
-        yield "not_there", written_later
+        yield "added_later", written_later
     yield from _outage(facts)
 
 
@@ -192,16 +199,18 @@ def _out_of_reach(facts: Facts, at: datetime) -> str | None:
     """Explain that the log does not reach back to a time; None if it does. Lost lines may hold another reason."""
     begins = facts.evidence.begins
     if begins is None:
-        return "there is no log to look at"
+        return "there is no log to read"
     return (
-        f"the log does not reach back so far, it begins at {format_moment(begins, facts.zone)}" if begins > at else None
+        f"the log does not reach back so far, it begins at {format_with_zone(begins, facts.zone)}"
+        if begins > at
+        else None
     )
 
 
 def _written_later(facts: Facts, at: datetime) -> str | None:
     if facts.written is None or facts.written <= at:
         return None
-    return f"its file was put there or changed at {format_moment(facts.written, facts.zone)}, after that time"
+    return f"its file was put there or changed at {format_with_zone(facts.written, facts.zone)}, after that time"
 
 
 def _joined(*clauses: str | None) -> str:
@@ -217,4 +226,4 @@ def _outage(facts: Facts) -> Iterator[tuple[str, str]]:
     last = evidence.last_service
     if facts.runtime is None and last is not None and last["word"] != "service.started":
         when = format_time_of(last, zone)
-        yield "down", f"the service ended at {when}; its next start runs it if it is young enough, else it is missed"
+        yield "down", f"the service ended at {when}; its next start runs it if it is recent enough, else it is missed"

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
-from jobscheduler.model import Status
+from jobscheduler.model.log_line import RECORD_KINDS, Line, parse_instant, slot_range
 
-Line = Mapping[str, str]  # a line of the log: `time`, `word` (status or event), and its pairs, as text
-
-RECORDS = frozenset(status.value for status in Status)
-JOB_KINDS = RECORDS | {  # the lines about a job that are evidence
+JOB_KINDS = RECORD_KINDS | {  # the lines about a job that are evidence
     *("run.started", "run.attempt_failed"),
     *("job.added", "job.updated", "job.removed", "job.expired", "job.refused", "job.stale", "job.mended"),
 }
@@ -84,17 +82,15 @@ def collect_evidence(
 
 def instant(line: Line, key: str) -> datetime | None:
     """Return the instant under a key of a line; None without a valid one."""
-    try:
-        at = datetime.fromisoformat(line[key])
-    except (KeyError, ValueError):
-        return None
-    return at if at.tzinfo else None
+    with suppress(ValueError):
+        return parse_instant(line, key)
+    return None
 
 
 def _roles(line: Line, slot: datetime | None) -> Iterator[tuple[str, bool]]:
     """Yield the fields of the evidence that a line may fill, each with whether the newest such line counts."""
     kind = line["word"]
-    if kind in RECORDS:
+    if kind in RECORD_KINDS:
         yield "last", True
         if slot is not None and _covers(line, slot):
             yield "record" if instant(line, "scheduled") == slot else "group", True
@@ -112,8 +108,10 @@ def _roles(line: Line, slot: datetime | None) -> Iterator[tuple[str, bool]]:
 
 
 def _covers(line: Line, slot: datetime) -> bool:
-    first = instant(line, "scheduled")
-    return first is not None and first <= slot <= (instant(line, "last") or first)
+    with suppress(ValueError):
+        slots = slot_range(line)
+        return slots is not None and slots[0] <= slot <= slots[1]
+    return False
 
 
 def _is_after(line: Line, slot: datetime | None) -> bool:

@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from jobscheduler.explain.evidence import Line, instant
+from jobscheduler.explain.evidence import instant
 from jobscheduler.model import Job
+from jobscheduler.model.log_line import Line
+from jobscheduler.util.durations import format_rough_duration
+from jobscheduler.util.instants import format_with_zone
 
 _FAILED: Mapping[str, str] = {
     "timeout": "it was stopped at its time limit",
@@ -15,18 +18,18 @@ _FAILED: Mapping[str, str] = {
     "interrupted": "the service or the host went down while it ran",
     "shutdown": "the service was stopped and did not wait for it any longer",
     "start": "it could not be started",
-    "http": "the answer was not the one that was expected",
+    "http": "the answer was not the expected one",
     "task": "the task failed",
     "exit": "the command failed",
 }
 _SKIPPED: Mapping[str, str] = {
-    "overlap": "its last run was still going on",
+    "overlap": "its last run was still in progress",
     "paused": "the job was paused",
 }
 _MISSED: Mapping[str, str] = {
     "down": "the service was not running",
     "asleep": "the host was asleep",
-    "stalled": "the service could not move (it was held, was stopping, or the host stood still)",
+    "stalled": "the service was stalled (it was frozen, was stopping, or the host stood still)",
     "clock": "the clock was set past it",
     "shutdown": "the service was stopping",
     "deleted": "the file was deleted before it could begin",
@@ -36,25 +39,10 @@ _MISSED: Mapping[str, str] = {
 _OUTAGES = frozenset({"down", "asleep", "stalled", "clock"})
 
 
-def format_moment(at: datetime, zone: ZoneInfo) -> str:
-    """Format an instant in the time of a zone: `Sun 2026-11-22 01:00:00 CET`."""
-    local = at.astimezone(zone)
-    fraction = f"{local.microsecond // 1000:03}" if local.microsecond >= 1000 else ""
-    return f"{local:%a %Y-%m-%d %H:%M:%S}{'.' if fraction else ''}{fraction} {local:%Z}"
-
-
 def format_time_of(line: Line, zone: ZoneInfo, key: str = "time") -> str:
     """Format an instant of a line in the time of a zone; return an invalid one unchanged."""
     at = instant(line, key)
-    return line.get(key, "?") if at is None else format_moment(at, zone)
-
-
-def format_duration(seconds: float) -> str:
-    """Format a duration: `90 s`, `15 min`, `1.5 h`, `2 d`."""
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds:.3g} s"
+    return line.get(key, "?") if at is None else format_with_zone(at, zone)
 
 
 def result_code(record: Line) -> str:
@@ -93,7 +81,7 @@ def record_notes(record: Line, slot: datetime, job: Job | None, zone: ZoneInfo) 
 def _why_skipped(job: Job | None) -> str:
     """Explain the current value of `overlap` and its alternatives."""
     if job is not None and job.overlap == "queue":
-        return "another slot was waiting for that already: by `overlap: queue` one waits, and further ones are skipped"
+        return "another slot was waiting already: with `overlap: queue` one slot waits, and further ones are skipped"
     current = "" if job is None else f"; it is `{job.overlap}` now"
     return f"`overlap` says what happens then: `skip`, `queue`, `replace` or `allow`{current}"
 
@@ -102,15 +90,15 @@ def _why_not_caught_up(record: Line, slot: datetime, job: Job | None, zone: Zone
     """Explain that of the slots of an outage only the latest may run, and not if it is too old."""
     first, last, decided_at = instant(record, "scheduled"), instant(record, "last"), instant(record, "time")
     prefix = (
-        f"one of {record.get('count')} slots from {format_moment(first, zone)} to {format_moment(last, zone)}; "
+        f"one of {record.get('count')} slots from {format_with_zone(first, zone)} to {format_with_zone(last, zone)}; "
         if (first and last and last > first)
         else ""
     )
     if job is None or decided_at is None:
         return f"{prefix}the service was back at {format_time_of(record, zone)}"
     if decided_at - slot > timedelta(seconds=job.catch_up):
-        age = format_duration((decided_at - slot).total_seconds())
-        limit = f"`catch_up` allows {format_duration(job.catch_up)}" if job.catch_up else "`catch_up` is 0"
+        age = format_rough_duration((decided_at - slot).total_seconds())
+        limit = f"`catch_up` allows {format_rough_duration(job.catch_up)}" if job.catch_up else "`catch_up` is 0"
         return f"{prefix}it was {age} old when the service could decide about it, and {limit}"
     return f"{prefix}of the slots of an outage only the latest may still run"
 
@@ -134,7 +122,7 @@ def _why_failed(record: Line) -> str:
 def _timing(record: Line, zone: ZoneInfo) -> str:
     began = f"began {format_time_of(record, zone, 'started')}" if "started" in record else ""
     try:
-        took = f"took {format_duration(float(record['duration']))}"
+        took = f"took {format_rough_duration(float(record['duration']))}"
     except (KeyError, ValueError):
         took = ""
     text = ", ".join(filter(None, (began, took)))

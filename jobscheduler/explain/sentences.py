@@ -7,25 +7,31 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 
 from jobscheduler.explain.facts import Answer, Facts, Question
-from jobscheduler.explain.phrases import describe_record, format_duration, format_moment, format_time_of
+from jobscheduler.explain.phrases import describe_record, format_time_of
 from jobscheduler.model import Cron, Job
 from jobscheduler.timetable import crontab
 from jobscheduler.timetable.crontab import Crontab
 from jobscheduler.timetable.timetable import Timetable, timetable_of
 from jobscheduler.timetable.timezones import zone_note
+from jobscheduler.util.durations import format_rough_duration
+from jobscheduler.util.instants import format_with_zone
 
 TICK = timedelta(microseconds=1)
+_WAITING_FOR = {
+    "worker": "it waits for a worker",
+    "turn": "it waits for its turn",
+    "retry": "it waits for a further attempt",
+}
 DISABLED = "the job is disabled (`enabled` is false)"
 
 
 def describe_active_run(question: Question, facts: Facts, run: Mapping[str, str]) -> str:
     """Describe the progress of an active or pending run."""
-    waits = run.get("waits", "false")
-    waiting = "" if waits == "false" else "it waits" if waits == "true" else f"it waits: {waits}"
+    waiting = _WAITING_FOR.get(run.get("waiting_for", ""), "")
     if "started" not in run:
         return f"`{question.job_id}` has not begun yet" + (f": {waiting}" if waiting else "")
     attempt = f"attempt {run['attempt']}" if run.get("attempt", "1") != "1" else ""
-    since = f"`{question.job_id}` is going on since {format_time_of(run, facts.zone, 'started')}"
+    since = f"`{question.job_id}` has been running since {format_time_of(run, facts.zone, 'started')}"
     return ", ".join(filter(None, (since, attempt, waiting)))
 
 
@@ -34,13 +40,13 @@ def explain_missing_job(question: Question, facts: Facts) -> Answer:
     changed = facts.evidence.last_change
     if facts.problems:
         where = f" in `{facts.file}`" if facts.file else ""
-        headline = f"`{question.job_id}` is refused: its definition{where} has problems, and no earlier one is in force"
+        headline = f"`{question.job_id}` is refused: its definition{where} has problems, and no earlier one is active"
         return Answer("refused", (headline, *last_record(facts)), problems=facts.problems)
     if facts.runtime is not None:
         return Answer("unreadable", (f"the service has `{question.job_id}`, and its definition cannot be read here",))
     if changed is not None and changed["word"] == "job.removed":
         headline = (
-            f"`{question.job_id}` is not there any more: its file was removed at {format_time_of(changed, facts.zone)}"
+            f"`{question.job_id}` no longer exists: its file was removed at {format_time_of(changed, facts.zone)}"
         )
         return Answer("removed", (headline, *last_record(facts)))
     if not facts.was_asked:
@@ -68,7 +74,7 @@ def schedule_changed(facts: Facts) -> str | None:
     if line is None:
         return None
     names = " and ".join(f"`{name}`" for name in line.get("changed", "").split(","))
-    return f"{names} changed at {format_time_of(line, facts.zone)}, and this answer is for the definition of now"
+    return f"{names} changed at {format_time_of(line, facts.zone)}, and this answer is for the present definition"
 
 
 def dst_note(job: Job | None, at: datetime) -> Iterator[str]:
@@ -88,8 +94,8 @@ def decided_ahead(facts: Facts, slot: datetime | None) -> str | None:
     for first, last in facts.runtime.decided if facts.runtime else ():
         if slot is not None and first <= slot <= last:
             return (
-                f"the clock was set back: the slot of {format_moment(slot, facts.zone)} was decided before that "
-                f"and does not run again, like all slots up to {format_moment(last, facts.zone)}"
+                f"the clock was set back: the slot of {format_with_zone(slot, facts.zone)} was decided before that "
+                f"and does not run again, like all slots up to {format_with_zone(last, facts.zone)}"
             )
     return None
 
@@ -97,7 +103,7 @@ def decided_ahead(facts: Facts, slot: datetime | None) -> str | None:
 def jitter(job: Job) -> Iterator[str]:
     """Yield a note that jitter delays the start of slots."""
     if job.jitter:
-        until = f"up to {format_duration(job.jitter)} later, but before the next slot"
+        until = f"up to {format_rough_duration(job.jitter)} later, but before the next slot"
         yield f"it starts {until} (`jitter`), always the same for one slot on one host"
 
 
@@ -106,7 +112,7 @@ def current_state(question: Question, facts: Facts) -> Iterator[str]:
     if facts.runtime is None:
         return
     if facts.runtime.stale:
-        yield "its file has a problem, so its last good version is in force"
+        yield "its file has a problem, so its last good version is active"
     for run in facts.runtime.active_runs:
         yield describe_active_run(question, facts, run)
 
@@ -123,7 +129,7 @@ def last_record(facts: Facts) -> Iterator[str]:
 
 def catch_up_text(job: Job) -> str:
     """Describe the age limit of a slot."""
-    return f"`catch_up` allows {format_duration(job.catch_up)}"
+    return f"`catch_up` allows {format_rough_duration(job.catch_up)}"
 
 
 def is_slot(job: Job, at: datetime) -> bool:

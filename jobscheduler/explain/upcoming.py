@@ -7,7 +7,6 @@ from datetime import datetime
 from itertools import islice
 
 from jobscheduler.explain.facts import Answer, Facts, Question
-from jobscheduler.explain.phrases import format_moment
 from jobscheduler.explain.sentences import (
     blocker,
     catch_up_text,
@@ -22,6 +21,7 @@ from jobscheduler.explain.sentences import (
 from jobscheduler.model import Job
 from jobscheduler.timetable.crontab import Crontab
 from jobscheduler.timetable.timetable import Timetable, timetable_of
+from jobscheduler.util.instants import format_with_zone
 
 MAX_SHOWN_SLOTS = 3  # future slots in an answer
 
@@ -68,31 +68,31 @@ def _headline(
     if timetable.at_boot:
         return "due", f"{name} runs when the service first starts after the host booted"
     if slots:
-        return "due", f"{name} is due next at {format_moment(slots[0], facts.zone)}"
+        return "due", f"{name} is due next at {format_with_zone(slots[0], facts.zone)}"
     if not isinstance(timetable.schedule, Crontab):
         return _finished(name, facts, job, timetable.schedule)
     if job.not_after is not None:
-        return "over", f"{name} is not due any more: `not_after` was {format_moment(job.not_after, facts.zone)}"
-    return "over", f"{name} is not due any more before the year 2201"
+        return "done", f"{name} is not due any more: `not_after` was {format_with_zone(job.not_after, facts.zone)}"
+    return "done", f"{name} is not due any more before the year 2201"
 
 
 def _finished(name: str, facts: Facts, job: Job, only: datetime) -> tuple[str, str]:
     """Explain that a one-time job is over: its time has passed, or its file came too late."""
-    when = format_moment(only, facts.zone)
+    when = format_with_zone(only, facts.zone)
     if facts.runtime is None or facts.runtime.state != "expired":
         return "done", f"{name} had its only time at {when}"
     return (
         "expired",
-        f"{name} will not run: its only time, {when}, was over when its file was read; {catch_up_text(job)}",
+        f"{name} will not run: its only time, {when}, had passed when its file was read; {catch_up_text(job)}",
     )
 
 
 def _listed(facts: Facts, job: Job, slots: tuple[datetime, ...]) -> Iterator[str]:
     """Yield the slots after the one in the headline, with the effect of clock changes."""
     if slots and blocker(facts, job) is not None:
-        yield f"its next slot would be {format_moment(slots[0], facts.zone)}"
+        yield f"its next slot would be {format_with_zone(slots[0], facts.zone)}"
     if slots:
         yield from dst_note(job, slots[0])
     for slot in slots[1:]:
         notes = "".join(f": {note}" for note in dst_note(job, slot))
-        yield f"then at {format_moment(slot, facts.zone)}{notes}"
+        yield f"then at {format_with_zone(slot, facts.zone)}{notes}"

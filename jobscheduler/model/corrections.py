@@ -11,6 +11,8 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
+from jobscheduler.model.log_line import parse_instant, slot_range
+
 
 class Corrections:
     """The corrected slots, by job."""
@@ -26,8 +28,8 @@ class Corrections:
         if record.get("corrects") == "clock":
             with suppress(KeyError, ValueError, TypeError):
                 slots = self._slots.setdefault(str(record["job_id"]), [])
-                slot = datetime.fromisoformat(str(record["scheduled"]))
-                if bisect_left(slots, slot) == bisect_right(slots, slot):
+                slot = parse_instant(record, "scheduled")
+                if slot is not None and bisect_left(slots, slot) == bisect_right(slots, slot):
                     insort(slots, slot)
 
     def count(self, record: Mapping[str, Any]) -> int:
@@ -35,10 +37,9 @@ class Corrections:
         slots = self._slots.get(str(record.get("job_id")))
         if not slots or (record.get("status") or record.get("word")) != "MISSED" or "corrects" in record:
             return 0
-        with suppress(KeyError, ValueError, TypeError):
-            first = datetime.fromisoformat(str(record["scheduled"]))
-            last = datetime.fromisoformat(str(record.get("last") or record["scheduled"]))
-            return bisect_right(slots, last) - bisect_left(slots, first)
+        with suppress(ValueError, TypeError):
+            if (missed := slot_range(record)) is not None:
+                return bisect_right(slots, missed[1]) - bisect_left(slots, missed[0])
         return 0
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
-from typing import Protocol
+from typing import Protocol, Self
 
 from jobscheduler.model.jobs import Job
 
@@ -87,6 +87,11 @@ class Event:
     level: Level
     name: str
     values: LogFields = ()
+
+    @classmethod
+    def of(cls, at: datetime, level: Level, name: str, /, **values: LogValue | None) -> Self:
+        """Return an event with these values, without those that are None."""
+        return cls(at, level, name, tuple((key, value) for key, value in values.items() if value is not None))
 
     def fields(self) -> Iterator[tuple[str, LogValue]]:
         """Return the keys and values of the line, in its order."""

@@ -2,7 +2,7 @@
 
 from jobscheduler.runlog.checkpoints import to_events
 from jobscheduler.runlog.file import LogFile
-from jobscheduler.runlog.format import encode_line, format_instant, format_json, format_text
+from jobscheduler.runlog.format import encode_line, format_json, format_text
 from jobscheduler.runlog.last_results import last_results
 from jobscheduler.runlog.open_file import LogRefused, check_log
 from jobscheduler.runlog.recovery import recover
@@ -15,7 +15,6 @@ __all__ = [
     "LogWriter",
     "check_log",
     "encode_line",
-    "format_instant",
     "format_json",
     "format_text",
     "last_results",

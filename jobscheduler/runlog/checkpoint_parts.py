@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from jobscheduler.model import EPOCH, FullCheckpoint, TimeSpans
-from jobscheduler.runlog.format import format_instant
+from jobscheduler.util.instants import format_instant
 from jobscheduler.util.spans import spans_in, subtract
 
 # Why slots were missed that may turn out to lie in the future after all.
@@ -31,12 +31,12 @@ Missed = tuple[datetime, datetime, float]
 def to_fields(full: FullCheckpoint) -> Iterator[Pairs]:
     """Yield the pairs of each line of a full checkpoint except the last."""
     yield from _rows("jobs", (_job_text(full, job_id, digits) for job_id, digits in full.hashes.items()))
-    yield from _rows("over", _spans_text(full.decided_ahead))
-    yield from _rows("again", _spans_text(full.reopened))
+    yield from _rows("decided", _spans_text(full.decided_ahead))
+    yield from _rows("reopened", _spans_text(full.reopened))
     missed = ((job_id, span) for job_id, spans in full.missed.items() for span in spans)
     yield from _rows("missed", (f"{job_id},{to_base36(a)},{to_base36(b)},{age:.3f}" for job_id, (a, b, age) in missed))
     removed = ((job_id, since) for job_id, since in full.since.items() if job_id not in full.hashes)
-    yield from _rows("gone", (f"{job_id},{_whole_seconds(since)}" for job_id, since in removed))
+    yield from _rows("removed", (f"{job_id},{_whole_seconds(since)}" for job_id, since in removed))
 
 
 def _job_text(full: FullCheckpoint, job_id: str, digits: str) -> str:
@@ -128,7 +128,7 @@ class CheckpointState:
         """
         word, job_id = line["word"], line.get("job_id", "")
         if word == "service.alive":
-            self.up = float(line.get("up", self.up))
+            self.up = float(line.get("uptime", self.up))
         elif word in {"job.added", "job.updated"} and "hash" in line:
             self._set_definition(job_id, line["hash"], datetime.fromisoformat(line["time"]))
         elif word == "job.removed":
@@ -147,7 +147,7 @@ class CheckpointState:
 
     def _take_decided(self, line: Mapping[str, str], job_id: str) -> None:
         """Take the decided slots that a job brings along; a line with `part` adds to the line before."""
-        for spans, key in ((self.over, "over"), (self.again, "again")):
+        for spans, key in ((self.over, "decided"), (self.again, "reopened")):
             before = spans.get(job_id, ()) if "part" in line else ()
             spans[job_id] = (*before, *spans_in(line.get(key, "")))
 
@@ -177,7 +177,7 @@ def from_fields(last: Mapping[str, str], parts: Iterable[Mapping[str, str]]) -> 
         ValueError, KeyError: the pairs are not in the form of `to_fields`.
 
     """
-    up = float(last.get("up", "0"))
+    up = float(last.get("uptime", "0"))
     state = CheckpointState(last.get("host", ""), datetime.fromisoformat(last["since"]), up)
     for part in parts:
         for key, value in part.items():
@@ -194,15 +194,15 @@ def _read_job(state: CheckpointState, job_id: str, digits: str, since: str | Non
         state.since[job_id] = _parse_second(since)
 
 
-def _read_gone(state: CheckpointState, job_id: str, since: str) -> None:
+def _read_removed(state: CheckpointState, job_id: str, since: str) -> None:
     state.since[job_id] = _parse_second(since)
 
 
-def _read_over(state: CheckpointState, job_id: str, first: str, last: str) -> None:
+def _read_decided(state: CheckpointState, job_id: str, first: str, last: str) -> None:
     state.over[job_id] = (*state.over.get(job_id, ()), (datetime.fromisoformat(first), datetime.fromisoformat(last)))
 
 
-def _read_again(state: CheckpointState, job_id: str, first: str, last: str) -> None:
+def _read_reopened(state: CheckpointState, job_id: str, first: str, last: str) -> None:
     state.again[job_id] = (*state.again.get(job_id, ()), (datetime.fromisoformat(first), datetime.fromisoformat(last)))
 
 
@@ -213,9 +213,9 @@ def _read_missed(state: CheckpointState, job_id: str, first: str, last: str, age
 
 _READERS: Mapping[str, Callable[..., None]] = {
     "jobs": _read_job,
-    "gone": _read_gone,
-    "over": _read_over,
-    "again": _read_again,
+    "removed": _read_removed,
+    "decided": _read_decided,
+    "reopened": _read_reopened,
     "missed": _read_missed,
 }
 

@@ -15,7 +15,7 @@ _NONE = "-"
 _BY_A_RUN = "run:"
 
 
-class Lines(Collection[Event]):
+class CheckpointLines(Collection[Event]):
     """The lines of a checkpoint, built when iterated: a full checkpoint has many."""
 
     def __init__(self, mark: Checkpoint, at: datetime) -> None:
@@ -35,7 +35,7 @@ def to_events(mark: Checkpoint, at: datetime) -> tuple[Event, ...]:
     """Return the lines of a checkpoint, to be written together; the one with `settled` is the last."""
     in_flight_texts = [_begun_text(one) for one in mark.in_flight]
     parts = [
-        *_parts(at, "going", in_flight_texts),
+        *_parts(at, "in_flight", in_flight_texts),
         *(part for key, waits in _waits_in(mark) for part in _parts(at, key, [_wait_text(one) for one in waits])),
         *(Event(at, Level.INFO, NAME, pairs) for pairs in (to_fields(mark.full) if mark.full else ())),
     ]
@@ -43,14 +43,14 @@ def to_events(mark: Checkpoint, at: datetime) -> tuple[Event, ...]:
 
 
 def _waits_in(mark: Checkpoint) -> tuple[tuple[str, tuple[PendingSlot, ...]], ...]:
-    return (("waits", mark.pending), ("late", mark.lagging), ("corrects", mark.corrects))
+    return (("pending", mark.pending), ("lagging", mark.lagging), ("corrects", mark.corrects))
 
 
 def _last_pairs(mark: Checkpoint, parts: int) -> tuple[tuple[str, LogValue], ...]:
     """Return the pairs of the last line, without which the others do not count."""
     values: list[tuple[str, LogValue]] = [("settled", to_base36(mark.settled)), ("boot", mark.boot)]
-    values += [("ahead", to_base36(mark.clock_ahead))] if mark.clock_ahead is not None else []
-    values += [("up", mark.uptime)] if mark.uptime is not None else []
+    values += [("clock_ahead", to_base36(mark.clock_ahead))] if mark.clock_ahead is not None else []
+    values += [("uptime", mark.uptime)] if mark.uptime is not None else []
     full = mark.full
     values += (
         [("full", len(full.hashes)), ("host", full.host), ("since", to_base36(full.accounted_since))] if full else []
@@ -75,8 +75,8 @@ def from_lines(last: Mapping[str, str], parts: Iterable[Mapping[str, str]]) -> C
         lagging += parse_lagging(part)
         corrects += parse_pending(part, "corrects")
     rows = tuple(in_flight), tuple(pending), tuple(lagging), tuple(corrects)
-    clock_ahead = datetime.fromisoformat(last["ahead"]) if "ahead" in last else None
-    uptime = float(last["up"]) if "up" in last else None
+    clock_ahead = datetime.fromisoformat(last["clock_ahead"]) if "clock_ahead" in last else None
+    uptime = float(last["uptime"]) if "uptime" in last else None
     return Checkpoint(datetime.fromisoformat(last["settled"]), last.get("boot", ""), *rows, clock_ahead, uptime)
 
 
@@ -115,10 +115,10 @@ def parse_in_flight(part: Mapping[str, str]) -> list[InFlightRun]:
         ValueError: the line is malformed.
 
     """
-    return [_begun(text) for text in part.get("going", "").split()]
+    return [_begun(text) for text in part.get("in_flight", "").split()]
 
 
-def parse_pending(part: Mapping[str, str], key: str = "waits") -> list[PendingSlot]:
+def parse_pending(part: Mapping[str, str], key: str = "pending") -> list[PendingSlot]:
     """Read the waiting slots of one line, or other slots under `key` in the same form.
 
     Raises:
@@ -135,7 +135,7 @@ def parse_lagging(part: Mapping[str, str]) -> list[PendingSlot]:
         ValueError: the line is malformed.
 
     """
-    pairs = (text.split(",") for text in part.get("late", "").split())
+    pairs = (text.split(",") for text in part.get("lagging", "").split())
     return [(job_id, datetime.fromisoformat(until)) for job_id, until in pairs]
 
 

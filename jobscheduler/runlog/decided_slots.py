@@ -11,8 +11,10 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from jobscheduler.model.log_line import Line, slot_range
 from jobscheduler.runlog.checkpoints import NAME, parse_in_flight, parse_pending
-from jobscheduler.runlog.reader import Line, lines_newest_first, log_files, slot_range
+from jobscheduler.runlog.reader import log_files
+from jobscheduler.runlog.state_lines import state_lines
 
 _ALL_TIME = datetime(1, 1, 1, tzinfo=UTC)
 
@@ -25,8 +27,9 @@ class DecidedSlots:
 
     def __init__(self, path: Path, backups: int) -> None:
         """`backups` is how many rotated files there may be."""
-        self._lines = lines_newest_first(log_files(path, backups))
-        self._oldest = path.with_name(f"{path.name}.{backups}") if backups else path
+        files = log_files(path, backups)
+        self._lines = state_lines(files)
+        self._oldest = files[-1]
         self._lock = threading.Lock()
         self._latest: dict[str, datetime] = {}
         self._reach = datetime.max.replace(tzinfo=UTC)
@@ -68,13 +71,13 @@ class DecidedSlots:
         if is_checkpoint and not self._has_last:
             return  # a part of a checkpoint whose last line is lost: its waiting slots may have been withdrawn since
         if not is_checkpoint:
-            is_decided = "job_id" in line and "starts" not in line
-            slots = [(line["job_id"], last) for _, last in slot_range(line)] if is_decided else []
+            slots_of_line = slot_range(line) if "job_id" in line and "starts" not in line else None
+            slots = [(line["job_id"], slots_of_line[1])] if slots_of_line else []
         else:
             in_flight = [(run.job_id, run.scheduled) for run in parse_in_flight(line) if run.scheduled is not None]
             slots = [*in_flight, *parse_pending(line)]
             if "settled" in line:
-                settled = max(datetime.fromisoformat(line[key]) for key in ("settled", "ahead") if key in line)
+                settled = max(datetime.fromisoformat(line[key]) for key in ("settled", "clock_ahead") if key in line)
                 self._reach = min(self._reach, settled)
         for job_id, slot in slots:
             self._latest[job_id] = max(slot, self._latest.get(job_id, _ALL_TIME))

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from jobscheduler.runlog.open_file import open_log
+from jobscheduler.runlog.open_file import LogRefused, open_log
 from jobscheduler.util.file_locks import LockFile, LockHeld, Locks, lock_name
 
 TRUNCATED_MARKER = b" [cut short]"  # appended to a line that a crash truncated, so that it is not taken for complete
@@ -52,7 +52,7 @@ class LogFile:
         self._limit = max_bytes
         self._may_rotate = on_beginning is None
 
-    def append(self, data: bytes, *, is_mark: bool = False) -> int:
+    def append(self, data: bytes, *, is_checkpoint: bool = False) -> int:
         """Write as many whole lines as fit, and return their bytes; rotate first if the file would get too large.
 
         A checkpoint is written completely or not at all.
@@ -63,20 +63,20 @@ class LogFile:
         """
         self.reopen_if_replaced()
         if self._size and self._size + len(data) > self._limit and self._may_rotate:
-            self._rotate(is_mark=is_mark)
-        if len(data) > self._max_bytes and not is_mark:
+            self._rotate(is_checkpoint=is_checkpoint)
+        if len(data) > self._max_bytes and not is_checkpoint:
             data = data[: data.rfind(b"\n", 0, self._max_bytes) + 1] or data
         written = os.write(self._descriptor, data)
         if written < len(data):
-            written = self._whole_lines(data, written, is_mark=is_mark)
+            written = self._whole_lines(data, written, is_checkpoint=is_checkpoint)
         self._size += written
-        if is_mark:  # a checkpoint above the file limit must not trigger the next one at once
+        if is_checkpoint:  # a checkpoint above the file limit must not trigger the next one at once
             self._may_rotate, self._limit = True, max(self._max_bytes, 2 * len(data))
         return written
 
-    def _whole_lines(self, data: bytes, written: int, *, is_mark: bool) -> int:
+    def _whole_lines(self, data: bytes, written: int, *, is_checkpoint: bool) -> int:
         """Remove the last line if only a part of it fitted: the rest may have to go to another file."""
-        complete = 0 if is_mark else data.rfind(b"\n", 0, written) + 1
+        complete = 0 if is_checkpoint else data.rfind(b"\n", 0, written) + 1
         os.ftruncate(self._descriptor, self._size + complete)
         if not complete:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -104,7 +104,7 @@ class LogFile:
         data = lines(cut)
         written = os.write(self._descriptor, data)
         if written < len(data):
-            self._whole_lines(data, written, is_mark=True)
+            self._whole_lines(data, written, is_checkpoint=True)
         self._size += written
         return cut
 
@@ -161,18 +161,18 @@ class LogFile:
                     is_emptied = opened.st_size < self._size and stat.S_ISREG(opened.st_mode)
                     self._size = opened.st_size
                     if is_emptied:
-                        self._begin(is_mark=False)
+                        self._begin(is_checkpoint=False)
                     return
         is_first = self._descriptor < 0
         self._open()
-        self._begin(is_mark=is_first)  # the first file gets its checkpoint when the start has finished
+        self._begin(is_checkpoint=is_first)  # the first file gets its checkpoint when the start has finished
 
-    def _begin(self, *, is_mark: bool) -> None:
+    def _begin(self, *, is_checkpoint: bool) -> None:
         """Note that the file has no checkpoint; request one unless that is what comes next."""
         self._limit = self._max_bytes
         if self._on_new_file is not None:
             self._may_rotate = False
-            if not is_mark:
+            if not is_checkpoint:
                 self._on_new_file()
 
     def _open(self) -> None:
@@ -218,7 +218,7 @@ class LogFile:
         while self._locks:
             self._locks.pop().release()
 
-    def _rotate(self, *, is_mark: bool) -> None:
+    def _rotate(self, *, is_checkpoint: bool) -> None:
         """Rename every file to the next number, up to the first free number, and begin a new file.
 
         A rotation that failed half way leaves a free number. Without this, every further try would delete an old file.
@@ -237,7 +237,14 @@ class LogFile:
             return
         self.rotation_error = None
         self._open()
-        self._begin(is_mark=is_mark)
+        self._begin(is_checkpoint=is_checkpoint)
 
     def _numbered(self, number: int) -> Path:
         return self.path.with_name(f"{self.path.name}.{number}")
+
+
+def reason_of(error: OSError) -> str:
+    """Return why a call of the log file failed, in the words of the log."""
+    if isinstance(error, LogInUse | LogRefused):
+        return str(error.strerror)
+    return os.strerror(error.errno or 0).lower()

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable
 
 CALL_TIMEOUT_S = 0.9  # seconds until a call, and its thread, are given up
+NO_ANSWER = "it does not answer"  # why lines are lost while a call hangs, as the log says it
 
 
 class Superseded(Exception):

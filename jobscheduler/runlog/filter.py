@@ -10,8 +10,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from jobscheduler.runlog.blocks import blocks_reversed, lines_of, lines_with
-from jobscheduler.runlog.format import format_instant
 from jobscheduler.runlog.parse import parse_line, to_json_object
+from jobscheduler.runlog.reader import File
+from jobscheduler.util.instants import format_instant_ms
 
 CLOCK_SLACK = timedelta(hours=3)  # how much earlier a line may be than the lines before it
 
@@ -19,14 +20,12 @@ _TIME = re.compile(rb'(?:\{"time": ?")?(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z)'
 
 _DELIMITERS = frozenset((b" ", b"\n", b",", b"}", b'"'))  # the bytes that follow a value or a word, in either format
 
-File = tuple[int, int]  # a descriptor, and how many bytes of it to read
-
 
 @dataclass(frozen=True, slots=True)
 class LogFilter:
     """Which lines are wanted: of one job, of these kinds (statuses or events), of a period (both ends inclusive).
 
-    None or empty excludes nothing. `kinds` are exact; those of records are in `runlog.parse.RECORD_KINDS`.
+    None or empty excludes nothing. `kinds` are exact; those of records are in `RECORD_KINDS`.
     """
 
     job_id: str | None = None
@@ -123,7 +122,7 @@ def _byte_patterns(key: str, value: str) -> tuple[bytes, ...]:
 
 def time_prefix(at: datetime) -> bytes:
     """Format an instant as at the beginning of a line."""
-    return format_instant(at.astimezone(UTC), exact=True).encode()
+    return format_instant_ms(at).encode()
 
 
 def _bytes(at: datetime | None, later: timedelta = timedelta(0)) -> bytes | None:

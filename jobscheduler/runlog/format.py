@@ -10,11 +10,11 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
-from functools import lru_cache
+from datetime import datetime
 from typing import Any
 
 from jobscheduler.model import Event, LogEntry, LogValue, Record, log_key
+from jobscheduler.util.instants import format_instant, format_instant_ms
 
 MAX_LINE = 16 * 1024  # bytes of the longest line
 
@@ -26,31 +26,16 @@ _PRIORITY = {"INFO": b"<6>", "SUCCESS": b"<6>", "WARNING": b"<4>", "SKIPPED": b"
 _MAX_PRIORITY = b"<3>"
 
 
-def format_instant(at: datetime, *, exact: bool = False) -> str:
-    """Format an instant in UTC; zero milliseconds are left out, unless `exact`."""
-    if at.tzinfo is not UTC:
-        at = at.astimezone(UTC)
-    if not exact and at.microsecond == 0:
-        return _second_text(at)
-    return at.isoformat(timespec="milliseconds")[:-6] + "Z"
-
-
-@lru_cache(maxsize=1024)
-def _second_text(at: datetime) -> str:
-    """Format a full second: mostly a slot, which is in two lines of each of its runs."""
-    return at.isoformat()[:-6] + "Z"
-
-
 def format_text(entry: LogEntry) -> str:
     """Format an entry as a line of text, without its end."""
     word = entry.status.value if isinstance(entry, Record) else f"{entry.level.value} {entry.name}"
     pairs = [f"{key}={_text_of(value)}" for key, value in _pairs(entry).items()]
-    return " ".join((format_instant(entry.at, exact=True), word, *pairs))
+    return " ".join((format_instant_ms(entry.at), word, *pairs))
 
 
 def format_json(entry: LogEntry) -> str:
     """Format an entry as one JSON object, without the end of the line."""
-    head: dict[str, LogValue] = {"time": format_instant(entry.at, exact=True)}
+    head: dict[str, LogValue] = {"time": format_instant_ms(entry.at)}
     if isinstance(entry, Record):
         head["status"] = entry.status.value
     else:

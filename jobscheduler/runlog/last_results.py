@@ -7,9 +7,9 @@ from datetime import datetime
 from pathlib import Path
 
 from jobscheduler.model import Status
-from jobscheduler.runlog.format import format_instant
 from jobscheduler.runlog.parse import parse_line
-from jobscheduler.runlog.reader import iter_lines_reversed, log_files
+from jobscheduler.runlog.reader import lines_newest_first, log_files, open_in_turn
+from jobscheduler.util.instants import format_instant_ms
 
 MAX_SCAN_BYTES = 64 * 1024 * 1024  # bytes read back: a job that runs once a year is not worth more
 
@@ -28,17 +28,16 @@ def last_results(path: Path, backups: int, before: datetime, far: int = MAX_SCAN
         OSError: a file exists and cannot be read.
 
     """
-    limit = format_instant(before, exact=True).encode()
+    limit = format_instant_ms(before).encode()
     results: dict[str, Status] = {}
-    for file in log_files(path, backups):
-        for raw in iter_lines_reversed(file):
-            far -= len(raw) + 1
-            if far < 0:
-                return results
-            match = _RESULT.match(raw)
-            if match is None or (match[1] or match[2]) >= limit:
-                continue
-            job_id = match[4].decode("ascii")
-            if job_id not in results and parse_line(raw) is not None:
-                results[job_id] = Status(match[3].decode("ascii"))
+    for raw in lines_newest_first(open_in_turn(log_files(path, backups))):
+        far -= len(raw) + 1
+        if far < 0:
+            break
+        match = _RESULT.match(raw)
+        if match is None or (match[1] or match[2]) >= limit:
+            continue
+        job_id = match[4].decode("ascii")
+        if job_id not in results and parse_line(raw) is not None:
+            results[job_id] = Status(match[3].decode("ascii"))
     return results

@@ -9,10 +9,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
-from jobscheduler.model import Status
 from jobscheduler.runlog.file import TRUNCATED_MARKER
-
-RECORD_KINDS = frozenset(status.value for status in Status)  # second word of a record's line
 
 _TEXT = re.compile(r"(\S+) (?:(SUCCESS|FAILURE|SKIPPED|MISSED)|(INFO|WARNING|ERROR) (\S+))(?: (.*))?")
 _PAIR = re.compile(r'([a-z0-9_]+)=("(?:[^"\\]|\\.)*"|\S*)')

@@ -1,7 +1,6 @@
 """Query the history in the log files: lines of one job, of some kind or of some time, newest or oldest first.
 
-1. All files are opened at once, by name from the newest on, and stay open: a file that is rotated or removed later is
-   still read. If the newest file has changed meanwhile, all are opened again. So no file is left out or read twice.
+1. All files are opened together and stay open while they are read (`reader.open_together`).
 2. Files are read in blocks. Blocks and lines that cannot match are skipped by their bytes; only the rest is parsed.
 3. Times in a log go back when the clock is set back; up to `CLOCK_SLACK` without any notice in the log. Therefore
    reading stops, and a file is left out, only beyond that.
@@ -9,22 +8,21 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
 
 from jobscheduler.model.corrections import Corrections
-from jobscheduler.runlog.blocks import blocks, blocks_reversed, lines_with
-from jobscheduler.runlog.filter import File, LineMatcher, LogFilter, LogLine
-from jobscheduler.runlog.parse import RECORD_KINDS, parse_line
+from jobscheduler.model.log_line import RECORD_KINDS
+from jobscheduler.runlog.blocks import blocks, blocks_reversed
+from jobscheduler.runlog.filter import LineMatcher, LogFilter, LogLine
+from jobscheduler.runlog.parse import parse_line
+from jobscheduler.runlog.reader import File, blocks_newest_first, lines_newest_first, open_together
 
 RECENT_IDS = 64 * 1024 * 1024  # bytes from the end that are searched for ids of jobs
 
-_TRIES = 5
 _ID = re.compile(rb'\bjob_id(?:=|": ?")([A-Za-z0-9._-]+)')
 
 Progress = Callable[[int, int], object]  # called now and then with the bytes read so far, and all bytes
@@ -50,21 +48,21 @@ def iter_newest_first(
     backups: int,
     wanted: LogFilter = EVERYTHING,
     progress: Progress | None = None,
-    look: Callable[[bytes], object] = lambda block: None,
+    on_block: Callable[[bytes], object] = lambda block: None,
 ) -> Iterator[LogLine]:
     """Yield the wanted lines, newest first. Close or exhaust the iterator, which holds files open.
 
-    `look` is called with each block after all of its lines were yielded. An error of `progress` ends the reading.
+    `on_block` is called with each block after all of its lines were yielded. An error of `progress` ends the reading.
 
     Raises:
         OSError: a file exists and cannot be read.
 
     """
     matcher = LineMatcher(wanted)
-    with opened(path, backups) as files:
-        for block in _line(_blocks_back(files, matcher), files, progress):
+    with open_together(path, backups) as files:
+        for block in _report_progress(_blocks_back(files, matcher), files, progress):
             yield from matcher.of(reversed(matcher.lines(block)))
-            look(block)
+            on_block(block)
 
 
 def iter_oldest_first(
@@ -77,8 +75,8 @@ def iter_oldest_first(
 
     """
     matcher = LineMatcher(wanted)
-    with opened(path, backups) as files:
-        for block in _line(_blocks_forward(files, matcher), files, progress):
+    with open_together(path, backups) as files:
+        for block in _report_progress(_blocks_forward(files, matcher), files, progress):
             yield from matcher.of(matcher.lines(block))
 
 
@@ -102,13 +100,11 @@ def corrections(path: Path, backups: int) -> Corrections:
 
     """
     corrected = Corrections()
-    with opened(path, backups) as files:
-        for file in files:
-            for block in blocks_reversed(*file):
-                for raw in lines_with((b"corrects",), block):
-                    line = parse_line(raw)
-                    if line is not None and line["word"] in RECORD_KINDS:
-                        corrected.add(line)
+    with open_together(path, backups) as files:
+        for raw in lines_newest_first(files, (b"corrects",)):
+            line = parse_line(raw)
+            if line is not None and line["word"] in RECORD_KINDS:
+                corrected.add(line)
     return corrected
 
 
@@ -119,7 +115,7 @@ def exists(path: Path, backups: int) -> bool:
         OSError: a file exists and cannot be read.
 
     """
-    with opened(path, backups) as files:
+    with open_together(path, backups) as files:
         return bool(files)
 
 
@@ -131,13 +127,10 @@ def recent_job_ids(path: Path, backups: int) -> set[str]:
 
     """
     bytes_left, job_ids = RECENT_IDS, set[bytes]()
-    with opened(path, backups) as files:
-        for file in files:
-            for block in blocks_reversed(*file):
-                job_ids.update(_ID.findall(block))
-                bytes_left -= len(block)
-                if bytes_left < 0:
-                    break
+    with open_together(path, backups) as files:
+        for block in blocks_newest_first(files):
+            job_ids.update(_ID.findall(block))
+            bytes_left -= len(block)
             if bytes_left < 0:
                 break
     return {job_id.decode("ascii") for job_id in job_ids}
@@ -153,66 +146,28 @@ def oldest_time(path: Path, backups: int) -> datetime | None:
     return next((datetime.fromisoformat(line.pairs["time"]) for line in iter_oldest_first(path, backups)), None)
 
 
-# --- files -----------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def opened(path: Path, backups: int) -> Iterator[list[File]]:
-    """Hold every file of the log open, the newest first."""
-    names = [path, *(path.with_name(f"{path.name}.{number}") for number in range(1, backups + 1))]
-    for tries_left in reversed(range(_TRIES)):
-        with ExitStack() as stack:
-            files = dict(_open_all(names, stack))
-            if not tries_left or _identity_at(path) in {next(iter(files), None), None}:
-                yield [(descriptor, os.fstat(descriptor).st_size) for descriptor in files.values()]
-                return
-
-
-def _open_all(names: Iterable[Path], held: ExitStack) -> Iterator[tuple[tuple[int, int], int]]:
-    """Open each file once: a file that is rotated meanwhile appears again under the next name."""
-    known = set()
-    for name in names:
-        try:
-            descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
-        except FileNotFoundError:
-            continue
-        held.callback(os.close, descriptor)
-        status = os.fstat(descriptor)
-        if (identity := (status.st_dev, status.st_ino)) not in known:
-            known.add(identity)
-            yield identity, descriptor
-
-
-def _identity_at(path: Path) -> tuple[int, int] | None:
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        return None
-    return status.st_dev, status.st_ino
-
-
-def _blocks_back(files: Iterable[File], sieve: LineMatcher) -> Iterator[bytes]:
+def _blocks_back(files: Iterable[File], matcher: LineMatcher) -> Iterator[bytes]:
     for file in files:
-        if sieve.file_is_after(file):
+        if matcher.file_is_after(file):
             continue
         for block in blocks_reversed(*file):
             yield block
-            if sieve.block_is_before(block):
+            if matcher.block_is_before(block):
                 return
 
 
-def _blocks_forward(files: Iterable[File], sieve: LineMatcher) -> Iterator[bytes]:
+def _blocks_forward(files: Iterable[File], matcher: LineMatcher) -> Iterator[bytes]:
     relevant = []
     for file in files:
-        if not sieve.file_is_after(file):
+        if not matcher.file_is_after(file):
             relevant.append(file)
-        if sieve.file_starts_before(file):
+        if matcher.file_starts_before(file):
             break
     for file in reversed(relevant):
         yield from blocks(*file)
 
 
-def _line(blocks: Iterable[bytes], files: Iterable[File], progress: Progress | None) -> Iterator[bytes]:
+def _report_progress(blocks: Iterable[bytes], files: Iterable[File], progress: Progress | None) -> Iterator[bytes]:
     done, total = 0, sum(size for _, size in files)
     for block in blocks:
         if progress is not None:

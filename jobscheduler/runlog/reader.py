@@ -1,106 +1,121 @@
-"""Read the lines that a start restores its state from, from the end of the log backwards, across rotated files."""
+"""Read the files of a log: in which order, how they are opened, and their lines from the end backwards.
+
+All readers of the log begin here. They differ in when files are opened:
+
+- A start reads back from the end, mostly within the newest file, while no other process may rotate the log. It opens
+  one file after the other (`open_in_turn`): a file that is not needed need not be readable.
+- A query runs while the service writes and rotates. It opens all files together (`open_together`): so no file is left
+  out or read twice.
+"""
 
 from __future__ import annotations
 
+import mmap
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from jobscheduler.runlog.blocks import blocks_reversed, lines_of, lines_with
-from jobscheduler.runlog.checkpoints import NAME
-from jobscheduler.runlog.parse import RECORD_KINDS, parse_line
 
-PENDING = "slot.waits"
-STARTED = frozenset({"run.requested", "run.started"})
+_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+_TRIES = 5  # to open all files between two rotations
 
-_KINDS = RECORD_KINDS | STARTED | {NAME, PENDING, "service.stopping", "service.stopped"}
-
-# The kinds of lines that may change what a full checkpoint says.
-CHANGES = (  # kinds of lines
-    frozenset({NAME, PENDING, "run.started", "job.decided", "job.added", "job.updated", "job.removed"}) | RECORD_KINDS
-)
-
-_NEEDLES = tuple(
-    word.encode() for word in (NAME, "job.decided", "job.added", "job.updated", "job.removed", "MISSED", "corrects")
-)
-
-Line = Mapping[str, str]
+File = tuple[int, int]  # a descriptor, and how many bytes of it to read
 
 
 def log_files(path: Path, backups: int) -> list[Path]:
-    """Return the files that a log may have, the newest first."""
+    """Return the files that a log may have, the newest first; `backups` is how many rotated ones there may be."""
     return [path, *(path.with_name(f"{path.name}.{number}") for number in range(1, backups + 1))]
 
 
-def lines_newest_first(files: Iterable[Path]) -> Iterator[Line]:
-    """Yield the lines that matter, and the very last line, from the end of the log backwards.
+def open_in_turn(paths: Iterable[Path]) -> Iterator[File]:
+    """Yield each file that exists, open until the next is asked for.
 
     Raises:
         OSError: a file exists and cannot be read.
 
     """
-    is_last = True
-    for file in files:
-        for raw in iter_lines_reversed(file):
-            line = parse_line(raw)
-            if line is not None and (is_last or line["word"] in _KINDS):
-                is_last = False
-                yield line
+    for path in paths:
+        try:
+            descriptor = os.open(path, _FLAGS)
+        except FileNotFoundError:
+            continue
+        try:
+            yield descriptor, os.fstat(descriptor).st_size
+        finally:
+            os.close(descriptor)
 
 
-def changes_newest_first(files: Iterable[Path]) -> Iterator[Line]:
-    """Yield the lines that may change what a full checkpoint says, from the end of the log backwards.
+@contextmanager
+def open_together(path: Path, backups: int) -> Iterator[list[File]]:
+    """Hold every file of the log open, the newest first. A file that is rotated or removed later is still read.
 
-    They are few among many, and found by their bytes.
+    If the newest file has changed meanwhile, all are opened again.
 
     Raises:
         OSError: a file exists and cannot be read.
 
     """
-    for file in files:
-        for raw in iter_lines_reversed(file, _NEEDLES):
-            line = parse_line(raw)
-            if line is not None and line["word"] in CHANGES:
-                yield line
+    for tries_left in reversed(range(_TRIES)):
+        with ExitStack() as stack:
+            files = dict(_open_once(log_files(path, backups), stack))
+            if not tries_left or _identity_at(path) in {next(iter(files), None), None}:
+                yield [(descriptor, os.fstat(descriptor).st_size) for descriptor in files.values()]
+                return
 
 
-def slot_range(line: Line) -> list[tuple[datetime, datetime]]:
-    """Return the first and the last slot that a line is about, if any.
-
-    Raises:
-        ValueError: the line is malformed.
-
-    """
-    slot = parse_instant(line, "scheduled")
-    return [] if slot is None else [(slot, parse_instant(line, "last") or slot)]
-
-
-def parse_instant(line: Line, key: str) -> datetime | None:
-    """Return an instant of a line, None if it has no such key.
-
-    Raises:
-        ValueError: the instant is malformed.
-
-    """
-    text = line.get(key)
-    at = None if text is None else datetime.fromisoformat(text)
-    if at is not None and at.tzinfo is None:
-        raise ValueError("an instant without its zone was cut short")
-    return at
+def _open_once(paths: Iterable[Path], stack: ExitStack) -> Iterator[tuple[tuple[int, int], int]]:
+    """Open each file once: a file that is rotated meanwhile appears again under the next name."""
+    known = set()
+    for path in paths:
+        try:
+            descriptor = os.open(path, _FLAGS)
+        except FileNotFoundError:
+            continue
+        stack.callback(os.close, descriptor)
+        status = os.fstat(descriptor)
+        if (identity := (status.st_dev, status.st_ino)) not in known:
+            known.add(identity)
+            yield identity, descriptor
 
 
-def iter_lines_reversed(path: Path, needles: Sequence[bytes] = ()) -> Iterator[bytes]:
-    """Yield the complete lines of a file, the last one first; with needles only the lines that contain one of them.
-
-    A last line without its end was truncated by a crash.
-    """
+def _identity_at(path: Path) -> tuple[int, int] | None:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        status = path.stat()
     except FileNotFoundError:
-        return
+        return None
+    return status.st_dev, status.st_ino
+
+
+def blocks_newest_first(files: Iterable[File]) -> Iterator[bytes]:
+    """Yield blocks of whole lines, from the end of the log backwards."""
+    for file in files:
+        yield from blocks_reversed(*file)
+
+
+def lines_newest_first(files: Iterable[File], needles: Sequence[bytes] = ()) -> Iterator[bytes]:
+    """Yield the complete lines, the last one first; with needles only the lines that contain one of them.
+
+    A last line without its end was truncated by a crash, and is left out.
+    """
+    for block in blocks_newest_first(files):
+        yield from reversed(lines_with(needles, block) if needles else lines_of(block))
+
+
+def mentions(paths: Iterable[Path], word: str) -> bool:
+    """Return whether a word occurs in any of these files: otherwise their lines need not be parsed for it.
+
+    Raises:
+        OSError: a file exists and cannot be read.
+
+    """
+    return any(_file_mentions(path, word) for path in paths)
+
+
+def _file_mentions(path: Path, word: str) -> bool:
     try:
-        for block in blocks_reversed(descriptor, os.fstat(descriptor).st_size):
-            yield from reversed(lines_with(needles, block) if needles else lines_of(block))
-    finally:
-        os.close(descriptor)
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return content.rfind(word.encode()) >= 0
+    except (FileNotFoundError, ValueError):  # an empty file cannot be mapped
+        return False

@@ -22,7 +22,7 @@ class StderrCopy:
         self._size = 0
         self._omitted = 0
         self._lock = threading.Lock()
-        self._thread = threading.Thread(target=self._work, name="echo", daemon=True)
+        self._thread = threading.Thread(target=self._work, name="stderr-copy", daemon=True)
         self._thread.start()
 
     def put(self, data: bytes) -> None:

@@ -1,7 +1,7 @@
 """Carry out one run: its attempts, its time limit, its record. Nothing in here raises.
 
 1. `Runner.new_run` makes a `Run`, a handle until its record exists. A run waits for a worker, makes an attempt, and
-   may wait for a further attempt.
+   may wait for a further attempt. `RunState` decides what each event leads to.
 2. A worker calls `Run.attempt`, which returns the record, or `RetryAfter` with the seconds until the next call. So a
    waiting run holds no worker. The one thread of `ProcessLoop` makes the attempts that other processes carry out.
 3. `Run.stop` ends a run from any thread, and so does its time limit. Both stop the task through its context.
@@ -12,8 +12,12 @@
 from jobscheduler.runner.attempt_result import REDACTED, AttemptResult, execute_task
 from jobscheduler.runner.leftovers import detach_output_pipes, kill_leftovers, run_once
 from jobscheduler.runner.output_cache import OutputCache, tail
-from jobscheduler.runner.process_loop import ProcessLoop, runs_as_process
-from jobscheduler.runner.run import STOP_GRACE_S, LogThen, RetryAfter, Run, Runner
+from jobscheduler.runner.process_loop import ProcessLoop
+from jobscheduler.runner.process_start import runs_as_process
+from jobscheduler.runner.run import Run
+from jobscheduler.runner.run_log import LogThen
+from jobscheduler.runner.run_state import RetryAfter
+from jobscheduler.runner.runner import STOP_GRACE_S, Runner
 from jobscheduler.runner.survivors import describe_survivors, is_alive
 from jobscheduler.runner.timer import TimerThread
 

@@ -24,7 +24,7 @@ _REASONS = frozenset({"exit", "start", "http", "task", "timeout", "replaced", "s
 _RESERVED = frozenset({
     "job_id", "run_id", "scheduled", "started", "duration", "reason", "output", "time", "status", "level",
     "event", "word", "last", "count", "more", "attempt", "attempts", "attempts_left", "retry_in", "trigger", "by",
-    "settled", "parts", "going", "waits",
+    "settled", "parts", "in_flight", "pending",
 })
 # fmt: on
 

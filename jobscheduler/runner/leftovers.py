@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from jobscheduler.model import Event, Job, Record
-from jobscheduler.runner.run import RetryAfter, Runner, utc_now
+from jobscheduler.runner.run_state import RetryAfter
+from jobscheduler.runner.runner import Runner
 from jobscheduler.tasks.command.processes import LeftoverKiller
 from jobscheduler.tasks.command.reaper import REAPER
+from jobscheduler.util.instants import utc_now
 
 
 def run_once(
@@ -42,4 +44,4 @@ def kill_leftovers(run_ids: Iterable[str]) -> int:
 
 def detach_output_pipes() -> None:
     """Keep the output pipes of background processes open beyond the end of this process, which is near."""
-    REAPER.detach()
+    REAPER.pipes.detach()

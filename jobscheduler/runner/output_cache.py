@@ -7,9 +7,9 @@ from collections import OrderedDict
 
 from jobscheduler.tasks.command.output_buffer import trim_start
 
-MAX_OUTPUTS = 16 * 1024 * 1024  # bytes of all runs together
+MAX_OUTPUT_BYTES = 16 * 1024 * 1024  # of all runs together
 
-MAX_BYTES = 4096  # runs; an empty output takes room, too
+MAX_RUNS = 4096  # whose output is kept; an empty one takes room, too
 
 TAIL_BYTES = 2048  # of the output of a failed run that stand in its record
 
@@ -17,7 +17,7 @@ TAIL_BYTES = 2048  # of the output of a failed run that stand in its record
 class OutputCache:
     """The output of the latest runs, by run id. Beyond `limit` bytes it drops the oldest."""
 
-    def __init__(self, limit: int = MAX_OUTPUTS) -> None:
+    def __init__(self, limit: int = MAX_OUTPUT_BYTES) -> None:
         self._limit = limit
         self._size = 0
         self._outputs: OrderedDict[str, bytes] = OrderedDict()
@@ -28,7 +28,7 @@ class OutputCache:
         with self._lock:
             self._size += len(output) - len(self._outputs.pop(run_id, b""))
             self._outputs[run_id] = output
-            while self._size > self._limit or len(self._outputs) > MAX_BYTES:
+            while self._size > self._limit or len(self._outputs) > MAX_RUNS:
                 self._size -= len(self._outputs.popitem(last=False)[1])
 
     def get(self, run_id: str) -> bytes | None:
@@ -37,9 +37,9 @@ class OutputCache:
             return self._outputs.get(run_id)
 
 
-def tail(output: bytes, most: int = TAIL_BYTES) -> str:
+def tail(output: bytes, size: int = TAIL_BYTES) -> str:
     """Return the last bytes of an output as text of whole characters, with invalid UTF-8 in hexadecimal."""
-    end = output[-most:]
-    if len(output) > most:
+    end = output[-size:]
+    if len(output) > size:
         end = trim_start(end)
     return end.decode("utf-8", "backslashreplace").rstrip("\n")

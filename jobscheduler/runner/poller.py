@@ -10,7 +10,7 @@ from contextlib import suppress
 
 
 class Poller:
-    """Waits for descriptors, for one thread at a time. Raises: `OSError` when no descriptor is left for it.
+    """Waits for descriptors, for one thread at a time, between `open` and `close`.
 
     Invariant: one thread at a time calls `poll`, and reads only its own wakeup. `LoopOwnership` decides which thread.
     Invariant: the wakeup descriptor stays readable until `poll` has read it, so no wakeup falls between two waits.
@@ -19,16 +19,28 @@ class Poller:
     timeout, or a write to the wakeup descriptor is on its way.
     """
 
+    _epoll: select.epoll  # from `open` to `close`
+
     def __init__(self) -> None:
-        self._wakeup_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        try:
-            self._epoll = select.epoll()
-            self._epoll.register(self._wakeup_fd, select.EPOLLIN)
-        except OSError:
-            os.close(self._wakeup_fd)
-            raise
+        self._wakeup_fd = -1  # none while it is closed
         self._lock = threading.Lock()
         self._is_asleep = False
+
+    def open(self) -> None:
+        """Open the descriptors unless they are open. Raises: `OSError` when no descriptor is left.
+
+        Thread: the caller sees to it that no other thread opens or closes at the same time.
+        """
+        if self._wakeup_fd >= 0:
+            return
+        wakeup_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        try:
+            self._epoll = select.epoll()
+            self._epoll.register(wakeup_fd, select.EPOLLIN)
+        except OSError:
+            os.close(wakeup_fd)
+            raise
+        self._wakeup_fd = wakeup_fd
 
     def register(self, descriptor: int) -> None:
         """Add a descriptor to wait for. Raises: `OSError` when the limit of watches of the user is reached."""
@@ -42,7 +54,7 @@ class Poller:
             return
 
     def wake(self) -> None:
-        """End `poll`, from any thread. Does nothing after `close`, or while no thread is about to wait."""
+        """End `poll`, from any thread. Does nothing while this is closed, or while no thread is about to wait."""
         if self._is_asleep:
             self._is_asleep = False
             with self._lock:  # `close` holds it, too
@@ -66,7 +78,7 @@ class Poller:
         return True
 
     def close(self) -> None:
-        """Close the descriptors."""
+        """Close the descriptors. They may be opened again."""
         with self._lock:
             os.close(self._wakeup_fd)
             self._wakeup_fd = -1

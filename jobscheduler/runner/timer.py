@@ -57,7 +57,7 @@ class TimerThread:
 
     def _ensure_thread(self) -> None:
         if self._thread is None and not self._closed:
-            thread = threading.Thread(target=self._work, name="limits", daemon=True)
+            thread = threading.Thread(target=self._work, name="time-limits", daemon=True)
             with suppress(RuntimeError):  # the host has no thread left: the next run with a limit tries again
                 thread.start()
                 self._thread = thread

@@ -126,7 +126,7 @@ class Wakeup(ScheduledJob):  # type: ignore[misc]
         self.executor, self.trigger, self.next_run_time = "default", trigger, at
         self.misfire_grace_time = None  # a late run is late, not gone
         self.coalesce = True  # one wake-up is enough: slots come from the timetable
-        self.max_instances = 1_000_000  # overlap is decided by slots.py
+        self.max_instances = 1_000_000  # the overlap rule decides (timetable/overlap.py)
 
     def _get_run_times(self, now: datetime) -> list[datetime]:
         """Return one time: all slots up to it are decided, and the next wake-up comes after it."""

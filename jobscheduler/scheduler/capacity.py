@@ -1,17 +1,17 @@
-"""Counts the places for runs, including places that a run lends to a run that it started.
+"""Counts the workers that runs have, including those that a run lends to a run that it started.
 
-A run that starts another run and waits for it lends it its place. So a job never waits for a place that only its own
-end would free. No more runs than there are places work at once.
+A run that starts another run and waits for it lends it its worker. So a job never waits for a worker that only its own
+end would free. No more runs than there are workers go on at once.
 """
 
 from __future__ import annotations
 
 
 class Capacity:
-    """The places of running runs, by run id.
+    """The workers of running runs, by run id.
 
-    Invariant: each running run has its own place, or the place of one other run. A place is lent to one run at a time;
-    the borrower may lend it on. No more than `maximum` runs have their own place.
+    Invariant: each running run has its own worker, or that of one other run. A worker is lent to one run at a time; the
+    borrower may lend it on. No more than `maximum` runs have their own.
     Lock: the caller's.
     """
 
@@ -27,23 +27,23 @@ class Capacity:
         return len(self._own) + len(self._borrowed)
 
     def has_room(self) -> bool:
-        """Return whether a place is free."""
+        """Return whether a worker is free."""
         return len(self._own) < self.maximum
 
     def can_lend(self, run_id: str) -> bool:
-        """Return whether a run is running and its place is not lent yet."""
+        """Return whether a run is running and its worker is not lent yet."""
         return run_id not in self._lent and (run_id in self._own or run_id in self._borrowed)
 
     def acquire(self, run_id: str) -> None:
-        """Give a run its own place."""
+        """Give a run its own worker."""
         self._own.add(run_id)
 
     def borrow(self, run_id: str, parent: str) -> None:
-        """Lend a run the place of the run that started it."""
+        """Lend a run the worker of the run that started it."""
         self._lent[parent], self._borrowed[run_id] = run_id, parent
 
     def release(self, run_id: str) -> None:
-        """Free the place of a run; if it was lent, its borrower keeps it."""
+        """Free the worker of a run; if it was lent, its borrower keeps it."""
         if not self._lent:  # the usual case
             self._own.discard(run_id)
             return

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from jobscheduler.util.spans import TICK, Span, clip, subtract, unite
 
 CLOCK_MEMORY_S = 86_400.0  # elapsed seconds in which missed slots may still run if the clock is set back
+REOPENABLE_REASONS = frozenset({"down", "asleep", "stalled", "clock"})  # slots missed so may not have been due at all
 MAX_SPANS = 16  # missed spans remembered for a job; older ones are final
 _END = datetime.max.replace(tzinfo=UTC)
 
@@ -52,6 +53,14 @@ def clock_set_back(known: DecidedAhead, decided: Iterable[Span], now: datetime, 
     still_decided = clip(subtract((*known.decided, *decided), (*known.reopened, *missed)), *future)
     past = (MissedSpan(span.first, min(span.last, now), span.open_until) for span in reopenable if span.first <= now)
     return DecidedAhead(still_decided, reopened, tuple(past))
+
+
+def state_set_back(
+    since: datetime, cursor: datetime, known: DecidedAhead, now: datetime, elapsed: float
+) -> tuple[datetime, DecidedAhead]:
+    """Return since when the slots of a job are decided, and its state, after the clock was set back to `now`."""
+    decided: list[Span] = [(min(since + TICK, cursor), cursor)] if cursor > now else []
+    return min(since, now), clock_set_back(known, decided, now, elapsed) or NOTHING_AHEAD
 
 
 def cursor_passed(known: DecidedAhead, cursor: datetime, missed: Iterable[Span], open_until: float) -> DecidedAhead:

@@ -11,7 +11,8 @@ from jobscheduler.model import EPOCH, Event, Job
 from jobscheduler.runner import Run
 from jobscheduler.scheduler.decided_ahead import NOTHING_AHEAD, DecidedAhead
 from jobscheduler.scheduler.records import pending_event
-from jobscheduler.timetable.slots import JobSituation, Overlap, next_slot
+from jobscheduler.timetable.overlap import JobSituation, Overlap
+from jobscheduler.timetable.slots import next_slot
 from jobscheduler.timetable.timetable import Timetable
 
 MAX_SURVIVING_RUNS = 16  # of one job, the latest; older ones with living processes are forgotten
@@ -51,6 +52,10 @@ class JobEntry:
         """Return the next undecided slot."""
         decided = self.decided_ahead.decided
         return next_slot(self.timetable, self.cursor, decided) if decided else self.timetable.next(self.cursor)
+
+    def next_of_enabled(self) -> datetime | None:
+        """Return the next undecided slot of an enabled job."""
+        return self.next() if self.job.enabled else None
 
     def undecided_slots(self) -> Iterator[datetime]:
         """Return the undecided slots, in order."""

@@ -8,11 +8,11 @@ from dataclasses import replace
 from datetime import datetime
 from itertools import islice
 
-from jobscheduler.runner import OutputCache, Run
+from jobscheduler.runner import OutputCache
 from jobscheduler.scheduler.engine import Engine
 from jobscheduler.scheduler.job_entry import JobEntry
 from jobscheduler.scheduler.standstill import STUCK_AFTER_CHECKS
-from jobscheduler.scheduler.surviving_processes import describe_surviving_run
+from jobscheduler.scheduler.surviving_processes import SurvivingProcesses
 from jobscheduler.scheduler.waker import Waker
 from jobscheduler.scheduler.worker_pool import WorkerPool
 from jobscheduler.status.snapshot import ActiveRun, Behind, JobRuntime
@@ -39,6 +39,7 @@ class SchedulerQueries:
         self._waker = waker
         self._pool = pool
         self._clock = clock
+        self._surviving = SurvivingProcesses(lock, engine.registry, pool.submit)
 
     # -- jobs
 
@@ -89,7 +90,8 @@ class SchedulerQueries:
         """Return how many jobs wait because the clock was set back, and until when."""
         now = self._clock()
         with self._lock:
-            decided = self._engine.registry.jobs_behind_clock(now)
+            is_behind = self._engine.progress.is_behind(now)
+            decided = self._engine.registry.jobs_behind_clock() if is_behind else []
         return _behind(decided, now)
 
     # -- runs
@@ -97,7 +99,7 @@ class SchedulerQueries:
     @property
     def activity(self) -> int:
         """A number that grows with each decision, manual run and record."""
-        return self._engine.activity
+        return self._engine.actions.activity
 
     @property
     def outputs(self) -> OutputCache:
@@ -118,22 +120,16 @@ class SchedulerQueries:
 
     def issues(self) -> tuple[str, ...]:
         """Return a sentence for each issue with runs."""
-        with self._lock:
-            surviving = self._surviving()
-        return (*self._pool.issues(), *map(describe_surviving_run, surviving))
-
-    def _surviving(self) -> list[Run]:
-        registry = self._engine.registry
-        return [run for entry in registry.snapshot(sorted(registry.surviving)) for run in entry.surviving_runs]
+        return (*self._pool.monitor.issues(), *self._surviving.issues())
 
     def standstill(self) -> str | None:
         """Return a sentence about the step of a run that is overdue, if there is one."""
-        longest = self._pool.standstill
+        longest = self._pool.monitor.standstill
         return None if longest is None else str(longest.due)
 
     def is_stuck(self) -> bool:
         """Return whether a step is overdue for so long that only a new process helps."""
-        longest = self._pool.standstill
+        longest = self._pool.monitor.standstill
         return longest is not None and longest.checks >= STUCK_AFTER_CHECKS
 
     # -- the scheduling thread

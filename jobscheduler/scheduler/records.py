@@ -8,7 +8,7 @@ from datetime import datetime
 from jobscheduler.model import Event, InFlightRun, Level, LogFields, LogValue, Record, Status
 from jobscheduler.runner import Run
 from jobscheduler.scheduler.decided_ahead import DecidedAhead
-from jobscheduler.timetable.slots import MissedSlots
+from jobscheduler.timetable.decision import MissedSlots
 from jobscheduler.util.spans import spans_text
 
 CORRECTS: LogFields = (("corrects", "clock"),)  # marks lines about a slot that a wrong clock had missed before
@@ -24,15 +24,15 @@ def pending_event(
 
 
 def decided_events(job_id: str, ahead: DecidedAhead, now: datetime) -> Iterator[Event]:
-    """Return lines about a job's future slots: those decided (`over`), and those only a wrong clock missed (`again`).
+    """Return lines about a job's future slots: `decided` ones, and `reopened` ones that only a wrong clock missed.
 
     The spans are spread over several lines, because the length of a line is limited. Each line but the first has a
     `part` number.
     """
     for start in range(0, max(len(ahead.decided), len(ahead.reopened)), _MAX_SPANS_PER_LINE):
         fields = {
-            "over": spans_text(ahead.decided[start : start + _MAX_SPANS_PER_LINE]),
-            "again": spans_text(ahead.reopened[start : start + _MAX_SPANS_PER_LINE]),
+            "decided": spans_text(ahead.decided[start : start + _MAX_SPANS_PER_LINE]),
+            "reopened": spans_text(ahead.reopened[start : start + _MAX_SPANS_PER_LINE]),
             "part": start // _MAX_SPANS_PER_LINE + 1 if start else None,
         }
         values = ((key, value) for key, value in fields.items() if value)

@@ -1,47 +1,37 @@
-"""Registry of jobs: the active ones, how far the slots of each are decided, and the content of a checkpoint.
+"""Registry of jobs: the active ones, and how far the slots of each are decided.
 
-APScheduler's store cannot serve for this: a one-time job that has fired leaves it. Lock: the caller's.
+Lock: the caller's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import datetime
 
-from jobscheduler.model import EPOCH, Checkpoint, FullCheckpoint, InFlightRun, Job, Once, PendingSlot, Record
+from jobscheduler.model import EPOCH, Job, Once, Record
 from jobscheduler.runner import Run
 from jobscheduler.scheduler.decided_ahead import (
     CLOCK_MEMORY_S,
     NOTHING_AHEAD,
-    DecidedAhead,
-    MissedSpan,
-    clock_set_back,
+    REOPENABLE_REASONS,
     cursor_passed,
-    time_passed,
+    state_set_back,
 )
 from jobscheduler.scheduler.job_entry import JobEntry
-from jobscheduler.scheduler.records import CORRECTS
+from jobscheduler.scheduler.slot_memory import SlotMemory
+from jobscheduler.timetable.decision import Decision
 from jobscheduler.timetable.definition_hash import definition_hash
-from jobscheduler.timetable.slots import Decision, JobSituation, MissedSlots
+from jobscheduler.timetable.overlap import JobSituation
 from jobscheduler.timetable.timetable import Timetable
 from jobscheduler.util.spans import TICK, Span, clip
 
-REMOVED_JOB_MEMORY = timedelta(days=2)  # beyond its `catch_up`; a deleted job that comes back must not run a slot twice
-REOPENABLE_REASONS = frozenset({"down", "asleep", "stalled", "clock"})  # slots missed so may not have been due at all
-
-_MAX_MEMORY = timedelta(days=400)
-_MANUAL_FIELDS = (("by", ""), ("trigger", "manual"))  # fields of a manual run in the checkpoint, and their defaults
-_SWEEP_AFTER = 1000  # removed jobs remembered before the first sweep
-
 
 class JobRegistry:
-    """All active jobs with their last decided slot, and removed jobs for as long as that slot matters.
+    """All jobs that are active or have a run, how far their slots are decided, and the memory of that.
 
+    - `paused`: jobs whose slots are skipped, by id; a job need not be active for that.
     - `being_added`: active jobs without a wake-up yet.
-    - `settled_floor`: up to there slots are decided, while the clock only moves forward. It restarts when the clock is
-      set back; `clock_ahead` is how far the clock had come.
-    - `accounted_since`: no slots before it were decided, as far as is known.
     - `surviving`: jobs with runs whose processes could not be killed.
     """
 
@@ -49,13 +39,9 @@ class JobRegistry:
         self.jobs: dict[str, JobEntry] = {}
         self.paused: set[str] = set()
         self.being_added: set[str] = set()
-        self.settled_floor = self.accounted_since = EPOCH
-        self.clock_ahead: datetime | None = None
-        self._last: dict[str, datetime] = {}
-        self._removed: dict[str, _RemovedJob] = {}
-        self._sweep_at = _SWEEP_AFTER
-        self._jittered: set[str] = set()
         self.surviving: set[str] = set()
+        self.memory = SlotMemory()
+        self._jittered: set[str] = set()
 
     # -- jobs
 
@@ -65,7 +51,7 @@ class JobRegistry:
 
     def get_or_create(self, job: Job, timetable: Timetable, now: datetime) -> JobEntry:
         """Return the entry of a job, a new one if there is none; a removed job comes back."""
-        removed = self._removed.pop(job.id, None)
+        removed = self.memory.take_removed(job.id)
         known = self.jobs.get(job.id)
         if known is None:
             since, ahead = (removed.since, removed.decided_ahead) if removed else (now, NOTHING_AHEAD)
@@ -76,7 +62,7 @@ class JobRegistry:
 
     def is_new(self, job_id: str) -> bool:
         """Return whether a job is new to this process."""
-        return job_id not in self.jobs and job_id not in self._removed
+        return job_id not in self.jobs and not self.memory.is_removed(job_id)
 
     def set_definition(self, entry: JobEntry, job: Job, timetable: Timetable) -> None:
         """Replace the definition of an entry."""
@@ -89,24 +75,12 @@ class JobRegistry:
         self._jittered.discard(job.id)
         entry.is_active = False
         self._discard_if_unused(entry)
-        self._remember(entry, now)
+        self.memory.remember_removed(entry, now)
 
     def _discard_if_unused(self, entry: JobEntry) -> None:
         """Remove an entry that is neither active nor has a run."""
         if entry.is_idle and not entry.is_active:
             del self.jobs[entry.job.id]
-
-    def _remember(self, entry: JobEntry, now: datetime) -> None:
-        """Keep the last slot of a removed job for as long as it could run again, and forget those that cannot."""
-        until = now + REMOVED_JOB_MEMORY + min(timedelta(seconds=min(entry.job.catch_up, 1e9)), _MAX_MEMORY)
-        until = max([until, *(last + REMOVED_JOB_MEMORY for _, last in entry.decided_ahead.decided)])
-        self._removed[entry.job.id] = _RemovedJob(until, entry.since, entry.decided_ahead)
-        if len(self._removed) < self._sweep_at:
-            return
-        for job_id in [job_id for job_id, removed in self._removed.items() if removed.until < now]:
-            del self._removed[job_id]
-            self._last.pop(job_id, None)
-        self._sweep_at = 2 * len(self._removed) + _SWEEP_AFTER
 
     def run_ended(self, record: Record) -> Run | None:
         """Remove the run that has this record; return the queued run if it may begin now."""
@@ -118,6 +92,11 @@ class JobRegistry:
             self.surviving.add(record.job_id)
         self._discard_if_unused(entry)
         return queued
+
+    def surviving_runs(self) -> list[Run]:
+        """Return the runs that have their record although processes of them could not be killed, by job."""
+        entries = [self.jobs[job_id] for job_id in sorted(self.surviving) if job_id in self.jobs]
+        return [run for entry in entries for run in entry.surviving_runs]
 
     def keep_surviving(self, alive: Container[str]) -> list[Run]:
         """Keep only these surviving runs (their ids); return the queued runs that may begin now."""
@@ -141,18 +120,9 @@ class JobRegistry:
 
     # -- decided slots
 
-    def last_decided(self, job_id: str) -> datetime:
-        """Return the last decided slot of a job; the epoch if there is none."""
-        return self._last.get(job_id, EPOCH)
-
-    def note_decided(self, job_id: str, slot: datetime) -> None:
-        """Note that a slot was decided, by this process or a former one."""
-        if slot > self.last_decided(job_id):
-            self._last[job_id] = slot
-
     def decide(self, entry: JobEntry, cursor: datetime) -> None:
         """Note that the slots of a job are decided up to `cursor`."""
-        entry.cursor = self._last[entry.job.id] = cursor
+        entry.cursor = self.memory.last[entry.job.id] = cursor
 
     def apply(self, entry: JobEntry, decision: Decision, elapsed: float) -> None:
         """Note a decision about a job. `elapsed` are seconds of the clock that is never set."""
@@ -171,7 +141,7 @@ class JobRegistry:
 
     def initial_cursor(self, job: Job, now: datetime) -> datetime:
         """Return the cursor of a new definition: slots count from now on, none twice; a one-time slot always counts."""
-        last = self.last_decided(job.id)
+        last = self.memory.last_decided(job.id)
         return last if isinstance(job.schedule, Once) else max(now, last)
 
     def pop_jittering_slot(self, entry: JobEntry, now: datetime) -> datetime | None:
@@ -186,46 +156,22 @@ class JobRegistry:
 
     # -- a clock that was set back
 
-    def note_time(self, now: datetime) -> timedelta:
-        """Note the time; return by how much the clock is behind the latest time so far."""
-        behind = self.settled_floor - now
-        self.settled_floor = max(self.settled_floor, now)
-        if self.clock_ahead is not None and now >= self.clock_ahead:
-            self.clock_ahead = None
-        return behind
-
     def clock_set_back(self, now: datetime, elapsed: float) -> list[JobEntry]:
         """Rewind to `now`; return the active jobs with decided slots after that.
 
         What was decided stays decided, except for slots that were only missed.
         """
-        self.clock_ahead = max(self.settled_floor, self.clock_ahead or self.settled_floor)
-        self.settled_floor = now
         rewound = [entry for entry in self.jobs.values() if entry.cursor > now]
         for entry in rewound:
-            entry.since, entry.decided_ahead = _entry_after_clock_set_back(
+            entry.since, entry.decided_ahead = state_set_back(
                 entry.since, entry.cursor, entry.decided_ahead, now, elapsed
             )
             entry.cursor = now
-        for job_id, removed in self._removed.items():
-            since, ahead = _entry_after_clock_set_back(
-                removed.since, self.last_decided(job_id), removed.decided_ahead, now, elapsed
-            )
-            self._removed[job_id] = replace(removed, since=since, decided_ahead=ahead)
-        self._last = {job_id: min(slot, now) for job_id, slot in self._last.items()}
+        self.memory.clock_set_back(now, elapsed)
         return [entry for entry in rewound if entry.is_schedulable]
 
-    def remember_missed(self, job_id: str, missed: MissedSlots, now: datetime, elapsed: float) -> None:
-        """Remember the missed slot of an expired one-time job: if the clock is set back, it may run."""
-        self._last[job_id] = missed.last
-        reopenable = [(missed.first, missed.last)] if missed.reason in REOPENABLE_REASONS else []
-        ahead = cursor_passed(NOTHING_AHEAD, missed.last, reopenable, elapsed + CLOCK_MEMORY_S)
-        self._removed[job_id] = _RemovedJob(now + REMOVED_JOB_MEMORY, missed.first - TICK, ahead)
-
-    def jobs_behind_clock(self, now: datetime) -> list[tuple[Timetable, tuple[Span, ...]]]:
-        """Return timetable and decided future spans of each job that has such spans, while the clock is behind."""
-        if self.clock_ahead is None or self.clock_ahead <= now:
-            return []
+    def jobs_behind_clock(self) -> list[tuple[Timetable, tuple[Span, ...]]]:
+        """Return timetable and decided future spans of each job that has such spans."""
         entries = self.jobs.values()
         return [
             (entry.timetable, entry.decided_ahead.decided)
@@ -233,91 +179,20 @@ class JobRegistry:
             if entry.decided_ahead.decided and entry.is_schedulable
         ]
 
-    # -- checkpoints
+    # -- for the checkpoint
 
-    def settled_until(self, now: datetime, due: Iterable[str]) -> tuple[datetime, tuple[PendingSlot, ...]]:
-        """Return up to when every slot is decided, and the lagging jobs with their cursors.
-
-        `due` are the jobs whose wake-up has come. The undecided slots of a due job follow its cursor. Other jobs may
-        have run slots at the same instant, so without the cursors a start would lose slots or run some twice.
-        """
-        settled = self.settled_floor = max(now, self.settled_floor)
+    def maybe_lagging(self, due: Iterable[str]) -> list[JobEntry]:
+        """Return the entries of jobs that may have due slots without a decision; `due` have a wake-up that has come."""
         undecided = {*self.being_added, *due, *self._jittered}
-        entries = [(job_id, self.jobs[job_id]) for job_id in undecided if job_id in self.jobs]
-        return settled, tuple((job_id, entry.cursor) for job_id, entry in entries if entry.has_undecided_slot(settled))
+        return [self.jobs[job_id] for job_id in undecided if job_id in self.jobs]
 
-    def checkpoint(
-        self, settled: datetime, lagging: tuple[PendingSlot, ...], boot: str, uptime: float, full: FullCheckpoint | None
-    ) -> Checkpoint:
-        """Return the checkpoint, with all active runs and pending slots."""
-        in_flight: list[InFlightRun] = []
-        pending: list[PendingSlot] = []
-        corrects: list[PendingSlot] = []
-        for job_id, run in self._runs():
-            if run.scheduled is not None and CORRECTS[0] in run.extra:
-                corrects.append((job_id, run.scheduled))
-            if run.attempts or run.scheduled is None:
-                by, trigger = (str(dict(run.extra).get(key, default)) for key, default in _MANUAL_FIELDS)
-                in_flight.append(InFlightRun(job_id, run.run_id, run.scheduled, run.started_at, by, trigger))
-            else:
-                pending.append((job_id, run.scheduled))
-        return Checkpoint(
-            settled, boot, tuple(in_flight), tuple(pending), lagging, tuple(corrects), self.clock_ahead, uptime, full
-        )
-
-    def full_checkpoint(self, host: str, elapsed: float) -> FullCheckpoint:
-        """Return the additional content of a full checkpoint: every job with slots, and the effects of a set clock."""
-        floor = self.accounted_since
-        hashes, since = {}, {}
-        ahead: dict[str, DecidedAhead] = {}
-        for job_id, entry in self.jobs.items():
-            if entry.is_schedulable:
-                hashes[job_id] = entry.definition_hash
-            if entry.since is not floor and entry.since != floor:
-                since[job_id] = entry.since
-            if entry.decided_ahead is not NOTHING_AHEAD:
-                ahead[job_id] = entry.decided_ahead = time_passed(entry.decided_ahead, elapsed) or NOTHING_AHEAD
-        for job_id, removed in self._removed.items():
-            if removed.decided_ahead:
-                ahead[job_id], since[job_id] = removed.decided_ahead, removed.since
-        return FullCheckpoint(
-            host,
-            floor,
-            hashes,
-            since,
-            {job_id: state.decided for job_id, state in ahead.items()},
-            {job_id: state.reopened for job_id, state in ahead.items()},
-            {job_id: tuple(_with_age(span, elapsed) for span in state.missed) for job_id, state in ahead.items()},
-        )
-
-    def _runs(self) -> Iterator[tuple[str, Run]]:
+    def runs(self) -> Iterator[tuple[str, Run]]:
+        """Return the active and the queued runs, each with the id of its job."""
         for job_id, entry in self.jobs.items():
             for run in entry.active_runs:
                 yield job_id, run
             if entry.queued_run is not None:
                 yield job_id, entry.queued_run
-
-
-@dataclass(frozen=True, slots=True)
-class _RemovedJob:
-    """The memory of a removed job until an instant, besides its last slot."""
-
-    until: datetime
-    since: datetime
-    decided_ahead: DecidedAhead
-
-
-def _with_age(span: MissedSpan, elapsed: float) -> tuple[datetime, datetime, float]:
-    """Return a missed span with its age in seconds."""
-    return span.first, span.last, max(0.0, CLOCK_MEMORY_S - (span.open_until - elapsed))
-
-
-def _entry_after_clock_set_back(
-    since: datetime, cursor: datetime, ahead: DecidedAhead, now: datetime, elapsed: float
-) -> tuple[datetime, DecidedAhead]:
-    """Return since when slots are decided, and which beyond the cursor are, after a step back to `now`."""
-    decided: list[Span] = [(min(since + TICK, cursor), cursor)] if cursor > now else []
-    return min(since, now), clock_set_back(ahead, decided, now, elapsed) or NOTHING_AHEAD
 
 
 def _has_slot(timetable: Timetable, span: Span) -> bool:

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import partial
 
-from jobscheduler.model import Job, LogEntry, LogFields
+from jobscheduler.model import Event, Job, Level, LogEntry, LogFields
 from jobscheduler.runner import Run
 from jobscheduler.scheduler.job_entry import JobEntry
 from jobscheduler.scheduler.records import CORRECTS, cancelled_record, missed_record, pending_event, skipped_record
-from jobscheduler.timetable.slots import Action, Decision
+from jobscheduler.timetable.decision import Decision
+from jobscheduler.timetable.overlap import Action
 
 Effect = Callable[[], object]  # to be called in order, after the scheduler's lock was released
+NO_EFFECTS: list[Effect] = []  # shared, never changed
 NewRun = Callable[[Job, datetime | None, LogFields, Run | None], Run]  # job, slot, extra fields, parent run
+
+
+def perform_effects(effects: Iterable[Effect]) -> None:
+    """Perform effects in order. Lock: not the scheduler's."""
+    for effect in effects:
+        effect()
 
 
 class RunActions:
     """Changes the runs of an entry, and returns the effects of that.
 
+    `activity` is a number that grows with each decision, manual run and record.
     Lock: the caller's. `write` must not wait.
     """
 
@@ -29,6 +38,7 @@ class RunActions:
         write: Callable[[LogEntry], object],
         clock: Callable[[], datetime],
     ) -> None:
+        self.activity = 0
         self._new_run = new_run
         self._submit = submit
         self._write = write
@@ -36,6 +46,7 @@ class RunActions:
 
     def apply(self, entry: JobEntry, decision: Decision, now: datetime) -> list[Effect]:
         """Write the records of missed slots, and perform the action of each other slot."""
+        self.activity += 1
         for missed in decision.missed:
             self._write(missed_record(entry.job.id, missed, now))
         effects: list[Effect] = []
@@ -64,9 +75,24 @@ class RunActions:
             return run, [partial(self._submit, run)]
         replaced = [*entry.active_runs, entry.queued_run] if action is Action.REPLACE else []
         entry.queued_run = run
-        if action is Action.WAIT and slot is not None:
+        if action is Action.QUEUE and slot is not None:
             self._write(pending_event(job.id, slot, self._clock(), extra=extra))
         return run, [partial(old.stop, "replaced") for old in replaced if old is not None]
+
+    def perform_manual(
+        self, entry: JobEntry, job: Job, action: Action, by: str, parent: Run | None
+    ) -> tuple[Run | None, list[Effect]]:
+        """Perform the action of a manual run, and log that it was requested.
+
+        It is logged at once, because it may be queued when the service crashes.
+        """
+        self.activity += 1
+        extra: LogFields = (("trigger", "manual" if parent is None else f"run:{parent.run_id}"), ("by", by))
+        run, effects = self.perform(entry, job, None, action, extra, parent)
+        if run is not None:
+            values = (("job_id", job.id), ("run_id", run.run_id), *extra)
+            self._write(Event(self._clock(), Level.INFO, "run.requested", values))
+        return run, effects
 
     def miss_queued(self, entry: JobEntry, reason: str, now: datetime) -> None:
         """Cancel the queued run and write its record."""

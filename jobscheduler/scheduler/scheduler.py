@@ -16,21 +16,20 @@ from typing import Self
 
 from jobscheduler.model import EPOCH, Checkpoint, Job, LogEntry, Record, RecoveredState
 from jobscheduler.runner import LogThen, Run
+from jobscheduler.scheduler.drain import Drain
 from jobscheduler.scheduler.engine import Engine, Phase
 from jobscheduler.scheduler.job_entry import JobEntry
 from jobscheduler.scheduler.queries import SchedulerQueries
+from jobscheduler.scheduler.run_actions import perform_effects
 from jobscheduler.scheduler.run_chain import check_chain, parent_of
-from jobscheduler.scheduler.surviving_processes import has_survivors
-from jobscheduler.scheduler.triggers import trigger_for
 from jobscheduler.scheduler.waker import Waker
 from jobscheduler.scheduler.worker_pool import WorkerPool
-from jobscheduler.timetable.slots import Action
+from jobscheduler.timetable.overlap import Action
 from jobscheduler.timetable.timetable import timetable_of
 from jobscheduler.util.host_id import uptime
 from jobscheduler.util.spans import Span
 
 LOCK_WAIT_S = 0.1  # longest wait of the main thread for the lock; it also checks that the lock is ever released
-STOP_POLL_S = 0.2  # how often a stop asks whether it is hurried
 
 utc_now: Callable[[], datetime] = partial(datetime.now, UTC)  # the host's time; called several times for each run
 
@@ -78,12 +77,11 @@ class Scheduler(SchedulerQueries):
             clock=clock,
             elapsed=elapsed,
             late_reason=lambda: (late_reason(), standstills()),
-            host=host,
             host_id=host_id,
             boot=boot,
         )
         super().__init__(threading.Lock(), engine, waker, pool, clock)
-        self._idle = threading.Condition(self._lock)
+        self._drain = Drain(self._lock, pool)
         self._write_checkpoint_line = write_checkpoint
         self._host = host
 
@@ -101,16 +99,15 @@ class Scheduler(SchedulerQueries):
         Return the part that is trusted: None if the log is that of another host. Runs that a crash interrupted are
         ended and get their record. Each slot of the outage is accounted for when its job is put, until `start`.
         """
-        return self._engine.restore(state, now)
+        return self._engine.recovery.restore(state, now)
 
     def start(self) -> None:
         """Start the scheduling thread and the runs of the outage; slots that became due since `put` follow at once."""
-        effects = self._engine.start()
+        effects = self._engine.start(self._clock())
         self._pool.warm_up()
         self._waker.start()
         self.write_checkpoint(full=True)  # contains the runs that begin now: a crash must not repeat `@reboot`
-        for effect in effects:
-            effect()
+        perform_effects(effects)
 
     # -- jobs
 
@@ -123,13 +120,14 @@ class Scheduler(SchedulerQueries):
         """
         self._on_due(job.id, now)
         timetable = timetable_of(job, self._host)
-        history = self._engine.history_of(job, now)
+        history = self._engine.recovery.history_of(job, now)
         with self._lock:
             entry, effects = self._engine.define(job, timetable, now, history, is_first_sync=is_first_sync)
         try:
-            for effect in effects:
-                effect()
-            return self._wake_for(entry)
+            perform_effects(effects)
+            upcoming = entry.next_of_enabled()
+            self._waker.follow(job.id, entry.timetable, upcoming)
+            return upcoming
         finally:
             with self._lock:
                 self._engine.registry.being_added.discard(job.id)
@@ -147,14 +145,15 @@ class Scheduler(SchedulerQueries):
 
         A slot that is only too old because the former service was draining still runs.
         """
-        if not self._engine.has_unrecorded_slot(job, now):
+        recovery = self._engine.recovery
+        if not recovery.has_unrecorded_slot(job, now):
             return False
         timetable = timetable_of(job, self._host)
-        if self._engine.may_still_run(job, timetable, now):
+        if recovery.may_still_run(job, timetable, now):
             self.put(job, now)
             return True
         with self._lock:
-            return self._engine.miss_expired(job, timetable, now)
+            return recovery.miss_expired(job, timetable, now)
 
     def drop(self, job_id: str, now: datetime) -> None:
         """Deactivate a definition from `now` on. Active runs go on; a pending slot is missed."""
@@ -162,18 +161,7 @@ class Scheduler(SchedulerQueries):
         self._waker.drop(job_id)
         with self._lock:
             effects = self._engine.remove(job_id, now)
-        for effect in effects:
-            effect()
-
-    def _wake_for(self, entry: JobEntry) -> datetime | None:
-        """Set the wake-up for the start of a job's next slot; return that slot."""
-        job, timetable = entry.job, entry.timetable
-        upcoming = entry.next() if job.enabled else None
-        if upcoming is None:
-            self._waker.drop(job.id)
-        else:
-            self._waker.put(job.id, trigger_for(timetable), timetable.start_time(upcoming))
-        return upcoming
+        perform_effects(effects)
 
     # -- slots and runs
 
@@ -206,25 +194,14 @@ class Scheduler(SchedulerQueries):
         with self._lock:
             queued = self._engine.run_ended(record)
             if self._engine.phase is Phase.STOPPED:  # only `stop` waits for this
-                self._idle.notify_all()
+                self._drain.run_ended()
         if queued is not None:
             self._pool.submit(queued)
 
     def check_backlog(self, now: float) -> None:
         """Check for runs that wait for long, stand still or have ended at last. Call it once a second (monotonic)."""
         self._pool.check(now)
-        if self._engine.registry.surviving:
-            self._check_surviving()
-
-    def _check_surviving(self) -> None:
-        """Forget runs whose surviving processes have ended, and start the runs that were queued behind them."""
-        with self._lock:
-            surviving = self._surviving()
-        alive = {run.run_id for run in surviving if has_survivors(run)}
-        with self._lock:
-            unblocked = self._engine.registry.keep_surviving(alive)
-        for run in unblocked:
-            self._pool.submit(run)
+        self._surviving.check()
 
     # -- requests of people
 
@@ -241,10 +218,10 @@ class Scheduler(SchedulerQueries):
         """
         parent = parent_of(within, self._pool.active_runs)
         check_chain(job, parent)
+        timetable = timetable_of(job, self._host)
         with self._lock:
-            action, run, effects = self._engine.run_now(job, by, parent)
-        for effect in effects:
-            effect()
+            action, run, effects = self._engine.run_now(job, timetable, by, parent, self._clock())
+        perform_effects(effects)
         return action, run
 
     def pause(self, job_id: str) -> bool:
@@ -254,8 +231,7 @@ class Scheduler(SchedulerQueries):
         """
         with self._lock:
             is_new, effects = self._engine.pause(job_id)
-        for effect in effects:
-            effect()
+        perform_effects(effects)
         return is_new
 
     def resume(self, job_id: str) -> bool:
@@ -289,7 +265,7 @@ class Scheduler(SchedulerQueries):
 
     def _wake_again(self, entry: JobEntry) -> None:
         """Set the wake-up of a job for the new time, unless the job was removed meanwhile."""
-        self._wake_for(entry)
+        self._waker.follow(entry.job.id, entry.timetable, entry.next_of_enabled())
         with self._lock:
             is_gone = not entry.is_schedulable or self._engine.registry.get(entry.job.id) is not entry
         if is_gone:
@@ -302,13 +278,13 @@ class Scheduler(SchedulerQueries):
         """
         self.check_clock()
         with self._lock:
-            self._write_checkpoint_line(self._engine.checkpoint(full=full))
-            self._engine.checkpoint_written()
+            self._write_checkpoint_line(self._engine.checkpoints.build(full=full))
+            self._engine.checkpoints.written()
 
     # -- stop
 
-    def stop(self, drain: float, is_hurried: Callable[[], bool] = lambda: False) -> None:
-        """Start no more runs; stop the active ones after `drain` seconds, or as soon as `is_hurried` returns true.
+    def stop(self, drain: float, must_end_now: Callable[[], bool] = lambda: False) -> None:
+        """Start no more runs; stop the active ones after `drain` seconds, or as soon as `must_end_now` returns true.
 
         A slot that is pending, or due from now on, gets no record: the next start accounts for it.
         """
@@ -319,9 +295,9 @@ class Scheduler(SchedulerQueries):
         self._waker.stop()
         deadline = time.monotonic() + drain
         self._pool.cancel()
-        self._wait_until_idle(deadline, is_hurried)
+        self._drain.wait(deadline, must_end_now)
         self._pool.stop()
-        self._wait_until_idle(time.monotonic() + self._pool.grace + 1, lambda: False)
+        self._drain.wait(time.monotonic() + self._pool.grace + 1)
         self._pool.close()
         self._waker.close()
 
@@ -332,11 +308,3 @@ class Scheduler(SchedulerQueries):
         """
         self._engine.phase = Phase.STOPPED
         self._pool.abort(seconds)
-
-    def _wait_until_idle(self, deadline: float, is_hurried: Callable[[], bool]) -> None:
-        with self._lock:
-            while self._pool.active_runs and not is_hurried():
-                remaining = deadline - time.monotonic()
-                if remaining <= 0:
-                    return
-                self._idle.wait(min(remaining, STOP_POLL_S))

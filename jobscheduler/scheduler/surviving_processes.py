@@ -1,16 +1,41 @@
-"""Describes runs that have their record although processes of them could not be killed."""
+"""Watches runs that have their record although processes of them could not be killed. They count as overlap."""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Iterator
+
 from jobscheduler.runner import Run, describe_survivors, is_alive
+from jobscheduler.scheduler.registry import JobRegistry
 
 
-def has_survivors(run: Run) -> bool:
-    """Return whether processes of a run are still alive."""
-    return any(map(is_alive, run.survivors))
+class SurvivingProcesses:
+    """Checks whether these processes have ended, and starts the runs that were queued behind them.
 
+    Lock: the scheduler's, to copy and to change entries; never while processes are checked.
+    """
 
-def describe_surviving_run(run: Run) -> str:
-    """Return a sentence about the surviving processes of a run."""
-    processes = describe_survivors(run.survivors)
-    return f"processes of `{run.job.id}` live on although KILL was sent, and count as its run: {processes}"
+    def __init__(self, lock: threading.Lock, registry: JobRegistry, submit: Callable[[Run], object]) -> None:
+        self._lock = lock
+        self._registry = registry
+        self._submit = submit
+
+    def check(self) -> None:
+        """Forget the runs whose processes have ended, and start the runs behind them. Call it once a second."""
+        if not self._registry.surviving:
+            return
+        with self._lock:
+            surviving = self._registry.surviving_runs()
+        alive = {run.run_id for run in surviving if any(map(is_alive, run.survivors))}
+        with self._lock:
+            unblocked = self._registry.keep_surviving(alive)
+        for run in unblocked:
+            self._submit(run)
+
+    def issues(self) -> Iterator[str]:
+        """Return a sentence for each such run."""
+        with self._lock:
+            surviving = self._registry.surviving_runs()
+        for run in surviving:
+            processes = describe_survivors(run.survivors)
+            yield f"processes of `{run.job.id}` survived KILL and count as its run: {processes}"

@@ -16,6 +16,7 @@ from functools import lru_cache
 from apscheduler.triggers import cron, date
 
 from jobscheduler.timetable.timetable import Timetable
+from jobscheduler.util.spans import TICK
 
 RETRY = timedelta(minutes=1)  # delay of the next wake-up when a job's next time could not be computed
 
@@ -51,7 +52,7 @@ class _TimetableTrigger:
 
     def _next(self, previous: datetime | None, now: datetime) -> datetime | None:
         if previous is None:
-            return self.timetable.next_start(now - timedelta(microseconds=1))
+            return self.timetable.next_start(now - TICK)
         return self.timetable.next_start(max(previous, now))
 
     def __str__(self) -> str:

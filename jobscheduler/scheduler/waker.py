@@ -13,6 +13,8 @@ from apscheduler.jobstores.base import JobLookupError
 from apscheduler.triggers.base import BaseTrigger
 
 from jobscheduler.scheduler.apscheduler_classes import Executor, JobStore, OnDue, Wakeup, WakingScheduler
+from jobscheduler.scheduler.triggers import trigger_for
+from jobscheduler.timetable.timetable import Timetable
 
 
 class Waker:
@@ -80,6 +82,13 @@ class Waker:
             is_next = self._store._jobs[0][0] is job
         if is_next:
             self.wakeup()
+
+    def follow(self, job_id: str, timetable: Timetable, slot: datetime | None) -> None:
+        """Set the wake-up for the start of a job's next slot, then for those after it; without a slot remove it."""
+        if slot is None:
+            self.drop(job_id)
+        else:
+            self.put(job_id, trigger_for(timetable), timetable.start_time(slot))
 
     def drop(self, job_id: str) -> None:
         """Remove the wake-up of a job."""

@@ -1,34 +1,29 @@
-"""Worker pool: dispatches queued runs within the capacity, schedules retries, and shuts everything down.
+"""Worker pool: starts the runs whose turn it is, schedules retries, and shuts everything down.
 
 The process loop, one thread, runs all commands and waits for none of them. The threads of the pool run all other tasks.
-Both share `max_workers` places. A run without a place is late, never dropped. A place that a task holds for good is
-replaced.
+Together they are `max_workers` workers. A run without a worker is late, never dropped. A worker that a task holds for
+good is replaced.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime
 from functools import partial
-from itertools import starmap
 
 from jobscheduler.model import Event, Job, Level, LogEntry, LogFields, Record
 from jobscheduler.runner import LogThen, OutputCache, ProcessLoop, RetryAfter, Run, Runner, runs_as_process
-from jobscheduler.scheduler.capacity import Capacity
+from jobscheduler.scheduler.pool_monitor import PoolMonitor
 from jobscheduler.scheduler.records import cancelled_record
-from jobscheduler.scheduler.standstill import Overdue, Standstill, StandstillGuard
+from jobscheduler.scheduler.run_queue import RunQueue
 from jobscheduler.scheduler.waker import Waker
 from jobscheduler.status.snapshot import ActiveRun
 
-STANDSTILL_CHECKS = 60  # checks, a second apart, without the end of a run while others wait; then it is an issue
-BACKLOG_WARNING_S = 1.0  # seconds that a run may wait for a worker before a warning
-
 
 class WorkerPool:
-    """The places for runs, and the runs that wait for one or have one. `waker` has the threads."""
+    """Starts each run on a worker, and ends what runs. `waker` has the threads, `monitor` watches all of it."""
 
     def __init__(
         self,
@@ -43,23 +38,22 @@ class WorkerPool:
     ) -> None:
         """`record` gets the record of each run, `write` its events and those of the pool."""
         self._waker = waker
-        self._workers = max_workers
-        self._capacity = Capacity(max_workers)
         self._write = write
         self._clock = clock
         self._runner = Runner(
             record, write, clock=clock, announce=log_then, on_behind=on_behind, on_lost=self._lost_changed
         )
-        self._process_loop = ProcessLoop(self._runner, self._done, waker.submit)
-        self._lock = threading.Lock()
-        self._handed: dict[Run, int] = {}
-        self._guard = StandstillGuard()
+        self._process_loop = ProcessLoop(self._runner.log, self._attempt_ended, waker.submit)
+        self._queue = RunQueue(max_workers)
+        self.monitor = PoolMonitor(
+            self._queue,
+            max_workers,
+            overdue=self._runner.overdue,
+            is_short=waker.is_short,
+            write=write,
+            clock=clock,
+        )
         self._retries: dict[Run, float] = {}
-        self._queued: OrderedDict[Run, float] = OrderedDict()
-        self._nested: OrderedDict[Run, str] = OrderedDict()
-        self._moves = 0
-        self._moved = (0, 0)
-        self._reported_full = False
         self._lost = 0
         self._lost_lock = threading.Lock()
         self._stopping = False
@@ -80,7 +74,7 @@ class WorkerPool:
 
     def queued(self) -> int:
         """Return the number of runs that wait for a worker."""
-        return len(self._queued)
+        return len(self._queue)
 
     def lost(self) -> int:
         """Return the number of threads held by tasks that ignored their stop request."""
@@ -89,54 +83,31 @@ class WorkerPool:
     def begin(self, job: Job, scheduled: datetime | None, extra: LogFields = (), parent: Run | None = None) -> Run:
         """Create the run of a slot, or a manual run without a slot; it is active from now on, and to be submitted.
 
-        `parent` is the run that asked for it, and may lend it its place.
+        `parent` is the run that asked for it, and may lend it its worker.
         """
         return self._runner.new_run(job, scheduled, extra, parent)
 
     def submit(self, run: Run) -> None:
-        """Start a run as soon as there is a place for it. A run that waits for a place is late, not missed."""
+        """Start a run as soon as a worker is free. A run that waits for one is late, not missed."""
         self._retries.pop(run, None)
         if self._stopping and self._cancel(run):
             return
-        with self._lock:
-            self._queued[run] = time.monotonic()
-            if run.parent is not None:
-                self._nested[run] = run.parent.run_id
+        self._queue.put(run)
         self._dispatch()
 
     def _dispatch(self) -> None:
-        while (run := self._next()) is not None:
+        while (run := self._queue.take()) is not None:
             self._start(run)
-
-    def _next(self) -> Run | None:
-        """Take the run that has waited longest, among those with a place."""
-        with self._lock:
-            if not self._queued:
-                return None
-            if self._capacity.has_room():
-                run = self._queued.popitem(last=False)[0]
-                self._capacity.acquire(run.run_id)
-            else:
-                nested = next((run for run, parent in self._nested.items() if self._capacity.can_lend(parent)), None)
-                if nested is None:
-                    return None
-                run = nested
-                del self._queued[run]
-                self._capacity.borrow(run.run_id, self._nested[run])
-            if self._nested:
-                self._nested.pop(run, None)
-            self._handed[run] = run.begun_at
-            return run
 
     def _start(self, run: Run) -> None:
         if self._stopping and self._cancel(run):  # no record: the next start accounts for its slot
-            self._release(run)
+            self._queue.release(run)
             return
         try:
             if not self._try_process_loop(run):
                 self._waker.submit(partial(self._work, run))
         except RuntimeError:  # the host refuses a thread, or the service has stopped
-            self._release(run)
+            self._queue.release(run)
             if not self._stopping or not self._cancel(run):
                 run.stop("shutdown" if self._stopping else "start")
 
@@ -151,78 +122,25 @@ class WorkerPool:
         return True
 
     def _work(self, run: Run) -> None:
-        self._done(run, run.attempt())
+        self._attempt_ended(run, run.attempt())
 
-    def _done(self, run: Run, result: Record | RetryAfter | None) -> None:
+    def _attempt_ended(self, run: Run, result: Record | RetryAfter | None) -> None:
         if isinstance(result, RetryAfter):
             due = time.monotonic() + result.delay
             self._retries[run] = due
             self._runner.timer.call_at(due, partial(self.submit, run))
-        self._release(run)
+        self._queue.release(run)
         self._dispatch()
-
-    def _release(self, run: Run) -> None:
-        with self._lock:
-            self._moves += 1
-            self._handed.pop(run, None)
-            self._capacity.release(run.run_id)
 
     def describe(self, run: Run) -> ActiveRun:
         """Return the state of an active run that does not wait for its turn."""
-        waiting_for = "worker" if run in self._queued else "retry" if run in self._retries else None
+        waiting_for = "worker" if run in self._queue else "retry" if run in self._retries else None
         return ActiveRun(run.run_id, run.scheduled, run.started_at, max(1, run.attempts), waiting_for)
 
     def check(self, now: float) -> None:
-        """Log, once until it is over, that runs wait long for a worker, or stand still.
-
-        Call it once a second, with monotonic seconds.
-        """
+        """Replace a process loop that hangs, and watch the runs. Call it once a second, with monotonic seconds."""
         self._process_loop.replace_if_hung(now)
-        with self._lock:
-            waiting, since = len(self._queued), next(iter(self._queued.values()), now)
-            checks = self._moved[1] + 1 if waiting and self._moved[0] == self._moves else 0
-            self._moved = self._moves, checks
-        if not waiting:
-            self._reported_full = False
-        elif not self._reported_full and now - since > BACKLOG_WARNING_S:
-            self._reported_full = True
-            self._write(Event(self._clock(), Level.WARNING, "pool.full", (("waiting", waiting),)))
-        self._check_standstill(now)
-
-    def _check_standstill(self, now: float) -> None:
-        at = self._clock()
-        previous = self._guard.longest
-        late = self._guard.check([*self._not_begun(), *starmap(Overdue, self._runner.overdue(now))], at)
-        if late is not None:
-            self._write(Event(at, Level.ERROR, "runner.stuck", _standstill_fields(late)))
-        elif previous is not None and self._guard.longest is None:
-            self._write(Event(at, Level.INFO, "runner.moved", _standstill_fields(previous)))
-
-    def _not_begun(self) -> Iterator[Overdue]:
-        """Return the oldest command, and the oldest other run, that were handed over and have not begun."""
-        with self._lock:
-            handed = list(self._handed.items())
-        waiting = [
-            run for run, begun in handed if run.begun_at == begun and run.record is None and not run.is_cancelled
-        ]
-        commands = [run for run in waiting if runs_as_process(run.job.task)]
-        others = [] if self._waker.is_short() else [run for run in waiting if not runs_as_process(run.job.task)]
-        for run in (*commands[:1], *others[:1]):
-            yield Overdue(run.job.id, run.run_id, "it was handed over and has not begun")
-
-    @property
-    def standstill(self) -> Standstill | None:
-        """The step of a run that is overdue for longest, if one is late."""
-        return self._guard.longest
-
-    def issues(self) -> Iterator[str]:
-        """Return a sentence if all workers are busy for long."""
-        waiting, (_, checks) = len(self._queued), self._moved
-        if waiting and checks >= STANDSTILL_CHECKS:
-            yield (
-                f"all {self._workers} workers are busy, {waiting} runs wait for one, and none has ended for {checks} s "
-                "(`jobscheduler list` shows what runs; `--max-workers` allows more)"
-            )
+        self.monitor.check(now)
 
     def _lost_changed(self) -> None:
         """Replace each lost thread and log it.
@@ -232,8 +150,7 @@ class WorkerPool:
         with self._lost_lock:
             before, self._lost = self._lost, self._runner.lost
             self._waker.set_extra_workers(self._lost)
-            with self._lock:
-                self._capacity.maximum = self._workers + self._lost
+            self._queue.allow_extra_workers(self._lost)
             if self._lost > before:
                 self._write(Event(self._clock(), Level.WARNING, "pool.lost", (("lost", self._lost),)))
         self._dispatch()
@@ -287,9 +204,3 @@ class WorkerPool:
         deadline = time.monotonic() + seconds
         while self._runner.active_runs and time.monotonic() < deadline:
             time.sleep(0.02)
-
-
-def _standstill_fields(late: Standstill) -> LogFields:
-    """Return the log fields of a standstill."""
-    due = late.due
-    return (("job_id", due.job_id), ("run_id", due.run_id), ("problem", due.missing), ("since", late.since))

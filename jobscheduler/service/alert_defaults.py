@@ -7,6 +7,8 @@ from jobscheduler.config import Settings
 from jobscheduler.jobs.parser import ParseContext
 from jobscheduler.model import Level
 from jobscheduler.runlog import LogWriter
+from jobscheduler.service.live_settings import LiveSettings
+from jobscheduler.service.optional_parts import ALERTS, OptionalParts
 from jobscheduler.service.startup import StartupError
 from jobscheduler.service.zone_watch import ZoneWatch
 from jobscheduler.util.hang_guard import CallHung, HangGuard
@@ -16,9 +18,16 @@ class AlertDefaultsReader:
     """Reads the files again and gives the dispatcher their content; the former alerts stay if that fails."""
 
     def __init__(
-        self, settings: Settings, zone: ZoneWatch, alerts: AlertDispatcher, log: LogWriter, guard: HangGuard
+        self,
+        live: LiveSettings,
+        zone: ZoneWatch,
+        alerts: AlertDispatcher,
+        optional: OptionalParts,
+        log: LogWriter,
+        guard: HangGuard,
     ) -> None:
-        self._settings = settings
+        self._live = live
+        self._optional = optional
         self._zone = zone
         self._alerts = alerts
         self._log = log
@@ -29,11 +38,13 @@ class AlertDefaultsReader:
         """Read the files again. If one cannot be used, log why and keep the former alerts."""
         self._is_unread = False
         try:
-            self._alerts.replace_defaults(read_alert_defaults(self._settings, self._zone.context, self._guard))
+            self._alerts.replace_defaults(read_alert_defaults(self._live.current, self._zone.context, self._guard))
+            self._optional.note(ALERTS, ())
         except CallHung as hung:
             self.report_hung(hung)
         except StartupError as error:
             problem = error.problem
+            self._optional.note(ALERTS, [problem])
             location = {"file": problem.file, "line": problem.line, "column": problem.column}
             self._log.event(Level.ERROR, "alert.kept", **location, problem=problem.message, help=problem.help)
 

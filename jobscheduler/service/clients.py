@@ -6,31 +6,34 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from functools import partial
 
+from jobscheduler.control.administration import Administration
 from jobscheduler.control.last_records import LastRecordLoader
 from jobscheduler.control.routes import build_app
 from jobscheduler.control.server import ControlServer, ListenError
 from jobscheduler.control.service import ControlService
 from jobscheduler.control.service_view import LiveServiceView
 from jobscheduler.control.snapshot_builder import SnapshotBuilder
-from jobscheduler.model import Level
-from jobscheduler.service.condition import ServiceCondition
+from jobscheduler.model import Level, Problem
 from jobscheduler.service.guarded_calls import entered
+from jobscheduler.service.optional_parts import PAGE
 from jobscheduler.service.parts import Parts
 from jobscheduler.service.startup import StartupError
+from jobscheduler.service.supervision import Supervision
 from jobscheduler.util.hang_guard import CallHung
 from jobscheduler.web import WebServer
 
 
 def open_clients(
-    parts: Parts, condition: ServiceCondition, notes: tuple[str, ...], stack: ExitStack
+    parts: Parts, supervision: Supervision, notes: tuple[str, ...], stack: ExitStack
 ) -> Callable[[float], None]:
     """Open the control socket, and the page if the settings ask for it; return the maintenance of the socket.
 
     `notes` are what a user should know of the service though nothing is wrong.
     """
-    settings, startup, stats = parts.settings, parts.startup, parts.stats
-    ask_log = partial(parts.guard.call, startup.log_name)
-    recent = parts.recent if settings.http else None
+    condition = supervision.condition
+    startup, settings, stats = parts.startup, parts.startup.settings, parts.stats
+    ask_log = partial(parts.startup.guard.call, startup.log_name)
+    recent = parts.recent if startup.has_page else None
     snapshots = SnapshotBuilder(
         settings,
         parts.scheduler,
@@ -43,37 +46,43 @@ def open_clients(
         alerts=parts.alerts.waiting,
         notes=notes,
     )
-    maintain_control = _open_control(parts, snapshots, stack)
+    maintain_control = _open_control(parts, supervision, snapshots, stack)
     view = LiveServiceView(settings, snapshots, parts.scheduler, stats, condition, parts.recent, ask_log)
     _open_page(parts, view, stack)
     return maintain_control
 
 
-def _open_control(parts: Parts, snapshots: SnapshotBuilder, stack: ExitStack) -> Callable[[float], None]:
+def _open_control(
+    parts: Parts, supervision: Supervision, snapshots: SnapshotBuilder, stack: ExitStack
+) -> Callable[[float], None]:
     """Open the control socket and return its maintenance. If that fails, log a warning: jobs run without it."""
-    log, path = parts.log, parts.settings.socket
+    log, guard, path = parts.log, parts.startup.guard, parts.startup.settings.socket
     name = f"the control socket `{path}`"
     service = ControlService(snapshots, parts.scheduler, parts.reconciler, log.event)
-    app = build_app(service, lambda problem: log.event(Level.ERROR, "control.failed", problem=problem))
+    administration = Administration(supervision.live.report, supervision.reloads, log.event)
+    app = build_app(service, administration, lambda problem: log.event(Level.ERROR, "control.failed", problem=problem))
     try:
-        control = stack.enter_context(entered(parts.guard, name, ControlServer(path, app)))
+        control = stack.enter_context(entered(guard, name, ControlServer(path, app)))
     except (ListenError, StartupError) as error:
         log.event(Level.WARNING, "control.unavailable", problem=error.problem.message, help=error.problem.help)
         return lambda now: None
 
     def maintain(now: float) -> None:
         with suppress(CallHung):
-            parts.guard.call(name, partial(control.maintain, now))
+            guard.call(name, partial(control.maintain, now))
 
     return maintain
 
 
 def _open_page(parts: Parts, view: LiveServiceView, stack: ExitStack) -> None:
     """Start the web server if the settings ask for it, and log its URL; `WebServer` warns if it cannot bind."""
-    if parts.settings.http is None:
+    address = parts.startup.settings.http
+    if address is None or not parts.startup.has_page:
         return
-    web = stack.enter_context(WebServer(parts.settings.http, view, token=parts.startup.web_token))
-    if web.error is None:
+    web = stack.enter_context(WebServer(address, view, token=parts.startup.web_token))
+    if web.error is not None:
+        parts.startup.optional.note(PAGE, [Problem(web.error, help="is the port taken? `--http` names another")])
+    else:
         host, port = web.address
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
         parts.log.event(Level.INFO, "page.served", url=url)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 
 from jobscheduler import tasks
-from jobscheduler.jobs.reconciler import Reconciler
 from jobscheduler.jobs.sources import SourceUnavailable
-from jobscheduler.runlog import LogWriter
-from jobscheduler.scheduler import Scheduler
-from jobscheduler.service.directory_guard import DirectoryGuard
 from jobscheduler.service.health import HealthMonitor
+from jobscheduler.service.parts import Parts
+from jobscheduler.service.source_watch import SourceWatch
 from jobscheduler.service.zone_watch import ZoneWatch
 from jobscheduler.status.snapshot import Behind
 from jobscheduler.util.durations import format_rough_duration
-from jobscheduler.util.hang_guard import HangGuard
+from jobscheduler.util.instants import format_instant_s
 
 MIN_BEHIND = timedelta(seconds=10)  # a clock that was set back by less delays jobs too briefly to be an issue
 
@@ -23,25 +21,16 @@ MIN_BEHIND = timedelta(seconds=10)  # a clock that was set back by less delays j
 class ServiceCondition:
     """Answers how the service is. For any thread."""
 
-    def __init__(
-        self,
-        zone: ZoneWatch,
-        health: HealthMonitor,
-        scheduler: Scheduler,
-        reconciler: Reconciler,
-        directory: DirectoryGuard,
-        log: LogWriter,
-        guard: HangGuard,
-        database_issues: Callable[[], tuple[str, ...]],
-    ) -> None:
+    def __init__(self, zone: ZoneWatch, health: HealthMonitor, parts: Parts, sources: SourceWatch) -> None:
         self._zone = zone
         self._health = health
-        self._scheduler = scheduler
-        self._reconciler = reconciler
-        self._directory = directory
-        self._log = log
-        self._guard = guard
-        self._database_issues = database_issues
+        self._scheduler = parts.scheduler
+        self._reconciler = parts.reconciler
+        self._log = parts.log
+        self._guard = parts.startup.guard
+        self._database = parts.startup.database
+        self._optional = parts.startup.optional
+        self._sources = sources
 
     def zone(self) -> str:
         """Return the name of the service's zone."""
@@ -56,24 +45,28 @@ class ServiceCondition:
         unavailable = tuple(map(_describe_unavailable, self._reconciler.unavailable().values()))
         hung = (f"{name} does not answer" for name in (*self._guard.hung(), *tasks.GUARD.hung()))
         silent = (text for text in hung if not any(text in issue for issue in unavailable))
-        return (*unavailable, *silent, *self._own_issues(), *tasks.search_issues(), *self._database_issues())
+        return (*unavailable, *silent, *self._own_issues(), *tasks.search_issues(), *self._part_issues())
+
+    def _part_issues(self) -> Iterator[str]:
+        yield from self._optional.issues()
+        yield from self._database.issues()
 
     def _own_issues(self) -> Iterator[str]:
         behind = self._scheduler.behind_clock()
         if behind is not None and behind.by > MIN_BEHIND:
             yield _describe_behind(behind)
-        if self._directory.is_degraded:
-            yield "changes of files are not watched: everything is looked at again and again"
+        if self._sources.directory.is_degraded:
+            yield "changes of files are not watched: all files are checked again and again"
         if self._log.is_silent():
             yield "the log file does not answer: lines are kept, and go to standard error"
         if self._log.is_failing():
             yield "the log file cannot be written: lines are kept, and go to standard error"
-        if self._directory.is_shared:
+        if self._sources.lock.is_shared:
             yield "another service uses the same jobs directory"
 
 
 def _describe_behind(behind: Behind) -> str:
-    until = behind.until.isoformat(timespec="seconds").replace("+00:00", "Z")
+    until = format_instant_s(behind.until)
     jobs = "1 job has" if behind.jobs == 1 else f"{behind.jobs} jobs have"
     wait = "waits" if behind.jobs == 1 else "wait"
     by = format_rough_duration(behind.by.total_seconds())
@@ -82,4 +75,4 @@ def _describe_behind(behind: Behind) -> str:
 
 def _describe_unavailable(reason: SourceUnavailable) -> str:
     help_ = f" (help: {reason.help})" if reason.help else ""
-    return f"{reason}: the last known jobs are in force{help_}"
+    return f"{reason}: the last known jobs stay active{help_}"

@@ -9,16 +9,14 @@ Thread: the file thread.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
 
 from jobscheduler.jobs.reconciler import Reconciler
 from jobscheduler.jobs.watcher import DirectoryWatcher, WatchState
-from jobscheduler.model import Level
-from jobscheduler.runlog import LogWriter
-from jobscheduler.service.startup import DirectoryLock
-from jobscheduler.util.hang_guard import CallHung, HangGuard
-
-T = TypeVar("T")
+from jobscheduler.model import EventLogger, Level
+from jobscheduler.service.directory_lock import LockKeeper
+from jobscheduler.service.guarded_calls import call_or
+from jobscheduler.util.hang_guard import HangGuard
+from jobscheduler.util.text import format_error
 
 
 class DirectoryGuard:
@@ -28,35 +26,29 @@ class DirectoryGuard:
         self,
         watcher: DirectoryWatcher,
         reconciler: Reconciler,
-        lock: DirectoryLock,
-        log: LogWriter,
+        lock: LockKeeper,
+        log_event: EventLogger,
         guard: HangGuard,
         name: str,
     ) -> None:
         """`name` is the guard's name for the directory."""
-        self._guard = guard
-        self._name = name
-        self._is_invalidated = False
         self._watcher = watcher
         self._reconciler = reconciler
         self._lock = lock
-        self._log = log
-        self._healthy_fingerprint: object = None
+        self._log_event = log_event
+        self._guard = guard
+        self._name = name
+        self._healthy_fingerprint: object = None  # None makes the next check a close one
         self._sync_error = ""
-        self._reported_holder: int | None = None
+        self._is_invalidated = False
         self.is_degraded = False  # changes are not noticed by events, so everything is synced each second
-
-    @property
-    def is_shared(self) -> bool:
-        """Whether another service uses the same directory."""
-        return self._reported_holder is not None
 
     def check(self) -> None:
         """Check closely if anything differs from when all was last found well."""
-        if self.is_shared:
-            self._relock()
+        if self._lock.is_shared:
+            self._lock.reacquire()
         is_invalidated, self._is_invalidated = self._is_invalidated, False
-        fingerprint = self._call(self._watcher.quick_fingerprint, None)
+        fingerprint = call_or(self._guard, self._name, self._watcher.quick_fingerprint, None)
         is_healthy = fingerprint is not None and fingerprint == self._healthy_fingerprint
         if is_invalidated or not is_healthy or not self._reconciler.is_complete():
             self._healthy_fingerprint = fingerprint if self._check_closely() else None
@@ -64,13 +56,6 @@ class DirectoryGuard:
     def invalidate(self) -> None:
         """Make the next `check` a close one, whatever the fingerprint. For any thread."""
         self._is_invalidated = True
-
-    def _call(self, function: Callable[[], T], default: T) -> T:
-        """Call a function that reads the directory; return `default` if it hangs."""
-        try:
-            return self._guard.call(self._name, function)
-        except CallHung:
-            return default
 
     def run_sync(self, sync: Callable[[], None]) -> None:
         """Run a sync. If it fails, the next `check` reports that and syncs everything."""
@@ -86,33 +71,21 @@ class DirectoryGuard:
         While the directory cannot be watched, or a sync fails, each check syncs everything. The problem and its end are
         logged once.
         """
-        state, problem = self._call(self._watcher.ensure_armed, (WatchState.UNAVAILABLE, ""))
+        unavailable = WatchState.UNAVAILABLE, ""
+        state, problem = call_or(self._guard, self._name, self._watcher.ensure_armed, unavailable)
         if state is not WatchState.OK:
-            self._relock()
+            self._lock.reacquire()
         last_error, self._sync_error = self._sync_error, ""
         self._report_degraded(problem or last_error)
         is_well = state is WatchState.OK and not last_error
         self.run_sync(self._reconciler.verify_sources if is_well else self._reconciler.sync_all)
         self._report_degraded(self._sync_error)
         if self.is_degraded and state is not WatchState.UNAVAILABLE and not problem and not self._sync_error:
-            self._log.event(Level.INFO, "watch.restored")
+            self._log_event(Level.INFO, "watch.restored")
             self.is_degraded = False
         return is_well and not self._sync_error
 
-    def _relock(self) -> None:
-        """Lock the directory to which the path resolves now; log it if another service holds that lock."""
-        holder = self._call(self._lock.reacquire, self._reported_holder)
-        if holder is not None and holder != self._reported_holder:
-            help_ = "two services on one directory run every job twice: stop one of them"
-            self._log.event(Level.ERROR, "directory.shared", pid=holder or None, help=help_)
-        self._reported_holder = holder
-
     def _report_degraded(self, problem: str) -> None:
         if problem and not self.is_degraded:
-            self._log.event(Level.WARNING, "watch.degraded", problem=problem)
+            self._log_event(Level.WARNING, "watch.degraded", problem=problem)
             self.is_degraded = True
-
-
-def format_error(error: BaseException) -> str:
-    """Return an error on one line."""
-    return f"{type(error).__name__}: {error}"

@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from types import TracebackType
 from typing import Self
 
 MARGIN_S = 25.0  # a shutdown may take this much longer than its drain: TERM and KILL of runs, then alerts
@@ -29,7 +28,7 @@ class ForcedExit:
         self._drain = drain
         self._end_process = end_process
         self._read_fd, self._write_fd = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self._thread = threading.Thread(target=self._listen, name="last-resort", daemon=True)
+        self._thread = threading.Thread(target=self._listen, name="forced-exit", daemon=True)
         self._previous_handlers = -1
 
     def __enter__(self) -> Self:
@@ -37,7 +36,7 @@ class ForcedExit:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         signal.set_wakeup_fd(self._previous_handlers)
         os.close(self._write_fd)
         self._thread.join(1.0)

@@ -31,6 +31,14 @@ def call_at_startup(guard: HangGuard, name: str, function: Callable[[], T]) -> T
         raise StartupError(Problem(str(hung), help=help_)) from None
 
 
+def call_or(guard: HangGuard, name: str, function: Callable[[], T], default: T) -> T:
+    """Call a function through the guard; return `default` if it hangs."""
+    try:
+        return guard.call(name, function)
+    except CallHung:
+        return default
+
+
 def raising_os_error(guard: HangGuard, name: str, function: Callable[P, T]) -> Callable[P, T]:
     """Return the function as a guarded one, which raises `OSError` when it hangs."""
 

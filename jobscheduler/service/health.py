@@ -4,34 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Protocol
+
+from jobscheduler.jobs.watcher import DirectoryWatcher
+from jobscheduler.runlog import LogWriter
+from jobscheduler.scheduler import Scheduler
 
 MAX_UNANSWERED_PROBES = 6  # wake-ups, a few seconds apart, until the scheduling thread counts as stuck
 OVERDUE_AFTER_S = 15.0  # until a part is late with one piece of work, such as a batch of lines or an event
-
-
-class Scheduling(Protocol):
-    """The part of `scheduler.Scheduler` that is checked."""
-
-    @property
-    def loop_count(self) -> int: ...  # noqa: D102
-    def is_alive(self) -> bool: ...  # noqa: D102
-    def wakeup(self) -> None: ...  # noqa: D102
-    def standstill(self) -> str | None: ...  # noqa: D102
-    def is_stuck(self) -> bool: ...  # noqa: D102
-
-
-class Writing(Protocol):
-    """The part of `runlog.LogWriter` that is checked."""
-
-    def is_alive(self) -> bool: ...  # noqa: D102
-    def busy_for(self) -> float: ...  # noqa: D102
-
-
-class Watching(Protocol):
-    """The part of `jobs.watcher.DirectoryWatcher` that is checked."""
-
-    def busy_for(self) -> float: ...  # noqa: D102
 
 
 class TurnTimer:
@@ -59,16 +38,16 @@ class HealthMonitor:
 
     def __init__(
         self,
-        scheduler: Scheduling,
-        log: Writing,
-        watch: Watching,
-        others: Mapping[str, Callable[[], float]] | None = None,
+        scheduler: Scheduler,
+        log: LogWriter,
+        watcher: DirectoryWatcher,
+        loops: Mapping[str, Callable[[], float]] | None = None,
     ) -> None:
-        """`others` are further parts by name; each returns the seconds for which it has been busy."""
-        self._others = others or {}
+        """`loops` are further parts by name; each returns the seconds for which it has been busy."""
+        self._loops = loops or {}
         self._scheduler = scheduler
         self._log = log
-        self._watch = watch
+        self._watcher = watcher
         self._last_loop_count = -1
         self._unanswered_probes = 0
 
@@ -100,6 +79,6 @@ class HealthMonitor:
             return "the runner"
         if self._log.busy_for() > OVERDUE_AFTER_S:
             return "the log writer"
-        if self._watch.busy_for() > OVERDUE_AFTER_S:
+        if self._watcher.busy_for() > OVERDUE_AFTER_S:
             return "the watcher"
-        return next((name for name, busy_for in self._others.items() if busy_for() > OVERDUE_AFTER_S), None)
+        return next((name for name, busy_for in self._loops.items() if busy_for() > OVERDUE_AFTER_S), None)

@@ -4,42 +4,66 @@ from __future__ import annotations
 
 import logging
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
-from jobscheduler.config import Settings
 from jobscheduler.model import Level, RecoveredState
 from jobscheduler.runlog import LogFile, LogWriter, recover, volatile_log
 from jobscheduler.service import sd_notify
-from jobscheduler.service.database_jobs import DatabaseJobs, NoDatabase
-from jobscheduler.service.directory_guard import format_error
 from jobscheduler.service.guarded_calls import call_at_startup, raising_os_error
+from jobscheduler.service.mailbox import Mailbox, Message
 from jobscheduler.service.startup import lock_log
-from jobscheduler.util.hang_guard import HangGuard
+from jobscheduler.service.startup_checks import Startup
 from jobscheduler.util.host_id import boot_id, is_estimated
 from jobscheduler.util.secret_file import exposed_url_warning
+from jobscheduler.util.text import format_error
 
 
-def recover_log(settings: Settings, guard: HangGuard, log_name: str, log_file: LogFile) -> RecoveredState | None:
-    """Lock the log, and return the state that it says of the time before.
+@dataclass(frozen=True, slots=True)
+class OpenLog:
+    """The log, open for writing, and the state that it says of the time before, if it says any.
 
-    The lock comes first: otherwise lines that another service still writes would be missing.
+    `notes` are what a user should know of the log though nothing is wrong.
+    """
+
+    log: LogWriter
+    recovered: RecoveredState | None
+    notes: tuple[str, ...]
+
+
+def open_log(startup: Startup, mailbox: Mailbox, stack: ExitStack) -> OpenLog:
+    """Lock the log, recover from it, and write it until the stack is closed.
 
     Raises:
         StartupError: another service uses the log, or the log does not answer.
 
     """
-    call_at_startup(guard, log_name, partial(lock_log, settings, log_file))
-    recovered = call_at_startup(guard, log_name, partial(recover, settings.log_file, settings.log_backups))
+    settings = startup.settings
+    on_beginning = partial(mailbox.put, Message.LOG_FILE_BEGUN)
+    file = LogFile(settings.log_file, settings.log_max_bytes, settings.log_backups, on_beginning=on_beginning)
+    recovered = _recover(startup, file)
+    log = _write_log(startup, file, stack)
+    _warn_of_exposed_url(log)
+    return OpenLog(log, recovered, _warn_of_volatile_log(startup, log))
+
+
+def _recover(startup: Startup, file: LogFile) -> RecoveredState | None:
+    """Lock the log, and return the state that it says of the time before.
+
+    The lock comes first: otherwise lines that another service still writes would be missing.
+    """
+    guard, name, settings = startup.guard, startup.log_name, startup.settings
+    call_at_startup(guard, name, partial(lock_log, settings, file))
+    recovered = call_at_startup(guard, name, partial(recover, settings.log_file, settings.log_backups))
     if recovered is None or recovered.last_decided_slot is None:
         return recovered
-    return replace(recovered, last_decided_slot=raising_os_error(guard, log_name, recovered.last_decided_slot))
+    return replace(recovered, last_decided_slot=raising_os_error(guard, name, recovered.last_decided_slot))
 
 
-def open_log(settings: Settings, log_file: LogFile, database: DatabaseJobs | NoDatabase, stack: ExitStack) -> LogWriter:
+def _write_log(startup: Startup, file: LogFile, stack: ExitStack) -> LogWriter:
     """Start the log, with warnings of libraries in it, and with its copy in the database, which ends after the log."""
-    log = LogWriter(log_file, form=settings.log_format, priorities=sd_notify.stderr_is_journal())
-    database.copy_log(log, stack)
+    log = LogWriter(file, form=startup.settings.log_format, priorities=sd_notify.stderr_is_journal())
+    startup.database.copy_log(log, stack)
     stack.enter_context(log)
     handler = _LibraryWarnings(log)
     logging.getLogger().addHandler(handler)
@@ -61,16 +85,16 @@ class _LibraryWarnings(logging.Handler):
         self._log.event(level, "library.warning", library=record.name.partition(".")[0], problem=problem)
 
 
-def warn_of_exposed_url(log: LogWriter) -> None:
+def _warn_of_exposed_url(log: LogWriter) -> None:
     """Log that the unit's settings show all users the password of the database, if they do."""
     problem = exposed_url_warning()
     if problem is not None:
         log.event(Level.WARNING, "settings.exposed", file=problem.file, problem=problem.message, help=problem.help)
 
 
-def warn_of_volatile_log(settings: Settings, guard: HangGuard, log_name: str, log: LogWriter) -> tuple[str, ...]:
+def _warn_of_volatile_log(startup: Startup, log: LogWriter) -> tuple[str, ...]:
     """Log that a boot of the host loses the log, if it does; return that in words for `status`."""
-    problem = call_at_startup(guard, log_name, partial(volatile_log, settings.log_file))
+    problem = call_at_startup(startup.guard, startup.log_name, partial(volatile_log, startup.settings.log_file))
     if problem is None:
         return ()
     log.event(Level.WARNING, "log.passing", file=problem.file, problem=problem.message, help=problem.help)
@@ -81,7 +105,7 @@ def read_boot_id(log: LogWriter) -> str:
     """Return the id of this boot; log that it is only an estimate, if it is one."""
     boot = boot_id()
     if is_estimated(boot):
-        problem = "the boot of the host cannot be told (`/proc/sys/kernel/random/boot_id` cannot be read)"
-        help_ = "a boot is known by the clock alone: after that was set, `@reboot` may run once more at a start"
+        problem = "the boot of the host cannot be identified (`/proc/sys/kernel/random/boot_id` cannot be read)"
+        help_ = "boots are told apart by the clock alone: after it was set, `@reboot` may run once more at a start"
         log.event(Level.WARNING, "boot.unsure", problem=problem, help=help_)
     return boot

@@ -1,32 +1,79 @@
-"""The parts that turn jobs into records."""
+"""Build the parts that turn jobs into records."""
 
 from __future__ import annotations
 
+import os
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 
 from jobscheduler.alerts import AlertDispatcher
-from jobscheduler.config import Settings
 from jobscheduler.control.recent_records import RecentRecords
 from jobscheduler.jobs.reconciler import Reconciler
-from jobscheduler.runlog import LogWriter
+from jobscheduler.runlog import LogWriter, last_results
+from jobscheduler.runner import detach_output_pipes
 from jobscheduler.scheduler import Scheduler
+from jobscheduler.service.clock_monitor import ClockMonitor
+from jobscheduler.service.guarded_calls import raising_os_error
 from jobscheduler.service.mailbox import Mailbox
+from jobscheduler.service.open_log import read_boot_id
 from jobscheduler.service.startup_checks import Startup
 from jobscheduler.status.run_stats import RunStats
-from jobscheduler.util.hang_guard import HangGuard
+from jobscheduler.util.host_id import MACHINE_ID, first_line, host_id
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What `main.serve` has built when supervision and clients are to be added."""
+    """The parts of a service that has judged its settings and opened its log."""
 
-    settings: Settings
     startup: Startup
     mailbox: Mailbox
-    guard: HangGuard
     log: LogWriter
+    clock: ClockMonitor
     scheduler: Scheduler
     reconciler: Reconciler
     alerts: AlertDispatcher
     stats: RunStats
     recent: RecentRecords
+
+
+def build_parts(startup: Startup, mailbox: Mailbox, log: LogWriter, stack: ExitStack) -> Parts:
+    """Build the way of a job: the reconciler activates it, the scheduler has it run, observers see its records."""
+    stack.callback(detach_output_pipes)
+    clock, stats, recent = ClockMonitor(), RunStats(), RecentRecords()
+    scheduler = stack.enter_context(_scheduler(startup, log, clock))
+    reconciler = Reconciler(
+        startup.sources,
+        scheduler,
+        startup.context,
+        log.event,
+        observe_latency=stats.observe_latency,
+        is_stopping=mailbox.is_ending,
+    )
+    alerts = _alerts(startup, log, reconciler)
+    counters = [stats.observe, recent.observe] if startup.has_page else [stats.observe]
+    log.subscribe(before=counters, after=[alerts.observe])
+    return Parts(startup, mailbox, log, clock, scheduler, reconciler, alerts, stats, recent)
+
+
+def _scheduler(startup: Startup, log: LogWriter, clock: ClockMonitor) -> Scheduler:
+    settings = startup.settings
+    return Scheduler(
+        write=log.write,
+        write_checkpoint=startup.database.checkpoint_gate(log.checkpoint),
+        log_then=log.write_and_call,
+        on_behind=log.warn_behind,
+        max_workers=settings.max_workers,
+        host=settings.host_id or first_line(MACHINE_ID) or os.uname().nodename,
+        host_id=host_id(settings.host_id),
+        boot=read_boot_id(log),
+        late_reason=clock.late_reason,
+        standstills=clock.standstills,
+    )
+
+
+def _alerts(startup: Startup, log: LogWriter, reconciler: Reconciler) -> AlertDispatcher:
+    read_results = partial(last_results, startup.settings.log_file, startup.settings.log_backups)
+    previous_results = raising_os_error(startup.guard, startup.log_name, read_results)
+    host = os.uname().nodename
+    return AlertDispatcher(log.write, previous_results, startup.default_alerts, reconciler.job, host=host)

@@ -5,24 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from jobscheduler.control.administration import ReloadOutcome, ReloadRequests
 from jobscheduler.jobs.reconciler import Reconciler
 from jobscheduler.model import Level
 from jobscheduler.runlog import LogWriter
 from jobscheduler.service.alert_defaults import AlertDefaultsReader
 from jobscheduler.service.directory_guard import DirectoryGuard
+from jobscheduler.service.live_settings import LiveSettings
 from jobscheduler.service.mailbox import Mailbox
 from jobscheduler.service.manager_status import ManagerStatus
 from jobscheduler.service.zone_watch import ZoneWatch
 
 
 class Reload:
-    """Reads everything again: the zone, the alerts, every job file, and the database."""
+    """Reads everything again: the settings, the zone, the alerts, every job file, and the database."""
 
     def __init__(
         self,
         mailbox: Mailbox,
         log: LogWriter,
         manager: ManagerStatus,
+        live: LiveSettings,
+        reloads: ReloadRequests,
         zone: ZoneWatch,
         alert_defaults: AlertDefaultsReader,
         directory: DirectoryGuard,
@@ -32,6 +36,8 @@ class Reload:
         self._mailbox = mailbox
         self._log = log
         self._manager = manager
+        self._live = live
+        self._reloads = reloads
         self._zone = zone
         self._alert_defaults = alert_defaults
         self._directory = directory
@@ -40,7 +46,9 @@ class Reload:
 
     def run(self) -> None:
         """Reload on the file thread. The log needs no part in it: it follows the name of its file by itself."""
+        self._reloads.begin()
         self._manager.reloading()
+        change = self._live.reload()
         self._zone.reload()
         self._alert_defaults.reload()
         self._directory.run_sync(partial(self._reconciler.reload, self._zone.context))
@@ -50,5 +58,16 @@ class Reload:
         self._zone.note_reloaded()
         jobs, refused = self._reconciler.counts()
         self._zone.warn_of_odd_zone()
-        self._log.event(Level.INFO, "service.reloaded", jobs=jobs, refused=refused, timezone=self._zone.zone())
+        applied, waiting = " ".join(change.applied) or None, " ".join(change.need_restart) or None
+        zone = self._zone.zone()
+        self._log.event(
+            Level.INFO,
+            "service.reloaded",
+            jobs=jobs,
+            refused=refused,
+            timezone=zone,
+            applied=applied,
+            need_restart=waiting,
+        )
+        self._reloads.end(ReloadOutcome(jobs, refused, zone, change.applied, change.need_restart, change.problems))
         self._manager.ready()

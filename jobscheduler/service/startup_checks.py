@@ -15,8 +15,9 @@ from jobscheduler.jobs.parser import ParseContext
 from jobscheduler.jobs.sources import Source
 from jobscheduler.model import Problem
 from jobscheduler.service.alert_defaults import read_alert_defaults
-from jobscheduler.service.database_jobs import DatabaseJobs, NoDatabase, open_database
+from jobscheduler.service.database_jobs import DatabaseJobs, NoDatabase, UnusableDatabase, open_database
 from jobscheduler.service.guarded_calls import call_at_startup
+from jobscheduler.service.optional_parts import ALERTS, DATABASE, DEFAULTS, PAGE, OptionalParts
 from jobscheduler.service.startup import StartupError, check_paths
 from jobscheduler.service.zone_watch import parse_context
 from jobscheduler.util.hang_guard import CallHung, HangGuard
@@ -30,17 +31,24 @@ T = TypeVar("T")
 class Startup:
     """The settings as judged, with what they name: sources, alerts, token.
 
-    `jobs_name` and `log_name` are the guard's names for the jobs directory and the log file. `hung_alerts` is set when
-    a file with an alert does not answer: the service starts without the alert until the file does.
+    `read_settings` reads the settings again, for a reload. `optional` are the parts that the service can do without.
+    `guard` makes every call that may hang, each under a name; `jobs_name` and `log_name` are the names for the jobs
+    directory and the log file. `hung_alerts` is set when a file with an alert does not answer: the service starts
+    without the alert until the file does.
     """
 
+    settings: Settings
+    read_settings: Callable[[], Settings]
+    optional: OptionalParts
+    guard: HangGuard
     jobs_name: str
     log_name: str
-    database: DatabaseJobs | NoDatabase
+    database: DatabaseJobs | NoDatabase | UnusableDatabase
     directory: GuardedSource | None
     context: ParseContext
     default_alerts: DefaultAlerts
     hung_alerts: CallHung | None
+    has_page: bool
     web_token: str | None
 
     @property
@@ -49,36 +57,81 @@ class Startup:
         return [*([] if self.directory is None else [self.directory]), *self.database.sources]
 
 
-def check_startup(settings: Settings, guard: HangGuard) -> Startup:
-    """Judge the settings and read what they name.
+def check_startup(settings: Settings, read_settings: Callable[[], Settings], guard: HangGuard) -> Startup:
+    """Judge the settings and read what they name. A problem of an optional part is only noted.
 
     Raises:
-        StartupError: a part is missing, cannot be used, or does not answer.
+        StartupError: the jobs directory, the log, the socket or the zone cannot be used, or does not answer.
+        SettingsError: something in `[defaults]` is wrong.
 
     """
+    optional = OptionalParts()
 
     def call(name: str, function: Callable[[], T]) -> T:
         return call_at_startup(guard, name, function)
 
     jobs_name, log_name = f"the jobs directory `{settings.jobs_dir}`", f"the log file `{settings.log_file}`"
-    database = call("the file with the URL of the database", partial(open_database, settings))
+    database = _database(settings, optional, guard)
     source = call(jobs_name, partial(_directory_source, settings))
     directory = None if source is None else GuardedSource(source, guard)
     for name, path in ((jobs_name, settings.jobs_dir), (log_name, settings.log_file)):
         call(name, path.exists)
     call("a path of the service", partial(check_paths, settings, directory))
     context = parse_context(settings, guard)
+    optional.note(DEFAULTS, context.defaults.problems)
+    default_alerts, hung_alerts = _default_alerts(settings, context, optional, guard)
+    has_page, token = _page(settings, optional, guard)
+    return Startup(
+        settings,
+        read_settings,
+        optional,
+        guard,
+        jobs_name,
+        log_name,
+        database,
+        directory,
+        context,
+        default_alerts,
+        hung_alerts,
+        has_page,
+        token,
+    )
+
+
+def _database(
+    settings: Settings, optional: OptionalParts, guard: HangGuard
+) -> DatabaseJobs | NoDatabase | UnusableDatabase:
     try:
-        default_alerts, hung_alerts = read_alert_defaults(settings, context, guard), None
+        return call_at_startup(guard, "the file with the URL of the database", partial(open_database, settings))
+    except StartupError as error:
+        optional.note(DATABASE, [error.problem])
+        return UnusableDatabase()
+
+
+def _default_alerts(
+    settings: Settings, context: ParseContext, optional: OptionalParts, guard: HangGuard
+) -> tuple[DefaultAlerts, CallHung | None]:
+    try:
+        return read_alert_defaults(settings, context, guard), None
     except CallHung as hung:
-        default_alerts, hung_alerts = DefaultAlerts(), hung
-    token = read_web_token(settings, guard)
-    return Startup(jobs_name, log_name, database, directory, context, default_alerts, hung_alerts, token)
+        return DefaultAlerts(), hung
+    except StartupError as error:
+        optional.note(ALERTS, [error.problem])
+        return DefaultAlerts(), None
+
+
+def _page(settings: Settings, optional: OptionalParts, guard: HangGuard) -> tuple[bool, str | None]:
+    """Return whether the page is to be served, and the token that its readers need, if any."""
+    try:
+        return settings.http is not None, read_web_token(settings, guard)
+    except StartupError as error:
+        optional.note(PAGE, [error.problem])
+        return False, None
 
 
 def _directory_source(settings: Settings) -> DirectorySource | None:
     """Return the jobs directory; None for a service with a database whose user named none and has none."""
-    if settings.has_database and "jobs_dir" not in settings.explicit and is_missing(settings.jobs_dir):
+    if settings.has_database and "jobs_dir" not in settings.given and is_missing(settings.jobs_dir):
         return None
     return DirectorySource(settings.jobs_dir)
 
@@ -98,4 +151,4 @@ def read_web_token(settings: Settings, guard: HangGuard) -> str | None:
     except WebConfigError as error:
         raise StartupError(error.problem) from None
     except CallHung as hung:
-        raise StartupError(Problem(str(hung), help="put it on a file system that is there at a start")) from None
+        raise StartupError(Problem(str(hung), help="put it on a file system that is there at the start")) from None

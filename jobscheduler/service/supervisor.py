@@ -1,4 +1,4 @@
-"""The supervising loop of the main thread: signals, the clock, health, checkpoints, and periodic work.
+"""The supervising loop of the main thread: signals, checks, checkpoints, and periodic work.
 
 The loop never waits for a call that may hang. Whatever reads files is work for the file thread. Whatever becomes of
 that thread, the loop handles signals, tells systemd how the service is, and can end the service.
@@ -8,34 +8,22 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Mapping
-from functools import partial
 
-from jobscheduler.jobs.reconciler import Reconciler
-from jobscheduler.model import Level
-from jobscheduler.runlog import LogWriter
-from jobscheduler.scheduler import Scheduler
 from jobscheduler.service import sd_notify
-from jobscheduler.service.alert_defaults import AlertDefaultsReader
 from jobscheduler.service.checkpoint_timer import CheckpointTimer
-from jobscheduler.service.clock_monitor import ClockMonitor
-from jobscheduler.service.directory_guard import DirectoryGuard, format_error
-from jobscheduler.service.file_thread import FileThread
-from jobscheduler.service.health import HealthMonitor, TurnTimer
+from jobscheduler.service.checks import HealthCheck, HostCheck, PartDied
+from jobscheduler.service.file_work import FileWork
+from jobscheduler.service.health import TurnTimer
 from jobscheduler.service.mailbox import Mailbox, Message
 from jobscheduler.service.manager_status import ManagerStatus
 from jobscheduler.service.periodic import Periodic
-from jobscheduler.service.reload import Reload
 from jobscheduler.service.shutdown import Shutdown
+from jobscheduler.util.text import format_error
 
 CHECK_INTERVAL_S = 1.0  # between two checks of the jobs directory, the clock and the worker pool
 HEALTH_INTERVAL_S = 5.0  # between two close checks of the threads, the watcher, the socket and the host's zone
 PING_INTERVAL_S = 5.0  # between two status lines to systemd; less if the unit's `WatchdogSec=` asks for it
 COALESCE_S = 0.25  # work due this soon is done at the same wake-up, because a wake-up costs more than the work
-
-
-class PartDied(Exception):
-    """A part of the service died or is stuck, so that only a new process helps."""
 
 
 class Supervisor:
@@ -44,46 +32,28 @@ class Supervisor:
     def __init__(
         self,
         mailbox: Mailbox,
-        log: LogWriter,
-        clock: ClockMonitor,
-        scheduler: Scheduler,
-        reconciler: Reconciler,
-        directory: DirectoryGuard,
-        files: FileThread,
-        health: HealthMonitor,
         turns: TurnTimer,
-        manager: ManagerStatus,
+        work: FileWork,
+        host_check: HostCheck,
+        health_check: HealthCheck,
         checkpoints: CheckpointTimer,
-        alert_defaults: AlertDefaultsReader,
-        reload: Reload,
+        manager: ManagerStatus,
         shutdown: Shutdown,
         *,
-        maintenance: Mapping[str, Callable[[float], object]],
         rescan_interval: float,
     ) -> None:
-        """`maintenance` is work for the file thread at each health check, by name; it gets monotonic seconds."""
         self._mailbox = mailbox
-        self._log = log
-        self._clock = clock
-        self._scheduler = scheduler
-        self._reconciler = reconciler
-        self._directory = directory
-        self._files = files
-        self._health = health
         self._turns = turns
-        self._manager = manager
+        self._work = work
         self._checkpoints = checkpoints
-        self._alert_defaults = alert_defaults
-        self._reload = reload
+        self._manager = manager
         self._shutdown = shutdown
-        self._maintenance = maintenance
-        ping_interval = min(PING_INTERVAL_S, sd_notify.watchdog_interval() or PING_INTERVAL_S)
-        self._check = Periodic(CHECK_INTERVAL_S, self._check_files_and_clock)
+        self._host_check = Periodic(CHECK_INTERVAL_S, host_check.run)
         self._periodics = (
-            Periodic(HEALTH_INTERVAL_S, self._check_health),
-            self._check,
-            Periodic(ping_interval, lambda _: self._manager.ping()),
-            Periodic(rescan_interval, lambda _: self._files.submit("rescan", self._rescan)),
+            Periodic(HEALTH_INTERVAL_S, health_check.run),
+            self._host_check,
+            Periodic(min(PING_INTERVAL_S, sd_notify.watchdog_interval() or PING_INTERVAL_S), lambda _: manager.ping()),
+            Periodic(rescan_interval, lambda _: work.rescan()),
         )
 
     def run(self) -> str | None:
@@ -116,20 +86,20 @@ class Supervisor:
     def _next_message(self) -> Message | None:
         """Wait for a message, or until the next work is due."""
         due_at = min(periodic.next_at for periodic in self._periodics)
-        settle_at = self._reconciler.next_settle_at()
-        if settle_at is not None and not self._files.is_waiting("settle"):
+        settle_at = self._work.next_settle_at()
+        if settle_at is not None:
             due_at = min(due_at, settle_at)
         return self._mailbox.take(max(0.0, due_at - time.monotonic()))
 
     def _handle(self, message: Message | None) -> None:
         match message:
             case Message.RELOAD:
-                self._files.submit("reload", self._reload.run)
+                self._work.reload()
             case Message.HUNG_CALL_ENDED:
-                self._files.submit("reread", self._reread_hung)
+                self._work.reread_hung()
             case Message.CHECK_DIRECTORY:
-                self._check.expire()
-                self._directory.invalidate()
+                self._host_check.expire()
+                self._work.invalidate_directory()
             case Message.LOG_FILE_BEGUN:
                 self._checkpoints.write(time.monotonic(), full=True)
 
@@ -141,51 +111,9 @@ class Supervisor:
             Exception: a piece of work on the file thread has raised it.
 
         """
-        if self._files.fault is not None:
-            raise self._files.fault
-        settle_at = self._reconciler.next_settle_at()
-        if settle_at is not None and settle_at <= now:
-            self._submit_sync("settle", partial(self._reconciler.sync_items, ()))
+        self._work.raise_fault()
+        self._work.settle_if_due(now)
         for periodic in self._periodics:
             if periodic.due(now + COALESCE_S):
                 periodic.run(now)
         self._checkpoints.write_if_due(now)
-
-    def _check_health(self, now: float) -> None:
-        fault = self._health.fatal()
-        if fault:
-            raise PartDied(fault)
-        self._directory.invalidate()
-        self._health.probe()
-        for name, work in self._maintenance.items():
-            self._files.submit(name, partial(work, now))
-
-    def _check_files_and_clock(self, now: float) -> None:
-        self._files.submit("check directory", self._directory.check)
-        self._log.check_file(now)
-        self._check_clock()
-        self._scheduler.check_backlog(now)
-
-    def _check_clock(self) -> None:
-        """After a clock jump or a sleep of the host, log it, decide slots at once, and write a checkpoint."""
-        jump = self._clock.check()
-        if jump is not None:
-            self._log.event(Level.WARNING, "clock.stepped", set_by=jump.set_by or None, slept=jump.slept or None)
-        if self._scheduler.check_clock():  # this sees also a clock that is set back by little, again and again
-            self._submit_sync("reconsider", self._reconciler.reconsider)
-        if jump is not None:
-            self._scheduler.wakeup()
-            self._checkpoints.write(time.monotonic())
-
-    # -- work for the file thread
-
-    def _submit_sync(self, name: str, sync: Callable[[], None]) -> None:
-        self._files.submit(name, partial(self._directory.run_sync, sync))
-
-    def _rescan(self) -> None:
-        self._directory.run_sync(self._reconciler.sync_all)
-
-    def _reread_hung(self) -> None:
-        """Read again what did not answer before. No event of a file says that it answers again."""
-        self._alert_defaults.reload_if_unread()
-        self._rescan()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from functools import partial
 
-from jobscheduler import tasks
 from jobscheduler.config import Settings
+from jobscheduler.config.job_context import job_context
 from jobscheduler.jobs.parser import ParseContext
 from jobscheduler.model import Level, Problem
 from jobscheduler.runlog import LogWriter
+from jobscheduler.service.live_settings import LiveSettings
 from jobscheduler.service.startup import StartupError
 from jobscheduler.timetable.timezones import UnknownTimezone, service_zone, zone_fingerprint, zone_note
 from jobscheduler.util.hang_guard import CallHung, HangGuard
@@ -23,8 +24,8 @@ class ZoneWatch:
     Thread: the file thread, except for `context` and `zone`.
     """
 
-    def __init__(self, settings: Settings, context: ParseContext, log: LogWriter, guard: HangGuard) -> None:
-        self._settings = settings
+    def __init__(self, live: LiveSettings, context: ParseContext, log: LogWriter, guard: HangGuard) -> None:
+        self._live = live
         self._log = log
         self._guard = guard
         self.context = context
@@ -44,7 +45,7 @@ class ZoneWatch:
     def reload(self) -> None:
         """Read the zone again. If that fails, log why and keep the former zone."""
         try:
-            self.context = parse_context(self._settings, self._guard)
+            self.context = parse_context(self._live.current, self._guard)
         except StartupError as error:
             problem, help_ = error.problem.message, error.problem.help
             self._log.event(Level.ERROR, "zone.kept", problem=problem, in_force=self.zone(), help=help_)
@@ -60,7 +61,7 @@ class ZoneWatch:
             return
         self._fingerprint = fingerprint
         try:
-            zone = self._guard.call(ZONE_FILES, partial(service_zone, self._settings.timezone, os.environ)).key
+            zone = self._guard.call(ZONE_FILES, partial(service_zone, self._live.current.timezone, os.environ)).key
         except UnknownTimezone as unknown:
             zone = unknown.message
         except CallHung as hung:
@@ -79,17 +80,17 @@ class ZoneWatch:
 
 
 def parse_context(settings: Settings, guard: HangGuard) -> ParseContext:
-    """Return the context in which definitions are parsed: the service's zone and the task types.
+    """Return the context in which definitions are parsed: the service's zone, the defaults, and the task types.
 
     Raises:
         StartupError: the service's zone is unknown or cannot be read.
+        SettingsError: something in `[defaults]` of the settings file is wrong.
 
     """
     try:
-        zone = guard.call(ZONE_FILES, partial(service_zone, settings.timezone, os.environ))
+        return guard.call(ZONE_FILES, partial(job_context, settings))
     except UnknownTimezone as unknown:
         raise StartupError(Problem(str(unknown), help=unknown.help)) from None
     except CallHung as hung:
         help_ = "name the zone with `--timezone NAME`; is the file system of `/etc` or `/usr/share/zoneinfo` there?"
         raise StartupError(Problem(str(hung), help=help_)) from None
-    return ParseContext(zone, tasks.task_type, tasks.task_names())

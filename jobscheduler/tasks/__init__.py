@@ -6,11 +6,9 @@ A new type is one class in one file plus one line here, or a separate package wi
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
 
@@ -28,6 +26,7 @@ from jobscheduler.tasks.base import (
 from jobscheduler.tasks.blind_spots import search_issues
 from jobscheduler.tasks.hung_paths import GUARD
 from jobscheduler.tasks.stop_signals import StopSignals, Survivor
+from jobscheduler.util.text import nearest
 
 __all__ = [
     "GUARD",
@@ -35,7 +34,6 @@ __all__ = [
     "Alert",
     "Context",
     "FieldError",
-    "Listing",
     "Outcome",
     "ProcessTask",
     "RunningProcess",
@@ -46,7 +44,6 @@ __all__ = [
     "TaskFailed",
     "UnknownTask",
     "UnusableTask",
-    "listing",
     "search_issues",
     "task_names",
     "task_type",
@@ -69,7 +66,7 @@ class UnknownTask(LookupError):
     def __init__(self, name: str, known: Iterable[str]) -> None:
         self.name = name
         self.known = tuple(sorted(known))
-        self.nearest = next(iter(difflib.get_close_matches(name, self.known, n=1)), None)
+        self.nearest = nearest(name, self.known)
         suggestion = f"; did you mean `{self.nearest}`?" if self.nearest else ""
         names = ", ".join(f"`{known}`" for known in self.known)
         super().__init__(f"unknown task type `{name}`{suggestion} (known types: {names})")
@@ -82,19 +79,6 @@ class UnusableTask(LookupError):
         self.name = name
         self.where = where
         super().__init__(f"task type `{name}` cannot be used: {where} {why}")
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """One line of the list of task types. `problem` is the reason why the type cannot be used, or None."""
-
-    name: str
-    where: str
-    summary: str
-    problem: str | None = None
-
-    def __str__(self) -> str:
-        return f"{self.name}  {self.problem or self.summary}  ({self.where})"
 
 
 _loaded: dict[str, type[Task]] = {}
@@ -119,27 +103,6 @@ def task_type(name: str) -> type[Task]:
     return known
 
 
-def listing() -> tuple[Listing, ...]:
-    """Return all task types as a printable list. A broken type is a line with its problem, never an exception."""
-    offers, problem = _offers()
-    effective = _offered()
-    hidden = [offer for offer in offers if offer.name in TASK_TYPES or effective[offer.name] != offer]
-    return (
-        *(_listed(name) for name in task_names()),
-        *(Listing(offer.name, offer.value, "", "the name is taken") for offer in hidden),
-        *((Listing("?", f"entry points {GROUP}", "", problem),) if problem else ()),
-    )
-
-
-def _listed(name: str) -> Listing:
-    where = _where(name)
-    try:
-        cls = task_type(name)
-    except UnusableTask as unusable:
-        return Listing(name, where, "", str(unusable))
-    return Listing(name, where, (cls.__doc__ or "").strip().partition("\n")[0])
-
-
 def _where(name: str) -> str:
     built_in = TASK_TYPES.get(name)
     if built_in:
@@ -152,16 +115,13 @@ def _where(name: str) -> str:
 
 def _offered() -> dict[str, EntryPoint]:
     """Return the entry points by name. Of two with the same name, that of the alphabetically first package wins."""
-    return {point.name: point for point in reversed(_offers()[0])}
-
-
-def _offers() -> tuple[list[EntryPoint], str | None]:
-    """Return all entry points of the group, and the error if they cannot be read."""
     try:
-        points = entry_points(group=GROUP)
-        return sorted(points, key=lambda point: (point.dist.name if point.dist else "", point.value)), None
-    except Exception as error:  # bad metadata of any package on this host
-        return [], f"cannot be read: {type(error).__name__}: {error}"
+        points = sorted(
+            entry_points(group=GROUP), key=lambda point: (point.dist.name if point.dist else "", point.value)
+        )
+    except Exception:  # bad metadata of any package on this host: all types of other packages are unknown then
+        return {}
+    return {point.name: point for point in reversed(points)}
 
 
 def _load(name: str, where: str) -> type[Task]:

@@ -16,6 +16,6 @@ def search_issues(reader: MarkerReader = MARKERS, search: TreeSearch = SEARCH) -
             f"processes are not known by `{run_markers.RUN_ID_VAR}`"
         )
     if search.is_blind:
-        issue = f"{tree_search.MAX_HUNG} looks for the processes of a run hang"
+        issue = f"{tree_search.MAX_HUNG} searches for the processes of a run hang"
         issues.append(f"{issue}: those that have left the session of their run are not ended")
     return tuple(issues)

@@ -41,14 +41,14 @@ class StopSignals:
         self.kill_sent: float | None = None
         self.survivors: tuple[Survivor, ...] = ()
 
-    def missing(self, told_at: float, now: float, grace: float = KILL_AFTER_S) -> str | None:
+    def missing(self, requested_at: float, now: float, grace: float = KILL_AFTER_S) -> str | None:
         """Return the signal (`TERM` or `KILL`) that should have been sent by `now`, None if none is missing.
 
-        `told_at` is the instant of the request to stop. Call this only while the attempt is active, because a process
-        that ends by TERM needs no KILL.
+        `requested_at` is the instant of the request to stop. Call this only while the attempt is active, because a
+        process that ends by TERM needs no KILL.
         """
         if not self.has_processes:
             return None
         if self.term_sent is None:
-            return "TERM" if now > told_at + SLACK_S else None
+            return "TERM" if now > requested_at + SLACK_S else None
         return "KILL" if self.kill_sent is None and now > self.term_sent + grace + SLACK_S else None

@@ -13,7 +13,7 @@ from calendar import monthrange
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from jobscheduler.timetable.crontab.errors import ScheduleError, quote
+from jobscheduler.timetable.crontab.errors import ScheduleError
 from jobscheduler.timetable.crontab.wall_clock import (
     DAY,
     first_instant_showing,
@@ -23,6 +23,7 @@ from jobscheduler.timetable.crontab.wall_clock import (
     to_naive,
     to_wall,
 )
+from jobscheduler.util.text import quote
 
 MAX_INSTANT_CHARS = 100  # longest text that is parsed
 FIRST_YEAR, LAST_YEAR = 1970, 2200

@@ -16,20 +16,11 @@ from zoneinfo import ZoneInfo
 
 from jobscheduler.model import Cron, Job, Once, truncate_to_ms
 from jobscheduler.timetable.crontab import Crontab, count_slots, parse, to_epoch_seconds
+from jobscheduler.timetable.decision import SlotRange
 from jobscheduler.timetable.timezones import get_zone
+from jobscheduler.util.spans import TICK
 
-_TICK = timedelta(microseconds=1)
 _SECOND = timedelta(seconds=1)
-
-
-@dataclass(frozen=True, slots=True)
-class SlotRange:
-    """A summary of slots: the first, the last, their number, and whether counting stopped before the end."""
-
-    first: datetime
-    last: datetime
-    count: int
-    more: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +131,7 @@ class Timetable:
     def slot_started_by(self, start: datetime) -> datetime | None:
         """Return the slot that has begun to be due at `start`: the latest one at most `jitter` before it."""
         try:
-            earliest = start - timedelta(seconds=self.jitter) - _TICK
+            earliest = start - timedelta(seconds=self.jitter) - TICK
         except OverflowError:  # in the first days of year 1
             return None
         return self.last_between(earliest, start)
@@ -171,7 +162,7 @@ def timetable_of(job: Job, host: str = "") -> Timetable:
 
 def _next(timetable: Timetable, after: datetime) -> datetime | None:
     if timetable.not_before is not None and after < timetable.not_before:
-        after = timetable.not_before - _TICK
+        after = timetable.not_before - TICK
     slot = _unbounded(timetable, after)
     return None if slot is None or (timetable.not_after is not None and slot > timetable.not_after) else slot
 

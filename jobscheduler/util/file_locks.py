@@ -180,7 +180,7 @@ class Locks:
                 raise
             self._acquired.append(lock)
         if not self._acquired:
-            raise OSError(errno.EPERM, "no lock against a second service can be had", str(_folders_of_user()[-1]))
+            raise OSError(errno.EPERM, "no lock against a second service is available", str(_folders_of_user()[-1]))
 
     def release(self) -> None:
         """Release all locks."""

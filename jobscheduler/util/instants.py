@@ -15,7 +15,7 @@ def format_instant(at: datetime) -> str:
     """Write an instant in UTC, with milliseconds where there are any: `2026-11-22T01:00:00Z`."""
     if at.tzinfo is not UTC:
         at = at.astimezone(UTC)
-    return _whole_second(at) if at.microsecond == 0 else format_instant_ms(at)
+    return _whole_second(at) if at.microsecond == 0 else at.isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 def format_instant_ms(at: datetime) -> str:

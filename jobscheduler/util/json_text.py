@@ -10,10 +10,11 @@ import json
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, NoReturn
 
+from jobscheduler.model import Problem
 from jobscheduler.util.json_errors import MAX_WORD_CHARS, TOKEN, SyntaxFault, syntax_fault
 from jobscheduler.util.text import quote
 
@@ -233,6 +234,20 @@ def locate(text: str, path: Path, *, key: bool = False) -> Location | None:
         if value_path == path and (name is not None) == key:
             return location_at(text, start, end - start)
     return None
+
+
+def located(problem: Problem, location: Location | None) -> Problem:
+    """Return a problem with its location, if that is known."""
+    if location is None:
+        return problem
+    return replace(
+        problem,
+        line=location.line,
+        column=location.column,
+        excerpt=location.excerpt,
+        caret=location.caret,
+        width=location.width,
+    )
 
 
 def location_at(text: str, offset: int, width: int = 1) -> Location:

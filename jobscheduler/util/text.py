@@ -36,3 +36,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str | None:
 def plural(count: int, noun: str, nouns: str | None = None) -> str:
     """Return a number with its noun: `1 run`, `2,000 runs`."""
     return f"{count:,} {noun if count == 1 else nouns or noun + 's'}"
+
+
+def format_error(error: BaseException) -> str:
+    """Return an error on one line, with its kind."""
+    return f"{type(error).__name__}: {error}"

@@ -49,7 +49,7 @@ class AccessCheck:
     def _wrong_host(self, environ: Environ) -> Refusal | None:
         match = _HOST.fullmatch(environ.get("HTTP_HOST", ""))
         if match is None:
-            return Refusal("400 Bad Request", "The request names no host, or none that can be read.")
+            return Refusal("400 Bad Request", "The request names no host, or an invalid one.")
         if self._is_ours(match["name"].lower().rstrip(".")):
             return None
         return Refusal(

@@ -11,9 +11,10 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from jobscheduler.web.access import AccessCheck, Environ
+from jobscheduler.web.activity import Busy, Check
 from jobscheduler.web.health_cache import HealthCache
 from jobscheduler.web.metrics import Metrics
-from jobscheduler.web.pages import Busy, Check, Pages
+from jobscheduler.web.pages import Pages
 from jobscheduler.web.view import ServiceView
 
 _log = logging.getLogger("web")
@@ -82,11 +83,11 @@ class App:
                 return Answer(refusal.status, TEXT, f"{refusal.text}\n".encode(), refusal.headers)
             return self._route(environ)
         except (Busy, _ClientGone):
-            text = b"Other requests have the log read. Come again in a moment.\n"
+            text = b"Other requests are reading the log. Try again in a moment.\n"
             return Answer("503 Service Unavailable", TEXT, text, (("Retry-After", str(RETRY_S)),))
         except Exception as error:
             _log.error("the page `%s` could not be made: %s", environ.get("PATH_INFO", "")[:200], _location(error))
-            return Answer("500 Internal Server Error", TEXT, b"This could not be made. The log says why.\n")
+            return Answer("500 Internal Server Error", TEXT, b"The page could not be made. The log says why.\n")
 
     def _route(self, environ: Environ) -> Answer:
         path = environ.get("PATH_INFO", "") or "/"

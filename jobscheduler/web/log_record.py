@@ -10,9 +10,7 @@ from typing import Any
 
 from jobscheduler.model import Status
 from jobscheduler.model.corrections import Corrections, describe_corrections
-
-_KNOWN = frozenset({"time", "status", "word", "level", "job_id", "run_id", "scheduled", "started", "duration"})
-_KNOWN_FIELDS = frozenset({"reason", "last", "count", "output"})
+from jobscheduler.model.log_line import parse_instant, parse_record
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,35 +72,21 @@ def latest(records: Iterable[LoggedRun]) -> list[LoggedRun]:
 
 
 def _parse(line: Mapping[str, Any], corrected: int) -> LoggedRun:
+    record = parse_record(line, with_output=True)
     count = max(1, int(line.get("count") or 1))
     note = (("corrected", describe_corrections(corrected, count).partition(": ")[2]),) if corrected else ()
     return LoggedRun(
-        at=_instant(line["time"]),
-        status=Status(line["status"]),
-        job_id=str(line["job_id"]),
-        run_id=_text(line.get("run_id")),
-        scheduled=_optional(line.get("scheduled")),
-        started=_optional(line.get("started")),
-        duration=None if line.get("duration") is None else float(line["duration"]),
-        reason=_text(line.get("reason")),
-        last=_optional(line.get("last")),
+        at=record.at,
+        status=record.status,
+        job_id=record.job_id,
+        run_id=record.run_id,
+        scheduled=record.scheduled,
+        started=record.started,
+        duration=record.duration,
+        reason=record.reason,
+        last=parse_instant(line, "last"),
         count=count,
         corrected=corrected,
-        output=_text(line.get("output")),
-        details=(*note, *((key, str(value)) for key, value in line.items() if key not in _KNOWN | _KNOWN_FIELDS)),
+        output=record.output,
+        details=(*note, *((key, str(value)) for key, value in record.details if key not in {"last", "count"})),
     )
-
-
-def _text(value: object) -> str | None:
-    return None if value is None else str(value)
-
-
-def _optional(value: object) -> datetime | None:
-    return None if value is None else _instant(value)
-
-
-def _instant(value: object) -> datetime:
-    at = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
-    if at.tzinfo is None:
-        raise ValueError("an instant without its zone was cut short")
-    return at

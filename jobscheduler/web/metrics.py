@@ -58,12 +58,12 @@ def _service_metrics(snapshot: Snapshot, issue: str | None) -> Iterator[Metric]:
     yield InfoMetricFamily("jobscheduler", "The service.", info)
     yield _gauge("start_time_seconds", "When the service started, in Unix time.", service.started.timestamp())
     yield _gauge("healthy", "1 while the scheduling loop and the watcher are alive and on time, else 0.", issue is None)
-    yield _gauge("troubles", "How many troubles the service has now, such as a lost directory.", len(service.issue))
-    yield _gauge("scheduling_loop_age_seconds", "Seconds since the scheduling loop went round.", service.last_tick_age)
-    yield _gauge("running_runs", "How many runs are at work.", service.running)
+    yield _gauge("issues", "How many issues the service has now, such as a lost directory.", len(service.issues))
+    yield _gauge("scheduling_loop_age_seconds", "Seconds since the scheduling loop last ran.", service.last_tick_age)
+    yield _gauge("running_runs", "How many runs are in progress.", service.running)
     yield _gauge("queued_runs", "How many runs wait for a worker.", service.queued)
-    yield _gauge("workers", "How many runs may be at work at once.", service.workers)
-    yield _gauge("lost_threads", "Threads held by tasks that did not end when told to.", service.lost_threads)
+    yield _gauge("workers", "How many runs may be in progress at once.", service.workers)
+    yield _gauge("lost_threads", "Threads of tasks that did not end when they had to.", service.lost_threads)
 
 
 def _job_metrics(snapshot: Snapshot) -> Iterator[Metric]:
@@ -71,15 +71,15 @@ def _job_metrics(snapshot: Snapshot) -> Iterator[Metric]:
     for state, count in snapshot.count().items():
         jobs.add_metric([state.value], count)
     yield jobs
-    help_ = "How many files are refused, or stale: their job is in force as it was before."
-    files = GaugeMetricFamily("jobscheduler_bad_files", help_, labels=["kind"])
+    help_ = "How many files are refused, or stale: then the last good version is active."
+    files = GaugeMetricFamily("jobscheduler_files_with_problems", help_, labels=["state"])
     files.add_metric(["refused"], sum(job.state is JobState.REFUSED for job in snapshot.jobs))
     files.add_metric(["stale"], sum(job.stale for job in snapshot.jobs))
     yield files
 
 
 def _total_metrics(totals: Totals) -> Iterator[Metric]:
-    slots = CounterMetricFamily("jobscheduler_slots", "Slots by what became of them.", labels=["status"])
+    slots = CounterMetricFamily("jobscheduler_slots", "Slots by their final status.", labels=["status"])
     for status, count in totals.counts.items():
         slots.add_metric([status.value], count)
     yield slots
@@ -88,11 +88,11 @@ def _total_metrics(totals: Totals) -> Iterator[Metric]:
     yield _histogram("run_duration_seconds", "How long runs took.", totals.duration)
     help_ = "How long after their slots runs started; for jobs with jitter that is part of it."
     yield _histogram("run_lateness_seconds", help_, totals.lateness)
-    yield _histogram("reload_latency_seconds", "From the change of a file to its being in force.", totals.latency)
+    yield _histogram("change_latency_seconds", "From the change of a file until its job is active.", totals.latency)
 
 
 def _per_job(jobs: dict[str, JobStats]) -> Iterator[Metric]:
-    help_ = "A job's slots by what became of them."
+    help_ = "A job's slots by their final status."
     slots = CounterMetricFamily("jobscheduler_job_slots", help_, labels=["job_id", "status"])
     failing = _by_job("failing", "1 if the last run of a job failed, 0 if it succeeded.")
     success = _by_job("last_success_timestamp_seconds", "When a run of a job last succeeded, in Unix time.")

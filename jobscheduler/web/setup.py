@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from jobscheduler.model import Problem
+from jobscheduler.model.errors import ProblemError
 from jobscheduler.util.secret_file import SecretFileError, read_secret
 
 INSTALL = (  # how to install the libraries of the extra
@@ -22,12 +23,8 @@ _LIBRARIES = ("waitress", "jinja2", "prometheus_client")
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 
 
-class WebConfigError(Exception):
+class WebConfigError(ProblemError):
     """The pages cannot be served as configured; the problem says why and what to do."""
-
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.message)
-        self.problem = problem
 
 
 def load_token(address: tuple[str, int], token_file: Path | None) -> str | None:
@@ -52,7 +49,7 @@ def is_installed() -> bool:
 def _unguarded(address: tuple[str, int]) -> Problem:
     host, port = address
     return Problem(
-        f"`--http` on `{host}` would show jobs and their output to other hosts, to anybody",
+        f"`--http` on `{host}` would show jobs and their output to every host that reaches it",
         notes=("without a token the page is served to this host only",),
         help=f"name a file with a token with `--http-token-file FILE`, or use `--http 127.0.0.1:{port}`",
     )

@@ -17,7 +17,8 @@ from itertools import groupby
 
 from jobscheduler.model import Status
 from jobscheduler.status.snapshot import JobStatus
-from jobscheduler.web.formatting import format_duration, pluralize
+from jobscheduler.util.durations import format_duration
+from jobscheduler.util.text import plural
 from jobscheduler.web.log_record import LoggedRun
 from jobscheduler.web.time_axis import WINDOW, Concurrency, HourLine, TimeAxis, concurrency, hours
 
@@ -42,7 +43,7 @@ ISSUE_KINDS = (Status.FAILURE, Status.MISSED, Status.SKIPPED)  # statuses that n
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A period on a row; `kind` is a status in lower case, `going` or `more` (too many slots to show)."""
+    """A period on a row; `kind` is a status in lower case, `running` or `more` (too many slots to show)."""
 
     left: float
     width: float
@@ -186,7 +187,7 @@ def _of_group(view: TimeAxis, group: Sequence[LoggedRun]) -> str:
         reason = f": {first.reason}" if first.reason else ""
         return f"{view.clock(first.begin)} {WORDS[first.status]}{reason}{duration}"
     longest = format_duration(max(r.duration or 0.0 for r in group))
-    runs = pluralize(len(group), "run")
+    runs = plural(len(group), "run")
     return f"{view.clock(first.begin)} to {view.clock(last.end)}: {runs} {WORDS[first.status]}, up to {longest}"
 
 
@@ -195,7 +196,7 @@ def _active_runs(view: TimeAxis, job: JobStatus | None) -> Iterator[Span]:
         if run.started is not None:
             left = view.percent(run.started)
             since = format_duration((view.now - run.started).total_seconds())
-            yield Span(left, _width(left, 50), "going", f"{view.clock(run.started)} running for {since}")
+            yield Span(left, _width(left, 50), "running", f"{view.clock(run.started)} running for {since}")
 
 
 def _missed(view: TimeAxis, records: Iterable[LoggedRun]) -> Iterator[Span]:
@@ -209,7 +210,7 @@ def _outside(view: TimeAxis, upcoming: Sequence[datetime]) -> Iterator[Span]:
     """Draw a span for further slots than are shown."""
     if len(upcoming) >= MAX_SLOTS:
         left = view.percent(upcoming[-1])
-        yield Span(left, _width(left, 100), "more", f"after {view.clock(upcoming[-1])} it goes on")
+        yield Span(left, _width(left, 100), "more", f"more slots after {view.clock(upcoming[-1])}")
 
 
 def _issues(view: TimeAxis, records: Iterable[LoggedRun]) -> Iterator[Marker]:
@@ -245,7 +246,7 @@ def _mark(view: TimeAxis, group: Sequence[tuple[float, LoggedRun]]) -> Marker:
 def _issue_mark(view: TimeAxis, record: LoggedRun) -> str:
     reason = f": {record.reason}" if record.reason else ""
     if record.count > 1 and record.last:
-        slots = pluralize(record.count, "slot")
+        slots = plural(record.count, "slot")
         return f"{view.clock(record.begin)} to {view.clock(record.last)}: {slots} {WORDS[record.status]}{reason}"
     return f"{view.clock(record.begin)} {WORDS[record.status]}{reason}"
 

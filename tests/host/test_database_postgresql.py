@@ -8,25 +8,28 @@ import socket
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
 import pytest
-from sqlalchemy import select
+from sqlalchemy import make_url, select
 
-from jobscheduler.database import JobExists, JobTable, Unavailable
+from jobscheduler.database import JobExists, JobTable, Unavailable, engine, postgresql
 from jobscheduler.database.engine import Database
 from jobscheduler.database.lock_holder import DatabaseInUse
+from jobscheduler.database.log_rows import LogRows
 from jobscheduler.database.retention import FIRST_AFTER_S, Retention
 from jobscheduler.database.tables import SERVICE
-from jobscheduler.model import Level
+from jobscheduler.model import Event, Level
 from tests.host.test_database import RULES, markers, table_of
 from tests.host.test_database_log_copy import Copy
-from tests.host.test_database_reloader import World
 from tests.host.test_database_service_lock import Other
 from tests.host.test_database_upkeep import NOW, Told, counts, fill
+from tests.support.database_world import DatabaseWorld
 from tests.support.databases import Place
 from tests.support.service import job, wait_until
 
@@ -172,15 +175,15 @@ def test_each_kind_of_change_has_its_marker(place: Place) -> None:
 
 
 @pytest.fixture
-def world(tmp_path: Path, place: Place) -> Iterator[World]:
+def world(tmp_path: Path, place: Place) -> Iterator[DatabaseWorld]:
     """One that has been started, with a job."""
-    made = World(tmp_path, place)
+    made = DatabaseWorld(tmp_path, place)
     made.table.add(job("a"))
-    yield made.start()
-    made.reloader.__exit__(None, None, None)
+    with made.running():
+        yield made
 
 
-def test_one_service_has_the_database(world: World, place: Place) -> None:
+def test_one_service_has_the_database(world: DatabaseWorld, place: Place) -> None:
     """Another is refused by name; a broken connection takes the lock again; what another took is that one's."""
     assert world.ids() == ["a"]
     assert world.table.is_used() is True
@@ -219,7 +222,7 @@ def test_a_dead_connection_of_this_process_is_ended(place: Place) -> None:
     after.end()
 
 
-def test_a_server_that_went_and_came_is_found_again(world: World, place: Place) -> None:
+def test_a_server_that_went_and_came_is_found_again(world: DatabaseWorld, place: Place) -> None:
     """Requests that were made when it is back are done."""
     place.go()
     wait_until(lambda: world.reconciler.verify_sources() or world.words("database.lost"), 30)
@@ -231,17 +234,13 @@ def test_a_server_that_went_and_came_is_found_again(world: World, place: Place) 
 
 def test_a_database_that_is_read_only_is_one_problem(tmp_path: Path, place: Place, server: Server) -> None:
     """Changes are in force, requests wait."""
-    world = World(tmp_path, place)
     role = f"reader{server.port}"
+    world = DatabaseWorld(tmp_path, place, reader=Database(place.url.replace("tester@", f"{role}@")))
     server.sql(f"CREATE ROLE {role} LOGIN")
     with world.table.database.writing() as connection:
         connection.exec_driver_sql(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}")
-    reader = Database(place.url.replace("tester@", f"{role}@"))
-    world.reloader._database = world.reloader._requests._database = reader
-    world.reloader._polling._database, world.reloader._polling._connect = reader, reader.polling
     world.table.add(job("a"))
-    world.start()
-    try:
+    with world.running():
         wait_until(lambda: world.words("database.read_only"))
         world.table.add(job("b"))
         wait_until(lambda: world.ids() == ["a", "b"])
@@ -250,8 +249,6 @@ def test_a_database_that_is_read_only_is_one_problem(tmp_path: Path, place: Plac
         with world.table.database.writing() as connection:
             connection.exec_driver_sql(f"GRANT UPDATE ON jm_update_info TO {role}")
         wait_until(lambda: not world.pending(), 60)
-    finally:
-        world.reloader.__exit__(None, None, None)
 
 
 def test_the_copy_of_the_log_and_its_old_rows(tmp_path: Path, place: Place) -> None:
@@ -273,3 +270,75 @@ def test_the_copy_of_the_log_and_its_old_rows(tmp_path: Path, place: Place) -> N
     )
     retention.step()
     assert tuple(before - after for before, after in zip(old, counts(database), strict=True)) == (1500, 1500)
+
+
+@contextmanager
+def locked(table: JobTable, name: str) -> Iterator[None]:
+    """Have another program lock a table."""
+    with table.database.writing() as connection:
+        connection.exec_driver_sql(f"LOCK TABLE {name}")
+        yield
+
+
+def test_a_statement_that_waits_for_another_program_is_ended_by_the_server(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It counts as a database that does not answer, and the connection is closed without a wait."""
+    table = table_of(place)
+    monkeypatch.setattr(engine, "ANSWER_TIMEOUT_S", 1)
+    with locked(table, "jm_jobs"):
+        began = time.monotonic()
+        with pytest.raises(Unavailable, match="the database does not answer") as caught:
+            table.list()
+        assert caught.value.is_silent
+        assert time.monotonic() - began < 10
+    assert table.list() == []
+
+
+def test_lines_that_wait_for_another_program_are_not_refused(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They stay in the queue; a refused line would be written again by itself, and then be counted as lost."""
+    table = table_of(place)
+    monkeypatch.setattr(engine, "ANSWER_TIMEOUT_S", 1)
+    entry = Event(NOW, Level.INFO, "test.line", ())
+    with locked(table, "jm_syslog"), pytest.raises(Unavailable):
+        LogRows(Database(place.url)).write([(entry, b"a line")])
+
+
+def test_a_transaction_that_a_program_leaves_idle_is_ended_by_the_server(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its locks are free then, and its changes are undone."""
+    table = table_of(place)
+    monkeypatch.setattr(postgresql, "IDLE_TRANSACTION_TIMEOUT_S", 1)
+    with pytest.raises(Unavailable), locked(table, "jm_jobs"):
+        JobTable(place.url, rules=RULES).add(job("a"))
+    assert [row.job_id for row in table.list()] == ["a"]
+
+
+@pytest.mark.parametrize(("own", "statement"), [("", "10s"), ("3s", "3s")])
+def test_a_limit_of_the_account_wins_over_that_of_the_service(
+    place: Place, server: Server, own: str, statement: str
+) -> None:
+    """Without one the service sets its own; `db init` may take as long as it needs."""
+    role = f"limited{server.port}{own}"
+    server.sql(f"CREATE ROLE {role} LOGIN")
+    if own:
+        server.sql(f"ALTER ROLE {role} SET statement_timeout = '{own}'")
+    limited = Database(place.url.replace("tester@", f"{role}@"))
+    with limited.polling() as connection:
+        assert connection.exec_driver_sql("SHOW statement_timeout").scalar_one() == statement
+        assert connection.exec_driver_sql("SHOW idle_in_transaction_session_timeout").scalar_one() == "1min"
+    with limited.writing() as connection:
+        postgresql.lift_statement_limit(connection)
+        assert connection.exec_driver_sql("SHOW statement_timeout").scalar_one() == "0"
+
+
+def test_the_driver_limits_the_time_to_connect_unless_the_url_does() -> None:
+    """So it does for packets that no host confirms."""
+    limits = {"connect_timeout": 5, "tcp_user_timeout": 10_000}
+    url = make_url("postgresql+psycopg://host/database")
+    assert postgresql.connect_arguments(url, 5, 10) == limits
+    assert postgresql.connect_arguments(url.update_query_dict({"connect_timeout": "2"}), 5, 10) == {
+        "tcp_user_timeout": 10_000
+    }
+    assert postgresql.connect_arguments(make_url("postgresql+pg8000://host/database"), 5, 10) == {}

@@ -8,9 +8,8 @@ from datetime import timedelta
 import pytest
 
 from jobscheduler.model import Checkpoint, Cron, InFlightRun, Job, Once, RecoveredState, Retry, TaskSpec
-from jobscheduler.timetable.slots import Circumstances
 from tests.support.service import wait_until
-from tests.unit.test_scheduler import NOON, Gate, World, gate, job, recalled
+from tests.unit.test_scheduler import NOON, Gate, World, gate, job, restart
 
 __all__ = ["gate"]
 
@@ -18,7 +17,7 @@ SLOT = NOON + timedelta(seconds=60)
 Scenario = Callable[[World], object]
 
 
-def held(world: World, **fields: object) -> None:
+def long_run(world: World, **fields: object) -> None:
     """Let the first slot begin and not end."""
     Gate.may_end.clear()
     world.put(job(**fields))
@@ -28,28 +27,27 @@ def held(world: World, **fields: object) -> None:
 
 def overlapping(world: World, overlap: str) -> None:
     """Two slots, the second while the first goes on, then the end."""
-    held(world, overlap=overlap)
+    long_run(world, overlap=overlap)
     world.due("x", 120)
     Gate.may_end.set()
 
 
 def after(world: World, seconds: int, *jobs: Job, **past: object) -> None:
-    """Start so many seconds after noon, with a log whose mark is from noon."""
+    """Start so many seconds after noon, with a log whose last checkpoint is from noon."""
     world.now = NOON + timedelta(seconds=seconds)
-    recalled(world, *(jobs or [job(catch_up=0)]), **past)
+    restart(world, *(jobs or [job(catch_up=0)]), **past)
 
 
 def late(world: World, cause: str) -> None:
     """Look an hour too late, for this cause."""
-    world.scheduler._engine._late_reason = lambda: (cause, ())
-    world.scheduler._engine._normal = Circumstances(world.scheduler._engine._late_reason)
+    world.late_reason = cause
     world.put(job(catch_up=0))
     world.due("x", 3600)
 
 
 def waiting(world: World, change: Callable[[], object]) -> None:
     """Let a second slot wait for the first, and change the job then."""
-    held(world, overlap="queue")
+    long_run(world, overlap="queue")
     world.due("x", 120)
     change()
     Gate.may_end.set()
@@ -107,7 +105,7 @@ TABLE: list[tuple[str, str, Scenario]] = [
     ("FAILURE", "timeout", lambda world: command(world, "sleep 60", timeout=0.1)),
     ("FAILURE", "task", lambda world: (world.put(job(task={"fails": True})), world.due("x", 60))),
     ("FAILURE", "task", lambda world: (world.put(job(task={"fails": True}, retry=Retry(2, 0.01))), world.due("x", 60))),
-    ("FAILURE", "shutdown", lambda world: (held(world, retry=Retry(3, 60.0)), world.scheduler.stop(0.0))),
+    ("FAILURE", "shutdown", lambda world: (long_run(world, retry=Retry(3, 60.0)), world.scheduler.stop(0.0))),
 ]
 
 

@@ -20,17 +20,10 @@ from pathlib import Path
 import pytest
 
 from jobscheduler.alerts import AlertKind, build_payload
+from jobscheduler.alerts.alert_queues import MAX_PER_RECEIVER, MAX_WAITING, MAX_WAITING_OF_JOB
 from jobscheduler.alerts.damping import BURST_SIZE, BURST_WINDOW_S, MIN_ALERT_INTERVAL_S, ResultChange
 from jobscheduler.alerts.payload import MAX_JOB_LIST_CHARS, MAX_JSON_JOBS, build_summary
-from jobscheduler.alerts.sender import (
-    ALERT_TIMEOUT_S,
-    LONG_RUN_S,
-    MAX_PER_RECEIVER,
-    MAX_THREADS,
-    MAX_WAITING,
-    MAX_WAITING_OF_JOB,
-    MAX_WORKERS,
-)
+from jobscheduler.alerts.sender import ALERT_TIMEOUT_S, LONG_RUN_S, MAX_THREADS, MAX_WORKERS
 from jobscheduler.model import Record, Status, TaskSpec
 from jobscheduler.runlog.last_results import MAX_SCAN_BYTES
 from jobscheduler.tasks import Alert
@@ -119,8 +112,8 @@ def test_the_recipe_for_mail_sends_what_cron_sent(etc: Etc, service: Service) ->
     assert recovered["Subject"] == f"[{os.uname().nodename}] backup: SUCCESS"
 
 
-def test_a_mail_that_cannot_be_sent_is_said(etc: Etc, service: Service) -> None:
-    """With what sendmail said; the pipe's status is sendmail's."""
+def test_a_mail_that_cannot_be_sent_is_logged(etc: Etc, service: Service) -> None:
+    """With the message of sendmail; the pipe's status is sendmail's."""
     etc.file("sendmail", "#!/bin/sh\ncat > /dev/null; echo no such mailbox >&2; exit 67\n", 0o755)
     etc.file("mail-alert", etc.here(block("sh")), 0o755)
     service.options = ("--on-failure", str(etc.file("on-failure.json", etc.here(block("json")))))

@@ -10,17 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.fork_server import run_program
 from tests.support.service import ROOT, job
 
 
 def run(*arguments: str, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
     """Run the command."""
-    return subprocess.run(
+    return run_program(
         [sys.executable, str(ROOT / "main.py"), *arguments],
-        check=False,
         cwd=cwd,
         env={**os.environ, "TZ": "UTC", "NO_COLOR": "1", **env},
-        capture_output=True,
         text=True,
         timeout=30,
     )
@@ -130,7 +129,7 @@ def test_a_file_name_cannot_disturb_the_terminal(tmp_path: Path) -> None:
     assert "\x1b" not in run("validate", str(tmp_path)).stdout
 
 
-def test_validate_warns_of_what_is_legal_and_most_likely_not_meant(tmp_path: Path) -> None:
+def test_validate_warns_of_what_is_legal_but_probably_a_mistake(tmp_path: Path) -> None:
     """Characters that look like others, a zone that surprises, a delay that is cut; and exits with 0."""
     command = {"type": "execute_command", "command": "ls\u00a0-l", "cwd": "/tmp\u200b"}
     put(
@@ -141,11 +140,11 @@ def test_validate_warns_of_what_is_legal_and_most_likely_not_meant(tmp_path: Pat
     put(tmp_path / "c.json", job("c", command="echo d\u00e9j\u00e0 \u2013 vu", retry={"attempts": 3}))
     done = run("validate", "--json", str(tmp_path))
 
-    told = {
+    answer = {
         (one["level"], Path(one["file"]).name, one["problem"], one["help"])
         for one in map(json.loads, done.stdout.splitlines())
     }
-    assert told == {
+    assert answer == {
         ("warning", "a.json", "`Etc/GMT+3` is 3 hours behind UTC: the sign in these names is reversed", None),
         ("warning", "a.json", "U+00A0, no-break space, is not a blank to a shell", "replace it by a blank"),
         ("warning", "a.json", "U+200B, zero width space, is not a blank to a shell", "delete it"),
@@ -253,20 +252,25 @@ def test_next_of_a_job_that_is_over_or_disabled(tmp_path: Path) -> None:
     put(tmp_path / "b.json", job("off", "@daily", enabled=False))
     shown = run("next", str(tmp_path)).stdout
 
-    assert "no slots in this time" in shown
+    assert "no slots in this period" in shown
     assert "disabled: none of these will run" in shown
 
 
 def test_next_says_which_zone_it_took_and_that_no_service_was_asked(tmp_path: Path) -> None:
-    """Where neither the job nor `--timezone` names one; a script that reads JSON has it in each object."""
+    """The zone stands at each job; a caller who names one depends on no service."""
     put(tmp_path / "a.json", job("a", "@daily"))
     put(tmp_path / "b.json", job("b", "@daily", timezone="Asia/Tokyo"))
-    said = "\nnote: no service was asked; jobs without `timezone` are shown in Europe/Berlin, the zone of this host\n"
-
-    assert run("next", str(tmp_path), TZ="Europe/Berlin").stdout.endswith(said)
-    assert "that `JOBSCHEDULER_TIMEZONE` says" in run("next", str(tmp_path), JOBSCHEDULER_TIMEZONE="Asia/Tokyo").stdout
-    assert "no service" not in run("next", str(tmp_path), "--timezone", "Europe/Berlin").stdout
-    assert "no service" not in run("next", str(tmp_path / "b.json"), TZ="Europe/Berlin").stdout
+    unasked = run("next", str(tmp_path), TZ="Europe/Berlin")
+    assert "a: @daily (Europe/Berlin)\n" in unasked.stdout
+    assert unasked.stderr == "note: no service was asked; the settings are the defaults\n"
+    assert run("next", str(tmp_path), JOBSCHEDULER_TIMEZONE="Asia/Tokyo").stderr == ""
+    assert run("next", str(tmp_path), "--timezone", "Europe/Berlin").stderr == ""
+    settings = tmp_path / "s.toml"
+    settings.write_text('timezone = "Asia/Kolkata"\n')
+    settings.chmod(0o644)
+    of_file = run("next", str(tmp_path), "--config", str(settings))
+    assert "a: @daily (Asia/Kolkata)\n" in of_file.stdout
+    assert of_file.stderr == f"note: no service was asked; the settings are those of {settings}\n"
 
 
 def test_next_notes_a_zone_that_surprises() -> None:
@@ -285,7 +289,7 @@ def test_every_verb_has_help_with_examples(verb: str) -> None:
 
 def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
     """As with `| head`."""
-    command = f"{sys.executable} {ROOT / 'main.py'} next --cron '* * * * * *' -n 20000 | head -n 1"
+    command = f"{sys.executable} {ROOT / 'main.py'} next --timezone UTC --cron '* * * * * *' -n 20000 | head -n 1"
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", command], check=False, capture_output=True, text=True, timeout=30
     )

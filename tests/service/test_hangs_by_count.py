@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -16,15 +15,20 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.fork_server import run_program
 from tests.support.service import ROOT, Service, job, wait_until
 
-OWN_FILES = ("tasks/__init__.py:_offers", "parse/schema.py", "cli/__init__.py")
+OWN_FILES = ("tasks/__init__.py:_offers", "parser/schema.py", "cli/__init__.py")
 """Where the program reads files of its own: if those hang, nothing of it is there."""
 
-UNNAMED = ("alert ", "echo ", "last ", "Thread ")
+UNNAMED = ("alert ", "stderr ", "forced ", "Thread ")
 """Threads of which a hang need not be named at once: an alert is when its time is up, others only write or end."""
 
-AT_THE_END = ("MainThread close service/last_resort.py", "reader write watch.py:_stop", "control/server.py:__exit__")
+AT_THE_END = (
+    "MainThread close service/forced_exit.py",
+    "reader write jobs/watcher.py:_stop",
+    "control/server.py:__exit__",
+)
 
 
 AT_A_TIME = 4  # services
@@ -68,7 +72,7 @@ class Hanging(Service):
             self.process.send_signal(signal.SIGHUP)
 
     def hang_at(self, site: str) -> bool:
-        """Have a call at a site hang; tell whether it was made."""
+        """Make a call at a site hang; return whether it was made."""
         self.order(site)
         for _ in range(24):
             self.stir()
@@ -84,7 +88,7 @@ class Hanging(Service):
     def status(self) -> tuple[int, str]:
         """Ask for the status."""
         command = [sys.executable, str(ROOT / "main.py"), "status", "--socket", str(self.socket)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+        done = run_program(command, text=True, timeout=10)
         return done.returncode, done.stdout + done.stderr
 
 
@@ -111,7 +115,7 @@ def sites(tmp_path: Path) -> tuple[list[str], list[str]]:
 
 def is_ours_to_judge(site: str) -> bool:
     """Whether a hang there is anything that we promise about."""
-    return not any(one in site for one in (*OWN_FILES, *AT_THE_END)) and "last_resort" not in site
+    return not any(one in site for one in (*OWN_FILES, *AT_THE_END)) and "forced_exit" not in site
 
 
 def chosen(sites: list[str], deep: bool) -> list[str]:
@@ -177,7 +181,7 @@ def test_whatever_call_hangs_others_go_on_and_it_is_named_and_term_ends_the_serv
         if not site.startswith(UNNAMED):
             wait_until(lambda: "does not answer" in service.status()[1], 20, "it is named")
             assert service.status()[0] == 1
-        if not site.startswith("echo"):
+        if not site.startswith("stderr"):
             wait_until(lambda: service.successes() >= before + 2, 8, "runs go on")
         began = time.monotonic()
         assert service.stop() in {0, 1}
@@ -201,7 +205,7 @@ def test_whatever_call_of_a_start_hangs_it_comes_to_its_end_or_says_why_not(
 
         def is_over() -> bool:
             is_named = "does not answer" in service.stderr() and "service.started" in service.stderr()
-            has_run = service.words("SUCCESS") if site.startswith("echo") else service.successes()
+            has_run = service.words("SUCCESS") if site.startswith("stderr") else service.successes()
             return service.process.poll() is not None or bool(has_run) or is_named
 
         wait_until(is_over, 20, "an end, a run, or a start that says what is missing")

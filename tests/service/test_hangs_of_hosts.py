@@ -18,8 +18,10 @@ from jobscheduler.service.startup import StartupError
 from jobscheduler.service.startup_checks import read_web_token
 from jobscheduler.tasks import hung_paths
 from jobscheduler.tasks.command import accounts
-from jobscheduler.tasks.http import client
-from jobscheduler.tasks.http.client import Canceller, Deadline, Request, send
+from jobscheduler.tasks.http import connection
+from jobscheduler.tasks.http.canceller import Canceller
+from jobscheduler.tasks.http.client import Request, send
+from jobscheduler.tasks.http.deadline import Deadline
 from jobscheduler.util.hang_guard import CallHung, HangGuard
 from tests.support.service import wait_until
 
@@ -71,7 +73,7 @@ def test_a_file_of_certificates_that_hangs_is_given_up_and_read_once(
     """The request ends with its name, before it connects."""
     calls, hang = hanging
     monkeypatch.setattr(hung_paths.GUARD, "patience", 0.2)
-    monkeypatch.setattr(client, "_trust", hang)
+    monkeypatch.setattr(connection, "_trust", hang)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = urlsplit(f"https://127.0.0.1:{listener.getsockname()[1]}/")
         asked = Request(url, "GET", {}, None, "/far/ca.pem")
@@ -91,4 +93,4 @@ def test_a_token_file_that_hangs_ends_the_start_with_its_name(
     with pytest.raises(StartupError) as refused:
         read_web_token(settings, HangGuard(patience=0.2))
     assert refused.value.problem.message == "the token file `/far/token` does not answer"
-    assert refused.value.problem.help == "put it on a file system that is there at a start"
+    assert refused.value.problem.help == "put it on a file system that is there at the start"

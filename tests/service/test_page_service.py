@@ -48,7 +48,7 @@ def service(tmp_path: Path) -> Iterator[Service]:
     made.close()
 
 
-def test_the_page_shows_what_has_become_of_jobs(service: Service) -> None:
+def test_the_page_shows_the_results_of_jobs(service: Service) -> None:
     """States, last results, refused files, a job's output: and nothing of it is markup."""
     url = url_of(service)
     service.wait_for("job.refused")
@@ -74,11 +74,11 @@ def test_metrics_are_such_as_prometheus_takes(service: Service) -> None:
     status, text = wait_until(lambda: found if refused in (found := get(url, "/metrics"))[1] else None)
     done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False)
     assert (status, done.returncode, done.stdout + done.stderr) == (200, 0, "")
-    count = next(line for line in text.splitlines() if line.startswith("jobscheduler_reload_latency_seconds_count"))
+    count = next(line for line in text.splitlines() if line.startswith("jobscheduler_change_latency_seconds_count"))
     assert float(count.split()[1]) == 1
 
 
-def test_health_tells_when_jobs_cannot_be_read(service: Service) -> None:
+def test_health_reports_that_jobs_cannot_be_read(service: Service) -> None:
     """200 while all is well, 503 with the reason when it is not, and 200 again."""
     url = url_of(service)
     assert get(url, "/healthz")[0] == 200
@@ -116,7 +116,7 @@ def test_a_page_that_cannot_be_served_keeps_no_job_from_running(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("options", "message", "help_"),
     [
-        (["--http", "0.0.0.0:9080"], "would show jobs and their output to other hosts", "--http-token-file FILE"),
+        (["--http", "0.0.0.0:9080"], "would show jobs and their output to every host", "--http-token-file FILE"),
         (
             ["--http", "127.0.0.1:9080", "--http-token-file", "nowhere"],
             "the token file `nowhere` cannot be read",
@@ -124,12 +124,18 @@ def test_a_page_that_cannot_be_served_keeps_no_job_from_running(tmp_path: Path) 
         ),
     ],
 )
-def test_a_page_that_must_not_be_served_keeps_the_service_from_starting(
+def test_a_page_that_must_not_be_served_keeps_no_job_from_running(
     tmp_path: Path, options: list[str], message: str, help_: str
 ) -> None:
-    """One problem, with the way out."""
+    """It is not served. One error, with the way out."""
     made = Service(tmp_path, *options)
-    made.start(wait=False)
-    assert made.process.wait(20) == 1
-    assert message in made.stderr()
-    assert help_ in made.stderr()
+    made.write("good.json", job("good"))
+    try:
+        made.start().wait_for("SUCCESS", job_id="good")
+        (error,) = made.words("part.unusable", part="the page")
+        assert message in error["problem"]
+        assert help_ in error["help"]
+        assert not made.words("page.served")
+        assert made.stop() == 0
+    finally:
+        made.close()

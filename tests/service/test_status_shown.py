@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from tests.support.fork_server import run_program
 from tests.support.service import ROOT, Service, job, wait_until
 
 NOTE = "`EST` has no summer time; `America/New_York` has"
@@ -18,25 +18,25 @@ NOTE = "`EST` has no summer time; `America/New_York` has"
 def status(service: Service, *options: str) -> str:
     """Ask for the status as a person would."""
     command = [sys.executable, str(ROOT / "main.py"), "status", "--socket", str(service.socket), *options]
-    return subprocess.run(command, capture_output=True, text=True, timeout=10, check=False).stdout
+    return run_program(command, text=True, timeout=10).stdout
 
 
 def test_status_shows_output_pipes_that_processes_of_ended_runs_hold(service: Service) -> None:
-    """With the job and how many; they are gone when the processes are."""
+    """With the job and how many; they end with the processes."""
     at = (datetime.now(UTC) + timedelta(seconds=3)).strftime("%Y-%m-%dT%H:%M:%SZ")
     service.write("leaves.json", job("leaves", at, "sleep 6 & sleep 6 & true"))
     service.start()
     service.wait_for("SUCCESS", job_id="leaves")
 
-    def told() -> dict[str, Any]:
+    def answer() -> dict[str, Any]:
         found: dict[str, Any] = json.loads(status(service, "--json"))
         return found
 
-    assert (told()["left_pipes"], told()["left_pipes_open"]) == ({"leaves": 1}, 1)
-    line = "left open  1 output pipe of processes that ended runs have left: leaves (1)\n"
+    assert (answer()["open_pipes"], answer()["open_pipe_count"]) == ({"leaves": 1}, 1)
+    line = "pipes      1 output pipe open in processes that ended runs left behind: leaves (1)\n"
     assert line in status(service)
-    wait_until(lambda: not told()["left_pipes"], 15, "the processes have ended")
-    assert "left open" not in status(service)
+    wait_until(lambda: not answer()["open_pipes"], 15, "the processes have ended")
+    assert "left behind" not in status(service)
 
 
 def test_the_start_warns_of_a_time_zone_of_the_service_that_surprises(service: Service) -> None:
@@ -53,6 +53,6 @@ def test_validate_warns_of_a_time_zone_of_the_service_that_surprises(service: Se
     """The exit status stays that of the files."""
     file = service.write("a.json", job())
     command = [sys.executable, str(ROOT / "main.py"), "validate", "--timezone", zone, str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    done = run_program(command, text=True, timeout=10)
     assert done.returncode == 0
     assert (f"warning: {NOTE}\n help: it is the time zone of the service" in done.stdout) is says

@@ -1,6 +1,6 @@
 """Half an hour on a host that is busy with everything: every slot is kept, and every limit.
 
-How long it takes, in seconds, can be said by `JOBSCHEDULER_STRESS_SECONDS`; without, it is half an hour.
+How long it takes, in seconds, can be said by `STRESS_SECONDS`; without, it is half an hour.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from jobscheduler.timetable.timetable import timetable_of
 from tests.support.accounting import MARKING, Account, lines_of
 from tests.support.service import Service, job, wait_until
 
-SECONDS = float(os.environ.get("JOBSCHEDULER_STRESS_SECONDS", "1800"))
+SECONDS = float(os.environ.get("STRESS_SECONDS", "1800"))
 LOAD = 16
 """So many processes want a processor, the disk, or much memory for their environment, all the time."""
 

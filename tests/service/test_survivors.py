@@ -1,4 +1,4 @@
-"""Processes that outlive KILL: named, counted as a run that goes on, and nobody's end."""
+"""Processes that outlive KILL: named, counted as an active run, and harmful to no other run."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from jobscheduler.scheduler.job_entry import MAX_SURVIVING_RUNS, JobEntry
 from jobscheduler.scheduler.registry import JobRegistry
 from jobscheduler.tasks import Survivor
 from jobscheduler.timetable.timetable import timetable_of
+from tests.support.fork_server import run_program
 from tests.support.service import ROOT, Service, job, wait_until
 from tests.support.tasks import SLOT, as_root
 from tests.support.throwaway_users import ThrowawayUser
@@ -77,7 +78,7 @@ def write(service: Service, owner: ThrowawayUser, definition: dict[str, Any]) ->
 
 def asked(service: Service, *verb: str) -> Any:
     command = [sys.executable, str(ROOT / "main.py"), *verb, "--json", "--socket", str(service.socket)]
-    text = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    text = run_program(command, text=True).stdout
     return [json.loads(line) for line in text.splitlines()]
 
 
@@ -105,11 +106,11 @@ def test_a_process_that_became_root_under_a_users_service_is_named_and_counts_as
     skipped = len(service.words("SKIPPED", job_id="rooted", reason="overlap"))
     service.wait_for("SKIPPED", skipped + 3, job_id="rooted", reason="overlap")
     (status,) = asked(service, "status")
-    (trouble,) = status["trouble"]
-    assert str(pid) in trouble
-    assert "processes of `rooted` live on although KILL was sent, and count as its run" in trouble
+    (issue,) = status["issues"]
+    assert str(pid) in issue
+    assert "processes of `rooted` survived KILL and count as its run" in issue
     (listed,) = [one for one in asked(service, "list") if one.get("job_id") == "rooted"]
-    assert [one["run_id"] for one in listed["going"]] == [record["run_id"]]
+    assert [one["run_id"] for one in listed["active_runs"]] == [record["run_id"]]
     with urllib.request.urlopen(service.words("page.served")[-1]["url"] + "healthz", timeout=5) as answer:
         assert answer.status == 200
     assert threads_of(service.process.pid) <= before
@@ -117,13 +118,13 @@ def test_a_process_that_became_root_under_a_users_service_is_named_and_counts_as
 
     os.kill(pid, signal.SIGKILL)
     service.wait_for("run.started", 2, job_id="rooted")
-    assert asked(service, "status")[0]["trouble"] == []
+    assert asked(service, "status")[0]["issues"] == []
     wait_until(lambda: service.words("SUCCESS", job_id="tick"))
     assert service.stop() == 0
 
 
-def test_what_lives_on_is_named_once_and_not_without_end() -> None:
-    """What the error of a task says already is not said again; of very many the first are named."""
+def test_surviving_processes_are_named_once_and_up_to_a_limit() -> None:
+    """What the error of a task says already is not repeated; of very many the first are named."""
     some = tuple(Survivor(pid, 1, "x", "does not end") for pid in range(1, 13))
     assert describe_survivors(some[:2]) == "1 (x, does not end), 2 (x, does not end)"
     assert describe_survivors(some).endswith(" and 4 more")
@@ -136,18 +137,18 @@ def test_what_lives_on_is_named_once_and_not_without_end() -> None:
     )
 
 
-def held(overlap: str) -> tuple[JobRegistry, JobEntry, Run]:
+def with_survivors(overlap: str) -> tuple[JobRegistry, JobEntry, Run]:
     """Give a job with a run whose processes live on, and another run that waits for its turn."""
     runner = Runner(lambda _: None, lambda _: None)
     definition = Job(
         "a", Cron("* * * * *", "UTC"), TaskSpec.from_params("execute_command", {"command": "true"}), overlap=overlap
     )
-    ledger = JobRegistry()
-    entry = ledger.get_or_create(definition, timetable_of(definition, ""), SLOT)
+    registry = JobRegistry()
+    entry = registry.get_or_create(definition, timetable_of(definition, ""), SLOT)
     old, waiting = runner.new_run(definition, SLOT), runner.new_run(definition, None)
     old.survivors = (Survivor(1, 1, "x", "does not end"),)
     entry.active_runs, entry.queued_run = [old], waiting
-    return ledger, entry, old
+    return registry, entry, old
 
 
 def ended(run: Run) -> Record:
@@ -157,38 +158,38 @@ def ended(run: Run) -> Record:
 @pytest.mark.parametrize("overlap", ["skip", "queue"])
 def test_what_waits_for_a_run_waits_for_the_processes_that_live_on(overlap: str) -> None:
     """And has its turn when they have ended; nothing is remembered of them then."""
-    ledger, entry, old = held(overlap)
+    registry, entry, old = with_survivors(overlap)
     waiting = entry.queued_run
-    assert ledger.run_ended(ended(old)) is None
-    assert ledger.situation(entry).active_runs
-    assert ledger.keep_surviving({old.run_id}) == []
-    assert ledger.keep_surviving(set()) == [waiting]
-    assert (entry.surviving_runs, ledger.surviving) == ([], set())
+    assert registry.run_ended(ended(old)) is None
+    assert registry.situation(entry).active_runs
+    assert registry.keep_surviving({old.run_id}) == []
+    assert registry.keep_surviving(set()) == [waiting]
+    assert (entry.surviving_runs, registry.surviving) == ([], set())
 
 
 def test_a_run_that_takes_the_place_of_another_does_not_wait_for_what_cannot_be_ended() -> None:
     """What could be done about the old one has been done."""
-    ledger, entry, old = held("replace")
+    registry, entry, old = with_survivors("replace")
     waiting = entry.queued_run
-    assert ledger.run_ended(ended(old)) is waiting
-    assert ledger.surviving == {"a"}
+    assert registry.run_ended(ended(old)) is waiting
+    assert registry.surviving == {"a"}
 
 
 def test_of_many_runs_whose_processes_live_on_the_latest_are_known() -> None:
     """A job with `allow` costs no more memory for it."""
-    ledger, entry, old = held("allow")
+    registry, entry, old = with_survivors("allow")
     for _ in range(3 * MAX_SURVIVING_RUNS):
         entry.active_runs = [old]
-        ledger.run_ended(ended(old))
+        registry.run_ended(ended(old))
     assert len(entry.surviving_runs) == MAX_SURVIVING_RUNS
 
 
 def test_the_entry_of_a_deleted_job_goes_with_the_processes_that_lived_on() -> None:
     """Put back before, it still overlaps with them."""
-    ledger, entry, old = held("skip")
+    registry, entry, old = with_survivors("skip")
     entry.queued_run = None
-    ledger.run_ended(ended(old))
-    ledger.remove(entry, SLOT)
-    assert ledger.get("a") is entry
-    ledger.keep_surviving(set())
-    assert ledger.get("a") is None
+    registry.run_ended(ended(old))
+    registry.remove(entry, SLOT)
+    assert registry.get("a") is entry
+    registry.keep_surviving(set())
+    assert registry.get("a") is None

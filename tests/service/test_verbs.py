@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from jobscheduler.cli.run import _show
+from tests.support.fork_server import run_program
 from tests.support.service import ROOT, Service, job, wait_until
 
 EVERY_VERB = {
@@ -32,11 +33,9 @@ EVERY_VERB = {
 def ask(service: Service, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
     """Call the command as a user would."""
     command = [sys.executable, str(ROOT / "main.py"), *words, "--socket", str(service.socket)]
-    return subprocess.run(
+    return run_program(
         command,
-        check=False,
         env={**os.environ, "TZ": "UTC", "COLUMNS": "100", **env},
-        capture_output=True,
         text=True,
         timeout=60,
     )
@@ -85,9 +84,9 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 def test_list_shows_every_state(service: Service) -> None:
     """One word for each job; of a refused file the name."""
-    told = {one["job_id"] or one["file"]: one for one in answer(service, "list")}
+    reply = {one["job_id"] or one["file"]: one for one in answer(service, "list")}
 
-    assert {name: one["state"] for name, one in told.items()} == {
+    assert {name: one["state"] for name, one in reply.items()} == {
         "daily": "scheduled",
         "fails": "scheduled",
         "off": "disabled",
@@ -99,12 +98,12 @@ def test_list_shows_every_state(service: Service) -> None:
         "rotten": "stale",
         "broken.json": "refused",
     }
-    assert [run["waits"] for run in told["held"]["going"]] == [None, "turn"]
-    assert [run["waits"] for run in told["retry"]["going"]] == ["retry"]
-    assert told["once"]["last"]["status"] == "SUCCESS"
-    assert told["broken.json"]["problems"][0]["line"] == 1
-    assert told["daily"]["next"].endswith("T01:00:00Z")
-    assert told["off"]["next"] is None
+    assert [run["waiting_for"] for run in reply["held"]["active_runs"]] == [None, "turn"]
+    assert [run["waiting_for"] for run in reply["retry"]["active_runs"]] == ["retry"]
+    assert reply["once"]["last"]["status"] == "SUCCESS"
+    assert reply["broken.json"]["problems"][0]["line"] == 1
+    assert reply["daily"]["next"].endswith("T01:00:00Z")
+    assert reply["off"]["next"] is None
 
 
 def test_list_is_a_table_that_fits(service: Service) -> None:
@@ -120,18 +119,18 @@ def test_list_is_a_table_that_fits(service: Service) -> None:
 
 
 def test_list_filters_by_pattern_and_state(service: Service) -> None:
-    """A stale job counts as such whatever else it is; a pattern that means nothing is told."""
+    """A stale job counts as such whatever else it is; a pattern without a match is reported."""
     assert {one["job_id"] for one in answer(service, "list", "o*")} == {"off", "once"}
     assert {one["job_id"] for one in answer(service, "list", "--state", "running,STALE")} == {"held", "busy", "rotten"}
     nothing = ask(service, "list", "nope")
     assert (nothing.returncode, nothing.stdout) == (1, "")
-    assert "no job is meant by `nope`" in nothing.stderr
+    assert "no job matches `nope`" in nothing.stderr
     some = ask(service, "list", "once", "nope", "--json")
     assert (some.returncode, json.loads(some.stdout)["job_id"]) == (1, "once")
-    assert "no job is meant by `nope`" in some.stderr
+    assert "no job matches `nope`" in some.stderr
     assert "help: did you mean `daily`, `rotten`?" in ask(service, "list", "dialy", "x*", "roten").stderr
     other = ask(service, "list", "daily", "--state", "refused")
-    assert "no job that is meant by `daily` is in such a state" in other.stderr
+    assert "no job that matches `daily` is in such a state" in other.stderr
     assert "help: `jobscheduler list` shows all jobs" in other.stderr
     wrong = ask(service, "list", "--state", "rnning")
     assert (wrong.returncode, "no such state: `rnning`; there are refused, running," in wrong.stderr) == (2, True)
@@ -165,7 +164,7 @@ def test_colour_is_for_terminals_and_never_with_no_color(service: Service) -> No
 
 
 def test_run_starts_a_run_and_says_which(service: Service) -> None:
-    """Its record says who asked, and has no slot."""
+    """Its record names the user, and has no slot."""
     done = ask(service, "run", "daily")
     run_id = done.stdout.split()[1]
 
@@ -182,8 +181,8 @@ def test_run_wait_gives_output_and_exit_status(service: Service) -> None:
     assert good.stderr.startswith("SUCCESS after 0.")
     assert (bad.returncode, bad.stdout) == (1, "why\n")
     assert "reason=exit exit_code=3" in bad.stderr
-    (told,) = answer(service, "run", "fails", "--wait")
-    assert (told["record"]["status"], told["record"]["exit_code"], told["output"]) == ("FAILURE", 3, "why")
+    (reply,) = answer(service, "run", "fails", "--wait")
+    assert (reply["record"]["status"], reply["record"]["exit_code"], reply["output"]) == ("FAILURE", 3, "why")
 
 
 def test_what_a_job_prints_cannot_command_the_terminal(service: Service) -> None:
@@ -199,7 +198,7 @@ def test_what_a_job_prints_cannot_command_the_terminal(service: Service) -> None
 
 
 def test_the_words_of_an_error_are_spelled_out_everywhere(capsys: pytest.CaptureFixture[str]) -> None:
-    """Also where standard error is a file that will be looked at on a terminal."""
+    """Also where standard error is a file that is read on a terminal later."""
     _show({"output": None, "record": {"status": "FAILURE", "duration": 1.0, "error": "\x1b]0;owned\x07\nSUCCESS"}})
 
     assert capsys.readouterr().err == "FAILURE after 1.0s error=\\x1b]0;owned\\x07\\nSUCCESS\n"
@@ -215,7 +214,7 @@ def test_run_respects_overlap(service: Service) -> None:
     """A job that skips is skipped, with a record; one that queues has one place to wait."""
     for name in ("busy", "held"):
         done = ask(service, "run", name)
-        assert (done.returncode, "its last run is still going on" in done.stdout) == (1, True)
+        assert (done.returncode, "its last run is still in progress" in done.stdout) == (1, True)
         service.wait_for("SKIPPED", job_id=name, reason="overlap", trigger="manual")
 
 
@@ -236,7 +235,7 @@ def test_ctrl_c_ends_the_waiting_and_not_the_run(service: Service, tmp_path: Pat
 
 
 def test_pause_and_resume(service: Service) -> None:
-    """Said what it means, told who asked, and survives an edit; the second time changes nothing."""
+    """Its effect is shown, its user is logged, and it survives an edit; the second time changes nothing."""
     service.write("tick.json", job("tick", "* * * * * *", "true"))
     service.wait_for("SUCCESS", 1, job_id="tick")
     first, second = ask(service, "pause", "tick"), ask(service, "pause", "tick")
@@ -259,7 +258,7 @@ def test_pause_and_resume(service: Service) -> None:
 
 
 @pytest.mark.parametrize("verb", ["run", "pause", "resume"])
-def test_a_job_that_there_is_not_is_told_with_the_one_that_may_be_meant(service: Service, verb: str) -> None:
+def test_an_unknown_job_is_refused_with_a_suggested_id(service: Service, verb: str) -> None:
     """Also when its file is refused: then that is why."""
     near, refused = ask(service, verb, "dayli"), ask(service, verb, "broken")
 
@@ -279,17 +278,17 @@ def test_status_is_a_check_of_health(service: Service) -> None:
     assert "broken.json:3:3: unknown field `shedule`" in done.stdout
     assert "help: did you mean `schedule`?" in done.stdout
     assert f"log        {service.log}\n" in done.stdout
-    (told,) = answer(service, "status")
-    assert (told["pid"], told["trouble"], told["late"]) == (service.process.pid, [], None)
-    assert told["last_tick"] < 60
-    assert {one["state"] for one in told["problems"]} == {"refused", "stale"}
+    (reply,) = answer(service, "status")
+    assert (reply["pid"], reply["issues"], reply["late_part"]) == (service.process.pid, [], None)
+    assert reply["last_tick_age"] < 60
+    assert {one["state"] for one in reply["problems"]} == {"refused", "stale"}
 
 
 def test_explain_asks_the_service(service: Service) -> None:
     """What only that knows: that the job is disabled by its file is not all; where its log is it says itself."""
     done = ask(service, "explain", "rotten")
     assert done.returncode == 0
-    assert "its last good version is in force" in done.stdout
+    assert "its last good version is active" in done.stdout
     assert "disabled" in ask(service, "explain", "off").stdout
     assert ask(service, "explain", "broken").returncode == 1
 
@@ -309,7 +308,7 @@ def test_without_a_service_a_verb_says_what_to_do(tmp_path: Path, verb: str) -> 
 def test_each_verb_helps_with_examples(verb: str) -> None:
     """And takes `--json`."""
     command = [sys.executable, str(ROOT / "main.py"), verb, "--help"]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    done = run_program(command, text=True)
 
     assert done.returncode == 0
     assert f"  jobscheduler {verb}" in done.stdout
@@ -328,7 +327,7 @@ def test_a_healthy_service_says_so(tmp_path: Path) -> None:
     made.wait_for("directory.lost")
     done = ask(made, "status")
     assert done.returncode == 1
-    why = f"the jobs directory `{made.jobs}` does not exist: the last known jobs are in force"
+    why = f"the jobs directory `{made.jobs}` does not exist: the last known jobs stay active"
     assert f"wrong      {why} (help: make it: `mkdir -p {made.jobs}`)" in done.stdout
     assert made.stop() == 0
 
@@ -345,7 +344,7 @@ def test_a_service_without_its_socket_runs_jobs_all_the_same(tmp_path: Path) -> 
     assert made.stop() == 0
 
 
-def test_a_run_that_waits_when_the_service_stops_is_told_to_who_waits_for_it(tmp_path: Path) -> None:
+def test_a_queued_run_at_a_stop_is_reported_to_the_waiting_client(tmp_path: Path) -> None:
     """`run --wait` ends when the service does."""
     made = Service(tmp_path)
     made.write("x.json", job("x", "@yearly", "sleep 30"))
@@ -363,7 +362,7 @@ def test_a_run_that_waits_when_the_service_stops_is_told_to_who_waits_for_it(tmp
 
 
 def test_a_run_by_hand_has_its_record_after_a_crash(tmp_path: Path) -> None:
-    """One that had begun, and one that waited for it; both say who asked."""
+    """One that had begun, and one that waited for it; both name the user."""
     made = Service(tmp_path)
     made.write("x.json", job("x", "@yearly", "sleep 60", overlap="queue"))
     made.start()

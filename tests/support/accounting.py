@@ -84,9 +84,9 @@ class Account:
         for line in reversed([line for line in self.lines if line["word"] == "service.alive"][:-1]):
             if "settled" in line:
                 break
-            for job_id, slot in (text.split(",") for text in line.get("waits", "").split()):
+            for job_id, slot in (text.split(",") for text in line.get("pending", "").split()):
                 found.add((job_id, datetime.fromisoformat(slot)))
-            for job_id, after in (text.split(",") for text in line.get("late", "").split()):
+            for job_id, after in (text.split(",") for text in line.get("lagging", "").split()):
                 found |= {(job_id, one) for one in self._listed(job_id, datetime.fromisoformat(after), ended)}
         return found
 

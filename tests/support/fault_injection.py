@@ -16,7 +16,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 from jobscheduler.cli import main
 from jobscheduler.jobs import reconciler, watcher
-from jobscheduler.jobs.parser import parse
 
 ORDER = Path(os.environ["SABOTAGE"])
 
@@ -59,9 +58,8 @@ class Breakable(reconciler.Reconciler):
 
 
 if __name__ == "__main__":
-    import jobscheduler.service.main as built
+    import jobscheduler.service.parts as built
 
-    assert parse is reconciler.parse
     built.Reconciler = Breakable  # type: ignore[misc]
     threading.Thread(target=obey, daemon=True).start()
     raise SystemExit(main())

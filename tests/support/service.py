@@ -18,6 +18,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.fork_server import start_program
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
@@ -68,6 +70,7 @@ class Service:
         self.socket = base / "control.sock"
         self.jobs.mkdir(mode=0o755, exist_ok=True)
         self.options = options
+        self.forks = True  # false: a process that is executed, as users have it
         self.limits: dict[int, int] = {}
         self.env = {**os.environ, "TZ": "UTC", **(env or {})}
         self.process: subprocess.Popen[bytes] | None = None
@@ -76,13 +79,15 @@ class Service:
 
     def start(self, *, wait: bool = True) -> Service:
         """Start it; wait until it has read every file."""
+        paths = ["--jobs-dir", str(self.jobs), "--log-file", str(self.log), "--socket", str(self.socket)]
+        return self.start_with(*paths, *self.options, wait=wait)
+
+    def start_with(self, *options: str, wait: bool = True) -> Service:
+        """Start it with these options alone; they have to name the paths of this service."""
         before = len(self.words("service.started"))
-        command = [*self.program, "--jobs-dir", str(self.jobs), "--log-file", str(self.log)]
-        command += ["--socket", str(self.socket)]
         with self.errors.open("ab") as errors:
-            self.process = subprocess.Popen(
-                [*command, *self.options], env=self.env, stderr=errors, stdin=subprocess.DEVNULL
-            )
+            start = start_program if self.forks else subprocess.Popen
+            self.process = start([*self.program, *options], env=self.env, stderr=errors, stdin=subprocess.DEVNULL)
         for what, most in self.limits.items():
             resource.prlimit(self.process.pid, what, (most, most))
         if wait:

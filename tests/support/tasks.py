@@ -22,6 +22,7 @@ from jobscheduler.model import Cron, Event, Job, LogEntry, Record, TaskSpec
 from jobscheduler.tasks import Context, Outcome, TaskFailed
 from jobscheduler.tasks.command.processes import read_process
 from jobscheduler.tasks.command.task import ExecuteCommand
+from tests.support.fork_server import server_pid
 
 SLOT = datetime(2026, 11, 22, 1, 0, tzinfo=UTC)
 
@@ -32,15 +33,15 @@ def context(run_id: str = "", **more: Any) -> Context:
     return Context("report-001", run_id or os.urandom(6).hex(), SLOT, **more)
 
 
-def execute(command: str | list[str], told: Context | None = None, **fields: Any) -> Outcome:
+def execute(command: str | list[str], run_context: Context | None = None, **fields: Any) -> Outcome:
     """Run a command to its end; raises `TaskFailed`."""
-    return ExecuteCommand({"command": command, **fields}).run(told or context())
+    return ExecuteCommand({"command": command, **fields}).run(run_context or context())
 
 
-def failure(command: str | list[str], told: Context | None = None, **fields: Any) -> TaskFailed:
+def failure(command: str | list[str], run_context: Context | None = None, **fields: Any) -> TaskFailed:
     """Run a command that must fail, and return how it did."""
     with pytest.raises(TaskFailed) as caught:
-        execute(command, told, **fields)
+        execute(command, run_context, **fields)
     return caught.value
 
 
@@ -87,7 +88,7 @@ def children() -> set[int]:
     for task in Path("/proc/self/task").iterdir():
         with suppress(OSError):  # a thread that has just ended
             found |= set(map(int, (task / "children").read_text().split()))
-    return found
+    return found - {server_pid()}  # type: ignore[arg-type]
 
 
 @pytest.fixture(autouse=True)
@@ -107,7 +108,7 @@ def end_children() -> set[int]:
 
 
 def nothing_to_look_after() -> bool:
-    return not any(thread.name == "aftermath" for thread in threading.enumerate())
+    return not any(thread.name == "reaper" for thread in threading.enumerate())
 
 
 @contextmanager

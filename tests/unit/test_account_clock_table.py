@@ -1,4 +1,4 @@
-"""The account when the clock is wrong for a moment: each way that was seen in the field, with the value that is right.
+"""The account when the clock is wrong for a moment: each case that was seen in the field, with the right records.
 
 The real scheduler, log and reading back, in one process, with clocks that the test moves (`test_account_histories`).
 """
@@ -23,7 +23,7 @@ DAILY = Job("daily", Cron("2 12 * * *", "UTC"), TaskSpec("nothing", "{}"), catch
 
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
-    """A host that has no jobs yet."""
+    """Give a host without jobs."""
     monkeypatch.setitem(tasks._loaded, "nothing", Nothing)
     return Host(tmp_path, wall=NOON, jobs={})
 
@@ -36,8 +36,8 @@ def with_jobs(host: Host, *jobs: Job, seconds: float = 180) -> Host:
     return host
 
 
-def told(host: Host, job_id: str, word: str) -> list[str]:
-    """List the slots of the records of a job with this status, as day of the year and time."""
+def slots_with_status(host: Host, job_id: str, word: str) -> list[str]:
+    """Return the slots of a job's records with this status, as day of the year and time."""
     if host.log is not None:
         host.log.flush(5)
     found = [line for line in lines_of(host.folder / "s.log") if line["word"] == word and line.get("job_id") == job_id]
@@ -45,8 +45,8 @@ def told(host: Host, job_id: str, word: str) -> list[str]:
 
 
 def runs(host: Host, job_id: str) -> list[str]:
-    """List the slots that ran, and see that none ran twice."""
-    found = told(host, job_id, "SUCCESS")
+    """Return the slots that ran; fail if one ran twice."""
+    found = slots_with_status(host, job_id, "SUCCESS")
     assert len(found) == len(set(found)), found
     return found
 
@@ -104,12 +104,12 @@ def test_a_start_ten_years_ahead_runs_a_one_time_job_of_meanwhile_once_at_most(h
 
 
 def test_a_clock_a_day_ahead_for_a_moment_leaves_a_one_time_job_its_time(host: Host) -> None:
-    """It was only missed by the wrong clock, so it runs when its instant really comes, and says that it corrects."""
+    """It was only missed by the wrong clock, so it runs when its instant comes, and its record has `corrects`."""
     with_jobs(host, Job("once", Once(NOON + timedelta(hours=2)), TaskSpec("nothing", "{}")), DAILY)
     host.set(timedelta(days=1), is_noticed=True)
     host.live(12)
     host.set(-timedelta(days=1), is_noticed=True)
-    assert told(host, "once", "MISSED") == ["089 14:00"]
+    assert slots_with_status(host, "once", "MISSED") == ["089 14:00"]
     host.live(3 * 3600)
     host.stop()
 
@@ -122,7 +122,7 @@ def test_a_clock_a_day_ahead_for_a_moment_leaves_a_one_time_job_its_time(host: H
 
 
 def test_a_boot_two_hours_behind_runs_nothing_twice_and_waits_for_what_is_over(host: Host) -> None:
-    """A job all of whose slots to come are over waits until the clock has passed them, and that is said."""
+    """A job all of whose slots to come are over waits until the clock has passed them, and the log says it."""
     with_jobs(host, MINUTELY, seconds=3 * 3600)
     before = runs(host, "m")
     host.stop()
@@ -146,7 +146,7 @@ def test_two_hours_ahead_and_back_cost_no_job_its_day(host: Host) -> None:
     with_jobs(host, MINUTELY, fixed)
     host.set(timedelta(hours=2), is_noticed=True)
     host.live(15)
-    assert told(host, "fixed", "MISSED") == ["089 12:54"]
+    assert slots_with_status(host, "fixed", "MISSED") == ["089 12:54"]
     host.set(-timedelta(hours=2), is_noticed=True)
     host.live(3600)
     host.stop()

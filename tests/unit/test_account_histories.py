@@ -30,22 +30,22 @@ from jobscheduler.scheduler import Scheduler
 from jobscheduler.scheduler.job_entry import JobEntry
 from jobscheduler.tasks.base import Context, Outcome, Task
 from jobscheduler.timetable.definition_hash import hash_in_log
-from jobscheduler.timetable.slots import Overlap
+from jobscheduler.timetable.overlap import Overlap
 from jobscheduler.timetable.timetable import Timetable, timetable_of
 from tests.support.accounting import REOPENED, TICK, lines_of
 from tests.support.service import parse_line
 
 BASE = datetime(2031, 3, 30, 0, 2, 30, 250_000, tzinfo=UTC)
-ENDS = 200  # so many slots from either end of a stretch of time are looked at
+ENDS = 200  # slots from either end of a stretch of time that are checked
 SYNCED = timedelta(seconds=1)  # what was written longer ago survives a power failure
 UNSURE = timedelta(seconds=2)  # slots so soon after the last surviving line are not run again
 CHANGES = frozenset({"job.added", "job.updated", "job.removed"})
-COUNT = int(os.environ.get("JOBSCHEDULER_TEST_HISTORIES", "10000"))
-"""How many long histories the deep suite lives through."""
+COUNT = int(os.environ.get("TEST_HISTORIES", "10000"))
+"""The number of long histories in the deep suite."""
 
 
 class Nothing(Task):
-    """A task that is over at once."""
+    """A task that ends at once."""
 
     def __init__(self, fields: object) -> None:
         pass
@@ -56,7 +56,7 @@ class Nothing(Task):
 
 
 class Lasting(Task):
-    """A task that is over when the test opens its gate, or when the run is told to stop."""
+    """A task that ends when the test opens its gate, or when its run is stopped."""
 
     gate = threading.Event()
 
@@ -175,7 +175,7 @@ class Host:
         service.start()
         self._tell("service.started")
         self._go(self.wall)
-        self._rest()
+        self._wait_until_at_rest()
 
     def _written(self, job_id: str) -> datetime:
         return self.wall if self.is_touched else max(self.written, self.put.get(job_id, self.written))
@@ -215,23 +215,23 @@ class Host:
         else:
             self.service.put(one, self.wall)
 
-    def _rest(self) -> None:
-        """Wait until what has begun is over; write the mark that is due."""
+    def _wait_until_at_rest(self) -> None:
+        """Wait until no run goes on that can end, and write the checkpoint that is due."""
         assert self.service is not None
         until = time.monotonic() + 20
         entries = self.service._engine.registry.jobs
-        while not all(self._rests(one) for one in list(entries.values())):
+        while not all(self._is_at_rest(one) for one in list(entries.values())):
             assert time.monotonic() < until
             time.sleep(0)
         if self.wants:
             self.wants = False
             self.service.write_checkpoint(full=True)
 
-    def _rests(self, one: JobEntry) -> bool:
-        """Tell whether a job has nothing going on but runs that are at work until the gate opens."""
+    def _is_at_rest(self, one: JobEntry) -> bool:
+        """Return whether a job has no active runs but those that wait for the gate."""
         if one.job.task is not LASTING or Lasting.gate.is_set():
             return one.is_idle
-        return all(run._context is not None and run.started_at is not None for run in one.active_runs)
+        return all(run.running_attempt is not None and run.started_at is not None for run in one.active_runs)
 
     def shut_gate(self) -> None:
         """Let runs last from now on."""
@@ -241,9 +241,9 @@ class Host:
         """Let them end."""
         Lasting.gate.set()
         if self.service is not None:
-            self._rest()
+            self._wait_until_at_rest()
 
-    def mark(self) -> None:
+    def checkpoint(self) -> None:
         """Write the checkpoint of the minute."""
         if self.service is not None:
             self.service.write_checkpoint()
@@ -283,7 +283,7 @@ class Host:
         self._close()
 
     def crash(self) -> None:
-        """End it without a word."""
+        """End the service without a further line."""
         if self.service is None:
             return
         entries = list(self.service._engine.registry.jobs.values())
@@ -353,7 +353,7 @@ class Host:
         return f"edited {self.version}" if job_id == "edited" else job_id
 
     def live(self, seconds: float) -> None:
-        """Let time go by, with each slot looked at when it is due."""
+        """Let time go by, with each slot decided when it is due."""
         until = round(self.elapsed + seconds, 6)
         while self.service is not None and self.elapsed < until:
             starts = [one[0][1] for job_id in self.jobs if (one := self.service.upcoming(job_id, 1))]
@@ -361,7 +361,7 @@ class Host:
             step = min([until - self.elapsed, 3600.0, *((at - self.wall).total_seconds() for at in due)])
             self._advance(step)
             self._note_lived()
-            self.look()
+            self.check_clock()
         self._advance(until - self.elapsed)
 
     def _advance(self, seconds: float) -> None:
@@ -377,8 +377,8 @@ class Host:
             if slot is not None and timetable.start_time(slot) == self.wall:
                 self.lived.append((self._name(job_id), slot))
 
-    def look(self, *, is_noticed: bool = True) -> None:
-        """Look at the clock, and have decided what is due."""
+    def check_clock(self, *, is_noticed: bool = True) -> None:
+        """Check the clock, and decide the due slots."""
         if self.service is None:
             return
         if is_noticed and self.service.check_clock():
@@ -387,17 +387,17 @@ class Host:
                 self._tell("job.added", job_id=job_id, hash=hash_in_log(self.jobs[job_id]))
         for job_id in self.jobs:
             self.service._on_due(job_id, self.wall)
-        self._rest()
+        self._wait_until_at_rest()
 
     def set(self, by: timedelta, *, is_noticed: bool) -> None:
-        """Set the clock; whether the service's look at it comes before what is due or behind."""
+        """Set the clock; the service notes it before the due slots are decided, or after."""
         wall = min(max(self.wall + by, datetime(1970, 1, 2, tzinfo=UTC)), datetime(2150, 1, 1, tzinfo=UTC))
         self._go(wall)
         self.cause = "clock"
-        self.look(is_noticed=is_noticed)
+        self.check_clock(is_noticed=is_noticed)
         self.cause = "down"
         if not is_noticed:
-            self.look()
+            self.check_clock()
 
     def come(self) -> None:
         """Put a further job."""
@@ -431,14 +431,14 @@ class Host:
         self._tell("test.defined", version=str(self.version))
         self._put(replace(one, modified_at=self.wall))
         self._tell("job.updated", job_id="edited", hash=hash_in_log(one), changed="schedule")
-        self._rest()
+        self._wait_until_at_rest()
 
 
 # --- the judgement ---------------------------------------------------------------------------------------
 
 
 def judge(host: Host) -> list[str]:
-    """Say everything that is wrong with the account in a host's log.
+    """Return everything that is wrong with the account in a host's log.
 
     Three things follow from lines that a power failure took, and are no fault. A slot whose lines are all lost may run
     again or be missed, unless it was due within two seconds after the last surviving line: then it must not run again.
@@ -446,12 +446,12 @@ def judge(host: Host) -> list[str]:
     the clock did in that second did not happen as far as the log can tell.
     """
     finals = {"SUCCESS", "FAILURE", "SKIPPED", "MISSED"}
-    records: dict[str, list[Told]] = defaultdict(list)
+    records: dict[str, list[VersionedRecord]] = defaultdict(list)
     begun: dict[tuple[str, datetime], int] = defaultdict(int)
     version = 0
     for line in lines_of(host.folder / "s.log"):
         if line["word"] in finals:
-            records[line["job_id"]].append(Told(line, version))
+            records[line["job_id"]].append(VersionedRecord(line, version))
         elif line["word"] == "run.started":
             begun[line["job_id"], instant(line, "scheduled")] += 1
         elif line["word"] == "test.defined":
@@ -466,14 +466,14 @@ def judge(host: Host) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Told:
-    """A record, and which version of the edited job was in force when it was written."""
+class VersionedRecord:
+    """A record, and which version of the edited job was active when it was written."""
 
     line: dict[str, str]
     version: int
 
     def is_about(self, slot: datetime) -> bool:
-        """Tell whether it is about a slot; a range is about those of the definition in force."""
+        """Return whether it covers a slot; a range covers those of the definition that was active."""
         first = instant(self.line, "scheduled")
         if "last" not in self.line or not first <= slot <= instant(self.line, "last"):
             return slot == first
@@ -481,7 +481,7 @@ class Told:
 
 
 def _judge_lost(host: Host, begun: dict[tuple[str, datetime], int]) -> list[str]:
-    """Say which slots ran again although the log that survived the power failure was close enough to tell."""
+    """Return the slots that ran again although the log that survived the power failure had them."""
     lost = [(one["job_id"], instant(one, "scheduled"), at) for one, at in host.lost if one["word"] == "run.started"]
     return [
         f"{job_id} {slot} ran again {slot - survived} after the last line that survived"
@@ -490,7 +490,7 @@ def _judge_lost(host: Host, begun: dict[tuple[str, datetime], int]) -> list[str]
     ]
 
 
-def _judge_job(name: str, timetable: Timetable, records: list[Told], host: Host) -> list[str]:
+def _judge_job(name: str, timetable: Timetable, records: list[VersionedRecord], host: Host) -> list[str]:
     job_id, _, version = name.partition(" ")
     other = f"edited {1 - int(version)}" if version else ""
     single = {instant(one.line, "scheduled") for one in records}
@@ -503,7 +503,7 @@ def _judge_job(name: str, timetable: Timetable, records: list[Told], host: Host)
         words = [f"{one['word']} {one.get('reason')} {one.get('corrects')}" for one in found]
         comes_again = slot > host.wall and (job_id, slot) in host.waited  # the clock is set back, and it has no record
         if not found and not comes_again and not any(first <= slot <= last for first, last in apart):
-            wrong.append(f"{name} {slot} has no record")  # by choice: where it was not in force it counts as decided
+            wrong.append(f"{name} {slot} has no record")  # by choice: where it was not active it counts as decided
         elif len(found) > 1 and not is_corrected(found):
             wrong.append(f"{name} {slot} has {words}")
     for slot in {slot for known, slot in host.lived if known == name}:
@@ -514,14 +514,14 @@ def _judge_job(name: str, timetable: Timetable, records: list[Told], host: Host)
 
 
 def is_corrected(found: list[dict[str, str]]) -> bool:
-    """Tell whether of two records the second rightly takes the place of the first."""
+    """Return whether the second of two records rightly corrects the first."""
     first, *others = found
     return (
         len(others) == 1
         and first["word"] == "MISSED"
         and first["reason"] in REOPENED
         and others[0].get("corrects") == "clock"
-        and (others[0]["word"] != "MISSED" or "last" not in others[0])  # one that waited is told, whatever comes of it
+        and (others[0]["word"] != "MISSED" or "last" not in others[0])  # a pending slot has its record
     )
 
 
@@ -563,7 +563,7 @@ actions = st.one_of(
     st.tuples(st.sampled_from(["crash", "stop"]), st.sampled_from([1, 90, 1500, 30_000]), st.booleans()),
     st.just(("start",)),
     st.sampled_from([("come",), ("go_away",), ("touch",), ("boot",), ("edit",), ("shut_gate",), ("open_gate",)]),
-    st.sampled_from([("mark",), ("rewrite",), ("hiccup", 300), ("hiccup", 5000)]),
+    st.sampled_from([("checkpoint",), ("rewrite",), ("hiccup", 300), ("hiccup", 5000)]),
     st.tuples(st.just("turn_to_once"), st.sampled_from([-4, 2, 100, 7200])),
     st.tuples(st.just("fail"), st.floats(0.0, 1.0), st.booleans(), st.sampled_from([0.5, 20, 1500, 30_000])),
 )
@@ -649,6 +649,10 @@ FOUND = {
     "a slot waited to correct its record, and ran after a crash": [
         *(("set", 7200.0, False), ("undo",), ("shut_gate",), ("live", 3000, 1.0), ("crash", 1, False)),
     ],
+    "a one-time job was missed far ahead, was over at the next start, and came again after a further one": [
+        *(("set", 3500.0, False), ("crash", 1, False), ("start",), ("crash", 1, False)),
+        *(("turn_to_once", 2), ("start",), ("undo",), ("live", 4000, 1.0)),
+    ],
     "files were written with other words for the same schedules": [
         *(("stop", 1500, True), ("rewrite",), ("start",)),
     ],
@@ -678,7 +682,7 @@ def test_no_slot_is_lost_or_doubled_in_thousands_of_histories(history: list[tupl
 
 
 def test_at_reboot_is_once_a_boot_although_the_log_was_on_another_host_meanwhile(tmp_path: Path) -> None:
-    """The log is not believed when it comes back, but it shows that this boot was seen before."""
+    """The log is not trusted when it comes back, but it shows that its service ran in this boot."""
     host = Host(tmp_path, jobs={"boot": job("boot", Cron("@reboot", "UTC"))})
     for name, boot in (("a", 1), ("b", 2), ("a", 1), ("a", 3)):
         host.name, host.boot = name, boot

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).resolve().parent.parent.parent / "jobscheduler"
 ALLOWED = {
     "model": set(),
     "util": {"model"},
-    "config": {"util"},
+    "config": {"jobs", "tasks", "timetable", "util", "model"},
     "tasks": {"util", "model"},
     "timetable": {"util", "model"},
     "runner": {"tasks", "util", "model"},

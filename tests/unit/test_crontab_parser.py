@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from jobscheduler.timetable.crontab import Crontab, ScheduleError, parse
 from jobscheduler.timetable.crontab.parser import SyntaxFault, parse_expression
-from jobscheduler.timetable.crontab.suggest import suggest
+from jobscheduler.timetable.crontab.suggest import suggestion
 
 ZONE = ZoneInfo("UTC")
 
@@ -270,7 +270,7 @@ def test_a_refusal_says_what_to_write_instead(text):
 def check_refusal(text: str, refused: ScheduleError) -> None:
     with pytest.raises(SyntaxFault) as fault:
         parse_expression(text)
-    assert suggest(text, fault.value) == refused.suggestion  # and does not fail, which a refusal would hide
+    assert suggestion(text, fault.value).text == refused.suggestion  # and does not fail, which a refusal would hide
     assert refused.message
     assert refused.message[0] == refused.message[0].lower()
     assert not refused.message.endswith(".")
@@ -308,7 +308,7 @@ def test_several_faults_are_mended_together():
 
 
 def test_messages_quote_the_users_text_and_nothing_unprintable():
-    """Control characters, lone surrogates and backticks are escaped, so that a message can be printed and logged."""
+    """Control characters and lone surrogates are replaced, so that a message can be printed and logged."""
     for text in ("\x1b[31m * * * *", "\ud800 * * * *", "`rm` * * * *"):
         refused = refusal(text)
         shown = refused.message + refused.help + "".join(refused.notes)

@@ -1,4 +1,4 @@
-"""What is suggested for a schedule that is refused: it has the slots that were meant, or there is no suggestion."""
+"""The suggestion for a refused schedule has the slots that were meant, or there is none."""
 
 from __future__ import annotations
 
@@ -108,12 +108,12 @@ def test_a_suggestion_means_what_was_written(text: str, instead: str) -> None:
         *("H(10-5) * * * *", "H(0-70) * * * *", "H H(22-2) * * *", "H/61 * * * *", "H/0 * * * *", "H(0-9)/20 * * * *"),
     ],
 )
-def test_what_has_no_one_meaning_here_gets_no_suggestion(text: str) -> None:
-    """A schedule that is wider than what was meant does harm, and so does one of two readings, unsaid."""
+def test_a_line_without_one_clear_meaning_gets_no_suggestion(text: str) -> None:
+    """A schedule that is wider than the one meant does harm, and so does one of two meanings without a note."""
     assert refused(text).suggestion is None
 
 
-def test_weekday_numbers_that_programs_read_differently_are_said_to_be_ambiguous() -> None:
+def test_weekday_numbers_that_programs_read_differently_are_ambiguous() -> None:
     """Quartz counts from 1, Spring and crontab from 0 or 7; where both mean the same there is one suggestion."""
     found = refused("0 0 0 ? * 5#2")
     assert "`0 0 0 * * 4#2` if its weekdays count from 1, Sunday" in found.help
@@ -124,7 +124,7 @@ def test_weekday_numbers_that_programs_read_differently_are_said_to_be_ambiguous
     assert "`1-6/2`" in refused("0 0 * * 1/2").help.replace("0 0 * * ", "")
 
 
-def test_years_are_said_to_be_bounds_of_the_job() -> None:
+def test_for_years_the_help_names_the_bounds_of_the_job() -> None:
     """With the very fields to write; where a grammar has years, a line of all years is no suggestion for some."""
     years = refused("15 10 ? * 6L 2027-2028")
     assert years.suggestion is None
@@ -221,11 +221,11 @@ def check(line: Line, *, walk: bool) -> str:
 @pytest.mark.parametrize("grammar", [quartz, aws, apscheduler, single_step])
 def test_suggestions_have_the_slots_that_the_other_grammar_means(grammar: Callable[[Random], Line]) -> None:
     """Seven hundred refused lines of each: dates, times, and what a clock change does."""
-    random, told, drawn = Random(17), {"accepted": 0, "none": 0, "same": 0}, 0
-    while told["none"] + told["same"] < 700:
+    random, counts, drawn = Random(17), {"accepted": 0, "none": 0, "same": 0}, 0
+    while counts["none"] + counts["same"] < 700:
         drawn += 1
-        told[check(grammar(random), walk=drawn % 8 == 0)] += 1
-    assert told["same"] > 200, told
+        counts[check(grammar(random), walk=drawn % 8 == 0)] += 1
+    assert counts["same"] > 200, counts
 
 
 @pytest.mark.parametrize(
@@ -239,13 +239,13 @@ def test_suggestions_have_the_slots_that_the_other_grammar_means(grammar: Callab
         ("0 5 * * 1 root", "`root` is one word too many: a schedule does not name a user or a command"),
     ],
 )
-def test_a_word_after_five_good_fields_is_what_a_refusal_is_about(text: str, message: str) -> None:
-    """Not the field that would be out of range if the line had seconds; the place is that of the word."""
+def test_a_word_after_five_good_fields_is_refused(text: str, message: str) -> None:
+    """The fault is not in the field that would be out of range if the line had seconds."""
     found = refused(text)
     assert (found.message, text[found.start : found.end]) == (message, text.split()[5])
     assert found.suggestion == " ".join(text.split()[:5])
 
 
-def test_six_fields_with_one_that_is_out_of_range_are_told_as_that() -> None:
+def test_six_fields_with_one_that_is_out_of_range_are_refused_for_that() -> None:
     """The five before the last one are no schedule by themselves."""
     assert refused("0 61 3 * * 1").message == "`61` is out of range: the minute is 0 to 59"

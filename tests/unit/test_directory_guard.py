@@ -1,4 +1,4 @@
-"""The lookout over the jobs directory: what an ordinary second costs, and what makes it look closely."""
+"""The guard of the jobs directory: what an ordinary check costs, and what makes a check a close one."""
 
 from __future__ import annotations
 
@@ -11,111 +11,107 @@ from jobscheduler.service.directory_guard import DirectoryGuard
 from jobscheduler.util.hang_guard import HangGuard
 
 
-class Host:
-    """A watch, a reconciler, a claim and a log at once; it notes what it was asked for."""
+class FakeHost:
+    """A watcher, a reconciler and a lock at once; notes the calls that cost something."""
 
     def __init__(self) -> None:
         self.directory: object = "the directory"
-        self.whole = True
+        self.complete = True
         self.state = WatchState.OK
-        self.asked: list[str] = []
-        self.told: list[str] = []
+        self.is_shared = False
+        self.calls: list[str] = []
 
     def quick_fingerprint(self) -> object:
-        """Return what the path means."""
+        """Return the directory to which the path resolves."""
         return self.directory
 
     def ensure_armed(self) -> tuple[WatchState, str]:
-        """Be looked at closely."""
-        self.asked.append("watch")
+        """Return whether the directory is watched."""
+        self.calls.append("arm")
         return self.state, ""
 
     def is_complete(self) -> bool:
-        """Tell whether the last pass was one."""
-        return self.whole
+        """Return whether the last sync was complete."""
+        return self.complete
 
     def verify_sources(self) -> None:
-        """Look at the directory."""
-        self.asked.append("check")
+        """Note a sync of what differs."""
+        self.calls.append("verify")
 
     def sync_all(self) -> None:
-        """Look at all files."""
-        self.asked.append("everything")
+        """Note a sync of everything."""
+        self.calls.append("sync all")
 
     def reacquire(self) -> None:
-        """Have the directory for ourselves."""
-
-    def event(self, _: object, name: str, **values: object) -> None:
-        """Take a line of the log."""
-        self.told.append(name)
+        """Lock the directory."""
 
 
 @pytest.fixture
-def host() -> Host:
-    return Host()
+def host() -> FakeHost:
+    return FakeHost()
 
 
 @pytest.fixture
-def lookout(host: Host) -> DirectoryGuard:
-    made = DirectoryGuard(host, host, host, host, HangGuard(), "the directory")  # type: ignore[arg-type] # as much of each as is used
-    made.check()
-    host.asked.clear()
-    return made
+def guard(host: FakeHost) -> DirectoryGuard:
+    guard = DirectoryGuard(host, host, host, lambda *_, **__: None, HangGuard(), "the directory")  # type: ignore[arg-type] # as much of each as is used
+    guard.check()
+    host.calls.clear()
+    return guard
 
 
 def fail() -> None:
-    """Be a pass that fails."""
-    raise RuntimeError("a pass that fails")
+    """Fail, in place of a sync."""
+    raise RuntimeError("a sync that fails")
 
 
-def test_a_quiet_second_is_one_glance(host: Host, lookout: DirectoryGuard) -> None:
-    """Nothing is opened, locked or compared as long as the path means what it meant when all was well."""
+def test_a_check_of_an_unchanged_directory_is_one_stat(host: FakeHost, guard: DirectoryGuard) -> None:
+    """Nothing is opened, locked or compared while the path resolves to the directory that was found well."""
     for _ in range(10):
-        lookout.check()
-    assert host.asked == []
+        guard.check()
+    assert host.calls == []
 
 
 @pytest.mark.parametrize(
     "disturb",
     [
         pytest.param(
-            lambda host, lookout: setattr(host, "directory", "another"), id="the path means another directory"
+            lambda host, guard: setattr(host, "directory", "another"), id="the path resolves to another directory"
         ),
-        pytest.param(lambda host, lookout: lookout.invalidate(), id="somebody has doubts"),
-        pytest.param(lambda host, lookout: lookout.run_sync(fail), id="a pass failed"),
+        pytest.param(lambda host, guard: guard.invalidate(), id="it was invalidated"),
+        pytest.param(lambda host, guard: guard.run_sync(fail), id="a sync failed"),
     ],
 )
-def test_a_disturbance_means_one_close_look(
-    host: Host, lookout: DirectoryGuard, disturb: Callable[[Host, DirectoryGuard], None]
+def test_a_disturbance_makes_the_next_check_a_close_one(
+    host: FakeHost, guard: DirectoryGuard, disturb: Callable[[FakeHost, DirectoryGuard], None]
 ) -> None:
-    """What was found well by that is trusted again; a failed pass is told and wants a second look."""
-    disturb(host, lookout)
-    lookout.check()
-    assert host.asked[0] == "watch"
-    lookout.check()
-    host.asked.clear()
-    lookout.check()
-    assert host.asked == []
+    """A directory that a close check found well is trusted again; a failed sync needs a second check."""
+    disturb(host, guard)
+    guard.check()
+    assert host.calls[0] == "arm"
+    guard.check()
+    host.calls.clear()
+    guard.check()
+    assert host.calls == []
 
 
 @pytest.mark.parametrize(
-    "trouble",
+    "issue",
     [
-        pytest.param({"directory": None}, id="the path means nothing"),
-        pytest.param({"whole": False}, id="a source is lost, or a pass did not come to its end"),
+        pytest.param({"directory": None}, id="the path resolves to nothing"),
+        pytest.param({"complete": False}, id="a source is unavailable, or a sync was not complete"),
         pytest.param({"state": WatchState.UNAVAILABLE, "directory": "another"}, id="it cannot be watched"),
     ],
 )
-def test_while_there_is_trouble_every_second_is_a_close_look(
-    host: Host, lookout: DirectoryGuard, trouble: dict[str, object]
+def test_every_check_is_a_close_one_while_an_issue_lasts(
+    host: FakeHost, guard: DirectoryGuard, issue: dict[str, object]
 ) -> None:
-    """Until it is over, and once more then."""
-    vars(host).update(trouble)
+    """One more close check follows the end of the issue."""
+    vars(host).update(issue)
     for _ in range(3):
-        lookout.check()
-    assert host.asked.count("watch") == 3
-    vars(host).update(directory="mended", whole=True, state=WatchState.OK)
-    lookout.check()
-    host.asked.clear()
-    lookout.check()
-    assert host.asked == []
+        guard.check()
+    assert host.calls.count("arm") == 3
+    vars(host).update(directory="repaired", complete=True, state=WatchState.OK)
+    guard.check()
+    host.calls.clear()
+    guard.check()
+    assert host.calls == []

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobscheduler import tasks
-from jobscheduler.jobs.parser import ParseContext, id_conflict, parse, parse_task, public_schema
+from jobscheduler.jobs.parser import ParseContext, definition_warnings, id_conflict, parse, parse_task, public_schema
 from jobscheduler.model import NO_TASK, Cron, Job, Once, Problem, Retry, TaskSpec
 from jobscheduler.util import durations
 from tests.support.service import job
@@ -152,7 +152,7 @@ def test_the_source_name_is_not_part_of_the_definition() -> None:
         (job(timezone="europe/berlin"), [("unknown time zone `europe/berlin`", "did you mean `Europe/Berlin`?")]),
         (
             job(not_before="2027-01-02T00:00Z", not_after="2027-01-01T00:00Z"),
-            [("`not_after` lies before `not_before`", "is one of the two mistyped?")],
+            [("`not_after` is before `not_before`", "is one of the two mistyped?")],
         ),
         (
             job("a", "2027-01-01T00:00Z", not_before="2027-01-02T00:00Z"),
@@ -376,7 +376,7 @@ def test_an_exception_of_a_task_type_is_a_problem_of_this_file(
 
     monkeypatch.setattr(tasks.task_type("execute_command"), "check", check)
     (problem,) = parsed(job("a", "0 1 * * *"))  # type: ignore[misc]
-    assert problem.message == f"the definition cannot be judged: {type(fault).__name__}: {fault}"
+    assert problem.message == f"the definition cannot be checked: {type(fault).__name__}: {fault}"
     assert problem.host_dependent
 
 
@@ -421,3 +421,29 @@ def test_a_whole_number_with_a_point_is_that_integer_wherever_one_is_asked_for()
     zero = parsed(negative)
     assert isinstance(zero, Job)
     assert json.dumps(zero.task.params["nice"]) == "0"
+
+
+def test_a_task_type_that_cannot_say_what_it_warns_of_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault in it must not look like a definition without warnings."""
+
+    def warnings(_fields: Any) -> Any:
+        raise AttributeError("no such name")
+
+    text = json.dumps(job("a"))
+    accepted = parsed(text)
+    assert isinstance(accepted, Job)
+    assert definition_warnings(text.encode(), "a.json", accepted, BERLIN) == ()
+    monkeypatch.setattr(tasks.task_type("execute_command"), "warnings", warnings)
+    (warning,) = definition_warnings(text.encode(), "a.json", accepted, BERLIN)
+    assert warning.message == "the task type cannot say what it warns of: AttributeError: no such name"
+    assert "please report it" in str(warning.help)
+
+
+def test_warnings_of_a_task_type_are_located() -> None:
+    """At the field that each is about."""
+    text = json.dumps(job("a", command="true &> log"))
+    accepted = parsed(text)
+    assert isinstance(accepted, Job)
+    (warning,) = definition_warnings(text.encode(), "a.json", accepted, BERLIN)
+    assert warning.message.startswith("`&>` is bash's")
+    assert warning.excerpt is not None

@@ -1,4 +1,4 @@
-"""Waiting for descriptors and for other threads at once, without losing a word from either."""
+"""Waiting for descriptors and for other threads at once, without losing a wakeup from either."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from tests.support.tasks import descriptors
 
 
 @pytest.fixture
-def ear() -> Iterator[Poller]:
+def poller() -> Iterator[Poller]:
     made = Poller()
+    made.open()
     yield made
     made.close()
 
@@ -27,54 +28,70 @@ def pipe() -> Iterator[tuple[int, int]]:
     os.close(theirs)
 
 
-def test_it_tells_which_descriptors_are_readable(ear: Poller, pipe: tuple[int, int]) -> None:
+def test_a_readable_descriptor_is_returned(poller: Poller, pipe: tuple[int, int]) -> None:
     """As long as there is something to read."""
-    ear.register(pipe[0])
-    assert ear.poll(lambda: 0.0) == []
+    poller.register(pipe[0])
+    assert poller.poll(lambda: 0.0) == []
     os.write(pipe[1], b"news")
-    assert ear.poll(lambda: None) == [pipe[0]]
-    assert ear.poll(lambda: None) == [pipe[0]]
+    assert poller.poll(lambda: None) == [pipe[0]]
+    assert poller.poll(lambda: None) == [pipe[0]]
 
 
-def test_it_hears_nothing_of_what_was_forgotten(ear: Poller, pipe: tuple[int, int]) -> None:
-    """Also when it is forgotten twice."""
-    ear.register(pipe[0])
+def test_an_unregistered_descriptor_is_not_returned(poller: Poller, pipe: tuple[int, int]) -> None:
+    """Also when it is unregistered twice."""
+    poller.register(pipe[0])
     os.write(pipe[1], b"news")
-    ear.unregister(pipe[0])
-    ear.unregister(pipe[0])
-    assert ear.poll(lambda: 0.0) == []
+    poller.unregister(pipe[0])
+    poller.unregister(pipe[0])
+    assert poller.poll(lambda: 0.0) == []
 
 
-def test_another_thread_can_wake_it(ear: Poller) -> None:
-    """And is no descriptor of which anything is told."""
+def test_another_thread_can_end_the_wait(poller: Poller) -> None:
+    """Its wakeup is not among the readable descriptors."""
     about_to_wait = threading.Event()
 
-    def ring() -> None:
+    def wake() -> None:
         about_to_wait.wait(10)
-        ear.wake()
+        poller.wake()
 
-    thread = threading.Thread(target=ring)
+    thread = threading.Thread(target=wake)
     thread.start()
-    assert ear.poll(about_to_wait.set) == []
+    assert poller.poll(about_to_wait.set) == []
     thread.join()
 
 
-def test_a_ring_between_the_question_and_the_wait_is_not_lost(ear: Poller) -> None:
-    """It comes after the last look at what others brought, and before the wait."""
-    assert ear.poll(ear.wake) == []
+def test_a_wakeup_between_the_timeout_and_the_wait_is_not_lost(poller: Poller) -> None:
+    """It comes after the last look at added work, and before the wait."""
+    assert poller.poll(poller.wake) == []
 
 
-def test_a_ring_while_nobody_waits_is_no_news_later(ear: Poller) -> None:
-    """Who rings then has brought what is looked at before the next wait anyway."""
-    ear.wake()
-    assert ear.poll(lambda: 0.0) == []
+def test_a_wakeup_while_no_thread_waits_does_nothing(poller: Poller) -> None:
+    """The caller has added its work, and the thread finds it before it waits."""
+    poller.wake()
+    assert poller.poll(lambda: 0.0) == []
 
 
-def test_it_gives_its_descriptors_back_and_is_deaf_then() -> None:
-    """A late ring must not write into a file that has the number by now."""
+def test_a_closed_poller_has_no_descriptor_and_cannot_be_woken() -> None:
+    """A late wakeup must not write into a file that has the number by now."""
     before = descriptors()
     made = Poller()
-    made._is_asleep = True  # as one who rings saw it a moment before
+    made.open()
+    made._is_asleep = True  # as another thread in `wake` saw it a moment before
     made.close()
     made.wake()
     assert descriptors() == before
+
+
+def test_a_closed_poller_can_be_opened_again(pipe: tuple[int, int]) -> None:
+    """With descriptors of its own, and none more when it is open already."""
+    made = Poller()
+    made.open()
+    made.close()
+    before = descriptors()
+    made.open()
+    made.open()
+    assert descriptors() == before + 2
+    made.register(pipe[0])
+    os.write(pipe[1], b"news")
+    assert made.poll(lambda: None) == [pipe[0]]
+    made.close()

@@ -33,7 +33,7 @@ from jobscheduler.timetable.timetable import timetable_of
 from tests.support.service import wait_until
 
 NOON = datetime(2096, 11, 22, 12, tzinfo=UTC)
-"""So far ahead that APScheduler, which uses the clock of the host, never wakes up by itself."""
+"""Far ahead of the host's clock, which APScheduler uses: it never wakes up by itself."""
 
 
 class Gate(Task):
@@ -47,7 +47,7 @@ class Gate(Task):
         Gate.begun.append(context)
         wait_until(lambda: Gate.may_end.is_set() or context.stopping.is_set())  # a stop opens no other run's gate
         if self.fields.get("fails"):
-            raise TaskFailed("as told")
+            raise TaskFailed("as its fields say")
         return Outcome()
 
 
@@ -56,12 +56,14 @@ class World:
 
     def __init__(self, workers: int = 4) -> None:
         self.now = NOON
+        self.late_reason = "asleep"
         self.written: list[LogEntry] = []
         self.scheduler = Scheduler(
             write=self.written.append,
             max_workers=workers,
+            boot="boot-1",
             clock=lambda: self.now,
-            late_reason=lambda: "asleep",
+            late_reason=lambda: self.late_reason,
         )
         self.scheduler._waker.start = lambda: None  # the host's clock is not the test's
 
@@ -70,12 +72,12 @@ class World:
         return self.scheduler.put(job, self.now)
 
     def due(self, job_id: str, seconds: float) -> None:
-        """Let it be so many seconds after noon, and a wake-up for the job come."""
+        """Set the clock to `seconds` after noon, and wake up for the job."""
         self.now = NOON + timedelta(seconds=seconds)
         self.scheduler._on_due(job_id, self.now)
 
     def records(self, job_id: str | None = None) -> list[tuple[int, str, str | None]]:
-        """Each record as seconds after noon of its slot, status, and reason."""
+        """Return each record: the seconds after noon of its slot, its status and reason."""
         return [
             (int((one.scheduled - NOON).total_seconds()), one.status.value, one.reason)
             for one in self.written
@@ -83,14 +85,14 @@ class World:
         ]
 
     def wait_for_records(self, count: int) -> list[tuple[int, str, str | None]]:
-        """Wait until there are so many records."""
+        """Wait until there are `count` records, and return all."""
         wait_until(lambda: len(self.records()) >= count, why=f"{count} records, have {self.records()}")
         return self.records()
 
 
 @pytest.fixture(autouse=True)
 def gate(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A task type of the test's own, and its gate open."""
+    """Add a task type of the test's own, with its gate open."""
     Gate.begun, Gate.may_end = [], threading.Event()
     Gate.may_end.set()
     monkeypatch.setitem(tasks._loaded, "gate", Gate)
@@ -98,7 +100,7 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def world() -> Iterator[World]:
-    """A scheduler that was not started: the test wakes it."""
+    """Give a scheduler that was not started: the test wakes it."""
     made = World()
     yield made
     Gate.may_end.set()
@@ -108,7 +110,7 @@ def world() -> Iterator[World]:
 def job(
     job_id: str = "x", schedule: Cron | Once | None = None, task: Mapping[str, Any] | None = None, **fields: Any
 ) -> Job:
-    """A job each minute that passes the gate."""
+    """Return a job that passes the gate each minute."""
     return Job(job_id, schedule or Cron("* * * * *", "UTC"), TaskSpec.from_params("gate", task or {}), **fields)
 
 
@@ -136,25 +138,26 @@ def test_a_warm_up_decides_and_writes_nothing(world: World) -> None:
     assert world.scheduler.next_slot("x") == NOON + timedelta(minutes=1)
 
 
-def test_jobs_that_are_due_together_run_at_the_same_time(world: World) -> None:
-    """Four workers hold four runs at once."""
+def due_together(world: World, count: int) -> None:
+    """Make `count` jobs due while the gate is shut, and wait until each of the four workers has a run."""
     Gate.may_end.clear()
-    for number in range(4):
+    for number in range(count):
         world.put(job(f"x{number}"))
-    for number in range(4):
+    for number in range(count):
         world.due(f"x{number}", 60)
-
     wait_until(lambda: len(Gate.begun) == 4)
+
+
+def test_jobs_that_are_due_together_run_at_the_same_time(world: World) -> None:
+    """Four workers have four runs at once."""
+    due_together(world, 4)
+
+    assert world.records() == []
 
 
 def test_a_busy_pool_makes_runs_late_and_never_drops_them(world: World) -> None:
     """Twenty runs on four workers: all have their record."""
-    Gate.may_end.clear()
-    for number in range(20):
-        world.put(job(f"x{number}"))
-    for number in range(20):
-        world.due(f"x{number}", 60)
-    wait_until(lambda: len(Gate.begun) == 4)
+    due_together(world, 20)
     Gate.may_end.set()
 
     assert world.wait_for_records(20) == [(60, "SUCCESS", None)] * 20
@@ -323,21 +326,21 @@ def test_a_stop_lets_runs_finish_and_leaves_pending_slots_to_the_next_start() ->
     assert len(world.records()) == 1
 
 
-@pytest.mark.parametrize("hurried", [False, True])
-def test_a_stop_ends_runs_that_do_not_finish_in_time(hurried: bool) -> None:
+@pytest.mark.parametrize("must_end_now", [False, True])
+def test_a_stop_ends_runs_that_do_not_finish_in_time(must_end_now: bool) -> None:
     """After the drain, or at once after a second signal."""
     world = World()
     Gate.may_end.clear()
     world.put(job(task={"fails": True}))
     world.due("x", 60)
     wait_until(lambda: Gate.begun)
-    world.scheduler.stop(600 if hurried else 0.05, lambda: hurried)
+    world.scheduler.stop(600 if must_end_now else 0.05, lambda: must_end_now)
 
     assert world.records() == [(60, "FAILURE", "shutdown")]
 
 
 def real(seconds: float = 1.0) -> tuple[datetime, Callable[[], datetime]]:
-    """A clock that runs, and an instant that is soon."""
+    """Return an instant that is soon, and a clock that runs."""
     return datetime.now(UTC) + timedelta(seconds=seconds), lambda: datetime.now(UTC)
 
 
@@ -361,23 +364,22 @@ def test_the_real_scheduler_wakes_at_the_time() -> None:
     assert not scheduler.is_alive()
 
 
-def named(*jobs: Job) -> FullCheckpoint:
-    """A full checkpoint that names these jobs."""
+def full_checkpoint_of(*jobs: Job) -> FullCheckpoint:
+    """Return a full checkpoint that names these jobs."""
     return FullCheckpoint(
         accounted_since=NOON - timedelta(days=9), hashes={one.id: definition_hash(one) for one in jobs if one.enabled}
     )
 
 
-def recalled(world: World, *jobs: Job, **past: Any) -> None:
-    """Start a scheduler that finds a log whose last mark is from noon."""
+def restart(world: World, *jobs: Job, **past: Any) -> None:
+    """Start a scheduler whose log has its last checkpoint at noon."""
     given = {
         "checkpoint": Checkpoint(NOON, "boot-1"),
         "last_line_at": NOON,
         "clean_stop": False,
-        "full": named(*jobs),
+        "full": full_checkpoint_of(*jobs),
         **past,
     }
-    world.scheduler._engine.boot = "boot-1"
     world.scheduler.restore(RecoveredState(**given), world.now)
     for one in jobs:
         world.put(one)
@@ -387,7 +389,7 @@ def recalled(world: World, *jobs: Job, **past: Any) -> None:
 def test_after_a_stop_the_latest_slot_is_caught_up_and_the_others_are_one_record(world: World) -> None:
     """The service was down for ten minutes."""
     world.now = NOON + timedelta(seconds=630)
-    recalled(world, job())
+    restart(world, job())
 
     assert sorted(world.wait_for_records(2)) == [(60, "MISSED", "down"), (600, "SUCCESS", None)]
     assert world.scheduler.next_slot("x") == NOON + timedelta(seconds=660)
@@ -397,7 +399,7 @@ def test_an_interrupted_run_is_a_failure_and_is_not_repeated(world: World) -> No
     """Its slot is accounted for."""
     world.now = NOON + timedelta(seconds=90)
     slot = NOON + timedelta(seconds=60)
-    recalled(world, job(), in_flight=(InFlightRun("x", "abc", slot, slot),))
+    restart(world, job(), in_flight=(InFlightRun("x", "abc", slot, slot),))
     world.due("x", 120)
 
     assert world.wait_for_records(2) == [(60, "FAILURE", "interrupted"), (120, "SUCCESS", None)]
@@ -406,7 +408,7 @@ def test_an_interrupted_run_is_a_failure_and_is_not_repeated(world: World) -> No
 def test_slots_before_the_file_was_written_do_not_count(world: World) -> None:
     """The file is newer than the checkpoint, so only slots after it count."""
     world.now = NOON + timedelta(seconds=330)
-    recalled(world, job(modified_at=NOON + timedelta(seconds=150)), full=FullCheckpoint())
+    restart(world, job(modified_at=NOON + timedelta(seconds=150)), full=FullCheckpoint())
 
     assert sorted(world.wait_for_records(2)) == [(180, "MISSED", "down"), (300, "SUCCESS", None)]
 
@@ -415,7 +417,7 @@ def test_recorded_slots_stay_recorded(world: World) -> None:
     """Slots with a record after the checkpoint are neither run nor missed."""
     world.now = NOON + timedelta(seconds=200)
     slot = NOON + timedelta(seconds=120)
-    recalled(world, job(), recorded={"x": ((slot, slot),)})
+    restart(world, job(), recorded={"x": ((slot, slot),)})
 
     assert sorted(world.wait_for_records(2)) == [(60, "MISSED", "down"), (180, "SUCCESS", None)]
 
@@ -423,8 +425,8 @@ def test_recorded_slots_stay_recorded(world: World) -> None:
 def test_a_lagging_job_is_accounted_for_from_its_cursor(world: World) -> None:
     """Other jobs have run slots of the same time, which the checkpoint covers; this one has not."""
     world.now = NOON + timedelta(seconds=100)
-    mark = Checkpoint(NOON + timedelta(seconds=90), "boot-1", lagging=(("late", NOON),))
-    recalled(world, job("late"), job("others"), checkpoint=mark)
+    checkpoint = Checkpoint(NOON + timedelta(seconds=90), "boot-1", lagging=(("late", NOON),))
+    restart(world, job("late"), job("others"), checkpoint=checkpoint)
 
     assert world.wait_for_records(1) == world.records("late") == [(60, "SUCCESS", None)]
 
@@ -442,8 +444,8 @@ def test_a_slot_that_was_pending_at_the_stop_is_accounted_for(
 ) -> None:
     """It is part of the outage; without its file it is missed."""
     world.now = NOON + timedelta(seconds=100)
-    mark = Checkpoint(NOON + timedelta(seconds=90), "boot-1", (), (("x", NOON + timedelta(seconds=60)),))
-    recalled(world, *jobs, checkpoint=mark, pending=mark.pending)
+    checkpoint = Checkpoint(NOON + timedelta(seconds=90), "boot-1", (), (("x", NOON + timedelta(seconds=60)),))
+    restart(world, *jobs, checkpoint=checkpoint, pending=checkpoint.pending)
 
     assert world.wait_for_records(1) == expected
 
@@ -451,7 +453,7 @@ def test_a_slot_that_was_pending_at_the_stop_is_accounted_for(
 def test_after_a_host_crash_nothing_runs_where_lines_may_be_lost(world: World) -> None:
     """Two seconds after the last line that survived."""
     world.now = NOON + timedelta(seconds=30)
-    recalled(world, job(schedule=Cron("* * * * * *", "UTC"), catch_up=20), checkpoint=Checkpoint(NOON, "another boot"))
+    restart(world, job(schedule=Cron("* * * * * *", "UTC"), catch_up=20), checkpoint=Checkpoint(NOON, "another boot"))
 
     assert sorted(world.wait_for_records(3)) == [(1, "MISSED", "unknown"), (3, "MISSED", "down"), (30, "SUCCESS", None)]
 
@@ -464,7 +466,7 @@ def test_after_a_host_crash_a_slot_that_may_have_started_is_not_run(
     start = timetable_of(jittered()).start_time(NOON + timedelta(hours=1))
     world.now = start + timedelta(seconds=20)
     until = start - timedelta(seconds=before_its_start)
-    recalled(world, jittered(), checkpoint=Checkpoint(NOON + timedelta(minutes=59), "another boot"), last_line_at=until)
+    restart(world, jittered(), checkpoint=Checkpoint(NOON + timedelta(minutes=59), "another boot"), last_line_at=until)
 
     assert world.wait_for_records(1) == [(3600, "SUCCESS", None) if runs else (3600, "MISSED", "unknown")]
 
@@ -488,7 +490,7 @@ def test_a_one_time_job_of_the_outage_runs_if_it_is_young_enough_and_else_is_mis
 def test_an_at_reboot_job_runs_once_a_boot(world: World, boot: str, runs: int) -> None:
     """A restart within the same boot does not run it again; a new boot does."""
     world.now = NOON + timedelta(seconds=30)
-    recalled(world, job(schedule=Cron("@reboot", "UTC")), job("y"), checkpoint=Checkpoint(NOON, boot), clean_stop=True)
+    restart(world, job(schedule=Cron("@reboot", "UTC")), job("y"), checkpoint=Checkpoint(NOON, boot), clean_stop=True)
     world.due("y", 60)
     world.wait_for_records(1 + runs)
 
@@ -497,9 +499,9 @@ def test_an_at_reboot_job_runs_once_a_boot(world: World, boot: str, runs: int) -
 
 
 def test_a_slot_has_the_precision_of_the_log(world: World) -> None:
-    """Milliseconds, whatever the clock or the schedule says: else its record would not be recognised."""
+    """Milliseconds, whatever the clock or the schedule has: else its record would not be recognised."""
     world.now = NOON + timedelta(microseconds=123_456)
-    recalled(world, job("boot", Cron("@reboot", "UTC")), checkpoint=Checkpoint(NOON, "boot-0"), clean_stop=True)
+    restart(world, job("boot", Cron("@reboot", "UTC")), checkpoint=Checkpoint(NOON, "boot-0"), clean_stop=True)
     world.put(job("once", Once(NOON + timedelta(seconds=1, microseconds=654_321))))
     world.due("once", 2)
     world.wait_for_records(2)
@@ -509,16 +511,16 @@ def test_a_slot_has_the_precision_of_the_log(world: World) -> None:
 
 
 def test_slots_decided_ahead_of_the_clock_are_not_run_again(world: World) -> None:
-    """However far the log is ahead. Beyond three hours the log says that jobs wait, and `status` always does."""
-    recalled(world, job(), checkpoint=Checkpoint(NOON + timedelta(hours=2), "boot-1"))
+    """However far the log is ahead. Beyond three hours the log has a line that jobs wait; `status` always shows it."""
+    restart(world, job(), checkpoint=Checkpoint(NOON + timedelta(hours=2), "boot-1"))
     assert world.scheduler.next_slot("x") == NOON + timedelta(hours=2, minutes=1)
     assert not [one for one in world.written if isinstance(one, Event)]
 
     other = World()
-    recalled(other, job(), checkpoint=Checkpoint(NOON + timedelta(days=4000), "boot-1"))
+    restart(other, job(), checkpoint=Checkpoint(NOON + timedelta(days=4000), "boot-1"))
     assert other.scheduler.next_slot("x") == NOON + timedelta(days=4000, minutes=1)
-    (told,) = [one for one in other.written if isinstance(one, Event)]
-    assert (told.name, dict(told.values)["until"]) == ("clock.accepted", NOON + timedelta(days=4000))
+    (event,) = [one for one in other.written if isinstance(one, Event)]
+    assert (event.name, dict(event.values)["until"]) == ("clock.accepted", NOON + timedelta(days=4000))
     behind = other.scheduler.behind_clock()
     assert behind is not None
     assert (behind.by, behind.jobs) == (timedelta(days=4000), 1)
@@ -538,10 +540,10 @@ def test_after_a_clock_set_back_far_new_slots_run(world: World) -> None:
     assert world.scheduler.behind_clock() is None  # it waits for nothing, so nothing is wrong
 
 
-def test_a_checkpoint_claims_only_what_is_true(world: World) -> None:
+def test_a_checkpoint_has_runs_pending_slots_and_cursors(world: World) -> None:
     """It has active runs and pending slots, and the cursor of a job with an undecided slot."""
-    marks: list[Checkpoint] = []
-    world.scheduler._write_checkpoint_line = marks.append
+    checkpoints: list[Checkpoint] = []
+    world.scheduler._write_checkpoint_line = checkpoints.append
     Gate.may_end.clear()
     world.put(job(overlap="queue"))
     world.put(job("jittered", jitter=50))
@@ -551,10 +553,10 @@ def test_a_checkpoint_claims_only_what_is_true(world: World) -> None:
     world.now = NOON + timedelta(seconds=150)
     world.scheduler.write_checkpoint()
 
-    (mark,) = marks
-    assert [(one.job_id, one.scheduled) for one in mark.in_flight] == [("x", NOON + timedelta(seconds=60))]
-    assert mark.pending == (("x", NOON + timedelta(seconds=120)),)
-    assert (mark.settled, mark.lagging) == (world.now, (("jittered", NOON),))
+    (checkpoint,) = checkpoints
+    assert [(one.job_id, one.scheduled) for one in checkpoint.in_flight] == [("x", NOON + timedelta(seconds=60))]
+    assert checkpoint.pending == (("x", NOON + timedelta(seconds=120)),)
+    assert (checkpoint.settled, checkpoint.lagging) == (world.now, (("jittered", NOON),))
 
 
 def test_runs_that_wait_for_a_worker_are_reported_once(world: World) -> None:
@@ -569,12 +571,12 @@ def test_runs_that_wait_for_a_worker_are_reported_once(world: World) -> None:
     for later in (0.0, 2.0, 3.0):
         world.scheduler.check_backlog(now + later)
 
-    told = [one for one in world.written if isinstance(one, Event) and one.name == "pool.full"]
-    assert [dict(one.values)["waiting"] for one in told] == [3]
+    events = [one for one in world.written if isinstance(one, Event) and one.name == "pool.full"]
+    assert [dict(one.values)["waiting"] for one in events] == [3]
 
 
 def jittered(**fields: Any) -> Job:
-    """A job each hour whose start comes up to 50 minutes late."""
+    """Return a job each hour whose start comes up to 50 minutes late."""
     return job(schedule=Cron("0 * * * *", "UTC"), jitter=3000, **fields)
 
 
@@ -608,7 +610,7 @@ def test_a_slot_whose_jitter_is_running_is_not_lost_by_a_change_of_its_file(
 def test_a_slot_whose_jitter_was_running_when_the_service_crashed_starts_when_it_is_due(world: World) -> None:
     """It had not begun, so it is not part of the outage."""
     world.now = NOON + timedelta(hours=1, seconds=15)
-    recalled(world, jittered(), checkpoint=Checkpoint(NOON + timedelta(minutes=59), "boot-1"))
+    restart(world, jittered(), checkpoint=Checkpoint(NOON + timedelta(minutes=59), "boot-1"))
     start = timetable_of(jittered()).start_time(NOON + timedelta(hours=1)) - NOON
     world.due("x", start.total_seconds())
 
@@ -628,14 +630,14 @@ def test_a_start_forgets_no_pending_slot(
 ) -> None:
     """Its job was switched off meanwhile, the host has booted, or the clock is another one."""
     world.now = NOON + timedelta(seconds=100)
-    mark = Checkpoint(NOON + timedelta(seconds=90, hours=ahead), boot, (), (("x", NOON + timedelta(seconds=60)),))
-    recalled(world, *given, checkpoint=mark, pending=mark.pending, clean_stop=True)
+    checkpoint = Checkpoint(NOON + timedelta(seconds=90, hours=ahead), boot, (), (("x", NOON + timedelta(seconds=60)),))
+    restart(world, *given, checkpoint=checkpoint, pending=checkpoint.pending, clean_stop=True)
 
     assert sorted(world.wait_for_records(len(expected))) == expected
 
 
 def test_a_pending_one_time_job_with_a_touched_file_is_accounted_for(world: World) -> None:
-    """It had been decided, whatever the time of the file; now it is too old."""
+    """It was decided, whatever the time of its file; now it is too old."""
     world.now = NOON + timedelta(seconds=300)
     slot = NOON + timedelta(seconds=10)
     world.scheduler.restore(
@@ -648,7 +650,7 @@ def test_a_pending_one_time_job_with_a_touched_file_is_accounted_for(world: Worl
 
 
 def logged_pending(world: World) -> list[tuple[str, int, bool]]:
-    """Each line about a slot that waits: job, seconds after noon, and whether only its jitter holds it."""
+    """Return each line about a pending slot: job, seconds after noon, and whether only its jitter delays it."""
     events = [one for one in world.written if isinstance(one, Event) and one.name == "slot.waits"]
     values = [dict(one.values) for one in events]
     return [(one["job_id"], int((one["scheduled"] - NOON).total_seconds()), "starts" in one) for one in values]
@@ -695,28 +697,30 @@ def test_pending_slots_are_logged_before_their_file_looks_newer(world: World, ch
 def test_a_slot_that_was_due_when_its_file_was_touched_is_accounted_for(
     world: World, late: tuple[tuple[str, datetime], ...], expected: list[tuple[int, str, str | None]]
 ) -> None:
-    """The log knows that it was; what else there is before the file is nobody's."""
+    """The log knows that it was due; other slots before the file's time do not count."""
     world.now = NOON + timedelta(seconds=200)
-    mark = Checkpoint(NOON, "boot-1", lagging=late)
-    recalled(world, job(catch_up=0, modified_at=NOON + timedelta(seconds=130)), checkpoint=mark, full=FullCheckpoint())
+    checkpoint = Checkpoint(NOON, "boot-1", lagging=late)
+    restart(
+        world, job(catch_up=0, modified_at=NOON + timedelta(seconds=130)), checkpoint=checkpoint, full=FullCheckpoint()
+    )
 
     assert world.wait_for_records(len(expected)) == expected
 
 
 def test_a_start_writes_its_runs_to_a_checkpoint_before_they_begin(world: World) -> None:
     """A crash right after the first line of an `@reboot` run must not repeat it in this boot."""
-    marks: list[tuple[Checkpoint, int]] = []
-    world.scheduler._write_checkpoint_line = lambda mark: marks.append((mark, len(world.written)))
-    recalled(world, job(schedule=Cron("@reboot", "UTC")), checkpoint=Checkpoint(NOON, "boot-0"), clean_stop=True)
+    checkpoints: list[tuple[Checkpoint, int]] = []
+    world.scheduler._write_checkpoint_line = lambda one: checkpoints.append((one, len(world.written)))
+    restart(world, job(schedule=Cron("@reboot", "UTC")), checkpoint=Checkpoint(NOON, "boot-0"), clean_stop=True)
 
-    assert [(mark.boot, mark.pending, lines) for mark, lines in marks] == [("boot-1", (("x", NOON),), 0)]
+    assert [(one.boot, one.pending, lines) for one, lines in checkpoints] == [("boot-1", (("x", NOON),), 0)]
     world.wait_for_records(1)
 
 
 def test_a_checkpoint_goes_back_with_the_clock_and_names_slots_decided_ahead(world: World) -> None:
-    """A start must not repeat runs: each checkpoint says how far ahead they may be, a full one of which job."""
-    marks: list[Checkpoint] = []
-    world.scheduler._write_checkpoint_line = marks.append
+    """A start must not repeat runs: each checkpoint has how far ahead they may be, a full one for which job."""
+    checkpoints: list[Checkpoint] = []
+    world.scheduler._write_checkpoint_line = checkpoints.append
     world.scheduler.start()
     world.put(job())
     world.due("x", 60)
@@ -725,22 +729,24 @@ def test_a_checkpoint_goes_back_with_the_clock_and_names_slots_decided_ahead(wor
         world.now = NOON + timedelta(seconds=seconds)
         world.scheduler.write_checkpoint()
 
-    assert marks[-1].settled == NOON - timedelta(hours=5)
-    assert marks[-1].clock_ahead == NOON + timedelta(seconds=60)
-    full = [mark.full for mark in marks if mark.full][-1]
+    assert checkpoints[-1].settled == NOON - timedelta(hours=5)
+    assert checkpoints[-1].clock_ahead == NOON + timedelta(seconds=60)
+    full = [one.full for one in checkpoints if one.full][-1]
     assert full.decided_ahead["x"][-1][1] == NOON + timedelta(seconds=60)
 
 
 def test_a_checkpoint_after_a_step_back_covers_earlier_runs(world: World) -> None:
     """Otherwise a crash then would repeat that slot."""
-    marks: list[Checkpoint] = []
-    world.scheduler._write_checkpoint_line = marks.append
-    recalled(world, job(), checkpoint=Checkpoint(NOON - timedelta(seconds=30), "boot-1"))
+    checkpoints: list[Checkpoint] = []
+    world.scheduler._write_checkpoint_line = checkpoints.append
+    restart(world, job(), checkpoint=Checkpoint(NOON - timedelta(seconds=30), "boot-1"))
     world.due("x", 60)
     world.now = NOON - timedelta(hours=2)
     world.scheduler.write_checkpoint()
 
-    assert [mark.full.decided_ahead["x"][-1][1] for mark in marks[-2:] if mark.full] == [NOON + timedelta(seconds=60)]
+    assert [one.full.decided_ahead["x"][-1][1] for one in checkpoints[-2:] if one.full] == [
+        NOON + timedelta(seconds=60)
+    ]
 
 
 def test_a_one_time_job_that_has_run_does_not_run_again_after_a_step_back(world: World) -> None:
@@ -802,9 +808,11 @@ def test_a_pool_that_gets_no_thread_fails_a_run_and_with_one_thread_makes_runs_l
 def test_a_lost_thread_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     """One worker, and a task that ignores its limit: the jobs that wait behind it run all the same."""
     world, hold = World(workers=1), threading.Event()
-    world.scheduler._pool._runner.grace = 0.05
+    world.scheduler._pool._runner.services.grace = 0.05
     run = Gate.run
-    monkeypatch.setattr(Gate, "run", lambda self, told: hold.wait(30) if self.fields.get("deaf") else run(self, told))
+    monkeypatch.setattr(
+        Gate, "run", lambda self, context: hold.wait(30) if self.fields.get("deaf") else run(self, context)
+    )
     world.put(job(task={"deaf": True}, timeout=0.05))
     world.put(job("y"))
     world.due("x", 60)
@@ -815,8 +823,8 @@ def test_a_lost_thread_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
             ("x", "timeout"),
             ("y", None),
         }
-        told = [dict(one.values) for one in world.written if isinstance(one, Event) and one.name == "pool.lost"]
-        assert (told, world.scheduler.lost_threads()) == ([{"lost": 1}], 1)
+        events = [dict(one.values) for one in world.written if isinstance(one, Event) and one.name == "pool.lost"]
+        assert (events, world.scheduler.lost_threads()) == ([{"lost": 1}], 1)
     finally:
         hold.set()
     wait_until(lambda: world.scheduler._waker._pool._pool._max_workers == 1)
@@ -831,7 +839,7 @@ def test_a_start_after_years_costs_no_more_than_one_after_minutes(world: World) 
     begun = tuple(InFlightRun(f"x{number}", f"run{number}", slot, slot) for number in range(0, 1000, 2))
     waits = tuple((f"x{number}", slot) for number in range(1, 1000, 2))
     began = time.perf_counter()
-    recalled(
+    restart(
         world,
         *(job(f"x{number}", Cron(f"{number % 60} * * * *", "Europe/Berlin"), catch_up=0) for number in range(1000)),
         checkpoint=Checkpoint(NOON, "boot-0", begun, waits),
@@ -849,8 +857,11 @@ def test_a_start_after_years_costs_no_more_than_one_after_minutes(world: World) 
 # -- what was decided before, and what was not
 
 
-def asked(world: World, job_to_put: Job, *, starting: bool, log: dict[str, int] | None, **past: Any) -> list[Any]:
-    """Put a job at or after a start whose log knows these latest slots (seconds after noon); None: it ends too soon."""
+def records_of(world: World, job_to_put: Job, *, starting: bool, log: dict[str, int] | None, **past: Any) -> list[Any]:
+    """Put a job at or after a start, and return its records.
+
+    `log` has the latest slots that the log knows (seconds after noon); None: the log does not reach back far enough.
+    """
 
     def decided(job_id: str, after: datetime) -> datetime | None:
         if log is None:
@@ -858,7 +869,7 @@ def asked(world: World, job_to_put: Job, *, starting: bool, log: dict[str, int] 
         found = NOON + timedelta(seconds=log[job_id]) if job_id in log else None
         return found if found and found > after else None
 
-    recalled(world, *([job_to_put] if starting else []), last_decided_slot=decided, full=FullCheckpoint(), **past)
+    restart(world, *([job_to_put] if starting else []), last_decided_slot=decided, full=FullCheckpoint(), **past)
     if not starting:
         world.put(job_to_put)
     world.due(job_to_put.id, (world.now - NOON).total_seconds())
@@ -900,15 +911,15 @@ def test_an_old_one_time_job_is_not_missed_at_a_first_start(world: World) -> Non
     ],
     ids=["never decided", "has run", "an earlier one has run", "the log was rotated away"],
 )
-def test_a_young_one_time_job_whose_file_is_new_runs_unless_it_has(
+def test_a_young_one_time_job_with_a_new_file_runs_unless_it_ran_before(
     world: World, starting: bool, log: dict[str, int] | None, written: int, expected: list[Any]
 ) -> None:
-    """Put while the service was down or just after it is back, or moved away and back; and never is it silent."""
+    """Put while the service was down or just after its start, or moved away and back: it always has a record."""
     world.now = NOON + timedelta(seconds=30)
     once = job(schedule=Once(NOON + timedelta(seconds=10)), modified_at=NOON + timedelta(seconds=written))
-    mark = Checkpoint(NOON + timedelta(seconds=20), "boot-1")
+    checkpoint = Checkpoint(NOON + timedelta(seconds=20), "boot-1")
 
-    assert asked(world, once, starting=starting, log=log, checkpoint=mark) == expected
+    assert records_of(world, once, starting=starting, log=log, checkpoint=checkpoint) == expected
     world.put(replace(once, description="edited"))
     world.due("x", 31)
     wait_until(lambda: not world.scheduler.running())
@@ -921,7 +932,8 @@ def test_the_log_is_not_searched_for_a_one_time_job_that_was_active_when_due(wor
     once = job(schedule=Once(NOON + timedelta(seconds=10)), modified_at=NOON)
 
     assert (
-        asked(world, once, starting=True, log=None, checkpoint=Checkpoint(NOON + timedelta(seconds=20), "boot-1")) == []
+        records_of(world, once, starting=True, log=None, checkpoint=Checkpoint(NOON + timedelta(seconds=20), "boot-1"))
+        == []
     )
 
 
@@ -929,20 +941,28 @@ def test_the_log_is_not_searched_for_a_one_time_job_that_was_active_when_due(wor
 @pytest.mark.parametrize(
     ("log", "following"), [({}, 60), ({"y": 3600}, 60), ({"x": 3600}, 3660), ({"x": 7200}, 7260), (None, 7260)]
 )
-def test_only_slots_that_ran_ahead_of_the_clock_wait_for_the_clock(
+def test_only_slots_decided_ahead_wait_for_the_clock(
     world: World, starting: bool, log: dict[str, int] | None, following: int
 ) -> None:
     """The log is two hours ahead: a job that is new has its next slot now, whether it comes at the start or later."""
-    mark = Checkpoint(NOON + timedelta(hours=2), "boot-1")
+    checkpoint = Checkpoint(NOON + timedelta(hours=2), "boot-1")
 
-    assert asked(world, job(), starting=starting, log=log, checkpoint=mark, last_line_at=mark.settled) == []
+    assert (
+        records_of(world, job(), starting=starting, log=log, checkpoint=checkpoint, last_line_at=checkpoint.settled)
+        == []
+    )
     assert world.scheduler.next_slot("x") == NOON + timedelta(seconds=following)
 
 
 def test_a_one_time_job_runs_at_its_time_although_the_log_is_ahead_of_it(world: World) -> None:
     """As it would without the restart."""
-    mark = Checkpoint(NOON + timedelta(hours=2), "boot-1")
-    assert asked(world, job(schedule=Once(NOON + timedelta(seconds=3))), starting=False, log={}, checkpoint=mark) == []
+    checkpoint = Checkpoint(NOON + timedelta(hours=2), "boot-1")
+    assert (
+        records_of(
+            world, job(schedule=Once(NOON + timedelta(seconds=3))), starting=False, log={}, checkpoint=checkpoint
+        )
+        == []
+    )
     world.due("x", 3)
 
     assert world.wait_for_records(1) == [(3, "SUCCESS", None)]
@@ -954,7 +974,10 @@ def test_a_one_time_job_that_was_put_before_the_start_runs_also_if_the_log_is_ah
 ) -> None:
     """Its instant is to come, and before the end of the log, which was written with a wrong clock."""
     once = job(schedule=Once(NOON + timedelta(seconds=60)), modified_at=NOON - timedelta(seconds=5))
-    assert asked(world, once, starting=True, log=log, checkpoint=Checkpoint(NOON + timedelta(hours=2), "boot-1")) == []
+    assert (
+        records_of(world, once, starting=True, log=log, checkpoint=Checkpoint(NOON + timedelta(hours=2), "boot-1"))
+        == []
+    )
     world.due("x", 60)
     wait_until(lambda: not world.scheduler.running())
 
@@ -965,7 +988,7 @@ def test_a_one_time_job_that_a_start_caught_up_is_not_run_again_by_an_edit(world
     """A decision of the start is final."""
     world.now = NOON + timedelta(seconds=30)
     once = job(schedule=Once(NOON + timedelta(seconds=10)), modified_at=NOON)
-    recalled(world, once)
+    restart(world, once)
     world.wait_for_records(1)
     world.put(replace(once, description="edited"))
     world.due("x", 31)
@@ -976,7 +999,7 @@ def test_a_one_time_job_that_a_start_caught_up_is_not_run_again_by_an_edit(world
 
 def test_an_at_reboot_job_runs_once_a_boot_although_the_clock_was_set(world: World) -> None:
     """The log is four hours ahead, and of this very boot."""
-    recalled(world, job(schedule=Cron("@reboot", "UTC")), checkpoint=Checkpoint(NOON + timedelta(hours=4), "boot-1"))
+    restart(world, job(schedule=Cron("@reboot", "UTC")), checkpoint=Checkpoint(NOON + timedelta(hours=4), "boot-1"))
 
     assert world.records() == []
     assert [one.name for one in world.written if isinstance(one, Event)] == ["clock.accepted"]
@@ -996,9 +1019,9 @@ def test_an_at_reboot_job_runs_once_a_boot_although_the_clock_was_set(world: Wor
 def test_a_job_that_was_refused_at_the_start_is_accounted_for_when_it_is_valid(
     world: World, written: int, later: int, catch_up: int, expected: list[tuple[int, str, str | None]]
 ) -> None:
-    """It was there when the service started; what fell due while it was refused is nobody's, but it comes once."""
+    """It was there when the service started; slots while it was refused do not count, and it runs once."""
     world.now = NOON + timedelta(seconds=125)
-    recalled(world, full=FullCheckpoint())
+    restart(world, full=FullCheckpoint())
     world.now += timedelta(seconds=later)
     healed = job(modified_at=NOON + timedelta(seconds=written), catch_up=catch_up)
     world.put(healed)
@@ -1022,9 +1045,9 @@ def test_a_job_that_was_refused_at_the_start_is_accounted_for_when_it_is_valid(
 def test_jobs_of_a_source_unavailable_at_the_start_are_accounted_for_when_it_is_back(
     world: World, later: int, catch_up: int, expected: list[tuple[int, str, str | None]]
 ) -> None:
-    """A database, or a directory on a disk: nobody could know of its slots, and none is passed over in silence."""
+    """A database, or a directory on a disk: its slots were unknown, and each gets its record all the same."""
     world.now = NOON + timedelta(seconds=125)
-    recalled(world)
+    restart(world)
     world.now += timedelta(seconds=later)
     world.scheduler.put(job(modified_at=NOON, catch_up=catch_up), world.now, is_first_sync=True)
     wait_until(lambda: not world.scheduler.running())
@@ -1049,7 +1072,6 @@ def test_an_at_reboot_job_that_was_refused_at_the_start_is_caught_up(
     world: World, boot: str | None, written: int, later: int, expected: list[tuple[int, str, str | None]]
 ) -> None:
     """Its slot is the start; a job that is new waits for the next boot."""
-    world.scheduler._engine.boot = "boot-1"
     world.scheduler.restore(RecoveredState(Checkpoint(NOON, boot), NOON, clean_stop=True) if boot else None, world.now)
     world.scheduler.start()
     world.now += timedelta(seconds=later)
@@ -1065,13 +1087,13 @@ def test_a_clock_set_back_repeatedly_is_reported_when_it_is_far_behind(world: Wo
     world.put(job())
     world.due("x", 60)
     world.wait_for_records(1)
-    told = []
+    warnings = []
     for hours in (0, 2.5, 5.0, 5.0):
         world.now = NOON - timedelta(hours=hours)
         world.scheduler.write_checkpoint()
-        told.append(sum(isinstance(one, Event) and one.name == "clock.accepted" for one in world.written))
+        warnings.append(sum(isinstance(one, Event) and one.name == "clock.accepted" for one in world.written))
 
-    assert told == [0, 0, 1, 1]
+    assert warnings == [0, 0, 1, 1]
 
 
 @pytest.mark.parametrize("change", ["gone", "disabled", "old", "young"])
@@ -1081,18 +1103,18 @@ def test_a_pending_slot_that_corrects_its_record_says_so(world: World, change: s
     world.now = NOON + timedelta(seconds=90)
     one = job(overlap="queue", catch_up=0.0 if change == "old" else 600.0, enabled=change != "disabled")
     checkpoint = Checkpoint(NOON, "boot-1", corrects=(("x", slot),))
-    recalled(
+    restart(
         world,
         *([] if change == "gone" else [one]),
         checkpoint=checkpoint,
         pending=(("x", slot),),
-        full=named(job()),
+        full=full_checkpoint_of(job()),
     )
     if change == "young":
         world.wait_for_records(1)
 
     records = [one for one in world.written if isinstance(one, Record)]
-    assert len(records) == (0 if change == "old" else 1)  # that it was missed is said already
+    assert len(records) == (0 if change == "old" else 1)  # its record is there already
     assert all(("corrects", "clock") in one.details for one in records)
 
 

@@ -29,7 +29,7 @@ def failing(service: Service, command: str = "echo no luck; exit 3", **fields: o
 
 @pytest.mark.parametrize("way", ["deleted", "disabled"])
 def test_a_removed_job_makes_no_further_attempt(service: Service, way: str) -> None:
-    """The record is that of the last attempt, and says how many were left; slots since then are as before."""
+    """The record is that of the last attempt, with how many were left; slots since then are as before."""
     failing(service)
     service.start()
     (attempt,) = service.wait_for("run.attempt_failed", job_id="a")
@@ -109,6 +109,6 @@ def test_a_delay_longer_than_the_default_maximum_is_not_cut(service: Service) ->
     waits = {name: service.wait_for("run.attempt_failed", job_id=name)[0]["retry_in"] for name in "abc"}
     assert {name: float(one) for name, one in waits.items()} == {"a": 3600, "b": 300, "c": 60}
     text = (Path(__file__).parent.parent.parent / "schemas" / "job.schema.json").read_text()
-    told = json.loads(text)["properties"]["retry"]["properties"]["max_delay"]["description"]
-    assert "or `delay` if that is longer" in told
+    description = json.loads(text)["properties"]["retry"]["properties"]["max_delay"]["description"]
+    assert "or `delay` if that is longer" in description
     wait_until(lambda: service.stop() == 0)

@@ -1,4 +1,4 @@
-"""What people ask of the scheduler: to run a job now, to pause one, and how all of them stand."""
+"""Requests of people: run a job now, pause it, resume it, and show the state of all jobs."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import pytest
 
 from jobscheduler.model import Cron, Once, Record
 from jobscheduler.scheduler import Scheduler
-from jobscheduler.timetable.slots import Action
+from jobscheduler.timetable.overlap import Action
 from tests.support.service import wait_until
 from tests.unit.test_scheduler import NOON, Gate, World, gate, job, world
 
 __all__ = ["gate", "world"]
 
 
-def by_hand(world: World) -> list[tuple[str, str | None, dict[str, object]]]:
-    """Each record of a run by hand: status, reason and details."""
+def manual_records(world: World) -> list[tuple[str, str | None, dict[str, object]]]:
+    """Return each record of a manual run: status, reason and details."""
     return [
         (one.status.value, one.reason, dict(one.details))
         for one in world.written
@@ -28,11 +28,11 @@ def test_a_manual_run_has_a_record_and_is_not_a_slot(world: World) -> None:
     """It names the caller, and the next slot stays the same."""
     upcoming = world.put(job())
     act, run = world.scheduler.run_now(job(), "0")
-    wait_until(lambda: by_hand(world))
+    wait_until(lambda: manual_records(world))
 
     assert act is Action.RUN
     assert run is not None
-    assert by_hand(world) == [("SUCCESS", None, {"trigger": "manual", "by": "0"})]
+    assert manual_records(world) == [("SUCCESS", None, {"trigger": "manual", "by": "0"})]
     assert world.scheduler.next_slot("x") == upcoming
 
 
@@ -51,15 +51,15 @@ def test_a_job_without_slots_can_be_run_manually(world: World, definition: objec
         world.put(definition)
     world.scheduler.run_now(definition, "0")
 
-    wait_until(lambda: by_hand(world))
-    assert by_hand(world)[0][0] == "SUCCESS"
+    wait_until(lambda: manual_records(world))
+    assert manual_records(world)[0][0] == "SUCCESS"
 
 
 @pytest.mark.parametrize(
     ("overlap", "act", "status"),
     [
         ("skip", Action.SKIP, [("SKIPPED", "overlap")]),
-        ("queue", Action.WAIT, [("SUCCESS", None)]),
+        ("queue", Action.QUEUE, [("SUCCESS", None)]),
         ("replace", Action.REPLACE, [("SUCCESS", None)]),
         ("allow", Action.RUN, [("SUCCESS", None)]),
     ],
@@ -67,7 +67,7 @@ def test_a_job_without_slots_can_be_run_manually(world: World, definition: objec
 def test_the_overlap_rule_applies_to_a_manual_run(
     world: World, overlap: str, act: Action, status: list[tuple[str, str | None]]
 ) -> None:
-    """The run of a slot goes on when somebody asks for another."""
+    """The run of a slot is active when a person asks for another."""
     Gate.may_end.clear()
     world.put(job(overlap=overlap))
     world.due("x", 60)
@@ -75,9 +75,9 @@ def test_the_overlap_rule_applies_to_a_manual_run(
     done, _ = world.scheduler.run_now(job(overlap=overlap), "0")
     Gate.may_end.set()
 
-    wait_until(lambda: by_hand(world))
+    wait_until(lambda: manual_records(world))
     world.wait_for_records(1)
-    assert (done, [one[:2] for one in by_hand(world)]) == (act, status)
+    assert (done, [one[:2] for one in manual_records(world)]) == (act, status)
     assert world.records() == [(60, *(("FAILURE", "replaced") if overlap == "replace" else ("SUCCESS", None)))]
 
 
@@ -90,7 +90,7 @@ def test_a_queued_manual_run_gets_a_record_when_the_service_stops(world: World) 
     world.scheduler.run_now(job(overlap="queue"), "7")
     world.scheduler.stop(0)
 
-    assert [one[:2] for one in by_hand(world)] == [("MISSED", "shutdown"), ("FAILURE", "shutdown")]
+    assert [one[:2] for one in manual_records(world)] == [("MISSED", "shutdown"), ("FAILURE", "shutdown")]
     with pytest.raises(RuntimeError, match="stopping"):
         world.scheduler.run_now(job(), "7")
 
@@ -146,8 +146,8 @@ def test_a_manual_run_begins_when_a_pause_skips_the_slot_before_it() -> None:
     world.scheduler.pause("x")
     Gate.may_end.set()
 
-    wait_until(lambda: by_hand(world))
-    assert (world.records("x"), by_hand(world)[0][0]) == ([(60, "SKIPPED", "paused")], "SUCCESS")
+    wait_until(lambda: manual_records(world))
+    assert (world.records("x"), manual_records(world)[0][0]) == ([(60, "SKIPPED", "paused")], "SUCCESS")
     world.scheduler.stop(5)
 
 
@@ -166,12 +166,12 @@ def test_a_paused_job_can_be_run_manually(world: World) -> None:
     world.scheduler.pause("x")
     world.scheduler.run_now(job(), "0")
 
-    wait_until(lambda: by_hand(world))
-    assert by_hand(world)[0][0] == "SUCCESS"
+    wait_until(lambda: manual_records(world))
+    assert manual_records(world)[0][0] == "SUCCESS"
 
 
-def standing(scheduler: Scheduler) -> dict[str, tuple[object, ...]]:
-    """Of each job: the seconds after noon of its next slot, what its runs wait for, and whether it is paused."""
+def runtime_states(scheduler: Scheduler) -> dict[str, tuple[object, ...]]:
+    """Return for each job the seconds after noon of its next slot, what its runs wait for, and whether it is paused."""
     return {
         one.job.id: (
             one.next and (one.next - NOON).total_seconds(),
@@ -196,7 +196,7 @@ def test_the_runtime_state_of_jobs() -> None:
     world.due("busy", 120)
     world.scheduler.drop("gone", world.now)
 
-    assert standing(world.scheduler) == {
+    assert runtime_states(world.scheduler) == {
         "busy": (180.0, (None, "turn"), False),
         "late": (120.0, ("worker",), False),
         "paused": (60.0, (), True),
@@ -226,7 +226,7 @@ def test_the_last_slots_of_deleted_jobs_are_forgotten_in_time(world: World) -> N
         world.put(job(f"x{number}", schedule=Once(at), catch_up=5))
         world.due(f"x{number}", 1)
         world.scheduler.drop(f"x{number}", NOON + timedelta(days=3 * number))
-    assert len(world.scheduler._engine.registry._last) < 1100
+    assert len(world.scheduler._engine.registry.memory.last) < 1100
 
     world.now = NOON
     world.put(job("again", schedule=Once(at)))

@@ -1,4 +1,4 @@
-"""Jobs that run jobs: they need no further worker, their records say by whom, and no chain goes round."""
+"""Jobs that run jobs: they need no further worker, their records name the caller, and no chain is a cycle."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.service import ROOT, Service, job, wait_until
 
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:
-    """A service with one worker."""
+    """Start a service with one worker."""
     made = Service(tmp_path, "--max-workers", "1")
     yield made
     made.close()
@@ -100,16 +100,16 @@ def test_the_limit_of_a_chain_counts_runs_that_have_ended(service: Service) -> N
 
 def test_run_reports_the_effect_on_the_next_slot(service: Service) -> None:
     """It is skipped, waits, or ends this run; no line if there is no effect."""
-    told = {
-        "skip": "is skipped if this run still goes on then",
+    effects = {
+        "skip": "is skipped if this run has not ended by then",
         "queue": "waits until this run has ended",
-        "replace": "ends this run if it still goes on then",
+        "replace": "ends this run if it has not ended by then",
     }
-    for overlap in (*told, "allow"):
+    for overlap in (*effects, "allow"):
         service.write(f"{overlap}.json", job(overlap, "0 0 1 1 *", "true", overlap=overlap))
     service.write("off.json", job("off", "0 0 1 1 *", "true", enabled=False))
     service.start()
-    for overlap, words in told.items():
+    for overlap, words in effects.items():
         note = by_hand(service, overlap).stderr
         assert (note.startswith("note: the next slot, 2"), words in note) == (True, True)
     assert by_hand(service, "allow").stderr == by_hand(service, "off").stderr == ""
@@ -132,8 +132,8 @@ def test_the_runs_of_a_caller_are_those_of_its_ancestors_innermost_first() -> No
 def test_a_full_pool_that_does_not_move_is_an_issue_in_status(service: Service) -> None:
     """After a minute; here after some checks. Health is good: runs are late, not lost."""
     service.patched(
-        "from jobscheduler.scheduler import worker_pool\nfrom jobscheduler.service import supervisor\n"
-        "worker_pool.STANDSTILL_CHECKS, supervisor.CHECK_INTERVAL_S = 3, 0.3\n"
+        "from jobscheduler.scheduler import pool_monitor\nfrom jobscheduler.service import supervisor\n"
+        "pool_monitor.BUSY_CHECKS, supervisor.CHECK_INTERVAL_S = 3, 0.3\n"
     )
     service.write("long.json", job("long", "@yearly", "sleep 60"))
     service.write("tick.json", job("tick"))
@@ -143,15 +143,15 @@ def test_a_full_pool_that_does_not_move_is_an_issue_in_status(service: Service) 
 
     def trouble() -> list[str]:
         command = [sys.executable, str(ROOT / "main.py"), "status", "--json", "--socket", str(service.socket)]
-        said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-        return [str(one) for one in json.loads(said)["trouble"]]
+        output = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+        return [str(one) for one in json.loads(output)["issues"]]
 
     (issue,) = wait_until(trouble)
     assert issue.startswith("all 1 workers are busy, 1 runs wait for one, and none has ended for ")
     assert service.words("runner.stuck") == []
 
 
-def test_lending_neither_loses_nor_creates_a_place() -> None:
+def test_lending_neither_loses_nor_creates_a_worker() -> None:
     """Whichever ends first: a parent, a child, a child of a child."""
     choose = random.Random(7)
     for _ in range(300):

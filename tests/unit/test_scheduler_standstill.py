@@ -1,4 +1,4 @@
-"""The guard: whatever keeps runs from beginning or from being ended is told, shows in health, and ends in a restart."""
+"""A standstill of runs is logged, shows in health, and ends in a restart."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ NOT_BEGUN = Overdue("a", "1", "it was handed over and has not begun")
 NO_TERM = Overdue("b", "2", "TERM has not been sent")
 
 
-def looks(guard: StandstillGuard, due: list[Overdue], times: int) -> list[Overdue]:
-    """Look so often, a second apart, and return what became late."""
+def check_times(guard: StandstillGuard, due: list[Overdue], times: int) -> list[Overdue]:
+    """Check `times` times, a second apart, and return the steps that became late."""
     found = [guard.check(due, AT + timedelta(seconds=number)) for number in range(times)]
     return [one.due for one in found if one is not None]
 
@@ -33,10 +33,10 @@ def looks(guard: StandstillGuard, due: list[Overdue], times: int) -> list[Overdu
 def test_an_overdue_step_is_reported_once_and_counted_on() -> None:
     """It is due since the check that saw it first."""
     guard = StandstillGuard()
-    assert looks(guard, [NOT_BEGUN], LATE_AFTER_CHECKS - 1) == []
+    assert check_times(guard, [NOT_BEGUN], LATE_AFTER_CHECKS - 1) == []
     assert guard.longest is None
-    assert looks(guard, [NOT_BEGUN], 1) == [NOT_BEGUN]
-    assert looks(guard, [NOT_BEGUN, NO_TERM], STUCK_AFTER_CHECKS - LATE_AFTER_CHECKS) == []
+    assert check_times(guard, [NOT_BEGUN], 1) == [NOT_BEGUN]
+    assert check_times(guard, [NOT_BEGUN, NO_TERM], STUCK_AFTER_CHECKS - LATE_AFTER_CHECKS) == []
     assert guard.longest is not None
     assert (guard.longest.due, guard.longest.checks, guard.longest.since) == (NOT_BEGUN, STUCK_AFTER_CHECKS, AT)
 
@@ -52,10 +52,10 @@ def test_a_different_run_at_each_check_is_not_a_standstill() -> None:
 def test_a_step_that_happens_is_forgotten() -> None:
     """If it is due again, counting starts anew."""
     guard = StandstillGuard()
-    looks(guard, [NOT_BEGUN], LATE_AFTER_CHECKS)
+    check_times(guard, [NOT_BEGUN], LATE_AFTER_CHECKS)
     guard.check([], AT)
     assert guard.longest is None
-    assert looks(guard, [NOT_BEGUN], LATE_AFTER_CHECKS - 1) == []
+    assert check_times(guard, [NOT_BEGUN], LATE_AFTER_CHECKS - 1) == []
 
 
 FAULTS = """
@@ -64,26 +64,26 @@ from jobscheduler.service import health
 from jobscheduler.service import process, supervisor, zone_watch
 supervisor.HEALTH_INTERVAL_S, supervisor.PING_INTERVAL_S, supervisor.CHECK_INTERVAL_S = 0.3, 0.3, 0.4
 process.ABORT_WAIT_S = 1.0
-def told(): return os.path.exists({flag!r})
+def is_on(): return os.path.exists({flag!r})
 def hang(): threading.Event().wait()
 """
 
 NO_THREAD = """
 from jobscheduler.runner.process_loop import ProcessLoop
 real = ProcessLoop._run_once
-ProcessLoop._run_once = lambda self, term: hang() if told() else real(self, term)
+ProcessLoop._run_once = lambda self, term: hang() if is_on() else real(self, term)
 """
 
 NO_WAKE_UP = """
 from jobscheduler.runner.poller import Poller
 real = Poller.wake
-Poller.wake = lambda self: None if told() else real(self)
+Poller.wake = lambda self: None if is_on() else real(self)
 """
 
 NO_BEGINNING = """
-from jobscheduler.runner.process_loop import ProcessLoop
-real = ProcessLoop._open_submitted
-ProcessLoop._open_submitted = lambda self: self._submitted.clear() if told() else real(self)
+from jobscheduler.runner.start_queue import StartQueue
+real = StartQueue.announce_submitted
+StartQueue.announce_submitted = lambda self: self._submitted.clear() if is_on() else real(self)
 """
 
 NO_SIGNAL = """
@@ -94,8 +94,8 @@ def made(self, child, plan, context, good):
     context.signals.has_processes = True
 RunningCommand.__init__ = made
 wait, begin = RunningCommand.wait, getattr(RunningCommand, "begin_stop", lambda self: None)
-RunningCommand.wait = lambda self: hang() if told() else wait(self)
-RunningCommand.begin_stop = lambda self: None if told() else begin(self)
+RunningCommand.wait = lambda self: hang() if is_on() else wait(self)
+RunningCommand.begin_stop = lambda self: None if is_on() else begin(self)
 """
 
 NO_TIMER = """
@@ -103,7 +103,7 @@ from jobscheduler.runner.timer import TimerThread
 real = TimerThread._next
 def next_(self):
     found = real(self)
-    return (lambda: hang()) if told() else found
+    return (lambda: hang()) if is_on() else found
 TimerThread._next = next_
 """
 
@@ -117,7 +117,7 @@ class Faulty:
         self.service = Service(base, "--http", "127.0.0.1:0")
 
     def start(self, fault: str, **fields: object) -> None:
-        """Start it with a job of every second, and wait until that has run."""
+        """Start the service with a job each second, and wait until that has run."""
         self.service.patched(FAULTS.format(flag=str(self.flag)) + fault)
         command = f"{MARKING.format(self.marks)}; {fields.pop('then', 'true')}"
         self.service.write("tick.json", job("tick", "* * * * * *", command, **fields))
@@ -125,7 +125,7 @@ class Faulty:
         self.service.wait_for("run.started", job_id="tick")
 
     def is_ill(self) -> bool:
-        """Whether health fails."""
+        """Return whether health fails."""
         url = self.service.words("page.served")[-1]["url"]
         try:
             with urllib.request.urlopen(f"{url}healthz", timeout=5):
@@ -137,7 +137,7 @@ class Faulty:
             return False
 
     def account(self) -> None:
-        """Start once more without the fault, stop in order, and look at the account: one record for each slot."""
+        """Start once more without the fault, stop in order, and check the account: one record for each slot."""
         self.flag.unlink()
         before = len(self.service.words("SUCCESS")) + len(self.service.words("FAILURE"))
         self.service.start()
@@ -149,7 +149,7 @@ class Faulty:
 
 @pytest.fixture
 def faulty(tmp_path: Path) -> Iterator[Faulty]:
-    """One that has not been started."""
+    """Give a service that was not started."""
     made = Faulty(tmp_path)
     yield made
     made.service.close()
@@ -160,7 +160,7 @@ STANDSTILLS = {
     "a wake-up is dropped": (NO_WAKE_UP, {}, "it was handed over and has not begun"),
     "a run is dropped": (NO_BEGINNING, {"overlap": "allow"}, "it was handed over and has not begun"),
     "a limit never comes to its signal": (NO_SIGNAL, {"then": "sleep 91", "timeout": 1}, "TERM has not been sent"),
-    "the limits are not looked at": (NO_TIMER, {"then": "sleep 92", "timeout": 2}, "it was not told to end"),
+    "time limits are not checked": (NO_TIMER, {"then": "sleep 92", "timeout": 2}, "it was not asked to end"),
 }
 
 
@@ -218,7 +218,7 @@ def test_the_end_of_a_standstill_is_logged(faulty: Faulty) -> None:
     faulty.flag.touch()
     faulty.service.wait_for("runner.stuck")
     faulty.flag.unlink()
-    faulty.service.write("other.json", job("other", "* * * * * *", "true"))  # its ring wakes up for all
+    faulty.service.write("other.json", job("other", "* * * * * *", "true"))  # its start wakes the loop up for all
     faulty.service.wait_for("runner.moved", job_id="tick")
     assert not faulty.is_ill()
     assert faulty.service.stop() == 0

@@ -1,4 +1,4 @@
-"""When APScheduler wakes us: many due jobs are handed out in portions, and others get a word in between."""
+"""The waker hands out many due jobs in batches, and lets other threads change jobs in between."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ DUE = datetime.now(UTC) - timedelta(seconds=1)
 
 
 class Never(BaseTrigger):  # type: ignore[misc]
-    """Has no further time."""
+    """A trigger without a further time."""
 
     def get_next_fire_time(self, previous: datetime | None, now: datetime) -> None:
-        """Give none."""
+        """Return none."""
 
 
 class Woken:
-    """Takes what is due, as slowly as a busy machine would."""
+    """Takes due jobs, as slowly as a busy machine would."""
 
     def __init__(self) -> None:
         self.ids: list[str] = []
         self.first = threading.Event()
 
     def __call__(self, job_id: str, at: datetime) -> None:
-        """Take one."""
+        """Take a due job."""
         self.ids.append(job_id)
         self.first.set()
         time.sleep(0.0002)
@@ -43,32 +43,32 @@ def woken() -> Woken:
 
 
 @pytest.fixture
-def wakes(woken: Woken) -> Iterator[Waker]:
+def waker(woken: Woken) -> Iterator[Waker]:
     made = Waker(1, woken)
     yield made
     made.stop()
     made.close()
 
 
-def test_every_due_job_is_handed_out(wakes: Waker, woken: Woken) -> None:
+def test_every_due_job_is_handed_out(waker: Waker, woken: Woken) -> None:
     """However many batches it takes."""
     names = [f"job-{number}" for number in range(3 * MAX_BATCH + 1)]
     for name in names:
-        wakes.put(name, Never(), DUE)
-    wakes.start()
+        waker.put(name, Never(), DUE)
+    waker.start()
     while len(woken.ids) < len(names):
         time.sleep(0.005)
     assert sorted(woken.ids) == sorted(names)
 
 
-def test_a_change_does_not_wait_for_all_due_jobs(wakes: Waker, woken: Woken) -> None:
+def test_a_change_does_not_wait_for_all_due_jobs(waker: Waker, woken: Woken) -> None:
     """The store's lock is free between two batches, long enough for a waiting thread to get it."""
     many = 20 * MAX_BATCH
     for number in range(many):
-        wakes.put(f"job-{number}", Never(), DUE)
-    wakes.start()
+        waker.put(f"job-{number}", Never(), DUE)
+    waker.start()
     assert woken.first.wait(10)
-    wakes.drop("nobody")
+    waker.drop("unknown")
     assert len(woken.ids) <= 2 * MAX_BATCH
 
 
@@ -87,46 +87,46 @@ def test_the_first_batch_is_small_and_further_ones_grow() -> None:
 
 def test_the_thread_wakes_shortly_before_a_job_is_due(woken: Woken) -> None:
     """A long sleep ends late, so it is interrupted once and followed by short steps."""
-    readied: list[str] = []
-    wakes = Waker(1, woken, readied.append)
-    wakes.put("next", Never(), datetime.now(UTC) + timedelta(seconds=60))
-    nap, near = wakes._scheduler._sleep_time, WAKE_EARLY_S / 2
-    assert [nap(None), nap(60.0)] == [None, 60.0 - WAKE_EARLY_S]
-    assert [nap(near), nap(near), nap(POLL_S / 2)] == [0.0, POLL_S, POLL_S / 2]
-    assert readied == ["next"]
-    assert [nap(0), nap(near)] == [0, POLL_S], "in a busy time nobody has to be readied"
-    assert [nap(60.0), nap(near)] == [60.0 - WAKE_EARLY_S, 0.0]
-    assert readied == ["next", "next"]
+    approached: list[str] = []
+    waker = Waker(1, woken, approached.append)
+    waker.put("next", Never(), datetime.now(UTC) + timedelta(seconds=60))
+    sleep_time, near = waker._scheduler._sleep_time, WAKE_EARLY_S / 2
+    assert [sleep_time(None), sleep_time(60.0)] == [None, 60.0 - WAKE_EARLY_S]
+    assert [sleep_time(near), sleep_time(near), sleep_time(POLL_S / 2)] == [0.0, POLL_S, POLL_S / 2]
+    assert approached == ["next"]
+    assert [sleep_time(0), sleep_time(near)] == [0, POLL_S], "in a busy time nobody has to be approached"
+    assert [sleep_time(60.0), sleep_time(near)] == [60.0 - WAKE_EARLY_S, 0.0]
+    assert approached == ["next", "next"]
 
 
 def test_an_error_in_the_warm_up_ends_nothing(woken: Woken) -> None:
     """The job is handed out all the same."""
-    readied: list[bool] = []
+    approached: list[bool] = []
 
     def ready(_: str) -> None:
-        readied.append(woken.first.is_set())
+        approached.append(woken.first.is_set())
         raise RuntimeError("a fault of ours")
 
-    wakes = Waker(1, woken, ready)
-    wakes.put("next", Never(), datetime.now(UTC) + timedelta(seconds=4 * WAKE_EARLY_S))
-    wakes.start()
+    waker = Waker(1, woken, ready)
+    waker.put("next", Never(), datetime.now(UTC) + timedelta(seconds=4 * WAKE_EARLY_S))
+    waker.start()
     try:
         assert woken.first.wait(10)
-        assert readied == [False]
+        assert approached == [False]
     finally:
-        wakes.stop()
-        wakes.close()
+        waker.stop()
+        waker.close()
 
 
 def test_stopping_while_jobs_are_handed_out_raises_nothing(
-    wakes: Waker, woken: Woken, monkeypatch: pytest.MonkeyPatch
+    waker: Waker, woken: Woken, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The thread ends by itself; nothing is raised on it, which would show as a traceback."""
     raised: list[object] = []
     monkeypatch.setattr(threading, "excepthook", raised.append)
     for number in range(MAX_BATCH):
-        wakes.put(f"job-{number}", Never(), DUE)
-    wakes.start()
+        waker.put(f"job-{number}", Never(), DUE)
+    waker.start()
     assert woken.first.wait(10)
-    wakes.stop()
+    waker.stop()
     assert not raised

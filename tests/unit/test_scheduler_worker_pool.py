@@ -1,4 +1,4 @@
-"""The places for runs: commands on their one thread and other tasks on the pool's share them."""
+"""The workers: commands, all on one thread, and other tasks on the pool's threads share them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.tasks import SLOT, Pipe, eventually, job, no_strangers
 
 __all__ = ["no_strangers"]
 
-PLACES = 2
+WORKERS = 2
 
 
 class Held(Task):
@@ -36,14 +36,14 @@ class Held(Task):
 
 
 class World:
-    """A crew with two places, and all that it says."""
+    """A pool with two workers, and all its log entries."""
 
     def __init__(self) -> None:
         self.written: list[LogEntry] = []
-        self.wakes = Waker(PLACES, lambda job_id, at: None)
-        self.crew = WorkerPool(
-            self.wakes,
-            PLACES,
+        self.waker = Waker(WORKERS, lambda job_id, at: None)
+        self.pool = WorkerPool(
+            self.waker,
+            WORKERS,
             record=self.written.append,
             write=self.written.append,
             log_then=None,
@@ -52,19 +52,19 @@ class World:
         )
 
     def submit(self, task: str = "execute_command", **more: Any) -> Run:
-        """Have a run carried out."""
+        """Submit a run."""
         own = {} if task != "execute_command" else {"command": more.pop("command", "true")}
-        run = self.crew.begin(job(task, own, **more), SLOT)
-        self.crew.submit(run)
+        run = self.pool.begin(job(task, own, **more), SLOT)
+        self.pool.submit(run)
         return run
 
     def records(self) -> list[Record]:
-        """All records so far."""
+        """Return all records so far."""
         return [entry for entry in self.written if isinstance(entry, Record)]
 
     def is_idle(self) -> bool:
-        """Whether every place is free and nothing goes on."""
-        return not self.crew.active_runs and not self.crew.queued() and self.crew._capacity.busy == 0
+        """Return whether every worker is free and no run is active."""
+        return not self.pool.active_runs and not self.pool.queued() and self.pool._queue.busy == 0
 
 
 @pytest.fixture
@@ -74,28 +74,28 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     made = World()
     yield made
     Held.may_end.set()
-    made.crew.stop()
+    made.pool.stop()
     eventually(made.is_idle)
-    made.crew.close()
-    made.wakes.close()
+    made.pool.close()
+    made.waker.close()
 
 
-def test_commands_and_other_tasks_share_the_places(world: World, tmp_path: Path) -> None:
+def test_commands_and_other_tasks_share_the_workers(world: World, tmp_path: Path) -> None:
     """One of each takes both; the next waits for a worker until one of them has ended."""
     gate = Pipe(tmp_path)
     held, command = world.submit("held"), world.submit(command=f"read line < {gate.path}")
     eventually(lambda: Held.begun == [held.run_id] and command.attempts)
     third = world.submit()
-    assert world.crew.queued() == 1
-    assert world.crew.describe(third).waiting_for == "worker"
+    assert world.pool.queued() == 1
+    assert world.pool.describe(third).waiting_for == "worker"
     assert third.attempts == 0
     gate.path.write_text("go\n")
     eventually(lambda: {one.run_id for one in world.records()} == {command.run_id, third.run_id})
-    assert world.crew.queued() == 0
+    assert world.pool.queued() == 0
 
 
 def test_the_run_that_has_waited_longest_is_first(world: World, tmp_path: Path) -> None:
-    """Whatever its task; with one place the order is that of submission."""
+    """Whatever its task; with one worker the order is that of submission."""
     gate = Pipe(tmp_path)
     world.submit(command=f"read line < {gate.path}")
     world.submit("held")
@@ -107,9 +107,9 @@ def test_the_run_that_has_waited_longest_is_first(world: World, tmp_path: Path) 
     gate.path.write_text("go\n")
 
 
-def test_a_cancelled_run_keeps_no_place(world: World) -> None:
+def test_a_cancelled_run_keeps_no_worker(world: World) -> None:
     """Neither while it waits nor afterwards."""
-    for _ in range(PLACES):
+    for _ in range(WORKERS):
         world.submit("held")
     taken, last = world.submit(), world.submit()
     assert taken.cancel()
@@ -119,29 +119,29 @@ def test_a_cancelled_run_keeps_no_place(world: World) -> None:
     assert taken.run_id not in {one.run_id for one in world.records()}
 
 
-def test_a_pause_between_two_attempts_holds_no_place(world: World) -> None:
-    """And the second attempt waits for one like any run."""
+def test_a_pause_between_two_attempts_holds_no_worker(world: World) -> None:
+    """The second attempt waits for one like any run."""
     failing = world.submit(command="exit 1", retry=Retry(2, delay=0.05))
-    eventually(lambda: failing.attempts == 1 and world.crew._capacity.busy == 0)
-    for _ in range(PLACES):
+    eventually(lambda: failing.attempts == 1 and world.pool._queue.busy == 0)
+    for _ in range(WORKERS):
         world.submit("held")
-    eventually(lambda: world.crew.queued() == 1)
+    eventually(lambda: world.pool.queued() == 1)
     assert failing.attempts == 1
     Held.may_end.set()
     eventually(lambda: failing.record)
     assert failing.attempts == 2
 
 
-def test_a_place_that_a_task_never_frees_is_replaced(world: World) -> None:
-    """As many other runs as before go on, until the task frees its place after all."""
-    world.crew._runner.grace = 0.05
-    for _ in range(PLACES):
+def test_a_worker_that_a_task_never_frees_is_replaced(world: World) -> None:
+    """As many other runs as before go on, until the task frees its worker after all."""
+    world.pool._runner.services.grace = 0.05
+    for _ in range(WORKERS):
         world.submit("held", timeout=0.05)
-    eventually(lambda: world.crew.lost() == PLACES)
+    eventually(lambda: world.pool.lost() == WORKERS)
     done = [world.submit() for _ in range(5)]
     eventually(lambda: all(run.record for run in done))
     Held.may_end.set()
-    eventually(lambda: world.crew.lost() == 0 and world.is_idle())
+    eventually(lambda: world.pool.lost() == 0 and world.is_idle())
 
 
 def test_without_the_process_loop_each_command_has_a_thread_of_the_pool(
@@ -158,7 +158,7 @@ def test_without_the_process_loop_each_command_has_a_thread_of_the_pool(
     assert [run.record and run.record.status for run in runs] == [Status.FAILURE] * 5
 
 
-def test_a_task_of_an_unknown_type_fails_and_frees_its_place(world: World) -> None:
+def test_a_task_of_an_unknown_type_fails_and_frees_its_worker(world: World) -> None:
     """The definition was checked when the type still existed."""
     run = world.submit("gone")
     eventually(world.is_idle)

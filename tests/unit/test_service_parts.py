@@ -91,8 +91,8 @@ def test_observers_of_the_log_see_an_entry_before_or_after_it_is_queued(tmp_path
     seen: list[tuple[str, bool]] = []
     lines: list[tuple[LogEntry, bytes]] = []
     log.subscribe(
-        before=[lambda entry: seen.append(("before", log._queue.empty()))],
-        after=[lambda entry: seen.append(("after", log._queue.empty()))],
+        before=[lambda entry: seen.append(("before", len(log._queue) == 0))],
+        after=[lambda entry: seen.append(("after", len(log._queue) == 0))],
         lines=[lambda entry, line: lines.append((entry, line))],
     )
     log.write(EVENT)

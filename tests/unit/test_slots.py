@@ -1,4 +1,4 @@
-"""The truth table of slots: what becomes of each, in every situation."""
+"""The truth table of decisions about slots, in every situation."""
 
 from __future__ import annotations
 
@@ -6,40 +6,31 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from jobscheduler.timetable.slots import (
-    MAX_COUNTED_SLOTS,
-    Action,
-    Circumstances,
-    Decision,
-    JobSituation,
-    MissedSlots,
-    Outage,
-    Overlap,
-    decide,
-    decide_after_outage,
-)
-from jobscheduler.timetable.timetable import SlotRange
+from jobscheduler.timetable.decision import Decision, MissedSlots, SlotRange
+from jobscheduler.timetable.outage import MAX_COUNTED_SLOTS, Outage, decide_after_outage
+from jobscheduler.timetable.overlap import Action, JobSituation, Overlap
+from jobscheduler.timetable.slots import Circumstances, decide
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 
 class Every:
-    """A slot every so many seconds, each starting `late` after its time."""
+    """A slot every `seconds`, each starting `late` after its time."""
 
     def __init__(self, seconds: int, late: float = 0.0) -> None:
         self.seconds = seconds
         self.late = timedelta(seconds=late)
 
     def next(self, after: datetime) -> datetime:
-        """The first multiple after a moment."""
+        """Return the first multiple after a moment."""
         return datetime.fromtimestamp((int(after.timestamp()) // self.seconds + 1) * self.seconds, UTC)
 
     def start_time(self, slot: datetime) -> datetime:
-        """When a slot starts."""
+        """Return when a slot starts."""
         return slot + self.late
 
     def last_between(self, after: datetime, until: datetime) -> datetime | None:
-        """The last multiple in a time."""
+        """Return the last multiple in a time."""
         slot = datetime.fromtimestamp(int(until.timestamp()) // self.seconds * self.seconds, UTC)
         return slot if slot > after else None
 
@@ -53,12 +44,12 @@ class Every:
 
 
 def at(seconds: float) -> datetime:
-    """So many seconds from noon."""
+    """Return the instant `seconds` after noon."""
     return NOON + timedelta(seconds=seconds)
 
 
 def missed(first: float, last: float, count: int, reason: str = "down") -> MissedSlots:
-    """A group of missed slots, in seconds from noon."""
+    """Return a group of missed slots, from seconds after noon."""
     return MissedSlots(at(first), at(last), count, reason=reason)
 
 
@@ -92,7 +83,7 @@ def test_jitter_delays_the_start_and_not_the_slot() -> None:
         (Overlap.SKIP, False, False, (Action.RUN,)),
         (Overlap.SKIP, True, False, (Action.SKIP,)),
         (Overlap.QUEUE, False, False, (Action.RUN,)),
-        (Overlap.QUEUE, True, False, (Action.WAIT,)),
+        (Overlap.QUEUE, True, False, (Action.QUEUE,)),
         (Overlap.QUEUE, True, True, (Action.SKIP,)),
         (Overlap.REPLACE, False, False, (Action.RUN,)),
         (Overlap.REPLACE, True, False, (Action.REPLACE,)),
@@ -101,7 +92,7 @@ def test_jitter_delays_the_start_and_not_the_slot() -> None:
         (Overlap.ALLOW, True, False, (Action.RUN,)),
     ],
 )
-def test_overlap_decides_what_a_slot_does_while_the_last_run_goes_on(
+def test_the_overlap_rule_decides_about_a_slot_while_a_run_is_active(
     overlap: Overlap, going: bool, waiting: bool, acts: tuple[Action, ...]
 ) -> None:
     """One row for each rule and situation."""
@@ -114,13 +105,13 @@ def test_overlap_decides_what_a_slot_does_while_the_last_run_goes_on(
     ("overlap", "acts"),
     [
         (Overlap.SKIP, (Action.RUN, Action.SKIP, Action.SKIP)),
-        (Overlap.QUEUE, (Action.RUN, Action.WAIT, Action.SKIP)),
+        (Overlap.QUEUE, (Action.RUN, Action.QUEUE, Action.SKIP)),
         (Overlap.REPLACE, (Action.RUN, Action.REPLACE, Action.REPLACE)),
         (Overlap.ALLOW, (Action.RUN, Action.RUN, Action.RUN)),
     ],
 )
 def test_slots_that_are_a_little_late_are_decided_one_by_one(overlap: Overlap, acts: tuple[Action, ...]) -> None:
-    """Merged wake-ups of a busy scheduler lose nothing: each slot gets its own answer."""
+    """Merged wake-ups of a busy scheduler lose nothing: each slot gets its own decision."""
     made = decide(Every(1), NOON, at(3), JobSituation(overlap))
 
     assert made == Decision(at(3), tuple(zip((at(1), at(2), at(3)), acts, strict=True)))
@@ -140,7 +131,7 @@ def test_slots_that_are_a_little_late_are_decided_one_by_one(overlap: Overlap, a
 def test_of_an_outage_the_latest_runs_if_it_is_young_enough(
     catch_up: float, now: float, runs: datetime | None, lost: MissedSlots | None
 ) -> None:
-    """The others make one entry with first, last and count."""
+    """The others make one record with first, last and count."""
     made = decide(Every(60), NOON, at(now), JobSituation(catch_up=timedelta(seconds=catch_up)))
 
     assert made.missed == (() if lost is None else (lost,))
@@ -148,7 +139,7 @@ def test_of_an_outage_the_latest_runs_if_it_is_young_enough(
 
 
 def test_counting_an_outage_of_years_is_bounded() -> None:
-    """Counting stops and says so; the last slot is named all the same, the latest runs, and the cursor is there."""
+    """Counting stops, and `more` is set. The record has the last slot all the same, and the latest runs."""
     now = at(MAX_COUNTED_SLOTS * 10)
 
     made = decide(Every(1), NOON, now, JobSituation(), Circumstances(lambda: ("asleep", ())))
@@ -161,7 +152,7 @@ def test_counting_an_outage_of_years_is_bounded() -> None:
 
 
 def ranges(*pairs: tuple[float, float]) -> tuple[tuple[datetime, datetime], ...]:
-    """Accounted ranges, in seconds from noon."""
+    """Return ranges of recorded slots, from seconds after noon."""
     return tuple((at(first), at(last)) for first, last in pairs)
 
 
@@ -181,7 +172,7 @@ def ranges(*pairs: tuple[float, float]) -> tuple[tuple[datetime, datetime], ...]
         ),
         (Outage(NOON, at(130), recorded=ranges((120, 120)), pending=(at(60),)), None, [missed(60, 60, 1)]),
         (Outage(NOON, at(100), recorded=ranges((60, 60))), None, []),
-        # a wait from before the mark; it is the latest, and young enough
+        # a pending slot from before the checkpoint; it is the latest, and young enough
         (Outage(at(60), at(100), pending=(at(60),)), 60, []),
         (Outage(at(60), at(130), pending=(at(60),)), 120, [missed(60, 60, 1)]),
         # a wait in the midst of the outage, which is a slot of it all the same
@@ -198,7 +189,7 @@ def ranges(*pairs: tuple[float, float]) -> tuple[tuple[datetime, datetime], ...]
         (Outage(at(600), at(200), recorded=ranges((660, 660))), None, []),
     ],
 )
-def test_every_slot_of_an_outage_has_exactly_one_account(
+def test_every_slot_of_an_outage_has_exactly_one_record(
     outage: Outage, runs: float | None, groups: list[MissedSlots]
 ) -> None:
     """One row for each way in which a log can end; a job each minute, that catches up a minute."""

@@ -10,7 +10,7 @@ import pytest
 from jobscheduler import tasks
 from jobscheduler.model import Status
 from jobscheduler.runner import run_once
-from jobscheduler.tasks import TASK_TYPES, UnknownTask, UnusableTask, listing, task_names, task_type
+from jobscheduler.tasks import TASK_TYPES, UnknownTask, UnusableTask, task_names, task_type
 from tests.support.tasks import SLOT, job
 
 
@@ -43,7 +43,7 @@ def test_the_names_can_be_listed():
 
 
 def test_the_table_cannot_be_changed():
-    """A type is added in the source or by an entry point, not on the way."""
+    """A type is added in the source or by an entry point."""
     with pytest.raises(TypeError):
         TASK_TYPES["x"] = "y:Z"
 
@@ -59,8 +59,8 @@ def test_nothing_is_imported_that_is_not_used():
     assert shown.split() == ["False", "False"]
 
 
-def test_an_unknown_name_is_answered_with_the_known_ones():
-    """And with the one that was perhaps meant."""
+def test_an_unknown_type_is_answered_with_the_known_ones():
+    """And with the most similar one."""
     with pytest.raises(UnknownTask) as caught:
         task_type("execute_comand")
     assert caught.value.nearest == "execute_command"
@@ -70,16 +70,8 @@ def test_an_unknown_name_is_answered_with_the_known_ones():
     )
 
 
-def test_the_list_says_what_each_type_does():
-    """One printable line for each."""
-    assert str(listing()[0]) == (
-        "execute_command  Runs a command: text for the shell, or a list run without one.  "
-        "(jobscheduler.tasks.command.task:ExecuteCommand)"
-    )
-
-
 def test_a_type_of_another_package_is_one_class_and_one_entry_point(plug_in):
-    """As the documentation has it: nothing else is needed for it to be known, judged, run and recorded."""
+    """As documented: it needs no more to be known, checked, run and recorded."""
     assert len(GREET.splitlines()) <= 20
     plug_in(GREET, greet="other_package:Greet")
     assert "greet" in task_names()
@@ -105,12 +97,12 @@ def test_a_type_of_another_package_is_one_class_and_one_entry_point(plug_in):
     ],
 )
 def test_a_broken_plug_in_is_a_problem_and_stops_nothing(plug_in, text, where, words):
-    """It is a line in the list, an error for its own name, and the others work."""
+    """It is an error for its own name, and the others work."""
     plug_in(text, broken=where)
     with pytest.raises(UnusableTask) as caught:
         task_type("broken")
     assert words in str(caught.value)
-    assert [line.problem is None for line in listing()] == [False, True, True]
+    assert task_names() == ("broken", "execute_command", "http_request")
     assert run_once(job("broken"), SLOT, id, id).reason == "start"
 
 
@@ -118,7 +110,6 @@ def test_a_plug_in_cannot_take_the_place_of_a_type_of_ours(plug_in):
     """The name in the table wins."""
     plug_in(GREET, execute_command="other_package:Greet")
     assert task_type("execute_command").__module__ == "jobscheduler.tasks.command.task"
-    assert [(line.name, line.problem) for line in listing()][2:] == [("execute_command", "the name is taken")]
 
 
 def test_unreadable_metadata_of_a_package_stops_nothing(monkeypatch):
@@ -129,4 +120,3 @@ def test_unreadable_metadata_of_a_package_stops_nothing(monkeypatch):
 
     monkeypatch.setattr(tasks, "entry_points", broken)
     assert task_names() == ("execute_command", "http_request")
-    assert listing()[-1].problem == "cannot be read: ValueError: broken metadata"

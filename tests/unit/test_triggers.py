@@ -62,7 +62,7 @@ def test_a_one_time_trigger_fires_once():
 
 
 def test_times_are_starts_and_not_slots():
-    """With jitter the scheduler wakes when a slot starts."""
+    """With jitter the scheduler wakes up when a slot starts."""
     jittered = timetable(jitter=240.0)
     trigger = trigger_for(jittered)
     first = trigger.get_next_fire_time(None, NOON + timedelta(seconds=1))
@@ -99,10 +99,10 @@ class Broken:
 
 def test_an_error_is_reported_and_the_scheduler_wakes_again():
     """It never leaves the trigger; an error handler that fails changes nothing."""
-    told: list[Exception] = []
-    trigger = CronTrigger(Broken(), lambda _, fault: told.append(fault))
+    errors: list[Exception] = []
+    trigger = CronTrigger(Broken(), lambda _, fault: errors.append(fault))
     assert trigger.get_next_fire_time(NOON, NOON) == NOON + RETRY
-    assert isinstance(told[0], ZeroDivisionError)
+    assert isinstance(errors[0], ZeroDivisionError)
     failing = CronTrigger(Broken(), lambda *_: 1 / 0)
     assert failing.get_next_fire_time(None, NOON) == NOON + RETRY
 
@@ -134,13 +134,13 @@ def test_errors_go_to_the_standard_logging_by_default(caplog):
 
 
 class Clock(datetime):
-    """What APScheduler takes for `datetime`: the same, but it is as late as we say."""
+    """Stands in for APScheduler's `datetime`: the same, with the time of the test."""
 
     present = NOON
 
     @classmethod
     def now(cls, tz=None):
-        """Give our time."""
+        """Return the time of the test."""
         return cls.present.astimezone(tz)
 
 
@@ -356,12 +356,12 @@ def test_a_job_without_slots_waits_for_nothing(world):
 def test_an_error_in_a_trigger_leaves_the_scheduler_running(world):
     """The faulty job is asked again a minute later, and the others run on time."""
     faulty = world("2026-11-22T12:00:30Z")
-    told: list[Exception] = []
-    faulty.scheduler.add_job(print, CronTrigger(Broken(), lambda _, fault: told.append(fault)), id="broken")
+    errors: list[Exception] = []
+    faulty.scheduler.add_job(print, CronTrigger(Broken(), lambda _, fault: errors.append(fault)), id="broken")
     faulty.add("* * * * *")
     faulty.run("2026-11-22T12:05:10Z")
     assert [time.minute for id_, time in faulty.executor.runs if id_ == "* * * * *"] == [1, 2, 3, 4, 5]
-    assert len(told) > 4
+    assert len(errors) > 4
 
 
 def test_a_clock_set_forward_by_decades_is_taken_in_one_step(world):

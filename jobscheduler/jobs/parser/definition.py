@@ -7,18 +7,20 @@ accepted its fields. Problems are values, all of them at once, each with its loc
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from jobscheduler.jobs.parser import schema
+from jobscheduler.jobs.parser.defaults import NO_DEFAULTS, Defaults
+from jobscheduler.jobs.parser.locations import narrow
 from jobscheduler.jobs.parser.schema import Finding
 from jobscheduler.model import MAX_DELAY, NO_TASK, Cron, Job, Once, Problem, Retry, TaskSpec
 from jobscheduler.timetable import crontab, timezones
 from jobscheduler.util import durations, json_text
-from jobscheduler.util.text import did_you_mean, quote
+from jobscheduler.util.text import did_you_mean, format_error, quote
 
 MAX_PROBLEMS = 20  # reported for one file; each costs a walk through its text
 
@@ -31,11 +33,13 @@ class ParseContext:
 
     `zone` is the service's zone, for jobs without `timezone`. `task_type` looks a task type up by name: it returns an
     object with the `schema` and `check` of a `tasks.Task`, or raises LookupError. `task_names` are the known types.
+    `defaults` are the fields that jobs have which do not say otherwise.
     """
 
     zone: ZoneInfo
     task_type: Callable[[str], Any]
     task_names: tuple[str, ...] = ()
+    defaults: Defaults = NO_DEFAULTS
 
 
 def parse(raw: bytes, source_name: str, context: ParseContext) -> Job | tuple[Problem, ...]:
@@ -43,9 +47,9 @@ def parse(raw: bytes, source_name: str, context: ParseContext) -> Job | tuple[Pr
     try:
         value, text = json_text.decode(raw)
     except json_text.JsonError as error:
-        return (_locate(Problem(str(error), file=source_name, help=error.help), error.location),)
-    parsing = _DefinitionParser(text, source_name, context)
-    job = parsing.job(value)
+        return (json_text.located(Problem(str(error), file=source_name, help=error.help), error.location),)
+    parsing = _DefinitionParser(text, source_name, context, value)
+    job = parsing.job(context.defaults.apply(value) if isinstance(value, dict) else value)
     return job if job is not None else parsing.sorted_problems()
 
 
@@ -54,25 +58,12 @@ def parse_task(raw: bytes, source_name: str, context: ParseContext) -> TaskSpec 
     try:
         value, text = json_text.decode(raw)
     except json_text.JsonError as error:
-        return (_locate(Problem(str(error), file=source_name, help=error.help), error.location),)
-    parsing = _DefinitionParser(text, source_name, context)
+        return (json_text.located(Problem(str(error), file=source_name, help=error.help), error.location),)
+    parsing = _DefinitionParser(text, source_name, context, value)
     task = parsing.task(value, ())
     for finding in islice(schema.check_task_file(value), MAX_PROBLEMS):
         parsing.add_finding(finding)
     return task if task is not None and not parsing.problems else parsing.sorted_problems()
-
-
-def id_conflict(raw: bytes, source_name: str, job_id: str, incumbent: str) -> Problem:
-    """Return the problem that another item already has this id, at the location of the id in the definition."""
-    problem = Problem(
-        f"the id `{job_id}` already belongs to `{incumbent}`",
-        file=source_name,
-        help=f"give one of the two another `job_id`, or delete `{source_name}`",
-    )
-    try:
-        return _locate(problem, json_text.locate(json_text.decode(raw)[1], ("job_id",)))
-    except json_text.JsonError:
-        return problem
 
 
 # --- one file --------------------------------------------------------------------------------------------
@@ -80,11 +71,15 @@ def id_conflict(raw: bytes, source_name: str, job_id: str, incumbent: str) -> Pr
 
 @dataclass
 class _DefinitionParser:
-    """Parser of one file. It collects problems, and returns a Job only if there are none."""
+    """Parser of one file. It collects problems, and returns a Job only if there are none.
+
+    `written` is the decoded file, without defaults.
+    """
 
     text: str
     source_name: str
     context: ParseContext
+    written: Any
     problems: list[Problem] = field(default_factory=list)
     task_fields: frozenset[str | int] = frozenset()
 
@@ -135,7 +130,7 @@ class _DefinitionParser:
         """Check that `not_before` and `not_after` leave a slot."""
         first, last = job.not_before, job.not_after
         if first and last and first > last:
-            self.add_problem("`not_after` lies before `not_before`", ("not_after",), help="is one of the two mistyped?")
+            self.add_problem("`not_after` is before `not_before`", ("not_after",), help="is one of the two mistyped?")
         elif isinstance(job.schedule, Once) and (
             (first and job.schedule.at < first) or (last and job.schedule.at > last)
         ):
@@ -158,7 +153,7 @@ class _DefinitionParser:
             fields = schema.with_integers(type_, fields)
             self.check_task(type_, fields, at)
         except BaseException as error:  # a plug-in's SystemExit or KeyboardInterrupt must not end the service
-            message = f"the definition cannot be judged: {type(error).__name__}: {error}"
+            message = f"the definition cannot be checked: {format_error(error)}"
             help_ = "this is a fault of the scheduler or of the task type, not of the file; please report it"
             self.add_problem(message, (*at, "type"), help=help_, host_dependent=True)
             return None
@@ -259,13 +254,15 @@ class _DefinitionParser:
         `part` are the first character and the end of the part of a text that the problem is about.
         """
         location = json_text.locate(self.text, path, key=key)
+        if location is None and (origin := self.context.defaults.origin(self.written, path)):
+            notes = (*notes, f"`{'.'.join(map(str, path))}` comes from {origin}")
         if location is not None and part is not None:
-            location = _narrow(location, *part)
+            location = narrow(location, *part)
         while location is None and path:
             path = path[:-1]
             location = json_text.locate(self.text, path)
         problem = Problem(message, file=self.source_name, notes=notes, help=help, host_dependent=host_dependent)
-        self.problems.append(_locate(problem, location))
+        self.problems.append(json_text.located(problem, location))
 
     def add_text_problem(self, error: crontab.ScheduleError, path: json_text.Path) -> None:
         """Add a problem with a part of the text at `path`."""
@@ -278,30 +275,3 @@ class _DefinitionParser:
             help_ = f"`{finding.path[0]}` belongs inside `task`"
         notes = finding.notes if help_ == finding.help else ()
         self.add_problem(finding.message, finding.path, key=finding.key, notes=notes, help=help_)
-
-
-def located(problem: Problem, text: str, path: json_text.Path) -> Problem:
-    """Return a problem with the location of the value at `path`, in a text that was accepted as JSON."""
-    return _locate(problem, json_text.locate(text, path))
-
-
-def _locate(problem: Problem, location: json_text.Location | None) -> Problem:
-    if location is None:
-        return problem
-    return replace(
-        problem,
-        line=location.line,
-        column=location.column,
-        excerpt=location.excerpt,
-        caret=location.caret,
-        width=location.width,
-    )
-
-
-def _narrow(text: json_text.Location, start: int, end: int) -> json_text.Location:
-    """Return the location of a part of a text; of the whole text where an escape in it moves the characters."""
-    width = min(end, text.width - 2) - start
-    if "\\" in text.excerpt or width <= 0:
-        return text
-    shift = 1 + start  # after the opening quote
-    return replace(text, column=text.column + shift, caret=text.caret + shift, width=width)

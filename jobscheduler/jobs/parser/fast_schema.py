@@ -142,15 +142,15 @@ _TYPES: Mapping[str, Predicate] = {
 }
 
 
-def _all_texts(values: list[Any]) -> frozenset[str]:
-    """Return the values of an `enum` if all are text. Other types have rules of their own for equality."""
-    if not all(isinstance(value, str) for value in values):
+def _all_texts(values: list[Any]) -> frozenset[str | None]:
+    """Return the values of an `enum` if all are text or null. Other types have rules of their own for equality."""
+    if not all(isinstance(value, str | None) for value in values):
         raise Unsupported("enum")
     return frozenset(values)
 
 
-def _in_enum(known: frozenset[str], value: Any) -> bool:
-    return isinstance(value, str) and value in known
+def _in_enum(known: frozenset[str | None], value: Any) -> bool:
+    return isinstance(value, str | None) and value in known
 
 
 def _matches(pattern: re.Pattern[str], value: Any) -> bool:

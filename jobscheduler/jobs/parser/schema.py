@@ -1,24 +1,23 @@
-"""Check a definition against its JSON Schemas, in words that its author understands. Only this imports jsonschema."""
+"""Check a definition against its JSON Schemas, in words that its author understands."""
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError
-from jsonschema.validators import extend
-
+from jobscheduler.jobs.parser.ecma import ecma_pattern
 from jobscheduler.jobs.parser.fast_schema import Predicate, compile_predicate
 from jobscheduler.jobs.parser.integers import Convert, converter
 from jobscheduler.util.json_text import Path as JsonPath
 from jobscheduler.util.text import did_you_mean, nearest, quote, truncate
+
+if TYPE_CHECKING:
+    from jsonschema.exceptions import ValidationError
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +37,13 @@ def public_schema() -> dict[str, Any]:
     inside, beside = package / "schemas", package.parent / "schemas"
     decoded: dict[str, Any] = json.loads(((inside if inside.is_dir() else beside) / "job.schema.json").read_bytes())
     return decoded
+
+
+@cache
+def optional_fields() -> tuple[str, ...]:
+    """Return the fields of a job file that it need not have."""
+    whole = public_schema()
+    return tuple(name for name in whole["properties"] if name not in whole["required"])
 
 
 def check_job(value: Mapping[str, Any]) -> Iterator[Finding]:
@@ -159,10 +165,11 @@ def _describe(label: str, rule: str, limit: Any, value: Any) -> tuple[str, str |
     """Return message and help. The value is quoted only where it cannot be a secret."""
     match rule:
         case "type":
-            wanted = " or ".join(_TYPES[name] for name in ([limit] if isinstance(limit, str) else limit))
+            names = [limit] if isinstance(limit, str) else [name for name in limit if name != "null"]
+            wanted = " or ".join(_TYPES[name] for name in names)
             return f"`{label}` must be {wanted}, not {_type_name(value)}", None
         case "enum":
-            choices = tuple(map(str, limit))
+            choices = tuple(str(choice) for choice in limit if choice is not None)
             listed = ", ".join(f"`{choice}`" for choice in choices)
             return f"`{label}` must be one of {listed}", did_you_mean(str(value), choices)
         case "anyOf" | "oneOf":
@@ -206,26 +213,22 @@ def _label(path: JsonPath) -> str:
 # --- compiled validators -------------------------------------------------------------------------------
 
 
-def _pattern(validator: Any, pattern: str, instance: Any, _: Any) -> Iterator[ValidationError]:
-    """Match as ECMA 262 does, which JSON Schema means: `$` is the very end, not also before a last newline."""
-    if validator.is_type(instance, "string") and not _ecma(pattern).search(instance):
-        yield ValidationError(f"does not match {pattern!r}")
-
-
-@cache
-def _ecma(pattern: str) -> re.Pattern[str]:
-    return re.compile(re.sub(r"(?<!\\)\$$", r"\\Z", pattern), re.ASCII)
-
-
-_Validator = extend(Draft202012Validator, {"pattern": _pattern})  # type: ignore[no-untyped-call]
-
-
-@dataclass(frozen=True, slots=True)
 class _Compiled:
-    """A schema, compiled once: a validator that finds every error, and a fast predicate for values without any."""
+    """A schema, compiled once: `accepts` quickly tells that there is no error, `validator` finds every error.
 
-    validator: Any
-    accepts: Predicate | None
+    The validator is made when a definition is refused: importing jsonschema takes longer than most commands.
+    """
+
+    def __init__(self, schema: Any) -> None:
+        self._schema = schema
+        self.accepts: Predicate | None = compile_predicate(schema, ecma_pattern)
+
+    @cached_property
+    def validator(self) -> Any:
+        """Make the validator of this schema."""
+        from jobscheduler.jobs.parser.validator import Validator  # noqa: PLC0415 - slow, and seldom needed
+
+        return Validator(self._schema)
 
 
 def _check(rules: _Compiled, value: Any, at: JsonPath) -> Iterator[Finding]:
@@ -236,7 +239,7 @@ def _check(rules: _Compiled, value: Any, at: JsonPath) -> Iterator[Finding]:
 
 
 def _compiled(schema: Any) -> _Compiled:
-    return _Compiled(_Validator(schema), compile_predicate(schema, _ecma))
+    return _Compiled(schema)
 
 
 @cache

@@ -7,7 +7,8 @@ import unicodedata
 from collections.abc import Iterator
 from typing import Any
 
-from jobscheduler.jobs.parser.definition import ParseContext, located
+from jobscheduler.jobs.parser.definition import ParseContext
+from jobscheduler.jobs.parser.locations import located_at
 from jobscheduler.model import NO_TASK, Job, Problem
 from jobscheduler.timetable.timezones import zone_note
 from jobscheduler.util import json_text
@@ -26,7 +27,7 @@ def definition_warnings(raw: bytes, source_name: str, job: Job, context: ParseCo
     except json_text.JsonError:
         return ()
     return tuple(
-        located(Problem(message, file=source_name, help=help_), text, path)
+        located_at(Problem(message, file=source_name, help=help_), text, path)
         for path, message, help_ in (*_zone(value), *_characters(value), *_retry(job), *_tasks(job, context))
     )
 
@@ -71,13 +72,15 @@ def _retry(job: Job) -> Iterator[_Warning]:
 
 
 def _tasks(job: Job, context: ParseContext) -> Iterator[_Warning]:
-    """Yield the warnings of each task type. A type that raises, although it accepted the fields, has none."""
+    """Yield the warnings of each task type, and one about a type that raises although it accepted the fields."""
     for name in ("task", "on_failure", "on_recovery"):
         spec = getattr(job, name)
         if spec is None or spec == NO_TASK:
             continue
         try:
             findings = list(context.task_type(spec.type).warnings(spec.params))
-        except Exception:  # noqa: S112 - a task type of another package
+        except Exception as error:  # of another package, or ours
+            message = f"the task type cannot say what it warns of: {type(error).__name__}: {error}"
+            yield (name, "type"), message, "this is a fault of the scheduler or of the task type; please report it"
             continue
         yield from (((name, *finding.path), finding.message, finding.help) for finding in findings)

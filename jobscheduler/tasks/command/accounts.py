@@ -31,7 +31,7 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # search 
 
 _INHERITED_VARS = (b"LANG", b"TZ")
 
-_MARKS = (RUN_ID_VAR.encode(), ATTEMPT_VAR.encode())  # by which the processes of a run are found
+_MARKERS = (RUN_ID_VAR.encode(), ATTEMPT_VAR.encode())  # by which the processes of a run are found
 
 _ANSWER_S = 5.0  # seconds that `env` has to answer about its options
 
@@ -142,14 +142,18 @@ def _group(name: str) -> int:
         raise NoSuchAccount(f"this host knows no group `{name}`") from None
 
 
-def environment(who: Account, marks: Mapping[bytes, bytes], own: Mapping[str, str]) -> dict[bytes, bytes]:
+def environment(user: Account, run_variables: Mapping[bytes, bytes], own: Mapping[str, str]) -> dict[bytes, bytes]:
     """Return the whole environment of a command, which inherits nothing else.
 
-    `marks` are the variables of the run, `own` those of the job. The markers come first, because only the head of an
+    `own` are the variables of the job. The markers among those of the run come first, because only the head of an
     environment is read to find the processes of a run.
     """
-    made = _full_environment(who.name, who.home, who.shell)
-    return {**marks, **made, **marks, **encode_environment(own)} if own else {**marks, **made, **marks}
+    made = _full_environment(user.name, user.home, user.shell)
+    return (
+        {**run_variables, **made, **run_variables, **encode_environment(own)}
+        if own
+        else {**run_variables, **made, **run_variables}
+    )
 
 
 @functools.lru_cache(maxsize=256)
@@ -178,7 +182,7 @@ def find_helper(name: str) -> str | None:
 def wrap_command(
     command: Sequence[bytes],
     variables: Mapping[bytes, bytes],
-    who: Account,
+    user: Account,
     *,
     nice: int | None = None,
     directory: str | None = None,
@@ -189,12 +193,12 @@ def wrap_command(
     allowed to (a home on NFS). The last helper sets `variables` and already runs as the user. Otherwise `setpriv`
     would load an LD_PRELOAD of the job while it is root.
     """
-    is_ours = who.is_current_user
+    is_ours = user.is_current_user
     before: list[str] = []
     if nice:
         before += [_needed("nice"), "-n", str(nice), "--"]
     if not is_ours:
-        before += [_needed("setpriv"), *_identity(who), "--"]
+        before += [_needed("setpriv"), *_identity(user), "--"]
     options = _env_options(None if is_ours else directory)
     if not before and not options:
         return list(command), variables
@@ -217,8 +221,8 @@ def _masked_environment(variables: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
     run can be found and ended while its helpers run.
     """
     under = {b"JOB_VARIABLE_%d" % number: value for number, value in enumerate(variables.values())}
-    marks = {name: variables[name] for name in _MARKS if name in variables}
-    return {**marks, b"PATH": PATH.encode(), b"LC_ALL": b"C", **under}
+    markers = {name: variables[name] for name in _MARKERS if name in variables}
+    return {**markers, b"PATH": PATH.encode(), b"LC_ALL": b"C", **under}
 
 
 def _restore_argument(variables: Mapping[bytes, bytes]) -> bytes:
@@ -266,10 +270,10 @@ def ignored_signals() -> tuple[str, ...]:
     return tuple(name.removeprefix("SIG") for name in names)
 
 
-def _identity(who: Account) -> tuple[str, ...]:
+def _identity(user: Account) -> tuple[str, ...]:
     """Return the options of `setpriv` for another user. It must drop inheritable capabilities, which would survive."""
-    groups = "--init-groups" if _has_entry(who) else "--clear-groups"
-    return f"--reuid={who.name}", f"--regid={who.gid}", groups, *(("--inh-caps=-all",) if has_inheritable() else ())
+    groups = "--init-groups" if _has_entry(user) else "--clear-groups"
+    return f"--reuid={user.name}", f"--regid={user.gid}", groups, *(("--inh-caps=-all",) if has_inheritable() else ())
 
 
 @functools.cache
@@ -285,8 +289,8 @@ def has_inheritable() -> bool:
     return any(line.startswith(b"CapInh:") and int(line.split()[1], 16) for line in status.splitlines())
 
 
-def _has_entry(who: Account) -> bool:
-    return who.name != str(who.uid)
+def _has_entry(user: Account) -> bool:
+    return user.name != str(user.uid)
 
 
 def _needed(name: str) -> str:

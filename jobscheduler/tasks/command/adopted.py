@@ -30,10 +30,10 @@ class AdoptedProcesses:
         self._seen = now
         return list(now.values())
 
-    def new(self, most: int) -> tuple[bool, list[Process]]:
-        """Return whether there are adopted processes, and up to `most` that were not seen before."""
+    def new(self, limit: int) -> tuple[bool, list[Process]]:
+        """Return whether there are adopted processes, and up to `limit` that were not seen before."""
         pids = self.pids()
-        unseen = [pid for pid in pids if pid not in self._seen][:most]
+        unseen = [pid for pid in pids if pid not in self._seen][:limit]
         new = [process for pid in unseen if (process := read_process(pid))]
         self._seen.update((process.pid, process) for process in new)
         return bool(pids), new

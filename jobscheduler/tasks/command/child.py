@@ -56,7 +56,7 @@ class ChildProcess:
         self.left_pipe = False  # whether a background process still writes after this one was reaped
 
     @classmethod
-    def start(cls, plan: SpawnSpec) -> ChildProcess:
+    def start(cls, spec: SpawnSpec) -> ChildProcess:
         """Start the command. Raises: `OSError` or `ValueError` if that is impossible."""
         with FD_BUDGET:
             ours, theirs = os.pipe()
@@ -64,10 +64,10 @@ class ChildProcess:
             try:
                 FD_BUDGET.check(theirs)
                 os.set_blocking(ours, False)
-                if plan.owner is not None:
-                    os.fchown(theirs, plan.owner, -1)
-                stdin = _dev_null() if plan.stdin is None else _memory_file(plan.stdin, passed)
-                return cls(_start_process(plan, stdin, theirs), ours)
+                if spec.owner is not None:
+                    os.fchown(theirs, spec.owner, -1)
+                stdin = _dev_null() if spec.stdin is None else _memory_file(spec.stdin, passed)
+                return cls(_start_process(spec, stdin, theirs), ours)
             except BaseException:
                 os.close(ours)
                 raise
@@ -137,7 +137,7 @@ class ChildProcess:
         """
         self._read_the_rest()
         self.close_pidfd()
-        REAPER.forget(self.pid)
+        REAPER.orphans.forget(self.pid)
         status = self._reap()
         self.left_pipe = self.pipe is not None
         REAPER.take_over(self.pipe, job_id)
@@ -176,32 +176,32 @@ class ChildProcess:
             self.pipe = None
 
 
-def _start_process(plan: SpawnSpec, stdin: int, output: int) -> int:
+def _start_process(spec: SpawnSpec, stdin: int, output: int) -> int:
     with REAPER.start() as register:
         join_new_session_keyring()
         pid = None
         FD_LIMIT.lower(output)
         try:
-            pid = spawn(plan.command, plan.environment, plan.directory, plan.umask, stdin, output)
+            pid = spawn(spec.command, spec.environment, spec.directory, spec.umask, stdin, output)
             if pid is None:
-                pid = _start_with_subprocess(plan, stdin, output)
+                pid = _start_with_subprocess(spec, stdin, output)
         finally:
             FD_LIMIT.restore(pid)
         register(pid)
         return pid
 
 
-def _start_with_subprocess(plan: SpawnSpec, stdin: int, output: int) -> int:
+def _start_with_subprocess(spec: SpawnSpec, stdin: int, output: int) -> int:
     """Start the command with `subprocess`: slower, but it works everywhere and gives the reason of a failure."""
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     if blocked:  # a child inherits the signal mask of the starting thread
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
     try:
         process = subprocess.Popen(
-            plan.command,
-            env=plan.environment,
-            cwd=plan.directory,
-            umask=plan.umask,
+            spec.command,
+            env=spec.environment,
+            cwd=spec.directory,
+            umask=spec.umask,
             stdin=stdin,
             stdout=output,
             stderr=output,

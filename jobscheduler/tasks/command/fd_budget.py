@@ -48,7 +48,7 @@ class _FdBudget:
             OSError: EMFILE, too few descriptors are left.
 
         """
-        limit = FD_LIMIT.most()
+        limit = FD_LIMIT.maximum()
         if limit != resource.RLIM_INFINITY and number + RESERVED_FDS + FDS_PER_START * self._active > limit:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
@@ -74,7 +74,7 @@ class FdLimit:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
                 self._previous, self._hard = soft, hard
 
-    def most(self) -> int:
+    def maximum(self) -> int:
         """Return the limit of this process while no start is in progress."""
         return resource.getrlimit(resource.RLIMIT_NOFILE)[0] if self._previous is None else self._hard
 

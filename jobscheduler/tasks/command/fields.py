@@ -71,7 +71,7 @@ SCHEMA: Mapping[str, Any] = MappingProxyType(
                 "examples": ["027", "0077"],
             },
             "nice": {
-                "description": "Added to the scheduler's own niceness: 19 yields to everybody, negative goes first.",
+                "description": "Added to the scheduler's own niceness: 19 yields to all others, negative goes first.",
                 "type": "integer",
                 "minimum": -20,
                 "maximum": 19,
@@ -179,19 +179,19 @@ def _about_this_host(fields: Mapping[str, Any]) -> Iterator[FieldError]:
 def _about_account(field: str, fields: Mapping[str, Any]) -> Iterator[FieldError]:
     name = fields[field]
     try:
-        who = account(**{field: name}) if "\0" not in name else account()
+        user = account(**{field: name}) if "\0" not in name else account()
     except AccountExpired as error:
         yield FieldError((field,), str(error), error.help, host_dependent=True)
         return
     except (CallHung, NoSuchAccount, UnicodeError) as error:
         yield FieldError((field,), str(error), f"create it, or drop `{field}`", host_dependent=True)
         return
-    if who.is_current_user:
+    if user.is_current_user:
         return
     if os.geteuid() != 0:
         yield FieldError(
             (field,),
-            f"`{name}` is not who the scheduler runs as, and only root can start commands as another {field}",
+            f"`{name}` is not the user of the scheduler, and only root can start commands as another {field}",
             f"run the scheduler as root, or drop `{field}`",
             host_dependent=True,
         )

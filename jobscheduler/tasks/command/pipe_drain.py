@@ -47,12 +47,12 @@ class PipeDrain:
     def __bool__(self) -> bool:
         return bool(self._pipes or self._reader_pid)
 
-    def open_count(self) -> Mapping[str, int]:
+    def count_by_job(self) -> Mapping[str, int]:
         """Return the number of open pipes of each job."""
         with self._lock:
             return dict(self._count)
 
-    def open_counts(self, job_id: str) -> int:
+    def count_of(self, job_id: str) -> int:
         """Return the number of open pipes of one job."""
         return self._count[job_id]
 

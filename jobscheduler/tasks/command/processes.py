@@ -95,10 +95,10 @@ def read_process(pid: int) -> Process | None:
     return Process(pid, start, parent, session, state, group, name, has_reaped)
 
 
-def _read(path: str, most: int) -> bytes:
+def _read(path: str, size: int) -> bytes:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return os.read(descriptor, most)
+        return os.read(descriptor, size)
     finally:
         os.close(descriptor)
 
@@ -240,7 +240,7 @@ class LeftoverKiller:
         """Signal each process once, new ones included. Return the processes left after `seconds`."""
         until = time.monotonic() + seconds
         signalled: set[tuple[int, int]] = set()
-        while left := self._look(members):
+        while left := self._scan(members):
             for process in left:
                 if process.identity not in signalled:
                     signalled.add(process.identity)
@@ -250,10 +250,10 @@ class LeftoverKiller:
                     return left
                 self.pause(_PAUSE)
             if time.monotonic() >= until:
-                return self._look(members)
+                return self._scan(members)
         return ()
 
-    def _look(self, members: dict[tuple[int, int], Process]) -> tuple[Process, ...]:
+    def _scan(self, members: dict[tuple[int, int], Process]) -> tuple[Process, ...]:
         """Return the processes of the runs that have not ended. Earlier members and their children remain members.
 
         TERM may kill a parent and so cut the only link to a child without the marker.

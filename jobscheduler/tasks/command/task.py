@@ -6,8 +6,6 @@ import signal
 import threading
 import time
 from collections.abc import Container, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any, ClassVar
 
 from jobscheduler.model import LogValue
@@ -26,10 +24,11 @@ from jobscheduler.tasks.command.warnings import shell_warnings
 from jobscheduler.tasks.hung_paths import ACTIVE_STARTS, check_paths
 from jobscheduler.tasks.stop_signals import Survivor
 from jobscheduler.util.hang_guard import CallHung
+from jobscheduler.util.instants import format_instant
 
 START_RETRY_S = 5.0  # for which a start is retried that fails for lack of processes, memory or descriptors
 
-_MARK, _ATTEMPT = RUN_ID_VAR.encode(), ATTEMPT_VAR.encode()
+_RUN_ID, _ATTEMPT = RUN_ID_VAR.encode(), ATTEMPT_VAR.encode()
 
 _MAX_PAUSE_S = 0.5  # seconds between two tries
 _INHERITED_IDS = "the service was stopped from within this run (`systemctl --no-block` does not wait for it)"
@@ -92,25 +91,25 @@ class ExecuteCommand(ProcessTask):
 
     def _start(self, context: Context) -> RunningCommand:
         try:
-            plan = self._plan(context)
+            spec = self._spawn_spec(context)
         except (OSError, ValueError, NoSuchAccount) as error:
             raise TaskFailed(describe_error(error), reason="start") from error
         try:
-            child = ChildProcess.start(plan)
+            child = ChildProcess.start(spec)
         except (OSError, ValueError) as error:
-            failure = TaskFailed(describe_error(error, plan.directory, plan.command), reason="start")
+            failure = TaskFailed(describe_error(error, spec.directory, spec.command), reason="start")
             raise (StartFailedTemporarily(failure) if is_transient(error) else failure) from error
-        return RunningCommand(child, plan, context, self.fields.get("success_exit_codes", (0,)))
+        return RunningCommand(child, spec, context, self.fields.get("success_exit_codes", (0,)))
 
-    def _plan(self, context: Context) -> SpawnSpec:
+    def _spawn_spec(self, context: Context) -> SpawnSpec:
         fields = self.fields
-        who = account(fields.get("user"), fields.get("group"))
-        is_ours = who.is_current_user
-        directory = fields.get("cwd") or who.directory()
+        user = account(fields.get("user"), fields.get("group"))
+        is_ours = user.is_current_user
+        directory = fields.get("cwd") or user.directory()
         stdin = fields.get("stdin")
-        variables = environment(who, _run_markers(context), fields.get("env", {}))
+        variables = environment(user, _run_variables(context), fields.get("env", {}))
         own_command = self._command()
-        command, hidden = wrap_command(own_command, variables, who, nice=fields.get("nice"), directory=directory)
+        command, hidden = wrap_command(own_command, variables, user, nice=fields.get("nice"), directory=directory)
         return SpawnSpec(
             command,
             hidden,
@@ -119,7 +118,7 @@ class ExecuteCommand(ProcessTask):
             None if stdin is None else stdin.encode(),
             own_command[0] if command != own_command else None,
             directory,
-            None if is_ours else who.uid,
+            None if is_ours else user.uid,
         )
 
     def _program(self) -> str:
@@ -136,13 +135,13 @@ class ExecuteCommand(ProcessTask):
 class RunningCommand:
     """A command that is running."""
 
-    def __init__(self, child: ChildProcess, plan: SpawnSpec, context: Context, good: Container[int]) -> None:
+    def __init__(self, child: ChildProcess, spec: SpawnSpec, context: Context, success_codes: Container[int]) -> None:
         self._child = child
-        self._spec = plan
+        self._spec = spec
         self._context = context
-        self._success_codes = good
+        self._success_codes = success_codes
         self._lock = threading.Lock()
-        self._tree: TreeKiller | None = None
+        self._killer: TreeKiller | None = None
         self._is_closed = False
         context.signals.has_processes = True
         context.on_stop(self.begin_stop)
@@ -163,25 +162,25 @@ class RunningCommand:
 
     def begin_stop(self) -> None:
         """Send the signals that end its whole tree, on another thread. Does nothing once it has ended."""
-        tree = self._end_of_tree()
-        if tree is not None:
-            tree.begin()
+        killer = self._tree_killer()
+        if killer is not None:
+            killer.begin()
 
-    def _end_of_tree(self) -> TreeKiller | None:
+    def _tree_killer(self) -> TreeKiller | None:
         with self._lock:
-            if self._tree is None and not self._is_closed:
-                mark = self._context.run_id, self._context.attempt
+            if self._killer is None and not self._is_closed:
+                marker = self._context.run_id, self._context.attempt
                 signals, owner = self._context.signals, self._spec.owner
-                self._tree = TreeKiller(self._child, mark, signals, REAPER.adopt, owner=owner)
-            return self._tree
+                self._killer = TreeKiller(self._child, marker, signals, REAPER.orphans.adopt, owner=owner)
+            return self._killer
 
     def wait(self) -> Outcome:
         """Wait until the main process has ended, or end its whole tree when the run has to stop."""
         survivors: tuple[Survivor, ...] = ()
         try:
             with ProcessWaiter(self._child, self._context) as waiting:
-                if (not waiting.wait() or self._context.stop_requested) and (tree := self._end_of_tree()):
-                    survivors = tree.wait(waiting.pause)
+                if (not waiting.wait() or self._context.stop_requested) and (killer := self._tree_killer()):
+                    survivors = killer.wait(waiting.pause)
         except BaseException:
             self._close()
             raise
@@ -192,17 +191,17 @@ class RunningCommand:
             self._child.remember()
         with self._lock:
             self._is_closed = True
-            if self._tree is not None:
-                self._tree.abandon()
+            if self._killer is not None:
+                self._killer.tree.abandon()
         return self._child.close(self._context.job_id)
 
-    def collect(self, left: Sequence[Survivor] = ()) -> Outcome:
-        """Release the command and return its outcome. `left` holds its processes that could not be ended."""
+    def collect(self, survivors: Sequence[Survivor] = ()) -> Outcome:
+        """Release the command and return its outcome. `survivors` are its processes that could not be ended."""
         status, output = self._close(), self._child.output.kept()
         details = (*_status_details(status), *self._background_details())
-        if left:
-            raise _unended(left, Outcome(details, output))
-        if self._context.reason == "shutdown" and self._tree is not None and self._tree.stops_service:
+        if survivors:
+            raise _unended(survivors, Outcome(details, output))
+        if self._context.reason == "shutdown" and self._killer is not None and self._killer.tree.stops_service:
             raise TaskFailed(_INHERITED_IDS, reason="exit", outcome=Outcome(details, output))
         if status is not None and self._spec.program is not None:
             self._check_helpers(status, output, self._spec.program)
@@ -210,7 +209,7 @@ class RunningCommand:
 
     def _background_details(self) -> tuple[tuple[str, LogValue], ...]:
         """Return how many background processes of this job still have an open output, if there are many."""
-        count = REAPER.open_pipes_of_jobs(self._context.job_id) if self._child.left_pipe else 0
+        count = REAPER.pipes.count_of(self._context.job_id) if self._child.left_pipe else 0
         return (("in_background", count),) if count > MAX_PIPES_OF_JOB else ()
 
     def _check_helpers(self, status: int, output: bytes, program: bytes) -> None:
@@ -234,22 +233,17 @@ class RunningCommand:
         raise TaskFailed(_hint(status), reason="exit", outcome=outcome)
 
 
-def _run_markers(context: Context) -> Mapping[bytes, bytes]:
+def _run_variables(context: Context) -> Mapping[bytes, bytes]:
     """Return the variables of a run, its markers first. Those of the run override those of an alert."""
-    marks = {_MARK: b"", _ATTEMPT: b""}
+    variables = {_RUN_ID: b"", _ATTEMPT: b""}
     if context.alert is not None:
-        marks.update(encode_environment(context.alert.variables))
-    marks[b"JOB_ID"] = context.job_id.encode()
-    marks[_MARK] = context.run_id.encode()
-    marks[_ATTEMPT] = b"%d" % context.attempt
+        variables.update(encode_environment(context.alert.variables))
+    variables[b"JOB_ID"] = context.job_id.encode()
+    variables[_RUN_ID] = context.run_id.encode()
+    variables[_ATTEMPT] = b"%d" % context.attempt
     if context.scheduled is not None:
-        marks[b"JOB_SCHEDULED_TIME"] = _instant(context.scheduled)
-    return marks
-
-
-@lru_cache(maxsize=256)
-def _instant(slot: datetime) -> bytes:
-    return slot.astimezone(UTC).isoformat().replace("+00:00", "Z").encode()
+        variables[b"JOB_SCHEDULED_TIME"] = format_instant(context.scheduled).encode()
+    return variables
 
 
 def _status_details(status: int | None) -> tuple[tuple[str, LogValue], ...]:
@@ -258,10 +252,10 @@ def _status_details(status: int | None) -> tuple[tuple[str, LogValue], ...]:
     return (("signal", _signal_name(-status)),) if status < 0 else (("exit_code", status),)
 
 
-def _unended(left: Sequence[Survivor], outcome: Outcome) -> TaskFailed:
+def _unended(survivors: Sequence[Survivor], outcome: Outcome) -> TaskFailed:
     """Return a failure that names the processes that survived KILL."""
-    names = ", ".join(map(str, left[:_MAX_NAMED])) + (", ..." if len(left) > _MAX_NAMED else "")
-    message = f"{len(left)} of its processes could not be ended: {names}"
+    names = ", ".join(map(str, survivors[:_MAX_NAMED])) + (", ..." if len(survivors) > _MAX_NAMED else "")
+    message = f"{len(survivors)} of its processes could not be ended: {names}"
     return TaskFailed(message, reason="exit", outcome=outcome)
 
 

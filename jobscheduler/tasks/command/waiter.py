@@ -12,7 +12,7 @@ from typing import Self
 from jobscheduler.tasks.base import Context
 from jobscheduler.tasks.command.child import ChildProcess
 
-UNWATCHED = 0.05  # seconds between two checks when no descriptor is left to wait for
+CHECK_INTERVAL_S = 0.05  # between two checks when no descriptor is left to wait for
 
 
 class ProcessWaiter:
@@ -67,7 +67,7 @@ class ProcessWaiter:
     def _listen(self, seconds: float | None) -> None:
         """Read output until an event, for at most `seconds`."""
         if self._child.pidfd is None or self._wakeup_fd is None:
-            seconds = UNWATCHED if seconds is None else min(seconds, UNWATCHED)
+            seconds = CHECK_INTERVAL_S if seconds is None else min(seconds, CHECK_INTERVAL_S)
         readable = [descriptor for descriptor, _ in self._poll.poll(None if seconds is None else seconds * 1000)]
         if self._registered and self._child.pipe in readable and self._child.read() == 0:
             self._registered = False

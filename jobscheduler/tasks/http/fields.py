@@ -77,7 +77,7 @@ SCHEMA: Mapping[str, Any] = MappingProxyType(
                 "examples": ["/etc/ssl/example-ca.pem"],
             },
             "follow_redirects": {
-                "description": "Whether to go where the server points to, up to ten times. Headers of the job are "
+                "description": "Whether to follow redirects, up to ten times. Headers of the job are "
                 "not sent to another server.",
                 "type": "boolean",
                 "default": False,
@@ -108,7 +108,7 @@ def check_fields(fields: Mapping[str, Any]) -> Iterator[FieldError]:
     if isinstance(verify, str) and (not verify.startswith("/") or "\0" in verify):
         yield FieldError(("verify",), f"`{verify}` is not an absolute path", "write the path from `/` on")
     if "body" in fields and "json" in fields:  # the schema could check this, too, but without a readable message
-        yield FieldError(("json",), "`json` and `body` are both what to send", "drop one of them")
+        yield FieldError(("json",), "`json` and `body` exclude each other", "drop one of them")
     for name in ("body", "json"):
         if _has_half_pair(fields.get(name)):
             yield FieldError((name,), "half a surrogate pair is not a character", "write both halves")

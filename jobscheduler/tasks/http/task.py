@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 from jobscheduler.tasks.base import Alert, Context, FieldError, Outcome, Task, TaskFailed
+from jobscheduler.tasks.http.canceller import Canceller
+from jobscheduler.tasks.http.deadline import Deadline
 from jobscheduler.tasks.http.errors import describe_error
 from jobscheduler.tasks.http.fields import SCHEMA, TIMEOUT, check_fields, is_valid_host, iter_strings, url_secrets
 from jobscheduler.util.durations import parse_duration
@@ -71,31 +73,29 @@ class HttpRequest(Task):
         return outcome
 
     def _ask(self, context: Context) -> Response:
-        from jobscheduler.tasks.http.client import Canceller, Deadline  # noqa: PLC0415 - an extra
-
         until = time.monotonic() + parse_duration(self.fields.get("timeout", TIMEOUT))
-        limit = Deadline(until if context.deadline is None else min(until, context.deadline))
+        deadline = Deadline(until if context.deadline is None else min(until, context.deadline))
         request = self._request()
-        with closing(Canceller()) as lever:
-            context.on_stop(lever.cancel)
+        with closing(Canceller()) as canceller:
+            context.on_stop(canceller.cancel)
             try:
-                return self._follow(request, limit, lever)
+                return self._follow(request, deadline, canceller)
             except Exception as error:
-                message = describe_error(error, urlsplit(self.fields["url"]), limit.expired())
+                message = describe_error(error, urlsplit(self.fields["url"]), deadline.expired())
                 if message is None:
                     raise
-                is_late = context.stop_requested or (limit.until < until and limit.expired())
+                is_late = context.stop_requested or (deadline.until < until and deadline.expired())
                 raise TaskFailed(message, reason=(context.reason or "timeout") if is_late else "http") from None
 
-    def _follow(self, request: Request, limit: Any, lever: Any) -> Response:
+    def _follow(self, request: Request, deadline: Deadline, canceller: Canceller) -> Response:
         from jobscheduler.tasks.http.client import send  # noqa: PLC0415 - an extra
 
-        answer = send(request, limit, lever)
+        answer = send(request, deadline, canceller)
         for _ in range(MAX_REDIRECTS):
             if not (self.fields.get("follow_redirects") and answer.status in _REDIRECTS and answer.location):
                 return answer
             request = _redirected(request, answer.status, answer.location)
-            answer = send(request, limit, lever)
+            answer = send(request, deadline, canceller)
         raise TaskFailed(f"redirected more than {MAX_REDIRECTS} times", reason="http")
 
     def _request(self) -> Request:

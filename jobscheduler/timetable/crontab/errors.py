@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-_MAX_QUOTED_CHARS = 60
-
 
 class ScheduleError(ValueError):
     """A schedule that is not accepted.
@@ -29,9 +27,3 @@ class ScheduleError(ValueError):
         self.suggestion = instead
         self.help = help or (f"write `{instead}`" if instead is not None else "")
         self.notes = notes
-
-
-def quote(text: str) -> str:
-    """Return a user's text in backticks, shortened, with unprintable characters escaped."""
-    short = text if len(text) <= _MAX_QUOTED_CHARS else text[: _MAX_QUOTED_CHARS - 3] + "..."
-    return "`" + "".join(c if c.isprintable() and c != "`" else ascii(c)[1:-1] for c in short) + "`"

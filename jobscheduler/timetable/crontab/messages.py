@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
-from jobscheduler.timetable.crontab.errors import ScheduleError, quote
+from jobscheduler.timetable.crontab.errors import ScheduleError
 from jobscheduler.timetable.crontab.parser import (
     MACROS,
     MAX_SCHEDULE_CHARS,
@@ -19,6 +19,7 @@ from jobscheduler.timetable.crontab.suggest import suggestion
 from jobscheduler.timetable.crontab.suggestion import Suggestion
 from jobscheduler.timetable.crontab.unknown_items import DEBIAN_IGNORES, find_form
 from jobscheduler.timetable.crontab.years import looks_like_years
+from jobscheduler.util.text import quote
 
 _ANY = "write five fields, for example `0 1 * * *` for 01:00 every day"
 _NEVER = "Debian's cron accepts this and never runs it"

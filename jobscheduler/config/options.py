@@ -1,11 +1,11 @@
-"""The settings of the service: one table of options, each a flag and a variable, parsed to one frozen value."""
+"""The table of options: each a flag, a variable and a key of the settings file, with the function that parses it."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -16,48 +16,11 @@ PREFIX = "JOBSCHEDULER_"  # of every environment variable
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """How the service runs. Durations are seconds, sizes bytes; `timezone` None means the host's zone.
-
-    `http` is the address of the page, None for no page; `http_token_file` holds the token that its readers must give.
-    `on_failure` and `on_recovery` are files with the task to run when the result of a job changes; None for no task.
-    `host_id` names the host, None for a hash of its machine-id.
-    `database_url` is the database of further jobs, None for no database. `database_url_file` holds the same.
-    `keep_log_rows` and `keep_markers` are how long old rows stay in it.
-    `explicit` are the settings that were given, even if with their default.
-    """
-
-    jobs_dir: Path = Path("/etc/scheduler/jobs.d")
-    log_file: Path = Path("/var/log/scheduler/scheduler.log")
-    log_format: str = "text"
-    log_max_bytes: int = 50 * 1024 * 1024
-    log_backups: int = 7
-    timezone: str | None = None
-    max_workers: int = 32
-    drain_timeout: float = 30.0
-    rescan_interval: float = 30.0
-    socket: Path = Path("/run/scheduler/control.sock")
-    http: tuple[str, int] | None = None
-    http_token_file: Path | None = None
-    on_failure: Path | None = None
-    on_recovery: Path | None = None
-    database_url: str | None = field(default=None, repr=False)
-    database_url_file: Path | None = None
-    reload_interval: float = 10.0
-    keep_log_rows: float = 30 * 86400.0
-    keep_markers: float = 30 * 86400.0
-    host_id: str | None = None
-    explicit: frozenset[str] = field(default=frozenset(), compare=False)
-
-    @property
-    def has_database(self) -> bool:
-        """Whether a database is configured."""
-        return self.database_url is not None or self.database_url_file is not None
-
-
-@dataclass(frozen=True, slots=True)
 class Option:
-    """One setting as users write it: `--log-file` and `JOBSCHEDULER_LOG_FILE`. A secret one is never repeated."""
+    """One setting as users write it: `--log-file`, `JOBSCHEDULER_LOG_FILE`, and `log-file` in the settings file.
+
+    A secret one is never repeated in a message.
+    """
 
     name: str
     parse: Callable[[str], Any]
@@ -66,9 +29,14 @@ class Option:
     is_secret: bool = False
 
     @property
+    def key(self) -> str:
+        """The key in the settings file."""
+        return self.name.replace("_", "-")
+
+    @property
     def flag(self) -> str:
         """The option on the command line."""
-        return "--" + self.name.replace("_", "-")
+        return "--" + self.key
 
     @property
     def variable(self) -> str:
@@ -147,7 +115,8 @@ def _name(text: str) -> str:
     return text
 
 
-def _has_password(url: str) -> bool:
+def has_password(url: str) -> bool:
+    """Tell whether a URL holds a password, as far as can be seen."""
     try:
         parts = urlsplit(url)
         has_userinfo = not url.startswith("sqlite") and re.search("://[^@]*:[^@]*@", url) is not None  # a bare `/`, too
@@ -185,40 +154,3 @@ OPTIONS = (  # every option of `serve`
         "the name of this host in the log; by default a hash of its machine-id (a container without one has no name)",
     ),
 )
-
-
-def load_settings(flags: Mapping[str, str | None], environ: Mapping[str, str]) -> Settings:
-    """Build the settings. A flag wins over its variable, and that over the default; an empty variable is unset.
-
-    Raises:
-        BadSetting: a value cannot be parsed.
-
-    """
-    explicit: dict[str, Any] = {}
-    for option in OPTIONS:
-        text = flags.get(option.name)
-        name = option.flag
-        if text is None:
-            text, name = environ.get(option.variable) or None, option.variable
-        if text is None:
-            continue
-        try:
-            explicit[option.name] = option.parse(text)
-        except ValueError as error:
-            raise BadSetting(f"{name}: {error}" if option.is_secret else f"{name}: `{text}`: {error}") from None
-        if option.is_secret and name == option.flag and _has_password(text):
-            help_ = f"put it into a file that only the service's user can read, and use {option.flag}-file FILE"
-            raise BadSetting(f"{name}: `ps` shows a password there to all users: {help_}")
-    return Settings(**explicit, explicit=frozenset(explicit))
-
-
-def default_text(option: Option) -> str:
-    """Return the default of an option as users write it, for the help text."""
-    value = getattr(Settings(), option.name)
-    if option.name == "log_max_bytes":
-        return f"{value // 1024**2}M"
-    if value is None:
-        return "the host's" if option.name in {"timezone", "host_id"} else "none"
-    if isinstance(value, float):
-        return f"{value / 86400:g}d" if value >= 86400 else f"{value:g}s"
-    return str(value)

@@ -1,0 +1,49 @@
+"""`config`: show every setting, its value, and where it comes from."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from jobscheduler.cli.options import add_options, current_report
+from jobscheduler.cli.table import Column, table, terminal_width, use_colour
+from jobscheduler.config.report import DEFAULT
+
+SUMMARY = "show every setting, its value, and where it comes from"
+EXAMPLES = """examples:
+  jobscheduler config
+  jobscheduler config --given
+  jobscheduler config --json
+
+The settings are those of the running service. If none answers they are those that a service would start with; a line
+says so. The first that says one counts: command line, environment, settings file, default.
+Exit status: 0 fine, 1 the settings cannot be used, 2 wrong usage."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the filter, the format and the options."""
+    parser.add_argument("--given", action="store_true", help="only settings that have not their default")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    add_options(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the settings."""
+    report, is_of_service = current_report(arguments)
+    if not is_of_service:
+        print("note: no service was asked; a service would start with these settings", file=sys.stderr)
+    if arguments.json:
+        print(json.dumps(report))
+        return 0
+    rows = [
+        (key, entry["value"] or "-", entry["origin"])
+        for key, entry in report["settings"].items()
+        if entry["origin"] != DEFAULT or not arguments.given
+    ]
+    columns = (Column("SETTING", keep_whole=True), Column("VALUE"), Column("FROM"))
+    for line in table(columns, rows, width=terminal_width(), colour=use_colour(sys.stdout)):
+        print(line)
+    for name, value in report["defaults"].items():
+        print(f"default {name} = {json.dumps(value)}")
+    return 0

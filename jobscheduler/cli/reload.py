@@ -1,0 +1,52 @@
+"""`reload`: have the service read everything again, and say what came of it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from jobscheduler.cli.client_verbs import EXIT_STATUSES, add_client_options
+from jobscheduler.cli.options import client_settings
+from jobscheduler.cli.problems import print_problem
+from jobscheduler.control.client import request
+from jobscheduler.model import Problem
+from jobscheduler.util.text import plural
+
+SUMMARY = "have the service read settings, time zone, job files and alerts again"
+EXAMPLES = f"""examples:
+  jobscheduler reload
+  jobscheduler reload --json
+
+It waits until the service has read everything, and says what changed, what needs a restart, and what is wrong.
+The same as `systemctl reload jobscheduler`, which does not wait. {EXIT_STATUSES}"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a verb that asks the service."""
+    add_client_options(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Reload, and print what came of it; problems go to standard error."""
+    outcome = request(client_settings(arguments).socket, "POST", "/v1/reload")
+    problems = [Problem(**problem) for problem in outcome["problems"]]
+    if arguments.json:
+        print(json.dumps(outcome))
+        return 1 if problems else 0
+    for problem in problems:
+        print_problem(problem, sys.stderr)
+    print(_summary(outcome))
+    if outcome["applied"]:
+        print(f"applied: {', '.join(outcome['applied'])}")
+    if outcome["need_restart"]:
+        print(f"need a restart: {', '.join(outcome['need_restart'])}; `systemctl restart jobscheduler` applies them")
+    return 1 if problems else 0
+
+
+def _summary(outcome: Mapping[str, Any]) -> str:
+    refused = outcome["refused"]
+    more = f", {plural(refused, 'file')} refused (`jobscheduler list` names them)" if refused else ""
+    return f"reloaded: {plural(outcome['jobs'], 'job')}{more}; zone {outcome['timezone']}"

@@ -1,0 +1,137 @@
+"""The settings of the service, as one frozen value: of the command line, the environment and the settings file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jobscheduler.config.options import OPTIONS, PREFIX, Option, has_password
+from jobscheduler.config.settings_file import NO_FILE, SettingsError, SettingsFile
+from jobscheduler.model import Problem
+from jobscheduler.util.text import did_you_mean, quote
+
+DEFAULT_CONFIG = Path("/etc/scheduler/scheduler.toml")
+CONFIG_VARIABLE = PREFIX + "CONFIG"
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The text of a setting, and where it stands: a flag, a variable, or a line of the settings file."""
+
+    text: str
+    origin: str
+
+
+class BadSetting(ValueError):
+    """A setting on the command line or in the environment that cannot be parsed. The message names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How the service runs. Durations are seconds, sizes bytes; `timezone` None means the host's zone.
+
+    `http` is the address of the page, None for no page; `http_token_file` holds the token that its readers must give.
+    `on_failure` and `on_recovery` are files with the task to run when the result of a job changes; None for no task.
+    `host_id` names the host, None for a hash of its machine-id.
+    `database_url` is the database of further jobs, None for no database. `database_url_file` holds the same.
+    `keep_log_rows` and `keep_markers` are how long old rows stay in it.
+    `file` is the settings file. `given` are the settings that were given, by name; the others have their default.
+    """
+
+    jobs_dir: Path = Path("/etc/scheduler/jobs.d")
+    log_file: Path = Path("/var/log/scheduler/scheduler.log")
+    log_format: str = "text"
+    log_max_bytes: int = 50 * 1024 * 1024
+    log_backups: int = 7
+    timezone: str | None = None
+    max_workers: int = 32
+    drain_timeout: float = 30.0
+    rescan_interval: float = 30.0
+    socket: Path = Path("/run/scheduler/control.sock")
+    http: tuple[str, int] | None = None
+    http_token_file: Path | None = None
+    on_failure: Path | None = None
+    on_recovery: Path | None = None
+    database_url: str | None = field(default=None, repr=False)
+    database_url_file: Path | None = None
+    reload_interval: float = 10.0
+    keep_log_rows: float = 30 * 86400.0
+    keep_markers: float = 30 * 86400.0
+    host_id: str | None = None
+    file: SettingsFile = field(default=NO_FILE, compare=False, repr=False)
+    given: Mapping[str, Given] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def has_database(self) -> bool:
+        """Whether a database is configured."""
+        return self.database_url is not None or self.database_url_file is not None
+
+
+def load_settings(
+    flags: Mapping[str, str | None], environ: Mapping[str, str], file: SettingsFile = NO_FILE
+) -> Settings:
+    """Build the settings. A flag wins over its variable, that over the settings file, and that over the default.
+
+    An empty variable is unset.
+
+    Raises:
+        BadSetting: a flag or a variable cannot be parsed.
+        SettingsError: a variable has an unknown name.
+
+    """
+    given = {option.name: Given(text, file.origin(option)) for option, text in file.options}
+    values: dict[str, Any] = {option.name: option.parse(text) for option, text in file.options}
+    for option, text, origin in _given(flags, environ):
+        try:
+            values[option.name] = option.parse(text)
+        except ValueError as error:
+            raise BadSetting(f"{origin}: {error}" if option.is_secret else f"{origin}: `{text}`: {error}") from None
+        given[option.name] = Given(text, origin)
+    check_variables(environ)
+    return Settings(**values, file=file, given=given)
+
+
+def _given(flags: Mapping[str, str | None], environ: Mapping[str, str]) -> Iterator[tuple[Option, str, str]]:
+    """Yield the options that the command line or the environment gives, each with its text and where that stands."""
+    for option in OPTIONS:
+        text = flags.get(option.name)
+        if text is not None and option.is_secret and has_password(text):
+            help_ = f"put it into a file that only the service's user can read, and use {option.flag}-file FILE"
+            raise BadSetting(f"{option.flag}: `ps` shows a password there to all users: {help_}")
+        if text is not None:
+            yield option, text, option.flag
+        elif variable := environ.get(option.variable):
+            yield option, variable, option.variable
+
+
+def check_variables(environ: Mapping[str, str]) -> None:
+    """Check that each variable with our prefix is one of ours: a misspelt one would silently change nothing.
+
+    Raises:
+        SettingsError: there is no such setting.
+
+    """
+    known = [option.variable for option in OPTIONS] + [CONFIG_VARIABLE]
+    unknown = sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
+    if unknown:
+        listed = "the settings and their variables are listed by `jobscheduler config`"
+        raise SettingsError(
+            tuple(
+                Problem(f"unknown variable {quote(name)} in the environment", help=did_you_mean(name, known) or listed)
+                for name in unknown
+            )
+        )
+
+
+def default_text(option: Option) -> str:
+    """Return the default of an option as users write it, for the help text."""
+    value = getattr(Settings(), option.name)
+    if option.name == "log_max_bytes":
+        return f"{value // 1024**2}M"
+    if value is None:
+        return "the host's" if option.name in {"timezone", "host_id"} else "none"
+    if isinstance(value, float):
+        return f"{value / 86400:g}d" if value >= 86400 else f"{value:g}s"
+    return str(value)

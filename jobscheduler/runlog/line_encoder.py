@@ -1,0 +1,63 @@
+"""Turn entries into the lines of the log, and show each line to its observers and to standard error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from jobscheduler.model import LogEntry, Record
+from jobscheduler.runlog.format import encode_line, format_json, format_text, syslog_priority
+from jobscheduler.runlog.stderr_copy import StderrCopy
+
+LineObserver = Callable[[LogEntry, bytes], object]
+
+
+class LineEncoder:
+    """Encodes entries in one format. Observers and standard error get every line, also one that the file cannot take.
+
+    Thread: the writer's; `open`, `close` and `subscribe` any.
+    """
+
+    def __init__(self, *, form: str, echo: int | None, priorities: bool) -> None:
+        """`echo` is the descriptor of the copy; `priorities` puts syslog priorities in front of the lines there."""
+        self._format = format_json if form == "json" else format_text
+        self._echo = echo
+        self._priorities = priorities
+        self._copy: StderrCopy | None = None
+        self._observers: tuple[LineObserver, ...] = ()
+
+    def open(self) -> None:
+        """Start the copy on standard error."""
+        self._copy = None if self._echo is None else StderrCopy(self._echo)
+
+    def close(self) -> None:
+        """End the copy, with the remaining lines unless its reader does not take them."""
+        if self._copy is not None:
+            self._copy.close()
+
+    def subscribe(self, observers: Iterable[LineObserver]) -> None:
+        """Add observers of lines. None of them may wait or raise."""
+        self._observers += tuple(observers)
+
+    def encode(self, entries: Iterable[LogEntry]) -> bytes:
+        """Return the lines of these entries, after the observers and the copy have got them."""
+        lines, copied = [], []
+        for entry in entries:
+            line = self.encode_unseen(entry)
+            lines.append(line)
+            for observe in self._observers:
+                observe(entry, line)
+            copied.append(syslog_priority(entry) + line if self._priorities else line)
+        if self._copy is not None and copied:
+            self._copy.put(b"".join(copied))
+        return b"".join(lines)
+
+    def encode_unseen(self, entry: LogEntry) -> bytes:
+        """Return the line of an entry, for the file alone."""
+        try:
+            return encode_line(entry, self._format)
+        except Exception as error:  # a task gave a value that cannot be formatted; the rest of the line is needed
+            problem = (("unwritable", f"{type(error).__name__}: {error}"),)
+            if isinstance(entry, Record):
+                return encode_line(replace(entry, details=problem, output=None), self._format)
+            return encode_line(replace(entry, values=problem), self._format)

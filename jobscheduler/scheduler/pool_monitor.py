@@ -1,0 +1,91 @@
+"""Watches the worker pool: for runs that wait long for a worker, and for runs that stand still."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from itertools import starmap
+
+from jobscheduler.model import Event, Level, LogEntry, LogFields
+from jobscheduler.runner import runs_as_process
+from jobscheduler.scheduler.run_queue import RunQueue
+from jobscheduler.scheduler.standstill import Overdue, Standstill, StandstillGuard
+
+BUSY_CHECKS = 60  # checks, a second apart, without the end of a run while others wait; then it is an issue
+BACKLOG_WARNING_S = 1.0  # seconds that a run may wait for a worker before a warning
+
+
+class PoolMonitor:
+    """Logs, once until it is over, that runs wait long for a worker, or stand still.
+
+    Thread: one calls `check`; others may ask.
+    """
+
+    def __init__(
+        self,
+        queue: RunQueue,
+        workers: int,
+        *,
+        overdue: Callable[[float], Iterable[tuple[str, str, str]]],
+        is_short: Callable[[], bool],
+        write: Callable[[LogEntry], object],
+        clock: Callable[[], datetime],
+    ) -> None:
+        """`overdue` returns the attempts that should have ended, `is_short` whether the host refuses a thread."""
+        self._queue = queue
+        self._workers = workers
+        self._overdue = overdue
+        self._is_short = is_short
+        self._write = write
+        self._clock = clock
+        self._guard = StandstillGuard()
+        self._busy = 0, 0  # workers freed so far, checks since the last one was freed while runs waited
+        self._reported_full = False
+
+    @property
+    def standstill(self) -> Standstill | None:
+        """The step of a run that is overdue for longest, if one is late."""
+        return self._guard.longest
+
+    def issues(self) -> Iterator[str]:
+        """Return a sentence if all workers are busy for long."""
+        waiting, (_, checks) = len(self._queue), self._busy
+        if waiting and checks >= BUSY_CHECKS:
+            yield (
+                f"all {self._workers} workers are busy, {waiting} runs wait for one, and none has ended for {checks} s "
+                "(`jobscheduler list` shows what runs; `--max-workers` allows more)"
+            )
+
+    def check(self, now: float) -> None:
+        """Check all of it. Call it once a second, with monotonic seconds."""
+        waiting, since, released = self._queue.backlog(now)
+        self._busy = released, self._busy[1] + 1 if waiting and self._busy[0] == released else 0
+        if not waiting:
+            self._reported_full = False
+        elif not self._reported_full and now - since > BACKLOG_WARNING_S:
+            self._reported_full = True
+            self._write(Event(self._clock(), Level.WARNING, "pool.full", (("waiting", waiting),)))
+        self._check_standstill(now)
+
+    def _check_standstill(self, now: float) -> None:
+        at = self._clock()
+        previous = self._guard.longest
+        late = self._guard.check([*self._not_begun(), *starmap(Overdue, self._overdue(now))], at)
+        if late is not None:
+            self._write(Event(at, Level.ERROR, "runner.stuck", _standstill_fields(late)))
+        elif previous is not None and self._guard.longest is None:
+            self._write(Event(at, Level.INFO, "runner.moved", _standstill_fields(previous)))
+
+    def _not_begun(self) -> Iterator[Overdue]:
+        """Return the oldest command, and the oldest other run, that were handed over and have not begun."""
+        waiting = self._queue.not_begun()
+        commands = [run for run in waiting if runs_as_process(run.job.task)]
+        others = [] if self._is_short() else [run for run in waiting if not runs_as_process(run.job.task)]
+        for run in (*commands[:1], *others[:1]):
+            yield Overdue(run.job.id, run.run_id, "it was handed over and has not begun")
+
+
+def _standstill_fields(late: Standstill) -> LogFields:
+    """Return the log fields of a standstill."""
+    due = late.due
+    return (("job_id", due.job_id), ("run_id", due.run_id), ("problem", due.missing), ("since", late.since))

@@ -1,0 +1,71 @@
+"""The checks that the supervising loop makes at regular intervals. Time is an argument, in monotonic seconds.
+
+Thread: the main thread. None of them waits for a call that may hang.
+"""
+
+from __future__ import annotations
+
+from jobscheduler.model import Level
+from jobscheduler.runlog import LogWriter
+from jobscheduler.scheduler import Scheduler
+from jobscheduler.service.checkpoint_timer import CheckpointTimer
+from jobscheduler.service.clock_monitor import ClockMonitor
+from jobscheduler.service.file_work import FileWork
+from jobscheduler.service.health import HealthMonitor
+
+
+class PartDied(Exception):
+    """A part of the service died or is stuck, so that only a new process helps."""
+
+
+class HostCheck:
+    """Checks the jobs directory, the log file, the clock and the backlog of runs."""
+
+    def __init__(
+        self, log: LogWriter, clock: ClockMonitor, scheduler: Scheduler, checkpoints: CheckpointTimer, work: FileWork
+    ) -> None:
+        self._log = log
+        self._clock = clock
+        self._scheduler = scheduler
+        self._checkpoints = checkpoints
+        self._work = work
+
+    def run(self, now: float) -> None:
+        """Check each of them once."""
+        self._work.check_directory()
+        self._log.check_file(now)
+        self._check_clock(now)
+        self._scheduler.check_backlog(now)
+
+    def _check_clock(self, now: float) -> None:
+        """After a clock jump or a sleep of the host, log it, decide slots at once, and write a checkpoint."""
+        jump = self._clock.check()
+        if jump is not None:
+            self._log.event(Level.WARNING, "clock.stepped", set_by=jump.set_by or None, slept=jump.slept or None)
+        if self._scheduler.check_clock():  # this sees also a clock that is set back by little, again and again
+            self._work.reconsider()
+        if jump is not None:
+            self._scheduler.wakeup()
+            self._checkpoints.write(now)
+
+
+class HealthCheck:
+    """Checks the threads of the service, and has its sockets, its zone and its directory checked closely."""
+
+    def __init__(self, health: HealthMonitor, work: FileWork) -> None:
+        self._health = health
+        self._work = work
+
+    def run(self, now: float) -> None:
+        """Check each of them once.
+
+        Raises:
+            PartDied: a part died or is stuck.
+
+        """
+        fault = self._health.fatal()
+        if fault:
+            raise PartDied(fault)
+        self._work.invalidate_directory()
+        self._health.probe()
+        self._work.maintain(now)

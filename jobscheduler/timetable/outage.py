@@ -1,0 +1,165 @@
+"""Decide the slots of an outage: the latest may run, the others are missed. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from jobscheduler.timetable.decision import Decision, MissedSlots, Slots
+from jobscheduler.timetable.overlap import JobSituation, overlap_actions
+from jobscheduler.util.spans import TICK, Span, clip, overlap, span_at, subtract, unite
+
+# A slot decided later than this after its start fell into an outage. Clock steps and sleep are noticed sooner.
+OUTAGE_AFTER = timedelta(seconds=10)
+MAX_COUNTED_SLOTS = 100_000  # slots of one outage that are counted; a summary of more says so
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """A time in which the service decided no slots: those after `after` that started by `until`.
+
+    `recorded`: ranges of slots that already have a record.
+    `pending`: slots (perhaps before the outage) that were decided to run and did not begin.
+    `unknown`: log lines up to this time may be lost, so a slot that started by then must not run. The start counts: a
+    slot with jitter, or a pending one, has a much earlier nominal time.
+    `standstills`: spans in which the service itself stood still. Slots do not age in them.
+    `reopened`: slots that were recorded as missed while the clock was wrong. The latest slot of all may still run.
+    `corrects`: pending slots that are also recorded as missed. Their next record corrects that one.
+    """
+
+    after: datetime
+    until: datetime
+    reason: str = "down"
+    recorded: tuple[Span, ...] = ()
+    pending: tuple[datetime, ...] = ()
+    unknown: datetime | None = None
+    standstills: tuple[Span, ...] = ()
+    reopened: tuple[Span, ...] = ()
+    corrects: frozenset[datetime] = frozenset()
+
+
+def decide_after_outage(slots: Slots, outage: Outage, situation: JobSituation) -> Decision:
+    """Decide every slot of an outage: one may run, the others are missed, in as few records as possible.
+
+    1. Recorded ranges are cut out of the time of the outage. The slots in each remaining piece are only counted,
+       however many there are.
+    2. The latest remaining slot runs if it is young enough. The others are grouped so that no group spans a recorded
+       slot.
+    """
+    recorded_spans = unite(outage.recorded)
+    pending = tuple(sorted(slot for slot in outage.pending if span_at(slot, recorded_spans) is None))
+    points = tuple((slot, slot) for slot in pending)
+    pieces = sorted([*subtract([(outage.after + TICK, outage.until)], (*recorded_spans, *points)), *points])
+    latest = _latest(slots, pieces, pending, outage.until)
+    known = max([outage.after, *outage.pending, *(last for _, last in clip(recorded_spans, _ALL_TIME, outage.until))])
+    runs = latest if latest is not None and _may_run(slots, latest, outage, situation) else None
+    unrecorded = [part for piece in pieces for part in subtract([piece], outage.reopened)]
+    missed = [slots_missed for piece in unrecorded for slots_missed in _counted(slots, piece, pending, runs, outage)]
+    due = () if runs is None else (runs,)
+    reopened = unite((*outage.reopened, *((slot, slot) for slot in outage.corrects)))
+    actions, corrects = overlap_actions(due, situation), corrected_slots(due, reopened)
+    return Decision(max(known, latest or known), actions, tuple(_merge_adjacent(slots, missed)), corrects)
+
+
+_ALL_TIME = datetime.min.replace(tzinfo=UTC)
+
+
+def _latest(slots: Slots, pieces: Sequence[Span], pending: Sequence[datetime], until: datetime) -> datetime | None:
+    """Find the latest slot that has started in these pieces of time, or is pending."""
+    for first, last in reversed(pieces):
+        started = _last_due(slots, first - TICK, last, until)
+        candidates = [slot for slot in (started, *pending) if slot is not None and first <= slot <= last]
+        if candidates:
+            return max(candidates)
+    return None
+
+
+def _last_due(slots: Slots, after: datetime, upto: datetime, now: datetime) -> datetime | None:
+    """Find the latest slot of a span that has started. With jitter the very latest may not have started yet."""
+    latest = slots.last_between(after, upto)
+    while latest is not None and slots.start_time(latest) > now:
+        latest = slots.last_between(after, latest - TICK)
+    return latest
+
+
+def _may_run(slots: Slots, slot: datetime, outage: Outage, situation: JobSituation) -> bool:
+    """Return whether a slot may still run. Its age counts from its start, so jitter does not use up `catch_up`.
+
+    A standstill of the service does not count as age.
+    """
+    start = slots.start_time(slot)
+    if situation.catch_up <= timedelta(0) or _may_have_started(slots, slot, outage):
+        return False
+    age = outage.until - start
+    return age <= situation.catch_up or age - overlap(outage.standstills, start, outage.until) <= situation.catch_up
+
+
+def _counted(
+    slots: Slots, piece: Span, pending: Sequence[datetime], runs: datetime | None, outage: Outage
+) -> Iterator[MissedSlots]:
+    """Count the slots of a piece except the one that runs, separately where their reasons differ."""
+    first, last = piece
+    if first == last and first in pending:
+        if first != runs:
+            yield MissedSlots(first, first, 1, reason=_reason(slots, first, outage), corrects=first in outage.corrects)
+        return
+    following = slots.next(first - TICK)
+    if following is None or following > last:
+        return
+    after = first - TICK
+    for upto in _edges(slots, piece, outage):
+        until = runs - TICK if runs is not None and after < runs <= upto else upto
+        summary = slots.summarize(after, until, MAX_COUNTED_SLOTS)
+        if summary is not None:
+            yield MissedSlots(
+                summary.first, summary.last, summary.count, summary.more, _reason(slots, summary.first, outage)
+            )
+        after = upto
+
+
+def _edges(slots: Slots, piece: Span, outage: Outage) -> list[datetime]:
+    """Return the slots of a piece after which the reason may change, and its last slot that has started."""
+    first, last = piece
+    end = _last_due(slots, first - TICK, last, outage.until)
+    if end is None:
+        return []
+    changes = [outage.unknown] if outage.unknown is not None else []
+    changes += [at for span in outage.standstills for at in (span[0] - TICK, span[1])]
+    edges = {_last_due(slots, first - TICK, min(last, at), at) for at in changes if at < outage.until}
+    return [*sorted(edge for edge in edges if edge is not None and edge < end), end]
+
+
+def _reason(slots: Slots, slot: datetime, outage: Outage) -> str:
+    if _may_have_started(slots, slot, outage):
+        return "unknown"
+    start = slots.start_time(slot)
+    is_stalled = any(first <= start <= last and last - first > OUTAGE_AFTER for first, last in outage.standstills)
+    return "stalled" if is_stalled and outage.reason == "down" else outage.reason
+
+
+def _may_have_started(slots: Slots, slot: datetime, outage: Outage) -> bool:
+    return outage.unknown is not None and slots.start_time(slot) <= outage.unknown
+
+
+def _merge_adjacent(slots: Slots, missed: list[MissedSlots]) -> Iterator[MissedSlots]:
+    """Merge neighbours with the same reason and no slot between them. A record that corrects stays separate."""
+    group: MissedSlots | None = None
+    for current in missed:
+        if group is not None and _are_alike(group, current) and slots.next(group.last) == current.first:
+            group = MissedSlots(group.first, current.last, group.count + current.count, current.more, current.reason)
+        else:
+            if group is not None:
+                yield group
+            group = current
+    if group is not None:
+        yield group
+
+
+def _are_alike(one: MissedSlots, other: MissedSlots) -> bool:
+    return one.reason == other.reason and not one.more and not one.corrects and not other.corrects
+
+
+def corrected_slots(due: tuple[datetime, ...], reopened: Sequence[Span]) -> frozenset[datetime]:
+    """Return the slots that were only missed because the clock was wrong."""
+    return frozenset(slot for slot in due if span_at(slot, reopened)) if reopened else frozenset()

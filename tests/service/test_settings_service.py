@@ -1,0 +1,210 @@
+"""One truth for the service and its verbs: the settings file, what a reload applies, and what must not stop jobs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.fork_server import run_program
+from tests.support.service import ROOT, Service, job
+
+
+class Place:
+    """A service with all its paths in a settings file, and verbs that know nothing but that file."""
+
+    def __init__(self, base: Path) -> None:
+        base.chmod(0o755)
+        self.file = base / "scheduler.toml"
+        self.service = Service(base)
+        self.settings: dict[str, Any] = {
+            "jobs-dir": str(self.service.jobs),
+            "log-file": str(self.service.log),
+            "socket": str(self.service.socket),
+        }
+
+    def write(self, further: str = "", **settings: Any) -> None:
+        """Write the settings file."""
+        given = {**self.settings, **{name.replace("_", "-"): value for name, value in settings.items()}}
+        lines = [f"{key} = {json.dumps(value)}\n" for key, value in given.items()]
+        self.file.write_text("".join(lines) + further)
+        self.file.chmod(0o644)
+
+    def start(self) -> None:
+        """Start the service with the settings file alone."""
+        self.service.start_with("--config", str(self.file))
+
+    def verb(self, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
+        """Run a verb with the settings file."""
+        environ = {**os.environ, "TZ": "UTC", "NO_COLOR": "1", **env}
+        command = [sys.executable, str(ROOT / "main.py"), *words, "--config", str(self.file)]
+        done: subprocess.CompletedProcess[str] = run_program(command, env=environ, text=True, timeout=60)
+        assert "Traceback" not in done.stderr
+        return done
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    """One that has not been started yet."""
+    made = Place(tmp_path)
+    yield made
+    made.service.close()
+
+
+@pytest.mark.parametrize("is_answering", [True, False])
+def test_every_verb_uses_the_settings_of_the_service(place: Place, is_answering: bool) -> None:
+    """Moved paths and another zone; without a service a line says that none was asked."""
+    place.write(timezone="Asia/Kolkata")
+    place.service.write("a.json", job("a", "30 9 * * *"))
+    place.service.write("tick.json", job("tick"))
+    place.start()
+    place.service.wait_for("SUCCESS", job_id="tick")
+    if not is_answering:
+        assert place.service.stop() == 0
+    note = "" if is_answering else f"note: no service was asked; the settings are those of {place.file}\n"
+
+    slots = place.verb("next", "--json", "-n", "1")
+    assert slots.stderr == note
+    by_id = {line["job_id"]: line for line in map(json.loads, slots.stdout.splitlines())}
+    assert by_id["a"]["timezone"] == "Asia/Kolkata"
+    assert by_id["a"]["slots"][0]["utc"].endswith("T04:00:00Z")
+    history = place.verb("history", "tick", "-n", "1")
+    assert (history.returncode, history.stderr) == (0, note)
+    assert "SUCCESS" in history.stdout
+    checked = place.verb("validate")
+    assert (checked.stdout, checked.stderr) == ("2 files checked, no errors\n", note)
+    assert "09:30" in place.verb("explain", "a").stdout
+    config = place.verb("config", "--json")
+    entries = json.loads(config.stdout)["settings"]
+    assert entries["timezone"] == {"value": "Asia/Kolkata", "origin": f"{place.file}:4"}
+    assert entries["log-file"]["value"] == str(place.service.log)
+    for verb in (["list"], ["status"], ["run", "a"], ["pause", "a"], ["resume", "a"]):
+        assert place.verb(*verb).returncode == (0 if is_answering else 3), verb
+
+
+def test_a_verb_on_other_settings_than_its_own_believes_the_service(place: Place) -> None:
+    """The variables of the caller name no other zone for the jobs of the service; an option does."""
+    place.write(timezone="Asia/Kolkata")
+    place.service.write("a.json", job("a", "30 9 * * *"))
+    place.start()
+    shown = place.verb("next", "--json", "-n", "1", JOBSCHEDULER_TIMEZONE="Asia/Tokyo").stdout
+    assert json.loads(shown)["timezone"] == "Asia/Kolkata"
+    shown = place.verb("next", "--json", "-n", "1", "--timezone", "Asia/Tokyo").stdout
+    assert json.loads(shown)["timezone"] == "Asia/Tokyo"
+
+
+def test_a_reload_applies_what_it_can_and_names_what_needs_a_restart(place: Place) -> None:
+    """And says what came of it; a job without a zone moves to the new one, one log line says so."""
+    place.write(timezone="Asia/Kolkata")
+    place.service.write("a.json", job("a", "30 9 * * *"))
+    place.start()
+    place.write("[defaults]\ntimeout = '1h'\n", timezone="Asia/Tokyo", max_workers=3)
+    done = place.verb("reload")
+    assert done.returncode == 0
+    assert done.stdout == (
+        "reloaded: 1 job; zone Asia/Tokyo\n"
+        "applied: timezone, defaults\n"
+        "need a restart: max-workers; `systemctl restart jobscheduler` applies them\n"
+    )
+    (updated,) = place.service.words("job.updated", job_id="a")
+    assert {"timeout"} <= set(updated["changed"].split(","))
+    (line,) = place.service.words("service.reloaded")
+    assert (line["applied"], line["need_restart"]) == ("timezone defaults", "max-workers")
+    entries = json.loads(place.verb("config", "--json").stdout)["settings"]
+    assert entries["max-workers"] == {"value": "32", "origin": "default"}
+    assert entries["timezone"]["value"] == "Asia/Tokyo"
+
+
+@pytest.mark.parametrize(
+    ("further", "message"),
+    [
+        ("tiemzone = 'UTC'\n", "unknown setting `tiemzone`"),
+        ("timezone = 'Mars/Base'\n", "Mars/Base"),
+        ("[defaults]\ntimout = 1\n", "unknown field or task type `timout`"),
+        ("a = \n", "invalid value"),
+    ],
+)
+def test_a_wrong_file_refuses_a_start_and_changes_nothing_at_a_reload(place: Place, further: str, message: str) -> None:
+    """With its place. What was in force stays, and the verbs still reach the service."""
+    place.write()
+    place.service.write("a.json", job("a"))
+    place.start()
+    place.write(further)
+    done = place.verb("reload")
+    assert done.returncode == 1
+    assert message in done.stderr
+    (kept,) = place.service.words("settings.kept")
+    assert message in kept["problem"]
+    before = len(place.service.words("SUCCESS"))
+    place.service.wait_for("SUCCESS", before + 1, job_id="a")
+    assert place.service.stop() == 0
+    started = len(place.service.words("service.started"))
+    refused = place.verb("serve")
+    assert refused.returncode == 1
+    assert message in refused.stderr
+    assert len(place.service.words("service.started")) == started
+
+
+def test_a_misspelt_variable_refuses_a_start(place: Place) -> None:
+    """It would silently change nothing."""
+    place.write()
+    refused = place.verb("serve", JOBSCHEDULER_TIMEZNE="UTC")
+    assert refused.returncode == 1
+    assert "unknown variable `JOBSCHEDULER_TIMEZNE`" in refused.stderr
+    assert "did you mean `JOBSCHEDULER_TIMEZONE`?" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "part"),
+    [
+        ({"http": "0.0.0.0:0"}, "the page"),
+        ({"http": "127.0.0.1:1", "http_token_file": "/nowhere"}, "the page"),
+        ({"on_failure": "/nowhere"}, "the alerts for all jobs"),
+        ({"on_recovery": "/nowhere"}, "the alerts for all jobs"),
+        ({"database_url": "nosuch://host/db"}, "the database"),
+        ({"database_url_file": "/nowhere"}, "the database"),
+        ({"defaults": {"on_failure": {"type": "broken_extra"}}}, "the default alerts"),
+    ],
+)
+def test_a_setting_of_an_optional_part_stops_no_job(place: Place, settings: dict[str, Any], part: str) -> None:
+    """It is an error in the log and an issue in `status`."""
+    defaults = settings.pop("defaults", None)
+    further = f"[defaults]\non_failure = {{type = {defaults['on_failure']['type']!r}}}\n" if defaults else ""
+    if defaults:
+        place.service.patched(
+            """
+            from jobscheduler import tasks
+            lookup, names = tasks.task_type, tasks.task_names
+            def task_type(name):
+                if name == "broken_extra":
+                    raise LookupError("the extra is missing")
+                return lookup(name)
+            tasks.task_type, tasks.task_names = task_type, lambda: (*names(), "broken_extra")
+            """
+        )
+    place.write(further, **settings)
+    place.service.write("a.json", job("a"))
+    place.start()
+    place.service.wait_for("SUCCESS", job_id="a")
+    assert [line["part"] for line in place.service.words("part.unusable")] == [part]
+    status = place.verb("status")
+    assert status.returncode == 1
+    assert f"{part} cannot be used: " in status.stdout
+    assert place.service.stop() == 0
+
+
+def test_a_reload_that_is_asked_for_twice_answers_both(place: Place) -> None:
+    """Each with the outcome of a reload that began after it was asked for."""
+    place.write()
+    place.start()
+    commands = [
+        subprocess.Popen([sys.executable, str(ROOT / "main.py"), "reload", "--json", "--config", str(place.file)])
+        for _ in range(3)
+    ]
+    assert [process.wait(60) for process in commands] == [0, 0, 0]
