@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Collection, Container, Mapping
+from collections.abc import Collection, Container, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,12 @@ from jobscheduler.config import (
     load_settings,
     read_settings_file,
 )
+from jobscheduler.config.exposed_settings import exposed_settings
 from jobscheduler.config.report import settings_report, texts_of
 from jobscheduler.control.client import ApiError, ServiceUnreachable, request
 from jobscheduler.model import Problem
 from jobscheduler.util.environment_file import parse_environment_file
-
-ENVIRONMENT_FILE = Path("/etc/default/jobscheduler")  # the unit's `EnvironmentFile=`: settings of the service as well
+from jobscheduler.util.exposed_secrets import ENVIRONMENT_FILE
 
 
 def add_options(parser: argparse.ArgumentParser, names: Container[str] | None = None) -> None:
@@ -101,6 +102,17 @@ def current_report(arguments: argparse.Namespace) -> tuple[Mapping[str, Any], bo
         return settings_report(load_settings(_flags(arguments), environ, file)), False
 
 
+def exposed_in_settings(arguments: argparse.Namespace, settings: Settings) -> Iterator[Problem]:
+    """Yield the secrets that all users may read in the files of these settings; none of a file that cannot be read."""
+    environ = {**_environment_file(), **os.environ}
+    try:
+        file = read_settings_file(_settings_path(arguments, environ)[0])
+    except (OSError, SettingsError):
+        file = NO_FILE
+    for problems in exposed_settings(replace(settings, file=file), ENVIRONMENT_FILE).values():
+        yield from problems
+
+
 def _flags(arguments: argparse.Namespace) -> dict[str, str | None]:
     return {option.name: getattr(arguments, option.name, None) for option in OPTIONS}
 
@@ -111,8 +123,7 @@ def _settings_file(arguments: argparse.Namespace, environ: Mapping[str, str], *,
     With `is_client` it need not be readable either, and what is wrong in it is only a warning: a verb has to reach
     the service also when its next start would fail.
     """
-    named = getattr(arguments, "config", None) or environ.get(CONFIG_VARIABLE)
-    path = Path(named) if named else DEFAULT_CONFIG
+    path, named = _settings_path(arguments, environ)
     try:
         return read_settings_file(path)
     except FileNotFoundError:
@@ -131,6 +142,12 @@ def _settings_file(arguments: argparse.Namespace, environ: Mapping[str, str], *,
             return NO_FILE
         help_ = "only its owner may: run the command as that user"
         raise SettingsError((Problem("the settings file may not be read", file=str(path), help=help_),)) from None
+
+
+def _settings_path(arguments: argparse.Namespace, environ: Mapping[str, str]) -> tuple[Path, bool]:
+    """Return the path of the settings file, and whether the user named it."""
+    named = getattr(arguments, "config", None) or environ.get(CONFIG_VARIABLE)
+    return (Path(named), True) if named else (DEFAULT_CONFIG, False)
 
 
 def _environment_file() -> dict[str, str]:

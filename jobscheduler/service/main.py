@@ -85,6 +85,7 @@ def _begin_scheduling(parts: Parts, supervision: Supervision, recovered: Recover
     supervision.files.start()
     checkpoints = CheckpointTimer(parts.scheduler, parts.reconciler, time.monotonic())
     supervision.zone.warn_of_odd_zone()
+    supervision.live.warn_of_exposed_secrets()
     parts.startup.optional.log(parts.log.event)
     settled = recovered.checkpoint.settled if recovered else "nothing is known of the time before"
     parts.log.event(Level.INFO, "service.started", jobs=jobs, refused=refused, pid=os.getpid(), settled=settled)

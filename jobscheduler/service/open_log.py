@@ -15,7 +15,6 @@ from jobscheduler.service.mailbox import Mailbox, Message
 from jobscheduler.service.startup import lock_log
 from jobscheduler.service.startup_checks import Startup
 from jobscheduler.util.host_id import boot_id, is_estimated
-from jobscheduler.util.secret_file import exposed_url_warning
 from jobscheduler.util.text import format_error
 
 
@@ -43,7 +42,6 @@ def open_log(startup: Startup, mailbox: Mailbox, stack: ExitStack) -> OpenLog:
     file = LogFile(settings.log_file, settings.log_max_bytes, settings.log_backups, on_beginning=on_beginning)
     recovered = _recover(startup, file)
     log = _write_log(startup, file, stack)
-    _warn_of_exposed_url(log)
     return OpenLog(log, recovered, _warn_of_volatile_log(startup, log))
 
 
@@ -83,13 +81,6 @@ class _LibraryWarnings(logging.Handler):
         error = record.exc_info[1] if record.exc_info else None
         problem = record.getMessage() + (f": {format_error(error)}" if error else "")
         self._log.event(level, "library.warning", library=record.name.partition(".")[0], problem=problem)
-
-
-def _warn_of_exposed_url(log: LogWriter) -> None:
-    """Log that the unit's settings show all users the password of the database, if they do."""
-    problem = exposed_url_warning()
-    if problem is not None:
-        log.event(Level.WARNING, "settings.exposed", file=problem.file, problem=problem.message, help=problem.help)
 
 
 def _warn_of_volatile_log(startup: Startup, log: LogWriter) -> tuple[str, ...]:
