@@ -139,14 +139,14 @@ def _group(name: str) -> int:
         raise NoSuchAccount(f"this host knows no group `{name}`") from None
 
 
-def environment(user: Account, marks: Mapping[bytes, bytes], own: Mapping[str, str]) -> dict[bytes, bytes]:
+def environment(user: Account, marks: Mapping[bytes, bytes], own: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
     """Return the whole environment of a command, which inherits nothing else.
 
     `marks` are the variables of the run, `own` those of the job. The markers come first, because only the head of an
     environment is read to find the processes of a run.
     """
     made = _full_environment(user.name, user.home, user.shell)
-    return {**marks, **made, **marks, **encode_environment(own)} if own else {**marks, **made, **marks}
+    return {**marks, **made, **marks, **own}
 
 
 @functools.lru_cache(maxsize=256)
