@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobscheduler.cli.client_verbs import format_local, plural, utc_now
+from jobscheduler.cli.client_verbs import format_local_or_dash
 from jobscheduler.cli.db_files import ExportConflict, read_directory, read_files, write_directory
 from jobscheduler.cli.db_wait import wait_for_reload
 from jobscheduler.cli.options import add_options, settings_from_arguments
@@ -20,6 +20,8 @@ from jobscheduler.config import BadSetting
 from jobscheduler.config.job_context import job_context
 from jobscheduler.database import DatabaseConfigError, load_url
 from jobscheduler.model import Problem
+from jobscheduler.util.instants import utc_now
+from jobscheduler.util.text import plural
 
 if TYPE_CHECKING:
     from jobscheduler.database import JobTable, Row
@@ -197,7 +199,7 @@ def _lines(rows: Sequence[Row]) -> Iterator[tuple[str, ...]]:
     now = utc_now()
     for row in rows:
         value = _value(row)
-        at = format_local(row.updated_at.isoformat() if row.updated_at else None, now)
+        at = format_local_or_dash(row.updated_at.isoformat() if row.updated_at else None, now)
         definition = value if isinstance(value, dict) else {}
         yield row.job_id, str(definition.get("schedule", "-")), at, str(definition.get("description", ""))
 

@@ -121,7 +121,7 @@ def _write_all(directory: Path, definitions: Mapping[str, str], *, may_remove: b
         if others and not may_remove:
             help_ = "`--delete` removes what is not in the table"
             message = "this job file is not in the table"
-            raise ExportConflict(*(Problem(message, file=str(directory / one), help=help_) for one in others))
+            raise ExportConflict(*(Problem(message, file=str(directory / name), help=help_) for name in others))
         written = sum(_write(folder, name, text.encode("utf-8")) for name, text in names.items())
         for name in others:
             os.unlink(name, dir_fd=folder)

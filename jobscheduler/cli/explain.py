@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -22,6 +22,7 @@ from jobscheduler.explain import Answer, Facts, Question, explain
 from jobscheduler.model import Problem
 from jobscheduler.timetable import crontab
 from jobscheduler.timetable.crontab import ScheduleError
+from jobscheduler.util.instants import format_instant, utc_now
 
 SUMMARY = "say why a job did or did not run at a time, or when it will run next"
 EXAMPLES = """examples:
@@ -67,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the answer; report a missing answer on standard error."""
-    settings, now = settings_of_service(arguments, ()), datetime.now(UTC)
+    settings, now = settings_of_service(arguments, ()), utc_now()
     facts, unreachable = _asked(arguments.job, settings)
     try:
         at, notes = _time(arguments.at, facts.zone)
@@ -166,4 +167,4 @@ def _as_object(question: Question, answer: Answer) -> dict[str, Any]:
 
 
 def _utc(at: datetime | None) -> str | None:
-    return None if at is None else at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return None if at is None else format_instant(at)

@@ -13,8 +13,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from jobscheduler import tasks
-from jobscheduler.cli.history import LogUnavailable, host_zone, require_log
 from jobscheduler.cli.job_files import parse_path
+from jobscheduler.cli.log_files import LogUnavailable, host_zone, require_log
 from jobscheduler.config import Settings
 from jobscheduler.config.job_context import job_context
 from jobscheduler.explain import JOB_KINDS, SERVICE_KINDS, Facts, LogEvidence, Question, RuntimeState, collect_evidence
@@ -46,8 +46,8 @@ def facts_from_service(answer: Mapping[str, Any], settings: Settings) -> Facts:
         bool(answer.get("paused")),
         bool(answer.get("stale")),
         tuple(_pairs(run) for run in answer.get("active_runs") or ()),
-        tuple((_instant(one["scheduled"]), _instant(one["start"])) for one in answer.get("next") or ()),
-        tuple((_instant(one["first"]), _instant(one["last"])) for one in answer.get("decided_ahead") or ()),
+        tuple((_instant(slot["scheduled"]), _instant(slot["start"])) for slot in answer.get("next") or ()),
+        tuple((_instant(span["first"]), _instant(span["last"])) for span in answer.get("decided_ahead") or ()),
     )
     file, last = str(answer.get("file") or ""), answer.get("last")
     return Facts(
@@ -55,7 +55,7 @@ def facts_from_service(answer: Mapping[str, Any], settings: Settings) -> Facts:
         zone,
         _job(answer.get("definition"), zone),
         state,
-        problems=tuple(_problem(one) for one in answer.get("problems") or ()),
+        problems=tuple(_problem(problem) for problem in answer.get("problems") or ()),
         file=file,
         written=_written_at(settings.jobs_dir / file) if file else None,
     )
@@ -113,7 +113,7 @@ def facts_from_files(job_id: str, settings: Settings, listed: Iterable[Mapping[s
 
     """
     rules, refused = job_context(settings), _refused_files(listed or ())
-    known = tuple(sorted(one["job_id"] for one in listed or () if one["job_id"]))
+    known = tuple(sorted(job["job_id"] for job in listed or () if job["job_id"]))
     facts = Facts(LogEvidence(), rules.zone, was_asked=listed is not None, known=known)
     for names in _names(job_id, settings):
         may_be_its_own = names if listed is None else names & refused.keys()
@@ -129,9 +129,9 @@ def facts_from_files(job_id: str, settings: Settings, listed: Iterable[Mapping[s
 def _refused_files(listed: Iterable[Mapping[str, Any]]) -> dict[str, tuple[Problem, ...]]:
     """Return the problems of each file that the service refuses."""
     return {
-        one["file"]: tuple(_problem(problem) for problem in one["problems"])
-        for one in listed
-        if one["state"] == JobState.REFUSED
+        job["file"]: tuple(_problem(problem) for problem in job["problems"])
+        for job in listed
+        if job["state"] == JobState.REFUSED
     }
 
 
@@ -149,7 +149,7 @@ def _with_file(facts: Facts, job_id: str, path: Path, rules: ParseContext, refus
     """Add the definition or the problems of a file; problems from the service take precedence."""
     for verdict in parse_path(path, rules):
         if not isinstance(verdict, Job):
-            is_the_same = [one.message for one in verdict] == [one.message for one in refused]
+            is_the_same = [problem.message for problem in verdict] == [problem.message for problem in refused]
             problems = verdict if is_the_same or not refused else refused
             facts = replace(facts, problems=facts.problems or problems, file=facts.file or path.name)
         elif refused:

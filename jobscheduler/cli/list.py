@@ -7,7 +7,6 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -15,10 +14,8 @@ from jobscheduler.cli.client_verbs import (
     EXIT_STATUSES,
     add_client_options,
     api_path,
-    format_duration,
-    format_local,
-    plural,
-    utc_now,
+    format_duration_or_dash,
+    format_local_or_dash,
 )
 from jobscheduler.cli.options import client_settings
 from jobscheduler.cli.problems import print_problem
@@ -26,6 +23,8 @@ from jobscheduler.cli.table import Column, table, terminal_width, use_colour
 from jobscheduler.control.client import request
 from jobscheduler.model import Problem
 from jobscheduler.status.snapshot import JobState
+from jobscheduler.util.instants import utc_now
+from jobscheduler.util.text import nearest, plural
 
 SUMMARY = "show all jobs: state, next slot, last result"
 EXAMPLES = f"""examples:
@@ -76,36 +75,36 @@ def _states(text: str) -> frozenset[str]:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the table."""
-    told = request(client_settings(arguments).socket, "GET", api_path("jobs"))["jobs"]
-    found = [one for one in told if _is_selected(one, arguments.jobs, arguments.state)]
+    jobs = request(client_settings(arguments).socket, "GET", api_path("jobs"))["jobs"]
+    found = [job for job in jobs if _is_selected(job, arguments.jobs, arguments.state)]
     if arguments.json:
-        for one in found:
-            print(json.dumps(one))
+        for job in found:
+            print(json.dumps(job))
     elif found:
         for line in table(_COLUMNS, _rows(found, utc_now()), width=terminal_width(), colour=use_colour(sys.stdout)):
             print(line)
-        _summarise(told)
-    missing = [one for one in arguments.jobs if not any(_is_selected(job, [one], None) for job in told)]
+        _summarise(jobs)
+    missing = [pattern for pattern in arguments.jobs if not any(_is_selected(job, [pattern], None) for job in jobs)]
     if missing or (arguments.jobs and not found):
-        names = ", ".join(f"`{one}`" for one in missing or arguments.jobs)
-        nobody = f"no job matches {names}" if missing else f"no job that matches {names} is in such a state"
-        print_problem(Problem(nobody, help=_empty_message(told, missing)), sys.stderr)
+        names = ", ".join(f"`{pattern}`" for pattern in missing or arguments.jobs)
+        message = f"no job matches {names}" if missing else f"no job that matches {names} is in such a state"
+        print_problem(Problem(message, help=_suggestion(jobs, missing)), sys.stderr)
         return 1
     return 0
 
 
-def _empty_message(told: Iterable[Mapping[str, Any]], missing: Iterable[str]) -> str:
+def _suggestion(jobs: Iterable[Mapping[str, Any]], missing: Iterable[str]) -> str:
     """Suggest jobs for unknown names, except for patterns."""
-    mistyped = [one for one in missing if not set(one) & set("*?[")]
-    names = [one["job_id"] or one["file"] for one in told]
-    near = [close for one in mistyped for close in get_close_matches(one[:128], names, 1)]
-    return f"did you mean `{'`, `'.join(near)}`?" if near else "`jobscheduler list` shows all jobs"
+    names = [job["job_id"] or job["file"] for job in jobs]
+    alike = [nearest(name, names) for name in missing if not set(name) & set("*?[")]
+    found = [f"`{name}`" for name in alike if name is not None]
+    return f"did you mean {', '.join(found)}?" if found else "`jobscheduler list` shows all jobs"
 
 
 def _is_selected(job: Mapping[str, Any], patterns: Iterable[str], states: frozenset[str] | None) -> bool:
     names = [name for name in (job["job_id"], job["file"]) if name]
-    is_meant = not patterns or any(fnmatchcase(name, pattern) for name in names for pattern in patterns)
-    return is_meant and (states is None or job["state"] in states or ("stale" in states and job["stale"]))
+    is_named = not patterns or any(fnmatchcase(name, pattern) for name in names for pattern in patterns)
+    return is_named and (states is None or job["state"] in states or ("stale" in states and job["stale"]))
 
 
 def _rows(jobs: Iterable[Mapping[str, Any]], now: datetime) -> Iterator[tuple[str, ...]]:
@@ -115,10 +114,10 @@ def _rows(jobs: Iterable[Mapping[str, Any]], now: datetime) -> Iterator[tuple[st
         yield (
             job["job_id"] or job["file"],
             _state(job, now),
-            format_local(job["next"], now),
+            format_local_or_dash(job["next"], now),
             result,
-            format_local(last.get("time"), now),
-            format_duration(last.get("duration")),
+            format_local_or_dash(last.get("time"), now),
+            format_duration_or_dash(last.get("duration")),
         )
 
 
@@ -129,7 +128,7 @@ def _state(job: Mapping[str, Any], now: datetime) -> str:
         for run in job["active_runs"]
         if run["started"] and not run["waiting_for"]
     ]
-    details = [format_duration((now - min(begun)).total_seconds())] if begun else []
+    details = [format_duration_or_dash((now - min(begun)).total_seconds())] if begun else []
     details += [word for word in ("stale", "paused") if job[word] and word != job["state"]]
     return " ".join((job["state"], *details))
 

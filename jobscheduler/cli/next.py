@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from jobscheduler.cli.job_files import parse_path, path_argument
@@ -21,6 +21,7 @@ from jobscheduler.timetable import crontab
 from jobscheduler.timetable.crontab import Crontab, ScheduleError
 from jobscheduler.timetable.timetable import Timetable, timetable_of
 from jobscheduler.timetable.timezones import get_zone, zone_note
+from jobscheduler.util.instants import format_instant, utc_now
 
 SUMMARY = "show the next slots of job files or of a crontab expression"
 EXAMPLES = """examples:
@@ -80,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
     settings = settings_of_service(arguments, _needed(arguments))
     rules = job_context(settings)
     try:
-        after = parse_time(arguments.after, "--after", rules.zone) or datetime.now(UTC)
+        after = parse_time(arguments.after, "--after", rules.zone) or utc_now()
         until = parse_time(arguments.until, "--until", rules.zone)
     except ArgumentProblem as wrong:
         print_problem(wrong.problem, sys.stderr)
@@ -141,14 +142,14 @@ def _of_job(job: Job, zone: ZoneInfo) -> _SlotListing:
 
 
 def _slots(
-    listing: _SlotListing, after: datetime, until: datetime | None, most: int
+    listing: _SlotListing, after: datetime, until: datetime | None, limit: int
 ) -> Iterator[tuple[datetime, str | None]]:
     slot = listing.timetable.next(after)
-    while slot is not None and most > 0 and (until is None or slot <= until):
+    while slot is not None and limit > 0 and (until is None or slot <= until):
         schedule = listing.timetable.schedule
         change = crontab.dst_effect_at(schedule, slot, listing.zone) if isinstance(schedule, Crontab) else None
         yield slot, change.text if change else None
-        most -= 1
+        limit -= 1
         slot = listing.timetable.next(slot)
 
 
@@ -176,7 +177,7 @@ def _as_object(listing: _SlotListing, slots: Iterable[_Remarks]) -> dict[str, ob
         "timezone": listing.zone.key,
         "sentence": listing.sentence,
         "slots": [
-            {"utc": _utc(slot), "local": slot.astimezone(listing.zone).isoformat(), "note": note}
+            {"utc": format_instant(slot), "local": slot.astimezone(listing.zone).isoformat(), "note": note}
             for slot, note in slots
         ],
     }
@@ -190,10 +191,6 @@ def _as_text(listing: _SlotListing, slots: Iterable[_Remarks]) -> Iterator[str]:
     for slot, note in slots:
         none = False
         local = slot.astimezone(listing.zone)
-        yield f"  {local:%a %Y-%m-%d %H:%M:%S %Z}  {_utc(slot)}" + (f"  {note}" if note else "")
+        yield f"  {local:%a %Y-%m-%d %H:%M:%S %Z}  {format_instant(slot)}" + (f"  {note}" if note else "")
     if none:
         yield "  no slots in this period"
-
-
-def _utc(slot: datetime) -> str:
-    return slot.astimezone(UTC).isoformat().replace("+00:00", "Z")

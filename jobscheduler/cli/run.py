@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jobscheduler.cli.client_verbs import add_client_options, api_path, format_duration
+from jobscheduler.cli.client_verbs import add_client_options, api_path, format_duration_or_dash
 from jobscheduler.cli.options import client_settings
 from jobscheduler.cli.table import colourize, printable, printable_lines, use_colour
 from jobscheduler.control.client import request
@@ -90,4 +90,4 @@ def _show(ended: Mapping[str, Any]) -> None:
     word = colourize(record["status"], colour if use_colour(sys.stderr) else None)
     known = ("reason", "exit_code", "signal", "http_status", "error")
     details = "".join(f" {key}={printable(str(record[key]))}" for key in known if record.get(key) is not None)
-    print(f"{word} after {format_duration(record.get('duration'))}{details}", file=sys.stderr)
+    print(f"{word} after {format_duration_or_dash(record.get('duration'))}{details}", file=sys.stderr)

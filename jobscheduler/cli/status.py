@@ -11,15 +11,15 @@ from typing import Any
 from jobscheduler.cli.client_verbs import (
     add_client_options,
     api_path,
-    format_duration,
-    format_local,
+    format_duration_or_dash,
+    format_local_or_dash,
     join_or_none,
-    plural,
-    utc_now,
 )
 from jobscheduler.cli.options import client_settings
 from jobscheduler.cli.table import printable
 from jobscheduler.control.client import request
+from jobscheduler.util.instants import utc_now
+from jobscheduler.util.text import plural
 
 SUMMARY = "show the state of the service, and what is wrong"
 EXAMPLES = """examples:
@@ -47,37 +47,41 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if status["issues"] or status["late_part"] or status["problems"] else 0
 
 
-def _lines(told: Mapping[str, Any], now: datetime) -> Iterator[str]:
-    up = format_duration((now - datetime.fromisoformat(told["started"])).total_seconds())
-    yield f"jobscheduler {told['version']}, process {told['pid']}, up for {up}"
-    yield f"jobs       {join_or_none(f'{count} {state}' for state, count in told['jobs'].items() if count)}"
-    lost = f", {plural(told['lost_threads'], 'thread')} lost" if told["lost_threads"] else ""
-    yield f"runs       {told['running']} running, {told['queued']} waiting for one of {told['workers']} workers{lost}"
-    yield f"next slot  {format_local(told['next'], now)}"
-    yield f"last tick  {format_duration(told['last_tick_age'])} ago"
-    if told["jobs_dir"]:
-        yield f"directory  {told['jobs_dir']}"
-    if told["database"]:
-        yield f"database   {told['database']}"
-    yield f"log        {told['log_file']}"
-    yield f"time zone  {told['timezone']}"
-    if told.get("pending_alert_count"):
-        more = told["pending_alert_count"] - len(told["pending_alerts"])
+def _lines(status: Mapping[str, Any], now: datetime) -> Iterator[str]:
+    up = format_duration_or_dash((now - datetime.fromisoformat(status["started"])).total_seconds())
+    yield f"jobscheduler {status['version']}, process {status['pid']}, up for {up}"
+    yield f"jobs       {join_or_none(f'{count} {state}' for state, count in status['jobs'].items() if count)}"
+    yield f"runs       {_runs(status)}"
+    yield f"next slot  {format_local_or_dash(status['next'], now)}"
+    yield f"last tick  {format_duration_or_dash(status['last_tick_age'])} ago"
+    if status["jobs_dir"]:
+        yield f"directory  {status['jobs_dir']}"
+    if status["database"]:
+        yield f"database   {status['database']}"
+    yield f"log        {status['log_file']}"
+    yield f"time zone  {status['timezone']}"
+    if status.get("pending_alert_count"):
+        more = status["pending_alert_count"] - len(status["pending_alerts"])
         rest = f" and {more} more" if more else ""
-        yield f"alerts     {told['pending_alert_count']} pending: {', '.join(told['pending_alerts'])}{rest}"
-    if told.get("open_pipe_count"):
-        yield _left_pipes(told["open_pipes"], told["open_pipe_count"])
-    if told["late_part"]:
-        yield f"wrong      {told['late_part']} is not on time"
-    for note in told.get("notes", ()):
+        yield f"alerts     {status['pending_alert_count']} pending: {', '.join(status['pending_alerts'])}{rest}"
+    if status.get("open_pipe_count"):
+        yield _open_pipes(status["open_pipes"], status["open_pipe_count"])
+    if status["late_part"]:
+        yield f"wrong      {status['late_part']} is not on time"
+    for note in status.get("notes", ()):
         yield f"note       {note}"
-    for issue in told["issues"]:
+    for issue in status["issues"]:
         yield f"wrong      {issue}"
-    for problem in told["problems"]:
+    for problem in status["problems"]:
         yield from _problem(problem)
 
 
-def _left_pipes(jobs: Mapping[str, int], count: int) -> str:
+def _runs(status: Mapping[str, Any]) -> str:
+    lost = f", {plural(status['lost_threads'], 'thread')} lost" if status["lost_threads"] else ""
+    return f"{status['running']} running, {status['queued']} waiting for one of {status['workers']} workers{lost}"
+
+
+def _open_pipes(jobs: Mapping[str, int], count: int) -> str:
     more = count - sum(jobs.values())
     rest = f" and {more} of other jobs" if more else ""
     named = ", ".join(f"{job_id} ({pipes})" for job_id, pipes in jobs.items())

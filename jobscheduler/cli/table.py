@@ -89,7 +89,7 @@ def display_width(text: str) -> int:
     return sum(map(_width, text))
 
 
-def truncate(text: str, width: int) -> str:
+def truncate_to_width(text: str, width: int) -> str:
     """Cut a printable text to `width` columns, with `…` at its end."""
     if display_width(text) <= width:
         return text
@@ -134,7 +134,7 @@ def _narrow(widths: list[int], shrinkable: Iterable[int], minimum: int, excess: 
 def _line(columns: Sequence[Column], cells: Sequence[tuple[str, str | None]], widths: Sequence[int], cut: bool) -> str:
     parts = []
     for column, (text, colour), width in zip(columns, cells, widths, strict=True):
-        shown = truncate(text, width) if cut else text
+        shown = truncate_to_width(text, width) if cut else text
         padding = " " * (width - display_width(shown))
         painted = colourize(shown, colour)
         parts.append(padding + painted if column.right else painted + padding)

@@ -13,9 +13,9 @@ Connection = TypeVar("Connection")
 class Admission(Enum):
     """The decision about a new connection."""
 
-    ADMITTED = "open"
-    QUEUED = "waiting"
-    REFUSED = "none"
+    ADMITTED = "admitted"
+    QUEUED = "queued"
+    REFUSED = "refused"
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,9 +49,9 @@ class LastRecordLoader:
         """Load the records unless that is done. If the log does not answer, the next call tries again."""
         if not self._is_over:
             with suppress(CallHung):
-                self._ask(self._recall)
+                self._ask(self._load)
 
-    def _recall(self) -> None:
+    def _load(self) -> None:
         with self._lock:
             if not self._is_done:
                 self._is_done = True

@@ -7,7 +7,7 @@ from typing import Any
 from jobscheduler import tasks
 from jobscheduler.model import NO_TASK, Job, TaskSpec
 from jobscheduler.runner import REDACTED
-from jobscheduler.status.snapshot import definition_json
+from jobscheduler.status.snapshot_json import definition_json
 from jobscheduler.util.redact import redacted
 
 

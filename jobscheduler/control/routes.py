@@ -22,7 +22,7 @@ MAX_WAIT_S = 30.0  # seconds that one request may wait for the end of a run
 
 ANSWER_WAIT_S = 30.0  # seconds that a request for a large answer waits for the earlier ones of its user
 
-LARGE_ANSWER_BYTES = "/v1/jobs"  # the path whose answer grows with the number of jobs: about 5 MB for 10,000
+LARGE_ANSWER_PATH = "/v1/jobs"  # the path whose answer grows with the number of jobs: about 5 MB for 10,000
 
 Answer = tuple[HTTPStatus, Mapping[str, Any]]
 
@@ -75,7 +75,7 @@ def build_app(
     turns = AnswerQueue()
 
     def answer(environ: Mapping[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        if environ.get("PATH_INFO") != LARGE_ANSWER_BYTES:
+        if environ.get("PATH_INFO") != LARGE_ANSWER_PATH:
             return [body(environ, start_response)]
         turn = turns.acquire(str(environ.get("control.uid", "unknown")), ANSWER_WAIT_S)
         if turn is None:

@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import difflib
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from jobscheduler.control.snapshot_builder import MAX_SHOWN_SLOTS, JobHolder, SnapshotBuilder
 from jobscheduler.model import EventLogger, Job, Level, Problem
 from jobscheduler.runner import Run, tail
 from jobscheduler.scheduler import ChainTooLong, Scheduler
-from jobscheduler.status.snapshot import (
-    Conflict,
-    JobState,
-    NotFound,
-    Snapshot,
-    detail_json,
-    instant,
-    job_json,
-    record_json,
-    service_json,
-)
+from jobscheduler.status.snapshot import Conflict, JobState, NotFound, Snapshot
+from jobscheduler.status.snapshot_json import detail_json, instant, job_json, record_json, service_json
 from jobscheduler.timetable.overlap import Action, Overlap
+from jobscheduler.util.text import did_you_mean
 
 MAX_MANUAL_RUNS = 1000  # manual runs kept, so that a client can ask for their results
 
@@ -96,7 +87,7 @@ class ControlService:
             "job_id": job_id,
             "action": act.value,
             "run_id": run.run_id if run else None,
-            "note": _remember(act),
+            "note": _describe_action(act),
             "next_note": self._next_note(job_id) if run else None,
         }
 
@@ -146,11 +137,7 @@ class ControlService:
             NotFound: no job has this id.
 
         """
-        self._active_job(job_id)
-        changed = self._scheduler.pause(job_id)
-        if changed:
-            self._log_event(Level.INFO, "job.paused", job_id=job_id, by=by)
-        return {"job_id": job_id, "changed": changed}
+        return self._change(job_id, by, self._scheduler.pause, "job.paused")
 
     def resume(self, job_id: str, by: str) -> Mapping[str, Any]:
         """Let the slots of a job run again.
@@ -159,10 +146,14 @@ class ControlService:
             NotFound: no job has this id.
 
         """
+        return self._change(job_id, by, self._scheduler.resume, "job.resumed")
+
+    def _change(self, job_id: str, by: str, change: Callable[[str], bool], event: str) -> Mapping[str, Any]:
+        """Change a job, and log that if it was not so before."""
         self._active_job(job_id)
-        changed = self._scheduler.resume(job_id)
+        changed = change(job_id)
         if changed:
-            self._log_event(Level.INFO, "job.resumed", job_id=job_id, by=by)
+            self._log_event(Level.INFO, event, job_id=job_id, by=by)
         return {"job_id": job_id, "changed": changed}
 
     def _active_job(self, job_id: str) -> Job:
@@ -180,14 +171,15 @@ def _unknown(job_id: str, snapshot: Snapshot) -> NotFound:
         problem = named[0].problems[0] if named[0].problems else Problem("")
         line = f":{problem.line}:{problem.column}" if problem.line else ""
         return NotFound(Problem(f"the file `{named[0].file}` is refused: {problem.message} ({named[0].file}{line})"))
-    similar = difflib.get_close_matches(job_id[:128], [job.id for job in snapshot.jobs if job.id], n=1)
-    help_ = f"did you mean `{similar[0]}`?" if similar else "`jobscheduler list` shows all jobs"
-    if refused and not similar:
+    suggestion = did_you_mean(job_id, [job.id for job in snapshot.jobs if job.id])
+    help_ = suggestion or "`jobscheduler list` shows all jobs"
+    if refused and not suggestion:
         help_ += f"; {len(refused)} files are refused, perhaps one that defines it"
     return NotFound(Problem(f"there is no job `{job_id}`", help=help_))
 
 
-def _remember(act: Action) -> str:
+def _describe_action(act: Action) -> str:
+    """Return what becomes of a manual run; empty if it begins now."""
     match act:
         case Action.SKIP:
             return "skipped: its last run is still in progress (overlap)"

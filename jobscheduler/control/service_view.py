@@ -71,38 +71,38 @@ class LiveServiceView:
         """Return details of a job, None if no job of this id is active."""
         return self._snapshots.job_detail(job_id)
 
-    def upcoming(self, job_ids: Sequence[str], until: datetime, most: int) -> Mapping[str, Sequence[datetime]]:
-        """Return the slots of these jobs from now to `until`, in order, at most `most` of each job."""
+    def upcoming(self, job_ids: Sequence[str], until: datetime, limit: int) -> Mapping[str, Sequence[datetime]]:
+        """Return the slots of these jobs from now to `until`, in order, at most `limit` of each job."""
         return {
-            job_id: [slot for slot, _ in self._scheduler.upcoming(job_id, most) if slot <= until] for job_id in job_ids
+            job_id: [slot for slot, _ in self._scheduler.upcoming(job_id, limit) if slot <= until] for job_id in job_ids
         }
 
     def records(
         self,
         since: datetime,
-        most: int,
+        limit: int,
         statuses: Collection[Status] = tuple(Status),
         check: Callable[[], object] = lambda: None,
     ) -> Records:
-        """Return the newest `most` records of all jobs with these statuses since then, as far as `DAY_BYTES` reach.
+        """Return the newest `limit` records of all jobs with these statuses since then, as far as `DAY_BYTES` reach.
 
         `check` is called now and then; an exception that it raises ends the reading.
         """
         status_names = frozenset(status.value for status in statuses)
-        return self._wanted_records(lambda: self._records(LogFilter(None, status_names, since), most, check))
+        return self._wanted_records(lambda: self._records(LogFilter(None, status_names, since), limit, check))
 
-    def _records(self, log_filter: LogFilter, most: int, check: Callable[[], object]) -> Records:
-        answer = newest_records(*self._log, log_filter, most, ReadLimit(DAY_BYTES, check))
+    def _records(self, log_filter: LogFilter, limit: int, check: Callable[[], object]) -> Records:
+        answer = newest_records(*self._log, log_filter, limit, ReadLimit(DAY_BYTES, check))
         return Records(
-            [_record(line) for line in answer.found], answer.read_since, is_complete=answer.read_since is None
+            [_record(line) for line in answer.lines], answer.read_since, is_complete=answer.read_since is None
         )
 
-    def history(self, job_id: str, most: int, check: Callable[[], object] = lambda: None) -> Records:
-        """Return the newest `most` records of one job, or as many of them as `JOB_BYTES` reach.
+    def history(self, job_id: str, limit: int, check: Callable[[], object] = lambda: None) -> Records:
+        """Return the newest `limit` records of one job, or as many of them as `JOB_BYTES` reach.
 
         The end of the log is read; older records are found by their instants, as far as those are remembered.
         """
-        return self._wanted_records(lambda: self._history(job_id, most, check))
+        return self._wanted_records(lambda: self._history(job_id, limit, check))
 
     def _wanted_records(self, question: Callable[[], Records]) -> Records:
         """Ask the log. If it does not answer there are no records; the page shows that elsewhere."""
@@ -111,18 +111,18 @@ class LiveServiceView:
         except CallHung:
             return Records([], None, is_complete=False)
 
-    def _history(self, job_id: str, most: int, check: Callable[[], object]) -> Records:
+    def _history(self, job_id: str, limit: int, check: Callable[[], object]) -> Records:
         log_filter = LogFilter(job_id, RECORD_KINDS)
-        newest = newest_records(*self._log, log_filter, most, ReadLimit(JOB_BYTES, check))
-        if newest.read_since is None or len(newest.found) >= most:
+        newest = newest_records(*self._log, log_filter, limit, ReadLimit(JOB_BYTES, check))
+        if newest.read_since is None or len(newest.lines) >= limit:
             return Records(
-                [_record(line) for line in newest.found], newest.read_since, is_complete=newest.read_since is None
+                [_record(line) for line in newest.lines], newest.read_since, is_complete=newest.read_since is None
             )
         older_instants = [at for at in self._recent.of(job_id) if at < newest.read_since][
-            : max(0, MAX_RECORDS_OF_JOB - len(newest.found))
+            : max(0, MAX_RECORDS_OF_JOB - len(newest.lines))
         ]
         older = records_at(*self._log, log_filter, older_instants) if older_instants else []
-        return Records([_record(line) for line in (*newest.found, *older)], newest.read_since, is_complete=False)
+        return Records([_record(line) for line in (*newest.lines, *older)], newest.read_since, is_complete=False)
 
     def output(self, run_id: str) -> bytes | None:
         """Return all that was kept of a run's output, None if nothing is kept any more."""

@@ -24,18 +24,33 @@ MAX_SHOWN_SLOTS = 10  # next slots of a job that are shown
 
 
 class JobHolder(Protocol):
-    """What knows the definitions (see `jobs.reconciler.Reconciler`)."""
+    """The definitions (see `jobs.reconciler.Reconciler`)."""
 
     def active_state(self) -> tuple[dict[str, Job], dict[str, ItemStatus]]: ...  # noqa: D102
     def job(self, job_id: str) -> Job | None: ...  # noqa: D102
 
 
 class Supervising(Protocol):
-    """What knows the state of the service (see `service.supervisor.Supervisor`)."""
+    """The state of the service (see `service.supervisor.Supervisor`)."""
 
     def zone(self) -> str: ...  # noqa: D102
     def overdue(self) -> str | None: ...  # noqa: D102
     def issues(self) -> tuple[str, ...]: ...  # noqa: D102
+
+
+class StartTime:
+    """When the service started. Make it at the start."""
+
+    def __init__(self) -> None:
+        self._uptime = uptime()
+        self._instant = datetime.now(UTC)
+
+    def instant(self) -> datetime:
+        """Return the start, counted back from the present clock: the clock at the start may have been decades wrong."""
+        instant = datetime.now(UTC) - timedelta(seconds=uptime() - self._uptime)
+        if abs(instant - self._instant) > timedelta(seconds=1):
+            self._instant = instant
+        return self._instant
 
 
 class SnapshotBuilder:
@@ -51,14 +66,14 @@ class SnapshotBuilder:
         holder: JobHolder,
         results: RunStats,
         supervising: Supervising,
-        recall: Callable[[], object] = lambda: None,
+        load_last_records: Callable[[], object] = lambda: None,
         *,
         jobs_dir: str = "",
         database: str = "",
         alerts: Callable[[], tuple[str, ...]] = tuple,
         notes: tuple[str, ...] = (),
     ) -> None:
-        """`recall` is called before the first snapshot, so that `results` has the records from before this start.
+        """`load_last_records` is called before each snapshot: `results` then has the records from before this start.
 
         `jobs_dir` and `database` say where jobs come from; each is empty if unused. `alerts` returns the jobs with a
         waiting alert. `notes` are remarks on this service that a user should know though nothing is wrong.
@@ -71,13 +86,12 @@ class SnapshotBuilder:
         self._reconciler = holder
         self._results = results
         self._supervising = supervising
-        self._last_records = recall
-        self._began = uptime()
-        self._started = datetime.now(UTC)
+        self._load_last_records = load_last_records
+        self._start = StartTime()
 
     def build(self) -> Snapshot:
         """Return the state of everything now."""
-        self._last_records()
+        self._load_last_records()
         jobs, item_states = self._reconciler.active_state()
         runtimes = {runtime.job.id: runtime for runtime in self._scheduler.runtimes()}
         stale = {name: item for name, item in item_states.items() if item.state is FileState.STALE}
@@ -135,22 +149,12 @@ class SnapshotBuilder:
         last = self._results.last_record(runtime.job.id)
         return JobStatus(runtime.job.id, state, "", runtime.job, active_runs=runtime.active_runs, last=last)
 
-    def _since(self) -> datetime:
-        """Return when the service started, counted back from the present clock.
-
-        The clock at the start may have been wrong by decades.
-        """
-        started = datetime.now(UTC) - timedelta(seconds=uptime() - self._began)
-        if abs(started - self._started) > timedelta(seconds=1):
-            self._started = started
-        return self._started
-
     def _service(self) -> ServiceStatus:
         queued = self._scheduler.queued()
         return ServiceStatus(
             version=__version__,
             pid=os.getpid(),
-            started=self._since(),
+            started=self._start.instant(),
             timezone=self._supervising.zone(),
             jobs_dir=self._locations[0],
             database=self._locations[1],

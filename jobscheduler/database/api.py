@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TypeVar
 
 from sqlalchemy import Connection
@@ -23,6 +23,7 @@ from jobscheduler.database.service_lock import is_used
 from jobscheduler.jobs.parser import ParseContext
 from jobscheduler.model import Problem
 from jobscheduler.timetable.timezones import service_zone
+from jobscheduler.util.instants import utc_now
 
 MAX_TRIES = 6  # tries of a change that conflicts with other programs' changes
 
@@ -46,7 +47,7 @@ class JobTable:
         url: str,
         *,
         rules: ParseContext | None = None,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        now: Callable[[], datetime] = utc_now,
     ) -> None:
         """Take the URL of the database, without connecting yet. `rules` are what definitions are validated against.
 
@@ -191,10 +192,10 @@ class _Change:
     The time is the server's, so that programs with different clocks leave no trace in the table.
     """
 
-    def __init__(self, connection: Connection, now: datetime, most: int | None) -> None:
+    def __init__(self, connection: Connection, now: datetime, max_packet: int | None) -> None:
         self.connection = connection
         self.now = now
-        self._max_packet = most
+        self._max_packet = max_packet
 
     def present(self, job_ids: Mapping[str, object]) -> dict[str, str]:
         """Return the existing definitions.
@@ -220,11 +221,11 @@ class _Change:
         queries.update_jobs(self.connection, updated, self.now, self._max_packet)
         return queries.request_reload(self.connection, self.now, before, after, self._max_packet)
 
-    def apply(self, changes: Changes, held: Mapping[str, str], wanted: Mapping[str, str]) -> Changes:
+    def apply(self, changes: Changes, present: Mapping[str, str], wanted: Mapping[str, str]) -> Changes:
         """Make these changes, if there are any."""
         if not changes:
             return changes
-        before = {job_id: held[job_id] for job_id in (*changes.removed, *changes.updated)}
+        before = {job_id: present[job_id] for job_id in (*changes.removed, *changes.updated)}
         after = {job_id: wanted[job_id] for job_id in (*changes.added, *changes.updated)}
         return replace(changes, marker=self.run(before, after))
 

@@ -20,12 +20,14 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _Definitions = Mapping[str, str] | None
 
 
-def before_and_after(before: _Definitions, after: _Definitions, most: int | None) -> tuple[str | None, str | None]:
+def before_and_after(
+    before: _Definitions, after: _Definitions, max_packet: int | None
+) -> tuple[str | None, str | None]:
     """Return both texts: the definitions; if those are too large, the ids alone; if those are too large, nothing.
 
-    `most` is how many bytes one statement may have, None for any number.
+    `max_packet` is how many bytes one statement may have, None for any number.
     """
-    max_bytes = MAX_CHARS if most is None else min(MAX_CHARS, most // _ESCAPED - 512)
+    max_bytes = MAX_CHARS if max_packet is None else min(MAX_CHARS, max_packet // _ESCAPED - 512)
     for write in (_definitions, _ids):
         texts = write(before, max_bytes), write(after, max_bytes)
         if sum(len(text.encode()) for text in texts if text) <= max_bytes and _TOO_LONG not in texts:
@@ -74,10 +76,10 @@ def _task(task: Any) -> Any:
         return None
     kind = task.get("type")
     try:
-        made = tasks.task_type(str(kind))
-        assert made is not None  # noqa: S101 - handled like any other error
+        type_ = tasks.task_type(str(kind))
+        assert type_ is not None  # noqa: S101 - handled like any other error
         secrets = {
-            secret for secret in made({key: value for key, value in task.items() if key != "type"}).secrets() if secret
+            secret for secret in type_({key: value for key, value in task.items() if key != "type"}).secrets() if secret
         }
     except Exception:  # without its list of secrets show no parameters
         return {"type": kind}

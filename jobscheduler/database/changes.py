@@ -49,12 +49,12 @@ class Changes:
         return bool(self.added or self.updated or self.removed)
 
 
-def diff(held: Mapping[str, str], wanted: Mapping[str, str]) -> Changes:
+def diff(present: Mapping[str, str], wanted: Mapping[str, str]) -> Changes:
     """Compare definitions by their text."""
     return Changes(
-        added=tuple(sorted(wanted.keys() - held.keys())),
-        updated=tuple(job_id for job_id in sorted(wanted.keys() & held.keys()) if wanted[job_id] != held[job_id]),
-        removed=tuple(sorted(held.keys() - wanted.keys())),
+        added=tuple(sorted(wanted.keys() - present.keys())),
+        updated=tuple(job_id for job_id in sorted(wanted.keys() & present.keys()) if wanted[job_id] != present[job_id]),
+        removed=tuple(sorted(present.keys() - wanted.keys())),
     )
 
 

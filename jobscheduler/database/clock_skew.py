@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from jobscheduler.model import EventLogger, Level
+from jobscheduler.util.instants import utc_now
 
 TOLERANCE = timedelta(seconds=5)  # the difference up to which times of the server are used unchanged
 
@@ -16,7 +17,7 @@ class ClockSkew:
     Thread: one; `problem` for any.
     """
 
-    def __init__(self, log_event: EventLogger, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(self, log_event: EventLogger, now: Callable[[], datetime] = utc_now) -> None:
         self._log_event = log_event
         self._now = now
         self.ahead = timedelta(0)

@@ -19,9 +19,9 @@ _RETRY_S = 0.02  # seconds between two tries
 class FileLock:
     """The lock of an SQLite file. `problem` says why there is none: its file cannot be opened."""
 
-    def __init__(self, file: str, me: LockHolder) -> None:
+    def __init__(self, file: str, this_service: LockHolder) -> None:
         self._path = os.path.realpath(file) + LOCK_SUFFIX
-        self._holder = me
+        self._holder = this_service
         self._descriptor = -1
         self.problem: str | None = None
 

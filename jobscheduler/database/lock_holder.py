@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from jobscheduler.util.instants import format_instant_s, utc_now
+
 
 @dataclass(frozen=True, slots=True)
 class LockHolder:
@@ -25,16 +27,16 @@ class LockHolder:
     since: datetime
 
     def __str__(self) -> str:
-        return f"process {self.pid} on host `{self.host}`, since {self.since.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+        return f"process {self.pid} on host `{self.host}`, since {format_instant_s(self.since)}"
 
-    def is_gone(self, me: LockHolder) -> bool:
+    def is_gone(self, this_service: LockHolder) -> bool:
         """Return whether it has certainly ended; False if it is of another host or another boot."""
-        is_here = bool(me.boot) and (self.host, self.boot) == (me.host, me.boot)
-        return self.instance == me.instance or (is_here and not Path(f"/proc/{self.pid}").exists())
+        is_here = bool(this_service.boot) and (self.host, self.boot) == (this_service.host, this_service.boot)
+        return self.instance == this_service.instance or (is_here and not Path(f"/proc/{self.pid}").exists())
 
-    def may_be_gone(self, me: LockHolder) -> bool:
+    def may_be_gone(self, this_service: LockHolder) -> bool:
         """Return whether it ran before this host booted, unless another host has the same name."""
-        return self.host == me.host and self.boot.partition("/")[0] != me.boot.partition("/")[0]
+        return self.host == this_service.host and self.boot.partition("/")[0] != this_service.boot.partition("/")[0]
 
     def text(self) -> str:
         """Format it for `parse_holder`."""
@@ -50,7 +52,7 @@ def current_holder() -> LockHolder:
         boot += "/" + str(Path("/proc/self/ns/pid").readlink())
     except (OSError, ValueError):
         boot = ""
-    return LockHolder(os.uname().nodename[:255], os.getpid(), boot, secrets.token_hex(8), datetime.now(UTC))
+    return LockHolder(os.uname().nodename[:255], os.getpid(), boot, secrets.token_hex(8), utc_now())
 
 
 def parse_holder(text: str) -> LockHolder | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from types import TracebackType
 from typing import Self
 
 from jobscheduler.database.copy_report import CopyReport
@@ -56,7 +55,7 @@ class LogCopier:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         wait = 0.0 if self._has_given_up else SHUTDOWN_WAIT_S
         with self._changed:
             self._deadline = self._now() + wait

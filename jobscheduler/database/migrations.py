@@ -45,9 +45,9 @@ def create_tables(connection: Connection, now: datetime) -> bool:
     return True
 
 
-def _version(connection: Connection, found: Inspector) -> int | None:
+def _version(connection: Connection, inspector: Inspector) -> int | None:
     """Return the version of the tables, None if there is none yet."""
-    if not found.has_table(VERSIONS.name):
+    if not inspector.has_table(VERSIONS.name):
         return None
     versions = connection.execute(select(VERSIONS.c.version)).scalars().all()
     if not versions or (len(versions) == 1 and versions[0] in KNOWN_VERSIONS):
@@ -59,12 +59,12 @@ def _version(connection: Connection, found: Inspector) -> int | None:
     )
 
 
-def _refuse_other_tables(found: Inspector) -> None:
+def _refuse_other_tables(inspector: Inspector) -> None:
     """Refuse a database in which another program has a table of the same name with other columns."""
     for table in METADATA.sorted_tables:
-        if not found.has_table(table.name):
+        if not inspector.has_table(table.name):
             continue
-        has = {column["name"] for column in found.get_columns(table.name)}
+        has = {column["name"] for column in inspector.get_columns(table.name)}
         lacks = [column.name for column in table.columns if column.name not in has]
         if lacks:
             raise _other_table_error(table.name, has, lacks)
@@ -82,12 +82,12 @@ def _other_table_error(name: str, has: set[str], lacks: list[str]) -> Unavailabl
     )
 
 
-def _missing(found: Inspector) -> bool:
+def _missing(inspector: Inspector) -> bool:
     """Return whether a table or an index is missing."""
     for table in METADATA.sorted_tables:
-        if not found.has_table(table.name):
+        if not inspector.has_table(table.name):
             return True
-        existing = {index["name"] for index in found.get_indexes(table.name)}
+        existing = {index["name"] for index in inspector.get_indexes(table.name)}
         if any(index.name not in existing for index in table.indexes):
             return True
     return False

@@ -20,7 +20,16 @@ from jobscheduler.model import Problem
 
 _FILES = {"ssl_ca", "ssl_capath", "ssl_cert", "ssl_key", "ssl_key_password", "ssl_cipher"}
 _SWITCHES = {"ssl_verify_cert", "ssl_verify_identity", "ssl_check_hostname", "ssl_disabled"}
-_WORDS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+_SWITCH_VALUES = {
+    "1": True,
+    "true": True,
+    "yes": True,
+    "on": True,
+    "0": False,
+    "false": False,
+    "no": False,
+    "off": False,
+}
 _FULL_AUTHENTICATION = b"\x04"  # caching_sha2_password: the server wants the password itself
 
 
@@ -36,7 +45,7 @@ def without_tls(url: URL) -> tuple[URL, Mapping[str, str]]:
         if name not in _FILES | _SWITCHES:
             help_ = "`ssl_ca=FILE` asks for TLS and says which authorities are believed"
             raise DatabaseConfigError(Problem(f"the URL of the database has an unknown option `{name}`", help=help_))
-        if name in _SWITCHES and value.lower() not in _WORDS:
+        if name in _SWITCHES and value.lower() not in _SWITCH_VALUES:
             raise DatabaseConfigError(Problem(f"`{name}` in the URL of the database is neither `true` nor `false`"))
     return url.difference_update_query(tuple(options)), options
 
@@ -75,7 +84,7 @@ def tls_context(options: Mapping[str, str]) -> ssl.SSLContext | None:
 
 
 def _is(options: Mapping[str, str], name: str, default: bool) -> bool:
-    return _WORDS.get(options.get(name, "").lower(), default)
+    return _SWITCH_VALUES.get(options.get(name, "").lower(), default)
 
 
 def connect(options: Mapping[str, str], arguments: Mapping[str, Any]) -> Connection:
@@ -194,5 +203,5 @@ class _CachingSha2(_Plugin):
 
 
 _PLUGINS: Mapping[str, type[_Plugin]] = {
-    one.method: one for one in (_ClearPassword, _DialogPassword, _Sha256, _OldPassword, _CachingSha2)
+    plugin.method: plugin for plugin in (_ClearPassword, _DialogPassword, _Sha256, _OldPassword, _CachingSha2)
 }

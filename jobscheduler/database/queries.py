@@ -113,28 +113,32 @@ def select_some(connection: Connection, job_ids: Iterable[str], *, lock: bool = 
     return {job_id: rows_by_id[job_id] for job_id in job_ids if job_id in rows_by_id}
 
 
-def insert_jobs(connection: Connection, definitions: Mapping[str, str], now: datetime, most: int | None = None) -> None:
-    """Add jobs, by id. `most` is how many bytes one statement may have.
+def insert_jobs(
+    connection: Connection, definitions: Mapping[str, str], now: datetime, max_packet: int | None = None
+) -> None:
+    """Add jobs, by id. `max_packet` is how many bytes one statement may have.
 
     Raises:
         Unavailable: a definition is larger than the server takes.
 
     """
-    for part in _by_size(definitions, most):
+    for part in _by_size(definitions, max_packet):
         values = [
             {"job_id": job_id, "definition": text_, "created_at": now, "updated_at": now} for job_id, text_ in part
         ]
         connection.execute(insert(JOBS), values)
 
 
-def update_jobs(connection: Connection, definitions: Mapping[str, str], now: datetime, most: int | None = None) -> None:
+def update_jobs(
+    connection: Connection, definitions: Mapping[str, str], now: datetime, max_packet: int | None = None
+) -> None:
     """Replace the definitions of existing jobs, many with one statement.
 
     Raises:
         Unavailable: a definition is larger than the server takes.
 
     """
-    for part in _by_size(definitions, most):
+    for part in _by_size(definitions, max_packet):
         values = [
             {"job_id": job_id, "definition": text_, "created_at": now, "updated_at": now} for job_id, text_ in part
         ]
@@ -158,16 +162,17 @@ def _overwrite(connection: Connection, values: Sequence[Mapping[str, Any]]) -> N
                 connection.execute(row_update.values(definition=row["definition"], updated_at=row["updated_at"]))
 
 
-def _by_size(definitions: Mapping[str, str], most: int | None) -> Iterator[list[tuple[str, str]]]:
+def _by_size(definitions: Mapping[str, str], max_packet: int | None) -> Iterator[list[tuple[str, str]]]:
     """Split definitions into batches for one statement each. Quoting can double the bytes of a text."""
-    max_bytes = _SPACE if most is None else min(_SPACE, most)
+    max_bytes = _SPACE if max_packet is None else min(_SPACE, max_packet)
     batch: list[tuple[str, str]] = []
     size = 0
     for job_id, text_ in definitions.items():
         quoted = _quoted(text_) + len(job_id) + 128
-        if most is not None and quoted > most:
+        if max_packet is not None and quoted > max_packet:
             raise Unavailable(
-                f"the definition of `{job_id}` is larger than the server takes (max_allowed_packet is {most} bytes)",
+                f"the definition of `{job_id}` is larger than the server takes"
+                f" (max_allowed_packet is {max_packet} bytes)",
                 "raise `max_allowed_packet` of the server, or shorten the definition",
             )
         if batch and (size + quoted > max_bytes or len(batch) >= BATCH_SIZE):
@@ -214,13 +219,13 @@ def request_reload(
     now: datetime,
     before: Mapping[str, str] | None = None,
     after: Mapping[str, str] | None = None,
-    most: int | None = None,
+    max_packet: int | None = None,
 ) -> int:
     """Request a reload; return the request's id. `before` and `after` are the definitions of the jobs that changed.
 
-    `most` is how many bytes one statement may have.
+    `max_packet` is how many bytes one statement may have.
     """
-    text_before, text_after = before_and_after(before, after, most)
+    text_before, text_after = before_and_after(before, after, max_packet)
     values = {"updated": 0, "insert_time": now, "jobs_before_update": text_before, "jobs_after_update": text_after}
     inserted = connection.execute(insert(MARKERS).values(**values))
     assert inserted.inserted_primary_key is not None  # noqa: S101 - the table has a primary key

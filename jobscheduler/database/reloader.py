@@ -9,8 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
-from types import TracebackType
+from datetime import datetime
 from typing import Self
 
 from jobscheduler.database.answer_timer import AnswerTimer
@@ -25,6 +24,7 @@ from jobscheduler.database.service_lock import CHECK_INTERVAL_S, ServiceLock
 from jobscheduler.database.source import DatabaseSource
 from jobscheduler.model import EventLogger
 from jobscheduler.util.backoff import Backoff
+from jobscheduler.util.instants import utc_now
 from jobscheduler.util.text import format_error
 
 MAX_BACKOFF_S = 60.0  # seconds, the longest pause after failures, unless the interval is longer
@@ -44,7 +44,7 @@ class Reloader:
         *,
         interval: float,
         keep: tuple[float, float] = (DEFAULT_KEEP_S, DEFAULT_KEEP_S),
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        now: Callable[[], datetime] = utc_now,
     ) -> None:
         """`sync` applies the source to the schedule, and raises if that fails.
 
@@ -65,7 +65,7 @@ class Reloader:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self._signals.close()
         self._thread.join(SHUTDOWN_WAIT_S)
         self._lock.release_file()

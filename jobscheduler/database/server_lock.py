@@ -30,9 +30,11 @@ class ServerLock:
     Thread: one, with the connection that it polls with.
     """
 
-    def __init__(self, me: LockHolder, idle: int = IDLE_TIMEOUT_S, closing: threading.Event | None = None) -> None:
+    def __init__(
+        self, this_service: LockHolder, idle: int = IDLE_TIMEOUT_S, closing: threading.Event | None = None
+    ) -> None:
         """`closing` ends a wait for the last holder."""
-        self._holder = me
+        self._holder = this_service
         self._idle_timeout = idle
         self._closing = closing or threading.Event()
         self._connection: Connection | None = None
@@ -154,8 +156,14 @@ def _last(connection: Connection) -> LockHolder | None:
     return LockHolder(row.host, int(row.pid or 0), row.boot or "", row.instance or "", row.since)
 
 
-def _write(connection: Connection, me: LockHolder, own: int) -> None:
+def _write(connection: Connection, this_service: LockHolder, connection_id: int) -> None:
     """Record which service holds the lock; an account that may not write stays unnamed."""
-    values = {"host": me.host, "pid": me.pid, "boot": me.boot, "instance": me.instance, "since": me.since}
+    values = {
+        "host": this_service.host,
+        "pid": this_service.pid,
+        "boot": this_service.boot,
+        "instance": this_service.instance,
+        "since": this_service.since,
+    }
     with suppress(DBAPIError):
-        connection.execute(update(SERVICE).values(connection=own, **values))
+        connection.execute(update(SERVICE).values(connection=connection_id, **values))

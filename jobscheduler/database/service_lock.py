@@ -46,13 +46,13 @@ class ServiceLock:
 
     def __init__(self, database: Database, log_event: EventLogger, closing: threading.Event) -> None:
         """`closing` ends a wait for the last holder."""
-        me = current_holder()
+        this_service = current_holder()
         self._database = database
         self._log_event = log_event
         self._polling = CachedConnection(database, database.polling, self._note_version)
         self._version = VERSION
-        self._server = ServerLock(me, closing=closing)
-        self._file = None if database.file is None else FileLock(database.file, me)
+        self._server = ServerLock(this_service, closing=closing)
+        self._file = None if database.file is None else FileLock(database.file, this_service)
 
     def ask(self, question: Callable[[Connection], T]) -> T:
         """Ask a question with the lock held. If the connection broke since the last one, reconnect and ask once more.

@@ -10,6 +10,7 @@ from datetime import timedelta
 from hashlib import blake2b
 
 from jobscheduler.database.queries import Row
+from jobscheduler.jobs.parser.locations import located_at
 from jobscheduler.jobs.sources import ReadResult, SourceUnavailable
 from jobscheduler.model import Fingerprint, Problem
 from jobscheduler.util import json_text
@@ -61,11 +62,11 @@ class DatabaseSource:
         """
         before = self._items or {}
         now = self._now()
-        items = dict(self._kept(row, before, now, ahead.total_seconds()) for row in rows)
+        items = dict(self._item(row, before, now, ahead.total_seconds()) for row in rows)
         self._items, self._is_lost, self._read_at = items, False, now
         return sum(before.get(name) is not item for name, item in items.items()) + len(before.keys() - items.keys())
 
-    def _kept(self, row: Row, before: Mapping[str, _Item], now: float, ahead: float) -> tuple[str, _Item]:
+    def _item(self, row: Row, before: Mapping[str, _Item], now: float, ahead: float) -> tuple[str, _Item]:
         name, raw = PREFIX + row.job_id, row.definition.encode("utf-8", "surrogatepass")
         known = before.get(name)
         if known is not None and known.raw == raw:
@@ -91,6 +92,14 @@ class DatabaseSource:
         """Store that the database can be read again, without a request for a reload."""
         self._is_lost = self._items is None
 
+    def note_listed(self, items: Mapping[str, _Item]) -> None:
+        """Store which reading was listed last."""
+        self._listed = items
+
+    def is_listed(self, items: Mapping[str, _Item]) -> bool:
+        """Return whether this reading is the one that was listed last."""
+        return items is self._listed
+
     @contextmanager
     def open(self) -> Iterator[_Snapshot]:
         """Open what was read last.
@@ -113,10 +122,10 @@ class _Snapshot:
         self._items = items
 
     def is_same_place(self) -> bool:
-        return self._items is self._source._listed
+        return self._source.is_listed(self._items)
 
     def list_items(self) -> dict[str, Fingerprint]:
-        self._source._listed = self._items
+        self._source.note_listed(self._items)
         return {name: item.signature for name, item in self._items.items()}
 
     def read(self, name: str) -> ReadResult:
@@ -148,7 +157,4 @@ def _id_mismatch(raw: bytes, job_id: str, name: str) -> Problem | None:
         return None
     message = f"the row `{job_id}` holds the definition of `{defined_id}`"
     help_ = f"write `{job_id}` there, or put it into a row of its own"
-    place = json_text.locate(text, ("job_id",))
-    if place is None:
-        return Problem(message, file=name, help=help_)
-    return Problem(message, name, place.line, place.column, place.excerpt, place.caret, place.width, help=help_)
+    return located_at(Problem(message, file=name, help=help_), text, ("job_id",))

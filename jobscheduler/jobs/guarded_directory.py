@@ -174,7 +174,7 @@ class _GuardedView:
         if self._wait(step, results.__len__):
             step.result()
         else:
-            view.is_abandoned = True
+            view.abandon()
             self._give_up_at(names[min(len(results), len(names) - 1)], step)
         return results[: len(names)]
 
@@ -233,7 +233,7 @@ class _GuardedView:
         worker, view = self._worker, getattr(self, "_view", None)
         self._worker = None
         if view is not None:
-            view.is_abandoned = True
+            view.abandon()
         if not name:
             self._guard.abandon(self._source.name, worker, step, self._close_view)
             raise self._unavailable()

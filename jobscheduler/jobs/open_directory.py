@@ -59,8 +59,7 @@ class DirectoryState:
 class OpenDirectory:
     """The directory, open for one sync (a `SourceView`).
 
-    `current` is the file whose state `list_items` is asking for, empty before and after. Another thread may set
-    `is_abandoned`: listing and reading then end at the next file.
+    `current` is the file whose state `list_items` is asking for, empty before and after.
     """
 
     def __init__(self, state: DirectoryState, descriptor: int, walk: PathWalk, judge: TrustJudge) -> None:
@@ -73,6 +72,10 @@ class OpenDirectory:
         self._identity = directory_identity(descriptor)
         self.current = ""
         self.is_abandoned = False
+
+    def abandon(self) -> None:
+        """Have listing and reading end at the next file. Thread: any."""
+        self.is_abandoned = True
 
     def is_same_place(self) -> bool:
         """Tell whether this is the directory that was last listed."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 from jobscheduler.jobs.catalog import SETTLE_DELAY_S, Catalog, ItemState, ItemStatus
 from jobscheduler.jobs.item_events import log_status_change
@@ -20,6 +20,7 @@ from jobscheduler.jobs.sources import Source, SourceUnavailable
 from jobscheduler.jobs.tracked_source import TrackedSource
 from jobscheduler.model import EventLogger, Job
 from jobscheduler.util.exposure_log import ExposureLog
+from jobscheduler.util.instants import utc_now
 
 QUERY_WAIT_S = 0.5  # a query waits this long for a running sync, then answers with what is known so far
 
@@ -39,7 +40,7 @@ class Reconciler:
         log_event: EventLogger,
         *,
         observe_latency: Callable[[float], object] = lambda _: None,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        now: Callable[[], datetime] = utc_now,
         monotonic: Callable[[], float] = time.monotonic,
         is_stopping: Callable[[], bool] = lambda: False,
     ) -> None:

@@ -28,6 +28,8 @@ from watchdog.events import (
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 
+from jobscheduler.util.text import format_error
+
 DEBOUNCE_S = 0.02  # while events keep coming, sync when the oldest hint is this old
 
 _EVENTS: list[type[FileSystemEvent]] = [
@@ -183,7 +185,7 @@ class DirectoryWatcher:
         self._on_trouble()
 
     def _fail(self, error: BaseException) -> None:
-        self._events_lost(f"a sync failed: {type(error).__name__}: {error}")
+        self._events_lost(f"a sync failed: {format_error(error)}")
 
     def _arm(self, identity: object) -> None:
         observer = Observer()

@@ -20,10 +20,7 @@ from jobscheduler.runlog.filter import LineMatcher, LogFilter, LogLine, head_of,
 from jobscheduler.runlog.query import iter_newest_first
 from jobscheduler.runlog.reader import File, open_together
 
-WINDOWS = (
-    32 * 1024,
-    256 * 1024,
-)  # bytes to either side in which a line is looked for, as lines are a little out of order
+WINDOWS = 32 * 1024, 256 * 1024  # bytes to either side that are searched for a line: lines are a little out of order
 _SEARCH_STEP_BYTES = 16 * 1024  # bytes at which the binary search ends
 _MAX_LINE_BYTES = 32 * 1024  # bytes within which the next line begins
 
@@ -40,7 +37,7 @@ class ReadLimit:
 class Newest:
     """The newest lines, newest first. None is missing after `read_since`; None if the log has no others."""
 
-    found: Sequence[LogLine]
+    lines: Sequence[LogLine]
     read_since: datetime | None
 
 
@@ -48,7 +45,7 @@ class _LimitReached(Exception):
     """The bound of bytes is reached."""
 
 
-def newest_records(path: Path, backups: int, wanted: LogFilter, most: int, reach: ReadLimit) -> Newest:
+def newest_records(path: Path, backups: int, wanted: LogFilter, most: int, limit: ReadLimit) -> Newest:
     """Return the newest wanted lines, at most `most`, within the bound.
 
     Raises:
@@ -56,7 +53,7 @@ def newest_records(path: Path, backups: int, wanted: LogFilter, most: int, reach
 
     """
     found: list[LogLine] = []
-    reading = _Reading(reach)
+    reading = _Reading(limit)
     try:
         lines = cast("Generator[LogLine]", iter_newest_first(path, backups, wanted, reading.progress, reading.note))
         with closing(lines):
@@ -69,15 +66,15 @@ def newest_records(path: Path, backups: int, wanted: LogFilter, most: int, reach
 class _Reading:
     """Count what is read, and remember how far back it is."""
 
-    def __init__(self, reach: ReadLimit) -> None:
-        self._reach = reach
+    def __init__(self, limit: ReadLimit) -> None:
+        self._limit = limit
         self.since: datetime | None = None
 
     def progress(self, done: int, whole: int) -> None:
         """End the reading when the bound is reached."""
         del whole
-        self._reach.check()
-        if done >= self._reach.most_bytes:
+        self._limit.check()
+        if done >= self._limit.most_bytes:
             raise _LimitReached
 
     def note(self, block: bytes) -> None:
@@ -98,18 +95,18 @@ def records_at(path: Path, backups: int, wanted: LogFilter, instants: Sequence[d
     matcher = LineMatcher(wanted)
     lines_by_bytes: dict[bytes, LogLine] = {}
     with open_together(path, backups) as files:
-        texts = [time_prefix(one) for one in instants]
+        texts = [time_prefix(at) for at in instants]
         missing, times_read = set(texts), set[bytes]()
         for text in texts:
             if text in times_read:
                 continue
             for window in WINDOWS:
-                lines = [(one, time_of(one.raw)) for one in _lines_near(files, text, window, matcher)]
-                lines_by_bytes.update((one.raw, one) for one, time in lines if time in missing)
+                lines = [(line, time_of(line.raw)) for line in _lines_near(files, text, window, matcher)]
+                lines_by_bytes.update((line.raw, line) for line, time in lines if time in missing)
                 times_read.update(time for _, time in lines if time)
                 if text in times_read:
                     break
-    return sorted(lines_by_bytes.values(), key=lambda one: one.pairs["time"], reverse=True)
+    return sorted(lines_by_bytes.values(), key=lambda line: line.pairs["time"], reverse=True)
 
 
 def _lines_near(files: Iterable[File], text: bytes, window: int, matcher: LineMatcher) -> Iterator[LogLine]:

@@ -212,7 +212,8 @@ class Run:
 
     def _make_record(self, result: AttemptResult, survivors: tuple[Survivor, ...] = ()) -> Record:
         """Make the record. Lock: held by the caller, who logs the record after releasing it."""
-        attempts: LogFields = (("attempts", self.attempts),) if self.attempts > 1 else ()
+        count = self._state.attempts
+        attempts: LogFields = (("attempts", count),) if count > 1 else ()
         details = add_survivors(result.details, survivors) if survivors else result.details
         self.record = Record(
             at=self._services.log.clock(),
@@ -236,25 +237,21 @@ class Attempt:
     `prepared_task` is its task if that had to be prepared before its start, and has been.
     """
 
-    __slots__ = ("_began", "_services", "_time_limit", "context", "has_begun", "prepared_task", "run")
+    __slots__ = ("_began", "_services", "_time_limit", "context", "has_begun", "number", "prepared_task", "run")
 
     def __init__(self, run: Run, context: Context, services: RunServices) -> None:
         self.run = run
         self.context = context
+        self.number = context.attempt  # from 1
         self.has_begun = False
         self.prepared_task: ProcessTask | None = None
         self._services = services
         self._time_limit: int | None = None
         self._began = 0.0
 
-    @property
-    def number(self) -> int:
-        """The number of this attempt, from 1."""
-        return self.context.attempt
-
     def event(self) -> Event:
         """Return the event that announces this attempt."""
-        return self.run.event(Level.INFO, "run.started", (("attempt", self.context.attempt),))
+        return self.run.event(Level.INFO, "run.started", (("attempt", self.number),))
 
     def begin(self) -> None:
         """Start the clock of this attempt and its time limit, unless it has begun."""

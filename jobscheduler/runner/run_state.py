@@ -19,6 +19,9 @@ class Phase(Enum):
     CANCELLED = "cancelled"  # it never began, and gets no record
 
 
+_OVER = (Phase.ENDED, Phase.CANCELLED)
+
+
 @dataclass(frozen=True, slots=True)
 class RetryAfter:
     """A failed attempt: attempt number `attempt` is due in `delay` seconds unless the run is stopped."""
@@ -48,7 +51,7 @@ class RunState:
 
     def begin_attempt(self) -> bool:
         """Begin the next attempt. Return False if the run has ended or was cancelled."""
-        if self.phase in (Phase.ENDED, Phase.CANCELLED):
+        if self.phase in _OVER:
             return False
         self.phase = Phase.RUNNING
         self.attempts += 1
@@ -63,7 +66,7 @@ class RunState:
 
     def stop(self, reason: str) -> AttemptResult | None:
         """End a run that waits, for this reason. A run with an attempt ends with that attempt."""
-        if self.phase in (Phase.ENDED, Phase.CANCELLED):
+        if self.phase in _OVER:
             return None
         self._stopped_for = self._stopped_for or reason
         return None if self.phase is Phase.RUNNING else self._end(AttemptResult(reason))
@@ -85,9 +88,11 @@ class RunState:
         if not self._is_present(attempt):
             return None
         reason = reason or (result.reason and (self._stopped_for or result.reason))
+        if reason is None:
+            return self._end(result)
         if reason != result.reason:
             result = replace(result, reason=reason)
-        delay = self._delay(reason)
+        delay = self._delay()
         if delay is None:
             return self._end(self._add_attempts_left(result))
         self.phase = Phase.RETRYING
@@ -101,16 +106,16 @@ class RunState:
     def _is_present(self, attempt: int) -> bool:
         return self.phase is Phase.RUNNING and self.attempts == attempt
 
-    def _delay(self, reason: str | None) -> float | None:
-        """Return the seconds until the next attempt, None if there is none."""
-        if self._retry is None or reason is None or self._stopped_for or self._is_last_attempt:
+    def _delay(self) -> float | None:
+        """Return the seconds until the attempt after a failed one, None if there is none."""
+        if self._retry is None or self._stopped_for or self._is_last_attempt:
             return None
         return self._retry.delay_after(self.attempts)
 
     def _add_attempts_left(self, result: AttemptResult) -> AttemptResult:
         """Add the number of attempts that the definition allows but `end_attempts` took away."""
         allowed = self._retry.attempts if self._retry is not None else 0
-        if result.reason is None or not self._is_last_attempt or allowed <= self.attempts:
+        if not self._is_last_attempt or allowed <= self.attempts:
             return result
         left: LogFields = (("attempts_left", allowed - self.attempts),)
         return replace(result, details=(*left, *result.details))

@@ -13,6 +13,7 @@ from jobscheduler.service.source_watch import SourceWatch
 from jobscheduler.service.zone_watch import ZoneWatch
 from jobscheduler.status.snapshot import Behind
 from jobscheduler.util.durations import format_rough_duration
+from jobscheduler.util.instants import format_instant_s
 
 MIN_BEHIND = timedelta(seconds=10)  # a clock that was set back by less delays jobs too briefly to be an issue
 
@@ -65,7 +66,7 @@ class ServiceCondition:
 
 
 def _describe_behind(behind: Behind) -> str:
-    until = behind.until.isoformat(timespec="seconds").replace("+00:00", "Z")
+    until = format_instant_s(behind.until)
     jobs = "1 job has" if behind.jobs == 1 else f"{behind.jobs} jobs have"
     wait = "waits" if behind.jobs == 1 else "wait"
     by = format_rough_duration(behind.by.total_seconds())

@@ -79,9 +79,7 @@ class DatabaseJobs:
             self._database, self._source, sync_and_note, log_event, interval=self._interval, keep=self._keep
         )
         self._reloader = stack.enter_context(reloader)
-        until = time.monotonic() + FIRST_READ_WAIT_S
-        while not reloader.wait_first_read(_POLL_S) and not is_ending() and time.monotonic() < until:
-            pass
+        _wait_first_read(reloader, is_ending)
         if reloader.lock_holder is not None:
             raise StartupError(Problem(str(reloader.lock_holder), help=reloader.lock_holder.help))
         exposure = self._database.exposure()
@@ -178,3 +176,10 @@ def open_database(settings: Settings) -> DatabaseJobs | NoDatabase:
         raise StartupError(error.problem) from None
     keep = settings.keep_log_rows, settings.keep_markers
     return NoDatabase() if url is None else DatabaseJobs(url, settings.reload_interval, keep)
+
+
+def _wait_first_read(reloader: Reloader, is_ending: Callable[[], bool]) -> None:
+    """Wait until the database was read or a try has failed, unless a signal ends the service."""
+    deadline = time.monotonic() + FIRST_READ_WAIT_S
+    while not reloader.wait_first_read(_POLL_S) and not is_ending() and time.monotonic() < deadline:
+        pass

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from jobscheduler.model import EventLogger, Level, Problem
@@ -46,7 +45,7 @@ class DirectoryLock:
             raise StartupError(_no_lock(str(self._directory), error)) from None
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self._release()
 
     def reacquire(self) -> int | None:

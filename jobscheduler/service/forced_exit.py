@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from types import TracebackType
 from typing import Self
 
 MARGIN_S = 25.0  # a shutdown may take this much longer than its drain: TERM and KILL of runs, then alerts
@@ -37,7 +36,7 @@ class ForcedExit:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         signal.set_wakeup_fd(self._previous_handlers)
         os.close(self._write_fd)
         self._thread.join(1.0)

@@ -41,10 +41,10 @@ class HealthMonitor:
         scheduler: Scheduler,
         log: LogWriter,
         watcher: DirectoryWatcher,
-        others: Mapping[str, Callable[[], float]] | None = None,
+        loops: Mapping[str, Callable[[], float]] | None = None,
     ) -> None:
-        """`others` are further parts by name; each returns the seconds for which it has been busy."""
-        self._others = others or {}
+        """`loops` are further parts by name; each returns the seconds for which it has been busy."""
+        self._loops = loops or {}
         self._scheduler = scheduler
         self._log = log
         self._watcher = watcher
@@ -81,4 +81,4 @@ class HealthMonitor:
             return "the log writer"
         if self._watcher.busy_for() > OVERDUE_AFTER_S:
             return "the watcher"
-        return next((name for name, busy_for in self._others.items() if busy_for() > OVERDUE_AFTER_S), None)
+        return next((name for name, busy_for in self._loops.items() if busy_for() > OVERDUE_AFTER_S), None)

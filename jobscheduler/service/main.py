@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from functools import partial
 
 from jobscheduler.config import Settings
@@ -22,6 +21,7 @@ from jobscheduler.service.source_watch import SourceWatch, watch_sources
 from jobscheduler.service.startup_checks import check_startup
 from jobscheduler.service.supervision import Supervision, build_supervision, build_supervisor
 from jobscheduler.util.hang_guard import HangGuard
+from jobscheduler.util.instants import utc_now
 
 
 def serve(settings: Settings, read_settings: Callable[[], Settings]) -> int:
@@ -60,7 +60,7 @@ def _run(parts: Parts, sources: SourceWatch, opened: OpenLog, stack: ExitStack) 
         supervision.alert_defaults.report_hung(parts.startup.hung_alerts)
 
     # The first sync reads every file. Only then does scheduling begin: nothing is due before all jobs are known.
-    recovered = parts.scheduler.restore(opened.recovered, datetime.now(UTC))
+    recovered = parts.scheduler.restore(opened.recovered, utc_now())
     sources.directory.check()
     if parts.mailbox.is_stopping():
         supervision.shutdown.run_before_start(parts.mailbox.take(0.0) or "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC
 
 from jobscheduler.jobs.reconciler import Reconciler
 from jobscheduler.model import Level
@@ -10,6 +11,7 @@ from jobscheduler.runlog import LogWriter
 from jobscheduler.scheduler import Scheduler
 from jobscheduler.service.health import HealthMonitor
 from jobscheduler.service.sd_notify import Notifier
+from jobscheduler.util.instants import format_local
 
 
 class ManagerStatus:
@@ -59,7 +61,7 @@ class ManagerStatus:
     def _summary(self) -> str:
         jobs, refused = self._reconciler.counts()
         upcoming = self._scheduler.earliest()
-        next_slot = f", next {upcoming:%Y-%m-%d %H:%M:%S}Z" if upcoming else ""
+        next_slot = f", next {format_local(upcoming, UTC)}Z" if upcoming else ""
         count = self._scheduler.lost_threads()
         lost = f", {count} threads lost" if count else ""
         return f"{jobs} jobs, {self._scheduler.running()} running, {refused} files refused{lost}{next_slot}"

@@ -8,7 +8,6 @@ import select
 import signal
 import threading
 from contextlib import ExitStack, suppress
-from datetime import UTC, datetime
 
 from jobscheduler.model import Event, Level
 from jobscheduler.runlog import LogWriter
@@ -17,6 +16,7 @@ from jobscheduler.service.forced_exit import ForcedExit
 from jobscheduler.service.mailbox import Mailbox, Message
 from jobscheduler.tasks.command.fd_budget import FD_LIMIT
 from jobscheduler.tasks.command.reaper import REAPER
+from jobscheduler.util.instants import utc_now
 
 LAST_LINE_WAIT_S = 1.0  # limit of the wait for the last line of the log after a failure
 ABORT_WAIT_S = 15.0  # limit of the time that runs have to end after a failure
@@ -72,7 +72,7 @@ def abort(scheduler: Scheduler, log: LogWriter) -> None:
     with suppress(RuntimeError):  # the host has no thread left
         thread.start()
         thread.join(ABORT_WAIT_S)
-    last = Event(datetime.now(UTC), Level.ERROR, "service.died", (("exit_status", EXIT_FAILURE),))
+    last = Event(utc_now(), Level.ERROR, "service.died", (("exit_status", EXIT_FAILURE),))
     log.write_and_wait(last, timeout=LAST_LINE_WAIT_S)
     os._exit(EXIT_FAILURE)
 

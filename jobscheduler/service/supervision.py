@@ -74,15 +74,7 @@ def build_supervisor(
     maintain_control: Callable[[float], None],
 ) -> Supervisor:
     """Build the loop, when all that it checks is there."""
-    maintenance = {"zone": lambda _: supervision.zone.check(), "control": maintain_control}
-    work = FileWork(
-        supervision.files,
-        sources.directory,
-        parts.reconciler,
-        supervision.alert_defaults,
-        _reload(parts, sources, supervision),
-        maintenance,
-    )
+    work = _file_work(parts, sources, supervision, maintain_control)
     return Supervisor(
         parts.mailbox,
         supervision.turns,
@@ -93,6 +85,19 @@ def build_supervisor(
         supervision.manager,
         supervision.shutdown,
         rescan_interval=parts.startup.settings.rescan_interval,
+    )
+
+
+def _file_work(
+    parts: Parts, sources: SourceWatch, supervision: Supervision, maintain_control: Callable[[float], None]
+) -> FileWork:
+    return FileWork(
+        supervision.files,
+        sources.directory,
+        parts.reconciler,
+        supervision.alert_defaults,
+        _reload(parts, sources, supervision),
+        maintenance={"zone": lambda _: supervision.zone.check(), "control": maintain_control},
     )
 
 

@@ -17,50 +17,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from jobscheduler.model import Event, LogEntry, LogValue, Record, Status
+from jobscheduler.model import Event, LogEntry, Record, Status
 
-DURATION = (
-    0.1,
-    0.5,
-    1.0,
-    5.0,
-    15.0,
-    60.0,
-    300.0,
-    900.0,
-    3600.0,
-    14400.0,
-)  # seconds, bounds of run durations
-
-LATENESS = (
-    0.01,
-    0.05,
-    0.1,
-    0.5,
-    1.0,
-    5.0,
-    15.0,
-    60.0,
-    300.0,
-    900.0,
-    3600.0,
-)  # seconds, bounds of late starts
-
-LATENCY = (
-    0.005,
-    0.01,
-    0.025,
-    0.05,
-    0.1,
-    0.25,
-    0.5,
-    1.0,
-    5.0,
-)  # seconds from a file's change to its job being active
+# Upper bounds of the buckets of each histogram, in seconds.
+DURATION = (0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0)  # of a run
+LATENESS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0)  # from a slot to the start of its run
+LATENCY = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)  # from a file's change to its job being active
 
 _OBSERVED_EVENTS = frozenset({"run.attempt_failed", "job.removed"})
-
-Pairs = tuple[tuple[str, LogValue], ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,6 @@ class GuardedCall(Generic[T]):
         self._done.acquire()
         self._result: T | None = None
         self._error: BaseException | None = None
-        self.is_given_up = False
         self.has_ended = False
 
     def run(self) -> None:
@@ -190,7 +189,6 @@ class HangGuard:
 
         `then` is called on that worker, before the thing counts as answering.
         """
-        step.is_given_up = True
         with self._lock:
             self._hung.setdefault(thing, []).append(time.monotonic())
 

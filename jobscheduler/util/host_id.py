@@ -36,12 +36,12 @@ def is_estimated(boot: str) -> bool:
     return boot.startswith(_SINCE_PREFIX)
 
 
-def is_same_boot(one: str, other: str) -> bool:
+def is_same_boot(boot: str, other: str) -> bool:
     """Tell whether two names mean the same boot. Empty names do not."""
-    if is_estimated(one) and is_estimated(other):
+    if is_estimated(boot) and is_estimated(other):
         with suppress(ValueError):
-            return abs(int(one.removeprefix(_SINCE_PREFIX)) - int(other.removeprefix(_SINCE_PREFIX))) <= _TOLERANCE_S
-    return bool(one) and one == other
+            return abs(int(boot.removeprefix(_SINCE_PREFIX)) - int(other.removeprefix(_SINCE_PREFIX))) <= _TOLERANCE_S
+    return bool(boot) and boot == other
 
 
 def uptime() -> float:

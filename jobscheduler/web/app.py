@@ -11,9 +11,10 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from jobscheduler.web.access import AccessCheck, Environ
+from jobscheduler.web.activity import Busy, Check
 from jobscheduler.web.health_cache import HealthCache
 from jobscheduler.web.metrics import Metrics
-from jobscheduler.web.pages import Busy, Check, Pages
+from jobscheduler.web.pages import Pages
 from jobscheduler.web.view import ServiceView
 
 _log = logging.getLogger("web")

@@ -1,14 +1,10 @@
-"""Format values for people: durations, instants, and texts that cannot disturb their surroundings."""
+"""Format values for the pages: instants, and texts that cannot disturb their surroundings."""
 
 from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
-
-from jobscheduler.util.durations import format_duration
-
-__all__ = ["format_duration"]
 
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 _YEAR = (31_557_600, "y")
@@ -47,11 +43,6 @@ def format_utc(at: datetime) -> str:
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
-def format_iso(at: datetime) -> str:
-    """Format an instant for programs."""
-    return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
 def _offset(local: datetime) -> str:
     text = local.strftime("%z")
     return f"{text[:3]}:{text[3:5]}"
@@ -65,10 +56,5 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() or char in "\n\t" else _spelled(char) for char in plain)
 
 
-def _spelled(one: str) -> str:
-    return one.encode("unicode_escape", "backslashreplace").decode("ascii")
-
-
-def pluralize(count: int, one: str, many: str | None = None) -> str:
-    """Format a count with its noun: `1 run`, `2,000 runs`."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
+def _spelled(character: str) -> str:
+    return character.encode("unicode_escape", "backslashreplace").decode("ascii")

@@ -1,4 +1,4 @@
-"""The scale of the timeline: positions of instants, the hours along it, and how many runs went on at once. Pure."""
+"""The scale of the timeline: positions of instants, the hours along it, and concurrent runs. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from zoneinfo import ZoneInfo
 
-from jobscheduler.web.formatting import format_clock, pluralize
+from jobscheduler.status.snapshot import Snapshot
+from jobscheduler.timetable.timezones import UnknownTimezone, get_zone
+from jobscheduler.util.text import plural
+from jobscheduler.web.formatting import format_clock
 from jobscheduler.web.log_record import LoggedRun
 
 WINDOW = timedelta(days=1)  # the reach of the timeline, back and ahead
@@ -46,7 +49,7 @@ class HourLine:
 
 @dataclass(frozen=True, slots=True)
 class Concurrency:
-    """How many runs went on at once in one part of the past; `share` is percent of the peak."""
+    """How many runs were in progress at once in one part of the past; `share` is percent of the peak."""
 
     left: float
     width: float
@@ -75,24 +78,37 @@ def concurrency(view: TimeAxis, records: Iterable[LoggedRun]) -> tuple[tuple[Con
         if run.started is not None and run.end > begin
         for step in ((max(run.begin, begin), 1), (max(run.end, run.begin), -1))
     )
-    most, active, last_bucket = [0] * BUCKETS, 0, 0
+    peaks, active, last_bucket = [0] * BUCKETS, 0, 0
     for at, change in steps:
         bucket = min(BUCKETS - 1, max(0, int((at - begin) / size)))
         for earlier in range(last_bucket, bucket + 1):
-            most[earlier] = max(most[earlier], active)
+            peaks[earlier] = max(peaks[earlier], active)
         active, last_bucket = active + change, bucket
-        most[bucket] = max(most[bucket], active)
-    peak = max(most)
-    return tuple(_concurrency(view, most, peak)), peak
+        peaks[bucket] = max(peaks[bucket], active)
+    peak = max(peaks)
+    return tuple(_concurrency(view, peaks, peak)), peak
 
 
-def _concurrency(view: TimeAxis, most: Sequence[int], peak: int) -> Iterator[Concurrency]:
+def _concurrency(view: TimeAxis, peaks: Sequence[int], peak: int) -> Iterator[Concurrency]:
     size = WINDOW / BUCKETS
-    for count, buckets in groupby(range(BUCKETS), key=most.__getitem__):
+    for count, buckets in groupby(range(BUCKETS), key=peaks.__getitem__):
         first, *others = buckets
         if count:
             begin = view.now - WINDOW + first * size
             end = begin + (len(others) + 1) * size
-            title = f"{view.clock(begin)} to {view.clock(end)}: up to {pluralize(count, 'run')} at once"
+            title = f"{view.clock(begin)} to {view.clock(end)}: up to {plural(count, 'run')} at once"
             left = view.percent(begin)
             yield Concurrency(left, round(view.percent(end) - left, 2), round(100 * count / peak, 1), title)
+
+
+def zone_of(snapshot: Snapshot) -> ZoneInfo:
+    """Return the zone of the service, UTC if this host does not have it."""
+    return zone_or_utc(snapshot.service.timezone)
+
+
+def zone_or_utc(name: str) -> ZoneInfo:
+    """Return a zone by its name, UTC if this host does not have it."""
+    try:
+        return get_zone(name)
+    except UnknownTimezone:
+        return ZoneInfo("UTC")

@@ -17,7 +17,8 @@ from itertools import groupby
 
 from jobscheduler.model import Status
 from jobscheduler.status.snapshot import JobStatus
-from jobscheduler.web.formatting import format_duration, pluralize
+from jobscheduler.util.durations import format_duration
+from jobscheduler.util.text import plural
 from jobscheduler.web.log_record import LoggedRun
 from jobscheduler.web.time_axis import WINDOW, Concurrency, HourLine, TimeAxis, concurrency, hours
 
@@ -186,7 +187,7 @@ def _of_group(view: TimeAxis, group: Sequence[LoggedRun]) -> str:
         reason = f": {first.reason}" if first.reason else ""
         return f"{view.clock(first.begin)} {WORDS[first.status]}{reason}{duration}"
     longest = format_duration(max(r.duration or 0.0 for r in group))
-    runs = pluralize(len(group), "run")
+    runs = plural(len(group), "run")
     return f"{view.clock(first.begin)} to {view.clock(last.end)}: {runs} {WORDS[first.status]}, up to {longest}"
 
 
@@ -245,7 +246,7 @@ def _mark(view: TimeAxis, group: Sequence[tuple[float, LoggedRun]]) -> Marker:
 def _issue_mark(view: TimeAxis, record: LoggedRun) -> str:
     reason = f": {record.reason}" if record.reason else ""
     if record.count > 1 and record.last:
-        slots = pluralize(record.count, "slot")
+        slots = plural(record.count, "slot")
         return f"{view.clock(record.begin)} to {view.clock(record.last)}: {slots} {WORDS[record.status]}{reason}"
     return f"{view.clock(record.begin)} {WORDS[record.status]}{reason}"
 

@@ -30,25 +30,25 @@ class ServiceView(Protocol):
         """Return details of a job, None if no job of this id is active."""
         ...
 
-    def upcoming(self, job_ids: Sequence[str], until: datetime, most: int) -> Mapping[str, Sequence[datetime]]:
-        """Return the slots of these jobs from now to `until`, in order, at most `most` of each job."""
+    def upcoming(self, job_ids: Sequence[str], until: datetime, limit: int) -> Mapping[str, Sequence[datetime]]:
+        """Return the slots of these jobs from now to `until`, in order, at most `limit` of each job."""
         ...
 
     def records(
         self,
         since: datetime,
-        most: int,
+        limit: int,
         statuses: Collection[Status] = tuple(Status),
         check: Callable[[], object] = lambda: None,
     ) -> Records:
-        """Return the newest `most` records of all jobs with these statuses since then, within a bound of bytes.
+        """Return the newest `limit` records of all jobs with these statuses since then, within a bound of bytes.
 
         `check` is called now and then; an exception that it raises ends the reading.
         """
         ...
 
-    def history(self, job_id: str, most: int, check: Callable[[], object] = lambda: None) -> Records:
-        """Return the newest `most` records of one job, or as many of them as a bound of bytes reaches.
+    def history(self, job_id: str, limit: int, check: Callable[[], object] = lambda: None) -> Records:
+        """Return the newest `limit` records of one job, or as many of them as a bound of bytes reaches.
 
         `check` is called now and then; an exception that it raises ends the reading.
         """

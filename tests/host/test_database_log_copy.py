@@ -1,4 +1,4 @@
-"""The log's lines in a table: in batches, never waited for, and what the table missed is counted and said."""
+"""The log's lines in a table: in batches. Nothing waits for them, and missing lines are counted and logged."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_the_table_has_the_lines_of_the_file(copy: Copy) -> None:
 
 
 def test_records_have_the_level_that_a_program_would_give_them() -> None:
-    """So that a look for errors finds failures."""
+    """A search for errors finds failures."""
     levels = {
         status: log_row(Record(NOON, status, "a"), b"line\n")["level"]
         for status in (Status.SUCCESS, Status.SKIPPED, Status.MISSED, Status.FAILURE)
@@ -98,8 +98,8 @@ def test_records_have_the_level_that_a_program_would_give_them() -> None:
 
 
 @EACH_DEEP
-def test_with_the_database_away_the_file_has_it_all_and_what_the_table_missed_is_said(copy: Copy) -> None:
-    """Nobody waits; what the queue holds follows, what it does not is counted, and the count is in both."""
+def test_without_the_database_the_file_has_all_lines_and_missing_ones_are_counted(copy: Copy) -> None:
+    """Nothing waits. Queued lines follow, others are counted, and the count is in the file and in the table."""
     copy.write(0, 10)
     wait_until(lambda: len(copy.rows()) == 11)
     copy.place.go()
@@ -118,8 +118,8 @@ def test_with_the_database_away_the_file_has_it_all_and_what_the_table_missed_is
     assert len(set(copy.rows())) >= len(copy.rows()) - 3  # "test.through" is the same each time
 
 
-def test_what_the_table_will_not_get_is_said_before_the_end(tmp_path: Path) -> None:
-    """The log's last line says how many it misses, itself included."""
+def test_lines_that_the_table_will_lack_are_counted_before_the_end(tmp_path: Path) -> None:
+    """The count in the log includes the last line."""
     place = Place(f"sqlite:///{tmp_path}/jobs.db", None, tmp_path / "jobs.db")
     made = Copy(tmp_path, place, 100)
     with made.syslog, made.log:
@@ -152,7 +152,7 @@ def test_a_server_that_dies_in_the_middle_of_a_batch_gets_all_of_it_or_is_given_
     assert sorted(set(map(int, numbers))) == list(range(2000 * rounds))
 
 
-def test_a_database_that_answers_nothing_holds_up_no_line(
+def test_a_database_that_does_not_answer_delays_no_line(
     tmp_path: Path, on_mariadb: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither while the service runs nor, for long, when it ends."""
@@ -179,7 +179,7 @@ def test_a_database_that_answers_nothing_holds_up_no_line(
 # --- lines that no database takes, bursts, the end -------------------------------------------------------
 
 
-def test_a_line_that_the_server_refuses_holds_up_no_other(tmp_path: Path, on_mariadb: Place) -> None:
+def test_a_line_that_the_server_refuses_delays_no_other(tmp_path: Path, on_mariadb: Place) -> None:
     """Tables in another character set take it with escapes; one that is refused even so is dropped and counted."""
     table = table_of(on_mariadb)
     with table.database.writing() as connection:
@@ -254,7 +254,7 @@ def test_a_burst_of_lines_loses_none_with_a_healthy_server(
     assert told == []
 
 
-def test_an_end_while_the_server_hangs_says_how_many_lines_are_missing(tmp_path: Path, on_mariadb: Place) -> None:
+def test_a_stop_while_the_server_hangs_logs_how_many_lines_are_missing(tmp_path: Path, on_mariadb: Place) -> None:
     """It had not been noticed yet; the end waits a moment, says it, and gives nothing more to the table."""
     copy = Copy(tmp_path, on_mariadb, 100)
     assert on_mariadb.server is not None
@@ -279,8 +279,8 @@ def test_an_end_while_the_server_hangs_says_how_many_lines_are_missing(tmp_path:
     assert missing <= lost["lines_not_kept"] == 21 + 2  # what was on its way when it hung may have arrived
 
 
-def test_an_end_with_a_healthy_server_waits_for_the_last_lines(tmp_path: Path, place: Place) -> None:
-    """And says nothing."""
+def test_a_stop_with_a_healthy_server_waits_for_the_last_lines(tmp_path: Path, place: Place) -> None:
+    """It logs no warning."""
     copy = Copy(tmp_path, place, 100_000)
     with copy.syslog, copy.log:
         copy.write(0, 5_000)

@@ -27,9 +27,9 @@ from jobscheduler.database.tables import SERVICE
 from jobscheduler.model import Event, Level
 from tests.host.test_database import RULES, markers, table_of
 from tests.host.test_database_log_copy import Copy
-from tests.host.test_database_reloader import World
 from tests.host.test_database_service_lock import Other
 from tests.host.test_database_upkeep import NOW, Told, counts, fill
+from tests.support.database_world import DatabaseWorld
 from tests.support.databases import Place
 from tests.support.service import job, wait_until
 
@@ -175,15 +175,15 @@ def test_each_kind_of_change_has_its_marker(place: Place) -> None:
 
 
 @pytest.fixture
-def world(tmp_path: Path, place: Place) -> Iterator[World]:
+def world(tmp_path: Path, place: Place) -> Iterator[DatabaseWorld]:
     """One that has been started, with a job."""
-    made = World(tmp_path, place)
+    made = DatabaseWorld(tmp_path, place)
     made.table.add(job("a"))
-    yield made.start()
-    made.reloader.__exit__(None, None, None)
+    with made.running():
+        yield made
 
 
-def test_one_service_has_the_database(world: World, place: Place) -> None:
+def test_one_service_has_the_database(world: DatabaseWorld, place: Place) -> None:
     """Another is refused by name; a broken connection takes the lock again; what another took is that one's."""
     assert world.ids() == ["a"]
     assert world.table.is_used() is True
@@ -222,7 +222,7 @@ def test_a_dead_connection_of_this_process_is_ended(place: Place) -> None:
     after.end()
 
 
-def test_a_server_that_went_and_came_is_found_again(world: World, place: Place) -> None:
+def test_a_server_that_went_and_came_is_found_again(world: DatabaseWorld, place: Place) -> None:
     """Requests that were made when it is back are done."""
     place.go()
     wait_until(lambda: world.reconciler.verify_sources() or world.words("database.lost"), 30)
@@ -235,13 +235,12 @@ def test_a_server_that_went_and_came_is_found_again(world: World, place: Place) 
 def test_a_database_that_is_read_only_is_one_problem(tmp_path: Path, place: Place, server: Server) -> None:
     """Changes are in force, requests wait."""
     role = f"reader{server.port}"
-    world = World(tmp_path, place, reader=Database(place.url.replace("tester@", f"{role}@")))
+    world = DatabaseWorld(tmp_path, place, reader=Database(place.url.replace("tester@", f"{role}@")))
     server.sql(f"CREATE ROLE {role} LOGIN")
     with world.table.database.writing() as connection:
         connection.exec_driver_sql(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}")
     world.table.add(job("a"))
-    world.start()
-    try:
+    with world.running():
         wait_until(lambda: world.words("database.read_only"))
         world.table.add(job("b"))
         wait_until(lambda: world.ids() == ["a", "b"])
@@ -250,8 +249,6 @@ def test_a_database_that_is_read_only_is_one_problem(tmp_path: Path, place: Plac
         with world.table.database.writing() as connection:
             connection.exec_driver_sql(f"GRANT UPDATE ON jm_update_info TO {role}")
         wait_until(lambda: not world.pending(), 60)
-    finally:
-        world.reloader.__exit__(None, None, None)
 
 
 def test_the_copy_of_the_log_and_its_old_rows(tmp_path: Path, place: Place) -> None:

@@ -1,118 +1,46 @@
-"""Reloads: a marker asks for one, and the schedule follows the table. On SQLite and on MariaDB, with real threads."""
+"""Reloads: a request leads to one, and the schedule follows the table. On SQLite and on MariaDB, with real threads."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import event, select
 
 from jobscheduler.database import JobTable, engine, queries
-from jobscheduler.database.engine import Database
-from jobscheduler.database.reloader import Reloader
-from jobscheduler.database.source import DatabaseSource
 from jobscheduler.database.tables import MARKERS
-from jobscheduler.jobs.directory import DirectorySource
-from jobscheduler.jobs.reconciler import Reconciler
-from jobscheduler.model import Level, LogValue
-from tests.host.test_database import RULES, table_of
+from tests.host.test_database import RULES
+from tests.support.database_world import INTERVAL, DatabaseWorld
 from tests.support.databases import Place, on_mariadb, place, server
 from tests.support.service import job, wait_until
-from tests.unit.test_reconciler import FakeSchedule
 
 __all__ = ["on_mariadb", "place", "server"]
 
-INTERVAL = 0.05
-
-
-class World:
-    """A directory and a database, one reconciler on both, and the thread that reads the database."""
-
-    def __init__(self, base: Path, place: Place, *, reader: Database | None = None, interval: float = INTERVAL) -> None:
-        """`reader` is the database as the reloader may use it, with the account of another user."""
-        self.place = place
-        self.directory = base / "jobs.d"
-        self.directory.mkdir()
-        self.base = base
-        self.table = table_of(place)
-        self.schedule = FakeSchedule()
-        self.told: list[tuple[str, dict[str, Any]]] = []
-        self.database = reader or Database(place.url)
-        self.source = DatabaseSource()
-        self.reconciler = Reconciler([DirectorySource(self.directory), self.source], self.schedule, RULES, self.tell)
-        self.during: Callable[[], object] = lambda: None
-        self.reloader = Reloader(self.database, self.source, self.look, self.tell, interval=interval)
-        self.looks = 0
-
-    def tell(self, level: Level, name: str, /, **values: LogValue | None) -> None:
-        """Take an event."""
-        self.told.append((name, {key: value for key, value in values.items() if value is not None}))
-
-    def words(self, name: str) -> list[dict[str, Any]]:
-        """The values of all events of this name."""
-        return [values for word, values in self.told if word == name]
-
-    def look(self) -> None:
-        """What a reload does to the schedule."""
-        self.looks += 1
-        self.during()
-        self.reconciler.sync_items(())
-
-    def start(self, *, wait: bool = True) -> World:
-        """As the service does it; wait until the first look at the table is over."""
-        self.reloader.__enter__()
-        self.reloader.wait_first_read(10)
-        self.reconciler.verify_sources()
-        self.reloader.allow_sync()
-        if wait:
-            wait_until(lambda: self.words("database.reloaded"))
-        return self
-
-    def write(self, name: str, definition: Any) -> None:
-        """Put a file into the directory, and look at it."""
-        (self.base / "t").write_text(json.dumps(definition))
-        (self.base / "t").rename(self.directory / name)
-        self.reconciler.sync_items([name])
-
-    def pending(self) -> list[int]:
-        """The markers that are not done."""
-        with self.table.database.reading() as connection:
-            return queries.pending_reloads(connection)
-
-    def reloaded(self) -> None:
-        """Wait until nothing is asked for any more."""
-        wait_until(lambda: not self.pending(), why=f"all markers are done; {self.told[-5:]}")
-
-    def ids(self) -> list[str]:
-        """The jobs that are in force."""
-        return sorted(self.schedule.jobs)
-
 
 @pytest.fixture
-def world(tmp_path: Path, place: Place) -> Iterator[World]:
+def world(tmp_path: Path, place: Place) -> Iterator[DatabaseWorld]:
     """One that has been started, on an empty table."""
-    made = World(tmp_path, place)
-    yield made.start()
-    made.reloader.__exit__(None, None, None)
+    made = DatabaseWorld(tmp_path, place)
+    with made.running():
+        yield made
 
 
 @pytest.fixture
-def world_on_mariadb(tmp_path: Path, on_mariadb: Place) -> Iterator[World]:
+def world_on_mariadb(tmp_path: Path, on_mariadb: Place) -> Iterator[DatabaseWorld]:
     """The same, on a real server only."""
-    made = World(tmp_path, on_mariadb)
-    yield made.start()
-    made.reloader.__exit__(None, None, None)
+    made = DatabaseWorld(tmp_path, on_mariadb)
+    with made.running():
+        yield made
 
 
-def test_a_changed_table_changes_nothing_until_a_marker_asks_for_it(world: World) -> None:
-    """Then all of it is in force at once, and what is gone from the table is gone."""
+def test_a_changed_table_changes_nothing_until_a_reload_is_requested(world: DatabaseWorld) -> None:
+    """Then all its jobs are active at once, and removed rows are removed jobs."""
     with world.table.database.writing() as connection:
         queries.insert_jobs(connection, {"a": json.dumps(job("a")), "b": json.dumps(job("b"))}, datetime.now(UTC))
     threading.Event().wait(4 * INTERVAL)
@@ -128,8 +56,8 @@ def test_a_changed_table_changes_nothing_until_a_marker_asks_for_it(world: World
     assert [values["file"] for values in world.words("job.added")] == ["jm_jobs/a", "jm_jobs/b"]
 
 
-def test_who_asks_the_service_itself_needs_no_marker(world: World) -> None:
-    """SIGHUP looks at everything again, so also at the table; and when the database is away, as soon as it is back."""
+def test_a_reload_by_signal_needs_no_request_in_the_database(world: DatabaseWorld) -> None:
+    """SIGHUP reads everything again, and so the table. If the database is unavailable, it is read when it is back."""
     with world.table.database.writing() as connection:
         queries.insert_jobs(connection, {"a": json.dumps(job("a"))}, datetime.now(UTC))
     world.place.go()
@@ -142,7 +70,7 @@ def test_who_asks_the_service_itself_needs_no_marker(world: World) -> None:
     assert world.words("database.reloaded")[-1]["markers"] == 0
 
 
-def test_jobs_that_did_not_change_are_not_touched(world: World) -> None:
+def test_jobs_that_did_not_change_are_not_touched(world: DatabaseWorld) -> None:
     """Of a table of many, the work is that of those that changed."""
     world.table.replace_all([job(f"j{number}") for number in range(300)])
     world.reloaded()
@@ -156,7 +84,7 @@ def test_jobs_that_did_not_change_are_not_touched(world: World) -> None:
     assert len(world.words("job.updated")) == 10
 
 
-def test_a_marker_that_comes_during_a_reload_is_left_for_the_next(world: World) -> None:
+def test_a_marker_that_comes_during_a_reload_is_left_for_the_next(world: DatabaseWorld) -> None:
     """Exactly the markers that were seen with the jobs are marked; and reloads do not overlap."""
     going = threading.Event()
     go_on = threading.Event()
@@ -170,10 +98,10 @@ def test_a_marker_that_comes_during_a_reload_is_left_for_the_next(world: World) 
     first = world.table.add(job("a"))
     second = world.table.add(job("b"))
     assert going.wait(10)
-    seen = world.looks
+    seen = world.syncs
     during = world.table.add(job("c"))
     threading.Event().wait(4 * INTERVAL)
-    assert world.looks == seen
+    assert world.syncs == seen
     assert world.ids() == []
     go_on.set()
     world.reloaded()
@@ -187,8 +115,8 @@ def test_a_marker_that_comes_during_a_reload_is_left_for_the_next(world: World) 
     assert times[second]
 
 
-def test_a_reload_that_fails_leaves_its_marker_and_is_tried_again(world: World) -> None:
-    """The last good schedule stays in force, and the trouble is told once."""
+def test_a_reload_that_fails_leaves_its_request_and_is_tried_again(world: DatabaseWorld) -> None:
+    """The last good schedule stays active, and the failure is logged once."""
     world.table.add(job("a"))
     world.reloaded()
     failed: list[int] = []
@@ -212,8 +140,8 @@ def test_a_reload_that_fails_leaves_its_marker_and_is_tried_again(world: World) 
 
 
 @pytest.mark.parametrize("place", ["sqlite"], indirect=True)
-def test_what_only_sqlite_lets_into_a_table_is_the_problem_of_its_row(world: World) -> None:
-    """Bytes that are no UTF-8, and instants beyond the calendar: the others are read, and the row can be removed."""
+def test_what_only_sqlite_lets_into_a_table_is_the_problem_of_its_row(world: DatabaseWorld) -> None:
+    """Bytes that are not UTF-8, and instants beyond the calendar. Other rows are read, and the row can be removed."""
     with world.table.database.writing() as connection:
         connection.exec_driver_sql("INSERT INTO jm_jobs (job_id, definition) VALUES ('bytes', CAST(x'7bff7d' AS TEXT))")
         connection.exec_driver_sql(
@@ -229,8 +157,8 @@ def test_what_only_sqlite_lets_into_a_table_is_the_problem_of_its_row(world: Wor
     assert [row.job_id for row in world.table.list()] == ["early", "good"]
 
 
-def test_a_definition_that_is_not_valid_is_stale_and_holds_up_nothing(world: World) -> None:
-    """The others are in force, the marker is done, and the problem is told with its place; mended, it is in force."""
+def test_a_definition_that_is_not_valid_is_stale_and_delays_no_other(world: DatabaseWorld) -> None:
+    """The others are active, the request is done, and the problem is logged with its location."""
     world.table.add(job("a"), job("b"))
     world.reloaded()
     with world.table.database.writing() as connection:
@@ -253,7 +181,7 @@ def test_a_definition_that_is_not_valid_is_stale_and_holds_up_nothing(world: Wor
     assert [values["file"] for values in world.words("job.mended")] == ["jm_jobs/a"]
 
 
-def test_an_id_belongs_to_one_source_and_the_incumbent_has_it(world: World) -> None:
+def test_an_id_belongs_to_one_source_and_the_incumbent_has_it(world: DatabaseWorld) -> None:
     """The newcomer is refused naming both, and takes over when the incumbent goes; in either direction."""
     world.write("a.json", job("a"))
     world.table.add(job("a", command="false"), job("b"))
@@ -270,8 +198,8 @@ def test_an_id_belongs_to_one_source_and_the_incumbent_has_it(world: World) -> N
     wait_until(lambda: world.schedule.jobs["b"].source_name == "b.json")
 
 
-def test_a_source_that_is_lost_keeps_its_jobs_and_hinders_no_other(world: World) -> None:
-    """Each has its own words in the log; what is there goes on as ever."""
+def test_a_source_that_is_lost_keeps_its_jobs_and_hinders_no_other(world: DatabaseWorld) -> None:
+    """Each has its own events in the log, and the other source goes on."""
     world.write("a.json", job("a"))
     world.table.add(job("b"))
     world.reloaded()
@@ -299,7 +227,7 @@ def test_a_source_that_is_lost_keeps_its_jobs_and_hinders_no_other(world: World)
     assert len(world.words("database.lost")) == 1
 
 
-def test_a_database_that_goes_in_the_middle_of_a_reload_is_reloaded_when_it_is_back(world: World) -> None:
+def test_a_database_that_goes_in_the_middle_of_a_reload_is_reloaded_when_it_is_back(world: DatabaseWorld) -> None:
     """Its jobs had been read, the marker could not be written: it is done once more, without any effect."""
     gone = threading.Event()
 
@@ -323,13 +251,12 @@ def test_a_database_that_goes_in_the_middle_of_a_reload_is_reloaded_when_it_is_b
 
 
 def test_a_service_started_without_its_database_has_its_jobs_when_it_comes(tmp_path: Path, place: Place) -> None:
-    """The directory's are in force meanwhile."""
-    world = World(tmp_path, place)
+    """The jobs of the directory are active meanwhile."""
+    world = DatabaseWorld(tmp_path, place)
     world.table.add(job("b"))
     place.go()
     world.write("a.json", job("a"))
-    world.start(wait=False)
-    try:
+    with world.running(wait=False):
         assert world.ids() == ["a"]
         assert len(world.words("database.lost")) == 1
         assert not world.source.is_read
@@ -337,12 +264,10 @@ def test_a_service_started_without_its_database_has_its_jobs_when_it_comes(tmp_p
         wait_until(lambda: world.ids() == ["a", "b"], 30)
         world.reloaded()
         assert len(world.words("database.found")) == 1
-    finally:
-        world.reloader.__exit__(None, None, None)
 
 
-def test_without_a_marker_the_database_sees_one_indexed_query_in_each_interval(world: World) -> None:
-    """Nothing before it and nothing after it, and no look at the whole table of markers."""
+def test_without_a_request_the_database_gets_one_indexed_query_in_each_interval(world: DatabaseWorld) -> None:
+    """There is no statement before or after it, and no scan of the table of requests."""
     world.table.add(job("a"))
     world.reloaded()
     seen: list[str] = []
@@ -360,7 +285,7 @@ def test_without_a_marker_the_database_sees_one_indexed_query_in_each_interval(w
     assert "jm_update_info_updated" in str(plan)
 
 
-def _questions(world: World) -> int | None:
+def _questions(world: DatabaseWorld) -> int | None:
     """How many questions the server was asked."""
     if world.place.server is None:
         return None
@@ -368,8 +293,8 @@ def _questions(world: World) -> int | None:
     return int(str(count))
 
 
-def test_a_connection_that_breaks_is_made_anew_without_a_word(world_on_mariadb: World) -> None:
-    """As when a server closes what has been idle for long."""
+def test_a_broken_connection_is_replaced_without_an_event(world_on_mariadb: DatabaseWorld) -> None:
+    """A server closes connections that were idle for long."""
     world = world_on_mariadb
     world.table.add(job("a"))
     world.reloaded()
@@ -383,13 +308,13 @@ def test_a_connection_that_breaks_is_made_anew_without_a_word(world_on_mariadb: 
     assert world.words("database.lost") == []
 
 
-def test_a_query_that_takes_too_long_loses_the_database_and_holds_up_nobody(
+def test_a_query_that_takes_too_long_makes_the_database_unavailable_and_delays_nothing_else(
     tmp_path: Path, on_mariadb: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Somebody else has locked the table, or the server answers nothing: it is found again by itself."""
+    """Another program has locked the table, or the server does not answer. The service notices its return."""
     monkeypatch.setattr(engine, "ANSWER_TIMEOUT_S", 1)
-    world = World(tmp_path, on_mariadb).start()
-    try:
+    world = DatabaseWorld(tmp_path, on_mariadb)
+    with world.running():
         assert on_mariadb.server is not None
         world.table.add(job("a"))
         world.reloaded()
@@ -404,26 +329,21 @@ def test_a_query_that_takes_too_long_loses_the_database_and_holds_up_nobody(
         world.table.add(job("c"))
         world.reloaded()
         assert world.ids() == ["a", "b", "c"]
-    finally:
-        world.reloader.__exit__(None, None, None)
 
 
 def test_a_table_is_a_source_as_any_other(tmp_path: Path, place: Place) -> None:
-    """`JobTable` needs no service, and `is_reloaded` tells when one has taken a change."""
-    world = World(tmp_path, place)
+    """`JobTable` needs no service, and `is_reloaded` returns whether a service has taken a change."""
+    world = DatabaseWorld(tmp_path, place)
     marker = JobTable(place.url, rules=RULES).add(job("a"))
     assert not world.table.is_reloaded(marker)
-    world.start()
-    try:
+    with world.running():
         wait_until(lambda: world.table.is_reloaded(marker))
         assert world.ids() == ["a"]
-    finally:
-        world.reloader.__exit__(None, None, None)
 
 
 @pytest.mark.parametrize("place", ["sqlite"], indirect=True)
-def test_a_file_that_others_may_write_is_not_read_again(world: World, tmp_path: Path) -> None:
-    """Its rights are looked at before each reload; the jobs that were in force stay."""
+def test_a_file_that_others_may_write_is_not_read_again(world: DatabaseWorld, tmp_path: Path) -> None:
+    """Its permissions are checked before each reload; the active jobs stay active."""
     world.table.add(job("a"))
     world.reloaded()
     (tmp_path / "jobs.db").chmod(0o666)

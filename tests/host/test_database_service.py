@@ -56,7 +56,7 @@ def with_database(made: Service, place: Place) -> JobTable:
 
 
 def test_jobs_of_a_directory_and_of_a_database_run_side_by_side(base: Service, place: Place) -> None:
-    """Edits of both are in force; the table of lines has what the file has; nothing that is told has the password."""
+    """Edits of both are active; the table of lines has what the file has; nothing that is told has the password."""
     table = with_database(base, place)
     base.write("file.json", job("file"))
     table.add(job("row", command="echo one; exit 1"))
@@ -412,7 +412,7 @@ def test_a_job_that_a_server_whose_clock_is_behind_got_in_an_outage_has_no_slot_
 
 
 def test_a_row_that_a_clock_ahead_has_written_loses_no_slot_of_an_outage(base: Service, tmp_path: Path) -> None:
-    """Its time lies in the future for hours: what counts is that the service has had it in force."""
+    """Its time lies in the future for hours: what counts is that the service has had it active."""
     table = with_database(base, Place(f"sqlite:///{tmp_path}/jobs.db", None, tmp_path / "jobs.db"))
     marks, ahead = tmp_path / "marks", datetime.now(UTC) + timedelta(hours=5)
     with table.database.writing() as connection:

@@ -26,8 +26,8 @@ from jobscheduler.database.server_lock import ServerLock
 from jobscheduler.database.tables import SERVICE, VERSION
 from tests.host.test_database import table_of
 from tests.host.test_database_migrations import make_version_1
-from tests.host.test_database_reloader import World
 from tests.host.test_database_service import url_file, with_database
+from tests.support.database_world import DatabaseWorld
 from tests.support.databases import Place, on_mariadb, place, server
 from tests.support.service import ROOT, Service, job, wait_until
 from tests.support.throwaway_users import ThrowawayUser
@@ -118,28 +118,28 @@ class Other:
 
 
 @pytest.fixture
-def world(tmp_path: Path, place: Place) -> Iterator[World]:
+def world(tmp_path: Path, place: Place) -> Iterator[DatabaseWorld]:
     """One that has been started, with a job."""
-    made = World(tmp_path, place)
+    made = DatabaseWorld(tmp_path, place)
     made.table.add(job("a"))
-    yield made.start()
-    made.reloader.__exit__(None, None, None)
+    with made.running():
+        yield made
 
 
-def test_while_one_has_the_database_no_other_gets_it(world: World, place: Place) -> None:
-    """The one that has it is named."""
+def test_no_other_service_gets_a_database_that_is_in_use(world: DatabaseWorld, place: Place) -> None:
+    """The service that has it is named."""
     other = Other(place)
     with pytest.raises(DatabaseInUse, match=f"process {os.getpid()} on host"):
         other.take()
     assert world.table.is_used() is True
-    world.reloader.__exit__(None, None, None)
+    world.end()
     wait_until(lambda: world.table.is_used() is False)
     other.take()
     assert world.table.is_used() is True
     other.end()
 
 
-def test_a_service_that_lost_the_database_to_another_lets_it_have_the_jobs(world: World, place: Place) -> None:
+def test_a_service_whose_database_was_taken_leaves_the_jobs_to_the_other(world: DatabaseWorld, place: Place) -> None:
     """It was cut off, another was started meanwhile: no slot runs twice. When that one ends, the jobs come back."""
     world.write("file.json", job("file"))
     other = Other(place)
@@ -163,8 +163,8 @@ def end_connection(other: Other, number: int) -> None:
         other.connection.exec_driver_sql("KILL CONNECTION %s", (number,))
 
 
-def cut_off(world: World, other: Other) -> None:
-    """Have another take the lock in a moment in which this one has no connection."""
+def cut_off(world: DatabaseWorld, other: Other) -> None:
+    """Have another service take the lock while this one has no connection."""
     if world.place.server is None:
         lock = world.reloader._lock._file
         assert lock is not None
@@ -187,8 +187,8 @@ def cut_off(world: World, other: Other) -> None:
 
 def test_a_connection_that_breaks_takes_the_lock_again(tmp_path: Path, on_mariadb: Place) -> None:
     """No other can have had it in between without a word."""
-    world = World(tmp_path, on_mariadb).start()
-    try:
+    world = DatabaseWorld(tmp_path, on_mariadb)
+    with world.running():
         found = on_mariadb.server.sql("SELECT id FROM information_schema.processlist WHERE user = 'tester'")
         on_mariadb.server.sql(*(f"KILL {number}" for (number,) in found))
         world.table.add(job("b"))
@@ -197,18 +197,15 @@ def test_a_connection_that_breaks_takes_the_lock_again(tmp_path: Path, on_mariad
         with pytest.raises(DatabaseInUse):
             Other(on_mariadb).take()
         assert world.words("database.taken") == []
-    finally:
-        world.reloader.__exit__(None, None, None)
 
 
-def test_a_service_that_looks_seldom_has_its_lock_again_before_another_may_take_it(
+def test_a_service_that_polls_seldom_takes_its_lock_again_before_another_service_can(
     tmp_path: Path, on_mariadb: Place
 ) -> None:
     """The server has ended all connections, as when it restarts; the jobs stay with the service that runs them."""
-    world = World(tmp_path, on_mariadb, interval=300.0)
+    world = DatabaseWorld(tmp_path, on_mariadb, interval=300.0)
     world.table.add(job("a"))
-    world.start()
-    try:
+    with world.running():
         assert on_mariadb.server is not None
         other = Other(on_mariadb)
         own = str(other.connection.exec_driver_sql("SELECT CONNECTION_ID()").scalar_one())
@@ -219,18 +216,13 @@ def test_a_service_that_looks_seldom_has_its_lock_again_before_another_may_take_
         assert world.ids() == ["a"]
         assert world.words("database.taken") == []
         other.end()
-    finally:
-        world.reloader.__exit__(None, None, None)
 
 
-def test_a_server_that_stands_still_is_named_within_seconds_however_seldom_it_is_asked(
-    tmp_path: Path, on_mariadb: Place
-) -> None:
-    """`status` says it first, then the log, with a way out; when the server goes on, all is well again."""
-    world = World(tmp_path, on_mariadb, interval=300.0)
+def test_a_frozen_server_is_named_within_seconds_however_seldom_it_is_polled(tmp_path: Path, on_mariadb: Place) -> None:
+    """`status` shows it first, then the log, with help. When the server goes on, the database is available again."""
+    world = DatabaseWorld(tmp_path, on_mariadb, interval=300.0)
     world.table.add(job("a"))
-    world.start()
-    try:
+    with world.running():
         assert on_mariadb.server is not None
         on_mariadb.server.hold()
         try:
@@ -242,12 +234,10 @@ def test_a_server_that_stands_still_is_named_within_seconds_however_seldom_it_is
         assert world.ids() == ["a"]
         wait_until(lambda: world.reconciler.verify_sources() or world.words("database.found"), 15)
         assert world.reloader.issues() == ()
-    finally:
-        world.reloader.__exit__(None, None, None)
 
 
 def test_the_lock_of_a_dead_process_of_this_host_is_ended(on_mariadb: Place) -> None:
-    """Its connection is still there, as after a break of the network: the server is told to end it."""
+    """Its connection is still open, as after a break of the network, and the service has the server end it."""
     table_of(on_mariadb)
     here = current_holder()
     with subprocess.Popen(["true"]) as ended:
@@ -304,7 +294,7 @@ def test_another_account_of_the_server_cannot_guess_the_name_of_the_lock(on_mari
 
 
 def test_the_lock_file_of_sqlite_can_be_opened_by_its_owner_alone(tmp_path: Path, alice: ThrowawayUser) -> None:
-    """A neighbour who can read the database cannot keep the service from it."""
+    """Another user who can read the database cannot lock the service out of it."""
     shutil.chown(tmp_path, "root", "root")
     tmp_path.chmod(0o755)
     lock = FileLock(f"{tmp_path}/jobs.db", current_holder())
@@ -324,8 +314,8 @@ def test_the_lock_file_of_sqlite_can_be_opened_by_its_owner_alone(tmp_path: Path
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_a_question_in_the_moment_of_a_start_does_not_refuse_it(tmp_path: Path) -> None:
-    """`--wait` holds the file for a moment when it asks whether a service has it."""
+def test_a_check_of_the_lock_during_a_start_does_not_refuse_the_start(tmp_path: Path) -> None:
+    """`--wait` locks the file for a moment to check whether a service has it."""
     place = Place(f"sqlite:///{tmp_path}/jobs.db", None, tmp_path / "jobs.db")
     table_of(place)
     path = tmp_path / "jobs.db-service"
@@ -342,14 +332,13 @@ def test_a_question_in_the_moment_of_a_start_does_not_refuse_it(tmp_path: Path) 
 
 
 def test_tables_of_version_1_have_a_lock_too(place: Place, tmp_path: Path) -> None:
-    """Only the name of the service that has it is not known; that the tables are old is told once."""
+    """Only the name of the service that has it is unknown. The age of the tables is logged once."""
     table = make_version_1(place)
-    world = World.__new__(World)
+    world = DatabaseWorld.__new__(DatabaseWorld)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tests.host.test_database_reloader.table_of", lambda _: table)
+        patch.setattr("tests.support.database_world.table_of", lambda _: table)
         world.__init__(tmp_path, place)  # type: ignore[misc]
-    world.start()
-    try:
+    with world.running():
         wait_until(lambda: world.words("database.outdated"))
         assert (
             "the tables have version 1, and this service knows version 2"
@@ -363,13 +352,11 @@ def test_tables_of_version_1_have_a_lock_too(place: Place, tmp_path: Path) -> No
         world.table.add(job("a"))
         world.reloaded()
         assert len(world.words("database.outdated")) == 1
-    finally:
-        world.reloader.__exit__(None, None, None)
 
 
 @pytest.mark.parametrize("verb", ["add", "put", "reload"])
-def test_wait_without_a_service_ends_with_a_word(place: Place, tmp_path: Path, verb: str) -> None:
-    """The change is made all the same."""
+def test_wait_without_a_service_ends_with_a_message(place: Place, tmp_path: Path, verb: str) -> None:
+    """The change is made nevertheless."""
     table = table_of(place)
     file = tmp_path / "a.json"
     file.write_text('{"job_id": "a", "schedule": "@daily", "task": {"type": "execute_command", "command": "true"}}')
@@ -388,8 +375,8 @@ def test_wait_without_a_service_ends_with_a_word(place: Place, tmp_path: Path, v
     assert len(table.list()) == (verb != "reload")
 
 
-def test_wait_is_patient_where_it_cannot_be_told_whether_there_is_a_service(capsys: pytest.CaptureFixture[str]) -> None:
-    """It says so once, and waits on."""
+def test_wait_goes_on_where_it_is_unknown_whether_there_is_a_service(capsys: pytest.CaptureFixture[str]) -> None:
+    """It prints that once, and goes on waiting."""
     from jobscheduler.cli.db_wait import wait_for_reload
 
     class Jobs:
@@ -409,7 +396,7 @@ def test_wait_is_patient_where_it_cannot_be_told_whether_there_is_a_service(caps
     assert told.out == "reloaded\n"
 
 
-def test_a_job_table_needs_no_lock(world: World, place: Place) -> None:
+def test_a_job_table_needs_no_lock(world: DatabaseWorld, place: Place) -> None:
     """Programs change jobs while the service has the database."""
     JobTable(place.url).add(job("b"))
     world.reloaded()

@@ -22,7 +22,7 @@ from jobscheduler.database.source import DatabaseSource
 from jobscheduler.database.tables import MARKERS, SYSLOG
 from jobscheduler.model import Level, LogValue
 from tests.host.test_database import table_of
-from tests.host.test_database_reloader import INTERVAL, World
+from tests.support.database_world import INTERVAL, DatabaseWorld
 from tests.support.databases import Place, on_mariadb, place, server
 from tests.support.service import job, wait_until
 
@@ -32,11 +32,11 @@ NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
 
 
 @pytest.fixture
-def world(tmp_path: Path, place: Place) -> Iterator[World]:
+def world(tmp_path: Path, place: Place) -> Iterator[DatabaseWorld]:
     """One that has been started, on an empty table."""
-    made = World(tmp_path, place)
-    yield made.start()
-    made.reloader.__exit__(None, None, None)
+    made = DatabaseWorld(tmp_path, place)
+    with made.running():
+        yield made
 
 
 class Told:
@@ -55,8 +55,8 @@ class Told:
 # --- clocks ----------------------------------------------------------------------------------------------
 
 
-def test_a_clock_of_the_server_that_differs_is_told_once_and_shown_until_it_agrees() -> None:
-    """Small differences are nobody's business."""
+def test_a_difference_of_the_servers_clock_is_logged_once_and_shown_until_it_ends() -> None:
+    """Small differences are not reported."""
     told, ahead = Told(), timedelta(seconds=3)
     clocks = ClockSkew(told, lambda: NOW)
 
@@ -79,7 +79,7 @@ def test_a_clock_of_the_server_that_differs_is_told_once_and_shown_until_it_agre
     assert clocks.ahead == timedelta(0)
 
 
-def test_the_time_of_a_row_is_bounded_by_what_the_service_saw() -> None:
+def test_the_time_of_a_row_lies_between_two_readings_of_the_table() -> None:
     """Not after the first sight of it, not before the last look that did not find it, and by this host's clock."""
     now = NOW.timestamp()
     source = DatabaseSource(now=lambda: now)
@@ -98,7 +98,7 @@ def test_the_time_of_a_row_is_bounded_by_what_the_service_saw() -> None:
     assert found == {"early": -3600, "late": 0, "behind": 0, "ahead": 10, "good": 5}
 
 
-def test_a_first_look_takes_the_difference_of_the_clocks_into_account() -> None:
+def test_the_first_reading_takes_the_difference_of_the_clocks_into_account() -> None:
     """So that an outage has all the slots of a job that was there, and none from before it was."""
     for ahead in (timedelta(hours=5), timedelta(hours=-1)):
         source = DatabaseSource(now=NOW.timestamp)
@@ -112,7 +112,7 @@ def test_a_server_whose_clock_is_wrong_is_noticed_at_a_reload(tmp_path: Path, on
     assert on_mariadb.server is not None
     name = on_mariadb.url.rpartition("/")[2]
     url = f"mysql://plain:plain@127.0.0.1:{on_mariadb.server.port}/{name}"
-    world = World(tmp_path, on_mariadb, reader=Database(url))
+    world = DatabaseWorld(tmp_path, on_mariadb, reader=Database(url))
     world.table.add(job("a"))
     on_mariadb.server.sql("SET GLOBAL init_connect = 'SET timestamp = UNIX_TIMESTAMP() + 18000'")
     on_mariadb.server.sql(
@@ -126,7 +126,7 @@ def test_a_server_whose_clock_is_wrong_is_noticed_at_a_reload(tmp_path: Path, on
         assert world.reloader.issues() == (told["problem"],)
     finally:
         on_mariadb.server.sql("SET GLOBAL init_connect = ''")
-        world.reloader.__exit__(None, None, None)
+        world.end()
 
 
 # --- read-only -------------------------------------------------------------------------------------------
@@ -135,7 +135,7 @@ def test_a_server_whose_clock_is_wrong_is_noticed_at_a_reload(tmp_path: Path, on
 def test_a_database_that_can_be_read_and_not_written_is_one_problem(
     tmp_path: Path, on_mariadb: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Changes are in force at the usual interval, requests wait, nothing is lost and found; then they are done."""
+    """Changes become active at the usual interval and requests wait. The database does not count as unavailable."""
     assert on_mariadb.server is not None
     name = on_mariadb.url.rpartition("/")[2]
     on_mariadb.server.sql(
@@ -143,17 +143,16 @@ def test_a_database_that_can_be_read_and_not_written_is_one_problem(
         f"GRANT SELECT ON {name}.* TO reader@'127.0.0.1'",
     )
     reader = Database(f"mysql://reader:reader@127.0.0.1:{on_mariadb.server.port}/{name}")
-    world = World(tmp_path, on_mariadb, reader=reader)
-    world.start()
-    try:
+    world = DatabaseWorld(tmp_path, on_mariadb, reader=reader)
+    with world.running():
         first = world.table.add(job("a"))
         wait_until(lambda: world.ids() == ["a"])
         wait_until(lambda: world.words("database.read_only"))
         world.table.add(job("b"))
         wait_until(lambda: world.ids() == ["a", "b"])
-        looks = world.looks
+        looks = world.syncs
         threading.Event().wait(10 * INTERVAL)
-        assert world.looks == looks  # what is in force is not made again and again
+        assert world.syncs == looks  # what is in force is not made again and again
         world.reconciler.verify_sources()
         assert world.words("database.lost") == world.words("database.found") == []
         assert not world.table.is_reloaded(first)
@@ -167,17 +166,15 @@ def test_a_database_that_can_be_read_and_not_written_is_one_problem(
         wait_until(lambda: world.words("database.writable"), 40)
         assert world.pending() == []
         assert world.reloader.issues() == ()
-    finally:
-        world.reloader.__exit__(None, None, None)
 
 
 def test_a_request_that_another_transaction_holds_is_marked_when_it_is_free(
     tmp_path: Path, on_mariadb: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The change is in force meanwhile, and the database is not lost."""
+    """The change is active meanwhile, and the database is not lost."""
     monkeypatch.setattr(engine, "ANSWER_TIMEOUT_S", 2)
-    world = World(tmp_path, on_mariadb).start()
-    try:
+    world = DatabaseWorld(tmp_path, on_mariadb)
+    with world.running():
         with world.table.database.writing() as holding:
             world.table.add(job("a"))
             holding.execute(select(MARKERS.c.id).with_for_update())
@@ -187,8 +184,6 @@ def test_a_request_that_another_transaction_holds_is_marked_when_it_is_free(
             assert world.words("database.lost") == []
         wait_until(lambda: not world.pending(), 60)
         wait_until(lambda: world.words("database.writable"))
-    finally:
-        world.reloader.__exit__(None, None, None)
 
 
 # --- old rows --------------------------------------------------------------------------------------------
@@ -231,8 +226,8 @@ def test_old_lines_and_old_requests_are_removed_in_small_batches(place: Place) -
     assert told.all == []
 
 
-def test_a_step_does_not_hold_up_reloads_for_long(place: Place) -> None:
-    """It goes on at the next look."""
+def test_a_step_does_not_delay_reloads_for_long(place: Place) -> None:
+    """It goes on at the next step."""
     database = fill(place, 2 * BATCH_SIZE + 7)
     ticks = iter(range(0, 10**6, 100))
     retention = Retention(database, Told(), 30 * 86400.0, 30 * 86400.0, lambda: NOW, lambda: float(next(ticks)))
@@ -243,8 +238,8 @@ def test_a_step_does_not_hold_up_reloads_for_long(place: Place) -> None:
     assert counts(database) == (10, 11)
 
 
-def test_rows_that_may_not_be_removed_are_told_once(on_mariadb: Place) -> None:
-    """An account without DELETE is no reason for an error at each look."""
+def test_rows_that_must_not_be_deleted_are_logged_once(on_mariadb: Place) -> None:
+    """An account without DELETE is not an error at each attempt."""
     fill(on_mariadb, 5)
     assert on_mariadb.server is not None
     name = on_mariadb.url.rpartition("/")[2]
@@ -264,7 +259,7 @@ def test_rows_that_may_not_be_removed_are_told_once(on_mariadb: Place) -> None:
 # --- rows that are too long, and words about rows --------------------------------------------------------
 
 
-def test_of_a_row_that_is_too_long_nothing_is_kept(world: World) -> None:
+def test_of_a_row_that_is_too_long_nothing_is_kept(world: DatabaseWorld) -> None:
     """It is refused in words of rows, others go on, and a good one in its place is in force."""
     with world.table.database.writing() as connection:
         queries.insert_jobs(
@@ -280,7 +275,7 @@ def test_of_a_row_that_is_too_long_nothing_is_kept(world: World) -> None:
     assert world.ids() == ["good", "large"]
 
 
-def test_problems_of_rows_speak_of_rows(world: World) -> None:
+def test_problems_of_rows_speak_of_rows(world: DatabaseWorld) -> None:
     """There is no file that could be saved or deleted."""
     bad = {"empty": "", "half": '{"job_id": "half"', "null": "a\\0".replace("\\0", "\x01"), "two": "{} {}"}
     with world.table.database.writing() as connection:

@@ -190,7 +190,7 @@ def test_destdir_is_written_to_and_named_nowhere(staged: Path) -> None:
 
 
 def test_prefix_is_where_command_and_unit_lead(staged: Path) -> None:
-    """The script names the interpreter of its release, the unit and the link name the release in force."""
+    """The script names the interpreter of its release, the unit and the link name the present release."""
     current = staged / "srv/scheduler/current"
     first = (current / "bin/jobscheduler").read_text("utf-8").splitlines()[0]
     assert first == f"#!/srv/scheduler/{os.readlink(current)}/bin/python"

@@ -13,7 +13,7 @@ from jobscheduler.web import WebServer
 from tests.support.chromium import Chromium, chromium
 from tests.support.job_files import need
 from tests.support.service import ROOT
-from tests.support.web_view import FakeFace, a_day, hostile, many
+from tests.support.web_view import FakeServiceView, a_day, hostile, many
 
 pytestmark = pytest.mark.web
 
@@ -33,8 +33,8 @@ def browser() -> Iterator[Chromium]:
 @pytest.fixture(scope="module")
 def hosts() -> Iterator[dict[str, str]]:
     """The addresses of pages of some hosts."""
-    faces = (a_day(), hostile(), FakeFace(), many())
-    webs = [WebServer(("127.0.0.1", 0), face, token=None).__enter__() for face in faces]
+    views = (a_day(), hostile(), FakeServiceView(), many())
+    webs = [WebServer(("127.0.0.1", 0), view, token=None).__enter__() for view in views]
     yield {name: f"http://127.0.0.1:{web.address[1]}" for name, web in zip(HOSTS, webs, strict=True)}
     for web in webs:
         web.__exit__(None, None, None)
@@ -69,7 +69,7 @@ def test_nothing_that_jobs_are_called_or_print_is_executed(browser: Chromium, ho
     assert browser.evaluate("document.title") != "executed"
     assert browser.evaluate("document.scripts.length + document.images.length") == 0
     assert "<script>document.title='executed'</script>" in seen(browser)
-    assert browser.told("Page.javascriptDialogOpening") == []
+    assert browser.answer("Page.javascriptDialogOpening") == []
 
 
 def test_a_script_would_not_be_executed_even_if_there_were_one(browser: Chromium, hosts: dict[str, str]) -> None:

@@ -33,7 +33,7 @@ def service(tmp_path: Path) -> Iterator[Service]:
 
 @pytest.mark.parametrize("how", ["touch", "copy", "other command"])
 def test_what_touches_a_file_while_the_service_is_down_loses_nothing_of_the_outage(service: Service, how: str) -> None:
-    """The log knows what was in force, so it does not matter when the file was written last."""
+    """The log knows which definitions were active, so it does not matter when the file was written last."""
     path = service.write("s.json", job("s", "* * * * * *", "true", catch_up="10m"))
     service.start()
     service.wait_for("SUCCESS", 2, job_id="s")
@@ -54,7 +54,7 @@ def test_what_touches_a_file_while_the_service_is_down_loses_nothing_of_the_outa
     assert sum(int(one.get("count", "1")) for one in found) >= 2
 
 
-def test_the_log_of_another_host_is_not_believed_and_that_is_said(service: Service) -> None:
+def test_the_log_of_another_host_is_not_believed_and_that_is_logged(service: Service) -> None:
     """A copy of it on another machine makes up for nothing that the first one missed."""
     service.write("s.json", job("s", "* * * * * *", "true", catch_up="10m"))
     options = service.options
@@ -64,10 +64,10 @@ def test_the_log_of_another_host_is_not_believed_and_that_is_said(service: Servi
     assert service.stop() == 0
     service.options = (*options, "--host-id", "laptop")
     service.start()
-    (told,) = service.wait_for("log.foreign")
+    (answer,) = service.wait_for("log.foreign")
     service.wait_for("SUCCESS", 3, job_id="s")
 
-    assert (told["host"], told["here"]) == ("production", "laptop")
+    assert (answer["host"], answer["here"]) == ("production", "laptop")
     assert not [one for one in service.words("MISSED") if one["reason"] == "down"]
     assert service.words("service.started")[-1]["settled"] == "nothing is known of the time before"
 
@@ -88,7 +88,7 @@ def test_a_slot_grows_no_older_while_the_service_drains_or_cannot_move() -> None
 
 
 def test_a_hash_of_a_definition_is_the_same_everywhere() -> None:
-    """It stands in logs that other versions read; what it says of the slots is told apart from the rest."""
+    """Other versions read it in logs; the part about the slots is separate from the rest."""
     assert definition_hash(MINUTE) == definition_hash(replace(MINUTE, modified_at=NOON, source_name="elsewhere.json"))
     other = definition_hash(replace(MINUTE, task=TaskSpec("other", "{}")))
     assert other != definition_hash(MINUTE)
@@ -107,15 +107,15 @@ def test_a_boot_without_a_name_is_not_the_same_for_ever(tmp_path: Path) -> None:
 
 
 def test_a_host_without_a_machine_id_has_no_name(tmp_path: Path) -> None:
-    """And one that has is not told by that itself."""
+    """And a host that has one is not named by the id itself."""
     (tmp_path / "id").write_text("0123456789abcdef0123456789abcdef\n")
     assert host_id(None, tmp_path / "none") == ""
     assert host_id("mine", tmp_path / "id") == "mine"
     assert "0123456789abcdef" not in host_id(None, tmp_path / "id")
 
 
-def test_a_schedule_that_was_changed_while_the_service_was_down_is_told(service: Service) -> None:
-    """Which slots the former one had cannot be told; that they have no record can."""
+def test_a_schedule_that_was_changed_while_the_service_was_down_is_logged(service: Service) -> None:
+    """The slots of the former one are unknown; the log says that they have no record."""
     service.write("s.json", job("s", "0 0 1 1 *", "true", catch_up="10m"))
     service.write("same.json", job("same", "0 0 1 1 *", "true"))
     service.start()
@@ -123,19 +123,19 @@ def test_a_schedule_that_was_changed_while_the_service_was_down_is_told(service:
     service.write("s.json", job("s", "0 0 1 2 *", "true", catch_up="10m"))
     service.write("same.json", job("same", "@yearly", "true"))
     service.start()
-    (told,) = service.words("job.changed")
-    assert (told["job_id"], told["note"]) == (
+    (answer,) = service.words("job.changed")
+    assert (answer["job_id"], answer["note"]) == (
         "s",
         "its schedule was changed while the service was down; slots of the former one have no record",
     )
-    assert datetime.fromisoformat(told["since"]) < datetime.fromisoformat(told["until"])
+    assert datetime.fromisoformat(answer["since"]) < datetime.fromisoformat(answer["until"])
     assert service.stop() == 0
     service.start()
 
     assert len(service.words("job.changed")) == 1
 
 
-def test_a_job_that_was_switched_off_while_the_service_was_down_is_told(service: Service) -> None:
+def test_a_job_that_was_disabled_while_the_service_was_down_is_logged(service: Service) -> None:
     """As one with another schedule: what it would have been due for has no record."""
     service.write("s.json", job("s", "0 0 1 1 *", "true"))
     service.start()

@@ -48,7 +48,7 @@ class Simulated:
             self.scheduler.put(one, self.now)
 
     def live(self, seconds: int, step: int = 10) -> None:
-        """Let so much time pass, with a look every few seconds."""
+        """Let so much time pass, with a check every few seconds."""
         for _ in range(seconds // step):
             self.now += timedelta(seconds=step)
             self.look()

@@ -1,4 +1,4 @@
-"""The account through crashes: killed, stopped and held at any moment, every slot has one record and runs once at most.
+"""The account through crashes: killed, stopped or frozen, every slot has one record and runs once at most.
 
 The times at which a service is killed are random, from a seed that the failure shows; everything else is waited for.
 """
@@ -78,7 +78,7 @@ class Campaign:
         threading.Event().wait(self.random.uniform(least, most))
 
     def signal(self, number: int) -> None:
-        """Signal the service and nobody else."""
+        """Signal the service and no other process."""
         assert self.service.process is not None
         self.service.process.send_signal(number)
 
@@ -89,13 +89,13 @@ class Campaign:
         self.service.process.wait(10)
 
     def finish(self) -> Account:
-        """Start a last time, stop in order, and look at the account."""
+        """Start a last time, stop in order, and check the account."""
         self.start(wait=True)
         self.pause(0.6, 1.2)
         return self.stop()
 
     def stop(self) -> Account:
-        """Stop in order, and look at the account."""
+        """Stop in order, and check the account."""
         assert self.service.stop() == 0
         account = Account(lines_of(self.service.log), self.timetables, self.marks)
         account.check()
@@ -144,8 +144,8 @@ def test_every_slot_has_one_record_when_the_service_is_stopped_and_started(campa
 
 
 @pytest.mark.parametrize("seconds", [12, pytest.param(90, marks=[pytest.mark.deep, pytest.mark.timeout(300)])])
-def test_a_service_that_was_held_accounts_for_the_time_and_does_not_end(campaign: Campaign, seconds: int) -> None:
-    """SIGSTOP: the latest slots run, the others are missed, and nobody takes the pause for a stuck thread."""
+def test_a_service_that_was_frozen_accounts_for_the_time_and_does_not_end(campaign: Campaign, seconds: int) -> None:
+    """SIGSTOP: the latest slots run, the others are missed, and health does not take the pause for a stuck thread."""
     campaign.start(wait=True)
     campaign.pause(1.0, 1.5)
     campaign.signal(signal.SIGSTOP)

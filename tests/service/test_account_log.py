@@ -18,21 +18,15 @@ from pathlib import Path
 
 import pytest
 
-from jobscheduler.model import Cron, Event, Job, Level, Record, Status, TaskSpec
+from jobscheduler.model import Event, Level, Record, Status
 from jobscheduler.runlog import LogFile, LogWriter
 from jobscheduler.runlog.entry_queue import MAX_BATCH_ENTRIES
-from jobscheduler.timetable.timetable import Timetable, timetable_of
 from tests.service.test_cli import run
-from tests.support.accounting import FINAL, MARKING, Account, lines_of
+from tests.support.accounting import FINAL, Account, lines_of
+from tests.support.marked_service import EACH_SECOND, MarkedService, each_second, with_log_directory
 from tests.support.service import Service, job, parse_line, wait_until
 
 AT = datetime(2026, 11, 22, 12, tzinfo=UTC)
-EACH_SECOND = "* * * * * *"
-
-
-def each_second(*names: str) -> dict[str, Timetable]:
-    """The timetables of jobs that run each second."""
-    return {name: timetable_of(Job(name, Cron(EACH_SECOND, "UTC"), TaskSpec("x", "{}"))) for name in names}
 
 
 @contextmanager
@@ -50,40 +44,10 @@ def mounted(at: Path, *options: str) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", at], check=True)
 
 
-class Marked:
-    """A service with a job each second that leaves marks outside of the log's disk."""
-
-    def __init__(self, service: Service, log_dir: Path) -> None:
-        self.service = service
-        service.log = log_dir / "scheduler.log"
-        self.marks = service.jobs.parent / "marks"
-        self.marks.touch()
-        service.write("tick.json", job("tick", EACH_SECOND, MARKING.format(self.marks)))
-
-    def runs(self) -> int:
-        """How often the command ran."""
-        return len(self.marks.read_text("ascii").splitlines())
-
-    def wait_for_runs(self, more: int = 2) -> None:
-        """Wait until it ran some more times."""
-        before = self.runs()
-        wait_until(lambda: self.runs() >= before + more)
-
-    def wait_for_echo(self, text: str) -> None:
-        """Wait until standard error has a text."""
-        wait_until(lambda: text in self.service.stderr(), why=f"{text} on standard error")
-
-    def check(self) -> None:
-        """Stop, and look at the account."""
-        assert self.service.stop() == 0
-        Account(lines_of(self.service.log), each_second("tick"), self.marks).check()
-        assert "Traceback" not in self.service.stderr()
-
-
 def test_a_full_disk_stops_no_run_and_what_was_not_written_is_there_afterwards(service: Service) -> None:
     """A small file system, filled to the last byte while the service runs, and emptied again."""
     with mounted(service.jobs.parent / "disk", "-t", "tmpfs", "-o", "size=256k", "tmpfs") as disk:
-        world = Marked(service, disk)
+        world = MarkedService(service, disk)
         service.start()
         service.wait_for("SUCCESS", job_id="tick")
         filler = disk / "filler"
@@ -111,7 +75,7 @@ def test_a_full_disk_stops_no_run_and_what_was_not_written_is_there_afterwards(s
 def test_a_stop_while_the_disk_is_full_lets_nothing_run_twice(service: Service) -> None:
     """What has run meanwhile is counted, and the last mark is there: the next start knows of it. Exit status 1."""
     with mounted(service.jobs.parent / "disk", "-t", "tmpfs", "-o", "size=200k", "tmpfs") as disk:
-        world = Marked(service, disk)
+        world = MarkedService(service, disk)
         service.start()
         service.wait_for("SUCCESS", job_id="tick")
         with (disk / "filler").open("wb", buffering=0) as opened, pytest.raises(OSError, match="No space left"):
@@ -126,10 +90,10 @@ def test_a_stop_while_the_disk_is_full_lets_nothing_run_twice(service: Service) 
         assert service.stop() == 1
         (disk / "filler").unlink()
         before = world.runs()
-        told = [parse_line(line) for line in service.stderr().splitlines()]
+        reply = [parse_line(line) for line in service.stderr().splitlines()]
         kept = [line for line in service.lines() if "lines" not in line]
-        assert int(told[-1]["lines"]) == len(told) - 1 + padding - len(kept)
-        assert service.words("log.lost")[-1]["lines"] == told[-1]["lines"]
+        assert int(reply[-1]["lines"]) == len(reply) - 1 + padding - len(kept)
+        assert service.words("log.lost")[-1]["lines"] == reply[-1]["lines"]
         service.start()
         world.wait_for_runs(2)
         assert service.stop() == 0
@@ -140,14 +104,9 @@ def test_a_stop_while_the_disk_is_full_lets_nothing_run_twice(service: Service) 
 
 def test_a_stop_without_the_log_says_how_many_lines_are_lost(service: Service) -> None:
     """Its directory is gone: they are on standard error only, and so is their number. Exit status 1."""
-    where = service.jobs.parent / "logs"
-    where.mkdir()
-    world = Marked(service, where)
-    service.start()
-    service.wait_for("SUCCESS", job_id="tick")
-    where.rename(where.with_name("away"))
-    world.wait_for_echo("log.lost")
-    world.wait_for_runs()
+    marked = with_log_directory(service)
+    marked.start()
+    marked.take_logs_away()
 
     assert service.stop() == 1
     last = parse_line(service.stderr().splitlines()[-1])
@@ -158,10 +117,9 @@ def test_a_stop_without_the_log_says_how_many_lines_are_lost(service: Service) -
 
 def test_a_directory_made_unwritable_and_writable_again_costs_no_line(service: Service) -> None:
     """The file cannot be rotated, grows instead, and is rotated when it can be; both is said."""
-    where = service.jobs.parent / "logs"
-    where.mkdir()
     service.options = ("--log-max-bytes", "64K", "--log-backups", "99")
-    world = Marked(service, where)
+    world = with_log_directory(service)
+    where = world.logs
     service.write("noisy.json", job("noisy", EACH_SECOND, "head -c 2000 /dev/zero | tr '\\0' x; exit 1"))
     service.start()
     service.wait_for("SUCCESS", job_id="tick")
@@ -179,23 +137,16 @@ def test_a_directory_made_unwritable_and_writable_again_costs_no_line(service: S
 
 def test_a_directory_that_is_taken_away_and_put_back_costs_no_line(service: Service) -> None:
     """The lines are kept and follow; standard error had them at once."""
-    where = service.jobs.parent / "logs"
-    where.mkdir()
-    world = Marked(service, where)
-    service.start()
-    service.wait_for("SUCCESS", job_id="tick")
-    where.rename(where.with_name("away"))
-    world.wait_for_echo("log.lost")
-    world.wait_for_runs()
-    where.with_name("away").rename(where)
-    service.wait_for("log.restored")
-
-    world.check()
+    marked = with_log_directory(service)
+    marked.start()
+    marked.take_logs_away()
+    marked.put_logs_back()
+    marked.check()
 
 
 def test_a_log_that_is_renamed_or_emptied_by_others_gets_its_mark_at_once(service: Service) -> None:
     """Logrotate's two ways, and after each a crash: the next start finds its mark in what is left."""
-    Marked(service, service.jobs.parent)
+    MarkedService(service, service.jobs.parent)
     saved = [service.jobs.parent / name for name in ("renamed", "copied")]
     service.start()
     for way in (
@@ -249,7 +200,7 @@ def test_a_log_that_is_taken_away_in_a_quiet_time_keeps_the_account(service: Ser
 
 
 def test_a_mark_larger_than_the_whole_log_survives_a_flood_and_a_crash(tmp_path: Path) -> None:
-    """Thousands of jobs are due at once, and the files together are smaller than what is to be said of them."""
+    """Thousands of jobs are due at once, and the files together are smaller than the lines about them."""
     service = Service(tmp_path, "--log-max-bytes", "64K", "--log-backups", "1")
     names = [f"{'j' * 120}{number}" for number in range(1000)]
     try:
@@ -276,8 +227,8 @@ def test_a_mark_larger_than_the_whole_log_survives_a_flood_and_a_crash(tmp_path:
 
 def records_of(text: str) -> Counter[str]:
     """How many records each job has in these lines."""
-    told = [parse_line(line) for line in text.splitlines() if not line.startswith("...")]
-    return Counter(line["job_id"] for line in told if line["word"] in FINAL)
+    reply = [parse_line(line) for line in text.splitlines() if not line.startswith("...")]
+    return Counter(line["job_id"] for line in reply if line["word"] in FINAL)
 
 
 def test_a_service_with_few_descriptors_runs_what_it_can_and_records_the_rest(service: Service) -> None:
@@ -304,7 +255,7 @@ def test_a_service_with_few_descriptors_runs_what_it_can_and_records_the_rest(se
 
 
 def test_a_lasting_shortage_of_descriptors_leaves_some_for_the_edit_that_ends_it(service: Service) -> None:
-    """However many runs wait for descriptors, the service can look at its files: jobs that are deleted go at once."""
+    """However many runs wait for descriptors, the service can read its files: jobs that are deleted go at once."""
     service.limits = {resource.RLIMIT_NOFILE: 34}
     names = [f"job{number}" for number in range(14)]
     for name in names:
@@ -350,7 +301,7 @@ def test_a_host_without_processes_or_threads_to_give_makes_records_and_ends_noth
         threading.Thread.start = no_thread(threading.Thread.start)
         """
     )
-    world = Marked(service, service.jobs.parent)
+    world = MarkedService(service, service.jobs.parent)
     service.start()
     service.wait_for("SUCCESS", job_id="tick")
     none_left.touch()
@@ -400,7 +351,7 @@ class Slow(LogFile):
 
 
 @pytest.mark.parametrize("kind", ["tmpfs", "ramfs"])
-def test_a_log_in_memory_is_said_at_the_start_and_by_status_and_is_no_failure(service: Service, kind: str) -> None:
+def test_a_log_in_memory_is_logged_at_the_start_shown_by_status_and_not_a_failure(service: Service, kind: str) -> None:
     """A boot loses it, and with it what has run; a log on a disk is not spoken of."""
     service.start()
     assert service.stop() == 0
@@ -408,20 +359,20 @@ def test_a_log_in_memory_is_said_at_the_start_and_by_status_and_is_no_failure(se
     with mounted(service.jobs.parent / "memory", "-t", kind, kind) as memory:
         service.log = memory / "scheduler.log"
         service.start()
-        (told,) = service.wait_for("log.passing")
+        (reply,) = service.wait_for("log.passing")
         answer = run("status", "--socket", str(service.socket))
         assert service.stop() == 0
 
-    assert told["level"] == "WARNING"
-    assert told["file"] == str(memory / "scheduler.log")
-    assert f"in memory ({kind}), which does not survive a boot" in told["problem"]
+    assert reply["level"] == "WARNING"
+    assert reply["file"] == str(memory / "scheduler.log")
+    assert f"in memory ({kind}), which does not survive a boot" in reply["problem"]
     assert answer.returncode == 0, answer.stdout
     (note,) = [line for line in answer.stdout.splitlines() if line.startswith("note ")]
     assert f"the log is on a file system in memory ({kind})" in note
 
 
-def test_a_slow_disk_is_waited_for_a_moment_and_told_once(tmp_path: Path) -> None:
-    """However many runs wait for their line, and how often; when the disk is back the next trouble is told anew."""
+def test_a_slow_disk_is_waited_for_a_moment_and_logged_once(tmp_path: Path) -> None:
+    """However many runs wait for their line, and how often; when the disk is back the next issue is logged again."""
     log = tmp_path / "log"
     file = Slow(log, 10**6, 1)
     file.may.clear()
@@ -506,7 +457,7 @@ def test_a_value_that_cannot_be_written_costs_that_value_and_no_record(tmp_path:
     assert record["unwritable"].startswith("ValueError")
 
 
-def test_a_disk_that_does_not_take_what_was_written_is_told(tmp_path: Path) -> None:
+def test_a_disk_that_does_not_sync_is_logged(tmp_path: Path) -> None:
     """The sync fails although the write did not, as on a file system in the network; once, and so is its end."""
     log = tmp_path / "log"
 

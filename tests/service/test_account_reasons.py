@@ -17,7 +17,7 @@ SLOT = NOON + timedelta(seconds=60)
 Scenario = Callable[[World], object]
 
 
-def held(world: World, **fields: object) -> None:
+def long_run(world: World, **fields: object) -> None:
     """Let the first slot begin and not end."""
     Gate.may_end.clear()
     world.put(job(**fields))
@@ -27,7 +27,7 @@ def held(world: World, **fields: object) -> None:
 
 def overlapping(world: World, overlap: str) -> None:
     """Two slots, the second while the first goes on, then the end."""
-    held(world, overlap=overlap)
+    long_run(world, overlap=overlap)
     world.due("x", 120)
     Gate.may_end.set()
 
@@ -47,7 +47,7 @@ def late(world: World, cause: str) -> None:
 
 def waiting(world: World, change: Callable[[], object]) -> None:
     """Let a second slot wait for the first, and change the job then."""
-    held(world, overlap="queue")
+    long_run(world, overlap="queue")
     world.due("x", 120)
     change()
     Gate.may_end.set()
@@ -105,7 +105,7 @@ TABLE: list[tuple[str, str, Scenario]] = [
     ("FAILURE", "timeout", lambda world: command(world, "sleep 60", timeout=0.1)),
     ("FAILURE", "task", lambda world: (world.put(job(task={"fails": True})), world.due("x", 60))),
     ("FAILURE", "task", lambda world: (world.put(job(task={"fails": True}, retry=Retry(2, 0.01))), world.due("x", 60))),
-    ("FAILURE", "shutdown", lambda world: (held(world, retry=Retry(3, 60.0)), world.scheduler.stop(0.0))),
+    ("FAILURE", "shutdown", lambda world: (long_run(world, retry=Retry(3, 60.0)), world.scheduler.stop(0.0))),
 ]
 
 

@@ -119,7 +119,7 @@ def test_a_slot_that_came_while_the_service_drained_is_not_lost(service: Service
     assert finals(service, "due") == [("SUCCESS", None)]
 
 
-def test_a_slot_that_came_while_the_service_was_held_runs_and_others_are_not_called_down(service: Service) -> None:
+def test_a_slot_that_came_while_the_service_was_frozen_runs_and_others_are_not_missed_as_down(service: Service) -> None:
     """The host did not move: that makes no slot older, and the service was up."""
     at = datetime.now(UTC) + timedelta(seconds=4)
     service.write("due.json", job("due", at.isoformat(), catch_up=2))
@@ -128,8 +128,8 @@ def test_a_slot_that_came_while_the_service_was_held_runs_and_others_are_not_cal
     service.wait_for("SUCCESS", job_id="tick")
     assert service.process is not None
     service.process.send_signal(signal.SIGSTOP)
-    held = at + timedelta(seconds=14)
-    wait_until(lambda: datetime.now(UTC) > held, 30)
+    resumed_at = at + timedelta(seconds=14)
+    wait_until(lambda: datetime.now(UTC) > resumed_at, 30)
     service.process.send_signal(signal.SIGCONT)
     service.wait_for("SUCCESS", job_id="due")
     service.wait_for("MISSED", job_id="tick", reason="stalled")

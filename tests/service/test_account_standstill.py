@@ -1,4 +1,4 @@
-"""Time in which the real service could not decide though it was up: held, draining, or with the log of another host."""
+"""Time in which the real service could not decide though up: frozen, draining, or with the log of another host."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def once(job_id: str, seconds: float, **fields: object) -> dict[str, object]:
     return job(job_id, at.isoformat(timespec="seconds"), "true", **fields)
 
 
-def test_a_service_that_was_held_was_stalled_and_slots_grew_no_older_meanwhile(service: Service) -> None:
+def test_a_service_that_was_frozen_was_stalled_and_slots_grew_no_older_meanwhile(service: Service) -> None:
     """SIGSTOP: what fell due meanwhile runs whatever its `catch_up` allows, and what is missed was never `down`."""
     service.write("tick.json", job("tick", "* * * * * *", overlap="allow"))
     service.start()
@@ -38,7 +38,7 @@ def test_a_service_that_was_held_was_stalled_and_slots_grew_no_older_meanwhile(s
 
 
 def test_what_came_due_while_the_service_drained_runs_after_it_however_long_that_took(service: Service) -> None:
-    """Its age counts from its start less the drain, and it is not said that the service was down then."""
+    """Its age counts from its start less the drain, and the reason is not `down`."""
     service.options = ("--drain-timeout", "60")
     service.write("tick.json", job("tick", "* * * * * *"))
     service.write("long.json", job("long", "@yearly", "sleep 11"))

@@ -112,8 +112,8 @@ def test_the_recipe_for_mail_sends_what_cron_sent(etc: Etc, service: Service) ->
     assert recovered["Subject"] == f"[{os.uname().nodename}] backup: SUCCESS"
 
 
-def test_a_mail_that_cannot_be_sent_is_said(etc: Etc, service: Service) -> None:
-    """With what sendmail said; the pipe's status is sendmail's."""
+def test_a_mail_that_cannot_be_sent_is_logged(etc: Etc, service: Service) -> None:
+    """With the message of sendmail; the pipe's status is sendmail's."""
     etc.file("sendmail", "#!/bin/sh\ncat > /dev/null; echo no such mailbox >&2; exit 67\n", 0o755)
     etc.file("mail-alert", etc.here(block("sh")), 0o755)
     service.options = ("--on-failure", str(etc.file("on-failure.json", etc.here(block("json")))))

@@ -1,4 +1,4 @@
-"""Alerts of the real service: told on a change, across restarts and stops, and never at the cost of a job."""
+"""Alerts of the real service: sent on a change, across restarts and stops, and never at the cost of a job."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ class Host:
         self.notes = base / "notes"
 
     def note(self, then: str = "true") -> dict[str, Any]:
-        """A task that notes what it was told."""
+        """A task that notes its alert."""
         return {"type": "execute_command", "command": f'echo "$JOB_ALERT $JOB_RECORD_RUN_ID" >> {self.notes}; {then}'}
 
     def job(self, **fields: Any) -> dict[str, Any]:
         """The job, each second."""
         return job("a", command=f"test -e {self.works}", **fields)
 
-    def told(self) -> list[list[str]]:
+    def answer(self) -> list[list[str]]:
         return [line.split() for line in self.notes.read_text().splitlines()] if self.notes.exists() else []
 
     def file(self, name: str, content: Any) -> Path:
@@ -59,7 +59,7 @@ def host(service: Service, tmp_path: Path) -> Host:
     return Host(service, tmp_path)
 
 
-def test_a_failure_is_told_once_and_so_is_the_recovery(host: Host) -> None:
+def test_a_failure_sends_one_alert_and_so_does_the_recovery(host: Host) -> None:
     """Not the second failure, and not the second success; what the alert gets is about the run that changed it."""
     service = host.service
     service.write("a.json", host.job(on_failure=host.note(), on_recovery=host.note()))
@@ -70,7 +70,7 @@ def test_a_failure_is_told_once_and_so_is_the_recovery(host: Host) -> None:
     (failed, recovered) = service.wait_for("alert.sent", 2)
     assert service.stop() == 0
 
-    assert host.told() == [["failure", failures[0]["run_id"]], ["recovery", successes[0]["run_id"]]]
+    assert host.answer() == [["failure", failures[0]["run_id"]], ["recovery", successes[0]["run_id"]]]
     assert (failed["level"], failed["job_id"], failed["on"], failed["exit_code"]) == ("INFO", "a", "failure", "0")
     assert (recovered["on"], recovered["run_id"]) == ("recovery", successes[0]["run_id"])
     assert {line["run_id"] for line in service.words("run.started")} == {
@@ -80,7 +80,7 @@ def test_a_failure_is_told_once_and_so_is_the_recovery(host: Host) -> None:
 
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_what_is_known_survives_a_restart(host: Host, form: str) -> None:
-    """The log is all there is: a job that goes on failing is not told again, and its recovery is."""
+    """The log is all there is: a job that keeps failing sends no further alert, and its recovery does."""
     service = host.service
     service.options = ("--log-format", form)
     service.write("a.json", host.job(on_failure=host.note(), on_recovery=host.note()))
@@ -90,13 +90,13 @@ def test_what_is_known_survives_a_restart(host: Host, form: str) -> None:
     service.start()
     host.wait_for_result("FAILURE", 2)
     assert service.stop() == 0
-    assert [on for on, _ in host.told()] == ["failure"]
+    assert [on for on, _ in host.answer()] == ["failure"]
 
     host.works.touch()
     service.start()
     service.wait_for("alert.sent", 2)
     service.stop()
-    assert [on for on, _ in host.told()] == ["failure", "recovery"]
+    assert [on for on, _ in host.answer()] == ["failure", "recovery"]
 
 
 def test_only_the_end_of_a_run_counts_and_attempts_do_not(host: Host) -> None:
@@ -109,10 +109,10 @@ def test_only_the_end_of_a_run_counts_and_attempts_do_not(host: Host) -> None:
     host.service.stop()
 
     assert host.service.words("run.attempt_failed")
-    assert host.told() == []
+    assert host.answer() == []
 
 
-def test_a_run_that_a_crash_interrupted_is_told_after_the_start(host: Host) -> None:
+def test_a_run_that_a_crash_interrupted_sends_its_alert_after_the_start(host: Host) -> None:
     """Its record is a failure like any other."""
     service = host.service
     service.write("a.json", job("a", command="sleep 60", on_failure=host.note()))
@@ -124,10 +124,10 @@ def test_a_run_that_a_crash_interrupted_is_told_after_the_start(host: Host) -> N
     service.wait_for("alert.sent", run_id=record["run_id"])
     service.stop(signal.SIGKILL)
 
-    assert host.told() == [["failure", record["run_id"]]]
+    assert host.answer() == [["failure", record["run_id"]]]
 
 
-def test_a_failing_alert_is_said_and_nothing_else(host: Host) -> None:
+def test_a_failing_alert_is_logged_and_has_no_other_effect(host: Host) -> None:
     """The job's record is what it was, and there is no further one."""
     host.service.write("a.json", host.job(on_failure=host.note("echo no mail here; exit 7")))
     host.service.start()
@@ -138,7 +138,7 @@ def test_a_failing_alert_is_said_and_nothing_else(host: Host) -> None:
     assert (failed["job_id"], failed["on"], failed["reason"]) == ("a", "failure", "exit")
     assert (failed["exit_code"], failed["output"]) == ("7", "no mail here")
     assert {line["job_id"] for line in host.service.words("FAILURE")} == {"a"}
-    assert len(host.told()) == 1
+    assert len(host.answer()) == 1
 
 
 def test_a_hanging_alert_is_ended_with_all_its_processes(host: Host) -> None:
@@ -173,7 +173,7 @@ def test_the_alert_outlives_the_next_run_and_a_replaced_one(host: Host) -> None:
 
 
 def test_the_services_own_alerts_are_for_jobs_that_say_nothing(host: Host) -> None:
-    """One has its own, one has none, one says nothing; and a change of them is in force after SIGHUP."""
+    """One has its own, one has none, one says nothing; and a change of them is active after SIGHUP."""
     default = host.file("default.json", host.note())
     host.service.options = ("--on-failure", str(default))
     service = host.service
@@ -186,7 +186,7 @@ def test_the_services_own_alerts_are_for_jobs_that_say_nothing(host: Host) -> No
     service.wait_for("alert.sent", 2)
     service.wait_for("FAILURE", 2, job_id="none")
     (first,) = service.words("FAILURE", job_id="default")[:1]
-    assert host.told() == [["failure", first["run_id"]]]
+    assert host.answer() == [["failure", first["run_id"]]]
     assert {line["job_id"] for line in service.words("alert.sent")} == {"own", "default"}
 
     default.write_text('{"type": "execute_command",\n "comand": "x"}')
@@ -196,7 +196,7 @@ def test_the_services_own_alerts_are_for_jobs_that_say_nothing(host: Host) -> No
     assert (kept["problem"], kept["help"]) == ("unknown field `comand`", "did you mean `command`?")
     service.write("later.json", job("later", command="false"))
     service.wait_for("alert.sent", job_id="later")
-    assert len(host.told()) == 2
+    assert len(host.answer()) == 2
 
     host.file("default.json", {"type": "execute_command", "command": "exit 9"})
     service.process and service.process.send_signal(signal.SIGHUP)
@@ -244,11 +244,11 @@ def test_a_bad_alert_of_the_service_keeps_no_job_from_running(
 
 
 def test_an_alert_in_progress_at_a_stop_may_finish(host: Host) -> None:
-    """And is told before the last line of the log, which says that all is in order."""
+    """And is sent before the last line of the log, which says that all is in order."""
     service = host.service
     service.write("a.json", host.job(on_failure=host.note("sleep 1.5")))
     service.start()
-    wait_until(host.told)
+    wait_until(host.answer)
     assert service.stop() == 0
 
     words = [line["word"] for line in service.lines()]
@@ -257,7 +257,7 @@ def test_an_alert_in_progress_at_a_stop_may_finish(host: Host) -> None:
     )
 
 
-def test_a_run_that_the_stop_itself_ends_is_told(host: Host) -> None:
+def test_a_run_that_the_stop_itself_ends_sends_its_alert(host: Host) -> None:
     """Although the drain is over then."""
     service = host.service
     service.options = ("--drain-timeout", "0")
@@ -267,7 +267,7 @@ def test_a_run_that_the_stop_itself_ends_is_told(host: Host) -> None:
     assert service.stop() == 0
 
     (record,) = service.words("FAILURE", reason="shutdown")
-    assert host.told() == [["failure", record["run_id"]]]
+    assert host.answer() == [["failure", record["run_id"]]]
 
 
 def test_a_second_signal_stops_alerts_at_once(host: Host) -> None:
@@ -276,7 +276,7 @@ def test_a_second_signal_stops_alerts_at_once(host: Host) -> None:
     service.write("slow.json", job("slow", command="sleep 60"))
     service.write("a.json", host.job(on_failure=host.note("exec sleep 60")))
     service.start()
-    wait_until(host.told)
+    wait_until(host.answer)
     service.wait_for("run.started", job_id="slow")
     began = time.monotonic()
     assert service.process is not None
@@ -295,7 +295,7 @@ def test_a_kill_during_an_alert_doubles_no_slot(host: Host) -> None:
     service = host.service
     service.write("a.json", host.job(on_failure=host.note("sleep 1")))
     service.start()
-    wait_until(host.told)
+    wait_until(host.answer)
     service.stop(signal.SIGKILL)
     service.start()
     host.wait_for_result("FAILURE", 2)
@@ -304,11 +304,11 @@ def test_a_kill_during_an_alert_doubles_no_slot(host: Host) -> None:
     slots = [line["scheduled"] for line in service.lines() if line["word"] in {"FAILURE", "SUCCESS"}]
     assert len(slots) == len(set(slots))
     assert service.words("FAILURE", reason="interrupted") == []
-    assert [on for on, _ in host.told()] == ["failure"]
+    assert [on for on, _ in host.answer()] == ["failure"]
 
 
 def test_a_change_of_an_alert_moves_no_slot(host: Host) -> None:
-    """It is told as a change of the job, with the same next slot, and is in force."""
+    """It is logged as a change of the job, with the same next slot, and is active."""
     service = host.service
     service.write("a.json", host.job(jitter="0.2s"))
     service.start()
@@ -367,8 +367,8 @@ def test_a_root_service_executes_no_alert_that_others_can_write(host: Host) -> N
 
 @pytest.mark.parametrize("whose", ["own", "default"])
 @pytest.mark.parametrize("what", ["deleted", "renamed"])
-def test_a_job_that_goes_while_it_runs_is_told_about(host: Host, whose: str, what: str) -> None:
-    """Its run began with a definition that says whom to tell, or says nothing and leaves it to the service."""
+def test_a_job_that_is_deleted_while_it_runs_sends_its_alert(host: Host, whose: str, what: str) -> None:
+    """Its run began with a definition that has an alert, or has none and leaves it to the service."""
     service, go = host.service, host.base / "go"
     fields = {"on_failure": host.note()} if whose == "own" else {}
     if whose == "default":
@@ -387,7 +387,7 @@ def test_a_job_that_goes_while_it_runs_is_told_about(host: Host, whose: str, wha
     (failed,) = service.wait_for("FAILURE", job_id="a")
     service.wait_for("alert.sent", job_id="a")
 
-    assert host.told() == [["failure", failed["run_id"]]]
+    assert host.answer() == [["failure", failed["run_id"]]]
 
 
 def test_alerts_that_wait_are_shown_and_those_that_are_dropped_are_named(host: Host) -> None:
@@ -400,11 +400,11 @@ def test_alerts_that_wait_are_shown_and_those_that_are_dropped_are_named(host: H
     service.start()
     for name in names:
         assert run_verb(service, "run", name, "--wait").returncode == 1
-    wait_until(lambda: "7 waiting" in run_verb(service, "status").stdout)
-    told = json.loads(run_verb(service, "status", "--json").stdout)
+    wait_until(lambda: "7 pending" in run_verb(service, "status").stdout)
+    answer = json.loads(run_verb(service, "status", "--json").stdout)
     service.stop()
 
-    assert (sorted(told["pending_alerts"]), told["pending_alert_count"]) == (names, 7)
+    assert (sorted(answer["pending_alerts"]), answer["pending_alert_count"]) == (names, 7)
     failed = [one["job_id"] for one in service.words("alert.failed", reason="shutdown")]
     (dropped,) = service.words("alert.dropped", reason="shutdown")
     assert (len(failed), dropped["count"]) == (4, "3")

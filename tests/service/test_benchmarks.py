@@ -226,8 +226,8 @@ def test_a_soak_compares_the_last_quarter_with_the_second(last: float, growing: 
     assert grown({"memory": memory, "threads": [9.0] * 40, "descriptors": [20.0] * 40}).keys() == growing
 
 
-def test_a_soak_tells_why_slots_were_not_run(tmp_path: Path) -> None:
-    """Of those after its beginning; the directory with the log is gone when somebody asks."""
+def test_a_soak_reports_why_slots_were_not_run(tmp_path: Path) -> None:
+    """Of those after its beginning; the directory with the log is removed before the question."""
     for name, second, words in (
         ("scheduler.log.1", 1, "SKIPPED job_id=a reason=overlap"),
         ("scheduler.log.1", 3, "SKIPPED job_id=b reason=overlap"),
@@ -270,7 +270,7 @@ def test_a_slot_without_any_record_is_counted() -> None:
 
 
 def test_a_peer_that_fails_once_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its figures would be held against the floors of other rounds."""
+    """Its figures would be compared with the floors of other rounds."""
     tries = iter([(0.0, 2.0), TimeoutError("too slow"), (0.0, 2.0)])
 
     def limps(*_: object) -> tuple[float, float]:
@@ -285,7 +285,7 @@ def test_a_peer_that_fails_once_is_left_out(monkeypatch: pytest.MonkeyPatch) -> 
     assert [(row.ours, row.peers) for row in rows if row.key == "herd"] == [((1.5, 1.5, 1.5), {})]
 
 
-def test_a_harness_that_is_told_to_end_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_a_harness_that_gets_a_signal_to_end_leaves_nothing_behind(tmp_path: Path) -> None:
     """No service that goes on with its jobs, and no files."""
     command = [sys.executable, "-m", "benchmarks", "--quick", "--rounds", "1", "--no-peers", "punctual"]
     with subprocess.Popen(command, cwd=ROOT, env={**os.environ, "TMPDIR": str(tmp_path)}, stderr=PIPE) as harness:
@@ -297,7 +297,7 @@ def test_a_harness_that_is_told_to_end_leaves_nothing_behind(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_service_that_does_not_start_is_said_at_once(tmp_path: Path) -> None:
+def test_a_service_that_does_not_start_is_reported_at_once(tmp_path: Path) -> None:
     """With its exit status, and what to run to see why."""
     with (
         pytest.raises(ChildProcessError, match=r"status 2; to see why: .*main\.py serve"),
@@ -306,7 +306,7 @@ def test_a_service_that_does_not_start_is_said_at_once(tmp_path: Path) -> None:
         pass
 
 
-def test_a_name_that_nobody_measures_is_refused() -> None:
+def test_a_name_without_a_measurement_is_refused() -> None:
     """The message names those that there are."""
     done = bench("hurd")
     assert done.returncode == 2

@@ -129,7 +129,7 @@ def test_a_file_name_cannot_disturb_the_terminal(tmp_path: Path) -> None:
     assert "\x1b" not in run("validate", str(tmp_path)).stdout
 
 
-def test_validate_warns_of_what_is_legal_and_most_likely_not_meant(tmp_path: Path) -> None:
+def test_validate_warns_of_what_is_legal_but_probably_a_mistake(tmp_path: Path) -> None:
     """Characters that look like others, a zone that surprises, a delay that is cut; and exits with 0."""
     command = {"type": "execute_command", "command": "ls\u00a0-l", "cwd": "/tmp\u200b"}
     put(
@@ -140,11 +140,11 @@ def test_validate_warns_of_what_is_legal_and_most_likely_not_meant(tmp_path: Pat
     put(tmp_path / "c.json", job("c", command="echo d\u00e9j\u00e0 \u2013 vu", retry={"attempts": 3}))
     done = run("validate", "--json", str(tmp_path))
 
-    told = {
+    answer = {
         (one["level"], Path(one["file"]).name, one["problem"], one["help"])
         for one in map(json.loads, done.stdout.splitlines())
     }
-    assert told == {
+    assert answer == {
         ("warning", "a.json", "`Etc/GMT+3` is 3 hours behind UTC: the sign in these names is reversed", None),
         ("warning", "a.json", "U+00A0, no-break space, is not a blank to a shell", "replace it by a blank"),
         ("warning", "a.json", "U+200B, zero width space, is not a blank to a shell", "delete it"),

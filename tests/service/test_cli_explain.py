@@ -1,4 +1,4 @@
-"""`explain` as a process: what the service says (said by a stand-in here), the log, and the job files."""
+"""`explain` as a process: answers of the service (a stand-in here), the log, and the job files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ import json, sys
 sys.path.insert(0, {root!r})
 from jobscheduler import cli
 from jobscheduler.cli import explain
-explain.fetch_job = lambda job_id, settings: json.loads({told!r}).get(job_id)
+explain.fetch_job = lambda job_id, settings: json.loads({reply!r}).get(job_id)
 sys.exit(cli.main())
 """
 
@@ -40,7 +40,7 @@ def log_of(path: Path, *entries: LogEntry) -> Path:
     return path
 
 
-def told(definition: dict[str, Any] = DAILY, **more: Any) -> dict[str, Any]:
+def reply(definition: dict[str, Any] = DAILY, **more: Any) -> dict[str, Any]:
     """What the service says of a job."""
     return {
         "id": definition["job_id"],
@@ -63,7 +63,7 @@ def ask(
     tmp_path: Path, *arguments: str, service: dict[str, Any] | None = None, **env: str
 ) -> subprocess.CompletedProcess[str]:
     """Run the verb with a service that says this (by id of the job)."""
-    script = SCRIPT.format(root=str(ROOT), told=json.dumps(service or {}))
+    script = SCRIPT.format(root=str(ROOT), reply=json.dumps(service or {}))
     return subprocess.run(
         [sys.executable, "-c", script, "explain", *arguments],
         check=False,
@@ -79,7 +79,7 @@ def test_a_slot_is_explained_by_its_record(tmp_path: Path) -> None:
     """Found in either format; the time is one of the job's zone."""
     failed = record(1, Status.FAILURE, reason="exit", details=(("exit_code", 7),), output="no space\n\x1b[2Jleft\n")
     log_of(tmp_path / "log", record(0), failed, record(2))
-    service = {"report": told(job("report", "0 13 * * *", timezone="Europe/Berlin"))}
+    service = {"report": reply(job("report", "0 13 * * *", timezone="Europe/Berlin"))}
     done = ask(tmp_path, "report", "--at", "2026-03-02 13:00", service=service)
 
     assert (done.returncode, done.stderr) == (0, "")
@@ -94,7 +94,7 @@ def test_a_slot_is_explained_by_its_record(tmp_path: Path) -> None:
 def test_the_answer_is_an_object_for_machines(tmp_path: Path) -> None:
     """With a word for what it is, and the record."""
     log_of(tmp_path / "log", record(0), record(1, Status.SKIPPED, reason="overlap"))
-    done = ask(tmp_path, "report", "--json", "--at", "2026-03-02T12:00:00Z", service={"report": told()})
+    done = ask(tmp_path, "report", "--json", "--at", "2026-03-02T12:00:00Z", service={"report": reply()})
     answer = json.loads(done.stdout)
 
     assert done.returncode == 0
@@ -119,8 +119,8 @@ def test_what_happened_to_the_job_and_to_the_service_is_in_the_log(tmp_path: Pat
 
     def event(day: int, hour: int, name: str, **values: str) -> Event:
         when = datetime(2026, 3, day, hour, tzinfo=UTC)
-        who = () if name.startswith("service") else (("job_id", "report"),)
-        return Event(when, Level.INFO, name, (*who, *values.items()))
+        fields_of_job = () if name.startswith("service") else (("job_id", "report"),)
+        return Event(when, Level.INFO, name, (*fields_of_job, *values.items()))
 
     log_of(
         tmp_path / "log",
@@ -134,7 +134,7 @@ def test_what_happened_to_the_job_and_to_the_service_is_in_the_log(tmp_path: Pat
         event(5, 18, "job.updated", changed="schedule"),
     )
     # ... a slot before the change of the schedule is, as far as anybody can tell, one of another schedule
-    service = {"report": told()}
+    service = {"report": reply()}
     if at.startswith(("2026-03-03", "2026-03-04")):
         lines = (tmp_path / "log").read_text().splitlines(keepends=True)
         (tmp_path / "log").write_text("".join(lines[:-1]))
@@ -145,9 +145,9 @@ def test_what_happened_to_the_job_and_to_the_service_is_in_the_log(tmp_path: Pat
 
 
 def test_a_time_that_the_clock_skips_or_shows_twice_is_understood(tmp_path: Path) -> None:
-    """As the schedule understands it; which instant is meant is said."""
+    """As the schedule understands it; the answer names the instant."""
     log_of(tmp_path / "log", record(-500))
-    service = {"report": told(job("report", "30 2 * * *", timezone="Europe/Berlin"))}
+    service = {"report": reply(job("report", "30 2 * * *", timezone="Europe/Berlin"))}
     skipped = ask(tmp_path, "report", "--at", "2026-03-29 02:30", service=service).stdout
     twice = ask(tmp_path, "report", "--at", "2026-10-25T02:30", service=service).stdout
 
@@ -161,7 +161,7 @@ def test_a_time_that_the_clock_skips_or_shows_twice_is_understood(tmp_path: Path
 def test_without_a_time_it_tells_the_next_slots_and_the_last_record(tmp_path: Path) -> None:
     """And what is wrong with the file."""
     service = {
-        "report": told(
+        "report": reply(
             job("report", "0 12 * * *", timezone="UTC", not_before="2126-01-01T00:00:00Z"),
             state="stale",
             stale=True,
@@ -190,7 +190,7 @@ def test_without_a_time_it_tells_the_next_slots_and_the_last_record(tmp_path: Pa
 def test_a_run_that_goes_on_is_the_answer(tmp_path: Path) -> None:
     """For its slot, and from now on."""
     going = {"run_id": "a", "scheduled": "2026-03-02T12:00:00Z", "started": "2026-03-02T12:00:01Z", "attempt": 2}
-    service = {"report": told(state="running", active_runs=[{**going, "waiting_for": None}])}
+    service = {"report": reply(state="running", active_runs=[{**going, "waiting_for": None}])}
     log_of(tmp_path / "log", record(0))
 
     said = "`report` has been running since Mon 2026-03-02 12:00:01 UTC, attempt 2\n"
@@ -198,13 +198,13 @@ def test_a_run_that_goes_on_is_the_answer(tmp_path: Path) -> None:
     assert said in ask(tmp_path, "report", service=service).stdout
 
 
-def test_a_refused_job_is_told_with_its_problems(tmp_path: Path) -> None:
+def test_a_refused_job_is_explained_by_its_problems(tmp_path: Path) -> None:
     """Exit status 1."""
     problem = {"message": "unknown field `x`", "file": "r.json", "line": 3, "column": 5, "help": None}
     done = ask(
         tmp_path,
         "report",
-        service={"report": {**told(), "state": "refused", "definition": None, "problems": [problem]}},
+        service={"report": {**reply(), "state": "refused", "definition": None, "problems": [problem]}},
     )
 
     assert done.returncode == 1
@@ -212,7 +212,7 @@ def test_a_refused_job_is_told_with_its_problems(tmp_path: Path) -> None:
     assert "error: unknown field `x`\n  --> r.json:3:5" in done.stdout
 
 
-def test_a_job_that_nobody_knows_gets_the_id_that_may_be_meant(tmp_path: Path) -> None:
+def test_an_unknown_job_gets_a_suggested_id(tmp_path: Path) -> None:
     """Of those in the log; one whose file was removed is not unknown."""
     removed = Event(NOON + timedelta(days=1), Level.INFO, "job.removed", (("job_id", "report"),))
     log_of(tmp_path / "log", record(0), removed)
@@ -235,7 +235,7 @@ def test_a_job_that_nobody_knows_gets_the_id_that_may_be_meant(tmp_path: Path) -
 )
 def test_a_time_that_cannot_be_read_is_refused(tmp_path: Path, at: str, said: str) -> None:
     """As wrong usage, with what to write."""
-    done = ask(tmp_path, "report", "--at", at, service={"report": told()})
+    done = ask(tmp_path, "report", "--at", at, service={"report": reply()})
 
     assert (done.returncode, done.stdout) == (2, "")
     assert said in done.stderr
@@ -295,7 +295,7 @@ def explained(service: Service, *arguments: str) -> subprocess.CompletedProcess[
     return run("explain", *arguments, "--socket", str(service.socket))
 
 
-def test_of_a_file_that_can_be_read_no_more_its_name_or_the_log_tells_the_job(service: Service) -> None:
+def test_an_unreadable_file_is_found_by_its_name_or_the_log(service: Service) -> None:
     """It is refused after a restart, and its job not gone."""
     service.write("by-name.json", job("by-name"))
     service.start()

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from jobscheduler.cli import history
+from jobscheduler.cli.read_progress import ReadProgress
 from jobscheduler.model import Event, Level, LogEntry, Record, Status
 from jobscheduler.runlog import format_json, format_text
 from jobscheduler.web.log_record import latest, parse_records
@@ -90,18 +90,18 @@ def shown(log: Path, *arguments: str, **env: str) -> list[str]:
 
 def found(log: Path, *arguments: str) -> list[str]:
     """The words of the lines that are found."""
-    return [told.get("status") or told["event"] for told in map(json.loads, shown(log, "--json", *arguments))]
+    return [answer.get("status") or answer["event"] for answer in map(json.loads, shown(log, "--json", *arguments))]
 
 
 def test_the_records_are_shown_as_a_table_in_local_time(log: Path) -> None:
     """The oldest first, as in the log; the zone is in the title, and what a job printed cannot disturb the terminal."""
     assert shown(log, TZ="Europe/Berlin") == [
-        "TIME (Europe/Berlin)  JOB          STATUS   SLOT       TOOK  DETAILS",
-        "2026-11-22 13:00:01   report-001   SUCCESS  13:00:00  1.5 s",
-        "2026-11-22 13:01:01   cleanup-xyz  FAILURE  13:01:00  1.5 s  exit, exit code 1, no\\x1b[2J such file",
-        "2026-11-22 13:05:00   report-001   SKIPPED  13:05:00         overlap",
-        "2026-11-22 14:10:00   report-001   MISSED   13:10:00         down, 59 slots until 2026-11-22 14:08:00",
-        "2026-11-22 14:20:00   report-001   SUCCESS  by hand   2m05s  by=0",
+        "TIME (Europe/Berlin)  JOB          STATUS   SLOT           TOOK  DETAILS",
+        "2026-11-22 13:00:01   report-001   SUCCESS  13:00:00     1.50 s",
+        "2026-11-22 13:01:01   cleanup-xyz  FAILURE  13:01:00     1.50 s  exit, exit code 1, no\\x1b[2J such file",
+        "2026-11-22 13:05:00   report-001   SKIPPED  13:05:00             overlap",
+        "2026-11-22 14:10:00   report-001   MISSED   13:10:00             down, 59 slots until 2026-11-22 14:08:00",
+        "2026-11-22 14:20:00   report-001   SUCCESS  by hand   2 min 5 s  by=0",
     ]
 
 
@@ -172,10 +172,10 @@ def test_objects_are_those_of_the_json_format(log: Path) -> None:
 def test_what_is_asked_for_is_found(log: Path, arguments: tuple[str, ...], words: list[str]) -> None:
     """By job, by status in any case, by time, and so many from the end."""
     done = run("history", "--log-file", str(log), "--json", *arguments)
-    told = [json.loads(line) for line in done.stdout.splitlines()]
+    answer = [json.loads(line) for line in done.stdout.splitlines()]
 
     assert done.returncode == 0
-    assert [one.get("status") or one["event"] for one in told] == words
+    assert [one.get("status") or one["event"] for one in answer] == words
 
 
 def test_a_duration_is_counted_back_from_now(tmp_path: Path) -> None:
@@ -222,7 +222,9 @@ def test_an_unknown_job_gets_the_id_that_may_be_meant(log: Path) -> None:
         (("--log-backups", "x"), 2, "--log-backups: `x`"),
     ],
 )
-def test_what_cannot_be_answered_is_said(log: Path, arguments: tuple[str, ...], status: int, said: str) -> None:
+def test_a_question_without_an_answer_is_reported(
+    log: Path, arguments: tuple[str, ...], status: int, said: str
+) -> None:
     """With the exit status for it."""
     done = run("history", *arguments, JOBSCHEDULER_LOG_FILE=str(log))
 
@@ -239,7 +241,7 @@ def test_what_a_bound_takes_is_named(log: Path) -> None:
     assert "help: write `2026-03-02T00:00`" in run("history", "--until", "2026-3-2", "--log-file", str(log)).stderr
 
 
-def test_a_log_that_this_user_may_not_read_is_said(log: Path) -> None:
+def test_a_log_that_this_user_may_not_read_is_reported(log: Path) -> None:
     """With what to do."""
     if os.geteuid() != 0:
         log.chmod(0)
@@ -304,13 +306,13 @@ def test_what_the_service_writes_is_shown(service: Service) -> None:
     service.write("hello.json", HELLO)
     service.start()
     service.wait_for("SUCCESS", 2, job_id="hello")
-    told = [json.loads(line) for line in shown(service.log, "hello", "--json", "-n", "2")]
+    answer = [json.loads(line) for line in shown(service.log, "hello", "--json", "-n", "2")]
 
-    assert [(one["job_id"], one["status"], one["exit_code"]) for one in told] == [("hello", "SUCCESS", 0)] * 2
+    assert [(one["job_id"], one["status"], one["exit_code"]) for one in answer] == [("hello", "SUCCESS", 0)] * 2
     assert "run.started" in found(service.log, "hello", "--all")
 
 
-def test_a_reader_that_leaves_early_is_no_trouble(tmp_path: Path) -> None:
+def test_a_reader_that_leaves_early_is_not_an_error(tmp_path: Path) -> None:
     """As `head` does."""
     big_log(tmp_path / "log", 2_000_000)
     process = subprocess.Popen(
@@ -380,7 +382,7 @@ def test_memory_does_not_grow_with_the_log(tmp_path: Path) -> None:
         assert most < peak_of(small, *arguments)[1] + 4 * 1024
 
 
-def test_a_terminal_is_told_how_far_it_is_if_it_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_terminal_shows_the_progress_if_reading_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
     """After a second, not too often, and no trace remains."""
 
     class Terminal(io.StringIO):
@@ -390,7 +392,7 @@ def test_a_terminal_is_told_how_far_it_is_if_it_takes_long(monkeypatch: pytest.M
     now, terminal = [0.0], Terminal()
     monkeypatch.setattr("sys.stderr", terminal)
     monkeypatch.setattr("time.monotonic", lambda: now[0])
-    progress = history.Progress()
+    progress = ReadProgress()
     for done in range(30):
         now[0] = done / 10
         progress(done, 30)

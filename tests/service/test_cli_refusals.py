@@ -11,7 +11,7 @@ import pytest
 from jobscheduler import cli
 
 
-def test_what_the_host_refuses_is_told_with_its_path(
+def test_a_refusal_of_the_host_names_the_path(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """`Permission denied` alone says neither what nor where."""

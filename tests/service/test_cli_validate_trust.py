@@ -28,7 +28,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="acts as other users, 
 
 @pytest.fixture
 def jobs() -> Iterator[Path]:
-    """A jobs directory of root's that all users may look into."""
+    """A jobs directory of root's that all users may read."""
     with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="validate-") as made:
         directory = Path(made) / "jobs.d"
         directory.mkdir()
@@ -83,7 +83,7 @@ def test_a_file_that_roots_service_refuses_is_a_warning_for_an_ordinary_user(
 def test_what_a_third_user_owns_is_judged_for_root_and_what_the_caller_owns_is_not(
     jobs: Path, alice: ThrowawayUser, mallory: ThrowawayUser, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What is theirs is on its way to a place of root's; a checkout with a warning for each file helps nobody."""
+    """What is theirs is on its way to a place of root's; a checkout with a warning for each file helps no user."""
     os.chown(put(jobs, "a.json", job("a")), mallory.uid, mallory.gid)
     os.chown(put(jobs, "b.json", job("b")), alice.uid, alice.gid)
     (jobs / "b.json").chmod(0o664)
@@ -127,8 +127,8 @@ def test_what_may_not_be_read_is_never_to_be_opened_to_the_caller(
     assert status == (0 if closed in {"file", "target"} else 1)
 
 
-def test_there_has_to_be_a_user_for_whom_is_judged(jobs: Path) -> None:
-    """Wrong usage is told without a trace."""
+def test_the_user_of_as_has_to_exist(jobs: Path) -> None:
+    """Wrong usage is reported without a trace."""
     command = [sys.executable, ROOT / "main.py", "validate", "--as", "nobody-here", jobs]
     done = run_program(command, text=True, timeout=60)
     assert done.returncode == 2

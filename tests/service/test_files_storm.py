@@ -194,8 +194,8 @@ def blamed_wrongly(service: Service, writers: list[Writer]) -> list[dict[str, st
     return wrong
 
 
-def told(service: Service) -> dict[str, str]:
-    """Replay the log: the next slot of each job in force. No two versions have the same."""
+def answer(service: Service) -> dict[str, str]:
+    """Replay the log: the next slot of each active job. No two versions have the same."""
     slots: dict[str, str] = {}
     for line in service.lines():
         if line["word"] == "job.added":
@@ -250,12 +250,12 @@ def test_a_storm_of_changes_leaves_everything_in_order(tmp_path: Path, operation
         assert expected.keys() == ids
 
         def in_order() -> bool:
-            slots = told(service)
+            slots = answer(service)
             slots.pop("tick")
             return slots == expected
 
         wait_until(lambda: in_order() or now() - calm > timedelta(seconds=4), 6)
-        slots = told(service)
+        slots = answer(service)
         slots.pop("tick")
         assert slots == expected
         service.wait_for("SUCCESS", len(service.words("SUCCESS", job_id="tick")) + 2, job_id="tick")

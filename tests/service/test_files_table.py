@@ -22,7 +22,7 @@ YEARLY = "0 0 1 1 *"
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """One service for the rows that harm nobody else; every test has files and ids of its own."""
+    """One service for the rows that harm no other test; every test has files and ids of its own."""
     with running(tmp_path_factory.mktemp("table")) as made:
         yield made.start()
 
@@ -37,8 +37,8 @@ def words_of(service: Service, job_id: str, name: str = "") -> list[str]:
     ]
 
 
-def after_the_next_pass(service: Service, seconds: float = 0.0) -> None:
-    """Return when everything that was done by now has been looked at, and has had so long to settle."""
+def after_the_next_sync(service: Service, seconds: float = 0.0) -> None:
+    """Return when all changes so far have been read, and have had so long to settle."""
     done = now() + timedelta(seconds=seconds)
     probe = f"probe-{os.urandom(4).hex()}"
     wait_until(lambda: now() >= done)
@@ -47,7 +47,7 @@ def after_the_next_pass(service: Service, seconds: float = 0.0) -> None:
     path.unlink()
 
 
-def test_a_complete_file_is_in_force_at_once(service: Service) -> None:
+def test_a_complete_file_is_active_at_once(service: Service) -> None:
     """Appearing or replaced: 50 ms (the benchmark shows it with 10,000 jobs; the median of ten is judged here)."""
     late = []
     for number in range(10):
@@ -73,7 +73,7 @@ def test_the_same_content_is_no_change_at_all(service: Service) -> None:
 
     def renamed() -> None:
         path.rename(path.with_name("same2.json"))
-        after_the_next_pass(service, 1.1)
+        after_the_next_sync(service, 1.1)
         path.with_name("same2.json").rename(path)
 
     for disturb in (
@@ -85,8 +85,8 @@ def test_the_same_content_is_no_change_at_all(service: Service) -> None:
         gone_and_back,
     ):
         disturb()
-        after_the_next_pass(service, 0.1)
-    after_the_next_pass(service, 1.2)
+        after_the_next_sync(service, 0.1)
+    after_the_next_sync(service, 1.2)
 
     assert words_of(service, "same", "same.json") == ["job.added"]
     assert_every_second_once(service, "same")
@@ -142,13 +142,13 @@ def test_what_runs_and_what_waits_when_its_file_is_edited_or_deleted(service: Se
 
 
 def test_a_file_that_is_being_written_is_not_reported(service: Service) -> None:
-    """In pieces, for longer than a second: nothing is said of it until it has been quiet, and then it is in force."""
+    """In pieces, for longer than a second: no line is about it until it has been quiet; then it is active."""
     text = json.dumps(job("pieces", YEARLY))
     with (service.jobs / "pieces.json").open("w") as file:
         for number, piece in enumerate((text[:20], text[20:40], text[40:60])):
             file.write(piece)
             file.flush()
-            after_the_next_pass(service, 0.6 if number < 2 else 0.3)
+            after_the_next_sync(service, 0.6 if number < 2 else 0.3)
         assert words_of(service, "pieces", "pieces.json") == []
         file.write(text[60:])
     service.wait_for("job.added", job_id="pieces")
@@ -172,7 +172,7 @@ def test_an_invalid_edit_is_shown_as_stale_once(service: Service) -> None:
     assert (line["problem"], line["help"]) == ("unknown field `shedule`", "did you mean `schedule`?")
     os.utime(path)
     service.write("stale.json", bad)
-    after_the_next_pass(service, 1.3)
+    after_the_next_sync(service, 1.3)
     assert words_of(service, "stale") == ["job.added", "job.stale"]
 
     service.write("stale.json", bad.replace("shedule", "schedule"))
@@ -236,9 +236,9 @@ def test_at_a_start_the_file_whose_name_sorts_first_has_the_id(tmp_path: Path) -
         for name in ("b.json", "c.json", "a.json"):
             service.write(name, job("x", YEARLY, description=name))
         service.start()
-        told = {line["file"]: line["problem"] for line in service.wait_for("job.refused", 2)}
+        answer = {line["file"]: line["problem"] for line in service.wait_for("job.refused", 2)}
 
-    assert told == dict.fromkeys(("b.json", "c.json"), "the id `x` already belongs to `a.json`")
+    assert answer == dict.fromkeys(("b.json", "c.json"), "the id `x` already belongs to `a.json`")
 
 
 def test_a_slot_that_is_due_while_its_file_is_rewritten_is_neither_lost_nor_doubled(service: Service) -> None:

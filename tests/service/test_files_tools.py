@@ -1,4 +1,4 @@
-"""Real tools on real files: afterwards exactly the expected jobs are in force, and no good file was ever reported."""
+"""Real tools on real files: afterwards exactly the expected jobs are active, and no good file was ever reported."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from tests.service.test_files_storm import told
+from tests.service.test_files_storm import answer
 from tests.support.job_files import assert_every_second_once, assert_prompt, need, now, running
 from tests.support.service import Service, job, wait_until
 
 
 def schedule(minute: int, hour: int = 0) -> str:
-    """A schedule of its own for each version, so that the log tells which one is in force."""
+    """A schedule of its own for each version, so that the log shows which one is active."""
     return f"{minute} {hour} 1 6 *"
 
 
@@ -38,8 +38,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 @pytest.fixture(autouse=True)
-def nobody_was_blamed(service: Service) -> Iterator[None]:
-    """Whatever a tool did on its way, nothing was said of it, and no second was lost."""
+def no_file_was_blamed(service: Service) -> Iterator[None]:
+    """Whatever a tool did on its way, nothing was logged about it, and no second was lost."""
     yield
     assert [line for line in service.lines() if line["level"] in {"WARNING", "ERROR"}] == []
     service.wait_for("SUCCESS", job_id="tick")
@@ -62,11 +62,11 @@ def run(command: str, **names: Any) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def is_in_force(service: Service, wanted: dict[str, str | None]) -> Callable[[], bool]:
-    """Return whether these ids have these next slots by now (None: are not in force)."""
+def is_active(service: Service, wanted: dict[str, str | None]) -> Callable[[], bool]:
+    """Return whether these ids have these next slots by now (None: are not active)."""
 
     def check() -> bool:
-        slots = told(service)
+        slots = answer(service)
         return all(slots.get(job_id) == due for job_id, due in wanted.items())
 
     return check
@@ -104,7 +104,7 @@ EDITS = {
 
 
 @pytest.mark.parametrize("name", EDITS)
-def test_an_edit_is_in_force_at_once(service: Service, tmp_path: Path, name: str) -> None:
+def test_an_edit_is_active_at_once(service: Service, tmp_path: Path, name: str) -> None:
     """However the tool goes about it: one change, from the old definition to the new one."""
     tool, command = EDITS[name]
     need(tool)
@@ -116,7 +116,7 @@ def test_an_edit_is_in_force_at_once(service: Service, tmp_path: Path, name: str
     new.write_text(json.dumps(job(job_id, schedule(30)), indent=2))
     began = now()
     run(command, file=path, new=new)
-    wait_until(is_in_force(service, {job_id: slot(30)}))
+    wait_until(is_active(service, {job_id: slot(30)}))
 
     changes = [line for line in service.lines() if line.get("job_id") == job_id]
     assert [line["word"] for line in changes] == ["job.added", "job.updated"]
@@ -142,9 +142,9 @@ def test_many_files_at_once(service: Service, tmp_path: Path, name: str) -> None
     for minute in (1, 2):
         new = jobs_in(tmp_path / f"many-{name}-", minute, range(50))
         run(command, new=new, jobs=service.jobs)
-        wait_until(is_in_force(service, {f"{new.name}{number}": slot(minute) for number in range(50)}))
+        wait_until(is_active(service, {f"{new.name}{number}": slot(minute) for number in range(50)}))
     run('cd "$jobs"; rm -f ' + f"many-{name}-*.json", jobs=service.jobs)
-    wait_until(is_in_force(service, {f"{new.name}{number}": None for number in range(50)}))
+    wait_until(is_active(service, {f"{new.name}{number}": None for number in range(50)}))
 
 
 def test_rsync_makes_one_directory_of_another(service: Service, tmp_path: Path) -> None:
@@ -154,11 +154,11 @@ def test_rsync_makes_one_directory_of_another(service: Service, tmp_path: Path) 
     (new / "tick.json").write_text(json.dumps(job("tick")))
     command = 'rsync -a --delete --include="synced*" --include=tick.json --exclude="*" "$new"/ "$jobs"/'
     run(command, new=new, jobs=service.jobs)
-    wait_until(is_in_force(service, {f"synced{number}": slot(1) for number in range(10)}))
+    wait_until(is_active(service, {f"synced{number}": slot(1) for number in range(10)}))
     for number in range(5):
         (new / f"synced{number}.json").unlink()
     run(command, new=new, jobs=service.jobs)
-    wait_until(is_in_force(service, {f"synced{number}": slot(1) if number >= 5 else None for number in range(10)}))
+    wait_until(is_active(service, {f"synced{number}": slot(1) if number >= 5 else None for number in range(10)}))
 
     assert service.words("job.updated", job_id="tick") == []
 
@@ -216,7 +216,7 @@ def by_id(files: dict[str, Any]) -> dict[str, Any]:
 
 
 def replayed(service: Service, since: int, before: dict[str, str]) -> dict[str, str]:
-    """The schedules in force: those at the start, and what was told from then on."""
+    """The active schedules: those at the start, and later changes by the log."""
     known = dict(before)
     for line in service.lines()[since:]:
         if line["word"] == "job.removed":

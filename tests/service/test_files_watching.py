@@ -43,7 +43,7 @@ def service(tmp_path: Path) -> Iterator[Service]:
 
 
 def assert_sees(service: Service, directory: Path, job_id: str = "seen", seconds: float = PROMPT) -> None:
-    """What is written there now comes in force in time, and what is deleted goes."""
+    """What is written there now becomes active in time, and what is deleted goes."""
     began = now()
     path = put(directory, f"{job_id}.json", job(job_id, YEARLY))
     (line,) = service.wait_for("job.added", job_id=job_id)
@@ -54,8 +54,8 @@ def assert_sees(service: Service, directory: Path, job_id: str = "seen", seconds
     assert_prompt(line, began, seconds + 1)
 
 
-def assert_hears(service: Service, directory: Path, job_id: str = "heard") -> None:
-    """The watch is alive: it does not take until somebody looks by the clock."""
+def assert_watch_is_alive(service: Service, directory: Path, job_id: str = "heard") -> None:
+    """The watch is alive: a change is seen before the next rescan."""
     late = []
     for number in range(5):
         began = now()
@@ -122,7 +122,7 @@ def open_to_everybody(jobs: Path) -> None:
     ],
 )
 def test_a_directory_that_is_lost_is_found_again(service: Service, lose: Callable[[Path], None]) -> None:
-    """Its jobs stay in force meanwhile; then what is there now is what counts."""
+    """Its jobs stay active meanwhile; then what is there now is what counts."""
     if os.geteuid() != 0 and lose is open_to_everybody:
         pytest.skip("written by everybody is refused for everybody, but this test is about root's rule")
     began = now()
@@ -151,12 +151,12 @@ def test_a_directory_that_is_lost_is_found_again(service: Service, lose: Callabl
     assert_prompt(found, back)
     if lose is not open_to_everybody:
         assert_prompt(service.wait_for("job.added", job_id="new")[0], back)
-    assert_hears(service, service.jobs)
+    assert_watch_is_alive(service, service.jobs)
     assert_said_once(service, "directory.lost", "directory.found")
     assert_never_noticed(service)
 
 
-def test_a_directory_that_is_made_again_between_two_looks_is_another_one(service: Service) -> None:
+def test_a_directory_that_is_made_again_between_two_checks_is_another_one(service: Service) -> None:
     """Deleted with all its files and made again, empty: not believed (`test_sources.py` has the same inode)."""
     assert service.process is not None
     service.process.send_signal(signal.SIGSTOP)
@@ -167,13 +167,13 @@ def test_a_directory_that_is_made_again_between_two_looks_is_another_one(service
     back = now()
     service.write("tick.json", job("tick"))
     assert_prompt(service.wait_for("directory.found")[0], back)
-    assert_hears(service, service.jobs)
+    assert_watch_is_alive(service, service.jobs)
     assert_said_once(service, "directory.lost", "directory.found")
     assert service.words("job.removed") == []
 
 
 def test_a_directory_that_is_replaced_by_one_with_other_files_is_believed(service: Service) -> None:
-    """What is not in the new one is gone after a second, without any trouble being told."""
+    """What is not in the new one is gone after a second, without an issue in the log."""
     service.write("old.json", job("old", YEARLY))
     service.wait_for("job.added", job_id="old")
     fresh = service.jobs.with_name("fresh")
@@ -186,7 +186,7 @@ def test_a_directory_that_is_replaced_by_one_with_other_files_is_believed(servic
 
     assert_prompt(service.wait_for("job.added", job_id="new")[0], done)
     assert_prompt(service.wait_for("job.removed", job_id="old")[0], done, PROMPT + 1)
-    assert_hears(service, service.jobs)
+    assert_watch_is_alive(service, service.jobs)
     assert {line["level"] for line in service.lines()} <= {"INFO", "SUCCESS"}
     assert_never_noticed(service)
 
@@ -205,13 +205,13 @@ def test_a_symlinked_directory_is_watched_and_a_re_pointed_link_is_followed(tmp_
         service.jobs.rmdir()
         service.jobs.symlink_to("one")
         service.start()
-        assert_hears(service, tmp_path / "one", "in-one")
+        assert_watch_is_alive(service, tmp_path / "one", "in-one")
         (tmp_path / "next").symlink_to("two")
         (tmp_path / "next").rename(service.jobs)
         done = now()
         assert_prompt(service.wait_for("job.added", job_id="two")[0], done)
         assert_prompt(service.wait_for("job.removed", job_id="one")[0], done, PROMPT + 1)
-        assert_hears(service, service.jobs, "in-two")
+        assert_watch_is_alive(service, service.jobs, "in-two")
         assert {line["level"] for line in service.lines()} <= {"INFO", "SUCCESS"}
         assert_never_noticed(service)
 
@@ -309,12 +309,12 @@ def test_an_unmounted_directory_is_unknown_until_it_is_mounted_again(tmp_path: P
         back = now()
         (found,) = service.wait_for("directory.found")
         assert_prompt(found, back)
-        assert_hears(service, apart.jobs)
+        assert_watch_is_alive(service, apart.jobs)
         assert_said_once(service, "directory.lost", "directory.found")
         assert_never_noticed(service)
 
 
-def test_a_file_system_without_events_is_looked_at_by_the_clock(tmp_path: Path) -> None:
+def test_a_file_system_without_events_is_rescanned_by_the_clock(tmp_path: Path) -> None:
     """An overlay gives no event when a file is written below it, as a network file system does for other hosts."""
     first = 'mkdir low up work; mount -t overlay -o lowerdir=low,upperdir=up,workdir=work none "$1"'
     for name in ("low", "up", "work"):
@@ -338,7 +338,7 @@ def test_a_file_system_without_events_is_looked_at_by_the_clock(tmp_path: Path) 
 
 
 def test_an_overflow_of_the_queue_is_noticed_and_made_up_for(service: Service) -> None:
-    """More events than the kernel keeps, a new job and an edit among them: both are in force right after."""
+    """More events than the kernel keeps, a new job and an edit among them: both are active right after."""
     assert service.process is not None
     most = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
     if most > 100_000:
@@ -356,22 +356,22 @@ def test_an_overflow_of_the_queue_is_noticed_and_made_up_for(service: Service) -
     assert_prompt(service.wait_for("job.added", job_id="new")[0], woken)
     assert_prompt(service.wait_for("job.updated", job_id="tick")[0], woken)
     service.wait_for("watch.restored")
-    assert_hears(service, service.jobs)
+    assert_watch_is_alive(service, service.jobs)
     degraded, restored = assert_said_once(service, "watch.degraded", "watch.restored")
     assert "overflow" in degraded["problem"]
     assert_prompt(restored, woken)
 
 
 def fewest(process: Path) -> tuple[int, int]:
-    """Descriptors and threads while nothing is going on: a few looks at most."""
-    looks = [(len(list((process / "fd").iterdir())), len(list((process / "task").iterdir()))) for _ in range(20)]
-    return min(looks)
+    """Descriptors and threads while nothing happens: a few samples at most."""
+    samples = [(len(list((process / "fd").iterdir())), len(list((process / "task").iterdir()))) for _ in range(20)]
+    return min(samples)
 
 
 @pytest.mark.parametrize(
     "limit", ["max_inotify_instances", pytest.param("max_inotify_watches", marks=pytest.mark.deep)]
 )
-def test_without_inotify_it_falls_back_to_looking_every_second(tmp_path: Path, limit: str) -> None:
+def test_without_inotify_it_falls_back_to_a_rescan_every_second(tmp_path: Path, limit: str) -> None:
     """And says so, once; nothing leaks while it tries again, and it recovers when there is room again."""
     knob = f"/proc/sys/user/{limit}"
     kinds = "--user", "--map-root-user"
@@ -391,7 +391,7 @@ def test_without_inotify_it_falls_back_to_looking_every_second(tmp_path: Path, l
         raised = now()
         (restored,) = service.wait_for("watch.restored")
         assert_prompt(restored, raised)
-        assert_hears(service, service.jobs)
+        assert_watch_is_alive(service, service.jobs)
         degraded, _ = assert_said_once(service, "watch.degraded", "watch.restored")
         assert degraded["problem"].startswith("the directory cannot be watched: ")
         assert_never_noticed(service)
@@ -413,8 +413,8 @@ def sabotaged(base: Path) -> Iterator[tuple[Service, Path]]:
 
 
 @pytest.mark.parametrize("part", ["handler", pytest.param("pass", marks=pytest.mark.deep)])
-def test_a_pass_that_fails_is_told_once_and_made_up_for(tmp_path: Path, part: str) -> None:
-    """In the Observer's handler only, or wherever a pass is made: what was changed meanwhile is in force after."""
+def test_a_sync_that_fails_is_logged_once_and_made_up_for(tmp_path: Path, part: str) -> None:
+    """In the Observer's handler only, or in every sync: what was changed meanwhile is active afterwards."""
     with sabotaged(tmp_path) as (service, order):
         put(order.parent, order.name, part)
         began = now()
@@ -429,7 +429,7 @@ def test_a_pass_that_fails_is_told_once_and_made_up_for(tmp_path: Path, part: st
         mended = now()
         assert_prompt(service.wait_for("job.added", job_id="new")[0], began if part == "handler" else mended)
         assert_prompt(service.wait_for("watch.restored")[0], mended)
-        assert_hears(service, service.jobs)
+        assert_watch_is_alive(service, service.jobs)
         assert_said_once(service, "watch.degraded", "watch.restored")
         assert_never_noticed(service)
 
@@ -444,14 +444,14 @@ def test_a_dead_thread_of_the_watch_is_replaced(tmp_path: Path, part: str) -> No
         service.write("new.json", job("new", YEARLY))
         assert_prompt(service.wait_for("job.added", job_id="new")[0], died)
         assert_prompt(service.wait_for("watch.restored")[0], died)
-        assert_hears(service, service.jobs)
+        assert_watch_is_alive(service, service.jobs)
         degraded, _ = assert_said_once(service, "watch.degraded", "watch.restored")
         assert degraded["problem"] == "the watching thread had died"
         assert_never_noticed(service)
 
 
 @pytest.mark.deep
-def test_a_rescan_finds_what_no_event_told_of(tmp_path: Path) -> None:
+def test_a_rescan_finds_changes_without_an_event(tmp_path: Path) -> None:
     """Also with a watch that hears nothing at all: a file that came, one that was edited and one that went."""
     with running(tmp_path, *OFTEN) as service:
         (tmp_path / "elsewhere").mkdir()

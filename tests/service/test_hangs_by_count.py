@@ -18,13 +18,17 @@ import pytest
 from tests.support.fork_server import run_program
 from tests.support.service import ROOT, Service, job, wait_until
 
-OWN_FILES = ("tasks/__init__.py:_offers", "parse/schema.py", "cli/__init__.py")
+OWN_FILES = ("tasks/__init__.py:_offers", "parser/schema.py", "cli/__init__.py")
 """Where the program reads files of its own: if those hang, nothing of it is there."""
 
-UNNAMED = ("alert ", "echo ", "last ", "Thread ")
+UNNAMED = ("alert ", "stderr ", "forced ", "Thread ")
 """Threads of which a hang need not be named at once: an alert is when its time is up, others only write or end."""
 
-AT_THE_END = ("MainThread close service/last_resort.py", "reader write watch.py:_stop", "control/server.py:__exit__")
+AT_THE_END = (
+    "MainThread close service/forced_exit.py",
+    "reader write jobs/watcher.py:_stop",
+    "control/server.py:__exit__",
+)
 
 
 AT_A_TIME = 4  # services
@@ -68,7 +72,7 @@ class Hanging(Service):
             self.process.send_signal(signal.SIGHUP)
 
     def hang_at(self, site: str) -> bool:
-        """Have a call at a site hang; tell whether it was made."""
+        """Make a call at a site hang; return whether it was made."""
         self.order(site)
         for _ in range(24):
             self.stir()
@@ -111,7 +115,7 @@ def sites(tmp_path: Path) -> tuple[list[str], list[str]]:
 
 def is_ours_to_judge(site: str) -> bool:
     """Whether a hang there is anything that we promise about."""
-    return not any(one in site for one in (*OWN_FILES, *AT_THE_END)) and "last_resort" not in site
+    return not any(one in site for one in (*OWN_FILES, *AT_THE_END)) and "forced_exit" not in site
 
 
 def chosen(sites: list[str], deep: bool) -> list[str]:

@@ -30,7 +30,7 @@ SOON = 6.0
 
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:
-    """A service with a job of every second, which looks at everything every second and serves its page."""
+    """A service with a job of every second, which rescans every second and serves its page."""
     made = Service(tmp_path, "--rescan-interval", "1s", "--http", "127.0.0.1:0", "--drain-timeout", "2s")
     made.write("tick.json", job("tick"))
     yield made
@@ -101,7 +101,7 @@ def linked(service: Service, mount: Mount, name: str = "x", **fields: object) ->
 
 
 def test_a_linked_file_that_hangs_is_stale_and_all_others_are_seen(service: Service, mount: Mount) -> None:
-    """Its last good version stays in force; edits of others are seen; it is read again when it answers."""
+    """Its last good version stays active; edits of others are seen; it is read again when it answers."""
     linked(service, mount)
     service.start()
     mount.hang()
@@ -123,7 +123,7 @@ def test_a_linked_file_that_hangs_is_stale_and_all_others_are_seen(service: Serv
 
 
 def test_a_service_is_ended_while_a_linked_file_hangs(service: Service, mount: Mount) -> None:
-    """Also right after it began to hang, when a pass is at it."""
+    """Also right after it began to hang, during a sync."""
     linked(service, mount)
     service.start()
     mount.hang()
@@ -246,9 +246,9 @@ def test_a_start_whose_jobs_directory_or_log_hangs_says_so_and_ends(
 def test_an_alert_file_that_hangs_at_a_reload_stays_as_it_was(service: Service, mount: Mount) -> None:
     """The reload comes to its end; the file is read when it answers."""
     alert = mount.path / "alert.json"
-    told = service.jobs.parent / "told"
+    reply = service.jobs.parent / "told"
     (mount.real / "alert.json").write_text(
-        json.dumps({"type": "execute_command", "command": f"echo $JOB_ID >> {told}"})
+        json.dumps({"type": "execute_command", "command": f"echo $JOB_ID >> {reply}"})
     )
     service.options = (*service.options, "--on-failure", str(alert))
     service.start()
@@ -267,7 +267,7 @@ def test_an_alert_file_that_hangs_at_a_reload_stays_as_it_was(service: Service, 
 
 
 def test_a_start_with_an_alert_file_that_hangs_runs_jobs_and_takes_it_later(service: Service, mount: Mount) -> None:
-    """Jobs matter more than the file; it is in force when it answers."""
+    """Jobs matter more than the file; it is used when it answers."""
     alert = mount.path / "alert.json"
     (mount.real / "alert.json").write_text(json.dumps({"type": "execute_command", "command": "true"}))
     service.options = (*service.options, "--on-failure", str(alert))
@@ -283,7 +283,7 @@ def test_a_start_with_an_alert_file_that_hangs_runs_jobs_and_takes_it_later(serv
 
 
 def test_a_log_that_hangs_fails_and_runs_go_on_without_waiting(service: Service, mount: Mount) -> None:
-    """Lines go to standard error, the trouble is said once, and when it answers the account has every slot once."""
+    """Lines go to standard error, the issue is logged once, and when it answers the account has every slot once."""
     service.log = mount.path / "s.log"
     service.write("tock.json", job("tock"))
     service.start()
@@ -319,7 +319,7 @@ def stderr_count(service: Service, begin: int, text: str) -> int:
 
 
 def test_a_service_is_ended_while_its_log_hangs(service: Service, mount: Mount) -> None:
-    """The end says on standard error how many lines are lost, and its exit status tells that, too."""
+    """The end says on standard error how many lines are lost, and its exit status shows that, too."""
     service.log = mount.path / "s.log"
     service.start()
     service.wait_for("SUCCESS", 2, job_id="tick")

@@ -1,4 +1,4 @@
-"""What the service says about itself, and that it ends rather than going on without a part of it.
+"""The health of the service, and that it ends rather than running without a part of it.
 
 Faults are injected by code that runs before the program; `WAKE` and others are shortened, where one would wait for half
 a minute.
@@ -70,7 +70,7 @@ zone_watch.ZoneWatch.check = lambda self: 1 / 0 if told() else real(self)
 
 @pytest.mark.parametrize("fault", DEATHS)
 def test_a_service_ends_with_70_when_a_part_of_it_is_dead_or_stuck(service: Service, fault: str) -> None:
-    """It says which in the log, ends what runs, waits for nobody's lock, and leaves a log that the next start reads."""
+    """It says which in the log, ends what runs, waits for no lock, and leaves a log that the next start reads."""
     flag = faulty(service, DEATHS[fault])
     service.write("long.json", job("long", "* * * * * *", "sleep 1001"))
     service.start()
@@ -109,7 +109,7 @@ LogWriter._write_batch = put_out
 
 
 def test_a_dead_watcher_is_replaced(service: Service) -> None:
-    """The trouble and its end are said, and the next file is found at once."""
+    """The issue and its end are logged, and the next file is found at once."""
     flag = faulty(
         service,
         """
@@ -131,7 +131,7 @@ threading.Thread(target=kill, daemon=True).start()
     assert service.stop() == 0
 
 
-def test_a_process_that_was_held_is_not_taken_for_a_stuck_one(service: Service) -> None:
+def test_a_process_that_was_frozen_is_not_taken_for_a_stuck_one(service: Service) -> None:
     """SIGSTOP for much longer than a thread may be silent."""
     faulty(service, "")
     service.write("tick.json", job("tick"))
@@ -194,7 +194,7 @@ class Parts:
         ({}, {}, {"stuck": OVERDUE_AFTER_S + 1}, "the watcher", None),
     ],
 )
-def test_each_part_is_held_to_its_time(
+def test_each_part_has_a_time_limit(
     scheduling: dict[str, object],
     writing: dict[str, object],
     watching: dict[str, object],
@@ -260,7 +260,7 @@ def manager(service: Service) -> Iterator[Manager]:
     made.close()
 
 
-def test_systemd_hears_of_every_step(service: Service, manager: Manager) -> None:
+def test_systemd_is_notified_of_every_step(service: Service, manager: Manager) -> None:
     """Ready when every file is read, pings and a status, reloading with the time and ready again, stopping."""
     for number in range(3):
         service.write(f"{number}.json", job(f"j{number}", "@yearly"))
@@ -314,7 +314,7 @@ LogWriter._write_batch = put_out
     assert service.stop() == 0
 
 
-def test_a_supervising_loop_that_is_stuck_is_said_while_it_is(service: Service) -> None:
+def test_a_stuck_supervising_loop_is_reported_while_it_is_stuck(service: Service) -> None:
     """It reads signals and tells systemd that all is well, so nothing is well without it."""
     flag = faulty(
         service,
@@ -348,7 +348,7 @@ def test_the_watchdog_is_asked_for_by_the_environment() -> None:
     assert watchdog_interval({}) is None
 
 
-def test_a_manager_that_is_gone_is_no_trouble(tmp_path: Path) -> None:
+def test_a_manager_that_has_ended_is_not_an_issue(tmp_path: Path) -> None:
     """Neither is one that never was."""
     Notifier({}).notify("READY=1")
     gone = Notifier({"NOTIFY_SOCKET": str(tmp_path / "nobody")})
@@ -356,7 +356,7 @@ def test_a_manager_that_is_gone_is_no_trouble(tmp_path: Path) -> None:
     gone.close()
 
 
-def test_a_changed_zone_of_the_host_is_said_once_and_applied_by_sighup(service: Service) -> None:
+def test_a_changed_zone_of_the_host_is_logged_once_and_applied_by_sighup(service: Service) -> None:
     """Until then every job keeps its times; SIGHUP reads it again, and the log is opened anew."""
     localtime = service.jobs.parent / "localtime"
     localtime.symlink_to("/usr/share/zoneinfo/Europe/Berlin")

@@ -48,7 +48,7 @@ def service(tmp_path: Path) -> Iterator[Service]:
     made.close()
 
 
-def test_the_page_shows_what_has_become_of_jobs(service: Service) -> None:
+def test_the_page_shows_the_results_of_jobs(service: Service) -> None:
     """States, last results, refused files, a job's output: and nothing of it is markup."""
     url = url_of(service)
     service.wait_for("job.refused")
@@ -78,7 +78,7 @@ def test_metrics_are_such_as_prometheus_takes(service: Service) -> None:
     assert float(count.split()[1]) == 1
 
 
-def test_health_tells_when_jobs_cannot_be_read(service: Service) -> None:
+def test_health_reports_that_jobs_cannot_be_read(service: Service) -> None:
     """200 while all is well, 503 with the reason when it is not, and 200 again."""
     url = url_of(service)
     assert get(url, "/healthz")[0] == 200
@@ -116,7 +116,7 @@ def test_a_page_that_cannot_be_served_keeps_no_job_from_running(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("options", "message", "help_"),
     [
-        (["--http", "0.0.0.0:9080"], "would show jobs and their output to other hosts", "--http-token-file FILE"),
+        (["--http", "0.0.0.0:9080"], "would show jobs and their output to every host", "--http-token-file FILE"),
         (
             ["--http", "127.0.0.1:9080", "--http-token-file", "nowhere"],
             "the token file `nowhere` cannot be read",

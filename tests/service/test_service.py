@@ -22,7 +22,7 @@ from tests.support.tasks import hanging_program
 
 
 def test_a_file_becomes_a_job_that_runs_and_leaves_records(service: Service) -> None:
-    """Dropped while the service runs: in force, run at its slot, started and recorded."""
+    """Dropped while the service runs: active, run at its slot, started and recorded."""
     service.start()
     service.write("a.json", job("hello", command="echo hello"))
     (added,) = service.wait_for("job.added", job_id="hello", file="a.json")
@@ -71,7 +71,7 @@ def test_files_are_edited_broken_mended_and_deleted_while_it_runs(service: Servi
 
 
 def test_the_two_jobs_of_the_original_requirements(service: Service) -> None:
-    """The daily one is loaded; the one-time one is expired, told once, and never run, however often it is touched."""
+    """The daily one is loaded; the one-time one is expired, logged once, and never run, however often it is touched."""
     service.write(
         "report.json",
         """{
@@ -167,11 +167,11 @@ def test_every_kind_of_bad_file_is_refused_alone(service: Service) -> None:
     os.mkfifo(service.jobs / "fifo.json")
 
     service.wait_for("job.refused", len(BAD) + 2)
-    told = {line["file"]: line for line in service.words("job.refused")}
+    answer = {line["file"]: line for line in service.words("job.refused")}
     for name, (_, message) in BAD.items():
-        assert message is None or told[f"{name}.json"]["problem"] == message
-    assert told["same-id.json"]["problem"] == "the id `good` already belongs to `good.json`"
-    assert told["fifo.json"]["problem"] == "a FIFO, not a regular file"
+        assert message is None or answer[f"{name}.json"]["problem"] == message
+    assert answer["same-id.json"]["problem"] == "the id `good` already belongs to `good.json`"
+    assert answer["fifo.json"]["problem"] == "a FIFO, not a regular file"
     assert len(service.words("job.refused")) == len(BAD) + 2
     assert "Traceback" not in service.log.read_text() + service.stderr()
     assert unreadable.exists()
@@ -263,7 +263,7 @@ def test_a_storm_of_reloads_does_not_hold_up_the_end(service: Service) -> None:
     assert reloads <= len(service.words("service.reloaded")) < 6
 
 
-def test_a_long_look_at_the_files_ends_when_the_service_is_to_end(service: Service) -> None:
+def test_a_long_rescan_ends_when_the_service_has_to_stop(service: Service) -> None:
     """Between two files, at a reload; not after all of them."""
     slow = slow_reading(service)
     for number in range(40):
@@ -401,7 +401,7 @@ def test_the_first_contact_is_one_problem_with_help(tmp_path: Path) -> None:
         ([], {"TZ": "CET-1CEST"}, 1, "--timezone"),
     ],
 )
-def test_wrong_usage_is_told_without_a_trace(
+def test_wrong_usage_is_reported_without_a_trace(
     tmp_path: Path, arguments: list[str], env: dict[str, str], status: int, message: str
 ) -> None:
     """Exit status 2 for what cannot be understood, 1 for what cannot be done."""

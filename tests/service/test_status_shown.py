@@ -22,20 +22,20 @@ def status(service: Service, *options: str) -> str:
 
 
 def test_status_shows_output_pipes_that_processes_of_ended_runs_hold(service: Service) -> None:
-    """With the job and how many; they are gone when the processes are."""
+    """With the job and how many; they end with the processes."""
     at = (datetime.now(UTC) + timedelta(seconds=3)).strftime("%Y-%m-%dT%H:%M:%SZ")
     service.write("leaves.json", job("leaves", at, "sleep 6 & sleep 6 & true"))
     service.start()
     service.wait_for("SUCCESS", job_id="leaves")
 
-    def told() -> dict[str, Any]:
+    def answer() -> dict[str, Any]:
         found: dict[str, Any] = json.loads(status(service, "--json"))
         return found
 
-    assert (told()["open_pipes"], told()["open_pipe_count"]) == ({"leaves": 1}, 1)
+    assert (answer()["open_pipes"], answer()["open_pipe_count"]) == ({"leaves": 1}, 1)
     line = "pipes      1 output pipe open in processes that ended runs left behind: leaves (1)\n"
     assert line in status(service)
-    wait_until(lambda: not told()["open_pipes"], 15, "the processes have ended")
+    wait_until(lambda: not answer()["open_pipes"], 15, "the processes have ended")
     assert "left behind" not in status(service)
 
 

@@ -1,4 +1,4 @@
-"""Processes that outlive KILL: named, counted as a run that goes on, and nobody's end."""
+"""Processes that outlive KILL: named, counted as an active run, and harmful to no other run."""
 
 from __future__ import annotations
 
@@ -106,9 +106,9 @@ def test_a_process_that_became_root_under_a_users_service_is_named_and_counts_as
     skipped = len(service.words("SKIPPED", job_id="rooted", reason="overlap"))
     service.wait_for("SKIPPED", skipped + 3, job_id="rooted", reason="overlap")
     (status,) = asked(service, "status")
-    (trouble,) = status["issues"]
-    assert str(pid) in trouble
-    assert "processes of `rooted` survived KILL and count as its run" in trouble
+    (issue,) = status["issues"]
+    assert str(pid) in issue
+    assert "processes of `rooted` survived KILL and count as its run" in issue
     (listed,) = [one for one in asked(service, "list") if one.get("job_id") == "rooted"]
     assert [one["run_id"] for one in listed["active_runs"]] == [record["run_id"]]
     with urllib.request.urlopen(service.words("page.served")[-1]["url"] + "healthz", timeout=5) as answer:
@@ -123,8 +123,8 @@ def test_a_process_that_became_root_under_a_users_service_is_named_and_counts_as
     assert service.stop() == 0
 
 
-def test_what_lives_on_is_named_once_and_not_without_end() -> None:
-    """What the error of a task says already is not said again; of very many the first are named."""
+def test_surviving_processes_are_named_once_and_up_to_a_limit() -> None:
+    """What the error of a task says already is not repeated; of very many the first are named."""
     some = tuple(Survivor(pid, 1, "x", "does not end") for pid in range(1, 13))
     assert describe_survivors(some[:2]) == "1 (x, does not end), 2 (x, does not end)"
     assert describe_survivors(some).endswith(" and 4 more")
@@ -137,7 +137,7 @@ def test_what_lives_on_is_named_once_and_not_without_end() -> None:
     )
 
 
-def held(overlap: str) -> tuple[JobRegistry, JobEntry, Run]:
+def with_survivors(overlap: str) -> tuple[JobRegistry, JobEntry, Run]:
     """Give a job with a run whose processes live on, and another run that waits for its turn."""
     runner = Runner(lambda _: None, lambda _: None)
     definition = Job(
@@ -158,7 +158,7 @@ def ended(run: Run) -> Record:
 @pytest.mark.parametrize("overlap", ["skip", "queue"])
 def test_what_waits_for_a_run_waits_for_the_processes_that_live_on(overlap: str) -> None:
     """And has its turn when they have ended; nothing is remembered of them then."""
-    registry, entry, old = held(overlap)
+    registry, entry, old = with_survivors(overlap)
     waiting = entry.queued_run
     assert registry.run_ended(ended(old)) is None
     assert registry.situation(entry).active_runs
@@ -169,7 +169,7 @@ def test_what_waits_for_a_run_waits_for_the_processes_that_live_on(overlap: str)
 
 def test_a_run_that_takes_the_place_of_another_does_not_wait_for_what_cannot_be_ended() -> None:
     """What could be done about the old one has been done."""
-    registry, entry, old = held("replace")
+    registry, entry, old = with_survivors("replace")
     waiting = entry.queued_run
     assert registry.run_ended(ended(old)) is waiting
     assert registry.surviving == {"a"}
@@ -177,7 +177,7 @@ def test_a_run_that_takes_the_place_of_another_does_not_wait_for_what_cannot_be_
 
 def test_of_many_runs_whose_processes_live_on_the_latest_are_known() -> None:
     """A job with `allow` costs no more memory for it."""
-    registry, entry, old = held("allow")
+    registry, entry, old = with_survivors("allow")
     for _ in range(3 * MAX_SURVIVING_RUNS):
         entry.active_runs = [old]
         registry.run_ended(ended(old))
@@ -186,7 +186,7 @@ def test_of_many_runs_whose_processes_live_on_the_latest_are_known() -> None:
 
 def test_the_entry_of_a_deleted_job_goes_with_the_processes_that_lived_on() -> None:
     """Put back before, it still overlaps with them."""
-    registry, entry, old = held("skip")
+    registry, entry, old = with_survivors("skip")
     entry.queued_run = None
     registry.run_ended(ended(old))
     registry.remove(entry, SLOT)

@@ -84,9 +84,9 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 def test_list_shows_every_state(service: Service) -> None:
     """One word for each job; of a refused file the name."""
-    told = {one["job_id"] or one["file"]: one for one in answer(service, "list")}
+    reply = {one["job_id"] or one["file"]: one for one in answer(service, "list")}
 
-    assert {name: one["state"] for name, one in told.items()} == {
+    assert {name: one["state"] for name, one in reply.items()} == {
         "daily": "scheduled",
         "fails": "scheduled",
         "off": "disabled",
@@ -98,12 +98,12 @@ def test_list_shows_every_state(service: Service) -> None:
         "rotten": "stale",
         "broken.json": "refused",
     }
-    assert [run["waiting_for"] for run in told["held"]["active_runs"]] == [None, "turn"]
-    assert [run["waiting_for"] for run in told["retry"]["active_runs"]] == ["retry"]
-    assert told["once"]["last"]["status"] == "SUCCESS"
-    assert told["broken.json"]["problems"][0]["line"] == 1
-    assert told["daily"]["next"].endswith("T01:00:00Z")
-    assert told["off"]["next"] is None
+    assert [run["waiting_for"] for run in reply["held"]["active_runs"]] == [None, "turn"]
+    assert [run["waiting_for"] for run in reply["retry"]["active_runs"]] == ["retry"]
+    assert reply["once"]["last"]["status"] == "SUCCESS"
+    assert reply["broken.json"]["problems"][0]["line"] == 1
+    assert reply["daily"]["next"].endswith("T01:00:00Z")
+    assert reply["off"]["next"] is None
 
 
 def test_list_is_a_table_that_fits(service: Service) -> None:
@@ -119,7 +119,7 @@ def test_list_is_a_table_that_fits(service: Service) -> None:
 
 
 def test_list_filters_by_pattern_and_state(service: Service) -> None:
-    """A stale job counts as such whatever else it is; a pattern that means nothing is told."""
+    """A stale job counts as such whatever else it is; a pattern without a match is reported."""
     assert {one["job_id"] for one in answer(service, "list", "o*")} == {"off", "once"}
     assert {one["job_id"] for one in answer(service, "list", "--state", "running,STALE")} == {"held", "busy", "rotten"}
     nothing = ask(service, "list", "nope")
@@ -164,7 +164,7 @@ def test_colour_is_for_terminals_and_never_with_no_color(service: Service) -> No
 
 
 def test_run_starts_a_run_and_says_which(service: Service) -> None:
-    """Its record says who asked, and has no slot."""
+    """Its record names the user, and has no slot."""
     done = ask(service, "run", "daily")
     run_id = done.stdout.split()[1]
 
@@ -181,8 +181,8 @@ def test_run_wait_gives_output_and_exit_status(service: Service) -> None:
     assert good.stderr.startswith("SUCCESS after 0.")
     assert (bad.returncode, bad.stdout) == (1, "why\n")
     assert "reason=exit exit_code=3" in bad.stderr
-    (told,) = answer(service, "run", "fails", "--wait")
-    assert (told["record"]["status"], told["record"]["exit_code"], told["output"]) == ("FAILURE", 3, "why")
+    (reply,) = answer(service, "run", "fails", "--wait")
+    assert (reply["record"]["status"], reply["record"]["exit_code"], reply["output"]) == ("FAILURE", 3, "why")
 
 
 def test_what_a_job_prints_cannot_command_the_terminal(service: Service) -> None:
@@ -198,7 +198,7 @@ def test_what_a_job_prints_cannot_command_the_terminal(service: Service) -> None
 
 
 def test_the_words_of_an_error_are_spelled_out_everywhere(capsys: pytest.CaptureFixture[str]) -> None:
-    """Also where standard error is a file that will be looked at on a terminal."""
+    """Also where standard error is a file that is read on a terminal later."""
     _show({"output": None, "record": {"status": "FAILURE", "duration": 1.0, "error": "\x1b]0;owned\x07\nSUCCESS"}})
 
     assert capsys.readouterr().err == "FAILURE after 1.0s error=\\x1b]0;owned\\x07\\nSUCCESS\n"
@@ -235,7 +235,7 @@ def test_ctrl_c_ends_the_waiting_and_not_the_run(service: Service, tmp_path: Pat
 
 
 def test_pause_and_resume(service: Service) -> None:
-    """Said what it means, told who asked, and survives an edit; the second time changes nothing."""
+    """Its effect is shown, its user is logged, and it survives an edit; the second time changes nothing."""
     service.write("tick.json", job("tick", "* * * * * *", "true"))
     service.wait_for("SUCCESS", 1, job_id="tick")
     first, second = ask(service, "pause", "tick"), ask(service, "pause", "tick")
@@ -258,7 +258,7 @@ def test_pause_and_resume(service: Service) -> None:
 
 
 @pytest.mark.parametrize("verb", ["run", "pause", "resume"])
-def test_a_job_that_there_is_not_is_told_with_the_one_that_may_be_meant(service: Service, verb: str) -> None:
+def test_an_unknown_job_is_refused_with_a_suggested_id(service: Service, verb: str) -> None:
     """Also when its file is refused: then that is why."""
     near, refused = ask(service, verb, "dayli"), ask(service, verb, "broken")
 
@@ -278,10 +278,10 @@ def test_status_is_a_check_of_health(service: Service) -> None:
     assert "broken.json:3:3: unknown field `shedule`" in done.stdout
     assert "help: did you mean `schedule`?" in done.stdout
     assert f"log        {service.log}\n" in done.stdout
-    (told,) = answer(service, "status")
-    assert (told["pid"], told["issues"], told["late_part"]) == (service.process.pid, [], None)
-    assert told["last_tick_age"] < 60
-    assert {one["state"] for one in told["problems"]} == {"refused", "stale"}
+    (reply,) = answer(service, "status")
+    assert (reply["pid"], reply["issues"], reply["late_part"]) == (service.process.pid, [], None)
+    assert reply["last_tick_age"] < 60
+    assert {one["state"] for one in reply["problems"]} == {"refused", "stale"}
 
 
 def test_explain_asks_the_service(service: Service) -> None:
@@ -344,7 +344,7 @@ def test_a_service_without_its_socket_runs_jobs_all_the_same(tmp_path: Path) -> 
     assert made.stop() == 0
 
 
-def test_a_run_that_waits_when_the_service_stops_is_told_to_who_waits_for_it(tmp_path: Path) -> None:
+def test_a_queued_run_at_a_stop_is_reported_to_the_waiting_client(tmp_path: Path) -> None:
     """`run --wait` ends when the service does."""
     made = Service(tmp_path)
     made.write("x.json", job("x", "@yearly", "sleep 30"))
@@ -362,7 +362,7 @@ def test_a_run_that_waits_when_the_service_stops_is_told_to_who_waits_for_it(tmp
 
 
 def test_a_run_by_hand_has_its_record_after_a_crash(tmp_path: Path) -> None:
-    """One that had begun, and one that waited for it; both say who asked."""
+    """One that had begun, and one that waited for it; both name the user."""
     made = Service(tmp_path)
     made.write("x.json", job("x", "@yearly", "sleep 60", overlap="queue"))
     made.start()

@@ -63,10 +63,10 @@ class Chromium:
             asked["sessionId"] = self._session
         os.write(self._to, json.dumps(asked).encode() + b"\0")
         until = time.monotonic() + PATIENCE
-        while (told := self._hear(until)).get("id") != number:
-            self.events.append(told)
-        assert "error" not in told, told
-        result: dict[str, Any] = told["result"]
+        while (reply := self._hear(until)).get("id") != number:
+            self.events.append(reply)
+        assert "error" not in reply, reply
+        result: dict[str, Any] = reply["result"]
         return result
 
     def _hear(self, until: float) -> dict[str, Any]:
@@ -76,8 +76,8 @@ class Chromium:
             more = os.read(self._back, 1 << 20)
             assert more, "Chromium has ended"
             self._rest += more
-        told, _, self._rest = self._rest.partition(b"\0")
-        found: dict[str, Any] = json.loads(told)
+        reply, _, self._rest = self._rest.partition(b"\0")
+        found: dict[str, Any] = json.loads(reply)
         return found
 
     def visit(self, url: str) -> None:
@@ -89,26 +89,26 @@ class Chromium:
     def wait_for(self, method: str) -> None:
         """Wait until it tells this."""
         until = time.monotonic() + PATIENCE
-        while not self.told(method):
+        while not self.reply(method):
             self.events.append(self._hear(until))
         self.evaluate("0")  # what was told before that answer has been heard
 
-    def told(self, method: str) -> list[dict[str, Any]]:
+    def reply(self, method: str) -> list[dict[str, Any]]:
         """What it has told by this name since the last visit."""
         return [event["params"] for event in self.events if event.get("method") == method]
 
     def complaints(self) -> list[str]:
         """Everything that a person would see in red in the console: errors, refusals by policy, exceptions."""
-        entries = [one["entry"]["text"] for one in self.told("Log.entryAdded") if one["entry"]["level"] != "verbose"]
-        issues = [one["issue"]["code"] for one in self.told("Audits.issueAdded")]
-        called = [str(one["args"]) for one in self.told("Runtime.consoleAPICalled")]
-        thrown = [str(one["exceptionDetails"]) for one in self.told("Runtime.exceptionThrown")]
-        failed = [one["errorText"] for one in self.told("Network.loadingFailed")]
+        entries = [one["entry"]["text"] for one in self.reply("Log.entryAdded") if one["entry"]["level"] != "verbose"]
+        issues = [one["issue"]["code"] for one in self.reply("Audits.issueAdded")]
+        called = [str(one["args"]) for one in self.reply("Runtime.consoleAPICalled")]
+        thrown = [str(one["exceptionDetails"]) for one in self.reply("Runtime.exceptionThrown")]
+        failed = [one["errorText"] for one in self.reply("Network.loadingFailed")]
         return [*entries, *issues, *called, *thrown, *failed]
 
     def requests(self) -> list[str]:
         """The addresses that were asked for since the last visit."""
-        return [one["request"]["url"] for one in self.told("Network.requestWillBeSent")]
+        return [one["request"]["url"] for one in self.reply("Network.requestWillBeSent")]
 
     def evaluate(self, expression: str) -> Any:
         """Return the value of an expression on the page (this works with scripts switched off, too)."""

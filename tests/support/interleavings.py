@@ -49,7 +49,7 @@ class _Pausing(ast.NodeTransformer):
         return done
 
     def _touches(self, node: ast.stmt) -> bool:
-        """Whether what is evaluated first of a statement touches what is shared; blocks pause by themselves."""
+        """Return whether the first evaluated part of a statement touches shared state. Blocks pause by themselves."""
         heads: list[ast.AST] = [node]
         if isinstance(node, ast.If | ast.While):
             heads = [node.test]
@@ -107,7 +107,7 @@ def _is_lock(node: ast.With) -> bool:
 
 
 def through(result: Any) -> Steps:
-    """Go through what a call gave if that pauses."""
+    """Go through the result of a call if that pauses."""
     if isinstance(result, GeneratorType):
         return (yield from result)
     return result
@@ -136,26 +136,26 @@ class Lock:
         self.is_held = False
 
     def enter(self) -> Steps:
-        """Wait for it and take it."""
+        """Wait for the lock and take it."""
         yield lambda: not self.is_held
         assert not self.is_held
         self.is_held = True
 
     def acquire(self, *, blocking: bool) -> bool:
-        """Take it if it is free."""
+        """Take the lock if it is free."""
         assert not blocking
         is_ours, self.is_held = not self.is_held, True
         return is_ours
 
     def release(self) -> None:
-        """Give it back."""
+        """Give the lock back."""
         assert self.is_held
         self.is_held = False
 
 
 @dataclass
 class Play:
-    """One play: its threads, and what to tell states apart by."""
+    """One play: its threads, and what distinguishes its states."""
 
     threads: dict[str, Steps] = field(default_factory=dict)
     waits: dict[str, Callable[[], bool] | None] = field(default_factory=dict)
@@ -167,11 +167,11 @@ class Play:
         self.threads[name], self.waits[name], self.places[name] = steps, None, "not begun"
 
     def can_move(self) -> list[str]:
-        """Name the threads that are not blocked."""
+        """Return the threads that are not blocked."""
         return [name for name in self.threads if (asks := self.waits[name]) is None or asks()]
 
     def move(self, name: str) -> None:
-        """Have a thread go on to its next pause."""
+        """Let a thread go on to its next pause."""
         self.now = name
         try:
             self.waits[name] = next(self.threads[name])
@@ -180,7 +180,7 @@ class Play:
         self.places.pop(name, None)
 
     def where(self) -> Hashable:
-        """Say where each thread stands."""
+        """Return where each thread stands."""
         for name in self.threads.keys() - self.places.keys():  # those that have moved
             self.places[name] = _place(self.threads[name])
         return tuple(sorted(self.places.items()))
@@ -197,7 +197,7 @@ def _place(steps: Any) -> Hashable:
 
 
 def plain(value: Any) -> Hashable:
-    """Say what matters of a value, alike in two plays."""
+    """Return what matters of a value, equal in two plays."""
     if value is None or isinstance(value, int | float | str):
         return value
     if isinstance(value, tuple | list):
@@ -207,7 +207,7 @@ def plain(value: Any) -> Hashable:
 
 @dataclass
 class Found:
-    """What a search has come by: how many states, and each order of moves that ended wrongly, with why."""
+    """The result of a search: how many states, and each order of moves that ended wrongly, with the reason."""
 
     states: int = 0
     wrong: list[tuple[list[str], str]] = field(default_factory=list)

@@ -62,7 +62,7 @@ def assert_said_once(service: Service, bad: str, good: str, since: int = 0) -> t
 
 
 def in_force(lines: list[dict[str, str]]) -> set[str]:
-    """Replay what was told about jobs: the ids in force."""
+    """Replay the events about jobs: the ids of active jobs."""
     ids: set[str] = set()
     for line in lines:
         if line["word"] == "job.added":

@@ -33,15 +33,15 @@ def context(run_id: str = "", **more: Any) -> Context:
     return Context("report-001", run_id or os.urandom(6).hex(), SLOT, **more)
 
 
-def execute(command: str | list[str], told: Context | None = None, **fields: Any) -> Outcome:
+def execute(command: str | list[str], run_context: Context | None = None, **fields: Any) -> Outcome:
     """Run a command to its end; raises `TaskFailed`."""
-    return ExecuteCommand({"command": command, **fields}).run(told or context())
+    return ExecuteCommand({"command": command, **fields}).run(run_context or context())
 
 
-def failure(command: str | list[str], told: Context | None = None, **fields: Any) -> TaskFailed:
+def failure(command: str | list[str], run_context: Context | None = None, **fields: Any) -> TaskFailed:
     """Run a command that must fail, and return how it did."""
     with pytest.raises(TaskFailed) as caught:
-        execute(command, told, **fields)
+        execute(command, run_context, **fields)
     return caught.value
 
 

@@ -1,4 +1,4 @@
-"""A service that is only a face: made-up jobs and records for the page, the metrics and the screenshots."""
+"""A fake of the service's view: made-up jobs and records for the page, the metrics and the screenshots."""
 
 from __future__ import annotations
 
@@ -9,17 +9,8 @@ from typing import Any
 
 from jobscheduler.model import Cron, Job, Problem, Record, Status, TaskSpec
 from jobscheduler.status.run_stats import Records, RunStats
-from jobscheduler.status.snapshot import (
-    ActiveRun,
-    Detail,
-    JobState,
-    JobStatus,
-    ServiceStatus,
-    Snapshot,
-    definition_json,
-    job_state,
-    record_json,
-)
+from jobscheduler.status.snapshot import ActiveRun, Detail, JobState, JobStatus, ServiceStatus, Snapshot, job_state
+from jobscheduler.status.snapshot_json import definition_json, record_json
 from jobscheduler.timetable.crontab import describe, parse
 from jobscheduler.timetable.timetable import timetable_of
 
@@ -43,7 +34,7 @@ SERVICE = ServiceStatus(
 
 
 @dataclass
-class FakeFace:
+class FakeServiceView:
     """Answers from what it is given; `broken` makes it raise, as a fault in the service would."""
 
     jobs: list[JobStatus] = field(default_factory=list)
@@ -69,30 +60,30 @@ class FakeFace:
         upcoming = tuple(timetable_of(found.job).slots(NOW, NOW + timedelta(days=3650), 10))
         return Detail(definition_json(found.job), describe(parse(schedule.expression)), schedule.timezone, upcoming)
 
-    def upcoming(self, job_ids: Sequence[str], until: datetime, most: int) -> Mapping[str, Sequence[datetime]]:
+    def upcoming(self, job_ids: Sequence[str], until: datetime, limit: int) -> Mapping[str, Sequence[datetime]]:
         wanted = {one.id: one.job for one in self.jobs if one.id in job_ids and one.job and one.next}
-        return {job_id: list(timetable_of(job).slots(NOW, until, most)) for job_id, job in wanted.items() if job_id}
+        return {job_id: list(timetable_of(job).slots(NOW, until, limit)) for job_id, job in wanted.items() if job_id}
 
     def records(
         self,
         since: datetime,
-        most: int,
+        limit: int,
         statuses: Collection[Status] = tuple(Status),
         check: Callable[[], object] = lambda: None,
     ) -> Records:
         check()
         self.reads += 1
         found = [one for one in self.log if one["time"] >= since.isoformat() and one["status"] in statuses]
-        return self._newest(found, most)
+        return self._newest(found, limit)
 
-    def history(self, job_id: str, most: int, check: Callable[[], object] = lambda: None) -> Records:
+    def history(self, job_id: str, limit: int, check: Callable[[], object] = lambda: None) -> Records:
         check()
         self.reads += 1
-        return self._newest([one for one in self.log if one["job_id"] == job_id], most)
+        return self._newest([one for one in self.log if one["job_id"] == job_id], limit)
 
-    def _newest(self, found: list[dict[str, Any]], most: int) -> Records:
-        found = sorted(found, key=lambda one: one["time"], reverse=True)[:most]
-        return Records(found, datetime.fromisoformat(found[-1]["time"]) if len(found) == most else None)
+    def _newest(self, found: list[dict[str, Any]], limit: int) -> Records:
+        found = sorted(found, key=lambda one: one["time"], reverse=True)[:limit]
+        return Records(found, datetime.fromisoformat(found[-1]["time"]) if len(found) == limit else None)
 
     def output(self, run_id: str) -> bytes | None:
         return self.outputs.get(run_id)
@@ -101,7 +92,7 @@ class FakeFace:
         return self.wrong
 
     def add(self, expression: str, job_id: str, description: str = "", *, file: str = "", **more: Any) -> Job:
-        """Put a job in force."""
+        """Add an active job."""
         own: dict[str, Any] = {"command": more.pop("command", f"/opt/scripts/{job_id}")}
         status = {key: more.pop(key) for key in ("active_runs", "paused", "stale", "problems") if key in more}
         job = Job(job_id, Cron(expression, ZONE), TaskSpec.from_params("execute_command", own), description, **more)
@@ -169,65 +160,65 @@ pg_dump: dumping contents of table "public.orders"
 """
 
 
-def a_day() -> FakeFace:
+def a_day() -> FakeServiceView:
     """A host on a day with some of everything, as in the screenshots."""
-    face = FakeFace()
-    _quiet_jobs(face)
-    _troubled_jobs(face)
-    _bad_files(face)
-    running = sum(run.waiting_for is None for one in face.jobs for run in one.active_runs)
-    face.service = replace(SERVICE, running=running)
-    return face
+    fake = FakeServiceView()
+    _quiet_jobs(fake)
+    _troubled_jobs(fake)
+    _bad_files(fake)
+    running = sum(run.waiting_for is None for one in fake.jobs for run in one.active_runs)
+    fake.service = replace(SERVICE, running=running)
+    return fake
 
 
-def _quiet_jobs(face: FakeFace) -> None:
-    face.add("* * * * *", "heartbeat", "Tell the monitoring that this host is alive.", command="curl -fsS https://…")
+def _quiet_jobs(fake: FakeServiceView) -> None:
+    fake.add("* * * * *", "heartbeat", "Tell the monitoring that this host is alive.", command="curl -fsS https://…")
     for minute in range(24 * 60):
-        face.ran("heartbeat", NOW.replace(second=0) - timedelta(minutes=minute), 0.12 + minute % 7 / 50)
-    face.add("*/15 * * * *", "mail-queue", "Deliver what the shop has put into its queue.")
+        fake.ran("heartbeat", NOW.replace(second=0) - timedelta(minutes=minute), 0.12 + minute % 7 / 50)
+    fake.add("*/15 * * * *", "mail-queue", "Deliver what the shop has put into its queue.")
     for step in range(96):
-        face.ran("mail-queue", local("22 13:30") - step * timedelta(minutes=15), 20 + step * 37 % 90)
-    face.add("0 1 * * *", "report-daily", "Generate the daily sales report.")
-    face.ran("report-daily", local("22 00:00"), 1260.4, output=b"3,412 orders, 1,118 customers\nreport.pdf written\n")
-    face.add("30 2 * * mon-fri", "exchange-rates", "Fetch the exchange rates of the day.")
-    face.add("0 */6 * * *", "thumbnails", "Make small pictures of new ones.", overlap="allow")
+        fake.ran("mail-queue", local("22 13:30") - step * timedelta(minutes=15), 20 + step * 37 % 90)
+    fake.add("0 1 * * *", "report-daily", "Generate the daily sales report.")
+    fake.ran("report-daily", local("22 00:00"), 1260.4, output=b"3,412 orders, 1,118 customers\nreport.pdf written\n")
+    fake.add("30 2 * * mon-fri", "exchange-rates", "Fetch the exchange rates of the day.")
+    fake.add("0 */6 * * *", "thumbnails", "Make small pictures of new ones.", overlap="allow")
     for hour, seconds in ((17, 8000), (23, 5400), (5, 25000), (11, 3900)):
-        face.ran("thumbnails", local(f"{21 if hour > 13 else 22} {hour:02}:00"), seconds)
-    face.add("20 4 * * sun", "reindex", "Rebuild the search index.")
-    face.ran("reindex", local("22 03:20"), 9300)
-    face.add("0 3 1 * *", "invoices-monthly", "Send the invoices of the month.")
-    face.add("@hourly", "metrics-rollup", "Roll up an hour of metrics.", paused=True)
+        fake.ran("thumbnails", local(f"{21 if hour > 13 else 22} {hour:02}:00"), seconds)
+    fake.add("20 4 * * sun", "reindex", "Rebuild the search index.")
+    fake.ran("reindex", local("22 03:20"), 9300)
+    fake.add("0 3 1 * *", "invoices-monthly", "Send the invoices of the month.")
+    fake.add("@hourly", "metrics-rollup", "Roll up an hour of metrics.", paused=True)
     for hour in range(10):
-        face.ran("metrics-rollup", local("22 06:00") - hour * timedelta(hours=1), 95 + hour * 11 % 40)
-    face.add("0 22 * * *", "cleanup-tmp", "", enabled=False)
+        fake.ran("metrics-rollup", local("22 06:00") - hour * timedelta(hours=1), 95 + hour * 11 % 40)
+    fake.add("0 22 * * *", "cleanup-tmp", "", enabled=False)
 
 
-def _troubled_jobs(face: FakeFace) -> None:
+def _troubled_jobs(fake: FakeServiceView) -> None:
     started = NOW - timedelta(hours=2, minutes=32, seconds=9)
     going = (ActiveRun("9e1c5a7742d0", local("22 11:00"), started, 1),)
-    face.add("0 */4 * * *", "backup-database", "Dump the shop's database to the second site.")
+    fake.add("0 */4 * * *", "backup-database", "Dump the shop's database to the second site.")
     for hour in (15, 19, 23, 3):
-        face.ran("backup-database", local(f"{21 if hour > 13 else 22} {hour:02}:00"), 1500 + hour * 20)
-    face.ran("backup-database", local("22 07:00"), 1710.2, reason="exit", output=PG_DUMP)
-    face.ran("backup-database", local("22 11:00"), 64.0, reason="exit", output=PG_DUMP)
-    face.add("*/30 * * * *", "sync-warehouse", "Compare stock with the warehouse.", active_runs=going, timeout=14400.0)
+        fake.ran("backup-database", local(f"{21 if hour > 13 else 22} {hour:02}:00"), 1500 + hour * 20)
+    fake.ran("backup-database", local("22 07:00"), 1710.2, reason="exit", output=PG_DUMP)
+    fake.ran("backup-database", local("22 11:00"), 64.0, reason="exit", output=PG_DUMP)
+    fake.add("*/30 * * * *", "sync-warehouse", "Compare stock with the warehouse.", active_runs=going, timeout=14400.0)
     for step in range(6, 40):
-        face.ran("sync-warehouse", local("22 13:30") - step * timedelta(minutes=30), 240 + step * 53 % 500)
+        fake.ran("sync-warehouse", local("22 13:30") - step * timedelta(minutes=30), 240 + step * 53 % 500)
     for step in range(5):
-        face.skipped("sync-warehouse", local("22 11:30") + step * timedelta(minutes=30))
-    face.add("*/5 * * * *", "certificates", "Look whether a certificate is about to end.")
+        fake.skipped("sync-warehouse", local("22 11:30") + step * timedelta(minutes=30))
+    fake.add("*/5 * * * *", "certificates", "Look whether a certificate is about to end.")
     for step in range(288):
         at = local("22 13:30") - step * timedelta(minutes=5)
         if not local("21 20:00") <= at <= local("21 21:55"):
-            face.ran("certificates", at, 1.2)
-    face.missed("certificates", local("21 20:00"), local("21 21:55"), 24)
-    face.add("15 21 * * *", "rotate-keys", "Give the partners new keys.")
-    face.missed("rotate-keys", local("21 20:15"))
+            fake.ran("certificates", at, 1.2)
+    fake.missed("certificates", local("21 20:00"), local("21 21:55"), 24)
+    fake.add("15 21 * * *", "rotate-keys", "Give the partners new keys.")
+    fake.missed("rotate-keys", local("21 20:15"))
 
 
-def _bad_files(face: FakeFace) -> None:
+def _bad_files(fake: FakeServiceView) -> None:
     unknown = Problem("unknown field `shedule`", line=4, column=3, help="did you mean `schedule`?")
-    face.refuse("newsletter.json", unknown, "newsletter")
+    fake.refuse("newsletter.json", unknown, "newsletter")
     stale = Problem(
         "`0 0 30 2 *` never happens: February has no day 30",
         "prune-logs.json",
@@ -235,20 +226,20 @@ def _bad_files(face: FakeFace) -> None:
         15,
         help="write a day that the month has, such as `28`",
     )
-    face.add("40 5 * * *", "prune-logs", "Delete what is older than a year.", stale=True, problems=(stale,))
-    face.ran("prune-logs", local("22 04:40"), 44.0)
+    fake.add("40 5 * * *", "prune-logs", "Delete what is older than a year.", stale=True, problems=(stale,))
+    fake.ran("prune-logs", local("22 04:40"), 44.0)
 
 
 HOSTILE = "<script>document.title='executed'</script><img src=x onerror=\"document.title='executed'\">"
 
 
-def hostile() -> FakeFace:
-    """Everything that somebody can name or print is an attempt to be executed."""
-    face = FakeFace()
-    face.add("0 * * * *", "hostile", HOSTILE, command=f"echo {HOSTILE!r}", file=f"{HOSTILE}.json")
+def hostile() -> FakeServiceView:
+    """Everything that a user can name or print is an attempt to be executed."""
+    fake = FakeServiceView()
+    fake.add("0 * * * *", "hostile", HOSTILE, command=f"echo {HOSTILE!r}", file=f"{HOSTILE}.json")
     every = (",".join(map(str, range(most))) for most in (60, 24))
-    face.add(f"{' '.join(every)} * * *", "long-schedule", "x" * 300)
-    face.ran(
+    fake.add(f"{' '.join(every)} * * *", "long-schedule", "x" * 300)
+    fake.ran(
         "hostile",
         local("22 12:00"),
         1.0,
@@ -256,15 +247,15 @@ def hostile() -> FakeFace:
         output=HOSTILE.encode() + b"</pre>\x1b]0;t\x07\n" + b"W" * 3000,
     )
     problem = Problem(HOSTILE, line=1, column=1, notes=(HOSTILE,), help=f"javascript:{HOSTILE}")
-    face.refuse(f"{HOSTILE}'\"-\u202e.json", problem, HOSTILE)
-    face.service = replace(SERVICE, issues=(HOSTILE,), jobs_dir=f"/{HOSTILE}", log_file=f"/{HOSTILE}.log")
-    face.wrong = HOSTILE
-    return face
+    fake.refuse(f"{HOSTILE}'\"-\u202e.json", problem, HOSTILE)
+    fake.service = replace(SERVICE, issues=(HOSTILE,), jobs_dir=f"/{HOSTILE}", log_file=f"/{HOSTILE}.log")
+    fake.wrong = HOSTILE
+    return fake
 
 
-def many(count: int = 10_000) -> FakeFace:
+def many(count: int = 10_000) -> FakeServiceView:
     """A host with very many jobs, each with a record."""
-    face = FakeFace()
+    fake = FakeServiceView()
     template = Job(
         "x", Cron("0 * * * *", ZONE), TaskSpec.from_params("execute_command", {"command": "true"}), "One of many."
     )
@@ -276,7 +267,7 @@ def many(count: int = 10_000) -> FakeFace:
         details = (("exit_code", int(status is Status.FAILURE)),)
         ended = started + timedelta(seconds=2)
         record = Record(ended, status, job.id, f"{number:012x}", slot, started, 2.0, None, details)
-        face.jobs.append(JobStatus(job.id, JobState.SCHEDULED, f"{job.id}.json", job, local("22 14:00"), last=record))
-        face.log.append(record_json(record))
-        face.results.observe(record)
-    return face
+        fake.jobs.append(JobStatus(job.id, JobState.SCHEDULED, f"{job.id}.json", job, local("22 14:00"), last=record))
+        fake.log.append(record_json(record))
+        fake.results.observe(record)
+    return fake

@@ -503,7 +503,7 @@ def _judge_job(name: str, timetable: Timetable, records: list[VersionedRecord], 
         words = [f"{one['word']} {one.get('reason')} {one.get('corrects')}" for one in found]
         comes_again = slot > host.wall and (job_id, slot) in host.waited  # the clock is set back, and it has no record
         if not found and not comes_again and not any(first <= slot <= last for first, last in apart):
-            wrong.append(f"{name} {slot} has no record")  # by choice: where it was not in force it counts as decided
+            wrong.append(f"{name} {slot} has no record")  # by choice: where it was not active it counts as decided
         elif len(found) > 1 and not is_corrected(found):
             wrong.append(f"{name} {slot} has {words}")
     for slot in {slot for known, slot in host.lived if known == name}:

@@ -1,4 +1,4 @@
-"""Alerts: when one is due, what it is told, and how they are given without anybody waiting for them."""
+"""Alerts: when one is due, what its task gets, and how it is sent while no run waits for it."""
 
 from __future__ import annotations
 
@@ -53,16 +53,18 @@ def record(job_id: str = "a", status: Status = F, **fields: Any) -> Record:
         *((former, now, None) for former in (None, S, F) for now in (K, M)),
     ],
 )
-def test_only_a_change_of_the_result_is_told(former: Status | None, now: Status, told: AlertKind | None) -> None:
-    """A failure is news unless the job failed before; a success is news if it did; what did not run is no result."""
+def test_an_alert_is_due_only_when_the_result_changes(
+    former: Status | None, now: Status, told: AlertKind | None
+) -> None:
+    """A first failure is a change, and so is the success after it; a slot that did not run has no result."""
     assert due_alert(former, now) is told
 
 
 # --- what it is told -------------------------------------------------------------------------------------
 
 
-def test_an_alert_is_told_the_record_in_variables() -> None:
-    """Each of them is always there, empty if nothing is known; the record is there as the log's line of JSON too."""
+def test_an_alert_gets_the_record_in_variables() -> None:
+    """Each variable always exists, empty if its value is unknown; the record is also there as a line of JSON."""
     one = record(reason="exit", details=(("exit_code", 3), ("error", "no luck")), output="first\nlast")
     alert = build_payload(AlertKind.FAILURE, one, description="Backs up.", host="db1")
 
@@ -102,7 +104,7 @@ def test_an_alert_is_told_the_record_in_variables() -> None:
 
 
 def test_no_variable_but_the_output_can_begin_another_line() -> None:
-    """Nor can any hold what no program can be given, or be longer than a bound: whatever a job is called or prints."""
+    """Nor can any hold bytes that no program accepts, or be longer than a bound, whatever a job prints."""
     nasty = "x\r\nBcc: all@example.org\0\u2028\x85\udc80" + "y" * 10000
     one = record(reason=nasty, details=(("error", nasty), ("exit_code", nasty)), output=nasty)
     alert = build_payload(AlertKind.FAILURE, one, description=nasty, host=nasty)
@@ -114,8 +116,8 @@ def test_no_variable_but_the_output_can_begin_another_line() -> None:
             assert len(value.splitlines()) <= 1, name
 
 
-def test_a_command_gets_the_record_and_marks_of_its_own() -> None:
-    """The run's id is in another variable than the mark, or the alert would be taken for a part of the run."""
+def test_a_command_gets_the_record_and_a_run_marker_of_its_own() -> None:
+    """The run's id is not in the run marker, or the alert would count as a part of that run."""
     from jobscheduler.tasks.command.task import ExecuteCommand
 
     alert = build_payload(AlertKind.FAILURE, record(output="line\n\0end"), description="d", host="h")
@@ -127,12 +129,12 @@ def test_a_command_gets_the_record_and_marks_of_its_own() -> None:
 
     assert (shown["JOB_ID"], shown["JOB_RUN_ID"], shown["JOB_RECORD_RUN_ID"]) == ("a", "0123456789ab", "5f3c2a9d")
     assert (shown["JOB_ALERT"], shown["JOB_HOST"], shown["JOB_RECORD"]) == ("failure", "mine", alert.text)
-    assert shown["JOB_SCHEDULED_TIME"] == "2026-11-22T01:00:01.500000Z"
+    assert shown["JOB_SCHEDULED_TIME"] == "2026-11-22T01:00:01.500Z"
 
 
 @as_root
 def test_a_command_of_another_user_gets_the_same() -> None:
-    """Also what only quotes and line breaks would make trouble of."""
+    """Also values with quotes and line breaks."""
     from jobscheduler.tasks.command.task import ExecuteCommand
 
     text = 'it\'s "$HOME" `id` \\ ${x}\nend'
@@ -147,7 +149,7 @@ def test_a_command_of_another_user_gets_the_same() -> None:
 
 
 class Given:
-    """Tasks by name that note what they were told; `doing` is what they do then."""
+    """Tasks that note their alerts by name; `doing` is what they do then."""
 
     def __init__(self) -> None:
         self.contexts: list[Context] = []
@@ -181,7 +183,7 @@ NOTE = TaskSpec.from_params("note", {})
 
 
 def note(receiver: str) -> TaskSpec:
-    """A task of its own receiver."""
+    """Return a task with a receiver of its own."""
     return TaskSpec.from_params("note", {"url": f"http://{receiver}/"})
 
 
@@ -190,7 +192,7 @@ def job(job_id: str = "a", **fields: Any) -> Job:
 
 
 class Room:
-    """Alerts with everything around them injected."""
+    """A dispatcher and a sender with fakes around them."""
 
     def __init__(self, *jobs: Job, former: Mapping[str, Status] | None = None, **sender: Any) -> None:
         self.entries: list[LogEntry] = []
@@ -238,7 +240,7 @@ class Room:
         self.alerts.stop(seconds)
 
 
-def test_every_entry_reaches_the_log_and_a_change_is_told_once(given: Given) -> None:
+def test_every_entry_reaches_the_log_and_a_change_is_one_alert(given: Given) -> None:
     """Failures in a row are one alert, and so is the success after them."""
     room = Room(job(on_failure=NOTE, on_recovery=NOTE)).start()
     room.ends("a", S, F, F, K, M, F, S, S, F)
@@ -261,10 +263,10 @@ def test_every_entry_reaches_the_log_and_a_change_is_told_once(given: Given) -> 
         (NO_TASK, TaskSpec.from_params("note", {"who": "default"}), []),
     ],
 )
-def test_the_services_alert_is_for_jobs_that_say_nothing(
+def test_the_default_alert_is_for_jobs_without_their_own(
     given: Given, monkeypatch: pytest.MonkeyPatch, own: TaskSpec | None, default: TaskSpec | None, told: list[str]
 ) -> None:
-    """A task of its own comes first, and null is a way of saying that there is none."""
+    """A job's own task comes first, and null is no alert."""
     who: list[str] = []
     monkeypatch.setattr(tasks._loaded["note"], "run", lambda self, context: who.append(self.fields["who"]))
     room = Room(job(on_failure=own, on_recovery=NO_TASK)).start()
@@ -278,10 +280,10 @@ def test_the_services_alert_is_for_jobs_that_say_nothing(
 @pytest.mark.parametrize(
     ("former", "told"), [({}, ["failure"]), ({"a": S}, ["failure"]), ({"a": F}, []), ({"b": F}, ["failure"])]
 )
-def test_what_was_before_the_start_is_looked_up_when_it_is_needed(
+def test_results_before_the_start_are_read_when_they_are_needed(
     given: Given, former: Mapping[str, Status], told: list[str]
 ) -> None:
-    """Once, at the first result of a job that has an alert; and as of the start, not of the lookup."""
+    """Once, at the first result of a job with an alert; as of the start, not of the reading."""
     before = datetime.now(UTC)
     room = Room(job(on_failure=NOTE), job("b"), job("c", on_failure=NOTE), former=former)
     after = datetime.now(UTC)
@@ -299,7 +301,7 @@ def test_what_was_before_the_start_is_looked_up_when_it_is_needed(
     assert before <= room.asked[0] <= after
 
 
-def test_what_has_ended_since_the_start_is_known_better_than_the_log(given: Given) -> None:
+def test_results_since_the_start_outrank_those_of_the_log(given: Given) -> None:
     """Also of a job that had no alert then."""
     room = Room(job(), job("b", on_failure=NOTE), former={"a": F}).start()
     room.ends("a", S)
@@ -312,7 +314,7 @@ def test_what_has_ended_since_the_start_is_known_better_than_the_log(given: Give
     assert given.told == [("a", "failure")]
 
 
-def test_a_log_that_cannot_be_read_is_told_and_counts_as_silence(given: Given) -> None:
+def test_a_log_that_cannot_be_read_is_logged_and_counts_as_unknown(given: Given) -> None:
     """An alert too many is better than none."""
     room = Room(job(on_failure=NOTE))
 
@@ -329,7 +331,7 @@ def test_a_log_that_cannot_be_read_is_told_and_counts_as_silence(given: Given) -
 
 
 def test_records_from_before_the_files_were_read_wait(given: Given) -> None:
-    """A run that a crash interrupted has its record before any job is known."""
+    """A run that a crash interrupted gets its record before any job is known."""
     room = Room(job(on_failure=NOTE), former={"a": S})
     room.ends("a", F)
     assert given.told == []
@@ -339,8 +341,8 @@ def test_records_from_before_the_files_were_read_wait(given: Given) -> None:
     assert given.told == [("a", "failure")]
 
 
-def test_a_failing_alert_is_told_without_its_secrets(given: Given) -> None:
-    """In the log and nowhere else: it makes no record and no further alert."""
+def test_a_failing_alert_is_logged_without_its_secrets(given: Given) -> None:
+    """Only in the log: it makes no record and no further alert."""
 
     def fail(_: Context) -> Outcome:
         raise TaskFailed(
@@ -366,7 +368,7 @@ def test_a_failing_alert_is_told_without_its_secrets(given: Given) -> None:
     assert len(room.entries) == 2
 
 
-def test_a_crashing_alert_is_told_with_its_traceback_and_the_next_one_is_given(given: Given) -> None:
+def test_a_crashing_alert_is_logged_with_its_traceback_and_the_next_is_sent(given: Given) -> None:
     """Whatever it raises, no thread ends."""
     given.doing = lambda _: 1 / 0  # type: ignore[return-value]
     room = Room(job(on_failure=NOTE, on_recovery=NOTE)).start()
@@ -386,7 +388,7 @@ def due(job_id: str = "a", on: AlertKind = AlertKind.FAILURE, task: TaskSpec = N
 
 
 class Gate:
-    """A task's doing that waits until it is let through, and knows how many waited at once."""
+    """A task that waits until it may go on, and counts how many wait at once."""
 
     def __init__(self) -> None:
         self.open = threading.Event()
@@ -407,7 +409,7 @@ class Gate:
 
 
 def test_a_burst_makes_few_threads_and_no_record_waits(given: Given) -> None:
-    """A thousand jobs fail at once while every alert hangs: writing is as quick as ever."""
+    """A thousand jobs fail at once while every alert hangs: writing takes no longer than before."""
     gate = Gate()
     given.doing = gate
     room = Room(*(job(f"j{number}", on_failure=NOTE) for number in range(1000))).start()
@@ -430,7 +432,7 @@ def test_a_burst_makes_few_threads_and_no_record_waits(given: Given) -> None:
 
 
 def test_the_alerts_of_one_job_keep_their_order_and_never_overlap(given: Given) -> None:
-    """Also while those of other jobs are given beside them; of what waits the first and the latest are kept."""
+    """While alerts of other jobs are sent; of the queued ones the first and the latest stay."""
     gate = Gate()
     given.doing = gate
     events: list[Event] = []
@@ -455,8 +457,8 @@ def test_the_alerts_of_one_job_keep_their_order_and_never_overlap(given: Given) 
     assert [one.name for one in events] == ["alert.sent"] * 9
 
 
-def test_what_does_not_fit_into_the_queue_is_named(given: Given) -> None:
-    """And said once it is over, also if no further alert comes."""
+def test_alerts_that_do_not_fit_into_the_queue_are_named(given: Given) -> None:
+    """Afterwards, also if no further alert comes."""
     gate = Gate()
     given.doing = gate
     events: list[Event] = []
@@ -480,7 +482,7 @@ def test_what_does_not_fit_into_the_queue_is_named(given: Given) -> None:
 
 
 def test_a_line_full_of_dropped_alerts_is_logged_while_the_queue_is_still_full(given: Given) -> None:
-    """A service that is killed later leaves fewer than one line of names unsaid."""
+    """A service that is killed later leaves fewer than one line of names unlogged."""
     gate = Gate()
     given.doing = gate
     events: list[Event] = []
@@ -498,7 +500,7 @@ def test_a_line_full_of_dropped_alerts_is_logged_while_the_queue_is_still_full(g
 
 
 def test_an_alert_that_hangs_is_stopped_at_its_limit(given: Given) -> None:
-    """And the next one of the job is given."""
+    """Then the next one of the job is sent."""
     given.doing = lambda context: context.stopping.wait(30) and None  # type: ignore[func-returns-value]
     events: list[Event] = []
     sender = Sender(events.append, limit=0.1)
@@ -510,8 +512,8 @@ def test_an_alert_that_hangs_is_stopped_at_its_limit(given: Given) -> None:
     assert all(one.deadline is not None for one in given.contexts)
 
 
-def test_alerts_that_do_not_heed_their_end_hold_up_no_others(given: Given) -> None:
-    """Their threads are lost, each is told, and others take their place."""
+def test_alerts_that_do_not_end_delay_no_others(given: Given) -> None:
+    """Their threads are lost, each is logged, and other threads replace them."""
     over = threading.Event()
     given.doing = lambda context: over.wait(30) and None if context.job_id != "good" else None  # type: ignore[func-returns-value]
     events: list[Event] = []
@@ -532,7 +534,7 @@ def test_alerts_that_do_not_heed_their_end_hold_up_no_others(given: Given) -> No
 
 
 def test_a_stop_lets_alerts_finish_then_ends_them(given: Given) -> None:
-    """What goes on is told to end, what waits is dropped and counted, and what comes later is not begun."""
+    """Active ones are asked to end, queued ones dropped and counted, and later ones not begun."""
     gate = Gate()
     given.doing = gate
     room = Room(*(job(f"j{number}", on_failure=NOTE) for number in range(10))).start()
@@ -548,8 +550,8 @@ def test_a_stop_lets_alerts_finish_then_ends_them(given: Given) -> None:
     assert len(given.told) == 4
 
 
-def test_without_threads_from_the_host_alerts_wait_for_some(given: Given, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are given as soon as there is one, without a further record."""
+def test_alerts_wait_while_the_host_has_no_thread_left(given: Given, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are sent as soon as there is one, without a further record."""
     room = Room(job(on_failure=NOTE)).start()
     begin, refused = threading.Thread.start, threading.Event()
 
@@ -566,7 +568,7 @@ def test_without_threads_from_the_host_alerts_wait_for_some(given: Given, monkey
     room.stop()
 
 
-def test_threads_end_when_nothing_is_left_to_tell(given: Given, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_end_when_no_alert_is_left(given: Given, monkeypatch: pytest.MonkeyPatch) -> None:
     """An alert a year needs no thread for a year."""
     monkeypatch.setattr("jobscheduler.alerts.sender.IDLE_TIMEOUT_S", 0.05)
     events: list[Event] = []
@@ -579,8 +581,8 @@ def test_threads_end_when_nothing_is_left_to_tell(given: Given, monkeypatch: pyt
     sender.stop(5)
 
 
-def test_a_fault_of_ours_does_not_end_the_watching(given: Given) -> None:
-    """It is told, and the next record is looked at."""
+def test_an_error_of_ours_does_not_end_the_dispatcher(given: Given) -> None:
+    """It is logged, and the next record is handled."""
     room = Room(job(on_failure=NOTE))
     find, faults = room.jobs.get, [KeyError("boom")]
 
@@ -602,13 +604,13 @@ def test_a_fault_of_ours_does_not_end_the_watching(given: Given) -> None:
 
 
 def hang(context: Context) -> None:
-    """Wait for the end of an alert that goes to a receiver that hangs."""
+    """Wait for the end of an alert to a receiver that hangs."""
     if context.job_id.startswith("hanging"):
         context.stopping.wait(30)
 
 
 def test_a_receiver_that_hangs_delays_no_other(given: Given) -> None:
-    """Many jobs tell it, and one tells another."""
+    """Many jobs alert it, and one job another."""
     given.doing = hang
     events: list[Event] = []
     sender = Sender(events.append)
@@ -625,7 +627,7 @@ def test_a_receiver_that_hangs_delays_no_other(given: Given) -> None:
 
 
 def test_receivers_that_hang_do_not_take_all_workers(given: Given, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many of them: what takes long no longer counts."""
+    """However many they are: an alert that takes long no longer counts."""
     monkeypatch.setattr(sending, "LONG_RUN_S", 0.1)
     given.doing = hang
     events: list[Event] = []
@@ -640,7 +642,7 @@ def test_receivers_that_hang_do_not_take_all_workers(given: Given, monkeypatch: 
 
 
 def test_the_server_of_a_url_is_its_receiver() -> None:
-    """Whatever path, user or query; a command is one by itself."""
+    """Whatever the path, user or query; each command is a receiver of its own."""
     urls = ("http://u:p@h.example.org:8080/a", "http://h.example.org:8080/b?c", "https://h.example.org/")
     receivers = [PendingAlert(TaskSpec.from_params("http_request", {"url": url}), due().alert).receiver for url in urls]
     assert receivers == ["h.example.org:8080", "h.example.org:8080", "h.example.org"]
@@ -651,8 +653,8 @@ def test_the_server_of_a_url_is_its_receiver() -> None:
     assert one != other
 
 
-def test_what_was_held_back_or_waited_at_the_end_is_given_or_named(given: Given) -> None:
-    """Nothing that was to be told is lost without a word."""
+def test_alerts_held_back_or_queued_at_a_stop_are_sent_or_named(given: Given) -> None:
+    """No alert is lost without a line in the log."""
     room = Room(job(on_failure=NOTE, on_recovery=NOTE)).start()
     room.ends("a", F, S, F, S, F)
     wait_until(lambda: len(given.told) == 2 and room.alerts._records.empty() and room.alerts._damper.waiting())
@@ -663,8 +665,8 @@ def test_what_was_held_back_or_waited_at_the_end_is_given_or_named(given: Given)
     assert [one.get("changes") for one in room.events("alert.sent")] == [None, None, 3]
 
 
-def test_a_flapping_job_is_told_by_time_alone(given: Given) -> None:
-    """No further record has to come: the thread that decides wakes up for what it holds back."""
+def test_an_alert_held_back_is_sent_by_time_alone(given: Given) -> None:
+    """Without a further record: the dispatcher's thread wakes up for it."""
     now = [1000.0]
     room = Room(job(on_failure=NOTE, on_recovery=NOTE))
     room.alerts._monotonic = lambda: now[0]
@@ -680,8 +682,8 @@ def test_a_flapping_job_is_told_by_time_alone(given: Given) -> None:
 # --- whose alert it is -----------------------------------------------------------------------------------
 
 
-def test_the_definition_of_the_run_says_whom_to_tell(given: Given) -> None:
-    """The job was removed or got another id while it ran; or its alert was taken out."""
+def test_the_definition_of_the_run_decides_about_its_alert(given: Given) -> None:
+    """The job was removed or got another id while it ran, or its alert was removed."""
     room = Room(job("b")).start()
     for job_id in ("a", "b"):
         room.write(record(job_id, F, job=job(job_id, on_failure=NOTE)))
@@ -694,8 +696,8 @@ def test_the_definition_of_the_run_says_whom_to_tell(given: Given) -> None:
 # --- what controls a terminal or a mail ------------------------------------------------------------------
 
 
-def test_the_output_of_an_alert_has_lines_and_tabs_and_nothing_that_controls() -> None:
-    """A carriage return begins another line for old mail relays, and an escape sequence is for a terminal."""
+def test_the_output_of_an_alert_has_no_control_characters_but_lines_and_tabs() -> None:
+    """A carriage return begins another line for old mail relays, and an escape sequence controls a terminal."""
     one = record(output="a\r\n.\r\nMAIL FROM:<x@y>\r\n\x1b]0;t\x07\tb\x85\u2028\u202ec\0")
     text = build_payload(AlertKind.FAILURE, one, description="", host="").variables["JOB_OUTPUT"]
 

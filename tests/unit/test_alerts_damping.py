@@ -27,7 +27,7 @@ def news(job_id: str = "a", on: AlertKind = F, task: TaskSpec = MAIL, changes: i
 
 
 def told(damper: Damper, changes: list[tuple[float, AlertKind]], until: float) -> list[tuple[float, str, int]]:
-    """What is told of one job with these changes, and when."""
+    """Return the alerts of one job with these changes, and when each is sent."""
     found: list[tuple[float, str, int]] = []
 
     def note(batches: list[object], now: float) -> None:
@@ -56,14 +56,14 @@ def told(damper: Damper, changes: list[tuple[float, AlertKind]], until: float) -
         ([(0, R), (1, F), (2, R)], [(0, "recovery", 1), (300, "recovery", 2)]),
     ],
 )
-def test_a_job_is_told_at_once_unless_it_changes_back_and_forth(
+def test_an_alert_is_sent_at_once_unless_the_job_changes_back_and_forth(
     changes: list[tuple[float, AlertKind]], expected: list[tuple[float, str, int]]
 ) -> None:
-    """A failure and the recovery from it go together; what comes within five minutes waits for their end."""
+    """A failure and its recovery are both sent; changes within five minutes wait until that time is over."""
     assert told(Damper(), changes, 2000) == expected
 
 
-def test_a_job_that_changes_each_second_is_told_once_in_five_minutes() -> None:
+def test_a_job_that_changes_each_second_is_one_alert_in_five_minutes() -> None:
     """With the number of changes, of which none is lost."""
     changes = [(float(second), F if second % 2 == 0 else R) for second in range(1800)]
     found = told(Damper(), changes, 4000)
@@ -86,8 +86,8 @@ def test_changes_without_a_task_are_counted_too() -> None:
     damper.note_sent("unknown")
 
 
-def test_many_jobs_at_once_are_told_in_a_summary() -> None:
-    """The first each for itself, the rest at the end of the minute; other tasks are not affected."""
+def test_many_jobs_at_once_are_one_summary() -> None:
+    """The first are alerts of their own, the rest follows at the end of the minute; other tasks are not affected."""
     damper = Damper()
     first = [damper.add(news(f"j{number}"), number / 100) for number in range(500)]
     other = damper.add(news("other", task=HOOK), 5)
@@ -101,8 +101,8 @@ def test_many_jobs_at_once_are_told_in_a_summary() -> None:
     assert damper.next_at() is None
 
 
-def test_a_storm_that_goes_on_is_a_summary_a_minute() -> None:
-    """Each minute some alerts of their own and one for the rest; no job is left out."""
+def test_a_lasting_burst_is_one_summary_a_minute() -> None:
+    """Each minute has some alerts of their own and one for the rest; no job is left out."""
     damper, batches = Damper(), []
     for second in range(300):
         batches += damper.pop_due(second)
@@ -125,8 +125,8 @@ def test_a_job_that_recovers_within_a_burst_is_in_the_summary_once() -> None:
     assert (one.job_id, one.kind, one.changes) == (f"j{BURST_SIZE}", R, 2)
 
 
-def test_what_is_kept_goes_away_with_time() -> None:
-    """A job that was told once is not remembered for ever."""
+def test_remembered_alerts_expire() -> None:
+    """A job that had one alert is not remembered for ever."""
     damper = Damper()
     for number in range(1000):
         damper.add(news(f"j{number}", task=TaskSpec.from_params("x", {"n": number})), 0)
@@ -135,7 +135,7 @@ def test_what_is_kept_goes_away_with_time() -> None:
 
 
 def test_a_summary_names_its_jobs_in_lines_and_in_json() -> None:
-    """Those that fail first; what does not fit is counted, and the environment stays within its bounds."""
+    """Failures first; names that do not fit are counted, and the environment stays within its bounds."""
     few = build_summary([news("good", R), news("bad", F, changes=3)], host="db1")
     assert few.variables["JOB_OUTPUT"] == "FAILURE bad\nSUCCESS good"
     assert (few.variables["JOB_ALERT"], few.variables["JOB_STATUS"]) == ("summary", "FAILURE")

@@ -1,4 +1,4 @@
-"""Which definition each file holds, who owns an id, and when bad news counts."""
+"""Which definition each file has, which file owns an id, and when bad news counts."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_a_file_that_was_bad_long_before_the_first_sync_has_settled() -> None:
     assert [change.after.state for change in catalog.pop_changes(100.0)] == [ItemState.REFUSED]
 
 
-def test_a_mended_file_is_reported_once() -> None:
+def test_a_repaired_file_is_reported_once() -> None:
     """The all-clear comes at once, and only if there was something to clear."""
     world = World()
     world.observe("a.json", BAD)
@@ -123,7 +123,7 @@ def test_a_mended_file_is_reported_once() -> None:
 
 
 def test_another_problem_is_another_report_and_the_same_one_is_not() -> None:
-    """A file that is saved again with the same mistake says nothing new."""
+    """A file that is saved again with the same mistake has no new report."""
     world = World()
     world.observe("a.json", BAD)
     world.later(1)
@@ -158,8 +158,8 @@ def test_a_file_that_returns_within_a_second_was_never_missing() -> None:
     assert world.desired == {"x": "a.json"}
 
 
-def test_a_deleted_bad_file_is_mended() -> None:
-    """Its problem was reported, so the end of it is reported, too."""
+def test_the_end_of_a_deleted_bad_file_is_reported() -> None:
+    """Its problem was reported, so the end of the problem is reported, too."""
     world = World()
     world.observe("a.json", BAD)
     world.later(1)
@@ -224,7 +224,7 @@ def test_two_files_may_swap_their_ids() -> None:
     assert world.desired == {"x": "b.json", "y": "a.json"}
 
 
-def test_three_files_may_pass_their_ids_round() -> None:
+def test_three_files_may_exchange_their_ids_in_a_circle() -> None:
     """All stay active, even if the first one's new id is taken."""
     world = World()
     z = replace(X, id="z")

@@ -1,4 +1,4 @@
-"""`db`: jobs between files and a table, and what is said when that cannot be. On SQLite."""
+"""`db`: jobs between files and a table, and its messages when that fails. On SQLite."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_import_and_export_make_a_table_and_a_directory_the_same_thing(here: Her
     assert here("import", str(new))[1] == "0 added, 0 updated, 0 removed, 2 unchanged\n"
 
 
-def test_what_would_go_goes_only_when_that_is_said(here: Here) -> None:
+def test_jobs_are_removed_only_with_delete(here: Here) -> None:
     """Rows that are not in the directory, files that are not in the table."""
     here.write("a.json", job("a"))
     here("import", str(here.directory))
@@ -117,8 +117,8 @@ def test_jobs_are_added_changed_and_removed(here: Here) -> None:
     assert here("update", path) == (0, "1 job updated\n", "")
     assert here("remove", "b") == (0, "1 job removed\n", "")
     assert here("reload") == (0, "requested a reload\n", "")
-    told = json.loads(here("list", "--json")[1])["jobs"]
-    assert [(one["job_id"], one["definition"]) for one in told] == [("a", job("a", description="changed"))]
+    answer = json.loads(here("list", "--json")[1])["jobs"]
+    assert [(one["job_id"], one["definition"]) for one in answer] == [("a", job("a", description="changed"))]
     lines = here("list")[1].splitlines()
     assert lines[0].split() == ["JOB", "SCHEDULE", "UPDATED", "DESCRIPTION"]
     assert lines[1].startswith("a    * * * * * *")
@@ -144,7 +144,7 @@ def test_problems_are_shown_as_everywhere_and_nothing_is_written(here: Here) -> 
 
 
 def test_an_id_that_is_no_name_of_a_file_is_not_exported(here: Here, tmp_path: Path) -> None:
-    """Whatever somebody wrote into the table, nothing is written elsewhere."""
+    """Whatever the table holds, nothing is written elsewhere."""
     from datetime import UTC, datetime
 
     with here.table().database.writing() as connection:

@@ -1,4 +1,4 @@
-"""Which of the host's clocks moved, and what that says."""
+"""The host's clocks, and what their differences say about a jump."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Clocks:
         return self.reading
 
     def move(self, wall: float, monotonic: float, boottime: float) -> None:
-        """Let so many seconds pass on each."""
+        """Let so many seconds pass on each clock."""
         last = self.reading
         self.reading = ClockReading(last.wall + wall, last.monotonic + monotonic, last.boottime + boottime)
 
@@ -37,7 +37,7 @@ class Clocks:
 def test_what_happened_is_read_from_the_differences(
     wall: float, monotonic: float, boottime: float, jump: ClockJump | None, cause: str
 ) -> None:
-    """One row for each thing that can happen to a host; the cause is the same before and after the look."""
+    """One row for each event of a host; the reason is the same before and after the check."""
     clocks = Clocks()
     clock = ClockMonitor(clocks)
     clocks.move(wall, monotonic, boottime)
@@ -48,8 +48,8 @@ def test_what_happened_is_read_from_the_differences(
     assert clock.check() is None
 
 
-def test_a_jump_is_the_cause_for_a_minute() -> None:
-    """Slots that come late long afterwards have another one."""
+def test_a_jump_is_the_reason_of_late_slots_for_a_minute() -> None:
+    """Slots that are late long afterwards have another reason."""
     clocks = Clocks()
     clock = ClockMonitor(clocks)
     clocks.move(3605, 5, 5)
@@ -64,5 +64,5 @@ def test_a_jump_is_the_cause_for_a_minute() -> None:
 
 
 def test_the_host_has_these_clocks() -> None:
-    """Two looks in a row see no jump."""
+    """Two checks in a row find no jump."""
     assert ClockMonitor().check() is None

@@ -1,4 +1,4 @@
-"""What is told of a command behind the programs that prepare it, and that it is never repeated for that."""
+"""The record of a command with helpers, which is never repeated to find out what happened."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def test_a_command_that_prints_what_a_helper_prints_has_run_once(tmp_path, field
 
 
 @pytest.mark.parametrize("lie", LIES)
-def test_a_command_that_takes_the_name_of_a_helper_too_has_run_once(tmp_path, lie):
-    """Its record may be wrong then, which is its own affair; it is not run again."""
+def test_a_command_that_also_takes_the_name_of_a_helper_has_run_once(tmp_path, lie):
+    """Its record may be wrong then, but it is not run again."""
     count, script = counted(tmp_path), tmp_path / "script.py"
     name = lie.partition(": ")[0].rpartition("/")[2]
     script.write_text(
@@ -62,8 +62,8 @@ def test_a_command_that_takes_the_name_of_a_helper_too_has_run_once(tmp_path, li
 
 
 @as_root
-def test_a_user_with_too_many_processes_is_told_so_once(alice, monkeypatch):
-    """The kernel refuses the exec after the change of user. A command could bring about all that is seen of that."""
+def test_a_user_with_too_many_processes_gets_that_reason_without_a_retry(alice, monkeypatch):
+    """The kernel refuses the exec after the change of user. A command could imitate all signs of that."""
     tries = []
     start = task.ChildProcess.start
     monkeypatch.setattr(task.ChildProcess, "start", lambda plan: (tries.append(1), start(plan))[1])
@@ -114,8 +114,8 @@ def test_a_command_that_pretends_that_its_own_program_is_busy_runs_once(tmp_path
 
 @pytest.mark.parametrize("fields", FIELDS)
 @pytest.mark.parametrize(("words", "status"), [("Text file busy", 126), ("No such file or directory", 127)])
-def test_no_file_of_a_user_is_looked_at_when_a_run_has_ended(tmp_path, monkeypatch, fields, words, status):
-    """Its path may lead to a device, or to a file system that does not answer; the ends of all runs wait here."""
+def test_no_file_of_a_user_is_read_when_a_run_has_ended(tmp_path, monkeypatch, fields, words, status):
+    """Its path may lead to a device or to a hung file system, and the ends of all runs wait here."""
     program, looked = pretender(tmp_path, words, status), []
     watched = [(os, name) for name in ("open", "stat", "lstat", "access", "readlink", "scandir", "listdir")]
     end = task.RunningCommand.collect
@@ -146,14 +146,14 @@ def test_no_file_of_a_user_is_looked_at_when_a_run_has_ended(tmp_path, monkeypat
         ("error: ./x (os error 8)", errno.ENOEXEC),
     ],
 )
-def test_a_helper_is_understood_however_it_spells_its_message(said, number):
+def test_messages_of_a_helper_are_understood_in_each_spelling(said, number):
     error = helper_error(ENDED, said.encode(), b"./x", "/")
     assert isinstance(error, OSError)
     assert (error.errno, error.filename) == (number, b"./x")
 
 
 @pytest.mark.parametrize("said", ["env: cannot change directory to '/closed': Permission denied", "?? /closed ??"])
-def test_a_directory_that_cannot_be_entered_is_told_in_the_words_of_the_helper(said):
+def test_a_directory_that_cannot_be_entered_is_reported_in_the_words_of_the_helper(said):
     error = helper_error(ENDED, said.encode(), b"./x", "/closed")
     assert str(error) == said.removeprefix("env: ")
 
@@ -167,17 +167,17 @@ def test_a_command_that_becomes_env_has_begun():
     ("name", "program", "is_helper"),
     [("env", b"/bin/sh", True), ("sh", b"/bin/sh", False), ("env", b"/usr/bin/env", False), ("setpriv", b"x", True)],
 )
-def test_the_name_that_the_kernel_has_for_the_process_decides(name, program, is_helper):
+def test_the_name_of_the_process_in_the_kernel_decides(name, program, is_helper):
     ended = Process(7, 7, 1, 7, "Z", 7, name)
     assert failed_helper(ended, program) == (ended if is_helper else None)
 
 
-def test_a_process_whose_end_was_not_seen_has_begun():
+def test_a_process_whose_end_was_missed_counts_as_begun():
     assert failed_helper(None, b"x") is None
 
 
-def test_a_zombie_still_has_the_name_of_the_program_that_it_became_last():
-    """On which all of this rests."""
+def test_a_zombie_still_has_the_name_of_its_last_program():
+    """All tests here rest on that."""
     process = subprocess.Popen(["/usr/bin/env", "/bin/sh", "-c", "exit 3"])
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     seen = read_process(process.pid)

@@ -58,8 +58,8 @@ def test_a_key_that_one_job_adds_to_its_session_is_not_readable_in_another(user)
     assert text([python, "-c", READ.format(keyctl=keyctl, key=key)], **fields) == "denied\n"
 
 
-def test_the_keyring_of_a_thread_that_starts_nothing_is_left_alone():
-    """Only the thread that makes the start changes its own."""
+def test_a_thread_that_starts_no_command_keeps_its_keyring():
+    """Only a thread that starts a command changes its own."""
     number = NUMBERS.get(platform.machine())
     if number is None or not has_keyrings():
         pytest.skip("no keyrings")
@@ -120,7 +120,7 @@ def test_an_account_is_expired_from_its_day_on(tmp_path, name, day, expected):
     assert expired_on(name, day, shadow) == expected
 
 
-def test_a_change_of_the_file_is_seen_and_a_missing_file_tells_nothing(tmp_path):
+def test_a_change_of_the_file_is_noticed_and_a_missing_file_expires_no_account(tmp_path):
     shadow, today = tmp_path / "shadow", date(2026, 1, 1)
     assert expired_on("gone", today, shadow) is None
     shadow.write_text(SHADOW)
@@ -131,7 +131,7 @@ def test_a_change_of_the_file_is_seen_and_a_missing_file_tells_nothing(tmp_path)
 
 @as_root
 def test_a_job_of_an_expired_account_is_refused(alice):
-    """As cron does it; and it runs when the account has been given more time."""
+    """Like cron does. It runs when the account has been given more time."""
     fields = {"command": ["true"], "user": alice.name}
     subprocess.run(["chage", "-E", "0", alice.name], check=True)
     accounts._account.cache_clear()

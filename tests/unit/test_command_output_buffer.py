@@ -37,8 +37,8 @@ def test_a_long_output_keeps_its_ends_and_says_what_is_missing():
 
 
 @given(st.lists(st.binary(max_size=300), max_size=12))
-def test_however_it_comes_in_chunks_the_same_is_kept(chunks):
-    """And never more than the limit, and nothing is invented."""
+def test_the_sizes_of_chunks_do_not_change_what_is_kept(chunks):
+    """Never more than the limit, and nothing that was not printed."""
     whole = b"".join(chunks)
     shown = kept(*chunks, limit=400)
     assert shown == kept(whole, limit=400)
@@ -47,7 +47,7 @@ def test_however_it_comes_in_chunks_the_same_is_kept(chunks):
 
 
 def test_no_character_is_cut():
-    """Neither where the first part ends nor where the last one starts."""
+    """Neither at the end of the first part nor at the start of the last one."""
     for width in range(4):
         kept(b"x" * width + "é€😀".encode() * 30_000).decode()
 
@@ -70,11 +70,11 @@ def test_the_tail_is_at_most_two_kibibytes_from_the_end():
 
 
 def test_the_tail_shows_bytes_that_are_not_text():
-    """With a backslash, so that nothing is lost."""
+    """With a backslash, so that no byte is lost."""
     assert tail(b"a\xff\xfeb") == r"a\xff\xfeb"
 
 
-def test_the_ring_forgets_the_oldest():
+def test_the_cache_drops_the_oldest_output():
     """When it holds more than its limit."""
     ring = OutputCache(limit=4096)
     for number in range(3):
@@ -82,16 +82,16 @@ def test_the_ring_forgets_the_oldest():
     assert [ring.get(str(number)) is None for number in range(3)] == [True, False, False]
 
 
-def test_the_ring_keeps_the_last_attempt():
-    """A later attempt's output replaces that of an earlier one, and is counted once."""
+def test_the_cache_keeps_the_output_of_the_last_attempt():
+    """It replaces that of an earlier one, and is counted once."""
     ring = OutputCache(limit=4096)
     for _ in range(10):
         ring.put("run", b"x" * 4000)
     assert ring.get("run") == b"x" * 4000
 
 
-def test_a_ring_of_empty_outputs_does_not_grow_for_ever(monkeypatch):
-    """A run that prints nothing takes space too."""
+def test_a_cache_of_empty_outputs_is_limited(monkeypatch):
+    """A run that prints nothing takes room, too."""
     monkeypatch.setattr(output_cache, "MAX_RUNS", 16)
     ring = OutputCache()
     for number in range(100):
@@ -100,7 +100,7 @@ def test_a_ring_of_empty_outputs_does_not_grow_for_ever(monkeypatch):
 
 
 def memory() -> int:
-    """Peak resident memory of this process since the last reset, in bytes."""
+    """Return the peak resident memory of this process since the last reset, in bytes."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 

@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 class Written:
-    """Pipes that a test writes to, as processes in the background do."""
+    """Pipes that a test writes to, like processes in the background."""
 
     def __init__(self, pipes: PipeDrain) -> None:
         self.pipes = pipes
@@ -51,7 +51,7 @@ class Written:
             os.close(self.ends.pop())
 
     def drained(self) -> bool:
-        """Read what there is; whether nothing is left."""
+        """Discard the available output. Return whether no pipe is left."""
         self.pipes.discard(0.01)
         return not self.pipes
 
@@ -66,8 +66,8 @@ def written():
     assert found.pipes.close()
 
 
-def test_beyond_a_number_the_pipes_of_a_job_are_read_by_another_process(written):
-    """One for all, which has the oldest: each costs the service no descriptor any more."""
+def test_surplus_pipes_of_a_job_go_to_another_process(written):
+    """The oldest go there. They cost the service no descriptor any more."""
     before = descriptors()
     written.leave("greedy", MAX_PIPES_OF_JOB)
     full = descriptors()
@@ -77,7 +77,7 @@ def test_beyond_a_number_the_pipes_of_a_job_are_read_by_another_process(written)
     assert full - before == 2 * MAX_PIPES_OF_JOB
 
 
-def test_beyond_a_number_in_all_the_oldest_pipes_are_read_by_another_process(written):
+def test_the_oldest_of_too_many_pipes_go_to_another_process(written):
     for number in range(MAX_PIPES + 20):
         written.leave(f"job-{number}", 1)
     assert len(written.pipes._pipes) == MAX_PIPES
@@ -85,7 +85,7 @@ def test_beyond_a_number_in_all_the_oldest_pipes_are_read_by_another_process(wri
     assert written.pipes.count_of("job-0") == 1
 
 
-def test_no_write_breaks_or_blocks_wherever_the_pipe_is_read(written):
+def test_no_write_fails_or_blocks_wherever_the_pipe_is_read(written):
     written.leave("greedy", MAX_PIPES_OF_JOB + 10)
     for end in written.ends:
         os.set_blocking(end, False)
@@ -98,7 +98,7 @@ def test_no_write_breaks_or_blocks_wherever_the_pipe_is_read(written):
                 written.pipes.discard(0.01)
 
 
-def test_the_number_of_a_job_goes_down_when_its_processes_end(written):
+def test_the_count_of_a_job_goes_down_when_its_processes_end(written):
     written.leave("greedy", MAX_PIPES_OF_JOB + 10)
     written.leave("other", 1)
     last = written.ends.pop()
@@ -107,7 +107,7 @@ def test_the_number_of_a_job_goes_down_when_its_processes_end(written):
     os.close(last)
 
 
-def test_the_reader_ends_with_the_last_pipe_and_another_one_is_started_when_one_is_needed(written):
+def test_the_reader_ends_with_its_last_pipe_and_is_started_again_when_needed(written):
     for _ in range(2):
         written.leave("greedy", MAX_PIPES_OF_JOB + 1)
         reader = written.pipes._reader_pid
@@ -117,7 +117,7 @@ def test_the_reader_ends_with_the_last_pipe_and_another_one_is_started_when_one_
         assert not Path(f"/proc/{reader}").exists()
 
 
-def test_without_a_reader_the_service_goes_on_reading_itself(written, monkeypatch):
+def test_the_service_reads_the_pipes_itself_when_no_reader_starts(written, monkeypatch):
     def fail(_connection):
         raise BlockingIOError(11, "no process left")
 
@@ -137,8 +137,8 @@ def test_a_reader_that_is_killed_is_replaced(written):
     assert written.pipes._reader_pid
 
 
-def test_what_writes_when_the_service_ends_writes_on(tmp_path):
-    """To a reader that outlives the service, which has left nothing else."""
+def test_background_processes_can_write_after_the_end_of_the_service(tmp_path):
+    """To a reader that outlives the service. No other process is left."""
     gate, word = Pipe(tmp_path, "gate"), Pipe(tmp_path, "word")
     command = f"(read line < {gate.path}; head -c 500000 /dev/zero; echo $? > {word.path}) & true"
     program = (
@@ -179,25 +179,25 @@ print(*found[0].split(), *resource.getrlimit(resource.RLIMIT_NOFILE))
 
 
 def limits(held: int) -> list[int]:
-    """The limits of a command and of the service, which holds so many files besides."""
+    """Return the descriptor limits of a command and of the service, which has so many files open."""
     command = [sys.executable, "-c", LIMITS, str(held)]
     found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     return list(map(int, found.stdout.split()))
 
 
-def test_the_service_takes_the_hard_limit_and_a_command_gets_the_former_one():
+def test_the_service_has_the_hard_limit_and_a_command_the_former_one():
     assert limits(0) == [200, 1000, 1000, 1000]
 
 
-def test_a_command_gets_a_little_more_when_the_service_has_more_than_the_former_limit():
-    """Or the former one, if it looks a moment later. Other threads of the service find descriptors meanwhile."""
+def test_a_command_gets_a_slightly_higher_limit_when_the_service_has_many_descriptors_open():
+    """Or the former one a moment later. Other threads of the service find descriptors meanwhile."""
     soft, *others = limits(300)
     assert 200 <= soft < 500
     assert others == [1000, 1000, 1000]
 
 
-def test_starts_that_overlap_have_the_former_limit_until_the_last_has_ended(monkeypatch):
-    """One that hangs does not leave the others with the limit of the service."""
+def test_overlapping_starts_keep_the_former_limit_until_the_last_one_ends(monkeypatch):
+    """A start that hangs does not leave the limit of the service to the others."""
     limits = [(200, 1000)]
     monkeypatch.setattr(resource, "getrlimit", lambda _: limits[-1])
     monkeypatch.setattr(resource, "setrlimit", lambda _, pair: limits.append(pair))
@@ -217,7 +217,7 @@ def test_starts_that_overlap_have_the_former_limit_until_the_last_has_ended(monk
 
 
 def test_a_job_that_leaves_a_process_each_run_does_not_take_the_last_descriptor(tmp_path):
-    """With room for 80 descriptors, 100 runs that each leave a process: the service needs a handful."""
+    """With room for 80 descriptors, 100 runs leave a process each: the service needs a handful."""
     program = (
         "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (80, 80));"
         "from tests.support.tasks import execute, descriptors;"
@@ -248,7 +248,7 @@ print(len(open(f"/proc/self/task/{os.getpid()}/children").read().split()))
 @as_root
 @pytest.mark.parametrize(("does", "seconds", "left"), [("keeps", 20, 0), ("does not", 0.5, 3)])
 def test_the_first_process_of_a_container_reaps_while_no_run_ends(does, seconds, left):
-    """What a health check leaves there, say; without that they stay as zombies."""
+    """A health check may leave orphans there. Otherwise they would stay as zombies."""
     command = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", AS_INIT, does, str(seconds)]
     found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert int(found.stdout) == left

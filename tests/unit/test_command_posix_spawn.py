@@ -21,8 +21,8 @@ __all__ = ["no_strangers"]
 T = TypeVar("T")
 
 
-def aside(work: Callable[[], T]) -> T:
-    """Do something on another thread."""
+def in_other_thread(work: Callable[[], T]) -> T:
+    """Call a function on another thread."""
     found: list[T] = []
     thread = threading.Thread(target=lambda: found.append(work()))
     thread.start()
@@ -35,14 +35,14 @@ def start(*command: str, output: int, directory: str = "/", umask: int = 0o022, 
     return spawn([word.encode() for word in command], variables, directory, umask, output, output)
 
 
-def out(script: str, umask: int = 0o022, **environment: str) -> str:
-    """What a shell says that the calling thread starts so."""
+def shell_output(script: str, umask: int = 0o022, **environment: str) -> str:
+    """Return the output of a shell that the calling thread starts."""
     return heard(lambda output: start("/bin/sh", "-c", script, output=output, umask=umask, **environment))
 
 
-def said(*command: str, **more: Any) -> str:
-    """What a program says that another thread starts so."""
-    return heard(lambda output: aside(lambda: start(*command, output=output, **more)))
+def program_output(*command: str, **more: Any) -> str:
+    """Return the output of a program that another thread starts."""
+    return heard(lambda output: in_other_thread(lambda: start(*command, output=output, **more)))
 
 
 def heard(make: Callable[[int], int | None]) -> str:
@@ -56,16 +56,16 @@ def heard(make: Callable[[int], int | None]) -> str:
     return text.strip()
 
 
-def test_it_gets_its_arguments_its_environment_and_its_directory(tmp_path: Path) -> None:
-    """And nothing of ours."""
+def test_a_program_gets_its_arguments_its_environment_and_its_directory(tmp_path: Path) -> None:
+    """And none of the service's."""
     script = 'echo "$0 $1 $A"; pwd; env'
-    lines = said("/bin/sh", "-c", script, "zero", "o n e", directory=str(tmp_path), A="1=2").splitlines()
+    lines = program_output("/bin/sh", "-c", script, "zero", "o n e", directory=str(tmp_path), A="1=2").splitlines()
     assert lines[:2] == ["zero o n e 1=2", str(tmp_path)]
     assert {line.partition("=")[0] for line in lines[2:]} <= {"A", "PWD", "OLDPWD", "SHLVL", "_"}
 
 
-def test_it_has_its_umask_and_nobody_else_gets_that() -> None:
-    """Neither other threads nor those that the starting thread has made, nor the starting thread itself."""
+def test_a_program_has_its_umask_and_no_thread_gets_that() -> None:
+    """Neither the starting thread, nor the threads that it has made, nor others."""
     before = os.umask(0o077)
     seen: list[str] = []
     made = threading.Event()
@@ -81,46 +81,46 @@ def test_it_has_its_umask_and_nobody_else_gets_that() -> None:
 
     def work() -> list[str]:
         over = threading.Event()
-        said_by = [out("umask", 0o027)]
+        said_by = [shell_output("umask", 0o027)]
         others = [threading.Thread(target=watch, args=(over,)) for _ in range(2)]
         for other in others:
             other.start()
         made.wait(10)
-        said_by += [out("umask", 0o002) for _ in range(20)]
+        said_by += [shell_output("umask", 0o002) for _ in range(20)]
         over.set()
         for other in others:
             other.join()
         return [*said_by, mask()]
 
     try:
-        assert aside(work) == ["0027", *["0002"] * 20, "0077"]
+        assert in_other_thread(work) == ["0027", *["0002"] * 20, "0077"]
         assert set(seen) == {"0077"}
         assert mask() == "0077"
     finally:
         os.umask(before)
 
 
-def test_it_leads_a_session_of_its_own() -> None:
-    """A signal to our terminal does not reach it."""
-    pid, session = said("/bin/sh", "-c", "echo $$; ps -o sid= -p $$").split()
+def test_a_program_leads_a_session_of_its_own() -> None:
+    """A signal to the service's terminal does not reach it."""
+    pid, session = program_output("/bin/sh", "-c", "echo $$; ps -o sid= -p $$").split()
     assert pid == session
 
 
-def test_it_has_three_descriptors(tmp_path: Path) -> None:
-    """Also none that another library forgot to protect."""
+def test_a_program_has_three_descriptors(tmp_path: Path) -> None:
+    """Not even one that another library forgot to protect."""
     forgotten = os.open(tmp_path / "forgotten", os.O_CREAT | os.O_RDWR)
     os.set_inheritable(forgotten, True)
     try:
-        assert said("/bin/sh", "-c", "ls /proc/$$/fd").split() == ["0", "1", "2"]
+        assert program_output("/bin/sh", "-c", "ls /proc/$$/fd").split() == ["0", "1", "2"]
     finally:
         os.close(forgotten)
 
 
-def test_its_signals_are_as_after_a_login() -> None:
-    """Python ignores SIGPIPE, and a thread may block what it likes."""
+def test_a_program_has_the_signals_of_a_login() -> None:
+    """Python ignores SIGPIPE, and a thread may block any signal."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     try:
-        lines = said("/bin/cat", "/proc/self/status").splitlines()
+        lines = program_output("/bin/cat", "/proc/self/status").splitlines()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     masks = {line.split()[0]: int(line.split()[1], 16) for line in lines if line.startswith("Sig") and "/" not in line}
@@ -128,12 +128,12 @@ def test_its_signals_are_as_after_a_login() -> None:
     assert not masks["SigIgn:"] & (1 << (signal.SIGPIPE - 1))
 
 
-def test_a_name_is_looked_for_in_its_own_search_path(tmp_path: Path) -> None:
-    """As the shell does it."""
+def test_a_name_is_searched_in_the_path_of_the_program(tmp_path: Path) -> None:
+    """As a shell does it."""
     mine = tmp_path / "mine"
     mine.write_text("#!/bin/sh\necho mine\n")
     mine.chmod(0o755)
-    assert said("mine", PATH=f"/no/such/directory:{tmp_path}") == "mine"
+    assert program_output("mine", PATH=f"/no/such/directory:{tmp_path}") == "mine"
 
 
 @pytest.mark.parametrize(
@@ -151,35 +151,35 @@ def test_a_name_is_looked_for_in_its_own_search_path(tmp_path: Path) -> None:
         (["/bin/true"], {"directory": "/no/such/directory"}),
     ],
 )
-def test_what_it_cannot_do_is_left_to_others(command: list[str], more: dict[str, str]) -> None:
-    """Nothing was started; who comes after it says what is wrong."""
-    assert aside(lambda: start(*command, output=2, **more)) is None  # type: ignore[arg-type]
+def test_a_start_that_needs_more_is_left_to_subprocess(command: list[str], more: dict[str, str]) -> None:
+    """No process was started. `subprocess` then reports the fault."""
+    assert in_other_thread(lambda: start(*command, output=2, **more)) is None  # type: ignore[arg-type]
 
 
-def test_the_main_thread_starts_nothing() -> None:
-    """It belongs to who uses the package: a directory that it enters is to be entered for all of its threads."""
+def test_the_main_thread_starts_no_program() -> None:
+    """It belongs to the program that uses the package, and a directory that it enters counts for all of its threads."""
     assert start("/bin/true", output=2) is None
 
 
 @pytest.mark.parametrize("missing", ["own_umask", "library"])
-def test_a_host_without_the_means_starts_nothing(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
-    """Containers may forbid a umask of one's own, and older libraries cannot enter a directory for the program."""
+def test_a_host_without_the_system_calls_starts_no_program(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+    """Containers may forbid a separate umask, and older C libraries cannot enter a directory for the program."""
     if missing == "library":
         monkeypatch.setattr(spawning, "_library", lambda: None)
     else:
         monkeypatch.setattr(spawning._Library, "own_umask", lambda self: False)
-    assert aside(lambda: start("/bin/true", output=2)) is None
+    assert in_other_thread(lambda: start("/bin/true", output=2)) is None
 
 
-def test_a_start_that_hangs_holds_up_only_its_own_thread(tmp_path: Path) -> None:
-    """The program may be on a disk that does not answer; `subprocess` of older Pythons stops all threads then."""
+def test_a_start_that_hangs_delays_only_its_own_thread(tmp_path: Path) -> None:
+    """The program may be on a hung disk. With older Pythons `subprocess` would stop all threads."""
     pids: list[int | None] = []
-    with hanging_program(tmp_path) as (program, let_go):
-        thread = threading.Thread(target=lambda: pids.append(aside(lambda: start(program, output=2))))
+    with hanging_program(tmp_path) as (program, release):
+        thread = threading.Thread(target=lambda: pids.append(in_other_thread(lambda: start(program, output=2))))
         thread.start()
         time.sleep(0.05)  # it hangs by now, or will; this thread goes on in either case
         assert pids == []
-        let_go()
+        release()
         thread.join()
     (pid,) = pids
     assert pid is not None

@@ -13,7 +13,7 @@ from jobscheduler.runner import kill_leftovers
 from jobscheduler.tasks.command import tree_killer
 from jobscheduler.tasks.command.processes import find_tree, has_marker, read_process, send_signals
 from jobscheduler.tasks.command.reaper import REAPER
-from jobscheduler.tasks.command.run_markers import MARKERS
+from jobscheduler.tasks.command.run_markers import MARKERS, _MarkerCache
 from tests.support.service import threads_since
 from tests.support.tasks import (
     Pipe,
@@ -37,16 +37,16 @@ FOREVER = "sleep 1000"
 
 
 def stopped_when_ready(pipe, command, **fields):
-    """Run a command, stop it when it has written its pids to the pipe; returns how it ended, and the pids."""
-    told = context()
+    """Run a command and stop it when it has written its pids to the pipe. Return its end and the pids."""
+    run_context = context()
     pids = []
 
     def stop():
         pids.extend(pipe.pids())
-        told.stop("timeout")
+        run_context.stop("timeout")
 
     with in_thread(stop):
-        failed = failure(command, told, **fields)
+        failed = failure(command, run_context, **fields)
     return failed, pids
 
 
@@ -64,7 +64,7 @@ def test_a_stop_ends_the_whole_tree(tmp_path):
 
 
 def test_a_child_that_left_the_session_is_ended_too(tmp_path):
-    """It is known by the mark in its environment, although its parent has died."""
+    """The marker in its environment identifies it, although its parent has died."""
     pipe = Pipe(tmp_path)
     _, pids = stopped_when_ready(pipe, f"setsid -f sh -c 'echo $$ > {pipe.path}; exec {FOREVER}'; {FOREVER}")
     assert len(pids) == 1
@@ -72,21 +72,21 @@ def test_a_child_that_left_the_session_is_ended_too(tmp_path):
 
 
 def test_a_child_with_a_group_of_its_own_is_ended_too(tmp_path):
-    """As an interactive shell makes them."""
+    """Interactive shells make such children."""
     pipe = Pipe(tmp_path)
     _, pids = stopped_when_ready(pipe, f"set -m; {FOREVER} & echo $! > {pipe.path}; wait", shell="/bin/bash")
     eventually(lambda: is_gone(pids[0]))
 
 
 def test_a_child_with_another_environment_is_ended_as_long_as_its_parents_live(tmp_path):
-    """The mark is not needed by descendants of those who carry it."""
+    """Descendants of processes with the marker need none of their own."""
     pipe = Pipe(tmp_path)
     _, pids = stopped_when_ready(pipe, f"env -i setsid -w sh -c 'echo $$ > {pipe.path}; exec /bin/sleep 1000' & wait")
     eventually(lambda: is_gone(pids[0]))
 
 
-def test_who_was_told_term_is_killed_although_its_parent_has_died_of_it(tmp_path, monkeypatch):
-    """Without mark, session and parent nothing ties it to the run any more but that it was once seen in its tree."""
+def test_a_process_that_ignores_term_is_killed_although_its_parent_has_died(tmp_path, monkeypatch):
+    """Without marker, session and parent, only an earlier scan says that it belongs to the tree."""
     monkeypatch.setattr(tree_killer, "TERM_GRACE_S", 0.3)
     pipe = Pipe(tmp_path)
     deaf = f'trap "" TERM; echo $$ > {pipe.path}; while :; do sleep 0.01; done'
@@ -94,35 +94,35 @@ def test_who_was_told_term_is_killed_although_its_parent_has_died_of_it(tmp_path
     eventually(lambda: is_gone(pids[0]), 5)
 
 
-def test_what_an_earlier_attempt_left_in_the_background_is_spared(tmp_path):
-    """It was allowed to stay when its attempt ended, and is no part of the one that is stopped; a crash ends both."""
+def test_background_processes_of_an_earlier_attempt_are_spared(tmp_path):
+    """They were allowed to stay, and do not belong to the stopped attempt. A crash ends both."""
     first, pipe = Pipe(tmp_path, "first"), Pipe(tmp_path)
     run_id = os.urandom(6).hex()
     with in_thread(lambda: execute(f"setsid -f sh -c 'echo $$ > {first.path}; exec {FOREVER}'", context(run_id))):
         (left,) = first.pids()
-    told = context(run_id, attempt=2)
-    with in_thread(lambda: failure(f"setsid -f sh -c 'echo $$ > {pipe.path}; exec {FOREVER}'; {FOREVER}", told)):
+    run_context = context(run_id, attempt=2)
+    with in_thread(lambda: failure(f"setsid -f sh -c 'echo $$ > {pipe.path}; exec {FOREVER}'; {FOREVER}", run_context)):
         (second,) = pipe.pids()
-        told.stop("timeout")
+        run_context.stop("timeout")
     eventually(lambda: is_gone(second))
     assert not read_process(left).is_zombie
     assert kill_leftovers([run_id]) == 0
     eventually(lambda: is_gone(left))
 
 
-def test_a_process_that_does_not_hear_term_is_killed(tmp_path, monkeypatch):
-    """After the grace, and not before; both signals are on record with their instants."""
+def test_a_process_that_ignores_term_is_killed(tmp_path, monkeypatch):
+    """After the grace, and not before. Both signals are recorded with their instants."""
     monkeypatch.setattr(tree_killer, "TERM_GRACE_S", 0.3)
-    pipe, told = Pipe(tmp_path), context()
-    with in_thread(lambda: (pipe.pids(), told.stop("timeout"))):
-        failed = failure(f"trap '' TERM; echo $$ > {pipe.path}; while :; do sleep 0.01; done", told)
+    pipe, run_context = Pipe(tmp_path), context()
+    with in_thread(lambda: (pipe.pids(), run_context.stop("timeout"))):
+        failed = failure(f"trap '' TERM; echo $$ > {pipe.path}; while :; do sleep 0.01; done", run_context)
     assert failed.outcome.details == (("signal", "SIGKILL"),)
-    assert told.signals.kill_sent - told.signals.term_sent >= 0.3
-    assert told.missing_signal(time.monotonic()) is None
+    assert run_context.signals.kill_sent - run_context.signals.term_sent >= 0.3
+    assert run_context.missing_signal(time.monotonic()) is None
 
 
 def test_a_command_may_clean_up_when_it_is_stopped(tmp_path):
-    """TERM comes first, and what it prints then is kept."""
+    """TERM comes first, and output that follows it is kept."""
     pipe = Pipe(tmp_path)
     failed, _ = stopped_when_ready(
         pipe, f"trap 'echo cleaned; exit 7' TERM; echo $$ > {pipe.path}; while :; do sleep 0.01; done"
@@ -140,8 +140,8 @@ def test_a_dying_command_that_prints_a_lot_is_read(tmp_path):
     assert failed.outcome.details == (("exit_code", 7),)
 
 
-def test_a_stopped_process_hears_term(tmp_path):
-    """It is continued, so that it may clean up before it would be killed."""
+def test_a_suspended_process_gets_term(tmp_path):
+    """It is continued, so that it can clean up before KILL."""
     pipe, cleaned = Pipe(tmp_path), tmp_path / "cleaned"
     stopped = f"trap 'touch {cleaned}; exit' TERM; echo $$ > {pipe.path}; kill -STOP $$; while :; do sleep 0.01; done"
     failed, _ = stopped_when_ready(pipe, f'sh -c "{stopped.replace("$", chr(92) + "$")}" & {FOREVER}')
@@ -151,7 +151,7 @@ def test_a_stopped_process_hears_term(tmp_path):
 
 
 def test_orphans_become_children_of_the_service(tmp_path):
-    """Also one that has left its session: so it is reaped, whatever the first process of the host does."""
+    """Also one that has left its session, so it is reaped whatever the first process of the host does."""
     pipe, pid = Pipe(tmp_path), tmp_path / "pid"
     execute(f"setsid -f sh -c 'echo $$ > {pid}; read line < {pipe.path}' >/dev/null 2>&1")
     eventually(lambda: pid.exists() and pid.read_text() and read_process(int(pid.read_text())).parent == os.getpid())
@@ -161,7 +161,7 @@ def test_orphans_become_children_of_the_service(tmp_path):
 
 @as_root
 def test_the_tree_of_another_user_is_ended(tmp_path):
-    """Root may."""
+    """Root may do so."""
     open_to_all(tmp_path)
     pipe = Pipe(tmp_path)
     _, pids = stopped_when_ready(
@@ -171,24 +171,24 @@ def test_the_tree_of_another_user_is_ended(tmp_path):
 
 
 def test_a_stop_before_the_start_starts_nothing(tmp_path):
-    """The run had to end while it was on its way."""
-    told = context()
-    told.stop("replaced")
-    assert failure(f"touch {tmp_path}/started", told).reason == "start"
+    """The request came while the run was on its way."""
+    run_context = context()
+    run_context.stop("replaced")
+    assert failure(f"touch {tmp_path}/started", run_context).reason == "start"
     assert not (tmp_path / "started").exists()
 
 
 def test_a_stop_after_the_end_does_nothing():
-    """The callbacks of a run come late sometimes; its descriptors may be others' by then."""
-    told = context()
-    execute("true", told)
+    """Callbacks of a run may come late, when its descriptors belong to others."""
+    run_context = context()
+    execute("true", run_context)
     before = descriptors()
-    told.stop("shutdown")
+    run_context.stop("shutdown")
     assert descriptors() == before
 
 
 def test_the_run_ends_with_its_main_process(tmp_path):
-    """Not with a background process that holds the output; that is neither signalled nor disturbed."""
+    """Not with a background process that holds the output. That is neither signalled nor disturbed."""
     gate, word = Pipe(tmp_path, "gate"), Pipe(tmp_path, "word")
     background = f"(read line < {gate.path}; echo more && echo $line > {word.path}) &"
     outcome = execute(f"{background} echo done")
@@ -198,8 +198,8 @@ def test_the_run_ends_with_its_main_process(tmp_path):
     eventually(lambda: not children() and nothing_to_look_after())
 
 
-def test_a_background_process_writes_as_much_as_it_likes(tmp_path):
-    """Its writes neither break nor block, long after its run has ended."""
+def test_a_background_process_may_write_any_amount(tmp_path):
+    """Its writes neither fail nor block, long after its run has ended."""
     gate, word = Pipe(tmp_path, "gate"), Pipe(tmp_path, "word")
     execute(f"(read line < {gate.path}; head -c 5000000 /dev/zero; echo $? > {word.path}) & true")
     gate.path.write_text("go\n")
@@ -207,26 +207,26 @@ def test_a_background_process_writes_as_much_as_it_likes(tmp_path):
     eventually(nothing_to_look_after)
 
 
-def test_what_was_printed_before_the_end_is_all_there():
-    """Also what the pipe still held when the main process ended."""
+def test_the_output_before_the_end_is_complete():
+    """Also the part that the pipe still held when the main process ended."""
     assert len(execute("sleep 1000 & head -c 60000 /dev/zero; kill $!").output) == 60000
 
 
-def test_one_that_never_stops_printing_does_not_keep_the_run(tmp_path):
-    """The run takes what was there, and no more."""
+def test_a_process_that_never_stops_printing_does_not_keep_the_run(tmp_path):
+    """The run takes the output that is there, and no more."""
     pid = int(execute(f"yes & echo $! > {tmp_path}/pid; sleep 0.01") and (tmp_path / "pid").read_text())
     send_signals(read_process(pid), signal.SIGKILL)
     eventually(lambda: is_gone(pid) and nothing_to_look_after())
 
 
-def test_orphans_are_reaped_wherever_they_went():
-    """Whether they stayed in the session of the run or made one of their own, before or after they were adopted."""
+def test_orphans_of_every_session_are_reaped():
+    """Whether they stayed in the session of the run or made their own, before or after they were adopted."""
     execute("sleep 0.01 >/dev/null 2>&1 & setsid -f sleep 0.01 >/dev/null 2>&1; (sleep 0.02 & sleep 0.01) &")
     eventually(lambda: not children() and nothing_to_look_after())
 
 
-def test_the_status_of_another_child_is_not_taken_away():
-    """A process that a plug-in started keeps its status until the plug-in asks, with or without its own session."""
+def test_the_status_of_another_child_is_not_collected():
+    """A child of a plug-in keeps its status until the plug-in waits for it, with or without its own session."""
     own = [
         subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"], start_new_session=alone)
         for alone in (False, True)
@@ -240,8 +240,8 @@ def test_the_status_of_another_child_is_not_taken_away():
     eventually(lambda: not children())
 
 
-def test_a_main_process_that_was_seen_before_it_was_registered_is_not_taken_for_an_orphan():
-    """Another thread may look between the start of a process and its registration, and again just before its end."""
+def test_a_main_process_seen_before_its_registration_is_not_an_orphan():
+    """Another thread may scan between its start and its registration, and again just before its end."""
     with REAPER.start() as register:
         main = subprocess.Popen(["sleep", "1000"], env={"JOB_RUN_ID": "5f3c2a9d0000"}, start_new_session=True)
         REAPER.take_over(None)
@@ -253,7 +253,7 @@ def test_a_main_process_that_was_seen_before_it_was_registered_is_not_taken_for_
     assert main.wait() == -signal.SIGKILL
 
 
-def test_runs_at_the_same_time_do_not_take_each_others_status():
+def test_concurrent_runs_do_not_collect_each_others_status():
     """Each of many threads gets the exit code of its own command while orphans come and go."""
     wrong = []
 
@@ -283,8 +283,8 @@ def test_plain_runs_leave_nothing():
     assert not children()
 
 
-def test_leftovers_of_a_crash_are_ended_by_their_mark(tmp_path):
-    """What a service that died has left is known by the run ids in its log, and nobody else is touched."""
+def test_leftovers_of_a_crash_are_found_by_their_marker(tmp_path):
+    """The log of the dead service has their run ids. No other process is touched."""
     pipe = Pipe(tmp_path)
     stray, other = (
         subprocess.Popen(["sleep", "1000"], env={"JOB_RUN_ID": mark}, start_new_session=True)
@@ -301,13 +301,13 @@ def test_leftovers_of_a_crash_are_ended_by_their_mark(tmp_path):
 
 
 def bytes_read():
-    """How many bytes this process has read so far, whatever from."""
+    """Return the number of bytes that this process has read so far."""
     with open("/proc/self/io") as file:
         return int(file.readline().removeprefix("rchar: "))
 
 
-def test_a_look_for_leftovers_reads_a_small_part_of_large_environments():
-    """Any user may have thousands of processes with 6 MB each, and the start of the service waits for this look."""
+def test_a_search_for_leftovers_reads_a_small_part_of_large_environments():
+    """A user may have thousands of processes with 6 MB each, and the start of the service waits for this search."""
     large = {f"V{number}": "x" * 100_000 for number in range(10)}
     strangers = [subprocess.Popen(["sleep", "1000"], env=large) for _ in range(60)]
     try:
@@ -320,21 +320,21 @@ def test_a_look_for_leftovers_reads_a_small_part_of_large_environments():
             process.wait()
 
 
-def test_the_end_of_a_run_looks_only_at_what_the_service_has_adopted(tmp_path, monkeypatch):
-    """No other user of the host can make it slow, by however many processes."""
-    pipe, told, read, real = Pipe(tmp_path), context(), [], MARKERS._read
-    monkeypatch.setattr(MARKERS, "_known", {})
+def test_the_end_of_a_run_scans_adopted_processes_only(tmp_path, monkeypatch):
+    """So another user cannot make it slow by many processes."""
+    pipe, run_context, read, real = Pipe(tmp_path), context(), [], MARKERS._read
+    monkeypatch.setattr(MARKERS, "_cache", _MarkerCache())
     monkeypatch.setattr(MARKERS, "_read", lambda pid, size: read.append(pid) or real(pid, size))
     pids = []
-    with in_thread(lambda: (pids.extend(pipe.pids()), told.stop("timeout"))):
-        failure(f"setsid -f sh -c 'echo $$ > {pipe.path}; exec sleep 1000'; sleep 1000", told)
+    with in_thread(lambda: (pids.extend(pipe.pids()), run_context.stop("timeout"))):
+        failure(f"setsid -f sh -c 'echo $$ > {pipe.path}; exec sleep 1000'; sleep 1000", run_context)
     assert set(pids) <= set(read), "it was found by its mark"
     assert os.getppid() not in read
     assert 1 not in read
 
 
-def test_orphans_whose_environment_is_not_read_yet_hold_up_no_start(monkeypatch):
-    """It is read beside the starts, and not under a lock that each of them needs."""
+def test_orphans_whose_environment_is_not_read_yet_delay_no_start(monkeypatch):
+    """Environments are read beside the starts, without a lock that each start needs."""
     is_reading, goes_on = threading.Event(), threading.Event()
     monkeypatch.setattr(MARKERS, "wait", lambda _: is_reading.set() or goes_on.wait())
     execute("setsid -f sleep 1000")
@@ -347,8 +347,8 @@ def test_orphans_whose_environment_is_not_read_yet_hold_up_no_start(monkeypatch)
     assert not is_held_up
 
 
-def test_a_process_that_is_not_the_one_is_not_signalled():
-    """A pid that belongs to somebody else by now has another start time."""
+def test_a_process_with_a_reused_pid_is_not_signalled():
+    """Its start time differs."""
     process = subprocess.Popen(["sleep", "1000"])
     try:
         seen = read_process(process.pid)
@@ -362,7 +362,7 @@ def test_a_process_that_is_not_the_one_is_not_signalled():
 
 
 def test_the_service_is_never_part_of_a_tree(monkeypatch):
-    """Even if it was itself started by a job and carries a mark."""
+    """Even if a job started it, so that it has a marker."""
     mark = "5f3c2a9d0000"
     found = subprocess.run(
         [
@@ -383,7 +383,7 @@ def test_the_service_is_never_part_of_a_tree(monkeypatch):
 
 @pytest.mark.deep
 def test_two_hundred_runs_leave_two_hundred_grandchildren(tmp_path):
-    """Every run ends at once, every grandchild lives to its end, and then nothing is left."""
+    """Every run ends at once, every grandchild lives to its end, and then none is left."""
     execute("true")
     before = descriptors(), threading.active_count()
     began = time.monotonic()
@@ -395,8 +395,8 @@ def test_two_hundred_runs_leave_two_hundred_grandchildren(tmp_path):
     eventually(lambda: not children() and (descriptors(), threading.active_count()) == before)
 
 
-def test_a_daemon_without_mark_session_and_parent_goes_on_when_its_run_is_ended(tmp_path):
-    """The documented way out for what a job starts and a time limit is not to end."""
+def test_a_daemon_without_marker_session_and_parent_survives_its_run(tmp_path):
+    """The documented way to keep a process that a time limit is not to end."""
     pipe = Pipe(tmp_path)
     daemon = f"env -i setsid -f sh -c 'echo $$ > {pipe.path}; exec /bin/sleep 1000'"
     _, pids = stopped_when_ready(pipe, f"{daemon}; {FOREVER}")

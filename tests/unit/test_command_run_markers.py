@@ -1,4 +1,4 @@
-"""Reading the marks of processes: bounded in bytes and in time, each process once."""
+"""Reading the markers of processes: bounded in bytes and in time, each process once."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ RUN_7 = Markers(frozenset({b"7"}), frozenset({b"1"}), os.getuid())
 
 @contextmanager
 def sleeper(environment: Mapping[str, str]) -> Iterator[int]:
-    """A process with this environment and no other."""
+    """Start a process with this environment and no other variable."""
     with subprocess.Popen(["/bin/sleep", "1000"], env=environment) as process:
         try:
             eventually(lambda: read_markers(process.pid) is not None)
@@ -39,12 +39,12 @@ def sleeper(environment: Mapping[str, str]) -> Iterator[int]:
             process.kill()
 
 
-def test_marks_at_the_head_of_a_long_environment_are_read() -> None:
+def test_markers_at_the_head_of_a_long_environment_are_read() -> None:
     with sleeper({"JOB_RUN_ID": "7", "JOB_ATTEMPT": "1", **{f"V{n}": "x" * 100_000 for n in range(10)}}) as pid:
         assert read_markers(pid, HEAD_BYTES) == RUN_7
 
 
-def test_no_more_bytes_are_read_than_asked_for() -> None:
+def test_no_more_bytes_are_read_than_requested() -> None:
     with sleeper({"V": "x" * HEAD_BYTES, "JOB_RUN_ID": "7", "JOB_ATTEMPT": "1"}) as pid:
         found = read_markers(pid, HEAD_BYTES)
         assert found == NO_MARKERS
@@ -52,8 +52,8 @@ def test_no_more_bytes_are_read_than_asked_for() -> None:
         assert read_markers(pid, MAX_ENVIRONMENT_BYTES) == RUN_7
 
 
-def test_a_mark_that_is_cut_counts_for_nothing() -> None:
-    """The rest of it might make it that of another attempt."""
+def test_a_truncated_marker_does_not_count() -> None:
+    """Its rest might make it the marker of another attempt."""
     rest = HEAD_BYTES - len("JOB_RUN_ID=7\0") - len("V=\0") - len("JOB_ATTEMPT=1")
     with sleeper({"JOB_RUN_ID": "7", "V": "x" * rest, "JOB_ATTEMPT": "12"}) as pid:
         found = read_markers(pid, HEAD_BYTES)
@@ -63,8 +63,8 @@ def test_a_mark_that_is_cut_counts_for_nothing() -> None:
 
 
 @as_root
-def test_a_mark_counts_by_the_real_user_of_its_process(mallory) -> None:
-    """A setuid program belongs to the user that started it, also while it is root."""
+def test_a_marker_counts_by_the_real_user_of_its_process(mallory) -> None:
+    """A setuid program belongs to the user who started it, also while it is root."""
     variables = {"JOB_RUN_ID": "7", "JOB_ATTEMPT": "1", "PATH": "/usr/bin:/bin"}
     command = ["setpriv", f"--ruid={mallory.uid}", "--euid=0", "--keep-groups", "/bin/sleep", "1000"]
     with subprocess.Popen(command, env=variables) as process:
@@ -76,8 +76,8 @@ def test_a_mark_counts_by_the_real_user_of_its_process(mallory) -> None:
             process.kill()
 
 
-def test_a_mark_behind_many_variables_is_found_too() -> None:
-    """A shell puts them in an order of its own."""
+def test_a_marker_behind_many_variables_is_found() -> None:
+    """A shell may reorder its variables."""
     reader = MarkerReader()
     with sleeper({"V": "x" * 3 * HEAD_BYTES, "JOB_RUN_ID": "7", "JOB_ATTEMPT": "1"}) as pid:
         process = read_process(pid)
@@ -88,7 +88,7 @@ def test_a_mark_behind_many_variables_is_found_too() -> None:
 
 
 def test_long_environments_take_a_small_share_of_the_time(monkeypatch) -> None:
-    """Thousands of them, by any user of the host, are read at their head only."""
+    """When a user has thousands of them, only their heads are read."""
     monkeypatch.setattr(run_markers, "_BURST_S", 0.05)
     whole = []
 
@@ -106,7 +106,7 @@ def test_long_environments_take_a_small_share_of_the_time(monkeypatch) -> None:
 
 
 def test_each_process_is_read_once() -> None:
-    """Also one without a mark."""
+    """Also one without a marker."""
     read = []
     reader = MarkerReader(lambda pid, size: read.append((pid, size)) or NO_MARKERS)
     for _ in range(3):
@@ -117,7 +117,7 @@ def test_each_process_is_read_once() -> None:
 
 
 def test_an_environment_that_is_still_empty_is_read_again(monkeypatch) -> None:
-    """A process that is just starting has none for a moment; one that has none for good is asked no more."""
+    """A process has none for a moment while it starts. One that stays empty is read no more."""
     monkeypatch.setattr(run_markers, "_START_WINDOW_S", 0.05)
     answers = iter([None, None, RUN_7])
     starting, empty = MarkerReader(lambda _pid, _most: next(answers)), MarkerReader(lambda _pid, _most: None)
@@ -143,8 +143,8 @@ def test_a_read_that_hangs_is_given_up_and_the_others_go_on() -> None:
         never.set()
 
 
-def test_reads_that_come_back_late_do_not_count_as_hung_for_good(monkeypatch) -> None:
-    """A slow host would lose its marks for the life of the service."""
+def test_a_read_that_returns_no_longer_counts_as_hung(monkeypatch) -> None:
+    """Otherwise a slow host would lose all markers for the life of the service."""
     monkeypatch.setattr(run_markers, "READ_TIMEOUT_S", 0.01)
     slow = threading.Event()
 
@@ -167,7 +167,7 @@ def test_reads_that_come_back_late_do_not_count_as_hung_for_good(monkeypatch) ->
         eventually(lambda pid=pid: reader.known((pid, 1)) == RUN_7._replace(uid=pid))
 
 
-def test_a_host_on_which_every_read_is_late_knows_its_marks(monkeypatch) -> None:
+def test_a_host_on_which_every_read_is_late_knows_its_markers(monkeypatch) -> None:
     monkeypatch.setattr(run_markers, "READ_TIMEOUT_S", 0.005)
     reader = MarkerReader(lambda pid, _most: (time.sleep(0.03), RUN_7)[1])
     for pid in range(3 * MAX_HUNG):
@@ -177,8 +177,8 @@ def test_a_host_on_which_every_read_is_late_knows_its_marks(monkeypatch) -> None
     assert all(reader.known((pid, 1)) == RUN_7 for pid in range(3 * MAX_HUNG))
 
 
-def test_when_too_many_reads_hang_nothing_more_is_read(monkeypatch) -> None:
-    """Each holds a thread for good."""
+def test_while_too_many_reads_hang_no_other_is_made(monkeypatch) -> None:
+    """Each hung read holds a thread."""
     monkeypatch.setattr(run_markers, "READ_TIMEOUT_S", 0.01)
     never = threading.Event()
     reader = MarkerReader(lambda _pid, _most: never.wait() and None)

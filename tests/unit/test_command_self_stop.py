@@ -42,12 +42,12 @@ def test_the_unit_of_the_service_is_that_of_its_control_group(line, unit):
     assert _unit_in(line) == unit
 
 
-@pytest.mark.parametrize(("reason", "told"), [("shutdown", True), ("timeout", False)])
-def test_the_record_says_that_the_service_was_stopped_from_within_the_run(tmp_path, monkeypatch, reason, told):
+@pytest.mark.parametrize(("reason", "is_named"), [("shutdown", True), ("timeout", False)])
+def test_the_record_says_that_the_service_was_stopped_from_within_the_run(tmp_path, monkeypatch, reason, is_named):
     monkeypatch.setattr(self_stop, "own_unit", lambda: UNIT)
     (tmp_path / "systemctl").write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pipe\nwhile :; do sleep 0.01; done\n")
     (tmp_path / "systemctl").chmod(0o755)
     pipe, run = Pipe(tmp_path), context()
     with in_thread(lambda: (pipe.pids(), run.stop(reason))):
         failed = failure(f"{tmp_path}/systemctl restart jobscheduler; echo after", run)
-    assert ("from within this run" in str(failed)) is told
+    assert ("from within this run" in str(failed)) is is_named

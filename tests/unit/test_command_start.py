@@ -41,8 +41,8 @@ __all__ = ["no_strangers"]
         ({"command": ["true"], "group": "no-such-group"}, "this host knows no group `no-such-group`"),
     ],
 )
-def test_the_reason_is_told_in_words(fields, words):
-    """Each failure has the reason `start` and says what is wrong."""
+def test_each_failed_start_is_explained(fields, words):
+    """Each has the reason `start` and says what is wrong."""
     failed = failure(**fields)
     assert failed.reason == "start"
     assert words in str(failed)
@@ -56,8 +56,8 @@ def test_a_missing_interpreter_is_named(tmp_path):
     assert "the interpreter named in the first line" in str(failure([str(script)]))
 
 
-def test_a_file_that_is_no_program_is_explained(tmp_path, monkeypatch):
-    """A script without its first line is not run by a shell behind one's back, unless a helper has to start it."""
+def test_a_file_that_is_not_a_program_is_explained(tmp_path, monkeypatch):
+    """No shell runs a script without its first line, unless a helper has to start it."""
     monkeypatch.setattr("jobscheduler.tasks.command.accounts.ignored_signals", lambda: ())
     script = tmp_path / "script"
     script.write_text("echo hello\n")
@@ -94,14 +94,14 @@ def scarce(monkeypatch):
 
 
 @pytest.mark.parametrize("number", [errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ETXTBSY])
-def test_what_may_heal_is_tried_again(scarce, number):
+def test_a_temporary_failure_is_retried(scarce, number):
     """A moment later there is a process or a descriptor again."""
     scarce(number, 2)
     assert execute("true").details == (("exit_code", 0),)
 
 
-def test_a_command_is_seen_through_without_a_descriptor_to_be_told_by(monkeypatch):
-    """It runs already: it is looked after, and neither forgotten nor started once more."""
+def test_a_command_without_a_pidfd_is_waited_for(monkeypatch):
+    """It runs already, so it is neither forgotten nor started again."""
 
     def scarce(*_):
         raise OSError(errno.EMFILE, "Too many open files")
@@ -120,8 +120,8 @@ def test_a_command_is_seen_through_without_a_descriptor_to_be_told_by(monkeypatc
         (errno.ENOMEM, "memory"),
     ],
 )
-def test_what_does_not_heal_is_told(scarce, monkeypatch, number, word):
-    """After a few seconds of trying."""
+def test_a_failure_that_stays_is_reported(scarce, monkeypatch, number, word):
+    """After a few seconds of retries."""
     monkeypatch.setattr(task, "START_RETRY_S", 0.1)
     scarce(number, 1000)
     failed = failure("true")
@@ -129,18 +129,18 @@ def test_what_does_not_heal_is_told(scarce, monkeypatch, number, word):
     assert word in str(failed)
 
 
-def test_a_stop_ends_the_trying(scarce):
-    """A run that must end does not go on knocking."""
+def test_a_stop_ends_the_retries(scarce):
+    """A run that has to end makes no further try."""
     popen = scarce(errno.EAGAIN, 1000)
-    told = context()
+    run_context = context()
 
     def stop():
         popen.asked.wait()
-        told.stop("shutdown")
+        run_context.stop("shutdown")
 
     thread = threading.Thread(target=stop)
     thread.start()
-    assert "stopped before it could be started" in str(failure("true", told))
+    assert "stopped before it could be started" in str(failure("true", run_context))
     thread.join()
 
 
@@ -177,21 +177,21 @@ def test_a_failed_start_leaves_nothing():
 
 
 @as_root
-def test_a_missing_helper_is_told(monkeypatch):
-    """A host without setpriv: never an attempt to run as root instead."""
+def test_a_missing_helper_is_reported(monkeypatch):
+    """A host without setpriv never runs the command as root instead."""
     monkeypatch.setattr("jobscheduler.tasks.command.accounts.find_helper", lambda name: None)
     failed = failure("true", user="nobody")
     assert (failed.reason, str(failed)) == ("start", "no such command: `setpriv`")
 
 
-def test_a_failed_start_is_no_success_whatever_the_status_means_to_the_job():
-    """The programs that prepare a command end with 125 to 127, which a job may call a success of its own."""
+def test_a_failed_start_is_not_a_success_even_if_its_status_is_one():
+    """Helpers end with 125 to 127, which a job may list as exit codes of success."""
     assert failure(["/no/such/program"], nice=1, success_exit_codes=[0, 125, 126, 127]).reason == "start"
     assert execute("exit 127", nice=1, success_exit_codes=[127]).details == (("exit_code", 127),)
 
 
 @pytest.mark.parametrize("fields", [{}, {"nice": 1}])
-def test_a_command_that_speaks_like_a_helper_is_not_taken_for_one(fields):
+def test_a_command_that_prints_like_a_helper_is_not_taken_for_one(fields):
     """It was started, and ended with 127 by itself."""
     assert failure("echo 'env: no such thing'; exit 127", **fields).reason == "exit"
 
@@ -201,17 +201,17 @@ def test_a_program_that_is_still_being_written_is_waited_for(tmp_path):
     program = tmp_path / "program"
     program.write_text("#!/bin/sh\necho hello\n")
     program.chmod(0o755)
-    told = context()
+    run_context = context()
     with program.open("a") as still:
         timer = threading.Timer(0.3, still.close)
         timer.start()
-        assert execute([str(program)], told).output == b"hello\n"
+        assert execute([str(program)], run_context).output == b"hello\n"
         timer.join()
 
 
 @pytest.mark.parametrize("fields", [{}, {"nice": 1}, pytest.param({"user": "nobody"}, marks=as_root)])
-def test_a_busy_program_is_told_in_the_same_words_by_all(tmp_path, monkeypatch, fields):
-    """Behind the programs that prepare a command it is not waited for: the command could pretend that."""
+def test_a_busy_program_has_the_same_message_with_and_without_helpers(tmp_path, monkeypatch, fields):
+    """With helpers it is not retried, because the command could imitate the message."""
     open_to_all(tmp_path)
     monkeypatch.setattr(task, "START_RETRY_S", 0.1)
     program = tmp_path / "program"
@@ -233,7 +233,7 @@ def test_a_busy_program_is_told_in_the_same_words_by_all(tmp_path, monkeypatch, 
         ("nowhere", "no such command: `nowhere`"),
     ],
 )
-def test_the_words_are_the_same_behind_the_programs_that_prepare_a_command(tmp_path, fields, program, words):
+def test_messages_are_the_same_with_and_without_helpers(tmp_path, fields, program, words):
     """A relative name counts from the directory of the command, not from the service's.
 
     After a run its files are not looked at, so of a script one more thing may be missing.

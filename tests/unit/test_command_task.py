@@ -1,4 +1,4 @@
-"""`execute_command`: what a command gets, and how its end is told."""
+"""`execute_command`: what a command gets, and how its end is recorded."""
 
 import os
 import pwd
@@ -43,7 +43,7 @@ def test_the_shell_can_be_chosen():
 
 @pytest.fixture
 def another_environment():
-    """What a command gets as the service has it is asked for once."""
+    """The cached environment of the service is read again."""
     accounts.inherited_environment.cache_clear()
     accounts._full_environment.cache_clear()
     yield
@@ -58,7 +58,7 @@ def test_the_environment_is_made_and_not_inherited(monkeypatch):
     monkeypatch.setenv("TZ", "Europe/Paris")
     monkeypatch.setenv("SECRET_OF_THE_SERVICE", "x")
     me = pwd.getpwuid(os.geteuid())
-    assert variables(text(["env"], told=context("5f3c2a9d", attempt=2))) == {
+    assert variables(text(["env"], run_context=context("5f3c2a9d", attempt=2))) == {
         "PATH": PATH,
         "HOME": me.pw_dir,
         "LOGNAME": me.pw_name,
@@ -74,17 +74,17 @@ def test_the_environment_is_made_and_not_inherited(monkeypatch):
 
 
 @pytest.mark.usefixtures("another_environment")
-def test_what_the_service_does_not_have_is_left_out(monkeypatch):
-    """No empty LANG or TZ: that would mean something."""
+def test_variables_that_the_service_does_not_have_are_left_out(monkeypatch):
+    """An empty LANG or TZ would have a meaning."""
     monkeypatch.delenv("LANG", raising=False)
     monkeypatch.delenv("TZ", raising=False)
     assert not {"LANG", "TZ"} & variables(text(["env"])).keys()
 
 
-def test_a_run_by_hand_has_no_scheduled_time():
+def test_a_manual_run_has_no_scheduled_time():
     """There is no slot whose time it could be."""
     by_hand = Context("report-001", "5f3c2a9d", None)
-    assert "JOB_SCHEDULED_TIME" not in variables(text(["env"], told=by_hand))
+    assert "JOB_SCHEDULED_TIME" not in variables(text(["env"], run_context=by_hand))
 
 
 def test_env_comes_last():
@@ -127,7 +127,7 @@ def test_it_starts_in_cwd(tmp_path):
 
 
 def test_the_umask_is_022_whatever_the_service_has():
-    """And `umask` sets another one."""
+    """`umask` sets another one."""
     before = os.umask(0o077)
     try:
         assert (text("umask"), text("umask", umask="027")) == ("0022\n", "0027\n")
@@ -135,15 +135,15 @@ def test_the_umask_is_022_whatever_the_service_has():
         os.umask(before)
 
 
-def test_nice_is_added_to_ours():
+def test_nice_is_added_to_that_of_the_service():
     """Without it nothing changes."""
     ours = os.getpriority(os.PRIO_PROCESS, 0)
     assert text(["nice"]) == f"{ours}\n"
     assert text(["nice"], nice=3) == f"{ours + 3}\n"
 
 
-def test_a_program_name_with_an_equals_sign_is_no_assignment(tmp_path):
-    """Also behind the programs that prepare a command."""
+def test_a_program_name_with_an_equals_sign_is_not_an_assignment(tmp_path):
+    """Also with helpers."""
     program = tmp_path / "a=b"
     program.write_text("#!/bin/sh\necho $1\n")
     program.chmod(0o755)
@@ -151,7 +151,7 @@ def test_a_program_name_with_an_equals_sign_is_no_assignment(tmp_path):
 
 
 def test_it_leads_a_session_of_its_own():
-    """So that its group can be told from the service's."""
+    """So that its group differs from the service's."""
     pid, session = text("echo $$ $(ps -o sid= -p $$)").split()
     assert pid == session
     assert int(session) != os.getsid(0)
@@ -179,7 +179,7 @@ def test_signals_are_at_their_defaults():
             signal.signal(number, handler)
         ignored_signals.cache_clear()
     _, blocked_there, _, ignored_there = shown.split()
-    libc_own = 0b11 << 31  # signals 32 and 33, which make leaves ignored and nobody but the C library can change
+    libc_own = 0b11 << 31  # signals 32 and 33, which make leaves ignored and only the C library can change
     assert (int(blocked_there, 16), int(ignored_there, 16) & ~libc_own) == (0, 0)
     assert still >= {signal.SIGTERM, signal.SIGUSR2}
 
@@ -194,13 +194,13 @@ def test_bytes_that_are_not_utf8_survive():
     assert execute(r"printf '\377\000\376'").output == b"\xff\x00\xfe"
 
 
-def test_success_tells_the_exit_code():
-    """Also in the record of a success."""
+def test_a_success_has_the_exit_code():
+    """Also in its record."""
     assert execute("true").details == (("exit_code", 0),)
 
 
 def test_another_exit_code_is_a_failure():
-    """With the code and the output, and no words that say the same again."""
+    """With the code and the output. No message repeats that."""
     failed = failure("echo oh; exit 3")
     assert (failed.reason, str(failed)) == ("exit", "")
     assert (failed.outcome.details, failed.outcome.output) == ((("exit_code", 3),), b"oh\n")
@@ -226,14 +226,14 @@ def test_a_death_by_signal_names_the_signal():
         ("sh -c 'kill -9 $$'; exit 137", "SIGKILL"),
     ],
 )
-def test_what_a_shell_means_by_its_status_is_explained(command, word):
-    """126, 127 and 128 + n are a shell's ways to say something."""
+def test_the_status_of_a_shell_is_explained(command, word):
+    """126, 127 and 128 + n have a meaning to shells."""
     assert word in str(failure(command))
 
 
-def test_a_status_that_was_taken_away_is_no_success():
-    """Popen says 0 when somebody else has reaped its process; here it is a failure."""
-    told = context()
+def test_a_status_that_was_collected_elsewhere_is_not_a_success():
+    """Popen returns 0 when other code has reaped its process. Here it is a failure."""
+    run_context = context()
     reaped = threading.Event()
 
     def steal(waiting):
@@ -243,12 +243,12 @@ def test_a_status_that_was_taken_away_is_no_success():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("jobscheduler.tasks.command.task.ProcessWaiter.wait", steal)
-        failed = failure("exit 3", told)
+        failed = failure("exit 3", run_context)
     assert "exit status was lost" in str(failed)
 
 
 def test_an_ignored_sigchld_does_not_make_a_success():
-    """The kernel throws the status away then; what is not known is not called a success."""
+    """The kernel then drops the status, and an unknown status is not a success."""
     before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     try:
         assert "exit status was lost" in str(failure("exit 3"))
@@ -278,7 +278,7 @@ class TestAnotherUser:
         assert not found.keys() & {"PWD", "OLDPWD", "SUDO_USER"}
 
     def test_the_variables_of_a_job_never_reach_a_program_that_is_still_root(self, monkeypatch):
-        """`setpriv` would load LD_PRELOAD as root; the command gets it all the same, and no argument shows a value."""
+        """`setpriv` would load LD_PRELOAD as root. The command gets it all the same, and no argument shows a value."""
         plans = []
         start = ChildProcess.start
         monkeypatch.setattr(ChildProcess, "start", lambda plan: (plans.append(plan), start(plan))[1])
@@ -327,8 +327,8 @@ class TestAnotherUser:
         assert failed.reason == "start"
         assert "no-such-command-at-all" in str(failed)
 
-    def test_everything_at_once(self, tmp_path):
-        """All fields work together."""
+    def test_all_fields_work_together(self, tmp_path):
+        """At once."""
         tmp_path.chmod(0o755)
         open_to_all(tmp_path)
         shown = text(

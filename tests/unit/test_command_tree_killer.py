@@ -1,4 +1,4 @@
-"""The end of a run's process tree: both signals are sent in time, whatever becomes of the look for the rest."""
+"""The end of a run's process tree: both signals are sent in time, whatever the search for further members does."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ from tests.support.tasks import (
 
 __all__ = ["no_strangers"]
 
-DEAF = "trap '' TERM; while :; do sleep 0.01; done"
+IGNORES_TERM = "trap '' TERM; while :; do sleep 0.01; done"
 
 
 class Spy:
-    """A main process that is nothing but a list of the signals that it got."""
+    """A main process that only lists the signals that it gets."""
 
     pid = 2**22 + 1  # above every pid
 
@@ -47,28 +47,28 @@ class Spy:
         self._ends_of = ends_of
 
     def send(self, *signals: signal.Signals, group: bool) -> bool:
-        """Take note of them."""
+        """Note the signals."""
         self.got += [(number, group) for number in signals]
         return self._is_permitted
 
     def has_ended(self) -> bool:
-        """Whether the signal came that ends it."""
+        """Return whether the signal came that ends it."""
         return self._ends_of in [number for number, _ in self.got]
 
 
 @pytest.fixture
 def never():
-    """An event that comes at the end of the test only."""
+    """An event that is set at the end of the test only."""
     event = threading.Event()
     yield event
     event.set()
 
 
-def searching(adopted=tuple) -> TreeSearch:
+def make_search(adopted=tuple) -> TreeSearch:
     return TreeSearch(adopted, MarkerReader())
 
 
-def seen_through(tree: TreeKiller):
+def wait_for_end(tree: TreeKiller):
     return tree.wait(time.sleep)
 
 
@@ -78,39 +78,39 @@ def _short_grace(monkeypatch):
     monkeypatch.setattr(tree_killer, "KILL_TIMEOUT_S", 0.4)
 
 
-def test_a_look_that_never_returns_delays_neither_term_nor_kill_nor_the_end(never):
-    """TERM goes to the group then, since nothing is known of the rest."""
+def test_a_scan_that_never_returns_delays_neither_term_nor_kill_nor_the_end(never):
+    """TERM goes to the group then, because no other member is known."""
     main, signals = Spy(ends_of=signal.SIGKILL), StopSignals()
-    search = searching(lambda: never.wait() and ())
+    search = make_search(lambda: never.wait() and ())
     search._round = lambda _: never.wait()  # not even the main process's own descendants are found
     began = time.monotonic()
     tree = TreeKiller(main, ("7", 1), signals, search=search)
-    assert seen_through(tree) == ()
+    assert wait_for_end(tree) == ()
     assert main.got == [(signal.SIGTERM, True), (signal.SIGCONT, True), (signal.SIGKILL, True)]
     assert signals.term_sent - began < SCAN_DELAY_S + 1
     assert signals.kill_sent - signals.term_sent < 0.4 + 1
 
 
 def test_a_lock_that_is_held_for_ever_delays_neither_term_nor_kill_nor_the_end():
-    """Neither that of the search nor that under which marks are read."""
-    main, signals, search = Spy(ends_of=signal.SIGKILL), StopSignals(), searching()
+    """Neither the lock of the search nor that of the marker reader."""
+    main, signals, search = Spy(ends_of=signal.SIGKILL), StopSignals(), make_search()
     with search._lock, MARKERS._lock:
-        seen_through(TreeKiller(main, ("7", 1), signals, search=search))
+        wait_for_end(TreeKiller(main, ("7", 1), signals, search=search))
     assert [number for number, _ in main.got] == [signal.SIGTERM, signal.SIGCONT, signal.SIGKILL]
     assert signals.term_sent is not None
     assert signals.kill_sent is not None
 
 
-def test_the_signals_are_sent_although_nothing_waits_for_the_end():
-    """The thread that would wait is got from one that may stand still."""
+def test_the_signals_are_sent_although_no_thread_waits_for_the_end():
+    """The thread that would wait may be started by one that hangs."""
     main, signals = Spy(ends_of=signal.SIGKILL), StopSignals()
-    TreeKiller(main, ("7", 1), signals, search=searching()).begin()
+    TreeKiller(main, ("7", 1), signals, search=make_search()).begin()
     eventually(lambda: signals.kill_sent is not None)
     assert [number for number, _ in main.got] == [signal.SIGTERM, signal.SIGCONT, signal.SIGKILL]
 
 
 def test_the_signals_are_sent_on_a_host_without_a_thread_left(monkeypatch):
-    """By the thread that waits for the end."""
+    """The thread that waits for the end sends them."""
 
     def refuse(_thread):
         raise RuntimeError("can't start new thread")
@@ -118,35 +118,35 @@ def test_the_signals_are_sent_on_a_host_without_a_thread_left(monkeypatch):
     main, signals = Spy(ends_of=signal.SIGKILL), StopSignals()
     with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", refuse)
-        seen_through(TreeKiller(main, ("7", 1), signals, search=searching()))
+        wait_for_end(TreeKiller(main, ("7", 1), signals, search=make_search()))
     assert [number for number, _ in main.got] == [signal.SIGTERM, signal.SIGCONT, signal.SIGKILL]
 
 
-def test_a_process_that_outlives_kill_is_named():
+def test_a_process_that_survives_kill_is_named():
     signals = StopSignals()
-    (left,) = seen_through(TreeKiller(Spy(is_permitted=False), ("7", 1), signals, search=searching()))
+    (left,) = wait_for_end(TreeKiller(Spy(is_permitted=False), ("7", 1), signals, search=make_search()))
     assert (left.pid, left.reason) == (Spy.pid, "not permitted")
     assert signals.survivors == (left,)
 
 
 def test_a_record_names_the_processes_that_could_not_be_ended(monkeypatch, tmp_path):
-    """A setuid program that has become root, say: the kernel refuses the signals of an ordinary user."""
+    """Such as a setuid program that has become root: the kernel refuses the signals of an ordinary user."""
     monkeypatch.setattr(task.ChildProcess, "send", lambda *_, **__: False)
     monkeypatch.setattr(tree_signals, "send_signals", lambda *_: False)
-    pipe, told = Pipe(tmp_path), context()
-    with in_thread(lambda: (pipe.pids(), told.stop("timeout"))):
-        failed = failure(f"echo $$ > {pipe.path}; exec sleep 3", told)
-    (left,) = told.signals.survivors
+    pipe, run_context = Pipe(tmp_path), context()
+    with in_thread(lambda: (pipe.pids(), run_context.stop("timeout"))):
+        failed = failure(f"echo $$ > {pipe.path}; exec sleep 3", run_context)
+    (left,) = run_context.signals.survivors
     assert str(failed) == f"1 of its processes could not be ended: {left.pid} (sleep, not permitted)"
     eventually(lambda: is_gone(left.pid))
 
 
-def test_a_time_limit_is_kept_by_a_real_service_loop_while_looks_hang(monkeypatch, never):
-    """From the limit to the record: a command that does not hear TERM is dead, and its record there, in time."""
+def test_a_time_limit_is_kept_while_scans_hang(monkeypatch, never):
+    """A command that ignores TERM is dead, and its record is written, in time."""
     monkeypatch.setattr(process_tree, "descendants", lambda *_: never.wait() and [])
     log = Log()
     runner = Runner(log.record, log.emit)
-    run = runner.new_run(job(own={"command": DEAF}, timeout=0.2), None)
+    run = runner.new_run(job(own={"command": IGNORES_TERM}, timeout=0.2), None)
     began = time.monotonic()
     record = run.attempt()
     runner.close()
@@ -156,44 +156,46 @@ def test_a_time_limit_is_kept_by_a_real_service_loop_while_looks_hang(monkeypatc
 
 
 @pytest.mark.parametrize("hangs", [False, True])
-def test_no_process_hears_term_twice(monkeypatch, tmp_path, never, hangs):
-    """A second one means `at once` to some programs. A child that is found late is no exception."""
+def test_no_process_gets_term_twice(monkeypatch, tmp_path, never, hangs):
+    """Some programs skip their cleanup at a second one. A child that is found late is no exception."""
     if hangs:
         monkeypatch.setattr(process_tree, "descendants", lambda *_: never.wait() and [])
     monkeypatch.setattr(tree_killer, "TERM_GRACE_S", 3.0)
-    pipe, heard, told, ready = Pipe(tmp_path), tmp_path / "heard", context(), tmp_path / "ready"
+    pipe, heard, run_context, ready = Pipe(tmp_path), tmp_path / "heard", context(), tmp_path / "ready"
     trap = f"n=0; trap 'echo x >> {heard}; n=1' TERM; "
     wait_a_while = "while [ $n = 0 ]; do sleep 0.01; done; for i in 1 2 3 4 5 6 7 8 9; do sleep 0.05; done"
     child = tmp_path / "child"
     child.write_text(f"{trap} touch {ready}; {wait_a_while}")
     start = f"sh {child} & while [ ! -e {ready} ]; do sleep 0.01; done; echo $$ > {pipe.path}"
     command = f"{trap} {start}; {wait_a_while}; exit 3"
-    with in_thread(lambda: (pipe.pids(), told.stop("timeout"))):
-        failure(command, told)
+    with in_thread(lambda: (pipe.pids(), run_context.stop("timeout"))):
+        failure(command, run_context)
     assert heard.read_text() == "x\nx\n"
 
 
-def test_a_job_with_a_large_environment_is_known_by_its_mark(tmp_path):
-    """Its marks stand first in what it is given, and are found behind the rest when a shell has sorted it anew."""
-    pipe, told = Pipe(tmp_path), context()
+def test_a_job_with_a_large_environment_is_found_by_its_marker(tmp_path):
+    """Its markers come first in its environment, and are found behind the rest when a shell has sorted it."""
+    pipe, run_context = Pipe(tmp_path), context()
     env = {f"BIG_{number}": "x" * 10_000 for number in range(5)}
     pids = []
-    with in_thread(lambda: (pids.extend(pipe.pids()), told.stop("timeout"))):
-        failure(f"setsid -f sh -c 'echo $$ > {pipe.path}; exec sleep 1000'; sleep 1000", told, env=env)
+    with in_thread(lambda: (pids.extend(pipe.pids()), run_context.stop("timeout"))):
+        failure(f"setsid -f sh -c 'echo $$ > {pipe.path}; exec sleep 1000'; sleep 1000", run_context, env=env)
     eventually(lambda: is_gone(pids[0]))
 
 
 @as_root
-def test_a_process_of_another_user_does_not_belong_to_a_run_whose_mark_it_carries(alice, mallory):
-    """It would be signalled, and if it cannot be ended it would keep the job from its next run."""
-    told = context()
-    variables = {"JOB_RUN_ID": told.run_id, "JOB_ATTEMPT": "1"}
+def test_a_process_of_another_user_does_not_belong_to_a_run_whose_marker_it_carries(alice, mallory):
+    """It would be signalled, and as a survivor it would keep the job from its next run."""
+    run_context = context()
+    variables = {"JOB_RUN_ID": run_context.run_id, "JOB_ATTEMPT": "1"}
     with mallory.popen(["/bin/sleep", "1000"], env=variables) as stranger:
         try:
             eventually(lambda: read_markers(stranger.pid) not in (None, NO_MARKERS))
-            with in_thread(lambda: (eventually(lambda: told.signals.has_processes), told.stop("timeout"))):
-                failed = failure("exec sleep 1000", told, user=alice.name)
-            assert told.signals.survivors == ()
+            with in_thread(
+                lambda: (eventually(lambda: run_context.signals.has_processes), run_context.stop("timeout"))
+            ):
+                failed = failure("exec sleep 1000", run_context, user=alice.name)
+            assert run_context.signals.survivors == ()
             assert "could not be ended" not in str(failed)
             assert stranger.poll() is None
         finally:
@@ -201,48 +203,48 @@ def test_a_process_of_another_user_does_not_belong_to_a_run_whose_mark_it_carrie
 
 
 @pytest.mark.parametrize(("uid", "belongs"), [(1, True), (0, True), (2, False), (None, False)])
-def test_the_mark_of_a_run_counts_on_processes_of_its_user_and_of_root(uid, belongs):
-    tree = TreeKiller(Spy(), ("7", 1), StopSignals(), search=searching(), owner=1).tree
+def test_the_marker_of_a_run_counts_on_processes_of_its_user_and_of_root(uid, belongs):
+    tree = TreeKiller(Spy(), ("7", 1), StopSignals(), search=make_search(), owner=1).tree
     marks = Markers(frozenset({b"7"}), frozenset({b"1"}), uid)
     assert tree.owns(Process(5, 5, 1, 5, "S"), marks) == belongs
 
 
-def test_many_trees_share_a_look():
-    """Hundreds of runs that end together would else look at the same processes hundreds of times."""
-    looks = []
-    search = searching(lambda: looks.append(1) or ())
+def test_many_trees_share_a_list_of_adopted_processes():
+    """Hundreds of runs that end together would scan the same processes hundreds of times."""
+    scans = []
+    search = make_search(lambda: scans.append(1) or ())
     trees = tuple(TreeKiller(Spy(), (str(number), 1), StopSignals(), search=search).tree for number in range(50))
     search._round(trees)
     assert all(tree.first_scan.is_set() for tree in trees)
-    assert looks == [1]
+    assert scans == [1]
 
 
 def test_a_search_that_hangs_is_replaced(monkeypatch, never):
-    """By the next run that has to end."""
+    """The next run that has to end replaces it."""
     monkeypatch.setattr(tree_search, "ROUND_TIMEOUT_S", 0.1)
     hangs = iter([True])
-    search = searching(lambda: (next(hangs, False) and never.wait() and ()) or ())
+    search = make_search(lambda: (next(hangs, False) and never.wait() and ()) or ())
     search.add(TreeKiller(Spy(), ("7", 1), StopSignals(), search=search).tree)
     eventually(lambda: search._since is not None and time.monotonic() - search._since > 0.1)
     second = TreeKiller(Spy(ends_of=signal.SIGTERM), ("8", 1), StopSignals(), search=search)
-    assert seen_through(second) == ()
+    assert wait_for_end(second) == ()
 
 
 class Large:
-    """A tree of so many processes that no look at it comes to an end before it is cut short."""
+    """A tree of so many processes that each scan of it is cut short."""
 
     main_has_ended = True
 
     def __init__(self, release: threading.Event) -> None:
         self.first_scan = threading.Event()
-        self.looks: list[float] = []
+        self.scans: list[float] = []
         self._release = release
 
     def owns(self, _process, _marks):
         return False
 
     def scan(self, within, _adopted=()):
-        self.looks.append(within)
+        self.scans.append(within)
         if within > tree_search.BRIEF_SCAN_S:
             self._release.wait(60)
         else:
@@ -253,33 +255,33 @@ class Large:
 
 
 def test_a_large_tree_does_not_delay_the_end_of_others(never):
-    """A user may have thousands of processes in a run; that of another user has its end in time."""
+    """A user may have thousands of processes in a run. The run of another user ends in time."""
     search = TreeSearch(tuple, MarkerReader(), TreeSearch(tuple, MarkerReader()))
     large = Large(never)
     search.add(large)
-    eventually(lambda: large.looks)
+    eventually(lambda: large.scans)
     for number in range(3):
         small = TreeKiller(Spy(ends_of=signal.SIGTERM), (str(number), 1), StopSignals(), search=search)
-        assert seen_through(small) == ()
-    eventually(lambda: len(large.looks) == 2)
+        assert wait_for_end(small) == ()
+    eventually(lambda: len(large.scans) == 2)
     assert not large.first_scan.is_set(), "the rest of it is not found yet"
     never.set()
     eventually(large.first_scan.is_set)
     eventually(lambda: search._trees == search._large_trees._trees == ())
 
 
-def test_the_end_of_a_large_tree_is_seen(monkeypatch):
-    """By the search for large ones, also when that is what the adopted processes make of it."""
+def test_the_end_of_a_large_tree_is_noticed(monkeypatch):
+    """By the search for large trees, also when the adopted processes make a tree large."""
     monkeypatch.setattr(tree_search, "BRIEF_SCAN_S", 0.0)
     search = TreeSearch(tuple, MarkerReader(), TreeSearch(tuple, MarkerReader()))
-    assert seen_through(TreeKiller(Spy(ends_of=signal.SIGTERM), ("7", 1), StopSignals(), search=search)) == ()
+    assert wait_for_end(TreeKiller(Spy(ends_of=signal.SIGTERM), ("7", 1), StopSignals(), search=search)) == ()
 
 
-def test_searches_that_come_back_do_not_count_as_hung_for_good(monkeypatch, never):
-    """A slow host would have no search any more, for the life of the service."""
+def test_a_search_that_returns_no_longer_counts_as_hung(monkeypatch, never):
+    """Otherwise a slow host would have no search any more, for the life of the service."""
     monkeypatch.setattr(tree_search, "ROUND_TIMEOUT_S", 0.01)
     started = threading.Semaphore(0)
-    search = searching(lambda: started.release() or (never.wait(60) and ()))
+    search = make_search(lambda: started.release() or (never.wait(60) and ()))
     trees = [TreeKiller(Spy(), (str(number), 1), StopSignals(), search=search).tree for number in range(10)]
     for tree in trees:
         search.add(tree)
@@ -288,11 +290,11 @@ def test_searches_that_come_back_do_not_count_as_hung_for_good(monkeypatch, neve
     assert "are not ended" in "".join(search_issues(search=search))
     never.set()
     eventually(lambda: not search._hung)
-    assert seen_through(TreeKiller(Spy(ends_of=signal.SIGTERM), ("8", 1), StopSignals(), search=search)) == ()
+    assert wait_for_end(TreeKiller(Spy(ends_of=signal.SIGTERM), ("8", 1), StopSignals(), search=search)) == ()
 
 
 def test_a_search_that_fails_is_replaced(monkeypatch):
-    """It would else count as one that is at work."""
+    """Otherwise it would count as running."""
     monkeypatch.setattr(threading, "excepthook", lambda _: None)
     faults = iter([True])
 
@@ -301,30 +303,30 @@ def test_a_search_that_fails_is_replaced(monkeypatch):
             raise ValueError("a line of /proc that cannot be read")
         return ()
 
-    search = searching(adopted)
-    assert seen_through(TreeKiller(Spy(ends_of=signal.SIGTERM), ("7", 1), StopSignals(), search=search)) == ()
+    search = make_search(adopted)
+    assert wait_for_end(TreeKiller(Spy(ends_of=signal.SIGTERM), ("7", 1), StopSignals(), search=search)) == ()
 
 
-def test_a_pid_that_was_given_away_is_not_part_of_the_tree(monkeypatch):
-    """Once the main process is reaped its pid may be that of another process."""
-    main, told = Spy(), []
+def test_a_reused_pid_is_not_part_of_the_tree(monkeypatch):
+    """Once the main process is reaped, its pid may be that of another process."""
+    main, signalled = Spy(), []
     stranger = Process(main.pid, 5, 1, main.pid, "S")
     monkeypatch.setattr(process_tree, "descendants", lambda roots, _: [stranger] if dict(roots) else [])
-    monkeypatch.setattr(tree_signals, "send_signals", lambda process, *_: told.append(process))
-    killer = TreeKiller(main, ("7", 1), StopSignals(), search=searching())
+    monkeypatch.setattr(tree_signals, "send_signals", lambda process, *_: signalled.append(process))
+    killer = TreeKiller(main, ("7", 1), StopSignals(), search=make_search())
     tree = killer.tree
     tree.abandon()
     assert not tree.owns(stranger, None)
     tree.scan(1.0)
     killer._terminate()
-    assert told == []
+    assert signalled == []
 
 
 def test_a_run_that_is_not_stopped_sends_no_signal():
-    told = context()
-    execute("true", told)
-    told.stop("shutdown")
-    assert told.signals.term_sent is None
+    run_context = context()
+    execute("true", run_context)
+    run_context.stop("shutdown")
+    assert run_context.signals.term_sent is None
 
 
 HOP = """
@@ -346,39 +348,39 @@ int main(int count, char **words) {
 
 @pytest.fixture
 def hop(tmp_path) -> str:
-    """A program that hands over to a child in a session of its own, again and again, for 30 seconds."""
+    """A program that replaces itself by a child in a session of its own, again and again, for 30 seconds."""
     source, program = tmp_path / "hop.c", tmp_path / "hop"
     source.write_text(HOP)
     subprocess.run(["cc", "-o", str(program), str(source)], check=True)
     return str(program)
 
 
-def hopping(run_id: str) -> set[int]:
-    """Find the processes of a run that are alive."""
+def living_processes(run_id: str) -> set[int]:
+    """Return the living processes of a run."""
     return {process.pid for process in iter_processes() if not process.is_zombie and has_marker(process.pid, [run_id])}
 
 
 @pytest.mark.parametrize("pause", [300_000, 50_000])
-@pytest.mark.parametrize("hears", ["", " hears"])
-def test_no_process_that_hands_over_by_fork_outlives_its_run(tmp_path, hop, pause, hears):
-    """It is another process at each look, so KILL goes to those that are found after the grace, too."""
-    pipe, told = Pipe(tmp_path), context()
-    command = f"{hop} {pause}{hears}; echo $$ > {pipe.path}; exec sleep 100"
-    with in_thread(lambda: (pipe.pids(), told.stop("timeout"))):
-        failure(command, told)
-    assert hopping(told.run_id) == set()
-    assert told.signals.survivors == ()
-    assert bool(hears) or told.signals.kill_sent is not None
+@pytest.mark.parametrize("ends_at_term", ["", " ends_at_term"])
+def test_no_process_that_replaces_itself_by_fork_survives_its_run(tmp_path, hop, pause, ends_at_term):
+    """Each scan finds another process, so KILL goes also to those found after the grace."""
+    pipe, run_context = Pipe(tmp_path), context()
+    command = f"{hop} {pause}{ends_at_term}; echo $$ > {pipe.path}; exec sleep 100"
+    with in_thread(lambda: (pipe.pids(), run_context.stop("timeout"))):
+        failure(command, run_context)
+    assert living_processes(run_context.run_id) == set()
+    assert run_context.signals.survivors == ()
+    assert bool(ends_at_term) or run_context.signals.kill_sent is not None
 
 
-def test_what_hands_over_too_fast_to_be_caught_is_killed_or_named(tmp_path, hop):
-    """Never is a run recorded as ended without a word while a process of it goes on."""
-    pipe, told = Pipe(tmp_path), context()
-    with in_thread(lambda: (pipe.pids(), told.stop("timeout"))):
-        failure(f"{hop} 1000; echo $$ > {pipe.path}; exec sleep 100", told)
-    is_named = bool(told.signals.survivors)
+def test_a_process_that_replaces_itself_too_fast_is_killed_or_named(tmp_path, hop):
+    """No run is recorded as ended without a note while a process of it goes on."""
+    pipe, run_context = Pipe(tmp_path), context()
+    with in_thread(lambda: (pipe.pids(), run_context.stop("timeout"))):
+        failure(f"{hop} 1000; echo $$ > {pipe.path}; exec sleep 100", run_context)
+    is_named = bool(run_context.signals.survivors)
     until = time.monotonic() + 1
-    goes_on = any(hopping(told.run_id) for _ in iter(lambda: time.monotonic() < until, False))
+    goes_on = any(living_processes(run_context.run_id) for _ in iter(lambda: time.monotonic() < until, False))
     try:
         assert is_named or not goes_on
     finally:
@@ -386,11 +388,11 @@ def test_what_hands_over_too_fast_to_be_caught_is_killed_or_named(tmp_path, hop)
 
 
 def test_a_tree_has_ended_only_when_two_rounds_in_a_row_found_nothing(monkeypatch):
-    """A member that dies during a round may have forked another, which the next round finds."""
+    """A member that dies during a round may have forked another one, which the next round finds."""
     main = Spy(ends_of=signal.SIGTERM)
     member = Process(main.pid - 1, 5, 1, main.pid - 1, "S")
     monkeypatch.setattr(process_tree, "descendants", lambda *_: [])
-    killer = TreeKiller(main, ("7", 1), StopSignals(), search=searching())
+    killer = TreeKiller(main, ("7", 1), StopSignals(), search=make_search())
     tree = killer.tree
     killer._terminate()
     tree.scan(1.0, [member])  # dead by now
@@ -402,8 +404,8 @@ def test_a_tree_has_ended_only_when_two_rounds_in_a_row_found_nothing(monkeypatc
     assert tree.settle(has_ended=True)
 
 
-def test_the_adopted_are_listed_again_after_their_marks_are_read():
-    """A process that was forked while the marks of its parent were read stands in the second list only."""
+def test_adopted_processes_are_listed_again_after_their_markers_are_read():
+    """A process that was forked while the markers of its parent were read is in the second list only."""
     lists = iter([[Process(1, 1, 1, 1, "S")], [Process(2, 2, 1, 2, "S")]])
     search = TreeSearch(lambda: next(lists, [Process(2, 2, 1, 2, "S")]), MarkerReader(lambda *_: NO_MARKERS))
     adopted, is_whole = search._list_adopted()

@@ -1,4 +1,4 @@
-"""The control socket: who listens, who asks, and what a client that misbehaves costs."""
+"""The control socket: its file, its requests, and the cost of clients that misbehave."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from typing import Any, cast
 
 import pytest
 
-from jobscheduler.control import server
+from jobscheduler.control import connection, server, socket_file
 from jobscheduler.control.admission import Admission, ConnectionQueue, Limits
 from jobscheduler.control.client import ApiError, ServiceUnreachable, request
 from jobscheduler.control.large_answers import MAX_WAITING_OF_USER
@@ -33,7 +33,7 @@ from tests.support.service import wait_until
 from tests.support.throwaway_users import ThrowawayUser
 
 
-class Desk:
+class FakeControlApi:
     """Answers by rote, and remembers what it was asked."""
 
     def __init__(self) -> None:
@@ -74,27 +74,27 @@ class Desk:
 
 
 @pytest.fixture
-def desk() -> Desk:
+def api() -> FakeControlApi:
     """Who answers."""
-    return Desk()
+    return FakeControlApi()
 
 
 @pytest.fixture
 def faults() -> list[str]:
-    """What the application complained of."""
+    """The errors that the application reported."""
     return []
 
 
 @pytest.fixture
-def path(tmp_path: Path, desk: Desk, faults: list[str]) -> Iterator[Path]:
-    """A socket that is listened on."""
+def path(tmp_path: Path, api: FakeControlApi, faults: list[str]) -> Iterator[Path]:
+    """A socket on which a server listens."""
     made = tmp_path / "control.sock"
-    with ControlServer(made, build_app(desk, desk, faults.append)):
+    with ControlServer(made, build_app(api, api, faults.append)):
         yield made
 
 
 def raw(path: Path, data: bytes) -> bytes:
-    """Send bytes and return everything that comes back."""
+    """Send bytes and return the complete answer."""
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(20)
         client.connect(str(path))
@@ -109,14 +109,14 @@ def raw(path: Path, data: bytes) -> bytes:
         return answer
 
 
-def test_only_owner_and_group_may_ask(path: Path) -> None:
+def test_only_owner_and_group_may_use_the_socket(path: Path) -> None:
     """Mode 0660, from the first moment that others can see it."""
     assert stat.S_IMODE(path.stat().st_mode) == 0o660
     assert [one.name for one in path.parent.iterdir()] == [path.name]
 
 
-def test_each_question_has_its_path(path: Path, desk: Desk) -> None:
-    """Ids may hold what would mean something in a path."""
+def test_each_request_has_its_path(path: Path, api: FakeControlApi) -> None:
+    """Ids may hold characters that mean something in a path."""
     assert request(path, "GET", "/v1/status") == {"pid": os.getpid()}
     assert len(request(path, "GET", "/v1/jobs")["jobs"]) == 1000
     assert request(path, "GET", "/v1/runs/abc?wait=1e9") == {"run_id": "abc", "wait": 30.0}
@@ -127,7 +127,7 @@ def test_each_question_has_its_path(path: Path, desk: Desk) -> None:
     )
     assert request(path, "POST", "/v1/jobs/a.b%2Fc/pause") == {"changed": True}
     assert request(path, "POST", "/v1/jobs/x/resume") == {"changed": True}
-    assert desk.asked == [("pause", "a.b/c", str(os.getuid())), ("resume", "x", str(os.getuid()))]
+    assert api.asked == [("pause", "a.b/c", str(os.getuid())), ("resume", "x", str(os.getuid()))]
 
 
 @pytest.mark.parametrize(
@@ -146,8 +146,8 @@ def test_each_question_has_its_path(path: Path, desk: Desk) -> None:
         ("GET", "/v1/jobs/broken", 500, "the service failed; see its log"),
     ],
 )
-def test_a_no_says_why(path: Path, faults: list[str], method: str, target: str, status: int, message: str) -> None:
-    """As JSON with a message and, where there is one, the way out; a fault of ours is told to the log."""
+def test_a_refusal_says_why(path: Path, faults: list[str], method: str, target: str, status: int, message: str) -> None:
+    """As JSON with a message and, where there is one, help; an error of ours goes to the log."""
     with pytest.raises(ApiError) as no:
         request(path, method, target)
     assert (no.value.status, no.value.problem.message) == (status, message)
@@ -155,7 +155,7 @@ def test_a_no_says_why(path: Path, faults: list[str], method: str, target: str, 
 
 
 def test_random_bytes_cost_nothing_but_their_own_connection(path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """Two hundred of them, of all lengths; nothing is printed, and the next question is answered."""
+    """Two hundred times, of all lengths; nothing is printed, and the next request is answered."""
     random = Random(7)
     for _ in range(200):
         start = random.choice([b"", b"GET /v1/status HTTP/1.1\r\n", b"POST ", b"GET / HTTP/9.9\r\n\r\n", b"\r\n" * 5])
@@ -166,7 +166,7 @@ def test_random_bytes_cost_nothing_but_their_own_connection(path: Path, capfd: p
 
 
 def test_two_hundred_clients_at_once_are_all_answered(path: Path) -> None:
-    """Half of them ask for something large."""
+    """Half of them request a large answer."""
     with ThreadPoolExecutor(200) as pool:
         targets = ["/v1/status", "/v1/jobs"] * 100
         answers = list(pool.map(lambda target: request(path, "GET", target), targets))
@@ -174,11 +174,11 @@ def test_two_hundred_clients_at_once_are_all_answered(path: Path) -> None:
     assert sum(len(one.get("jobs", ())) for one in answers) == 100_000
 
 
-def test_clients_that_hang_do_not_keep_others_waiting(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A hundred that send half a request, or read nothing of a large answer; they are let go of in time."""
+def test_clients_that_hang_do_not_delay_others(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred send half a request, or read nothing of a large answer; they are closed in time."""
     before = threading.active_count()
     clients = [socket.socket(socket.AF_UNIX) for _ in range(100)]
-    monkeypatch.setattr(server._Handler, "timeout", 1.0)
+    monkeypatch.setattr(connection.ConnectionHandler, "timeout", 1.0)
     for number, client in enumerate(clients):
         client.connect(str(path))
         client.sendall(b"GET /v1/jobs HTTP/1.0\r\n\r\n" if number % 2 else b"GET /v1/jo")
@@ -188,11 +188,13 @@ def test_clients_that_hang_do_not_keep_others_waiting(path: Path, monkeypatch: p
         client.close()
 
 
-def test_a_client_that_drips_is_cut_off_in_the_end(tmp_path: Path, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_sends_slowly_is_closed_in_the_end(
+    tmp_path: Path, api: FakeControlApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """However busy it keeps the connection."""
     monkeypatch.setattr(server, "MAX_CONNECTION_S", 0.0)
     with (
-        ControlServer(tmp_path / "s", build_app(desk, desk, print)) as control,
+        ControlServer(tmp_path / "s", build_app(api, api, print)) as control,
         socket.socket(socket.AF_UNIX) as client,
     ):
         client.connect(str(tmp_path / "s"))
@@ -202,14 +204,14 @@ def test_a_client_that_drips_is_cut_off_in_the_end(tmp_path: Path, desk: Desk, m
         assert client.recv(10) == b""
 
 
-def test_more_clients_than_there_is_room_for_are_closed(
-    tmp_path: Path, desk: Desk, monkeypatch: pytest.MonkeyPatch
+def test_connections_beyond_the_limit_are_closed(
+    tmp_path: Path, api: FakeControlApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Threads are bounded; who has a place keeps it."""
+    """Threads are bounded; open connections stay open."""
     monkeypatch.setattr(server, "MAX_CONNECTIONS", 2)
-    monkeypatch.setattr(server, "LISTEN_BACKLOG", 0.05)
+    monkeypatch.setattr(server, "MAX_WAIT_FOR_ROOM_S", 0.05)
     path = tmp_path / "s"
-    with ControlServer(path, build_app(desk, desk, print)) as control:
+    with ControlServer(path, build_app(api, api, print)) as control:
         first = [socket.socket(socket.AF_UNIX) for _ in range(2)]
         for one in first:
             one.connect(str(path))
@@ -229,24 +231,24 @@ def test_more_clients_than_there_is_room_for_are_closed(
 
 
 def readable(client: socket.socket) -> bool:
-    """Tell whether something has come, or the other end has closed."""
+    """Return whether bytes have arrived, or the other end has closed."""
     return bool(select.select([client], [], [], 0)[0])
 
 
-def test_a_burst_of_clients_waits_for_its_turn(tmp_path: Path, desk: Desk) -> None:
-    """More of one user at once than are answered at once, and than a queue usually has: all are answered."""
-    with ControlServer(tmp_path / "s", build_app(desk, desk, print)), ThreadPoolExecutor(300) as pool:
+def test_a_burst_of_clients_waits_for_its_turn(tmp_path: Path, api: FakeControlApi) -> None:
+    """One user sends more requests than are answered at once, and than a queue usually holds: all are answered."""
+    with ControlServer(tmp_path / "s", build_app(api, api, print)), ThreadPoolExecutor(300) as pool:
         assert len(list(pool.map(lambda _: request(tmp_path / "s", "GET", "/v1/status"), range(300)))) == 300
 
 
 @pytest.mark.parametrize("room", [(1, 1), (8, 4)])
-def test_the_places_of_a_burst_are_given_back(
-    tmp_path: Path, desk: Desk, monkeypatch: pytest.MonkeyPatch, room: tuple[int, int]
+def test_the_connections_of_a_burst_are_released(
+    tmp_path: Path, api: FakeControlApi, monkeypatch: pytest.MonkeyPatch, room: tuple[int, int]
 ) -> None:
-    """However few there are, one after the other."""
+    """However few may be open, one follows the other."""
     monkeypatch.setattr(server, "MAX_CONNECTIONS", room[0])
-    monkeypatch.setattr(server, "MOST_OF_USER", room[1])
-    with ControlServer(tmp_path / "s", build_app(desk, desk, print)) as control, ThreadPoolExecutor(100) as pool:
+    monkeypatch.setattr(server, "MAX_OF_USER", room[1])
+    with ControlServer(tmp_path / "s", build_app(api, api, print)) as control, ThreadPoolExecutor(100) as pool:
         assert len(list(pool.map(lambda _: request(tmp_path / "s", "GET", "/v1/status"), range(100)))) == 100
         wait_until(lambda: control._server is not None and not control._server._open)
 
@@ -265,7 +267,7 @@ def test_the_head_of_a_request_is_bounded_as_a_whole(path: Path) -> None:
 
 
 def test_large_heads_on_many_connections_cost_no_memory(path: Path) -> None:
-    """Forty clients send as many headers as are taken, each as long as is taken, and stay."""
+    """Forty clients send as many headers as are accepted, each as long as is accepted, and stay."""
     before = resident()
     clients = [socket.socket(socket.AF_UNIX) for _ in range(40)]
     for client in clients:
@@ -290,7 +292,7 @@ def flood(client: socket.socket) -> None:
 
 
 def resident() -> int:
-    """The memory of this process, in KiB."""
+    """Return the memory of this process, in KiB."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4
 
 
@@ -304,29 +306,29 @@ time.sleep(60)
 """
 
 
-def test_one_user_cannot_take_the_places_of_another(mallory: ThrowawayUser, desk: Desk) -> None:
-    """Who may ask the service can keep connections open, but only so many of them."""
+def test_one_user_cannot_take_the_connections_of_others(mallory: ThrowawayUser, api: FakeControlApi) -> None:
+    """A user of the socket can keep connections open, but only so many of them."""
     with TemporaryDirectory() as directory:
         path = Path(directory) / "s"
         path.parent.chmod(0o755)
-        with ControlServer(path, build_app(desk, desk, print)) as control:
+        with ControlServer(path, build_app(api, api, print)) as control:
             path.chmod(0o666)
-            held = mallory.popen(["/usr/bin/python3", "-c", HOLD, str(path), "350"], stdout=subprocess.PIPE)
-            assert held.stdout is not None
-            held.stdout.readline()
+            holder = mallory.popen(["/usr/bin/python3", "-c", HOLD, str(path), "350"], stdout=subprocess.PIPE)
+            assert holder.stdout is not None
+            holder.stdout.readline()
             began = time.monotonic()
             assert request(path, "GET", "/v1/status")
             assert time.monotonic() - began < 2
             assert control._server is not None
             connections = control._server._open
-            wait_until(lambda: len(connections) <= server.MOST_OF_USER)  # one more is there until the oldest has gone
-            held.kill()
-            held.wait()
-            held.stdout.close()
+            wait_until(lambda: len(connections) <= server.MAX_OF_USER)  # one more is there until the oldest has gone
+            holder.kill()
+            holder.wait()
+            holder.stdout.close()
 
 
-def test_places_are_given_by_user_and_in_turn() -> None:
-    """Those who wait come in when there is room, the users one after the other; beyond the bounds there is none."""
+def test_connections_are_admitted_by_user_in_turn() -> None:
+    """Waiting ones are admitted when there is room, one user after the other; beyond the bounds they are refused."""
     room: ConnectionQueue[str] = ConnectionQueue(
         Limits(max_open=3, max_open_of_user=2, max_waiting=3, max_waiting_of_user=2)
     )
@@ -343,27 +345,27 @@ def test_places_are_given_by_user_and_in_turn() -> None:
 
 def test_large_answers_of_one_user_come_one_after_the_other() -> None:
     """So that clients that read nothing do not fill the memory with answers; other users do not wait for them."""
-    app = build_app(Desk(), Desk(), print)
+    app = build_app(FakeControlApi(), FakeControlApi(), print)
 
     def jobs(user: int) -> Iterable[bytes]:
         environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/v1/jobs", "control.uid": user}
         return app(environ, lambda *_: None)
 
-    held = [jobs(1) for _ in range(MAX_WAITING_OF_USER)]
+    waiting = [jobs(1) for _ in range(MAX_WAITING_OF_USER)]
     assert all(len(b"".join(one)) > 300_000 for one in (jobs(2), jobs(3)))
     with ThreadPoolExecutor(1) as pool:
         third = pool.submit(jobs, 1)
         assert wait([third], timeout=0.2).not_done
-        for one in held:
+        for one in waiting:
             cast("Any", one).close()
         assert len(b"".join(third.result(20))) > 300_000
 
 
-def test_a_client_that_does_not_read_gives_its_turn_back(
+def test_a_client_that_does_not_read_loses_its_turn(
     path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """When the server has lost patience, of which it says nothing."""
-    monkeypatch.setattr(server._Handler, "timeout", 0.5)
+    """When the server gives it up, without printing anything."""
+    monkeypatch.setattr(connection.ConnectionHandler, "timeout", 0.5)
     clients = [socket.socket(socket.AF_UNIX) for _ in range(MAX_WAITING_OF_USER)]
     for client in clients:
         client.connect(str(path))
@@ -374,11 +376,11 @@ def test_a_client_that_does_not_read_gives_its_turn_back(
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_socket_that_somebody_removed_is_made_again(tmp_path: Path, desk: Desk) -> None:
-    """Somebody cleans up too well; the service does not have to be restarted."""
+def test_a_removed_socket_is_made_again(tmp_path: Path, api: FakeControlApi) -> None:
+    """Another program cleaned up too much; the service need not be restarted."""
     path = tmp_path / "run" / "s"
     path.parent.mkdir()
-    with ControlServer(path, build_app(desk, desk, print)) as control:
+    with ControlServer(path, build_app(api, api, print)) as control:
         path.unlink()
         control.maintain(0.0)
         assert request(path, "GET", "/v1/status")
@@ -391,9 +393,9 @@ def test_a_socket_that_somebody_removed_is_made_again(tmp_path: Path, desk: Desk
     assert not path.exists()
 
 
-def test_a_stale_socket_is_replaced_and_a_live_one_is_not(path: Path, desk: Desk) -> None:
-    """Stale is what a crash left behind: nobody listens."""
-    with pytest.raises(ListenError) as cannot, ControlServer(path, build_app(desk, desk, print)):
+def test_a_stale_socket_is_replaced_and_a_live_one_is_not(path: Path, api: FakeControlApi) -> None:
+    """A crash left a stale one: no process listens on it."""
+    with pytest.raises(ListenError) as cannot, ControlServer(path, build_app(api, api, print)):
         pass
     assert "is in use by another service" in str(cannot.value)
     assert request(path, "GET", "/v1/status")
@@ -402,17 +404,17 @@ def test_a_stale_socket_is_replaced_and_a_live_one_is_not(path: Path, desk: Desk
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(stale))
         left.listen()
-    with ControlServer(stale, build_app(desk, desk, print)):
+    with ControlServer(stale, build_app(api, api, print)):
         assert request(stale, "GET", "/v1/status")
     assert not stale.exists()
 
 
-def test_the_end_of_one_service_does_not_take_the_socket_of_the_next(tmp_path: Path, desk: Desk) -> None:
-    """What stands under the name by then is not its own."""
+def test_the_end_of_one_service_leaves_the_socket_of_the_next(tmp_path: Path, api: FakeControlApi) -> None:
+    """The file of that name is not its own any more."""
     path = tmp_path / "s"
-    with ControlServer(path, build_app(desk, desk, print)):
+    with ControlServer(path, build_app(api, api, print)):
         path.unlink()
-        with ControlServer(path, build_app(desk, desk, print)):
+        with ControlServer(path, build_app(api, api, print)):
             pass
         path.touch()
     assert path.exists()
@@ -428,30 +430,30 @@ def test_the_end_of_one_service_does_not_take_the_socket_of_the_next(tmp_path: P
     ids=["file", "directory", "no directory"],
 )
 def test_a_socket_that_cannot_be_made_says_why(
-    tmp_path: Path, desk: Desk, prepare: Callable[[Path], object], message: str, help_: str
+    tmp_path: Path, api: FakeControlApi, prepare: Callable[[Path], object], message: str, help_: str
 ) -> None:
-    """What is in its place is left alone."""
+    """A file in its place stays as it is."""
     path = tmp_path / "run" / "control.sock"
     path.parent.mkdir()
     prepare(path)
-    with pytest.raises(ListenError) as cannot, ControlServer(path, build_app(desk, desk, print)):
+    with pytest.raises(ListenError) as cannot, ControlServer(path, build_app(api, api, print)):
         pass
     assert message in cannot.value.problem.message
     assert help_ in (cannot.value.problem.help or "")
     assert not path.is_file() or path.read_text() == "mine"
 
 
-def test_a_path_that_is_too_long_for_a_socket_says_so(tmp_path: Path, desk: Desk) -> None:
-    """The kernel's limit, which few know."""
+def test_a_path_too_long_for_a_socket_is_refused(tmp_path: Path, api: FakeControlApi) -> None:
+    """The kernel has a limit that few people know."""
     with (
         pytest.raises(ListenError, match="at most 107 bytes"),
-        ControlServer(tmp_path / ("x" * 120), build_app(desk, desk, print)),
+        ControlServer(tmp_path / ("x" * 120), build_app(api, api, print)),
     ):
         pass
 
 
-def test_a_service_that_is_not_there_is_told_with_the_way_out(tmp_path: Path) -> None:
-    """No socket, nobody behind it, no answer in time."""
+def test_an_unreachable_service_is_reported_with_help(tmp_path: Path) -> None:
+    """No socket, no process that listens, no answer in time."""
     with pytest.raises(ServiceUnreachable, match="there is no socket"):
         request(tmp_path / "none", "GET", "/v1/status")
     with socket.socket(socket.AF_UNIX) as left:
@@ -461,8 +463,8 @@ def test_a_service_that_is_not_there_is_told_with_the_way_out(tmp_path: Path) ->
     assert "systemctl status jobscheduler" in (gone.value.problem.help or "")
 
 
-def test_an_answer_that_is_none_is_not_believed(tmp_path: Path) -> None:
-    """Somebody else listens there."""
+def test_a_malformed_answer_is_refused(tmp_path: Path) -> None:
+    """Another program listens there."""
     path = tmp_path / "s"
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(str(path))
@@ -482,7 +484,7 @@ def test_an_answer_that_is_none_is_not_believed(tmp_path: Path) -> None:
 
 
 def test_the_answer_is_plain_http_with_json(path: Path) -> None:
-    """So that `curl --unix-socket` and any language's client can ask."""
+    """So `curl --unix-socket` and any language's client can use it."""
     head, _, body = raw(path, b"GET /v1/status HTTP/1.1\r\nHost: localhost\r\n\r\n").partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.0 200 OK\r\n")
     assert b"Content-Type: application/json" in head
@@ -491,10 +493,10 @@ def test_the_answer_is_plain_http_with_json(path: Path) -> None:
 
 
 def test_no_other_file_gets_the_mode_of_the_socket(tmp_path: Path) -> None:
-    """In a directory of a stranger's a link may take the socket's place while it is made."""
+    """In a directory of another user's a link may replace the socket while it is made."""
     victim, link = tmp_path / "victim", tmp_path / ".link"
     victim.touch(0o600)
     link.symlink_to(victim)
-    server._open_to_group(link)
-    server._open_to_group(victim)
+    socket_file.open_to_group(link)
+    socket_file.open_to_group(victim)
     assert victim.stat().st_mode & 0o777 == 0o600

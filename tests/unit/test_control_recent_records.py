@@ -19,7 +19,7 @@ START = datetime(2026, 11, 22, tzinfo=UTC)
 
 
 def record(number: int, job_id: str = "a") -> Record:
-    """One each minute."""
+    """Return a record; each is a minute later."""
     at = START + timedelta(minutes=number)
     return Record(at, Status.SUCCESS, job_id, f"{number:012x}", at, at, 0.1)
 
@@ -29,8 +29,8 @@ def removed(job_id: str) -> Event:
     return Event(START, Level.INFO, "job.removed", (("job_id", job_id),))
 
 
-def test_the_last_instants_of_a_job_are_kept_and_no_more() -> None:
-    """However many there are; those of a job that is removed too, for a while."""
+def test_only_the_last_instants_of_a_job_are_kept() -> None:
+    """Those of a removed job too, for a while."""
     recent = RecentRecords()
     for number in range(1000):
         recent.observe(record(number))
@@ -47,7 +47,7 @@ def test_the_last_instants_of_a_job_are_kept_and_no_more() -> None:
 
 
 def test_the_page_of_a_job_shows_its_last_records_however_much_others_write(tmp_path: Path, monkeypatch: Any) -> None:
-    """Beyond the part of the log that is read; and whether there are others is said."""
+    """Also beyond the part of the log that is read; and whether there are older ones is known."""
     monkeypatch.setattr("jobscheduler.control.service_view.JOB_BYTES", 300_000)
     log, recent = tmp_path / "s.log", RecentRecords()
     with log.open("wb") as file:
@@ -57,10 +57,10 @@ def test_the_page_of_a_job_shows_its_last_records_however_much_others_write(tmp_
             if number > 5_000:
                 recent.observe(one)
     settings = cast("Settings", Settings(log_file=log))
-    face = LiveServiceView(settings, cast("Any", None), cast("Any", None), RunStats(), cast("Any", None), recent)
+    view = LiveServiceView(settings, cast("Any", None), cast("Any", None), RunStats(), cast("Any", None), recent)
 
-    rare, busy = face.history("rare", 1000), face.history("busy", 100)
-    gone = face.history("gone", 100)
+    rare, busy = view.history("rare", 1000), view.history("busy", 100)
+    gone = view.history("gone", 100)
 
     assert [int(one["run_id"], 16) for one in rare.lines] == list(range(19_500, 5_000, -500))
     assert (rare.is_complete, len(busy.lines), busy.is_complete, gone.lines, gone.is_complete) == (
@@ -73,8 +73,8 @@ def test_the_page_of_a_job_shows_its_last_records_however_much_others_write(tmp_
     assert rare.since is not None
 
 
-def test_what_was_before_the_start_is_recalled(tmp_path: Path) -> None:
-    """From the end of the log, when somebody first asks."""
+def test_instants_before_the_start_are_loaded(tmp_path: Path) -> None:
+    """From the end of the log, at the first request."""
     log, recent = tmp_path / "s.log", RecentRecords()
     log.write_bytes(b"".join(encode_line(record(number), format_text) for number in range(100)))
     LastRecordLoader(log, 0, RunStats(), recent)()

@@ -1,4 +1,4 @@
-"""What is shown of definitions, and what is recalled of the time before the start."""
+"""Definitions as they are shown, and the last records from before the start."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ AT = datetime(2026, 11, 22, 1, tzinfo=UTC)
 
 
 def shown(type_: str, **fields: Any) -> Any:
-    """The task of a definition as it is shown."""
+    """Return the task of a definition as it is shown."""
     return redacted_definition(Job("x", Cron("* * * * *", "UTC"), TaskSpec.from_params(type_, fields)))["task"]
 
 
 def test_secrets_of_commands_are_not_shown() -> None:
-    """The environment, and what it reads; also where a command repeats one."""
+    """The environment and the standard input; also where a command repeats one."""
     task = shown(
         "execute_command", command=["curl", "-u", "me:hunter22"], env={"A": "hunter22", "B": "x"}, stdin="pin 1"
     )
@@ -38,7 +38,7 @@ def test_secrets_of_commands_are_not_shown() -> None:
 
 
 def test_secrets_of_requests_are_not_shown() -> None:
-    """Headers, user and password, query, what looks like a key in the path, and all that is sent."""
+    """Headers, user and password, query, anything like a key in the path, and the body."""
     task = shown(
         "http_request",
         url="https://me:pass1word@example.org/hooks/abcdEFGH1234?token=t0ps3cret",
@@ -53,18 +53,18 @@ def test_secrets_of_requests_are_not_shown() -> None:
 
 
 def test_a_definition_is_shown_with_its_retry_and_its_alerts() -> None:
-    """As in a job file; an alert's secrets are secrets, too, and `null` stays what it is."""
+    """As in a job file; secrets of alerts are redacted too, and `null` stays `null`."""
     alert = TaskSpec.from_params("execute_command", {"command": "mail", "env": {"KEY": "hunter22"}})
     job = Job("x", Cron("@daily", "UTC"), TaskSpec.from_params("execute_command", {"command": "true"}), retry=Retry(3))
-    told = redacted_definition(Job(**{name: getattr(job, name) for name in ("id", "schedule", "task", "retry")},
+    answer = redacted_definition(Job(**{name: getattr(job, name) for name in ("id", "schedule", "task", "retry")},
                                on_failure=alert, on_recovery=NO_TASK))  # fmt: skip
-    assert told["retry"] == {"attempts": 3, "delay": 30.0, "backoff": 2.0, "max_delay": 600.0}
-    assert told["on_failure"] == {"type": "execute_command", "command": "mail", "env": {"KEY": "[secret]"}}
-    assert told["schedule"] == "@daily"
+    assert answer["retry"] == {"attempts": 3, "delay": 30.0, "backoff": 2.0, "max_delay": 600.0}
+    assert answer["on_failure"] == {"type": "execute_command", "command": "mail", "env": {"KEY": "[secret]"}}
+    assert answer["schedule"] == "@daily"
 
 
 @pytest.mark.parametrize("form", [format_text, format_json])
-def test_a_record_is_read_from_its_line(form: Any) -> None:
+def test_a_record_is_parsed_from_its_line(form: Any) -> None:
     """But for its output, which stays in the log."""
     record = Record(AT, Status.FAILURE, "x", "a1", AT, AT, 1.5, "exit", (("exit_code", 3),), "why")
     line = parse_line(encode_line(record, form).strip()) or {}
@@ -80,8 +80,8 @@ def test_a_record_is_read_from_its_line(form: Any) -> None:
     assert dict(found.details) == {"exit_code": "3"}
 
 
-def test_the_last_records_are_recalled_once_and_newer_ones_stay(tmp_path: Path) -> None:
-    """What has ended since the start is not overwritten by what the log says of the time before."""
+def test_the_last_records_are_loaded_once_and_newer_ones_stay(tmp_path: Path) -> None:
+    """A record since the start is not replaced by an older one of the log."""
     log = tmp_path / "log"
     old = [Record(AT, status, job_id, "r", AT) for job_id, status in (("a", Status.FAILURE), ("b", Status.SUCCESS))]
     log.write_bytes(b"".join(encode_line(one, format_text) for one in [*old, Record(AT, Status.SUCCESS, "a", "r", AT)]))

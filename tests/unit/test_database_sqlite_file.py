@@ -54,8 +54,8 @@ def refusal(path: Path) -> str:
     return str(refused.value)
 
 
-def test_a_strangers_hot_journal_is_not_played_back(file: Path, alice: ThrowawayUser) -> None:
-    """In a sticky directory anyone may add one: it is refused, and so is the journal when that is closed."""
+def test_a_hot_journal_of_another_user_is_not_played_back(file: Path, alice: ThrowawayUser) -> None:
+    """In a sticky directory any user may add one. The directory is refused, and after it was closed, the journal."""
     assert read(file) == "root's"
     before = file.read_bytes()
     file.parent.chmod(0o1777)
@@ -76,7 +76,7 @@ def test_a_strangers_hot_journal_is_not_played_back(file: Path, alice: Throwaway
 
 
 def _journal(pages: bytes, journal: Path, size: int = 4096) -> None:
-    """Write pages as a rollback journal that SQLite takes for one of a process that died."""
+    """Write pages as a rollback journal, as a process leaves it that died."""
     count = len(pages) // size
     head = bytes.fromhex("d9d505f920a163d7") + b"".join(n.to_bytes(4, "big") for n in (count, 0, count, 512, size))
     records = b""
@@ -88,7 +88,7 @@ def _journal(pages: bytes, journal: Path, size: int = 4096) -> None:
 
 
 def test_the_forged_journal_is_one_that_sqlite_plays_back(file: Path) -> None:
-    """Or the test above would prove nothing."""
+    """Otherwise the test above would prove nothing."""
     other = file.with_name("other.db")
     _fill(other, "forged")
     _journal(other.read_bytes(), Path(f"{file}-journal"))
@@ -97,10 +97,10 @@ def test_the_forged_journal_is_one_that_sqlite_plays_back(file: Path) -> None:
 
 @pytest.mark.parametrize("suffix", ["-journal", "-wal", "-shm"])
 @pytest.mark.parametrize("harm", ["owner", "mode", "link"])
-def test_what_a_stranger_left_beside_the_file_is_refused(
+def test_files_of_another_user_beside_the_database_are_refused(
     file: Path, alice: ThrowawayUser, suffix: str, harm: str
 ) -> None:
-    """Whatever SQLite would read there without being asked."""
+    """SQLite reads some files there by itself."""
     beside = Path(f"{file}{suffix}")
     if harm == "link":
         beside.symlink_to(alice.home / "x")
@@ -111,8 +111,8 @@ def test_what_a_stranger_left_beside_the_file_is_refused(
     assert f"`{beside}` is not what SQLite left there" in refusal(file)
 
 
-def test_links_on_the_way_to_the_file_are_judged(file: Path, alice: ThrowawayUser) -> None:
-    """In a directory of a stranger's a link may mean another file the next moment."""
+def test_links_on_the_path_to_the_file_are_checked(file: Path, alice: ThrowawayUser) -> None:
+    """In a directory of another user a link may lead to another file a moment later."""
     theirs = alice.home / "links"
     theirs.mkdir()
     os.chown(theirs, alice.uid, alice.gid)
@@ -125,8 +125,8 @@ def test_links_on_the_way_to_the_file_are_judged(file: Path, alice: ThrowawayUse
 
 
 @contextmanager
-def once_judged(monkeypatch: pytest.MonkeyPatch, change: Callable[[], object]) -> Iterator[None]:
-    """Have something changed between the judgement of a file and its opening."""
+def after_check(monkeypatch: pytest.MonkeyPatch, change: Callable[[], object]) -> Iterator[None]:
+    """Make a change between the check of a file and its opening."""
     judged = engine.check_new_file
 
     def judge(path: str) -> TrustedFile:
@@ -139,10 +139,10 @@ def once_judged(monkeypatch: pytest.MonkeyPatch, change: Callable[[], object]) -
         yield
 
 
-def test_the_file_that_was_judged_is_opened_whatever_a_link_means_by_then(
+def test_the_checked_file_is_opened_although_a_link_leads_elsewhere_by_then(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The path as it was given is not walked a second time."""
+    """The path as given is not resolved a second time."""
     other, link = file.with_name("other.db"), file.with_name("link.db")
     _fill(other, "another")
     link.symlink_to(file)
@@ -151,16 +151,16 @@ def test_the_file_that_was_judged_is_opened_whatever_a_link_means_by_then(
         link.unlink()
         link.symlink_to(other)
 
-    with once_judged(monkeypatch, turn):
+    with after_check(monkeypatch, turn):
         assert read(link) == "root's"
     assert read(link) == "another"
 
 
-def test_a_file_that_takes_the_place_of_the_judged_one_is_not_used(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It was not judged; the next look judges it."""
+def test_a_file_that_replaces_the_checked_one_is_not_used(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was not checked; the next attempt checks it."""
     other = file.with_name("other.db")
     _fill(other, "another")
-    exchanged = once_judged(monkeypatch, lambda: other.replace(file))
+    exchanged = after_check(monkeypatch, lambda: other.replace(file))
     with exchanged, pytest.raises(Unavailable, match="is being replaced") as refused:
         read(file)
     assert refused.value.retryable
@@ -168,7 +168,7 @@ def test_a_file_that_takes_the_place_of_the_judged_one_is_not_used(file: Path, m
 
 
 def test_a_parent_that_others_may_write_is_refused(file: Path) -> None:
-    """They could put another directory of root's in the place of this one."""
+    """They could replace this directory by another one of root."""
     above = file.parent.parent
     above.chmod(0o777)
     assert f"`{above}` may be written by everybody" in refusal(file)
@@ -176,8 +176,8 @@ def test_a_parent_that_others_may_write_is_refused(file: Path) -> None:
     assert read(file) == "root's"
 
 
-def test_a_database_is_not_made_where_others_may_write(file: Path, alice: ThrowawayUser) -> None:
-    """They could have put a journal for it there, or a link."""
+def test_a_database_is_not_created_where_other_users_may_write(file: Path, alice: ThrowawayUser) -> None:
+    """They could add a journal for it, or a link."""
     new = file.parent / "new.db"
     with Database(f"sqlite:///{new}").writing(create=True) as connection:
         connection.exec_driver_sql("CREATE TABLE x (text)")

@@ -1,4 +1,4 @@
-"""Durations: what is one, and how one is written."""
+"""Durations: which texts are valid, and how a duration is written."""
 
 from __future__ import annotations
 

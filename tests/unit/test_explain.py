@@ -24,7 +24,7 @@ IN_FORCE = RuntimeState("scheduled")
 
 
 def text(at: datetime) -> str:
-    """An instant as it stands in the log."""
+    """Return an instant as the log writes it."""
     return at.isoformat().replace("+00:00", "Z")
 
 
@@ -34,19 +34,19 @@ def line(word: str, at: datetime = SLOT, **pairs: str) -> Mapping[str, str]:
 
 
 def record(status: str, at: datetime = SLOT, **pairs: str) -> Mapping[str, str]:
-    """The record of the slot."""
+    """Return the record of the slot."""
     return line(status, at, scheduled=text(SLOT), **pairs)
 
 
 def facts(*lines: Mapping[str, str], job: Job | None = JOB, live: RuntimeState | None = IN_FORCE, **more: Any) -> Facts:
-    """What is known, with these lines (newest first) in the log."""
+    """Return facts with these lines (newest first) in the log."""
     at, service = more.pop("at", SLOT), more.pop("service", ())
     story = collect_evidence(at, lines, service, more.pop("begins", LONG_AGO))
     return Facts(story, BERLIN, job, live, **more)
 
 
 def then(known: Facts, at: datetime = SLOT) -> Answer:
-    """The answer about a time."""
+    """Return the answer about a time."""
     return explain(Question("report", NOW, at), known)
 
 
@@ -176,7 +176,7 @@ HOUR = timedelta(hours=1)
         (facts(), "no_record", "`report` has no record for Sun 2026-11-22 01:00:00 CET"),
     ],
 )
-def test_of_a_slot_the_first_fact_that_tells_is_the_answer(known: Facts, word: str, said: str) -> None:
+def test_the_first_fact_that_explains_a_slot_is_the_answer(known: Facts, word: str, said: str) -> None:
     """In the order of the numbered reasoning."""
     answer = then(known)
 
@@ -201,8 +201,8 @@ def test_of_a_slot_the_first_fact_that_tells_is_the_answer(known: Facts, word: s
         (replace(JOB, schedule=Cron("0 1 * * mon", "Europe/Berlin")), SLOT, "Sunday 2026-11-22 is not one of its days"),
     ],
 )
-def test_why_a_time_is_no_slot_is_said_field_by_field(job: Job, at: datetime, said: str) -> None:
-    """And which slots are near."""
+def test_a_time_that_is_not_a_slot_is_explained_field_by_field(job: Job, at: datetime, said: str) -> None:
+    """With the slots before and after it."""
     answer = then(facts(job=job, at=at), at)
 
     assert answer.code == "not_due"
@@ -210,7 +210,7 @@ def test_why_a_time_is_no_slot_is_said_field_by_field(job: Job, at: datetime, sa
 
 
 def test_a_time_between_the_slots_of_a_missed_group_was_not_missed() -> None:
-    """One of them was, also if it is named nowhere."""
+    """Only slots of the group were, also those that no line names."""
     missed = line(
         "MISSED", NOW, scheduled=text(SLOT - 48 * HOUR), last=text(SLOT + 24 * HOUR), count="4", reason="down"
     )
@@ -242,8 +242,8 @@ def test_the_record_of_a_slot_counts_more_than_one_of_a_group_around_it() -> Non
         ),
     ],
 )
-def test_of_a_slot_to_come_it_is_said_whether_it_will_run(known: Facts, word: str, said: str) -> None:
-    """As things are."""
+def test_a_future_slot_is_explained_by_whether_it_will_run(known: Facts, word: str, said: str) -> None:
+    """As things are now."""
     answer = then(known, SLOT + 24 * HOUR)
 
     assert answer.code == word
@@ -251,7 +251,7 @@ def test_of_a_slot_to_come_it_is_said_whether_it_will_run(known: Facts, word: st
 
 
 def test_a_job_that_waits_for_the_clock_says_so_and_until_when() -> None:
-    """What was decided before the clock was set back does not run again; other slots do."""
+    """Slots decided before the clock was set back do not run again; other slots do."""
     next_ = timetable_of(JOB).next(NOW)
     assert next_ is not None
     later = next_ + 3 * HOUR
@@ -265,14 +265,14 @@ def test_a_job_that_waits_for_the_clock_says_so_and_until_when() -> None:
     assert not any("set back" in one for one in explain(Question("report", NOW), facts()).sentences)
 
 
-def test_a_run_that_corrects_a_record_goes_on() -> None:
+def test_an_active_run_outranks_the_record_it_corrects() -> None:
     """The record that a wrong clock missed the slot is not the answer any more."""
     going = RuntimeState("running", active_runs=({"scheduled": text(SLOT), "started": text(SLOT)},))
     assert then(facts(record("MISSED", reason="clock"), live=going)).code == "running"
 
 
-def test_a_slot_that_is_due_just_now_is_no_riddle_yet() -> None:
-    """Also while its jitter may still be running."""
+def test_a_slot_that_is_just_due_needs_no_explanation_yet() -> None:
+    """Also while its jitter has not passed."""
     at = NOW - timedelta(seconds=2)
     job = replace(JOB, schedule=Cron(f"{at:%S %M} * * * *", "UTC"))
     assert explain(Question("report", NOW, at), facts(job=job, at=at)).code == "due"
@@ -282,7 +282,7 @@ def test_a_slot_that_is_due_just_now_is_no_riddle_yet() -> None:
 
 
 def berlin(expression: str) -> Facts:
-    """A job there, and a log without records."""
+    """Return facts about a job in Berlin, and a log without records."""
     return facts(job=replace(JOB, schedule=Cron(expression, "Europe/Berlin")))
 
 
@@ -296,7 +296,7 @@ def berlin(expression: str) -> Facts:
         ("*/30 2 * * *", datetime(2026, 3, 29, 1, 0, tzinfo=UTC), "not_due", "the hour is 3, not 2"),
     ],
 )
-def test_changes_of_the_clock_are_reckoned_with(expression: str, at: datetime, word: str, said: str) -> None:
+def test_changes_of_the_wall_clock_are_explained(expression: str, at: datetime, word: str, said: str) -> None:
     """In the gap and in the repeated hour, as the schedule has it."""
     answer = then(berlin(expression), at)
 
@@ -339,8 +339,8 @@ def test_changes_of_the_clock_are_reckoned_with(expression: str, at: datetime, w
         (facts(live=None, was_asked=False, job=None), "unknown", "no job file defines `report`"),
     ],
 )
-def test_from_now_on(known: Facts, word: str, said: str) -> None:
-    """The next slots, what stands in their way, and how it went the last time."""
+def test_without_a_time_the_next_slots_are_the_answer(known: Facts, word: str, said: str) -> None:
+    """The next slots, what prevents them, and the last record."""
     answer = explain(Question("report", NOW), known)
 
     assert answer.code == word
@@ -350,21 +350,21 @@ def test_from_now_on(known: Facts, word: str, said: str) -> None:
 @pytest.mark.parametrize(
     "known", [facts(live=RuntimeState("paused", paused=True)), facts(job=replace(JOB, enabled=False))]
 )
-def test_a_job_that_will_not_run_has_its_next_slot_told(known: Facts) -> None:
-    """The first one too, which no headline names."""
+def test_the_answer_about_an_inactive_job_has_its_next_slot(known: Facts) -> None:
+    """The first slot too, which no headline names."""
     told = explain(Question("report", NOW), known).sentences
 
     assert told[2:4] == ("its next slot would be Mon 2026-11-23 01:00:00 CET", "then at Tue 2026-11-24 01:00:00 CET")
 
 
-def test_an_unknown_id_gets_the_one_that_may_be_meant() -> None:
+def test_an_unknown_id_gets_the_nearest_known_one() -> None:
     """Of those that occur."""
     assert then(facts(job=None, live=None, known=("reports", "x"))).help == "did you mean `reports`?"
     assert "jobscheduler list" in str(then(facts(job=None, live=None)).help)
 
 
-def test_one_that_had_its_only_time_before_its_file_came_is_expired() -> None:
-    """As the log said at the time."""
+def test_a_one_time_job_whose_file_came_too_late_is_expired() -> None:
+    """As the log says for that time."""
     expired = line("job.expired", SLOT + HOUR, scheduled=text(SLOT))
     answer = then(facts(expired, job=replace(JOB, schedule=Once(SLOT)), written=SLOT + HOUR))
 
@@ -372,8 +372,8 @@ def test_one_that_had_its_only_time_before_its_file_came_is_expired() -> None:
     assert "`catch_up` allows 60 s" in answer.sentences[0]
 
 
-def test_what_the_log_shows_counts_also_about_times_before_its_beginning() -> None:
-    """That it does not reach back so far is said beside it, where it may be another reason."""
+def test_evidence_counts_also_for_times_before_the_beginning_of_the_log() -> None:
+    """A note says that the log does not reach back so far, where that may be another reason."""
     young, once = {"begins": SLOT + HOUR}, replace(JOB, schedule=Once(SLOT))
     expired = then(facts(line("job.expired", SLOT + HOUR, scheduled=text(SLOT)), job=once, **young))
     added = then(facts(line("job.added", SLOT + 2 * HOUR), **young))
@@ -394,13 +394,13 @@ def test_the_problems_of_a_file_go_with_the_answer() -> None:
     assert then(facts(job=None, live=RuntimeState("refused"), problems=(problem,))).problems == (problem,)
 
 
-def test_only_what_the_log_has_settled_needs_no_service() -> None:
-    """A record is final; everything else may look different to the service."""
+def test_only_a_record_makes_the_service_unnecessary() -> None:
+    """A record is final; all else the service may know differently."""
     assert then(facts(record("SUCCESS"), live=None, was_asked=False)).is_final
     assert not then(facts(live=None, was_asked=False)).is_final
 
 
-def test_a_story_is_gathered_from_lines_without_keeping_them() -> None:
+def test_evidence_is_collected_without_keeping_the_lines() -> None:
     """However many there are."""
     lines = (line("SUCCESS", NOW, scheduled=text(SLOT + number * HOUR)) for number in range(10, -1, -1))
     story = collect_evidence(SLOT, lines)
@@ -410,8 +410,8 @@ def test_a_story_is_gathered_from_lines_without_keeping_them() -> None:
     assert (story.last or {})["scheduled"] == text(SLOT + 10 * HOUR)
 
 
-def test_a_zone_that_surprises_is_said_with_the_rule() -> None:
-    """`Etc/GMT+3` is behind UTC; of other zones there is nothing to say."""
+def test_a_zone_with_a_surprising_sign_is_explained() -> None:
+    """`Etc/GMT+3` is behind UTC; other zones need no note."""
     turned = replace(JOB, schedule=Cron("0 1 * * *", "Etc/GMT+3"))
     note = "`Etc/GMT+3` is 3 hours behind UTC: the sign in these names is reversed"
 

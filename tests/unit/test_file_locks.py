@@ -1,4 +1,4 @@
-"""Locks of a service: no other user can hold them, and a second service of the same user finds them."""
+"""Locks against a second service: no other user can hold them, and a second service of the same user is refused."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="acts as other users, whi
 
 @pytest.fixture
 def public() -> Iterator[Path]:
-    """A directory that all users may look into."""
+    """Return a directory that all users may read."""
     with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="locks-") as made:
         Path(made).chmod(0o755)
         yield Path(made)
@@ -35,7 +35,7 @@ def public() -> Iterator[Path]:
 
 @contextmanager
 def flock_by(user: ThrowawayUser, path: Path, *, shared: bool = False) -> Iterator[int]:
-    """Have a user hold `flock` on a path; give the process id."""
+    """Have a process of a user lock a path with `flock`; yield its id."""
     script = 'exec 9<"$1"; flock $2 9 && echo held; read x'
     command = ["sh", "-c", script, "sh", str(path), "-s" if shared else "-x"]
     with user.popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd="/") as process:
@@ -52,7 +52,7 @@ def flock_by(user: ThrowawayUser, path: Path, *, shared: bool = False) -> Iterat
 def test_no_other_user_can_keep_a_service_from_starting(
     public: Path, alice: ThrowawayUser, what: str, *, shared: bool
 ) -> None:
-    """Who can read the jobs directory or the log can lock it; the service starts, and says nothing of another one."""
+    """Any user who can read the jobs directory or the log can lock it. The service starts, and logs no other one."""
     service = Service(public)
     try:
         service.write("a.json", job("a"))
@@ -69,8 +69,8 @@ def test_no_other_user_can_keep_a_service_from_starting(
 
 
 @as_root
-def test_a_service_finds_another_one_whose_lock_a_stranger_tries_to_hide(public: Path, alice: ThrowawayUser) -> None:
-    """A stranger's lock on the directory changes nothing for the lock that counts."""
+def test_another_users_lock_does_not_hide_the_lock_of_a_service(public: Path, alice: ThrowawayUser) -> None:
+    """The lock of another user on the directory does not change the service's own lock."""
     with flock_by(alice, public), DirectoryLock(public) as first:
         with pytest.raises(StartupError, match=f"is in use by process {os.getpid()}"), DirectoryLock(public):
             pass
@@ -78,7 +78,7 @@ def test_a_service_finds_another_one_whose_lock_a_stranger_tries_to_hide(public:
 
 
 def test_the_file_of_a_killed_service_is_not_a_lock(tmp_path: Path) -> None:
-    """The next one starts, with nothing to clean up by hand."""
+    """The next service starts without any manual clean-up."""
     script = f"""
         import sys, time; sys.path.insert(0, {str(ROOT)!r})
         from pathlib import Path
@@ -101,8 +101,8 @@ def test_the_file_of_a_killed_service_is_not_a_lock(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("planted", ["link", "readable file", "directory", "fifo"])
-def test_a_lock_file_that_others_made_or_may_open_is_not_used(tmp_path: Path, planted: str) -> None:
-    """Nor is anything written through it."""
+def test_a_lock_file_that_another_user_made_or_may_open_is_not_used(tmp_path: Path, planted: str) -> None:
+    """Nothing is written to it either."""
     file, victim = tmp_path / "x.lock", tmp_path / "victim"
     victim.write_text("kept")
     match planted:
@@ -123,7 +123,7 @@ def test_a_lock_file_that_others_made_or_may_open_is_not_used(tmp_path: Path, pl
 def test_a_lock_file_that_its_holder_just_removed_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was opened may have been unlinked since: it is made again, and that is what is locked."""
+    """The file may be unlinked after it was opened. Then it is made again, and the new file is locked."""
     real, left = file_locks.try_lock, [1, 2]
 
     def removing(descriptor: int) -> bool:
@@ -143,7 +143,7 @@ def test_a_lock_file_that_its_holder_just_removed_is_made_again(
 
 @as_root
 def test_a_users_service_finds_that_of_root_but_does_not_stop_it(tmp_path: Path, alice: ThrowawayUser) -> None:
-    """Only root can open root's lock files, so that what is locked there is a service of root's."""
+    """Only root can open root's lock files, so a lock there belongs to a service of root."""
     name = lock_name("jobs", tmp_path.stat())
     locks = Locks(name)
     locks.acquire()
@@ -175,7 +175,7 @@ def test_a_users_service_finds_that_of_root_but_does_not_stop_it(tmp_path: Path,
 
 
 @as_root
-def test_a_lock_of_a_stranger_or_of_an_ended_process_is_not_a_service(alice: ThrowawayUser) -> None:
+def test_a_lock_of_another_user_or_of_an_ended_process_is_not_a_service(alice: ThrowawayUser) -> None:
     """All of its user ids count: the real one of a setuid program is that of the user who started it."""
     with alice.popen(["sleep", "60"]) as process:
         assert not is_trusted(process.pid)
@@ -185,7 +185,7 @@ def test_a_lock_of_a_stranger_or_of_an_ended_process_is_not_a_service(alice: Thr
 
 
 def test_a_replaced_directory_is_locked_and_the_former_one_released(tmp_path: Path) -> None:
-    """A second service may have that then, and none the new one."""
+    """A second service may then lock the former directory, and no service the new one."""
     jobs, former = tmp_path / "jobs.d", tmp_path / "former"
     jobs.mkdir()
     with DirectoryLock(jobs) as claim:
@@ -199,7 +199,7 @@ def test_a_replaced_directory_is_locked_and_the_former_one_released(tmp_path: Pa
 
 
 def test_a_directory_is_locked_when_the_service_that_had_it_ends(tmp_path: Path) -> None:
-    """It is asked for again, and then held."""
+    """Each check tries to lock it again."""
     jobs, others = tmp_path / "jobs.d", tmp_path / "others"
     jobs.mkdir()
     others.mkdir()
@@ -216,7 +216,7 @@ def test_a_directory_is_locked_when_the_service_that_had_it_ends(tmp_path: Path)
 def test_a_lock_of_another_container_on_the_directory_is_logged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It does not refuse a start: no one can tell whether that is a service."""
+    """It does not refuse a start, because it may be no service at all."""
     with DirectoryLock(tmp_path) as claim:
         with _held(tmp_path):
             monkeypatch.setattr("jobscheduler.service.directory_lock.lock_holders", lambda found: [])
@@ -233,7 +233,7 @@ def _held(path: Path) -> Iterator[None]:
 
 
 def test_two_services_with_one_log_find_each_other_through_a_link(tmp_path: Path) -> None:
-    """The lock stands beside the file that a link leads to."""
+    """The lock belongs to the file to which a link leads."""
     log, link = tmp_path / "s.log", tmp_path / "elsewhere" / "l.log"
     link.parent.mkdir()
     first, second = LogFile(log, 10**6, 1), LogFile(link, 10**6, 1)
@@ -256,10 +256,10 @@ with socket.socket(socket.AF_UNIX) as one:
 
 @pytest.mark.parametrize("is_socket_taken", [False, True])
 @as_root
-def test_a_stranger_who_takes_the_lock_folder_cannot_disable_the_protection(
+def test_another_user_who_takes_the_lock_folder_cannot_disable_the_locks(
     public: Path, alice: ThrowawayUser, mallory: ThrowawayUser, *, is_socket_taken: bool
 ) -> None:
-    """A second service is refused all the same; if no lock can be had at all, the first one is, and says so."""
+    """A second service is still refused. If no lock is possible at all, the first one is refused with the reason."""
     folder = f"/tmp/jobscheduler-{alice.uid}"
     shutil.rmtree(folder, ignore_errors=True)  # that of an earlier test
     address = f"jobscheduler-{alice.uid}-{lock_name('jobs', public.stat())}" if is_socket_taken else "another"

@@ -25,8 +25,8 @@ def release() -> Iterator[threading.Event]:
     made.set()
 
 
-def test_the_file_thread_does_work_of_one_name_once_and_tells_when_it_stands_still(release: threading.Event) -> None:
-    """What waits already is not put a second time; the end waits for a moment only."""
+def test_the_file_thread_queues_work_of_a_name_once_and_measures_how_long_it_hangs(release: threading.Event) -> None:
+    """Queued work is not queued again, and closing waits for the work in progress for a limited time."""
     done: list[str] = []
     thread = FileThread()
     thread.start()
@@ -45,8 +45,8 @@ def test_the_file_thread_does_work_of_one_name_once_and_tells_when_it_stands_sti
     thread.close(1.0)
 
 
-def test_what_work_raises_is_kept_for_the_main_thread() -> None:
-    """The service is to end for it."""
+def test_an_exception_of_work_is_stored_for_the_main_thread() -> None:
+    """The service ends because of it."""
     thread = FileThread()
     thread.start()
     thread.submit("fails", lambda: 1 / 0)
@@ -55,8 +55,8 @@ def test_what_work_raises_is_kept_for_the_main_thread() -> None:
     thread.close(1.0)
 
 
-def test_the_last_resort_ends_a_process_whose_main_thread_is_stuck(tmp_path: Path) -> None:
-    """SIGTERM is heard although no handler can run; a second one counts from then on without the drain."""
+def test_a_process_whose_main_thread_is_stuck_is_ended_by_force(tmp_path: Path) -> None:
+    """SIGTERM is noticed although no handler can run; from the second signal on the drain timeout no longer counts."""
     script = (
         f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
         "import ctypes, os, signal\n"

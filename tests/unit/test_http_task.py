@@ -22,8 +22,8 @@ pytest.importorskip("urllib3", reason="the extra `http` is not installed")
 
 
 @dataclass
-class Asked:
-    """One request as a server saw it."""
+class Received:
+    """One request as a server received it."""
 
     method: str
     target: str
@@ -35,9 +35,9 @@ class Asked:
 class Server:
     """Answers each connection with `answer(connection, asked)`, on a port of 127.0.0.1."""
 
-    answer: Callable[[socket.socket, Asked], None]
+    answer: Callable[[socket.socket, Received], None]
     tls: ssl.SSLContext | None = None
-    asked: list[Asked] = field(default_factory=list)
+    asked: list[Received] = field(default_factory=list)
     over: threading.Event = field(default_factory=threading.Event)
     arrived: threading.Event = field(default_factory=threading.Event)
 
@@ -82,7 +82,7 @@ class Server:
             self.answer(connection, asked)
 
 
-def read(connection: socket.socket) -> Asked:
+def read(connection: socket.socket) -> Received:
     file = connection.makefile("rb")
     method, target, _ = file.readline().decode("latin-1").split(" ")
     headers = {}
@@ -91,7 +91,7 @@ def read(connection: socket.socket) -> Asked:
         headers[name.lower()] = value
     body = file.read(int(headers.get("content-length", 0)))
     file.close()
-    return Asked(method, target, headers, body)
+    return Received(method, target, headers, body)
 
 
 @pytest.fixture
@@ -100,30 +100,30 @@ def serve() -> Iterator[Callable[..., Server]]:
         yield lambda answer, **more: stack.enter_context(Server(answer, **more))
 
 
-def respond(status: int = 200, body: bytes = b"", **headers: str) -> Callable[[socket.socket, Asked], None]:
+def respond(status: int = 200, body: bytes = b"", **headers: str) -> Callable[[socket.socket, Received], None]:
     lines = [f"HTTP/1.1 {status} Word", f"Content-Length: {len(body)}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     whole = "\r\n".join([*lines, "", ""]).encode() + body
     return lambda connection, _: connection.sendall(whole)
 
 
-def say(text: bytes) -> Callable[[socket.socket, Asked], None]:
+def say(text: bytes) -> Callable[[socket.socket, Received], None]:
     return lambda connection, _: connection.sendall(text)
 
 
-def request(url: str, told=None, **fields) -> Outcome:
+def request(url: str, run_context=None, **fields) -> Outcome:
     own = {"url": url, **fields}
     assert list(HttpRequest.check(own)) == []
-    return HttpRequest(own).run(told or context())
+    return HttpRequest(own).run(run_context or context())
 
 
-def failure(url: str, told=None, **fields) -> TaskFailed:
+def failure(url: str, run_context=None, **fields) -> TaskFailed:
     with pytest.raises(TaskFailed) as caught:
-        request(url, told, **fields)
+        request(url, run_context, **fields)
     return caught.value
 
 
-def test_a_good_answer_is_a_success(serve):
+def test_an_expected_response_is_a_success(serve):
     """With the status in the record and the body as output."""
     server = serve(respond(200, b"hello"))
     assert request(server.url("/path?a=b%20c")) == Outcome((("http_status", 200),), b"hello")
@@ -161,20 +161,20 @@ def test_a_value_is_sent_as_json(serve):
         ({"method": "GET"}, "GET", b"", None),
     ],
 )
-def test_an_alert_that_says_nothing_sends_the_record(serve, fields, method, body, kind):
-    """What a job says comes first, and a run that is no alert sends nothing of its own."""
+def test_an_alert_without_a_body_sends_the_record(serve, fields, method, body, kind):
+    """Fields of the job come first, and a run that is not an alert sends no record."""
     server = serve(respond())
     alert = Alert("failure", Record(SLOT, Status.FAILURE, "a"), '{"status": "FAILURE"}', {})
     request(server.url(), context(alert=alert), **fields)
     request(server.url())
 
-    (told, plain) = server.asked
-    assert (told.method, told.body, told.headers.get("content-type")) == (method, body, kind)
+    (alerted, plain) = server.asked
+    assert (alerted.method, alerted.body, alerted.headers.get("content-type")) == (method, body, kind)
     assert (plain.method, plain.body) == ("GET", b"")
 
 
 def test_the_user_in_the_url_becomes_a_header(serve):
-    """And is not part of what is asked for."""
+    """It is not part of the request target."""
     server = serve(respond())
     request(server.url().replace("//", "//me:p%40ss@"))
     assert server.asked[0].headers["authorization"] == "Basic bWU6cEBzcw=="
@@ -193,7 +193,7 @@ def test_characters_that_a_url_cannot_hold_are_encoded(serve):
     [(None, 204, True), (None, 404, False), (404, 404, True), (404, 200, False), ([200, 409], 409, True)],
 )
 def test_the_expected_status_decides(serve, expected, status, good):
-    """200 to 299 if the job does not say."""
+    """It is 200 to 299 by default."""
     server = serve(respond(status, b"" if status == 204 else b"body"))
     fields = {} if expected is None else {"expected_status": expected}
     if good:
@@ -203,15 +203,15 @@ def test_the_expected_status_decides(serve, expected, status, good):
         assert (failed.reason, failed.outcome) == ("http", Outcome((("http_status", status),), b"body"))
 
 
-def test_a_redirect_is_not_followed_unless_asked(serve):
-    """And the message says how to."""
+def test_a_redirect_is_not_followed_by_default(serve):
+    """The message names the field that allows it."""
     server = serve(respond(302, Location="/there"))
     failed = failure(server.url())
     assert "follow_redirects" in str(failed)
     assert len(server.asked) == 1
 
 
-def redirecting(status: int, to: str) -> Callable[[socket.socket, Asked], None]:
+def redirecting(status: int, to: str) -> Callable[[socket.socket, Received], None]:
     def answer(connection, asked):
         respond(200, b"there")(connection, asked) if asked.target == "/there" else respond(status, Location=to)(
             connection, asked
@@ -229,7 +229,7 @@ def test_a_followed_redirect_keeps_the_method_where_it_must(serve, status, metho
 
 
 def test_another_server_gets_no_header_of_the_job(serve):
-    """Where a redirect points to is not who the secrets are for."""
+    """The target of a redirect is not meant to get secrets."""
     other = serve(respond(200))
     server = serve(redirecting(302, other.url("/there")))
     request(server.url().replace("//", "//me:pass@"), headers={"X-Token": "t", "Accept": "a/b"}, follow_redirects=True)
@@ -248,8 +248,8 @@ def test_another_server_gets_no_body(serve):
 @pytest.mark.parametrize(
     "to", ["ftp://example.org/", "http://[", "file:///etc/passwd", "http://h:99999/", "http://a..b/"]
 )
-def test_a_redirect_to_nowhere_is_a_failure(serve, to):
-    """In words."""
+def test_a_redirect_to_an_invalid_address_is_a_failure(serve, to):
+    """With a message."""
     server = serve(redirecting(302, to))
     assert "redirected to an address that is not HTTP" in str(failure(server.url(), follow_redirects=True))
 
@@ -260,8 +260,8 @@ def test_redirects_in_a_circle_end(serve):
     assert "redirected more than 10 times" in str(failure(server.url(), follow_redirects=True))
 
 
-def test_a_refused_connection_is_told():
-    """Naming the server and nothing else of the URL."""
+def test_a_refused_connection_is_reported():
+    """With the server, and with no other part of the URL."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
@@ -269,14 +269,14 @@ def test_a_refused_connection_is_told():
     assert (failed.reason, str(failed)) == ("http", f"http://127.0.0.1:{port} refuses the connection")
 
 
-def test_an_unknown_host_is_told():
+def test_an_unknown_host_is_reported():
     """Whatever the resolver says."""
     assert "the host of http://no-such-host.invalid is not known" in str(failure("http://no-such-host.invalid/"))
 
 
 @pytest.mark.parametrize("stopped", [False, True])
-def test_a_name_that_is_not_resolved_does_not_hold_the_run(monkeypatch, stopped):
-    """No name server answers, and nothing interrupts the question: the run goes on without it."""
+def test_a_resolver_that_hangs_does_not_hold_the_run(monkeypatch, stopped):
+    """No name server answers, and no signal interrupts the call. The run goes on without it."""
     asked, over, resolve = threading.Event(), threading.Event(), socket.getaddrinfo
 
     def silent(*arguments, **more):
@@ -284,12 +284,12 @@ def test_a_name_that_is_not_resolved_does_not_hold_the_run(monkeypatch, stopped)
             return resolve(*arguments, **more)
         asked.set()
         over.wait()
-        raise socket.gaierror(socket.EAI_AGAIN, "nobody answers")
+        raise socket.gaierror(socket.EAI_AGAIN, "no server answers")
 
     monkeypatch.setattr(socket, "getaddrinfo", silent)
-    told = context()
-    with in_thread(lambda: stopped and asked.wait() and told.stop("replaced")):
-        failed = failure("http://example.invalid/", told, timeout=30 if stopped else 0.1)
+    run_context = context()
+    with in_thread(lambda: stopped and asked.wait() and run_context.stop("replaced")):
+        failed = failure("http://example.invalid/", run_context, timeout=30 if stopped else 0.1)
     over.set()
     assert failed.reason == ("replaced" if stopped else "http")
     assert stopped or str(failed) == "http://example.invalid did not answer completely in time"
@@ -323,21 +323,21 @@ DRIPS = [
 
 
 def test_a_server_that_hangs_does_not_hold_the_run(serve):
-    """The limit is that of the request."""
+    """The time limit of the request ends it."""
     server = hanging(serve)
     failed = failure(server.url(), timeout=0.2)
     assert (failed.reason, str(failed)) == ("http", f"http://127.0.0.1:{server.port} did not answer completely in time")
 
 
 @pytest.mark.parametrize("first", DRIPS)
-def test_a_server_that_drips_does_not_hold_the_run(serve, first):
-    """In the status line, in a header and in the body: each byte comes in time, the answer does not."""
+def test_a_server_that_sends_slowly_does_not_hold_the_run(serve, first):
+    """In the status line, in a header and in the body: each byte comes in time, the response does not."""
     failed = failure(dripping(serve, first).url(), timeout=0.2)
     assert (failed.reason, "completely in time" in str(failed)) == ("http", True)
 
 
-def test_a_server_that_drips_over_tls_does_not_hold_the_run(serve, certificate):
-    """The bound is the socket's, under TLS too."""
+def test_a_server_that_sends_slowly_over_tls_does_not_hold_the_run(serve, certificate):
+    """The deadline is the socket's, also below TLS."""
     server = dripping(serve, DRIPS[2], tls=server_side(certificate))
     failed = failure(server.url(), timeout=0.3, verify=certificate)
     assert "completely in time" in str(failed)
@@ -362,30 +362,30 @@ def test_the_limit_of_the_run_comes_first(serve):
     """Then the reason is `timeout`."""
     import time
 
-    told = context(deadline=time.monotonic() + 0.2)
-    assert failure(hanging(serve).url(), told).reason == "timeout"
+    run_context = context(deadline=time.monotonic() + 0.2)
+    assert failure(hanging(serve).url(), run_context).reason == "timeout"
 
 
 @pytest.mark.parametrize("first", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhello"])
 def test_a_stop_ends_the_request_at_once(serve, first):
     """Whatever it waits for."""
     server = hanging(serve, first)
-    told = context()
+    run_context = context()
 
     def stop():
         server.arrived.wait()
-        told.stop("replaced")
+        run_context.stop("replaced")
 
     with in_thread(stop):
-        assert failure(server.url(), told).reason == "replaced"
+        assert failure(server.url(), run_context).reason == "replaced"
 
 
-def test_a_stop_before_the_start_asks_nobody(serve):
+def test_a_stop_before_the_start_sends_no_request(serve):
     """The run had to end while it was on its way."""
     server = serve(respond())
-    told = context()
-    told.stop("replaced")
-    assert failure(server.url(), told).reason == "replaced"
+    run_context = context()
+    run_context.stop("replaced")
+    assert failure(server.url(), run_context).reason == "replaced"
     assert server.asked == []
 
 
@@ -399,12 +399,12 @@ def test_a_stop_during_the_connection_ends_it():
         for sock in waiting:
             sock.setblocking(False)
             sock.connect_ex(full.getsockname())
-        told = context()
+        run_context = context()
         failures = []
         url = f"http://127.0.0.1:{full.getsockname()[1]}/"
-        with in_thread(lambda: failures.append(failure(url, told))):
-            eventually(lambda: len(told._callbacks) == 1)
-            told.stop("shutdown")
+        with in_thread(lambda: failures.append(failure(url, run_context))):
+            eventually(lambda: len(run_context._callbacks) == 1)
+            run_context.stop("shutdown")
         assert failures[0].reason == "shutdown"
 
 
@@ -426,15 +426,15 @@ def test_a_stop_during_the_connection_ends_it():
         (b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nshort", "before its answer was complete"),
     ],
 )
-def test_a_broken_answer_is_told(serve, text, words):
-    """Garbage, too much, nothing, less than announced, and sizes that are none."""
+def test_a_broken_response_is_reported(serve, text, words):
+    """Garbage, too many bytes, none, fewer than announced, and invalid sizes."""
     failed = failure(serve(say(text)).url())
     assert failed.reason == "http"
     assert words in str(failed)
 
 
-def test_a_reset_connection_is_told(serve):
-    """The other side vanished."""
+def test_a_reset_connection_is_reported(serve):
+    """The server vanished."""
 
     def reset(connection, _):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -442,8 +442,8 @@ def test_a_reset_connection_is_told(serve):
     assert "connection reset" in str(failure(serve(reset).url()))
 
 
-def test_a_huge_answer_is_read_up_to_a_bound(serve):
-    """Its first and last part as far as it was read; the server that goes on is cut off."""
+def test_a_huge_response_is_read_up_to_a_limit(serve):
+    """The first and the last part that were read are kept, and the connection is closed."""
 
     def flood(connection, _):
         connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
@@ -470,8 +470,8 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
         (CHUNKED + b"0\r\n", b"X: y\r\n", "mostly frames"),
     ],
 )
-def test_an_answer_that_is_no_body_without_end_is_bounded_in_bytes(serve, first, again, words):
-    """It would else be read for as long as the time limit allows, at the cost of a core."""
+def test_a_response_of_endless_headers_or_frames_is_limited_in_bytes(serve, first, again, words):
+    """Otherwise it would keep a core busy for the whole time limit."""
     sent = []
 
     def flood(connection, _):
@@ -486,8 +486,8 @@ def test_an_answer_that_is_no_body_without_end_is_bounded_in_bytes(serve, first,
     assert sum(sent) < 16 * 1024 * 1024
 
 
-def test_small_chunks_and_some_interim_answers_are_fine(serve):
-    """Servers write their bodies in pieces, and tell that they are at work."""
+def test_small_chunks_and_some_interim_responses_are_accepted(serve):
+    """Servers send bodies in pieces, and report that they are at work."""
     body = CHUNKED + b"".join(b"1\r\nx\r\n" for _ in range(50_000)) + b"0\r\nTrailer: y\r\n\r\n"
     interim = b"HTTP/1.1 100 Continue\r\n\r\n" * 100
 
@@ -495,8 +495,8 @@ def test_small_chunks_and_some_interim_answers_are_fine(serve):
 
 
 @pytest.mark.parametrize("status", ["100 Continue", "102 Processing", "103 Early Hints", "199 Made Up"])
-def test_informational_answers_are_skipped(serve, status):
-    """The final answer decides, also after several of them with headers."""
+def test_informational_responses_are_skipped(serve, status):
+    """The final response decides, also after several of them with headers."""
     interim = f"HTTP/1.1 {status}\r\nLink: </style.css>; rel=preload\r\n\r\n".encode() * 3
     final = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone"
 
@@ -514,8 +514,8 @@ def test_no_proxy_of_the_environment_is_used(serve, monkeypatch):
     assert request(server.url()).output == b"direct"
 
 
-def test_an_answer_that_repeats_secrets_is_kept_without_them(serve):
-    """Error pages like to show the request; the end of the answer stands in the log."""
+def test_secrets_are_redacted_in_a_response_that_repeats_them(serve):
+    """Error pages like to show the request, and the end of the response is in the log."""
 
     def echo(connection, asked):
         respond(500, f"{asked.target} {asked.headers}".encode())(connection, asked)
@@ -527,8 +527,8 @@ def test_an_answer_that_repeats_secrets_is_kept_without_them(serve):
     assert b"[secret]" in failed.outcome.output
 
 
-def test_a_key_in_the_path_and_a_value_as_sent_are_blotted_out(serve):
-    """The address of a web hook is its password; and a server repeats a query as it came, part by part."""
+def test_a_key_in_the_path_and_a_value_as_sent_are_redacted(serve):
+    """The address of a web hook is its password, and a server may repeat parts of a query as they came."""
 
     def echo(connection, asked):
         path, _, query = asked.target.partition("?")
@@ -539,8 +539,8 @@ def test_a_key_in_the_path_and_a_value_as_sent_are_blotted_out(serve):
     assert failed.outcome.output == b"/services/T0000/[secret]\n[secret]\n[secret]"
 
 
-def test_nothing_is_left_open(serve):
-    """After answers, failures and timeouts."""
+def test_no_descriptor_is_left_open(serve):
+    """After responses, failures and timeouts."""
     good, bad = serve(respond(200, b"x")), serve(say(b"garbage\r\n\r\n"))
     request(good.url())
     eventually(lambda: not [thread for thread in good.threads[1:] if thread.is_alive()])
@@ -579,8 +579,8 @@ def test_a_certificate_that_is_trusted(serve, certificate):
     assert request(server.url(host="localhost"), verify=certificate).output == b"safe"
 
 
-def test_a_certificate_that_nobody_vouches_for_is_refused(serve, certificate):
-    """By default, and nothing is sent."""
+def test_an_untrusted_certificate_is_refused(serve, certificate):
+    """By default, and no request is sent."""
     server = serve(respond(200), tls=server_side(certificate))
     failed = failure(server.url())
     assert (failed.reason, "is not trusted" in str(failed)) == ("http", True)
@@ -600,13 +600,13 @@ def test_trust_can_be_given_up_explicitly(serve, certificate):
     assert "is not trusted" in str(failure(server.url()))
 
 
-def test_a_missing_file_of_certificates_is_told(serve):
-    """In words."""
+def test_a_missing_file_of_certificates_is_reported(serve):
+    """With its path."""
     assert "`verify` cannot be read" in str(failure("https://127.0.0.1:1/", verify="/no/such/file"))
 
 
-def test_tls_with_a_server_that_has_none_is_told():
-    """In words."""
+def test_tls_with_a_server_without_it_is_reported():
+    """With a message."""
 
     def greet():
         connection, _ = plain.accept()

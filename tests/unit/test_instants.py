@@ -1,4 +1,4 @@
-"""Instants: how one is written."""
+"""Instants: how they are written."""
 
 from __future__ import annotations
 

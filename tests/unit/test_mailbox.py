@@ -1,4 +1,4 @@
-"""What waits for the main thread: storms become one message, and the end comes first."""
+"""The mailbox of the main thread: a storm becomes one message, and the order to end goes first."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ def taken(mailbox: Mailbox) -> list[Message | None]:
     return [mailbox.take(0.0) for _ in range(6)]
 
 
-def test_messages_come_in_their_order_and_a_storm_of_one_is_one() -> None:
-    """However many came while the main thread was busy; one that comes later is a new one."""
+def test_messages_are_taken_in_order_and_a_queued_one_is_not_queued_again() -> None:
+    """A storm while the main thread is busy is one message. A message that comes after it was taken is a new one."""
     mailbox = Mailbox()
     for message in [Message.CHECK_DIRECTORY, *[Message.RELOAD] * 150, Message.SETTLE, Message.CHECK_DIRECTORY]:
         mailbox.put(message)
@@ -24,8 +24,8 @@ def test_messages_come_in_their_order_and_a_storm_of_one_is_one() -> None:
     assert mailbox.take(0.0) == Message.RELOAD
 
 
-def test_the_end_comes_before_all_that_waits_and_each_signal_counts() -> None:
-    """It can be seen before it is taken, and the second one, which means haste, is not merged with the first."""
+def test_an_order_to_end_goes_before_other_messages_and_each_one_counts() -> None:
+    """`is_stopping` sees it before it is taken. The second is an order to hurry, so it is not merged with the first."""
     mailbox = Mailbox()
     for message in [Message.RELOAD, Message.LOG_FILE_BEGUN, Message.TERMINATE, Message.INTERRUPT]:
         assert mailbox.is_stopping() == (message == Message.INTERRUPT)

@@ -31,7 +31,7 @@ except SourceUnavailable as reason:
 
 
 def look(jobs: Path, prepare: str) -> list[str]:
-    """Prepare mounts in a namespace of their own, look at the directory there, and return what was printed."""
+    """Prepare mounts in a namespace of their own, check the directory there, and return what was printed."""
     need("unshare", "mount")
     script = f'{prepare}\nexec "$@"'
     command = [*("unshare", "--mount", "sh", "-e", "-c", script, "sh"), sys.executable, "-c", LOOK, str(jobs)]
@@ -96,8 +96,8 @@ def test_the_owner_counts_on_a_read_only_file_system_too(tmp_path: Path) -> None
     assert "belongs to `12345`" in refused["problem"]
 
 
-def test_files_of_a_fuse_server_of_a_stranger_are_refused(tmp_path: Path, alice: ThrowawayUser) -> None:
-    """The server says that root owns them, and may say otherwise a moment later. A server of root is trusted."""
+def test_files_of_another_users_fuse_server_are_refused(tmp_path: Path, alice: ThrowawayUser) -> None:
+    """The server answers that root owns them, and can answer otherwise a moment later. A server of root is trusted."""
     need("unshare")
     place = tmp_path / "mnt"
     place.mkdir()

@@ -133,7 +133,7 @@ def test_a_problem_of_a_default_in_a_job_names_where_it_comes_from() -> None:
     found = parsed("[defaults]\nnot_after = 2026-01-01T00:00:00Z", not_before="2027-01-01T00:00:00Z")
     assert isinstance(found, tuple)
     (problem,) = found
-    assert problem.message == "`not_after` lies before `not_before`"
+    assert problem.message == "`not_after` is before `not_before`"
     assert problem.notes == ("`not_after` comes from `[defaults]` in s.toml",)
     found = parsed("[defaults.execute_command]\nuser = 'nobody-here'")
     assert isinstance(found, tuple)

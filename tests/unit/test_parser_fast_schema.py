@@ -1,4 +1,4 @@
-"""The quick way to tell that a value fits a schema says the same as jsonschema, which counts."""
+"""The fast check of a value against a schema agrees with jsonschema."""
 
 from __future__ import annotations
 

@@ -18,24 +18,23 @@ from hypothesis import strategies as st
 from jobscheduler import tasks
 from jobscheduler.jobs.parser import ParseContext, id_conflict, parse
 from jobscheduler.model import Job, Problem
+from tests.support.definitions import full_job
 from tests.support.service import ROOT, job
 
 RULES = ParseContext(ZoneInfo("Europe/Berlin"), tasks.task_type, tasks.task_names())
 MIB = 1024 * 1024
 
-LONGEST = 4.0
-"""No file takes longer to be judged, in seconds of this process (a typical one takes 0.0001)."""
+MAX_PARSE_S = 4.0  # processor time for one file; a typical one takes 0.0001
 
-MOST = 256 * MIB
-"""Judging all of them together does not need more memory than this, in bytes."""
+MAX_MEMORY_BYTES = 256 * MIB  # for all files together
 
 
-def judged(raw: bytes) -> Job | tuple[Problem, ...]:
-    """Parse, and hold what comes out against what is promised."""
+def checked_parse(raw: bytes) -> Job | tuple[Problem, ...]:
+    """Parse, and check the result against what is promised of it."""
     began = time.process_time()
     found = parse(raw, "a.json", RULES)
     took = time.process_time() - began
-    assert took < LONGEST, f"{took:.1f} s for {raw[:200]!r}"
+    assert took < MAX_PARSE_S, f"{took:.1f} s for {raw[:200]!r}"
     if isinstance(found, Job):
         assert found == parse(raw, "b.json", RULES)
         hash(found)
@@ -60,18 +59,10 @@ def judged(raw: bytes) -> Job | tuple[Problem, ...]:
 
 # --- mutations of valid files ----------------------------------------------------------------------------
 
-FULL = job(
-    "full",
-    "0 1 * * mon-fri",
+FULL = full_job(
     ["/bin/echo", "a b", "ä\U0001f600"],
     description="everything \u00e9",
-    timezone="Asia/Tokyo",
-    enabled=True,
-    timeout="15m",
-    overlap="queue",
     retry={"attempts": 3, "delay": "30s", "backoff": 2, "max_delay": "10m"},
-    catch_up=3600,
-    jitter="5s",
     not_before="2026-01-01T00:00:00Z",
     not_after="2030-01-01T00:00:00+02:00",
 )
@@ -147,14 +138,14 @@ def fuzz(examples: int) -> Callable[[], None]:
         raw = text.encode()
         for kind, at, what in mutations:
             raw = mutated(raw, kind, at, what)
-        judged(raw)
+        checked_parse(raw)
 
     return run
 
 
 def test_every_valid_file_is_a_job() -> None:
     """What is mutated below is good to begin with."""
-    assert [text for text in VALID if not isinstance(judged(text.encode()), Job)] == []
+    assert [text for text in VALID if not isinstance(checked_parse(text.encode()), Job)] == []
 
 
 def test_a_mutated_file_is_a_job_or_problems() -> None:
@@ -172,8 +163,8 @@ def test_ten_thousand_mutated_files_are_jobs_or_problems() -> None:
 @settings(max_examples=3_000, deadline=None, derandomize=True, database=None)
 @given(st.binary(max_size=300))
 def test_random_bytes_are_problems(raw: bytes) -> None:
-    """Whatever a file holds."""
-    assert not isinstance(judged(raw), Job)
+    """No content makes the parser fail."""
+    assert not isinstance(checked_parse(raw), Job)
 
 
 json_value = st.recursive(
@@ -190,7 +181,7 @@ def test_any_value_in_any_field_is_a_job_or_problems(name: str, value: Any) -> N
     """Well-formed nonsense, where it does most harm."""
     definition = json.loads(json.dumps(FULL))
     (definition if name in FULL else definition["task"])[name] = value
-    judged(json.dumps(definition).encode())
+    checked_parse(json.dumps(definition).encode())
 
 
 # --- hostile files of up to 1 MiB ------------------------------------------------------------------------
@@ -258,17 +249,17 @@ HOSTILE = {
 
 @pytest.mark.parametrize("make", HOSTILE.values(), ids=HOSTILE)
 def test_a_hostile_file_takes_no_longer_than_others(make: Callable[[], bytes]) -> None:
-    """One mebibyte of whatever costs most: judged in bounded time, with few problems."""
+    """One mebibyte of whatever costs most: parsed in bounded time, with few problems."""
     raw = make()
     assert len(raw) <= MIB + 1
-    judged(raw)
+    checked_parse(raw)
 
 
 def test_memory_stays_bounded() -> None:
     """After all of the above, in one process."""
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 < MOST + own_size()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 < MAX_MEMORY_BYTES + own_size()
 
 
 def own_size() -> int:
-    """What the tests themselves hold."""
+    """Return the memory of the tests themselves."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()

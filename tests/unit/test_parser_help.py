@@ -1,4 +1,4 @@
-"""What a help says is done to the file, and the file is what it was meant to be: for mistakes as people make them."""
+"""Mistakes as people make them: a file that is changed as the help says is the file that was meant."""
 
 from __future__ import annotations
 
@@ -13,35 +13,23 @@ import pytest
 from jobscheduler import tasks
 from jobscheduler.jobs.parser import ParseContext, parse
 from jobscheduler.model import Job, Problem
-from tests.support.service import job
+from tests.support.definitions import full_job
 
 RULES = ParseContext(ZoneInfo("UTC"), tasks.task_type, tasks.task_names())
-MEANT = job(
-    "full",
-    "0 1 * * mon-fri",
-    ["/bin/echo", "a b", "x"],
-    description="everything",
-    timezone="Asia/Tokyo",
-    enabled=True,
-    timeout="15m",
-    overlap="queue",
-    retry={"attempts": 32, "delay": "30s", "backoff": 1.5},
-    catch_up=3600,
-    jitter="5s",
-)
+MEANT = full_job()
 TEXT = json.dumps(MEANT, indent=2)
-MOST = 5
+MAX_HELPS = 5  # until a file must be accepted
 
 
-def judged(text: str) -> Job | tuple[Problem, ...]:
+def parse_text(text: str) -> Job | tuple[Problem, ...]:
     return parse(text.encode(), "a.json", RULES)
 
 
-JOB = judged(TEXT)
+JOB = parse_text(TEXT)
 
 
-def helped(text: str, problem: Problem) -> str:
-    """Do what the help of a problem says, at its place."""
+def follow_help(text: str, problem: Problem) -> str:
+    """Change the text as the help of a problem says, at its location."""
     assert problem.help, problem
     assert problem.line, problem
     lines = text.split("\n")
@@ -64,18 +52,18 @@ def helped(text: str, problem: Problem) -> str:
     return before + (f'"{found[1]}"' if quoted else found[1]) + after
 
 
-def mended(text: str) -> Job:
+def repaired(text: str) -> Job:
     """Follow the first help again and again until the file is accepted."""
-    for _ in range(MOST):
-        found = judged(text)
+    for _ in range(MAX_HELPS):
+        found = parse_text(text)
         if isinstance(found, Job):
             return found
-        text = helped(text, found[0])
-    raise AssertionError(text, judged(text))
+        text = follow_help(text, found[0])
+    raise AssertionError(text, parse_text(text))
 
 
 def outside(random: Random, marks: str, text: str = TEXT) -> int:
-    """Pick a place of one of these marks that is in no text."""
+    """Pick the location of one of these characters outside of texts."""
     places = [m.start() for m in re.finditer(r'"(?:[^"\\]|\\.)*"|.', text) if m[0] in marks]
     return random.choice(places)
 
@@ -177,8 +165,8 @@ def test_following_the_help_gives_the_intended_job(mistake: Callable[[Random], s
     random = Random(5)
     for _ in range(30):
         text = mistake(random)
-        if text != TEXT and not isinstance(judged(text), Job):
-            assert mended(text) == JOB, text
+        if text != TEXT and not isinstance(parse_text(text), Job):
+            assert repaired(text) == JOB, text
 
 
 SCHEDULES = (
@@ -195,12 +183,12 @@ SCHEDULES = (
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_a_schedule_that_is_suggested_is_accepted_in_the_file(schedule: str) -> None:
     """As the help has it, each of several if there are several."""
-    found = judged(json.dumps({**MEANT, "schedule": schedule}))
+    found = parse_text(json.dumps({**MEANT, "schedule": schedule}))
     assert isinstance(found, tuple)
     suggested = re.findall(r"`([^`]+)`", found[0].help or "")
     assert suggested
     for one in suggested:
-        assert isinstance(judged(json.dumps({**MEANT, "schedule": one})), Job)
+        assert isinstance(parse_text(json.dumps({**MEANT, "schedule": one})), Job)
 
 
 def test_a_zone_that_is_suggested_for_a_misspelt_one_is_that_zone() -> None:
@@ -209,7 +197,7 @@ def test_a_zone_that_is_suggested_for_a_misspelt_one_is_that_zone() -> None:
     for zone in random.sample(sorted(name for name in available_timezones() if "/" in name), 150):
         at = random.randint(zone.index("/") + 1, len(zone) - 1)
         wrong = random.choice((put(zone, at, "q"), put(zone, at, "", 1), put(zone, at, "q", 1)))
-        found = judged(json.dumps({**MEANT, "timezone": wrong}))
+        found = parse_text(json.dumps({**MEANT, "timezone": wrong}))
         if isinstance(found, Job):
             continue
         guessed = re.fullmatch(r"did you mean `(.*)`\?", found[0].help or "")
@@ -218,7 +206,7 @@ def test_a_zone_that_is_suggested_for_a_misspelt_one_is_that_zone() -> None:
 
 
 def same_rules(one: str, other: str) -> bool:
-    """Compare what two zones' data say of today and of the years to come."""
+    """Return whether two zones have the same offsets today and in the years to come."""
     files = [f"/usr/share/zoneinfo/{name}" for name in (one, other)]
     rules = []
     for file in files:

@@ -17,7 +17,7 @@ OTHER = replace(DAILY, description="another")
 
 
 def once(seconds: float, **fields: object) -> Job:
-    """A one-time job so many seconds from now."""
+    """Return a one-time job that is due in so many seconds."""
     return Job("once", Once(NOW + timedelta(seconds=seconds)), TASK, **fields)
 
 
@@ -39,7 +39,7 @@ def once(seconds: float, **fields: object) -> Job:
     ],
 )
 def test_the_plan_is_the_difference(desired: list[Job], applied: list[Job], expected: Plan) -> None:
-    """New and changed jobs are put, removed ones dropped, past ones expired; the others are left alone."""
+    """New and changed jobs are put, removed jobs dropped, past jobs expired; unchanged jobs are not in the plan."""
     ids = {job.id for job in desired + applied}
 
     made = make_plan({job.id: job for job in desired}, {job.id: job for job in applied}, NOW, ids)
@@ -56,7 +56,7 @@ def test_the_second_plan_after_the_first_is_empty() -> None:
 
 
 def test_only_the_given_ids_are_compared() -> None:
-    """A sync of one file does not pay for ten thousand others."""
+    """A sync of one file costs nothing for ten thousand other jobs."""
     assert make_plan({"daily": DAILY}, {}, NOW, ["once"]) == Plan()
 
 

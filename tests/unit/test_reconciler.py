@@ -191,7 +191,7 @@ def test_a_bad_file_harms_only_itself(world: World) -> None:
 
 
 def test_a_bad_edit_leaves_the_last_good_version_active(world: World) -> None:
-    """Stale, then mended; the schedule is only touched by the new good version."""
+    """Stale, then good again; only the new good version changes the schedule."""
     world.write("a.json", job("x", "0 1 * * *"))
     world.sync()
     world.write("a.json", "{")
@@ -234,7 +234,7 @@ def test_a_file_that_returns_within_a_second_keeps_its_job(world: World) -> None
 
 @pytest.mark.parametrize("how", ["deleted", "renamed", "emptied and replaced"])
 def test_an_unavailable_directory_keeps_all_jobs(world: World, how: str) -> None:
-    """Unknown is not empty. One error is logged, one all-clear, and nothing in between."""
+    """Unknown is not empty. One error and one all-clear are logged, and nothing in between."""
     world.write("a.json", job("x"))
     world.sync()
     calls = list(world.schedule.calls)
@@ -411,7 +411,7 @@ def test_a_definition_whose_check_raises_harms_only_itself(world: World, monkeyp
 
 
 def test_after_a_failed_sync_the_next_one_reads_everything(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever asks for the next sync, nothing of the failed one is lost."""
+    """Nothing of the failed sync is lost, whichever thread asks for the next one."""
     read = type(world.reconciler._catalog).observe
     monkeypatch.setattr(type(world.reconciler._catalog), "observe", lambda *_, **__: 1 / 0)
     world.write("a.json", job("x"))

@@ -1,4 +1,4 @@
-"""Results: what has become of runs, for each job and summed up."""
+"""Run statistics: the outcomes of runs, for each job and in total."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SLOT = datetime(2026, 11, 22, 1, 0, tzinfo=UTC)
 
 
 def record(status: Status = Status.SUCCESS, job_id: str = "a", *, late: float = 0.004, **more: Any) -> Record:
-    """What is written about a run that took 1.2 seconds."""
+    """Return the record of a run that took 1.2 seconds."""
     if status in {Status.SKIPPED, Status.MISSED}:
         return Record(SLOT, status, job_id, scheduled=SLOT, **more)
     started = SLOT + timedelta(seconds=late)
@@ -42,13 +42,13 @@ def test_each_status_is_counted_for_its_job_and_for_all() -> None:
 
 
 def test_a_record_that_sums_up_missed_slots_counts_for_each_of_them() -> None:
-    """One line stands for an outage."""
+    """One line is the record of an outage."""
     found = taken(record(Status.MISSED, details=(("last", SLOT), ("count", 59))), record(Status.MISSED))
     assert found.totals().counts[Status.MISSED] == 60
 
 
 def test_the_last_record_is_kept_without_its_output() -> None:
-    """That may be long, and is in the log."""
+    """The output may be long, and is in the log."""
     found = taken(record(), record(Status.FAILURE, reason="exit", details=(("exit_code", 1),), output="no such file"))
     last = found.last_record("a")
     assert last == record(Status.FAILURE, reason="exit", details=(("exit_code", 1),))
@@ -56,7 +56,7 @@ def test_the_last_record_is_kept_without_its_output() -> None:
 
 
 def test_details_that_only_look_equal_stay_apart() -> None:
-    """In Python `1 == True`, and equal details are kept as one object."""
+    """In Python `1 == True`, and equal details share one object."""
     found = taken(record(job_id="a", details=(("more", 1),)), record(job_id="b", details=(("more", True),)))
     assert [repr(found.last_record(one).details) for one in "ab"] == ["(('more', 1),)", "(('more', True),)"]  # type: ignore[union-attr]
 
@@ -72,8 +72,8 @@ def test_a_skip_or_a_miss_changes_nothing_about_failing_and_the_last_success() -
     assert taken(record(Status.SKIPPED)).job("a").is_failing is None  # type: ignore[union-attr]
 
 
-def test_durations_and_lateness_are_counted_in_classes() -> None:
-    """A value that equals a bound is within it; what did not run has neither."""
+def test_durations_and_lateness_are_counted_in_buckets() -> None:
+    """A value that equals a bound is within it; a slot that did not run has neither."""
     runs = [record(duration=seconds) for seconds in (0.1, 0.11, 90_000.0)]
     found = taken(*runs, record(late=2.0), record(Status.SKIPPED)).totals()
     assert found.duration.counts == (1, 1, 0, 1, 0, 0, 0, 0, 0, 0, 1)
@@ -82,8 +82,8 @@ def test_durations_and_lateness_are_counted_in_classes() -> None:
     assert sum(found.lateness.counts) == 4
 
 
-def test_a_run_by_hand_is_not_late_and_a_clock_that_was_set_back_makes_none_negative() -> None:
-    """Without a slot there is nothing to be late for."""
+def test_a_manual_run_is_not_late_and_no_lateness_is_negative() -> None:
+    """A manual run has no slot; a clock that was set back counts as no lateness."""
     found = taken(record(scheduled=None), record(late=-5)).totals().lateness
     assert (sum(found.counts), found.counts[0], found.sum) == (1, 1, 0.0)
 
@@ -95,7 +95,7 @@ def test_attempts_that_failed_are_counted_and_other_events_are_not() -> None:
 
 
 def test_the_time_until_a_change_is_in_force_is_counted() -> None:
-    """Told by whoever puts it in force."""
+    """The sync that applies it passes the seconds."""
     found = RunStats()
     found.observe_latency(0.012)
     assert dict(zip(found.totals().latency.bounds, found.totals().latency.counts, strict=False))[0.025] == 1
@@ -110,8 +110,8 @@ def test_a_job_that_was_removed_stays_in_the_totals() -> None:
     assert found.totals().counts[Status.SUCCESS] == 2
 
 
-def test_what_was_before_this_start_is_recalled_and_not_counted() -> None:
-    """So that a job that failed is shown as failing after a restart."""
+def test_records_before_this_start_are_restored_and_not_counted() -> None:
+    """So a job that failed is shown as failing after a restart."""
     found = RunStats()
     found.restore(record())
     found.restore(record(Status.FAILURE))
@@ -121,7 +121,7 @@ def test_what_was_before_this_start_is_recalled_and_not_counted() -> None:
     assert sum(found.totals().duration.counts) == 0
 
 
-def test_nothing_that_is_told_makes_it_raise() -> None:
+def test_no_entry_makes_it_raise() -> None:
     """It is called under the scheduler's lock."""
     results = RunStats()
     results.observe(None)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The log: its lines, its file, and what happens when that cannot be written."""
+"""The log: its lines, its file, and what the writer does while the file cannot be written."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ FAILURE = Record(
 )
 
 
-def test_a_record_is_written_as_people_read_it() -> None:
+def test_a_record_is_one_line_of_text() -> None:
     """The form of SPEC section 4."""
     assert format_text(SUCCESS) == (
         "2026-11-22T01:00:01.216Z SUCCESS job_id=report-001 run_id=5f3c2a9d scheduled=2026-11-22T01:00:00Z "
@@ -53,7 +53,7 @@ def test_a_record_is_written_as_people_read_it() -> None:
 
 
 def test_an_event_is_written_with_its_level_and_name() -> None:
-    """Milliseconds stay in the first column even when they are zero; instants from elsewhere are told in UTC."""
+    """Milliseconds stay in the first column even when they are zero; instants of other zones are written in UTC."""
     berlin = SLOT.astimezone(timezone(timedelta(hours=1)))
     event = Event(SLOT, Level.INFO, "job.added", (("next", berlin), ("n", 3), ("ok", True)))
 
@@ -75,7 +75,7 @@ def test_json_lines_have_the_same_keys() -> None:
 
 
 def test_no_key_can_forge_a_line() -> None:
-    """Whoever wrote the entry: what is no key becomes one, and what a line begins with cannot be overwritten."""
+    """A text that is not a key becomes one, and no pair replaces the head of the line."""
     record = Record(AT, Status.FAILURE, "x", details=(("a=1\nb", float("inf")), ("status", "SUCCESS")))
 
     assert format_text(record).endswith("FAILURE job_id=x a_1_b=inf status=SUCCESS")
@@ -83,7 +83,7 @@ def test_no_key_can_forge_a_line() -> None:
 
 
 class Loud(int):
-    """A number of another package that has much to say."""
+    """A number of another package whose text would forge a line."""
 
     def __repr__(self) -> str:
         return "1\n2026-11-22T01:00:00.000Z SUCCESS job_id=forged"
@@ -91,7 +91,7 @@ class Loud(int):
     __str__ = __repr__
 
 
-def test_a_number_is_written_as_a_number_whatever_it_says_of_itself() -> None:
+def test_a_number_is_written_as_a_number_whatever_its_own_text() -> None:
     """A status of `http`, or worse."""
     event = Event(AT, Level.INFO, "x", (("status", HTTPStatus.OK), ("loud", Loud(7))))
     assert format_text(event).endswith("Z INFO x status=200 loud=7")
@@ -99,7 +99,7 @@ def test_a_number_is_written_as_a_number_whatever_it_says_of_itself() -> None:
 
 @pytest.mark.parametrize("form", [format_text, format_json])
 def test_a_key_stands_in_a_line_once(form: Callable[[LogEntry], str]) -> None:
-    """The first one: a detail of the same name takes the place of nothing that says which slot this is."""
+    """The first one counts: no detail replaces the job or the slot of a record."""
     forged = (("job_id", "victim"), ("Scheduled", "2030-01-01T00:00:00Z"), ("s3_key", 1), ("s3_key", "x job_id=y"))
     line = form(replace(SUCCESS, details=forged))
 
@@ -111,7 +111,7 @@ def test_a_key_stands_in_a_line_once(form: Callable[[LogEntry], str]) -> None:
 
 @given(st.text(max_size=300))
 def test_no_value_can_forge_a_line(text: str) -> None:
-    """Whatever a job prints or is called, it comes back as it was, on one line of printable characters."""
+    """Every output and every name is read back unchanged, from one line of printable characters."""
     line = format_text(Event(AT, Level.INFO, "x", (("value", text), ("after", "end"))))
 
     assert line.isprintable()
@@ -131,8 +131,8 @@ def test_a_line_is_never_longer_than_sixteen_kibibytes(form: object, tmp_path: P
     assert all(len(line) <= MAX_LINE for line in lines)
 
 
-def test_lines_of_many_threads_are_whole_and_all_there(tmp_path: Path) -> None:
-    """One writer: nothing is lost, doubled or mixed, also over rotations, and each thread's order is kept."""
+def test_lines_of_many_threads_are_complete_and_in_order(tmp_path: Path) -> None:
+    """No line is lost, doubled or mixed, also over rotations, and the order of each thread is kept."""
     file = LogFile(tmp_path / "log", 64 * 1024, 50)
     with LogWriter(file, echo=None) as runlog:
 
@@ -154,8 +154,8 @@ def test_lines_of_many_threads_are_whole_and_all_there(tmp_path: Path) -> None:
         assert [int(line["number"]) for line in lines if line["thread"] == str(thread)] == list(range(500))
 
 
-def test_only_so_many_backups_are_kept(tmp_path: Path) -> None:
-    """The oldest goes."""
+def test_the_oldest_backup_is_deleted(tmp_path: Path) -> None:
+    """Beyond the number of backups."""
     file = LogFile(tmp_path / "log", 100, 3)
     for number in range(10):
         file.append(f"{number:099d}\n".encode())
@@ -165,7 +165,7 @@ def test_only_so_many_backups_are_kept(tmp_path: Path) -> None:
     assert [int((tmp_path / name).read_text()) for name in ("log.3", "log.2", "log.1", "log")] == [6, 7, 8, 9]
 
 
-def test_the_log_is_readable_by_its_group_and_by_nobody_else(tmp_path: Path) -> None:
+def test_the_log_is_readable_by_its_group_and_not_by_others(tmp_path: Path) -> None:
     """Mode 0640."""
     former = os.umask(0)
     try:
@@ -176,7 +176,7 @@ def test_the_log_is_readable_by_its_group_and_by_nobody_else(tmp_path: Path) -> 
     assert (tmp_path / "log").stat().st_mode & 0o777 == 0o640
 
 
-def test_writing_follows_a_file_that_something_else_renamed_or_removed(tmp_path: Path) -> None:
+def test_a_file_that_was_renamed_or_removed_is_replaced(tmp_path: Path) -> None:
     """Logrotate and rm are harmless."""
     log = tmp_path / "log"
     file = LogFile(log, 1000, 1)
@@ -199,8 +199,8 @@ def test_a_line_that_a_crash_cut_short_is_not_continued(tmp_path: Path) -> None:
     assert log.read_bytes() == b"whole\ncut sho [cut short]\nnext\n"
 
 
-def test_a_rotation_that_fails_loses_nothing_and_is_told_once(tmp_path: Path) -> None:
-    """The file grows until rotating works again, which is told too."""
+def test_a_rotation_that_fails_loses_nothing_and_is_logged_once(tmp_path: Path) -> None:
+    """The file grows until a rotation succeeds, which is logged too."""
     log = tmp_path / "log"
     blocked = tmp_path / "log.1"
     blocked.mkdir()
@@ -234,8 +234,8 @@ class Unwritable(LogFile):
         return super().append(data, is_checkpoint=is_checkpoint)
 
 
-def test_what_cannot_be_written_is_kept_and_follows(tmp_path: Path) -> None:
-    """A full disk is told once on standard error, and when it has room again every line is there, in order."""
+def test_lines_wait_for_a_full_disk_and_follow(tmp_path: Path) -> None:
+    """The full disk is reported once on standard error; when it has room, every line is written, in order."""
     read, write = os.pipe()
     file = Unwritable(tmp_path / "log", 10**6, 1)
     with LogWriter(file, echo=write) as runlog:
@@ -251,8 +251,8 @@ def test_what_cannot_be_written_is_kept_and_follows(tmp_path: Path) -> None:
         assert echoed.read().count("log.lost") == 1
 
 
-def test_what_cannot_be_kept_is_counted_and_told(tmp_path: Path) -> None:
-    """Memory is bounded: of what is beyond, the number is in the log afterwards."""
+def test_lines_beyond_the_backlog_are_counted_and_logged(tmp_path: Path) -> None:
+    """Memory is bounded: the number of further lines is in the log afterwards."""
     file = Unwritable(tmp_path / "log", 10**9, 1)
     count = MAX_PENDING_BYTES // 2000 + 1000
     with LogWriter(file, echo=None) as runlog:
@@ -268,8 +268,8 @@ def test_what_cannot_be_kept_is_counted_and_told(tmp_path: Path) -> None:
     assert kept + lost == count
 
 
-def test_the_echo_has_priorities_for_the_journal(tmp_path: Path) -> None:
-    """Each line carries its syslog priority in front, only in the echo."""
+def test_the_stderr_copy_has_priorities_for_the_journal(tmp_path: Path) -> None:
+    """Each line of the copy begins with its syslog priority; the file has none."""
     read, write = os.pipe()
     with LogWriter(LogFile(tmp_path / "log", 10**6, 1), echo=write, priorities=True) as runlog:
         for entry in (SUCCESS, FAILURE, Event(AT, Level.WARNING, "w"), Event(AT, Level.ERROR, "e")):
@@ -281,8 +281,8 @@ def test_the_echo_has_priorities_for_the_journal(tmp_path: Path) -> None:
     assert (tmp_path / "log").read_text().startswith("2026")
 
 
-def test_an_echo_that_nobody_takes_does_not_hold_up_the_log(tmp_path: Path) -> None:
-    """Standard error is a pipe whose reader sleeps: every line is in the file all the same, and leaving ends."""
+def test_a_stderr_copy_without_a_reader_does_not_delay_the_log(tmp_path: Path) -> None:
+    """Standard error is a pipe whose reader sleeps: the file gets every line, and leaving the log ends."""
     read, write = os.pipe()
     with LogWriter(LogFile(tmp_path / "log", 10**9, 1), echo=write) as runlog:
         for number in range(3000):
@@ -294,8 +294,8 @@ def test_an_echo_that_nobody_takes_does_not_hold_up_the_log(tmp_path: Path) -> N
     os.close(write)
 
 
-def test_an_echo_that_nobody_reads_any_more_is_no_trouble(tmp_path: Path) -> None:
-    """The file has it all."""
+def test_a_closed_standard_error_does_no_harm(tmp_path: Path) -> None:
+    """The file gets every line."""
     read, write = os.pipe()
     os.close(read)
     with LogWriter(LogFile(tmp_path / "log", 10**6, 1), echo=write) as runlog:
@@ -306,13 +306,13 @@ def test_an_echo_that_nobody_reads_any_more_is_no_trouble(tmp_path: Path) -> Non
 
 
 def wide(count: int) -> Checkpoint:
-    """A mark with so many slots that wait; each takes some forty bytes."""
+    """Return a checkpoint with so many pending slots; each takes some forty bytes."""
     return Checkpoint(SLOT, "boot", pending=tuple((f"job{number}", SLOT) for number in range(count)))
 
 
 @pytest.mark.parametrize("count", [0, 100])
-def test_the_last_mark_is_never_rotated_away(tmp_path: Path, count: int) -> None:
-    """However late the next one comes, and if it is larger than all files together may be."""
+def test_the_last_checkpoint_is_never_rotated_away(tmp_path: Path, count: int) -> None:
+    """However late the next one comes, and even if it is larger than all files may be together."""
     log = tmp_path / "log"
     asked: list[int] = []
     with LogWriter(LogFile(log, 1000, 1, lambda: asked.append(1)), echo=None) as runlog:
@@ -330,8 +330,8 @@ def test_the_last_mark_is_never_rotated_away(tmp_path: Path, count: int) -> None
     assert max(path.stat().st_size for path in tmp_path.iterdir()) < 5000 + 2 * 60 * count
 
 
-def test_a_mark_larger_than_a_file_is_not_followed_by_the_next_at_once(tmp_path: Path) -> None:
-    """There is room for as much again: else a flood of lines would have a large mark written for each of them."""
+def test_a_checkpoint_larger_than_a_file_is_not_followed_by_the_next_at_once(tmp_path: Path) -> None:
+    """The file may grow by as much again: else each further line would cause a large checkpoint."""
     log = tmp_path / "log"
     asked: list[int] = []
     with LogWriter(LogFile(log, 1000, 9, lambda: asked.append(1)), echo=None) as runlog:
@@ -342,8 +342,8 @@ def test_a_mark_larger_than_a_file_is_not_followed_by_the_next_at_once(tmp_path:
     assert asked == []
 
 
-def test_marks_do_not_let_files_grow(tmp_path: Path) -> None:
-    """Wherever in a file they stand, the next line that is too many begins another file."""
+def test_checkpoints_do_not_let_files_grow(tmp_path: Path) -> None:
+    """Wherever they stand in a file, the first line beyond the limit begins another file."""
     with LogWriter(LogFile(tmp_path / "log", 1000, 50, lambda: None), echo=None) as runlog:
         for _ in range(60):
             runlog.checkpoint(wide(0))
@@ -353,8 +353,8 @@ def test_marks_do_not_let_files_grow(tmp_path: Path) -> None:
     assert max(path.stat().st_size for path in tmp_path.iterdir()) <= 1000
 
 
-def test_a_mark_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What there was no room for is taken back and follows when there is, with the lines before it first."""
+def test_a_checkpoint_is_written_completely_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part that was written is removed again; the checkpoint follows after the lines before it."""
     log = tmp_path / "log"
     write, room = os.write, [2000]
 
@@ -380,10 +380,10 @@ def test_a_mark_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("room", range(8192 - 400, 8192, 37))
-def test_at_the_end_of_a_full_disk_the_last_mark_takes_the_place_of_lines(
+def test_at_a_stop_on_a_full_disk_the_last_checkpoint_replaces_lines(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int
 ) -> None:
-    """What has run since the mark before must not run again. What is lost is counted, in the file and beside it."""
+    """Runs since the checkpoint before must not run again. Lost lines are counted in the file and on standard error."""
     log = tmp_path / "log"
     write, disk = os.write, [10**6]
 
@@ -418,7 +418,7 @@ def test_at_the_end_of_a_full_disk_the_last_mark_takes_the_place_of_lines(
 
 @pytest.mark.parametrize("way", ["renamed", "removed", "emptied"])
 def test_a_file_that_is_taken_away_while_nothing_is_written_is_noticed(tmp_path: Path, way: str) -> None:
-    """A mark is asked for within a second or two, not when the next line comes: that may be hours later."""
+    """A checkpoint is requested within seconds, not with the next line, which may be hours later."""
     log = tmp_path / "log"
     asked = threading.Event()
     with LogWriter(LogFile(log, 10**6, 1, asked.set), echo=None) as runlog:
@@ -439,7 +439,7 @@ def test_a_file_that_is_taken_away_while_nothing_is_written_is_noticed(tmp_path:
 
 
 def test_a_log_that_another_service_has_is_not_written(tmp_path: Path) -> None:
-    """Lines are kept, that is told once, and they follow when the log is free."""
+    """Lines wait, which is logged once, and follow when the log is free."""
     log = tmp_path / "log"
     log.write_text("not ours\n")
     other = LockFile(tmp_path, ".log.lock")
@@ -459,8 +459,8 @@ def test_a_log_that_another_service_has_is_not_written(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["log"]
 
 
-def test_a_lock_that_a_reader_of_the_log_holds_stops_nothing(tmp_path: Path) -> None:
-    """Its group may read it, and who can open a file can lock it."""
+def test_a_lock_held_by_a_reader_of_the_log_stops_nothing(tmp_path: Path) -> None:
+    """The group of the log may read it, and a process that can open a file can lock it."""
     log = tmp_path / "log"
     log.write_text("before\n")
     with log.open("rb") as held:

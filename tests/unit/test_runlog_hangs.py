@@ -20,14 +20,14 @@ AT = datetime(2026, 11, 22, 1, 0, 1, tzinfo=UTC)
 
 @pytest.fixture
 def release() -> Iterator[threading.Event]:
-    """What lets calls that hang come back; set at the end."""
+    """Ends the calls that hang; set at the end."""
     made = threading.Event()
     yield made
     made.set()
 
 
-def test_a_call_of_the_file_is_given_up_at_the_second_look() -> None:
-    """One of the two comes first, its end or that; what it has done is taken once, when it has come back."""
+def test_a_call_of_the_file_is_given_up_at_the_second_check() -> None:
+    """Either its end or that check comes first; its result is taken once, when it has returned."""
     calls, inside, go_on = FileCalls(), threading.Event(), threading.Event()
     relieved = threading.Event()
 
@@ -60,7 +60,7 @@ def test_a_call_of_the_file_is_given_up_at_the_second_look() -> None:
 
 
 def test_calls_that_follow_each_other_are_never_given_up() -> None:
-    """A look counts only for the very call that the look before has seen."""
+    """A check counts only for the very call that the check before has seen."""
     calls = FileCalls()
     looks: list[bool] = []
     for now in range(5):
@@ -69,7 +69,7 @@ def test_calls_that_follow_each_other_are_never_given_up() -> None:
 
 
 class SilentFile(LogFile):
-    """A log file whose n-th outside call hangs until it is let go."""
+    """A log file whose n-th outside call hangs until it is released."""
 
     def __init__(self, path: Path, nth: int, release: threading.Event) -> None:
         super().__init__(path, 4096, 3, on_beginning=lambda: None)
@@ -84,23 +84,23 @@ class SilentFile(LogFile):
             self.release.wait()
 
     def append(self, data: bytes, *, is_checkpoint: bool = False) -> int:
-        """Append, and hang before or after that if it is the turn."""
+        """Append, and hang before or after it if this is the n-th call."""
         self._count()
         written = super().append(data, is_checkpoint=is_checkpoint)
         self._count()
         return written
 
     def reopen_if_replaced(self) -> None:
-        """Look at the name, and hang if it is the turn."""
+        """Check the name, and hang if this is the n-th call."""
         self._count()
         super().reopen_if_replaced()
 
 
 @pytest.mark.parametrize("nth", range(1, 31, 2))
-def test_a_log_whose_nth_call_hangs_writes_every_line_once_when_it_comes_back(
+def test_a_log_whose_nth_call_hangs_gets_every_line_once_when_it_returns(
     tmp_path: Path, nth: int, release: threading.Event
 ) -> None:
-    """Nothing is written twice, torn or out of order; writers that wait for their line are let go meanwhile."""
+    """No line is doubled, torn or out of order; callers that wait for their line are released meanwhile."""
     file = SilentFile(tmp_path / "s.log", nth, release)
     with LogWriter(file, echo=None) as log:
         for number in range(12):
@@ -127,7 +127,7 @@ def test_a_log_whose_nth_call_hangs_writes_every_line_once_when_it_comes_back(
 
 
 def test_a_log_that_hangs_keeps_a_bounded_number_of_bytes(tmp_path: Path, release: threading.Event) -> None:
-    """What is beyond that is counted, and told when it answers."""
+    """Further lines are counted, and their number is logged when the file answers."""
     file = SilentFile(tmp_path / "s.log", 2, release)
     with LogWriter(file, echo=None) as log:
         log.event(Level.INFO, "first")

@@ -17,7 +17,7 @@ S, F, K, M = Status.SUCCESS, Status.FAILURE, Status.SKIPPED, Status.MISSED
 
 
 def lines(form: Callable[[LogEntry], str], *results: tuple[str, Status], start: int = 0) -> bytes:
-    """Lines of a log in which jobs ended so, one a second."""
+    """Return lines of runs that ended so, one a second."""
     records = [
         Record(AT + timedelta(seconds=start + second), status, job_id, run_id="5f3c2a9d", output="SUCCESS job_id=a")
         for second, (job_id, status) in enumerate(results)
@@ -27,7 +27,7 @@ def lines(form: Callable[[LogEntry], str], *results: tuple[str, Status], start: 
 
 @pytest.mark.parametrize("form", [format_text, format_json])
 def test_the_newest_result_of_each_job_counts(tmp_path: Path, form: Callable[[LogEntry], str]) -> None:
-    """Of either format; what did not run is no result, and no value of another line is taken for one."""
+    """In either format; a slot that did not run has no result, and no value of another line counts as one."""
     event = Event(AT, Level.INFO, "alert.sent", (("job_id", "b"), ("x", "FAILURE job_id=b")))
     log = tmp_path / "log"
     log.write_bytes(
@@ -39,7 +39,7 @@ def test_the_newest_result_of_each_job_counts(tmp_path: Path, form: Callable[[Lo
 
 
 def test_rotated_files_are_read_as_far_as_the_bound(tmp_path: Path) -> None:
-    """Both formats may stand in them."""
+    """They may have both formats."""
     log = tmp_path / "log"
     log.write_bytes(lines(format_text, ("a", F), start=20))
     (tmp_path / "log.1").write_bytes(lines(format_json, ("b", F), ("c", F), start=10))
@@ -52,8 +52,8 @@ def test_rotated_files_are_read_as_far_as_the_bound(tmp_path: Path) -> None:
     assert last_results(log, 2, NOW, far=size - 1) == {"a": F, "c": F}
 
 
-def test_what_came_at_that_instant_or_later_does_not_count(tmp_path: Path) -> None:
-    """The log already holds results since the start when it is asked how it was before."""
+def test_results_at_that_instant_or_later_do_not_count(tmp_path: Path) -> None:
+    """The log already holds results since the start when the results before it are read."""
     log = tmp_path / "log"
     log.write_bytes(lines(format_text, ("a", S), ("a", F), ("b", F)))
 
@@ -61,8 +61,8 @@ def test_what_came_at_that_instant_or_later_does_not_count(tmp_path: Path) -> No
     assert last_results(log, 0, AT + timedelta(seconds=1, milliseconds=1)) == {"a": F}
 
 
-def test_a_line_that_was_cut_does_not_count(tmp_path: Path) -> None:
-    """By a crash, with or without a start after it: the id itself may be cut."""
+def test_a_truncated_line_does_not_count(tmp_path: Path) -> None:
+    """By a crash, with or without a later start: the id itself may be truncated."""
     log = tmp_path / "log"
     good = lines(format_text, ("ab", F))
     log.write_bytes(good + good[:45] + b" [cut short]\n" + good.replace(b"FAILURE", b"SUCCESS")[:60])
@@ -70,6 +70,6 @@ def test_a_line_that_was_cut_does_not_count(tmp_path: Path) -> None:
     assert last_results(log, 0, NOW) == {"ab": F}
 
 
-def test_a_log_that_is_not_there_tells_nothing(tmp_path: Path) -> None:
+def test_a_log_that_does_not_exist_has_no_results(tmp_path: Path) -> None:
     """As at the very first start."""
     assert last_results(tmp_path / "log", 3, NOW) == {}

@@ -1,4 +1,4 @@
-"""Where a log may stand: what is read back as the account is only what root and the service's user could write."""
+"""The trust in a log file: only root and the service's user may have written what is read back."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to other 
 
 @pytest.fixture
 def place() -> Iterator[Path]:
-    """A directory of root's that all users may look into."""
+    """A directory of root's that all users may read."""
     with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="log-") as made:
         Path(made).chmod(0o755)
         yield Path(made)
 
 
 def refusal(log: Path) -> str:
-    """Say why the log is refused at a start; empty if it is not."""
+    """Return why the log is refused at a start; empty if it is not."""
     try:
         check_log(log, 3)
     except LogRefused as refused:
@@ -55,7 +55,7 @@ def test_a_log_of_root_is_opened_and_made_with_its_mode(place: Path) -> None:
 def test_a_log_file_that_others_could_write_is_refused_and_so_is_a_rotated_one(
     place: Path, alice: ThrowawayUser, number: str, harm: str
 ) -> None:
-    """Its lines would be believed; the help moves it away."""
+    """Its lines would be believed; the help says how to move it away."""
     log = place / "s.log"
     file = place / f"s.log{number}"
     file.write_text("forged\n")
@@ -70,8 +70,10 @@ def test_a_log_file_that_others_could_write_is_refused_and_so_is_a_rotated_one(
     assert refusal(log) == ""
 
 
-def test_a_service_starts_with_no_account_that_a_stranger_could_have_written(place: Path, alice: ThrowawayUser) -> None:
-    """The log itself may be root's: its rotated copies are read as the account of the time before."""
+def test_a_service_does_not_start_from_a_log_that_other_users_could_have_written(
+    place: Path, alice: ThrowawayUser
+) -> None:
+    """Even if the log itself is root's: its rotated copies are read as the history."""
     (place / "jobs.d").mkdir()
     (place / "s.log").touch(0o640)
     (place / "s.log.1").write_text("forged\n")
@@ -84,7 +86,7 @@ def test_a_service_starts_with_no_account_that_a_stranger_could_have_written(pla
 
 
 def test_a_directory_that_others_may_write_is_refused(place: Path, alice: ThrowawayUser) -> None:
-    """Also by its group; what is sticky is judged by what stands in it."""
+    """Also one that its group may write; a sticky one is judged by the files in it."""
     log = place / "logs" / "s.log"
     log.parent.mkdir()
     for mode in (0o775, 0o757):
@@ -101,7 +103,7 @@ def test_a_directory_that_others_may_write_is_refused(place: Path, alice: Throwa
 
 
 def test_a_directory_above_may_be_written_by_its_group_as_ubuntus_is(place: Path, alice: ThrowawayUser) -> None:
-    """But not by others, and what stands there has to be root's."""
+    """But not by others, and the files in it have to be root's."""
     above = place / "log"
     log = above / "scheduler" / "s.log"
     log.parent.mkdir(parents=True)
@@ -118,8 +120,8 @@ def test_a_directory_above_may_be_written_by_its_group_as_ubuntus_is(place: Path
     assert f"`{log.parent}` belongs to `{alice.name}`" in refusal(log)
 
 
-def test_a_strangers_link_is_never_written_through(place: Path, alice: ThrowawayUser) -> None:
-    """Not at a start, and not when it takes the place of the log later."""
+def test_a_link_of_another_user_is_never_followed(place: Path, alice: ThrowawayUser) -> None:
+    """Not at a start, and not when it replaces the log later."""
     victim, folder = place / "victim", place / "logs"
     victim.write_text("kept\n")
     victim.chmod(0o600)
@@ -155,7 +157,7 @@ KINDS = {"fifo": "a FIFO", "socket": "a socket", "device": "a device", "director
 
 @pytest.mark.parametrize("kind", [*KINDS, "link to a device"])
 def test_a_log_that_is_not_a_regular_file_is_refused_with_its_name(place: Path, kind: str) -> None:
-    """By the service too: one problem with help, exit status 1, at once, and nothing of it is opened."""
+    """The service ends with one problem, its help and exit status 1, at once, and opens nothing."""
     log = place / "s.log"
     match kind:
         case "fifo":
@@ -182,7 +184,7 @@ def test_a_log_that_is_not_a_regular_file_is_refused_with_its_name(place: Path, 
 
 
 def test_standard_output_is_not_a_log_file_even_if_it_is_a_file(place: Path) -> None:
-    """Its name stands for whatever the process was started with: it could not be rotated, nor read back."""
+    """Its name depends on how the process was started: it could be neither rotated nor read back."""
     (place / "jobs.d").mkdir()
     command = [sys.executable, ROOT / "main.py", "--jobs-dir", place / "jobs.d", "--log-file", "/dev/stdout"]
     with (place / "out").open("wb") as out:

@@ -1,4 +1,4 @@
-"""Reading the history: what is wanted, from either end, through rotated files, whatever happens to them meanwhile."""
+"""Queries of the history: the wanted lines, from either end, through files that are rotated meanwhile."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 
 def at(seconds: float) -> datetime:
-    """So many seconds from noon."""
+    """Return the instant so many seconds after noon."""
     return NOON + timedelta(seconds=seconds)
 
 
 def record(number: int, job_id: str = "x", status: Status = Status.SUCCESS) -> Record:
-    """One a second."""
+    """Return a record; each is one second later."""
     return Record(at(number), status, job_id, f"r{number}", at(number), at(number), 0.5)
 
 
 def write(path: Path, *entries: LogEntry) -> None:
-    """Write a file of these entries, the formats in turn."""
+    """Write a file of these entries, in the formats alternately."""
     forms = (format_text, format_json)
     path.write_text("".join(forms[number % 2](entry) + "\n" for number, entry in enumerate(entries)), "utf-8")
 
 
 def runs(path: Path, wanted: LogFilter = query.EVERYTHING, backups: int = 3) -> list[str]:
-    """The runs that are found, newest first; and see that reading forward finds the same."""
+    """Return the runs of the wanted lines, newest first; check that reading forwards finds the same."""
     found = [line["run_id"] for line in iter_lines_newest_first(path, backups, wanted)]
     assert [one.pairs["run_id"] for one in iter_oldest_first(path, backups, wanted)] == found[::-1]
     return found
@@ -45,13 +45,13 @@ def runs(path: Path, wanted: LogFilter = query.EVERYTHING, backups: int = 3) -> 
 
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Blocks that hold a few lines each."""
+    """Read in blocks of a few lines each."""
     monkeypatch.setattr(blocks, "BLOCK", 500)
 
 
 @pytest.mark.usefixtures("small_blocks")
 def test_lines_come_newest_first_through_all_files_and_both_formats(tmp_path: Path) -> None:
-    """Also mixed within one file; and with a number left out, as by a rotation that failed half way."""
+    """Also with both formats in one file, and without one number, as after a failed rotation."""
     log = tmp_path / "log"
     write(log, *map(record, range(20, 30)))
     write(tmp_path / "log.1", *map(record, range(10, 20)))
@@ -61,8 +61,8 @@ def test_lines_come_newest_first_through_all_files_and_both_formats(tmp_path: Pa
     assert runs(log, backups=1) == [f"r{number}" for number in range(29, 9, -1)]
 
 
-def test_a_log_that_is_not_there_is_empty(tmp_path: Path) -> None:
-    """And one without lines, too."""
+def test_a_log_that_does_not_exist_is_empty(tmp_path: Path) -> None:
+    """So is one without lines."""
     assert runs(tmp_path / "log") == []
     assert not query.exists(tmp_path / "log", 3)
     (tmp_path / "log").touch()
@@ -72,7 +72,7 @@ def test_a_log_that_is_not_there_is_empty(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("small_blocks")
 def test_only_the_lines_of_the_job_are_found(tmp_path: Path) -> None:
-    """Not those of one whose name begins alike, nor those that only talk of it."""
+    """Not those of a job whose name begins alike, nor those that only mention it."""
     talk = Record(at(3), Status.FAILURE, "y", "r3", output='job_id=x "job_id": "x" SUCCESS')
     write(tmp_path / "log", record(0), record(1, "x1"), talk, talk, record(4), record(5, "y"))
 
@@ -81,7 +81,7 @@ def test_only_the_lines_of_the_job_are_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("small_blocks")
-def test_only_the_words_that_are_wanted_are_found(tmp_path: Path) -> None:
+def test_only_the_wanted_kinds_are_found(tmp_path: Path) -> None:
     """Statuses and events alike."""
     begun = Event(at(1), Level.INFO, "run.started", (("job_id", "x"), ("run_id", "SUCCESS")))
     write(tmp_path / "log", record(0), begun, begun, record(2, status=Status.FAILURE))
@@ -93,7 +93,7 @@ def test_only_the_words_that_are_wanted_are_found(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("small_blocks")
 def test_bounds_of_time_are_inclusive(tmp_path: Path) -> None:
-    """To the millisecond, also where they are finer than a line is."""
+    """To the millisecond, also where a bound is finer than a line."""
     write(tmp_path / "log", *map(record, range(10)))
 
     assert runs(tmp_path / "log", LogFilter(since=at(7))) == ["r9", "r8", "r7"]
@@ -103,7 +103,7 @@ def test_bounds_of_time_are_inclusive(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("small_blocks")
 def test_a_clock_that_was_set_back_hides_no_line(tmp_path: Path) -> None:
-    """Lines before it are later than the ones after."""
+    """Lines before that are later than the ones after it."""
     hour = 3600
     write(tmp_path / "log.1", *(record(number) for number in range(hour, hour + 20)))
     write(tmp_path / "log", *(record(number) for number in (*range(20), hour + 30)))
@@ -115,7 +115,7 @@ def test_a_clock_that_was_set_back_hides_no_line(tmp_path: Path) -> None:
 
 
 def counted(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
-    """How many bytes have been read."""
+    """Count the bytes that are read."""
     read = [0]
     pread = os.pread
 
@@ -136,7 +136,7 @@ def big(path: Path, hours: range) -> int:
 
 
 def test_the_last_lines_are_found_without_reading_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two blocks do for fifty."""
+    """Two blocks are enough for fifty."""
     size = big(tmp_path / "log", range(120))
     read = counted(monkeypatch)
 
@@ -144,7 +144,7 @@ def test_the_last_lines_are_found_without_reading_the_rest(tmp_path: Path, monke
     assert read() <= 2 * blocks.BLOCK < size / 10
 
 
-def test_reading_stops_some_hours_before_what_is_wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reading_stops_some_hours_before_the_wanted_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From either end; files that are later are not read, either."""
     monkeypatch.setattr(blocks, "BLOCK", 20_000)
     for number, hours in enumerate((range(36, 49), range(24, 37), range(12, 25), range(13))):
@@ -158,7 +158,7 @@ def test_reading_stops_some_hours_before_what_is_wanted(tmp_path: Path, monkeypa
 
 
 def test_files_that_are_rotated_while_they_are_read_lose_and_double_nothing(tmp_path: Path) -> None:
-    """They are held from the beginning, as they were."""
+    """All of them are held open from the beginning."""
     log = tmp_path / "log"
     for number in range(4):
         write(log.with_name(f"log.{number}") if number else log, *(record(9 - number) for _ in range(2)))
@@ -198,7 +198,7 @@ def test_files_that_are_rotated_while_they_are_opened_lose_and_double_nothing(
 
 
 def test_a_file_with_two_names_is_read_once(tmp_path: Path) -> None:
-    """As it is met when it is rotated each time that opening is tried."""
+    """As when a rotation happens at each try to open the files."""
     write(tmp_path / "log", record(1))
     (tmp_path / "log.1").hardlink_to(tmp_path / "log")
 
@@ -206,7 +206,7 @@ def test_a_file_with_two_names_is_read_once(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_emptied_while_it_is_read_ends_the_reading_of_it(tmp_path: Path) -> None:
-    """As copytruncate of logrotate does."""
+    """As by logrotate's copytruncate."""
     log = tmp_path / "log"
     big(log, range(30))
     found = iter_newest_first(log, 3)
@@ -218,16 +218,16 @@ def test_a_file_that_is_emptied_while_it_is_read_ends_the_reading_of_it(tmp_path
 
 @pytest.mark.parametrize("garbage", [b"\0" * 3000, b"x" * 3000 + b"\n", b"{}\n[1]\n{\n", b"\xff" * 700 + b"\n" * 9])
 @pytest.mark.usefixtures("small_blocks")
-def test_garbage_is_passed_over(tmp_path: Path, garbage: bytes) -> None:
-    """However long; and a line that is not complete is none yet."""
+def test_garbage_is_skipped(tmp_path: Path, garbage: bytes) -> None:
+    """However long; and a line without its end is not a line yet."""
     line = (format_text(record(1)) + "\n").encode()
     (tmp_path / "log").write_bytes(line + garbage + b"\n" + line + line[:-1])
 
     assert runs(tmp_path / "log") == ["r1", "r1"]
 
 
-def test_progress_is_told_in_bytes(tmp_path: Path) -> None:
-    """Of all that there are."""
+def test_progress_is_reported_in_bytes(tmp_path: Path) -> None:
+    """Bytes read, of all that there are."""
     size = big(tmp_path / "log", range(30))
     told: list[tuple[int, int]] = []
     list(islice(iter_newest_first(tmp_path / "log", 3, LogFilter("none"), lambda *both: told.append(both)), 1))
@@ -237,8 +237,8 @@ def test_progress_is_told_in_bytes(tmp_path: Path) -> None:
     assert {whole for _, whole in told} == {size}
 
 
-def test_ids_of_jobs_are_gathered_from_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From either format; as far back as is quickly done."""
+def test_ids_of_jobs_are_collected_from_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From either format, within a bound of bytes."""
     write(tmp_path / "log", record(0, "a"), record(1, "b.c-d"))
     write(tmp_path / "log.1", record(0, "old"))
     assert query.recent_job_ids(tmp_path / "log", 3) == {"a", "b.c-d", "old"}
@@ -246,8 +246,8 @@ def test_ids_of_jobs_are_gathered_from_the_end(tmp_path: Path, monkeypatch: pyte
     assert query.recent_job_ids(tmp_path / "log", 3) == {"a", "b.c-d"}
 
 
-def test_what_the_writer_writes_is_found_as_it_was_meant(tmp_path: Path) -> None:
-    """Both formats through the writer itself, and the object is the one of the JSON format."""
+def test_a_line_of_the_writer_is_read_back_unchanged(tmp_path: Path) -> None:
+    """In both formats; the object is the one of the JSON format."""
     entry = Record(at(1), Status.FAILURE, "x", "12", at(0), at(0), 1.0, "exit", (("exit_code", 3),), output="Grüße\n")
     for form in ("text", "json"):
         with LogWriter(LogFile(tmp_path / "log", 10**6, 3), form=form, echo=None) as log:

@@ -1,4 +1,4 @@
-"""Reading the log back: what the last mark says, and what became of slots since."""
+"""Recovery from the log: the last checkpoint, and the fate of slots since."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 
 def at(seconds: float) -> datetime:
-    """So many seconds from noon."""
+    """Return the instant so many seconds after noon."""
     return NOON + timedelta(seconds=seconds)
 
 
 def started(run_id: str, slot: float | None, when: float, job_id: str = "x") -> Event:
-    """A line that says that a run begins."""
+    """Return the line of a run that begins."""
     scheduled = () if slot is None else (("scheduled", at(slot)),)
     return Event(
         at(when), Level.INFO, "run.started", (("job_id", job_id), ("run_id", run_id), *scheduled, ("attempt", 1))
@@ -31,12 +31,12 @@ def started(run_id: str, slot: float | None, when: float, job_id: str = "x") -> 
 
 
 def success(run_id: str, slot: float, when: float, job_id: str = "x") -> Record:
-    """A record of a run."""
+    """Return the record of a run."""
     return Record(at(when), Status.SUCCESS, job_id, run_id, at(slot), at(slot), 1.0)
 
 
 def missed(first: float, last: float, when: float) -> Record:
-    """A record of an outage."""
+    """Return the record of an outage."""
     details = (("last", at(last)), ("count", 3))
     return Record(at(when), Status.MISSED, "x", scheduled=at(first), reason="down", details=details)
 
@@ -57,15 +57,15 @@ def write(path: Path, form: str, *entries: LogEntry, max_bytes: int = 10**9) -> 
 MARK = Checkpoint(at(0), "boot-1")
 
 
-def test_a_log_without_a_mark_says_nothing(tmp_path: Path, form: str) -> None:
-    """Neither does one that is not there."""
+def test_a_log_without_a_checkpoint_recovers_nothing(tmp_path: Path, form: str) -> None:
+    """A log that does not exist recovers nothing either."""
     assert recover(tmp_path / "log", 7) is None
     write(tmp_path / "log", form, started("a", 1, 1), success("a", 1, 2))
     assert recover(tmp_path / "log", 7) is None
 
 
-def test_what_came_after_the_last_mark_is_applied(tmp_path: Path, form: str) -> None:
-    """Begun without a record: interrupted. With one: accounted for. Before the mark: nobody asks."""
+def test_lines_after_the_last_checkpoint_are_applied(tmp_path: Path, form: str) -> None:
+    """A start without a record is an interrupted run, a record settles its slot, and older lines do not matter."""
     write(
         tmp_path / "log",
         form,
@@ -89,8 +89,8 @@ def test_what_came_after_the_last_mark_is_applied(tmp_path: Path, form: str) -> 
     )
 
 
-def test_what_went_on_at_the_mark_is_in_it(tmp_path: Path, form: str) -> None:
-    """Many runs and waiting slots take lines of their own; their records afterwards settle them."""
+def test_a_checkpoint_has_the_active_runs_and_pending_slots(tmp_path: Path, form: str) -> None:
+    """Many of them take lines of their own; later records settle them."""
     begun = tuple(
         InFlightRun("long-name-" + "x" * 100, f"run{number}", at(-number), at(0.123456)) for number in range(40)
     )
@@ -106,8 +106,8 @@ def test_what_went_on_at_the_mark_is_in_it(tmp_path: Path, form: str) -> None:
 
 
 @pytest.mark.parametrize("is_marked", [False, True], ids=["in its line", "in a checkpoint"])
-def test_a_run_that_another_run_asked_for_keeps_its_trigger(tmp_path: Path, form: str, *, is_marked: bool) -> None:
-    """A crash that interrupts it must not make a run by hand of it."""
+def test_a_run_that_another_run_started_keeps_its_trigger(tmp_path: Path, form: str, *, is_marked: bool) -> None:
+    """A crash that interrupts it must not turn it into a run by a person."""
     begun = InFlightRun("x", "b", None, at(2), "alice", "run:abc")
     mark = Checkpoint(at(3), "boot-1", (begun, InFlightRun("x", "c", None, None, "alice")))
     asked = (("job_id", "x"), ("run_id", "b"), ("trigger", "run:abc"), ("by", "alice"), ("attempt", 1))
@@ -121,8 +121,8 @@ def test_a_run_that_another_run_asked_for_keeps_its_trigger(tmp_path: Path, form
     assert dict(interrupted_record(past.in_flight[0], at(9)).details) == {"trigger": "run:abc", "by": "alice"}
 
 
-def test_a_mark_without_its_parts_does_not_count(tmp_path: Path, form: str) -> None:
-    """The mark before it does, where its lines were lost."""
+def test_a_checkpoint_without_its_parts_does_not_count(tmp_path: Path, form: str) -> None:
+    """The checkpoint before it counts where lines of the last one were lost."""
     full = Checkpoint(at(5), "boot-1", (InFlightRun("x", "a", at(1), at(1)),))
     write(tmp_path / "log", form, *to_events(MARK, at(0)), started("a", 1, 1), to_events(full, at(6))[-1])
 
@@ -130,8 +130,8 @@ def test_a_mark_without_its_parts_does_not_count(tmp_path: Path, form: str) -> N
     assert past is None or past.checkpoint == MARK
 
 
-def test_it_reads_through_rotated_files(tmp_path: Path, form: str) -> None:
-    """However many files lie between the mark and the end."""
+def test_recovery_reads_through_rotated_files(tmp_path: Path, form: str) -> None:
+    """However many files lie between the checkpoint and the end."""
     events = [started(f"r{number}", number, number) for number in range(60)]
     write(tmp_path / "log", form, *to_events(MARK, at(0)), *events, max_bytes=1000)
 
@@ -141,8 +141,8 @@ def test_it_reads_through_rotated_files(tmp_path: Path, form: str) -> None:
     assert [one.run_id for one in past.in_flight] == [f"r{number}" for number in range(60)]
 
 
-def test_a_service_that_stopped_in_order_is_told_from_one_that_crashed(tmp_path: Path, form: str) -> None:
-    """By its last word; what the log has to say of itself may come after that."""
+def test_a_clean_stop_is_distinguished_from_a_crash(tmp_path: Path, form: str) -> None:
+    """By the last event of the service; events about the log itself may follow."""
     write(tmp_path / "log", form, *to_events(MARK, at(0)), Event(at(1), Level.INFO, "service.stopped"))
     write(tmp_path / "log", form, Event(at(1), Level.INFO, "log.restored", (("lines_not_kept", 0),)))
     past = recover(tmp_path / "log", 7)
@@ -166,8 +166,8 @@ def test_a_service_that_stopped_in_order_is_told_from_one_that_crashed(tmp_path:
         b"x" * 600_000,
     ],
 )
-def test_garbage_in_a_log_is_passed_over(tmp_path: Path, form: str, garbage: bytes) -> None:
-    """A line cut by a crash, or written by somebody else."""
+def test_garbage_in_a_log_is_skipped(tmp_path: Path, form: str, garbage: bytes) -> None:
+    """A line truncated by a crash, or written by another program."""
     write(tmp_path / "log", form, *to_events(MARK, at(0)), started("a", 1, 1))
     with (tmp_path / "log").open("ab") as log:
         log.write(garbage)
@@ -177,8 +177,8 @@ def test_garbage_in_a_log_is_passed_over(tmp_path: Path, form: str, garbage: byt
     assert [one.run_id for one in past.in_flight] == ["a"]
 
 
-def test_a_line_of_garbage_longer_than_any_block_is_passed_over(tmp_path: Path, form: str) -> None:
-    """What was before it is still found."""
+def test_a_line_of_garbage_longer_than_a_block_is_skipped(tmp_path: Path, form: str) -> None:
+    """The lines before it are still read."""
     write(tmp_path / "log", form, *to_events(MARK, at(0)), started("a", 1, 1))
     with (tmp_path / "log").open("ab") as log:
         log.write(b"x" * 1_000_000 + b"\n")
@@ -190,8 +190,8 @@ def test_a_line_of_garbage_longer_than_any_block_is_passed_over(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("key", ["time", "word", "job_id", "scheduled", "status", "event", "level", "x2"])
-def test_no_key_of_a_value_takes_the_place_of_what_a_line_is(tmp_path: Path, key: str) -> None:
-    """Neither one that has the same name nor one whose text looks like a pair."""
+def test_no_value_replaces_the_kind_of_a_line(tmp_path: Path, key: str) -> None:
+    """Neither a pair of the same name nor a text that looks like a pair."""
     details = ((key, "job_id=other"),)
     record = Record(at(2), Status.SUCCESS, "x", "a", at(1), at(1), 1.0, details=details)
     write(tmp_path / "log", "text", *to_events(MARK, at(0)), started("a", 1, 1), record)
@@ -204,7 +204,7 @@ def test_no_key_of_a_value_takes_the_place_of_what_a_line_is(tmp_path: Path, key
 
 
 def test_a_key_may_have_digits() -> None:
-    """Or its text would be looked through for pairs."""
+    """Otherwise its text would be searched for pairs."""
     record = Record(at(2), Status.SUCCESS, "x", "a", details=(("x2", "trigger=manual"),))
     line = parse_line(format_text(record).encode()) or {}
 
@@ -214,7 +214,7 @@ def test_a_key_may_have_digits() -> None:
 
 @pytest.mark.parametrize("end", ["", ' scheduled=2030-01-01T00:00:00Z job_id=y s3_key="x job_id=z"'])
 def test_the_first_of_two_pairs_of_one_key_counts(end: str) -> None:
-    """Whoever wrote the line, in either format; also behind a value whose key has a digit."""
+    """In either format; also after a value whose key has a digit."""
     text = f"2026-11-22T12:00:00.000Z SUCCESS job_id=x run_id=a scheduled=2026-11-22T12:00:00Z{end}"
     pairs = [pair.split("=", 1) for pair in text.replace('"', "").split()[2:]]
     again = ", ".join(f'"{key}": "{value}"' for key, value in pairs)
@@ -224,7 +224,7 @@ def test_the_first_of_two_pairs_of_one_key_counts(end: str) -> None:
 
 
 def test_a_tail_of_zeros_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As some file systems leave it after a power failure: however long, it costs one look at its bytes."""
+    """Some file systems leave one after a power failure; however long it is, its bytes are read once."""
     write(tmp_path / "log", "text", *to_events(MARK, at(0)), started("a", 1, 1))
     with (tmp_path / "log").open("ab") as log:
         log.truncate(log.tell() + 16 * 1024 * 1024)
@@ -239,7 +239,7 @@ def test_a_tail_of_zeros_is_read_once(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_an_event_with_a_status_of_its_own_is_still_an_event(tmp_path: Path, form: str) -> None:
-    """As the last word of a service whose part died."""
+    """As the last line of a service whose part died."""
     write(tmp_path / "log", form, Event(at(1), Level.ERROR, "service.died", (("status", 70),)))
 
     line = parse_line((tmp_path / "log").read_bytes().rstrip())
@@ -247,7 +247,7 @@ def test_an_event_with_a_status_of_its_own_is_still_an_event(tmp_path: Path, for
 
 
 def test_a_line_is_the_same_object_from_either_format(tmp_path: Path) -> None:
-    """Numbers are numbers, and what looks like one and is none remains text."""
+    """Numbers are numbers, and a text that only looks like a number remains text."""
     details = (("last", at(3)), ("count", 3), ("more", True))
     entries = (
         Record(at(2), Status.SUCCESS, "x", "12345678", at(1), at(1.25), 0.75, details=(("exit_code", 0),)),
@@ -266,8 +266,8 @@ def test_a_line_is_the_same_object_from_either_format(tmp_path: Path) -> None:
     )
 
 
-def test_a_slot_is_known_again_whatever_fraction_of_a_second_it_has(tmp_path: Path, form: str) -> None:
-    """Records tell milliseconds; a mark of a former version told microseconds, and meant the same slots."""
+def test_a_slot_is_recognised_whatever_its_fraction_of_a_second(tmp_path: Path, form: str) -> None:
+    """Records have milliseconds; checkpoints of a former version had microseconds for the same slots."""
     begun = InFlightRun("x", "a", at(1.123456), at(1.2))
     mark = Checkpoint(at(2.987654), "boot-1", (begun,), (("x", at(2.000999)), ("y", at(2.5))))
     write(tmp_path / "log", form, *to_events(mark, at(3)), started("b", 2.000999, 4), success("b", 2.000999, 5))
@@ -279,8 +279,8 @@ def test_a_slot_is_known_again_whatever_fraction_of_a_second_it_has(tmp_path: Pa
     assert past.in_flight == (InFlightRun("x", "a", at(1.123), at(1.2)),)
 
 
-def test_a_slot_that_waits_is_known_from_its_line_until_it_begins(tmp_path: Path, form: str) -> None:
-    """Without a mark since; a line that comes when the run has already begun says nothing new."""
+def test_a_pending_slot_is_known_from_its_line_until_it_begins(tmp_path: Path, form: str) -> None:
+    """Without a later checkpoint; its line changes nothing when the run has already begun."""
     lines = [pending_event("x", at(slot), at(5)) for slot in (1, 2)]
     held = pending_event("z", at(3), at(5), starts=at(9))
     log = (*to_events(MARK, at(0)), started("b", 2, 4), *lines, held, pending_event("y", at(4), at(5)))
@@ -292,8 +292,8 @@ def test_a_slot_that_waits_is_known_from_its_line_until_it_begins(tmp_path: Path
     assert past.checkpoint.lagging == (("z", at(3) - timedelta(microseconds=1)),)
 
 
-def test_the_log_says_which_slots_were_decided_as_far_back_as_it_is_asked(tmp_path: Path, form: str) -> None:
-    """Beyond the last mark; until one that was written before the time that is asked about, or the beginning."""
+def test_decided_slots_are_read_as_far_back_as_needed(tmp_path: Path, form: str) -> None:
+    """Beyond the last checkpoint, back to one before the instant in question, or to the beginning."""
     log = tmp_path / "log"
     begun = Checkpoint(at(300), "boot-1", (InFlightRun("going", "g", at(250), at(250)),), (("waiting", at(260)),))
     write(log, form, *to_events(MARK, at(0)), success("a", 60, 61), missed(70, 90, 95))
@@ -321,8 +321,8 @@ def test_the_log_says_which_slots_were_decided_as_far_back_as_it_is_asked(tmp_pa
         )
 
 
-def test_a_log_that_was_rotated_away_does_not_say_what_was_decided(tmp_path: Path, form: str) -> None:
-    """Unless it tells of the job itself."""
+def test_a_deleted_log_file_leaves_decided_slots_unknown(tmp_path: Path, form: str) -> None:
+    """Unless a later line is about the job itself."""
     events = [started(f"r{number}", number, number) for number in range(60)]
     write(tmp_path / "log", form, *to_events(Checkpoint(at(100), "boot-1"), at(0)), *events, max_bytes=1000)
     fewer = len(list(tmp_path.glob("log.*"))) - 1
@@ -336,8 +336,8 @@ def test_a_log_that_was_rotated_away_does_not_say_what_was_decided(tmp_path: Pat
         past.last_decided_slot("y", at(50))
 
 
-def test_a_run_that_began_while_a_mark_was_put_together_has_begun(tmp_path: Path, form: str) -> None:
-    """Its line came first, and the mark still says that it waits: it must not run once more."""
+def test_a_run_that_began_while_a_checkpoint_was_assembled_has_begun(tmp_path: Path, form: str) -> None:
+    """Its line came first, and the checkpoint still has its slot as pending: it must not run again."""
     waits = (("x", at(1)), ("y", at(2)), ("z", at(3)))
     lines = (started("a", 1, 9.9), started("b", 2, 9.9, "y"), success("b", 2, 9.95, "y"), started("c", 8, 9.9, "z"))
     write(tmp_path / "log", form, *lines, *to_events(Checkpoint(at(10), "boot-1", (), waits), at(10)))

@@ -1,9 +1,8 @@
-"""The wake-up and the takeover of the loop, in every order in which their threads can move.
+"""The wakeup and the takeover of the process loop, in every order in which their threads can move.
 
-What is played is the real code of `poller.py`, `takeover.py`, `start_queue.py`, `process_watch.py` and
-`process_loop.py`, statement by statement; only the kernel, the
-threads and the tasks are stood in for. No timeout ever comes to the rescue: a run that would only be begun when one
-is over counts as lost. A start may take as long as it likes, and any look may find that it hangs.
+The real code of `poller.py`, `takeover.py`, `start_queue.py`, `process_watch.py` and `process_loop.py` is played,
+statement by statement. Only the kernel, the threads and the tasks are replaced. No timeout ever ends a wait: a run that
+would only begin after one counts as lost. A start may take any time, and any check may find that it hangs.
 """
 
 from __future__ import annotations
@@ -25,15 +24,15 @@ from tests.support.interleavings import Lock, Play, Steps, explore, plain, stepp
 pytestmark = pytest.mark.timeout(300)
 
 WAKE_UP = {"has_owner", "_submitted", "_calls", "_is_asleep"}
-"""What all threads share that bring work, and the one that does it."""
+"""The state that the callers share with the owner."""
 
 TAKEOVER = WAKE_UP | {"term", "start_began_at"}
-"""And what a look shares with them."""
+"""With the state that a check for a hung start shares with them."""
 
 END = WAKE_UP | {"_is_closed", "_wakeup_fd"}
-"""And what the end does."""
+"""With the state that the end of the loop shares with them."""
 
-OF_FORMER = WAKE_UP | {"_generation", "_is_alive", "_start_began_at"}
+FORMER_STATE = WAKE_UP | {"_generation", "_is_alive", "_start_began_at"}
 
 PAUSING = {
     *("ensure_owner", "_begin_term", "_start_thread", "_begin", "end_start", "begin_start"),
@@ -51,7 +50,7 @@ class World:
 
     def __init__(self) -> None:
         self.play = Play()
-        self.bells: dict[int, int] = {}
+        self.wakeups: dict[int, int] = {}
         self.ended: set[int] = set()
         self.begun: list[str] = []
         self.done: list[str] = []
@@ -60,28 +59,30 @@ class World:
         self.announced: list[Any] | None = None
         self.loop: Any = None
 
-    def must_be_in_charge(self) -> None:
-        """Hold that the thread that moves is the one in charge."""
-        if hasattr(self.loop, "_generation"):  # the former loop, of which the lost run itself is to be found
+    def assert_owner(self) -> None:
+        """Check that the moving thread is the owner of the loop."""
+        if hasattr(self.loop, "_generation"):  # in the former loop, the search is to find the lost run
             return
-        assert self.play.now == f"term {self.loop._ownership.term}", f"{self.play.now} is not in charge"
+        assert self.play.now == f"term {self.loop._ownership.term}", f"{self.play.now} is not the owner"
 
     def state(self) -> Hashable:
-        """Say what tells this play from others that stand at the same statements."""
-        loop, bell = self.loop, tuple(self.bells.items())
-        of_charge = tuple(plain(getattr(loop._ownership, name)) for name in ("term", "has_owner", "start_began_at"))
-        of_former = tuple(plain(getattr(loop, name, None)) for name in ("_generation", "_is_alive", "_start_began_at"))
+        """Return a value that is equal for plays in which everything stands alike."""
+        loop, wakeups = self.loop, tuple(self.wakeups.items())
+        ownership = tuple(plain(getattr(loop._ownership, name)) for name in ("term", "has_owner", "start_began_at"))
+        former = tuple(plain(getattr(loop, name, None)) for name in ("_generation", "_is_alive", "_start_began_at"))
         queue = loop._queue
-        waits = tuple((tuple(one.run.name for one in batch.attempts), batch.may_begin) for batch in queue._awaiting_log)
+        waits = tuple(
+            (tuple(attempt.run.name for attempt in batch.attempts), batch.may_begin) for batch in queue._awaiting_log
+        )
         queues = (
             tuple(map(plain, queue._submitted)),
-            tuple(one.run.name for one in queue._ready),
+            tuple(attempt.run.name for attempt in queue._ready),
             len(loop._calls),
         )
         listening = (
             loop._poller._is_asleep,
             loop._poller._wakeup_fd,
-            tuple(sorted(loop._poller._epoll.listened)) if loop._poller._wakeup_fd >= 0 else (),
+            tuple(sorted(loop._poller._epoll.registered)) if loop._poller._wakeup_fd >= 0 else (),
         )
         items = (
             tuple(sorted(loop._watch._watched)),
@@ -89,43 +90,43 @@ class World:
             self.threads_left,
             loop._is_closed,
         )
-        told = tuple(self.begun), tuple(self.done), tuple(self.faults), len(self.announced or ())
-        return of_charge, of_former, bell, waits, queues, listening, items, told
+        results = tuple(self.begun), tuple(self.done), tuple(self.faults), len(self.announced or ())
+        return ownership, former, wakeups, waits, queues, listening, items, results
 
     # -- what runs are made of
 
     def run(self, name: str, *, hangs: bool = False) -> Any:
-        """Make a run; its start may hang for ever."""
+        """Make a run. Its start may hang for ever."""
         made = SimpleNamespace(name=name, hangs=hangs, record=None, job=SimpleNamespace(task=name))
         context = SimpleNamespace(on_stop=lambda _: None, attempt=1, made=made)
         attempt = SimpleNamespace(run=made, context=context, event=lambda: name, end=lambda _: name, name=name)
         attempt.begin = lambda: self._begin(name)
-        made.next_attempt = lambda: self.must_be_in_charge() or attempt
+        made.next_attempt = lambda: self.assert_owner() or attempt
         return made
 
     def _begin(self, name: str) -> None:
-        self.must_be_in_charge()
+        self.assert_owner()
         assert name not in self.begun, f"{name} began twice"
         self.begun.append(name)
 
-    def going(self, made: Any) -> Any:
-        """Give what goes on: a process that ends at once."""
+    def running_process(self, made: Any) -> Any:
+        """Return a process that ends at once."""
         number = 100 + len(self.begun)
         self.ended.add(number)
         return SimpleNamespace(exit_fd=number, output_fd=None, collect=Outcome, wait=Outcome, name=made.name)
 
-    def finished(self, run: Any, end: Any) -> None:
+    def run_ended(self, run: Any, end: Any) -> None:
         """Take the end of a run."""
         assert run.name not in self.done, f"{run.name} ended twice"
         self.done.append(run.name)
 
     def start_process(self, attempt: Any) -> Steps:
-        """Start the process of an attempt, in whatever time."""
+        """Start the process of an attempt, in any time."""
         yield None if not attempt.run.hangs else (lambda: False)
-        return StartedAttempt(attempt, None, self.going(attempt.run))
+        return StartedAttempt(attempt, None, self.running_process(attempt.run))
 
     def announce(self, events: Any, then: Callable[[], Any]) -> Steps:
-        """Have lines written: at once, or by the writer when it comes to it."""
+        """Write lines at once, or leave them to the writer."""
         if self.announced is None:
             step = then()
             yield None
@@ -135,7 +136,7 @@ class World:
             self.announced.append(then)
 
     def writer(self) -> Steps:
-        """Write what is announced, for ever."""
+        """Write the announced lines, for ever."""
         assert self.announced is not None
         while True:
             yield lambda: bool(self.announced)
@@ -157,64 +158,64 @@ class World:
                 target(*args)
                 return None
             self.play.begin(f"term {args[0]}", target(*args))
-            return _a_while()
+            return _get_thread()
 
         return SimpleNamespace(start=start)
 
     def eventfd(self, *_: int) -> int:
-        """Make a bell."""
-        number = len(self.bells) + 1
-        self.bells[number] = 0
+        """Make a wakeup descriptor."""
+        number = len(self.wakeups) + 1
+        self.wakeups[number] = 0
         return number
 
     def eventfd_write(self, number: int, value: int) -> None:
-        """Ring it."""
-        self.bells[number] += value
+        """Make it readable."""
+        self.wakeups[number] += value
 
     def eventfd_read(self, number: int) -> None:
-        """Hush it."""
-        if not self.bells[number]:
+        """Read it."""
+        if not self.wakeups[number]:
             raise BlockingIOError
-        self.bells[number] = 0
+        self.wakeups[number] = 0
 
     def close(self, number: int) -> None:
         """Close it."""
-        self.bells[number] = 0
+        self.wakeups[number] = 0
 
 
-def _a_while() -> Steps:
-    """The time that it takes to get a thread."""
+def _get_thread() -> Steps:
+    """Take some time for a new thread."""
     yield None
 
 
 class Epoll:
-    """Which descriptors are readable; to wait takes until one is."""
+    """The readable descriptors. To wait takes until there is one."""
 
     def __init__(self) -> None:
-        self.listened: set[int] = set()
+        self.registered: set[int] = set()
 
     def register(self, number: int, _: int) -> None:
-        self.listened.add(number)
+        self.registered.add(number)
 
     def unregister(self, number: int) -> None:
-        NOW.world.must_be_in_charge()
-        self.listened.discard(number)
+        NOW.world.assert_owner()
+        self.registered.discard(number)
 
     def poll(self, seconds: float | None) -> Steps:
-        NOW.world.must_be_in_charge()
+        NOW.world.assert_owner()
         yield None if seconds == 0 else self._ready
         return [(number, 1) for number in self._ready()]
 
     def _ready(self) -> list[int]:
         world = NOW.world
-        return [one for one in sorted(self.listened) if world.bells.get(one) or one in world.ended]
+        return [one for one in sorted(self.registered) if world.wakeups.get(one) or one in world.ended]
 
     def close(self) -> None:
-        self.listened.clear()
+        self.registered.clear()
 
 
 class Now(SimpleNamespace):
-    """The present play."""
+    """The world of the present play."""
 
     world: World
 
@@ -226,8 +227,8 @@ class Now(SimpleNamespace):
 NOW = Now()
 
 
-def of_now(name: str) -> Callable[..., Any]:
-    """Return what asks the world of the present play."""
+def by_world(name: str) -> Callable[..., Any]:
+    """Return a function that calls the world of the present play."""
 
     def ask(*given: Any, **named: Any) -> Any:
         return getattr(NOW.world, name)(*given, **named)
@@ -235,16 +236,13 @@ def of_now(name: str) -> Callable[..., Any]:
     return ask
 
 
-THREADS = SimpleNamespace(Lock=Lock, Thread=of_now("thread"), Event=real_threading.Event)
+THREADS = SimpleNamespace(Lock=Lock, Thread=by_world("thread"), Event=real_threading.Event)
 CALLS = ("eventfd", "eventfd_write", "eventfd_read", "close")
-SYSTEM = SimpleNamespace(EFD_CLOEXEC=0, EFD_NONBLOCK=0, **{name: of_now(name) for name in CALLS})
+SYSTEM = SimpleNamespace(EFD_CLOEXEC=0, EFD_NONBLOCK=0, **{name: by_world(name) for name in CALLS})
 
 
 def code(shared: set[str], change: Callable[[str], str] = lambda text: text) -> dict[str, Any]:
-    """Return the names of the loop's module, with threads that pause where they touch what is shared.
-
-    `change` may put steps of the sources out of order.
-    """
+    """Return the names of the module of the loop, with threads that pause where they touch shared state."""
 
     def played(module: Any, **others: Any) -> dict[str, Any]:
         return stepped(change(inspect.getsource(module)), PAUSING, shared, threading=THREADS, **others)
@@ -258,7 +256,7 @@ def code(shared: set[str], change: Callable[[str], str] = lambda text: text) -> 
         LoopOwnership=played(takeover)["LoopOwnership"],
         StartQueue=played(start_queue, time=clock)["StartQueue"],
         ProcessWatch=played(process_watch, time=clock)["ProcessWatch"],
-        start_process=of_now("start_process"),
+        start_process=by_world("start_process"),
     )
 
 
@@ -358,21 +356,21 @@ class Former(ProcessLoop):
 
 def former_loop() -> Any:
     """Return the loop with the former order of its steps."""
-    names = {name: value for name, value in code(OF_FORMER).items() if name != "__name__"}
-    return stepped(FORMER, PAUSING, OF_FORMER, **names)["Former"]
+    names = {name: value for name, value in code(FORMER_STATE).items() if name != "__name__"}
+    return stepped(FORMER, PAUSING, FORMER_STATE, **names)["Former"]
 
 
 Scene = Callable[[World], None]
 
 
-def world_of(kind: Any, scene: Scene) -> Callable[[], Any]:
-    """Say how to begin a scene anew."""
+def scene_maker(kind: Any, scene: Scene) -> Callable[[], Any]:
+    """Return a function that begins a scene anew."""
 
     def fresh() -> Any:
         world = NOW.world = World()
-        complain = world.faults.append if kind.__name__ == "ProcessLoop" else lambda _: None
-        log = SimpleNamespace(log_then=world.announce, report_error=complain)
-        world.loop = kind(log, world.finished, lambda _: None)
+        report_error = world.faults.append if kind.__name__ == "ProcessLoop" else lambda _: None
+        log = SimpleNamespace(log_then=world.announce, report_error=report_error)
+        world.loop = kind(log, world.run_ended, lambda _: None)
         scene(world)
         return world.play, world.state, lambda: wrong_end(world)
 
@@ -380,7 +378,7 @@ def world_of(kind: Any, scene: Scene) -> Callable[[], Any]:
 
 
 def wrong_end(world: World) -> str | None:
-    """Say what is wrong when no thread can move any more: every run has ended, unless it hangs in its start."""
+    """Say what is wrong when no thread can move: each run has ended, unless it hangs in its start."""
     lost = [one for one in world.expected if one not in world.done]  # type: ignore[attr-defined]
     if lost:
         return f"{lost} have not ended; begun: {world.begun}; threads: {sorted(world.play.threads)}"
@@ -389,52 +387,52 @@ def wrong_end(world: World) -> str | None:
     return f"faults: {world.faults}" if world.faults else None
 
 
-def looking(world: World, times: int = 1) -> Steps:
-    """Look so often, at moments at which any start seems to hang."""
+def checking(world: World, times: int = 1) -> Steps:
+    """Call `replace_if_hung` so often, at moments at which any start seems to hang."""
     for _ in range(times):
         yield None
         yield from world.loop.replace_if_hung(math.inf)
 
 
-def putting(world: World, *runs: Any) -> Steps:
-    """Put some runs, one after the other."""
+def submitting(world: World, *runs: Any) -> Steps:
+    """Submit some runs, one after the other."""
     for run in runs:
         try:
             yield from world.loop.submit(run)
-        except RuntimeError:  # it was refused, so another way is found for it
+        except RuntimeError:  # it was refused, so the caller finds another way
             world.done.append(run.name)
 
 
-def two_put(world: World) -> None:
-    """Two threads put a run each."""
+def two_submit(world: World) -> None:
+    """Two threads submit a run each."""
     world.expected = ["a", "b"]  # type: ignore[attr-defined]
-    world.play.begin("put a", putting(world, world.run("a")))
-    world.play.begin("put b", putting(world, world.run("b")))
+    world.play.begin("submit a", submitting(world, world.run("a")))
+    world.play.begin("submit b", submitting(world, world.run("b")))
 
 
-def two_in_turn_under_a_look(world: World) -> None:
-    """One thread puts two runs, while another finds that a start hangs; it may come back at any moment."""
+def two_runs_during_a_check(world: World) -> None:
+    """One thread submits two runs while another one finds that a start hangs. The start may return at any moment."""
     world.expected = ["a", "b"]  # type: ignore[attr-defined]
-    world.play.begin("put", putting(world, world.run("a"), world.run("b")))
-    world.play.begin("look", looking(world))
+    world.play.begin("submit", submitting(world, world.run("a"), world.run("b")))
+    world.play.begin("check", checking(world))
 
 
-def two_under_two_looks(world: World) -> None:
+def two_runs_during_two_checks(world: World) -> None:
     """As before, with a second takeover."""
     world.expected = ["a", "b"]  # type: ignore[attr-defined]
-    world.play.begin("put", putting(world, world.run("a"), world.run("b")))
-    world.play.begin("look", looking(world, 2))
+    world.play.begin("submit", submitting(world, world.run("a"), world.run("b")))
+    world.play.begin("check", checking(world, 2))
 
 
-def a_start_that_never_comes_back(world: World) -> None:
-    """What is put behind it is begun all the same."""
+def a_start_that_never_returns(world: World) -> None:
+    """The run submitted after it is begun all the same."""
     world.expected = ["b"]  # type: ignore[attr-defined]
-    world.play.begin("put", putting(world, world.run("a", hangs=True), world.run("b")))
-    world.play.begin("look", _look_until_done(world))
+    world.play.begin("submit", submitting(world, world.run("a", hangs=True), world.run("b")))
+    world.play.begin("check", _check_for_ever(world))
 
 
-def _look_until_done(world: World) -> Steps:
-    """Look whenever a start is at work, as the service does each second."""
+def _check_for_ever(world: World) -> Steps:
+    """Call `replace_if_hung` during each start, as the service does each second."""
     while True:
         yield lambda: world.loop._ownership.start_began_at > 0
         yield from world.loop.replace_if_hung(math.inf)
@@ -444,94 +442,96 @@ def a_host_without_a_thread(world: World) -> None:
     """There is one thread, and none for the first takeover."""
     world.expected = ["a", "b"]  # type: ignore[attr-defined]
     world.threads_left = 1
-    world.play.begin("put", putting(world, world.run("a"), world.run("b")))
-    world.play.begin("look", looking(world, 2))
+    world.play.begin("submit", submitting(world, world.run("a"), world.run("b")))
+    world.play.begin("check", checking(world, 2))
 
 
-def an_end_while_a_run_is_put(world: World) -> None:
-    """It is refused or carried out, and the thread ends."""
+def an_end_while_a_run_is_submitted(world: World) -> None:
+    """The run is refused or carried out, and the thread ends."""
     world.expected = ["a"]  # type: ignore[attr-defined]
-    world.play.begin("put", putting(world, world.run("a")))
+    world.play.begin("submit", submitting(world, world.run("a")))
     world.play.begin("close", world.loop.close())
 
 
-def an_end_while_two_runs_are_put(world: World) -> None:
-    """The second one may come when the first one has ended, and the thread retires."""
+def an_end_while_two_runs_are_submitted(world: World) -> None:
+    """The second run may come when the first one has ended and the thread retires."""
     world.expected = ["a", "b"]  # type: ignore[attr-defined]
-    world.play.begin("put", putting(world, world.run("a"), world.run("b")))
+    world.play.begin("submit", submitting(world, world.run("a"), world.run("b")))
     world.play.begin("close", world.loop.close())
 
 
 def lines_that_another_thread_writes(world: World) -> None:
-    """A run begins when its line is written, and the writer says so."""
+    """A run begins when its line is written, and the writer says when."""
     world.expected = ["a", "b"]  # type: ignore[attr-defined]
     world.announced = []
-    world.play.begin("put", putting(world, world.run("a"), world.run("b")))
+    world.play.begin("submit", submitting(world, world.run("a"), world.run("b")))
     world.play.begin("writer", world.writer())
 
 
-def a_run_under_way(world: World) -> None:
-    """The thread is made ready for a run, and the run comes at any moment of that."""
+def a_run_during_warm_up(world: World) -> None:
+    """The run may come at any moment of the warm-up."""
     world.expected = ["a"]  # type: ignore[attr-defined]
-    world.play.begin("prepare", world.loop.warm_up())
-    world.play.begin("put", putting(world, world.run("a")))
+    world.play.begin("warm up", world.loop.warm_up())
+    world.play.begin("submit", submitting(world, world.run("a")))
 
 
 SCENES = [
-    (two_put, WAKE_UP),
-    (a_run_under_way, WAKE_UP),
+    (two_submit, WAKE_UP),
+    (a_run_during_warm_up, WAKE_UP),
     (lines_that_another_thread_writes, WAKE_UP),
-    (two_in_turn_under_a_look, TAKEOVER),
-    (a_start_that_never_comes_back, TAKEOVER),
+    (two_runs_during_a_check, TAKEOVER),
+    (a_start_that_never_returns, TAKEOVER),
     (a_host_without_a_thread, TAKEOVER),
-    (an_end_while_a_run_is_put, END),
-    pytest.param(an_end_while_two_runs_are_put, END, marks=[pytest.mark.deep, pytest.mark.timeout(900)]),
-    pytest.param(two_under_two_looks, TAKEOVER, marks=[pytest.mark.deep, pytest.mark.timeout(900)]),
+    (an_end_while_a_run_is_submitted, END),
+    pytest.param(an_end_while_two_runs_are_submitted, END, marks=[pytest.mark.deep, pytest.mark.timeout(900)]),
+    pytest.param(two_runs_during_two_checks, TAKEOVER, marks=[pytest.mark.deep, pytest.mark.timeout(900)]),
 ]
 
 
 @pytest.mark.parametrize(("scene", "shared"), SCENES)
 def test_no_order_of_the_threads_loses_or_doubles_a_run(scene: Scene, shared: set[str]) -> None:
-    """Each run begins once and ends once, whichever thread moves when, and only the thread in charge acts."""
-    found = explore(world_of(code(shared)["ProcessLoop"], scene))
+    """Each run begins once and ends once, whichever thread moves when, and only the owner acts."""
+    found = explore(scene_maker(code(shared)["ProcessLoop"], scene))
     assert found.wrong == []
     assert found.states > 100
 
 
-def test_the_search_finds_the_wake_up_that_the_former_order_lost() -> None:
-    """Two threads slept on one bell: the old one took the ring and ended, the new one slept on."""
-    found = explore(world_of(former_loop(), two_in_turn_under_a_look), first=["term 2", "term 1", "put", "look"].index)
+def test_the_search_finds_the_wakeup_that_the_former_order_lost() -> None:
+    """Two threads waited for one descriptor: the old one read the wakeup and ended, the new one slept on."""
+    found = explore(
+        scene_maker(former_loop(), two_runs_during_a_check), first=["term 2", "term 1", "submit", "check"].index
+    )
     ((_, why),) = found.wrong
     assert "have not ended" in why
 
 
 ORDERS = {
-    "a run is put after the bell": (
-        two_put,
+    "a run is submitted after the wakeup": (
+        two_submit,
         WAKE_UP,
         "        self._queue.submit(run)\n",
         "        self._poller.wake()\n        self._queue.submit(run)\n        return\n",
     ),
-    "the thread falls asleep before a ring could wake it": (
-        two_put,
+    "the timeout is computed before the thread can be woken": (
+        two_submit,
         WAKE_UP,
         "        self._is_asleep = True\n        heard = self._epoll.poll(seconds())\n",
         "        wait = seconds()\n        self._is_asleep = True\n        heard = self._epoll.poll(wait)\n",
     ),
-    "the thread retires after it has looked for work": (
-        an_end_while_a_run_is_put,
+    "the thread retires after its check for work": (
+        an_end_while_a_run_is_submitted,
         END,
         "            self.has_owner = False\n            if not is_idle():\n",
         "            idle = is_idle()\n            self.has_owner = False\n            if not idle:\n",
     ),
-    "the thread sleeps on its end": (
-        an_end_while_a_run_is_put,
+    "the thread sleeps after `close`": (
+        an_end_while_a_run_is_submitted,
         END,
         " or (self._is_closed and self._is_idle())",
         "",
     ),
-    "what was lent is taken back without asking": (
-        two_in_turn_under_a_look,
+    "a thread takes the loop back without a check of its term": (
+        two_runs_during_a_check,
         TAKEOVER,
         "            if self.term != term:\n                return False\n",
         "",
@@ -541,7 +541,7 @@ ORDERS = {
 
 @pytest.mark.parametrize("order", ORDERS)
 def test_the_search_finds_each_step_that_is_out_of_order(order: str) -> None:
-    """So what it does not find in the code is not there."""
+    """So an order that it does not find in the code is not there."""
     scene, shared, step, other = ORDERS[order]
     changed = []
 
@@ -549,6 +549,6 @@ def test_the_search_finds_each_step_that_is_out_of_order(order: str) -> None:
         changed.append(text.count(step))
         return text.replace(step, other)
 
-    found = explore(world_of(code(shared, change)["ProcessLoop"], scene))
+    found = explore(scene_maker(code(shared, change)["ProcessLoop"], scene))
     assert sum(changed) == 1
     assert found.wrong

@@ -16,14 +16,14 @@ from jobscheduler.runner.process_start import Unprepared, start_process
 from jobscheduler.runner.run import Attempt, Run
 from jobscheduler.tasks.command import environment_files
 from tests.support.tasks import eventually, no_strangers
-from tests.unit.test_runner_process_loop import World, loop_threads, world_of_its_own
+from tests.unit.test_runner_process_loop import World, loop_threads, new_world
 
 __all__ = ["no_strangers"]
 
 
 @pytest.fixture
 def world() -> Iterator[World]:
-    with world_of_its_own() as made:
+    with new_world() as made:
         yield made
 
 
@@ -60,14 +60,14 @@ def reading(monkeypatch: pytest.MonkeyPatch) -> Iterator[Reading]:
 
 
 def with_file(world: World, path: Path, command: str = "echo $PASSWORD", **more: Any) -> Run:
-    return world.put(command, {"env_file": str(path)}, **more)
+    return world.submit(command, {"env_file": str(path)}, **more)
 
 
 def test_a_file_that_does_not_answer_delays_its_own_job_alone(world: World, secrets: Path, reading: Reading) -> None:
     """The same thread starts other commands meanwhile, and that one when its file has answered."""
     waiting = with_file(world, secrets)
     assert reading.has_begun.wait(20)
-    others = [world.put("true") for _ in range(3)]
+    others = [world.submit("true") for _ in range(3)]
     assert {world.end()[0] for _ in others} == set(others)
     assert (waiting.begun_attempts, waiting.record) == (1, None)
     reading.may_end.set()

@@ -1,4 +1,4 @@
-"""The one thread for all commands: all that a run on a thread of its own would do, and none waits for another."""
+"""The process loop: it does all that a run on a thread of its own would do, and no run waits for another."""
 
 from __future__ import annotations
 
@@ -34,39 +34,39 @@ __all__ = ["no_strangers"]
 
 
 class World:
-    """A runner and its loop, what they say, and how each attempt ended."""
+    """A runner and its loop, what they log, and how each attempt ended."""
 
     def __init__(self) -> None:
         self.log = Log()
         self.announced: list[Sequence[Event]] = []
         self.held: list[Callable[[], object]] | None = None
-        self.behind = 0
-        self.runner = Runner(self.log.record, self.log.emit, announce=self.announce, on_behind=self.tell_behind)
+        self.late_lines = 0
+        self.runner = Runner(self.log.record, self.log.emit, announce=self.announce, on_behind=self.count_late_line)
         self.ends: SimpleQueue[tuple[Run, Record | RetryAfter | None]] = SimpleQueue()
-        self.aside: list[threading.Thread] = []
-        self.loop = ProcessLoop(self.runner.log, lambda run, end: self.ends.put((run, end)), self.do_aside)
+        self.threads: list[threading.Thread] = []
+        self.loop = ProcessLoop(self.runner.log, lambda run, end: self.ends.put((run, end)), self.run_in_thread)
 
     def announce(self, events: Sequence[Event], then: Callable[[], object]) -> None:
-        """Write them at once, or when the test says so."""
+        """Write the lines at once, or when the test says so."""
         self.announced.append(events)
         _ = then() if self.held is None else self.held.append(then)
 
-    def tell_behind(self) -> None:
-        """Count it."""
-        self.behind += 1
+    def count_late_line(self) -> None:
+        """Count a run that began before its line was written."""
+        self.late_lines += 1
 
-    def do_aside(self, work: Callable[[], None]) -> None:
-        """Do it on a thread."""
-        self.aside.append(threading.Thread(target=work))
-        self.aside[-1].start()
+    def run_in_thread(self, work: Callable[[], None]) -> None:
+        """Run a function on another thread."""
+        self.threads.append(threading.Thread(target=work))
+        self.threads[-1].start()
 
-    def begin(self, command: str | list[str], own: dict[str, Any] | None = None, **more: Any) -> Run:
-        """Make a run."""
+    def new_run(self, command: str | list[str], own: dict[str, Any] | None = None, **more: Any) -> Run:
+        """Make a run of a command."""
         return self.runner.new_run(job(own={"command": command, **(own or {})}, **more), SLOT)
 
-    def put(self, command: str | list[str], own: dict[str, Any] | None = None, **more: Any) -> Run:
-        """Have a command run."""
-        run = self.begin(command, own, **more)
+    def submit(self, command: str | list[str], own: dict[str, Any] | None = None, **more: Any) -> Run:
+        """Make a run and submit it."""
+        run = self.new_run(command, own, **more)
         self.loop.submit(run)
         return run
 
@@ -81,17 +81,17 @@ class World:
         return end
 
     def run(self, command: str | list[str], **more: Any) -> Record:
-        """Run one command to its end."""
-        self.put(command, **more)
+        """Run one command to its record."""
+        self.submit(command, **more)
         return self.record()
 
     def output(self, run: Run) -> str:
-        """What it printed."""
+        """Return what the command of a run printed."""
         return (self.runner.outputs.get(run.run_id) or b"").decode()
 
 
 @contextmanager
-def world_of_its_own() -> Iterator[World]:
+def new_world() -> Iterator[World]:
     made = World()
     try:
         yield made
@@ -104,7 +104,7 @@ def world_of_its_own() -> Iterator[World]:
 
 @pytest.fixture
 def world() -> Iterator[World]:
-    with world_of_its_own() as made:
+    with new_world() as made:
         yield made
 
 
@@ -122,7 +122,7 @@ def loop_threads() -> int:
 
 def test_a_command_runs_to_its_record(world: World) -> None:
     """With its exit code and its output, as on a thread of its own."""
-    good = world.put("echo $JOB_RUN_ID $JOB_ATTEMPT")
+    good = world.submit("echo $JOB_RUN_ID $JOB_ATTEMPT")
     record = world.record()
     assert (record.status, record.details, record.run_id) == (Status.SUCCESS, (("exit_code", 0),), good.run_id)
     assert world.output(good).split() == [good.run_id, "1"]
@@ -131,46 +131,46 @@ def test_a_command_runs_to_its_record(world: World) -> None:
     assert world.log.records == [record, failed]
 
 
-def test_many_go_on_at_once_on_one_thread(world: World, tmp_path: Path) -> None:
-    """None waits for another."""
+def test_many_commands_run_at_once_on_one_thread(world: World, tmp_path: Path) -> None:
+    """No command waits for another."""
     gate = Pipe(tmp_path)
-    runs = [world.put(f"read line < {gate.path}; echo through") for _ in range(20)]
+    runs = [world.submit(f"read line < {gate.path}; echo through") for _ in range(20)]
     eventually(lambda: sum(map(len, world.announced)) == 20)
     assert loop_threads() == 1
-    opened = os.open(gate.path, os.O_RDWR)  # nobody meets the end of the pipe between two writers
+    opened = os.open(gate.path, os.O_RDWR)  # so that no reader meets the end of the pipe between two writers
     os.write(opened, b"go\n" * 20)
     assert {world.end()[0] for _ in runs} == set(runs)
     os.close(opened)
     assert all(world.output(run) == "through\n" for run in runs)
 
 
-def test_nothing_begins_before_its_line_is_written(world: World, tmp_path: Path) -> None:
-    """After a crash the line is all that tells that it may have run."""
+def test_no_command_starts_before_its_line_is_written(world: World, tmp_path: Path) -> None:
+    """After a crash only that line says that it may have run."""
     world.held = []
     mark = tmp_path / "mark"
-    world.put(f"touch {mark}")
+    world.submit(f"touch {mark}")
     eventually(lambda: world.held)
     assert not mark.exists()
     world.held.pop()()
     assert world.record().status is Status.SUCCESS
     assert mark.exists()
-    assert world.behind == 0
+    assert world.late_lines == 0
 
 
 def test_a_log_that_hangs_does_not_keep_runs_from_beginning(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is told; and a line that is written after all begins nothing once more."""
+    """It is reported, and a line that is written later starts nothing again."""
     monkeypatch.setattr(start_queue, "LOG_WAIT_S", 0.05)
     world.held = []
     assert world.run("true").status is Status.SUCCESS
-    assert world.behind == 1
+    assert world.late_lines == 1
     world.held.pop()()
     assert world.ends.empty()
 
 
-def test_runs_that_come_together_are_announced_together(world: World) -> None:
-    """One writing of the log does for all of them."""
+def test_runs_that_are_submitted_together_are_announced_together(world: World) -> None:
+    """The log is written once for all of them."""
     entered, leave = threading.Event(), threading.Event()
-    world.put("true")
+    world.submit("true")
     world.record()
 
     def busy() -> None:
@@ -180,25 +180,25 @@ def test_runs_that_come_together_are_announced_together(world: World) -> None:
     world.loop._call_soon(busy)
     assert entered.wait(10)
     for _ in range(5):
-        world.put("true")
+        world.submit("true")
     leave.set()
     for _ in range(5):
         world.record()
     assert [len(events) for events in world.announced] == [1, 5]
 
 
-def test_more_output_than_a_pipe_holds_is_taken_while_it_comes(world: World) -> None:
-    """The command would else wait for ever; the first and the last of it are kept."""
-    run = world.put("seq 300000; echo end")
+def test_output_beyond_the_size_of_a_pipe_is_read_while_it_comes(world: World) -> None:
+    """Otherwise the command would wait for ever. The first and the last part are kept."""
+    run = world.submit("seq 300000; echo end")
     assert world.record().status is Status.SUCCESS
     assert world.output(run).startswith("1\n2\n")
     assert world.output(run).endswith("300000\nend\n")
 
 
 def test_a_command_may_close_its_output_and_go_on(world: World, tmp_path: Path) -> None:
-    """Its end is waited for all the same, and its closed output is not looked at again and again."""
+    """Its end is still waited for, and its closed output is not polled again."""
     gate = Pipe(tmp_path)
-    world.put(f"echo early; exec >&- 2>&-; read line < {gate.path}; exit 4")
+    world.submit(f"echo early; exec >&- 2>&-; read line < {gate.path}; exit 4")
     eventually(
         lambda: any(item.output_fd is None and item.process.output_fd for item in world.loop._watch._watched.values())
     )
@@ -214,17 +214,17 @@ def test_a_command_may_close_its_output_and_go_on(world: World, tmp_path: Path) 
 def test_a_background_process_may_keep_the_output_open(world: World, tmp_path: Path) -> None:
     """The run has ended when its main process has."""
     gate = Pipe(tmp_path)
-    run = world.put(f"(read line < {gate.path}; echo late) & echo done")
+    run = world.submit(f"(read line < {gate.path}; echo late) & echo done")
     assert world.record().status is Status.SUCCESS
     assert world.output(run) == "done\n"
     gate.path.write_text("go\n")
     eventually(nothing_to_look_after)
 
 
-def test_a_run_that_is_told_to_stop_ends_with_its_tree(world: World, tmp_path: Path) -> None:
-    """And holds up nobody meanwhile, although it ignores TERM."""
+def test_a_stopped_run_ends_with_its_process_tree(world: World, tmp_path: Path) -> None:
+    """Another run is not delayed meanwhile, although the tree ignores TERM."""
     pipe = Pipe(tmp_path)
-    run = world.put(f"trap '' TERM; sleep 60 & echo $$ $! > {pipe.path}; wait; wait; sleep 60")
+    run = world.submit(f"trap '' TERM; sleep 60 & echo $$ $! > {pipe.path}; wait; wait; sleep 60")
     pids = pipe.pids()
     run.stop("replaced")
     assert world.run("true").status is Status.SUCCESS
@@ -235,18 +235,18 @@ def test_a_run_that_is_told_to_stop_ends_with_its_tree(world: World, tmp_path: P
 
 
 def test_a_time_limit_ends_a_run(world: World) -> None:
-    """From its start on."""
+    """The limit counts from the start of the run."""
     record = world.run("exec sleep 60", timeout=0.2)
     assert (record.status, record.reason) == (Status.FAILURE, "timeout")
     assert record.duration is not None
     assert 0.2 <= record.duration < 10
 
 
-def test_a_run_that_has_to_stop_before_it_begins_never_does(world: World, tmp_path: Path) -> None:
-    """Told between its line and its start."""
+def test_a_run_that_is_stopped_before_its_start_never_starts(world: World, tmp_path: Path) -> None:
+    """The stop comes between its line and its start."""
     world.held = []
     mark = tmp_path / "mark"
-    run = world.put(f"touch {mark}; sleep 60")
+    run = world.submit(f"touch {mark}; sleep 60")
     eventually(lambda: world.held)
     run.stop("shutdown")
     world.held.pop()()
@@ -256,28 +256,28 @@ def test_a_run_that_has_to_stop_before_it_begins_never_does(world: World, tmp_pa
     assert not mark.exists()
 
 
-def test_its_end_waits_for_what_was_put_before(world: World) -> None:
-    """Also for a run whose line is still to be written."""
+def test_a_closed_loop_carries_out_the_runs_submitted_before(world: World) -> None:
+    """Also a run whose line is still to be written."""
     world.held = []
-    run = world.put("exit 3")
+    run = world.submit("exit 3")
     eventually(lambda: world.held)
     world.loop.close()
     world.held.pop()()
     assert world.end()[0] is run
 
 
-def test_a_run_that_was_taken_back_is_done_without_a_record(world: World) -> None:
-    """Its slot is somebody else's to account for."""
-    run = world.begin("true")
+def test_a_cancelled_run_ends_without_a_record(world: World) -> None:
+    """The caller of `cancel` accounts for its slot."""
+    run = world.new_run("true")
     assert run.cancel()
     world.loop.submit(run)
     assert world.end() == (run, None)
     assert world.announced == []
 
 
-def test_a_failed_attempt_may_be_followed_by_another(world: World) -> None:
-    """When, is for the caller to see to."""
-    run = world.put("exit $((2 - JOB_ATTEMPT))", retry=Retry(2, delay=7))
+def test_a_failed_attempt_may_be_followed_by_the_next_one(world: World) -> None:
+    """The caller decides when to submit the run again."""
+    run = world.submit("exit $((2 - JOB_ATTEMPT))", retry=Retry(2, delay=7))
     assert world.end() == (run, RetryAfter(7, 2))
     world.loop.submit(run)
     assert world.record().details == (("attempts", 2), ("exit_code", 0))
@@ -291,16 +291,18 @@ def test_a_failed_attempt_may_be_followed_by_another(world: World) -> None:
         ("true\0", "null byte"),
     ],
 )
-def test_what_cannot_be_started_is_a_failure_in_words(world: World, command: str | list[str], words: str) -> None:
-    """Nobody has to look into a traceback."""
+def test_a_failed_start_is_explained_in_the_record(world: World, command: str | list[str], words: str) -> None:
+    """Without a traceback."""
     record = world.run(command)
     assert record.reason == "start"
     assert words in str(dict(record.details)["error"])
     assert world.log.events("task.crashed") == []
 
 
-def test_what_may_heal_is_tried_again_on_another_thread(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Others go on meanwhile."""
+def test_a_temporary_failure_to_start_is_retried_on_another_thread(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loop goes on meanwhile."""
     answers = [OSError(errno.EAGAIN, "no process left")] * 3
     start = child._start_process
 
@@ -311,22 +313,20 @@ def test_what_may_heal_is_tried_again_on_another_thread(world: World, monkeypatc
 
     monkeypatch.setattr(child, "_start_process", scarce)
     assert world.run("exit 5").details == (("exit_code", 5),)
-    assert len(world.aside) == 1
+    assert len(world.threads) == 1
     assert [len(events) for events in world.announced] == [1]
 
 
-def test_a_command_without_a_descriptor_to_be_told_by_is_waited_for(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It runs already: it is neither forgotten nor started again."""
+def test_a_thread_waits_for_a_command_without_a_pidfd(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It runs already, so it is neither forgotten nor started again."""
     monkeypatch.setattr(child, "_pidfd", lambda pid: None)
     assert world.run("echo $$; exit 6").details == (("exit_code", 6),)
 
 
 def test_a_host_without_a_thread_ends_runs_later(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It tries again until there is one."""
+    """The loop tries again until it gets one."""
     pipe = Pipe(tmp_path)
-    run = world.put(f"echo $$ > {pipe.path}; exec sleep 60")
+    run = world.submit(f"echo $$ > {pipe.path}; exec sleep 60")
     (pid,) = pipe.pids()
     missing = [RuntimeError("can't start new thread")] * 2
     start = threading.Thread.start
@@ -343,12 +343,12 @@ def test_a_host_without_a_thread_ends_runs_later(world: World, tmp_path: Path, m
     assert is_gone(pid)
 
 
-def test_a_start_that_hangs_holds_up_nobody(world: World, tmp_path: Path) -> None:
-    """Another thread takes over, and what hung is looked after when it comes back."""
-    with hanging_program(tmp_path) as (program, let_go):
-        hung = world.put([program])
+def test_a_start_that_hangs_delays_no_other_run(world: World, tmp_path: Path) -> None:
+    """Another thread takes over, and the hung thread ends its own attempt when it returns."""
+    with hanging_program(tmp_path) as (program, release):
+        hung = world.submit([program])
         eventually(lambda: world.loop._ownership.start_began_at)
-        others = [world.put("echo other") for _ in range(3)]
+        others = [world.submit("echo other") for _ in range(3)]
         eventually(
             lambda: (
                 world.loop.replace_if_hung(world.loop._ownership.start_began_at + takeover.START_TIMEOUT_S + 1)
@@ -357,7 +357,7 @@ def test_a_start_that_hangs_holds_up_nobody(world: World, tmp_path: Path) -> Non
         )
         assert {world.end()[0] for _ in others} == set(others)
         assert hung.record is None
-        let_go()
+        release()
         ended, record = world.end()
     assert isinstance(record, Record)
     assert (ended, record.status, record.details) == (hung, Status.SUCCESS, (("exit_code", 0),))
@@ -367,9 +367,9 @@ def test_a_start_that_hangs_holds_up_nobody(world: World, tmp_path: Path) -> Non
 def test_a_host_without_a_thread_lets_another_take_over_later(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each look tries again."""
-    with hanging_program(tmp_path) as (program, let_go):
-        world.put([program])
+    """Each check tries again."""
+    with hanging_program(tmp_path) as (program, release):
+        world.submit([program])
         eventually(lambda: world.loop._ownership.start_began_at)
         first, late = world.loop._ownership.term, world.loop._ownership.start_began_at + takeover.START_TIMEOUT_S + 1
         with monkeypatch.context() as scarce:
@@ -379,41 +379,41 @@ def test_a_host_without_a_thread_lets_another_take_over_later(
         world.loop.replace_if_hung(late)
         assert world.loop._ownership.term != first
         assert world.run("true").status is Status.SUCCESS
-        let_go()
+        release()
         world.record()
 
 
-def test_a_host_without_a_descriptor_or_a_thread_is_told_to_whoever_asks(
+def test_submit_raises_on_a_host_without_a_descriptor_or_a_thread(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And the next run finds everything in order."""
+    """The next run is carried out as usual."""
     with monkeypatch.context() as scarce:
         scarce.setattr(poller.select, "epoll", no_descriptor)
         with pytest.raises(OSError, match="descriptor"):
-            world.loop.submit(world.begin("true"))
+            world.loop.submit(world.new_run("true"))
     with monkeypatch.context() as scarce:
         scarce.setattr(threading.Thread, "start", no_thread)
         with pytest.raises(RuntimeError):
-            world.loop.submit(world.begin("true"))
+            world.loop.submit(world.new_run("true"))
     assert world.run("true").status is Status.SUCCESS
 
 
-def test_a_start_that_comes_back_too_late_is_ended(world: World, tmp_path: Path) -> None:
-    """Its run has its record; nothing of it is left."""
+def test_a_start_that_returns_after_the_record_is_ended(world: World, tmp_path: Path) -> None:
+    """Its run has its record, and no process is left."""
     world.runner.services.grace = 0.05
-    with hanging_program(tmp_path) as (program, let_go):
-        hung = world.put([program], timeout=0.1)
+    with hanging_program(tmp_path) as (program, release):
+        hung = world.submit([program], timeout=0.1)
         eventually(lambda: hung.record)
         assert hung.record is not None
         assert hung.record.reason == "timeout"
         assert world.runner.lost == 1
-        let_go()
+        release()
         assert world.end() == (hung, hung.record)
     assert world.runner.lost == 0
 
 
-def test_a_fault_of_the_loop_is_told_and_ends_nothing(world: World) -> None:
-    """The next run is carried out as if nothing had been."""
+def test_a_fault_of_the_loop_is_logged_and_ends_nothing(world: World) -> None:
+    """The next run is carried out as usual."""
 
     def fault() -> None:
         raise ZeroDivisionError("of ours")
@@ -424,14 +424,14 @@ def test_a_fault_of_the_loop_is_told_and_ends_nothing(world: World) -> None:
     assert [event["error"] for event in world.log.events("task.crashed")] == ["ZeroDivisionError: of ours"]
 
 
-def test_nothing_is_left_open() -> None:
-    """Neither of runs that ended by themselves nor of those that were stopped, nor of the loop."""
-    with world_of_its_own() as world:
+def test_no_descriptor_is_left_open() -> None:
+    """Neither by runs that ended by themselves, nor by stopped ones, nor by the loop."""
+    with new_world() as world:
         world.run("true")
         before = descriptors()
-        stopped = world.put("exec sleep 60")
+        stopped = world.submit("exec sleep 60")
         for _ in range(10):
-            world.put("echo x")
+            world.submit("echo x")
         for _ in range(10):
             world.record()
         stopped.stop("replaced")
@@ -440,15 +440,15 @@ def test_nothing_is_left_open() -> None:
     eventually(lambda: descriptors() == before - 2)
 
 
-def test_it_takes_no_run_after_its_end(world: World) -> None:
-    """Who asks has to find another way."""
+def test_a_closed_loop_takes_no_run(world: World) -> None:
+    """The caller has to carry it out in another way."""
     world.loop.close()
     with pytest.raises(RuntimeError):
-        world.loop.submit(world.begin("true"))
+        world.loop.submit(world.new_run("true"))
 
 
-def test_other_fields_of_a_job_count_as_on_a_thread(world: World, tmp_path: Path) -> None:
+def test_other_fields_of_a_job_have_their_usual_effect(world: World, tmp_path: Path) -> None:
     """Umask, directory, input."""
-    run = world.put("umask; pwd; cat", own={"umask": "027", "cwd": str(tmp_path), "stdin": "given"})
+    run = world.submit("umask; pwd; cat", own={"umask": "027", "cwd": str(tmp_path), "stdin": "given"})
     assert world.record().status is Status.SUCCESS
     assert world.output(run) == f"0027\n{tmp_path}\ngiven"

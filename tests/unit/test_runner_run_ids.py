@@ -1,4 +1,4 @@
-"""The ids of runs, by which their processes are known."""
+"""The ids of runs, by which their processes are found."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_ids_are_twelve_digits_and_unique():
     assert all(re.fullmatch("[0-9a-f]{12}", one) for one in found)
 
 
-def test_the_id_of_a_run_does_not_follow_from_a_generator_that_can_be_predicted():
+def test_ids_do_not_come_from_a_generator_that_can_be_predicted():
     log = Log()
     runner = Runner(log.record, log.emit)
 
@@ -32,8 +32,8 @@ def test_the_id_of_a_run_does_not_follow_from_a_generator_that_can_be_predicted(
         runner.close()
 
 
-def test_the_system_is_asked_once_for_many_ids(monkeypatch):
-    """Each question hands on the interpreter's lock."""
+def test_one_system_call_makes_many_ids(monkeypatch):
+    """Each call releases the interpreter lock."""
     asked, ask = [], os.urandom
     monkeypatch.setattr(run_ids.os, "urandom", lambda size: (asked.append(size), ask(size))[1])
     run_ids._ready.clear()
@@ -42,7 +42,7 @@ def test_the_system_is_asked_once_for_many_ids(monkeypatch):
     assert asked == [4096]
 
 
-def test_a_forked_process_gives_other_ids():
+def test_a_forked_process_makes_other_ids():
     new_run_id()
     reader, writer = os.pipe()
     child = os.fork()

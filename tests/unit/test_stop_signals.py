@@ -28,13 +28,13 @@ def test_a_task_without_processes_misses_no_signal() -> None:
 
 
 def test_a_context_knows_since_when_its_task_has_to_stop() -> None:
-    told = context()
-    told.signals.has_processes = True
-    assert told.missing_signal(1e9) is None
-    told.stop("timeout")
-    assert told.stop_requested_at is not None
-    first = told.stop_requested_at
-    told.stop("shutdown")
-    assert told.stop_requested_at == first
-    assert told.missing_signal(first) is None
-    assert told.missing_signal(first + SLACK_S + 0.1) == "TERM"
+    run_context = context()
+    run_context.signals.has_processes = True
+    assert run_context.missing_signal(1e9) is None
+    run_context.stop("timeout")
+    assert run_context.stop_requested_at is not None
+    first = run_context.stop_requested_at
+    run_context.stop("shutdown")
+    assert run_context.stop_requested_at == first
+    assert run_context.missing_signal(first) is None
+    assert run_context.missing_signal(first + SLACK_S + 0.1) == "TERM"

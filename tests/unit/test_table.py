@@ -7,7 +7,7 @@ from itertools import count, islice
 
 import pytest
 
-from jobscheduler.cli.table import Column, display_width, table, truncate, use_colour
+from jobscheduler.cli.table import Column, display_width, table, truncate_to_width, use_colour
 
 TWO = (Column("JOB"), Column("WHAT"))
 
@@ -53,7 +53,7 @@ def test_what_is_of_no_use_when_cut_is_cut_last() -> None:
 def test_wide_and_combining_characters_count_as_what_they_take() -> None:
     """Two columns, or none."""
     assert lines([("日報", "x"), ("e\u0301", "y")]) == ["JOB   WHAT", "日報  x", "e\u0301     y"]
-    assert truncate("日報です", 6) == "日報…"
+    assert truncate_to_width("日報です", 6) == "日報…"
 
 
 def test_control_characters_are_shown_and_not_sent() -> None:

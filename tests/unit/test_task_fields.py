@@ -17,7 +17,7 @@ def fits(kind, fields) -> bool:
     return Draft202012Validator(dict(kind.schema)).is_valid(fields)
 
 
-def complaints(kind, **fields):
+def messages(kind, **fields):
     assert fits(kind, fields)
     return [(complaint.path, complaint.message, complaint.host_dependent) for complaint in kind.check(fields)]
 
@@ -50,7 +50,7 @@ def test_a_schema_is_valid_and_explains_each_field(name):
     ],
 )
 def test_the_schema_of_execute_command_refuses(fields):
-    """What can be said without looking closer."""
+    """Whatever a schema can express."""
     assert not fits(ExecuteCommand, fields)
 
 
@@ -77,12 +77,12 @@ def test_the_schema_of_execute_command_refuses(fields):
     ],
 )
 def test_the_check_of_execute_command_refuses(path, fields):
-    """What a schema cannot say, each in its place; none of it depends on the host."""
-    assert [(where, host) for where, _, host in complaints(ExecuteCommand, **fields)] == [(path, False)]
+    """Whatever a schema cannot express, each in its place. None of it depends on the host."""
+    assert [(where, host) for where, _, host in messages(ExecuteCommand, **fields)] == [(path, False)]
 
 
-def test_good_fields_have_no_complaint():
-    """All of them at once; stdin may even hold a NUL."""
+def test_good_fields_have_no_error():
+    """All of them at once. stdin may even hold a NUL."""
     good = {
         "command": "x\ny",
         "shell": "/bin/bash",
@@ -93,30 +93,30 @@ def test_good_fields_have_no_complaint():
         "stdin": "a\0b",
         "success_exit_codes": [0, 1],
     }
-    assert complaints(ExecuteCommand, **good) == []
+    assert messages(ExecuteCommand, **good) == []
 
 
 @pytest.mark.parametrize("field", ["user", "group"])
 def test_an_unknown_account_is_a_finding_about_this_host(field):
     """It may be created without an edit of the job."""
-    (found,) = complaints(ExecuteCommand, command="x", **{field: "no-such-name"})
+    (found,) = messages(ExecuteCommand, command="x", **{field: "no-such-name"})
     assert found == ((field,), f"this host knows no {field} `no-such-name`", True)
 
 
 def test_only_root_can_change_the_user(monkeypatch):
-    """One's own user is fine; so is everybody's for root."""
+    """The service's own user is always allowed, and root may set every user."""
     import pwd
 
-    assert complaints(ExecuteCommand, command="x", user=pwd.getpwuid(os.geteuid()).pw_name) == []
+    assert messages(ExecuteCommand, command="x", user=pwd.getpwuid(os.geteuid()).pw_name) == []
     monkeypatch.setattr(os, "geteuid", lambda: 12345)
-    (found,) = complaints(ExecuteCommand, command="x", user="daemon")
+    (found,) = messages(ExecuteCommand, command="x", user="daemon")
     assert (found[0], found[2]) == (("user",), True)
     assert "only root" in found[1]
-    (found,) = complaints(ExecuteCommand, command="x", nice=-1)
+    (found,) = messages(ExecuteCommand, command="x", nice=-1)
     assert (found[0], found[2]) == (("nice",), True)
 
 
-def test_a_host_without_setpriv_is_told(monkeypatch):
+def test_a_host_without_setpriv_is_an_error(monkeypatch):
     """With the package that has it."""
     monkeypatch.setattr("jobscheduler.tasks.command.fields.find_helper", lambda name: None)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
@@ -137,7 +137,7 @@ def test_a_host_without_setpriv_is_told(monkeypatch):
     ],
 )
 def test_the_schema_of_http_request_refuses(fields):
-    """What can be said without looking closer."""
+    """Whatever a schema can express."""
     assert not fits(HttpRequest, fields)
 
 
@@ -167,25 +167,25 @@ def test_the_schema_of_http_request_refuses(fields):
     ],
 )
 def test_the_check_of_http_request_refuses(path, fields):
-    """What a schema cannot say, each in its place."""
-    assert [(where, host) for where, _, host in complaints(HttpRequest, **fields)] == [(path, False)]
+    """Whatever a schema cannot express, each in its place."""
+    assert [(where, host) for where, _, host in messages(HttpRequest, **fields)] == [(path, False)]
 
 
-def test_two_bodies_are_refused_in_words():
-    """A `not` of the schema could only be told by its name."""
+def test_two_bodies_are_refused_with_a_message():
+    """The schema could only name its `not`."""
     (found,) = HttpRequest.check({"url": URL, "body": "", "json": None})
     assert (found.path, found.message) == (("json",), "`json` and `body` exclude each other")
     assert found.help == "drop one of them"
 
 
-def test_a_complaint_about_a_url_does_not_repeat_it():
+def test_an_error_about_a_url_does_not_repeat_it():
     """It may hold a password."""
-    (found,) = complaints(HttpRequest, url="ftp://me:letmein@example.org/")
+    (found,) = messages(HttpRequest, url="ftp://me:letmein@example.org/")
     assert "letmein" not in found[1]
 
 
-def test_a_missing_client_is_told_with_the_command_that_installs_it(monkeypatch):
-    """As a finding about this host: installing heals it without an edit."""
+def test_a_missing_client_is_reported_with_the_command_that_installs_it(monkeypatch):
+    """It depends on the host, because installing removes it without an edit."""
     monkeypatch.setattr(task, "is_installed", lambda: False)
     (found,) = HttpRequest.check({"url": URL})
     assert found.host_dependent
@@ -218,8 +218,8 @@ def test_a_timeout_is_written_like_every_duration(timeout):
         (HttpRequest, ("url",), {"url": "https://example.org/a\u2003b"}, "U+2003, em space, cannot be in a URL"),
     ],
 )
-def test_a_blank_that_is_none_is_named_where_none_can_be(kind, path, fields, message):
-    """A path of a shell, a name of a variable, a URL: seen by no eye, and found by no program."""
-    ((where, told, host),) = complaints(kind, **fields)
+def test_an_invisible_character_is_named_where_a_blank_cannot_be(kind, path, fields, message):
+    """In the path of a shell, the name of a variable, a URL. No reader sees it, and no program finds it."""
+    ((where, error, host),) = messages(kind, **fields)
     assert (where, host) == (path, False)
-    assert told.startswith(message)
+    assert error.startswith(message)

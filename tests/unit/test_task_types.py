@@ -43,7 +43,7 @@ def test_the_names_can_be_listed():
 
 
 def test_the_table_cannot_be_changed():
-    """A type is added in the source or by an entry point, not on the way."""
+    """A type is added in the source or by an entry point."""
     with pytest.raises(TypeError):
         TASK_TYPES["x"] = "y:Z"
 
@@ -59,8 +59,8 @@ def test_nothing_is_imported_that_is_not_used():
     assert shown.split() == ["False", "False"]
 
 
-def test_an_unknown_name_is_answered_with_the_known_ones():
-    """And with the one that was perhaps meant."""
+def test_an_unknown_type_is_answered_with_the_known_ones():
+    """And with the most similar one."""
     with pytest.raises(UnknownTask) as caught:
         task_type("execute_comand")
     assert caught.value.nearest == "execute_command"
@@ -71,7 +71,7 @@ def test_an_unknown_name_is_answered_with_the_known_ones():
 
 
 def test_a_type_of_another_package_is_one_class_and_one_entry_point(plug_in):
-    """As the documentation has it: nothing else is needed for it to be known, judged, run and recorded."""
+    """As documented: it needs no more to be known, checked, run and recorded."""
     assert len(GREET.splitlines()) <= 20
     plug_in(GREET, greet="other_package:Greet")
     assert "greet" in task_names()

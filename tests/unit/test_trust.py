@@ -1,4 +1,4 @@
-"""Trust: whose files are run. Each rule with its message, and the very command of the message mends it."""
+"""Trust: which users' files are run. Each rule has its message, and the command in the message repairs it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def acting_as(uid: int) -> Iterator[None]:
 
 @pytest.fixture
 def place() -> Iterator[SimpleNamespace]:
-    """A jobs directory with one file, in a place that everybody may reach; and a target elsewhere."""
+    """Return a jobs directory with one file, which all users may reach, and a target elsewhere."""
     base = Path("/var/tmp") / f"trust-{os.getpid()}-{time.monotonic_ns()}"
     base.mkdir(mode=0o755)
     jobs, elsewhere = base / "jobs.d", base / "else where"
@@ -63,7 +63,7 @@ def place() -> Iterator[SimpleNamespace]:
 
 
 def read(path: Path, name: str = "a.json") -> ReadResult:
-    """Read one file as a pass does."""
+    """Read one file as a sync does."""
     with DirectorySource(path).open() as view:
         return view.read(name)
 
@@ -77,14 +77,14 @@ def problem(path: Path, name: str = "a.json") -> Problem | SourceUnavailable | N
 
 
 def mend(found: Problem | SourceUnavailable) -> None:
-    """Run the very command that the help shows, as root."""
+    """Run the command that the help shows, as root."""
     command = re.search(r"`(.+?)`", found.help or "")
     assert command, found.help
     subprocess.run(command[1], shell=True, check=True)
 
 
 def give(path: Path, uid: int) -> None:
-    """Let a path belong to somebody, and to their group; a link itself."""
+    """Give a path to a user and their group; of a link, the link itself."""
     os.chown(path, uid, uid, follow_symlinks=False)
 
 
@@ -125,7 +125,7 @@ BY_LINK: dict[str, tuple[Harm, str]] = {
 
 @pytest.mark.parametrize("case", [*BY_MODE.values(), *BY_OWNER.values()], ids=[*BY_MODE, *BY_OWNER])
 def test_root_trusts_only_what_only_root_can_write(place: SimpleNamespace, case: tuple[Harm, str]) -> None:
-    """Owner and mode of directory and file; the message names the rule, and its command mends it."""
+    """Owner and mode of directory and file; the message names the rule, and its command repairs it."""
     harm, message = case
     assert problem(place.jobs) is None
     harm(place)
@@ -138,7 +138,7 @@ def test_root_trusts_only_what_only_root_can_write(place: SimpleNamespace, case:
 
 
 @pytest.mark.parametrize("case", BY_LINK.values(), ids=BY_LINK)
-def test_a_link_is_trusted_only_with_every_step_of_its_way(place: SimpleNamespace, case: tuple[Harm, str]) -> None:
+def test_a_link_is_trusted_only_with_every_step_of_its_path(place: SimpleNamespace, case: tuple[Harm, str]) -> None:
     """The link's directory, the target and the target's directory; also through a chain, and with odd names."""
     (place.base / "hop").symlink_to("else where")
     (place.jobs / "link.json").symlink_to("../hop/target")
@@ -154,8 +154,8 @@ def test_a_link_is_trusted_only_with_every_step_of_its_way(place: SimpleNamespac
     assert problem(place.jobs, "link.json") is None
 
 
-def test_a_link_in_the_middle_of_a_chain_is_judged(place: SimpleNamespace) -> None:
-    """Whoever may exchange a link on the way decides what is run."""
+def test_a_link_in_the_middle_of_a_chain_is_checked(place: SimpleNamespace) -> None:
+    """A user who may replace a link on the path decides which file is run."""
     (place.base / "hops").mkdir()
     (place.base / "hops" / "hop").symlink_to(place.target)
     (place.jobs / "link.json").symlink_to(place.base / "hops" / "hop")
@@ -168,8 +168,8 @@ def test_a_link_in_the_middle_of_a_chain_is_judged(place: SimpleNamespace) -> No
 
 
 @pytest.mark.parametrize("harm", ["link's directory", "target", "target's directory", "link in a sticky directory"])
-def test_a_linked_jobs_directory_is_judged_like_a_linked_file(place: SimpleNamespace, harm: str) -> None:
-    """The link's directory, the directory that it leads to, and the one that holds that."""
+def test_a_linked_jobs_directory_is_checked_like_a_linked_file(place: SimpleNamespace, harm: str) -> None:
+    """The link's directory, the directory to which it leads, and its parent."""
     holder = place.base / "etc"
     holder.mkdir(mode=0o755)
     link = holder / "jobs"
@@ -194,8 +194,8 @@ def test_a_linked_jobs_directory_is_judged_like_a_linked_file(place: SimpleNames
 
 @pytest.mark.parametrize("way", ["of the jobs directory", "that a link leads"])
 @pytest.mark.parametrize("harm", ["owner", "mode"])
-def test_every_directory_on_the_way_is_judged(place: SimpleNamespace, way: str, harm: str) -> None:
-    """Also one with no link in it: who may rename what it holds can put another directory of root's there."""
+def test_every_directory_on_the_path_is_checked(place: SimpleNamespace, way: str, harm: str) -> None:
+    """Also one without a link: a user who may rename its entries can replace them by another directory of root."""
     middle = place.base / "middle"
     (middle / "inner" / "jobs.d").mkdir(parents=True)
     put(middle / "inner" / "jobs.d", "a.json", job("x"))
@@ -217,7 +217,7 @@ def test_every_directory_on_the_way_is_judged(place: SimpleNamespace, way: str, 
     assert problem(jobs, name) is None
 
 
-def test_a_users_home_on_the_way_is_not_taken_away_from_them(alice: ThrowawayUser) -> None:
+def test_the_help_does_not_take_a_home_away_from_its_user(alice: ThrowawayUser) -> None:
     """The help offers another place: `chown` of a home would lock its user out."""
     jobs = alice.home / "jobs.d"
     jobs.mkdir()
@@ -230,10 +230,10 @@ def test_a_users_home_on_the_way_is_not_taken_away_from_them(alice: ThrowawayUse
 
 
 @pytest.mark.parametrize("harm", ["owner", "mode"])
-def test_a_file_that_a_stranger_still_has_open_is_not_run_after_the_help(
+def test_a_file_that_another_user_still_has_open_is_not_run_after_the_help(
     place: SimpleNamespace, alice: ThrowawayUser, harm: str
 ) -> None:
-    """The command puts a copy in its place; what they write afterwards goes to the file that was there before."""
+    """The command replaces it by a copy; later writes of that user go to the former file."""
     original = place.file.read_text()
     if harm == "owner":
         give(place.file, alice.uid)
@@ -298,7 +298,7 @@ def test_an_access_control_list_that_lets_a_stranger_write_is_refused(
 def test_an_access_control_list_that_only_allows_reading_is_accepted(
     place: SimpleNamespace, alice: ThrowawayUser, mallory: ThrowawayUser
 ) -> None:
-    """Nor one for root, for the user of the service, or with a mask that takes the right to write away."""
+    """So is one for root, for the service's user, or with a mask that removes the right to write."""
     os.chown(place.file, alice.uid, alice.gid)
     for entry in (f"u:{mallory.name}:r", f"u:{alice.name}:rw", "u:root:rw", f"u:{mallory.name}:rw,m::r"):
         subprocess.run(["setfacl", "-b", "-m", entry, place.file], check=True)
@@ -317,7 +317,7 @@ def test_an_entry_of_root_in_a_sticky_directory_is_trusted(place: SimpleNamespac
 
 
 def test_another_user_trusts_root_and_themselves_and_their_group(place: SimpleNamespace) -> None:
-    """Not writable by others, and nobody else's."""
+    """The file is not writable by others, and belongs to none of them."""
     with acting_as(NOBODY):
         assert problem(place.jobs) is None
     for path in (place.jobs, place.file):
@@ -344,7 +344,7 @@ def test_another_user_trusts_root_and_themselves_and_their_group(place: SimpleNa
 
 
 def test_an_unreadable_path_is_reported_with_the_command_that_gives_access(place: SimpleNamespace) -> None:
-    """The file, the directory, and a directory on the way that a link leads."""
+    """The file, the directory, or a directory on the path of a link."""
     (place.jobs / "link.json").symlink_to(place.target)
     for name, harm in (
         ("a.json", lambda: place.file.chmod(0o600)),
@@ -365,7 +365,7 @@ def test_an_unreadable_path_is_reported_with_the_command_that_gives_access(place
 
 
 def exchanging(monkeypatch: pytest.MonkeyPatch, call: str, exchange: Callable[[], object]) -> None:
-    """Have somebody exchange something right before the n-th outside call of a look (`open:2`, `fstat:1`...)."""
+    """Replace something right before the n-th outside call of a check (`open:2`, `fstat:1`...)."""
     name, _, nth = call.partition(":")
     real, count = getattr(os, name), 0
 
@@ -387,7 +387,7 @@ CALLS = [f"{name}:{nth}" for name in ("open", "fstat", "stat", "readlink", "fsta
 def test_a_file_exchanged_during_the_check_is_never_run_by_root(
     place: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, call: str, before: str
 ) -> None:
-    """Whatever the moment: what comes out is what was judged, never the content that a stranger put there."""
+    """At every moment the result is the checked file, never the content of another user."""
     evil = place.base / "evil"
     evil.write_text("evil")
     give(evil, STRANGER)
@@ -409,10 +409,10 @@ def test_a_file_exchanged_during_the_check_is_never_run_by_root(
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_a_stranger_in_a_sticky_directory_cannot_choose_which_of_roots_files_is_run(
+def test_another_user_in_a_sticky_directory_cannot_choose_which_file_of_root_is_run(
     place: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
-    """A link of theirs to a file of root's, exchanged for a file while it is being judged: refused at every moment."""
+    """Their link to a file of root, replaced by a file during the check, is refused at every moment."""
     place.jobs.chmod(0o1777)
     path = place.jobs / "theirs.json"
     path.symlink_to(place.target)
@@ -447,7 +447,7 @@ def test_a_fifo_or_device_is_not_opened_even_if_it_appears_during_the_check(
 
 
 def watched_opens(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[int]]:
-    """List the kinds of all that is opened for more than telling what it is, other than files and directories."""
+    """List the kinds of what is opened for reading, other than files and directories."""
     real, odd = os.open, []
 
     def opening(path: str, flags: int, *given: object, **named: object) -> int:
@@ -463,7 +463,7 @@ def watched_opens(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[int]]:
 
 @pytest.mark.parametrize("kind", ["fifo", "socket", "device", "directory", "link to a device", "link to a fifo"])
 def test_special_files_are_refused_unopened(place: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    """At once, and naming what they are."""
+    """At once, and with their kind in the message."""
     path = place.jobs / "odd.json"
     match kind:
         case "fifo":

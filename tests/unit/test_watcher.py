@@ -103,10 +103,10 @@ def test_a_burst_is_collected_into_few_syncs(syncs: RecordedSyncs) -> None:
     assert syncs.names == {*(f"{number}.json" for number in range(100)), "last.json"}
 
 
-def test_the_watch_follows_the_directory_that_the_path_means(
+def test_the_watch_follows_the_path_to_another_directory(
     tmp_path: Path, syncs: RecordedSyncs, watch: Callable[[Path], DirectoryWatcher]
 ) -> None:
-    """Whether it is deleted and made again, renamed and replaced, or a link is set to another directory."""
+    """The directory is deleted and made again, or renamed and replaced, or a link leads to another one."""
     jobs = tmp_path / "jobs.d"
     jobs.mkdir()
     watcher = watch(jobs)
@@ -138,7 +138,7 @@ def test_the_watch_follows_the_directory_that_the_path_means(
 def test_a_dead_thread_is_replaced(
     tmp_path: Path, syncs: RecordedSyncs, watch: Callable[[Path], DirectoryWatcher], part: str
 ) -> None:
-    """That of the Observer or the one that reads inotify. The next check arms the watch again, and says why."""
+    """The Observer's thread, or the one that reads inotify. The next check arms the watch and returns the reason."""
     watcher = watch(tmp_path)
     watcher.ensure_armed()
     thread = watcher._observer if part == "observer" else next(iter(watcher._observer.emitters))

@@ -49,7 +49,7 @@ def test_a_request_that_names_no_host_is_a_bad_one(host: str | None) -> None:
 
 
 def test_with_a_token_the_host_may_be_named_with_any_domain() -> None:
-    """`Host` tells a scraper's own name for this host; who rebinds names does not know the token."""
+    """`Host` is a scraper's own name for this host; a rebinding site does not know the token."""
     gate = AccessCheck("build7", TOKEN)
     assert status(gate, host="build7.example.org:9080", authorization=f"Bearer {TOKEN}") == ""
     assert status(gate, host="other.example.org", authorization=f"Bearer {TOKEN}").startswith("421 ")

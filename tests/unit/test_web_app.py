@@ -1,4 +1,4 @@
-"""The application: which path shows what, what goes with every answer, and what a fault looks like."""
+"""The application: the page of each path, the headers of every answer, and the answer after a fault."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ pytest.importorskip("jinja2", reason="the extra `web` is not installed")
 
 from jobscheduler.model import Problem
 from jobscheduler.web.access import AccessCheck
+from jobscheduler.web.activity import TIMELINE_MAX_AGE_S
 from jobscheduler.web.app import App
-from jobscheduler.web.pages import HISTORY, MAX_OUTPUT_BYTES, PER_PAGE, TIMELINE_MAX_AGE_S
-from tests.support.web_view import HOSTILE, NOW, FakeFace, a_day, hostile, local, many
+from jobscheduler.web.job_list import PER_PAGE
+from jobscheduler.web.pages import HISTORY, MAX_OUTPUT_BYTES
+from tests.support.web_view import HOSTILE, NOW, FakeServiceView, a_day, hostile, local, many
 
 VOID = {"meta", "link", "input", "br", "img", "hr"}
 
@@ -37,15 +39,15 @@ class Got:
         return self.body.decode()
 
 
-def get(face: FakeFace | App, url: str = "/", method: str = "GET", **headers: str) -> Got:
+def get(view: FakeServiceView | App, url: str = "/", method: str = "GET", **headers: str) -> Got:
     """Ask the application, as a server does."""
-    app = face if isinstance(face, App) else App(face, AccessCheck("build7", None))
+    app = view if isinstance(view, App) else App(view, AccessCheck("build7", None))
     path, _, query = url.partition("?")
     environ: dict[str, Any] = {"REQUEST_METHOD": method, "PATH_INFO": path, "QUERY_STRING": query}
     environ |= {"HTTP_HOST": "localhost", **headers}
-    told: list[Any] = []
-    body = b"".join(app(environ, lambda status, pairs: told.extend((status, pairs))))
-    return Got(int(told[0][:3]), dict(told[1]), body)
+    reply: list[Any] = []
+    body = b"".join(app(environ, lambda status, pairs: reply.extend((status, pairs))))
+    return Got(int(reply[0][:3]), dict(reply[1]), body)
 
 
 class Reader(HTMLParser):
@@ -88,10 +90,10 @@ EVERYTHING = (*PAGES, "/metrics", "/healthz", "/style.css", "/icon.svg", "/outpu
 
 
 @pytest.mark.parametrize("url", PAGES)
-@pytest.mark.parametrize("face", [a_day(), hostile(), FakeFace()], ids=["a day", "hostile", "no jobs"])
-def test_every_page_is_sound_and_needs_nothing_from_elsewhere(face: FakeFace, url: str) -> None:
+@pytest.mark.parametrize("view", [a_day(), hostile(), FakeServiceView()], ids=["a day", "hostile", "no jobs"])
+def test_every_page_is_sound_and_needs_nothing_from_elsewhere(view: FakeServiceView, url: str) -> None:
     """No script, no style and no event in the text; every address is one of its own."""
-    page = Reader(get(face, url).text)
+    page = Reader(get(view, url).text)
     assert not page.tags & {"script", "img", "iframe", "style", "object", "embed", "base"}
     for name, value in page.attributes:
         assert name != "style"
@@ -105,10 +107,10 @@ def test_every_page_is_sound_and_needs_nothing_from_elsewhere(face: FakeFace, ur
 @pytest.mark.parametrize("broken", [False, True])
 def test_every_answer_forbids_everything_that_it_does_not_need(url: str, broken: bool) -> None:
     """Also refusals and faults."""
-    face = a_day()
-    face.broken = broken
+    view = a_day()
+    view.broken = broken
     for headers in ({}, {"HTTP_HOST": "evil.example"}):
-        got = get(face, url, **headers).headers
+        got = get(view, url, **headers).headers
         policy = dict(part.split(" ", 1) for part in got["Content-Security-Policy"].split("; "))
         assert policy.pop("default-src") == "'none'"
         assert policy == {
@@ -127,8 +129,8 @@ def test_every_answer_forbids_everything_that_it_does_not_need(url: str, broken:
 @pytest.mark.parametrize("url", EVERYTHING)
 def test_head_is_get_without_the_body(url: str) -> None:
     """With the same length; figures of the process itself may have grown by a digit."""
-    face = a_day()
-    got, head = get(face, url), get(face, url, "HEAD")
+    view = a_day()
+    got, head = get(view, url), get(view, url, "HEAD")
     assert head.body == b""
     assert head.status == got.status
     assert abs(int(head.headers["Content-Length"]) - len(got.body)) < 20
@@ -136,20 +138,20 @@ def test_head_is_get_without_the_body(url: str) -> None:
 
 def test_a_refused_request_reaches_nothing() -> None:
     """Not even a broken service."""
-    face = a_day()
-    face.broken = True
-    app = App(face, AccessCheck("build7", "secret-secret-secret"))
+    view = a_day()
+    view.broken = True
+    app = App(view, AccessCheck("build7", "secret-secret-secret"))
     assert get(app).status == 401
     assert get(app, method="POST").status == 405
     assert get(app, HTTP_HOST="evil.example").status == 421
     assert get(app, HTTP_AUTHORIZATION="Bearer secret-secret-secret").status == 500
 
 
-def test_a_fault_is_one_line_of_the_log_and_tells_the_reader_nothing(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_fault_is_one_line_of_the_log_and_shows_the_reader_nothing(caplog: pytest.LogCaptureFixture) -> None:
     """What it was may be a secret; the log has it, with its place."""
-    face = a_day()
-    face.broken = True
-    got = get(face, "/job/x")
+    view = a_day()
+    view.broken = True
+    got = get(view, "/job/x")
     assert (got.status, got.text) == (500, "The page could not be made. The log says why.\n")
     (record,) = caplog.records
     assert record.levelno == logging.ERROR
@@ -160,10 +162,10 @@ def test_a_fault_is_one_line_of_the_log_and_tells_the_reader_nothing(caplog: pyt
 
 def test_health_is_200_only_while_all_is_well() -> None:
     """And it says what is not."""
-    face = a_day()
-    assert (get(face, "/healthz").status, get(face, "/healthz").text) == (200, "ok\n")
-    face.wrong = "the watcher is late"
-    assert (get(face, "/healthz").status, get(face, "/healthz").text) == (503, "the watcher is late\n")
+    view = a_day()
+    assert (get(view, "/healthz").status, get(view, "/healthz").text) == (200, "ok\n")
+    view.wrong = "the watcher is late"
+    assert (get(view, "/healthz").status, get(view, "/healthz").text) == (503, "the watcher is late\n")
 
 
 def test_unknown_pages_and_jobs_are_not_found() -> None:
@@ -187,7 +189,7 @@ def test_jobs_are_shown_with_state_next_slot_last_result_and_how_long() -> None:
     assert 'title="2026-11-22 15:00:00 UTC">16:00:00</time>' in get(a_day()).text
 
 
-def test_those_that_need_somebody_come_first() -> None:
+def test_jobs_that_need_attention_come_first() -> None:
     """A failure, a stale file, a refused one; then what runs; then the others by id."""
     ids = re.findall(r'<td class="job">(?:<a[^>]*>|<code>)([^<]*)', get(a_day()).text)
     assert ids[:5] == ["backup-database", "prune-logs", "newsletter", "sync-warehouse", "certificates"]
@@ -195,7 +197,7 @@ def test_those_that_need_somebody_come_first() -> None:
 
 
 def test_files_with_problems_are_shown_with_place_and_help() -> None:
-    """A refused one, and a stale one whose job goes on."""
+    """A refused one, and a stale one whose job stays active."""
     text = Reader(get(a_day()).text).text
     assert "line 4, column 3: unknown field `shedule` help did you mean `schedule`?" in text
     assert "prune-logs The last good version stays active." in text
@@ -203,10 +205,10 @@ def test_files_with_problems_are_shown_with_place_and_help() -> None:
 
 def test_issues_of_the_service_are_at_the_top() -> None:
     """In words; otherwise it says that all is well."""
-    face = a_day()
-    assert "has issues" not in get(face).text
-    face.service = replace(face.service, issues=("the jobs directory is gone",), overdue="the watcher")
-    text = Reader(get(face).text).text
+    view = a_day()
+    assert "has issues" not in get(view).text
+    view.service = replace(view.service, issues=("the jobs directory is gone",), overdue="the watcher")
+    text = Reader(get(view).text).text
     assert "has issues" in text
     assert text.index("the jobs directory is gone") < text.index("Files with problems")
     assert "the watcher is not on time" in text
@@ -224,37 +226,37 @@ def test_a_job_has_a_page_with_definition_sentence_slots_and_records() -> None:
 
 def test_colours_of_an_output_are_left_out_and_other_control_characters_spelled_out() -> None:
     """Nothing that a job prints can hide something on the page."""
-    face = FakeFace()
-    face.add("0 * * * *", "a")
-    face.ran(
+    view = FakeServiceView()
+    view.add("0 * * * *", "a")
+    view.ran(
         "a", local("22 12:00"), 1, reason="exit", output="\x1b[1;31mred\x1b[0m \x07 \u202egpj.exe\r\nfine\ttab".encode()
     )
-    text = get(face, "/job/a").text
+    text = get(view, "/job/a").text
     assert "<pre>red \\x07 \\u202egpj.exe\nfine\ttab</pre>" in text
 
 
 def test_long_output_shows_its_end_and_the_whole_is_a_link_away() -> None:
     """As plain text, byte by byte."""
-    face = FakeFace()
-    face.add("0 * * * *", "a")
+    view = FakeServiceView()
+    view.add("0 * * * *", "a")
     output = b"<b>first</b>\n" + b"x" * MAX_OUTPUT_BYTES + b"\nthe-end\n"
-    run_id = face.ran("a", local("22 12:00"), 1, output=output).run_id
-    page = get(face, "/job/a").text
+    run_id = view.ran("a", local("22 12:00"), 1, output=output).run_id
+    page = get(view, "/job/a").text
     assert "first" not in page
     assert "the-end" in page
     assert f'href="../output/{run_id}"' in page
-    whole = get(face, f"/output/{run_id}")
+    whole = get(view, f"/output/{run_id}")
     assert whole.body == output
     assert whole.headers["Content-Type"] == "text/plain; charset=utf-8"
-    face.outputs.clear()
-    assert (get(face, f"/output/{run_id}").status, "the-end" in get(face, "/job/a").text) == (404, False)
+    view.outputs.clear()
+    assert (get(view, f"/output/{run_id}").status, "the-end" in get(view, "/job/a").text) == (404, False)
 
 
-def test_a_job_that_is_gone_shows_its_records() -> None:
+def test_a_deleted_job_shows_its_records() -> None:
     """The log remembers it."""
-    face = a_day()
-    face.jobs = []
-    got = get(face, "/job/backup-database")
+    view = a_day()
+    view.jobs = []
+    got = get(view, "/job/backup-database")
     assert got.status == 200
     assert "There is no job of this id any more" in got.text
 
@@ -275,7 +277,7 @@ def test_attempts_to_be_executed_are_text() -> None:
 
 def test_there_is_a_page_for_a_host_without_jobs() -> None:
     """It says where they would be."""
-    text = Reader(get(FakeFace()).text).text
+    text = Reader(get(FakeServiceView()).text).text
     assert "There are no jobs. A job is one JSON file in /etc/scheduler/jobs.d" in text
     assert "Nothing ran, and nothing is due." in text
 
@@ -329,20 +331,20 @@ def test_jobs_are_found_by_text_and_state(crowd: App) -> None:
 def test_the_log_is_read_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
     """However often the page is asked for: it is the service's own process that reads."""
     now = [100.0]
-    monkeypatch.setattr("jobscheduler.web.pages.time.monotonic", lambda: now[0])
-    face = a_day()
-    app = App(face, AccessCheck("build7", None))
+    monkeypatch.setattr("jobscheduler.web.activity.time.monotonic", lambda: now[0])
+    view = a_day()
+    app = App(view, AccessCheck("build7", None))
     for _ in range(5):
         get(app)
-    assert face.reads == 1
+    assert view.reads == 1
     now[0] += TIMELINE_MAX_AGE_S + 1
     get(app)
-    assert face.reads == 2
+    assert view.reads == 2
 
 
 def test_issues_are_seen_however_many_records_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the records that are read, what failed, was skipped or missed is read by itself."""
-    monkeypatch.setattr("jobscheduler.web.pages.MAX_RECORDS", 100)
+    monkeypatch.setattr("jobscheduler.web.activity.MAX_RECORDS", 100)
     page = get(a_day()).text
     assert "The grey part shows issues only" in page
     assert page.count('<use href="#t-failure" x=') == 3  # two on the timeline, one in the legend
@@ -351,22 +353,22 @@ def test_issues_are_seen_however_many_records_there_are(monkeypatch: pytest.Monk
 
 def test_all_files_with_problems_are_on_pages_of_their_own() -> None:
     """The first page shows a few and leads there."""
-    face = FakeFace()
+    view = FakeServiceView()
     for number in range(250):
-        face.refuse(f"bad-{number:03}.json", Problem(f"problem number {number}"))
-    assert get(face).text.count('<article class="file') == 5
-    assert 'href="files"' in get(face).text
-    assert "problem number 249" in get(face, "/files?page=3").text
+        view.refuse(f"bad-{number:03}.json", Problem(f"problem number {number}"))
+    assert get(view).text.count('<article class="file') == 5
+    assert 'href="files"' in get(view).text
+    assert "problem number 249" in get(view, "/files?page=3").text
 
 
 def test_a_form_of_the_log_that_has_only_text_is_read_all_the_same() -> None:
     """A text log's values are not numbers; and what was cut short is left out."""
-    face = a_day()
-    face.log = [{key: str(value) for key, value in one.items()} for one in face.log]
-    face.log += [{"time": NOW.isoformat(), "status": "WHAT", "job_id": "x"}, {"time": "2026", "job_id": "heartbeat"}]
+    view = a_day()
+    view.log = [{key: str(value) for key, value in one.items()} for one in view.log]
+    view.log += [{"time": NOW.isoformat(), "status": "WHAT", "job_id": "x"}, {"time": "2026", "job_id": "heartbeat"}]
     plain = Reader(get(a_day(), "/job/backup-database").text).text
-    assert Reader(get(face, "/job/backup-database").text).text == plain
-    assert get(face).status == 200
+    assert Reader(get(view, "/job/backup-database").text).text == plain
+    assert get(view).status == 200
 
 
 def test_a_definition_is_shown_as_json() -> None:
@@ -378,30 +380,30 @@ def test_a_definition_is_shown_as_json() -> None:
 
 @pytest.mark.parametrize("name", ["", "job-%", "../x", "a b", ".hidden", "x" * 129, "%00"])
 def test_nothing_is_read_for_what_cannot_be_an_id(name: str) -> None:
-    """The log of a busy host has hundreds of megabytes, and anybody may ask."""
-    face = a_day()
-    assert get(face, f"/job/{name}").status == 404
-    assert face.reads == 0
+    """The log of a busy host has hundreds of megabytes, and any user may ask."""
+    view = a_day()
+    assert get(view, f"/job/{name}").status == 404
+    assert view.reads == 0
 
 
 def test_a_job_page_says_that_there_are_older_records() -> None:
     """And how to see them; a page that shows all does not say so."""
-    few, many = FakeFace(), FakeFace()
-    for face, count in ((few, 3), (many, 60)):
-        face.add("* * * * *", "often")
+    few, many = FakeServiceView(), FakeServiceView()
+    for view, count in ((few, 3), (many, 60)):
+        view.add("* * * * *", "often")
         for number in range(count):
-            face.ran("often", NOW - timedelta(minutes=number + 1), 1)
+            view.ran("often", NOW - timedelta(minutes=number + 1), 1)
     assert "jobscheduler history often" not in get(few, "/job/often").text
     assert "jobscheduler history often" in get(many, "/job/often").text
 
 
 def test_one_request_reads_the_log_and_others_wait_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Then they are told to come again; one whose client has left stops waiting at once."""
-    monkeypatch.setattr("jobscheduler.web.pages.READ_WAIT_S", 0.0)
-    monkeypatch.setattr("jobscheduler.web.pages.POLL_S", 0.01)
+    """Then they get 503; one whose client has left stops waiting at once."""
+    monkeypatch.setattr("jobscheduler.web.activity.READ_WAIT_S", 0.0)
+    monkeypatch.setattr("jobscheduler.web.activity.POLL_S", 0.01)
     app = App(a_day(), AccessCheck("build7", None))
     name = next(one.id for one in a_day().jobs if one.id)
-    with app._pages._lock:
+    with app._pages._activity._lock:
         busy = get(app, f"/job/{name}")
         assert (busy.status, busy.headers["Retry-After"]) == (503, "5")
         assert get(app, "/").status == 503
@@ -409,10 +411,10 @@ def test_one_request_reads_the_log_and_others_wait_a_while(monkeypatch: pytest.M
 
 
 def test_nothing_is_read_for_a_client_that_has_left() -> None:
-    """It would be made for nobody."""
-    face = a_day()
-    app = App(face, AccessCheck("build7", None))
-    name = next(one.id for one in face.jobs if one.id)
+    """No client would read it."""
+    view = a_day()
+    app = App(view, AccessCheck("build7", None))
+    name = next(one.id for one in view.jobs if one.id)
     left: dict[str, Any] = {"waitress.client_disconnected": lambda: True}
     assert get(app, f"/job/{name}", **left).status == 503
-    assert face.reads == 0
+    assert view.reads == 0

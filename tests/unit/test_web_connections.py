@@ -17,15 +17,15 @@ pytest.importorskip("waitress", reason="the extra `web` is not installed")
 
 from jobscheduler.web import WebServer, connections, health_cache, server
 from tests.support.service import wait_until
-from tests.support.web_view import FakeFace, a_day
+from tests.support.web_view import FakeServiceView, a_day
 
 HEAD = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
 
 
 @contextmanager
-def served(face: FakeFace | None = None) -> Iterator[WebServer]:
-    """A page that anybody on this host may read."""
-    with WebServer(("127.0.0.1", 0), face or a_day(), token=None) as made:
+def served(view: FakeServiceView | None = None) -> Iterator[WebServer]:
+    """A page that any user of this host may read."""
+    with WebServer(("127.0.0.1", 0), view or a_day(), token=None) as made:
         yield made
 
 
@@ -87,7 +87,7 @@ def test_lines_before_a_request_do_not_prolong_it(monkeypatch: pytest.MonkeyPatc
         wait_until(dripped, why="the connection is closed")
 
 
-def test_a_mass_of_slow_connections_locks_nobody_out() -> None:
+def test_a_mass_of_slow_connections_locks_no_client_out() -> None:
     """Each new connection takes the place of the oldest that has not asked for anything yet."""
     with served() as web, ExitStack() as stack:
         for _ in range(5):
@@ -105,8 +105,8 @@ def test_an_answer_that_is_not_read_is_given_up(monkeypatch: pytest.MonkeyPatch)
     """It would else be kept for as long as the client likes."""
     monkeypatch.setattr(connections, "ANSWER_TIMEOUT_S", 0.5)
     monkeypatch.setattr(server, "CLEANUP_INTERVAL_S", 0)
-    face = FakeFace(outputs={"0123456789ab": b"x" * 20_000_000})
-    with served(face) as web, socket.create_connection(web.address, timeout=20) as slow:
+    view = FakeServiceView(outputs={"0123456789ab": b"x" * 20_000_000})
+    with served(view) as web, socket.create_connection(web.address, timeout=20) as slow:
         slow.sendall(b"GET /output/0123456789ab HTTP/1.1\r\nHost: localhost\r\n\r\n")
         wait_until(lambda: any(one.answered for one in web._server.active_channels.values()))
 
@@ -128,7 +128,7 @@ def test_a_connection_has_one_answer() -> None:
     assert answer.count(b"HTTP/1.1 200 OK") == 1
 
 
-class Hanging(FakeFace):
+class Hanging(FakeServiceView):
     """Its pages take until they are released."""
 
     entered: Any = None
@@ -141,27 +141,27 @@ class Hanging(FakeFace):
 
 
 def test_pages_that_take_long_hold_up_neither_health_nor_metrics() -> None:
-    """Of many that are asked for at once a few are made, a few wait, and the rest are told to come again."""
-    face = Hanging(jobs=a_day().jobs)
-    face.entered, face.release = threading.Semaphore(0), threading.Event()
-    name = next(one.id for one in face.jobs if one.id)
+    """Of many that are asked for at once a few are made, a few wait, and the rest get 503."""
+    view = Hanging(jobs=a_day().jobs)
+    view.entered, view.release = threading.Semaphore(0), threading.Event()
+    name = next(one.id for one in view.jobs if one.id)
     threads, places = connections.LANES[connections.PAGES_LANE]
-    with served(face) as web, ThreadPoolExecutor(60) as pool:
+    with served(view) as web, ThreadPoolExecutor(60) as pool:
         asked = [pool.submit(status, web, f"/job/{name}", 60.0) for _ in range(60)]
         for _ in range(threads):
-            assert face.entered.acquire(timeout=20)
+            assert view.entered.acquire(timeout=20)
         wait_until(lambda: sum(one.done() for one in asked) == 60 - threads - places)
         for _ in range(5):
             assert status(web, "/healthz", within=5) == (200, None)
             assert status(web, "/metrics", within=5) == (200, None)
-        face.release.set()
+        view.release.set()
         answers = [one.result() for one in asked]
 
     assert answers.count((200, None)) == threads + places
     assert answers.count((503, str(connections.RETRY_AFTER_S))) == 60 - threads - places
 
 
-class Unwell(FakeFace):
+class Unwell(FakeServiceView):
     """Its health takes until it is released."""
 
     entered: Any = None
@@ -200,20 +200,20 @@ def test_a_mass_of_requests_for_health_does_not_make_the_service_unhealthy() -> 
 
 
 def test_health_that_does_not_answer_holds_up_no_page_and_is_no_health() -> None:
-    """What was known is told for a while, and not for ever."""
-    face = Unwell()
-    face.entered, face.release = threading.Semaphore(0), threading.Event()
-    face.release.set()
-    with served(face) as web, ThreadPoolExecutor(4) as pool:
+    """The last result is served for a while, and not for ever."""
+    view = Unwell()
+    view.entered, view.release = threading.Semaphore(0), threading.Event()
+    view.release.set()
+    with served(view) as web, ThreadPoolExecutor(4) as pool:
         assert status(web, "/healthz") == (200, None)
         time.sleep(health_cache.FRESH_FOR_S * 2)
-        face.entered = threading.Semaphore(0)
-        face.release.clear()
+        view.entered = threading.Semaphore(0)
+        view.release.clear()
         asked = pool.submit(status, web, "/healthz")
-        assert face.entered.acquire(timeout=20)
+        assert view.entered.acquire(timeout=20)
         assert status(web, "/healthz", within=5) == (200, None)
         assert status(web, "/style.css", within=5) == (200, None)
-        face.release.set()
+        view.release.set()
         assert asked.result() == (200, None)
 
 
@@ -249,7 +249,7 @@ def test_health_that_is_being_computed_is_the_former_one_for_a_while_only() -> N
     assert well.offer()
 
 
-def test_a_token_is_needed_for_health_that_the_loop_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_token_is_needed_for_health_that_the_loop_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health_cache, "FRESH_FOR_S", 60.0)
     with WebServer(("127.0.0.1", 0), a_day(), token="secret-token") as web:
         for _ in range(2):

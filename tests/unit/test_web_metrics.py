@@ -15,15 +15,15 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.job_files import need
 from tests.support.service import ROOT
-from tests.support.web_view import FakeFace, a_day, local, many
+from tests.support.web_view import FakeServiceView, a_day, local, many
 from tests.unit.test_web_app import get
 
 RULES = ROOT / "docs/prometheus-rules.yml"
 
 
-def metrics(face: FakeFace) -> dict[tuple[str, ...], float]:
+def metrics(view: FakeServiceView) -> dict[tuple[str, ...], float]:
     """Every sample by its name and the values of its labels."""
-    families = text_string_to_metric_families(get(face, "/metrics").text)
+    families = text_string_to_metric_families(get(view, "/metrics").text)
     return {(one.name, *one.labels.values()): one.value for family in families for one in family.samples}
 
 
@@ -35,10 +35,10 @@ def promtool(*arguments: object, given: bytes | None = None) -> None:
     assert b"FAILED" not in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("face", [a_day(), FakeFace()], ids=["a day", "no jobs"])
-def test_prometheus_finds_nothing_wrong_with_the_metrics(face: FakeFace) -> None:
+@pytest.mark.parametrize("view", [a_day(), FakeServiceView()], ids=["a day", "no jobs"])
+def test_prometheus_finds_nothing_wrong_with_the_metrics(view: FakeServiceView) -> None:
     """Names, types, units and help."""
-    promtool("check", "metrics", given=get(face, "/metrics").body)
+    promtool("check", "metrics", given=get(view, "/metrics").body)
 
 
 def test_the_offered_alerts_are_valid() -> None:
@@ -62,9 +62,9 @@ def test_every_metric_that_an_alert_uses_is_served() -> None:
 
 def test_every_metric_is_in_the_documentation() -> None:
     """And nothing else."""
-    told = set(re.findall(r"^\| `(jobscheduler_\w+)", (ROOT / "docs/page.md").read_text("utf-8"), re.MULTILINE))
+    answer = set(re.findall(r"^\| `(jobscheduler_\w+)", (ROOT / "docs/page.md").read_text("utf-8"), re.MULTILINE))
     served = {re.sub(r"_(bucket|count|sum)$", "", name) for name, *_ in metrics(a_day())}
-    assert told == {name for name in served if name.startswith("jobscheduler_")}
+    assert answer == {name for name in served if name.startswith("jobscheduler_")}
 
 
 def test_slots_are_counted_by_status_and_by_job() -> None:
@@ -73,13 +73,13 @@ def test_slots_are_counted_by_status_and_by_job() -> None:
     assert found["jobscheduler_job_slots_total", "backup-database", "FAILURE"] == 2
     assert found["jobscheduler_job_slots_total", "certificates", "MISSED"] == 24
     assert found["jobscheduler_slots_total", "MISSED"] == 25
-    assert metrics(FakeFace())["jobscheduler_slots_total", "SKIPPED"] == 0
+    assert metrics(FakeServiceView())["jobscheduler_slots_total", "SKIPPED"] == 0
 
 
 def test_jobs_are_counted_by_state_and_files_by_what_is_wrong() -> None:
     """A stale job that is running is still stale."""
-    face = a_day()
-    found = metrics(face)
+    view = a_day()
+    found = metrics(view)
     assert (found["jobscheduler_jobs", "running"], found["jobscheduler_jobs", "waiting"]) == (1, 0)
     assert (
         found["jobscheduler_files_with_problems", "refused"],
@@ -87,7 +87,7 @@ def test_jobs_are_counted_by_state_and_files_by_what_is_wrong() -> None:
     ) == (1, 1)
 
 
-def test_a_job_tells_whether_it_is_failing_and_when_it_last_succeeded() -> None:
+def test_a_job_has_whether_it_fails_and_when_it_last_succeeded() -> None:
     """In Unix time."""
     found, ended = metrics(a_day()), local("22 03:20").timestamp() + 9300.004
     assert found["jobscheduler_job_failing", "backup-database"] == 1
@@ -107,21 +107,21 @@ def test_histograms_add_up() -> None:
     assert found[f"{name}_bucket", "0.1"] < found[f"{name}_bucket", "1.0"]
 
 
-def test_what_the_service_says_of_itself_is_there() -> None:
+def test_the_state_of_the_service_is_served() -> None:
     """Queue, workers, the loop's last round, health and troubles."""
-    face = a_day()
-    face.service = replace(face.service, queued=7, last_tick_age=1.5, lost_threads=2, issues=("one", "two"))
-    found = metrics(face)
+    view = a_day()
+    view.service = replace(view.service, queued=7, last_tick_age=1.5, lost_threads=2, issues=("one", "two"))
+    found = metrics(view)
     assert found["jobscheduler_queued_runs",] == 7
     assert found["jobscheduler_scheduling_loop_age_seconds",] == 1.5
     assert (found["jobscheduler_lost_threads",], found["jobscheduler_issues",]) == (2, 2)
     assert (found["jobscheduler_healthy",], found["jobscheduler_running_runs",]) == (1, 1)
     assert found["jobscheduler_info", "Europe/Berlin", "0.1.0"] == 1
-    face.wrong = "the scheduling thread is late"
-    assert metrics(face)["jobscheduler_healthy",] == 0
-    face.results.observe_latency(0.02)
-    assert metrics(face)["jobscheduler_change_latency_seconds_count",] == 1
-    assert metrics(face)["process_resident_memory_bytes",] > 1_000_000
+    view.wrong = "the scheduling thread is late"
+    assert metrics(view)["jobscheduler_healthy",] == 0
+    view.results.observe_latency(0.02)
+    assert metrics(view)["jobscheduler_change_latency_seconds_count",] == 1
+    assert metrics(view)["process_resident_memory_bytes",] > 1_000_000
 
 
 def test_a_scraper_that_asks_for_openmetrics_gets_it() -> None:

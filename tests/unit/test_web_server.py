@@ -17,14 +17,14 @@ pytest.importorskip("waitress", reason="the extra `web` is not installed")
 
 from jobscheduler.web import WebServer, server
 from tests.support.service import wait_until
-from tests.support.web_view import FakeFace, a_day
+from tests.support.web_view import FakeServiceView, a_day
 
 TOKEN = "0123456789abcdef"
 
 
 @pytest.fixture(scope="module")
 def web() -> Iterator[WebServer]:
-    """A page that anybody on this host may read."""
+    """A page that any user of this host may read."""
     with WebServer(("127.0.0.1", 0), a_day(), token=None) as made:
         yield made
 
@@ -88,8 +88,8 @@ def test_the_token_is_needed_over_the_socket_too() -> None:
 
 def test_a_fault_shows_no_trace(caplog: pytest.LogCaptureFixture) -> None:
     """500, and one line in the log."""
-    face = FakeFace(broken=True)
-    with WebServer(("127.0.0.1", 0), face, token=None) as broken:
+    view = FakeServiceView(broken=True)
+    with WebServer(("127.0.0.1", 0), view, token=None) as broken:
         answer, body = ask(broken)
     assert answer.status == 500
     assert b"Traceback" not in body
@@ -97,7 +97,7 @@ def test_a_fault_shows_no_trace(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_requests_that_are_too_big_are_refused(web: WebServer) -> None:
-    """Headers beyond 16 KiB, bodies beyond 1 KiB; one who goes on sending may find the connection closed."""
+    """Headers beyond 16 KiB, bodies beyond 1 KiB; a client that keeps sending may find the connection closed."""
     long = b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 20_000 + b"\r\n\r\n"
     assert talk(web, long)[:12] in {b"HTTP/1.1 431", b"HTTP/1.0 431", b""}
     big = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n"
@@ -105,7 +105,7 @@ def test_requests_that_are_too_big_are_refused(web: WebServer) -> None:
     assert ask(web)[0].status == 200
 
 
-def test_nonsense_is_answered_and_disturbs_nobody(web: WebServer) -> None:
+def test_nonsense_is_answered_and_disturbs_no_other_client(web: WebServer) -> None:
     """Not HTTP at all, half a request, a request without `Host`."""
     assert b" 400 " in talk(web, b"\x16\x03\x01\x02\x00nonsense\r\n\r\n").split(b"\r\n")[0]
     assert talk(web, b"GET / HTTP/1.1\r\nHo") == b""
@@ -155,7 +155,7 @@ def test_an_address_that_is_taken_is_a_warning_and_not_the_end(address: str, cap
 
 def test_a_page_that_cannot_be_made_is_a_warning_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """A broken installation of the extra does not keep the jobs from running; the address is free again."""
-    monkeypatch.setattr("jobscheduler.web.app.Pages", lambda face: 1 / 0)
+    monkeypatch.setattr("jobscheduler.web.app.Pages", lambda view: 1 / 0)
     with socket.create_server(("127.0.0.1", 0)) as found:
         address = found.getsockname()
     with WebServer(address, a_day(), token=None) as web:
@@ -171,12 +171,12 @@ def test_a_service_with_very_many_descriptors_has_a_page() -> None:
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
-    held = [os.open("/dev/null", os.O_RDONLY) for _ in range(1100)]
+    kept = [os.open("/dev/null", os.O_RDONLY) for _ in range(1100)]
     try:
         with WebServer(("127.0.0.1", 0), a_day(), token=None) as web:
             assert ask(web)[0].status == 200
     finally:
-        for one in held:
+        for one in kept:
             os.close(one)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
@@ -201,7 +201,7 @@ def test_a_request_that_hangs_does_not_hold_up_the_end() -> None:
     """Its thread is a daemon; the service does not wait for a reader."""
     entered, release = threading.Event(), threading.Event()
 
-    class Hanging(FakeFace):
+    class Hanging(FakeServiceView):
         def snapshot(self):  # type: ignore[no-untyped-def]
             entered.set()
             release.wait(60)
@@ -217,8 +217,8 @@ def test_a_request_that_hangs_does_not_hold_up_the_end() -> None:
     release.set()
 
 
-def test_a_loop_that_breaks_is_told_and_goes_on(caplog: pytest.LogCaptureFixture) -> None:
-    """The page is not lost for a fault that nobody thought of."""
+def test_a_loop_that_fails_is_logged_and_continues(caplog: pytest.LogCaptureFixture) -> None:
+    """The page survives an unforeseen fault."""
     with WebServer(("127.0.0.1", 0), a_day(), token=None) as web:
         real = web._server.maintenance
         faults = iter([OSError("out of something")])
@@ -242,7 +242,7 @@ def _answers(web: WebServer) -> bool:
         return False
 
 
-def test_complaints_of_the_library_are_told_once_in_a_while() -> None:
+def test_warnings_of_the_library_are_logged_once_in_a_while() -> None:
     """Under load there would be one for every request; that requests wait is none at all."""
     now = [0.0]
     seldom = server._RateLimitFilter(lambda: now[0])

@@ -40,26 +40,26 @@ def test_this_host_alone_needs_no_token(host: str, file: Path) -> None:
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::", "2001:db8::1"])
 def test_an_address_that_others_reach_is_refused_without_a_token(host: str, file: Path) -> None:
     """With the reason, and both ways out."""
-    told = problem((host, 9080), None)
-    assert "every host" in told.message
-    assert told.help
-    assert "--http-token-file" in told.help
-    assert "--http 127.0.0.1:9080" in told.help
+    answer = problem((host, 9080), None)
+    assert "every host" in answer.message
+    assert answer.help
+    assert "--http-token-file" in answer.help
+    assert "--http 127.0.0.1:9080" in answer.help
     assert load_token((host, 9080), file) == TOKEN
 
 
 def test_without_the_extra_the_command_that_installs_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before anything else, and at the start, not when somebody looks."""
+    """Before anything else, and at the start, not at the first request."""
     monkeypatch.setattr(setup, "_LIBRARIES", ("waitress", "not_there"))
-    told = problem(HERE, None)
-    assert told.help
-    assert "make install EXTRAS=web" in told.help
+    answer = problem(HERE, None)
+    assert answer.help
+    assert "make install EXTRAS=web" in answer.help
 
 
-def mended(told: Problem, file: Path) -> bool:
-    """Run the command of the help; tell whether another file has taken the place of this one."""
+def mended(answer: Problem, file: Path) -> bool:
+    """Run the command of the help; return whether another file has replaced this one."""
     before = file.stat().st_ino
-    subprocess.run(str(told.help).split("`")[1], shell=True, check=True)
+    subprocess.run(str(answer.help).split("`")[1], shell=True, check=True)
     return file.stat().st_ino != before
 
 
@@ -89,9 +89,9 @@ def test_a_token_of_another_user_is_none(file: Path) -> None:
 def test_what_is_no_token_is_refused_with_the_command_that_makes_one(file: Path, text: str) -> None:
     """The text itself is not shown."""
     file.write_text(text)
-    told = problem(ABROAD, file)
-    assert told.help == f"make one with `(umask 077; openssl rand -hex 32 > {file})`"
-    assert text.strip() == "" or text.strip() not in told.message
+    answer = problem(ABROAD, file)
+    assert answer.help == f"make one with `(umask 077; openssl rand -hex 32 > {file})`"
+    assert text.strip() == "" or text.strip() not in answer.message
 
 
 def test_a_short_token_is_refused(file: Path) -> None:
@@ -101,7 +101,7 @@ def test_a_short_token_is_refused(file: Path) -> None:
 
 
 def test_a_file_that_is_not_there_or_is_no_file_is_refused(tmp_path: Path) -> None:
-    """A pipe that nobody writes to would hold up the start."""
+    """A pipe without a writer would hold up the start."""
     assert "No such file" in problem(HERE, tmp_path / "none").message
     os.mkfifo(tmp_path / "pipe", 0o600)
     assert "not a regular file" in problem(HERE, tmp_path / "pipe").message
@@ -112,6 +112,6 @@ def test_a_file_that_is_not_there_or_is_no_file_is_refused(tmp_path: Path) -> No
 def test_the_way_to_a_token_counts(file: Path) -> None:
     """Who may exchange a directory on it decides what the token is."""
     os.chown(file.parent, 65534, -1)
-    told = problem(ABROAD, file)
-    assert f"cannot be trusted: `{file.parent}` belongs to `nobody`" in told.message
-    assert told.help
+    answer = problem(ABROAD, file)
+    assert f"cannot be trusted: `{file.parent}` belongs to `nobody`" in answer.message
+    assert answer.help

@@ -9,7 +9,8 @@ import pytest
 
 from jobscheduler.model import Cron, Job, Status, TaskSpec
 from jobscheduler.status.snapshot import ActiveRun, JobState, JobStatus
-from jobscheduler.web.formatting import format_clock, format_duration, format_relative, printable
+from jobscheduler.util.durations import format_duration
+from jobscheduler.web.formatting import format_clock, format_relative, printable
 from jobscheduler.web.log_record import LoggedRun, parse_records
 from jobscheduler.web.time_axis import WINDOW, TimeAxis
 from jobscheduler.web.timeline import MAX_ROWS, MAX_SLOTS, Row, Timeline, layout_row, rank_jobs, timeline
@@ -101,7 +102,7 @@ def test_runs_of_one_job_that_overlap_are_on_two_lanes() -> None:
         (did_not(12 * HOUR, Status.MISSED), "missed", "00:00:00 missed: down"),
     ],
 )
-def test_each_kind_of_trouble_has_a_mark_with_its_reason(record: LoggedRun, kind: str, title: str) -> None:
+def test_each_kind_of_issue_has_a_marker_with_its_reason(record: LoggedRun, kind: str, title: str) -> None:
     """Where it happened; success has none."""
     (mark,) = one(record).marks
     assert (mark.at, mark.kind, mark.title) == (25, kind, title)
@@ -110,7 +111,7 @@ def test_each_kind_of_trouble_has_a_mark_with_its_reason(record: LoggedRun, kind
     assert not one(ran(HOUR)).has_issue
 
 
-def test_marks_too_close_to_be_told_apart_are_one_that_says_how_many() -> None:
+def test_markers_too_close_to_be_distinguished_are_one_with_their_number() -> None:
     """Different kinds are never merged."""
     failures = [ran(step * MINUTE, status=Status.FAILURE) for step in (63, 62, 61)]
     (mark,) = one(*failures).marks
@@ -127,7 +128,7 @@ def test_an_outage_is_drawn_from_its_first_slot_to_its_last() -> None:
     assert mark.title == span.title == "00:00:00 to 06:00:00: 73 slots missed: down"
 
 
-def test_a_run_that_goes_on_reaches_until_now() -> None:
+def test_an_active_run_reaches_until_now() -> None:
     """One that waits has no bar yet."""
     going = ActiveRun("9e1c", NOW - 6 * HOUR, NOW - 6 * HOUR, 1)
     waiting = ActiveRun("77b0", NOW, None, 1, waiting_for="worker")
@@ -136,7 +137,7 @@ def test_a_run_that_goes_on_reaches_until_now() -> None:
     assert span.title == "06:00:00 running for 6 h"
 
 
-def test_slots_ahead_are_lines_and_too_many_are_said_to_go_on() -> None:
+def test_slots_ahead_are_lines_and_too_many_become_a_span() -> None:
     """Those at one place are one line."""
     slots = tuple(NOW + step * HOUR for step in (6, 12))
     assert [(mark.at, mark.kind, mark.title) for mark in one(upcoming=slots).marks] == [
@@ -150,20 +151,20 @@ def test_slots_ahead_are_lines_and_too_many_are_said_to_go_on() -> None:
     assert "100 or more due" in dense.summary
 
 
-def test_slots_of_a_paused_job_look_as_if_nothing_will_come_of_them() -> None:
+def test_slots_of_a_paused_job_are_drawn_faintly() -> None:
     """They will be skipped."""
     (mark,) = one(upcoming=(NOW + HOUR,), job=status("a", HOUR, paused=True)).marks
     assert (mark.kind, mark.title) == ("idle", "due 13:00:00, but paused")
 
 
-def test_a_row_is_told_in_words_too() -> None:
-    """For those who do not see it."""
+def test_a_row_is_described_in_words_too() -> None:
+    """For users who cannot see it."""
     told_ = one(ran(HOUR), ran(2 * HOUR), did_not(HOUR, Status.MISSED, last=HOUR, count=5), upcoming=(NOW + HOUR,))
     assert told_.summary == "a: 2 succeeded, 5 missed, 1 due"
     assert one().summary == "a: nothing ran, 0 due"
 
 
-def test_rows_with_trouble_come_first_then_what_ran_then_what_is_due() -> None:
+def test_rows_with_issues_come_first_then_jobs_that_ran_then_due_jobs() -> None:
     """A failure before a miss before a skip, the latest first; what is due later than tomorrow has none."""
     records = [
         ran(HOUR, job_id="ran"),
@@ -187,7 +188,7 @@ def test_rows_with_trouble_come_first_then_what_ran_then_what_is_due() -> None:
     ]
 
 
-def test_jobs_beyond_the_last_row_are_counted_with_their_trouble() -> None:
+def test_jobs_beyond_the_last_row_are_counted_with_their_issues() -> None:
     """Nothing is left out in silence."""
     records = [ran(step * MINUTE, job_id=f"job-{step}", status=Status.FAILURE) for step in range(1, MAX_ROWS + 4)]
     found = whole([*records, ran(HOUR, job_id="fine")], [])
@@ -215,7 +216,7 @@ def test_runs_that_follow_each_other_are_not_at_once() -> None:
     assert whole([ran(2 * HOUR, HOUR, "a"), ran(HOUR, HOUR, "b")], []).peak == 1
 
 
-def test_what_was_not_read_is_said() -> None:
+def test_the_part_that_was_not_read_is_marked() -> None:
     """A busy log has more records than are read."""
     assert whole([], []).unread == 0
     assert whole([], [], read_from=NOW - 6 * HOUR).unread == 37.5
@@ -269,7 +270,7 @@ def test_durations_are_written_for_people(seconds: float, text: str) -> None:
     assert format_duration(seconds) == text
 
 
-def test_distances_are_told_from_now() -> None:
+def test_distances_are_written_from_now() -> None:
     """Rounded down."""
     found = [format_relative(NOW + timedelta(seconds=seconds), NOW) for seconds in (0.5, 59, 60, 7199, -86400, 3.2e7)]
     assert found == ["now", "in 59 s", "in 1 min", "in 1 h", "1 d ago", "in 1 y"]

@@ -43,10 +43,10 @@ def _asks_for_integer(types: Any) -> bool:
 def _members(schema: Mapping[str, Any], inner: Callable[[Any], Convert | None]) -> Convert | None:
     properties = {name: inner(part) for name, part in schema.get("properties", {}).items()}
     named = {name: convert for name, convert in properties.items() if convert is not None}
-    others = inner(schema.get("additionalProperties"))
-    if not named and others is None:
+    additional = inner(schema.get("additionalProperties"))
+    if not named and additional is None:
         return None
-    return partial(_object, named, others, frozenset(properties))
+    return partial(_object, named, additional, frozenset(properties))
 
 
 def _resolve(reference: Any, root: Any) -> Any:
@@ -73,12 +73,12 @@ def _each(part: Convert, value: Any) -> Any:
     return list(map(part, value)) if isinstance(value, list) else value
 
 
-def _object(named: Mapping[str, Convert], others: Convert | None, known: frozenset[str], value: Any) -> Any:
-    if not isinstance(value, dict) or (others is None and named.keys().isdisjoint(value)):
+def _object(named: Mapping[str, Convert], additional: Convert | None, known: frozenset[str], value: Any) -> Any:
+    if not isinstance(value, dict) or (additional is None and named.keys().isdisjoint(value)):
         return value
     converted = dict(value)
     for name in value:
-        part = named.get(name) or (None if name in known else others)
+        part = named.get(name) or (None if name in known else additional)
         if part is not None:
             converted[name] = part(value[name])
     return converted

@@ -30,7 +30,7 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # search 
 
 _INHERITED_VARS = (b"LANG", b"TZ")
 
-_MARKS = (RUN_ID_VAR.encode(), ATTEMPT_VAR.encode())  # by which the processes of a run are found
+_MARKERS = (RUN_ID_VAR.encode(), ATTEMPT_VAR.encode())  # by which the processes of a run are found
 
 _RESTORED_VARS = (signal.SIGPIPE, signal.SIGXFSZ)  # by Popen; KILL and STOP cannot be changed
 _CHECKED = tuple(
@@ -139,14 +139,14 @@ def _group(name: str) -> int:
         raise NoSuchAccount(f"this host knows no group `{name}`") from None
 
 
-def environment(user: Account, marks: Mapping[bytes, bytes], own: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+def environment(user: Account, run_variables: Mapping[bytes, bytes], own: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
     """Return the whole environment of a command, which inherits nothing else.
 
-    `marks` are the variables of the run, `own` those of the job. The markers come first, because only the head of an
+    `own` are the variables of the job. The markers among those of the run come first, because only the head of an
     environment is read to find the processes of a run.
     """
     made = _full_environment(user.name, user.home, user.shell)
-    return {**marks, **made, **marks, **own}
+    return {**run_variables, **made, **run_variables, **own}
 
 
 @functools.lru_cache(maxsize=256)
@@ -214,8 +214,8 @@ def _masked_environment(variables: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
     run can be found and ended while its helpers run.
     """
     under = {b"JOB_VARIABLE_%d" % number: value for number, value in enumerate(variables.values())}
-    marks = {name: variables[name] for name in _MARKS if name in variables}
-    return {**marks, b"PATH": PATH.encode(), b"LC_ALL": b"C", **under}
+    markers = {name: variables[name] for name in _MARKERS if name in variables}
+    return {**markers, b"PATH": PATH.encode(), b"LC_ALL": b"C", **under}
 
 
 def _restore_argument(variables: Mapping[bytes, bytes]) -> bytes:

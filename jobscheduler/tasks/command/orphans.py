@@ -132,8 +132,8 @@ class Orphans:
 
     def _identify(self, process: Process) -> None:
         """Recognise an orphan by its marker while it lives. Does not wait for the marker."""
-        marks = MARKERS.known(process.identity) if process.pid not in self._known else None
-        if marks and marks[0]:
+        markers = MARKERS.known(process.identity) if process.pid not in self._known else None
+        if markers and markers[0]:
             self._known[process.pid] = process.start
 
     def _is_orphan(self, process: Process) -> bool:

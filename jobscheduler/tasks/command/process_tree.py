@@ -56,7 +56,7 @@ class QuietRounds:
 
 
 class ProcessTree:
-    """The tree of one attempt. `mark` is its run and the number of the attempt.
+    """The tree of one attempt. `marker` is the id of its run and the number of the attempt.
 
     `notice` gets the processes that the search finds. `owner` is the user of the run, None for the user of the
     service. `first_scan` is set after the first whole scan. `is_over` is set when the tree has ended, or when the run
@@ -66,13 +66,17 @@ class ProcessTree:
     """
 
     def __init__(
-        self, main: MainProcess, mark: tuple[str, int], owner: int | None, notice: Callable[[Iterable[Process]], object]
+        self,
+        main: MainProcess,
+        marker: tuple[str, int],
+        owner: int | None,
+        notice: Callable[[Iterable[Process]], object],
     ) -> None:
         self.first_scan = threading.Event()
         self.is_over = threading.Event()
         self.stops_service = False
         self._main = main
-        self._mark = frozenset({mark[0].encode()}), mark[1], owners(owner)
+        self._marker = frozenset({marker[0].encode()}), marker[1], owners(owner)
         self._notice = notice
         self._is_reaped = False
         self._members: dict[Known, Process] = {}
@@ -84,13 +88,13 @@ class ProcessTree:
         """Whether the main process has ended."""
         return self._is_reaped or self._main.has_ended()
 
-    def owns(self, process: Process, marks: Markers | None) -> bool:
+    def owns(self, process: Process, markers: Markers | None) -> bool:
         """Return whether an adopted process belongs to this tree."""
         if process.session == self._main.pid and not self._is_reaped:
             return True
-        marks = marks or NO_MARKERS
-        run_ids, attempt, users = self._mark
-        return matches(marks, run_ids, attempt) and marks.uid in users
+        markers = markers or NO_MARKERS
+        run_ids, attempt, users = self._marker
+        return matches(markers, run_ids, attempt) and markers.uid in users
 
     def scan(self, within: float, adopted: Iterable[Process] = ()) -> None:
         """Find all descendants of the members and of `adopted`. Signal the new ones."""

@@ -101,9 +101,9 @@ def _start(path: str, size: int) -> bytes:
         os.close(descriptor)
 
 
-def matches(marks: Markers, run_ids: Set[bytes], attempt: int | None = None) -> bool:
+def matches(markers: Markers, run_ids: Set[bytes], attempt: int | None = None) -> bool:
     """Return whether the markers name one of these runs, and this attempt (None: any attempt)."""
-    return not marks.runs.isdisjoint(run_ids) and (attempt is None or b"%d" % attempt in marks.attempts)
+    return not markers.runs.isdisjoint(run_ids) and (attempt is None or b"%d" % attempt in markers.attempts)
 
 
 def owners(uid: int | None) -> frozenset[int]:
@@ -134,6 +134,30 @@ class _Allowance:
         self._at = now
 
 
+class _MarkerCache:
+    """The markers read so far, and the processes whose environment was empty. Forgets all when it is full."""
+
+    def __init__(self) -> None:
+        self._markers: dict[Known, Markers] = {}
+        self._empty_since: dict[Known, float] = {}
+
+    def get(self, process: Known) -> Markers | None:
+        """Return the markers of a process, None if they are unknown."""
+        return self._markers.get(process)
+
+    def put(self, process: Known, markers: Markers) -> None:
+        """Remember the markers of a process."""
+        if len(self._markers) >= MAX_KNOWN:
+            self._markers.clear()
+            self._empty_since.clear()
+        self._markers[process] = markers
+        self._empty_since.pop(process, None)
+
+    def may_be_starting(self, process: Known, now: float) -> bool:
+        """Return whether a process with an empty environment may just be starting."""
+        return now - self._empty_since.setdefault(process, now) <= _START_WINDOW_S
+
+
 class MarkerReader:
     """Reads markers, each process once, on a thread that can be given up.
 
@@ -142,10 +166,9 @@ class MarkerReader:
 
     def __init__(self, read: Callable[[int, int], Markers | None] = read_markers) -> None:
         self._read = read
-        self._may_spend = _Allowance()
-        self._known: dict[Known, Markers] = {}
+        self._allowance = _Allowance()
+        self._cache = _MarkerCache()
         self._requested: dict[Known, None] = {}
-        self._empty_since: dict[Known, float] = {}
         self._wanted: SimpleQueue[Known] = SimpleQueue()
         self._lock = threading.Lock()
         self._generation = 0
@@ -160,12 +183,12 @@ class MarkerReader:
 
     def known(self, process: Known) -> Markers | None:
         """Return the markers of a process. If they are unknown, return None and request them. Does not wait."""
-        marks = self._known.get(process)
-        if marks is None and self.is_blind:
+        markers = self._cache.get(process)
+        if markers is None and self.is_blind:
             return NO_MARKERS
-        if marks is None and process not in self._requested:
+        if markers is None and process not in self._requested:
             self._request(process)
-        return marks
+        return markers
 
     def _request(self, process: Known) -> None:
         self._requested[process] = None
@@ -226,12 +249,12 @@ class MarkerReader:
                     return
                 continue
             self._reading_since = process, time.monotonic()
-            marks = self._read_thriftily(process[0])
+            markers = self._read_thriftily(process[0])
             if self._has_come_back_late(term):
-                if marks is not None:
-                    self._answer(process, marks)
+                if markers is not None:
+                    self._answer(process, markers)
                 return
-            self._next(process, marks)
+            self._next(process, markers)
 
     def _has_come_back_late(self, term: int) -> bool:
         """Return whether this thread was given up while it read. If so, it no longer counts as hung."""
@@ -243,11 +266,11 @@ class MarkerReader:
         return False
 
     def _read_thriftily(self, pid: int) -> Markers | None:
-        marks = self._read(pid, HEAD_BYTES)
-        if marks is _TRUNCATED and self._may_spend.is_left():
-            with self._may_spend:
+        markers = self._read(pid, HEAD_BYTES)
+        if markers is _TRUNCATED and self._allowance.is_left():
+            with self._allowance:
                 return self._read(pid, MAX_ENVIRONMENT_BYTES)
-        return marks
+        return markers
 
     def _has_ended(self, term: int) -> bool:
         """Return whether the thread may end. It reports its end before it checks, so a new request starts a thread."""
@@ -260,22 +283,17 @@ class MarkerReader:
             self._is_alive = True
         return False
 
-    def _next(self, process: Known, marks: Markers | None) -> None:
+    def _next(self, process: Known, markers: Markers | None) -> None:
         """Remember markers. An empty environment is read again, because its process may just be starting."""
-        now = time.monotonic()
-        if marks is not None:
-            self._answer(process, marks)
-        elif now - self._empty_since.setdefault(process, now) > _START_WINDOW_S:
-            self._answer(process, NO_MARKERS)
-        else:
+        if markers is not None:
+            self._answer(process, markers)
+        elif self._cache.may_be_starting(process, time.monotonic()):
             self._requested.pop(process, None)
+        else:
+            self._answer(process, NO_MARKERS)
 
-    def _answer(self, process: Known, marks: Markers) -> None:
-        if len(self._known) >= MAX_KNOWN:
-            self._known.clear()
-            self._empty_since.clear()
-        self._known[process] = marks
-        self._empty_since.pop(process, None)
+    def _answer(self, process: Known, markers: Markers) -> None:
+        self._cache.put(process, markers)
         self._requested.pop(process, None)
 
 

@@ -30,7 +30,7 @@ from jobscheduler.util.instants import format_instant
 
 START_RETRY_S = 5.0  # for which a start is retried that fails for lack of processes, memory or descriptors
 
-_MARK, _ATTEMPT = RUN_ID_VAR.encode(), ATTEMPT_VAR.encode()
+_RUN_ID, _ATTEMPT = RUN_ID_VAR.encode(), ATTEMPT_VAR.encode()
 
 _MAX_PAUSE_S = 0.5  # seconds between two tries
 _INHERITED_IDS = "the service was stopped from within this run (`systemctl --no-block` does not wait for it)"
@@ -126,7 +126,7 @@ class ExecuteCommand(ProcessTask):
         is_ours = user.is_current_user
         directory = fields.get("cwd") or user.directory()
         stdin = fields.get("stdin")
-        variables = environment(user, _run_markers(context), self._variables.all())
+        variables = environment(user, _run_variables(context), self._variables.all())
         own_command = self._command()
         command, hidden = wrap_command(own_command, variables, user, nice=fields.get("nice"), directory=directory)
         return SpawnSpec(
@@ -188,9 +188,9 @@ class RunningCommand:
     def _tree_killer(self) -> TreeKiller | None:
         with self._lock:
             if self._killer is None and not self._is_closed:
-                mark = self._context.run_id, self._context.attempt
+                marker = self._context.run_id, self._context.attempt
                 signals, owner = self._context.signals, self._spec.owner
-                self._killer = TreeKiller(self._child, mark, signals, REAPER.orphans.adopt, owner=owner)
+                self._killer = TreeKiller(self._child, marker, signals, REAPER.orphans.adopt, owner=owner)
             return self._killer
 
     def wait(self) -> Outcome:
@@ -252,17 +252,17 @@ class RunningCommand:
         raise TaskFailed(_hint(status), reason="exit", outcome=outcome)
 
 
-def _run_markers(context: Context) -> Mapping[bytes, bytes]:
+def _run_variables(context: Context) -> Mapping[bytes, bytes]:
     """Return the variables of a run, its markers first. Those of the run override those of an alert."""
-    marks = {_MARK: b"", _ATTEMPT: b""}
+    variables = {_RUN_ID: b"", _ATTEMPT: b""}
     if context.alert is not None:
-        marks.update(encode_environment(context.alert.variables))
-    marks[b"JOB_ID"] = context.job_id.encode()
-    marks[_MARK] = context.run_id.encode()
-    marks[_ATTEMPT] = b"%d" % context.attempt
+        variables.update(encode_environment(context.alert.variables))
+    variables[b"JOB_ID"] = context.job_id.encode()
+    variables[_RUN_ID] = context.run_id.encode()
+    variables[_ATTEMPT] = b"%d" % context.attempt
     if context.scheduled is not None:
-        marks[b"JOB_SCHEDULED_TIME"] = format_instant(context.scheduled).encode()
-    return marks
+        variables[b"JOB_SCHEDULED_TIME"] = format_instant(context.scheduled).encode()
+    return variables
 
 
 def _status_details(status: int | None) -> tuple[tuple[str, LogValue], ...]:

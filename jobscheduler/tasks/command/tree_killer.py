@@ -36,7 +36,7 @@ _KILL = (signal.SIGKILL,)
 
 
 class TreeKiller:
-    """Ends the tree of one attempt. `main`, `mark`, `notice` and `owner` make the `ProcessTree`.
+    """Ends the tree of one attempt. `main`, `marker`, `notice` and `owner` make the `ProcessTree`.
 
     `signals` gets the instants at which TERM and KILL were sent, and the survivors.
 
@@ -46,13 +46,13 @@ class TreeKiller:
     def __init__(
         self,
         main: MainProcess,
-        mark: tuple[str, int],
+        marker: tuple[str, int],
         signals: StopSignals,
         notice: Callable[[Iterable[Process]], object] = tuple,
         search: TreeSearch = SEARCH,
         owner: int | None = None,
     ) -> None:
-        self.tree = ProcessTree(main, mark, owner, notice)
+        self.tree = ProcessTree(main, marker, owner, notice)
         self._signals = signals
         self._search = search
         self._once = threading.Lock()

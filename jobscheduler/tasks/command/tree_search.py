@@ -74,7 +74,7 @@ class SearchedTree(Protocol):
     def main_has_ended(self) -> bool:
         """Whether the main process has ended."""
 
-    def owns(self, process: Process, marks: Markers | None) -> bool:
+    def owns(self, process: Process, markers: Markers | None) -> bool:
         """Return whether an adopted process belongs to this tree."""
 
     def scan(self, within: float, adopted: Iterable[Process] = ()) -> None:
@@ -92,10 +92,10 @@ class TreeSearch:
     """
 
     def __init__(
-        self, adopted: Callable[[], Iterable[Process]], marks: MarkerReader, large: TreeSearch | None = None
+        self, adopted: Callable[[], Iterable[Process]], reader: MarkerReader, large: TreeSearch | None = None
     ) -> None:
         self._adopted = adopted
-        self._markers = marks
+        self._reader = reader
         self._large_trees = large
         self._trees: tuple[SearchedTree, ...] = ()
         self._lock = threading.Lock()
@@ -186,7 +186,7 @@ class TreeSearch:
         scanned = [tree for tree in trees if self._scan(tree)]
         adopted, is_whole = self._list_adopted()
         for tree in scanned:
-            owned = [process for process in adopted if tree.owns(process, self._markers.known(process.identity))]
+            owned = [process for process in adopted if tree.owns(process, self._reader.known(process.identity))]
             if owned and not self._scan(tree, owned):
                 continue
             if tree.settle(has_ended=ended[id(tree)] and is_whole):
@@ -209,7 +209,7 @@ class TreeSearch:
         seen: dict[Known, Process] = {}
         for _ in range(_MOST_LISTS):
             listed = {process.identity: process for process in self._adopted()}
-            is_whole = all(self._markers.known(known) is not None for known in listed)
+            is_whole = all(self._reader.known(known) is not None for known in listed)
             seen.update(listed)
             if is_whole or not self._read_markers(listed.values()):
                 break
@@ -217,10 +217,10 @@ class TreeSearch:
 
     def _read_markers(self, adopted: Iterable[Process]) -> bool:
         """Wait for the markers of processes. Return whether all are known."""
-        unknown = [process for process in adopted if self._markers.known(process.identity) is None]
+        unknown = [process for process in adopted if self._reader.known(process.identity) is None]
         if unknown:
-            self._markers.wait(MARKERS_TIMEOUT_S)
-        return all(self._markers.known(process.identity) is not None for process in unknown)
+            self._reader.wait(MARKERS_TIMEOUT_S)
+        return all(self._reader.known(process.identity) is not None for process in unknown)
 
 
 SEARCH = TreeSearch(ADOPTED.processes, MARKERS, TreeSearch(ADOPTED.processes, MARKERS))  # of this process

@@ -34,7 +34,6 @@ from jobscheduler.timetable.crontab.wall_clock import (
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 _LENGTHS = (0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _LAST_YEAR = 2201  # east of Greenwich the clock shows it in the last supported hours
-NTH_WEEKS = range(1, 6)
 
 
 @dataclass(frozen=True, slots=True)

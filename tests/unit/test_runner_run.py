@@ -1,4 +1,4 @@
-"""The runner: attempts, limits, and exactly one record for each run."""
+"""Runs: attempts, time limits, and exactly one record for each run."""
 
 import json
 import threading
@@ -35,7 +35,7 @@ def runner(log):
 
 @pytest.fixture
 def task(monkeypatch):
-    """Make a task type `mine` of a function."""
+    """Return a function that makes a job whose task type `mine` runs a function."""
 
     def make(run, secrets=()):
         members = {"run": lambda self, context: run(context), "secrets": lambda self: iter(secrets)}
@@ -50,7 +50,7 @@ def failing(context):
 
 
 def test_a_success_is_one_event_and_one_record(runner, log):
-    """`run.started` before it begins, the record when it has ended; both know the run."""
+    """`run.started` before the task begins, the record when it has ended. Both name the run."""
     run = runner.new_run(job(own={"command": "echo hi"}), SLOT)
     record = run.attempt()
     assert log.records == [record]
@@ -63,8 +63,8 @@ def test_a_success_is_one_event_and_one_record(runner, log):
     assert record.duration >= 0
 
 
-def test_a_failure_tells_the_reason_the_details_and_the_end_of_the_output(runner):
-    """All that was kept is in the ring."""
+def test_a_failure_has_the_reason_the_details_and_the_end_of_the_output(runner):
+    """The output cache has the rest."""
     run = runner.new_run(job(own={"command": "seq 100000; exit 3"}), SLOT)
     record = run.attempt()
     assert (record.status, record.reason, record.details) == (Status.FAILURE, "exit", (("exit_code", 3),))
@@ -73,8 +73,8 @@ def test_a_failure_tells_the_reason_the_details_and_the_end_of_the_output(runner
     assert len(runner.outputs.get(run.run_id)) > 60_000
 
 
-def test_the_run_id_is_the_mark_of_the_command(runner):
-    """It is how its processes are known."""
+def test_the_run_id_is_the_marker_of_the_command(runner):
+    """Its processes are found by it."""
     run = runner.new_run(job(own={"command": "echo $JOB_RUN_ID"}), SLOT)
     run.attempt()
     assert runner.outputs.get(run.run_id).decode().strip() == run.run_id
@@ -82,8 +82,8 @@ def test_the_run_id_is_the_mark_of_the_command(runner):
     assert set(run.run_id) <= set("0123456789abcdef")
 
 
-def test_a_run_by_hand_has_no_slot(runner, log):
-    """But says who asked."""
+def test_a_manual_run_has_no_slot(runner, log):
+    """Its record names the user who requested it."""
     run = runner.new_run(job(), None, (("trigger", "manual"), ("by", 1000)))
     record = run.attempt()
     assert dict(record.fields()) == {
@@ -98,8 +98,8 @@ def test_a_run_by_hand_has_no_slot(runner, log):
     assert log.events("run.started")[0]["by"] == 1000
 
 
-def test_a_failed_attempt_is_followed_by_another(runner, log, task):
-    """It says when, and holds nobody up meanwhile; the run keeps its id and gets one record."""
+def test_a_failed_attempt_is_followed_by_the_next_one(runner, log, task):
+    """It holds no worker meanwhile. The run keeps its id and gets one record."""
     own = task(failing)
     retry = Retry(3, delay=30, backoff=2, max_delay=50)
     run = runner.new_run(type(own)(own.id, own.schedule, own.task, retry=retry), SLOT)
@@ -139,18 +139,18 @@ def test_a_later_success_is_a_success(runner, log, task):
         (Retry(4, 30, 10, 600), [30, 300, 600, None]),
     ],
 )
-def test_pauses_grow_up_to_their_bound(retry, pauses):
+def test_delays_grow_up_to_their_maximum(retry, pauses):
     """By the factor, from the first delay on."""
     assert [retry.delay_after(attempt) for attempt in range(1, retry.attempts + 1)] == pauses
 
 
-def test_a_pause_too_large_to_compute_is_the_bound():
-    """A number of attempts that nobody will see must not end in an error."""
+def test_a_delay_too_large_to_compute_is_the_maximum():
+    """Any number of attempts has a delay."""
     assert Retry(10**6, 1, 10.0, 600).delay_after(10**5) == 600
 
 
-def test_an_attempt_ends_at_its_limit(runner, tmp_path):
-    """The whole tree, and the reason is `timeout`."""
+def test_an_attempt_ends_at_its_time_limit(runner, tmp_path):
+    """With its whole process tree. The reason is `timeout`."""
     pipe = Pipe(tmp_path)
     run = runner.new_run(job(own={"command": f"echo $$ > {pipe.path}; sleep 1000 & wait"}, timeout=0.3), SLOT)
     pids = []
@@ -160,38 +160,38 @@ def test_an_attempt_ends_at_its_limit(runner, tmp_path):
     eventually(lambda: is_gone(pids[0]))
 
 
-def test_each_attempt_has_the_whole_limit(runner, task):
-    """And a timeout is a failure like others: another attempt follows."""
-    told = []
+def test_each_attempt_has_the_whole_time_limit(runner, task):
+    """A timeout is a failure like others, so another attempt follows."""
+    deadlines = []
 
-    def heed(context):
-        told.append(context.deadline)
+    def wait_for_stop(context):
+        deadlines.append(context.deadline)
         context.stopping.wait()
 
-    own = task(heed)
+    own = task(wait_for_stop)
     run = runner.new_run(type(own)(own.id, own.schedule, own.task, timeout=0.01, retry=Retry(2, delay=0)), SLOT)
     assert run.attempt() == RetryAfter(0, 2)
     assert run.attempt().reason == "timeout"
-    assert told[1] > told[0]
+    assert deadlines[1] > deadlines[0]
 
 
 def test_a_success_after_the_limit_is_a_timeout(runner, task):
-    """A command that ends well because it was told to end did not do its work."""
+    """A task that returns because it had to stop has not done its work."""
     own = task(lambda context: context.stopping.wait() and None)
     record = runner.new_run(type(own)(own.id, own.schedule, own.task, timeout=0.01), SLOT).attempt()
     assert (record.status, record.reason) == (Status.FAILURE, "timeout")
 
 
 @pytest.mark.parametrize("reason", ["replaced", "shutdown"])
-def test_a_run_can_be_stopped_from_outside(runner, log, task, reason):
-    """Its record says why, and no further attempt is made."""
+def test_a_run_can_be_stopped(runner, log, task, reason):
+    """Its record has the reason, and no further attempt is made."""
     begun = threading.Event()
 
-    def heed(context):
+    def wait_for_stop(context):
         begun.set()
         context.stopping.wait()
 
-    own = task(heed)
+    own = task(wait_for_stop)
     run = runner.new_run(type(own)(own.id, own.schedule, own.task, retry=Retry(9, delay=0)), SLOT)
     with in_thread(run.attempt):
         begun.wait()
@@ -200,7 +200,7 @@ def test_a_run_can_be_stopped_from_outside(runner, log, task, reason):
 
 
 def test_a_run_that_waits_for_its_next_attempt_is_stopped_at_once(runner, log, task):
-    """It gets its record there and then; the attempt that comes later only returns it."""
+    """It gets its record there and then. The attempt that comes later only returns it."""
     own = task(failing)
     run = runner.new_run(type(own)(own.id, own.schedule, own.task, retry=Retry(2, 60)), SLOT)
     run.attempt()
@@ -211,7 +211,7 @@ def test_a_run_that_waits_for_its_next_attempt_is_stopped_at_once(runner, log, t
 
 
 def test_a_run_that_waits_for_a_worker_can_be_replaced(runner, log):
-    """Its record says so; it never started."""
+    """Its record says so, and has no start."""
     run = runner.new_run(job(own={"command": "exit 9"}), SLOT)
     run.stop("replaced")
     record = run.attempt()
@@ -219,8 +219,8 @@ def test_a_run_that_waits_for_a_worker_can_be_replaced(runner, log):
     assert log.entries == [record]
 
 
-def test_a_run_that_never_began_is_withdrawn_at_shutdown(runner, log, task):
-    """Its slot gets no record: the next start decides about it. One that has begun is stopped."""
+def test_a_run_that_never_began_is_cancelled_at_shutdown(runner, log, task):
+    """Its slot gets no record: the next start decides about it. A run that has begun is stopped."""
     own = task(failing)
     begun = runner.new_run(type(own)(own.id, own.schedule, own.task, retry=Retry(2, 60)), SLOT)
     begun.attempt()
@@ -232,7 +232,7 @@ def test_a_run_that_never_began_is_withdrawn_at_shutdown(runner, log, task):
 
 
 def test_a_stop_that_comes_with_the_end_of_an_attempt_is_not_lost(runner, log, task, monkeypatch):
-    """The attempt fails by itself in the moment in which the run is replaced: no further one follows."""
+    """The attempt fails by itself at the moment at which the run is replaced. No further one follows."""
     begun, go = threading.Event(), threading.Event()
 
     def stubborn(context):
@@ -259,18 +259,18 @@ def test_the_second_stop_does_nothing(runner, log):
     assert log.records == [record]
 
 
-def test_a_task_that_does_not_heed_its_limit_is_recorded_and_counted(log, task):
-    """Its record does not wait for it; what it returns one day is ignored, and its thread counts no more."""
+def test_a_task_that_ignores_its_stop_is_recorded_and_counted_as_lost(log, task):
+    """Its record does not wait for it. Its late result is ignored, and its thread is then no longer lost."""
     runner = Runner(log.record, log.emit, grace=0.05)
-    let_go = threading.Event()
-    own = task(lambda context: let_go.wait() and Outcome((("late", 1),)))
+    release = threading.Event()
+    own = task(lambda context: release.wait() and Outcome((("late", 1),)))
     run = runner.new_run(type(own)(own.id, own.schedule, own.task, timeout=0.05, retry=Retry(5, delay=0)), SLOT)
     ended = []
     with in_thread(lambda: ended.append(run.attempt())):
         log.recorded.wait()
         assert runner.lost == 1
         assert runner.active_runs == ()
-        let_go.set()
+        release.set()
     (record,) = log.records
     assert (record.reason, runner.lost, ended) == ("timeout", 0, [record])
     assert record.details == (("error", "the task did not end within 0.05 s of being asked to; its thread is lost"),)
@@ -278,19 +278,19 @@ def test_a_task_that_does_not_heed_its_limit_is_recorded_and_counted(log, task):
 
 
 def test_a_crash_is_a_failure_with_its_traceback_in_an_event(runner, log, task):
-    """The traceback is for the author, the record for everybody."""
+    """The traceback is for the author of the task type, the record for its users."""
     record = runner.new_run(task(lambda context: 1 / 0), SLOT).attempt()
     assert (record.reason, record.details) == ("task", (("error", "ZeroDivisionError: division by zero"),))
     (crash,) = log.events("task.crashed")
     assert crash["run_id"] == record.run_id
-    assert "test_runner.py" in crash["traceback"]
+    assert "test_runner_run.py" in crash["traceback"]
 
 
 @pytest.mark.parametrize(
     "crash", [SystemExit(3), KeyboardInterrupt(), MemoryError(), RecursionError(), GeneratorExit()]
 )
-def test_nothing_that_a_task_raises_gets_out(runner, task, crash):
-    """Not even what is meant to end a thread or the process."""
+def test_no_exception_of_a_task_leaves_its_run(runner, task, crash):
+    """Not even one that is meant to end a thread or the process."""
 
     def run(context):
         raise crash
@@ -298,8 +298,8 @@ def test_nothing_that_a_task_raises_gets_out(runner, task, crash):
     assert runner.new_run(task(run), SLOT).attempt().reason == "task"
 
 
-def test_secrets_are_blotted_out_of_messages_and_tracebacks(runner, log, task):
-    """Those that the task names, in records and events."""
+def test_secrets_are_redacted_in_messages_and_tracebacks(runner, log, task):
+    """The task lists its secrets. They appear in neither records nor events."""
 
     def run(context):
         raise ValueError("cannot use hunter2")
@@ -310,13 +310,13 @@ def test_secrets_are_blotted_out_of_messages_and_tracebacks(runner, log, task):
 
 
 @pytest.mark.parametrize("result", ["text", 1, Outcome, {"a": 1}])
-def test_a_task_that_returns_something_else_has_crashed(runner, task, result):
-    """It must be an Outcome or nothing."""
+def test_a_task_that_returns_no_outcome_has_crashed(runner, task, result):
+    """It must return an `Outcome` or None."""
     assert runner.new_run(task(lambda context: result), SLOT).attempt().reason == "task"
 
 
 def test_a_failure_with_a_broken_outcome_is_a_failure(runner, task):
-    """Also an error in telling an error stays inside."""
+    """An error while a failure is described stays inside the runner."""
 
     def run(context):
         raise TaskFailed("x", outcome="not an outcome")
@@ -325,13 +325,13 @@ def test_a_failure_with_a_broken_outcome_is_a_failure(runner, task):
 
 
 def test_details_that_a_line_cannot_carry_become_text(runner, task):
-    """A task of another package may put anything there."""
+    """A task type of another package may return any value."""
     own = task(lambda context: Outcome(((1, None), ("b", [2]), ("c", 3))))
     assert runner.new_run(own, SLOT).attempt().details == (("1", "None"), ("b", "[2]"), ("c", 3))
 
 
-def test_no_detail_can_forge_a_line_or_stand_for_what_the_runner_says(runner, task):
-    """Its key has no blank and no reserved word, its value fits both forms of the log, and there are not too many."""
+def test_no_detail_can_forge_a_line_or_a_reserved_key(runner, task):
+    """Keys have no blank and no reserved word, values fit both forms of the log, and their number is limited."""
     # The last instant of the calendar in a zone west of Greenwich is none in UTC.
     forged = "x\n2026-11-22T01:00:00.000Z SUCCESS job_id=forged"
     given = (
@@ -351,7 +351,7 @@ def test_no_detail_can_forge_a_line_or_stand_for_what_the_runner_says(runner, ta
 
 @pytest.mark.parametrize("reason", [None, "", "overlap", [], "exit "])
 def test_a_failure_without_a_known_reason_is_a_failure(runner, task, reason):
-    """Never a success."""
+    """It is never a success."""
 
     def run(context):
         raise TaskFailed("m", reason=reason)
@@ -360,8 +360,8 @@ def test_a_failure_without_a_known_reason_is_a_failure(runner, task, reason):
     assert (record.status, record.reason, record.details) == (Status.FAILURE, "task", (("error", "m"),))
 
 
-def test_a_log_in_trouble_does_not_fail_a_run(task):
-    """What `record` and `emit` raise stays there."""
+def test_a_fault_of_the_log_does_not_fail_a_run(task):
+    """Exceptions of `record` and `emit` are ignored."""
 
     def broken(entry):
         raise OSError("no space left on device")
@@ -369,14 +369,14 @@ def test_a_log_in_trouble_does_not_fail_a_run(task):
     assert run_once(job(), SLOT, broken, broken).status is Status.SUCCESS
 
 
-def test_a_callback_that_raises_does_not_keep_others_from_hearing(runner, log, task):
+def test_a_callback_that_raises_does_not_keep_the_next_one_from_being_called(runner, log, task):
     """Nor does it end the timer thread."""
 
     def run(context):
         context.on_stop(lambda: 1 / 0)
-        heard = threading.Event()
-        context.on_stop(heard.set)
-        heard.wait()
+        called = threading.Event()
+        context.on_stop(called.set)
+        called.wait()
 
     own = task(run)
     for _ in range(2):
@@ -385,7 +385,7 @@ def test_a_callback_that_raises_does_not_keep_others_from_hearing(runner, log, t
     eventually(lambda: len(log.events("task.crashed")) == 2)
 
 
-def test_a_callback_that_blocks_holds_neither_the_limits_of_others_nor_who_stops_the_run(runner, task):
+def test_a_callback_that_blocks_delays_neither_other_time_limits_nor_the_caller_of_stop(runner, task):
     """The timer thread serves all runs, and the thread that replaces a run serves all slots."""
     release, began = threading.Event(), threading.Event()
 
@@ -427,7 +427,7 @@ def test_many_runs_share_one_timer_thread(runner, task):
 
 
 def test_the_timer_calls_in_the_order_of_time():
-    """Whatever the order in which it was asked."""
+    """Whatever the order of the requests."""
     timer, called, over = TimerThread(print), [], threading.Event()
     soon = time.monotonic() + 0.05
     for number in (3, 1, 2):

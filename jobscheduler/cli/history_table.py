@@ -1,0 +1,101 @@
+"""Lay out records of the log as a table: when, job, status, slot, duration and details."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from jobscheduler.cli.table import Column, table, terminal_width, use_colour
+from jobscheduler.config import Settings
+from jobscheduler.model.corrections import Corrections, describe_corrections
+from jobscheduler.runlog import query
+from jobscheduler.runlog.filter import LogLine
+from jobscheduler.util.durations import format_duration
+from jobscheduler.util.instants import format_local
+
+_COLOURS = {"SUCCESS": "green", "FAILURE": "red", "MISSED": "yellow", "SKIPPED": "yellow", "ERROR": "red"}
+_REOPENED = frozenset({"down", "asleep", "stalled", "clock"})  # reasons of missed slots that may still run
+_BY = {"manual": "by hand", "run": "by a run"}  # runs without a slot
+_COLUMN_FIELDS = frozenset(
+    {"time", "word", "status", "level", "event", "job_id", "run_id", "scheduled", "started", "duration", "trigger"}
+    | {"reason", "exit_code", "output"}
+)
+
+
+class Corrected:
+    """Find records whose slots have a later record. The log is searched on the first candidate."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._log = settings.log_file, settings.log_backups
+        self._known: Corrections | None = None
+
+    def text(self, pairs: Mapping[str, str]) -> str | None:
+        """Describe the corrections of a record; None if it has none."""
+        if pairs["word"] != "MISSED" or pairs.get("reason") not in _REOPENED:
+            return None
+        if self._known is None:
+            self._known = query.corrections(*self._log)
+        count, of = self._known.count(pairs), pairs.get("count", "1")
+        return describe_corrections(count, int(of) if of.isdigit() else 1) if count else None
+
+
+def print_records(entries: Iterable[LogLine], zone: ZoneInfo, corrected: Corrected, *, with_job: bool) -> None:
+    """Print records as a table, with a column for the job unless all are of one."""
+    columns = (
+        Column(f"TIME ({zone.key})", keep_whole=True),
+        *((Column("JOB"),) if with_job else ()),
+        Column("STATUS", keep_whole=True, colour_of=_COLOURS.get),
+        Column("SLOT", keep_whole=True),
+        Column("TOOK", right=True, keep_whole=True),
+        Column("DETAILS"),
+    )
+    rows = (_row(entry.pairs, zone, corrected.text(entry.pairs), with_job=with_job) for entry in entries)
+    for line in table(columns, rows, width=terminal_width(), colour=use_colour(sys.stdout)):
+        print(line)
+
+
+def _row(pairs: dict[str, str], zone: ZoneInfo, note: str | None, *, with_job: bool) -> list[str]:
+    at = _format_logged(pairs["time"], zone)
+    slot = _BY.get(pairs.get("trigger", "").partition(":")[0]) or _format_logged(pairs.get("scheduled", ""), zone)
+    job = [pairs.get("job_id", "")] if with_job else []
+    details = ", ".join(filter(None, (note, _format_details(pairs, zone))))
+    return [at, *job, pairs["word"], _short(slot, at), _duration(pairs.get("duration", "")), details]
+
+
+def _format_logged(text: str, zone: ZoneInfo) -> str:
+    """Format an instant of the log in the zone, to the second; return an invalid one unchanged."""
+    try:
+        return format_local(datetime.fromisoformat(text), zone)
+    except (ValueError, OverflowError):
+        return text
+
+
+def _short(at: str, beside: str) -> str:
+    """Omit the date if the neighbouring column shows the same."""
+    return at[11:] if len(at) == 19 and at[:11] == beside[:11] else at
+
+
+def _duration(seconds: str) -> str:
+    """Format the seconds of a record; return an invalid number unchanged."""
+    try:
+        return format_duration(float(seconds))
+    except (ValueError, OverflowError):
+        return seconds
+
+
+def _format_details(pairs: dict[str, str], zone: ZoneInfo) -> str:
+    """Describe a record in one line: the reason, the exit code, other pairs, and the end of the output."""
+    parts = [pairs[key] for key in ("reason",) if pairs.get(key)]
+    if pairs.get("exit_code", "0") != "0":
+        parts.append(f"exit code {pairs['exit_code']}")
+    if pairs["word"] == "MISSED" and pairs.get("count", "1") != "1":
+        more = "more than " if pairs.get("more") == "true" else ""
+        parts.append(f"{more}{pairs['count']} slots until {_format_logged(pairs.get('last', ''), zone)}")
+        pairs = {key: value for key, value in pairs.items() if key not in {"count", "last", "more"}}
+    parts += [f"{key}={value}" for key, value in pairs.items() if key not in _COLUMN_FIELDS]
+    with suppress(KeyError):
+        parts.append(pairs["output"].strip().replace("\n", " ⏎ "))
+    return ", ".join(parts)
