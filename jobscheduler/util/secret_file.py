@@ -27,10 +27,10 @@ def read_secret(file: Path, what: str, make: str) -> str:
         SecretFileError: the file does not exist, is too large, or is open to others.
 
     """
-    return read_closed_file(file, what, make).decode("latin-1").strip()
+    return read_closed_file(file, what, make, MAX_SECRET_BYTES, help_if_large=make).decode("latin-1").strip()
 
 
-def read_closed_file(file: Path, what: str, make: str, max_bytes: int = MAX_SECRET_BYTES) -> bytes:
+def read_closed_file(file: Path, what: str, make: str, max_bytes: int, *, help_if_large: str) -> bytes:
     """Return the content of a file that is as `read_secret` wants it. What was judged is what is read.
 
     Raises:
@@ -44,21 +44,30 @@ def read_closed_file(file: Path, what: str, make: str, max_bytes: int = MAX_SECR
             descriptor = os.open(f"/proc/self/fd/{end.descriptor}", os.O_RDONLY | os.O_CLOEXEC)
             with os.fdopen(descriptor, "rb") as opened:
                 raw = opened.read(max_bytes + 1)
-    except PermissionError as error:
-        help_ = "only the user of the service has to read it: it belongs to that user, with mode 600"
-        raise SecretFileError(Problem(f"the {what} `{file}` cannot be read: {error.strerror}", help=help_)) from None
     except OSError as error:
-        raise SecretFileError(Problem(f"the {what} `{file}` cannot be read: {error.strerror}", help=make)) from None
+        message = f"the {what} `{file}` cannot be read: {error.strerror}"
+        raise SecretFileError(Problem(message, help=_help_of(error, make))) from None
     if len(raw) > max_bytes:
-        raise SecretFileError(Problem(f"the {what} `{file}` is larger than {max_bytes} bytes", help=make))
+        message = f"the {what} `{file}` is larger than {max_bytes} bytes"
+        raise SecretFileError(Problem(message, help=help_if_large))
     return raw
+
+
+def _help_of(error: OSError, make: str) -> str | None:
+    """Return the help for a file that cannot be read. To make it would empty one that exists."""
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return make
+    if isinstance(error, PermissionError):
+        return "only the user of the service has to read it: it belongs to that user, with mode 600"
+    return None
 
 
 def _check(file: Path, what: str, file_stat: os.stat_result, untrusted: TrustProblem | None) -> None:
     """Judge the file and the way to it. Others may still have a file open that they could write: a copy replaces it."""
     copy = f"`{copy_hint(str(file), 0o600)}`, if its content is what it should be"
     if not stat.S_ISREG(file_stat.st_mode):
-        raise SecretFileError(Problem(f"the {what} `{file}` is not a regular file"))
+        help_ = "put the secret into a file, and name that"
+        raise SecretFileError(Problem(f"the {what} `{file}` is not a regular file", help=help_))
     if untrusted is not None:
         raise SecretFileError(
             Problem(f"the {what} `{file}` cannot be trusted: {untrusted.message}", help=untrusted.help)

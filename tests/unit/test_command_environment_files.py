@@ -104,7 +104,7 @@ def test_a_missing_an_open_and_a_large_file_fail_the_attempt(tmp_path: Path) -> 
     missing = str(tmp_path / "no.env")
     assert str(failure("true", env_file=missing)) == (
         f"the environment file `{missing}` cannot be read: No such file or directory; "
-        f"make it with `install -m 600 /dev/null {missing}`, and write `NAME=value` lines into it"
+        f"make it with `install -D -m 600 /dev/null {missing}`, and write `NAME=value` lines into it"
     )
     path = env_file(tmp_path)
     for mode, words in ((0o644, "is open to others; `chmod 600 "), (0o622, "is open to others, who may write it;")):
@@ -116,10 +116,11 @@ def test_a_missing_an_open_and_a_large_file_fail_the_attempt(tmp_path: Path) -> 
     Path(path).chmod(0o640)
     assert text("echo $PASSWORD", env_file=path) == "of-file\n"
     large = env_file(tmp_path, "A=" + "x" * environment_files.MAX_BYTES, "large.env")
-    assert "is larger than 65536 bytes" in str(failure("true", env_file=large))
+    assert "is larger than 65536 bytes; is it the right file?" in str(failure("true", env_file=large))
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo, 0o600)
-    assert "is not a regular file" in str(failure("true", env_file=str(fifo)))
+    assert "is not a regular file; put the secret into a file" in str(failure("true", env_file=str(fifo)))
+    assert "is not a regular file" in str(failure("true", env_file=str(tmp_path)))
 
 
 @as_root

@@ -74,9 +74,9 @@ def read_environment_file(path: str) -> dict[str, str]:
         EnvironmentFileError: the file cannot be used; the problem names the line, if it is one.
 
     """
-    make = f"make it with `install -m 600 /dev/null {shlex.quote(path)}`, and write `NAME=value` lines into it"
+    make = f"make it with `install -D -m 600 /dev/null {shlex.quote(path)}`, and write `NAME=value` lines into it"
     try:
-        raw = read_closed_file(Path(path), _KIND, make, MAX_BYTES)
+        raw = read_closed_file(Path(path), _KIND, make, MAX_BYTES, help_if_large="is it the right file?")
     except SecretFileError as error:
         raise EnvironmentFileError(error.problem) from None
     try:
