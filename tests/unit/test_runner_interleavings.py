@@ -520,7 +520,9 @@ SCENES = [
     (an_end_while_a_task_is_prepared, PREPARED),
     (a_task_that_is_prepared_during_a_check, TAKEOVER),
     pytest.param(an_end_while_two_runs_are_submitted, END, marks=[pytest.mark.deep, pytest.mark.timeout(900)]),
-    pytest.param(a_task_that_is_prepared_beside_another_run, TAKEOVER, marks=[pytest.mark.deep]),
+    pytest.param(
+        a_task_that_is_prepared_beside_another_run, TAKEOVER, marks=[pytest.mark.deep, pytest.mark.timeout(900)]
+    ),
     pytest.param(two_runs_during_two_checks, TAKEOVER, marks=[pytest.mark.deep, pytest.mark.timeout(900)]),
 ]
 
