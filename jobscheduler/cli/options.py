@@ -24,7 +24,7 @@ from jobscheduler.config import (
     load_settings,
     read_settings_file,
 )
-from jobscheduler.config.exposed_settings import exposed_settings
+from jobscheduler.config.exposed_settings import exposure_checks
 from jobscheduler.config.report import settings_report, texts_of
 from jobscheduler.control.client import ApiError, ServiceUnreachable, request
 from jobscheduler.model import Problem
@@ -109,8 +109,8 @@ def exposed_in_settings(arguments: argparse.Namespace, settings: Settings) -> It
         file = read_settings_file(_settings_path(arguments, environ)[0])
     except (OSError, SettingsError):
         file = NO_FILE
-    for problems in exposed_settings(replace(settings, file=file), ENVIRONMENT_FILE).values():
-        yield from problems
+    for check in exposure_checks(replace(settings, file=file), ENVIRONMENT_FILE):
+        yield from check.look()
 
 
 def _flags(arguments: argparse.Namespace) -> dict[str, str | None]:

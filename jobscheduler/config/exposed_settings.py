@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from jobscheduler.config.settings import Settings
 from jobscheduler.config.settings_file import SettingsFile
@@ -21,15 +23,30 @@ from jobscheduler.util.toml_text import TomlError, decode
 _URL = "database-url"
 
 
-def exposed_settings(settings: Settings, environment_file: Path = ENVIRONMENT_FILE) -> dict[str, tuple[Problem, ...]]:
-    """Return the secrets that all users may read, by the file that shows them: none for a file that is fine."""
-    found = {str(environment_file): exposed_in_environment_file(environment_file)}
+class ExposureCheck(NamedTuple):
+    """A look at one file for secrets that all users may read.
+
+    `thing` is the name of the file for the hang guard: that under which the service reads it anyway.
+    """
+
+    file: str
+    thing: str
+    look: Callable[[], tuple[Problem, ...]]
+
+
+def exposure_checks(settings: Settings, environment_file: Path = ENVIRONMENT_FILE) -> Iterator[ExposureCheck]:
+    """Yield a check for each file that the settings come from or name: alerts, as files of jobs, are definitions."""
+    look = partial(exposed_in_environment_file, environment_file)
+    yield ExposureCheck(str(environment_file), f"the file `{environment_file}`", look)
     for alert in (settings.on_failure, settings.on_recovery):
         if alert is not None:
-            found[str(alert)] = exposed_in_task_file(alert)
+            yield ExposureCheck(str(alert), f"the file with an alert `{alert}`", partial(exposed_in_task_file, alert))
     if settings.file.path is not None:
-        found[str(settings.file.path)] = tuple(_exposed_in(settings.file)) if settings.file.is_exposed else ()
-    return found
+        yield ExposureCheck(str(settings.file.path), "the settings file", partial(_exposed_in_settings, settings.file))
+
+
+def _exposed_in_settings(file: SettingsFile) -> tuple[Problem, ...]:
+    return tuple(_exposed_in(file)) if file.is_exposed else ()
 
 
 def _exposed_in(file: SettingsFile) -> Iterator[Problem]:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 from jobscheduler.config import OPTIONS, BadSetting, Settings, SettingsError
-from jobscheduler.config.exposed_settings import exposed_settings
+from jobscheduler.config.exposed_settings import exposure_checks
 from jobscheduler.config.job_context import job_context
 from jobscheduler.config.report import settings_report
 from jobscheduler.model import Level, Problem
@@ -50,11 +49,10 @@ class LiveSettings:
 
     def warn_of_exposed_secrets(self) -> None:
         """Log the secrets that the settings show to all users of the host, if that has changed."""
-        with suppress(CallHung):  # then nothing is known of them
-            found = self._guard.call("the files with the settings", partial(exposed_settings, self.current))
-            for file, problems in found.items():
-                self._exposures.observe(file, problems, 0.0)
-            self._exposures.report(0.0)
+        for check in exposure_checks(self.current):
+            with suppress(CallHung):  # then nothing is known of it
+                self._exposures.observe(check.file, self._guard.call(check.thing, check.look), 0.0)
+        self._exposures.report(0.0)
 
     def reload(self) -> SettingsChange:
         """Read the settings again, and apply what can be applied. If that fails, log why and keep the former ones."""

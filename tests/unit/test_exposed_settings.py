@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from jobscheduler.config import Settings, read_settings_file
-from jobscheduler.config.exposed_settings import exposed_settings
+from jobscheduler.config.exposed_settings import exposure_checks
 from jobscheduler.model import Problem
 from tests.support.tasks import open_to_all
 
@@ -36,7 +36,8 @@ def settings(tmp_path: Path) -> Settings:
 
 def found(settings: Settings, base: Path) -> dict[str, list[Problem]]:
     """Return the problems by the name of the file."""
-    return {Path(path).name: list(some) for path, some in exposed_settings(settings, base / "default").items()}
+    checks = exposure_checks(settings, base / "default")
+    return {Path(check.file).name: list(check.look()) for check in checks}
 
 
 def test_a_secret_in_any_file_of_the_settings_is_found(settings: Settings, tmp_path: Path) -> None:
@@ -63,4 +64,4 @@ def test_nothing_is_said_of_a_file_that_is_closed(settings: Settings, tmp_path: 
     tmp_path.chmod(0o750)
     behind = replace(settings, file=read_settings_file(tmp_path / "s.toml"))
     assert found(behind, tmp_path) == {"default": [], "alert.json": [], "s.toml": []}
-    assert exposed_settings(Settings(), tmp_path / "none") == {str(tmp_path / "none"): ()}
+    assert found(Settings(), tmp_path / "none") == {"default": []}

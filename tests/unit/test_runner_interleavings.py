@@ -509,6 +509,8 @@ def a_run_during_warm_up(world: World) -> None:
     world.play.begin("submit", submitting(world, world.run("a")))
 
 
+DEEP = [pytest.mark.deep, pytest.mark.timeout(900)]
+
 SCENES = [
     (two_submit, WAKE_UP),
     (a_run_during_warm_up, WAKE_UP),
@@ -519,11 +521,11 @@ SCENES = [
     (an_end_while_a_run_is_submitted, END),
     (an_end_while_a_task_is_prepared, PREPARED),
     (a_task_that_is_prepared_during_a_check, TAKEOVER),
-    pytest.param(an_end_while_two_runs_are_submitted, END, marks=[pytest.mark.deep, pytest.mark.timeout(900)]),
+    pytest.param(an_end_while_two_runs_are_submitted, END, marks=DEEP),
     pytest.param(
         a_task_that_is_prepared_beside_another_run, TAKEOVER, marks=[pytest.mark.deep, pytest.mark.timeout(900)]
     ),
-    pytest.param(two_runs_during_two_checks, TAKEOVER, marks=[pytest.mark.deep, pytest.mark.timeout(900)]),
+    pytest.param(two_runs_during_two_checks, TAKEOVER, marks=DEEP),
 ]
 
 
