@@ -17,13 +17,14 @@ QUICK ?=
 MINUTES ?= 30
 PREFIX ?= /opt/jobscheduler
 UNITDIR ?= /usr/lib/systemd/system
+USERUNITDIR ?= /usr/lib/systemd/user
 DESTDIR ?=
 
 VENV := .venv
 IN_VENV := $(VENV)/bin/python
 PIP := $(IN_VENV) -m pip --quiet --disable-pip-version-check
 
-INSTALL := PYTHON='$(PYTHON)' PREFIX='$(PREFIX)' UNITDIR='$(UNITDIR)' DESTDIR='$(DESTDIR)' systemd/install.sh
+INSTALL := PYTHON='$(PYTHON)' PREFIX='$(PREFIX)' UNITDIR='$(UNITDIR)' USERUNITDIR='$(USERUNITDIR)' DESTDIR='$(DESTDIR)' systemd/install.sh
 # EXTRAS and PACKAGES reach it by themselves: make exports what is set on its command line or in the environment.
 
 # An environment whose interpreter is gone (the system's Python was upgraded, the checkout was copied) is made anew.

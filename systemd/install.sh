@@ -9,7 +9,9 @@
 #   PREFIX/schemas             a link to its schema, for editors
 #   /usr/local/bin/jobscheduler
 #   UNITDIR/jobscheduler.service
-#   /etc/default/jobscheduler  settings; kept once edited
+#   USERUNITDIR/jobscheduler.service    for users' own services
+#   /etc/scheduler/scheduler.toml    settings; kept once edited
+#   /etc/default/jobscheduler  variables for the service; kept once edited
 #   /etc/scheduler/jobs.d, /var/log/scheduler    made if missing, never removed
 #
 # A release is made and tried beside the present one, and one rename of a link replaces that: an install that
@@ -17,7 +19,7 @@
 # restarted yet may still read files of it.
 #
 # Environment: PREFIX (/opt/jobscheduler), DESTDIR (put in front of every path that is written; nothing of the host
-# is touched), PYTHON (the interpreter), UNITDIR; EXTRAS (`http`, `web`, `database`, or several as `http,web`) and PACKAGES (further ones with task
+# is touched), PYTHON (the interpreter), UNITDIR, USERUNITDIR; EXTRAS (`http`, `web`, `database`, or several as `http,web`) and PACKAGES (further ones with task
 # types, as pip takes them), both remembered by later installs unless they are set again, to nothing if need be. The unit stands in /usr/lib/systemd/system, because everything in
 # /etc/systemd/system belongs to the administrator: what `systemctl edit` writes there wins, and survives an upgrade.
 set -eu
@@ -26,11 +28,13 @@ cd "$(dirname "$0")/.."
 
 PREFIX=${PREFIX:-/opt/jobscheduler}
 UNITDIR=${UNITDIR:-/usr/lib/systemd/system}
+USERUNITDIR=${USERUNITDIR:-/usr/lib/systemd/user}
 DESTDIR=${DESTDIR:-}
 PYTHON=${PYTHON:-}
 UNIT=jobscheduler.service
 LINK=/usr/local/bin/jobscheduler
-SETTINGS=/etc/default/jobscheduler
+SETTINGS=/etc/scheduler/scheduler.toml
+VARIABLES=/etc/default/jobscheduler
 JOBS=/etc/scheduler/jobs.d
 LOGS=/var/log/scheduler
 
@@ -46,11 +50,11 @@ say() { echo "$*"; }
 # --- before anything is written ---------------------------------------------------------------------------
 
 check_paths() {
-    for path in "$PREFIX" "$UNITDIR"; do
+    for path in "$PREFIX" "$UNITDIR" "$USERUNITDIR"; do
         case $path in
-            *[!A-Za-z0-9/._-]* | *..* | //* | /) fail "\`$path\` will not do as PREFIX or UNITDIR" ;;
+            *[!A-Za-z0-9/._-]* | *..* | //* | /) fail "\`$path\` will not do as PREFIX, UNITDIR or USERUNITDIR" ;;
             /*) ;;
-            *) fail "PREFIX and UNITDIR have to be absolute paths, and \`$path\` is not" ;;
+            *) fail "PREFIX, UNITDIR and USERUNITDIR have to be absolute paths, and \`$path\` is not" ;;
         esac
     done
     PREFIX=${PREFIX%/}
@@ -133,6 +137,7 @@ install_() {
     make_release
     make_directories
     put_in_force
+    carried=$(carry_over)
     release=
     remove_old_releases
     tell_systemd
@@ -149,7 +154,7 @@ make_release() {
     pip --python "$release/bin/python" install $(packages) "$(ls "$work"/built/*.whl)${extras:+[$extras]}" $further || no_packages
     echo "$extras" >"$release/extras"
     echo "$further" >"$release/packages"
-    cp -R schemas docs README.md RUNNING.md CHANGELOG.md LICENSE systemd/jobscheduler.default systemd/hardened.conf systemd/needrestart.conf "$release"
+    cp -R schemas docs README.md RUNNING.md CHANGELOG.md LICENSE systemd/jobscheduler.default systemd/scheduler.toml systemd/hardened.conf systemd/needrestart.conf "$release"
     rm -rf "$release/schemas/__init__.py" "$release/schemas/__pycache__"
     # It has to work before it replaces what works. All of it is loaded, and the command runs.
     (cd / && "$release/bin/python" -c 'import jobscheduler.service' && "$release/bin/jobscheduler" --version >/dev/null)
@@ -173,7 +178,7 @@ PYTHON_PROGRAM
 
 make_directories() {
     # Ones that are there keep the owner and mode that their administrator gave them.
-    for path in "${JOBS%/*}" "$JOBS" "$LOGS" /usr/local/bin "$UNITDIR" "${SETTINGS%/*}"; do
+    for path in "${JOBS%/*}" "$JOBS" "$LOGS" /usr/local/bin "$UNITDIR" "$USERUNITDIR" "${VARIABLES%/*}"; do
         [ ! -d "$DESTDIR$path" ] || continue
         mkdir -p "$DESTDIR$path"
         case $path in "${JOBS%/*}"*) chmod 0750 "$DESTDIR$path" ;; esac # job files may have passwords in them
@@ -187,16 +192,38 @@ put_in_force() {
     ln -s current/schemas "$at/.schemas"
     ln -s "$PREFIX/current/bin/jobscheduler" "$DESTDIR$LINK.new"
     sed "s|/opt/jobscheduler|$PREFIX|g" systemd/$UNIT >"$DESTDIR$UNITDIR/.$UNIT.new"
-    keep_settings="$SETTINGS has been edited and is kept as it is"
-    if [ ! -e "$DESTDIR$SETTINGS" ] || cmp -s "$DESTDIR$SETTINGS" "$at/current/jobscheduler.default"; then
-        cp systemd/jobscheduler.default "$DESTDIR$SETTINGS.new"
-        keep_settings=
-    fi
+    sed "s|/opt/jobscheduler|$PREFIX|g" systemd/user/$UNIT >"$DESTDIR$USERUNITDIR/.$UNIT.new"
+    has_settings=
+    if [ -e "$DESTDIR$SETTINGS" ]; then has_settings=yes; fi
+    kept=
+    prepare "$SETTINGS" scheduler.toml
+    prepare "$VARIABLES" jobscheduler.default
     mv -T "$at/.current" "$at/current"
     mv -T "$at/.schemas" "$at/schemas"
     mv -T "$DESTDIR$LINK.new" "$DESTDIR$LINK"
     mv "$DESTDIR$UNITDIR/.$UNIT.new" "$DESTDIR$UNITDIR/$UNIT"
-    [ -n "$keep_settings" ] || mv "$DESTDIR$SETTINGS.new" "$DESTDIR$SETTINGS"
+    mv "$DESTDIR$USERUNITDIR/.$UNIT.new" "$DESTDIR$USERUNITDIR/$UNIT"
+    for path in "$SETTINGS" "$VARIABLES"; do
+        [ ! -e "$DESTDIR$path.new" ] || mv "$DESTDIR$path.new" "$DESTDIR$path"
+    done
+}
+
+# A new file beside one that is missing or as the former release brought it; one that was edited is kept.
+prepare() {
+    rm -f "$DESTDIR$1.new"
+    if [ ! -e "$DESTDIR$1" ] || cmp -s "$DESTDIR$1" "$at/$former/$2"; then
+        cp "systemd/$2" "$DESTDIR$1.new"
+    else
+        kept="$kept $1"
+    fi
+}
+
+# Where settings were variables, the first settings file gets them. From then on each file is its administrator's.
+carry_over() {
+    case $kept in
+        *"$VARIABLES"*) [ -n "$has_settings" ] || (cd / && "$release/bin/python" -m jobscheduler.cli.carry_over "$DESTDIR" "$VARIABLES" "$SETTINGS") ||
+            say "warning: the settings in $VARIABLES could not be carried over to $SETTINGS; they go on working" ;;
+    esac
 }
 
 remove_old_releases() {
@@ -217,7 +244,11 @@ tell_systemd() {
 
 report() {
     say "installed $("$PYTHON" -c 'import sys, tomllib; print(tomllib.load(open("pyproject.toml", "rb"))["project"]["version"])') in $PREFIX"
-    [ -z "$keep_settings" ] || say "$keep_settings"
+    if [ -n "$carried" ]; then
+        say "$carried"
+    else
+        for path in $kept; do say "$path has been edited and is kept as it is"; done
+    fi
     if ! systemd_runs; then
         [ -n "$DESTDIR" ] || say "systemd does not run here; the service is $PREFIX/current/bin/jobscheduler serve"
     elif systemctl --quiet is-active $UNIT; then
@@ -238,14 +269,15 @@ uninstall() {
     [ -e "$at/releases" ] || [ -e "$DESTDIR$UNITDIR/$UNIT" ] || fail "nothing is installed in $PREFIX" \
         "name the place with PREFIX=... if it was installed elsewhere"
     if systemd_runs && [ -e "$UNITDIR/$UNIT" ]; then systemctl --quiet disable --now $UNIT; fi
-    if cmp -s "$DESTDIR$SETTINGS" "$at/current/jobscheduler.default"; then rm -f "$DESTDIR$SETTINGS"; fi
+    if cmp -s "$DESTDIR$SETTINGS" "$at/current/scheduler.toml"; then rm -f "$DESTDIR$SETTINGS"; fi
+    if cmp -s "$DESTDIR$VARIABLES" "$at/current/jobscheduler.default"; then rm -f "$DESTDIR$VARIABLES"; fi
     if is_ours "$DESTDIR$LINK"; then rm -f "$DESTDIR$LINK"; fi
-    rm -f "$DESTDIR$UNITDIR/$UNIT" "$at/current" "$at/schemas"
+    rm -f "$DESTDIR$UNITDIR/$UNIT" "$DESTDIR$USERUNITDIR/$UNIT" "$at/current" "$at/schemas"
     rm -rf "$at/releases"
     [ ! -d "$at" ] || rmdir "$at" 2>/dev/null || say "kept $PREFIX, which holds other files"
     tell_systemd
     say "removed the scheduler"
-    for path in "$JOBS" "$LOGS" "$SETTINGS" "/etc/systemd/system/$UNIT" "/etc/systemd/system/$UNIT.d"; do
+    for path in "$JOBS" "$LOGS" "$SETTINGS" "$VARIABLES" "$VARIABLES.old" "/etc/systemd/system/$UNIT" "/etc/systemd/system/$UNIT.d"; do
         [ ! -e "$DESTDIR$path" ] || say "kept $path"
     done
 }

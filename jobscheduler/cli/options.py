@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from jobscheduler.cli import own_service
 from jobscheduler.cli.problems import print_problem
 from jobscheduler.config import (
     CONFIG_VARIABLE,
@@ -25,6 +26,7 @@ from jobscheduler.config import (
     read_settings_file,
 )
 from jobscheduler.config.exposed_settings import exposure_checks
+from jobscheduler.config.own_paths import USER_FLAG, OwnPaths
 from jobscheduler.config.report import settings_report, texts_of
 from jobscheduler.control.client import ApiError, ServiceUnreachable, request
 from jobscheduler.model import Problem
@@ -33,7 +35,8 @@ from jobscheduler.util.exposed_secrets import ENVIRONMENT_FILE
 
 
 def add_options(parser: argparse.ArgumentParser, names: Container[str] | None = None) -> None:
-    """Add the options of these names (all by default), and `--config`; their help names default and variable."""
+    """Add `--user`, `--config`, and the options of these names: all by default. Help names default and variable."""
+    parser.add_argument(USER_FLAG, action="store_true", help="the service of this user, with paths in the home")
     parser.add_argument(
         "--config", metavar="FILE", help=f"the settings file (default: {DEFAULT_CONFIG}; {CONFIG_VARIABLE})"
     )
@@ -54,7 +57,7 @@ def settings_from_arguments(arguments: argparse.Namespace, environ: Mapping[str,
         SettingsError: the settings file cannot be used, or a variable has an unknown name.
 
     """
-    return load_settings(_flags(arguments), environ, _settings_file(arguments, environ, is_client=False))
+    return _load(arguments, environ, own_service.asked_for(arguments, environ), is_client=False)
 
 
 def client_settings(arguments: argparse.Namespace) -> Settings:
@@ -65,7 +68,7 @@ def client_settings(arguments: argparse.Namespace) -> Settings:
         SettingsError: the settings file cannot be used, or a variable has an unknown name.
 
     """
-    return load_settings(_flags(arguments), os.environ, _settings_file(arguments, os.environ, is_client=True))
+    return _load(arguments, os.environ, own_service.found(arguments, os.environ), is_client=True)
 
 
 def settings_of_service(arguments: argparse.Namespace, needed: Collection[str]) -> Settings:
@@ -79,13 +82,12 @@ def settings_of_service(arguments: argparse.Namespace, needed: Collection[str]) 
         SettingsError: the settings file cannot be used, or a variable has an unknown name.
 
     """
-    own = load_settings(_flags(arguments), os.environ)
+    named = load_settings(_flags(arguments), os.environ).given
     try:
         report: Mapping[str, Any] = request(client_settings(arguments).socket, "GET", "/v1/settings")
     except (ServiceUnreachable, ApiError):
-        environ = {**_environment_file(), **os.environ}
-        settings = load_settings(_flags(arguments), environ, _settings_file(arguments, environ, is_client=True))
-        if any(settings.given.get(name) != own.given.get(name) or name not in own.given for name in needed):
+        settings = _settings_without_service(arguments, is_client=True)
+        if any(settings.given.get(name) != named.get(name) or name not in named for name in needed):
             print(f"note: no service was asked; {_origin(settings)}", file=sys.stderr)
         return settings
     given = {name: text for name, text in _flags(arguments).items() if text is not None}
@@ -97,16 +99,29 @@ def current_report(arguments: argparse.Namespace) -> tuple[Mapping[str, Any], bo
     try:
         return request(client_settings(arguments).socket, "GET", "/v1/settings"), True
     except (ServiceUnreachable, ApiError):
-        environ = {**_environment_file(), **os.environ}
-        file = _settings_file(arguments, environ, is_client=False)
-        return settings_report(load_settings(_flags(arguments), environ, file)), False
+        return settings_report(_settings_without_service(arguments, is_client=False)), False
+
+
+def _settings_without_service(arguments: argparse.Namespace, *, is_client: bool) -> Settings:
+    """Return the settings that a service would have if it was started now."""
+    own = own_service.found(arguments, os.environ)
+    environ = os.environ if own is not None else {**_environment_file(), **os.environ}
+    return _load(arguments, environ, own, is_client=is_client)
+
+
+def _load(
+    arguments: argparse.Namespace, environ: Mapping[str, str], own: OwnPaths | None, *, is_client: bool
+) -> Settings:
+    file = _settings_file(arguments, environ, own, is_client=is_client)
+    return load_settings(_flags(arguments), environ, file, own)
 
 
 def exposed_in_settings(arguments: argparse.Namespace, settings: Settings) -> Iterator[Problem]:
     """Yield the secrets that all users may read in the files of these settings; none of a file that cannot be read."""
-    environ = {**_environment_file(), **os.environ}
+    own = own_service.found(arguments, os.environ)
+    environ = os.environ if own is not None else {**_environment_file(), **os.environ}
     try:
-        file = read_settings_file(_settings_path(arguments, environ)[0])
+        file = read_settings_file(_settings_path(arguments, environ, own)[0])
     except (OSError, SettingsError):
         file = NO_FILE
     for check in exposure_checks(replace(settings, file=file), ENVIRONMENT_FILE):
@@ -117,13 +132,15 @@ def _flags(arguments: argparse.Namespace) -> dict[str, str | None]:
     return {option.name: getattr(arguments, option.name, None) for option in OPTIONS}
 
 
-def _settings_file(arguments: argparse.Namespace, environ: Mapping[str, str], *, is_client: bool) -> SettingsFile:
+def _settings_file(
+    arguments: argparse.Namespace, environ: Mapping[str, str], own: OwnPaths | None, *, is_client: bool
+) -> SettingsFile:
     """Read the settings file. One that is not named need not exist.
 
     With `is_client` it need not be readable either, and what is wrong in it is only a warning: a verb has to reach
     the service also when its next start would fail.
     """
-    path, named = _settings_path(arguments, environ)
+    path, named = _settings_path(arguments, environ, own)
     try:
         return read_settings_file(path)
     except FileNotFoundError:
@@ -138,16 +155,18 @@ def _settings_file(arguments: argparse.Namespace, environ: Mapping[str, str], *,
             print_problem(problem, sys.stderr, level="warning")
         return error.usable or NO_FILE
     except PermissionError:
-        if is_client and not named:
+        if not named and (is_client or own_service.is_elsewhere(arguments)):
             return NO_FILE
-        help_ = "only its owner may: run the command as that user"
+        help_ = "only its owner may: run the command as that user; `serve --user` runs a service of your own"
         raise SettingsError((Problem("the settings file may not be read", file=str(path), help=help_),)) from None
 
 
-def _settings_path(arguments: argparse.Namespace, environ: Mapping[str, str]) -> tuple[Path, bool]:
+def _settings_path(
+    arguments: argparse.Namespace, environ: Mapping[str, str], own: OwnPaths | None
+) -> tuple[Path, bool]:
     """Return the path of the settings file, and whether the user named it."""
     named = getattr(arguments, "config", None) or environ.get(CONFIG_VARIABLE)
-    return (Path(named), True) if named else (DEFAULT_CONFIG, False)
+    return Path(named) if named else DEFAULT_CONFIG if own is None else own.config, bool(named)
 
 
 def _environment_file() -> dict[str, str]:
@@ -164,4 +183,5 @@ def _origin(settings: Settings) -> str:
     files = [str(settings.file.path)] if settings.file.path is not None else []
     if any(given.origin.startswith(PREFIX) for given in settings.given.values()):
         files.append("the environment")
-    return f"the settings are those of {' and '.join(files)}" if files else "the settings are the defaults"
+    defaults = f"the defaults of `serve {USER_FLAG}`" if settings.is_own else "the defaults"
+    return f"the settings are those of {' and '.join(files)}" if files else f"the settings are {defaults}"

@@ -31,7 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Reload, and print what came of it; problems go to standard error."""
-    outcome = request(client_settings(arguments).socket, "POST", "/v1/reload")
+    settings = client_settings(arguments)
+    outcome = request(settings.socket, "POST", "/v1/reload")
     problems = [Problem(**problem) for problem in outcome["problems"]]
     if arguments.json:
         print(json.dumps(outcome))
@@ -42,7 +43,8 @@ def run(arguments: argparse.Namespace) -> int:
     if outcome["applied"]:
         print(f"applied: {', '.join(outcome['applied'])}")
     if outcome["need_restart"]:
-        print(f"need a restart: {', '.join(outcome['need_restart'])}; `systemctl restart jobscheduler` applies them")
+        waiting = ", ".join(outcome["need_restart"])
+        print(f"need a restart: {waiting}; `{settings.systemctl} restart jobscheduler` applies them")
     return 1 if problems else 0
 
 

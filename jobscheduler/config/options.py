@@ -151,6 +151,6 @@ OPTIONS = (  # every option of `serve`
         "host_id",
         _name,
         "NAME",
-        "the name of this host in the log; by default a hash of its machine-id (a container without one has no name)",
+        "the name of this host in the log; by default a hash of its machine-id, or of the folder of the log",
     ),
 )

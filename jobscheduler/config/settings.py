@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jobscheduler.config.options import OPTIONS, PREFIX, Option, has_password
+from jobscheduler.config.own_paths import USER_FLAG, OwnPaths
 from jobscheduler.config.settings_file import NO_FILE, SettingsError, SettingsFile
 from jobscheduler.model import Problem
 from jobscheduler.util.text import did_you_mean, quote
@@ -37,7 +38,8 @@ class Settings:
     `host_id` names the host, None for a hash of its machine-id.
     `database_url` is the database of further jobs, None for no database. `database_url_file` holds the same.
     `keep_log_rows` and `keep_markers` are how long old rows stay in it.
-    `file` is the settings file. `given` are the settings that were given, by name; the others have their default.
+    `is_own` is set for a user's own service. `file` is the settings file. `given` are the settings that were given, by
+    name; the others have their default.
     """
 
     jobs_dir: Path = Path("/etc/scheduler/jobs.d")
@@ -60,6 +62,7 @@ class Settings:
     keep_log_rows: float = 30 * 86400.0
     keep_markers: float = 30 * 86400.0
     host_id: str | None = None
+    is_own: bool = field(default=False, compare=False)
     file: SettingsFile = field(default=NO_FILE, compare=False, repr=False)
     given: Mapping[str, Given] = field(default_factory=dict, compare=False, repr=False)
 
@@ -68,21 +71,31 @@ class Settings:
         """Whether a database is configured."""
         return self.database_url is not None or self.database_url_file is not None
 
+    @property
+    def systemctl(self) -> str:
+        """The beginning of a command by which systemd starts or stops the service."""
+        return "systemctl --user" if self.is_own else "systemctl"
+
 
 def load_settings(
-    flags: Mapping[str, str | None], environ: Mapping[str, str], file: SettingsFile = NO_FILE
+    flags: Mapping[str, str | None],
+    environ: Mapping[str, str],
+    file: SettingsFile = NO_FILE,
+    own: OwnPaths | None = None,
 ) -> Settings:
     """Build the settings. A flag wins over its variable, that over the settings file, and that over the default.
 
-    An empty variable is unset.
+    An empty variable is unset. `own` are the default paths of a user's own service.
 
     Raises:
         BadSetting: a flag or a variable cannot be parsed.
         SettingsError: a variable has an unknown name.
 
     """
-    given = {option.name: Given(text, file.origin(option)) for option, text in file.options}
-    values: dict[str, Any] = {option.name: option.parse(text) for option, text in file.options}
+    values: dict[str, Any] = {} if own is None else {**own.settings()}
+    given = {name: Given(str(path), USER_FLAG) for name, path in values.items()}
+    given |= {option.name: Given(text, file.origin(option)) for option, text in file.options}
+    values |= {option.name: option.parse(text) for option, text in file.options}
     for option, text, origin in _given(flags, environ):
         try:
             values[option.name] = option.parse(text)
@@ -90,7 +103,7 @@ def load_settings(
             raise BadSetting(f"{origin}: {error}" if option.is_secret else f"{origin}: `{text}`: {error}") from None
         given[option.name] = Given(text, origin)
     check_variables(environ)
-    return Settings(**values, file=file, given=given)
+    return Settings(**values, is_own=own is not None, file=file, given=given)
 
 
 def _given(flags: Mapping[str, str | None], environ: Mapping[str, str]) -> Iterator[tuple[Option, str, str]]:

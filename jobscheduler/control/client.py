@@ -11,6 +11,7 @@ import socket
 from pathlib import Path
 from typing import Any, cast
 
+from jobscheduler.config.own_paths import own_paths
 from jobscheduler.model import Problem
 from jobscheduler.model.errors import ProblemError
 
@@ -70,7 +71,10 @@ def request(path: Path, method: str, target: str) -> dict[str, Any]:
 
 def _explained(path: Path, error: Exception) -> Problem:
     error_number = error.errno if isinstance(error, OSError) else None
-    start = "is it running? `systemctl status jobscheduler`; if it has another socket, name that with `--socket FILE`"
+    systemctl = "systemctl --user" if path == own_paths(os.environ).socket else "systemctl"
+    start = (
+        f"is it running? `{systemctl} status jobscheduler`; if it has another socket, name that with `--socket FILE`"
+    )
     if error_number in {errno.ENOENT, errno.ENOTDIR}:
         return Problem(f"no service is reachable: there is no socket `{path}`", help=start)
     if error_number == errno.ECONNREFUSED:

@@ -35,6 +35,18 @@ class JobHistories:
         else:
             since, cursor = full.since.get(job_id, now), now
             decided = [(now + TICK, self._last_decided_in_log(job, now))]
+        return self._state(job_id, since, cursor, decided, now)
+
+    def state_of_absent(self, job_id: str, now: datetime) -> tuple[datetime, DecidedAhead]:
+        """Return the same for a job of the former service that is not active now: it may become active again."""
+        former, full = self._former, self._former.full
+        since = full.since.get(job_id, full.accounted_since)
+        return self._state(job_id, since, former.settled, [(since + TICK, former.settled)], now)
+
+    def _state(
+        self, job_id: str, since: datetime, cursor: datetime, decided: list[Span], now: datetime
+    ) -> tuple[datetime, DecidedAhead]:
+        former, full = self._former, self._former.full
         decided += former.state.recorded.get(job_id, ())
         decided += self._pending.closed(job_id)
         reopened = (*full.reopened.get(job_id, ()), *self._pending.later_than(now, job_id, corrects=True))

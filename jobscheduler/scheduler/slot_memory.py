@@ -85,6 +85,11 @@ class SlotMemory:
         ahead = cursor_passed(NOTHING_AHEAD, missed.last, reopenable, elapsed + CLOCK_MEMORY_S)
         self._removed[job_id] = RemovedJob(now + REMOVED_JOB_MEMORY, missed.first - TICK, ahead)
 
+    def remember_absent(self, job_id: str, since: datetime, ahead: DecidedAhead, now: datetime) -> None:
+        """Remember a job of a former service that is not active."""
+        if ahead:
+            self._removed[job_id] = RemovedJob(now + REMOVED_JOB_MEMORY, since, ahead)
+
     def clock_set_back(self, now: datetime, elapsed: float) -> None:
         """Rewind to `now`. What was decided stays decided, except for slots that were only missed."""
         for job_id, removed in self._removed.items():

@@ -88,8 +88,21 @@ class StartRecovery:
         if self._outage is not None:
             jobs = self._registry.jobs
             self._outage.pending.miss_all(lambda job_id: "disabled" if job_id in jobs else "deleted", now)
+            self._remember_absent(self._outage, now)
         effects, self._effects = self._effects, []
         return effects
+
+    def _remember_absent(self, outage: OutageRecovery, now: datetime) -> None:
+        """Remember the jobs of the former service that are not active now but have slots that may still run.
+
+        Their instant may be over only by a wrong clock. The next checkpoint has to name them, or a second start would
+        know nothing of these slots.
+        """
+        full, memory = outage.former.full, self._registry.memory
+        for job_id in {*full.missed, *full.reopened}:
+            if job_id not in self._registry.jobs and not memory.is_removed(job_id):
+                since, ahead = outage.histories.state_of_absent(job_id, now)
+                memory.remember_absent(job_id, since, ahead, now)
 
     def _phase(self, *, is_first_sync: bool = False) -> RecoveryPhase:
         if self._is_starting():

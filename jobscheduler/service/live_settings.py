@@ -74,7 +74,7 @@ class LiveSettings:
         )
         self.warn_of_exposed_secrets()
         if need_restart:
-            help_ = "`systemctl restart jobscheduler` applies them"
+            help_ = f"`{self.current.systemctl} restart jobscheduler` applies them"
             self._log.event(Level.WARNING, "settings.waiting", settings=" ".join(need_restart), help=help_)
         return SettingsChange((*(option.key for option in applied), *["defaults"] * has_new_defaults), need_restart)
 

@@ -16,6 +16,7 @@ from jobscheduler.service.clients import open_clients
 from jobscheduler.service.directory_lock import lock_directory
 from jobscheduler.service.mailbox import Mailbox, Message
 from jobscheduler.service.open_log import OpenLog, open_log
+from jobscheduler.service.own_service import warn_of_no_lingering
 from jobscheduler.service.parts import Parts, build_parts
 from jobscheduler.service.source_watch import SourceWatch, watch_sources
 from jobscheduler.service.startup_checks import check_startup
@@ -87,6 +88,7 @@ def _begin_scheduling(parts: Parts, supervision: Supervision, recovered: Recover
     supervision.zone.warn_of_odd_zone()
     supervision.live.warn_of_exposed_secrets()
     parts.startup.optional.log(parts.log.event)
+    warn_of_no_lingering(parts.startup.settings, parts.log.event)
     settled = recovered.checkpoint.settled if recovered else "nothing is known of the time before"
     parts.log.event(Level.INFO, "service.started", jobs=jobs, refused=refused, pid=os.getpid(), settled=settled)
     parts.startup.database.allow_sync()

@@ -19,7 +19,7 @@ from jobscheduler.service.mailbox import Mailbox
 from jobscheduler.service.open_log import read_boot_id
 from jobscheduler.service.startup_checks import Startup
 from jobscheduler.status.run_stats import RunStats
-from jobscheduler.util.host_id import MACHINE_ID, first_line, host_id
+from jobscheduler.util.host_id import host_id, host_seed
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +64,8 @@ def _scheduler(startup: Startup, log: LogWriter, clock: ClockMonitor) -> Schedul
         log_then=log.write_and_call,
         on_behind=log.warn_behind,
         max_workers=settings.max_workers,
-        host=settings.host_id or first_line(MACHINE_ID) or os.uname().nodename,
-        host_id=host_id(settings.host_id),
+        host=host_seed(settings.host_id, settings.log_file.parent),
+        host_id=host_id(settings.host_id, settings.log_file.parent),
         boot=read_boot_id(log),
         late_reason=clock.late_reason,
         standstills=clock.standstills,

@@ -12,9 +12,11 @@ from contextlib import ExitStack, suppress
 from jobscheduler.model import Event, Level
 from jobscheduler.runlog import LogWriter
 from jobscheduler.scheduler import Scheduler
+from jobscheduler.service.control_group import enter_leaf
 from jobscheduler.service.forced_exit import ForcedExit
 from jobscheduler.service.mailbox import Mailbox, Message
 from jobscheduler.tasks.command.fd_budget import FD_LIMIT
+from jobscheduler.tasks.command.oom_score import OOM_SCORE
 from jobscheduler.tasks.command.reaper import REAPER
 from jobscheduler.util.instants import utc_now
 
@@ -26,10 +28,23 @@ EXIT_FAILURE = 70  # exit status: a part of the service died
 
 
 def prepare_process() -> None:
-    """Set what belongs to the process: the signal of ended children, the limit of descriptors, the reaper."""
+    """Set what belongs to the process: signals of children, control group, limits, the reaper."""
+    _end_at_signals()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # some parents leave it ignored, and exit statuses would be lost
+    enter_leaf()
     FD_LIMIT.raise_limit()
+    OOM_SCORE.remember()
     REAPER.keep_reaping()
+
+
+def _end_at_signals() -> None:
+    """Have SIGTERM and SIGINT end the first process of a container before it can stop in order.
+
+    The kernel ignores signals to it that have no handler. Nothing has begun yet that would have to be ended.
+    """
+    if os.getpid() == 1:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: os._exit(0))
 
 
 def receive_signals(stack: ExitStack, mailbox: Mailbox, drain_timeout: float) -> None:

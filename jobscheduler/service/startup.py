@@ -15,6 +15,7 @@ from jobscheduler.runlog import LogFile, LogRefused, check_log
 from jobscheduler.util.path_walk import is_missing
 
 _OTHER_LOG_HELP = "name another with `--log-file FILE`"
+_OWN_SERVICE_HELP = "; `serve --user` runs a service of your own, with its files in your home"
 
 
 class StartupError(ProblemError):
@@ -91,6 +92,7 @@ def check_paths(settings: Settings, source: Source | None) -> None:
     if missing:
         paths = " ".join(shlex.quote(str(path)) for path in missing)
         help_ = f"make it so with `mkdir -p {paths}`, or name others with `--jobs-dir DIR --log-file FILE`"
+        help_ += _OWN_SERVICE_HELP if os.geteuid() != 0 and "jobs_dir" not in settings.given else ""
         raise StartupError(Problem("; ".join(problem.message for problem in problems), help=help_))
     if problems:
         raise StartupError(problems[0])

@@ -18,6 +18,7 @@ from jobscheduler.service.alert_defaults import read_alert_defaults
 from jobscheduler.service.database_jobs import DatabaseJobs, NoDatabase, UnusableDatabase, open_database
 from jobscheduler.service.guarded_calls import call_at_startup
 from jobscheduler.service.optional_parts import ALERTS, DATABASE, DEFAULTS, PAGE, OptionalParts
+from jobscheduler.service.own_service import make_directories
 from jobscheduler.service.startup import StartupError, check_paths
 from jobscheduler.service.zone_watch import parse_context
 from jobscheduler.util.hang_guard import CallHung, HangGuard
@@ -71,6 +72,7 @@ def check_startup(settings: Settings, read_settings: Callable[[], Settings], gua
         return call_at_startup(guard, name, function)
 
     jobs_name, log_name = f"the jobs directory `{settings.jobs_dir}`", f"the log file `{settings.log_file}`"
+    call("a path of the service", partial(make_directories, settings))
     database = _database(settings, optional, guard)
     source = call(jobs_name, partial(_directory_source, settings))
     directory = None if source is None else GuardedSource(source, guard)

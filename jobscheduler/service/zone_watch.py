@@ -68,7 +68,7 @@ class ZoneWatch:
             self._log.event(Level.ERROR, "zone.kept", problem=str(hung), in_force=self.zone())
             return
         if zone not in {self._reported_zone, self.zone()}:
-            help_ = "`systemctl reload jobscheduler`, or SIGHUP, to apply it"
+            help_ = f"`{self._live.current.systemctl} reload jobscheduler`, or SIGHUP, to apply it"
             self._log.event(Level.WARNING, "zone.changed", zone=zone, in_force=self.zone(), help=help_)
         self._reported_zone = zone
 

@@ -61,22 +61,31 @@ class Fault(NamedTuple):
 
 def parse_environment_file(text: str) -> dict[str, str]:
     """Return the variables of a file, by name."""
-    return {name: value for name, value, _ in assignments(text)}
+    return {one.name: one.value for one in assignments(text)}
 
 
-def assignments(text: str) -> Iterator[tuple[str, str, int]]:
-    """Yield name, value and line (from 1) of each assignment, in the order of the file."""
+class Assignment(NamedTuple):
+    """A variable with its value, and the first and the last line (from 1) on which that stands."""
+
+    name: str
+    value: str
+    line: int
+    last_line: int
+
+
+def assignments(text: str) -> Iterator[Assignment]:
+    """Yield each assignment, in the order of the file."""
     yield from _parsed(_Parser(), text)
 
 
-def parse_strictly(text: str) -> tuple[dict[str, tuple[str, int]], list[Fault]]:
-    """Return value and line of the variables of a file by name, and its faults, which systemd would pass over."""
+def parse_strictly(text: str) -> tuple[dict[str, Assignment], list[Fault]]:
+    """Return the variables of a file by name, and its faults, which systemd would pass over."""
     parser = _Parser()
-    variables = {name: (value, line) for name, value, line in _parsed(parser, text)}
+    variables = {one.name: one for one in _parsed(parser, text)}
     return variables, parser.faults
 
 
-def _parsed(parser: _Parser, text: str) -> Iterator[tuple[str, str, int]]:
+def _parsed(parser: _Parser, text: str) -> Iterator[Assignment]:
     for character in text:
         yield from parser.feed(character)
     yield from parser.end()
@@ -94,7 +103,7 @@ class _Parser:
         self._line = 1
         self.faults: list[Fault] = []
 
-    def feed(self, character: str) -> Iterator[tuple[str, str, int]]:
+    def feed(self, character: str) -> Iterator[Assignment]:
         """Take the next character; yield the assignment that it ends."""
         match self._state:
             case _State.BEFORE_NAME:
@@ -112,7 +121,7 @@ class _Parser:
                 self._feed_quoted(character)
         self._line += character == "\n"
 
-    def end(self) -> Iterator[tuple[str, str, int]]:
+    def end(self) -> Iterator[Assignment]:
         """Yield the assignment that the end of the text ends."""
         if self._state in _IN_QUOTES:
             help_ = "end the value with the quote that it begins with"
@@ -173,11 +182,11 @@ class _Parser:
         self._value += text
         self._kept = len(self._value)
 
-    def _assignment(self) -> Iterator[tuple[str, str, int]]:
+    def _assignment(self) -> Iterator[Assignment]:
         self._state = _State.BEFORE_NAME
         name = self._name.rstrip(_BLANKS)
         if _NAME.fullmatch(name):
-            yield name, self._value[: self._kept], self._name_line
+            yield Assignment(name, self._value[: self._kept], self._name_line, self._line)
         else:
             is_exported = name.startswith(("export ", "export\t"))
             help_ = "leave out `export`" if is_exported else "a name has letters, digits and `_`, and no digit in front"

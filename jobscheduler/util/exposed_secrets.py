@@ -74,14 +74,14 @@ def exposed_in_environment_file(file: Path = ENVIRONMENT_FILE) -> tuple[Problem,
     text = _public_text(file)
     return tuple(
         Problem(
-            _message(name),
+            _message(one.name),
             str(file),
-            line,
+            one.line,
             1,
-            help=help_of_url(f"{name}_FILE") if name == _URL else _help(str(file)),
+            help=help_of_url(f"{one.name}_FILE") if one.name == _URL else _help(str(file)),
         )
-        for name, value, line in assignments(text)
-        if looks_secret(name, value)
+        for one in assignments(text)
+        if looks_secret(one.name, one.value)
     )
 
 

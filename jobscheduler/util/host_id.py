@@ -14,16 +14,26 @@ _SINCE_PREFIX = "since:"
 _TOLERANCE_S = 60  # by which the clock may be set within one boot
 
 
-def host_id(configured: str | None, machine_id: Path = MACHINE_ID) -> str:
-    """Return the configured name of this host, else a hash of its machine-id; empty if it has none.
+def host_id(configured: str | None, log_folder: Path, machine_id: Path = MACHINE_ID) -> str:
+    """Return the configured name of this host, else a hash of what it is known by.
 
     machine-id(5) asks programs not to show the machine-id itself to others.
     """
-    if configured:
-        return configured
+    return configured or hashlib.sha256(f"jobscheduler {_known_by(log_folder, machine_id)}".encode()).hexdigest()[:16]
+
+
+def host_seed(configured: str | None, log_folder: Path, machine_id: Path = MACHINE_ID) -> str:
+    """Return the text by which `jitter` differs between hosts and stays the same on one."""
+    return configured or _known_by(log_folder, machine_id)
+
+
+def _known_by(log_folder: Path, machine_id: Path) -> str:
+    """Return the machine-id; without one the path of the log's folder.
+
+    A container has no machine-id, and a new name at each start. Its volume with the log stays.
+    """
     machine = first_line(machine_id)
-    usable = machine and machine != "uninitialized"
-    return hashlib.sha256(f"jobscheduler {machine}".encode()).hexdigest()[:16] if usable else ""
+    return machine if machine and machine != "uninitialized" else str(log_folder.absolute())
 
 
 def boot_id(boot: Path = BOOT_ID) -> str:

@@ -19,7 +19,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from jobscheduler.alerts.dispatcher import MIN_DRAIN_S
-from jobscheduler.config import OPTIONS, Settings, default_text
+from jobscheduler.config import OPTIONS, default_text
 from jobscheduler.tasks.command.processes import KILL_TIMEOUT_S, TERM_GRACE_S
 from tests.support.booted import copy_of_the_checkout, filled_checkout, make
 from tests.support.service import ROOT
@@ -134,20 +134,14 @@ def test_every_example_is_valid_and_leads_editors_to_the_schema(example: Path) -
     assert (done.returncode, done.stdout) == (0, "1 file checked, no errors\n")
 
 
-def test_the_settings_file_shows_every_option_with_its_default() -> None:
-    """Only as comments, so that an upgrade can change a default."""
+def test_the_file_with_variables_only_points_to_the_settings_file() -> None:
+    """All of it is comments, and the one example is of a variable that there is."""
     text = (ROOT / "systemd/jobscheduler.default").read_text("utf-8")
-    shown = dict(re.findall(r"^#(JOBSCHEDULER_[A-Z_]+)=(.*)$", text, re.MULTILINE))
-    assert shown.pop("JOBSCHEDULER_TIMEZONE") == "Europe/Berlin"
-    assert shown.pop("JOBSCHEDULER_HTTP") == "127.0.0.1:9080"
-    assert shown.pop("JOBSCHEDULER_HTTP_TOKEN_FILE") == "/etc/scheduler/http-token"
-    assert shown.pop("JOBSCHEDULER_ON_FAILURE") == "/etc/scheduler/on-failure.json"
-    assert shown.pop("JOBSCHEDULER_ON_RECOVERY") == "/etc/scheduler/on-recovery.json"
-    assert shown.pop("JOBSCHEDULER_HOST_ID") == "web-1"
-    assert shown.pop("JOBSCHEDULER_DATABASE_URL_FILE") == "/etc/scheduler/database-url"
-    with_default = [option for option in OPTIONS if getattr(Settings(), option.name) is not None]
-    assert shown == {option.variable: default_text(option) for option in with_default}
-    assert [line for line in text.splitlines() if line and not line.startswith("#")] == []
+    assert all(line.startswith("#") for line in text.splitlines())
+    assert "/etc/scheduler/scheduler.toml" in text
+    variables = set(re.findall(r"JOBSCHEDULER_[A-Z_]+", text))
+    assert variables
+    assert variables < {option.variable for option in OPTIONS}
 
 
 def test_the_unit_gives_more_time_to_stop_than_the_drain_takes() -> None:
@@ -195,13 +189,17 @@ def test_prefix_is_where_command_and_unit_lead(staged: Path) -> None:
     first = (current / "bin/jobscheduler").read_text("utf-8").splitlines()[0]
     assert first == f"#!/srv/scheduler/{os.readlink(current)}/bin/python"
     assert os.readlink(staged / "usr/local/bin/jobscheduler") == "/srv/scheduler/current/bin/jobscheduler"
-    unit = (staged / "usr/lib/systemd/system/jobscheduler.service").read_text("utf-8")
-    assert "ExecStart=/srv/scheduler/current/bin/jobscheduler serve\n" in unit
-    assert "/opt/" not in unit
+    for place, serve in (("system", "serve"), ("user", "serve --user")):
+        unit = (staged / f"usr/lib/systemd/{place}/jobscheduler.service").read_text("utf-8")
+        assert f"ExecStart=/srv/scheduler/current/bin/jobscheduler {serve}\n" in unit
+        assert "/opt/" not in unit
     schema = json.loads((staged / "srv/scheduler/schemas/job.schema.json").read_text("utf-8"))
     assert schema["title"] == "A job of jobscheduler"
     modes = {"etc/scheduler": 0o750, "etc/scheduler/jobs.d": 0o750, "var/log/scheduler": 0o755}
+    modes |= {"etc/scheduler/scheduler.toml": 0o644, "etc/default/jobscheduler": 0o644}
     assert {name: (staged / name).stat().st_mode & 0o7777 for name in modes} == modes
+    settings = (staged / "etc/scheduler/scheduler.toml").read_bytes()
+    assert settings == (ROOT / "systemd/scheduler.toml").read_bytes()
 
 
 def test_uninstall_below_destdir_keeps_jobs_logs_and_nothing_else(staged: Path) -> None:
@@ -211,6 +209,29 @@ def test_uninstall_below_destdir_keeps_jobs_logs_and_nothing_else(staged: Path) 
     left = {path.relative_to(staged).as_posix() for path in staged.rglob("*") if not any(path.iterdir())}
     assert {"etc/scheduler/jobs.d", "var/log/scheduler"} <= left
     assert not [path for path in staged.rglob("*") if not path.is_dir()]
+
+
+def test_variables_that_stood_there_are_carried_over_below_destdir_too(filled_checkout: Path, tmp_path: Path) -> None:
+    """Names are those of the host to be. What was edited is kept by a further install and by an uninstall."""
+    (tmp_path / "etc/default").mkdir(parents=True)
+    (tmp_path / "etc/default/jobscheduler").write_text("JOBSCHEDULER_LOG_BACKUPS=3\nJOBSCHEDULER_OOPS=1\n")
+    done = make("install", f"DESTDIR={tmp_path}", cwd=filled_checkout)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 setting carried over to /etc/scheduler/scheduler.toml: log-backups\n" in done.stdout
+    assert "warning: JOBSCHEDULER_OOPS stays in /etc/default/jobscheduler: there is no such setting\n" in done.stdout
+    settings = (tmp_path / "etc/scheduler/scheduler.toml").read_text("utf-8")
+    assert "\n#log-backups = 7\nlog-backups = 3\n" in settings
+    environment = (tmp_path / "etc/default/jobscheduler").read_text("utf-8")
+    assert "\n#JOBSCHEDULER_LOG_BACKUPS=3\n" in environment
+
+    again = make("install", f"DESTDIR={tmp_path}", cwd=filled_checkout)
+    gone = make("uninstall", f"DESTDIR={tmp_path}")
+
+    for name in ("scheduler/scheduler.toml", "default/jobscheduler"):
+        assert f"/etc/{name} has been edited and is kept as it is\n" in again.stdout
+        assert f"kept /etc/{name}\n" in gone.stdout
+    assert (tmp_path / "etc/scheduler/scheduler.toml").read_text("utf-8") == settings
+    assert (tmp_path / "etc/default/jobscheduler").read_text("utf-8") == environment
 
 
 @pytest.mark.deep

@@ -101,6 +101,13 @@ def test_the_unit_is_what_systemd_expects(machine: Machine) -> None:
         assert block.startswith("#"), block
 
 
+def test_the_unit_has_the_service_killed_last_and_lets_it_divide_its_control_group(machine: Machine) -> None:
+    """A sandbox may forbid the lower score; systemd then goes on without it."""
+    properties = ("OOMScoreAdjust", "ManagedOOMPreference", "Delegate", "OOMPolicy")
+    shown = machine(f"systemctl show jobscheduler --property {','.join(properties)}").split()
+    assert set(shown) == {"OOMScoreAdjust=-500", "ManagedOOMPreference=avoid", "Delegate=yes", "OOMPolicy=continue"}
+
+
 def test_a_job_dropped_into_the_started_service_leaves_its_record_in_log_and_journal(machine: Machine) -> None:
     """`systemctl start` returns when the service is ready; failures are errors in the journal, successes are not."""
     machine("systemctl enable --now jobscheduler")
@@ -144,6 +151,31 @@ def test_reload_looks_again_without_a_restart(machine: Machine) -> None:
     machine.wait("the reload is over", lambda: records(machine, "service.reloaded"))
     machine.wait("active", lambda: machine.run("systemctl is-active jobscheduler").stdout == "active\n")
     assert main_pid(machine) == former
+
+
+def test_a_job_that_restarts_the_scheduler_and_waits_for_it_is_told_so(machine: Machine) -> None:
+    """`validate` before, the record after; with `--no-block` all is well."""
+    machine("sed -i 's/^#drain-timeout = .*/drain-timeout = 1/' /etc/scheduler/scheduler.toml")
+    machine("systemctl restart jobscheduler")
+    starts = len(records(machine, "service.started"))
+    drop(machine, "self.json", job("self", "@yearly", "systemctl restart jobscheduler; echo after"))
+    said = machine("jobscheduler validate /etc/scheduler/jobs.d/self.json")
+    assert "warning: " in said
+    assert "add `--no-block`, as the last command of the job" in said
+    machine("jobscheduler run self")
+    machine.wait("the restart", lambda: len(records(machine, "service.started")) == starts + 1, 30)
+    (record,) = records(machine, "FAILURE", job_id="self")
+    assert record["reason"] == "shutdown"
+    assert "the service was stopped from within this run (`systemctl --no-block`" in record["error"]
+
+    drop(machine, "self.json", job("self", "@yearly", "systemctl --no-block restart jobscheduler"))
+    machine.wait("the new command", lambda: records(machine, "job.updated", job_id="self"))
+    machine("jobscheduler run self")
+    machine.wait("another restart", lambda: len(records(machine, "service.started")) == starts + 2, 30)
+    assert records(machine, "SUCCESS", job_id="self")
+    machine("rm /etc/scheduler/jobs.d/self.json")
+    machine("sed -i 's/^drain-timeout = .*/#drain-timeout = \"30s\"/' /etc/scheduler/scheduler.toml")
+    machine("systemctl restart jobscheduler")
 
 
 def drop_in(machine: Machine, text: str) -> None:
@@ -344,16 +376,16 @@ def test_an_upgrade_keeps_jobs_log_and_settings_and_does_not_disturb_the_running
     machine: Machine, filled_checkout: Path
 ) -> None:
     """The process goes on in its own release until it is restarted; edited settings stay as they are."""
-    machine("echo JOBSCHEDULER_LOG_BACKUPS=3 >> /etc/default/jobscheduler")
-    jobs = machine("sha256sum /etc/scheduler/jobs.d/* /etc/default/jobscheduler")
+    machine("sed -i 's/^#log-backups = .*/log-backups = 3/' /etc/scheduler/scheduler.toml")
+    jobs = machine("sha256sum /etc/scheduler/jobs.d/* /etc/scheduler/scheduler.toml")
     lines, former, release = len(machine.log()), main_pid(machine), machine("readlink /opt/jobscheduler/current")
 
     said = machine("make install", cwd=filled_checkout)
 
     assert "systemctl restart jobscheduler" in said
-    assert "/etc/default/jobscheduler has been edited" in said
+    assert "/etc/scheduler/scheduler.toml has been edited" in said
     assert machine("readlink /opt/jobscheduler/current") != release
-    assert machine("sha256sum /etc/scheduler/jobs.d/* /etc/default/jobscheduler") == jobs
+    assert machine("sha256sum /etc/scheduler/jobs.d/* /etc/scheduler/scheduler.toml") == jobs
     assert main_pid(machine) == former
     assert release.strip() in machine(f"tr '\\0' ' ' < /proc/{former}/cmdline")
 
@@ -362,6 +394,29 @@ def test_an_upgrade_keeps_jobs_log_and_settings_and_does_not_disturb_the_running
     assert len(log) > lines
     assert log[0]["word"] == "service.alive"
     assert release.strip() not in machine(f"tr '\\0' ' ' < /proc/{main_pid(machine)}/cmdline")
+
+
+def test_variables_of_a_host_without_a_settings_file_are_carried_over_and_new_ones_win(
+    machine: Machine, filled_checkout: Path
+) -> None:
+    """As on a host that had an older release: the service has the same settings before and after."""
+    machine("mv /etc/scheduler/scheduler.toml /etc/scheduler/kept.toml")
+    machine("printf 'JOBSCHEDULER_MAX_WORKERS=5\\nJOBSCHEDULER_TIMEZONE=Asia/Tokyo\\n' > /etc/default/jobscheduler")
+
+    said = machine("make install", cwd=filled_checkout)
+
+    assert "2 settings carried over to /etc/scheduler/scheduler.toml: max-workers, timezone" in said
+    assert machine("stat -c '%U:%G %a' /etc/scheduler/scheduler.toml") == "root:root 644\n"
+    assert machine("cat /etc/default/jobscheduler.old").startswith("JOBSCHEDULER_MAX_WORKERS=5\n")
+    machine("echo JOBSCHEDULER_MAX_WORKERS=6 >> /etc/default/jobscheduler; systemctl restart jobscheduler")
+    told = json.loads(machine("jobscheduler config --json"))["settings"]
+    assert (told["max-workers"]["value"], told["max-workers"]["origin"]) == ("6", "JOBSCHEDULER_MAX_WORKERS")
+    assert told["timezone"]["value"] == "Asia/Tokyo"
+    assert told["timezone"]["origin"].startswith("/etc/scheduler/scheduler.toml:")
+
+    machine("mv /etc/scheduler/kept.toml /etc/scheduler/scheduler.toml; rm /etc/default/jobscheduler.old")
+    machine("cp /opt/jobscheduler/current/jobscheduler.default /etc/default/jobscheduler")
+    machine("systemctl restart jobscheduler")
 
 
 def test_an_install_that_fails_leaves_the_old_one_working(machine: Machine, filled_checkout: Path) -> None:
@@ -383,7 +438,8 @@ def test_an_install_that_fails_leaves_the_old_one_working(machine: Machine, fill
 def test_stop_leaves_nothing_behind(machine: Machine) -> None:
     """No process of the service or of a job that ignores TERM for an hour, nothing in /run; the stop is in the log."""
     drop(machine, "long.json", job("long", EVERY_SECOND, "trap '' TERM; sleep 3601 & sleep 3602; sleep 3602"))
-    machine("echo JOBSCHEDULER_DRAIN_TIMEOUT=0 >> /etc/default/jobscheduler; systemctl restart jobscheduler")
+    machine("sed -i 's/^#drain-timeout = .*/drain-timeout = 0/' /etc/scheduler/scheduler.toml")
+    machine("systemctl restart jobscheduler")
     machine.wait("the long job runs", lambda: processes(machine, "sleep 3602"))
 
     machine("systemctl stop jobscheduler")
@@ -402,8 +458,9 @@ def test_uninstall_keeps_jobs_and_logs_and_says_so(machine: Machine, filled_chec
 
     said = machine("make uninstall", cwd=filled_checkout)
 
-    for kept in ("/etc/scheduler/jobs.d", "/var/log/scheduler", "/etc/default/jobscheduler"):
+    for kept in ("/etc/scheduler/jobs.d", "/var/log/scheduler", "/etc/scheduler/scheduler.toml"):
         assert f"kept {kept}\n" in said
+    assert "/etc/default" not in said
     assert machine("sha256sum /etc/scheduler/jobs.d/*") == jobs
     assert machine.log()[-1]["word"] == "service.stopped"
     assert processes(machine, "jobscheduler") == []

@@ -16,7 +16,7 @@ from jobscheduler.timetable.definition_hash import definition_hash
 from jobscheduler.timetable.outage import Outage, decide_after_outage
 from jobscheduler.timetable.overlap import Action, JobSituation
 from jobscheduler.timetable.timetable import timetable_of
-from jobscheduler.util.host_id import boot_id, host_id, is_estimated, is_same_boot
+from jobscheduler.util.host_id import boot_id, host_id, host_seed, is_estimated, is_same_boot
 from tests.support.service import Service, job
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -106,12 +106,17 @@ def test_a_boot_without_a_name_is_not_the_same_for_ever(tmp_path: Path) -> None:
     assert not is_same_boot("", "")
 
 
-def test_a_host_without_a_machine_id_has_no_name(tmp_path: Path) -> None:
+def test_a_host_without_a_machine_id_is_known_by_the_folder_of_its_log(tmp_path: Path) -> None:
     """And a host that has one is not named by the id itself."""
     (tmp_path / "id").write_text("0123456789abcdef0123456789abcdef\n")
-    assert host_id(None, tmp_path / "none") == ""
-    assert host_id("mine", tmp_path / "id") == "mine"
-    assert "0123456789abcdef" not in host_id(None, tmp_path / "id")
+    (tmp_path / "new").write_text("uninitialized\n")
+    log, other = Path("/var/log/scheduler"), Path("/srv/copied")
+    for missing in (tmp_path / "none", tmp_path / "new"):
+        assert host_id(None, log, missing) == host_id(None, log, tmp_path / "none") != host_id(None, other, missing)
+        assert host_seed(None, log, missing) == "/var/log/scheduler"
+    assert host_id("mine", log, tmp_path / "id") == host_seed("mine", log, tmp_path / "id") == "mine"
+    assert host_id(None, log, tmp_path / "id") == host_id(None, other, tmp_path / "id") != host_id(None, log)
+    assert "0123456789abcdef" not in host_id(None, log, tmp_path / "id")
 
 
 def test_a_schedule_that_was_changed_while_the_service_was_down_is_logged(service: Service) -> None:

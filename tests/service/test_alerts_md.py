@@ -84,7 +84,7 @@ def test_the_recipe_for_mail_sends_what_cron_sent(etc: Etc, service: Service) ->
     etc.file("mail-alert", etc.here(block("sh")), 0o755)
     for name in ("on-failure.json", "on-recovery.json"):
         etc.file(name, etc.here(block("json")))
-    service.env |= dict(line.split("=", 1) for line in etc.here(block("ini")).splitlines())
+    service.env["JOBSCHEDULER_CONFIG"] = str(etc.file("scheduler.toml", etc.here(block("toml"))))
     works = etc.base / "works"
     command = ["/bin/sh", "-c", 'test -e "$1" || { printf %s "$2"; exit 3; }', "-", str(works), NASTY]
     service.write("a.json", job("backup", command=command, description=NASTY))

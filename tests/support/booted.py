@@ -70,10 +70,10 @@ class Machine:
 
 
 @contextmanager
-def booted(share: Path) -> Iterator[Machine]:
+def booted(share: Path, *options: str) -> Iterator[Machine]:
     """Boot a machine; skip where that cannot be, or fail if this is the machine that has to prove it (`CI=true`)."""
     process = subprocess.Popen(
-        [sys.executable, ROOT / "tests/systemd/boot", "--share", share, "--hold"],
+        [sys.executable, ROOT / "tests/systemd/boot", *options, "--share", share, "--hold"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

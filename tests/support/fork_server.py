@@ -178,11 +178,6 @@ def _server() -> socket.socket:
         return _control[0][0]
 
 
-def server_pid() -> int | None:
-    """Return the process id of the server of this process, if it has one: it is no stray child."""
-    return _control[0][1].pid if _control else None
-
-
 def _end() -> None:
     while _control:
         control, process = _control.pop()

@@ -22,7 +22,6 @@ from jobscheduler.model import Cron, Event, Job, LogEntry, Record, TaskSpec
 from jobscheduler.tasks import Context, Outcome, TaskFailed
 from jobscheduler.tasks.command.processes import read_process
 from jobscheduler.tasks.command.task import ExecuteCommand
-from tests.support.fork_server import server_pid
 
 SLOT = datetime(2026, 11, 22, 1, 0, tzinfo=UTC)
 
@@ -88,12 +87,15 @@ def children() -> set[int]:
     for task in Path("/proc/self/task").iterdir():
         with suppress(OSError):  # a thread that has just ended
             found |= set(map(int, (task / "children").read_text().split()))
-    return found - {server_pid()}  # type: ignore[arg-type]
+    return found
 
 
 @pytest.fixture(autouse=True)
 def no_strangers() -> None:
-    """End what tests of other files have left to this process, which inherits orphans since it has run commands."""
+    """End what tests of other files have left to this process, which inherits orphans since it has run commands.
+
+    The fork server is started again when it is needed.
+    """
     eventually(lambda: not end_children() and nothing_to_look_after())
 
 

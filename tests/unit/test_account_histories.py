@@ -649,6 +649,10 @@ FOUND = {
     "a slot waited to correct its record, and ran after a crash": [
         *(("set", 7200.0, False), ("undo",), ("shut_gate",), ("live", 3000, 1.0), ("crash", 1, False)),
     ],
+    "a one-time job was missed far ahead, was over at the next start, and came again after a further one": [
+        *(("set", 3500.0, False), ("crash", 1, False), ("start",), ("crash", 1, False)),
+        *(("turn_to_once", 2), ("start",), ("undo",), ("live", 4000, 1.0)),
+    ],
     "files were written with other words for the same schedules": [
         *(("stop", 1500, True), ("rewrite",), ("start",)),
     ],

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from jobscheduler.tasks.command import self_stop
-from jobscheduler.tasks.command.self_stop import _unit_in, is_stop
+from jobscheduler.tasks.command.self_stop import _unit_in, is_stop, stop_in_command
+from jobscheduler.tasks.command.task import ExecuteCommand
 from tests.support.tasks import Pipe, context, failure, in_thread, no_strangers
 
 __all__ = ["no_strangers"]
@@ -26,6 +27,31 @@ UNIT = "jobscheduler.service"
 )
 def test_a_command_line_that_stops_the_unit_is_known(line, stops):
     assert is_stop(line.split(), UNIT) is stops
+
+
+@pytest.mark.parametrize(
+    ("command", "part"),
+    [
+        ("systemctl restart jobscheduler", "systemctl restart jobscheduler"),
+        (
+            "apt-get -y upgrade && sudo systemctl restart jobscheduler.service; echo",
+            "sudo systemctl restart jobscheduler.service",
+        ),
+        (["/usr/bin/systemctl", "stop", "jobscheduler"], "/usr/bin/systemctl stop jobscheduler"),
+        ("service jobscheduler restart", "service jobscheduler restart"),
+        ("systemctl --no-block restart jobscheduler", None),
+        ("systemctl kill --signal=HUP jobscheduler", None),
+        ("systemctl restart nginx; echo jobscheduler", None),
+        ("systemctl reload jobscheduler", None),
+        ("echo restart jobscheduler", None),
+    ],
+)
+def test_a_definition_that_would_stop_its_own_scheduler_is_warned_of(command, part):
+    assert stop_in_command(command) == part
+    warned = list(ExecuteCommand.warnings({"command": command}))
+    assert [(one.path, one.help) for one in warned] == [
+        (("command",), "add `--no-block`, as the last command of the job")
+    ] * (part is not None)
 
 
 @pytest.mark.parametrize(

@@ -39,10 +39,10 @@ def test_lines_are_read_as_systemd_reads_them(text: str, variables: dict[str, st
     assert parse_environment_file(text) == variables
 
 
-def test_each_assignment_has_its_line() -> None:
+def test_each_assignment_has_its_lines() -> None:
     """So that a problem can name it."""
     text = "# a comment\nA=b\n\nC='d\ne'\nF=g\n"
-    assert [(name, line) for name, _, line in assignments(text)] == [("A", 2), ("C", 4), ("F", 6)]
+    assert [(one.name, one.line, one.last_line) for one in assignments(text)] == [("A", 2, 2), ("C", 4, 5), ("F", 6, 6)]
 
 
 @pytest.mark.parametrize(
@@ -66,4 +66,10 @@ def test_what_systemd_passes_over_is_a_fault_in_its_line(text: str, line: int, m
 def test_a_good_file_has_no_faults() -> None:
     """Comments, empty lines, quotes, continued lines and a missing end of the last line are all fine."""
     text = "# a\n; b\n\nA='b\nc'\nB=c\\\nd\r\nC=\nA=e"
-    assert parse_strictly(text) == ({"A": ("e", 9), "B": ("cd", 6), "C": ("", 8)}, [])
+    variables, faults = parse_strictly(text)
+    assert {name: (one.value, one.line) for name, one in variables.items()} == {
+        "A": ("e", 9),
+        "B": ("cd", 6),
+        "C": ("", 8),
+    }
+    assert faults == []

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from jobscheduler.tasks.command.fd_budget import FD_BUDGET, FD_LIMIT
 from jobscheduler.tasks.command.keyring import join_new_session_keyring
+from jobscheduler.tasks.command.oom_score import OOM_SCORE
 from jobscheduler.tasks.command.output_buffer import HeadTailBuffer
 from jobscheduler.tasks.command.posix_spawn import spawn
 from jobscheduler.tasks.command.processes import Process, read_process
@@ -181,11 +182,13 @@ def _start_process(spec: SpawnSpec, stdin: int, output: int) -> int:
         join_new_session_keyring()
         pid = None
         FD_LIMIT.lower(output)
+        OOM_SCORE.raise_for_start()
         try:
             pid = spawn(spec.command, spec.environment, spec.directory, spec.umask, stdin, output)
             if pid is None:
                 pid = _start_with_subprocess(spec, stdin, output)
         finally:
+            OOM_SCORE.restore()
             FD_LIMIT.restore(pid)
         register(pid)
         return pid

@@ -7,7 +7,7 @@ users, like any file with a secret.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from jobscheduler.model.errors import ProblemError
 from jobscheduler.tasks.base import FieldError
 from jobscheduler.tasks.command.processes import ATTEMPT_VAR, RUN_ID_VAR
 from jobscheduler.tasks.hung_paths import GUARD
-from jobscheduler.util.environment_file import Fault, parse_strictly
+from jobscheduler.util.environment_file import Assignment, Fault, parse_strictly
 from jobscheduler.util.hang_guard import CallHung
 from jobscheduler.util.secret_file import SecretFileError, read_closed_file
 
@@ -84,18 +84,18 @@ def read_environment_file(path: str) -> dict[str, str]:
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
         raise _faulty(path, Fault(line, "the text is not UTF-8", "save the file as UTF-8")) from None
-    faults += _unusable_variables(variables)
+    faults += _unusable_variables(variables.values())
     if faults:
         raise _faulty(path, faults[0])
-    return {name: value for name, (value, _) in variables.items()}
+    return {name: one.value for name, one in variables.items()}
 
 
-def _unusable_variables(variables: Mapping[str, tuple[str, int]]) -> Iterator[Fault]:
-    for name, (value, line) in variables.items():
-        if name in _MARKERS:
-            yield Fault(line, f"`{name}` is how the scheduler knows the processes of a run", "drop it")
-        if "\0" in value:
-            yield Fault(line, "a NUL character cannot be passed to a program", "drop it")
+def _unusable_variables(variables: Iterable[Assignment]) -> Iterator[Fault]:
+    for one in variables:
+        if one.name in _MARKERS:
+            yield Fault(one.line, f"`{one.name}` is how the scheduler knows the processes of a run", "drop it")
+        if "\0" in one.value:
+            yield Fault(one.line, "a NUL character cannot be passed to a program", "drop it")
 
 
 def _faulty(path: str, fault: Fault) -> EnvironmentFileError:

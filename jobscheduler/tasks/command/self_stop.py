@@ -6,9 +6,16 @@ It waits for the service while the service waits for the run, until the drain ti
 from __future__ import annotations
 
 import functools
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
+DEFAULT_UNIT = "jobscheduler.service"
+
 _PROGRAM = "systemctl"
+_PROGRAMS = frozenset({_PROGRAM, "service"})  # `service` calls it
+_NO_BLOCK = "--no-block"
+_SEPARATORS = re.compile(r"[;&|\n(){}`]+")
 _VERBS = frozenset(
     {"restart", "stop", "try-restart", "condrestart", "reload-or-restart", "try-reload-or-restart", "isolate", "kill"}
 )
@@ -26,6 +33,18 @@ def stops_this_service(pid: int, name: str) -> bool:
     except OSError:
         return False
     return is_stop([argument.decode("utf-8", "replace") for argument in arguments], unit)
+
+
+def stop_in_command(command: str | Sequence[str], unit: str = DEFAULT_UNIT) -> str | None:
+    """Return the part of a command that would wait for a unit to stop, as in a job of that unit; None without one."""
+    parts = _SEPARATORS.split(command) if isinstance(command, str) else [" ".join(command)]
+    return next((part.strip() for part in parts if _waits_for_stop(part.split(), unit)), None)
+
+
+def _waits_for_stop(words: list[str], unit: str) -> bool:
+    programs = {word.rpartition("/")[2] for word in words}
+    returns_at_once = _NO_BLOCK in words or "kill" in words
+    return bool(programs & _PROGRAMS) and not returns_at_once and is_stop(words, unit)
 
 
 def is_stop(words: list[str], unit: str) -> bool:

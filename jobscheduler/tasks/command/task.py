@@ -22,7 +22,7 @@ from jobscheduler.tasks.command.processes import ATTEMPT_VAR, RUN_ID_VAR
 from jobscheduler.tasks.command.reaper import REAPER
 from jobscheduler.tasks.command.tree_killer import TreeKiller
 from jobscheduler.tasks.command.waiter import ProcessWaiter
-from jobscheduler.tasks.command.warnings import shell_warnings
+from jobscheduler.tasks.command.warnings import command_warnings
 from jobscheduler.tasks.hung_paths import ACTIVE_STARTS, check_paths
 from jobscheduler.tasks.stop_signals import Survivor
 from jobscheduler.util.hang_guard import CallHung
@@ -49,8 +49,8 @@ class ExecuteCommand(ProcessTask):
 
     @classmethod
     def warnings(cls, fields: Mapping[str, Any]) -> Iterator[FieldError]:
-        """Yield warnings about text that a shell misunderstands, and about environment files that a run cannot use."""
-        yield from shell_warnings(fields)
+        """Yield warnings about a command that is legal and odd, and about environment files that a run cannot use."""
+        yield from command_warnings(fields)
         yield from unusable_files(fields)
 
     def __init__(self, fields: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Warn about operators of bash that another shell accepts but misunderstands."""
+"""Warn about commands that are legal and odd: operators of bash in another shell, a restart of the own scheduler."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from jobscheduler.tasks.base import FieldError
+from jobscheduler.tasks.command.self_stop import stop_in_command
+from jobscheduler.util.text import quote
 
 _SHELLS = {"sh", "dash", "ash"}
 _QUOTED = r"""'[^']*'|"(?:[^"\\]|\\.)*"|\\.|(?<!\S)\#[^\n]*"""
@@ -14,13 +16,17 @@ _OPERATORS = r"""(?<![&>])&>>?|(?<![>|])\|&(?!&)|(?<!>)>&(?![ \t]*+(?:-|["']?[$`
 _TOKEN = re.compile(rf"{_QUOTED}|\|\||(?P<bash>{_OPERATORS})|.", re.DOTALL)
 
 
-def shell_warnings(fields: Mapping[str, Any]) -> Iterator[FieldError]:
+def command_warnings(fields: Mapping[str, Any]) -> Iterator[FieldError]:
     """Yield warnings about fields that passed `check_fields`."""
     command, shell = fields["command"], str(fields.get("shell", "/bin/sh"))
     warning = bash_only(command, shell) if isinstance(command, str) else None
     if warning is not None:
         message, instead = warning
         yield FieldError(("command",), message, f'{instead}, or add `"shell": "/bin/bash"`')
+    stop = stop_in_command(command)
+    if stop is not None:
+        message = f"{quote(stop)} waits for the scheduler, which waits for this run until its drain time is over"
+        yield FieldError(("command",), message, "add `--no-block`, as the last command of the job")
 
 
 def bash_only(command: str, shell: str = "/bin/sh") -> tuple[str, str] | None:

@@ -1,0 +1,66 @@
+"""The service in the control group that the real systemd delegates to it, with control groups of version 2."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.booted import Machine, booted, filled_checkout
+from tests.support.service import job
+
+__all__ = ["filled_checkout"]
+pytestmark = pytest.mark.systemd
+
+LEAF = "0::/system.slice/jobscheduler.service/service\n"
+
+
+@pytest.fixture(scope="module")
+def machine(filled_checkout: Path) -> Iterator[Machine]:
+    """A machine with the service started."""
+    with booted(filled_checkout, "--unified") as made:
+        made("make install", cwd=filled_checkout)
+        definition = json.dumps(job("a", "* * * * * *", "grep ^0: /proc/self/cgroup > /run/group"))
+        made(f"echo '{definition}' > /etc/scheduler/jobs.d/a.json; systemctl enable --now jobscheduler")
+        yield made
+
+
+def group_of_service(machine: Machine) -> str:
+    return machine("cat /proc/$(systemctl show --value --property MainPID jobscheduler)/cgroup | grep ^0:")
+
+
+def runs(machine: Machine) -> int:
+    return len([line for line in machine.log() if line["word"] == "SUCCESS"])
+
+
+def wait_for_a_run(machine: Machine) -> None:
+    before = runs(machine)
+    machine.wait("a run", lambda: runs(machine) > before)
+
+
+def test_the_service_is_in_a_leaf_and_its_unit_keeps_no_process_of_its_own(machine: Machine) -> None:
+    """So that the group of the unit can have further ones with limits."""
+    assert group_of_service(machine) == LEAF
+    wait_for_a_run(machine)
+    assert machine("cat /run/group") == LEAF
+    assert machine("cat /sys/fs/cgroup/system.slice/jobscheduler.service/cgroup.procs") == ""
+
+
+@pytest.mark.parametrize("command", ["reload", "restart", "kill --signal=KILL --kill-whom=main"])
+def test_systemd_finds_the_service_in_its_leaf(machine: Machine, command: str) -> None:
+    """Reloads and restarts work as without it, and after a kill the leaf is there again."""
+    machine(f"systemctl {command} jobscheduler")
+    machine.wait("active", lambda: machine.run("systemctl is-active jobscheduler").stdout == "active\n")
+    wait_for_a_run(machine)
+    assert group_of_service(machine) == LEAF
+
+
+def test_a_stop_leaves_no_group(machine: Machine) -> None:
+    """Nor a process, also one that a job has left in the background."""
+    definition = json.dumps(job("left", "@yearly", "setsid sleep 3607 & true"))
+    machine(f"echo '{definition}' > /etc/scheduler/jobs.d/left.json; systemctl reload jobscheduler")
+    machine("jobscheduler run left --wait; systemctl stop jobscheduler")
+    assert machine.run("ls -d /sys/fs/cgroup/system.slice/jobscheduler.service").stdout == ""
+    assert machine.run("pgrep -f '[s]leep 3607'").stdout == ""
