@@ -16,6 +16,7 @@ from jobscheduler.cli.options import add_options, settings_of_service
 from jobscheduler.cli.problems import print_problem, problem_json
 from jobscheduler.cli.table import printable
 from jobscheduler.cli.times import ArgumentProblem, problem_from
+from jobscheduler.cli.waiting_rules import waiting_rules_note
 from jobscheduler.config import Settings
 from jobscheduler.control.client import ApiError, ServiceUnreachable, request
 from jobscheduler.explain import Answer, Facts, Question, explain
@@ -23,6 +24,7 @@ from jobscheduler.model import Problem
 from jobscheduler.timetable import crontab
 from jobscheduler.timetable.crontab import ScheduleError
 from jobscheduler.util.instants import format_instant, utc_now
+from jobscheduler.util.standard_output import is_standard_output
 
 SUMMARY = "say why a job did or did not run at a time, or when it will run next"
 EXAMPLES = """examples:
@@ -75,13 +77,21 @@ def run(arguments: argparse.Namespace) -> int:
     except ArgumentProblem as wrong:
         print_problem(wrong.problem, sys.stderr)
         return 2
-    question = Question(arguments.job, now, at, notes)
+    further = (waiting_rules_note(settings, {facts.zone.key}), _no_file_note(settings))
+    question = Question(arguments.job, now, at, (*notes, *filter(None, further)))
     answer = explain(question, add_log_facts(facts, question, settings))
     if arguments.json:
         print(json.dumps(_as_object(question, answer)))
     elif answer.code != "unknown":
         _print(answer)
     return _status(answer, None if answer.is_final else unreachable)
+
+
+def _no_file_note(settings: Settings) -> str | None:
+    """Return a note if there is no log file to search."""
+    if not is_standard_output(settings.log_file):
+        return None
+    return "the service writes its log to standard output alone: there is no file that says what ran before"
 
 
 def _asked(job_id: str, settings: Settings) -> tuple[Facts, ServiceUnreachable | None]:

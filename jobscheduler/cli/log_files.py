@@ -12,6 +12,7 @@ from jobscheduler.model.errors import ProblemError
 from jobscheduler.runlog import query
 from jobscheduler.runlog.filter import LogFilter
 from jobscheduler.timetable.timezones import UnknownTimezone, service_zone
+from jobscheduler.util.standard_output import is_standard_output
 from jobscheduler.util.text import did_you_mean
 
 
@@ -35,6 +36,10 @@ def require_log(settings: Settings) -> None:
 
     """
     path = settings.log_file
+    if is_standard_output(path):
+        message = "there is no log file: the service writes its log to standard output alone"
+        help_ = "look where that goes, such as `docker logs`; with `--log-file FILE` the service keeps a file"
+        raise LogUnavailable(Problem(message, help=help_))
     try:
         if query.exists(path, settings.log_backups):
             return

@@ -15,6 +15,7 @@ from jobscheduler.cli.options import add_options, settings_of_service
 from jobscheduler.cli.problems import print_problem
 from jobscheduler.cli.times import ArgumentProblem, parse_time, problem_from
 from jobscheduler.cli.validate import severity
+from jobscheduler.cli.waiting_rules import waiting_rules_note
 from jobscheduler.config.job_context import job_context
 from jobscheduler.model import Cron, Job, Problem
 from jobscheduler.timetable import crontab
@@ -99,6 +100,9 @@ def run(arguments: argparse.Namespace) -> int:
                     found.append(_of_job(verdict, rules.zone))
                 else:
                     status = max(status, _show_all(verdict))
+    note = waiting_rules_note(settings, {listing.zone.key for listing in found})
+    if note is not None:
+        print(f"note: {note}", file=sys.stderr)
     _print_all(found, after, until, arguments)
     return status
 

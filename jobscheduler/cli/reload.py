@@ -42,6 +42,8 @@ def run(arguments: argparse.Namespace) -> int:
     print(_summary(outcome))
     if outcome["applied"]:
         print(f"applied: {', '.join(outcome['applied'])}")
+    if zones := outcome.get("zones"):
+        print(f"new rules of {', '.join(zones)}: {plural(outcome['moved'], 'job')} with another next slot")
     if outcome["need_restart"]:
         waiting = ", ".join(outcome["need_restart"])
         print(f"need a restart: {waiting}; `{settings.systemctl} restart jobscheduler` applies them")

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from jobscheduler.util import durations
+from jobscheduler.util.standard_output import is_standard_output
 
 PREFIX = "JOBSCHEDULER_"  # of every environment variable
 
@@ -52,6 +53,12 @@ def _path(text: str) -> Path:
     if not text or "\0" in text:
         raise ValueError("a path is expected")
     return Path(text)
+
+
+def _log_file(text: str) -> Path:
+    """Parse the log file: `-` is standard output, and `./-` a file of that name."""
+    path = _path(text)
+    return path.absolute() if text != "-" and is_standard_output(path) else path
 
 
 def _integer(minimum: int, maximum: int) -> Callable[[str], int]:
@@ -129,7 +136,7 @@ def has_password(url: str) -> bool:
 
 OPTIONS = (  # every option of `serve`
     Option("jobs_dir", _path, "DIR", "the directory of job files"),
-    Option("log_file", _path, "FILE", "the log file; rotated copies stand beside it"),
+    Option("log_file", _log_file, "FILE", "the log file; rotated copies stand beside it; `-`: standard output alone"),
     Option("log_format", _format, "FORMAT", "`text`, or `json` for one object per line"),
     Option("log_max_bytes", _size, "SIZE", "rotate the log before it grows beyond this, such as `50M`"),
     Option("log_backups", _integer(1, 1000), "N", "how many rotated log files to keep"),

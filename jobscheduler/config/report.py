@@ -8,6 +8,7 @@ from typing import Any
 
 from jobscheduler.config.options import OPTIONS, Option
 from jobscheduler.config.settings import Settings, default_text
+from jobscheduler.util.standard_output import is_standard_output
 
 DEFAULT = "default"  # the origin of a setting that nothing gives
 HIDDEN = "(hidden)"  # shown instead of a secret
@@ -32,7 +33,7 @@ def _entry(settings: Settings, option: Option) -> dict[str, str | None]:
     if option.is_secret and given is not None:
         return {"value": HIDDEN, "origin": origin}
     value = getattr(settings, option.name)
-    if isinstance(value, Path):
+    if isinstance(value, Path) and not is_standard_output(value):
         return {"value": str(value.absolute()), "origin": origin}
     if given is not None:
         return {"value": given.text, "origin": origin}

@@ -15,7 +15,10 @@ RELOAD_WAIT_S = 45.0  # limit of a client's wait for a reload; it is less than t
 
 @dataclass(frozen=True, slots=True)
 class ReloadOutcome:
-    """What a reload has led to: the jobs and zone in force, the settings that it applied, and what is wrong."""
+    """What a reload has led to: the jobs and zone in force, the settings that it applied, and what is wrong.
+
+    `zones` have new rules, by which `moved` jobs have another next slot.
+    """
 
     jobs: int
     refused: int
@@ -23,6 +26,8 @@ class ReloadOutcome:
     applied: tuple[str, ...] = ()
     need_restart: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = field(default=())
+    zones: tuple[str, ...] = ()
+    moved: int = 0
 
     def as_json(self) -> Mapping[str, Any]:
         """Return it as the answer of the control socket."""
@@ -47,6 +52,8 @@ class ReloadOutcome:
             "applied": list(self.applied),
             "need_restart": list(self.need_restart),
             "problems": problems,
+            "zones": list(self.zones),
+            "moved": self.moved,
         }
 
 

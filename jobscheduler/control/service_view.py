@@ -15,6 +15,7 @@ from jobscheduler.model import Status
 from jobscheduler.model.log_line import RECORD_KINDS
 from jobscheduler.runlog.bounded_query import ReadLimit, newest_records, records_at
 from jobscheduler.runlog.filter import LogFilter, LogLine
+from jobscheduler.runlog.recent_lines import RecentLines
 from jobscheduler.scheduler import Scheduler
 from jobscheduler.status.run_stats import Records, RunStats
 from jobscheduler.status.snapshot import Detail, Snapshot
@@ -42,8 +43,13 @@ class LiveServiceView:
         supervising: Supervising,
         recent: RecentRecords,
         ask: Callable[[Callable[[], Records]], Records] = lambda question: question(),
+        kept: RecentLines | None = None,
     ) -> None:
-        """`ask` makes the call that reads the log, and raises `CallHung` when the log does not answer."""
+        """`ask` makes the call that reads the log, and raises `CallHung` when the log does not answer.
+
+        `kept` are the last records of a log without a file.
+        """
+        self._kept = kept
         self._ask = ask
         self._log = settings.log_file, settings.log_backups
         self._snapshots = snapshots
@@ -88,8 +94,10 @@ class LiveServiceView:
 
         `check` is called now and then; an exception that it raises ends the reading.
         """
-        status_names = frozenset(status.value for status in statuses)
-        return self._wanted_records(lambda: self._records(LogFilter(None, status_names, since), limit, check))
+        log_filter = LogFilter(None, frozenset(status.value for status in statuses), since)
+        if self._kept is not None:
+            return _kept_records(self._kept, log_filter, limit)
+        return self._wanted_records(lambda: self._records(log_filter, limit, check))
 
     def _records(self, log_filter: LogFilter, limit: int, check: Callable[[], object]) -> Records:
         answer = newest_records(*self._log, log_filter, limit, ReadLimit(DAY_BYTES, check))
@@ -102,6 +110,8 @@ class LiveServiceView:
 
         The end of the log is read; older records are found by their instants, as far as those are remembered.
         """
+        if self._kept is not None:
+            return _kept_records(self._kept, LogFilter(job_id, RECORD_KINDS), limit)
         return self._wanted_records(lambda: self._history(job_id, limit, check))
 
     def _wanted_records(self, question: Callable[[], Records]) -> Records:
@@ -134,6 +144,12 @@ class LiveServiceView:
         if overdue is not None:
             return f"{overdue} is not on time"
         return next(iter(self._supervising.issues()), None)
+
+
+def _kept_records(kept: RecentLines, wanted: LogFilter, most: int) -> Records:
+    """Return the records that memory has. There are no others, so they are complete."""
+    answer = kept.newest(wanted, most)
+    return Records([_record(line) for line in answer.lines], answer.read_since)
 
 
 def _record(line: LogLine) -> Mapping[str, Any]:

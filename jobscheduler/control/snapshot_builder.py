@@ -19,6 +19,7 @@ from jobscheduler.status.snapshot import Detail, JobRuntime, JobState, JobStatus
 from jobscheduler.tasks.command.reaper import REAPER
 from jobscheduler.timetable import crontab
 from jobscheduler.util.host_id import uptime
+from jobscheduler.util.standard_output import log_name
 
 MAX_SHOWN_SLOTS = 10  # next slots of a job that are shown
 
@@ -34,6 +35,7 @@ class Supervising(Protocol):
     """The state of the service (see `service.supervisor.Supervisor`)."""
 
     def zone(self) -> str: ...  # noqa: D102
+    def waiting_rules(self) -> tuple[str, ...]: ...  # noqa: D102
     def overdue(self) -> str | None: ...  # noqa: D102
     def issues(self) -> tuple[str, ...]: ...  # noqa: D102
 
@@ -150,7 +152,7 @@ class SnapshotBuilder:
         return JobStatus(runtime.job.id, state, "", runtime.job, active_runs=runtime.active_runs, last=last)
 
     def _service(self) -> ServiceStatus:
-        queued = self._scheduler.queued()
+        queued, new_rules = self._scheduler.queued(), self._supervising.waiting_rules()
         return ServiceStatus(
             version=__version__,
             pid=os.getpid(),
@@ -158,7 +160,7 @@ class SnapshotBuilder:
             timezone=self._supervising.zone(),
             jobs_dir=self._locations[0],
             database=self._locations[1],
-            log_file=str(self._settings.log_file.absolute()),
+            log_file=log_name(self._settings.log_file),
             workers=self._settings.max_workers,
             running=max(0, self._scheduler.running() - queued),
             queued=queued,
@@ -168,8 +170,16 @@ class SnapshotBuilder:
             issues=(*self._supervising.issues(), *self._scheduler.issues()),
             alerts=self._alerts(),
             left_pipes=_left_pipes(),
-            notes=self._notes,
+            notes=(*self._notes, *_note_on(new_rules)),
+            new_rules=new_rules,
         )
+
+
+def _note_on(new_rules: tuple[str, ...]) -> tuple[str, ...]:
+    if not new_rules:
+        return ()
+    zones = ", ".join(new_rules)
+    return (f"the rules of {zones} have changed on disk; jobs follow the former ones until `jobscheduler reload`",)
 
 
 def _has_run(job: Job, last: Record | None) -> bool:

@@ -17,7 +17,9 @@ JOB_KINDS = RECORD_KINDS | {  # the lines about a job that are evidence
 SERVICE_KINDS = frozenset({"service.started", "service.stopping", "service.stopped", "service.died"})
 
 _DEFINITION_KINDS = frozenset({"job.added", "job.updated", "job.removed"})
-_SLOT_KINDS = frozenset({"schedule", "timezone", "enabled", "not_before", "not_after", "catch_up", "jitter"})
+_SLOT_KINDS = frozenset(
+    {"schedule", "timezone", "enabled", "not_before", "not_after", "catch_up", "jitter", "zone_rules"}
+)
 
 
 @dataclass(frozen=True, slots=True)

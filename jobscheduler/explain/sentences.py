@@ -73,7 +73,8 @@ def schedule_changed(facts: Facts) -> str | None:
     line = facts.evidence.rescheduled
     if line is None:
         return None
-    names = " and ".join(f"`{name}`" for name in line.get("changed", "").split(","))
+    fields = line.get("changed", "").split(",")
+    names = " and ".join("the rules of its zone" if name == "zone_rules" else f"`{name}`" for name in fields)
     return f"{names} changed at {format_time_of(line, facts.zone)}, and this answer is for the present definition"
 
 

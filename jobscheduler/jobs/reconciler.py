@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 
 from jobscheduler.jobs.catalog import SETTLE_DELAY_S, Catalog, ItemState, ItemStatus
@@ -82,10 +82,14 @@ class Reconciler:
         with self._lock:
             self._sync(None)
 
-    def reload(self, context: ParseContext) -> None:
-        """Judge every definition anew: the service's zone or the task types may have changed."""
+    def reload(self, context: ParseContext, new_rules: Collection[str] = ()) -> None:
+        """Judge every definition anew: the service's zone or the task types may have changed.
+
+        `new_rules` are the zones whose rules have changed: the slots of their jobs are computed anew.
+        """
         with self._lock:
             self._observer.replace_context(context)
+            self._updater.note_new_rules(new_rules)
             self._sync(None)
 
     def reconsider(self) -> None:
@@ -108,6 +112,11 @@ class Reconciler:
     def changes(self) -> int:
         """How often a job was put, expired or dropped since the start."""
         return self._updater.changes
+
+    @property
+    def moved(self) -> int:
+        """How many jobs have got another next slot by new rules of their zone since the start."""
+        return self._updater.moved
 
     def is_complete(self) -> bool:
         """Return whether the last sync read every source and came to its end. Does not wait."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Protocol
 
 from jobscheduler.jobs.plan import is_past, make_plan
 from jobscheduler.jobs.tracked_source import ReadHistory, TrackedSource
-from jobscheduler.model import EventLogger, Job, Level, Once
+from jobscheduler.model import Cron, EventLogger, Job, Level, Once
 from jobscheduler.timetable.definition_hash import hash_in_log
 
+ZONE_RULES = "zone_rules"  # in `changed=` of a job whose zone has new rules
 MAX_LATENCY = timedelta(minutes=1)  # ignore latencies above this: the change of the file did not cause this sync
 
 
@@ -65,6 +66,8 @@ class ScheduleUpdater:
         self.changes = 0
         self._unapplied: set[str] = set()
         self._expired: set[str] = set()
+        self._outdated: set[str] = set()  # jobs that follow former rules of their zone
+        self.moved = 0  # jobs whose next slot new rules have moved
 
     def forget_unexpired(self) -> bool:
         """Forget expired one-time jobs that are in the future again, so that they are put; return whether any is."""
@@ -74,6 +77,12 @@ class ScheduleUpdater:
             del self.applied[job_id]
             self._unapplied.add(job_id)
         return bool(self._unapplied)
+
+    def note_new_rules(self, zones: Collection[str]) -> None:
+        """Have the next sync apply the new rules of these zones to their jobs. Instants are parsed again anyway."""
+        self._outdated.update(
+            job.id for job in self.applied.values() if isinstance(job.schedule, Cron) and job.schedule.timezone in zones
+        )
 
     def apply(self, desired: Mapping[str, Job], changed_ids: Iterable[str], *, everything: bool) -> None:
         """Apply the difference for these ids and those that failed before, or for all ids.
@@ -94,6 +103,10 @@ class ScheduleUpdater:
             *(partial(self._put, job, now) for job in plan.put),
             *(partial(self._expire, job, now) for job in plan.expire),
         ]
+        steps += [
+            partial(self._follow_new_rules, job_id, now)
+            for job_id in sorted(self._outdated - {job.id for job in plan.put} - {*plan.drop})
+        ]
         errors: list[Exception] = []
         for step in steps:
             if self._is_stopping():
@@ -106,6 +119,21 @@ class ScheduleUpdater:
             raise errors[0]
         self._update_source_names(desired, now)
         self._unapplied.clear()
+        self._outdated.clear()
+
+    def _follow_new_rules(self, job_id: str, now: datetime) -> None:
+        """Compute the slots of an unchanged job from now on with the new rules of its zone; log it if the next moves.
+
+        What was decided stays decided.
+        """
+        job = self.applied.get(job_id)
+        if job is None:
+            return
+        next_before = self._schedule.next_slot(job_id)
+        next_after = self._schedule.put(job, now, is_first_sync=False)
+        if next_before != next_after:
+            self.moved += 1
+            self._log_updated(job, ZONE_RULES, next_before, next_after)
 
     def _update_source_names(self, desired: Mapping[str, Job], now: datetime) -> None:
         """Note which files hold the definitions now. Renaming a file changes nothing else."""
@@ -126,20 +154,23 @@ class ScheduleUpdater:
         if not source.is_new and job.modified_at is not None:
             self._report_latency(self._now() - job.modified_at)
         if before is not None:
-            self._log_event(
-                Level.INFO,
-                "job.updated",
-                job_id=job.id,
-                file=job.source_name,
-                changed=",".join(job.changed_fields(before)),
-                next_before=next_before,
-                next_after=next_slot,
-                hash=hash_in_log(job),
-            )
+            self._log_updated(job, ",".join(job.changed_fields(before)), next_before, next_slot)
         elif not source.is_new:
             self._log_event(
                 Level.INFO, "job.added", job_id=job.id, file=job.source_name, next=next_slot, hash=hash_in_log(job)
             )
+
+    def _log_updated(self, job: Job, changed: str, next_before: datetime | None, next_after: datetime | None) -> None:
+        self._log_event(
+            Level.INFO,
+            "job.updated",
+            job_id=job.id,
+            file=job.source_name,
+            changed=changed,
+            next_before=next_before,
+            next_after=next_after,
+            hash=hash_in_log(job),
+        )
 
     def _note_applied(self, job: Job) -> None:
         self.applied[job.id] = job

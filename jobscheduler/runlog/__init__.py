@@ -6,12 +6,14 @@ from jobscheduler.runlog.format import encode_line, format_json, format_text
 from jobscheduler.runlog.last_results import last_results
 from jobscheduler.runlog.open_file import LogRefused, check_log
 from jobscheduler.runlog.recovery import recover
+from jobscheduler.runlog.stream import LogStream
 from jobscheduler.runlog.volatile import volatile_log
 from jobscheduler.runlog.writer import LogWriter
 
 __all__ = [
     "LogFile",
     "LogRefused",
+    "LogStream",
     "LogWriter",
     "check_log",
     "encode_line",

@@ -16,9 +16,10 @@ from datetime import datetime
 from functools import partial
 
 from jobscheduler.model import Event, Level, LogValue
-from jobscheduler.runlog.file import LogFile, reason_of
+from jobscheduler.runlog.file import reason_of
 from jobscheduler.runlog.file_calls import NO_ANSWER, FileCalls
 from jobscheduler.runlog.line_encoder import LineEncoder
+from jobscheduler.runlog.target import LogTarget
 
 MAX_PENDING_BYTES = 16 * 1024 * 1024  # of lines that wait for the file
 RETRY_S = 1.0  # seconds between a failed write and the next
@@ -35,7 +36,7 @@ class Backlog:
 
     def __init__(
         self,
-        file: LogFile,
+        file: LogTarget,
         encoder: LineEncoder,
         clock: Callable[[], datetime],
         on_written: Callable[[], object] = lambda: None,
@@ -116,7 +117,7 @@ class Backlog:
         is_first = self._failed_at is None
         self._failed_at = time.monotonic()
         if is_first:
-            self.add_event(Level.ERROR, "log.lost", file=str(self._file.path), error=reason)
+            self.add_event(Level.ERROR, "log.lost", file=self._file.name, error=reason)
 
     def finish(self) -> None:
         """Append what waits for the last time; log what the file does not take as lost."""
@@ -162,11 +163,11 @@ class Backlog:
             return
         self._failed_at = None
         omitted, self._omitted = self._omitted, 0
-        self.add_event(Level.INFO, "log.restored", file=str(self._file.path), lines_not_kept=omitted)
+        self.add_event(Level.INFO, "log.restored", file=self._file.name, lines_not_kept=omitted)
 
     def _report_rotation(self) -> None:
         """Log a rotation that fails, once, and the first that succeeds again."""
-        error, name = self._file.rotation_error, str(self._file.path)
+        error, name = self._file.rotation_error, self._file.name
         if error is not None and not self._is_rotation_reported:
             self.add_event(Level.ERROR, "log.lost", file=name, error=f"cannot rotate: {reason_of(error)}")
         elif error is None and self._is_rotation_reported:
@@ -216,7 +217,7 @@ class Backlog:
     def _lost_event(self, lines: int, *, has_checkpoint: bool) -> Event:
         may_repeat = "what has run since the last `service.alive` in the file may run once more"
         help_ = None if has_checkpoint else may_repeat
-        return Event.of(self._clock(), Level.ERROR, "log.lost", file=str(self._file.path), lines=lines, help=help_)
+        return Event.of(self._clock(), Level.ERROR, "log.lost", file=self._file.name, lines=lines, help=help_)
 
 
 def _from_last_checkpoint(pending: Iterable[tuple[bytes, bool]]) -> tuple[int, bytes]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from jobscheduler.model.log_line import Line, slot_range
 from jobscheduler.runlog.checkpoints import NAME, parse_in_flight, parse_pending
-from jobscheduler.runlog.reader import log_files
+from jobscheduler.runlog.file_names import log_files
 from jobscheduler.runlog.state_lines import state_lines
 
 _ALL_TIME = datetime(1, 1, 1, tzinfo=UTC)

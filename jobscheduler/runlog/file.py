@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from jobscheduler.runlog.file_names import log_files, real_file
 from jobscheduler.runlog.open_file import LogRefused, open_log
 from jobscheduler.util.file_locks import LockFile, LockHeld, Locks, lock_name
 
@@ -31,7 +32,8 @@ class LogFile:
 
     If another program renames or removes it, writing goes on in a new file of the same name. A rotation that fails
     leaves everything as it is, and the file grows until one succeeds. If checkpoints are written, a file without one is
-    not rotated: so the last checkpoint is always in the newest file or in the one before.
+    not rotated: so the last checkpoint is always in the newest file or in the one before. If the name is a link, it
+    stays, and its target is rotated.
     """
 
     def __init__(
@@ -51,6 +53,11 @@ class LogFile:
         self._size = 0
         self._limit = max_bytes
         self._may_rotate = on_beginning is None
+
+    @property
+    def name(self) -> str:
+        """The name under which the log speaks of it."""
+        return str(self.path)
 
     def append(self, data: bytes, *, is_checkpoint: bool = False) -> int:
         """Write as many whole lines as fit, and return their bytes; rotate first if the file would get too large.
@@ -180,7 +187,7 @@ class LogFile:
 
         The previous file stays open until that has succeeded: it may get its name back.
         """
-        descriptor = open_log(self.path)
+        descriptor = open_log(self.path, may_create_target=self._descriptor >= 0)
         try:
             self._acquire(descriptor)
             size = os.fstat(descriptor).st_size
@@ -203,7 +210,7 @@ class LogFile:
         """
         if self._locks:
             return
-        real = Path(os.path.realpath(self.path))
+        real = real_file(self.path)
         for lock in (LockFile(real.parent, f".{real.name}.lock"), Locks(lock_name("log", os.fstat(descriptor)))):
             try:
                 lock.acquire()
@@ -224,23 +231,18 @@ class LogFile:
         A rotation that failed half way leaves a free number. Without this, every further try would delete an old file.
         """
         try:
-            free = next(
-                (n for n in range(1, self._backups) if not self._numbered(n).exists()),
-                self._backups,
-            )
-            for number in range(free - 1, 0, -1):
+            rotated = log_files(self.path, self._backups)[1:]
+            free = next((index for index, file in enumerate(rotated[:-1]) if not file.exists()), self._backups - 1)
+            for index in range(free, 0, -1):
                 with suppress(FileNotFoundError):
-                    self._numbered(number).replace(self._numbered(number + 1))
-            self.path.replace(self._numbered(1))
+                    rotated[index - 1].replace(rotated[index])
+            real_file(self.path).replace(rotated[0])
         except OSError as error:
             self.rotation_error = error
             return
         self.rotation_error = None
         self._open()
         self._begin(is_checkpoint=is_checkpoint)
-
-    def _numbered(self, number: int) -> Path:
-        return self.path.with_name(f"{self.path.name}.{number}")
 
 
 def reason_of(error: OSError) -> str:

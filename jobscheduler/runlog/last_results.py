@@ -7,8 +7,9 @@ from datetime import datetime
 from pathlib import Path
 
 from jobscheduler.model import Status
+from jobscheduler.runlog.file_names import log_files
 from jobscheduler.runlog.parse import parse_line
-from jobscheduler.runlog.reader import lines_newest_first, log_files, open_in_turn
+from jobscheduler.runlog.reader import lines_newest_first, open_in_turn
 from jobscheduler.util.instants import format_instant_ms
 
 MAX_SCAN_BYTES = 64 * 1024 * 1024  # bytes read back: a job that runs once a year is not worth more

@@ -13,16 +13,30 @@ LineObserver = Callable[[LogEntry, bytes], object]
 
 
 class LineEncoder:
-    """Encodes entries in one format. Observers and standard error get every line, also one that the file cannot take.
+    """Encodes entries in one format. Observers get every line, also one that the file cannot take.
 
     Thread: the writer's; `open`, `close` and `subscribe` any.
     """
 
-    def __init__(self, *, form: str, echo: int | None, priorities: bool) -> None:
-        """`echo` is the descriptor of the copy; `priorities` puts syslog priorities in front of the lines there."""
+    def __init__(
+        self,
+        *,
+        form: str,
+        echo: int | None,
+        priorities: bool,
+        own_priorities: bool = False,
+        is_copying: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """`echo` is the descriptor of the copy, which gets the lines for which `is_copying` returns true.
+
+        `priorities` puts syslog priorities in front of the lines there, `own_priorities` in front of the lines of the
+        log itself.
+        """
         self._format = format_json if form == "json" else format_text
         self._echo = echo
         self._priorities = priorities
+        self._own_priorities = own_priorities
+        self._is_copying = is_copying
         self._copy: StderrCopy | None = None
         self._observers: tuple[LineObserver, ...] = ()
 
@@ -44,11 +58,12 @@ class LineEncoder:
         lines, copied = [], []
         for entry in entries:
             line = self.encode_unseen(entry)
-            lines.append(line)
+            prefixed = syslog_priority(entry) + line if self._priorities or self._own_priorities else line
+            lines.append(prefixed if self._own_priorities else line)
             for observe in self._observers:
                 observe(entry, line)
-            copied.append(syslog_priority(entry) + line if self._priorities else line)
-        if self._copy is not None and copied:
+            copied.append(prefixed if self._priorities else line)
+        if self._copy is not None and copied and self._is_copying():
             self._copy.put(b"".join(copied))
         return b"".join(lines)
 

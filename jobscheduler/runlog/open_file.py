@@ -11,12 +11,14 @@ import os
 import stat
 from pathlib import Path
 
+from jobscheduler.runlog.file_names import is_dangling, log_files, real_file, rotated_file
 from jobscheduler.util.path_walk import PathStep, PathWalk, absolute_path
 from jobscheduler.util.trust import TrustJudge, TrustProblem, quoted
 
 _FLAGS = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
 _MODE = 0o640
 _OTHER_LOG_HELP = "name another with `--log-file FILE`"
+_STREAM_HELP = f"{_OTHER_LOG_HELP}, or write to standard output alone with `--log-file -`"
 
 _KINDS = (
     (stat.S_ISDIR, "a directory"),
@@ -35,14 +37,23 @@ class LogRefused(OSError):
         self.help = help
 
 
-def open_log(path: Path) -> int:
+def open_log(path: Path, *, may_create_target: bool = False) -> int:
     """Open the log file for reading and appending, or create it; follow a link where it is trusted.
+
+    A link without a target is refused, as it may be mistyped or its disk may not be mounted. The target is created if
+    it was there before: with `may_create_target`, or if a rotated file stands beside it.
 
     Raises:
         LogRefused: it is not a regular file, or other users could write or replace it.
         OSError: it cannot be opened or created.
 
     """
+    if (may_create_target and is_dangling(path)) or _lost_its_target(path):
+        os.close(_open(real_file(path)))
+    return _open(path)
+
+
+def _open(path: Path) -> int:
     judge = TrustJudge()
     with PathWalk(judge, may_group=True) as walk:
         folder = _folder(walk, judge, path)
@@ -51,6 +62,11 @@ def open_log(path: Path) -> int:
             return os.open(f"/proc/self/fd/{step.descriptor}", _FLAGS)
         flags = _FLAGS | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
         return os.open(path.name, flags, _MODE, dir_fd=folder.descriptor)
+
+
+def _lost_its_target(path: Path) -> bool:
+    """Return whether the log is a link that had a target, as after a crash between two files."""
+    return is_dangling(path) and rotated_file(path, 1).exists()
 
 
 def check_log(path: Path, backups: int) -> None:
@@ -63,7 +79,7 @@ def check_log(path: Path, backups: int) -> None:
     """
     if path.is_dir():
         raise _not_regular(path, stat.S_IFDIR)
-    for file in (path, *(path.with_name(f"{path.name}.{number}") for number in range(1, backups + 1))):
+    for file in log_files(path, backups)[_lost_its_target(path) :]:
         judge = TrustJudge()
         with PathWalk(judge, may_group=True) as walk:
             _folder(walk, judge, file)
@@ -89,7 +105,7 @@ def _file(walk: PathWalk, judge: TrustJudge, path: Path) -> PathStep | None:
         raise _not_regular(path, status.st_mode)
     end = walk.walk(path.name)
     if any(link.path.startswith("/proc/") for link in walk.links):
-        raise LogRefused(f"the log file `{path}` is a name for what this process was started with", _OTHER_LOG_HELP)
+        raise LogRefused(f"the log file `{path}` is a name for what this process was started with", _STREAM_HELP)
     if not stat.S_ISREG(end.stat.st_mode):
         raise _not_regular(path, end.stat.st_mode)
     _raise_untrusted(walk.problem)
@@ -102,7 +118,7 @@ def _file(walk: PathWalk, judge: TrustJudge, path: Path) -> PathStep | None:
 
 def _not_regular(path: Path, mode: int) -> LogRefused:
     kind = next((name for test, name in _KINDS if test(mode)), "something else")
-    return LogRefused(f"the log file `{path}` is {kind}, not a regular file", _OTHER_LOG_HELP)
+    return LogRefused(f"the log file `{path}` is {kind}, not a regular file", _STREAM_HELP)
 
 
 def _raise_untrusted(verdict: TrustProblem | None) -> None:

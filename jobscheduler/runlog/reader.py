@@ -17,16 +17,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from jobscheduler.runlog.blocks import blocks_reversed, lines_of, lines_with
+from jobscheduler.runlog.file_names import log_files
 
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _TRIES = 5  # to open all files between two rotations
 
 File = tuple[int, int]  # a descriptor, and how many bytes of it to read
-
-
-def log_files(path: Path, backups: int) -> list[Path]:
-    """Return the files that a log may have, the newest first; `backups` is how many rotated ones there may be."""
-    return [path, *(path.with_name(f"{path.name}.{number}") for number in range(1, backups + 1))]
 
 
 def open_in_turn(paths: Iterable[Path]) -> Iterator[File]:

@@ -20,7 +20,8 @@ from jobscheduler.model.log_line import RECORD_KINDS, Line, slot_range
 from jobscheduler.runlog.checkpoint_parts import from_fields
 from jobscheduler.runlog.checkpoints import NAME, from_lines, parse_pending
 from jobscheduler.runlog.decided_slots import DecidedSlots
-from jobscheduler.runlog.reader import log_files, mentions
+from jobscheduler.runlog.file_names import log_files
+from jobscheduler.runlog.reader import mentions
 from jobscheduler.runlog.replay import Replay
 from jobscheduler.runlog.state_lines import change_lines, state_lines
 

@@ -7,8 +7,9 @@ import threading
 from contextlib import suppress
 
 from jobscheduler.model import EventLogger, Level
-from jobscheduler.runlog.file import LogFile, reason_of
+from jobscheduler.runlog.file import reason_of
 from jobscheduler.runlog.file_calls import NO_ANSWER, FileCalls, Superseded
+from jobscheduler.runlog.target import LogTarget
 
 SYNC_INTERVAL_S = 0.5  # seconds between a write and the sync that covers it
 CLOSE_TIMEOUT_S = 1.0  # seconds that the end waits for the last sync
@@ -23,7 +24,7 @@ class SyncThread:
     A sync that fails is logged once, and its end too.
     """
 
-    def __init__(self, file: LogFile, log_event: EventLogger) -> None:
+    def __init__(self, file: LogTarget, log_event: EventLogger) -> None:
         self._file = file
         self._log_event = log_event
         self._calls = FileCalls()
@@ -94,8 +95,8 @@ class SyncThread:
         else:
             if self._is_reported:
                 self._is_reported = False
-                self._log_event(Level.INFO, "log.restored", file=str(self._file.path), lines_not_kept=0)
+                self._log_event(Level.INFO, "log.restored", file=self._file.name, lines_not_kept=0)
 
     def _report(self, reason: str) -> None:
         self._is_reported = True
-        self._log_event(Level.ERROR, "log.lost", file=str(self._file.path), error=f"cannot sync: {reason}")
+        self._log_event(Level.ERROR, "log.lost", file=self._file.name, error=f"cannot sync: {reason}")

@@ -24,10 +24,10 @@ from jobscheduler.model import Checkpoint, Event, Level, LogEntry, LogValue
 from jobscheduler.runlog.backlog import RETRY_S, Backlog
 from jobscheduler.runlog.checkpoints import CheckpointLines
 from jobscheduler.runlog.entry_queue import EntryQueue, QueuedEntries
-from jobscheduler.runlog.file import LogFile
 from jobscheduler.runlog.file_calls import Superseded
 from jobscheduler.runlog.line_encoder import LineEncoder, LineObserver
 from jobscheduler.runlog.sync_thread import SyncThread
+from jobscheduler.runlog.target import LogTarget
 
 REOPEN_CHECK_S = 5.0  # seconds between two checks of the file's name while nothing is written
 LATE_BATCH_S = 1.0  # seconds; a batch that took longer was late
@@ -46,19 +46,30 @@ class LogWriter:
 
     def __init__(
         self,
-        file: LogFile,
+        file: LogTarget,
         *,
         form: str = "text",
         echo: int | None = 2,
         priorities: bool = False,
+        own_priorities: bool = False,
+        copies_all: bool = True,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`echo` is the descriptor that gets the same lines, with syslog priorities in front if `priorities`."""
+        """`echo` is the descriptor that gets the same lines, with syslog priorities in front if `priorities`.
+
+        Without `copies_all` it gets only those that the file does not take. `own_priorities` is as in `LineEncoder`.
+        """
         self._observers_before: tuple[Observer, ...] = ()
         self._observers_after: tuple[Observer, ...] = ()
         self._clock = clock
         self._queue = EntryQueue()
-        self._encoder = LineEncoder(form=form, echo=echo, priorities=priorities)
+        self._encoder = LineEncoder(
+            form=form,
+            echo=echo,
+            priorities=priorities,
+            own_priorities=own_priorities,
+            is_copying=lambda: copies_all or self._backlog.is_failing() or self._backlog.is_silent(),
+        )
         self._sync = SyncThread(file, self.event)
         self._backlog = Backlog(file, self._encoder, clock, on_written=self._sync.request)
         self._batch: list[QueuedEntries] = []

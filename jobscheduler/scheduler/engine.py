@@ -27,6 +27,7 @@ from jobscheduler.scheduler.run_actions import NO_EFFECTS, Effect, NewRun, RunAc
 from jobscheduler.scheduler.start_recovery import JobHistory, StartRecovery
 from jobscheduler.timetable.decision import MissedSlots
 from jobscheduler.timetable.overlap import Action, decide_manual_run
+from jobscheduler.timetable.rule_change import NO_CHANGE, RuleChange, rule_change
 from jobscheduler.timetable.slots import Circumstances, ReasonOf, decide
 from jobscheduler.timetable.timetable import Timetable
 from jobscheduler.util.spans import TICK, span_at, unite
@@ -159,11 +160,32 @@ class Engine:
         effects: list[Effect] = []
         if not job.enabled:
             effects = self._miss_pending(entry, "disabled", now)
+        change = rule_change(entry.timetable, timetable, entry.since, now) if entry.is_schedulable else NO_CHANGE
         if not (entry.is_schedulable and job.enabled and entry.timetable == timetable):
             effects += self._start_jittering_slot(entry, now)
             entry.cursor = self.registry.initial_cursor(job, now)
         self.registry.set_definition(entry, job, timetable)
+        if change is not NO_CHANGE and job.enabled and self.phase is Phase.RUNNING:
+            effects += self._carry_over(entry, change, now)
         return effects
+
+    def _carry_over(self, entry: JobEntry, change: RuleChange, now: datetime) -> list[Effect]:
+        """Account for the slots around a change of the zone's rules: none is repeated, and none is lost.
+
+        Slots that have passed by the new rules are those of an outage, as when the clock is set ahead.
+        """
+        if change.repeated:
+            ahead = entry.decided_ahead
+            entry.decided_ahead = replace(ahead, decided=unite([*ahead.decided, *change.repeated]))
+            self._log_decided(entry, now)
+        if not change.passed:
+            return []
+        circumstances = Circumstances(lambda: ("clock", ()), decided=change.decided)
+        slots, cursor = entry.timetable.without_jitter, entry.cursor
+        decision = decide(slots, change.passed[0] - TICK, now, self.registry.situation(entry), circumstances)
+        self.registry.apply(entry, decision, self._elapsed())
+        self.registry.decide(entry, cursor)
+        return self.actions.apply(entry, decision, now)
 
     def _start_jittering_slot(self, entry: JobEntry, now: datetime) -> list[Effect]:
         """Start the slot whose jitter is running, under its old definition, before that is replaced."""

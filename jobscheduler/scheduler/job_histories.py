@@ -6,11 +6,18 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from jobscheduler.model import EPOCH, Job, Once, truncate_to_ms
-from jobscheduler.scheduler.decided_ahead import NOTHING_AHEAD, DecidedAhead, clock_set_back
+from jobscheduler.scheduler.decided_ahead import (
+    CLOCK_MEMORY_S,
+    MAX_SPANS,
+    NOTHING_AHEAD,
+    DecidedAhead,
+    MissedSpan,
+    clock_set_back,
+)
 from jobscheduler.scheduler.former_service import FormerService
 from jobscheduler.scheduler.pending_slots import PendingSlots
 from jobscheduler.timetable.timetable import Timetable
-from jobscheduler.util.spans import TICK, Span, overlap, subtract
+from jobscheduler.util.spans import TICK, Span, clip, overlap, subtract
 
 
 class JobHistories:
@@ -38,10 +45,16 @@ class JobHistories:
         return self._state(job_id, since, cursor, decided, now)
 
     def state_of_absent(self, job_id: str, now: datetime) -> tuple[datetime, DecidedAhead]:
-        """Return the same for a job of the former service that is not active now: it may become active again."""
+        """Return the same for a job of the former service that is not active now: it may become active again.
+
+        Slots that were to run again, and are over by now, are missed as before.
+        """
         former, full = self._former, self._former.full
         since = full.since.get(job_id, full.accounted_since)
-        return self._state(job_id, since, former.settled, [(since + TICK, former.settled)], now)
+        since, ahead = self._state(job_id, since, former.settled, [(since + TICK, former.settled)], now)
+        open_until = former.uptime + CLOCK_MEMORY_S
+        over = (MissedSpan(*span, open_until) for span in clip(full.reopened.get(job_id, ()), EPOCH, now))
+        return since, replace(ahead, missed=(*ahead.missed, *over)[-MAX_SPANS:])
 
     def _state(
         self, job_id: str, since: datetime, cursor: datetime, decided: list[Span], now: datetime

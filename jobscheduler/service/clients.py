@@ -15,6 +15,7 @@ from jobscheduler.control.service_view import LiveServiceView
 from jobscheduler.control.snapshot_builder import SnapshotBuilder
 from jobscheduler.model import Level, Problem
 from jobscheduler.service.guarded_calls import entered
+from jobscheduler.service.open_log import OpenLog
 from jobscheduler.service.optional_parts import PAGE
 from jobscheduler.service.parts import Parts
 from jobscheduler.service.startup import StartupError
@@ -23,13 +24,8 @@ from jobscheduler.util.hang_guard import CallHung
 from jobscheduler.web import WebServer
 
 
-def open_clients(
-    parts: Parts, supervision: Supervision, notes: tuple[str, ...], stack: ExitStack
-) -> Callable[[float], None]:
-    """Open the control socket, and the page if the settings ask for it; return the maintenance of the socket.
-
-    `notes` are what a user should know of the service though nothing is wrong.
-    """
+def open_clients(parts: Parts, supervision: Supervision, opened: OpenLog, stack: ExitStack) -> Callable[[float], None]:
+    """Open the control socket, and the page if the settings ask for it; return the maintenance of the socket."""
     condition = supervision.condition
     startup, settings, stats = parts.startup, parts.startup.settings, parts.stats
     ask_log = partial(parts.startup.guard.call, startup.log_name)
@@ -44,10 +40,10 @@ def open_clients(
         jobs_dir=str(startup.directory or ""),
         database=str(startup.database),
         alerts=parts.alerts.waiting,
-        notes=notes,
+        notes=opened.notes,
     )
     maintain_control = _open_control(parts, supervision, snapshots, stack)
-    view = LiveServiceView(settings, snapshots, parts.scheduler, stats, condition, parts.recent, ask_log)
+    view = LiveServiceView(settings, snapshots, parts.scheduler, stats, condition, parts.recent, ask_log, opened.kept)
     _open_page(parts, view, stack)
     return maintain_control
 

@@ -10,10 +10,12 @@ from jobscheduler.jobs.sources import SourceUnavailable
 from jobscheduler.service.health import HealthMonitor
 from jobscheduler.service.parts import Parts
 from jobscheduler.service.source_watch import SourceWatch
+from jobscheduler.service.zone_rules_watch import ZoneRulesWatch
 from jobscheduler.service.zone_watch import ZoneWatch
 from jobscheduler.status.snapshot import Behind
 from jobscheduler.util.durations import format_rough_duration
 from jobscheduler.util.instants import format_instant_s
+from jobscheduler.util.standard_output import is_standard_output
 
 MIN_BEHIND = timedelta(seconds=10)  # a clock that was set back by less delays jobs too briefly to be an issue
 
@@ -21,12 +23,17 @@ MIN_BEHIND = timedelta(seconds=10)  # a clock that was set back by less delays j
 class ServiceCondition:
     """Answers how the service is. For any thread."""
 
-    def __init__(self, zone: ZoneWatch, health: HealthMonitor, parts: Parts, sources: SourceWatch) -> None:
+    def __init__(
+        self, zone: ZoneWatch, rules: ZoneRulesWatch, health: HealthMonitor, parts: Parts, sources: SourceWatch
+    ) -> None:
         self._zone = zone
+        self._rules = rules
         self._health = health
         self._scheduler = parts.scheduler
         self._reconciler = parts.reconciler
         self._log = parts.log
+        is_stream = is_standard_output(parts.startup.settings.log_file)
+        self._log_noun = "standard output" if is_stream else "the log file"
         self._guard = parts.startup.guard
         self._database = parts.startup.database
         self._optional = parts.startup.optional
@@ -35,6 +42,10 @@ class ServiceCondition:
     def zone(self) -> str:
         """Return the name of the service's zone."""
         return self._zone.zone()
+
+    def waiting_rules(self) -> tuple[str, ...]:
+        """Return the zones whose rules have changed on disk since they were read."""
+        return self._rules.waiting()
 
     def overdue(self) -> str | None:
         """Return the name of a part that is late, if any."""
@@ -58,9 +69,9 @@ class ServiceCondition:
         if self._sources.directory.is_degraded:
             yield "changes of files are not watched: all files are checked again and again"
         if self._log.is_silent():
-            yield "the log file does not answer: lines are kept, and go to standard error"
+            yield f"{self._log_noun} does not answer: lines are kept, and go to standard error"
         if self._log.is_failing():
-            yield "the log file cannot be written: lines are kept, and go to standard error"
+            yield f"{self._log_noun} cannot be written: lines are kept, and go to standard error"
         if self._sources.lock.is_shared:
             yield "another service uses the same jobs directory"
 

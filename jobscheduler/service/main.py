@@ -69,7 +69,7 @@ def _run(parts: Parts, sources: SourceWatch, opened: OpenLog, stack: ExitStack) 
     checkpoints = _begin_scheduling(parts, supervision, recovered)
 
     # The service is open to its clients, and ready.
-    maintain_control = open_clients(parts, supervision, opened.notes, stack)
+    maintain_control = open_clients(parts, supervision, opened, stack)
     process.tune_gc()
     supervision.manager.ready()
     return build_supervisor(parts, sources, supervision, checkpoints, maintain_control).run()

@@ -8,26 +8,32 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from jobscheduler.model import Level, RecoveredState
-from jobscheduler.runlog import LogFile, LogWriter, recover, volatile_log
+from jobscheduler.runlog import LogFile, LogStream, LogWriter, recover, volatile_log
+from jobscheduler.runlog.recent_lines import RecentLines
 from jobscheduler.service import sd_notify
 from jobscheduler.service.guarded_calls import call_at_startup, raising_os_error
 from jobscheduler.service.mailbox import Mailbox, Message
 from jobscheduler.service.startup import lock_log
 from jobscheduler.service.startup_checks import Startup
 from jobscheduler.util.host_id import boot_id, is_estimated
+from jobscheduler.util.standard_output import DESCRIPTOR, is_standard_output
 from jobscheduler.util.text import format_error
+
+STDERR = 2  # the descriptor of the copy
 
 
 @dataclass(frozen=True, slots=True)
 class OpenLog:
     """The log, open for writing, and the state that it says of the time before, if it says any.
 
-    `notes` are what a user should know of the log though nothing is wrong.
+    `notes` are what a user should know of the log though nothing is wrong. `kept` are the last records of a log without
+    a file, for the page.
     """
 
     log: LogWriter
     recovered: RecoveredState | None
     notes: tuple[str, ...]
+    kept: RecentLines | None = None
 
 
 def open_log(startup: Startup, mailbox: Mailbox, stack: ExitStack) -> OpenLog:
@@ -38,11 +44,32 @@ def open_log(startup: Startup, mailbox: Mailbox, stack: ExitStack) -> OpenLog:
 
     """
     settings = startup.settings
+    if is_standard_output(settings.log_file):
+        return _open_stream(startup, stack)
     on_beginning = partial(mailbox.put, Message.LOG_FILE_BEGUN)
     file = LogFile(settings.log_file, settings.log_max_bytes, settings.log_backups, on_beginning=on_beginning)
     recovered = _recover(startup, file)
-    log = _write_log(startup, file, stack)
+    journal = sd_notify.is_journal(STDERR)
+    log = _write_log(startup, LogWriter(file, form=settings.log_format, priorities=journal), stack)
     return OpenLog(log, recovered, _warn_of_volatile_log(startup, log))
+
+
+def _open_stream(startup: Startup, stack: ExitStack) -> OpenLog:
+    """Write the log to standard output alone. Nothing is known of the time before, and the next start knows nothing."""
+    log = LogWriter(
+        LogStream(),
+        form=startup.settings.log_format,
+        priorities=sd_notify.is_journal(STDERR),
+        own_priorities=sd_notify.is_journal(DESCRIPTOR),
+        copies_all=False,
+    )
+    kept = RecentLines() if startup.has_page else None
+    log.subscribe(lines=[] if kept is None else [kept.observe])
+    _write_log(startup, log, stack)
+    problem = "the log is standard output alone: what has run, and pauses, are known until this process ends"
+    help_ = "`--log-file FILE` on a disk keeps them; without a file `history` has nothing to show"
+    log.event(Level.INFO, "log.passing", problem=problem, help=help_)
+    return OpenLog(log, None, (f"{problem}; {help_}",), kept)
 
 
 def _recover(startup: Startup, file: LogFile) -> RecoveredState | None:
@@ -58,9 +85,8 @@ def _recover(startup: Startup, file: LogFile) -> RecoveredState | None:
     return replace(recovered, last_decided_slot=raising_os_error(guard, name, recovered.last_decided_slot))
 
 
-def _write_log(startup: Startup, file: LogFile, stack: ExitStack) -> LogWriter:
+def _write_log(startup: Startup, log: LogWriter, stack: ExitStack) -> LogWriter:
     """Start the log, with warnings of libraries in it, and with its copy in the database, which ends after the log."""
-    log = LogWriter(file, form=startup.settings.log_format, priorities=sd_notify.stderr_is_journal())
     startup.database.copy_log(log, stack)
     stack.enter_context(log)
     handler = _LibraryWarnings(log)

@@ -14,6 +14,7 @@ from jobscheduler.service.directory_guard import DirectoryGuard
 from jobscheduler.service.live_settings import LiveSettings
 from jobscheduler.service.mailbox import Mailbox
 from jobscheduler.service.manager_status import ManagerStatus
+from jobscheduler.service.zone_rules_watch import ZoneRulesWatch
 from jobscheduler.service.zone_watch import ZoneWatch
 
 
@@ -28,6 +29,7 @@ class Reload:
         live: LiveSettings,
         reloads: ReloadRequests,
         zone: ZoneWatch,
+        rules: ZoneRulesWatch,
         alert_defaults: AlertDefaultsReader,
         directory: DirectoryGuard,
         reconciler: Reconciler,
@@ -39,6 +41,7 @@ class Reload:
         self._live = live
         self._reloads = reloads
         self._zone = zone
+        self._rules = rules
         self._alert_defaults = alert_defaults
         self._directory = directory
         self._reconciler = reconciler
@@ -48,10 +51,11 @@ class Reload:
         """Reload on the file thread. The log needs no part in it: it follows the name of its file by itself."""
         self._reloads.begin()
         self._manager.reloading()
+        new_rules, moved_before = self._rules.reload(), self._reconciler.moved
         change = self._live.reload()
         self._zone.reload()
         self._alert_defaults.reload()
-        self._directory.run_sync(partial(self._reconciler.reload, self._zone.context))
+        self._directory.run_sync(partial(self._reconciler.reload, self._zone.context, new_rules))
         self._reload_database()
         if self._mailbox.is_ending():
             return
@@ -68,6 +72,10 @@ class Reload:
             timezone=zone,
             applied=applied,
             need_restart=waiting,
+            moved=self._reconciler.moved - moved_before if new_rules else None,
         )
-        self._reloads.end(ReloadOutcome(jobs, refused, zone, change.applied, change.need_restart, change.problems))
+        moved = self._reconciler.moved - moved_before
+        self._reloads.end(
+            ReloadOutcome(jobs, refused, zone, change.applied, change.need_restart, change.problems, new_rules, moved)
+        )
         self._manager.ready()

@@ -47,11 +47,11 @@ def watchdog_interval(environ: Mapping[str, str] = os.environ, pid: int | None =
     return int(allowed) / 2_000_000 if allowed.isdigit() and int(allowed) > 0 else None
 
 
-def stderr_is_journal(environ: Mapping[str, str] = os.environ) -> bool:
-    """Return whether standard error is the journal, so that lines may begin with their priority."""
+def is_journal(descriptor: int, environ: Mapping[str, str] = os.environ) -> bool:
+    """Return whether a standard stream is the journal, so that lines may begin with their priority."""
     device, _, inode = environ.get("JOURNAL_STREAM", "").partition(":")
     try:
-        stat = os.fstat(2)
+        stat = os.fstat(descriptor)
     except OSError:
         return False
     return (device, inode) == (str(stat.st_dev), str(stat.st_ino))

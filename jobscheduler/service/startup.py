@@ -13,6 +13,7 @@ from jobscheduler.model import Problem
 from jobscheduler.model.errors import ProblemError
 from jobscheduler.runlog import LogFile, LogRefused, check_log
 from jobscheduler.util.path_walk import is_missing
+from jobscheduler.util.standard_output import is_open, is_standard_output
 
 _OTHER_LOG_HELP = "name another with `--log-file FILE`"
 _OWN_SERVICE_HELP = "; `serve --user` runs a service of your own, with its files in your home"
@@ -56,6 +57,8 @@ def in_use(name: str, holder: int) -> StartupError:
 
 def _problem_of_log(log: Path, backups: int) -> Problem | None:
     """Return why the log cannot be written or cannot be trusted, if so."""
+    if is_standard_output(log):
+        return None if is_open() else Problem("this process has no standard output", help=_OTHER_LOG_HELP)
     try:
         check_log(log, backups)
     except LogRefused as refused:
@@ -83,7 +86,7 @@ def check_paths(settings: Settings, source: Source | None) -> None:
     except SourceUnavailable as reason:
         problems.append(Problem(str(reason), help=reason.help))
         missing += [settings.jobs_dir] if is_missing(settings.jobs_dir) else []
-    if is_missing(folder):
+    if is_missing(folder) and not is_standard_output(settings.log_file):
         problems.append(Problem(f"the log's directory `{folder}` does not exist"))
         missing.append(folder)
     else:

@@ -23,6 +23,7 @@ from jobscheduler.service.startup import StartupError, check_paths
 from jobscheduler.service.zone_watch import parse_context
 from jobscheduler.util.hang_guard import CallHung, HangGuard
 from jobscheduler.util.path_walk import is_missing
+from jobscheduler.util.standard_output import is_standard_output
 from jobscheduler.web import WebConfigError, load_token
 
 T = TypeVar("T")
@@ -71,7 +72,7 @@ def check_startup(settings: Settings, read_settings: Callable[[], Settings], gua
     def call(name: str, function: Callable[[], T]) -> T:
         return call_at_startup(guard, name, function)
 
-    jobs_name, log_name = f"the jobs directory `{settings.jobs_dir}`", f"the log file `{settings.log_file}`"
+    jobs_name, log_name = f"the jobs directory `{settings.jobs_dir}`", _log_name(settings)
     call("a path of the service", partial(make_directories, settings))
     database = _database(settings, optional, guard)
     source = call(jobs_name, partial(_directory_source, settings))
@@ -98,6 +99,11 @@ def check_startup(settings: Settings, read_settings: Callable[[], Settings], gua
         has_page,
         token,
     )
+
+
+def _log_name(settings: Settings) -> str:
+    """Return the guard's name for the log."""
+    return "standard output" if is_standard_output(settings.log_file) else f"the log file `{settings.log_file}`"
 
 
 def _database(

@@ -24,6 +24,7 @@ from jobscheduler.service.sd_notify import Notifier
 from jobscheduler.service.shutdown import Shutdown
 from jobscheduler.service.source_watch import SourceWatch, request_settle
 from jobscheduler.service.supervisor import Supervisor
+from jobscheduler.service.zone_rules_watch import ZoneRulesWatch
 from jobscheduler.service.zone_watch import ZoneWatch
 
 
@@ -38,6 +39,7 @@ class Supervision:
     live: LiveSettings
     reloads: ReloadRequests
     zone: ZoneWatch
+    rules: ZoneRulesWatch
     alert_defaults: AlertDefaultsReader
     shutdown: Shutdown
     condition: ServiceCondition
@@ -51,7 +53,7 @@ def build_supervision(parts: Parts, sources: SourceWatch, stack: ExitStack) -> S
     health = HealthMonitor(scheduler, log, sources.watcher, loops)
     manager = ManagerStatus(_notifier(stack), scheduler, reconciler, health, log)
     live = LiveSettings(startup.settings, startup.read_settings, log, startup.guard)
-    zone = ZoneWatch(live, startup.context, log, startup.guard)
+    zone, rules = ZoneWatch(live, startup.context, log, startup.guard), ZoneRulesWatch(log, startup.guard)
     return Supervision(
         turns,
         files,
@@ -60,9 +62,10 @@ def build_supervision(parts: Parts, sources: SourceWatch, stack: ExitStack) -> S
         live,
         ReloadRequests(partial(parts.mailbox.put, Message.RELOAD)),
         zone,
+        rules,
         AlertDefaultsReader(live, zone, parts.alerts, startup.optional, log, startup.guard),
         _shutdown(parts, manager, turns, files),
-        ServiceCondition(zone, health, parts, sources),
+        ServiceCondition(zone, rules, health, parts, sources),
     )
 
 
@@ -97,7 +100,11 @@ def _file_work(
         parts.reconciler,
         supervision.alert_defaults,
         _reload(parts, sources, supervision),
-        maintenance={"zone": lambda _: supervision.zone.check(), "control": maintain_control},
+        maintenance={
+            "zone": lambda _: supervision.zone.check(),
+            "zone rules": lambda _: supervision.rules.check(),
+            "control": maintain_control,
+        },
     )
 
 
@@ -129,6 +136,7 @@ def _reload(parts: Parts, sources: SourceWatch, supervision: Supervision) -> Rel
         supervision.live,
         supervision.reloads,
         supervision.zone,
+        supervision.rules,
         supervision.alert_defaults,
         sources.directory,
         parts.reconciler,

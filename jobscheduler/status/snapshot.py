@@ -105,6 +105,7 @@ class ServiceStatus:
     `left_pipes` is the number of output pipes that the service keeps open for each job, because processes that ended
     runs left behind still hold them.
     `notes` are remarks that a user should know though nothing is wrong.
+    `new_rules` are the zones whose rules have changed on disk and wait for a reload.
     """
 
     version: str
@@ -122,6 +123,7 @@ class ServiceStatus:
     issues: tuple[str, ...] = ()
     database: str = ""
     alerts: tuple[str, ...] = ()
+    new_rules: tuple[str, ...] = ()
     left_pipes: tuple[tuple[str, int], ...] = ()
     notes: tuple[str, ...] = ()
 

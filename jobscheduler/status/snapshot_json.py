@@ -57,6 +57,7 @@ def service_json(snapshot: Snapshot) -> dict[str, Any]:
         "late_part": service.overdue,
         "issues": list(service.issues),
         "notes": list(service.notes),
+        "new_rules": list(service.new_rules),
         "pending_alerts": list(service.alerts[:MAX_ALERTS]),
         "pending_alert_count": len(service.alerts),
         "open_pipes": dict(service.left_pipes[:MAX_LEFT_PIPES]),

@@ -157,7 +157,8 @@ def timetable_of(job: Job, host: str = "") -> Timetable:
 
     """
     seed = f"{host}\0{job.id}" if job.jitter > 0 else ""
-    return _timetable(job.schedule, job.not_before, job.not_after, job.jitter, seed)
+    zone = get_zone(job.schedule.timezone if isinstance(job.schedule, Cron) else "UTC")  # with the rules in force
+    return _timetable(job.schedule, zone, job.not_before, job.not_after, job.jitter, seed)
 
 
 def _next(timetable: Timetable, after: datetime) -> datetime | None:
@@ -188,8 +189,12 @@ def _count(schedule: Crontab, zone: ZoneInfo, after: int, until: int) -> int:
 
 @lru_cache(maxsize=65_536)
 def _timetable(
-    schedule: Cron | Once, not_before: datetime | None, not_after: datetime | None, jitter: float, seed: str
+    schedule: Cron | Once,
+    zone: ZoneInfo,
+    not_before: datetime | None,
+    not_after: datetime | None,
+    jitter: float,
+    seed: str,
 ) -> Timetable:
-    if isinstance(schedule, Cron):
-        return Timetable(parse(schedule.expression), get_zone(schedule.timezone), not_before, not_after, jitter, seed)
-    return Timetable(truncate_to_ms(schedule.at.astimezone(UTC)), ZoneInfo("UTC"), not_before, not_after, jitter, seed)
+    parsed = parse(schedule.expression) if isinstance(schedule, Cron) else truncate_to_ms(schedule.at.astimezone(UTC))
+    return Timetable(parsed, zone, not_before, not_after, jitter, seed)

@@ -6,7 +6,6 @@ back to UTC because something is broken, this module refuses: a schedule that is
 
 from __future__ import annotations
 
-import importlib.resources
 import os
 import re
 import zoneinfo
@@ -16,8 +15,9 @@ from pathlib import Path, PurePosixPath
 from zoneinfo import ZoneInfo
 
 from jobscheduler.timetable.timezone_help import current_name, is_prefixed, unknown_zone_help, without_prefix, zone_note
+from jobscheduler.timetable.zone_rules import ZONE_RULES, ReloadedRules, UnreadableZone, zone_data
 
-__all__ = ["UnknownTimezone", "get_zone", "service_zone", "zone_fingerprint", "zone_names", "zone_note"]
+__all__ = ["UnknownTimezone", "get_zone", "reload_rules", "service_zone", "zone_fingerprint", "zone_names", "zone_note"]
 
 _NAME = re.compile(r"[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+)*")
 _POSIX = re.compile(r"(?:[A-Za-z]{3,}|<[A-Za-z0-9+-]+>)[+-]?[0-9].*", re.DOTALL)
@@ -42,7 +42,7 @@ class UnknownTimezone(ValueError):
 
 
 def get_zone(name: str) -> ZoneInfo:
-    """Return the zone of an IANA name in its exact spelling.
+    """Return the zone of an IANA name in its exact spelling, with the rules in force (see `zone_rules`).
 
     Raises:
         UnknownTimezone: there is no such zone. Nothing else is raised.
@@ -58,8 +58,8 @@ def get_zone(name: str) -> ZoneInfo:
     ):
         raise _unknown(name)
     try:
-        return ZoneInfo(name)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        return ZONE_RULES.zone(name)
+    except UnreadableZone:
         raise _unknown(name) from None
 
 
@@ -174,10 +174,10 @@ def _name_of_content(content: bytes, root: Path, file: Path) -> str:
     That rule is the last line of the data (RFC 9636, 3.3).
     """
     name_on_host = _etc_timezone(root)
-    expected = _data_of(name_on_host) if name_on_host else None
+    expected = zone_data(name_on_host) if name_on_host else None
     if expected is not None and (expected == content or expected.split(b"\n")[-2:] == content.split(b"\n")[-2:]):
         return name_on_host
-    fitting = [name for name in zone_names() if _data_of(name) == content]
+    fitting = [name for name in zone_names() if zone_data(name) == content]
     if not fitting:
         raise UnknownTimezone(
             f"{_quoted(str(file))} is a copy of time zone data that has no name on this host", _CHOOSE_HELP
@@ -198,16 +198,10 @@ def _likelihood(name: str) -> tuple[bool, bool, str]:
     return name != "Etc/UTC", not place or region not in _REGIONS, name
 
 
-def _data_of(name: str) -> bytes | None:
-    """Return the zone data of a name as `ZoneInfo` would read it, or None."""
-    for directory in zoneinfo.TZPATH:
-        file = Path(directory, name)
-        if file.is_file():
-            return file.read_bytes()
-    try:
-        return importlib.resources.files("tzdata.zoneinfo").joinpath(name).read_bytes()
-    except (ImportError, OSError):
-        return None
+def reload_rules() -> ReloadedRules:
+    """Read the rules of the zones again whose files have changed, and the list of zones with the next error."""
+    _listed.cache_clear()
+    return ZONE_RULES.reload()
 
 
 def zone_names() -> tuple[str, ...]:

@@ -71,6 +71,7 @@ class Service:
         self.jobs.mkdir(mode=0o755, exist_ok=True)
         self.options = options
         self.forks = True  # false: a process that is executed, as users have it
+        self.stdout: int | None = None  # a descriptor; None for that of the tests
         self.limits: dict[int, int] = {}
         self.env = {**os.environ, "TZ": "UTC", **(env or {})}
         self.process: subprocess.Popen[bytes] | None = None
@@ -87,7 +88,8 @@ class Service:
         before = len(self.words("service.started"))
         with self.errors.open("ab") as errors:
             start = start_program if self.forks else subprocess.Popen
-            self.process = start([*self.program, *options], env=self.env, stderr=errors, stdin=subprocess.DEVNULL)
+            streams = {"stdin": subprocess.DEVNULL, "stdout": self.stdout, "stderr": errors}
+            self.process = start([*self.program, *options], env=self.env, **streams)
         for what, most in self.limits.items():
             resource.prlimit(self.process.pid, what, (most, most))
         if wait:

@@ -157,6 +157,11 @@ HOUR = timedelta(hours=1)
             "`schedule` and `catch_up` changed at Sun 2026-11-22 02:00:00 CET, and this answer is for the present",
         ),
         (
+            facts(line("job.updated", SLOT + HOUR, changed="zone_rules")),
+            "changed",
+            "the rules of its zone changed at Sun 2026-11-22 02:00:00 CET, and this answer is for the present",
+        ),
+        (
             facts(line("job.updated", SLOT + HOUR, changed="description")),
             "no_record",
             "although it was due by its present definition",

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -554,9 +555,18 @@ def test_no_descriptor_is_left_open(serve):
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory) -> str:
     """A certificate that signs itself, for 127.0.0.1 and localhost; its key is in the file of the same name."""
+    return signed_by_itself(tmp_path_factory.mktemp("tls") / "cert.pem")
+
+
+@pytest.fixture(scope="session")
+def other_certificate(tmp_path_factory) -> str:
+    """Another one for the same names."""
+    return signed_by_itself(tmp_path_factory.mktemp("tls") / "other.pem")
+
+
+def signed_by_itself(path: Path) -> str:
     if shutil.which("openssl") is None:
         pytest.skip("no openssl here to make a certificate with")
-    path = tmp_path_factory.mktemp("tls") / "cert.pem"
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
          "-keyout", path.with_suffix(".key"), "-out", path, "-days", "2", "-subj", "/CN=test",
@@ -598,6 +608,56 @@ def test_trust_can_be_given_up_explicitly(serve, certificate):
     server = serve(respond(200, b"any"), tls=server_side(certificate))
     assert request(server.url(), verify=False).output == b"any"
     assert "is not trusted" in str(failure(server.url()))
+
+
+@pytest.mark.parametrize("whose", ["of the job", "of the host", "directory of the host"])
+@pytest.mark.parametrize("how", ["replaced", "in place"])
+def test_certificates_that_change_on_disk_count_at_the_next_run(
+    serve, certificate, other_certificate, tmp_path, monkeypatch, whose, how
+):
+    """A new authority is trusted at once, and one that was taken away is not any more."""
+    server = serve(respond(200, b"safe"), tls=server_side(certificate))
+    trusted = tmp_path / "certs" / "ca.pem"
+    trusted.parent.mkdir()
+    fields = {"verify": str(trusted)} if whose == "of the job" else {}
+    if whose != "of the job":
+        monkeypatch.setenv("SSL_CERT_FILE", str(trusted if whose == "of the host" else tmp_path / "none.pem"))
+        monkeypatch.setenv("SSL_CERT_DIR", str(trusted.parent if whose != "of the host" else tmp_path / "none"))
+
+    def trust(path):
+        if whose == "directory of the host":
+            for old in trusted.parent.iterdir():
+                old.unlink()
+            shutil.copy(path, trusted.parent / f"{hash_name(path)}.0")
+        elif how == "in place":
+            trusted.write_bytes(Path(path).read_bytes())
+        else:
+            shutil.copy(path, tmp_path / "new.pem")
+            (tmp_path / "new.pem").rename(trusted)
+
+    for path in (other_certificate, certificate, other_certificate):
+        trust(path)
+        if path == certificate:
+            assert request(server.url(), **fields).output == b"safe"
+        else:
+            assert "is not trusted" in str(failure(server.url(), **fields))
+
+
+def hash_name(certificate):
+    """Return the name under which OpenSSL looks for a certificate in a directory."""
+    named = subprocess.run(["openssl", "x509", "-hash", "-noout", "-in", certificate], check=True, capture_output=True)
+    return named.stdout.decode().strip()
+
+
+def test_unchanged_certificates_are_read_once(serve, certificate, tmp_path, monkeypatch):
+    """Reading them costs more than many a request."""
+    server, copy, reads = serve(respond(200, b"safe"), tls=server_side(certificate)), tmp_path / "ca.pem", []
+    shutil.copy(certificate, copy)
+    make = ssl.create_default_context
+    monkeypatch.setattr(ssl, "create_default_context", lambda **of: reads.append(of) or make(**of))
+    for _ in range(3):
+        assert request(server.url(), verify=str(copy)).output == b"safe"
+    assert reads == [{"cafile": str(copy)}]
 
 
 def test_a_missing_file_of_certificates_is_reported(serve):

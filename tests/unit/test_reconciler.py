@@ -66,6 +66,9 @@ class FakeSchedule:
         self.calls.append((what, job_id))
 
 
+CONTEXT = ParseContext(ZoneInfo("UTC"), tasks.task_type, tasks.task_names())
+
+
 class World:
     """A directory, a reconciler on it, and clocks that the test moves."""
 
@@ -76,11 +79,10 @@ class World:
         self.schedule = FakeSchedule()
         self.logged: list[tuple[str, dict[str, LogValue | None]]] = []
         self.seconds = 0.0
-        self.context = ParseContext(ZoneInfo("UTC"), tasks.task_type, tasks.task_names())
         self.reconciler = Reconciler(
             [DirectorySource(self.directory)],
             self.schedule,
-            self.context,
+            CONTEXT,
             self.log_event,
             now=lambda: NOON + timedelta(seconds=self.seconds),
             monotonic=lambda: self.seconds,
@@ -478,7 +480,7 @@ def test_a_secret_that_all_users_may_read_is_warned_of_once(world: World) -> Non
     (world.directory / "a.json").chmod(0o640)
     assert world.sync(after=30) == []
     assert world.settle() == ["secret.closed"]
-    world.reconciler.reload(world.context)
+    world.reconciler.reload(CONTEXT)
     assert world.settle() == []
 
 
@@ -501,3 +503,33 @@ def test_a_file_that_is_closed_or_gone_within_a_second_is_not_warned_of(world: W
     (world.directory / "c.json").unlink()
     world.sync()
     assert world.settle() == ["job.removed"]
+
+
+def test_new_rules_of_a_zone_are_applied_to_its_unchanged_jobs(world: World) -> None:
+    """With a line for each whose next slot moves; a job of another zone is left alone."""
+    world.write("a.json", job("a", "0 3 * * *", timezone="Europe/Berlin"))
+    world.write("b.json", job("b", "0 3 * * *", timezone="Asia/Tokyo"))
+    world.sync()
+    calls = len(world.schedule.calls)
+
+    world.reconciler.reload(CONTEXT, ["Europe/Berlin"])
+    assert world.schedule.calls[calls:] == [("put", "a")]
+    name, values = world.logged[-1]
+    assert (name, values["job_id"], values["changed"]) == ("job.updated", "a", "zone_rules")
+    assert values["next_before"] != values["next_after"]
+    assert world.reconciler.moved == 1
+
+    assert world.sync() == []
+
+
+def test_new_rules_that_could_not_be_applied_are_applied_by_the_next_sync(world: World) -> None:
+    """Only what succeeded counts as applied."""
+    for name in ("a", "b"):
+        world.write(f"{name}.json", job(name, "0 3 * * *", timezone="Europe/Berlin"))
+    world.sync()
+    world.schedule.fail = 1
+    with pytest.raises(RuntimeError):
+        world.reconciler.reload(CONTEXT, ["Europe/Berlin"])
+    calls = len(world.schedule.calls)
+    assert world.sync() == ["job.updated", "job.updated"]
+    assert world.schedule.calls[calls:] == [("put", "a"), ("put", "b")]

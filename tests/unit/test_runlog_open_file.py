@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from jobscheduler.runlog import LogFile, LogRefused, check_log
+from jobscheduler.runlog.query import iter_lines_newest_first
 from tests.support.service import ROOT
 from tests.support.throwaway_users import ThrowawayUser
 
@@ -152,6 +153,98 @@ def test_a_trusted_link_is_followed(place: Path) -> None:
     assert (place / "big" / "s.log").read_bytes() == b"line\n"
 
 
+@pytest.fixture
+def linked(place: Path) -> Path:
+    """A log that is a link to a file in another directory, through a second link."""
+    (place / "big").mkdir()
+    (place / "big" / "real.log").touch()
+    (place / "second.log").symlink_to("big/real.log")
+    (place / "s.log").symlink_to("second.log")
+    return place / "s.log"
+
+
+def test_a_link_stays_and_its_target_is_rotated_beside_itself(linked: Path) -> None:
+    """Beside the link, the files would fill the disk that the link avoids."""
+    file = LogFile(linked, 10, 2)
+    for number in range(4):
+        file.append(b"line %d\n" % number)
+    file.close()
+    assert os.readlink(linked) == "second.log"
+    big = linked.parent / "big"
+    assert {path.name: path.read_text() for path in big.glob("real*")} == {
+        "real.log": "line 3\n",
+        "real.log.1": "line 2\n",
+        "real.log.2": "line 1\n",
+    }
+    assert not list(linked.parent.glob("s.log.*"))
+
+
+def test_every_reader_finds_the_rotated_files_of_a_link(linked: Path) -> None:
+    """All readers open the files of a log by one function."""
+    file = LogFile(linked, 60, 2)
+    for number in range(3):
+        file.append(b"2026-11-22T01:00:0%d.000Z SUCCESS job_id=a scheduled=2026-11-22T01:00:00Z\n" % number)
+    file.close()
+    times = [line["time"][18] for line in iter_lines_newest_first(linked, 2)]
+    assert times == ["2", "1", "0"]
+
+
+def test_a_rotated_file_beside_the_target_that_others_could_write_is_refused(
+    linked: Path, alice: ThrowawayUser
+) -> None:
+    """It is read as the account, wherever it stands."""
+    forged = linked.parent / "big" / "real.log.1"
+    forged.write_text("forged\n")
+    os.chown(forged, alice.uid, alice.gid)
+    assert f"`{forged}` belongs to `{alice.name}`" in refusal(linked)
+
+
+@pytest.mark.parametrize("way", ["renamed", "removed"])
+def test_writing_follows_the_target_of_a_link_that_something_else_takes_away(linked: Path, way: str) -> None:
+    """As logrotate does; the new file stands where the former one stood."""
+    real = linked.parent / "big" / "real.log"
+    file = LogFile(linked, 1000, 2)
+    file.append(b"first\n")
+    if way == "renamed":
+        real.rename(real.with_name("real.log-20261130"))
+    else:
+        real.unlink()
+    file.append(b"second\n")
+    file.close()
+    assert (linked.is_symlink(), real.read_text()) == (True, "second\n")
+
+
+def test_a_start_after_a_crash_between_two_files_of_a_link_goes_on(linked: Path) -> None:
+    """The target was renamed, and the new one was not made yet. A link that never had a target is refused."""
+    real = linked.parent / "big" / "real.log"
+    real.rename(real.with_name("real.log.1"))
+    assert refusal(linked) == ""
+    file = LogFile(linked, 1000, 2)
+    assert file.claim() is None
+    file.append(b"line\n")
+    file.close()
+    assert real.read_text() == "line\n"
+
+    real.unlink()
+    real.with_name("real.log.1").unlink()
+    with pytest.raises(OSError, match="No such file"):
+        LogFile(linked, 1000, 2).claim()
+
+
+def test_a_link_that_leads_elsewhere_later_is_followed(linked: Path) -> None:
+    """Its files move with it."""
+    other = linked.parent / "other.log"
+    file = LogFile(linked, 10, 2)
+    file.append(b"first 1\n")
+    other.touch()
+    linked.unlink()
+    linked.symlink_to("other.log")
+    file.append(b"second 2\n")
+    file.append(b"third 3\n")
+    file.close()
+    assert (other.read_text(), other.with_name("other.log.1").read_text()) == ("third 3\n", "second 2\n")
+
+
 KINDS = {"fifo": "a FIFO", "socket": "a socket", "device": "a device", "directory": "a directory", "pipe": "a FIFO"}
 
 
@@ -180,7 +273,10 @@ def test_a_log_that_is_not_a_regular_file_is_refused_with_its_name(place: Path, 
     assert done.returncode == 1
     what = KINDS.get(kind, "a device")
     assert done.stderr.startswith(f"error: the log file `{log}` is {what}, not a regular file\n")
-    assert "help: name another with `--log-file FILE`" in done.stderr
+    assert (
+        "help: name another with `--log-file FILE`, or write to standard output alone with `--log-file -`"
+        in done.stderr
+    )
 
 
 def test_standard_output_is_not_a_log_file_even_if_it_is_a_file(place: Path) -> None:

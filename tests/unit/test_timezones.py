@@ -22,6 +22,7 @@ from jobscheduler.tasks import task_names, task_type
 from jobscheduler.timetable import timezones as zones
 from jobscheduler.timetable.former_zone_names import CURRENT_NAME
 from jobscheduler.timetable.timezones import UnknownTimezone, get_zone, service_zone, zone_note
+from jobscheduler.timetable.zone_rules import ZONE_RULES, zone_data
 
 DATA = "/usr/share/zoneinfo"
 
@@ -117,6 +118,7 @@ def test_a_host_without_zone_data_is_told_to_install_it():
 import sys, zoneinfo
 sys.modules["tzdata"] = None
 zoneinfo.reset_tzpath([])
+from jobscheduler.timetable.zone_rules import ZONE_RULES, zone_data
 from jobscheduler.timetable.timezones import UnknownTimezone, get_zone, zone_note, service_zone
 from jobscheduler.timetable.former_zone_names import CURRENT_NAME
 for attempt in (lambda: get_zone("Europe/Berlin"), lambda: get_zone("UTC"), lambda: service_zone(None, {"TZ": ""})):
@@ -146,8 +148,8 @@ def modern(tmp_path: Path) -> Iterator[Path]:
 
 def _see_anew(path: Sequence[str | Path]) -> None:
     zoneinfo.reset_tzpath([str(one) for one in path])
-    ZoneInfo.clear_cache()
-    zones._listed.cache_clear()
+    ZONE_RULES.clear()
+    zones.reload_rules()
 
 
 def offsets(name: str) -> list[object]:
@@ -362,7 +364,7 @@ def test_a_link_to_a_link_is_followed(root):
 
 
 def content(name: str) -> bytes:
-    data = zones._data_of(name)
+    data = zone_data(name)
     assert data is not None
     return data
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import os
 import socket
 import ssl
 import time
@@ -30,6 +31,7 @@ from jobscheduler.tasks.hung_paths import GUARD
 
 CONNECT_TIMEOUT_S = 10.0  # for a connection to one address of the server
 
+_MAX_AGE_S = 600  # seconds that certificates are cached at most
 _CHUNK_BYTES = 64 * 1024  # sent at once
 
 
@@ -38,7 +40,7 @@ def make_connection(url: SplitResult, verify: bool | str, deadline: Deadline, ca
     host = url.hostname or ""
     if url.scheme == "http":
         return _equipped(_Plain(host, url.port or 80, timeout=None), deadline, canceller)
-    trust = functools.partial(_trust, verify, int(time.monotonic() // 600))
+    trust = functools.partial(_trust, verify)
     is_file = isinstance(verify, str)
     context = GUARD.call(f"the file of certificates `{verify}`", trust) if is_file else trust()
     return _equipped(_Secure(host, url.port or 443, timeout=None, ssl_context=context), deadline, canceller)
@@ -51,10 +53,34 @@ def _equipped(connection: Connection, deadline: Deadline, canceller: Canceller) 
     return connection
 
 
+def _trust(verify: bool | str) -> ssl.SSLContext:
+    """Return the TLS context, with the certificates as they are on disk now.
+
+    Reading them takes about 20 ms. So they are cached until a file of theirs changes, and for ten minutes at most:
+    the state of a directory does not show a certificate that is rewritten in place.
+    """
+    return _context(verify, _states(verify), int(time.monotonic() // _MAX_AGE_S))
+
+
+def _states(verify: bool | str) -> tuple[object, ...]:
+    """Return what tells one state of the certificates from another: those of the job, or those of the host."""
+    if isinstance(verify, str):
+        return (_state(verify),)
+    paths = ssl.get_default_verify_paths()
+    return (_state(paths.cafile), _state(paths.capath)) if verify else ()
+
+
+def _state(path: str | None) -> object:
+    try:
+        stat = None if path is None else os.stat(path)  # noqa: PTH116 - before each request
+    except (OSError, ValueError) as error:
+        return str(error)
+    return None if stat is None else (path, stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+
+
 @functools.lru_cache(maxsize=16)
-def _trust(verify: bool | str, epoch: int) -> ssl.SSLContext:
-    """Return the TLS context. Reading certificates takes about 20 ms, so they are cached for ten minutes."""
-    del epoch
+def _context(verify: bool | str, states: tuple[object, ...], epoch: int) -> ssl.SSLContext:
+    del states, epoch  # they are the key: another state is another context
     context = ssl.create_default_context(cafile=verify if isinstance(verify, str) else None)
     if verify is False:
         context.check_hostname = False
