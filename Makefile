@@ -19,6 +19,12 @@ PREFIX ?= /opt/jobscheduler
 UNITDIR ?= /usr/lib/systemd/system
 USERUNITDIR ?= /usr/lib/systemd/user
 DESTDIR ?=
+# The Debian releases of `make test-hosts`, where their roots are kept, the mirror (by default that of apt), and whether
+# the roots are made again.
+HOSTS ?= trixie forky
+HOSTS_DIR ?= .hosts
+MIRROR ?=
+RENEW ?=
 
 VENV := .venv
 IN_VENV := $(VENV)/bin/python
@@ -38,7 +44,7 @@ help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='	' read -r name text; do \
 		printf '  %-10s %s\n' "$$name" "$$text"; done
 	@echo "PYTHON=... names the interpreter, PREFIX=... and DESTDIR=... say where to install, ARGS=... goes to pytest."
-	@echo "NAMES=... ROUNDS=... QUICK=1 go to bench, MINUTES=... to soak."
+	@echo "NAMES=... ROUNDS=... QUICK=1 go to bench, MINUTES=... to soak, HOSTS=... MIRROR=... RENEW=1 to test-hosts."
 
 .PHONY: run
 run: $(VENV)/requirements ## run the service in the foreground on var/jobs.d; Ctrl-C stops it
@@ -56,8 +62,13 @@ test-host: $(VENV)/requirements-dev ## run the tests that need a host: systemd, 
 	@$(IN_VENV) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder tests/host $(ARGS)
 
 .PHONY: test-deep
-test-deep: $(VENV)/requirements-dev ## run the tests that take minutes
+test-deep: $(VENV)/requirements-dev ## run the tests that take minutes, and those in other Debian releases
 	@$(IN_VENV) -m pytest -m deep --timeout 3600 -n $(JOBS) --dist load $(ARGS)
+	@$(MAKE) --no-print-directory test-hosts ARGS=
+
+.PHONY: test-hosts
+test-hosts: $(VENV)/made ## run the tests in roots of other Debian releases: HOSTS="trixie forky"
+	@$(IN_VENV) scripts/test-hosts --dir '$(HOSTS_DIR)' --mirror '$(MIRROR)' --jobs $(JOBS) $(if $(RENEW),--renew) $(HOSTS) -- $(ARGS)
 
 .PHONY: test-web
 test-web: $(VENV)/requirements-dev ## run the tests of the page in a real browser (Debian's chromium)
@@ -91,7 +102,7 @@ uninstall: ## remove what `make install` made; keeps jobs and logs
 
 .PHONY: clean
 clean: ## remove the virtual environment, caches and build products; keeps var/
-	@rm -rf $(VENV) .bench build dist wheels *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf $(VENV) .bench .hosts build dist wheels *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/made:

@@ -1,4 +1,4 @@
-"""What all tests share: the profile of the property tests, the order of the files, the service as a fixture."""
+"""What all tests share: zone data, the profile of the property tests, the order of the files, the service."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from hypothesis import HealthCheck, settings
 
 from tests.support.service import Service
 from tests.support.throwaway_users import alice, mallory
+from tests.support.zone_data import pin_zone_data
 
 __all__ = ["alice", "mallory"]
+
+pin_zone_data()
 
 # A background job of a shell ignores these, and every command that a test starts would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -51,7 +51,7 @@ class JobHistories:
         """
         former, full = self._former, self._former.full
         since = full.since.get(job_id, full.accounted_since)
-        since, ahead = self._state(job_id, since, former.settled, [(since + TICK, former.settled)], now)
+        since, ahead = self._state(job_id, since, now, [(since + TICK, max(now, former.settled))], now)
         open_until = former.uptime + CLOCK_MEMORY_S
         over = (MissedSpan(*span, open_until) for span in clip(full.reopened.get(job_id, ()), EPOCH, now))
         return since, replace(ahead, missed=(*ahead.missed, *over)[-MAX_SPANS:])

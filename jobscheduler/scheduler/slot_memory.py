@@ -86,9 +86,11 @@ class SlotMemory:
         self._removed[job_id] = RemovedJob(now + REMOVED_JOB_MEMORY, missed.first - TICK, ahead)
 
     def remember_absent(self, job_id: str, since: datetime, ahead: DecidedAhead, now: datetime) -> None:
-        """Remember a job of a former service that is not active."""
-        if ahead:
-            self._removed[job_id] = RemovedJob(now + REMOVED_JOB_MEMORY, since, ahead)
+        """Remember a job of a former service that is not active: its slots up to now are decided."""
+        if not ahead:
+            return
+        self.note_decided(job_id, max((span.last for span in ahead.missed if span.last <= now), default=EPOCH))
+        self._removed[job_id] = RemovedJob(now + REMOVED_JOB_MEMORY, since, cursor_passed(ahead, now, (), 0.0))
 
     def clock_set_back(self, now: datetime, elapsed: float) -> None:
         """Rewind to `now`. What was decided stays decided, except for slots that were only missed."""

@@ -136,12 +136,27 @@ def _date(match: re.Match[str], text: str) -> date:
             day = date(year, 1, 1) + timedelta(days=int(match["ordinal"]) - 1)
             if day.year == year:
                 return day
-            raise ValueError("day is out of range for year")
+            raise ValueError
         return date(year, int(match["month"] or match["month_"]), int(match["day"] or match["day_"]))
-    except (ValueError, OverflowError) as error:
+    except (ValueError, OverflowError):
         suggestion, remark = _other_date(match, text)
-        message = f"{quote(text)} names a date that does not exist: {error}"
+        message = f"{quote(text)} names a date that does not exist: {_why_no_date(match, year)}"
         raise _Fault(message, suggestion, remark=remark) from None
+
+
+def _why_no_date(match: re.Match[str], year: int) -> str:
+    """Return why there is no such date. The words of `datetime` differ between releases of Python."""
+    if year == 0:
+        return "there is no year 0"
+    if match["week"]:
+        is_weekday = "1" <= match["weekday"] <= "7"
+        return f"{year} has no week {match['week']}" if is_weekday else "the weekday is 1 to 7"
+    if match["ordinal"]:
+        return f"{year} has no day {match['ordinal']}"
+    month = int(match["month"] or match["month_"])
+    if not 1 <= month <= 12:
+        return "the month is 01 to 12"
+    return f"{year:04}-{month:02} has {monthrange(year, month)[1]} days"
 
 
 def _other_date(match: re.Match[str], text: str) -> tuple[str | None, str | None]:

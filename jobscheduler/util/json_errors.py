@@ -33,6 +33,7 @@ _WORD = re.compile(r"[0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?|[0-9A-Za-z_.+%-]*")
 _MAX_NUMBER_CHARS = 40  # a longer number gets no suggestion
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _KEY_BEFORE = re.compile(r'"((?:[^"\\]|\\.)*)"\s*:\s*$', re.DOTALL)
+_TRAILING_COMMA = "Illegal trailing comma"  # since Python 3.13, at the comma; before it, at the bracket
 _CURLY = re.compile("[\u201c\u201d\u201e\u201f\uff02]")
 _CURLY_END = re.compile(_CURLY.pattern + r"\s*[:,}\]]")
 
@@ -50,24 +51,26 @@ def syntax_fault(text: str, error: json.JSONDecodeError) -> SyntaxFault:
     """Return what is wrong with a text where the decoder stopped."""
     if not text.strip(_BLANKS):
         return SyntaxFault("the file is empty", None, 1, "write a job definition, or delete the file")
-    at = error.pos
-    if error.msg.startswith(("Expecting", "Extra data")):
+    at, message = error.pos, error.msg
+    if message.startswith(_TRAILING_COMMA):
+        at, message = at + 1, "Expecting value"
+    if message.startswith(("Expecting", "Extra data")):
         at += len(text[at:]) - len(text[at:].lstrip(_BLANKS))
     if at >= len(text):
         end = len(text.rstrip(_BLANKS)) - 1
         return SyntaxFault(
             "the file ends in the middle of the definition", end, 1, "is the rest missing, or a closing `}`?"
         )
-    if error.msg.startswith(("Unterminated string", "Invalid control")) and (curly := _curly_end(text, at)):
+    if message.startswith(("Unterminated string", "Invalid control")) and (curly := _curly_end(text, at)):
         return curly
-    if error.msg.startswith("Unterminated string"):
+    if message.startswith("Unterminated string"):
         return SyntaxFault("the text is not closed", at, 1, 'close it with `"`')
-    fault = _odd_character(text, at) if error.msg.startswith(("Expecting", "Extra data")) else None
-    fault = fault or _curly_before(text, at) or _number(text, at, error.msg)
-    if fault is None and error.msg == "Extra data":
+    fault = _odd_character(text, at) if message.startswith(("Expecting", "Extra data")) else None
+    fault = fault or _curly_before(text, at) or _number(text, at, message)
+    if fault is None and message == "Extra data":
         help_ = "one job per file; is there a bracket too many?"
         return SyntaxFault("unexpected text after the end of the definition", at, 1, help_)
-    return fault or _word(text, at, error.msg)
+    return fault or _word(text, at, message)
 
 
 def _odd_character(text: str, at: int) -> SyntaxFault | None:

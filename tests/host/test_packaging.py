@@ -295,6 +295,7 @@ def test_every_target_of_the_makefile_is_listed_by_make() -> None:
         "test",
         "test-deep",
         "test-host",
+        "test-hosts",
         "test-web",
         "check",
         "wheels",

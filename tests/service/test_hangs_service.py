@@ -51,7 +51,8 @@ def health(service: Service) -> tuple[int, str]:
         with urllib.request.urlopen(url, timeout=5) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
-        return error.code, error.read().decode()
+        with error:
+            return error.code, error.read().decode()
 
 
 def assert_named(service: Service, name: str) -> None:
@@ -295,7 +296,8 @@ def test_a_log_that_hangs_fails_and_runs_go_on_without_waiting(service: Service,
     url = next(line.partition("url=")[2] for line in service.stderr().splitlines() if "page.served" in line)
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(f"{url}healthz", timeout=5)
-    assert "the log file does not answer" in refused.value.read().decode()
+    with refused.value as answer:
+        assert "the log file does not answer" in answer.read().decode()
     code, said = status(service)
     assert code == 1
     assert "the log file does not answer" in said

@@ -17,7 +17,10 @@ import pytest
 from tests.support.service import ROOT, parse_line, wait_until
 
 NAMESPACES = ("--mount", "--pid", "--uts", "--ipc", "--net", "--cgroup", "--root")
-NOT_COPIED = (".git", ".venv", ".*_cache", ".hypothesis", "__pycache__", "*.egg-info", "build", "dist", "var", "wheels")
+NOT_COPIED = (
+    *(".git", ".venv", ".*_cache", ".bench", ".hosts", ".hypothesis"),
+    *("__pycache__", "*.egg-info", "build", "dist", "var", "wheels"),
+)
 LOG = "/var/log/scheduler/scheduler.log"
 
 

@@ -35,9 +35,11 @@ def public() -> Iterator[Path]:
 
 @contextmanager
 def flock_by(user: ThrowawayUser, path: Path, *, shared: bool = False) -> Iterator[int]:
-    """Have a process of a user lock a path with `flock`; yield its id."""
-    script = 'exec 9<"$1"; flock $2 9 && echo held; read x'
-    command = ["sh", "-c", script, "sh", str(path), "-s" if shared else "-x"]
+    """Have a process of a user lock a path with `flock`; yield its id.
+
+    The process that took the lock lives on: in a process namespace the kernel does not list the lock of one that ended.
+    """
+    command = ["flock", "-s" if shared else "-x", str(path), "sh", "-c", "echo held; read x"]
     with user.popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd="/") as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"held\n"

@@ -1,6 +1,7 @@
 """`http_request`, against real servers that answer well, badly, slowly or not at all."""
 
 import json
+import re
 import shutil
 import socket
 import ssl
@@ -468,7 +469,7 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
         (b"", b"HTTP/1.1 100 Continue\r\nX: y\r\n\r\n", "whose head has more than 256 KiB"),
         (CHUNKED, b"1;" + b"x" * 60000 + b"\r\ny\r\n", "mostly frames"),
         (CHUNKED, b"1\r\ny\r\n", "mostly frames"),
-        (CHUNKED + b"0\r\n", b"X: y\r\n", "mostly frames"),
+        (CHUNKED + b"0\r\n", b"X: y\r\n", "mostly frames|or garbled it"),  # Python 3.14 has a limit
     ],
 )
 def test_a_response_of_endless_headers_or_frames_is_limited_in_bytes(serve, first, again, words):
@@ -483,7 +484,8 @@ def test_a_response_of_endless_headers_or_frames_is_limited_in_bytes(serve, firs
 
     failed = failure(serve(flood).url(), timeout=30)
 
-    assert (failed.reason, words in str(failed)) == ("http", True)
+    assert failed.reason == "http"
+    assert re.search(words, str(failed))
     assert sum(sent) < 16 * 1024 * 1024
 
 

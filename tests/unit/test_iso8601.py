@@ -58,7 +58,28 @@ def test_the_years_are_1970_to_2200():
         "9999-12-31T24:00",
     ):
         assert "1970" in refusal(text).message
-    assert "year 0 is out of range" in refusal("0000-01-01T00:00").message
+    assert "there is no year 0" in refusal("0000-01-01T00:00").message
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("0000-02-30T00:00", "there is no year 0"),
+        ("2026-13-40T00:00", "the month is 01 to 12"),
+        ("20260001T00:00", "the month is 01 to 12"),
+        ("2026-02-29T00:00", "2026-02 has 28 days"),
+        ("20280230T00:00", "2028-02 has 29 days"),
+        ("2026-04-00T00:00", "2026-04 has 30 days"),
+        ("2026-366T00:00", "2026 has no day 366"),
+        ("2026-000T00:00", "2026 has no day 000"),
+        ("9999-366T00:00", "9999 has no day 366"),
+        ("2025-W53-1T00:00", "2025 has no week 53"),
+        ("2025-W00-1T00:00", "2025 has no week 00"),
+        ("2026-W10-8T00:00", "the weekday is 1 to 7"),
+    ],
+)
+def test_a_date_that_does_not_exist_is_refused_in_words_of_no_python(text, reason):
+    assert refusal(text).message == f"`{text}` names a date that does not exist: {reason}"
 
 
 def refusal(text: str, zone: ZoneInfo = BERLIN) -> ScheduleError:

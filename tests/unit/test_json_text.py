@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from json import JSONDecodeError
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jobscheduler.util.json_errors import syntax_fault
 from jobscheduler.util.json_text import MAX_BYTES, MAX_DEPTH, JsonError, decode, locate, location_at
 
 REFUSED = [
@@ -59,6 +61,23 @@ def test_bad_json_is_refused_with_a_message_and_a_location(
     found = refused.value.location
     assert str(refused.value) == message
     assert (found and (found.line, found.column)) == place
+
+
+@pytest.mark.parametrize(
+    ("text", "at"),
+    [('{"a": 1,}', (7, 8)), ('{"a": 1 ,\n }', (8, 11)), ('{"a": [1, ]}', (8, 10)), ('{"a": [1,]}', (8, 9))],
+)
+def test_a_trailing_comma_is_found_from_the_error_of_any_python(text: str, at: tuple[int, int]) -> None:
+    """Since 3.13 the decoder stops at the comma, before that at the bracket, and for a list with another message."""
+    comma, bracket = at
+    expected = f"a comma with nothing after it before `{text[bracket]}`", comma
+    for error in (
+        JSONDecodeError("Illegal trailing comma before end of object", text, comma),
+        JSONDecodeError("Expecting property name enclosed in double quotes", text, bracket),
+        JSONDecodeError("Expecting value", text, bracket),
+    ):
+        fault = syntax_fault(text, error)
+        assert (fault.message, fault.at, fault.help) == (*expected, "remove the comma")
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from jobscheduler import tasks
 from jobscheduler.jobs.parser import ParseContext, parse
 from jobscheduler.model import Job, Problem
 from tests.support.definitions import full_job
+from tests.support.zone_data import ZONE_DATA
 
 RULES = ParseContext(ZoneInfo("UTC"), tasks.task_type, tasks.task_names())
 MEANT = full_job()
@@ -207,7 +208,7 @@ def test_a_zone_that_is_suggested_for_a_misspelt_one_is_that_zone() -> None:
 
 def same_rules(one: str, other: str) -> bool:
     """Return whether two zones have the same offsets today and in the years to come."""
-    files = [f"/usr/share/zoneinfo/{name}" for name in (one, other)]
+    files = [ZONE_DATA / name for name in (one, other)]
     rules = []
     for file in files:
         with open(file, "rb") as opened:

@@ -131,7 +131,8 @@ class Faulty:
             with urllib.request.urlopen(f"{url}healthz", timeout=5):
                 return False
         except urllib.error.HTTPError as error:
-            return error.code == 503
+            with error:
+                return error.code == 503
         except OSError:
             return False
 

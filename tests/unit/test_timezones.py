@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
 import zoneinfo
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -19,12 +20,12 @@ from hypothesis import strategies as st
 
 from jobscheduler.jobs.parser import ParseContext, parse
 from jobscheduler.tasks import task_names, task_type
-from jobscheduler.timetable import timezones as zones
 from jobscheduler.timetable.former_zone_names import CURRENT_NAME
 from jobscheduler.timetable.timezones import UnknownTimezone, get_zone, service_zone, zone_note
-from jobscheduler.timetable.zone_rules import ZONE_RULES, zone_data
+from jobscheduler.timetable.zone_rules import zone_data
+from tests.support.zone_data import ZONE_DATA, only_zone_data_of, use_directories
 
-DATA = "/usr/share/zoneinfo"
+DATA = "/usr/share/zoneinfo"  # of a host; the tests use its names only
 
 
 def refusal(name: str) -> UnknownTimezone:
@@ -137,19 +138,11 @@ MODERN = [name for name in zoneinfo.available_timezones() if name not in CURRENT
 @pytest.fixture
 def modern(tmp_path: Path) -> Iterator[Path]:
     """Have zone data without the former names, as Debian 13 has it without `tzdata-legacy`."""
-    before = zoneinfo.TZPATH
     for name in MODERN:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).symlink_to(f"{DATA}/{name}")
-    _see_anew([tmp_path])
-    yield tmp_path
-    _see_anew(before)
-
-
-def _see_anew(path: Sequence[str | Path]) -> None:
-    zoneinfo.reset_tzpath([str(one) for one in path])
-    ZONE_RULES.clear()
-    zones.reload_rules()
+        (tmp_path / name).symlink_to(ZONE_DATA / name)
+    with only_zone_data_of(tmp_path):
+        yield tmp_path
 
 
 def offsets(name: str) -> list[object]:
@@ -191,6 +184,26 @@ def test_a_former_name_is_refused_with_todays_and_the_package(modern: Path, form
     assert not refusal("Europe/Berlim").of_host
 
 
+def test_a_former_name_is_judged_by_the_data_of_this_host() -> None:
+    """Debian 12 has it, and Debian 13 has it with `tzdata-legacy`. Here no data are pinned."""
+    program = """
+import sys
+sys.modules["tzdata"] = None
+from jobscheduler.timetable.timezones import UnknownTimezone, get_zone
+try:
+    print(get_zone("US/Pacific").key)
+except UnknownTimezone as unknown:
+    print(unknown.message, "|", unknown.help)
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONTZPATH"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    refused = (
+        "this host has no time zone `US/Pacific` | write `America/Los_Angeles`, its name today, "
+        "or install the package `tzdata-legacy` for names of former releases"
+    )
+    assert done.stdout.strip() == ("US/Pacific" if Path(DATA, "US/Pacific").exists() else refused)
+
+
 def test_a_zone_that_is_merely_spelled_alike_is_never_suggested(modern: Path) -> None:
     """Saigon is no Yangon, which is half an hour off; a typing mistake leads to today's name."""
     assert "Yangon" not in refusal("Asia/Saigon").help
@@ -202,7 +215,7 @@ def test_a_zone_that_is_merely_spelled_alike_is_never_suggested(modern: Path) ->
 def test_a_name_that_is_newer_than_the_hosts_data_is_refused_with_its_former_one(modern: Path) -> None:
     """As Kyiv on a host whose data are from before 2022."""
     (modern / "Europe/Kyiv").rename(modern / "Europe/Kiev")
-    _see_anew([modern])
+    use_directories([modern])
     assert refusal("Europe/Kyiv").help == (
         "write `Europe/Kiev`, its former name, or bring the package `tzdata` up to date"
     )
@@ -211,7 +224,7 @@ def test_a_name_that_is_newer_than_the_hosts_data_is_refused_with_its_former_one
 def test_data_that_is_installed_again_is_seen_at_the_next_look(modern: Path) -> None:
     """Without a restart or a signal."""
     assert refusal("Japan").of_host
-    (modern / "Japan").symlink_to(f"{DATA}/Japan")
+    (modern / "Japan").symlink_to(ZONE_DATA / "Japan")
     assert get_zone("Japan").key == "Japan"
 
 

@@ -13,6 +13,7 @@ import os
 import pwd
 import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # search 
 _INHERITED_VARS = (b"LANG", b"TZ")
 
 _MARKERS = (RUN_ID_VAR.encode(), ATTEMPT_VAR.encode())  # by which the processes of a run are found
+
+_ANSWER_S = 5.0  # seconds that `env` has to answer about its options
 
 _RESTORED_VARS = (signal.SIGPIPE, signal.SIGXFSZ)  # by Popen; KILL and STOP cannot be changed
 _CHECKED = tuple(
@@ -232,8 +235,25 @@ def _quoted(name: bytes) -> bytes:
 
 
 def _env_options(directory: str | None) -> list[str]:
-    options = [f"--default-signal={','.join(ignored_signals())}"] if ignored_signals() else []
+    is_needed = bool(ignored_signals()) and env_restores_signals()
+    options = [f"--default-signal={','.join(ignored_signals())}"] if is_needed else []
     return [*options, f"--chdir={directory}"] if directory else options
+
+
+@functools.cache
+def env_restores_signals() -> bool:
+    """Return whether `env` has `--default-signal`. That of uutils before 0.1 has not, and `posix_spawn` has to do.
+
+    Asks `env` itself, once. Its output counts, because another thread may reap it and take its exit status.
+    """
+    command = [_needed("env"), "--default-signal=HUP", "echo", "yes"]
+    try:
+        asked = subprocess.run(
+            command, env={"PATH": PATH}, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=_ANSWER_S
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return asked.stdout == b"yes\n"
 
 
 @functools.cache

@@ -85,11 +85,14 @@ class _Library:
         return bool(self._unshare(_CLONE_FS) == 0)
 
     def _made(self, library: ctypes.PyDLL) -> ctypes.Array[ctypes.c_char]:
-        """Return the attributes of every start: a new session, no blocked signal, no signal ignored by Python."""
+        """Return the attributes of every start: a new session, no blocked signal, no signal ignored by Python.
+
+        Signals that this process ignored from its beginning, as after `nohup`, are restored too.
+        """
         attributes, nothing, restored = (ctypes.create_string_buffer(_ROOM) for _ in range(3))
         library.sigemptyset(nothing)
         library.sigemptyset(restored)
-        for number in _RESTORED:
+        for number in {*_RESTORED, *_ignored()}:
             library.sigaddset(restored, ctypes.c_int(number))
         library.posix_spawnattr_init(attributes)
         library.posix_spawnattr_setsigmask(attributes, nothing)
@@ -143,6 +146,10 @@ class _Actions:
 
 def _strings(words: Sequence[bytes]) -> ctypes.Array[ctypes.c_char_p]:
     return (ctypes.c_char_p * (len(words) + 1))(*words, None)
+
+
+def _ignored() -> list[signal.Signals]:
+    return [number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN]
 
 
 @functools.cache

@@ -57,7 +57,7 @@ class Process:
     """One process as /proc shows it; `start` is its start time in clock ticks since boot.
 
     `name` is the name of its latest program, at most 15 bytes, unless the process has set another one. It remains
-    until the process is reaped.
+    until the process is reaped. `has_reaped` is true if it has waited for a child.
     """
 
     pid: int
@@ -67,6 +67,7 @@ class Process:
     state: str
     group: int = field(default=0, compare=False)
     name: str = field(default="", compare=False)
+    has_reaped: bool = field(default=False, compare=False)
 
     @property
     def identity(self) -> tuple[int, int]:
@@ -90,7 +91,8 @@ def read_process(pid: int) -> Process | None:
     name = text[text.index(b"(") + 1 : end].decode("utf-8", "backslashreplace")
     state, numbers = fields[0].decode("ascii"), [int(fields[index]) for index in (19, 1, 3, 2)]
     start, parent, session, group = numbers
-    return Process(pid, start, parent, session, state, group, name)
+    has_reaped = fields[8] != b"0"  # page faults of its reaped children
+    return Process(pid, start, parent, session, state, group, name, has_reaped)
 
 
 def _read(path: str, size: int) -> bytes:
