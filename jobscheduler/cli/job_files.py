@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from jobscheduler.cli.exposed_secrets import exposed_secrets
 from jobscheduler.jobs.directory import DirectorySource
 from jobscheduler.jobs.open_directory import OpenDirectory, is_job_file
 from jobscheduler.jobs.parser import ParseContext, definition_warnings, id_conflict, parse
 from jobscheduler.jobs.sources import ReadResult, SourceUnavailable
 from jobscheduler.model import Job, Problem, name_sort_key
 from jobscheduler.util import trust
+from jobscheduler.util.exposed_secrets import exposed_in_definition
 from jobscheduler.util.path_walk import is_missing
 
 ParseResult = Job | tuple[Problem, ...]
@@ -122,8 +122,8 @@ def _parse_result(item: ReadResult, rules: ParseContext) -> ParseResult:
 
 def _checked_file(item: ReadResult, verdict: ParseResult, path: Path, rules: ParseContext) -> CheckedFile:
     warnings = [] if item.problem is None or item.raw is None else [replace(item.problem, file=str(path))]
-    if item.is_public and item.raw is not None:
-        warnings += exposed_secrets(item.raw, str(path))
+    if item.public_path is not None and item.raw is not None:
+        warnings += exposed_in_definition(item.raw, str(path))
     if not isinstance(verdict, Job):
         verdict = tuple(replace(problem, file=str(path)) for problem in verdict)
     elif item.raw is not None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Collection, Container, Mapping
+from collections.abc import Collection, Container, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,13 @@ from jobscheduler.config import (
     load_settings,
     read_settings_file,
 )
+from jobscheduler.config.exposed_settings import exposure_checks
 from jobscheduler.config.own_paths import USER_FLAG, OwnPaths
 from jobscheduler.config.report import settings_report, texts_of
 from jobscheduler.control.client import ApiError, ServiceUnreachable, request
 from jobscheduler.model import Problem
 from jobscheduler.util.environment_file import parse_environment_file
-
-ENVIRONMENT_FILE = Path("/etc/default/jobscheduler")  # the unit's `EnvironmentFile=`: settings of the service as well
+from jobscheduler.util.exposed_secrets import ENVIRONMENT_FILE
 
 
 def add_options(parser: argparse.ArgumentParser, names: Container[str] | None = None) -> None:
@@ -115,6 +116,18 @@ def _load(
     return load_settings(_flags(arguments), environ, file, own)
 
 
+def exposed_in_settings(arguments: argparse.Namespace, settings: Settings) -> Iterator[Problem]:
+    """Yield the secrets that all users may read in the files of these settings; none of a file that cannot be read."""
+    own = own_service.found(arguments, os.environ)
+    environ = os.environ if own is not None else {**_environment_file(), **os.environ}
+    try:
+        file = read_settings_file(_settings_path(arguments, environ, own)[0])
+    except (OSError, SettingsError):
+        file = NO_FILE
+    for check in exposure_checks(replace(settings, file=file), ENVIRONMENT_FILE):
+        yield from check.look()
+
+
 def _flags(arguments: argparse.Namespace) -> dict[str, str | None]:
     return {option.name: getattr(arguments, option.name, None) for option in OPTIONS}
 
@@ -127,8 +140,7 @@ def _settings_file(
     With `is_client` it need not be readable either, and what is wrong in it is only a warning: a verb has to reach
     the service also when its next start would fail.
     """
-    named = getattr(arguments, "config", None) or environ.get(CONFIG_VARIABLE)
-    path = Path(named) if named else DEFAULT_CONFIG if own is None else own.config
+    path, named = _settings_path(arguments, environ, own)
     try:
         return read_settings_file(path)
     except FileNotFoundError:
@@ -147,6 +159,14 @@ def _settings_file(
             return NO_FILE
         help_ = "only its owner may: run the command as that user; `serve --user` runs a service of your own"
         raise SettingsError((Problem("the settings file may not be read", file=str(path), help=help_),)) from None
+
+
+def _settings_path(
+    arguments: argparse.Namespace, environ: Mapping[str, str], own: OwnPaths | None
+) -> tuple[Path, bool]:
+    """Return the path of the settings file, and whether the user named it."""
+    named = getattr(arguments, "config", None) or environ.get(CONFIG_VARIABLE)
+    return Path(named) if named else DEFAULT_CONFIG if own is None else own.config, bool(named)
 
 
 def _environment_file() -> dict[str, str]:

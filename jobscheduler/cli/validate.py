@@ -9,12 +9,11 @@ import pwd
 import sys
 
 from jobscheduler.cli.job_files import check_file, path_argument
-from jobscheduler.cli.options import add_options, settings_of_service
+from jobscheduler.cli.options import add_options, exposed_in_settings, settings_of_service
 from jobscheduler.cli.problems import print_problem, problem_json
 from jobscheduler.config.job_context import job_context
 from jobscheduler.model import Job, Problem
 from jobscheduler.timetable.timezones import zone_note
-from jobscheduler.util.secret_file import exposed_url_warning
 
 SUMMARY = "check job files and show all their problems"
 EXAMPLES = """examples:
@@ -50,18 +49,17 @@ def run(arguments: argparse.Namespace) -> int:
     for path in arguments.paths or [settings.jobs_dir]:
         for checked in check_file(path, rules, arguments.reader):
             problems = () if isinstance(checked.result, Job) else checked.result or ()
-            levels = [severity(problem, is_for_reader=arguments.reader is not None) for problem in problems]
+            found = [
+                *((problem, severity(problem, is_for_reader=arguments.reader is not None)) for problem in problems),
+                *((warning, _severity_of_warning(warning, arguments.reader)) for warning in checked.warnings),
+            ]
             files += checked.result is not None
-            bad += "error" in levels
-            for problem, level in [
-                *zip(problems, levels, strict=True),
-                *((warning, "warning") for warning in checked.warnings),
-            ]:
+            bad += any(level == "error" for _, level in found)
+            for problem, level in found:
                 _print(problem, level, as_json=arguments.json)
     if note := zone_note(rules.zone.key):
         _print(Problem(note, help=_SERVICE_ZONE), "warning", as_json=arguments.json)
-    exposed = None if arguments.paths else exposed_url_warning()
-    if exposed is not None:
+    for exposed in () if arguments.paths else exposed_in_settings(arguments, settings):
         _print(exposed, "warning", as_json=arguments.json)
     if not arguments.json:
         print(_summary(files, bad))
@@ -71,6 +69,12 @@ def run(arguments: argparse.Namespace) -> int:
 def severity(problem: Problem, *, is_for_reader: bool = False) -> str:
     """Return the level of a problem for the calling user; with `is_for_reader` for the service."""
     return "warning" if problem.host_dependent and os.geteuid() != 0 and not is_for_reader else "error"
+
+
+def _severity_of_warning(warning: Problem, reader: str | None) -> str:
+    """Return the level of a warning: what a run will fail for is an error, if this user is the service's, root."""
+    is_of_this_user = reader is None or pwd.getpwnam(reader).pw_uid == os.geteuid()
+    return "error" if warning.host_dependent and is_of_this_user and os.geteuid() == 0 else "warning"
 
 
 def _user(name: str) -> str:

@@ -5,6 +5,7 @@ The file decides what the service does, so it is judged as job files are: each d
 
 from __future__ import annotations
 
+import itertools
 import os
 import stat
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from jobscheduler.config.options import OPTIONS, Option
 from jobscheduler.model import Problem
 from jobscheduler.util import toml_text
 from jobscheduler.util.json_text import Location, located
-from jobscheduler.util.path_walk import PathWalk, absolute_path
+from jobscheduler.util.path_walk import PathWalk, absolute_path, is_public
 from jobscheduler.util.text import did_you_mean, quote
 from jobscheduler.util.trust import TrustJudge
 
@@ -55,9 +56,10 @@ class SettingsFile:
         location = self.locate((option.key,))
         return f"{self.path}:{location.line}" if location else str(self.path)
 
-    def locate(self, path: toml_text.Path) -> Location | None:
-        """Return the location of a key."""
-        return toml_text.locate(self.text, path)
+    def locate(self, path: tuple[str | int, ...]) -> Location | None:
+        """Return the location of a key; of a value in a list, that of the key of the list."""
+        keys = tuple(itertools.takewhile(lambda part: isinstance(part, str), path))
+        return toml_text.locate(self.text, keys)  # type: ignore[arg-type]
 
     def problem(self, path: toml_text.Path, message: str, help_: str | None = None, **more: Any) -> Problem:
         """Return a problem at a key, or at the nearest table above it that the file has."""
@@ -176,4 +178,4 @@ def _read(path: Path) -> tuple[bytes, bool]:
                     host_dependent=True,
                 )
                 raise SettingsError((problem,))
-            return opened.read(toml_text.MAX_BYTES + 1), bool(end.stat.st_mode & stat.S_IROTH)
+            return opened.read(toml_text.MAX_BYTES + 1), is_public(walk.steps)

@@ -19,7 +19,7 @@ from jobscheduler.jobs.directory_errors import describe_file_type, directory_una
 from jobscheduler.jobs.directory_identity import Identity, directory_identity
 from jobscheduler.jobs.sources import ReadResult, SourceUnavailable
 from jobscheduler.model import Fingerprint, Problem
-from jobscheduler.util.path_walk import PathStep, PathWalk
+from jobscheduler.util.path_walk import PathStep, PathWalk, is_open
 from jobscheduler.util.trust import TrustJudge, TrustProblem, TrustRules, unreadable
 
 MAX_FILE_BYTES = 1024 * 1024  # larger files are refused unread
@@ -67,7 +67,7 @@ class OpenDirectory:
         self._descriptor = descriptor
         self._walk = walk
         self._judge = judge
-        self._is_public = _is_public(walk.steps)
+        self._is_open = is_open(walk.steps)
         self.trust_problem = walk.problem
         self._identity = directory_identity(descriptor)
         self.current = ""
@@ -192,7 +192,8 @@ class OpenDirectory:
         problem = None
         if untrusted is not None:
             problem = Problem(untrusted.message, file=name, help=untrusted.help, host_dependent=True)
-        is_reachable = self._is_public if steps is None else _is_public(steps)
+        is_reachable = self._is_open if steps is None else is_open(steps)
+        is_public = file_stat.st_mode & stat.S_IROTH and is_reachable
         return ReadResult(
             name,
             fingerprint_of(file_stat),
@@ -200,7 +201,7 @@ class OpenDirectory:
             problem,
             max(file_stat.st_ctime, linked_at),
             reread=time.time() - file_stat.st_ctime < MTIME_GRANULARITY_S,
-            is_public=bool(file_stat.st_mode & stat.S_IROTH) and is_reachable,
+            public_path=os.path.join(self._state.path, name) if is_public else None,  # noqa: PTH118 - runs often
         )
 
     def _unreadable(self, name: str, error: OSError) -> ReadResult:
@@ -235,11 +236,6 @@ class OpenDirectory:
             return os.stat(name, dir_fd=self._descriptor)
         except OSError:
             return None
-
-
-def _is_public(steps: Iterable[PathStep]) -> bool:
-    """Tell whether all users may go through these directories."""
-    return all(step.stat.st_mode & stat.S_IXOTH for step in steps)
 
 
 def _content(pinned: int) -> bytes:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 
-from jobscheduler.jobs.catalog import Catalog, ItemState, ItemStatus
+from jobscheduler.jobs.catalog import SETTLE_DELAY_S, Catalog, ItemState, ItemStatus
 from jobscheduler.jobs.item_events import log_status_change
 from jobscheduler.jobs.parser import ParseContext
 from jobscheduler.jobs.schedule_updater import Schedule, ScheduleUpdater, Stopping
@@ -19,6 +19,7 @@ from jobscheduler.jobs.source_observer import SourceObserver
 from jobscheduler.jobs.sources import Source, SourceUnavailable
 from jobscheduler.jobs.tracked_source import TrackedSource
 from jobscheduler.model import EventLogger, Job
+from jobscheduler.util.exposure_log import ExposureLog
 from jobscheduler.util.instants import utc_now
 
 QUERY_WAIT_S = 0.5  # a query waits this long for a running sync, then answers with what is known so far
@@ -48,8 +49,15 @@ class Reconciler:
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._catalog = Catalog(is_unknown=lambda name: self._observer.source_of(name).is_unavailable)
+        self._exposures = ExposureLog(log_event, SETTLE_DELAY_S)
         self._observer = SourceObserver(
-            self._sources, self._catalog, context, self._active_items, now=now, is_stopping=is_stopping
+            self._sources,
+            self._catalog,
+            context,
+            self._active_items,
+            exposures=self._exposures,
+            now=now,
+            is_stopping=is_stopping,
         )
         self._updater = ScheduleUpdater(
             schedule,
@@ -94,7 +102,7 @@ class Reconciler:
         """Sync everything unless each source is where it was and the last sync was complete."""
         with self._lock:
             if self._observer.are_unchanged(has_synced=not self._ended_early):
-                self._next_settle_at = self._catalog.next_settle_at()
+                self._note_next_settle()
             else:
                 self._sync(None)
 
@@ -167,10 +175,15 @@ class Reconciler:
         finally:
             for change in self._catalog.pop_changes(now):
                 log_status_change(change, self._log_event, self._observer.read_raw)
-        self._next_settle_at = self._catalog.next_settle_at()
+        self._exposures.report(now)
+        self._note_next_settle()
         for source in read:
             source.set_applied()
         self._ended_early = False
+
+    def _note_next_settle(self) -> None:
+        times = [self._catalog.next_settle_at(), self._exposures.next_settle_at()]
+        self._next_settle_at = min((time for time in times if time is not None), default=None)
 
     def _active_items(self) -> Iterator[str]:
         return (job.source_name for job in self._updater.applied.values())

@@ -13,6 +13,8 @@ from jobscheduler.jobs.schedule_updater import Stopping
 from jobscheduler.jobs.sources import ReadResult, SourceUnavailable, SourceView
 from jobscheduler.jobs.tracked_source import TrackedSource
 from jobscheduler.model import Job, Problem, name_sort_key
+from jobscheduler.util.exposed_secrets import exposed_in_definition
+from jobscheduler.util.exposure_log import ExposureLog
 from jobscheduler.util.text import format_error
 
 
@@ -29,14 +31,19 @@ class SourceObserver:
         context: ParseContext,
         active_items: Callable[[], Iterable[str]],
         *,
+        exposures: ExposureLog,
         now: Callable[[], datetime],
         is_stopping: Callable[[], bool],
     ) -> None:
-        """`active_items` returns the names of the items of active jobs."""
+        """`active_items` returns the names of the items of active jobs. `exposures` gets the secrets that items show.
+
+        Its files are named as the items are.
+        """
         self._sources = sources
         self._catalog = catalog
         self._context = context
         self._active_items = active_items
+        self._exposures = exposures
         self._now = now
         self._is_stopping = is_stopping
 
@@ -111,6 +118,15 @@ class SourceObserver:
             self._catalog.observe(
                 item.name, item.fingerprint, self._parse_item(source, item), now, age=age, reread=item.reread
             )
+            self._observe_exposure(item, now, age)
+
+    def _observe_exposure(self, item: ReadResult, now: float, age: float) -> None:
+        """Note the secrets that an item shows to all users. Of one that could not be read nothing is known."""
+        if item.is_missing:
+            self._exposures.observe(item.name, None, now)
+        elif item.raw is not None:
+            found = exposed_in_definition(item.raw, item.public_path) if item.public_path is not None else ()
+            self._exposures.observe(item.name, found, now, age=age)
 
     def _age(self, source: TrackedSource, item: ReadResult) -> float:
         """Return for how many seconds an item has been as it is now, as far as that counts.

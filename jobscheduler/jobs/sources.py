@@ -23,7 +23,7 @@ class ReadResult:
     """One item as read: its bytes, or the problem that kept them from being read, or neither if it is missing.
 
     `modified_at` is in seconds since the epoch. With `reread` the next full sync must read the item again, because it
-    may change once more and keep its fingerprint. `is_public`: all users of the host may read it.
+    may change once more and keep its fingerprint. `public_path` is its path if all users of the host may read it.
     """
 
     name: str
@@ -32,7 +32,7 @@ class ReadResult:
     problem: Problem | None = None
     modified_at: float = 0.0
     reread: bool = False
-    is_public: bool = False
+    public_path: str | None = None
 
     @property
     def is_missing(self) -> bool:

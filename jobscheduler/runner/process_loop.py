@@ -5,7 +5,8 @@ each other at every step. Here a thousand runs that are due in one second share 
 
 1. Submitted runs get their attempts together, are announced in one batch, and start when the log has their lines.
 2. `epoll` watches the end of each process, its output, and a wakeup for calls of other threads.
-3. Other threads do all work that would block this one: retries of a start, and the ending of stopped processes.
+3. Other threads do all work that would block this one: files read before a start, retries of a start, and the ending
+   of stopped processes.
 4. A start can still hang, on a disk that does not answer. `replace_if_hung` makes another thread take over (see
    `takeover.py`). If the hung thread ever returns, it waits for its own command and then ends.
 """
@@ -21,14 +22,15 @@ from contextlib import suppress
 from jobscheduler.model import Record
 from jobscheduler.runner.attempt_result import AttemptResult, execute_task, from_exception
 from jobscheduler.runner.poller import Poller
-from jobscheduler.runner.process_start import FailedStart, StartedAttempt, start_process
+from jobscheduler.runner.preparation import Preparations
+from jobscheduler.runner.process_start import FailedStart, StartedAttempt, Unprepared, start_process
 from jobscheduler.runner.process_watch import THREAD_RETRY_S, ProcessWatch
 from jobscheduler.runner.run import Attempt, Run
 from jobscheduler.runner.run_log import RunLog
 from jobscheduler.runner.run_state import RetryAfter
 from jobscheduler.runner.start_queue import StartQueue
 from jobscheduler.runner.takeover import LoopOwnership
-from jobscheduler.tasks import StartFailedTemporarily
+from jobscheduler.tasks import ProcessTask, StartFailedTemporarily
 
 STARTS_PER_ROUND = 16  # processes started before the ends of others are handled
 
@@ -61,6 +63,7 @@ class ProcessLoop:
         self._poller = Poller()
         self._queue = StartQueue(log, self._call_soon, on_end)
         self._watch = ProcessWatch(self._poller, self._call_soon, self._finish)
+        self._preparations = Preparations(run_in_pool, self._call_soon, self._queue.resume, self._finish)
 
     # -- from any thread
 
@@ -135,7 +138,7 @@ class ProcessLoop:
                 threading.Event().wait(THREAD_RETRY_S)
 
     def _is_idle(self) -> bool:
-        return self._queue.is_idle() and self._watch.is_idle()
+        return self._queue.is_idle() and self._watch.is_idle() and self._preparations.is_idle()
 
     def _run_once(self, term: int) -> None:
         """Do the work at hand, or wait for work."""
@@ -161,13 +164,22 @@ class ProcessLoop:
         self._ownership.begin_start(time.monotonic())
         start = start_process(attempt)
         is_ours = self._ownership.end_start(term)
-        if not isinstance(start, StartedAttempt):
+        if isinstance(start, Unprepared):
+            self._prepare(attempt, start.task, is_ours=is_ours)
+        elif not isinstance(start, StartedAttempt):
             self._start_failed(attempt, start)
         elif is_ours:
             self._watch.watch(start)
         else:  # this thread has no other work any more
             self._watch.collect(start, start.process.wait)
         return is_ours
+
+    def _prepare(self, attempt: Attempt, task: ProcessTask, *, is_ours: bool) -> None:
+        """Have a task prepared before its start. A thread that owns the loop no more does all of it itself."""
+        if is_ours:
+            self._preparations.begin(attempt, task)
+        else:
+            self._finish(attempt, execute_task(attempt.run.job.task, attempt.context))
 
     def _start_failed(self, attempt: Attempt, failed: FailedStart) -> None:
         """End an attempt whose process did not start, or try again on another thread if the failure is temporary."""

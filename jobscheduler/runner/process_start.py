@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from jobscheduler.model import TaskSpec
 from jobscheduler.runner.run import Attempt
@@ -43,12 +43,21 @@ class FailedStart(NamedTuple):
     task: ProcessTask | None
 
 
-def start_process(attempt: Attempt) -> StartedAttempt | FailedStart:
+class Unprepared(NamedTuple):
+    """A task that has to be prepared on another thread before its process can start."""
+
+    task: ProcessTask
+
+
+def start_process(attempt: Attempt) -> StartedAttempt | FailedStart | Unprepared:
     """Start the process of an attempt. Thread: may hang, so this touches no state of the loop."""
-    task: ProcessTask | None = None
+    task = attempt.prepared_task
     try:
-        spec = attempt.run.job.task
-        task = task_type(spec.type)(spec.params)  # type: ignore[assignment] # only such tasks are submitted
-        return StartedAttempt(attempt, task, task.start(attempt.context))  # type: ignore[union-attr]
+        if task is None:
+            spec = attempt.run.job.task
+            task = cast("ProcessTask", task_type(spec.type)(spec.params))  # only such tasks are submitted
+            if task.needs_preparation():
+                return Unprepared(task)
+        return StartedAttempt(attempt, task, task.start(attempt.context))
     except BaseException as raised:
         return FailedStart(raised, task)

@@ -18,7 +18,7 @@ from jobscheduler.runner.run_log import RunLog
 from jobscheduler.runner.run_state import Phase, RetryAfter, RunState
 from jobscheduler.runner.survivors import add_survivors
 from jobscheduler.runner.timer import TimerThread
-from jobscheduler.tasks import Context, Survivor
+from jobscheduler.tasks import Context, ProcessTask, Survivor
 
 
 @dataclass(slots=True)
@@ -232,15 +232,19 @@ class Run:
 
 
 class Attempt:
-    """One attempt of a run. The thread that carries it out calls `event`, `begin` and `end`, in this order."""
+    """One attempt of a run. The thread that carries it out calls `event`, `begin` and `end`, in this order.
 
-    __slots__ = ("_began", "_services", "_time_limit", "context", "has_begun", "number", "run")
+    `prepared_task` is its task if that had to be prepared before its start, and has been.
+    """
+
+    __slots__ = ("_began", "_services", "_time_limit", "context", "has_begun", "number", "prepared_task", "run")
 
     def __init__(self, run: Run, context: Context, services: RunServices) -> None:
         self.run = run
         self.context = context
         self.number = context.attempt  # from 1
         self.has_begun = False
+        self.prepared_task: ProcessTask | None = None
         self._services = services
         self._time_limit: int | None = None
         self._began = 0.0
@@ -250,7 +254,9 @@ class Attempt:
         return self.run.event(Level.INFO, "run.started", (("attempt", self.number),))
 
     def begin(self) -> None:
-        """Start the clock of this attempt and its time limit."""
+        """Start the clock of this attempt and its time limit, unless it has begun."""
+        if self.has_begun:
+            return
         self.has_begun = True
         self._began = time.monotonic()
         timeout = self.run.job.timeout

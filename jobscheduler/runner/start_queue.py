@@ -66,6 +66,10 @@ class StartQueue:
         """Return the next attempt that may begin."""
         return self._ready.popleft() if self._ready else None
 
+    def resume(self, attempt: Attempt) -> None:
+        """Let an attempt start that had to be prepared first."""
+        self._ready.append(attempt)
+
     def announce_submitted(self) -> None:
         """Make and announce the attempts of submitted runs. A run that has ended meanwhile is reported at once."""
         attempts = []

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from jobscheduler.config import OPTIONS, BadSetting, Settings, SettingsError
+from jobscheduler.config.exposed_settings import exposure_checks
 from jobscheduler.config.job_context import job_context
 from jobscheduler.config.report import settings_report
 from jobscheduler.model import Level, Problem
 from jobscheduler.runlog import LogWriter
 from jobscheduler.timetable.timezones import UnknownTimezone
+from jobscheduler.util.exposure_log import ExposureLog
 from jobscheduler.util.hang_guard import CallHung, HangGuard
 
 APPLIED_AT_RELOAD = frozenset({"timezone", "on_failure", "on_recovery"})  # and `[defaults]`; the others need a restart
@@ -42,6 +45,14 @@ class LiveSettings:
         self._read = read
         self._log = log
         self._guard = guard
+        self._exposures = ExposureLog(log.event)
+
+    def warn_of_exposed_secrets(self) -> None:
+        """Log the secrets that the settings show to all users of the host, if that has changed."""
+        for check in exposure_checks(self.current):
+            with suppress(CallHung):  # then nothing is known of it
+                self._exposures.observe(check.file, self._guard.call(check.thing, check.look), 0.0)
+        self._exposures.report(0.0)
 
     def reload(self) -> SettingsChange:
         """Read the settings again, and apply what can be applied. If that fails, log why and keep the former ones."""
@@ -61,6 +72,7 @@ class LiveSettings:
             for option in OPTIONS
             if option.name not in APPLIED_AT_RELOAD and _value(new, option.name) != _value(self.current, option.name)
         )
+        self.warn_of_exposed_secrets()
         if need_restart:
             help_ = f"`{self.current.systemctl} restart jobscheduler` applies them"
             self._log.event(Level.WARNING, "settings.waiting", settings=" ".join(need_restart), help=help_)

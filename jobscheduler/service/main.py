@@ -86,6 +86,7 @@ def _begin_scheduling(parts: Parts, supervision: Supervision, recovered: Recover
     supervision.files.start()
     checkpoints = CheckpointTimer(parts.scheduler, parts.reconciler, time.monotonic())
     supervision.zone.warn_of_odd_zone()
+    supervision.live.warn_of_exposed_secrets()
     parts.startup.optional.log(parts.log.event)
     warn_of_no_lingering(parts.startup.settings, parts.log.event)
     settled = recovered.checkpoint.settled if recovered else "nothing is known of the time before"

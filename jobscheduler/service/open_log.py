@@ -16,7 +16,6 @@ from jobscheduler.service.mailbox import Mailbox, Message
 from jobscheduler.service.startup import lock_log
 from jobscheduler.service.startup_checks import Startup
 from jobscheduler.util.host_id import boot_id, is_estimated
-from jobscheduler.util.secret_file import exposed_url_warning
 from jobscheduler.util.standard_output import DESCRIPTOR, is_standard_output
 from jobscheduler.util.text import format_error
 
@@ -93,7 +92,6 @@ def _write_log(startup: Startup, log: LogWriter, stack: ExitStack) -> LogWriter:
     handler = _LibraryWarnings(log)
     logging.getLogger().addHandler(handler)
     stack.callback(logging.getLogger().removeHandler, handler)
-    _warn_of_exposed_url(log)
     return log
 
 
@@ -109,13 +107,6 @@ class _LibraryWarnings(logging.Handler):
         error = record.exc_info[1] if record.exc_info else None
         problem = record.getMessage() + (f": {format_error(error)}" if error else "")
         self._log.event(level, "library.warning", library=record.name.partition(".")[0], problem=problem)
-
-
-def _warn_of_exposed_url(log: LogWriter) -> None:
-    """Log that the unit's settings show all users the password of the database, if they do."""
-    problem = exposed_url_warning()
-    if problem is not None:
-        log.event(Level.WARNING, "settings.exposed", file=problem.file, problem=problem.message, help=problem.help)
 
 
 def _warn_of_volatile_log(startup: Startup, log: LogWriter) -> tuple[str, ...]:

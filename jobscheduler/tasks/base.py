@@ -213,7 +213,11 @@ class Task(ABC):
 
     @classmethod
     def warnings(cls, fields: Mapping[str, Any]) -> Iterator[FieldError]:
-        """Yield warnings about valid fields that are probably a mistake. Default: none."""
+        """Yield warnings about valid fields that are probably a mistake. Default: none.
+
+        Only `validate` asks for them. One that is `host_dependent` is an error there for the service's user: a run
+        would fail for it now, but the job is loaded all the same.
+        """
         del fields
         return iter(())
 
@@ -266,7 +270,19 @@ class RunningProcess(Protocol):
 
 
 class ProcessTask(Task):
-    """A task whose work is done by another process, so that one thread can serve all of them."""
+    """A task whose work is done by another process, so that one thread can serve all of them.
+
+    The thread that starts the processes calls `needs_preparation`. If that is true, another thread calls `prepare`
+    before the start, because that may wait.
+    """
+
+    def needs_preparation(self) -> bool:
+        """Return whether `prepare` has something to do. Does not wait."""
+        return False
+
+    def prepare(self, context: Context) -> None:
+        """Read what the start needs and may have to wait for. Raises: `TaskFailed`."""
+        del context
 
     @abstractmethod
     def start(self, context: Context) -> RunningProcess:

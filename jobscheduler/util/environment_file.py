@@ -45,6 +45,20 @@ _IN_VALUE = {
 }
 
 
+_IN_QUOTES = {_State.SINGLE_QUOTES, _State.DOUBLE_QUOTES, _State.DOUBLE_QUOTES_ESCAPE}
+
+
+class Fault(NamedTuple):
+    """What systemd leaves out with a warning, or reads as hardly meant, and in which line (from 1).
+
+    The message does not show the line: a part of a secret may stand there.
+    """
+
+    line: int
+    message: str
+    help: str
+
+
 def parse_environment_file(text: str) -> dict[str, str]:
     """Return the variables of a file, by name."""
     return {one.name: one.value for one in assignments(text)}
@@ -61,7 +75,17 @@ class Assignment(NamedTuple):
 
 def assignments(text: str) -> Iterator[Assignment]:
     """Yield each assignment, in the order of the file."""
+    yield from _parsed(_Parser(), text)
+
+
+def parse_strictly(text: str) -> tuple[dict[str, Assignment], list[Fault]]:
+    """Return the variables of a file by name, and its faults, which systemd would pass over."""
     parser = _Parser()
+    variables = {one.name: one for one in _parsed(parser, text)}
+    return variables, parser.faults
+
+
+def _parsed(parser: _Parser, text: str) -> Iterator[Assignment]:
     for character in text:
         yield from parser.feed(character)
     yield from parser.end()
@@ -77,6 +101,7 @@ class _Parser:
         self._value = ""
         self._kept = 0  # characters of the value up to its last one that is quoted, escaped, or not blank
         self._line = 1
+        self.faults: list[Fault] = []
 
     def feed(self, character: str) -> Iterator[Assignment]:
         """Take the next character; yield the assignment that it ends."""
@@ -98,6 +123,11 @@ class _Parser:
 
     def end(self) -> Iterator[Assignment]:
         """Yield the assignment that the end of the text ends."""
+        if self._state in _IN_QUOTES:
+            help_ = "end the value with the quote that it begins with"
+            self.faults.append(Fault(self._name_line, "the quote of a value does not end", help_))
+        if self._state is _State.NAME:
+            self._note_line()
         if self._state in _IN_VALUE:
             yield from self._assignment()
 
@@ -110,6 +140,7 @@ class _Parser:
     def _feed_name(self, character: str) -> None:
         if character in _NEWLINES:
             self._state = _State.BEFORE_NAME
+            self._note_line()
         elif character == "=":
             self._state, self._value, self._kept = _State.BEFORE_VALUE, "", 0
         else:
@@ -156,3 +187,11 @@ class _Parser:
         name = self._name.rstrip(_BLANKS)
         if _NAME.fullmatch(name):
             yield Assignment(name, self._value[: self._kept], self._name_line, self._line)
+        else:
+            is_exported = name.startswith(("export ", "export\t"))
+            help_ = "leave out `export`" if is_exported else "a name has letters, digits and `_`, and no digit in front"
+            self.faults.append(Fault(self._name_line, "what is before the `=` is not the name of a variable", help_))
+
+    def _note_line(self) -> None:
+        help_ = "write `NAME=value`, or `#` in front of a comment"
+        self.faults.append(Fault(self._name_line, "there is no `=` in the line", help_))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -150,6 +150,17 @@ class PathWalk:
         descriptor = os.open("/", _PIN | os.O_DIRECTORY)
         self._opened.append(descriptor)
         self.steps.append(PathStep(descriptor, os.fstat(descriptor), "/"))
+
+
+def is_public(steps: Sequence[PathStep]) -> bool:
+    """Tell whether all users may read the file at the end of these steps."""
+    *directories, end = steps
+    return bool(end.stat.st_mode & stat.S_IROTH) and is_open(directories)
+
+
+def is_open(directories: Iterable[PathStep]) -> bool:
+    """Tell whether all users may go through these directories."""
+    return all(step.stat.st_mode & stat.S_IXOTH for step in directories)
 
 
 def absolute_path(path: str | os.PathLike[str]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 from pathlib import Path
 
@@ -13,10 +12,6 @@ from jobscheduler.util.path_walk import PathWalk, absolute_path
 from jobscheduler.util.trust import TrustJudge, TrustProblem, copy_hint, quoted
 
 MAX_SECRET_BYTES = 4096  # a larger file is not a secret
-
-SETTINGS = Path("/etc/default/jobscheduler")  # systemd reads it before it starts the service; all users may read it
-
-_VARIABLE = re.compile(r"^\s*JOBSCHEDULER_DATABASE_URL=.*://[^\s/@:]*:[^\s/]+@", re.M)
 
 
 class SecretFileError(ProblemError):
@@ -32,41 +27,47 @@ def read_secret(file: Path, what: str, make: str) -> str:
         SecretFileError: the file does not exist, is too large, or is open to others.
 
     """
+    return read_closed_file(file, what, make, MAX_SECRET_BYTES, help_if_large=make).decode("latin-1").strip()
+
+
+def read_closed_file(file: Path, what: str, make: str, max_bytes: int, *, help_if_large: str) -> bytes:
+    """Return the content of a file that is as `read_secret` wants it. What was judged is what is read.
+
+    Raises:
+        SecretFileError: the file does not exist, is too large, or is open to others.
+
+    """
     try:
         with PathWalk(TrustJudge()) as walk:
             end = walk.walk(absolute_path(file))
             _check(file, what, end.stat, walk.problem)
             descriptor = os.open(f"/proc/self/fd/{end.descriptor}", os.O_RDONLY | os.O_CLOEXEC)
             with os.fdopen(descriptor, "rb") as opened:
-                raw = opened.read(MAX_SECRET_BYTES + 1)
+                raw = opened.read(max_bytes + 1)
     except OSError as error:
-        raise SecretFileError(Problem(f"the {what} `{file}` cannot be read: {error.strerror}", help=make)) from None
-    if len(raw) > MAX_SECRET_BYTES:
-        raise SecretFileError(Problem(f"the {what} `{file}` is larger than {MAX_SECRET_BYTES} bytes", help=make))
-    return raw.decode("latin-1").strip()
+        message = f"the {what} `{file}` cannot be read: {error.strerror}"
+        raise SecretFileError(Problem(message, help=_help_of(error, make))) from None
+    if len(raw) > max_bytes:
+        message = f"the {what} `{file}` is larger than {max_bytes} bytes"
+        raise SecretFileError(Problem(message, help=help_if_large))
+    return raw
 
 
-def exposed_url_warning(settings: Path = SETTINGS) -> Problem | None:
-    """Return the problem that a database URL with its password is in a settings file that all users may read."""
-    try:
-        with settings.open(encoding="utf-8", errors="replace") as opened:
-            mode, text = os.fstat(opened.fileno()).st_mode, opened.read(1024 * 1024)
-    except OSError:
-        return None
-    if not mode & stat.S_IROTH or not _VARIABLE.search(text):
-        return None
-    message = "the password of the database stands in a file that all users of this host may read"
-    help_ = (
-        "put the URL into a file of mode 600, name it with `JOBSCHEDULER_DATABASE_URL_FILE`, and change the password"
-    )
-    return Problem(message, file=str(settings), help=help_)
+def _help_of(error: OSError, make: str) -> str | None:
+    """Return the help for a file that cannot be read. To make it would empty one that exists."""
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return make
+    if isinstance(error, PermissionError):
+        return "only the user of the service has to read it: it belongs to that user, with mode 600"
+    return None
 
 
 def _check(file: Path, what: str, file_stat: os.stat_result, untrusted: TrustProblem | None) -> None:
     """Judge the file and the way to it. Others may still have a file open that they could write: a copy replaces it."""
     copy = f"`{copy_hint(str(file), 0o600)}`, if its content is what it should be"
     if not stat.S_ISREG(file_stat.st_mode):
-        raise SecretFileError(Problem(f"the {what} `{file}` is not a regular file"))
+        help_ = "put the secret into a file, and name that"
+        raise SecretFileError(Problem(f"the {what} `{file}` is not a regular file", help=help_))
     if untrusted is not None:
         raise SecretFileError(
             Problem(f"the {what} `{file}` cannot be trusted: {untrusted.message}", help=untrusted.help)

@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 
 from jobscheduler import cli
-from jobscheduler.cli.exposed_secrets import exposed_secrets
-from jobscheduler.util.secret_file import exposed_url_warning
+from jobscheduler.util.exposed_secrets import exposed_in_definition, exposed_in_environment_file
 from tests.support.fork_server import run_program
 from tests.support.job_files import put
 from tests.support.service import ROOT, job
+from tests.support.tasks import open_to_all
 from tests.support.throwaway_users import ThrowawayUser
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="acts as other users, which only root can")
@@ -136,6 +136,32 @@ def test_the_user_of_as_has_to_exist(jobs: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_an_environment_file_that_a_run_could_not_use_is_an_error_for_the_user_of_the_service(
+    jobs: Path, alice: ThrowawayUser, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And a warning for all others, who may not even read it, and are never told to open it."""
+    secrets = jobs.parent / "a.env"
+    secrets.write_text("A=b\nno assignment\n")
+    definition = job("a")
+    definition["task"]["env_file"] = str(secrets)
+    put(jobs, "a.json", definition)
+
+    status, found = validate(capsys, None, jobs)
+    assert (status, [one["level"] for one in found]) == (1, ["error"])
+    assert found[0]["problem"] == f"the environment file `{secrets}` is open to others"
+    subprocess.run(found[0]["help"].split("`")[1], shell=True, check=True)
+    status, found = validate(capsys, None, jobs)
+    assert (status, found[0]["line"]) == (1, 1)
+    assert found[0]["problem"] == f"the environment file `{secrets}`, line 2: there is no `=` in the line"
+    assert validate(capsys, None, "--as", alice.name, jobs)[1][-1]["level"] == "warning"
+
+    status, found = validate(capsys, alice, jobs)
+    assert (status, [one["level"] for one in found]) == (0, ["warning"])
+    assert found[0]["help"] == "only the user of the service has to read it: it belongs to that user, with mode 600"
+    secrets.write_text("A=b\n")
+    assert validate(capsys, None, jobs) == (0, [])
+
+
 SECRET = job("a")
 SECRET["task"]["env"] = {"PGPASSWORD": "x", "PATH": "/bin"}  # type: ignore[index]
 
@@ -165,12 +191,13 @@ def test_a_secret_in_a_file_that_all_users_may_read_is_a_warning(
         ({"command": "curl -H 'Authorization: Bearer abcdefghij' x"}, "task.command"),
         ({"env": {"API_KEY": "x"}}, "task.env.API_KEY"),
         ({"env": {"KEYMAP": "x", "PASSES": "3", "TOKEN": ""}}, None),
+        ({"env": {"DB_PASSWORD_FILE": "/run/secrets/db", "TOKEN-PATH": "/run/t"}}, None),
         ({"url": "https://host:80/a@b", "command": "echo basic"}, None),
     ],
 )
 def test_secrets_are_known_by_their_names_and_forms(task: dict[str, Any], named: str | None) -> None:
     """In any task type, also in what is done on a failure."""
-    found = [one.message.split("`")[1] for one in exposed_secrets(json.dumps({"task": task}).encode(), "a.json")]
+    found = [one.message.split("`")[1] for one in exposed_in_definition(json.dumps({"task": task}).encode(), "a.json")]
     assert found == ([] if named is None else [named])
 
 
@@ -180,11 +207,13 @@ def test_the_password_of_the_database_in_the_settings_of_the_unit_is_a_warning(t
     settings.write_text(
         "#JOBSCHEDULER_DATABASE_URL=mysql://a:b@c/d\nJOBSCHEDULER_DATABASE_URL=sqlite:////srv/jobs.db\n"
     )
-    assert exposed_url_warning(settings) is None
-    settings.write_text("JOBSCHEDULER_DATABASE_URL='mysql://sched:pw@host/jobs'\n")
-    found = exposed_url_warning(settings)
-    assert found is not None
-    assert "JOBSCHEDULER_DATABASE_URL_FILE" in str(found.help)
+    open_to_all(tmp_path)
+    assert exposed_in_environment_file(settings) == ()
+    settings.write_text("# of the unit\nJOBSCHEDULER_DATABASE_URL='mysql://sched:pw@host/jobs'\nAPI_TOKEN=abc\n")
+    url, token = exposed_in_environment_file(settings)
+    assert (url.line, token.line) == (2, 3)
+    assert "JOBSCHEDULER_DATABASE_URL_FILE" in str(url.help)
+    assert token.message.startswith("`API_TOKEN` looks like a secret")
     settings.chmod(0o640)
-    assert exposed_url_warning(settings) is None
-    assert exposed_url_warning(tmp_path / "none") is None
+    assert exposed_in_environment_file(settings) == ()
+    assert exposed_in_environment_file(tmp_path / "none") == ()

@@ -370,6 +370,32 @@ def test_a_command_whose_directory_or_program_hangs_costs_one_thread_and_delays_
     assert_stops(service)
 
 
+def test_environment_files_that_hang_delay_nothing_and_are_named(service: Service, mount: Mount) -> None:
+    """A dozen jobs are due with one each: they fail with the reason, the others go on, and all is well again."""
+    for number in range(12):
+        name = f"x{number}"
+        (mount.real / f"{name}.env").write_text("A=b\n")
+        (mount.real / f"{name}.env").chmod(0o600)
+        definition = job(name, command="test $A = b")
+        definition["task"]["env_file"] = str(mount.path / f"{name}.env")
+        service.write(f"{name}.json", definition)
+    service.start()
+    service.wait_for("SUCCESS", job_id="x11")
+    mount.hang()
+    assert_tick_goes_on(service)
+    (failed, *_) = service.wait_for("FAILURE", job_id="x11")
+    assert failed["reason"] == "start"
+    assert failed["error"] == f"the environment file `{mount.path}/x11.env` does not answer"
+    wait_until(lambda: health(service)[0] == 503, SOON, "the page says that it is not well")
+    assert health(service)[1].startswith(f"the environment file `{mount.path}/x")
+    assert f"the environment file `{mount.path}/x11.env` does not answer" in status(service)[1]
+    mount.answer()
+    count = len(service.words("SUCCESS", job_id="x11"))
+    service.wait_for("SUCCESS", count + 1, job_id="x11")
+    assert_well(service)
+    assert_stops(service)
+
+
 def test_a_home_that_hangs_costs_one_thread_and_delays_nothing(
     service: Service, mount: Mount, alice: ThrowawayUser
 ) -> None:

@@ -250,7 +250,7 @@ def test_a_storm_of_reloads_does_not_hold_up_the_end(service: Service) -> None:
         import time
         from jobscheduler.jobs.reconciler import Reconciler
         real = Reconciler.reload
-        Reconciler.reload = lambda self, rules: (time.sleep(0.5), real(self, rules))[1]
+        Reconciler.reload = lambda self, *rules: (time.sleep(0.5), real(self, *rules))[1]
         """
     )
     service.start()

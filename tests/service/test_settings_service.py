@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.fork_server import run_program
 from tests.support.service import ROOT, Service, job
+from tests.support.tasks import open_to_all
 
 
 class Place:
@@ -197,6 +198,68 @@ def test_a_setting_of_an_optional_part_stops_no_job(place: Place, settings: dict
     assert status.returncode == 1
     assert f"{part} cannot be used: " in status.stdout
     assert place.service.stop() == 0
+
+
+def test_a_secret_that_all_users_may_read_is_a_warning_of_the_service_and_of_validate(place: Place) -> None:
+    """In the settings file and in a job file, once each; a reload sees that the files were closed."""
+    secret = {"type": "execute_command", "command": "true", "env": {"API_TOKEN": "hunter2"}}
+    place.write('[defaults.execute_command.env]\nPGPASSWORD = "hunter2"\n')
+    job_file = place.service.write("a.json", job("a", "@yearly", task=secret))
+    open_to_all(place.service.jobs)
+    place.start()
+    place.service.wait_for("secret.exposed", file="a.json")
+    shown = place.service.words("secret.exposed")
+    assert {line["file"]: line["problem"].split("`")[1] for line in shown} == {
+        "a.json": "task.env.API_TOKEN",
+        str(place.file): "defaults.execute_command.env.PGPASSWORD",
+    }
+    checked = place.verb("validate")
+    assert checked.returncode == 0
+    assert f"help: `chmod o-r {place.file}`" in checked.stdout
+    assert f"help: `chmod o-r {job_file}`" in checked.stdout
+
+    assert place.verb("reload").returncode == 0
+    assert len(place.service.words("secret.exposed")) == 2
+    for file in (place.file, job_file):
+        file.chmod(0o640)
+    assert place.verb("reload").returncode == 0
+    place.service.wait_for("secret.closed", count=2)
+    assert place.verb("validate").stdout == "1 file checked, no errors\n"
+    assert "hunter2" not in place.service.log.read_text() + checked.stdout
+
+
+def test_an_environment_file_of_all_jobs_reaches_runs_and_alerts_and_is_shown_nowhere(
+    place: Place, tmp_path: Path
+) -> None:
+    """`[defaults.execute_command] env_file`; a job of its own overrides it, and a broken one names line and help."""
+    for name, text in (("all.env", "PASSWORD=hunter2\n"), ("bad.env", "A=b\nhunter2\n")):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o600)
+    place.write(f'[defaults.execute_command]\nenv_file = "{tmp_path}/all.env"\n')
+    alert = {"type": "execute_command", "command": f"echo $PASSWORD > {tmp_path}/alerted"}
+    good = job("good", "@yearly", "test $PASSWORD = hunter2")
+    bad = job("bad", "@yearly", on_failure=alert)
+    bad["task"]["env_file"] = f"{tmp_path}/bad.env"
+    for definition in (good, bad):
+        place.service.write(f"{definition['job_id']}.json", definition)
+    place.start()
+    assert place.verb("run", "good", "--wait").returncode == 0
+    failed = place.verb("run", "bad", "--wait")
+    assert failed.returncode == 1
+    (record,) = place.service.words("FAILURE", job_id="bad")
+    assert record["reason"] == "start"
+    assert record["error"] == (
+        f"the environment file `{tmp_path}/bad.env`, line 2: there is no `=` in the line; "
+        "write `NAME=value`, or `#` in front of a comment"
+    )
+    place.service.wait_for("alert.sent", job_id="bad")
+    assert (tmp_path / "alerted").read_text() == "hunter2\n"
+    checked = place.verb("validate")
+    assert (checked.returncode, checked.stdout.count("error: ")) == (1, 1)
+    assert "bad.env`, line 2: there is no `=` in the line" in checked.stdout
+    shown = [place.verb(*verb).stdout for verb in (["list", "--json"], ["status", "--json"], ["explain", "good"])]
+    assert "hunter2" not in "".join(shown) + failed.stdout + failed.stderr + checked.stdout
+    assert "hunter2" not in place.service.log.read_text()
 
 
 def test_a_reload_that_is_asked_for_twice_answers_both(place: Place) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from jobscheduler import tasks
 from jobscheduler.config import parse_settings
-from jobscheduler.jobs.parser import ParseContext, check_defaults, parse
+from jobscheduler.jobs.parser import ParseContext, check_defaults, definition_warnings, parse
 from jobscheduler.jobs.parser.defaults import Defaults
 from jobscheduler.model import NO_TASK, Job, Problem
 
@@ -139,3 +139,20 @@ def test_a_problem_of_a_default_in_a_job_names_where_it_comes_from() -> None:
     assert isinstance(found, tuple)
     (problem,) = found
     assert problem.notes[-1:] == ("`task.user` comes from `[defaults.execute_command]` in s.toml",)
+
+
+def test_an_environment_file_of_all_commands_is_that_of_each_job() -> None:
+    """One of its own replaces it, `null` takes it away, and a warning about it names where it comes from."""
+    text = "[defaults.execute_command]\nenv_file = '/no/such/all.env'"
+    assert job(text).task.params["env_file"] == "/no/such/all.env"
+    assert job(text, task={**COMMAND, "env_file": ["/a", "/b"]}).task.params["env_file"] == ["/a", "/b"]
+    assert "env_file" not in job(text, task={**COMMAND, "env_file": None}).task.params
+
+    context = replace(CONTEXT, defaults=checked(text)[0])
+    raw = json.dumps({"job_id": "a", "schedule": "0 1 * * *", "task": COMMAND}).encode()
+    made = parse(raw, "a.json", context)
+    assert isinstance(made, Job)
+    (warning,) = definition_warnings(raw, "a.json", made, context)
+    assert warning.message.startswith("the environment file `/no/such/all.env` cannot be read")
+    assert warning.notes == ("`task.env_file` comes from `[defaults.execute_command]` in s.toml",)
+    assert warning.host_dependent

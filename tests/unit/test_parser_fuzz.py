@@ -68,6 +68,7 @@ FULL = full_job(
 )
 WITH_TASK = job("task", "@hourly")
 WITH_TASK["task"] |= {"env": {"A": "b"}, "cwd": "/", "umask": "022", "nice": 5, "success_exit_codes": [0, 3]}
+WITH_TASK["task"] |= {"env_file": ["/etc/scheduler/a.env"], "pass_env": ["LANGUAGE"]}
 VALID = [
     json.dumps(job()),
     json.dumps(FULL, indent=2),

@@ -20,6 +20,7 @@ from jobscheduler.jobs.reconciler import Reconciler
 from jobscheduler.model import Job, Level, LogValue
 from jobscheduler.timetable.definition_hash import hash_in_log
 from tests.support.service import job
+from tests.support.tasks import open_to_all
 
 NOON = datetime(2020, 11, 22, 12, tzinfo=UTC)
 """Long before any file of a test is written, so that all of them count as written just now."""
@@ -453,6 +454,55 @@ def test_a_removed_job_is_logged_with_its_last_file(world: World) -> None:
 
     assert world.settle() == ["job.removed"]
     assert world.logged[-1][1]["file"] == "b.json"
+
+
+SECRET = {"type": "execute_command", "command": "true", "env": {"PGPASSWORD": "hunter2"}}
+
+
+def test_a_secret_that_all_users_may_read_is_warned_of_once(world: World) -> None:
+    """With its place and the command that closes the file, and without the secret; the end is logged, too."""
+    open_to_all(world.directory)
+    world.write("a.json", job("x", task=SECRET))
+    assert world.sync() == ["job.added"]
+    assert world.reconciler.next_settle_at() == 1.0
+    assert world.settle() == ["secret.exposed"]
+    assert world.logged[-1][1] == {
+        "file": "a.json",
+        "line": 1,
+        "column": (world.directory / "a.json").read_text().index('"hunter2"') + 1,
+        "problem": "`task.env.PGPASSWORD` looks like a secret, and all users of this host may read the file",
+        "help": f"`chmod o-r {world.directory}/a.json`, and change the secret if others could read it",
+    }
+    assert "hunter2" not in str(world.logged)
+    world.write("a.json", job("x", task=SECRET, description="other"))
+    assert world.sync(after=30) == ["job.updated"]
+    assert world.settle() == []
+    (world.directory / "a.json").chmod(0o640)
+    assert world.sync(after=30) == []
+    assert world.settle() == ["secret.closed"]
+    world.reconciler.reload(CONTEXT)
+    assert world.settle() == []
+
+
+def test_a_secret_in_a_closed_directory_is_not_warned_of(world: World) -> None:
+    """So it is in /etc/scheduler."""
+    open_to_all(world.directory)
+    world.directory.chmod(0o750)
+    world.write("a.json", job("x", task=SECRET))
+    world.sync()
+    assert world.settle() == []
+
+
+def test_a_file_that_is_closed_or_gone_within_a_second_is_not_warned_of(world: World) -> None:
+    """It was only being written, or put elsewhere."""
+    open_to_all(world.directory)
+    world.write("b.json", job("y", task=SECRET))
+    world.write("c.json", job("z", task=SECRET))
+    assert world.sync() == ["job.added", "job.added"]
+    (world.directory / "b.json").chmod(0o600)
+    (world.directory / "c.json").unlink()
+    world.sync()
+    assert world.settle() == ["job.removed"]
 
 
 def test_new_rules_of_a_zone_are_applied_to_its_unchanged_jobs(world: World) -> None:

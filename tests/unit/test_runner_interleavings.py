@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from jobscheduler.runner import poller, process_loop, process_watch, start_queue, takeover
-from jobscheduler.runner.process_start import StartedAttempt
+from jobscheduler.runner import poller, preparation, process_loop, process_watch, start_queue, takeover
+from jobscheduler.runner.process_start import StartedAttempt, Unprepared
 from jobscheduler.tasks import Outcome
 from tests.support.interleavings import Lock, Play, Steps, explore, plain, stepped
 
@@ -32,6 +32,9 @@ TAKEOVER = WAKE_UP | {"term", "start_began_at"}
 END = WAKE_UP | {"_is_closed", "_wakeup_fd"}
 """With the state that the end of the loop shares with them."""
 
+PREPARED = {"has_owner", "_calls", "_is_closed", "_is_asleep", "_under_way"}
+"""With the state that a task which is prepared shares with them."""
+
 FORMER_STATE = WAKE_UP | {"_generation", "_is_alive", "_start_began_at"}
 
 PAUSING = {
@@ -39,7 +42,7 @@ PAUSING = {
     *("replace_if_hung", "retire", "leave", "open"),
     *("submit", "take_back", "warm_up", "_replace_retired", "close", "wake", "_call_soon", "_allow_start"),
     *("_work", "_is_idle", "is_idle", "_run_once", "_start_some", "announce_submitted", "_start", "start_process"),
-    *("announce", "log_then"),
+    *("announce", "log_then", "_prepare", "_end"),
     *("_poll", "poll", "_timeout", "seconds", "start"),
     *("_ensure_thread",),
 }
@@ -89,18 +92,20 @@ class World:
             tuple(sorted(self.ended)),
             self.threads_left,
             loop._is_closed,
+            loop._preparations._under_way,
         )
         results = tuple(self.begun), tuple(self.done), tuple(self.faults), len(self.announced or ())
         return ownership, former, wakeups, waits, queues, listening, items, results
 
     # -- what runs are made of
 
-    def run(self, name: str, *, hangs: bool = False) -> Any:
-        """Make a run. Its start may hang for ever."""
-        made = SimpleNamespace(name=name, hangs=hangs, record=None, job=SimpleNamespace(task=name))
+    def run(self, name: str, *, hangs: bool = False, is_slow: bool = False) -> Any:
+        """Make a run. Its start may hang for ever, or have to be prepared."""
+        made = SimpleNamespace(name=name, hangs=hangs, is_slow=is_slow, record=None, job=SimpleNamespace(task=name))
         context = SimpleNamespace(on_stop=lambda _: None, attempt=1, made=made)
         attempt = SimpleNamespace(run=made, context=context, event=lambda: name, end=lambda _: name, name=name)
-        attempt.begin = lambda: self._begin(name)
+        attempt.prepared_task = None
+        attempt.begin = lambda: attempt.prepared_task or self._begin(name)
         made.next_attempt = lambda: self.assert_owner() or attempt
         return made
 
@@ -111,7 +116,7 @@ class World:
 
     def running_process(self, made: Any) -> Any:
         """Return a process that ends at once."""
-        number = 100 + len(self.begun)
+        number = 100 + len(self.ended)
         self.ended.add(number)
         return SimpleNamespace(exit_fd=number, output_fd=None, collect=Outcome, wait=Outcome, name=made.name)
 
@@ -123,6 +128,8 @@ class World:
     def start_process(self, attempt: Any) -> Steps:
         """Start the process of an attempt, in any time."""
         yield None if not attempt.run.hangs else (lambda: False)
+        if attempt.run.is_slow and attempt.prepared_task is None:
+            return Unprepared(SimpleNamespace(name=f"task of {attempt.name}", prepare=lambda _: None))  # type: ignore[arg-type]
         return StartedAttempt(attempt, None, self.running_process(attempt.run))
 
     def announce(self, events: Any, then: Callable[[], Any]) -> Steps:
@@ -145,6 +152,10 @@ class World:
                 yield from step
 
     # -- the system
+
+    def run_in_pool(self, work: Callable[[], Any]) -> None:
+        """Do some work on another thread."""
+        self.play.begin(f"pool {len(self.play.threads)}", work())
 
     def thread(self, target: Any, args: Any, name: str, daemon: bool) -> Any:
         """Make a thread."""
@@ -256,6 +267,8 @@ def code(shared: set[str], change: Callable[[str], str] = lambda text: text) -> 
         LoopOwnership=played(takeover)["LoopOwnership"],
         StartQueue=played(start_queue, time=clock)["StartQueue"],
         ProcessWatch=played(process_watch, time=clock)["ProcessWatch"],
+        Preparations=played(preparation)["Preparations"],
+        execute_task=lambda task, context: None,
         start_process=by_world("start_process"),
     )
 
@@ -370,7 +383,7 @@ def scene_maker(kind: Any, scene: Scene) -> Callable[[], Any]:
         world = NOW.world = World()
         report_error = world.faults.append if kind.__name__ == "ProcessLoop" else lambda _: None
         log = SimpleNamespace(log_then=world.announce, report_error=report_error)
-        world.loop = kind(log, world.run_ended, lambda _: None)
+        world.loop = kind(log, world.run_ended, world.run_in_pool)
         scene(world)
         return world.play, world.state, lambda: wrong_end(world)
 
@@ -460,6 +473,27 @@ def an_end_while_two_runs_are_submitted(world: World) -> None:
     world.play.begin("close", world.loop.close())
 
 
+def an_end_while_a_task_is_prepared(world: World) -> None:
+    """The run is refused, or started when its task is prepared, and then the thread ends."""
+    world.expected = ["a"]  # type: ignore[attr-defined]
+    world.play.begin("submit", submitting(world, world.run("a", is_slow=True)))
+    world.play.begin("close", world.loop.close())
+
+
+def a_task_that_is_prepared_during_a_check(world: World) -> None:
+    """Another thread may take over before the preparation begins, and while the prepared task starts."""
+    world.expected = ["a"]  # type: ignore[attr-defined]
+    world.play.begin("submit", submitting(world, world.run("a", is_slow=True)))
+    world.play.begin("check", checking(world))
+
+
+def a_task_that_is_prepared_beside_another_run(world: World) -> None:
+    """As before, with a second run."""
+    world.expected = ["a", "b"]  # type: ignore[attr-defined]
+    world.play.begin("submit", submitting(world, world.run("a", is_slow=True), world.run("b")))
+    world.play.begin("check", checking(world))
+
+
 def lines_that_another_thread_writes(world: World) -> None:
     """A run begins when its line is written, and the writer says when."""
     world.expected = ["a", "b"]  # type: ignore[attr-defined]
@@ -475,6 +509,8 @@ def a_run_during_warm_up(world: World) -> None:
     world.play.begin("submit", submitting(world, world.run("a")))
 
 
+DEEP = [pytest.mark.deep, pytest.mark.timeout(900)]
+
 SCENES = [
     (two_submit, WAKE_UP),
     (a_run_during_warm_up, WAKE_UP),
@@ -483,8 +519,13 @@ SCENES = [
     (a_start_that_never_returns, TAKEOVER),
     (a_host_without_a_thread, TAKEOVER),
     (an_end_while_a_run_is_submitted, END),
-    pytest.param(an_end_while_two_runs_are_submitted, END, marks=[pytest.mark.deep, pytest.mark.timeout(900)]),
-    pytest.param(two_runs_during_two_checks, TAKEOVER, marks=[pytest.mark.deep, pytest.mark.timeout(900)]),
+    (an_end_while_a_task_is_prepared, PREPARED),
+    (a_task_that_is_prepared_during_a_check, TAKEOVER),
+    pytest.param(an_end_while_two_runs_are_submitted, END, marks=DEEP),
+    pytest.param(
+        a_task_that_is_prepared_beside_another_run, TAKEOVER, marks=[pytest.mark.deep, pytest.mark.timeout(900)]
+    ),
+    pytest.param(two_runs_during_two_checks, TAKEOVER, marks=DEEP),
 ]
 
 
@@ -528,6 +569,12 @@ ORDERS = {
         an_end_while_a_run_is_submitted,
         END,
         " or (self._is_closed and self._is_idle())",
+        "",
+    ),
+    "the thread retires while a task is prepared": (
+        an_end_while_a_task_is_prepared,
+        PREPARED,
+        " and self._preparations.is_idle()",
         "",
     ),
     "a thread takes the loop back without a check of its term": (

@@ -17,6 +17,7 @@ from jobscheduler.config import (
     read_settings_file,
 )
 from jobscheduler.config.report import settings_report, texts_of
+from tests.support.tasks import open_to_all
 
 EXAMPLES: dict[str, tuple[str, Any]] = {  # for each option a value in TOML, and what it means
     "jobs_dir": ('"/srv/jobs.d"', Path("/srv/jobs.d")),
@@ -153,8 +154,12 @@ def test_the_file_is_trusted_only_if_others_may_not_write_it(tmp_path: Path) -> 
     path = tmp_path / "s.toml"
     path.write_text("max-workers = 3\n")
     path.chmod(0o644)
+    open_to_all(tmp_path)
     assert read_settings_file(path).options
     assert read_settings_file(path).is_exposed
+    tmp_path.chmod(0o750)
+    assert not read_settings_file(path).is_exposed
+    tmp_path.chmod(0o755)
     path.chmod(0o600)
     assert not read_settings_file(path).is_exposed
     path.chmod(0o666)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from jobscheduler.jobs.parser.definition import ParseContext
 from jobscheduler.jobs.parser.locations import located_at
@@ -17,7 +17,12 @@ from jobscheduler.util.characters import describe_character, invisible_character
 _TASK_TEXTS = ("command", "cwd")
 _DASH = re.compile(r"(?:^|\s)([^\x00-\x7f])\1?[A-Za-z]")
 
-_Warning = tuple[json_text.Path, str, str | None]
+
+class _Warning(NamedTuple):
+    path: json_text.Path
+    message: str
+    help: str | None
+    host_dependent: bool = False
 
 
 def definition_warnings(raw: bytes, source_name: str, job: Job, context: ParseContext) -> tuple[Problem, ...]:
@@ -26,16 +31,25 @@ def definition_warnings(raw: bytes, source_name: str, job: Job, context: ParseCo
         value, text = json_text.decode(raw)
     except json_text.JsonError:
         return ()
+    found = (*_zone(value), *_characters(value), *_retry(job), *_tasks(job, context))
     return tuple(
-        located_at(Problem(message, file=source_name, help=help_), text, path)
-        for path, message, help_ in (*_zone(value), *_characters(value), *_retry(job), *_tasks(job, context))
+        _problem(warning, source_name, text, context.defaults.origin(value, warning.path)) for warning in found
     )
+
+
+def _problem(warning: _Warning, source_name: str, text: str, origin: str | None) -> Problem:
+    """Return a warning as a problem. `origin` names the defaults from which the value comes, if it does."""
+    notes = () if origin is None else (f"`{'.'.join(map(str, warning.path))}` comes from {origin}",)
+    problem = Problem(
+        warning.message, source_name, notes=notes, help=warning.help, host_dependent=warning.host_dependent
+    )
+    return located_at(problem, text, warning.path)
 
 
 def _zone(value: dict[str, Any]) -> Iterator[_Warning]:
     note = zone_note(value["timezone"]) if "timezone" in value else None
     if note:
-        yield ("timezone",), note, None
+        yield _Warning(("timezone",), note, None)
 
 
 def _characters(value: dict[str, Any]) -> Iterator[_Warning]:
@@ -44,7 +58,7 @@ def _characters(value: dict[str, Any]) -> Iterator[_Warning]:
         for name in _TASK_TEXTS:
             for path, text in _texts((value.get(task) or {}).get(name), (task, name)):
                 yield from (
-                    (
+                    _Warning(
                         path,
                         f"{describe_character(character)}, is not a blank to a shell",
                         suggest_replacement(character),
@@ -53,7 +67,8 @@ def _characters(value: dict[str, Any]) -> Iterator[_Warning]:
                 )
                 dash = _DASH.search(text)
                 if dash and unicodedata.category(dash[1]) == "Pd":
-                    yield path, f"{describe_character(dash[1])}, does not begin an option", suggest_replacement(dash[1])
+                    message = f"{describe_character(dash[1])}, does not begin an option"
+                    yield _Warning(path, message, suggest_replacement(dash[1]))
 
 
 def _texts(value: Any, path: json_text.Path) -> Iterator[tuple[json_text.Path, str]]:
@@ -68,7 +83,8 @@ def _retry(job: Job) -> Iterator[_Warning]:
     retry = job.retry
     if retry is not None and retry.delay > retry.max_delay:
         message = f"no delay is longer than `max_delay`, which is {retry.max_delay:g} s"
-        yield ("retry", "delay"), message, f"give a `max_delay` of {retry.delay:g} or more, or a shorter `delay`"
+        help_ = f"give a `max_delay` of {retry.delay:g} or more, or a shorter `delay`"
+        yield _Warning(("retry", "delay"), message, help_)
 
 
 def _tasks(job: Job, context: ParseContext) -> Iterator[_Warning]:
@@ -81,6 +97,8 @@ def _tasks(job: Job, context: ParseContext) -> Iterator[_Warning]:
             findings = list(context.task_type(spec.type).warnings(spec.params))
         except Exception as error:  # of another package, or ours
             message = f"the task type cannot say what it warns of: {type(error).__name__}: {error}"
-            yield (name, "type"), message, "this is a fault of the scheduler or of the task type; please report it"
+            help_ = "this is a fault of the scheduler or of the task type; please report it"
+            yield _Warning((name, "type"), message, help_)
             continue
-        yield from (((name, *finding.path), finding.message, finding.help) for finding in findings)
+        for finding in findings:
+            yield _Warning((name, *finding.path), finding.message, finding.help, finding.host_dependent)

@@ -142,18 +142,14 @@ def _group(name: str) -> int:
         raise NoSuchAccount(f"this host knows no group `{name}`") from None
 
 
-def environment(user: Account, run_variables: Mapping[bytes, bytes], own: Mapping[str, str]) -> dict[bytes, bytes]:
+def environment(user: Account, run_variables: Mapping[bytes, bytes], own: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
     """Return the whole environment of a command, which inherits nothing else.
 
     `own` are the variables of the job. The markers among those of the run come first, because only the head of an
     environment is read to find the processes of a run.
     """
     made = _full_environment(user.name, user.home, user.shell)
-    return (
-        {**run_variables, **made, **run_variables, **encode_environment(own)}
-        if own
-        else {**run_variables, **made, **run_variables}
-    )
+    return {**run_variables, **made, **run_variables, **own}
 
 
 @functools.lru_cache(maxsize=256)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 from jobscheduler.tasks.base import FieldError
 from jobscheduler.tasks.command.accounts import AccountExpired, NoSuchAccount, account, find_helper
+from jobscheduler.tasks.command.environment_files import file_paths
+from jobscheduler.tasks.command.job_variables import OWN_PREFIX
 from jobscheduler.tasks.command.processes import ATTEMPT_VAR, RUN_ID_VAR
 from jobscheduler.util.characters import describe_character, invisible_characters, suggest_replacement
 from jobscheduler.util.hang_guard import CallHung
@@ -50,6 +52,25 @@ SCHEMA: Mapping[str, Any] = MappingProxyType(
                 "type": "object",
                 "additionalProperties": {"type": "string"},
                 "examples": [{"PGHOST": "db.example.org", "MAILTO": ""}],
+            },
+            "env_file": {
+                "description": "A file of `NAME=value` lines, as in systemd's `EnvironmentFile=`, or several: further "
+                "environment variables that the definition does not show, such as passwords. Read when a run starts, "
+                "by the scheduler and not by `user`; closed to other users. `env` overrides them, and a later file an "
+                "earlier one.",
+                "oneOf": [
+                    {"type": "string", "minLength": 1},
+                    {"type": "array", "minItems": 1, "items": {"type": "string", "minLength": 1}},
+                ],
+                "examples": ["/etc/scheduler/backup.env", ["/etc/scheduler/all.env", "/etc/scheduler/backup.env"]],
+            },
+            "pass_env": {
+                "description": "Names of environment variables that the command gets as the scheduler has them. One "
+                "that the scheduler does not have is not set. `env_file` and `env` override them.",
+                "type": "array",
+                "uniqueItems": True,
+                "items": {"type": "string", "minLength": 1},
+                "examples": [["HTTPS_PROXY", "SSL_CERT_FILE"]],
             },
             "user": {
                 "description": "Name of the user to run as, with the user's groups. Needs a scheduler that runs as "
@@ -104,6 +125,8 @@ def check_fields(fields: Mapping[str, Any]) -> Iterator[FieldError]:
     yield from _about_texts(fields)
     yield from _about_command(fields)
     yield from _about_environment(fields.get("env", {}))
+    yield from _about_passed_variables(fields.get("pass_env", ()))
+    yield from _about_environment_files(fields)
     if "cwd" in fields and not fields["cwd"].startswith("/"):
         yield FieldError(("cwd",), f"`{fields['cwd']}` is not an absolute path", "write the path from `/` on")
     if "umask" in fields and not _UMASK.fullmatch(fields["umask"]):
@@ -153,16 +176,34 @@ def _about_command(fields: Mapping[str, Any]) -> Iterator[FieldError]:
 
 def _about_environment(env: Mapping[str, str]) -> Iterator[FieldError]:
     for name in env:
-        if odd := next(invisible_characters(name), None):
-            yield FieldError(
-                ("env", name),
-                f"{describe_character(odd)}, cannot be in the name of a variable",
-                suggest_replacement(odd),
-            )
-        if not name or "=" in name or "\0" in name:
-            yield FieldError(("env", name), f"`{name}` cannot be the name of an environment variable")
+        yield from _about_name(name, ("env", name))
         if name in (RUN_ID_VAR, ATTEMPT_VAR):
             yield FieldError(("env", name), f"`{name}` is how the scheduler knows the processes of a run", "drop it")
+
+
+def _about_name(name: str, path: tuple[str | int, ...]) -> Iterator[FieldError]:
+    if odd := next(invisible_characters(name), None):
+        message = f"{describe_character(odd)}, cannot be in the name of a variable"
+        yield FieldError(path, message, suggest_replacement(odd))
+    if not name or "=" in name or "\0" in name:
+        yield FieldError(path, f"`{name}` cannot be the name of an environment variable")
+
+
+def _about_passed_variables(names: Sequence[str]) -> Iterator[FieldError]:
+    for number, name in enumerate(names):
+        yield from _about_name(name, ("pass_env", number))
+        if name.startswith(OWN_PREFIX):
+            message = (
+                f"`{name}` is not passed on: the scheduler sets the variables that begin with `{OWN_PREFIX}` itself"
+            )
+            yield FieldError(("pass_env", number), message, "drop it, or set another name in `env`")
+
+
+def _about_environment_files(fields: Mapping[str, Any]) -> Iterator[FieldError]:
+    for number, file in enumerate(file_paths(fields)):
+        path = ("env_file",) if isinstance(fields["env_file"], str) else ("env_file", number)
+        if not file.startswith("/"):
+            yield FieldError(path, f"`{file}` is not an absolute path", "write the path from `/` on")
 
 
 def _about_this_host(fields: Mapping[str, Any]) -> Iterator[FieldError]:

@@ -12,9 +12,11 @@ from jobscheduler.model import LogValue
 from jobscheduler.tasks.base import Context, FieldError, Outcome, ProcessTask, StartFailedTemporarily, TaskFailed
 from jobscheduler.tasks.command.accounts import NoSuchAccount, account, encode_environment, environment, wrap_command
 from jobscheduler.tasks.command.child import ChildProcess, SpawnSpec
+from jobscheduler.tasks.command.environment_files import unusable_files
 from jobscheduler.tasks.command.errors import describe_error, in_words_of_helper, is_transient
 from jobscheduler.tasks.command.fields import SCHEMA, check_fields
 from jobscheduler.tasks.command.helpers import HELPERS_STATUS, failed_helper, helper_error
+from jobscheduler.tasks.command.job_variables import JobVariables
 from jobscheduler.tasks.command.pipe_drain import MAX_PIPES_OF_JOB
 from jobscheduler.tasks.command.processes import ATTEMPT_VAR, RUN_ID_VAR
 from jobscheduler.tasks.command.reaper import REAPER
@@ -47,14 +49,29 @@ class ExecuteCommand(ProcessTask):
 
     @classmethod
     def warnings(cls, fields: Mapping[str, Any]) -> Iterator[FieldError]:
-        """Yield warnings about a command that is legal and odd."""
-        return command_warnings(fields)
+        """Yield warnings about a command that is legal and odd, and about environment files that a run cannot use."""
+        yield from command_warnings(fields)
+        yield from unusable_files(fields)
+
+    def __init__(self, fields: Mapping[str, Any]) -> None:
+        """Make a task. Its environment files are read before its start."""
+        super().__init__(fields)
+        self._variables = JobVariables(fields)
 
     def secrets(self) -> Iterator[str]:
-        """Yield the values of `env`, and `stdin`."""
-        yield from self.fields.get("env", {}).values()
+        """Yield the values of variables that may be secrets, and `stdin`."""
+        yield from self._variables.secrets()
         if "stdin" in self.fields:
             yield self.fields["stdin"]
+
+    def needs_preparation(self) -> bool:
+        """Return whether there are environment files."""
+        return self._variables.must_read
+
+    def prepare(self, context: Context) -> None:
+        """Read the environment files. Raises `TaskFailed` with the reason `start` if one of them cannot be used."""
+        del context
+        self._variables.read()
 
     def run(self, context: Context) -> Outcome:
         """Run the command until its main process has ended.
@@ -79,6 +96,8 @@ class ExecuteCommand(ProcessTask):
         """Start the command, unless its run already has to stop."""
         if context.stop_requested:
             raise TaskFailed("stopped before it could be started", reason="start")
+        if self.needs_preparation():
+            self.prepare(context)
         directory, program = self.fields.get("cwd"), self._program()
         try:
             if ACTIVE_STARTS.enter((self.fields.get("user"), directory, program)):
@@ -107,7 +126,7 @@ class ExecuteCommand(ProcessTask):
         is_ours = user.is_current_user
         directory = fields.get("cwd") or user.directory()
         stdin = fields.get("stdin")
-        variables = environment(user, _run_variables(context), fields.get("env", {}))
+        variables = environment(user, _run_variables(context), self._variables.all())
         own_command = self._command()
         command, hidden = wrap_command(own_command, variables, user, nice=fields.get("nice"), directory=directory)
         return SpawnSpec(
