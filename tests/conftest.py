@@ -36,9 +36,21 @@ LONGEST = (
     "test_running_md",
     "test_systemd",
     "test_packaging",
+    "test_database_service",
+    "test_hangs_service",
+    "test_account_log",
+    "test_account_restart",
+    "test_hangs_by_count",
+    "test_alerts_service",
+    "test_health",
+    "test_service",
     "test_account_crash",
     "test_account_clock",
-    "test_database_service",
+    "test_survivors",
+    "test_account_standstill",
+    "test_scheduler_standstill",
+    "test_verbs",
+    "test_web_app",
 )
 
 

@@ -30,10 +30,10 @@ class JobHistories:
         self._former = former
         self._pending = pending
 
-    def state_of(self, job: Job, now: datetime) -> tuple[datetime, DecidedAhead]:
+    def state_of(self, job: Job, now: datetime, last: datetime) -> tuple[datetime, DecidedAhead]:
         """Return since when the slots of a job are decided, and which later than `now` are. May read the log.
 
-        Call it for a job that is new to this process.
+        `last` is from `last_decided_slot`. Call it for a job that is new to this process.
         """
         former, full, job_id = self._former, self._former.full, job.id
         if job_id in full.hashes and (not isinstance(job.schedule, Once) or former.was_active(job)):
@@ -42,6 +42,8 @@ class JobHistories:
         else:
             since, cursor = full.since.get(job_id, now), now
             decided = [(now + TICK, self._last_decided_in_log(job, now))]
+        if isinstance(job.schedule, Once) and last >= truncate_to_ms(job.schedule.at):
+            since = min(since, truncate_to_ms(job.schedule.at) - TICK)  # a clock set back further must not repeat it
         return self._state(job_id, since, cursor, decided, now)
 
     def state_of_absent(self, job_id: str, now: datetime) -> tuple[datetime, DecidedAhead]:

@@ -114,6 +114,7 @@ class StartRecovery:
     def history_of(self, job: Job, now: datetime) -> JobHistory:
         """Return what is known of a job's slots before this start; record a slot as missed if nothing can be known."""
         outage, last = self._outage, self._registry.memory.last_decided(job.id)
+        remembered = last
         if outage is None:
             return JobHistory()
         if not job.enabled or (isinstance(job.schedule, Once) and last >= job.schedule.at):
@@ -122,7 +123,9 @@ class StartRecovery:
             last, is_unknown = outage.histories.last_decided_slot(job, now, is_startup=self._is_starting())
             if is_unknown:
                 outage.pending.miss(job.id, last, "unknown", now)
-        return JobHistory(last, outage.histories.state_of(job, now) if self._registry.is_new(job.id) else None)
+        if not self._registry.is_new(job.id):
+            return JobHistory(last)
+        return JobHistory(last, outage.histories.state_of(job, now, max(last, remembered)))
 
     def recover(self, entry: JobEntry, now: datetime, last: datetime, *, is_first_sync: bool) -> list[Effect]:
         """Account for the outage of one job; during start-up its runs wait until all jobs are known.

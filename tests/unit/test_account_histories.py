@@ -656,6 +656,10 @@ FOUND = {
     "a one-time job was to come again, was too old at the next start, and came again after it": [
         *(("set", 3500.0, False), ("undo",), ("fail", 0.0, False, 30000), ("start",), ("turn_to_once", 2)),
     ],
+    "a one-time job ran, was over at the next start, and came again after a further one": [
+        *(("turn_to_once", 2), ("set", 600.0, False), ("crash", 1, False), ("start",), ("crash", 1, False)),
+        *(("turn_to_once", 2), ("start",), ("undo",), ("live", 4000, 1.0)),
+    ],
     "files were written with other words for the same schedules": [
         *(("stop", 1500, True), ("rewrite",), ("start",)),
     ],
