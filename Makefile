@@ -9,7 +9,7 @@
 PYTHON ?=
 ARGS ?=
 # How many processes the tests run in: most of their time is waiting, so a few more than there are cores.
-JOBS ?= 4
+JOBS ?= 6
 # What `make bench` measures (all), how often, and whether a rough answer will do; how long `make soak` takes.
 NAMES ?=
 ROUNDS ?= 5

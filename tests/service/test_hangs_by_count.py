@@ -119,11 +119,11 @@ def is_ours_to_judge(site: str) -> bool:
 
 
 def chosen(sites: list[str], deep: bool) -> list[str]:
-    """All sites that count, or of each thread and file one."""
+    """Return all sites that count, or of each file one."""
     counting = list(dict.fromkeys(filter(is_ours_to_judge, sites)))
     if deep:
         return counting
-    return list({(one.split()[0], one.split()[2].partition(":")[0]): one for one in counting}.values())
+    return list({one.split()[2].partition(":")[0]: one for one in counting}.values())
 
 
 def test_the_main_thread_waits_for_no_file_after_the_start(sites: tuple[list[str], list[str]]) -> None:

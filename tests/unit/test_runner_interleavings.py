@@ -519,12 +519,10 @@ SCENES = [
     (a_start_that_never_returns, TAKEOVER),
     (a_host_without_a_thread, TAKEOVER),
     (an_end_while_a_run_is_submitted, END),
-    (an_end_while_a_task_is_prepared, PREPARED),
-    (a_task_that_is_prepared_during_a_check, TAKEOVER),
+    pytest.param(an_end_while_a_task_is_prepared, PREPARED, marks=DEEP),
+    pytest.param(a_task_that_is_prepared_during_a_check, TAKEOVER, marks=DEEP),
     pytest.param(an_end_while_two_runs_are_submitted, END, marks=DEEP),
-    pytest.param(
-        a_task_that_is_prepared_beside_another_run, TAKEOVER, marks=[pytest.mark.deep, pytest.mark.timeout(900)]
-    ),
+    pytest.param(a_task_that_is_prepared_beside_another_run, TAKEOVER, marks=DEEP),
     pytest.param(two_runs_during_two_checks, TAKEOVER, marks=DEEP),
 ]
 
