@@ -247,22 +247,24 @@ def serve(*options: str, code: str = "", **env: str) -> subprocess.CompletedProc
     )
 
 
-def test_without_the_extra_the_start_is_refused_with_the_command_that_installs_it(tmp_path: Path) -> None:
+def test_without_the_extra_jobs_run_and_the_command_that_installs_it_is_named(base: Service, tmp_path: Path) -> None:
     """And a service without a database needs none of it."""
-    code = (
+    base.patched(
         "import importlib.util as u; f = u.find_spec; u.find_spec = lambda n, *a: None if n == 'pymysql' else f(n, *a)"
     )
-    done = serve("--database-url", f"sqlite:///{tmp_path}/jobs.db", code=code)
-    assert done.returncode == 1
-    assert done.stderr.startswith("error: `--database-url` needs the extra `database`\n")
-    assert "make install EXTRAS=database" in done.stderr
+    base.options = ("--database-url", f"sqlite:///{tmp_path}/jobs.db")
+    base.write("a.json", job("a"))
+    base.start().wait_for("SUCCESS", job_id="a")
+    (error,) = base.words("part.unusable", part="the database")
+    assert error["problem"] == "`--database-url` needs the extra `database`"
+    assert "make install EXTRAS=database" in error["help"]
     code = (
         "from jobscheduler import cli, service; print([one for one in sys.modules if 'sqlalchemy' in one]); sys.exit(0)"
     )
     assert serve(code=code).stdout == "[]\n"
 
 
-def test_a_password_on_the_command_line_is_refused(tmp_path: Path) -> None:
+def test_a_password_on_the_command_line_is_refused(base: Service) -> None:
     """Everybody sees it there; a variable or a file is the place, and no error repeats it."""
     for url in (f"mysql://me:{QUOTED}@host/db", f"mysql://me@host/db?password={QUOTED}"):
         with pytest.raises(BadSetting, match="`ps` shows a password there to all users") as caught:
@@ -274,10 +276,10 @@ def test_a_password_on_the_command_line_is_refused(tmp_path: Path) -> None:
     done = serve("--database-url", f"mysql://me:{QUOTED}@host/db")
     assert done.returncode == 2
     assert QUOTED not in done.stderr
-    done = serve("--log-file", str(tmp_path / "log"), JOBSCHEDULER_DATABASE_URL=f"nosuch://me:{QUOTED}@host/db")
-    assert done.returncode == 1
-    assert "knows no database `nosuch`" in done.stderr
-    assert QUOTED not in done.stderr
+    base.env["JOBSCHEDULER_DATABASE_URL"] = f"nosuch://me:{QUOTED}@host/db"
+    base.start()
+    assert "knows no database `nosuch`" in base.words("part.unusable")[0]["problem"]
+    assert QUOTED not in base.stderr()
     with pytest.raises(BadSetting) as caught:
         load_settings({}, {"JOBSCHEDULER_DATABASE_URL": f"me:{QUOTED}@host/db"})
     assert QUOTED not in str(caught.value)
