@@ -93,7 +93,8 @@ def test_a_fault_shows_no_trace(caplog: pytest.LogCaptureFixture) -> None:
         answer, body = ask(broken)
     assert answer.status == 500
     assert b"Traceback" not in body
-    assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == 1
+    # the end of the server may come between the answer and the last step of waitress, which tells of that
+    assert len([record for record in caplog.records if record.name == "web"]) == 1
 
 
 def test_requests_that_are_too_big_are_refused(web: WebServer) -> None:
