@@ -69,7 +69,7 @@ def test_nothing_that_jobs_are_called_or_print_is_executed(browser: Chromium, ho
     assert browser.evaluate("document.title") != "executed"
     assert browser.evaluate("document.scripts.length + document.images.length") == 0
     assert "<script>document.title='executed'</script>" in seen(browser)
-    assert browser.answer("Page.javascriptDialogOpening") == []
+    assert browser.events_of("Page.javascriptDialogOpening") == []
 
 
 def test_a_script_would_not_be_executed_even_if_there_were_one(browser: Chromium, hosts: dict[str, str]) -> None:

@@ -89,26 +89,26 @@ class Chromium:
     def wait_for(self, method: str) -> None:
         """Wait until it tells this."""
         until = time.monotonic() + PATIENCE
-        while not self.reply(method):
+        while not self.events_of(method):
             self.events.append(self._hear(until))
         self.evaluate("0")  # what was told before that answer has been heard
 
-    def reply(self, method: str) -> list[dict[str, Any]]:
+    def events_of(self, method: str) -> list[dict[str, Any]]:
         """What it has told by this name since the last visit."""
         return [event["params"] for event in self.events if event.get("method") == method]
 
     def complaints(self) -> list[str]:
         """Everything that a person would see in red in the console: errors, refusals by policy, exceptions."""
-        entries = [one["entry"]["text"] for one in self.reply("Log.entryAdded") if one["entry"]["level"] != "verbose"]
-        issues = [one["issue"]["code"] for one in self.reply("Audits.issueAdded")]
-        called = [str(one["args"]) for one in self.reply("Runtime.consoleAPICalled")]
-        thrown = [str(one["exceptionDetails"]) for one in self.reply("Runtime.exceptionThrown")]
-        failed = [one["errorText"] for one in self.reply("Network.loadingFailed")]
+        entries = [one["entry"]["text"] for one in self.events_of("Log.entryAdded") if one["entry"]["level"] != "verbose"]
+        issues = [one["issue"]["code"] for one in self.events_of("Audits.issueAdded")]
+        called = [str(one["args"]) for one in self.events_of("Runtime.consoleAPICalled")]
+        thrown = [str(one["exceptionDetails"]) for one in self.events_of("Runtime.exceptionThrown")]
+        failed = [one["errorText"] for one in self.events_of("Network.loadingFailed")]
         return [*entries, *issues, *called, *thrown, *failed]
 
     def requests(self) -> list[str]:
         """The addresses that were asked for since the last visit."""
-        return [one["request"]["url"] for one in self.reply("Network.requestWillBeSent")]
+        return [one["request"]["url"] for one in self.events_of("Network.requestWillBeSent")]
 
     def evaluate(self, expression: str) -> Any:
         """Return the value of an expression on the page (this works with scripts switched off, too)."""
