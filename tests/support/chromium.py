@@ -99,7 +99,9 @@ class Chromium:
 
     def complaints(self) -> list[str]:
         """Everything that a person would see in red in the console: errors, refusals by policy, exceptions."""
-        entries = [one["entry"]["text"] for one in self.events_of("Log.entryAdded") if one["entry"]["level"] != "verbose"]
+        entries = [
+            one["entry"]["text"] for one in self.events_of("Log.entryAdded") if one["entry"]["level"] != "verbose"
+        ]
         issues = [one["issue"]["code"] for one in self.events_of("Audits.issueAdded")]
         called = [str(one["args"]) for one in self.events_of("Runtime.consoleAPICalled")]
         thrown = [str(one["exceptionDetails"]) for one in self.events_of("Runtime.exceptionThrown")]

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 
 from jobscheduler import tasks
 from jobscheduler.jobs.plan import is_past
-from jobscheduler.model import Cron, Event, Job, Level, LogEntry, Once, TaskSpec
+from jobscheduler.model import Cron, Event, Job, Level, LogEntry, Once, RecoveredState, TaskSpec
 from jobscheduler.runlog import LogFile, LogWriter, recover
 from jobscheduler.scheduler import Scheduler
 from jobscheduler.scheduler.job_entry import JobEntry
@@ -169,7 +169,7 @@ class Host:
         service.restore(past, self.wall)
         self.written = self.wall if self.is_touched else BASE
         self.expired.clear()
-        self._note_what_is_new()
+        self._note_what_is_new(past)
         for one in self.jobs.values():
             self._put(replace(one, modified_at=self._written(one.id)))
         service.start()
@@ -180,10 +180,16 @@ class Host:
     def _written(self, job_id: str) -> datetime:
         return self.wall if self.is_touched else max(self.written, self.put.get(job_id, self.written))
 
-    def _note_what_is_new(self) -> None:
-        """Take note of jobs that the log does not know as they are now: their slots count from their files on."""
+    def _note_what_is_new(self, past: RecoveredState | None) -> None:
+        """Take note of jobs that the log does not know as they are now: their slots count from their files on.
+
+        A clock that was ahead before these lines may have settled later slots of all jobs.
+        """
         for job_id in self.unsure & self.jobs.keys():
             written = self._written(job_id)
+            if past is not None:
+                settled = past.checkpoint.settled
+                self.away.append((job_id, written, max(settled, past.checkpoint.clock_ahead or settled)))
             if (position := self.position.get(job_id)) is not None and position < written:
                 self.away.append((job_id, position, written))
                 self.position[job_id] = min(written, self.wall)
@@ -442,8 +448,8 @@ def judge(host: Host) -> list[str]:
 
     Three things follow from lines that a power failure took, and are no fault. A slot whose lines are all lost may run
     again or be missed, unless it was due within two seconds after the last surviving line: then it must not run again.
-    A change of a job of which the line is lost counts from when its file was written, as it does with a new job. What
-    the clock did in that second did not happen as far as the log can tell.
+    A change of a job of which the line is lost counts from when its file was written, as it does with a new job; slots
+    up to a later checkpoint are over. What the clock did in that second did not happen as far as the log can tell.
     """
     finals = {"SUCCESS", "FAILURE", "SKIPPED", "MISSED"}
     records: dict[str, list[VersionedRecord]] = defaultdict(list)
@@ -659,6 +665,10 @@ FOUND = {
     "a one-time job ran, was over at the next start, and came again after a further one": [
         *(("turn_to_once", 2), ("set", 600.0, False), ("crash", 1, False), ("start",), ("crash", 1, False)),
         *(("turn_to_once", 2), ("start",), ("undo",), ("live", 4000, 1.0)),
+    ],
+    "a job came after a clock was ahead, and a power failure took both lines": [
+        *(("touch",), ("turn_to_once", -4), ("checkpoint",), ("undo",), ("come",), ("touch",)),
+        *(("fail", 1.0, False, 0.5), ("turn_to_once", -4)),
     ],
     "files were written with other words for the same schedules": [
         *(("stop", 1500, True), ("rewrite",), ("start",)),
