@@ -339,7 +339,7 @@ def test_a_service_without_its_socket_runs_jobs_all_the_same(tmp_path: Path) -> 
     made.write("x.json", job("x", "* * * * * *", "true"))
     made.start()
     made.wait_for("SUCCESS")
-    (warning,) = made.words("control.unavailable")
+    (warning,) = made.wait_for("control.unavailable")
     assert warning["help"].startswith(f"make its directory with `mkdir -p {tmp_path / 'missing'}`")
     assert made.stop() == 0
 

@@ -128,6 +128,15 @@ class ForkedProcess(subprocess.Popen):  # type: ignore[type-arg]
                 self._reply.close()
                 os.close(self._pidfd)
 
+    def __del__(self, *_: Any, **__: Any) -> None:
+        """Close what belongs to a process that no test waits for: one that a test has killed by its number."""
+        if getattr(self, "returncode", 0) is None and hasattr(self, "_pidfd"):
+            with suppress(OSError):
+                self.poll()
+            if self.returncode is None:
+                self._reply.close()
+                os.close(self._pidfd)
+
     def send_signal(self, number: int) -> None:
         """Send it to this process, never to another that has its number by now."""
         if self.poll() is None:
