@@ -7,11 +7,14 @@ import json
 import os
 import pwd
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
-from jobscheduler.cli.job_files import check_file, path_argument
+from jobscheduler.cli.job_files import CheckedFile, check_file, path_argument
 from jobscheduler.cli.options import add_options, exposed_in_settings, settings_of_service
 from jobscheduler.cli.problems import print_problem, problem_json
-from jobscheduler.config.job_context import job_context
+from jobscheduler.config.job_context import check_settings_file, job_context
+from jobscheduler.jobs.parser import ParseContext
 from jobscheduler.model import Job, Problem
 from jobscheduler.timetable.timezones import zone_note
 
@@ -19,6 +22,7 @@ SUMMARY = "check job files and show all their problems"
 EXAMPLES = """examples:
   jobscheduler validate /etc/scheduler/jobs.d
   jobscheduler validate report.json cleanup.json
+  jobscheduler validate /etc/scheduler/scheduler.toml
   jobscheduler validate --json ./jobs.d
 
 What is legal but probably a mistake is a warning: a no-break space in a command, a zone whose sign is reversed.
@@ -30,7 +34,7 @@ Exit status: 0 no errors, 1 errors, 2 wrong usage."""
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the paths and the options."""
-    which = "files or directories (default: the jobs directory)"
+    which = "job files, directories of them, or a settings file `*.toml` (default: the jobs directory)"
     parser.add_argument("paths", nargs="*", type=path_argument, metavar="PATH", help=which)
     parser.add_argument("--json", action="store_true", help="print one JSON object per problem")
     for_whom = "the user whose service reads the files, such as `root`: files that others may write are errors then"
@@ -47,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     rules = job_context(settings)
     files = bad = 0
     for path in arguments.paths or [settings.jobs_dir]:
-        for checked in check_file(path, rules, arguments.reader):
+        for checked in _check(path, rules, arguments.reader):
             problems = () if isinstance(checked.result, Job) else checked.result or ()
             found = [
                 *((problem, severity(problem, is_for_reader=arguments.reader is not None)) for problem in problems),
@@ -64,6 +68,14 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.json:
         print(_summary(files, bad))
     return 1 if bad else 0
+
+
+def _check(path: Path, rules: ParseContext, reader: str | None) -> Iterator[CheckedFile]:
+    """Check a settings file, which is named `*.toml`, or job files."""
+    if path.suffix == ".toml" and not path.is_dir():
+        yield CheckedFile(check_settings_file(path, rules))
+    else:
+        yield from check_file(path, rules, reader)
 
 
 def severity(problem: Problem, *, is_for_reader: bool = False) -> str:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from jobscheduler import tasks
 from jobscheduler.config.settings import Settings
-from jobscheduler.config.settings_file import DEFAULTS, SettingsError, SettingsFile
-from jobscheduler.jobs.parser import ParseContext, check_defaults
+from jobscheduler.config.settings_file import DEFAULTS, NO_FILE, SettingsError, SettingsFile, read_settings_file
+from jobscheduler.jobs.parser import NO_DEFAULTS, ParseContext, check_defaults
 from jobscheduler.model import Problem
-from jobscheduler.timetable.timezones import service_zone
+from jobscheduler.timetable.timezones import UnknownTimezone, get_zone, service_zone
 
 
 def job_context(settings: Settings) -> ParseContext:
@@ -24,6 +25,28 @@ def job_context(settings: Settings) -> ParseContext:
     """
     context = ParseContext(service_zone(settings.timezone, os.environ), tasks.task_type, tasks.task_names())
     return with_defaults(context, settings.file)
+
+
+def check_settings_file(path: Path, context: ParseContext) -> tuple[Problem, ...]:
+    """Return every problem of a settings file: of its options, its zone and its defaults."""
+    problems: tuple[Problem, ...] = ()
+    try:
+        file = read_settings_file(path)
+    except SettingsError as error:
+        file, problems = error.usable or NO_FILE, error.problems
+    except OSError as error:
+        return (Problem(f"the settings file cannot be read: {error.strerror}", file=str(path)),)
+    for option, text in file.options:
+        if option.name == "timezone":
+            try:
+                get_zone(text)
+            except UnknownTimezone as unknown:
+                problems = (*problems, file.problem((option.key,), str(unknown), unknown.help))
+    try:
+        judged = with_defaults(replace(context, defaults=NO_DEFAULTS), file)
+    except SettingsError as error:
+        return (*problems, *error.problems)
+    return (*problems, *judged.defaults.problems)
 
 
 def with_defaults(context: ParseContext, file: SettingsFile) -> ParseContext:

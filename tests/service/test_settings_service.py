@@ -271,3 +271,18 @@ def test_a_reload_that_is_asked_for_twice_answers_both(place: Place) -> None:
         for _ in range(3)
     ]
     assert [process.wait(60) for process in commands] == [0, 0, 0]
+
+
+def test_validate_shows_every_problem_of_a_settings_file(place: Place) -> None:
+    """Of options, zone and defaults at once, each with its line; a good file has none."""
+    place.write()
+    good = place.verb("validate", str(place.file), "--timezone", "UTC")
+    assert (good.returncode, good.stdout, good.stderr) == (0, "1 file checked, no errors\n", "")
+    place.write("tiemzone = 'x'\ntimezone = 'Mars/Base'\n[defaults]\ntimout = 1\n")
+    command = [sys.executable, str(ROOT / "main.py"), "validate", str(place.file), "--timezone", "UTC"]
+    bad = run_program(command, text=True)
+    assert bad.returncode == 1
+    places = [line.rpartition("scheduler.toml:")[2] for line in bad.stdout.splitlines() if "-->" in line]
+    assert places == ["4:1", "5:1", "7:1"]
+    assert "did you mean `timezone`?" in bad.stdout
+    assert "did you mean `timeout`?" in bad.stdout
