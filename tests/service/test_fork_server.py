@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,24 @@ FIELDS = ("Umask", "Groups", "SigBlk", "SigIgn", "SigCgt", "CapEff", "NoNewPrivs
 SEEN_BY_A_JOB = "pwd; umask; ulimit -a; env | sort; grep -E 'Sig(Blk|Ign|Cgt)' /proc/self/status; ls /proc/self/fd"
 
 
+def lasting_descriptors(process: Path, base: str) -> dict[int, str]:
+    """Return the descriptors that stay open: a service opens others for a moment."""
+    samples: list[dict[int, str]] = []
+    for _ in range(20):
+        sample = {}
+        for one in (process / "fd").iterdir():
+            with suppress(OSError):  # closed meanwhile
+                sample[int(one.name)] = re.sub(r"\d+", "N", str(one.readlink()).replace(base, "BASE"))
+        samples.append(sample)
+    return {number: name for number, name in samples[0].items() if all(one.get(number) == name for one in samples)}
+
+
 def state_of(service: Service) -> dict[str, Any]:
     """Read what the kernel knows of a service that has started."""
     assert service.process is not None
     process = Path(f"/proc/{service.process.pid}")
     status = dict(line.split(":\t", 1) for line in (process / "status").read_text().splitlines() if ":\t" in line)
-    descriptors = {
-        int(one.name): re.sub(r"\d+", "N", str(one.readlink()).replace(str(service.jobs.parent), "BASE"))
-        for one in (process / "fd").iterdir()
-    }
+    descriptors = lasting_descriptors(process, str(service.jobs.parent))
     stat = (process / "stat").read_text().rpartition(")")[2].split()
     return {
         **{name: status.get(name) for name in FIELDS},
