@@ -1,7 +1,8 @@
 """The WSGI application behind the control socket: a few paths, JSON in and out.
 
-`GET /v1/status`, `GET /v1/settings`, `GET /v1/jobs`, `GET /v1/jobs/ID`, `POST /v1/jobs/ID/run`, `…/pause`, `…/resume`,
-`GET /v1/runs/RUN_ID?wait=SECONDS`, and `POST /v1/reload`. See docs/control.md.
+`GET /v1/status`, `GET /v1/settings`, `GET /v1/jobs`, `GET /v1/jobs/ID`, `POST /v1/jobs/ID/run`,
+`GET /v1/runs/RUN_ID?wait=SECONDS`, `POST /v1/reload`, and `POST /v1/pause` and `/v1/resume`, whose bodies are JSON
+objects. See docs/control.md.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from jobscheduler.model.errors import ProblemError
 from jobscheduler.status.snapshot import Conflict, NotFound
 
 MAX_WAIT_S = 30.0  # seconds that one request may wait for the end of a run
+
+MAX_BODY_BYTES = 256 * 1024  # of a request
 
 ANSWER_WAIT_S = 30.0  # seconds that a request for a large answer waits for the earlier ones of its user
 
@@ -43,8 +46,8 @@ class ControlApi(Protocol):
     def jobs(self) -> Mapping[str, Any]: ...  # noqa: D102
     def job(self, job_id: str) -> Mapping[str, Any]: ...  # noqa: D102
     def run(self, job_id: str, by: str, within: tuple[str, ...] = ()) -> Mapping[str, Any]: ...  # noqa: D102
-    def pause(self, job_id: str, by: str) -> Mapping[str, Any]: ...  # noqa: D102
-    def resume(self, job_id: str, by: str) -> Mapping[str, Any]: ...  # noqa: D102
+    def pause(self, request: Mapping[str, Any], by: str) -> Mapping[str, Any]: ...  # noqa: D102
+    def resume(self, request: Mapping[str, Any], by: str) -> Mapping[str, Any]: ...  # noqa: D102
     def run_result(self, run_id: str, wait: float) -> Mapping[str, Any]: ...  # noqa: D102
 
 
@@ -134,18 +137,37 @@ def _answer(api: ControlApi, administration: AdministrationApi, environ: Mapping
         case "POST", ["v1", "jobs", *name, "run"]:
             by, within = str(environ.get("control.uid", "unknown")), calling_runs(int(environ.get("control.pid", 0)))
             return HTTPStatus.ACCEPTED, api.run("/".join(name), by, within)
-        case "POST", ["v1", "jobs", *name, "pause" | "resume" as verb]:
-            return _command(api, verb, "/".join(name), str(environ.get("control.uid", "unknown")))
+        case "POST", ["v1", "pause" | "resume" as verb]:
+            change = api.pause if verb == "pause" else api.resume
+            return HTTPStatus.OK, change(_body(environ), str(environ.get("control.uid", "unknown")))
     raise _unknown(str(environ.get("REQUEST_METHOD")), parts)
 
 
-def _command(api: ControlApi, what: str, job_id: str, by: str) -> Answer:
-    return HTTPStatus.OK, (api.pause if what == "pause" else api.resume)(job_id, by)
+def _body(environ: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the object in the body of a request.
+
+    Raises:
+        BadRequest: it is not an object, or too long.
+
+    """
+    length = str(environ.get("CONTENT_LENGTH") or "0")
+    size = int(length) if length.isascii() and length.isdigit() and len(length) < 10 else MAX_BODY_BYTES + 1
+    if size > MAX_BODY_BYTES:
+        problem = Problem(f"the body of a request has at most {MAX_BODY_BYTES} bytes")
+        raise BadRequest(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, problem)
+    try:
+        value = json.loads(environ["wsgi.input"].read(size))
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise BadRequest(HTTPStatus.BAD_REQUEST, Problem("the body of this request is a JSON object"))
+    return value
 
 
 def _unknown(method: str, parts: list[str]) -> BadRequest:
     help_ = "docs/control.md lists the requests"
-    if method != "GET" and parts[:1] == ["v1"] and parts[1:2] in (["status"], ["jobs"], ["runs"]):
+    is_change = parts in (["v1", "pause"], ["v1", "resume"])
+    if is_change or (method != "GET" and parts[:1] == ["v1"] and parts[1:2] in (["status"], ["jobs"], ["runs"])):
         return BadRequest(HTTPStatus.METHOD_NOT_ALLOWED, Problem(f"`{method}` is not allowed on this path", help=help_))
     return BadRequest(HTTPStatus.NOT_FOUND, Problem(f"there is nothing at `/{'/'.join(parts)}`", help=help_))
 

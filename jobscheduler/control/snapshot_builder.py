@@ -119,12 +119,12 @@ class SnapshotBuilder:
         stale_item = stale.get(job.source_name)
         last = self._results.last_record(job.id)
         active_runs = runtime.active_runs if runtime else ()
-        paused = runtime.paused if runtime else False
+        pauses = runtime.pauses if runtime else self._scheduler.pauses_of(job)
         upcoming = runtime.next if runtime else None
         state = job_state(
             enabled=job.enabled,
             active_runs=active_runs,
-            paused=paused,
+            paused=bool(pauses),
             stale=stale_item is not None,
             expired=runtime is None and not _has_run(job, last),
             upcoming=upcoming is not None,
@@ -138,7 +138,7 @@ class SnapshotBuilder:
             upcoming,
             active_runs,
             last,
-            paused,
+            pauses,
             stale=stale_item is not None,
             problems=problems,
         )
@@ -172,6 +172,7 @@ class SnapshotBuilder:
             left_pipes=_left_pipes(),
             notes=(*self._notes, *_note_on(new_rules)),
             new_rules=new_rules,
+            pauses=self._scheduler.pauses(),
         )
 
 

@@ -26,10 +26,12 @@ from jobscheduler.model.entries import (
     log_key,
 )
 from jobscheduler.model.jobs import MAX_DELAY, NO_TASK, Cron, Fingerprint, Job, Once, Retry, TaskSpec, name_sort_key
+from jobscheduler.model.pauses import FOREVER, Pause, PauseIndex
 from jobscheduler.model.problems import Problem
 
 __all__ = [
     "EPOCH",
+    "FOREVER",
     "MAX_DELAY",
     "NO_TASK",
     "Checkpoint",
@@ -45,6 +47,8 @@ __all__ = [
     "LogFields",
     "LogValue",
     "Once",
+    "Pause",
+    "PauseIndex",
     "PendingSlot",
     "Problem",
     "Record",

@@ -54,7 +54,7 @@ def _open_control(
     """Open the control socket and return its maintenance. If that fails, log a warning: jobs run without it."""
     log, guard, path = parts.log, parts.startup.guard, parts.startup.settings.socket
     name = f"the control socket `{path}`"
-    service = ControlService(snapshots, parts.scheduler, parts.reconciler, log.event)
+    service = ControlService(snapshots, parts.scheduler, parts.reconciler, log.flush)
     administration = Administration(supervision.live.report, supervision.reloads, log.event)
     app = build_app(service, administration, lambda problem: log.event(Level.ERROR, "control.failed", problem=problem))
     try:

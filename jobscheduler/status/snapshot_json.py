@@ -8,7 +8,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from jobscheduler.model import NO_TASK, Cron, Job, Problem, Record, TaskSpec
+from jobscheduler.model import NO_TASK, Cron, Job, Pause, Problem, Record, TaskSpec
 from jobscheduler.status.snapshot import ActiveRun, Detail, JobStatus, Snapshot
 from jobscheduler.util.instants import format_instant
 
@@ -29,6 +29,7 @@ def job_json(status: JobStatus) -> dict[str, Any]:
         "next": instant(status.next),
         "stale": status.stale,
         "paused": status.paused,
+        "pauses": [pause_json(pause) for pause in status.pauses],
         "last": record_json(status.last) if status.last else None,
         "active_runs": [active_run_json(run) for run in status.active_runs],
         "problems": [problem_json(problem) for problem in status.problems],
@@ -59,6 +60,7 @@ def service_json(snapshot: Snapshot) -> dict[str, Any]:
         "issues": list(service.issues),
         "notes": list(service.notes),
         "new_rules": list(service.new_rules),
+        "pauses": [pause_json(pause) for pause in service.pauses],
         "pending_alerts": list(service.alerts[:MAX_ALERTS]),
         "pending_alert_count": len(service.alerts),
         "open_pipes": dict(service.left_pipes[:MAX_LEFT_PIPES]),
@@ -98,6 +100,19 @@ def active_run_json(run: ActiveRun) -> dict[str, Any]:
         "started": instant(run.started),
         "attempt": run.attempt,
         "waiting_for": run.waiting_for,
+    }
+
+
+def pause_json(pause: Pause) -> dict[str, Any]:
+    """Return a pause as JSON; `jobs` is what it selects, `except` what it no longer covers."""
+    return {
+        "pause": pause.id,
+        "jobs": pause.selector.text,
+        "except": [selector.text for selector in pause.exempt],
+        "since": instant(pause.since),
+        "until": instant(pause.until),
+        "reason": pause.reason,
+        "by": pause.by,
     }
 
 
