@@ -142,7 +142,7 @@ def _last_before(timetable: Timetable, at: datetime) -> datetime | None:
 
 def _upcoming_slot(question: Question, facts: Facts, job: Job, timetable: Timetable, at: datetime) -> Answer:
     when = format_with_zone(at, facts.zone)
-    blocked = blocker(facts, job)
+    blocked = blocker(facts, job, at)
     if blocked is not None:
         code, reason = blocked
         return Answer(code, (f"`{question.job_id}` has a slot at {when}, which will not run: {reason}",), next=(at,))
