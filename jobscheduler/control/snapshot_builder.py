@@ -12,7 +12,7 @@ from jobscheduler.config import Settings
 from jobscheduler.control.redact import redacted_definition
 from jobscheduler.jobs.catalog import ItemState as FileState
 from jobscheduler.jobs.catalog import ItemStatus
-from jobscheduler.model import Job, Once, Problem, Record, Status
+from jobscheduler.model import Cron, Job, Once, Problem, Record, Status
 from jobscheduler.scheduler import Scheduler
 from jobscheduler.status.run_stats import RunStats
 from jobscheduler.status.snapshot import Detail, JobRuntime, JobState, JobStatus, ServiceStatus, Snapshot, job_state
@@ -127,7 +127,8 @@ class SnapshotBuilder:
             paused=bool(pauses),
             stale=stale_item is not None,
             expired=runtime is None and not _has_run(job, last),
-            upcoming=upcoming is not None,
+            upcoming=upcoming is not None or (isinstance(job.schedule, Cron) and job.schedule.is_at_boot),
+            manual=isinstance(job.schedule, Cron) and job.schedule.is_manual,
         )
         problems = stale_item.problems if stale_item else ()
         return JobStatus(

@@ -123,7 +123,7 @@ def _why_not_due(job: Job, timetable: Timetable, facts: Facts, at: datetime) -> 
 
 def _around(timetable: Timetable, facts: Facts, at: datetime) -> Iterator[str]:
     """Yield the schedule and the slots before and after a time."""
-    if not isinstance(timetable.schedule, Crontab) or timetable.at_boot:
+    if not isinstance(timetable.schedule, Crontab) or not timetable.has_slots:
         return
     before, after = _last_before(timetable, at), timetable.next(at)
     yield from describe_schedule(timetable)

@@ -157,7 +157,7 @@ def is_slot(job: Job, at: datetime) -> bool:
 
 def describe_schedule(timetable: Timetable) -> Iterator[str]:
     """Yield a description of a schedule."""
-    if isinstance(timetable.schedule, Crontab) and not timetable.at_boot:
+    if isinstance(timetable.schedule, Crontab) and timetable.has_slots:
         yield f"it is due: {crontab.describe(timetable.schedule)} ({timetable.zone.key})"
         if note := zone_note(timetable.zone.key):
             yield note

@@ -69,6 +69,8 @@ def _headline(
         return blocked[0], f"{name} {when}: {blocked[1]}"
     if timetable.at_boot:
         return "due", f"{name} runs when the service first starts after the host booted"
+    if not timetable.has_slots:
+        return "manual", f"{name} is never due by itself (`@manual`): `jobscheduler run {question.job_id}` runs it"
     if slots:
         return "due", f"{name} is due next at {format_with_zone(slots[0], facts.zone)}"
     if not isinstance(timetable.schedule, Crontab):

@@ -34,6 +34,7 @@ class JobState(StrEnum):
     DISABLED = "disabled"
     STALE = "stale"
     EXPIRED = "expired"
+    MANUAL = "manual"
     SCHEDULED = "scheduled"
     DONE = "done"
 
@@ -183,8 +184,12 @@ def job_state(
     stale: bool,
     expired: bool,
     upcoming: bool,
+    manual: bool = False,
 ) -> JobState:
-    """Return the state of a job that is active or has expired; a job without a further slot is done."""
+    """Return the state of a job that is active or has expired; a job without a further slot is done.
+
+    `manual`: it is never due by itself.
+    """
     if active_runs:
         return JobState.RUNNING if any(run.waiting_for is None for run in active_runs) else JobState.WAITING
     states = (
@@ -192,5 +197,6 @@ def job_state(
         (not enabled, JobState.DISABLED),
         (stale, JobState.STALE),
         (expired, JobState.EXPIRED),
+        (manual, JobState.MANUAL),
     )
     return next((state for applies, state in states if applies), JobState.SCHEDULED if upcoming else JobState.DONE)

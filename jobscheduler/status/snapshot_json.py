@@ -8,7 +8,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from jobscheduler.model import NO_TASK, Cron, Job, Pause, Problem, Record, TaskSpec
+from jobscheduler.model import NO_TASK, SLOT_FIELDS, Cron, Job, Pause, Problem, Record, TaskSpec
 from jobscheduler.status.snapshot import ActiveRun, Detail, JobStatus, Snapshot
 from jobscheduler.util.instants import format_instant
 
@@ -154,7 +154,8 @@ def definition_json(job: Job) -> dict[str, Any]:
         "on_failure": job.on_failure and task_json(job.on_failure),
         "on_recovery": job.on_recovery and task_json(job.on_recovery),
     }
-    return {key: value for key, value in fields.items() if value is not None}
+    left_out = SLOT_FIELDS if isinstance(job.schedule, Cron) and job.schedule.is_manual else ()
+    return {key: value for key, value in fields.items() if value is not None and key not in left_out}
 
 
 def task_json(task: TaskSpec) -> dict[str, Any] | None:

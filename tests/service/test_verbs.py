@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import pwd
 import pty
+import pwd
 import signal
 import subprocess
 import sys
