@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from jobscheduler.config import Settings
-from jobscheduler.control.recent_records import MAX_RECORDS_OF_JOB, RecentRecords
+from jobscheduler.control.recent_record_times import MAX_RECORDS_OF_JOB, RecentRecordTimes
 from jobscheduler.control.snapshot_builder import SnapshotBuilder, Supervising
 from jobscheduler.model import Status
 from jobscheduler.model.log_line import RECORD_KINDS
@@ -41,7 +41,7 @@ class LiveServiceView:
         scheduler: Scheduler,
         results: RunStats,
         supervising: Supervising,
-        recent: RecentRecords,
+        recent: RecentRecordTimes,
         ask: Callable[[Callable[[], Records]], Records] = lambda question: question(),
         kept: RecentLines | None = None,
     ) -> None:

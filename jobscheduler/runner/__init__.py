@@ -15,7 +15,7 @@ from jobscheduler.runner.output_cache import OutputCache, tail
 from jobscheduler.runner.process_loop import ProcessLoop
 from jobscheduler.runner.process_start import runs_as_process
 from jobscheduler.runner.run import Run
-from jobscheduler.runner.run_log import LogThen
+from jobscheduler.runner.run_reporter import LogThen
 from jobscheduler.runner.run_state import RetryAfter
 from jobscheduler.runner.runner import STOP_GRACE_S, Runner
 from jobscheduler.runner.survivors import describe_survivors, is_alive

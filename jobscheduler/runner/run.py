@@ -14,7 +14,7 @@ from jobscheduler.runner.attempt_result import AttemptResult, execute_task
 from jobscheduler.runner.lost_threads import LostThreads
 from jobscheduler.runner.output_cache import OutputCache, tail
 from jobscheduler.runner.run_ids import new_run_id
-from jobscheduler.runner.run_log import RunLog
+from jobscheduler.runner.run_reporter import RunReporter
 from jobscheduler.runner.run_state import Phase, RetryAfter, RunState
 from jobscheduler.runner.survivors import add_survivors
 from jobscheduler.runner.timer import TimerThread
@@ -25,7 +25,7 @@ from jobscheduler.tasks import Context, ProcessTask, Survivor
 class RunServices:
     """What all runs of a runner share. `forget` gets the id of a run that is no longer active."""
 
-    log: RunLog
+    log: RunReporter
     timer: TimerThread
     outputs: OutputCache
     lost_threads: LostThreads

@@ -7,7 +7,7 @@ from contextlib import ExitStack, suppress
 from functools import partial
 
 from jobscheduler.control.administration import Administration
-from jobscheduler.control.last_records import LastRecordLoader
+from jobscheduler.control.last_record_loader import LastRecordLoader
 from jobscheduler.control.routes import build_app
 from jobscheduler.control.server import ControlServer, ListenError
 from jobscheduler.control.service import ControlService

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from jobscheduler.model import Level, RecoveredState
-from jobscheduler.runlog import LogFile, LogStream, LogWriter, recover, volatile_log
+from jobscheduler.runlog import LogFile, LogStream, LogWriter, check_log_on_tmpfs, recover
 from jobscheduler.runlog.recent_lines import RecentLines
 from jobscheduler.service import sd_notify
 from jobscheduler.service.guarded_calls import call_at_startup, raising_os_error
@@ -51,7 +51,7 @@ def open_log(startup: Startup, mailbox: Mailbox, stack: ExitStack) -> OpenLog:
     recovered = _recover(startup, file)
     journal = sd_notify.is_journal(STDERR)
     log = _write_log(startup, LogWriter(file, form=settings.log_format, priorities=journal), stack)
-    return OpenLog(log, recovered, _warn_of_volatile_log(startup, log))
+    return OpenLog(log, recovered, _warn_of_log_on_tmpfs(startup, log))
 
 
 def _open_stream(startup: Startup, stack: ExitStack) -> OpenLog:
@@ -109,9 +109,9 @@ class _LibraryWarnings(logging.Handler):
         self._log.event(level, "library.warning", library=record.name.partition(".")[0], problem=problem)
 
 
-def _warn_of_volatile_log(startup: Startup, log: LogWriter) -> tuple[str, ...]:
+def _warn_of_log_on_tmpfs(startup: Startup, log: LogWriter) -> tuple[str, ...]:
     """Log that a boot of the host loses the log, if it does; return that in words for `status`."""
-    problem = call_at_startup(startup.guard, startup.log_name, partial(volatile_log, startup.settings.log_file))
+    problem = call_at_startup(startup.guard, startup.log_name, partial(check_log_on_tmpfs, startup.settings.log_file))
     if problem is None:
         return ()
     log.event(Level.WARNING, "log.passing", file=problem.file, problem=problem.message, help=problem.help)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from jobscheduler.alerts import AlertDispatcher
-from jobscheduler.control.recent_records import RecentRecords
+from jobscheduler.control.recent_record_times import RecentRecordTimes
 from jobscheduler.jobs.reconciler import Reconciler
 from jobscheduler.runlog import LogWriter, last_results
 from jobscheduler.runner import detach_output_pipes
@@ -34,13 +34,13 @@ class Parts:
     reconciler: Reconciler
     alerts: AlertDispatcher
     stats: RunStats
-    recent: RecentRecords
+    recent: RecentRecordTimes
 
 
 def build_parts(startup: Startup, mailbox: Mailbox, log: LogWriter, stack: ExitStack) -> Parts:
     """Build the way of a job: the reconciler activates it, the scheduler has it run, observers see its records."""
     stack.callback(detach_output_pipes)
-    clock, stats, recent = ClockMonitor(), RunStats(), RecentRecords()
+    clock, stats, recent = ClockMonitor(), RunStats(), RecentRecordTimes()
     scheduler = stack.enter_context(_scheduler(startup, log, clock))
     reconciler = Reconciler(
         startup.sources,

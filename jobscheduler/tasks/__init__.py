@@ -23,7 +23,7 @@ from jobscheduler.tasks.base import (
     Task,
     TaskFailed,
 )
-from jobscheduler.tasks.blind_spots import search_issues
+from jobscheduler.tasks.command.process_search_issues import search_issues
 from jobscheduler.tasks.hung_paths import GUARD
 from jobscheduler.tasks.stop_signals import StopSignals, Survivor
 from jobscheduler.util.text import nearest

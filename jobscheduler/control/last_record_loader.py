@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 
-from jobscheduler.control.recent_records import RecentRecords
+from jobscheduler.control.recent_record_times import RecentRecordTimes
 from jobscheduler.model import Record
 from jobscheduler.model.log_line import RECORD_KINDS, parse_record
 from jobscheduler.runlog.filter import LogFilter
@@ -33,7 +33,7 @@ class LastRecordLoader:
         log: Path,
         backups: int,
         results: RunStats,
-        recent: RecentRecords | None = None,
+        recent: RecentRecordTimes | None = None,
         ask: Callable[[Callable[[], None]], None] = lambda question: question(),
     ) -> None:
         """`ask` makes the call that reads the log, and raises `CallHung` when the log does not answer."""

@@ -41,7 +41,7 @@ class _ActiveAlert:
     is_long: bool = False
 
 
-class Sender:
+class AlertSenderPool:
     """Sends alerts. `write` writes events about them to the log; its exceptions, and those of tasks, end no thread.
 
     Limits are in seconds of the monotonic clock; `clock` gives the time of events, in UTC.

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 Connection = TypeVar("Connection")
 
 
-class Admission(Enum):
+class AdmissionDecision(Enum):
     """The decision about a new connection."""
 
     ADMITTED = "admitted"
@@ -46,17 +46,17 @@ class ConnectionQueue(Generic[Connection]):
         self._counts: Counter[int] = Counter()
         self._waiting: dict[int, deque[_Waiting[Connection]]] = {}  # the user whose turn is next comes first
 
-    def admit(self, connection: Connection, user: int, now: float) -> Admission:
+    def admit(self, connection: Connection, user: int, now: float) -> AdmissionDecision:
         """Open, queue or refuse a new connection of a user."""
         if len(self._users) < self._limits.max_open and self._counts[user] < self._limits.max_open_of_user:
             self._open(connection, user)
-            return Admission.ADMITTED
+            return AdmissionDecision.ADMITTED
         queue = self._waiting.get(user, deque())
         if self.waiting() >= self._limits.max_waiting or len(queue) >= self._limits.max_waiting_of_user:
-            return Admission.REFUSED
+            return AdmissionDecision.REFUSED
         queue.append(_Waiting(connection, now))
         self._waiting[user] = queue
-        return Admission.QUEUED
+        return AdmissionDecision.QUEUED
 
     def release(self, connection: Connection) -> Connection | None:
         """Free the room of a connection that has ended; open and return one that waits, if any."""

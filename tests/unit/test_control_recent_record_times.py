@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from jobscheduler.config import Settings
-from jobscheduler.control import recent_records as module
-from jobscheduler.control.last_records import LastRecordLoader
-from jobscheduler.control.recent_records import RecentRecords
+from jobscheduler.control import recent_record_times as module
+from jobscheduler.control.last_record_loader import LastRecordLoader
+from jobscheduler.control.recent_record_times import RecentRecordTimes
 from jobscheduler.control.service_view import LiveServiceView
 from jobscheduler.model import Event, Level, Record, Status
 from jobscheduler.runlog.format import encode_line, format_text
@@ -31,7 +31,7 @@ def removed(job_id: str) -> Event:
 
 def test_only_the_last_instants_of_a_job_are_kept() -> None:
     """Those of a removed job too, for a while."""
-    recent = RecentRecords()
+    recent = RecentRecordTimes()
     for number in range(1000):
         recent.observe(record(number))
         assert len(recent._jobs["a"]) <= module.MAX_RECORDS_OF_JOB + module.EXTRA_RECORDS
@@ -49,7 +49,7 @@ def test_only_the_last_instants_of_a_job_are_kept() -> None:
 def test_the_page_of_a_job_shows_its_last_records_however_much_others_write(tmp_path: Path, monkeypatch: Any) -> None:
     """Also beyond the part of the log that is read; and whether there are older ones is known."""
     monkeypatch.setattr("jobscheduler.control.service_view.JOB_BYTES", 300_000)
-    log, recent = tmp_path / "s.log", RecentRecords()
+    log, recent = tmp_path / "s.log", RecentRecordTimes()
     with log.open("wb") as file:
         for number in range(20_000):
             one = record(number, "rare" if number % 500 == 0 else "busy")
@@ -75,7 +75,7 @@ def test_the_page_of_a_job_shows_its_last_records_however_much_others_write(tmp_
 
 def test_instants_before_the_start_are_loaded(tmp_path: Path) -> None:
     """From the end of the log, at the first request."""
-    log, recent = tmp_path / "s.log", RecentRecords()
+    log, recent = tmp_path / "s.log", RecentRecordTimes()
     log.write_bytes(b"".join(encode_line(record(number), format_text) for number in range(100)))
     LastRecordLoader(log, 0, RunStats(), recent)()
 

@@ -1,4 +1,4 @@
-"""The way from runs to the log. No fault of the log fails a run."""
+"""Report runs to the log. No fault of the log fails a run."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ LOG_WAIT_S = 1.0  # that an attempt waits until its `run.started` is written
 LogThen = Callable[[Sequence[Event], Callable[[], object]], object]  # writes, then calls; does not wait
 
 
-class RunLog:
-    """Passes the records and events of runs on to the log, and ignores its exceptions.
+class RunReporter:
+    """Passes the records and events of runs to the log, and ignores its exceptions.
 
     `record` gets the one record of each run, and `emit` gets the events. `clock` returns the UTC time for both.
     `announce` writes the `run.started` of attempts that are about to begin, then calls its second argument.

@@ -16,7 +16,7 @@ EXTRA_RECORDS = 14  # instants above the limit before the oldest are deleted: so
 MAX_REMOVED_JOBS = 1000  # removed jobs whose instants are kept
 
 
-class RecentRecords:
+class RecentRecordTimes:
     """Keep the instants of each job's last records. `observe` never raises and never waits for long."""
 
     def __init__(self) -> None:

@@ -18,7 +18,7 @@ class SourceState(Enum):
     RETURNING = "returning"  # can be read again, but the log still says that it cannot
 
 
-class ReadHistory(Enum):
+class FirstReadState(Enum):
     """Whether a sync has read a source since the start of the service."""
 
     NEW = "new"  # no sync has tried: what it holds is old news
@@ -36,7 +36,7 @@ class TrackedSource:
         self.source = source
         self._log_event = log_event
         self.state = SourceState.INCOMPLETE
-        self.history = ReadHistory.NEW
+        self.first_read = FirstReadState.NEW
         self.reason = SourceUnavailable("it cannot be read")
 
     @property
@@ -52,7 +52,7 @@ class TrackedSource:
     @property
     def is_new(self) -> bool:
         """Whether no sync has tried to read the source yet."""
-        return self.history is ReadHistory.NEW
+        return self.first_read is FirstReadState.NEW
 
     def covers(self, name: str) -> bool:
         """Tell whether an item of this name belongs to the source."""
@@ -82,8 +82,8 @@ class TrackedSource:
             self._log_event(Level.ERROR, f"{kind}.lost", problem=str(reason), help=reason.help, jobs=jobs)
         self.state, self.reason = SourceState.UNAVAILABLE, reason
         if self.is_new:
-            self.history = ReadHistory.LATE
+            self.first_read = FirstReadState.LATE
 
     def set_applied(self) -> None:
         """Note that a sync has read the source and applied what it found."""
-        self.history = ReadHistory.READ
+        self.first_read = FirstReadState.READ

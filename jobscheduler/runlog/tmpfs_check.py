@@ -1,4 +1,4 @@
-"""Return whether the log is on a file system that does not survive a reboot."""
+"""Check that the log is not on a file system in memory (tmpfs, ramfs), which a boot of the host empties."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _IN_MEMORY_TYPES = {0x01021994: "tmpfs", 0x858458F6: "ramfs"}  # f_type of statf
 _STATFS_BYTES = 256  # more than struct statfs has on any machine; its first field is the type
 
 
-def volatile_log(log: Path) -> Problem | None:
+def check_log_on_tmpfs(log: Path) -> Problem | None:
     """Return a problem if the log would be lost with the next boot; None if not, or if that is unknown.
 
     A log file that does not exist yet is judged by its directory. The call may hang where the file system does.

@@ -1,4 +1,4 @@
-"""Share helpers among the verbs that ask the running service."""
+"""Help the verbs that ask the running service: their options, paths of requests, values in answers."""
 
 from __future__ import annotations
 
