@@ -46,7 +46,7 @@ LONGEST = (
     "test_service",
     "test_account_crash",
     "test_account_clock",
-    "test_survivors",
+    "test_unkillable_processes",
     "test_account_standstill",
     "test_scheduler_standstill",
     "test_verbs",

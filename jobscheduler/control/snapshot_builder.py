@@ -16,7 +16,7 @@ from jobscheduler.model import Job, Once, Problem, Record, Status
 from jobscheduler.scheduler import Scheduler
 from jobscheduler.status.run_stats import RunStats
 from jobscheduler.status.snapshot import Detail, JobRuntime, JobState, JobStatus, ServiceStatus, Snapshot, job_state
-from jobscheduler.tasks.command.reaper import REAPER
+from jobscheduler.tasks.command.reaper_thread import REAPER
 from jobscheduler.timetable import crontab
 from jobscheduler.util.host_id import uptime
 from jobscheduler.util.standard_output import log_name

@@ -15,7 +15,7 @@ from jobscheduler.timetable.overlap import JobSituation, Overlap
 from jobscheduler.timetable.slots import next_slot
 from jobscheduler.timetable.timetable import Timetable
 
-MAX_SURVIVING_RUNS = 16  # of one job, the latest; older ones with living processes are forgotten
+MAX_UNKILLABLE_RUNS = 16  # of one job, the latest; older ones with living processes are forgotten
 
 
 @dataclass(slots=True)
@@ -23,7 +23,7 @@ class JobEntry:
     """One job: its definition, the last slot decided (`cursor`), and its runs.
 
     Slots are decided from `since` on; `decided_ahead` adds what is different for a clock that was set.
-    `surviving_runs` have their record, but processes of them could not be killed: they count as overlap.
+    `unkillable_runs` have their record, but processes of them could not be killed: they count as overlap.
     The entry outlives its definition while a run is active: a job that comes back still overlaps with that run.
     """
 
@@ -36,7 +36,7 @@ class JobEntry:
     is_active: bool = True
     active_runs: list[Run] = field(default_factory=list)
     queued_run: Run | None = None
-    surviving_runs: list[Run] = field(default_factory=list)
+    unkillable_runs: list[Run] = field(default_factory=list)
 
     @property
     def is_schedulable(self) -> bool:
@@ -45,8 +45,8 @@ class JobEntry:
 
     @property
     def is_idle(self) -> bool:
-        """Whether the job has no active, queued or surviving run."""
-        return not self.active_runs and self.queued_run is None and not self.surviving_runs
+        """Whether the job has no active, queued or unkillable run."""
+        return not self.active_runs and self.queued_run is None and not self.unkillable_runs
 
     def next(self) -> datetime | None:
         """Return the next undecided slot."""
@@ -90,14 +90,14 @@ class JobEntry:
 
     def run_ended(self, run_id: str) -> Run | None:
         """Remove a run that has ended; return the queued run if it may begin now."""
-        self.surviving_runs += [run for run in self.active_runs if run.run_id == run_id and run.survivors]
-        del self.surviving_runs[:-MAX_SURVIVING_RUNS]
+        self.unkillable_runs += [run for run in self.active_runs if run.run_id == run_id and run.unkillable]
+        del self.unkillable_runs[:-MAX_UNKILLABLE_RUNS]
         self.active_runs = [run for run in self.active_runs if run.run_id != run_id]
         return self.start_queued()
 
     def is_blocked(self) -> bool:
-        """Whether surviving processes count as an active run; not under `replace`, which would stop that run anyway."""
-        return bool(self.surviving_runs) and self.job.overlap != Overlap.REPLACE
+        """Whether unkillable processes count as an active run. Not under `replace`, which stops that run anyway."""
+        return bool(self.unkillable_runs) and self.job.overlap != Overlap.REPLACE
 
     def start_queued(self) -> Run | None:
         """Move the queued run to the active ones, if nothing overlaps with it, and return it."""

@@ -12,7 +12,7 @@ from jobscheduler.runner import OutputCache
 from jobscheduler.scheduler.engine import Engine
 from jobscheduler.scheduler.job_entry import JobEntry
 from jobscheduler.scheduler.standstill import STUCK_AFTER_CHECKS
-from jobscheduler.scheduler.surviving_processes import SurvivingProcesses
+from jobscheduler.scheduler.unkillable_watch import UnkillableWatch
 from jobscheduler.scheduler.waker import Waker
 from jobscheduler.scheduler.worker_pool import WorkerPool
 from jobscheduler.status.snapshot import ActiveRun, Behind, JobRuntime
@@ -39,7 +39,7 @@ class SchedulerQueries:
         self._waker = waker
         self._pool = pool
         self._clock = clock
-        self._surviving = SurvivingProcesses(lock, engine.registry, pool.submit)
+        self._unkillable = UnkillableWatch(lock, engine.registry, pool.submit)
 
     # -- jobs
 
@@ -82,7 +82,7 @@ class SchedulerQueries:
         ]
 
     def _active_runs(self, entry: JobEntry) -> tuple[ActiveRun, ...]:
-        runs = tuple(map(self._pool.describe, (*entry.active_runs, *entry.surviving_runs)))
+        runs = tuple(map(self._pool.describe, (*entry.active_runs, *entry.unkillable_runs)))
         queued = entry.queued_run
         return runs if queued is None else (*runs, ActiveRun(queued.run_id, queued.scheduled, None, 1, "turn"))
 
@@ -120,7 +120,7 @@ class SchedulerQueries:
 
     def issues(self) -> tuple[str, ...]:
         """Return a sentence for each issue with runs."""
-        return (*self._pool.monitor.issues(), *self._surviving.issues())
+        return (*self._pool.monitor.issues(), *self._unkillable.issues())
 
     def standstill(self) -> str | None:
         """Return a sentence about the step of a run that is overdue, if there is one."""

@@ -32,14 +32,14 @@ class JobRegistry:
 
     - `paused`: jobs whose slots are skipped, by id; a job need not be active for that.
     - `being_added`: active jobs without a wake-up yet.
-    - `surviving`: jobs with runs whose processes could not be killed.
+    - `jobs_with_unkillable`: jobs with runs whose processes could not be killed.
     """
 
     def __init__(self) -> None:
         self.jobs: dict[str, JobEntry] = {}
         self.paused: set[str] = set()
         self.being_added: set[str] = set()
-        self.surviving: set[str] = set()
+        self.jobs_with_unkillable: set[str] = set()
         self.memory = SlotMemory()
         self._jittered: set[str] = set()
 
@@ -88,23 +88,23 @@ class JobRegistry:
         if entry is None:
             return None
         queued = entry.run_ended(record.run_id or "")
-        if entry.surviving_runs:
-            self.surviving.add(record.job_id)
+        if entry.unkillable_runs:
+            self.jobs_with_unkillable.add(record.job_id)
         self._discard_if_unused(entry)
         return queued
 
-    def surviving_runs(self) -> list[Run]:
+    def unkillable_runs(self) -> list[Run]:
         """Return the runs that have their record although processes of them could not be killed, by job."""
-        entries = [self.jobs[job_id] for job_id in sorted(self.surviving) if job_id in self.jobs]
-        return [run for entry in entries for run in entry.surviving_runs]
+        entries = [self.jobs[job_id] for job_id in sorted(self.jobs_with_unkillable) if job_id in self.jobs]
+        return [run for entry in entries for run in entry.unkillable_runs]
 
-    def keep_surviving(self, alive: Container[str]) -> list[Run]:
-        """Keep only these surviving runs (their ids); return the queued runs that may begin now."""
+    def keep_unkillable_runs(self, alive: Container[str]) -> list[Run]:
+        """Keep only these runs with unkillable processes (their ids); return the queued runs that may begin now."""
         unblocked = []
-        for entry in [self.jobs[job_id] for job_id in self.surviving if job_id in self.jobs]:
-            entry.surviving_runs = [run for run in entry.surviving_runs if run.run_id in alive]
-            if not entry.surviving_runs:
-                self.surviving.discard(entry.job.id)
+        for entry in [self.jobs[job_id] for job_id in self.jobs_with_unkillable if job_id in self.jobs]:
+            entry.unkillable_runs = [run for run in entry.unkillable_runs if run.run_id in alive]
+            if not entry.unkillable_runs:
+                self.jobs_with_unkillable.discard(entry.job.id)
                 unblocked.append(entry.start_queued())
                 self._discard_if_unused(entry)
         return [run for run in unblocked if run is not None]

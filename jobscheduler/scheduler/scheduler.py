@@ -201,7 +201,7 @@ class Scheduler(SchedulerQueries):
     def check_backlog(self, now: float) -> None:
         """Check for runs that wait for long, stand still or have ended at last. Call it once a second (monotonic)."""
         self._pool.check(now)
-        self._surviving.check()
+        self._unkillable.check()
 
     # -- requests of people
 

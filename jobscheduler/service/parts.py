@@ -11,7 +11,6 @@ from jobscheduler.alerts import AlertDispatcher
 from jobscheduler.control.recent_record_times import RecentRecordTimes
 from jobscheduler.jobs.reconciler import Reconciler
 from jobscheduler.runlog import LogWriter, last_results
-from jobscheduler.runner import detach_output_pipes
 from jobscheduler.scheduler import Scheduler
 from jobscheduler.service.clock_monitor import ClockMonitor
 from jobscheduler.service.guarded_calls import raising_os_error
@@ -19,6 +18,7 @@ from jobscheduler.service.mailbox import Mailbox
 from jobscheduler.service.open_log import read_boot_id
 from jobscheduler.service.startup_checks import Startup
 from jobscheduler.status.run_stats import RunStats
+from jobscheduler.tasks.command.reaper_thread import REAPER
 from jobscheduler.util.host_id import host_id, host_seed
 
 
@@ -39,7 +39,7 @@ class Parts:
 
 def build_parts(startup: Startup, mailbox: Mailbox, log: LogWriter, stack: ExitStack) -> Parts:
     """Build the way of a job: the reconciler activates it, the scheduler has it run, observers see its records."""
-    stack.callback(detach_output_pipes)
+    stack.callback(REAPER.pipes.detach)  # background processes go on writing when this process has ended
     clock, stats, recent = ClockMonitor(), RunStats(), RecentRecordTimes()
     scheduler = stack.enter_context(_scheduler(startup, log, clock))
     reconciler = Reconciler(

@@ -12,7 +12,7 @@ from jobscheduler.tasks.base import FieldError
 from jobscheduler.tasks.command.accounts import AccountExpired, NoSuchAccount, account, find_helper
 from jobscheduler.tasks.command.environment_files import file_paths
 from jobscheduler.tasks.command.job_variables import OWN_PREFIX
-from jobscheduler.tasks.command.processes import ATTEMPT_VAR, RUN_ID_VAR
+from jobscheduler.tasks.command.run_markers import ATTEMPT_VAR, RUN_ID_VAR
 from jobscheduler.util.characters import describe_character, invisible_characters, suggest_replacement
 from jobscheduler.util.hang_guard import CallHung
 

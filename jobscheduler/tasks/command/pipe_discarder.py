@@ -15,7 +15,7 @@ from contextlib import suppress
 _CHUNK = 64 * 1024
 
 
-class Reader:
+class PipeDiscarder:
     """Reads the pipes that arrive on one connection."""
 
     def __init__(self, connection: socket.socket) -> None:
@@ -67,4 +67,4 @@ class Reader:
 if __name__ == "__main__":
     _, maximum = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (maximum, maximum))
-    Reader(socket.socket(fileno=0)).work()
+    PipeDiscarder(socket.socket(fileno=0)).work()

@@ -3,7 +3,7 @@
 1. The service is a *child subreaper*: a process whose parent has died becomes its child and must be reaped when it
    ends. `waitpid(-1)` would steal the exit status of children that other code in this process waits for. So
    children are checked one by one, without those started here: registered ones, and any that a plug-in may own.
-2. Orphans are recognised by the marker of their run while they live, because a zombie has no environment.
+2. OrphanReaper are recognised by the marker of their run while they live, because a zombie has no environment.
 
 Lock: held to change the number of starts, and never while /proc is read. Starts and ends of all runs need it.
 """
@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from types import TracebackType
 
-from jobscheduler.tasks.command.adopted import ADOPTED
+from jobscheduler.tasks.command.adopted_processes import ADOPTED
 from jobscheduler.tasks.command.processes import Process, read_process
 from jobscheduler.tasks.command.run_markers import MARKERS
 
@@ -34,7 +34,7 @@ class _Start:
 
     __slots__ = ("_orphans",)
 
-    def __init__(self, orphans: Orphans) -> None:
+    def __init__(self, orphans: OrphanReaper) -> None:
         self._orphans = orphans
 
     def __enter__(self) -> Callable[[int], None]:
@@ -45,7 +45,7 @@ class _Start:
         self._orphans.count_start(-1)
 
 
-class Orphans:
+class OrphanReaper:
     """The adopted processes, of which ended ones are reaped, and the main processes, which are left to their runs."""
 
     def __init__(self) -> None:

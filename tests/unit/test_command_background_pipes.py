@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from jobscheduler.tasks.command import pipe_drain
-from jobscheduler.tasks.command.adopted import ADOPTED
+from jobscheduler.tasks.command import background_pipes
+from jobscheduler.tasks.command.adopted_processes import ADOPTED
+from jobscheduler.tasks.command.background_pipes import MAX_PIPES, MAX_PIPES_OF_JOB, BackgroundPipes
 from jobscheduler.tasks.command.fd_budget import EXTRA_FDS, FdLimit
-from jobscheduler.tasks.command.pipe_drain import MAX_PIPES, MAX_PIPES_OF_JOB, PipeDrain
 from tests.support.tasks import (
     Pipe,
     as_root,
@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 class Written:
     """Pipes that a test writes to, like processes in the background."""
 
-    def __init__(self, pipes: PipeDrain) -> None:
+    def __init__(self, pipes: BackgroundPipes) -> None:
         self.pipes = pipes
         self.ends: list[int] = []
 
@@ -58,7 +58,7 @@ class Written:
 
 @pytest.fixture
 def written():
-    found = Written(PipeDrain())
+    found = Written(BackgroundPipes())
     assert found.pipes.open()
     yield found
     found.close()
@@ -110,18 +110,18 @@ def test_the_count_of_a_job_goes_down_when_its_processes_end(written):
 def test_the_reader_ends_with_its_last_pipe_and_is_started_again_when_needed(written):
     for _ in range(2):
         written.leave("greedy", MAX_PIPES_OF_JOB + 1)
-        reader = written.pipes._reader_pid
-        assert reader in ADOPTED.own_pids
+        discarder = written.pipes._discarder_pid
+        assert discarder in ADOPTED.own_pids
         written.close()
         eventually(written.drained)
-        assert not Path(f"/proc/{reader}").exists()
+        assert not Path(f"/proc/{discarder}").exists()
 
 
 def test_the_service_reads_the_pipes_itself_when_no_reader_starts(written, monkeypatch):
     def fail(_connection):
         raise BlockingIOError(11, "no process left")
 
-    monkeypatch.setattr(pipe_drain, "start_reader", fail)
+    monkeypatch.setattr(background_pipes, "start_discarder", fail)
     written.leave("greedy", MAX_PIPES_OF_JOB + 10)
     assert written.pipes.count_by_job() == {"greedy": MAX_PIPES_OF_JOB + 10}
     assert len(written.pipes._pipes) == MAX_PIPES_OF_JOB + 10
@@ -129,20 +129,20 @@ def test_the_service_reads_the_pipes_itself_when_no_reader_starts(written, monke
 
 def test_a_reader_that_is_killed_is_replaced(written):
     written.leave("greedy", MAX_PIPES_OF_JOB + 1)
-    assert written.pipes._reader_pid > 0, "0 would be the test itself"
-    os.kill(written.pipes._reader_pid, 9)
-    eventually(lambda: written.pipes.discard(0.01) or not written.pipes._reader_pid)
+    assert written.pipes._discarder_pid > 0, "0 would be the test itself"
+    os.kill(written.pipes._discarder_pid, 9)
+    eventually(lambda: written.pipes.discard(0.01) or not written.pipes._discarder_pid)
     assert written.pipes.count_of("greedy") == MAX_PIPES_OF_JOB
     written.leave("greedy", 1)
-    assert written.pipes._reader_pid
+    assert written.pipes._discarder_pid
 
 
 def test_background_processes_can_write_after_the_end_of_the_service(tmp_path):
-    """To a reader that outlives the service. No other process is left."""
+    """To a discarder that outlives the service. No other process is left."""
     gate, word = Pipe(tmp_path, "gate"), Pipe(tmp_path, "word")
     command = f"(read line < {gate.path}; head -c 500000 /dev/zero; echo $? > {word.path}) & true"
     program = (
-        "from jobscheduler.tasks.command.reaper import REAPER; from tests.support.tasks import execute;"
+        "from jobscheduler.tasks.command.reaper_thread import REAPER; from tests.support.tasks import execute;"
         f"execute({command!r}); REAPER.pipes.detach()"
     )
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
@@ -233,7 +233,7 @@ def test_a_job_that_leaves_a_process_each_run_does_not_take_the_last_descriptor(
 
 AS_INIT = """
 import os, subprocess, sys, time
-from jobscheduler.tasks.command.reaper import REAPER
+from jobscheduler.tasks.command.reaper_thread import REAPER
 assert os.getpid() == 1
 if sys.argv[1] == "keeps":
     REAPER.keep_reaping()

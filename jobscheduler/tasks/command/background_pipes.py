@@ -17,17 +17,17 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from jobscheduler.tasks.command.adopted import ADOPTED
+from jobscheduler.tasks.command.adopted_processes import ADOPTED
 
 MAX_PIPES_OF_JOB = 32  # pipes of one job that the service reads itself
 
 MAX_PIPES = 256  # pipes of all jobs together that the service reads itself
 
 _CHUNK = 64 * 1024
-_READER = Path(__file__).with_name("pipe_reader.py")
+_DISCARDER = Path(__file__).with_name("pipe_discarder.py")
 
 
-class PipeDrain:
+class BackgroundPipes:
     """Reads and discards pipes. Keeps them by descriptor, oldest first, each with the id of its job.
 
     Lock: held to change the state, never to wait for a pipe.
@@ -40,12 +40,12 @@ class PipeDrain:
         self._count: Counter[str] = Counter()
         self._handed_over: dict[int, str] = {}
         self._next_number = 0
-        self._reader: socket.socket | None = None
-        self._reader_pid = 0
+        self._discarder: socket.socket | None = None
+        self._discarder_pid = 0
         self._epoll: select.epoll | None = None
 
     def __bool__(self) -> bool:
-        return bool(self._pipes or self._reader_pid)
+        return bool(self._pipes or self._discarder_pid)
 
     def count_by_job(self) -> Mapping[str, int]:
         """Return the number of open pipes of each job."""
@@ -70,7 +70,7 @@ class PipeDrain:
         """Prepare to read. Return False if no descriptor is left."""
         with self._lock, suppress(OSError):
             self._epoll = select.epoll()
-            for pipe in (*self._pipes, *((self._reader.fileno(),) if self._reader else ())):
+            for pipe in (*self._pipes, *((self._discarder.fileno(),) if self._discarder else ())):
                 self._epoll.register(pipe, select.EPOLLIN)
             return True
         return False
@@ -93,10 +93,10 @@ class PipeDrain:
         for pipe in ended:
             self._end(pipe)
         with self._lock:
-            if self._reader is not None and self._reader.fileno() in readable:
-                self._read_reader(self._reader)
-            if self._reader is None and self._reader_pid:
-                self._reap_reader()
+            if self._discarder is not None and self._discarder.fileno() in readable:
+                self._read_from_discarder(self._discarder)
+            if self._discarder is None and self._discarder_pid:
+                self._reap_discarder()
         return bool(ended)
 
     def _end(self, pipe: int) -> None:
@@ -122,66 +122,66 @@ class PipeDrain:
             self._hand_over_pipe(next(iter(self._pipes)))
 
     def _hand_over_pipe(self, pipe: int) -> bool:
-        """Hand a pipe to the reader process. Return False if it stays here. Lock: held by the caller."""
+        """Hand a pipe to the discarder process. Return False if it stays here. Lock: held by the caller."""
         try:
-            reader = self._reader or self._start_reader()
+            discarder = self._discarder or self._start_discarder()
             self._next_number += 1
-            socket.send_fds(reader, [self._next_number.to_bytes(8, "big")], [pipe], socket.MSG_NOSIGNAL)
+            socket.send_fds(discarder, [self._next_number.to_bytes(8, "big")], [pipe], socket.MSG_NOSIGNAL)
         except OSError:
             return False
         self._handed_over[self._next_number] = self._drop(pipe)
         return True
 
-    def _start_reader(self) -> socket.socket:
-        """Start the reader process and watch its connection. Raises: `OSError`."""
+    def _start_discarder(self) -> socket.socket:
+        """Start the discarder process and watch its connection. Raises: `OSError`."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             ours.setblocking(False)
             try:
-                if self._reader_pid:  # the former reader is about to end
+                if self._discarder_pid:  # the former discarder is about to end
                     raise BlockingIOError
-                self._reader_pid = start_reader(theirs.fileno())
-                ADOPTED.own_pids.add(self._reader_pid)
+                self._discarder_pid = start_discarder(theirs.fileno())
+                ADOPTED.own_pids.add(self._discarder_pid)
                 if self._epoll is not None:
                     self._epoll.register(ours, select.EPOLLIN)
             except OSError:
                 ours.close()
                 raise
-        self._reader = ours
+        self._discarder = ours
         return ours
 
-    def _read_reader(self, reader: socket.socket) -> None:
-        """Note the pipes that the reader has closed. Drop the reader when none is left. Lock: held by the caller."""
+    def _read_from_discarder(self, discarder: socket.socket) -> None:
+        """Note the pipes that the discarder has closed. Drop it when none is left. Lock: held by the caller."""
         try:
-            while number := reader.recv(8):
+            while number := discarder.recv(8):
                 self._discard_handed_over(int.from_bytes(number, "big"))
         except BlockingIOError:
             if self._handed_over:
                 return
         except OSError:
             pass
-        self._drop_reader()
+        self._drop_discarder()
 
     def _discard_handed_over(self, number: int) -> None:
         if number in self._handed_over:
             _take_one(self._count, self._handed_over.pop(number))
 
-    def _drop_reader(self) -> None:
-        """Close the connection. The reader ends once all its pipes are closed. Lock: held by the caller."""
-        if self._reader is not None:
+    def _drop_discarder(self) -> None:
+        """Close the connection. The discarder ends once all its pipes are closed. Lock: held by the caller."""
+        if self._discarder is not None:
             if self._epoll is not None:
-                self._epoll.unregister(self._reader)
-            self._reader.close()
-            self._reader = None
+                self._epoll.unregister(self._discarder)
+            self._discarder.close()
+            self._discarder = None
             for number in tuple(self._handed_over):
                 self._discard_handed_over(number)
 
-    def _reap_reader(self) -> None:
+    def _reap_discarder(self) -> None:
         with suppress(ChildProcessError):
-            if os.waitpid(self._reader_pid, os.WNOHANG) == (0, 0):
+            if os.waitpid(self._discarder_pid, os.WNOHANG) == (0, 0):
                 return
-        ADOPTED.own_pids.discard(self._reader_pid)
-        self._reader_pid = 0
+        ADOPTED.own_pids.discard(self._discarder_pid)
+        self._discarder_pid = 0
 
     def detach(self) -> None:
         """Hand every pipe to a process that outlives this one, just before this process ends."""
@@ -191,7 +191,7 @@ class PipeDrain:
                     with suppress(OSError):  # no process left, or no `cat`: the write fails then
                         _start_cat(pipe)
                     self._drop(pipe)
-            self._drop_reader()
+            self._drop_discarder()
 
 
 def _take_one(counts: Counter[str], job_id: str) -> None:
@@ -201,11 +201,11 @@ def _take_one(counts: Counter[str], job_id: str) -> None:
         del counts[job_id]
 
 
-def start_reader(connection: int) -> int:
-    """Start the reader process with its end of the connection as standard input. Return its pid."""
+def start_discarder(connection: int) -> int:
+    """Start the discarder process with its end of the connection as standard input. Return its pid."""
     null = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_WRONLY, 0) for number in (1, 2)]
     actions = [(os.POSIX_SPAWN_DUP2, connection, 0), *null]
-    command = [sys.executable, "-I", "-S", str(_READER)]
+    command = [sys.executable, "-I", "-S", str(_DISCARDER)]
     return os.posix_spawn(sys.executable, command, {}, file_actions=actions, setsid=True)
 
 

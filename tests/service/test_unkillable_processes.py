@@ -18,10 +18,10 @@ import pytest
 
 from jobscheduler.model import Cron, Job, Record, Status, TaskSpec
 from jobscheduler.runner import Run, Runner
-from jobscheduler.runner.survivors import add_survivors, describe_survivors
-from jobscheduler.scheduler.job_entry import MAX_SURVIVING_RUNS, JobEntry
+from jobscheduler.runner.unkillable_processes import add_unkillable, describe_unkillable
+from jobscheduler.scheduler.job_entry import MAX_UNKILLABLE_RUNS, JobEntry
 from jobscheduler.scheduler.registry import JobRegistry
-from jobscheduler.tasks import Survivor
+from jobscheduler.tasks import UnkillableProcess
 from jobscheduler.timetable.timetable import timetable_of
 from tests.support.fork_server import run_program
 from tests.support.service import ROOT, Service, job, wait_until
@@ -123,21 +123,21 @@ def test_a_process_that_became_root_under_a_users_service_is_named_and_counts_as
     assert service.stop() == 0
 
 
-def test_surviving_processes_are_named_once_and_up_to_a_limit() -> None:
+def test_unkillable_processes_are_named_once_and_up_to_a_limit() -> None:
     """What the error of a task says already is not repeated; of very many the first are named."""
-    some = tuple(Survivor(pid, 1, "x", "does not end") for pid in range(1, 13))
-    assert describe_survivors(some[:2]) == "1 (x, does not end), 2 (x, does not end)"
-    assert describe_survivors(some).endswith(" and 4 more")
-    assert add_survivors((("exit_code", 1),), ()) == (("exit_code", 1),)
+    some = tuple(UnkillableProcess(pid, 1, "x", "does not end") for pid in range(1, 13))
+    assert describe_unkillable(some[:2]) == "1 (x, does not end), 2 (x, does not end)"
+    assert describe_unkillable(some).endswith(" and 4 more")
+    assert add_unkillable((("exit_code", 1),), ()) == (("exit_code", 1),)
     named = (("error", "1 of its processes could not be ended: 1 (x, does not end)"),)
-    assert add_survivors(named, some[:1]) == named
-    assert add_survivors((("signal", "SIGTERM"),), some[:1]) == (
+    assert add_unkillable(named, some[:1]) == named
+    assert add_unkillable((("signal", "SIGTERM"),), some[:1]) == (
         ("signal", "SIGTERM"),
         ("error", "could not be ended: 1 (x, does not end)"),
     )
 
 
-def with_survivors(overlap: str) -> tuple[JobRegistry, JobEntry, Run]:
+def with_unkillable(overlap: str) -> tuple[JobRegistry, JobEntry, Run]:
     """Give a job with a run whose processes live on, and another run that waits for its turn."""
     runner = Runner(lambda _: None, lambda _: None)
     definition = Job(
@@ -146,7 +146,7 @@ def with_survivors(overlap: str) -> tuple[JobRegistry, JobEntry, Run]:
     registry = JobRegistry()
     entry = registry.get_or_create(definition, timetable_of(definition, ""), SLOT)
     old, waiting = runner.new_run(definition, SLOT), runner.new_run(definition, None)
-    old.survivors = (Survivor(1, 1, "x", "does not end"),)
+    old.unkillable = (UnkillableProcess(1, 1, "x", "does not end"),)
     entry.active_runs, entry.queued_run = [old], waiting
     return registry, entry, old
 
@@ -158,38 +158,38 @@ def ended(run: Run) -> Record:
 @pytest.mark.parametrize("overlap", ["skip", "queue"])
 def test_what_waits_for_a_run_waits_for_the_processes_that_live_on(overlap: str) -> None:
     """And has its turn when they have ended; nothing is remembered of them then."""
-    registry, entry, old = with_survivors(overlap)
+    registry, entry, old = with_unkillable(overlap)
     waiting = entry.queued_run
     assert registry.run_ended(ended(old)) is None
     assert registry.situation(entry).active_runs
-    assert registry.keep_surviving({old.run_id}) == []
-    assert registry.keep_surviving(set()) == [waiting]
-    assert (entry.surviving_runs, registry.surviving) == ([], set())
+    assert registry.keep_unkillable_runs({old.run_id}) == []
+    assert registry.keep_unkillable_runs(set()) == [waiting]
+    assert (entry.unkillable_runs, registry.jobs_with_unkillable) == ([], set())
 
 
 def test_a_run_that_takes_the_place_of_another_does_not_wait_for_what_cannot_be_ended() -> None:
     """What could be done about the old one has been done."""
-    registry, entry, old = with_survivors("replace")
+    registry, entry, old = with_unkillable("replace")
     waiting = entry.queued_run
     assert registry.run_ended(ended(old)) is waiting
-    assert registry.surviving == {"a"}
+    assert registry.jobs_with_unkillable == {"a"}
 
 
 def test_of_many_runs_whose_processes_live_on_the_latest_are_known() -> None:
     """A job with `allow` costs no more memory for it."""
-    registry, entry, old = with_survivors("allow")
-    for _ in range(3 * MAX_SURVIVING_RUNS):
+    registry, entry, old = with_unkillable("allow")
+    for _ in range(3 * MAX_UNKILLABLE_RUNS):
         entry.active_runs = [old]
         registry.run_ended(ended(old))
-    assert len(entry.surviving_runs) == MAX_SURVIVING_RUNS
+    assert len(entry.unkillable_runs) == MAX_UNKILLABLE_RUNS
 
 
 def test_the_entry_of_a_deleted_job_goes_with_the_processes_that_lived_on() -> None:
     """Put back before, it still overlaps with them."""
-    registry, entry, old = with_survivors("skip")
+    registry, entry, old = with_unkillable("skip")
     entry.queued_run = None
     registry.run_ended(ended(old))
     registry.remove(entry, SLOT)
     assert registry.get("a") is entry
-    registry.keep_surviving(set())
+    registry.keep_unkillable_runs(set())
     assert registry.get("a") is None

@@ -4,8 +4,8 @@ One thread serves all runs and exists only while there is work. In the first pro
 that process adopts the orphans of other programs, too.
 
 1. A background process may write to the pipe of its ended run for ever. The thread reads and discards the output, so
-   that the write neither blocks nor fails (`PipeDrain`).
-2. Once a second it reaps the orphans that have ended (`Orphans`).
+   that the write neither blocks nor fails (`BackgroundPipes`).
+2. Once a second it reaps the orphans that have ended (`OrphanReaper`).
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 
-from jobscheduler.tasks.command.orphans import Orphans
-from jobscheduler.tasks.command.pipe_drain import PipeDrain
+from jobscheduler.tasks.command.background_pipes import BackgroundPipes
+from jobscheduler.tasks.command.orphan_reaper import OrphanReaper
 
 SCAN_INTERVAL_S = 1.0  # between two scans for orphans
 
 _PR_SET_CHILD_SUBREAPER = 36
 
 
-class Reaper:
+class ReaperThread:
     """The thread that serves orphans and pipes. Use the instance `REAPER`, as one process is the parent of all."""
 
     def __init__(self) -> None:
-        self.orphans = Orphans()
-        self.pipes = PipeDrain()
+        self.orphans = OrphanReaper()
+        self.pipes = BackgroundPipes()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._requested = False
@@ -96,4 +96,4 @@ class Reaper:
             return False
 
 
-REAPER = Reaper()  # the only one in this process
+REAPER = ReaperThread()  # the only one in this process
