@@ -48,7 +48,7 @@ LONGEST = (
     "test_account_clock",
     "test_unkillable_processes",
     "test_account_standstill",
-    "test_scheduler_standstill",
+    "test_scheduler_stuck_runs",
     "test_verbs",
     "test_web_app",
 )

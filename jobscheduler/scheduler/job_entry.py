@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from jobscheduler.model import EPOCH, Event, Job
 from jobscheduler.runner import Run
-from jobscheduler.scheduler.decided_ahead import NOTHING_AHEAD, DecidedAhead
+from jobscheduler.scheduler.clock_setback import NO_SETBACK, ClockSetbackState
 from jobscheduler.scheduler.records import pending_event
 from jobscheduler.timetable.overlap import JobSituation, Overlap
 from jobscheduler.timetable.slots import next_slot
@@ -22,7 +22,7 @@ MAX_UNKILLABLE_RUNS = 16  # of one job, the latest; older ones with living proce
 class JobEntry:
     """One job: its definition, the last slot decided (`cursor`), and its runs.
 
-    Slots are decided from `since` on; `decided_ahead` adds what is different for a clock that was set.
+    Slots are decided from `since` on; `setback` adds what is different for a clock that was set.
     `unkillable_runs` have their record, but processes of them could not be killed: they count as overlap.
     The entry outlives its definition while a run is active: a job that comes back still overlaps with that run.
     """
@@ -32,7 +32,7 @@ class JobEntry:
     cursor: datetime
     since: datetime = EPOCH
     definition_hash: str = ""
-    decided_ahead: DecidedAhead = NOTHING_AHEAD
+    setback: ClockSetbackState = NO_SETBACK
     is_active: bool = True
     active_runs: list[Run] = field(default_factory=list)
     queued_run: Run | None = None
@@ -50,7 +50,7 @@ class JobEntry:
 
     def next(self) -> datetime | None:
         """Return the next undecided slot."""
-        decided = self.decided_ahead.decided
+        decided = self.setback.decided
         return next_slot(self.timetable, self.cursor, decided) if decided else self.timetable.next(self.cursor)
 
     def next_of_enabled(self) -> datetime | None:
@@ -62,7 +62,7 @@ class JobEntry:
         slot = self.next()
         while slot is not None:
             yield slot
-            slot = next_slot(self.timetable, slot, self.decided_ahead.decided)
+            slot = next_slot(self.timetable, slot, self.setback.decided)
 
     def has_undecided_slot(self, settled: datetime) -> bool:
         """Whether a slot up to `settled` is due and undecided."""

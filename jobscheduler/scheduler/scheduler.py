@@ -27,7 +27,7 @@ from jobscheduler.scheduler.worker_pool import WorkerPool
 from jobscheduler.timetable.overlap import Action
 from jobscheduler.timetable.timetable import timetable_of
 from jobscheduler.util.host_id import uptime
-from jobscheduler.util.spans import Span
+from jobscheduler.util.time_spans import TimeSpan
 
 LOCK_WAIT_S = 0.1  # longest wait of the main thread for the lock; it also checks that the lock is ever released
 
@@ -51,7 +51,7 @@ class Scheduler(SchedulerQueries):
         clock: Callable[[], datetime] = utc_now,
         elapsed: Callable[[], float] = uptime,
         late_reason: Callable[[], str] = lambda: "down",
-        standstills: Callable[[], tuple[Span, ...]] = lambda: (),
+        standstills: Callable[[], tuple[TimeSpan, ...]] = lambda: (),
     ) -> None:
         """`write` takes records and events and must not wait; `log_then` and `on_behind` are as in `Runner`.
 

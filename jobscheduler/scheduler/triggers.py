@@ -16,7 +16,7 @@ from functools import lru_cache
 from apscheduler.triggers import cron, date
 
 from jobscheduler.timetable.timetable import Timetable
-from jobscheduler.util.spans import TICK
+from jobscheduler.util.time_spans import TICK
 
 RETRY = timedelta(minutes=1)  # delay of the next wake-up when a job's next time could not be computed
 

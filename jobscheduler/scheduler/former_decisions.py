@@ -1,4 +1,4 @@
-"""Finds out which slots of a job were decided before this start. The rules are in `recovery.OutageRecovery`."""
+"""Find out which slots of a job were decided before this start. The rules are in `outage_slots`."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from jobscheduler.model import EPOCH, Job, Once, truncate_to_ms
-from jobscheduler.scheduler.decided_ahead import (
+from jobscheduler.scheduler.clock_setback import (
     CLOCK_MEMORY_S,
     MAX_SPANS,
-    NOTHING_AHEAD,
-    DecidedAhead,
+    NO_SETBACK,
+    ClockSetbackState,
     MissedSpan,
     clock_set_back,
 )
 from jobscheduler.scheduler.former_service import FormerService
 from jobscheduler.scheduler.pending_slots import PendingSlots
 from jobscheduler.timetable.timetable import Timetable
-from jobscheduler.util.spans import TICK, Span, clip, overlap, subtract
+from jobscheduler.util.time_spans import TICK, TimeSpan, clip, overlap, subtract
 
 
-class JobHistories:
+class FormerDecisions:
     """The slots of jobs before this start, from the checkpoint and, where that cannot tell, from the log.
 
     Lock: none of its own. One sync at a time uses it, because it may read the log.
@@ -30,7 +30,7 @@ class JobHistories:
         self._former = former
         self._pending = pending
 
-    def state_of(self, job: Job, now: datetime, last: datetime) -> tuple[datetime, DecidedAhead]:
+    def state_of(self, job: Job, now: datetime, last: datetime) -> tuple[datetime, ClockSetbackState]:
         """Return since when the slots of a job are decided, and which later than `now` are. May read the log.
 
         `last` is from `last_decided_slot`. Call it for a job that is new to this process.
@@ -38,7 +38,7 @@ class JobHistories:
         former, full, job_id = self._former, self._former.full, job.id
         if job_id in full.hashes and (not isinstance(job.schedule, Once) or former.was_active(job)):
             since, cursor = full.since.get(job_id, full.accounted_since), former.lagging.get(job_id, former.settled)
-            decided: list[Span] = [(since + TICK, cursor)]
+            decided: list[TimeSpan] = [(since + TICK, cursor)]
         else:
             since, cursor = full.since.get(job_id, now), now
             decided = [(now + TICK, self._last_decided_in_log(job, now))]
@@ -46,7 +46,7 @@ class JobHistories:
             since = min(since, truncate_to_ms(job.schedule.at) - TICK)  # a clock set back further must not repeat it
         return self._state(job_id, since, cursor, decided, now)
 
-    def state_of_absent(self, job_id: str, now: datetime) -> tuple[datetime, DecidedAhead]:
+    def state_of_absent(self, job_id: str, now: datetime) -> tuple[datetime, ClockSetbackState]:
         """Return the same for a job of the former service that is not active now: it may become active again.
 
         Slots that were to run again, and are over by now, are missed as before.
@@ -59,15 +59,15 @@ class JobHistories:
         return since, replace(ahead, missed=(*ahead.missed, *over)[-MAX_SPANS:])
 
     def _state(
-        self, job_id: str, since: datetime, cursor: datetime, decided: list[Span], now: datetime
-    ) -> tuple[datetime, DecidedAhead]:
+        self, job_id: str, since: datetime, cursor: datetime, decided: list[TimeSpan], now: datetime
+    ) -> tuple[datetime, ClockSetbackState]:
         former, full = self._former, self._former.full
         decided += former.state.recorded.get(job_id, ())
         decided += self._pending.closed(job_id)
         reopened = (*full.reopened.get(job_id, ()), *self._pending.later_than(now, job_id, corrects=True))
-        known = DecidedAhead(full.decided_ahead.get(job_id, ()), reopened, former.missed(job_id))
-        if known == NOTHING_AHEAD and all(last <= now for _, last in decided):
-            return min(since, now), NOTHING_AHEAD
+        known = ClockSetbackState(full.decided_ahead.get(job_id, ()), reopened, former.missed(job_id))
+        if known == NO_SETBACK and all(last <= now for _, last in decided):
+            return min(since, now), NO_SETBACK
         ahead = clock_set_back(known, decided, min(cursor, now), former.uptime)
         undecided = self._pending.later_than(now, job_id)
         return min(since, now), replace(ahead, decided=subtract(ahead.decided, undecided))

@@ -1,4 +1,4 @@
-"""Accounts for the outage before this start, job by job, as the jobs are put.
+"""Recover each job from the outage before this start, as the job is put.
 
 During start-up the runs of the outage are collected. They begin after the first checkpoint, which contains them: a
 crash from then on does not run `@reboot` again.
@@ -13,16 +13,16 @@ from datetime import datetime
 from jobscheduler.model import EPOCH, Job, LogEntry, Once, RecoveredState
 from jobscheduler.scheduler.checkpoint_builder import CheckpointBuilder
 from jobscheduler.scheduler.clock_progress import ClockProgress
-from jobscheduler.scheduler.decided_ahead import DecidedAhead
+from jobscheduler.scheduler.clock_setback import ClockSetbackState
 from jobscheduler.scheduler.former_service import FormerService
 from jobscheduler.scheduler.job_entry import JobEntry
 from jobscheduler.scheduler.log_trust import trusted_state
+from jobscheduler.scheduler.outage_slots import OutageSlots, RecoveryPhase
 from jobscheduler.scheduler.records import missed_record
-from jobscheduler.scheduler.recovery import OutageRecovery, RecoveryPhase
 from jobscheduler.scheduler.registry import JobRegistry
 from jobscheduler.scheduler.run_actions import NO_EFFECTS, Effect, RunActions
 from jobscheduler.timetable.timetable import Timetable
-from jobscheduler.util.spans import TICK
+from jobscheduler.util.time_spans import TICK
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +33,10 @@ class JobHistory:
     """
 
     last_decided: datetime = EPOCH
-    state: tuple[datetime, DecidedAhead] | None = None
+    state: tuple[datetime, ClockSetbackState] | None = None
 
 
-class StartRecovery:
+class JobRecovery:
     """Takes over the recovered state, and applies the recovery of each job to the registry.
 
     Lock: the caller's, except for `history_of`, `has_unrecorded_slot` and `may_still_run`. These may read the log, and
@@ -65,7 +65,7 @@ class StartRecovery:
         self._elapsed = elapsed
         self._is_starting = is_starting
         self._host = host_id, boot
-        self._outage: OutageRecovery | None = None
+        self._outage: OutageSlots | None = None
         self._effects: list[Effect] = []
 
     # -- the start
@@ -75,7 +75,7 @@ class StartRecovery:
         host_id, boot = self._host
         state, mentions_boot = trusted_state(state, host_id, boot, self._write, now)
         former = FormerService(state, boot, now, self._elapsed(), mentions_boot=mentions_boot)
-        self._outage = OutageRecovery(former, self._write)
+        self._outage = OutageSlots(former, self._write)
         self._checkpoints.accounted_since = former.floor
         self._outage.pending.fail_interrupted(now)
         self._progress.restore(now, former.ahead)
@@ -92,7 +92,7 @@ class StartRecovery:
         effects, self._effects = self._effects, []
         return effects
 
-    def _remember_absent(self, outage: OutageRecovery, now: datetime) -> None:
+    def _remember_absent(self, outage: OutageSlots, now: datetime) -> None:
         """Remember the jobs of the former service that are not active now but have slots that may still run.
 
         Their instant may be over only by a wrong clock. The next checkpoint has to name them, or a second start would
@@ -101,7 +101,7 @@ class StartRecovery:
         full, memory = outage.former.full, self._registry.memory
         for job_id in {*full.missed, *full.reopened}:
             if job_id not in self._registry.jobs and not memory.is_removed(job_id):
-                since, ahead = outage.histories.state_of_absent(job_id, now)
+                since, ahead = outage.former_decisions.state_of_absent(job_id, now)
                 memory.remember_absent(job_id, since, ahead, now)
 
     def _phase(self, *, is_first_sync: bool = False) -> RecoveryPhase:
@@ -120,12 +120,12 @@ class StartRecovery:
         if not job.enabled or (isinstance(job.schedule, Once) and last >= job.schedule.at):
             last = EPOCH
         else:
-            last, is_unknown = outage.histories.last_decided_slot(job, now, is_startup=self._is_starting())
+            last, is_unknown = outage.former_decisions.last_decided_slot(job, now, is_startup=self._is_starting())
             if is_unknown:
                 outage.pending.miss(job.id, last, "unknown", now)
         if not self._registry.is_new(job.id):
             return JobHistory(last)
-        return JobHistory(last, outage.histories.state_of(job, now, max(last, remembered)))
+        return JobHistory(last, outage.former_decisions.state_of(job, now, max(last, remembered)))
 
     def recover(self, entry: JobEntry, now: datetime, last: datetime, *, is_first_sync: bool) -> list[Effect]:
         """Account for the outage of one job; during start-up its runs wait until all jobs are known.
@@ -157,14 +157,14 @@ class StartRecovery:
     def has_unrecorded_slot(self, job: Job, now: datetime) -> bool:
         """Return whether the slot of an expired one-time job may lack a record."""
         outage = self._outage
-        if outage is None or not job.enabled or not outage.histories.has_unrecorded_slot(job):
+        if outage is None or not job.enabled or not outage.former_decisions.has_unrecorded_slot(job):
             return False
         return outage.needs_recovery(job, now, self._phase())
 
     def may_still_run(self, job: Job, timetable: Timetable, now: datetime) -> bool:
         """Return whether an expired one-time job is only too old because the service was draining."""
         outage = self._outage
-        return self._is_starting() and outage is not None and outage.histories.may_still_run(job, timetable, now)
+        return self._is_starting() and outage is not None and outage.former_decisions.may_still_run(job, timetable, now)
 
     def miss_expired(self, job: Job, timetable: Timetable, now: datetime) -> bool:
         """Record the slot of an expired one-time job as missed; return whether there was such a slot."""

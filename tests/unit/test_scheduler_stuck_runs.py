@@ -1,4 +1,4 @@
-"""A standstill of runs is logged, shows in health, and ends in a restart."""
+"""A stuck run is logged, shows in health, and ends in a restart."""
 
 from __future__ import annotations
 
@@ -14,48 +14,59 @@ from pathlib import Path
 import pytest
 
 from jobscheduler.model import Cron, Job, TaskSpec
-from jobscheduler.scheduler.standstill import LATE_AFTER_CHECKS, STUCK_AFTER_CHECKS, Overdue, StandstillGuard
+from jobscheduler.scheduler.stuck_runs import (
+    LATE_AFTER_CHECKS,
+    STUCK_AFTER_CHECKS,
+    OverdueStep,
+    StuckRunDetector,
+)
 from jobscheduler.timetable.timetable import timetable_of
 from tests.support.accounting import MARKING, Account, lines_of
 from tests.support.service import Service, job, wait_until
 
 AT = datetime(2026, 11, 22, tzinfo=UTC)
-NOT_BEGUN = Overdue("a", "1", "it was handed over and has not begun")
-NO_TERM = Overdue("b", "2", "TERM has not been sent")
+NOT_BEGUN = OverdueStep("a", "1", "it was handed over and has not begun")
+NO_TERM = OverdueStep("b", "2", "TERM has not been sent")
 
 
-def check_times(guard: StandstillGuard, due: list[Overdue], times: int) -> list[Overdue]:
+def check_times(detector: StuckRunDetector, due: list[OverdueStep], times: int) -> list[OverdueStep]:
     """Check `times` times, a second apart, and return the steps that became late."""
-    found = [guard.check(due, AT + timedelta(seconds=number)) for number in range(times)]
-    return [one.due for one in found if one is not None]
+    found = [detector.check(due, AT + timedelta(seconds=number)) for number in range(times)]
+    return [one.step for one in found if one is not None]
 
 
 def test_an_overdue_step_is_reported_once_and_counted_on() -> None:
     """It is due since the check that saw it first."""
-    guard = StandstillGuard()
-    assert check_times(guard, [NOT_BEGUN], LATE_AFTER_CHECKS - 1) == []
-    assert guard.longest is None
-    assert check_times(guard, [NOT_BEGUN], 1) == [NOT_BEGUN]
-    assert check_times(guard, [NOT_BEGUN, NO_TERM], STUCK_AFTER_CHECKS - LATE_AFTER_CHECKS) == []
-    assert guard.longest is not None
-    assert (guard.longest.due, guard.longest.checks, guard.longest.since) == (NOT_BEGUN, STUCK_AFTER_CHECKS, AT)
+    detector = StuckRunDetector()
+    assert check_times(detector, [NOT_BEGUN], LATE_AFTER_CHECKS - 1) == []
+    assert detector.longest is None
+    assert check_times(detector, [NOT_BEGUN], 1) == [NOT_BEGUN]
+    assert check_times(detector, [NOT_BEGUN, NO_TERM], STUCK_AFTER_CHECKS - LATE_AFTER_CHECKS) == []
+    assert detector.longest is not None
+    assert (detector.longest.step, detector.longest.checks, detector.longest.since) == (
+        NOT_BEGUN,
+        STUCK_AFTER_CHECKS,
+        AT,
+    )
 
 
-def test_a_different_run_at_each_check_is_not_a_standstill() -> None:
+def test_a_different_run_at_each_check_is_not_stuck() -> None:
     """However many wait, the oldest is a different one as long as anything moves."""
-    guard = StandstillGuard()
+    detector = StuckRunDetector()
     for number in range(100):
-        assert guard.check([Overdue("a", f"{number // (LATE_AFTER_CHECKS - 1)}", "it has not begun")], AT) is None
-    assert guard.longest is None
+        assert (
+            detector.check([OverdueStep("a", f"{number // (LATE_AFTER_CHECKS - 1)}", "it has not begun")], AT) is None
+        )
+    assert detector.longest is None
 
 
 def test_a_step_that_happens_is_forgotten() -> None:
     """If it is due again, counting starts anew."""
-    guard = StandstillGuard()
-    check_times(guard, [NOT_BEGUN], LATE_AFTER_CHECKS)
-    guard.check([], AT)
-    assert guard.longest is None
-    assert check_times(guard, [NOT_BEGUN], LATE_AFTER_CHECKS - 1) == []
+    detector = StuckRunDetector()
+    check_times(detector, [NOT_BEGUN], LATE_AFTER_CHECKS)
+    detector.check([], AT)
+    assert detector.longest is None
+    assert check_times(detector, [NOT_BEGUN], LATE_AFTER_CHECKS - 1) == []
 
 
 FAULTS = """
@@ -165,7 +176,7 @@ STANDSTILLS = {
 
 
 @pytest.mark.parametrize("name", STANDSTILLS)
-def test_a_standstill_fails_health_and_ends_in_a_restart_that_accounts_for_it(faulty: Faulty, name: str) -> None:
+def test_a_stuck_run_fails_health_and_ends_in_a_restart_that_accounts_for_it(faulty: Faulty, name: str) -> None:
     """One ERROR with what and since when, 503, exit status 70; after the next start each slot has its one record."""
     fault, fields, problem = STANDSTILLS[name]
     service = faulty.service
@@ -184,7 +195,7 @@ def test_a_standstill_fails_health_and_ends_in_a_restart_that_accounts_for_it(fa
     faulty.account()
 
 
-def test_runs_that_wait_for_a_worker_their_turn_or_the_log_are_not_a_standstill(tmp_path: Path) -> None:
+def test_runs_that_wait_for_a_worker_their_turn_or_the_log_are_not_stuck(tmp_path: Path) -> None:
     """Nor is a service that was suspended for longer than the limit."""
     service = Service(tmp_path, "--max-workers", "1")
     slow_log = """
@@ -212,7 +223,7 @@ LogFile.append = append
         service.close()
 
 
-def test_the_end_of_a_standstill_is_logged(faulty: Faulty) -> None:
+def test_that_a_stuck_run_moves_again_is_logged(faulty: Faulty) -> None:
     """Health is good again."""
     faulty.start(NO_WAKE_UP)
     faulty.flag.touch()
@@ -224,7 +235,7 @@ def test_the_end_of_a_standstill_is_logged(faulty: Faulty) -> None:
     assert faulty.service.stop() == 0
 
 
-def test_a_burst_of_runs_is_not_a_standstill(faulty: Faulty) -> None:
+def test_a_burst_of_runs_is_not_stuck(faulty: Faulty) -> None:
     """A thousand runs due at once on one thread are late, not stuck."""
     faulty.start("")
     for number in range(300):

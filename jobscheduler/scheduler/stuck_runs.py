@@ -1,4 +1,4 @@
-"""Detects runs that stand still: handed over and not begun, or not ended after their limit.
+"""Detect runs that are stuck: handed over and not begun, or not ended after their limit.
 
 1. Runs begin in the order in which they are handed over. So while anything moves, the oldest run that has not begun is
    a different one at each check. The same one at several checks means that nothing moves.
@@ -20,7 +20,7 @@ STUCK_AFTER_CHECKS = 10  # checks; then only a new process helps
 
 
 @dataclass(frozen=True, slots=True)
-class Overdue:
+class OverdueStep:
     """A step that should have happened by now, and its run."""
 
     job_id: str
@@ -32,33 +32,33 @@ class Overdue:
 
 
 @dataclass(frozen=True, slots=True)
-class Standstill:
-    """A step that was due at `checks` checks in a row, the first of them at `since`."""
+class StuckRun:
+    """A run whose step was due at `checks` checks in a row, the first of them at `since`."""
 
-    due: Overdue
+    step: OverdueStep
     since: datetime
     checks: int
 
 
-class StandstillGuard:
+class StuckRunDetector:
     """Counts at how many checks in a row the same step is due.
 
     Thread: one calls `check`; others may read `longest`.
     """
 
     def __init__(self) -> None:
-        self._due: dict[Overdue, Standstill] = {}
-        self.longest: Standstill | None = None
+        self._overdue: dict[OverdueStep, StuckRun] = {}
+        self.longest: StuckRun | None = None
 
-    def check(self, due: Iterable[Overdue], now: datetime) -> Standstill | None:
+    def check(self, overdue: Iterable[OverdueStep], now: datetime) -> StuckRun | None:
         """Count the steps that are due now; return one that has just become late, unless another was late before."""
-        previous = self._due
-        self._due = {step: _counted(previous.get(step), step, now) for step in due}
+        previous = self._overdue
+        self._overdue = {step: _counted(previous.get(step), step, now) for step in overdue}
         was_late = self.longest is not None
-        longest = max(self._due.values(), key=lambda standstill: standstill.checks, default=None)
+        longest = max(self._overdue.values(), key=lambda run: run.checks, default=None)
         self.longest = longest if longest is not None and longest.checks >= LATE_AFTER_CHECKS else None
         return None if was_late else self.longest
 
 
-def _counted(previous: Standstill | None, due: Overdue, now: datetime) -> Standstill:
-    return Standstill(due, now, 1) if previous is None else Standstill(due, previous.since, previous.checks + 1)
+def _counted(previous: StuckRun | None, step: OverdueStep, now: datetime) -> StuckRun:
+    return StuckRun(step, now, 1) if previous is None else StuckRun(step, previous.since, previous.checks + 1)

@@ -1,4 +1,4 @@
-"""Accounts for the slots of an outage: the time between the last checkpoint and this start."""
+"""Decide the slots of an outage, which is the time between the last checkpoint and this start."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from datetime import datetime, timedelta
 from enum import Enum, auto
 
 from jobscheduler.model import EPOCH, Event, Job, Level, LogEntry, Once, truncate_to_ms
+from jobscheduler.scheduler.former_decisions import FormerDecisions
 from jobscheduler.scheduler.former_service import FormerService
-from jobscheduler.scheduler.job_histories import JobHistories
 from jobscheduler.scheduler.pending_slots import PendingSlots
 from jobscheduler.timetable.decision import Decision, MissedSlots
 from jobscheduler.timetable.outage import Outage, decide_after_outage
 from jobscheduler.timetable.overlap import Action, JobSituation, Overlap
 from jobscheduler.timetable.timetable import Timetable
-from jobscheduler.util.spans import TICK, Span
+from jobscheduler.util.time_spans import TICK, TimeSpan
 
 
 class RecoveryPhase(Enum):
@@ -26,7 +26,7 @@ class RecoveryPhase(Enum):
     LATER = auto()  # afterwards
 
 
-class OutageRecovery:
+class OutageSlots:
     """The account of the outage, kept as long as the process: a refused file may become valid much later.
 
     Which slots were decided is known as follows, so that none runs twice and none is dropped without a record:
@@ -59,7 +59,7 @@ class OutageRecovery:
         """`write` takes records and events."""
         self.former = former
         self.pending = PendingSlots(former, write)
-        self.histories = JobHistories(former, self.pending)
+        self.former_decisions = FormerDecisions(former, self.pending)
         self._write = write
         self._recovered_ids: set[str] = set()
 
@@ -78,7 +78,7 @@ class OutageRecovery:
     def recover(self, job: Job, timetable: Timetable, now: datetime, last: datetime, phase: RecoveryPhase) -> Decision:
         """Decide the slots of a job in the outage (see the table above). Call it once for each job.
 
-        `last` is from `JobHistories.last_decided_slot`. In the phase LATER slots were younger at the start, so
+        `last` is from `FormerDecisions.last_decided_slot`. In the phase LATER slots were younger at the start, so
         `catch_up` counts from there; slots since the start are ignored.
         """
         self._recovered_ids.add(job.id)
@@ -143,7 +143,7 @@ class OutageRecovery:
 
     def _open_after(
         self, job: Job, timetable: Timetable, now: datetime, last: datetime
-    ) -> tuple[datetime, tuple[Span, ...]]:
+    ) -> tuple[datetime, tuple[TimeSpan, ...]]:
         """Return after which instant slots of a job are undecided, and which later ones do not count."""
         former = self.former
         after = former.lagging.get(job.id, min(former.settled, now))
