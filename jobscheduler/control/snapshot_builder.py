@@ -31,8 +31,8 @@ class JobHolder(Protocol):
     def job(self, job_id: str) -> Job | None: ...  # noqa: D102
 
 
-class Supervising(Protocol):
-    """The state of the service (see `service.supervisor.Supervisor`)."""
+class LiveIssues(Protocol):
+    """The zone, the late part and the issues of the service (see `service.service_issues.ServiceIssues`)."""
 
     def zone(self) -> str: ...  # noqa: D102
     def waiting_rules(self) -> tuple[str, ...]: ...  # noqa: D102
@@ -67,7 +67,7 @@ class SnapshotBuilder:
         scheduler: Scheduler,
         holder: JobHolder,
         results: RunStats,
-        supervising: Supervising,
+        issues: LiveIssues,
         load_last_records: Callable[[], object] = lambda: None,
         *,
         jobs_dir: str = "",
@@ -87,7 +87,7 @@ class SnapshotBuilder:
         self._scheduler = scheduler
         self._reconciler = holder
         self._results = results
-        self._supervising = supervising
+        self._issues = issues
         self._load_last_records = load_last_records
         self._start = StartTime()
 
@@ -111,7 +111,7 @@ class SnapshotBuilder:
             return None
         upcoming = tuple(slot for slot, _ in self._scheduler.upcoming(job_id, MAX_SHOWN_SLOTS))
         if isinstance(job.schedule, Once):
-            return Detail(redacted_definition(job), "once, at this instant", self._supervising.zone(), upcoming)
+            return Detail(redacted_definition(job), "once, at this instant", self._issues.zone(), upcoming)
         sentence = crontab.describe(crontab.parse(job.schedule.expression))
         return Detail(redacted_definition(job), sentence, job.schedule.timezone, upcoming)
 
@@ -152,12 +152,12 @@ class SnapshotBuilder:
         return JobStatus(runtime.job.id, state, "", runtime.job, active_runs=runtime.active_runs, last=last)
 
     def _service(self) -> ServiceStatus:
-        queued, new_rules = self._scheduler.queued(), self._supervising.waiting_rules()
+        queued, new_rules = self._scheduler.queued(), self._issues.waiting_rules()
         return ServiceStatus(
             version=__version__,
             pid=os.getpid(),
             started=self._start.instant(),
-            timezone=self._supervising.zone(),
+            timezone=self._issues.zone(),
             jobs_dir=self._locations[0],
             database=self._locations[1],
             log_file=log_name(self._settings.log_file),
@@ -166,8 +166,8 @@ class SnapshotBuilder:
             queued=queued,
             lost_threads=self._scheduler.lost_threads(),
             last_tick_age=self._scheduler.seconds_since_tick(),
-            overdue=self._supervising.overdue(),
-            issues=(*self._supervising.issues(), *self._scheduler.issues()),
+            overdue=self._issues.overdue(),
+            issues=(*self._issues.issues(), *self._scheduler.issues()),
             alerts=self._alerts(),
             left_pipes=_left_pipes(),
             notes=(*self._notes, *_note_on(new_rules)),

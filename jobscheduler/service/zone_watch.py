@@ -10,8 +10,8 @@ from jobscheduler.config.job_context import job_context
 from jobscheduler.jobs.parser import ParseContext
 from jobscheduler.model import Level, Problem
 from jobscheduler.runlog import LogWriter
+from jobscheduler.service.errors import StartupError
 from jobscheduler.service.live_settings import LiveSettings
-from jobscheduler.service.startup import StartupError
 from jobscheduler.timetable.timezones import UnknownTimezone, service_zone, zone_fingerprint, zone_note
 from jobscheduler.util.hang_guard import CallHung, HangGuard
 

@@ -1,7 +1,7 @@
 """Drain the output pipes that background processes of ended runs still write to, so that no write blocks or fails.
 
 Each pipe costs the service a descriptor while its background process lives. Beyond `MAX_PIPES_OF_JOB` of one job or
-`MAX_PIPES` in all, the oldest goes to a process that only reads pipes (`pipe_reader`). When the service ends, all
+`MAX_PIPES` in all, the oldest goes to a process that only reads pipes (`pipe_discarder`). When the service ends, all
 pipes go there. That process reports each closed pipe, so that the service can count the open pipes of each job.
 """
 

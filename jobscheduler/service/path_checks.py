@@ -10,17 +10,13 @@ from pathlib import Path
 from jobscheduler.config import Settings
 from jobscheduler.jobs.sources import Source, SourceUnavailable
 from jobscheduler.model import Problem
-from jobscheduler.model.errors import ProblemError
 from jobscheduler.runlog import LogFile, LogRefused, check_log
+from jobscheduler.service.errors import StartupError
 from jobscheduler.util.path_walk import is_missing
 from jobscheduler.util.standard_output import is_open, is_standard_output
 
 _OTHER_LOG_HELP = "name another with `--log-file FILE`"
 _OWN_SERVICE_HELP = "; `serve --user` runs a service of your own, with its files in your home"
-
-
-class StartupError(ProblemError):
-    """The service cannot start. The problem says why, and its help what to do."""
 
 
 def lock_log(settings: Settings, file: LogFile) -> None:

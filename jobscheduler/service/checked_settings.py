@@ -16,10 +16,11 @@ from jobscheduler.jobs.sources import Source
 from jobscheduler.model import Problem
 from jobscheduler.service.alert_defaults import read_alert_defaults
 from jobscheduler.service.database_jobs import DatabaseJobs, NoDatabase, UnusableDatabase, open_database
+from jobscheduler.service.errors import StartupError
 from jobscheduler.service.guarded_calls import call_at_startup
 from jobscheduler.service.optional_parts import ALERTS, DATABASE, DEFAULTS, PAGE, OptionalParts
 from jobscheduler.service.own_service import make_directories
-from jobscheduler.service.startup import StartupError, check_paths
+from jobscheduler.service.path_checks import check_paths
 from jobscheduler.service.zone_watch import parse_context
 from jobscheduler.util.hang_guard import CallHung, HangGuard
 from jobscheduler.util.path_walk import is_missing
@@ -30,7 +31,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Startup:
+class CheckedSettings:
     """The settings as judged, with what they name: sources, alerts, token.
 
     `read_settings` reads the settings again, for a reload. `optional` are the parts that the service can do without.
@@ -59,7 +60,7 @@ class Startup:
         return [*([] if self.directory is None else [self.directory]), *self.database.sources]
 
 
-def check_startup(settings: Settings, read_settings: Callable[[], Settings], guard: HangGuard) -> Startup:
+def check_settings(settings: Settings, read_settings: Callable[[], Settings], guard: HangGuard) -> CheckedSettings:
     """Judge the settings and read what they name. A problem of an optional part is only noted.
 
     Raises:
@@ -84,7 +85,7 @@ def check_startup(settings: Settings, read_settings: Callable[[], Settings], gua
     optional.note(DEFAULTS, context.defaults.problems)
     default_alerts, hung_alerts = _default_alerts(settings, context, optional, guard)
     has_page, token = _page(settings, optional, guard)
-    return Startup(
+    return CheckedSettings(
         settings,
         read_settings,
         optional,

@@ -1,4 +1,4 @@
-"""The work that reads files: what there is to do, and which piece of it is queued for the file thread.
+"""Queue work that reads files for the file thread: syncs, reloads, checks and maintenance.
 
 Each method only queues. A piece that is queued already is not queued again.
 """
@@ -15,7 +15,7 @@ from jobscheduler.service.file_thread import FileThread
 from jobscheduler.service.reload import Reload
 
 
-class FileWork:
+class SyncRequests:
     """Queues syncs, checks of the directory, reloads and maintenance. Thread: the main thread."""
 
     def __init__(

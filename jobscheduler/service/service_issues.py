@@ -1,4 +1,4 @@
-"""The condition of the service, as `status` and the page show it: its zone, late parts, and issues in words."""
+"""Collect the issues of the service in words, with its zone and its late part, for `status` and the page."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from jobscheduler.util.standard_output import is_standard_output
 MIN_BEHIND = timedelta(seconds=10)  # a clock that was set back by less delays jobs too briefly to be an issue
 
 
-class ServiceCondition:
-    """Answers how the service is. For any thread."""
+class ServiceIssues:
+    """The issues, the zone and the late part of the service. Thread: any."""
 
     def __init__(
         self, zone: ZoneWatch, rules: ZoneRulesWatch, health: HealthMonitor, parts: Parts, sources: SourceWatch
@@ -32,11 +32,11 @@ class ServiceCondition:
         self._scheduler = parts.scheduler
         self._reconciler = parts.reconciler
         self._log = parts.log
-        is_stream = is_standard_output(parts.startup.settings.log_file)
+        is_stream = is_standard_output(parts.checked.settings.log_file)
         self._log_noun = "standard output" if is_stream else "the log file"
-        self._guard = parts.startup.guard
-        self._database = parts.startup.database
-        self._optional = parts.startup.optional
+        self._guard = parts.checked.guard
+        self._database = parts.checked.database
+        self._optional = parts.checked.optional
         self._sources = sources
 
     def zone(self) -> str:

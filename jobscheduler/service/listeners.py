@@ -1,4 +1,4 @@
-"""Open the service to its clients: the control socket and the page."""
+"""Open what listens for clients: the control socket and the page."""
 
 from __future__ import annotations
 
@@ -14,36 +14,38 @@ from jobscheduler.control.service import ControlService
 from jobscheduler.control.service_view import LiveServiceView
 from jobscheduler.control.snapshot_builder import SnapshotBuilder
 from jobscheduler.model import Level, Problem
+from jobscheduler.service.errors import StartupError
 from jobscheduler.service.guarded_calls import entered
 from jobscheduler.service.open_log import OpenLog
 from jobscheduler.service.optional_parts import PAGE
 from jobscheduler.service.parts import Parts
-from jobscheduler.service.startup import StartupError
 from jobscheduler.service.supervision import Supervision
 from jobscheduler.util.hang_guard import CallHung
 from jobscheduler.web import WebServer
 
 
-def open_clients(parts: Parts, supervision: Supervision, opened: OpenLog, stack: ExitStack) -> Callable[[float], None]:
+def open_listeners(
+    parts: Parts, supervision: Supervision, opened: OpenLog, stack: ExitStack
+) -> Callable[[float], None]:
     """Open the control socket, and the page if the settings ask for it; return the maintenance of the socket."""
-    condition = supervision.condition
-    startup, settings, stats = parts.startup, parts.startup.settings, parts.stats
-    ask_log = partial(parts.startup.guard.call, startup.log_name)
-    recent = parts.recent if startup.has_page else None
+    issues = supervision.issues
+    checked, settings, stats = parts.checked, parts.checked.settings, parts.stats
+    ask_log = partial(parts.checked.guard.call, checked.log_name)
+    recent = parts.recent if checked.has_page else None
     snapshots = SnapshotBuilder(
         settings,
         parts.scheduler,
         parts.reconciler,
         stats,
-        condition,
+        issues,
         LastRecordLoader(settings.log_file, settings.log_backups, stats, recent, ask_log),
-        jobs_dir=str(startup.directory or ""),
-        database=str(startup.database),
+        jobs_dir=str(checked.directory or ""),
+        database=str(checked.database),
         alerts=parts.alerts.waiting,
         notes=opened.notes,
     )
     maintain_control = _open_control(parts, supervision, snapshots, stack)
-    view = LiveServiceView(settings, snapshots, parts.scheduler, stats, condition, parts.recent, ask_log, opened.kept)
+    view = LiveServiceView(settings, snapshots, parts.scheduler, stats, issues, parts.recent, ask_log, opened.kept)
     _open_page(parts, view, stack)
     return maintain_control
 
@@ -52,7 +54,7 @@ def _open_control(
     parts: Parts, supervision: Supervision, snapshots: SnapshotBuilder, stack: ExitStack
 ) -> Callable[[float], None]:
     """Open the control socket and return its maintenance. If that fails, log a warning: jobs run without it."""
-    log, guard, path = parts.log, parts.startup.guard, parts.startup.settings.socket
+    log, guard, path = parts.log, parts.checked.guard, parts.checked.settings.socket
     name = f"the control socket `{path}`"
     service = ControlService(snapshots, parts.scheduler, parts.reconciler, log.event)
     administration = Administration(supervision.live.report, supervision.reloads, log.event)
@@ -72,12 +74,12 @@ def _open_control(
 
 def _open_page(parts: Parts, view: LiveServiceView, stack: ExitStack) -> None:
     """Start the web server if the settings ask for it, and log its URL; `WebServer` warns if it cannot bind."""
-    address = parts.startup.settings.http
-    if address is None or not parts.startup.has_page:
+    address = parts.checked.settings.http
+    if address is None or not parts.checked.has_page:
         return
-    web = stack.enter_context(WebServer(address, view, token=parts.startup.web_token))
+    web = stack.enter_context(WebServer(address, view, token=parts.checked.web_token))
     if web.error is not None:
-        parts.startup.optional.note(PAGE, [Problem(web.error, help="is the port taken? `--http` names another")])
+        parts.checked.optional.note(PAGE, [Problem(web.error, help="is the port taken? `--http` names another")])
     else:
         host, port = web.address
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
