@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from queue import Empty, SimpleQueue
 
 from jobscheduler.alerts.damping import Batch, Damper, ResultChange
@@ -21,6 +21,7 @@ from jobscheduler.alerts.previous_results import PreviousResults
 from jobscheduler.alerts.rules import AlertKind, due_alert, is_result
 from jobscheduler.alerts.sender_pool import AlertSenderPool
 from jobscheduler.model import NO_TASK, Event, Job, Level, LogEntry, Record, Status, TaskSpec
+from jobscheduler.util.instants import utc_now
 
 MAX_QUEUED_RECORDS = 100_000  # further records are only counted
 RETRY_S = 1.0  # between two attempts to start a thread on a host that has none left
@@ -59,7 +60,7 @@ class AlertDispatcher:
         *,
         host: str = "",
         sender: AlertSenderPool | None = None,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], datetime] = utc_now,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._defaults = defaults

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 
 from jobscheduler.alerts.alert_log import AlertLog
@@ -22,6 +22,7 @@ from jobscheduler.alerts.pending_alert import PendingAlert
 from jobscheduler.model import Event
 from jobscheduler.runner import STOP_GRACE_S, AttemptResult, TimerThread, execute_task
 from jobscheduler.tasks import Context
+from jobscheduler.util.instants import utc_now
 
 ALERT_TIMEOUT_S = 60.0  # limit of one alert
 MAX_WORKERS = 8  # alerts that are sent at once, apart from those that take long
@@ -55,7 +56,7 @@ class AlertSenderPool:
         grace: float = STOP_GRACE_S,
         workers: int = MAX_WORKERS,
         waiting: int = MAX_WAITING,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._limit = limit
         self._grace = grace

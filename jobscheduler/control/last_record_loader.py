@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from jobscheduler.runlog.filter import LogFilter
 from jobscheduler.runlog.query import iter_lines_newest_first
 from jobscheduler.status.run_stats import RunStats
 from jobscheduler.util.hang_guard import CallHung
+from jobscheduler.util.instants import utc_now
 
 MAX_SCAN_RECORDS = 50_000  # records read from the end of the log, within a moment; `history` shows older ones
 
@@ -40,7 +41,7 @@ class LastRecordLoader:
         self._log = log, backups
         self._results = results
         self._recent = recent
-        self._since = datetime.now(UTC)
+        self._since = utc_now()
         self._ask = ask
         self._lock = threading.Lock()
         self._is_done = self._is_over = False

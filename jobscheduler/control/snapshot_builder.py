@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from jobscheduler import __version__
@@ -19,6 +19,7 @@ from jobscheduler.status.snapshot import Detail, JobRuntime, JobState, JobStatus
 from jobscheduler.tasks.command.reaper_thread import REAPER
 from jobscheduler.timetable import crontab
 from jobscheduler.util.host_id import uptime
+from jobscheduler.util.instants import utc_now
 from jobscheduler.util.standard_output import log_name
 
 MAX_SHOWN_SLOTS = 10  # next slots of a job that are shown
@@ -45,11 +46,11 @@ class StartTime:
 
     def __init__(self) -> None:
         self._uptime = uptime()
-        self._instant = datetime.now(UTC)
+        self._instant = utc_now()
 
     def instant(self) -> datetime:
         """Return the start, counted back from the present clock: the clock at the start may have been decades wrong."""
-        instant = datetime.now(UTC) - timedelta(seconds=uptime() - self._uptime)
+        instant = utc_now() - timedelta(seconds=uptime() - self._uptime)
         if abs(instant - self._instant) > timedelta(seconds=1):
             self._instant = instant
         return self._instant
@@ -102,7 +103,7 @@ class SnapshotBuilder:
             *(self._deleted(runtimes[job_id]) for job_id in sorted(runtimes.keys() - jobs.keys())),
         ]
         refused = [_refused(name, item) for name, item in sorted(item_states.items()) if name not in stale]
-        return Snapshot(datetime.now(UTC), self._service(), (*known, *refused))
+        return Snapshot(utc_now(), self._service(), (*known, *refused))
 
     def job_detail(self, job_id: str) -> Detail | None:
         """Return details of a job that has a valid definition; None for any other."""

@@ -46,7 +46,7 @@ class _TimetableTrigger:
         try:
             return self._next(previous_fire_time, now)
         except Exception as error:
-            with suppress(Exception):
+            with suppress(Exception):  # the scheduling thread goes on, even if the error cannot be logged
                 self.on_error(f"{self} after {previous_fire_time} at {now}", error)
             return _later(now)
 

@@ -159,7 +159,7 @@ class BackgroundPipes:
             if self._handed_over:
                 return
         except OSError:
-            pass
+            pass  # the discarder was killed: it reads no pipe any more
         self._drop_discarder()
 
     def _discard_handed_over(self, number: int) -> None:

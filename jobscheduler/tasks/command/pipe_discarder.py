@@ -55,7 +55,7 @@ class PipeDiscarder:
         except BlockingIOError:
             return
         except OSError:
-            pass
+            pass  # the pipe cannot be read: it is closed like one that has ended
         self._epoll.unregister(pipe)
         os.close(pipe)
         number = self._pipes.pop(pipe)

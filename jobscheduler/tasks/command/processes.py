@@ -11,7 +11,7 @@ import signal
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from jobscheduler.tasks.command.run_markers import NO_MARKERS, matches, read_markers
+from jobscheduler.tasks.command.run_markers import NO_MARKERS, matches, read_markers, read_start
 from jobscheduler.tasks.stop_signals import KILL_AFTER_S
 
 TERM_GRACE_S = KILL_AFTER_S  # between TERM and KILL
@@ -52,7 +52,7 @@ class Process:
 def read_process(pid: int) -> Process | None:
     """Return the process with this pid, None if there is none."""
     try:
-        text = _read(f"/proc/{pid}/stat", _STAT)
+        text = read_start(f"/proc/{pid}/stat", _STAT)
     except OSError:
         return None
     end = text.rindex(b")")  # the name may hold blanks and parentheses
@@ -62,14 +62,6 @@ def read_process(pid: int) -> Process | None:
     start, parent, session, group = numbers
     has_reaped = fields[8] != b"0"  # page faults of its reaped children
     return Process(pid, start, parent, session, state, group, name, has_reaped)
-
-
-def _read(path: str, size: int) -> bytes:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return os.read(descriptor, size)
-    finally:
-        os.close(descriptor)
 
 
 def iter_processes() -> Iterator[Process]:
