@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from calendar import monthrange
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from random import Random
@@ -23,7 +24,11 @@ from tests.support.foreign_grammars import Line, apscheduler, aws, quartz, singl
 
 BERLIN = ZoneInfo("Europe/Berlin")
 SPRING_FORWARD, FALL_BACK = datetime(2026, 3, 29, 1, tzinfo=UTC), datetime(2026, 10, 25, 1, tzinfo=UTC)
-DATES = [date(2027, 1, 1) + timedelta(days=number) for number in range(5 * 365)]
+MONTHS = [(year, month) for year in range(2027, 2032) for month in range(1, 13)]
+DATES = {
+    (year, month): [date(year, month, day) for day in range(1, monthrange(year, month)[1] + 1)]
+    for year, month in MONTHS
+}
 
 
 def refused(text: str) -> ScheduleError:
@@ -180,7 +185,8 @@ def same_fields(crontab: Crontab, meaning: Meaning) -> bool:
         {bit for bit in range(60) if mask >> bit & 1} == numbers for mask, numbers in zip(masks, sets, strict=True)
     )
     dates = all(
-        bool(crontab.days_in_month(day.year, day.month) >> day.day & 1) == meaning.has_date(day) for day in DATES
+        crontab.days_in_month(*month) == sum(1 << day.day for day in DATES[month] if meaning.has_date(day))
+        for month in MONTHS
     )
     return times and dates and crontab.real_time == meaning.real_time
 
