@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from random import Random
 from zoneinfo import ZoneInfo
 
@@ -171,25 +171,36 @@ def walked(meaning: Meaning, zone: ZoneInfo, after: datetime, until: datetime) -
     The clock has been watched for two days before, so that it is known what it has shown.
     """
     slots = []
-    latest: datetime | None = None
-    now = after.astimezone(UTC).replace(second=0, microsecond=0) - timedelta(days=2)
+    latest, now = _watched(zone, after)
     while now <= until:
         wall = now.astimezone(zone).replace(tzinfo=None)
-        latest = wall - timedelta(minutes=1) if latest is None else latest
         minutes = [wall] if meaning.real_time else _minutes(latest, wall)
-        due = any(meaning.has(minute) for minute in minutes)
-        if due and now > after:
+        if any(meaning.has(minute) for minute in minutes):
             slots.append(now)
         latest = max(latest, wall)
-        now += timedelta(minutes=1)
+        now += _MINUTE
     return slots
 
 
+_MINUTE = timedelta(minutes=1)
+
+
+@lru_cache(64)
+def _watched(zone: ZoneInfo, after: datetime) -> tuple[datetime, datetime]:
+    """Return the latest time that the clock has shown for two days until `after`, and the first minute after that."""
+    now = after.astimezone(UTC).replace(second=0, microsecond=0) - timedelta(days=2)
+    latest = now.astimezone(zone).replace(tzinfo=None) - _MINUTE
+    while now <= after:
+        latest = max(latest, now.astimezone(zone).replace(tzinfo=None))
+        now += _MINUTE
+    return latest, now
+
+
 def _minutes(latest: datetime, wall: datetime) -> Iterator[datetime]:
-    minute = latest + timedelta(minutes=1)
+    minute = latest + _MINUTE
     while minute <= wall:
         yield minute
-        minute += timedelta(minutes=1)
+        minute += _MINUTE
 
 
 @cache
