@@ -65,7 +65,7 @@ test-host: $(VENV)/requirements-dev ## run the tests that need a host: systemd, 
 
 .PHONY: test-deep
 test-deep: $(VENV)/requirements-dev ## run the tests that take minutes, and those in other Debian releases
-	@$(PYTEST) -m deep --timeout 3600 -n $(JOBS) --dist load $(ARGS)
+	@$(PYTEST) -m 'deep or property' --hypothesis-profile deep --timeout 3600 -n $(JOBS) --dist load $(ARGS)
 	@$(MAKE) --no-print-directory test-hosts ARGS=
 
 .PHONY: test-hosts
