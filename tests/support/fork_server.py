@@ -162,6 +162,12 @@ def _read_at_start(variables: Any) -> dict[str, str]:
     return {name: value for name, value in variables.items() if name.startswith(_READ_AT_START)}
 
 
+def take_environment() -> None:
+    """Start the server with the environment of now: it was changed since this module was imported."""
+    _started_with.clear()
+    _started_with.update(os.environ)
+
+
 _started_with = dict(os.environ)
 _lock = threading.Lock()
 _control: list[tuple[socket.socket, subprocess.Popen[bytes]]] = []
