@@ -399,8 +399,9 @@ def test_alerts_that_wait_are_shown_and_those_that_are_dropped_are_named(host: H
         service.write(f"{name}.json", job(name, "@yearly", "false", on_failure=hanging))
     service.start()
     for name in names:
-        assert run_verb(service, "run", name, "--wait").returncode == 1
-    wait_until(lambda: "7 pending" in run_verb(service, "status").stdout)
+        assert run_verb(service, "run", name).returncode == 0
+    service.wait_for("FAILURE", 7)
+    wait_until(lambda: "7 pending" in run_verb(service, "status").stdout, step=0.2)
     answer = json.loads(run_verb(service, "status", "--json").stdout)
     service.stop()
 
