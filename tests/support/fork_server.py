@@ -27,6 +27,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -44,6 +45,13 @@ _IMPORTS = (
     "jobscheduler.cli.status",
     "jobscheduler.cli.validate",
     "jobscheduler.service",
+    "jobscheduler.tasks.command.task",  # this and what follows is imported by a service when it is needed
+    "jobscheduler.web.server",
+    "jobscheduler.web.app",
+    "waitress.server",
+    "concurrent.futures.thread",
+    "encodings.idna",
+    "encodings.utf_8_sig",
 )
 _READ_AT_START = ("PYTHON", "LD_", "LC_", "LANG", "MALLOC_", "GLIBC_")
 _MAX_REQUEST = 150_000  # bytes: a message of a socket pair has to fit its buffer
@@ -311,12 +319,14 @@ def _set_constant(name: str, value: float) -> None:
 
 
 def _split(path: str) -> tuple[str, str]:
-    """Part a dotted path into the module and what is meant in it."""
-    module, _, rest = path.rpartition(".")
-    while module not in sys.modules:
-        module, _, more = module.rpartition(".")
-        rest = f"{more}.{rest}"
-    return module, rest
+    """Part a dotted path into the module, which is imported, and what is meant in it."""
+    words = path.split(".")
+    for count in range(len(words) - 1, 0, -1):
+        with suppress(ModuleNotFoundError):
+            module = ".".join(words[:count])
+            import_module(module)
+            return module, ".".join(words[count:])
+    raise AssertionError(f"there is no module in {path}")
 
 
 def _functions_in(holder: dict[str, Any]) -> list[FunctionType]:
@@ -326,8 +336,6 @@ def _functions_in(holder: dict[str, Any]) -> list[FunctionType]:
 
 
 if __name__ == "__main__":
-    from importlib import import_module
-
     sys.path[0] = str(ROOT)
     for _name in _IMPORTS:
         import_module(_name)

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.fork_server import can_fork, start_program
+from tests.support.fork_server import MAIN, can_fork, start_program
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -97,7 +97,8 @@ class Service:
             if not self.forks:
                 self.process = subprocess.Popen(command, env=self.env, **streams)
             elif self.code and not can_fork(command, self.env):
-                self.process = subprocess.Popen([sys.executable, self._script(), *options], env=self.env, **streams)
+                command = [self._script() if word == MAIN else word for word in command]
+                self.process = subprocess.Popen(command, env=self.env, **streams)
             else:
                 changes: dict[str, Any] = {"constants": self.constants, "code": self.code}
                 self.process = start_program(command, env=self.env, **changes, **streams)
