@@ -35,7 +35,7 @@ LONGEST = (
 FIRST = (
     *("test_running_md", "test_systemd", "test_packaging", "test_database_service"),
     *("test_hangs_by_count", "test_hangs_service", "test_account_log", "test_account_restart", "test_account_crash"),
-    *("test_account_standstill", "test_scheduler_standstill", "test_survivors", "test_account_clock"),
+    *("test_account_standstill", "test_scheduler_stuck_runs", "test_unkillable_processes", "test_account_clock"),
     *("test_runner_interleavings", "test_alerts_service", "test_zone_rules_service", "test_health", "test_service"),
     *("test_files_watching", "test_files_storm", "test_verbs", "test_settings_service", "test_cli_history"),
     *("test_cli_explain", "test_cli", "test_runlog", "test_runlog_hangs", "test_command_tree_killer"),
@@ -47,7 +47,7 @@ FIRST = (
 SPLIT = frozenset(
     {
         *("test_hangs_service", "test_account_log", "test_account_restart", "test_account_crash"),
-        *("test_account_standstill", "test_scheduler_standstill", "test_survivors", "test_account_clock"),
+        *("test_account_standstill", "test_scheduler_stuck_runs", "test_unkillable_processes", "test_account_clock"),
         *("test_runner_interleavings", "test_alerts_service", "test_zone_rules_service", "test_health"),
         *("test_service", "test_files_watching"),
     }
