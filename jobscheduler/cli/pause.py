@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from jobscheduler.cli.client_verbs import EXIT_STATUSES, add_client_options
+from jobscheduler.cli.client_helpers import EXIT_STATUSES, add_client_options
 from jobscheduler.cli.job_arguments import add_job_arguments, selected_texts
 from jobscheduler.cli.log_files import host_zone
 from jobscheduler.cli.options import client_settings

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from jobscheduler.cli.client_verbs import EXIT_STATUSES, add_client_options
+from jobscheduler.cli.client_helpers import EXIT_STATUSES, add_client_options
 from jobscheduler.cli.job_arguments import add_job_arguments, selected_texts
 from jobscheduler.cli.options import client_settings
 from jobscheduler.cli.pause_text import selector_text

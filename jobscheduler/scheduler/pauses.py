@@ -15,7 +15,7 @@ from datetime import datetime
 
 from jobscheduler.model import EPOCH, FOREVER, Pause, PauseIndex, truncate_to_ms
 from jobscheduler.model.selection import ALL, Selector
-from jobscheduler.scheduler.decided_ahead import CLOCK_MEMORY_S
+from jobscheduler.scheduler.clock_setback import CLOCK_MEMORY_S
 
 MAX_PAUSES = 5000  # pauses and exemptions that are kept
 

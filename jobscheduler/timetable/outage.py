@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from jobscheduler.timetable.decision import PAUSED, Decision, MissedSlots, Slots
 from jobscheduler.timetable.overlap import JobSituation, overlap_actions
-from jobscheduler.util.spans import TICK, Span, clip, overlap, span_at, subtract, unite
+from jobscheduler.util.time_spans import TICK, TimeSpan, clip, overlap, span_at, subtract, unite
 
 # A slot decided later than this after its start fell into an outage. Clock steps and sleep are noticed sooner.
 OUTAGE_AFTER = timedelta(seconds=10)
@@ -31,11 +31,11 @@ class Outage:
     after: datetime
     until: datetime
     reason: str = "down"
-    recorded: tuple[Span, ...] = ()
+    recorded: tuple[TimeSpan, ...] = ()
     pending: tuple[datetime, ...] = ()
     unknown: datetime | None = None
-    standstills: tuple[Span, ...] = ()
-    reopened: tuple[Span, ...] = ()
+    standstills: tuple[TimeSpan, ...] = ()
+    reopened: tuple[TimeSpan, ...] = ()
     corrects: frozenset[datetime] = frozenset()
 
 
@@ -69,14 +69,14 @@ _ALL_TIME = datetime.min.replace(tzinfo=UTC)
 _END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 
 
-def _split(pieces: Sequence[Span], paused_until: datetime | None) -> tuple[Sequence[Span], Sequence[Span]]:
+def _split(pieces: Sequence[TimeSpan], paused_until: datetime | None) -> tuple[Sequence[TimeSpan], Sequence[TimeSpan]]:
     """Return the pieces of time before the end of a pause, and those from it on."""
     if paused_until is None:
         return (), pieces
     return clip(pieces, _ALL_TIME, paused_until - TICK), clip(pieces, paused_until, _END_OF_TIME)
 
 
-def _latest(slots: Slots, pieces: Sequence[Span], pending: Sequence[datetime], until: datetime) -> datetime | None:
+def _latest(slots: Slots, pieces: Sequence[TimeSpan], pending: Sequence[datetime], until: datetime) -> datetime | None:
     """Find the latest slot that has started in these pieces of time, or is pending."""
     for first, last in reversed(pieces):
         started = _last_due(slots, first - TICK, last, until)
@@ -107,7 +107,7 @@ def _may_run(slots: Slots, slot: datetime, outage: Outage, situation: JobSituati
 
 
 def _count_all(
-    slots: Slots, pieces: Sequence[Span], pending: Sequence[datetime], runs: datetime | None, outage: Outage
+    slots: Slots, pieces: Sequence[TimeSpan], pending: Sequence[datetime], runs: datetime | None, outage: Outage
 ) -> Iterator[MissedSlots]:
     """Count the slots of all pieces, but for those that have a record which a later one may correct."""
     for piece in pieces:
@@ -116,7 +116,7 @@ def _count_all(
 
 
 def _counted(
-    slots: Slots, piece: Span, pending: Sequence[datetime], runs: datetime | None, outage: Outage
+    slots: Slots, piece: TimeSpan, pending: Sequence[datetime], runs: datetime | None, outage: Outage
 ) -> Iterator[MissedSlots]:
     """Count the slots of a piece except the one that runs, separately where their reasons differ."""
     first, last = piece
@@ -138,7 +138,7 @@ def _counted(
         after = upto
 
 
-def _edges(slots: Slots, piece: Span, outage: Outage) -> list[datetime]:
+def _edges(slots: Slots, piece: TimeSpan, outage: Outage) -> list[datetime]:
     """Return the slots of a piece after which the reason may change, and its last slot that has started."""
     first, last = piece
     end = _last_due(slots, first - TICK, last, outage.until)
@@ -180,6 +180,6 @@ def _are_alike(one: MissedSlots, other: MissedSlots) -> bool:
     return one.reason == other.reason and not one.more and not one.corrects and not other.corrects
 
 
-def corrected_slots(due: tuple[datetime, ...], reopened: Sequence[Span]) -> frozenset[datetime]:
+def corrected_slots(due: tuple[datetime, ...], reopened: Sequence[TimeSpan]) -> frozenset[datetime]:
     """Return the slots that were only missed because the clock was wrong."""
     return frozenset(slot for slot in due if span_at(slot, reopened)) if reopened else frozenset()
