@@ -225,9 +225,11 @@ class Engine:
         if entry is None or self.phase is _STOPPED or not entry.is_schedulable:
             return NO_EFFECTS
         circumstances = self._circumstances if entry.setback is NO_SETBACK else self._circumstances_of(entry)
-        if registry.pauses:
+        if registry.pauses.is_empty:  # the usual case, without a further call
+            situation = entry.situation()
+        else:
             self.pauses.note_time(now)
-        situation = registry.situation(entry)
+            situation = registry.situation(entry)
         decision = decide(entry.timetable, entry.cursor, now, situation, circumstances)
         if decision.cursor == entry.cursor:
             return NO_EFFECTS

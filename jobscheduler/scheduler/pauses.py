@@ -38,7 +38,7 @@ class Resumed:
 
 
 class Pauses:
-    """All pauses; `index` finds those of a job.
+    """All pauses; `index` finds those of a job, and `is_empty` says that there are none.
 
     Lock: the caller's. An index may be read without it.
     """
@@ -46,14 +46,12 @@ class Pauses:
     def __init__(self, elapsed: Callable[[], float]) -> None:
         """`elapsed` returns seconds of a clock that is never set."""
         self.index = PauseIndex()
+        self.is_empty = True
         self._elapsed = elapsed
         self._pauses: dict[str, Pause] = {}
         self._in_force: set[str] = set()
         self._over_since: dict[str, float] = {}
         self._next_end = FOREVER
-
-    def __bool__(self) -> bool:
-        return bool(self._pauses)
 
     # -- questions
 
@@ -175,7 +173,7 @@ class Pauses:
 
     def _changed(self) -> None:
         """Publish the pauses anew, and find the next end."""
-        self.index = PauseIndex(self._pauses.values())
+        self.index, self.is_empty = PauseIndex(self._pauses.values()), not self._pauses
         ends = (pause.end for key, pause in self._pauses.items() if key in self._in_force)
         self._next_end = min(ends, default=FOREVER)
 
