@@ -74,20 +74,8 @@ def check_paths(settings: Settings, source: Source | None) -> None:
         StartupError: one of them is missing or cannot be used.
 
     """
-    folder = settings.log_file.absolute().parent
-    missing, problems = [], []
-    try:
-        with source.open() if source is not None else nullcontext():
-            pass
-    except SourceUnavailable as reason:
-        problems.append(Problem(str(reason), help=reason.help))
-        missing += [settings.jobs_dir] if is_missing(settings.jobs_dir) else []
-    if is_missing(folder) and not is_standard_output(settings.log_file):
-        problems.append(Problem(f"the log's directory `{folder}` does not exist"))
-        missing.append(folder)
-    else:
-        problem = _problem_of_log(settings.log_file, settings.log_backups)
-        problems += [] if problem is None else [problem]
+    problems = [*_problems_of_source(source), *_problems_of_log(settings)]
+    missing = [path for path in _directories(settings, source) if is_missing(path)]
     if missing:
         paths = " ".join(shlex.quote(str(path)) for path in missing)
         help_ = f"make it so with `mkdir -p {paths}`, or name others with `--jobs-dir DIR --log-file FILE`"
@@ -95,3 +83,29 @@ def check_paths(settings: Settings, source: Source | None) -> None:
         raise StartupError(Problem("; ".join(problem.message for problem in problems), help=help_))
     if problems:
         raise StartupError(problems[0])
+
+
+def _directories(settings: Settings, source: Source | None) -> list[Path]:
+    """Return the directories that the service needs."""
+    of_jobs = [] if source is None else [settings.jobs_dir]
+    return [*of_jobs, *([] if is_standard_output(settings.log_file) else [_folder_of_log(settings)])]
+
+
+def _folder_of_log(settings: Settings) -> Path:
+    return settings.log_file.absolute().parent
+
+
+def _problems_of_source(source: Source | None) -> list[Problem]:
+    try:
+        with source.open() if source is not None else nullcontext():
+            return []
+    except SourceUnavailable as reason:
+        return [Problem(str(reason), help=reason.help)]
+
+
+def _problems_of_log(settings: Settings) -> list[Problem]:
+    folder = _folder_of_log(settings)
+    if is_missing(folder) and not is_standard_output(settings.log_file):
+        return [Problem(f"the log's directory `{folder}` does not exist")]
+    problem = _problem_of_log(settings.log_file, settings.log_backups)
+    return [] if problem is None else [problem]
