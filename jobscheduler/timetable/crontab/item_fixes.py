@@ -93,7 +93,7 @@ def _as_written(field: Field, number: int, like: str) -> str:
 
 
 def fix_step(text: str, fault: SyntaxFault) -> str:
-    """Cut a step that is too large to the field's length: minute `*/90` is `*/60`, and both match only 0."""
+    """Cut a step that no number can be to the field's length: minute `*/9999999999` is `*/60`, which matches only 0."""
     field = fault.field or WEEKDAY
     base, _, step = fault.word.text.partition("/")
     if int(step) == 0:
