@@ -53,13 +53,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         status = int(_module(arguments.verb).run(arguments))
         sys.stdout.flush()
         return status
-    except BadSetting as error:
-        print(f"jobscheduler: {error}", file=sys.stderr)
-        return 2
     except SettingsError as error:
         for problem in error.problems:
             print_problem(problem, sys.stderr)
-        return 1
+        return 2 if isinstance(error, BadSetting) else 1
     except UnknownTimezone as unknown:
         print_problem(Problem(str(unknown), help=unknown.help), sys.stderr)
         return 1

@@ -114,7 +114,8 @@ def _open(arguments: argparse.Namespace) -> JobTable:
     settings = settings_from_arguments(arguments)
     url = load_url(settings.database_url, settings.database_url_file)
     if url is None:
-        raise BadSetting("name the database with `--database-url URL` or `--database-url-file FILE`")
+        help_ = "name the database with `--database-url URL` or `--database-url-file FILE`"
+        raise BadSetting((Problem("no database is named", help=help_),))
     from jobscheduler.database import JobTable  # noqa: PLC0415 - an extra
 
     return JobTable(url, rules=job_context(settings))

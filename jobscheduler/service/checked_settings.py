@@ -8,7 +8,7 @@ from functools import partial
 from typing import TypeVar
 
 from jobscheduler.alerts import DefaultAlerts
-from jobscheduler.config import Settings
+from jobscheduler.config import Settings, SettingsError
 from jobscheduler.jobs.directory import DirectorySource
 from jobscheduler.jobs.guarded_directory import GuardedSource
 from jobscheduler.jobs.parser import ParseContext
@@ -20,7 +20,7 @@ from jobscheduler.service.errors import StartupError
 from jobscheduler.service.guarded_calls import call_at_startup
 from jobscheduler.service.optional_parts import ALERTS, DATABASE, DEFAULTS, PAGE, OptionalParts
 from jobscheduler.service.own_service import make_directories
-from jobscheduler.service.path_checks import check_paths
+from jobscheduler.service.path_checks import problems_of_paths
 from jobscheduler.service.zone_watch import parse_context
 from jobscheduler.util.hang_guard import CallHung, HangGuard
 from jobscheduler.util.path_walk import is_missing
@@ -64,8 +64,9 @@ def check_settings(settings: Settings, read_settings: Callable[[], Settings], gu
     """Judge the settings and read what they name. A problem of an optional part is only noted.
 
     Raises:
-        StartupError: the jobs directory, the log, the socket or the zone cannot be used, or does not answer.
-        SettingsError: something in `[defaults]` is wrong.
+        StartupError: the jobs directory, the log or the socket does not answer.
+        SettingsError: one of them or the zone cannot be used, or something in `[defaults]` is wrong. It has all
+            problems.
 
     """
     optional = OptionalParts()
@@ -80,8 +81,8 @@ def check_settings(settings: Settings, read_settings: Callable[[], Settings], gu
     directory = None if source is None else GuardedSource(source, guard)
     for name, path in ((jobs_name, settings.jobs_dir), (log_name, settings.log_file)):
         call(name, path.exists)
-    call("a path of the service", partial(check_paths, settings, directory))
-    context = parse_context(settings, guard)
+    problems = call("a path of the service", partial(problems_of_paths, settings, directory))
+    context = _context(settings, problems, guard)
     optional.note(DEFAULTS, context.defaults.problems)
     default_alerts, hung_alerts = _default_alerts(settings, context, optional, guard)
     has_page, token = _page(settings, optional, guard)
@@ -100,6 +101,22 @@ def check_settings(settings: Settings, read_settings: Callable[[], Settings], gu
         has_page,
         token,
     )
+
+
+def _context(settings: Settings, problems: tuple[Problem, ...], guard: HangGuard) -> ParseContext:
+    """Return the context of jobs. `problems` are those of the paths.
+
+    Raises:
+        SettingsError: there are problems, or the zone or the defaults have some. It has all of them.
+
+    """
+    try:
+        context = parse_context(settings, guard)
+    except SettingsError as error:
+        problems = (*problems, *error.problems)
+    if problems:
+        raise SettingsError(problems)
+    return context
 
 
 def _log_name(settings: Settings) -> str:

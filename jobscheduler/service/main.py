@@ -28,7 +28,7 @@ from jobscheduler.util.instants import utc_now
 def serve(settings: Settings, read_settings: Callable[[], Settings]) -> int:
     """Run the service until a signal ends it; return its exit status. Leaving the stack stops what it started.
 
-    `read_settings` reads the settings again, for a reload; it raises BadSetting and SettingsError.
+    `read_settings` reads the settings again, for a reload; it raises SettingsError.
 
     Raises:
         StartupError: a part that the service needs is missing, or another service uses it.

@@ -67,22 +67,19 @@ def _problem_of_log(log: Path, backups: int) -> Problem | None:
     return Problem(f"the log file `{log}` cannot be written", help=help_)
 
 
-def check_paths(settings: Settings, source: Source | None) -> None:
-    """Check the jobs directory, if there is to be one, and the log. What `mkdir` can repair is one problem for both.
+def problems_of_paths(settings: Settings, source: Source | None) -> tuple[Problem, ...]:
+    """Return why the jobs directory, if there is to be one, and the log cannot be used, if so.
 
-    Raises:
-        StartupError: one of them is missing or cannot be used.
-
+    What `mkdir` can mend is one problem for both.
     """
     problems = [*_problems_of_source(source), *_problems_of_log(settings)]
     missing = [path for path in _directories(settings, source) if is_missing(path)]
-    if missing:
-        paths = " ".join(shlex.quote(str(path)) for path in missing)
-        help_ = f"make it so with `mkdir -p {paths}`, or name others with `--jobs-dir DIR --log-file FILE`"
-        help_ += _OWN_SERVICE_HELP if os.geteuid() != 0 and "jobs_dir" not in settings.given else ""
-        raise StartupError(Problem("; ".join(problem.message for problem in problems), help=help_))
-    if problems:
-        raise StartupError(problems[0])
+    if not missing:
+        return tuple(problems)
+    paths = " ".join(shlex.quote(str(path)) for path in missing)
+    help_ = f"make it so with `mkdir -p {paths}`, or name others with `--jobs-dir DIR --log-file FILE`"
+    help_ += _OWN_SERVICE_HELP if os.geteuid() != 0 and "jobs_dir" not in settings.given else ""
+    return (Problem("; ".join(problem.message for problem in problems), help=help_),)
 
 
 def _directories(settings: Settings, source: Source | None) -> list[Path]:
