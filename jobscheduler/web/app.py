@@ -87,7 +87,9 @@ class App:
             text = b"Other requests are reading the log. Try again in a moment.\n"
             return Answer("503 Service Unavailable", TEXT, text, (("Retry-After", str(RETRY_S)),))
         except Exception as error:
-            _log.error("the page `%s` could not be made: %s", environ.get("PATH_INFO", "")[:200], _error_with_location(error))
+            _log.error(
+                "the page `%s` could not be made: %s", environ.get("PATH_INFO", "")[:200], _error_with_location(error)
+            )
             return Answer("500 Internal Server Error", TEXT, b"The page could not be made. The log says why.\n")
 
     def _route(self, environ: Environ) -> Answer:
