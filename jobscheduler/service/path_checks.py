@@ -36,13 +36,6 @@ def lock_log(settings: Settings, file: LogFile) -> None:
         raise in_use(f"the log `{settings.log_file}`", holder)
 
 
-def no_lock(directory: str, error: OSError) -> Problem:
-    """Return the problem of a directory for whose lock another user holds every name."""
-    message = f"the jobs directory `{directory}` cannot be locked against a second service: {error.strerror}"
-    help_ = f"remove `{error.filename}` if it belongs to another user, or have root create it for this one"
-    return Problem(message, help=help_)
-
-
 def in_use(name: str, holder: int) -> StartupError:
     """Return the refusal of a start because another process holds a lock. `holder` is 0 if that is unknown."""
     process = f"process {holder}" if holder else "another process"
