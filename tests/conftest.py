@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.support import fork_server
 from tests.support.distribution import Scheduling, rank
+from tests.support.fork_server import own_environment
 from tests.support.properties import load_profiles
 from tests.support.service import Service
 from tests.support.throwaway_users import alice, mallory
@@ -20,7 +20,7 @@ from tests.support.zone_data import pin_zone_data
 __all__ = ["alice", "mallory"]
 
 pin_zone_data()
-fork_server.take_environment()
+own_environment()  # before any test changes it
 
 # A background job of a shell ignores these, and every command that a test starts would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)

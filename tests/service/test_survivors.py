@@ -66,6 +66,10 @@ def service(alice: ThrowawayUser) -> Iterator[Service]:
     for path in (base, made.jobs):
         os.chown(path, alice.uid, alice.gid)
     made.program = ["setpriv", f"--reuid={alice.uid}", f"--regid={alice.gid}", "--clear-groups", *made.program]
+    made.patched("""
+        from jobscheduler.tasks.command import tree_killer
+        tree_killer.TERM_GRACE_S, tree_killer.KILL_TIMEOUT_S = 1.0, 0.5
+    """)
     yield made
     made.close()
     shutil.rmtree(base)
