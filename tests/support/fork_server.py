@@ -14,6 +14,7 @@ What only an executed process can show is started with `subprocess`: a change of
 from __future__ import annotations
 
 import atexit
+import gc
 import json
 import os
 import select
@@ -341,9 +342,18 @@ if __name__ == "__main__":
         import_module(_name)
     from jobscheduler import cli
 
+    gc.collect()
+    gc.freeze()  # else each process copies all of this as soon as it collects its garbage
     _control_socket = socket.socket(fileno=int(sys.argv[1]))
     _request = _serve(_control_socket)
     _control_socket.detach()
     _become(_request)
     exec(_request["code"], {})
-    raise SystemExit(cli.main())
+    _status = cli.main()
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    with suppress(OSError, ValueError):  # then the interpreter has to say so
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(_status)
+    raise SystemExit(_status)
