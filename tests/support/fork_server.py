@@ -24,6 +24,7 @@ import subprocess
 import sys
 import threading
 import time
+import zoneinfo
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
@@ -196,7 +197,8 @@ def _packed(descriptors: list[int]) -> bytes:
 
 
 def _read_at_start(variables: Any) -> dict[str, str]:
-    return {name: value for name, value in variables.items() if name.startswith(_READ_AT_START)}
+    read = {name: value for name, value in variables.items() if name.startswith(_READ_AT_START)}
+    return {name: value for name, value in read.items() if name != "PYTHONTZPATH"}  # `_become` has it read anew
 
 
 @cache
@@ -287,6 +289,8 @@ def _become(request: dict[str, Any]) -> None:
     os.environ.clear()
     os.environ.update(request["env"])
     time.tzset()
+    zoneinfo.reset_tzpath()
+    zoneinfo.ZoneInfo.clear_cache()
     sys.argv[:] = request["argv"]
     encoding, errors = sys.stdin.encoding, sys.stdout.errors
     sys.stdin = open(0, encoding=encoding, errors=errors, closefd=False)  # noqa: SIM115
