@@ -62,8 +62,9 @@ def seen_of(base: Path, *, forks: bool) -> tuple[dict[str, Any], str, str]:
     try:
         service.start()
         assert isinstance(service.process, ForkedProcess) is forks
-        state = state_of(service)
         wait_until((base / "seen").exists)
+        service.wait_for("SUCCESS")  # by now it has everything that it opens when it is needed
+        state = state_of(service)
         assert service.stop() == 0
         text = re.sub(r"(_TIME|_ID|MARK\w*)=.*", r"\1", (base / "seen").read_text())
         return state, text.replace(str(base), "BASE"), re.sub(r"\d", "N", service.stderr()).replace(str(base), "BASE")

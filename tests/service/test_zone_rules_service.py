@@ -27,6 +27,7 @@ def tree(tmp_path: Path) -> ZoneTree:
 def service(tmp_path: Path, tree: ZoneTree) -> Iterator[Service]:
     """A service that reads those zones."""
     made = Service(tmp_path, env={"PYTHONTZPATH": str(tree.path)})
+    made.constants = {"service.supervisor.HEALTH_INTERVAL_S": 0.5}  # between two looks at the rules: users have 5 s
     yield made
     made.close()
 
