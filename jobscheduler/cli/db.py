@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobscheduler.cli.client_verbs import format_local_or_dash
+from jobscheduler.cli.client_helpers import format_local_or_dash
 from jobscheduler.cli.db_files import ExportConflict, read_directory, read_files, write_directory
 from jobscheduler.cli.db_wait import wait_for_reload
 from jobscheduler.cli.options import add_options, settings_from_arguments

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from jobscheduler.cli.client_verbs import EXIT_STATUSES, add_client_options
+from jobscheduler.cli.client_helpers import EXIT_STATUSES, add_client_options
 from jobscheduler.cli.options import client_settings
 from jobscheduler.cli.problems import print_problem
 from jobscheduler.control.client import ServiceUnreachable, request
