@@ -20,7 +20,7 @@ def test_a_hanging_alert_is_ended_with_all_its_processes(host: Host) -> None:
     pids = host.base / "pids"
     hang = f"echo $$ >> {pids}; setsid sh -c 'echo $$ >> {pids}; exec sleep 600' & sleep 600"
     service = host.service.patched(
-        "import jobscheduler.alerts.sender as s; s.Sender.__init__.__kwdefaults__['limit'] = 2.5"
+        "import jobscheduler.alerts.sender_pool as s; s.AlertSenderPool.__init__.__kwdefaults__['limit'] = 2.5"
     )
     service.write("a.json", host.job(on_failure={"type": "execute_command", "command": hang}))
     service.start()

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -21,9 +22,10 @@ SEEN_BY_A_JOB = "pwd; umask; ulimit -a; env | sort; grep -E 'Sig(Blk|Ign|Cgt)' /
 
 
 def lasting_descriptors(process: Path, base: str) -> dict[int, str]:
-    """Return the descriptors that stay open: a service opens others for a moment."""
+    """Return the descriptors that stay open: a service opens others for a moment, which is long on a busy host."""
     samples: list[dict[int, str]] = []
     for _ in range(20):
+        Event().wait(0.02)
         sample = {}
         for one in (process / "fd").iterdir():
             with suppress(OSError):  # closed meanwhile

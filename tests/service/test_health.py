@@ -156,7 +156,7 @@ class Parts:
         self.standing: str | None = None
         self.stuck_for_good = False
 
-    def standstill(self) -> str | None:
+    def stuck_run(self) -> str | None:
         return self.standing
 
     def is_stuck(self) -> bool:

@@ -67,7 +67,7 @@ def can_fork(command: Sequence[Any], env: dict[str, str] | None) -> bool:
     variables = os.environ if env is None else env
     return (
         [str(word) for word in command[:2]] == [sys.executable, MAIN]
-        and _read_at_start(variables) == _read_at_start(_own_environment())
+        and _read_at_start(variables) == _read_at_start(own_environment())
         and len(json.dumps([[str(word) for word in command], dict(variables)])) < _MAX_REQUEST
     )
 
@@ -202,7 +202,7 @@ def _read_at_start(variables: Any) -> dict[str, str]:
 
 
 @cache
-def _own_environment() -> dict[str, str]:
+def own_environment() -> dict[str, str]:
     """Return the environment with which the server is started: that of the tests before the first of them."""
     return dict(os.environ)
 
@@ -222,7 +222,7 @@ def _server() -> socket.socket:
                 [sys.executable, __file__, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
-                env=_own_environment(),
+                env=own_environment(),
                 cwd=ROOT,
             )
             theirs.close()
