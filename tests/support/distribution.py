@@ -51,6 +51,8 @@ SPLIT = frozenset(
         *("test_service", "test_files_watching", "test_alerts_service", "test_settings_service", "test_cli_history"),
         *("test_account_restart", "test_log_stream", "test_health", "test_account_crash", "test_unkillable_processes"),
         *("test_runner_interleavings", "test_account_checkpoint", "test_account_standstill"),
+        *("test_hangs_of_commands", "test_hangs_of_logs", "test_account_shortage", "test_service_stop"),
+        "test_alerts_at_the_end",
     }
 )
 """Files that are handed out test by test."""
