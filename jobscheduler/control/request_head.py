@@ -1,6 +1,6 @@
 """Limit the head of a request as a whole. The standard library limits each line and the number of headers only.
 
-The body is read by the application, which limits it.
+The body is read by the handler of the connection, which limits it.
 """
 
 from __future__ import annotations
