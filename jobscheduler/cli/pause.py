@@ -14,7 +14,7 @@ from jobscheduler.cli.client_helpers import EXIT_STATUSES, add_client_options
 from jobscheduler.cli.job_arguments import add_job_arguments, selected_texts
 from jobscheduler.cli.log_files import host_zone
 from jobscheduler.cli.options import client_settings
-from jobscheduler.cli.pause_text import describe_pause
+from jobscheduler.cli.pause_text import describe_pause, print_note
 from jobscheduler.cli.problems import print_problem
 from jobscheduler.cli.table import printable
 from jobscheduler.cli.times import ArgumentProblem, parse_time
@@ -60,6 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps(answer))
     else:
         _show(answer)
+        print_note(answer)
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pwd
+import sys
 from collections.abc import Mapping
 from datetime import datetime, tzinfo
 from typing import Any
@@ -22,6 +23,12 @@ def describe_end(pause: Mapping[str, Any], now: datetime, zone: tzinfo | None = 
     end = f"until {format_local_short(datetime.fromisoformat(until), now, zone)}" if until else "until it is resumed"
     by = f" by {user_name(pause['by'])}" if pause["by"] else ""
     return f"{end}{by}{': ' + pause['reason'] if pause['reason'] else ''}"
+
+
+def print_note(answer: Mapping[str, Any]) -> None:
+    """Print on standard error what is odd about an answer."""
+    if answer.get("note"):
+        print(f"note: {answer['note']}", file=sys.stderr)
 
 
 def selector_text(text: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from jobscheduler.cli.client_helpers import EXIT_STATUSES, add_client_options
 from jobscheduler.cli.job_arguments import add_job_arguments, selected_texts
 from jobscheduler.cli.options import client_settings
-from jobscheduler.cli.pause_text import selector_text
+from jobscheduler.cli.pause_text import print_note, selector_text
 from jobscheduler.cli.table import printable
 from jobscheduler.control.client import request
 from jobscheduler.util.text import plural
@@ -40,6 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps(answer))
     else:
         _show(answer)
+        print_note(answer)
     return 0
 
 

@@ -47,12 +47,13 @@ class PauseRequests:
         self,
         scheduler: Scheduler,
         known_jobs: Callable[[], JobTags],
-        flush: Callable[[float], object],
+        flush: Callable[[float], bool],
         unknown: Callable[[str], NotFound],
     ) -> None:
         """`known_jobs` returns the jobs that have a valid definition, `unknown` the error for an id of none.
 
-        `flush` waits until the log is written, at most so many seconds: a pause that was answered outlives a crash.
+        `flush` waits until the log is written, at most so many seconds, and returns whether it is: then what was
+        answered outlives a crash.
         """
         self._scheduler = scheduler
         self._known_jobs = known_jobs
@@ -75,10 +76,12 @@ class PauseRequests:
         jobs = self._known_jobs()
         self._require_jobs(wanted.texts, jobs)
         added = self._change(lambda: self._scheduler.pause(selectors(wanted.texts), wanted.until, wanted.reason, by))
+        is_written = self._flush(_FLUSH_TIMEOUT_S)
         ids = select_jobs(wanted.texts, jobs).ids
         pauses = self._scheduler.pauses()
         return {
             "changed": bool(added),
+            "note": None if is_written else "the log does not have it now: a restart would forget this pause",
             "jobs": list(ids),
             "pauses": [pause_json(pause) for pause in added],
             "in_force": [pause_json(pause) for pause in pauses if _covers_any(pause, ids, jobs)],
@@ -98,10 +101,12 @@ class PauseRequests:
         self._require_jobs([text for text in texts if text not in paused], jobs)
         before = self._scheduler.pauses()
         changes = self._change(lambda: self._scheduler.resume(selectors(texts), jobs, by))
+        is_written = self._flush(_FLUSH_TIMEOUT_S)
         ids = select_jobs(texts, jobs).ids
         resumed = [job_id for job_id in ids if any(pause.covers(job_id, jobs[job_id]) for pause in before)]
         return {
             "changed": bool(changes),
+            "note": None if is_written else "the log does not have it now: a restart would forget it",
             "jobs": resumed,
             "ended": [pause_json(change.pause) for change in changes if change.exempt is None],
             "exempt": [
@@ -119,16 +124,13 @@ class PauseRequests:
                 raise NotFound(no_job_problem(selector, jobs))
 
     def _change(self, change: Callable[[], _Changes]) -> _Changes:
-        """Make a change, and wait until the log has it."""
         try:
-            changes = change()
+            return change()
         except TooManyPauses:
             help_ = "pause by a pattern such as `billing-*`, by a tag, or `--all`: one pause for any number of jobs"
             raise Conflict(Problem(f"there can be no more than {MAX_PAUSES:,} pauses", help=help_)) from None
         except RuntimeError as error:
             raise Conflict(Problem(str(error))) from None
-        self._flush(_FLUSH_TIMEOUT_S)
-        return changes
 
 
 def _covers_any(pause: Pause, ids: Iterable[str], jobs: JobTags) -> bool:

@@ -36,9 +36,9 @@ class ControlService:
         snapshots: SnapshotBuilder,
         scheduler: Scheduler,
         holder: JobHolder,
-        flush: Callable[[float], object] = lambda _: None,
+        flush: Callable[[float], bool] = lambda _: True,
     ) -> None:
-        """`flush` waits until the log is written, at most so many seconds."""
+        """`flush` waits until the log is written, at most so many seconds, and returns whether it is."""
         self._snapshots = snapshots
         self._scheduler = scheduler
         self._reconciler = holder
