@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from pathlib import Path
 
-from jobscheduler.model.selection import ALL
+from jobscheduler.control.client import request
+from jobscheduler.model.selection import ALL, Selector
 
 JOBS_HELP = "an id, a pattern such as `billing-*`, or a tag as `tag:backup`"
 
@@ -14,6 +17,20 @@ def add_job_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("jobs", nargs="*", metavar="JOB", help=JOBS_HELP)
     parser.add_argument("--all", action="store_true", help="all jobs, also those that come later")
     parser.set_defaults(usage_error=parser.error)
+
+
+def selected_ids(socket: Path, texts: Sequence[str]) -> list[str]:
+    """Return the ids of the jobs that these select, in their order. A single id is not looked up.
+
+    Raises:
+        ServiceUnreachable: no service answers.
+        ApiError: one of them selects no job.
+
+    """
+    single = Selector(texts[0]).job_id if len(texts) == 1 else None
+    return (
+        [single] if single is not None else list(request(socket, "POST", "/v1/select", {"jobs": list(texts)})["jobs"])
+    )
 
 
 def selected_texts(arguments: argparse.Namespace) -> list[str]:

@@ -60,6 +60,19 @@ class PauseRequests:
         self._flush = flush
         self._unknown = unknown
 
+    def select(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the ids that `jobs` of a request selects, in its order.
+
+        Raises:
+            BadRequest: the request is malformed.
+            NotFound: a selector selects no job.
+
+        """
+        _require_known(request, ("jobs",))
+        texts, jobs = _parse_selectors(request), self._known_jobs()
+        self._require_jobs(texts, jobs)
+        return {"jobs": list(select_jobs(texts, jobs).ids)}
+
     def pause(self, request: Mapping[str, Any], by: str) -> Mapping[str, Any]:
         """Pause the selected jobs; `request` has `jobs`, and perhaps `until` or `for`, and `reason`.
 
@@ -96,6 +109,7 @@ class PauseRequests:
             Conflict: the service is stopping, or has too many pauses.
 
         """
+        _require_known(request, ("jobs",))
         texts, jobs = _parse_selectors(request), self._known_jobs()
         paused = {pause.selector.text for pause in self._scheduler.pauses()}
         self._require_jobs([text for text in texts if text not in paused], jobs)

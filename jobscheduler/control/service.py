@@ -140,6 +140,10 @@ class ControlService:
             "output": None if output is None else tail(output, len(output)),
         }
 
+    def select(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return which jobs are selected (see `PauseRequests.select`)."""
+        return self._pauses.select(request)
+
     def pause(self, request: Mapping[str, Any], by: str) -> Mapping[str, Any]:
         """Pause jobs (see `PauseRequests.pause`)."""
         return self._pauses.pause(request, by)

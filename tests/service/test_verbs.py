@@ -264,6 +264,20 @@ def test_pause_and_resume(service: Service) -> None:
     service.wait_for("job.removed", job_id="tick")
 
 
+def test_several_jobs_are_run_at_once(service: Service) -> None:
+    """By id and by pattern; the exit status is that of the worst, and one that is refused stops no other."""
+    done = ask(service, "run", "fail?", "daily", "--wait")
+    assert (done.returncode, "why" in done.stdout, "done" in done.stdout) == (1, True, True)
+    assert ask(service, "run", "dail?", "--wait").returncode == 0
+    begun = answer(service, "run", "daily", "fails")
+    assert [one["job_id"] for one in begun] == ["daily", "fails"]
+    wrong = ask(service, "run", "daily", "tag:nope")
+    assert (wrong.returncode, wrong.stdout) == (1, "")
+    assert "no job has the tag `nope`" in wrong.stderr
+    service.wait_for("FAILURE", len(service.words("run.requested", job_id="fails")), job_id="fails")
+    service.wait_for("SUCCESS", len(service.words("run.requested", job_id="daily")), job_id="daily")
+
+
 def test_a_pause_has_an_end_and_several_jobs(service: Service) -> None:
     """Of what is named, until a time or for a while; the answer says what is in force."""
     (paused,) = answer(service, "pause", "daily", "off", "--for", "90m", "--reason", "r")

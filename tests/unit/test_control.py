@@ -62,6 +62,9 @@ class FakeControlApi:
         self.asked.append(("run", job_id, by))
         raise Conflict(Problem("the service is stopping"))
 
+    def select(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {"jobs": request["jobs"][::-1]}
+
     def pause(self, request: Mapping[str, Any], by: str) -> Mapping[str, Any]:
         self.asked.append(("pause", json.dumps(request), by))
         return {"changed": True}
@@ -129,6 +132,7 @@ def test_each_request_has_its_path(path: Path, api: FakeControlApi) -> None:
     with pytest.raises(ApiError, match="stopping"):
         request(path, "POST", "/v1/jobs/a.b%2Fc/run")
     assert request(path, "POST", "/v1/pause", {"jobs": ["a", "tag:b"], "reason": "é"}) == {"changed": True}
+    assert request(path, "POST", "/v1/select", {"jobs": ["a", "b"]}) == {"jobs": ["b", "a"]}
     assert request(path, "POST", "/v1/resume", {"jobs": ["x" * 1000] * 200}) == {"changed": True}
     asked = [(what, value) if what == "run" else (what, json.loads(value)) for what, value, by in api.asked]
     assert asked == [
