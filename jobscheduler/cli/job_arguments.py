@@ -28,9 +28,9 @@ def selected_ids(socket: Path, texts: Sequence[str]) -> list[str]:
 
     """
     single = Selector(texts[0]).job_id if len(texts) == 1 else None
-    return (
-        [single] if single is not None else list(request(socket, "POST", "/v1/select", {"jobs": list(texts)})["jobs"])
-    )
+    if single is not None:
+        return [single]
+    return list(request(socket, "POST", "/v1/select", {"jobs": list(texts)})["jobs"])
 
 
 def selected_texts(arguments: argparse.Namespace) -> list[str]:

@@ -45,7 +45,8 @@ def run(arguments: argparse.Namespace) -> int:
     begun = [_begin(arguments, socket, job_id) for job_id in selected_ids(socket, arguments.jobs)]
     if not arguments.wait:
         return 0 if all(begun) else 1
-    return 0 if all([_succeeds(arguments, socket, run_id) for run_id in begun]) else 1
+    ended = [_succeeds(arguments, socket, run_id) for run_id in begun]
+    return 0 if all(ended) else 1
 
 
 def _begin(arguments: argparse.Namespace, socket: Path, job_id: str) -> str | None:
