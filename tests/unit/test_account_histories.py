@@ -384,7 +384,7 @@ class Host:
         self.unsure |= {one["job_id"] for one in lines[len(kept) :] if one["word"] in CHANGES}
         if any(
             one["word"] == "service.started" for one in lines[len(kept) :]
-        ):  # and the checkpoint before it, at least
+        ):  # so is the checkpoint before it
             self.unsure |= self.was_unsure
         if count:
             self._unlive()
