@@ -239,7 +239,7 @@ def test_a_server_with_small_packets_gets_every_line(tmp_path: Path, on_mariadb:
 def test_a_burst_of_lines_loses_none_with_a_healthy_server(
     place: Place, rounds: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As when fifty thousand jobs change at once, and again when these are in the table: full batches wait for nothing."""
+    """As when fifty thousand jobs change at once, and again when that is written: full batches wait for nothing."""
     monkeypatch.setattr("jobscheduler.database.log_copy.BATCH_WAIT_S", 1000.0)
     table_of(place)
     told: list[str] = []
