@@ -382,9 +382,7 @@ class Host:
         kept = raw[: len(raw) - count]
         self.lost += [(one, instant(lines[len(kept) - 1], "time")) for one in lines[len(kept) :]]
         self.unsure |= {one["job_id"] for one in lines[len(kept) :] if one["word"] in CHANGES}
-        if any(
-            one["word"] == "service.started" for one in lines[len(kept) :]
-        ):  # so is the checkpoint before it
+        if any(one["word"] == "service.started" for one in lines[len(kept) :]):  # so is the checkpoint before it
             self.unsure |= self.was_unsure
         if count:
             self._unlive()
@@ -709,6 +707,10 @@ FOUND = {
         *(("fail", 0.3, False, 20), ("start",), ("stop", 1500, True), ("start",), ("fail", 0.84, True, 20)),
         *(("set", -3455965.44, True), ("live", 5, 0.6), ("stop", 90, False), ("undo",), ("start",)),
         *(("set", -33.581, False), ("crash", 1500, False)),
+    ],
+    "a slot waited, the clock was set back and ahead again, and the service crashed": [
+        *(("crash", 1, False), ("live", 4000, 1.0), ("turn_to_once", -4), ("start",), ("shut_gate",)),
+        *(("hiccup", 300), ("undo",), ("set", -600.0, False), ("undo",), ("crash", 1, False)),
     ],
     "a slot waited to correct its record, and was too old after a crash": [
         *(("set", 7200.0, False), ("undo",), ("shut_gate",), ("live", 4000, 1.0), ("crash", 1, False)),
