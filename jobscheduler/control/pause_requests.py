@@ -159,6 +159,8 @@ def _parse_pause(request: Mapping[str, Any], now: datetime) -> PauseRequest:
     reason = _text(request, "reason") or ""
     if len(reason) > MAX_REASON_CHARS or len(reason.encode("utf-8", "replace")) > MAX_REASON_BYTES:
         raise _refused(f"the reason of a pause has at most {MAX_REASON_CHARS} characters")
+    if not reason.isprintable():
+        raise _refused("the reason of a pause is one line of text")
     return PauseRequest(_parse_selectors(request), _parse_end(request, now), reason)
 
 
@@ -176,6 +178,9 @@ def _parse_selectors(request: Mapping[str, Any]) -> tuple[str, ...]:
     too_long = next((text for text in texts if len(text) > MAX_SELECTOR_CHARS), None)
     if too_long is not None:
         raise _refused(f"{quote(too_long)} is longer than {MAX_SELECTOR_CHARS} characters")
+    odd = next((text for text in texts if not text.isprintable() or not text), None)
+    if odd is not None:
+        raise _refused(f"{quote(odd)} cannot select a job")
     return tuple(dict.fromkeys(texts))
 
 

@@ -303,6 +303,7 @@ def test_a_pause_has_an_end_and_several_jobs(service: Service) -> None:
         (["pause", "daily", "--for", "1h", "--until", "06:00"], 2, "not allowed with"),
         (["pause", "daily", "--until", "2020-01-01T00:00Z"], 1, "a pause ends in the future"),
         (["pause", "daily", "--reason", "x" * 201], 1, "the reason of a pause has at most 200 characters"),
+        (["pause", "daily", "--reason", "two\nlines"], 1, "the reason of a pause is one line of text"),
         (["pause", "daily", "bill-*"], 1, "no job matches `bill-*`"),
         (["pause", "tag:nope"], 1, "no job has the tag `nope`"),
         (["resume", "dai*", "nope"], 1, "there is no job `nope`"),
