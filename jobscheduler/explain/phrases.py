@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from jobscheduler.explain.evidence import instant
 from jobscheduler.model import Job
 from jobscheduler.model.log_line import Line
+from jobscheduler.model.selection import ALL
 from jobscheduler.util.durations import format_rough_duration
 from jobscheduler.util.instants import format_with_zone
 
@@ -61,6 +62,14 @@ def describe_record(record: Line, zone: ZoneInfo) -> str:
             return f"was skipped: {_reason(_SKIPPED, record)}"
         case _:
             return f"was missed: {_reason(_MISSED, record)}"
+
+
+def describe_pause_line(line: Line, zone: ZoneInfo) -> str:
+    """Describe a pause by the line about its begin: who paused what, when and why."""
+    what = "" if "jobs" not in line else ", with all jobs" if line["jobs"] == ALL else f", with `{line['jobs']}`"
+    by = f" by {line['by']}" if line.get("by") else ""
+    reason = f": {line['reason']}" if line.get("reason") else ""
+    return f"it was paused at {format_time_of(line, zone)}{what}{by}{reason}"
 
 
 def record_notes(record: Line, slot: datetime, job: Job | None, zone: ZoneInfo) -> tuple[str, ...]:

@@ -159,9 +159,10 @@ class JobRecovery:
     def _paused_until(self, job: Job, phase: RecoveryPhase) -> datetime | None:
         """Return the instant before which slots of the outage are skipped.
 
-        For a job that comes later the pauses of the start count: they may have been resumed since.
+        The pauses of the start count: they may have been resumed since. Where the outage of a job goes on until now,
+        because its source could not be read, the present ones do.
         """
-        pauses = self._pauses_at_start if phase is RecoveryPhase.LATER else self._registry.pauses.index
+        pauses = self._registry.pauses.index if phase is RecoveryPhase.FIRST_SYNC else self._pauses_at_start
         return pauses.paused_until(job.id, job.tags)
 
     # -- a one-time job whose instant is over

@@ -253,6 +253,10 @@ def test_pause_and_resume(service: Service) -> None:
     assert service.words("job.paused")[0]["by"] == str(os.getuid())
     assert f"paused     `tag:fast` until it is resumed by {USER}: a test" in ask(service, "status").stdout
     assert f"with `tag:fast` until it is resumed, by {USER}: a test" in ask(service, "explain", "tick").stdout
+    slot = service.words("SKIPPED", job_id="tick", reason="paused")[0]["scheduled"]
+    told = ask(service, "explain", "tick", "--at", slot).stdout
+    assert "was skipped: the job was paused" in told
+    assert f", with `tag:fast` by {USER}: a test" in told
 
     ran = len(service.words("SUCCESS", job_id="tick"))
     resumed = ask(service, "resume", "t?ck")

@@ -228,6 +228,21 @@ def test_a_time_between_the_slots_of_a_missed_group_was_not_missed() -> None:
     assert then(facts(missed, at=SLOT + HOUR), SLOT + HOUR).code == "not_due"
 
 
+@pytest.mark.parametrize(
+    ("pairs", "said"),
+    [
+        ({"by": "anna", "reason": "a migration"}, "it was paused at Sun 2026-11-22 01:00:00 CET by anna: a migration"),
+        ({"jobs": "*"}, "it was paused at Sun 2026-11-22 01:00:00 CET, with all jobs"),
+        ({"jobs": "tag:shop", "by": "7"}, "it was paused at Sun 2026-11-22 01:00:00 CET, with `tag:shop` by 7"),
+    ],
+)
+def test_a_slot_that_a_pause_skipped_is_explained_by_its_begin(pairs: dict[str, str], said: str) -> None:
+    """Who paused what, when and why."""
+    known = facts(record("SKIPPED", reason="paused"))
+    known = replace(known, evidence=replace(known.evidence, paused=line("job.paused", **pairs)))
+    assert then(known).sentences[-1] == said
+
+
 def test_the_record_of_a_slot_counts_more_than_one_of_a_group_around_it() -> None:
     """Whichever is newer."""
     missed = line("MISSED", NOW, scheduled=text(SLOT - 48 * HOUR), last=text(SLOT + 24 * HOUR), reason="down")
