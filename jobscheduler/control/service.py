@@ -43,7 +43,7 @@ class ControlService:
         self._scheduler = scheduler
         self._reconciler = holder
         self._pauses = PauseRequests(
-            scheduler, self._tags, flush, lambda job_id: _unknown(job_id, self._snapshots.build())
+            scheduler.pauses, self._tags, flush, lambda job_id: _unknown(job_id, self._snapshots.build())
         )
         self._manual_runs: OrderedDict[str, Run] = OrderedDict()
         self._lock = threading.Lock()

@@ -120,7 +120,7 @@ class SnapshotBuilder:
         stale_item = stale.get(job.source_name)
         last = self._results.last_record(job.id)
         active_runs = runtime.active_runs if runtime else ()
-        pauses = runtime.pauses if runtime else self._scheduler.pauses_of(job)
+        pauses = runtime.pauses if runtime else self._scheduler.pauses.of(job)
         upcoming = runtime.next if runtime else None
         state = job_state(
             enabled=job.enabled,
@@ -174,7 +174,7 @@ class SnapshotBuilder:
             left_pipes=_left_pipes(),
             notes=(*self._notes, *_note_on(new_rules)),
             new_rules=new_rules,
-            pauses=self._scheduler.pauses(),
+            pauses=self._scheduler.pauses.in_force(),
         )
 
 

@@ -8,10 +8,11 @@ from dataclasses import replace
 from datetime import datetime
 from itertools import islice
 
-from jobscheduler.model import Job, Pause, PauseIndex
+from jobscheduler.model import PauseIndex
 from jobscheduler.runner import OutputCache
 from jobscheduler.scheduler.engine import Engine
 from jobscheduler.scheduler.job_entry import JobEntry
+from jobscheduler.scheduler.pausing import Pausing
 from jobscheduler.scheduler.stuck_runs import STUCK_AFTER_CHECKS
 from jobscheduler.scheduler.unkillable_watch import UnkillableWatch
 from jobscheduler.scheduler.waker import Waker
@@ -22,7 +23,7 @@ from jobscheduler.util.time_spans import TimeSpan, span_at
 
 
 class SchedulerQueries:
-    """The read-only half of the scheduler.
+    """The read-only half of the scheduler; `pauses` also changes them.
 
     Lock: taken to copy entries, and released before slots are computed from the copies.
     """
@@ -40,6 +41,7 @@ class SchedulerQueries:
         self._waker = waker
         self._pool = pool
         self._clock = clock
+        self.pauses = Pausing(lock, engine, clock)
         self._unkillable = UnkillableWatch(lock, engine.registry, pool.submit)
 
     # -- jobs
@@ -84,16 +86,6 @@ class SchedulerQueries:
             pauses = self._engine.registry.pauses.index
         now = self._clock()
         return [_runtime(entry, runs, pauses, now) for entry, runs in zip(entries, runs_of, strict=True)]
-
-    def pauses(self) -> tuple[Pause, ...]:
-        """Return the pauses in force."""
-        now = self._clock()
-        with self._lock:
-            return self._engine.registry.pauses.in_force(now)
-
-    def pauses_of(self, job: Job) -> tuple[Pause, ...]:
-        """Return the pauses of a job that are in force; the job need not be active."""
-        return self._engine.registry.pauses.index.in_force(job.id, job.tags, self._clock())
 
     def _active_runs(self, entry: JobEntry) -> tuple[ActiveRun, ...]:
         runs = tuple(map(self._pool.describe, (*entry.active_runs, *entry.unkillable_runs)))

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from types import TracebackType
 from typing import Self
 
-from jobscheduler.model import EPOCH, Checkpoint, Job, LogEntry, Pause, Record, RecoveredState
-from jobscheduler.model.selection import Selector
+from jobscheduler.model import EPOCH, Checkpoint, Job, LogEntry, Record, RecoveredState
 from jobscheduler.runner import LogThen, Run
 from jobscheduler.scheduler.drain import Drain
 from jobscheduler.scheduler.engine import Engine, Phase
 from jobscheduler.scheduler.job_entry import JobEntry
-from jobscheduler.scheduler.pauses import JobTags, Resumed
 from jobscheduler.scheduler.queries import SchedulerQueries
 from jobscheduler.scheduler.run_actions import perform_effects
 from jobscheduler.scheduler.run_chain import check_chain, parent_of
@@ -214,38 +212,6 @@ class Scheduler(SchedulerQueries):
             action, run, effects = self._engine.run_now(job, timetable, by, parent, self._clock())
         perform_effects(effects)
         return action, run
-
-    def pause(
-        self, selectors: Iterable[Selector], until: datetime | None = None, reason: str = "", by: str = ""
-    ) -> list[Pause]:
-        """Skip the slots of the selected jobs, pending ones included, before `until` (None: until they are resumed).
-
-        Return the pauses that are new, or last longer than before. Runs that have begun go on, with further attempts.
-
-        Raises:
-            RuntimeError: the service is stopping.
-            TooManyPauses: nothing has changed.
-
-        """
-        with self._lock:
-            self._engine.require_running()
-            added, effects = self._engine.pauses.pause(selectors, until, reason, by, self._clock())
-        perform_effects(effects)
-        return added
-
-    def resume(self, selectors: Collection[Selector], jobs: JobTags, by: str = "") -> list[Resumed]:
-        """Let the slots of the selected jobs run from now on, whatever paused them; return what has changed.
-
-        `jobs` are all that are known.
-
-        Raises:
-            RuntimeError: the service is stopping.
-            TooManyPauses: nothing has changed.
-
-        """
-        with self._lock:
-            self._engine.require_running()
-            return self._engine.pauses.resume(selectors, jobs, by, self._clock())
 
     # -- the clock and the checkpoint
 
