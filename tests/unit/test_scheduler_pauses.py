@@ -160,6 +160,14 @@ def test_a_resume_exempts_a_job_from_everything_that_pauses_it(world: World) -> 
     ]
 
 
+def test_a_resume_changes_nothing_about_a_pause_whose_time_is_over(world: World) -> None:
+    """The log has told of its end already."""
+    world.put(job())
+    world.pause("x", seconds=60)
+    world.now = NOON + timedelta(seconds=70)
+    assert world.resume("x") == world.resume("*") == []
+
+
 def test_a_new_pause_covers_what_was_exempt_from_a_former_one(world: World) -> None:
     """Exemptions are from the pauses that were in force, and no others."""
     world.put(job())
