@@ -10,7 +10,6 @@ from jobscheduler.cli.options import add_options, current_report
 from jobscheduler.cli.table import Column, table, terminal_width, use_colour
 from jobscheduler.config.report import DEFAULT
 
-SUMMARY = "show every setting, its value, and where it comes from"
 EXAMPLES = """examples:
   jobscheduler config
   jobscheduler config --given

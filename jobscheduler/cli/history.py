@@ -13,9 +13,10 @@ from zoneinfo import ZoneInfo
 from jobscheduler.cli.history_table import Corrected, print_records
 from jobscheduler.cli.log_files import LogUnavailable, host_zone, require_log, unknown_job_problem
 from jobscheduler.cli.options import add_options, settings_of_service
-from jobscheduler.cli.problems import print_problem
+from jobscheduler.cli.problems import ArgumentProblem, print_problem
 from jobscheduler.cli.read_progress import ReadProgress
-from jobscheduler.cli.times import ArgumentProblem, parse_time_or_age
+from jobscheduler.cli.times import parse_when
+from jobscheduler.cli.usage import some_of, whole_number
 from jobscheduler.config import Settings
 from jobscheduler.model import Problem, Status
 from jobscheduler.model.log_line import RECORD_KINDS
@@ -23,7 +24,6 @@ from jobscheduler.runlog import query
 from jobscheduler.runlog.filter import LogFilter, LogLine
 from jobscheduler.util.instants import format_local, utc_now
 
-SUMMARY = "show the records of the log files"
 EXAMPLES = """examples:
   jobscheduler history
   jobscheduler history report-001 -n 10
@@ -46,31 +46,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("job", nargs="?", metavar="JOB", help="only this job (default: all)")
     statuses = ", ".join(status.value.lower() for status in Status)
     parser.add_argument(
-        "--status", action="append", type=_statuses, metavar="STATUS", help=f"only these, with commas: {statuses}"
+        "--status",
+        action="append",
+        type=some_of("status", Status),
+        metavar="STATUS",
+        help=f"only these, with commas: {statuses}",
     )
     parser.add_argument("--since", metavar="TIME", help="nothing before this time or date, or this long ago (`2h`)")
     parser.add_argument("--until", metavar="TIME", help="nothing after this time or date, or this long ago")
     parser.add_argument(
-        "-n", "--limit", type=_count, default=LIMIT, metavar="N", help=f"the last N (default: {LIMIT}; 0: all)"
+        "-n",
+        "--limit",
+        type=whole_number("-n", 0),
+        default=LIMIT,
+        metavar="N",
+        help=f"the last N (default: {LIMIT}; 0: all)",
     )
     parser.add_argument("--all", action="store_true", help="every line of the log about JOB, not only its records")
     parser.add_argument("--json", action="store_true", help="print one JSON object a line, as in the log")
     add_options(parser, {"log_file", "log_backups", "socket"})
-
-
-def _statuses(text: str) -> frozenset[str]:
-    words = {word.strip().upper() for word in text.split(",")} - {""}
-    wrong = sorted(words - RECORD_KINDS)
-    if wrong or not words:
-        known = ", ".join(status.value.lower() for status in Status)
-        raise argparse.ArgumentTypeError(f"`{text}` is not a list of statuses, which are {known}")
-    return frozenset(words)
-
-
-def _count(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or len(text) > 9:
-        raise argparse.ArgumentTypeError(f"a whole number, 0 or more, is expected, not `{text}`")
-    return int(text)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -110,8 +104,8 @@ def _print(lines: Iterable[LogLine], arguments: argparse.Namespace, corrected: C
 
 
 def _wanted(arguments: argparse.Namespace, zone: ZoneInfo, now: datetime) -> LogFilter:
-    since = parse_time_or_age(arguments.since, "--since", zone, now)
-    until = parse_time_or_age(arguments.until, "--until", zone, now)
+    since = parse_when(arguments.since, "--since", zone, now)
+    until = parse_when(arguments.until, "--until", zone, now)
     if arguments.all and arguments.job is None:
         raise ArgumentProblem(Problem("`--all` is for one job", help="name it, or read the log file itself"))
     if since and until and since > until:

@@ -20,13 +20,13 @@ from jobscheduler.cli.client_verbs import (
 from jobscheduler.cli.options import client_settings
 from jobscheduler.cli.problems import print_problem
 from jobscheduler.cli.table import Column, table, terminal_width, use_colour
+from jobscheduler.cli.usage import some_of
 from jobscheduler.control.client import request
 from jobscheduler.model import Problem
 from jobscheduler.status.snapshot import JobState
 from jobscheduler.util.instants import utc_now
 from jobscheduler.util.text import nearest, plural
 
-SUMMARY = "show all jobs: state, next slot, last result"
 EXAMPLES = f"""examples:
   jobscheduler list
   jobscheduler list 'report-*' --state running,waiting
@@ -60,17 +60,10 @@ _COLUMNS = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the patterns and the options."""
     parser.add_argument("jobs", nargs="*", metavar="JOB", help="ids, or patterns such as `report-*` (default: all)")
-    parser.add_argument("--state", type=_states, metavar="STATE,...", help=f"only these: {', '.join(JobState)}")
+    parser.add_argument(
+        "--state", type=some_of("state", JobState), metavar="STATE,...", help=f"only these: {', '.join(JobState)}"
+    )
     add_client_options(parser)
-
-
-def _states(text: str) -> frozenset[str]:
-    states = frozenset(word.strip().lower() for word in text.split(","))
-    wrong = sorted(states - set(JobState))
-    if wrong:
-        named = ", ".join(f"`{word}`" for word in wrong)
-        raise argparse.ArgumentTypeError(f"no such state: {named}; there are {', '.join(JobState)}")
-    return states
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -12,8 +12,9 @@ from zoneinfo import ZoneInfo
 
 from jobscheduler.cli.job_files import parse_path, path_argument
 from jobscheduler.cli.options import add_options, settings_of_service
-from jobscheduler.cli.problems import print_problem
-from jobscheduler.cli.times import ArgumentProblem, parse_time, problem_from
+from jobscheduler.cli.problems import ArgumentProblem, print_problem
+from jobscheduler.cli.times import parse_when, problem_from
+from jobscheduler.cli.usage import whole_number
 from jobscheduler.cli.validate import severity
 from jobscheduler.cli.waiting_rules import waiting_rules_note
 from jobscheduler.config.job_context import job_context
@@ -24,7 +25,6 @@ from jobscheduler.timetable.timetable import Timetable, timetable_of
 from jobscheduler.timetable.timezones import get_zone, zone_note
 from jobscheduler.util.instants import format_instant, utc_now
 
-SUMMARY = "show the next slots of job files or of a crontab expression"
 EXAMPLES = """examples:
   jobscheduler next /etc/scheduler/jobs.d
   jobscheduler next -n 10 report.json
@@ -59,7 +59,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which = "files or directories of jobs"
     what.add_argument("paths", nargs="*", type=path_argument, metavar="PATH", default=[], help=which)
     what.add_argument("--cron", metavar="EXPR", help="a crontab expression or macro instead of jobs")
-    parser.add_argument("-n", type=_count, default=5, metavar="N", help="how many slots each (default: 5)")
+    parser.add_argument(
+        "-n", type=whole_number("-n", 1, MAX_SLOTS), default=5, metavar="N", help="how many slots each (default: 5)"
+    )
     parser.add_argument("--after", metavar="TIME", help="slots later than this ISO 8601 time (default: now)")
     parser.add_argument("--until", metavar="TIME", help="no slots later than this ISO 8601 time")
     parser.add_argument("--json", action="store_true", help="print one JSON object per job")
@@ -71,19 +73,13 @@ def _needed(arguments: argparse.Namespace) -> set[str]:
     return {"timezone"} if arguments.paths or arguments.cron is not None else {"timezone", "jobs_dir"}
 
 
-def _count(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= MAX_SLOTS:
-        raise argparse.ArgumentTypeError(f"a whole number from 1 to {MAX_SLOTS} is expected, not `{text}`")
-    return int(text)
-
-
 def run(arguments: argparse.Namespace) -> int:
     """Print the slots; problems go to standard error."""
     settings = settings_of_service(arguments, _needed(arguments))
-    rules = job_context(settings)
+    rules, now = job_context(settings), utc_now()
     try:
-        after = parse_time(arguments.after, "--after", rules.zone) or utc_now()
-        until = parse_time(arguments.until, "--until", rules.zone)
+        after = parse_when(arguments.after, "--after", rules.zone, now, is_ahead=True) or now
+        until = parse_when(arguments.until, "--until", rules.zone, now, is_ahead=True)
     except ArgumentProblem as wrong:
         print_problem(wrong.problem, sys.stderr)
         return 2

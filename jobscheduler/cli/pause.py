@@ -9,7 +9,6 @@ from jobscheduler.cli.client_verbs import EXIT_STATUSES, add_client_options, api
 from jobscheduler.cli.options import client_settings
 from jobscheduler.control.client import request
 
-SUMMARY = "keep the slots of a job from running until it is resumed"
 EXAMPLES = f"""examples:
   jobscheduler pause report-001
 

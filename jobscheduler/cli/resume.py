@@ -9,7 +9,6 @@ from jobscheduler.cli.client_verbs import EXIT_STATUSES, add_client_options, api
 from jobscheduler.cli.options import client_settings
 from jobscheduler.control.client import request
 
-SUMMARY = "let the slots of a paused job run again"
 EXAMPLES = f"""examples:
   jobscheduler resume report-001
 

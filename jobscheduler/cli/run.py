@@ -14,7 +14,6 @@ from jobscheduler.cli.options import client_settings
 from jobscheduler.cli.table import colourize, printable, printable_lines, use_colour
 from jobscheduler.control.client import request
 
-SUMMARY = "run a job now, whatever its schedule says"
 EXAMPLES = """examples:
   jobscheduler run report-001
   jobscheduler run report-001 --wait

@@ -21,7 +21,6 @@ from jobscheduler.control.client import request
 from jobscheduler.util.instants import utc_now
 from jobscheduler.util.text import plural
 
-SUMMARY = "show the state of the service, and what is wrong"
 EXAMPLES = """examples:
   jobscheduler status
   jobscheduler status --json

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,6 +15,7 @@ Row = Sequence[str]
 MEASURED = 1000  # rows that decide the widths of the columns; a table may have millions
 NARROW = 8  # characters that a cut column keeps, if the table then fits
 
+_DEFAULT_COLUMNS = 80
 _GAP = "  "
 _CUT = "…"
 _CODES = {"red": "\x1b[31m", "green": "\x1b[32m", "yellow": "\x1b[33m", "bold": "\x1b[1m", "dim": "\x1b[2m"}
@@ -36,13 +36,31 @@ class Column:
 
 
 def use_colour(to: TextIO) -> bool:
-    """Return whether to write in colour: on a capable terminal, unless `NO_COLOR` is set."""
-    return to.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    """Return whether to write in colour: on a capable terminal, unless `NO_COLOR` is set; always with `FORCE_COLOR`.
+
+    `FORCE_COLOR=0` forces nothing. `NO_COLOR` wins over it.
+    """
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR", "0") not in {"", "0"}:
+        return True
+    return to.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def terminal_width() -> int | None:
     """Return the width of the terminal on standard output; None without one, because a pipe gets whole cells."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    return columns_of(sys.stdout) if sys.stdout.isatty() else None
+
+
+def columns_of(to: TextIO) -> int:
+    """Return the columns of a terminal: those that `COLUMNS` says, else its own, else 80."""
+    told = os.environ.get("COLUMNS", "")
+    if told.isascii() and told.isdigit() and int(told[:9]) > 0:
+        return int(told[:9])
+    try:
+        return os.get_terminal_size(to.fileno()).columns or _DEFAULT_COLUMNS
+    except (OSError, ValueError):
+        return _DEFAULT_COLUMNS
 
 
 def printable(text: str) -> str:

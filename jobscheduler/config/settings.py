@@ -11,6 +11,7 @@ from jobscheduler.config.options import OPTIONS, PREFIX, Option, has_password
 from jobscheduler.config.own_paths import USER_FLAG, OwnPaths
 from jobscheduler.config.settings_file import NO_FILE, SettingsError, SettingsFile
 from jobscheduler.model import Problem
+from jobscheduler.model.errors import ProblemError
 from jobscheduler.util.text import did_you_mean, quote
 
 DEFAULT_CONFIG = Path("/etc/scheduler/scheduler.toml")
@@ -25,8 +26,13 @@ class Given:
     origin: str
 
 
-class BadSetting(ValueError):
+class BadSetting(ProblemError):
     """A setting on the command line or in the environment that cannot be parsed. The message names it."""
+
+    exit_status = 2
+
+    def __init__(self, message: str) -> None:
+        super().__init__(Problem(message))
 
 
 @dataclass(frozen=True, slots=True)

@@ -235,7 +235,8 @@ def test_slots_that_fell_due_before_the_database_came_are_accounted_for(
 def serve(*options: str, code: str = "", **env: str) -> subprocess.CompletedProcess[str]:
     """Try to start a service that is not going to."""
     program = (
-        f"import sys\nsys.path.insert(0, {str(ROOT)!r})\n{code}\nfrom jobscheduler import cli\nsys.exit(cli.main())"
+        f"import sys\nsys.path.insert(0, {str(ROOT)!r})\n{code}\nfrom jobscheduler import cli\n"
+        "sys.exit(cli.main(default='serve'))"
     )
     return subprocess.run(
         [sys.executable, "-c", program, "serve", *options],

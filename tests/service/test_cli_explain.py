@@ -24,7 +24,7 @@ sys.path.insert(0, {root!r})
 from jobscheduler import cli
 from jobscheduler.cli import explain
 explain.fetch_job = lambda job_id, settings: json.loads({reply!r}).get(job_id)
-sys.exit(cli.main())
+sys.exit(cli.main(default="serve"))
 """
 
 
@@ -228,8 +228,8 @@ def test_an_unknown_job_gets_a_suggested_id(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("at", "said"),
     [
-        ("tomorrow", "`tomorrow` is not an ISO 8601 date and time"),
-        ("2026-03-02", "has no time of day"),
+        ("next week", "`next week` is not a time"),
+        ("2026-03-32", "`2026-03-32` names a date that does not exist"),
         ("2026-3-2 1:00", "is not an ISO 8601 date and time"),
     ],
 )

@@ -214,11 +214,11 @@ def test_an_unknown_job_gets_the_id_that_may_be_meant(log: Path) -> None:
     ("arguments", "status", "said"),
     [
         (("--log-file", "/nowhere/x.log"), 1, "there is no log `/nowhere/x.log`"),
-        (("--since", "yesterday"), 2, "`yesterday` is not an ISO 8601 date and time"),
+        (("--since", "last week"), 2, "`last week` is not a time"),
         (("--since", "1h", "--until", "2h"), 2, "`--until` is before `--since`"),
         (("--all",), 2, "`--all` is for one job"),
-        (("--status", "failed"), 2, "`failed` is not a list of statuses, which are success, failure, skipped, missed"),
-        (("-n", "-1"), 2, "a whole number, 0 or more, is expected"),
+        (("--status", "failed"), 2, "did you mean `failure`? there are success, failure, skipped, missed"),
+        (("-n", "-1"), 2, "`-n` takes a whole number 0 or more, not `-1`"),
         (("--log-backups", "x"), 2, "--log-backups: `x`"),
     ],
 )
@@ -234,9 +234,9 @@ def test_a_question_without_an_answer_is_reported(
 
 def test_what_a_bound_takes_is_named(log: Path) -> None:
     """All of it, and whose zone counts; what is nearly a time is mended instead."""
-    said = run("history", "--since", "yesterday", "--log-file", str(log)).stderr
-    assert "a time like `2026-12-01T10:00` (of this host's zone" in said
-    assert "a date like `2026-12-01`, or how long ago, like `2h`" in said
+    said = run("history", "--since", "last week", "--log-file", str(log)).stderr
+    assert "a time like `14:30` or `2026-12-01T10:00` (of " in said
+    assert "a day like `2026-12-01`, `yesterday`, `today` or `tomorrow`, or how long ago, like `2h`" in said
 
     assert "help: write `2026-03-02T00:00`" in run("history", "--until", "2026-3-2", "--log-file", str(log)).stderr
 

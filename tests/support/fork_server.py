@@ -265,4 +265,4 @@ if __name__ == "__main__":
     _request = _serve(_control_socket)
     _control_socket.detach()
     _become(_request)
-    raise SystemExit(cli.main())
+    raise SystemExit(cli.main(default="serve"))

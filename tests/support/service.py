@@ -100,7 +100,7 @@ class Service:
         """Have the program run with this code before it: a fault, injected where it cannot be had otherwise."""
         script = self.jobs.parent / "patched.py"
         head = f"import sys\nsys.path.insert(0, {str(ROOT)!r})\n"
-        tail = "\nfrom jobscheduler import cli\nraise SystemExit(cli.main())\n"
+        tail = "\nfrom jobscheduler import cli\nraise SystemExit(cli.main(default='serve'))\n"
         script.write_text(head + textwrap.dedent(code) + tail, "utf-8")
         self.program = [sys.executable, str(script)]
         return self
