@@ -1,7 +1,7 @@
 """The WSGI application behind the control socket: a few paths, JSON in and out.
 
-`GET /v1/status`, `GET /v1/settings`, `GET /v1/jobs`, `GET /v1/jobs/ID`, `POST /v1/jobs/ID/run`, `…/pause`, `…/resume`,
-`GET /v1/runs/RUN_ID?wait=SECONDS`, and `POST /v1/reload`. See docs/control.md.
+`GET /v1/status`, `GET /v1/settings`, `GET /v1/jobs?job=…&tag=…&state=…`, `GET /v1/jobs/ID`, `POST /v1/jobs/ID/run`,
+`…/pause`, `…/resume`, `GET /v1/runs/RUN_ID?wait=SECONDS`, and `POST /v1/reload`. See docs/control.md.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from urllib.parse import parse_qs
 
 from jobscheduler.control.calling_runs import calling_runs
+from jobscheduler.control.job_query import EVERY_JOB, JobQuery, parse_query
 from jobscheduler.control.large_answers import AnswerQueue, QueuedBody
 from jobscheduler.model import Problem
 from jobscheduler.model.errors import ProblemError
@@ -40,7 +41,7 @@ class ControlApi(Protocol):
     """
 
     def status(self) -> Mapping[str, Any]: ...  # noqa: D102
-    def jobs(self) -> Mapping[str, Any]: ...  # noqa: D102
+    def jobs(self, query: JobQuery = EVERY_JOB) -> Mapping[str, Any]: ...  # noqa: D102
     def job(self, job_id: str) -> Mapping[str, Any]: ...  # noqa: D102
     def run(self, job_id: str, by: str, within: tuple[str, ...] = ()) -> Mapping[str, Any]: ...  # noqa: D102
     def pause(self, job_id: str, by: str) -> Mapping[str, Any]: ...  # noqa: D102
@@ -126,7 +127,7 @@ def _answer(api: ControlApi, administration: AdministrationApi, environ: Mapping
         case "POST", ["v1", "reload"]:
             return HTTPStatus.OK, administration.reload(str(environ.get("control.uid", "unknown")))
         case "GET", ["v1", "jobs"]:
-            return HTTPStatus.OK, api.jobs()
+            return HTTPStatus.OK, api.jobs(_job_query(str(environ.get("QUERY_STRING", ""))))
         case "GET", ["v1", "jobs", *name]:
             return HTTPStatus.OK, api.job("/".join(name))
         case "GET", ["v1", "runs", run_id]:
@@ -148,6 +149,13 @@ def _unknown(method: str, parts: list[str]) -> BadRequest:
     if method != "GET" and parts[:1] == ["v1"] and parts[1:2] in (["status"], ["jobs"], ["runs"]):
         return BadRequest(HTTPStatus.METHOD_NOT_ALLOWED, Problem(f"`{method}` is not allowed on this path", help=help_))
     return BadRequest(HTTPStatus.NOT_FOUND, Problem(f"there is nothing at `/{'/'.join(parts)}`", help=help_))
+
+
+def _job_query(query: str) -> JobQuery:
+    try:
+        return parse_query(query)
+    except ValueError:
+        raise BadRequest(HTTPStatus.BAD_REQUEST, Problem("the query has too many fields")) from None
 
 
 def _wait(query: str) -> float:

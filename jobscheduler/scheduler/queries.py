@@ -77,7 +77,7 @@ class SchedulerQueries:
             runs_of = [self._active_runs(entry) for entry in entries]
             paused = frozenset(self._engine.registry.paused)
         return [
-            JobRuntime(entry.job, entry.next() if entry.is_schedulable else None, runs, entry.job.id in paused)
+            _runtime(entry, runs, is_paused=entry.job.id in paused)
             for entry, runs in zip(entries, runs_of, strict=True)
         ]
 
@@ -150,6 +150,12 @@ class SchedulerQueries:
     def earliest(self) -> datetime | None:
         """Return the start of the next slot of all jobs."""
         return self._waker.next_wakeup()
+
+
+def _runtime(entry: JobEntry, runs: tuple[ActiveRun, ...], *, is_paused: bool) -> JobRuntime:
+    slot = entry.next() if entry.is_schedulable else None
+    start = None if slot is None else entry.timetable.start_time(slot)
+    return JobRuntime(entry.job, slot, runs, is_paused, start)
 
 
 def _behind(jobs: Iterable[tuple[Timetable, tuple[Span, ...]]], now: datetime) -> Behind | None:

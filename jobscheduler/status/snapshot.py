@@ -54,12 +54,16 @@ class ActiveRun:
 
 @dataclass(frozen=True, slots=True)
 class JobRuntime:
-    """The state of a definition in the scheduler: its next slot, and the runs that have no record yet."""
+    """The state of a definition in the scheduler: its next slot, and the runs that have no record yet.
+
+    `start` is when the next slot starts: later by its jitter.
+    """
 
     job: Job
     next: datetime | None
     active_runs: tuple[ActiveRun, ...] = ()
     paused: bool = False
+    start: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,11 @@ class JobStatus:
 
     `next` is the next slot, `last` the last record. A stale job stays active as it was before its file became bad;
     `problems` say what is wrong with the file.
+    `overdue_since` is set while the job is overdue (`success_within`). `failures` are those in a row up to now, by the
+    job's `alert` rule, and `failing_since` is the time of the first of them. `last_success` is the time of the last
+    success that is known, `in_force_since` when the definition came into force.
+    `start` is when the next slot starts, later by its jitter. `last_line` is the last line of output in the last
+    record, `usual` the median duration of the last successes in seconds.
     """
 
     id: str | None
@@ -92,6 +101,14 @@ class JobStatus:
     paused: bool = False
     stale: bool = False
     problems: tuple[Problem, ...] = ()
+    overdue_since: datetime | None = None
+    failures: int = 0
+    failing_since: datetime | None = None
+    last_success: datetime | None = None
+    in_force_since: datetime | None = None
+    start: datetime | None = None
+    last_line: str | None = None
+    usual: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

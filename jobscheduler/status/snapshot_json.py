@@ -27,8 +27,17 @@ def job_json(status: JobStatus) -> dict[str, Any]:
         "description": status.job.description if status.job else "",
         "tags": list(status.job.tags) if status.job else [],
         "next": instant(status.next),
+        "next_start": instant(status.start or status.next),
         "stale": status.stale,
         "paused": status.paused,
+        "overdue": status.overdue_since is not None,
+        "overdue_since": instant(status.overdue_since),
+        "failures": status.failures,
+        "failing_since": instant(status.failing_since),
+        "last_success": instant(status.last_success),
+        "in_force_since": instant(status.in_force_since),
+        "usual": status.usual,
+        "last_line": status.last_line,
         "last": record_json(status.last) if status.last else None,
         "active_runs": [active_run_json(run) for run in status.active_runs],
         "problems": [problem_json(problem) for problem in status.problems],
@@ -38,7 +47,7 @@ def job_json(status: JobStatus) -> dict[str, Any]:
 def service_json(snapshot: Snapshot) -> dict[str, Any]:
     """Return the service itself as JSON, with the number of jobs in each state."""
     service = snapshot.service
-    upcoming = min((job.next for job in snapshot.jobs if job.next), default=None)
+    upcoming = min((job.start or job.next for job in snapshot.jobs if job.next and not job.paused), default=None)
     return {
         "version": service.version,
         "pid": service.pid,

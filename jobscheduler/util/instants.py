@@ -67,12 +67,12 @@ def format_relative(at: datetime, now: datetime) -> str:
 
 
 def format_moment(at: datetime, now: datetime, zone: tzinfo | None = None) -> str:
-    """Write an instant with as much as tells it from others: `02:30`, `Mon 08:30`, `2026-11-28 08:30`.
+    """Write the minute of an instant with as much as tells it from others: `02:30`, `Mon 08:30`, `2026-11-28 08:30`.
 
-    Seconds are written if there are any. A sentence or a table with such instants names the zone once.
+    A sentence or a table with such instants names the zone once.
     """
     local, today = at.astimezone(zone), now.astimezone(zone).date()
-    time = f"{local:%H:%M:%S}" if local.second else f"{local:%H:%M}"
+    time = f"{local:%H:%M}"
     days = abs((local.date() - today).days)
     if not days:
         return time

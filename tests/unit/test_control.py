@@ -24,6 +24,7 @@ import pytest
 from jobscheduler.control import connection, server, socket_file
 from jobscheduler.control.admission import Admission, ConnectionQueue, Limits
 from jobscheduler.control.client import ApiError, ServiceUnreachable, request
+from jobscheduler.control.job_query import EVERY_JOB, JobQuery
 from jobscheduler.control.large_answers import MAX_WAITING_OF_USER
 from jobscheduler.control.routes import build_app
 from jobscheduler.control.server import ControlServer, ListenError
@@ -49,7 +50,7 @@ class FakeControlApi:
         self.asked.append(("reload", by))
         return {"jobs": 1}
 
-    def jobs(self) -> Mapping[str, Any]:
+    def jobs(self, query: JobQuery = EVERY_JOB) -> Mapping[str, Any]:
         return {"jobs": [{"job_id": f"job{number}", "text": "x" * 300} for number in range(1000)]}
 
     def job(self, job_id: str) -> Mapping[str, Any]:

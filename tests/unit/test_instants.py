@@ -34,9 +34,9 @@ def test_a_distance_from_now_is_written_as_people_say_it() -> None:
 
 
 def test_a_moment_has_as_much_of_its_date_as_tells_it_from_others() -> None:
-    """A weekday for six days on either side of today; seconds where there are any."""
+    """A weekday for six days on either side of today."""
     assert instants.format_moment(AT, AT, BERLIN) == "00:00"
-    assert instants.format_moment(AT + timedelta(seconds=5), AT, BERLIN) == "00:00:05"
+    assert instants.format_moment(AT + timedelta(seconds=5), AT, BERLIN) == "00:00"
     assert instants.format_moment(AT - timedelta(days=6), AT, BERLIN) == "Tue 00:00"
     assert instants.format_moment(AT + timedelta(days=7), AT, BERLIN) == "2026-11-30 00:00"
 

@@ -1,0 +1,77 @@
+"""Say in one word how a job is, the worst first, for lists that people read. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from enum import StrEnum
+
+from jobscheduler.model import Status
+from jobscheduler.status.snapshot import JobState, JobStatus
+
+# Reasons of failures that say nothing about the job: a person or the service ended its run.
+_UNCOUNTED_REASONS = frozenset({"shutdown", "stopped", "replaced"})
+
+
+class ShownStatus(StrEnum):
+    """How a job is. If several apply, the first of these: what needs somebody comes first."""
+
+    FAILING = "failing"
+    OVERDUE = "overdue"
+    REFUSED = "refused"
+    STALE = "stale"
+    RUNNING = "running"
+    WAITING = "waiting"
+    PAUSED = "paused"
+    OK = "ok"
+    MANUAL = "manual"
+    DISABLED = "disabled"
+    EXPIRED = "expired"
+    DONE = "done"
+
+
+SEVERITY = {status: number for number, status in enumerate(ShownStatus)}  # the worst has the smallest number
+NEEDS_SOMEBODY = frozenset({ShownStatus.FAILING, ShownStatus.OVERDUE, ShownStatus.REFUSED, ShownStatus.STALE})
+KNOWN_WORDS = (*ShownStatus, JobState.SCHEDULED)  # what a list can be filtered by
+
+_OF_STATE = {JobState.SCHEDULED: ShownStatus.OK}
+_MANUAL = "@manual"  # the schedule of a job that only people run
+
+
+def is_failing(job: JobStatus) -> bool:
+    """Return whether a job has failures in a row: its last run failed, and nobody had ended it."""
+    last = job.last
+    has_failed = last is not None and last.status is Status.FAILURE and last.reason not in _UNCOUNTED_REASONS
+    return job.failures > 0 or has_failed
+
+
+def all_words(job: JobStatus) -> frozenset[str]:
+    """Return every word that applies to a job: it may run, be paused and be failing at once."""
+    flags = (
+        (ShownStatus.FAILING, is_failing(job)),
+        (ShownStatus.OVERDUE, job.overdue_since is not None),
+        (ShownStatus.STALE, job.stale),
+        (ShownStatus.PAUSED, job.paused),
+        (ShownStatus.MANUAL, _is_manual(job)),
+        (ShownStatus.DISABLED, job.job is not None and not job.job.enabled),
+    )
+    state = ShownStatus.MANUAL if _is_idle_manual(job) else _OF_STATE.get(job.state) or ShownStatus(job.state.value)
+    words = {state.value, *(word.value for word, applies in flags if applies)}
+    return frozenset(words | ({JobState.SCHEDULED.value} if job.state is JobState.SCHEDULED else set()))
+
+
+def shown_status(job: JobStatus) -> ShownStatus:
+    """Return the worst word that applies to a job."""
+    return worst(all_words(job))
+
+
+def worst(words: Collection[str]) -> ShownStatus:
+    """Return the worst of these words."""
+    return next(status for status in ShownStatus if status.value in words)
+
+
+def _is_manual(job: JobStatus) -> bool:
+    return job.job is not None and getattr(job.job.schedule, "expression", "") == _MANUAL
+
+
+def _is_idle_manual(job: JobStatus) -> bool:
+    return _is_manual(job) and job.state in {JobState.SCHEDULED, JobState.DONE}
