@@ -21,6 +21,7 @@ from jobscheduler.config import Settings
 from jobscheduler.control.client import ApiError, ServiceUnreachable, request
 from jobscheduler.explain import Answer, Facts, Question, explain
 from jobscheduler.model import Problem
+from jobscheduler.runlog.parse import typed_pairs
 from jobscheduler.timetable import crontab
 from jobscheduler.timetable.crontab import ScheduleError
 from jobscheduler.util.instants import format_instant, utc_now
@@ -183,7 +184,7 @@ def _as_object(question: Question, answer: Answer) -> dict[str, Any]:
         "at": _utc(question.at),
         "answer": answer.code,
         "sentences": list(answer.sentences),
-        "record": answer.record,
+        "record": None if answer.record is None else typed_pairs(answer.record),
         "next": [_utc(slot) for slot in answer.next],
         "problems": [problem_json(problem, "error") for problem in answer.problems],
         "help": answer.help,

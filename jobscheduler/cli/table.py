@@ -87,14 +87,21 @@ def colourize(text: str, colour: str | None) -> str:
     return f"{_CODES[colour]}{text}{_PLAIN}" if colour and text else text
 
 
-def table(columns: Sequence[Column], rows: Iterable[Row], *, width: int | None, colour: bool = False) -> Iterator[str]:
+def table(
+    columns: Sequence[Column],
+    rows: Iterable[Row],
+    *,
+    width: int | None,
+    colour: bool = False,
+    measured: int = MEASURED,
+) -> Iterator[str]:
     """Yield the lines of a table, its titles first. Rows are read lazily, so there may be any number.
 
     With a `width` columns are dropped and long cells cut until lines fit. Without one, later rows may be wider than the
-    first thousand were.
+    `measured` first ones were, which are read before the first line.
     """
     cells = ([printable(cell) for cell in row] for row in rows)
-    first = list(islice(cells, MEASURED))
+    first = list(islice(cells, measured))
     layout = _Layout(columns, first, width)
     yield layout.line([(column.title, "bold" if colour else None) for column in columns])
     for row in chain(first, cells):
