@@ -54,5 +54,5 @@ class AlertLog:
         self._event(level, name, (*subject, ("on", due.alert.on), *run, *changes, *values))
 
     def _event(self, level: Level, name: str, values: LogFields) -> None:
-        with suppress(Exception):
+        with suppress(Exception):  # the log reports its own trouble, and the alert goes on
             self._write(Event(self._clock(), level, name, values))

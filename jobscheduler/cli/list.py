@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
-from jobscheduler.cli.client_verbs import EXIT_STATUSES, add_client_options, api_path
+from jobscheduler.cli.client_helpers import EXIT_STATUSES, add_client_options, api_path
 from jobscheduler.cli.job_rows import COLUMNS, ORDERS, plain_rows, rows, sorted_jobs, summary_text
 from jobscheduler.cli.options import client_settings
 from jobscheduler.cli.problems import print_problem

@@ -72,6 +72,7 @@ def situation_lines(answer: Answer, screen: Screen, *, with_service: bool = Fals
     if not groups and not with_service:
         coming = _coming(answer, screen)
         yield from wrap(f"{head}; {coming}" if coming else head, screen.width)
+        yield from _remarks(answer, screen)
         return
     yield from wrap(head, screen.width)
     if groups:
@@ -214,6 +215,11 @@ def _service_lines(answer: Answer, screen: Screen) -> Iterator[str]:
     for key, label in (("jobs_dir", "directory"), ("database", "database"), ("log_file", "log"), ("timezone", "zone")):
         if answer[key]:
             yield from _service_line(label, str(answer[key]), screen)
+    yield from _remarks(answer, screen)
+
+
+def _remarks(answer: Answer, screen: Screen) -> Iterator[str]:
+    """Yield what one should know of the service though nothing is wrong."""
     if answer.get("pending_alert_count"):
         more = answer["pending_alert_count"] - len(answer["pending_alerts"])
         rest = f" and {more} more" if more else ""

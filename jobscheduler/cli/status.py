@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from jobscheduler.cli.client_verbs import add_client_options, api_path
+from jobscheduler.cli.client_helpers import add_client_options, api_path
 from jobscheduler.cli.options import client_settings
 from jobscheduler.cli.situation_lines import Screen, needs_somebody, situation_lines
 from jobscheduler.cli.table import terminal_width, use_colour

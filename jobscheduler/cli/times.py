@@ -39,7 +39,7 @@ def parse_when(
         distance = timedelta(seconds=durations.parse_duration(text))
         return now + distance if is_ahead else now - distance
     except ValueError:
-        pass
+        pass  # not a duration: perhaps a day, a time or an instant
     if match := _DAY_AND_TIME.fullmatch(text):
         date = now.astimezone(zone).date() + timedelta(days=_DAYS[match[1]])
         return _on_day(date, match[2] or "00:00", text, flag, zone)

@@ -18,8 +18,8 @@ from types import TracebackType
 from typing import Any, Self
 from wsgiref.simple_server import WSGIServer
 
-from jobscheduler.control.admission import Admission, ConnectionQueue, Limits
 from jobscheduler.control.connection import ConnectionHandler, peer_of
+from jobscheduler.control.connection_limits import AdmissionDecision, ConnectionQueue, Limits
 from jobscheduler.control.socket_file import bind_socket, describe_listen_error, file_identity
 from jobscheduler.model.errors import ProblemError
 
@@ -132,9 +132,9 @@ class _Server(ThreadingMixIn, WSGIServer):
         now = time.monotonic()
         with self._lock:
             admission = self._queue.admit(request, peer_of(request)[1], now)
-        if admission is Admission.ADMITTED:
+        if admission is AdmissionDecision.ADMITTED:
             self._answer(request)
-        elif admission is Admission.REFUSED:
+        elif admission is AdmissionDecision.REFUSED:
             super().shutdown_request(request)
 
     def _answer(self, request: socket.socket | None) -> None:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from jobscheduler.model import EPOCH, FullCheckpoint, TimeSpans
 from jobscheduler.util.instants import format_instant
-from jobscheduler.util.spans import spans_in, subtract
+from jobscheduler.util.time_spans import spans_in, subtract
 
 # Why slots were missed that may turn out to lie in the future after all.
 REOPENABLE_REASONS = frozenset({"down", "asleep", "stalled", "clock"})  # of MISSED

@@ -23,9 +23,9 @@ from jobscheduler.tasks.base import (
     Task,
     TaskFailed,
 )
-from jobscheduler.tasks.blind_spots import search_issues
+from jobscheduler.tasks.command.process_search_issues import search_issues
 from jobscheduler.tasks.hung_paths import GUARD
-from jobscheduler.tasks.stop_signals import StopSignals, Survivor
+from jobscheduler.tasks.stop_signals import StopSignals, UnkillableProcess
 from jobscheduler.util.text import nearest
 
 __all__ = [
@@ -39,9 +39,9 @@ __all__ = [
     "RunningProcess",
     "StartFailedTemporarily",
     "StopSignals",
-    "Survivor",
     "Task",
     "TaskFailed",
+    "UnkillableProcess",
     "UnknownTask",
     "UnusableTask",
     "search_issues",

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from jobscheduler.timetable.decision import Decision, MissedSlots, Slots
 from jobscheduler.timetable.overlap import JobSituation, overlap_actions
-from jobscheduler.util.spans import TICK, Span, clip, overlap, span_at, subtract, unite
+from jobscheduler.util.time_spans import TICK, TimeSpan, clip, overlap, span_at, subtract, unite
 
 # A slot decided later than this after its start fell into an outage. Clock steps and sleep are noticed sooner.
 OUTAGE_AFTER = timedelta(seconds=10)
@@ -31,11 +31,11 @@ class Outage:
     after: datetime
     until: datetime
     reason: str = "down"
-    recorded: tuple[Span, ...] = ()
+    recorded: tuple[TimeSpan, ...] = ()
     pending: tuple[datetime, ...] = ()
     unknown: datetime | None = None
-    standstills: tuple[Span, ...] = ()
-    reopened: tuple[Span, ...] = ()
+    standstills: tuple[TimeSpan, ...] = ()
+    reopened: tuple[TimeSpan, ...] = ()
     corrects: frozenset[datetime] = frozenset()
 
 
@@ -65,7 +65,7 @@ def decide_after_outage(slots: Slots, outage: Outage, situation: JobSituation) -
 _ALL_TIME = datetime.min.replace(tzinfo=UTC)
 
 
-def _latest(slots: Slots, pieces: Sequence[Span], pending: Sequence[datetime], until: datetime) -> datetime | None:
+def _latest(slots: Slots, pieces: Sequence[TimeSpan], pending: Sequence[datetime], until: datetime) -> datetime | None:
     """Find the latest slot that has started in these pieces of time, or is pending."""
     for first, last in reversed(pieces):
         started = _last_due(slots, first - TICK, last, until)
@@ -96,7 +96,7 @@ def _may_run(slots: Slots, slot: datetime, outage: Outage, situation: JobSituati
 
 
 def _counted(
-    slots: Slots, piece: Span, pending: Sequence[datetime], runs: datetime | None, outage: Outage
+    slots: Slots, piece: TimeSpan, pending: Sequence[datetime], runs: datetime | None, outage: Outage
 ) -> Iterator[MissedSlots]:
     """Count the slots of a piece except the one that runs, separately where their reasons differ."""
     first, last = piece
@@ -118,7 +118,7 @@ def _counted(
         after = upto
 
 
-def _edges(slots: Slots, piece: Span, outage: Outage) -> list[datetime]:
+def _edges(slots: Slots, piece: TimeSpan, outage: Outage) -> list[datetime]:
     """Return the slots of a piece after which the reason may change, and its last slot that has started."""
     first, last = piece
     end = _last_due(slots, first - TICK, last, outage.until)
@@ -160,6 +160,6 @@ def _are_alike(one: MissedSlots, other: MissedSlots) -> bool:
     return one.reason == other.reason and not one.more and not one.corrects and not other.corrects
 
 
-def corrected_slots(due: tuple[datetime, ...], reopened: Sequence[Span]) -> frozenset[datetime]:
+def corrected_slots(due: tuple[datetime, ...], reopened: Sequence[TimeSpan]) -> frozenset[datetime]:
     """Return the slots that were only missed because the clock was wrong."""
     return frozenset(slot for slot in due if span_at(slot, reopened)) if reopened else frozenset()

@@ -19,9 +19,11 @@ from typing import Any
 import pytest
 
 from jobscheduler.model import Cron, Event, Job, LogEntry, Record, TaskSpec
+from jobscheduler.runner import RetryAfter, Runner
 from jobscheduler.tasks import Context, Outcome, TaskFailed
 from jobscheduler.tasks.command.processes import read_process
 from jobscheduler.tasks.command.task import ExecuteCommand
+from jobscheduler.util.instants import utc_now
 
 SLOT = datetime(2026, 11, 22, 1, 0, tzinfo=UTC)
 
@@ -50,6 +52,26 @@ def text(command: str | list[str], **fields: Any) -> str:
 
 def job(task: str = "execute_command", own: dict[str, Any] | None = None, **more: Any) -> Job:
     return Job("report-001", Cron("0 1 * * *", "UTC"), TaskSpec.from_params(task, own or {"command": "true"}), **more)
+
+
+def run_once(
+    job: Job,
+    scheduled: datetime | None,
+    record: Callable[[Record], object],
+    emit: Callable[[Event], object],
+    *,
+    clock: Callable[[], datetime] = utc_now,
+) -> Record:
+    """Run a job on the calling thread, with the pauses between its attempts."""
+    runner = Runner(record, emit, clock=clock)
+    try:
+        run = runner.new_run(job, scheduled)
+        while isinstance(end := run.attempt(), RetryAfter):
+            time.sleep(end.delay)
+        assert end is not None  # no other thread knows the run or can cancel it
+        return end
+    finally:
+        runner.close()
 
 
 def eventually(true: Callable[[], object], seconds: float = 20.0) -> None:

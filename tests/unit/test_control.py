@@ -22,8 +22,8 @@ from typing import Any, cast
 import pytest
 
 from jobscheduler.control import connection, server, socket_file
-from jobscheduler.control.admission import Admission, ConnectionQueue, Limits
 from jobscheduler.control.client import ApiError, ServiceUnreachable, request
+from jobscheduler.control.connection_limits import AdmissionDecision, ConnectionQueue, Limits
 from jobscheduler.control.job_query import EVERY_JOB, JobQuery
 from jobscheduler.control.large_answers import MAX_WAITING_OF_USER
 from jobscheduler.control.routes import build_app
@@ -335,9 +335,10 @@ def test_connections_are_admitted_by_user_in_turn() -> None:
     )
     places = [room.admit(*one, now=1.0) for one in (("a1", 1), ("a2", 1), ("a3", 1), ("a4", 1), ("a5", 1), ("b1", 2))]
 
-    assert places == [*[Admission.ADMITTED] * 2, *[Admission.QUEUED] * 2, Admission.REFUSED, Admission.ADMITTED]
-    assert room.admit("b2", 2, now=2.0) is Admission.QUEUED
-    assert room.admit("c1", 3, now=2.0) is Admission.REFUSED
+    admitted, queued, refused = AdmissionDecision
+    assert places == [admitted, admitted, queued, queued, refused, admitted]
+    assert room.admit("b2", 2, now=2.0) is queued
+    assert room.admit("c1", 3, now=2.0) is refused
     assert room.release("b1") == "b2"
     assert room.release("a1") == "a3"
     assert room.release("a5") is None

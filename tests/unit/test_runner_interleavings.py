@@ -1,6 +1,6 @@
 """The wakeup and the takeover of the process loop, in every order in which their threads can move.
 
-The real code of `poller.py`, `takeover.py`, `start_queue.py`, `process_watch.py` and `process_loop.py` is played,
+The real code of `poller.py`, `loop_ownership.py`, `start_queue.py`, `process_watch.py` and `process_loop.py` is played,
 statement by statement. Only the kernel, the threads and the tasks are replaced. No timeout ever ends a wait: a run that
 would only begin after one counts as lost. A start may take any time, and any check may find that it hangs.
 """
@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from jobscheduler.runner import poller, preparation, process_loop, process_watch, start_queue, takeover
+from jobscheduler.runner import loop_ownership, poller, preparation, process_loop, process_watch, start_queue
 from jobscheduler.runner.process_start import StartedAttempt, Unprepared
 from jobscheduler.tasks import Outcome
 from tests.support.interleavings import Lock, Play, Steps, explore, plain, stepped
@@ -264,7 +264,7 @@ def code(shared: set[str], change: Callable[[str], str] = lambda text: text) -> 
         process_loop,
         time=clock,
         Poller=played(poller, os=SYSTEM, select=select)["Poller"],
-        LoopOwnership=played(takeover)["LoopOwnership"],
+        LoopOwnership=played(loop_ownership)["LoopOwnership"],
         StartQueue=played(start_queue, time=clock)["StartQueue"],
         ProcessWatch=played(process_watch, time=clock)["ProcessWatch"],
         Preparations=played(preparation)["Preparations"],

@@ -49,7 +49,7 @@ def check_defaults(
 
 def _problems_of_fields(job: dict[str, Any], context: ParseContext, problem_at: ProblemAt) -> Iterator[Problem]:
     """Yield the problems of fields: those of a job that says just these, each at its key."""
-    for name in set(_OWN) & set(job):
+    for name in [name for name in _OWN if name in job]:
         yield problem_at((name,), f"`{name}` cannot have a default", "each job says its own")
     fields = {name: given for name, given in job.items() if name not in _OWN}
     known = [*schema.optional_fields(), *context.task_names]
