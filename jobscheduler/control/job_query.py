@@ -17,12 +17,14 @@ _MAX_FIELDS = 1000  # of a query string, which the bound of a request's head als
 class JobQuery:
     """A job is wanted if any selector selects it, any tag is its own, and any word applies to it.
 
-    No selectors, no tags or no words mean that there is no such condition.
+    No selectors, no tags or no words mean that there is no such condition. `with_timetable` asks for what decides
+    slots.
     """
 
     selectors: tuple[Selector, ...] = ()
     tags: tuple[Selector, ...] = ()
     words: frozenset[str] = frozenset()
+    with_timetable: bool = False
 
     @property
     def ids(self) -> frozenset[str] | None:
@@ -57,10 +59,11 @@ def selects(selector: Selector, job: JobStatus) -> bool:
 
 
 def parse_query(text: str) -> JobQuery:
-    """Return the query that a query string makes: `job=`, `tag=` and `state=`, each any number of times."""
+    """Return the query that a query string makes: `job=`, `tag=`, `state=`, and `view=timetable`."""
     fields: Mapping[str, list[str]] = parse_qs(text, max_num_fields=_MAX_FIELDS)
     return JobQuery(
         selectors(fields.get("job", ())),
         selectors(f"{TAG_PREFIX}{tag}" for tag in fields.get("tag", ())),
         frozenset(fields.get("state", ())),
+        "timetable" in fields.get("view", ()),
     )

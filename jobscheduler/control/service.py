@@ -17,7 +17,15 @@ from jobscheduler.status.selection import no_job_problem
 from jobscheduler.status.shown_status import shown_status
 from jobscheduler.status.situation import count_statuses, situation_json
 from jobscheduler.status.snapshot import Conflict, JobState, NotFound, Snapshot
-from jobscheduler.status.snapshot_json import detail_json, instant, job_json, problem_json, record_json, service_json
+from jobscheduler.status.snapshot_json import (
+    detail_json,
+    instant,
+    job_json,
+    problem_json,
+    record_json,
+    service_json,
+    timetable_json,
+)
 from jobscheduler.timetable.overlap import Action, Overlap
 from jobscheduler.util.text import did_you_mean
 
@@ -51,11 +59,14 @@ class ControlService:
         """Return the jobs and refused files that a query wants, and which of its selectors select none."""
         snapshot = self._snapshots.build(query.ids)
         found = [job for job in snapshot.jobs if query.wants(job)]
-        unmatched = query.unmatched(snapshot.jobs)
+        unmatched, with_timetable = query.unmatched(snapshot.jobs), query.with_timetable
         known = self._known_tags() if unmatched else {}
         return {
             "now": instant(snapshot.at),
-            "jobs": [{**job_json(job), "status": shown_status(job).value} for job in found],
+            "jobs": [
+                {**job_json(job), "status": shown_status(job).value, **(timetable_json(job) if with_timetable else {})}
+                for job in found
+            ],
             "statuses": count_statuses(found),
             "unmatched": [problem_json(no_job_problem(selector, known)) for selector in unmatched],
         }

@@ -44,6 +44,20 @@ def job_json(status: JobStatus) -> dict[str, Any]:
     }
 
 
+def timetable_json(status: JobStatus) -> dict[str, Any]:
+    """Return what decides the slots of a job beside its schedule and its zone; empty for a refused file."""
+    job = status.job
+    if job is None:
+        return {}
+    return {
+        "enabled": job.enabled,
+        "jitter": job.jitter,
+        "not_before": instant(job.not_before),
+        "not_after": instant(job.not_after),
+        "at": None if isinstance(job.schedule, Cron) else instant(job.schedule.at),
+    }
+
+
 def service_json(snapshot: Snapshot) -> dict[str, Any]:
     """Return the service itself as JSON, with the number of jobs in each state."""
     service = snapshot.service

@@ -21,6 +21,7 @@ from tests.support.fork_server import run_program
 from tests.support.service import ROOT, Service, job, wait_until
 
 EVERY_VERB = {
+    "agenda": [],
     "list": [],
     "run": ["daily"],
     "pause": ["daily"],
@@ -152,6 +153,19 @@ def test_list_filters_by_pattern_and_state(service: Service) -> None:
     assert "help: `jobscheduler list` shows all jobs" in other.stderr
     plain = ask(service, "list", "once", "--plain").stdout.rstrip("\n").split("\t")
     assert (plain[:3], len(plain)) == (["once", "done", "SUCCESS"], 7)
+
+
+def test_slots_are_shown_of_jobs_by_id_and_tag(service: Service) -> None:
+    """Of those in force; of the jobs directory when no service answers."""
+    shown = ask(service, "next", "daily", "-n", "1")
+    assert (shown.returncode, shown.stdout.splitlines()[0]) == (0, "daily: 0 1 * * * (UTC)")
+    assert ask(service, "next", "dialy").stderr.startswith(
+        "error: there is no job `dialy`\n help: did you mean `daily`?"
+    )
+    unasked = ask(service, "next", "once", "--jobs-dir", str(service.jobs), "--socket", "/nonexistent")
+    assert unasked.stdout.startswith("once: ")
+    agenda = answer(service, "agenda", "daily", "off", "--to", "24h")
+    assert [(one["job_id"], one["start"][11:]) for one in agenda] == [("daily", "01:00:00Z")]
 
 
 def on_a_terminal(service: Service, *words: str, **env: str) -> str:
