@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -14,9 +15,11 @@ from jobscheduler.cli.client_helpers import api_path
 from jobscheduler.cli.explain_facts import add_log_facts, facts_from_files, facts_from_service
 from jobscheduler.cli.options import add_options, settings_of_service
 from jobscheduler.cli.problems import ArgumentProblem, print_problem, problem_json
-from jobscheduler.cli.table import printable
+from jobscheduler.cli.table import printable, terminal_width
 from jobscheduler.cli.times import parse_when
+from jobscheduler.cli.verbs import VERBS
 from jobscheduler.cli.waiting_rules import waiting_rules_note
+from jobscheduler.cli.wrapping import wrap
 from jobscheduler.config import Settings
 from jobscheduler.control.client import ApiError, ServiceUnreachable, request
 from jobscheduler.explain import Answer, Facts, Question, explain
@@ -39,6 +42,18 @@ what the job file and the log say, and the exit status is 3.
 Exit status: 0 answered, 1 there is no such job or its definition is refused, 2 wrong usage, 3 service not reachable."""
 
 _AT = "the time to explain: `02:30`, `yesterday 14:30`, an ISO 8601 time, how long ago (default: from now on)"
+
+# What can be done about an answer: verbs, with what follows the id.
+_ACTIONS = {
+    "failed": (("output", ""), ("run", " --wait"), ("history", " -n 10")),
+    "running": (("output", " -f"), ("stop", "")),
+    "paused": (("resume", ""), ("run", "")),
+    "disabled": (("run", ""),),
+    "expired": (("run", ""),),
+    "done": (("run", ""),),
+    "skipped": (("run", ""), ("history", " -n 10")),
+    "missed": (("run", ""), ("history", " -n 10")),
+}
 
 
 def fetch_job(job_id: str, settings: Settings) -> dict[str, Any] | None:
@@ -90,7 +105,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(_as_object(question, answer)))
     elif answer.code != "unknown":
-        _print(answer)
+        _print(answer, arguments.job)
     return _status(answer, None if answer.is_final else unreachable)
 
 
@@ -158,22 +173,34 @@ def _is_complete(text: str) -> bool:
 # --- printing -----------------------------------------------------------------------------------------
 
 
-def _print(answer: Answer) -> None:
+def _print(answer: Answer, job_id: str) -> None:
+    """Print the answer first, then what is behind it, and what can be done."""
+    width = terminal_width()
     headline, *others = answer.sentences
-    _print_sentences(headline)
+    _print_sentences(headline, width)
     for sentence in others:
-        _print_sentences(sentence, "  ")
+        _print_sentences(sentence, width, "  ")
     if answer.help:
-        _print_sentences(f"help: {answer.help}", "  ")
+        _print_sentences(f"help: {answer.help}", width, "  ")
+    if verbs := " or ".join(f"`jobscheduler {verb}`" for verb in _what_can_be_done(answer.code, job_id)):
+        _print_sentences(f"what can be done: {verbs}", width, "  ")
     for problem in answer.problems:
         print()
         print_problem(problem, sys.stdout)
 
 
-def _print_sentences(sentence: str, margin: str = "") -> None:
-    """Print a sentence; indent the lines of a job's output below it."""
+def _what_can_be_done(code: str, job_id: str) -> Iterator[str]:
+    """Yield the commands that help with an answer; those of verbs that there are."""
+    for verb, options in _ACTIONS.get(code, ()):
+        if verb in VERBS:
+            yield f"{verb} {job_id}{options}"
+
+
+def _print_sentences(sentence: str, width: int | None, margin: str = "") -> None:
+    """Print a sentence, wrapped at words; indent the lines of a job's output below it."""
     first, *others = sentence.splitlines()
-    print(margin + printable(first))
+    for line in wrap(printable(first), width, indent=margin):
+        print(line)
     for line in others:
         print(f"{margin}  {printable(line)}")
 

@@ -26,6 +26,7 @@ class RuntimeState:
     """The state of a job in the running service, with its active runs as pairs of text.
 
     `decided` are future time spans whose slots were decided before the clock was set back.
+    `failures` are those in a row, `failing_since` is the time of the first; `overdue_since` is set while it is overdue.
     """
 
     state: str
@@ -34,6 +35,9 @@ class RuntimeState:
     active_runs: tuple[Mapping[str, str], ...] = ()
     next: tuple[tuple[datetime, datetime], ...] = ()
     decided: tuple[tuple[datetime, datetime], ...] = ()
+    failures: int = 0
+    failing_since: datetime | None = None
+    overdue_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from jobscheduler.control.job_query import EVERY_JOB, parse_query
-from jobscheduler.model import Cron, Job, Record, Status, TaskSpec
+from jobscheduler.model import NO_TASK, Cron, Job, Record, Status
 from jobscheduler.status.shown_status import all_words, is_failing, shown_status
 from jobscheduler.status.situation import count_statuses, situation_json
 from jobscheduler.status.snapshot import ActiveRun, JobState, JobStatus, ServiceStatus, Snapshot
@@ -24,7 +24,7 @@ def record(status: Status = Status.FAILURE, reason: str | None = "exit") -> Reco
 
 def one(job_id: str = "a", state: JobState = JobState.SCHEDULED, **fields: Any) -> JobStatus:
     """A job that is scheduled unless the fields say otherwise."""
-    schedule, task = Cron(fields.pop("schedule", "@daily"), "UTC"), TaskSpec("execute_command", {})
+    schedule, task = Cron(fields.pop("schedule", "@daily"), "UTC"), NO_TASK
     is_enabled = state is not JobState.DISABLED
     definition = Job(job_id, schedule, task, tags=fields.pop("tags", ()), enabled=is_enabled)
     return JobStatus(job_id, state, f"{job_id}.json", definition, **fields)
