@@ -8,8 +8,8 @@
 
 PYTHON ?=
 ARGS ?=
-# How many processes the tests run in: most of their time is waiting, so a few more than there are cores.
-JOBS ?= 6
+# How many processes the tests run in: most of their time is waiting, so some more than there are cores.
+JOBS ?= 8
 # What `make bench` measures (all), how often, and whether a rough answer will do; how long `make soak` takes.
 NAMES ?=
 ROUNDS ?= 5

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import gc
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support import fork_server
 from tests.support.distribution import Scheduling, rank
+from tests.support.fork_server import own_environment
 from tests.support.properties import load_profiles
 from tests.support.service import Service
 from tests.support.throwaway_users import alice, mallory
@@ -20,7 +20,7 @@ from tests.support.zone_data import pin_zone_data
 __all__ = ["alice", "mallory"]
 
 pin_zone_data()
-fork_server.take_environment()
+own_environment()  # before any test changes it
 
 # A background job of a shell ignores these, and every command that a test starts would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -45,10 +45,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
-def pytest_collection_finish() -> None:
-    """Leave the thousands of collected tests alone when memory is searched for garbage, as many of them cause."""
-    gc.collect()
-    gc.freeze()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, Any, Any]:
+    """Search for no garbage while thousands of tests are collected, nor among them later, as many of them cause."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from jobscheduler.alerts.rules import AlertKind, due_alert, is_result
 from jobscheduler.alerts.sender_pool import AlertSenderPool
 from jobscheduler.model import NO_TASK, Event, Job, Level, LogEntry, Record, Status, TaskSpec
 from jobscheduler.util.instants import utc_now
+from jobscheduler.util.text import format_error
 
 MAX_QUEUED_RECORDS = 100_000  # further records are only counted
 RETRY_S = 1.0  # between two attempts to start a thread on a host that has none left
@@ -137,7 +138,7 @@ class AlertDispatcher:
             except Empty:
                 pass
             except Exception as error:  # the next record has to be handled all the same
-                self._report_error(f"{type(error).__name__}: {error}")
+                self._report_error(format_error(error))
             self._send(self._damper.pop_due(self._monotonic()))
             can_send = self._sender.maintain()
             self._log_dropped()

@@ -139,12 +139,22 @@ def status_text(job: JobJson, now: datetime) -> str:
         text = f"failing x{job['failures']}"
     elif status is ShownStatus.OVERDUE and job.get("overdue_since"):
         text = f"overdue {format_age((now - datetime.fromisoformat(job['overdue_since'])).total_seconds())}"
+    elif status is ShownStatus.PAUSED and (left := _pause_left(job, now)):
+        text = f"paused {left}"
     elif status is ShownStatus.RUNNING and running is not None:
         text = f"running {format_compact_duration(running)}"
     further = [word for word in ("stale", "paused") if job[word] and word != status]
     if status not in {ShownStatus.RUNNING, ShownStatus.WAITING} and job["state"] in {"running", "waiting"}:
         further.insert(0, str(job["state"]))
     return ", ".join((text, *further))
+
+
+def _pause_left(job: JobJson, now: datetime) -> str | None:
+    """Return for how much longer a job is paused; None without an end."""
+    ends = [pause["until"] for pause in job.get("pauses") or ()]
+    if not ends or None in ends:
+        return None
+    return f"for {format_age((datetime.fromisoformat(max(ends)) - now).total_seconds())}"
 
 
 def _running_for(job: JobJson, now: datetime) -> float | None:
@@ -164,6 +174,8 @@ def _first_text(job: JobJson) -> str | None:
         return failure_text(last, job.get("last_line"))
     if job["problems"]:
         return problem_text(job["problems"][0], with_file=False)
+    if status is ShownStatus.PAUSED and job.get("pauses"):
+        return pause_text(job["pauses"][-1])
     waiting = next((run for run in job["active_runs"] if run["waiting_for"]), None)
     if status is ShownStatus.WAITING and waiting is not None:
         return _WAITS_FOR.get(waiting["waiting_for"])
@@ -201,6 +213,14 @@ def reason_text(last: JobJson) -> str:
     if last.get("error"):
         return str(last["error"])
     return _REASONS.get(reason, reason)
+
+
+def pause_text(pause: JobJson, until: str | None = None) -> str:
+    """Return until when, by whom and why a job is paused; `until` is the end as people read it."""
+    by = f"by {pause['by']}" if pause.get("by") else ""
+    end = f"until {until}" if until else ""
+    reason = f': "{pause["reason"]}"' if pause.get("reason") else ""
+    return " ".join(filter(None, (end, by))) + reason
 
 
 def problem_text(problem: JobJson, *, with_file: bool = True) -> str:

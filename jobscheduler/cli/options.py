@@ -86,9 +86,9 @@ def settings_of_service(arguments: argparse.Namespace, needed: Collection[str]) 
     """
     named = load_settings(_flags(arguments), os.environ).given
     try:
-        report: Mapping[str, Any] = request(client_settings(arguments).socket, "GET", "/v1/settings")
+        report: Mapping[str, Any] = request(client_settings(arguments, is_silent=True).socket, "GET", "/v1/settings")
     except (ServiceUnreachable, ApiError):
-        settings = _settings_without_service(arguments, is_client=True)
+        settings = _settings_without_service(arguments, is_client=True)  # it says what is wrong in the settings file
         if any(settings.given.get(name) != named.get(name) or name not in named for name in needed):
             print(f"note: no service was asked; {_origin(settings)}", file=sys.stderr)
         return settings

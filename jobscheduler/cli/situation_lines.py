@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Any, NamedTuple
 
-from jobscheduler.cli.job_rows import failure_text, reason_text
+from jobscheduler.cli.job_rows import failure_text, pause_text, reason_text
 from jobscheduler.cli.table import colourize, display_width, printable
 from jobscheduler.cli.wrapping import wrap
+from jobscheduler.model.selection import ALL
 from jobscheduler.util.durations import format_compact_duration
 from jobscheduler.util.instants import format_moment, format_relative
 from jobscheduler.util.text import plural
@@ -111,7 +112,7 @@ def _groups(answer: Answer, screen: Screen) -> Iterator[_Group]:
     yield _Group("files", "red", len({one["file"] for one in answer["problems"]}), problems, "validate")
     running, paused = answer["running_jobs"], answer["paused"]
     yield _Group("running", "green", running["count"], _running_rows(running["jobs"], screen), "list --state running")
-    yield _Group("paused", "yellow", paused["count"], _paused_rows(paused["jobs"], screen), "list --state paused")
+    yield _Group("paused", "yellow", paused["count"], _paused_rows(answer, screen), "list --state paused")
 
 
 def _failing_rows(jobs: Iterable[Answer], screen: Screen) -> list[_Row]:
@@ -150,16 +151,19 @@ def _running_rows(jobs: Iterable[Answer], screen: Screen) -> list[_Row]:
     return rows
 
 
-def _paused_rows(jobs: Iterable[Answer], screen: Screen) -> list[_Row]:
-    return [_Row(str(job["job_id"]), "", _pause_text(job, screen)) for job in jobs]
-
-
-def _pause_text(job: Answer, screen: Screen) -> str:
-    """Return until when, by whom and why a job is paused, as far as the service says."""
-    until = f"until {screen.moment(job['until'])}" if job.get("until") else ""
-    by = f"by {job['by']}" if job.get("by") else ""
-    reason = f': "{job["reason"]}"' if job.get("reason") else ""
-    return " ".join(filter(None, (until, by))) + reason
+def _paused_rows(answer: Answer, screen: Screen) -> list[_Row]:
+    """Return the pauses in force, each by what it covers; of a service that tells none the jobs."""
+    pauses = answer.get("pauses")
+    if not pauses:
+        return [_Row(str(job["job_id"]), "", "") for job in answer["paused"]["jobs"]]
+    return [
+        _Row(
+            "all jobs" if pause["jobs"] == ALL else str(pause["jobs"]),
+            "",
+            pause_text(pause, screen.moment(pause["until"]) if pause["until"] else None),
+        )
+        for pause in pauses
+    ]
 
 
 def merged_problems(problems: Iterable[Answer]) -> Iterator[_Row]:

@@ -8,6 +8,7 @@ import os
 import re
 import shlex
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -36,8 +37,10 @@ class ApiError(ProblemError):
         self.status = status
 
 
-def request(path: Path, method: str, target: str) -> dict[str, Any]:
+def request(path: Path, method: str, target: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Send a request to the service that listens on this socket, and return its answer; wait while the service is busy.
+
+    `body` is sent as JSON.
 
     Raises:
         ServiceUnreachable: no service answers.
@@ -45,8 +48,8 @@ def request(path: Path, method: str, target: str) -> dict[str, Any]:
 
     """
     try:
-        status, body = _exchange(path, f"{method} {target} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
-        answer = cast("dict[str, Any]", json.loads(body))
+        status, text = _exchange(path, _message(method, target, body))
+        answer = cast("dict[str, Any]", json.loads(text))
     except (OSError, ValueError) as error:
         raise ServiceUnreachable(_explained(path, error)) from None
     if status >= _FIRST_REFUSAL:
@@ -55,8 +58,14 @@ def request(path: Path, method: str, target: str) -> dict[str, Any]:
     return answer
 
 
-def _exchange(path: Path, head: bytes) -> tuple[int, bytes]:
-    """Send the head of a request; return the status and the body of the answer.
+def _message(method: str, target: str, body: Mapping[str, Any] | None) -> bytes:
+    content = b"" if body is None else json.dumps(body).encode()
+    length = f"Content-Length: {len(content)}\r\n" if content else ""
+    return f"{method} {target} HTTP/1.0\r\nHost: localhost\r\n{length}\r\n".encode() + content
+
+
+def _exchange(path: Path, message: bytes) -> tuple[int, bytes]:
+    """Send a request; return the status and the body of the answer.
 
     The standard library's client would import ten times as much, for every verb.
 
@@ -67,7 +76,7 @@ def _exchange(path: Path, head: bytes) -> tuple[int, bytes]:
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(str(path))  # before settimeout: so it waits for room in the queue
         connection.settimeout(ANSWER_TIMEOUT_S)
-        connection.sendall(head)
+        connection.sendall(message)
         with connection.makefile("rb") as answer:
             match = _STATUS_LINE.match(answer.readline(_MAX_LINE_BYTES))
             if match is None:

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from jobscheduler.model import Event, Level, LogEntry, Record
 from jobscheduler.util.instants import utc_now
+from jobscheduler.util.text import format_error
 
 LOG_WAIT_S = 1.0  # that an attempt waits until its `run.started` is written
 
@@ -74,5 +75,5 @@ class RunReporter:
 
     def report_error(self, error: Exception) -> None:
         """Log an error of a task, or of ours, that does not end a run."""
-        values = (("error", f"{type(error).__name__}: {error}"),)
+        values = (("error", format_error(error)),)
         self.emit(Event(self.clock(), Level.ERROR, "task.crashed", values))

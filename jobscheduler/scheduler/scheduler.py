@@ -162,10 +162,7 @@ class Scheduler(SchedulerQueries):
         self._waker.wakeup()
 
     def _warm_up(self, job_id: str) -> None:
-        """Warm up caches: run the code path of a due slot once, just before a slot is due.
-
-        Decides nothing unless the slot is already due.
-        """
+        """Run the code path of a slot shortly before it is due, to warm up caches; decide nothing before then."""
         self._pool.warm_up()
         self._on_due(job_id, EPOCH)
 

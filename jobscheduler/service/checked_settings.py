@@ -85,21 +85,21 @@ def check_settings(settings: Settings, read_settings: Callable[[], Settings], gu
     context = _context(settings, problems, guard)
     optional.note(DEFAULTS, context.defaults.problems)
     default_alerts, hung_alerts = _default_alerts(settings, context, optional, guard)
-    has_page, token = _page(settings, optional, guard)
+    has_page, web_token = _page(settings, optional, guard)
     return CheckedSettings(
-        settings,
-        read_settings,
-        optional,
-        guard,
-        jobs_name,
-        log_name,
-        database,
-        directory,
-        context,
-        default_alerts,
-        hung_alerts,
-        has_page,
-        token,
+        settings=settings,
+        read_settings=read_settings,
+        optional=optional,
+        guard=guard,
+        jobs_name=jobs_name,
+        log_name=log_name,
+        database=database,
+        directory=directory,
+        context=context,
+        default_alerts=default_alerts,
+        hung_alerts=hung_alerts,
+        has_page=has_page,
+        web_token=web_token,
     )
 
 

@@ -36,13 +36,6 @@ def lock_log(settings: Settings, file: LogFile) -> None:
         raise in_use(f"the log `{settings.log_file}`", holder)
 
 
-def no_lock(directory: str, error: OSError) -> Problem:
-    """Return the problem of a directory for whose lock another user holds every name."""
-    message = f"the jobs directory `{directory}` cannot be locked against a second service: {error.strerror}"
-    help_ = f"remove `{error.filename}` if it belongs to another user, or have root create it for this one"
-    return Problem(message, help=help_)
-
-
 def in_use(name: str, holder: int) -> StartupError:
     """Return the refusal of a start because another process holds a lock. `holder` is 0 if that is unknown."""
     process = f"process {holder}" if holder else "another process"
@@ -72,23 +65,37 @@ def problems_of_paths(settings: Settings, source: Source | None) -> tuple[Proble
 
     What `mkdir` can mend is one problem for both.
     """
-    folder = settings.log_file.absolute().parent
-    missing, problems = [], []
-    try:
-        with source.open() if source is not None else nullcontext():
-            pass
-    except SourceUnavailable as reason:
-        problems.append(Problem(str(reason), help=reason.help))
-        missing += [settings.jobs_dir] if is_missing(settings.jobs_dir) else []
-    if is_missing(folder) and not is_standard_output(settings.log_file):
-        problems.append(Problem(f"the log's directory `{folder}` does not exist"))
-        missing.append(folder)
-    else:
-        problem = _problem_of_log(settings.log_file, settings.log_backups)
-        problems += [] if problem is None else [problem]
+    problems = [*_problems_of_source(source), *_problems_of_log(settings)]
+    missing = [path for path in _directories(settings, source) if is_missing(path)]
     if not missing:
         return tuple(problems)
     paths = " ".join(shlex.quote(str(path)) for path in missing)
     help_ = f"make it so with `mkdir -p {paths}`, or name others with `--jobs-dir DIR --log-file FILE`"
     help_ += _OWN_SERVICE_HELP if os.geteuid() != 0 and "jobs_dir" not in settings.given else ""
     return (Problem("; ".join(problem.message for problem in problems), help=help_),)
+
+
+def _directories(settings: Settings, source: Source | None) -> list[Path]:
+    """Return the directories that the service needs."""
+    of_jobs = [] if source is None else [settings.jobs_dir]
+    return [*of_jobs, *([] if is_standard_output(settings.log_file) else [_folder_of_log(settings)])]
+
+
+def _folder_of_log(settings: Settings) -> Path:
+    return settings.log_file.absolute().parent
+
+
+def _problems_of_source(source: Source | None) -> list[Problem]:
+    try:
+        with source.open() if source is not None else nullcontext():
+            return []
+    except SourceUnavailable as reason:
+        return [Problem(str(reason), help=reason.help)]
+
+
+def _problems_of_log(settings: Settings) -> list[Problem]:
+    folder = _folder_of_log(settings)
+    if is_missing(folder) and not is_standard_output(settings.log_file):
+        return [Problem(f"the log's directory `{folder}` does not exist")]
+    problem = _problem_of_log(settings.log_file, settings.log_backups)
+    return [] if problem is None else [problem]

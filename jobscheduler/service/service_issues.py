@@ -32,11 +32,7 @@ class ServiceIssues:
         self._scheduler = parts.scheduler
         self._reconciler = parts.reconciler
         self._log = parts.log
-        is_stream = is_standard_output(parts.checked.settings.log_file)
-        self._log_noun = "standard output" if is_stream else "the log file"
-        self._guard = parts.checked.guard
-        self._database = parts.checked.database
-        self._optional = parts.checked.optional
+        self._checked = parts.checked
         self._sources = sources
 
     def zone(self) -> str:
@@ -54,13 +50,13 @@ class ServiceIssues:
     def issues(self) -> tuple[str, ...]:
         """Return what is wrong with the service now, in words, with help where there is any."""
         unavailable = tuple(map(_describe_unavailable, self._reconciler.unavailable().values()))
-        hung = (f"{name} does not answer" for name in (*self._guard.hung(), *tasks.GUARD.hung()))
+        hung = (f"{name} does not answer" for name in (*self._checked.guard.hung(), *tasks.GUARD.hung()))
         silent = (text for text in hung if not any(text in issue for issue in unavailable))
         return (*unavailable, *silent, *self._own_issues(), *tasks.search_issues(), *self._part_issues())
 
     def _part_issues(self) -> Iterator[str]:
-        yield from self._optional.issues()
-        yield from self._database.issues()
+        yield from self._checked.optional.issues()
+        yield from self._checked.database.issues()
 
     def _own_issues(self) -> Iterator[str]:
         behind = self._scheduler.behind_clock()
@@ -68,10 +64,11 @@ class ServiceIssues:
             yield _describe_behind(behind)
         if self._sources.directory.is_degraded:
             yield "changes of files are not watched: all files are checked again and again"
+        log_noun = "standard output" if is_standard_output(self._checked.settings.log_file) else "the log file"
         if self._log.is_silent():
-            yield f"{self._log_noun} does not answer: lines are kept, and go to standard error"
+            yield f"{log_noun} does not answer: lines are kept, and go to standard error"
         if self._log.is_failing():
-            yield f"{self._log_noun} cannot be written: lines are kept, and go to standard error"
+            yield f"{log_noun} cannot be written: lines are kept, and go to standard error"
         if self._sources.lock.is_shared:
             yield "another service uses the same jobs directory"
 

@@ -177,12 +177,21 @@ def test_a_start_a_reload_and_config_show_every_problem_of_the_settings_at_once(
         refused = place.verb(verb, JOBSCHEDULER_TIMEZNE="UTC")
         assert (refused.returncode, places(refused.stderr), refused.stdout) == (1, every, ""), verb
         assert refused.stderr.startswith("error: unknown variable `JOBSCHEDULER_TIMEZNE` in the environment\n")
+    assert places(place.verb("next").stderr) == every  # a warning or an error, and each once
     unreachable = place.verb("reload")
     assert (unreachable.returncode, places(unreachable.stderr)) == (3, every[:2])
     wrong = place.verb("serve", "--log-backups", "0", JOBSCHEDULER_LOG_FORMAT="xml")
     assert (wrong.returncode, places(wrong.stderr)) == (2, every)
     assert wrong.stderr.startswith("error: JOBSCHEDULER_LOG_FORMAT: `xml`: ")
     assert "error: --log-backups: `0`: a whole number from 1 to 1000 is expected\n" in wrong.stderr
+
+
+def test_config_says_that_all_is_default_or_that_the_log_is_standard_output(place: Place) -> None:
+    """A table without a row, or a bare `-`, would leave the reader in doubt."""
+    place.file.write_text("")
+    assert place.verb("config", "--given").stdout == "every setting has its default\n"
+    place.file.write_text("log-file = '-'\n")
+    assert place.verb("config", "--given").stdout.splitlines()[1].split("  ")[:2] == ["log-file", "- (standard output)"]
 
 
 def test_a_start_shows_the_problems_of_the_paths_with_those_of_zone_and_defaults(place: Place) -> None:

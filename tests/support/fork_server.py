@@ -14,6 +14,7 @@ What only an executed process can show is started with `subprocess`: a change of
 from __future__ import annotations
 
 import atexit
+import gc
 import json
 import os
 import select
@@ -23,6 +24,7 @@ import subprocess
 import sys
 import threading
 import time
+import zoneinfo
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
@@ -65,7 +67,7 @@ def can_fork(command: Sequence[Any], env: dict[str, str] | None) -> bool:
     variables = os.environ if env is None else env
     return (
         [str(word) for word in command[:2]] == [sys.executable, MAIN]
-        and _read_at_start(variables) == _read_at_start(_own_environment())
+        and _read_at_start(variables) == _read_at_start(own_environment())
         and len(json.dumps([[str(word) for word in command], dict(variables)])) < _MAX_REQUEST
     )
 
@@ -195,17 +197,12 @@ def _packed(descriptors: list[int]) -> bytes:
 
 
 def _read_at_start(variables: Any) -> dict[str, str]:
-    return {name: value for name, value in variables.items() if name.startswith(_READ_AT_START)}
-
-
-def take_environment() -> None:
-    """Let the server start with the environment of now; called once, when the zone data is pinned."""
-    _own_environment.cache_clear()
-    _own_environment()
+    read = {name: value for name, value in variables.items() if name.startswith(_READ_AT_START)}
+    return {name: value for name, value in read.items() if name != "PYTHONTZPATH"}  # `_become` has it read anew
 
 
 @cache
-def _own_environment() -> dict[str, str]:
+def own_environment() -> dict[str, str]:
     """Return the environment with which the server is started: that of the tests before the first of them."""
     return dict(os.environ)
 
@@ -225,7 +222,7 @@ def _server() -> socket.socket:
                 [sys.executable, __file__, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
-                env=_own_environment(),
+                env=own_environment(),
                 cwd=ROOT,
             )
             theirs.close()
@@ -292,6 +289,8 @@ def _become(request: dict[str, Any]) -> None:
     os.environ.clear()
     os.environ.update(request["env"])
     time.tzset()
+    zoneinfo.reset_tzpath()
+    zoneinfo.ZoneInfo.clear_cache()
     sys.argv[:] = request["argv"]
     encoding, errors = sys.stdin.encoding, sys.stdout.errors
     sys.stdin = open(0, encoding=encoding, errors=errors, closefd=False)  # noqa: SIM115
@@ -347,9 +346,18 @@ if __name__ == "__main__":
         import_module(_name)
     from jobscheduler import cli
 
+    gc.collect()
+    gc.freeze()  # else each process copies all of this as soon as it collects its garbage
     _control_socket = socket.socket(fileno=int(sys.argv[1]))
     _request = _serve(_control_socket)
     _control_socket.detach()
     _become(_request)
     exec(_request["code"], {})
-    raise SystemExit(cli.main(default="serve"))
+    _status = cli.main(default="serve")
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    with suppress(OSError, ValueError):  # then the interpreter has to say so
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(_status)
+    raise SystemExit(_status)

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +22,7 @@ from jobscheduler.model import Cron, Event, Job, LogEntry, Record, TaskSpec
 from jobscheduler.runner import RetryAfter, Runner
 from jobscheduler.tasks import Context, Outcome, TaskFailed
 from jobscheduler.tasks.command.processes import read_process
+from jobscheduler.tasks.command.run_markers import NO_MARKERS, matches, read_markers
 from jobscheduler.tasks.command.task import ExecuteCommand
 from jobscheduler.util.instants import utc_now
 
@@ -85,6 +86,11 @@ def eventually(true: Callable[[], object], seconds: float = 20.0) -> None:
 def is_alive(pid: int) -> bool:
     process = read_process(pid)
     return process is not None and not process.is_zombie
+
+
+def has_marker(pid: int, run_ids: Iterable[str]) -> bool:
+    """Whether a process has the markers of one of these runs."""
+    return matches(read_markers(pid) or NO_MARKERS, {run_id.encode() for run_id in run_ids})
 
 
 def is_gone(pid: int) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from jobscheduler.tasks.command import background_pipes
+from jobscheduler.tasks.command import discarder_process
 from jobscheduler.tasks.command.adopted_processes import ADOPTED
 from jobscheduler.tasks.command.background_pipes import MAX_PIPES, MAX_PIPES_OF_JOB, BackgroundPipes
 from jobscheduler.tasks.command.fd_budget import EXTRA_FDS, FdLimit
@@ -110,7 +110,7 @@ def test_the_count_of_a_job_goes_down_when_its_processes_end(written):
 def test_the_reader_ends_with_its_last_pipe_and_is_started_again_when_needed(written):
     for _ in range(2):
         written.leave("greedy", MAX_PIPES_OF_JOB + 1)
-        discarder = written.pipes._discarder_pid
+        discarder = written.pipes._discarder.pid
         assert discarder in ADOPTED.own_pids
         written.close()
         eventually(written.drained)
@@ -121,7 +121,7 @@ def test_the_service_reads_the_pipes_itself_when_no_reader_starts(written, monke
     def fail(_connection):
         raise BlockingIOError(11, "no process left")
 
-    monkeypatch.setattr(background_pipes, "start_discarder", fail)
+    monkeypatch.setattr(discarder_process, "start_discarder", fail)
     written.leave("greedy", MAX_PIPES_OF_JOB + 10)
     assert written.pipes.count_by_job() == {"greedy": MAX_PIPES_OF_JOB + 10}
     assert len(written.pipes._pipes) == MAX_PIPES_OF_JOB + 10
@@ -129,12 +129,12 @@ def test_the_service_reads_the_pipes_itself_when_no_reader_starts(written, monke
 
 def test_a_reader_that_is_killed_is_replaced(written):
     written.leave("greedy", MAX_PIPES_OF_JOB + 1)
-    assert written.pipes._discarder_pid > 0, "0 would be the test itself"
-    os.kill(written.pipes._discarder_pid, 9)
-    eventually(lambda: written.pipes.discard(0.01) or not written.pipes._discarder_pid)
+    assert written.pipes._discarder.pid > 0, "0 would be the test itself"
+    os.kill(written.pipes._discarder.pid, 9)
+    eventually(lambda: written.pipes.discard(0.01) or not written.pipes._discarder.pid)
     assert written.pipes.count_of("greedy") == MAX_PIPES_OF_JOB
     written.leave("greedy", 1)
-    assert written.pipes._discarder_pid
+    assert written.pipes._discarder.pid
 
 
 def test_background_processes_can_write_after_the_end_of_the_service(tmp_path):

@@ -12,7 +12,7 @@ import pytest
 from jobscheduler.runner import Runner
 from jobscheduler.tasks import search_issues
 from jobscheduler.tasks.command import process_tree, task, tree_killer, tree_search, tree_signals
-from jobscheduler.tasks.command.processes import Process, has_marker, iter_processes
+from jobscheduler.tasks.command.processes import Process, iter_processes
 from jobscheduler.tasks.command.run_markers import MARKERS, NO_MARKERS, MarkerReader, Markers, read_markers
 from jobscheduler.tasks.command.tree_killer import SCAN_DELAY_S, TreeKiller
 from jobscheduler.tasks.command.tree_search import TreeSearch
@@ -25,6 +25,7 @@ from tests.support.tasks import (
     eventually,
     execute,
     failure,
+    has_marker,
     in_thread,
     is_gone,
     job,

@@ -110,6 +110,15 @@ def test_a_job_that_fails_and_runs_says_both() -> None:
     assert "failing x2, running, paused" in shown(None, [job])[1]
 
 
+def test_a_pause_says_how_long_it_lasts_and_why() -> None:
+    """One without an end lasts until somebody resumes the job."""
+    pause = {"jobs": "a*", "until": "2026-11-30T05:04:00Z", "by": "anna", "reason": "database migration"}
+    job = listed("a", "paused", state="paused", paused=True, pauses=[pause])
+    assert "paused for 5h" in shown(None, [job])[1]
+    assert shown(None, [job])[1].endswith('by anna: "database migration"')
+    assert " for " not in shown(None, [{**job, "pauses": [pause, {**pause, "until": None, "reason": ""}]}])[1]
+
+
 def test_the_summary_counts_what_matters() -> None:
     """Jobs are jobs; files with problems are counted beside them."""
     assert summary_text(JOBS) == "7 jobs: 1 failing, 1 overdue, 1 running, 1 paused, 2 files with problems"

@@ -69,13 +69,14 @@ def test_the_service_is_shown_when_asked_for() -> None:
 def test_what_needs_somebody_comes_first() -> None:
     """Failing jobs with since when, how often and the end of their output; then files, runs and pauses."""
     overdue = {"job_id": "sync", "overdue_since": "2026-11-29T23:00:00Z", "last_success": None}
-    paused = {"job_id": "billing", "until": "2026-11-30T05:00:00Z", "by": "anna", "reason": "move"}
+    pause = {"jobs": "billing-*", "until": "2026-11-30T05:00:00Z", "by": "anna", "reason": "move"}
     answer = situation(
         failing=FAILING,
         overdue={"count": 1, "jobs": [overdue]},
         problems=[problem("prune.json", help_="did you mean `schedule`?")],
         running_jobs=RUNNING,
-        paused={"count": 1, "jobs": [paused]},
+        paused={"count": 2, "jobs": [{"job_id": "billing-1"}, {"job_id": "billing-2"}]},
+        pauses=[pause],
         upcoming=UPCOMING,
     )
     assert shown(answer).splitlines()[:12] == [
@@ -87,7 +88,7 @@ def test_what_needs_somebody_comes_first() -> None:
         "files       1  prune.json:4:15  unknown field `shedule` - did you mean",
         "                                `schedule`?",
         "running     1  reindex  38m (usually 12m)",
-        'paused      1  billing  until 06:00 by anna: "move"',
+        'paused      2  billing-*  until 06:00 by anna: "move"',
         "",
         "next: heartbeat in 3s, report in 6h",
         "",

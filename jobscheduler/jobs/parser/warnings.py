@@ -14,6 +14,7 @@ from jobscheduler.timetable.timezones import zone_note
 from jobscheduler.util import json_text
 from jobscheduler.util.characters import describe_character, invisible_characters, suggest_replacement
 from jobscheduler.util.json_walk import iter_texts
+from jobscheduler.util.text import format_error
 
 _TASK_TEXTS = ("command", "cwd")
 _DASH = re.compile(r"(?:^|\s)([^\x00-\x7f])\1?[A-Za-z]")
@@ -90,7 +91,7 @@ def _tasks(job: Job, context: ParseContext) -> Iterator[_Warning]:
         try:
             findings = list(context.task_type(spec.type).warnings(spec.params))
         except Exception as error:  # of another package, or ours
-            message = f"the task type cannot say what it warns of: {type(error).__name__}: {error}"
+            message = f"the task type cannot say what it warns of: {format_error(error)}"
             help_ = "this is a fault of the scheduler or of the task type; please report it"
             yield _Warning((name, "type"), message, help_)
             continue

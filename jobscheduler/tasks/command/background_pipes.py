@@ -1,7 +1,7 @@
 """Drain the output pipes that background processes of ended runs still write to, so that no write blocks or fails.
 
 Each pipe costs the service a descriptor while its background process lives. Beyond `MAX_PIPES_OF_JOB` of one job or
-`MAX_PIPES` in all, the oldest goes to a process that only reads pipes (`pipe_discarder`). When the service ends, all
+`MAX_PIPES` in all, the oldest goes to a process that only reads pipes (`discarder_process`). When the service ends, all
 pipes go there. That process reports each closed pipe, so that the service can count the open pipes of each job.
 """
 
@@ -9,22 +9,18 @@ from __future__ import annotations
 
 import os
 import select
-import socket
-import sys
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
 
-from jobscheduler.tasks.command.adopted_processes import ADOPTED
+from jobscheduler.tasks.command.discarder_process import DiscarderProcess
 
 MAX_PIPES_OF_JOB = 32  # pipes of one job that the service reads itself
 
 MAX_PIPES = 256  # pipes of all jobs together that the service reads itself
 
 _CHUNK = 64 * 1024
-_DISCARDER = Path(__file__).with_name("pipe_discarder.py")
 
 
 class BackgroundPipes:
@@ -38,14 +34,11 @@ class BackgroundPipes:
         self._pipes: OrderedDict[int, str] = OrderedDict()
         self._of_job: Counter[str] = Counter()
         self._count: Counter[str] = Counter()
-        self._handed_over: dict[int, str] = {}
-        self._next_number = 0
-        self._discarder: socket.socket | None = None
-        self._discarder_pid = 0
         self._epoll: select.epoll | None = None
+        self._discarder = DiscarderProcess(self._watch, self._unwatch)
 
     def __bool__(self) -> bool:
-        return bool(self._pipes or self._discarder_pid)
+        return bool(self._pipes or self._discarder.pid)
 
     def count_by_job(self) -> Mapping[str, int]:
         """Return the number of open pipes of each job."""
@@ -62,16 +55,15 @@ class BackgroundPipes:
             self._pipes[pipe] = job_id
             self._of_job[job_id] += 1
             self._count[job_id] += 1
-            if self._epoll is not None:
-                self._epoll.register(pipe, select.EPOLLIN)
+            self._watch(pipe)
             self._hand_over_surplus(job_id)
 
     def open(self) -> bool:
         """Prepare to read. Return False if no descriptor is left."""
         with self._lock, suppress(OSError):
             self._epoll = select.epoll()
-            for pipe in (*self._pipes, *((self._discarder.fileno(),) if self._discarder else ())):
-                self._epoll.register(pipe, select.EPOLLIN)
+            for descriptor in (*self._pipes, *self._discarder.descriptors()):
+                self._watch(descriptor)
             return True
         return False
 
@@ -93,10 +85,10 @@ class BackgroundPipes:
         for pipe in ended:
             self._end(pipe)
         with self._lock:
-            if self._discarder is not None and self._discarder.fileno() in readable:
-                self._read_from_discarder(self._discarder)
-            if self._discarder is None and self._discarder_pid:
-                self._reap_discarder()
+            if any(descriptor in readable for descriptor in self._discarder.descriptors()):
+                for job_id in self._discarder.closed():
+                    _take_one(self._count, job_id)
+            self._discarder.reap()
         return bool(ended)
 
     def _end(self, pipe: int) -> None:
@@ -108,12 +100,19 @@ class BackgroundPipes:
         """Close a pipe and return its job. Lock: held by the caller."""
         job_id = self._pipes.pop(pipe)
         _take_one(self._of_job, job_id)
-        if self._epoll is not None:
-            self._epoll.unregister(pipe)
+        self._unwatch(pipe)
         os.close(pipe)
         return job_id
 
-    # -- the other process
+    def _watch(self, descriptor: int) -> None:
+        if self._epoll is not None:
+            self._epoll.register(descriptor, select.EPOLLIN)
+
+    def _unwatch(self, descriptor: int) -> None:
+        if self._epoll is not None:
+            self._epoll.unregister(descriptor)
+
+    # -- other processes
 
     def _hand_over_surplus(self, job_id: str) -> None:
         if self._of_job[job_id] > MAX_PIPES_OF_JOB:
@@ -122,66 +121,13 @@ class BackgroundPipes:
             self._hand_over_pipe(next(iter(self._pipes)))
 
     def _hand_over_pipe(self, pipe: int) -> bool:
-        """Hand a pipe to the discarder process. Return False if it stays here. Lock: held by the caller."""
+        """Hand a pipe to the discarder. Return False if it stays here. Lock: held by the caller."""
         try:
-            discarder = self._discarder or self._start_discarder()
-            self._next_number += 1
-            socket.send_fds(discarder, [self._next_number.to_bytes(8, "big")], [pipe], socket.MSG_NOSIGNAL)
+            self._discarder.hand_over(pipe, self._pipes[pipe])
         except OSError:
             return False
-        self._handed_over[self._next_number] = self._drop(pipe)
+        self._drop(pipe)
         return True
-
-    def _start_discarder(self) -> socket.socket:
-        """Start the discarder process and watch its connection. Raises: `OSError`."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            ours.setblocking(False)
-            try:
-                if self._discarder_pid:  # the former discarder is about to end
-                    raise BlockingIOError
-                self._discarder_pid = start_discarder(theirs.fileno())
-                ADOPTED.own_pids.add(self._discarder_pid)
-                if self._epoll is not None:
-                    self._epoll.register(ours, select.EPOLLIN)
-            except OSError:
-                ours.close()
-                raise
-        self._discarder = ours
-        return ours
-
-    def _read_from_discarder(self, discarder: socket.socket) -> None:
-        """Note the pipes that the discarder has closed. Drop it when none is left. Lock: held by the caller."""
-        try:
-            while number := discarder.recv(8):
-                self._discard_handed_over(int.from_bytes(number, "big"))
-        except BlockingIOError:
-            if self._handed_over:
-                return
-        except OSError:
-            pass  # the discarder was killed: it reads no pipe any more
-        self._drop_discarder()
-
-    def _discard_handed_over(self, number: int) -> None:
-        if number in self._handed_over:
-            _take_one(self._count, self._handed_over.pop(number))
-
-    def _drop_discarder(self) -> None:
-        """Close the connection. The discarder ends once all its pipes are closed. Lock: held by the caller."""
-        if self._discarder is not None:
-            if self._epoll is not None:
-                self._epoll.unregister(self._discarder)
-            self._discarder.close()
-            self._discarder = None
-            for number in tuple(self._handed_over):
-                self._discard_handed_over(number)
-
-    def _reap_discarder(self) -> None:
-        with suppress(ChildProcessError):
-            if os.waitpid(self._discarder_pid, os.WNOHANG) == (0, 0):
-                return
-        ADOPTED.own_pids.discard(self._discarder_pid)
-        self._discarder_pid = 0
 
     def detach(self) -> None:
         """Hand every pipe to a process that outlives this one, just before this process ends."""
@@ -191,7 +137,8 @@ class BackgroundPipes:
                     with suppress(OSError):  # no process left, or no `cat`: the write fails then
                         _start_cat(pipe)
                     self._drop(pipe)
-            self._drop_discarder()
+            for job_id in self._discarder.leave():
+                _take_one(self._count, job_id)
 
 
 def _take_one(counts: Counter[str], job_id: str) -> None:
@@ -199,14 +146,6 @@ def _take_one(counts: Counter[str], job_id: str) -> None:
     counts[job_id] -= 1
     if not counts[job_id]:
         del counts[job_id]
-
-
-def start_discarder(connection: int) -> int:
-    """Start the discarder process with its end of the connection as standard input. Return its pid."""
-    null = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_WRONLY, 0) for number in (1, 2)]
-    actions = [(os.POSIX_SPAWN_DUP2, connection, 0), *null]
-    command = [sys.executable, "-I", "-S", str(_DISCARDER)]
-    return os.posix_spawn(sys.executable, command, {}, file_actions=actions, setsid=True)
 
 
 def _start_cat(pipe: int) -> None:

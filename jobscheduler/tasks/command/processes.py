@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from jobscheduler.tasks.command.run_markers import NO_MARKERS, matches, read_markers, read_start
+from jobscheduler.tasks.command.run_markers import read_start
 from jobscheduler.tasks.stop_signals import KILL_AFTER_S
 
 TERM_GRACE_S = KILL_AFTER_S  # between TERM and KILL
@@ -93,11 +93,6 @@ def children_of_thread(pid: int, thread: int) -> list[int]:
 
 def _has_children_files() -> bool:
     return os.path.exists(f"/proc/self/task/{os.getpid()}/children")  # noqa: PTH110 - called often
-
-
-def has_marker(pid: int, run_ids: Iterable[str], attempt: int | None = None) -> bool:
-    """Return whether a process has the markers of one of these runs, and of this attempt (None: any attempt)."""
-    return matches(read_markers(pid) or NO_MARKERS, {run_id.encode() for run_id in run_ids}, attempt)
 
 
 def send_signals(process: Process, *signals: signal.Signals) -> bool:

@@ -34,7 +34,6 @@ RUN_ID_VAR = "JOB_RUN_ID"  # environment variable that identifies the processes 
 ATTEMPT_VAR = "JOB_ATTEMPT"  # tells the processes of an attempt from those that an earlier one left behind
 
 HEAD_BYTES = 4096  # read of each environment
-
 MAX_ENVIRONMENT_BYTES = 128 * 1024  # read of a long environment when time allows
 
 READ_TIMEOUT_S = 0.25  # after which a read is given up; the usual one takes 0.00002
