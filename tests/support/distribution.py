@@ -37,13 +37,8 @@ FIRST = (
     *("test_settings_service", "test_account_restart", "test_log_stream", "test_health", "test_account_crash"),
     *("test_files_table", "test_runner_interleavings", "test_scheduler_run_chain", "test_account_checkpoint"),
     *("test_runlog", "test_runlog_hangs", "test_command_tree_killer", "test_command_processes", "test_files_tools"),
-    *(
-        "test_cli",
-        "test_cli_explain",
-        "test_unkillable_processes",
-        "test_account_standstill",
-        "test_scheduler_attempts",
-    ),
+    *("test_cli", "test_cli_explain", "test_unkillable_processes", "test_account_standstill"),
+    "test_scheduler_attempts",
     *("test_zone_rules_service", "test_page_service", "test_fork_server", "test_status_shown", "test_files_storm"),
     *("test_parser_fuzz", "test_command_coreutils", "test_runner_process_loop", "test_web_app"),
 )
