@@ -59,15 +59,16 @@ class ControlService:
         """Return the jobs and refused files that a query wants, and which of its selectors select none."""
         snapshot = self._snapshots.build(query.ids)
         found = [job for job in snapshot.jobs if query.wants(job)]
+        statuses = [shown_status(job) for job in found]
         unmatched, with_timetable = query.unmatched(snapshot.jobs), query.with_timetable
         known = self._known_tags() if unmatched else {}
         return {
             "now": instant(snapshot.at),
             "jobs": [
-                {**job_json(job), "status": shown_status(job).value, **(timetable_json(job) if with_timetable else {})}
-                for job in found
+                {**job_json(job), "status": status.value, **(timetable_json(job) if with_timetable else {})}
+                for job, status in zip(found, statuses, strict=True)
             ],
-            "statuses": count_statuses(found),
+            "statuses": count_statuses(statuses),
             "unmatched": [problem_json(no_job_problem(selector, known)) for selector in unmatched],
         }
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from enum import StrEnum
+from functools import lru_cache
 
 from jobscheduler.model import Status
 from jobscheduler.status.snapshot import JobState, JobStatus
@@ -46,17 +46,34 @@ def is_failing(job: JobStatus) -> bool:
 
 def all_words(job: JobStatus) -> frozenset[str]:
     """Return every word that applies to a job: it may run, be paused and be failing at once."""
-    flags = (
-        (ShownStatus.FAILING, is_failing(job)),
-        (ShownStatus.OVERDUE, job.overdue_since is not None),
-        (ShownStatus.STALE, job.stale),
-        (ShownStatus.PAUSED, job.paused),
-        (ShownStatus.MANUAL, _is_manual(job)),
-        (ShownStatus.DISABLED, job.job is not None and not job.job.enabled),
+    return _words(
+        job.state,
+        is_failing(job),
+        job.overdue_since is not None,
+        job.stale,
+        job.paused,
+        _is_manual(job),
+        job.job is not None and not job.job.enabled,
     )
-    state = ShownStatus.MANUAL if _is_idle_manual(job) else _OF_STATE.get(job.state) or ShownStatus(job.state.value)
-    words = {state.value, *(word.value for word, applies in flags if applies)}
-    return frozenset(words | ({JobState.SCHEDULED.value} if job.state is JobState.SCHEDULED else set()))
+
+
+@lru_cache(maxsize=1024)
+def _words(
+    state: JobState, is_failing: bool, is_overdue: bool, is_stale: bool, is_paused: bool, is_manual: bool, is_off: bool
+) -> frozenset[str]:
+    """Return the words of these facts: few combinations occur, and a list may have ten thousand jobs."""
+    flags = (
+        (ShownStatus.FAILING, is_failing),
+        (ShownStatus.OVERDUE, is_overdue),
+        (ShownStatus.STALE, is_stale),
+        (ShownStatus.PAUSED, is_paused),
+        (ShownStatus.MANUAL, is_manual),
+        (ShownStatus.DISABLED, is_off),
+    )
+    is_idle_manual = is_manual and state in {JobState.SCHEDULED, JobState.DONE}
+    of_state = ShownStatus.MANUAL if is_idle_manual else _OF_STATE.get(state) or ShownStatus(state.value)
+    words = {of_state.value, *(word.value for word, applies in flags if applies)}
+    return frozenset(words | ({JobState.SCHEDULED.value} if state is JobState.SCHEDULED else set()))
 
 
 def shown_status(job: JobStatus) -> ShownStatus:
@@ -64,14 +81,11 @@ def shown_status(job: JobStatus) -> ShownStatus:
     return worst(all_words(job))
 
 
-def worst(words: Collection[str]) -> ShownStatus:
+@lru_cache(maxsize=1024)
+def worst(words: frozenset[str]) -> ShownStatus:
     """Return the worst of these words."""
     return next(status for status in ShownStatus if status.value in words)
 
 
 def _is_manual(job: JobStatus) -> bool:
     return job.job is not None and getattr(job.job.schedule, "expression", "") == _MANUAL
-
-
-def _is_idle_manual(job: JobStatus) -> bool:
-    return _is_manual(job) and job.state in {JobState.SCHEDULED, JobState.DONE}

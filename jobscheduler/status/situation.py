@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from jobscheduler.status.shown_status import ShownStatus, all_words, shown_status
+from jobscheduler.status.shown_status import ShownStatus, all_words, worst
 from jobscheduler.status.snapshot import JobStatus, Snapshot
 from jobscheduler.status.snapshot_json import active_run_json, instant, record_json
 
@@ -25,7 +25,7 @@ def situation_json(snapshot: Snapshot) -> dict[str, Any]:
         return [job for job, its in words if word.value in its]
 
     return {
-        "statuses": count_statuses(snapshot.jobs),
+        "statuses": count_statuses(worst(its) for _, its in words),
         "failing": _group(of(ShownStatus.FAILING), _failing_since, failing_json),
         "overdue": _group(of(ShownStatus.OVERDUE), lambda job: job.overdue_since or _EPOCH, overdue_json),
         "running_jobs": _group(of(ShownStatus.RUNNING), _running_since, running_json),
@@ -34,9 +34,9 @@ def situation_json(snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
-def count_statuses(jobs: Iterable[JobStatus]) -> dict[str, int]:
+def count_statuses(statuses: Iterable[ShownStatus]) -> dict[str, int]:
     """Return how many jobs have each status, the worst first; only those that some job has."""
-    counts = Counter(shown_status(job) for job in jobs)
+    counts = Counter(statuses)
     return {status.value: counts[status] for status in ShownStatus if counts[status]}
 
 
