@@ -17,6 +17,7 @@ MAX_LEFT_PIPES = 100  # jobs with open output pipes that are named, those with t
 
 def job_json(status: JobStatus) -> dict[str, Any]:
     """Return one job as the verbs and the socket show it; instants are UTC."""
+    slot = instant(status.next)
     return {
         "job_id": status.id,
         "state": status.state.value,
@@ -25,8 +26,8 @@ def job_json(status: JobStatus) -> dict[str, Any]:
         "timezone": status.job.schedule.timezone if status.job and isinstance(status.job.schedule, Cron) else None,
         "description": status.job.description if status.job else "",
         "tags": list(status.job.tags) if status.job else [],
-        "next": instant(status.next),
-        "next_start": instant(status.start or status.next),
+        "next": slot,
+        "next_start": slot if status.start in {None, status.next} else instant(status.start),
         "stale": status.stale,
         "paused": status.paused,
         "overdue": status.overdue_since is not None,
