@@ -231,7 +231,7 @@ def problem_text(problem: JobJson, *, with_file: bool = True) -> str:
 
 
 def summary_text(jobs: Iterable[JobJson]) -> str:
-    """Return how many jobs there are, and how many of them need somebody, run or are paused."""
+    """Return how many jobs there are, and how many of them fail, run or are paused."""
     counted = list(jobs)
     known = [job for job in counted if job["state"] != "refused"]
     words = [*(word for word in ("failing", "overdue", "stale", "running", "waiting", "paused") if _count(known, word))]

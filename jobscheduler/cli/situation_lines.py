@@ -1,4 +1,4 @@
-"""Lay out the situation: what needs somebody, what runs, is paused and comes next, and the service. Pure."""
+"""Lay out the situation: what needs an operator, what runs, is paused and comes next, and the service. Pure."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ _UNCOUNTED_REASONS = frozenset({"shutdown", "stopped", "replaced"})
 
 
 class ShownStatus(StrEnum):
-    """How a job is. If several apply, the first of these: what needs somebody comes first."""
+    """How a job is. If several apply, the first of these: what needs an operator comes first."""
 
     FAILING = "failing"
     OVERDUE = "overdue"
@@ -30,7 +30,6 @@ class ShownStatus(StrEnum):
 
 
 SEVERITY = {status: number for number, status in enumerate(ShownStatus)}  # the worst has the smallest number
-NEEDS_SOMEBODY = frozenset({ShownStatus.FAILING, ShownStatus.OVERDUE, ShownStatus.REFUSED, ShownStatus.STALE})
 KNOWN_WORDS = (*ShownStatus, JobState.SCHEDULED)  # what a list can be filtered by
 
 _OF_STATE = {JobState.SCHEDULED: ShownStatus.OK}
@@ -38,7 +37,7 @@ _MANUAL = "@manual"  # the schedule of a job that only people run
 
 
 def is_failing(job: JobStatus) -> bool:
-    """Return whether a job has failures in a row: its last run failed, and nobody had ended it."""
+    """Return whether a job has failures in a row: its last run failed, and neither a person nor the service ended it."""
     last = job.last
     has_failed = last is not None and last.status is Status.FAILURE and last.reason not in _UNCOUNTED_REASONS
     return job.failures > 0 or has_failed

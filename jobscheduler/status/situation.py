@@ -1,4 +1,4 @@
-"""Sum up what needs somebody, what runs, what is paused and what comes next. Pure."""
+"""Sum up what needs an operator, what runs, what is paused and what comes next. Pure."""
 
 from __future__ import annotations
 
