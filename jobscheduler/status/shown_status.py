@@ -37,7 +37,7 @@ _MANUAL = "@manual"  # the schedule of a job that only people run
 
 
 def is_failing(job: JobStatus) -> bool:
-    """Return whether a job has failures in a row: its last run failed, and neither a person nor the service ended it."""
+    """Return whether a job has failures in a row: its last run failed by itself."""
     last = job.last
     has_failed = last is not None and last.status is Status.FAILURE and last.reason not in _UNCOUNTED_REASONS
     return job.failures > 0 or has_failed
