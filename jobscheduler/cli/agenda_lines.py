@@ -74,23 +74,28 @@ class Period:
 
 
 def agenda(jobs: Iterable[KnownJob], period: Period, seed: str, workers: int) -> Agenda:
-    """Return the agenda of the jobs that are neither disabled nor paused; `seed` makes the jitter of this host."""
+    """Return the agenda of the jobs that are not disabled, after their pauses; `seed` makes the jitter of this host."""
     frequent, entries, runs, total = list[FrequentJob](), list[Entry](), list[_Run](), 0
     for known in jobs:
-        if known.is_paused or not known.job.enabled:
+        if None in known.pause_ends or not known.job.enabled:
             continue
-        timetable = timetable_of(known.job, seed)
-        starts = list(islice(_slots(timetable, period), MAX_SINGLE_SLOTS + 1))
+        its_period, timetable = _after_pauses(period, known), timetable_of(known.job, seed)
+        starts = list(islice(_slots(timetable, its_period), MAX_SINGLE_SLOTS + 1))
         if len(starts) <= MAX_SINGLE_SLOTS:
             entries += _entries(known, timetable, starts)
             total += len(starts)
-        elif slots := timetable.summarize(period.first - _tick(timetable), period.last, MAX_COUNTED_SLOTS):
+        elif slots := timetable.summarize(its_period.first - _tick(timetable), period.last, MAX_COUNTED_SLOTS):
             frequent.append(FrequentJob(known.job.id, slots.count, slots.more, known.usual))
             total += slots.count
-            starts = list(_slots(timetable, period)) if total <= MAX_SIMULATED_SLOTS else []
+            starts = list(_slots(timetable, its_period)) if total <= MAX_SIMULATED_SLOTS else []
         runs += _runs(known, starts)
     crowds = None if total > MAX_SIMULATED_SLOTS else tuple(crowds_of(runs, workers))
     return Agenda(sorted(entries), frequent, crowds)
+
+
+def _after_pauses(period: Period, known: KnownJob) -> Period:
+    """Return the part of a period in which a job is not paused."""
+    return Period(max([period.first, *(end for end in known.pause_ends if end is not None)]), period.last)
 
 
 def _tick(timetable: Timetable) -> timedelta:

@@ -87,8 +87,8 @@ def _running_since(job: JobStatus) -> datetime:
 
 
 def _upcoming(jobs: Iterable[JobStatus]) -> list[dict[str, Any]]:
-    """Return the jobs that start next, each with its slot and its start; paused ones do not start."""
-    starts = sorted((job.start or job.next, job.id or "", job.next) for job in jobs if job.next and not job.paused)
+    """Return the jobs that start next, each with its slot and its start."""
+    starts = sorted((job.start or job.next, job.id or "", job.next) for job in jobs if job.next)
     return [
         {"job_id": job_id, "scheduled": instant(slot), "start": instant(start)}
         for start, job_id, slot in starts[:MAX_NEXT_JOBS]

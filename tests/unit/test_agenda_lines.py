@@ -15,9 +15,11 @@ NOW = datetime(2026, 11, 30, 1, tzinfo=UTC)
 DAY = Period(NOW, NOW + timedelta(hours=24))
 
 
-def job(job_id: str, schedule: str, *, usual: float | None = None, is_paused: bool = False, **fields: Any) -> KnownJob:
+def job(
+    job_id: str, schedule: str, *, usual: float | None = None, pause: tuple[datetime | None, ...] = (), **fields: Any
+) -> KnownJob:
     """A job of the service."""
-    return KnownJob(Job(job_id, Cron(schedule, "UTC"), NO_TASK, **fields), usual, is_paused)
+    return KnownJob(Job(job_id, Cron(schedule, "UTC"), NO_TASK, **fields), usual, pause)
 
 
 def test_starts_come_in_order_of_time_with_their_usual_duration() -> None:
@@ -25,13 +27,15 @@ def test_starts_come_in_order_of_time_with_their_usual_duration() -> None:
     jobs = [
         job("late", "0 23,1 * * *", usual=90.0),
         job("early", "30 1 * * *"),
-        job("quiet", "0 2 * * *", is_paused=True),
+        job("quiet", "0 2 * * *", pause=(None,)),
+        job("resumed", "0 2,4 * * *", pause=(NOW + timedelta(hours=2),)),
         job("off", "0 2 * * *", enabled=False),
     ]
     found = agenda(jobs, DAY, "host", 32)
     assert list(rows(found.entries, UTC_ZONE)) == [
         ("Mon 2026-11-30", "01:00:00", "late", "1m30s", ""),
         ("", "01:30:00", "early", "-", ""),
+        ("", "04:00:00", "resumed", "-", ""),
         ("", "23:00:00", "late", "1m30s", ""),
         ("Tue 2026-12-01", "01:00:00", "late", "1m30s", ""),
     ]
