@@ -176,7 +176,7 @@ def _first_text(job: JobJson) -> str | None:
     if job["problems"]:
         return problem_text(job["problems"][0], with_file=False)
     if status is ShownStatus.PAUSED and job.get("pauses"):
-        return pause_text(job["pauses"][-1])
+        return _pause_text(job["pauses"][-1])
     waiting = next((run for run in job["active_runs"] if run["waiting_for"]), None)
     if status is ShownStatus.WAITING and waiting is not None:
         return _WAITS_FOR.get(waiting["waiting_for"])
@@ -216,12 +216,10 @@ def reason_text(last: JobJson) -> str:
     return _REASONS.get(reason, reason)
 
 
-def pause_text(pause: JobJson, until: str | None = None) -> str:
-    """Return until when, by whom and why a job is paused; `until` is the end as people read it."""
+def _pause_text(pause: JobJson) -> str:
+    """Return by whom and why a job is paused."""
     by = f"by {user_name(pause['by'])}" if pause.get("by") else ""
-    end = f"until {until}" if until else ""
-    reason = f': "{pause["reason"]}"' if pause.get("reason") else ""
-    return " ".join(filter(None, (end, by))) + reason
+    return ": ".join(filter(None, (by, pause.get("reason"))))
 
 
 def problem_text(problem: JobJson, *, with_file: bool = True) -> str:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Any, NamedTuple
 
-from jobscheduler.cli.job_rows import failure_text, pause_text, reason_text
+from jobscheduler.cli.job_rows import failure_text, reason_text
+from jobscheduler.cli.pause_text import describe_end, describe_without
 from jobscheduler.cli.table import colourize, display_width, printable
 from jobscheduler.cli.wrapping import wrap
 from jobscheduler.model.selection import ALL
@@ -160,7 +161,7 @@ def _paused_rows(answer: Answer, screen: Screen) -> list[_Row]:
         _Row(
             "all jobs" if pause["jobs"] == ALL else str(pause["jobs"]),
             "",
-            pause_text(pause, screen.moment(pause["until"]) if pause["until"] else None),
+            f"{describe_end(pause, screen.now, screen.zone)}{describe_without(pause)}",
         )
         for pause in pauses
     ]

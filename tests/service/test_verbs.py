@@ -283,7 +283,7 @@ def test_pause_and_resume(service: Service) -> None:
     (listed,) = answer(service, "list", "tick")
     assert (listed["state"], listed["next"], listed["tags"]) == ("paused", None, ["fast"])
     assert service.words("job.paused")[0]["by"] == str(os.getuid())
-    assert f"paused     `tag:fast` until it is resumed by {USER}: a test" in ask(service, "status").stdout
+    assert f"  tag:fast  until it is resumed by {USER}: a test" in ask(service, "status").stdout
     assert f"with `tag:fast` until it is resumed, by {USER}: a test" in ask(service, "explain", "tick").stdout
 
     ran = len(service.words("SUCCESS", job_id="tick"))

@@ -115,7 +115,7 @@ def test_a_pause_says_how_long_it_lasts_and_why() -> None:
     pause = {"jobs": "a*", "until": "2026-11-30T05:04:00Z", "by": "anna", "reason": "database migration"}
     job = listed("a", "paused", state="paused", paused=True, pauses=[pause])
     assert "paused for 5h" in shown(None, [job])[1]
-    assert shown(None, [job])[1].endswith('by anna: "database migration"')
+    assert shown(None, [job])[1].endswith("by anna: database migration")
     assert " for " not in shown(None, [{**job, "pauses": [pause, {**pause, "until": None, "reason": ""}]}])[1]
 
 
