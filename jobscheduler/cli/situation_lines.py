@@ -157,14 +157,12 @@ def _paused_rows(answer: Answer, screen: Screen) -> list[_Row]:
     pauses = answer.get("pauses")
     if not pauses:
         return [_Row(str(job["job_id"]), "", "") for job in answer["paused"]["jobs"]]
-    return [
-        _Row(
-            "all jobs" if pause["jobs"] == ALL else str(pause["jobs"]),
-            "",
-            f"{describe_end(pause, screen.now, screen.zone)}{describe_without(pause)}",
-        )
-        for pause in pauses
-    ]
+    return [_pause_row(pause, screen) for pause in pauses]
+
+
+def _pause_row(pause: Answer, screen: Screen) -> _Row:
+    name = "all jobs" if pause["jobs"] == ALL else str(pause["jobs"])
+    return _Row(name + describe_without(pause), "", describe_end(pause, screen.now, screen.zone))
 
 
 def merged_problems(problems: Iterable[Answer]) -> Iterator[_Row]:

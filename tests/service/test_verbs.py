@@ -322,7 +322,7 @@ def test_a_pause_has_an_end_and_several_jobs(service: Service) -> None:
     (resumed,) = answer(service, "resume", "daily")
     assert [one["jobs"] for one in resumed["ended"]] == ["daily"]
     assert [(one["jobs"], one["except"]) for one in resumed["exempt"]] == [("*", ["daily"])]
-    assert "all jobs except `daily` until 2190-01-01" in ask(service, "status").stdout
+    assert "all jobs except `daily`  until 2190-01-01" in ask(service, "status").stdout
     assert len(answer(service, "resume", "--all")[0]["ended"]) == 2
 
 
@@ -332,7 +332,7 @@ def test_a_pause_has_an_end_and_several_jobs(service: Service) -> None:
         (["pause"], 2, "name jobs, or `--all`"),
         (["pause", "--all", "daily"], 2, "name jobs, or `--all`, not both"),
         (["pause", "daily", "--for", "soon"], 2, "`soon` is not a duration"),
-        (["pause", "daily", "--for", "1h", "--until", "06:00"], 2, "not allowed with"),
+        (["pause", "daily", "--for", "1h", "--until", "06:00"], 2, "exclude each other"),
         (["pause", "daily", "--until", "2020-01-01T00:00Z"], 1, "a pause ends in the future"),
         (["pause", "daily", "--reason", "x" * 201], 1, "the reason of a pause has at most 200 characters"),
         (["pause", "daily", "bill-*"], 1, "no job matches `bill-*`"),
