@@ -50,6 +50,9 @@ def facts_from_service(answer: Mapping[str, Any], settings: Settings) -> Facts:
         tuple(_pairs(run) for run in answer.get("active_runs") or ()),
         tuple((_instant(slot["scheduled"]), _instant(slot["start"])) for slot in answer.get("next") or ()),
         tuple((_instant(span["first"]), _instant(span["last"])) for span in answer.get("decided_ahead") or ()),
+        answer.get("failures") or 0,
+        _instant_or_none(answer.get("failing_since")),
+        _instant_or_none(answer.get("overdue_since")),
     )
     file, last = str(answer.get("file") or ""), answer.get("last")
     return Facts(
@@ -87,6 +90,10 @@ def _pairs(run: Mapping[str, Any]) -> dict[str, str]:
         for key, value in run.items()
         if value is not None
     }
+
+
+def _instant_or_none(text: str | None) -> datetime | None:
+    return None if text is None else _instant(text)
 
 
 def _pause(pause: Mapping[str, Any]) -> Pause:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import pwd
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from jobscheduler.cli.problems import ArgumentProblem
 from jobscheduler.jobs.directory import DirectorySource
 from jobscheduler.jobs.open_directory import OpenDirectory, is_job_file
 from jobscheduler.jobs.parser import ParseContext, definition_warnings, id_conflict, parse
@@ -25,11 +25,12 @@ def path_argument(text: str) -> Path:
     """Parse a path of the command line. An empty one, as from an unset shell variable, is an error.
 
     Raises:
-        argparse.ArgumentTypeError: it is empty.
+        ArgumentProblem: it is empty.
 
     """
     if not text:
-        raise argparse.ArgumentTypeError("a path is empty; name a job file (`*.json`) or a directory of such files")
+        help_ = "name a job file (`*.json`) or a directory of such files"
+        raise ArgumentProblem(Problem("a path is empty", help=help_))
     return Path(text)
 
 

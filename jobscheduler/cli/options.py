@@ -26,13 +26,11 @@ from jobscheduler.config import (
     load_settings,
     read_settings_file,
 )
-from jobscheduler.config.exposed_settings import exposure_checks
 from jobscheduler.config.own_paths import USER_FLAG, OwnPaths
 from jobscheduler.config.report import settings_report, texts_of
 from jobscheduler.control.client import ApiError, ServiceUnreachable, request
 from jobscheduler.model import Problem
-from jobscheduler.util.environment_file import parse_environment_file
-from jobscheduler.util.exposed_secrets import ENVIRONMENT_FILE
+from jobscheduler.util.environment_file import ENVIRONMENT_FILE, parse_environment_file
 
 
 def add_options(parser: argparse.ArgumentParser, names: Container[str] | None = None) -> None:
@@ -166,6 +164,8 @@ def exposed_in_settings(arguments: argparse.Namespace, settings: Settings) -> It
         file = read_settings_file(_settings_path(arguments, environ, own)[0])
     except (OSError, SettingsError):
         file = NO_FILE
+    from jobscheduler.config.exposed_settings import exposure_checks  # noqa: PLC0415 - for `validate` alone
+
     for check in exposure_checks(replace(settings, file=file), ENVIRONMENT_FILE):
         yield from check.look()
 

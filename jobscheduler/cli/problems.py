@@ -7,6 +7,13 @@ from typing import Any, TextIO
 
 from jobscheduler.cli.table import printable, use_colour
 from jobscheduler.model import Problem
+from jobscheduler.model.errors import ProblemError
+
+
+class ArgumentProblem(ProblemError):
+    """An argument that cannot be read."""
+
+    exit_status = 2
 
 
 def print_problem(problem: Problem, to: TextIO, *, level: str = "error") -> None:

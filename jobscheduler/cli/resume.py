@@ -15,7 +15,6 @@ from jobscheduler.cli.table import printable
 from jobscheduler.control.client import request
 from jobscheduler.util.text import plural
 
-SUMMARY = "let the slots of paused jobs run again"
 EXAMPLES = f"""examples:
   jobscheduler resume report-001
   jobscheduler resume 'billing-*' tag:backup

@@ -16,7 +16,6 @@ from jobscheduler.cli.problems import print_problem
 from jobscheduler.cli.table import colourize, printable, printable_lines, use_colour
 from jobscheduler.control.client import ApiError, request
 
-SUMMARY = "run jobs now, whatever their schedules say"
 EXAMPLES = """examples:
   jobscheduler run report-001
   jobscheduler run report-001 --wait

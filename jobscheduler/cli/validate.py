@@ -12,13 +12,13 @@ from pathlib import Path
 
 from jobscheduler.cli.job_files import CheckedFile, check_file, path_argument
 from jobscheduler.cli.options import add_options, exposed_in_settings, settings_of_service
-from jobscheduler.cli.problems import print_problem, problem_json
+from jobscheduler.cli.problems import ArgumentProblem, print_problem, problem_json
 from jobscheduler.config.job_context import check_settings_file, job_context
 from jobscheduler.jobs.parser import ParseContext
 from jobscheduler.model import Job, Problem
 from jobscheduler.timetable.timezones import zone_note
+from jobscheduler.util.text import quote
 
-SUMMARY = "check job files and show all their problems"
 EXAMPLES = """examples:
   jobscheduler validate /etc/scheduler/jobs.d
   jobscheduler validate report.json cleanup.json
@@ -93,13 +93,13 @@ def _user(name: str) -> str:
     """Read the name of a user.
 
     Raises:
-        argparse.ArgumentTypeError: there is no such user.
+        ArgumentProblem: there is no such user.
 
     """
     try:
         return pwd.getpwnam(name).pw_name
     except KeyError:
-        raise argparse.ArgumentTypeError(f"`--as`: there is no user `{name}` on this host") from None
+        raise ArgumentProblem(Problem(f"`--as`: there is no user {quote(name)} on this host")) from None
 
 
 def _print(problem: Problem, level: str, *, as_json: bool) -> None:

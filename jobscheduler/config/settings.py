@@ -28,6 +28,8 @@ class Given:
 class BadSetting(SettingsError):
     """Settings on the command line or in the environment that cannot be parsed: wrong usage. The problems name them."""
 
+    exit_status = 2
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:

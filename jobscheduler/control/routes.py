@@ -1,6 +1,6 @@
 """The application behind the control socket: a few paths, JSON in and out.
 
-`GET /v1/status`, `GET /v1/settings`, `GET /v1/jobs`, `GET /v1/jobs/ID`, `POST /v1/jobs/ID/run`,
+`GET /v1/status`, `GET /v1/settings`, `GET /v1/jobs?job=…&tag=…&state=…`, `GET /v1/jobs/ID`, `POST /v1/jobs/ID/run`,
 `GET /v1/runs/RUN_ID?wait=SECONDS`, `POST /v1/reload`, and `POST /v1/select`, `/v1/pause` and `/v1/resume`, whose bodies
 are JSON objects. See docs/control.md.
 """
@@ -16,6 +16,7 @@ from urllib.parse import parse_qs
 
 from jobscheduler.control.calling_runs import calling_runs
 from jobscheduler.control.connection import Application, Request
+from jobscheduler.control.job_query import EVERY_JOB, JobQuery, parse_query
 from jobscheduler.control.large_answers import AnswerQueue
 from jobscheduler.model import Problem
 from jobscheduler.model.errors import ProblemError
@@ -44,7 +45,7 @@ class ControlApi(Protocol):
     """
 
     def status(self) -> Mapping[str, Any]: ...  # noqa: D102
-    def jobs(self) -> Mapping[str, Any]: ...  # noqa: D102
+    def jobs(self, query: JobQuery = EVERY_JOB) -> Mapping[str, Any]: ...  # noqa: D102
     def job(self, job_id: str) -> Mapping[str, Any]: ...  # noqa: D102
     def run(self, job_id: str, by: str, within: tuple[str, ...] = ()) -> Mapping[str, Any]: ...  # noqa: D102
     def select(self, request: Mapping[str, Any]) -> Mapping[str, Any]: ...  # noqa: D102
@@ -117,7 +118,7 @@ def _call(api: ControlApi, administration: AdministrationApi, request: Request) 
         case "POST", ["v1", "reload"]:
             return HTTPStatus.OK, administration.reload(by)
         case "GET", ["v1", "jobs"]:
-            return HTTPStatus.OK, api.jobs()
+            return HTTPStatus.OK, api.jobs(_job_query(request.query))
         case "GET", ["v1", "jobs", *name]:
             return HTTPStatus.OK, api.job("/".join(name))
         case "GET", ["v1", "runs", run_id]:
@@ -153,6 +154,13 @@ def _unknown(method: str, parts: list[str]) -> BadRequest:
     if is_change or (method != "GET" and parts[:1] == ["v1"] and parts[1:2] in (["status"], ["jobs"], ["runs"])):
         return BadRequest(HTTPStatus.METHOD_NOT_ALLOWED, Problem(f"`{method}` is not allowed on this path", help=help_))
     return BadRequest(HTTPStatus.NOT_FOUND, Problem(f"there is nothing at `/{'/'.join(parts)}`", help=help_))
+
+
+def _job_query(query: str) -> JobQuery:
+    try:
+        return parse_query(query)
+    except ValueError:
+        raise BadRequest(HTTPStatus.BAD_REQUEST, Problem("the query has too many fields")) from None
 
 
 def _wait(query: str) -> float:

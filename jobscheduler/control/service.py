@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
+from jobscheduler.control.job_query import EVERY_JOB, JobQuery
 from jobscheduler.control.pause_requests import PauseRequests
 from jobscheduler.control.snapshot_builder import MAX_SHOWN_SLOTS, JobHolder, SnapshotBuilder
 from jobscheduler.model import Job, Problem
@@ -16,8 +17,18 @@ from jobscheduler.model.selection import Selector
 from jobscheduler.runner import Run, tail
 from jobscheduler.scheduler import ChainTooLong, Scheduler
 from jobscheduler.status.selection import ALL_JOBS_HELP, no_job_problem
+from jobscheduler.status.shown_status import shown_status
+from jobscheduler.status.situation import count_statuses, situation_json
 from jobscheduler.status.snapshot import Conflict, JobState, NotFound, Snapshot
-from jobscheduler.status.snapshot_json import detail_json, instant, job_json, record_json, service_json
+from jobscheduler.status.snapshot_json import (
+    detail_json,
+    instant,
+    job_json,
+    problem_json,
+    record_json,
+    service_json,
+    timetable_json,
+)
 from jobscheduler.timetable.overlap import Action, Overlap
 
 MAX_MANUAL_RUNS = 1000  # manual runs kept, so that a client can ask for their results
@@ -50,11 +61,30 @@ class ControlService:
 
     def status(self) -> Mapping[str, Any]:
         """Return the service's own state."""
-        return service_json(self._snapshots.build())
+        snapshot = self._snapshots.build()
+        return {**service_json(snapshot), **situation_json(snapshot)}
 
-    def jobs(self) -> Mapping[str, Any]:
-        """Return all jobs, and the files that are refused."""
-        return {"jobs": [job_json(job) for job in self._snapshots.build().jobs]}
+    def jobs(self, query: JobQuery = EVERY_JOB) -> Mapping[str, Any]:
+        """Return the jobs and refused files that a query wants, and which of its selectors select none."""
+        snapshot = self._snapshots.build(query.ids)
+        found = [job for job in snapshot.jobs if query.wants(job)]
+        statuses = [shown_status(job) for job in found]
+        unmatched, with_timetable = query.unmatched(snapshot.jobs), query.with_timetable
+        known = self._known_tags() if unmatched else {}
+        return {
+            "now": instant(snapshot.at),
+            "jobs": [
+                {**job_json(job), "status": status.value, **(timetable_json(job) if with_timetable else {})}
+                for job, status in zip(found, statuses, strict=True)
+            ],
+            "statuses": count_statuses(statuses),
+            "unmatched": [problem_json(no_job_problem(selector, known)) for selector in unmatched],
+        }
+
+    def _known_tags(self) -> Mapping[str, Collection[str]]:
+        """Return the tags of every job by its id, and the names of refused files."""
+        jobs = self._snapshots.build().jobs
+        return {job.id or job.file: job.job.tags if job.job else () for job in jobs}
 
     def job(self, job_id: str) -> Mapping[str, Any]:
         """Return one job, with its definition and its next slots.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -92,11 +92,13 @@ class SnapshotBuilder:
         self._load_last_records = load_last_records
         self._start = StartTime()
 
-    def build(self) -> Snapshot:
-        """Return the state of everything now."""
+    def build(self, only: Collection[str] | None = None) -> Snapshot:
+        """Return the state of everything now; with `only`, of these jobs alone, beside the refused files."""
         self._load_last_records()
         jobs, item_states = self._reconciler.active_state()
-        runtimes = {runtime.job.id: runtime for runtime in self._scheduler.runtimes()}
+        if only is not None:
+            jobs = {job_id: jobs[job_id] for job_id in only if job_id in jobs}
+        runtimes = {runtime.job.id: runtime for runtime in self._scheduler.runtimes(only)}
         stale = {name: item for name, item in item_states.items() if item.state is FileState.STALE}
         known = [
             *(self._status_of(jobs[job_id], runtimes.get(job_id), stale) for job_id in sorted(jobs)),
@@ -118,7 +120,8 @@ class SnapshotBuilder:
 
     def _status_of(self, job: Job, runtime: JobRuntime | None, stale: Mapping[str, ItemStatus]) -> JobStatus:
         stale_item = stale.get(job.source_name)
-        last = self._results.last_record(job.id)
+        recent = self._results.recent_runs(job.id)
+        last = recent.last if recent else None
         active_runs = runtime.active_runs if runtime else ()
         pauses = runtime.pauses if runtime else self._scheduler.pauses.of(job)
         upcoming = runtime.next if runtime else None
@@ -143,6 +146,9 @@ class SnapshotBuilder:
             pauses,
             stale=stale_item is not None,
             problems=problems,
+            start=runtime.start if runtime else None,
+            last_line=recent.last_line if recent else None,
+            usual=recent.usual if recent else None,
         )
 
     def _deleted(self, runtime: JobRuntime) -> JobStatus:

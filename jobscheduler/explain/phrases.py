@@ -10,7 +10,7 @@ from jobscheduler.explain.evidence import instant
 from jobscheduler.model import Job
 from jobscheduler.model.log_line import Line
 from jobscheduler.model.selection import ALL
-from jobscheduler.util.durations import format_rough_duration
+from jobscheduler.util.durations import format_compact_duration
 from jobscheduler.util.instants import format_with_zone
 
 _FAILED: Mapping[str, str] = {
@@ -106,8 +106,8 @@ def _why_not_caught_up(record: Line, slot: datetime, job: Job | None, zone: Zone
     if job is None or decided_at is None:
         return f"{prefix}the service was back at {format_time_of(record, zone)}"
     if decided_at - slot > timedelta(seconds=job.catch_up):
-        age = format_rough_duration((decided_at - slot).total_seconds())
-        limit = f"`catch_up` allows {format_rough_duration(job.catch_up)}" if job.catch_up else "`catch_up` is 0"
+        age = format_compact_duration((decided_at - slot).total_seconds())
+        limit = f"`catch_up` allows {format_compact_duration(job.catch_up)}" if job.catch_up else "`catch_up` is 0"
         return f"{prefix}it was {age} old when the service could decide about it, and {limit}"
     return f"{prefix}of the slots of an outage only the latest may still run"
 
@@ -131,7 +131,7 @@ def _why_failed(record: Line) -> str:
 def _timing(record: Line, zone: ZoneInfo) -> str:
     began = f"began {format_time_of(record, zone, 'started')}" if "started" in record else ""
     try:
-        took = f"took {format_rough_duration(float(record['duration']))}"
+        took = f"took {format_compact_duration(float(record['duration']))}"
     except (KeyError, ValueError):
         took = ""
     text = ", ".join(filter(None, (began, took)))

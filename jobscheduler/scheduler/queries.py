@@ -162,7 +162,8 @@ def _runtime(entry: JobEntry, runs: tuple[ActiveRun, ...], pauses: PauseIndex, n
     job = entry.job
     paused_until = pauses.paused_until(job.id, job.tags) if pauses else None
     upcoming = next(entry.undecided_slots(paused_until), None) if entry.is_schedulable else None
-    return JobRuntime(job, upcoming, runs, pauses.in_force(job.id, job.tags, now) if pauses else ())
+    start = None if upcoming is None else entry.timetable.start_time(upcoming)
+    return JobRuntime(job, upcoming, runs, pauses.in_force(job.id, job.tags, now) if pauses else (), start)
 
 
 def _behind(jobs: Iterable[tuple[Timetable, tuple[TimeSpan, ...]]], now: datetime) -> Behind | None:

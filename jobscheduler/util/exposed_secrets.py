@@ -15,12 +15,10 @@ from typing import Any
 
 from jobscheduler.model import Problem
 from jobscheduler.util import json_text
-from jobscheduler.util.environment_file import assignments
+from jobscheduler.util.environment_file import ENVIRONMENT_FILE, assignments
 from jobscheduler.util.json_walk import iter_texts
 from jobscheduler.util.path_walk import PathWalk, absolute_path, is_public
 from jobscheduler.util.trust import TrustJudge, quoted
-
-ENVIRONMENT_FILE = Path("/etc/default/jobscheduler")  # systemd reads it before it starts the service
 
 _URL = "JOBSCHEDULER_DATABASE_URL"
 _MAX_BYTES = 1024 * 1024  # of an environment file

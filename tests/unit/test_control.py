@@ -25,6 +25,7 @@ from jobscheduler.control import connection, server, socket_file
 from jobscheduler.control.client import ApiError, ServiceUnreachable, request
 from jobscheduler.control.connection import Request
 from jobscheduler.control.connection_limits import AdmissionDecision, ConnectionQueue, Limits
+from jobscheduler.control.job_query import EVERY_JOB, JobQuery
 from jobscheduler.control.large_answers import MAX_WAITING_OF_USER
 from jobscheduler.control.routes import build_app
 from jobscheduler.control.server import ControlServer, ListenError
@@ -50,7 +51,7 @@ class FakeControlApi:
         self.asked.append(("reload", by))
         return {"jobs": 1}
 
-    def jobs(self) -> Mapping[str, Any]:
+    def jobs(self, query: JobQuery = EVERY_JOB) -> Mapping[str, Any]:
         return {"jobs": [{"job_id": f"job{number}", "text": "x" * 300} for number in range(1000)]}
 
     def job(self, job_id: str) -> Mapping[str, Any]:
@@ -536,3 +537,33 @@ def test_no_other_file_gets_the_mode_of_the_socket(tmp_path: Path) -> None:
     socket_file.open_to_group(link)
     socket_file.open_to_group(victim)
     assert victim.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (b"", "its answer is not http"),
+        (b"hello\r\n\r\n", "its answer is not http"),
+        (b'HTTP/1.0 200 OK\r\nContent-Length: 100\r\n\r\n{"a": 1}', "its answer was cut short"),
+        (b"HTTP/1.0 200 OK\r\n\r\nno json", "expecting value"),
+    ],
+)
+def test_an_answer_that_is_cut_or_from_another_program_is_told(tmp_path: Path, answer: bytes, why: str) -> None:
+    """As a service that does not answer, with what to look at."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "s"))
+        listener.listen()
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(answer)
+
+        server_thread = threading.Thread(target=serve)
+        server_thread.start()
+        with pytest.raises(ServiceUnreachable) as away:
+            request(tmp_path / "s", "GET", "/v1/status")
+        server_thread.join()
+    assert why in away.value.problem.message
+    assert away.value.exit_status == 3
