@@ -25,13 +25,27 @@ from jobscheduler.model.entries import (
     Status,
     log_key,
 )
-from jobscheduler.model.jobs import MAX_DELAY, NO_TASK, Cron, Fingerprint, Job, Once, Retry, TaskSpec, name_sort_key
+from jobscheduler.model.jobs import (
+    EVERY_CHANGE,
+    MAX_DELAY,
+    NO_TASK,
+    AlertRule,
+    Cron,
+    Fingerprint,
+    Job,
+    Once,
+    Retry,
+    TaskSpec,
+    name_sort_key,
+)
 from jobscheduler.model.problems import Problem
 
 __all__ = [
     "EPOCH",
+    "EVERY_CHANGE",
     "MAX_DELAY",
     "NO_TASK",
+    "AlertRule",
     "Checkpoint",
     "Cron",
     "Event",

@@ -80,6 +80,9 @@ class JobStatus:
 
     `next` is the next slot, `last` the last record. A stale job stays active as it was before its file became bad;
     `problems` say what is wrong with the file.
+    `overdue_since` is set while the job is overdue (`success_within`). `failures` are those in a row up to now, by the
+    job's `alert` rule, and `failing_since` is the time of the first of them. `last_success` is the time of the last
+    success that is known, `in_force_since` when the definition came into force.
     """
 
     id: str | None
@@ -92,6 +95,11 @@ class JobStatus:
     paused: bool = False
     stale: bool = False
     problems: tuple[Problem, ...] = ()
+    overdue_since: datetime | None = None
+    failures: int = 0
+    failing_since: datetime | None = None
+    last_success: datetime | None = None
+    in_force_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from jobscheduler.model import NO_TASK, Cron, Job, Problem, Record, TaskSpec
+from jobscheduler.model import EVERY_CHANGE, NO_TASK, Cron, Job, Problem, Record, TaskSpec
 from jobscheduler.status.snapshot import ActiveRun, Detail, JobStatus, Snapshot
 from jobscheduler.util.instants import format_instant
 
@@ -28,6 +28,12 @@ def job_json(status: JobStatus) -> dict[str, Any]:
         "next": instant(status.next),
         "stale": status.stale,
         "paused": status.paused,
+        "overdue": status.overdue_since is not None,
+        "overdue_since": instant(status.overdue_since),
+        "failures": status.failures,
+        "failing_since": instant(status.failing_since),
+        "last_success": instant(status.last_success),
+        "in_force_since": instant(status.in_force_since),
         "last": record_json(status.last) if status.last else None,
         "active_runs": [active_run_json(run) for run in status.active_runs],
         "problems": [problem_json(problem) for problem in status.problems],
@@ -136,6 +142,8 @@ def definition_json(job: Job) -> dict[str, Any]:
         "task": task_json(job.task),
         "on_failure": job.on_failure and task_json(job.on_failure),
         "on_recovery": job.on_recovery and task_json(job.on_recovery),
+        "success_within": job.success_within,
+        "alert": None if job.alert == EVERY_CHANGE else asdict(job.alert),
     }
     return {key: value for key, value in fields.items() if value is not None}
 
