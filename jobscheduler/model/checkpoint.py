@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from jobscheduler.model.standing import NO_RESULTS, LoggedResult, ResultState
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)  # earlier than any slot that matters
 
 
@@ -45,6 +47,7 @@ class FullCheckpoint:
     - `reopened`: slots that only a wrong clock missed and that may run;
     - `missed`: slots that would be reopened if the clock were set back within the given number of seconds.
 
+    `results` is how the jobs stood: of a checkpoint that is read back, with what later ones have changed.
     `host` is empty if the host is unknown.
     """
 
@@ -55,6 +58,7 @@ class FullCheckpoint:
     decided_ahead: Mapping[str, TimeSpans] = field(default_factory=dict)
     reopened: Mapping[str, TimeSpans] = field(default_factory=dict)
     missed: Mapping[str, tuple[tuple[datetime, datetime, float], ...]] = field(default_factory=dict)
+    results: ResultState = NO_RESULTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,8 @@ class Checkpoint:
     For the jobs in `lagging` this holds only up to the instant given with them: their next slot was due and not yet
     decided. No slot later than `clock_ahead` is decided (None: than `settled`); a clock that was set back has yet to
     pass it. `boot` identifies one boot of the host, and `uptime` is its age in seconds. `corrects` are slots in
-    `in_flight` and `pending` that a wrong clock had missed before. `full` is present in a full checkpoint.
+    `in_flight` and `pending` that a wrong clock had missed before. `full` is present in a full checkpoint. `results` is
+    what has changed since the checkpoint before, or how every job stands if it is full.
     """
 
     settled: datetime
@@ -78,6 +83,7 @@ class Checkpoint:
     clock_ahead: datetime | None = None
     uptime: float | None = None
     full: FullCheckpoint | None = None
+    results: ResultState = NO_RESULTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +101,7 @@ class RecoveredState:
     - `checkpoint_written_at`: when the last checkpoint was written, by the clock of that time.
     - `drain`: the span in which the service was stopping.
     - `mentions(word)`: whether a word occurs anywhere in the log.
+    - `results`: the lines since the last checkpoint that change how a job stands, in their order.
     """
 
     checkpoint: Checkpoint
@@ -108,3 +115,4 @@ class RecoveredState:
     checkpoint_written_at: datetime | None = None
     drain: tuple[datetime, datetime] | None = None
     mentions: Callable[[str], bool] | None = field(default=None, compare=False)
+    results: tuple[LoggedResult, ...] = ()

@@ -3,7 +3,6 @@
 from jobscheduler.runlog.checkpoints import to_events
 from jobscheduler.runlog.file import LogFile
 from jobscheduler.runlog.format import encode_line, format_json, format_text
-from jobscheduler.runlog.last_results import last_results
 from jobscheduler.runlog.open_file import LogRefused, check_log
 from jobscheduler.runlog.recovery import recover
 from jobscheduler.runlog.stream import LogStream
@@ -19,7 +18,6 @@ __all__ = [
     "encode_line",
     "format_json",
     "format_text",
-    "last_results",
     "recover",
     "to_events",
     "volatile_log",

@@ -25,6 +25,7 @@ from jobscheduler.scheduler.records import decided_events, missed_record
 from jobscheduler.scheduler.registry import JobRegistry
 from jobscheduler.scheduler.run_actions import NO_EFFECTS, Effect, NewRun, RunActions
 from jobscheduler.scheduler.start_recovery import JobHistory, StartRecovery
+from jobscheduler.status.standings import Standings
 from jobscheduler.timetable.decision import MissedSlots
 from jobscheduler.timetable.overlap import Action, decide_manual_run
 from jobscheduler.timetable.rule_change import NO_CHANGE, RuleChange, rule_change
@@ -62,6 +63,7 @@ class Engine:
         late_reason: Callable[[], ReasonOf],
         host_id: str,
         boot: str,
+        standings: Standings,
     ) -> None:
         """`new_run` and `submit` create and dispatch a run; `due_jobs` lists jobs with a wake-up up to an instant.
 
@@ -72,7 +74,14 @@ class Engine:
         self.actions = RunActions(new_run, submit, write, clock)
         self.progress = ClockProgress(write)
         self.checkpoints = CheckpointBuilder(
-            self.registry, self.progress, due_jobs=due_jobs, clock=clock, elapsed=elapsed, host_id=host_id, boot=boot
+            self.registry,
+            self.progress,
+            due_jobs=due_jobs,
+            clock=clock,
+            elapsed=elapsed,
+            host_id=host_id,
+            boot=boot,
+            standings=standings,
         )
         self.recovery = StartRecovery(
             self.registry,
@@ -84,7 +93,9 @@ class Engine:
             is_starting=lambda: self.phase is Phase.STARTING,
             host_id=host_id,
             boot=boot,
+            standings=standings,
         )
+        self._standings = standings
         self._write = write
         self._elapsed = elapsed
         self._circumstances = Circumstances(late_reason)
@@ -115,9 +126,11 @@ class Engine:
         self.log_pending(job.id, now)
         known = self.registry.get(job.id)
         former = NOTHING_AHEAD if known is None else known.decided_ahead
+        comes_back = self.registry.memory.is_removed(job.id)
         entry = self.registry.get_or_create(job, timetable, now)
         if history.state is not None:
             entry.since, entry.decided_ahead = history.state
+        self._standings.define(job, now if comes_back else entry.since, now)
         if last > now:
             decided = unite([*entry.decided_ahead.decided, (last, last)])
             entry.decided_ahead = replace(entry.decided_ahead, decided=decided)

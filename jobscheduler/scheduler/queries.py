@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from itertools import islice
 
+from jobscheduler.model import Once
 from jobscheduler.runner import OutputCache
 from jobscheduler.scheduler.engine import Engine
 from jobscheduler.scheduler.job_entry import JobEntry
@@ -47,6 +48,19 @@ class SchedulerQueries:
         """Return the next slot of an active job; None if it has none, is disabled or unknown."""
         entry = self._schedulable(job_id)
         return None if entry is None else entry.next()
+
+    def is_held(self, job_id: str) -> bool:
+        """Return whether the time of a job does not count: it is paused, disabled, not in force, or over.
+
+        Does not wait for the lock: a dictionary and a set are asked, which a change replaces nothing of.
+        """
+        registry, now = self._engine.registry, self._clock()
+        entry = registry.get(job_id)
+        if entry is None or not entry.is_schedulable or job_id in registry.paused:
+            return True
+        job = entry.job
+        end = job.schedule.at if isinstance(job.schedule, Once) else job.not_after
+        return end is not None and end < now and entry.is_idle
 
     def upcoming(self, job_id: str, count: int) -> list[tuple[datetime, datetime]]:
         """Return the next slots of a job, each with its start (later by its jitter)."""

@@ -7,7 +7,6 @@ from contextlib import ExitStack, suppress
 from functools import partial
 
 from jobscheduler.control.administration import Administration
-from jobscheduler.control.last_records import LastRecordLoader
 from jobscheduler.control.routes import build_app
 from jobscheduler.control.server import ControlServer, ListenError
 from jobscheduler.control.service import ControlService
@@ -29,14 +28,14 @@ def open_clients(parts: Parts, supervision: Supervision, opened: OpenLog, stack:
     condition = supervision.condition
     startup, settings, stats = parts.startup, parts.startup.settings, parts.stats
     ask_log = partial(parts.startup.guard.call, startup.log_name)
-    recent = parts.recent if startup.has_page else None
     snapshots = SnapshotBuilder(
         settings,
         parts.scheduler,
         parts.reconciler,
         stats,
         condition,
-        LastRecordLoader(settings.log_file, settings.log_backups, stats, recent, ask_log),
+        parts.last_records,
+        standings=parts.standings,
         jobs_dir=str(startup.directory or ""),
         database=str(startup.database),
         alerts=parts.alerts.waiting,

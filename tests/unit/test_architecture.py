@@ -24,7 +24,7 @@ ALLOWED = {
     "explain": {"timetable", "util", "model"},
     "control": {"config", "scheduler", "jobs", "runner", "runlog", "status", "tasks", "timetable", "util", "model"},
     "web": {"status", "timetable", "util", "model"},
-    "alerts": {"jobs", "runner", "runlog", "tasks", "util", "model"},
+    "alerts": {"jobs", "runner", "runlog", "status", "tasks", "util", "model"},
     "database": {"jobs", "tasks", "timetable", "util", "model"},
     "service": {
         "config",
