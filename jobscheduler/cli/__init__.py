@@ -33,6 +33,7 @@ VERBS = {
     "pause": "pause",
     "resume": "resume",
     "status": "status",
+    "alert": "alert",
     "config": "config",
     "reload": "reload",
     "db": "db",

@@ -1,7 +1,8 @@
 """The WSGI application behind the control socket: a few paths, JSON in and out.
 
 `GET /v1/status`, `GET /v1/settings`, `GET /v1/jobs`, `GET /v1/jobs/ID`, `POST /v1/jobs/ID/run`, `…/pause`, `…/resume`,
-`GET /v1/runs/RUN_ID?wait=SECONDS`, and `POST /v1/reload`. See docs/control.md.
+`GET /v1/runs/RUN_ID?wait=SECONDS`, `POST /v1/reload`, `POST /v1/alerts/test/ID` and `GET /v1/alerts/test/TEST_ID`. See
+docs/control.md.
 """
 
 from __future__ import annotations
@@ -58,6 +59,8 @@ class AdministrationApi(Protocol):
 
     def settings(self) -> Mapping[str, Any]: ...  # noqa: D102
     def reload(self, by: str) -> Mapping[str, Any]: ...  # noqa: D102
+    def test_alerts(self, job_id: str, by: str) -> Mapping[str, Any]: ...  # noqa: D102
+    def alert_test(self, test_id: str, wait: float) -> Mapping[str, Any]: ...  # noqa: D102
 
 
 class BadRequest(ProblemError):
@@ -125,6 +128,11 @@ def _answer(api: ControlApi, administration: AdministrationApi, environ: Mapping
             return HTTPStatus.OK, administration.settings()
         case "POST", ["v1", "reload"]:
             return HTTPStatus.OK, administration.reload(str(environ.get("control.uid", "unknown")))
+        case "POST", ["v1", "alerts", "test", *name]:
+            by = str(environ.get("control.uid", "unknown"))
+            return HTTPStatus.ACCEPTED, administration.test_alerts("/".join(name), by)
+        case "GET", ["v1", "alerts", "test", test_id]:
+            return HTTPStatus.OK, administration.alert_test(test_id, _wait(str(environ.get("QUERY_STRING", ""))))
         case "GET", ["v1", "jobs"]:
             return HTTPStatus.OK, api.jobs()
         case "GET", ["v1", "jobs", *name]:

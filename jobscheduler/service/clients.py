@@ -7,6 +7,7 @@ from contextlib import ExitStack, suppress
 from functools import partial
 
 from jobscheduler.control.administration import Administration
+from jobscheduler.control.alert_tests import AlertTestRequests
 from jobscheduler.control.routes import build_app
 from jobscheduler.control.server import ControlServer, ListenError
 from jobscheduler.control.service import ControlService
@@ -54,7 +55,9 @@ def _open_control(
     log, guard, path = parts.log, parts.startup.guard, parts.startup.settings.socket
     name = f"the control socket `{path}`"
     service = ControlService(snapshots, parts.scheduler, parts.reconciler, log.event)
-    administration = Administration(supervision.live.report, supervision.reloads, log.event)
+    reconciler = parts.reconciler
+    tests = AlertTestRequests(parts.alert_tests, reconciler.job, lambda: [*reconciler.active_state()[0]], log.event)
+    administration = Administration(supervision.live.report, supervision.reloads, log.event, tests)
     app = build_app(service, administration, lambda problem: log.event(Level.ERROR, "control.failed", problem=problem))
     try:
         control = stack.enter_context(entered(guard, name, ControlServer(path, app)))
