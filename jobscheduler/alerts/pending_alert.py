@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -56,8 +58,15 @@ class PendingAlert:
 
     @cached_property
     def receiver(self) -> str:
-        """The receiver, as far as the task names it: the server of its URL, else the task itself."""
-        url = self.task.params.get("url")
+        """The receiver, as far as the task names it: the server of its URL, else the task itself.
+
+        The address of a `notify` may be a token as a whole, and one message may go to several.
+        """
+        params = self.task.params
+        if self.task.type == "notify":
+            named = json.dumps([params.get("to"), params.get("to_file")])
+            return f"notify {hashlib.sha256(named.encode()).hexdigest()[:16]}"
+        url = params.get("url")
         server = urlsplit(url).netloc.rpartition("@")[2] if isinstance(url, str) else ""
         return server or f"{self.task.type} {self.task.params_json}"
 

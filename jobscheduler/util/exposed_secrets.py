@@ -112,10 +112,22 @@ def _public_text(file: Path) -> str:
         return ""
 
 
+def _addresses(value: Any, path: json_text.Path) -> Iterator[json_text.Path]:
+    """Yield the places of the addresses of a notification: whoever knows one can write to it."""
+    if isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from _addresses(inner, (*path, number))
+    elif isinstance(value, str) and "://" in value:
+        yield path
+
+
 def _secrets(value: Any, path: json_text.Path) -> Iterator[json_text.Path]:
     if isinstance(value, dict):
         for key, inner in value.items():
-            yield from _secrets(inner, (*path, key))
+            if key == "to" and value.get("type") == "notify":
+                yield from _addresses(inner, (*path, key))
+            else:
+                yield from _secrets(inner, (*path, key))
     elif isinstance(value, list):
         for number, inner in enumerate(value):
             yield from _secrets(inner, (*path, number))

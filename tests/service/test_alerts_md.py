@@ -11,6 +11,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from email import message_from_bytes
 from email.message import Message
@@ -84,7 +85,7 @@ def test_the_recipe_for_mail_sends_what_cron_sent(etc: Etc, service: Service) ->
     etc.file("sendmail", FAKE, 0o755)
     etc.file("mail-alert", etc.here(block("sh")), 0o755)
     for name in ("on-failure.json", "on-recovery.json"):
-        etc.file(name, etc.here(block("json", 1)))
+        etc.file(name, etc.here(block("json", 2)))
     service.env["JOBSCHEDULER_CONFIG"] = str(etc.file("scheduler.toml", etc.here(block("toml"))))
     works = etc.base / "works"
     command = ["/bin/sh", "-c", 'test -e "$1" || { printf %s "$2"; exit 3; }', "-", str(works), NASTY]
@@ -117,7 +118,7 @@ def test_a_mail_that_cannot_be_sent_is_logged(etc: Etc, service: Service) -> Non
     """With the message of sendmail; the pipe's status is sendmail's."""
     etc.file("sendmail", "#!/bin/sh\ncat > /dev/null; echo no such mailbox >&2; exit 67\n", 0o755)
     etc.file("mail-alert", etc.here(block("sh")), 0o755)
-    service.options = ("--on-failure", str(etc.file("on-failure.json", etc.here(block("json", 1)))))
+    service.options = ("--on-failure", str(etc.file("on-failure.json", etc.here(block("json", 2)))))
     service.write("a.json", job("backup", command="false"))
     service.start()
     (failed,) = service.wait_for("alert.failed")
@@ -128,7 +129,7 @@ def test_a_mail_that_cannot_be_sent_is_logged(etc: Etc, service: Service) -> Non
 def test_the_recipe_for_a_webhook_posts_the_record(etc: Etc, service: Service, serve: Callable[..., Server]) -> None:
     """To a real server; the record is that of the log, and the secret stands in no line."""
     server = serve(respond(204))
-    text = block("json", 2).replace("https://hooks.example.org", server.url(""))
+    text = block("json", 3).replace("https://hooks.example.org", server.url(""))
     text = text.replace("30 2 * * *", "* * * * * *").replace("/usr/local/sbin/backup", f"test -e {etc.base / 'works'}")
     service.write("backup.json", text)
     service.options = ("--log-format", "json")
@@ -146,7 +147,7 @@ def test_the_recipe_for_a_webhook_posts_the_record(etc: Etc, service: Service, s
     assert recovered.body.decode() in lines
     assert json.loads(failed.body)["status"] == "FAILURE"
     assert "0123456789" not in "".join(lines).replace(json.loads(failed.body)["run_id"], "")
-    shown = json.loads(block("json", 3))
+    shown = json.loads(block("json", 4))
     assert shown.keys() - {"output"} == json.loads(failed.body).keys()
 
 
@@ -155,6 +156,31 @@ def test_the_rule_that_the_page_shows_is_accepted() -> None:
     found = parse(block("json").encode(), "backup.json", ParseContext(ZoneInfo("UTC"), task_type))
     assert isinstance(found, Job)
     assert (found.success_within, found.alert) == (93600, AlertRule(2, 86400, missed=True))
+
+
+def test_the_recipe_for_messages_writes_to_every_receiver(
+    etc: Etc, service: Service, serve: Callable[..., Server]
+) -> None:
+    """As in the page, with receivers of the test's own; no line of the log has an address."""
+    pytest.importorskip("apprise", reason="the extra `notify` is not installed")
+    server = serve(respond(200))
+    etc.file("receivers", f"json{server.url('').removeprefix('http')}/t0ken-1\n", 0o600)
+    path = etc.file("on-failure.json", etc.here(block("json", 1)))
+    service.options = ("--on-failure", str(path))
+    service.write("a.json", job("backup", "@yearly", command="echo no space left; exit 1"))
+    service.start()
+    run = [sys.executable, str(ROOT / "main.py"), "run", "backup", "--wait", "--socket", str(service.socket)]
+    subprocess.run(run, check=False, capture_output=True)
+    (sent,) = service.wait_for("alert.sent")
+    service.stop(signal.SIGTERM)
+
+    (asked,) = server.asked
+    message = json.loads(asked.body)
+    assert message["title"] == f"backup failed ({os.uname().nodename})"
+    assert "exit code 1" in message["message"]
+    assert "no space left" in message["message"]
+    assert (sent["receivers"], sent["http_status"]) == ("1", "200")
+    assert "t0ken" not in service.log.read_text()
 
 
 def test_the_page_lists_every_variable_and_every_bound() -> None:

@@ -85,6 +85,7 @@ DOORS = {
     "pymysql": {"database"},
     "jinja2": {"web"},
     "prometheus_client": {"web"},
+    "apprise": {"tasks"},
     "tzlocal": set(),
 }
 """For each library the packages that may import it."""
