@@ -6,20 +6,20 @@ from jobscheduler.alerts.dispatcher import AlertDispatcher
 from jobscheduler.alerts.payload import build_payload
 from jobscheduler.alerts.pending_alert import AlertEnd, PendingAlert
 from jobscheduler.alerts.rules import AlertKind, Circumstances, DefaultAlerts, ResultChange
-from jobscheduler.alerts.sender import Sender
+from jobscheduler.alerts.sender_pool import AlertSenderPool
 
 __all__ = [
     "AlertConfigError",
     "AlertDispatcher",
     "AlertEnd",
     "AlertKind",
+    "AlertSenderPool",
     "AlertTests",
     "Circumstances",
     "DefaultAlerts",
     "NoAlert",
     "PendingAlert",
     "ResultChange",
-    "Sender",
     "build_payload",
     "read_defaults",
 ]

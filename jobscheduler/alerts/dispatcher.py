@@ -1,8 +1,8 @@
 """Observe the log, and run a task when a job begins to fail, becomes overdue or works again, and while that goes on.
 
 A job never waits for its alerts, and no alert adds a record: the observer of the log only looks up how the job stands,
-and queues what is to be told. A thread takes it from the queue and holds back what came too often; the `Sender` runs
-the tasks. How jobs stand survives a restart (`status.standings`).
+and queues what is to be told. A thread takes it from the queue and holds back what came too often; the
+`AlertSenderPool` runs the tasks. How jobs stand survives a restart (`status.standings`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
@@ -18,10 +18,12 @@ from jobscheduler.alerts.damping import Batch, Damper
 from jobscheduler.alerts.payload import build_payload, build_summary
 from jobscheduler.alerts.pending_alert import PendingAlert
 from jobscheduler.alerts.rules import AlertKind, Circumstances, DefaultAlerts, ResultChange
-from jobscheduler.alerts.sender import Sender
+from jobscheduler.alerts.sender_pool import AlertSenderPool
 from jobscheduler.model import Event, Job, Level, LogEntry, Record, Status
 from jobscheduler.model.standing import Standing, counts_as_result
 from jobscheduler.status.standings import Standings
+from jobscheduler.util.instants import utc_now
+from jobscheduler.util.text import format_error
 
 MAX_QUEUED_RECORDS = 100_000  # further ones are only counted
 RETRY_S = 1.0  # between two attempts to start a thread on a host that has none left
@@ -54,8 +56,8 @@ class AlertDispatcher:
         *,
         last_record: Callable[[str], Record | None] = lambda _: None,
         host: str = "",
-        sender: Sender | None = None,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        sender: AlertSenderPool | None = None,
+        clock: Callable[[], datetime] = utc_now,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.defaults = defaults
@@ -64,7 +66,7 @@ class AlertDispatcher:
         self._find_job = find_job
         self._last_record = last_record
         self._host = host
-        self._sender = sender or Sender(write, clock=clock)
+        self._sender = sender or AlertSenderPool(write, clock=clock)
         self._clock = clock
         self._monotonic = monotonic
         self._damper = Damper()
@@ -164,7 +166,7 @@ class AlertDispatcher:
             except Empty:
                 pass
             except Exception as error:  # what follows has to be handled all the same
-                self._report_error(f"{type(error).__name__}: {error}")
+                self._report_error(format_error(error))
             self._send(self._damper.pop_due(self._monotonic()))
             can_send = self._sender.maintain()
             self._log_dropped()

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jobscheduler.cli.client_verbs import add_client_options, api_path, format_duration_or_dash
+from jobscheduler.cli.client_helpers import add_client_options, api_path, format_duration_or_dash
 from jobscheduler.cli.options import client_settings
 from jobscheduler.cli.table import colourize, printable, printable_lines, use_colour
 from jobscheduler.control.client import request

@@ -6,7 +6,7 @@ from jobscheduler.runlog.format import encode_line, format_json, format_text
 from jobscheduler.runlog.open_file import LogRefused, check_log
 from jobscheduler.runlog.recovery import recover
 from jobscheduler.runlog.stream import LogStream
-from jobscheduler.runlog.volatile import volatile_log
+from jobscheduler.runlog.tmpfs_check import check_log_on_tmpfs
 from jobscheduler.runlog.writer import LogWriter
 
 __all__ = [
@@ -15,10 +15,10 @@ __all__ = [
     "LogStream",
     "LogWriter",
     "check_log",
+    "check_log_on_tmpfs",
     "encode_line",
     "format_json",
     "format_text",
     "recover",
     "to_events",
-    "volatile_log",
 ]

@@ -10,9 +10,9 @@ from jobscheduler.runlog import LogWriter
 from jobscheduler.scheduler import Scheduler
 from jobscheduler.service.checkpoint_timer import CheckpointTimer
 from jobscheduler.service.clock_monitor import ClockMonitor
-from jobscheduler.service.file_work import FileWork
 from jobscheduler.service.health import HealthMonitor
 from jobscheduler.service.overdue_check import OverdueCheck
+from jobscheduler.service.sync_requests import SyncRequests
 
 
 class PartDied(Exception):
@@ -28,7 +28,7 @@ class HostCheck:
         clock: ClockMonitor,
         scheduler: Scheduler,
         checkpoints: CheckpointTimer,
-        work: FileWork,
+        requests: SyncRequests,
         overdue: OverdueCheck,
     ) -> None:
         self._overdue = overdue
@@ -37,11 +37,11 @@ class HostCheck:
         self._clock = clock
         self._scheduler = scheduler
         self._checkpoints = checkpoints
-        self._work = work
+        self._requests = requests
 
     def run(self, now: float) -> None:
         """Check each of them once."""
-        self._work.check_directory()
+        self._requests.check_directory()
         self._log.check_file(now)
         self._check_clock(now)
         self._scheduler.check_backlog(now)
@@ -61,7 +61,7 @@ class HostCheck:
         if jump is not None:
             self._log.event(Level.WARNING, "clock.stepped", set_by=jump.set_by or None, slept=jump.slept or None)
         if self._scheduler.check_clock():  # this sees also a clock that is set back by little, again and again
-            self._work.reconsider()
+            self._requests.reconsider()
         if jump is not None:
             self._scheduler.wakeup()
             self._checkpoints.write(now)
@@ -70,9 +70,9 @@ class HostCheck:
 class HealthCheck:
     """Checks the threads of the service, and has its sockets, its zone and its directory checked closely."""
 
-    def __init__(self, health: HealthMonitor, work: FileWork) -> None:
+    def __init__(self, health: HealthMonitor, requests: SyncRequests) -> None:
         self._health = health
-        self._work = work
+        self._requests = requests
 
     def run(self, now: float) -> None:
         """Check each of them once.
@@ -84,6 +84,6 @@ class HealthCheck:
         fault = self._health.fatal()
         if fault:
             raise PartDied(fault)
-        self._work.invalidate_directory()
+        self._requests.invalidate_directory()
         self._health.probe()
-        self._work.maintain(now)
+        self._requests.maintain(now)

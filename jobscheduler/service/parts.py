@@ -7,19 +7,19 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 
-from jobscheduler.alerts import AlertDispatcher, AlertTests, Sender
-from jobscheduler.control.last_records import LastRecordLoader
-from jobscheduler.control.recent_records import RecentRecords
+from jobscheduler.alerts import AlertDispatcher, AlertSenderPool, AlertTests
+from jobscheduler.control.last_record_loader import LastRecordLoader
+from jobscheduler.control.recent_record_times import RecentRecordTimes
 from jobscheduler.jobs.reconciler import Reconciler
 from jobscheduler.runlog import LogWriter
-from jobscheduler.runner import detach_output_pipes
 from jobscheduler.scheduler import Scheduler
+from jobscheduler.service.checked_settings import CheckedSettings
 from jobscheduler.service.clock_monitor import ClockMonitor
 from jobscheduler.service.mailbox import Mailbox
 from jobscheduler.service.open_log import read_boot_id
-from jobscheduler.service.startup_checks import Startup
 from jobscheduler.status.run_stats import RunStats
 from jobscheduler.status.standings import Standings
+from jobscheduler.tasks.command.reaper_thread import REAPER
 from jobscheduler.util.host_id import host_id, host_seed, uptime
 
 
@@ -27,7 +27,7 @@ from jobscheduler.util.host_id import host_id, host_seed, uptime
 class Parts:
     """The parts of a service that has judged its settings and opened its log."""
 
-    startup: Startup
+    checked: CheckedSettings
     mailbox: Mailbox
     log: LogWriter
     clock: ClockMonitor
@@ -38,29 +38,29 @@ class Parts:
     standings: Standings
     last_records: LastRecordLoader
     stats: RunStats
-    recent: RecentRecords
+    recent: RecentRecordTimes
 
 
-def build_parts(startup: Startup, mailbox: Mailbox, log: LogWriter, stack: ExitStack) -> Parts:
+def build_parts(checked: CheckedSettings, mailbox: Mailbox, log: LogWriter, stack: ExitStack) -> Parts:
     """Build the way of a job: the reconciler activates it, the scheduler has it run, observers see its records."""
-    stack.callback(detach_output_pipes)
-    clock, stats, recent, standings = ClockMonitor(), RunStats(), RecentRecords(), Standings(uptime)
-    scheduler = stack.enter_context(_scheduler(startup, log, clock, standings))
+    stack.callback(REAPER.pipes.detach)  # background processes go on writing when this process has ended
+    clock, stats, recent, standings = ClockMonitor(), RunStats(), RecentRecordTimes(), Standings(uptime)
+    scheduler = stack.enter_context(_scheduler(checked, log, clock, standings))
     reconciler = Reconciler(
-        startup.sources,
+        checked.sources,
         scheduler,
-        startup.context,
+        checked.context,
         log.event,
         observe_latency=stats.observe_latency,
         is_stopping=mailbox.is_ending,
     )
-    counters = [stats.observe, recent.observe] if startup.has_page else [stats.observe]
-    last_records = _last_records(startup, stats, recent)
-    sender, host = Sender(log.write), os.uname().nodename
+    counters = [stats.observe, recent.observe] if checked.has_page else [stats.observe]
+    last_records = _last_records(checked, stats, recent)
+    sender, host = AlertSenderPool(log.write), os.uname().nodename
     alerts = AlertDispatcher(
         log.write,
         standings,
-        startup.default_alerts,
+        checked.default_alerts,
         reconciler.job,
         last_record=last_records.of,
         host=host,
@@ -69,7 +69,7 @@ def build_parts(startup: Startup, mailbox: Mailbox, log: LogWriter, stack: ExitS
     tests = AlertTests(sender.put, lambda: alerts.defaults, host=host)
     log.subscribe(before=[standings.observe, *counters], after=[alerts.observe])
     return Parts(
-        startup,
+        checked,
         mailbox,
         log,
         clock,
@@ -84,11 +84,11 @@ def build_parts(startup: Startup, mailbox: Mailbox, log: LogWriter, stack: ExitS
     )
 
 
-def _scheduler(startup: Startup, log: LogWriter, clock: ClockMonitor, standings: Standings) -> Scheduler:
-    settings = startup.settings
+def _scheduler(checked: CheckedSettings, log: LogWriter, clock: ClockMonitor, standings: Standings) -> Scheduler:
+    settings = checked.settings
     return Scheduler(
         write=log.write,
-        write_checkpoint=startup.database.checkpoint_gate(log.checkpoint),
+        write_checkpoint=checked.database.checkpoint_gate(log.checkpoint),
         log_then=log.write_and_call,
         on_behind=log.warn_behind,
         max_workers=settings.max_workers,
@@ -101,8 +101,8 @@ def _scheduler(startup: Startup, log: LogWriter, clock: ClockMonitor, standings:
     )
 
 
-def _last_records(startup: Startup, stats: RunStats, recent: RecentRecords) -> LastRecordLoader:
-    settings = startup.settings
-    ask_log = partial(startup.guard.call, startup.log_name)
-    noted = recent if startup.has_page else None
+def _last_records(checked: CheckedSettings, stats: RunStats, recent: RecentRecordTimes) -> LastRecordLoader:
+    settings = checked.settings
+    ask_log = partial(checked.guard.call, checked.log_name)
+    noted = recent if checked.has_page else None
     return LastRecordLoader(settings.log_file, settings.log_backups, stats, noted, ask_log)

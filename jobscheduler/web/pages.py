@@ -7,7 +7,7 @@ import re
 import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from importlib.resources import files
 from typing import Any
 
@@ -48,6 +48,21 @@ class HistoryRow:
     is_kept: bool
 
 
+@cache
+def _templates() -> Environment:
+    """Return the templates with what they may call; each is compiled once in a process."""
+    made = Environment(
+        loader=PackageLoader("jobscheduler.web", "files"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {"human": format_duration, "visible": formatting.printable, "machine": format_instant_s}
+    made.globals |= {"numbers": plural, "schedule_text": schedule_text, "words": WORDS}
+    return made
+
+
 class Pages:
     """Render the pages. `style` and `icon` are the files they refer to."""
 
@@ -58,19 +73,7 @@ class Pages:
         self.icon = (own / "icon.svg").read_bytes()
         self._host = socket.gethostname()
         self._activity = Activity(view)
-        self._templates = Environment(
-            loader=PackageLoader("jobscheduler.web", "files"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self._templates.filters |= {
-            "human": format_duration,
-            "visible": formatting.printable,
-            "machine": format_instant_s,
-        }
-        self._templates.globals |= {"numbers": plural, "schedule_text": schedule_text, "words": WORDS}
+        self._templates = _templates()
 
     def index(self, query: Mapping[str, str], check: Check = lambda: None) -> str:
         """Render the first page: issues, files with problems, the timeline, and the jobs.

@@ -65,9 +65,9 @@ def test_a_failure_sends_one_alert_and_so_does_the_recovery(host: Host) -> None:
     service = host.service
     service.write("a.json", host.job(on_failure=host.note(), on_recovery=host.note()))
     service.start()
-    failures = host.wait_for_result("FAILURE", 3)
+    failures = host.wait_for_result("FAILURE", 2)
     host.works.touch()
-    successes = host.wait_for_result("SUCCESS", 3)
+    successes = host.wait_for_result("SUCCESS", 2)
     (failed, recovered) = service.wait_for("alert.sent", 2)
     assert service.stop() == 0
 
@@ -198,7 +198,7 @@ def test_a_hanging_alert_is_ended_with_all_its_processes(host: Host) -> None:
     pids = host.base / "pids"
     hang = f"echo $$ >> {pids}; setsid sh -c 'echo $$ >> {pids}; exec sleep 600' & sleep 600"
     service = host.service.patched(
-        "import jobscheduler.alerts.sender as s; s.Sender.__init__.__kwdefaults__['limit'] = 2.5"
+        "import jobscheduler.alerts.sender_pool as s; s.AlertSenderPool.__init__.__kwdefaults__['limit'] = 2.5"
     )
     service.write("a.json", host.job(on_failure={"type": "execute_command", "command": hang}))
     service.start()
@@ -215,7 +215,7 @@ def test_a_hanging_alert_is_ended_with_all_its_processes(host: Host) -> None:
 def test_the_alert_outlives_the_next_run_and_a_replaced_one(host: Host) -> None:
     """Its processes carry a mark of their own, so what ends a run does not end the alert about it."""
     service = host.service
-    alert = {"type": "execute_command", "command": f"sleep 2.5; echo done >> {host.notes}"}
+    alert = {"type": "execute_command", "command": f"sleep 1.5; echo done >> {host.notes}"}
     first = f"mkdir {host.base}/first 2>/dev/null && exit 1; sleep 30"
     service.write("a.json", job("a", command=first, overlap="replace", on_failure=alert))
     service.start()
@@ -384,9 +384,10 @@ def test_a_burst_of_failures_delays_no_run(host: Host) -> None:
     """Two hundred jobs fail at once and every alert hangs: the service keeps its slots and makes four threads."""
     service = host.service
     service.options = ("--drain-timeout", "0")
+    service.constants = {"alerts.dispatcher.MIN_DRAIN_S": 0.5}
     hang = {"type": "execute_command", "command": f"echo $$ >> {host.notes}; exec sleep 60"}
     for number in range(200):
-        service.write(f"j{number}.json", job(f"j{number}", "*/5 * * * * *", "false", on_failure=hang))
+        service.write(f"j{number}.json", job(f"j{number}", "*/3 * * * * *", "false", on_failure=hang))
     service.write("tick.json", job("tick", overlap="allow"))
     service.start()
     wait_until(lambda: len({line["job_id"] for line in service.words("FAILURE")}) == 200, 30)
@@ -451,10 +452,13 @@ def test_alerts_that_wait_are_shown_and_those_that_are_dropped_are_named(host: H
     names = [f"j{number}" for number in range(7)]
     for name in names:
         service.write(f"{name}.json", job(name, "@yearly", "false", on_failure=hanging))
+    service.options = ("--drain-timeout", "0")
+    service.constants = {"alerts.dispatcher.MIN_DRAIN_S": 0.5}
     service.start()
     for name in names:
-        assert run_verb(service, "run", name, "--wait").returncode == 1
-    wait_until(lambda: "7 pending" in run_verb(service, "status").stdout)
+        assert run_verb(service, "run", name).returncode == 0
+    service.wait_for("FAILURE", 7)
+    wait_until(lambda: "7 pending" in run_verb(service, "status").stdout, step=0.2)
     answer = json.loads(run_verb(service, "status", "--json").stdout)
     service.stop()
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -21,9 +22,10 @@ SEEN_BY_A_JOB = "pwd; umask; ulimit -a; env | sort; grep -E 'Sig(Blk|Ign|Cgt)' /
 
 
 def lasting_descriptors(process: Path, base: str) -> dict[int, str]:
-    """Return the descriptors that stay open: a service opens others for a moment."""
+    """Return the descriptors that stay open: a service opens others for a moment, which is long on a busy host."""
     samples: list[dict[int, str]] = []
     for _ in range(20):
+        Event().wait(0.02)
         sample = {}
         for one in (process / "fd").iterdir():
             with suppress(OSError):  # closed meanwhile
@@ -60,8 +62,9 @@ def seen_of(base: Path, *, forks: bool) -> tuple[dict[str, Any], str, str]:
     try:
         service.start()
         assert isinstance(service.process, ForkedProcess) is forks
-        state = state_of(service)
         wait_until((base / "seen").exists)
+        service.wait_for("SUCCESS")  # by now it has everything that it opens when it is needed
+        state = state_of(service)
         assert service.stop() == 0
         text = re.sub(r"(_TIME|_ID|MARK\w*)=.*", r"\1", (base / "seen").read_text())
         return state, text.replace(str(base), "BASE"), re.sub(r"\d", "N", service.stderr()).replace(str(base), "BASE")

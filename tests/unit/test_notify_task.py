@@ -23,7 +23,7 @@ import pytest
 
 pytest.importorskip("apprise", reason="the extra `notify` is not installed")
 
-from jobscheduler.alerts import AlertKind, Circumstances, PendingAlert, ResultChange, Sender, build_payload
+from jobscheduler.alerts import AlertKind, AlertSenderPool, Circumstances, PendingAlert, ResultChange, build_payload
 from jobscheduler.control.redact import redacted_definition
 from jobscheduler.jobs.parser import ParseContext, definition_warnings, parse
 from jobscheduler.model import Cron, Event, Job, Problem, Record, Status, TaskSpec
@@ -284,7 +284,7 @@ def test_a_stop_ends_the_message_at_once(receiver: Receiver) -> None:
 def test_a_receiver_that_hangs_delays_the_alerts_of_no_other(receiver: Receiver) -> None:
     """The queues of alerts tell receivers apart by their addresses."""
     events: list[Event] = []
-    sender = Sender(events.append, limit=30)
+    sender = AlertSenderPool(events.append, limit=30)
 
     def due(job_id: str, path: str) -> PendingAlert:
         task = TaskSpec.from_params("notify", {"to": [f"json://127.0.0.1:{receiver.http}/{path}"], "timeout": 20})

@@ -1,0 +1,88 @@
+"""Open what listens for clients: the control socket and the page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from functools import partial
+
+from jobscheduler.control.administration import Administration
+from jobscheduler.control.alert_tests import AlertTestRequests
+from jobscheduler.control.routes import build_app
+from jobscheduler.control.server import ControlServer, ListenError
+from jobscheduler.control.service import ControlService
+from jobscheduler.control.service_view import LiveServiceView
+from jobscheduler.control.snapshot_builder import SnapshotBuilder
+from jobscheduler.model import Level, Problem
+from jobscheduler.service.errors import StartupError
+from jobscheduler.service.guarded_calls import entered
+from jobscheduler.service.open_log import OpenLog
+from jobscheduler.service.optional_parts import PAGE
+from jobscheduler.service.parts import Parts
+from jobscheduler.service.supervision import Supervision
+from jobscheduler.util.hang_guard import CallHung
+from jobscheduler.web import WebServer
+
+
+def open_listeners(
+    parts: Parts, supervision: Supervision, opened: OpenLog, stack: ExitStack
+) -> Callable[[float], None]:
+    """Open the control socket, and the page if the settings ask for it; return the maintenance of the socket."""
+    issues = supervision.issues
+    checked, settings, stats = parts.checked, parts.checked.settings, parts.stats
+    ask_log = partial(parts.checked.guard.call, checked.log_name)
+    snapshots = SnapshotBuilder(
+        settings,
+        parts.scheduler,
+        parts.reconciler,
+        stats,
+        issues,
+        parts.last_records,
+        standings=parts.standings,
+        jobs_dir=str(checked.directory or ""),
+        database=str(checked.database),
+        alerts=parts.alerts.waiting,
+        notes=opened.notes,
+    )
+    maintain_control = _open_control(parts, supervision, snapshots, stack)
+    view = LiveServiceView(settings, snapshots, parts.scheduler, stats, issues, parts.recent, ask_log, opened.kept)
+    _open_page(parts, view, stack)
+    return maintain_control
+
+
+def _open_control(
+    parts: Parts, supervision: Supervision, snapshots: SnapshotBuilder, stack: ExitStack
+) -> Callable[[float], None]:
+    """Open the control socket and return its maintenance. If that fails, log a warning: jobs run without it."""
+    log, guard, path = parts.log, parts.checked.guard, parts.checked.settings.socket
+    name = f"the control socket `{path}`"
+    service = ControlService(snapshots, parts.scheduler, parts.reconciler, log.event)
+    reconciler = parts.reconciler
+    tests = AlertTestRequests(parts.alert_tests, reconciler.job, lambda: [*reconciler.active_state()[0]], log.event)
+    administration = Administration(supervision.live.report, supervision.reloads, log.event, tests)
+    app = build_app(service, administration, lambda problem: log.event(Level.ERROR, "control.failed", problem=problem))
+    try:
+        control = stack.enter_context(entered(guard, name, ControlServer(path, app)))
+    except (ListenError, StartupError) as error:
+        log.event(Level.WARNING, "control.unavailable", problem=error.problem.message, help=error.problem.help)
+        return lambda now: None
+
+    def maintain(now: float) -> None:
+        with suppress(CallHung):
+            guard.call(name, partial(control.maintain, now))
+
+    return maintain
+
+
+def _open_page(parts: Parts, view: LiveServiceView, stack: ExitStack) -> None:
+    """Start the web server if the settings ask for it, and log its URL; `WebServer` warns if it cannot bind."""
+    address = parts.checked.settings.http
+    if address is None or not parts.checked.has_page:
+        return
+    web = stack.enter_context(WebServer(address, view, token=parts.checked.web_token))
+    if web.error is not None:
+        parts.checked.optional.note(PAGE, [Problem(web.error, help="is the port taken? `--http` names another")])
+    else:
+        host, port = web.address
+        url = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+        parts.log.event(Level.INFO, "page.served", url=url)
