@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
 from queue import Empty, SimpleQueue
 from typing import NamedTuple
@@ -44,7 +44,8 @@ class AlertDispatcher:
     """Decides about alerts.
 
     `write` writes events about alerts to the log. `standings` has every record before this does. `last_record` returns
-    the last record of a job; it may be slow. `find_job` returns the active definition of a job.
+    the last record of a job with one of some statuses; it may be slow. `find_job` returns the active definition of a
+    job.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class AlertDispatcher:
         defaults: DefaultAlerts,
         find_job: Callable[[str], Job | None],
         *,
-        last_record: Callable[[str], Record | None] = lambda _: None,
+        last_record: Callable[[str, Collection[Status]], Record | None] = lambda *_: None,
         host: str = "",
         sender: AlertSenderPool | None = None,
         clock: Callable[[], datetime] = utc_now,
@@ -189,15 +190,18 @@ class AlertDispatcher:
         if task is None:
             self._damper.note_sent(job.id)
             return
-        record = record or self._record_for(job.id, kind)
         circumstances = _circumstances(job, news.standing, self._standings.last_success(job.id))
+        record = record or self._record_for(job, kind, circumstances)
         change = ResultChange(task, kind, record, job.description, circumstances=circumstances)
         add = self._damper.remind if kind is AlertKind.REMINDER else self._damper.add
         self._send(add(change, self._monotonic()))
 
-    def _record_for(self, job_id: str, kind: AlertKind) -> Record:
-        """Return the last record of a job, or what takes its place for a job that has none."""
-        return self._last_record(job_id) or Record(self._clock(), Status.FAILURE, job_id, reason=kind.value)
+    def _record_for(self, job: Job, kind: AlertKind, circumstances: Circumstances) -> Record:
+        """Return the last failure of a job that fails, or its last record, or what takes the place of one."""
+        failures = {Status.FAILURE, Status.MISSED} if job.alert.missed else {Status.FAILURE}
+        is_about_failure = kind is AlertKind.REMINDER and circumstances.failures > 0
+        found = self._last_record(job.id, failures if is_about_failure else set(Status))
+        return found or Record(self._clock(), Status.FAILURE, job.id, reason=kind.value)
 
     def _send(self, batches: Iterable[Batch]) -> None:
         for batch in batches:

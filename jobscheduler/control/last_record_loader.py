@@ -52,11 +52,6 @@ class LastRecordLoader:
             with suppress(CallHung):
                 self._ask(self._load)
 
-    def of(self, job_id: str) -> Record | None:
-        """Return the last record of a job, also one from before this start."""
-        self()
-        return self._results.last_record(job_id)
-
     def _load(self) -> None:
         with self._lock:
             if not self._is_done:

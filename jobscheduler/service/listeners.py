@@ -8,6 +8,7 @@ from functools import partial
 
 from jobscheduler.control.administration import Administration
 from jobscheduler.control.alert_tests import AlertTestRequests
+from jobscheduler.control.last_record_loader import LastRecordLoader
 from jobscheduler.control.routes import build_app
 from jobscheduler.control.server import ControlServer, ListenError
 from jobscheduler.control.service import ControlService
@@ -31,13 +32,14 @@ def open_listeners(
     issues = supervision.issues
     checked, settings, stats = parts.checked, parts.checked.settings, parts.stats
     ask_log = partial(parts.checked.guard.call, checked.log_name)
+    recent = parts.recent if checked.has_page else None
     snapshots = SnapshotBuilder(
         settings,
         parts.scheduler,
         parts.reconciler,
         stats,
         issues,
-        parts.last_records,
+        LastRecordLoader(settings.log_file, settings.log_backups, stats, recent, ask_log),
         standings=parts.standings,
         jobs_dir=str(checked.directory or ""),
         database=str(checked.database),

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
+from collections.abc import Collection
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 
 from jobscheduler.alerts import AlertDispatcher, AlertSenderPool, AlertTests
-from jobscheduler.control.last_record_loader import LastRecordLoader
 from jobscheduler.control.recent_record_times import RecentRecordTimes
 from jobscheduler.jobs.reconciler import Reconciler
-from jobscheduler.runlog import LogWriter
+from jobscheduler.model import Record, Status
+from jobscheduler.runlog import LogWriter, last_record
 from jobscheduler.scheduler import Scheduler
 from jobscheduler.service.checked_settings import CheckedSettings
 from jobscheduler.service.clock_monitor import ClockMonitor
@@ -20,6 +21,7 @@ from jobscheduler.service.open_log import read_boot_id
 from jobscheduler.status.run_stats import RunStats
 from jobscheduler.status.standings import Standings
 from jobscheduler.tasks.command.reaper_thread import REAPER
+from jobscheduler.util.hang_guard import CallHung
 from jobscheduler.util.host_id import host_id, host_seed, uptime
 
 
@@ -36,7 +38,6 @@ class Parts:
     alerts: AlertDispatcher
     alert_tests: AlertTests
     standings: Standings
-    last_records: LastRecordLoader
     stats: RunStats
     recent: RecentRecordTimes
 
@@ -55,14 +56,13 @@ def build_parts(checked: CheckedSettings, mailbox: Mailbox, log: LogWriter, stac
         is_stopping=mailbox.is_ending,
     )
     counters = [stats.observe, recent.observe] if checked.has_page else [stats.observe]
-    last_records = _last_records(checked, stats, recent)
     sender, host = AlertSenderPool(log.write), os.uname().nodename
     alerts = AlertDispatcher(
         log.write,
         standings,
         checked.default_alerts,
         reconciler.job,
-        last_record=last_records.of,
+        last_record=partial(_last_record, checked, stats),
         host=host,
         sender=sender,
     )
@@ -78,7 +78,6 @@ def build_parts(checked: CheckedSettings, mailbox: Mailbox, log: LogWriter, stac
         alerts,
         tests,
         standings,
-        last_records,
         stats,
         recent,
     )
@@ -101,8 +100,12 @@ def _scheduler(checked: CheckedSettings, log: LogWriter, clock: ClockMonitor, st
     )
 
 
-def _last_records(checked: CheckedSettings, stats: RunStats, recent: RecentRecordTimes) -> LastRecordLoader:
+def _last_record(checked: CheckedSettings, stats: RunStats, job_id: str, statuses: Collection[Status]) -> Record | None:
+    """Return the last record of a job with its output; without it if the log does not answer or is not a file."""
     settings = checked.settings
-    ask_log = partial(checked.guard.call, checked.log_name)
-    noted = recent if checked.has_page else None
-    return LastRecordLoader(settings.log_file, settings.log_backups, stats, noted, ask_log)
+    read = partial(last_record, settings.log_file, settings.log_backups, job_id, statuses)
+    with suppress(CallHung, OSError):
+        found = checked.guard.call(checked.log_name, read)
+        if found is not None:
+            return found
+    return stats.last_record(job_id)

@@ -14,18 +14,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from jobscheduler.model import Job, LogEntry, Record, Status
-from jobscheduler.model.standing import (
-    NO_STANDING,
-    LoggedResult,
-    ResultState,
-    Standing,
-    counts_as_result,
-)
+from jobscheduler.model.standing import NO_STANDING, LoggedResult, ResultState, Standing
+from jobscheduler.status.standing_changes import after_record, moved, replayed
 
 HOLD_CHECK_S = 5.0  # between two checks which jobs are held
+LOG_PRECISION_S = 1.0  # by which a time that the log has kept may be too short
 
 _NEVER = float("inf")
-_TOLD = frozenset({"alert.sent", "alert.failed", "alert.dropped"})  # events after which a failure counts as told
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,24 +76,19 @@ class Standings:
                     return  # the usual case, for each of thousands of runs
             elif entry.status is Status.SKIPPED:
                 return
-            with self._lock:
-                self._take(entry.job_id, entry.status, entry.reason, entry.at, self._elapsed())
+            self._take(entry)
         elif entry.name == "job.removed":
             with self._lock:
                 self._remove(str(dict(entry.values)["job_id"]))
 
-    def _take(self, job_id: str, status: Status, reason: str | None, at: datetime, up: float) -> None:
-        if not counts_as_result(status, reason):
-            return
-        former = self._jobs.get(job_id, NO_STANDING)
-        if status is Status.SUCCESS:
-            self._set(job_id, _succeeded(former, up))
-            if former.overdue_since is not None:
+    def _take(self, record: Record) -> None:
+        with self._lock:
+            former = self._jobs.get(record.job_id, NO_STANDING)
+            standing = after_record(former, record.status, record.reason, record.at, self._elapsed())
+            if standing is not former:
+                self._set(record.job_id, standing)
+            if former.overdue_since is not None and standing.overdue_since is None:
                 self._next_due = 0.0  # the time of this job counts again
-        elif status is Status.FAILURE:
-            self._set(job_id, replace(former, failures=former.failures + 1, failed_since=former.failed_since or at))
-        else:
-            self._set(job_id, replace(former, misses=former.misses + 1, missed_since=former.missed_since or at))
 
     def _set(self, job_id: str, standing: Standing) -> None:
         self._changed.add(job_id)
@@ -142,7 +132,8 @@ class Standings:
         if waited is None:
             since = self._successes.get(job.id) or self._in_force[job.id]
             return replace(standing, counted_from=up - max(0.0, (now - since).total_seconds()))
-        return replace(standing, overdue_since=None) if waited < job.success_within else standing
+        is_longer = waited < job.success_within - LOG_PRECISION_S
+        return replace(standing, overdue_since=None) if is_longer else standing
 
     # -- time
 
@@ -155,10 +146,7 @@ class Standings:
         if up >= self._next_hold_check and self._within:
             self._next_hold_check = up + HOLD_CHECK_S
             self._hold([(job_id, is_held(job_id)) for job_id in tuple(self._within)], up)
-        if up < self._next_due:
-            return []
-        with self._lock:
-            return self._overdue(now, up)
+        return self._overdue(now, up) if up >= self._next_due else []
 
     def _hold(self, jobs: Iterable[tuple[str, bool]], up: float) -> None:
         """Stop counting the time of jobs that are held, and go on with that of the others."""
@@ -175,21 +163,35 @@ class Standings:
                     self._next_due = 0.0
 
     def _overdue(self, now: datetime, up: float) -> list[OverdueJob]:
-        """Find the jobs whose time is over, and note when the next one's will be: a success only makes that later."""
+        """Find the jobs whose time is over, and note when the next one's will be: a success only makes that later.
+
+        All jobs are looked through without the lock, which observers of records wait for.
+        """
+        self._next_due = next_due = _NEVER
         found: list[OverdueJob] = []
-        self._next_due = _NEVER
-        for job_id, within in self._within.items():
-            standing = self._jobs.get(job_id, NO_STANDING)
-            waited = standing.without_success(up)
-            if waited is None or standing.overdue_since is not None or standing.held_at is not None:
-                continue
-            if waited < within:
-                self._next_due = min(self._next_due, up + within - waited)
-                continue
-            since = now - timedelta(seconds=waited - within)
-            self._set(job_id, replace(standing, overdue_since=since, told_at=up))
-            found.append(OverdueJob(job_id, since, within, self._successes.get(job_id)))
+        for job_id, within in tuple(self._within.items()):
+            waited = self._open_wait(job_id, up)
+            if waited is not None and waited >= within:
+                found += self._become_overdue(job_id, within, now, up)
+            elif waited is not None:
+                next_due = min(next_due, up + within - waited)
+        self._next_due = min(self._next_due, next_due)
         return found
+
+    def _open_wait(self, job_id: str, up: float) -> float | None:
+        """Return for how long a job is without success, None if it is held, overdue already or not counted."""
+        standing = self._jobs.get(job_id, NO_STANDING)
+        is_open = standing.overdue_since is None and standing.held_at is None
+        return standing.without_success(up) if is_open else None
+
+    def _become_overdue(self, job_id: str, within: float, now: datetime, up: float) -> list[OverdueJob]:
+        with self._lock:
+            waited = self._open_wait(job_id, up)
+            if waited is None or waited < within:
+                return []  # it has just succeeded
+            since = now - timedelta(seconds=waited - within)
+            self._set(job_id, replace(self._jobs[job_id], overdue_since=since, told_at=up))
+        return [OverdueJob(job_id, since, within, self._successes.get(job_id))]
 
     # -- alerts
 
@@ -253,39 +255,14 @@ class Standings:
             self._jobs, self._successes = dict(state.standings), dict(state.successes)
             for result in results:
                 self._replay(result, up_at(result.at))
-            self._jobs = {job_id: _moved(one, moved_by) for job_id, one in self._jobs.items() if one != NO_STANDING}
+            self._jobs = {job_id: moved(one, moved_by) for job_id, one in self._jobs.items() if one != NO_STANDING}
             self._undefined = {*self._jobs, *self._successes}
             self._changed = set()
 
     def _replay(self, result: LoggedResult, up: float) -> None:
-        standing = self._jobs.get(result.job_id, NO_STANDING)
         if result.word == "job.removed":
             self._remove(result.job_id)
-        elif result.word == "job.overdue":
-            self._set(result.job_id, replace(standing, overdue_since=result.at, told_at=up))
-        elif result.word not in _TOLD:
-            if result.word == Status.SUCCESS:
-                self._successes[result.job_id] = result.at
-            self._take(result.job_id, Status(result.word), result.reason, result.at, up)
-        elif result.reason == "recovery":
-            self._set(result.job_id, replace(standing, told_at=None))
-        elif result.reason != "test":
-            is_failing = standing.failures + standing.misses > 0
-            self._set(result.job_id, replace(standing, told_at=up, is_failing=is_failing))
-
-
-def _succeeded(former: Standing, up: float) -> Standing:
-    """Return how a job stands after a success. An alert about it stays until the one about its recovery."""
-    return Standing(
-        told_at=former.told_at,
-        counted_from=None if former.counted_from is None else up,
-        held_at=None if former.held_at is None else up,
-    )
-
-
-def _moved(standing: Standing, seconds: float) -> Standing:
-    told, counted, held = (
-        None if value is None else value + seconds
-        for value in (standing.told_at, standing.counted_from, standing.held_at)
-    )
-    return replace(standing, told_at=told, counted_from=counted, held_at=held) if seconds else standing
+            return
+        if result.word == Status.SUCCESS:
+            self._successes[result.job_id] = result.at
+        self._set(result.job_id, replayed(self._jobs.get(result.job_id, NO_STANDING), result, up))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -194,10 +194,14 @@ class Room:
             self.standings,
             DefaultAlerts(),
             self._find_job,
-            last_record=self.last_records.get,
+            last_record=self._last_record,
             host="h",
             sender=self.sender,
         )
+
+    def _last_record(self, job_id: str, statuses: Collection[Status]) -> Record | None:
+        found = self.last_records.get(job_id)
+        return found if found is not None and found.status in statuses else None
 
     def _find_job(self, job_id: str) -> Job | None:
         return self.find_job(job_id)

@@ -10,7 +10,7 @@ import pytest
 
 from jobscheduler.model import AlertRule, Checkpoint, Cron, Event, FullCheckpoint, Job, Level, Record, Status, TaskSpec
 from jobscheduler.model.standing import NO_STANDING, Standing
-from jobscheduler.runlog import encode_line, format_json, format_text, recover, to_events
+from jobscheduler.runlog import encode_line, format_json, format_text, last_record, recover, to_events
 from jobscheduler.scheduler.former_service import FormerService
 from jobscheduler.status.standings import HOLD_CHECK_S, Standings
 
@@ -250,6 +250,18 @@ def test_the_time_without_success_survives_a_start(world: World, log: Log, boot:
     assert later.after(10) == ["a"]
 
 
+def test_a_quick_restart_ends_no_overdue_job(world: World, log: Log) -> None:
+    """Although the log keeps whole seconds only."""
+    world.began += 0.6
+    world.put(job())
+    assert world.after(HOUR) == ["a"]
+    log.checkpoint(world, "a")
+    later = log.next_service(world, later=0.1)
+    later.put(job())
+    assert later.standings.of("a").overdue_since is not None
+    assert later.after(HOUR) == []
+
+
 def test_what_lines_after_the_last_checkpoint_say_counts(world: World, log: Log) -> None:
     """After a crash: a success, failures in a row, that it was told, and that a job is overdue."""
     jobs = [job("a"), job("b"), job("c", HOUR / 2)]
@@ -349,3 +361,14 @@ def test_every_value_comes_back_from_the_log(world: World, log: Log) -> None:
     assert (later.standings.of("a"), later.standings.of("b")) == (full, Standing(overdue_since=at))
     assert later.standings.last_success("c") == at
     assert "plain" not in "".join(line for line in log.path.read_text().splitlines() if "standing" in line)
+
+
+def test_the_last_record_of_a_job_is_read_with_its_output(world: World, log: Log) -> None:
+    """Of the wanted statuses, for an alert that no record has caused."""
+    failed = Record(NOON, F, "a", "r1", NOON, NOON, 1.0, "exit", (("exit_code", 3),), "no\nspace")
+    log.write(failed, world.ends(K), Record(NOON, F, "b", "r2"))
+    found = last_record(log.path, 0, "a", {F})
+    assert found is not None
+    assert (found.run_id, found.output, dict(found.details)["exit_code"]) == ("r1", "no\nspace", "3")
+    assert (last_record(log.path, 0, "a", {*Status}) or failed).status is K
+    assert last_record(log.path, 0, "c", {*Status}) is None
