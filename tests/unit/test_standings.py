@@ -272,12 +272,14 @@ def test_what_lines_after_the_last_checkpoint_say_counts(world: World, log: Log)
     log.write(world.ends(S, "a"), world.ends(F, "b"), world.ends(F, "b"))
     log.write(Event.of(world.now, Level.INFO, "alert.sent", job_id="b", on="failure"))
     log.write(Event.of(world.now, Level.WARNING, "job.overdue", job_id="c"))
+    log.write(Event.of(world.now, Level.INFO, "alert.sent", job_id="a", on="test"))
     success, overdue_at = world.now, world.now
     later = log.next_service(world, later=60)
     for one in jobs:
         later.put(one)
 
     assert later.standings.last_success("a") == success
+    assert later.standings.of("a").told_at is None, "a test tells nothing"
     assert later.standings.of("b").streak(with_missed=False)[0] == 2
     assert later.standings.of("b").is_failing
     assert later.standings.of("c").overdue_since == overdue_at

@@ -48,14 +48,15 @@ def test_the_table_cannot_be_changed():
 
 
 def test_nothing_is_imported_that_is_not_used():
-    """Asking for the names imports no task type, and http_request no HTTP client."""
+    """Asking for the names imports no task type, http_request no HTTP client, and notify no Apprise."""
     code = (
         "import sys; from jobscheduler.tasks import *; task_names();"
         "print('jobscheduler.tasks.command.task' in sys.modules);"
-        "task_type('http_request').schema; print('urllib3' in sys.modules)"
+        "task_type('http_request').schema; print('urllib3' in sys.modules);"
+        "task_type('notify').schema; print('apprise' in sys.modules)"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert shown.split() == ["False", "False"]
+    assert shown.split() == ["False", "False", "False"]
 
 
 def test_an_unknown_type_is_answered_with_the_known_ones():
