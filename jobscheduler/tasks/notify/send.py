@@ -20,7 +20,6 @@ from typing import Any
 MAX_MEMORY_BYTES = 1024**3  # of each process: a receiver may answer without end
 MAX_ANSWER_CHARS = 700  # of an answer; a line has to fit into a pipe at once
 MAX_ERROR_CHARS = 300
-_START_S = 0.1  # of the interpreter, which count as well
 _POLL_S = 0.02  # between two looks whether a receiver has answered
 
 Request = dict[str, Any]
@@ -160,14 +159,13 @@ def _child(number: int, url: str, request: Request) -> None:
 
 def main() -> None:
     """Read the request, send to each receiver, and end at the limit whatever they do."""
-    until = time.monotonic() - _START_S
     request = json.load(sys.stdin)
-    until += request["timeout"]
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
     from apprise import Apprise  # noqa: PLC0415 - an extra
 
     Apprise.instantiate("json://localhost")  # loads what every receiver needs, once
+    until = time.monotonic() + request["timeout"]
     pids = {_start(number, url, request) for number, url in enumerate(request["urls"])}
     while pids and time.monotonic() < until:
         pid, _ = os.waitpid(-1, os.WNOHANG)

@@ -99,6 +99,8 @@ def default_body(values: Mapping[str, str]) -> str:
 def _facts(values: Mapping[str, str]) -> Iterator[str]:
     if values["description"]:
         yield values["description"]
+    if values["alert"] == "test":
+        return
     why = [values["reason"], values["exit_code"] and f"exit code {values['exit_code']}", values["error"]]
     if values["alert"] != "recovery" and (known := [text for text in why if text]):
         yield ", ".join(known)
