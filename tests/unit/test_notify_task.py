@@ -248,14 +248,14 @@ def test_receivers_that_hang_drip_refuse_and_fail_cost_no_other_its_message(rece
     paths = ("hang-s3cr3t-1", "drip-s3cr3t-2", "gone-s3cr3t-3", "good-s3cr3t-4")
     began = time.monotonic()
     urls = [f"json://127.0.0.1:{receiver.http}/{path}" for path in paths]
-    result = send([*urls, "json://127.0.0.1:1/none-s3cr3t-5", "json://nowhere.invalid/s3cr3t-6"], timeout=5)
+    result = send([*urls, "json://127.0.0.1:1/none-s3cr3t-5", "json://nowhere.invalid/s3cr3t-6"], timeout=3)
     took = time.monotonic() - began
 
     assert took < 25
     assert result.reason == "task"
     assert error_of(result).split("; ") == [
-        "json (1 of 6): the receiver did not take it within 5 s",
-        "json (2 of 6): the receiver did not take it within 5 s",
+        "json (1 of 6): the receiver did not take it within 3 s",
+        "json (2 of 6): the receiver did not take it within 3 s",
         "json (3 of 6): the receiver answered with status 404",
         "json (5 of 6): its server refuses the connection",
         "json (6 of 6): the name of its server cannot be resolved",
