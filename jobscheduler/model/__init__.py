@@ -26,9 +26,12 @@ from jobscheduler.model.entries import (
     log_key,
 )
 from jobscheduler.model.jobs import (
+    AT_BOOT,
     EVERY_CHANGE,
+    MANUAL,
     MAX_DELAY,
     NO_TASK,
+    SLOT_FIELDS,
     AlertRule,
     Cron,
     Fingerprint,
@@ -38,13 +41,18 @@ from jobscheduler.model.jobs import (
     TaskSpec,
     name_sort_key,
 )
+from jobscheduler.model.pauses import FOREVER, Pause, PauseIndex
 from jobscheduler.model.problems import Problem
 
 __all__ = [
+    "AT_BOOT",
     "EPOCH",
     "EVERY_CHANGE",
+    "FOREVER",
+    "MANUAL",
     "MAX_DELAY",
     "NO_TASK",
+    "SLOT_FIELDS",
     "AlertRule",
     "Checkpoint",
     "Cron",
@@ -59,6 +67,8 @@ __all__ = [
     "LogFields",
     "LogValue",
     "Once",
+    "Pause",
+    "PauseIndex",
     "PendingSlot",
     "Problem",
     "Record",

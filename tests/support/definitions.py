@@ -18,6 +18,7 @@ def full_job(command: object = ("/bin/echo", "a b", "x"), **changes: Any) -> dic
         "retry": {"attempts": 32, "delay": "30s", "backoff": 1.5},
         "catch_up": 3600,
         "jitter": "5s",
+        "tags": ["shop", "backup"],
         "success_within": "3d",
         "alert": {"after": 2, "remind": "1d", "missed": True},
     }

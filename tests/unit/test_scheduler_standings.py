@@ -56,11 +56,15 @@ def test_the_time_of_a_job_counts_while_it_may_run(world: World, definition: Job
 
 
 def test_the_time_of_a_paused_job_does_not_count(world: World) -> None:
-    """Until it is resumed."""
-    world.put(job())
-    world.scheduler.pause("x")
+    """Until it is resumed, or the pause is over by itself; whichever selection paused it."""
+    world.put(job(tags=("shop",)))
+    world.pause("tag:shop", seconds=3600)
     assert world.scheduler.is_held("x")
-    world.scheduler.resume("x")
+    world.now = NOON + timedelta(hours=2)
+    assert not world.scheduler.is_held("x")
+    world.pause("*")
+    assert world.scheduler.is_held("x")
+    world.resume("x")
     assert not world.scheduler.is_held("x")
 
 
