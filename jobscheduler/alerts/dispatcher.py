@@ -1,7 +1,7 @@
 """Observe the log, and run a task when a job begins to fail, becomes overdue or works again, and while that goes on.
 
 A job never waits for its alerts, and no alert adds a record: the observer of the log only looks up how the job stands,
-and queues what is to be told. A thread takes it from the queue and holds back what came too often; the
+and queues what needs an alert. A thread takes it from the queue and holds back what came too often; the
 `AlertSenderPool` runs the tasks. How jobs stand survives a restart (`status.standings`).
 """
 
@@ -32,7 +32,7 @@ MIN_DRAIN_S, MAX_DRAIN_S = 2.0, 10.0  # bounds of the time for alerts at a stop,
 
 
 class _News(NamedTuple):
-    """What may have to be told about a job, and how it stood then. Without a kind the thread finds that out."""
+    """A change that may need an alert, and how the job stood then. Without a kind the thread finds that out."""
 
     job_id: str
     kind: AlertKind | None
@@ -80,7 +80,7 @@ class AlertDispatcher:
     # -- what is observed
 
     def observe(self, entry: LogEntry) -> None:
-        """Queue what has to be told. Never waits, and wakes no thread for the result of a job that stands as before."""
+        """Queue what needs an alert. Never waits, and wakes no thread for the result of a job that stands as before."""
         if isinstance(entry, Record):
             if counts_as_result(entry.status, entry.reason):
                 self._observe_result(entry)

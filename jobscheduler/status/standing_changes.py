@@ -32,7 +32,7 @@ def _succeeded(former: Standing, up: float) -> Standing:
 def replayed(former: Standing, result: LoggedResult, up: float) -> Standing:
     """Return how a job stood after a line of the log that is not its removal.
 
-    A failure counts as told only if the log has a line of its alert: else the next one is told.
+    A failure has had its alert only if the log has a line of that: else the next one has it.
     """
     if result.word in set(Status):
         return after_record(former, Status(result.word), result.reason, result.at, up)

@@ -138,7 +138,7 @@ class Standings:
     # -- time
 
     def check(self, now: datetime, is_held: Callable[[str], bool]) -> list[OverdueJob]:
-        """Return the jobs that have become overdue, and note that this is told. Call it about once a second.
+        """Return the jobs that have become overdue, each once. Call it about once a second.
 
         `is_held` returns whether the time of a job does not count at present; it must not wait.
         """
