@@ -19,6 +19,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "run": "run jobs now, whatever their schedules say",
         "pause": "keep the slots of jobs from running, for a time or until they are resumed",
         "resume": "let the slots of paused jobs run again",
+        "alert": "send an alert as a test",
     },
     "set up": {
         "serve": "run the service",

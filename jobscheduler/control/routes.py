@@ -1,8 +1,8 @@
 """The application behind the control socket: a few paths, JSON in and out.
 
 `GET /v1/status`, `GET /v1/settings`, `GET /v1/jobs?job=…&tag=…&state=…`, `GET /v1/jobs/ID`, `POST /v1/jobs/ID/run`,
-`GET /v1/runs/RUN_ID?wait=SECONDS`, `POST /v1/reload`, and `POST /v1/select`, `/v1/pause` and `/v1/resume`, whose bodies
-are JSON objects. See docs/control.md.
+`GET /v1/runs/RUN_ID?wait=SECONDS`, `POST /v1/reload`, `POST /v1/alerts/test/ID`, `GET /v1/alerts/test/TEST_ID`, and
+`POST /v1/select`, `/v1/pause` and `/v1/resume`, whose bodies are JSON objects. See docs/control.md.
 """
 
 from __future__ import annotations
@@ -64,6 +64,8 @@ class AdministrationApi(Protocol):
 
     def settings(self) -> Mapping[str, Any]: ...  # noqa: D102
     def reload(self, by: str) -> Mapping[str, Any]: ...  # noqa: D102
+    def test_alerts(self, job_id: str, by: str) -> Mapping[str, Any]: ...  # noqa: D102
+    def alert_test(self, test_id: str, wait: float) -> Mapping[str, Any]: ...  # noqa: D102
 
 
 class BadRequest(ProblemError):
@@ -117,6 +119,10 @@ def _call(api: ControlApi, administration: AdministrationApi, request: Request) 
             return HTTPStatus.OK, administration.settings()
         case "POST", ["v1", "reload"]:
             return HTTPStatus.OK, administration.reload(by)
+        case "POST", ["v1", "alerts", "test", *name]:
+            return HTTPStatus.ACCEPTED, administration.test_alerts("/".join(name), by)
+        case "GET", ["v1", "alerts", "test", test_id]:
+            return HTTPStatus.OK, administration.alert_test(test_id, _wait(request.query))
         case "GET", ["v1", "jobs"]:
             return HTTPStatus.OK, api.jobs(_job_query(request.query))
         case "GET", ["v1", "jobs", *name]:

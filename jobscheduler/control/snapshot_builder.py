@@ -16,6 +16,7 @@ from jobscheduler.model import Cron, Job, Once, Problem, Record, Status
 from jobscheduler.scheduler import Scheduler
 from jobscheduler.status.run_stats import RunStats
 from jobscheduler.status.snapshot import Detail, JobRuntime, JobState, JobStatus, ServiceStatus, Snapshot, job_state
+from jobscheduler.status.standings import Standings
 from jobscheduler.tasks.command.reaper_thread import REAPER
 from jobscheduler.timetable import crontab
 from jobscheduler.util.host_id import uptime
@@ -71,6 +72,7 @@ class SnapshotBuilder:
         issues: LiveIssues,
         load_last_records: Callable[[], object] = lambda: None,
         *,
+        standings: Standings | None = None,
         jobs_dir: str = "",
         database: str = "",
         alerts: Callable[[], tuple[str, ...]] = tuple,
@@ -79,7 +81,8 @@ class SnapshotBuilder:
         """`load_last_records` is called before each snapshot: `results` then has the records from before this start.
 
         `jobs_dir` and `database` say where jobs come from; each is empty if unused. `alerts` returns the jobs with a
-        waiting alert. `notes` are remarks on this service that a user should know though nothing is wrong.
+        waiting alert. `standings` are how the jobs stand. `notes` are remarks on this service that a user should know
+        though nothing is wrong.
         """
         self._alerts = alerts
         self._notes = notes
@@ -88,6 +91,7 @@ class SnapshotBuilder:
         self._scheduler = scheduler
         self._reconciler = holder
         self._results = results
+        self._standings = standings or Standings(uptime)
         self._issues = issues
         self._load_last_records = load_last_records
         self._start = StartTime()
@@ -135,6 +139,8 @@ class SnapshotBuilder:
             manual=isinstance(job.schedule, Cron) and job.schedule.is_manual,
         )
         problems = stale_item.problems if stale_item else ()
+        standing = self._standings.of(job.id)
+        failures, failing_since = standing.streak(with_missed=job.alert.missed)
         return JobStatus(
             job.id,
             state,
@@ -149,7 +155,15 @@ class SnapshotBuilder:
             start=runtime.start if runtime else None,
             last_line=recent.last_line if recent else None,
             usual=recent.usual if recent else None,
+            overdue_since=standing.overdue_since,
+            failures=failures,
+            failing_since=failing_since,
+            last_success=self._last_success(job.id),
+            in_force_since=self._standings.in_force_since(job.id),
         )
+
+    def _last_success(self, job_id: str) -> datetime | None:
+        return self._standings.last_success(job_id) or self._results.last_success(job_id)
 
     def _deleted(self, runtime: JobRuntime) -> JobStatus:
         """Return the status of a job whose file is gone, while a run of it goes on."""

@@ -27,10 +27,12 @@ from jobscheduler.model.entries import (
 )
 from jobscheduler.model.jobs import (
     AT_BOOT,
+    EVERY_CHANGE,
     MANUAL,
     MAX_DELAY,
     NO_TASK,
     SLOT_FIELDS,
+    AlertRule,
     Cron,
     Fingerprint,
     Job,
@@ -45,11 +47,13 @@ from jobscheduler.model.problems import Problem
 __all__ = [
     "AT_BOOT",
     "EPOCH",
+    "EVERY_CHANGE",
     "FOREVER",
     "MANUAL",
     "MAX_DELAY",
     "NO_TASK",
     "SLOT_FIELDS",
+    "AlertRule",
     "Checkpoint",
     "Cron",
     "Event",

@@ -21,6 +21,7 @@ from jobscheduler.scheduler.outage_slots import OutageSlots, RecoveryPhase
 from jobscheduler.scheduler.records import missed_record
 from jobscheduler.scheduler.registry import JobRegistry
 from jobscheduler.scheduler.run_actions import NO_EFFECTS, Effect, RunActions
+from jobscheduler.status.standings import Standings
 from jobscheduler.timetable.timetable import Timetable
 from jobscheduler.util.time_spans import TICK
 
@@ -55,6 +56,7 @@ class JobRecovery:
         is_starting: Callable[[], bool],
         host_id: str,
         boot: str,
+        standings: Standings,
     ) -> None:
         """`is_starting` returns whether the service is starting; the other arguments are as in `Scheduler`."""
         self._registry = registry
@@ -65,6 +67,7 @@ class JobRecovery:
         self._elapsed = elapsed
         self._is_starting = is_starting
         self._host = host_id, boot
+        self._standings = standings
         self._outage: OutageSlots | None = None
         self._pauses_at_start = PauseIndex()
         self._effects: list[Effect] = []
@@ -76,6 +79,8 @@ class JobRecovery:
         host_id, boot = self._host
         state, mentions_boot = trusted_state(state, host_id, boot, self._write, now)
         former = FormerService(state, boot, now, self._elapsed(), mentions_boot=mentions_boot)
+        if state is not None:
+            self._standings.restore(former.full.results, state.results, former.up_at, former.moved_by())
         self._outage = OutageSlots(former, self._write)
         self._checkpoints.accounted_since = former.floor
         self._outage.pending.fail_interrupted(now)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from itertools import islice
 
-from jobscheduler.model import PauseIndex
+from jobscheduler.model import Once, PauseIndex
 from jobscheduler.runner import OutputCache
 from jobscheduler.scheduler.engine import Engine
 from jobscheduler.scheduler.job_entry import JobEntry
@@ -50,6 +50,21 @@ class SchedulerQueries:
         """Return the next slot of an active job; None if it has none, is disabled or unknown."""
         entry = self._schedulable(job_id)
         return None if entry is None else entry.next()
+
+    def is_held(self, job_id: str) -> bool:
+        """Return whether the time of a job does not count: it is paused, disabled, not in force, or over.
+
+        Does not wait for the lock: a dictionary is asked, and an index of pauses that never changes.
+        """
+        registry, now = self._engine.registry, self._clock()
+        entry = registry.get(job_id)
+        if entry is None or not entry.is_schedulable:
+            return True
+        job, pauses = entry.job, registry.pauses.index
+        if pauses and pauses.in_force(job.id, job.tags, now):
+            return True
+        end = job.schedule.at if isinstance(job.schedule, Once) else job.not_after
+        return end is not None and end < now and entry.is_idle
 
     def upcoming(self, job_id: str, count: int, *, with_paused: bool = False) -> list[tuple[datetime, datetime]]:
         """Return the next slots of a job, each with its start (later by its jitter).

@@ -23,6 +23,7 @@ from jobscheduler.scheduler.run_actions import perform_effects
 from jobscheduler.scheduler.run_chain import check_chain, parent_of
 from jobscheduler.scheduler.waker import Waker
 from jobscheduler.scheduler.worker_pool import WorkerPool
+from jobscheduler.status.standings import Standings
 from jobscheduler.timetable.overlap import Action
 from jobscheduler.timetable.timetable import timetable_of
 from jobscheduler.util.host_id import uptime
@@ -50,12 +51,14 @@ class Scheduler(SchedulerQueries):
         elapsed: Callable[[], float] = uptime,
         late_reason: Callable[[], str] = lambda: "down",
         standstills: Callable[[], tuple[TimeSpan, ...]] = lambda: (),
+        standings: Standings | None = None,
     ) -> None:
         """`write` takes records and events and must not wait; `log_then` and `on_behind` are as in `Runner`.
 
         `host` seeds `jitter`, so that two hosts differ and one host does not change. `host_id` names the host whose log
         it is, `boot` one boot of it. `elapsed` returns seconds of a clock that is never set. `late_reason` returns why
-        slots are decided late, `standstills` the spans in which the service could not run.
+        slots are decided late, `standstills` the spans in which the service could not run. `standings` get the
+        definitions and go into the checkpoints.
         """
         waker = Waker(max_workers, self._on_due, self._warm_up)
         pool = WorkerPool(
@@ -71,6 +74,7 @@ class Scheduler(SchedulerQueries):
             late_reason=lambda: (late_reason(), standstills()),
             host_id=host_id,
             boot=boot,
+            standings=standings or Standings(elapsed),
         )
         super().__init__(threading.Lock(), engine, waker, pool, clock)
         self._drain = Drain(self._lock, pool)

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from jobscheduler.control.administration import Administration
+from jobscheduler.control.alert_tests import AlertTestRequests
 from jobscheduler.control.last_record_loader import LastRecordLoader
 from jobscheduler.control.routes import build_app
 from jobscheduler.control.server import ControlServer, ListenError
@@ -42,6 +43,7 @@ def open_listeners(
         stats,
         issues,
         LastRecordLoader(settings.log_file, settings.log_backups, stats, recent, ask_log),
+        standings=parts.standings,
         jobs_dir=str(checked.directory or ""),
         database=str(checked.database),
         alerts=parts.alerts.waiting,
@@ -61,7 +63,9 @@ def _open_control(
     path = settings.socket
     name = f"the control socket `{path}`"
     service = ControlService(snapshots, parts.scheduler, parts.reconciler, partial(_is_kept, log, settings.log_file))
-    administration = Administration(supervision.live.report, supervision.reloads, log.event)
+    reconciler = parts.reconciler
+    tests = AlertTestRequests(parts.alert_tests, reconciler.job, lambda: [*reconciler.active_state()[0]], log.event)
+    administration = Administration(supervision.live.report, supervision.reloads, log.event, tests)
     app = build_app(service, administration, lambda problem: log.event(Level.ERROR, "control.failed", problem=problem))
     try:
         control = stack.enter_context(entered(guard, name, ControlServer(path, app)))

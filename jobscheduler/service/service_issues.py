@@ -52,7 +52,14 @@ class ServiceIssues:
         unavailable = tuple(map(_describe_unavailable, self._reconciler.unavailable().values()))
         hung = (f"{name} does not answer" for name in (*self._checked.guard.hung(), *tasks.GUARD.hung()))
         silent = (text for text in hung if not any(text in issue for issue in unavailable))
-        return (*unavailable, *silent, *self._own_issues(), *tasks.search_issues(), *self._part_issues())
+        return (
+            *unavailable,
+            *silent,
+            *self._own_issues(),
+            *tasks.search_issues(),
+            *tasks.extra_issues(),
+            *self._part_issues(),
+        )
 
     def _part_issues(self) -> Iterator[str]:
         yield from self._checked.optional.issues()

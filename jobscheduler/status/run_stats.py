@@ -156,6 +156,12 @@ class RunStats:
             counters = self._jobs.get(job_id)
             return counters.recent_runs() if counters else None
 
+    def last_success(self, job_id: str) -> datetime | None:
+        """Return the time of a job's last success, None if none is known."""
+        with self._lock:
+            counters = self._jobs.get(job_id)
+            return counters.success if counters else None
+
     def job(self, job_id: str) -> JobStats | None:
         """Return the outcomes of one job's slots, None if no slot has a record."""
         with self._lock:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from jobscheduler.model import NO_TASK, SLOT_FIELDS, Cron, Job, Pause, Problem, Record, TaskSpec
+from jobscheduler.model import EVERY_CHANGE, NO_TASK, SLOT_FIELDS, Cron, Job, Pause, Problem, Record, TaskSpec
 from jobscheduler.status.snapshot import ActiveRun, Detail, JobStatus, Snapshot
 from jobscheduler.util.instants import format_instant
 
@@ -176,6 +176,8 @@ def definition_json(job: Job) -> dict[str, Any]:
         "task": task_json(job.task),
         "on_failure": job.on_failure and task_json(job.on_failure),
         "on_recovery": job.on_recovery and task_json(job.on_recovery),
+        "success_within": job.success_within,
+        "alert": None if job.alert == EVERY_CHANGE else asdict(job.alert),
     }
     left_out = SLOT_FIELDS if isinstance(job.schedule, Cron) and job.schedule.is_manual else ()
     return {key: value for key, value in fields.items() if value is not None and key not in left_out}

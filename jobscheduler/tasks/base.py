@@ -60,12 +60,12 @@ class FieldError:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """The input of a task that is an alert: the result of a job has changed.
+    """The input of a task that is an alert: how a job stands has changed, or goes on.
 
-    `on` is `failure` or `recovery`, and `record` is the record of the run that changed the result. `text` is the record
-    as one line of JSON, as in the log. If an alert covers several jobs, `on` is `summary`, `record` is their last
-    record, and `text` lists them all. `variables` are the environment variables of an alert (`JOB_STATUS` and so on),
-    for types that start programs.
+    `on` is `failure`, `recovery`, `overdue`, `reminder` or `test`, and `record` is the record that changed it, or the
+    last one. `text` is the record as one line of JSON, as in the log. If an alert covers several jobs, `on` is
+    `summary`, `record` is their last record, and `text` lists them all. `variables` are the environment variables of an
+    alert (`JOB_STATUS` and so on), for types that start programs.
     """
 
     on: str

@@ -114,5 +114,15 @@ def _public_text(file: Path) -> str:
 def _secrets(value: Any) -> Iterator[json_text.Path]:
     for path, text in iter_texts(value):
         name = path[-1] if len(path) > 1 and isinstance(path[-1], str) else ""  # no field of a job or setting is one
-        if looks_secret(name, text):
+        if looks_secret(name, text) or ("://" in text and _is_receiver(value, path)):
             yield path
+
+
+def _is_receiver(value: Any, path: json_text.Path) -> bool:
+    """Tell whether a text is an address of a notification: who knows one can write to it."""
+    above = path[:-2] if path and isinstance(path[-1], int) else path[:-1]
+    if len(path) <= len(above) or path[len(above)] != "to":
+        return False
+    for part in above:
+        value = value[part]
+    return isinstance(value, dict) and value.get("type") == "notify"

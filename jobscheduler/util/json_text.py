@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 from jobscheduler.model import Problem
 from jobscheduler.util.json_errors import MAX_WORD_CHARS, TOKEN, SyntaxFault, syntax_fault
+from jobscheduler.util.redact import mask_addresses
 from jobscheduler.util.text import quote
 
 MAX_BYTES = 1024 * 1024  # of a job file
@@ -244,7 +245,7 @@ def located(problem: Problem, location: Location | None) -> Problem:
         problem,
         line=location.line,
         column=location.column,
-        excerpt=location.excerpt,
+        excerpt=mask_addresses(location.excerpt),
         caret=location.caret,
         width=location.width,
     )

@@ -108,7 +108,8 @@ class FakeServiceView:
     def add(self, expression: str, job_id: str, description: str = "", *, file: str = "", **more: Any) -> Job:
         """Add an active job."""
         own: dict[str, Any] = {"command": more.pop("command", f"/opt/scripts/{job_id}")}
-        status = {key: more.pop(key) for key in ("active_runs", "pauses", "stale", "problems") if key in more}
+        flags = ("active_runs", "pauses", "stale", "problems", "overdue_since")
+        status = {key: more.pop(key) for key in flags if key in more}
         job = Job(job_id, Cron(expression, ZONE), TaskSpec.from_params("execute_command", own), description, **more)
         upcoming = timetable_of(job).next(NOW) if job.enabled else None
         state = job_state(
@@ -119,6 +120,7 @@ class FakeServiceView:
             expired=False,
             upcoming=upcoming is not None,
         )
+        status.setdefault("in_force_since", SERVICE.started)
         self.jobs.append(JobStatus(job_id, state, file or f"{job_id}.json", job, upcoming, **status))
         return job
 
@@ -132,8 +134,7 @@ class FakeServiceView:
         self.log.append(record_json(record))
         self.results.observe(record)
         self.jobs = [
-            replace(one, last=record) if one.id == record.job_id and _is_newer(record, one.last) else one
-            for one in self.jobs
+            _after(record, one) if one.id == record.job_id and _is_newer(record, one.last) else one for one in self.jobs
         ]
 
     def ran(self, job_id: str, at: datetime, seconds: float, *, output: bytes = b"", **more: Any) -> Record:
@@ -158,6 +159,15 @@ class FakeServiceView:
     def missed(self, job_id: str, at: datetime, last: datetime | None = None, count: int = 1) -> None:
         details = (("last", last), ("count", count)) if last else ()
         self.tell(Record(NOW, Status.MISSED, job_id, scheduled=at, reason="down", details=details))
+
+
+def _after(record: Record, job: JobStatus) -> JobStatus:
+    """Return the status of a job after a record."""
+    if record.status is Status.SUCCESS:
+        return replace(job, last=record, last_success=record.at, failures=0, failing_since=None)
+    if record.status is Status.FAILURE:
+        return replace(job, last=record, failures=job.failures + 1, failing_since=job.failing_since or record.at)
+    return replace(job, last=record)
 
 
 def _is_newer(record: Record, last: Record | None) -> bool:
@@ -204,7 +214,7 @@ def _quiet_jobs(fake: FakeServiceView) -> None:
     fake.add("0 */6 * * *", "thumbnails", "Make small pictures of new ones.", overlap="allow")
     for hour, seconds in ((17, 8000), (23, 5400), (5, 25000), (11, 3900)):
         fake.ran("thumbnails", local(f"{21 if hour > 13 else 22} {hour:02}:00"), seconds)
-    fake.add("20 4 * * sun", "reindex", "Rebuild the search index.")
+    fake.add("20 4 * * sun", "reindex", "Rebuild the search index.", success_within=8 * 86400.0)
     fake.ran("reindex", local("22 03:20"), 9300)
     fake.add("0 3 1 * *", "invoices-monthly", "Send the invoices of the month.")
     fake.add("@hourly", "metrics-rollup", "Roll up an hour of metrics.", pauses=(PAUSE,))
@@ -226,7 +236,13 @@ def _troubled_jobs(fake: FakeServiceView) -> None:
         fake.ran("sync-warehouse", local("22 13:30") - step * timedelta(minutes=30), 240 + step * 53 % 500)
     for step in range(5):
         fake.skipped("sync-warehouse", local("22 11:30") + step * timedelta(minutes=30))
-    fake.add("*/5 * * * *", "certificates", "Look whether a certificate is about to end.")
+    fake.add(
+        "*/5 * * * *",
+        "certificates",
+        "Look whether a certificate is about to end.",
+        success_within=60.0,
+        overdue_since=NOW - timedelta(minutes=1),
+    )
     for step in range(288):
         at = local("22 13:30") - step * timedelta(minutes=5)
         if not local("21 20:00") <= at <= local("21 21:55"):

@@ -25,7 +25,7 @@ ALLOWED = {
     "explain": {"timetable", "util", "model"},
     "control": {"config", "scheduler", "jobs", "runner", "runlog", "status", "tasks", "timetable", "util", "model"},
     "web": {"status", "timetable", "util", "model"},
-    "alerts": {"jobs", "runner", "runlog", "tasks", "util", "model"},
+    "alerts": {"jobs", "runner", "runlog", "status", "tasks", "util", "model"},
     "database": {"jobs", "tasks", "timetable", "util", "model"},
     "service": {
         "config",
@@ -86,6 +86,7 @@ DOORS = {
     "pymysql": {"database"},
     "jinja2": {"web"},
     "prometheus_client": {"web"},
+    "apprise": {"tasks"},
     "tzlocal": set(),
 }
 """For each library the packages that may import it."""

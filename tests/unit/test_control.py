@@ -74,6 +74,13 @@ class FakeControlApi:
         self.asked.append(("resume", json.dumps(request), by))
         return {"changed": True}
 
+    def test_alerts(self, job_id: str, by: str) -> Mapping[str, Any]:
+        self.asked.append(("test", job_id, by))
+        return {"test_id": "0123"}
+
+    def alert_test(self, test_id: str, wait: float) -> Mapping[str, Any]:
+        return {"test_id": test_id, "alerts": [], "wait": wait}
+
     def run_result(self, run_id: str, wait: float) -> Mapping[str, Any]:
         return {"run_id": run_id, "wait": wait}
 

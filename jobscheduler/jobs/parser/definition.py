@@ -17,10 +17,12 @@ from jobscheduler.jobs.parser import schema
 from jobscheduler.jobs.parser.defaults import NO_DEFAULTS, Defaults
 from jobscheduler.jobs.parser.locations import narrow
 from jobscheduler.jobs.parser.schema import Finding
-from jobscheduler.model import MAX_DELAY, NO_TASK, SLOT_FIELDS, Cron, Job, Once, Problem, Retry, TaskSpec
+from jobscheduler.model import MAX_DELAY, NO_TASK, SLOT_FIELDS, AlertRule, Cron, Job, Once, Problem, Retry, TaskSpec
 from jobscheduler.timetable import crontab, timezones
 from jobscheduler.util import durations, json_text
 from jobscheduler.util.text import did_you_mean, format_error, quote
+
+MIN_REMIND_S = 60.0  # between two alerts about one failure
 
 MAX_PROBLEMS = 20  # reported for one file; each costs a walk through its text
 
@@ -109,17 +111,20 @@ class _DefinitionParser:
         schedule = self.schedule(value)
         fields: dict[str, Any] = {name: value[name] for name in ("description", "enabled", "overlap") if name in value}
         fields |= alerts
-        for name in ("catch_up", "jitter", "timeout"):
+        for name in ("catch_up", "jitter", "timeout", "success_within"):
             if name in value:
                 fields[name] = self.duration(value[name], (name,))
-        if fields.get("timeout") == 0 and not self.problems:
-            self.add_problem("`timeout` must be longer than 0", ("timeout",), help="leave it out for no limit")
+        for name in ("timeout", "success_within"):
+            if fields.get(name) == 0 and not self.problems:
+                self.add_problem(f"`{name}` must be longer than 0", (name,), help="leave it out for no limit")
         zone = schedule[1] if schedule else self.context.zone
         for name in ("not_before", "not_after"):
             if name in value:
                 fields[name] = self.instant(value[name], zone, (name,))
         if "retry" in value:
             fields["retry"] = self.retry(value["retry"])
+        if "alert" in value:
+            fields["alert"] = self.alert_rule(value["alert"])
         if "tags" in value:
             fields["tags"] = tuple(sorted(value["tags"]))
         if schedule is None or task is None or self.problems:
@@ -242,6 +247,13 @@ class _DefinitionParser:
         delays = {name: self.duration(value[name], ("retry", name)) for name in ("delay", "max_delay") if name in value}
         delays.setdefault("max_delay", max(MAX_DELAY, delays.get("delay", 0.0)))
         return Retry(attempts=int(value["attempts"]), backoff=float(value.get("backoff", 2)), **delays)
+
+    def alert_rule(self, value: dict[str, Any]) -> AlertRule:
+        remind = self.duration(value["remind"], ("alert", "remind")) if "remind" in value else None
+        if remind is not None and remind < MIN_REMIND_S and not self.problems:
+            message = f"`remind` must be at least {MIN_REMIND_S:g} seconds"
+            self.add_problem(message, ("alert", "remind"), help="leave it out for no reminder")
+        return AlertRule(int(value.get("after", 1)), remind, value.get("missed", False))
 
     # -- problems
 
